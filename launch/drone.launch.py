@@ -1,0 +1,58 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""One downward camera: the segmentation node with the parameters for a drone, and rviz."""
+
+from __future__ import annotations
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.conditions import IfCondition
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.substitutions import FindPackageShare
+
+SHARE = FindPackageShare('uhr_seg_ros')
+
+
+def core() -> IncludeLaunchDescription:
+    """Include the core launch file; it declares every other argument."""
+    path = PathJoinSubstitution([SHARE, 'launch', 'segmentation.launch.py'])
+    return IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(path),
+        launch_arguments={'params_file': LaunchConfiguration('params_file')}.items(),
+    )
+
+
+def viewer() -> Node:
+    """Start rviz in the namespace of the node, on the same image topic."""
+    return Node(
+        package='rviz2',
+        executable='rviz2',
+        namespace=LaunchConfiguration('namespace'),
+        arguments=['-d', PathJoinSubstitution([SHARE, 'config', 'drone.rviz'])],
+        remappings=[('image_raw', LaunchConfiguration('image_topic'))],
+        condition=IfCondition(LaunchConfiguration('rviz')),
+    )
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Describe arguments and processes."""
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument(
+                'params_file',
+                default_value=PathJoinSubstitution([SHARE, 'config', 'drone.yaml']),
+                description='YAML file with the parameters of the node.',
+            ),
+            DeclareLaunchArgument(
+                'rviz',
+                default_value='false',
+                choices=['true', 'false'],
+                description='Show camera, overlay, colour mask and diagnostics in rviz.',
+            ),
+            core(),
+            viewer(),
+        ]
+    )

@@ -1,0 +1,139 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Core launch: the segmentation node and, if asked for, a bag that feeds it."""
+
+from __future__ import annotations
+
+import os
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, SetEnvironmentVariable
+from launch.conditions import LaunchConfigurationNotEquals
+from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+SHARE = FindPackageShare('uhr_seg_ros')
+
+# The environment variable that names a profile, by major version of Fast DDS; version 3 still
+# reads the old one, with a warning.
+PROFILE_VARIABLES = {2: 'FASTRTPS_DEFAULT_PROFILES_FILE', 3: 'FASTDDS_DEFAULT_PROFILES_FILE'}
+
+
+def arguments() -> list[DeclareLaunchArgument]:
+    """Declare the launch arguments."""
+    return [
+        DeclareLaunchArgument(
+            'image_topic',
+            default_value='image_raw',
+            description='Topic of the camera images (sensor_msgs/Image). Compressed images are '
+            'expected on <image_topic>/compressed.',
+        ),
+        DeclareLaunchArgument(
+            'camera_info_topic',
+            default_value='camera_info',
+            description='Topic of the camera calibration; nothing waits for it.',
+        ),
+        DeclareLaunchArgument(
+            'cameras',
+            default_value="['']",
+            description="Names of several cameras, such as '[front, left]': their images are "
+            'expected on <camera>/image_raw, image_topic is not used then.',
+        ),
+        DeclareLaunchArgument(
+            'bundle',
+            default_value='hlrc_s_aerial',
+            description='Model bundle: a folder, or the name of an installed model. A params '
+            'file that names a bundle wins.',
+        ),
+        DeclareLaunchArgument(
+            'backend',
+            default_value='auto',
+            description='Engine back end. A params file that names a back end wins.',
+        ),
+        DeclareLaunchArgument(
+            'namespace',
+            default_value='',
+            description='Namespace of the node, its topics and its images.',
+        ),
+        DeclareLaunchArgument(
+            'params_file',
+            default_value=PathJoinSubstitution([SHARE, 'config', 'drone.yaml']),
+            description='YAML file with the parameters of the node.',
+        ),
+        DeclareLaunchArgument(
+            'bag',
+            default_value='',
+            description='A rosbag2 recording to play; empty: none.',
+        ),
+        DeclareLaunchArgument(
+            'use_sim_time',
+            default_value='false',
+            choices=['true', 'false'],
+            description='Follow /clock, as played by a bag or a simulator.',
+        ),
+        DeclareLaunchArgument(
+            'log_level',
+            default_value='info',
+            choices=['debug', 'info', 'warn', 'error', 'fatal'],
+            description='Least severe messages to log.',
+        ),
+    ]
+
+
+def large_image_transport() -> SetEnvironmentVariable:
+    """Give every process of this launch the Fast DDS profile, unless the user has chosen one."""
+    profile = PathJoinSubstitution([SHARE, 'config', 'dds', 'fastdds_large_images.xml'])
+    for name in PROFILE_VARIABLES.values():
+        profile = EnvironmentVariable(name, default_value=profile)
+    fast_dds = 2 if os.environ.get('ROS_DISTRO') in ('humble', 'jazzy') else 3
+    return SetEnvironmentVariable(PROFILE_VARIABLES[fast_dds], profile)
+
+
+def segmentation_node() -> Node:
+    """Describe the node; values of the params file win over those of the arguments."""
+    image_topic = LaunchConfiguration('image_topic')
+    return Node(
+        package='uhr_seg_ros',
+        executable='segmentation_node',
+        namespace=LaunchConfiguration('namespace'),
+        parameters=[
+            {
+                'bundle': ParameterValue(LaunchConfiguration('bundle'), value_type=str),
+                'backend': ParameterValue(LaunchConfiguration('backend'), value_type=str),
+                'cameras': ParameterValue(LaunchConfiguration('cameras'), value_type=list[str]),
+                'use_sim_time': ParameterValue(
+                    LaunchConfiguration('use_sim_time'), value_type=bool
+                ),
+            },
+            LaunchConfiguration('params_file'),
+        ],
+        remappings=[
+            ('image_raw', image_topic),
+            ('image_raw/compressed', [image_topic, '/compressed']),
+            ('camera_info', LaunchConfiguration('camera_info_topic')),
+        ],
+        ros_arguments=['--log-level', LaunchConfiguration('log_level')],
+        output='screen',
+    )
+
+
+def bag_player() -> ExecuteProcess:
+    """Play the bag, if one is given; few messages ahead, since a 4K image has 25 MB."""
+    return ExecuteProcess(
+        cmd=[
+            'ros2', 'bag', 'play', LaunchConfiguration('bag'),
+            '--clock', '100', '--read-ahead-queue-size', '8',
+        ],
+        condition=LaunchConfigurationNotEquals('bag', ''),
+        output='screen',
+    )
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Describe arguments, environment and processes."""
+    return LaunchDescription(
+        [*arguments(), large_image_transport(), segmentation_node(), bag_player()]
+    )

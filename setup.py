@@ -1,0 +1,70 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Build recipe for colcon (ament_python) and for pip."""
+
+import os
+
+from setuptools import find_packages, setup
+
+PACKAGE = 'uhr_seg_ros'
+SHARE = os.path.join('share', PACKAGE)
+
+# ROS 2 as wheels, for a machine without a ROS installation (x86-64 only). Where ROS 2 comes from
+# the distribution, leave this extra out.
+ROS_WHEELS = [
+    'ros-rclpy[fastrtps]',
+    'ros-diagnostic-msgs',
+    'ros-lifecycle-msgs',
+    'ros-rcl-interfaces',
+    'ros-sensor-msgs',
+    'ros-std-msgs',
+]
+
+
+def installed_tree(folder: str) -> list[tuple[str, list[str]]]:
+    """List every file below a folder as data_files, one entry per directory."""
+    return [
+        (os.path.join(SHARE, root), [os.path.join(root, name) for name in sorted(names)])
+        for root, _, names in sorted(os.walk(folder))
+        if names and '__pycache__' not in root
+    ]
+
+
+setup(
+    name=PACKAGE,
+    version='0.1.0',
+    packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
+    data_files=[
+        ('share/ament_index/resource_index/packages', [os.path.join('resource', PACKAGE)]),
+        (SHARE, ['package.xml']),
+        *installed_tree('config'),
+        *installed_tree('launch'),
+        *installed_tree('models'),
+    ],
+    python_requires='>=3.10',
+    # Low floors: under ROS 2 Humble numpy and PyYAML are the distribution's own.
+    install_requires=['numpy>=1.21', 'onnxruntime>=1.16', 'PyYAML>=5.4'],
+    extras_require={
+        # An extra, because pip does not see a distribution's python3-opencv and would put a
+        # second OpenCV beside it. Headless: no window is ever opened, and the full wheel brings
+        # GUI libraries that a robot or a CI machine does not have.
+        'opencv': ['opencv-python-headless'],
+        'ros': ROS_WHEELS,
+        'demo': ['rich', 'rosbags'],
+        'workshop': ['onnx', 'onnxscript', 'rich', 'scipy', 'torch'],
+        'test': ['pytest', 'pytest-timeout', 'pytest-xdist', 'ruff'],
+    },
+    zip_safe=False,
+    author='uhr_seg_ros contributors',
+    maintainer='uhr_seg_ros contributors',
+    maintainer_email='maintainers@uhr-seg.invalid',
+    description='Semantic segmentation of ultra-high-resolution camera images for ROS 2.',
+    license='Apache-2.0',
+    entry_points={
+        'console_scripts': [
+            'segmentation_node = uhr_seg_ros.ros.node:main',
+            'uhr_seg = uhr_seg_ros.cli:main',
+        ],
+    },
+)

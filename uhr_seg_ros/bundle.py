@@ -1,0 +1,302 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The model bundle: a folder with model.yaml and one ONNX graph per branch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+import hashlib
+import os
+from pathlib import Path
+import sys
+from typing import Any
+
+import yaml
+
+from uhr_seg_ros.classes import ClassSet, ClassSetError
+from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.fields import Fields
+
+#: The only version of model.yaml so far.
+FORMAT = 1
+
+MODEL_FILE = 'model.yaml'
+
+#: Mean and standard deviation of ImageNet, RGB, 0..255.
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+#: The graphs of every kind of bundle: name -> (input tensors, output tensors).
+KINDS: dict[str, dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    'two_branch': {
+        'semantic': (('low_res',), ('tokens', 'semantic_logits')),
+        'detail': (('image',), ('affinity', 'local')),
+        'fusion': (('tokens', 'affinity', 'local'), ('mask',)),
+        # A graph of its own: ONNX Runtime computes every output that a graph has.
+        'scores': (('tokens', 'affinity', 'local'), ('mask', 'confidence', 'logits')),
+    },
+}
+
+_AGAIN = 'export or convert the model again, or fetch the bundle again'
+
+
+class BundleError(UhrSegError):
+    """A bundle that is missing, incomplete or damaged."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One ONNX file of a bundle and the names of its tensors."""
+
+    name: str
+    path: Path
+    sha256: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """
+    What a model is and where its graphs lie.
+
+    Attributes:
+        path: the folder.
+        name: name of the model, such as `hlrc_s_aerial`.
+        network: preset that it was built from, such as `hlrc_s`.
+        kind: how the graphs make a mask, a key of `KINDS`.
+        classes: names and colours.
+        mean: RGB mean that the input is normalised with, in 0..255.
+        std: RGB standard deviation, in 0..255.
+        multiple: height and width of the network input are multiples of this, px.
+        low_res_factor: the semantic branch sees the image reduced by this factor.
+        graphs: graph name -> graph.
+        detail_bytes_per_pixel: peak memory of the detail branch per input pixel, if measured.
+        provenance: where the weights come from, free form.
+
+    """
+
+    path: Path
+    name: str
+    network: str
+    kind: str
+    classes: ClassSet
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    multiple: int
+    low_res_factor: int
+    graphs: dict[str, Graph]
+    detail_bytes_per_pixel: float | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+def load_bundle(path_or_name: str | Path) -> Bundle:
+    """
+    Read a bundle and verify every field, every file and every hash.
+
+    Args:
+        path_or_name: folder of the bundle, or its name (see `find_bundle`).
+
+    Returns:
+        The bundle; its graphs exist and have the recorded sha256.
+
+    Raises:
+        BundleError: says which file or field, what was found and what was expected.
+
+    """
+    path = find_bundle(path_or_name)
+    fields = Fields(path / MODEL_FILE, _read_yaml(path / MODEL_FILE), BundleError)
+    if (version := fields.get('format', int)) != FORMAT:
+        raise fields.error(f'format {version} is unknown, this version reads format {FORMAT}')
+    if (kind := fields.get('kind', str)) not in KINDS:
+        raise fields.error(f'kind {kind!r} is unknown, known: {", ".join(KINDS)}')
+    memory = 'memory.detail_bytes_per_pixel'
+    return Bundle(
+        path=path,
+        name=fields.get('name', str),
+        network=fields.get('network', str),
+        kind=kind,
+        classes=_read_classes(fields),
+        mean=_read_rgb(fields, 'input.mean', lowest=0.0),
+        std=_read_rgb(fields, 'input.std', lowest=1e-3),
+        multiple=fields.positive_int('input.multiple'),
+        low_res_factor=fields.positive_int('input.low_res_factor'),
+        graphs={name: _read_graph(fields, name, *names) for name, names in KINDS[kind].items()},
+        detail_bytes_per_pixel=fields.positive_number(memory) if fields.has(memory) else None,
+        provenance=fields.get('provenance', dict) if fields.has('provenance') else {},
+    )
+
+
+def write_bundle(
+    directory: str | Path,
+    *,
+    name: str,
+    network: str,
+    kind: str,
+    classes: ClassSet,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    multiple: int = 16,
+    low_res_factor: int = 4,
+    detail_bytes_per_pixel: float | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Bundle:
+    """
+    Write model.yaml beside graph files that are already in `directory`.
+
+    The graphs are `<graph name>.onnx` for every graph of `KINDS[kind]`; their hashes are
+    taken here. The file appears complete or not at all.
+
+    Returns:
+        The bundle as `load_bundle` reads it back.
+
+    Raises:
+        BundleError: a graph file is missing or a field is wrong.
+
+    """
+    path = Path(directory)
+    content: dict[str, Any] = {
+        'format': FORMAT,
+        'name': name,
+        'network': network,
+        'kind': kind,
+        'classes': [
+            {'name': label, 'color': list(color)}
+            for label, color in zip(classes.names, classes.colors, strict=True)
+        ],
+        'input': {
+            'mean': [float(value) for value in mean],
+            'std': [float(value) for value in std],
+            'multiple': multiple,
+            'low_res_factor': low_res_factor,
+        },
+        'graphs': {graph: _graph_entry(path, graph, *KINDS[kind][graph]) for graph in KINDS[kind]},
+    }
+    if detail_bytes_per_pixel is not None:
+        content['memory'] = {'detail_bytes_per_pixel': float(detail_bytes_per_pixel)}
+    content['provenance'] = dict(provenance or {})
+    temporary = path / f'.{MODEL_FILE}.{os.getpid()}'
+    text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=99)
+    temporary.write_text(text, encoding='utf-8')
+    temporary.replace(path / MODEL_FILE)
+    return load_bundle(path)
+
+
+def find_bundle(path_or_name: str | Path) -> Path:
+    """
+    Find the folder of a bundle.
+
+    A path is taken as it is. A bare name is looked up in share/uhr_seg_ros/models of every
+    ROS workspace on AMENT_PREFIX_PATH, of the Python installation, and in models/ of the
+    source tree.
+
+    Raises:
+        BundleError: nothing there; the text lists the names that exist.
+
+    """
+    path = Path(path_or_name).expanduser()
+    if (path / MODEL_FILE).is_file():
+        return path
+    if path.is_dir():
+        msg = f'bundle {path} has no {MODEL_FILE}: {_AGAIN}'
+        raise BundleError(msg)
+    folders = _model_folders()
+    if len(path.parts) == 1:
+        for folder in folders:
+            if (folder / path / MODEL_FILE).is_file():
+                return folder / path
+    known = sorted({file.parent.name for root in folders for file in root.glob(f'*/{MODEL_FILE}')})
+    msg = f'no bundle {str(path_or_name)!r}: neither a folder nor one of the installed models '
+    raise BundleError(msg + f'({", ".join(known) or "none installed"})')
+
+
+def file_sha256(path: Path) -> str:
+    """Give the sha256 of a file as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _model_folders() -> list[Path]:
+    prefixes = [part for part in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if part]
+    folders = [Path(prefix) / 'share/uhr_seg_ros/models' for prefix in (*prefixes, sys.prefix)]
+    return [*folders, Path(__file__).resolve().parents[1] / 'models']
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
+        msg = f'{path} cannot be read ({" ".join(str(err).split())}): {_AGAIN}'
+        raise BundleError(msg) from err
+    if not isinstance(content, dict):
+        msg = f'{path} is not a mapping of fields: {_AGAIN}'
+        raise BundleError(msg)
+    return content
+
+
+def _read_classes(fields: Fields) -> ClassSet:
+    entries = fields.get('classes', list)
+    try:
+        names = tuple(str(entry['name']) for entry in entries)
+        colors = tuple(tuple(int(part) for part in entry['color']) for entry in entries)
+        return ClassSet(names, colors)
+    except (TypeError, KeyError, ValueError) as err:
+        text = 'field classes needs entries such as {name: road, color: [110, 84, 160]}'
+        raise fields.error(text) from err
+    except ClassSetError as err:
+        raise fields.error(str(err)) from err
+
+
+def _read_rgb(fields: Fields, key: str, lowest: float) -> tuple[float, float, float]:
+    red, green, blue = fields.numbers(key, 3)
+    if not all(lowest <= value <= 255.0 for value in (red, green, blue)):
+        raise fields.error(f'field {key} is {[red, green, blue]}, expected {lowest} to 255')
+    return red, green, blue
+
+
+def _read_graph(
+    fields: Fields, name: str, inputs: Sequence[str], outputs: Sequence[str]
+) -> Graph:
+    key = f'graphs.{name}'
+    file = fields.get(f'{key}.file', str)
+    if Path(file).name != file:
+        raise fields.error(f'field {key}.file is {file!r}, expected a file name in the bundle')
+    for part, needed in (('inputs', inputs), ('outputs', outputs)):
+        listed = fields.strings(f'{key}.{part}')
+        if missing := [tensor for tensor in needed if tensor not in listed]:
+            raise fields.error(f'field {key}.{part} lacks {", ".join(missing)}')
+    path = fields.path.with_name(file)
+    expected = fields.get(f'{key}.sha256', str)
+    _verify_file(path, expected)
+    return Graph(name, path, expected, tuple(inputs), tuple(outputs))
+
+
+def _verify_file(path: Path, expected: str) -> None:
+    try:
+        found = file_sha256(path)
+    except OSError as err:
+        msg = f'graph file {path} cannot be read ({err.strerror}): {_AGAIN}'
+        raise BundleError(msg) from err
+    if found != expected:
+        msg = f'graph file {path} has sha256 {found}, {MODEL_FILE} expects {expected}: {_AGAIN}'
+        raise BundleError(msg)
+
+
+def _graph_entry(
+    directory: Path, name: str, inputs: Sequence[str], outputs: Sequence[str]
+) -> dict[str, Any]:
+    file = f'{name}.onnx'
+    if not (directory / file).is_file():
+        msg = f'graph file {directory / file} is missing: write the graphs before model.yaml'
+        raise BundleError(msg)
+    return {
+        'file': file,
+        'sha256': file_sha256(directory / file),
+        'inputs': list(inputs),
+        'outputs': list(outputs),
+    }

@@ -1,0 +1,100 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""ONNX Runtime on the CPU, the back end that is always there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from uhr_seg_ros.bundle import Graph
+from uhr_seg_ros.engines.engine import EngineError, Shape
+
+try:
+    import onnxruntime as ort
+except ImportError as err:
+    msg = f'ONNX Runtime cannot be imported ({err}): pip install onnxruntime'
+    raise EngineError(msg) from err
+
+
+class OnnxRuntimeEngine:
+    """
+    One graph in one ONNX Runtime session; see the protocol `Engine`.
+
+    Args:
+        graph: graph of a bundle.
+        threads: CPU threads of one operator.
+
+    Raises:
+        EngineError: with the text of ONNX Runtime when it cannot read the graph.
+
+    """
+
+    name = 'onnxruntime'
+
+    def __init__(self, graph: Graph, threads: int) -> None:
+        self._graph = graph
+        try:
+            self._session = ort.InferenceSession(
+                str(graph.path), _session_options(threads), providers=['CPUExecutionProvider']
+            )
+        except Exception as err:  # the classes of ONNX Runtime have no common base
+            msg = f'ONNX Runtime cannot open graph {graph.path}: {_one_line(err)}'
+            raise EngineError(msg) from err
+        self.input_shapes = _shapes(self._session.get_inputs())
+        self.output_shapes = _shapes(self._session.get_outputs())
+        self._last_shapes: dict[str, tuple[int, ...]] = {}
+
+    def provenance(self) -> dict[str, str]:
+        """Tell what runs the graph: `backend`, `version`, `device`."""
+        return {'backend': self.name, 'version': ort.__version__, 'device': 'cpu'}
+
+    def run(
+        self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str]
+    ) -> dict[str, np.ndarray]:
+        """Run the graph once; see `Engine.run`."""
+        try:
+            arrays = self._session.run(list(outputs), dict(feeds), self._run_options(feeds))
+        except Exception as err:  # the classes of ONNX Runtime have no common base
+            shapes = ', '.join(f'{name} {array.shape}' for name, array in feeds.items())
+            msg = f'graph {self._graph.path} failed on {shapes}: {_one_line(err)}'
+            raise EngineError(msg) from err
+        return dict(zip(outputs, arrays, strict=True))
+
+    def close(self) -> None:
+        """Give back the memory of the session."""
+        del self._session
+
+    def _run_options(self, feeds: Mapping[str, np.ndarray]) -> ort.RunOptions:
+        options = ort.RunOptions()
+        shapes = {name: array.shape for name, array in feeds.items()}
+        if shapes != self._last_shapes:
+            # The arena keeps what the old size needed; let it go once, not on every frame.
+            options.add_run_config_entry('memory.enable_memory_arena_shrinkage', 'cpu:0')
+        self._last_shapes = shapes
+        return options
+
+
+def _session_options(threads: int) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 3  # warnings repeat what the raised error says
+    # Threads that spin after a run would take the cores from the next branch.
+    options.add_session_config_entry('session.force_spinning_stop', '1')
+    return options
+
+
+def _shapes(tensors: Sequence[ort.NodeArg]) -> dict[str, Shape]:
+    return {
+        tensor.name: tuple(size if isinstance(size, int) else None for size in tensor.shape)
+        for tensor in tensors
+    }
+
+
+def _one_line(err: Exception) -> str:
+    return ' '.join(str(err).split())

@@ -1,0 +1,175 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Write a network as a bundle: three ONNX graphs at opset 17, each compared with torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import logging
+from pathlib import Path
+from typing import Any
+import warnings
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from uhr_seg_ros.bundle import Bundle, write_bundle
+from uhr_seg_ros.classes import ClassSet
+from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.networks.graphs import DetailGraph, FusionGraph, SemanticGraph
+from uhr_seg_ros.networks.hlrc import HLRC
+from uhr_seg_ros.segmenter import Segmenter
+
+OPSET = 17
+KIND = 'two_branch'
+TRACE_SIZE = (192, 256)
+#: Sizes on which a bundle is compared with torch: neither is the traced one, both are multiples
+#: of 16 and no multiples of 32.
+COMPARED_SIZES = ((176, 304), (272, 208))
+#: Largest logit error, relative to the largest absolute logit.
+LOGIT_TOLERANCE = 1e-3
+#: Smallest share of pixels with the same arg max.
+MASK_AGREEMENT = 0.9999
+
+AXES = {
+    'low_res': {2: 'low_height', 3: 'low_width'},
+    'image': {2: 'height', 3: 'width'},
+    'tokens': {2: 'rows', 3: 'columns'},
+    'semantic_logits': {2: 'rows', 3: 'columns'},
+    'affinity': {1: 'rows', 2: 'columns'},
+    'local': {2: 'quarter_height', 3: 'quarter_width'},
+    'mask': {1: 'height', 2: 'width'},
+    'confidence': {1: 'height', 2: 'width'},
+    'logits': {2: 'height', 3: 'width'},
+}
+
+
+class ExportError(UhrSegError):
+    """The exported graphs do not compute what the network computes."""
+
+
+def export_bundle(
+    network: HLRC,
+    directory: str | Path,
+    *,
+    name: str,
+    preset: str,
+    classes: ClassSet,
+    provenance: Mapping[str, Any] | None = None,
+) -> Bundle:
+    """
+    Export a network with its present weights.
+
+    Args:
+        network: Any HLRC; it is put into evaluation mode.
+        directory: Folder of the bundle, made if it is missing.
+        name: Name of the model.
+        preset: Name of the network, as ``build_network`` takes it.
+        classes: Names and colours, as many as the network has classes.
+        provenance: Where the weights come from.
+
+    Returns:
+        The written bundle.
+
+    Raises:
+        ExportError: The number of classes differs, or a graph disagrees with torch.
+    """
+    if len(classes) != network.classes:
+        msg = f'{len(classes)} class names for a network with {network.classes} classes'
+        raise ExportError(msg)
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    network.eval()
+    with torch.no_grad():
+        _write_graphs(network, directory)
+        bundle = write_bundle(
+            directory,
+            name=name,
+            network=preset,
+            kind=KIND,
+            classes=classes,
+            multiple=network.stride,
+            low_res_factor=network.low_pass.factor,
+            provenance={'torch': torch.__version__, 'opset': OPSET, **(provenance or {})},
+        )
+        for size in COMPARED_SIZES:
+            compare(network, bundle, size)
+    return bundle
+
+
+def _write_graphs(network: HLRC, directory: Path) -> None:
+    image = torch.randn(1, 3, *TRACE_SIZE)
+    low_res = network.low_pass(image)
+    semantic, detail = SemanticGraph(network), DetailGraph(network)
+    tokens, _ = semantic(low_res)
+    affinity, local = detail(image)
+    outputs = {
+        'semantic': (semantic, {'low_res': low_res}, ('tokens', 'semantic_logits')),
+        'detail': (detail, {'image': image}, ('affinity', 'local')),
+        'fusion': (
+            FusionGraph(network),
+            {'tokens': tokens, 'affinity': affinity, 'local': local},
+            ('mask', 'confidence', 'logits'),
+        ),
+    }
+    for name, (graph, inputs, names) in outputs.items():
+        _write_graph(graph, inputs, names, directory / f'{name}.onnx')
+
+
+def _write_graph(
+    graph: nn.Module, inputs: Mapping[str, torch.Tensor], outputs: tuple[str, ...], path: Path
+) -> None:
+    names = (*inputs, *outputs)
+    # The tracing exporter is the one that writes opset 17 with symbolic sizes; it warns of
+    # every shape that it records as an operation, which is what we want of it.
+    logging.getLogger('torch.onnx').setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        torch.onnx.export(
+            graph.eval(),
+            tuple(inputs.values()),
+            path,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_axes={name: AXES[name] for name in names},
+        )
+
+
+def compare(network: HLRC, bundle: Bundle, size: tuple[int, int]) -> None:
+    """
+    Run torch and the bundle on one image and compare logits and arg max.
+
+    Raises:
+        ExportError: They differ by more than the tolerances above; names the figures.
+    """
+    image = _noise_image(*size)
+    rgb = torch.from_numpy(image[:, :, ::-1].astype(np.float32))
+    normalised = (rgb - torch.tensor(bundle.mean)) / torch.tensor(bundle.std)
+    expected = network(normalised.permute(2, 0, 1)[None])[0].numpy()
+    segmenter = Segmenter(bundle, backend='onnxruntime')
+    found = segmenter(image, logits=True)
+    segmenter.close()
+    error = float(np.abs(found.logits - expected).max() / np.abs(expected).max())
+    agreement = float((found.mask == expected.argmax(0)).mean())
+    if not error <= LOGIT_TOLERANCE or agreement < MASK_AGREEMENT:
+        msg = (
+            f'bundle {bundle.path} disagrees with torch at {size[1]}x{size[0]}: logit error '
+            f'{error:.2e} (limit {LOGIT_TOLERANCE:.0e} of the largest), same class on '
+            f'{agreement:.2%} of the pixels (limit {MASK_AGREEMENT:.2%})'
+        )
+        raise ExportError(msg)
+
+
+def _noise_image(height: int, width: int) -> np.ndarray:
+    """Smooth seeded noise, (H, W, 3) uint8, with structure at several scales."""
+    generator = torch.Generator().manual_seed(height * width)
+    image = torch.zeros(1, 3, height, width)
+    for cells in (4, 16, 64):
+        noise = torch.randn(1, 3, cells, cells, generator=generator)
+        image += functional.interpolate(noise, size=(height, width), mode='bicubic')
+    return (128 + 40 * image[0].permute(1, 2, 0)).clamp(0, 255).to(torch.uint8).numpy()

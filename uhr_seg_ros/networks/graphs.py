@@ -1,0 +1,169 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+The three graphs that HLRC is exported as: semantic, detail and fusion.
+
+Semantic and detail know nothing of each other and can run side by side. Three identities, exact
+in real arithmetic, save work against the network as published:
+
+* The decoder's first convolution is linear, so tokens are projected by its kernel before they
+  are assigned: the assignment then moves ``taps x hidden`` channels instead of 512, and the
+  convolution over the assigned map becomes a sum of shifted slices.
+* Batch norm is folded into that convolution.
+* Upsampling by four and arg max run on the sixteen sub-pixel phases of the quarter-resolution
+  logits, and only the uint8 result is shuffled to full size.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from uhr_seg_ros.networks.assignment import assign
+from uhr_seg_ros.networks.hlrc import HLRC, SemanticBranch
+from uhr_seg_ros.networks.layers import ConvNorm, resize_like
+from uhr_seg_ros.networks.local_perception import LocalPerception
+from uhr_seg_ros.networks.region import RegionPartition
+
+UPSAMPLING = 4
+
+
+def folded(block: ConvNorm) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weight and bias of a convolution with its batch norm (running statistics) folded in."""
+    norm = block.norm
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    return block.conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
+
+
+class SemanticGraph(nn.Module):
+    """
+    ``low_res`` (1, 3, h, w) -> ``tokens`` and ``semantic_logits``.
+
+    Tokens are (1, taps * hidden, h / 4, w / 4): F times the decoder's first kernel, tap by tap in
+    row-major order.
+    """
+
+    def __init__(self, network: HLRC) -> None:
+        super().__init__()
+        self.semantic: SemanticBranch = network.semantic
+        weight = folded(network.decoder.fuse)[0][:, : network.decoder.region]
+        hidden, channels = weight.shape[:2]
+        taps = weight.permute(2, 3, 0, 1).reshape(-1, channels, 1, 1)
+        self.project = nn.Parameter(taps.contiguous())
+        self.hidden = hidden
+
+    def forward(self, low_res: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        _, feature = self.semantic(low_res)
+        return functional.conv2d(feature, self.project), self.semantic.classify(feature)
+
+
+class DetailGraph(nn.Module):
+    """
+    ``image`` (1, 3, H, W) -> ``affinity`` (1, H/16, W/16, 144), ``local`` (1, hidden, H/4, W/4).
+
+    ``local`` is what the local features add to the decoder's first convolution, bias included.
+    """
+
+    def __init__(self, network: HLRC) -> None:
+        super().__init__()
+        self.region: RegionPartition = network.region
+        self.local: LocalPerception = network.local
+        weight, bias = folded(network.decoder.fuse)
+        self.weight = nn.Parameter(weight[:, network.decoder.region :].contiguous())
+        self.bias = nn.Parameter(bias)
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        affinity, _, maps = self.region(image)
+        features = self.local(image, maps)
+        pointwise = self.weight.shape[-1] == 1
+        local = self.project_each(features, maps) if pointwise else self.project(features, maps)
+        return affinity, local
+
+    def project(self, features: list[torch.Tensor], maps: list[torch.Tensor]) -> torch.Tensor:
+        """Convolve the resized features."""
+        resized = torch.cat([resize_like(x, maps[0]) for x in features], 1)
+        padding = self.weight.shape[-1] // 2
+        return functional.conv2d(resized, self.weight, self.bias, padding=padding)
+
+    def project_each(
+        self, features: list[torch.Tensor], maps: list[torch.Tensor]
+    ) -> torch.Tensor:
+        """Project before resizing: a 1x1 convolution and a bilinear resize commute."""
+        parts = self.weight.split([x.shape[1] for x in features], 1)
+        local = self.bias[:, None, None]
+        for feature, weight in zip(features, parts, strict=True):
+            local = local + resize_like(functional.conv2d(feature, weight), maps[0])
+        return local
+
+
+def phase_kernels(factor: int) -> torch.Tensor:
+    """
+    Bilinear upsampling (align_corners false) as 3x3 kernels, one per sub-pixel phase.
+
+    Returns:
+        (factor^2, 1, 3, 3) float32, phases in row-major order; borders are to be replicated.
+    """
+    offset = (torch.arange(factor) + 0.5) / factor - 0.5
+    before, after = (-offset).clamp(min=0), offset.clamp(min=0)
+    axis = torch.stack([before, 1 - before - after, after], 1)
+    return torch.einsum('ia,jb->ijab', axis, axis).reshape(-1, 1, 3, 3)
+
+
+class FusionGraph(nn.Module):
+    """
+    ``tokens``, ``affinity``, ``local`` -> ``mask``, ``confidence``, ``logits`` at full size.
+
+    ``mask`` (1, H, W) uint8, ``confidence`` (1, H, W) uint8 is 255 times the largest softmax
+    probability, ``logits`` (1, classes, H, W) float32.
+    """
+
+    def __init__(self, network: HLRC) -> None:
+        super().__init__()
+        self.classify = network.decoder.classify
+        self.classes = network.classes
+        self.kernel = network.decoder.fuse.conv.kernel_size[0]
+        self.hidden = network.decoder.fuse.conv.out_channels
+        kernels = phase_kernels(UPSAMPLING).repeat(self.classes, 1, 1, 1)
+        self.register_buffer('kernels', kernels)
+
+    def fuse(self, tokens: torch.Tensor, affinity: torch.Tensor) -> torch.Tensor:
+        """Assign the projected tokens and add up the taps of the kernel, each shifted."""
+        assigned = assign(tokens, affinity)
+        if self.kernel == 1:
+            return assigned
+        reach = self.kernel // 2
+        height, width = assigned.shape[2:]
+        padded = functional.pad(assigned, (reach, reach, reach, reach))
+        total = None
+        for tap in range(self.kernel**2):
+            dy, dx = divmod(tap, self.kernel)
+            channels = slice(tap * self.hidden, (tap + 1) * self.hidden)
+            part = padded[:, channels, dy : dy + height, dx : dx + width]
+            total = part if total is None else total + part
+        return total
+
+    def forward(
+        self, tokens: torch.Tensor, affinity: torch.Tensor, local: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        quarter = self.classify((self.fuse(tokens, affinity) + local).relu())
+        height, width = quarter.shape[2:]
+        padded = functional.pad(quarter, (1, 1, 1, 1), 'replicate')
+        phases = functional.conv2d(padded, self.kernels, groups=self.classes)
+        phases = phases.reshape(1, self.classes, UPSAMPLING**2, height, width)
+        mask = phases.argmax(1).to(torch.uint8)
+        # The largest softmax probability is one over the sum of exponentials below the maximum.
+        below = (phases - phases.amax(1, keepdim=True)).exp().sum(1)
+        confidence = (255.0 / below + 0.5).to(torch.uint8)
+        logits = phases.reshape(1, self.classes, UPSAMPLING, UPSAMPLING, height, width)
+        logits = logits.permute(0, 1, 4, 2, 5, 3)
+        logits = logits.reshape(1, self.classes, UPSAMPLING * height, UPSAMPLING * width)
+        return shuffle(mask), shuffle(confidence), logits
+
+
+def shuffle(phases: torch.Tensor) -> torch.Tensor:
+    """(1, 16, h, w) sub-pixel phases -> (1, 4 h, 4 w), any dtype."""
+    height, width = phases.shape[2:]
+    grid = phases.reshape(1, UPSAMPLING, UPSAMPLING, height, width).permute(0, 3, 1, 4, 2)
+    return grid.reshape(1, UPSAMPLING * height, UPSAMPLING * width)

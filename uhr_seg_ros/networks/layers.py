@@ -1,0 +1,65 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Convolution followed by batch norm and an activation, and the bilinear resize used everywhere."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+ACTIVATIONS = {'relu': nn.ReLU, 'hswish': nn.Hardswish, 'none': nn.Identity}
+
+
+class ConvNorm(nn.Sequential):
+    """
+    Convolution with 'same' zero padding, batch norm, activation.
+
+    Args:
+        inputs: Channels in.
+        outputs: Channels out.
+        kernel: Odd kernel size in px.
+        stride: Stride in px.
+        groups: Convolution groups.
+        act: Key of ``ACTIVATIONS``.
+        norm: With batch norm; without it the convolution has a bias instead.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 1,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        act: str = 'relu',
+        norm: bool = True,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=not norm
+        )
+        self.norm = nn.BatchNorm2d(outputs) if norm else nn.Identity()
+        self.act = ACTIVATIONS[act]()
+
+
+class Residual(nn.Module):
+    """``x + block(x)``."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.block(x)
+
+
+def resize_like(x: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """Resize ``x`` (N, C, h, w) bilinearly (align_corners false) to the H, W of ``reference``."""
+    if x.shape[2:] == reference.shape[2:] and not torch.jit.is_tracing():
+        return x
+    return functional.interpolate(
+        x, size=reference.shape[2:], mode='bilinear', align_corners=False
+    )

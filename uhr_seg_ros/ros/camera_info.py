@@ -1,0 +1,70 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Camera calibration that belongs to a mask."""
+
+from __future__ import annotations
+
+from collections import deque
+from copy import deepcopy
+
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
+
+
+class CameraInfoCache:
+    """The newest calibrations of one camera; a frame never waits for one."""
+
+    def __init__(self) -> None:
+        # Appending and copying are atomic: the executor writes, the worker reads.
+        self._newest: deque[CameraInfo] = deque(maxlen=16)
+
+    def add(self, info: CameraInfo) -> None:
+        """Remember a calibration."""
+        self._newest.append(info)
+
+    def find(self, header: Header) -> CameraInfo | None:
+        """Return the one with the frame's stamp, else the newest, else None."""
+        infos = list(self._newest)[::-1]
+        same = (info for info in infos if info.header.stamp == header.stamp)
+        return next(same, infos[0] if infos else None)
+
+
+def fit_camera_info(info: CameraInfo, header: Header, height: int, width: int) -> CameraInfo:
+    """
+    Return a calibration for a mask.
+
+    Where the calibration was made for another size, K, P and the region of interest are scaled as
+    image_proc's resize does; distortion and rotation do not depend on the size.
+
+    Args:
+        info: calibration as the camera publishes it; left as it is.
+        header: header of the frame.
+        height: of the mask, px.
+        width: of the mask, px.
+
+    """
+    fitted = deepcopy(info)
+    fitted.header = header
+    # A binned or cut frame is smaller than the sensor that width and height tell of.
+    frame_width = (info.roi.width or info.width) // (info.binning_x or 1)
+    frame_height = (info.roi.height or info.height) // (info.binning_y or 1)
+    if not frame_width or not frame_height:  # not calibrated
+        fitted.width, fitted.height = width, height
+    elif (frame_width, frame_height) != (width, height):
+        _scale(fitted, width / frame_width, height / frame_height)
+    return fitted
+
+
+def _scale(info: CameraInfo, x: float, y: float) -> None:
+    info.width, info.height = round(info.width * x), round(info.height * y)
+    info.roi.x_offset, info.roi.width = round(info.roi.x_offset * x), round(info.roi.width * x)
+    info.roi.y_offset, info.roi.height = round(info.roi.y_offset * y), round(info.roi.height * y)
+    for index in (0, 2):
+        info.k[index] *= x
+    for index in (4, 5):
+        info.k[index] *= y
+    for index in (0, 2, 3):
+        info.p[index] *= x
+    for index in (5, 6):
+        info.p[index] *= y

@@ -1,0 +1,120 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The subscriptions of one camera."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from uhr_seg_ros.ros.camera_info import CameraInfoCache
+from uhr_seg_ros.ros.images import decode_compressed, decode_image
+from uhr_seg_ros.ros.parameters import Settings
+from uhr_seg_ros.ros.qos import FollowingSubscription
+
+
+class Frame(NamedTuple):
+    """A message on its way through the node, and when it arrived (monotonic clock, s)."""
+
+    message: Image | CompressedImage
+    arrival: float
+
+    def decode(self) -> np.ndarray:
+        """Return the picture, (H, W, 3) uint8 BGR; see `decode_image`."""
+        if isinstance(self.message, CompressedImage):
+            return decode_compressed(self.message)
+        return decode_image(self.message)
+
+    @property
+    def stamp_ns(self) -> int:
+        """The header's stamp in ns, whatever it is: rclpy.time refuses what a camera may send."""
+        stamp = self.message.header.stamp
+        return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+    @property
+    def encoding(self) -> str:
+        """What the message says that it holds."""
+        if isinstance(self.message, CompressedImage):
+            return self.message.format
+        return self.message.encoding
+
+
+class CameraInput:
+    """
+    Frames and calibration of one camera.
+
+    Args:
+        node: owner of the subscriptions.
+        prefix: `front/` for the camera `front`, empty for the one without a name.
+        settings: transport and reliability.
+        calibrations: gets every camera_info.
+        on_frame: gets every frame.
+
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        prefix: str,
+        settings: Settings,
+        calibrations: CameraInfoCache,
+        on_frame: Callable[[Frame], None],
+    ) -> None:
+        self._node = node
+        self._on_frame = on_frame
+        self._images = FollowingSubscription(
+            node, *_source(node, prefix, settings), self._on_image, settings.image_qos
+        )
+        self._infos = FollowingSubscription(
+            node, CameraInfo, f'{prefix}camera_info', calibrations.add
+        )
+        self._last_frame = time.monotonic()
+        self._next_warning_s = 0.0
+
+    def follow(self, warning_s: float) -> None:
+        """
+        Follow the publishers' reliability, and warn when no frame comes.
+
+        Args:
+            warning_s: silence to warn after, s; 0 = never.
+
+        """
+        self._images.follow()
+        self._infos.follow()
+        silence = time.monotonic() - self._last_frame
+        if warning_s and silence >= max(warning_s, self._next_warning_s):
+            self._next_warning_s = 2 * silence  # a camera that stays away does not fill the log
+            self._node.get_logger().warning(
+                f'no frame on {self._images.topic_name} for {silence:.0f} s; '
+                f'{self._images.describe_publishers()}. Check the topic name and, for frames '
+                'above 0.5 MB, the DDS profile of the publisher (config/dds)'
+            )
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        self._images.close()
+        self._infos.close()
+
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        self._last_frame = time.monotonic()
+        self._next_warning_s = 0.0
+        self._on_frame(Frame(message, self._last_frame))
+
+
+def image_topic(node: Node, prefix: str, transport: str) -> str:
+    """Return the resolved topic of a camera's frames; `transport` is raw or compressed."""
+    # As image_transport does, the base topic is remapped first and the transport appended.
+    topic = node.resolve_topic_name(f'{prefix}image_raw')
+    return node.resolve_topic_name(f'{topic}/compressed') if transport == 'compressed' else topic
+
+
+def _source(node: Node, prefix: str, settings: Settings) -> tuple[type, str]:
+    if settings.image_transport == 'raw':
+        return Image, f'{prefix}image_raw'
+    return CompressedImage, image_topic(node, prefix, 'compressed')

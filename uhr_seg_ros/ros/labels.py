@@ -1,0 +1,75 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The names of the classes, on a latched topic beside the mask."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from std_msgs.msg import String
+
+from uhr_seg_ros.classes import ClassSet
+from uhr_seg_ros.ros.qos import latched_qos
+
+try:
+    from vision_msgs.msg import LabelInfo, VisionClass
+except ImportError:  # not among the PyPI wheels
+    LabelInfo = None
+
+if TYPE_CHECKING:
+    from builtin_interfaces.msg import Time
+
+
+def publish_labels(node: Node, prefix: str, classes: ClassSet) -> Publisher:
+    """
+    Publish the classes once, latched, as the vision_msgs convention asks for.
+
+    `<prefix>label_info` (vision_msgs/LabelInfo), or where vision_msgs is absent
+    `<prefix>label_info_json` (std_msgs/String) with the same content.
+
+    Args:
+        node: owner of the publisher.
+        prefix: namespace of the mask, such as `~/` or `~/front/`.
+        classes: position is the id in the mask.
+
+    Returns:
+        The publisher; the message lives as long as it does.
+
+    """
+    stamp = node.get_clock().now().to_msg()
+    if LabelInfo is not None:
+        publisher = node.create_publisher(LabelInfo, f'{prefix}label_info', latched_qos())
+        publisher.publish(_label_info(classes, stamp))
+        return publisher
+    publisher = node.create_publisher(String, f'{prefix}label_info_json', latched_qos())
+    publisher.publish(String(data=json.dumps(_content(classes, stamp))))
+    node.get_logger().info(
+        f'vision_msgs is not installed: class names are on {publisher.topic_name} as JSON'
+    )
+    return publisher
+
+
+def _content(classes: ClassSet, stamp: Time) -> dict[str, Any]:
+    """Return the fields of vision_msgs/LabelInfo."""
+    return {
+        'header': {'stamp': {'sec': stamp.sec, 'nanosec': stamp.nanosec}, 'frame_id': ''},
+        'class_map': [
+            {'class_id': class_id, 'class_name': name}
+            for class_id, name in enumerate(classes.names)
+        ],
+        'threshold': 0.0,
+    }
+
+
+def _label_info(classes: ClassSet, stamp: Time) -> Any:
+    message = LabelInfo()
+    message.header.stamp = stamp
+    message.class_map = [
+        VisionClass(class_id=class_id, class_name=name)
+        for class_id, name in enumerate(classes.names)
+    ]
+    return message

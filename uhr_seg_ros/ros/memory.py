@@ -1,0 +1,35 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Allocator settings that keep the pages of frame-sized buffers."""
+
+from __future__ import annotations
+
+import ctypes
+
+# Names of malloc.h
+_M_TRIM_THRESHOLD = -1
+_M_TOP_PAD = -2
+_M_MMAP_THRESHOLD = -3
+
+
+def keep_large_buffers() -> bool:
+    """
+    Make glibc reuse freed frame buffers instead of giving their pages back.
+
+    By default every buffer of a frame's size is a fresh mapping whose pages fault one by one; at
+    4K that costs more than the copy into it. Call it before the first frame.
+
+    Returns:
+        Whether the settings were taken; False where the C library is not glibc.
+
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # musl, macOS, Windows
+        return False
+    # Releases of glibc before 2.35 refuse a threshold above half a heap, 32 MB: enough for 4K.
+    threshold = mallopt(_M_MMAP_THRESHOLD, 1 << 30) or mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+    trim = mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
+    pad = mallopt(_M_TOP_PAD, 256 << 20)
+    return bool(threshold and trim and pad)

@@ -1,0 +1,116 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The publications of one camera."""
+
+from __future__ import annotations
+
+import numpy as np
+from rclpy.lifecycle import LifecycleNode
+from rclpy.lifecycle import Publisher as LifecyclePublisher
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from uhr_seg_ros.classes import ClassSet
+from uhr_seg_ros.drawing import OverlayPainter, colorize
+from uhr_seg_ros.ros.camera_info import CameraInfoCache, fit_camera_info
+from uhr_seg_ros.ros.images import encode_image
+from uhr_seg_ros.ros.labels import publish_labels
+from uhr_seg_ros.ros.parameters import Settings
+from uhr_seg_ros.ros.qos import output_overrides, output_qos
+from uhr_seg_ros.segmenter import Segmentation
+
+
+class CameraOutput:
+    """
+    Mask, confidence, pictures and calibration of one camera, each made only for a subscriber.
+
+    Args:
+        node: owner of the publishers.
+        prefix: `front/` for the camera `front`, empty for the one without a name.
+        classes: what the mask's ids mean.
+        calibrations: where the mask's camera_info comes from.
+
+    """
+
+    def __init__(
+        self, node: LifecycleNode, prefix: str, classes: ClassSet, calibrations: CameraInfoCache
+    ) -> None:
+        self._node = node
+        self._classes = classes
+        self._calibrations = calibrations
+        self._prefix = f'~/{prefix}'
+        self._mask = self._publisher(Image, 'mask')
+        self._confidence = self._publisher(Image, 'confidence')
+        self._overlay = self._publisher(Image, 'overlay')
+        self._color_mask = self._publisher(Image, 'color_mask')
+        self._camera_info = self._publisher(CameraInfo, 'camera_info')
+        self._labels = publish_labels(node, self._prefix, classes)
+
+    @property
+    def wants_confidence(self) -> bool:
+        """Whether someone subscribes to the confidence."""
+        return _is_wanted(self._confidence)
+
+    def paint(
+        self, image: np.ndarray, mask: np.ndarray, settings: Settings
+    ) -> list[tuple[LifecyclePublisher, np.ndarray]]:
+        """
+        Paint the pictures that someone subscribes to.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+            mask: (H, W) class ids.
+            settings: opacity and scale.
+
+        Returns:
+            Publishers and their pictures (h, w, 3) uint8 BGR.
+
+        """
+        pictures = []
+        scale = settings.overlay_scale
+        if _is_wanted(self._overlay):
+            painter = OverlayPainter(self._classes, settings.overlay_alpha, scale)
+            pictures.append((self._overlay, painter.paint(image, mask)))
+        if _is_wanted(self._color_mask):
+            pictures.append((self._color_mask, colorize(mask, self._classes, scale)))
+        return pictures
+
+    def publish(
+        self,
+        header: Header,
+        result: Segmentation,
+        pictures: list[tuple[LifecyclePublisher, np.ndarray]],
+    ) -> None:
+        """Publish what became of a frame, all of it under the frame's own header."""
+        if _is_wanted(self._mask):
+            encoding = 'mono8' if result.mask.dtype == np.uint8 else 'mono16'
+            self._mask.publish(encode_image(result.mask, encoding, header))
+        if result.confidence is not None:
+            self._confidence.publish(encode_image(result.confidence, 'mono8', header))
+        for publisher, picture in pictures:
+            publisher.publish(encode_image(picture, 'bgr8', header))
+        info = self._calibrations.find(header)
+        if info is not None and _is_wanted(self._camera_info):
+            self._camera_info.publish(fit_camera_info(info, header, *result.mask.shape))
+
+    def close(self) -> None:
+        """Withdraw the topics."""
+        publishers = (
+            self._mask, self._confidence, self._overlay, self._color_mask, self._camera_info
+        )  # fmt: skip
+        for publisher in publishers:
+            self._node.destroy_lifecycle_publisher(publisher)
+        self._node.destroy_publisher(self._labels)
+
+    def _publisher(self, message_type: type, name: str) -> LifecyclePublisher:
+        return self._node.create_lifecycle_publisher(
+            message_type,
+            self._prefix + name,
+            output_qos(),
+            qos_overriding_options=output_overrides(),
+        )
+
+
+def _is_wanted(publisher: LifecyclePublisher) -> bool:
+    return publisher.get_subscription_count() > 0

@@ -1,0 +1,188 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Every parameter of the node, declared once, read as one typed settings object."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.exceptions import ParameterUninitializedException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The node's parameters at one moment; a dot in a parameter's name is an underscore here."""
+
+    bundle: str
+    backend: str
+    memory_limit_mb: int
+    threads: int
+    cameras: tuple[str, ...]
+    image_transport: str
+    image_qos: str
+    autostart: bool
+    max_rate_hz: float
+    confidence_enabled: bool
+    overlay_alpha: float
+    overlay_scale: float
+    no_frame_warning_s: float
+    diagnostics_expected_frequency: float
+
+
+@dataclass(frozen=True)
+class _Spec:
+    """
+    One parameter.
+
+    `change` says when it may be set: `never` (read-only), `unconfigured` (it shapes what
+    configuring builds) or `live` (the next frame follows it).
+    """
+
+    name: str
+    default: Any
+    description: str
+    limits: tuple[float, float] | None = None
+    choices: tuple[str, ...] = ()
+    change: str = 'live'
+
+    @property
+    def field(self) -> str:
+        return self.name.replace('.', '_')
+
+    def descriptor(self) -> ParameterDescriptor:
+        """Return what `ros2 param describe` shows."""
+        descriptor = ParameterDescriptor()
+        descriptor.description = self.description
+        descriptor.read_only = self.change == 'never'
+        constraints = [f'one of: {", ".join(self.choices)}'] if self.choices else []
+        if self.change == 'unconfigured':
+            constraints.append('can change only while the node is unconfigured')
+        descriptor.additional_constraints = '; '.join(constraints)
+        if self.limits and isinstance(self.default, float):
+            low, high = self.limits
+            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+        elif self.limits:
+            low, high = (int(limit) for limit in self.limits)
+            descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
+        return descriptor
+
+
+_SPECS = (
+    _Spec('bundle', 'hlrc_s_aerial',
+          'Model bundle: a folder, or the name of a folder under models/.',
+          change='unconfigured'),
+    _Spec('backend', 'auto', 'Engine back end, such as onnxruntime; auto takes the best one here.',
+          change='unconfigured'),
+    _Spec('memory_limit_mb', 0,
+          'Memory that a frame may take, MB; beyond it the detail branch works in tiles. '
+          '0 = no limit.', (0, 1 << 20), change='unconfigured'),
+    _Spec('threads', 0, 'CPU threads of the engines; 0 = one per core.', (0, 1024),
+          change='unconfigured'),
+    # rclpy takes an empty list for a byte array: one empty name stands for the unnamed camera.
+    _Spec('cameras', [''],
+          'Names of the cameras, such as [front, left]: inputs <name>/image_raw, outputs '
+          '~/<name>/mask. Empty: one camera without a name.', change='never'),
+    _Spec('image_transport', 'raw', 'raw takes image_raw, compressed takes image_raw/compressed.',
+          choices=('raw', 'compressed'), change='never'),
+    _Spec('image_qos', 'auto',
+          'Reliability of the image subscriptions; auto takes what the publisher offers.',
+          choices=('auto', 'reliable', 'best_effort'), change='unconfigured'),
+    _Spec('autostart', True, 'Configure and activate as soon as the node spins.', change='never'),
+    _Spec('max_rate_hz', 0.0,
+          'Frames per second and camera that are processed at most; 0 = no limit.', (0.0, 1000.0)),
+    _Spec('confidence.enabled', False, 'Compute and publish ~/confidence.'),
+    _Spec('overlay.alpha', 0.5, 'Share of the class colour in ~/overlay, 0..1.', (0.0, 1.0)),
+    _Spec('overlay.scale', 0.5, 'Size of ~/overlay and ~/color_mask relative to the frame.',
+          (0.01, 1.0)),
+    _Spec('no_frame_warning_s', 5.0,
+          'Warn after this many seconds without a frame; 0 = never.', (0.0, 86400.0)),
+    _Spec('diagnostics.expected_frequency', 0.0,
+          'Frame rate that each camera should have, Hz; 0 = unknown.', (0.0, 1000.0)),
+)
+
+_CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
+
+
+class Parameters:
+    """
+    Declares the parameters on a node, guards their changes and reads them.
+
+    Args:
+        node: where they are declared; those it has already are left as they are.
+        is_unconfigured: tells whether structural parameters may change now.
+
+    """
+
+    def __init__(self, node: Node, is_unconfigured: Callable[[], bool]) -> None:
+        self._node = node
+        self._is_unconfigured = is_unconfigured
+        self._specs = {spec.name: spec for spec in _SPECS}
+        self._declared = False
+        node.add_on_set_parameters_callback(self._check)
+        for spec in _SPECS:
+            if not node.has_parameter(spec.name):
+                node.declare_parameter(spec.name, spec.default, spec.descriptor())
+        self._declared = True
+
+    @property
+    def settings(self) -> Settings:
+        """The values of this moment."""
+        values = {spec.field: self._value(spec) for spec in _SPECS}
+        values['cameras'] = _camera_names(values['cameras'])
+        return Settings(**values)
+
+    def _value(self, spec: _Spec) -> Any:
+        try:
+            return self._node.get_parameter(spec.name).value
+        except ParameterUninitializedException:  # `cameras: []` in a file leaves it unset
+            return spec.default
+
+    def _check(self, parameters: list[Parameter]) -> SetParametersResult:
+        """Accept or refuse new values; rclpy has checked type, range and read-only before."""
+        for parameter in parameters:
+            spec = self._specs.get(parameter.name)
+            reason = '' if spec is None else self._objection(spec, parameter.value)
+            if reason:
+                return SetParametersResult(successful=False, reason=reason)
+        return SetParametersResult(successful=True)
+
+    def _objection(self, spec: _Spec, value: Any) -> str:
+        """Return why `value` is refused, or an empty string."""
+        if spec.change == 'unconfigured' and self._declared and not self._is_unconfigured():
+            return (f'{spec.name} can change only while the node is unconfigured: deactivate and '
+                    'clean up first')
+        if spec.choices and value not in spec.choices:
+            return f'{spec.name} is {value!r}: expected one of {", ".join(spec.choices)}'
+        if isinstance(value, float) and not math.isfinite(value):
+            return f'{spec.name} is {value}: expected a finite number'
+        if isinstance(spec.default, str) and not value:
+            return f'{spec.name} is empty'
+        return _objection_to_cameras(value or []) if spec.name == 'cameras' else ''
+
+
+def _camera_names(names: list[str]) -> tuple[str, ...]:
+    """Return the cameras to serve; one without a name where none is given."""
+    return tuple(names) or ('',)
+
+
+def _objection_to_cameras(names: list[str]) -> str:
+    if list(names) in ([], ['']):
+        return ''
+    if bad := [name for name in names if not _CAMERA_NAME.fullmatch(name)]:
+        return f'cameras has {bad[0]!r}: a name is letters, digits and _, a letter first'
+    if len(set(names)) < len(names):
+        return f'cameras {list(names)} names a camera twice'
+    return ''

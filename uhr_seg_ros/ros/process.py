@@ -1,0 +1,90 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The life of a process that holds one node: start, signals, and an end within two seconds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from threading import Event, Thread
+from typing import Protocol
+
+import rclpy
+from rclpy.exceptions import InvalidHandle
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+WORKER_GRACE_S = 0.8
+"""How long the end of the process waits for the frame in work."""
+
+
+class StoppableNode(Protocol):
+    """A node that can give up its own threads."""
+
+    def stop(self, timeout: float) -> bool:
+        """Begin nothing more; tell whether the threads have ended within `timeout` s."""
+        ...
+
+
+def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
+    """
+    Spin a node until SIGINT, SIGTERM or a failure; return the exit code.
+
+    The executor runs on a thread of its own and the signals are taken here, on the main thread:
+    so a signal interrupts no callback, the context outlives the node's last publication, and
+    another Ctrl-C does not disturb the clean-up.
+    """
+    stop = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = make_node()
+    except Exception as error:  # noqa: BLE001 - a refused parameter, told without a traceback
+        print(f'segmentation_node: {error}', file=sys.stderr)
+        rclpy.try_shutdown()
+        return 1
+    # One thread may wait in a lifecycle transition while the other serves everything else.
+    executor = MultiThreadedExecutor(num_threads=2)
+    executor.add_node(node)
+    failures: list[BaseException] = []
+    spinner = Thread(target=_spin, args=(executor, stop, failures), name='executor', daemon=True)
+    spinner.start()
+    stop.wait()
+    has_ended = node.stop(WORKER_GRACE_S)
+    executor.shutdown()
+    spinner.join(WORKER_GRACE_S)
+    node.destroy_node()
+    rclpy.try_shutdown()
+    code = 1 if failures else 0
+    if not has_ended:
+        # A thread inside an engine cannot be ended, and the interpreter would abort when that
+        # thread comes back to it; ROS is shut down, so nothing else is left to do.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _spin(
+    executor: MultiThreadedExecutor, stop: Event, failures: list[BaseException]
+) -> None:
+    """Spin until the executor is shut down, and tell the main thread in any case."""
+    try:
+        while not stop.is_set() and executor.context.ok():
+            try:
+                executor.spin()
+            except InvalidHandle:
+                # Humble raises it when a subscription was closed while a message of it waited.
+                continue
+    except ExternalShutdownException:
+        pass
+    except BaseException as error:
+        failures.append(error)
+        raise
+    finally:
+        stop.set()

@@ -1,0 +1,194 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""One thread that serves the newest frame of every camera in turn."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from threading import Condition, Thread
+from typing import Any, NamedTuple
+
+
+class Counts(NamedTuple):
+    """Frames of one camera; `received` is the sum of the others at any moment."""
+
+    received: int
+    processed: int
+    dropped: int
+    rejected: int
+    pending: int
+
+
+@dataclass
+class _Slot:
+    """The newest frame of a camera that waits, and what became of the earlier ones."""
+
+    frame: Any = None
+    received: int = 0
+    processed: int = 0
+    dropped: int = 0
+    rejected: int = 0
+    next_due: float = 0.0
+
+    def counts(self) -> Counts:
+        done = self.processed + self.dropped + self.rejected
+        return Counts(self.received, self.processed, self.dropped, self.rejected,
+                      self.received - done)
+
+    def empty(self) -> None:
+        if self.frame is not None:
+            self.frame = None
+            self.dropped += 1
+
+
+class Worker:
+    """
+    Runs jobs and frames on one daemon thread, so that engines belong to one thread.
+
+    Each camera has one slot: a frame that arrives while another waits takes its place, and the
+    older one counts as dropped. Cameras are served in turn; jobs come before frames.
+
+    Args:
+        cameras: names of the cameras.
+        process: gets (camera, frame); a frame counts as processed when it returns, as rejected
+            when it raises.
+        on_error: gets (camera, exception) for a rejected frame.
+        min_interval: least time between two frames of one camera, in s.
+
+    """
+
+    def __init__(
+        self,
+        cameras: Sequence[str],
+        process: Callable[[str, Any], None],
+        on_error: Callable[[str, Exception], None],
+        min_interval: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._process = process
+        self._on_error = on_error
+        self._min_interval = min_interval
+        self._slots = {camera: _Slot() for camera in cameras}
+        self._order = deque(cameras)
+        self._jobs: deque[tuple[Future, Callable[[], Any]]] = deque()
+        self._changed = Condition()
+        self._stopping = False
+        # A daemon: an inference that takes seconds must not hold up the end of the process.
+        self._thread = Thread(target=self._run, name='segmentation_worker', daemon=True)
+        self._thread.start()
+
+    def offer(self, camera: str, frame: Any) -> None:
+        """Count a frame and put it in the camera's slot, in place of one that still waits."""
+        with self._changed:
+            slot = self._slots[camera]
+            slot.received += 1
+            slot.empty()
+            slot.frame = frame
+            self._changed.notify()
+
+    def call(self, job: Callable[[], Any]) -> Future:
+        """Run a job on the thread, after the frame in work; its outcome is in the future."""
+        future: Future = Future()
+        with self._changed:
+            if self._stopping:
+                future.cancel()
+            else:
+                self._jobs.append((future, job))
+                self._changed.notify()
+        return future
+
+    def clear(self) -> None:
+        """Drop the frames that wait."""
+        with self._changed:
+            for slot in self._slots.values():
+                slot.empty()
+
+    def counts(self, camera: str) -> Counts:
+        """Return the camera's counters, taken in one moment."""
+        with self._changed:
+            return self._slots[camera].counts()
+
+    def stop(self, timeout: float) -> bool:
+        """
+        Take no more work and wait for the frame in work.
+
+        Args:
+            timeout: s to wait at most.
+
+        Returns:
+            Whether the thread has ended.
+
+        """
+        self.clear()
+        with self._changed:
+            self._stopping = True
+            while self._jobs:
+                self._jobs.popleft()[0].cancel()
+            self._changed.notify()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (work := self._next()) is not None:
+            work()
+            del work  # or the frame would stay in memory until the next one comes
+
+    def _next(self) -> Callable[[], None] | None:
+        """Wait for work; None tells the thread to end."""
+        with self._changed:
+            while not self._stopping:
+                if self._jobs:
+                    future, job = self._jobs.popleft()
+                    return lambda: _run_job(future, job)
+                now = time.monotonic()
+                camera = self._due(now)
+                if camera is not None:
+                    return self._take(camera, now)
+                self._changed.wait(self._time_to_next(now))
+        return None
+
+    def _due(self, now: float) -> str | None:
+        """Return the camera whose turn it is; the one without a name is an empty string."""
+        for camera in self._order:
+            slot = self._slots[camera]
+            if slot.frame is not None and slot.next_due <= now:
+                return camera
+        return None
+
+    def _take(self, camera: str, now: float) -> Callable[[], None]:
+        self._order.remove(camera)
+        self._order.append(camera)
+        slot = self._slots[camera]
+        frame, slot.frame = slot.frame, None
+        slot.next_due = now + self._min_interval()
+        return lambda: self._run_frame(camera, frame)
+
+    def _time_to_next(self, now: float) -> float | None:
+        """Return how long the first waiting frame is held back by the rate limit, in s."""
+        waits = [slot.next_due - now for slot in self._slots.values() if slot.frame is not None]
+        return min(waits, default=None)
+
+    def _run_frame(self, camera: str, frame: Any) -> None:
+        slot = self._slots[camera]
+        try:
+            self._process(camera, frame)
+        except Exception as error:  # noqa: BLE001 - no frame may end the thread
+            with self._changed:
+                slot.rejected += 1
+            self._on_error(camera, error)
+        else:
+            with self._changed:
+                slot.processed += 1
+
+
+def _run_job(future: Future, job: Callable[[], Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(job())
+    except BaseException as error:  # noqa: BLE001 - whoever waits for the future gets it
+        future.set_exception(error)
