@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import os
 
-from launch import LaunchDescription
+from launch import Condition, LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, SetEnvironmentVariable
-from launch.conditions import LaunchConfigurationNotEquals
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -94,7 +93,6 @@ def large_image_transport() -> SetEnvironmentVariable:
 
 def segmentation_node() -> Node:
     """Describe the node; values of the params file win over those of the arguments."""
-    image_topic = LaunchConfiguration('image_topic')
     return Node(
         package='uhr_seg_ros',
         executable='segmentation_node',
@@ -111,13 +109,17 @@ def segmentation_node() -> Node:
             LaunchConfiguration('params_file'),
         ],
         remappings=[
-            ('image_raw', image_topic),
-            ('image_raw/compressed', [image_topic, '/compressed']),
+            ('image_raw', LaunchConfiguration('image_topic')),
             ('camera_info', LaunchConfiguration('camera_info_topic')),
         ],
         ros_arguments=['--log-level', LaunchConfiguration('log_level')],
         output='screen',
     )
+
+
+def has_bag(context: LaunchContext) -> bool:
+    """Tell if there is a bag to play."""
+    return bool(LaunchConfiguration('bag').perform(context))
 
 
 def bag_player() -> ExecuteProcess:
@@ -127,7 +129,7 @@ def bag_player() -> ExecuteProcess:
             'ros2', 'bag', 'play', LaunchConfiguration('bag'),
             '--clock', '100', '--read-ahead-queue-size', '8',
         ],
-        condition=LaunchConfigurationNotEquals('bag', ''),
+        condition=Condition(predicate=has_bag),
         output='screen',
     )
 

@@ -135,60 +135,85 @@ def _semantic(classes: ClassSet) -> onnx.GraphProto:
 def _detail(sees_whole_tile: bool) -> onnx.GraphProto:
     blocks = 'blocks' if sees_whole_tile else 'local'
     nodes = [
-        helper.make_node('Conv', ['image', 'to_rgb', 'to_rgb_bias'], ['rgb']),
-        _mean('rgb', blocks, 4),
-        _mean('rgb', 'cells', 16),
-        helper.make_node('ReduceMean', ['cells'], ['affinity'], axes=[1], keepdims=1),
+        _mean('image', 'means', 4),
+        helper.make_node('Conv', ['means', 'to_rgb', 'to_rgb_bias'], [blocks]),
+        _mean(blocks, 'cells', 4),
+        helper.make_node('ReduceMean', ['cells'], ['brightness'], axes=[1], keepdims=1),
+        helper.make_node('Transpose', ['brightness'], ['affinity'], perm=[0, 2, 3, 1]),
     ]
     if sees_whole_tile:
-        nodes.append(helper.make_node('GlobalAveragePool', ['rgb'], ['whole']))
+        nodes.append(helper.make_node('GlobalAveragePool', [blocks], ['whole']))
         nodes.append(helper.make_node('Add', ['blocks', 'whole'], ['local']))
     return helper.make_graph(
         nodes,
         'detail',
         [_tensor('image', 3, 'h', 'w')],
-        [_tensor('affinity', 1, 'h16', 'w16'), _tensor('local', 3, 'h4', 'w4')],
+        [
+            helper.make_tensor_value_info('affinity', TensorProto.FLOAT, [1, 'h16', 'w16', 1]),
+            _tensor('local', 3, 'h4', 'w4'),
+        ],
         _to_rgb(),
     )
 
 
-def _fusion(classes: ClassSet) -> onnx.GraphProto:
-    scales = numpy_helper.from_array(np.array([1, 1, 4, 4], np.float32), 'scales')
-    weight = numpy_helper.from_array(np.array(TOKEN_WEIGHT, np.float32), 'weight')
-    most = numpy_helper.from_array(np.array(255, np.float32), 'most')
+def _fusion(classes: ClassSet, outputs: list[str]) -> onnx.GraphProto:
     nodes = [
-        helper.make_node('Mul', ['tokens', 'affinity'], ['lit']),
+        helper.make_node('Transpose', ['affinity'], ['brightness'], perm=[0, 3, 1, 2]),
+        helper.make_node('Mul', ['tokens', 'brightness'], ['lit']),
         helper.make_node('Mul', ['lit', 'weight'], ['weighted']),
-        helper.make_node('Resize', ['weighted', '', 'scales'], ['spread'], mode='nearest',
-                         coordinate_transformation_mode='asymmetric', nearest_mode='floor'),
+        _enlarge('weighted', 'spread', mode='nearest', nearest_mode='floor'),
         helper.make_node('Conv', ['local', 'score', 'score_bias'], ['local_scores']),
         helper.make_node('Add', ['local_scores', 'spread'], ['quarter']),
-        helper.make_node('Resize', ['quarter', '', 'scales'], ['logits'], mode='linear',
-                         coordinate_transformation_mode='half_pixel'),
+        _enlarge('quarter', 'logits', mode='linear'),
         helper.make_node('ArgMax', ['logits'], ['ids'], axis=1, keepdims=0),
         helper.make_node('Cast', ['ids'], ['mask'], to=TensorProto.UINT8),
-        helper.make_node('Softmax', ['logits'], ['probabilities'], axis=1),
-        helper.make_node('ReduceMax', ['probabilities'], ['best'], axes=[1], keepdims=0),
-        helper.make_node('Mul', ['best', 'most'], ['scaled']),
-        helper.make_node('Cast', ['scaled'], ['confidence'], to=TensorProto.UINT8),
-    ]  # fmt: skip
+    ]
+    if 'confidence' in outputs:
+        nodes += _confidence()
     count = len(classes)
-    size = ('h', 'w')
-    return helper.make_graph(
-        nodes,
-        'fusion',
-        [
-            _tensor('tokens', count, 'h16', 'w16'),
-            _tensor('affinity', 1, 'h16', 'w16'),
-            _tensor('local', 3, 'h4', 'w4'),
-        ],
-        [
-            helper.make_tensor_value_info('mask', TensorProto.UINT8, [1, *size]),
-            helper.make_tensor_value_info('confidence', TensorProto.UINT8, [1, *size]),
-            _tensor('logits', count, *size),
-        ],
-        [scales, weight, most, *_score(classes)],
+    uint8, size = TensorProto.UINT8, [1, 'h', 'w']
+    known = {
+        'mask': helper.make_tensor_value_info('mask', uint8, size),
+        'confidence': helper.make_tensor_value_info('confidence', uint8, size),
+        'logits': _tensor('logits', count, 'h', 'w'),
+    }
+    inputs = [
+        _tensor('tokens', count, 'h16', 'w16'),
+        helper.make_tensor_value_info('affinity', TensorProto.FLOAT, [1, 'h16', 'w16', 1]),
+        _tensor('local', 3, 'h4', 'w4'),
+    ]
+    constants = [
+        _constant('scales', [1, 1, 4, 4]),
+        _constant('weight', TOKEN_WEIGHT),
+        _constant('most', 255),
+        numpy_helper.from_array(np.array([1]), 'class_axis'),
+        *_score(classes),
+    ]
+    return helper.make_graph(nodes, 'fusion', inputs, [known[name] for name in outputs], constants)
+
+
+def _confidence() -> list[onnx.NodeProto]:
+    """255 times the largest softmax, which is one over the sum of exp(logit - largest)."""
+    return [
+        helper.make_node('ReduceMax', ['logits'], ['best'], axes=[1], keepdims=1),
+        helper.make_node('Sub', ['logits', 'best'], ['below']),
+        helper.make_node('Exp', ['below'], ['parts']),
+        helper.make_node('ReduceSum', ['parts', 'class_axis'], ['sum'], keepdims=0),
+        helper.make_node('Div', ['most', 'sum'], ['share']),
+        helper.make_node('Round', ['share'], ['rounded']),
+        helper.make_node('Cast', ['rounded'], ['confidence'], to=TensorProto.UINT8),
+    ]
+
+
+def _enlarge(source: str, target: str, **kind: str) -> onnx.NodeProto:
+    kind['coordinate_transformation_mode'] = (
+        'asymmetric' if kind['mode'] == 'nearest' else 'half_pixel'
     )
+    return helper.make_node('Resize', [source, '', 'scales'], [target], **kind)
+
+
+def _constant(name: str, values: float | list[float]) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.array(values, np.float32), name)
 
 
 def _mean(source: str, target: str, size: int) -> onnx.NodeProto:

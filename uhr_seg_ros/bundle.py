@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 import hashlib
+import json
 import os
 from pathlib import Path
 import sys
@@ -176,7 +177,8 @@ def write_bundle(
     }
     if detail_bytes_per_pixel is not None:
         content['memory'] = {'detail_bytes_per_pixel': float(detail_bytes_per_pixel)}
-    content['provenance'] = dict(provenance or {})
+    # Through JSON, so that paths, tuples and the like become what plain YAML can hold.
+    content['provenance'] = json.loads(json.dumps(dict(provenance or {}), default=str))
     temporary = path / f'.{MODEL_FILE}.{os.getpid()}'
     text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=99)
     temporary.write_text(text, encoding='utf-8')

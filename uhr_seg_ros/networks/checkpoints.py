@@ -173,7 +173,18 @@ def load_published(network: HLRC, tensors: Mapping[str, torch.Tensor]) -> None:
     Raises:
         CheckpointError: Lists the names that are missing, unexpected or of another shape.
     """
-    expected = published_shapes(network)
+    _check(published_shapes(network), tensors)
+    state = {}
+    for name, parts in _sources(network).items():
+        values = [tensors[source] for source, _ in parts]
+        if name == 'region.experts.last':
+            values = [_neighbours_last(value) for value in values]
+        stacked = name.startswith('region.experts.') and not name.endswith('gate.weight')
+        state[name] = torch.stack(values) if stacked else values[0]
+    network.load_state_dict(state)
+
+
+def _check(expected: Mapping[str, torch.Size], tensors: Mapping[str, torch.Tensor]) -> None:
     problems = {
         'missing': [name for name in expected if name not in tensors],
         'unexpected': [n for n in tensors if n not in expected and not UNUSED.match(n)],
@@ -185,14 +196,22 @@ def load_published(network: HLRC, tensors: Mapping[str, torch.Tensor]) -> None:
     }
     if any(problems.values()):
         raise CheckpointError(_describe(problems))
-    state = {}
-    for name, parts in _sources(network).items():
-        values = [tensors[source] for source, _ in parts]
-        if name == 'region.experts.last':
-            values = [_neighbours_last(value) for value in values]
-        stacked = name.startswith('region.experts.') and not name.endswith('gate.weight')
-        state[name] = torch.stack(values) if stacked else values[0]
-    network.load_state_dict(state)
+
+
+def load_checkpoint(network: HLRC, tensors: Mapping[str, torch.Tensor]) -> None:
+    """
+    Load weights with our own names (as training writes them) or the published ones.
+
+    Raises:
+        CheckpointError: As ``load_published``, about the kind of names that was found.
+    """
+    own = network.state_dict()
+    if not any(name in own for name in tensors):
+        load_published(network, tensors)
+        return
+    shapes = {name: value.shape for name, value in own.items()}
+    _check(shapes, tensors)
+    network.load_state_dict(dict(tensors))
 
 
 def _describe(problems: Mapping[str, list[str]]) -> str:

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from uhr_seg_ros.bundle import Bundle, write_bundle
+from uhr_seg_ros.bundle import Bundle, KINDS, write_bundle
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.networks.graphs import DetailGraph, FusionGraph, SemanticGraph
@@ -106,17 +106,15 @@ def _write_graphs(network: HLRC, directory: Path) -> None:
     semantic, detail = SemanticGraph(network), DetailGraph(network)
     tokens, _ = semantic(low_res)
     affinity, local = detail(image)
-    outputs = {
-        'semantic': (semantic, {'low_res': low_res}, ('tokens', 'semantic_logits')),
-        'detail': (detail, {'image': image}, ('affinity', 'local')),
-        'fusion': (
-            FusionGraph(network),
-            {'tokens': tokens, 'affinity': affinity, 'local': local},
-            ('mask', 'confidence', 'logits'),
-        ),
+    meeting = {'tokens': tokens, 'affinity': affinity, 'local': local}
+    graphs = {
+        'semantic': (semantic, {'low_res': low_res}),
+        'detail': (detail, {'image': image}),
+        'fusion': (FusionGraph(network), meeting),
+        'scores': (FusionGraph(network, scores=True), meeting),
     }
-    for name, (graph, inputs, names) in outputs.items():
-        _write_graph(graph, inputs, names, directory / f'{name}.onnx')
+    for name, (graph, inputs) in graphs.items():
+        _write_graph(graph, inputs, KINDS[KIND][name][1], directory / f'{name}.onnx')
 
 
 def _write_graph(
@@ -154,7 +152,8 @@ def compare(network: HLRC, bundle: Bundle, size: tuple[int, int]) -> None:
     segmenter = Segmenter(bundle, backend='onnxruntime')
     found = segmenter(image, logits=True)
     segmenter.close()
-    error = float(np.abs(found.logits - expected).max() / np.abs(expected).max())
+    scale = max(float(np.abs(expected).max()), np.finfo(np.float32).tiny)
+    error = float(np.abs(found.logits - expected).max()) / scale
     agreement = float((found.mask == expected.argmax(0)).mean())
     if not error <= LOGIT_TOLERANCE or agreement < MASK_AGREEMENT:
         msg = (

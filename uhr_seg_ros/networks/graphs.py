@@ -113,18 +113,20 @@ def phase_kernels(factor: int) -> torch.Tensor:
 
 class FusionGraph(nn.Module):
     """
-    ``tokens``, ``affinity``, ``local`` -> ``mask``, ``confidence``, ``logits`` at full size.
+    ``tokens``, ``affinity``, ``local`` -> ``mask`` (1, H, W) uint8 at full size.
 
-    ``mask`` (1, H, W) uint8, ``confidence`` (1, H, W) uint8 is 255 times the largest softmax
-    probability, ``logits`` (1, classes, H, W) float32.
+    With ``scores`` also ``confidence`` (1, H, W) uint8, 255 times the largest softmax
+    probability, and ``logits`` (1, classes, H, W) float32: a graph of its own, since a runtime
+    computes every output of a graph.
     """
 
-    def __init__(self, network: HLRC) -> None:
+    def __init__(self, network: HLRC, *, scores: bool = False) -> None:
         super().__init__()
         self.classify = network.decoder.classify
         self.classes = network.classes
         self.kernel = network.decoder.fuse.conv.kernel_size[0]
         self.hidden = network.decoder.fuse.conv.out_channels
+        self.scores = scores
         kernels = phase_kernels(UPSAMPLING).repeat(self.classes, 1, 1, 1)
         self.register_buffer('kernels', kernels)
 
@@ -144,26 +146,31 @@ class FusionGraph(nn.Module):
             total = part if total is None else total + part
         return total
 
-    def forward(
+    def phases(
         self, tokens: torch.Tensor, affinity: torch.Tensor, local: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    ) -> torch.Tensor:
+        """Compute the logits of every sub-pixel: (1, classes, 16, H / 4, W / 4)."""
         quarter = self.classify((self.fuse(tokens, affinity) + local).relu())
         height, width = quarter.shape[2:]
         padded = functional.pad(quarter, (1, 1, 1, 1), 'replicate')
         phases = functional.conv2d(padded, self.kernels, groups=self.classes)
-        phases = phases.reshape(1, self.classes, UPSAMPLING**2, height, width)
-        mask = phases.argmax(1).to(torch.uint8)
+        return phases.reshape(1, self.classes, UPSAMPLING**2, height, width)
+
+    def forward(
+        self, tokens: torch.Tensor, affinity: torch.Tensor, local: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        phases = self.phases(tokens, affinity, local)
+        mask = shuffle(phases.argmax(1).to(torch.uint8))
+        if not self.scores:
+            return (mask,)
         # The largest softmax probability is one over the sum of exponentials below the maximum.
         below = (phases - phases.amax(1, keepdim=True)).exp().sum(1)
-        confidence = (255.0 / below + 0.5).to(torch.uint8)
-        logits = phases.reshape(1, self.classes, UPSAMPLING, UPSAMPLING, height, width)
-        logits = logits.permute(0, 1, 4, 2, 5, 3)
-        logits = logits.reshape(1, self.classes, UPSAMPLING * height, UPSAMPLING * width)
-        return shuffle(mask), shuffle(confidence), logits
+        confidence = shuffle((255.0 / below + 0.5).to(torch.uint8))
+        return mask, confidence, shuffle(phases[0])[None]
 
 
 def shuffle(phases: torch.Tensor) -> torch.Tensor:
-    """(1, 16, h, w) sub-pixel phases -> (1, 4 h, 4 w), any dtype."""
-    height, width = phases.shape[2:]
-    grid = phases.reshape(1, UPSAMPLING, UPSAMPLING, height, width).permute(0, 3, 1, 4, 2)
-    return grid.reshape(1, UPSAMPLING * height, UPSAMPLING * width)
+    """(N, 16, h, w) sub-pixel phases -> (N, 4 h, 4 w), any dtype."""
+    count, _, height, width = phases.shape
+    grid = phases.reshape(count, UPSAMPLING, UPSAMPLING, height, width).permute(0, 3, 1, 4, 2)
+    return grid.reshape(count, UPSAMPLING * height, UPSAMPLING * width)

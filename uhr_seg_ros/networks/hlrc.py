@@ -10,12 +10,15 @@ the same design scaled for CPUs and small Jetsons.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from uhr_seg_ros.classes import CLASS_SETS
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.networks.assignment import assign
 from uhr_seg_ros.networks.decoder import Decoder
@@ -191,11 +194,19 @@ def hlrc_s(num_classes: int, experts: int = 4) -> HLRC:
     )
 
 
+@dataclass(frozen=True)
+class Preset:
+    """How a network is built, and the key of the classes that it is trained for."""
+
+    build: Callable[[int], HLRC]
+    classes: str
+
+
 NETWORKS = {
-    'hlrc_cityscapes': (partial(hlrc, experts=8), 19, 'cityscapes'),
-    'hlrc_inria': (partial(hlrc, experts=8, reconstruct=False), 2, 'inria'),
-    'hlrc_deepglobe': (partial(hlrc, experts=16), 7, 'deepglobe'),
-    'hlrc_s': (hlrc_s, 5, 'aerial'),
+    'hlrc_cityscapes': Preset(hlrc, 'cityscapes'),
+    'hlrc_inria': Preset(partial(hlrc, reconstruct=False), 'inria'),
+    'hlrc_deepglobe': Preset(partial(hlrc, experts=16), 'deepglobe'),
+    'hlrc_s': Preset(hlrc_s, 'aerial'),
 }
 
 
@@ -203,11 +214,15 @@ def build_network(name: str, num_classes: int | None = None) -> HLRC:
     """
     Build a preset by name, with random weights.
 
+    Args:
+        name: Key of ``NETWORKS``.
+        num_classes: Number of classes; by default those of the preset's class set.
+
     Raises:
         NetworkError: The name is unknown; the message lists the known ones.
     """
     if name not in NETWORKS:
         msg = f'unknown network {name!r}: one of {", ".join(NETWORKS)}'
         raise NetworkError(msg)
-    factory, default_classes, _ = NETWORKS[name]
-    return factory(num_classes or default_classes)
+    preset = NETWORKS[name]
+    return preset.build(num_classes or len(CLASS_SETS[preset.classes]))

@@ -66,5 +66,5 @@ def _scale(info: CameraInfo, x: float, y: float) -> None:
         info.k[index] *= y
     for index in (0, 2, 3):
         info.p[index] *= x
-    for index in (5, 6):
+    for index in (5, 6, 7):
         info.p[index] *= y

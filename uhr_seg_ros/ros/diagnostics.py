@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
+import math
 from threading import Lock
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
@@ -45,11 +44,12 @@ class ArrivalWindow:
         self._delay_ms = math.nan
         self._fresh = False
 
-    def add(self, stamp_ns: int, now_ns: int) -> None:
+    def add(self, arrival: float, stamp_ns: int, now_ns: int) -> None:
         """
         Note a frame.
 
         Args:
+            arrival: monotonic clock, s.
             stamp_ns: stamp of its header, ns.
             now_ns: the node's clock, ns.
 
@@ -57,15 +57,10 @@ class ArrivalWindow:
         with self._lock:
             if self._stamps and stamp_ns <= self._stamps[-1]:
                 self._non_increasing += 1
-            self._arrivals.append(time.monotonic())
+            self._arrivals.append(arrival)
             self._stamps.append(stamp_ns)
             self._delay_ms = (now_ns - stamp_ns) / 1e6
             self._fresh = True
-
-    def age(self) -> float:
-        """Return the seconds since the newest frame; infinity before the first one."""
-        with self._lock:
-            return time.monotonic() - self._arrivals[-1] if self._arrivals else math.inf
 
     def take(self, expected_frequency: float) -> tuple[bool, dict[str, str]]:
         """
@@ -133,15 +128,20 @@ class CameraMonitor:
     """
 
     def __init__(self, topic_name: str, hardware_id: str) -> None:
-        self.arrivals = ArrivalWindow()
-        self.encoding = ''
+        self._arrivals = ArrivalWindow()
+        self._encoding = ''
         self._topic_name = topic_name
         self._hardware_id = hardware_id
         self._rejected = 0
 
+    def note(self, arrival: float, stamp_ns: int, now_ns: int, encoding: str) -> None:
+        """Note a frame that arrived; see `ArrivalWindow.add`."""
+        self._arrivals.add(arrival, stamp_ns, now_ns)
+        self._encoding = encoding
+
     def status(self, counts: Counts, expected_frequency: float) -> DiagnosticStatus:
         """Return the status since the last call; `expected_frequency` in Hz, 0 = unknown."""
-        fresh, timing = self.arrivals.take(expected_frequency)
+        fresh, timing = self._arrivals.take(expected_frequency)
         rejected, self._rejected = counts.rejected - self._rejected, counts.rejected
         rate = float(timing['frame_rate_node'])
         level, message = topic_level(fresh, rate, expected_frequency, rejected)
@@ -149,20 +149,37 @@ class CameraMonitor:
             **timing,
             'total_dropped_frames': str(counts.dropped),
             **count_values([counts]),
-            'encoding': self.encoding,
+            'encoding': self._encoding,
         }
         return make_status(self._topic_name, level, message, self._hardware_id, values)
 
 
+def node_status(
+    name: str, state: str, failure: str, counts: Iterable[Counts], values: Mapping[str, str]
+) -> DiagnosticStatus:
+    """
+    Return the status of the node itself.
+
+    Args:
+        name: fully qualified name of the node.
+        state: label of its lifecycle state.
+        failure: why it could not be configured, or empty.
+        counts: of every camera.
+        values: what else to tell: stage times, back end, bundle.
+
+    """
+    level = DiagnosticStatus.ERROR if failure else DiagnosticStatus.OK
+    totals = count_values(counts)
+    return make_status(f'{name}: segmentation', level, failure or state, name,
+                       {'state': state, **totals, **values})
+
+
 def count_values(counts: Iterable[Counts]) -> dict[str, str]:
     """Return the counters, summed; received = processed + dropped + rejected + pending."""
-    received, processed, dropped, rejected, pending = map(sum, zip(*counts))
+    counts = list(counts)
     return {
-        'frames_received': str(received),
-        'frames_processed': str(processed),
-        'frames_dropped': str(dropped),
-        'frames_rejected': str(rejected),
-        'frames_pending': str(pending),
+        f'frames_{field}': str(sum(getattr(count, field) for count in counts))
+        for field in Counts._fields
     }
 
 

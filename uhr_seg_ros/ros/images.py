@@ -227,7 +227,7 @@ def _cv_bridge() -> Any | None:
     try:
         from cv_bridge import CvBridge
         return CvBridge()
-    except Exception:  # noqa: BLE001 - a NumPy mismatch raises more than ImportError
+    except Exception:  # a NumPy mismatch raises more than ImportError
         return None
 
 
@@ -239,6 +239,6 @@ def _decode_with_cv_bridge(message: Image) -> np.ndarray:
         raise ImageError(msg)
     try:
         return bridge.imgmsg_to_cv2(message, 'bgr8')
-    except Exception as error:  # noqa: BLE001 - CvBridgeError, or whatever its C++ half throws
+    except Exception as error:  # CvBridgeError, or whatever its C++ half throws
         msg = f'cv_bridge could not convert image {_describe(message)} to bgr8: {error}'
         raise ImageError(msg) from error

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+import time
 from typing import NamedTuple
 
 import numpy as np

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any, TYPE_CHECKING
 
 from rclpy.node import Node
 from rclpy.publisher import Publisher

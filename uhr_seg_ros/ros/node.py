@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import sys
-import time
-import traceback
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from functools import partial
+import sys
 from threading import Event
+import time
+import traceback
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -21,16 +21,260 @@ from rclpy.lifecycle import LifecycleNode, LifecycleNodeMixin, LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn as Return
 from rclpy.node import Node
 
-from uhr_seg_ros.bundle import MODEL_FILE, file_sha256
+from uhr_seg_ros.bundle import file_sha256, MODEL_FILE
 from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.ros.camera_info import CameraInfoCache
-from uhr_seg_ros.ros.diagnostics import CameraMonitor, StageWindows, node_status
-from uhr_seg_ros.ros.inputs import CameraInput, Frame, image_topic
+from uhr_seg_ros.ros.camera import Camera
+from uhr_seg_ros.ros.diagnostics import node_status, StageWindows
+from uhr_seg_ros.ros.inputs import Frame
 from uhr_seg_ros.ros.memory import keep_large_buffers
-from uhr_seg_ros.ros.outputs import CameraOutput
-from uhr_seg_ros.ros.parameters import Parameters
+from uhr_seg_ros.ros.parameters import Parameters, Settings
 from uhr_seg_ros.ros.process import run
 from uhr_seg_ros.ros.throttle import Throttle
 from uhr_seg_ros.ros.worker import Worker
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.timing import StageClock
+
+DIAGNOSTICS_PERIOD_S = 1.0
+FOLLOW_PERIOD_S = 0.5
+
+
+class NodeStoppedError(UhrSegError):
+    """The node is stopped while a transition waits."""
+
+
+class SegmentationNode(LifecycleNode):
+    """
+    Turns camera frames into masks.
+
+    Three kinds of threads share the work: the executor takes messages and serves parameters and
+    lifecycle, one worker owns the engines and publishes, and a transition waits for the worker
+    on a second thread of the executor, so that the first one stays free.
+
+    Args:
+        node_arguments: passed on to `rclpy.node.Node`, such as `context`.
+
+    """
+
+    def __init__(self, **node_arguments: Any) -> None:
+        Node.__init__(self, 'segmentation', **node_arguments)
+        # LifecycleNode.__init__ does the same two calls, but cannot pass the group on: with it,
+        # the node's state can be asked for while it loads a model.
+        self._transitions = ReentrantCallbackGroup()
+        LifecycleNodeMixin.__init__(self, callback_group=self._transitions)
+        self._state = 'unconfigured'
+        self._failure = ''
+        self._stopping = Event()
+        self._declared = Parameters(self, lambda: self._state == 'unconfigured')
+        settings = self._declared.settings
+        self._cameras = {
+            name: Camera(self, name, settings.image_transport) for name in settings.cameras
+        }
+        self._segmenter: Segmenter | None = None
+        self._facts: dict[str, str] = {}
+        self._stages = StageWindows()
+        self._throttle = Throttle()
+        self._worker = Worker(
+            settings.cameras, self._process, self._on_rejected, self._min_interval
+        )
+        self._start_timers(settings)
+
+    def on_configure(self, state: LifecycleState) -> Return:
+        """Load the bundle and announce the outputs; a bad bundle leaves it unconfigured."""
+        self._state, self._failure = 'configuring', ''
+        try:
+            self._open(self._declared.settings)
+        except Exception as error:  # whatever it is, the node stays alive
+            self._failure = f'cannot be configured: {_describe(error)}'
+            self.get_logger().error(self._failure)
+            self._close()
+            self._state = 'unconfigured'
+            return Return.FAILURE
+        self._state = 'inactive'
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> Return:
+        """Publish what is processed, and subscribe."""
+        result = super().on_activate(state)
+        settings = self._declared.settings
+        for name, camera in self._cameras.items():
+            camera.open_input(settings, partial(self._worker.offer, name))
+        self._state = 'active'
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> Return:
+        """Unsubscribe and drop the frames that wait; the models stay loaded."""
+        self._close_inputs()
+        self._state = 'inactive'
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> Return:
+        """Withdraw the outputs and unload the models."""
+        self._close()
+        self._state = 'unconfigured'
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> Return:
+        """Do what cleaning up does, from any state and for good."""
+        self._close()
+        self._state = 'finalized'
+        return super().on_shutdown(state)
+
+    def stop(self, timeout: float) -> bool:
+        """
+        Begin nothing more, and wait for the frame in work.
+
+        Args:
+            timeout: s.
+
+        Returns:
+            Whether the worker has ended; if not, it is inside an engine.
+
+        """
+        self._stopping.set()
+        return self._worker.stop(timeout)
+
+    def destroy_node(self) -> None:
+        """Stop and withdraw everything."""
+        self.stop(1.0)
+        super().destroy_node()
+
+    def _start_timers(self, settings: Settings) -> None:
+        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        # The node's own clock stands still with use_sim_time while no simulation runs.
+        clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=clock)
+        self.create_timer(FOLLOW_PERIOD_S, self._follow, clock=clock)
+        if settings.autostart:
+            self._autostart_timer = self.create_timer(
+                0.001, self._autostart, callback_group=self._transitions, clock=clock
+            )
+
+    def _autostart(self) -> None:
+        self._autostart_timer.cancel()
+        if self.trigger_configure() == Return.SUCCESS:
+            self.trigger_activate()
+
+    def _open(self, settings: Settings) -> None:
+        start = time.monotonic()
+        self.get_logger().info(f'loading bundle {settings.bundle}')
+        self._segmenter = segmenter = self._on_worker(partial(_load, settings))
+        self._facts = _facts(segmenter)
+        for camera in self._cameras.values():
+            camera.open_output(segmenter.bundle.classes)
+        self.get_logger().info(
+            f'{segmenter.bundle.name} on {segmenter.backend} is ready after '
+            f'{time.monotonic() - start:.1f} s'
+        )
+
+    def _close_inputs(self) -> None:
+        for camera in self._cameras.values():
+            camera.close_input()
+        self._worker.clear()
+
+    def _close(self) -> None:
+        self._close_inputs()
+        segmenter, self._segmenter = self._segmenter, None
+        try:
+            # On the worker, behind the frame in work: afterwards nobody publishes.
+            self._on_worker(segmenter.close if segmenter else lambda: None)
+        except NodeStoppedError:
+            pass
+        for camera in self._cameras.values():
+            camera.close_output()
+        self._facts = {}
+
+    def _on_worker(self, job: Any) -> Any:
+        """Run a job on the worker and wait for its result, unless the node is stopped."""
+        future: Future = self._worker.call(job)
+        while not wait_for([future], timeout=0.1).done:
+            if self._stopping.is_set():
+                msg = 'the node is being stopped'
+                raise NodeStoppedError(msg)
+        return future.result()
+
+    def _min_interval(self) -> float:
+        rate = self._declared.settings.max_rate_hz
+        return 1.0 / rate if rate else 0.0
+
+    def _process(self, name: str, frame: Frame) -> None:
+        """Turn one frame into its messages; runs on the worker."""
+        output, segmenter = self._cameras[name].output, self._segmenter
+        settings = self._declared.settings
+        clock = StageClock()
+        with clock.stage('total'):
+            with clock.stage('convert'):
+                image = frame.decode()
+            confidence = settings.confidence_enabled and output.wants_confidence
+            result = segmenter(image, confidence=confidence)
+            pictures = []
+            if output.wants_pictures:
+                with clock.stage('overlay'):
+                    pictures = output.paint(image, result.mask, settings)
+            with clock.stage('publish'):
+                output.publish(frame.message.header, result, pictures)
+        latency_ms = (time.monotonic() - frame.arrival) * 1e3
+        self._stages.add({**result.stage_times, **clock.times}, latency_ms)
+
+    def _on_rejected(self, name: str, error: Exception) -> None:
+        if self._stopping.is_set() or not self.context.ok():
+            return  # the topics went away under the frame in work
+        message = _describe(error)
+        if self._throttle.allows(name, message):
+            camera = f'camera {name}: ' if name else ''
+            self.get_logger().warning(f'{camera}frame rejected: {message}')
+
+    def _follow(self) -> None:
+        warning_s = self._declared.settings.no_frame_warning_s
+        for camera in self._cameras.values():
+            camera.follow(warning_s)
+
+    def _publish_diagnostics(self) -> None:
+        expected = self._declared.settings.diagnostics_expected_frequency
+        counts = {name: self._worker.counts(name) for name in self._cameras}
+        array = DiagnosticArray()
+        array.header.stamp = self.get_clock().now().to_msg()
+        array.status = [
+            camera.monitor.status(counts[name], expected) for name, camera in self._cameras.items()
+        ]
+        values = {**self._stages.values(), **self._facts}
+        array.status.append(
+            node_status(self.get_fully_qualified_name(), self._state, self._failure,
+                        counts.values(), values)
+        )  # fmt: skip
+        self._diagnostics.publish(array)
+
+
+def _load(settings: Settings) -> Segmenter:
+    return Segmenter(
+        settings.bundle,
+        settings.backend,
+        memory_limit_mb=settings.memory_limit_mb or None,
+        threads=settings.threads,
+    )
+
+
+def _facts(segmenter: Segmenter) -> dict[str, str]:
+    """Return what makes two runs comparable."""
+    provenance = segmenter.provenance
+    return {
+        'backend': segmenter.backend,
+        'backend_version': str(provenance['version']),
+        'device': str(provenance['device']),
+        'bundle': segmenter.bundle.name,
+        'bundle_sha256': file_sha256(segmenter.bundle.path / MODEL_FILE),
+    }
+
+
+def _describe(error: Exception) -> str:
+    """Return our own errors as they are, an unexpected one with where it came from."""
+    return str(error) if isinstance(error, UhrSegError) else traceback.format_exc()
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the executable `segmentation_node`."""
+    keep_large_buffers()
+    sys.exit(run(SegmentationNode, args))
+
+
+if __name__ == '__main__':
+    main()

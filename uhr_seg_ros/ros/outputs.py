@@ -12,7 +12,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from uhr_seg_ros.classes import ClassSet
-from uhr_seg_ros.drawing import OverlayPainter, colorize
+from uhr_seg_ros.drawing import colorize, OverlayPainter
 from uhr_seg_ros.ros.camera_info import CameraInfoCache, fit_camera_info
 from uhr_seg_ros.ros.images import encode_image
 from uhr_seg_ros.ros.labels import publish_labels
@@ -51,6 +51,11 @@ class CameraOutput:
     def wants_confidence(self) -> bool:
         """Whether someone subscribes to the confidence."""
         return _is_wanted(self._confidence)
+
+    @property
+    def wants_pictures(self) -> bool:
+        """Whether someone subscribes to the overlay or to the colour mask."""
+        return _is_wanted(self._overlay) or _is_wanted(self._color_mask)
 
     def paint(
         self, image: np.ndarray, mask: np.ndarray, settings: Settings

@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
+import re
 from typing import Any
 
 from rcl_interfaces.msg import (
@@ -166,8 +165,6 @@ class Parameters:
                     'clean up first')
         if spec.choices and value not in spec.choices:
             return f'{spec.name} is {value!r}: expected one of {", ".join(spec.choices)}'
-        if isinstance(value, float) and not math.isfinite(value):
-            return f'{spec.name} is {value}: expected a finite number'
         if isinstance(spec.default, str) and not value:
             return f'{spec.name} is empty'
         return _objection_to_cameras(value or []) if spec.name == 'cameras' else ''

@@ -5,17 +5,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import os
 import signal
 import sys
-from collections.abc import Callable
 from threading import Event, Thread
 from typing import Protocol
 
 import rclpy
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
-from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 WORKER_GRACE_S = 0.8
@@ -23,14 +22,18 @@ WORKER_GRACE_S = 0.8
 
 
 class StoppableNode(Protocol):
-    """A node that can give up its own threads."""
+    """A node that has threads of its own."""
 
     def stop(self, timeout: float) -> bool:
         """Begin nothing more; tell whether the threads have ended within `timeout` s."""
         ...
 
+    def destroy_node(self) -> None:
+        """Withdraw every topic and service."""
+        ...
 
-def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
+
+def run(make_node: Callable[[], StoppableNode], args: list[str] | None = None) -> int:
     """
     Spin a node until SIGINT, SIGTERM or a failure; return the exit code.
 
@@ -44,7 +47,7 @@ def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = make_node()
-    except Exception as error:  # noqa: BLE001 - a refused parameter, told without a traceback
+    except Exception as error:  # a refused parameter, told without a traceback
         print(f'segmentation_node: {error}', file=sys.stderr)
         rclpy.try_shutdown()
         return 1

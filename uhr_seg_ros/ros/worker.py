@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from threading import Condition, Thread
+import time
 from typing import Any, NamedTuple
 
 
@@ -60,6 +60,9 @@ class Worker:
         on_error: gets (camera, exception) for a rejected frame.
         min_interval: least time between two frames of one camera, in s.
 
+    Attributes:
+        cameras: names of the cameras.
+
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Worker:
         on_error: Callable[[str, Exception], None],
         min_interval: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        self.cameras = tuple(cameras)
         self._process = process
         self._on_error = on_error
         self._min_interval = min_interval
@@ -176,7 +180,7 @@ class Worker:
         slot = self._slots[camera]
         try:
             self._process(camera, frame)
-        except Exception as error:  # noqa: BLE001 - no frame may end the thread
+        except Exception as error:  # no frame may end the thread
             with self._changed:
                 slot.rejected += 1
             self._on_error(camera, error)
@@ -190,5 +194,5 @@ def _run_job(future: Future, job: Callable[[], Any]) -> None:
         return
     try:
         future.set_result(job())
-    except BaseException as error:  # noqa: BLE001 - whoever waits for the future gets it
+    except BaseException as error:  # whoever waits for the future gets it
         future.set_exception(error)

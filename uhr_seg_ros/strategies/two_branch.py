@@ -35,7 +35,7 @@ ROW_AXES = {'tokens': 2, 'affinity': 1, 'local': 2}
 HALO = 2
 
 #: Full-size float32 logits that one strip of the fusion may take, bytes ...
-STRIP_BYTES = 64e6
+STRIP_BYTES = 32e6
 #: ... but never fewer rows of cells than this, or the halo dominates.
 MIN_STRIP_CELLS = 8
 

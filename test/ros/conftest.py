@@ -1,0 +1,68 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Surroundings of the tests with real ROS 2: own domain, own context, or skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from importlib.util import find_spec
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HAS_ROS = find_spec('rclpy') is not None
+
+# Every xdist worker talks on a domain of its own, and nobody talks to the network.
+_WORKER = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw'))
+os.environ['ROS_DOMAIN_ID'] = str((int(os.environ.get('ROS_DOMAIN_ID') or 40) + _WORKER) % 101)
+os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+os.environ['ROS_LOCALHOST_ONLY'] = '1'  # the name that Humble knows
+
+
+class _WithoutRos(pytest.Module):
+    """A test module that cannot even be imported here."""
+
+    def collect(self) -> list[pytest.Item]:
+        pytest.skip('rclpy is not installed', allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(
+    module_path: Path, parent: pytest.Collector
+) -> pytest.Module | None:
+    """Skip the modules of this folder, with a reason, where there is no ROS 2."""
+    return None if HAS_ROS else _WithoutRos.from_parent(parent, path=module_path)
+
+
+@pytest.fixture(scope='session', autouse=True)
+def _ros_log_directory(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ['ROS_LOG_DIR'] = str(tmp_path_factory.mktemp('ros_log'))
+
+
+@pytest.fixture
+def context() -> Iterator[Any]:
+    """Give a ROS context of this test alone."""
+    import rclpy
+    from rclpy.context import Context
+
+    context = Context()
+    rclpy.init(context=context)
+    yield context
+    context.try_shutdown()
+
+
+@pytest.fixture
+def make_stage(context: Any, tiny_bundle: Path) -> Iterator[Callable[..., Any]]:
+    """Give a function that starts the node with some parameters, beside a node that watches."""
+    from stage import Stage
+
+    with ExitStack() as stages:
+
+        def make(_cli_args: list[str] | None = None, **parameters: Any) -> Stage:
+            parameters = {'bundle': str(tiny_bundle), **parameters}
+            return stages.enter_context(Stage(context, parameters, _cli_args))
+
+        yield make

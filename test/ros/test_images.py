@@ -1,0 +1,226 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Every encoding against OpenCV, and messages that are broken."""
+
+from __future__ import annotations
+
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from uhr_seg_ros.ros.images import decode_compressed, decode_image, encode_image, ImageError
+
+HEIGHT, WIDTH = 6, 8
+
+TO_BGR = {
+    'bgr': None,
+    'rgb': cv2.COLOR_RGB2BGR,
+    'bgra': cv2.COLOR_BGRA2BGR,
+    'rgba': cv2.COLOR_RGBA2BGR,
+    'mono': cv2.COLOR_GRAY2BGR,
+    'bayer_rggb': cv2.COLOR_BayerRGGB2BGR,
+    'bayer_bggr': cv2.COLOR_BayerBGGR2BGR,
+    'bayer_gbrg': cv2.COLOR_BayerGBRG2BGR,
+    'bayer_grbg': cv2.COLOR_BayerGRBG2BGR,
+}
+CHANNELS = {'bgr': 3, 'rgb': 3, 'bgra': 4, 'rgba': 4}
+ALIASES = {'UC1': 'mono', 'UC3': 'bgr', 'UC4': 'bgra'}
+PACKED = {
+    f'{name}{depth}': (name, depth) for name in TO_BGR for depth in (8, 16)
+} | {
+    f'{depth}{alias}': (name, depth) for alias, name in ALIASES.items() for depth in (8, 16)
+}
+
+
+def random_array(*shape: int, dtype: type = np.uint8, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, dtype, True)
+
+
+def message_of(
+    rows: np.ndarray, encoding: str, padding: int = 0, big_endian: bool = False
+) -> Image:
+    """Return a message whose rows (H, bytes) are followed by padding."""
+    message = Image(encoding=encoding, height=HEIGHT, width=WIDTH, is_bigendian=big_endian)
+    message.step = rows.shape[1] + padding
+    padded = np.full((len(rows), message.step), 77, np.uint8)
+    padded[:, : rows.shape[1]] = rows
+    message.data.frombytes(padded.tobytes())
+    return message
+
+
+def as_bytes(array: np.ndarray, big_endian: bool = False) -> np.ndarray:
+    """Return (H, bytes) of an array as it lies in memory."""
+    ordered = array.astype(array.dtype.newbyteorder('>' if big_endian else '<'))
+    return np.frombuffer(ordered.tobytes(), np.uint8).reshape(len(array), -1)
+
+
+def reference(array: np.ndarray, name: str) -> np.ndarray:
+    eight_bit = array if array.dtype == np.uint8 else np.round(array / 257.0).astype(np.uint8)
+    return eight_bit if TO_BGR[name] is None else cv2.cvtColor(eight_bit, TO_BGR[name])
+
+
+@pytest.mark.parametrize('padding', [0, 6, 7])
+@pytest.mark.parametrize('encoding', PACKED)
+def test_packed_encodings(encoding: str, padding: int) -> None:
+    name, depth = PACKED[encoding]
+    shape = (HEIGHT, WIDTH, CHANNELS[name]) if name in CHANNELS else (HEIGHT, WIDTH)
+    array = random_array(*shape, dtype=np.uint8 if depth == 8 else np.uint16)
+    for big_endian in (False, True):
+        message = message_of(as_bytes(array, big_endian), encoding, padding, big_endian)
+        image = decode_image(message)
+        assert image.dtype == np.uint8
+        np.testing.assert_array_equal(image, reference(array, name), err_msg=str(big_endian))
+
+
+@pytest.mark.parametrize('padding', [0, 6])
+@pytest.mark.parametrize(
+    ('encoding', 'code'),
+    [
+        ('yuv422', cv2.COLOR_YUV2BGR_UYVY),
+        ('uyvy', cv2.COLOR_YUV2BGR_UYVY),
+        ('yuv422_yuy2', cv2.COLOR_YUV2BGR_YUY2),
+        ('yuyv', cv2.COLOR_YUV2BGR_YUY2),
+    ],
+)
+def test_interleaved_chroma(encoding: str, code: int, padding: int) -> None:
+    array = random_array(HEIGHT, WIDTH, 2)
+    image = decode_image(message_of(as_bytes(array), encoding, padding))
+    np.testing.assert_array_equal(image, cv2.cvtColor(array, code))
+
+
+@pytest.mark.parametrize('padding', [0, 8])
+@pytest.mark.parametrize(
+    ('encoding', 'code'), [('nv12', cv2.COLOR_YUV2BGR_NV12), ('nv21', cv2.COLOR_YUV2BGR_NV21)]
+)
+def test_chroma_plane(encoding: str, code: int, padding: int) -> None:
+    planes = random_array(HEIGHT * 3 // 2, WIDTH)
+    image = decode_image(message_of(planes, encoding, padding))
+    np.testing.assert_array_equal(image, cv2.cvtColor(planes, code))
+
+
+def test_full_chroma_plane_agrees_with_the_subsampled_one() -> None:
+    luma = random_array(HEIGHT, WIDTH)
+    chroma = random_array(HEIGHT // 2, WIDTH // 2, 2)
+    nv12 = decode_image(message_of(np.vstack((luma, chroma.reshape(-1, WIDTH))), 'nv12'))
+    full = chroma.repeat(2, 0).repeat(2, 1).reshape(-1, WIDTH)
+    nv24 = decode_image(message_of(np.vstack((luma, full)), 'nv24'))
+    np.testing.assert_array_equal(nv24, nv12)
+
+
+def test_bgr8_is_a_view_of_the_message() -> None:
+    message = message_of(as_bytes(random_array(HEIGHT, WIDTH, 3)), 'bgr8', padding=5)
+    image = decode_image(message)
+    assert np.shares_memory(image, np.frombuffer(message.data, np.uint8))
+    assert image.strides == (WIDTH * 3 + 5, 3, 1)
+
+
+def test_padding_after_the_last_row_may_be_absent() -> None:
+    array = random_array(HEIGHT, WIDTH, 3)
+    message = message_of(as_bytes(array), 'bgr8', padding=5)
+    del message.data[-5:]
+    np.testing.assert_array_equal(decode_image(message), array)
+
+
+@pytest.mark.parametrize(
+    ('array', 'encoding'),
+    [
+        (random_array(HEIGHT, WIDTH), 'mono8'),
+        (random_array(HEIGHT, WIDTH, dtype=np.uint16), 'mono16'),
+        (random_array(HEIGHT, 2 * WIDTH, 3)[:, ::2], 'bgr8'),
+    ],
+)
+def test_encode_image(array: np.ndarray, encoding: str) -> None:
+    header = Header(frame_id='camera')
+    message = encode_image(array, encoding, header)
+    assert message.header is header
+    assert (message.height, message.width, message.encoding) == (HEIGHT, WIDTH, encoding)
+    assert message.step * HEIGHT == len(message.data) == array.nbytes
+    assert message.is_bigendian == (sys.byteorder == 'big')
+    np.testing.assert_array_equal(np.frombuffer(message.data, array.dtype), array.ravel())
+    if array.dtype == np.uint8 and array.ndim == 3:
+        np.testing.assert_array_equal(decode_image(message), array)
+
+
+def broken(**changes: object) -> Image:
+    message = message_of(as_bytes(random_array(HEIGHT, WIDTH, 3)), 'bgr8')
+    for name, value in changes.items():
+        setattr(message, name, value)
+    return message
+
+
+@pytest.mark.parametrize(
+    ('message', 'text'),
+    [
+        (broken(width=0), "image is 0 x 6 'bgr8': width and height must be at least 1"),
+        (broken(height=0), "image is 8 x 0 'bgr8'"),
+        (broken(width=1 << 31, height=1 << 31), 'more than 268435456 pixels'),
+        (broken(step=23), 'step 23 is smaller than width 8 x 3 channels x 1 byte = 24 bytes'),
+        (broken(step=0), 'step 0 is smaller than'),
+        (broken(data=b'short'), "truncated: 5 bytes, but 8 x 6 'bgr8' with step 24 needs 144"),
+        (broken(height=7), 'truncated: 144 bytes'),
+        (broken(encoding='bgr9'), "encoding 'bgr9' is not one of"),
+        (broken(encoding=''), "encoding '' is not one of"),
+        (broken(encoding='nv12', width=7), 'has an odd side'),
+        (broken(encoding='uyvy', width=5), 'could not be converted to bgr8'),
+        (broken(encoding='nv21', step=7), 'step 7 is smaller than width 8'),
+    ],
+)
+def test_broken_image(message: Image, text: str) -> None:
+    with pytest.raises(ImageError) as error:
+        decode_image(message)
+    assert text in str(error.value)
+
+
+def test_one_pixel() -> None:
+    for encoding in PACKED:
+        message = Image(encoding=encoding, height=1, width=1, step=16, data=bytes(16))
+        try:
+            assert decode_image(message).shape == (1, 1, 3)
+        except ImageError:  # OpenCV needs neighbours to demosaic
+            assert 'bayer' in encoding
+
+
+@pytest.mark.parametrize('suffix', ['.jpg', '.png'])
+def test_compressed(suffix: str) -> None:
+    array = cv2.resize(random_array(4, 4, 3), (32, 24))
+    _, data = cv2.imencode(suffix, array)
+    message = CompressedImage(format=f'bgr8; {suffix[1:]} compressed bgr8', data=data.tobytes())
+    np.testing.assert_array_equal(
+        decode_compressed(message), cv2.imdecode(data, cv2.IMREAD_COLOR)
+    )
+
+
+def test_gray_compressed_becomes_bgr() -> None:
+    _, data = cv2.imencode('.png', random_array(4, 4))
+    assert decode_compressed(CompressedImage(format='png', data=data.tobytes())).shape == (4, 4, 3)
+
+
+def jpeg() -> bytes:
+    return cv2.imencode('.jpg', random_array(64, 64, 3))[1].tobytes()
+
+
+@pytest.mark.parametrize(
+    ('form', 'data', 'text'),
+    [
+        ('jpeg', b'', '(0 bytes'),
+        ('jpeg', b'no picture at all', "(17 bytes, format 'jpeg') could not be decoded"),
+        ('jpeg', jpeg()[:-1000], 'JPEG end marker is missing'),
+        ('jpeg', jpeg()[:20] + b'\xff\xd9', 'could not be decoded'),
+        ('16UC1; compressedDepth png', b'', "'16UC1; compressedDepth png' is depth"),
+    ],
+)
+def test_broken_compressed(form: str, data: bytes, text: str) -> None:
+    with pytest.raises(ImageError) as error:
+        decode_compressed(CompressedImage(format=form, data=data))
+    assert text in str(error.value)
+
+
+def test_exotic_encoding_goes_through_cv_bridge() -> None:
+    pytest.importorskip('cv_bridge', reason='cv_bridge comes with a ROS installation')
+    message = message_of(as_bytes(random_array(HEIGHT, WIDTH, 3)), '8SC3')
+    assert decode_image(message).shape == (HEIGHT, WIDTH, 3)

@@ -1,0 +1,275 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""A frame comes in, masks and pictures go out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+from diagnostic_msgs.msg import DiagnosticStatus
+import numpy as np
+import pytest
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, CompressedImage
+from stage import BEST_EFFORT, example_mask, frame, LATCHED, pixels, Stage, wait_until
+from std_msgs.msg import String
+from tiny_bundle import make_tiny_bundle, paint, TINY_CLASSES
+
+from uhr_seg_ros.classes import ClassSet
+from uhr_seg_ros.drawing import colorize, OverlayPainter
+from uhr_seg_ros.ros.diagnostics import STAGES
+from uhr_seg_ros.segmenter import Segmenter
+
+MakeStage = Callable[..., Stage]
+
+
+def test_mask_is_the_one_that_was_painted(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    camera = stage.camera()
+    (masks,) = stage.outputs('mask')
+    mask = example_mask()
+    camera.publish(frame(paint(mask), stamp=12.5))
+    message = wait_until(lambda: masks, 'a mask')[0]
+    assert (message.encoding, message.step) == ('mono8', mask.shape[1])
+    np.testing.assert_array_equal(pixels(message), mask)
+    assert message.header.frame_id == 'camera'
+    assert (message.header.stamp.sec, message.header.stamp.nanosec) == (12, 500_000_000)
+
+
+def test_size_off_the_stride_is_kept(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    camera = stage.camera()
+    (masks,) = stage.outputs('mask')
+    for count, size in enumerate([(97, 161), (48, 64), (3, 5), (1, 1), (320, 480)], 1):
+        mask = example_mask(*size)
+        camera.publish(frame(paint(mask), stamp=count))
+        wait_until(lambda count=count: len(masks) == count, f'mask {count}')
+        np.testing.assert_array_equal(pixels(masks[-1]), mask)
+
+
+@pytest.mark.parametrize('encoding', ['rgb8', 'mono8', 'bgra8'])
+def test_encoding_makes_no_difference_to_the_segmenter(
+    make_stage: MakeStage, tiny_bundle: Path, encoding: str
+) -> None:
+    stage = make_stage()
+    camera = stage.camera()
+    (masks,) = stage.outputs('mask')
+    image = paint(example_mask())
+    code = {'rgb8': cv2.COLOR_BGR2RGB, 'mono8': cv2.COLOR_BGR2GRAY, 'bgra8': cv2.COLOR_BGR2BGRA}
+    camera.publish(frame(cv2.cvtColor(image, code[encoding]), encoding=encoding))
+    if encoding == 'mono8':
+        image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    wait_until(lambda: masks, 'a mask')
+    with Segmenter(tiny_bundle) as segmenter:
+        np.testing.assert_array_equal(pixels(masks[0]), segmenter(image).mask)
+    assert stage.wait_for_count(processed=1)['encoding'] == encoding
+
+
+def test_compressed_transport(make_stage: MakeStage) -> None:
+    stage = make_stage(image_transport='compressed')
+    camera = stage.camera('image_raw/compressed', CompressedImage)
+    (masks,) = stage.outputs('mask')
+    mask = example_mask()
+    message = CompressedImage(format='bgr8; png compressed bgr8')
+    message.header.frame_id = 'camera'
+    message.data = cv2.imencode('.png', paint(mask))[1].tobytes()
+    camera.publish(message)
+    wait_until(lambda: masks, 'a mask')
+    np.testing.assert_array_equal(pixels(masks[0]), mask)
+    assert masks[0].header == message.header
+    values = stage.wait_for_count('/image_raw/compressed', processed=1)
+    assert values['encoding'] == message.format
+
+
+def test_compressed_topic_follows_the_remapped_base(make_stage: MakeStage) -> None:
+    arguments = ['--ros-args', '-r', 'image_raw:=/roof/image']
+    stage = make_stage(_cli_args=arguments, image_transport='compressed')
+    stage.camera('/roof/image/compressed', CompressedImage)
+
+
+def test_pictures_are_painted_for_subscribers_only(make_stage: MakeStage) -> None:
+    stage = make_stage(overlay__scale=0.5, overlay__alpha=0.25)
+    camera = stage.camera()
+    (masks,) = stage.outputs('mask')
+    mask = example_mask()
+    image = paint(mask)
+    camera.publish(frame(image))
+    stage.wait_for_count(processed=1)
+    values = wait_until(
+        lambda: 'total_p50_ms' in (v := stage.values('/segmentation: segmentation')) and v,
+        'stage times',
+    )
+    assert 'overlay_p50_ms' not in values
+
+    overlays, color_masks = stage.outputs('overlay', 'color_mask')
+    camera.publish(frame(image, stamp=2.0))
+    wait_until(lambda: overlays and color_masks, 'pictures')
+    wait_until(
+        lambda: 'overlay_p50_ms' in stage.values('/segmentation: segmentation'), 'overlay time'
+    )
+    painter = OverlayPainter(TINY_CLASSES, 0.25, 0.5)
+    np.testing.assert_array_equal(pixels(overlays[0]), painter.paint(image, mask))
+    np.testing.assert_array_equal(pixels(color_masks[0]), colorize(mask, TINY_CLASSES, 0.5))
+    assert overlays[0].encoding == color_masks[0].encoding == 'bgr8'
+    assert overlays[0].header == masks[-1].header
+
+
+def test_style_changes_live(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    camera = stage.camera()
+    (overlays,) = stage.outputs('overlay')
+    image = paint(example_mask())
+    for count, scale in enumerate((0.5, 1.0, 0.25), 1):
+        assert stage.set_parameter('overlay.scale', scale).successful
+        camera.publish(frame(image, stamp=count))
+        wait_until(lambda count=count: len(overlays) == count, 'an overlay')
+        assert overlays[-1].width == 160 * scale
+    refused = stage.set_parameter('overlay.scale', 7.0)
+    assert not refused.successful
+    assert 'overlay.scale' in refused.reason
+
+
+def test_confidence_is_off_until_it_is_enabled(make_stage: MakeStage, tiny_bundle: Path) -> None:
+    stage = make_stage()
+    camera = stage.camera()
+    masks, confidences = stage.outputs('mask', 'confidence')
+    image = paint(example_mask())
+    camera.publish(frame(image))
+    wait_until(lambda: masks, 'a mask')
+    assert stage.set_parameter('confidence.enabled', True).successful
+    camera.publish(frame(image, stamp=2.0))
+    wait_until(lambda: confidences, 'a confidence')
+    assert [message.header.stamp.sec for message in confidences] == [2]
+    with Segmenter(tiny_bundle) as segmenter:
+        expected = segmenter(image, confidence=True).confidence
+    np.testing.assert_array_equal(pixels(confidences[0]), expected)
+
+
+def test_camera_info_is_matched_to_the_mask(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    camera = stage.camera()
+    infos_out = stage.outputs('camera_info', message_type=CameraInfo)[0]
+    (masks,) = stage.outputs('mask')
+    camera.publish(frame(paint(example_mask()), stamp=1.0))
+    wait_until(lambda: masks, 'a mask, without waiting for calibration')
+    calibrations = stage.camera('camera_info', CameraInfo)
+    info = CameraInfo(width=320, height=192, distortion_model='plumb_bob')
+    info.k[0] = info.k[4] = 400.0
+    calibrations.publish(info)
+
+    def pair() -> CameraInfo | None:
+        camera.publish(frame(paint(example_mask()), stamp=2.0))
+        return infos_out[0] if infos_out else None
+
+    matched = wait_until(pair, 'a camera_info')
+    assert (matched.width, matched.height, matched.k[0]) == (160, 96, 200.0)
+    assert (matched.header.stamp.sec, matched.header.frame_id) == (2, 'camera')
+    assert matched.distortion_model == 'plumb_bob'
+
+
+def test_labels_reach_a_late_subscriber(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    stage.wait_for_state('active')
+    try:
+        from vision_msgs.msg import LabelInfo
+    except ImportError:
+        found = stage.collect(String, '/segmentation/label_info_json', LATCHED)
+        wait_until(lambda: found, 'labels')
+        labels = json.loads(found[0].data)
+        assert set(labels) == {'header', 'class_map', 'threshold'}
+        names = {entry['class_id']: entry['class_name'] for entry in labels['class_map']}
+        stage.wait_for_log('vision_msgs is not installed', '/segmentation/label_info_json')
+    else:
+        found = stage.collect(LabelInfo, '/segmentation/label_info', LATCHED)
+        wait_until(lambda: found, 'labels')
+        names = {entry.class_id: entry.class_name for entry in found[0].class_map}
+    assert names == {0: 'red', 1: 'green', 2: 'blue'}
+
+
+def test_two_cameras_have_topics_of_their_own(make_stage: MakeStage) -> None:
+    stage = make_stage(cameras=['front', 'left'])
+    outputs = dict(zip(('front', 'left'), stage.outputs('front/mask', 'left/mask'), strict=True))
+    for seed, (name, masks) in enumerate(outputs.items()):
+        mask = example_mask(seed=seed)
+        stage.camera(f'{name}/image_raw').publish(frame(paint(mask)))
+        wait_until(lambda masks=masks: masks, f'a mask of {name}')
+        np.testing.assert_array_equal(pixels(masks[0]), mask)
+        stage.wait_for_count(f'/{name}/image_raw', received=1, processed=1)
+
+
+def test_namespace_and_name_shape_the_topics(make_stage: MakeStage) -> None:
+    arguments = ['--ros-args', '-r', '__ns:=/robot', '-r', '__node:=seg', '-r', 'image_raw:=cam']
+    stage = make_stage(_cli_args=arguments)
+    stage.camera('/robot/cam')
+    names = {publisher.topic_name for publisher in stage.node.publishers}
+    assert '/robot/seg/mask' in names
+    wait_until(lambda: stage.status('/robot/seg: segmentation'), 'diagnostics of the node')
+    wait_until(lambda: stage.status('/robot/cam'), 'diagnostics of the topic')
+
+
+def test_best_effort_camera(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    camera = stage.camera(qos=BEST_EFFORT)
+    (masks,) = stage.outputs('mask')
+    wait_until(camera.get_subscription_count, 'a subscription')
+    camera.publish(frame(paint(example_mask())))
+    wait_until(lambda: masks, 'a mask')
+
+
+def test_simulated_time_that_stands_still_stops_nothing(make_stage: MakeStage) -> None:
+    stage = make_stage(use_sim_time=True)
+    camera = stage.camera()
+    (masks,) = stage.outputs('mask')
+    stage.watcher.create_publisher(Clock, '/clock', 1).publish(Clock())
+    for count, stamp in enumerate((1e9, 5.0, 5.0, 0.0), 1):  # a bag that starts again
+        camera.publish(frame(paint(example_mask()), stamp=stamp))
+        wait_until(lambda count=count: len(masks) == count, f'mask {count}')
+    values = stage.wait_for_count(received=4, processed=4, dropped=0)
+    assert values['num_non_increasing_msg'] == '3'
+
+
+def test_more_than_255_classes_make_mono16(make_stage: MakeStage, tmp_path: Path) -> None:
+    colors = tuple((index % 256, index // 256, 0) for index in range(300))
+    classes = ClassSet(tuple(f'class {index}' for index in range(300)), colors)
+    try:
+        bundle = make_tiny_bundle(tmp_path / 'many', classes)
+        with Segmenter(bundle) as segmenter:
+            expected = segmenter(np.zeros((16, 16, 3), np.uint8)).mask
+    except Exception as error:
+        pytest.skip(f'the tiny bundle has no graph for 300 classes: {error}')
+    if expected.dtype != np.uint16:
+        pytest.skip('the tiny bundle has no uint16 mask')
+    stage = make_stage(bundle=str(bundle))
+    camera = stage.camera()
+    (masks,) = stage.outputs('mask')
+    camera.publish(frame(np.zeros((16, 16, 3), np.uint8)))
+    wait_until(lambda: masks, 'a mask')
+    assert (masks[0].encoding, masks[0].step) == ('mono16', 32)
+    np.testing.assert_array_equal(np.frombuffer(masks[0].data, np.uint16), expected.ravel())
+
+
+def test_diagnostics_tell_what_runs(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    camera = stage.camera()
+    camera.publish(frame(paint(example_mask())))
+    stage.wait_for_count(processed=1)
+
+    def told() -> dict[str, Any] | None:
+        values = stage.values('/segmentation: segmentation')
+        return values if values.get('frames_processed') == '1' else None
+
+    values = wait_until(told, 'the node status')
+    for stage_name in set(STAGES) - {'overlay'}:
+        for key in ('p50', 'p95', 'p99'):
+            assert float(values[f'{stage_name}_{key}_ms']) >= 0.0
+    assert float(values['latency_max_ms']) >= float(values['total_p50_ms'])
+    assert (values['state'], values['backend'], values['bundle']) == (
+        'active', 'onnxruntime', 'tiny'
+    )  # fmt: skip
+    assert len(values['bundle_sha256']) == 64
+    assert stage.status('/segmentation: segmentation').level == DiagnosticStatus.OK

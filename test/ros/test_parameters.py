@@ -1,0 +1,149 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Declared once, described, refused with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rclpy.context import Context
+from rclpy.exceptions import InvalidParameterValueException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from uhr_seg_ros.ros.parameters import Parameters
+
+MakeNode = Callable[..., Node]
+
+
+@pytest.fixture
+def make_node(context: Context) -> MakeNode:
+    def make(*arguments: str, **overrides: Any) -> Node:
+        return Node(
+            'parameters',
+            context=context,
+            cli_args=['--ros-args', *arguments],
+            parameter_overrides=[
+                Parameter(name.replace('__', '.'), value=value)
+                for name, value in overrides.items()
+            ],
+        )
+
+    return make
+
+
+def test_defaults(make_node: MakeNode) -> None:
+    settings = Parameters(make_node(), lambda: True).settings
+    assert settings.bundle == 'hlrc_s_aerial'
+    assert settings.cameras == ('',)
+    assert settings.autostart
+    assert settings.overlay_alpha == 0.5
+    assert settings.diagnostics_expected_frequency == 0.0
+
+
+def test_every_parameter_is_described(make_node: MakeNode) -> None:
+    node = make_node()
+    before = set(node._parameters)
+    Parameters(node, lambda: True)
+    declared = set(node._parameters) - before
+    assert {'bundle', 'backend', 'cameras', 'overlay.scale', 'max_rate_hz'} <= declared
+    for name in declared:
+        descriptor = node.describe_parameter(name)
+        assert descriptor.description.endswith('.'), name
+        if isinstance(node.get_parameter(name).value, float):
+            assert descriptor.floating_point_range, name
+    assert node.describe_parameter('cameras').read_only
+    assert node.describe_parameter('image_transport').additional_constraints == (
+        'one of: raw, compressed'
+    )
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'cameras'),
+    [
+        ((), ('',)),
+        (('-p', 'cameras:=[]'), ('',)),
+        (('-p', 'cameras:=[front, left]'), ('front', 'left')),
+    ],
+)
+def test_cameras(make_node: MakeNode, arguments: tuple, cameras: tuple) -> None:
+    assert Parameters(make_node(*arguments), lambda: True).settings.cameras == cameras
+
+
+def test_parameter_file(make_node: MakeNode, tmp_path: Path) -> None:
+    file = tmp_path / 'some.yaml'
+    file.write_text(
+        '/**:\n  ros__parameters:\n    bundle: here\n    cameras: []\n'
+        '    overlay: {alpha: 0.25, scale: 1.0}\n'
+    )
+    settings = Parameters(make_node('--params-file', str(file)), lambda: True).settings
+    assert (settings.bundle, settings.cameras, settings.overlay_alpha) == ('here', ('',), 0.25)
+
+
+@pytest.mark.parametrize(
+    ('override', 'text'),
+    [
+        ({'cameras': ['front', 'front']}, 'names a camera twice'),
+        ({'cameras': ['front', '']}, "cameras has ''"),
+        ({'cameras': ['/front']}, "cameras has '/front'"),
+        ({'image_transport': 'theora'}, 'expected one of raw, compressed'),
+        ({'image_qos': 'sensor'}, 'expected one of auto, reliable, best_effort'),
+        ({'overlay__alpha': 1.5}, 'overlay.alpha'),
+        ({'overlay__scale': 0.0}, 'overlay.scale'),
+        ({'threads': -1}, 'threads'),
+        ({'bundle': ''}, 'bundle is empty'),
+    ],
+)
+def test_absurd_start(make_node: MakeNode, override: dict[str, Any], text: str) -> None:
+    with pytest.raises(InvalidParameterValueException) as error:
+        Parameters(make_node(**override), lambda: True)
+    assert text in str(error.value)
+
+
+def test_live_change(make_node: MakeNode) -> None:
+    node = make_node()
+    parameters = Parameters(node, lambda: False)
+    (result,) = node.set_parameters([Parameter('overlay.scale', value=0.25)])
+    assert result.successful
+    assert parameters.settings.overlay_scale == 0.25
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'text'),
+    [
+        ('overlay.alpha', -0.1, 'overlay.alpha'),
+        ('overlay.alpha', float('nan'), 'overlay.alpha'),
+        ('max_rate_hz', 1e9, 'max_rate_hz'),
+        ('max_rate_hz', float('inf'), 'max_rate_hz'),
+        ('max_rate_hz', 'fast', 'type'),
+        ('bundle', 'other', 'bundle can change only while the node is unconfigured'),
+        ('cameras', ['a'], 'read-only'),
+        ('autostart', False, 'read-only'),
+    ],
+)
+def test_refused_change(make_node: MakeNode, name: str, value: object, text: str) -> None:
+    node = make_node()
+    parameters = Parameters(node, lambda: False)
+    before = parameters.settings
+    (result,) = node.set_parameters([Parameter(name, value=value)])
+    assert not result.successful
+    assert text in result.reason
+    assert parameters.settings == before
+
+
+def test_structural_change_while_unconfigured(make_node: MakeNode) -> None:
+    node = make_node()
+    parameters = Parameters(node, lambda: True)
+    assert node.set_parameters([Parameter('bundle', value='other')])[0].successful
+    assert parameters.settings.bundle == 'other'
+
+
+def test_declaring_twice_keeps_the_values(make_node: MakeNode) -> None:
+    node = make_node()
+    Parameters(node, lambda: True)
+    node.set_parameters([Parameter('overlay.alpha', value=0.75)])
+    assert Parameters(node, lambda: True).settings.overlay_alpha == 0.75

@@ -1,0 +1,115 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Subscriptions take the reliability that the publisher offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image
+from stage import BEST_EFFORT, example_mask, frame, RELIABLE, Stage, wait_until
+from tiny_bundle import paint
+
+from uhr_seg_ros.ros.qos import matching_reliability
+
+OFFERS = {'r': ReliabilityPolicy.RELIABLE, 'b': ReliabilityPolicy.BEST_EFFORT}
+
+
+@pytest.mark.parametrize(
+    ('offers', 'current', 'wanted'),
+    [('', 'r', 'r'), ('', 'b', 'b'), ('r', 'b', 'r'), ('b', 'r', 'b'), ('rb', 'r', 'b')],
+)
+def test_matching_reliability(offers: str, current: str, wanted: str) -> None:
+    publishers = [
+        SimpleNamespace(qos_profile=SimpleNamespace(reliability=OFFERS[offer]))
+        for offer in offers
+    ]
+    assert matching_reliability(publishers, OFFERS[current]) == OFFERS[wanted]
+
+
+def reliability(stage: Stage, topic: str = '/image_raw') -> ReliabilityPolicy:
+    """Return what the node under test asks for now."""
+    infos = [
+        info
+        for info in stage.watcher.get_subscriptions_info_by_topic(topic)
+        if info.node_name == 'segmentation'
+    ]
+    return infos[0].qos_profile.reliability if len(infos) == 1 else None
+
+
+def wait_for_reliability(stage: Stage, wanted: ReliabilityPolicy) -> None:
+    wait_until(lambda: reliability(stage) == wanted, f'subscription {wanted.name}')
+
+
+@pytest.mark.parametrize('qos', [BEST_EFFORT, RELIABLE])
+def test_camera_that_was_there_first(
+    make_stage: Callable[..., Stage], qos: QoSProfile
+) -> None:
+    stage = make_stage(autostart=False)
+    stage.watcher.create_publisher(Image, 'image_raw', qos)
+    wait_until(lambda: stage.node.count_publishers('image_raw'), 'the camera')
+    assert stage.change('configure')
+    assert stage.change('activate')
+    wait_for_reliability(stage, qos.reliability)
+    assert not any('subscribed again' in line for line in stage.log_lines())
+
+
+def test_camera_that_comes_later_and_changes(make_stage: Callable[..., Stage]) -> None:
+    stage = make_stage()
+    wait_for_reliability(stage, ReliabilityPolicy.RELIABLE)
+    (masks,) = stage.outputs('mask')
+    for count, qos in enumerate((BEST_EFFORT, RELIABLE, BEST_EFFORT), 1):
+        camera = stage.watcher.create_publisher(Image, 'image_raw', qos)
+        wait_for_reliability(stage, qos.reliability)
+        wait_until(camera.get_subscription_count, 'the new subscription')
+        camera.publish(frame(paint(example_mask()), stamp=count))
+        wait_until(lambda count=count: len(masks) == count, f'mask {count}')
+        stage.watcher.destroy_publisher(camera)
+    stage.wait_for_log('/image_raw', 'best_effort', 'subscribed again')
+    stage.wait_for_log('/image_raw', 'offers reliable', 'subscribed again')
+
+
+def test_two_publishers_of_different_kinds_both_arrive(make_stage: Callable[..., Stage]) -> None:
+    stage = make_stage()
+    (masks,) = stage.outputs('mask')
+    cameras = [stage.camera(qos=RELIABLE), stage.camera(qos=BEST_EFFORT)]
+    wait_for_reliability(stage, ReliabilityPolicy.BEST_EFFORT)
+    for stamp, camera in enumerate(cameras, 1):
+        wait_until(camera.get_subscription_count, 'the new subscription')
+        camera.publish(frame(paint(example_mask()), stamp))
+        wait_until(lambda stamp=stamp: len(masks) == stamp, 'a mask')
+
+
+def test_reliability_can_be_set(make_stage: Callable[..., Stage]) -> None:
+    stage = make_stage(image_qos='best_effort')
+    stage.camera(qos=RELIABLE)
+    wait_for_reliability(stage, ReliabilityPolicy.BEST_EFFORT)
+
+
+def test_camera_info_follows_too(make_stage: Callable[..., Stage]) -> None:
+    stage = make_stage()
+    stage.camera('camera_info', CameraInfo, BEST_EFFORT)
+    assert reliability(stage, '/camera_info') == ReliabilityPolicy.BEST_EFFORT
+
+
+def test_publications_are_reliable_and_can_be_overridden(
+    make_stage: Callable[..., Stage],
+) -> None:
+    stage = make_stage(
+        **{
+            'qos_overrides./segmentation/mask.publisher.depth': 7,
+            'qos_overrides./segmentation/mask.publisher.reliability': 'best_effort',
+            'qos_overrides./image_raw.subscription.depth': 3,
+        }
+    )
+    stage.wait_for_state('active')
+    profiles = {publisher.topic_name: publisher.qos_profile for publisher in stage.node.publishers}
+    assert profiles['/segmentation/overlay'].reliability == ReliabilityPolicy.RELIABLE
+    assert profiles['/segmentation/mask'].reliability == ReliabilityPolicy.BEST_EFFORT
+    assert profiles['/segmentation/mask'].depth == 7
+    subscriptions = {item.topic_name: item for item in stage.node.subscriptions}
+    assert subscriptions['/image_raw'].qos_profile.depth == 3

@@ -1,0 +1,109 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Calibration, log throttle and allocator settings."""
+
+from __future__ import annotations
+
+import copy
+import platform
+import subprocess
+import sys
+
+import pytest
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
+
+from uhr_seg_ros.ros.camera_info import CameraInfoCache, fit_camera_info
+from uhr_seg_ros.ros.throttle import Throttle
+
+
+def calibration(stamp: int = 0, **fields: int) -> CameraInfo:
+    info = CameraInfo(width=640, height=480, **fields)
+    info.header.stamp.sec = stamp
+    info.k = [500.0, 0.0, 320.0, 0.0, 510.0, 240.0, 0.0, 0.0, 1.0]
+    info.p = [500.0, 0.0, 320.0, -50.0, 0.0, 510.0, 240.0, 5.0, 0.0, 0.0, 1.0, 0.0]
+    info.d = [0.1, -0.2, 0.0, 0.0, 0.0]
+    return info
+
+
+def test_same_size_changes_the_header_only() -> None:
+    info = calibration()
+    header = Header(frame_id='camera')
+    fitted = fit_camera_info(info, header, 480, 640)
+    assert fitted.header is header
+    fitted.header = info.header
+    assert fitted == info
+
+
+def test_other_size_scales_the_pinhole() -> None:
+    info = calibration()
+    info.roi.x_offset = 0
+    before = copy.deepcopy(info)
+    fitted = fit_camera_info(info, Header(), 240, 1280)
+    assert (fitted.width, fitted.height) == (1280, 240)
+    assert list(fitted.k) == [1000.0, 0.0, 640.0, 0.0, 255.0, 120.0, 0.0, 0.0, 1.0]
+    assert list(fitted.p)[:8] == [1000.0, 0.0, 640.0, -100.0, 0.0, 255.0, 120.0, 2.5]
+    assert fitted.d == info.d
+    assert info == before
+
+
+def test_binned_or_cut_frame_is_the_size_that_was_calibrated() -> None:
+    info = calibration(binning_x=2, binning_y=2)
+    assert fit_camera_info(info, info.header, 240, 320) == info
+    info.roi.width, info.roi.height, info.roi.x_offset = 400, 300, 10
+    assert fit_camera_info(info, info.header, 150, 200) == info
+    fitted = fit_camera_info(info, info.header, 300, 400)
+    assert (fitted.roi.width, fitted.roi.x_offset, fitted.k[0]) == (800, 20, 1000.0)
+
+
+def test_uncalibrated_camera_gets_the_size() -> None:
+    fitted = fit_camera_info(CameraInfo(), Header(), 48, 64)
+    assert (fitted.width, fitted.height) == (64, 48)
+    assert not any(fitted.k)
+
+
+def test_cache_prefers_the_stamp_of_the_frame() -> None:
+    cache = CameraInfoCache()
+    assert cache.find(Header()) is None
+    for stamp in range(1, 4):
+        cache.add(calibration(stamp))
+    header = Header()
+    header.stamp.sec = 2
+    assert cache.find(header).header.stamp.sec == 2
+    header.stamp.sec = 99
+    assert cache.find(header).header.stamp.sec == 3
+
+
+def test_throttle_goes_by_the_kind_of_message() -> None:
+    throttle = Throttle(period=1e6)
+    assert throttle.allows('front', 'step 10 is too small')
+    assert not throttle.allows('front', 'step 11 is too small')
+    assert throttle.allows('left', 'step 10 is too small')
+    assert throttle.allows('front', 'encoding is unknown')
+    assert Throttle(period=0.0).allows('', 'x')
+
+
+def test_throttle_does_not_grow_without_end() -> None:
+    throttle = Throttle(period=1e6)
+    for length in range(1000):
+        throttle.allows('', 'x' * length)
+    assert len(throttle._next) <= 64
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='the settings are of glibc')
+def test_freed_frame_buffers_are_used_again() -> None:
+    # In a process of its own, as the settings hold for all of it.
+    code = """
+import resource
+from uhr_seg_ros.ros.memory import keep_large_buffers
+assert keep_large_buffers()
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        bytearray(25_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+assert faults() < 1000, 'ten buffers of 25 MB have 61000 pages'
+"""
+    subprocess.run([sys.executable, '-c', code], check=True, timeout=60)

@@ -1,0 +1,152 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""One thread, one slot per camera, and counters that add up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from threading import current_thread, Event
+import time
+
+import pytest
+
+from uhr_seg_ros.ros.worker import Counts, Worker
+
+TIMEOUT_S = 30.0
+
+
+class Desk:
+    """A worker whose frames wait for permission; remembers in which order they were served."""
+
+    def __init__(self, *cameras: str, interval: float = 0.0) -> None:
+        self.served: list[tuple[str, object]] = []
+        self.errors: list[tuple[str, str]] = []
+        self.started = Event()
+        self.permission = Event()
+        self.permission.set()
+        self.worker = Worker(
+            cameras,
+            self._process,
+            lambda camera, error: self.errors.append((camera, str(error))),
+            lambda: interval,
+        )
+
+    def _process(self, camera: str, frame: object) -> None:
+        self.started.set()
+        assert self.permission.wait(TIMEOUT_S)
+        self.served.append((camera, frame))
+        if frame == 'bad':
+            msg = 'a bad frame'
+            raise ValueError(msg)
+
+    def occupy(self, camera: str) -> None:
+        """Let the worker hang on a first frame until permission is given."""
+        self.permission.clear()
+        self.worker.offer(camera, 'first')
+        assert self.started.wait(TIMEOUT_S)
+
+    def finish(self) -> None:
+        """Give permission and wait until nothing is left."""
+        self.permission.set()
+        deadline = time.monotonic() + TIMEOUT_S
+        while any(self.worker.counts(camera).pending for camera in self.worker.cameras):
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    desk = Desk('front', 'left', 'right')
+    yield desk
+    desk.permission.set()
+    assert desk.worker.stop(TIMEOUT_S)
+
+
+def test_newest_frame_wins(desk: Desk) -> None:
+    desk.occupy('front')
+    for number in range(5):
+        desk.worker.offer('front', number)
+    assert desk.worker.counts('front') == Counts(6, 0, 4, 0, 2)
+    desk.finish()
+    assert desk.served == [('front', 'first'), ('front', 4)]
+    assert desk.worker.counts('front') == Counts(6, 2, 4, 0, 0)
+
+
+def test_cameras_are_served_in_turn(desk: Desk) -> None:
+    desk.occupy('front')
+    for camera in ('front', 'left', 'right'):
+        desk.worker.offer(camera, 'second')
+    desk.finish()
+    assert [camera for camera, _ in desk.served] == ['front', 'left', 'right', 'front']
+
+
+def test_busy_camera_does_not_starve_the_others(desk: Desk) -> None:
+    for number in range(10):
+        desk.permission.clear()
+        desk.started.clear()
+        desk.worker.offer('front', number)
+        desk.worker.offer('left', number)
+        desk.permission.set()
+    desk.finish()
+    served = [camera for camera, _ in desk.served]
+    assert 'left' in served
+    assert not any(served[i : i + 3] == ['front'] * 3 for i in range(len(served) - 3))
+
+
+def test_bad_frame_is_rejected_and_the_next_one_served(desk: Desk) -> None:
+    desk.worker.offer('left', 'bad')
+    desk.finish()
+    desk.worker.offer('left', 'good')
+    desk.finish()
+    assert desk.errors == [('left', 'a bad frame')]
+    assert desk.worker.counts('left') == Counts(2, 1, 0, 1, 0)
+
+
+def test_clear_drops_what_waits(desk: Desk) -> None:
+    desk.occupy('front')
+    desk.worker.offer('left', 'waiting')
+    desk.worker.clear()
+    assert desk.worker.counts('left') == Counts(1, 0, 1, 0, 0)
+    desk.finish()
+    assert desk.served == [('front', 'first')]
+
+
+def test_jobs_run_on_the_same_thread_before_frames(desk: Desk) -> None:
+    desk.occupy('front')
+    desk.worker.offer('left', 'after')
+    job = desk.worker.call(lambda: (len(desk.served), current_thread().name))
+    desk.finish()
+    assert job.result(TIMEOUT_S) == (1, 'segmentation_worker')
+
+
+def test_job_hands_on_its_exception(desk: Desk) -> None:
+    with pytest.raises(ZeroDivisionError):
+        desk.worker.call(lambda: 1 // 0).result(TIMEOUT_S)
+
+
+def test_stop_during_work_gives_up_in_time() -> None:
+    desk = Desk('')
+    desk.occupy('')
+    desk.worker.offer('', 'waiting')
+    waiting = desk.worker.call(lambda: None)
+    assert not desk.worker.stop(0.01)
+    assert waiting.cancelled()
+    assert desk.worker.call(lambda: None).cancelled()
+    desk.permission.set()
+    assert desk.worker.stop(TIMEOUT_S)
+    assert desk.worker.counts('') == Counts(2, 1, 1, 0, 0)
+
+
+def test_rate_limit_takes_the_newest_frame_when_it_is_due() -> None:
+    desk = Desk('', interval=0.2)
+    start = time.monotonic()
+    desk.worker.offer('', 0)
+    while not desk.served:
+        time.sleep(0.001)
+    for number in range(1, 4):
+        desk.worker.offer('', number)
+    desk.finish()
+    assert time.monotonic() - start >= 0.2
+    assert desk.served == [('', 0), ('', 3)]
+    assert desk.worker.stop(TIMEOUT_S)

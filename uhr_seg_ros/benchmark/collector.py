@@ -1,0 +1,150 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Gather what the node publishes: masks and overlays as files, times, and its own counters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Queue
+from threading import Lock, Thread
+import time
+
+import cv2
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+import numpy as np
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+
+from uhr_seg_ros.ros.images import decode_image
+
+# Pictures that wait to be written; beyond it the subscriptions wait, instead of the memory.
+_WAITING_FILES = 4
+
+_DEPTH = 2
+
+
+@dataclass(frozen=True)
+class NodeReport:
+    """The node's newest diagnostics; `number` counts them."""
+
+    number: int = 0
+    is_error: bool = False
+    message: str = ''
+    values: Mapping[str, str] | None = None
+
+    def value(self, key: str) -> str:
+        """Give a value, or an empty string."""
+        return (self.values or {}).get(key, '')
+
+    def count(self, key: str) -> int:
+        """Give one of the frame counters, such as `processed`; 0 while there is none."""
+        return int(self.value(f'frames_{key}') or 0)
+
+
+class Collector:
+    """
+    Subscribes to a segmentation node on a thread of its own.
+
+    Args:
+        node_name: fully qualified name of the node.
+        output: folder for `masks/` and `overlays/`; None: take the times, save nothing, and do
+            not subscribe to the overlay, which would cost the node work.
+
+    """
+
+    def __init__(self, node_name: str = '/segmentation', output: Path | None = None) -> None:
+        self._node_name = node_name
+        self._output = output
+        self._lock = Lock()
+        self._arrivals: dict[int, int] = {}
+        self._report = NodeReport()
+        self._files: Queue[tuple[Path, np.ndarray] | None] = Queue(_WAITING_FILES)
+        self._node = rclpy.create_node('collector')
+        profile = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
+        self._node.create_subscription(Image, f'{node_name}/mask', self._on_mask, profile)
+        self._node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
+        if output:
+            (output / 'masks').mkdir(parents=True, exist_ok=True)
+            (output / 'overlays').mkdir(exist_ok=True)
+            topic = f'{node_name}/overlay'
+            self._node.create_subscription(Image, topic, self._on_overlay, profile)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+        self._threads = [Thread(target=self._spin), Thread(target=self._write)]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def arrivals(self) -> dict[int, int]:
+        """Stamp -> when its mask arrived (`time.monotonic_ns`), ns, in order of arrival."""
+        with self._lock:
+            return dict(self._arrivals)
+
+    @property
+    def report(self) -> NodeReport:
+        """What the node said about itself last."""
+        with self._lock:
+            return self._report
+
+    def close(self) -> None:
+        """Unsubscribe and finish the files."""
+        self._executor.shutdown()
+        self._threads[0].join()
+        self._files.put(None)
+        self._threads[1].join()
+        self._node.destroy_node()
+
+    def __enter__(self) -> Collector:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _on_mask(self, message: Image) -> None:
+        arrival = time.monotonic_ns()
+        stamp = message.header.stamp
+        with self._lock:
+            self._arrivals.setdefault(stamp.sec * 1_000_000_000 + stamp.nanosec, arrival)
+        if self._output:
+            pixel = np.uint8 if message.encoding == 'mono8' else np.uint16
+            mask = np.frombuffer(message.data, pixel).reshape(message.height, message.width)
+            self._files.put((self._output / 'masks' / f'{_stem(message)}_mask.png', mask))
+
+    def _on_overlay(self, message: Image) -> None:
+        path = self._output / 'overlays' / f'{_stem(message)}_overlay.jpg'
+        self._files.put((path, decode_image(message)))
+
+    def _on_diagnostics(self, array: DiagnosticArray) -> None:
+        for status in array.status:
+            if status.hardware_id == self._node_name and status.name.startswith(self._node_name):
+                report = NodeReport(
+                    number=self._report.number + 1,
+                    is_error=status.level == DiagnosticStatus.ERROR,
+                    message=status.message,
+                    values={each.key: each.value for each in status.values},
+                )
+                with self._lock:
+                    self._report = report
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            pass
+
+    def _write(self) -> None:
+        while (item := self._files.get()) is not None:
+            path, picture = item
+            # Level 1: a mask shrinks well at any level, and the node needs the processor.
+            flags = [cv2.IMWRITE_PNG_COMPRESSION, 1] if path.suffix == '.png' else []
+            cv2.imwrite(str(path), picture, flags)
+
+
+def _stem(message: Image) -> str:
+    stamp = message.header.stamp
+    return f'{stamp.sec:010d}.{stamp.nanosec:09d}'

@@ -1,0 +1,132 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The demo: record a flight, play it to the node, save masks and overlays, report times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from uhr_seg_ros.benchmark.replay import Replay, replay
+from uhr_seg_ros.benchmark.report import (
+    machine,
+    percentiles,
+    print_percentiles,
+    print_table,
+    stage_percentiles,
+    write_json,
+)  # fmt: skip
+from uhr_seg_ros.benchmark.sources import prepare_bag
+from uhr_seg_ros.bundle import load_bundle
+
+_COUNTS = ('received', 'processed', 'dropped', 'rejected')
+
+_THUMBNAIL = (480, 270)
+_COLUMNS = 4
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """
+    What to show.
+
+    Attributes:
+        paths: see `prepare_bag`.
+        bundle: folder or name of a bundle.
+        output: folder of everything that is written.
+        frames: length of a flight.
+        rate_hz: frames per second; 0: a recording as it was recorded.
+        size: height and width of the frames of a flight.
+
+    """
+
+    paths: tuple[Path, ...]
+    bundle: str
+    output: Path
+    frames: int
+    rate_hz: float
+    size: tuple[int, int]
+
+
+def run_demo(options: DemoOptions) -> dict[str, Any]:
+    """
+    Run the demo and print its tables.
+
+    Returns:
+        What it also writes to `report.json`.
+
+    Raises:
+        UhrSegError: no such bundle, recording or image; the node or the player failed.
+
+    """
+    bundle = load_bundle(options.bundle)
+    output = options.output
+    output.mkdir(parents=True, exist_ok=True)
+    _remove_pictures(output)
+    flight_rate = options.rate_hz or 1.0
+    bag = prepare_bag(
+        options.paths,
+        output / 'flight',
+        count=options.frames,
+        rate_hz=flight_rate,
+        size=options.size,
+    )
+    parameters = {'bundle': str(bundle.path.resolve())}
+    result = replay(bag, parameters, output, rate_hz=options.rate_hz)
+    report = {
+        'bundle': bundle.name,
+        'recording': str(bag),
+        **_figures(result),
+        'masks_saved': len(list((output / 'masks').glob('*_mask.png'))),
+        'machine': machine(),
+    }
+    write_json(output / 'report.json', report)
+    draw_overview(output)
+    _print(report)
+    return report
+
+
+def draw_overview(output: Path) -> None:
+    """Lay the overlays out on one sheet, `overview.jpg`."""
+    files = sorted((output / 'overlays').glob('*_overlay.jpg'))[: 5 * _COLUMNS]
+    if not files:
+        return
+    tiles = [cv2.resize(cv2.imread(str(file)), _THUMBNAIL, interpolation=cv2.INTER_AREA)
+             for file in files]  # fmt: skip
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % min(_COLUMNS, len(tiles)))
+    columns = min(_COLUMNS, len(tiles))
+    rows = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
+    cv2.imwrite(str(output / 'overview.jpg'), np.vstack(rows))
+
+
+def _figures(result: Replay) -> dict[str, Any]:
+    report = result.report
+    return {
+        'backend': report.value('backend'),
+        'frames_played': len(result.played),
+        **{f'frames_{name}': report.count(name) for name in _COUNTS},
+        'latency_ms': percentiles(result.latencies_ms),
+        'stage_ms': stage_percentiles(report.values or {}),
+        'node_exit_code': result.exit_code,
+    }
+
+
+def _remove_pictures(output: Path) -> None:
+    """Remove what an earlier run has saved."""
+    for file in (*output.glob('masks/*_mask.png'), *output.glob('overlays/*_overlay.jpg')):
+        file.unlink()
+
+
+def _print(report: dict[str, Any]) -> None:
+    rows: dict[str, Any] = dict(report['stage_ms'])
+    rows['frame published to mask received'] = report['latency_ms']
+    print_percentiles('Latency', rows)
+    names = ('played', *_COUNTS)
+    print_table(
+        'Frames', ['', *names], [['frames', *(str(report[f'frames_{name}']) for name in names)]]
+    )

@@ -1,0 +1,53 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The command `uhr_seg demo`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from uhr_seg_ros.benchmark.demo import DemoOptions, run_demo
+from uhr_seg_ros.benchmark.flight import FRAME_SIZE
+from uhr_seg_ros.benchmark.sizes import parse_size
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        'paths',
+        type=Path,
+        nargs='*',
+        metavar='BAG | IMAGES | MOSAIC',
+        help='a rosbag2 recording, several images, or one mosaic to fly over; '
+        'nothing: a flight over a generated scene',
+    )
+    parser.add_argument('--bundle', default='hlrc_s_aerial', help='folder or name of a bundle')
+    parser.add_argument('--output', type=Path, default=Path('out/demo'), help='folder to write')
+    parser.add_argument('--frames', type=int, default=12, help='frames of a flight')
+    parser.add_argument('--rate', type=float, default=0.0, help='Hz; 0: as recorded, flights 1 Hz')
+    parser.add_argument(
+        '--size', type=parse_size, default=FRAME_SIZE, help='frames of a flight, 3840x2160'
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the demo; the exit code is 0 if masks came and the node ended well."""
+    options = DemoOptions(
+        paths=tuple(arguments.paths),
+        bundle=arguments.bundle,
+        output=arguments.output,
+        frames=arguments.frames,
+        rate_hz=arguments.rate,
+        size=arguments.size,
+    )
+    report = run_demo(options)
+    print(f'masks, overlays and report.json: {options.output}/')
+    if not report['masks_saved']:
+        print('error: no mask came')
+        return 1
+    if report['node_exit_code']:
+        print(f'error: the node ended with code {report["node_exit_code"]}')
+        return 1
+    return 0

@@ -1,0 +1,69 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The environment in which recordings are replayed: this machine alone, large images allowed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+import shutil
+import sys
+
+from uhr_seg_ros.errors import UhrSegError
+
+PROFILE = 'config/dds/fastdds_localhost.xml'
+
+# What the profile takes from /dev/shm for every process, with some room for the other files.
+SEGMENT_MB = 280
+
+_SHARED_MEMORY = Path('/dev/shm')
+
+
+class EnvironmentFileError(UhrSegError):
+    """A file of this package is not where it is installed."""
+
+
+def share_file(relative: str) -> Path:
+    """
+    Find a file of this package: in the source tree, a ROS workspace or the Python installation.
+
+    Raises:
+        EnvironmentFileError: it is in none of them.
+
+    """
+    source_tree = Path(__file__).resolve().parents[2]
+    prefixes = [part for part in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if part]
+    shares = [Path(prefix) / 'share/uhr_seg_ros' for prefix in (*prefixes, sys.prefix)]
+    for folder in (source_tree, *shares):
+        if (folder / relative).is_file():
+            return folder / relative
+    msg = f'{relative} is neither in {source_tree} nor installed: install uhr_seg_ros again'
+    raise EnvironmentFileError(msg)
+
+
+def isolate() -> None:
+    """
+    Keep this process and its children to themselves; call it before rclpy.init.
+
+    A domain that is set already is kept; else one is chosen that other runs hardly have.
+    """
+    is_old = os.environ.get('ROS_DISTRO') in ('humble', 'jazzy')
+    variable = 'FASTRTPS_DEFAULT_PROFILES_FILE' if is_old else 'FASTDDS_DEFAULT_PROFILES_FILE'
+    os.environ[variable] = str(share_file(PROFILE))
+    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    if os.environ.get('ROS_DISTRO') == 'humble':
+        os.environ['ROS_LOCALHOST_ONLY'] = '1'
+    os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
+
+
+def shared_memory_complaint(processes: int) -> str:
+    """Tell what is wrong if shared memory is too small for so many processes; else nothing."""
+    needed = processes * SEGMENT_MB
+    free = shutil.disk_usage(_SHARED_MEMORY).free >> 20 if _SHARED_MEMORY.is_dir() else 0
+    if free >= needed:
+        return ''
+    return (
+        f'{_SHARED_MEMORY} has {free} MB free, large images want {needed} MB: they take the '
+        'slower way over UDP. In a container, start it with --shm-size=2g'
+    )

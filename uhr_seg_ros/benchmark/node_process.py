@@ -1,0 +1,90 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The unmodified segmentation node in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+import shutil
+import signal
+import subprocess
+import sys
+
+import yaml
+
+STOP_TIMEOUT_S = 10.0
+
+
+class NodeProcess:
+    """
+    Starts `segmentation_node`; as a context manager it ends it too.
+
+    Args:
+        parameters: name -> value.
+        folder: where its parameter file and its log go.
+
+    Attributes:
+        log: what the node prints.
+
+    """
+
+    def __init__(self, parameters: Mapping[str, object], folder: Path) -> None:
+        self.log = folder / 'node.log'
+        file = folder / 'node.yaml'
+        content = {'/**': {'ros__parameters': dict(parameters)}}
+        file.write_text(yaml.safe_dump(content), encoding='utf-8')
+        command = [sys.executable, '-m', 'uhr_seg_ros.ros.node']
+        with self.log.open('wb') as log:
+            self._process = subprocess.Popen(
+                [*command, '--ros-args', '--params-file', str(file)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def pid(self) -> int:
+        """Process id, which stays valid until `stop`."""
+        return self._process.pid
+
+    def is_running(self) -> bool:
+        """Tell if the node has not ended."""
+        return self._process.poll() is None
+
+    def last_lines(self, count: int = 10) -> str:
+        """Give the end of the log."""
+        text = self.log.read_text(encoding='utf-8', errors='replace')
+        return '\n'.join(text.splitlines()[-count:])
+
+    def stop(self) -> int:
+        """
+        End the node by SIGINT, or by SIGKILL if that takes more than 10 s.
+
+        Returns:
+            Its exit code, negative for a signal.
+
+        """
+        if self.is_running():
+            self._process.send_signal(signal.SIGINT)
+        try:
+            return self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+            clean_shared_memory()
+            return code
+
+    def __enter__(self) -> NodeProcess:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+
+def clean_shared_memory() -> None:
+    """Remove what killed processes left in /dev/shm; segments in use are not touched."""
+    tool = shutil.which('fastdds') or shutil.which('fastdds', path=Path(sys.executable).parent)
+    if tool:
+        subprocess.run([tool, 'shm', 'clean'], capture_output=True, timeout=30, check=False)

@@ -1,0 +1,117 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Colour masks and overlays, by look-up tables and at the size that is asked for."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from uhr_seg_ros.classes import ClassSet
+from uhr_seg_ros.errors import UhrSegError
+
+
+class DrawingError(UhrSegError):
+    """A mask and an image that do not belong together, or a style that is none."""
+
+
+def colorize(mask: np.ndarray, classes: ClassSet, scale: float = 1.0) -> np.ndarray:
+    """
+    Paint every class in its colour.
+
+    Args:
+        mask: (H, W) uint8 or uint16 class ids; ids without a class become black.
+        classes: names and colours.
+        scale: size of the result relative to the mask, above 0 and at most 1.
+
+    Returns:
+        (h, w, 3) uint8 BGR with h = round(H scale), w = round(W scale), at least 1.
+
+    """
+    size = _scaled_size(mask, scale)
+    return _paint(_reduce_mask(mask, size), classes.palette_bgr())
+
+
+class OverlayPainter:
+    """
+    Lay the class colours over the image; pixels without a class show the image alone.
+
+    Example:
+        >>> painter = OverlayPainter(classes, alpha=0.5, scale=0.25)
+        >>> overlay = painter.paint(image, mask)
+
+    Args:
+        classes: names and colours.
+        alpha: weight of the colours, 0 (only the image) to 1 (only the colours).
+        scale: size of the overlay relative to the image, above 0 and at most 1.
+
+    Raises:
+        DrawingError: alpha or scale out of range.
+
+    """
+
+    def __init__(self, classes: ClassSet, alpha: float = 0.5, scale: float = 1.0) -> None:
+        if not 0.0 <= alpha <= 1.0:
+            msg = f'alpha {alpha} is outside 0 to 1'
+            raise DrawingError(msg)
+        _check_scale(scale)
+        self._palette = classes.palette_bgr()
+        self._count = len(classes)
+        self._alpha = alpha
+        self._scale = scale
+
+    def paint(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """
+        Paint one frame; both are reduced first, so that a small overlay costs little.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+            mask: (H, W) uint8 or uint16 class ids.
+
+        Returns:
+            (h, w, 3) uint8 BGR with h = round(H scale), w = round(W scale), at least 1.
+
+        Raises:
+            DrawingError: image and mask differ in size.
+
+        """
+        if image.shape[:2] != mask.shape:
+            msg = f'image size {image.shape[:2]} and mask size {mask.shape} differ'
+            raise DrawingError(msg)
+        size = _scaled_size(mask, self._scale)
+        small = _reduce_mask(mask, size)
+        background = image
+        if size != image.shape[1::-1]:
+            background = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        overlay = _paint(small, self._palette)
+        cv2.addWeighted(background, 1 - self._alpha, overlay, self._alpha, 0, dst=overlay)
+        if small.max() >= self._count:
+            unlabelled = small >= self._count
+            overlay[unlabelled] = background[unlabelled]
+        return overlay
+
+
+def _scaled_size(mask: np.ndarray, scale: float) -> tuple[int, int]:
+    """Give width and height of the result, the order of OpenCV."""
+    _check_scale(scale)
+    height, width = mask.shape
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _check_scale(scale: float) -> None:
+    if not 0.0 < scale <= 1.0:
+        msg = f'scale {scale} is outside 0 (excluded) to 1'
+        raise DrawingError(msg)
+
+
+def _reduce_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if size == mask.shape[::-1]:
+        return mask
+    return cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
+
+
+def _paint(mask: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    if mask.dtype == np.uint8 and len(palette) == 256:
+        return cv2.applyColorMap(mask, palette[:, None])
+    return palette.take(mask, axis=0, mode='clip')

@@ -1,0 +1,75 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""One camera of the node: its topics, its calibration and how its frames arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rclpy.lifecycle import LifecycleNode
+
+from uhr_seg_ros.classes import ClassSet
+from uhr_seg_ros.ros.camera_info import CameraInfoCache
+from uhr_seg_ros.ros.diagnostics import CameraMonitor
+from uhr_seg_ros.ros.inputs import CameraInput, Frame, image_topic
+from uhr_seg_ros.ros.outputs import CameraOutput
+from uhr_seg_ros.ros.parameters import Settings
+
+
+class Camera:
+    """
+    Holds the topics of one camera; outputs exist while configured, inputs while active.
+
+    Args:
+        node: owner of the topics.
+        name: namespace of the topics; empty for the camera without a name.
+        transport: `raw` or `compressed`.
+
+    Attributes:
+        monitor: what `/diagnostics` tells about the frames.
+        output: the publications, None while unconfigured.
+
+    """
+
+    def __init__(self, node: LifecycleNode, name: str, transport: str) -> None:
+        self._node = node
+        self._prefix = f'{name}/' if name else ''
+        self._calibrations = CameraInfoCache()
+        self._input: CameraInput | None = None
+        topic = image_topic(node, self._prefix, transport)
+        self.monitor = CameraMonitor(topic, node.get_fully_qualified_name())
+        self.output: CameraOutput | None = None
+
+    def open_output(self, classes: ClassSet) -> None:
+        """Announce the masks and their classes."""
+        self.output = CameraOutput(self._node, self._prefix, classes, self._calibrations)
+
+    def open_input(self, settings: Settings, on_frame: Callable[[Frame], None]) -> None:
+        """Subscribe; every frame is noted by the monitor and handed on."""
+
+        def receive(frame: Frame) -> None:
+            now_ns = self._node.get_clock().now().nanoseconds
+            self.monitor.note(frame.arrival, frame.stamp_ns, now_ns, frame.encoding)
+            on_frame(frame)
+
+        self._input = CameraInput(
+            self._node, self._prefix, settings, self._calibrations, receive
+        )
+
+    def follow(self, warning_s: float) -> None:
+        """Let the subscriptions follow their publishers; see `CameraInput.follow`."""
+        if (camera_input := self._input) is not None:
+            camera_input.follow(warning_s)
+
+    def close_input(self) -> None:
+        """Unsubscribe, if subscribed."""
+        if self._input is not None:
+            self._input.close()
+            self._input = None
+
+    def close_output(self) -> None:
+        """Withdraw the publications, if there are any."""
+        if self.output is not None:
+            self.output.close()
+            self.output = None
