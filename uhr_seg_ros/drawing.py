@@ -87,8 +87,8 @@ class OverlayPainter:
         overlay = _paint(small, self._palette)
         cv2.addWeighted(background, 1 - self._alpha, overlay, self._alpha, 0, dst=overlay)
         if small.max() >= self._count:
-            unlabelled = small >= self._count
-            overlay[unlabelled] = background[unlabelled]
+            unlabelled = cv2.inRange(small, self._count, int(small.max()))
+            cv2.copyTo(background, unlabelled, overlay)
         return overlay
 
 

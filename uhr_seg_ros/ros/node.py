@@ -55,6 +55,9 @@ class SegmentationNode(LifecycleNode):
 
     """
 
+    # None as long as a refused parameter may still end the construction.
+    _worker: Worker | None = None
+
     def __init__(self, **node_arguments: Any) -> None:
         Node.__init__(self, 'segmentation', **node_arguments)
         # LifecycleNode.__init__ does the same two calls, but cannot pass the group on: with it,
@@ -131,7 +134,7 @@ class SegmentationNode(LifecycleNode):
 
         """
         self._stopping.set()
-        return self._worker.stop(timeout)
+        return self._worker is None or self._worker.stop(timeout)
 
     def destroy_node(self) -> None:
         """Stop and withdraw everything."""

@@ -1,0 +1,71 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""A back end that runs the real engine, but only while a gate is open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from threading import Event
+
+import numpy as np
+
+from uhr_seg_ros.bundle import Graph
+from uhr_seg_ros.engines.engine import Engine, open_engine
+
+TIMEOUT_S = 60.0
+
+
+class Gate:
+    """
+    Holds up engines.
+
+    Attributes:
+        reached: set as soon as an engine waits at the gate.
+        failure: raised by the next run, once.
+
+    """
+
+    def __init__(self) -> None:
+        self.reached = Event()
+        self.failure: Exception | None = None
+        self._open = Event()
+        self._open.set()
+
+    def close(self) -> None:
+        """Let the next run of an engine wait."""
+        self.reached.clear()
+        self._open.clear()
+
+    def open(self) -> None:
+        """Let every engine run."""
+        self._open.set()
+
+    def pass_through(self) -> None:
+        """Wait for the gate; called by the engines."""
+        self.reached.set()
+        assert self._open.wait(TIMEOUT_S)
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
+
+    def opener(self, graph: Graph, threads: int) -> Engine:
+        """Open a graph on ONNX Runtime, behind the gate."""
+        return _GatedEngine(open_engine(graph, 'onnxruntime', threads), self)
+
+
+class _GatedEngine:
+    def __init__(self, engine: Engine, gate: Gate) -> None:
+        self.name = engine.name
+        self.input_shapes = engine.input_shapes
+        self.output_shapes = engine.output_shapes
+        self.provenance = engine.provenance
+        self.close = engine.close
+        self._engine = engine
+        self._gate = gate
+
+    def run(
+        self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str]
+    ) -> dict[str, np.ndarray]:
+        self._gate.pass_through()
+        return self._engine.run(feeds, outputs)

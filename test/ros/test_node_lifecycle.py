@@ -1,0 +1,221 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Transitions, bundles that cannot be loaded, and loading that takes its time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import os
+from pathlib import Path
+import shutil
+
+from diagnostic_msgs.msg import DiagnosticStatus
+import pytest
+from stage import example_mask, frame, Stage, wait_until
+from tiny_bundle import make_tiny_bundle, paint, TINY_CLASSES
+import yaml
+
+from uhr_seg_ros.bundle import file_sha256
+from uhr_seg_ros.classes import ClassSet
+
+MakeStage = Callable[..., Stage]
+
+
+@pytest.fixture
+def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """Give a copy of the tiny bundle that a test may damage."""
+    return Path(shutil.copytree(tiny_bundle, tmp_path / 'bundle'))
+
+
+def edit(bundle: Path, change: Callable[[dict], None]) -> None:
+    file = bundle / 'model.yaml'
+    model = yaml.safe_load(file.read_text())
+    change(model)
+    file.write_text(yaml.safe_dump(model))
+
+
+def test_transitions_twice(make_stage: MakeStage) -> None:
+    stage = make_stage(autostart=False)
+    camera = stage.watcher.create_publisher(type(frame(paint(example_mask()))), 'image_raw', 10)
+    for count in (1, 2):
+        assert stage.state() == 'unconfigured'
+        assert stage.change('configure')
+        assert stage.state() == 'inactive'
+        (masks,) = stage.outputs('mask')
+        assert camera.get_subscription_count() == 0
+        assert stage.change('activate')
+        assert stage.state() == 'active'
+        wait_until(camera.get_subscription_count, 'a subscription')
+        camera.publish(frame(paint(example_mask()), stamp=count))
+        wait_until(lambda masks=masks: len(masks) == 1, 'a mask')
+        assert stage.change('deactivate')
+        wait_until(lambda: not camera.get_subscription_count(), 'the end of the subscription')
+        assert stage.change('cleanup')
+        topics = {publisher.topic_name for publisher in stage.node.publishers}
+        assert '/segmentation/mask' not in topics
+    assert stage.wait_for_count(received=2, processed=2)
+
+
+def test_autostart_makes_it_active(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    stage.wait_for_state('active')
+    stage.wait_for_log('tiny on onnxruntime is ready')
+
+
+def test_bundle_changes_only_while_unconfigured(make_stage: MakeStage, bundle: Path) -> None:
+    stage = make_stage()
+    stage.wait_for_state('active')
+    refused = stage.set_parameter('bundle', str(bundle))
+    assert not refused.successful
+    assert 'only while the node is unconfigured' in refused.reason
+    assert stage.change('deactivate')
+    assert stage.change('cleanup')
+    assert stage.set_parameter('bundle', str(bundle)).successful
+    assert stage.change('configure')
+    stage.wait_for_log('loading bundle', str(bundle))
+
+
+def test_shutdown_from_any_state(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    stage.wait_for_state('active')
+    assert stage.change('active_shutdown')
+    assert stage.state() == 'finalized'
+
+
+def missing(bundle: Path) -> str:
+    shutil.rmtree(bundle)
+    return 'no bundle'
+
+
+def without_model_file(bundle: Path) -> str:
+    (bundle / 'model.yaml').unlink()
+    return 'has no model.yaml'
+
+
+def broken_model_file(bundle: Path) -> str:
+    (bundle / 'model.yaml').write_text('format: [1')
+    return 'model.yaml cannot be read'
+
+
+def graph_missing(bundle: Path) -> str:
+    (bundle / 'detail.onnx').unlink()
+    return 'detail.onnx cannot be read'
+
+
+def graph_changed(bundle: Path) -> str:
+    with (bundle / 'detail.onnx').open('ab') as file:
+        file.write(b'!')
+    return f'has sha256 {file_sha256(bundle / "detail.onnx")}'
+
+
+def graph_of_garbage(bundle: Path) -> str:
+    file = bundle / 'fusion.onnx'
+    file.write_bytes(b'this is no graph')
+    edit(bundle, lambda model: model['graphs']['fusion'].update(sha256=file_sha256(file)))
+    return 'ONNX Runtime cannot open graph'
+
+
+def one_class_more(bundle: Path) -> str:
+    edit(bundle, lambda model: model['classes'].append({'name': 'grey', 'color': [9, 9, 9]}))
+    return 'classes'
+
+
+@pytest.mark.parametrize(
+    'damage',
+    [
+        missing,
+        without_model_file,
+        broken_model_file,
+        graph_missing,
+        graph_changed,
+        graph_of_garbage,
+        one_class_more,
+    ],
+)
+def test_bad_bundle_leaves_a_living_node(
+    make_stage: MakeStage, bundle: Path, tiny_bundle: Path, damage: Callable[[Path], str]
+) -> None:
+    text = damage(bundle)
+    stage = make_stage(bundle=str(bundle))
+    line = stage.wait_for_log('cannot be configured', text)
+    assert 'Traceback' not in line
+    assert stage.state() == 'unconfigured'
+    status = wait_until(
+        lambda: (s := stage.status('/segmentation: segmentation')) and s.level == b'\x02' and s,
+        'a status of level ERROR',
+    )
+    assert status.level == DiagnosticStatus.ERROR
+    assert text in status.message
+
+    assert stage.set_parameter('bundle', str(tiny_bundle)).successful
+    assert stage.change('configure')
+    assert stage.change('activate')
+    camera = stage.camera()
+    camera.publish(frame(paint(example_mask())))
+    stage.wait_for_count(processed=1)
+    wait_until(
+        lambda: stage.status('/segmentation: segmentation').level == DiagnosticStatus.OK,
+        'a status of level OK',
+    )
+
+
+def test_unknown_backend(make_stage: MakeStage) -> None:
+    stage = make_stage(backend='abacus')
+    stage.wait_for_log("back end 'abacus' is unknown")
+    assert stage.state() == 'unconfigured'
+
+
+class SlowGraph:
+    """Stands in for the semantic graph; whoever reads it waits until it is delivered."""
+
+    def __init__(self, bundle: Path) -> None:
+        self._path = bundle / 'semantic.onnx'
+        self._content = self._path.with_suffix('.later')
+        self._path.rename(self._content)
+        os.mkfifo(self._path)
+
+    def deliver(self) -> None:
+        """Hand the graph to the waiting reader, and leave it as a file for the next one."""
+        with self._path.open('wb') as pipe:
+            content = self._content.read_bytes()
+            self._content.replace(self._path)
+            pipe.write(content)
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='the slow graph is a named pipe')
+def test_services_answer_while_a_model_loads(make_stage: MakeStage, bundle: Path) -> None:
+    graph = SlowGraph(bundle)
+    stage = make_stage(bundle=str(bundle))
+    stage.wait_for_state('configuring')
+    assert stage.set_parameter('overlay.alpha', 0.1).successful
+    assert not stage.set_parameter('bundle', 'other').successful
+    assert not stage.change('configure')
+    assert stage.state() == 'configuring'
+    wait_until(lambda: stage.values('/segmentation: segmentation'), 'diagnostics')
+    graph.deliver()
+    stage.wait_for_state('active')
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='the slow graph is a named pipe')
+def test_node_can_be_stopped_while_a_model_loads(make_stage: MakeStage, bundle: Path) -> None:
+    graph = SlowGraph(bundle)
+    stage = make_stage(bundle=str(bundle))
+    stage.wait_for_state('configuring')
+    assert not stage.node.stop(0.1)
+    stage.wait_for_state('unconfigured')
+    graph.deliver()
+    assert stage.node.stop(30.0)
+
+
+def test_other_classes_replace_the_labels(make_stage: MakeStage, tmp_path: Path) -> None:
+    other = make_tiny_bundle(tmp_path / 'two', ClassSet(('a', 'b'), TINY_CLASSES.colors[:2]))
+    stage = make_stage()
+    stage.wait_for_state('active')
+    assert stage.change('deactivate')
+    assert stage.change('cleanup')
+    assert stage.set_parameter('bundle', str(other)).successful
+    assert stage.change('configure')
+    assert stage.change('activate')
+    stage.camera().publish(frame(paint(example_mask() % 2)))
+    stage.wait_for_count(processed=1)

@@ -1,0 +1,109 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The command line `uhr_seg <command>`: finds the room of a command and calls it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from importlib import import_module
+import sys
+
+from uhr_seg_ros import __version__
+from uhr_seg_ros.errors import UhrSegError
+
+#: Command -> (module, one line of help). A module has `add_arguments(parser)` and
+#: `run(args) -> int` and is imported only when its command is called.
+COMMANDS: dict[str, tuple[str, str]] = {
+    'segment': (
+        'uhr_seg_ros.segment_command',
+        'segment image files into masks and overlays',
+    ),
+    'convert': (
+        'uhr_seg_ros.networks.convert_command',
+        'turn an official HLRC checkpoint into a bundle',
+    ),
+    'export': (
+        'uhr_seg_ros.networks.export_command',
+        'turn a checkpoint of our own training into a bundle',
+    ),
+    'train': (
+        'uhr_seg_ros.training.command',
+        'train a network on a data set',
+    ),
+    'evaluate': (
+        'uhr_seg_ros.evaluation.command',
+        'measure the accuracy of a bundle on a data set',
+    ),
+    'benchmark': (
+        'uhr_seg_ros.benchmark.command',
+        'measure the time per stage and the memory of a bundle',
+    ),
+    'demo': (
+        'uhr_seg_ros.benchmark.demo_command',
+        'fly over a mosaic: bag, node, masks and a latency report',
+    ),
+}
+
+#: Exit codes: all good; something went wrong and was said; wrong usage or an error; Ctrl-C.
+OK, INCOMPLETE, FAILED, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """
+    Run one command.
+
+    Args:
+        argv: arguments without the program name; None takes those of the process.
+
+    Returns:
+        Exit code: 0 done, 1 done in part, 2 an error (one line on stderr), 130 interrupted.
+
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        args = _parser(arguments).parse_args(arguments)
+        return args.run(args)
+    except UhrSegError as err:
+        return _fail(str(err))
+    except ModuleNotFoundError as err:
+        if err.name is None or err.name.partition('.')[0] == 'uhr_seg_ros':
+            raise
+        return _fail(_missing_package(arguments[0], err.name.partition('.')[0]))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """Build the parser; only the command that is called is imported."""
+    parser = argparse.ArgumentParser(
+        prog='uhr_seg', description='Semantic segmentation of ultra-high-resolution images.'
+    )
+    parser.add_argument('--version', action='version', version=f'uhr_seg {__version__}')
+    commands = parser.add_subparsers(metavar='COMMAND', required=True)
+    for name, (module_name, summary) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=f'{summary.capitalize()}.')
+        if arguments[:1] == [name]:
+            module = import_module(module_name)
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    return parser
+
+
+def _missing_package(command: str, package: str) -> str:
+    extra = {'demo': 'demo,ros', 'benchmark': 'demo,ros', 'segment': 'opencv'}
+    wanted = extra.get(command, 'workshop')
+    return (
+        f'`{command}` needs the Python package {package}, which is not installed: '
+        f'pip install "uhr_seg_ros[{wanted}]", or ".[{wanted}]" in a clone'
+    )
+
+
+def _fail(text: str) -> int:
+    print(f'uhr_seg: error: {text}', file=sys.stderr)
+    return FAILED
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,141 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""`uhr_seg segment`: image files in, masks and overlays out."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+import sys
+from time import perf_counter
+
+import cv2
+import numpy as np
+
+from uhr_seg_ros.drawing import OverlayPainter
+from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.segmenter import Segmentation, Segmenter
+
+#: The pixels as they are stored: a mask fits to them, not to a turned view of them.
+READ_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+
+
+class SegmentCommandError(UhrSegError):
+    """An image that cannot be read or a result that cannot be written."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.add_argument('images', nargs='+', type=Path, metavar='IMAGE', help='image file')
+    parser.add_argument('--bundle', required=True, help='folder or name of a model bundle')
+    parser.add_argument('--output', required=True, type=Path, metavar='DIR', help='made if absent')
+    parser.add_argument(
+        '--save-logits', action='store_true', help='write <stem>_logits.npz with logits (C, H, W)'
+    )
+    parser.add_argument(
+        '--tile', type=int, metavar='PX', help='largest side of a tile (default: whole image)'
+    )
+    parser.add_argument('--backend', default='auto', help='back end (default: auto)')
+    parser.add_argument(
+        '--memory-limit',
+        type=int,
+        metavar='MB',
+        help='memory for the detail branch; larger images are cut into tiles',
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Segment every image; returns 1 when one of them could not be read, else 0."""
+    _check_stems(args.images)
+    try:
+        args.output.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        msg = f'output folder {args.output} cannot be made: {err.strerror}'
+        raise SegmentCommandError(msg) from err
+    unreadable = 0
+    with Segmenter(
+        args.bundle, args.backend, memory_limit_mb=args.memory_limit, tile=args.tile
+    ) as segmenter:
+        painter = OverlayPainter(segmenter.bundle.classes)
+        for index, path in enumerate(args.images, start=1):
+            counter = f'[{index}/{len(args.images)}]'
+            try:
+                image = read_image(path)
+            except SegmentCommandError as err:
+                print(f'uhr_seg: error: {err}', file=sys.stderr)
+                unreadable += 1
+                continue
+            start = perf_counter()
+            result = segmenter(image, logits=args.save_logits)
+            elapsed = (perf_counter() - start) * 1e3
+            write_result(args.output / path.stem, image, result, painter)
+            size = f'{image.shape[1]}x{image.shape[0]}'
+            print(f'{counter} {path.name}  {size}  {elapsed:.0f} ms', flush=True)
+    print(f'{len(args.images) - unreadable} segmented, {unreadable} unreadable: {args.output}')
+    return 1 if unreadable else 0
+
+
+def read_image(path: Path) -> np.ndarray:
+    """
+    Read an image file as (H, W, 3) uint8 BGR, pixels as stored (EXIF rotation is ignored).
+
+    Raises:
+        SegmentCommandError: the file is missing, empty, or not an image that OpenCV decodes.
+
+    """
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as err:
+        msg = f'image {path} cannot be read: {err.strerror}'
+        raise SegmentCommandError(msg) from err
+    try:
+        image = cv2.imdecode(data, READ_FLAGS) if data.size else None
+    except cv2.error as err:
+        msg = f'image {path} cannot be decoded: {err.err}'
+        raise SegmentCommandError(msg) from err
+    if image is None:
+        msg = f'image {path} ({data.size} bytes) is damaged or of an unknown format'
+        raise SegmentCommandError(msg)
+    return image
+
+
+def write_result(
+    stem: Path, image: np.ndarray, result: Segmentation, painter: OverlayPainter
+) -> None:
+    """
+    Write <stem>_mask.png, <stem>_overlay.jpg and, if there are logits, <stem>_logits.npz.
+
+    Raises:
+        SegmentCommandError: a file cannot be written.
+
+    """
+    _write_image(stem.with_name(f'{stem.name}_mask.png'), result.mask)
+    _write_image(stem.with_name(f'{stem.name}_overlay.jpg'), painter.paint(image, result.mask))
+    if result.logits is not None:
+        path = stem.with_name(f'{stem.name}_logits.npz')
+        try:
+            np.savez(path, logits=result.logits)
+        except OSError as err:
+            msg = f'{path} cannot be written: {err.strerror}'
+            raise SegmentCommandError(msg) from err
+
+
+def _write_image(path: Path, image: np.ndarray) -> None:
+    data = cv2.imencode(path.suffix, image)[1]
+    try:
+        path.write_bytes(data.tobytes())
+    except OSError as err:
+        msg = f'{path} cannot be written: {err.strerror}'
+        raise SegmentCommandError(msg) from err
+
+
+def _check_stems(paths: Sequence[Path]) -> None:
+    """Refuse images whose results would overwrite each other."""
+    seen: dict[str, Path] = {}
+    for path in paths:
+        if other := seen.get(path.stem):
+            msg = f'{other} and {path} would both write {path.stem}_mask.png: rename one of them'
+            raise SegmentCommandError(msg)
+        seen[path.stem] = path

@@ -1,0 +1,89 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""``uhr_seg train``: from mosaics to a bundle."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from tqdm import tqdm
+import yaml
+
+from uhr_seg_ros.classes import CLASS_SETS
+from uhr_seg_ros.data.aerial import AerialSet, hold_out, Mosaic
+from uhr_seg_ros.data.crops import CropSampler
+from uhr_seg_ros.data.scenes import generate_scene
+from uhr_seg_ros.evaluation.metrics import ConfusionMatrix
+from uhr_seg_ros.networks.export import export_bundle
+from uhr_seg_ros.segmenter import Segmenter
+from uhr_seg_ros.training.trainer import Batches, Recipe, Trainer, TrainingError
+
+SCENE_SIZE = (1536, 1536)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument('--config', required=True, type=Path, help='YAML file with the recipe')
+    parser.add_argument('--root', required=True, type=Path, help='folder of the mosaics')
+    parser.add_argument('--output', required=True, type=Path, help='folder of the run')
+    parser.add_argument('--resume', action='store_true', help='go on from the last checkpoint')
+    parser.add_argument('--bundle', type=Path, help='bundle to write; default: OUTPUT/bundle')
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a recipe and check its keys."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (OSError, yaml.YAMLError) as err:
+        msg = f'{path} cannot be read: {err}'
+        raise TrainingError(msg) from err
+    known = {field.name for field in fields(Recipe)} - {'classes'} | {'class_set', 'scenes', 'validate'}
+    missing, unknown = known - {'seed'} - set(content), set(content) - known
+    if missing or unknown:
+        msg = f'{path}: missing {sorted(missing)}, unknown {sorted(unknown)}'
+        raise TrainingError(msg)
+    return content
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, export, and score the bundle on the held-out part."""
+    config = read_config(args.config)
+    classes = CLASS_SETS[config.pop('class_set')]
+    scenes, validate = config.pop('scenes'), config.pop('validate')
+    recipe = Recipe(classes=len(classes), **config)
+    mosaics = AerialSet(args.root, len(classes)).load('train')
+    mosaics, held_out = hold_out(mosaics, validate)
+    generated = [
+        Mosaic(f'scene {seed}', *generate_scene(seed, *SCENE_SIZE))
+        for seed in tqdm(range(scenes), desc='generating scenes', unit='scene')
+    ]
+    samplers = (CropSampler(part, recipe.crop) for part in (mosaics, generated))
+    trainer = Trainer(recipe, Batches(*samplers, recipe), args.output)
+    if args.resume:
+        trainer.resume()
+    trainer.run()
+    folder = args.bundle or args.output / 'bundle'
+    bundle = export_bundle(
+        trainer.average,
+        folder,
+        name=folder.resolve().name,
+        preset=recipe.network,
+        classes=classes,
+        provenance={'config': args.config.name, 'steps': recipe.steps, 'scenes': scenes},
+    )
+    console = Console()
+    with Segmenter(bundle) as segmenter:
+        for branch, mask in (
+            ('fused', segmenter(held_out.image).mask),
+            ('semantic branch alone', segmenter.semantic_only(held_out.image)),
+        ):
+            matrix = ConfusionMatrix(len(classes))
+            matrix.add(held_out.labels, mask)
+            console.print(f'held-out part, {branch}: mIoU {matrix.mean_iou():.3f}')
+    console.print(f'bundle: {bundle.path}')
+    return 0
