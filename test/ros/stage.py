@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from threading import Thread
+import gc
 import time
 from typing import Any
 
@@ -35,7 +36,7 @@ LATCHED = QoSProfile(
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 8.0
 """Far more than anything here takes on a busy machine."""
 
 
@@ -93,6 +94,10 @@ class Stage:
             thread.join(5.0)
         self.node.destroy_node()
         self.watcher.destroy_node()
+        # A lifecycle node lives on in rcl until it is collected, and as long as it does, the next
+        # one of its name cannot write to /rosout.
+        del self.node, self._executors
+        gc.collect()
 
     def _note(self, array: DiagnosticArray) -> None:
         for status in array.status:

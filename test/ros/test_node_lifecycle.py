@@ -79,7 +79,7 @@ def test_bundle_changes_only_while_unconfigured(make_stage: MakeStage, bundle: P
 def test_shutdown_from_any_state(make_stage: MakeStage) -> None:
     stage = make_stage()
     stage.wait_for_state('active')
-    assert stage.change('active_shutdown')
+    assert stage.change('shutdown')
     assert stage.state() == 'finalized'
 
 

@@ -23,7 +23,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 # Old frames are of no use here, but a reliable 4K frame arrives in hundreds of fragments: with
 # a depth of one, the next frame could throw it out before it is complete.
-INPUT_DEPTH = 2
+INPUT_DEPTH = 5
 OUTPUT_DEPTH = 2
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isqrt
+from math import ceil, isqrt
 
 import numpy as np
 
@@ -102,38 +102,43 @@ def checked_tile(tile: int, multiple: int) -> int:
     return tile // multiple * multiple
 
 
-def tile_for_memory(
-    height: int, width: int, multiple: int, bytes_per_pixel: float, limit_mb: int
-) -> int | None:
+def pixels_for_memory(bytes_per_pixel: float, limit_mb: int) -> int:
     """
-    Find the largest square tile that fits into a memory limit.
+    Tell how many pixels fit into a memory limit.
+
+    Args:
+        bytes_per_pixel: memory per input pixel.
+        limit_mb: limit in MB (10^6 bytes).
+
+    Raises:
+        TilingError: not even a square tile of `MIN_LIMITED_TILE` px fits.
+
+    """
+    pixels = int(limit_mb * 1e6 / bytes_per_pixel)
+    if pixels < MIN_LIMITED_TILE**2:
+        needed = ceil(MIN_LIMITED_TILE**2 * bytes_per_pixel / 1e6)
+        msg = (
+            f'a memory limit of {limit_mb} MB is too small: a tile of {MIN_LIMITED_TILE} px '
+            f'at {bytes_per_pixel:g} bytes per pixel needs {needed} MB'
+        )
+        raise TilingError(msg)
+    return pixels
+
+
+def tile_for_pixels(height: int, width: int, pixels: int, multiple: int) -> int | None:
+    """
+    Give the side of the largest square tile of at most `pixels`, or None if the frame fits.
 
     Args:
         height: height of the padded frame, px.
         width: width of the padded frame, px.
+        pixels: most pixels at a time.
         multiple: the side is a multiple of this, px.
-        bytes_per_pixel: memory per input pixel.
-        limit_mb: limit in MB (10^6 bytes).
-
-    Returns:
-        Side of the tile in px, or None when the whole frame fits.
-
-    Raises:
-        TilingError: not even a tile of `MIN_LIMITED_TILE` px fits.
 
     """
-    pixels = int(limit_mb * 1e6 / bytes_per_pixel)
     if height * width <= pixels:
         return None
-    side = isqrt(pixels) // multiple * multiple
-    if side < MIN_LIMITED_TILE:
-        needed = -(-(MIN_LIMITED_TILE**2) * bytes_per_pixel // 1e6)
-        msg = (
-            f'a memory limit of {limit_mb} MB is too small: a tile of {MIN_LIMITED_TILE} px '
-            f'at {bytes_per_pixel:g} bytes per pixel needs {needed:.0f} MB'
-        )
-        raise TilingError(msg)
-    return side
+    return isqrt(pixels) // multiple * multiple
 
 
 def _ramp(spans: Sequence[Span], index: int) -> np.ndarray:

@@ -17,9 +17,10 @@ from uhr_seg_ros.strategies.preprocessing import Preprocessor
 from uhr_seg_ros.strategies.tiling import (
     blend_weights,
     checked_tile,
+    pixels_for_memory,
     Span,
     strip_spans,
-    tile_for_memory,
+    tile_for_pixels,
     tile_spans,
 )
 from uhr_seg_ros.timing import StageClock
@@ -63,7 +64,7 @@ class TwoBranch:
         tile: largest side of a tile in px; None for the whole frame where memory allows.
 
     Raises:
-        TilingError: `tile` is too small.
+        TilingError: `tile` or `memory_limit_mb` is too small.
         TwoBranchError: a graph has another number of classes than the bundle.
 
     """
@@ -78,7 +79,10 @@ class TwoBranch:
     ) -> None:
         self._bundle = bundle
         self._engines = engines
-        self._memory_limit_mb = memory_limit_mb
+        self._most_pixels = None
+        if memory_limit_mb is not None:
+            per_pixel = bundle.detail_bytes_per_pixel or DEFAULT_BYTES_PER_PIXEL
+            self._most_pixels = pixels_for_memory(per_pixel, memory_limit_mb)
         self._tile = None if tile is None else checked_tile(tile, bundle.multiple)
         self._preprocessor = Preprocessor(bundle)
         for graph, tensor in (('semantic', 'semantic_logits'), ('scores', 'logits')):
@@ -97,9 +101,6 @@ class TwoBranch:
 
         Returns:
             mask (H, W) uint8, confidence (H, W) uint8, logits (C, H, W) float32.
-
-        Raises:
-            TilingError: the memory limit does not even allow a small tile.
 
         """
         tile = self._tile_for(*self._preprocessor.padded_size(image))
@@ -197,10 +198,8 @@ class TwoBranch:
     def _tile_for(self, height: int, width: int) -> int | None:
         """Give the side of the tiles for a padded frame, or None for the whole frame."""
         sides = [] if self._tile is None or max(height, width) <= self._tile else [self._tile]
-        if self._memory_limit_mb is not None:
-            per_pixel = self._bundle.detail_bytes_per_pixel or DEFAULT_BYTES_PER_PIXEL
-            multiple, limit = self._bundle.multiple, self._memory_limit_mb
-            side = tile_for_memory(height, width, multiple, per_pixel, limit)
+        if self._most_pixels is not None:
+            side = tile_for_pixels(height, width, self._most_pixels, self._bundle.multiple)
             sides += [] if side is None else [side]
         return min(sides, default=None)
 

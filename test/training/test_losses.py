@@ -1,0 +1,65 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Losses and schedule against direct readings of their definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch', reason='training needs torch')
+
+from uhr_seg_ros.networks.hlrc import build_network  # noqa: E402
+from uhr_seg_ros.training.losses import cross_entropy, expert_balance, losses  # noqa: E402
+from uhr_seg_ros.training.schedule import learning_rate  # noqa: E402
+
+# Steps and rates of the published schedule: 160000 steps, base 6e-5, warm-up of 1500.
+PUBLISHED_RATES = {
+    0: 6.000000000172534e-11,
+    1: 4.005970962525067e-08,
+    749: 2.9819779649375256e-05,
+    1499: 5.939824978962525e-05,
+    1500: 5.94375e-05,
+    80000: 3e-05,
+    159999: 3.7499999999912603e-10,
+}
+
+
+def test_cross_entropy_counts_ignored_pixels_as_zero() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(2, 3, 4, 5)).astype(np.float32)
+    labels = rng.integers(0, 3, (2, 4, 5))
+    labels[0, 1] = 255
+    total = 0.0
+    for n, y, x in np.ndindex(*labels.shape):
+        if labels[n, y, x] != 255:
+            scores = logits[n, :, y, x].astype(np.float64)
+            total += np.log(np.exp(scores).sum()) - scores[labels[n, y, x]]
+    found = cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels))
+    assert float(found) == pytest.approx(total / labels.size, rel=1e-5)
+
+
+def test_expert_balance() -> None:
+    probabilities = torch.tensor([[0.5, 0.25, 0.25], [0.7, 0.1, 0.2]])
+    load = np.array([1.2, 0.35, 0.45])
+    expected = load.var(ddof=1) / load.mean() ** 2
+    assert float(expert_balance(probabilities)) == pytest.approx(expected, rel=1e-5)
+    assert float(expert_balance(torch.full((9, 4), 0.25))) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(('step', 'rate'), PUBLISHED_RATES.items())
+def test_schedule(step: int, rate: float) -> None:
+    found = learning_rate(step, base=6e-5, steps=160000, warmup=1500)
+    assert found == pytest.approx(rate, rel=1e-9)
+
+
+def test_losses_reach_every_parameter_that_runs() -> None:
+    torch.manual_seed(0)
+    network = build_network('hlrc_s').train()
+    labels = torch.randint(0, 5, (2, 64, 64))
+    terms = losses(network.forward_train(torch.randn(2, 3, 64, 64)), labels)
+    assert set(terms) == {'refine', 'decode', 'auxiliary', 'balance'}
+    sum(terms.values()).backward()
+    without = [name for name, p in network.named_parameters() if p.grad is None]
+    assert without == []
