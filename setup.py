@@ -52,7 +52,7 @@ setup(
         'opencv': ['opencv-python-headless'],
         'ros': ROS_WHEELS,
         'demo': ['rich', 'rosbags'],
-        'workshop': ['onnx', 'onnxscript', 'rich', 'scipy', 'torch'],
+        'workshop': ['onnx', 'onnxscript', 'rich', 'torch', 'tqdm'],
         'test': ['pytest', 'pytest-timeout', 'pytest-xdist', 'ruff'],
     },
     zip_safe=False,

@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper, TensorProto
 from uhr_seg_ros.bundle import IMAGENET_MEAN, IMAGENET_STD, write_bundle
 from uhr_seg_ros.classes import ClassSet
 
-#: Pure colours: an image painted with them has exactly the mask that it shows.
+#: Pure colours: bands painted with them are exactly the mask, see `make_tiny_bundle`.
 TINY_CLASSES = ClassSet(
     ('red', 'green', 'blue'), ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 )
@@ -39,8 +39,8 @@ def make_tiny_bundle(
     of every 4x4 px block; the logits are
     bilinear_x4(s(local) + TOKEN_WEIGHT * affinity * tokens).
 
-    An image that consists of 4-aligned blocks in pure class colours of `TINY_CLASSES` has
-    exactly these blocks as its mask.
+    An image of straight 4-aligned bands in the pure colours of `TINY_CLASSES` has exactly
+    these bands as its mask (where blocks meet at a corner, interpolation rounds the corner).
 
     Args:
         directory: made if it is not there.

@@ -55,10 +55,17 @@ def context() -> Iterator[Any]:
 
 
 @pytest.fixture
-def make_stage(context: Any, tiny_bundle: Path) -> Iterator[Callable[..., Any]]:
-    """Give a function that starts the node with some parameters, beside a node that watches."""
+def make_stage(
+    context: Any, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Any]]:
+    """
+    Give a function that starts the node with some parameters, beside a node that watches.
+
+    Diagnostics come ten times as often as usual, as most tests wait for a counter.
+    """
     from stage import Stage
 
+    monkeypatch.setattr('uhr_seg_ros.ros.node.DIAGNOSTICS_PERIOD_S', 0.1)
     with ExitStack() as stages:
 
         def make(_cli_args: list[str] | None = None, **parameters: Any) -> Stage:

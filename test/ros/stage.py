@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from threading import Thread
 import gc
+from threading import Thread
 import time
 from typing import Any
 
@@ -36,7 +36,7 @@ LATCHED = QoSProfile(
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
 
-TIMEOUT_S = 8.0
+TIMEOUT_S = 30.0
 """Far more than anything here takes on a busy machine."""
 
 
@@ -151,6 +151,10 @@ class Stage:
     def status(self, name: str) -> DiagnosticStatus | None:
         """Return the newest status of this name."""
         return self._statuses.get(name)
+
+    def received(self, topic: str = '/image_raw') -> int:
+        """Return how many frames of a topic have arrived."""
+        return int(self.values(topic).get('frames_received', 0))
 
     def wait_for_count(self, topic: str = '/image_raw', **counts: int) -> dict[str, str]:
         """Return the values of a topic's status once counters have these values."""

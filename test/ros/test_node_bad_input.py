@@ -132,16 +132,6 @@ def test_image_smaller_than_one_stride(make_stage: MakeStage, size: tuple[int, i
     np.testing.assert_array_equal(pixels(masks[0]), example_mask(*size))
 
 
-def test_frame_that_the_memory_limit_forbids(make_stage: MakeStage) -> None:
-    stage = make_stage(memory_limit_mb=1)
-    camera = stage.camera()
-    (masks,) = stage.outputs('mask')
-    camera.publish(frame(paint(example_mask(480, 320))))
-    stage.wait_for_count(received=1, pending=0)
-    camera.publish(frame(paint(GOOD), 2.0))
-    wait_until(lambda: masks and masks[-1].header.stamp.sec == 2, 'the mask of the small frame')
-
-
 def test_no_camera_at_all(make_stage: MakeStage) -> None:
     stage = make_stage(no_frame_warning_s=0.5)
     stage.wait_for_log('no frame on /image_raw for', 'publishers: none', 'subscribed reliable')

@@ -17,13 +17,16 @@ import pytest
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from stage import BEST_EFFORT, example_mask, frame, LATCHED, pixels, Stage, wait_until
-from std_msgs.msg import String
-from tiny_bundle import make_tiny_bundle, paint, TINY_CLASSES
+from std_msgs.msg import Header, String
+from tiny_bundle import paint, TINY_CLASSES
 
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.drawing import colorize, OverlayPainter
+from uhr_seg_ros.ros.camera_info import CameraInfoCache
 from uhr_seg_ros.ros.diagnostics import STAGES
-from uhr_seg_ros.segmenter import Segmenter
+from uhr_seg_ros.ros.outputs import CameraOutput
+from uhr_seg_ros.ros.parameters import Parameters
+from uhr_seg_ros.segmenter import Segmentation, Segmenter
 
 MakeStage = Callable[..., Stage]
 
@@ -157,6 +160,7 @@ def test_camera_info_is_matched_to_the_mask(make_stage: MakeStage) -> None:
     (masks,) = stage.outputs('mask')
     camera.publish(frame(paint(example_mask()), stamp=1.0))
     wait_until(lambda: masks, 'a mask, without waiting for calibration')
+    stage.wait_for_count(processed=1)
     calibrations = stage.camera('camera_info', CameraInfo)
     info = CameraInfo(width=320, height=192, distortion_model='plumb_bob')
     info.k[0] = info.k[4] = 400.0
@@ -233,24 +237,33 @@ def test_simulated_time_that_stands_still_stops_nothing(make_stage: MakeStage) -
     assert values['num_non_increasing_msg'] == '3'
 
 
-def test_more_than_255_classes_make_mono16(make_stage: MakeStage, tmp_path: Path) -> None:
-    colors = tuple((index % 256, index // 256, 0) for index in range(300))
-    classes = ClassSet(tuple(f'class {index}' for index in range(300)), colors)
-    try:
-        bundle = make_tiny_bundle(tmp_path / 'many', classes)
-        with Segmenter(bundle) as segmenter:
-            expected = segmenter(np.zeros((16, 16, 3), np.uint8)).mask
-    except Exception as error:
-        pytest.skip(f'the tiny bundle has no graph for 300 classes: {error}')
-    if expected.dtype != np.uint16:
-        pytest.skip('the tiny bundle has no uint16 mask')
-    stage = make_stage(bundle=str(bundle))
+def test_more_than_255_classes_make_mono16(make_stage: MakeStage) -> None:
+    count = 300
+    colors = tuple((index % 256, index // 256, 0) for index in range(count))
+    classes = ClassSet(tuple(f'class {index}' for index in range(count)), colors)
+    mask = np.arange(20 * 30, dtype=np.uint16).reshape(20, 30) % count
+    stage = make_stage(autostart=False)
+    output = CameraOutput(stage.node, 'many/', classes, CameraInfoCache())
+    assert stage.change('configure')
+    assert stage.change('activate')
+    masks, color_masks = stage.outputs('many/mask', 'many/color_mask')
+    settings = Parameters(stage.node, lambda: True).settings
+    pictures = output.paint(np.zeros((20, 30, 3), np.uint8), mask, settings)
+    output.publish(Header(frame_id='camera'), Segmentation(mask, {}), pictures)
+    wait_until(lambda: masks and color_masks, 'a mask and its picture')
+    assert (masks[0].encoding, masks[0].step) == ('mono16', 60)
+    np.testing.assert_array_equal(np.frombuffer(masks[0].data, np.uint16), mask.ravel())
+    assert (color_masks[0].height, color_masks[0].width) == (10, 15)
+
+
+def test_memory_limit_makes_tiles(make_stage: MakeStage) -> None:
+    stage = make_stage(memory_limit_mb=4)
     camera = stage.camera()
     (masks,) = stage.outputs('mask')
-    camera.publish(frame(np.zeros((16, 16, 3), np.uint8)))
+    mask = example_mask(320, 480)
+    camera.publish(frame(paint(mask)))
     wait_until(lambda: masks, 'a mask')
-    assert (masks[0].encoding, masks[0].step) == ('mono16', 32)
-    np.testing.assert_array_equal(np.frombuffer(masks[0].data, np.uint16), expected.ravel())
+    np.testing.assert_array_equal(pixels(masks[0]), mask)
 
 
 def test_diagnostics_tell_what_runs(make_stage: MakeStage) -> None:

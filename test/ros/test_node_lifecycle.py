@@ -166,6 +166,12 @@ def test_unknown_backend(make_stage: MakeStage) -> None:
     assert stage.state() == 'unconfigured'
 
 
+def test_memory_limit_that_no_tile_fits_in(make_stage: MakeStage) -> None:
+    stage = make_stage(memory_limit_mb=1)
+    stage.wait_for_log('cannot be configured', 'memory limit of 1 MB is too small')
+    assert stage.state() == 'unconfigured'
+
+
 class SlowGraph:
     """Stands in for the semantic graph; whoever reads it waits until it is delivered."""
 

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from uhr_seg_ros.bundle import Bundle, KINDS, write_bundle
 from uhr_seg_ros.classes import ClassSet
+from uhr_seg_ros.engines.footprint import detail_bytes_per_pixel
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.networks.graphs import DetailGraph, FusionGraph, SemanticGraph
 from uhr_seg_ros.networks.hlrc import HLRC
@@ -85,19 +86,20 @@ def export_bundle(
     network.eval()
     with torch.no_grad():
         _write_graphs(network, directory)
-        bundle = write_bundle(
-            directory,
-            name=name,
-            network=preset,
-            kind=KIND,
-            classes=classes,
-            multiple=network.stride,
-            low_res_factor=network.low_pass.factor,
-            provenance={'torch': torch.__version__, 'opset': OPSET, **(provenance or {})},
-        )
+        fields = {
+            'name': name,
+            'network': preset,
+            'kind': KIND,
+            'classes': classes,
+            'multiple': network.stride,
+            'low_res_factor': network.low_pass.factor,
+            'provenance': {'torch': torch.__version__, 'opset': OPSET, **(provenance or {})},
+        }
+        bundle = write_bundle(directory, **fields)
         for size in COMPARED_SIZES:
             compare(network, bundle, size)
-    return bundle
+    memory = detail_bytes_per_pixel(bundle)
+    return write_bundle(directory, **fields, detail_bytes_per_pixel=memory)
 
 
 def _write_graphs(network: HLRC, directory: Path) -> None:

@@ -86,6 +86,9 @@ class SegmentationNode(LifecycleNode):
         self._state, self._failure = 'configuring', ''
         try:
             self._open(self._declared.settings)
+        except NodeStoppedError:
+            self._state = 'unconfigured'
+            return Return.FAILURE
         except Exception as error:  # whatever it is, the node stays alive
             self._failure = f'cannot be configured: {_describe(error)}'
             self.get_logger().error(self._failure)

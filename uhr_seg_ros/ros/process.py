@@ -58,6 +58,8 @@ def run(make_node: Callable[[], StoppableNode], args: list[str] | None = None) -
     spinner = Thread(target=_spin, args=(executor, stop, failures), name='executor', daemon=True)
     spinner.start()
     stop.wait()
+    for number in (signal.SIGINT, signal.SIGTERM):  # the end has begun, and takes care of itself
+        signal.signal(number, signal.SIG_IGN)
     has_ended = node.stop(WORKER_GRACE_S)
     executor.shutdown()
     spinner.join(WORKER_GRACE_S)
@@ -65,12 +67,24 @@ def run(make_node: Callable[[], StoppableNode], args: list[str] | None = None) -
     rclpy.try_shutdown()
     code = 1 if failures else 0
     if not has_ended:
-        # A thread inside an engine cannot be ended, and the interpreter would abort when that
-        # thread comes back to it; ROS is shut down, so nothing else is left to do.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        _exit_at_once(node, code)
     return code
+
+
+def _exit_at_once(node: StoppableNode, code: int) -> None:
+    """
+    End the process although a thread is inside an engine.
+
+    That thread cannot be ended, and the interpreter could abort when it comes back to it.
+    """
+    # rclpy leaves a node's state machine to the garbage collector, and with it the DDS
+    # participant and its shared memory; no transition is under way any more.
+    state_machine = getattr(node, '_state_machine', None)
+    if state_machine is not None:
+        state_machine.destroy_when_not_in_use()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _spin(

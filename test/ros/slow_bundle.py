@@ -1,0 +1,65 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""A bundle whose semantic branch keeps ONNX Runtime busy for a long time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+from tiny_bundle import make_tiny_bundle, TINY_CLASSES
+
+from uhr_seg_ros.bundle import write_bundle
+
+
+def make_slow_bundle(directory: Path, size: int = 1000, repetitions: int = 2000) -> Path:
+    """
+    Write the tiny bundle with so many matrix products before its tokens that it takes minutes.
+
+    Args:
+        directory: of the bundle.
+        size: of the square matrix.
+        repetitions: number of products.
+
+    """
+    make_tiny_bundle(directory)
+    model = onnx.load(directory / 'semantic.onnx')
+    graph = model.graph
+    for node in graph.node:
+        for index, name in enumerate(node.output):
+            if name == 'tokens':
+                node.output[index] = 'quick_tokens'
+        for index, name in enumerate(node.input):
+            if name == 'tokens':
+                node.input[index] = 'quick_tokens'
+    graph.initializer.extend(
+        [
+            numpy_helper.from_array(np.array([size, size]), 'square'),
+            numpy_helper.from_array(np.full((size, size), 1 / size, np.float32), 'factor'),
+            numpy_helper.from_array(np.zeros((), np.float32), 'nothing'),
+        ]
+    )
+    nodes = [
+        helper.make_node('ReduceMean', ['low_res'], ['mean'], axes=[0, 1, 2, 3], keepdims=0),
+        helper.make_node('Expand', ['mean', 'square'], ['product_0']),
+    ]
+    for index in range(repetitions):
+        nodes.append(
+            helper.make_node(
+                'MatMul', [f'product_{index}', 'factor'], [f'product_{index + 1}']
+            )
+        )
+    nodes += [
+        helper.make_node('ReduceMean', [f'product_{repetitions}'], ['late'], keepdims=0),
+        helper.make_node('Mul', ['late', 'nothing'], ['zero']),
+        helper.make_node('Add', ['quick_tokens', 'zero'], ['tokens']),
+    ]
+    graph.node.extend(nodes)
+    onnx.save(model, directory / 'semantic.onnx')
+    write_bundle(
+        directory, name='slow', network='tiny', kind='two_branch', classes=TINY_CLASSES
+    )
+    return directory

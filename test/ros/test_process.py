@@ -1,0 +1,178 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The executable: how it starts, and that it ends on a signal, whatever it is doing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+import os
+from pathlib import Path
+import signal
+import subprocess
+import sys
+from threading import Thread
+import time
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+import pytest
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import Image
+from slow_bundle import make_slow_bundle
+from stage import example_mask, frame, wait_until
+from tiny_bundle import paint
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+
+LIMIT_S = 2.0
+"""From the signal to the end of the process."""
+
+SHARED_MEMORY = Path('/dev/shm')
+
+
+def mapped_by_fast_dds(pid: int | str) -> set[Path]:
+    """Return the files in shared memory that a process has mapped."""
+    lines = Path(f'/proc/{pid}/maps').read_text().splitlines()
+    paths = {Path(line.split()[-1]) for line in lines if 'fastdds' in line}
+    return {path for path in paths if SHARED_MEMORY in path.parents}
+
+
+class Process:
+    """The node as a process of its own; its output is collected line by line."""
+
+    def __init__(self, **parameters: Any) -> None:
+        command = [sys.executable, '-m', 'uhr_seg_ros.ros.node', '--ros-args']
+        for name, value in parameters.items():
+            command += ['-p', f'{name}:={value}']
+        root = str(Path(__file__).resolve().parents[2])
+        paths = [root, *filter(None, [os.environ.get('PYTHONPATH')])]
+        environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(paths)}
+        self._not_its_own = mapped_by_fast_dds('self')
+        self.lines: list[str] = []
+        self.popen = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._reader = Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        for line in self.popen.stdout:
+            self.lines.append(line.rstrip())
+
+    def wait_for_line(self, text: str) -> None:
+        wait_until(lambda: any(text in line for line in self.lines), f'{text!r} in the output')
+
+    def shared_memory(self) -> set[Path]:
+        """Return the files of Fast DDS that came with this process."""
+        return mapped_by_fast_dds(self.popen.pid) - self._not_its_own
+
+    def end(self, number: signal.Signals) -> float:
+        """Send a signal, demand a clean end, and return how long it took, s."""
+        left = self.shared_memory()
+        start = time.monotonic()
+        self.popen.send_signal(number)
+        code = self.popen.wait(30)
+        duration = time.monotonic() - start
+        self._reader.join(10)
+        assert code == 0, self.lines
+        assert not [line for line in self.lines if 'Traceback' in line], self.lines
+        assert not [path for path in left if path.exists()]
+        return duration
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Process]]:
+    processes: list[Process] = []
+
+    def start(**parameters: Any) -> Process:
+        processes.append(Process(**parameters))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        if process.popen.poll() is None:
+            process.popen.kill()
+            process.popen.wait()
+        process.popen.stdout.close()
+
+
+@pytest.fixture
+def camera(context: Context) -> Iterator[Node]:
+    """Give a node on a spinning executor."""
+    node = Node('camera', context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    thread = Thread(target=executor.spin, daemon=True)
+    thread.start()
+    yield node
+    executor.shutdown()
+    thread.join(5.0)
+    node.destroy_node()
+
+
+@pytest.mark.parametrize('number', SIGNALS)
+def test_signal_ends_an_idle_node(
+    start: Callable[..., Process], tiny_bundle: Path, number: signal.Signals
+) -> None:
+    process = start(bundle=tiny_bundle)
+    process.wait_for_line('is ready')
+    assert process.shared_memory() or not SHARED_MEMORY.exists()
+    assert process.end(number) < LIMIT_S
+
+
+@pytest.mark.parametrize('number', SIGNALS)
+def test_signal_ends_a_node_that_infers(
+    start: Callable[..., Process],
+    camera: Node,
+    tmp_path: Path,
+    number: signal.Signals,
+) -> None:
+    arrays: list[DiagnosticArray] = []
+    camera.create_subscription(DiagnosticArray, '/diagnostics', arrays.append, 10)
+    publisher = camera.create_publisher(Image, 'image_raw', 10)
+    process = start(bundle=make_slow_bundle(tmp_path / 'slow'), threads=1)
+    process.wait_for_line('is ready')
+    wait_until(publisher.get_subscription_count, 'the subscription')
+    publisher.publish(frame(paint(example_mask())))
+
+    def is_busy() -> bool:
+        values = {pair.key: pair.value for array in arrays[-1:] for status in array.status
+                  for pair in status.values}  # fmt: skip
+        return values.get('frames_pending') == '1'
+
+    wait_until(is_busy, 'a frame in work')
+    assert process.end(number) < LIMIT_S
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='the slow graph is a named pipe')
+def test_signal_ends_a_node_that_loads(
+    start: Callable[..., Process], tmp_path: Path
+) -> None:
+    bundle = make_slow_bundle(tmp_path / 'slow', repetitions=1)
+    (bundle / 'semantic.onnx').unlink()
+    os.mkfifo(bundle / 'semantic.onnx')
+    process = start(bundle=bundle)
+    process.wait_for_line('loading bundle')
+    assert process.end(signal.SIGINT) < LIMIT_S
+
+
+def test_second_signal_changes_nothing(start: Callable[..., Process], tmp_path: Path) -> None:
+    process = start(bundle=tmp_path / 'nowhere')
+    process.wait_for_line('cannot be configured')
+    process.popen.send_signal(signal.SIGINT)
+    process.end(signal.SIGINT)
+
+
+def test_refused_parameter_is_told_in_one_line(start: Callable[..., Process]) -> None:
+    process = start(**{'overlay.alpha': 7.0})
+    assert process.popen.wait(30) == 1
+    process.wait_for_line('overlay.alpha')
+    assert not [line for line in process.lines if 'Traceback' in line]

@@ -1,0 +1,183 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The command line: dispatch, errors, and `segment` on real files."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from pathlib import Path
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from tiny_bundle import paint
+
+from uhr_seg_ros import __version__
+from uhr_seg_ros.cli import COMMANDS, main
+
+PACKAGE = Path(__file__).resolve().parents[1] / 'uhr_seg_ros'
+RUN_TIME_ROOMS = ('ros', 'strategies', 'engines')
+
+
+@pytest.fixture
+def mask() -> np.ndarray:
+    """Give three vertical bands, one per class."""
+    return np.arange(3, dtype=np.uint8).repeat(16)[None].repeat(36, 0)
+
+
+@pytest.fixture
+def field(tmp_path: Path, mask: np.ndarray) -> Path:
+    """Write the bands as an image."""
+    path = tmp_path / 'field.png'
+    cv2.imwrite(str(path), paint(mask))
+    return path
+
+
+def test_segment_writes_mask_and_overlay(
+    tiny_bundle: Path, tmp_path: Path, field: Path, mask: np.ndarray
+) -> None:
+    output = tmp_path / 'a' / 'b'
+    options = ['--bundle', str(tiny_bundle), '--output', str(output)]
+    assert main(['segment', str(field), *options]) == 0
+    written = sorted(path.name for path in output.iterdir())
+    assert written == ['field_mask.png', 'field_overlay.jpg']
+    found = cv2.imread(str(output / 'field_mask.png'), cv2.IMREAD_UNCHANGED)
+    assert found.dtype == np.uint8
+    assert (found == mask).all()
+    assert cv2.imread(str(output / 'field_overlay.jpg')).shape == (36, 48, 3)
+
+
+def test_segment_saves_logits(
+    tiny_bundle: Path, tmp_path: Path, field: Path, mask: np.ndarray
+) -> None:
+    options = ['--output', str(tmp_path), '--save-logits', '--tile', '256']
+    assert main(['segment', str(field), '--bundle', str(tiny_bundle), *options]) == 0
+    logits = np.load(tmp_path / 'field_logits.npz')['logits']
+    assert logits.dtype == np.float32
+    assert logits.shape == (3, 36, 48)
+    assert (logits.argmax(0) == mask).all()
+
+
+def test_unreadable_images_do_not_stop_the_others(
+    tiny_bundle: Path, tmp_path: Path, field: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken, empty = tmp_path / 'broken.jpg', tmp_path / 'empty.png'
+    broken.write_bytes(b'\xff\xd8\xff no picture')
+    empty.touch()
+    images = [str(tmp_path / 'absent.png'), str(broken), str(empty), str(tmp_path), str(field)]
+    output = tmp_path / 'out'
+    options = ['--bundle', str(tiny_bundle), '--output', str(output)]
+    assert main(['segment', *images, *options]) == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 4
+    for line, name in zip(errors, ('absent.png', 'broken.jpg', 'empty.png', ''), strict=True):
+        assert line.startswith('uhr_seg: error: image')
+        assert name in line
+    assert (output / 'field_mask.png').is_file()
+
+
+@pytest.mark.parametrize(
+    ('options', 'text'),
+    [
+        (['--bundle', 'no_such_model'], "no bundle 'no_such_model'"),
+        (['--backend', 'tensorrt'], 'no TensorRT back end yet'),
+        (['--tile', '8'], 'a tile of 8 px is too small'),
+        (['--memory-limit', '1'], 'a memory limit of 1 MB is too small'),
+    ],
+)
+def test_errors_are_one_line(
+    tiny_bundle: Path,
+    tmp_path: Path,
+    field: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    text: str,
+) -> None:
+    given = ['--bundle', str(tiny_bundle), '--output', str(tmp_path), *options]
+    assert main(['segment', str(field), *given]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 1
+    assert errors[0].startswith('uhr_seg: error: ')
+    assert text in errors[0]
+
+
+def test_results_may_not_overwrite_each_other(
+    tiny_bundle: Path, tmp_path: Path, field: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [str(field), str(field.with_suffix('.jpg'))]
+    options = ['--bundle', str(tiny_bundle), '--output', str(tmp_path)]
+    assert main(['segment', *images, *options]) == 2
+    assert 'would both write field_mask.png' in capsys.readouterr().err
+
+
+def test_output_that_cannot_be_made(
+    tiny_bundle: Path, field: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ['--bundle', str(tiny_bundle), '--output', str(field)]
+    assert main(['segment', str(field), *options]) == 2
+    assert 'cannot be made: File exists' in capsys.readouterr().err
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(['--help'])
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    assert all(command in shown for command in COMMANDS)
+
+
+def test_version_and_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(['--version'])
+    assert __version__ in capsys.readouterr().out
+    with pytest.raises(SystemExit) as caught:
+        main(['paint'])
+    assert caught.value.code == 2
+
+
+def test_missing_package_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real_import = builtins.__import__
+
+    def without_torch(name: str, *args: object, **kwargs: object) -> object:
+        if name.partition('.')[0] == 'torch':
+            raise ModuleNotFoundError(f'No module named {name!r}', name=name)
+        return real_import(name, *args, **kwargs)
+
+    for name in [name for name in sys.modules if name.startswith('uhr_seg_ros.networks')]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(builtins, '__import__', without_torch)
+    assert main(['convert', 'x.pth', '--network', 'hlrc_s', '--output', 'y']) == 2
+    error = capsys.readouterr().err
+    assert '`convert` needs the Python package torch' in error
+    assert 'uhr_seg_ros[workshop]' in error
+
+
+def test_segment_needs_neither_torch_nor_onnx(tiny_bundle: Path, field: Path) -> None:
+    code = (
+        'import sys\n'
+        'from uhr_seg_ros.cli import main\n'
+        f'code = main(["segment", {str(field)!r}, "--bundle", {str(tiny_bundle)!r}, '
+        f'"--output", {str(field.parent)!r}])\n'
+        'assert not {"torch", "onnx", "rclpy"} & set(sys.modules), sys.modules\n'
+        'sys.exit(code)\n'
+    )
+    subprocess.run([sys.executable, '-c', code], check=True, cwd=PACKAGE.parent)
+
+
+def test_run_time_rooms_import_no_torch() -> None:
+    files = [*PACKAGE.glob('*.py')]
+    for room in RUN_TIME_ROOMS:
+        files += (PACKAGE / room).glob('**/*.py')
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or '']
+            roots = {name.partition('.')[0] for name in names}
+            assert not roots & {'torch', 'onnx'}, f'{file} imports {roots}'
