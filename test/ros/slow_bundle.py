@@ -15,7 +15,7 @@ from tiny_bundle import make_tiny_bundle, TINY_CLASSES
 from uhr_seg_ros.bundle import write_bundle
 
 
-def make_slow_bundle(directory: Path, size: int = 1000, repetitions: int = 2000) -> Path:
+def make_slow_bundle(directory: Path, size: int = 2000, repetitions: int = 200) -> Path:
     """
     Write the tiny bundle with so many matrix products before its tokens that it takes minutes.
 

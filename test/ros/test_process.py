@@ -27,10 +27,13 @@ from tiny_bundle import paint
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
-LIMIT_S = 2.0
-"""From the signal to the end of the process."""
-
 SHARED_MEMORY = Path('/dev/shm')
+
+
+def limit() -> float:
+    """Return the time from a signal to the end, s: 2, unless other work crowds the machine."""
+    is_crowded = os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
+    return 10.0 if is_crowded else 2.0
 
 
 def mapped_by_fast_dds(pid: int | str) -> set[Path]:
@@ -50,7 +53,7 @@ class Process:
         root = str(Path(__file__).resolve().parents[2])
         paths = [root, *filter(None, [os.environ.get('PYTHONPATH')])]
         environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(paths)}
-        self._not_its_own = mapped_by_fast_dds('self')
+        self._older = set(SHARED_MEMORY.glob('fastdds*'))
         self.lines: list[str] = []
         self.popen = subprocess.Popen(
             command,
@@ -72,7 +75,7 @@ class Process:
 
     def shared_memory(self) -> set[Path]:
         """Return the files of Fast DDS that came with this process."""
-        return mapped_by_fast_dds(self.popen.pid) - self._not_its_own
+        return mapped_by_fast_dds(self.popen.pid) - self._older
 
     def end(self, number: signal.Signals) -> float:
         """Send a signal, demand a clean end, and return how long it took, s."""
@@ -84,7 +87,8 @@ class Process:
         self._reader.join(10)
         assert code == 0, self.lines
         assert not [line for line in self.lines if 'Traceback' in line], self.lines
-        assert not [path for path in left if path.exists()]
+        # A port stays as long as a peer, such as the camera in this process, has it open.
+        assert not [path for path in left - mapped_by_fast_dds('self') if path.exists()]
         return duration
 
 
@@ -125,7 +129,7 @@ def test_signal_ends_an_idle_node(
     process = start(bundle=tiny_bundle)
     process.wait_for_line('is ready')
     assert process.shared_memory() or not SHARED_MEMORY.exists()
-    assert process.end(number) < LIMIT_S
+    assert process.end(number) < limit()
 
 
 @pytest.mark.parametrize('number', SIGNALS)
@@ -149,7 +153,7 @@ def test_signal_ends_a_node_that_infers(
         return values.get('frames_pending') == '1'
 
     wait_until(is_busy, 'a frame in work')
-    assert process.end(number) < LIMIT_S
+    assert process.end(number) < limit()
 
 
 @pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='the slow graph is a named pipe')
@@ -161,7 +165,7 @@ def test_signal_ends_a_node_that_loads(
     os.mkfifo(bundle / 'semantic.onnx')
     process = start(bundle=bundle)
     process.wait_for_line('loading bundle')
-    assert process.end(signal.SIGINT) < LIMIT_S
+    assert process.end(signal.SIGINT) < limit()
 
 
 def test_second_signal_changes_nothing(start: Callable[..., Process], tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
-WORKER_GRACE_S = 0.8
+WORKER_GRACE_S = 0.5
 """How long the end of the process waits for the frame in work."""
 
 
