@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     'convert': (
         'uhr_seg_ros.networks.convert_command',
-        'turn an official HLRC checkpoint into a bundle',
+        'turn a published or trained checkpoint into a bundle',
     ),
     'export': (
         'uhr_seg_ros.networks.export_command',

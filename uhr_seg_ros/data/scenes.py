@@ -162,7 +162,7 @@ def _districts(canvas: _Canvas) -> list[_District]:
 
 
 def _tone(rng: np.random.Generator, low: float, high: float, tint: float = 4) -> np.ndarray:
-    """A grey between two values with a slight tint, (3,) float32 BGR."""
+    """Draw a grey between two values with a slight tint, (3,) float32 BGR."""
     return np.float32(rng.uniform(low, high) + rng.normal(0, tint, 3))
 
 
@@ -178,10 +178,8 @@ def _stroke(canvas: _Canvas, points: np.ndarray, width: int, color: np.ndarray) 
     right, bottom = np.minimum(points.max(0).astype(int) + width, (full_width, height))
     if left >= right or top >= bottom:
         return
-    part = _Canvas(
-        canvas.rng,
-        *(array[top:bottom, left:right] for array in (canvas.image, canvas.labels, canvas.heights)),
-    )
+    box = np.s_[top:bottom, left:right]
+    part = _Canvas(canvas.rng, canvas.image[box], canvas.labels[box], canvas.heights[box])
     line = np.rint(16 * (points - (left, top))).astype(np.int32).reshape(-1, 1, 2)
     region = np.zeros(part.labels.shape, np.uint8)
     cv2.polylines(region, [line], False, 1, width, cv2.LINE_8, 4)
@@ -286,7 +284,7 @@ def _fill(
 
 
 def _highways(canvas: _Canvas) -> None:
-    """A few long bends of one or two carriageways, with cars."""
+    """Draw a few long bends of one or two carriageways, with cars."""
     rng = canvas.rng
     height, width = canvas.labels.shape
     for _ in range(1 + (height * width) // 3_000_000):

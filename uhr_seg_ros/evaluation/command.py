@@ -53,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
                 mask = segmenter(mosaic.image).mask
             matrix.add(mosaic.labels, mask)
     figures = summary(matrix, bundle.classes)
-    Console().print(_table(figures, f'{bundle.name} ({args.branch}) on {args.dataset} {args.split}'))
+    title = f'{bundle.name} ({args.branch}) on {args.dataset} {args.split}'
+    Console().print(_table(figures, title))
     if args.json:
         report = {
             'bundle': bundle.name,

@@ -75,7 +75,8 @@ class LinearAttention(nn.Module):
         qkv = torch.cat([qkv, self.aggregate(qkv)], 1)
         # The sums run over every position of a map: they need float32 under mixed precision.
         with torch.autocast(x.device.type, enabled=False):
-            attended = self.attend(qkv.float().reshape(batch, -1, 3 * self.head_dim, height * width))
+            heads = qkv.float().reshape(batch, -1, 3 * self.head_dim, height * width)
+            attended = self.attend(heads)
         return self.proj(attended.reshape(batch, -1, height, width).to(x.dtype))
 
     def attend(self, qkv: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Region-pixel association experts (RPAE): a sparse mixture that turns a cell's feature into affinity.
+Region-pixel association experts (RPAE): a sparse mixture that gives the affinity of a cell.
 
 Every 1/16 cell is answered by the ``top_k`` experts that its gate prefers. All experts are
 computed and the others weighted with zero: the graph has no data-dependent control flow, and the

@@ -12,7 +12,7 @@ from torch import nn
 
 
 def window_starts(size: int, window: int, stride: int) -> list[int]:
-    """Starts of the windows along one axis in px; the last one is moved inside."""
+    """Give the starts of the windows along one axis in px; the last one is moved inside."""
     count = max(size - window + stride - 1, 0) // stride + 1
     return [max(min(index * stride, size - window), 0) for index in range(count)]
 

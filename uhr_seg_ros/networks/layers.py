@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Convolution followed by batch norm and an activation, and the bilinear resize used everywhere."""
+"""Convolution with batch norm and activation, and the bilinear resize used everywhere."""
 
 from __future__ import annotations
 

@@ -42,7 +42,8 @@ def read_config(path: Path) -> dict[str, Any]:
     except (OSError, yaml.YAMLError) as err:
         msg = f'{path} cannot be read: {err}'
         raise TrainingError(msg) from err
-    known = {field.name for field in fields(Recipe)} - {'classes'} | {'class_set', 'scenes', 'validate'}
+    known = {field.name for field in fields(Recipe)} - {'classes'}
+    known |= {'class_set', 'scenes', 'validate'}
     missing, unknown = known - {'seed'} - set(content), set(content) - known
     if missing or unknown:
         msg = f'{path}: missing {sorted(missing)}, unknown {sorted(unknown)}'

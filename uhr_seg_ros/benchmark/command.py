@@ -1,0 +1,100 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The command `uhr_seg benchmark`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from uhr_seg_ros.benchmark.report import machine, print_table, write_json
+from uhr_seg_ros.benchmark.sizes import format_size, parse_size
+from uhr_seg_ros.benchmark.stages import measure, StageOptions
+
+DEFAULT_SIZES = ((1080, 1920), (2160, 3840))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument('--bundle', default='hlrc_s_aerial', help='folder or name of a bundle')
+    parser.add_argument(
+        '--size',
+        type=parse_size,
+        action='append',
+        dest='sizes',
+        help='frame size, such as 7680x4320; may be repeated (default: 1920x1080 and 3840x2160)',
+    )
+    parser.add_argument('--repeat', type=_positive, default=5, help='frames per size')
+    parser.add_argument('--backend', default='auto', help='engine back end')
+    parser.add_argument('--threads', type=int, default=0, help='of the engines; 0: one per core')
+    parser.add_argument('--memory-limit-mb', type=int, default=0, help='of the segmenter; 0: none')
+    parser.add_argument(
+        '--node', action='store_true', help='measure the node too, over DDS, at the largest size'
+    )
+    parser.add_argument('--rate', type=float, default=0.5, help='frames per second for --node')
+    parser.add_argument('--json', type=Path, help='file for the figures')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and print; the exit code is 0."""
+    sizes = arguments.sizes or list(DEFAULT_SIZES)
+    report: dict[str, Any] = {'bundle': arguments.bundle, 'machine': machine(), 'sizes': []}
+    for size in sizes:
+        options = StageOptions(
+            arguments.bundle,
+            size,
+            arguments.repeat,
+            backend=arguments.backend,
+            threads=arguments.threads,
+            memory_limit_mb=arguments.memory_limit_mb,
+        )
+        result = measure(options)
+        report['sizes'].append(result)
+        _print_stages(result)
+    if arguments.node:
+        # Only here: the segmenter is measured without a ROS installation, too.
+        from uhr_seg_ros.benchmark.node_cost import measure_node
+
+        largest = max(sizes, key=lambda size: size[0] * size[1])
+        report['node'] = measure_node(
+            arguments.bundle, largest, arguments.repeat, arguments.rate
+        )
+        _print_node(report['node'])
+    if arguments.json:
+        write_json(arguments.json, report)
+    return 0
+
+
+def _print_stages(result: dict[str, Any]) -> None:
+    size = format_size(tuple(result['size']))
+    keys = ('min', 'median', 'max')
+    rows = [
+        [stage, *(f'{times[key]:.1f}' for key in keys)]
+        for stage, times in result['stage_ms'].items()
+    ]
+    title = f'{size}: peak memory {result["peak_mb"]} MB, first frame {result["first_ms"]:.0f} ms'
+    print_table(title, ['', *(f'{key} ms' for key in keys)], rows)
+
+
+def _print_node(result: dict[str, Any]) -> None:
+    names = {
+        'segmenter_ms': 'segmenter',
+        'node_ms': 'node: convert, publish, wait',
+        'transport_ms': 'DDS: frame in, mask out',
+    }
+    title = (
+        f'Node at {format_size(tuple(result["size"]))}, '
+        f'{result["frames_processed"]} of {result["frames_played"]} frames'
+    )
+    rows = [[text, f'{result[key]:.1f}'] for key, text in names.items()]
+    print_table(title, ['', 'median ms'], rows)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        msg = f'{value} is below 1'
+        raise argparse.ArgumentTypeError(msg)
+    return value

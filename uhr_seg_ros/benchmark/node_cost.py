@@ -1,0 +1,67 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What the node itself costs beside the segmenter: receive, convert, publish."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from uhr_seg_ros.benchmark.bags import BagWriter
+from uhr_seg_ros.benchmark.replay import replay
+from uhr_seg_ros.benchmark.report import percentiles, stage_percentiles
+from uhr_seg_ros.benchmark.stages import benchmark_image
+from uhr_seg_ros.bundle import load_bundle
+
+# The stages of the segmenter; whatever else a frame takes is the node's.
+SEGMENTER_STAGES = ('preprocess', 'semantic', 'detail', 'fusion')
+
+
+def measure_node(
+    bundle: str, size: tuple[int, int], count: int, rate_hz: float
+) -> dict[str, Any]:
+    """
+    Play frames to the real node, slowly enough that none waits, and take the times apart.
+
+    Args:
+        bundle: folder or name.
+        size: height and width of the frames.
+        count: number of frames.
+        rate_hz: frames per second, below what the model can do.
+
+    Returns:
+        `latency_ms`: publication of the frame to arrival of its mask in another process;
+        `stage_ms`: as the node reports them; `segmenter_ms`: median of the segmenter;
+        `node_ms`: median from a frame's arrival in the node to its mask's publication, less the
+        segmenter; `transport_ms`: median of the rest: both ways through DDS.
+
+    """
+    parameters = {'bundle': str(load_bundle(bundle).path.resolve())}
+    image = benchmark_image(size)
+    with TemporaryDirectory(prefix='uhr_seg_') as name:
+        folder = Path(name)
+        with BagWriter(folder / 'frames') as bag:
+            for index in range(count):
+                bag.write(image, (index + 1) * 1_000_000_000)
+        result = replay(
+            folder / 'frames', parameters, folder, rate_hz=rate_hz, save=False, tell=_quiet
+        )
+    latency = percentiles(result.latencies_ms)
+    stages = stage_percentiles(result.report.values or {})
+    segmenter_ms = sum(stages[stage]['p50'] for stage in SEGMENTER_STAGES)
+    return {
+        'size': list(size),
+        'frames_played': count,
+        'frames_processed': result.report.count('processed'),
+        'latency_ms': latency,
+        'stage_ms': stages,
+        'segmenter_ms': round(segmenter_ms, 3),
+        'node_ms': round(stages['latency']['p50'] - segmenter_ms, 3),
+        'transport_ms': round(latency['p50'] - stages['latency']['p50'], 3),
+    }
+
+
+def _quiet(text: str) -> None:
+    del text

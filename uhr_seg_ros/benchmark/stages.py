@@ -1,0 +1,149 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Time per stage and peak memory of the segmenter at one size, in a fresh process."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+import json
+from pathlib import Path
+from statistics import median
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+
+from uhr_seg_ros.data.scenes import generate_scene
+from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.ros.memory import keep_large_buffers
+from uhr_seg_ros.segmenter import Segmenter
+
+SCENE_SEED = 21
+
+# A scene of this side is repeated over the frame: what is drawn hardly matters for the time.
+_SCENE_SIDE = 1024
+
+
+class BenchmarkError(UhrSegError):
+    """The measuring process has failed; the text holds what it printed last."""
+
+
+@dataclass(frozen=True)
+class StageOptions:
+    """
+    What to measure.
+
+    Attributes:
+        bundle: folder or name.
+        size: height and width of the frame.
+        repeat: frames that count; one more comes before them.
+        backend: engine back end.
+        threads: of the engines, 0 = one per core.
+        memory_limit_mb: 0 = none.
+
+    """
+
+    bundle: str
+    size: tuple[int, int]
+    repeat: int
+    backend: str = 'auto'
+    threads: int = 0
+    memory_limit_mb: int = 0
+
+
+def measure(options: StageOptions) -> dict[str, Any]:
+    """
+    Measure in a child process, whose peak memory is the segmenter's and nothing else.
+
+    Returns:
+        `first_ms`: the first frame; `stage_ms`: stage -> min, median, max of the others, with
+        `total`; `peak_mb`: peak resident memory; `start_mb`: the same before the bundle is
+        loaded; `provenance` of the segmenter.
+
+    Raises:
+        BenchmarkError: the child failed.
+
+    """
+    command = [sys.executable, '-m', 'uhr_seg_ros.benchmark.stages', json.dumps(asdict(options))]
+    child = subprocess.run(command, capture_output=True, text=True, check=False)
+    if child.returncode:
+        last = (child.stderr.strip().splitlines() or [f'exit code {child.returncode}'])[-1]
+        msg = f'measuring {options.size[1]}x{options.size[0]} failed: {last}'
+        raise BenchmarkError(msg)
+    return json.loads(child.stdout)
+
+
+def measure_here(options: StageOptions) -> dict[str, Any]:
+    """Measure in this process; see `measure`."""
+    keep_large_buffers()
+    image = benchmark_image(options.size)
+    start_mb = _peak_mb()
+    runs: list[dict[str, float]] = []
+    with Segmenter(
+        options.bundle,
+        options.backend,
+        memory_limit_mb=options.memory_limit_mb or None,
+        threads=options.threads,
+    ) as segmenter:
+        for _ in range(options.repeat + 1):
+            times = segmenter(image).stage_times
+            runs.append({**times, 'total': sum(times.values())})
+        provenance = segmenter.provenance
+    return {
+        'size': list(options.size),
+        'first_ms': round(runs[0]['total'], 3),
+        'stage_ms': spread(runs[1:]),
+        'peak_mb': _peak_mb(),
+        'start_mb': start_mb,
+        'provenance': provenance,
+    }
+
+
+def benchmark_image(size: tuple[int, int]) -> np.ndarray:
+    """Make a frame (H, W, 3) uint8 BGR of a generated scene."""
+    height, width = size
+    scene = generate_scene(SCENE_SEED, _SCENE_SIDE, _SCENE_SIDE)[0]
+    repeats = (-(-height // _SCENE_SIDE), -(-width // _SCENE_SIDE), 1)
+    return np.ascontiguousarray(np.tile(scene, repeats)[:height, :width])
+
+
+def spread(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Give min, median and max of every stage over several runs."""
+    columns = {stage: [run[stage] for run in runs] for stage in runs[0]}
+    return {
+        stage: {
+            'min': round(min(values), 3),
+            'median': round(median(values), 3),
+            'max': round(max(values), 3),
+        }
+        for stage, values in columns.items()
+    }
+
+
+def _peak_mb() -> int:
+    """Give the peak resident memory; getrusage would include that of the parent process."""
+    status = Path('/proc/self/status').read_text(encoding='ascii')
+    (line,) = (line for line in status.splitlines() if line.startswith('VmHWM'))
+    return int(line.split()[1]) >> 10
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure with the options given as JSON, and print the result as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('options', type=json.loads)
+    values = parser.parse_args(arguments).options
+    try:
+        result = measure_here(StageOptions(**{**values, 'size': tuple(values['size'])}))
+    except UhrSegError as err:
+        print(err, file=sys.stderr)
+        return 1
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
