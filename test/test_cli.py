@@ -130,6 +130,16 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(command in shown for command in COMMANDS)
 
 
+@pytest.mark.parametrize('command', sorted(COMMANDS))
+def test_every_command_has_its_room(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for package in ('torch', 'rosbags', 'rclpy'):
+        pytest.importorskip(package)
+    with pytest.raises(SystemExit) as caught:
+        main([command, '--help'])
+    assert caught.value.code == 0
+    assert COMMANDS[command][1].capitalize() in ' '.join(capsys.readouterr().out.split())
+
+
 def test_version_and_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(['--version'])

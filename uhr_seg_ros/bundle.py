@@ -173,7 +173,7 @@ def write_bundle(
             'multiple': multiple,
             'low_res_factor': low_res_factor,
         },
-        'graphs': {graph: _graph_entry(path, graph, *KINDS[kind][graph]) for graph in KINDS[kind]},
+        'graphs': {graph: _graph_entry(path, kind, graph) for graph in KINDS[kind]},
     }
     if detail_bytes_per_pixel is not None:
         content['memory'] = {'detail_bytes_per_pixel': float(detail_bytes_per_pixel)}
@@ -289,16 +289,10 @@ def _verify_file(path: Path, expected: str) -> None:
         raise BundleError(msg)
 
 
-def _graph_entry(
-    directory: Path, name: str, inputs: Sequence[str], outputs: Sequence[str]
-) -> dict[str, Any]:
-    file = f'{name}.onnx'
-    if not (directory / file).is_file():
-        msg = f'graph file {directory / file} is missing: write the graphs before model.yaml'
+def _graph_entry(directory: Path, kind: str, name: str) -> dict[str, Any]:
+    path = directory / f'{name}.onnx'
+    if not path.is_file():
+        msg = f'graph file {path} is missing: write the graphs before model.yaml'
         raise BundleError(msg)
-    return {
-        'file': file,
-        'sha256': file_sha256(directory / file),
-        'inputs': list(inputs),
-        'outputs': list(outputs),
-    }
+    inputs, outputs = (list(tensors) for tensors in KINDS[kind][name])
+    return {'file': path.name, 'sha256': file_sha256(path), 'inputs': inputs, 'outputs': outputs}

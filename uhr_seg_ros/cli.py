@@ -24,10 +24,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
         'uhr_seg_ros.networks.convert_command',
         'turn a published or trained checkpoint into a bundle',
     ),
-    'export': (
-        'uhr_seg_ros.networks.export_command',
-        'turn a checkpoint of our own training into a bundle',
-    ),
     'train': (
         'uhr_seg_ros.training.command',
         'train a network on a data set',

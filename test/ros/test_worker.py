@@ -103,13 +103,19 @@ def test_bad_frame_is_rejected_and_the_next_one_served(desk: Desk) -> None:
     assert desk.worker.counts('left') == Counts(2, 1, 0, 1, 0)
 
 
-def test_clear_drops_what_waits(desk: Desk) -> None:
+def test_pause_drops_what_waits_and_what_comes(desk: Desk) -> None:
     desk.occupy('front')
     desk.worker.offer('left', 'waiting')
-    desk.worker.clear()
-    assert desk.worker.counts('left') == Counts(1, 0, 1, 0, 0)
+    desk.worker.pause()
+    desk.worker.offer('left', 'late')
+    assert desk.worker.counts('left') == Counts(2, 0, 2, 0, 0)
+    assert desk.worker.counts('front') == Counts(1, 0, 0, 0, 1)
     desk.finish()
-    assert desk.served == [('front', 'first')]
+    assert desk.worker.call(lambda: 'a job').result(TIMEOUT_S) == 'a job'
+    desk.worker.resume()
+    desk.worker.offer('left', 'again')
+    desk.finish()
+    assert desk.served == [('front', 'first'), ('left', 'again')]
 
 
 def test_jobs_run_on_the_same_thread_before_frames(desk: Desk) -> None:

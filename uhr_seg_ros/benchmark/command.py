@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from uhr_seg_ros.benchmark.report import machine, print_table, write_json
@@ -34,12 +35,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--node', action='store_true', help='measure the node too, over DDS, at the largest size'
     )
     parser.add_argument('--rate', type=float, default=0.5, help='frames per second for --node')
+    parser.add_argument(
+        '--torch',
+        metavar='NETWORK',
+        help='instead: time a network in PyTorch eager against its export, such as '
+        'hlrc_cityscapes at 2048x1024',
+    )
     parser.add_argument('--json', type=Path, help='file for the figures')
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; the exit code is 0."""
     sizes = arguments.sizes or list(DEFAULT_SIZES)
+    report = _against_torch(arguments, sizes) if arguments.torch else _stages(arguments, sizes)
+    if arguments.json:
+        write_json(arguments.json, report)
+    return 0
+
+
+def _against_torch(
+    arguments: argparse.Namespace, sizes: list[tuple[int, int]]
+) -> dict[str, Any]:
+    # Only here: everything else runs without PyTorch.
+    from uhr_seg_ros.networks.comparison import compare_speed
+
+    results = [compare_speed(arguments.torch, *size, arguments.repeat) for size in sizes]
+    for result in results:
+        rows = [
+            [name, *(f'{value:.0f}' for value in (min(times), median(times), max(times)))]
+            for name, times in (
+                ('PyTorch eager', result['eager_ms']),
+                ('exported', result['exported_ms']),
+            )
+        ]
+        title = f'{result["network"]} at {result["size"]}: {result["ratio"]:.2f} times faster'
+        print_table(title, ['', 'min ms', 'median ms', 'max ms'], rows)
+    return {'machine': machine(), 'against_torch': results}
+
+
+def _stages(arguments: argparse.Namespace, sizes: list[tuple[int, int]]) -> dict[str, Any]:
     report: dict[str, Any] = {'bundle': arguments.bundle, 'machine': machine(), 'sizes': []}
     for size in sizes:
         options = StageOptions(
@@ -62,9 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.bundle, largest, arguments.repeat, arguments.rate
         )
         _print_node(report['node'])
-    if arguments.json:
-        write_json(arguments.json, report)
-    return 0
+    return report
 
 
 def _print_stages(result: dict[str, Any]) -> None:

@@ -65,13 +65,15 @@ def print_percentiles(title: str, rows: Mapping[str, Mapping[str, float]]) -> No
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; the first column is text, the others are numbers."""
-    table = Table(title=title, title_justify='left')
+    """Print a title and a table; the first column is text, the others are numbers."""
+    table = Table()
     for index, name in enumerate(header):
         table.add_column(name, justify='right' if index else 'left')
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    console = Console()
+    console.print(title)
+    console.print(table)
 
 
 def _cell(value: float | None) -> str:

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
-from concurrent.futures import wait as wait_for
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from functools import partial
 import sys
 from threading import Event
@@ -21,18 +21,16 @@ from rclpy.lifecycle import LifecycleNode, LifecycleNodeMixin, LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn as Return
 from rclpy.node import Node
 
-from uhr_seg_ros.bundle import file_sha256, MODEL_FILE
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.ros.camera import Camera
-from uhr_seg_ros.ros.diagnostics import node_status, StageWindows
+from uhr_seg_ros.ros.diagnostics import node_status
+from uhr_seg_ros.ros.frame_path import FramePath
 from uhr_seg_ros.ros.inputs import Frame
 from uhr_seg_ros.ros.memory import keep_large_buffers
 from uhr_seg_ros.ros.parameters import Parameters, Settings
 from uhr_seg_ros.ros.process import run
 from uhr_seg_ros.ros.throttle import Throttle
 from uhr_seg_ros.ros.worker import Worker
-from uhr_seg_ros.segmenter import Segmenter
-from uhr_seg_ros.timing import StageClock
 
 DIAGNOSTICS_PERIOD_S = 1.0
 FOLLOW_PERIOD_S = 0.5
@@ -72,10 +70,8 @@ class SegmentationNode(LifecycleNode):
         self._cameras = {
             name: Camera(self, name, settings.image_transport) for name in settings.cameras
         }
-        self._segmenter: Segmenter | None = None
-        self._facts: dict[str, str] = {}
-        self._stages = StageWindows()
         self._throttle = Throttle()
+        self._path = FramePath()
         self._worker = Worker(
             settings.cameras, self._process, self._on_rejected, self._min_interval
         )
@@ -86,12 +82,8 @@ class SegmentationNode(LifecycleNode):
         self._state, self._failure = 'configuring', ''
         try:
             self._open(self._declared.settings)
-        except NodeStoppedError:
-            self._state = 'unconfigured'
-            return Return.FAILURE
         except Exception as error:  # whatever it is, the node stays alive
-            self._failure = f'cannot be configured: {_describe(error)}'
-            self.get_logger().error(self._failure)
+            self._fail('configured', error)
             self._close()
             self._state = 'unconfigured'
             return Return.FAILURE
@@ -100,12 +92,17 @@ class SegmentationNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> Return:
         """Publish what is processed, and subscribe."""
-        result = super().on_activate(state)
         settings = self._declared.settings
-        for name, camera in self._cameras.items():
-            camera.open_input(settings, partial(self._worker.offer, name))
+        self._worker.resume()
+        try:
+            for name, camera in self._cameras.items():
+                camera.open_input(settings, partial(self._worker.offer, name))
+        except Exception as error:  # such as an override of a QoS that does not exist
+            self._fail('activated', error)
+            self._close_inputs()
+            return Return.FAILURE
         self._state = 'active'
-        return result
+        return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> Return:
         """Unsubscribe and drop the frames that wait; the models stay loaded."""
@@ -163,63 +160,48 @@ class SegmentationNode(LifecycleNode):
     def _open(self, settings: Settings) -> None:
         start = time.monotonic()
         self.get_logger().info(f'loading bundle {settings.bundle}')
-        self._segmenter = segmenter = self._on_worker(partial(_load, settings))
-        self._facts = _facts(segmenter)
+        classes = self._on_worker(partial(self._path.load, settings))
         for camera in self._cameras.values():
-            camera.open_output(segmenter.bundle.classes)
-        self.get_logger().info(
-            f'{segmenter.bundle.name} on {segmenter.backend} is ready after '
-            f'{time.monotonic() - start:.1f} s'
-        )
+            camera.open_output(classes)
+        seconds = time.monotonic() - start
+        self.get_logger().info(f'{self._path.name} is ready after {seconds:.1f} s')
 
     def _close_inputs(self) -> None:
         for camera in self._cameras.values():
             camera.close_input()
-        self._worker.clear()
+        self._worker.pause()
 
     def _close(self) -> None:
         self._close_inputs()
-        segmenter, self._segmenter = self._segmenter, None
         try:
             # On the worker, behind the frame in work: afterwards nobody publishes.
-            self._on_worker(segmenter.close if segmenter else lambda: None)
+            self._on_worker(self._path.unload)
         except NodeStoppedError:
             pass
         for camera in self._cameras.values():
             camera.close_output()
-        self._facts = {}
 
-    def _on_worker(self, job: Any) -> Any:
+    def _fail(self, transition: str, error: Exception) -> None:
+        if isinstance(error, NodeStoppedError):
+            return
+        self._failure = f'cannot be {transition}: {_describe(error)}'
+        self.get_logger().error(self._failure)
+
+    def _on_worker(self, job: Callable[[], Any]) -> Any:
         """Run a job on the worker and wait for its result, unless the node is stopped."""
         future: Future = self._worker.call(job)
-        while not wait_for([future], timeout=0.1).done:
+        while not wait([future], timeout=0.1).done:
             if self._stopping.is_set():
                 msg = 'the node is being stopped'
                 raise NodeStoppedError(msg)
         return future.result()
 
+    def _process(self, name: str, frame: Frame) -> None:
+        self._path.process(self._cameras[name], frame, self._declared.settings)
+
     def _min_interval(self) -> float:
         rate = self._declared.settings.max_rate_hz
         return 1.0 / rate if rate else 0.0
-
-    def _process(self, name: str, frame: Frame) -> None:
-        """Turn one frame into its messages; runs on the worker."""
-        output, segmenter = self._cameras[name].output, self._segmenter
-        settings = self._declared.settings
-        clock = StageClock()
-        with clock.stage('total'):
-            with clock.stage('convert'):
-                image = frame.decode()
-            confidence = settings.confidence_enabled and output.wants_confidence
-            result = segmenter(image, confidence=confidence)
-            pictures = []
-            if output.wants_pictures:
-                with clock.stage('overlay'):
-                    pictures = output.paint(image, result.mask, settings)
-            with clock.stage('publish'):
-                output.publish(frame.message.header, result, pictures)
-        latency_ms = (time.monotonic() - frame.arrival) * 1e3
-        self._stages.add({**result.stage_times, **clock.times}, latency_ms)
 
     def _on_rejected(self, name: str, error: Exception) -> None:
         if self._stopping.is_set() or not self.context.ok():
@@ -236,44 +218,26 @@ class SegmentationNode(LifecycleNode):
 
     def _publish_diagnostics(self) -> None:
         expected = self._declared.settings.diagnostics_expected_frequency
-        counts = {name: self._worker.counts(name) for name in self._cameras}
+        name = self.get_fully_qualified_name()
+        counts = {camera: self._worker.counts(camera) for camera in self._cameras}
         array = DiagnosticArray()
         array.header.stamp = self.get_clock().now().to_msg()
         array.status = [
-            camera.monitor.status(counts[name], expected) for name, camera in self._cameras.items()
+            *(self._cameras[camera].monitor.status(counts[camera], expected) for camera in counts),
+            node_status(name, self._state, self._failure, counts.values(), self._path.values()),
         ]
-        values = {**self._stages.values(), **self._facts}
-        array.status.append(
-            node_status(self.get_fully_qualified_name(), self._state, self._failure,
-                        counts.values(), values)
-        )  # fmt: skip
-        self._diagnostics.publish(array)
-
-
-def _load(settings: Settings) -> Segmenter:
-    return Segmenter(
-        settings.bundle,
-        settings.backend,
-        memory_limit_mb=settings.memory_limit_mb or None,
-        threads=settings.threads,
-    )
-
-
-def _facts(segmenter: Segmenter) -> dict[str, str]:
-    """Return what makes two runs comparable."""
-    provenance = segmenter.provenance
-    return {
-        'backend': segmenter.backend,
-        'backend_version': str(provenance['version']),
-        'device': str(provenance['device']),
-        'bundle': segmenter.bundle.name,
-        'bundle_sha256': file_sha256(segmenter.bundle.path / MODEL_FILE),
-    }
+        try:
+            self._diagnostics.publish(array)
+        except Exception:
+            if self.context.ok():
+                raise
 
 
 def _describe(error: Exception) -> str:
     """Return our own errors as they are, an unexpected one with where it came from."""
-    return str(error) if isinstance(error, UhrSegError) else traceback.format_exc()
+    if isinstance(error, UhrSegError):
+        return str(error)
+    return ''.join(traceback.format_exception(type(error), error, error.__traceback__))
 
 
 def main(args: list[str] | None = None) -> None:

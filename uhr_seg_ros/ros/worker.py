@@ -80,6 +80,7 @@ class Worker:
         self._order = deque(cameras)
         self._jobs: deque[tuple[Future, Callable[[], Any]]] = deque()
         self._changed = Condition()
+        self._paused = False
         self._stopping = False
         # A daemon: an inference that takes seconds must not hold up the end of the process.
         self._thread = Thread(target=self._run, name='segmentation_worker', daemon=True)
@@ -92,6 +93,8 @@ class Worker:
             slot.received += 1
             slot.empty()
             slot.frame = frame
+            if self._paused:
+                slot.empty()
             self._changed.notify()
 
     def call(self, job: Callable[[], Any]) -> Future:
@@ -105,11 +108,17 @@ class Worker:
                 self._changed.notify()
         return future
 
-    def clear(self) -> None:
-        """Drop the frames that wait."""
+    def pause(self) -> None:
+        """Drop the frames that wait and those to come; jobs are run all the same."""
         with self._changed:
+            self._paused = True
             for slot in self._slots.values():
                 slot.empty()
+
+    def resume(self) -> None:
+        """Take frames again."""
+        with self._changed:
+            self._paused = False
 
     def counts(self, camera: str) -> Counts:
         """Return the camera's counters, taken in one moment."""
@@ -127,7 +136,7 @@ class Worker:
             Whether the thread has ended.
 
         """
-        self.clear()
+        self.pause()
         with self._changed:
             self._stopping = True
             while self._jobs:

@@ -1,0 +1,143 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Recordings: both storages, odd files, and memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import get_typestore, Stores
+
+from uhr_seg_ros.benchmark.bags import (
+    BagError,
+    BagWriter,
+    choose_topic,
+    COMPRESSED_IMAGE,
+    IMAGE,
+    image_topics,
+    is_bag,
+    read_messages,
+    stamp_ns,
+)  # fmt: skip
+
+SHARED_BAGS = Path(__file__).resolve().parents[3] / 'shared/data/bags'
+TYPES = get_typestore(Stores.ROS2_HUMBLE)
+
+
+def frame(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (24, 40, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_frames_come_back_with_their_stamps(tmp_path: Path, storage: str) -> None:
+    stamps = [1_000_000_000, 2_500_000_001, 4_000_000_000]
+    with BagWriter(tmp_path / 'bag', topic='/cam/image', storage=storage) as bag:
+        for index, stamp in enumerate(stamps):
+            bag.write(frame(index), stamp)
+
+    assert is_bag(tmp_path / 'bag')
+    topic = choose_topic(tmp_path / 'bag')
+    assert (topic.name, topic.type, topic.count) == ('/cam/image', IMAGE, 3)
+    messages = list(read_messages(tmp_path / 'bag', topic.name))
+    assert [time_ns for time_ns, _ in messages] == stamps
+    assert [stamp_ns(data) for _, data in messages] == stamps
+    for index, (_, data) in enumerate(messages):
+        image = TYPES.deserialize_cdr(data, IMAGE)
+        assert (image.encoding, image.step) == ('bgr8', 120)
+        assert image.header.frame_id == 'camera_optical_frame'
+        np.testing.assert_array_equal(image.data.reshape(24, 40, 3), frame(index))
+
+
+def test_rclpy_reads_what_was_written(tmp_path: Path) -> None:
+    serialization = pytest.importorskip('rclpy.serialization', reason='rclpy is not installed')
+    from sensor_msgs.msg import Image
+
+    with BagWriter(tmp_path / 'bag') as bag:
+        bag.write(frame(7), 3_000_000_007)
+    ((_, data),) = read_messages(tmp_path / 'bag', '/image_raw')
+    message = serialization.deserialize_message(data, Image)
+    assert (message.header.stamp.sec, message.header.stamp.nanosec) == (3, 7)
+    assert bytes(message.data) == frame(7).tobytes()
+
+
+def test_split_recording_without_metadata_is_read_in_order(tmp_path: Path) -> None:
+    folder = tmp_path / 'split'
+    folder.mkdir()
+    for part in (10, 2):
+        with BagWriter(tmp_path / f'part_{part}') as bag:
+            bag.write(frame(part), part)
+        (tmp_path / f'part_{part}' / f'part_{part}.mcap').rename(folder / f'part_{part}.mcap')
+
+    assert is_bag(folder)
+    assert choose_topic(folder).count == 2
+    assert [stamp_ns(data) for _, data in read_messages(folder, '/image_raw')] == [2, 10]
+
+
+def test_the_topic_with_most_images_is_chosen_or_the_named_one(tmp_path: Path) -> None:
+    write_compressed(tmp_path / 'bag', {'/few': 1, '/many': 3})
+    assert choose_topic(tmp_path / 'bag').name == '/many'
+    assert choose_topic(tmp_path / 'bag', '/few').count == 1
+    assert choose_topic(tmp_path / 'bag').type == COMPRESSED_IMAGE
+    with pytest.raises(BagError, match='no images on /none; its image topics: /few, /many'):
+        choose_topic(tmp_path / 'bag', '/none')
+
+
+def write_compressed(path: Path, counts: dict[str, int]) -> None:
+    types = TYPES.types
+    stamp = types['builtin_interfaces/msg/Time'](sec=1, nanosec=0)
+    header = types['std_msgs/msg/Header'](stamp=stamp, frame_id='camera')
+    message = types[COMPRESSED_IMAGE](header=header, format='png', data=np.zeros(8, np.uint8))
+    with Writer(path, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        for topic, count in counts.items():
+            connection = writer.add_connection(topic, COMPRESSED_IMAGE, typestore=TYPES)
+            for index in range(count):
+                data = TYPES.serialize_cdr(message, COMPRESSED_IMAGE)
+                writer.write(connection, index, data)
+
+
+def test_errors_name_the_file(tmp_path: Path) -> None:
+    broken = tmp_path / 'broken.mcap'
+    broken.write_bytes(b'no recording')
+    with pytest.raises(BagError, match='broken.mcap cannot be read as a rosbag2 recording'):
+        image_topics(broken)
+    with pytest.raises(BagError, match='is no rosbag2 recording'):
+        image_topics(Path(__file__))
+    with BagWriter(tmp_path / 'bag') as bag:
+        bag.write(frame(0), 0)
+    with pytest.raises(BagError, match='exists already'):
+        BagWriter(tmp_path / 'bag')
+
+
+def test_truncated_recording_ends_in_an_error_not_in_garbage(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / 'bag') as bag:
+        for index in range(3):
+            bag.write(frame(index), index)
+    file = tmp_path / 'bag/bag.mcap'
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(BagError, match=r'bag.* cannot be read'):
+        list(read_messages(tmp_path / 'bag', '/image_raw'))
+
+
+@pytest.mark.skipif(not SHARED_BAGS.is_dir(), reason=f'{SHARED_BAGS} is not here')
+def test_recording_of_a_real_camera() -> None:
+    """Messages compressed one by one, types without `/msg/`, metadata.yaml lost."""
+    path = SHARED_BAGS / 'soccer_goal_12.mcap'
+    topic = choose_topic(path)
+    assert (topic.name, topic.type, topic.count) == ('/camera/image_raw', IMAGE, 2)
+    for _, data in read_messages(path, topic.name):
+        image = TYPES.deserialize_cdr(data, IMAGE)
+        assert (image.height, image.width, image.encoding) == (480, 640, 'rgb8')
+        assert image.data.size == 480 * 640 * 3
+
+
+@pytest.mark.skipif(not SHARED_BAGS.is_dir(), reason=f'{SHARED_BAGS} is not here')
+@pytest.mark.parametrize(
+    'name', ['talker_mcap', 'talker_sqlite3', 'empty_sqlite3', 'split_mcap_no_metadata']
+)
+def test_recordings_without_images(name: str) -> None:
+    with pytest.raises(BagError, match='has no images; its image topics: none'):
+        choose_topic(SHARED_BAGS / name)

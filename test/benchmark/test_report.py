@@ -1,0 +1,62 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Figures: percentiles, the node's keys, sizes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from uhr_seg_ros.benchmark.report import percentiles, stage_percentiles, write_json
+from uhr_seg_ros.benchmark.sizes import format_size, parse_size
+from uhr_seg_ros.benchmark.stages import benchmark_image, measure, spread, StageOptions
+
+
+def test_percentiles() -> None:
+    assert percentiles([3.0, 1.0, 2.0])['p50'] == 2.0
+    assert percentiles(range(1, 101))['max'] == 100
+    assert percentiles([]) == {}
+
+
+def test_stage_percentiles_take_only_the_keys_of_stages() -> None:
+    keys = {
+        'detail_p50_ms': '1.500', 'detail_p95_ms': '2.0', 'detail_p99_ms': '3.0',
+        'latency_max_ms': '9', 'frames_processed': '4', 'backend': 'onnxruntime',
+    }  # fmt: skip
+    assert stage_percentiles(keys) == {'detail': {'p50': 1.5, 'p95': 2.0, 'p99': 3.0}}
+
+
+def test_spread() -> None:
+    runs = [{'detail': 4.0}, {'detail': 1.0}, {'detail': 2.0}]
+    assert spread(runs) == {'detail': {'min': 1.0, 'median': 2.0, 'max': 4.0}}
+
+
+def test_json_is_written_whole(tmp_path: Path) -> None:
+    write_json(tmp_path / 'new/report.json', {'a': 1})
+    assert json.loads((tmp_path / 'new/report.json').read_text()) == {'a': 1}
+    assert [file.name for file in (tmp_path / 'new').iterdir()] == ['report.json']
+
+
+def test_sizes() -> None:
+    assert parse_size('3840x2160') == (2160, 3840)
+    assert format_size((2160, 3840)) == '3840x2160'
+    for text in ('3840', '0x10', '10x', 'axb', '-1x5', '999999x5'):
+        with pytest.raises(argparse.ArgumentTypeError, match='no size: expected <width>x<height>'):
+            parse_size(text)
+
+
+def test_benchmark_image_has_any_size() -> None:
+    assert benchmark_image((40, 1100)).shape == (40, 1100, 3)
+
+
+def test_measure_runs_in_a_process_of_its_own(tiny_bundle: Path) -> None:
+    result = measure(StageOptions(str(tiny_bundle), (64, 96), repeat=2))
+    assert {'preprocess', 'semantic', 'detail', 'fusion', 'total'} <= set(result['stage_ms'])
+    times = result['stage_ms']['total']
+    assert 0 < times['min'] <= times['median'] <= times['max']
+    assert 20 < result['start_mb'] <= result['peak_mb'] < 2000
+    assert result['provenance']['bundle'] == 'tiny'
