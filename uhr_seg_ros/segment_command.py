@@ -16,7 +16,7 @@ import numpy as np
 
 from uhr_seg_ros.drawing import OverlayPainter
 from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.segmenter import Segmentation, Segmenter
+from uhr_seg_ros.segmenter import DEFAULT_MEMORY_LIMIT_MB, Segmentation, Segmenter
 
 #: The pixels as they are stored: a mask fits to them, not to a turned view of them.
 READ_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -41,8 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--memory-limit',
         type=int,
+        default=DEFAULT_MEMORY_LIMIT_MB,
         metavar='MB',
-        help='memory for the detail branch; larger images are cut into tiles',
+        help='memory for the detail branch; larger images are cut into tiles; 0: no limit',
     )
 
 

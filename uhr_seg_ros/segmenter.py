@@ -21,6 +21,9 @@ from uhr_seg_ros.timing import StageClock
 #: Bundle kind -> how its graphs make a mask.
 STRATEGIES = {'two_branch': TwoBranch}
 
+#: Room for a 4K frame as a whole; an 8K frame then works in tiles and stays below 2 GB.
+DEFAULT_MEMORY_LIMIT_MB = 1024
+
 
 class SegmenterError(UhrSegError):
     """An image that cannot be segmented, or a segmenter that was closed."""
@@ -56,7 +59,8 @@ class Segmenter:
     Args:
         bundle: a loaded bundle, or a path or name for `load_bundle`.
         backend: `auto` or the name of a back end.
-        memory_limit_mb: limit for the detail branch in MB; above it the frame is tiled.
+        memory_limit_mb: limit for the detail branch in MB, above which the frame is tiled; 0 for
+            no limit.
         tile: largest side of a tile in px; None for the whole frame where memory allows.
         threads: CPU threads, 0 for as many as this process may use.
 
@@ -75,7 +79,7 @@ class Segmenter:
         bundle: str | Path | Bundle,
         backend: str = 'auto',
         *,
-        memory_limit_mb: int | None = None,
+        memory_limit_mb: int = DEFAULT_MEMORY_LIMIT_MB,
         tile: int | None = None,
         threads: int = 0,
     ) -> None:
@@ -86,7 +90,7 @@ class Segmenter:
             name: open_engine(graph, self.backend, threads) for name, graph in graphs.items()
         }
         self._strategy = STRATEGIES[self.bundle.kind](
-            self.bundle, self._engines, memory_limit_mb=memory_limit_mb, tile=tile
+            self.bundle, self._engines, memory_limit_mb=memory_limit_mb or None, tile=tile
         )
         self.provenance: dict[str, Any] = {
             'bundle': self.bundle.name,

@@ -13,6 +13,7 @@ from typing import Any
 from uhr_seg_ros.benchmark.report import machine, print_table, write_json
 from uhr_seg_ros.benchmark.sizes import format_size, parse_size
 from uhr_seg_ros.benchmark.stages import measure, StageOptions
+from uhr_seg_ros.segmenter import DEFAULT_MEMORY_LIMIT_MB
 
 DEFAULT_SIZES = ((1080, 1920), (2160, 3840))
 
@@ -30,7 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--repeat', type=_positive, default=5, help='frames per size')
     parser.add_argument('--backend', default='auto', help='engine back end')
     parser.add_argument('--threads', type=int, default=0, help='of the engines; 0: one per core')
-    parser.add_argument('--memory-limit-mb', type=int, default=0, help='of the segmenter; 0: none')
+    parser.add_argument(
+        '--memory-limit-mb',
+        type=int,
+        default=DEFAULT_MEMORY_LIMIT_MB,
+        help='of the segmenter; 0: none',
+    )
     parser.add_argument(
         '--node', action='store_true', help='measure the node too, over DDS, at the largest size'
     )

@@ -20,7 +20,7 @@ import numpy as np
 from uhr_seg_ros.data.scenes import generate_scene
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.ros.memory import keep_large_buffers
-from uhr_seg_ros.segmenter import Segmenter
+from uhr_seg_ros.segmenter import DEFAULT_MEMORY_LIMIT_MB, Segmenter
 
 SCENE_SEED = 21
 
@@ -52,7 +52,7 @@ class StageOptions:
     repeat: int
     backend: str = 'auto'
     threads: int = 0
-    memory_limit_mb: int = 0
+    memory_limit_mb: int = DEFAULT_MEMORY_LIMIT_MB
 
 
 def measure(options: StageOptions) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def measure_here(options: StageOptions) -> dict[str, Any]:
     with Segmenter(
         options.bundle,
         options.backend,
-        memory_limit_mb=options.memory_limit_mb or None,
+        memory_limit_mb=options.memory_limit_mb,
         threads=options.threads,
     ) as segmenter:
         for _ in range(options.repeat + 1):

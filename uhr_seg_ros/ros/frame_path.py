@@ -46,7 +46,7 @@ class FramePath:
         self._segmenter = Segmenter(
             settings.bundle,
             settings.backend,
-            memory_limit_mb=settings.memory_limit_mb or None,
+            memory_limit_mb=settings.memory_limit_mb,
             threads=settings.threads,
         )
         self._facts = _facts(self._segmenter)

@@ -20,6 +20,8 @@ from rclpy.exceptions import ParameterUninitializedException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from uhr_seg_ros.segmenter import DEFAULT_MEMORY_LIMIT_MB
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -85,8 +87,8 @@ _SPECS = (
           change='unconfigured'),
     _Spec('backend', 'auto', 'Engine back end, such as onnxruntime; auto takes the best one here.',
           change='unconfigured'),
-    _Spec('memory_limit_mb', 0,
-          'Memory that a frame may take, MB; beyond it the detail branch works in tiles. '
+    _Spec('memory_limit_mb', DEFAULT_MEMORY_LIMIT_MB,
+          'Memory for the detail branch, MB; beyond it the frame is tiled. '
           '0 = no limit.', (0, 1 << 20), change='unconfigured'),
     _Spec('threads', 0, 'CPU threads of the engines; 0 = one per core.', (0, 1024),
           change='unconfigured'),
