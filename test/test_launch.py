@@ -1,44 +1,116 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The launch files, loaded by the real launch where ROS 2 brings it."""
+"""The launch files, loaded with the real `launch` where it is installed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-pytest.importorskip('launch', reason='launch comes with a ROS 2 installation, not as a wheel')
-pytest.importorskip('launch_ros', reason='launch_ros comes with a ROS 2 installation')
+ROOT = Path(__file__).resolve().parents[1]
 
-from launch import LaunchContext, LaunchDescription  # noqa: E402
-from launch.actions import DeclareLaunchArgument  # noqa: E402
-from launch.launch_description_sources import PythonLaunchDescriptionSource  # noqa: E402
+launch = pytest.importorskip('launch', reason='launch is not installed: it comes with ROS 2')
+pytest.importorskip('launch_ros', reason='launch_ros is not installed: it comes with ROS 2')
 
-LAUNCH = Path(__file__).resolve().parents[1] / 'launch'
 CORE = {
-    'image_topic', 'bundle', 'backend', 'namespace', 'params_file', 'bag', 'use_sim_time',
-    'log_level',
+    'image_topic', 'camera_info_topic', 'cameras', 'bundle', 'backend', 'namespace',
+    'params_file', 'bag', 'use_sim_time', 'log_level',
 }  # fmt: skip
-EXPECTED = {
-    'segmentation.launch.py': CORE,
-    'drone.launch.py': {'params_file', 'rviz'},
-    'vehicle.launch.py': {'params_file', 'cameras'},
-}
+OWN = {'segmentation': CORE, 'drone': {*CORE, 'rviz'}, 'vehicle': CORE}
+DEFAULTS = {
+    'image_topic': 'image_raw', 'bundle': 'hlrc_s_aerial', 'backend': 'auto', 'namespace': '',
+    'bag': '', 'use_sim_time': 'false', 'log_level': 'info',
+}  # fmt: skip
+PROFILES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
 
 
-def load(name: str) -> LaunchDescription:
-    source = PythonLaunchDescriptionSource(str(LAUNCH / name))
-    return source.get_launch_description(LaunchContext())
+@pytest.fixture(autouse=True)
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Let the package be found, as if this tree were installed."""
+    index = tmp_path / 'share/ament_index/resource_index/packages'
+    index.mkdir(parents=True)
+    (index / 'uhr_seg_ros').touch()
+    (tmp_path / 'share/uhr_seg_ros').symlink_to(ROOT)
+    present = os.environ.get('AMENT_PREFIX_PATH')
+    monkeypatch.setenv('AMENT_PREFIX_PATH', ':'.join(filter(None, [str(tmp_path), present])))
+    for name in PROFILES:
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / 'share/uhr_seg_ros'
 
 
-@pytest.mark.parametrize('name', EXPECTED)
-def test_arguments_are_there_and_described(name: str) -> None:
-    arguments = {
-        entity.name: entity
-        for entity in load(name).entities
-        if isinstance(entity, DeclareLaunchArgument)
-    }
-    assert EXPECTED[name] <= set(arguments)
-    assert all(len(argument.description) > 10 for argument in arguments.values())
+def description(name: str) -> Any:
+    from launch.launch_description_sources import (
+        get_launch_description_from_python_launch_file as load,
+    )
+
+    return load(str(ROOT / f'launch/{name}.launch.py'))
+
+
+def plain(context: Any, substitutions: Any) -> str:
+    return launch.utilities.perform_substitutions(context, list(substitutions))
+
+
+@pytest.mark.parametrize('name', list(OWN))
+def test_arguments_are_described_and_have_defaults(name: str) -> None:
+    arguments = {argument.name: argument for argument in description(name).get_launch_arguments()}
+    assert set(arguments) == OWN[name]
+    context = launch.LaunchContext()
+    for key, argument in arguments.items():
+        assert len(argument.description) > 20
+        assert argument.default_value is not None
+        if key in DEFAULTS:
+            assert plain(context, argument.default_value) == DEFAULTS[key]
+
+
+@pytest.mark.parametrize(('name', 'file'), [('drone', 'drone'), ('vehicle', 'vehicle')])
+def test_parameter_file_of_each_vehicle_exists(name: str, file: str) -> None:
+    (argument,) = (
+        each for each in description(name).get_launch_arguments()
+        if each.name == 'params_file' and 'segmentation' not in str(each)
+    )  # fmt: skip
+    path = Path(plain(launch.LaunchContext(), argument.default_value))
+    assert path.name == f'{file}.yaml'
+    assert path.is_file()
+
+
+def profile_after(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Give the profile variables that the processes of the core launch file see."""
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    context = launch.LaunchContext()
+    for entity in description('segmentation').entities:
+        if isinstance(entity, launch.actions.SetEnvironmentVariable):
+            entity.visit(context)
+    return {name: context.environment[name] for name in PROFILES if name in context.environment}
+
+
+def test_profile_is_set_under_the_name_of_the_distribution(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = str(installed / 'config/dds/fastdds_large_images.xml')
+    assert profile_after({'ROS_DISTRO': 'humble'}, monkeypatch) == {PROFILES[1]: ours}
+    assert profile_after({'ROS_DISTRO': 'kilted'}, monkeypatch) == {PROFILES[0]: ours}
+
+
+@pytest.mark.parametrize('name', PROFILES)
+def test_profile_of_the_user_stays(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = profile_after({'ROS_DISTRO': 'kilted', name: '/etc/own.xml'}, monkeypatch)
+    assert set(result.values()) == {'/etc/own.xml'}
+
+
+def test_bag_is_played_only_if_one_is_given() -> None:
+    (player,) = (
+        entity for entity in description('segmentation').entities
+        if type(entity) is launch.actions.ExecuteProcess
+    )  # fmt: skip
+    context = launch.LaunchContext()
+    context.launch_configurations['bag'] = ''
+    assert not player.condition.evaluate(context)
+    context.launch_configurations['bag'] = 'flight'
+    assert player.condition.evaluate(context)
+    assert [plain(context, part) for part in player.cmd][:4] == ['ros2', 'bag', 'play', 'flight']

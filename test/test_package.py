@@ -1,121 +1,269 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The package as a whole: manifests agree, rooms keep apart, nothing foreign is committed."""
+"""The package as colcon, pip and a stranger find it."""
 
 from __future__ import annotations
 
 import ast
+import os
 from pathlib import Path
 import re
+import runpy
 import subprocess
 import sys
-import xml.etree.ElementTree as ElementTree
+from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-RUN_TIME = ('ros', 'segmenter', 'strategies', 'engines', 'bundle', 'drawing', 'timing')
-WORKSHOP_LIBRARIES = {'torch', 'onnx', 'onnxscript', 'tqdm'}
-ROS_LIBRARIES = {'rclpy', 'sensor_msgs', 'std_msgs', 'diagnostic_msgs', 'vision_msgs', 'cv_bridge'}
+PACKAGE = ROOT / 'uhr_seg_ros'
+
+# Put together here, so that this file does not find itself.
+FOREIGN = re.compile(
+    '|'.join(
+        [
+            r'files\.python' + r'hosted', r'(?<![\w.])pypi' + r'\.org', r'download\.py' + r'torch',
+            r'extra-index' + r'-url', r'/work' + r'/', r'/root' + r'/', r'/home' + r'/\w',
+        ]
+    )
+)  # fmt: skip
+BINARY = {'.onnx', '.npz', '.png', '.jpg', '.mcap', '.db3'}
 
 
-def imports(path: Path) -> set[str]:
-    """Top-level names that a file imports, anywhere in it."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.split('.')[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module.split('.')[0])
-    return names
+@pytest.fixture(scope='module')
+def recipe() -> dict[str, Any]:
+    """Give the arguments of setup()."""
+    setuptools = pytest.importorskip('setuptools', reason='setuptools is not installed')
+    arguments: dict[str, Any] = {}
+    original, here = setuptools.setup, Path.cwd()
+    setuptools.setup = lambda **given: arguments.update(given)
+    os.chdir(ROOT)
+    try:
+        runpy.run_path('setup.py')
+    finally:
+        setuptools.setup = original
+        os.chdir(here)
+    return arguments
 
 
-def files(room: str) -> list[Path]:
-    path = ROOT / 'uhr_seg_ros' / room
-    return sorted(path.rglob('*.py')) if path.is_dir() else [path.with_suffix('.py')]
+@pytest.fixture(scope='module')
+def manifest() -> ElementTree.Element:
+    """Give the root of package.xml."""
+    return ElementTree.parse(ROOT / 'package.xml').getroot()
 
 
-def tracked() -> list[Path]:
-    """Files of the clone; skips where the sources came without git."""
-    if not (ROOT / '.git').exists():
-        pytest.skip('not a git clone')
-    output = subprocess.run(
-        ['git', 'ls-files', '-z'], cwd=ROOT, capture_output=True, check=True, text=True
-    ).stdout
-    return [ROOT / name for name in output.split('\0') if name]
+def own_files() -> list[Path]:
+    """List the files of the project: what git tracks or would track, else what is here."""
+    command = ['git', 'ls-files', '--cached', '--others', '--exclude-standard']
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode == 0:
+        return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+    folders = ('config', 'docs', 'launch', 'models', 'resource', 'scripts', 'test', 'uhr_seg_ros')
+    inside = [file for folder in folders for file in (ROOT / folder).rglob('*') if file.is_file()]
+    return [*ROOT.glob('*.*'), *(file for file in inside if '__pycache__' not in file.parts)]
 
 
-@pytest.mark.parametrize('room', RUN_TIME)
-def test_the_run_time_imports_no_workshop(room: str) -> None:
-    for path in files(room):
-        assert not imports(path) & WORKSHOP_LIBRARIES, path
+def test_manifest_and_recipe_agree(
+    manifest: ElementTree.Element, recipe: dict[str, Any]
+) -> None:
+    assert manifest.get('format') == '3'
+    assert manifest.findtext('name') == recipe['name'] == 'uhr_seg_ros'
+    assert manifest.findtext('version') == recipe['version']
+    assert manifest.findtext('license') == recipe['license'] == 'Apache-2.0'
+    maintainer = manifest.find('maintainer')
+    assert maintainer.text == recipe['maintainer']
+    assert maintainer.get('email') == recipe['maintainer_email']
+    assert manifest.findtext('export/build_type') == 'ament_python'
+
+
+def test_version_is_the_same_everywhere(recipe: dict[str, Any]) -> None:
+    import uhr_seg_ros
+
+    assert uhr_seg_ros.__version__ == recipe['version']
+    headings = re.findall(r'^(\d+\.\d+\.\d+) \(', (ROOT / 'CHANGELOG.rst').read_text(), re.M)
+    assert headings[0] == recipe['version']
+
+
+def test_manifest_names_rosdep_keys(manifest: ElementTree.Element) -> None:
+    kinds = {'depend', 'build_depend', 'exec_depend', 'test_depend'}
+    keys = [element.text for element in manifest if element.tag in kinds]
+    assert len(keys) == len(set(keys))
+    assert all(re.fullmatch('[a-z][a-z0-9_-]*', key) for key in keys)
+    # The names of the wheels are no rosdep keys.
+    assert not {'opencv-python', 'opencv-python-headless', 'numpy', 'pyyaml'} & set(keys)
+
+
+def test_messages_that_the_node_imports_are_dependencies(manifest: ElementTree.Element) -> None:
+    keys = {element.text for element in manifest if element.tag.endswith('depend')}
+    files = [*PACKAGE.glob('ros/*.py'), *PACKAGE.glob('benchmark/*.py')]
+    imported = set().union(*map(imports, files))
+    messages = {name for name in imported if name.endswith(('_msgs', '_interfaces', 'rclpy'))}
+    assert {'sensor_msgs', 'rclpy'} <= messages <= keys
+
+
+def test_every_data_file_is_installed(recipe: dict[str, Any]) -> None:
+    installed = {name for _, names in recipe['data_files'] for name in names}
+    expected = {'package.xml', 'resource/uhr_seg_ros'}
+    for folder in ('config', 'launch', 'models'):
+        files = (ROOT / folder).rglob('*')
+        expected |= {str(file.relative_to(ROOT)) for file in files
+                     if file.is_file() and '__pycache__' not in file.parts}  # fmt: skip
+    assert installed == expected
+    folders = dict(recipe['data_files'])
+    assert folders['share/uhr_seg_ros/config/dds'] == [
+        'config/dds/fastdds_large_images.xml', 'config/dds/fastdds_localhost.xml'
+    ]  # fmt: skip
+
+
+def test_every_package_is_installed(recipe: dict[str, Any]) -> None:
+    folders = {file.parent for file in PACKAGE.rglob('*.py')}
+    assert {folder.relative_to(ROOT).as_posix().replace('/', '.') for folder in folders} == set(
+        recipe['packages']
+    )
+
+
+def test_entry_points_exist(recipe: dict[str, Any]) -> None:
+    for line in recipe['entry_points']['console_scripts']:
+        module, _, function = line.partition(' = ')[2].partition(':')
+        path = ROOT / (module.replace('.', '/') + '.py')
+        names = [node.name for node in ast.parse(path.read_text(encoding='utf-8')).body
+                 if isinstance(node, ast.FunctionDef)]  # fmt: skip
+        assert function in names, line
+
+
+def test_everything_that_is_installed_is_pinned(recipe: dict[str, Any]) -> None:
+    lines = (ROOT / 'constraints.txt').read_text(encoding='utf-8').splitlines()
+    pins = [line.partition(';')[0].strip() for line in lines if line and line[0] != '#']
+    assert all(re.fullmatch(r'[\w.-]+==[\w.]+', pin) for pin in pins)
+    pinned = {pin.partition('==')[0].lower() for pin in pins}
+    extras = [name for names in recipe['extras_require'].values() for name in names]
+    for requirement in (*recipe['install_requires'], *extras):
+        assert re.match(r'[\w.-]+', requirement)[0].lower() in pinned, requirement
+
+
+def test_no_file_knows_a_registry_or_a_machine() -> None:
+    found = []
+    for file in own_files():
+        if file.suffix not in BINARY and file.stat().st_size < 1 << 20:
+            text = file.read_text(encoding='utf-8', errors='ignore')
+            found += [f'{file.relative_to(ROOT)}: {match[0]}' for match in FOREIGN.finditer(text)]
+    assert not found
+
+
+def test_every_source_file_has_the_licence_header() -> None:
+    headless = []
+    for file in own_files():
+        if file.suffix == '.py':
+            lines = file.read_text(encoding='utf-8').splitlines()[:2]
+            if lines != ['# Copyright 2026 uhr_seg_ros contributors',
+                         '# SPDX-License-Identifier: Apache-2.0']:  # fmt: skip
+                headless.append(str(file.relative_to(ROOT)))
+    assert not headless
+
+
+@pytest.mark.parametrize('module', ['segmenter', 'drawing', 'cli', 'segment_command'])
+def test_run_time_does_without_the_workshop(module: str) -> None:
+    assert imported_beside(f'uhr_seg_ros.{module}', 'torch', 'onnx', 'rclpy') == []
 
 
 @pytest.mark.parametrize(
-    'room', [*RUN_TIME[1:], 'networks', 'data', 'training', 'evaluation', 'classes', 'cli']
+    'module', ['ros.node', 'benchmark.demo_command', 'benchmark.player', 'benchmark.command']
 )
+def test_node_and_demo_do_without_the_workshop(module: str) -> None:
+    pytest.importorskip('rclpy', reason='rclpy is not installed')
+    assert imported_beside(f'uhr_seg_ros.{module}', 'torch', 'onnx') == []
+
+
+@pytest.mark.parametrize(
+    'room',
+    ['segmenter', 'strategies', 'engines', 'bundle', 'drawing', 'timing', 'classes', 'cli',
+     'networks', 'data', 'training', 'evaluation'],
+)  # fmt: skip
 def test_only_ros_and_benchmark_know_ros(room: str) -> None:
-    for path in files(room):
-        assert not imports(path) & ROS_LIBRARIES, path
+    path = PACKAGE / room
+    for file in path.rglob('*.py') if path.is_dir() else [path.with_suffix('.py')]:
+        assert not imports(file) & {'rclpy', 'sensor_msgs', 'std_msgs', 'diagnostic_msgs'}, file
 
 
-def test_the_segmenter_starts_without_torch() -> None:
-    code = (
-        'import sys; import uhr_seg_ros.segmenter, uhr_seg_ros.cli; '
-        'sys.exit(any(name in sys.modules for name in ("torch", "rclpy")))'
-    )
-    assert subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=False).returncode == 0
-
-
-def test_manifests_agree() -> None:
-    package = ElementTree.parse(ROOT / 'package.xml').getroot()
-    setup = (ROOT / 'setup.py').read_text(encoding='utf-8')
-    assert package.get('format') == '3'
-    assert package.findtext('name') == 'uhr_seg_ros'
-    assert f"version='{package.findtext('version')}'" in setup
-    assert package.findtext('export/build_type') == 'ament_python'
-    from uhr_seg_ros import __version__  # noqa: PLC0415
-
-    assert package.findtext('version') == __version__
-
-
-def test_every_ros_import_is_a_dependency() -> None:
-    package = ElementTree.parse(ROOT / 'package.xml').getroot()
-    declared = {element.text for element in package if element.tag.endswith('depend')}
-    used = set().union(*(imports(path) for path in files('ros')))
-    assert used & (ROS_LIBRARIES | {'lifecycle_msgs', 'rcl_interfaces'}) <= declared
-
-
-@pytest.mark.parametrize('name', ['drone.yaml', 'vehicle.yaml'])
-def test_parameter_files_suit_any_namespace(name: str) -> None:
-    content = yaml.safe_load((ROOT / 'config' / name).read_text(encoding='utf-8'))
-    assert list(content) == ['/**']
-    assert 'ros__parameters' in content['/**']
+def imports(file: Path) -> set[str]:
+    """List the top-level packages that a file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition('.')[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.partition('.')[0])
+    return names
 
 
 def test_models_are_whole() -> None:
-    from uhr_seg_ros.bundle import load_bundle  # noqa: PLC0415
+    from uhr_seg_ros.bundle import load_bundle
 
-    folders = [path.parent for path in (ROOT / 'models').glob('*/model.yaml')]
+    folders = [file.parent for file in (ROOT / 'models').glob('*/model.yaml')]
     assert 'hlrc_s_aerial' in {folder.name for folder in folders}
     for folder in folders:
         assert load_bundle(folder).name == folder.name
         assert (folder / 'README.md').is_file()
 
 
-def test_no_private_paths_or_registries() -> None:
-    hosts = '|'.join(('pypi', 'pythonhosted', 'npmjs', 'debian'))
-    foreign = re.compile(rf'/(?:work|root|home)/\w|\b(?:{hosts})\.org', re.IGNORECASE)
-    for path in tracked():
-        if path.suffix in ('.npz', '.onnx', '.jpg', '.png') or path == Path(__file__):
-            continue
-        found = foreign.search(path.read_text(encoding='utf-8'))
-        assert found is None, f'{path}: {found}'
+def imported_beside(module: str, *unwanted: str) -> list[str]:
+    """Import a module in a fresh interpreter; give those that came with it but should not."""
+    code = f'import sys, {module}; print([name for name in {unwanted} if name in sys.modules])'
+    result = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return ast.literal_eval(result.stdout)
 
 
-def test_every_source_file_names_its_licence() -> None:
-    for path in tracked():
-        if path.suffix == '.py' and path.stat().st_size:
-            assert 'SPDX-License-Identifier: Apache-2.0' in path.read_text()[:200], path
+@pytest.mark.parametrize('name', ['drone', 'vehicle'])
+def test_parameter_files_name_parameters_of_the_node(name: str) -> None:
+    pytest.importorskip('rclpy', reason='rclpy is not installed')
+    from uhr_seg_ros.ros.parameters import _SPECS
+
+    specs = {spec.name: spec for spec in _SPECS}
+    content = yaml.safe_load((ROOT / f'config/{name}.yaml').read_text(encoding='utf-8'))
+    values = dict(flattened(content['/**']['ros__parameters']))
+    for key, value in values.items():
+        assert type(value) is type(specs[key].default), key
+        assert not specs[key].choices or value in specs[key].choices
+        if specs[key].limits:
+            assert specs[key].limits[0] <= value <= specs[key].limits[1]
+    from_launch = {'bundle', 'backend', 'cameras'}
+    assert set(values) == set(specs) - from_launch
+
+
+def flattened(tree: dict[str, Any], prefix: str = '') -> list[tuple[str, Any]]:
+    """Give the leaves of nested parameters under their dotted names."""
+    leaves = []
+    for key, value in tree.items():
+        below = flattened(value, f'{prefix}{key}.') if isinstance(value, dict) else None
+        leaves += [(prefix + key, value)] if below is None else below
+    return leaves
+
+
+@pytest.mark.parametrize('name', ['fastdds_large_images', 'fastdds_localhost'])
+def test_dds_profiles_hold_large_images(name: str) -> None:
+    root = ElementTree.parse(ROOT / f'config/dds/{name}.xml').getroot()
+    space = {'dds': 'http://www.eprosima.com'}
+    frame = 3840 * 2160 * 3
+    assert int(root.findtext('.//dds:segment_size', namespaces=space)) >= 4 * frame
+    fragments = 7680 * 4320 * 3 / 65536
+    assert int(root.findtext('.//dds:port_queue_capacity', namespaces=space)) > 4 * fragments
+    assert root.findtext('.//dds:useBuiltinTransports', namespaces=space) == 'false'
+    whitelist = [element.text for element in root.findall('.//dds:address', space)]
+    assert whitelist == (['127.0.0.1'] if name == 'fastdds_localhost' else [])
+
+
+def test_rviz_shows_topics_of_the_node() -> None:
+    content = yaml.safe_load((ROOT / 'config/drone.rviz').read_text(encoding='utf-8'))
+    displays = content['Visualization Manager']['Displays']
+    topics = {display['Name']: display['Topic']['Value'] for display in displays}
+    assert topics == {
+        'Camera': 'image_raw',
+        'Overlay': 'segmentation/overlay',
+        'Colour mask': 'segmentation/color_mask',
+        'Diagnostics': 'segmentation/diagnostics_image',
+    }

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The scripts: valid shell, and plain words about what is missing."""
+"""The scripts: valid, executable, and plain about what is missing."""
 
 from __future__ import annotations
 
@@ -9,36 +9,38 @@ import os
 from pathlib import Path
 import shutil
 import subprocess
+import sys
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = ('scripts/setup', 'scripts/demo', 'scripts/test', '.ci/run')
+SCRIPTS = ['scripts/setup', 'scripts/demo', 'scripts/test', '.ci/run']
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """Give a folder with what scripts/setup needs, and no environment."""
-    (tmp_path / 'scripts').mkdir()
-    for name in ('scripts/setup', 'setup.py', 'setup.cfg', 'constraints.txt'):
-        shutil.copy(ROOT / name, tmp_path / name)
-    return tmp_path
+    """Make a clone without an environment, with a folder for programs in front of PATH."""
+    folder = tmp_path / 'clone'
+    (folder / 'programs').mkdir(parents=True)
+    shutil.copytree(ROOT / 'scripts', folder / 'scripts')
+    for name in ('setup.py', 'setup.cfg', 'constraints.txt'):
+        shutil.copy(ROOT / name, folder)
+    return folder
 
 
-def python_that(path: Path, *, says: str, fails_on: str) -> Path:
-    """Write a stand-in for an interpreter that fails on commands with a certain word."""
-    path.write_text(
-        f'#!/bin/sh\ncase "$*" in *"{fails_on}"*) exit 1;; *--version*) echo "{says}";; '
-        '*print*version_info*) echo 3.12;; esac\n'
-    )
-    path.chmod(0o755)
-    return path
+def program(clone: Path, name: str, text: str) -> None:
+    file = clone / 'programs' / name
+    file.write_text(f'#!/bin/sh\n{text}\n')
+    file.chmod(0o755)
 
 
-def set_up(clone: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+def setup(clone: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    own = {'PATH': f'{clone}/programs:/usr/bin:/bin', 'HOME': os.environ.get('HOME', '/')}
     return subprocess.run(
-        ['bash', str(clone / 'scripts/setup'), *arguments],
-        env={**os.environ, **environment},
+        ['bash', 'scripts/setup', *arguments],
+        cwd=clone,
+        env={**own, **environment},
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=60,
@@ -47,26 +49,53 @@ def set_up(clone: Path, *arguments: str, **environment: str) -> subprocess.Compl
 
 
 @pytest.mark.parametrize('name', SCRIPTS)
-def test_shell_syntax(name: str) -> None:
+def test_script_is_valid_and_executable(name: str) -> None:
+    subprocess.run(['bash', '-n', ROOT / name], check=True)
     assert os.access(ROOT / name, os.X_OK)
-    subprocess.run(['bash', '-n', str(ROOT / name)], check=True)
+    text = (ROOT / name).read_text(encoding='utf-8')
+    assert text.startswith('#!/usr/bin/env bash\n')
+    assert 'set -euo pipefail' in text
 
 
-def test_python_too_old(clone: Path) -> None:
-    old = python_that(clone / 'old', says='Python 3.8.10', fails_on='3, 10')
-    result = set_up(clone, 'run', PYTHON=str(old))
+def test_python_that_is_too_old(clone: Path) -> None:
+    program(clone, 'old', 'case "$*" in --version) echo "Python 3.8.10" ;; *) exit 1 ;; esac')
+    result = setup(clone, 'run', PYTHON='old')
     assert result.returncode == 1
     assert 'Python 3.10 to 3.13 is needed, found: Python 3.8.10' in result.stderr
+    assert f'{clone}/programs/old' in result.stderr
 
 
-def test_no_venv_module(clone: Path) -> None:
-    bare = python_that(clone / 'bare', says='Python 3.12.3', fails_on='ensurepip')
-    result = set_up(clone, 'run', PYTHON=str(bare), ROS_DISTRO='')
+def test_no_python_at_all(clone: Path) -> None:
+    result = setup(clone, 'run', PYTHON='no_such_python')
     assert result.returncode == 1
-    assert 'sudo apt install python3.12-venv' in result.stderr
+    assert 'found: none' in result.stderr
+
+
+def test_missing_venv_module_names_the_package(clone: Path) -> None:
+    version = f'{sys.version_info[0]}.{sys.version_info[1]}'
+    own = f'case "$*" in *ensurepip*) exit 1 ;; *) exec {sys.executable} "$@" ;; esac'
+    program(clone, 'bare', own)
+    result = setup(clone, 'run', PYTHON='bare')
+    assert result.returncode == 1
+    assert f'sudo apt install python{version}-venv' in result.stderr
+    assert not (clone / '.venv').exists()
+
+
+def test_full_disk_tells_how_much_is_needed(clone: Path) -> None:
+    program(clone, 'df', 'echo "Filesystem MB"; echo "/dev/x 100 60 40 60% /"')
+    result = setup(clone, 'run', PYTHON=sys.executable)
+    assert result.returncode == 1
+    assert 'has 40 MB free, the environment takes 2000 MB' in result.stderr
+
+
+def test_machine_without_wheels_is_sent_to_ros(clone: Path) -> None:
+    program(clone, 'uname', 'echo aarch64')
+    result = setup(clone, 'run', PYTHON=sys.executable)
+    assert result.returncode == 1
+    assert 'for aarch64 there are no wheels of ROS 2' in result.stderr
 
 
 def test_unknown_argument(clone: Path) -> None:
-    result = set_up(clone, 'everything')
+    result = setup(clone, 'everything')
     assert result.returncode == 1
     assert "unknown argument 'everything': expected run or test" in result.stderr

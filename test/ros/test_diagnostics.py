@@ -8,6 +8,7 @@ from __future__ import annotations
 from diagnostic_msgs.msg import DiagnosticStatus
 import pytest
 
+from uhr_seg_ros.ros.dashboard import draw_dashboard, HEIGHT, P50_COLOUR, WIDTH
 from uhr_seg_ros.ros.diagnostics import CameraMonitor, node_status, StageWindows
 from uhr_seg_ros.ros.worker import Counts
 
@@ -112,3 +113,17 @@ def test_node_status_sums_the_cameras() -> None:
     assert told['backend'] == 'onnxruntime'
     failed = node_status('/segmentation', 'unconfigured', 'no bundle', [], {})
     assert (failed.level, failed.message) == (DiagnosticStatus.ERROR, 'no bundle')
+
+
+def test_dashboard_draws_what_the_status_says() -> None:
+    stages = StageWindows()
+    stages.add({'semantic': 25.0, 'detail': 100.0}, latency_ms=100.0)
+    counts = [Counts(5, 3, 1, 1, 0)]
+    status = node_status('/segmentation', 'active', '', counts, stages.values())
+    picture = draw_dashboard(status)
+    assert picture.shape == (HEIGHT, WIDTH, 3)
+    failed = node_status('/segmentation', 'unconfigured', 'no bundle\nline two', [], {})
+    assert (draw_dashboard(failed)[0, 0] != picture[0, 0]).any()
+    bars = (picture == P50_COLOUR).all(axis=2).sum(axis=1)
+    lengths = sorted(set(bars[bars > 0]))
+    assert lengths[-1] == pytest.approx(4 * lengths[0], rel=0.02)

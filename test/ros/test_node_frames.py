@@ -286,3 +286,14 @@ def test_diagnostics_tell_what_runs(make_stage: MakeStage) -> None:
     )  # fmt: skip
     assert len(values['bundle_sha256']) == 64
     assert stage.status('/segmentation: segmentation').level == DiagnosticStatus.OK
+
+
+def test_diagnostics_are_a_picture_too(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    (pictures,) = stage.outputs('diagnostics_image')
+    before = wait_until(lambda: pictures, 'a picture')[0]
+    assert (before.width, before.height, before.encoding) == (640, 360, 'bgr8')
+    camera = stage.camera()
+    camera.publish(frame(paint(example_mask())))
+    stage.wait_for_count(processed=1)
+    wait_until(lambda: pictures[-1].data != before.data, 'another picture')

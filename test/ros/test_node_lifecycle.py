@@ -140,7 +140,7 @@ def test_bad_bundle_leaves_a_living_node(
     stage = make_stage(bundle=str(bundle))
     line = stage.wait_for_log('cannot be configured', text)
     assert 'Traceback' not in line
-    assert stage.state() == 'unconfigured'
+    stage.wait_for_state('unconfigured')
     status = wait_until(
         lambda: (s := stage.status('/segmentation: segmentation')) and s.level == b'\x02' and s,
         'a status of level ERROR',
@@ -163,13 +163,29 @@ def test_bad_bundle_leaves_a_living_node(
 def test_unknown_backend(make_stage: MakeStage) -> None:
     stage = make_stage(backend='abacus')
     stage.wait_for_log("back end 'abacus' is unknown")
-    assert stage.state() == 'unconfigured'
+    stage.wait_for_state('unconfigured')
 
 
 def test_memory_limit_that_no_tile_fits_in(make_stage: MakeStage) -> None:
     stage = make_stage(memory_limit_mb=1)
     stage.wait_for_log('cannot be configured', 'memory limit of 1 MB is too small')
-    assert stage.state() == 'unconfigured'
+    stage.wait_for_state('unconfigured')
+
+
+@pytest.mark.parametrize(
+    ('topic', 'text', 'state'),
+    [
+        ('/segmentation/mask.publisher', 'cannot be configured', 'unconfigured'),
+        ('/image_raw.subscription', 'cannot be activated', 'inactive'),
+    ],
+)
+def test_override_of_qos_that_is_none(
+    make_stage: MakeStage, topic: str, text: str, state: str
+) -> None:
+    stage = make_stage(**{f'qos_overrides.{topic}.depth': 'deep'})
+    stage.wait_for_log(text, f'qos_overrides.{topic}.depth')
+    stage.wait_for_state(state)
+    assert stage.change('shutdown')
 
 
 class SlowGraph:

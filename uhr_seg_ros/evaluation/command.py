@@ -59,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
         report = {
             'bundle': bundle.name,
             'branch': args.branch,
+            'tile': args.tile,
             'dataset': args.dataset,
             'split': args.split,
             'images': [mosaic.name for mosaic in mosaics],

@@ -20,15 +20,20 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleNodeMixin, LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn as Return
 from rclpy.node import Node
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.ros.camera import Camera
+from uhr_seg_ros.ros.dashboard import draw_dashboard
 from uhr_seg_ros.ros.diagnostics import node_status
 from uhr_seg_ros.ros.frame_path import FramePath
+from uhr_seg_ros.ros.images import encode_image
 from uhr_seg_ros.ros.inputs import Frame
 from uhr_seg_ros.ros.memory import keep_large_buffers
 from uhr_seg_ros.ros.parameters import Parameters, Settings
 from uhr_seg_ros.ros.process import run
+from uhr_seg_ros.ros.qos import output_qos
 from uhr_seg_ros.ros.throttle import Throttle
 from uhr_seg_ros.ros.worker import Worker
 
@@ -143,6 +148,7 @@ class SegmentationNode(LifecycleNode):
 
     def _start_timers(self, settings: Settings) -> None:
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self._dashboard = self.create_publisher(Image, '~/diagnostics_image', output_qos())
         # The node's own clock stands still with use_sim_time while no simulation runs.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=clock)
@@ -228,6 +234,10 @@ class SegmentationNode(LifecycleNode):
         ]
         try:
             self._diagnostics.publish(array)
+            if self._dashboard.get_subscription_count():
+                header = Header(stamp=array.header.stamp)
+                picture = draw_dashboard(array.status[-1])
+                self._dashboard.publish(encode_image(picture, 'bgr8', header))
         except Exception:
             if self.context.ok():
                 raise
