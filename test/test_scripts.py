@@ -71,6 +71,15 @@ def test_no_python_at_all(clone: Path) -> None:
     assert 'found: none' in result.stderr
 
 
+def test_environment_keeps_its_interpreter(clone: Path) -> None:
+    for name in ('python3', 'python3.10', 'python3.11', 'python3.12', 'python3.13'):
+        program(clone, name, 'exit 1')
+    assert 'Python 3.10 to 3.13 is needed' in setup(clone, 'run').stderr
+    subprocess.run([sys.executable, '-m', 'venv', '--without-pip', clone / '.venv'], check=True)
+    program(clone, 'uname', 'echo aarch64')  # the next thing that it looks at
+    assert 'for aarch64 there are no wheels of ROS 2' in setup(clone, 'run').stderr
+
+
 def test_missing_venv_module_names_the_package(clone: Path) -> None:
     version = f'{sys.version_info[0]}.{sys.version_info[1]}'
     own = f'case "$*" in *ensurepip*) exit 1 ;; *) exec {sys.executable} "$@" ;; esac'
