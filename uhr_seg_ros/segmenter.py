@@ -22,7 +22,7 @@ from uhr_seg_ros.timing import StageClock
 STRATEGIES = {'two_branch': TwoBranch}
 
 #: Room for a 4K frame as a whole; an 8K frame then works in tiles and stays below 2 GB.
-DEFAULT_MEMORY_LIMIT_MB = 1024
+DEFAULT_MEMORY_LIMIT_MB = 768
 
 
 class SegmenterError(UhrSegError):

@@ -10,12 +10,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from uhr_seg_ros.benchmark.report import machine, print_table, write_json
+from uhr_seg_ros.benchmark.report import machine, PERCENTILES, print_table, write_json
 from uhr_seg_ros.benchmark.sizes import format_size, parse_size
 from uhr_seg_ros.benchmark.stages import measure, StageOptions
 from uhr_seg_ros.segmenter import DEFAULT_MEMORY_LIMIT_MB
 
 DEFAULT_SIZES = ((1080, 1920), (2160, 3840))
+NODE_RATE_HZ = 0.5
+TRANSPORT_RATE_HZ = 5.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +42,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--node', action='store_true', help='measure the node too, over DDS, at the largest size'
     )
-    parser.add_argument('--rate', type=float, default=0.5, help='frames per second for --node')
+    parser.add_argument(
+        '--rate',
+        type=float,
+        help=f'frames per second; default: {NODE_RATE_HZ} with --node, '
+        f'{TRANSPORT_RATE_HZ} with --transport',
+    )
+    parser.add_argument(
+        '--transport',
+        action='store_true',
+        help='instead: send frames of the largest size through DDS, with and without the profile',
+    )
     parser.add_argument(
         '--torch',
         metavar='NETWORK',
@@ -53,7 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; the exit code is 0."""
     sizes = arguments.sizes or list(DEFAULT_SIZES)
-    report = _against_torch(arguments, sizes) if arguments.torch else _stages(arguments, sizes)
+    measure_all = _stages
+    if arguments.torch:
+        measure_all = _against_torch
+    elif arguments.transport:
+        measure_all = _transport
+    report = measure_all(arguments, sizes)
     if arguments.json:
         write_json(arguments.json, report)
     return 0
@@ -79,6 +96,30 @@ def _against_torch(
     return {'machine': machine(), 'against_torch': results}
 
 
+def _transport(arguments: argparse.Namespace, sizes: list[tuple[int, int]]) -> dict[str, Any]:
+    # Only here: everything else but --node runs without ROS.
+    from uhr_seg_ros.benchmark.transport import measure_transport, SETTINGS
+
+    largest = _largest(sizes)
+    results = []
+    for setting in SETTINGS:
+        print(f'sending {arguments.repeat} frames: {setting.name}')
+        rate = arguments.rate or TRANSPORT_RATE_HZ
+        results.append(measure_transport(setting, largest, arguments.repeat, rate))
+    rows = [
+        [result['setting']['name'], f'{result["received"]} of {result["sent"]}',
+         *(f'{value:.1f}' for value in result['latency_ms'].values())]
+        for result in results
+    ]  # fmt: skip
+    header = ['', 'received', *(f'{name} ms' for name in PERCENTILES)]
+    print_table(f'{format_size(largest)} bgr8 from one process to another', header, rows)
+    return {'machine': machine(), 'size': list(largest), 'transport': results}
+
+
+def _largest(sizes: list[tuple[int, int]]) -> tuple[int, int]:
+    return max(sizes, key=lambda size: size[0] * size[1])
+
+
 def _stages(arguments: argparse.Namespace, sizes: list[tuple[int, int]]) -> dict[str, Any]:
     report: dict[str, Any] = {'bundle': arguments.bundle, 'machine': machine(), 'sizes': []}
     for size in sizes:
@@ -97,9 +138,8 @@ def _stages(arguments: argparse.Namespace, sizes: list[tuple[int, int]]) -> dict
         # Only here: the segmenter is measured without a ROS installation, too.
         from uhr_seg_ros.benchmark.node_cost import measure_node
 
-        largest = max(sizes, key=lambda size: size[0] * size[1])
         report['node'] = measure_node(
-            arguments.bundle, largest, arguments.repeat, arguments.rate
+            arguments.bundle, _largest(sizes), arguments.repeat, arguments.rate or NODE_RATE_HZ
         )
         _print_node(report['node'])
     return report

@@ -14,6 +14,9 @@ from uhr_seg_ros.errors import UhrSegError
 
 PROFILE = 'config/dds/fastdds_localhost.xml'
 
+# Fast DDS 2 (Humble, Jazzy) and Fast DDS 3.
+PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+
 # What the profile takes from /dev/shm for every process, with some room for the other files.
 SEGMENT_MB = 280
 
@@ -48,9 +51,8 @@ def isolate() -> None:
 
     A domain that is set already is kept; else one is chosen that other runs hardly have.
     """
-    is_old = os.environ.get('ROS_DISTRO') in ('humble', 'jazzy')
-    variable = 'FASTRTPS_DEFAULT_PROFILES_FILE' if is_old else 'FASTDDS_DEFAULT_PROFILES_FILE'
-    os.environ[variable] = str(share_file(PROFILE))
+    is_new = os.environ.get('ROS_DISTRO') not in ('humble', 'jazzy')
+    os.environ[PROFILE_VARIABLES[is_new]] = str(share_file(PROFILE))
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     if os.environ.get('ROS_DISTRO') == 'humble':
         os.environ['ROS_LOCALHOST_ONLY'] = '1'

@@ -15,10 +15,9 @@ from uhr_seg_ros.errors import UhrSegError
 #: Start and stop of a tile along one axis.
 Span = tuple[int, int]
 
-#: Neighbouring tiles share at least this many px ...
-MIN_OVERLAP = 64
-#: ... and at least this part of their side.
+#: Neighbouring tiles share an eighth of their side, but at least and at most so many px.
 OVERLAP_PART = 8
+MIN_OVERLAP, MAX_OVERLAP = 64, 256
 
 #: Below this side the overlaps cost more than the tile.
 MIN_TILE = 128
@@ -85,7 +84,8 @@ def strip_spans(size: int, strip: int) -> list[Span]:
 
 def overlap_of(tile: int, multiple: int) -> int:
     """Give how many px two neighbouring tiles share at least."""
-    return _round_up(max(MIN_OVERLAP, tile // OVERLAP_PART), multiple)
+    part = tile // OVERLAP_PART
+    return _round_up(min(max(part, MIN_OVERLAP), MAX_OVERLAP), multiple)
 
 
 def checked_tile(tile: int, multiple: int) -> int:

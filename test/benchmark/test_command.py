@@ -1,0 +1,57 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""``uhr_seg benchmark``: what it measures exists and fits together; speed itself is no test."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from uhr_seg_ros.benchmark.node_cost import SEGMENTER_STAGES
+from uhr_seg_ros.cli import main
+
+
+def benchmark(tmp_path: Path, *arguments: object) -> dict:
+    report = tmp_path / 'deep/report.json'
+    assert main(['benchmark', *map(str, arguments), '--json', str(report)]) == 0
+    return json.loads(report.read_text(encoding='utf-8'))
+
+
+def test_stages_of_every_size(tmp_path: Path, tiny_bundle: Path) -> None:
+    sizes = ['--size', '320x192', '--size', '100x50']
+    report = benchmark(tmp_path, '--bundle', tiny_bundle, *sizes, '--repeat', 2)
+    assert [result['size'] for result in report['sizes']] == [[192, 320], [50, 100]]
+    for result in report['sizes']:
+        assert set(result['stage_ms']) == {*SEGMENTER_STAGES, 'total'}
+        total = result['stage_ms']['total']
+        assert 0 < total['min'] <= total['median'] <= total['max']
+        assert result['peak_mb'] >= result['start_mb'] > 0
+
+
+def test_cost_of_the_node(tmp_path: Path, tiny_bundle: Path) -> None:
+    pytest.importorskip('rclpy', reason='rclpy is not installed')
+    options = ['--size', '320x192', '--repeat', 3, '--node', '--rate', 5]
+    node = benchmark(tmp_path, '--bundle', tiny_bundle, *options)['node']
+    assert node['frames_processed'] == node['frames_played'] == 3
+    assert node['node_ms'] > 0
+    parts = node['segmenter_ms'] + node['node_ms'] + node['transport_ms']
+    assert parts == pytest.approx(node['latency_ms']['p50'], abs=0.01)
+
+
+def test_export_against_torch(tmp_path: Path) -> None:
+    pytest.importorskip('torch', reason='PyTorch is not installed')
+    report = benchmark(tmp_path, '--torch', 'hlrc_s', '--size', '128x64', '--repeat', 2)
+    (result,) = report['against_torch']
+    assert len(result['eager_ms']) == len(result['exported_ms']) == 2
+    assert result['ratio'] > 0
+
+
+def test_bad_sizes_and_bundles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(['benchmark', '--size', '3840'])
+    assert '3840' in capsys.readouterr().err
+    assert main(['benchmark', '--bundle', str(tmp_path / 'none'), '--size', '64x64']) == 2
+    assert str(tmp_path / 'none') in capsys.readouterr().err

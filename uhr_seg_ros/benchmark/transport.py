@@ -1,0 +1,198 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""How frames cross from one process to another, under several settings of DDS and allocator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+import json
+import os
+import subprocess
+import sys
+from threading import Thread
+import time
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from uhr_seg_ros.benchmark.environment import isolate, PROFILE_VARIABLES
+from uhr_seg_ros.benchmark.report import percentiles
+from uhr_seg_ros.benchmark.stages import benchmark_image
+from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.ros.images import encode_image
+from uhr_seg_ros.ros.memory import keep_large_buffers
+
+TOPIC = 'transported_image'
+
+_DEPTH = 2
+_CONNECT_TIMEOUT_S = 20.0
+# What is still under way when the last frame was sent.
+_SETTLE_S = 2.0
+
+
+class TransportError(UhrSegError):
+    """A process of the measurement has failed; the text holds what it printed last."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """
+    One way to send frames.
+
+    Attributes:
+        name: for the table.
+        reliability: of both ends, `reliable` or `best_effort`.
+        profile: whether the processes use the Fast DDS profile of this package.
+        allocator: whether they call `keep_large_buffers`.
+
+    """
+
+    name: str
+    reliability: str
+    profile: bool
+    allocator: bool
+
+
+SETTINGS = (
+    Setting('best effort, defaults', 'best_effort', profile=False, allocator=False),
+    Setting('reliable, defaults', 'reliable', profile=False, allocator=False),
+    Setting('best effort, profile', 'best_effort', profile=True, allocator=False),
+    Setting('reliable, profile', 'reliable', profile=True, allocator=False),
+    Setting('reliable, profile, allocator', 'reliable', profile=True, allocator=True),
+)
+
+
+def measure_transport(
+    setting: Setting, size: tuple[int, int], count: int, rate_hz: float
+) -> dict[str, Any]:
+    """
+    Send bgr8 frames from one process to another.
+
+    Args:
+        setting: how.
+        size: height and width of the frames.
+        count: number of frames.
+        rate_hz: frames per second.
+
+    Returns:
+        `setting`, `sent`, `received`, and `latency_ms`: publication to callback.
+
+    Raises:
+        TransportError: a process failed.
+
+    """
+    isolate()
+    environment = dict(os.environ)
+    if not setting.profile:
+        for variable in PROFILE_VARIABLES:
+            environment.pop(variable, None)
+    options = json.dumps([setting.reliability, setting.allocator, *size, count, rate_hz])
+    subscriber, publisher = (
+        subprocess.Popen(
+            [sys.executable, '-m', 'uhr_seg_ros.benchmark.transport', role, options],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for role in ('subscribe', 'publish')
+    )
+    sent = dict(_outcome(publisher))
+    received = dict(_outcome(subscriber))
+    return {
+        'setting': asdict(setting),
+        'sent': len(sent),
+        'received': len(received),
+        'latency_ms': percentiles((received[key] - sent[key]) / 1e6 for key in received),
+    }
+
+
+def _outcome(process: subprocess.Popen) -> list[tuple[int, int]]:
+    """Close the input of a process, wait for it, and read what it printed."""
+    output, errors = process.communicate()
+    if process.returncode:
+        last = (errors.strip().splitlines() or [f'exit code {process.returncode}'])[-1]
+        msg = f'the measurement of the transport failed: {last}'
+        raise TransportError(msg)
+    return json.loads(output)
+
+
+def _publish(profile: QoSProfile, size: tuple[int, int], count: int, rate_hz: float) -> list:
+    """Send frames; return the number of each and when it was published, ns."""
+    node = rclpy.create_node('transport_publisher')
+    publisher = node.create_publisher(Image, TOPIC, profile)
+    message = encode_image(benchmark_image(size), 'bgr8', Header())
+    deadline = time.monotonic() + _CONNECT_TIMEOUT_S
+    while not publisher.get_subscription_count():
+        if time.monotonic() > deadline:
+            msg = f'no subscriber within {_CONNECT_TIMEOUT_S:.0f} s'
+            raise TransportError(msg)
+        time.sleep(0.05)
+    time.sleep(0.5)  # until the other side has found this one too
+    sent = []
+    start = time.monotonic()
+    for index in range(count):
+        time.sleep(max(0.0, start + index / rate_hz - time.monotonic()))
+        message.header.stamp.sec = index
+        sent.append((index, time.monotonic_ns()))
+        publisher.publish(message)
+    time.sleep(_SETTLE_S)
+    return sent
+
+
+def _subscribe(profile: QoSProfile) -> list[tuple[int, int]]:
+    """Receive until the input ends; return the number of each frame and its arrival, ns."""
+    received: list[tuple[int, int]] = []
+    node = rclpy.create_node('transport_subscriber')
+    node.create_subscription(
+        Image,
+        TOPIC,
+        lambda message: received.append((message.header.stamp.sec, time.monotonic_ns())),
+        profile,
+    )
+    spinning = Thread(target=_spin, args=(node,), daemon=True)
+    spinning.start()
+    sys.stdin.read()
+    rclpy.shutdown()
+    spinning.join(5.0)
+    return received
+
+
+def _spin(node: rclpy.node.Node) -> None:
+    try:
+        rclpy.spin(node)
+    except ExternalShutdownException:
+        pass
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Play one of the two roles, and print the times as JSON."""
+    role, options = sys.argv[1:] if arguments is None else arguments
+    reliability, allocator, height, width, count, rate_hz = json.loads(options)
+    if allocator:
+        keep_large_buffers()
+    profile = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy[reliability.upper()])
+    rclpy.init()
+    try:
+        if role == 'publish':
+            times = _publish(profile, (height, width), count, rate_hz)
+        else:
+            times = _subscribe(profile)
+    except TransportError as err:
+        print(err, file=sys.stderr)
+        return 1
+    finally:
+        rclpy.try_shutdown()
+    print(json.dumps(times))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
