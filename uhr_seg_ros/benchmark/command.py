@@ -159,8 +159,9 @@ def _print_stages(result: dict[str, Any]) -> None:
 def _print_node(result: dict[str, Any]) -> None:
     names = {
         'segmenter_ms': 'segmenter',
+        'receive_ms': 'node: receive',
         'node_ms': 'node: convert, publish, wait',
-        'transport_ms': 'DDS: frame in, mask out',
+        'outside_ms': 'outside: camera sends, mask travels',
     }
     title = (
         f'Node at {format_size(tuple(result["size"]))}, '

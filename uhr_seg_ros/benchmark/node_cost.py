@@ -13,10 +13,13 @@ from uhr_seg_ros.benchmark.bags import BagWriter
 from uhr_seg_ros.benchmark.replay import replay
 from uhr_seg_ros.benchmark.report import percentiles, stage_percentiles
 from uhr_seg_ros.benchmark.stages import benchmark_image
+from uhr_seg_ros.benchmark.transport import measure_transport, SETTINGS
 from uhr_seg_ros.bundle import load_bundle
 
 # The stages of the segmenter; whatever else a frame takes is the node's.
 SEGMENTER_STAGES = ('preprocess', 'semantic', 'detail', 'fusion')
+
+TRANSPORT_RATE_HZ = 5.0
 
 
 def measure_node(
@@ -34,8 +37,9 @@ def measure_node(
     Returns:
         `latency_ms`: publication of the frame to arrival of its mask in another process;
         `stage_ms`: as the node reports them; `segmenter_ms`: median of the segmenter;
-        `node_ms`: median from a frame's arrival in the node to its mask's publication, less the
-        segmenter; `transport_ms`: median of the rest: both ways through DDS.
+        `receive_ms`: median of taking a frame out of DDS, measured in a process that does nothing
+        else; `node_ms`: median from there to the mask's publication, less the segmenter;
+        `outside_ms`: median of the rest: the camera sends, the mask travels and is taken.
 
     """
     parameters = {'bundle': str(load_bundle(bundle).path.resolve())}
@@ -48,6 +52,8 @@ def measure_node(
         result = replay(
             folder / 'frames', parameters, folder, rate_hz=rate_hz, save=False, tell=_quiet
         )
+    transport = measure_transport(SETTINGS[-1], size, count, TRANSPORT_RATE_HZ)
+    receive_ms = transport['receive_ms']['p50']
     latency = percentiles(result.latencies_ms)
     stages = stage_percentiles(result.report.values or {})
     segmenter_ms = sum(stages[stage]['p50'] for stage in SEGMENTER_STAGES)
@@ -59,7 +65,8 @@ def measure_node(
         'stage_ms': stages,
         'segmenter_ms': round(segmenter_ms, 3),
         'node_ms': round(stages['latency']['p50'] - segmenter_ms, 3),
-        'transport_ms': round(latency['p50'] - stages['latency']['p50'], 3),
+        'receive_ms': receive_ms,
+        'outside_ms': round(latency['p50'] - stages['latency']['p50'] - receive_ms, 3),
     }
 
 

@@ -11,12 +11,11 @@ import json
 import os
 import subprocess
 import sys
-from threading import Thread
+from threading import Event, Thread
 import time
 from typing import Any
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -34,6 +33,7 @@ _DEPTH = 2
 _CONNECT_TIMEOUT_S = 20.0
 # What is still under way when the last frame was sent.
 _SETTLE_S = 2.0
+_POLL_S = 0.001
 
 
 class TransportError(UhrSegError):
@@ -81,7 +81,8 @@ def measure_transport(
         rate_hz: frames per second.
 
     Returns:
-        `setting`, `sent`, `received`, and `latency_ms`: publication to callback.
+        `setting`, `sent`, `received`; `latency_ms`: publication to message in hand;
+        `receive_ms`: the part of it that the receiving process works.
 
     Raises:
         TransportError: a process failed.
@@ -105,16 +106,17 @@ def measure_transport(
         for role in ('subscribe', 'publish')
     )
     sent = dict(_outcome(publisher))
-    received = dict(_outcome(subscriber))
+    received = _outcome(subscriber)
     return {
         'setting': asdict(setting),
         'sent': len(sent),
         'received': len(received),
-        'latency_ms': percentiles((received[key] - sent[key]) / 1e6 for key in received),
+        'latency_ms': percentiles((arrival - sent[key]) / 1e6 for key, arrival, _ in received),
+        'receive_ms': percentiles(duration / 1e6 for _, _, duration in received),
     }
 
 
-def _outcome(process: subprocess.Popen) -> list[tuple[int, int]]:
+def _outcome(process: subprocess.Popen) -> list[Any]:
     """Close the input of a process, wait for it, and read what it printed."""
     output, errors = process.communicate()
     if process.returncode:
@@ -124,7 +126,7 @@ def _outcome(process: subprocess.Popen) -> list[tuple[int, int]]:
     return json.loads(output)
 
 
-def _publish(profile: QoSProfile, size: tuple[int, int], count: int, rate_hz: float) -> list:
+def _publish(profile: QoSProfile, size: tuple[int, int], count: int, rate_hz: float) -> list[Any]:
     """Send frames; return the number of each and when it was published, ns."""
     node = rclpy.create_node('transport_publisher')
     publisher = node.create_publisher(Image, TOPIC, profile)
@@ -147,29 +149,22 @@ def _publish(profile: QoSProfile, size: tuple[int, int], count: int, rate_hz: fl
     return sent
 
 
-def _subscribe(profile: QoSProfile) -> list[tuple[int, int]]:
-    """Receive until the input ends; return the number of each frame and its arrival, ns."""
-    received: list[tuple[int, int]] = []
+def _subscribe(profile: QoSProfile) -> list[tuple[int, int, int]]:
+    """Receive until the input ends; return number, arrival and time of the take, ns."""
+    received: list[tuple[int, int, int]] = []
     node = rclpy.create_node('transport_subscriber')
-    node.create_subscription(
-        Image,
-        TOPIC,
-        lambda message: received.append((message.header.stamp.sec, time.monotonic_ns())),
-        profile,
-    )
-    spinning = Thread(target=_spin, args=(node,), daemon=True)
-    spinning.start()
-    sys.stdin.read()
-    rclpy.shutdown()
-    spinning.join(5.0)
+    subscription = node.create_subscription(Image, TOPIC, received.append, profile)
+    ended = Event()
+    Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    while not ended.wait(_POLL_S):
+        before = time.monotonic_ns()
+        with subscription.handle:
+            # The call that executors make, without one around it, so that it can be timed.
+            taken = subscription.handle.take_message(Image, False)
+        if taken is not None:
+            now = time.monotonic_ns()
+            received.append((taken[0].header.stamp.sec, now, now - before))
     return received
-
-
-def _spin(node: rclpy.node.Node) -> None:
-    try:
-        rclpy.spin(node)
-    except ExternalShutdownException:
-        pass
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
