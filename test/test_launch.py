@@ -89,12 +89,14 @@ def profile_after(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) 
     return {name: context.environment[name] for name in PROFILES if name in context.environment}
 
 
+@pytest.mark.parametrize(
+    ('distribution', 'name'), [('humble', PROFILES[1]), ('kilted', PROFILES[0])]
+)
 def test_profile_is_set_under_the_name_of_the_distribution(
-    installed: Path, monkeypatch: pytest.MonkeyPatch
+    installed: Path, monkeypatch: pytest.MonkeyPatch, distribution: str, name: str
 ) -> None:
     ours = str(installed / 'config/dds/fastdds_large_images.xml')
-    assert profile_after({'ROS_DISTRO': 'humble'}, monkeypatch) == {PROFILES[1]: ours}
-    assert profile_after({'ROS_DISTRO': 'kilted'}, monkeypatch) == {PROFILES[0]: ours}
+    assert profile_after({'ROS_DISTRO': distribution}, monkeypatch) == {name: ours}
 
 
 @pytest.mark.parametrize('name', PROFILES)
