@@ -51,7 +51,7 @@ setup(
         # GUI libraries that a robot or a CI machine does not have.
         'opencv': ['opencv-python-headless'],
         'ros': ROS_WHEELS,
-        'demo': ['rich', 'rosbags'],
+        'demo': ['rich', 'rosbags', 'tqdm'],
         'workshop': ['onnx', 'onnxscript', 'rich', 'torch', 'tqdm'],
         'test': ['pytest', 'pytest-timeout', 'pytest-xdist', 'ruff'],
     },
