@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from uhr_seg_ros.data.scenes import BUILDING, generate_scene, ROAD, SceneError, WATER
+from uhr_seg_ros.data.canvas import BUILDING, ROAD, WATER
+from uhr_seg_ros.data.scenes import generate_scene, SceneError
 
 
 def test_same_seed_same_scene() -> None:
