@@ -33,7 +33,8 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             'camera_info_topic',
             default_value='camera_info',
-            description='Topic of the camera calibration; nothing waits for it.',
+            description='Topic of the camera calibration, by default the one beside the images; '
+            'nothing waits for it.',
         ),
         DeclareLaunchArgument(
             'cameras',
@@ -123,11 +124,15 @@ def has_bag(context: LaunchContext) -> bool:
 
 
 def bag_player() -> ExecuteProcess:
-    """Play the bag, if one is given; few messages ahead, since a 4K image has 25 MB."""
+    """
+    Play the bag, if one is given.
+
+    A few messages are read ahead, since a 4K image has 25 MB, and the node gets 5 s to start.
+    """
     return ExecuteProcess(
         cmd=[
             'ros2', 'bag', 'play', LaunchConfiguration('bag'),
-            '--clock', '100', '--read-ahead-queue-size', '8',
+            '--clock', '100', '--read-ahead-queue-size', '8', '--delay', '5',
         ],
         condition=Condition(predicate=has_bag),
         output='screen',

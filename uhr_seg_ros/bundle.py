@@ -42,6 +42,10 @@ KINDS: dict[str, dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
 
 _AGAIN = 'export or convert the model again, or fetch the bundle again'
 
+#: For the detail branch: room for a 4K frame as a whole; an 8K frame then works in tiles and the
+#: process stays below 2 GB.
+DEFAULT_MEMORY_LIMIT_MB = 768
+
 
 class BundleError(UhrSegError):
     """A bundle that is missing, incomplete or damaged."""

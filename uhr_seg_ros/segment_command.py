@@ -14,9 +14,10 @@ from time import perf_counter
 import cv2
 import numpy as np
 
+from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.drawing import OverlayPainter
 from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.segmenter import DEFAULT_MEMORY_LIMIT_MB, Segmentation, Segmenter
+from uhr_seg_ros.segmenter import Segmentation, Segmenter
 
 #: The pixels as they are stored: a mask fits to them, not to a turned view of them.
 READ_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION

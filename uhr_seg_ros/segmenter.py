@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from uhr_seg_ros.bundle import Bundle, load_bundle
+from uhr_seg_ros.bundle import Bundle, DEFAULT_MEMORY_LIMIT_MB, load_bundle
 from uhr_seg_ros.engines.engine import open_engine, resolve_backend
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.strategies.two_branch import TwoBranch
@@ -20,9 +20,6 @@ from uhr_seg_ros.timing import StageClock
 
 #: Bundle kind -> how its graphs make a mask.
 STRATEGIES = {'two_branch': TwoBranch}
-
-#: Room for a 4K frame as a whole; an 8K frame then works in tiles and stays below 2 GB.
-DEFAULT_MEMORY_LIMIT_MB = 768
 
 
 class SegmenterError(UhrSegError):

@@ -13,7 +13,7 @@ from typing import Any
 from uhr_seg_ros.benchmark.report import machine, PERCENTILES, print_table, write_json
 from uhr_seg_ros.benchmark.sizes import format_size, parse_size
 from uhr_seg_ros.benchmark.stages import measure, StageOptions
-from uhr_seg_ros.segmenter import DEFAULT_MEMORY_LIMIT_MB
+from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
 
 DEFAULT_SIZES = ((1080, 1920), (2160, 3840))
 NODE_RATE_HZ = 0.5

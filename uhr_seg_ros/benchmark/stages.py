@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.data.scenes import generate_scene
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.ros.memory import keep_large_buffers
-from uhr_seg_ros.segmenter import DEFAULT_MEMORY_LIMIT_MB, Segmenter
+from uhr_seg_ros.segmenter import Segmenter
 
 SCENE_SEED = 21
 

@@ -22,21 +22,24 @@ STAGES = ('convert', 'preprocess', 'semantic', 'detail', 'fusion', 'overlay', 'p
 TOLERANCE_PERCENT = 10.0
 """How far a frame interval may be from the expected one."""
 
+WINDOW_S = 10.0
+"""How far back rate and jitter look."""
+
 _YEAR_MS = 365 * 24 * 3.6e6
 
 
 class ArrivalWindow:
     """
-    When the newest frames of one camera arrived, and which stamps they bore.
+    When the frames of the last 10 s arrived, and which stamps they bore.
 
     Stamps are only watched: one that is absurd, old or repeated never decides about a frame.
 
     Args:
-        size: number of frames in the window.
+        size: most frames in the window.
 
     """
 
-    def __init__(self, size: int = 200) -> None:
+    def __init__(self, size: int = 1000) -> None:
         self._lock = Lock()
         self._arrivals: deque[float] = deque(maxlen=size)
         self._stamps: deque[int] = deque(maxlen=size)
@@ -59,6 +62,9 @@ class ArrivalWindow:
                 self._non_increasing += 1
             self._arrivals.append(arrival)
             self._stamps.append(stamp_ns)
+            while self._arrivals[0] < arrival - WINDOW_S:
+                self._arrivals.popleft()
+                self._stamps.popleft()
             self._delay_ms = (now_ns - stamp_ns) / 1e6
             self._fresh = True
 

@@ -16,6 +16,9 @@ from uhr_seg_ros.ros.parameters import Settings
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.timing import StageClock
 
+WARM_UP_SIZE = (544, 960)
+"""Height and width of the frame that engines see first, px: small, as the real size is unknown."""
+
 
 class FramePath:
     """
@@ -49,6 +52,8 @@ class FramePath:
             memory_limit_mb=settings.memory_limit_mb,
             threads=settings.threads,
         )
+        self._segmenter.warm_up(WARM_UP_SIZE)
+        self._stages = StageWindows()
         self._facts = _facts(self._segmenter)
         return self._segmenter.bundle.classes
 
@@ -58,6 +63,7 @@ class FramePath:
             self._segmenter.close()
         self._segmenter = None
         self._facts = {}
+        self._stages = StageWindows()
 
     def process(self, camera: Camera, frame: Frame, settings: Settings) -> None:
         """
@@ -97,4 +103,5 @@ def _facts(segmenter: Segmenter) -> dict[str, str]:
         'device': str(provenance['device']),
         'bundle': segmenter.bundle.name,
         'bundle_sha256': file_sha256(segmenter.bundle.path / MODEL_FILE),
+        'engine_sha256': ', '.join(f'{name} {sha}' for name, sha in provenance['sha256'].items()),
     }

@@ -103,22 +103,27 @@ def decode_compressed(message: CompressedImage) -> np.ndarray:
         (H, W, 3) uint8 BGR, never turned by an EXIF tag: the mask has to fit the sensor's pixels.
 
     Raises:
-        ImageError: the data is no picture, a truncated one, or a depth image.
+        ImageError: the data is no picture, a truncated or too large one, a depth image or a Bayer
+            mosaic.
 
     """
     if 'compressedDepth' in message.format:
         msg = f'compressed image format {message.format!r} is depth: choose a colour topic'
         raise ImageError(msg)
+    if message.format.startswith('bayer_'):
+        msg = (f'compressed image format {message.format!r} is a Bayer mosaic: choose the topic '
+               'of the debayered picture, or the raw transport')
+        raise ImageError(msg)
     data = np.frombuffer(message.data, np.uint8)
     # libjpeg fills what is missing with grey and says nothing; a mask of that would be a lie.
     is_jpeg = data[:2].tobytes() == b'\xff\xd8'
-    if is_jpeg and b'\xff\xd9' not in data[-1024:].tobytes():
+    if is_jpeg and b'\xff\xd9' not in _last_bytes(data):
         msg = f'compressed image of {data.size} bytes is truncated: JPEG end marker is missing'
         raise ImageError(msg)
     image = _imdecode(data)
     if image is None:
         msg = (f'compressed image ({data.size} bytes, format {message.format!r}) could not be '
-               'decoded: expected a complete JPEG or PNG')
+               f'decoded: expected a complete JPEG or PNG of at most {MAX_PIXELS} pixels')
         raise ImageError(msg)
     return image
 
@@ -200,16 +205,23 @@ def _decode_planar(message: Image) -> np.ndarray:
         raise ImageError(msg)
     rows = height * 3 if full_chroma else height * 3 // 2
     _check_data(message, width, rows, f'width {width} x 1 byte')
-    # nv24 stores a chroma row of 2 x width bytes as two rows of the luma's step.
-    planes = np.ndarray((rows, width), np.uint8, message.data, strides=(step, 1))
     if not full_chroma:
+        planes = np.ndarray((rows, width), np.uint8, message.data, strides=(step, 1))
         is_nv21 = message.encoding == 'nv21'
         code = cv2.COLOR_YUV2BGR_NV21 if is_nv21 else cv2.COLOR_YUV2BGR_NV12
         return cv2.cvtColor(planes, code)
+    luma = np.ndarray((height, width), np.uint8, message.data, strides=(step, 1))
+    # A row of chroma has twice as many samples as one of luma, and twice the padding after them.
+    chroma = np.ndarray((height, 2 * width), np.uint8, message.data, offset=step * height,
+                        strides=(2 * step, 1))  # fmt: skip
     # Seen as the half-resolution chroma of a picture twice as large, nv24 is nv12.
-    luma = planes[:height].repeat(2, axis=0).repeat(2, axis=1)
-    chroma = planes[height:].reshape(height, 2 * width)
+    luma = luma.repeat(2, axis=0).repeat(2, axis=1)
     return cv2.cvtColor(np.vstack((luma, chroma)), cv2.COLOR_YUV2BGR_NV12)[::2, ::2]
+
+
+def _last_bytes(data: np.ndarray) -> bytes:
+    """Return the end of a picture, without the zeros that some drivers fill their buffers with."""
+    return data[-1 << 16 :].tobytes().rstrip(b'\0')[-1024:]
 
 
 def _imdecode(data: np.ndarray) -> np.ndarray | None:

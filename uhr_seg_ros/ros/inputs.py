@@ -71,9 +71,13 @@ class CameraInput:
         self._images = FollowingSubscription(
             node, *_source(node, prefix, settings), self._on_image, settings.image_qos
         )
-        self._infos = FollowingSubscription(
-            node, CameraInfo, f'{prefix}camera_info', calibrations.add
-        )
+        try:
+            self._infos = FollowingSubscription(
+                node, CameraInfo, camera_info_topic(node, prefix), calibrations.add
+            )
+        except Exception:  # such as an override of a QoS that does not exist
+            self._images.close()
+            raise
         self._last_frame = time.monotonic()
         self._next_warning_s = 0.0
 
@@ -112,6 +116,16 @@ def image_topic(node: Node, prefix: str, transport: str) -> str:
     # As image_transport does, the base topic is remapped first and the transport appended.
     topic = node.resolve_topic_name(f'{prefix}image_raw')
     return node.resolve_topic_name(f'{topic}/compressed') if transport == 'compressed' else topic
+
+
+def camera_info_topic(node: Node, prefix: str) -> str:
+    """Return the resolved topic of a camera's calibration: beside its images, or remapped."""
+    name = f'{prefix}camera_info'
+    resolved = node.resolve_topic_name(name)
+    if resolved != node.resolve_topic_name(name, only_expand=True):
+        return resolved
+    namespace = node.resolve_topic_name(f'{prefix}image_raw').rpartition('/')[0]
+    return f'{namespace}/camera_info'
 
 
 def _source(node: Node, prefix: str, settings: Settings) -> tuple[type, str]:

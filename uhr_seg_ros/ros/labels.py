@@ -13,7 +13,7 @@ from rclpy.publisher import Publisher
 from std_msgs.msg import String
 
 from uhr_seg_ros.classes import ClassSet
-from uhr_seg_ros.ros.qos import latched_qos
+from uhr_seg_ros.ros.qos import latched_qos, output_overrides
 
 try:
     from vision_msgs.msg import LabelInfo, VisionClass
@@ -42,15 +42,21 @@ def publish_labels(node: Node, prefix: str, classes: ClassSet) -> Publisher:
     """
     stamp = node.get_clock().now().to_msg()
     if LabelInfo is not None:
-        publisher = node.create_publisher(LabelInfo, f'{prefix}label_info', latched_qos())
+        publisher = _publisher(node, LabelInfo, f'{prefix}label_info')
         publisher.publish(_label_info(classes, stamp))
         return publisher
-    publisher = node.create_publisher(String, f'{prefix}label_info_json', latched_qos())
+    publisher = _publisher(node, String, f'{prefix}label_info_json')
     publisher.publish(String(data=json.dumps(_content(classes, stamp))))
     node.get_logger().info(
         f'vision_msgs is not installed: class names are on {publisher.topic_name} as JSON'
     )
     return publisher
+
+
+def _publisher(node: Node, message_type: type, topic: str) -> Publisher:
+    return node.create_publisher(
+        message_type, topic, latched_qos(), qos_overriding_options=output_overrides()
+    )
 
 
 def _content(classes: ClassSet, stamp: Time) -> dict[str, Any]:

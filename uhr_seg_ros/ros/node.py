@@ -15,8 +15,9 @@ import traceback
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import ParameterException
 from rclpy.lifecycle import LifecycleNode, LifecycleNodeMixin, LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn as Return
 from rclpy.node import Node
@@ -32,8 +33,8 @@ from uhr_seg_ros.ros.images import encode_image
 from uhr_seg_ros.ros.inputs import Frame
 from uhr_seg_ros.ros.memory import keep_large_buffers
 from uhr_seg_ros.ros.parameters import Parameters, Settings
-from uhr_seg_ros.ros.process import run
-from uhr_seg_ros.ros.qos import output_qos
+from uhr_seg_ros.ros.process import RCLError, run
+from uhr_seg_ros.ros.qos import output_overrides, output_qos
 from uhr_seg_ros.ros.throttle import Throttle
 from uhr_seg_ros.ros.worker import Worker
 
@@ -98,6 +99,8 @@ class SegmentationNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> Return:
         """Publish what is processed, and subscribe."""
         settings = self._declared.settings
+        self._failure = ''
+        super().on_activate(state)  # before the inputs: until then, publications are discarded
         self._worker.resume()
         try:
             for name, camera in self._cameras.items():
@@ -105,9 +108,10 @@ class SegmentationNode(LifecycleNode):
         except Exception as error:  # such as an override of a QoS that does not exist
             self._fail('activated', error)
             self._close_inputs()
+            super().on_deactivate(state)
             return Return.FAILURE
         self._state = 'active'
-        return super().on_activate(state)
+        return Return.SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> Return:
         """Unsubscribe and drop the frames that wait; the models stay loaded."""
@@ -118,13 +122,13 @@ class SegmentationNode(LifecycleNode):
     def on_cleanup(self, state: LifecycleState) -> Return:
         """Withdraw the outputs and unload the models."""
         self._close()
-        self._state = 'unconfigured'
+        self._state, self._failure = 'unconfigured', ''
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> Return:
         """Do what cleaning up does, from any state and for good."""
         self._close()
-        self._state = 'finalized'
+        self._state, self._failure = 'finalized', ''
         return super().on_shutdown(state)
 
     def stop(self, timeout: float) -> bool:
@@ -147,21 +151,28 @@ class SegmentationNode(LifecycleNode):
         super().destroy_node()
 
     def _start_timers(self, settings: Settings) -> None:
-        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        self._dashboard = self.create_publisher(Image, '~/diagnostics_image', output_qos())
+        overrides = {'qos_overriding_options': output_overrides()}
+        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10, **overrides)
+        self._dashboard = self.create_publisher(
+            Image, '~/diagnostics_image', output_qos(), **overrides
+        )
         # The node's own clock stands still with use_sim_time while no simulation runs.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=clock)
         self.create_timer(FOLLOW_PERIOD_S, self._follow, clock=clock)
         if settings.autostart:
+            once = MutuallyExclusiveCallbackGroup()
             self._autostart_timer = self.create_timer(
-                0.001, self._autostart, callback_group=self._transitions, clock=clock
+                0.001, self._autostart, callback_group=once, clock=clock
             )
 
     def _autostart(self) -> None:
         self._autostart_timer.cancel()
-        if self.trigger_configure() == Return.SUCCESS:
-            self.trigger_activate()
+        try:
+            if self.trigger_configure() == Return.SUCCESS:
+                self.trigger_activate()
+        except RCLError as error:  # Humble and Jazzy, if somebody else was faster
+            self.get_logger().warning(f'autostart left to somebody else: {error}')
 
     def _open(self, settings: Settings) -> None:
         start = time.monotonic()
@@ -245,7 +256,7 @@ class SegmentationNode(LifecycleNode):
 
 def _describe(error: Exception) -> str:
     """Return our own errors as they are, an unexpected one with where it came from."""
-    if isinstance(error, UhrSegError):
+    if isinstance(error, UhrSegError | ParameterException):
         return str(error)
     return ''.join(traceback.format_exception(type(error), error, error.__traceback__))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from rclpy.lifecycle import Publisher as LifecyclePublisher
+from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
@@ -40,12 +41,18 @@ class CameraOutput:
         self._classes = classes
         self._calibrations = calibrations
         self._prefix = f'~/{prefix}'
-        self._mask = self._publisher(Image, 'mask')
-        self._confidence = self._publisher(Image, 'confidence')
-        self._overlay = self._publisher(Image, 'overlay')
-        self._color_mask = self._publisher(Image, 'color_mask')
-        self._camera_info = self._publisher(CameraInfo, 'camera_info')
-        self._labels = publish_labels(node, self._prefix, classes)
+        self._publishers: list[LifecyclePublisher] = []
+        self._labels: Publisher | None = None
+        try:
+            self._mask = self._publisher(Image, 'mask')
+            self._confidence = self._publisher(Image, 'confidence')
+            self._overlay = self._publisher(Image, 'overlay')
+            self._color_mask = self._publisher(Image, 'color_mask')
+            self._camera_info = self._publisher(CameraInfo, 'camera_info')
+            self._labels = publish_labels(node, self._prefix, classes)
+        except Exception:  # such as an override of a QoS that does not exist
+            self.close()
+            raise
 
     @property
     def wants_confidence(self) -> bool:
@@ -101,20 +108,21 @@ class CameraOutput:
 
     def close(self) -> None:
         """Withdraw the topics."""
-        publishers = (
-            self._mask, self._confidence, self._overlay, self._color_mask, self._camera_info
-        )  # fmt: skip
-        for publisher in publishers:
+        for publisher in self._publishers:
             self._node.destroy_lifecycle_publisher(publisher)
-        self._node.destroy_publisher(self._labels)
+        self._publishers.clear()
+        if self._labels is not None:
+            self._node.destroy_publisher(self._labels)
 
     def _publisher(self, message_type: type, name: str) -> LifecyclePublisher:
-        return self._node.create_lifecycle_publisher(
+        publisher = self._node.create_lifecycle_publisher(
             message_type,
             self._prefix + name,
             output_qos(),
             qos_overriding_options=output_overrides(),
         )
+        self._publishers.append(publisher)
+        return publisher
 
 
 def _is_wanted(publisher: LifecyclePublisher) -> bool:

@@ -20,7 +20,7 @@ from rclpy.exceptions import ParameterUninitializedException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from uhr_seg_ros.segmenter import DEFAULT_MEMORY_LIMIT_MB
+from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ class _Spec:
     One parameter.
 
     `change` says when it may be set: `never` (read-only), `unconfigured` (it shapes what
-    configuring builds) or `live` (the next frame follows it).
+    configuring builds) or `live` (the next frame follows it). `least` is the smallest value that
+    is not zero.
     """
 
     name: str
@@ -58,6 +59,7 @@ class _Spec:
     limits: tuple[float, float] | None = None
     choices: tuple[str, ...] = ()
     change: str = 'live'
+    least: float = 0.0
 
     @property
     def field(self) -> str:
@@ -103,7 +105,8 @@ _SPECS = (
           choices=('auto', 'reliable', 'best_effort'), change='unconfigured'),
     _Spec('autostart', True, 'Configure and activate as soon as the node spins.', change='never'),
     _Spec('max_rate_hz', 0.0,
-          'Frames per second and camera that are processed at most; 0 = no limit.', (0.0, 1000.0)),
+          'Frames per second and camera that are processed at most; 0 = no limit.', (0.0, 1000.0),
+          least=0.001),
     _Spec('confidence.enabled', False, 'Compute and publish ~/confidence.'),
     _Spec('overlay.alpha', 0.5, 'Share of the class colour in ~/overlay, 0..1.', (0.0, 1.0)),
     _Spec('overlay.scale', 0.5, 'Size of ~/overlay and ~/color_mask relative to the frame.',
@@ -169,6 +172,8 @@ class Parameters:
             return f'{spec.name} is {value!r}: expected one of {", ".join(spec.choices)}'
         if isinstance(spec.default, str) and not value:
             return f'{spec.name} is empty'
+        if spec.least and 0 < value < spec.least:
+            return f'{spec.name} is {value:g}: expected 0, or at least {spec.least:g}'
         return _objection_to_cameras(value or []) if spec.name == 'cameras' else ''
 
 

@@ -15,7 +15,12 @@ from typing import Protocol
 import rclpy
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
+
+RCLError = rclpy_implementation.RCLError
+"""What the C layer of rclpy raises."""
 
 WORKER_GRACE_S = 0.5
 """How long the end of the process waits for the frame in work."""
@@ -98,6 +103,9 @@ def _spin(
             except InvalidHandle:
                 # Humble raises it when a subscription was closed while a message of it waited.
                 continue
+            except RCLError as error:
+                # Humble and Jazzy raise it for a transition that the state does not allow.
+                get_logger('segmentation').error(f'request refused: {error}')
     except ExternalShutdownException:
         pass
     except BaseException as error:

@@ -119,11 +119,9 @@ class FollowingSubscription:
 
     def follow(self) -> None:
         """Subscribe again if the publishers ask for another reliability."""
-        if not self._follows:
-            return
         wanted = matching_reliability(self._publishers(), self._reliability)
         with self._lock:
-            if wanted == self._reliability:
+            if not self._follows or wanted == self._reliability:
                 return
             was_open = self._subscription is not None
             self._reliability = wanted

@@ -9,9 +9,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+import math
 from threading import Condition, Thread
 import time
 from typing import Any, NamedTuple
+
+# A frame that is held back is looked at again at least this often, so that a changed limit counts.
+_LONGEST_WAIT_S = 0.5
 
 
 class Counts(NamedTuple):
@@ -33,7 +37,7 @@ class _Slot:
     processed: int = 0
     dropped: int = 0
     rejected: int = 0
-    next_due: float = 0.0
+    last_taken: float = -math.inf
 
     def counts(self) -> Counts:
         done = self.processed + self.dropped + self.rejected
@@ -58,7 +62,7 @@ class Worker:
         process: gets (camera, frame); a frame counts as processed when it returns, as rejected
             when it raises.
         on_error: gets (camera, exception) for a rejected frame.
-        min_interval: least time between two frames of one camera, in s.
+        min_interval: gives the least time between two frames of one camera, in s.
 
     Attributes:
         cameras: names of the cameras.
@@ -166,9 +170,10 @@ class Worker:
 
     def _due(self, now: float) -> str | None:
         """Return the camera whose turn it is; the one without a name is an empty string."""
+        interval = self._min_interval()
         for camera in self._order:
             slot = self._slots[camera]
-            if slot.frame is not None and slot.next_due <= now:
+            if slot.frame is not None and slot.last_taken + interval <= now:
                 return camera
         return None
 
@@ -177,13 +182,15 @@ class Worker:
         self._order.append(camera)
         slot = self._slots[camera]
         frame, slot.frame = slot.frame, None
-        slot.next_due = now + self._min_interval()
+        slot.last_taken = now
         return lambda: self._run_frame(camera, frame)
 
     def _time_to_next(self, now: float) -> float | None:
-        """Return how long the first waiting frame is held back by the rate limit, in s."""
-        waits = [slot.next_due - now for slot in self._slots.values() if slot.frame is not None]
-        return min(waits, default=None)
+        """Return how long to wait, in s, if frames are held back by the rate limit."""
+        due = [slot.last_taken for slot in self._slots.values() if slot.frame is not None]
+        if not due:
+            return None
+        return min(min(due) + self._min_interval() - now, _LONGEST_WAIT_S)
 
     def _run_frame(self, camera: str, frame: Any) -> None:
         slot = self._slots[camera]

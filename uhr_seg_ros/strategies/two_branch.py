@@ -65,7 +65,8 @@ class TwoBranch:
 
     Raises:
         TilingError: `tile` or `memory_limit_mb` is too small.
-        TwoBranchError: a graph has another number of classes than the bundle.
+        TwoBranchError: a graph has another number of classes than the bundle, or frames are
+            padded to sizes that the graphs cannot take.
 
     """
 
@@ -77,6 +78,12 @@ class TwoBranch:
         memory_limit_mb: int | None = None,
         tile: int | None = None,
     ) -> None:
+        if bundle.multiple % CELL or bundle.multiple % bundle.low_res_factor:
+            msg = (
+                f'bundle {bundle.path}: input.multiple {bundle.multiple} must be a multiple of '
+                f'{CELL} and of input.low_res_factor {bundle.low_res_factor}: export it again'
+            )
+            raise TwoBranchError(msg)
         self._bundle = bundle
         self._engines = engines
         self._most_pixels = None
