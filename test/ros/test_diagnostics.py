@@ -61,6 +61,16 @@ def test_wrong_rate_is_a_warning(monitor: CameraMonitor) -> None:
     assert values(status)['num_jitter_outliers_node'] == '4'
 
 
+def test_rate_after_a_pause_is_that_of_today(monitor: CameraMonitor) -> None:
+    for index in range(90):
+        monitor.note(index / 30, index, index, 'bgr8')
+    for index in range(90):
+        monitor.note(600 + index / 30, 200 + index, index, 'bgr8')
+    status = monitor.status(Counts(180, 180, 0, 0, 0), 30.0)
+    assert status.level == DiagnosticStatus.OK
+    assert values(status)['frame_rate_node'] == '30.000'
+
+
 def test_silence_is_stale(monitor: CameraMonitor) -> None:
     counts = Counts(2, 2, 0, 0, 0)
     assert monitor.status(Counts(0, 0, 0, 0, 0), 0.0).level == DiagnosticStatus.STALE

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+import subprocess
 import sys
 
 import cv2
@@ -15,6 +17,7 @@ from std_msgs.msg import Header
 
 from uhr_seg_ros.ros.images import decode_compressed, decode_image, encode_image, ImageError
 
+ROOT = Path(__file__).resolve().parents[2]
 HEIGHT, WIDTH = 6, 8
 
 TO_BGR = {
@@ -212,6 +215,7 @@ def jpeg() -> bytes:
         ('jpeg', jpeg()[:-1000], 'JPEG end marker is missing'),
         ('jpeg', jpeg()[:20] + b'\xff\xd9', 'could not be decoded'),
         ('16UC1; compressedDepth png', b'', "'16UC1; compressedDepth png' is depth"),
+        ('bayer_rggb8; png compressed', b'', 'is a Bayer mosaic'),
     ],
 )
 def test_broken_compressed(form: str, data: bytes, text: str) -> None:
@@ -224,3 +228,38 @@ def test_exotic_encoding_goes_through_cv_bridge() -> None:
     pytest.importorskip('cv_bridge', reason='cv_bridge comes with a ROS installation')
     message = message_of(as_bytes(random_array(HEIGHT, WIDTH, 3)), '8SC3')
     assert decode_image(message).shape == (HEIGHT, WIDTH, 3)
+
+
+def test_full_chroma_plane_with_padding() -> None:
+    luma, chroma = random_array(HEIGHT, WIDTH), random_array(HEIGHT, 2 * WIDTH)
+    padded = Image(height=HEIGHT, width=WIDTH, encoding='nv24', step=WIDTH + 4)
+    rows = np.pad(luma, ((0, 0), (0, 4))).tobytes() + np.pad(chroma, ((0, 0), (0, 8))).tobytes()
+    padded.data = rows
+    plain = message_of(np.vstack((luma, chroma.reshape(-1, WIDTH))), 'nv24')
+    np.testing.assert_array_equal(decode_image(padded), decode_image(plain))
+
+
+def test_jpeg_in_a_buffer_that_is_too_long() -> None:
+    data = cv2.imencode('.jpg', random_array(HEIGHT, WIDTH, 3))[1].tobytes()
+    padded = CompressedImage(format='jpeg', data=data + bytes(5000))
+    plain = CompressedImage(format='jpeg', data=data)
+    np.testing.assert_array_equal(decode_compressed(padded), decode_compressed(plain))
+
+
+def test_small_file_with_a_huge_picture() -> None:
+    code = (
+        'from uhr_seg_ros.ros.images import decode_compressed, ImageError\n'
+        'from sensor_msgs.msg import CompressedImage\n'
+        'import struct, zlib\n'
+        'head = struct.pack(">IIBBBBB", 17000, 17000, 8, 0, 0, 0, 0)\n'
+        'chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack('
+        '">I", zlib.crc32(kind + data))\n'
+        'png = b"\\x89PNG\\r\\n\\x1a\\n" + chunk(b"IHDR", head)\n'
+        'png += chunk(b"IDAT", zlib.compress(bytes(17001 * 17000))) + chunk(b"IEND", b"")\n'
+        'try:\n    decode_compressed(CompressedImage(format="png", data=png))\n'
+        'except ImageError as error:\n    print(error)\n'
+    )
+    result = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert 'at most 268435456 pixels' in result.stdout

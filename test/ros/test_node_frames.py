@@ -285,6 +285,7 @@ def test_diagnostics_tell_what_runs(make_stage: MakeStage) -> None:
         'active', 'onnxruntime', 'tiny'
     )  # fmt: skip
     assert len(values['bundle_sha256']) == 64
+    assert values['engine_sha256'].startswith('semantic ')
     assert stage.status('/segmentation: segmentation').level == DiagnosticStatus.OK
 
 

@@ -18,6 +18,7 @@ import yaml
 
 from uhr_seg_ros.bundle import file_sha256
 from uhr_seg_ros.classes import ClassSet
+from uhr_seg_ros.errors import UhrSegError
 
 MakeStage = Callable[..., Stage]
 
@@ -116,6 +117,11 @@ def graph_of_garbage(bundle: Path) -> str:
     return 'ONNX Runtime cannot open graph'
 
 
+def wrong_multiple(bundle: Path) -> str:
+    edit(bundle, lambda model: model['input'].update(multiple=10))
+    return 'input.multiple 10 must be a multiple of 16'
+
+
 def one_class_more(bundle: Path) -> str:
     edit(bundle, lambda model: model['classes'].append({'name': 'grey', 'color': [9, 9, 9]}))
     return 'classes'
@@ -131,6 +137,7 @@ def one_class_more(bundle: Path) -> str:
         graph_changed,
         graph_of_garbage,
         one_class_more,
+        wrong_multiple,
     ],
 )
 def test_bad_bundle_leaves_a_living_node(
@@ -176,16 +183,55 @@ def test_memory_limit_that_no_tile_fits_in(make_stage: MakeStage) -> None:
     ('topic', 'text', 'state'),
     [
         ('/segmentation/mask.publisher', 'cannot be configured', 'unconfigured'),
+        ('/segmentation/camera_info.publisher', 'cannot be configured', 'unconfigured'),
         ('/image_raw.subscription', 'cannot be activated', 'inactive'),
+        ('/camera_info.subscription', 'cannot be activated', 'inactive'),
     ],
 )
 def test_override_of_qos_that_is_none(
     make_stage: MakeStage, topic: str, text: str, state: str
 ) -> None:
     stage = make_stage(**{f'qos_overrides.{topic}.depth': 'deep'})
-    stage.wait_for_log(text, f'qos_overrides.{topic}.depth')
+    line = stage.wait_for_log(text, f'qos_overrides.{topic}.depth')
+    assert 'Traceback' not in line
     stage.wait_for_state(state)
+    topics = [entity.topic_name for entity in (*stage.node.publishers, *stage.node.subscriptions)]
+    assert '/image_raw' not in topics
+    assert ('/segmentation/mask' in topics) == (state == 'inactive')
     assert stage.change('shutdown')
+
+
+def test_error_of_an_activation_does_not_outlive_it(
+    make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        msg = 'no input today'
+        raise UhrSegError(msg)
+
+    with monkeypatch.context() as patch:
+        patch.setattr('uhr_seg_ros.ros.node.Camera.open_input', refuse)
+        stage = make_stage()
+        stage.wait_for_log('cannot be activated: no input today')
+        wait_until(
+            lambda: (s := stage.status('/segmentation: segmentation')) and s.level == b'\x02',
+            'a status of level ERROR',
+        )
+    assert stage.change('activate')
+    stage.camera().publish(frame(paint(example_mask())))
+    stage.wait_for_count(processed=1)
+    wait_until(
+        lambda: stage.status('/segmentation: segmentation').level == DiagnosticStatus.OK,
+        'a status of level OK',
+    )
+
+
+def test_cleaning_up_forgets_the_times(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    stage.camera().publish(frame(paint(example_mask())))
+    wait_until(lambda: 'detail_p50_ms' in stage.values('/segmentation: segmentation'), 'times')
+    assert stage.change('deactivate')
+    assert stage.change('cleanup')
+    wait_until(lambda: 'detail_p50_ms' not in stage.values('/segmentation: segmentation'), 'none')
 
 
 class SlowGraph:

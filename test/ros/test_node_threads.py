@@ -132,6 +132,8 @@ def test_rate_limit_holds_frames_back(make_stage: MakeStage) -> None:
     stage.wait_for_count(processed=1)
     publish(camera, 2, 3)
     stage.wait_for_count(received=3, processed=1, dropped=1, pending=1)
+    assert stage.set_parameter('max_rate_hz', 0.0).successful
+    stage.wait_for_count(received=3, processed=2, dropped=1, pending=0)
 
 
 def test_node_can_be_destroyed_during_inference(make_stage: MakeStage, gate: Gate) -> None:

@@ -119,6 +119,7 @@ def test_live_change(make_node: MakeNode) -> None:
         ('overlay.alpha', float('nan'), 'overlay.alpha'),
         ('max_rate_hz', 1e9, 'max_rate_hz'),
         ('max_rate_hz', float('inf'), 'max_rate_hz'),
+        ('max_rate_hz', 1e-12, 'max_rate_hz is 1e-12: expected 0, or at least 0.001'),
         ('max_rate_hz', 'fast', 'type'),
         ('bundle', 'other', 'bundle can change only while the node is unconfigured'),
         ('cameras', ['a'], 'read-only'),

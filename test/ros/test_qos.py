@@ -9,12 +9,14 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
+from rclpy.context import Context
+from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from stage import BEST_EFFORT, example_mask, frame, RELIABLE, Stage, wait_until
 from tiny_bundle import paint
 
-from uhr_seg_ros.ros.qos import matching_reliability
+from uhr_seg_ros.ros.qos import FollowingSubscription, matching_reliability
 
 OFFERS = {'r': ReliabilityPolicy.RELIABLE, 'b': ReliabilityPolicy.BEST_EFFORT}
 
@@ -113,3 +115,40 @@ def test_publications_are_reliable_and_can_be_overridden(
     assert profiles['/segmentation/mask'].depth == 7
     subscriptions = {item.topic_name: item for item in stage.node.subscriptions}
     assert subscriptions['/image_raw'].qos_profile.depth == 3
+
+
+def test_following_after_the_end_subscribes_nothing(context: Context) -> None:
+    node = Node('follower', context=context)
+    node.create_publisher(Image, 'image', BEST_EFFORT)
+    subscription = FollowingSubscription(node, Image, 'image', print)
+    wait_until(lambda: node.get_publishers_info_by_topic('image'), 'the publisher')
+    found = subscription._publishers()
+
+    def closed_meanwhile() -> list:
+        subscription.close()  # as a transition does on another thread
+        return found
+
+    subscription._publishers = closed_meanwhile
+    subscription.follow()
+    assert not [each for each in node.subscriptions if each.topic_name == '/image']
+    node.destroy_node()
+
+
+def test_calibration_is_beside_the_images(make_stage: Callable[..., Stage]) -> None:
+    remap = ['--ros-args', '-r', 'image_raw:=/roof/image']
+    stage = make_stage(_cli_args=remap)
+    stage.camera('/roof/camera_info', CameraInfo)
+
+
+def test_calibration_can_be_elsewhere(make_stage: Callable[..., Stage]) -> None:
+    remap = ['--ros-args', '-r', 'image_raw:=/roof/image', '-r', 'camera_info:=/calibration']
+    stage = make_stage(_cli_args=remap)
+    stage.camera('/calibration', CameraInfo)
+
+
+def test_labels_and_diagnostics_can_be_overridden(make_stage: Callable[..., Stage]) -> None:
+    topics = ('/diagnostics', '/segmentation/diagnostics_image')
+    stage = make_stage(**{f'qos_overrides.{topic}.publisher.depth': 7 for topic in topics})
+    stage.wait_for_state('active')
+    profiles = {publisher.topic_name: publisher.qos_profile for publisher in stage.node.publishers}
+    assert [profiles[topic].depth for topic in topics] == [7, 7]
