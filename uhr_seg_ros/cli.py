@@ -67,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if err.name is None or err.name.partition('.')[0] == 'uhr_seg_ros':
             raise
         return _fail(_missing_package(arguments[0], err.name.partition('.')[0]))
+    except OSError as err:  # such as a folder that cannot be written
+        return _fail(f'{err.filename}: {err.strerror}' if err.filename else str(err))
     except KeyboardInterrupt:
         return INTERRUPTED
 

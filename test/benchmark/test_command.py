@@ -56,3 +56,30 @@ def test_bad_sizes_and_bundles(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert '3840' in capsys.readouterr().err
     assert main(['benchmark', '--bundle', str(tmp_path / 'none'), '--size', '64x64']) == 2
     assert str(tmp_path / 'none') in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'text'),
+    [
+        (['--frames', '0'], "'0' is no count"),
+        (['--frames', 'x'], "'x' is no count"),
+        (['--rate', '-1'], "'-1' is no rate"),
+        (['--rate', 'nan'], "'nan' is no rate"),
+    ],
+)
+def test_absurd_numbers(
+    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(['demo', *arguments])
+    assert text in capsys.readouterr().err
+
+
+def test_report_that_cannot_be_written(
+    tmp_path: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / 'file').touch()
+    wanted = str(tmp_path / 'file/report.json')
+    size = ['--size', '64x64', '--repeat', '1']
+    assert main(['benchmark', '--bundle', str(tiny_bundle), *size, '--json', wanted]) == 2
+    assert str(tmp_path / 'file') in capsys.readouterr().err

@@ -148,3 +148,10 @@ def test_truncated_file(tmp_path: Path) -> None:
 def test_unknown_network() -> None:
     with pytest.raises(NetworkError, match='hlrc_s'):
         build_network('hlrc_moon')
+
+
+def test_objects_beside_the_weights_are_named(tmp_path: Path) -> None:
+    path = tmp_path / 'objects.pth'
+    torch.save({'state_dict': {}, 'meta': Path('x')}, path)
+    with pytest.raises(CheckpointError, match=r'an object of pathlib\S*.*save its state_dict'):
+        read_checkpoint(path)

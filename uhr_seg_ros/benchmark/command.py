@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from uhr_seg_ros.benchmark.report import machine, PERCENTILES, print_table, write_json
-from uhr_seg_ros.benchmark.sizes import format_size, parse_size
+from uhr_seg_ros.benchmark.sizes import format_size, parse_count, parse_rate, parse_size
 from uhr_seg_ros.benchmark.stages import measure, StageOptions
 from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest='sizes',
         help='frame size, such as 7680x4320; may be repeated (default: 1920x1080 and 3840x2160)',
     )
-    parser.add_argument('--repeat', type=_positive, default=5, help='frames per size')
+    parser.add_argument('--repeat', type=parse_count, default=5, help='frames per size')
     parser.add_argument('--backend', default='auto', help='engine back end')
     parser.add_argument('--threads', type=int, default=0, help='of the engines; 0: one per core')
     parser.add_argument(
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--rate',
-        type=float,
+        type=parse_rate,
         help=f'frames per second; default: {NODE_RATE_HZ} with --node, '
         f'{TRANSPORT_RATE_HZ} with --transport',
     )
@@ -169,11 +169,3 @@ def _print_node(result: dict[str, Any]) -> None:
     )
     rows = [[text, f'{result[key]:.1f}'] for key, text in names.items()]
     print_table(title, ['', 'median ms'], rows)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        msg = f'{value} is below 1'
-        raise argparse.ArgumentTypeError(msg)
-    return value

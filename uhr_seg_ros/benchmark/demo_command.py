@@ -10,7 +10,7 @@ from pathlib import Path
 
 from uhr_seg_ros.benchmark.demo import DemoOptions, run_demo
 from uhr_seg_ros.benchmark.flight import FRAME_SIZE
-from uhr_seg_ros.benchmark.sizes import parse_size
+from uhr_seg_ros.benchmark.sizes import parse_count, parse_rate, parse_size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,8 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--bundle', default='hlrc_s_aerial', help='folder or name of a bundle')
     parser.add_argument('--output', type=Path, default=Path('out/demo'), help='folder to write')
-    parser.add_argument('--frames', type=int, default=12, help='frames of a flight')
-    parser.add_argument('--rate', type=float, default=0.0, help='Hz; 0: as recorded, flights 1 Hz')
+    parser.add_argument('--frames', type=parse_count, default=12, help='frames of a flight')
+    parser.add_argument(
+        '--rate', type=parse_rate, default=0.0, help='Hz; 0: as recorded, flights 1 Hz'
+    )
     parser.add_argument(
         '--size', type=parse_size, default=FRAME_SIZE, help='frames of a flight, 3840x2160'
     )

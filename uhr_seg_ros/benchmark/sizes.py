@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Image sizes as text, such as 3840x2160."""
+"""Sizes such as 3840x2160, counts and rates, as they are given on the command line."""
 
 from __future__ import annotations
 
@@ -16,6 +16,26 @@ def parse_size(text: str) -> tuple[int, int]:
         msg = f'{text!r} is no size: expected <width>x<height>, such as 3840x2160'
         raise argparse.ArgumentTypeError(msg)
     return int(match[2]), int(match[1])
+
+
+def parse_count(text: str) -> int:
+    """Turn text into a whole number of at least 1."""
+    if not text.isdecimal() or not int(text):
+        msg = f'{text!r} is no count: expected a whole number from 1'
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def parse_rate(text: str) -> float:
+    """Turn text into Hz, from 0 to 1000."""
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = -1.0
+    if not 0.0 <= rate <= 1000.0:
+        msg = f'{text!r} is no rate: expected 0 to 1000 Hz'
+        raise argparse.ArgumentTypeError(msg)
+    return rate
 
 
 def format_size(size: tuple[int, int]) -> str:

@@ -85,6 +85,18 @@ class CheckpointError(UhrSegError):
     """A file that is no checkpoint, or one whose tensors do not fit the network."""
 
 
+def _reason(error: Exception) -> str:
+    """Tell why a file was not read, without PyTorch's advice to run the code inside it."""
+    if found := re.search(r'GLOBAL (\S+)', str(error)):
+        return (
+            f'it also holds an object of {found[1]}, which would have to be run: save its '
+            'state_dict alone, where you trust the file'
+        )
+    if isinstance(error, pickle.UnpicklingError):
+        return 'it is damaged or no PyTorch file'
+    return str(error).strip().partition('\n')[0] or repr(error)
+
+
 def read_checkpoint(path: str | Path) -> dict[str, torch.Tensor]:
     """
     Read the tensors of a checkpoint, bare or wrapped in ``state_dict`` or ``model``.
@@ -97,8 +109,7 @@ def read_checkpoint(path: str | Path) -> dict[str, torch.Tensor]:
         msg = f'checkpoint {path} does not exist'
         raise CheckpointError(msg) from err
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError) as err:
-        first_line = str(err).strip().splitlines()[0] if str(err).strip() else repr(err)
-        msg = f'checkpoint {path} cannot be read as plain weights: {first_line}'
+        msg = f'checkpoint {path} cannot be read as plain weights: {_reason(err)}'
         raise CheckpointError(msg) from err
     for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
