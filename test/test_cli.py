@@ -86,7 +86,7 @@ def test_unreadable_images_do_not_stop_the_others(
         (['--bundle', 'no_such_model'], "no bundle 'no_such_model'"),
         (['--backend', 'tensorrt'], 'no TensorRT back end yet'),
         (['--tile', '8'], 'a tile of 8 px is too small'),
-        (['--memory-limit', '1'], 'a memory limit of 1 MB is too small'),
+        (['--memory-limit-mb', '1'], 'a memory limit of 1 MB is too small'),
     ],
 )
 def test_errors_are_one_line(
@@ -165,7 +165,7 @@ def test_missing_package_names_the_extra(
     assert main(['convert', 'x.pth', '--network', 'hlrc_s', '--output', 'y']) == 2
     error = capsys.readouterr().err
     assert '`convert` needs the Python package torch' in error
-    assert 'uhr_seg_ros[workshop]' in error
+    assert 'bash scripts/setup test' in error
 
 
 def test_segment_needs_neither_torch_nor_onnx(tiny_bundle: Path, field: Path) -> None:

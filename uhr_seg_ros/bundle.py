@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 from pathlib import Path
-import sys
 from typing import Any
 
 import yaml
@@ -19,6 +18,7 @@ import yaml
 from uhr_seg_ros.classes import ClassSet, ClassSetError
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.fields import Fields
+from uhr_seg_ros.share import share_folders
 
 #: The only version of model.yaml so far.
 FORMAT = 1
@@ -194,9 +194,8 @@ def find_bundle(path_or_name: str | Path) -> Path:
     """
     Find the folder of a bundle.
 
-    A path is taken as it is. A bare name is looked up in share/uhr_seg_ros/models of every
-    ROS workspace on AMENT_PREFIX_PATH, of the Python installation, and in models/ of the
-    source tree.
+    A path is taken as it is. A bare name is looked up in models/ of every folder that
+    `share_folders` lists.
 
     Raises:
         BundleError: nothing there; the text lists the names that exist.
@@ -208,7 +207,7 @@ def find_bundle(path_or_name: str | Path) -> Path:
     if path.is_dir():
         msg = f'bundle {path} has no {MODEL_FILE}: {_AGAIN}'
         raise BundleError(msg)
-    folders = _model_folders()
+    folders = [share / 'models' for share in share_folders()]
     if len(path.parts) == 1:
         for folder in folders:
             if (folder / path / MODEL_FILE).is_file():
@@ -225,12 +224,6 @@ def file_sha256(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _model_folders() -> list[Path]:
-    prefixes = [part for part in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if part]
-    folders = [Path(prefix) / 'share/uhr_seg_ros/models' for prefix in (*prefixes, sys.prefix)]
-    return [*folders, Path(__file__).resolve().parents[1] / 'models']
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

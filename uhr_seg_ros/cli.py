@@ -42,6 +42,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
 }
 
+#: Package whose name is not what is installed -> how to get it.
+PACKAGES = {
+    'cv2': 'pip install opencv-python-headless, or the python3-opencv of the distribution',
+    'yaml': 'pip install PyYAML',
+    'rclpy': 'source a ROS 2 installation',
+}
+
 #: Exit codes: all good; something went wrong and was said; wrong usage or an error; Ctrl-C.
 OK, INCOMPLETE, FAILED, INTERRUPTED = 0, 1, 2, 130
 
@@ -90,11 +97,11 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _missing_package(command: str, package: str) -> str:
-    extra = {'demo': 'demo,ros', 'benchmark': 'demo,ros', 'segment': 'opencv'}
-    wanted = extra.get(command, 'workshop')
+    wanted = PACKAGES.get(package, f'pip install {package}')
+    level = 'test' if package in ('torch', 'onnx') else 'run'
     return (
-        f'`{command}` needs the Python package {package}, which is not installed: '
-        f'pip install "uhr_seg_ros[{wanted}]", or ".[{wanted}]" in a clone'
+        f'`{command}` needs the Python package {package}, which is not installed: {wanted}; '
+        f'in a clone, bash scripts/setup {level}'
     )
 
 

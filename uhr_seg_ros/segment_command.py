@@ -36,11 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--save-logits', action='store_true', help='write <stem>_logits.npz with logits (C, H, W)'
     )
     parser.add_argument(
-        '--tile', type=int, metavar='PX', help='largest side of a tile (default: whole image)'
+        '--tile', type=int, metavar='PX', help='largest side of a tile; default: by memory'
     )
     parser.add_argument('--backend', default='auto', help='back end (default: auto)')
     parser.add_argument(
-        '--memory-limit',
+        '--memory-limit-mb',
         type=int,
         default=DEFAULT_MEMORY_LIMIT_MB,
         metavar='MB',
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         raise SegmentCommandError(msg) from err
     unreadable = 0
     with Segmenter(
-        args.bundle, args.backend, memory_limit_mb=args.memory_limit, tile=args.tile
+        args.bundle, args.backend, memory_limit_mb=args.memory_limit_mb, tile=args.tile
     ) as segmenter:
         painter = OverlayPainter(segmenter.bundle.classes)
         for index, path in enumerate(args.images, start=1):

@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 from tiny_bundle import paint
 
+pytest.importorskip('rclpy', reason='rclpy is not installed')
+
 from uhr_seg_ros.benchmark.bags import BagWriter, choose_topic
+from uhr_seg_ros.benchmark.collector import NodeReport
+from uhr_seg_ros.benchmark.replay import Replay
 from uhr_seg_ros.benchmark.sources import prepare_bag, SourceError
 from uhr_seg_ros.segmenter import Segmenter
-
-pytest.importorskip('rclpy', reason='rclpy is not installed')
 
 BLOCKS = np.random.default_rng(3).integers(0, 3, (3, 12, 20)).astype(np.uint8)
 MASKS = BLOCKS.repeat(16, 1).repeat(16, 2)
@@ -128,3 +130,18 @@ def test_generated_flight(tmp_path: Path) -> None:
 def test_no_room_for_a_recording(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match='MB free, the recording takes'):
         prepare_bag([], tmp_path / 'flight', count=10**9, rate_hz=1.0)
+
+
+def test_recording_of_somebody_else_stays(tmp_path: Path) -> None:
+    folder = tmp_path / 'flight'
+    with BagWriter(folder, topic='/cam') as bag:
+        bag.write(paint(MASKS[0]), 0)
+    with pytest.raises(SourceError, match='not made by the demo'):
+        prepare_bag([], folder, count=1, rate_hz=1.0, size=(96, 160))
+    assert choose_topic(folder).name == '/cam'
+
+
+def test_repeated_stamps_have_no_latency() -> None:
+    played = [(1, 10_000_000), (2, 20_000_000), (2, 30_000_000)]
+    arrivals = [(1, 15_000_000), (2, 26_000_000), (2, 37_000_000)]
+    assert Replay(played, arrivals, NodeReport(), 0).latencies_ms == [5.0]

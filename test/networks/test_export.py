@@ -124,6 +124,23 @@ def test_a_mismatch_is_an_error(bundle: Bundle) -> None:
         compare(lively('hlrc_s').apply(_disturb), bundle, (64, 64))
 
 
+def test_a_mismatch_leaves_what_was_there(
+    small: HLRC, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        msg = 'disagrees'
+        raise ExportError(msg)
+
+    monkeypatch.setattr('uhr_seg_ros.networks.export.compare', refuse)
+    folder = tmp_path / 'out'
+    folder.mkdir()
+    (folder / 'model.yaml').write_text('the older one')
+    with pytest.raises(ExportError, match='disagrees'):
+        export_bundle(small, folder, name='s', preset='hlrc_s', classes=CLASS_SETS['aerial'])
+    assert [file.name for file in tmp_path.rglob('*')] == ['out', 'model.yaml']
+    assert (folder / 'model.yaml').read_text() == 'the older one'
+
+
 def _disturb(module: torch.nn.Module) -> None:
     if isinstance(module, torch.nn.BatchNorm2d):
         module.running_mean += 0.5

@@ -61,7 +61,7 @@ class Collector:
         self._node_name = node_name
         self._output = output
         self._lock = Lock()
-        self._arrivals: dict[int, int] = {}
+        self._arrivals: list[tuple[int, int]] = []
         self._report = NodeReport()
         self._files: Queue[tuple[Path, np.ndarray] | None] = Queue(_WAITING_FILES)
         self._node = rclpy.create_node('collector')
@@ -80,10 +80,10 @@ class Collector:
             thread.start()
 
     @property
-    def arrivals(self) -> dict[int, int]:
-        """Stamp -> when its mask arrived (`time.monotonic_ns`), ns, in order of arrival."""
+    def arrivals(self) -> list[tuple[int, int]]:
+        """Stamp of every mask and when it arrived (`time.monotonic_ns`), ns, in that order."""
         with self._lock:
-            return dict(self._arrivals)
+            return list(self._arrivals)
 
     @property
     def report(self) -> NodeReport:
@@ -109,7 +109,7 @@ class Collector:
         arrival = time.monotonic_ns()
         stamp = message.header.stamp
         with self._lock:
-            self._arrivals.setdefault(stamp.sec * 1_000_000_000 + stamp.nanosec, arrival)
+            self._arrivals.append((stamp.sec * 1_000_000_000 + stamp.nanosec, arrival))
         if self._output:
             pixel = np.uint8 if message.encoding == 'mono8' else np.uint16
             mask = np.frombuffer(message.data, pixel).reshape(message.height, message.width)

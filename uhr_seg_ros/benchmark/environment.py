@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 import shutil
-import sys
 
 from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.share import share_folders
 
 PROFILE = 'config/dds/fastdds_localhost.xml'
 
@@ -35,13 +35,11 @@ def share_file(relative: str) -> Path:
         EnvironmentFileError: it is in none of them.
 
     """
-    source_tree = Path(__file__).resolve().parents[2]
-    prefixes = [part for part in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if part]
-    shares = [Path(prefix) / 'share/uhr_seg_ros' for prefix in (*prefixes, sys.prefix)]
-    for folder in (source_tree, *shares):
+    folders = share_folders()
+    for folder in folders:
         if (folder / relative).is_file():
             return folder / relative
-    msg = f'{relative} is neither in {source_tree} nor installed: install uhr_seg_ros again'
+    msg = f'{relative} is in none of {", ".join(map(str, folders))}: install uhr_seg_ros again'
     raise EnvironmentFileError(msg)
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,24 +44,26 @@ class Replay:
 
     Attributes:
         played: stamps and times of publication, ns.
-        arrivals: stamp -> time of the mask's arrival, ns.
+        arrivals: stamps of the masks and times of arrival, ns.
         report: the node's last diagnostics.
         exit_code: how the node ended.
 
     """
 
     played: list[tuple[int, int]]
-    arrivals: dict[int, int]
+    arrivals: list[tuple[int, int]]
     report: NodeReport
     exit_code: int
 
     @property
     def latencies_ms(self) -> list[float]:
-        """From publication of the frame to arrival of its mask, matched by stamp."""
+        """From publication of the frame to arrival of its mask, matched by unique stamps."""
+        repeats = Counter(stamp for stamp, _ in self.played)
+        published = {stamp: when for stamp, when in self.played if repeats[stamp] == 1}
         return [
-            (self.arrivals[stamp] - published) / 1e6
-            for stamp, published in dict(self.played).items()
-            if stamp in self.arrivals
+            (arrival - published[stamp]) / 1e6
+            for stamp, arrival in self.arrivals
+            if stamp in published
         ]
 
 
@@ -78,7 +81,7 @@ def replay(
     Start the node, play a recording to it over DDS, wait for the last mask, end the node.
 
     Args:
-        bag: recording; the stamps of its messages should differ.
+        bag: recording; frames whose stamps repeat have no latency, and one file for all.
         parameters: of the node.
         folder: for the node's log and, with `save`, for masks and overlays.
         rate_hz: frames per second; 0 as recorded.
@@ -180,10 +183,10 @@ def _wait_until_settled(
 
 
 def _tell_new(collector: Collector, seen: int, tell: Callable[[str], None]) -> int:
-    stamps = list(collector.arrivals)
-    for number, stamp in enumerate(stamps[seen:], seen + 1):
+    arrivals = collector.arrivals
+    for number, (stamp, _) in enumerate(arrivals[seen:], seen + 1):
         tell(f'mask {number} arrived, stamp {stamp / 1e9:.3f} s')
-    return len(stamps)
+    return len(arrivals)
 
 
 def _check_alive(node: NodeProcess) -> None:

@@ -22,6 +22,9 @@ SCENE_SEED = 20
 # How far the flight goes over a generated scene, beside the size of one frame, px.
 _WAY = (500, 900)
 
+# A recorded flight with this file in it may be replaced by the next one.
+_MARK = '.made_by_demo'
+
 # Stamps of a recorded flight begin here, ns.
 _FIRST_STAMP = 1_000_000_000
 
@@ -52,7 +55,7 @@ def prepare_bag(
         tell: called with progress.
 
     Raises:
-        SourceError: a path is none of these, or the disk is full.
+        SourceError: a path is none of these, the folder is somebody's, or the disk is full.
 
     """
     if missing := [str(path) for path in paths if not path.exists()]:
@@ -60,7 +63,10 @@ def prepare_bag(
         raise SourceError(msg)
     if len(paths) == 1 and is_bag(paths[0]):
         return paths[0]
-    if is_bag(folder):
+    if folder.exists():
+        if not (folder / _MARK).is_file():
+            msg = f'{folder} is there already and not made by the demo: choose another --output'
+            raise SourceError(msg)
         shutil.rmtree(folder)
     if len(paths) > 1:
         _record(map(_read_image, paths), folder, rate_hz, len(paths), tell)
@@ -79,6 +85,7 @@ def _record(
     tell: Callable[[str], None],
 ) -> None:
     with BagWriter(folder) as bag:
+        (folder / _MARK).touch()
         for index, frame in enumerate(frames):
             bag.write(frame, _FIRST_STAMP + round(index * 1e9 / rate_hz))
             tell(f'recorded frame {index + 1} of {count}, {frame.shape[1]}x{frame.shape[0]}')

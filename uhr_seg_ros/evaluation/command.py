@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         report = {
             'bundle': bundle.name,
+            'sha256': segmenter.provenance['sha256'],
             'branch': args.branch,
             'tile': args.tile,
             'dataset': args.dataset,

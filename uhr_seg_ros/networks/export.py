@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 import logging
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 import warnings
 
@@ -83,22 +84,25 @@ def export_bundle(
         raise ExportError(msg)
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
+    fields = {
+        'name': name,
+        'network': preset,
+        'kind': KIND,
+        'classes': classes,
+        'multiple': network.stride,
+        'low_res_factor': network.low_pass.factor,
+        'provenance': {'torch': torch.__version__, 'opset': OPSET, **(provenance or {})},
+    }
     network.eval()
-    with torch.no_grad():
-        _write_graphs(network, directory)
-        fields = {
-            'name': name,
-            'network': preset,
-            'kind': KIND,
-            'classes': classes,
-            'multiple': network.stride,
-            'low_res_factor': network.low_pass.factor,
-            'provenance': {'torch': torch.__version__, 'opset': OPSET, **(provenance or {})},
-        }
-        bundle = write_bundle(directory, **fields)
+    # Beside the place, so that a bundle that is there stays until the new one is proven.
+    with TemporaryDirectory(dir=directory.parent, prefix='.export_') as draft, torch.no_grad():
+        _write_graphs(network, Path(draft))
+        bundle = write_bundle(draft, **fields)
         for size in COMPARED_SIZES:
             compare(network, bundle, size)
-    memory = detail_bytes_per_pixel(bundle)
+        memory = detail_bytes_per_pixel(bundle)
+        for graph in bundle.graphs.values():
+            graph.path.replace(directory / graph.path.name)
     return write_bundle(directory, **fields, detail_bytes_per_pixel=memory)
 
 
