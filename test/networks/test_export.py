@@ -131,7 +131,7 @@ def test_a_mismatch_leaves_what_was_there(
         msg = 'disagrees'
         raise ExportError(msg)
 
-    monkeypatch.setattr('uhr_seg_ros.networks.export.compare', refuse)
+    monkeypatch.setitem(export_bundle.__globals__, 'compare', refuse)
     folder = tmp_path / 'out'
     folder.mkdir()
     (folder / 'model.yaml').write_text('the older one')
