@@ -13,8 +13,7 @@ from uhr_seg_ros.benchmark.transport import main, measure_transport, SETTINGS
 
 
 @pytest.mark.parametrize('setting', [s for s in SETTINGS if s.reliability == 'reliable'])
-def test_reliable_frames_arrive(setting: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv('ROS_DOMAIN_ID', '77')
+def test_reliable_frames_arrive(setting: object) -> None:
     result = measure_transport(setting, (720, 1280), 3, 10.0)
     assert (result['sent'], result['received']) == (3, 3)
     assert 0 < result['latency_ms']['p50'] <= result['latency_ms']['max']
@@ -23,7 +22,6 @@ def test_reliable_frames_arrive(setting: object, monkeypatch: pytest.MonkeyPatch
 def test_nobody_listens(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv('ROS_DOMAIN_ID', '78')
     monkeypatch.setattr('uhr_seg_ros.benchmark.transport._CONNECT_TIMEOUT_S', 0.2)
     assert main(['publish', '["reliable", false, 8, 8, 1, 1.0]']) == 1
     assert 'no subscriber within' in capsys.readouterr().err

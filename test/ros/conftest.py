@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
+from uhr_seg_ros.benchmark.environment import reserve_domain
+
 HAS_ROS = find_spec('rclpy') is not None
 
-# Every xdist worker talks on a domain of its own, and nobody talks to the network.
-_WORKER = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw'))
-os.environ['ROS_DOMAIN_ID'] = str((int(os.environ.get('ROS_DOMAIN_ID') or 40) + _WORKER) % 101)
+# Every test process talks on a domain of its own, and nobody talks to the network.
+os.environ['ROS_DOMAIN_ID'] = str(reserve_domain())
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 os.environ['ROS_LOCALHOST_ONLY'] = '1'  # the name that Humble knows
 

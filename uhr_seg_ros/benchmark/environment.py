@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 import shutil
+import socket
 
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.share import share_folders
@@ -20,11 +21,25 @@ PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES
 # What the profile takes from /dev/shm for every process, with some room for the other files.
 SEGMENT_MB = 280
 
+# Above 101 the ports of a domain meet those that Linux gives to outgoing connections.
+_DOMAINS = 101
+
+# RTPS 2.3, section 9.6.1.1: the first participant of a domain listens here for the others.
+_RTPS_PORT, _RTPS_PORTS_PER_DOMAIN, _RTPS_UNICAST = 7400, 250, 10
+
+# A domain is taken while this TCP port is bound; the tests of ament keep to the same ports.
+_RESERVATION_PORT = 22119
+_reservations: list[socket.socket] = []
+
 _SHARED_MEMORY = Path('/dev/shm')
 
 
 class EnvironmentFileError(UhrSegError):
     """A file of this package is not where it is installed."""
+
+
+class NoFreeDomainError(UhrSegError):
+    """Every ROS domain of this machine is in use."""
 
 
 def share_file(relative: str) -> Path:
@@ -47,14 +62,53 @@ def isolate() -> None:
     """
     Keep this process and its children to themselves; call it before rclpy.init.
 
-    A domain that is set already is kept; else one is chosen that other runs hardly have.
+    A domain that is set already is kept; else one is taken that nobody has.
+
+    Raises:
+        EnvironmentFileError: the profile is not where it is installed.
+        NoFreeDomainError: every domain of this machine is in use.
+
     """
     is_new = os.environ.get('ROS_DISTRO') not in ('humble', 'jazzy')
     os.environ[PROFILE_VARIABLES[is_new]] = str(share_file(PROFILE))
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     if os.environ.get('ROS_DISTRO') == 'humble':
         os.environ['ROS_LOCALHOST_ONLY'] = '1'
-    os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
+    if not os.environ.get('ROS_DOMAIN_ID'):
+        os.environ['ROS_DOMAIN_ID'] = str(reserve_domain())
+
+
+def reserve_domain() -> int:
+    """
+    Take a ROS domain that nobody on this machine uses, until this process ends.
+
+    Raises:
+        NoFreeDomainError: every domain of this machine is in use.
+
+    """
+    for offset in range(_DOMAINS - 1):
+        domain = 1 + (os.getpid() + offset) % (_DOMAINS - 1)
+        unicast = _RTPS_PORT + _RTPS_PORTS_PER_DOMAIN * domain + _RTPS_UNICAST
+        participants = _bind(socket.SOCK_DGRAM, unicast)
+        if participants is None:
+            continue
+        participants.close()
+        reservation = _bind(socket.SOCK_STREAM, _RESERVATION_PORT + domain)
+        if reservation is not None:
+            _reservations.append(reservation)
+            return domain
+    msg = f'all ROS domains from 1 to {_DOMAINS - 1} are in use: set ROS_DOMAIN_ID to share one'
+    raise NoFreeDomainError(msg)
+
+
+def _bind(kind: socket.SocketKind, port: int) -> socket.socket | None:
+    bound = socket.socket(socket.AF_INET, kind)
+    try:
+        bound.bind(('', port))
+    except OSError:
+        bound.close()
+        return None
+    return bound
 
 
 def shared_memory_complaint(processes: int) -> str:
