@@ -124,6 +124,7 @@ class HLRC(nn.Module):
             ``gate_probabilities`` (tokens, E), and where the network reconstructs: ``reduced``,
             ``rebuilt_feature``, ``reconstruction``, ``residual_target`` (N, 3, H, W).
         """
+        self.check_size(image)
         maps, feature = self.semantic(self.low_pass(image))
         affinity, gate_logits, trunk_maps = self.region(image)
         outputs = {

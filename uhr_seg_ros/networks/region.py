@@ -47,7 +47,11 @@ class ResidualStem(nn.Module):
         self.detail = ConvNorm(2, widths[1], 3, stride=2, act='none')
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        luminance = functional.avg_pool2d(image, 2).mean(1, keepdim=True)
+        # An odd side ends in a block of one, as it does in the convolutions, so that the maps
+        # meet. Graphs are only fed multiples of 16 and stay with the plain operator.
+        plain = torch.jit.is_tracing()
+        halved = functional.avg_pool2d(image, 2, ceil_mode=not plain, count_include_pad=plain)
+        luminance = halved.mean(1, keepdim=True)
         fine, coarse = self.residuals(luminance)
         residuals = torch.cat([fine, resize_like(coarse, fine)], 1)
         return (self.second(self.first(image)) + self.detail(residuals)).relu()

@@ -1,0 +1,32 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Which image sizes the networks take."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip('torch', reason='the networks need torch')
+
+from uhr_seg_ros.networks.hlrc import build_network, HLRC, NetworkError  # noqa: E402
+
+
+@pytest.fixture(scope='module')
+def small() -> HLRC:
+    return build_network('hlrc_s').eval()
+
+
+@pytest.mark.parametrize('remainder', [0, *range(4, 16)])
+def test_every_remainder_but_three(small: HLRC, remainder: int) -> None:
+    height, width = 16 + remainder, 48 + remainder
+    with torch.no_grad():
+        assert small(torch.randn(1, 3, height, width)).shape[2:] == (height, width)
+
+
+@pytest.mark.parametrize('size', [(8, 64), (33, 64), (64, 50)])
+def test_sizes_at_which_the_branches_do_not_meet(small: HLRC, size: tuple[int, int]) -> None:
+    image = torch.randn(2, 3, *size)
+    for call in (small, small.forward_train):
+        with pytest.raises(NetworkError, match='pad to a multiple of 16'):
+            call(image)
