@@ -16,10 +16,9 @@ torch = pytest.importorskip('torch', reason='training needs torch')
 from uhr_seg_ros.data.aerial import Mosaic  # noqa: E402
 from uhr_seg_ros.data.crops import CropSampler  # noqa: E402
 from uhr_seg_ros.data.scenes import generate_scene  # noqa: E402
-from uhr_seg_ros.training.command import read_config  # noqa: E402
-from uhr_seg_ros.training.trainer import Batches, Recipe, Trainer, TrainingError  # noqa: E402
+from uhr_seg_ros.training.recipe import Recipe, TrainingError  # noqa: E402
+from uhr_seg_ros.training.trainer import Batches, Trainer  # noqa: E402
 
-CONFIG = Path(__file__).resolve().parents[2] / 'config' / 'train' / 'hlrc_s_aerial.yaml'
 RECIPE = Recipe(
     network='hlrc_s', classes=5, steps=6, batch=2, crop=64, learning_rate=1e-3, warmup=2,
     weight_decay=0.01, average=0.9, generated=0.5, checkpoint_every=100,
@@ -31,30 +30,58 @@ def sampler() -> CropSampler:
     return CropSampler([Mosaic('scene', *generate_scene(0, 256, 256))], RECIPE.crop)
 
 
-def trainer(sampler: CropSampler, output: Path, recipe: Recipe = RECIPE) -> Trainer:
-    return Trainer(recipe, Batches(sampler, sampler, recipe), output)
+@pytest.fixture(scope='module')
+def batches(sampler: CropSampler) -> Batches:
+    return Batches(sampler, sampler, RECIPE)
 
 
 def log_of(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / 'log.jsonl').read_text().splitlines()]
 
 
-def test_resumed_equals_uninterrupted(sampler: CropSampler, tmp_path: Path) -> None:
-    trainer(sampler, tmp_path / 'whole').run()
-    trainer(sampler, tmp_path / 'parts').run(until=3)
-    second = trainer(sampler, tmp_path / 'parts')
-    second.resume()
-    second.run()
-    whole, parts = log_of(tmp_path / 'whole'), log_of(tmp_path / 'parts')
-    assert [entry['step'] for entry in parts] == list(range(6))
-    for expected, found in zip(whole, parts, strict=True):
-        assert found == pytest.approx(expected, rel=1e-4)
+def test_resumed_equals_uninterrupted(batches: Batches, tmp_path: Path) -> None:
+    whole, parts = tmp_path / 'whole', tmp_path / 'parts'
+    Trainer(RECIPE, whole).run(batches)
+    Trainer(RECIPE, parts).run(batches, until=3)
+    with (parts / 'log.jsonl').open('a') as log:
+        log.write(json.dumps({'step': 3, 'refine': -1.0}) + '\n{"step": 4, "ref')  # killed here
+    Trainer(RECIPE, parts, resume=True).run(batches)
+    assert log_of(parts) == log_of(whole)
+    assert [entry['step'] for entry in log_of(parts)] == list(range(6))
+    expected, found = (
+        torch.load(folder / 'last.pth', weights_only=True)['network'] for folder in (whole, parts)
+    )
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
-def test_the_average_follows_the_weights(sampler: CropSampler, tmp_path: Path) -> None:
-    run = trainer(sampler, tmp_path)
+def test_another_run_is_not_overwritten(batches: Batches, tmp_path: Path) -> None:
+    Trainer(RECIPE, tmp_path).run(batches, until=1)
+    saved = (tmp_path / 'last.pth').read_bytes()
+    with pytest.raises(TrainingError, match='holds a run already: add --resume'):
+        Trainer(RECIPE, tmp_path)
+    assert (tmp_path / 'last.pth').read_bytes() == saved
+
+
+def test_another_recipe_does_not_resume(batches: Batches, tmp_path: Path) -> None:
+    Trainer(RECIPE, tmp_path).run(batches, until=1)
+    other = replace(RECIPE, learning_rate=2e-3, classes=7)
+    with pytest.raises(TrainingError, match='classes was 5 and is 7; learning_rate was 0.001'):
+        Trainer(other, tmp_path, resume=True)
+
+
+def test_a_damaged_checkpoint_does_not_resume(batches: Batches, tmp_path: Path) -> None:
+    Trainer(RECIPE, tmp_path).run(batches, until=1)
+    whole = (tmp_path / 'last.pth').read_bytes()
+    for content in (b'', b'text', whole[: len(whole) // 2]):
+        (tmp_path / 'last.pth').write_bytes(content)
+        with pytest.raises(TrainingError, match='cannot be resumed from'):
+            Trainer(RECIPE, tmp_path, resume=True)
+
+
+def test_the_average_follows_the_weights(batches: Batches, tmp_path: Path) -> None:
+    run = Trainer(RECIPE, tmp_path)
     before = run.network.decoder.classify.weight.detach().clone()
-    run.run(until=3)
+    run.run(batches, until=3)
     average, live = run.average.decoder.classify.weight, run.network.decoder.classify.weight
     assert not torch.equal(live, before)
     assert 0 < (average - before).norm() < (live - before).norm() * 1.01
@@ -62,39 +89,41 @@ def test_the_average_follows_the_weights(sampler: CropSampler, tmp_path: Path) -
     assert torch.equal(state['state_dict']['decoder.classify.weight'], average)
 
 
-def test_a_broken_loss_stops_and_keeps_the_checkpoint(
-    sampler: CropSampler, tmp_path: Path
-) -> None:
-    run = trainer(sampler, tmp_path)
-    run.run(until=1)
+def test_a_broken_loss_stops_and_keeps_the_checkpoint(batches: Batches, tmp_path: Path) -> None:
+    run = Trainer(RECIPE, tmp_path)
+    run.run(batches, until=1)
     saved = (tmp_path / 'last.pth').read_bytes()
     with torch.no_grad():
         run.network.decoder.classify.bias[0] = float('nan')
-    with pytest.raises(TrainingError, match=r'not finite at step 1; its batch is in'):
-        run.run()
+    with pytest.raises(TrainingError, match=r'loss is not finite at step 1.*last.pth is intact'):
+        run.run(batches)
     assert (tmp_path / 'not_finite_1.pth').is_file()
     assert (tmp_path / 'last.pth').read_bytes() == saved
 
 
-def test_nothing_to_resume(sampler: CropSampler, tmp_path: Path) -> None:
+def test_a_broken_gradient_never_reaches_the_weights(batches: Batches, tmp_path: Path) -> None:
+    run = Trainer(RECIPE, tmp_path)
+    before = run.network.decoder.classify.weight.detach().clone()
+    run.network.decoder.classify.bias.register_hook(lambda gradient: gradient * float('nan'))
+    with pytest.raises(TrainingError, match=r'gradient is not finite at step 0') as error:
+        run.run(batches)
+    assert 'intact' not in str(error.value)
+    assert torch.equal(run.network.decoder.classify.weight, before)
+    assert not (tmp_path / 'last.pth').exists()
+
+
+def test_nothing_to_resume(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match='start without --resume'):
-        trainer(sampler, tmp_path).resume()
+        Trainer(RECIPE, tmp_path, resume=True)
 
 
-def test_batches_depend_on_seed_and_step_only(sampler: CropSampler) -> None:
-    batches = Batches(sampler, sampler, RECIPE)
+def test_batches_depend_on_seed_and_step_only(batches: Batches, sampler: CropSampler) -> None:
     ahead = {step: image for step, image, _ in batches.range(0, 5)}
     assert torch.equal(ahead[3], batches.make(3)[0])
     other = Batches(sampler, sampler, replace(RECIPE, seed=1))
     assert not torch.equal(ahead[3], other.make(3)[0])
 
 
-def test_the_shipped_recipe_reads() -> None:
-    assert read_config(CONFIG)['network'] == 'hlrc_s'
-
-
-def test_a_wrong_key_is_named(tmp_path: Path) -> None:
-    path = tmp_path / 'bad.yaml'
-    path.write_text(CONFIG.read_text() + 'stepz: 3\n')
-    with pytest.raises(TrainingError, match='stepz'):
-        read_config(path)
+def test_a_recipe_without_scenes(sampler: CropSampler) -> None:
+    batches = Batches(sampler, None, replace(RECIPE, generated=0.0))
+    assert batches.make(0)[0].shape == (2, 3, 64, 64)

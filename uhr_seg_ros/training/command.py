@@ -6,22 +6,19 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from tqdm import tqdm
-import yaml
 
-from uhr_seg_ros.classes import CLASS_SETS
 from uhr_seg_ros.data.aerial import AerialSet, hold_out, Mosaic
 from uhr_seg_ros.data.crops import CropSampler
 from uhr_seg_ros.data.scenes import generate_scene
 from uhr_seg_ros.evaluation.metrics import ConfusionMatrix
 from uhr_seg_ros.networks.export import export_bundle
 from uhr_seg_ros.segmenter import Segmenter
-from uhr_seg_ros.training.trainer import Batches, Recipe, Trainer, TrainingError
+from uhr_seg_ros.training.recipe import Config, read_config
+from uhr_seg_ros.training.trainer import Batches, Trainer
 
 SCENE_SIZE = (1536, 1536)
 
@@ -35,39 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--bundle', type=Path, help='bundle to write; default: OUTPUT/bundle')
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Read a recipe and check its keys."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, yaml.YAMLError) as err:
-        msg = f'{path} cannot be read: {err}'
-        raise TrainingError(msg) from err
-    known = {field.name for field in fields(Recipe)} - {'classes'}
-    known |= {'class_set', 'scenes', 'validate'}
-    missing, unknown = known - {'seed'} - set(content), set(content) - known
-    if missing or unknown:
-        msg = f'{path}: missing {sorted(missing)}, unknown {sorted(unknown)}'
-        raise TrainingError(msg)
-    return content
-
-
 def run(args: argparse.Namespace) -> int:
     """Train, export, and score the bundle on the held-out part."""
     config = read_config(args.config)
-    classes = CLASS_SETS[config.pop('class_set')]
-    scenes, validate = config.pop('scenes'), config.pop('validate')
-    recipe = Recipe(classes=len(classes), **config)
+    recipe, classes = config.recipe, config.classes
     mosaics = AerialSet(args.root, len(classes)).load('train')
-    mosaics, held_out = hold_out(mosaics, validate)
-    generated = [
-        Mosaic(f'scene {seed}', *generate_scene(seed, *SCENE_SIZE))
-        for seed in tqdm(range(scenes), desc='generating scenes', unit='scene')
-    ]
-    samplers = (CropSampler(part, recipe.crop) for part in (mosaics, generated))
-    trainer = Trainer(recipe, Batches(*samplers, recipe), args.output)
-    if args.resume:
-        trainer.resume()
-    trainer.run()
+    mosaics, held_out = hold_out(mosaics, config.validate)
+    trainer = Trainer(recipe, args.output, resume=args.resume)
+    trainer.run(Batches(CropSampler(mosaics, recipe.crop), _scenes(config), recipe))
     folder = args.bundle or args.output / 'bundle'
     bundle = export_bundle(
         trainer.average,
@@ -75,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         name=folder.resolve().name,
         preset=recipe.network,
         classes=classes,
-        provenance={'config': args.config.name, 'steps': recipe.steps, 'scenes': scenes},
+        provenance={'config': args.config.name, 'steps': recipe.steps, 'scenes': config.scenes},
     )
     console = Console()
     with Segmenter(bundle) as segmenter:
@@ -88,3 +60,13 @@ def run(args: argparse.Namespace) -> int:
             console.print(f'held-out part, {branch}: mIoU {matrix.mean_iou():.3f}')
     console.print(f'bundle: {bundle.path}')
     return 0
+
+
+def _scenes(config: Config) -> CropSampler | None:
+    if not config.scenes:
+        return None
+    generated = [
+        Mosaic(f'scene {seed}', *generate_scene(seed, *SCENE_SIZE))
+        for seed in tqdm(range(config.scenes), desc='generating scenes', unit='scene')
+    ]
+    return CropSampler(generated, config.recipe.crop)

@@ -4,15 +4,15 @@
 """
 The training loop: crops in, checkpoints out.
 
-Every step draws its batch and its dropout from a generator seeded by (seed, step), so a resumed
-training continues exactly where the interrupted one would have.
+Every step draws its batch from a generator seeded by (seed, step) and its dropout from one seeded
+by seed + step, so a resumed training continues exactly where the interrupted one would have.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict
 import json
 import os
 from pathlib import Path
@@ -24,9 +24,9 @@ from tqdm import tqdm
 
 from uhr_seg_ros.bundle import IMAGENET_MEAN, IMAGENET_STD
 from uhr_seg_ros.data.crops import CropSampler
-from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.networks.hlrc import build_network, HLRC
 from uhr_seg_ros.training.losses import losses
+from uhr_seg_ros.training.recipe import Recipe, TrainingError
 from uhr_seg_ros.training.schedule import learning_rate
 
 LAST = 'last.pth'
@@ -35,55 +35,17 @@ LOG = 'log.jsonl'
 AHEAD = 3
 
 
-class TrainingError(UhrSegError):
-    """A training that cannot start, resume or go on."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """
-    What a training run does.
-
-    Attributes:
-        network: Preset.
-        classes: Number of classes.
-        steps: Optimiser steps.
-        batch: Crops per step.
-        crop: Side of a crop, px.
-        learning_rate: Rate after the warm-up.
-        warmup: Steps of linear warm-up.
-        weight_decay: Of AdamW, on all parameters.
-        average: Decay of the running mean of the weights, which is what gets exported.
-        generated: Share of the crops that come from generated scenes.
-        checkpoint_every: Steps between checkpoints.
-        seed: Of everything random.
-    """
-
-    network: str
-    classes: int
-    steps: int
-    batch: int
-    crop: int
-    learning_rate: float
-    warmup: int
-    weight_decay: float
-    average: float
-    generated: float
-    checkpoint_every: int
-    seed: int = 0
-
-
 class Batches:
     """
     Seeded batches, made in a background thread a few steps ahead.
 
     Args:
         real: Crops of real mosaics.
-        scenes: Crops of generated scenes.
+        scenes: Crops of generated scenes; None where the recipe wants none.
         recipe: Gives batch size, share of scenes and seed.
     """
 
-    def __init__(self, real: CropSampler, scenes: CropSampler, recipe: Recipe) -> None:
+    def __init__(self, real: CropSampler, scenes: CropSampler | None, recipe: Recipe) -> None:
         self.real, self.scenes, self.recipe = real, scenes, recipe
 
     def make(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -116,8 +78,12 @@ class Trainer:
 
     Args:
         recipe: What to do.
-        batches: Where the crops come from.
-        output: Folder of checkpoint and log.
+        output: Folder of checkpoint and log, made if it is missing.
+        resume: Continue from the checkpoint in the folder.
+
+    Raises:
+        TrainingError: The folder holds another run; or with ``resume`` there is no checkpoint,
+            it is damaged, or another recipe wrote it.
 
     Attributes:
         network: The network being trained.
@@ -125,9 +91,12 @@ class Trainer:
         step: The next step.
     """
 
-    def __init__(self, recipe: Recipe, batches: Batches, output: Path) -> None:
+    def __init__(self, recipe: Recipe, output: Path, *, resume: bool = False) -> None:
+        if not resume and (output / LAST).exists():
+            msg = f'{output} holds a run already: add --resume or choose another --output'
+            raise TrainingError(msg)
         torch.manual_seed(recipe.seed)
-        self.recipe, self.batches, self.output = recipe, batches, output
+        self.recipe, self.output = recipe, output
         network = build_network(recipe.network, recipe.classes)
         self.network: HLRC = network.to(memory_format=torch.channels_last)
         self.average = build_network(recipe.network, recipe.classes)
@@ -136,23 +105,42 @@ class Trainer:
             self.network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
         )
         self.step = 0
+        if resume:
+            self._resume()
         output.mkdir(parents=True, exist_ok=True)
 
-    def run(self, until: int | None = None) -> None:
-        """Train up to a step (by default to the end), with checkpoints on the way."""
+    def run(self, batches: Batches, until: int | None = None) -> None:
+        """
+        Train up to a step, with checkpoints on the way.
+
+        Args:
+            batches: Where the crops come from.
+            until: Step to stop before; the end of the recipe by default.
+
+        Raises:
+            TrainingError: A loss or a gradient is not finite; its batch is saved.
+        """
         until = self.recipe.steps if until is None else until
+        self._cut_log()
         self.network.train()
         progress = tqdm(total=self.recipe.steps, initial=self.step, unit='step', mininterval=5)
         with progress, (self.output / LOG).open('a', encoding='utf-8') as log:
-            for step, image, labels in self.batches.range(self.step, until):
+            for step, image, labels in batches.range(self.step, until):
                 terms = self._update(step, image, labels)
                 self.step = step + 1
                 progress.update()
-                progress.set_postfix({name: f'{value:.3f}' for name, value in terms.items()})
+                progress.set_postfix({name: f'{value:.3g}' for name, value in terms.items()})
                 log.write(json.dumps({'step': step, **terms}) + '\n')
                 if self.step % self.recipe.checkpoint_every == 0 or self.step == until:
                     log.flush()
                     self.save()
+
+    def _cut_log(self) -> None:
+        """Drop what an interrupted run logged after its last checkpoint: it is done again."""
+        path = self.output / LOG
+        if path.is_file():
+            lines = path.read_text(encoding='utf-8').splitlines(keepends=True)
+            path.write_text(''.join(lines[: self.step]), encoding='utf-8')
 
     def _update(self, step: int, image: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
         rate = learning_rate(
@@ -168,9 +156,11 @@ class Trainer:
         terms = losses(self.network.forward_train(channels_last), labels)
         total = sum(terms.values())
         if not torch.isfinite(total):
-            self._refuse(step, image, labels)
+            self._refuse('loss', step, image, labels)
         self.optimizer.zero_grad()
         total.backward()
+        if not torch.isfinite(self._gradient_norm()):
+            self._refuse('gradient', step, image, labels)
         self.optimizer.step()
         self._follow(step)
         return {name: float(value.detach()) for name, value in terms.items()} | {'rate': rate}
@@ -186,16 +176,22 @@ class Trainer:
             else:
                 value.copy_(live[name])
 
-    def _refuse(self, step: int, image: torch.Tensor, labels: torch.Tensor) -> None:
+    def _gradient_norm(self) -> torch.Tensor:
+        gradients = (parameter.grad for parameter in self.network.parameters())
+        return torch.nn.utils.get_total_norm([value for value in gradients if value is not None])
+
+    def _refuse(self, what: str, step: int, image: torch.Tensor, labels: torch.Tensor) -> None:
         path = self.output / f'not_finite_{step}.pth'
         torch.save({'image': image, 'labels': labels}, path)
-        msg = f'the loss is not finite at step {step}; its batch is in {path}, {LAST} is intact'
+        kept = f', {LAST} is intact' if (self.output / LAST).is_file() else ''
+        msg = f'the {what} is not finite at step {step}; its batch is in {path}{kept}'
         raise TrainingError(msg)
 
     def save(self) -> None:
         """Write the checkpoint, complete or not at all."""
         state: dict[str, Any] = {
             'step': self.step,
+            'recipe': asdict(self.recipe),
             'network': self.network.state_dict(),
             'state_dict': self.average.state_dict(),
             'optimizer': self.optimizer.state_dict(),
@@ -204,14 +200,33 @@ class Trainer:
         torch.save(state, temporary)
         temporary.replace(self.output / LAST)
 
-    def resume(self) -> None:
-        """Continue from the last checkpoint of the output folder."""
+    def _resume(self) -> None:
         path = self.output / LAST
         if not path.is_file():
             msg = f'there is no {path} to resume from: start without --resume'
             raise TrainingError(msg)
-        state = torch.load(path, map_location='cpu', weights_only=True)
-        self.network.load_state_dict(state['network'])
-        self.average.load_state_dict(state['state_dict'])
-        self.optimizer.load_state_dict(state['optimizer'])
-        self.step = state['step']
+        try:
+            state = torch.load(path, map_location='cpu', weights_only=True)
+            self._check_recipe(path, state['recipe'])
+            self.network.load_state_dict(state['network'])
+            self.average.load_state_dict(state['state_dict'])
+            self.optimizer.load_state_dict(state['optimizer'])
+            self.step = int(state['step'])
+        except TrainingError:
+            raise
+        # A damaged file fails in as many ways as there are steps to read it.
+        except Exception as err:
+            reason = str(err).partition('\n')[0] or type(err).__name__
+            msg = f'{path} cannot be resumed from ({reason}): start anew in another folder'
+            raise TrainingError(msg) from err
+
+    def _check_recipe(self, path: Path, theirs: dict[str, Any]) -> None:
+        ours = asdict(self.recipe)
+        changed = [
+            f'{name} was {theirs.get(name)!r} and is {value!r}'
+            for name, value in ours.items()
+            if theirs.get(name) != value
+        ]
+        if changed:
+            msg = f'{path} comes from another recipe: {"; ".join(changed)}'
+            raise TrainingError(msg)
