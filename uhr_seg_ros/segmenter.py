@@ -130,7 +130,7 @@ class Segmenter:
             image: (H, W, 3) uint8 BGR.
 
         Returns:
-            mask (H, W) uint8.
+            mask (H, W) uint8, uint16 above 255 classes.
 
         Raises:
             SegmenterError: not an image of this form.

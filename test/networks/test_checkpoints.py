@@ -108,7 +108,13 @@ def test_own_names_load_back(network: HLRC) -> None:
 
 @pytest.mark.parametrize(
     ('content', 'reason'),
-    [(b'', 'cannot be read'), (b'not a checkpoint at all', 'cannot be read'), (None, 'not exist')],
+    [
+        (b'', 'cannot be read'),
+        (b'not a checkpoint at all', 'cannot be read'),
+        (b'\x80\x02X\x02\x00\x00\x00\xff\xfe.', 'damaged or no PyTorch file'),
+        (b'\x80\x02q', 'cannot be read'),
+        (None, 'not exist'),
+    ],
 )
 def test_unreadable_files(content: bytes | None, reason: str, tmp_path: Path) -> None:
     path = tmp_path / 'broken.pth'
@@ -142,6 +148,13 @@ def test_truncated_file(tmp_path: Path) -> None:
     torch.save({'a': torch.zeros(1000)}, path)
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(CheckpointError, match='cannot be read'):
+        read_checkpoint(path)
+
+
+def test_only_named_tensors_count(tmp_path: Path) -> None:
+    path = tmp_path / 'numbered.pth'
+    torch.save({1: torch.zeros(3)}, path)
+    with pytest.raises(CheckpointError, match='holds no tensors'):
         read_checkpoint(path)
 
 

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -15,7 +17,7 @@ import pytest
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
 from uhr_seg_ros.bundle import Bundle, load_bundle  # noqa: E402
-from uhr_seg_ros.classes import CLASS_SETS  # noqa: E402
+from uhr_seg_ros.classes import CLASS_SETS, ClassSet  # noqa: E402
 from uhr_seg_ros.networks.export import compare, export_bundle, ExportError  # noqa: E402
 from uhr_seg_ros.networks.hlrc import build_network, HLRC  # noqa: E402
 from uhr_seg_ros.segmenter import Segmenter  # noqa: E402
@@ -151,6 +153,42 @@ def test_class_count_must_match(small: HLRC, tmp_path: Path) -> None:
         export_bundle(
             small, tmp_path, name='x', preset='hlrc_s', classes=CLASS_SETS['inria']
         )
+
+
+def test_more_classes_than_a_byte_holds(tmp_path: Path) -> None:
+    count = 300
+    names = tuple(f'class {index}' for index in range(count))
+    colors = tuple((index % 256, index // 256, 0) for index in range(count))
+    bundle = export_bundle(
+        lively('hlrc_s', count), tmp_path, name='many', preset='hlrc_s',
+        classes=ClassSet(names, colors),
+    )  # fmt: skip
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    with Segmenter(bundle) as segmenter:
+        alone, scored = segmenter(image), segmenter(image, logits=True)
+    for mask in (alone.mask, scored.mask):
+        assert mask.dtype == np.uint16
+        assert mask.max() > 255
+        assert np.array_equal(mask, scored.logits.argmax(0))
+
+
+def test_a_script_without_guard_can_export(tmp_path: Path) -> None:
+    """What measures the memory in new processes does not run the script again."""
+    script = tmp_path / 'script.py'
+    script.write_text(
+        'from uhr_seg_ros.classes import CLASS_SETS\n'
+        'from uhr_seg_ros.networks.export import export_bundle\n'
+        'from uhr_seg_ros.networks.hlrc import build_network\n'
+        f'bundle = export_bundle(build_network("hlrc_s"), {str(tmp_path / "out")!r}, name="s", '
+        'preset="hlrc_s", classes=CLASS_SETS["aerial"])\n'
+        'print("bytes", bundle.detail_bytes_per_pixel)\n'
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.removeprefix('bytes ')) > 10
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == [
+        'detail.onnx', 'fusion.onnx', 'model.yaml', 'scores.onnx', 'semantic.onnx',
+    ]  # fmt: skip
 
 
 def test_published_network_as_bundle(tmp_path: Path) -> None:

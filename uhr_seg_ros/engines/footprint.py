@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
+import subprocess
+import sys
 
 import numpy as np
 
-from uhr_seg_ros.bundle import Bundle, Graph
-from uhr_seg_ros.engines.engine import open_engine
+from uhr_seg_ros.bundle import Bundle, load_bundle
+from uhr_seg_ros.engines.engine import EngineError, open_engine
 
 #: The growth between these sizes (height, width) is what one more pixel costs.
 SIZES = ((512, 1024), (1536, 2048))
@@ -24,18 +24,29 @@ def detail_bytes_per_pixel(bundle: Bundle) -> float | None:
 
     Its input is part of it. Every size runs in a new process, since the peak of a process
     never falls.
+
+    Raises:
+        EngineError: The graph does not run at one of the sizes.
     """
-    peaks = []
-    for size in SIZES:
-        with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as pool:
-            peaks.append(pool.submit(_peak_bytes, bundle.graphs['detail'], *size).result())
-    if None in peaks:
+    if peak_resident_bytes() is None:
         return None
+    peaks = [_in_new_process(bundle, *size) for size in SIZES]
     pixels = [height * width for height, width in SIZES]
     return (peaks[1] - peaks[0]) / (pixels[1] - pixels[0])
 
 
-def _peak_bytes(graph: Graph, height: int, width: int) -> int | None:
+def _in_new_process(bundle: Bundle, height: int, width: int) -> int:
+    command = [sys.executable, '-m', __spec__.name, bundle.path, str(height), str(width)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = done.stderr.strip().rpartition('\n')[2] or f'exit code {done.returncode}'
+        msg = f'the memory of {bundle.path} cannot be measured at {width}x{height}: {reason}'
+        raise EngineError(msg)
+    return int(done.stdout)
+
+
+def _peak_bytes(bundle: Bundle, height: int, width: int) -> int | None:
+    graph = bundle.graphs['detail']
     engine = open_engine(graph)
     image = np.zeros((1, 3, height, width), np.float32)
     for _ in range(2):
@@ -52,3 +63,7 @@ def peak_resident_bytes() -> int | None:
         return None
     lines = dict(line.split(':', 1) for line in status.splitlines())
     return 1024 * int(lines['VmHWM'].split()[0])
+
+
+if __name__ == '__main__':
+    print(_peak_bytes(load_bundle(sys.argv[1]), *map(int, sys.argv[2:])))

@@ -27,7 +27,7 @@ class Decoder(nn.Module):
         self, region: int, local: int, hidden: int, classes: int, kernel: int = 3
     ) -> None:
         super().__init__()
-        self.region, self.local = region, local
+        self.region = region
         self.fuse = ConvNorm(region + local, hidden, kernel)
         self.classify = nn.Conv2d(hidden, classes, 1)
 

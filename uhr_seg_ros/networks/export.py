@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Write a network as a bundle: three ONNX graphs at opset 17, each compared with torch."""
+"""Write a network as a bundle: ONNX graphs at opset 17, compared with torch."""
 
 from __future__ import annotations
 
@@ -94,8 +94,9 @@ def export_bundle(
         'provenance': {'torch': torch.__version__, 'opset': OPSET, **(provenance or {})},
     }
     network.eval()
-    # Beside the place, so that a bundle that is there stays until the new one is proven.
-    with TemporaryDirectory(dir=directory.parent, prefix='.export_') as draft, torch.no_grad():
+    # A bundle that is there stays until the new one is proven; inside the folder, since what is
+    # beside it may lie on another device.
+    with TemporaryDirectory(dir=directory, prefix='.export_') as draft, torch.no_grad():
         _write_graphs(network, Path(draft))
         bundle = write_bundle(draft, **fields)
         for size in COMPARED_SIZES:

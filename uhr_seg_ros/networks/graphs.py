@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The three graphs that HLRC is exported as: semantic, detail and fusion.
+The graphs that HLRC is exported as: semantic, detail, and fusion with and without scores.
 
 Semantic and detail know nothing of each other and can run side by side. Three identities, exact
 in real arithmetic, save work against the network as published:
@@ -21,6 +21,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from uhr_seg_ros.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.networks.assignment import assign
 from uhr_seg_ros.networks.hlrc import HLRC, SemanticBranch
 from uhr_seg_ros.networks.layers import ConvNorm, resize_like
@@ -113,7 +114,9 @@ def phase_kernels(factor: int) -> torch.Tensor:
 
 class FusionGraph(nn.Module):
     """
-    ``tokens``, ``affinity``, ``local`` -> ``mask`` (1, H, W) uint8 at full size.
+    ``tokens``, ``affinity``, ``local`` -> ``mask`` (1, H, W) at full size.
+
+    The mask is uint8, or int32 above 255 classes: few operators take uint16.
 
     With ``scores`` also ``confidence`` (1, H, W) uint8, 255 times the largest softmax
     probability, and ``logits`` (1, classes, H, W) float32: a graph of its own, since a runtime
@@ -127,6 +130,7 @@ class FusionGraph(nn.Module):
         self.kernel = network.decoder.fuse.conv.kernel_size[0]
         self.hidden = network.decoder.fuse.conv.out_channels
         self.scores = scores
+        self.mask_dtype = torch.uint8 if self.classes <= MAX_UINT8_CLASSES else torch.int32
         kernels = phase_kernels(UPSAMPLING).repeat(self.classes, 1, 1, 1)
         self.register_buffer('kernels', kernels)
 
@@ -160,7 +164,7 @@ class FusionGraph(nn.Module):
         self, tokens: torch.Tensor, affinity: torch.Tensor, local: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
         phases = self.phases(tokens, affinity, local)
-        mask = shuffle(phases.argmax(1).to(torch.uint8))
+        mask = shuffle(phases.argmax(1).to(self.mask_dtype))
         if not self.scores:
             return (mask,)
         # The largest softmax probability is one over the sum of exponentials below the maximum.

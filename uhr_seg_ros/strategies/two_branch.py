@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from uhr_seg_ros.bundle import Bundle
+from uhr_seg_ros.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.engines.engine import Engine
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.strategies.preprocessing import Preprocessor
@@ -107,7 +108,8 @@ class TwoBranch:
             clock: takes the times of `preprocess`, `semantic`, `detail` and `fusion`.
 
         Returns:
-            mask (H, W) uint8, confidence (H, W) uint8, logits (C, H, W) float32.
+            mask (H, W) uint8, or uint16 above 255 classes; confidence (H, W) uint8; logits
+            (C, H, W) float32.
 
         """
         tile = self._tile_for(*self._preprocessor.padded_size(image))
@@ -132,14 +134,15 @@ class TwoBranch:
             image: (H, W, 3) uint8 BGR.
 
         Returns:
-            (H, W) uint8, arg max of the bilinearly enlarged `semantic_logits`.
+            (H, W) uint8 or uint16, arg max of the bilinearly enlarged `semantic_logits`.
 
         """
         low_res = self._preprocessor.low_res(image)
         logits = self._semantic(low_res, 'semantic_logits', StageClock())[0]
         rows, columns = self._preprocessor.padded_size(image)
         best = np.full((rows, columns), -np.inf, np.float32)
-        mask = np.zeros((rows, columns), np.uint8 if len(logits) <= 255 else np.uint16)
+        small = len(logits) <= MAX_UINT8_CLASSES
+        mask = np.zeros((rows, columns), np.uint8 if small else np.uint16)
         for index, plane in enumerate(logits):
             enlarged = cv2.resize(plane, (columns, rows), interpolation=cv2.INTER_LINEAR)
             mask[enlarged > best] = index
@@ -188,7 +191,9 @@ class TwoBranch:
             top, bottom = start * CELL, min(stop * CELL, height)
             for name, values in strip.items():
                 if name not in whole:
-                    whole[name] = np.empty((*values.shape[:-2], height, width), values.dtype)
+                    # Above 255 classes a graph gives its mask as int32.
+                    dtype = np.uint16 if values.dtype == np.int32 else values.dtype
+                    whole[name] = np.empty((*values.shape[:-2], height, width), dtype)
                 part = slice(top - first * CELL, bottom - first * CELL)
                 whole[name][..., top:bottom, :] = values[..., part, :width]
         return whole
