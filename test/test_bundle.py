@@ -85,6 +85,16 @@ def test_finds_installed_model_by_name(
         find_bundle('other')
 
 
+def test_an_unrelated_folder_does_not_hide_an_installed_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = make_tiny_bundle(tmp_path / 'share/uhr_seg_ros/models/tiny_by_name')
+    monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path))
+    (tmp_path / 'tiny_by_name').mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert find_bundle('tiny_by_name') == expected
+
+
 def test_folder_without_model_file(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r'has no model\.yaml'):
         load_bundle(tmp_path)

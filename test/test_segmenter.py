@@ -200,6 +200,37 @@ def test_wrong_class_count(tiny_bundle: Path, tmp_path: Path) -> None:
         Segmenter(bundle)
 
 
+def with_input(bundle: Path, folder: Path, **values: int) -> Path:
+    """Copy a bundle and change fields of `input`."""
+    folder = Path(shutil.copytree(bundle, folder))
+    content = yaml.safe_load((folder / 'model.yaml').read_text())
+    content['input'].update(values)
+    (folder / 'model.yaml').write_text(yaml.safe_dump(content))
+    return folder
+
+
+@pytest.mark.parametrize(('multiple', 'factor'), [(48, 3), (128, 4), (8, 4), (16, 3)])
+def test_padding_that_the_branches_cannot_take(
+    tiny_bundle: Path, tmp_path: Path, multiple: int, factor: int
+) -> None:
+    bundle = with_input(
+        tiny_bundle, tmp_path / 'bundle', multiple=multiple, low_res_factor=factor
+    )
+    with pytest.raises(TwoBranchError, match=f'input.multiple {multiple} must be one of 16, 32'):
+        Segmenter(bundle)
+
+
+@pytest.mark.parametrize('tile', [128, 150, 200, 1000])
+@pytest.mark.parametrize('multiple', [32, 64])
+def test_tiles_of_every_side_at_every_multiple(
+    tiny_bundle: Path, tmp_path: Path, multiple: int, tile: int
+) -> None:
+    bundle = with_input(tiny_bundle, tmp_path / 'bundle', multiple=multiple)
+    mask = np.repeat(np.arange(9, dtype=np.uint8) % 3, 44)[:, None].repeat(500, 1)
+    with Segmenter(bundle, tile=tile) as segmenter:
+        assert np.array_equal(segmenter(paint(mask)).mask, mask)
+
+
 def test_every_refusal_is_an_error_of_ours(tmp_path: Path, tiny_bundle: Path) -> None:
     for bundle, backend in ((tmp_path, 'auto'), ('no_such_model', 'auto'), (tiny_bundle, 'x')):
         with pytest.raises(UhrSegError):

@@ -42,8 +42,8 @@ KINDS: dict[str, dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
 
 _AGAIN = 'export or convert the model again, or fetch the bundle again'
 
-#: For the detail branch: room for a 4K frame as a whole; an 8K frame then works in tiles and the
-#: process stays below 2 GB.
+#: For the detail branch: room for a 4K frame as a whole in hlrc_s; an 8K frame then works in
+#: tiles and the process stays below 2 GB.
 DEFAULT_MEMORY_LIMIT_MB = 768
 
 
@@ -194,8 +194,8 @@ def find_bundle(path_or_name: str | Path) -> Path:
     """
     Find the folder of a bundle.
 
-    A path is taken as it is. A bare name is looked up in models/ of every folder that
-    `share_folders` lists.
+    A folder with a model.yaml is taken as it is. A bare name is else looked up in models/ of
+    every folder that `share_folders` lists.
 
     Raises:
         BundleError: nothing there; the text lists the names that exist.
@@ -204,14 +204,14 @@ def find_bundle(path_or_name: str | Path) -> Path:
     path = Path(path_or_name).expanduser()
     if (path / MODEL_FILE).is_file():
         return path
-    if path.is_dir():
-        msg = f'bundle {path} has no {MODEL_FILE}: {_AGAIN}'
-        raise BundleError(msg)
     folders = [share / 'models' for share in share_folders()]
     if len(path.parts) == 1:
         for folder in folders:
             if (folder / path / MODEL_FILE).is_file():
                 return folder / path
+    if path.is_dir():
+        msg = f'bundle {path} has no {MODEL_FILE}: {_AGAIN}'
+        raise BundleError(msg)
     known = sorted({file.parent.name for root in folders for file in root.glob(f'*/{MODEL_FILE}')})
     msg = f'no bundle {str(path_or_name)!r}: neither a folder nor one of the installed models '
     raise BundleError(msg + f'({", ".join(known) or "none installed"})')

@@ -119,7 +119,7 @@ def graph_of_garbage(bundle: Path) -> str:
 
 def wrong_multiple(bundle: Path) -> str:
     edit(bundle, lambda model: model['input'].update(multiple=10))
-    return 'input.multiple 10 must be a multiple of 16'
+    return 'input.multiple 10 must be one of 16, 32, 64'
 
 
 def one_class_more(bundle: Path) -> str:

@@ -30,6 +30,9 @@ from uhr_seg_ros.timing import StageClock
 STEPS = {'tokens': 16, 'affinity': 16, 'local': 4}
 CELL = STEPS['tokens']
 
+#: What frames may be padded to multiples of, px: whole cells, at most what tiles overlap by.
+MULTIPLES = (16, 32, 64)
+
 #: Axis of the rows; the columns are the next one (`affinity` has its channels last).
 ROW_AXES = {'tokens': 2, 'affinity': 1, 'local': 2}
 
@@ -79,10 +82,11 @@ class TwoBranch:
         memory_limit_mb: int | None = None,
         tile: int | None = None,
     ) -> None:
-        if bundle.multiple % CELL or bundle.multiple % bundle.low_res_factor:
+        if bundle.multiple not in MULTIPLES or bundle.multiple % bundle.low_res_factor:
             msg = (
-                f'bundle {bundle.path}: input.multiple {bundle.multiple} must be a multiple of '
-                f'{CELL} and of input.low_res_factor {bundle.low_res_factor}: export it again'
+                f'bundle {bundle.path}: input.multiple {bundle.multiple} must be one of '
+                f'{", ".join(map(str, MULTIPLES))} and a multiple of input.low_res_factor '
+                f'{bundle.low_res_factor}: export it again'
             )
             raise TwoBranchError(msg)
         self._bundle = bundle
