@@ -17,6 +17,7 @@ from tqdm import tqdm
 from uhr_seg_ros.classes import CLASS_SETS
 from uhr_seg_ros.networks.export import export_bundle
 from uhr_seg_ros.networks.hlrc import build_network, HLRC, NETWORKS
+from uhr_seg_ros.networks.normalising import normalised
 from uhr_seg_ros.segmenter import Segmenter
 
 
@@ -63,9 +64,7 @@ def _eager(
     network: HLRC, mean: tuple[float, ...], std: tuple[float, ...], image: np.ndarray
 ) -> np.ndarray:
     with torch.inference_mode():
-        rgb = torch.from_numpy(image).flip(2).permute(2, 0, 1)[None].float()
-        centre, spread = (torch.tensor(values)[:, None, None] for values in (mean, std))
-        return network((rgb - centre) / spread).argmax(1)[0].byte().numpy()
+        return network(normalised(image[None], mean, std)).argmax(1)[0].byte().numpy()
 
 
 def _milliseconds(call: Callable[[], object]) -> float:

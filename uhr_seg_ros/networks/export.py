@@ -23,6 +23,7 @@ from uhr_seg_ros.engines.footprint import detail_bytes_per_pixel
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.networks.graphs import DetailGraph, FusionGraph, SemanticGraph
 from uhr_seg_ros.networks.hlrc import HLRC
+from uhr_seg_ros.networks.normalising import normalised
 from uhr_seg_ros.segmenter import Segmenter
 
 OPSET = 17
@@ -153,9 +154,7 @@ def compare(network: HLRC, bundle: Bundle, size: tuple[int, int]) -> None:
         ExportError: They differ by more than the tolerances above; names the figures.
     """
     image = _noise_image(*size)
-    rgb = torch.from_numpy(image[:, :, ::-1].astype(np.float32))
-    normalised = (rgb - torch.tensor(bundle.mean)) / torch.tensor(bundle.std)
-    expected = network(normalised.permute(2, 0, 1)[None])[0].numpy()
+    expected = network(normalised(image[None], bundle.mean, bundle.std))[0].numpy()
     segmenter = Segmenter(bundle, backend='onnxruntime')
     found = segmenter(image, logits=True)
     segmenter.close()

@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from uhr_seg_ros.bundle import IMAGENET_MEAN, IMAGENET_STD
 from uhr_seg_ros.data.crops import CropSampler
 from uhr_seg_ros.networks.hlrc import build_network, HLRC
+from uhr_seg_ros.networks.normalising import normalised
 from uhr_seg_ros.training.losses import losses
 from uhr_seg_ros.training.recipe import Recipe, TrainingError
 from uhr_seg_ros.training.schedule import learning_rate
@@ -55,10 +55,8 @@ class Batches:
         for _ in range(self.recipe.batch):
             source = self.scenes if rng.random() < self.recipe.generated else self.real
             pairs.append(source.draw(rng))
-        images = np.stack([image[:, :, ::-1] for image, _ in pairs]).astype(np.float32)
-        images = (images - np.float32(IMAGENET_MEAN)) / np.float32(IMAGENET_STD)
         labels = np.stack([labels for _, labels in pairs]).astype(np.int64)
-        return torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)
+        return normalised(np.stack([image for image, _ in pairs])), torch.from_numpy(labels)
 
     def range(self, start: int, stop: int) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
         """Yield (step, image, labels)."""
