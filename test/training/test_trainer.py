@@ -16,6 +16,7 @@ torch = pytest.importorskip('torch', reason='training needs torch')
 from uhr_seg_ros.data.aerial import Mosaic  # noqa: E402
 from uhr_seg_ros.data.crops import CropSampler  # noqa: E402
 from uhr_seg_ros.data.scenes import generate_scene  # noqa: E402
+from uhr_seg_ros.networks.checkpoints import CheckpointError  # noqa: E402
 from uhr_seg_ros.training.recipe import Recipe, TrainingError  # noqa: E402
 from uhr_seg_ros.training.trainer import Batches, Trainer  # noqa: E402
 
@@ -74,8 +75,11 @@ def test_a_damaged_checkpoint_does_not_resume(batches: Batches, tmp_path: Path) 
     whole = (tmp_path / 'last.pth').read_bytes()
     for content in (b'', b'text', whole[: len(whole) // 2]):
         (tmp_path / 'last.pth').write_bytes(content)
-        with pytest.raises(TrainingError, match='cannot be resumed from'):
+        with pytest.raises(CheckpointError, match=r'last\.pth cannot be read'):
             Trainer(RECIPE, tmp_path, resume=True)
+    torch.save({'step': 1}, tmp_path / 'last.pth')
+    with pytest.raises(TrainingError, match='no checkpoint of this version'):
+        Trainer(RECIPE, tmp_path, resume=True)
 
 
 def test_the_average_follows_the_weights(batches: Batches, tmp_path: Path) -> None:

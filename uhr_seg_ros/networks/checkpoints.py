@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 import re
+from typing import Any
 
 import torch
 
@@ -96,14 +97,15 @@ def _reason(error: Exception) -> str:
     return str(error).strip().partition('\n')[0] or repr(error)
 
 
-def read_checkpoint(path: str | Path) -> dict[str, torch.Tensor]:
+def load_plain(path: str | Path) -> Any:
     """
-    Read the tensors of a checkpoint, bare or wrapped in ``state_dict`` or ``model``.
+    Unpickle tensors and plain values; code inside the file is never run.
 
-    Only weights are unpickled; code inside the file is never run.
+    Raises:
+        CheckpointError: The file is missing, damaged, or holds more than that.
     """
     try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
+        return torch.load(path, map_location='cpu', weights_only=True)
     except FileNotFoundError as err:
         msg = f'checkpoint {path} does not exist'
         raise CheckpointError(msg) from err
@@ -111,6 +113,16 @@ def read_checkpoint(path: str | Path) -> dict[str, torch.Tensor]:
     except Exception as err:
         msg = f'checkpoint {path} cannot be read as plain weights: {_reason(err)}'
         raise CheckpointError(msg) from err
+
+
+def read_checkpoint(path: str | Path) -> dict[str, torch.Tensor]:
+    """
+    Read the tensors of a checkpoint, bare or wrapped in ``state_dict`` or ``model``.
+
+    Raises:
+        CheckpointError: As ``load_plain``, or the file holds no tensors by name.
+    """
+    content = load_plain(path)
     for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]

@@ -23,6 +23,7 @@ import torch
 from tqdm import tqdm
 
 from uhr_seg_ros.data.crops import CropSampler
+from uhr_seg_ros.networks.checkpoints import load_plain
 from uhr_seg_ros.networks.hlrc import build_network, HLRC
 from uhr_seg_ros.networks.normalising import normalised
 from uhr_seg_ros.training.losses import losses
@@ -81,7 +82,8 @@ class Trainer:
 
     Raises:
         TrainingError: The folder holds another run; or with ``resume`` there is no checkpoint,
-            it is damaged, or another recipe wrote it.
+            or another recipe or version wrote it.
+        CheckpointError: With ``resume``, the checkpoint is damaged.
 
     Attributes:
         network: The network being trained.
@@ -203,19 +205,15 @@ class Trainer:
         if not path.is_file():
             msg = f'there is no {path} to resume from: start without --resume'
             raise TrainingError(msg)
+        state = load_plain(path)
         try:
-            state = torch.load(path, map_location='cpu', weights_only=True)
             self._check_recipe(path, state['recipe'])
             self.network.load_state_dict(state['network'])
             self.average.load_state_dict(state['state_dict'])
             self.optimizer.load_state_dict(state['optimizer'])
             self.step = int(state['step'])
-        except TrainingError:
-            raise
-        # A damaged file fails in as many ways as there are steps to read it.
-        except Exception as err:
-            reason = str(err).partition('\n')[0] or type(err).__name__
-            msg = f'{path} cannot be resumed from ({reason}): start anew in another folder'
+        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as err:
+            msg = f'{path} is no checkpoint of this version: start anew in another folder'
             raise TrainingError(msg) from err
 
     def _check_recipe(self, path: Path, theirs: dict[str, Any]) -> None:
