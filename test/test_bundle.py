@@ -9,8 +9,7 @@ from pathlib import Path
 import shutil
 
 import pytest
-from tiny_bundle import make_tiny_bundle, TINY_CLASSES
-import yaml
+from tiny_bundle import edited_model, make_tiny_bundle, TINY_CLASSES
 
 from uhr_seg_ros.bundle import BundleError, find_bundle, KINDS, load_bundle, write_bundle
 
@@ -23,16 +22,14 @@ def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
 
 def edit(bundle: Path, key: str, value: object) -> None:
     """Set one field of model.yaml by dotted key; None removes it."""
-    content = yaml.safe_load((bundle / 'model.yaml').read_text())
     *parents, last = key.split('.')
-    place = content
-    for part in parents:
-        place = place[part]
-    if value is None:
-        del place[last]
-    else:
-        place[last] = value
-    (bundle / 'model.yaml').write_text(yaml.safe_dump(content))
+    with edited_model(bundle) as place:
+        for part in parents:
+            place = place[part]
+        if value is None:
+            del place[last]
+        else:
+            place[last] = value
 
 
 def test_reads_back_what_was_written(tiny_bundle: Path) -> None:

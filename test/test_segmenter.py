@@ -11,8 +11,7 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny_bundle import expected_logits, make_tiny_bundle, paint, TINY_CLASSES
-import yaml
+from tiny_bundle import edited_model, expected_logits, make_tiny_bundle, paint, TINY_CLASSES
 
 from uhr_seg_ros.bundle import load_bundle
 from uhr_seg_ros.errors import UhrSegError
@@ -193,9 +192,8 @@ def test_wrong_image(segmenter: Segmenter, image: object, text: str) -> None:
 
 def test_wrong_class_count(tiny_bundle: Path, tmp_path: Path) -> None:
     bundle = Path(shutil.copytree(tiny_bundle, tmp_path / 'bundle'))
-    content = yaml.safe_load((bundle / 'model.yaml').read_text())
-    content['classes'].pop()
-    (bundle / 'model.yaml').write_text(yaml.safe_dump(content))
+    with edited_model(bundle) as model:
+        model['classes'].pop()
     with pytest.raises(TwoBranchError, match='names 2 classes, its graph semantic gives 3'):
         Segmenter(bundle)
 
@@ -203,9 +201,8 @@ def test_wrong_class_count(tiny_bundle: Path, tmp_path: Path) -> None:
 def with_input(bundle: Path, folder: Path, **values: int) -> Path:
     """Copy a bundle and change fields of `input`."""
     folder = Path(shutil.copytree(bundle, folder))
-    content = yaml.safe_load((folder / 'model.yaml').read_text())
-    content['input'].update(values)
-    (folder / 'model.yaml').write_text(yaml.safe_dump(content))
+    with edited_model(folder) as model:
+        model['input'].update(values)
     return folder
 
 

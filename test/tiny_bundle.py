@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto
+import yaml
 
 from uhr_seg_ros.bundle import IMAGENET_MEAN, IMAGENET_STD, write_bundle
 from uhr_seg_ros.classes import ClassSet
@@ -71,6 +75,15 @@ def make_tiny_bundle(
         provenance={'weights': 'by hand'},
     )
     return directory
+
+
+@contextmanager
+def edited_model(bundle: Path) -> Iterator[dict[str, Any]]:
+    """Give the content of model.yaml and write back what became of it."""
+    path = bundle / 'model.yaml'
+    content = yaml.safe_load(path.read_text())
+    yield content
+    path.write_text(yaml.safe_dump(content))
 
 
 def paint(mask: np.ndarray, classes: ClassSet = TINY_CLASSES) -> np.ndarray:

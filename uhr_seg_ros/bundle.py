@@ -17,7 +17,7 @@ import yaml
 
 from uhr_seg_ros.classes import ClassSet, ClassSetError
 from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.fields import Fields
+from uhr_seg_ros.fields import Fields, read_mapping
 from uhr_seg_ros.share import share_folders
 
 #: The only version of model.yaml so far.
@@ -112,7 +112,8 @@ def load_bundle(path_or_name: str | Path) -> Bundle:
 
     """
     path = find_bundle(path_or_name)
-    fields = Fields(path / MODEL_FILE, _read_yaml(path / MODEL_FILE), BundleError)
+    content = read_mapping(path / MODEL_FILE, BundleError, _AGAIN)
+    fields = Fields(path / MODEL_FILE, content, BundleError)
     if (version := fields.get('format', int)) != FORMAT:
         raise fields.error(f'format {version} is unknown, this version reads format {FORMAT}')
     if (kind := fields.get('kind', str)) not in KINDS:
@@ -224,18 +225,6 @@ def file_sha256(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
-        msg = f'{path} cannot be read ({" ".join(str(err).split())}): {_AGAIN}'
-        raise BundleError(msg) from err
-    if not isinstance(content, dict):
-        msg = f'{path} is not a mapping of fields: {_AGAIN}'
-        raise BundleError(msg)
-    return content
 
 
 def _read_classes(fields: Fields) -> ClassSet:

@@ -9,6 +9,8 @@ import math
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
+
 from uhr_seg_ros.errors import UhrSegError
 
 T = TypeVar('T')
@@ -82,6 +84,27 @@ class Fields:
         for part in key.split('.'):
             value = value.get(part) if isinstance(value, dict) else None
         return value
+
+
+def read_mapping(path: Path, error_class: type[UhrSegError], advice: str) -> dict[str, Any]:
+    """
+    Read a YAML file that holds a mapping.
+
+    Args:
+        path: the file.
+        error_class: what is raised when it cannot be read or holds something else.
+        advice: the way out, the end of the text of the error.
+
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
+        msg = f'{path} cannot be read ({" ".join(str(err).split())}): {advice}'
+        raise error_class(msg) from err
+    if not isinstance(content, dict):
+        msg = f'{path} is not a mapping of fields: {advice}'
+        raise error_class(msg)
+    return content
 
 
 def is_number(value: object) -> bool:

@@ -16,7 +16,7 @@ torch = pytest.importorskip('torch', reason='training needs torch')
 
 from test_parity import network_of, preset_of  # noqa: E402
 
-from uhr_seg_ros.networks.checkpoints import published_name  # noqa: E402
+from uhr_seg_ros.networks.checkpoints import EXPERT_LAYERS, published_name  # noqa: E402
 from uhr_seg_ros.networks.hlrc import HLRC  # noqa: E402
 from uhr_seg_ros.training.losses import losses  # noqa: E402
 
@@ -30,7 +30,6 @@ NAMES = {
 }
 #: Largest relative L2 error of a gradient, by the statistics that batch norm uses.
 GRADIENT_TOLERANCE = {'eval_bn': 1e-3, 'train_bn': 3e-2}
-EXPERT_LAYERS = {'first': 0, 'second': 2, 'last': 4}
 
 
 def fixtures() -> list[Path]:

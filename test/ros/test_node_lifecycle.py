@@ -13,8 +13,7 @@ import shutil
 from diagnostic_msgs.msg import DiagnosticStatus
 import pytest
 from stage import example_mask, frame, Stage, wait_until
-from tiny_bundle import make_tiny_bundle, paint, TINY_CLASSES
-import yaml
+from tiny_bundle import edited_model, make_tiny_bundle, paint, TINY_CLASSES
 
 from uhr_seg_ros.bundle import file_sha256
 from uhr_seg_ros.classes import ClassSet
@@ -27,13 +26,6 @@ MakeStage = Callable[..., Stage]
 def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
     """Give a copy of the tiny bundle that a test may damage."""
     return Path(shutil.copytree(tiny_bundle, tmp_path / 'bundle'))
-
-
-def edit(bundle: Path, change: Callable[[dict], None]) -> None:
-    file = bundle / 'model.yaml'
-    model = yaml.safe_load(file.read_text())
-    change(model)
-    file.write_text(yaml.safe_dump(model))
 
 
 def test_transitions_twice(make_stage: MakeStage) -> None:
@@ -113,17 +105,20 @@ def graph_changed(bundle: Path) -> str:
 def graph_of_garbage(bundle: Path) -> str:
     file = bundle / 'fusion.onnx'
     file.write_bytes(b'this is no graph')
-    edit(bundle, lambda model: model['graphs']['fusion'].update(sha256=file_sha256(file)))
+    with edited_model(bundle) as model:
+        model['graphs']['fusion'].update(sha256=file_sha256(file))
     return 'ONNX Runtime cannot open graph'
 
 
 def wrong_multiple(bundle: Path) -> str:
-    edit(bundle, lambda model: model['input'].update(multiple=10))
+    with edited_model(bundle) as model:
+        model['input'].update(multiple=10)
     return 'input.multiple 10 must be one of 16, 32, 64'
 
 
 def one_class_more(bundle: Path) -> str:
-    edit(bundle, lambda model: model['classes'].append({'name': 'grey', 'color': [9, 9, 9]}))
+    with edited_model(bundle) as model:
+        model['classes'].append({'name': 'grey', 'color': [9, 9, 9]})
     return 'classes'
 
 

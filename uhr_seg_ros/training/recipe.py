@@ -9,11 +9,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from uhr_seg_ros.classes import CLASS_SETS, ClassSet
 from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.fields import is_number
+from uhr_seg_ros.fields import is_number, read_mapping
 from uhr_seg_ros.networks.hlrc import HLRC, NETWORKS
 
 #: Both branches meet at this stride, and a crop is not padded.
@@ -69,14 +67,12 @@ class Recipe:
             _whole(name, getattr(self, name), lowest)
         if self.crop % STRIDE:
             raise _wrong('crop', self.crop, f'a multiple of {STRIDE}')
-        for name, highest in (
-            ('learning_rate', 1), ('weight_decay', 1), ('average', 1), ('generated', 1),
-        ):  # fmt: skip
+        for name in ('learning_rate', 'weight_decay', 'average', 'generated'):
             value = getattr(self, name)
-            if not is_number(value) or not 0 <= value <= highest:
+            if not is_number(value) or not 0 <= value <= 1:
                 # PyYAML takes 1e-3 for a text.
                 hint = ', written with a point, as 1.0e-3' if isinstance(value, str) else ''
-                raise _wrong(name, value, f'a number from 0 to {highest}{hint}')
+                raise _wrong(name, value, f'a number from 0 to 1{hint}')
 
 
 @dataclass(frozen=True)
@@ -113,20 +109,12 @@ def read_config(path: Path) -> Config:
         TrainingError: The file cannot be read, a field is missing, unknown or wrong; the text
             names the file and the field.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
-        msg = f'{path} cannot be read: {" ".join(str(err).split())}'
-        raise TrainingError(msg) from err
-    if not isinstance(content, dict):
-        msg = f'{path} is no mapping of fields, see config/train/ for one that is'
-        raise TrainingError(msg)
+    content = read_mapping(path, TrainingError, 'see config/train/ for a recipe')
     known = {field.name for field in fields(Recipe)} - {'classes'}
     known |= {'class_set', 'scenes', 'validate'}
     missing, unknown = known - {'seed'} - set(content), set(content) - known
     if missing or unknown:
-        listed = (sorted(map(str, names)) for names in (missing, unknown))
-        msg = '{}: missing {}, unknown {}'.format(path, *listed)
+        msg = f'{path}: missing {sorted(missing)}, unknown {sorted(map(str, unknown))}'
         raise TrainingError(msg)
     try:
         return _config(content)
