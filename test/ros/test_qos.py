@@ -120,7 +120,7 @@ def test_publications_are_reliable_and_can_be_overridden(
 def test_following_after_the_end_subscribes_nothing(context: Context) -> None:
     node = Node('follower', context=context)
     node.create_publisher(Image, 'image', BEST_EFFORT)
-    subscription = FollowingSubscription(node, Image, 'image', print)
+    subscription = FollowingSubscription(node, Image, 'image', lambda _message: None)
     wait_until(lambda: node.get_publishers_info_by_topic('image'), 'the publisher')
     found = subscription._publishers()
 
