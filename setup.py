@@ -21,6 +21,12 @@ ROS_WHEELS = [
     'ros-std-msgs',
 ]
 
+# What builds engines and kernels without a GPU, for the tests (x86-64 only).
+BUILDERS = [
+    'nvidia-cuda-nvrtc-cu12; platform_machine == "x86_64"',
+    'tensorrt-rtx; platform_machine == "x86_64"',
+]
+
 
 def installed_tree(folder: str) -> list[tuple[str, list[str]]]:
     """List every file below a folder as data_files, one entry per directory."""
@@ -35,6 +41,7 @@ setup(
     name=PACKAGE,
     version='0.1.0',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
+    package_data={f'{PACKAGE}.engines': ['kernels.cu']},
     data_files=[
         ('share/ament_index/resource_index/packages', [os.path.join('resource', PACKAGE)]),
         (SHARE, ['package.xml']),
@@ -51,9 +58,12 @@ setup(
         # GUI libraries that a robot or a CI machine does not have.
         'opencv': ['opencv-python-headless'],
         'ros': ROS_WHEELS,
+        # TensorRT itself comes with JetPack, or as tensorrt or tensorrt-rtx; pycuda is compiled on
+        # the machine and needs CUDA's headers.
+        'gpu': ['onnx', 'pycuda'],
         'demo': ['rich', 'rosbags', 'tqdm'],
         'workshop': ['onnx', 'onnxscript', 'rich', 'torch', 'tqdm'],
-        'test': ['pytest', 'pytest-timeout', 'pytest-xdist', 'ruff'],
+        'test': ['pytest', 'pytest-timeout', 'pytest-xdist', 'ruff', *BUILDERS],
     },
     zip_safe=False,
     author='uhr_seg_ros contributors',

@@ -70,7 +70,7 @@ def test_unreadable_images_do_not_stop_the_others(
     empty.touch()
     images = [str(tmp_path / 'absent.png'), str(broken), str(empty), str(tmp_path), str(field)]
     output = tmp_path / 'out'
-    options = ['--bundle', str(tiny_bundle), '--output', str(output)]
+    options = ['--bundle', str(tiny_bundle), '--output', str(output), '--backend', 'onnxruntime']
     assert main(['segment', *images, *options]) == 1
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 4
@@ -84,7 +84,7 @@ def test_unreadable_images_do_not_stop_the_others(
     ('options', 'text'),
     [
         (['--bundle', 'no_such_model'], "no bundle 'no_such_model'"),
-        (['--backend', 'tensorrt'], 'no TensorRT back end yet'),
+        (['--backend', 'abacus'], "back end 'abacus' is unknown, known: auto, tensorrt, onnx"),
         (['--tile', '8'], 'a tile of 8 px is too small'),
         (['--memory-limit-mb', '1'], 'a memory limit of 1 MB is too small'),
     ],
@@ -190,4 +190,7 @@ def test_run_time_rooms_import_no_torch() -> None:
             if isinstance(node, ast.ImportFrom):
                 names = [node.module or '']
             roots = {name.partition('.')[0] for name in names}
-            assert not roots & {'torch', 'onnx'}, f'{file} imports {roots}'
+            assert 'torch' not in roots, f'{file} imports torch'
+            # Engines are built with onnx, in modules that only building imports.
+            if file.name not in ('precision.py', 'calibration.py', 'typed_graphs.py'):
+                assert 'onnx' not in roots, f'{file} imports onnx'

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from uhr_seg_ros.classes import ClassSet, UNLABELLED
-from uhr_seg_ros.drawing import colorize, DrawingError, OverlayPainter
+from uhr_seg_ros.drawing import colorize, DrawingError, OverlayPainter, Pictures
 
 CLASSES = ClassSet(('a', 'b'), ((10, 20, 30), (200, 100, 50)))
 
@@ -64,6 +64,25 @@ def test_overlay_ends_of_alpha(mask: np.ndarray) -> None:
 def test_overlay_is_scaled(mask: np.ndarray) -> None:
     image = np.zeros((40, 60, 3), np.uint8)
     assert OverlayPainter(CLASSES, scale=0.25).paint(image, mask).shape == (10, 15, 3)
+
+
+def test_pictures_that_are_wanted(mask: np.ndarray) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    overlay = OverlayPainter(CLASSES, 0.25, 0.4).paint(image, mask)
+    color_mask = colorize(mask, CLASSES, 0.4)
+    for wanted in ({'overlay'}, {'color_mask'}, {'overlay', 'color_mask'}):
+        pictures = Pictures(**dict.fromkeys(wanted, True), alpha=0.25, scale=0.4)
+        assert pictures.any
+        painted = pictures.paint(image, mask, CLASSES)
+        assert painted.keys() == wanted
+        for name, expected in (('overlay', overlay), ('color_mask', color_mask)):
+            assert name not in wanted or (painted[name] == expected).all()
+
+
+def test_no_picture_is_wanted(mask: np.ndarray) -> None:
+    pictures = Pictures(alpha=0.25, scale=0.4)
+    assert not pictures.any
+    assert pictures.paint(np.zeros((40, 60, 3), np.uint8), mask, CLASSES) == {}
 
 
 def test_refused(mask: np.ndarray) -> None:

@@ -14,9 +14,14 @@ import pytest
 from tiny_bundle import edited_model, expected_logits, make_tiny_bundle, paint, TINY_CLASSES
 
 from uhr_seg_ros.bundle import load_bundle
+from uhr_seg_ros.drawing import colorize, OverlayPainter, Pictures
+from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.pixels import memory_shape, RawFrame
 from uhr_seg_ros.segmenter import Segmenter, SegmenterError
 from uhr_seg_ros.strategies import two_branch
+from uhr_seg_ros.strategies.preprocessing import Preprocessor
+from uhr_seg_ros.strategies.strategy import Limits
 from uhr_seg_ros.strategies.tiling import TilingError
 from uhr_seg_ros.strategies.two_branch import TwoBranchError
 
@@ -64,7 +69,7 @@ def test_forms_of_the_result(segmenter: Segmenter) -> None:
     assert result.mask.dtype == np.uint8
     assert result.confidence is None
     assert result.logits is None
-    assert list(result.stage_times) == ['preprocess', 'semantic', 'detail', 'fusion']
+    assert list(result.stage_times) == ['convert', 'preprocess', 'semantic', 'detail', 'fusion']
     assert all(time > 0 for time in result.stage_times.values())
     full = segmenter(image, confidence=True, logits=True)
     assert (full.confidence.shape, full.confidence.dtype) == ((40, 56), np.uint8)
@@ -89,15 +94,68 @@ def test_image_is_left_alone_and_may_be_a_view(segmenter: Segmenter) -> None:
     assert (segmenter(turned).mask == segmenter(turned.copy()).mask).all()
 
 
+@pytest.mark.parametrize('name', ['bgr8', 'rgba8', 'mono8', 'uyvy', 'nv12', 'bayer_rggb8'])
+def test_bytes_of_a_camera(segmenter: Segmenter, name: str) -> None:
+    rows, row_bytes = memory_shape(name, 50, 80)
+    memory = np.random.default_rng(0).integers(0, 256, (rows, row_bytes + 7), np.uint8)
+    raw = RawFrame(memory[:, :row_bytes], name, 50, 80)
+    expected = segmenter(raw.bgr.copy(), logits=True)
+    result = segmenter(raw, logits=True)
+    assert (result.mask == expected.mask).all()
+    assert (result.logits == expected.logits).all()
+    assert (segmenter.semantic_only(raw) == segmenter.semantic_only(raw.bgr)).all()
+
+
+def test_bgr_is_not_copied_on_the_way(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    whole = Preprocessor.whole
+
+    def watched(self: Preprocessor, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        seen.append(image)
+        return whole(self, image)
+
+    monkeypatch.setattr(Preprocessor, 'whole', watched)
+    buffer = random_image(50, 80)
+    for image in (buffer, buffer[:, 3:70], RawFrame.of_bgr(buffer)):
+        segmenter(image)
+    assert [image.shape for image in seen] == [(50, 80, 3), (50, 67, 3), (50, 80, 3)]
+    assert all(np.shares_memory(image, buffer) for image in seen)
+
+
+@pytest.mark.parametrize('tile', [None, 128])
+def test_pictures(tiny_bundle: Path, tile: int | None) -> None:
+    image = random_image(170, 150)
+    wanted = Pictures(overlay=True, color_mask=True, alpha=0.25, scale=0.5)
+    with Segmenter(tiny_bundle, 'onnxruntime', Limits(tile=tile)) as segmenter:
+        plain = segmenter(image)
+        result = segmenter(image, pictures=wanted)
+    assert plain.overlay is None
+    assert plain.color_mask is None
+    assert 'overlay' not in plain.stage_times
+    assert list(result.stage_times)[-1] == 'overlay'
+    assert (result.mask == plain.mask).all()
+    painter = OverlayPainter(TINY_CLASSES, 0.25, 0.5)
+    assert (result.overlay == painter.paint(image, plain.mask)).all()
+    assert (result.color_mask == colorize(plain.mask, TINY_CLASSES, 0.5)).all()
+
+
+def test_one_picture(segmenter: Segmenter) -> None:
+    result = segmenter(random_image(40, 56), pictures=Pictures(color_mask=True))
+    assert result.overlay is None
+    assert (result.color_mask == colorize(result.mask, TINY_CLASSES)).all()
+
+
 @pytest.mark.parametrize('tile', [128, 200, 256])
 def test_tiles_are_the_whole_frame_where_the_network_is_local(
     segmenter: Segmenter, tiny_bundle: Path, tile: int
 ) -> None:
     image = random_image(530, 413)
-    tiled = Segmenter(tiny_bundle, tile=tile)(image, logits=True)
+    tiled = Segmenter(tiny_bundle, limits=Limits(tile=tile))(image, logits=True)
     assert np.abs(tiled.logits - segmenter(image, logits=True).logits).max() < 1e-5
     mask = band_mask(530, 413, 16)
-    assert (Segmenter(tiny_bundle, tile=tile)(paint(mask)).mask == mask).all()
+    assert (Segmenter(tiny_bundle, limits=Limits(tile=tile))(paint(mask)).mask == mask).all()
 
 
 def test_seams_are_blended(tmp_path: Path) -> None:
@@ -106,7 +164,7 @@ def test_seams_are_blended(tmp_path: Path) -> None:
     image = np.full((128, 400, 3), 60, np.uint8)
     image[:, 300:] = 200
     whole = Segmenter(bundle)(image[:, :300], logits=True).logits
-    tiled = Segmenter(bundle, tile=256)(image, logits=True).logits
+    tiled = Segmenter(bundle, limits=Limits(tile=256))(image, logits=True).logits
     assert np.abs(np.diff(whole[:, :, :280], axis=2)).max() < 1e-5
     difference = tiled[:, :, 0] - tiled[:, :, 280]
     assert np.abs(difference).max() > 0.3
@@ -131,18 +189,18 @@ def test_memory_limit_makes_tiles(tmp_path: Path) -> None:
     image = random_image(400, 400)
     image[:, 200:] //= 4
     whole = Segmenter(bundle)(image, logits=True).logits
-    limited = Segmenter(bundle, memory_limit_mb=8)(image, logits=True).logits
-    tiled = Segmenter(bundle, tile=272)(image, logits=True).logits
+    limited = Segmenter(bundle, limits=Limits(8))(image, logits=True).logits
+    tiled = Segmenter(bundle, limits=Limits(tile=272))(image, logits=True).logits
     assert (limited == tiled).all()
     assert np.abs(limited - whole).max() > 0.01
-    assert (Segmenter(bundle, memory_limit_mb=20)(image, logits=True).logits == whole).all()
+    assert (Segmenter(bundle, limits=Limits(20))(image, logits=True).logits == whole).all()
 
 
 def test_limits_that_are_too_small(tiny_bundle: Path) -> None:
     with pytest.raises(TilingError, match='memory limit of 2 MB is too small'):
-        Segmenter(tiny_bundle, memory_limit_mb=2)
+        Segmenter(tiny_bundle, limits=Limits(2))
     with pytest.raises(TilingError, match='tile of 64 px is too small'):
-        Segmenter(tiny_bundle, tile=64)
+        Segmenter(tiny_bundle, limits=Limits(tile=64))
 
 
 def test_semantic_only(segmenter: Segmenter) -> None:
@@ -160,11 +218,11 @@ def test_attributes(segmenter: Segmenter, tiny_bundle: Path) -> None:
     assert segmenter.bundle == load_bundle(tiny_bundle)
     assert segmenter.provenance['bundle'] == 'tiny'
     assert segmenter.provenance['backend'] == 'onnxruntime'
-    assert set(segmenter.provenance['sha256']) == {'semantic', 'detail', 'fusion', 'scores'}
+    assert set(segmenter.provenance['sha256']) == set(segmenter.bundle.graphs)
 
 
 def test_takes_a_loaded_bundle_and_warms_up(tiny_bundle: Path) -> None:
-    segmenter = Segmenter(load_bundle(tiny_bundle), threads=1)
+    segmenter = Segmenter(load_bundle(tiny_bundle), options=EngineOptions(threads=1))
     segmenter.warm_up((20, 30))
     segmenter.close()
     segmenter.close()
@@ -224,7 +282,7 @@ def test_tiles_of_every_side_at_every_multiple(
 ) -> None:
     bundle = with_input(tiny_bundle, tmp_path / 'bundle', multiple=multiple)
     mask = np.repeat(np.arange(9, dtype=np.uint8) % 3, 44)[:, None].repeat(500, 1)
-    with Segmenter(bundle, tile=tile) as segmenter:
+    with Segmenter(bundle, limits=Limits(tile=tile)) as segmenter:
         assert np.array_equal(segmenter(paint(mask)).mask, mask)
 
 

@@ -65,6 +65,7 @@ def make_tiny_bundle(
     _save(_fusion(classes, ['mask']), directory / 'fusion.onnx')
     outputs = ['mask', 'confidence', 'logits']
     _save(_fusion(classes, outputs), directory / 'scores.onnx')
+    _save(_fusion(classes, ['quarter_logits']), directory / 'quarter.onnx')
     write_bundle(
         directory,
         name=name,
@@ -176,11 +177,10 @@ def _fusion(classes: ClassSet, outputs: list[str]) -> onnx.GraphProto:
         helper.make_node('Mul', ['lit', 'weight'], ['weighted']),
         _enlarge('weighted', 'spread', mode='nearest', nearest_mode='floor'),
         helper.make_node('Conv', ['local', 'score', 'score_bias'], ['local_scores']),
-        helper.make_node('Add', ['local_scores', 'spread'], ['quarter']),
-        _enlarge('quarter', 'logits', mode='linear'),
-        helper.make_node('ArgMax', ['logits'], ['ids'], axis=1, keepdims=0),
-        helper.make_node('Cast', ['ids'], ['mask'], to=TensorProto.UINT8),
+        helper.make_node('Add', ['local_scores', 'spread'], ['quarter_logits']),
     ]
+    if 'mask' in outputs:
+        nodes += _mask()
     if 'confidence' in outputs:
         nodes += _confidence()
     count = len(classes)
@@ -189,6 +189,7 @@ def _fusion(classes: ClassSet, outputs: list[str]) -> onnx.GraphProto:
         'mask': helper.make_tensor_value_info('mask', uint8, size),
         'confidence': helper.make_tensor_value_info('confidence', uint8, size),
         'logits': _tensor('logits', count, 'h', 'w'),
+        'quarter_logits': _tensor('quarter_logits', count, 'h4', 'w4'),
     }
     inputs = [
         _tensor('tokens', count, 'h16', 'w16'),
@@ -203,6 +204,14 @@ def _fusion(classes: ClassSet, outputs: list[str]) -> onnx.GraphProto:
         *_score(classes),
     ]
     return helper.make_graph(nodes, 'fusion', inputs, [known[name] for name in outputs], constants)
+
+
+def _mask() -> list[onnx.NodeProto]:
+    return [
+        _enlarge('quarter_logits', 'logits', mode='linear'),
+        helper.make_node('ArgMax', ['logits'], ['ids'], axis=1, keepdims=0),
+        helper.make_node('Cast', ['ids'], ['mask'], to=TensorProto.UINT8),
+    ]
 
 
 def _confidence() -> list[onnx.NodeProto]:

@@ -17,7 +17,7 @@ import yaml
 
 from uhr_seg_ros.classes import ClassSet, ClassSetError
 from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.fields import Fields, read_mapping
+from uhr_seg_ros.fields import Fields, is_number, read_mapping
 from uhr_seg_ros.share import share_folders
 
 #: The only version of model.yaml so far.
@@ -37,6 +37,8 @@ KINDS: dict[str, dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
         'fusion': (('tokens', 'affinity', 'local'), ('mask',)),
         # A graph of its own: ONNX Runtime computes every output that a graph has.
         'scores': (('tokens', 'affinity', 'local'), ('mask', 'confidence', 'logits')),
+        # For a back end that upsamples by itself: TensorRT has no uint8 inside a graph.
+        'quarter': (('tokens', 'affinity', 'local'), ('quarter_logits',)),
     },
 }
 
@@ -80,6 +82,8 @@ class Bundle:
         graphs: graph name -> graph.
         detail_bytes_per_pixel: peak memory of the detail branch per input pixel, if measured.
         provenance: where the weights come from, free form.
+        agreement: precision -> smallest share of pixels on which an engine has to give the same
+            class as ONNX Runtime, where the model needs another one than usual.
 
     """
 
@@ -95,6 +99,7 @@ class Bundle:
     graphs: dict[str, Graph]
     detail_bytes_per_pixel: float | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    agreement: dict[str, float] = field(default_factory=dict)
 
 
 def load_bundle(path_or_name: str | Path) -> Bundle:
@@ -132,6 +137,7 @@ def load_bundle(path_or_name: str | Path) -> Bundle:
         graphs={name: _read_graph(fields, name, *names) for name, names in KINDS[kind].items()},
         detail_bytes_per_pixel=fields.positive_number(memory) if fields.has(memory) else None,
         provenance=fields.get('provenance', dict) if fields.has('provenance') else {},
+        agreement=_read_agreement(fields),
     )
 
 
@@ -245,6 +251,15 @@ def _read_rgb(fields: Fields, key: str, lowest: float) -> tuple[float, float, fl
     if not all(lowest <= value <= 255.0 for value in (red, green, blue)):
         raise fields.error(f'field {key} is {[red, green, blue]}, expected {lowest} to 255')
     return red, green, blue
+
+
+def _read_agreement(fields: Fields) -> dict[str, float]:
+    shares = fields.get('agreement', dict) if fields.has('agreement') else {}
+    for precision, share in shares.items():
+        if not is_number(share) or not 0.0 <= share <= 1.0:
+            text = f'field agreement.{precision} is {share!r}, expected a share, 0 to 1'
+            raise fields.error(text)
+    return {str(precision): float(share) for precision, share in shares.items()}
 
 
 def _read_graph(

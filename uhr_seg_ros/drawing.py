@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -14,6 +16,56 @@ from uhr_seg_ros.errors import UhrSegError
 
 class DrawingError(UhrSegError):
     """A mask and an image that do not belong together, or a style that is none."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """
+    Which pictures of a mask are wanted, and how they look.
+
+    Attributes:
+        overlay: the class colours over the image.
+        color_mask: the class colours alone.
+        alpha: weight of the colours in the overlay, 0 to 1.
+        scale: size of both relative to the image, above 0 and at most 1.
+
+    """
+
+    overlay: bool = False
+    color_mask: bool = False
+    alpha: float = 0.5
+    scale: float = 1.0
+
+    @property
+    def any(self) -> bool:
+        """Whether a picture is wanted at all."""
+        return self.overlay or self.color_mask
+
+    def paint(
+        self, image: np.ndarray, mask: np.ndarray, classes: ClassSet
+    ) -> dict[str, np.ndarray]:
+        """
+        Paint what is wanted.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+            mask: (H, W) uint8 or uint16 class ids.
+            classes: names and colours.
+
+        Returns:
+            `overlay` and `color_mask`, those that are wanted, (h, w, 3) uint8 BGR.
+
+        Raises:
+            DrawingError: image and mask differ in size; alpha or scale out of range.
+
+        """
+        painted = {}
+        if self.overlay:
+            painter = OverlayPainter(classes, self.alpha, self.scale)
+            painted['overlay'] = painter.paint(image, mask)
+        if self.color_mask:
+            painted['color_mask'] = colorize(mask, classes, self.scale)
+        return painted
 
 
 def colorize(mask: np.ndarray, classes: ClassSet, scale: float = 1.0) -> np.ndarray:
@@ -29,8 +81,7 @@ def colorize(mask: np.ndarray, classes: ClassSet, scale: float = 1.0) -> np.ndar
         (h, w, 3) uint8 BGR with h = round(H scale), w = round(W scale), at least 1.
 
     """
-    size = _scaled_size(mask, scale)
-    return _paint(_reduce_mask(mask, size), classes.palette_bgr())
+    return _paint(_reduce_mask(mask, scaled_size(mask.shape, scale)), classes.palette_bgr())
 
 
 class OverlayPainter:
@@ -79,11 +130,11 @@ class OverlayPainter:
         if image.shape[:2] != mask.shape:
             msg = f'image size {image.shape[:2]} and mask size {mask.shape} differ'
             raise DrawingError(msg)
-        size = _scaled_size(mask, self._scale)
+        size = scaled_size(mask.shape, self._scale)
         small = _reduce_mask(mask, size)
         background = image
-        if size != image.shape[1::-1]:
-            background = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        if size != mask.shape:
+            background = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
         overlay = _paint(small, self._palette)
         cv2.addWeighted(background, 1 - self._alpha, overlay, self._alpha, 0, dst=overlay)
         if small.max() >= self._count:
@@ -92,11 +143,17 @@ class OverlayPainter:
         return overlay
 
 
-def _scaled_size(mask: np.ndarray, scale: float) -> tuple[int, int]:
-    """Give width and height of the result, the order of OpenCV."""
+def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    """
+    Give height and width of a picture of a frame, px, at least 1.
+
+    Raises:
+        DrawingError: scale out of range.
+
+    """
     _check_scale(scale)
-    height, width = mask.shape
-    return max(1, round(width * scale)), max(1, round(height * scale))
+    height, width = size
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def _check_scale(scale: float) -> None:
@@ -106,9 +163,9 @@ def _check_scale(scale: float) -> None:
 
 
 def _reduce_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    if size == mask.shape[::-1]:
+    if size == mask.shape:
         return mask
-    return cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST)
 
 
 def _paint(mask: np.ndarray, palette: np.ndarray) -> np.ndarray:

@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 
 from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
-from uhr_seg_ros.drawing import OverlayPainter
+from uhr_seg_ros.drawing import Pictures
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.segmenter import Segmentation, Segmenter
+from uhr_seg_ros.strategies.strategy import Limits
 
 #: The pixels as they are stored: a mask fits to them, not to a turned view of them.
 READ_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -58,9 +59,10 @@ def run(args: argparse.Namespace) -> int:
         raise SegmentCommandError(msg) from err
     unreadable = 0
     with Segmenter(
-        args.bundle, args.backend, memory_limit_mb=args.memory_limit_mb, tile=args.tile
+        args.bundle, args.backend, Limits(args.memory_limit_mb, args.tile)
     ) as segmenter:
-        painter = OverlayPainter(segmenter.bundle.classes)
+        if segmenter.fallback:
+            print(f'uhr_seg: {segmenter.fallback}', file=sys.stderr)
         for index, path in enumerate(args.images, start=1):
             counter = f'[{index}/{len(args.images)}]'
             try:
@@ -70,9 +72,9 @@ def run(args: argparse.Namespace) -> int:
                 unreadable += 1
                 continue
             start = perf_counter()
-            result = segmenter(image, logits=args.save_logits)
+            result = segmenter(image, logits=args.save_logits, pictures=Pictures(overlay=True))
             elapsed = (perf_counter() - start) * 1e3
-            write_result(args.output / path.stem, image, result, painter)
+            write_result(args.output / path.stem, result)
             size = f'{image.shape[1]}x{image.shape[0]}'
             print(f'{counter} {path.name}  {size}  {elapsed:.0f} ms', flush=True)
     print(f'{len(args.images) - unreadable} segmented, {unreadable} unreadable: {args.output}')
@@ -103,9 +105,7 @@ def read_image(path: Path) -> np.ndarray:
     return image
 
 
-def write_result(
-    stem: Path, image: np.ndarray, result: Segmentation, painter: OverlayPainter
-) -> None:
+def write_result(stem: Path, result: Segmentation) -> None:
     """
     Write <stem>_mask.png, <stem>_overlay.jpg and, if there are logits, <stem>_logits.npz.
 
@@ -114,7 +114,7 @@ def write_result(
 
     """
     _write_image(stem.with_name(f'{stem.name}_mask.png'), result.mask)
-    _write_image(stem.with_name(f'{stem.name}_overlay.jpg'), painter.paint(image, result.mask))
+    _write_image(stem.with_name(f'{stem.name}_overlay.jpg'), result.overlay)
     if result.logits is not None:
         path = stem.with_name(f'{stem.name}_logits.npz')
         try:

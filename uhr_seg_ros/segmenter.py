@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from uhr_seg_ros.bundle import Bundle, DEFAULT_MEMORY_LIMIT_MB, load_bundle
-from uhr_seg_ros.engines.engine import open_engine, resolve_backend
+from uhr_seg_ros.bundle import Bundle, load_bundle
+from uhr_seg_ros.drawing import Pictures
+from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.strategies.two_branch import TwoBranch
+from uhr_seg_ros.pixels import RawFrame
+from uhr_seg_ros.strategies.opening import open_strategy, STRATEGIES
+from uhr_seg_ros.strategies.strategy import Limits, Request, Strategy
 from uhr_seg_ros.timing import StageClock
-
-#: Bundle kind -> how its graphs make a mask.
-STRATEGIES = {'two_branch': TwoBranch}
 
 
 class SegmenterError(UhrSegError):
@@ -36,6 +36,8 @@ class Segmentation:
         stage_times: stage name -> ms, in the order in which the stages ran.
         confidence: (H, W) uint8, 255 times the largest softmax, or None if not asked for.
         logits: (C, H, W) float32, or None if not asked for.
+        overlay: (h, w, 3) uint8 BGR, or None if not asked for.
+        color_mask: (h, w, 3) uint8 BGR, or None if not asked for.
 
     """
 
@@ -43,6 +45,8 @@ class Segmentation:
     stage_times: dict[str, float]
     confidence: np.ndarray | None = None
     logits: np.ndarray | None = None
+    overlay: np.ndarray | None = None
+    color_mask: np.ndarray | None = None
 
 
 class Segmenter:
@@ -55,15 +59,16 @@ class Segmenter:
 
     Args:
         bundle: a loaded bundle, or a path or name for `load_bundle`.
-        backend: `auto` or the name of a back end.
-        memory_limit_mb: limit for the detail branch in MB, above which the frame is tiled; 0 for
-            no limit.
-        tile: largest side of a tile in px; None for the whole frame where memory allows.
-        threads: CPU threads, 0 for as many as this process may use.
+        backend: `tensorrt`, `onnxruntime`, or `auto` for the fastest one that runs here.
+        limits: how large a piece of a frame the detail branch gets at a time.
+        input_size: height and width of the frames to come, px: back ends that build for a size
+            do so at once. None leaves it to the first frame.
+        options: of the engines.
 
     Attributes:
         bundle: the loaded bundle.
         backend: name of the back end in use.
+        fallback: why `auto` did not take a faster back end, and what to do; empty if it did.
         provenance: bundle name, network, back end, its version and device, graph hashes.
 
     Raises:
@@ -75,37 +80,49 @@ class Segmenter:
         self,
         bundle: str | Path | Bundle,
         backend: str = 'auto',
+        limits: Limits = Limits(),  # noqa: B008 - it cannot change
         *,
-        memory_limit_mb: int = DEFAULT_MEMORY_LIMIT_MB,
-        tile: int | None = None,
-        threads: int = 0,
+        input_size: tuple[int, int] | None = None,
+        options: EngineOptions = EngineOptions(),  # noqa: B008 - it cannot change
     ) -> None:
-        self.backend = resolve_backend(backend)
         self.bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
-        graphs = self.bundle.graphs
-        self._engines = {
-            name: open_engine(graph, self.backend, threads) for name, graph in graphs.items()
-        }
-        self._strategy = STRATEGIES[self.bundle.kind](
-            self.bundle, self._engines, memory_limit_mb=memory_limit_mb or None, tile=tile
-        )
+        self.fallback = ''
+        self._strategy: Strategy | None = None
+        # The last one runs everywhere: its errors are the user's.
+        faster = list(STRATEGIES)[:-1] if backend == 'auto' else []
+        for name in faster:
+            try:
+                self._open(name, limits, options, input_size)
+                break
+            except Exception as err:  # whatever it is, there is another back end
+                self.fallback = f'{name} is not used: {err or type(err).__name__}'
+        else:
+            chosen = list(STRATEGIES)[-1] if backend == 'auto' else backend
+            self._open(chosen, limits, options, input_size)
         self.provenance: dict[str, Any] = {
             'bundle': self.bundle.name,
             'network': self.bundle.network,
-            **next(iter(self._engines.values())).provenance(),
-            'sha256': {name: graph.sha256 for name, graph in graphs.items()},
+            **self._strategy.provenance,
+            'sha256': {name: graph.sha256 for name, graph in self.bundle.graphs.items()},
         }
 
     def __call__(
-        self, image: np.ndarray, *, confidence: bool = False, logits: bool = False
+        self,
+        image: np.ndarray | RawFrame,
+        *,
+        confidence: bool = False,
+        logits: bool = False,
+        pictures: Pictures = Pictures(),  # noqa: B008 - it cannot change
     ) -> Segmentation:
         """
         Segment one image of any size.
 
         Args:
-            image: (H, W, 3) uint8 BGR; rows may be padded, the memory may be read-only.
+            image: (H, W, 3) uint8 BGR, rows may be padded, the memory may be read-only; or a
+                frame in the bytes of its camera.
             confidence: ask for the confidence too.
             logits: ask for the logits too.
+            pictures: ask for an overlay or a colour mask too.
 
         Returns:
             The mask in the size of the image and what was asked for; the arrays belong to
@@ -113,21 +130,22 @@ class Segmenter:
 
         Raises:
             SegmenterError: not an image of this form.
+            UhrSegError: a frame that cannot be converted, or a back end that failed.
 
         """
-        self._check(image)
+        frame = self._checked(image)
         wanted = {'mask': True, 'confidence': confidence, 'logits': logits}
+        outputs = tuple(name for name, asked in wanted.items() if asked)
         clock = StageClock()
-        outputs = [name for name, asked in wanted.items() if asked]
-        results = self._strategy.segment(image, outputs, clock)
+        results = self._strategy.segment(frame, Request(outputs, pictures), clock)
         return Segmentation(stage_times=clock.times, **results)
 
-    def semantic_only(self, image: np.ndarray) -> np.ndarray:
+    def semantic_only(self, image: np.ndarray | RawFrame) -> np.ndarray:
         """
         Segment one image by the semantic branch alone, to tell what the detail branch adds.
 
         Args:
-            image: (H, W, 3) uint8 BGR.
+            image: see `__call__`.
 
         Returns:
             mask (H, W) uint8, uint16 above 255 classes.
@@ -136,18 +154,17 @@ class Segmenter:
             SegmenterError: not an image of this form.
 
         """
-        self._check(image)
-        return self._strategy.semantic_mask(image)
+        return self._strategy.semantic_mask(self._checked(image))
 
     def warm_up(self, size: tuple[int, int]) -> None:
-        """Run once on a black image of (height, width), so that the first frame is fast."""
-        self(np.zeros((*size, 3), np.uint8))
+        """Get ready for frames of (height, width), so that the first one is fast."""
+        self._strategy.prepare(size)
 
     def close(self) -> None:
         """Give back the memory; calling it again does nothing."""
-        engines, self._engines = self._engines, {}
-        for engine in engines.values():
-            engine.close()
+        strategy, self._strategy = self._strategy, None
+        if strategy is not None:
+            strategy.close()
 
     def __enter__(self) -> Segmenter:
         return self
@@ -160,10 +177,28 @@ class Segmenter:
     ) -> None:
         self.close()
 
-    def _check(self, image: np.ndarray) -> None:
-        if not self._engines:
+    def _open(
+        self,
+        backend: str,
+        limits: Limits,
+        options: EngineOptions,
+        input_size: tuple[int, int] | None,
+    ) -> None:
+        strategy = open_strategy(self.bundle, backend, limits, options)
+        try:
+            if input_size is not None:
+                strategy.prepare(input_size)
+        except Exception:
+            strategy.close()
+            raise
+        self.backend, self._strategy = backend, strategy
+
+    def _checked(self, image: np.ndarray | RawFrame) -> RawFrame:
+        if self._strategy is None:
             msg = 'the segmenter was closed: make a new one'
             raise SegmenterError(msg)
+        if isinstance(image, RawFrame):
+            return image
         if not isinstance(image, np.ndarray):
             msg = f'the image is a {type(image).__name__}, expected a numpy array'
             raise SegmenterError(msg)
@@ -173,3 +208,4 @@ class Segmenter:
         if image.ndim != 3 or image.shape[2] != 3 or not image.size:
             msg = f'the image has shape {image.shape}, expected (height, width, 3), none of them 0'
             raise SegmenterError(msg)
+        return RawFrame.of_bgr(image)

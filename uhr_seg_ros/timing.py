@@ -37,8 +37,11 @@ class StageClock:
         try:
             yield
         finally:
-            elapsed = (perf_counter() - start) * 1e3
-            self.times[name] = self.times.get(name, 0.0) + elapsed
+            self.add(name, (perf_counter() - start) * 1e3)
+
+    def add(self, name: str, milliseconds: float) -> None:
+        """Add a time that was measured elsewhere, such as on a GPU."""
+        self.times[name] = self.times.get(name, 0.0) + milliseconds
 
 
 class LatencyWindow:

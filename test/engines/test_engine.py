@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from uhr_seg_ros.bundle import Graph, load_bundle
-from uhr_seg_ros.engines.engine import EngineError, open_engine, resolve_backend
+from uhr_seg_ros.engines.engine import EngineError
+from uhr_seg_ros.engines.opening import open_engine
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_shapes_and_provenance(graph: Graph) -> None:
 
 
 def test_gives_the_requested_outputs_only(graph: Graph) -> None:
-    engine = open_engine(graph, 'onnxruntime', threads=1)
+    engine = open_engine(graph, threads=1)
     image = np.zeros((1, 3, 32, 48), np.float32)
     results = engine.run({'image': image}, ['local'])
     assert list(results) == ['local']
@@ -66,11 +67,3 @@ def test_input_that_does_not_fit(graph: Graph) -> None:
     engine = open_engine(graph)
     with pytest.raises(EngineError, match=r'failed on image \(1, 4, 32, 32\)'):
         engine.run({'image': np.zeros((1, 4, 32, 32), np.float32)}, ['local'])
-
-
-def test_backends() -> None:
-    assert resolve_backend('auto') == 'onnxruntime'
-    with pytest.raises(EngineError, match='no TensorRT back end yet; choose one of: auto, onnx'):
-        resolve_backend('tensorrt')
-    with pytest.raises(EngineError, match="'cuda' is unknown, known: auto, onnxruntime"):
-        resolve_backend('cuda')

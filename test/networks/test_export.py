@@ -187,7 +187,7 @@ def test_a_script_without_guard_can_export(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert float(done.stdout.removeprefix('bytes ')) > 10
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == [
-        'detail.onnx', 'fusion.onnx', 'model.yaml', 'scores.onnx', 'semantic.onnx',
+        'detail.onnx', 'fusion.onnx', 'model.yaml', 'quarter.onnx', 'scores.onnx', 'semantic.onnx',
     ]  # fmt: skip
 
 

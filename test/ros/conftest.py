@@ -70,7 +70,8 @@ def make_stage(
     with ExitStack() as stages:
 
         def make(_cli_args: list[str] | None = None, **parameters: Any) -> Stage:
-            parameters = {'bundle': str(tiny_bundle), **parameters}
+            usual = {'bundle': str(tiny_bundle), 'backend': 'onnxruntime'}
+            parameters = {**usual, **parameters}
             return stages.enter_context(Stage(context, parameters, _cli_args))
 
         yield make

@@ -11,7 +11,8 @@ from threading import Event
 import numpy as np
 
 from uhr_seg_ros.bundle import Graph
-from uhr_seg_ros.engines.engine import Engine, open_engine
+from uhr_seg_ros.engines.engine import Engine
+from uhr_seg_ros.engines.opening import open_engine
 
 TIMEOUT_S = 60.0
 
@@ -51,7 +52,7 @@ class Gate:
 
     def opener(self, graph: Graph, threads: int) -> Engine:
         """Open a graph on ONNX Runtime, behind the gate."""
-        return _GatedEngine(open_engine(graph, 'onnxruntime', threads), self)
+        return _GatedEngine(open_engine(graph, threads), self)
 
 
 class _GatedEngine:

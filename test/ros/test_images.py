@@ -15,7 +15,8 @@ import pytest
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from uhr_seg_ros.ros.images import decode_compressed, decode_image, encode_image, ImageError
+from uhr_seg_ros.pixels import FORMATS, memory_shape
+from uhr_seg_ros.ros.images import decode_compressed, encode_image, ImageError, view_image
 
 ROOT = Path(__file__).resolve().parents[2]
 HEIGHT, WIDTH = 6, 8
@@ -75,7 +76,7 @@ def test_packed_encodings(encoding: str, padding: int) -> None:
     array = random_array(*shape, dtype=np.uint8 if depth == 8 else np.uint16)
     for big_endian in (False, True):
         message = message_of(as_bytes(array, big_endian), encoding, padding, big_endian)
-        image = decode_image(message)
+        image = view_image(message).bgr
         assert image.dtype == np.uint8
         np.testing.assert_array_equal(image, reference(array, name), err_msg=str(big_endian))
 
@@ -92,7 +93,7 @@ def test_packed_encodings(encoding: str, padding: int) -> None:
 )
 def test_interleaved_chroma(encoding: str, code: int, padding: int) -> None:
     array = random_array(HEIGHT, WIDTH, 2)
-    image = decode_image(message_of(as_bytes(array), encoding, padding))
+    image = view_image(message_of(as_bytes(array), encoding, padding)).bgr
     np.testing.assert_array_equal(image, cv2.cvtColor(array, code))
 
 
@@ -102,31 +103,64 @@ def test_interleaved_chroma(encoding: str, code: int, padding: int) -> None:
 )
 def test_chroma_plane(encoding: str, code: int, padding: int) -> None:
     planes = random_array(HEIGHT * 3 // 2, WIDTH)
-    image = decode_image(message_of(planes, encoding, padding))
+    image = view_image(message_of(planes, encoding, padding)).bgr
     np.testing.assert_array_equal(image, cv2.cvtColor(planes, code))
 
 
 def test_full_chroma_plane_agrees_with_the_subsampled_one() -> None:
     luma = random_array(HEIGHT, WIDTH)
     chroma = random_array(HEIGHT // 2, WIDTH // 2, 2)
-    nv12 = decode_image(message_of(np.vstack((luma, chroma.reshape(-1, WIDTH))), 'nv12'))
+    nv12 = view_image(message_of(np.vstack((luma, chroma.reshape(-1, WIDTH))), 'nv12')).bgr
     full = chroma.repeat(2, 0).repeat(2, 1).reshape(-1, WIDTH)
-    nv24 = decode_image(message_of(np.vstack((luma, full)), 'nv24'))
+    nv24 = view_image(message_of(np.vstack((luma, full)), 'nv24')).bgr
     np.testing.assert_array_equal(nv24, nv12)
 
 
 def test_bgr8_is_a_view_of_the_message() -> None:
     message = message_of(as_bytes(random_array(HEIGHT, WIDTH, 3)), 'bgr8', padding=5)
-    image = decode_image(message)
+    image = view_image(message).bgr
     assert np.shares_memory(image, np.frombuffer(message.data, np.uint8))
     assert image.strides == (WIDTH * 3 + 5, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'name'),
+    [
+        *zip(FORMATS, FORMATS, strict=True),
+        ('8UC1', 'mono8'),
+        ('8UC3', 'bgr8'),
+        ('8UC4', 'bgra8'),
+        ('yuv422', 'uyvy'),
+        ('yuv422_yuy2', 'yuyv'),
+    ],
+)
+def test_bytes_of_the_camera_are_not_touched(encoding: str, name: str) -> None:
+    rows, row_bytes = memory_shape(name, HEIGHT, WIDTH)
+    memory = random_array(rows, row_bytes)
+    message = message_of(memory, encoding, padding=5)
+    raw = view_image(message)
+    assert (raw.format, raw.height, raw.width) == (name, HEIGHT, WIDTH)
+    assert np.shares_memory(raw.data, np.frombuffer(message.data, np.uint8))
+    assert raw.data.strides == (row_bytes + 5, 1)
+    np.testing.assert_array_equal(raw.data, memory)
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'name'), [('mono16', 'mono8'), ('rgb16', 'rgb8'), ('bayer_gbrg16', 'bayer_gbrg8')]
+)
+def test_deep_pixels_keep_their_order(encoding: str, name: str) -> None:
+    _, row_bytes = memory_shape(name, HEIGHT, WIDTH)
+    deep = random_array(HEIGHT, row_bytes, dtype=np.uint16)
+    raw = view_image(message_of(as_bytes(deep), encoding))
+    assert raw.format == name
+    np.testing.assert_array_equal(raw.data, np.round(deep / 257.0))
 
 
 def test_padding_after_the_last_row_may_be_absent() -> None:
     array = random_array(HEIGHT, WIDTH, 3)
     message = message_of(as_bytes(array), 'bgr8', padding=5)
     del message.data[-5:]
-    np.testing.assert_array_equal(decode_image(message), array)
+    np.testing.assert_array_equal(view_image(message).bgr, array)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +180,7 @@ def test_encode_image(array: np.ndarray, encoding: str) -> None:
     assert message.is_bigendian == (sys.byteorder == 'big')
     np.testing.assert_array_equal(np.frombuffer(message.data, array.dtype), array.ravel())
     if array.dtype == np.uint8 and array.ndim == 3:
-        np.testing.assert_array_equal(decode_image(message), array)
+        np.testing.assert_array_equal(view_image(message).bgr, array)
 
 
 def broken(**changes: object) -> Image:
@@ -170,12 +204,15 @@ def broken(**changes: object) -> Image:
         (broken(encoding=''), "encoding '' is not one of"),
         (broken(encoding='nv12', width=7), 'has an odd side'),
         (broken(encoding='uyvy', width=5), 'could not be converted to bgr8'),
+        (broken(encoding='yuv422', width=5), "image 5 x 6 'yuv422' could not be converted"),
+        (broken(encoding='uyvy', width=5), 'has an odd width: chroma is shared by 2 pixels'),
+        (broken(encoding='bayer_rggb8', width=2), 'a mosaic needs at least 3x3'),
         (broken(encoding='nv21', step=7), 'step 7 is smaller than width 8'),
     ],
 )
 def test_broken_image(message: Image, text: str) -> None:
     with pytest.raises(ImageError) as error:
-        decode_image(message)
+        view_image(message)
     assert text in str(error.value)
 
 
@@ -183,8 +220,8 @@ def test_one_pixel() -> None:
     for encoding in PACKED:
         message = Image(encoding=encoding, height=1, width=1, step=16, data=bytes(16))
         try:
-            assert decode_image(message).shape == (1, 1, 3)
-        except ImageError:  # OpenCV needs neighbours to demosaic
+            assert view_image(message).bgr.shape == (1, 1, 3)
+        except ImageError:  # colours come from neighbours
             assert 'bayer' in encoding
 
 
@@ -227,7 +264,7 @@ def test_broken_compressed(form: str, data: bytes, text: str) -> None:
 def test_exotic_encoding_goes_through_cv_bridge() -> None:
     pytest.importorskip('cv_bridge', reason='cv_bridge comes with a ROS installation')
     message = message_of(as_bytes(random_array(HEIGHT, WIDTH, 3)), '8SC3')
-    assert decode_image(message).shape == (HEIGHT, WIDTH, 3)
+    assert view_image(message).bgr.shape == (HEIGHT, WIDTH, 3)
 
 
 def test_full_chroma_plane_with_padding() -> None:
@@ -236,7 +273,7 @@ def test_full_chroma_plane_with_padding() -> None:
     rows = np.pad(luma, ((0, 0), (0, 4))).tobytes() + np.pad(chroma, ((0, 0), (0, 8))).tobytes()
     padded.data = rows
     plain = message_of(np.vstack((luma, chroma.reshape(-1, WIDTH))), 'nv24')
-    np.testing.assert_array_equal(decode_image(padded), decode_image(plain))
+    np.testing.assert_array_equal(view_image(padded).bgr, view_image(plain).bgr)
 
 
 def test_jpeg_in_a_buffer_that_is_too_long() -> None:

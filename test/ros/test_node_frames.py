@@ -23,7 +23,7 @@ from tiny_bundle import paint, TINY_CLASSES
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.drawing import colorize, OverlayPainter
 from uhr_seg_ros.ros.camera_info import CameraInfoCache
-from uhr_seg_ros.ros.diagnostics import STAGES
+from uhr_seg_ros.ros.diagnostics import GPU_STAGES, STAGES
 from uhr_seg_ros.ros.outputs import CameraOutput
 from uhr_seg_ros.ros.parameters import Parameters
 from uhr_seg_ros.segmenter import Segmentation, Segmenter
@@ -248,8 +248,12 @@ def test_more_than_255_classes_make_mono16(make_stage: MakeStage) -> None:
     assert stage.change('activate')
     masks, color_masks = stage.outputs('many/mask', 'many/color_mask')
     settings = Parameters(stage.node, lambda: True).settings
-    pictures = output.paint(np.zeros((20, 30, 3), np.uint8), mask, settings)
-    output.publish(Header(frame_id='camera'), Segmentation(mask, {}), pictures)
+    wanted = wait_until(
+        lambda: (found := output.wanted_pictures(settings)).color_mask and found, 'a subscriber'
+    )
+    painted = wanted.paint(np.zeros((20, 30, 3), np.uint8), mask, classes)
+    assert list(painted) == ['color_mask']
+    output.publish(Header(frame_id='camera'), Segmentation(mask, {}, **painted))
     wait_until(lambda: masks and color_masks, 'a mask and its picture')
     assert (masks[0].encoding, masks[0].step) == ('mono16', 60)
     np.testing.assert_array_equal(np.frombuffer(masks[0].data, np.uint16), mask.ravel())
@@ -277,7 +281,7 @@ def test_diagnostics_tell_what_runs(make_stage: MakeStage) -> None:
         return values if values.get('frames_processed') == '1' else None
 
     values = wait_until(told, 'the node status')
-    for stage_name in set(STAGES) - {'overlay'}:
+    for stage_name in set(STAGES) - {'overlay', *GPU_STAGES}:
         for key in ('p50', 'p95', 'p99'):
             assert float(values[f'{stage_name}_{key}_ms']) >= 0.0
     assert float(values['latency_max_ms']) >= float(values['total_p50_ms'])
@@ -287,6 +291,25 @@ def test_diagnostics_tell_what_runs(make_stage: MakeStage) -> None:
     assert len(values['bundle_sha256']) == 64
     assert values['engine_sha256'].startswith('semantic ')
     assert stage.status('/segmentation: segmentation').level == DiagnosticStatus.OK
+
+
+def test_falling_back_is_a_warning(
+    make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')  # also where there is a GPU
+    stage = make_stage(backend='auto')
+    name = '/segmentation: segmentation'
+    status = wait_until(
+        lambda: (status := stage.status(name)) and 'tensorrt' in status.message and status,
+        'a warning',
+    )
+    assert status.level == DiagnosticStatus.WARN
+    assert status.message.startswith('tensorrt is not used: ')
+    values = stage.values(name)
+    assert values['backend'] == 'onnxruntime'
+    assert values['fallback'] == status.message
+    lines = [line for line in stage.log_lines() if 'tensorrt is not used' in line]
+    assert len(lines) == 1
 
 
 def test_diagnostics_are_a_picture_too(make_stage: MakeStage) -> None:

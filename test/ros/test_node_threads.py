@@ -13,7 +13,7 @@ from rclpy.publisher import Publisher
 from stage import example_mask, frame, Stage, wait_until
 from tiny_bundle import paint
 
-from uhr_seg_ros.engines.engine import BACKENDS
+from uhr_seg_ros.strategies import two_branch
 
 MakeStage = Callable[..., Stage]
 
@@ -21,7 +21,7 @@ MakeStage = Callable[..., Stage]
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     gate = Gate()
-    monkeypatch.setitem(BACKENDS, 'gated', gate.opener)
+    monkeypatch.setattr(two_branch, 'open_engine', gate.opener)
     yield gate
     gate.open()
 
@@ -36,7 +36,7 @@ def stamps(messages: list) -> list[int]:
 
 
 def test_newest_frame_wins_and_the_counters_add_up(make_stage: MakeStage, gate: Gate) -> None:
-    stage = make_stage(backend='gated')
+    stage = make_stage()
     camera = stage.camera()
     (masks,) = stage.outputs('mask')
     gate.close()
@@ -52,7 +52,7 @@ def test_newest_frame_wins_and_the_counters_add_up(make_stage: MakeStage, gate: 
 
 
 def test_two_cameras_share_the_worker_fairly(make_stage: MakeStage, gate: Gate) -> None:
-    stage = make_stage(backend='gated', cameras=['front', 'left'])
+    stage = make_stage(cameras=['front', 'left'])
     front, left = (stage.camera(f'{name}/image_raw') for name in ('front', 'left'))
     fronts, lefts = stage.outputs('front/mask', 'left/mask')
     gate.close()
@@ -78,7 +78,7 @@ def test_two_cameras_share_the_worker_fairly(make_stage: MakeStage, gate: Gate) 
 def test_inference_blocks_neither_services_nor_diagnostics(
     make_stage: MakeStage, gate: Gate
 ) -> None:
-    stage = make_stage(backend='gated')
+    stage = make_stage()
     camera = stage.camera()
     gate.close()
     publish(camera, 1)
@@ -91,7 +91,7 @@ def test_inference_blocks_neither_services_nor_diagnostics(
 
 
 def test_transitions_during_inference(make_stage: MakeStage, gate: Gate) -> None:
-    stage = make_stage(backend='gated')
+    stage = make_stage()
     camera = stage.camera()
     gate.close()
     publish(camera, 1)
@@ -111,7 +111,7 @@ def test_transitions_during_inference(make_stage: MakeStage, gate: Gate) -> None
 
 
 def test_unexpected_failure_rejects_one_frame(make_stage: MakeStage, gate: Gate) -> None:
-    stage = make_stage(backend='gated')
+    stage = make_stage()
     camera = stage.camera()
     (masks,) = stage.outputs('mask')
     gate.failure = RuntimeError('out of something')
@@ -137,7 +137,7 @@ def test_rate_limit_holds_frames_back(make_stage: MakeStage) -> None:
 
 
 def test_node_can_be_destroyed_during_inference(make_stage: MakeStage, gate: Gate) -> None:
-    stage = make_stage(backend='gated')
+    stage = make_stage()
     camera = stage.camera()
     gate.close()
     publish(camera, 1)

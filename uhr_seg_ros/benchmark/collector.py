@@ -20,7 +20,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from uhr_seg_ros.ros.images import decode_image
+from uhr_seg_ros.ros.images import view_image
 
 # Pictures that wait to be written; beyond it the subscriptions wait, instead of the memory.
 _WAITING_FILES = 4
@@ -117,7 +117,7 @@ class Collector:
 
     def _on_overlay(self, message: Image) -> None:
         path = self._output / 'overlays' / f'{_stem(message)}_overlay.jpg'
-        self._files.put((path, decode_image(message)))
+        self._files.put((path, view_image(message).bgr))
 
     def _on_diagnostics(self, array: DiagnosticArray) -> None:
         for status in array.status:

@@ -19,9 +19,11 @@ import numpy as np
 
 from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.data.scenes import generate_scene
+from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.ros.memory import keep_large_buffers
 from uhr_seg_ros.segmenter import Segmenter
+from uhr_seg_ros.strategies.strategy import Limits
 
 SCENE_SEED = 21
 
@@ -87,8 +89,9 @@ def measure_here(options: StageOptions) -> dict[str, Any]:
     with Segmenter(
         options.bundle,
         options.backend,
-        memory_limit_mb=options.memory_limit_mb,
-        threads=options.threads,
+        Limits(options.memory_limit_mb),
+        input_size=options.size,
+        options=EngineOptions(threads=options.threads),
     ) as segmenter:
         for _ in range(options.repeat + 1):
             times = segmenter(image).stage_times

@@ -12,7 +12,8 @@ import sys
 import numpy as np
 
 from uhr_seg_ros.bundle import Bundle, load_bundle
-from uhr_seg_ros.engines.engine import EngineError, open_engine
+from uhr_seg_ros.engines.engine import EngineError
+from uhr_seg_ros.engines.opening import open_engine
 
 #: The growth between these sizes (height, width) is what one more pixel costs.
 SIZES = ((512, 1024), (1536, 2048))

@@ -18,6 +18,7 @@ from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.data.aerial import AerialSet
 from uhr_seg_ros.evaluation.metrics import ConfusionMatrix
 from uhr_seg_ros.segmenter import Segmenter
+from uhr_seg_ros.strategies.strategy import Limits
 
 DATASETS = {'aerial': AerialSet}
 BRANCHES = ('fused', 'semantic')
@@ -36,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='semantic: the low-resolution branch alone, to see what the detail branch adds',
     )
     parser.add_argument('--tile', type=int, help='run the detail branch in tiles of this size, px')
+    parser.add_argument(
+        '--backend',
+        default='onnxruntime',
+        help='back end (default: onnxruntime, the reference; TensorRT builds for every size)',
+    )
     parser.add_argument('--json', type=Path, help='also write the figures to this file')
 
 
@@ -45,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     data = DATASETS[args.dataset](args.root, len(bundle.classes))
     mosaics = data.load(args.split)
     matrix = ConfusionMatrix(len(bundle.classes))
-    with Segmenter(bundle, tile=args.tile) as segmenter:
+    with Segmenter(bundle, args.backend, Limits(tile=args.tile)) as segmenter:
         for mosaic in tqdm(mosaics, desc='segmenting', unit='image'):
             if args.branch == 'semantic':
                 mask = segmenter.semantic_only(mosaic.image)
@@ -61,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
             'sha256': segmenter.provenance['sha256'],
             'branch': args.branch,
             'tile': args.tile,
+            'backend': segmenter.backend,
             'dataset': args.dataset,
             'split': args.split,
             'images': [mosaic.name for mosaic in mosaics],

@@ -46,7 +46,7 @@ def compare_speed(preset: str, height: int, width: int, repeat: int) -> dict[str
             preset=preset,
             classes=CLASS_SETS[NETWORKS[preset].classes],
         )
-        with Segmenter(bundle) as segmenter:
+        with Segmenter(bundle, 'onnxruntime') as segmenter:
             times = {'eager_ms': [], 'exported_ms': []}
             for turn in tqdm(range(repeat + 1), desc=f'{preset} {width}x{height}', unit='pair'):
                 pair = (

@@ -21,7 +21,7 @@ from uhr_seg_ros.bundle import Bundle, KINDS, write_bundle
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.engines.footprint import detail_bytes_per_pixel
 from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.networks.graphs import DetailGraph, FusionGraph, SemanticGraph
+from uhr_seg_ros.networks.graphs import DetailGraph, FusionGraph, QuarterGraph, SemanticGraph
 from uhr_seg_ros.networks.hlrc import HLRC
 from uhr_seg_ros.networks.normalising import normalised
 from uhr_seg_ros.segmenter import Segmenter
@@ -44,6 +44,7 @@ AXES = {
     'semantic_logits': {2: 'rows', 3: 'columns'},
     'affinity': {1: 'rows', 2: 'columns'},
     'local': {2: 'quarter_height', 3: 'quarter_width'},
+    'quarter_logits': {2: 'quarter_height', 3: 'quarter_width'},
     'mask': {1: 'height', 2: 'width'},
     'confidence': {1: 'height', 2: 'width'},
     'logits': {2: 'height', 3: 'width'},
@@ -120,6 +121,7 @@ def _write_graphs(network: HLRC, directory: Path) -> None:
         'detail': (detail, {'image': image}),
         'fusion': (FusionGraph(network), meeting),
         'scores': (FusionGraph(network, scores=True), meeting),
+        'quarter': (QuarterGraph(network), meeting),
     }
     for name, (graph, inputs) in graphs.items():
         _write_graph(graph, inputs, KINDS[KIND][name][1], directory / f'{name}.onnx')

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The graphs that HLRC is exported as: semantic, detail, and fusion with and without scores.
+The graphs that HLRC is exported as: semantic, detail, and the fusion in three forms.
 
 Semantic and detail know nothing of each other and can run side by side. Three identities, exact
 in real arithmetic, save work against the network as published:
@@ -112,27 +112,19 @@ def phase_kernels(factor: int) -> torch.Tensor:
     return torch.einsum('ia,jb->ijab', axis, axis).reshape(-1, 1, 3, 3)
 
 
-class FusionGraph(nn.Module):
+class QuarterGraph(nn.Module):
     """
-    ``tokens``, ``affinity``, ``local`` -> ``mask`` (1, H, W) at full size.
+    ``tokens``, ``affinity``, ``local`` -> ``quarter_logits`` (1, classes, H / 4, W / 4).
 
-    The mask is uint8, or int32 above 255 classes: few operators take uint16.
-
-    With ``scores`` also ``confidence`` (1, H, W) uint8, 255 times the largest softmax
-    probability, and ``logits`` (1, classes, H, W) float32: a graph of its own, since a runtime
-    computes every output of a graph.
+    The fusion for a back end that upsamples and takes the arg max by itself.
     """
 
-    def __init__(self, network: HLRC, *, scores: bool = False) -> None:
+    def __init__(self, network: HLRC) -> None:
         super().__init__()
         self.classify = network.decoder.classify
         self.classes = network.classes
         self.kernel = network.decoder.fuse.conv.kernel_size[0]
         self.hidden = network.decoder.fuse.conv.out_channels
-        self.scores = scores
-        self.mask_dtype = torch.uint8 if self.classes <= MAX_UINT8_CLASSES else torch.int32
-        kernels = phase_kernels(UPSAMPLING).repeat(self.classes, 1, 1, 1)
-        self.register_buffer('kernels', kernels)
 
     def fuse(self, tokens: torch.Tensor, affinity: torch.Tensor) -> torch.Tensor:
         """Assign the projected tokens and add up the taps of the kernel, each shifted."""
@@ -150,11 +142,37 @@ class FusionGraph(nn.Module):
             total = part if total is None else total + part
         return total
 
+    def forward(
+        self, tokens: torch.Tensor, affinity: torch.Tensor, local: torch.Tensor
+    ) -> torch.Tensor:
+        return self.classify((self.fuse(tokens, affinity) + local).relu())
+
+
+class FusionGraph(nn.Module):
+    """
+    ``tokens``, ``affinity``, ``local`` -> ``mask`` (1, H, W) at full size.
+
+    The mask is uint8, or int32 above 255 classes: few operators take uint16.
+
+    With ``scores`` also ``confidence`` (1, H, W) uint8, 255 times the largest softmax
+    probability, and ``logits`` (1, classes, H, W) float32: a graph of its own, since a runtime
+    computes every output of a graph.
+    """
+
+    def __init__(self, network: HLRC, *, scores: bool = False) -> None:
+        super().__init__()
+        self.quarter = QuarterGraph(network)
+        self.classes = network.classes
+        self.scores = scores
+        self.mask_dtype = torch.uint8 if self.classes <= MAX_UINT8_CLASSES else torch.int32
+        kernels = phase_kernels(UPSAMPLING).repeat(self.classes, 1, 1, 1)
+        self.register_buffer('kernels', kernels)
+
     def phases(
         self, tokens: torch.Tensor, affinity: torch.Tensor, local: torch.Tensor
     ) -> torch.Tensor:
         """Compute the logits of every sub-pixel: (1, classes, 16, H / 4, W / 4)."""
-        quarter = self.classify((self.fuse(tokens, affinity) + local).relu())
+        quarter = self.quarter(tokens, affinity, local)
         height, width = quarter.shape[2:]
         padded = functional.pad(quarter, (1, 1, 1, 1), 'replicate')
         phases = functional.conv2d(padded, self.kernels, groups=self.classes)

@@ -16,8 +16,10 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from uhr_seg_ros.ros.worker import Counts
 from uhr_seg_ros.timing import LatencyWindow
 
-STAGES = ('convert', 'preprocess', 'semantic', 'detail', 'fusion', 'overlay', 'publish', 'total')
-"""Stages in the order in which a frame passes them; `total` is all of them."""
+CPU_STAGES = ('preprocess', 'semantic', 'detail', 'fusion', 'overlay')
+GPU_STAGES = ('upload', 'engines', 'download')
+STAGES = ('convert', *CPU_STAGES, *GPU_STAGES, 'publish', 'total')
+"""Stages in the order in which a frame passes them, on either back end; `total` is all."""
 
 TOLERANCE_PERCENT = 10.0
 """How far a frame interval may be from the expected one."""
@@ -171,12 +173,16 @@ def node_status(
         state: label of its lifecycle state.
         failure: why it could not be configured, or empty.
         counts: of every camera.
-        values: what else to tell: stage times, back end, bundle.
+        values: what else to tell: stage times, back end, bundle; `fallback` says why a slower
+            back end runs.
 
     """
-    level = DiagnosticStatus.ERROR if failure else DiagnosticStatus.OK
+    fallback = values.get('fallback', '')
+    level = DiagnosticStatus.WARN if fallback else DiagnosticStatus.OK
+    if failure:
+        level = DiagnosticStatus.ERROR
     totals = count_values(counts)
-    return make_status(f'{name}: segmentation', level, failure or state, name,
+    return make_status(f'{name}: segmentation', level, failure or fallback or state, name,
                        {'state': state, **totals, **values})
 
 

@@ -5,19 +5,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 import time
 
 from uhr_seg_ros.bundle import file_sha256, MODEL_FILE
 from uhr_seg_ros.classes import ClassSet
+from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.ros.camera import Camera
 from uhr_seg_ros.ros.diagnostics import StageWindows
 from uhr_seg_ros.ros.inputs import Frame
 from uhr_seg_ros.ros.parameters import Settings
 from uhr_seg_ros.segmenter import Segmenter
+from uhr_seg_ros.strategies.strategy import Limits
 from uhr_seg_ros.timing import StageClock
 
-WARM_UP_SIZE = (544, 960)
-"""Height and width of the frame that engines see first, px: small, as the real size is unknown."""
+PROGRESS_PERIOD_S = 5.0
 
 
 class FramePath:
@@ -26,9 +29,15 @@ class FramePath:
 
     `load`, `unload` and `process` are for the worker's thread alone: an engine may belong to the
     thread that opened it, as those of CUDA do.
+
+    Args:
+        report: gets a line when something takes long, such as building an engine.
+
     """
 
-    def __init__(self) -> None:
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
+        self._next_progress_s = 0.0
         self._segmenter: Segmenter | None = None
         self._facts: dict[str, str] = {}
         self._stages = StageWindows()
@@ -37,6 +46,11 @@ class FramePath:
     def name(self) -> str:
         """Bundle and back end, for a log line."""
         return f'{self._facts.get("bundle")} on {self._facts.get("backend")}'
+
+    @property
+    def fallback(self) -> str:
+        """Why a slower back end runs than there could be, and what to do; or empty."""
+        return self._facts.get('fallback', '')
 
     def load(self, settings: Settings) -> ClassSet:
         """
@@ -49,10 +63,17 @@ class FramePath:
         self._segmenter = Segmenter(
             settings.bundle,
             settings.backend,
-            memory_limit_mb=settings.memory_limit_mb,
-            threads=settings.threads,
+            Limits(settings.memory_limit_mb),
+            input_size=settings.input_size[::-1],
+            options=EngineOptions(
+                threads=settings.threads,
+                precision=settings.precision,
+                workspace_mb=settings.workspace_mb,
+                cache=settings.engine_cache,
+                report=self._report,
+                on_progress=self._on_progress,
+            ),
         )
-        self._segmenter.warm_up(WARM_UP_SIZE)
         self._stages = StageWindows()
         self._facts = _facts(self._segmenter)
         return self._segmenter.bundle.classes
@@ -77,27 +98,34 @@ class FramePath:
         clock = StageClock()
         with clock.stage('total'):
             with clock.stage('convert'):
-                image = frame.decode()
+                image = frame.view()
             confidence = settings.confidence_enabled and output.wants_confidence
-            result = self._segmenter(image, confidence=confidence)
-            pictures = []
-            if output.wants_pictures:
-                with clock.stage('overlay'):
-                    pictures = output.paint(image, result.mask, settings)
+            pictures = output.wanted_pictures(settings)
+            result = self._segmenter(image, confidence=confidence, pictures=pictures)
             with clock.stage('publish'):
-                output.publish(frame.message.header, result, pictures)
+                output.publish(frame.message.header, result)
         latency_ms = (time.monotonic() - frame.arrival) * 1e3
-        self._stages.add({**result.stage_times, **clock.times}, latency_ms)
+        # On the CPU the segmenter converts the frame too.
+        times = Counter(result.stage_times)
+        times.update(clock.times)
+        self._stages.add(times, latency_ms)
 
     def values(self) -> dict[str, str]:
         """Return stage times and what runs, for `/diagnostics`."""
         return {**self._stages.values(), **self._facts}
 
+    def _on_progress(self, phase: str, done: int, total: int) -> None:
+        """Report the progress of a build now and then."""
+        now = time.monotonic()
+        if now >= self._next_progress_s:
+            self._next_progress_s = now + PROGRESS_PERIOD_S
+            self._report(f'{phase}: {done} of {total}')
+
 
 def _facts(segmenter: Segmenter) -> dict[str, str]:
     """Return what makes two runs comparable."""
     provenance = segmenter.provenance
-    return {
+    facts = {
         'backend': segmenter.backend,
         'backend_version': str(provenance['version']),
         'device': str(provenance['device']),
@@ -105,3 +133,8 @@ def _facts(segmenter: Segmenter) -> dict[str, str]:
         'bundle_sha256': file_sha256(segmenter.bundle.path / MODEL_FILE),
         'engine_sha256': ', '.join(f'{name} {sha}' for name, sha in provenance['sha256'].items()),
     }
+    if segmenter.fallback:
+        facts['fallback'] = segmenter.fallback
+    if precision := provenance.get('precision'):
+        facts['precision'] = precision
+    return facts

@@ -14,6 +14,7 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
 from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.pixels import memory_shape, PixelError, RawFrame
 
 if TYPE_CHECKING:
     from std_msgs.msg import Header
@@ -26,55 +27,46 @@ class ImageError(UhrSegError):
     """A frame that cannot be read; the message names the value, the limit and the way out."""
 
 
-class _Layout(NamedTuple):
-    """How one packed encoding lies in memory, and what turns it into BGR."""
+class _Packed(NamedTuple):
+    """How one packed encoding lies in memory; its 8-bit form is a format of `pixels`."""
 
     channels: int
     bytes_each: int
-    to_bgr: int | None
+    format: str
 
 
-def _layouts() -> dict[str, _Layout]:
+def _packed_encodings() -> dict[str, _Packed]:
     """Return every packed encoding that is read here without help."""
-    layouts = {
-        'uyvy': _Layout(2, 1, cv2.COLOR_YUV2BGR_UYVY),
-        'yuyv': _Layout(2, 1, cv2.COLOR_YUV2BGR_YUY2),
+    packed = {
+        'yuv422': _Packed(2, 1, 'uyvy'),
+        'uyvy': _Packed(2, 1, 'uyvy'),
+        'yuv422_yuy2': _Packed(2, 1, 'yuyv'),
+        'yuyv': _Packed(2, 1, 'yuyv'),
     }
-    colors = {
-        'bgr': (3, None), 'rgb': (3, cv2.COLOR_RGB2BGR), 'bgra': (4, cv2.COLOR_BGRA2BGR),
-        'rgba': (4, cv2.COLOR_RGBA2BGR), 'mono': (1, cv2.COLOR_GRAY2BGR),
-        # OpenCV names a Bayer pattern by the second row's second and third pixel, ROS by the
-        # first row's first two: the same pattern, another name.
-        'bayer_rggb': (1, cv2.COLOR_BayerBG2BGR), 'bayer_bggr': (1, cv2.COLOR_BayerRG2BGR),
-        'bayer_gbrg': (1, cv2.COLOR_BayerGR2BGR), 'bayer_grbg': (1, cv2.COLOR_BayerGB2BGR),
-    }
+    channels = {'bgr': 3, 'rgb': 3, 'bgra': 4, 'rgba': 4, 'mono': 1}
+    channels |= {f'bayer_{pattern}': 1 for pattern in ('rggb', 'bggr', 'gbrg', 'grbg')}
     for depth, bytes_each in (('8', 1), ('16', 2)):
-        for name, (channels, code) in colors.items():
-            layouts[name + depth] = _Layout(channels, bytes_each, code)
+        for name, count in channels.items():
+            packed[name + depth] = _Packed(count, bytes_each, name + '8')
         for alias, name in (('UC1', 'mono'), ('UC3', 'bgr'), ('UC4', 'bgra')):
-            layouts[depth + alias] = layouts[name + depth]
-    layouts['yuv422'] = layouts['uyvy']
-    layouts['yuv422_yuy2'] = layouts['yuyv']
-    return layouts
+            packed[depth + alias] = packed[name + depth]
+    return packed
 
 
-_LAYOUTS = _layouts()
+_PACKED = _packed_encodings()
 _PLANAR = ('nv12', 'nv21', 'nv24')
 
 
-def decode_image(message: Image) -> np.ndarray:
+def view_image(message: Image) -> RawFrame:
     """
-    Return the frame of an Image message.
+    Return the frame of an Image message in the bytes of its camera.
 
-    `bgr8` and `8UC3` are not copied: the array is a view of the message's own data, rows `step`
-    bytes apart. Deeper pixels are scaled to 8 bit as cv_bridge does (65535 becomes 255).
+    Encodings that are a format of `pixels` are not copied: the frame is a view of the message's
+    own data. Deeper pixels are scaled to 8 bit as cv_bridge does (65535 becomes 255).
 
     Args:
         message: `sensor_msgs/Image` in any encoding of `image_encodings.hpp` that holds colour or
             grey pixels; others go through cv_bridge where it is installed.
-
-    Returns:
-        (H, W, 3) uint8 BGR.
 
     Raises:
         ImageError: sizes, `step`, `encoding` and the amount of data do not fit together.
@@ -82,14 +74,16 @@ def decode_image(message: Image) -> np.ndarray:
     """
     _check_size(message)
     try:
+        if message.encoding == 'nv24':
+            return RawFrame.of_bgr(_decode_full_chroma(message))
         if message.encoding in _PLANAR:
-            return _decode_planar(message)
-        if layout := _LAYOUTS.get(message.encoding):
-            return _convert(_pixels(message, layout), layout)
-    except cv2.error as error:
-        msg = f'image {_describe(message)} could not be converted to bgr8: {error.err}'
+            return _view_planar(message)
+        if packed := _PACKED.get(message.encoding):
+            return _view_packed(message, packed)
+    except PixelError as error:
+        msg = f'image {_describe(message)} could not be converted to bgr8: {error}'
         raise ImageError(msg) from error
-    return _decode_with_cv_bridge(message)
+    return RawFrame.of_bgr(_decode_with_cv_bridge(message))
 
 
 def decode_compressed(message: CompressedImage) -> np.ndarray:
@@ -176,47 +170,52 @@ def _check_data(message: Image, row_bytes: int, rows: int, why: str) -> None:
         raise ImageError(msg)
 
 
-def _pixels(message: Image, layout: _Layout) -> np.ndarray:
-    """Return the message's data as a (H, W) or (H, W, C) array; a copy only to swap bytes."""
+def _view_packed(message: Image, packed: _Packed) -> RawFrame:
     height, width = message.height, message.width
-    pixel_bytes = layout.channels * layout.bytes_each
-    why = f'width {width} x {layout.channels} channels x {layout.bytes_each} byte'
-    _check_data(message, width * pixel_bytes, height, why)
-    dtype = np.dtype(f'{">" if message.is_bigendian else "<"}u{layout.bytes_each}')
-    pixels = np.ndarray((height, width, layout.channels), dtype, message.data,
-                        strides=(message.step, pixel_bytes, layout.bytes_each))
-    if layout.bytes_each > 1:
-        pixels = np.require(pixels, dtype.newbyteorder('='), 'A')
-    return pixels[:, :, 0] if layout.channels == 1 else pixels
+    row_bytes = width * packed.channels * packed.bytes_each
+    why = f'width {width} x {packed.channels} channels x {packed.bytes_each} byte'
+    _check_data(message, row_bytes, height, why)
+    if packed.bytes_each > 1:
+        rows = _to_8_bit(message, width * packed.channels)
+    else:
+        rows = _rows(message, height, row_bytes)
+    return RawFrame(rows, packed.format, height, width)
 
 
-def _convert(pixels: np.ndarray, layout: _Layout) -> np.ndarray:
-    if layout.bytes_each > 1:
-        pixels = cv2.convertScaleAbs(pixels, alpha=255.0 / 65535.0)
-    return pixels if layout.to_bgr is None else cv2.cvtColor(pixels, layout.to_bgr)
+def _to_8_bit(message: Image, samples: int) -> np.ndarray:
+    """Return the rows of 16-bit samples scaled to (H, samples) uint8."""
+    dtype = np.dtype('>u2' if message.is_bigendian else '<u2')
+    shape, strides = (message.height, samples), (message.step, 2)
+    deep = np.ndarray(shape, dtype, message.data, strides=strides)
+    deep = np.require(deep, dtype.newbyteorder('='), 'A')
+    return cv2.convertScaleAbs(deep, alpha=255.0 / 65535.0)
 
 
-def _decode_planar(message: Image) -> np.ndarray:
-    """Return the frame of a Y plane followed by a plane of interleaved chroma."""
+def _rows(message: Image, rows: int, row_bytes: int) -> np.ndarray:
+    strides = (message.step, 1)
+    return np.ndarray((rows, row_bytes), np.uint8, message.data, strides=strides)
+
+
+def _view_planar(message: Image) -> RawFrame:
+    """Return a plane of luma followed by one of interleaved chroma, half as high."""
+    rows, row_bytes = memory_shape(message.encoding, message.height, message.width)
+    _check_data(message, row_bytes, rows, f'width {message.width} x 1 byte')
+    data = _rows(message, rows, row_bytes)
+    return RawFrame(data, message.encoding, message.height, message.width)
+
+
+def _decode_full_chroma(message: Image) -> np.ndarray:
+    """Return the BGR of a plane of luma followed by one of interleaved chroma, as high."""
     height, width, step = message.height, message.width, message.step
-    full_chroma = message.encoding == 'nv24'
-    if not full_chroma and (height % 2 or width % 2):
-        msg = f'image {_describe(message)} has an odd side: chroma is shared by 2 x 2 pixels'
-        raise ImageError(msg)
-    rows = height * 3 if full_chroma else height * 3 // 2
-    _check_data(message, width, rows, f'width {width} x 1 byte')
-    if not full_chroma:
-        planes = np.ndarray((rows, width), np.uint8, message.data, strides=(step, 1))
-        is_nv21 = message.encoding == 'nv21'
-        code = cv2.COLOR_YUV2BGR_NV21 if is_nv21 else cv2.COLOR_YUV2BGR_NV12
-        return cv2.cvtColor(planes, code)
-    luma = np.ndarray((height, width), np.uint8, message.data, strides=(step, 1))
+    _check_data(message, width, height * 3, f'width {width} x 1 byte')
+    luma = _rows(message, height, width)
     # A row of chroma has twice as many samples as one of luma, and twice the padding after them.
     chroma = np.ndarray((height, 2 * width), np.uint8, message.data, offset=step * height,
                         strides=(2 * step, 1))  # fmt: skip
     # Seen as the half-resolution chroma of a picture twice as large, nv24 is nv12.
     luma = luma.repeat(2, axis=0).repeat(2, axis=1)
-    return cv2.cvtColor(np.vstack((luma, chroma)), cv2.COLOR_YUV2BGR_NV12)[::2, ::2]
+    doubled = RawFrame(np.vstack((luma, chroma)), 'nv12', 2 * height, 2 * width)
+    return doubled.bgr[::2, ::2]
 
 
 def _last_bytes(data: np.ndarray) -> bytes:
@@ -247,7 +246,7 @@ def _decode_with_cv_bridge(message: Image) -> np.ndarray:
     bridge = _cv_bridge()
     if bridge is None:
         msg = (f'image encoding {message.encoding!r} is not one of '
-               f'{", ".join(sorted((*_LAYOUTS, *_PLANAR)))}; for others install cv_bridge')
+               f'{", ".join(sorted((*_PACKED, *_PLANAR)))}; for others install cv_bridge')
         raise ImageError(msg)
     try:
         return bridge.imgmsg_to_cv2(message, 'bgr8')

@@ -9,12 +9,12 @@ from collections.abc import Callable
 import time
 from typing import NamedTuple
 
-import numpy as np
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from uhr_seg_ros.pixels import RawFrame
 from uhr_seg_ros.ros.camera_info import CameraInfoCache
-from uhr_seg_ros.ros.images import decode_compressed, decode_image
+from uhr_seg_ros.ros.images import decode_compressed, view_image
 from uhr_seg_ros.ros.parameters import Settings
 from uhr_seg_ros.ros.qos import FollowingSubscription
 
@@ -25,11 +25,11 @@ class Frame(NamedTuple):
     message: Image | CompressedImage
     arrival: float
 
-    def decode(self) -> np.ndarray:
-        """Return the picture, (H, W, 3) uint8 BGR; see `decode_image`."""
+    def view(self) -> RawFrame:
+        """Return the picture; see `view_image` and `decode_compressed`."""
         if isinstance(self.message, CompressedImage):
-            return decode_compressed(self.message)
-        return decode_image(self.message)
+            return RawFrame.of_bgr(decode_compressed(self.message))
+        return view_image(self.message)
 
     @property
     def stamp_ns(self) -> int:

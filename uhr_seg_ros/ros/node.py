@@ -77,7 +77,7 @@ class SegmentationNode(LifecycleNode):
             name: Camera(self, name, settings.image_transport) for name in settings.cameras
         }
         self._throttle = Throttle()
-        self._path = FramePath()
+        self._path = FramePath(self.get_logger().info)
         self._worker = Worker(
             settings.cameras, self._process, self._on_rejected, self._min_interval
         )
@@ -180,6 +180,8 @@ class SegmentationNode(LifecycleNode):
         classes = self._on_worker(partial(self._path.load, settings))
         for camera in self._cameras.values():
             camera.open_output(classes)
+        if self._path.fallback:
+            self.get_logger().warning(self._path.fallback)
         seconds = time.monotonic() - start
         self.get_logger().info(f'{self._path.name} is ready after {seconds:.1f} s')
 

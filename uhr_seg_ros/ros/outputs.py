@@ -13,7 +13,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from uhr_seg_ros.classes import ClassSet
-from uhr_seg_ros.drawing import colorize, OverlayPainter
+from uhr_seg_ros.drawing import Pictures
 from uhr_seg_ros.ros.camera_info import CameraInfoCache, fit_camera_info
 from uhr_seg_ros.ros.images import encode_image
 from uhr_seg_ros.ros.labels import publish_labels
@@ -38,7 +38,6 @@ class CameraOutput:
         self, node: LifecycleNode, prefix: str, classes: ClassSet, calibrations: CameraInfoCache
     ) -> None:
         self._node = node
-        self._classes = classes
         self._calibrations = calibrations
         self._prefix = f'~/{prefix}'
         self._publishers: list[LifecyclePublisher] = []
@@ -59,49 +58,26 @@ class CameraOutput:
         """Whether someone subscribes to the confidence."""
         return _is_wanted(self._confidence)
 
-    @property
-    def wants_pictures(self) -> bool:
-        """Whether someone subscribes to the overlay or to the colour mask."""
-        return _is_wanted(self._overlay) or _is_wanted(self._color_mask)
+    def wanted_pictures(self, settings: Settings) -> Pictures:
+        """Tell which pictures someone subscribes to."""
+        return Pictures(
+            overlay=_is_wanted(self._overlay),
+            color_mask=_is_wanted(self._color_mask),
+            alpha=settings.overlay_alpha,
+            scale=settings.overlay_scale,
+        )
 
-    def paint(
-        self, image: np.ndarray, mask: np.ndarray, settings: Settings
-    ) -> list[tuple[LifecyclePublisher, np.ndarray]]:
-        """
-        Paint the pictures that someone subscribes to.
-
-        Args:
-            image: (H, W, 3) uint8 BGR.
-            mask: (H, W) class ids.
-            settings: opacity and scale.
-
-        Returns:
-            Publishers and their pictures (h, w, 3) uint8 BGR.
-
-        """
-        pictures = []
-        scale = settings.overlay_scale
-        if _is_wanted(self._overlay):
-            painter = OverlayPainter(self._classes, settings.overlay_alpha, scale)
-            pictures.append((self._overlay, painter.paint(image, mask)))
-        if _is_wanted(self._color_mask):
-            pictures.append((self._color_mask, colorize(mask, self._classes, scale)))
-        return pictures
-
-    def publish(
-        self,
-        header: Header,
-        result: Segmentation,
-        pictures: list[tuple[LifecyclePublisher, np.ndarray]],
-    ) -> None:
+    def publish(self, header: Header, result: Segmentation) -> None:
         """Publish what became of a frame, all of it under the frame's own header."""
         if _is_wanted(self._mask):
             encoding = 'mono8' if result.mask.dtype == np.uint8 else 'mono16'
             self._mask.publish(encode_image(result.mask, encoding, header))
         if result.confidence is not None:
             self._confidence.publish(encode_image(result.confidence, 'mono8', header))
-        for publisher, picture in pictures:
-            publisher.publish(encode_image(picture, 'bgr8', header))
+        if result.overlay is not None:
+            self._overlay.publish(encode_image(result.overlay, 'bgr8', header))
+        if result.color_mask is not None:
+            self._color_mask.publish(encode_image(result.color_mask, 'bgr8', header))
         info = self._calibrations.find(header)
         if info is not None and _is_wanted(self._camera_info):
             self._camera_info.publish(fit_camera_info(info, header, *result.mask.shape))

@@ -21,6 +21,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
+from uhr_seg_ros.engines.options import DEFAULT_WORKSPACE_MB, PRECISIONS
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Settings:
     backend: str
     memory_limit_mb: int
     threads: int
+    input_size: tuple[int, int]
+    precision: str
+    workspace_mb: int
+    engine_cache: str
     cameras: tuple[str, ...]
     image_transport: str
     image_qos: str
@@ -87,7 +92,19 @@ _SPECS = (
     _Spec('bundle', 'hlrc_s_aerial',
           'Model bundle: a folder, or the name of a folder under models/.',
           change='unconfigured'),
-    _Spec('backend', 'auto', 'Engine back end, such as onnxruntime; auto takes the best one here.',
+    _Spec('backend', 'auto',
+          'tensorrt (NVIDIA GPU), onnxruntime (CPU), or auto: the fastest one that runs here.',
+          change='unconfigured'),
+    _Spec('input_size', [3840, 2160],
+          'Width and height that TensorRT engines are built for when configuring, px. Another '
+          'size is built when its first frame comes.', change='unconfigured'),
+    _Spec('precision', 'fp16', 'Numbers that TensorRT engines compute in.', choices=PRECISIONS,
+          change='unconfigured'),
+    _Spec('workspace_mb', DEFAULT_WORKSPACE_MB,
+          'Scratch memory of a TensorRT engine and of its build, MB.', (64, 1 << 20),
+          change='unconfigured'),
+    _Spec('engine_cache', '',
+          'Folder of built TensorRT engines; empty: uhr_seg_ros in XDG_CACHE_HOME or ~/.cache.',
           change='unconfigured'),
     _Spec('memory_limit_mb', DEFAULT_MEMORY_LIMIT_MB,
           'Memory for the detail branch, MB; beyond it the frame is tiled. '
@@ -116,6 +133,9 @@ _SPECS = (
     _Spec('diagnostics.expected_frequency', 0.0,
           'Frame rate that each camera should have, Hz; 0 = unknown.', (0.0, 1000.0)),
 )
+
+MIN_SIDE, MAX_SIDE = 16, 16384
+"""Limits of a side of `input_size`, px."""
 
 _CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 
@@ -146,6 +166,7 @@ class Parameters:
         """The values of this moment."""
         values = {spec.field: self._value(spec) for spec in _SPECS}
         values['cameras'] = _camera_names(values['cameras'])
+        values['input_size'] = tuple(values['input_size'])
         return Settings(**values)
 
     def _value(self, spec: _Spec) -> Any:
@@ -170,11 +191,12 @@ class Parameters:
                     'clean up first')
         if spec.choices and value not in spec.choices:
             return f'{spec.name} is {value!r}: expected one of {", ".join(spec.choices)}'
-        if isinstance(spec.default, str) and not value:
+        if isinstance(spec.default, str) and spec.default and not value:
             return f'{spec.name} is empty'
         if spec.least and 0 < value < spec.least:
             return f'{spec.name} is {value:g}: expected 0, or at least {spec.least:g}'
-        return _objection_to_cameras(value or []) if spec.name == 'cameras' else ''
+        other = {'cameras': _objection_to_cameras, 'input_size': _objection_to_size}.get(spec.name)
+        return other(value or []) if other else ''
 
 
 def _camera_names(names: list[str]) -> tuple[str, ...]:
@@ -190,3 +212,10 @@ def _objection_to_cameras(names: list[str]) -> str:
     if len(set(names)) < len(names):
         return f'cameras {list(names)} names a camera twice'
     return ''
+
+
+def _objection_to_size(size: list[int]) -> str:
+    if len(size) == 2 and all(MIN_SIDE <= side <= MAX_SIDE for side in size):
+        return ''
+    return (f'input_size is {list(size)}: expected width and height, each {MIN_SIDE} to '
+            f'{MAX_SIDE} px')

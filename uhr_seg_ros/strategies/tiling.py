@@ -10,6 +10,7 @@ from math import ceil, isqrt
 
 import numpy as np
 
+from uhr_seg_ros.bundle import Bundle
 from uhr_seg_ros.errors import UhrSegError
 
 #: Start and stop of a tile along one axis.
@@ -27,6 +28,41 @@ MIN_LIMITED_TILE = 256
 
 class TilingError(UhrSegError):
     """A tile or a memory limit that is too small."""
+
+
+#: Peak memory of the detail branch per pixel when the bundle does not tell, bytes.
+DEFAULT_BYTES_PER_PIXEL = 400.0
+
+
+class TileLimit:
+    """
+    Tells how large a tile of a frame may be.
+
+    Args:
+        bundle: tells what a pixel costs.
+        memory_limit_mb: limit for the detail branch in MB; None for no limit.
+        tile: largest side of a tile in px; None for the whole frame where memory allows.
+
+    Raises:
+        TilingError: `tile` or `memory_limit_mb` is too small.
+
+    """
+
+    def __init__(self, bundle: Bundle, memory_limit_mb: int | None, tile: int | None) -> None:
+        self._multiple = bundle.multiple
+        self._most_pixels = None
+        if memory_limit_mb is not None:
+            per_pixel = bundle.detail_bytes_per_pixel or DEFAULT_BYTES_PER_PIXEL
+            self._most_pixels = pixels_for_memory(per_pixel, memory_limit_mb)
+        self._tile = None if tile is None else checked_tile(tile, bundle.multiple)
+
+    def side_for(self, height: int, width: int) -> int | None:
+        """Give the side of the tiles for a padded frame, px, or None for the whole frame."""
+        sides = [] if self._tile is None or max(height, width) <= self._tile else [self._tile]
+        if self._most_pixels is not None:
+            side = tile_for_pixels(height, width, self._most_pixels, self._multiple)
+            sides += [] if side is None else [side]
+        return min(sides, default=None)
 
 
 def tile_spans(size: int, tile: int, multiple: int) -> list[Span]:

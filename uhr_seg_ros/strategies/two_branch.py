@@ -13,28 +13,18 @@ import numpy as np
 from uhr_seg_ros.bundle import Bundle
 from uhr_seg_ros.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.engines.engine import Engine
+from uhr_seg_ros.engines.opening import open_engine
+from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.pixels import RawFrame
+from uhr_seg_ros.strategies.maps import BlendAxis, CELL, DETAIL_MAPS, ROW_AXES, STEPS
 from uhr_seg_ros.strategies.preprocessing import Preprocessor
-from uhr_seg_ros.strategies.tiling import (
-    blend_weights,
-    checked_tile,
-    pixels_for_memory,
-    Span,
-    strip_spans,
-    tile_for_pixels,
-    tile_spans,
-)
+from uhr_seg_ros.strategies.strategy import Limits, Request
+from uhr_seg_ros.strategies.tiling import Span, strip_spans, tile_spans, TileLimit
 from uhr_seg_ros.timing import StageClock
-
-#: px of the frame per row and column of every map between the graphs.
-STEPS = {'tokens': 16, 'affinity': 16, 'local': 4}
-CELL = STEPS['tokens']
 
 #: What frames may be padded to multiples of, px: whole cells, at most what tiles overlap by.
 MULTIPLES = (16, 32, 64)
-
-#: Axis of the rows; the columns are the next one (`affinity` has its channels last).
-ROW_AXES = {'tokens': 2, 'affinity': 1, 'local': 2}
 
 #: Rows of cells that the fusion needs above and below its output.
 HALO = 2
@@ -44,8 +34,9 @@ STRIP_BYTES = 32e6
 #: ... but never fewer rows of cells than this, or the halo dominates.
 MIN_STRIP_CELLS = 8
 
-#: Peak memory of the detail branch per pixel when the bundle does not tell, bytes.
-DEFAULT_BYTES_PER_PIXEL = 400.0
+
+#: Largest height and width of the frame that warms the engines up, px.
+WARM_UP_SIZE = (544, 960)
 
 
 class TwoBranchError(UhrSegError):
@@ -64,94 +55,93 @@ class TwoBranch:
     Args:
         bundle: a bundle of kind `two_branch`.
         engines: graph name -> engine.
-        memory_limit_mb: limit for the detail branch in MB; None for no limit.
-        tile: largest side of a tile in px; None for the whole frame where memory allows.
+        limits: how large a piece of a frame the detail branch gets.
 
     Raises:
-        TilingError: `tile` or `memory_limit_mb` is too small.
+        TilingError: a limit is too small.
         TwoBranchError: a graph has another number of classes than the bundle, or frames are
             padded to sizes that the graphs cannot take.
 
     """
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        engines: Mapping[str, Engine],
-        *,
-        memory_limit_mb: int | None = None,
-        tile: int | None = None,
-    ) -> None:
-        if bundle.multiple not in MULTIPLES or bundle.multiple % bundle.low_res_factor:
-            msg = (
-                f'bundle {bundle.path}: input.multiple {bundle.multiple} must be one of '
-                f'{", ".join(map(str, MULTIPLES))} and a multiple of input.low_res_factor '
-                f'{bundle.low_res_factor}: export it again'
-            )
-            raise TwoBranchError(msg)
+    #: The graphs that frames need; `quarter` is for comparisons.
+    GRAPHS = ('semantic', 'detail', 'fusion', 'scores')
+
+    def __init__(self, bundle: Bundle, engines: Mapping[str, Engine], limits: Limits) -> None:
+        check_sizes(bundle)
         self._bundle = bundle
-        self._engines = engines
-        self._most_pixels = None
-        if memory_limit_mb is not None:
-            per_pixel = bundle.detail_bytes_per_pixel or DEFAULT_BYTES_PER_PIXEL
-            self._most_pixels = pixels_for_memory(per_pixel, memory_limit_mb)
-        self._tile = None if tile is None else checked_tile(tile, bundle.multiple)
+        self._engines = dict(engines)
+        self.provenance = engines['detail'].provenance()
+        self._limit = TileLimit(bundle, limits.memory_limit_mb or None, limits.tile)
         self._preprocessor = Preprocessor(bundle)
         for graph, tensor in (('semantic', 'semantic_logits'), ('scores', 'logits')):
             self._check_classes(graph, engines[graph].output_shapes[tensor][1])
 
+    @classmethod
+    def open(
+        cls,
+        bundle: Bundle,
+        limits: Limits,
+        options: EngineOptions,
+        graphs: Sequence[str] = GRAPHS,
+    ) -> TwoBranch:
+        """Open the graphs of a bundle on ONNX Runtime; see `open_engine`."""
+        engines = {name: open_engine(bundle.graphs[name], options.threads) for name in graphs}
+        return cls(bundle, engines, limits)
+
+    def prepare(self, size: tuple[int, int]) -> None:
+        """Run once on a black frame, a small one: its size hardly matters."""
+        height, width = (min(side, most) for side, most in zip(size, WARM_UP_SIZE, strict=True))
+        black = RawFrame.of_bgr(np.zeros((height, width, 3), np.uint8))
+        self.segment(black, Request(), StageClock())
+
     def segment(
-        self, image: np.ndarray, outputs: Sequence[str], clock: StageClock
+        self, frame: RawFrame, request: Request, clock: StageClock
     ) -> dict[str, np.ndarray]:
         """
-        Segment one frame.
+        Segment one frame; see `Strategy.segment`.
 
-        Args:
-            image: (H, W, 3) uint8 BGR, any size.
-            outputs: of `mask`, `confidence` and `logits`; only these are computed.
-            clock: takes the times of `preprocess`, `semantic`, `detail` and `fusion`.
-
-        Returns:
-            mask (H, W) uint8, or uint16 above 255 classes; confidence (H, W) uint8; logits
-            (C, H, W) float32.
-
+        The stages are `convert`, `preprocess`, `semantic`, `detail`, `fusion` and `overlay`.
         """
-        tile = self._tile_for(*self._preprocessor.padded_size(image))
+        with clock.stage('convert'):
+            image = frame.bgr
+        maps = self._maps(image, clock)
+        outputs = [name for name in request.outputs if name != 'quarter_logits']
+        with clock.stage('fusion'):
+            results = self._fuse(maps, image.shape[:2], outputs)
+        if len(outputs) < len(request.outputs):
+            quarter = self._engines['quarter'].run(maps, ['quarter_logits'])['quarter_logits']
+            results['quarter_logits'] = quarter[0]
+        if request.pictures.any:
+            with clock.stage('overlay'):
+                painted = request.pictures.paint(image, results['mask'], self._bundle.classes)
+            results |= painted
+        return results
+
+    def close(self) -> None:
+        """Give back the memory of the engines."""
+        for engine in self._engines.values():
+            engine.close()
+        self._engines.clear()
+
+    def semantic_mask(self, frame: RawFrame) -> np.ndarray:
+        """Take the arg max of the bilinearly enlarged `semantic_logits`."""
+        low_res = self._preprocessor.low_res(frame.bgr)
+        logits = self._semantic(low_res, 'semantic_logits', StageClock())[0]
+        return enlarged_arg_max(logits, (frame.height, frame.width), self._bundle.multiple)
+
+    def _maps(self, image: np.ndarray, clock: StageClock) -> dict[str, np.ndarray]:
+        """Run both branches on one image (H, W, 3) BGR."""
+        tile = self._limit.side_for(*self._preprocessor.padded_size(image))
         if tile is None:
             with clock.stage('preprocess'):
                 planes, low_res = self._preprocessor.whole(image)
             tokens = self._semantic(low_res, 'tokens', clock)
-            maps = self._detail(planes, clock)
-        else:
-            with clock.stage('preprocess'):
-                low_res = self._preprocessor.low_res(image)
-            tokens = self._semantic(low_res, 'tokens', clock)
-            maps = self._tiled_detail(image, tile, clock)
-        with clock.stage('fusion'):
-            return self._fuse({'tokens': tokens, **maps}, image.shape[:2], outputs)
-
-    def semantic_mask(self, image: np.ndarray) -> np.ndarray:
-        """
-        Segment one frame by the semantic branch alone.
-
-        Args:
-            image: (H, W, 3) uint8 BGR.
-
-        Returns:
-            (H, W) uint8 or uint16, arg max of the bilinearly enlarged `semantic_logits`.
-
-        """
-        low_res = self._preprocessor.low_res(image)
-        logits = self._semantic(low_res, 'semantic_logits', StageClock())[0]
-        rows, columns = self._preprocessor.padded_size(image)
-        best = np.full((rows, columns), -np.inf, np.float32)
-        small = len(logits) <= MAX_UINT8_CLASSES
-        mask = np.zeros((rows, columns), np.uint8 if small else np.uint16)
-        for index, plane in enumerate(logits):
-            enlarged = cv2.resize(plane, (columns, rows), interpolation=cv2.INTER_LINEAR)
-            mask[enlarged > best] = index
-            np.maximum(best, enlarged, out=best)
-        return mask[: image.shape[0], : image.shape[1]].copy()
+            return {'tokens': tokens, **self._detail(planes, clock)}
+        with clock.stage('preprocess'):
+            low_res = self._preprocessor.low_res(image)
+        tokens = self._semantic(low_res, 'tokens', clock)
+        return {'tokens': tokens, **self._tiled_detail(image, tile, clock)}
 
     def _semantic(self, low_res: np.ndarray, output: str, clock: StageClock) -> np.ndarray:
         with clock.stage('semantic'):
@@ -159,7 +149,7 @@ class TwoBranch:
 
     def _detail(self, planes: np.ndarray, clock: StageClock) -> dict[str, np.ndarray]:
         with clock.stage('detail'):
-            return self._engines['detail'].run({'image': planes}, ['affinity', 'local'])
+            return self._engines['detail'].run({'image': planes}, DETAIL_MAPS)
 
     def _tiled_detail(
         self, image: np.ndarray, tile: int, clock: StageClock
@@ -168,7 +158,7 @@ class TwoBranch:
         height, width = self._preprocessor.padded_size(image)
         rows = tile_spans(height, tile, self._bundle.multiple)
         columns = tile_spans(width, tile, self._bundle.multiple)
-        blended = {name: _Blend(name, rows, columns) for name in ('affinity', 'local')}
+        blended = {name: _Blend(name, rows, columns) for name in DETAIL_MAPS}
         for row, row_span in enumerate(rows):
             for column, column_span in enumerate(columns):
                 with clock.stage('preprocess'):
@@ -211,14 +201,6 @@ class TwoBranch:
         results = self._engines[graph].run(feeds, outputs)
         return {name: values[0] for name, values in results.items()}
 
-    def _tile_for(self, height: int, width: int) -> int | None:
-        """Give the side of the tiles for a padded frame, or None for the whole frame."""
-        sides = [] if self._tile is None or max(height, width) <= self._tile else [self._tile]
-        if self._most_pixels is not None:
-            side = tile_for_pixels(height, width, self._most_pixels, self._bundle.multiple)
-            sides += [] if side is None else [side]
-        return min(sides, default=None)
-
     def _check_classes(self, graph: str, found: int | None) -> None:
         expected = len(self._bundle.classes)
         if found not in (None, expected):
@@ -227,6 +209,47 @@ class TwoBranch:
                 f'its graph {graph} gives {found}: export the model again'
             )
             raise TwoBranchError(msg)
+
+
+def check_sizes(bundle: Bundle) -> None:
+    """
+    Refuse a bundle whose frames are padded to sizes that its graphs cannot take.
+
+    Raises:
+        TwoBranchError: names the fields of the bundle.
+
+    """
+    if bundle.multiple not in MULTIPLES or bundle.multiple % bundle.low_res_factor:
+        msg = (
+            f'bundle {bundle.path}: input.multiple {bundle.multiple} must be one of '
+            f'{", ".join(map(str, MULTIPLES))} and a multiple of input.low_res_factor '
+            f'{bundle.low_res_factor}: export it again'
+        )
+        raise TwoBranchError(msg)
+
+
+def enlarged_arg_max(logits: np.ndarray, size: tuple[int, int], multiple: int) -> np.ndarray:
+    """
+    Enlarge logits bilinearly to the padded size of a frame and take the arg max.
+
+    Args:
+        logits: (C, h, w) float32.
+        size: height and width of the frame, px.
+        multiple: the frame is padded to multiples of this, px.
+
+    Returns:
+        (H, W) uint8, or uint16 above 255 classes.
+
+    """
+    rows, columns = (side + -side % multiple for side in size)
+    best = np.full((rows, columns), -np.inf, np.float32)
+    small = len(logits) <= MAX_UINT8_CLASSES
+    mask = np.zeros((rows, columns), np.uint8 if small else np.uint16)
+    for index, plane in enumerate(logits):
+        enlarged = cv2.resize(plane, (columns, rows), interpolation=cv2.INTER_LINEAR)
+        mask[enlarged > best] = index
+        np.maximum(best, enlarged, out=best)
+    return mask[: size[0], : size[1]].copy()
 
 
 def _rows_of(name: str, values: np.ndarray, cells: Span) -> np.ndarray:
@@ -248,21 +271,17 @@ class _Blend:
     """
 
     def __init__(self, name: str, rows: list[Span], columns: list[Span]) -> None:
-        step = STEPS[name]
         self._axis = ROW_AXES[name]
-        self._rows = [(start // step, stop // step) for start, stop in rows]
-        self._columns = [(start // step, stop // step) for start, stop in columns]
-        self._size = self._rows[-1][1], self._columns[-1][1]
-        self._row_weights = blend_weights(self._rows, self._size[0])
-        self._column_weights = blend_weights(self._columns, self._size[1])
+        self._rows, self._columns = BlendAxis(name, rows), BlendAxis(name, columns)
         self.total = np.empty(0, np.float32)
 
     def add(self, tile: np.ndarray, row: int, column: int) -> None:
         """Add the tile at a place of the grid; the values of `tile` are used up."""
         before, after = tile.shape[: self._axis], tile.shape[self._axis + 2 :]
         if not self.total.size:
-            self.total = np.zeros((*before, *self._size, *after), np.float32)
-        weight = self._row_weights[row][:, None] * self._column_weights[column]
+            size = self._rows.size, self._columns.size
+            self.total = np.zeros((*before, *size, *after), np.float32)
+        weight = self._rows.weights[row][:, None] * self._columns.weights[column]
         tile *= weight.reshape(*weight.shape, *(1,) * len(after))
-        place = (slice(None),) * self._axis
-        self.total[(*place, slice(*self._rows[row]), slice(*self._columns[column]))] += tile
+        place = slice(*self._rows.spans[row]), slice(*self._columns.spans[column])
+        self.total[(*(slice(None),) * self._axis, *place)] += tile

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         provenance={'config': args.config.name, 'steps': recipe.steps, 'scenes': config.scenes},
     )
     console = Console()
-    with Segmenter(bundle) as segmenter:
+    with Segmenter(bundle, 'onnxruntime') as segmenter:
         for branch, mask in (
             ('fused', segmenter(held_out.image).mask),
             ('semantic branch alone', segmenter.semantic_only(held_out.image)),

@@ -1,0 +1,408 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+A stand-in for the Python module `tensorrt` of a given version, with ONNX Runtime inside.
+
+It has the names that the real bindings of that version have, and no others
+(test/data/tensorrt_api.json lists them), so that code that uses a name too new or too old
+fails. Engines compute on host memory, in the order of `host_cuda.HostStream`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import ctypes
+from enum import Enum
+import json
+from pathlib import Path
+import pickle
+from types import SimpleNamespace
+from typing import Any
+
+from host_cuda import HostStream
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+API: dict[str, dict[str, list[str]]] = json.loads(
+    (Path(__file__).parents[1] / 'data/tensorrt_api.json').read_text()
+)
+VERSIONS = tuple(API)
+
+_DTYPES = {'FLOAT': np.float32, 'HALF': np.float16, 'INT32': np.int32}
+
+
+class ApiObject:
+    """Base of the stand-in's classes: shows only what the real class of the version has."""
+
+    api: frozenset[str] = frozenset()
+
+    def __getattribute__(self, name: str) -> Any:
+        if not name.startswith('_') and name not in type(self).api:
+            msg = f'{type(self).__name__} of this TensorRT has no {name}'
+            raise AttributeError(msg)
+        return object.__getattribute__(self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith('_') and name not in type(self).api:
+            msg = f'{type(self).__name__} of this TensorRT has no {name}'
+            raise AttributeError(msg)
+        object.__setattr__(self, name, value)
+
+
+def make_tensorrt(version: str) -> SimpleNamespace:
+    """Make the module as `version`, one of `VERSIONS`, has it."""
+    api = API[version]
+    trt = SimpleNamespace()
+    trt.__version__ = version.removeprefix('rtx')
+    trt.__name__ = 'tensorrt_rtx' if version.startswith('rtx') else 'tensorrt'
+    for name in ('DataType', 'TensorIOMode', 'MemoryPoolType', 'BuilderFlag', 'LayerType',
+                 'NetworkDefinitionCreationFlag', 'ErrorCode'):
+        setattr(trt, name, _enum(name, api[name]))
+    for base in (Log, Network, Input, Config, TimingCache, ParserError, Engine, Context):
+        setattr(trt, f'_{base.__name__}', _bound(base, trt, api[base.real]))
+    for base in (Builder, Parser, Runtime):
+        setattr(trt, base.real, _bound(base, trt, api[base.real]))
+    trt.ILogger = trt._Log
+    if 'IProgressMonitor' in api:
+        trt.IProgressMonitor = type('IProgressMonitor', (), {})
+    trt.notes = SimpleNamespace(flags=set(), creation=None, built=0, workspace=0, refuses='')
+    return trt
+
+
+def _enum(name: str, members: list[str]) -> type[Enum]:
+    names = [member for member in members if member[0].isupper()]
+    kind = Enum(name, {member: place for place, member in enumerate(names)})
+    kind.__int__ = lambda self: self.value  # as the real ones have it
+    return kind
+
+
+def _bound(base: type, trt: SimpleNamespace, names: list[str]) -> type:
+    return type(base.__name__, (base,), {'_trt': trt, 'api': frozenset(names)})
+
+
+class Log:
+    """ILogger; the code under test derives from it, so its own names are allowed."""
+
+    real = 'ILogger'
+    INTERNAL_ERROR, ERROR, WARNING = 'INTERNAL_ERROR', 'ERROR', 'WARNING'
+
+
+class ParserError(ApiObject):
+    """What the parser complains of."""
+
+    real = 'ParserError'
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def node(self) -> int:
+        """Give the index of the node."""
+        return 7
+
+    def node_name(self) -> str:
+        """Name the node."""
+        return '/bad'
+
+    def node_operator(self) -> str:
+        """Name its operator."""
+        return 'Bad'
+
+    def code(self) -> Any:
+        """Say what kind of error it is."""
+        return self._trt.ErrorCode.INVALID_NODE
+
+    def desc(self) -> str:
+        """Say it in words."""
+        return self._text
+
+
+class Input(ApiObject):
+    """A network input."""
+
+    real = 'ITensor'
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.shape = ()
+
+
+class Network(ApiObject):
+    """A parsed graph."""
+
+    real = 'INetworkDefinition'
+
+    def __init__(self) -> None:
+        self._model: bytes = b''
+        self._inputs: list[Any] = []
+
+    @property
+    def num_inputs(self) -> int:
+        """Count the inputs."""
+        return len(self._inputs)
+
+    @property
+    def num_layers(self) -> int:
+        """Count the layers; the stand-in has none to hold."""
+        return 0
+
+    def get_input(self, index: int) -> Any:
+        """Give an input."""
+        return self._inputs[index]
+
+
+class TimingCache(ApiObject):
+    """How long tactics take."""
+
+    real = 'ITimingCache'
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def serialize(self) -> bytes:
+        """Give it as bytes."""
+        return self._content + b'+'
+
+
+class Config(ApiObject):
+    """Builder configuration."""
+
+    real = 'IBuilderConfig'
+
+    def __init__(self) -> None:
+        self._timing: Any = None
+        self._monitor: Any = None
+
+    def set_memory_pool_limit(self, pool: Any, size: int) -> None:
+        """Limit the workspace."""
+        assert pool is self._trt.MemoryPoolType.WORKSPACE
+        self._trt.notes.workspace = size
+
+    def set_flag(self, flag: Any) -> None:
+        """Note a flag."""
+        self._trt.notes.flags.add(flag.name)
+
+    def clear_flag(self, flag: Any) -> None:
+        """Note that a flag was cleared."""
+        self._trt.notes.flags.discard(flag.name)
+
+    def create_timing_cache(self, content: bytes) -> Any | None:
+        """Refuse what is no cache, as the real one does."""
+        return self._trt._TimingCache(content) if set(content) <= set(b'+') else None
+
+    def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
+        """Take a cache."""
+        assert not ignore_mismatch
+        self._timing = cache
+        return True
+
+    def get_timing_cache(self) -> Any:
+        """Give the cache."""
+        return self._timing
+
+    @property
+    def progress_monitor(self) -> Any:
+        """Who is told of the progress."""
+        return self._monitor
+
+    @progress_monitor.setter
+    def progress_monitor(self, monitor: Any) -> None:
+        object.__setattr__(self, '_monitor', monitor)
+
+
+class Builder(ApiObject):
+    """Builds plans: the graph and its shapes, pickled."""
+
+    real = 'Builder'
+
+    def __init__(self, log: Any) -> None:
+        self._log = log
+
+    def create_network(self, flags: int) -> Any:
+        """Make an empty network, and hold the caller to this version's flags."""
+        known = {flag.name for flag in self._trt.NetworkDefinitionCreationFlag}
+        given = {
+            flag.name
+            for flag in self._trt.NetworkDefinitionCreationFlag
+            if flags & 1 << int(flag)
+        }
+        if 'EXPLICIT_BATCH' in known and 'STRONGLY_TYPED' not in known:
+            assert given == {'EXPLICIT_BATCH'}
+        self._trt.notes.creation = given
+        return self._trt._Network()
+
+    def create_builder_config(self) -> Any:
+        """Make a configuration."""
+        return self._trt._Config()
+
+    def build_serialized_network(self, network: Any, config: Any) -> bytes | None:
+        """Build, telling the monitor; None and a line in the log where it cannot."""
+        if self._trt.notes.refuses:
+            self._log.log(self._trt.ILogger.ERROR, self._trt.notes.refuses)
+            return None
+        monitor = config._monitor
+        if monitor is not None:
+            monitor.phase_start('Building engine', None, 2)
+            go_on = [monitor.step_complete('Building engine', step) for step in range(2)]
+            monitor.phase_finish('Building engine')
+            if not all(go_on):
+                return None
+        self._trt.notes.built += 1
+        shapes = {tensor.name: tuple(tensor.shape) for tensor in network._inputs}
+        return pickle.dumps((self._trt.__version__, network._model, shapes))
+
+
+class Parser(ApiObject):
+    """Reads ONNX."""
+
+    real = 'OnnxParser'
+
+    def __init__(self, network: Any, log: Any) -> None:
+        self._network = network
+        self._errors: list[Any] = []
+
+    def parse(self, model: bytes) -> bool:
+        """Read a graph; refuses what the real ones refuse, bytes inside a graph among it."""
+        try:
+            found = onnx.load_model_from_string(model)
+            onnx.checker.check_model(found)
+        except Exception as err:
+            self._errors.append(self._trt._ParserError(str(err)))
+            return False
+        if any(_makes_bytes(node) for node in found.graph.node):
+            self._errors.append(self._trt._ParserError('no UINT8 for intermediate tensors'))
+            return False
+        self._network._model = model
+        self._network._inputs = [self._trt._Input(each.name) for each in found.graph.input]
+        return True
+
+    @property
+    def num_errors(self) -> int:
+        """Count the errors."""
+        return len(self._errors)
+
+    def get_error(self, index: int) -> Any:
+        """Give an error."""
+        return self._errors[index]
+
+
+class Runtime(ApiObject):
+    """Loads plans."""
+
+    real = 'Runtime'
+
+    def __init__(self, log: Any) -> None:
+        self._log = log
+
+    def deserialize_cuda_engine(self, plan: bytes) -> Any | None:
+        """Load a plan of this version; None and a line in the log for any other bytes."""
+        try:
+            version, model, shapes = pickle.loads(plan)
+        except Exception:
+            version = None
+        if version != self._trt.__version__:
+            text = 'header.magicTag == kEXPECTED_MAGIC_TAG failed'
+            self._log.log(self._trt.ILogger.ERROR, text)
+            return None
+        return self._trt._Engine(model, shapes)
+
+
+class Engine(ApiObject):
+    """A loaded plan."""
+
+    real = 'ICudaEngine'
+
+    def __init__(self, model: bytes, shapes: dict[str, tuple[int, ...]]) -> None:
+        self._session = ort.InferenceSession(model, providers=['CPUExecutionProvider'])
+        feeds = {
+            each.name: np.zeros(shapes[each.name], _numpy_type(each.type))
+            for each in self._session.get_inputs()
+        }
+        names = [each.name for each in self._session.get_outputs()]
+        results = dict(zip(names, self._session.run(names, feeds), strict=True))
+        self._inputs, self._outputs = feeds, results
+
+    @property
+    def num_io_tensors(self) -> int:
+        """Count inputs and outputs."""
+        return len(self._inputs) + len(self._outputs)
+
+    def get_tensor_name(self, index: int) -> str:
+        """Name a tensor."""
+        return [*self._inputs, *self._outputs][index]
+
+    def get_tensor_mode(self, name: str) -> Any:
+        """Tell inputs from outputs."""
+        modes = self._trt.TensorIOMode
+        return modes.INPUT if name in self._inputs else modes.OUTPUT
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        """Give a shape."""
+        return {**self._inputs, **self._outputs}[name].shape
+
+    def get_tensor_dtype(self, name: str) -> Any:
+        """Give a type."""
+        found = {**self._inputs, **self._outputs}[name].dtype
+        label = next(label for label, dtype in _DTYPES.items() if dtype == found)
+        return getattr(self._trt.DataType, label)
+
+    def create_execution_context(self) -> Any:
+        """Make a context."""
+        return self._trt._Context(self)
+
+
+class Context(ApiObject):
+    """Runs an engine."""
+
+    real = 'IExecutionContext'
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self._addresses: dict[str, int] = {}
+
+    def set_tensor_address(self, name: str, address: int) -> bool:
+        """Bind a tensor."""
+        assert address % 256 == 0
+        self._addresses[name] = address
+        return True
+
+    def execute_async_v3(self, stream_handle: int) -> bool:
+        """Run once, in the order of the stream."""
+        engine = self._engine
+        assert set(self._addresses) == {*engine._inputs, *engine._outputs}
+        places = dict(self._addresses)
+
+        def run() -> None:
+            feeds = {
+                name: _view(places[name], like).copy() for name, like in engine._inputs.items()
+            }
+            results = engine._session.run(list(engine._outputs), feeds)
+            for name, values in zip(engine._outputs, results, strict=True):
+                _view(places[name], values)[...] = values
+
+        HostStream.known[stream_handle].add(run)
+        return True
+
+
+def _makes_bytes(node: onnx.NodeProto) -> bool:
+    to = [attribute.i for attribute in node.attribute if attribute.name == 'to']
+    return node.op_type == 'Cast' and onnx.TensorProto.UINT8 in to
+
+
+def _numpy_type(name: str) -> type:
+    return {'tensor(float)': np.float32, 'tensor(float16)': np.float16}[name]
+
+
+def _view(address: int, like: np.ndarray) -> np.ndarray:
+    memory = (ctypes.c_uint8 * like.nbytes).from_address(address)
+    return np.frombuffer(memory, like.dtype).reshape(like.shape)
+
+
+def public_names() -> Iterator[tuple[str, str]]:
+    """List (class, name) of everything that the stand-in offers."""
+    for base in (Network, Input, Config, TimingCache, ParserError, Engine, Context, Builder,
+                 Parser, Runtime):
+        for name in vars(base):
+            if not name.startswith('_') and name != 'real':
+                yield base.real, name

@@ -1,0 +1,258 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Files that take minutes to make: engines, timing caches, calibrated graphs, kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+import fcntl
+import hashlib
+import json
+import os
+from pathlib import Path
+import re
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+from uhr_seg_ros.engines.engine import EngineError
+
+#: What entries are; also the suffix of their files.
+KINDS = ('engine', 'timing', 'graph', 'kernels')
+
+#: How much of a key's digest its file name shows, hexadecimal digits.
+_DIGITS = 16
+
+
+class CacheError(EngineError):
+    """A cache folder that cannot be written."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """
+    What an entry was made from; another value of any field is another entry.
+
+    Attributes:
+        kind: one of `KINDS`.
+        name: for people, such as `hlrc_s_aerial-detail-fp16-3840x2160`.
+        fields: such as the sha256 of the graph, the version of TensorRT, the GPU.
+
+    """
+
+    kind: str
+    name: str
+    fields: Mapping[str, str]
+
+    @property
+    def stem(self) -> str:
+        """File name without its suffix: the name and the digest of the fields."""
+        text = json.dumps(dict(sorted(self.fields.items())))
+        name = re.sub(r'[^A-Za-z0-9_.-]', '_', self.name)
+        return f'{name}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]}'
+
+
+@dataclass(frozen=True)
+class Entry:
+    """
+    One entry that was found.
+
+    Attributes:
+        path: the file; its sidecar has the suffix .json.
+        size: bytes.
+        used: when it was read or written last, s since 1970.
+        facts: the content of the sidecar: kind, name, fields, sha256, and what was noted.
+
+    """
+
+    path: Path
+    size: int
+    used: float
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class EngineCache:
+    """
+    A folder of entries, each a file and a JSON sidecar, both written completely or not at all.
+
+    Only files of the present user that nobody else may write are read: an engine is code.
+
+    Args:
+        directory: made when it is first written; by default `$XDG_CACHE_HOME/uhr_seg_ros` or
+            `~/.cache/uhr_seg_ros`.
+
+    """
+
+    def __init__(self, directory: str | Path | None = None) -> None:
+        self.directory = Path(directory).expanduser() if directory else default_directory()
+
+    def read(self, key: Key) -> tuple[bytes, dict[str, Any]] | None:
+        """Give content and facts of an entry; None if it is not there or `fault` finds one."""
+        content, facts, fault = self._examine(key)
+        if fault:
+            return None
+        os.utime(self._path(key))
+        return content, facts
+
+    def fault(self, key: Key) -> str:
+        """Say in a few words why there is no usable entry; empty if there is one."""
+        return self._examine(key)[2]
+
+    def write(self, key: Key, content: bytes, facts: Mapping[str, Any] | None = None) -> Path:
+        """
+        Keep an entry, in place of an earlier one of the same key.
+
+        Args:
+            key: what it was made from.
+            content: of the file.
+            facts: more to note in the sidecar.
+
+        Raises:
+            CacheError: the folder cannot be written.
+
+        """
+        path = self._path(key)
+        sidecar = {
+            'kind': key.kind,
+            'name': key.name,
+            'fields': dict(key.fields),
+            'sha256': hashlib.sha256(content).hexdigest(),
+            **(facts or {}),
+        }
+        text = json.dumps(sidecar, indent=2) + '\n'
+        with self._writing():
+            # The sidecar last: without it the entry counts as damaged.
+            _replace(path, content)
+            _replace(path.with_suffix('.json'), text.encode())
+        return path
+
+    def note(self, key: Key, facts: Mapping[str, Any]) -> None:
+        """Add facts to the sidecar of an entry that is there."""
+        path = self._path(key)
+        text = json.dumps({**_read_facts(path), **facts}, indent=2) + '\n'
+        with self._writing():
+            _replace(path.with_suffix('.json'), text.encode())
+
+    def discard(self, key: Key) -> None:
+        """Remove an entry, if it is there."""
+        _remove(self._path(key))
+
+    @contextmanager
+    def lock(self, key: Key) -> Iterator[None]:
+        """Keep other processes from making the same entry meanwhile."""
+        with self._writing():
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = (self.directory / f'{key.kind}.lock').open('a')
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def entries(self) -> list[Entry]:
+        """List what is there, the one used last first."""
+        found = []
+        for sidecar in self.directory.glob('*.json'):
+            path = _file_of(sidecar)
+            if path is not None:
+                status = path.stat()
+                found.append(Entry(path, status.st_size, status.st_mtime, _read_facts(path)))
+        return sorted(found, key=lambda entry: entry.used, reverse=True)
+
+    def prune(self, keep_mb: float = 0.0) -> list[Entry]:
+        """
+        Remove what was not used for longest, until at most `keep_mb` MB are left.
+
+        Returns:
+            What was removed.
+
+        """
+        room = keep_mb * 1e6
+        removed = []
+        for entry in self.entries():
+            room -= entry.size
+            if room < 0:
+                _remove(entry.path)
+                removed.append(entry)
+        return removed
+
+    def _examine(self, key: Key) -> tuple[bytes, dict[str, Any], str]:
+        """Give content, facts, and what is wrong with them."""
+        path = self._path(key)
+        try:
+            status, content = path.stat(), path.read_bytes()
+        except OSError:
+            return b'', {}, self._nearest_difference(key)
+        facts = _read_facts(path)
+        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            return b'', {}, f'{path} can be written by other users'
+        if facts.get('sha256') != hashlib.sha256(content).hexdigest():
+            return b'', {}, f'{path} is damaged'
+        return content, facts, ''
+
+    def _path(self, key: Key) -> Path:
+        return self.directory / f'{key.stem}.{key.kind}'
+
+    def _nearest_difference(self, key: Key) -> str:
+        """Tell what changed since an entry of the same name was made."""
+        for entry in self.entries():
+            if entry.facts.get('kind') == key.kind and entry.facts.get('name') == key.name:
+                before = entry.facts.get('fields', {})
+                changes = [
+                    f'{name} was {before.get(name)}, is {value}'
+                    for name, value in key.fields.items()
+                    if before.get(name) != value
+                ]
+                return '; '.join(changes)
+        return 'none was made yet'
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            yield
+        except OSError as err:
+            msg = (
+                f'engine cache {self.directory} cannot be written ({err.strerror}): choose a '
+                'folder of your own, by engine_cache of the node, --cache of the command line '
+                'or XDG_CACHE_HOME'
+            )
+            raise CacheError(msg) from err
+
+
+def default_directory() -> Path:
+    """Give the folder that the XDG base directory specification says."""
+    base = os.environ.get('XDG_CACHE_HOME', '')
+    # The specification: a relative path is to be ignored.
+    root = Path(base) if Path(base).is_absolute() else Path.home() / '.cache'
+    return root / 'uhr_seg_ros'
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(path.with_suffix('.json').read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _file_of(sidecar: Path) -> Path | None:
+    paths = (sidecar.with_suffix(f'.{kind}') for kind in KINDS)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    with NamedTemporaryFile(dir=path.parent, prefix=f'.{path.name}.', delete=False) as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(file.name, path)
+        except OSError:  # such as a full disk
+            os.unlink(file.name)
+            raise
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.with_suffix('.json').unlink(missing_ok=True)

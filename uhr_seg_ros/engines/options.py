@@ -1,0 +1,49 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What a user may choose about engines, and whom long work is reported to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+#: Gets a phase of long work, steps done and steps in all.
+Progress = Callable[[str, int, int], None]
+
+#: Widths of numbers that an engine may compute in.
+PRECISIONS = ('fp32', 'fp16', 'int8')
+
+DEFAULT_WORKSPACE_MB = 2048
+
+
+def _silent(text: str) -> None:
+    """Report to nobody."""
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """
+    What a user may choose about engines.
+
+    Attributes:
+        threads: CPU threads, 0 for as many as this process may use (ONNX Runtime).
+        precision: one of `PRECISIONS` (TensorRT).
+        workspace_mb: limit for the scratch memory of an engine and of its build, MB (TensorRT).
+        cache: folder of built engines; empty for the user's cache folder (TensorRT).
+        proof: picture (h, w, 3) uint8 BGR on which new engines are compared with ONNX Runtime;
+            None for the sample of the bundle (TensorRT).
+        report: gets one line whenever something takes long, and why.
+        on_progress: gets the progress of a build, where TensorRT tells it.
+
+    """
+
+    threads: int = 0
+    precision: str = 'fp16'
+    workspace_mb: int = DEFAULT_WORKSPACE_MB
+    cache: str = ''
+    proof: np.ndarray | None = None
+    report: Callable[[str], None] = _silent
+    on_progress: Progress | None = None

@@ -1,0 +1,319 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+ONNX graphs for TensorRT: of fixed shapes, and with the precision written into them.
+
+Strongly typed TensorRT computes in the types that the file has, so the file decides: the same on
+every version, and a graph in float32 never poses as one in float16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from uhr_seg_ros.engines.engine import EngineError
+
+try:
+    import onnx
+    from onnx import helper, numpy_helper, TensorProto
+except ImportError as err:
+    msg = f'engines are built with onnx, which cannot be imported ({err}): pip install onnx'
+    raise EngineError(msg) from err
+
+#: Another value of this builds all engines anew: raise it with every change of the results.
+CONVERSION = '1'
+
+#: What the parser of TensorRT 8.5 reads.
+NEWEST_OPSET = 17
+
+#: Operators that lose too much in float16: exponentials, and means and sums of many values.
+FLOAT32_OPERATORS = frozenset(
+    {'Softmax', 'LayerNormalization', 'BatchNormalization', 'ReduceMean', 'ReduceSum', 'Pow',
+     'Sqrt', 'Exp', 'Log', 'TopK', 'QuantizeLinear', 'DequantizeLinear'}
+)  # fmt: skip
+
+#: What TensorRT computes as the end of the convolution before it.
+FUSED_OPERATORS = frozenset({'Relu', 'HardSigmoid', 'Mul', 'Add', 'Clip'})
+
+#: A sum of more products than this is kept in float32 until it is divided by something: linear
+#: attention sums over all pixels and normalises afterwards, and 65504 is the largest half.
+LONGEST_HALF_SUM = 1024
+
+#: Operator -> inputs that are float32 in every precision.
+_ALWAYS_FLOAT32 = {'Resize': (1, 2)}
+
+_HALF_LIMIT = float(np.finfo(np.float16).max)
+
+
+class PrecisionError(EngineError):
+    """A graph that cannot be converted."""
+
+
+def fix_shapes(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> onnx.ModelProto:
+    """
+    Read a graph, fix the shapes of its inputs and fold everything that follows from them.
+
+    What is left is plain arithmetic: no computation of shapes, nothing that an old TensorRT
+    cannot read. ONNX Runtime does the folding, at the level that keeps to standard operators.
+
+    Args:
+        path: ONNX file.
+        shapes: input name -> shape.
+
+    Raises:
+        PrecisionError: the graph is not of opset 17 or older, or not of these inputs.
+
+    """
+    import onnxruntime as ort
+
+    model = onnx.load(path)
+    _check_opset(model, path)
+    for tensor in model.graph.input:
+        dimensions = tensor.type.tensor_type.shape.dim
+        for dimension, size in zip(dimensions, shapes[tensor.name], strict=True):
+            dimension.Clear()
+            dimension.dim_value = size
+    for tensor in model.graph.output:
+        tensor.type.tensor_type.ClearField('shape')
+    del model.graph.value_info[:]
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 3
+    with TemporaryDirectory(prefix='uhr_seg_') as folder:
+        options.optimized_model_filepath = f'{folder}/folded.onnx'
+        try:
+            ort.InferenceSession(
+                model.SerializeToString(), options, providers=['CPUExecutionProvider']
+            )
+        except Exception as err:  # the classes of ONNX Runtime have no common base
+            msg = f'graph {path} cannot be fixed to {dict(shapes)}: {" ".join(str(err).split())}'
+            raise PrecisionError(msg) from err
+        folded = onnx.load(options.optimized_model_filepath)
+    # ONNX Runtime names its own domains, too; nothing in the graph is of them.
+    _check_operators(folded, path)
+    del folded.opset_import[:]
+    folded.opset_import.append(helper.make_opsetid('', NEWEST_OPSET))
+    return onnx.shape_inference.infer_shapes(folded, strict_mode=True)
+
+
+def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """
+    Compute in float16 wherever that is good enough.
+
+    Inputs and outputs become float16 too. See `FLOAT32_OPERATORS` and `LONGEST_HALF_SUM` for
+    what stays float32; a convolution between Q/DQ nodes stays with them.
+
+    Args:
+        model: as `fix_shapes` gives it, with or without Q/DQ nodes.
+
+    """
+    return _Halving(model).run()
+
+
+def float32_tensors(model: onnx.ModelProto) -> set[str]:
+    """Name the tensors of a converted model that are float32."""
+    typed = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    return {name for name, kind in _types(typed).items() if kind == TensorProto.FLOAT}
+
+
+def split_layer_norms(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Write layer normalisation in operators that TensorRT 8.5 has."""
+    nodes: list[onnx.NodeProto] = []
+    for place, node in enumerate(model.graph.node):
+        if node.op_type == 'LayerNormalization':
+            nodes += _plain_layer_norm(model, node, f'layer_norm_{place}')
+        else:
+            nodes.append(node)
+    return _with_nodes(model, nodes)
+
+
+def _plain_layer_norm(
+    model: onnx.ModelProto, node: onnx.NodeProto, name: str
+) -> list[onnx.NodeProto]:
+    """(x - mean) / sqrt(variance + epsilon) * weight + bias, over the last axis."""
+    attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+    if attributes.get('axis', -1) != -1:
+        msg = f'layer normalisation {node.name} is over axis {attributes["axis"]}, expected -1'
+        raise PrecisionError(msg)
+    epsilon = np.array(attributes.get('epsilon', 1e-5), np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(epsilon, f'{name}_epsilon'))
+    source, weight, *bias = node.input
+    steps = [
+        ('ReduceMean', [source], 'mean', {'axes': [-1], 'keepdims': 1}),
+        ('Sub', [source, f'{name}_mean'], 'centred', {}),
+        ('Mul', [f'{name}_centred', f'{name}_centred'], 'square', {}),
+        ('ReduceMean', [f'{name}_square'], 'variance', {'axes': [-1], 'keepdims': 1}),
+        ('Add', [f'{name}_variance', f'{name}_epsilon'], 'safe', {}),
+        ('Sqrt', [f'{name}_safe'], 'deviation', {}),
+        ('Div', [f'{name}_centred', f'{name}_deviation'], 'normal', {}),
+        ('Mul', [f'{name}_normal', weight], 'weighted', {}),
+    ]
+    if bias:
+        steps.append(('Add', [f'{name}_weighted', *bias], 'biased', {}))
+    nodes = [
+        helper.make_node(operator, inputs, [f'{name}_{result}'], f'{name}_{result}', **others)
+        for operator, inputs, result, others in steps
+    ]
+    nodes[-1].output[0] = node.output[0]
+    return nodes
+
+
+class _Halving:
+    """The work of `to_half`: walks over the nodes in order and casts where types meet."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._model = model
+        self._types = _types(onnx.shape_inference.infer_shapes(model, strict_mode=True))
+        self._shapes = _shapes(onnx.shape_inference.infer_shapes(model, strict_mode=True))
+        self._constants = {each.name: each for each in model.graph.initializer}
+        self._kept = self._float32_nodes()
+        self._nodes: list[onnx.NodeProto] = []
+        #: float tensor -> its type in the new graph, and (tensor, type) -> name of a copy.
+        self._now = {name: TensorProto.FLOAT for name in self._constants}
+        self._copies: dict[tuple[str, int], str] = {}
+
+    def run(self) -> onnx.ModelProto:
+        graph = self._model.graph
+        for tensor in (*graph.input, *graph.output):
+            if tensor.type.tensor_type.elem_type == TensorProto.FLOAT:
+                tensor.type.tensor_type.elem_type = TensorProto.FLOAT16
+        self._now |= {tensor.name: TensorProto.FLOAT16 for tensor in graph.input}
+        outputs = {tensor.name for tensor in graph.output}
+        for place, node in enumerate(graph.node):
+            kind = TensorProto.FLOAT if place in self._kept else TensorProto.FLOAT16
+            self._convert(node, kind)
+            self._nodes.append(node)
+            for index, name in enumerate(node.output):
+                if self._is_float(name):
+                    self._now[name] = kind
+                    if name in outputs and kind == TensorProto.FLOAT:
+                        self._cast_output(node, index)
+        return _with_nodes(self._model, self._nodes)
+
+    def _float32_nodes(self) -> set[int]:
+        """Choose the nodes that compute in float32."""
+        kept: set[int] = set()
+        #: Sums that may be too large for a half, and what comes out of quantised convolutions.
+        large: set[str] = set()
+        quantized: set[str] = set()
+        for place, node in enumerate(self._model.graph.node):
+            follows = any(name in large for name in node.input)
+            if self._is_quantized(node, quantized):
+                quantized.update(node.output)
+                kept.add(place)
+            if follows or node.op_type in FLOAT32_OPERATORS or self._is_long(node):
+                kept.add(place)
+            if self._is_long(node) or (follows and node.op_type != 'Div'):
+                large.update(node.output)
+        return kept
+
+    def _is_quantized(self, node: onnx.NodeProto, quantized: set[str]) -> bool:
+        """Tell if a node runs in int8, or can be fused with one that does."""
+        if any(name.endswith('_DequantizeLinear_Output') for name in node.input):
+            return True
+        variables = [name for name in node.input if name not in self._constants]
+        return node.op_type in FUSED_OPERATORS and all(name in quantized for name in variables)
+
+    def _is_long(self, node: onnx.NodeProto) -> bool:
+        """Tell if a node sums up more values than a half can hold."""
+        if node.op_type == 'MatMul':
+            products = not any(name in self._constants for name in node.input)
+            return products and self._shapes[node.input[0]][-1] > LONGEST_HALF_SUM
+        if node.op_type == 'ReduceSum':
+            sizes = (int(np.prod(self._shapes[name])) for name in (node.input[0], node.output[0]))
+            whole, left = sizes
+            return whole > LONGEST_HALF_SUM * left
+        return False
+
+    def _convert(self, node: onnx.NodeProto, kind: int) -> None:
+        exempt = _ALWAYS_FLOAT32.get(node.op_type, ())
+        for index, name in enumerate(node.input):
+            if self._is_float(name) and index not in exempt:
+                node.input[index] = self._as_type(name, kind)
+        for attribute in node.attribute:
+            if node.op_type == 'Cast' and attribute.i == TensorProto.FLOAT:
+                attribute.i = kind
+
+    def _as_type(self, name: str, kind: int) -> str:
+        if self._now[name] == kind:
+            return name
+        if (name, kind) not in self._copies:
+            copy = f'{name}_as_{TensorProto.DataType.Name(kind).lower()}'
+            self._copies[name, kind] = copy
+            if name in self._constants:
+                self._add_half_constant(name, copy)
+            else:
+                self._nodes.append(helper.make_node('Cast', [name], [copy], copy, to=kind))
+        return self._copies[name, kind]
+
+    def _add_half_constant(self, name: str, copy: str) -> None:
+        values = numpy_helper.to_array(self._constants[name])
+        # Such as the least float, which stands for minus infinity.
+        half = np.clip(values, -_HALF_LIMIT, _HALF_LIMIT).astype(np.float16)
+        self._model.graph.initializer.append(numpy_helper.from_array(half, copy))
+
+    def _cast_output(self, node: onnx.NodeProto, index: int) -> None:
+        name = node.output[index]
+        node.output[index] = f'{name}_as_float'
+        self._nodes.append(
+            helper.make_node('Cast', [node.output[index]], [name], name, to=TensorProto.FLOAT16)
+        )
+        self._copies[name, TensorProto.FLOAT] = node.output[index]
+        self._now[name] = TensorProto.FLOAT16
+
+    def _is_float(self, name: str) -> bool:
+        return self._types.get(name) == TensorProto.FLOAT
+
+
+def _with_nodes(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> onnx.ModelProto:
+    """Give a graph new nodes, and drop the constants that none of them uses."""
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    used = {name for node in nodes for name in node.input}
+    constants = [each for each in model.graph.initializer if each.name in used]
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    for field, values in (('node', nodes), ('initializer', constants)):
+        result.graph.ClearField(field)
+        getattr(result.graph, field).extend(values)
+    del result.graph.value_info[:]
+    return result
+
+
+def _types(model: onnx.ModelProto) -> dict[str, int]:
+    graph = model.graph
+    types = {each.name: each.data_type for each in graph.initializer}
+    for tensor in (*graph.input, *graph.value_info, *graph.output):
+        types[tensor.name] = tensor.type.tensor_type.elem_type
+    return types
+
+
+def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    graph = model.graph
+    shapes = {each.name: tuple(each.dims) for each in graph.initializer}
+    for tensor in (*graph.input, *graph.value_info, *graph.output):
+        dimensions = tensor.type.tensor_type.shape.dim
+        shapes[tensor.name] = tuple(dimension.dim_value for dimension in dimensions)
+    return shapes
+
+
+def _check_opset(model: onnx.ModelProto, path: Path) -> None:
+    for opset in model.opset_import:
+        if opset.domain not in ('', 'ai.onnx') or opset.version > NEWEST_OPSET:
+            name = opset.domain or 'ai.onnx'
+            msg = (
+                f'graph {path} uses {name} {opset.version}: TensorRT 8.5 reads ai.onnx up to '
+                f'{NEWEST_OPSET} only: export the model again'
+            )
+            raise PrecisionError(msg)
+
+
+def _check_operators(model: onnx.ModelProto, path: Path) -> None:
+    foreign = sorted({f'{node.domain}.{node.op_type}' for node in model.graph.node if node.domain})
+    if foreign:
+        msg = f'graph {path} needs {", ".join(foreign)}, which TensorRT does not have'
+        raise PrecisionError(msg)

@@ -1,0 +1,141 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Proof that another back end computes what ONNX Runtime computes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import cv2
+import numpy as np
+
+from uhr_seg_ros.bundle import Bundle
+from uhr_seg_ros.engines.options import EngineOptions
+from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.pixels import RawFrame
+from uhr_seg_ros.strategies.strategy import Limits, Request
+from uhr_seg_ros.strategies.two_branch import TwoBranch
+from uhr_seg_ros.timing import StageClock
+
+#: Smallest share of pixels of the same class, where the bundle does not say otherwise.
+AGREEMENT = {'fp32': 0.9995, 'fp16': 0.999, 'int8': 0.99}
+
+#: What is compared.
+PROOF_OUTPUTS = ('mask', 'quarter_logits')
+
+#: Cells of the noise that stands for a picture where a bundle has no sample.
+_NOISE_CELLS = (4, 16, 64)
+
+
+class AgreementError(UhrSegError):
+    """A back end that computes something else than ONNX Runtime."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """
+    How close two back ends are on one frame.
+
+    Attributes:
+        agreement: share of the pixels with the same class, 0 to 1.
+        logit_error: largest difference of a logit, relative to the largest absolute logit.
+
+    """
+
+    agreement: float
+    logit_error: float
+
+    def facts(self) -> dict[str, float]:
+        """Give it as numbers to store."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return (
+            f'same class as ONNX Runtime on {self.agreement:.3%} of the pixels, '
+            f'largest logit error {self.logit_error:.1e} of the largest logit'
+        )
+
+
+def reference(
+    bundle: Bundle, limits: Limits, options: EngineOptions, frame: RawFrame
+) -> dict[str, np.ndarray]:
+    """Segment a frame with ONNX Runtime: `mask` and `quarter_logits`."""
+    strategy = TwoBranch.open(bundle, limits, options, (*TwoBranch.GRAPHS, 'quarter'))
+    try:
+        return strategy.segment(frame, Request(PROOF_OUTPUTS), StageClock())
+    finally:
+        strategy.close()
+
+
+def compare(expected: dict[str, np.ndarray], found: dict[str, np.ndarray]) -> Agreement:
+    """
+    Compare what two back ends gave for one frame.
+
+    Args:
+        expected: `mask` (H, W) and `quarter_logits` (C, h, w) of the reference.
+        found: the same of the other one.
+
+    """
+    reference = expected['quarter_logits'].astype(np.float32)
+    largest = max(float(np.abs(reference).max()), np.finfo(np.float32).tiny)
+    # Not a number anywhere is an infinite error.
+    error = np.nan_to_num(np.abs(found['quarter_logits'] - reference), nan=np.inf)
+    same = float((found['mask'] == expected['mask']).mean())
+    return Agreement(same, float(error.max()) / largest)
+
+
+def check(agreement: Agreement, bundle: Bundle, precision: str) -> None:
+    """
+    Refuse engines that disagree.
+
+    Raises:
+        AgreementError: names what was found, the limit, and the way out.
+
+    """
+    least = bundle.agreement.get(precision, AGREEMENT[precision])
+    if not agreement.agreement >= least:
+        wider = 'fp16' if precision == 'int8' else 'fp32'
+        remedy = f'choose precision {wider}, or' if precision != 'fp32' else 'please'
+        msg = (
+            f'the {precision} engines of {bundle.name} are refused: {agreement}, '
+            f'at least {least:.3%} is needed: {remedy} report it'
+        )
+        raise AgreementError(msg)
+
+
+def proof_frame(
+    bundle: Bundle, size: tuple[int, int], image: np.ndarray | None = None
+) -> np.ndarray:
+    """
+    Make the frame that back ends are compared on.
+
+    Args:
+        bundle: its `sample.jpg` is continued by mirroring; without one, smooth noise is made.
+        size: height and width, px.
+        image: a picture (h, w, 3) uint8 BGR to take in place of the sample.
+
+    Returns:
+        (H, W, 3) uint8 BGR.
+
+    """
+    if image is None and (path := bundle.path / 'sample.jpg').is_file():
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    return _noise(size) if image is None else mirrored(image, size)
+
+
+def mirrored(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Continue an image to the right and below by mirroring, or cut it, to (height, width)."""
+    for axis, length in enumerate(size):
+        period = np.concatenate((image, np.flip(image, axis)), axis)
+        image = np.take(period, np.arange(length) % period.shape[axis], axis)
+    return image
+
+
+def _noise(size: tuple[int, int]) -> np.ndarray:
+    generator = np.random.default_rng(0)
+    image = np.full((*size, 3), 128, np.float32)
+    for cells in _NOISE_CELLS:
+        noise = generator.standard_normal((cells, cells, 3), np.float32)
+        image += 40 * cv2.resize(noise, size[::-1], interpolation=cv2.INTER_CUBIC)
+    return np.clip(image, 0, 255).astype(np.uint8)

@@ -1,0 +1,86 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What every strategy is asked for, and within which limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
+from uhr_seg_ros.drawing import Pictures
+from uhr_seg_ros.pixels import RawFrame
+from uhr_seg_ros.timing import StageClock
+
+
+@dataclass(frozen=True)
+class Limits:
+    """
+    How large a piece of a frame the detail branch gets at a time.
+
+    Attributes:
+        memory_limit_mb: memory of the detail branch in MB, above which the frame is tiled; 0
+            for no limit.
+        tile: largest side of a tile in px; None for the whole frame where memory allows.
+
+    """
+
+    memory_limit_mb: int = DEFAULT_MEMORY_LIMIT_MB
+    tile: int | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """
+    What is wanted of a frame.
+
+    Attributes:
+        outputs: of `mask`, `confidence`, `logits` and `quarter_logits`.
+        pictures: what to paint.
+
+    """
+
+    outputs: Sequence[str] = ('mask',)
+    pictures: Pictures = field(default_factory=Pictures)
+
+
+class Strategy(Protocol):
+    """How the graphs of a bundle make a mask on one back end."""
+
+    #: What runs: `backend`, `version`, `device`, and what else tells two runs apart.
+    provenance: dict[str, str]
+
+    def prepare(self, size: tuple[int, int]) -> None:
+        """Make frames of a size (height, width) fast; the first time, this may take minutes."""
+        ...
+
+    def segment(
+        self, frame: RawFrame, request: Request, clock: StageClock
+    ) -> dict[str, np.ndarray]:
+        """
+        Segment one frame.
+
+        Args:
+            frame: any size, any format.
+            request: what is wanted.
+            clock: takes the times of the stages.
+
+        Returns:
+            mask (H, W) uint8, or uint16 above 255 classes; confidence (H, W) uint8; logits
+            (C, H, W) float32; quarter_logits (C, h, w) float32 of the padded frame; overlay and
+            color_mask (h, w, 3) uint8 BGR: those that are wanted, and the mask.
+
+        """
+        ...
+
+    def semantic_mask(self, frame: RawFrame) -> np.ndarray:
+        """Segment one frame by the semantic branch alone: (H, W) uint8 or uint16."""
+        ...
+
+    def close(self) -> None:
+        """Give back the memory; the strategy is not used afterwards."""
+        ...

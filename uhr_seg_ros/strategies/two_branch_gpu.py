@@ -1,0 +1,156 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""HLRC's two branches on a GPU: one upload, one CUDA graph and one download per frame."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import numpy as np
+
+from uhr_seg_ros.bundle import Bundle
+from uhr_seg_ros.engines.options import EngineOptions
+from uhr_seg_ros.engines.tensorrt import TensorRTBackend
+from uhr_seg_ros.pixels import RawFrame
+from uhr_seg_ros.strategies.frame_pipeline import FramePipeline
+from uhr_seg_ros.strategies.frame_program import FrameProgram
+from uhr_seg_ros.strategies.proof import check, compare, proof_frame, PROOF_OUTPUTS, reference
+from uhr_seg_ros.strategies.strategy import Limits, Request
+from uhr_seg_ros.strategies.tiling import TileLimit
+from uhr_seg_ros.strategies.two_branch import check_sizes, enlarged_arg_max, TwoBranchError
+from uhr_seg_ros.timing import StageClock
+
+#: Frame sizes whose engines stay open.
+MOST_SIZES = 4
+
+#: The kernels know this factor only.
+LOW_RES_FACTOR = 4
+
+
+class TwoBranchGpu:
+    """
+    Run the graphs of one bundle on the GPU: `semantic`, `detail` and `quarter`.
+
+    Does what `TwoBranch` does, with engines that are built for one frame size each.
+
+    Args:
+        bundle: a bundle of kind `two_branch`.
+        backend: opens the engines; closed with this.
+        limits: how large a piece of a frame the detail branch gets.
+        options: of the engines.
+
+    Raises:
+        TilingError: a limit is too small.
+        TwoBranchError: the bundle pads or reduces frames in a way that the graphs or the kernels
+            cannot take.
+        EngineError: the kernels cannot be compiled or loaded.
+
+    """
+
+    def __init__(
+        self, bundle: Bundle, backend: TensorRTBackend, limits: Limits, options: EngineOptions
+    ) -> None:
+        check_sizes(bundle)
+        if bundle.low_res_factor != LOW_RES_FACTOR:
+            msg = (
+                f'bundle {bundle.path}: input.low_res_factor is {bundle.low_res_factor}, '
+                f'TensorRT runs with {LOW_RES_FACTOR} only: use the back end onnxruntime'
+            )
+            raise TwoBranchError(msg)
+        self._bundle, self._backend = bundle, backend
+        self._limits, self._options = limits, options
+        self._limit = TileLimit(bundle, limits.memory_limit_mb or None, limits.tile)
+        self._module = backend.load_kernels()
+        self._pipelines: OrderedDict[tuple[int, int], FramePipeline] = OrderedDict()
+        self.provenance = backend.provenance()
+
+    @classmethod
+    def open(cls, bundle: Bundle, limits: Limits, options: EngineOptions) -> TwoBranchGpu:
+        """Open a bundle on the GPU; engines follow with the first size, see `prepare`."""
+        backend = TensorRTBackend(bundle.name, options)
+        try:
+            return cls(bundle, backend, limits, options)
+        except Exception:
+            backend.close()
+            raise
+
+    def prepare(self, size: tuple[int, int]) -> None:
+        """
+        Open the engines for frames of a size; the first time ever, this builds them.
+
+        Raises:
+            EngineError: an engine cannot be built.
+            AgreementError: the engines compute something else than ONNX Runtime.
+
+        """
+        self._pipeline(size)
+
+    def segment(
+        self, frame: RawFrame, request: Request, clock: StageClock
+    ) -> dict[str, np.ndarray]:
+        """
+        Segment one frame; see `Strategy.segment`.
+
+        The stages are `upload`, `engines` and `download`.
+        """
+        return self.begin(frame, request, clock)()
+
+    def begin(
+        self, frame: RawFrame, request: Request, clock: StageClock
+    ) -> Callable[[], dict[str, np.ndarray]]:
+        """Start a frame and give what waits for its results; see `FramePipeline.begin`."""
+        return self._pipeline((frame.height, frame.width)).begin(frame, request, clock)
+
+    def semantic_mask(self, frame: RawFrame) -> np.ndarray:
+        """Take the arg max of the bilinearly enlarged `semantic_logits`."""
+        size = frame.height, frame.width
+        logits = self._pipeline(size).semantic_logits(frame)
+        return enlarged_arg_max(logits, size, self._bundle.multiple)
+
+    def close(self) -> None:
+        """Give back the memory."""
+        while self._pipelines:
+            self._pipelines.popitem()[1].close()
+        self._backend.close()
+
+    def _pipeline(self, size: tuple[int, int]) -> FramePipeline:
+        if size not in self._pipelines:
+            if len(self._pipelines) >= MOST_SIZES:
+                self._pipelines.popitem(last=False)[1].close()
+            self._pipelines[size] = self._proven(self._open(size), size)
+        self._pipelines.move_to_end(size)
+        return self._pipelines[size]
+
+    def _proven(self, pipeline: FramePipeline, size: tuple[int, int]) -> FramePipeline:
+        """Compare engines that were never compared with ONNX Runtime."""
+        if not self._backend.unproven():
+            return pipeline
+        self._backend.report(f'comparing the engines for {size[1]}x{size[0]} with ONNX Runtime')
+        try:
+            frame = RawFrame.of_bgr(proof_frame(self._bundle, size, self._options.proof))
+            expected = reference(self._bundle, self._limits, self._options, frame)
+            found = pipeline.begin(frame, Request(PROOF_OUTPUTS), StageClock())()
+            agreement = compare(expected, found)
+            self._backend.report(str(agreement))
+            check(agreement, self._bundle, self._options.precision)
+        except Exception:
+            pipeline.close()
+            self._backend.discard_engines()
+            raise
+        self._backend.note_agreement(agreement.facts())
+        return pipeline
+
+    def _open(self, size: tuple[int, int]) -> FramePipeline:
+        height, width = (side + -side % self._bundle.multiple for side in size)
+        tile = self._limit.side_for(height, width)
+        program = FrameProgram(self._bundle, self._backend, size, tile)
+        return FramePipeline(
+            program,
+            self._backend.cuda,
+            self._module,
+            self._bundle.classes,
+            size,
+            self._backend.report,
+        )
