@@ -28,6 +28,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
         'uhr_seg_ros.training.command',
         'train a network on a data set',
     ),
+    'build': (
+        'uhr_seg_ros.build_command',
+        'build the TensorRT engines of a bundle ahead of time',
+    ),
+    'cache': (
+        'uhr_seg_ros.cache_command',
+        'list or remove built TensorRT engines',
+    ),
     'evaluate': (
         'uhr_seg_ros.evaluation.command',
         'measure the accuracy of a bundle on a data set',

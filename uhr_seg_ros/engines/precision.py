@@ -40,9 +40,11 @@ FLOAT32_OPERATORS = frozenset(
 #: What TensorRT computes as the end of the convolution before it.
 FUSED_OPERATORS = frozenset({'Relu', 'HardSigmoid', 'Mul', 'Add', 'Clip'})
 
-#: A sum of more products than this is kept in float32 until it is divided by something: linear
-#: attention sums over all pixels and normalises afterwards, and 65504 is the largest half.
-LONGEST_HALF_SUM = 1024
+#: What may stand between products and the quotient that normalises them.
+_LINEAR_OPERATORS = frozenset(
+    {'MatMul', 'Add', 'Mul', 'Cast', 'Concat', 'Pad', 'Reciprocal', 'ReduceSum', 'Reshape',
+     'Slice', 'Split', 'Squeeze', 'Transpose', 'Unsqueeze'}
+)  # fmt: skip
 
 #: Operator -> inputs that are float32 in every precision.
 _ALWAYS_FLOAT32 = {'Resize': (1, 2)}
@@ -105,8 +107,8 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     Compute in float16 wherever that is good enough.
 
-    Inputs and outputs become float16 too. See `FLOAT32_OPERATORS` and `LONGEST_HALF_SUM` for
-    what stays float32; a convolution between Q/DQ nodes stays with them.
+    Inputs and outputs become float16 too. `FLOAT32_OPERATORS` stay float32, and so do sums that
+    are normalised later; a convolution between Q/DQ nodes stays with them.
 
     Args:
         model: as `fix_shapes` gives it, with or without Q/DQ nodes.
@@ -169,7 +171,6 @@ class _Halving:
     def __init__(self, model: onnx.ModelProto) -> None:
         self._model = model
         self._types = _types(onnx.shape_inference.infer_shapes(model, strict_mode=True))
-        self._shapes = _shapes(onnx.shape_inference.infer_shapes(model, strict_mode=True))
         self._constants = {each.name: each for each in model.graph.initializer}
         self._kept = self._float32_nodes()
         self._nodes: list[onnx.NodeProto] = []
@@ -197,20 +198,43 @@ class _Halving:
 
     def _float32_nodes(self) -> set[int]:
         """Choose the nodes that compute in float32."""
-        kept: set[int] = set()
-        #: Sums that may be too large for a half, and what comes out of quantised convolutions.
-        large: set[str] = set()
+        kept = self._unnormalised_nodes()
         quantized: set[str] = set()
         for place, node in enumerate(self._model.graph.node):
-            follows = any(name in large for name in node.input)
             if self._is_quantized(node, quantized):
                 quantized.update(node.output)
                 kept.add(place)
-            if follows or node.op_type in FLOAT32_OPERATORS or self._is_long(node):
+            if node.op_type in FLOAT32_OPERATORS:
                 kept.add(place)
-            if self._is_long(node) or (follows and node.op_type != 'Div'):
-                large.update(node.output)
         return kept
+
+    def _unnormalised_nodes(self) -> set[int]:
+        """
+        Find sums that are divided only afterwards, such as those of linear attention.
+
+        They sum over all pixels, and 65504 is the largest half.
+        """
+        nodes = self._model.graph.node
+        makers = {name: place for place, node in enumerate(nodes) for name in node.output}
+        kept: set[int] = set()
+        waiting = [
+            place
+            for place, node in enumerate(nodes)
+            if node.op_type == 'Div' and node.input[1] not in self._constants
+        ]
+        while waiting:
+            place = waiting.pop()
+            kept.add(place)
+            for name in nodes[place].input:
+                maker = makers.get(name)
+                if maker is not None and maker not in kept and self._is_linear(nodes[maker]):
+                    waiting.append(maker)
+        return kept
+
+    def _is_linear(self, node: onnx.NodeProto) -> bool:
+        """Tell if a node hands on sums; a product with weights makes new numbers."""
+        weighted = node.op_type == 'MatMul' and self._constants.keys() & set(node.input)
+        return node.op_type in _LINEAR_OPERATORS and not weighted
 
     def _is_quantized(self, node: onnx.NodeProto, quantized: set[str]) -> bool:
         """Tell if a node runs in int8, or can be fused with one that does."""
@@ -218,17 +242,6 @@ class _Halving:
             return True
         variables = [name for name in node.input if name not in self._constants]
         return node.op_type in FUSED_OPERATORS and all(name in quantized for name in variables)
-
-    def _is_long(self, node: onnx.NodeProto) -> bool:
-        """Tell if a node sums up more values than a half can hold."""
-        if node.op_type == 'MatMul':
-            products = not any(name in self._constants for name in node.input)
-            return products and self._shapes[node.input[0]][-1] > LONGEST_HALF_SUM
-        if node.op_type == 'ReduceSum':
-            sizes = (int(np.prod(self._shapes[name])) for name in (node.input[0], node.output[0]))
-            whole, left = sizes
-            return whole > LONGEST_HALF_SUM * left
-        return False
 
     def _convert(self, node: onnx.NodeProto, kind: int) -> None:
         exempt = _ALWAYS_FLOAT32.get(node.op_type, ())
@@ -290,15 +303,6 @@ def _types(model: onnx.ModelProto) -> dict[str, int]:
     for tensor in (*graph.input, *graph.value_info, *graph.output):
         types[tensor.name] = tensor.type.tensor_type.elem_type
     return types
-
-
-def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
-    graph = model.graph
-    shapes = {each.name: tuple(each.dims) for each in graph.initializer}
-    for tensor in (*graph.input, *graph.value_info, *graph.output):
-        dimensions = tensor.type.tensor_type.shape.dim
-        shapes[tensor.name] = tuple(dimension.dim_value for dimension in dimensions)
-    return shapes
 
 
 def _check_opset(model: onnx.ModelProto, path: Path) -> None:

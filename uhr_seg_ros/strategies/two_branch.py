@@ -105,7 +105,7 @@ class TwoBranch:
         """
         with clock.stage('convert'):
             image = frame.bgr
-        maps = self._maps(image, clock)
+        maps = self.maps(image, clock)
         outputs = [name for name in request.outputs if name != 'quarter_logits']
         with clock.stage('fusion'):
             results = self._fuse(maps, image.shape[:2], outputs)
@@ -130,8 +130,18 @@ class TwoBranch:
         logits = self._semantic(low_res, 'semantic_logits', StageClock())[0]
         return enlarged_arg_max(logits, (frame.height, frame.width), self._bundle.multiple)
 
-    def _maps(self, image: np.ndarray, clock: StageClock) -> dict[str, np.ndarray]:
-        """Run both branches on one image (H, W, 3) BGR."""
+    def maps(self, image: np.ndarray, clock: StageClock) -> dict[str, np.ndarray]:
+        """
+        Run both branches.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+            clock: takes the times of `preprocess`, `semantic` and `detail`.
+
+        Returns:
+            `tokens`, `affinity` and `local` of the padded frame, float32.
+
+        """
         tile = self._limit.side_for(*self._preprocessor.padded_size(image))
         if tile is None:
             with clock.stage('preprocess'):

@@ -1,0 +1,129 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""`uhr_seg build`: the engines of a bundle for frames of one size, ahead of the first flight."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+import re
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from uhr_seg_ros.bundle import Bundle, DEFAULT_MEMORY_LIMIT_MB, load_bundle
+from uhr_seg_ros.engines.options import DEFAULT_WORKSPACE_MB, EngineOptions, PRECISIONS
+from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.frames import read_frames
+from uhr_seg_ros.segmenter import Segmenter
+from uhr_seg_ros.strategies.strategy import Limits
+
+#: Frames that an int8 calibration looks at, at most.
+CALIBRATION_FRAMES = 32
+
+
+class BuildCommandError(UhrSegError):
+    """Arguments that do not go together."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.add_argument('--bundle', required=True, help='folder or name of a model bundle')
+    parser.add_argument('--precision', choices=PRECISIONS, default='fp16')
+    parser.add_argument(
+        '--input',
+        type=frame_size,
+        default=(2160, 3840),
+        metavar='WxH',
+        help='size of the frames to come (default: 3840x2160)',
+    )
+    parser.add_argument(
+        '--workspace',
+        type=int,
+        default=DEFAULT_WORKSPACE_MB,
+        metavar='MB',
+        help=f'scratch memory of an engine and of its build (default: {DEFAULT_WORKSPACE_MB})',
+    )
+    parser.add_argument(
+        '--memory-limit-mb',
+        type=int,
+        default=DEFAULT_MEMORY_LIMIT_MB,
+        metavar='MB',
+        help='memory for the detail branch, as the node will have it; 0: no limit',
+    )
+    parser.add_argument(
+        '--frames',
+        type=Path,
+        metavar='PATH',
+        help='folder of images, image, or recording: to compare on, and to calibrate int8 with',
+    )
+    parser.add_argument('--cache', default='', metavar='DIR', help='folder of built engines')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build what is not in the cache, compare it with ONNX Runtime and say how well it agrees."""
+    console = Console()
+    bundle = load_bundle(args.bundle)
+    limits = Limits(args.memory_limit_mb)
+    frames = list(_first(read_frames(args.frames), CALIBRATION_FRAMES)) if args.frames else []
+    if args.precision == 'int8':
+        _calibrate(console, args, bundle, limits, frames)
+    columns = TextColumn('{task.description}'), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task('building', total=None)
+
+        def show(phase: str, done: int, total: int) -> None:
+            bar.update(task, description=phase, completed=done, total=total)
+
+        options = EngineOptions(
+            precision=args.precision,
+            workspace_mb=args.workspace,
+            cache=args.cache,
+            proof=frames[0] if frames else None,
+            report=console.print,
+            on_progress=show,
+        )
+        with Segmenter(
+            bundle, 'tensorrt', limits, input_size=args.input, options=options
+        ) as segmenter:
+            provenance = segmenter.provenance
+    width, height = args.input[::-1]
+    console.print(f'ready: {bundle.name} for {width}x{height} in {args.precision}')
+    console.print(f'{provenance["version"]} on {provenance["device"]}')
+    return 0
+
+
+def frame_size(text: str) -> tuple[int, int]:
+    """Read WxH as (height, width)."""
+    found = re.fullmatch(r'(\d{1,5})[xX](\d{1,5})', text)
+    if found is None or min(int(found[1]), int(found[2])) < 1:
+        msg = f'{text!r} is no size, expected WxH such as 3840x2160'
+        raise argparse.ArgumentTypeError(msg)
+    return int(found[2]), int(found[1])
+
+
+def _calibrate(
+    console: Console,
+    args: argparse.Namespace,
+    bundle: Bundle,
+    limits: Limits,
+    frames: list[np.ndarray],
+) -> None:
+    """Calibrate int8 graphs with the given frames; without any, earlier ones are taken."""
+    if not frames:
+        return
+    from uhr_seg_ros.engines.cache import EngineCache
+    from uhr_seg_ros.engines.typed_graphs import TypedGraphs
+    from uhr_seg_ros.strategies.calibrating import calibrate
+
+    graphs = TypedGraphs(bundle.name, args.precision, EngineCache(args.cache))
+    console.print(f'calibrating int8 with {len(frames)} frames')
+    calibrate(bundle, graphs, limits, args.input, frames)
+
+
+def _first(frames: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:
+    for _, frame in zip(range(count), frames, strict=False):
+        yield frame
