@@ -70,7 +70,8 @@ def build_plan(
     config.clear_flag(trt.BuilderFlag.TF32)
     if not tensorrt.strongly_typed:
         _constrain_types(trt, network, config, precision, float32_tensors)
-    _use_timing_cache(config, timing_cache)
+    if tensorrt.has_timing_cache:
+        _use_timing_cache(config, timing_cache)
     monitor = _watch(trt, config, on_progress)
     plan = builder.build_serialized_network(network, config)
     if monitor is not None and monitor.error is not None:
@@ -79,7 +80,8 @@ def build_plan(
         sizes = ', '.join(f'{name} {tuple(shape)}' for name, shape in shapes.items())
         raise tensorrt.error(f'TensorRT cannot build the graph for {sizes} in {precision}')
     del parser
-    return Built(bytes(plan), bytes(config.get_timing_cache().serialize()))
+    timings = config.get_timing_cache().serialize() if tensorrt.has_timing_cache else b''
+    return Built(bytes(plan), bytes(timings))
 
 
 def _parse(tensorrt: TensorRT, network: Any, model: bytes) -> Any:

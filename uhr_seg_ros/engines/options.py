@@ -34,7 +34,7 @@ class EngineOptions:
         workspace_mb: limit for the scratch memory of an engine and of its build, MB (TensorRT).
         cache: folder of built engines; empty for the user's cache folder (TensorRT).
         proof: picture (h, w, 3) uint8 BGR on which new engines are compared with ONNX Runtime;
-            None for the sample of the bundle (TensorRT).
+            None for a generated scene (TensorRT).
         report: gets one line whenever something takes long, and why.
         on_progress: gets the progress of a build, where TensorRT tells it.
 

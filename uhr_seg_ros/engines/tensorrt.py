@@ -241,7 +241,8 @@ class TensorRTBackend:
             timing_cache=earlier[0] if earlier else b'',
             on_progress=options.on_progress,
         )
-        self.cache.write(timing, built.timing_cache)
+        if built.timing_cache:
+            self.cache.write(timing, built.timing_cache)
         engine = self._runtime.deserialize_cuda_engine(built.plan)
         if engine is None:
             raise self.tensorrt.error(f'engine {key.name} was built, but cannot be loaded')

@@ -64,6 +64,11 @@ class TensorRT:
         return self.product == 'TensorRT-RTX' or self.version >= (10,)
 
     @property
+    def has_timing_cache(self) -> bool:
+        """Whether builds are timed on the GPU at all; TensorRT for RTX does so when it runs."""
+        return self.product == 'TensorRT'
+
+    @property
     def has_layer_norm(self) -> bool:
         """Whether the parser reads LayerNormalization (from TensorRT 8.6 on)."""
         return self.strongly_typed or self.version >= (8, 6)

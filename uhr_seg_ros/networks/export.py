@@ -99,7 +99,7 @@ def export_bundle(
     # A bundle that is there stays until the new one is proven; inside the folder, since what is
     # beside it may lie on another device.
     with TemporaryDirectory(dir=directory, prefix='.export_') as draft, torch.no_grad():
-        _write_graphs(network, Path(draft))
+        write_graphs(network, Path(draft))
         bundle = write_bundle(draft, **fields)
         for size in COMPARED_SIZES:
             compare(network, bundle, size)
@@ -109,7 +109,8 @@ def export_bundle(
     return write_bundle(directory, **fields, detail_bytes_per_pixel=memory)
 
 
-def _write_graphs(network: HLRC, directory: Path) -> None:
+def write_graphs(network: HLRC, directory: Path) -> None:
+    """Write the graphs of a network in evaluation mode as ``<graph>.onnx``, without gradients."""
     image = torch.randn(1, 3, *TRACE_SIZE)
     low_res = network.low_pass(image)
     semantic, detail = SemanticGraph(network), DetailGraph(network)

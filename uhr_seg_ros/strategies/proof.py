@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-import cv2
 import numpy as np
 
 from uhr_seg_ros.bundle import Bundle
+from uhr_seg_ros.data.scenes import generate_scene
 from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.pixels import RawFrame
@@ -24,8 +24,8 @@ AGREEMENT = {'fp32': 0.9995, 'fp16': 0.999, 'int8': 0.99}
 #: What is compared.
 PROOF_OUTPUTS = ('mask', 'quarter_logits')
 
-#: Cells of the noise that stands for a picture where a bundle has no sample.
-_NOISE_CELLS = (4, 16, 64)
+#: Seed and side (px) of the generated scene on which engines are compared.
+_SCENE = (21, 1024)
 
 
 class AgreementError(UhrSegError):
@@ -104,24 +104,23 @@ def check(agreement: Agreement, bundle: Bundle, precision: str) -> None:
         raise AgreementError(msg)
 
 
-def proof_frame(
-    bundle: Bundle, size: tuple[int, int], image: np.ndarray | None = None
-) -> np.ndarray:
+def proof_frame(size: tuple[int, int], image: np.ndarray | None = None) -> np.ndarray:
     """
     Make the frame that back ends are compared on.
 
     Args:
-        bundle: its `sample.jpg` is continued by mirroring; without one, smooth noise is made.
         size: height and width, px.
-        image: a picture (h, w, 3) uint8 BGR to take in place of the sample.
+        image: a picture (h, w, 3) uint8 BGR from the camera to come; without one, a generated
+            scene is taken.
 
     Returns:
-        (H, W, 3) uint8 BGR.
+        (H, W, 3) uint8 BGR, cut, or continued by mirroring, to that size.
 
     """
-    if image is None and (path := bundle.path / 'sample.jpg').is_file():
-        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    return _noise(size) if image is None else mirrored(image, size)
+    if image is None:
+        seed, side = _SCENE
+        image = generate_scene(seed, side, side)[0]
+    return mirrored(image, size)
 
 
 def mirrored(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -131,11 +130,3 @@ def mirrored(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         image = np.take(period, np.arange(length) % period.shape[axis], axis)
     return image
 
-
-def _noise(size: tuple[int, int]) -> np.ndarray:
-    generator = np.random.default_rng(0)
-    image = np.full((*size, 3), 128, np.float32)
-    for cells in _NOISE_CELLS:
-        noise = generator.standard_normal((cells, cells, 3), np.float32)
-        image += 40 * cv2.resize(noise, size[::-1], interpolation=cv2.INTER_CUBIC)
-    return np.clip(image, 0, 255).astype(np.uint8)

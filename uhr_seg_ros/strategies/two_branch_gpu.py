@@ -129,7 +129,7 @@ class TwoBranchGpu:
             return pipeline
         self._backend.report(f'comparing the engines for {size[1]}x{size[0]} with ONNX Runtime')
         try:
-            frame = RawFrame.of_bgr(proof_frame(self._bundle, size, self._options.proof))
+            frame = RawFrame.of_bgr(proof_frame(size, self._options.proof))
             expected = reference(self._bundle, self._limits, self._options, frame)
             found = pipeline.begin(frame, Request(PROOF_OUTPUTS), StageClock())()
             agreement = compare(expected, found)
