@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -133,12 +134,35 @@ class Segmenter:
             UhrSegError: a frame that cannot be converted, or a back end that failed.
 
         """
+        return self.begin(image, confidence=confidence, logits=logits, pictures=pictures)()
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether `begin` returns before the work is done, as it does on a GPU."""
+        return self._strategy.overlaps
+
+    def begin(
+        self,
+        image: np.ndarray | RawFrame,
+        *,
+        confidence: bool = False,
+        logits: bool = False,
+        pictures: Pictures = Pictures(),  # noqa: B008 - it cannot change
+    ) -> Callable[[], Segmentation]:
+        """
+        Start one image; see `__call__`.
+
+        Returns:
+            Waits for the result and gives it. Where `overlaps`, one more image may be begun
+            before that: it is uploaded while this one is computed.
+
+        """
         frame = self._checked(image)
         wanted = {'mask': True, 'confidence': confidence, 'logits': logits}
         outputs = tuple(name for name, asked in wanted.items() if asked)
         clock = StageClock()
-        results = self._strategy.segment(frame, Request(outputs, pictures), clock)
-        return Segmentation(stage_times=clock.times, **results)
+        wait = self._strategy.begin(frame, Request(outputs, pictures), clock)
+        return lambda: Segmentation(**wait(), stage_times=clock.times)
 
     def semantic_only(self, image: np.ndarray | RawFrame) -> np.ndarray:
         """

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from threading import current_thread, Event
+from collections.abc import Callable, Iterator
+from threading import current_thread, Event, Thread
 import time
 
 import pytest
@@ -156,3 +156,87 @@ def test_rate_limit_takes_the_newest_frame_when_it_is_due() -> None:
     assert time.monotonic() - start >= 0.2
     assert desk.served == [('', 0), ('', 3)]
     assert desk.worker.stop(TIMEOUT_S)
+
+
+class Pipeline:
+    """Frames in two parts, as on a GPU; the second part of `bad end` fails."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.permission = Event()
+        self.started = Event()
+        self.errors: list[str] = []
+        self.worker = Worker(['front'], self._begin, self._note)
+
+    def _note(self, camera: str, error: Exception) -> None:
+        self.errors.append(str(error))
+
+    def _begin(self, camera: str, frame: str) -> Callable[[], None]:
+        self.started.set()
+        assert self.permission.wait(TIMEOUT_S)
+        self.steps.append(f'begin {frame}')
+        return lambda: self._end(frame)
+
+    def _end(self, frame: str) -> None:
+        self.steps.append(f'end {frame}')
+        if frame == 'bad end':
+            msg = 'a bad end'
+            raise ValueError(msg)
+
+    def wait_for(self, **expected: int) -> None:
+        """Wait until the counters have these values."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while any(getattr(self.worker.counts('front'), key) != value
+                  for key, value in expected.items()):  # fmt: skip
+            assert time.monotonic() < deadline, self.worker.counts('front')
+            time.sleep(0.002)
+
+
+def test_next_frame_begins_before_one_ends() -> None:
+    line = Pipeline()
+    line.worker.offer('front', '1')
+    assert line.started.wait(TIMEOUT_S)
+    line.worker.offer('front', '2')  # waits while 1 begins
+    line.permission.set()
+    line.wait_for(processed=2)
+    assert line.steps == ['begin 1', 'begin 2', 'end 1', 'end 2']
+    line.worker.offer('front', '3')
+    line.wait_for(processed=3)
+    assert line.steps[-2:] == ['begin 3', 'end 3']
+    assert line.worker.stop(TIMEOUT_S)
+
+
+def test_jobs_come_behind_frames_that_have_begun() -> None:
+    line = Pipeline()
+    line.worker.offer('front', '1')
+    assert line.started.wait(TIMEOUT_S)
+    future = line.worker.call(lambda: line.steps.append('job'))
+    line.worker.offer('front', '2')
+    line.permission.set()
+    future.result(TIMEOUT_S)
+    assert line.steps[:3] == ['begin 1', 'end 1', 'job']
+    line.wait_for(processed=2)
+    assert line.worker.stop(TIMEOUT_S)
+
+
+def test_frame_that_fails_at_its_end_is_rejected() -> None:
+    line = Pipeline()
+    line.permission.set()
+    line.worker.offer('front', 'bad end')
+    line.wait_for(rejected=1, pending=0)
+    assert line.errors == ['a bad end']
+    line.worker.offer('front', 'good')
+    line.wait_for(received=2, processed=1, rejected=1)
+    assert line.worker.stop(TIMEOUT_S)
+
+
+def test_stopping_finishes_what_has_begun() -> None:
+    line = Pipeline()
+    line.worker.offer('front', '1')
+    assert line.started.wait(TIMEOUT_S)
+    stopped = Thread(target=line.worker.stop, args=(TIMEOUT_S,))
+    stopped.start()
+    line.permission.set()
+    stopped.join(TIMEOUT_S)
+    assert line.steps == ['begin 1', 'end 1']
+    assert line.worker.counts('front').processed == 1

@@ -86,29 +86,45 @@ class FramePath:
         self._facts = {}
         self._stages = StageWindows()
 
-    def process(self, camera: Camera, frame: Frame, settings: Settings) -> None:
+    def process(
+        self, camera: Camera, frame: Frame, settings: Settings
+    ) -> Callable[[], None] | None:
         """
         Turn one frame into the messages that someone subscribes to.
+
+        Returns:
+            None when that is done; on a GPU what waits for it and publishes, so that the next
+            frame may be uploaded before.
 
         Raises:
             UhrSegError: the frame cannot be read or segmented.
 
         """
-        output = camera.output
+        start = time.monotonic()
         clock = StageClock()
-        with clock.stage('total'):
-            with clock.stage('convert'):
-                image = frame.view()
-            confidence = settings.confidence_enabled and output.wants_confidence
-            pictures = output.wanted_pictures(settings)
-            result = self._segmenter(image, confidence=confidence, pictures=pictures)
+        with clock.stage('convert'):
+            image = frame.view()
+        wait = self._segmenter.begin(
+            image,
+            confidence=settings.confidence_enabled and camera.output.wants_confidence,
+            pictures=camera.output.wanted_pictures(settings),
+        )
+
+        def finish() -> None:
+            result = wait()
             with clock.stage('publish'):
-                output.publish(frame.message.header, result)
-        latency_ms = (time.monotonic() - frame.arrival) * 1e3
-        # On the CPU the segmenter converts the frame too.
-        times = Counter(result.stage_times)
-        times.update(clock.times)
-        self._stages.add(times, latency_ms)
+                camera.output.publish(frame.message.header, result)
+            now = time.monotonic()
+            clock.add('total', (now - start) * 1e3)
+            # On the CPU the segmenter converts the frame too.
+            times = Counter(result.stage_times)
+            times.update(clock.times)
+            self._stages.add(times, (now - frame.arrival) * 1e3)
+
+        if self._segmenter.overlaps:
+            return finish
+        finish()
+        return None
 
     def values(self) -> dict[str, str]:
         """Return stage times and what runs, for `/diagnostics`."""

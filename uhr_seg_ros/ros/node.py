@@ -215,8 +215,8 @@ class SegmentationNode(LifecycleNode):
                 raise NodeStoppedError(msg)
         return future.result()
 
-    def _process(self, name: str, frame: Frame) -> None:
-        self._path.process(self._cameras[name], frame, self._declared.settings)
+    def _process(self, name: str, frame: Frame) -> Callable[[], None] | None:
+        return self._path.process(self._cameras[name], frame, self._declared.settings)
 
     def _min_interval(self) -> float:
         rate = self._declared.settings.max_rate_hz

@@ -60,7 +60,9 @@ class Worker:
     Args:
         cameras: names of the cameras.
         process: gets (camera, frame); a frame counts as processed when it returns, as rejected
-            when it raises.
+            when it raises. It may return the rest of its work: that is called, and counts, before
+            the thread waits for anything, but behind the beginning of the next frame if there is
+            one.
         on_error: gets (camera, exception) for a rejected frame.
         min_interval: gives the least time between two frames of one camera, in s.
 
@@ -72,7 +74,7 @@ class Worker:
     def __init__(
         self,
         cameras: Sequence[str],
-        process: Callable[[str, Any], None],
+        process: Callable[[str, Any], Callable[[], None] | None],
         on_error: Callable[[str, Exception], None],
         min_interval: Callable[[], float] = lambda: 0.0,
     ) -> None:
@@ -84,6 +86,7 @@ class Worker:
         self._order = deque(cameras)
         self._jobs: deque[tuple[Future, Callable[[], Any]]] = deque()
         self._changed = Condition()
+        self._unfinished: deque[tuple[str, Callable[[], None]]] = deque()
         self._paused = False
         self._stopping = False
         # A daemon: an inference that takes seconds must not hold up the end of the process.
@@ -153,11 +156,15 @@ class Worker:
         while (work := self._next()) is not None:
             work()
             del work  # or the frame would stay in memory until the next one comes
+        while self._unfinished:
+            self._finish_oldest()
 
     def _next(self) -> Callable[[], None] | None:
         """Wait for work; None tells the thread to end."""
         with self._changed:
             while not self._stopping:
+                if len(self._unfinished) > 1 or (self._unfinished and self._jobs):
+                    return self._finish_oldest
                 if self._jobs:
                     future, job = self._jobs.popleft()
                     return lambda: _run_job(future, job)
@@ -165,6 +172,8 @@ class Worker:
                 camera = self._due(now)
                 if camera is not None:
                     return self._take(camera, now)
+                if self._unfinished:
+                    return self._finish_oldest
                 self._changed.wait(self._time_to_next(now))
         return None
 
@@ -193,16 +202,28 @@ class Worker:
         return min(min(due) + self._min_interval() - now, _LONGEST_WAIT_S)
 
     def _run_frame(self, camera: str, frame: Any) -> None:
-        slot = self._slots[camera]
+        rest = self._guarded(camera, lambda: self._process(camera, frame))
+        if rest is not None:
+            self._unfinished.append((camera, rest))
+
+    def _finish_oldest(self) -> None:
+        self._guarded(*self._unfinished.popleft())
+
+    def _guarded(
+        self, camera: str, work: Callable[[], Callable[[], None] | None]
+    ) -> Callable[[], None] | None:
+        """Do a part of a frame's work; the frame counts with its last part, or when one fails."""
         try:
-            self._process(camera, frame)
+            rest = work()
         except Exception as error:  # no frame may end the thread
             with self._changed:
-                slot.rejected += 1
+                self._slots[camera].rejected += 1
             self._on_error(camera, error)
-        else:
+            return None
+        if rest is None:
             with self._changed:
-                slot.processed += 1
+                self._slots[camera].processed += 1
+        return rest
 
 
 def _run_job(future: Future, job: Callable[[], Any]) -> None:

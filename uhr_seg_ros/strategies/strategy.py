@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -54,6 +54,9 @@ class Strategy(Protocol):
     #: What runs: `backend`, `version`, `device`, and what else tells two runs apart.
     provenance: dict[str, str]
 
+    #: Whether `begin` returns before the work is done.
+    overlaps: bool
+
     def prepare(self, size: tuple[int, int]) -> None:
         """Make frames of a size (height, width) fast; the first time, this may take minutes."""
         ...
@@ -73,6 +76,19 @@ class Strategy(Protocol):
             mask (H, W) uint8, or uint16 above 255 classes; confidence (H, W) uint8; logits
             (C, H, W) float32; quarter_logits (C, h, w) float32 of the padded frame; overlay and
             color_mask (h, w, 3) uint8 BGR: those that are wanted, and the mask.
+
+        """
+        ...
+
+    def begin(
+        self, frame: RawFrame, request: Request, clock: StageClock
+    ) -> Callable[[], dict[str, np.ndarray]]:
+        """
+        Start a frame; see `segment`.
+
+        Returns:
+            Waits for the results and gives them. Where `overlaps`, one more frame may be begun
+            before that.
 
         """
         ...

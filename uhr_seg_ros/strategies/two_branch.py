@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -64,6 +64,8 @@ class TwoBranch:
 
     """
 
+    overlaps = False
+
     #: The graphs that frames need; `quarter` is for comparisons.
     GRAPHS = ('semantic', 'detail', 'fusion', 'scores')
 
@@ -117,6 +119,13 @@ class TwoBranch:
                 painted = request.pictures.paint(image, results['mask'], self._bundle.classes)
             results |= painted
         return results
+
+    def begin(
+        self, frame: RawFrame, request: Request, clock: StageClock
+    ) -> Callable[[], dict[str, np.ndarray]]:
+        """Segment one frame at once; see `Strategy.begin`."""
+        results = self.segment(frame, request, clock)
+        return lambda: results
 
     def close(self) -> None:
         """Give back the memory of the engines."""

@@ -49,6 +49,8 @@ class TwoBranchGpu:
 
     """
 
+    overlaps = True
+
     def __init__(
         self, bundle: Bundle, backend: TensorRTBackend, limits: Limits, options: EngineOptions
     ) -> None:

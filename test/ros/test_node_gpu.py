@@ -1,0 +1,99 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+The node on the GPU path: real messages over DDS, real strategy and kernels.
+
+Stand-ins are the driver, pycuda and TensorRT (test/engines).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip('onnx', reason='engines are built with onnx')
+sys.path.insert(0, str(Path(__file__).parents[1] / 'engines'))
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from stage import example_mask, frame, pixels, Stage, wait_until
+from standin_backend import StandIn
+from tiny_bundle import paint
+
+MakeStage = Callable[..., Stage]
+NODE = '/segmentation: segmentation'
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StandIn:
+    """Put stand-ins in the place of driver, CUDA and TensorRT."""
+    return StandIn(monkeypatch, tmp_path / 'cache', '10.3.0')
+
+
+def make_gpu_stage(make_stage: MakeStage, **parameters: object) -> Stage:
+    """Start the node on the stand-ins, for frames of the example's size."""
+    height, width = example_mask().shape
+    usual = {'backend': 'tensorrt', 'precision': 'fp32', 'input_size': [width, height]}
+    return make_stage(**{**usual, **parameters})
+
+
+def test_masks_and_pictures(make_stage: MakeStage, stand_in: StandIn) -> None:
+    stage = make_gpu_stage(make_stage, overlay__scale=1.0)
+    camera = stage.camera()
+    masks, overlays, colors = stage.outputs('mask', 'overlay', 'color_mask')
+    outputs = masks, overlays, colors
+    for count in range(1, 5):
+        camera.publish(frame(paint(example_mask()), count))
+        wait_until(lambda count=count: {len(each) for each in outputs} == {count}, 'outputs')
+    for message in masks:
+        np.testing.assert_array_equal(pixels(message), example_mask())
+    np.testing.assert_array_equal(pixels(colors[-1]), paint(example_mask()))
+    values = stage.values(NODE)
+    assert values['backend'] == 'tensorrt'
+    assert values['precision'] == 'fp32'
+    assert values['backend_version'] == 'TensorRT 10.3.0'
+    assert stage.status(NODE).level == DiagnosticStatus.OK
+    wait_until(lambda: stage.values(NODE).get('engines_p50_ms'), 'the time of the engines')
+    lines = '\n'.join(stage.log_lines())
+    assert 'building engine tiny-detail-fp32' in lines
+    assert 'same class as ONNX Runtime on 100.000%' in lines
+
+
+def test_another_size_is_built_when_it_comes(make_stage: MakeStage, stand_in: StandIn) -> None:
+    stage = make_gpu_stage(make_stage, input_size=[64, 64])
+    camera = stage.camera()
+    (masks,) = stage.outputs('mask')
+    assert stand_in.trt.notes.built == 3
+    camera.publish(frame(paint(example_mask()), 1))
+    wait_until(lambda: masks, 'a mask')
+    np.testing.assert_array_equal(pixels(masks[0]), example_mask())
+    assert stand_in.trt.notes.built == 6
+
+
+def test_explicit_tensorrt_fails_to_configure(make_stage: MakeStage, stand_in: StandIn) -> None:
+    stand_in.trt.notes.refuses = 'no implementation for node X'
+    stage = make_gpu_stage(make_stage)
+    status = wait_until(
+        lambda: (found := stage.status(NODE)) and found.level == DiagnosticStatus.ERROR and found,
+        'an error',
+    )
+    assert 'no implementation for node X' in status.message
+    assert stage.values(NODE)['state'] == 'unconfigured'
+
+
+def test_auto_goes_on_with_the_cpu(make_stage: MakeStage, stand_in: StandIn) -> None:
+    stand_in.trt.notes.refuses = 'no implementation for node X'
+    stage = make_gpu_stage(make_stage, backend='auto')
+    camera = stage.camera()
+    (masks,) = stage.outputs('mask')
+    camera.publish(frame(paint(example_mask()), 1))
+    wait_until(lambda: masks, 'a mask')
+    wait_until(
+        lambda: (found := stage.status(NODE)) and found.level == DiagnosticStatus.WARN,
+        'a warning',
+    )
+    assert 'no implementation for node X' in stage.status(NODE).message
