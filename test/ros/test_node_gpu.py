@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 import sys
+from threading import Event
 
 import numpy as np
 import pytest
@@ -97,3 +98,25 @@ def test_auto_goes_on_with_the_cpu(make_stage: MakeStage, stand_in: StandIn) -> 
         'a warning',
     )
     assert 'no implementation for node X' in stage.status(NODE).message
+
+
+def test_services_are_answered_during_a_build(
+    make_stage: MakeStage, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = stand_in.trt.Builder.build_serialized_network
+    begun, go_on = Event(), Event()
+
+    def slow(self: object, network: object, config: object) -> bytes:
+        begun.set()
+        assert go_on.wait(30)
+        return real(self, network, config)
+
+    monkeypatch.setattr(stand_in.trt.Builder, 'build_serialized_network', slow)
+    stage = make_gpu_stage(make_stage)
+    try:
+        assert begun.wait(30)
+        assert stage.state() == 'configuring'
+        wait_until(lambda: stage.values(NODE).get('state') == 'configuring', 'diagnostics')
+    finally:
+        go_on.set()
+    wait_until(lambda: stage.state() == 'active', 'an active node')

@@ -16,8 +16,8 @@ from uhr_seg_ros.benchmark.stages import benchmark_image
 from uhr_seg_ros.benchmark.transport import measure_transport, SETTINGS
 from uhr_seg_ros.bundle import load_bundle
 
-# The stages of the segmenter; whatever else a frame takes is the node's.
-SEGMENTER_STAGES = ('preprocess', 'semantic', 'detail', 'fusion')
+# The stages of the segmenter on the CPU and on a GPU; whatever else a frame takes is the node's.
+SEGMENTER_STAGES = ('preprocess', 'semantic', 'detail', 'fusion', 'engines')
 
 TRANSPORT_RATE_HZ = 5.0
 
@@ -42,7 +42,10 @@ def measure_node(
         `outside_ms`: median of the rest: the camera sends, the mask travels and is taken.
 
     """
-    parameters = {'bundle': str(load_bundle(bundle).path.resolve())}
+    parameters = {
+        'bundle': str(load_bundle(bundle).path.resolve()),
+        'input_size': list(size[::-1]),
+    }
     image = benchmark_image(size)
     with TemporaryDirectory(prefix='uhr_seg_') as name:
         folder = Path(name)
@@ -56,7 +59,7 @@ def measure_node(
     receive_ms = transport['receive_ms']['p50']
     latency = percentiles(result.latencies_ms)
     stages = stage_percentiles(result.report.values or {})
-    segmenter_ms = sum(stages[stage]['p50'] for stage in SEGMENTER_STAGES)
+    segmenter_ms = sum(stages[stage]['p50'] for stage in SEGMENTER_STAGES if stage in stages)
     return {
         'size': list(size),
         'frames_played': count,

@@ -245,8 +245,9 @@ class FramePipeline:
     def _collect(
         self, slot: Slot, buffers: dict[str, Buffer], request: Request, clock: StageClock
     ) -> Results:
-        self._cuda.finish(slot.done)
+        # Before the wait: should the GPU fail, the error is that of each frame to come, too.
         slot.busy = False
+        self._cuda.finish(slot.done)
         clock.add('engines', self._cuda.elapsed_ms(slot.started, slot.computed))
         clock.add('download', self._cuda.elapsed_ms(slot.computed, slot.done))
         with clock.stage('download'):

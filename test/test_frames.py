@@ -1,0 +1,65 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Frames from images, folders and recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from uhr_seg_ros.frames import FramesError, read_frames
+
+
+def picture(value: int) -> np.ndarray:
+    """Give a plain picture."""
+    return np.full((20, 30, 3), value, np.uint8)
+
+
+def test_image(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / 'a.png'), picture(7))
+    (frame,) = read_frames(tmp_path / 'a.png')
+    np.testing.assert_array_equal(frame, picture(7))
+
+
+def test_folder_in_the_order_of_names(tmp_path: Path) -> None:
+    for name, value in (('b.png', 2), ('a.PNG', 1), ('c.bmp', 3)):
+        cv2.imwrite(str(tmp_path / name), picture(value))
+    (tmp_path / 'notes.txt').write_text('no image')
+    assert [frame[0, 0, 0] for frame in read_frames(tmp_path)] == [1, 2, 3]
+
+
+def test_recording(tmp_path: Path) -> None:
+    pytest.importorskip('rclpy', reason='recordings hold messages of ROS 2')
+    pytest.importorskip('rosbags', reason='recordings are read with rosbags')
+    from uhr_seg_ros.benchmark.bags import BagWriter
+
+    with BagWriter(tmp_path / 'bag') as bag:
+        for stamp in (1, 2, 3):
+            bag.write(picture(stamp), stamp * 10**9)
+    frames = list(read_frames(tmp_path / 'bag'))
+    assert [frame[0, 0, 0] for frame in frames] == [1, 2, 3]
+    assert frames[0].shape == (20, 30, 3)
+
+
+def test_recording_of_others() -> None:
+    pytest.importorskip('rclpy', reason='recordings hold messages of ROS 2')
+    pytest.importorskip('rosbags', reason='recordings are read with rosbags')
+    path = Path(__file__).parents[2] / 'shared/data/bags/soccer_goal_12.mcap'
+    if not path.is_file():
+        pytest.skip('../shared is not there')
+    assert [frame.shape for frame in read_frames(path)] == [(480, 640, 3)] * 2
+
+
+def test_nothing_to_read(tmp_path: Path) -> None:
+    with pytest.raises(FramesError, match='no such file: .*nowhere'):
+        list(read_frames(tmp_path / 'nowhere'))
+    (tmp_path / 'broken.jpg').write_bytes(b'\xff\xd8 no picture')
+    with pytest.raises(FramesError, match=r'broken\.jpg is not an image that OpenCV can read'):
+        list(read_frames(tmp_path))
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(FramesError, match='is neither an image nor a recording'):
+        list(read_frames(tmp_path / 'empty'))
