@@ -125,7 +125,8 @@ def test_wrong_frames(
 def test_wrong_size(tiny_bundle: Path, capsys: pytest.CaptureFixture[str], size: str) -> None:
     with pytest.raises(SystemExit):
         main(['build', '--bundle', str(tiny_bundle), f'--input={size}'])
-    assert f"'{size}' is no size, expected WxH such as 3840x2160" in capsys.readouterr().err
+    text = f"'{size}' is no size: expected <width>x<height>, such as 3840x2160"
+    assert text in capsys.readouterr().err
 
 
 def test_without_a_gpu(

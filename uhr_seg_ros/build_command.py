@@ -8,15 +8,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-import re
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from uhr_seg_ros.benchmark.sizes import parse_size
 from uhr_seg_ros.bundle import Bundle, DEFAULT_MEMORY_LIMIT_MB, load_bundle
 from uhr_seg_ros.engines.options import DEFAULT_WORKSPACE_MB, EngineOptions, PRECISIONS
-from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.frames import read_frames
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.strategy import Limits
@@ -25,17 +24,13 @@ from uhr_seg_ros.strategies.strategy import Limits
 CALIBRATION_FRAMES = 32
 
 
-class BuildCommandError(UhrSegError):
-    """Arguments that do not go together."""
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument('--bundle', required=True, help='folder or name of a model bundle')
     parser.add_argument('--precision', choices=PRECISIONS, default='fp16')
     parser.add_argument(
         '--input',
-        type=frame_size,
+        type=parse_size,
         default=(2160, 3840),
         metavar='WxH',
         help='size of the frames to come (default: 3840x2160)',
@@ -94,15 +89,6 @@ def run(args: argparse.Namespace) -> int:
     console.print(f'ready: {bundle.name} for {width}x{height} in {args.precision}')
     console.print(f'{provenance["version"]} on {provenance["device"]}')
     return 0
-
-
-def frame_size(text: str) -> tuple[int, int]:
-    """Read WxH as (height, width)."""
-    found = re.fullmatch(r'(\d{1,5})[xX](\d{1,5})', text)
-    if found is None or min(int(found[1]), int(found[2])) < 1:
-        msg = f'{text!r} is no size, expected WxH such as 3840x2160'
-        raise argparse.ArgumentTypeError(msg)
-    return int(found[2]), int(found[1])
 
 
 def _calibrate(

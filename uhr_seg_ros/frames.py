@@ -17,8 +17,12 @@ from uhr_seg_ros.errors import UhrSegError
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.bmp', '.webp')
 
 
+#: The pixels as they are stored: a mask fits to them, not to a turned view of them.
+READ_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+
+
 class FramesError(UhrSegError):
-    """A path that holds no frames."""
+    """A path that holds no frames, or an image that cannot be read."""
 
 
 def read_frames(path: Path) -> Iterator[np.ndarray]:
@@ -40,15 +44,31 @@ def read_frames(path: Path) -> Iterator[np.ndarray]:
     images = [path] if path.is_file() else sorted(path.iterdir())
     images = [image for image in images if image.suffix.lower() in SUFFIXES]
     if images:
-        yield from map(_read_image, images)
+        yield from map(read_image, images)
     else:
         yield from _read_recording(path)
 
 
-def _read_image(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+def read_image(path: Path) -> np.ndarray:
+    """
+    Read an image file as (H, W, 3) uint8 BGR, pixels as stored (EXIF rotation is ignored).
+
+    Raises:
+        FramesError: the file is missing, empty, or not an image that OpenCV decodes.
+
+    """
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as err:
+        msg = f'image {path} cannot be read: {err.strerror}'
+        raise FramesError(msg) from err
+    try:
+        image = cv2.imdecode(data, READ_FLAGS) if data.size else None
+    except cv2.error as err:
+        msg = f'image {path} cannot be decoded: {err.err}'
+        raise FramesError(msg) from err
     if image is None:
-        msg = f'{path} is not an image that OpenCV can read'
+        msg = f'image {path} ({data.size} bytes) is damaged or of an unknown format'
         raise FramesError(msg)
     return image
 

@@ -17,15 +17,13 @@ import numpy as np
 from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.drawing import Pictures
 from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.frames import FramesError, read_image
 from uhr_seg_ros.segmenter import Segmentation, Segmenter
 from uhr_seg_ros.strategies.strategy import Limits
 
-#: The pixels as they are stored: a mask fits to them, not to a turned view of them.
-READ_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-
 
 class SegmentCommandError(UhrSegError):
-    """An image that cannot be read or a result that cannot be written."""
+    """A result that cannot be written."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
             counter = f'[{index}/{len(args.images)}]'
             try:
                 image = read_image(path)
-            except SegmentCommandError as err:
+            except FramesError as err:
                 print(f'uhr_seg: error: {err}', file=sys.stderr)
                 unreadable += 1
                 continue
@@ -79,30 +77,6 @@ def run(args: argparse.Namespace) -> int:
             print(f'{counter} {path.name}  {size}  {elapsed:.0f} ms', flush=True)
     print(f'{len(args.images) - unreadable} segmented, {unreadable} unreadable: {args.output}')
     return 1 if unreadable else 0
-
-
-def read_image(path: Path) -> np.ndarray:
-    """
-    Read an image file as (H, W, 3) uint8 BGR, pixels as stored (EXIF rotation is ignored).
-
-    Raises:
-        SegmentCommandError: the file is missing, empty, or not an image that OpenCV decodes.
-
-    """
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as err:
-        msg = f'image {path} cannot be read: {err.strerror}'
-        raise SegmentCommandError(msg) from err
-    try:
-        image = cv2.imdecode(data, READ_FLAGS) if data.size else None
-    except cv2.error as err:
-        msg = f'image {path} cannot be decoded: {err.err}'
-        raise SegmentCommandError(msg) from err
-    if image is None:
-        msg = f'image {path} ({data.size} bytes) is damaged or of an unknown format'
-        raise SegmentCommandError(msg)
-    return image
 
 
 def write_result(stem: Path, result: Segmentation) -> None:

@@ -14,6 +14,7 @@ from uhr_seg_ros.benchmark.report import machine, PERCENTILES, print_table, writ
 from uhr_seg_ros.benchmark.sizes import format_size, parse_count, parse_rate, parse_size
 from uhr_seg_ros.benchmark.stages import measure, StageOptions
 from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
+from uhr_seg_ros.engines.options import PRECISIONS
 
 DEFAULT_SIZES = ((1080, 1920), (2160, 3840))
 NODE_RATE_HZ = 0.5
@@ -32,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--repeat', type=parse_count, default=5, help='frames per size')
     parser.add_argument('--backend', default='auto', help='engine back end')
+    parser.add_argument(
+        '--precision', choices=PRECISIONS, default='fp16', help='of TensorRT engines'
+    )
     parser.add_argument('--threads', type=int, default=0, help='of the engines; 0: one per core')
     parser.add_argument(
         '--memory-limit-mb',
@@ -128,10 +132,13 @@ def _stages(arguments: argparse.Namespace, sizes: list[tuple[int, int]]) -> dict
             size,
             arguments.repeat,
             backend=arguments.backend,
+            precision=arguments.precision,
             threads=arguments.threads,
             memory_limit_mb=arguments.memory_limit_mb,
         )
         result = measure(options)
+        if reason := result['provenance']['fallback']:
+            print(reason)
         report['sizes'].append(result)
         _print_stages(result)
     if arguments.node:

@@ -73,8 +73,8 @@ def _engines_ms(strategy: TwoBranchGpu, frame: RawFrame) -> float:
 
 
 def _program(strategy: TwoBranchGpu, size: tuple[int, int]) -> FrameProgram:
-    strategy.prepare(size)
-    return strategy._pipelines[size]._program
+    # Opened, but not warmed up: no graph is captured yet.
+    return strategy._pipeline(size)._program
 
 
 def _spans(

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 import shutil
 
-import cv2
 import numpy as np
 
 from uhr_seg_ros.benchmark.bags import BagWriter, is_bag
 from uhr_seg_ros.benchmark.flight import fly, FRAME_SIZE, turned_size
 from uhr_seg_ros.data.scenes import generate_scene
 from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.frames import read_image
 
 SCENE_SEED = 20
 
@@ -30,7 +30,7 @@ _FIRST_STAMP = 1_000_000_000
 
 
 class SourceError(UhrSegError):
-    """Something that is neither a recording nor an image, or no room to record."""
+    """A path that is not there, or no room to record."""
 
 
 def prepare_bag(
@@ -55,7 +55,8 @@ def prepare_bag(
         tell: called with progress.
 
     Raises:
-        SourceError: a path is none of these, the folder is somebody's, or the disk is full.
+        FramesError: a path is none of these.
+        SourceError: a path is not there, the folder is somebody's, or the disk is full.
 
     """
     if missing := [str(path) for path in paths if not path.exists()]:
@@ -69,10 +70,10 @@ def prepare_bag(
             raise SourceError(msg)
         shutil.rmtree(folder)
     if len(paths) > 1:
-        _record(map(_read_image, paths), folder, rate_hz, len(paths), tell)
+        _record(map(read_image, paths), folder, rate_hz, len(paths), tell)
         return folder
     _check_room(folder, count * size[0] * size[1] * 3)
-    mosaic = _read_image(paths[0]) if paths else _generated(size, tell)
+    mosaic = read_image(paths[0]) if paths else _generated(size, tell)
     _record(fly(mosaic, count, size), folder, rate_hz, count, tell)
     return folder
 
@@ -95,14 +96,6 @@ def _generated(size: tuple[int, int], tell: Callable[[str], None]) -> np.ndarray
     height, width = (side + way for side, way in zip(turned_size(size), _WAY, strict=True))
     tell(f'generating a scene of {width}x{height}')
     return generate_scene(SCENE_SEED, height, width)[0]
-
-
-def _read_image(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if image is None:
-        msg = f'{path} is neither a recording nor an image that OpenCV can read'
-        raise SourceError(msg)
-    return image
 
 
 def _check_room(folder: Path, needed: int) -> None:

@@ -45,6 +45,7 @@ class StageOptions:
         size: height and width of the frame.
         repeat: frames that count; one more comes before them.
         backend: engine back end.
+        precision: of TensorRT engines.
         threads: of the engines, 0 = one per core.
         memory_limit_mb: 0 = none.
 
@@ -54,6 +55,7 @@ class StageOptions:
     size: tuple[int, int]
     repeat: int
     backend: str = 'auto'
+    precision: str = 'fp16'
     threads: int = 0
     memory_limit_mb: int = DEFAULT_MEMORY_LIMIT_MB
 
@@ -91,12 +93,12 @@ def measure_here(options: StageOptions) -> dict[str, Any]:
         options.backend,
         Limits(options.memory_limit_mb),
         input_size=options.size,
-        options=EngineOptions(threads=options.threads),
+        options=EngineOptions(threads=options.threads, precision=options.precision),
     ) as segmenter:
         for _ in range(options.repeat + 1):
             times = segmenter(image).stage_times
             runs.append({**times, 'total': sum(times.values())})
-        provenance = segmenter.provenance
+        provenance = {**segmenter.provenance, 'fallback': segmenter.fallback}
     return {
         'size': list(options.size),
         'first_ms': round(runs[0]['total'], 3),

@@ -14,7 +14,7 @@ from uhr_seg_ros.engines.tensorrt_api import TensorRT, TensorRTError
 #: Layers of a weakly typed network whose type the constants around them decide.
 _UNTYPED_LAYERS = ('CONSTANT', 'SHAPE', 'QUANTIZE', 'DEQUANTIZE')
 #: With Q/DQ around them, these run in int8 and must not be held in float32.
-_QUANTIZED_LAYERS = ('CONVOLUTION', 'MATRIX_MULTIPLY')
+_QUANTIZED_LAYERS = ('CONVOLUTION', 'ACTIVATION')
 
 
 class Built(NamedTuple):

@@ -14,7 +14,7 @@ from uhr_seg_ros.bundle import Bundle
 from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.engines.tensorrt import TensorRTBackend
 from uhr_seg_ros.pixels import RawFrame
-from uhr_seg_ros.strategies.frame_pipeline import FramePipeline
+from uhr_seg_ros.strategies.frame_pipeline import FramePipeline, SLOTS
 from uhr_seg_ros.strategies.frame_program import FrameProgram
 from uhr_seg_ros.strategies.proof import check, compare, proof_frame, PROOF_OUTPUTS, reference
 from uhr_seg_ros.strategies.strategy import Limits, Request
@@ -24,6 +24,9 @@ from uhr_seg_ros.timing import StageClock
 
 #: Frame sizes whose engines stay open.
 MOST_SIZES = 4
+
+#: So many frames until every slot has its CUDA graph.
+WARM_UP_FRAMES = 2 * SLOTS
 
 #: The kernels know this factor only.
 LOW_RES_FACTOR = 4
@@ -80,7 +83,7 @@ class TwoBranchGpu:
 
     def prepare(self, size: tuple[int, int]) -> None:
         """
-        Open the engines for frames of a size; the first time ever, this builds them.
+        Open the engines for frames of a size and warm them up; the first time, this builds them.
 
         Raises:
             EngineError: an engine cannot be built.
@@ -88,6 +91,9 @@ class TwoBranchGpu:
 
         """
         self._pipeline(size)
+        black = RawFrame.of_bgr(np.zeros((*size, 3), np.uint8))
+        for _ in range(WARM_UP_FRAMES):
+            self.segment(black, Request(), StageClock())
 
     def segment(
         self, frame: RawFrame, request: Request, clock: StageClock
