@@ -96,6 +96,10 @@ class EngineCache:
         os.utime(self._path(key))
         return content, facts
 
+    def facts(self, key: Key) -> dict[str, Any]:
+        """Give what was noted about an entry, without reading it; empty if it is not there."""
+        return _read_facts(self._path(key))
+
     def fault(self, key: Key) -> str:
         """Say in a few words why there is no usable entry; empty if there is one."""
         return self._examine(key)[2]

@@ -134,7 +134,7 @@ class TensorRTBackend:
         self._options = options
         self._graphs = _typed_graphs(bundle, options.precision, self.cache)
         self._runtime = self.tensorrt.module.Runtime(self.tensorrt.log)
-        self._opened: list[Key] = []
+        self._unproven: list[Key] = []
 
     def report(self, text: str) -> None:
         """Tell the user something that takes long or is slower than it could be."""
@@ -163,7 +163,8 @@ class TensorRTBackend:
             with self.cache.lock(key):
                 # Another process may have built it while this one waited.
                 engine = self._load(key) or self._build(graph, shapes, key)
-        self._opened.append(key)
+        if 'agreement' not in self.cache.facts(key):
+            self._unproven.append(key)
         return Execution(self.tensorrt, engine, key.name)
 
     def load_kernels(self) -> Any:
@@ -177,20 +178,22 @@ class TensorRTBackend:
             self.cache.write(key, found[0])
         return self.cuda.load(found[0])
 
+    @property
     def unproven(self) -> bool:
-        """Tell if an open engine was never compared with ONNX Runtime."""
-        found = (self.cache.read(key) for key in self._opened)
-        return any(entry is None or 'agreement' not in entry[1] for entry in found)
+        """Whether engines were opened that were never compared with ONNX Runtime."""
+        return bool(self._unproven)
 
-    def note_agreement(self, facts: Mapping[str, float]) -> None:
-        """Store how well the open engines agree with ONNX Runtime."""
-        for key in self._opened:
+    def accept_engines(self, facts: Mapping[str, float]) -> None:
+        """Store how well the unproven engines agree with ONNX Runtime."""
+        for key in self._unproven:
             self.cache.note(key, facts)
+        self._unproven.clear()
 
-    def discard_engines(self) -> None:
-        """Remove the open engines from the cache, because they compute something wrong."""
-        for key in self._opened:
+    def refuse_engines(self) -> None:
+        """Remove the unproven engines from the cache, because they compute something wrong."""
+        for key in self._unproven:
             self.cache.discard(key)
+        self._unproven.clear()
 
     def close(self) -> None:
         """Give back the memory of the GPU; calling it again does nothing."""

@@ -133,7 +133,7 @@ class TwoBranchGpu:
 
     def _proven(self, pipeline: FramePipeline, size: tuple[int, int]) -> FramePipeline:
         """Compare engines that were never compared with ONNX Runtime."""
-        if not self._backend.unproven():
+        if not self._backend.unproven:
             return pipeline
         self._backend.report(f'comparing the engines for {size[1]}x{size[0]} with ONNX Runtime')
         try:
@@ -145,9 +145,9 @@ class TwoBranchGpu:
             check(agreement, self._bundle, self._options.precision)
         except Exception:
             pipeline.close()
-            self._backend.discard_engines()
+            self._backend.refuse_engines()
             raise
-        self._backend.note_agreement(agreement.facts())
+        self._backend.accept_engines(agreement.facts())
         return pipeline
 
     def _open(self, size: tuple[int, int]) -> FramePipeline:
