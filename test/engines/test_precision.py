@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
+import sys
 
 import cv2
 import numpy as np
@@ -16,12 +18,15 @@ pytest.importorskip('onnx', reason='engines are built with onnx')
 
 import onnx
 from onnx import helper, numpy_helper, TensorProto
+from onnx.reference import ReferenceEvaluator
 import onnxruntime as ort
 
-from uhr_seg_ros.bundle import Bundle, load_bundle
+from uhr_seg_ros.bundle import Bundle, Graph, load_bundle
 from uhr_seg_ros.data.scenes import generate_scene
 from uhr_seg_ros.engines.building import build_plan
+from uhr_seg_ros.engines.cache import EngineCache
 from uhr_seg_ros.engines.calibration import quantize
+from uhr_seg_ros.engines.engine import EngineError
 from uhr_seg_ros.engines.precision import (
     fix_shapes,
     float32_tensors,
@@ -30,6 +35,7 @@ from uhr_seg_ros.engines.precision import (
     to_half,
 )
 from uhr_seg_ros.engines.tensorrt_api import describe
+from uhr_seg_ros.engines.typed_graphs import TypedGraphs
 from uhr_seg_ros.strategies.preprocessing import Preprocessor
 
 ROOT = Path(__file__).parents[2]
@@ -138,6 +144,20 @@ def test_half_graph(fixed: dict[str, onnx.ModelProto], name: str) -> None:
     assert operators['Conv'] <= len(halves)
 
 
+def test_half_weights_keep_their_sums(fixed: dict[str, onnx.ModelProto]) -> None:
+    pairs = zip(*(
+        [numpy_helper.to_array(weights[node.input[1]])
+         for node in model.graph.node if node.op_type == 'Conv']
+        for model in (fixed['semantic'], to_half(copied(fixed['semantic'])))
+        for weights in [{each.name: each for each in model.graph.initializer}]
+    ), strict=True)  # fmt: skip
+    errors = np.array([
+        [np.abs((other - weight).sum((1, 2, 3))).max() for other in (half, weight.astype('f2'))]
+        for weight, half in pairs
+    ])  # fmt: skip
+    assert errors[:, 0].mean() < 0.2 * errors[:, 1].mean()
+
+
 def test_half_agrees(bundle: Bundle, fixed: dict[str, onnx.ModelProto]) -> None:
     half = {name: to_half(copied(model)) for name, model in fixed.items()}
     for seed in range(3):
@@ -203,6 +223,26 @@ def test_layer_norm_for_tensorrt_8_5(tmp_path: Path, half: bool) -> None:
     np.testing.assert_allclose(*results, atol=2e-2 if half else 1e-5)
 
 
+def test_squares_in_split_norms_do_not_overflow(tmp_path: Path) -> None:
+    """Squares of more than 256 overflow in half. ONNX Runtime on a CPU would not show it."""
+    graph = Graph('norm', layer_norm(tmp_path / 'norm.onnx'), 'sha256', ('x',), ('y',))
+    graphs = TypedGraphs('some', 'fp16', EngineCache(tmp_path))
+    models = [graphs.load(graph, {'x': (1, 5, 8)}, plain_norms=plain) for plain in (False, True)]
+    assert [len(model.graph.node) > 6 for model in models] == [False, True]
+    x = (150 * np.random.default_rng(1).standard_normal((1, 5, 8))).astype(np.float16)
+    results = [ReferenceEvaluator(model).run(None, {'x': x})[0] for model in models]
+    np.testing.assert_allclose(*results, atol=2e-2)
+
+
+def test_missing_onnx_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    tensorrt = import_module('uhr_seg_ros.engines.tensorrt')
+    monkeypatch.setitem(sys.modules, 'onnx', None)
+    for name in ('typed_graphs', 'calibration', 'precision'):
+        monkeypatch.delitem(sys.modules, f'uhr_seg_ros.engines.{name}', raising=False)
+    with pytest.raises(EngineError, match='pip install onnx'):
+        tensorrt._typed_graphs('some', 'fp16', EngineCache())
+
+
 def test_int8_graph(bundle: Bundle, fixed: dict[str, onnx.ModelProto]) -> None:
     feeds = [{'image': feeds_of(bundle, generate_scene(seed, *SIZE)[0])['image']}
              for seed in range(2)]  # fmt: skip
@@ -212,7 +252,14 @@ def test_int8_graph(bundle: Bundle, fixed: dict[str, onnx.ModelProto]) -> None:
     convolutions = [node for node in model.graph.node if node.op_type == 'Conv']
     fed = [makers[node.input[0]].op_type == 'DequantizeLinear' for node in convolutions
            if node.input[0] in makers]  # fmt: skip
-    assert sum(fed) > 0.8 * len(convolutions)
+    assert 0 < sum(fed) < len(convolutions)
+    sources = {node.output[0]: node.input[0] for node in model.graph.node
+               if node.op_type in ('QuantizeLinear', 'DequantizeLinear')}  # fmt: skip
+    weights = {each.name: each for each in model.graph.initializer}
+    kernels = [weights[sources[sources[node.input[1]]]] for node in convolutions
+               if node.input[1] in sources]  # fmt: skip
+    assert len(kernels) == sum(fed)
+    assert all(min(kernel.dims[:2]) >= 64 for kernel in kernels)
     for node in model.graph.node:
         if node.op_type == 'DequantizeLinear':
             users = [each for each in model.graph.node if node.output[0] in each.input]
@@ -264,7 +311,7 @@ def test_aims_on_real_frames(bundle: Bundle) -> None:
         same['half'].append((mask_of(run(half, feeds)) == expected).mean())
         same['int8'].append((mask_of(run(int8, feeds)) == expected).mean())
     assert min(same['half']) >= 0.999
-    assert np.mean(same['int8']) >= 0.99
+    assert min(same['int8']) >= 0.99
 
 
 @pytest.mark.parametrize('precision', ['fp32', 'fp16', 'int8'])

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from uhr_seg_ros.engines.engine import EngineError
+from uhr_seg_ros.engines.rounding import rounded, summed_axes
 
 try:
     import onnx
@@ -26,7 +27,7 @@ except ImportError as err:
     raise EngineError(msg) from err
 
 #: Another value of this builds all engines anew: raise it with every change of the results.
-CONVERSION = '1'
+CONVERSION = '2'
 
 #: What the parser of TensorRT 8.5 reads.
 NEWEST_OPSET = 17
@@ -247,27 +248,28 @@ class _Halving:
         exempt = _ALWAYS_FLOAT32.get(node.op_type, ())
         for index, name in enumerate(node.input):
             if self._is_float(name) and index not in exempt:
-                node.input[index] = self._as_type(name, kind)
+                axes = summed_axes(node.op_type, index)
+                node.input[index] = self._as_type(name, kind, axes)
         for attribute in node.attribute:
             if node.op_type == 'Cast' and attribute.i == TensorProto.FLOAT:
                 attribute.i = kind
 
-    def _as_type(self, name: str, kind: int) -> str:
+    def _as_type(self, name: str, kind: int, axes: tuple[int, ...]) -> str:
         if self._now[name] == kind:
             return name
         if (name, kind) not in self._copies:
             copy = f'{name}_as_{TensorProto.DataType.Name(kind).lower()}'
             self._copies[name, kind] = copy
             if name in self._constants:
-                self._add_half_constant(name, copy)
+                self._add_half_constant(name, copy, axes)
             else:
                 self._nodes.append(helper.make_node('Cast', [name], [copy], copy, to=kind))
         return self._copies[name, kind]
 
-    def _add_half_constant(self, name: str, copy: str) -> None:
+    def _add_half_constant(self, name: str, copy: str, axes: tuple[int, ...]) -> None:
         values = numpy_helper.to_array(self._constants[name])
         # Such as the least float, which stands for minus infinity.
-        half = np.clip(values, -_HALF_LIMIT, _HALF_LIMIT).astype(np.float16)
+        half = rounded(np.clip(values, -_HALF_LIMIT, _HALF_LIMIT), axes)
         self._model.graph.initializer.append(numpy_helper.from_array(half, copy))
 
     def _cast_output(self, node: onnx.NodeProto, index: int) -> None:

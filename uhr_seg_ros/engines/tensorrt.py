@@ -93,8 +93,11 @@ class Execution:
 
 def _typed_graphs(bundle: str, precision: str, cache: EngineCache) -> TypedGraphs:
     # It needs onnx, which a machine without a GPU does not need.
-    from uhr_seg_ros.engines.typed_graphs import TypedGraphs
-
+    try:
+        from uhr_seg_ros.engines.typed_graphs import TypedGraphs
+    except ImportError as err:
+        msg = f'engines are built with onnx, which cannot be imported ({err}): pip install onnx'
+        raise EngineError(msg) from err
     return TypedGraphs(bundle, precision, cache)
 
 

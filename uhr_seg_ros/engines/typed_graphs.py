@@ -89,9 +89,10 @@ class TypedGraphs:
             model = onnx.load_model_from_string(self._calibrated(graph, shapes))
         else:
             model = fix_shapes(graph.path, shapes)
-        if plain_norms:
-            model = split_layer_norms(model)
-        return model if self._precision == 'fp32' else to_half(model)
+        if self._precision != 'fp32':
+            model = to_half(model)
+        # Last, so that all parts of a norm are float32 as the norm is: squares overflow in half.
+        return split_layer_norms(model) if plain_norms else model
 
     def float32_tensors(self, model: onnx.ModelProto) -> set[str]:
         """Name the tensors of a converted model that are float32."""
