@@ -20,10 +20,10 @@ from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.pixels import memory_shape, RawFrame
 from uhr_seg_ros.segmenter import Segmenter, SegmenterError
 from uhr_seg_ros.strategies import two_branch
+from uhr_seg_ros.strategies.maps import TwoBranchError
 from uhr_seg_ros.strategies.preprocessing import Preprocessor
 from uhr_seg_ros.strategies.strategy import Limits
 from uhr_seg_ros.strategies.tiling import TilingError
-from uhr_seg_ros.strategies.two_branch import TwoBranchError
 
 
 @pytest.fixture(scope='module')

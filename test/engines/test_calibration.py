@@ -19,7 +19,8 @@ import onnxruntime as ort
 
 from uhr_seg_ros.bundle import load_bundle
 from uhr_seg_ros.engines.calibration import LEAST_CHANNELS, quantize, range_end
-from uhr_seg_ros.engines.precision import float32_tensors, PrecisionError, to_half
+from uhr_seg_ros.engines.folding import GraphError
+from uhr_seg_ros.engines.precision import float32_tensors, to_half
 
 SHAPE = (1, 3, 24, 40)
 GENERATOR = np.random.default_rng(5)
@@ -184,10 +185,10 @@ def test_nothing_worth_it(tiny_bundle: Path) -> None:
 
 
 def test_without_frames(model: onnx.ModelProto) -> None:
-    with pytest.raises(PrecisionError, match='graph small: int8 needs frames to calibrate with'):
+    with pytest.raises(GraphError, match='graph small: int8 needs frames to calibrate with'):
         quantize(model, ())
 
 
 def test_frames_that_do_not_fit(model: onnx.ModelProto) -> None:
-    with pytest.raises(PrecisionError, match='graph small cannot be calibrated: .*image'):
+    with pytest.raises(GraphError, match='graph small cannot be calibrated: .*image'):
         quantize(model, [{'image': np.zeros(SHAPE, np.float32)}])

@@ -27,13 +27,8 @@ from uhr_seg_ros.engines.building import build_plan
 from uhr_seg_ros.engines.cache import EngineCache
 from uhr_seg_ros.engines.calibration import quantize
 from uhr_seg_ros.engines.engine import EngineError
-from uhr_seg_ros.engines.precision import (
-    fix_shapes,
-    float32_tensors,
-    PrecisionError,
-    split_layer_norms,
-    to_half,
-)
+from uhr_seg_ros.engines.folding import fix_shapes, GraphError
+from uhr_seg_ros.engines.precision import float32_tensors, split_layer_norms, to_half
 from uhr_seg_ros.engines.tensorrt_api import describe
 from uhr_seg_ros.engines.typed_graphs import TypedGraphs
 from uhr_seg_ros.strategies.preprocessing import Preprocessor
@@ -339,7 +334,7 @@ def test_opset_that_tensorrt_8_5_cannot_read(bundle: Bundle, tmp_path: Path) -> 
     model = onnx.load(bundle.graphs['quarter'].path)
     model.opset_import[0].version = 18
     onnx.save(model, tmp_path / 'new.onnx')
-    with pytest.raises(PrecisionError, match=r'new\.onnx uses ai\.onnx 18: TensorRT 8\.5 reads'):
+    with pytest.raises(GraphError, match=r'new\.onnx uses ai\.onnx 18: TensorRT 8\.5 reads'):
         fix_shapes(tmp_path / 'new.onnx', shapes_of(*SIZE)['quarter'])
 
 
@@ -347,11 +342,11 @@ def test_operators_of_another_domain(bundle: Bundle, tmp_path: Path) -> None:
     model = onnx.load(bundle.graphs['quarter'].path)
     model.opset_import.append(helper.make_opsetid('com.microsoft', 1))
     onnx.save(model, tmp_path / 'foreign.onnx')
-    with pytest.raises(PrecisionError, match='uses com.microsoft 1'):
+    with pytest.raises(GraphError, match='uses com.microsoft 1'):
         fix_shapes(tmp_path / 'foreign.onnx', shapes_of(*SIZE)['quarter'])
 
 
 def test_shapes_that_do_not_fit(bundle: Bundle) -> None:
     shapes = {**shapes_of(*SIZE)['quarter'], 'tokens': (1, 25, 16, 24)}
-    with pytest.raises(PrecisionError, match=r'quarter\.onnx cannot be fixed to .*tokens'):
+    with pytest.raises(GraphError, match=r'quarter\.onnx cannot be fixed to .*tokens'):
         fix_shapes(bundle.graphs['quarter'].path, shapes)

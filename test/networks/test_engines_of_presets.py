@@ -15,7 +15,8 @@ import onnx
 import torch
 
 from uhr_seg_ros.engines.building import build_plan
-from uhr_seg_ros.engines.precision import fix_shapes, split_layer_norms, to_half
+from uhr_seg_ros.engines.folding import fix_shapes
+from uhr_seg_ros.engines.precision import split_layer_norms, to_half
 from uhr_seg_ros.engines.tensorrt_api import describe
 from uhr_seg_ros.networks.export import write_graphs
 from uhr_seg_ros.networks.hlrc import build_network, NETWORKS

@@ -19,7 +19,7 @@ import onnx
 from onnx import helper, numpy_helper
 import onnxruntime as ort
 
-from uhr_seg_ros.engines.precision import PrecisionError
+from uhr_seg_ros.engines.folding import GraphError
 
 Feeds = Mapping[str, np.ndarray]
 
@@ -52,7 +52,7 @@ def quantize(model: onnx.ModelProto, feeds: Iterable[Feeds]) -> onnx.ModelProto:
         convolutions is worth it.
 
     Raises:
-        PrecisionError: there are no feeds, or the graph cannot take them.
+        GraphError: there are no feeds, or the graph cannot take them.
 
     """
     places = quantised_convolutions(model)
@@ -94,13 +94,13 @@ def _ranges(
         except Exception as err:  # the classes of ONNX Runtime have no common base
             text = ' '.join(str(err).split())
             msg = f'graph {model.graph.name} cannot be calibrated: {text}'
-            raise PrecisionError(msg) from err
+            raise GraphError(msg) from err
         for name in names:
             value = values[name] if name in values else feed[name]
             found[name] = max(found[name], range_end(value))
     if not frames:
         msg = f'graph {model.graph.name}: int8 needs frames to calibrate with, none were given'
-        raise PrecisionError(msg)
+        raise GraphError(msg)
     return found
 
 

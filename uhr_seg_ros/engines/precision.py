@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-ONNX graphs for TensorRT: of fixed shapes, and with the precision written into them.
+The precision of an engine, written into its ONNX graph.
 
 Strongly typed TensorRT computes in the types that the file has, so the file decides: the same on
 every version, and a graph in float32 never poses as one in float16.
@@ -10,27 +10,15 @@ every version, and a graph in float32 never poses as one in float16.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
 import numpy as np
+import onnx
+from onnx import helper, numpy_helper, TensorProto
 
-from uhr_seg_ros.engines.engine import EngineError
+from uhr_seg_ros.engines.folding import GraphError
 from uhr_seg_ros.engines.rounding import rounded, summed_axes
-
-try:
-    import onnx
-    from onnx import helper, numpy_helper, TensorProto
-except ImportError as err:
-    msg = f'engines are built with onnx, which cannot be imported ({err}): pip install onnx'
-    raise EngineError(msg) from err
 
 #: Another value of this builds all engines anew: raise it with every change of the results.
 CONVERSION = '2'
-
-#: What the parser of TensorRT 8.5 reads.
-NEWEST_OPSET = 17
 
 #: Operators that lose too much in float16: exponentials, and means and sums of many values.
 FLOAT32_OPERATORS = frozenset(
@@ -51,57 +39,6 @@ _LINEAR_OPERATORS = frozenset(
 _ALWAYS_FLOAT32 = {'Resize': (1, 2)}
 
 _HALF_LIMIT = float(np.finfo(np.float16).max)
-
-
-class PrecisionError(EngineError):
-    """A graph that cannot be converted."""
-
-
-def fix_shapes(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> onnx.ModelProto:
-    """
-    Read a graph, fix the shapes of its inputs and fold everything that follows from them.
-
-    What is left is plain arithmetic: no computation of shapes, nothing that an old TensorRT
-    cannot read. ONNX Runtime does the folding, at the level that keeps to standard operators.
-
-    Args:
-        path: ONNX file.
-        shapes: input name -> shape.
-
-    Raises:
-        PrecisionError: the graph is not of opset 17 or older, or not of these inputs.
-
-    """
-    import onnxruntime as ort
-
-    model = onnx.load(path)
-    _check_opset(model, path)
-    for tensor in model.graph.input:
-        dimensions = tensor.type.tensor_type.shape.dim
-        for dimension, size in zip(dimensions, shapes[tensor.name], strict=True):
-            dimension.Clear()
-            dimension.dim_value = size
-    for tensor in model.graph.output:
-        tensor.type.tensor_type.ClearField('shape')
-    del model.graph.value_info[:]
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.log_severity_level = 3
-    with TemporaryDirectory(prefix='uhr_seg_') as folder:
-        options.optimized_model_filepath = f'{folder}/folded.onnx'
-        try:
-            ort.InferenceSession(
-                model.SerializeToString(), options, providers=['CPUExecutionProvider']
-            )
-        except Exception as err:  # the classes of ONNX Runtime have no common base
-            msg = f'graph {path} cannot be fixed to {dict(shapes)}: {" ".join(str(err).split())}'
-            raise PrecisionError(msg) from err
-        folded = onnx.load(options.optimized_model_filepath)
-    # ONNX Runtime names its own domains, too; nothing in the graph is of them.
-    _check_operators(folded, path)
-    del folded.opset_import[:]
-    folded.opset_import.append(helper.make_opsetid('', NEWEST_OPSET))
-    return onnx.shape_inference.infer_shapes(folded, strict_mode=True)
 
 
 def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -142,7 +79,7 @@ def _plain_layer_norm(
     attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
     if attributes.get('axis', -1) != -1:
         msg = f'layer normalisation {node.name} is over axis {attributes["axis"]}, expected -1'
-        raise PrecisionError(msg)
+        raise GraphError(msg)
     epsilon = np.array(attributes.get('epsilon', 1e-5), np.float32)
     model.graph.initializer.append(numpy_helper.from_array(epsilon, f'{name}_epsilon'))
     source, weight, *bias = node.input
@@ -305,21 +242,3 @@ def _types(model: onnx.ModelProto) -> dict[str, int]:
     for tensor in (*graph.input, *graph.value_info, *graph.output):
         types[tensor.name] = tensor.type.tensor_type.elem_type
     return types
-
-
-def _check_opset(model: onnx.ModelProto, path: Path) -> None:
-    for opset in model.opset_import:
-        if opset.domain not in ('', 'ai.onnx') or opset.version > NEWEST_OPSET:
-            name = opset.domain or 'ai.onnx'
-            msg = (
-                f'graph {path} uses {name} {opset.version}: TensorRT 8.5 reads ai.onnx up to '
-                f'{NEWEST_OPSET} only: export the model again'
-            )
-            raise PrecisionError(msg)
-
-
-def _check_operators(model: onnx.ModelProto, path: Path) -> None:
-    foreign = sorted({f'{node.domain}.{node.op_type}' for node in model.graph.node if node.domain})
-    if foreign:
-        msg = f'graph {path} needs {", ".join(foreign)}, which TensorRT does not have'
-        raise PrecisionError(msg)

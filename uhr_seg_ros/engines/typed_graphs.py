@@ -14,11 +14,10 @@ import onnx
 from uhr_seg_ros.bundle import Graph
 from uhr_seg_ros.engines.cache import EngineCache, Key
 from uhr_seg_ros.engines.calibration import quantize
+from uhr_seg_ros.engines.folding import fix_shapes, GraphError
 from uhr_seg_ros.engines.precision import (
     CONVERSION,
-    fix_shapes,
     float32_tensors,
-    PrecisionError,
     split_layer_norms,
     to_half,
 )
@@ -82,7 +81,7 @@ class TypedGraphs:
             plain_norms: without LayerNormalization, which TensorRT 8.5 does not have.
 
         Raises:
-            PrecisionError: it cannot be converted, or was never calibrated.
+            GraphError: it cannot be converted, or was never calibrated.
 
         """
         if self._precision == 'int8':
@@ -109,5 +108,5 @@ class TypedGraphs:
                 f'{self.name(graph, shapes)} was never calibrated: run uhr_seg build '
                 f'--precision int8 with --frames, a folder or a recording of your camera'
             )
-            raise PrecisionError(msg)
+            raise GraphError(msg)
         return found[0]

@@ -1,14 +1,18 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The maps that pass between the graphs of a two-branch bundle: where their pixels lie."""
+"""The maps that pass between the graphs of a two-branch bundle, on either back end."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
+from uhr_seg_ros.bundle import Bundle
+from uhr_seg_ros.classes import MAX_UINT8_CLASSES
+from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.strategies.tiling import blend_weights, Span
 
 #: px of the frame per row and column of every map between the graphs.
@@ -20,6 +24,13 @@ ROW_AXES = {'tokens': 2, 'affinity': 1, 'local': 2}
 
 #: What tiles of the detail branch give.
 DETAIL_MAPS = ('affinity', 'local')
+
+#: What frames may be padded to multiples of, px: whole cells, at most what tiles overlap by.
+MULTIPLES = (16, 32, 64)
+
+
+class TwoBranchError(UhrSegError):
+    """Graphs that do not fit to the classes of their bundle."""
 
 
 class BlendAxis:
@@ -44,6 +55,34 @@ class BlendAxis:
         self.weights: list[np.ndarray] = blend_weights(self.spans, self.size)
 
 
+class Blend:
+    """
+    Add up the weighted tiles of one map.
+
+    Args:
+        name: name of the map.
+        rows: spans of the tiles along the height of the frame, px.
+        columns: spans along the width, px.
+
+    """
+
+    def __init__(self, name: str, rows: list[Span], columns: list[Span]) -> None:
+        self._axis = ROW_AXES[name]
+        self._rows, self._columns = BlendAxis(name, rows), BlendAxis(name, columns)
+        self.total = np.empty(0, np.float32)
+
+    def add(self, tile: np.ndarray, row: int, column: int) -> None:
+        """Add the tile at a place of the grid; the values of `tile` are used up."""
+        before, after = tile.shape[: self._axis], tile.shape[self._axis + 2 :]
+        if not self.total.size:
+            size = self._rows.size, self._columns.size
+            self.total = np.zeros((*before, *size, *after), np.float32)
+        weight = self._rows.weights[row][:, None] * self._columns.weights[column]
+        tile *= weight.reshape(*weight.shape, *(1,) * len(after))
+        place = slice(*self._rows.spans[row]), slice(*self._columns.spans[column])
+        self.total[(*(slice(None),) * self._axis, *place)] += tile
+
+
 def map_shape(name: str, tile: Sequence[int], rows: int, columns: int) -> tuple[int, ...]:
     """
     Give the shape of a map over a whole frame.
@@ -58,3 +97,44 @@ def map_shape(name: str, tile: Sequence[int], rows: int, columns: int) -> tuple[
     shape, axis = list(tile), ROW_AXES[name]
     shape[axis : axis + 2] = rows // STEPS[name], columns // STEPS[name]
     return tuple(shape)
+
+
+def check_sizes(bundle: Bundle) -> None:
+    """
+    Refuse a bundle whose frames are padded to sizes that its graphs cannot take.
+
+    Raises:
+        TwoBranchError: names the fields of the bundle.
+
+    """
+    if bundle.multiple not in MULTIPLES or bundle.multiple % bundle.low_res_factor:
+        msg = (
+            f'bundle {bundle.path}: input.multiple {bundle.multiple} must be one of '
+            f'{", ".join(map(str, MULTIPLES))} and a multiple of input.low_res_factor '
+            f'{bundle.low_res_factor}: export it again'
+        )
+        raise TwoBranchError(msg)
+
+
+def enlarged_arg_max(logits: np.ndarray, size: tuple[int, int], multiple: int) -> np.ndarray:
+    """
+    Enlarge logits bilinearly to the padded size of a frame and take the arg max.
+
+    Args:
+        logits: (C, h, w) float32.
+        size: height and width of the frame, px.
+        multiple: the frame is padded to multiples of this, px.
+
+    Returns:
+        (H, W) uint8, or uint16 above 255 classes.
+
+    """
+    rows, columns = (side + -side % multiple for side in size)
+    best = np.full((rows, columns), -np.inf, np.float32)
+    small = len(logits) <= MAX_UINT8_CLASSES
+    mask = np.zeros((rows, columns), np.uint8 if small else np.uint16)
+    for index, plane in enumerate(logits):
+        enlarged = cv2.resize(plane, (columns, rows), interpolation=cv2.INTER_LINEAR)
+        mask[enlarged > best] = index
+        np.maximum(best, enlarged, out=best)
+    return mask[: size[0], : size[1]].copy()

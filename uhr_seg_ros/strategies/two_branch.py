@@ -7,24 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import cv2
 import numpy as np
 
 from uhr_seg_ros.bundle import Bundle
-from uhr_seg_ros.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.engines.engine import Engine
 from uhr_seg_ros.engines.opening import open_engine
 from uhr_seg_ros.engines.options import EngineOptions
-from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.pixels import RawFrame
-from uhr_seg_ros.strategies.maps import BlendAxis, CELL, DETAIL_MAPS, ROW_AXES, STEPS
+from uhr_seg_ros.strategies.maps import (
+    Blend,
+    CELL,
+    check_sizes,
+    DETAIL_MAPS,
+    enlarged_arg_max,
+    ROW_AXES,
+    STEPS,
+    TwoBranchError,
+)
 from uhr_seg_ros.strategies.preprocessing import Preprocessor
 from uhr_seg_ros.strategies.strategy import Limits, Request
 from uhr_seg_ros.strategies.tiling import Span, strip_spans, tile_spans, TileLimit
 from uhr_seg_ros.timing import StageClock
-
-#: What frames may be padded to multiples of, px: whole cells, at most what tiles overlap by.
-MULTIPLES = (16, 32, 64)
 
 #: Rows of cells that the fusion needs above and below its output.
 HALO = 2
@@ -37,10 +40,6 @@ MIN_STRIP_CELLS = 8
 
 #: Largest height and width of the frame that warms the engines up, px.
 WARM_UP_SIZE = (544, 960)
-
-
-class TwoBranchError(UhrSegError):
-    """Graphs that do not fit to the classes of their bundle."""
 
 
 class TwoBranch:
@@ -177,7 +176,7 @@ class TwoBranch:
         height, width = self._preprocessor.padded_size(image)
         rows = tile_spans(height, tile, self._bundle.multiple)
         columns = tile_spans(width, tile, self._bundle.multiple)
-        blended = {name: _Blend(name, rows, columns) for name in DETAIL_MAPS}
+        blended = {name: Blend(name, rows, columns) for name in DETAIL_MAPS}
         for row, row_span in enumerate(rows):
             for column, column_span in enumerate(columns):
                 with clock.stage('preprocess'):
@@ -230,77 +229,8 @@ class TwoBranch:
             raise TwoBranchError(msg)
 
 
-def check_sizes(bundle: Bundle) -> None:
-    """
-    Refuse a bundle whose frames are padded to sizes that its graphs cannot take.
-
-    Raises:
-        TwoBranchError: names the fields of the bundle.
-
-    """
-    if bundle.multiple not in MULTIPLES or bundle.multiple % bundle.low_res_factor:
-        msg = (
-            f'bundle {bundle.path}: input.multiple {bundle.multiple} must be one of '
-            f'{", ".join(map(str, MULTIPLES))} and a multiple of input.low_res_factor '
-            f'{bundle.low_res_factor}: export it again'
-        )
-        raise TwoBranchError(msg)
-
-
-def enlarged_arg_max(logits: np.ndarray, size: tuple[int, int], multiple: int) -> np.ndarray:
-    """
-    Enlarge logits bilinearly to the padded size of a frame and take the arg max.
-
-    Args:
-        logits: (C, h, w) float32.
-        size: height and width of the frame, px.
-        multiple: the frame is padded to multiples of this, px.
-
-    Returns:
-        (H, W) uint8, or uint16 above 255 classes.
-
-    """
-    rows, columns = (side + -side % multiple for side in size)
-    best = np.full((rows, columns), -np.inf, np.float32)
-    small = len(logits) <= MAX_UINT8_CLASSES
-    mask = np.zeros((rows, columns), np.uint8 if small else np.uint16)
-    for index, plane in enumerate(logits):
-        enlarged = cv2.resize(plane, (columns, rows), interpolation=cv2.INTER_LINEAR)
-        mask[enlarged > best] = index
-        np.maximum(best, enlarged, out=best)
-    return mask[: size[0], : size[1]].copy()
-
-
 def _rows_of(name: str, values: np.ndarray, cells: Span) -> np.ndarray:
     """Cut the rows of a map that belong to a span of rows of cells."""
     fine = CELL // STEPS[name]
     place = (slice(None),) * ROW_AXES[name]
     return values[(*place, slice(cells[0] * fine, cells[1] * fine))]
-
-
-class _Blend:
-    """
-    Add up the weighted tiles of one map.
-
-    Args:
-        name: name of the map.
-        rows: spans of the tiles along the height of the frame, px.
-        columns: spans along the width, px.
-
-    """
-
-    def __init__(self, name: str, rows: list[Span], columns: list[Span]) -> None:
-        self._axis = ROW_AXES[name]
-        self._rows, self._columns = BlendAxis(name, rows), BlendAxis(name, columns)
-        self.total = np.empty(0, np.float32)
-
-    def add(self, tile: np.ndarray, row: int, column: int) -> None:
-        """Add the tile at a place of the grid; the values of `tile` are used up."""
-        before, after = tile.shape[: self._axis], tile.shape[self._axis + 2 :]
-        if not self.total.size:
-            size = self._rows.size, self._columns.size
-            self.total = np.zeros((*before, *size, *after), np.float32)
-        weight = self._rows.weights[row][:, None] * self._columns.weights[column]
-        tile *= weight.reshape(*weight.shape, *(1,) * len(after))
-        place = slice(*self._rows.spans[row]), slice(*self._columns.spans[column])
-        self.total[(*(slice(None),) * self._axis, *place)] += tile

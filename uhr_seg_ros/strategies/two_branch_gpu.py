@@ -16,10 +16,10 @@ from uhr_seg_ros.engines.tensorrt import TensorRTBackend
 from uhr_seg_ros.pixels import RawFrame
 from uhr_seg_ros.strategies.frame_pipeline import FramePipeline, SLOTS
 from uhr_seg_ros.strategies.frame_program import FrameProgram
+from uhr_seg_ros.strategies.maps import check_sizes, enlarged_arg_max, TwoBranchError
 from uhr_seg_ros.strategies.proof import check, compare, proof_frame, PROOF_OUTPUTS, reference
 from uhr_seg_ros.strategies.strategy import Limits, Request
 from uhr_seg_ros.strategies.tiling import TileLimit
-from uhr_seg_ros.strategies.two_branch import check_sizes, enlarged_arg_max, TwoBranchError
 from uhr_seg_ros.timing import StageClock
 
 #: Frame sizes whose engines stay open.

@@ -1,0 +1,86 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""ONNX graphs of fixed shapes, for TensorRT."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import onnx
+from onnx import helper
+import onnxruntime as ort
+
+from uhr_seg_ros.engines.engine import EngineError
+
+#: What the parser of TensorRT 8.5 reads.
+NEWEST_OPSET = 17
+
+
+class GraphError(EngineError):
+    """A graph that cannot be converted."""
+
+
+def fix_shapes(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> onnx.ModelProto:
+    """
+    Read a graph, fix the shapes of its inputs and fold everything that follows from them.
+
+    What is left is plain arithmetic: no computation of shapes, nothing that an old TensorRT
+    cannot read. ONNX Runtime does the folding, at the level that keeps to standard operators.
+
+    Args:
+        path: ONNX file.
+        shapes: input name -> shape.
+
+    Raises:
+        GraphError: the graph is not of opset 17 or older, or not of these inputs.
+
+    """
+    model = onnx.load(path)
+    _check_opset(model, path)
+    for tensor in model.graph.input:
+        dimensions = tensor.type.tensor_type.shape.dim
+        for dimension, size in zip(dimensions, shapes[tensor.name], strict=True):
+            dimension.Clear()
+            dimension.dim_value = size
+    for tensor in model.graph.output:
+        tensor.type.tensor_type.ClearField('shape')
+    del model.graph.value_info[:]
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 3
+    with TemporaryDirectory(prefix='uhr_seg_') as folder:
+        options.optimized_model_filepath = f'{folder}/folded.onnx'
+        try:
+            ort.InferenceSession(
+                model.SerializeToString(), options, providers=['CPUExecutionProvider']
+            )
+        except Exception as err:  # the classes of ONNX Runtime have no common base
+            msg = f'graph {path} cannot be fixed to {dict(shapes)}: {" ".join(str(err).split())}'
+            raise GraphError(msg) from err
+        folded = onnx.load(options.optimized_model_filepath)
+    # ONNX Runtime names its own domains, too; nothing in the graph is of them.
+    _check_operators(folded, path)
+    del folded.opset_import[:]
+    folded.opset_import.append(helper.make_opsetid('', NEWEST_OPSET))
+    return onnx.shape_inference.infer_shapes(folded, strict_mode=True)
+
+
+def _check_opset(model: onnx.ModelProto, path: Path) -> None:
+    for opset in model.opset_import:
+        if opset.domain not in ('', 'ai.onnx') or opset.version > NEWEST_OPSET:
+            name = opset.domain or 'ai.onnx'
+            msg = (
+                f'graph {path} uses {name} {opset.version}: TensorRT 8.5 reads ai.onnx up to '
+                f'{NEWEST_OPSET} only: export the model again'
+            )
+            raise GraphError(msg)
+
+
+def _check_operators(model: onnx.ModelProto, path: Path) -> None:
+    foreign = sorted({f'{node.domain}.{node.op_type}' for node in model.graph.node if node.domain})
+    if foreign:
+        msg = f'graph {path} needs {", ".join(foreign)}, which TensorRT does not have'
+        raise GraphError(msg)
