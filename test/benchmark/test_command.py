@@ -36,8 +36,9 @@ def test_cost_of_the_node(tmp_path: Path, tiny_bundle: Path) -> None:
     options = ['--size', '320x192', '--repeat', 3, '--node', '--rate', 5]
     node = benchmark(tmp_path, '--bundle', tiny_bundle, *options)['node']
     assert node['frames_processed'] == node['frames_played'] == 3
-    assert node['node_ms'] > 0
+    # No sign of `node_ms`: medians of three frames do not add up on a busy machine.
     assert node['receive_ms'] > 0
+    assert node['segmenter_ms'] > 0
     parts = (node[f'{part}_ms'] for part in ('segmenter', 'receive', 'node', 'outside'))
     assert sum(parts) == pytest.approx(node['latency_ms']['p50'], abs=0.01)
 

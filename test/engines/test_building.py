@@ -129,6 +129,18 @@ def test_failed_build_repeats_the_log(newest: TensorRT, model: bytes) -> None:
     assert build(newest, model).plan
 
 
+def test_libraries_that_give_nothing(newest: TensorRT, model: bytes) -> None:
+    def nothing(log: object) -> None:
+        log.log('ERROR', 'CUDA initialization failure with error: 35')
+        msg = 'pybind11::init(): factory function returned nullptr'
+        raise TypeError(msg)
+
+    newest.module.Builder = nothing
+    text = r'TensorRT makes no Builder \(TensorRT 11.*\): CUDA initialization failure'
+    with pytest.raises(TensorRTError, match=text):
+        build(newest, model)
+
+
 def test_too_old() -> None:
     module = make_tensorrt('8.5.3.1')
     module.__version__ = '8.4.1.5'

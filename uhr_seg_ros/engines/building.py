@@ -59,7 +59,7 @@ def build_plan(
     """
     trt = tensorrt.module
     tensorrt.log.lines.clear()
-    builder = trt.Builder(tensorrt.log)
+    builder = tensorrt.make('Builder')
     network = builder.create_network(tensorrt.creation_flags())
     # Kept in a variable until the build is over: the network uses the parser's weights.
     parser = _parse(tensorrt, network, model)

@@ -132,12 +132,16 @@ class TensorRTBackend:
         # In this order: without a driver, some versions of TensorRT end the process.
         self.gpu: Gpu = find_gpu()
         self.tensorrt = load_tensorrt()
-        self.cuda = Cuda()
         self.cache = EngineCache(options.cache)
         self._options = options
         self._graphs = _typed_graphs(bundle, options.precision, self.cache)
-        self._runtime = self.tensorrt.module.Runtime(self.tensorrt.log)
         self._unproven: list[Key] = []
+        self.cuda = Cuda()
+        try:
+            self._runtime = self.tensorrt.make('Runtime')
+        except TensorRTError:
+            self.cuda.close()
+            raise
 
     def report(self, text: str) -> None:
         """Tell the user something that takes long or is slower than it could be."""

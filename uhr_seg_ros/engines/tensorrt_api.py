@@ -87,6 +87,19 @@ class TensorRT:
             return 1 << int(flags.STRONGLY_TYPED)
         return 0
 
+    def make(self, kind: str) -> Any:
+        """
+        Make a `Builder` or a `Runtime`.
+
+        Raises:
+            TensorRTError: its libraries find no usable driver, or do not fit together.
+
+        """
+        try:
+            return getattr(self.module, kind)(self.log)
+        except TypeError as err:  # how the bindings say that they got nothing
+            raise self.error(f'TensorRT makes no {kind}') from err
+
     def error(self, text: str) -> TensorRTError:
         """Make an error that ends with what TensorRT said last, and forget that."""
         said = '; '.join(dict.fromkeys(self.log.lines))
