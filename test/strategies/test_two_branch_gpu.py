@@ -140,6 +140,17 @@ def test_pictures(stand_in: StandIn, bundle: str) -> None:
         assert segmenter(scene()).overlay is None
 
 
+def test_changing_scales_keep_memory_bounded(stand_in: StandIn, tiny_bundle: Path) -> None:
+    with on_gpu(tiny_bundle) as segmenter:
+        scales = [0.1 + 0.05 * step for step in range(15)]
+        for scale in (*scales, *scales, 0.5):
+            pictures = Pictures(True, True, 0.5, scale)
+            found = segmenter(scene(), pictures=pictures)
+            expected = pictures.paint(scene(), found.mask, segmenter.bundle.classes)
+            np.testing.assert_array_equal(found.color_mask, expected['color_mask'])
+        assert len(stand_in.cuda.blocks) < 40
+
+
 def test_results_belong_to_the_caller(stand_in: StandIn, tiny_bundle: Path) -> None:
     with on_gpu(tiny_bundle) as segmenter:
         first = segmenter(scene(seed=1)).mask

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -27,6 +28,9 @@ SLOTS = 2
 #: Graphs are captured per slot, pixel format and wanted results; the oldest one goes.
 MOST_GRAPHS = 16
 
+#: More than the frame and all results; the ones used last stay.
+MOST_BUFFERS = 12
+
 Results = dict[str, np.ndarray]
 
 
@@ -48,30 +52,33 @@ class Slot:
 
     def __init__(self, cuda: Cuda) -> None:
         self._cuda = cuda
-        self._memory: list[int] = []
-        self._buffers: dict[tuple, Buffer] = {}
+        self._buffers: OrderedDict[tuple, Buffer] = OrderedDict()
         self.busy = False
         self.uploaded, self.started = cuda.event(), cuda.event()
         self.computed, self.done = cuda.event(), cuda.event()
 
     def buffer(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> Buffer:
-        """Give the memory of a result or of the frame itself, always the same."""
+        """
+        Give the memory of a result or of the frame itself, the same for as long as it is used.
+
+        A scale of the pictures that changes again and again leaves no more than `MOST_BUFFERS`.
+        """
         key = name, shape, np.dtype(dtype)
         if key not in self._buffers:
+            while len(self._buffers) >= MOST_BUFFERS:
+                self._cuda.free(self._buffers.popitem(last=False)[1].address)
             size = int(np.prod(shape)) * key[2].itemsize
             # Logits are too large to be locked in memory.
             host = np.empty(size, np.uint8) if name == 'logits' else self._cuda.pinned(size)
             address = self._cuda.allocate(size)
-            self._memory.append(address)
-            self._buffers[key] = Buffer(address, host[:size].view(key[2]).reshape(shape))
+            self._buffers[key] = Buffer(address, host.view(key[2]).reshape(shape))
+        self._buffers.move_to_end(key)
         return self._buffers[key]
 
     def close(self) -> None:
         """Give back the memory."""
-        for address in self._memory:
-            self._cuda.free(address)
-        self._memory.clear()
-        self._buffers.clear()
+        while self._buffers:
+            self._cuda.free(self._buffers.popitem()[1].address)
 
 
 class FramePipeline:
@@ -140,7 +147,7 @@ class FramePipeline:
         stream = self._program.stream
         self._cuda.wait(stream, slot.uploaded)
         self._cuda.record(slot.started, stream)
-        self._compute(self._next, on_device, buffers, request.pictures)
+        self._compute(on_device, buffers, request.pictures)
         self._cuda.record(slot.computed, stream)
         for buffer in buffers.values():
             self._cuda.download(buffer.host, buffer.address, stream)
@@ -194,12 +201,12 @@ class FramePipeline:
         return wanted
 
     def _compute(
-        self, slot: int, frame: DeviceFrame, buffers: dict[str, Buffer], pictures: Pictures
+        self, frame: DeviceFrame, buffers: dict[str, Buffer], pictures: Pictures
     ) -> None:
         """Launch the graph of this kind of frame; the first one runs without, as TensorRT asks."""
         work = partial(self._enqueue, frame, buffers, pictures)
-        # Pictures and results by what they are; the addresses of a slot never change.
-        key = slot, frame, pictures, tuple(buffers)
+        addresses = tuple((name, buffer.address) for name, buffer in buffers.items())
+        key = frame, pictures, addresses
         if self._captures and key in self._graphs and self._graphs[key] is None:
             self._graphs[key] = self._capture(work)
         if (graph := self._graphs.setdefault(key, None)) is None:
