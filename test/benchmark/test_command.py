@@ -35,7 +35,8 @@ def test_cost_of_the_node(tmp_path: Path, tiny_bundle: Path) -> None:
     pytest.importorskip('rclpy', reason='rclpy is not installed')
     options = ['--size', '320x192', '--repeat', 3, '--node', '--rate', 5]
     node = benchmark(tmp_path, '--bundle', tiny_bundle, *options)['node']
-    assert node['frames_processed'] == node['frames_played'] == 3
+    # A frame may be dropped for a newer one on a busy machine.
+    assert 0 < node['frames_processed'] <= node['frames_played'] == 3
     # No sign of `node_ms`: medians of three frames do not add up on a busy machine.
     assert node['receive_ms'] > 0
     assert node['segmenter_ms'] > 0
