@@ -60,7 +60,7 @@ def test_engines_are_measured_and_resumed(
 ) -> None:
     cases = (('hlrc_s_aerial', '4K', 'fp16'), ('no_such_bundle', '4K', 'fp16'))
     monkeypatch.setattr(gpu_sections, 'CASES', cases)
-    run_section('engines', tmp_path)
+    run_section('engines', tmp_path, tmp_path / 'work')
     section = read_section(tmp_path / 'engines.json')
     case = section['result']['hlrc_s_aerial 4K fp16']
     assert section['done'] is False
@@ -70,7 +70,7 @@ def test_engines_are_measured_and_resumed(
     assert 'no bundle' in section['result']['no_such_bundle 4K fp16']['missing']
     built = stand_in.trt.notes.built
     monkeypatch.setattr(gpu_sections, 'CASES', cases[:1])
-    run_section('engines', tmp_path)
+    run_section('engines', tmp_path, tmp_path / 'work')
     assert stand_in.trt.notes.built == built
     write_report(tmp_path)
     page = (tmp_path / 'README.md').read_text()
@@ -93,7 +93,7 @@ def test_overlap_is_drawn(stand_in: StandIn, tmp_path: Path) -> None:
 def test_says_what_is_missing_without_a_gpu(tmp_path: Path) -> None:
     environment = {**os.environ, 'CUDA_VISIBLE_DEVICES': '', 'PYTHON': sys.executable}
     command = ['bash', ROOT / 'scripts/gpu_acceptance', '--output', tmp_path / 'gpu',
-               '--only', 'environment', 'kernels']  # fmt: skip
+               '--work', tmp_path / 'work', '--only', 'environment', 'kernels']  # fmt: skip
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
     page = (tmp_path / 'gpu/README.md').read_text()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+import shutil
 import subprocess
 import sys
 from time import monotonic
@@ -29,14 +30,19 @@ def main() -> int:
     """Run the sections that are not done, and write the report; 1 if one is not done then."""
     parser = argparse.ArgumentParser(prog='gpu_acceptance', description=__doc__)
     parser.add_argument('--output', type=Path, default=Path('docs/results/gpu'), metavar='DIR')
+    parser.add_argument(
+        '--work', type=Path, default=Path('out/gpu_acceptance'), metavar='DIR',
+        help='for engines and exported models, some GB (default: out/gpu_acceptance)',
+    )  # fmt: skip
     parser.add_argument('--minutes', type=float, default=25.0, help='time limit (default: 25)')
     parser.add_argument('--only', choices=SECTIONS, nargs='*', help='sections to run')
     parser.add_argument('--again', action='store_true', help='also what was done before')
     parser.add_argument('--section', choices=SECTIONS, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    args.output.mkdir(parents=True, exist_ok=True)
+    for folder in (args.output, args.work):
+        folder.mkdir(parents=True, exist_ok=True)
     if args.section:
-        run_section(args.section, args.output)
+        run_section(args.section, args.output, args.work)
         return 0
     deadline = monotonic() + 60.0 * args.minutes
     for name in args.only or SECTIONS:
@@ -44,26 +50,28 @@ def main() -> int:
         if args.again:
             path.unlink(missing_ok=True)
         if not _is_done(path):
-            _run_apart(name, args.output, deadline - monotonic())
+            _run_apart(name, args.output, args.work, deadline - monotonic())
     write_report(args.output)
     print(f'report: {args.output / "README.md"}')
     return 0 if all(_is_done(args.output / f'{name}.json') for name in SECTIONS) else 1
 
 
-def run_section(name: str, output: Path) -> None:
+def run_section(name: str, output: Path, work: Path) -> None:
     """
     Run one section here and write its results; cases are written as they finish.
 
     Args:
         name: key of `SECTIONS`.
         output: folder of the results.
+        work: folder of what they were made with.
 
     """
     path = output / f'{name}.json'
-    work = output / 'work'
-    work.mkdir(exist_ok=True)
     if name != 'engines':
-        _write(path, {'done': True, 'result': SECTIONS[name](work)})
+        result = SECTIONS[name](work)
+        for picture in work.glob('*.png'):
+            shutil.copy(picture, output)
+        _write(path, {'done': True, 'result': result})
         return
     found = read_section(path).get('result', {})
     # What failed before is tried again.
@@ -84,13 +92,14 @@ def read_section(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _run_apart(name: str, output: Path, seconds: float) -> None:
+def _run_apart(name: str, output: Path, work: Path, seconds: float) -> None:
     """Run a section in a process of its own, since a GPU error spoils the whole process."""
     if seconds < _LEAST_S:
         print(f'{name}: no time left', flush=True)
         return
     print(f'{name} ...', flush=True)
-    command = [sys.executable, '-m', __spec__.name, '--section', name, '--output', str(output)]
+    command = [sys.executable, '-m', __spec__.name, '--section', name]
+    command += ['--output', str(output), '--work', str(work)]
     try:
         done = subprocess.run(command, timeout=seconds, stderr=subprocess.PIPE, text=True)
     except subprocess.TimeoutExpired:

@@ -92,7 +92,7 @@ def _overlap(found: Mapping[str, Any]) -> list[str]:
     lines = []
     for name, case in found.items():
         text = f'{name}: {_time(case["two_streams"])}, on one stream {_time(case["one_stream"])}.'
-        lines += [text, '', f'![{name}](work/{case["picture"]})', '']
+        lines += [text, '', f'![{name}]({case["picture"]})', '']
     return ['## Both branches at once', '', *lines] if lines else []
 
 
