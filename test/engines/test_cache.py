@@ -191,3 +191,15 @@ def test_lock_keeps_another_process_out(cache: EngineCache, tmp_path: Path) -> N
     with cache.lock(make_key()):
         assert order.read_text() == 'released'
     process.join()
+
+
+def test_cache_that_is_mounted_read_only(
+    cache: EngineCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.write(make_key(), b'plan')
+
+    def read_only(path: Path) -> None:
+        raise OSError(30, 'Read-only file system')
+
+    monkeypatch.setattr(os, 'utime', read_only)
+    assert cache.read(make_key())[0] == b'plan'

@@ -10,6 +10,7 @@ Stand-ins are the driver, pycuda and TensorRT (test/engines/host_cuda.py, standi
 from __future__ import annotations
 
 from pathlib import Path
+import shutil
 import sys
 
 import numpy as np
@@ -20,14 +21,17 @@ sys.path.insert(0, str(Path(__file__).parents[1] / 'engines'))
 
 from standin_backend import StandIn
 from standin_tensorrt import VERSIONS
+from tiny_bundle import edited_model
 
 from uhr_seg_ros.bundle import load_bundle
 from uhr_seg_ros.data.scenes import generate_scene
 from uhr_seg_ros.drawing import Pictures
+from uhr_seg_ros.engines.cache import EngineCache
 from uhr_seg_ros.engines.engine import EngineError
 from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.pixels import FORMATS, memory_shape, RawFrame
 from uhr_seg_ros.segmenter import Segmenter
+from uhr_seg_ros.strategies.maps import TwoBranchError
 from uhr_seg_ros.strategies.proof import AgreementError
 from uhr_seg_ros.strategies.strategy import Limits, Request
 from uhr_seg_ros.strategies.two_branch_gpu import TwoBranchGpu
@@ -292,17 +296,36 @@ class _Wrong:
         return [-values for values in self._session.run(names, feeds)]
 
 
+def test_engine_of_a_failed_size_is_compared_when_it_is_used(
+    stand_in: StandIn, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failing = stand_in.trt.Builder.build_serialized_network, iter([False, True])
+
+    def second_fails(self: object, network: object, config: object) -> bytes | None:
+        return None if next(failing, False) else real(self, network, config)
+
+    monkeypatch.setattr(stand_in.trt.Builder, 'build_serialized_network', second_fails)
+    lines: list[str] = []
+    with on_gpu(tiny_bundle, report=lines.append) as segmenter:
+        with pytest.raises(EngineError, match='cannot build'):
+            segmenter.warm_up((64, 64))
+        segmenter.warm_up((64, 96))
+        # Not the one that was built for the size that failed.
+        entries = EngineCache().entries()
+        assert sum('agreement' in entry.facts for entry in entries) == 3
+        segmenter.warm_up((64, 64))
+    compared = [line for line in lines if line.startswith('comparing')]
+    assert [line.split()[4] for line in compared] == ['96x64', '64x64']
+    assert stand_in.trt.notes.built == 6
+
+
 def test_factor_that_the_kernels_do_not_know(
     stand_in: StandIn, tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
-    from tiny_bundle import edited_model
-
     folder = Path(shutil.copytree(tiny_bundle, tmp_path / 'bundle'))
     with edited_model(folder) as model:
         model['input']['low_res_factor'] = 8
-    with pytest.raises(Exception, match='low_res_factor is 8, TensorRT runs with 4 only'):
+    with pytest.raises(TwoBranchError, match='low_res_factor is 8, TensorRT runs with 4 only'):
         on_gpu(folder)
 
 

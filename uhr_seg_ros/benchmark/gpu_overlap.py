@@ -10,7 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from uhr_seg_ros.benchmark.gpu_sections import frame_of, FRAMES, spread
+from uhr_seg_ros.benchmark.gpu_sections import FRAMES, spread
+from uhr_seg_ros.benchmark.stages import benchmark_image
 from uhr_seg_ros.bundle import Bundle
 from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.engines.tensorrt import Execution
@@ -35,7 +36,7 @@ def measure(bundle: Bundle, size: tuple[int, int], cache: Path) -> tuple[dict, S
 
     """
     options = EngineOptions(cache=str(cache))
-    frame = RawFrame.of_bgr(frame_of(size))
+    frame = RawFrame.of_bgr(benchmark_image(size))
     times = {}
     for name, single in (('two_streams', False), ('one_stream', True)):
         strategy = TwoBranchGpu.open(bundle, Limits(0), options)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from uhr_seg_ros.benchmark.stages import benchmark_image
 from uhr_seg_ros.bundle import Bundle, load_bundle
 from uhr_seg_ros.data.scenes import generate_scene
 from uhr_seg_ros.drawing import Pictures
@@ -119,7 +120,7 @@ def pytorch(work: Path) -> Result:
 
     network = _paper_network().cuda()
     bundle = paper_bundle(work, PAPER_NETWORK)
-    picture = normalised(frame_of(PAPER_SIZE)[None], bundle.mean, bundle.std).cuda()
+    picture = normalised(benchmark_image(PAPER_SIZE)[None], bundle.mean, bundle.std).cuda()
     forms: dict[str, tuple[Any, Any]] = {'eager fp32': (network, picture)}
     half = _paper_network().cuda().half()
     forms['eager fp16'] = half, picture.half()
@@ -139,7 +140,7 @@ def onnxruntime(work: Path) -> Result:
     result: Result = {}
     for size in ('1080p', '4K'):
         with Segmenter('hlrc_s_aerial', 'onnxruntime') as segmenter:
-            result[size] = spread(_wall_times(segmenter, frame_of(size_of(size)), 8))
+            result[size] = spread(_wall_times(segmenter, benchmark_image(size_of(size)), 8))
     return result
 
 
@@ -149,13 +150,6 @@ def size_of(name: str) -> tuple[int, int]:
         return SIZES[name]
     width, height = name.split('x')
     return int(height), int(width)
-
-
-def frame_of(size: tuple[int, int]) -> np.ndarray:
-    """Make a frame (H, W, 3) uint8 BGR."""
-    scene = generate_scene(21, 1024, 1024)[0]
-    repeats = -(-size[0] // 1024), -(-size[1] // 1024), 1
-    return np.ascontiguousarray(np.tile(scene, repeats)[: size[0], : size[1]])
 
 
 def random_frame(name: str, size: tuple[int, int]) -> RawFrame:
@@ -202,7 +196,7 @@ def _engine_case(
     if precision == 'int8':
         _calibrate(bundle, size, work)
     start = perf_counter()
-    frame = frame_of(size)
+    frame = benchmark_image(size)
     with Segmenter(bundle, 'tensorrt', Limits(0), input_size=size, options=options) as segmenter:
         ready_s = perf_counter() - start
         stages = [segmenter(frame).stage_times for _ in range(FRAMES)][3:]

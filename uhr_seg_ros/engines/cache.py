@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 import fcntl
 import hashlib
@@ -93,7 +93,8 @@ class EngineCache:
         content, facts, fault = self._examine(key)
         if fault:
             return None
-        os.utime(self._path(key))
+        with suppress(OSError):  # such as a cache that is mounted read-only
+            os.utime(self._path(key))
         return content, facts
 
     def facts(self, key: Key) -> dict[str, Any]:
@@ -147,7 +148,6 @@ class EngineCache:
     def lock(self, key: Key) -> Iterator[None]:
         """Keep other processes from making the same entry meanwhile."""
         with self._writing():
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = (self.directory / f'{key.kind}.lock').open('a')
         with file:
             fcntl.flock(file, fcntl.LOCK_EX)

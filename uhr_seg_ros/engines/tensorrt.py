@@ -23,7 +23,7 @@ from uhr_seg_ros.engines.tensorrt_api import load_tensorrt, TensorRT, TensorRTEr
 if TYPE_CHECKING:
     from uhr_seg_ros.engines.typed_graphs import Shapes, TypedGraphs
 
-_DTYPES = {'FLOAT': np.float32, 'HALF': np.float16, 'INT32': np.int32}
+_DTYPES = {'FLOAT': np.float32, 'HALF': np.float16}
 
 
 class Tensor(NamedTuple):
@@ -185,9 +185,13 @@ class TensorRTBackend:
             self.cache.write(key, found[0])
         return self.cuda.load(found[0])
 
+    def begin_size(self) -> None:
+        """Forget engines of a size that could not be opened whole: nothing compares them now."""
+        self._unproven.clear()
+
     @property
     def unproven(self) -> bool:
-        """Whether engines were opened that were never compared with ONNX Runtime."""
+        """Whether engines of this size were never compared with ONNX Runtime."""
         return bool(self._unproven)
 
     def accept_engines(self, facts: Mapping[str, float]) -> None:

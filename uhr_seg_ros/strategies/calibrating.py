@@ -15,7 +15,7 @@ from uhr_seg_ros.engines.typed_graphs import TypedGraphs
 from uhr_seg_ros.strategies.preprocessing import Preprocessor
 from uhr_seg_ros.strategies.proof import mirrored
 from uhr_seg_ros.strategies.strategy import Limits
-from uhr_seg_ros.strategies.tiling import Span, tile_spans, TileLimit
+from uhr_seg_ros.strategies.tiling import padded_size, Span, tile_spans, TileLimit
 from uhr_seg_ros.strategies.two_branch import TwoBranch
 from uhr_seg_ros.timing import StageClock
 
@@ -58,7 +58,7 @@ class _Feeds:
     def __init__(self, bundle: Bundle, limits: Limits, size: tuple[int, int]) -> None:
         self._bundle, self._limits = bundle, limits
         self._preprocessor = Preprocessor(bundle)
-        height, width = (side + -side % bundle.multiple for side in size)
+        height, width = padded_size(size, bundle.multiple)
         limit = TileLimit(bundle, limits.memory_limit_mb or None, limits.tile)
         tile = limit.side_for(height, width)
         self._rows: list[Span] = tile_spans(height, tile or height, bundle.multiple)

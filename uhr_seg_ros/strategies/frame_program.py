@@ -15,7 +15,7 @@ from uhr_seg_ros.engines.engine import EngineError
 from uhr_seg_ros.engines.kernels import DeviceFrame, DeviceMap, Kernels
 from uhr_seg_ros.engines.tensorrt import TensorRTBackend
 from uhr_seg_ros.strategies.maps import BlendAxis, DETAIL_MAPS, map_shape, ROW_AXES
-from uhr_seg_ros.strategies.tiling import tile_spans
+from uhr_seg_ros.strategies.tiling import padded_size, tile_spans
 
 
 class Targets(NamedTuple):
@@ -52,8 +52,7 @@ class FrameProgram:
         self._cuda = backend.cuda
         self._memory: list[int] = []
         self._scale_bias = _scale_bias(bundle)
-        height, width = (side + -side % bundle.multiple for side in size)
-        self._padded = height, width
+        self._padded = height, width = padded_size(size, bundle.multiple)
         self._rows = tile_spans(height, tile or height, bundle.multiple)
         self._columns = tile_spans(width, tile or width, bundle.multiple)
         self._main, self._side = self._cuda.stream(), self._cuda.stream()

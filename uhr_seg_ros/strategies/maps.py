@@ -13,7 +13,7 @@ import numpy as np
 from uhr_seg_ros.bundle import Bundle
 from uhr_seg_ros.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.strategies.tiling import blend_weights, Span
+from uhr_seg_ros.strategies.tiling import blend_weights, padded_size, Span
 
 #: px of the frame per row and column of every map between the graphs.
 STEPS = {'tokens': 16, 'affinity': 16, 'local': 4}
@@ -129,7 +129,7 @@ def enlarged_arg_max(logits: np.ndarray, size: tuple[int, int], multiple: int) -
         (H, W) uint8, or uint16 above 255 classes.
 
     """
-    rows, columns = (side + -side % multiple for side in size)
+    rows, columns = padded_size(size, multiple)
     best = np.full((rows, columns), -np.inf, np.float32)
     small = len(logits) <= MAX_UINT8_CLASSES
     mask = np.zeros((rows, columns), np.uint8 if small else np.uint16)

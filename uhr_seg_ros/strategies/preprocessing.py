@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from uhr_seg_ros.bundle import Bundle
-from uhr_seg_ros.strategies.tiling import Span
+from uhr_seg_ros.strategies.tiling import padded_size, Span
 
 #: Rows that are split into planes at a time: enough for all cores, few enough to bound memory.
 BAND_ROWS = 512
@@ -38,8 +38,7 @@ class Preprocessor:
 
     def padded_size(self, image: np.ndarray) -> tuple[int, int]:
         """Give height and width of the padded frame, px."""
-        height, width = image.shape[:2]
-        return height + -height % self._multiple, width + -width % self._multiple
+        return padded_size(image.shape[:2], self._multiple)
 
     def whole(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """

@@ -129,4 +129,3 @@ def mirrored(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         period = np.concatenate((image, np.flip(image, axis)), axis)
         image = np.take(period, np.arange(length) % period.shape[axis], axis)
     return image
-

@@ -65,6 +65,12 @@ class TileLimit:
         return min(sides, default=None)
 
 
+def padded_size(size: tuple[int, int], multiple: int) -> tuple[int, int]:
+    """Give height and width of a frame of (height, width), px, rounded up to a multiple."""
+    height, width = size
+    return _round_up(height, multiple), _round_up(width, multiple)
+
+
 def tile_spans(size: int, tile: int, multiple: int) -> list[Span]:
     """
     Cover an axis with tiles of one size, evenly spread, the last one flush with the end.

@@ -19,7 +19,7 @@ from uhr_seg_ros.strategies.frame_program import FrameProgram
 from uhr_seg_ros.strategies.maps import check_sizes, enlarged_arg_max, TwoBranchError
 from uhr_seg_ros.strategies.proof import check, compare, proof_frame, PROOF_OUTPUTS, reference
 from uhr_seg_ros.strategies.strategy import Limits, Request
-from uhr_seg_ros.strategies.tiling import TileLimit
+from uhr_seg_ros.strategies.tiling import padded_size, TileLimit
 from uhr_seg_ros.timing import StageClock
 
 #: Frame sizes whose engines stay open.
@@ -151,8 +151,8 @@ class TwoBranchGpu:
         return pipeline
 
     def _open(self, size: tuple[int, int]) -> FramePipeline:
-        height, width = (side + -side % self._bundle.multiple for side in size)
-        tile = self._limit.side_for(height, width)
+        self._backend.begin_size()
+        tile = self._limit.side_for(*padded_size(size, self._bundle.multiple))
         program = FrameProgram(self._bundle, self._backend, size, tile)
         return FramePipeline(
             program,
