@@ -61,9 +61,10 @@ def test_no_free_domain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_domain_that_is_set_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv('ROS_DOMAIN_ID', '7')
+    never_reserved = '150'
+    monkeypatch.setattr(environment.os, 'environ', {'ROS_DOMAIN_ID': never_reserved})
     environment.isolate()
-    assert environment.os.environ['ROS_DOMAIN_ID'] == '7'
-    monkeypatch.setenv('ROS_DOMAIN_ID', '')
+    assert environment.os.environ['ROS_DOMAIN_ID'] == never_reserved
+    environment.os.environ['ROS_DOMAIN_ID'] = ''
     environment.isolate()
-    assert environment.os.environ['ROS_DOMAIN_ID'] not in ('', '7')
+    assert environment.os.environ['ROS_DOMAIN_ID'] not in ('', never_reserved)
