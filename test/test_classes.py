@@ -12,9 +12,11 @@ from uhr_seg_ros.classes import CLASS_SETS, ClassSet, ClassSetError, UNLABELLED
 
 def test_known_sets() -> None:
     sizes = {name: len(classes) for name, classes in CLASS_SETS.items()}
-    assert sizes == {'cityscapes': 19, 'inria': 2, 'deepglobe': 7, 'aerial': 5}
+    expected = {'cityscapes': 19, 'inria': 2, 'deepglobe': 7, 'aerial': 5, 'street': 11}
+    assert sizes == expected
     assert CLASS_SETS['aerial'].names == ('building', 'land', 'road', 'vegetation', 'water')
     assert CLASS_SETS['cityscapes'].names[6] == 'traffic light'
+    assert CLASS_SETS['street'].names[3:5] == ('road', 'pavement')
 
 
 def test_palette_is_bgr_and_black_without_class() -> None:

@@ -6,10 +6,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from uhr_seg_ros.errors import UhrSegError
+
+if TYPE_CHECKING:
+    from uhr_seg_ros.fields import Fields
 
 #: Mask id of a pixel without a class, as in vision_msgs/LabelInfo and in label images.
 UNLABELLED = 255
@@ -75,6 +79,26 @@ class ClassSet:
         return palette
 
 
+def read_classes(fields: Fields) -> ClassSet:
+    """
+    Read the field ``classes``: a list of entries such as ``{name: road, color: [110, 84, 160]}``.
+
+    Raises:
+        UhrSegError: of the class that `fields` raises; it is missing or wrong.
+
+    """
+    entries = fields.get('classes', list)
+    try:
+        names = tuple(str(entry['name']) for entry in entries)
+        colors = tuple(tuple(int(part) for part in entry['color']) for entry in entries)
+        return ClassSet(names, colors)
+    except (TypeError, KeyError, ValueError) as err:
+        text = 'field classes needs entries such as {name: road, color: [110, 84, 160]}'
+        raise fields.error(text) from err
+    except ClassSetError as err:
+        raise fields.error(str(err)) from err
+
+
 def _class_set(**colors: tuple[int, int, int]) -> ClassSet:
     names = tuple(name.replace('_', ' ') for name in colors)
     return ClassSet(names, tuple(colors.values()))
@@ -118,5 +142,18 @@ CLASS_SETS: dict[str, ClassSet] = {
         road=(110, 84, 160),
         vegetation=(58, 150, 66),
         water=(46, 116, 214),
+    ),
+    'street': _class_set(
+        sky=(128, 128, 128),
+        building=(128, 0, 0),
+        pole=(192, 192, 128),
+        road=(128, 64, 128),
+        pavement=(0, 0, 192),
+        tree=(128, 128, 0),
+        sign=(192, 128, 128),
+        fence=(64, 64, 128),
+        car=(64, 0, 128),
+        pedestrian=(64, 64, 0),
+        bicyclist=(0, 128, 192),
     ),
 }

@@ -1,134 +1,135 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Reading mosaics and cutting crops."""
+"""The aerial mosaics: split file, shared ground, a part held out."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+from written import ids, picture, SHARED, write
 
-from uhr_seg_ros.data.aerial import AerialSet, DataError, hold_out, Mosaic
-from uhr_seg_ros.data.crops import Augmentation, CropSampler
-from uhr_seg_ros.data.scenes import generate_scene
+from uhr_seg_ros.data.dataset import hold_out
+from uhr_seg_ros.data.datasets import open_dataset
+from uhr_seg_ros.data.errors import DataError
+from uhr_seg_ros.data.labelled import Mosaic, Part
 
-SHARED = Path(__file__).resolve().parents[3] / 'shared' / 'data' / 'aerial'
-NEUTRAL = Augmentation(
-    scale=(1.0, 1.0), brightness=0.0, contrast=(1.0, 1.0), saturation=(1.0, 1.0), hue=0
-)
+SIZE = (90, 120)
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for folder in ('images', 'labels'):
-        (tmp_path / folder).mkdir()
-    for index, name in enumerate(('a', 'b')):
-        image, labels = generate_scene(index, 90, 120)
-        cv2.imwrite(str(tmp_path / 'images' / f'{name}.jpg'), image)
-        cv2.imwrite(str(tmp_path / 'labels' / f'{name}.png'), labels)
-    (tmp_path / 'split.json').write_text(json.dumps({'train': ['a'], 'test': ['b']}))
+    for seed, name in enumerate(('a', 'b', 'tile4', 'tile7')):
+        write(tmp_path / 'images' / f'{name}.jpg', picture(seed, *SIZE))
+        write(tmp_path / 'labels' / f'{name}.png', ids(seed, *SIZE, 5))
+    _split(tmp_path, {'train': ['a', 'tile4', 'tile7'], 'test': ['b']})
     return tmp_path
 
 
+def _split(root: Path, content: object) -> None:
+    (root / 'split.json').write_text(json.dumps(content))
+
+
 def test_reads_a_split(root: Path) -> None:
-    (mosaic,) = AerialSet(root).load('test')
-    assert mosaic.name == 'b'
-    assert mosaic.image.shape == (90, 120, 3)
-    assert np.array_equal(mosaic.labels, generate_scene(1, 90, 120)[1])
+    data = open_dataset('aerial', root)
+    assert data.splits == ('train', 'test')
+    assert [image.name for image in data.images('train')] == ['a', 'tile4', 'tile7']
+    (image,) = data.images('test')
+    assert image.size == SIZE
+    assert np.array_equal(image.read_labels(), ids(1, *SIZE, 5))
+    with pytest.raises(DataError, match="no split 'val': train, test"):
+        data.images('val')
 
 
-def test_missing_label_names_the_file(root: Path) -> None:
-    (root / 'labels' / 'a.png').unlink()
-    with pytest.raises(DataError, match=r'labels/a\.png is missing'):
-        AerialSet(root).load('train')
+@pytest.mark.parametrize(('folder', 'suffix'), [('images', 'jpg'), ('labels', 'png')])
+def test_a_missing_file_is_named(root: Path, folder: str, suffix: str) -> None:
+    (root / folder / f'a.{suffix}').unlink()
+    with pytest.raises(DataError, match=rf'{folder}/a\.{suffix} cannot be read: No such file'):
+        open_dataset('aerial', root).images('train')
 
 
-def test_undecodable_image(root: Path) -> None:
-    (root / 'images' / 'a.jpg').write_bytes(b'no jpeg')
-    with pytest.raises(DataError, match=r'a\.jpg cannot be decoded'):
-        AerialSet(root).load('train')
+@pytest.mark.parametrize(
+    ('content', 'text'),
+    [
+        ({'train': ['a', 'b'], 'test': ['b']}, 'b is in train, and b, the same ground, in test'),
+        ({'train': ['tile4'], 'test': ['tile7']}, 'tile4 is in train, and tile7, the same ground'),
+        ({'train': 'a'}, 'no mapping of splits to lists'),
+        (['a'], 'no mapping of splits to lists'),
+    ],
+)
+def test_wrong_split_files(root: Path, content: object, text: str) -> None:
+    _split(root, content)
+    with pytest.raises(DataError, match=rf'split\.json.*{text}'):
+        open_dataset('aerial', root)
 
 
-def test_size_mismatch(root: Path) -> None:
-    cv2.imwrite(str(root / 'labels' / 'a.png'), np.zeros((5, 6), np.uint8))
-    with pytest.raises(DataError, match=r'a\.png is \(5, 6\)'):
-        AerialSet(root).load('train')
-
-
-def test_value_out_of_range(root: Path) -> None:
-    cv2.imwrite(str(root / 'labels' / 'a.png'), np.full((90, 120), 9, np.uint8))
-    with pytest.raises(DataError, match='holds the value 9, expected 0 to 4 or 255'):
-        AerialSet(root).load('train')
-
-
-def test_missing_folder_and_leaking_split(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r'nowhere/split\.json cannot be read'):
-        AerialSet(tmp_path / 'nowhere')
-    (root / 'split.json').write_text(json.dumps({'train': ['a', 'b'], 'test': ['b']}))
-    with pytest.raises(DataError, match='b is in train and in test'):
-        AerialSet(root)
-
-
-def test_unknown_split(root: Path) -> None:
-    with pytest.raises(DataError, match="no split 'val'"):
-        AerialSet(root).load('val')
+def test_unreadable_split_files(root: Path) -> None:
+    _split(root, {'train': []})
+    with pytest.raises(DataError, match=r"split\.json: split 'train' is empty"):
+        open_dataset('aerial', root).images('train')
+    (root / 'split.json').write_text('{')
+    with pytest.raises(DataError, match=r'split\.json is not JSON'):
+        open_dataset('aerial', root)
+    (root / 'split.json').unlink()
+    with pytest.raises(DataError, match=r'split\.json cannot be read'):
+        open_dataset('aerial', root)
 
 
 def test_hold_out_cuts_the_bottom_third() -> None:
     rows = np.repeat(np.arange(90, dtype=np.uint8)[:, None], 4, 1)
-    mosaic = Mosaic('m', np.stack([rows] * 3, 2), rows)
-    (rest,), part = hold_out([mosaic], 'm')
-    assert (rest.labels[-1, 0], part.labels[0, 0], part.labels[-1, 0]) == (59, 60, 89)
-    with pytest.raises(DataError, match='not among m'):
-        hold_out([mosaic], 'x')
+    images = [Mosaic(name, np.stack([rows] * 3, 2), rows) for name in 'mn']
+    (rest, other), part = hold_out(images, 'm')
+    assert other is images[1]
+    assert (rest.name, rest.size, part.name, part.size) == ('m', (60, 4), 'm', (30, 4))
+    assert rest.read_labels()[-1, 0] == 59
+    assert part.read_labels()[[0, -1], 0].tolist() == [60, 89]
+    assert part.read_image((1, 0, 2, 1))[:, 0, 0].tolist() == [61, 62]
+    _, part = hold_out(images, 'm', share=0.1)
+    assert part.size == (9, 4)
 
 
-def test_crops_keep_image_and_labels_together() -> None:
-    labels = np.random.default_rng(0).integers(0, 5, (40, 50), np.uint8).repeat(8, 0).repeat(8, 1)
-    image = np.stack([labels * 50] * 3, 2)
-    sampler = CropSampler([Mosaic('m', image, labels)], 96, NEUTRAL)
-    for seed in range(20):
-        crop, ids = sampler.draw(np.random.default_rng(seed))
-        assert crop.shape == (96, 96, 3)
-        assert np.array_equal(crop[..., 0], ids * 50)
+def test_hold_out_from_disk(root: Path) -> None:
+    images = open_dataset('aerial', root).images('train')
+    training, part = hold_out(images, 'a')
+    assert np.array_equal(part.read_labels(), ids(0, *SIZE, 5)[60:])
+    assert [image.size for image in training] == [(60, 120), SIZE, SIZE]
+    assert [image.ground for image in training] == ['a', 'tile7', 'tile7']
+    assert Part(training[1], (0, 0, 9, 9)).ground == 'tile7'
 
 
-def test_a_crop_larger_than_its_mosaic_is_padded_as_unknown() -> None:
-    labels = np.arange(4, dtype=np.uint8).repeat(8)[None].repeat(20, 0)
-    sampler = CropSampler([Mosaic('m', np.stack([labels] * 3, 2), labels)], 64, NEUTRAL)
-    _, ids = sampler.draw(np.random.default_rng(0))
-    assert (ids != 255).sum() == labels.size
-
-
-def test_crops_avoid_one_class_alone() -> None:
-    labels = np.zeros((400, 400), np.uint8)
-    labels[:, 330:] = np.tile(np.arange(1, 5, dtype=np.uint8), 100)[:, None]
-    sampler = CropSampler([Mosaic('m', np.zeros((400, 400, 3), np.uint8), labels)], 100, NEUTRAL)
-    shares = [(sampler.draw(np.random.default_rng(s))[1] == 0).mean() for s in range(40)]
-    assert np.mean(np.array(shares) == 1.0) < 0.5
-
-
-def test_augmentation_changes_colours_not_labels() -> None:
-    image, labels = generate_scene(3, 128, 128)
-    plain = CropSampler([Mosaic('m', image, labels)], 128, NEUTRAL)
-    strong = Augmentation(scale=(1.0, 1.0))
-    changed = CropSampler([Mosaic('m', image, labels)], 128, strong)
-    pairs = [
-        (plain.draw(np.random.default_rng(s)), changed.draw(np.random.default_rng(s)))
-        for s in range(8)
-    ]
-    assert any(not np.array_equal(a[0], b[0]) for a, b in pairs)
-    counts = [[np.bincount(p[1].ravel(), minlength=5).tolist() for p in pair] for pair in pairs]
-    assert all(first == second for first, second in counts)
+def test_hold_out_refuses(root: Path) -> None:
+    images = open_dataset('aerial', root).images('train')
+    with pytest.raises(DataError, match="'x' to hold out is not among a, tile4, tile7"):
+        hold_out(images, 'x')
+    with pytest.raises(DataError, match="'tile4' to hold out shows ground that tile7 shows too"):
+        hold_out(images, 'tile4')
+    for share in (0.0, 1.0, 0.001):
+        with pytest.raises(DataError, match=f'share {share} of .a. .90 rows. to hold out leaves'):
+            hold_out(images, 'a', share)
 
 
 def test_the_real_mosaics() -> None:
-    if not SHARED.is_dir():
-        pytest.skip(f'the real mosaics are not at {SHARED.name}/ beside the clone')
-    data = AerialSet(SHARED)
-    mosaic = data.read(data.splits['test'][0])
-    assert mosaic.labels.shape == mosaic.image.shape[:2]
+    root = SHARED / 'aerial'
+    if not root.is_dir():
+        pytest.skip('the aerial set is not in shared/data/ beside the clone')
+    data = open_dataset('aerial', root)
+    sizes = {i.name: i.size[::-1] for split in data.splits for i in data.images(split)}
+    assert sizes == {
+        'tile4': (3297, 2538), 'tile6': (2577, 2514), 'tile7': (5450, 6184),
+        'tile8': (6447, 4438), 'tile2': (1528, 1632), 'tile5': (3378, 3174),
+    }  # fmt: skip
+    assert [image.name for image in data.images('test')] == ['tile2', 'tile5']
+    smallest = data.images('test')[0]
+    image, labels = smallest.read()
+    assert image.shape[:2] == labels.shape == smallest.size
+    assert set(np.unique(labels)) <= {0, 1, 2, 3, 4, 255}
+    window = (100, 200, 300, 400)
+    assert np.array_equal(smallest.read(window)[0], image[100:400, 200:600])
+    training = data.images('train')
+    _, part = hold_out(training, 'tile6')
+    assert part.size == (838, 2577)
+    with pytest.raises(DataError, match='tile4, tile8 shows too'):
+        hold_out(training, 'tile7')

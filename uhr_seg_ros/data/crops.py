@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Random crops with the augmentation of HLRC's training and what aerial views add to it."""
+"""Random crops: only the window of an image that a crop shows is read, and then resized."""
 
 from __future__ import annotations
 
@@ -12,124 +12,172 @@ import cv2
 import numpy as np
 
 from uhr_seg_ros.classes import UNLABELLED
-from uhr_seg_ros.data.aerial import Mosaic
+from uhr_seg_ros.data.augmentation import Augmentation
+from uhr_seg_ros.data.errors import DataError
+from uhr_seg_ros.data.labelled import LabelledImage
+from uhr_seg_ros.data.photometric import distort
+from uhr_seg_ros.data.tiff import Window
+from uhr_seg_ros.data.turning import mirror, pad, Pair, rotate, take_symmetry
 
-#: A crop may show at most this share of one class, as published ...
-MAX_SHARE = 0.75
-#: ... but after so many tries it may.
+#: So many places are tried for a crop that shows a mixture of classes.
 TRIES = 10
 
 
-@dataclass(frozen=True)
-class Augmentation:
+@dataclass(frozen=True, eq=False)
+class View:
     """
-    Ranges of the random changes; one half of the crops gets each photometric one.
+    A part of an image at a scale.
 
     Attributes:
-        scale: Factor of the size, drawn log-uniformly.
-        brightness: Added to all values, largest absolute amount.
-        contrast: Factor of all values.
-        saturation: Factor of the saturation.
-        hue: Added to the hue in units of 2 degrees, largest absolute amount.
+        image: Where it comes from.
+        scale: px of the view per px of the image.
+        angle: Degrees by which it will be rotated, clockwise.
+        window: Top, left, height and width in px of the image.
+        shape: Height and width in px of the view.
     """
 
-    scale: tuple[float, float] = (0.5, 1.5)
-    brightness: float = 32.0
-    contrast: tuple[float, float] = (0.5, 1.5)
-    saturation: tuple[float, float] = (0.5, 1.5)
-    hue: int = 18
+    image: LabelledImage
+    scale: float
+    angle: float
+    window: Window
+    shape: tuple[int, int]
 
+    def read(self, *, antialias: bool) -> Pair:
+        """
+        Read the window and resize it.
 
-class CropSampler:
-    """
-    Draw augmented crops, mosaics in proportion to their area.
+        A crop of the whole resized image would be the same, but for interpolation at its border
+        and a shift below half a px of the image.
 
-    Args:
-        mosaics: Labelled images.
-        size: Side of a crop in px.
-        augmentation: Ranges of the changes.
-    """
+        Args:
+            antialias: Average where the view is smaller than its window.
 
-    def __init__(
-        self, mosaics: Sequence[Mosaic], size: int, augmentation: Augmentation | None = None
-    ) -> None:
-        self.mosaics = mosaics
-        self.size = size
-        self.augmentation = augmentation or Augmentation()
-        areas = np.array([mosaic.labels.size for mosaic in mosaics], np.float64)
-        self._probability = areas / areas.sum()
-
-    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Give one crop: (size, size, 3) uint8 BGR and (size, size) uint8 labels."""
-        for _ in range(TRIES):
-            image, labels = self._window(rng)
-            if _largest_share(labels) <= MAX_SHARE:
-                break
-        image, labels = self._resize(image, labels)
-        image, labels = _turn(image, labels, rng)
-        return distort(image, self.augmentation, rng), np.ascontiguousarray(labels)
-
-    def _window(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        mosaic = self.mosaics[rng.choice(len(self.mosaics), p=self._probability)]
-        low, high = np.log(self.augmentation.scale)
-        side = round(self.size / np.exp(rng.uniform(low, high)))
-        height, width = mosaic.labels.shape
-        top, left = (int(rng.integers(0, max(s - side, 0) + 1)) for s in (height, width))
-        window = np.s_[top : top + side, left : left + side]
-        image, labels = mosaic.image[window], mosaic.labels[window]
-        below, right = side - labels.shape[0], side - labels.shape[1]
-        if below or right:
-            edges = (0, below, 0, right)
-            image = cv2.copyMakeBorder(image, *edges, cv2.BORDER_REFLECT_101)
-            labels = cv2.copyMakeBorder(labels, *edges, cv2.BORDER_CONSTANT, value=UNLABELLED)
-        return image, labels
-
-    def _resize(self, image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        size = (self.size, self.size)
-        if labels.shape == size:
+        Returns:
+            Image (h, w, 3) uint8 BGR, and labels (h, w) uint8, nearest.
+        """
+        image, labels = self.image.read(self.window)
+        if labels.shape == self.shape:
             return image, labels
-        shrinks = len(labels) > self.size
-        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        how = cv2.INTER_AREA if antialias and self.scale < 1 else cv2.INTER_LINEAR
+        size = self.shape[::-1]
         return (
             cv2.resize(image, size, interpolation=how),
             cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST),
         )
 
+    def counts(self) -> np.ndarray:
+        """Count pixels by class, every fourth of every fourth row of the window: (255,) int."""
+        labels = self.image.read_labels(self.window)[::4, ::4]
+        return np.bincount(labels.ravel(), minlength=256)[:UNLABELLED]
 
-def _largest_share(labels: np.ndarray) -> float:
-    counts = np.bincount(labels[::4, ::4].ravel(), minlength=256)[:UNLABELLED]
-    return counts.max() / max(counts.sum(), 1)
-
-
-def _turn(
-    image: np.ndarray, labels: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """One of the eight symmetries of the square: from above, no direction is special."""
-    quarters = int(rng.integers(4))
-    image, labels = np.rot90(image, quarters), np.rot90(labels, quarters)
-    if rng.random() < 0.5:
-        image, labels = image[:, ::-1], labels[:, ::-1]
-    return image, labels
+    def largest_share(self) -> float:
+        """Share of the most frequent class among what is labelled; 1 where nothing is."""
+        counts = self.counts()
+        return counts.max() / counts.sum() if counts.any() else 1.0
 
 
-def distort(image: np.ndarray, ranges: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """Change brightness, contrast, saturation and hue of (H, W, 3) uint8 BGR."""
-    contrast = rng.uniform(*ranges.contrast) if rng.random() < 0.5 else 1.0
-    shift = rng.uniform(-ranges.brightness, ranges.brightness) if rng.random() < 0.5 else 0.0
-    ramp = np.arange(256, dtype=np.float32)
-    image = cv2.LUT(np.ascontiguousarray(image), _bytes(contrast * (ramp + shift)))
-    saturate, turn = rng.random() < 0.5, rng.random() < 0.5
-    if not (saturate or turn):
-        return image
-    hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
-    if saturate:
-        factor = rng.uniform(*ranges.saturation)
-        hsv[..., 1] = cv2.LUT(hsv[..., 1], _bytes(factor * ramp))
-    if turn:
-        hue = int(rng.integers(-ranges.hue, ranges.hue + 1))
-        hsv[..., 0] = cv2.LUT(hsv[..., 0], ((np.arange(256) + hue) % 180).astype(np.uint8))
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+class CropSampler:
+    """
+    Draw augmented crops, images in proportion to their area.
 
+    Safe to share between threads; each draws with a generator of its own.
 
-def _bytes(values: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    Args:
+        images: Labelled images, on disk or in memory.
+        size: Side of a crop in px.
+        augmentation: What is random; default: `Augmentation()`.
+
+    Raises:
+        DataError: There are no images.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[LabelledImage],
+        size: int,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        if not images:
+            msg = 'no images to draw crops from'
+            raise DataError(msg)
+        self.images = images
+        self.size = size
+        self.augmentation = augmentation or Augmentation()
+        areas = np.array([np.prod(image.size) for image in images], np.float64)
+        self._probability = areas / areas.sum()
+
+    def draw(self, rng: np.random.Generator) -> Pair:
+        """
+        Give one crop.
+
+        Returns:
+            Image (size, size, 3) uint8 BGR and labels (size, size) uint8. Where the image ends,
+            the crop is padded on the right and below with the mean colour, which normalisation
+            makes 0 but for rounding to 8 bits, and with 255.
+        """
+        choices = self.augmentation
+        view = self._choose(rng)
+        image, labels = view.read(antialias=choices.antialias)
+        if choices.symmetries:
+            image, labels = take_symmetry(image, labels, rng)
+        if choices.flip and rng.random() < choices.flip:
+            image, labels = mirror(image, labels)
+        if view.angle:
+            height, width = labels.shape
+            kept = min(self.size, height), min(self.size, width)
+            image, labels = rotate(image, labels, view.angle, kept)
+        return pad(distort(image, choices, rng), np.array(labels, order='C'), self.size)
+
+    def _choose(self, rng: np.random.Generator) -> View:
+        choices = self.augmentation
+        if choices.balanced and rng.random() < choices.balanced:
+            return self._richest(rng)
+        view = self._view(rng)
+        for _ in range(TRIES - 1):
+            if view.largest_share() <= choices.max_share:
+                break
+            if choices.keep_image:
+                view = self._place(view.image, view.scale, view.angle, rng)
+            else:
+                view = self._view(rng)
+        return view
+
+    def _richest(self, rng: np.random.Generator) -> View:
+        """Draw a class among those that some views show, and give the view with most of it."""
+        views = [self._view(rng) for _ in range(TRIES)]
+        counts = np.stack([view.counts() for view in views])
+        shown = np.flatnonzero(counts.sum(0))
+        return views[counts[:, rng.choice(shown)].argmax()] if shown.size else views[0]
+
+    def _view(self, rng: np.random.Generator) -> View:
+        choices = self.augmentation
+        image = self.images[rng.choice(len(self.images), p=self._probability)]
+        if choices.scale_uniform:
+            scale = rng.uniform(*choices.scale)
+        else:
+            scale = np.exp(rng.uniform(*np.log(choices.scale)))
+        if choices.fit:
+            height, width = image.size
+            long, short = choices.fit
+            scale *= min(long / max(height, width), short / min(height, width))
+        turned = choices.rotation and rng.random() < choices.rotation
+        angle = rng.uniform(*choices.angle) if turned else 0.0
+        return self._place(image, scale, angle, rng)
+
+    def _place(
+        self, image: LabelledImage, scale: float, angle: float, rng: np.random.Generator
+    ) -> View:
+        """Put a crop somewhere in an image of which scale and rotation are known."""
+        extent = float(self.size)
+        if self.augmentation.fill_corners:
+            radians = np.deg2rad(angle)
+            extent = np.ceil(extent * (abs(np.cos(radians)) + abs(np.sin(radians))))
+        side = max(round(extent / scale), 1)
+        height, width = (min(side, whole) for whole in image.size)
+        top = int(rng.integers(image.size[0] - height + 1))
+        left = int(rng.integers(image.size[1] - width + 1))
+        rows, columns = (
+            int(extent) if part == side else min(int(extent), max(round(part * scale), 1))
+            for part in (height, width)
+        )
+        return View(image, scale, angle, (top, left, height, width), (rows, columns))

@@ -1,0 +1,161 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Windows of TIFF files: equal to crops of the whole, and no more is read than they touch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import sys
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from written import picture
+
+from uhr_seg_ros.data import tiff
+from uhr_seg_ros.data.errors import DataError
+from uhr_seg_ros.data.image_sizes import image_size
+from uhr_seg_ros.data.rasters import cache, read_ids, read_image
+
+HEIGHT, WIDTH = 150, 203
+BGR = picture(0, HEIGHT, WIDTH)
+KINDS: dict[str, dict[str, Any]] = {
+    'one strip': {},
+    'strips': {'rowsperstrip': 7},
+    'tiles': {'tile': (32, 48)},
+    'deflated tiles': {'tile': (32, 48), 'compression': 'zlib'},
+    'deflated strips': {'rowsperstrip': 7, 'compression': 'zlib', 'predictor': True},
+    'deflated planes': {'rowsperstrip': 7, 'compression': 'zlib', 'planarconfig': 'separate'},
+    'planes': {'planarconfig': 'separate'},
+    'one deflated strip': {'rowsperstrip': HEIGHT, 'compression': 'zlib'},
+    'big': {'bigtiff': True, 'tile': (32, 48), 'byteorder': '>'},
+}
+WINDOWS = [
+    (0, 0, HEIGHT, WIDTH),
+    (31, 47, 2, 2),
+    (32, 48, 32, 48),
+    (149, 202, 1, 1),
+    (5, 3, 90, 9),
+]
+
+
+@pytest.fixture
+def tifffile() -> Any:
+    return pytest.importorskip('tifffile', reason='TIFF files are written with tifffile')
+
+
+def _write(tifffile: Any, path: Path, kind: str) -> None:
+    options = KINDS[kind]
+    rgb = BGR[..., ::-1]
+    if options.get('planarconfig'):
+        rgb = np.moveaxis(rgb, 2, 0)
+    tifffile.imwrite(path, rgb, photometric='rgb', **options)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_windows_equal_crops_of_the_whole(tifffile: Any, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / 'a.tif'
+    _write(tifffile, path, kind)
+    assert image_size(path) == (HEIGHT, WIDTH)
+    for top, left, height, width in WINDOWS:
+        expected = BGR[top : top + height, left : left + width]
+        assert np.array_equal(read_image(path, (top, left, height, width)), expected)
+
+
+def test_other_tiles_are_not_read(tifffile: Any, tmp_path: Path) -> None:
+    path = tmp_path / 'a.tif'
+    _write(tifffile, path, 'deflated tiles')
+    with tifffile.TiffFile(path) as file:
+        offsets, counts = file.pages[0].dataoffsets, file.pages[0].databytecounts
+    data = bytearray(path.read_bytes())
+    # Rows 32 to 63, columns 48 to 95: the second tile of the second row of five.
+    for index in set(range(len(offsets))) - {6}:
+        data[offsets[index] : offsets[index] + counts[index]] = bytes(counts[index])
+    path.write_bytes(data)
+    assert np.array_equal(read_image(path, (32, 48, 32, 48)), BGR[32:64, 48:96])
+    with pytest.raises(DataError, match=r'a\.tif cannot be decoded'):
+        read_image(path, (31, 48, 32, 48))
+
+
+def test_holes_of_a_sparse_file_are_zero(tifffile: Any, tmp_path: Path) -> None:
+    path = tmp_path / 'a.tif'
+    tiles = iter([BGR[:32, :48, ::-1], None, None, BGR[32:64, 48:96, ::-1]])
+    tifffile.imwrite(
+        path, tiles, shape=(64, 96, 3), dtype=np.uint8, photometric='rgb',
+        tile=(32, 48), compression='zlib',
+    )  # fmt: skip
+    image = read_image(path, (16, 24, 48, 72))
+    assert np.array_equal(image[:16, :24], BGR[16:32, 24:48])
+    assert np.array_equal(image[16:, 24:], BGR[32:64, 48:96])
+    assert not image[:16, 24:].any() and not image[16:, :24].any()
+
+
+@pytest.mark.parametrize('kind', ['one strip', 'deflated strips'])
+def test_windows_are_not_kept(tifffile: Any, tmp_path: Path, kind: str) -> None:
+    _write(tifffile, tmp_path / 'a.tif', kind)
+    before = cache.bytes
+    read_image(tmp_path / 'a.tif', (5, 5, 20, 20))
+    assert cache.bytes == before
+
+
+def test_one_compressed_strip_is_decoded_once(tifffile: Any, tmp_path: Path) -> None:
+    _write(tifffile, tmp_path / 'a.tif', 'one deflated strip')
+    before = cache.bytes
+    read_image(tmp_path / 'a.tif', (5, 5, 20, 20))
+    assert cache.bytes == before + BGR.nbytes
+
+
+@pytest.mark.parametrize('end', [50, 3000, -10])
+def test_a_file_that_ends_early(tifffile: Any, tmp_path: Path, end: int) -> None:
+    path = tmp_path / 'a.tif'
+    for kind in ('one strip', 'tiles', 'deflated strips', 'one deflated strip'):
+        _write(tifffile, path, kind)
+        path.write_bytes(path.read_bytes()[:end])
+        with pytest.raises(DataError, match=r'a\.tif'):
+            read_image(path, (HEIGHT - 20, WIDTH - 20, 20, 20))
+
+
+def test_what_needs_imagecodecs_goes_through_opencv(tifffile: Any, tmp_path: Path) -> None:
+    path = tmp_path / 'a.tif'
+    # OpenCV writes LZW, in strips.
+    assert cv2.imwrite(str(path), np.concatenate([BGR] * 9))
+    assert np.array_equal(read_image(path, (31, 47, 40, 50)), BGR[31:71, 47:97])
+
+
+def test_grey_alpha_and_ids(tifffile: Any, tmp_path: Path) -> None:
+    path = tmp_path / 'a.tif'
+    grey = BGR[..., 0]
+    tifffile.imwrite(path, grey, photometric='minisblack', rowsperstrip=7, compression='zlib')
+    assert np.array_equal(read_image(path, (9, 9, 30, 30)), np.stack([grey[9:39, 9:39]] * 3, 2))
+    assert np.array_equal(read_ids(path, (9, 9, 30, 30)), grey[9:39, 9:39])
+    rgba = np.dstack([BGR[..., ::-1], grey])
+    tifffile.imwrite(path, rgba, photometric='rgb', extrasamples=['unassalpha'], tile=(32, 32))
+    assert np.array_equal(read_image(path, (9, 9, 30, 30)), BGR[9:39, 9:39])
+
+
+def test_a_palette_is_colours(tifffile: Any, tmp_path: Path) -> None:
+    path = tmp_path / 'a.tif'
+    colours = np.zeros((3, 256), np.uint16)
+    colours[0] = 257 * np.arange(255, -1, -1)
+    grey = BGR[..., 0]
+    tifffile.imwrite(path, grey, photometric='palette', colormap=colours)
+    assert np.array_equal(read_image(path, (9, 9, 30, 30))[..., 2], 255 - grey[9:39, 9:39])
+    with pytest.raises(DataError, match=r'a\.tif has 3 channels'):
+        read_ids(path, (9, 9, 30, 30))
+
+
+def test_16_bits_are_refused(tifffile: Any, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / 'a.tif', BGR.astype(np.uint16), photometric='rgb')
+    with pytest.raises(DataError, match=r'a\.tif is uint16, expected 8 bits per channel'):
+        read_image(tmp_path / 'a.tif', (0, 0, 9, 9))
+
+
+def test_without_tifffile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, 'tifffile', None)
+    path = tmp_path / 'a.tif'
+    assert cv2.imwrite(str(path), BGR)
+    for read in (image_size, tiff.size, lambda path: read_image(path, (0, 0, 9, 9))):
+        with pytest.raises(DataError, match=r'a\.tif is a TIFF file .* pip install tifffile'):
+            read(path)

@@ -1,0 +1,161 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What all data sets share: splits of labelled images, found on disk and checked."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from uhr_seg_ros.classes import ClassSet
+from uhr_seg_ros.data.encoding import Encoding
+from uhr_seg_ros.data.errors import DataError
+from uhr_seg_ros.data.labelled import LabelledFile, LabelledImage, Part
+from uhr_seg_ros.data.pairing import Files, pair
+
+#: The usual names of splits, in their usual order.
+SPLITS = ('train', 'val', 'test')
+
+
+class Dataset(ABC):
+    """
+    Labelled images on disk, by split.
+
+    Attributes:
+        name: Its name in `DATASETS`.
+        root: Folder.
+        classes: Names and colours.
+        splits: Names of the splits that are there.
+        ignored: Class ids that are trained as classes; evaluation leaves out the pixels that
+            are labelled so.
+        reported: The class whose IoU the literature reports in place of the mean, if it does.
+
+    Raises:
+        DataError: The folder is missing or holds no split.
+    """
+
+    name: str
+    classes: ClassSet
+    splits: tuple[str, ...]
+    ignored: tuple[int, ...] = ()
+    reported: str | None = None
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        if not self.root.is_dir():
+            msg = f'{self.root} is no folder: give the root folder of the {self.name} set'
+            raise DataError(msg)
+
+    def images(self, split: str) -> list[LabelledImage]:
+        """
+        Give all images of a split; the files are found and their sizes compared.
+
+        Raises:
+            DataError: There is no such split, or it is empty; a file or a folder is missing or
+                damaged; sizes differ.
+        """
+        if split not in self.splits:
+            msg = f'{self.root} has no split {split!r}: {", ".join(self.splits)}'
+            raise DataError(msg)
+        encoding = self._encoding(split)
+        return [self._open(files, encoding) for files in self._files(split)]
+
+    @abstractmethod
+    def _files(self, split: str) -> Sequence[Files]:
+        """Files of a split, at least one."""
+
+    def _encoding(self, split: str) -> Encoding:
+        return Encoding.of_classes(len(self.classes))
+
+    def _open(self, files: Files, encoding: Encoding) -> LabelledImage:
+        return LabelledFile(*files, encoding)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """
+    Names of files where each split has a folder of images and a folder of labels.
+
+    Attributes:
+        images: Folder of the images, with ``{split}`` in it.
+        image_end: What follows the name of an image.
+        labels: Folder of the labels.
+        label_end: What follows the name of an image in the name of its labels.
+    """
+
+    images: str
+    image_end: str
+    labels: str
+    label_end: str
+
+    def splits(self, root: Path) -> tuple[str, ...]:
+        """
+        Give the usual splits that have a folder of images.
+
+        Raises:
+            DataError: There is none.
+        """
+        found = tuple(s for s in SPLITS if (root / self.images.format(split=s)).is_dir())
+        if not found:
+            folders = ', '.join(self.images.format(split=split) for split in SPLITS)
+            msg = f'{root} has no folder of images: expected at least one of {folders}'
+            raise DataError(msg)
+        return found
+
+    def files(self, root: Path, split: str) -> list[Files]:
+        """Pair the files of a split, as `pair`."""
+        image_folder, label_folder = (
+            root / folder.format(split=split) for folder in (self.images, self.labels)
+        )
+        return pair(image_folder, self.image_end, label_folder, self.label_end)
+
+
+class SplitFolders(Dataset):
+    """A data set that is described by its layout."""
+
+    layout: Layout
+
+    def __init__(self, root: str | Path) -> None:
+        super().__init__(root)
+        self.splits = self.layout.splits(self.root)
+
+    def _files(self, split: str) -> Sequence[Files]:
+        return self.layout.files(self.root, split)
+
+
+def hold_out(
+    images: Sequence[LabelledImage], name: str, share: float = 1 / 3
+) -> tuple[list[LabelledImage], LabelledImage]:
+    """
+    Cut a validation part off the bottom of one training image.
+
+    Args:
+        images: The training images.
+        name: The image to cut; it must show no ground that another one shows too.
+        share: Share of its rows that is held out, above 0 and below 1.
+
+    Returns:
+        The images to train on, and the part to validate on.
+
+    Raises:
+        DataError: There is no such image, its ground is shown twice, or the share is none.
+    """
+    by_name = {image.name: image for image in images}
+    if name not in by_name:
+        msg = f'image {name!r} to hold out is not among {", ".join(by_name)}'
+        raise DataError(msg)
+    whole = by_name.pop(name)
+    if same := [image.name for image in by_name.values() if image.ground == whole.ground]:
+        msg = f'image {name!r} to hold out shows ground that {", ".join(same)} shows too'
+        raise DataError(msg)
+    height, width = whole.size
+    cut = round(height * (1 - share))
+    if not 0 < cut < height:
+        msg = f'share {share} of {name!r} ({height} rows) to hold out leaves nothing on one side'
+        raise DataError(msg)
+    parts = {name: Part(whole, (0, 0, cut, width))}
+    training = [parts.get(image.name, image) for image in images]
+    return training, Part(whole, (cut, 0, height - cut, width))
