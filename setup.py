@@ -27,6 +27,9 @@ BUILDERS = [
     'tensorrt-rtx; platform_machine == "x86_64"',
 ]
 
+# Independent implementations that metrics are checked against.
+JUDGES = ['scikit-image', 'scikit-learn']
+
 
 def installed_tree(folder: str) -> list[tuple[str, list[str]]]:
     """List every file below a folder as data_files, one entry per directory."""
@@ -62,8 +65,10 @@ setup(
         # the machine and needs CUDA's headers.
         'gpu': ['onnx', 'pycuda'],
         'demo': ['rich', 'rosbags', 'tqdm'],
-        'workshop': ['onnx', 'onnxscript', 'rich', 'torch', 'tqdm'],
-        'test': ['pytest', 'pytest-timeout', 'pytest-xdist', 'ruff', *BUILDERS],
+        'workshop': ['onnx', 'onnxscript', 'rich', 'tensorboard', 'tifffile', 'torch', 'tqdm'],
+        # Networks of others, to compare with.
+        'baselines': ['transformers'],
+        'test': ['pytest', 'pytest-timeout', 'pytest-xdist', 'ruff', *JUDGES, *BUILDERS],
     },
     zip_safe=False,
     author='uhr_seg_ros contributors',

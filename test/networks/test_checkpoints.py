@@ -19,7 +19,8 @@ from uhr_seg_ros.networks.checkpoints import (  # noqa: E402
     published_shapes,
     read_checkpoint,
 )
-from uhr_seg_ros.networks.hlrc import build_network, HLRC, NetworkError  # noqa: E402
+from uhr_seg_ros.networks.hlrc import HLRC, NetworkError  # noqa: E402
+from uhr_seg_ros.networks.presets import build_network  # noqa: E402
 
 # Published names that are in the checkpoint but not used, with their shapes for two classes.
 UNUSED = {

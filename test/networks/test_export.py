@@ -19,7 +19,8 @@ torch = pytest.importorskip('torch', reason='the networks need torch')
 from uhr_seg_ros.bundle import Bundle, load_bundle  # noqa: E402
 from uhr_seg_ros.classes import CLASS_SETS, ClassSet  # noqa: E402
 from uhr_seg_ros.networks.export import compare, export_bundle, ExportError  # noqa: E402
-from uhr_seg_ros.networks.hlrc import build_network, HLRC  # noqa: E402
+from uhr_seg_ros.networks.hlrc import HLRC  # noqa: E402
+from uhr_seg_ros.networks.presets import build_network  # noqa: E402
 from uhr_seg_ros.segmenter import Segmenter  # noqa: E402
 
 FORBIDDEN = {'If', 'Loop', 'Scan', 'NonZero'}
@@ -178,7 +179,7 @@ def test_a_script_without_guard_can_export(tmp_path: Path) -> None:
     script.write_text(
         'from uhr_seg_ros.classes import CLASS_SETS\n'
         'from uhr_seg_ros.networks.export import export_bundle\n'
-        'from uhr_seg_ros.networks.hlrc import build_network\n'
+        'from uhr_seg_ros.networks.presets import build_network\n'
         f'bundle = export_bundle(build_network("hlrc_s"), {str(tmp_path / "out")!r}, name="s", '
         'preset="hlrc_s", classes=CLASS_SETS["aerial"])\n'
         'print("bytes", bundle.detail_bytes_per_pixel)\n'

@@ -15,10 +15,12 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
+from uhr_seg_ros.evaluation.interpolation import resized_rows  # noqa: E402
+from uhr_seg_ros.evaluation.sliding import arg_max, slide  # noqa: E402
 from uhr_seg_ros.networks import checkpoints  # noqa: E402
 from uhr_seg_ros.networks.assignment import assign  # noqa: E402
-from uhr_seg_ros.networks.hlrc import build_network, HLRC  # noqa: E402
-from uhr_seg_ros.networks.inference import slide_logits  # noqa: E402
+from uhr_seg_ros.networks.hlrc import HLRC  # noqa: E402
+from uhr_seg_ros.networks.presets import build_network  # noqa: E402
 
 INTERMEDIATE_TOLERANCE = 2e-5
 LOGIT_TOLERANCE = 1e-4
@@ -147,16 +149,21 @@ def test_every_recorded_tensor(path: Path) -> None:
 
 @pytest.mark.parametrize('path', fixtures('slide'), ids=lambda path: path.stem)
 def test_sliding_window(path: Path) -> None:
-    fixture = Fixture(path)
-    image = torch.from_numpy(fixture.image)
+    fixture, network = Fixture(path), network_of(preset_of(path))
     crop, stride = fixture.meta['crop'][0], fixture.meta['stride'][0]
-    logits = slide_logits(network_of(preset_of(path)), image, crop, stride)
-    assert fixture.error('slide_logits', logits.numpy()) <= LOGIT_TOLERANCE
-    rescaled = torch.nn.functional.interpolate(
-        logits, size=fixture.meta['ori_shape'], mode='bilinear'
-    )
-    assert fixture.error('slide_logits_rescaled', rescaled.numpy()) <= LOGIT_TOLERANCE
-    assert (rescaled.argmax(1)[0].numpy() == fixture.arrays['argmax_u8']).mean() >= 0.9999
+    size, original = fixture.image.shape[2:], fixture.meta['ori_shape']
+
+    def predict(window: tuple[int, int, int, int]) -> np.ndarray:
+        top, left, height, width = window
+        part = fixture.image[:, :, top : top + height, left : left + width]
+        return network(torch.from_numpy(part))[0].numpy()
+
+    bands = [band.scores for band in slide(size, crop, stride, predict)]
+    logits = np.concatenate(bands, 1)
+    assert fixture.error('slide_logits', logits[None]) <= LOGIT_TOLERANCE
+    rescaled = np.concatenate(list(resized_rows(bands, size, original)), 1)
+    assert fixture.error('slide_logits_rescaled', rescaled[None]) <= LOGIT_TOLERANCE
+    assert (arg_max(rescaled) == fixture.arrays['argmax_u8']).mean() >= 0.9999
 
 
 def test_a_wrong_network_would_be_noticed() -> None:

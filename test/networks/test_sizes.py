@@ -9,7 +9,8 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
-from uhr_seg_ros.networks.hlrc import build_network, HLRC, NetworkError  # noqa: E402
+from uhr_seg_ros.networks.hlrc import HLRC, NetworkError  # noqa: E402
+from uhr_seg_ros.networks.presets import build_network  # noqa: E402
 
 
 @pytest.fixture(scope='module')

@@ -182,7 +182,7 @@ def paper_bundle(work: Path, name: str) -> Bundle:
 def _paper_network() -> Any:
     import torch
 
-    from uhr_seg_ros.networks.hlrc import build_network
+    from uhr_seg_ros.networks.presets import build_network
 
     torch.manual_seed(0)
     return build_network(PAPER_NETWORK).eval()

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Peak memory of the detail branch, measured in processes of its own (Linux)."""
+"""Peak memory of the graph that sees the image, measured in processes of its own (Linux)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SIZES = ((512, 1024), (1536, 2048))
 
 def detail_bytes_per_pixel(bundle: Bundle) -> float | None:
     """
-    Measure what the detail branch takes per pixel, in bytes; None where it cannot be told.
+    Measure what a pixel of the frame costs the detail branch, or the only one, in bytes.
 
-    Its input is part of it. Every size runs in a new process, since the peak of a process
-    never falls.
+    Its input is part of it. None where it cannot be told. Every size runs in a new process,
+    since the peak of a process never falls.
 
     Raises:
         EngineError: The graph does not run at one of the sizes.
@@ -47,9 +47,10 @@ def _in_new_process(bundle: Bundle, height: int, width: int) -> int:
 
 
 def _peak_bytes(bundle: Bundle, height: int, width: int) -> int | None:
-    graph = bundle.graphs['detail']
+    graph = next(graph for graph in bundle.graphs.values() if graph.inputs == ('image',))
     engine = open_engine(graph)
-    image = np.zeros((1, 3, height, width), np.float32)
+    factor = bundle.low_res_factor if bundle.kind == 'single' else 1
+    image = np.zeros((1, 3, height // factor, width // factor), np.float32)
     for _ in range(2):
         engine.run({'image': image}, graph.outputs)
     return peak_resident_bytes()

@@ -16,8 +16,9 @@ from tqdm import tqdm
 
 from uhr_seg_ros.classes import CLASS_SETS
 from uhr_seg_ros.networks.export import export_bundle
-from uhr_seg_ros.networks.hlrc import build_network, HLRC, NETWORKS
+from uhr_seg_ros.networks.hlrc import HLRC
 from uhr_seg_ros.networks.normalising import normalised
+from uhr_seg_ros.networks.presets import build_network, NETWORKS
 from uhr_seg_ros.segmenter import Segmenter
 
 

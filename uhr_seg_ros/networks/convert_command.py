@@ -12,7 +12,7 @@ from uhr_seg_ros.bundle import file_sha256
 from uhr_seg_ros.classes import CLASS_SETS
 from uhr_seg_ros.networks.checkpoints import load_checkpoint, read_checkpoint
 from uhr_seg_ros.networks.export import export_bundle
-from uhr_seg_ros.networks.hlrc import build_network, NETWORKS
+from uhr_seg_ros.networks.presets import build_network, NETWORKS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

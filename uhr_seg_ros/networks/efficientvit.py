@@ -117,7 +117,7 @@ class EfficientViTTrunk(nn.Module):
         head_dim: int = 32,
     ) -> None:
         super().__init__()
-        self.widths = widths
+        self.widths = widths[1:]
         self.stem = nn.Sequential()
         if isinstance(inputs, int):
             self.stem.append(ConvNorm(inputs, widths[0], 3, stride=2, act=act))

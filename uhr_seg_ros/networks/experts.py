@@ -36,7 +36,7 @@ class Experts(nn.Module):
 
     def __init__(self, channels: int, experts: int, hidden: int, top_k: int = 2) -> None:
         super().__init__()
-        self.top_k = top_k
+        self.top_k = min(top_k, experts)
         self.gate = nn.Linear(channels, experts, bias=False)
         self.first = nn.Parameter(torch.empty(experts, hidden, channels))
         self.second = nn.Parameter(torch.empty(experts, hidden, hidden))

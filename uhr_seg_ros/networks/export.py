@@ -24,30 +24,37 @@ from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.networks.graphs import DetailGraph, FusionGraph, QuarterGraph, SemanticGraph
 from uhr_seg_ros.networks.hlrc import HLRC
 from uhr_seg_ros.networks.normalising import normalised
+from uhr_seg_ros.networks.single import SingleBranch
 from uhr_seg_ros.segmenter import Segmenter
 
 OPSET = 17
-KIND = 'two_branch'
 TRACE_SIZE = (192, 256)
-#: Sizes on which a bundle is compared with torch: neither is the traced one, both are multiples
-#: of 16 and no multiples of 32.
-COMPARED_SIZES = ((176, 304), (272, 208))
+#: Sizes on which a bundle is compared with torch, in strides of the network: neither is the
+#: traced one.
+COMPARED_STRIDES = ((11, 19), (17, 13))
 #: Largest logit error, relative to the largest absolute logit.
 LOGIT_TOLERANCE = 1e-3
 #: Smallest share of pixels with the same arg max.
 MASK_AGREEMENT = 0.9999
 
+#: Kind of bundle -> tensor -> names of the axes whose length depends on the frame.
 AXES = {
-    'low_res': {2: 'low_height', 3: 'low_width'},
-    'image': {2: 'height', 3: 'width'},
-    'tokens': {2: 'rows', 3: 'columns'},
-    'semantic_logits': {2: 'rows', 3: 'columns'},
-    'affinity': {1: 'rows', 2: 'columns'},
-    'local': {2: 'quarter_height', 3: 'quarter_width'},
-    'quarter_logits': {2: 'quarter_height', 3: 'quarter_width'},
-    'mask': {1: 'height', 2: 'width'},
-    'confidence': {1: 'height', 2: 'width'},
-    'logits': {2: 'height', 3: 'width'},
+    'two_branch': {
+        'low_res': {2: 'low_height', 3: 'low_width'},
+        'image': {2: 'height', 3: 'width'},
+        'tokens': {2: 'rows', 3: 'columns'},
+        'semantic_logits': {2: 'rows', 3: 'columns'},
+        'affinity': {1: 'rows', 2: 'columns'},
+        'local': {2: 'quarter_height', 3: 'quarter_width'},
+        'quarter_logits': {2: 'quarter_height', 3: 'quarter_width'},
+        'mask': {1: 'height', 2: 'width'},
+        'confidence': {1: 'height', 2: 'width'},
+        'logits': {2: 'height', 3: 'width'},
+    },
+    'single': {
+        'image': {2: 'height', 3: 'width'},
+        'logits': {2: 'rows', 3: 'columns'},
+    },
 }
 
 
@@ -56,7 +63,7 @@ class ExportError(UhrSegError):
 
 
 def export_bundle(
-    network: HLRC,
+    network: HLRC | SingleBranch,
     directory: str | Path,
     *,
     name: str,
@@ -68,7 +75,7 @@ def export_bundle(
     Export a network with its present weights.
 
     Args:
-        network: Any HLRC; it is put into evaluation mode.
+        network: Of any kind; it is put into evaluation mode.
         directory: Folder of the bundle, made if it is missing.
         name: Name of the model.
         preset: Name of the network, as ``build_network`` takes it.
@@ -89,10 +96,10 @@ def export_bundle(
     fields = {
         'name': name,
         'network': preset,
-        'kind': KIND,
+        'kind': network.kind,
         'classes': classes,
         'multiple': network.stride,
-        'low_res_factor': network.low_pass.factor,
+        'low_res_factor': network.low_res_factor,
         'provenance': {'torch': torch.__version__, 'opset': OPSET, **(provenance or {})},
     }
     network.eval()
@@ -101,35 +108,51 @@ def export_bundle(
     with TemporaryDirectory(dir=directory, prefix='.export_') as draft, torch.no_grad():
         write_graphs(network, Path(draft))
         bundle = write_bundle(draft, **fields)
-        for size in COMPARED_SIZES:
-            compare(network, bundle, size)
+        for rows, columns in COMPARED_STRIDES:
+            compare(network, bundle, (rows * network.stride, columns * network.stride))
         memory = detail_bytes_per_pixel(bundle)
         for graph in bundle.graphs.values():
             graph.path.replace(directory / graph.path.name)
     return write_bundle(directory, **fields, detail_bytes_per_pixel=memory)
 
 
-def write_graphs(network: HLRC, directory: Path) -> None:
+def write_graphs(network: HLRC | SingleBranch, directory: Path) -> None:
     """Write the graphs of a network in evaluation mode as ``<graph>.onnx``, without gradients."""
     image = torch.randn(1, 3, *TRACE_SIZE)
+    if isinstance(network, SingleBranch):
+        graphs = {'network': (network.body, {'image': network.reduce(image)})}
+    else:
+        graphs = _two_branch_graphs(network, image)
+    for name, (graph, inputs) in graphs.items():
+        axes = AXES[network.kind]
+        outputs = KINDS[network.kind][name][1]
+        _write_graph(graph, inputs, outputs, axes, directory / f'{name}.onnx')
+
+
+def _two_branch_graphs(
+    network: HLRC, image: torch.Tensor
+) -> dict[str, tuple[nn.Module, dict[str, torch.Tensor]]]:
+    """Give the graphs of HLRC by name, each with an example of its inputs."""
     low_res = network.low_pass(image)
     semantic, detail = SemanticGraph(network), DetailGraph(network)
     tokens, _ = semantic(low_res)
     affinity, local = detail(image)
     meeting = {'tokens': tokens, 'affinity': affinity, 'local': local}
-    graphs = {
+    return {
         'semantic': (semantic, {'low_res': low_res}),
         'detail': (detail, {'image': image}),
         'fusion': (FusionGraph(network), meeting),
         'scores': (FusionGraph(network, scores=True), meeting),
         'quarter': (QuarterGraph(network), meeting),
     }
-    for name, (graph, inputs) in graphs.items():
-        _write_graph(graph, inputs, KINDS[KIND][name][1], directory / f'{name}.onnx')
 
 
 def _write_graph(
-    graph: nn.Module, inputs: Mapping[str, torch.Tensor], outputs: tuple[str, ...], path: Path
+    graph: nn.Module,
+    inputs: Mapping[str, torch.Tensor],
+    outputs: tuple[str, ...],
+    axes: Mapping[str, dict[int, str]],
+    path: Path,
 ) -> None:
     names = (*inputs, *outputs)
     # The tracing exporter is the one that writes opset 17 with symbolic sizes; it warns of
@@ -145,11 +168,11 @@ def _write_graph(
             opset_version=OPSET,
             input_names=list(inputs),
             output_names=list(outputs),
-            dynamic_axes={name: AXES[name] for name in names},
+            dynamic_axes={name: axes[name] for name in names},
         )
 
 
-def compare(network: HLRC, bundle: Bundle, size: tuple[int, int]) -> None:
+def compare(network: HLRC | SingleBranch, bundle: Bundle, size: tuple[int, int]) -> None:
     """
     Run torch and the bundle on one image and compare logits and arg max.
 

@@ -24,7 +24,7 @@ from torch.nn import functional
 from uhr_seg_ros.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.networks.assignment import assign
 from uhr_seg_ros.networks.hlrc import HLRC, SemanticBranch
-from uhr_seg_ros.networks.layers import ConvNorm, resize_like
+from uhr_seg_ros.networks.layers import ConvNorm, phase_kernels, resize_like
 from uhr_seg_ros.networks.local_perception import LocalPerception
 from uhr_seg_ros.networks.region import RegionPartition
 
@@ -94,22 +94,11 @@ class DetailGraph(nn.Module):
         """Project before resizing: a 1x1 convolution and a bilinear resize commute."""
         parts = self.weight.split([x.shape[1] for x in features], 1)
         local = self.bias[:, None, None]
+        if not features:
+            return local + torch.zeros_like(maps[0][:, :1])
         for feature, weight in zip(features, parts, strict=True):
             local = local + resize_like(functional.conv2d(feature, weight), maps[0])
         return local
-
-
-def phase_kernels(factor: int) -> torch.Tensor:
-    """
-    Bilinear upsampling (align_corners false) as 3x3 kernels, one per sub-pixel phase.
-
-    Returns:
-        (factor^2, 1, 3, 3) float32, phases in row-major order; borders are to be replicated.
-    """
-    offset = (torch.arange(factor) + 0.5) / factor - 0.5
-    before, after = (-offset).clamp(min=0), offset.clamp(min=0)
-    axis = torch.stack([before, 1 - before - after, after], 1)
-    return torch.einsum('ia,jb->ijab', axis, axis).reshape(-1, 1, 3, 3)
 
 
 class QuarterGraph(nn.Module):

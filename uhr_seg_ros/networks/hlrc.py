@@ -10,25 +10,21 @@ the same design scaled for CPUs and small Jetsons.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-
 import torch
 from torch import nn
 from torch.nn import functional
 
-from uhr_seg_ros.classes import CLASS_SETS
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.networks.assignment import assign
 from uhr_seg_ros.networks.decoder import Decoder
+from uhr_seg_ros.networks.efficientnet_lite import EfficientNetLite
 from uhr_seg_ros.networks.efficientvit import EfficientViTTrunk
 from uhr_seg_ros.networks.experts import Experts
 from uhr_seg_ros.networks.haar import HaarLowPass
 from uhr_seg_ros.networks.laplacian import LaplacianResiduals
 from uhr_seg_ros.networks.layers import resize_like
-from uhr_seg_ros.networks.local_perception import LocalPerception
-from uhr_seg_ros.networks.region import RegionPartition, ResidualStem
+from uhr_seg_ros.networks.local_perception import LocalPerception, NoLocalPerception
+from uhr_seg_ros.networks.region import BilinearAffinity, RegionPartition, ResidualStem
 from uhr_seg_ros.networks.swin import Swin
 from uhr_seg_ros.networks.training_heads import AuxiliaryHead, Reconstruction
 from uhr_seg_ros.networks.upernet import UPerHead
@@ -43,17 +39,17 @@ class SemanticBranch(nn.Module):
     Low-resolution image (N, 3, h, w) -> the maps of the backbone and the semantic feature F.
 
     Args:
-        backbone: Module that returns maps, finest (1/16 of the full image) first.
+        backbone: Module that returns maps, finest (1/16 of the full image) first, and has their
+            ``widths``.
         channels: Channels of F.
         classes: Classes of the branch's own classifier, which training and ``semantic_logits``
             use.
     """
 
-    def __init__(self, backbone: Swin | EfficientViTTrunk, channels: int, classes: int) -> None:
+    def __init__(self, backbone: Swin | EfficientNetLite, channels: int, classes: int) -> None:
         super().__init__()
-        widths = backbone.widths if isinstance(backbone, Swin) else backbone.widths[1:]
         self.backbone = backbone
-        self.decoder = UPerHead(widths, channels)
+        self.decoder = UPerHead(backbone.widths, channels)
         self.dropout = nn.Dropout2d(0.1)
         self.classify = nn.Conv2d(channels, classes, 1)
 
@@ -74,13 +70,16 @@ class HLRC(nn.Module):
     whose remainder by 16 is not 1, 2 or 3.
     """
 
+    #: Height and width of a frame are padded to multiples of this, px.
     stride = 16
+    #: The kind of bundle that it is exported as.
+    kind = 'two_branch'
 
     def __init__(
         self,
         semantic: SemanticBranch,
         region: RegionPartition,
-        local: LocalPerception,
+        local: LocalPerception | NoLocalPerception,
         decoder: Decoder,
         auxiliary: AuxiliaryHead,
         reconstruction: Reconstruction | None = None,
@@ -101,6 +100,11 @@ class HLRC(nn.Module):
         """Number of classes of the logits."""
         return self.decoder.classify.out_channels
 
+    @property
+    def low_res_factor(self) -> int:
+        """The semantic branch sees the image reduced by this factor."""
+        return self.low_pass.factor
+
     def fuse(
         self, feature: torch.Tensor, affinity: torch.Tensor, local: list[torch.Tensor]
     ) -> torch.Tensor:
@@ -120,9 +124,10 @@ class HLRC(nn.Module):
         Compute everything that the losses look at.
 
         Returns:
-            ``refine`` logits at 1/4, ``decode`` logits of F at 1/16, ``auxiliary`` logits,
-            ``gate_probabilities`` (tokens, E), and where the network reconstructs: ``reduced``,
-            ``rebuilt_feature``, ``reconstruction``, ``residual_target`` (N, 3, H, W).
+            ``refine`` logits at 1/4, ``decode`` logits of F at 1/16, ``auxiliary`` logits, where
+            there are experts ``gate_probabilities`` (tokens, E), and where the network
+            reconstructs: ``reduced``, ``rebuilt_feature``, ``reconstruction``,
+            ``residual_target`` (N, 3, H, W).
         """
         self.check_size(image)
         maps, feature = self.semantic(self.low_pass(image))
@@ -131,8 +136,9 @@ class HLRC(nn.Module):
             'refine': self.fuse(feature, affinity, self.local(image, trunk_maps)),
             'decode': self.semantic.logits(feature),
             'auxiliary': self.auxiliary(maps[-2]),
-            'gate_probabilities': gate_logits.float().softmax(-1).flatten(0, 2),
         }
+        if gate_logits is not None:
+            outputs['gate_probabilities'] = gate_logits.float().softmax(-1).flatten(0, 2)
         if self.reconstruction is not None:
             reduced, rebuilt, reconstruction = self.reconstruction(feature)
             fine, coarse = self.region.residuals(image)
@@ -164,66 +170,70 @@ def hlrc(num_classes: int, experts: int = 8, *, reconstruct: bool = True) -> HLR
         RegionPartition(
             trunk, Experts(trunk.widths[-1], experts, hidden=192), LaplacianResiduals()
         ),
-        LocalPerception(trunk.widths[1:], 96, EfficientViTTrunk(3)),
+        LocalPerception(trunk.widths, 96, EfficientViTTrunk(3)),
         Decoder(512, 96, 32, num_classes),
         AuxiliaryHead(backbone.widths[-2], 256, num_classes),
         Reconstruction(512) if reconstruct else None,
     )
 
 
-def hlrc_s(num_classes: int, experts: int = 4) -> HLRC:
+def hlrc_s(
+    num_classes: int,
+    experts: int = 4,
+    *,
+    width: int = 1,
+    region: bool = True,
+    local: bool = True,
+) -> HLRC:
     """
     Build the small network.
 
-    Against the published one: a convolutional backbone for the semantics, 64 channels in the
-    decoder, a Laplacian pyramid of luminance from half size on, one trunk shared by region
-    partition and local perception, which also hands on its quarter-resolution map, and 1x1
-    fusion.
-    """
-    options = {'act': 'relu', 'fused': True}
-    backbone = EfficientViTTrunk(3, (32, 48, 96, 160), (0, 2, 3, 3), **options)
-    trunk = EfficientViTTrunk(
-        ResidualStem((16, 32)), (16, 32, 48, 96), (0, 0, 1, 1), expand=3, **options
-    )
-    local = LocalPerception(trunk.widths[1:], 32, quarter=True)
-    return HLRC(
-        SemanticBranch(backbone, 64, num_classes),
-        RegionPartition(trunk, Experts(trunk.widths[-1], experts, hidden=64)),
-        local,
-        Decoder(64, local.channels, 24, num_classes, kernel=1),
-        AuxiliaryHead(backbone.widths[-2], 64, num_classes),
-    )
-
-
-@dataclass(frozen=True)
-class Preset:
-    """How a network is built, and the key of the classes that it is trained for."""
-
-    build: Callable[[int], HLRC]
-    classes: str
-
-
-NETWORKS = {
-    'hlrc_cityscapes': Preset(hlrc, 'cityscapes'),
-    'hlrc_inria': Preset(partial(hlrc, reconstruct=False), 'inria'),
-    'hlrc_deepglobe': Preset(partial(hlrc, experts=16), 'deepglobe'),
-    'hlrc_s': Preset(hlrc_s, 'aerial'),
-}
-
-
-def build_network(name: str, num_classes: int | None = None) -> HLRC:
-    """
-    Build a preset by name, with random weights.
+    Against the published one: EfficientNet-Lite0 for the semantics, 64 channels in the decoder,
+    a Laplacian pyramid of luminance from half size on, one trunk shared by region partition and
+    local perception, which also hands on its quarter-resolution map, and 1x1 fusion.
 
     Args:
-        name: Key of ``NETWORKS``.
-        num_classes: Number of classes; by default those of the preset's class set.
-
-    Raises:
-        NetworkError: The name is unknown; the message lists the known ones.
+        num_classes: Number of classes.
+        experts: Experts of the region partition.
+        width: Factor of all channels but those of the semantic backbone.
+        region: With the region partition; without it tokens are enlarged bilinearly.
+        local: With local perception.
     """
-    if name not in NETWORKS:
-        msg = f'unknown network {name!r}: one of {", ".join(NETWORKS)}'
-        raise NetworkError(msg)
-    preset = NETWORKS[name]
-    return preset.build(num_classes or len(CLASS_SETS[preset.classes]))
+    first, *widths = (width * channels for channels in (16, 32, 48, 96))
+    trunk = EfficientViTTrunk(
+        ResidualStem((first, widths[0])), (first, *widths), (0, 0, 1, 1), expand=3, act='relu',
+        fused=True,
+    )  # fmt: skip
+    mixture = Experts(trunk.widths[-1], experts, 64 * width) if region else BilinearAffinity()
+    perception = (
+        LocalPerception(trunk.widths, 32 * width, quarter=True) if local else NoLocalPerception()
+    )
+    semantic = SemanticBranch(EfficientNetLite(), 64 * width, num_classes)
+    return HLRC(
+        semantic,
+        RegionPartition(trunk, mixture),
+        perception,
+        Decoder(64 * width, perception.channels, 24 * width, num_classes, kernel=1),
+        AuxiliaryHead(semantic.backbone.widths[-2], 64, num_classes),
+    )
+
+
+class SemanticLogits(nn.Module):
+    """The semantic branch as a network of its own: (N, 3, h, w) -> (N, classes, h / 4, w / 4)."""
+
+    def __init__(self, branch: SemanticBranch) -> None:
+        super().__init__()
+        self.branch = branch
+
+    def forward(self, low_res: torch.Tensor) -> torch.Tensor:
+        return self.branch.logits(self.branch(low_res)[1])
+
+
+def semantic_s(num_classes: int) -> SemanticLogits:
+    """Build the semantic branch of the small network, to tell what the other one adds."""
+    return SemanticLogits(SemanticBranch(EfficientNetLite(), 64, num_classes))
+
+
+def __getattr__(name):  # TEMPORARY until training has switched
+    from uhr_seg_ros.networks import presets
+    return getattr(presets, name)

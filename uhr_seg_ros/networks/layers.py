@@ -63,3 +63,16 @@ def resize_like(x: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     return functional.interpolate(
         x, size=reference.shape[2:], mode='bilinear', align_corners=False
     )
+
+
+def phase_kernels(factor: int) -> torch.Tensor:
+    """
+    Bilinear upsampling (align_corners false) as 3x3 kernels, one per sub-pixel phase.
+
+    Returns:
+        (factor^2, 1, 3, 3) float32, phases in row-major order; borders are to be replicated.
+    """
+    offset = (torch.arange(factor) + 0.5) / factor - 0.5
+    before, after = (-offset).clamp(min=0), offset.clamp(min=0)
+    axis = torch.stack([before, 1 - before - after, after], 1)
+    return torch.einsum('ia,jb->ijab', axis, axis).reshape(-1, 1, 3, 3)

@@ -84,3 +84,13 @@ class LocalPerception(nn.Module):
         coarse = resize_like(self.felc_16(sixteenth), eighth)
         compressed = self.compression(torch.cat([eighth, coarse], 1))
         return [compressed, quarter] if self.quarter else [compressed]
+
+
+class NoLocalPerception(nn.Module):
+    """No local features: what the branch is compared with."""
+
+    channels = 0
+
+    def forward(self, image: torch.Tensor, maps: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Return nothing to join the assigned tokens with."""
+        return []

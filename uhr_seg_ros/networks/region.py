@@ -16,9 +16,9 @@ from torch import nn
 from torch.nn import functional
 
 from uhr_seg_ros.networks.efficientvit import EfficientViTTrunk
-from uhr_seg_ros.networks.experts import Experts
+from uhr_seg_ros.networks.experts import AFFINITY_CHANNELS, Experts
 from uhr_seg_ros.networks.laplacian import LaplacianResiduals
-from uhr_seg_ros.networks.layers import ConvNorm, resize_like
+from uhr_seg_ros.networks.layers import ConvNorm, phase_kernels, resize_like
 
 
 class AffinityHead(nn.Sequential):
@@ -57,13 +57,29 @@ class ResidualStem(nn.Module):
         return (self.second(self.first(image)) + self.detail(residuals)).relu()
 
 
+class BilinearAffinity(nn.Module):
+    """
+    The affinity of bilinear enlargement, whatever the image: what experts are compared with.
+
+    Cells (N, h, w, C) -> affinity (N, h, w, 144), laid out as ``Experts`` says, no gate logits.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        weights = phase_kernels(4).reshape(AFFINITY_CHANNELS)
+        self.register_buffer('weights', weights, persistent=False)
+
+    def forward(self, cells: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return self.weights + torch.zeros_like(cells[..., :1]), None
+
+
 class RegionPartition(nn.Module):
     """
     Normalised image (N, 3, H, W) -> affinity, gate logits and the maps of the trunk.
 
     Args:
         trunk: Features at strides 4, 8, 16.
-        experts: The mixture that answers in affinities.
+        experts: The mixture that answers in affinities, or what stands in for it.
         residuals: Given, the trunk sees the 9 channels of image and residuals, as published;
             None where the trunk's first layer sees to the residuals.
     """
@@ -71,7 +87,7 @@ class RegionPartition(nn.Module):
     def __init__(
         self,
         trunk: EfficientViTTrunk,
-        experts: Experts,
+        experts: Experts | BilinearAffinity,
         residuals: LaplacianResiduals | None = None,
     ) -> None:
         super().__init__()
@@ -87,7 +103,7 @@ class RegionPartition(nn.Module):
 
     def forward(
         self, image: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+    ) -> tuple[torch.Tensor, torch.Tensor | None, list[torch.Tensor]]:
         maps = self.trunk(image if self.residuals is None else self.with_residuals(image))
         cells = self.affinity_head(maps[-1]).permute(0, 2, 3, 1)
         affinity, gate_logits = self.experts(cells)

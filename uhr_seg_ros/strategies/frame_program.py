@@ -14,7 +14,7 @@ from uhr_seg_ros.engines.cuda import Stream
 from uhr_seg_ros.engines.engine import EngineError
 from uhr_seg_ros.engines.kernels import DeviceFrame, DeviceMap, Kernels
 from uhr_seg_ros.engines.tensorrt import TensorRTBackend
-from uhr_seg_ros.strategies.maps import BlendAxis, DETAIL_MAPS, map_shape, ROW_AXES
+from uhr_seg_ros.strategies.maps import BlendAxis, DETAIL_MAPS, map_shape, ROW_AXES, STEPS
 from uhr_seg_ros.strategies.tiling import padded_size, tile_spans
 
 
@@ -172,7 +172,7 @@ class FrameProgram:
     def _prepare_tiles(self) -> None:
         """Make room for the blended maps, and upload how much each tile counts."""
         self._axes = {
-            name: (BlendAxis(name, self._rows), BlendAxis(name, self._columns))
+            name: tuple(BlendAxis(spans, STEPS[name]) for spans in (self._rows, self._columns))
             for name in DETAIL_MAPS
         }
         itemsize = self.dtype.itemsize

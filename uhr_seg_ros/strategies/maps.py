@@ -38,8 +38,8 @@ class BlendAxis:
     Where tiles lie along one axis of a map, and how much each counts.
 
     Args:
-        name: name of the map.
         spans: spans of the tiles along that axis of the frame, px.
+        step: px of the frame per row or column of the map.
 
     Attributes:
         spans: the same along the map.
@@ -48,8 +48,7 @@ class BlendAxis:
 
     """
 
-    def __init__(self, name: str, spans: Sequence[Span]) -> None:
-        step = STEPS[name]
+    def __init__(self, spans: Sequence[Span], step: int) -> None:
         self.spans = [(start // step, stop // step) for start, stop in spans]
         self.size = self.spans[-1][1]
         self.weights: list[np.ndarray] = blend_weights(self.spans, self.size)
@@ -60,15 +59,18 @@ class Blend:
     Add up the weighted tiles of one map.
 
     Args:
-        name: name of the map.
         rows: spans of the tiles along the height of the frame, px.
         columns: spans along the width, px.
+        step: px of the frame per row or column of the map.
+        axis: axis of the rows in the map; the columns are the next one.
 
     """
 
-    def __init__(self, name: str, rows: list[Span], columns: list[Span]) -> None:
-        self._axis = ROW_AXES[name]
-        self._rows, self._columns = BlendAxis(name, rows), BlendAxis(name, columns)
+    def __init__(
+        self, rows: Sequence[Span], columns: Sequence[Span], step: int, axis: int = 2
+    ) -> None:
+        self._axis = axis
+        self._rows, self._columns = BlendAxis(rows, step), BlendAxis(columns, step)
         self.total = np.empty(0, np.float32)
 
     def add(self, tile: np.ndarray, row: int, column: int) -> None:

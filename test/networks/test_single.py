@@ -1,0 +1,97 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Networks of one branch: exported, run whole and in tiles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch', reason='the networks need torch')
+
+from uhr_seg_ros.bundle import Bundle  # noqa: E402
+from uhr_seg_ros.classes import CLASS_SETS  # noqa: E402
+from uhr_seg_ros.engines.engine import EngineError  # noqa: E402
+from uhr_seg_ros.networks.export import export_bundle  # noqa: E402
+from uhr_seg_ros.networks.hlrc import NetworkError  # noqa: E402
+from uhr_seg_ros.networks.normalising import normalised  # noqa: E402
+from uhr_seg_ros.networks.presets import build_network, NETWORKS  # noqa: E402
+from uhr_seg_ros.networks.single import SingleBranch  # noqa: E402
+from uhr_seg_ros.segmenter import Segmenter  # noqa: E402
+from uhr_seg_ros.strategies.single import SingleBranchError  # noqa: E402
+from uhr_seg_ros.strategies.strategy import Limits  # noqa: E402
+
+SINGLE = ('semantic_s', 'fast_scnn', 'segformer_b0_low')
+
+
+def make(name: str) -> SingleBranch:
+    if name.startswith('segformer'):
+        pytest.importorskip('transformers', reason='SegFormer needs transformers')
+    torch.manual_seed(0)
+    network = build_network(name).eval()
+    with torch.no_grad():  # a norm that has seen something, logits that differ
+        for parameter in network.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    return network
+
+
+def export(network: SingleBranch, name: str, folder: Path) -> Bundle:
+    return export_bundle(network, folder, name=name, preset=name, classes=CLASS_SETS['aerial'])
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
+
+
+@pytest.mark.parametrize('name', SINGLE)
+def test_bundle_gives_what_the_network_gives(name: str, tmp_path: Path) -> None:
+    network = make(name)
+    bundle = export(network, name, tmp_path)
+    assert bundle.kind == 'single' and bundle.low_res_factor == network.low_res_factor
+    image = picture(2 * network.stride, 3 * network.stride)
+    with torch.no_grad():
+        expected = network(normalised(image[None]))[0].numpy()
+    with Segmenter(bundle) as segmenter:
+        assert 'tensorrt' in segmenter.fallback
+        found = segmenter(image, logits=True, confidence=True)
+    assert np.abs(found.logits - expected).max() <= 1e-3 * np.abs(expected).max()
+    assert (found.mask == expected.argmax(0)).mean() > 0.999
+    share = torch.from_numpy(expected).softmax(0).amax(0).numpy()
+    assert np.abs(found.confidence - 255 * share).max() <= 1.5
+    assert set(found.stage_times) == {'convert', 'preprocess', 'network', 'enlarge'}
+
+
+def test_tiles_meet_without_a_seam(tmp_path: Path) -> None:
+    class Local(torch.nn.Module):
+        """Without context, tiles are exact but where the enlarging meets a border."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 5, 8, 8)
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return self.conv(image)
+
+    bundle = export(SingleBranch(Local(), 5, factor=1, stride=32), 'local', tmp_path)
+    image = picture(500, 700)
+    with Segmenter(bundle) as whole, Segmenter(bundle, limits=Limits(tile=256)) as tiled:
+        expected, found = whole(image, logits=True), tiled(image, logits=True)
+    assert np.abs(found.logits - expected.logits).max() < 1e-4
+    assert found.mask.shape == (500, 700)
+
+
+def test_there_is_no_semantic_branch(tmp_path: Path) -> None:
+    bundle = export(make('fast_scnn'), 'fast_scnn', tmp_path)
+    with Segmenter(bundle) as segmenter, pytest.raises(SingleBranchError, match='one branch'):
+        segmenter.semantic_only(picture(64, 64))
+    with pytest.raises(EngineError, match='choose onnxruntime'):
+        Segmenter(bundle, 'tensorrt')
+
+
+def test_unknown_option() -> None:
+    with pytest.raises(NetworkError, match='fast_scnn has no option experts: none'):
+        build_network('fast_scnn', experts=3)
+    assert 'hlrc_s' in NETWORKS

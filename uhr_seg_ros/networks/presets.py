@@ -1,0 +1,82 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+The networks by name.
+
+``hlrc_cityscapes``, ``hlrc_inria``, ``hlrc_deepglobe``: as published. ``hlrc_s``: the same design
+scaled for CPUs and small Jetsons. The others are what ``hlrc_s`` is compared with: its semantic
+branch alone, SegFormer-B0 on the frame reduced as the semantic branch's or at full resolution,
+and Fast-SCNN at full resolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+import inspect
+from typing import Any
+
+from uhr_seg_ros.classes import CLASS_SETS
+from uhr_seg_ros.networks.fast_scnn import FastSCNN
+from uhr_seg_ros.networks.hlrc import HLRC, hlrc, hlrc_s, NetworkError, semantic_s
+from uhr_seg_ros.networks.segformer import SegFormer
+from uhr_seg_ros.networks.single import SingleBranch
+
+
+def _segformer(classes: int, *, factor: int, stride: int) -> SingleBranch:
+    return SingleBranch(SegFormer(classes), classes, factor=factor, stride=stride)
+
+
+def _semantic_s(classes: int) -> SingleBranch:
+    return SingleBranch(semantic_s(classes), classes, factor=4, stride=16)
+
+
+def _fast_scnn(classes: int) -> SingleBranch:
+    return SingleBranch(FastSCNN(classes), classes, factor=1, stride=32)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How a network is built, and the key of the classes that it is trained for."""
+
+    build: Callable[..., HLRC | SingleBranch]
+    classes: str
+
+
+NETWORKS = {
+    'hlrc_cityscapes': Preset(hlrc, 'cityscapes'),
+    'hlrc_inria': Preset(partial(hlrc, reconstruct=False), 'inria'),
+    'hlrc_deepglobe': Preset(partial(hlrc, experts=16), 'deepglobe'),
+    'hlrc_s': Preset(hlrc_s, 'aerial'),
+    'semantic_s': Preset(_semantic_s, 'aerial'),
+    'segformer_b0_low': Preset(partial(_segformer, factor=4, stride=64), 'aerial'),
+    'segformer_b0': Preset(partial(_segformer, factor=1, stride=32), 'aerial'),
+    'fast_scnn': Preset(_fast_scnn, 'aerial'),
+}
+
+
+def build_network(
+    name: str, num_classes: int | None = None, **options: Any
+) -> HLRC | SingleBranch:
+    """
+    Build a preset by name, with random weights.
+
+    Args:
+        name: Key of ``NETWORKS``.
+        num_classes: Number of classes; by default those of the preset's class set.
+        **options: Of the preset's builder, such as ``experts``.
+
+    Raises:
+        NetworkError: The name or an option is unknown; the message lists the known ones.
+    """
+    if name not in NETWORKS:
+        msg = f'unknown network {name!r}: one of {", ".join(NETWORKS)}'
+        raise NetworkError(msg)
+    preset = NETWORKS[name]
+    known = list(inspect.signature(preset.build).parameters)[1:]
+    if unknown := sorted(set(options) - set(known)):
+        msg = f'network {name} has no option {", ".join(unknown)}: {", ".join(known) or "none"}'
+        raise NetworkError(msg)
+    return preset.build(num_classes or len(CLASS_SETS[preset.classes]), **options)

@@ -1,0 +1,47 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""A network of one branch, on the whole image or on a reduced one: what HLRC is compared with."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class SingleBranch(nn.Module):
+    """
+    Reduce the image, run one network, enlarge its logits.
+
+    ``forward``: normalised RGB image (N, 3, H, W) -> logits (N, classes, H, W).
+
+    Args:
+        body: Reduced image (N, 3, h, w) -> logits (N, classes, h / s, w / s) of any stride s.
+        classes: Number of classes.
+        factor: The body sees means of blocks of this side, px.
+        stride: Height and width of the image are to be multiples of this, px.
+    """
+
+    #: The kind of bundle that it is exported as.
+    kind = 'single'
+
+    def __init__(self, body: nn.Module, classes: int, *, factor: int, stride: int) -> None:
+        super().__init__()
+        self.body = body
+        self.classes = classes
+        self.low_res_factor = factor
+        self.stride = stride
+
+    def reduce(self, image: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) -> means of blocks (N, 3, H / factor, W / factor)."""
+        factor = self.low_res_factor
+        return functional.avg_pool2d(image, factor) if factor > 1 else image
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        logits = self.body(self.reduce(image))
+        return functional.interpolate(logits, size=image.shape[2:], mode='bilinear')
+
+    def forward_train(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Give ``refine``, the logits before they are enlarged: what the losses look at."""
+        return {'refine': self.body(self.reduce(image))}

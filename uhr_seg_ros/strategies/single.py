@@ -1,0 +1,153 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Networks of one branch, on the whole frame, on a reduced one, or in tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import cv2
+import numpy as np
+
+from uhr_seg_ros.bundle import Bundle
+from uhr_seg_ros.engines.engine import Engine
+from uhr_seg_ros.engines.opening import open_engine
+from uhr_seg_ros.engines.options import EngineOptions
+from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.pixels import RawFrame
+from uhr_seg_ros.strategies.maps import Blend, enlarged_arg_max
+from uhr_seg_ros.strategies.preprocessing import Preprocessor
+from uhr_seg_ros.strategies.strategy import Limits, Request
+from uhr_seg_ros.strategies.tiling import tile_spans, TileLimit
+from uhr_seg_ros.timing import StageClock
+
+#: Largest height and width of the frame that warms the engine up, px.
+WARM_UP_SIZE = (544, 960)
+
+
+class SingleBranchError(UhrSegError):
+    """Something that only a network of two branches has, or a graph that does not fit."""
+
+
+class SingleBranch:
+    """
+    Run the graph `network` of one bundle of kind `single`.
+
+    The graph sees the frame reduced by `low_res_factor`; its logits are enlarged bilinearly to
+    the frame. Where a memory limit or a tile size asks for it, the network runs in overlapping
+    tiles whose logits are blended linearly.
+
+    Args:
+        bundle: a bundle of kind `single`.
+        engines: the engine of `network`.
+        limits: how large a piece of a frame the network gets.
+
+    Raises:
+        TilingError: a limit is too small.
+        SingleBranchError: the graph has another number of classes than the bundle.
+
+    """
+
+    overlaps = False
+
+    def __init__(self, bundle: Bundle, engines: Mapping[str, Engine], limits: Limits) -> None:
+        self._bundle = bundle
+        self._engine = engines['network']
+        self.provenance = self._engine.provenance()
+        self._limit = TileLimit(bundle, limits.memory_limit_mb or None, limits.tile)
+        self._preprocessor = Preprocessor(bundle)
+        found, expected = self._engine.output_shapes['logits'][1], len(bundle.classes)
+        if found not in (None, expected):
+            msg = (
+                f'bundle {bundle.path} names {expected} classes, its graph network gives '
+                f'{found}: export the model again'
+            )
+            raise SingleBranchError(msg)
+
+    @classmethod
+    def open(cls, bundle: Bundle, limits: Limits, options: EngineOptions) -> SingleBranch:
+        """Open the graph of a bundle on ONNX Runtime; see `open_engine`."""
+        engine = open_engine(bundle.graphs['network'], options.threads)
+        return cls(bundle, {'network': engine}, limits)
+
+    def prepare(self, size: tuple[int, int]) -> None:
+        """Run once on a black frame, a small one: its size hardly matters."""
+        height, width = (min(side, most) for side, most in zip(size, WARM_UP_SIZE, strict=True))
+        black = RawFrame.of_bgr(np.zeros((height, width, 3), np.uint8))
+        self.segment(black, Request(), StageClock())
+
+    def segment(
+        self, frame: RawFrame, request: Request, clock: StageClock
+    ) -> dict[str, np.ndarray]:
+        """
+        Segment one frame; see `Strategy.segment`.
+
+        The stages are `convert`, `preprocess`, `network`, `enlarge` and `overlay`.
+        """
+        with clock.stage('convert'):
+            image = frame.bgr
+        logits = self._logits(image, clock)
+        with clock.stage('enlarge'):
+            size = frame.height, frame.width
+            results = {'mask': enlarged_arg_max(logits, size, self._bundle.multiple)}
+            if wanted := set(request.outputs) - {'mask'}:
+                scores = _scores(logits, size, self._preprocessor.padded_size(image))
+                results |= {name: scores[name] for name in wanted}
+        if request.pictures.any:
+            with clock.stage('overlay'):
+                classes = self._bundle.classes
+                results |= request.pictures.paint(image, results['mask'], classes)
+        return results
+
+    def begin(
+        self, frame: RawFrame, request: Request, clock: StageClock
+    ) -> Callable[[], dict[str, np.ndarray]]:
+        """Segment one frame at once; see `Strategy.begin`."""
+        results = self.segment(frame, request, clock)
+        return lambda: results
+
+    def semantic_mask(self, frame: RawFrame) -> np.ndarray:
+        """Refuse: there is only one branch."""
+        msg = f'bundle {self._bundle.name} has one branch, no semantic one to run alone'
+        raise SingleBranchError(msg)
+
+    def close(self) -> None:
+        """Give back the memory of the engine."""
+        self._engine.close()
+
+    def _logits(self, image: np.ndarray, clock: StageClock) -> np.ndarray:
+        """Give the logits of the padded frame, (C, h, w) float32."""
+        height, width = self._preprocessor.padded_size(image)
+        tile = self._limit.side_for(height, width)
+        if tile is None:
+            return self._run(image, clock)[0]
+        rows = tile_spans(height, tile, self._bundle.multiple)
+        columns = tile_spans(width, tile, self._bundle.multiple)
+        blend = None
+        for row, row_span in enumerate(rows):
+            for column, column_span in enumerate(columns):
+                logits = self._run(image[slice(*row_span), slice(*column_span)], clock)
+                step = (row_span[1] - row_span[0]) // logits.shape[2]
+                blend = blend or Blend(rows, columns, step)
+                blend.add(logits, row, column)
+        return blend.total[0]
+
+    def _run(self, image: np.ndarray, clock: StageClock) -> np.ndarray:
+        with clock.stage('preprocess'):
+            planes = self._preprocessor.low_res(image)
+        with clock.stage('network'):
+            return self._engine.run({'image': planes}, ['logits'])['logits']
+
+
+def _scores(
+    logits: np.ndarray, size: tuple[int, int], padded: tuple[int, int]
+) -> dict[str, np.ndarray]:
+    """Give `confidence` (H, W) uint8 and `logits` (C, H, W) float32 of the frame."""
+    height, width = size
+    enlarged = np.stack([
+        cv2.resize(plane, padded[::-1], interpolation=cv2.INTER_LINEAR)[:height, :width]
+        for plane in logits
+    ])  # fmt: skip
+    below = np.exp(enlarged - enlarged.max(0)).sum(0)
+    return {'confidence': np.uint8(255.0 / below + 0.5), 'logits': enlarged}
