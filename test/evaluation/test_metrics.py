@@ -1,19 +1,14 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Metrics against counting pixel by pixel."""
+"""Metrics of the confusion matrix against scikit-learn and counting pixel by pixel."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-import cv2
+from mask_pairs import pair
 import numpy as np
 import pytest
-from tiny_bundle import make_tiny_bundle, paint
 
-from uhr_seg_ros.cli import main
 from uhr_seg_ros.evaluation.metrics import ConfusionMatrix, MetricError
 
 
@@ -58,18 +53,43 @@ def test_what_cannot_be_compared() -> None:
         matrix.add(np.zeros((2, 2), np.uint8), np.full((2, 2), 2, np.uint8))
 
 
-def test_evaluate_command(tmp_path: Path) -> None:
-    labels = np.random.default_rng(1).integers(0, 3, (6, 8), np.uint8).repeat(16, 0).repeat(16, 1)
-    for folder in ('images', 'labels'):
-        (tmp_path / folder).mkdir()
-    cv2.imwrite(str(tmp_path / 'images/a.jpg'), paint(labels), [cv2.IMWRITE_JPEG_QUALITY, 100])
-    wrong = labels.copy()
-    wrong[:16, :16] = (wrong[:16, :16] + 1) % 3
-    cv2.imwrite(str(tmp_path / 'labels/a.png'), wrong)
-    (tmp_path / 'split.json').write_text(json.dumps({'train': [], 'test': ['a']}))
-    bundle, report = make_tiny_bundle(tmp_path / 'tiny'), tmp_path / 'figures.json'
-    arguments = ['evaluate', '--bundle', str(bundle), '--root', str(tmp_path)]
-    assert main([*arguments, '--json', str(report)]) == 0
-    figures = json.loads(report.read_text())
-    assert figures['accuracy'] == pytest.approx(47 / 48, abs=0.02)
-    assert set(figures['iou']) == {'red', 'green', 'blue'}
+@pytest.mark.parametrize('seed', [0, 1, 2])
+def test_equals_scikit_learn(seed: int) -> None:
+    reference = pytest.importorskip('sklearn.metrics', reason='scikit-learn is the reference')
+    labels, mask = pair(seed, (90, 110))
+    # One class is never found, one has no label, one is neither labelled nor found.
+    mask[mask == 3] = 2
+    labels[labels == 0] = 1
+    matrix = ConfusionMatrix(5)
+    matrix.add(labels, mask)
+    known = labels != 255
+    true, found = labels[known], mask[known]
+    ids = list(range(5))
+    assert np.array_equal(matrix.counts, reference.confusion_matrix(true, found, labels=ids))
+    options = {'labels': ids, 'average': None, 'zero_division': np.nan}
+    for name, ours in (
+        ('precision_score', matrix.precision()),
+        ('recall_score', matrix.recall()),
+        ('f1_score', matrix.f1()),
+        ('jaccard_score', matrix.iou()),
+    ):
+        if name == 'jaccard_score':
+            options |= {'zero_division': 0}
+            ours = np.nan_to_num(ours)
+        assert ours == pytest.approx(getattr(reference, name)(true, found, **options), nan_ok=True)
+    options |= {'average': 'weighted'}
+    weighted = reference.jaccard_score(true, found, **options)
+    assert matrix.frequency_weighted_iou() == pytest.approx(weighted)
+    assert matrix.accuracy() == pytest.approx(reference.accuracy_score(true, found))
+    assert matrix.mean_f1() == pytest.approx(np.nanmean(matrix.f1()))
+
+
+def test_a_class_without_labels_that_is_found_counts_as_zero() -> None:
+    matrix = ConfusionMatrix(3)
+    matrix.add(np.array([[255, 255, 1, 2]], np.uint8), np.array([[0, 1, 0, 2]], np.uint8))
+    assert matrix.iou().tolist() == [0, 0, 1]
+    assert matrix.mean_iou() == pytest.approx(1 / 3)
+    unseen = ConfusionMatrix(3)
+    unseen.add(np.array([[255, 255, 1, 2]], np.uint8), np.array([[0, 1, 1, 2]], np.uint8))
+    assert np.isnan(unseen.iou()[0])
+    assert unseen.mean_iou() == 1

@@ -6,22 +6,43 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 import json
+import os
 from pathlib import Path
+import platform
+import resource
+from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+import cv2
+import numpy as np
 from tqdm import tqdm
 
-from uhr_seg_ros.bundle import load_bundle
-from uhr_seg_ros.classes import ClassSet
-from uhr_seg_ros.data.aerial import AerialSet
-from uhr_seg_ros.evaluation.metrics import ConfusionMatrix
+from uhr_seg_ros import __version__
+from uhr_seg_ros.bundle import Bundle, load_bundle
+from uhr_seg_ros.data import rasters
+from uhr_seg_ros.data.datasets import Dataset, DATASETS, open_dataset
+from uhr_seg_ros.data.labelled import LabelledImage
+from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.evaluation import report
+from uhr_seg_ros.evaluation.console import show
+from uhr_seg_ros.evaluation.evaluator import Evaluator
+from uhr_seg_ros.evaluation.figures import Figures
+from uhr_seg_ros.evaluation.gallery import Gallery
+from uhr_seg_ros.evaluation.ignoring import Ignoring
+from uhr_seg_ros.evaluation.predicting import Predictor
+from uhr_seg_ros.evaluation.scratch import ScratchMask
+from uhr_seg_ros.evaluation.settings import BRANCHES, MODES, Settings, settings_for
+from uhr_seg_ros.evaluation.views import VIEWS
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.strategy import Limits
+from uhr_seg_ros.timing import StageClock
 
-DATASETS = {'aerial': AerialSet}
-BRANCHES = ('fused', 'semantic')
+
+class EvaluationError(UhrSegError):
+    """A bundle and a data set that do not belong together."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,69 +51,156 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--dataset', choices=sorted(DATASETS), default='aerial')
     parser.add_argument('--root', required=True, type=Path, help='folder of the data set')
     parser.add_argument('--split', default='test')
-    parser.add_argument(
+    how = parser.add_argument_group('how images are segmented (default: as published)')
+    how.add_argument('--mode', choices=MODES, help='the whole image, or sliding windows')
+    how.add_argument('--window', type=int, metavar='PX', help='side of a sliding window')
+    how.add_argument('--stride', type=int, metavar='PX', help='step between windows')
+    how.add_argument('--scale', type=float, help='resize images by this factor before')
+    how.add_argument(
+        '--tta',
+        nargs='?',
+        const='all',
+        choices=sorted(VIEWS),
+        help='average over 4 rotations and their mirror images; flip: over the horizontal flip',
+    )
+    how.add_argument(
         '--branch',
         choices=BRANCHES,
-        default='fused',
         help='semantic: the low-resolution branch alone, to see what the detail branch adds',
     )
-    parser.add_argument('--tile', type=int, help='run the detail branch in tiles of this size, px')
+    how.add_argument(
+        '--tile', type=int, metavar='PX', help='run the detail branch in tiles of this size'
+    )
+    how.add_argument(
+        '--against-whole',
+        action='store_true',
+        help='with --tile: count what tiles change; takes the memory of the image in one piece',
+    )
     parser.add_argument(
         '--backend',
         default='onnxruntime',
         help='back end (default: onnxruntime, the reference; TensorRT builds for every size)',
     )
     parser.add_argument('--json', type=Path, help='also write the figures to this file')
+    parser.add_argument('--report', type=Path, help='also write an HTML page with pictures')
 
 
 def run(args: argparse.Namespace) -> int:
-    """Segment every image whole and print the figures."""
+    """Segment every image, measure it and print the figures."""
+    chosen = {name: getattr(args, name) for name in Settings.__dataclass_fields__}
+    chosen['against_whole'] = args.against_whole or None
+    settings = settings_for(args.dataset, chosen)
     bundle = load_bundle(args.bundle)
-    data = DATASETS[args.dataset](args.root, len(bundle.classes))
-    mosaics = data.load(args.split)
-    matrix = ConfusionMatrix(len(bundle.classes))
-    with Segmenter(bundle, args.backend, Limits(tile=args.tile)) as segmenter:
-        for mosaic in tqdm(mosaics, desc='segmenting', unit='image'):
-            if args.branch == 'semantic':
-                mask = segmenter.semantic_only(mosaic.image)
-            else:
-                mask = segmenter(mosaic.image).mask
-            matrix.add(mosaic.labels, mask)
-    figures = summary(matrix, bundle.classes)
-    title = f'{bundle.name} ({args.branch}) on {args.dataset} {args.split}'
-    Console().print(_table(figures, title))
+    dataset = open_dataset(args.dataset, args.root)
+    _check_classes(bundle, dataset)
+    images = dataset.images(args.split)
+    # Every image comes once: room for one with its labels, and no need to keep those before it.
+    rasters.cache.set_limit(4 * max(image.size[0] * image.size[1] for image in images))
+    gallery = Gallery(bundle.classes) if args.report else None
+    content = {
+        'bundle': bundle.name,
+        'sha256': {name: graph.sha256 for name, graph in bundle.graphs.items()},
+        'backend': args.backend,
+        'dataset': args.dataset,
+        'split': args.split,
+        'images': [image.name for image in images],
+        'ignored': [bundle.classes.names[index] for index in dataset.ignored],
+        'settings': asdict(settings),
+        **evaluate(bundle, dataset, images, settings, args.backend, gallery),
+    }
+    show(content)
     if args.json:
-        report = {
-            'bundle': bundle.name,
-            'sha256': segmenter.provenance['sha256'],
-            'branch': args.branch,
-            'tile': args.tile,
-            'backend': segmenter.backend,
-            'dataset': args.dataset,
-            'split': args.split,
-            'images': [mosaic.name for mosaic in mosaics],
-            **figures,
-        }
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
+        _write(args.json, json.dumps(content, indent=2) + '\n')
+    if args.report:
+        _write(args.report, report.build(content, bundle.classes, gallery))
     return 0
 
 
-def summary(matrix: ConfusionMatrix, classes: ClassSet) -> dict[str, object]:
-    """Figures as plain numbers: ``mean_iou``, ``accuracy`` and ``iou`` by class name."""
-    per_class = (None if value != value else float(value) for value in matrix.iou())
+def evaluate(
+    bundle: Bundle,
+    dataset: Dataset,
+    images: Sequence[LabelledImage],
+    settings: Settings,
+    backend: str,
+    gallery: Gallery | None = None,
+) -> dict[str, Any]:
+    """
+    Segment images and measure them.
+
+    Args:
+        bundle: The model.
+        dataset: Tells which labels are left out and what is reported.
+        images: Labelled images of that set.
+        settings: How they are segmented.
+        backend: What runs the graphs.
+        gallery: Gets pictures.
+
+    Returns:
+        The figures, and `provenance`, `versions`, `seconds` and `peak_memory_mb`.
+
+    Raises:
+        UhrSegError: An image cannot be read or segmented.
+    """
+    clock = StageClock()
+    results = Evaluator(len(bundle.classes), clock)
+    with _predictor(bundle, settings, backend) as (predictor, segmenter):
+        for whole in tqdm(images, desc='evaluating', unit='image'):
+            image = Ignoring(whole, dataset.ignored)
+            with ScratchMask(image.size) as mask:
+                with clock.stage('segmenting'):
+                    predictor.predict(image, mask, results.seams)
+                results.add(image, mask, gallery)
+                if gallery is not None:
+                    with clock.stage('pictures'):
+                        gallery.end_image(image, mask)
     return {
-        'mean_iou': matrix.mean_iou(),
-        'accuracy': matrix.accuracy(),
-        'iou': dict(zip(classes.names, per_class, strict=True)),
+        'provenance': segmenter.provenance,
+        'versions': _versions(),
+        'seconds': {name: round(time / 1e3, 3) for name, time in clock.times.items()},
+        'peak_memory_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        **Figures(bundle.classes.names, dataset.ignored, dataset.reported).of(results),
     }
 
 
-def _table(figures: dict[str, object], title: str) -> Table:
-    table = Table('class', 'IoU', title=title)
-    for name, value in figures['iou'].items():
-        table.add_row(name, 'absent' if value is None else f'{value:.3f}')
-    table.add_section()
-    table.add_row('mean IoU', f'{figures["mean_iou"]:.3f}')
-    table.add_row('accuracy', f'{figures["accuracy"]:.3f}')
-    return table
+@contextmanager
+def _predictor(
+    bundle: Bundle, settings: Settings, backend: str
+) -> Iterator[tuple[Predictor, Segmenter]]:
+    limits = Limits(tile=settings.tile)
+    with Segmenter(bundle, backend, limits) as segmenter:
+        if not settings.against_whole:
+            yield Predictor(segmenter, settings, limits), segmenter
+            return
+        with Segmenter(bundle, backend, Limits(memory_limit_mb=0)) as whole:
+            yield Predictor(segmenter, settings, limits, whole), segmenter
+
+
+def _check_classes(bundle: Bundle, dataset: Dataset) -> None:
+    """Refuse labels whose ids mean something else than the ids of the mask."""
+    model, labels = bundle.classes.names, dataset.classes.names
+    if model == labels:
+        return
+    msg = (
+        f'bundle {bundle.name} has {len(model)} classes ({", ".join(model)}), data set '
+        f'{dataset.name} in {dataset.root} has {len(labels)} ({", ".join(labels)}): they have to '
+        'be the same in the same order; take a bundle that was trained on this data set'
+    )
+    raise EvaluationError(msg)
+
+
+def _versions() -> dict[str, str]:
+    """Name what the figures depend on beside the back end, which the provenance names."""
+    return {
+        'uhr_seg_ros': __version__,
+        'python': platform.python_version(),
+        'numpy': np.__version__,
+        'opencv': cv2.__version__,
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file; it appears complete or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+    temporary.write_text(text, encoding='utf-8')
+    temporary.replace(path)

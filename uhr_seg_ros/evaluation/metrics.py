@@ -4,8 +4,17 @@
 """
 Segmentation metrics from a confusion matrix.
 
-``IoU_c = TP_c / (TP_c + FP_c + FN_c)``; mIoU is its mean over the classes that occur in labels
-or masks (Everingham et al., "The Pascal Visual Object Classes Challenge", IJCV 2015).
+With the true positives TP, false positives FP and false negatives FN of a class, counted in
+pixels over the whole data set:
+
+* ``IoU = TP / (TP + FP + FN)``; mIoU is its mean over the classes that occur in labels or masks
+  (Everingham et al., "The Pascal Visual Object Classes Challenge", IJCV 2015).
+* ``precision = TP / (TP + FP)``, ``recall = TP / (TP + FN)`` and their harmonic mean
+  ``F1 = 2 TP / (2 TP + FP + FN)`` (van Rijsbergen, "Information Retrieval", 1979); the mean F1 is
+  the mean over the same classes.
+* accuracy, the share of the pixels whose class was found, and the frequency-weighted IoU, the mean
+  of the IoUs weighted by the pixels of the class in the labels (Long, Shelhamer and Darrell,
+  "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015, section 5).
 """
 
 from __future__ import annotations
@@ -60,16 +69,48 @@ class ConfusionMatrix:
 
     def iou(self) -> np.ndarray:
         """IoU per class, (classes,) float64; NaN for a class that occurs nowhere."""
-        hits = np.diag(self.counts).astype(np.float64)
-        union = self.counts.sum(0) + self.counts.sum(1) - np.diag(self.counts)
-        return np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
+        hits = np.diag(self.counts)
+        return ratio(hits, self.counts.sum(0) + self.counts.sum(1) - hits)
+
+    def precision(self) -> np.ndarray:
+        """Share of what was found as a class that is it, (classes,); NaN if nothing was."""
+        return ratio(np.diag(self.counts), self.counts.sum(0))
+
+    def recall(self) -> np.ndarray:
+        """Share of a class that was found as it, (classes,); NaN if the labels lack it."""
+        return ratio(np.diag(self.counts), self.counts.sum(1))
+
+    def f1(self) -> np.ndarray:
+        """F1 per class, (classes,) float64; NaN for a class that occurs nowhere."""
+        return ratio(2 * np.diag(self.counts), self.counts.sum(0) + self.counts.sum(1))
 
     def mean_iou(self) -> float:
         """Mean of the IoUs, classes that occur nowhere left out; NaN if none does."""
-        values = self.iou()
-        return float(np.nanmean(values)) if not np.isnan(values).all() else float('nan')
+        return mean(self.iou())
+
+    def mean_f1(self) -> float:
+        """Mean of the F1s, classes that occur nowhere left out; NaN if none does."""
+        return mean(self.f1())
+
+    def frequency_weighted_iou(self) -> float:
+        """Mean of the IoUs weighted by the pixels of the class in the labels."""
+        pixels = self.counts.sum(1)
+        present = pixels > 0
+        weighted = pixels[present] * self.iou()[present]
+        return float(ratio(weighted.sum(), pixels.sum()))
 
     def accuracy(self) -> float:
         """Share of the labelled pixels whose class was found; NaN without pixels."""
-        total = self.counts.sum()
-        return float(np.trace(self.counts) / total) if total else float('nan')
+        return float(ratio(np.trace(self.counts), self.counts.sum()))
+
+
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Divide counts, float64; NaN where the whole is 0."""
+    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
+    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+
+
+def mean(values: np.ndarray) -> float:
+    """Average the values that are not NaN; NaN if there are none."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float('nan')

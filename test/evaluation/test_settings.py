@@ -1,0 +1,48 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Settings: what is published, and what does not fit together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from uhr_seg_ros.evaluation.settings import Settings, settings_for, SettingsError
+
+
+def test_what_is_published() -> None:
+    assert settings_for('cityscapes', {}).mode == 'whole'
+    deepglobe = settings_for('deepglobe', {})
+    assert (deepglobe.mode, deepglobe.window, deepglobe.stride) == ('slide', 1408, 1056)
+    inria = settings_for('inria', {'mode': None, 'window': None})
+    assert (inria.mode, inria.window, inria.stride, inria.scale) == ('slide', 1280, 960, 0.8)
+    assert settings_for('folder', {}) == Settings('whole')
+
+
+def test_what_is_chosen_counts() -> None:
+    inria = settings_for('inria', {'window': 640, 'stride': 480})
+    assert (inria.window, inria.stride, inria.scale) == (640, 480, 0.8)
+    assert settings_for('inria', {'mode': 'whole'}).scale == 0.8
+    assert settings_for('inria', {'branch': 'semantic'}) == Settings(branch='semantic')
+
+
+@pytest.mark.parametrize(
+    ('chosen', 'text'),
+    [
+        ({'mode': 'slide', 'stride': 1500}, r'stride of 1500 px with windows of 1024 px'),
+        ({'mode': 'slide', 'stride': 0}, r'stride of 0 px'),
+        ({'mode': 'slide', 'window': 10, 'stride': 5}, r'window of 10 px is too small'),
+        ({'window': 512, 'stride': 512}, r'add --mode slide'),
+        ({'scale': 0.0}, r'scale 0.0 is outside 0.1 to 4.0'),
+        ({'branch': 'semantic', 'mode': 'slide'}, r'semantic branch alone'),
+        ({'branch': 'semantic', 'tta': 'flip'}, r'semantic branch alone'),
+        ({'mode': 'slide', 'tile': 512}, r'tile of 512 px in mode slide'),
+        ({'against_whole': True}, r'is for tiles'),
+        ({'tta': 'twice'}, r"tta 'twice' is unknown, known: none, flip, all"),
+    ],
+)
+def test_what_does_not_fit(chosen: dict[str, Any], text: str) -> None:
+    with pytest.raises(SettingsError, match=text):
+        settings_for('aerial', chosen)

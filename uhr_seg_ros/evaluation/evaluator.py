@@ -1,0 +1,118 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""All metrics over the images of a data set, block by block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from uhr_seg_ros.data.labelled import LabelledImage
+from uhr_seg_ros.evaluation.block import Block, blocks_of, Metric, SIDE, Window
+from uhr_seg_ros.evaluation.boundary_accuracy import BoundaryAccuracy
+from uhr_seg_ros.evaluation.boundary_f import BoundaryF
+from uhr_seg_ros.evaluation.boundary_iou import BoundaryIou, RATIOS
+from uhr_seg_ros.evaluation.gallery import Gallery
+from uhr_seg_ros.evaluation.metrics import ConfusionMatrix
+from uhr_seg_ros.evaluation.object_recall import ObjectRecall
+from uhr_seg_ros.evaluation.scratch import ScratchMask
+from uhr_seg_ros.evaluation.seams import Seams
+from uhr_seg_ros.timing import StageClock
+
+
+@dataclass(frozen=True)
+class ImageFigures:
+    """
+    What one image came to.
+
+    Attributes:
+        name: Name of the image.
+        size: Height and width, px.
+        mean_iou: Mean IoU over the classes that occur in it.
+        accuracy: Share of the labelled pixels whose class was found.
+    """
+
+    name: str
+    size: tuple[int, int]
+    mean_iou: float
+    accuracy: float
+
+
+class Evaluator:
+    """
+    Add up the metrics of every image.
+
+    Args:
+        classes: Number of classes.
+        clock: Takes the times of the parts.
+
+    Attributes:
+        matrix: The confusion matrix.
+        boundary_ious: Boundary IoU, one for every ratio.
+        boundary_f: Boundary F.
+        boundary_accuracy: mBA.
+        objects: Recall of objects by size.
+        seams: What happens along the seams.
+        images: What every image came to.
+    """
+
+    def __init__(self, classes: int, clock: StageClock) -> None:
+        self.matrix = ConfusionMatrix(classes)
+        self.boundary_ious = [BoundaryIou(classes, share) for share in RATIOS]
+        self.boundary_f = BoundaryF(classes)
+        self.boundary_accuracy = BoundaryAccuracy()
+        self.objects = ObjectRecall(classes)
+        self.seams = Seams()
+        self.images: list[ImageFigures] = []
+        self._clock = clock
+        self._metrics: tuple[tuple[str, Metric], ...] = (
+            *(('boundary IoU', metric) for metric in self.boundary_ious),
+            ('boundary F', self.boundary_f),
+            ('mBA', self.boundary_accuracy),
+            ('object recall', self.objects),
+            ('seams', self.seams),
+        )
+
+    def add(
+        self,
+        image: LabelledImage,
+        mask: ScratchMask,
+        gallery: Gallery | None = None,
+        side: int = SIDE,
+    ) -> None:
+        """
+        Measure the mask of one image.
+
+        Args:
+            image: The image and its labels.
+            mask: The whole mask.
+            gallery: Gets pictures of the image.
+            side: Side of the blocks, px.
+        """
+        matrix = ConfusionMatrix(len(self.matrix.counts))
+        margin = max(metric.margin(image.size) for _, metric in self._metrics)
+
+        def read(window: Window) -> tuple[np.ndarray, np.ndarray]:
+            with self._clock.stage('reading'):
+                return image.read_labels(window), mask.read(window)
+
+        for block in blocks_of(image.size, margin, read, side):
+            self._count(block, matrix)
+            if gallery is not None:
+                with self._clock.stage('pictures'):
+                    gallery.add(block, image)
+        for name, metric in self._metrics:
+            with self._clock.stage(name):
+                metric.end_image()
+        self.matrix.counts += matrix.counts
+        figures = matrix.mean_iou(), matrix.accuracy()
+        self.images.append(ImageFigures(image.name, tuple(image.size), *figures))
+
+    def _count(self, block: Block, matrix: ConfusionMatrix) -> None:
+        with self._clock.stage('confusion'):
+            matrix.add(block.part(block.labels), block.part(block.mask))
+        for name, metric in self._metrics:
+            with self._clock.stage(name):
+                metric.add(block.within(metric.margin(block.size)))

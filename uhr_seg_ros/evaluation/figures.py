@@ -1,0 +1,138 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The results of an evaluation as plain numbers, for JSON, the console and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from uhr_seg_ros.evaluation.evaluator import Evaluator
+from uhr_seg_ros.evaluation.metrics import mean
+from uhr_seg_ros.evaluation.object_recall import BINS
+from uhr_seg_ros.evaluation.seams import ELSEWHERE, NEAR, REACH, Seams
+
+
+class Figures:
+    """
+    Turn results into plain numbers.
+
+    Args:
+        names: Names of the classes.
+        ignored: Ids whose labels were left out.
+        reported: The class whose IoU the literature reports instead of the mean, if any.
+    """
+
+    def __init__(
+        self, names: Sequence[str], ignored: Sequence[int] = (), reported: str | None = None
+    ) -> None:
+        self._names = list(names)
+        self._evaluated = [index for index in range(len(names)) if index not in ignored]
+        self._reported = reported
+
+    def of(self, results: Evaluator) -> dict[str, Any]:
+        """
+        Give all figures; None stands for what has no value.
+
+        `mean_iou` is the published mean: a class that is left out of the labels but found
+        somewhere counts as 0. All other means are over the evaluated classes.
+        """
+        matrix = results.matrix
+        return {
+            'mean_iou': number(matrix.mean_iou()),
+            'mean_iou_evaluated': self._mean(matrix.iou()),
+            'reported': self._published(matrix.iou(), matrix.mean_iou()),
+            'accuracy': number(matrix.accuracy()),
+            'frequency_weighted_iou': number(matrix.frequency_weighted_iou()),
+            'mean_f1': self._mean(matrix.f1()),
+            'iou': self._by_class(matrix.iou()),
+            'precision': self._by_class(matrix.precision()),
+            'recall': self._by_class(matrix.recall()),
+            'f1': self._by_class(matrix.f1()),
+            'boundary_iou': self._boundary_iou(results),
+            'boundary_f': self._boundary_f(results),
+            'mean_boundary_accuracy': number(results.boundary_accuracy.value()),
+            'object_recall': self._objects(results),
+            'seams': _seams(results.seams),
+            'confusion': matrix.counts.tolist(),
+            'per_image': [
+                {
+                    'name': image.name,
+                    'size': list(image.size),
+                    'mean_iou': number(image.mean_iou),
+                    'accuracy': number(image.accuracy),
+                    'mean_boundary_accuracy': number(accuracy),
+                }
+                for image, accuracy in zip(
+                    results.images, results.boundary_accuracy.per_image, strict=True
+                )
+            ],
+        }
+
+    def _published(self, iou: np.ndarray, mean_iou: float) -> dict[str, Any]:
+        if self._reported is None:
+            return {'figure': 'mean IoU', 'value': number(mean_iou)}
+        value = number(iou[self._names.index(self._reported)])
+        return {'figure': f'IoU of {self._reported}', 'value': value}
+
+    def _boundary_iou(self, results: Evaluator) -> dict[str, Any]:
+        return {
+            f'{metric.share:g}': {
+                'mean': self._mean(metric.iou()), 'classes': self._by_class(metric.iou())
+            }
+            for metric in results.boundary_ious
+        }  # fmt: skip
+
+    def _boundary_f(self, results: Evaluator) -> dict[str, Any]:
+        metric = results.boundary_f
+        parts = zip(metric.radii, metric.f(), metric.precision(), metric.recall(), strict=True)
+        return {
+            f'{radius} px': {
+                'mean': self._mean(f),
+                'classes': self._by_class(f),
+                'precision': self._by_class(precision),
+                'recall': self._by_class(recall),
+            }
+            for radius, f, precision, recall in parts
+        }
+
+    def _objects(self, results: Evaluator) -> dict[str, Any]:
+        metric = results.objects
+        shares, objects = metric.recall(), metric.objects
+        return {
+            name: {
+                'objects': int(objects[index].sum()),
+                'recall': number(metric.total_recall()[index]),
+                'classes': self._by_class(shares[index]),
+                'objects_by_class': dict(zip(self._names, objects[index].tolist(), strict=True)),
+            }
+            for index, name in enumerate(BINS)
+        }
+
+    def _mean(self, values: np.ndarray) -> float | None:
+        return number(mean(values[self._evaluated]))
+
+    def _by_class(self, values: np.ndarray) -> dict[str, float | None]:
+        return {name: number(value) for name, value in zip(self._names, values, strict=True)}
+
+
+def number(value: float) -> float | None:
+    """Give a plain float; None for NaN, which JSON has not."""
+    return None if np.isnan(value) else float(value)
+
+
+def _seams(seams: Seams) -> dict[str, Any] | None:
+    """Give the figures along seams; None where no image was cut."""
+    if not seams.known.any():
+        return None
+    disagreement, error = seams.disagreement(), seams.error()
+    return {
+        'reach_px': REACH,
+        'disagreement_near': number(disagreement[NEAR]),
+        'disagreement_elsewhere': number(disagreement[ELSEWHERE]),
+        'error_near': number(error[NEAR]),
+        'error_elsewhere': number(error[ELSEWHERE]),
+    }

@@ -1,0 +1,128 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""How images are segmented for an evaluation, and what was published for which data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.evaluation.views import VIEWS
+
+MODES = ('whole', 'slide')
+BRANCHES = ('fused', 'semantic')
+
+#: The smallest window, px, and the range of the factor that images are scaled by.
+MIN_WINDOW = 64
+SCALES = (0.1, 4.0)
+
+
+class SettingsError(UhrSegError):
+    """Settings that contradict each other or are out of range."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """
+    How images are segmented.
+
+    Attributes:
+        mode: `whole` for the image in one piece, `slide` for sliding windows.
+        window: Side of a sliding window, px.
+        stride: Step between windows, px.
+        scale: Factor by which images are resized before; scores are resized back.
+        tta: Test-time augmentation, a key of `VIEWS`.
+        branch: `fused`, or `semantic` for the low-resolution branch alone.
+        tile: Largest side of a tile of the detail branch, px; None as memory allows.
+        against_whole: Also segment every image in one piece, to see what tiles change.
+    """
+
+    mode: str = 'whole'
+    window: int = 1024
+    stride: int = 768
+    scale: float = 1.0
+    tta: str = 'none'
+    branch: str = 'fused'
+    tile: int | None = None
+    against_whole: bool = False
+
+    def __post_init__(self) -> None:
+        choices = (('mode', MODES), ('tta', VIEWS), ('branch', BRANCHES))
+        for name, known in choices:
+            if getattr(self, name) not in known:
+                msg = f'{name} {getattr(self, name)!r} is unknown, known: {", ".join(known)}'
+                raise SettingsError(msg)
+        if self.window < MIN_WINDOW:
+            msg = f'a window of {self.window} px is too small, the smallest one is {MIN_WINDOW} px'
+            raise SettingsError(msg)
+        if not 1 <= self.stride <= self.window:
+            msg = (
+                f'a stride of {self.stride} px with windows of {self.window} px: it has to be '
+                f'1 to {self.window}, or pixels between the windows would get no class'
+            )
+            raise SettingsError(msg)
+        if not SCALES[0] <= self.scale <= SCALES[1]:
+            msg = f'scale {self.scale} is outside {SCALES[0]} to {SCALES[1]}'
+            raise SettingsError(msg)
+        self._check_branch()
+        self._check_tile()
+
+    @property
+    def needs_logits(self) -> bool:
+        """Whether a mask alone is not enough."""
+        return self.mode == 'slide' or self.tta != 'none' or self.scale != 1.0
+
+    def _check_branch(self) -> None:
+        if self.branch == 'semantic' and (self.needs_logits or self.tile):
+            msg = (
+                'the semantic branch alone gives a mask of the whole image: evaluate it with '
+                'mode whole, scale 1, without test-time augmentation and without tiles'
+            )
+            raise SettingsError(msg)
+
+    def _check_tile(self) -> None:
+        if self.mode == 'slide' and self.tile:
+            msg = (
+                f'a tile of {self.tile} px in mode slide: tiles cut the detail branch of a whole '
+                'image, windows cut the image; take one of them'
+            )
+            raise SettingsError(msg)
+        if self.against_whole and (not self.tile or self.needs_logits):
+            msg = (
+                'a comparison against the image in one piece is for tiles: mode whole with a '
+                'tile, scale 1, without test-time augmentation'
+            )
+            raise SettingsError(msg)
+
+
+#: The test settings published for HLRC; every other data set is evaluated whole.
+PUBLISHED: dict[str, Settings] = {
+    'cityscapes': Settings('whole'),
+    'deepglobe': Settings('slide', window=1408, stride=1056),
+    'inria': Settings('slide', window=1280, stride=960, scale=0.8),
+}
+
+
+def settings_for(dataset: str, chosen: Mapping[str, Any]) -> Settings:
+    """
+    Take the published settings of a data set and what was chosen otherwise.
+
+    Args:
+        dataset: Name of the data set.
+        chosen: Field -> value; None leaves the published one.
+
+    Raises:
+        SettingsError: They do not fit together.
+    """
+    published = PUBLISHED.get(dataset, Settings())
+    wanted = {name: value for name, value in chosen.items() if value is not None}
+    if wanted.get('mode', published.mode) == 'whole' and {'window', 'stride'} & set(wanted):
+        msg = 'window and stride are for mode slide: add --mode slide'
+        raise SettingsError(msg)
+    if wanted.get('branch') == 'semantic':
+        # What the published settings say is about logits, which this branch alone has not.
+        published = Settings()
+    return replace(published, **wanted)

@@ -1,0 +1,91 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+Test-time augmentation: an image is segmented as it is and turned, the probabilities are averaged.
+
+From above nothing tells which way is up: 4 rotations, each with and without a flip. Where gravity
+does, only the horizontal flip is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class View:
+    """
+    One way to look at an image.
+
+    Attributes:
+        turns: Quarter turns counter-clockwise.
+        flip: Whether it is then flipped horizontally.
+    """
+
+    turns: int = 0
+    flip: bool = False
+
+    def of(self, image: np.ndarray) -> np.ndarray:
+        """Turn an image (H, W, 3); the result is contiguous."""
+        turned = np.rot90(image, self.turns)
+        return np.ascontiguousarray(turned[:, ::-1] if self.flip else turned)
+
+    def back(self, scores: np.ndarray) -> np.ndarray:
+        """Turn scores (C, h, w) of the view back to (C, H, W)."""
+        turned = scores[..., ::-1] if self.flip else scores
+        return np.rot90(turned, -self.turns, axes=(1, 2))
+
+
+#: Choice of test-time augmentation -> views.
+VIEWS: dict[str, tuple[View, ...]] = {
+    'none': (View(),),
+    'flip': (View(), View(flip=True)),
+    'all': tuple(View(turns, flip) for turns in range(4) for flip in (False, True)),
+}
+
+
+def zeros_in_memory(shape: tuple[int, ...]) -> np.ndarray:
+    """Make an array for sums, float32."""
+    return np.zeros(shape, np.float32)
+
+
+def averaged(
+    image: np.ndarray,
+    views: Sequence[View],
+    predict: Callable[[np.ndarray], np.ndarray],
+    zeros: Callable[[tuple[int, ...]], np.ndarray] = zeros_in_memory,
+) -> np.ndarray:
+    """
+    Average the softmax over the views; a single view gives the logits themselves.
+
+    Args:
+        image: (H, W, 3) uint8 BGR.
+        views: How to look at it.
+        predict: Image -> logits (C, H, W) float32.
+        zeros: Makes the float32 array of the sums, such as one on disk.
+
+    Returns:
+        (C, H, W) float32.
+    """
+    if len(views) == 1:
+        return views[0].back(predict(views[0].of(image)))
+    total: np.ndarray | None = None
+    for view in views:
+        scores = view.back(softmax(predict(view.of(image))))
+        if total is None:
+            total = zeros(scores.shape)
+        total += scores
+    total /= len(views)
+    return total
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Turn logits (C, h, w) float32 into probabilities, in place."""
+    logits -= logits.max(0)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(0)
+    return logits
