@@ -14,7 +14,7 @@ import sys
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = ['scripts/setup', 'scripts/demo', 'scripts/test', '.ci/run']
+SCRIPTS = ['scripts/setup', 'scripts/demo', 'scripts/test', 'scripts/train_on_gpu', '.ci/run']
 
 
 @pytest.fixture

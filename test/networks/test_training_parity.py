@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 
@@ -54,6 +55,15 @@ def gradients(network: HLRC) -> dict[str, np.ndarray]:
             prefix = f'refine_head.region.rpae.experts.{expert}.w'
             found[f'{prefix}.{EXPERT_LAYERS[layer]}.weight'] = gradient.numpy()
     return found
+
+
+@pytest.fixture(autouse=True)
+def _two_threads() -> Iterator[None]:
+    """Add in the order in which the limits were found: a single thread adds in another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize('statistics', GRADIENT_TOLERANCE)

@@ -10,8 +10,13 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='training needs torch')
 
-from uhr_seg_ros.networks.hlrc import build_network  # noqa: E402
-from uhr_seg_ros.training.losses import cross_entropy, expert_balance, losses  # noqa: E402
+from uhr_seg_ros.networks.presets import build_network  # noqa: E402
+from uhr_seg_ros.training.losses import (  # noqa: E402
+    cross_entropy,
+    expert_balance,
+    losses,
+    WEIGHTS,
+)
 from uhr_seg_ros.training.schedule import learning_rate  # noqa: E402
 
 # Steps and rates of the published schedule: 160000 steps, base 6e-5, warm-up of 1500.
@@ -63,3 +68,67 @@ def test_losses_reach_every_parameter_that_runs() -> None:
     sum(terms.values()).backward()
     without = [name for name, p in network.named_parameters() if p.grad is None]
     assert without == []
+
+
+def outputs_of(images: int, size: int = 8) -> dict[str, torch.Tensor]:
+    """Make random outputs of a network with every head."""
+    torch.manual_seed(1)
+    shapes = {
+        'refine': (5, 2 * size, 2 * size), 'decode': (5, size, size), 'auxiliary': (5, 4, 4),
+        'gate_probabilities': (size * size, 4), 'reduced': (6, size, size),
+        'rebuilt_feature': (6, 4 * size, 4 * size), 'reconstruction': (3, 4 * size, 4 * size),
+        'residual_target': (3, 4 * size, 4 * size),
+    }  # fmt: skip
+    found = {name: torch.randn(images, *shape) for name, shape in shapes.items()}
+    found['gate_probabilities'] = found['gate_probabilities'].softmax(-1)
+    return found
+
+
+def totals(outputs: dict[str, torch.Tensor], labels: torch.Tensor) -> dict[str, float]:
+    gates = outputs['gate_probabilities'].flatten(0, 1)
+    return {
+        name: float(value)
+        for name, value in losses(outputs | {'gate_probabilities': gates}, labels).items()
+    }
+
+
+def test_all_but_the_balance_are_means_over_images() -> None:
+    outputs, labels = outputs_of(6), torch.randint(0, 5, (6, 32, 32))
+    labels[:3, :16] = 255  # the parts have unlike numbers of labelled pixels
+    whole = totals(outputs, labels)
+    parts = [
+        totals({name: value[part] for name, value in outputs.items()}, labels[part])
+        for part in (slice(0, 3), slice(3, 6))
+    ]
+    assert set(whole) == set(WEIGHTS)
+    for name, value in whole.items():
+        mean = (parts[0][name] + parts[1][name]) / 2
+        assert (mean == pytest.approx(value, rel=1e-5)) == (name != 'balance'), name
+
+
+def test_a_baseline_has_one_loss() -> None:
+    labels = torch.randint(0, 5, (2, 64, 64))
+    network = build_network('fast_scnn', 5).train()
+    terms = losses(network.forward_train(torch.randn(2, 3, 64, 64)), labels)
+    assert set(terms) == {'refine'}
+
+
+def test_weights_scale_and_leave_out() -> None:
+    outputs, labels = outputs_of(2), torch.randint(0, 5, (2, 32, 32))
+    outputs['gate_probabilities'] = outputs['gate_probabilities'].flatten(0, 1)
+    published = losses(outputs, labels)
+    other = losses(outputs, labels, WEIGHTS | {'auxiliary': 0, 'decode': 3.0, 'balance': 0})
+    assert set(published) - set(other) == {'auxiliary', 'balance'}
+    assert float(other['decode']) == pytest.approx(3 * float(published['decode']))
+    assert float(other['refine']) == float(published['refine'])
+
+
+def test_losses_are_computed_in_float32() -> None:
+    outputs, labels = outputs_of(2), torch.randint(0, 5, (2, 32, 32))
+    outputs['gate_probabilities'] = outputs['gate_probabilities'].flatten(0, 1)
+    rounded = {name: value.bfloat16() for name, value in outputs.items()}
+    again = {name: value.float() for name, value in rounded.items()}
+    expected = losses(again, labels)
+    for name, value in losses(rounded, labels).items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, expected[name])

@@ -8,105 +8,183 @@ from __future__ import annotations
 from dataclasses import replace
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 torch = pytest.importorskip('torch', reason='training needs torch')
 
-from uhr_seg_ros.data.aerial import Mosaic  # noqa: E402
-from uhr_seg_ros.data.crops import CropSampler  # noqa: E402
-from uhr_seg_ros.data.scenes import generate_scene  # noqa: E402
+from tiny import batches_of, CLASSES, CONFIG, config_with, log_of, RECIPE, validation  # noqa: E402
+
 from uhr_seg_ros.networks.checkpoints import CheckpointError  # noqa: E402
-from uhr_seg_ros.training.recipe import Recipe, TrainingError  # noqa: E402
-from uhr_seg_ros.training.trainer import Batches, Trainer  # noqa: E402
-
-RECIPE = Recipe(
-    network='hlrc_s', classes=5, steps=6, batch=2, crop=64, learning_rate=1e-3, warmup=2,
-    weight_decay=0.01, average=0.9, generated=0.5, checkpoint_every=100,
-)  # fmt: skip
+from uhr_seg_ros.networks.presets import build_network  # noqa: E402
+from uhr_seg_ros.training.batches import Batches  # noqa: E402
+from uhr_seg_ros.training.errors import TrainingError  # noqa: E402
+from uhr_seg_ros.training.recipe import Config  # noqa: E402
+from uhr_seg_ros.training.trainer import Trainer  # noqa: E402
 
 
 @pytest.fixture(scope='module')
-def sampler() -> CropSampler:
-    return CropSampler([Mosaic('scene', *generate_scene(0, 256, 256))], RECIPE.crop)
+def batches() -> Batches:
+    return batches_of()
 
 
-@pytest.fixture(scope='module')
-def batches(sampler: CropSampler) -> Batches:
-    return Batches(sampler, sampler, RECIPE)
+def trainer(folder: Path, config: Config = CONFIG, classes: int = 5, **options: bool) -> Trainer:
+    return Trainer(config, classes, folder, **options)
 
 
-def log_of(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / 'log.jsonl').read_text().splitlines()]
+def saved(folder: Path, name: str = 'last.pth') -> dict:
+    return torch.load(folder / name, weights_only=True)
 
 
-def test_resumed_equals_uninterrupted(batches: Batches, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    'fields',
+    [{}, {'precision': 'fp16', 'network': 'fast_scnn', 'options': {}}],
+    ids=['fp32', 'fp16'],
+)
+def test_resumed_equals_uninterrupted(fields: dict[str, Any], tmp_path: Path) -> None:
+    config = config_with(validate_every=2, **fields)
+    batches = batches_of(config)
     whole, parts = tmp_path / 'whole', tmp_path / 'parts'
-    Trainer(RECIPE, whole).run(batches)
-    Trainer(RECIPE, parts).run(batches, until=3)
+    assert trainer(whole, config).run(batches, validation())
+    assert not trainer(parts, config).run(batches, validation(), until=3)
     with (parts / 'log.jsonl').open('a') as log:
         log.write(json.dumps({'step': 3, 'refine': -1.0}) + '\n{"step": 4, "ref')  # killed here
-    Trainer(RECIPE, parts, resume=True).run(batches)
-    assert log_of(parts) == log_of(whole)
+    with (parts / 'validation.jsonl').open('a') as log:
+        log.write(json.dumps({'step': 4, 'mean_iou': 1.0}) + '\n')
+    assert trainer(parts, config, resume=True).run(batches, validation())
+    for name in ('log.jsonl', 'validation.jsonl'):
+        assert log_of(parts, name) == log_of(whole, name)
     assert [entry['step'] for entry in log_of(parts)] == list(range(6))
-    expected, found = (
-        torch.load(folder / 'last.pth', weights_only=True)['network'] for folder in (whole, parts)
-    )
-    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert [entry['step'] for entry in log_of(parts, 'validation.jsonl')] == [2, 4, 6]
+    expected, found = saved(whole), saved(parts)
+    assert found['best'] == expected['best'] > 0
+    assert found['scaler'] == expected['scaler']
+    for weights in ('network', 'state_dict'):
+        for name, value in expected[weights].items():
+            assert torch.equal(found[weights][name], value), name
 
 
 def test_another_run_is_not_overwritten(batches: Batches, tmp_path: Path) -> None:
-    Trainer(RECIPE, tmp_path).run(batches, until=1)
-    saved = (tmp_path / 'last.pth').read_bytes()
+    trainer(tmp_path).run(batches, until=1)
+    before = (tmp_path / 'last.pth').read_bytes()
     with pytest.raises(TrainingError, match='holds a run already: add --resume'):
-        Trainer(RECIPE, tmp_path)
-    assert (tmp_path / 'last.pth').read_bytes() == saved
+        trainer(tmp_path)
+    assert (tmp_path / 'last.pth').read_bytes() == before
 
 
 def test_another_recipe_does_not_resume(batches: Batches, tmp_path: Path) -> None:
-    Trainer(RECIPE, tmp_path).run(batches, until=1)
-    other = replace(RECIPE, learning_rate=2e-3, classes=7)
-    with pytest.raises(TrainingError, match='classes was 5 and is 7; learning_rate was 0.001'):
-        Trainer(other, tmp_path, resume=True)
+    trainer(tmp_path).run(batches, until=1)
+    other = replace(
+        config_with(learning_rate=2e-3), data=replace(CONFIG.data, hold_out='another')
+    )
+    with pytest.raises(
+        TrainingError,
+        match="learning_rate was 0.001 and is 0.002; data.hold_out was 'scene' and is 'another'; "
+        'classes was 5 and is 7',
+    ):
+        trainer(tmp_path, other, 7, resume=True)
 
 
 def test_a_damaged_checkpoint_does_not_resume(batches: Batches, tmp_path: Path) -> None:
-    Trainer(RECIPE, tmp_path).run(batches, until=1)
-    whole = (tmp_path / 'last.pth').read_bytes()
+    trainer(tmp_path).run(batches, until=1)
+    path = tmp_path / 'last.pth'
+    whole, state = path.read_bytes(), saved(tmp_path)
     for content in (b'', b'text', whole[: len(whole) // 2]):
-        (tmp_path / 'last.pth').write_bytes(content)
+        path.write_bytes(content)
         with pytest.raises(CheckpointError, match=r'last\.pth cannot be read'):
-            Trainer(RECIPE, tmp_path, resume=True)
-    torch.save({'step': 1}, tmp_path / 'last.pth')
+            trainer(tmp_path, resume=True)
+    torch.save({'step': 1}, path)
     with pytest.raises(TrainingError, match='no checkpoint of this version'):
-        Trainer(RECIPE, tmp_path, resume=True)
+        trainer(tmp_path, resume=True)
+    del state['optimizer']
+    torch.save(state, path)
+    with pytest.raises(TrainingError, match='does not fit this version'):
+        trainer(tmp_path, resume=True)
 
 
 def test_the_average_follows_the_weights(batches: Batches, tmp_path: Path) -> None:
-    run = Trainer(RECIPE, tmp_path)
+    run = trainer(tmp_path)
     before = run.network.decoder.classify.weight.detach().clone()
     run.run(batches, until=3)
     average, live = run.average.decoder.classify.weight, run.network.decoder.classify.weight
     assert not torch.equal(live, before)
     assert 0 < (average - before).norm() < (live - before).norm() * 1.01
-    state = torch.load(tmp_path / 'last.pth', weights_only=True)
-    assert torch.equal(state['state_dict']['decoder.classify.weight'], average)
+    state = saved(tmp_path)['state_dict']
+    assert torch.equal(state['decoder.classify.weight'], average)
+
+
+def test_without_average_the_weights_are_the_exported_ones(tmp_path: Path) -> None:
+    run = trainer(tmp_path, config_with(average=0.0))
+    run.run(batches_of(), until=2)
+    expected = run.network.state_dict()
+    for name, value in run.average.state_dict().items():
+        assert torch.equal(value, expected[name])
+
+
+@pytest.mark.parametrize('precision', ['bf16', 'fp16'])
+def test_mixed_precision_stays_close(precision: str, tmp_path: Path) -> None:
+    logs = {}
+    for name in ('fp32', precision):
+        trainer(tmp_path / name, config_with(precision=name)).run(batches_of(), until=2)
+        logs[name] = log_of(tmp_path / name)
+    for exact, found in zip(logs['fp32'], logs[precision], strict=True):
+        assert found['refine'] == pytest.approx(exact['refine'], rel=0.05)
+    assert logs['fp32'][0] != logs[precision][0]
+    weights = saved(tmp_path / precision)['network']
+    assert weights['decoder.classify.weight'].dtype == torch.float32
+
+
+def test_an_overflowing_scale_is_halved_and_the_step_left_out(tmp_path: Path) -> None:
+    run = trainer(tmp_path, config_with(precision='fp16'))
+    before = run.network.decoder.classify.weight.detach().clone()
+    run.optimisation.scaler = torch.amp.GradScaler('cpu', init_scale=2.0**40)
+    run.run(batches_of(), until=1)
+    assert torch.equal(run.network.decoder.classify.weight, before)
+    assert run.optimisation.scaler.get_scale() == 2.0**39
+
+
+def test_the_best_is_kept(batches: Batches, tmp_path: Path) -> None:
+    run = trainer(tmp_path, config_with(validate_every=1))
+    run.run(batches, validation())
+    entries = log_of(tmp_path, 'validation.jsonl')
+    top = max(entries, key=lambda entry: entry['mean_iou'])
+    assert list(top['iou']) == list(CLASSES.names)
+    best = saved(tmp_path, 'best.pth')
+    assert best['best'] == top['mean_iou'] == run.best
+    assert best['step'] == top['step']
+    assert trainer(tmp_path, config_with(validate_every=1), resume=True).best == run.best
+    network = build_network(RECIPE.network, 5, **RECIPE.options)
+    network.load_state_dict(best['state_dict'])
+    score = validation().score(network, run.world, torch.float32)
+    assert score.matrix.mean_iou() == top['mean_iou']
+
+
+def test_a_deadline_stops_with_a_checkpoint(batches: Batches, tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+    assert run.run(batches, deadline=0.0) is False
+    assert run.step == saved(tmp_path)['step'] == 1
+    assert trainer(tmp_path, resume=True).run(batches) is True
 
 
 def test_a_broken_loss_stops_and_keeps_the_checkpoint(batches: Batches, tmp_path: Path) -> None:
-    run = Trainer(RECIPE, tmp_path)
+    run = trainer(tmp_path)
     run.run(batches, until=1)
-    saved = (tmp_path / 'last.pth').read_bytes()
+    before = (tmp_path / 'last.pth').read_bytes()
     with torch.no_grad():
         run.network.decoder.classify.bias[0] = float('nan')
-    with pytest.raises(TrainingError, match=r'loss is not finite at step 1.*last.pth is intact'):
+    with pytest.raises(
+        TrainingError, match=r'loss is not finite at step 1.*last.pth is intact.*same batch'
+    ):
         run.run(batches)
-    assert (tmp_path / 'not_finite_1.pth').is_file()
-    assert (tmp_path / 'last.pth').read_bytes() == saved
+    kept = saved(tmp_path, 'not_finite_1.pth')
+    assert torch.equal(kept['image'], batches.make(1)[0].image)
+    assert torch.equal(kept['labels'], batches.make(1)[0].labels)
+    assert (tmp_path / 'last.pth').read_bytes() == before
 
 
 def test_a_broken_gradient_never_reaches_the_weights(batches: Batches, tmp_path: Path) -> None:
-    run = Trainer(RECIPE, tmp_path)
+    run = trainer(tmp_path)
     before = run.network.decoder.classify.weight.detach().clone()
     run.network.decoder.classify.bias.register_hook(lambda gradient: gradient * float('nan'))
     with pytest.raises(TrainingError, match=r'gradient is not finite at step 0') as error:
@@ -118,16 +196,12 @@ def test_a_broken_gradient_never_reaches_the_weights(batches: Batches, tmp_path:
 
 def test_nothing_to_resume(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match='start without --resume'):
-        Trainer(RECIPE, tmp_path, resume=True)
+        trainer(tmp_path, resume=True)
 
 
-def test_batches_depend_on_seed_and_step_only(batches: Batches, sampler: CropSampler) -> None:
-    ahead = {step: image for step, image, _ in batches.range(0, 5)}
-    assert torch.equal(ahead[3], batches.make(3)[0])
-    other = Batches(sampler, sampler, replace(RECIPE, seed=1))
-    assert not torch.equal(ahead[3], other.make(3)[0])
-
-
-def test_a_recipe_without_scenes(sampler: CropSampler) -> None:
-    batches = Batches(sampler, None, replace(RECIPE, generated=0.0))
-    assert batches.make(0)[0].shape == (2, 3, 64, 64)
+def test_what_the_network_does_not_take(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r'field crop is 72, expected a multiple of 16'):
+        trainer(tmp_path, config_with(crop=72))
+    with pytest.raises(TrainingError, match=r"field options is \{'experts': 'many'\}"):
+        trainer(tmp_path, config_with(options={'experts': 'many'}))
+    assert not (tmp_path / 'last.pth').exists()

@@ -10,11 +10,10 @@ import json
 from pathlib import Path
 
 from uhr_seg_ros.classes import CLASS_SETS
-from uhr_seg_ros.data import dataset
 from uhr_seg_ros.data.dataset import Dataset
 from uhr_seg_ros.data.encoding import Encoding
 from uhr_seg_ros.data.errors import DataError
-from uhr_seg_ros.data.labelled import LabelledFile, LabelledImage, Mosaic
+from uhr_seg_ros.data.labelled import LabelledFile, LabelledImage
 from uhr_seg_ros.data.pairing import Files
 
 #: Tiles that show partly the same ground: neither splits nor a hold-out may separate them.
@@ -81,20 +80,3 @@ class Aerial(Dataset):
 
 def _are_names(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
-
-
-class AerialSet:
-    """The mosaics of a folder in memory."""
-
-    def __init__(self, root: str | Path, classes: int = 5) -> None:
-        self._set = Aerial(root)
-
-    def load(self, split: str) -> list[Mosaic]:
-        """Read all mosaics of a split (``train`` or ``test``)."""
-        return [Mosaic(image.name, *image.read()) for image in self._set.images(split)]
-
-
-def hold_out(mosaics: list[Mosaic], name: str) -> tuple[list[Mosaic], Mosaic]:
-    """Cut the bottom third off one mosaic."""
-    training, part = dataset.hold_out(mosaics, name)
-    return training, Mosaic(name, *part.read())

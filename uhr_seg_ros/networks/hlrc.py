@@ -232,8 +232,3 @@ class SemanticLogits(nn.Module):
 def semantic_s(num_classes: int) -> SemanticLogits:
     """Build the semantic branch of the small network, to tell what the other one adds."""
     return SemanticLogits(SemanticBranch(EfficientNetLite(), 64, num_classes))
-
-
-def __getattr__(name):  # TEMPORARY until training has switched
-    from uhr_seg_ros.networks import presets
-    return getattr(presets, name)

@@ -1,72 +1,151 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""``uhr_seg train``: from mosaics to a bundle."""
+"""``uhr_seg train``: from labelled images to a bundle."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
+import math
 from pathlib import Path
+from time import monotonic
 
 from rich.console import Console
 from tqdm import tqdm
 
-from uhr_seg_ros.data.aerial import AerialSet, hold_out, Mosaic
+from uhr_seg_ros.classes import CLASS_SETS
+from uhr_seg_ros.data.augmentation import read_augmentation
 from uhr_seg_ros.data.crops import CropSampler
+from uhr_seg_ros.data.datasets import Dataset, hold_out, open_dataset
+from uhr_seg_ros.data.labelled import LabelledImage, Mosaic
 from uhr_seg_ros.data.scenes import generate_scene
-from uhr_seg_ros.evaluation.metrics import ConfusionMatrix
+from uhr_seg_ros.networks.checkpoints import load_checkpoint, read_checkpoint
 from uhr_seg_ros.networks.export import export_bundle
-from uhr_seg_ros.segmenter import Segmenter
-from uhr_seg_ros.training.recipe import Config, read_config
-from uhr_seg_ros.training.trainer import Batches, Trainer
+from uhr_seg_ros.networks.pretrained import PARTS
+from uhr_seg_ros.training.batches import Batches
+from uhr_seg_ros.training.checks import wrong
+from uhr_seg_ros.training.processes import DEVICES, joined, World
+from uhr_seg_ros.training.recipe import Config, Data, read_config
+from uhr_seg_ros.training.run_folder import BEST, read_log, VALIDATION
+from uhr_seg_ros.training.trainer import Trainer
+from uhr_seg_ros.training.validating import Validation
 
 SCENE_SIZE = (1536, 1536)
+#: Exit codes: the recipe is finished; --minutes ran out before it was.
+FINISHED, UNFINISHED = 0, 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('--config', required=True, type=Path, help='YAML file with the recipe')
-    parser.add_argument('--root', required=True, type=Path, help='folder of the mosaics')
+    parser.add_argument('--root', required=True, type=Path, help='folder of the data set')
     parser.add_argument('--output', required=True, type=Path, help='folder of the run')
     parser.add_argument('--resume', action='store_true', help='go on from the last checkpoint')
+    parser.add_argument(
+        '--minutes',
+        type=float,
+        default=math.inf,
+        help='stop with a checkpoint after this time; the exit code is 1 until all steps are done',
+    )
     parser.add_argument('--bundle', type=Path, help='bundle to write; default: OUTPUT/bundle')
+    parser.add_argument('--device', choices=DEVICES, default='auto')
+    parser.add_argument(
+        '--start',
+        action='append',
+        default=[],
+        metavar='PART=FILE',
+        help=f'pre-trained weights of a part of the network: {", ".join(PARTS)}',
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, export, and score the bundle on the held-out part."""
-    config = read_config(args.config)
-    recipe, classes = config.recipe, config.classes
-    mosaics = AerialSet(args.root, len(classes)).load('train')
-    mosaics, held_out = hold_out(mosaics, config.validate)
-    trainer = Trainer(recipe, args.output, resume=args.resume)
-    trainer.run(Batches(CropSampler(mosaics, recipe.crop), _scenes(config), recipe))
+    """Train and export; several processes where torchrun started them."""
+    deadline = monotonic() + 60 * args.minutes
+    config = _with_starts(read_config(args.config), args.start)
+    dataset = open_dataset(config.data.dataset, args.root)
+    with joined(args.device) as world:
+        trainer = Trainer(config, len(dataset.classes), args.output, world, resume=args.resume)
+        batches, validation = _data(config, dataset, world)
+        finished = trainer.run(batches, validation, deadline=deadline)
+    if not world.writes:
+        return FINISHED  # torchrun ends all processes when one fails: the first speaks for all
+    console = Console()
+    if not finished:
+        steps = config.recipe.steps
+        console.print(f'stopped after {trainer.step} of {steps} steps: go on with --resume')
+        return UNFINISHED
+    _export(trainer, dataset, args, console)
+    return FINISHED
+
+
+def _with_starts(config: Config, given: list[str]) -> Config:
+    starts = dict(config.starts)
+    for text in given:
+        part, _, path = text.partition('=')
+        if part not in PARTS or not path:
+            raise wrong('--start', text, f'PART=FILE with PART one of {", ".join(PARTS)}')
+        starts[part] = path
+    return replace(config, starts=starts)
+
+
+def _data(config: Config, dataset: Dataset, world: World) -> tuple[Batches, Validation]:
+    data, crop = config.data, config.recipe.crop
+    training, validating = _split(data, dataset)
+    batches = Batches(
+        CropSampler(training, crop, read_augmentation(data.augmentation)),
+        _scenes(data, dataset, crop, world),
+        data.generated,
+        config.recipe,
+        world,
+    )
+    return batches, Validation(validating, dataset.classes, dataset.ignored)
+
+
+def _split(data: Data, dataset: Dataset) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    training = dataset.images(data.train)
+    if data.validation is not None:
+        return training, dataset.images(data.validation)
+    training, held_out = hold_out(training, data.hold_out)
+    return training, [held_out]
+
+
+def _scenes(data: Data, dataset: Dataset, crop: int, world: World) -> CropSampler | None:
+    if not data.generated:
+        return None
+    if dataset.classes != CLASS_SETS['aerial']:
+        expected = f'0 with the classes of {dataset.name}: scenes show those of aerial'
+        raise wrong('data.generated', data.generated, expected)
+    numbers = tqdm(
+        range(data.scenes), desc='generating scenes', unit='scene', disable=not world.writes
+    )
+    scenes = [Mosaic(f'scene {seed}', *generate_scene(seed, *SCENE_SIZE)) for seed in numbers]
+    return CropSampler(scenes, crop, read_augmentation(data.augmentation))
+
+
+def _export(
+    trainer: Trainer, dataset: Dataset, args: argparse.Namespace, console: Console
+) -> None:
+    config, network = trainer.config, trainer.average.cpu()
+    if config.export == 'best':
+        load_checkpoint(network, read_checkpoint(args.output / BEST))
     folder = args.bundle or args.output / 'bundle'
+    scores = [entry['mean_iou'] for entry in read_log(args.output / VALIDATION)]
+    figure = trainer.best if config.export == 'best' else scores[-1]
     bundle = export_bundle(
-        trainer.average,
+        network,
         folder,
         name=folder.resolve().name,
-        preset=recipe.network,
-        classes=classes,
-        provenance={'config': args.config.name, 'steps': recipe.steps, 'scenes': config.scenes},
+        preset=config.recipe.network,
+        classes=dataset.classes,
+        provenance={
+            'config': args.config.name,
+            'options': config.recipe.options,
+            'dataset': dataset.name,
+            'steps': config.recipe.steps,
+            'seed': config.recipe.seed,
+            'weights': config.export,
+            'validation_mean_iou': round(figure, 4),
+        },
     )
-    console = Console()
-    with Segmenter(bundle, 'onnxruntime') as segmenter:
-        for branch, mask in (
-            ('fused', segmenter(held_out.image).mask),
-            ('semantic branch alone', segmenter.semantic_only(held_out.image)),
-        ):
-            matrix = ConfusionMatrix(len(classes))
-            matrix.add(held_out.labels, mask)
-            console.print(f'held-out part, {branch}: mIoU {matrix.mean_iou():.3f}')
-    console.print(f'bundle: {bundle.path}')
-    return 0
-
-
-def _scenes(config: Config) -> CropSampler | None:
-    if not config.scenes:
-        return None
-    generated = [
-        Mosaic(f'scene {seed}', *generate_scene(seed, *SCENE_SIZE))
-        for seed in tqdm(range(config.scenes), desc='generating scenes', unit='scene')
-    ]
-    return CropSampler(generated, config.recipe.crop)
+    console.print(f'bundle: {bundle.path}, validation mIoU {figure:.3f}')

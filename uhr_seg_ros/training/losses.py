@@ -7,19 +7,32 @@ The losses of HLRC.
 Cross entropies of the fused, the semantic and the auxiliary logits, the balance of the experts
 and, where the network rebuilds the Laplacian residuals, the error of that and the affinity
 between the semantic feature and the rebuilt one. Each is a plain number; the total is their sum.
+
+All but one are means over the images of a batch, so the gradient of a batch is the mean of those
+of its equal parts. The balance of the experts is not: it is a ratio of sums over all tokens.
+Processes therefore add up their sums; micro-batches cannot, each balances the experts by itself.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 
 import torch
 from torch.nn import functional
 
 from uhr_seg_ros.classes import UNLABELLED
 from uhr_seg_ros.networks.layers import resize_like
+from uhr_seg_ros.training.synchronising import sum_over_processes
 
-WEIGHTS = {'refine': 1.0, 'decode': 1.0, 'auxiliary': 0.4}
-BALANCE_WEIGHT = 0.01
-RECONSTRUCTION_WEIGHT = 0.1
+#: What each loss counts in the total, as published.
+WEIGHTS = {
+    'refine': 1.0,
+    'decode': 1.0,
+    'auxiliary': 0.4,
+    'balance': 0.01,
+    'reconstruction': 0.1,
+    'affinity': 1.0,
+}
 EPSILON = 1e-10
 NORM_EPSILON = 1e-6
 
@@ -32,19 +45,19 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         logits: (N, C, h, w), resized bilinearly to the labels.
         labels: (N, H, W) int64 class ids, 255 ignored.
     """
-    logits = functional.interpolate(logits.float(), size=labels.shape[1:], mode='bilinear')
+    logits = functional.interpolate(logits, size=labels.shape[1:], mode='bilinear')
     losses = functional.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction='none')
     return losses.mean()
 
 
 def expert_balance(probabilities: torch.Tensor) -> torch.Tensor:
     """
-    Squared coefficient of variation of the experts' load.
+    Squared coefficient of variation of the experts' load, which all processes share.
 
     Args:
         probabilities: (tokens, E) softmax of the gate over all experts, before top-k.
     """
-    load = probabilities.sum(0)
+    load = sum_over_processes(probabilities.sum(0))
     return load.var() / (load.mean() ** 2 + EPSILON)
 
 
@@ -75,25 +88,45 @@ def feature_affinity(reduced: torch.Tensor, rebuilt: torch.Tensor) -> torch.Tens
 
 def _similarities(feature: torch.Tensor) -> torch.Tensor:
     """Give (N, h w, h w) scalar products of places, every channel scaled to length one."""
-    flat = feature.float().flatten(2)
+    flat = feature.flatten(2)
     unit = flat / (flat.norm(dim=2, keepdim=True) + NORM_EPSILON)
     return unit.transpose(1, 2) @ unit
 
 
-def losses(outputs: dict[str, torch.Tensor], labels: torch.Tensor) -> dict[str, torch.Tensor]:
+#: Loss -> the outputs it looks at, and how they and the labels become a number.
+LOSSES: dict[str, tuple[tuple[str, ...], Callable[..., torch.Tensor]]] = {
+    'refine': (('refine',), cross_entropy),
+    'decode': (('decode',), cross_entropy),
+    'auxiliary': (('auxiliary',), cross_entropy),
+    'balance': (('gate_probabilities',), lambda found, _: expert_balance(found)),
+    'reconstruction': (
+        ('reconstruction', 'residual_target'),
+        lambda found, target, _: reconstruction_error(found, target),
+    ),
+    'affinity': (
+        ('reduced', 'rebuilt_feature'),
+        lambda reduced, rebuilt, _: feature_affinity(reduced, rebuilt),
+    ),
+}
+
+
+def losses(
+    outputs: Mapping[str, torch.Tensor],
+    labels: torch.Tensor,
+    weights: Mapping[str, float] = WEIGHTS,
+) -> dict[str, torch.Tensor]:
     """
-    Weighted losses of ``HLRC.forward_train``, by name; their sum is minimised.
+    Weighted losses of what ``forward_train`` returned, by name; their sum is minimised.
 
     Args:
-        outputs: What ``forward_train`` returns.
+        outputs: What ``forward_train`` returned: ``refine`` and whatever else the network has.
         labels: (N, H, W) int64 class ids, 255 ignored.
+        weights: Loss -> weight; a loss of weight zero is left out.
     """
-    terms = {
-        name: weight * cross_entropy(outputs[name], labels) for name, weight in WEIGHTS.items()
-    }
-    terms['balance'] = BALANCE_WEIGHT * expert_balance(outputs['gate_probabilities'])
-    if 'reconstruction' in outputs:
-        error = reconstruction_error(outputs['reconstruction'], outputs['residual_target'])
-        terms['reconstruction'] = RECONSTRUCTION_WEIGHT * error
-        terms['affinity'] = feature_affinity(outputs['reduced'], outputs['rebuilt_feature'])
+    outputs = {name: value.float() for name, value in outputs.items()}
+    terms = {}
+    for name, (inputs, function) in LOSSES.items():
+        if weights[name] and all(key in outputs for key in inputs):
+            arguments = [outputs[key] for key in inputs]
+            terms[name] = weights[name] * function(*arguments, labels)
     return terms

@@ -5,21 +5,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from uhr_seg_ros.classes import CLASS_SETS, ClassSet
+from uhr_seg_ros.data.augmentation import read_augmentation
+from uhr_seg_ros.data.datasets import DATASETS
 from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.fields import is_number, read_mapping
-from uhr_seg_ros.networks.hlrc import HLRC, NETWORKS
+from uhr_seg_ros.fields import read_mapping
+from uhr_seg_ros.networks.presets import NETWORKS
+from uhr_seg_ros.networks.pretrained import PARTS
+from uhr_seg_ros.training.checks import (
+    check_fields,
+    filled,
+    mapping_of,
+    number,
+    one_of,
+    PLAIN,
+    TEXT,
+    whole,
+    wrong,
+)
+from uhr_seg_ros.training.errors import TrainingError
+from uhr_seg_ros.training.losses import WEIGHTS
 
-#: Both branches meet at this stride, and a crop is not padded.
-STRIDE = HLRC.stride
-
-
-class TrainingError(UhrSegError):
-    """A training that cannot start, resume or go on."""
+PRECISIONS = ('fp32', 'bf16', 'fp16')
+EXPORTS = ('last', 'best')
 
 
 @dataclass(frozen=True)
@@ -28,16 +40,21 @@ class Recipe:
     What the training loop does.
 
     Attributes:
-        network: Preset.
-        classes: Number of classes.
+        network: Key of ``NETWORKS``.
+        options: Keyword arguments of its construction.
         steps: Optimiser steps.
-        batch: Crops per step, at least 2 for the statistics of batch norm.
-        crop: Side of a crop, px, a multiple of 16.
+        batch: Crops per step, over all processes and micro-batches.
+        accumulate: Micro-batches that a process works through one after the other in a step.
+        crop: Side of a crop, px, a multiple of the network's stride.
         learning_rate: Rate after the warm-up.
         warmup: Steps of linear warm-up.
+        power: Exponent of the decay of the rate.
         weight_decay: Of AdamW, on all parameters.
-        average: Decay of the running mean of the weights, which is what gets exported.
-        generated: Share of the crops that come from generated scenes.
+        average: Decay of the running mean of the weights, which is what is validated and
+            exported; 0 keeps the weights as they are.
+        precision: One of ``PRECISIONS``; weights and losses stay in fp32.
+        losses: Loss -> weight, for those that differ from ``losses.WEIGHTS``; 0 leaves one out.
+        validate_every: Steps between validations.
         checkpoint_every: Steps between checkpoints.
         seed: Of everything random.
 
@@ -46,100 +63,166 @@ class Recipe:
     """
 
     network: str
-    classes: int
     steps: int
     batch: int
     crop: int
     learning_rate: float
-    warmup: int
-    weight_decay: float
-    average: float
-    generated: float
+    validate_every: int
     checkpoint_every: int
+    options: dict[str, Any] = field(default_factory=dict)
+    accumulate: int = 1
+    warmup: int = 0
+    power: float = 1.0
+    weight_decay: float = 0.01
+    average: float = 0.0
+    precision: str = 'fp32'
+    losses: dict[str, float] = field(default_factory=dict)
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _one_of('network', self.network, NETWORKS)
-        for name, lowest in (
-            ('classes', 2), ('steps', 1), ('batch', 2), ('crop', 2 * STRIDE), ('warmup', 0),
-            ('checkpoint_every', 1), ('seed', 0),
-        ):  # fmt: skip
-            _whole(name, getattr(self, name), lowest)
-        if self.crop % STRIDE:
-            raise _wrong('crop', self.crop, f'a multiple of {STRIDE}')
-        for name in ('learning_rate', 'weight_decay', 'average', 'generated'):
-            value = getattr(self, name)
-            if not is_number(value) or not 0 <= value <= 1:
-                # PyYAML takes 1e-3 for a text.
-                hint = ', written with a point, as 1.0e-3' if isinstance(value, str) else ''
-                raise _wrong(name, value, f'a number from 0 to 1{hint}')
+        check_fields(
+            self,
+            {
+                'network': one_of(NETWORKS),
+                'options': mapping_of(PLAIN),
+                'steps': whole(1),
+                'batch': whole(2),
+                'accumulate': whole(1),
+                'crop': whole(32),
+                'learning_rate': number(0, 1),
+                'warmup': whole(0),
+                'power': number(0, 10),
+                'weight_decay': number(0, 1),
+                'average': number(0, 1),
+                'precision': one_of(PRECISIONS),
+                'losses': mapping_of(number(0, 1000), WEIGHTS),
+                'validate_every': whole(1),
+                'checkpoint_every': whole(1),
+                'seed': whole(0),
+            },
+        )
+        self.share(1)
+
+    def share(self, processes: int) -> int:
+        """
+        Give the number of crops in a micro-batch of one of so many processes.
+
+        Raises:
+            TrainingError: The batch cannot be divided into as many equal parts, or they are too
+                small for the statistics of batch norm.
+        """
+        parts = processes * self.accumulate
+        if self.batch % parts or self.batch // self.accumulate < 2:
+            expected = (
+                f'a multiple of {parts} ({processes} processes, accumulate {self.accumulate}), '
+                f'at least {2 * self.accumulate}'
+            )
+            raise wrong('batch', self.batch, expected)
+        return self.batch // parts
+
+    @property
+    def loss_weights(self) -> Mapping[str, float]:
+        """Weight of every loss."""
+        return WEIGHTS | self.losses
+
+
+@dataclass(frozen=True)
+class Data:
+    """
+    Which images are trained on.
+
+    Attributes:
+        dataset: Key of ``DATASETS``.
+        augmentation: What ``read_augmentation`` takes: a preset's name, or fields.
+        train: Split to train on.
+        validation: Split to validate on; this or ``hold_out`` is given.
+        hold_out: Training image of which a part is validated on instead.
+        generated: Share of the crops that come from generated scenes.
+        scenes: How many scenes are generated.
+
+    Raises:
+        TrainingError: Names the field, its value and what was expected.
+        DataError: The same about the augmentation.
+    """
+
+    dataset: str
+    augmentation: str | dict[str, Any]
+    train: str = 'train'
+    validation: str | None = None
+    hold_out: str | None = None
+    generated: float = 0.0
+    scenes: int = 0
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            {
+                'dataset': one_of(DATASETS),
+                'train': TEXT,
+                'generated': number(0, 1),
+                'scenes': whole(1 if self.generated else 0),
+            },
+            'data.',
+        )
+        if (self.validation is None) == (self.hold_out is None):
+            both = {'validation': self.validation, 'hold_out': self.hold_out}
+            raise wrong('data', both, 'exactly one of validation and hold_out')
+        chosen = 'hold_out' if self.validation is None else 'validation'
+        check_fields(self, {chosen: TEXT}, 'data.')
+        read_augmentation(self.augmentation)
 
 
 @dataclass(frozen=True)
 class Config:
     """
-    A recipe and the data it works on.
+    Everything that a configuration file says.
 
     Attributes:
         recipe: What the training loop does.
-        classes: Names and colours.
-        scenes: How many scenes are generated.
-        validate: Training mosaic of which a part is held out.
+        data: What it works on.
+        starts: Part of the network -> file with its pre-trained weights.
+        export: Whether the bundle gets the averaged weights of the ``last`` or the ``best`` step.
 
     Raises:
         TrainingError: As ``Recipe``.
     """
 
     recipe: Recipe
-    classes: ClassSet
-    scenes: int
-    validate: str
+    data: Data
+    starts: dict[str, str] = field(default_factory=dict)
+    export: str = 'last'
 
     def __post_init__(self) -> None:
-        _whole('scenes', self.scenes, 1 if self.recipe.generated else 0)
-        if not isinstance(self.validate, str):
-            raise _wrong('validate', self.validate, 'the name of a mosaic')
+        checks = {'starts': mapping_of(TEXT, PARTS), 'export': one_of(EXPORTS)}
+        check_fields(self, checks)
+
+    def decisive(self) -> dict[str, Any]:
+        """Give what a resumed run must have in common with the interrupted one."""
+        return asdict(self.recipe) | {f'data.{k}': v for k, v in asdict(self.data).items()}
 
 
 def read_config(path: Path) -> Config:
     """
-    Read a YAML file with the fields of ``Recipe`` and ``class_set``, ``scenes``, ``validate``.
+    Read a YAML file with the fields of ``Recipe`` and ``Config``.
 
     Raises:
         TrainingError: The file cannot be read, a field is missing, unknown or wrong; the text
             names the file and the field.
     """
     content = read_mapping(path, TrainingError, 'see config/train/ for a recipe')
-    known = {field.name for field in fields(Recipe)} - {'classes'}
-    known |= {'class_set', 'scenes', 'validate'}
-    missing, unknown = known - {'seed'} - set(content), set(content) - known
-    if missing or unknown:
-        msg = f'{path}: missing {sorted(missing)}, unknown {sorted(map(str, unknown))}'
-        raise TrainingError(msg)
     try:
         return _config(content)
-    except TrainingError as err:
+    except UhrSegError as err:
         msg = f'{path}: {err}'
         raise TrainingError(msg) from err
 
 
 def _config(content: dict[str, Any]) -> Config:
-    name = content.pop('class_set')
-    _one_of('class_set', name, CLASS_SETS)
-    scenes, validate = content.pop('scenes'), content.pop('validate')
-    recipe = Recipe(classes=len(CLASS_SETS[name]), **content)
-    return Config(recipe, CLASS_SETS[name], scenes, validate)
-
-
-def _one_of(name: str, value: object, known: dict[str, Any]) -> None:
-    if not isinstance(value, str) or value not in known:
-        raise _wrong(name, value, f'one of {", ".join(known)}')
-
-
-def _whole(name: str, value: object, lowest: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
-        raise _wrong(name, value, f'a whole number from {lowest} on')
-
-
-def _wrong(name: str, value: object, expected: str) -> TrainingError:
-    return TrainingError(f'field {name} is {value!r}, expected {expected}')
+    outer = {f.name for f in fields(Config)} - {'recipe'}
+    recipe = filled(Recipe, {k: v for k, v in content.items() if k not in outer})
+    rest = {k: v for k, v in content.items() if k in outer}
+    if 'data' not in rest:
+        msg = 'fields missing: data; unknown: none'
+        raise TrainingError(msg)
+    data = filled(Data, rest.pop('data'), 'data.')
+    return filled(Config, rest, recipe=recipe, data=data)

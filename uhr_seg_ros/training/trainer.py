@@ -2,73 +2,36 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The training loop: crops in, checkpoints out.
+The training loop: batches in, checkpoints out.
 
-Every step draws its batch from a generator seeded by (seed, step) and its dropout from one seeded
-by seed + step, so a resumed training continues exactly where the interrupted one would have.
+Everything random of a step is seeded by what it belongs to (seed, step, process, crop), so there
+is no state of a generator to keep: a resumed training continues as the interrupted one would have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
-import json
-import os
+from collections.abc import Sequence
+from contextlib import closing
+import math
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
-import numpy as np
 import torch
-from tqdm import tqdm
+from torch import nn
 
-from uhr_seg_ros.data.crops import CropSampler
-from uhr_seg_ros.networks.checkpoints import load_plain
-from uhr_seg_ros.networks.hlrc import build_network, HLRC
-from uhr_seg_ros.networks.normalising import normalised
-from uhr_seg_ros.training.losses import losses
-from uhr_seg_ros.training.recipe import Recipe, TrainingError
-from uhr_seg_ros.training.schedule import learning_rate
-
-LAST = 'last.pth'
-LOG = 'log.jsonl'
-#: Batches that are made ahead of the step that uses them.
-AHEAD = 3
-
-
-class Batches:
-    """
-    Seeded batches, made in a background thread a few steps ahead.
-
-    Args:
-        real: Crops of real mosaics.
-        scenes: Crops of generated scenes; None where the recipe wants none.
-        recipe: Gives batch size, share of scenes and seed.
-    """
-
-    def __init__(self, real: CropSampler, scenes: CropSampler | None, recipe: Recipe) -> None:
-        self.real, self.scenes, self.recipe = real, scenes, recipe
-
-    def make(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give the batch of a step: image (N, 3, S, S) normalised RGB, labels (N, S, S) int64."""
-        rng = np.random.default_rng((self.recipe.seed, step))
-        pairs = []
-        for _ in range(self.recipe.batch):
-            source = self.scenes if rng.random() < self.recipe.generated else self.real
-            pairs.append(source.draw(rng))
-        labels = np.stack([labels for _, labels in pairs]).astype(np.int64)
-        return normalised(np.stack([image for image, _ in pairs])), torch.from_numpy(labels)
-
-    def range(self, start: int, stop: int) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
-        """Yield (step, image, labels)."""
-        with ThreadPoolExecutor(1) as pool:
-            ahead = [
-                pool.submit(self.make, step) for step in range(start, min(start + AHEAD, stop))
-            ]
-            for step in range(start, stop):
-                if step + AHEAD < stop:
-                    ahead.append(pool.submit(self.make, step + AHEAD))
-                yield step, *ahead.pop(0).result()
+from uhr_seg_ros.networks.initialising import initialise, PUBLISHED
+from uhr_seg_ros.networks.presets import build_network
+from uhr_seg_ros.networks.pretrained import load_start
+from uhr_seg_ros.training.batches import Batches, MicroBatch
+from uhr_seg_ros.training.checks import wrong
+from uhr_seg_ros.training.errors import TrainingError
+from uhr_seg_ros.training.optimising import DTYPES, NotFiniteError, Optimisation
+from uhr_seg_ros.training.processes import World
+from uhr_seg_ros.training.recipe import Config
+from uhr_seg_ros.training.record import Record, WrittenRecord
+from uhr_seg_ros.training.run_folder import BEST, LAST, load_last, save_whole
+from uhr_seg_ros.training.validating import Validation
 
 
 class Trainer:
@@ -76,153 +39,173 @@ class Trainer:
     Train one network.
 
     Args:
-        recipe: What to do.
-        output: Folder of checkpoint and log, made if it is missing.
+        config: What to do.
+        classes: Number of classes.
+        output: Folder of the run, made if it is missing.
+        world: The processes that train together; each has a trainer, the first one writes.
         resume: Continue from the checkpoint in the folder.
 
     Raises:
         TrainingError: The folder holds another run; or with ``resume`` there is no checkpoint,
-            or another recipe or version wrote it.
-        CheckpointError: With ``resume``, the checkpoint is damaged.
+            or another recipe or version wrote it; or the network cannot be built as asked.
+        CheckpointError: With ``resume``, the checkpoint is damaged; or a start does not fit.
 
     Attributes:
         network: The network being trained.
         average: The same with the running mean of the weights.
         step: The next step.
+        best: Highest mIoU of a validation so far.
     """
 
-    def __init__(self, recipe: Recipe, output: Path, *, resume: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        classes: int,
+        output: Path,
+        world: World = World(),  # noqa: B008 - it cannot change
+        *,
+        resume: bool = False,
+    ) -> None:
         if not resume and (output / LAST).exists():
             msg = f'{output} holds a run already: add --resume or choose another --output'
             raise TrainingError(msg)
-        torch.manual_seed(recipe.seed)
-        self.recipe, self.output = recipe, output
-        network = build_network(recipe.network, recipe.classes)
-        self.network: HLRC = network.to(memory_format=torch.channels_last)
-        self.average = build_network(recipe.network, recipe.classes)
-        self.average.load_state_dict(self.network.state_dict())
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
+        self.config, self.output, self.world = config, output, world
+        self.decisive = config.decisive() | {'classes': classes}
+        self.step, self.best = 0, -math.inf
+        state = load_last(output, self.decisive) if resume else None
+        torch.manual_seed(config.recipe.seed)
+        network, average = (_built(config, classes) for _ in range(2))
+        if state is None:
+            _start(network, config)
+        self.optimisation = Optimisation(
+            network.to(world.device, memory_format=torch.channels_last),
+            average.to(world.device),
+            config.recipe,
+            world,
         )
-        self.step = 0
-        if resume:
-            self._resume()
-        output.mkdir(parents=True, exist_ok=True)
+        if state is not None:
+            self._resume(state)
 
-    def run(self, batches: Batches, until: int | None = None) -> None:
+    @property
+    def network(self) -> nn.Module:
+        """The network being trained."""
+        return self.optimisation.network
+
+    @property
+    def average(self) -> nn.Module:
+        """The same network with the running mean of the weights."""
+        return self.optimisation.average
+
+    def run(
+        self,
+        batches: Batches,
+        validation: Validation | None = None,
+        *,
+        until: int | None = None,
+        deadline: float = math.inf,
+    ) -> bool:
         """
-        Train up to a step, with checkpoints on the way.
+        Train up to a step or a time, with validations and checkpoints on the way.
 
         Args:
             batches: Where the crops come from.
+            validation: What to validate on.
             until: Step to stop before; the end of the recipe by default.
+            deadline: Time of ``monotonic`` to stop after; a checkpoint is written.
+
+        Returns:
+            Whether the recipe is finished.
 
         Raises:
             TrainingError: A loss or a gradient is not finite; its batch is saved.
         """
-        until = self.recipe.steps if until is None else until
-        self._cut_log()
+        recipe = self.config.recipe
+        until = recipe.steps if until is None else until
         self.network.train()
-        progress = tqdm(total=self.recipe.steps, initial=self.step, unit='step', mininterval=5)
-        with progress, (self.output / LOG).open('a', encoding='utf-8') as log:
-            for step, image, labels in batches.range(self.step, until):
-                terms = self._update(step, image, labels)
+        with (
+            closing(self._record()) as record,
+            closing(batches.range(self.step, until)) as steps,
+        ):
+            started = monotonic()
+            for step, batch in steps:
+                terms, late = self._update(step, batch, late=monotonic() > deadline)
                 self.step = step + 1
-                progress.update()
-                progress.set_postfix({name: f'{value:.3g}' for name, value in terms.items()})
-                log.write(json.dumps({'step': step, **terms}) + '\n')
-                if self.step % self.recipe.checkpoint_every == 0 or self.step == until:
-                    log.flush()
-                    self.save()
+                now = monotonic()
+                record.step(step, terms, now - started)
+                if validation is not None and self._due(recipe.validate_every, recipe.steps):
+                    self._validate(validation, record)
+                if late or self._due(recipe.checkpoint_every, until):
+                    record.save(LAST, self._stamp() | self.optimisation.state_dict())
+                if late:
+                    break
+                started = monotonic()
+        return self.step == recipe.steps
 
-    def _cut_log(self) -> None:
-        """Drop what an interrupted run logged after its last checkpoint: it is done again."""
-        path = self.output / LOG
-        if path.is_file():
-            lines = path.read_text(encoding='utf-8').splitlines(keepends=True)
-            path.write_text(''.join(lines[: self.step]), encoding='utf-8')
+    def _record(self) -> Record:
+        if not self.world.writes:
+            return Record()
+        return WrittenRecord(self.output, self.step, self.config.recipe.steps)
 
-    def _update(self, step: int, image: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
-        rate = learning_rate(
-            step,
-            base=self.recipe.learning_rate,
-            steps=self.recipe.steps,
-            warmup=self.recipe.warmup,
-        )
-        for group in self.optimizer.param_groups:
-            group['lr'] = rate
-        torch.manual_seed(self.recipe.seed + step)
-        channels_last = image.contiguous(memory_format=torch.channels_last)
-        terms = losses(self.network.forward_train(channels_last), labels)
-        total = sum(terms.values())
-        if not torch.isfinite(total):
-            self._refuse('loss', step, image, labels)
-        self.optimizer.zero_grad()
-        total.backward()
-        if not torch.isfinite(self._gradient_norm()):
-            self._refuse('gradient', step, image, labels)
-        self.optimizer.step()
-        self._follow(step)
-        return {name: float(value.detach()) for name, value in terms.items()} | {'rate': rate}
+    def _due(self, every: int, last: int) -> bool:
+        return self.step % every == 0 or self.step == last
 
-    @torch.no_grad()
-    def _follow(self, step: int) -> None:
-        """Move the running mean; it starts short, so that early weights are soon forgotten."""
-        keep = min(self.recipe.average, (1 + step) / (10 + step))
-        live = self.network.state_dict()
-        for name, value in self.average.state_dict().items():
-            if value.dtype.is_floating_point:
-                value.lerp_(live[name], 1 - keep)
-            else:
-                value.copy_(live[name])
-
-    def _gradient_norm(self) -> torch.Tensor:
-        gradients = (parameter.grad for parameter in self.network.parameters())
-        return torch.nn.utils.get_total_norm([value for value in gradients if value is not None])
-
-    def _refuse(self, what: str, step: int, image: torch.Tensor, labels: torch.Tensor) -> None:
-        path = self.output / f'not_finite_{step}.pth'
-        torch.save({'image': image, 'labels': labels}, path)
-        kept = f', {LAST} is intact' if (self.output / LAST).is_file() else ''
-        msg = f'the {what} is not finite at step {step}; its batch is in {path}{kept}'
-        raise TrainingError(msg)
-
-    def save(self) -> None:
-        """Write the checkpoint, complete or not at all."""
-        state: dict[str, Any] = {
-            'step': self.step,
-            'recipe': asdict(self.recipe),
-            'network': self.network.state_dict(),
-            'state_dict': self.average.state_dict(),
-            'optimizer': self.optimizer.state_dict(),
-        }
-        temporary = self.output / f'.{LAST}.{os.getpid()}'
-        torch.save(state, temporary)
-        temporary.replace(self.output / LAST)
-
-    def _resume(self) -> None:
-        path = self.output / LAST
-        if not path.is_file():
-            msg = f'there is no {path} to resume from: start without --resume'
-            raise TrainingError(msg)
-        state = load_plain(path)
+    def _update(
+        self, step: int, batch: Sequence[MicroBatch], *, late: bool
+    ) -> tuple[dict[str, float], bool]:
         try:
-            self._check_recipe(path, state['recipe'])
-            self.network.load_state_dict(state['network'])
-            self.average.load_state_dict(state['state_dict'])
-            self.optimizer.load_state_dict(state['optimizer'])
-            self.step = int(state['step'])
+            return self.optimisation.step(step, batch, flag=late)
+        except NotFiniteError as err:
+            raise self._not_finite(err.what, step, batch) from err
+
+    def _not_finite(self, what: str, step: int, batch: Sequence[MicroBatch]) -> TrainingError:
+        """Save the batch, each process its own share, and build the error."""
+        process = f'_{self.world.rank}' if self.world.size > 1 else ''
+        path = self.output / f'not_finite_{step}{process}.pth'
+        image, labels = (torch.cat(parts) for parts in zip(*batch, strict=True))
+        save_whole({'step': step, 'image': image, 'labels': labels}, path)
+        self.world.wait()  # torchrun ends all processes when one has failed
+        kept = f'; {LAST} is intact' if (self.output / LAST).is_file() else ''
+        return TrainingError(
+            f'the {what} is not finite at step {step}: its batch is in {path}{kept}. To resume '
+            'would meet the same batch: look at it, or start anew with a lower learning_rate'
+        )
+
+    def _validate(self, validation: Validation, record: Record) -> None:
+        dtype = DTYPES[self.config.recipe.precision]
+        score = validation.score(self.average, self.world, dtype)
+        record.validation(self.step, score, validation.classes)
+        if score.matrix.mean_iou() > self.best:
+            self.best = score.matrix.mean_iou()
+            weights = {'state_dict': self.average.state_dict()}
+            record.save(BEST, self._stamp() | weights)
+
+    def _stamp(self) -> dict[str, Any]:
+        return {'step': self.step, 'best': self.best, 'decisive': self.decisive}
+
+    def _resume(self, state: dict[str, Any]) -> None:
+        try:
+            self.optimisation.load_state_dict(state)
+            self.step, self.best = int(state['step']), float(state['best'])
         except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as err:
-            msg = f'{path} is no checkpoint of this version: start anew in another folder'
+            msg = f'{self.output / LAST} does not fit this version: start anew in another folder'
             raise TrainingError(msg) from err
 
-    def _check_recipe(self, path: Path, theirs: dict[str, Any]) -> None:
-        ours = asdict(self.recipe)
-        changed = [
-            f'{name} was {theirs.get(name)!r} and is {value!r}'
-            for name, value in ours.items()
-            if theirs.get(name) != value
-        ]
-        if changed:
-            msg = f'{path} comes from another recipe: {"; ".join(changed)}'
-            raise TrainingError(msg)
+
+def _built(config: Config, classes: int) -> nn.Module:
+    recipe = config.recipe
+    try:
+        network = build_network(recipe.network, classes, **recipe.options)
+    except (TypeError, ValueError) as err:
+        msg = f'field options is {recipe.options!r}, which {recipe.network} does not take: {err}'
+        raise TrainingError(msg) from err
+    if recipe.crop % network.stride:
+        expected = f'a multiple of {network.stride}, the stride of {recipe.network}'
+        raise wrong('crop', recipe.crop, expected)
+    return network
+
+
+def _start(network: nn.Module, config: Config) -> None:
+    if config.recipe.network in PUBLISHED:
+        initialise(network)
+    for part, path in config.starts.items():
+        load_start(network, part, path)

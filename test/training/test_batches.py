@@ -1,0 +1,62 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Batches: seeded, and the same crops however many processes and micro-batches share them."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip('torch', reason='training needs torch')
+
+from tiny import batches_of, config_with, scene  # noqa: E402
+
+from uhr_seg_ros.data.crops import CropSampler  # noqa: E402
+from uhr_seg_ros.training.batches import Batches  # noqa: E402
+from uhr_seg_ros.training.errors import TrainingError  # noqa: E402
+from uhr_seg_ros.training.processes import World  # noqa: E402
+
+
+def images(batches: Batches, step: int) -> list:
+    return [micro.image for micro in batches.make(step)]
+
+
+def test_they_depend_on_seed_and_step_only() -> None:
+    ahead = {step: micro for step, (micro,) in batches_of().range(0, 5)}
+    assert list(ahead) == list(range(5))
+    (again,) = batches_of().make(3)
+    assert torch.equal(ahead[3].image, again.image)
+    assert torch.equal(ahead[3].labels, again.labels)
+    assert not torch.equal(ahead[3].image, ahead[4].image)
+    assert not torch.equal(again.image, images(batches_of(config_with(seed=1)), 3)[0])
+    assert again.image.shape == (2, 3, 64, 64)
+    assert again.labels.dtype == torch.int64
+
+
+def test_processes_and_micro_batches_share_the_same_crops() -> None:
+    config = config_with(batch=8, accumulate=2)
+    whole = images(batches_of(config_with(batch=8)), 1)[0]
+    first, second = images(batches_of(config), 1)
+    assert torch.equal(torch.cat([first, second]), whole)
+    shares = [images(batches_of(config, World(rank=rank, size=2)), 1) for rank in range(2)]
+    for part, micro in enumerate((first, second)):
+        assert torch.equal(torch.cat([share[part] for share in shares]), micro)
+
+
+def test_a_batch_that_does_not_divide() -> None:
+    with pytest.raises(TrainingError, match=r'field batch is 2, expected a multiple of 3'):
+        batches_of(world=World(size=3))
+
+
+def test_without_scenes_only_real_crops_are_drawn() -> None:
+    config = config_with()
+    real, blank = CropSampler([scene()], 64), CropSampler([scene(5)], 64)
+    alone = Batches(real, None, 0.0, config.recipe)
+    mixed = Batches(real, blank, 0.5, config.recipe)
+    same = [
+        torch.equal(a, b)
+        for step in range(6)
+        for a, b in zip(images(alone, step)[0], images(mixed, step)[0], strict=True)
+    ]
+    assert alone.make(0)[0].image.shape == (2, 3, 64, 64)
+    assert not all(same)

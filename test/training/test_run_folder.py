@@ -1,0 +1,67 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What is on disk: whole checkpoints, and logs that agree with them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip('torch', reason='training needs torch')
+
+from uhr_seg_ros.training.run_folder import (  # noqa: E402
+    LAST,
+    LOG,
+    read_log,
+    RunFolder,
+    save_whole,
+    VALIDATION,
+)
+
+
+class Breaks:
+    """Cannot be pickled, which shows when half of the file is written."""
+
+    def __reduce__(self) -> None:
+        msg = 'broken on the way'
+        raise OSError(msg)
+
+
+def test_a_write_that_breaks_leaves_the_old_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / LAST
+    save_whole({'step': 1, 'weights': torch.ones(3)}, path)
+    with pytest.raises(OSError, match='broken on the way'):
+        save_whole({'step': 2, 'weights': torch.ones(100000), 'last': Breaks()}, path)
+    assert torch.load(path, weights_only=True)['step'] == 1
+    assert len(list(tmp_path.iterdir())) == 2
+    folder = RunFolder(tmp_path)
+    folder.open(1)
+    folder.close()
+    assert sorted(file.name for file in tmp_path.iterdir()) == [LAST, LOG, VALIDATION]
+
+
+def test_resuming_cuts_the_logs(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.open(0)
+    for step in range(6):
+        folder.log(LOG, {'step': step})
+        folder.log(VALIDATION, {'step': step + 1})
+    folder.close()
+    with (tmp_path / LOG).open('a') as log:
+        log.write('{"step": 6, "re')
+    again = RunFolder(tmp_path)
+    again.open(4)
+    again.log(LOG, {'step': 4})
+    again.close()
+    assert [entry['step'] for entry in read_log(tmp_path / LOG)] == [0, 1, 2, 3, 4]
+    assert [entry['step'] for entry in read_log(tmp_path / VALIDATION)] == [1, 2, 3, 4]
+
+
+def test_a_log_can_be_read_while_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / LOG
+    path.write_text(json.dumps({'step': 0}) + '\n{"step"')
+    assert read_log(path) == [{'step': 0}]
+    assert read_log(tmp_path / 'none.jsonl') == []

@@ -1,0 +1,67 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+Train for real on the processes that torchrun started, or on this one alone.
+
+Usage: two_processes.py OUTPUT STEPS. Writes OUTPUT/CASE.pth for each of `CASES`: the gradients of
+the last step, the weights after it, and the counts of a validation.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+import sys
+
+from tiny import batches_of, CLASSES, config_with, scene
+import torch
+
+from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.training.processes import joined, World
+from uhr_seg_ros.training.trainer import Trainer
+from uhr_seg_ros.training.validating import Validation
+
+#: Case -> fields of the recipe.
+CASES = {
+    'whole': {},
+    'accumulated': {'accumulate': 2},
+    'unused': {'losses': {'auxiliary': 0}},
+    'broken': {},
+}
+
+
+def train(world: World, output: Path, steps: int, case: str) -> None:
+    # The balance counts more than as published, so that it shows in the gradients.
+    losses = {'balance': 20.0, **CASES[case].get('losses', {})}
+    config = config_with(**{'batch': 8, **CASES[case], 'losses': losses})
+    trainer = Trainer(config, len(CLASSES), output / case, world)
+    for module in trainer.network.modules():
+        if isinstance(module, torch.nn.Dropout2d):
+            module.p = 0.0  # every process has its own
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eps = 0.1  # the coarsest maps are of one pixel: rounding errors would explode
+    if case == 'broken' and world.rank == world.size - 1:
+        with torch.no_grad():
+            trainer.network.decoder.classify.bias[0] = float('nan')
+    try:
+        trainer.run(batches_of(config, world), until=steps)
+    except UhrSegError as err:
+        (output / f'error_{world.rank}.txt').write_text(str(err))
+        return
+    validation = Validation([scene(1, 80), scene(2, 80), scene(3, 80)], CLASSES)
+    score = validation.score(trainer.average, world, torch.float32)
+    if world.writes:
+        named = trainer.network.named_parameters()
+        state = {
+            'gradients': {n: p.grad for n, p in named if p.grad is not None},
+            'weights': dict(trainer.network.state_dict()),
+            'counts': torch.from_numpy(score.matrix.counts),
+        }
+        torch.save(state, output / f'{case}.pth')
+
+
+if __name__ == '__main__':
+    torch.set_num_threads(1)
+    with joined('cpu') as together:
+        for name in CASES:
+            train(together, Path(sys.argv[1]), int(sys.argv[2]), name)

@@ -1,0 +1,37 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What a network costs."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def parameters(network: nn.Module) -> int:
+    """Count the weights that inference needs: those that the logits depend on."""
+    logits = network.eval()(torch.zeros(1, 3, 128, 128))
+    weights = list(network.parameters())
+    gradients = torch.autograd.grad(logits.sum(), weights, allow_unused=True)
+    return sum(
+        weight.numel()
+        for weight, gradient in zip(weights, gradients, strict=True)
+        if gradient is not None
+    )
+
+
+def multiply_adds(network: nn.Module, height: int, width: int) -> int:
+    """
+    Count the multiply-adds of one image in the convolutions and matrix products.
+
+    Args:
+        network: Image (1, 3, H, W) -> logits; it is run once.
+        height: Of the image, px.
+        width: Of the image, px.
+    """
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        network.eval()(torch.zeros(1, 3, height, width))
+    return counter.get_total_flops() // 2

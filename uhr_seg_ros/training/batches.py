@@ -1,0 +1,106 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+Seeded batches, made ahead of the step that uses them.
+
+Crop i of a step depends on (seed, step, i) alone: a resumed training sees what the interrupted one
+would have seen, and so does one with another number of processes or micro-batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from uhr_seg_ros.data.crops import CropSampler
+from uhr_seg_ros.networks.normalising import normalised
+from uhr_seg_ros.training.processes import World
+from uhr_seg_ros.training.recipe import Recipe
+
+#: Batches that are made ahead.
+AHEAD = 3
+#: Threads that make crops, by the kind of device that waits for them.
+THREADS = {'cpu': 1, 'cuda': 8}
+
+
+class MicroBatch(NamedTuple):
+    """Images (N, 3, S, S) float32, normalised RGB, and labels (N, S, S) int64."""
+
+    image: torch.Tensor
+    labels: torch.Tensor
+
+
+class Batches:
+    """
+    The batches of one process.
+
+    Args:
+        real: Crops of real images.
+        scenes: Crops of generated scenes; None where there are none.
+        generated: Share of the crops that come from generated scenes.
+        recipe: Gives batch size, micro-batches and seed.
+        world: Which of the processes this is; each makes its own share of a batch.
+
+    Raises:
+        TrainingError: The batch does not divide among the processes.
+    """
+
+    def __init__(
+        self,
+        real: CropSampler,
+        scenes: CropSampler | None,
+        generated: float,
+        recipe: Recipe,
+        world: World = World(),  # noqa: B008 - it cannot change
+    ) -> None:
+        self.real, self.scenes, self.generated = real, scenes, generated
+        self.seed, self.threads = recipe.seed, THREADS[world.device.type]
+        size = recipe.share(world.size)
+        # A micro-batch has the same crops whatever the number of processes that share it.
+        firsts = [
+            (part * world.size + world.rank) * size for part in range(recipe.accumulate)
+        ]
+        self.numbers = [range(first, first + size) for first in firsts]
+
+    def draw(self, step: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Give one crop: (S, S, 3) uint8 BGR and labels (S, S) uint8."""
+        rng = np.random.default_rng((self.seed, step, number))
+        generated = self.scenes is not None and rng.random() < self.generated
+        return (self.scenes if generated else self.real).draw(rng)
+
+    def make(self, step: int) -> list[MicroBatch]:
+        """Give the micro-batches of a step."""
+        return [
+            _stacked([self.draw(step, number) for number in numbers]) for numbers in self.numbers
+        ]
+
+    def range(self, start: int, stop: int) -> Iterator[tuple[int, list[MicroBatch]]]:
+        """Yield (step, micro-batches)."""
+        pool = ThreadPoolExecutor(self.threads)
+        try:
+            ahead = [self._begin(pool, step) for step in range(start, min(start + AHEAD, stop))]
+            for step in range(start, stop):
+                if step + AHEAD < stop:
+                    ahead.append(self._begin(pool, step + AHEAD))
+                parts = ahead.pop(0)
+                yield step, [_stacked([crop.result() for crop in crops]) for crops in parts]
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _begin(self, pool: ThreadPoolExecutor, step: int) -> list[list[Future]]:
+        return [
+            [pool.submit(self.draw, step, number) for number in numbers]
+            for numbers in self.numbers
+        ]
+
+
+def _stacked(crops: list[tuple[np.ndarray, np.ndarray]]) -> MicroBatch:
+    labels = np.stack([labels for _, labels in crops]).astype(np.int64)
+    return MicroBatch(
+        normalised(np.stack([image for image, _ in crops])), torch.from_numpy(labels)
+    )

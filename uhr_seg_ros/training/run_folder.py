@@ -1,0 +1,141 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+What a training leaves on disk: checkpoints, complete or not at all, and logs that agree with them.
+
+A checkpoint is written beside the old one, forced to the disk and put in its place in one step of
+the file system. Before that the log is forced to the disk too, so it is never behind a checkpoint;
+where it is ahead of one, resuming cuts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import json
+import os
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+from uhr_seg_ros.networks.checkpoints import load_plain
+from uhr_seg_ros.training.errors import TrainingError
+
+LAST = 'last.pth'
+BEST = 'best.pth'
+LOG = 'log.jsonl'
+VALIDATION = 'validation.jsonl'
+#: Ends the name of a file that is being written.
+UNFINISHED = '.unfinished'
+
+
+class RunFolder:
+    """
+    The files of a run; for the one process that writes.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._logs: dict[str, TextIO] = {}
+
+    def open(self, step: int) -> None:
+        """
+        Get ready to go on at a step: clear away what a killed run left unfinished.
+
+        Args:
+            step: What was logged of this and later steps is cut: it is done again.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        for left_over in self.path.glob(f'*{UNFINISHED}'):
+            left_over.unlink()
+        # A validation stands behind the step that it follows.
+        for name, until in ((LOG, step), (VALIDATION, step + 1)):
+            _cut(self.path / name, until)
+            self._logs[name] = (self.path / name).open('a', encoding='utf-8')
+
+    def close(self) -> None:
+        """Close the logs."""
+        for log in self._logs.values():
+            log.close()
+
+    def log(self, name: str, entry: Mapping[str, Any]) -> None:
+        """Add a line to ``LOG`` or ``VALIDATION``; every entry has its ``step``."""
+        self._logs[name].write(json.dumps(entry) + '\n')
+        self._logs[name].flush()
+
+    def save(self, name: str, state: Mapping[str, Any]) -> None:
+        """Write the checkpoint ``LAST`` or ``BEST``."""
+        for log in self._logs.values():
+            os.fsync(log.fileno())
+        save_whole(state, self.path / name)
+
+
+def save_whole(state: Mapping[str, Any], path: Path) -> None:
+    """Write a checkpoint so that at any moment either the old or the new one is there, whole."""
+    unfinished = path.with_name(path.name + UNFINISHED)
+    with unfinished.open('wb') as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def load_last(folder: Path, decisive: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Read the checkpoint that a run goes on from.
+
+    Args:
+        folder: Folder of the run.
+        decisive: What the interrupted run must have had in common with this one.
+
+    Raises:
+        TrainingError: There is none, another version or another recipe wrote it.
+        CheckpointError: It is damaged.
+    """
+    path = folder / LAST
+    if not path.is_file():
+        msg = f'there is no {path} to resume from: start without --resume'
+        raise TrainingError(msg)
+    state = load_plain(path)
+    theirs = state.get('decisive') if isinstance(state, dict) else None
+    if not isinstance(theirs, dict):
+        msg = f'{path} is no checkpoint of this version: start anew in another folder'
+        raise TrainingError(msg)
+    changed = [
+        f'{name} was {theirs.get(name)!r} and is {value!r}'
+        for name, value in decisive.items()
+        if theirs.get(name) != value
+    ]
+    if changed:
+        msg = f'{path} comes from another recipe: {"; ".join(changed)}'
+        raise TrainingError(msg)
+    return state
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Read the entries of a log; a line that a killed run left unfinished ends it."""
+    entries = []
+    if path.is_file():
+        for line in path.read_text(encoding='utf-8', errors='replace').splitlines():
+            try:
+                entries.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+    return entries
+
+
+def _cut(path: Path, step: int) -> None:
+    if path.is_file():
+        kept = [entry for entry in read_log(path) if entry['step'] < step]
+        unfinished = path.with_name(path.name + UNFINISHED)
+        unfinished.write_text(''.join(json.dumps(entry) + '\n' for entry in kept), 'utf-8')
+        unfinished.replace(path)
