@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from uhr_seg_ros.networks.layers import phase_kernels
+
 SUBPIXELS = 16
 NEIGHBOURS = 9
 AFFINITY_CHANNELS = SUBPIXELS * NEIGHBOURS
@@ -32,15 +34,21 @@ class Experts(nn.Module):
         experts: Number of experts.
         hidden: Width inside an expert.
         top_k: Experts that answer a cell.
+        offset: Add a learnt offset to every answer, which starts as bilinear enlargement: the
+            tokens are of use from the first step on.
     """
 
-    def __init__(self, channels: int, experts: int, hidden: int, top_k: int = 2) -> None:
+    def __init__(
+        self, channels: int, experts: int, hidden: int, top_k: int = 2, *, offset: bool = False
+    ) -> None:
         super().__init__()
         self.top_k = min(top_k, experts)
         self.gate = nn.Linear(channels, experts, bias=False)
         self.first = nn.Parameter(torch.empty(experts, hidden, channels))
         self.second = nn.Parameter(torch.empty(experts, hidden, hidden))
         self.last = nn.Parameter(torch.empty(experts, AFFINITY_CHANNELS, hidden))
+        kernels = phase_kernels(4).reshape(AFFINITY_CHANNELS)
+        self.offset = nn.Parameter(kernels) if offset else None
         for weight in (self.gate.weight, self.first, self.second, self.last):
             nn.init.trunc_normal_(weight, std=0.02)
 
@@ -61,4 +69,5 @@ class Experts(nn.Module):
                 zip(hidden.chunk(len(self.second), -1), self.second, strict=True)
             )
         ]
-        return functional.linear(torch.cat(answers, -1), torch.cat(list(self.last), 1)), logits
+        last = torch.cat(list(self.last), 1)
+        return functional.linear(torch.cat(answers, -1), last, self.offset), logits

@@ -92,8 +92,6 @@ class HLRC(nn.Module):
         self.decoder = decoder
         self.auxiliary = auxiliary
         self.reconstruction = reconstruction
-        nn.init.normal_(self.decoder.classify.weight, std=0.01)
-        nn.init.zeros_(self.decoder.classify.bias)
 
     @property
     def classes(self) -> int:
@@ -204,7 +202,11 @@ def hlrc_s(
         ResidualStem((first, widths[0])), (first, *widths), (0, 0, 1, 1), expand=3, act='relu',
         fused=True,
     )  # fmt: skip
-    mixture = Experts(trunk.widths[-1], experts, 64 * width) if region else BilinearAffinity()
+    mixture = (
+        Experts(trunk.widths[-1], experts, 64 * width, offset=True)
+        if region
+        else BilinearAffinity()
+    )
     perception = (
         LocalPerception(trunk.widths, 32 * width, quarter=True) if local else NoLocalPerception()
     )

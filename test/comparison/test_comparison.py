@@ -1,0 +1,134 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Comparisons: plans, the steps of a real small one, its table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+import sys
+from typing import Any
+
+import cv2
+import pytest
+import yaml
+
+pytest.importorskip('torch', reason='training needs torch')
+
+sys.path.append(str(Path(__file__).parents[1] / 'training'))
+
+from tiny import scene, write_recipe  # noqa: E402
+
+from uhr_seg_ros.comparison import command  # noqa: E402
+from uhr_seg_ros.comparison.plan import (  # noqa: E402
+    ComparisonError,
+    merged,
+    read_plan,
+    write_config,
+)
+from uhr_seg_ros.comparison.table import spread  # noqa: E402
+from uhr_seg_ros.training.recipe import read_config  # noqa: E402
+
+PLANS = Path(__file__).parents[2] / 'config/compare'
+
+
+def write_plan(folder: Path, **changes: Any) -> Path:
+    write_recipe(folder / 'base.yaml', steps=2, validate_every=9, checkpoint_every=1)
+    content = {
+        'base': 'base.yaml', 'seeds': [0], 'size': [160, 96],
+        'variants': {'Fast-SCNN': None, 'its branch': {'network': 'semantic_s'}},
+    }  # fmt: skip
+    path = folder / 'plan.yaml'
+    path.write_text(yaml.safe_dump(content | changes))
+    return path
+
+
+def write_set(folder: Path) -> Path:
+    """Write one scene to train on, one to hold out, one to test."""
+    for kind in ('images', 'labels'):
+        (folder / kind).mkdir(parents=True)
+    for seed, name in enumerate(('one', 'two', 'three')):
+        mosaic = scene(seed, 192)
+        cv2.imwrite(str(folder / f'images/{name}.jpg'), mosaic.image)
+        cv2.imwrite(str(folder / f'labels/{name}.png'), mosaic.labels)
+    splits = {'train': ['one', 'two'], 'test': ['three']}
+    (folder / 'split.json').write_text(json.dumps(splits))
+    return folder
+
+
+def test_a_real_comparison(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv('OMP_NUM_THREADS', '1')
+    table = tmp_path / 'table.md'
+    args = argparse.Namespace(
+        plan=write_plan(tmp_path), root=write_set(tmp_path / 'set'), split='test',
+        output=tmp_path / 'out', minutes=0.0, table=table,
+    )  # fmt: skip
+    assert command.run(args) == command.UNFINISHED
+    assert 'call it again' in capsys.readouterr().out
+    args.minutes = math.inf
+    assert command.run(args) == command.FINISHED
+    rows = [line.split(' | ') for line in table.read_text().splitlines()]
+    assert [row[0].strip('| ') for row in rows] == ['', '---', 'Fast-SCNN', 'its branch']
+    assert rows[0][1] == 'mIoU' and rows[0][-3] == 'parameters'
+    figures = json.loads((tmp_path / 'out/fast_scnn/0/figures.json').read_text())
+    assert rows[2][1] == f'{100 * figures["mean_iou"]:.1f}'
+    assert rows[2][-3] == '1.1 M' and rows[3][-3] == '2.9 M'
+    assert rows[2][-1].endswith(' ms |')
+    # What is done is not done again.
+    bundle = tmp_path / 'out/its_branch/0/bundle/model.yaml'
+    before = bundle.stat().st_mtime_ns
+    assert command.run(args) == command.FINISHED
+    assert bundle.stat().st_mtime_ns == before
+
+
+def test_failed_step_is_named(tmp_path: Path) -> None:
+    args = argparse.Namespace(
+        plan=write_plan(tmp_path), root=tmp_path / 'nowhere', split='test',
+        output=tmp_path / 'out', minutes=math.inf, table=None,
+    )  # fmt: skip
+    with pytest.raises(ComparisonError, match='exit code 2: uhr_seg train --config'):
+        command.run(args)
+
+
+def test_variants_change_the_base(tmp_path: Path) -> None:
+    base = {'a': 1, 'losses': {'refine': 2}, 'starts': {'semantic': 'x'}}
+    changed = merged(base, {'a': 3, 'losses': {'decode': 0}, 'starts': {}})
+    assert changed == {'a': 3, 'losses': {'refine': 2, 'decode': 0}, 'starts': {}}
+    assert base['losses'] == {'refine': 2}
+
+
+@pytest.mark.parametrize(
+    ('changes', 'text'),
+    [
+        ({'seeds': []}, 'field seeds'),
+        ({'seeds': [1, 1]}, 'field seeds'),
+        ({'variants': {}}, 'field variants'),
+        ({'variants': {'a': None, 'A!': None}}, 'differ in letters'),
+        ({'variants': {'a': 5}}, 'variants.a is 5'),
+        ({'base': 'none.yaml'}, 'none.yaml'),
+        ({'size': [5]}, 'size'),
+        ({'colour': 1}, 'unknown colour'),
+    ],
+)
+def test_wrong_plan(tmp_path: Path, changes: dict[str, Any], text: str) -> None:
+    with pytest.raises(ComparisonError, match=text):
+        read_plan(write_plan(tmp_path, **changes))
+
+
+def test_spread() -> None:
+    assert spread([0.5]) == '50.0'
+    assert spread([0.5, 0.54]) == '52.0 ± 2.8'
+    assert spread([0.5, None]) == '-'
+
+
+@pytest.mark.parametrize('path', sorted(PLANS.glob('*.yaml')), ids=lambda path: path.stem)
+def test_plans_of_the_package(path: Path, tmp_path: Path) -> None:
+    for number, variant in enumerate(read_plan(path).variants):
+        config = tmp_path / f'{number}.yaml'
+        write_config(variant, 0, config)
+        assert read_config(config).recipe.network == variant.config['network']

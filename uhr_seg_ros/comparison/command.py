@@ -1,0 +1,71 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""``uhr_seg compare``: train and measure several networks alike."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from time import monotonic
+
+from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB, load_bundle
+from uhr_seg_ros.comparison.plan import read_plan, Variant
+from uhr_seg_ros.comparison.running import Comparison, OutOfTimeError
+from uhr_seg_ros.comparison.table import table
+from uhr_seg_ros.networks.cost import multiply_adds, parameters
+from uhr_seg_ros.networks.presets import build_network
+from uhr_seg_ros.strategies.tiling import padded_size, tile_spans, TileLimit
+
+#: Exit codes, as those of ``uhr_seg train``.
+FINISHED, UNFINISHED = 0, 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument('--plan', required=True, type=Path, help='YAML file with the variants')
+    parser.add_argument('--root', required=True, type=Path, help='folder of the data set')
+    parser.add_argument('--split', default='test', help='what is evaluated')
+    parser.add_argument('--output', required=True, type=Path, help='folder of all runs')
+    parser.add_argument(
+        '--minutes',
+        type=float,
+        default=math.inf,
+        help='stop after this time, with exit code 1; the same command goes on later',
+    )
+    parser.add_argument('--table', type=Path, help='also write the table to this file')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what is not done yet, then print the table."""
+    plan = read_plan(args.plan)
+    deadline = monotonic() + 60 * args.minutes
+    comparison = Comparison(plan, args.root, args.split, args.output, deadline)
+    try:
+        comparison.run()
+    except OutOfTimeError as err:
+        print(err)
+        return UNFINISHED
+    costs = {variant.name: _cost(variant, comparison) for variant in plan.variants}
+    text = table(comparison, costs)
+    print(text, end='')
+    if args.table:
+        args.table.parent.mkdir(parents=True, exist_ok=True)
+        args.table.write_text(text, encoding='utf-8')
+    return FINISHED
+
+
+def _cost(variant: Variant, comparison: Comparison) -> tuple[int, int]:
+    """Count parameters, and the multiply-adds of a frame as it is run, in tiles or whole."""
+    plan = comparison.plan
+    bundle = load_bundle(comparison.folder(variant, plan.seeds[0]) / 'bundle')
+    options = variant.config.get('options', {})
+    network = build_network(bundle.network, len(bundle.classes), **options)
+    height, width = padded_size(plan.size, network.stride)
+    tile = TileLimit(bundle, DEFAULT_MEMORY_LIMIT_MB, None).side_for(height, width)
+    if tile is None:
+        return parameters(network), multiply_adds(network, height, width)
+    rows, columns = (tile_spans(side, tile, network.stride) for side in (height, width))
+    sides = (spans[0][1] - spans[0][0] for spans in (rows, columns))
+    return parameters(network), len(rows) * len(columns) * multiply_adds(network, *sides)

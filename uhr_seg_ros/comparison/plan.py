@@ -1,0 +1,120 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What is compared: variants of one training configuration, each with several seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+import re
+from typing import Any
+
+import yaml
+
+from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.fields import Fields, read_mapping
+
+FIELDS = ('base', 'seeds', 'size', 'variants')
+
+
+class ComparisonError(UhrSegError):
+    """A plan that cannot be followed, or a step of it that failed."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """
+    One row of the table.
+
+    Attributes:
+        name: What the row is called.
+        config: Its training configuration, without a seed.
+    """
+
+    name: str
+    config: dict[str, Any]
+
+    @property
+    def folder(self) -> str:
+        """The name, as a folder can have it."""
+        return re.sub(r'[^a-z0-9]+', '_', self.name.lower()).strip('_')
+
+
+@dataclass(frozen=True)
+class Plan:
+    """
+    What is compared.
+
+    Attributes:
+        variants: The rows.
+        seeds: Each variant is trained once with each.
+        size: Height and width of the frames whose time is taken, px.
+    """
+
+    variants: tuple[Variant, ...]
+    seeds: tuple[int, ...]
+    size: tuple[int, int]
+
+
+def read_plan(path: Path) -> Plan:
+    """
+    Read a YAML file.
+
+    ``base`` names a training configuration beside the file, ``variants`` maps names to what
+    differs from it (mappings in it are merged), ``seeds`` is a list, ``size`` is [width, height]
+    of the frames whose time is taken.
+
+    Raises:
+        ComparisonError: The file, a field or the base is missing or wrong.
+    """
+    content = read_mapping(path, ComparisonError, 'see config/compare/ for a plan')
+    fields = Fields(path, content, ComparisonError)
+    if unknown := sorted(map(str, set(content) - set(FIELDS))):
+        raise fields.error(f'unknown {", ".join(unknown)}, known: {", ".join(FIELDS)}')
+    base = read_mapping(
+        path.parent / fields.get('base', str), ComparisonError, 'base is a file of config/train/'
+    )
+    variants = tuple(
+        Variant(str(name), merged(base, _mapping(fields, name, changes)))
+        for name, changes in fields.get('variants', dict).items()
+    )
+    folders = [variant.folder for variant in variants]
+    if not variants or len(set(folders)) < len(folders) or not all(folders):
+        raise fields.error(f'field variants needs names that differ in letters: {folders}')
+    width, height = (int(value) for value in fields.numbers('size', 2))
+    return Plan(variants, _seeds(fields), (height, width))
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Change a configuration; where both have a mapping, it is merged, else replaced."""
+    result = dict(base)
+    for name, value in changes.items():
+        old = base.get(name)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping) and value
+        result[name] = merged(old, value) if both else value
+    return result
+
+
+def write_config(variant: Variant, seed: int, path: Path) -> None:
+    """Write the training configuration of one run."""
+    text = yaml.safe_dump(variant.config | {'seed': seed}, sort_keys=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding='utf-8')
+
+
+def _mapping(fields: Fields, name: object, changes: object) -> Mapping[str, Any]:
+    if changes is None:
+        return {}
+    if not isinstance(changes, Mapping):
+        raise fields.error(f'field variants.{name} is {changes!r}, expected a mapping')
+    return changes
+
+
+def _seeds(fields: Fields) -> tuple[int, ...]:
+    seeds = fields.get('seeds', list)
+    right = all(isinstance(seed, int) and seed >= 0 for seed in seeds)
+    if not seeds or not right or len(set(seeds)) < len(seeds):
+        raise fields.error(f'field seeds is {seeds}, expected different whole numbers from 0 on')
+    return tuple(seeds)

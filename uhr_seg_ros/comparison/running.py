@@ -1,0 +1,135 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+The steps of a comparison: train, evaluate, take the time.
+
+Each is a command of its own process, as a user would call it, and leaves a file; a step whose
+file is there is not done again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import json
+from pathlib import Path
+import subprocess
+import sys
+from time import monotonic
+from typing import Any
+
+from uhr_seg_ros.bundle import MODEL_FILE
+from uhr_seg_ros.comparison.plan import ComparisonError, Plan, Variant, write_config
+
+#: Frames per measurement of time, after those that warm up.
+REPEAT = 7
+#: Exit code of a training that --minutes stopped.
+UNFINISHED = 1
+
+
+class OutOfTimeError(ComparisonError):
+    """The time is over before the plan is."""
+
+    def __init__(self) -> None:
+        super().__init__('the time is over: call it again to go on')
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """
+    Work through a plan in a folder.
+
+    Attributes:
+        plan: What is compared.
+        root: Its folder.
+        split: What is evaluated.
+        output: Where everything goes: ``VARIANT/SEED/`` and ``VARIANT/``.
+        deadline: Time of ``monotonic`` at which to stop; a training stops with a checkpoint.
+    """
+
+    plan: Plan
+    root: Path
+    split: str
+    output: Path
+    deadline: float
+
+    def run(self) -> None:
+        """
+        Do whatever is not done yet: all variants with the first seed, then with the next.
+
+        Raises:
+            OutOfTimeError: Call it again to go on.
+            ComparisonError: A command failed; names it.
+        """
+        for seed in self.plan.seeds:
+            for variant in self.plan.variants:
+                self.train(variant, seed)
+                self.evaluate(variant, seed)
+        for variant in self.plan.variants:
+            self.measure(variant)
+
+    def folder(self, variant: Variant, seed: int) -> Path:
+        """Give the folder of one run."""
+        return self.output / variant.folder / str(seed)
+
+    def train(self, variant: Variant, seed: int) -> None:
+        """Train one variant with one seed, or go on with it."""
+        folder = self.folder(variant, seed)
+        if (folder / 'bundle' / MODEL_FILE).is_file():
+            return
+        config = folder / 'config.yaml'
+        write_config(variant, seed, config)
+        run = folder / 'run'
+        resume = ['--resume'] if (run / 'last.pth').is_file() else []
+        minutes = (self.deadline - monotonic()) / 60
+        if minutes <= 0:
+            raise OutOfTimeError
+        print(f'{variant.name}, seed {seed}', flush=True)
+        code = self._call(
+            'train', '--config', config, '--root', self.root, '--output', run,
+            '--bundle', folder / 'bundle', '--minutes', f'{minutes:.2f}', *resume,
+            allowed=(0, UNFINISHED),
+        )  # fmt: skip
+        if code == UNFINISHED:
+            raise OutOfTimeError
+
+    def evaluate(self, variant: Variant, seed: int) -> None:
+        """Measure the accuracy of one run."""
+        folder = self.folder(variant, seed)
+        if not (folder / 'figures.json').is_file():
+            self._call(
+                'evaluate', '--bundle', folder / 'bundle', '--split', self.split,
+                '--dataset', variant.config['data']['dataset'], '--root', self.root,
+                '--json', folder / 'figures.json',
+            )  # fmt: skip
+
+    def measure(self, variant: Variant) -> None:
+        """Take the time of one variant."""
+        path = self.output / variant.folder / 'time.json'
+        if not path.is_file():
+            height, width = self.plan.size
+            bundle = self.folder(variant, self.plan.seeds[0]) / 'bundle'
+            self._call(
+                'benchmark', '--bundle', bundle, '--size', f'{width}x{height}',
+                '--repeat', REPEAT, '--backend', 'onnxruntime', '--json', path,
+            )  # fmt: skip
+
+    def figures(self, variant: Variant) -> list[dict[str, Any]]:
+        """Read what ``evaluate`` wrote for each seed."""
+        return [
+            json.loads((self.folder(variant, seed) / 'figures.json').read_text(encoding='utf-8'))
+            for seed in self.plan.seeds
+        ]
+
+    def milliseconds(self, variant: Variant) -> float:
+        """Read the median time of a frame."""
+        text = (self.output / variant.folder / 'time.json').read_text(encoding='utf-8')
+        return json.loads(text)['sizes'][0]['stage_ms']['total']['median']
+
+    def _call(self, *words: object, allowed: tuple[int, ...] = (0,)) -> int:
+        command = [sys.executable, '-m', 'uhr_seg_ros.cli', *map(str, words)]
+        code = subprocess.run(command, check=False).returncode
+        if code not in allowed:
+            msg = f'this failed with exit code {code}: uhr_seg {" ".join(map(str, words))}'
+            raise ComparisonError(msg)
+        return code
