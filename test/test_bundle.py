@@ -11,7 +11,8 @@ import shutil
 import pytest
 from tiny_bundle import edited_model, make_tiny_bundle, TINY_CLASSES
 
-from uhr_seg_ros.bundle import BundleError, find_bundle, KINDS, load_bundle, write_bundle
+from uhr_seg_ros.bundle import BundleError, find_bundle, KINDS, load_bundle
+from uhr_seg_ros.bundle_writing import add_precision, write_bundle
 
 
 @pytest.fixture
@@ -150,3 +151,63 @@ def test_changed_graph(bundle: Path) -> None:
         file.write(b'x')
     with pytest.raises(BundleError, match=rf'detail\.onnx has sha256 .* expects {recorded}'):
         load_bundle(bundle)
+
+
+@pytest.fixture
+def with_int8(bundle: Path) -> Path:
+    """Give a bundle that has its detail graph a second time, as if in int8."""
+    shutil.copy(bundle / 'detail.onnx', bundle / 'detail_int8.onnx')
+    add_precision(bundle, 'int8', {'detail': 'detail_int8.onnx'}, {'frames': Path('a/b')})
+    return bundle
+
+
+def test_bundles_without_precisions_are_fp32(tiny_bundle: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    assert bundle.precisions == {}
+    assert bundle.cpu_precision == 'fp32'
+    assert bundle.graphs_in('fp32') == bundle.graphs_in('int8') == bundle.graphs
+
+
+def test_a_second_set_of_graphs(with_int8: Path) -> None:
+    bundle = load_bundle(with_int8)
+    assert bundle.cpu_precision == 'fp32'
+    assert bundle.precisions['int8'].provenance == {'frames': 'a/b'}
+    graphs = bundle.graphs_in('int8')
+    assert graphs['detail'].path.name == 'detail_int8.onnx'
+    assert graphs['detail'].outputs == ('affinity', 'local')
+    assert graphs['semantic'] == bundle.graphs['semantic']
+    assert bundle.graphs['detail'].path.name == 'detail.onnx'
+
+
+def test_the_default_stays_until_another_one_is_asked_for(with_int8: Path) -> None:
+    files = {'detail': 'detail_int8.onnx'}
+    assert add_precision(with_int8, 'int8', files, {}, default=True).cpu_precision == 'int8'
+    assert add_precision(with_int8, 'int8', files, {}).cpu_precision == 'int8'
+
+
+def test_changed_int8_graph(with_int8: Path) -> None:
+    with (with_int8 / 'detail_int8.onnx').open('ab') as file:
+        file.write(b'x')
+    with pytest.raises(BundleError, match=r'detail_int8\.onnx has sha256 .* expects '):
+        load_bundle(with_int8)
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'text'),
+    [
+        ('precisions', [], r'field precisions is \[\], expected a mapping'),
+        ('precisions', {'int4': {}}, r'field precisions\.int4 is unknown, known: int8'),
+        ('precisions.int8.graphs', None, r'field precisions\.int8\.graphs is missing'),
+        ('precisions.int8.graphs', {'depth': {}}, "graphs has 'depth', a graph is one of sem"),
+        ('precisions.int8.graphs.detail.file', '../x.onnx', 'expected a file name in the bundle'),
+        ('precisions.int8.graphs.detail.sha256', None, r'detail\.sha256 is missing'),
+        ('cpu_precision', 'fp16', "cpu_precision is 'fp16', the bundle has fp32, int8"),
+    ],
+)
+def test_wrong_precision_field_is_named(
+    with_int8: Path, key: str, value: object, text: str
+) -> None:
+    edit(with_int8, key, value)
+    with pytest.raises(BundleError, match=text) as caught:
+        load_bundle(with_int8)
+    assert str(with_int8 / 'model.yaml') in str(caught.value)

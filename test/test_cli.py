@@ -21,7 +21,10 @@ from uhr_seg_ros.cli import COMMANDS, main
 
 PACKAGE = Path(__file__).resolve().parents[1] / 'uhr_seg_ros'
 RUN_TIME_ROOMS = ('ros', 'strategies', 'engines')
-BUILDING = ('calibration.py', 'folding.py', 'precision.py', 'typed_graphs.py')
+BUILDING = (
+    'calibration.py', 'equalising.py', 'folding.py', 'int8_nodes.py', 'precision.py',
+    'quantizing.py', 'typed_graphs.py', 'watching.py',
+)  # fmt: skip
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ import onnx
 from onnx import helper, numpy_helper, TensorProto
 import yaml
 
-from uhr_seg_ros.bundle import IMAGENET_MEAN, IMAGENET_STD, write_bundle
+from uhr_seg_ros.bundle import IMAGENET_MEAN, IMAGENET_STD
+from uhr_seg_ros.bundle_writing import write_bundle
 from uhr_seg_ros.classes import ClassSet
 
 #: Pure colours: bands painted with them are exactly the mask, see `make_tiny_bundle`.

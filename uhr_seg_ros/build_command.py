@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from uhr_seg_ros.benchmark.sizes import parse_size
 from uhr_seg_ros.bundle import Bundle, DEFAULT_MEMORY_LIMIT_MB, load_bundle
-from uhr_seg_ros.engines.options import DEFAULT_WORKSPACE_MB, EngineOptions, PRECISIONS
+from uhr_seg_ros.engines.options import DEFAULT_WORKSPACE_MB, EngineOptions, WIDTHS
 from uhr_seg_ros.frames import read_frames
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.strategy import Limits
@@ -27,7 +27,7 @@ CALIBRATION_FRAMES = 32
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument('--bundle', required=True, help='folder or name of a model bundle')
-    parser.add_argument('--precision', choices=PRECISIONS, default='fp16')
+    parser.add_argument('--precision', choices=WIDTHS, default='fp16')
     parser.add_argument(
         '--input',
         type=parse_size,

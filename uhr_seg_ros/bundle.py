@@ -1,21 +1,17 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The model bundle: a folder with model.yaml and one ONNX graph per branch."""
+"""The model bundle: a folder with model.yaml and one ONNX graph per branch; reading it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 import hashlib
-import json
-import os
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from uhr_seg_ros.classes import ClassSet, ClassSetError
+from uhr_seg_ros.classes import ClassSet, read_classes
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.fields import Fields, is_number, read_mapping
 from uhr_seg_ros.share import share_folders
@@ -40,9 +36,15 @@ KINDS: dict[str, dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
         # For a back end that upsamples by itself: TensorRT has no uint8 inside a graph.
         'quarter': (('tokens', 'affinity', 'local'), ('quarter_logits',)),
     },
+    # One network on the frame reduced by `low_res_factor`; logits of any stride.
+    'single': {'network': (('image',), ('logits',))},
 }
 
-_AGAIN = 'export or convert the model again, or fetch the bundle again'
+#: Precisions that a bundle may hold graphs for ONNX Runtime in, beside float32.
+CPU_PRECISIONS = ('int8',)
+
+#: How to get out of every fault of a bundle.
+AGAIN = 'export or convert the model again, or fetch the bundle again'
 
 #: For the detail branch: room for a 4K frame as a whole in hlrc_s; an 8K frame then works in
 #: tiles and the process stays below 2 GB.
@@ -65,6 +67,21 @@ class Graph:
 
 
 @dataclass(frozen=True)
+class GraphSet:
+    """
+    Graphs of a bundle in another precision; those that it lacks stay float32.
+
+    Attributes:
+        graphs: graph name -> graph.
+        provenance: how they were made and what they cost, free form.
+
+    """
+
+    graphs: dict[str, Graph]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Bundle:
     """
     What a model is and where its graphs lie.
@@ -84,6 +101,8 @@ class Bundle:
         provenance: where the weights come from, free form.
         agreement: precision -> smallest share of pixels on which an engine has to give the same
             class as ONNX Runtime, where the model needs another one than usual.
+        precisions: precision -> graphs that ONNX Runtime takes for it, of `CPU_PRECISIONS`.
+        cpu_precision: what ONNX Runtime takes when nobody asks for something else.
 
     """
 
@@ -100,6 +119,13 @@ class Bundle:
     detail_bytes_per_pixel: float | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     agreement: dict[str, float] = field(default_factory=dict)
+    precisions: dict[str, GraphSet] = field(default_factory=dict)
+    cpu_precision: str = 'fp32'
+
+    def graphs_in(self, precision: str) -> dict[str, Graph]:
+        """Give every graph, in a precision where there is one in it: `fp32` or of `precisions`."""
+        others = self.precisions[precision].graphs if precision in self.precisions else {}
+        return {**self.graphs, **others}
 
 
 def load_bundle(path_or_name: str | Path) -> Bundle:
@@ -117,19 +143,20 @@ def load_bundle(path_or_name: str | Path) -> Bundle:
 
     """
     path = find_bundle(path_or_name)
-    content = read_mapping(path / MODEL_FILE, BundleError, _AGAIN)
+    content = read_mapping(path / MODEL_FILE, BundleError, AGAIN)
     fields = Fields(path / MODEL_FILE, content, BundleError)
     if (version := fields.get('format', int)) != FORMAT:
         raise fields.error(f'format {version} is unknown, this version reads format {FORMAT}')
     if (kind := fields.get('kind', str)) not in KINDS:
         raise fields.error(f'kind {kind!r} is unknown, known: {", ".join(KINDS)}')
     memory = 'memory.detail_bytes_per_pixel'
+    precisions = _read_precisions(fields, kind)
     return Bundle(
         path=path,
         name=fields.get('name', str),
         network=fields.get('network', str),
         kind=kind,
-        classes=_read_classes(fields),
+        classes=read_classes(fields),
         mean=_read_rgb(fields, 'input.mean', lowest=0.0),
         std=_read_rgb(fields, 'input.std', lowest=1e-3),
         multiple=fields.positive_int('input.multiple'),
@@ -138,63 +165,9 @@ def load_bundle(path_or_name: str | Path) -> Bundle:
         detail_bytes_per_pixel=fields.positive_number(memory) if fields.has(memory) else None,
         provenance=fields.get('provenance', dict) if fields.has('provenance') else {},
         agreement=_read_agreement(fields),
+        precisions=precisions,
+        cpu_precision=_read_cpu_precision(fields, precisions),
     )
-
-
-def write_bundle(
-    directory: str | Path,
-    *,
-    name: str,
-    network: str,
-    kind: str,
-    classes: ClassSet,
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
-    multiple: int = 16,
-    low_res_factor: int = 4,
-    detail_bytes_per_pixel: float | None = None,
-    provenance: Mapping[str, Any] | None = None,
-) -> Bundle:
-    """
-    Write model.yaml beside graph files that are already in `directory`.
-
-    The graphs are `<graph name>.onnx` for every graph of `KINDS[kind]`; their hashes are
-    taken here. The file appears complete or not at all.
-
-    Returns:
-        The bundle as `load_bundle` reads it back.
-
-    Raises:
-        BundleError: a graph file is missing or a field is wrong.
-
-    """
-    path = Path(directory)
-    content: dict[str, Any] = {
-        'format': FORMAT,
-        'name': name,
-        'network': network,
-        'kind': kind,
-        'classes': [
-            {'name': label, 'color': list(color)}
-            for label, color in zip(classes.names, classes.colors, strict=True)
-        ],
-        'input': {
-            'mean': [float(value) for value in mean],
-            'std': [float(value) for value in std],
-            'multiple': multiple,
-            'low_res_factor': low_res_factor,
-        },
-        'graphs': {graph: _graph_entry(path, kind, graph) for graph in KINDS[kind]},
-    }
-    if detail_bytes_per_pixel is not None:
-        content['memory'] = {'detail_bytes_per_pixel': float(detail_bytes_per_pixel)}
-    # Through JSON, so that paths, tuples and the like become what plain YAML can hold.
-    content['provenance'] = json.loads(json.dumps(dict(provenance or {}), default=str))
-    temporary = path / f'.{MODEL_FILE}.{os.getpid()}'
-    text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=99)
-    temporary.write_text(text, encoding='utf-8')
-    temporary.replace(path / MODEL_FILE)
-    return load_bundle(path)
 
 
 def find_bundle(path_or_name: str | Path) -> Path:
@@ -217,7 +190,7 @@ def find_bundle(path_or_name: str | Path) -> Path:
             if (folder / path / MODEL_FILE).is_file():
                 return folder / path
     if path.is_dir():
-        msg = f'bundle {path} has no {MODEL_FILE}: {_AGAIN}'
+        msg = f'bundle {path} has no {MODEL_FILE}: {AGAIN}'
         raise BundleError(msg)
     known = sorted({file.parent.name for root in folders for file in root.glob(f'*/{MODEL_FILE}')})
     msg = f'no bundle {str(path_or_name)!r}: neither a folder nor one of the installed models '
@@ -231,19 +204,6 @@ def file_sha256(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _read_classes(fields: Fields) -> ClassSet:
-    entries = fields.get('classes', list)
-    try:
-        names = tuple(str(entry['name']) for entry in entries)
-        colors = tuple(tuple(int(part) for part in entry['color']) for entry in entries)
-        return ClassSet(names, colors)
-    except (TypeError, KeyError, ValueError) as err:
-        text = 'field classes needs entries such as {name: road, color: [110, 84, 160]}'
-        raise fields.error(text) from err
-    except ClassSetError as err:
-        raise fields.error(str(err)) from err
 
 
 def _read_rgb(fields: Fields, key: str, lowest: float) -> tuple[float, float, float]:
@@ -262,38 +222,63 @@ def _read_agreement(fields: Fields) -> dict[str, float]:
     return {str(precision): float(share) for precision, share in shares.items()}
 
 
+def _read_precisions(fields: Fields, kind: str) -> dict[str, GraphSet]:
+    sets = fields.get('precisions', dict) if fields.has('precisions') else {}
+    return {precision: _read_graph_set(fields, precision, kind) for precision in sets}
+
+
+def _read_graph_set(fields: Fields, precision: str, kind: str) -> GraphSet:
+    key = f'precisions.{precision}'
+    if precision not in CPU_PRECISIONS:
+        raise fields.error(f'field {key} is unknown, known: {", ".join(CPU_PRECISIONS)}')
+    graphs = {}
+    for name in fields.get(f'{key}.graphs', dict):
+        if name not in KINDS[kind]:
+            known = ', '.join(KINDS[kind])
+            raise fields.error(f'field {key}.graphs has {name!r}, a graph is one of {known}')
+        place = f'{key}.graphs.{name}'
+        graphs[name] = Graph(name, *_read_file(fields, place), *KINDS[kind][name])
+    made = f'{key}.provenance'
+    return GraphSet(graphs, fields.get(made, dict) if fields.has(made) else {})
+
+
+def _read_cpu_precision(fields: Fields, precisions: Mapping[str, GraphSet]) -> str:
+    known = ('fp32', *precisions)
+    chosen = fields.get('cpu_precision', str) if fields.has('cpu_precision') else 'fp32'
+    if chosen not in known:
+        text = f'field cpu_precision is {chosen!r}, the bundle has {", ".join(known)}'
+        raise fields.error(text)
+    return chosen
+
+
 def _read_graph(
     fields: Fields, name: str, inputs: Sequence[str], outputs: Sequence[str]
 ) -> Graph:
     key = f'graphs.{name}'
-    file = fields.get(f'{key}.file', str)
-    if Path(file).name != file:
-        raise fields.error(f'field {key}.file is {file!r}, expected a file name in the bundle')
+    path, sha256 = _read_file(fields, key)
     for part, needed in (('inputs', inputs), ('outputs', outputs)):
         listed = fields.strings(f'{key}.{part}')
         if missing := [tensor for tensor in needed if tensor not in listed]:
             raise fields.error(f'field {key}.{part} lacks {", ".join(missing)}')
-    path = fields.path.with_name(file)
-    expected = fields.get(f'{key}.sha256', str)
+    return Graph(name, path, sha256, tuple(inputs), tuple(outputs))
+
+
+def _read_file(fields: Fields, key: str) -> tuple[Path, str]:
+    """Give path and sha256 of a graph file that is there and has it."""
+    file = fields.get(f'{key}.file', str)
+    if Path(file).name != file:
+        raise fields.error(f'field {key}.file is {file!r}, expected a file name in the bundle')
+    path, expected = fields.path.with_name(file), fields.get(f'{key}.sha256', str)
     _verify_file(path, expected)
-    return Graph(name, path, expected, tuple(inputs), tuple(outputs))
+    return path, expected
 
 
 def _verify_file(path: Path, expected: str) -> None:
     try:
         found = file_sha256(path)
     except OSError as err:
-        msg = f'graph file {path} cannot be read ({err.strerror}): {_AGAIN}'
+        msg = f'graph file {path} cannot be read ({err.strerror}): {AGAIN}'
         raise BundleError(msg) from err
     if found != expected:
-        msg = f'graph file {path} has sha256 {found}, {MODEL_FILE} expects {expected}: {_AGAIN}'
+        msg = f'graph file {path} has sha256 {found}, {MODEL_FILE} expects {expected}: {AGAIN}'
         raise BundleError(msg)
-
-
-def _graph_entry(directory: Path, kind: str, name: str) -> dict[str, Any]:
-    path = directory / f'{name}.onnx'
-    if not path.is_file():
-        msg = f'graph file {path} is missing: write the graphs before model.yaml'
-        raise BundleError(msg)
-    inputs, outputs = (list(tensors) for tensors in KINDS[kind][name])
-    return {'file': path.name, 'sha256': file_sha256(path), 'inputs': inputs, 'outputs': outputs}

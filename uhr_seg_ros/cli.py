@@ -28,6 +28,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         'uhr_seg_ros.training.command',
         'train a network on a data set',
     ),
+    'quantize': (
+        'uhr_seg_ros.quantize_command',
+        'make int8 graphs of a bundle for the CPU',
+    ),
     'build': (
         'uhr_seg_ros.build_command',
         'build the TensorRT engines of a bundle ahead of time',
@@ -39,6 +43,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'evaluate': (
         'uhr_seg_ros.evaluation.command',
         'measure the accuracy of a bundle on a data set',
+    ),
+    'compare': (
+        'uhr_seg_ros.comparison.command',
+        'train and measure several networks alike',
     ),
     'benchmark': (
         'uhr_seg_ros.benchmark.command',

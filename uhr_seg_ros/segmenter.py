@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from uhr_seg_ros.bundle import Bundle, load_bundle
+from uhr_seg_ros.bundle import Bundle, Graph, load_bundle
 from uhr_seg_ros.drawing import Pictures
 from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.errors import UhrSegError
@@ -70,7 +70,8 @@ class Segmenter:
         bundle: the loaded bundle.
         backend: name of the back end in use.
         fallback: why `auto` did not take a faster back end, and what to do; empty if it did.
-        provenance: bundle name, network, back end, its version and device, graph hashes.
+        provenance: bundle name, network, back end, its version, device and precision, hashes of
+            the graphs.
 
     Raises:
         UhrSegError: the bundle, the back end, a graph or a limit is not usable.
@@ -104,7 +105,7 @@ class Segmenter:
             'bundle': self.bundle.name,
             'network': self.bundle.network,
             **self._strategy.provenance,
-            'sha256': {name: graph.sha256 for name, graph in self.bundle.graphs.items()},
+            'sha256': {name: graph.sha256 for name, graph in self._graphs().items()},
         }
 
     def __call__(
@@ -216,6 +217,11 @@ class Segmenter:
             strategy.close()
             raise
         self.backend, self._strategy = backend, strategy
+
+    def _graphs(self) -> dict[str, Graph]:
+        """Give the graphs that run: TensorRT makes its own precisions of those in float32."""
+        on_cpu = self.backend == 'onnxruntime'
+        return self.bundle.graphs_in(self._strategy.provenance['precision'] if on_cpu else 'fp32')
 
     def _checked(self, image: np.ndarray | RawFrame) -> RawFrame:
         if self._strategy is None:

@@ -27,7 +27,8 @@ def test_shapes_and_provenance(graph: Graph) -> None:
     assert engine.name == 'onnxruntime'
     assert engine.input_shapes == {'image': (1, 3, None, None)}
     assert engine.output_shapes['local'] == (1, 3, None, None)
-    assert set(engine.provenance()) == {'backend', 'version', 'device'}
+    assert set(engine.provenance()) == {'backend', 'version', 'device', 'precision'}
+    assert engine.provenance()['precision'] == 'fp32'
     engine.close()
 
 

@@ -167,3 +167,12 @@ def test_what_is_missing_is_named(
     assert "no split 'test'" in fails(capsys, *bundle, str(root))
     text = fails(capsys, *bundle, str(root), '--split', 'all', '--window', '512')
     assert 'window and stride are for mode slide' in text
+
+
+def test_precision_is_that_of_the_segmenter(
+    evaluate: Evaluate, root: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(root, '--precision', 'fp32')['provenance']['precision'] == 'fp32'
+    command = ['evaluate', '--bundle', str(tiny_bundle), '--dataset', 'folder', '--split', 'all']
+    assert main([*command, '--root', str(root), '--precision', 'int8']) != 0
+    assert 'uhr_seg quantize' in capsys.readouterr().err

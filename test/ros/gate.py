@@ -50,9 +50,9 @@ class Gate:
         if failure is not None:
             raise failure
 
-    def opener(self, graph: Graph, threads: int) -> Engine:
+    def opener(self, graph: Graph, threads: int, precision: str) -> Engine:
         """Open a graph on ONNX Runtime, behind the gate."""
-        return _GatedEngine(open_engine(graph, threads), self)
+        return _GatedEngine(open_engine(graph, threads, precision), self)
 
 
 class _GatedEngine:

@@ -13,7 +13,7 @@ from rclpy.publisher import Publisher
 from stage import example_mask, frame, Stage, wait_until
 from tiny_bundle import paint
 
-from uhr_seg_ros.strategies import two_branch
+from uhr_seg_ros.engines import opening
 
 MakeStage = Callable[..., Stage]
 
@@ -21,7 +21,7 @@ MakeStage = Callable[..., Stage]
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     gate = Gate()
-    monkeypatch.setattr(two_branch, 'open_engine', gate.opener)
+    monkeypatch.setattr(opening, 'open_engine', gate.opener)
     yield gate
     gate.open()
 

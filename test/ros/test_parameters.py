@@ -96,7 +96,7 @@ def test_parameter_file(make_node: MakeNode, tmp_path: Path) -> None:
         ({'overlay__scale': 0.0}, 'overlay.scale'),
         ({'threads': -1}, 'threads'),
         ({'bundle': ''}, 'bundle is empty'),
-        ({'precision': 'int4'}, 'expected one of fp32, fp16, int8'),
+        ({'precision': 'int4'}, 'expected one of auto, fp32, fp16, int8'),
         ({'workspace_mb': 1}, 'workspace_mb'),
         ({'input_size': [3840]}, 'input_size is [3840]: expected width and height'),
         ({'input_size': [3840, 0]}, 'input_size is [3840, 0]'),

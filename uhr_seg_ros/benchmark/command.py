@@ -34,7 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--repeat', type=parse_count, default=5, help='frames per size')
     parser.add_argument('--backend', default='auto', help='engine back end')
     parser.add_argument(
-        '--precision', choices=PRECISIONS, default='fp16', help='of TensorRT engines'
+        '--precision',
+        choices=PRECISIONS,
+        default='auto',
+        help='of the engines (default: fp16 with TensorRT, what the bundle says on a CPU)',
     )
     parser.add_argument('--threads', type=int, default=0, help='of the engines; 0: one per core')
     parser.add_argument(

@@ -45,7 +45,7 @@ class StageOptions:
         size: height and width of the frame.
         repeat: frames that count; one more comes before them.
         backend: engine back end.
-        precision: of TensorRT engines.
+        precision: of the engines; see `EngineOptions`.
         threads: of the engines, 0 = one per core.
         memory_limit_mb: 0 = none.
 
@@ -55,7 +55,7 @@ class StageOptions:
     size: tuple[int, int]
     repeat: int
     backend: str = 'auto'
-    precision: str = 'fp16'
+    precision: str = 'auto'
     threads: int = 0
     memory_limit_mb: int = DEFAULT_MEMORY_LIMIT_MB
 

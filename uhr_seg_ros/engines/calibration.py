@@ -17,11 +17,10 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
-import onnxruntime as ort
 
 from uhr_seg_ros.engines.folding import GraphError
-
-Feeds = Mapping[str, np.ndarray]
+from uhr_seg_ros.engines.ranges import best_share, sampled
+from uhr_seg_ros.engines.watching import Feeds, Watcher
 
 #: Convolutions with fewer channels on either side stay as they are: int8 saves them little time,
 #: and they cost most of the accuracy. Among them are the first ones and the classifier.
@@ -29,12 +28,6 @@ LEAST_CHANNELS = 64
 
 #: Largest int8.
 _LARGEST = 127
-
-#: Shares of the largest value that are tried as the end of the range.
-_SHARES = np.linspace(0.2, 1.0, 33)
-_BINS = 4096
-#: Values of one tensor and frame that are looked at.
-_SAMPLES = 1 << 18
 
 
 def quantize(model: onnx.ModelProto, feeds: Iterable[Feeds]) -> onnx.ModelProto:
@@ -84,39 +77,16 @@ def _ranges(
     model: onnx.ModelProto, names: list[str], feeds: Iterable[Feeds]
 ) -> dict[str, float]:
     """Find the largest magnitude that each tensor is to represent, the largest of all frames."""
-    session = _session(model, names)
+    watcher = Watcher(model, names)
     found = dict.fromkeys(names, 0.0)
     frames = 0
     for frames, feed in enumerate(feeds, 1):  # noqa: B007
-        wanted = [name for name in names if name not in feed]
-        try:
-            values = dict(zip(wanted, session.run(wanted, dict(feed)), strict=True))
-        except Exception as err:  # the classes of ONNX Runtime have no common base
-            text = ' '.join(str(err).split())
-            msg = f'graph {model.graph.name} cannot be calibrated: {text}'
-            raise GraphError(msg) from err
-        for name in names:
-            value = values[name] if name in values else feed[name]
-            found[name] = max(found[name], range_end(value))
+        for name, values in watcher.values(feed).items():
+            found[name] = max(found[name], range_end(values))
     if not frames:
         msg = f'graph {model.graph.name}: int8 needs frames to calibrate with, none were given'
         raise GraphError(msg)
     return found
-
-
-def _session(model: onnx.ModelProto, names: list[str]) -> ort.InferenceSession:
-    """Open a graph that gives more tensors than its own outputs."""
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
-    known = {info.name for info in (*model.graph.input, *model.graph.output)}
-    watched.graph.output.extend(
-        helper.make_empty_tensor_value_info(name) for name in names if name not in known
-    )
-    options = ort.SessionOptions()
-    options.log_severity_level = 3  # warnings repeat what the raised error says
-    return ort.InferenceSession(
-        watched.SerializeToString(), options, providers=['CPUExecutionProvider']
-    )
 
 
 def range_end(values: np.ndarray) -> float:
@@ -127,17 +97,9 @@ def range_end(values: np.ndarray) -> float:
         values: of any shape, float32.
 
     """
-    # An odd step meets all columns of a map whose width is a power of two.
-    magnitudes = np.abs(values.reshape(-1)[:: max(1, values.size // _SAMPLES) | 1])
+    magnitudes = np.abs(sampled(values))
     largest = float(magnitudes.max(initial=0.0))
-    if largest == 0.0:
-        return 0.0
-    counts, edges = np.histogram(magnitudes, _BINS, (0.0, largest))
-    centres = (edges[1:] + edges[:-1]) / 2
-    ends = largest * _SHARES
-    steps = (ends / _LARGEST)[:, None]
-    errors = np.minimum(np.rint(centres / steps), _LARGEST) * steps - centres
-    return float(ends[(errors**2 @ counts).argmin()])
+    return largest * best_share(magnitudes, 0.0, largest, _LARGEST) if largest else 0.0
 
 
 def _insert(

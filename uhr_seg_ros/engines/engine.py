@@ -36,7 +36,7 @@ class Engine(Protocol):
     output_shapes: Mapping[str, Shape]
 
     def provenance(self) -> dict[str, str]:
-        """Tell what runs the graph: `backend`, `version`, `device`."""
+        """Tell what runs the graph: `backend`, `version`, `device`, `precision`."""
         ...
 
     def run(

@@ -48,6 +48,25 @@ def fix_shapes(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> onnx.ModelP
     for tensor in model.graph.output:
         tensor.type.tensor_type.ClearField('shape')
     del model.graph.value_info[:]
+    folded = fold(model, f'graph {path} cannot be fixed to {dict(shapes)}')
+    _check_operators(folded, path)
+    del folded.opset_import[:]
+    folded.opset_import.append(helper.make_opsetid('', NEWEST_OPSET))
+    return onnx.shape_inference.infer_shapes(folded, strict_mode=True)
+
+
+def fold(model: onnx.ModelProto, failure: str) -> onnx.ModelProto:
+    """
+    Fold everything that is constant, with batch norms; sizes that are symbolic stay so.
+
+    Args:
+        model: float32.
+        failure: what to say before the reason when ONNX Runtime cannot read it.
+
+    Raises:
+        GraphError: ONNX Runtime cannot read it.
+
+    """
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 3
@@ -58,14 +77,14 @@ def fix_shapes(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> onnx.ModelP
                 model.SerializeToString(), options, providers=['CPUExecutionProvider']
             )
         except Exception as err:  # the classes of ONNX Runtime have no common base
-            msg = f'graph {path} cannot be fixed to {dict(shapes)}: {" ".join(str(err).split())}'
+            msg = f'{failure}: {" ".join(str(err).split())}'
             raise GraphError(msg) from err
         folded = onnx.load(options.optimized_model_filepath)
-    # ONNX Runtime names its own domains, too; nothing in the graph is of them.
-    _check_operators(folded, path)
+    # ONNX Runtime names its own domains, too; at this level nothing in the graph is of them.
+    own = [opset for opset in folded.opset_import if not opset.domain]
     del folded.opset_import[:]
-    folded.opset_import.append(helper.make_opsetid('', NEWEST_OPSET))
-    return onnx.shape_inference.infer_shapes(folded, strict_mode=True)
+    folded.opset_import.extend(own)
+    return folded
 
 
 def _check_opset(model: onnx.ModelProto, path: Path) -> None:

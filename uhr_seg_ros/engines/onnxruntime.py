@@ -26,6 +26,7 @@ class OnnxRuntimeEngine:
     Args:
         graph: graph of a bundle.
         threads: CPU threads of one operator.
+        precision: of the graph, for its provenance.
 
     Raises:
         EngineError: with the text of ONNX Runtime when it cannot read the graph.
@@ -34,8 +35,8 @@ class OnnxRuntimeEngine:
 
     name = 'onnxruntime'
 
-    def __init__(self, graph: Graph, threads: int) -> None:
-        self._graph = graph
+    def __init__(self, graph: Graph, threads: int, precision: str = 'fp32') -> None:
+        self._graph, self._precision = graph, precision
         try:
             self._session = ort.InferenceSession(
                 str(graph.path), _session_options(threads), providers=['CPUExecutionProvider']
@@ -47,8 +48,13 @@ class OnnxRuntimeEngine:
         self.output_shapes = _shapes(self._session.get_outputs())
 
     def provenance(self) -> dict[str, str]:
-        """Tell what runs the graph: `backend`, `version`, `device`."""
-        return {'backend': self.name, 'version': ort.__version__, 'device': 'cpu'}
+        """Tell what runs the graph: `backend`, `version`, `device`, `precision`."""
+        return {
+            'backend': self.name,
+            'version': ort.__version__,
+            'device': 'cpu',
+            'precision': self._precision,
+        }
 
     def run(
         self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str]

@@ -5,21 +5,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 import os
 
-from uhr_seg_ros.bundle import Graph
+from uhr_seg_ros.bundle import Bundle, Graph
 from uhr_seg_ros.engines.engine import Engine, EngineError, Shape
+from uhr_seg_ros.engines.options import EngineOptions, PRECISIONS, WIDTHS
+from uhr_seg_ros.engines.processor import has_exact_int8
 
 
-def open_engine(graph: Graph, threads: int = 0) -> Engine:
+def open_engine(graph: Graph, threads: int = 0, precision: str = 'fp32') -> Engine:
     """
     Open a graph on ONNX Runtime, which takes any size at run time.
 
     Args:
         graph: graph of a bundle.
         threads: CPU threads, 0 for as many as this process may use.
+        precision: of the graph, for its provenance.
 
     Raises:
         EngineError: ONNX Runtime is missing or cannot read the graph, or the tensors of the
@@ -28,10 +31,65 @@ def open_engine(graph: Graph, threads: int = 0) -> Engine:
     """
     # Imported here, so that a missing package is an error of ours.
     module = import_module('uhr_seg_ros.engines.onnxruntime')
-    engine = module.OnnxRuntimeEngine(graph, threads or available_cores())
+    engine = module.OnnxRuntimeEngine(graph, threads or available_cores(), precision)
     _check_names(graph, 'input', graph.inputs, engine.input_shapes)
     _check_names(graph, 'output', graph.outputs, engine.output_shapes)
     return engine
+
+
+def open_engines(
+    bundle: Bundle, names: Iterable[str], options: EngineOptions
+) -> dict[str, Engine]:
+    """
+    Open graphs of a bundle on ONNX Runtime in the precision that the options ask for.
+
+    `auto` takes what the bundle says, but fp32 where int8 is not exact (`has_exact_int8`).
+    A CPU has no fp16: what asks for it runs in fp32. One line says so.
+
+    Args:
+        bundle: the model.
+        names: of graphs.
+        options: `threads`, `precision` and `report` count.
+
+    Returns:
+        Graph name -> engine; what an engine runs in is in its provenance.
+
+    Raises:
+        EngineError: the bundle has no int8 graphs, or a graph cannot be opened.
+
+    """
+    precision = cpu_precision(bundle, options)
+    graphs = bundle.graphs_in(precision)
+    return {name: open_engine(graphs[name], options.threads, precision) for name in names}
+
+
+def cpu_precision(bundle: Bundle, options: EngineOptions) -> str:
+    """
+    Tell in which precision ONNX Runtime runs a bundle.
+
+    Raises:
+        EngineError: the precision is unknown, or the bundle has no graphs in it.
+
+    """
+    precision = options.settled(bundle.cpu_precision).precision
+    if precision == 'int8' and not has_exact_int8():
+        if options.precision == 'auto':
+            options.report('this CPU has no VNNI, its int8 sums may saturate: fp32 runs')
+            return 'fp32'
+        options.report('this CPU has no VNNI, its int8 sums may saturate: prefer fp32')
+    if precision not in WIDTHS:
+        msg = f'precision {precision!r} is unknown, known: {", ".join(PRECISIONS)}'
+        raise EngineError(msg)
+    if precision == 'fp16':
+        options.report('ONNX Runtime has no fp16 on a CPU: fp32 runs')
+        return 'fp32'
+    if precision not in ('fp32', *bundle.precisions):
+        msg = (
+            f'bundle {bundle.path} has no {precision} graphs for the CPU: make them by uhr_seg '
+            'quantize --frames, a folder or a recording of your camera, or choose precision fp32'
+        )
+        raise EngineError(msg)
+    return precision
 
 
 def available_cores() -> int:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,7 +14,9 @@ import numpy as np
 Progress = Callable[[str, int, int], None]
 
 #: Widths of numbers that an engine may compute in.
-PRECISIONS = ('fp32', 'fp16', 'int8')
+WIDTHS = ('fp32', 'fp16', 'int8')
+#: What a user may ask for; `auto` is fp16 on TensorRT and what the bundle says on a CPU.
+PRECISIONS = ('auto', *WIDTHS)
 
 DEFAULT_WORKSPACE_MB = 2048
 
@@ -30,7 +32,7 @@ class EngineOptions:
 
     Attributes:
         threads: CPU threads, 0 for as many as this process may use (ONNX Runtime).
-        precision: one of `PRECISIONS` (TensorRT).
+        precision: one of `PRECISIONS`.
         workspace_mb: limit for the scratch memory of an engine and of its build, MB (TensorRT).
         cache: folder of built engines; empty for the user's cache folder (TensorRT).
         proof: picture (h, w, 3) uint8 BGR on which new engines are compared with ONNX Runtime;
@@ -41,9 +43,13 @@ class EngineOptions:
     """
 
     threads: int = 0
-    precision: str = 'fp16'
+    precision: str = 'auto'
     workspace_mb: int = DEFAULT_WORKSPACE_MB
     cache: str = ''
     proof: np.ndarray | None = None
     report: Callable[[str], None] = _silent
     on_progress: Progress | None = None
+
+    def settled(self, usual: str) -> EngineOptions:
+        """Put a precision in the place of `auto`."""
+        return replace(self, precision=usual) if self.precision == 'auto' else self

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 import json
 import os
 from pathlib import Path
@@ -25,6 +25,7 @@ from uhr_seg_ros.bundle import Bundle, load_bundle
 from uhr_seg_ros.data import rasters
 from uhr_seg_ros.data.datasets import Dataset, DATASETS, open_dataset
 from uhr_seg_ros.data.labelled import LabelledImage
+from uhr_seg_ros.engines.options import EngineOptions, PRECISIONS
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.evaluation import report
 from uhr_seg_ros.evaluation.console import show
@@ -43,6 +44,14 @@ from uhr_seg_ros.timing import StageClock
 
 class EvaluationError(UhrSegError):
     """A bundle and a data set that do not belong together."""
+
+
+@dataclass(frozen=True)
+class Engines:
+    """Back end and precision, as `Segmenter` takes them."""
+
+    backend: str = 'onnxruntime'
+    precision: str = 'auto'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,6 +90,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default='onnxruntime',
         help='back end (default: onnxruntime, the reference; TensorRT builds for every size)',
     )
+    parser.add_argument(
+        '--precision', choices=PRECISIONS, default='auto', help='numbers to compute in'
+    )
     parser.add_argument('--json', type=Path, help='also write the figures to this file')
     parser.add_argument('--report', type=Path, help='also write an HTML page with pictures')
 
@@ -97,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
     # Every image comes once: room for one with its labels, and no need to keep those before it.
     rasters.cache.set_limit(4 * max(image.size[0] * image.size[1] for image in images))
     gallery = Gallery(bundle.classes) if args.report else None
+    engines = Engines(args.backend, args.precision)
     content = {
         'bundle': bundle.name,
         'sha256': {name: graph.sha256 for name, graph in bundle.graphs.items()},
@@ -106,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
         'images': [image.name for image in images],
         'ignored': [bundle.classes.names[index] for index in dataset.ignored],
         'settings': asdict(settings),
-        **evaluate(bundle, dataset, images, settings, args.backend, gallery),
+        **evaluate(bundle, dataset, images, settings, engines, gallery),
     }
     show(content)
     if args.json:
@@ -121,7 +134,7 @@ def evaluate(
     dataset: Dataset,
     images: Sequence[LabelledImage],
     settings: Settings,
-    backend: str,
+    engines: Engines,
     gallery: Gallery | None = None,
 ) -> dict[str, Any]:
     """
@@ -132,7 +145,7 @@ def evaluate(
         dataset: Tells which labels are left out and what is reported.
         images: Labelled images of that set.
         settings: How they are segmented.
-        backend: What runs the graphs.
+        engines: What runs the graphs.
         gallery: Gets pictures.
 
     Returns:
@@ -143,7 +156,7 @@ def evaluate(
     """
     clock = StageClock()
     results = Evaluator(len(bundle.classes), clock)
-    with _predictor(bundle, settings, backend) as (predictor, segmenter):
+    with _predictor(bundle, settings, engines) as (predictor, segmenter):
         for whole in tqdm(images, desc='evaluating', unit='image'):
             image = Ignoring(whole, dataset.ignored)
             with ScratchMask(image.size) as mask:
@@ -164,14 +177,16 @@ def evaluate(
 
 @contextmanager
 def _predictor(
-    bundle: Bundle, settings: Settings, backend: str
+    bundle: Bundle, settings: Settings, engines: Engines
 ) -> Iterator[tuple[Predictor, Segmenter]]:
     limits = Limits(tile=settings.tile)
-    with Segmenter(bundle, backend, limits) as segmenter:
+    options = EngineOptions(precision=engines.precision)
+    with Segmenter(bundle, engines.backend, limits, options=options) as segmenter:
         if not settings.against_whole:
             yield Predictor(segmenter, settings, limits), segmenter
             return
-        with Segmenter(bundle, backend, Limits(memory_limit_mb=0)) as whole:
+        unlimited = Limits(memory_limit_mb=0)
+        with Segmenter(bundle, engines.backend, unlimited, options=options) as whole:
             yield Predictor(segmenter, settings, limits, whole), segmenter
 
 

@@ -17,7 +17,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from uhr_seg_ros.bundle import Bundle, KINDS, write_bundle
+from uhr_seg_ros.bundle import Bundle, KINDS
+from uhr_seg_ros.bundle_writing import write_bundle
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.engines.footprint import detail_bytes_per_pixel
 from uhr_seg_ros.errors import UhrSegError

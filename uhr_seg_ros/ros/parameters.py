@@ -98,8 +98,9 @@ _SPECS = (
     _Spec('input_size', [3840, 2160],
           'Width and height that TensorRT engines are built for when configuring, px. Another '
           'size is built when its first frame comes.', change='unconfigured'),
-    _Spec('precision', 'fp16', 'Numbers that TensorRT engines compute in.', choices=PRECISIONS,
-          change='unconfigured'),
+    _Spec('precision', 'auto',
+          'Numbers that the engines compute in; auto: fp16 with TensorRT, what the bundle says on '
+          'a CPU.', choices=PRECISIONS, change='unconfigured'),
     _Spec('workspace_mb', DEFAULT_WORKSPACE_MB,
           'Scratch memory of a TensorRT engine and of its build, MB.', (64, 1 << 20),
           change='unconfigured'),

@@ -73,7 +73,7 @@ class _Feeds:
                 yield {'image': self._preprocessor.window(frame, rows, columns).copy()}
 
     def quarter(self, frame: np.ndarray) -> Feeds:
-        branches = TwoBranch.open(self._bundle, self._limits, EngineOptions())
+        branches = TwoBranch.open(self._bundle, self._limits, EngineOptions(precision='fp32'))
         try:
             yield branches.maps(frame, StageClock())
         finally:

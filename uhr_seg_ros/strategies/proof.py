@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -60,8 +60,9 @@ class Agreement:
 def reference(
     bundle: Bundle, limits: Limits, options: EngineOptions, frame: RawFrame
 ) -> dict[str, np.ndarray]:
-    """Segment a frame with ONNX Runtime: `mask` and `quarter_logits`."""
-    strategy = TwoBranch.open(bundle, limits, options, (*TwoBranch.GRAPHS, 'quarter'))
+    """Segment a frame with ONNX Runtime in fp32: `mask` and `quarter_logits`."""
+    plain = replace(options, precision='fp32')
+    strategy = TwoBranch.open(bundle, limits, plain, (*TwoBranch.GRAPHS, 'quarter'))
     try:
         return strategy.segment(frame, Request(PROOF_OUTPUTS), StageClock())
     finally:

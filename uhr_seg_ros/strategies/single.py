@@ -12,7 +12,7 @@ import numpy as np
 
 from uhr_seg_ros.bundle import Bundle
 from uhr_seg_ros.engines.engine import Engine
-from uhr_seg_ros.engines.opening import open_engine
+from uhr_seg_ros.engines.opening import open_engines
 from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.pixels import RawFrame
@@ -67,9 +67,8 @@ class SingleBranch:
 
     @classmethod
     def open(cls, bundle: Bundle, limits: Limits, options: EngineOptions) -> SingleBranch:
-        """Open the graph of a bundle on ONNX Runtime; see `open_engine`."""
-        engine = open_engine(bundle.graphs['network'], options.threads)
-        return cls(bundle, {'network': engine}, limits)
+        """Open the graph of a bundle on ONNX Runtime; see `open_engines`."""
+        return cls(bundle, open_engines(bundle, ('network',), options), limits)
 
     def prepare(self, size: tuple[int, int]) -> None:
         """Run once on a black frame, a small one: its size hardly matters."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from uhr_seg_ros.bundle import Bundle
 from uhr_seg_ros.engines.engine import Engine
-from uhr_seg_ros.engines.opening import open_engine
+from uhr_seg_ros.engines.opening import open_engines
 from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.pixels import RawFrame
 from uhr_seg_ros.strategies.maps import (
@@ -86,9 +86,8 @@ class TwoBranch:
         options: EngineOptions,
         graphs: Sequence[str] = GRAPHS,
     ) -> TwoBranch:
-        """Open the graphs of a bundle on ONNX Runtime; see `open_engine`."""
-        engines = {name: open_engine(bundle.graphs[name], options.threads) for name in graphs}
-        return cls(bundle, engines, limits)
+        """Open the graphs of a bundle on ONNX Runtime; see `open_engines`."""
+        return cls(bundle, open_engines(bundle, graphs, options), limits)
 
     def prepare(self, size: tuple[int, int]) -> None:
         """Run once on a black frame, a small one: its size hardly matters."""
@@ -176,7 +175,9 @@ class TwoBranch:
         height, width = self._preprocessor.padded_size(image)
         rows = tile_spans(height, tile, self._bundle.multiple)
         columns = tile_spans(width, tile, self._bundle.multiple)
-        blended = {name: Blend(name, rows, columns) for name in DETAIL_MAPS}
+        blended = {
+            name: Blend(rows, columns, STEPS[name], ROW_AXES[name]) for name in DETAIL_MAPS
+        }
         for row, row_span in enumerate(rows):
             for column, column_span in enumerate(columns):
                 with clock.stage('preprocess'):

@@ -28,6 +28,9 @@ MOST_SIZES = 4
 #: So many frames until every slot has its CUDA graph.
 WARM_UP_FRAMES = 2 * SLOTS
 
+#: What `auto` means on a GPU.
+USUAL_PRECISION = 'fp16'
+
 #: The kernels know this factor only.
 LOW_RES_FACTOR = 4
 
@@ -74,6 +77,7 @@ class TwoBranchGpu:
     @classmethod
     def open(cls, bundle: Bundle, limits: Limits, options: EngineOptions) -> TwoBranchGpu:
         """Open a bundle on the GPU; engines follow with the first size, see `prepare`."""
+        options = options.settled(USUAL_PRECISION)
         backend = TensorRTBackend(bundle.name, options)
         try:
             return cls(bundle, backend, limits, options)
