@@ -18,7 +18,7 @@ from uhr_seg_ros.training.errors import TrainingError  # noqa: E402
 from uhr_seg_ros.training.recipe import read_config  # noqa: E402
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'config' / 'train'
-CONFIG = CONFIGS / 'hlrc_s_aerial.yaml'
+CONFIG = CONFIGS / 'compare_aerial.yaml'
 
 # The published settings: steps, batch, crop and steps between validations.
 PUBLISHED = {
