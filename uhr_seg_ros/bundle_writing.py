@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from uhr_seg_ros.bundle import (
 )
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.fields import read_mapping
+from uhr_seg_ros.files import write_text
 
 
 def write_bundle(
@@ -121,10 +121,8 @@ def add_precision(
 
 def _write_model(path: Path, content: Mapping[str, Any]) -> Bundle:
     """Write model.yaml, which appears complete or not at all, and read the bundle back."""
-    temporary = path / f'.{MODEL_FILE}.{os.getpid()}'
     text = yaml.safe_dump(dict(content), sort_keys=False, default_flow_style=None, width=99)
-    temporary.write_text(text, encoding='utf-8')
-    temporary.replace(path / MODEL_FILE)
+    write_text(path / MODEL_FILE, text)
     return load_bundle(path)
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from uhr_seg_ros.benchmark.gpu_report import write_report
 from uhr_seg_ros.benchmark.gpu_sections import SECTIONS
+from uhr_seg_ros.files import write_text
 
 #: Less time than this is not worth starting a section, s.
 _LEAST_S = 20.0
@@ -116,9 +117,7 @@ def _is_done(path: Path) -> bool:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    temporary = path.with_suffix('.tmp')
-    temporary.write_text(json.dumps(content, indent=1, default=str) + '\n', encoding='utf-8')
-    temporary.replace(path)
+    write_text(path, json.dumps(content, indent=1, default=str) + '\n')
 
 
 if __name__ == '__main__':

@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from uhr_seg_ros.files import write_text
 from uhr_seg_ros.timing import LatencyWindow
 
 PERCENTILES = ('p50', 'p95', 'p99', 'max')
@@ -51,10 +52,7 @@ def machine() -> dict[str, Any]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a report; the file appears complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    temporary.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
-    temporary.replace(path)
+    write_text(path, json.dumps(content, indent=2) + '\n')
 
 
 def print_percentiles(title: str, rows: Mapping[str, Mapping[str, float]]) -> None:

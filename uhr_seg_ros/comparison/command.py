@@ -14,6 +14,7 @@ from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB, load_bundle
 from uhr_seg_ros.comparison.plan import read_plan, Variant
 from uhr_seg_ros.comparison.running import Comparison, OutOfTimeError
 from uhr_seg_ros.comparison.table import table
+from uhr_seg_ros.files import write_text
 from uhr_seg_ros.networks.cost import multiply_adds, parameters
 from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.strategies.tiling import padded_size, tile_spans, TileLimit
@@ -51,8 +52,7 @@ def run(args: argparse.Namespace) -> int:
     text = table(comparison, costs)
     print(text, end='')
     if args.table:
-        args.table.parent.mkdir(parents=True, exist_ok=True)
-        args.table.write_text(text, encoding='utf-8')
+        write_text(args.table, text)
     return FINISHED
 
 

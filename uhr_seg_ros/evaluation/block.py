@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -62,18 +63,18 @@ class Block:
         )
 
 
-class Metric:
+class Metric(ABC):
     """What is added up from blocks; the blocks of an image come row by row, left to right."""
 
     def margin(self, size: tuple[int, int]) -> int:
         """Tell how much of the surroundings of a block matters, px, in an image of a size."""
         return 0
 
+    @abstractmethod
     def add(self, block: Block) -> None:
         """Count one block."""
-        raise NotImplementedError
 
-    def end_image(self) -> None:
+    def end_image(self) -> None:  # noqa: B027 - few metrics have to know
         """Note that the image has no more blocks."""
 
 

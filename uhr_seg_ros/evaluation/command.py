@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 import json
-import os
 from pathlib import Path
 import platform
 import resource
@@ -37,6 +36,7 @@ from uhr_seg_ros.evaluation.predicting import Predictor
 from uhr_seg_ros.evaluation.scratch import ScratchMask
 from uhr_seg_ros.evaluation.settings import BRANCHES, MODES, Settings, settings_for
 from uhr_seg_ros.evaluation.views import VIEWS
+from uhr_seg_ros.files import write_text
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.strategy import Limits
 from uhr_seg_ros.timing import StageClock
@@ -123,9 +123,9 @@ def run(args: argparse.Namespace) -> int:
     }
     show(content)
     if args.json:
-        _write(args.json, json.dumps(content, indent=2) + '\n')
+        write_text(args.json, json.dumps(content, indent=2) + '\n')
     if args.report:
-        _write(args.report, report.build(content, bundle.classes, gallery))
+        write_text(args.report, report.build(content, bundle.classes, gallery))
     return 0
 
 
@@ -211,11 +211,3 @@ def _versions() -> dict[str, str]:
         'numpy': np.__version__,
         'opencv': cv2.__version__,
     }
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file; it appears complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    temporary.write_text(text, encoding='utf-8')
-    temporary.replace(path)

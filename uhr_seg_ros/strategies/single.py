@@ -18,12 +18,9 @@ from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.pixels import RawFrame
 from uhr_seg_ros.strategies.maps import Blend, enlarged_arg_max
 from uhr_seg_ros.strategies.preprocessing import Preprocessor
-from uhr_seg_ros.strategies.strategy import Limits, Request
+from uhr_seg_ros.strategies.strategy import Limits, Request, warm_up_frame
 from uhr_seg_ros.strategies.tiling import tile_spans, TileLimit
 from uhr_seg_ros.timing import StageClock
-
-#: Largest height and width of the frame that warms the engine up, px.
-WARM_UP_SIZE = (544, 960)
 
 
 class SingleBranchError(UhrSegError):
@@ -71,10 +68,8 @@ class SingleBranch:
         return cls(bundle, open_engines(bundle, ('network',), options), limits)
 
     def prepare(self, size: tuple[int, int]) -> None:
-        """Run once on a black frame, a small one: its size hardly matters."""
-        height, width = (min(side, most) for side, most in zip(size, WARM_UP_SIZE, strict=True))
-        black = RawFrame.of_bgr(np.zeros((height, width, 3), np.uint8))
-        self.segment(black, Request(), StageClock())
+        """Run once on a black frame."""
+        self.segment(warm_up_frame(size), Request(), StageClock())
 
     def segment(
         self, frame: RawFrame, request: Request, clock: StageClock

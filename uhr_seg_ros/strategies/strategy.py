@@ -16,6 +16,9 @@ from uhr_seg_ros.drawing import Pictures
 from uhr_seg_ros.pixels import RawFrame
 from uhr_seg_ros.timing import StageClock
 
+#: Largest height and width of the frame that warms an engine up, px.
+WARM_UP_SIZE = (544, 960)
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -46,6 +49,12 @@ class Request:
 
     outputs: Sequence[str] = ('mask',)
     pictures: Pictures = field(default_factory=Pictures)
+
+
+def warm_up_frame(size: tuple[int, int]) -> RawFrame:
+    """Give a black frame of (height, width), a small one: its size hardly matters to a CPU."""
+    height, width = (min(side, most) for side, most in zip(size, WARM_UP_SIZE, strict=True))
+    return RawFrame.of_bgr(np.zeros((height, width, 3), np.uint8))
 
 
 class Strategy(Protocol):

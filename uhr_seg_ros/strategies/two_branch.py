@@ -25,7 +25,7 @@ from uhr_seg_ros.strategies.maps import (
     TwoBranchError,
 )
 from uhr_seg_ros.strategies.preprocessing import Preprocessor
-from uhr_seg_ros.strategies.strategy import Limits, Request
+from uhr_seg_ros.strategies.strategy import Limits, Request, warm_up_frame
 from uhr_seg_ros.strategies.tiling import Span, strip_spans, tile_spans, TileLimit
 from uhr_seg_ros.timing import StageClock
 
@@ -36,10 +36,6 @@ HALO = 2
 STRIP_BYTES = 32e6
 #: ... but never fewer rows of cells than this, or the halo dominates.
 MIN_STRIP_CELLS = 8
-
-
-#: Largest height and width of the frame that warms the engines up, px.
-WARM_UP_SIZE = (544, 960)
 
 
 class TwoBranch:
@@ -90,10 +86,8 @@ class TwoBranch:
         return cls(bundle, open_engines(bundle, graphs, options), limits)
 
     def prepare(self, size: tuple[int, int]) -> None:
-        """Run once on a black frame, a small one: its size hardly matters."""
-        height, width = (min(side, most) for side, most in zip(size, WARM_UP_SIZE, strict=True))
-        black = RawFrame.of_bgr(np.zeros((height, width, 3), np.uint8))
-        self.segment(black, Request(), StageClock())
+        """Run once on a black frame."""
+        self.segment(warm_up_frame(size), Request(), StageClock())
 
     def segment(
         self, frame: RawFrame, request: Request, clock: StageClock
