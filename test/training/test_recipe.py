@@ -88,6 +88,7 @@ def test_published_settings(name: str, expected: tuple[int, ...]) -> None:
         ('data.dataset', 'mars'),
         ('data.generated', 1.5),
         ('data.scenes', 0),
+        ('data.ignore_larger', {'building': 0}),
         ('data.hold_out', 6),
         ('data.train', ''),
     ],

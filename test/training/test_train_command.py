@@ -148,3 +148,13 @@ def test_scenes_show_aerial_classes_only(
     recipe = write_recipe(tmp_path / 'r.yaml', data={**data, 'generated': 0.5, 'scenes': 1})
     assert main(command(recipe, root, tmp_path / 'run')) == 2
     assert 'field data.generated is 0.5, expected 0' in capsys.readouterr().err
+
+
+def test_classes_whose_coarse_outlines_are_ignored_exist(
+    mosaics: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = {'dataset': 'aerial', 'hold_out': 'one', 'augmentation': 'aerial'}
+    recipe = write_recipe(tmp_path / 'r.yaml', data={**data, 'ignore_larger': {'house': 9}})
+    assert main(command(recipe, mosaics, tmp_path / 'run')) == 2
+    assert 'data.ignore_larger' in (error := capsys.readouterr().err)
+    assert 'house' in error and 'building' in error

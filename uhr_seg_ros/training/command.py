@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from uhr_seg_ros.classes import CLASS_SETS
 from uhr_seg_ros.data.augmentation import read_augmentation
+from uhr_seg_ros.data.coarse import WithoutCoarse
 from uhr_seg_ros.data.crops import CropSampler
 from uhr_seg_ros.data.datasets import Dataset, hold_out, open_dataset
 from uhr_seg_ros.data.labelled import LabelledImage, Mosaic
@@ -92,6 +93,7 @@ def _with_starts(config: Config, given: list[str]) -> Config:
 def _data(config: Config, dataset: Dataset, world: World) -> tuple[Batches, Validation]:
     data, crop = config.data, config.recipe.crop
     training, validating = _split(data, dataset)
+    training = _without_coarse(training, data, dataset)
     batches = Batches(
         CropSampler(training, crop, read_augmentation(data.augmentation)),
         _scenes(data, dataset, crop, world),
@@ -108,6 +110,17 @@ def _split(data: Data, dataset: Dataset) -> tuple[list[LabelledImage], list[Labe
         return training, dataset.images(data.validation)
     training, held_out = hold_out(training, data.hold_out)
     return training, [held_out]
+
+
+def _without_coarse(
+    images: list[LabelledImage], data: Data, dataset: Dataset
+) -> list[LabelledImage]:
+    names = list(dataset.classes.names)
+    if unknown := [name for name in data.ignore_larger if name not in names]:
+        expected = f'classes of {dataset.name}: {", ".join(names)}'
+        raise wrong('data.ignore_larger', unknown, expected)
+    limits = {names.index(name): limit for name, limit in data.ignore_larger.items()}
+    return [WithoutCoarse(image, limits) for image in images] if limits else images
 
 
 def _scenes(data: Data, dataset: Dataset, crop: int, world: World) -> CropSampler | None:

@@ -139,6 +139,8 @@ class Data:
         hold_out: Training image of which a part is validated on instead.
         generated: Share of the crops that come from generated scenes.
         scenes: How many scenes are generated.
+        ignore_larger: Class name -> px above which a connected region of the class is ignored in
+            training, as an outline around many objects.
 
     Raises:
         TrainingError: Names the field, its value and what was expected.
@@ -152,6 +154,7 @@ class Data:
     hold_out: str | None = None
     generated: float = 0.0
     scenes: int = 0
+    ignore_larger: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_fields(
@@ -161,6 +164,7 @@ class Data:
                 'train': TEXT,
                 'generated': number(0, 1),
                 'scenes': whole(1 if self.generated else 0),
+                'ignore_larger': mapping_of(whole(1)),
             },
             'data.',
         )
