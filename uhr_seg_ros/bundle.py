@@ -40,6 +40,9 @@ KINDS: dict[str, dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     'single': {'network': (('image',), ('logits',))},
 }
 
+#: So far around it, in quarter-resolution px, the fusion may look before it upsamples.
+FUSION_REACH = 7
+
 #: Precisions that a bundle may hold graphs for ONNX Runtime in, beside float32.
 CPU_PRECISIONS = ('int8',)
 

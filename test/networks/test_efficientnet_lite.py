@@ -99,6 +99,6 @@ def test_names_are_those_of_the_published_file() -> None:
     assert len(names) == len(EfficientNetLite().state_dict())
     for known in (
         '_conv_stem.weight', '_bn0.running_mean', '_blocks.0._depthwise_conv.weight',
-        '_blocks.0._bn2.bias', '_blocks.5._expand_conv.weight', '_blocks.14._project_conv.weight',
+        '_blocks.0._bn2.bias', '_blocks.5._expand_conv.weight', '_blocks.11._project_conv.weight',
     ):  # fmt: skip
         assert known in names

@@ -95,3 +95,9 @@ def test_unknown_option() -> None:
     with pytest.raises(NetworkError, match='fast_scnn has no option experts: none'):
         build_network('fast_scnn', experts=3)
     assert 'hlrc_s' in NETWORKS
+
+
+def test_option_that_cannot_be_built() -> None:
+    with pytest.raises(NetworkError, match=r"hlrc_s cannot be built with .*'mixing': 4.* 8 px"):
+        build_network('hlrc_s', mixing=4)
+    build_network('hlrc_s', mixing=3)

@@ -110,7 +110,7 @@ class QuarterGraph(nn.Module):
 
     def __init__(self, network: HLRC) -> None:
         super().__init__()
-        self.classify = network.decoder.classify
+        self.mixing, self.classify = network.decoder.mixing, network.decoder.classify
         self.classes = network.classes
         self.kernel = network.decoder.fuse.conv.kernel_size[0]
         self.hidden = network.decoder.fuse.conv.out_channels
@@ -134,7 +134,8 @@ class QuarterGraph(nn.Module):
     def forward(
         self, tokens: torch.Tensor, affinity: torch.Tensor, local: torch.Tensor
     ) -> torch.Tensor:
-        return self.classify((self.fuse(tokens, affinity) + local).relu())
+        joined = (self.fuse(tokens, affinity) + local).relu()
+        return self.classify(self.mixing(joined))
 
 
 class FusionGraph(nn.Module):

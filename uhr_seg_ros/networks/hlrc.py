@@ -29,6 +29,9 @@ from uhr_seg_ros.networks.swin import Swin
 from uhr_seg_ros.networks.training_heads import AuxiliaryHead, Reconstruction
 from uhr_seg_ros.networks.upernet import UPerHead
 
+#: Channels of the semantic feature of the small network.
+SEMANTIC_CHANNELS = 80
+
 
 class NetworkError(UhrSegError):
     """An unknown network or an input that it cannot take."""
@@ -182,13 +185,15 @@ def hlrc_s(
     width: int = 1,
     region: bool = True,
     local: bool = True,
+    mixing: int = 2,
 ) -> HLRC:
     """
     Build the small network.
 
-    Against the published one: EfficientNet-Lite0 for the semantics, 64 channels in the decoder,
+    Against the published one: EfficientNet-Lite0 for the semantics, 80 channels in its decoder,
     a Laplacian pyramid of luminance from half size on, one trunk shared by region partition and
-    local perception, which also hands on its quarter-resolution map, and 1x1 fusion.
+    local perception, which also hands on its quarter-resolution map, 1x1 fusion, and
+    blocks that mix the fused map.
 
     Args:
         num_classes: Number of classes.
@@ -196,10 +201,11 @@ def hlrc_s(
         width: Factor of all channels but those of the semantic backbone.
         region: With the region partition; without it tokens are enlarged bilinearly.
         local: With local perception.
+        mixing: Residual blocks in the decoder.
     """
     first, *widths = (width * channels for channels in (16, 32, 48, 96))
     trunk = EfficientViTTrunk(
-        ResidualStem((first, widths[0])), (first, *widths), (0, 0, 1, 1), expand=3, act='relu',
+        ResidualStem((first, widths[0])), (first, *widths), (0, 0, 1, 2), expand=3, act='relu',
         fused=True,
     )  # fmt: skip
     mixture = (
@@ -210,12 +216,13 @@ def hlrc_s(
     perception = (
         LocalPerception(trunk.widths, 32 * width, quarter=True) if local else NoLocalPerception()
     )
-    semantic = SemanticBranch(EfficientNetLite(), 64 * width, num_classes)
+    channels, hidden = SEMANTIC_CHANNELS * width, 32 * width
+    semantic = SemanticBranch(EfficientNetLite(), channels, num_classes)
     return HLRC(
         semantic,
         RegionPartition(trunk, mixture),
         perception,
-        Decoder(64 * width, perception.channels, 24 * width, num_classes, kernel=1),
+        Decoder(channels, perception.channels, hidden, num_classes, kernel=1, mixing=mixing),
         AuxiliaryHead(semantic.backbone.widths[-2], 64, num_classes),
     )
 
@@ -233,4 +240,4 @@ class SemanticLogits(nn.Module):
 
 def semantic_s(num_classes: int) -> SemanticLogits:
     """Build the semantic branch of the small network, to tell what the other one adds."""
-    return SemanticLogits(SemanticBranch(EfficientNetLite(), 64, num_classes))
+    return SemanticLogits(SemanticBranch(EfficientNetLite(), SEMANTIC_CHANNELS, num_classes))

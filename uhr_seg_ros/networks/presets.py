@@ -69,7 +69,8 @@ def build_network(
         **options: Of the preset's builder, such as ``experts``.
 
     Raises:
-        NetworkError: The name or an option is unknown; the message lists the known ones.
+        NetworkError: The name or an option is unknown, and the message lists the known ones; or
+            an option has a value that cannot be built.
     """
     if name not in NETWORKS:
         msg = f'unknown network {name!r}: one of {", ".join(NETWORKS)}'
@@ -79,4 +80,8 @@ def build_network(
     if unknown := sorted(set(options) - set(known)):
         msg = f'network {name} has no option {", ".join(unknown)}: {", ".join(known) or "none"}'
         raise NetworkError(msg)
-    return preset.build(num_classes or len(CLASS_SETS[preset.classes]), **options)
+    try:
+        return preset.build(num_classes or len(CLASS_SETS[preset.classes]), **options)
+    except ValueError as err:
+        msg = f'network {name} cannot be built with {options}: {err}'
+        raise NetworkError(msg) from err

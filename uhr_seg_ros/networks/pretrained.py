@@ -235,6 +235,6 @@ FORMATS = (
         EfficientNetLite,
         efficientnet_lite.published_name,
         lambda _module, tensors: efficientnet_lite.from_published(tensors),
-        re.compile(r'_(blocks\.15|conv_head|bn1|fc)\.'),
+        re.compile(r'_(blocks\.1[2-5]|conv_head|bn1|fc)\.'),
     ),
 )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from uhr_seg_ros.bundle import Bundle
+from uhr_seg_ros.bundle import Bundle, FUSION_REACH
 from uhr_seg_ros.engines.engine import Engine
 from uhr_seg_ros.engines.opening import open_engines
 from uhr_seg_ros.engines.options import EngineOptions
@@ -29,8 +29,9 @@ from uhr_seg_ros.strategies.strategy import Limits, Request, warm_up_frame
 from uhr_seg_ros.strategies.tiling import Span, strip_spans, tile_spans, TileLimit
 from uhr_seg_ros.timing import StageClock
 
-#: Rows of cells that the fusion needs above and below its output.
-HALO = 2
+#: Rows of cells that the fusion needs above and below its output: a cell looks at its neighbours,
+#: and four quarter-resolution px further are another cell; the upsampling looks at one more px.
+HALO = 1 + -(-(FUSION_REACH + 1) // 4)
 
 #: Full-size float32 logits that one strip of the fusion may take, bytes ...
 STRIP_BYTES = 32e6
