@@ -65,7 +65,9 @@ setup(
         # the machine and needs CUDA's headers.
         'gpu': ['onnx', 'pycuda'],
         'demo': ['rich', 'rosbags', 'tqdm'],
-        'workshop': ['onnx', 'onnxscript', 'rich', 'tensorboard', 'tifffile', 'torch', 'tqdm'],
+        'workshop': [
+            'matplotlib', 'onnx', 'onnxscript', 'rich', 'tensorboard', 'tifffile', 'torch', 'tqdm',
+        ],
         # Networks of others, to compare with.
         'baselines': ['transformers'],
         'test': ['pytest', 'pytest-timeout', 'pytest-xdist', 'ruff', *JUDGES, *BUILDERS],

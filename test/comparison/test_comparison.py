@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 import yaml
 
@@ -22,13 +23,17 @@ sys.path.append(str(Path(__file__).parents[1] / 'training'))
 
 from tiny import scene, write_recipe  # noqa: E402
 
+from uhr_seg_ros.classes import CLASS_SETS  # noqa: E402
 from uhr_seg_ros.comparison import command  # noqa: E402
+from uhr_seg_ros.comparison.chart import draw_chart  # noqa: E402
+from uhr_seg_ros.comparison.pictures import busiest  # noqa: E402
 from uhr_seg_ros.comparison.plan import (  # noqa: E402
     ComparisonError,
     merged,
     read_plan,
     write_config,
 )
+from uhr_seg_ros.comparison.running import Comparison  # noqa: E402
 from uhr_seg_ros.comparison.table import spread  # noqa: E402
 from uhr_seg_ros.training.recipe import read_config  # noqa: E402
 
@@ -66,7 +71,7 @@ def test_a_real_comparison(
     table = tmp_path / 'table.md'
     args = argparse.Namespace(
         plan=write_plan(tmp_path), root=write_set(tmp_path / 'set'), split='test',
-        output=tmp_path / 'out', minutes=0.0, table=table,
+        output=tmp_path / 'out', minutes=0.0, table=table, chart=None, pictures=None,
     )  # fmt: skip
     assert command.run(args) == command.UNFINISHED
     assert 'call it again' in capsys.readouterr().out
@@ -77,19 +82,61 @@ def test_a_real_comparison(
     assert rows[0][1] == 'mIoU' and rows[0][-3] == 'parameters'
     figures = json.loads((tmp_path / 'out/fast_scnn/0/figures.json').read_text())
     assert rows[2][1] == f'{100 * figures["mean_iou"]:.1f}'
-    assert rows[2][-3] == '1.1 M' and rows[3][-3] == '2.9 M'
+    assert rows[2][-3] == '1.1 M' and rows[3][-3] == '1.8 M'
     assert rows[2][-1].endswith(' ms |')
     # What is done is not done again.
     bundle = tmp_path / 'out/its_branch/0/bundle/model.yaml'
     before = bundle.stat().st_mtime_ns
+    args.pictures = tmp_path / 'masks.png'
     assert command.run(args) == command.FINISHED
     assert bundle.stat().st_mtime_ns == before
+    # Image, labels and two masks, of one image: the title above, a frame of 390 px each.
+    picture = cv2.imread(str(args.pictures))
+    assert picture.shape == (414, 4 * 390, 3)
+    masks = picture[27 : 27 + 192].reshape(192, 4, 390, 3)[:, :, 3 : 3 + 192]
+    palette = {tuple(color) for color in CLASS_SETS['aerial'].palette_bgr().tolist()}
+    for index in (1, 2, 3):
+        assert {tuple(pixel) for pixel in masks[:, index].reshape(-1, 3).tolist()} <= palette
+    args.pictures = tmp_path / 'masks.doc'
+    with pytest.raises(ComparisonError, match='masks.doc cannot be drawn'):
+        command.run(args)
+
+
+def test_chart(tmp_path: Path) -> None:
+    pytest.importorskip('matplotlib', reason='charts need matplotlib')
+    plan = read_plan(write_plan(tmp_path, seeds=[0, 1]))
+    comparison = Comparison(plan, tmp_path, 'test', tmp_path / 'out', math.inf)
+    for number, variant in enumerate(plan.variants):
+        for seed in plan.seeds:
+            folder = comparison.folder(variant, seed)
+            folder.mkdir(parents=True)
+            score = 0.4 + 0.1 * number + 0.01 * seed
+            figures = {'mean_iou': score, 'boundary_f': {'2 px': {'mean': score / 2}}}
+            (folder / 'figures.json').write_text(json.dumps(figures))
+        stages = {'sizes': [{'stage_ms': {'total': {'median': 100.0 + 900 * number}}}]}
+        (tmp_path / 'out' / variant.folder / 'time.json').write_text(json.dumps(stages))
+    draw_chart(comparison, tmp_path / 'chart.svg')
+    text = (tmp_path / 'chart.svg').read_text()
+    assert text.lstrip().startswith('<?xml') and 'Fast-SCNN' in text and '160x96' in text
+    draw_chart(comparison, tmp_path / 'chart.png')
+    assert cv2.imread(str(tmp_path / 'chart.png')).std() > 5
+    with pytest.raises(ComparisonError, match='chart.doc cannot be drawn'):
+        draw_chart(comparison, tmp_path / 'chart.doc')
+
+
+def test_busiest_place() -> None:
+    labels = np.zeros((900, 1200), np.uint8)
+    labels[400:600, 700:900:2] = 1
+    top, left, height, width = busiest(labels)
+    assert (height, width) == (384, 384)
+    assert top <= 400 and top + height >= 600 and left <= 700 and left + width >= 900
+    assert busiest(labels[:100, :50]) == (0, 0, 100, 50)
 
 
 def test_failed_step_is_named(tmp_path: Path) -> None:
     args = argparse.Namespace(
         plan=write_plan(tmp_path), root=tmp_path / 'nowhere', split='test',
-        output=tmp_path / 'out', minutes=math.inf, table=None,
+        output=tmp_path / 'out', minutes=math.inf, table=None, chart=None, pictures=None,
     )  # fmt: skip
     with pytest.raises(ComparisonError, match='exit code 2: uhr_seg train --config'):
         command.run(args)

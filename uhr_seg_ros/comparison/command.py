@@ -11,6 +11,8 @@ from pathlib import Path
 from time import monotonic
 
 from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB, load_bundle
+from uhr_seg_ros.comparison.chart import draw_chart
+from uhr_seg_ros.comparison.pictures import draw_pictures
 from uhr_seg_ros.comparison.plan import read_plan, Variant
 from uhr_seg_ros.comparison.running import Comparison, OutOfTimeError
 from uhr_seg_ros.comparison.table import table
@@ -36,6 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='stop after this time, with exit code 1; the same command goes on later',
     )
     parser.add_argument('--table', type=Path, help='also write the table to this file')
+    parser.add_argument(
+        '--chart', type=Path, help='draw accuracy over time into this .svg or .png file'
+    )
+    parser.add_argument(
+        '--pictures', type=Path, help='draw masks of all variants into this .jpg or .png file'
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,6 +61,10 @@ def run(args: argparse.Namespace) -> int:
     print(text, end='')
     if args.table:
         write_text(args.table, text)
+    if args.chart:
+        draw_chart(comparison, args.chart)
+    if args.pictures:
+        draw_pictures(comparison, args.pictures)
     return FINISHED
 
 

@@ -26,6 +26,7 @@ from uhr_seg_ros.networks.export import export_bundle
 from uhr_seg_ros.networks.pretrained import PARTS
 from uhr_seg_ros.training.batches import Batches
 from uhr_seg_ros.training.checks import wrong
+from uhr_seg_ros.training.curves import draw_curves
 from uhr_seg_ros.training.processes import DEVICES, joined, World
 from uhr_seg_ros.training.recipe import Config, Data, read_config
 from uhr_seg_ros.training.run_folder import BEST, read_log, VALIDATION
@@ -76,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
         steps = config.recipe.steps
         console.print(f'stopped after {trainer.step} of {steps} steps: go on with --resume')
         return UNFINISHED
+    if curves := draw_curves(args.output):
+        console.print(f'curves: {curves}')
     _export(trainer, dataset, args, console)
     return FINISHED
 

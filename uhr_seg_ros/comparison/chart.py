@@ -1,0 +1,62 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The table of a comparison as a picture: what a network finds over what a frame takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from uhr_seg_ros.comparison.plan import ComparisonError
+from uhr_seg_ros.comparison.running import Comparison
+from uhr_seg_ros.comparison.table import COLUMNS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Columns of the table that are drawn.
+DRAWN = ('mIoU', 'boundary F 2 px')
+
+
+def draw_chart(comparison: Comparison, path: Path) -> None:
+    """
+    Draw one panel per column of ``DRAWN``: mean and spread over the seeds.
+
+    Args:
+        comparison: A comparison that is done.
+        path: A file whose ending tells the format: ``.svg`` or ``.png``.
+
+    Raises:
+        ComparisonError: The package matplotlib is missing, or it does not know the format.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as err:
+        msg = f'{path} needs a package that is not installed: pip install matplotlib'
+        raise ComparisonError(msg) from err
+    figure = Figure(figsize=(10, 4.2), layout='constrained')
+    for axes, column in zip(figure.subplots(1, len(DRAWN)), DRAWN, strict=True):
+        _panel(axes, comparison, column)
+    try:
+        figure.savefig(path, dpi=110)
+    except ValueError as err:
+        msg = f'{path} cannot be drawn: {err}'
+        raise ComparisonError(msg) from err
+
+
+def _panel(axes: Axes, comparison: Comparison, column: str) -> None:
+    height, width = comparison.plan.size
+    for number, variant in enumerate(comparison.plan.variants):
+        runs = comparison.figures(variant)
+        scores = [100 * COLUMNS[column](figures) for figures in runs]
+        time = comparison.milliseconds(variant)
+        color = f'C{number % 10}'
+        axes.plot([time] * len(scores), scores, '.', color=color, alpha=0.5)
+        axes.plot(time, np.mean(scores), 'o', color=color, label=variant.name)
+    axes.set(xscale='log', xlabel=f'ms per {width}x{height} frame', ylabel=f'{column}, %')
+    axes.grid(alpha=0.3)
+    if column == DRAWN[0]:
+        axes.legend(fontsize='small')

@@ -1,0 +1,110 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The same places through every network of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from uhr_seg_ros.comparison.plan import ComparisonError
+from uhr_seg_ros.comparison.running import Comparison
+from uhr_seg_ros.data.datasets import open_dataset
+from uhr_seg_ros.data.tiff import Window
+from uhr_seg_ros.drawing import colorize
+from uhr_seg_ros.segmenter import Segmenter
+
+#: Side of a place, px, and the step at which places are looked at.
+SIDE, STEP = 384, 96
+#: At most so many images are shown, one place of each.
+PLACES = 4
+#: Rows above a column for its title, px; border around each picture, px.
+TITLE, MARGIN = 24, 3
+#: Values on a pixel that is white.
+WHITE = (255, 255, 255)
+
+
+def draw_pictures(comparison: Comparison, path: Path) -> None:
+    """
+    Draw a row per image: a place, its labels (unknown is black), the masks of all variants.
+
+    The place is the one whose labels have the most boundaries. Networks, those of the first
+    seed, see the whole image.
+
+    Args:
+        comparison: A comparison that is done.
+        path: A ``.jpg`` or ``.png`` file.
+
+    Raises:
+        ComparisonError: It is of another format.
+    """
+    if not cv2.haveImageWriter(str(path)):
+        msg = f'{path} cannot be drawn: give a .jpg or .png file'
+        raise ComparisonError(msg)
+    dataset = open_dataset(comparison.plan.variants[0].config['data']['dataset'], comparison.root)
+    pairs = [image.read() for image in dataset.images(comparison.split)[:PLACES]]
+    places = [busiest(labels) for _, labels in pairs]
+    images = [image for image, _ in pairs]
+    masks = {'labels': [labels for _, labels in pairs]} | dict(_found(comparison, images))
+    columns = {'image': [cut(*each) for each in zip(images, places, strict=True)]}
+    for title, ids in masks.items():
+        parts = (cut(*each) for each in zip(ids, places, strict=True))
+        columns[title] = [colorize(part, dataset.classes) for part in parts]
+    picture = cv2.hconcat([_column(title, parts) for title, parts in columns.items()])
+    cv2.imwrite(str(path), picture)
+
+
+def busiest(labels: np.ndarray) -> Window:
+    """Find the square of ``SIDE`` px, or less in a small image, with the most boundaries."""
+    height, width = (min(SIDE, side) for side in labels.shape)
+    edges = np.zeros(labels.shape, np.uint8)
+    edges[1:] |= labels[1:] != labels[:-1]
+    edges[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    sums = cv2.integral(edges)
+    tops, lefts = (
+        np.arange(0, whole - side + 1, STEP)
+        for whole, side in zip(labels.shape, (height, width), strict=True)
+    )
+    rows, columns = np.ix_(tops, lefts)
+    counts = (
+        sums[rows + height, columns + width] - sums[rows, columns + width]
+        - sums[rows + height, columns] + sums[rows, columns]
+    )  # fmt: skip
+    row, column = np.unravel_index(counts.argmax(), counts.shape)
+    return int(tops[row]), int(lefts[column]), height, width
+
+
+def cut(array: np.ndarray, window: Window) -> np.ndarray:
+    """Give a window of an array (H, W, ...)."""
+    top, left, height, width = window
+    return array[top : top + height, left : left + width]
+
+
+def _found(
+    comparison: Comparison, images: list[np.ndarray]
+) -> Iterator[tuple[str, list[np.ndarray]]]:
+    for variant in comparison.plan.variants:
+        bundle = comparison.folder(variant, comparison.plan.seeds[0]) / 'bundle'
+        with Segmenter(bundle, 'onnxruntime') as segmenter:
+            yield variant.name, [segmenter(image).mask for image in images]
+
+
+def _column(title: str, parts: list[np.ndarray]) -> np.ndarray:
+    framed = [_framed(part) for part in parts]
+    head = np.full((TITLE, framed[0].shape[1], 3), WHITE, np.uint8)
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    cv2.putText(head, title, (MARGIN, TITLE - 8), font, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+    return cv2.vconcat([head, *framed])
+
+
+def _framed(part: np.ndarray) -> np.ndarray:
+    """Put a place into a white square of the same size for all."""
+    side = SIDE + 2 * MARGIN
+    square = np.full((side, side, 3), WHITE, np.uint8)
+    height, width = part.shape[:2]
+    square[MARGIN : MARGIN + height, MARGIN : MARGIN + width] = part
+    return square
