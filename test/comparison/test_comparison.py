@@ -71,7 +71,8 @@ def test_a_real_comparison(
     table = tmp_path / 'table.md'
     args = argparse.Namespace(
         plan=write_plan(tmp_path), root=write_set(tmp_path / 'set'), split='test',
-        output=tmp_path / 'out', minutes=0.0, table=table, chart=None, pictures=None,
+        output=tmp_path / 'out', minutes=0.0, jobs=2, table=table, chart=None,
+        pictures=None,
     )  # fmt: skip
     assert command.run(args) == command.UNFINISHED
     assert 'call it again' in capsys.readouterr().out
@@ -84,6 +85,7 @@ def test_a_real_comparison(
     assert rows[2][1] == f'{100 * figures["mean_iou"]:.1f}'
     assert rows[2][-3] == '1.1 M' and rows[3][-3] == '1.8 M'
     assert rows[2][-1].endswith(' ms |')
+    assert 'bundle:' in (tmp_path / 'out/fast_scnn/0/output.log').read_text()
     # What is done is not done again.
     bundle = tmp_path / 'out/its_branch/0/bundle/model.yaml'
     before = bundle.stat().st_mtime_ns
@@ -136,7 +138,8 @@ def test_busiest_place() -> None:
 def test_failed_step_is_named(tmp_path: Path) -> None:
     args = argparse.Namespace(
         plan=write_plan(tmp_path), root=tmp_path / 'nowhere', split='test',
-        output=tmp_path / 'out', minutes=math.inf, table=None, chart=None, pictures=None,
+        output=tmp_path / 'out', minutes=math.inf, jobs=1, table=None,
+        chart=None, pictures=None,
     )  # fmt: skip
     with pytest.raises(ComparisonError, match='exit code 2: uhr_seg train --config'):
         command.run(args)

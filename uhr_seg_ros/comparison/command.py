@@ -37,6 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=math.inf,
         help='stop after this time, with exit code 1; the same command goes on later',
     )
+    parser.add_argument(
+        '--jobs',
+        type=int,
+        choices=range(1, 65),
+        metavar='N',
+        default=1,
+        help='train N runs side by side, each with its share of the cores (default: 1)',
+    )
     parser.add_argument('--table', type=Path, help='also write the table to this file')
     parser.add_argument(
         '--chart', type=Path, help='draw accuracy over time into this .svg or .png file'
@@ -50,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     """Do what is not done yet, then print the table."""
     plan = read_plan(args.plan)
     deadline = monotonic() + 60 * args.minutes
-    comparison = Comparison(plan, args.root, args.split, args.output, deadline)
+    comparison = Comparison(plan, args.root, args.split, args.output, deadline, args.jobs)
     try:
         comparison.run()
     except OutOfTimeError as err:

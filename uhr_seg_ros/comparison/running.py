@@ -10,8 +10,10 @@ file is there is not done again.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 import json
+import os
 from pathlib import Path
 import subprocess
 import sys
@@ -45,6 +47,8 @@ class Comparison:
         split: What is evaluated.
         output: Where everything goes: ``VARIANT/SEED/`` and ``VARIANT/``.
         deadline: Time of ``monotonic`` at which to stop; a training stops with a checkpoint.
+        jobs: So many runs are trained side by side, each with its share of the cores; what they
+            print goes to ``VARIANT/SEED/output.log``.
     """
 
     plan: Plan
@@ -52,6 +56,7 @@ class Comparison:
     split: str
     output: Path
     deadline: float
+    jobs: int = 1
 
     def run(self) -> None:
         """
@@ -61,16 +66,27 @@ class Comparison:
             OutOfTimeError: Call it again to go on.
             ComparisonError: A command failed; names it.
         """
-        for seed in self.plan.seeds:
-            for variant in self.plan.variants:
-                self.train(variant, seed)
-                self.evaluate(variant, seed)
+        pool = ThreadPoolExecutor(self.jobs)
+        try:
+            runs = [
+                pool.submit(self._run_one, variant, seed)
+                for seed in self.plan.seeds
+                for variant in self.plan.variants
+            ]
+            for run in runs:
+                run.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
         for variant in self.plan.variants:
             self.measure(variant)
 
     def folder(self, variant: Variant, seed: int) -> Path:
         """Give the folder of one run."""
         return self.output / variant.folder / str(seed)
+
+    def _run_one(self, variant: Variant, seed: int) -> None:
+        self.train(variant, seed)
+        self.evaluate(variant, seed)
 
     def train(self, variant: Variant, seed: int) -> None:
         """Train one variant with one seed, or go on with it."""
@@ -86,7 +102,7 @@ class Comparison:
             raise OutOfTimeError
         print(f'{variant.name}, seed {seed}', flush=True)
         code = self._call(
-            'train', '--config', config, '--root', self.root, '--output', run,
+            folder, 'train', '--config', config, '--root', self.root, '--output', run,
             '--bundle', folder / 'bundle', '--minutes', f'{minutes:.2f}', *resume,
             allowed=(0, UNFINISHED),
         )  # fmt: skip
@@ -98,7 +114,7 @@ class Comparison:
         folder = self.folder(variant, seed)
         if not (folder / 'figures.json').is_file():
             self._call(
-                'evaluate', '--bundle', folder / 'bundle', '--split', self.split,
+                folder, 'evaluate', '--bundle', folder / 'bundle', '--split', self.split,
                 '--dataset', variant.config['data']['dataset'], '--root', self.root,
                 '--json', folder / 'figures.json',
             )  # fmt: skip
@@ -110,7 +126,7 @@ class Comparison:
             height, width = self.plan.size
             bundle = self.folder(variant, self.plan.seeds[0]) / 'bundle'
             self._call(
-                'benchmark', '--bundle', bundle, '--size', f'{width}x{height}',
+                None, 'benchmark', '--bundle', bundle, '--size', f'{width}x{height}',
                 '--repeat', REPEAT, '--backend', 'onnxruntime', '--json', path,
             )  # fmt: skip
 
@@ -126,9 +142,20 @@ class Comparison:
         text = (self.output / variant.folder / 'time.json').read_text(encoding='utf-8')
         return json.loads(text)['sizes'][0]['stage_ms']['total']['median']
 
-    def _call(self, *words: object, allowed: tuple[int, ...] = (0,)) -> int:
+    def _call(
+        self, folder: Path | None, *words: object, allowed: tuple[int, ...] = (0,)
+    ) -> int:
+        """Run a command; the folder is that of the run, None where it has the machine alone."""
         command = [sys.executable, '-m', 'uhr_seg_ros.cli', *map(str, words)]
-        code = subprocess.run(command, check=False).returncode
+        if folder is None or self.jobs == 1:
+            code = subprocess.run(command, check=False).returncode
+        else:
+            threads = max((os.cpu_count() or 1) // self.jobs, 1)
+            environment = os.environ | {'OMP_NUM_THREADS': str(threads)}
+            with (folder / 'output.log').open('a', encoding='utf-8') as log:
+                code = subprocess.run(
+                    command, check=False, env=environment, stdout=log, stderr=subprocess.STDOUT
+                ).returncode
         if code not in allowed:
             msg = f'this failed with exit code {code}: uhr_seg {" ".join(map(str, words))}'
             raise ComparisonError(msg)
