@@ -135,6 +135,13 @@ def test_busiest_place() -> None:
     assert busiest(labels[:100, :50]) == (0, 0, 100, 50)
 
 
+def test_common_changes_come_before_those_of_a_variant(tmp_path: Path) -> None:
+    changes = {'common': {'steps': 7, 'losses': {'decode': 0}}, 'variants': {'a': {'steps': 8}}}
+    (variant,) = read_plan(write_plan(tmp_path, **changes)).variants
+    assert variant.config['steps'] == 8
+    assert variant.config['losses'] == {'decode': 0}
+
+
 def test_failed_step_is_named(tmp_path: Path) -> None:
     args = argparse.Namespace(
         plan=write_plan(tmp_path), root=tmp_path / 'nowhere', split='test',
@@ -162,6 +169,7 @@ def test_variants_change_the_base(tmp_path: Path) -> None:
         ({'variants': {'a': 5}}, 'variants.a is 5'),
         ({'base': 'none.yaml'}, 'none.yaml'),
         ({'size': [5]}, 'size'),
+        ({'common': 3}, 'common'),
         ({'colour': 1}, 'unknown colour'),
     ],
 )

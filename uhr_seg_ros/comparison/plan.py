@@ -16,7 +16,7 @@ import yaml
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.fields import Fields, read_mapping
 
-FIELDS = ('base', 'seeds', 'size', 'variants')
+FIELDS = ('base', 'common', 'seeds', 'size', 'variants')
 
 
 class ComparisonError(UhrSegError):
@@ -62,9 +62,9 @@ def read_plan(path: Path) -> Plan:
     """
     Read a YAML file.
 
-    ``base`` names a training configuration beside the file, ``variants`` maps names to what
-    differs from it (mappings in it are merged), ``seeds`` is a list, ``size`` is [width, height]
-    of the frames whose time is taken.
+    ``base`` names a training configuration beside the file, ``common`` is what differs from it
+    in all variants, ``variants`` maps names to what differs in each (mappings are merged),
+    ``seeds`` is a list, ``size`` is [width, height] of the frames whose time is taken.
 
     Raises:
         ComparisonError: The file, a field or the base is missing or wrong.
@@ -76,6 +76,8 @@ def read_plan(path: Path) -> Plan:
     base = read_mapping(
         path.parent / fields.get('base', str), ComparisonError, 'base is a file of config/train/'
     )
+    if fields.has('common'):
+        base = merged(base, fields.get('common', dict))
     variants = tuple(
         Variant(str(name), merged(base, _mapping(fields, name, changes)))
         for name, changes in fields.get('variants', dict).items()
