@@ -23,7 +23,7 @@ DRAWN = ('mIoU', 'boundary F 2 px')
 
 def draw_chart(comparison: Comparison, path: Path) -> None:
     """
-    Draw one panel per column of ``DRAWN``: mean and spread over the seeds.
+    Draw one panel per column of ``DRAWN``: every seed as a dot, their mean as a disc.
 
     Args:
         comparison: A comparison that is done.

@@ -69,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
     print(text, end='')
     if args.table:
         write_text(args.table, text)
+    for path in filter(None, (args.chart, args.pictures)):
+        path.parent.mkdir(parents=True, exist_ok=True)
     if args.chart:
         draw_chart(comparison, args.chart)
     if args.pictures:
