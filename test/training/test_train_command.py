@@ -37,6 +37,16 @@ def command(recipe: Path, mosaics: Path, output: Path, *options: str) -> list[st
     return ['train', *paths, '--device', 'cpu', *options]
 
 
+def write_set_with_classes(root: Path) -> Path:
+    """Write mosaics that are also a generic folder set, with five classes of its own."""
+    write_mosaics(root)
+    (root / 'classes.yaml').write_text(
+        'classes: [{name: a, color: [1, 2, 3]}, {name: b, color: [4, 5, 6]}, '
+        '{name: c, color: [7, 8, 9]}, {name: d, color: [1, 1, 1]}, {name: e, color: [2, 2, 2]}]\n'
+    )
+    return root
+
+
 def test_pieces_make_the_same_run_and_a_bundle(mosaics: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / 'r.yaml')
     whole, parts = tmp_path / 'whole', tmp_path / 'parts'
@@ -139,11 +149,7 @@ def test_what_cannot_start_says_so(
 def test_scenes_show_aerial_classes_only(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = write_mosaics(tmp_path / 'set')
-    (root / 'classes.yaml').write_text(
-        'classes: [{name: a, color: [1, 2, 3]}, {name: b, color: [4, 5, 6]}, '
-        '{name: c, color: [7, 8, 9]}, {name: d, color: [1, 1, 1]}, {name: e, color: [2, 2, 2]}]\n'
-    )
+    root = write_set_with_classes(tmp_path / 'set')
     data = {'dataset': 'folder', 'train': 'all', 'hold_out': 'one', 'augmentation': 'aerial'}
     recipe = write_recipe(tmp_path / 'r.yaml', data={**data, 'generated': 0.5, 'scenes': 1})
     assert main(command(recipe, root, tmp_path / 'run')) == 2
@@ -158,3 +164,13 @@ def test_classes_whose_coarse_outlines_are_ignored_exist(
     assert main(command(recipe, mosaics, tmp_path / 'run')) == 2
     assert 'data.ignore_larger' in (error := capsys.readouterr().err)
     assert 'house' in error and 'building' in error
+
+
+def test_a_set_without_known_doubts_cannot_ignore_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_set_with_classes(tmp_path / 'set')
+    data = {'dataset': 'folder', 'train': 'all', 'hold_out': 'one', 'augmentation': 'aerial'}
+    recipe = write_recipe(tmp_path / 'r.yaml', data={**data, 'ignore_doubtful': True})
+    assert main(command(recipe, root, tmp_path / 'run')) == 2
+    assert 'data.ignore_doubtful is True, expected false' in capsys.readouterr().err

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from uhr_seg_ros.classes import CLASS_SETS
 from uhr_seg_ros.data.dataset import Dataset
+from uhr_seg_ros.data.doubtful import Doubt
 from uhr_seg_ros.data.encoding import Encoding
 from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.labelled import LabelledFile, LabelledImage
@@ -18,6 +19,28 @@ from uhr_seg_ros.data.pairing import Files
 
 #: Tiles that show partly the same ground: neither splits nor a hold-out may separate them.
 GROUND = dict.fromkeys(('tile4', 'tile7', 'tile8'), 'tile7')
+
+_BUILDING, _LAND, _ROAD, _VEGETATION, _WATER = range(5)
+#: Found by looking at the training mosaics beside their labels. The set was labelled in parts, a
+#: ninth of a mosaic each, and the parts do not follow one rule.
+DOUBTS = {
+    'tile6': (
+        # Green shallow water is vegetation here, but water in all other parts; a creek is a road.
+        Doubt((838, 0, 838, 1718), (_VEGETATION,)),
+        Doubt((838, 859, 838, 1718), (_ROAD,)),
+        Doubt((1170, 2350, 135, 227), (_WATER,)),  # a strip of white sand
+    ),
+    'tile7': (
+        Doubt((2061, 1500, 230, 280), (_VEGETATION,)),  # the rest of a lake
+        Doubt((2061, 1817, 1200, 1817), (_WATER,)),  # groups of trees
+        # A corridor without a road, tracks that cannot be seen, sheds drawn as large buildings.
+        Doubt((2061, 3634, 2061, 1816), (_BUILDING, _ROAD, _WATER)),
+        Doubt((4122, 0, 2062, 1817), (_WATER,)),  # scrub
+        # A motorway is land; roads are drawn where there is sand.
+        Doubt((4122, 1817, 2062, 1817), (_LAND, _ROAD, _VEGETATION)),
+        Doubt((4122, 3634, 2062, 1816), (_LAND, _ROAD)),
+    ),
+}
 
 
 class Aerial(Dataset):
@@ -30,6 +53,7 @@ class Aerial(Dataset):
 
     name = 'aerial'
     classes = CLASS_SETS['aerial']
+    doubts = DOUBTS
 
     def __init__(self, root: str | Path) -> None:
         super().__init__(root)

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from uhr_seg_ros.classes import ClassSet
+from uhr_seg_ros.data.doubtful import Doubt
 from uhr_seg_ros.data.encoding import Encoding
 from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.labelled import LabelledFile, LabelledImage, Part
@@ -32,6 +34,7 @@ class Dataset(ABC):
         ignored: Class ids that are trained as classes; evaluation leaves out the pixels that
             are labelled so.
         reported: The class whose IoU the literature reports in place of the mean, if it does.
+        doubts: Name of an image -> where its labels are plainly wrong, for training to ignore.
 
     Raises:
         DataError: The folder is missing or holds no split.
@@ -42,6 +45,7 @@ class Dataset(ABC):
     splits: tuple[str, ...]
     ignored: tuple[int, ...] = ()
     reported: str | None = None
+    doubts: Mapping[str, Sequence[Doubt]] = MappingProxyType({})
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)

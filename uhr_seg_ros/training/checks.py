@@ -60,6 +60,7 @@ def mapping_of(check: Check, known: Collection[str] | None = None) -> Check:
 
 
 TEXT = Check(lambda value: isinstance(value, str) and value != '', 'a text')
+TRUTH = Check(lambda value: isinstance(value, bool), 'true or false')
 PLAIN = Check(
     lambda value: value is None or isinstance(value, (bool, int, float, str)), 'plain values'
 )

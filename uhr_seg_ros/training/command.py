@@ -16,9 +16,9 @@ from tqdm import tqdm
 
 from uhr_seg_ros.classes import CLASS_SETS
 from uhr_seg_ros.data.augmentation import read_augmentation
-from uhr_seg_ros.data.coarse import WithoutCoarse
 from uhr_seg_ros.data.crops import CropSampler
 from uhr_seg_ros.data.datasets import Dataset, hold_out, open_dataset
+from uhr_seg_ros.data.doubtful import WithoutDoubtful
 from uhr_seg_ros.data.labelled import LabelledImage, Mosaic
 from uhr_seg_ros.data.scenes import generate_scene
 from uhr_seg_ros.networks.checkpoints import load_checkpoint, read_checkpoint
@@ -96,7 +96,6 @@ def _with_starts(config: Config, given: list[str]) -> Config:
 def _data(config: Config, dataset: Dataset, world: World) -> tuple[Batches, Validation]:
     data, crop = config.data, config.recipe.crop
     training, validating = _split(data, dataset)
-    training = _without_coarse(training, data, dataset)
     batches = Batches(
         CropSampler(training, crop, read_augmentation(data.augmentation)),
         _scenes(data, dataset, crop, world),
@@ -108,22 +107,29 @@ def _data(config: Config, dataset: Dataset, world: World) -> tuple[Batches, Vali
 
 
 def _split(data: Data, dataset: Dataset) -> tuple[list[LabelledImage], list[LabelledImage]]:
-    training = dataset.images(data.train)
+    images = dataset.images(data.train)
+    trained = _without_doubtful(images, data, dataset)
     if data.validation is not None:
-        return training, dataset.images(data.validation)
-    training, held_out = hold_out(training, data.hold_out)
-    return training, [held_out]
+        return trained, dataset.images(data.validation)
+    # What is validated on keeps all of its labels.
+    return hold_out(trained, data.hold_out)[0], [hold_out(images, data.hold_out)[1]]
 
 
-def _without_coarse(
+def _without_doubtful(
     images: list[LabelledImage], data: Data, dataset: Dataset
 ) -> list[LabelledImage]:
     names = list(dataset.classes.names)
     if unknown := [name for name in data.ignore_larger if name not in names]:
         expected = f'classes of {dataset.name}: {", ".join(names)}'
         raise wrong('data.ignore_larger', unknown, expected)
+    if data.ignore_doubtful and not dataset.doubts:
+        expected = f'false: no labels of {dataset.name} are known to be wrong'
+        raise wrong('data.ignore_doubtful', data.ignore_doubtful, expected)
     limits = {names.index(name): limit for name, limit in data.ignore_larger.items()}
-    return [WithoutCoarse(image, limits) for image in images] if limits else images
+    doubts = dataset.doubts if data.ignore_doubtful else {}
+    if not (limits or doubts):
+        return images
+    return [WithoutDoubtful(image, limits, doubts.get(image.name, ())) for image in images]
 
 
 def _scenes(data: Data, dataset: Dataset, crop: int, world: World) -> CropSampler | None:

@@ -24,6 +24,7 @@ from uhr_seg_ros.training.checks import (
     one_of,
     PLAIN,
     TEXT,
+    TRUTH,
     whole,
     wrong,
 )
@@ -141,6 +142,7 @@ class Data:
         scenes: How many scenes are generated.
         ignore_larger: Class name -> px above which a connected region of the class is ignored in
             training, as an outline around many objects.
+        ignore_doubtful: Do not train on labels that the data set knows to be wrong.
 
     Raises:
         TrainingError: Names the field, its value and what was expected.
@@ -155,6 +157,7 @@ class Data:
     generated: float = 0.0
     scenes: int = 0
     ignore_larger: dict[str, int] = field(default_factory=dict)
+    ignore_doubtful: bool = False
 
     def __post_init__(self) -> None:
         check_fields(
@@ -165,6 +168,7 @@ class Data:
                 'generated': number(0, 1),
                 'scenes': whole(1 if self.generated else 0),
                 'ignore_larger': mapping_of(whole(1)),
+                'ignore_doubtful': TRUTH,
             },
             'data.',
         )

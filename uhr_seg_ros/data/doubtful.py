@@ -2,15 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Labels that are too coarse to learn an outline from.
+Labels that are better not learnt from.
 
 Annotators draw one outline around a block of houses as often as one around a house. Trained on
-both, a network answers with blocks where it should see houses.
+both, a network answers with blocks where it should see houses. And a few labels are plainly
+wrong, as shallow water called vegetation: one such region can spoil a class.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import cv2
@@ -21,20 +23,37 @@ from uhr_seg_ros.data.labelled import LabelledImage
 from uhr_seg_ros.data.tiff import Window
 
 
-class WithoutCoarse(LabelledImage):
+@dataclass(frozen=True)
+class Doubt:
     """
-    A labelled image that ignores large connected regions of some classes.
+    Where labels of some classes are wrong.
+
+    Attributes:
+        window: Top, left, height and width in px of the image.
+        class_ids: The classes.
+    """
+
+    window: Window
+    class_ids: tuple[int, ...]
+
+
+class WithoutDoubtful(LabelledImage):
+    """
+    A labelled image that ignores doubtful labels.
 
     What is ignored is found once, from all labels of the image, and kept as a bit per pixel.
 
     Args:
         whole: The labelled image.
         limits: Class id -> px above which a region (8-connected) of the class is ignored.
+        doubts: Where classes are ignored altogether.
     """
 
-    def __init__(self, whole: LabelledImage, limits: Mapping[int, int]) -> None:
+    def __init__(
+        self, whole: LabelledImage, limits: Mapping[int, int], doubts: Sequence[Doubt] = ()
+    ) -> None:
         self.name = whole.name
-        self._whole, self._limits = whole, limits
+        self._whole, self._limits, self._doubts = whole, limits, doubts
 
     @property
     def size(self) -> tuple[int, int]:
@@ -52,6 +71,10 @@ class WithoutCoarse(LabelledImage):
         ignored = np.zeros(labels.shape, bool)
         for class_id, limit in self._limits.items():
             ignored |= larger_regions(labels == class_id, limit)
+        for doubt in self._doubts:
+            top, left, height, width = doubt.window
+            place = np.s_[top : top + height, left : left + width]
+            ignored[place] |= np.isin(labels[place], doubt.class_ids)
         return np.packbits(ignored, axis=1)
 
     def _image(self, window: Window) -> np.ndarray:
