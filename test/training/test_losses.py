@@ -123,6 +123,20 @@ def test_weights_scale_and_leave_out() -> None:
     assert float(other['refine']) == float(published['refine'])
 
 
+def test_class_weights_scale_the_pixels_of_their_class() -> None:
+    outputs, labels = outputs_of(2), torch.randint(0, 5, (2, 32, 32))
+    outputs['gate_probabilities'] = outputs['gate_probabilities'].flatten(0, 1)
+    labels[0, :4] = 255
+    alone = [
+        losses(outputs, torch.where(labels == i, labels, 255))['refine'] for i in range(5)
+    ]
+    by_class = torch.tensor([1.5, 1.0, 2.0, 0.0, 1.0])
+    weighted = losses(outputs, labels, class_weights=by_class)
+    expected = sum(weight * loss for weight, loss in zip(by_class, alone, strict=True))
+    assert float(weighted['refine']) == pytest.approx(float(expected), rel=1e-5)
+    assert float(weighted['balance']) == float(losses(outputs, labels)['balance'])
+
+
 def test_losses_are_computed_in_float32() -> None:
     outputs, labels = outputs_of(2), torch.randint(0, 5, (2, 32, 32))
     outputs['gate_probabilities'] = outputs['gate_probabilities'].flatten(0, 1)

@@ -125,6 +125,7 @@ def test_the_best_can_be_exported(
         ({}, ('--start', 'middle=x.pth'), 'PART one of semantic, detail'),
         ({}, ('--start', 'semantic=none.pth'), 'none.pth does not exist'),
         ({}, ('--resume',), 'start without --resume'),
+        ({'class_weights': [1, 2]}, (), 'class_weights is [1, 2], expected one for each of 5'),
         ({'crop': 80}, (), 'field crop is 80, expected a multiple of 32, the stride of fast_scnn'),
         ({'data': {'dataset': 'aerial', 'hold_out': 'three', 'augmentation': 'aerial'}}, (),
          "image 'three' to hold out is not among one, two"),
@@ -156,13 +157,14 @@ def test_scenes_show_aerial_classes_only(
     assert 'field data.generated is 0.5, expected 0' in capsys.readouterr().err
 
 
-def test_classes_whose_coarse_outlines_are_ignored_exist(
-    mosaics: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize('field', ['ignore_larger', 'recolour'])
+def test_classes_that_are_named_exist(
+    mosaics: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], field: str
 ) -> None:
     data = {'dataset': 'aerial', 'hold_out': 'one', 'augmentation': 'aerial'}
-    recipe = write_recipe(tmp_path / 'r.yaml', data={**data, 'ignore_larger': {'house': 9}})
+    recipe = write_recipe(tmp_path / 'r.yaml', data={**data, field: {'house': 1}})
     assert main(command(recipe, mosaics, tmp_path / 'run')) == 2
-    assert 'data.ignore_larger' in (error := capsys.readouterr().err)
+    assert f'data.{field}' in (error := capsys.readouterr().err)
     assert 'house' in error and 'building' in error
 
 

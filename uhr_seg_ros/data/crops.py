@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -16,6 +16,7 @@ from uhr_seg_ros.data.augmentation import Augmentation
 from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.labelled import LabelledImage
 from uhr_seg_ros.data.photometric import distort
+from uhr_seg_ros.data.recolouring import recolour
 from uhr_seg_ros.data.tiff import Window
 from uhr_seg_ros.data.turning import mirror, pad, Pair, rotate, take_symmetry
 
@@ -86,6 +87,7 @@ class CropSampler:
         images: Labelled images, on disk or in memory.
         size: Side of a crop in px.
         augmentation: What is random; default: `Augmentation()`.
+        recoloured: Class id -> share of the crops in which it takes other colours and textures.
 
     Raises:
         DataError: There are no images.
@@ -96,6 +98,7 @@ class CropSampler:
         images: Sequence[LabelledImage],
         size: int,
         augmentation: Augmentation | None = None,
+        recoloured: Mapping[int, float] | None = None,
     ) -> None:
         if not images:
             msg = 'no images to draw crops from'
@@ -103,6 +106,7 @@ class CropSampler:
         self.images = images
         self.size = size
         self.augmentation = augmentation or Augmentation()
+        self.recoloured = recoloured or {}
         areas = np.array([np.prod(image.size) for image in images], np.float64)
         self._probability = areas / areas.sum()
 
@@ -126,6 +130,9 @@ class CropSampler:
             height, width = labels.shape
             kept = min(self.size, height), min(self.size, width)
             image, labels = rotate(image, labels, view.angle, kept)
+        for class_id, share in self.recoloured.items():
+            if rng.random() < share and (region := labels == class_id).any():
+                image = recolour(image, region, rng)
         return pad(distort(image, choices, rng), np.array(labels, order='C'), self.size)
 
     def _choose(self, rng: np.random.Generator) -> View:

@@ -59,6 +59,15 @@ def mapping_of(check: Check, known: Collection[str] | None = None) -> Check:
     return Check(passes, f'a mapping of {names} to {check.expected}')
 
 
+def list_of(check: Check) -> Check:
+    """Take lists of values that pass a check."""
+
+    def passes(value: object) -> bool:
+        return isinstance(value, list) and all(map(check.passes, value))
+
+    return Check(passes, f'a list, each {check.expected}')
+
+
 TEXT = Check(lambda value: isinstance(value, str) and value != '', 'a text')
 TRUTH = Check(lambda value: isinstance(value, bool), 'true or false')
 PLAIN = Check(

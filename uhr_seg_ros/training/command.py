@@ -12,28 +12,19 @@ from pathlib import Path
 from time import monotonic
 
 from rich.console import Console
-from tqdm import tqdm
 
-from uhr_seg_ros.classes import CLASS_SETS
-from uhr_seg_ros.data.augmentation import read_augmentation
-from uhr_seg_ros.data.crops import CropSampler
-from uhr_seg_ros.data.datasets import Dataset, hold_out, open_dataset
-from uhr_seg_ros.data.doubtful import WithoutDoubtful
-from uhr_seg_ros.data.labelled import LabelledImage, Mosaic
-from uhr_seg_ros.data.scenes import generate_scene
+from uhr_seg_ros.data.datasets import Dataset, open_dataset
 from uhr_seg_ros.networks.checkpoints import load_checkpoint, read_checkpoint
 from uhr_seg_ros.networks.export import export_bundle
 from uhr_seg_ros.networks.pretrained import PARTS
-from uhr_seg_ros.training.batches import Batches
 from uhr_seg_ros.training.checks import wrong
 from uhr_seg_ros.training.curves import draw_curves
-from uhr_seg_ros.training.processes import DEVICES, joined, World
-from uhr_seg_ros.training.recipe import Config, Data, read_config
+from uhr_seg_ros.training.feeding import feed
+from uhr_seg_ros.training.processes import DEVICES, joined
+from uhr_seg_ros.training.recipe import Config, read_config
 from uhr_seg_ros.training.run_folder import BEST, read_log, VALIDATION
 from uhr_seg_ros.training.trainer import Trainer
-from uhr_seg_ros.training.validating import Validation
 
-SCENE_SIZE = (1536, 1536)
 #: Exit codes: the recipe is finished; --minutes ran out before it was.
 FINISHED, UNFINISHED = 0, 1
 
@@ -68,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     dataset = open_dataset(config.data.dataset, args.root)
     with joined(args.device) as world:
         trainer = Trainer(config, len(dataset.classes), args.output, world, resume=args.resume)
-        batches, validation = _data(config, dataset, world)
+        batches, validation = feed(config, dataset, world)
         finished = trainer.run(batches, validation, deadline=deadline)
     if not world.writes:
         return FINISHED  # torchrun ends all processes when one fails: the first speaks for all
@@ -91,58 +82,6 @@ def _with_starts(config: Config, given: list[str]) -> Config:
             raise wrong('--start', text, f'PART=FILE with PART one of {", ".join(PARTS)}')
         starts[part] = path
     return replace(config, starts=starts)
-
-
-def _data(config: Config, dataset: Dataset, world: World) -> tuple[Batches, Validation]:
-    data, crop = config.data, config.recipe.crop
-    training, validating = _split(data, dataset)
-    batches = Batches(
-        CropSampler(training, crop, read_augmentation(data.augmentation)),
-        _scenes(data, dataset, crop, world),
-        data.generated,
-        config.recipe,
-        world,
-    )
-    return batches, Validation(validating, dataset.classes, dataset.ignored)
-
-
-def _split(data: Data, dataset: Dataset) -> tuple[list[LabelledImage], list[LabelledImage]]:
-    images = dataset.images(data.train)
-    trained = _without_doubtful(images, data, dataset)
-    if data.validation is not None:
-        return trained, dataset.images(data.validation)
-    # What is validated on keeps all of its labels.
-    return hold_out(trained, data.hold_out)[0], [hold_out(images, data.hold_out)[1]]
-
-
-def _without_doubtful(
-    images: list[LabelledImage], data: Data, dataset: Dataset
-) -> list[LabelledImage]:
-    names = list(dataset.classes.names)
-    if unknown := [name for name in data.ignore_larger if name not in names]:
-        expected = f'classes of {dataset.name}: {", ".join(names)}'
-        raise wrong('data.ignore_larger', unknown, expected)
-    if data.ignore_doubtful and not dataset.doubts:
-        expected = f'false: no labels of {dataset.name} are known to be wrong'
-        raise wrong('data.ignore_doubtful', data.ignore_doubtful, expected)
-    limits = {names.index(name): limit for name, limit in data.ignore_larger.items()}
-    doubts = dataset.doubts if data.ignore_doubtful else {}
-    if not (limits or doubts):
-        return images
-    return [WithoutDoubtful(image, limits, doubts.get(image.name, ())) for image in images]
-
-
-def _scenes(data: Data, dataset: Dataset, crop: int, world: World) -> CropSampler | None:
-    if not data.generated:
-        return None
-    if dataset.classes != CLASS_SETS['aerial']:
-        expected = f'0 with the classes of {dataset.name}: scenes show those of aerial'
-        raise wrong('data.generated', data.generated, expected)
-    numbers = tqdm(
-        range(data.scenes), desc='generating scenes', unit='scene', disable=not world.writes
-    )
-    scenes = [Mosaic(f'scene {seed}', *generate_scene(seed, *SCENE_SIZE)) for seed in numbers]
-    return CropSampler(scenes, crop, read_augmentation(data.augmentation))
 
 
 def _export(

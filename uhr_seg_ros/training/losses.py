@@ -37,16 +37,21 @@ EPSILON = 1e-10
 NORM_EPSILON = 1e-6
 
 
-def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def cross_entropy(
+    logits: torch.Tensor, labels: torch.Tensor, class_weights: torch.Tensor | None = None
+) -> torch.Tensor:
     """
     Cross entropy of resized logits, mean over *all* pixels, ignored ones counting as zero.
 
     Args:
         logits: (N, C, h, w), resized bilinearly to the labels.
         labels: (N, H, W) int64 class ids, 255 ignored.
+        class_weights: (C,), what a pixel of each class counts; None: 1, as published.
     """
     logits = functional.interpolate(logits, size=labels.shape[1:], mode='bilinear')
-    losses = functional.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction='none')
+    losses = functional.cross_entropy(
+        logits, labels, class_weights, ignore_index=UNLABELLED, reduction='none'
+    )
     return losses.mean()
 
 
@@ -93,19 +98,19 @@ def _similarities(feature: torch.Tensor) -> torch.Tensor:
     return unit.transpose(1, 2) @ unit
 
 
-#: Loss -> the outputs it looks at, and how they and the labels become a number.
+#: Loss -> the outputs it looks at, and how they, labels and class weights become a number.
 LOSSES: dict[str, tuple[tuple[str, ...], Callable[..., torch.Tensor]]] = {
     'refine': (('refine',), cross_entropy),
     'decode': (('decode',), cross_entropy),
     'auxiliary': (('auxiliary',), cross_entropy),
-    'balance': (('gate_probabilities',), lambda found, _: expert_balance(found)),
+    'balance': (('gate_probabilities',), lambda found, *_: expert_balance(found)),
     'reconstruction': (
         ('reconstruction', 'residual_target'),
-        lambda found, target, _: reconstruction_error(found, target),
+        lambda found, target, *_: reconstruction_error(found, target),
     ),
     'affinity': (
         ('reduced', 'rebuilt_feature'),
-        lambda reduced, rebuilt, _: feature_affinity(reduced, rebuilt),
+        lambda reduced, rebuilt, *_: feature_affinity(reduced, rebuilt),
     ),
 }
 
@@ -114,6 +119,7 @@ def losses(
     outputs: Mapping[str, torch.Tensor],
     labels: torch.Tensor,
     weights: Mapping[str, float] = WEIGHTS,
+    class_weights: torch.Tensor | None = None,
 ) -> dict[str, torch.Tensor]:
     """
     Weighted losses of what ``forward_train`` returned, by name; their sum is minimised.
@@ -122,11 +128,12 @@ def losses(
         outputs: What ``forward_train`` returned: ``refine`` and whatever else the network has.
         labels: (N, H, W) int64 class ids, 255 ignored.
         weights: Loss -> weight; a loss of weight zero is left out.
+        class_weights: As of ``cross_entropy``.
     """
     outputs = {name: value.float() for name, value in outputs.items()}
     terms = {}
     for name, (inputs, function) in LOSSES.items():
         if weights[name] and all(key in outputs for key in inputs):
             arguments = [outputs[key] for key in inputs]
-            terms[name] = weights[name] * function(*arguments, labels)
+            terms[name] = weights[name] * function(*arguments, labels, class_weights)
     return terms

@@ -19,6 +19,7 @@ from uhr_seg_ros.networks.pretrained import PARTS
 from uhr_seg_ros.training.checks import (
     check_fields,
     filled,
+    list_of,
     mapping_of,
     number,
     one_of,
@@ -55,6 +56,8 @@ class Recipe:
             exported; 0 keeps the weights as they are.
         precision: One of ``PRECISIONS``; weights and losses stay in fp32.
         losses: Loss -> weight, for those that differ from ``losses.WEIGHTS``; 0 leaves one out.
+        class_weights: What a pixel of each class counts in the cross entropies, in the order of
+            the classes; empty: all the same, as published.
         validate_every: Steps between validations.
         checkpoint_every: Steps between checkpoints.
         seed: Of everything random.
@@ -78,6 +81,7 @@ class Recipe:
     average: float = 0.0
     precision: str = 'fp32'
     losses: dict[str, float] = field(default_factory=dict)
+    class_weights: list[float] = field(default_factory=list)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -97,6 +101,7 @@ class Recipe:
                 'average': number(0, 1),
                 'precision': one_of(PRECISIONS),
                 'losses': mapping_of(number(0, 1000), WEIGHTS),
+                'class_weights': list_of(number(0, 1000)),
                 'validate_every': whole(1),
                 'checkpoint_every': whole(1),
                 'seed': whole(0),
@@ -143,6 +148,7 @@ class Data:
         ignore_larger: Class name -> px above which a connected region of the class is ignored in
             training, as an outline around many objects.
         ignore_doubtful: Do not train on labels that the data set knows to be wrong.
+        recolour: Class name -> share of the crops in which it takes other colours and textures.
 
     Raises:
         TrainingError: Names the field, its value and what was expected.
@@ -158,6 +164,7 @@ class Data:
     scenes: int = 0
     ignore_larger: dict[str, int] = field(default_factory=dict)
     ignore_doubtful: bool = False
+    recolour: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_fields(
@@ -169,6 +176,7 @@ class Data:
                 'scenes': whole(1 if self.generated else 0),
                 'ignore_larger': mapping_of(whole(1)),
                 'ignore_doubtful': TRUTH,
+                'recolour': mapping_of(number(0, 1)),
             },
             'data.',
         )
