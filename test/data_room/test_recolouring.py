@@ -34,7 +34,7 @@ def test_the_region_alone_changes() -> None:
     assert np.array_equal(again, found[3])
 
 
-def test_ripples_are_rougher_than_the_image() -> None:
+def test_waves_are_rougher_than_the_image() -> None:
     """Some crops get waves; without any, only the tint would differ, which is smooth."""
     flat = np.full((96, 128, 3), 100, np.uint8)
     region = np.ones((96, 128), bool)

@@ -10,6 +10,8 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='training needs torch')
 
+from tiny import config_with  # noqa: E402
+
 from uhr_seg_ros.networks.presets import build_network  # noqa: E402
 from uhr_seg_ros.training.losses import (  # noqa: E402
     cross_entropy,
@@ -17,6 +19,7 @@ from uhr_seg_ros.training.losses import (  # noqa: E402
     losses,
     WEIGHTS,
 )
+from uhr_seg_ros.training.optimising import Objective  # noqa: E402
 from uhr_seg_ros.training.schedule import learning_rate  # noqa: E402
 
 # Steps and rates of the published schedule: 160000 steps, base 6e-5, warm-up of 1500.
@@ -135,6 +138,15 @@ def test_class_weights_scale_the_pixels_of_their_class() -> None:
     expected = sum(weight * loss for weight, loss in zip(by_class, alone, strict=True))
     assert float(weighted['refine']) == pytest.approx(float(expected), rel=1e-5)
     assert float(weighted['balance']) == float(losses(outputs, labels)['balance'])
+
+
+def test_class_weights_of_a_recipe_reach_the_losses() -> None:
+    network = build_network('fast_scnn', 5).eval()
+    image, labels = torch.randn(2, 3, 64, 64), torch.randint(0, 5, (2, 64, 64))
+    recipes = [config_with(class_weights=weights).recipe for weights in ([], [2] * 5)]
+    with torch.no_grad():
+        terms = [Objective(network, recipe)(image, labels)['refine'] for recipe in recipes]
+    assert float(terms[1]) == pytest.approx(2 * float(terms[0]), rel=1e-5)
 
 
 def test_losses_are_computed_in_float32() -> None:

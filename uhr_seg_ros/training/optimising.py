@@ -44,16 +44,17 @@ class Objective(nn.Module):
         super().__init__()
         self.network = network
         self.weights: Mapping[str, float] = recipe.loss_weights
-        weights = torch.tensor(recipe.class_weights, dtype=torch.float32)
-        self.class_weights = weights if recipe.class_weights else None
+        self.class_weights = None
+        if recipe.class_weights:
+            device = next(network.parameters()).device
+            self.class_weights = torch.tensor(recipe.class_weights, device=device).float()
         self.dtype = DTYPES[recipe.precision]
 
     def forward(self, image: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         mixed = self.dtype != torch.float32
         with torch.autocast(image.device.type, self.dtype, enabled=mixed):
             outputs = self.network.forward_train(image)
-        by_class = None if self.class_weights is None else self.class_weights.to(labels.device)
-        return losses(outputs, labels, self.weights, by_class)
+        return losses(outputs, labels, self.weights, self.class_weights)
 
 
 class Optimisation:
