@@ -63,14 +63,16 @@ setup(
         'ros': ROS_WHEELS,
         # TensorRT itself comes with JetPack, or as tensorrt or tensorrt-rtx; pycuda is compiled on
         # the machine and needs CUDA's headers.
-        'gpu': ['onnx', 'pycuda'],
-        'demo': ['rich', 'rosbags', 'tqdm'],
+        'gpu': ['nvidia-ml-py', 'onnx', 'pycuda'],
+        'demo': ['matplotlib', 'psutil', 'rich', 'rosbags', 'tqdm'],
         'workshop': [
             'matplotlib', 'onnx', 'onnxscript', 'rich', 'tensorboard', 'tifffile', 'torch', 'tqdm',
         ],
         # Networks of others, to compare with.
         'baselines': ['transformers'],
-        'test': ['pytest', 'pytest-timeout', 'pytest-xdist', 'ruff', *JUDGES, *BUILDERS],
+        'test': [
+            'hypothesis', 'pytest', 'pytest-timeout', 'pytest-xdist', 'ruff', *JUDGES, *BUILDERS,
+        ],
     },
     zip_safe=False,
     author='uhr_seg_ros contributors',

@@ -5,9 +5,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+import os
 from pathlib import Path
 
+from hypothesis import HealthCheck, settings
 import pytest
+
+usual = {'deadline': None, 'database': None, 'suppress_health_check': list(HealthCheck)}
+settings.register_profile('default', max_examples=300, derandomize=True, **usual)
+settings.register_profile('long', max_examples=40_000, **usual)
+settings.load_profile('default')
+
+
+@pytest.fixture(autouse=True)
+def _environment_stays() -> Iterator[None]:
+    """Undo what `isolate` sets for child processes."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(scope='session')

@@ -21,7 +21,10 @@ CORE = {
     'image_topic', 'camera_info_topic', 'cameras', 'bundle', 'backend', 'namespace',
     'params_file', 'bag', 'use_sim_time', 'log_level',
 }  # fmt: skip
-OWN = {'segmentation': CORE, 'drone': {*CORE, 'rviz'}, 'vehicle': CORE}
+BENCHMARK = {
+    'bag', 'topic', 'rate', 'duration', 'bundle', 'backend', 'precision', 'report', 'json'
+}  # fmt: skip
+OWN = {'segmentation': CORE, 'drone': {*CORE, 'rviz'}, 'vehicle': CORE, 'benchmark': BENCHMARK}
 DEFAULTS = {
     'image_topic': 'image_raw', 'bundle': 'hlrc_s_aerial', 'backend': 'auto', 'namespace': '',
     'bag': '', 'use_sim_time': 'false', 'log_level': 'info',
@@ -62,6 +65,9 @@ def test_arguments_are_described_and_have_defaults(name: str) -> None:
     context = launch.LaunchContext()
     for key, argument in arguments.items():
         assert len(argument.description) > 20
+        if (name, key) == ('benchmark', 'bag'):
+            assert argument.default_value is None  # there is nothing to measure without one
+            continue
         assert argument.default_value is not None
         if key in DEFAULTS:
             assert plain(context, argument.default_value) == DEFAULTS[key]
@@ -116,3 +122,32 @@ def test_bag_is_played_only_if_one_is_given() -> None:
     context.launch_configurations['bag'] = 'flight'
     assert player.condition.evaluate(context)
     assert [plain(context, part) for part in player.cmd][:4] == ['ros2', 'bag', 'play', 'flight']
+
+
+def test_benchmark_hands_its_arguments_to_the_command() -> None:
+    context = launch.LaunchContext()
+    values = dict.fromkeys(BENCHMARK, '') | {'bag': 'flight', 'rate': 'peak', 'json': 'a.json'}
+    context.launch_configurations.update(values)
+    (action,) = (
+        entity for entity in description('benchmark').entities
+        if isinstance(entity, launch.actions.OpaqueFunction)
+    )  # fmt: skip
+    (process,) = action.execute(context)
+    program, *arguments = [plain(context, part) for part in process.cmd]
+    assert program.endswith('lib/uhr_seg_ros/uhr_seg')
+    assert arguments == ['benchmark', '--bag', 'flight', '--rate', 'peak', '--json', 'a.json']
+
+
+def test_options_of_the_benchmark_are_those_of_the_command() -> None:
+    from argparse import ArgumentParser
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    from uhr_seg_ros.benchmark.command import add_arguments
+
+    spec = spec_from_file_location('benchmark_launch', ROOT / 'launch/benchmark.launch.py')
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    parser = ArgumentParser()
+    add_arguments(parser)
+    assert set(module.OPTIONS.values()) <= set(parser.format_help().replace(',', ' ').split())
+    assert set(module.OPTIONS) == BENCHMARK

@@ -170,7 +170,7 @@ def test_run_time_does_without_the_workshop(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    'module', ['ros.node', 'benchmark.demo_command', 'benchmark.player', 'benchmark.command']
+    'module', ['ros.node', 'benchmark.demo_command', 'replay.player', 'benchmark.command']
 )
 def test_node_and_demo_do_without_the_workshop(module: str) -> None:
     pytest.importorskip('rclpy', reason='rclpy is not installed')

@@ -14,7 +14,10 @@ import sys
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = ['scripts/setup', 'scripts/demo', 'scripts/test', 'scripts/train_on_gpu', '.ci/run']
+SCRIPTS = [
+    'scripts/setup', 'scripts/demo', 'scripts/test', 'scripts/train_on_gpu', 'scripts/reliability',
+    '.ci/run',
+]  # fmt: skip
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def read_frames(path: Path) -> Iterator[np.ndarray]:
 
     Raises:
         FramesError: there are none, or one cannot be read.
-        ModuleNotFoundError: for a recording, ROS 2 or rosbags is missing.
+        ModuleNotFoundError: for a recording, rosbags is missing.
 
     """
     if not path.exists():
@@ -74,20 +74,11 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def _read_recording(path: Path) -> Iterator[np.ndarray]:
-    from uhr_seg_ros.benchmark.bags import choose_topic, is_bag, read_messages
+    from uhr_seg_ros.replay.bags import choose_topic, is_bag, read_frame, read_messages
 
     if not is_bag(path):
         msg = f'{path} is neither an image nor a recording, and has no images in it'
         raise FramesError(msg)
-    from rclpy.serialization import deserialize_message
-    from sensor_msgs.msg import CompressedImage, Image
-
-    from uhr_seg_ros.ros.images import decode_compressed, view_image
-
     topic = choose_topic(path)
-    is_raw = topic.type.endswith('/Image')
     for _, data in read_messages(path, topic.name):
-        if is_raw:
-            yield view_image(deserialize_message(data, Image)).bgr
-        else:
-            yield decode_compressed(deserialize_message(data, CompressedImage))
+        yield read_frame(data, topic.type)[1].bgr

@@ -18,10 +18,9 @@ from tiny_bundle import paint
 
 pytest.importorskip('rclpy', reason='rclpy is not installed')
 
-from uhr_seg_ros.benchmark.bags import BagWriter, choose_topic
-from uhr_seg_ros.benchmark.collector import NodeReport
-from uhr_seg_ros.benchmark.replay import Replay
 from uhr_seg_ros.benchmark.sources import prepare_bag, SourceError
+from uhr_seg_ros.replay.bag_writing import BagWriter
+from uhr_seg_ros.replay.bags import choose_topic
 from uhr_seg_ros.segmenter import Segmenter
 
 BLOCKS = np.random.default_rng(3).integers(0, 3, (3, 12, 20)).astype(np.uint8)
@@ -139,9 +138,3 @@ def test_recording_of_somebody_else_stays(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match='not made by the demo'):
         prepare_bag([], folder, count=1, rate_hz=1.0, size=(96, 160))
     assert choose_topic(folder).name == '/cam'
-
-
-def test_repeated_stamps_have_no_latency() -> None:
-    played = [(1, 10_000_000), (2, 20_000_000), (2, 30_000_000)]
-    arrivals = [(1, 15_000_000), (2, 26_000_000), (2, 37_000_000)]
-    assert Replay(played, arrivals, NodeReport(), 0).latencies_ms == [5.0]

@@ -79,6 +79,18 @@ def open_to_all(path: Path) -> None:
     path.chmod(0o666)
 
 
+def test_folder_of_everybody_is_not_read(cache: EngineCache) -> None:
+    key = make_key()
+    path = cache.write(key, b'plan')
+    path.parent.chmod(0o777)
+    assert cache.read(key) is None
+    assert cache.fault(key) == f'{path.parent} can be written by other users'
+    with pytest.raises(CacheError, match=f'chmod go-w {path.parent}'):
+        cache.write(key, b'again')
+    path.parent.chmod(0o700)
+    assert cache.read(key)[0] == b'plan'
+
+
 @pytest.mark.parametrize(
     ('change', 'reason'),
     [

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from uhr_seg_ros.benchmark.environment import reserve_domain
+from uhr_seg_ros.replay.environment import reserve_domain
 
 HAS_ROS = find_spec('rclpy') is not None
 

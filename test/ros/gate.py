@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Event
 
 import numpy as np
@@ -24,12 +24,14 @@ class Gate:
     Attributes:
         reached: set as soon as an engine waits at the gate.
         failure: raised by the next run, once.
+        spoil: changes the results of the next run that has the map, once.
 
     """
 
     def __init__(self) -> None:
         self.reached = Event()
         self.failure: Exception | None = None
+        self.spoil: tuple[str, Callable[[np.ndarray], np.ndarray]] | None = None
         self._open = Event()
         self._open.set()
 
@@ -50,6 +52,14 @@ class Gate:
         if failure is not None:
             raise failure
 
+    def spoiled(self, results: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Change results; called by the engines."""
+        name, change = self.spoil or ('', None)
+        if name in results:
+            self.spoil = None
+            results[name] = change(results[name])
+        return results
+
     def opener(self, graph: Graph, threads: int, precision: str) -> Engine:
         """Open a graph on ONNX Runtime, behind the gate."""
         return _GatedEngine(open_engine(graph, threads, precision), self)
@@ -69,4 +79,4 @@ class _GatedEngine:
         self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str]
     ) -> dict[str, np.ndarray]:
         self._gate.pass_through()
-        return self._engine.run(feeds, outputs)
+        return self._gate.spoiled(self._engine.run(feeds, outputs))

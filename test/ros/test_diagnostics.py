@@ -8,8 +8,17 @@ from __future__ import annotations
 from diagnostic_msgs.msg import DiagnosticStatus
 import pytest
 
+from uhr_seg_ros.ros.camera_monitor import CameraMonitor
 from uhr_seg_ros.ros.dashboard import draw_dashboard, HEIGHT, P50_COLOUR, WIDTH
-from uhr_seg_ros.ros.diagnostics import CameraMonitor, node_status, StageWindows
+from uhr_seg_ros.ros.diagnostics import (
+    failed,
+    fallen_back,
+    hot,
+    node_status,
+    over_budget,
+    StageWindows,
+    worst,
+)  # fmt: skip
 from uhr_seg_ros.ros.worker import Counts
 
 SECOND = 1_000_000_000
@@ -27,7 +36,7 @@ def values(status: DiagnosticStatus) -> dict[str, str]:
 def test_steady_camera(monitor: CameraMonitor) -> None:
     for index in range(11):
         monitor.note(index / 10, index * SECOND // 20, index * SECOND // 20 + 3_000_000, 'rgb8')
-    status = monitor.status(Counts(11, 8, 2, 0, 1), 10.0)
+    status = monitor.status(Counts(11, 9, 1, 0, 1), 10.0)
     assert (status.name, status.hardware_id) == ('/image_raw', '/segmentation')
     assert (status.level, status.message) == (DiagnosticStatus.OK, 'OK')
     assert values(status) == {
@@ -40,10 +49,10 @@ def test_steady_camera(monitor: CameraMonitor) -> None:
         'max_abs_jitter_node': '0',
         'num_jitter_outliers_node': '0',
         'num_non_increasing_msg': '0',
-        'total_dropped_frames': '2',
+        'total_dropped_frames': '1',
         'frames_received': '11',
-        'frames_processed': '8',
-        'frames_dropped': '2',
+        'frames_processed': '9',
+        'frames_dropped': '1',
         'frames_rejected': '0',
         'frames_pending': '1',
         'encoding': 'rgb8',
@@ -83,9 +92,52 @@ def test_silence_is_stale(monitor: CameraMonitor) -> None:
 
 
 def test_rejected_frames_are_a_warning_once(monitor: CameraMonitor) -> None:
-    for rejected, level in ((3, DiagnosticStatus.WARN), (3, DiagnosticStatus.OK)):
+    monitor.note_rejected('image step 3 is smaller\nand more')
+    for counts, level, message in (
+        (Counts(4, 1, 0, 3, 0), DiagnosticStatus.WARN,
+         '3 frames rejected since the last report: image step 3 is smaller'),
+        (Counts(5, 2, 0, 3, 0), DiagnosticStatus.OK, 'OK'),
+    ):  # fmt: skip
         monitor.note(0.0, 0, 0, 'bgr8')
-        assert monitor.status(Counts(4, 1, 0, rejected, 0), 0.0).level == level
+        status = monitor.status(counts, 0.0)
+        assert (status.level, status.message) == (level, message)
+
+
+def test_a_camera_whose_every_frame_is_rejected_is_an_error(monitor: CameraMonitor) -> None:
+    monitor.note(0.0, 0, 0, '32FC1')
+    monitor.note_rejected("image encoding '32FC1' is not one of these")
+    status = monitor.status(Counts(2, 0, 0, 2, 0), 0.0)
+    assert status.level == DiagnosticStatus.ERROR
+    assert status.message == (
+        "every frame is rejected: image encoding '32FC1' is not one of these"
+    )
+
+
+@pytest.mark.parametrize(
+    ('dropped', 'limited', 'level'),
+    [
+        (10, False, DiagnosticStatus.OK),
+        (11, False, DiagnosticStatus.WARN),
+        (90, True, DiagnosticStatus.OK),
+    ],
+)
+def test_dropping_is_a_warning_unless_it_is_intended(
+    monitor: CameraMonitor, dropped: int, limited: bool, level: bytes
+) -> None:
+    monitor.status(Counts(50, 0, 50, 0, 0), 0.0)  # only what came since counts
+    monitor.note(0.0, 0, 0, 'bgr8')
+    counts = Counts(150, 100 - dropped, 50 + dropped, 0, 0)
+    status = monitor.status(counts, 0.0, limited=limited)
+    assert status.level == level
+    assert ('11 of 100 frames dropped' in status.message) == (level == DiagnosticStatus.WARN)
+
+
+def test_a_recording_that_begins_again_keeps_its_rate(monitor: CameraMonitor) -> None:
+    for index in range(20):
+        monitor.note(index / 10, (index % 10) * SECOND // 5, 0, 'bgr8')
+    told = values(monitor.status(Counts(20, 20, 0, 0, 0), 0.0))
+    assert (told['frame_rate_node'], told['frame_rate_msg']) == ('10.000', '5.000')
+    assert told['num_non_increasing_msg'] == '1'
 
 
 @pytest.mark.parametrize(
@@ -116,24 +168,64 @@ def test_stage_windows() -> None:
 
 def test_node_status_sums_the_cameras() -> None:
     counts = [Counts(5, 3, 1, 1, 0), Counts(2, 1, 0, 0, 1)]
-    status = node_status('/segmentation', 'active', '', counts, {'backend': 'onnxruntime'})
+    status = node_status('/segmentation', 'active', counts, {'backend': 'onnxruntime'})
     assert (status.name, status.level) == ('/segmentation: segmentation', DiagnosticStatus.OK)
     told = values(status)
     assert [told[f'frames_{name}'] for name in Counts._fields] == ['7', '4', '1', '1', '1']
     assert told['backend'] == 'onnxruntime'
-    failed = node_status('/segmentation', 'unconfigured', 'no bundle', [], {})
-    assert (failed.level, failed.message) == (DiagnosticStatus.ERROR, 'no bundle')
+    broken = node_status('/segmentation', 'unconfigured', [], {}, failed('no bundle'))
+    assert (broken.level, broken.message) == (DiagnosticStatus.ERROR, 'no bundle')
+
+
+def test_the_worst_problem_comes_first() -> None:
+    warning = (DiagnosticStatus.WARN, 'slow')
+    assert worst(None, warning, failed('broken')) == (DiagnosticStatus.ERROR, 'broken; slow')
+    assert worst(None, fallen_back(''), failed(''), otherwise='active') == (
+        DiagnosticStatus.OK, 'active'
+    )  # fmt: skip
+    assert fallen_back('no GPU') == (DiagnosticStatus.WARN, 'no GPU')
+
+
+def test_budget() -> None:
+    latencies = [100.0] * 95 + [300.0] * 5
+    assert over_budget(latencies, 200.0) is None
+    level, text = over_budget([*latencies, 310.0], 200.0)
+    assert level == DiagnosticStatus.WARN
+    assert text == (
+        '6 of 101 frames since the last report took longer than latency.budget_ms 200, '
+        'the longest 310 ms'
+    )
+    assert over_budget(latencies, 0.0) is None
+    assert over_budget([], 200.0) is None
+
+
+def test_hot_gpu() -> None:
+    assert hot(84.9, 85.0) is None
+    assert hot(None, 85.0) is None
+    assert hot(120.0, 0.0) is None
+    level, text = hot(91.0, 85.0)
+    assert level == DiagnosticStatus.WARN
+    assert text.startswith('GPU at 91 degrees C, diagnostics.gpu_temperature_limit is 85')
+
+
+def test_latencies_are_taken_once() -> None:
+    stages = StageWindows()
+    stages.add({}, 5.0)
+    stages.add({}, 6.0)
+    assert stages.take_recent() == [5.0, 6.0]
+    assert stages.take_recent() == []
 
 
 def test_dashboard_draws_what_the_status_says() -> None:
     stages = StageWindows()
     stages.add({'semantic': 25.0, 'detail': 100.0}, latency_ms=100.0)
     counts = [Counts(5, 3, 1, 1, 0)]
-    status = node_status('/segmentation', 'active', '', counts, stages.values())
+    status = node_status('/segmentation', 'active', counts, stages.values())
     picture = draw_dashboard(status)
     assert picture.shape == (HEIGHT, WIDTH, 3)
-    failed = node_status('/segmentation', 'unconfigured', 'no bundle\nline two', [], {})
-    assert (draw_dashboard(failed)[0, 0] != picture[0, 0]).any()
+    problem = failed('no bundle\nline two')
+    broken = node_status('/segmentation', 'unconfigured', [], {}, problem)
+    assert (draw_dashboard(broken)[0, 0] != picture[0, 0]).any()
     bars = (picture == P50_COLOUR).all(axis=2).sum(axis=1)
     lengths = sorted(set(bars[bars > 0]))
     assert lengths[-1] == pytest.approx(4 * lengths[0], rel=0.02)

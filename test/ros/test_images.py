@@ -16,7 +16,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from uhr_seg_ros.pixels import FORMATS, memory_shape
-from uhr_seg_ros.ros.images import decode_compressed, encode_image, ImageError, view_image
+from uhr_seg_ros.ros.decoding import decode_compressed, ImageError, view_image
+from uhr_seg_ros.ros.images import encode_image
 
 ROOT = Path(__file__).resolve().parents[2]
 HEIGHT, WIDTH = 6, 8
@@ -285,7 +286,7 @@ def test_jpeg_in_a_buffer_that_is_too_long() -> None:
 
 def test_small_file_with_a_huge_picture() -> None:
     code = (
-        'from uhr_seg_ros.ros.images import decode_compressed, ImageError\n'
+        'from uhr_seg_ros.ros.decoding import decode_compressed, ImageError\n'
         'from sensor_msgs.msg import CompressedImage\n'
         'import struct, zlib\n'
         'head = struct.pack(">IIBBBBB", 17000, 17000, 8, 0, 0, 0, 0)\n'

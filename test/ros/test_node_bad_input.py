@@ -83,6 +83,20 @@ def check_bad_then_good(stage: Stage, topic: str, bad: Any, good: Any, text: str
     np.testing.assert_array_equal(pixels(masks[0]), GOOD)
 
 
+def test_a_camera_of_an_unknown_encoding_is_an_error_that_names_it(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    camera = stage.camera()
+
+    def told() -> DiagnosticStatus | None:
+        camera.publish(changed(encoding='infrared'))
+        status = stage.status('/image_raw')
+        return status if status and status.level == DiagnosticStatus.ERROR else None
+
+    status = wait_until(told, 'an error')
+    assert status.message.startswith("every frame is rejected: image encoding 'infrared'")
+    assert stage.values('/image_raw')['encoding'] == 'infrared'
+
+
 def test_bad_frames_do_not_fill_the_log(make_stage: MakeStage) -> None:
     stage = make_stage()
     camera = stage.camera()

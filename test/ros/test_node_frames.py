@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from diagnostic_msgs.msg import DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 import numpy as np
 import pytest
 from rosgraph_msgs.msg import Clock
@@ -291,6 +291,37 @@ def test_diagnostics_tell_what_runs(make_stage: MakeStage) -> None:
     assert len(values['bundle_sha256']) == 64
     assert values['engine_sha256'].startswith('semantic ')
     assert stage.status('/segmentation: segmentation').level == DiagnosticStatus.OK
+
+
+def test_times_of_every_frame_carry_its_header(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    camera = stage.camera()
+    (times,) = stage.outputs('latency', message_type=DiagnosticArray)
+    camera.publish(frame(paint(example_mask()), stamp=7.5))
+    array = wait_until(lambda: times, 'the times')[0]
+    assert (array.header.stamp.sec, array.header.stamp.nanosec) == (7, 500_000_000)
+    (status,) = array.status
+    assert status.name == '/segmentation/latency'
+    values = {each.key: float(each.value) for each in status.values}
+    assert values['latency_ms'] == pytest.approx(values['wait_ms'] + values['total_ms'], abs=0.01)
+    parts = sum(values[f'{name}_ms'] for name in ('preprocess', 'semantic', 'detail', 'fusion'))
+    assert 0 < parts < values['total_ms']
+
+
+def test_budget_is_watched_live(make_stage: MakeStage) -> None:
+    stage = make_stage(latency__budget_ms=0.001)
+    camera = stage.camera()
+    camera.publish(frame(paint(example_mask())))
+
+    def level() -> bytes | None:
+        status = stage.status('/segmentation: segmentation')
+        return status.level if status else None
+
+    wait_until(lambda: level() == DiagnosticStatus.WARN, 'a warning')
+    status = stage.status('/segmentation: segmentation')
+    assert '1 of 1 frames since the last report took longer' in status.message
+    # Nothing is late any more: no frame came.
+    wait_until(lambda: level() == DiagnosticStatus.OK, 'no warning')
 
 
 def test_falling_back_is_a_warning(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from gate import Gate
+import numpy as np
 import pytest
 from rclpy.publisher import Publisher
 from stage import example_mask, frame, Stage, wait_until
@@ -118,6 +119,37 @@ def test_unexpected_failure_rejects_one_frame(make_stage: MakeStage, gate: Gate)
     publish(camera, 1)
     stage.wait_for_count(received=1, rejected=1)
     stage.wait_for_log('frame rejected', 'Traceback', 'out of something')
+    publish(camera, 2)
+    stage.wait_for_count(received=2, processed=1, rejected=1)
+    wait_until(lambda: masks, 'a mask')
+    assert stamps(masks) == [2]
+
+
+def with_nan(values: np.ndarray) -> np.ndarray:
+    values[..., 0, 0, :] = np.nan
+    return values
+
+
+@pytest.mark.parametrize(
+    ('name', 'change', 'text'),
+    [
+        ('tokens', with_nan, 'gives tokens that are not finite'),
+        ('local', lambda values: np.full_like(values, np.inf), 'gives local that are not finite'),
+        ('affinity', lambda values: values[:, 1:], 'gives affinity of shape (1, '),
+        ('local', lambda values: values[0], 'gives local of shape ('),
+        ('mask', lambda values: values[..., 1:], 'broadcast'),
+    ],
+)
+def test_back_end_that_gives_nonsense_costs_one_frame(
+    make_stage: MakeStage, gate: Gate, name: str, change: Callable, text: str
+) -> None:
+    stage = make_stage()
+    camera = stage.camera()
+    (masks,) = stage.outputs('mask')
+    gate.spoil = name, change
+    publish(camera, 1)
+    stage.wait_for_count(received=1, rejected=1)
+    stage.wait_for_log('frame rejected', text)
     publish(camera, 2)
     stage.wait_for_count(received=2, processed=1, rejected=1)
     wait_until(lambda: masks, 'a mask')

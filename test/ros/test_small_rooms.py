@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import copy
+import math
 import platform
 import subprocess
 import sys
+from typing import Any
 
 import pytest
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
 
 from uhr_seg_ros.ros.camera_info import CameraInfoCache, fit_camera_info
@@ -73,6 +75,32 @@ def test_cache_prefers_the_stamp_of_the_frame() -> None:
     assert cache.find(header).header.stamp.sec == 2
     header.stamp.sec = 99
     assert cache.find(header).header.stamp.sec == 3
+
+
+@pytest.mark.parametrize(
+    ('fields', 'text'),
+    [
+        ({'width': 70000, 'height': 1}, 'is of 70000 x 1: a side has at most 65536 px'),
+        ({'binning_y': 481}, 'a binning of 481 for a side of 480 px'),
+        ({'roi': RegionOfInterest(x_offset=600, width=41, height=1)}, 'a roi of 41 x 1 at 600, 0'),
+        ({'d': [0.1, math.nan]}, 'camera_info has nan in d'),
+        ({'k': [math.inf] * 9}, 'camera_info has inf in k'),
+    ],
+)
+def test_absurd_calibration_is_rejected_and_the_older_one_stays(
+    fields: dict[str, Any], text: str
+) -> None:
+    errors: list[Exception] = []
+    cache = CameraInfoCache(errors.append)
+    good = calibration(1)
+    cache.add(good)
+    bad = calibration(2)
+    for name, value in fields.items():
+        setattr(bad, name, value)
+    cache.add(bad)
+    assert (cache.received, cache.rejected) == (2, 1)
+    assert text in str(errors[0])
+    assert cache.find(bad.header) is good
 
 
 def test_throttle_goes_by_the_kind_of_message() -> None:

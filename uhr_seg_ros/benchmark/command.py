@@ -10,8 +10,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from uhr_seg_ros.benchmark import bag_command
+from uhr_seg_ros.benchmark.bag_compare import compare_files
 from uhr_seg_ros.benchmark.report import machine, PERCENTILES, print_table, write_json
-from uhr_seg_ros.benchmark.sizes import format_size, parse_count, parse_rate, parse_size
+from uhr_seg_ros.benchmark.sizes import format_size, parse_count, parse_size
 from uhr_seg_ros.benchmark.stages import measure, StageOptions
 from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.engines.options import PRECISIONS
@@ -51,9 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--rate',
-        type=parse_rate,
-        help=f'frames per second; default: {NODE_RATE_HZ} with --node, '
-        f'{TRANSPORT_RATE_HZ} with --transport',
+        type=bag_command.parse_bag_rate,
+        help=f'frames per second; default: {NODE_RATE_HZ} with --node, {TRANSPORT_RATE_HZ} with '
+        '--transport, as recorded with --bag, which also takes realtime, max (each frame when the '
+        'one before was answered) and peak (search the highest rate)',
     )
     parser.add_argument(
         '--transport',
@@ -67,10 +70,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'hlrc_cityscapes at 2048x1024',
     )
     parser.add_argument('--json', type=Path, help='file for the figures')
+    bag_command.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; the exit code is 0."""
+    if arguments.compare:
+        compare_files(*arguments.compare)
+        return 0
+    if arguments.bag:
+        run_it = bag_command.run_offline if arguments.offline else bag_command.run_bag
+        return run_it(arguments)
+    _refuse_what_needs_a_bag(arguments)
     sizes = arguments.sizes or list(DEFAULT_SIZES)
     measure_all = _stages
     if arguments.torch:
@@ -81,6 +92,16 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         write_json(arguments.json, report)
     return 0
+
+
+def _refuse_what_needs_a_bag(arguments: argparse.Namespace) -> None:
+    given = [f'--{name}' for name in ('topic', 'duration', 'report', 'offline')
+             if getattr(arguments, name)]  # fmt: skip
+    if isinstance(arguments.rate, str):
+        given.append(f'--rate {arguments.rate}')
+    if given:
+        msg = f'{", ".join(given)}: only with --bag'
+        raise bag_command.BagCommandError(msg)
 
 
 def _against_torch(

@@ -12,7 +12,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from uhr_seg_ros.benchmark.replay import Replay, replay
 from uhr_seg_ros.benchmark.report import (
     machine,
     percentiles,
@@ -23,6 +22,7 @@ from uhr_seg_ros.benchmark.report import (
 )  # fmt: skip
 from uhr_seg_ros.benchmark.sources import prepare_bag
 from uhr_seg_ros.bundle import load_bundle
+from uhr_seg_ros.replay.session import Replay, replay
 
 _COUNTS = ('received', 'processed', 'dropped', 'rejected')
 
@@ -77,11 +77,12 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
         size=options.size,
     )
     parameters = {'bundle': str(bundle.path.resolve())}
-    result = replay(bag, parameters, output, rate_hz=options.rate_hz)
+    result, exit_code = replay(bag, parameters, output, rate_hz=options.rate_hz)
     report = {
         'bundle': bundle.name,
         'recording': str(bag),
         **_figures(result),
+        'node_exit_code': exit_code,
         'masks_saved': len(list((output / 'masks').glob('*_mask.png'))),
         'machine': machine(),
     }
@@ -110,9 +111,8 @@ def _figures(result: Replay) -> dict[str, Any]:
         'backend': report.value('backend'),
         'frames_played': len(result.played),
         **{f'frames_{name}': report.count(name) for name in _COUNTS},
-        'latency_ms': percentiles(result.latencies_ms),
+        'latency_ms': percentiles(ms for _, ms, _ in result.latencies()),
         'stage_ms': stage_percentiles(report.values or {}),
-        'node_exit_code': result.exit_code,
     }
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from uhr_seg_ros.benchmark.bags import BagWriter
-from uhr_seg_ros.benchmark.replay import replay
 from uhr_seg_ros.benchmark.report import percentiles, stage_percentiles
 from uhr_seg_ros.benchmark.stages import benchmark_image
 from uhr_seg_ros.benchmark.transport import measure_transport, SETTINGS
 from uhr_seg_ros.bundle import load_bundle
+from uhr_seg_ros.replay.bag_writing import BagWriter
+from uhr_seg_ros.replay.session import replay
 
 # The stages of the segmenter on the CPU and on a GPU; whatever else a frame takes is the node's.
 SEGMENTER_STAGES = ('preprocess', 'semantic', 'detail', 'fusion', 'engines')
@@ -52,12 +52,12 @@ def measure_node(
         with BagWriter(folder / 'frames') as bag:
             for index in range(count):
                 bag.write(image, (index + 1) * 1_000_000_000)
-        result = replay(
+        result, _ = replay(
             folder / 'frames', parameters, folder, rate_hz=rate_hz, save=False, tell=_quiet
         )
     transport = measure_transport(SETTINGS[-1], size, count, TRANSPORT_RATE_HZ)
     receive_ms = transport['receive_ms']['p50']
-    latency = percentiles(result.latencies_ms)
+    latency = percentiles(ms for _, ms, _ in result.latencies())
     stages = stage_percentiles(result.report.values or {})
     segmenter_ms = sum(stages[stage]['p50'] for stage in SEGMENTER_STAGES if stage in stages)
     return {

@@ -38,6 +38,18 @@ def parse_rate(text: str) -> float:
     return rate
 
 
+def parse_duration(text: str) -> float:
+    """Turn text into seconds, from 0 to a week."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0.0 <= seconds <= 604800.0:
+        msg = f'{text!r} is no duration: expected 0 to 604800 s'
+        raise argparse.ArgumentTypeError(msg)
+    return seconds
+
+
 def format_size(size: tuple[int, int]) -> str:
     """Turn (height, width) into `<width>x<height>`."""
     return f'{size[1]}x{size[0]}'

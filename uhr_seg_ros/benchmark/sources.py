@@ -11,11 +11,12 @@ import shutil
 
 import numpy as np
 
-from uhr_seg_ros.benchmark.bags import BagWriter, is_bag
 from uhr_seg_ros.benchmark.flight import fly, FRAME_SIZE, turned_size
 from uhr_seg_ros.data.scenes import generate_scene
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.frames import read_image
+from uhr_seg_ros.replay.bag_writing import BagWriter
+from uhr_seg_ros.replay.bags import is_bag
 
 SCENE_SEED = 20
 

@@ -9,7 +9,6 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 import json
-from pathlib import Path
 from statistics import median
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import numpy as np
 
 from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.data.scenes import generate_scene
+from uhr_seg_ros.engines.footprint import peak_resident_bytes
 from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.ros.memory import keep_large_buffers
@@ -131,10 +131,7 @@ def spread(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
 
 
 def _peak_mb() -> int:
-    """Give the peak resident memory; getrusage would include that of the parent process."""
-    status = Path('/proc/self/status').read_text(encoding='ascii')
-    (line,) = (line for line in status.splitlines() if line.startswith('VmHWM'))
-    return int(line.split()[1]) >> 10
+    return (peak_resident_bytes() or 0) >> 20
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

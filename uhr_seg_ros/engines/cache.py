@@ -77,7 +77,8 @@ class EngineCache:
     """
     A folder of entries, each a file and a JSON sidecar, both written completely or not at all.
 
-    Only files of the present user that nobody else may write are read: an engine is code.
+    Only files of the present user that nobody else may write, in a folder of the same kind, are
+    read: an engine is code.
 
     Args:
         directory: made when it is first written; by default `$XDG_CACHE_HOME/uhr_seg_ros` or
@@ -184,12 +185,15 @@ class EngineCache:
         """Give content, facts, and what is wrong with them."""
         path = self._path(key)
         try:
-            status, content = path.stat(), path.read_bytes()
+            with path.open('rb') as file:
+                status, content = os.fstat(file.fileno()), file.read()
+            folder = path.parent.stat()
         except OSError:
             return b'', {}, self._nearest_difference(key)
         facts = _read_facts(path)
-        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            return b'', {}, f'{path} can be written by other users'
+        if _is_shared(folder) or _is_shared(status):
+            place = path.parent if _is_shared(folder) else path
+            return b'', {}, f'{place} can be written by other users'
         if facts.get('sha256') != hashlib.sha256(content).hexdigest():
             return b'', {}, f'{path} is damaged'
         return content, facts, ''
@@ -214,6 +218,12 @@ class EngineCache:
     def _writing(self) -> Iterator[None]:
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if _is_shared(self.directory.stat()):
+                msg = (
+                    f'engine cache {self.directory} can be written by other users, so nothing in '
+                    f'it is read: chmod go-w {self.directory}, or choose a folder of your own'
+                )
+                raise CacheError(msg)
             yield
         except OSError as err:
             msg = (
@@ -222,6 +232,11 @@ class EngineCache:
                 'or XDG_CACHE_HOME'
             )
             raise CacheError(msg) from err
+
+
+def _is_shared(status: os.stat_result) -> bool:
+    """Tell if anybody but the present user may write a file, or put files into a folder."""
+    return status.st_uid != os.geteuid() or bool(status.st_mode & 0o022)
 
 
 def default_directory() -> Path:

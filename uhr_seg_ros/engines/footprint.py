@@ -56,11 +56,16 @@ def _peak_bytes(bundle: Bundle, height: int, width: int) -> int | None:
     return peak_resident_bytes()
 
 
-def peak_resident_bytes() -> int | None:
-    """Give the largest resident memory that this process ever had; None outside Linux."""
+def peak_resident_bytes(pid: int | None = None) -> int | None:
+    """
+    Give the largest resident memory that a process ever had; None outside Linux.
+
+    Args:
+        pid: of the process; None: this one.
+    """
     # Not getrusage: its maximum survives exec, so a child would start with its parent's.
     try:
-        status = Path('/proc/self/status').read_text(encoding='ascii')
+        status = Path(f'/proc/{pid or "self"}/status').read_text(encoding='ascii')
     except OSError:
         return None
     lines = dict(line.split(':', 1) for line in status.splitlines())

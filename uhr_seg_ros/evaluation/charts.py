@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from uhr_seg_ros.classes import ClassSet
-from uhr_seg_ros.evaluation.report_style import share
+from uhr_seg_ros.pages import share
 
 #: Colour of a full cell of the matrix on the diagonal and beside it, RGB.
 RIGHT, MISTAKEN = (38, 110, 170), (196, 62, 48)

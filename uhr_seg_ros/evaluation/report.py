@@ -8,13 +8,12 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping
 from html import escape
-import json
 from typing import Any
 
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.evaluation.charts import bars, class_cell, matrix
 from uhr_seg_ros.evaluation.gallery import Gallery, Snapshot
-from uhr_seg_ros.evaluation.report_style import page, panel, section, share, table
+from uhr_seg_ros.pages import cards, page, panel, section, settings, share, table
 
 _MEDIA = {'image': 'jpeg', 'label': 'png', 'mask': 'png', 'error': 'jpeg'}
 _COLOURS = (
@@ -94,11 +93,7 @@ def _cards(report: Mapping[str, Any]) -> str:
         'mBA': report['mean_boundary_accuracy'],
         'recall of objects below 16² px': small['recall'],
     }
-    cards = ''.join(
-        f'<div class="card"><b>{share(value)}</b><span>{escape(name)}</span></div>'
-        for name, value in figures.items()
-    )
-    return f'<div class="cards">{cards}</div>'
+    return cards({name: share(value) for name, value in figures.items()})
 
 
 def _class_note(report: Mapping[str, Any]) -> str:
@@ -216,13 +211,4 @@ def _settings(report: Mapping[str, Any]) -> str:
     lines = {'bundle': report['bundle'], 'data set': report['dataset'], 'split': report['split']}
     for group in _SETTINGS:
         lines |= {f'{group}: {name}': value for name, value in report[group].items()}
-    rows = ''.join(
-        f'<tr><th scope="row">{escape(name)}</th>'
-        f'<td class="path">{escape(_plain(value))}</td></tr>'
-        for name, value in lines.items()
-    )
-    return f'<table><tbody>{rows}</tbody></table>'
-
-
-def _plain(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return settings(lines)

@@ -6,5 +6,5 @@
 import os
 
 # A small file can claim to be a picture of gigabytes. OpenCV reads this limit, in pixels, when it
-# is first imported; it is that of `images.MAX_PIXELS`.
+# is first imported; it is that of `decoding.MAX_PIXELS`.
 os.environ.setdefault('OPENCV_IO_MAX_IMAGE_PIXELS', str(1 << 28))

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.lifecycle import LifecycleNode
 
 from uhr_seg_ros.classes import ClassSet
-from uhr_seg_ros.ros.camera_info import CameraInfoCache
-from uhr_seg_ros.ros.diagnostics import CameraMonitor
+from uhr_seg_ros.ros.camera_info import CameraInfoCache, CameraInfoError
+from uhr_seg_ros.ros.camera_monitor import CameraMonitor
 from uhr_seg_ros.ros.inputs import CameraInput, Frame, image_topic
 from uhr_seg_ros.ros.outputs import CameraOutput
 from uhr_seg_ros.ros.parameters import Settings
+from uhr_seg_ros.ros.worker import Counts
 
 
 class Camera:
@@ -25,6 +27,7 @@ class Camera:
         node: owner of the topics.
         name: namespace of the topics; empty for the camera without a name.
         transport: `raw` or `compressed`.
+        on_error: called for a calibration that is rejected.
 
     Attributes:
         monitor: what `/diagnostics` tells about the frames.
@@ -32,14 +35,30 @@ class Camera:
 
     """
 
-    def __init__(self, node: LifecycleNode, name: str, transport: str) -> None:
+    def __init__(
+        self,
+        node: LifecycleNode,
+        name: str,
+        transport: str,
+        on_error: Callable[[CameraInfoError], None],
+    ) -> None:
         self._node = node
         self._prefix = f'{name}/' if name else ''
-        self._calibrations = CameraInfoCache()
+        self._calibrations = CameraInfoCache(on_error)
         self._input: CameraInput | None = None
         topic = image_topic(node, self._prefix, transport)
         self.monitor = CameraMonitor(topic, node.get_fully_qualified_name())
         self.output: CameraOutput | None = None
+
+    def status(
+        self, counts: Counts, expected_frequency: float, *, limited: bool
+    ) -> DiagnosticStatus:
+        """Return the status of the input topic; see `CameraMonitor.status`."""
+        calibrations = {
+            'camera_info_received': str(self._calibrations.received),
+            'camera_info_rejected': str(self._calibrations.rejected),
+        }
+        return self.monitor.status(counts, expected_frequency, limited=limited, more=calibrations)
 
     def open_output(self, classes: ClassSet) -> None:
         """Announce the masks and their classes."""

@@ -6,28 +6,86 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from copy import deepcopy
+import math
 
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
+from uhr_seg_ros.errors import UhrSegError
+
+MAX_SIDE = 1 << 16
+"""Longest side of a calibrated sensor, px."""
+
+
+class CameraInfoError(UhrSegError):
+    """A calibration that no camera can have; the message names the value."""
+
 
 class CameraInfoCache:
-    """The newest calibrations of one camera; a frame never waits for one."""
+    """
+    The newest calibrations of one camera; a frame never waits for one.
 
-    def __init__(self) -> None:
+    Args:
+        on_error: called when one is rejected.
+
+    Attributes:
+        received: how many came.
+        rejected: how many of them no camera can have; the older ones stay.
+
+    """
+
+    def __init__(self, on_error: Callable[[CameraInfoError], None] = lambda _: None) -> None:
+        self._on_error = on_error
         # Appending and copying are atomic: the executor writes, the worker reads.
         self._newest: deque[CameraInfo] = deque(maxlen=16)
+        self.received = 0
+        self.rejected = 0
 
     def add(self, info: CameraInfo) -> None:
-        """Remember a calibration."""
-        self._newest.append(info)
+        """Remember a calibration, or reject it."""
+        self.received += 1
+        try:
+            check_camera_info(info)
+        except CameraInfoError as err:
+            self.rejected += 1
+            self._on_error(err)
+        else:
+            self._newest.append(info)
 
     def find(self, header: Header) -> CameraInfo | None:
         """Return the one with the frame's stamp, else the newest, else None."""
         infos = list(self._newest)[::-1]
         same = (info for info in infos if info.header.stamp == header.stamp)
         return next(same, infos[0] if infos else None)
+
+
+def check_camera_info(info: CameraInfo) -> None:
+    """
+    Refuse what would make nonsense of the mask's calibration.
+
+    Raises:
+        CameraInfoError: sizes that no camera has, a region outside the image, or numbers that are
+            not finite.
+
+    """
+    if info.width > MAX_SIDE or info.height > MAX_SIDE:
+        msg = f'camera_info is of {info.width} x {info.height}: a side has at most {MAX_SIDE} px'
+        raise CameraInfoError(msg)
+    for side, binning in ((info.width, info.binning_x), (info.height, info.binning_y)):
+        if binning > max(side, 1):
+            msg = f'camera_info has a binning of {binning} for a side of {side} px'
+            raise CameraInfoError(msg)
+    roi = info.roi
+    if roi.x_offset + roi.width > info.width or roi.y_offset + roi.height > info.height:
+        msg = (f'camera_info has a roi of {roi.width} x {roi.height} at {roi.x_offset}, '
+               f'{roi.y_offset}, outside its {info.width} x {info.height}')
+        raise CameraInfoError(msg)
+    for name in ('k', 'p', 'r', 'd'):
+        if bad := [value for value in getattr(info, name) if not math.isfinite(value)]:
+            msg = f'camera_info has {bad[0]} in {name}: expected finite numbers'
+            raise CameraInfoError(msg)
 
 
 def fit_camera_info(info: CameraInfo, header: Header, height: int, width: int) -> CameraInfo:

@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
-from itertools import pairwise
-import math
+from collections.abc import Iterable, Mapping, Sequence
 from threading import Lock
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
@@ -21,83 +19,13 @@ GPU_STAGES = ('upload', 'engines', 'download')
 STAGES = ('convert', *CPU_STAGES, *GPU_STAGES, 'publish', 'total')
 """Stages in the order in which a frame passes them, on either back end; `total` is all."""
 
-TOLERANCE_PERCENT = 10.0
-"""How far a frame interval may be from the expected one."""
+Problem = tuple[bytes, str]
+"""A level such as `DiagnosticStatus.WARN`, and what is wrong."""
 
-WINDOW_S = 10.0
-"""How far back rate and jitter look."""
+_SHARE_OVER_BUDGET = 0.05
 
-_YEAR_MS = 365 * 24 * 3.6e6
-
-
-class ArrivalWindow:
-    """
-    When the frames of the last 10 s arrived, and which stamps they bore.
-
-    Stamps are only watched: one that is absurd, old or repeated never decides about a frame.
-
-    Args:
-        size: most frames in the window.
-
-    """
-
-    def __init__(self, size: int = 1000) -> None:
-        self._lock = Lock()
-        self._arrivals: deque[float] = deque(maxlen=size)
-        self._stamps: deque[int] = deque(maxlen=size)
-        self._non_increasing = 0
-        self._delay_ms = math.nan
-        self._fresh = False
-
-    def add(self, arrival: float, stamp_ns: int, now_ns: int) -> None:
-        """
-        Note a frame.
-
-        Args:
-            arrival: monotonic clock, s.
-            stamp_ns: stamp of its header, ns.
-            now_ns: the node's clock, ns.
-
-        """
-        with self._lock:
-            if self._stamps and stamp_ns <= self._stamps[-1]:
-                self._non_increasing += 1
-            self._arrivals.append(arrival)
-            self._stamps.append(stamp_ns)
-            while self._arrivals[0] < arrival - WINDOW_S:
-                self._arrivals.popleft()
-                self._stamps.popleft()
-            self._delay_ms = (now_ns - stamp_ns) / 1e6
-            self._fresh = True
-
-    def take(self, expected_frequency: float) -> tuple[bool, dict[str, str]]:
-        """
-        Return whether a frame came since the last call, and the timing keys and values.
-
-        Args:
-            expected_frequency: Hz; 0 takes the mean of the window as the norm for the jitter.
-
-        """
-        with self._lock:
-            fresh, self._fresh = self._fresh, False
-            intervals = [later - earlier for earlier, later in pairwise(self._arrivals)]
-            span = (self._stamps[-1] - self._stamps[0]) / 1e9 if self._stamps else 0.0
-            delay, non_increasing = self._delay_ms, self._non_increasing
-        mean = sum(intervals) / len(intervals) if intervals else 0.0
-        norm = 1.0 / expected_frequency if expected_frequency else mean
-        jitters = [abs(interval - norm) * 1e6 for interval in intervals] or [0.0]
-        limit = norm * 1e6 * TOLERANCE_PERCENT / 100.0
-        return fresh, {
-            'frame_rate_node': f'{1.0 / mean if fresh and mean else 0.0:.3f}',
-            'frame_rate_msg': f'{len(intervals) / span if fresh and span > 0 else 0.0:.3f}',
-            'current_delay_from_realtime_ms': f'{delay:.3f}' if abs(delay) < _YEAR_MS else 'N/A',
-            'expected_frequency': f'{expected_frequency:.3f}',
-            'tolerance': f'{TOLERANCE_PERCENT:.1f}',
-            'mean_abs_jitter_node': f'{sum(jitters) / len(jitters):.0f}',
-            'max_abs_jitter_node': f'{max(jitters):.0f}',
-            'num_jitter_outliers_node': str(sum(jitter > limit for jitter in jitters)),
-            'num_non_increasing_msg': str(non_increasing),
-        }
+# If nobody takes them; a report is made every second.
+_MOST_RECENT = 1000
 
 
 class StageWindows:
@@ -106,6 +34,8 @@ class StageWindows:
     def __init__(self) -> None:
         self._stages = {stage: LatencyWindow() for stage in STAGES}
         self._latency = LatencyWindow()
+        self._lock = Lock()
+        self._recent: deque[float] = deque(maxlen=_MOST_RECENT)
 
     def add(self, stage_times: Mapping[str, float], latency_ms: float) -> None:
         """Add what one frame took, in ms."""
@@ -113,6 +43,15 @@ class StageWindows:
             if stage in self._stages:
                 self._stages[stage].add(milliseconds)
         self._latency.add(latency_ms)
+        with self._lock:
+            self._recent.append(latency_ms)
+
+    def take_recent(self) -> list[float]:
+        """Return the latencies since the last call, ms."""
+        with self._lock:
+            recent = list(self._recent)
+            self._recent.clear()
+        return recent
 
     def values(self) -> dict[str, str]:
         """Return keys such as `detail_p95_ms` and `latency_max_ms`."""
@@ -125,45 +64,12 @@ class StageWindows:
         }
 
 
-class CameraMonitor:
-    """
-    What `/diagnostics` tells about one input topic.
-
-    Args:
-        topic_name: resolved, starts with `/`; the name of the status.
-        hardware_id: fully qualified name of the node.
-
-    """
-
-    def __init__(self, topic_name: str, hardware_id: str) -> None:
-        self._arrivals = ArrivalWindow()
-        self._encoding = ''
-        self._topic_name = topic_name
-        self._hardware_id = hardware_id
-        self._rejected = 0
-
-    def note(self, arrival: float, stamp_ns: int, now_ns: int, encoding: str) -> None:
-        """Note a frame that arrived; see `ArrivalWindow.add`."""
-        self._arrivals.add(arrival, stamp_ns, now_ns)
-        self._encoding = encoding
-
-    def status(self, counts: Counts, expected_frequency: float) -> DiagnosticStatus:
-        """Return the status since the last call; `expected_frequency` in Hz, 0 = unknown."""
-        fresh, timing = self._arrivals.take(expected_frequency)
-        rejected, self._rejected = counts.rejected - self._rejected, counts.rejected
-        rate = float(timing['frame_rate_node'])
-        level, message = topic_level(fresh, rate, expected_frequency, rejected)
-        values = {
-            **timing,
-            'total_dropped_frames': str(counts.dropped),
-            **count_values([counts]),
-            'encoding': self._encoding,
-        }
-        return make_status(self._topic_name, level, message, self._hardware_id, values)
-
-
 def node_status(
-    name: str, state: str, failure: str, counts: Iterable[Counts], values: Mapping[str, str]
+    name: str,
+    state: str,
+    counts: Iterable[Counts],
+    values: Mapping[str, str],
+    *problems: Problem | None,
 ) -> DiagnosticStatus:
     """
     Return the status of the node itself.
@@ -171,19 +77,68 @@ def node_status(
     Args:
         name: fully qualified name of the node.
         state: label of its lifecycle state.
-        failure: why it could not be configured, or empty.
         counts: of every camera.
-        values: what else to tell: stage times, back end, bundle; `fallback` says why a slower
-            back end runs.
+        values: what else to tell: stage times, back end, bundle.
+        problems: what is wrong, see `failed`, `not_alone`, `over_budget` and the
+            like.
 
     """
-    fallback = values.get('fallback', '')
-    level = DiagnosticStatus.WARN if fallback else DiagnosticStatus.OK
-    if failure:
-        level = DiagnosticStatus.ERROR
+    level, message = worst(*problems, otherwise=state)
     totals = count_values(counts)
-    return make_status(f'{name}: segmentation', level, failure or fallback or state, name,
+    return make_status(f'{name}: segmentation', level, message, name,
                        {'state': state, **totals, **values})
+
+
+def worst(*problems: Problem | None, otherwise: str = 'OK') -> Problem:
+    """Return the highest level and every problem, the worst first."""
+    found = sorted(filter(None, problems), key=lambda problem: problem[0], reverse=True)
+    if not found:
+        return DiagnosticStatus.OK, otherwise
+    return found[0][0], '; '.join(text for _, text in found)
+
+
+def failed(failure: str) -> Problem | None:
+    """Judge a node that cannot be configured or activated, for this reason."""
+    return (DiagnosticStatus.ERROR, failure) if failure else None
+
+
+def fallen_back(fallback: str) -> Problem | None:
+    """Judge a back end that is not the fastest there could be, for this reason."""
+    return (DiagnosticStatus.WARN, fallback) if fallback else None
+
+
+def not_alone(name: str, count: int) -> Problem | None:
+    """Judge how many nodes have the same fully qualified name."""
+    if count < 2:
+        return None
+    text = (
+        f'{count} nodes are called {name}: masks come twice and services answer for either; '
+        'rename one with -r __node:=, or give it a namespace'
+    )
+    return DiagnosticStatus.WARN, text
+
+
+def over_budget(latencies_ms: Sequence[float], budget_ms: float) -> Problem | None:
+    """Judge latencies since the last report; more than 5 % may not be over the budget, ms."""
+    late = [latency for latency in latencies_ms if latency > budget_ms]
+    if not budget_ms or len(late) <= _SHARE_OVER_BUDGET * len(latencies_ms):
+        return None
+    text = (
+        f'{len(late)} of {len(latencies_ms)} frames since the last report took longer than '
+        f'latency.budget_ms {budget_ms:g}, the longest {max(late):.0f} ms'
+    )
+    return DiagnosticStatus.WARN, text
+
+
+def hot(temperature_c: float | None, limit_c: float) -> Problem | None:
+    """Judge the temperature of the GPU, degrees C; a limit of 0 is none."""
+    if not limit_c or temperature_c is None or temperature_c < limit_c:
+        return None
+    text = (
+        f'GPU at {temperature_c:.0f} degrees C, diagnostics.gpu_temperature_limit is '
+        f'{limit_c:.0f}: it slows down when it gets hotter; look at its cooling and power mode'
+    )
+    return DiagnosticStatus.WARN, text
 
 
 def count_values(counts: Iterable[Counts]) -> dict[str, str]:
@@ -206,23 +161,3 @@ def make_status(
         hardware_id=hardware_id,
         values=[KeyValue(key=key, value=value) for key, value in values.items()],
     )
-
-
-def topic_level(fresh: bool, rate: float, expected: float, rejected: int) -> tuple[bytes, str]:
-    """
-    Judge one input topic.
-
-    Args:
-        fresh: whether a frame came since the last report.
-        rate: frames per second, as they arrive.
-        expected: Hz, 0 = unknown.
-        rejected: frames rejected since the last report.
-
-    """
-    if not fresh:
-        return DiagnosticStatus.STALE, 'no frame since the last report'
-    if rejected:
-        return DiagnosticStatus.WARN, f'{rejected} frames rejected since the last report'
-    if expected and rate and abs(rate - expected) > expected * TOLERANCE_PERCENT / 100.0:
-        return DiagnosticStatus.WARN, f'frame rate {rate:.2f} Hz, expected {expected:.2f} Hz'
-    return DiagnosticStatus.OK, 'OK'

@@ -11,6 +11,7 @@ import time
 
 from uhr_seg_ros.bundle import file_sha256, MODEL_FILE
 from uhr_seg_ros.classes import ClassSet
+from uhr_seg_ros.engines.gpu_health import GpuSample, open_probe, Probe
 from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.ros.camera import Camera
 from uhr_seg_ros.ros.diagnostics import StageWindows
@@ -33,6 +34,9 @@ class FramePath:
     Args:
         report: gets a line when something takes long, such as building an engine.
 
+    Attributes:
+        gpu_temperature_c: what `values` has found last, None without a GPU.
+
     """
 
     def __init__(self, report: Callable[[str], None]) -> None:
@@ -41,6 +45,8 @@ class FramePath:
         self._segmenter: Segmenter | None = None
         self._facts: dict[str, str] = {}
         self._stages = StageWindows()
+        self._probe: Probe | None = None
+        self.gpu_temperature_c: float | None = None
 
     @property
     def name(self) -> str:
@@ -76,6 +82,7 @@ class FramePath:
         )
         self._stages = StageWindows()
         self._facts = _facts(self._segmenter)
+        self._probe = open_probe() if self._segmenter.backend == 'tensorrt' else None
         return self._segmenter.bundle.classes
 
     def unload(self) -> None:
@@ -84,6 +91,7 @@ class FramePath:
             self._segmenter.close()
         self._segmenter = None
         self._facts = {}
+        self._probe = None
         self._stages = StageWindows()
 
     def process(
@@ -119,7 +127,12 @@ class FramePath:
             # On the CPU the segmenter converts the frame too.
             times = Counter(result.stage_times)
             times.update(clock.times)
-            self._stages.add(times, (now - frame.arrival) * 1e3)
+            latency_ms = (now - frame.arrival) * 1e3
+            self._stages.add(times, latency_ms)
+            waited_ms = (start - frame.arrival) * 1e3
+            camera.output.publish_times(
+                frame.message.header, {'wait': waited_ms, **times, 'latency': latency_ms}
+            )
 
         if self._segmenter.overlaps:
             return finish
@@ -127,8 +140,20 @@ class FramePath:
         return None
 
     def values(self) -> dict[str, str]:
-        """Return stage times and what runs, for `/diagnostics`."""
-        return {**self._stages.values(), **self._facts}
+        """Return stage times, what runs, and how the GPU is, for `/diagnostics`."""
+        probe = self._probe  # the worker may unload meanwhile
+        sample = probe() if probe else GpuSample(None, None, None)
+        self.gpu_temperature_c = sample.temperature_c
+        gpu = {
+            f'gpu_{name}': f'{value:.1f}'
+            for name, value in sample._asdict().items()
+            if value is not None
+        }
+        return {**self._stages.values(), **self._facts, **gpu}
+
+    def take_latencies(self) -> list[float]:
+        """Return the latencies of the frames since the last call, ms."""
+        return self._stages.take_recent()
 
     def _on_progress(self, phase: str, done: int, total: int) -> None:
         """Report the progress of a build now and then."""

@@ -14,9 +14,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from uhr_seg_ros.pixels import RawFrame
 from uhr_seg_ros.ros.camera_info import CameraInfoCache
-from uhr_seg_ros.ros.images import decode_compressed, view_image
+from uhr_seg_ros.ros.decoding import decode_compressed, view_image
+from uhr_seg_ros.ros.network import failed_reassemblies, reassembly_advice
 from uhr_seg_ros.ros.parameters import Settings
 from uhr_seg_ros.ros.qos import FollowingSubscription
+
+FRESH_S = 1.0
+"""So long after a frame, s, what the network loses is not why frames do not come."""
 
 
 class Frame(NamedTuple):
@@ -80,6 +84,7 @@ class CameraInput:
             raise
         self._last_frame = time.monotonic()
         self._next_warning_s = 0.0
+        self._failed_reassemblies = failed_reassemblies()
 
     def follow(self, warning_s: float) -> None:
         """
@@ -92,12 +97,15 @@ class CameraInput:
         self._images.follow()
         self._infos.follow()
         silence = time.monotonic() - self._last_frame
+        if silence < FRESH_S:
+            self._failed_reassemblies = failed_reassemblies()
         if warning_s and silence >= max(warning_s, self._next_warning_s):
             self._next_warning_s = 2 * silence  # a camera that stays away does not fill the log
             self._node.get_logger().warning(
                 f'no frame on {self._images.topic_name} for {silence:.0f} s; '
                 f'{self._images.describe_publishers()}. Check the topic name and, for frames '
-                'above 0.5 MB, the DDS profile of the publisher (config/dds)'
+                'above 0.5 MB, the DDS profile of the publisher (config/dds). '
+                f'{reassembly_advice(failed_reassemblies() - self._failed_reassemblies)}'
             )
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ import time
 import traceback
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
@@ -27,7 +27,14 @@ from std_msgs.msg import Header
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.ros.camera import Camera
 from uhr_seg_ros.ros.dashboard import draw_dashboard
-from uhr_seg_ros.ros.diagnostics import node_status
+from uhr_seg_ros.ros.diagnostics import (
+    failed,
+    fallen_back,
+    hot,
+    node_status,
+    not_alone,
+    over_budget,
+)  # fmt: skip
 from uhr_seg_ros.ros.frame_path import FramePath
 from uhr_seg_ros.ros.images import encode_image
 from uhr_seg_ros.ros.inputs import Frame
@@ -73,10 +80,13 @@ class SegmentationNode(LifecycleNode):
         self._stopping = Event()
         self._declared = Parameters(self, lambda: self._state == 'unconfigured')
         settings = self._declared.settings
-        self._cameras = {
-            name: Camera(self, name, settings.image_transport) for name in settings.cameras
-        }
         self._throttle = Throttle()
+        self._cameras = {
+            name: Camera(
+                self, name, settings.image_transport, partial(self._warn, name, 'camera_info')
+            )
+            for name in settings.cameras
+        }
         self._path = FramePath(self.get_logger().info)
         self._worker = Worker(
             settings.cameras, self._process, self._on_rejected, self._min_interval
@@ -225,10 +235,15 @@ class SegmentationNode(LifecycleNode):
     def _on_rejected(self, name: str, error: Exception) -> None:
         if self._stopping.is_set() or not self.context.ok():
             return  # the topics went away under the frame in work
+        self._cameras[name].monitor.note_rejected(_describe(error))
+        self._warn(name, 'frame', error)
+
+    def _warn(self, name: str, what: str, error: Exception) -> None:
+        """Log what was rejected, now and then."""
         message = _describe(error)
         if self._throttle.allows(name, message):
             camera = f'camera {name}: ' if name else ''
-            self.get_logger().warning(f'{camera}frame rejected: {message}')
+            self.get_logger().warning(f'{camera}{what} rejected: {message}')
 
     def _follow(self) -> None:
         warning_s = self._declared.settings.no_frame_warning_s
@@ -236,15 +251,9 @@ class SegmentationNode(LifecycleNode):
             camera.follow(warning_s)
 
     def _publish_diagnostics(self) -> None:
-        expected = self._declared.settings.diagnostics_expected_frequency
-        name = self.get_fully_qualified_name()
-        counts = {camera: self._worker.counts(camera) for camera in self._cameras}
         array = DiagnosticArray()
         array.header.stamp = self.get_clock().now().to_msg()
-        array.status = [
-            *(self._cameras[camera].monitor.status(counts[camera], expected) for camera in counts),
-            node_status(name, self._state, self._failure, counts.values(), self._path.values()),
-        ]
+        array.status = self._statuses(self._declared.settings)
         try:
             self._diagnostics.publish(array)
             if self._dashboard.get_subscription_count():
@@ -254,6 +263,33 @@ class SegmentationNode(LifecycleNode):
         except Exception:
             if self.context.ok():
                 raise
+
+    def _statuses(self, settings: Settings) -> list[DiagnosticStatus]:
+        """Return the status of every camera, then that of the node."""
+        counts = {camera: self._worker.counts(camera) for camera in self._cameras}
+        expected, limited = settings.diagnostics_expected_frequency, bool(settings.max_rate_hz)
+        values, path = self._path.values(), self._path
+        node = node_status(
+            self.get_fully_qualified_name(),
+            self._state,
+            counts.values(),
+            values,
+            failed(self._failure),
+            not_alone(self.get_fully_qualified_name(), self._namesakes()),
+            over_budget(path.take_latencies(), settings.latency_budget_ms),
+            hot(path.gpu_temperature_c, settings.diagnostics_gpu_temperature_limit),
+            fallen_back(path.fallback),
+        )
+        cameras = [
+            self._cameras[camera].status(counts[camera], expected, limited=limited)
+            for camera in counts
+        ]
+        return [*cameras, node]
+
+    def _namesakes(self) -> int:
+        """Return how many nodes have this one's name and namespace, itself included."""
+        own = self.get_name(), self.get_namespace()
+        return self.get_node_names_and_namespaces().count(own)
 
 
 def _describe(error: Exception) -> str:

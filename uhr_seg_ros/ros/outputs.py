@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from rclpy.lifecycle import Publisher as LifecyclePublisher
@@ -15,6 +18,7 @@ from std_msgs.msg import Header
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.drawing import Pictures
 from uhr_seg_ros.ros.camera_info import CameraInfoCache, fit_camera_info
+from uhr_seg_ros.ros.diagnostics import make_status
 from uhr_seg_ros.ros.images import encode_image
 from uhr_seg_ros.ros.labels import publish_labels
 from uhr_seg_ros.ros.parameters import Settings
@@ -24,7 +28,7 @@ from uhr_seg_ros.segmenter import Segmentation
 
 class CameraOutput:
     """
-    Mask, confidence, pictures and calibration of one camera, each made only for a subscriber.
+    Mask, confidence, pictures, calibration and times of one camera, each for a subscriber only.
 
     Args:
         node: owner of the publishers.
@@ -48,6 +52,7 @@ class CameraOutput:
             self._overlay = self._publisher(Image, 'overlay')
             self._color_mask = self._publisher(Image, 'color_mask')
             self._camera_info = self._publisher(CameraInfo, 'camera_info')
+            self._latency = self._publisher(DiagnosticArray, 'latency')
             self._labels = publish_labels(node, self._prefix, classes)
         except Exception:  # such as an override of a QoS that does not exist
             self.close()
@@ -81,6 +86,16 @@ class CameraOutput:
         info = self._calibrations.find(header)
         if info is not None and _is_wanted(self._camera_info):
             self._camera_info.publish(fit_camera_info(info, header, *result.mask.shape))
+
+    def publish_times(self, header: Header, times_ms: Mapping[str, float]) -> None:
+        """Publish what a frame took, in ms per stage, under the frame's own header."""
+        if not _is_wanted(self._latency):
+            return
+        values = {f'{stage}_ms': f'{value:.3f}' for stage, value in times_ms.items()}
+        topic = self._latency.topic_name
+        name = self._node.get_fully_qualified_name()
+        status = make_status(topic, DiagnosticStatus.OK, '', name, values)
+        self._latency.publish(DiagnosticArray(header=header, status=[status]))
 
     def close(self) -> None:
         """Withdraw the topics."""

@@ -46,6 +46,8 @@ class Settings:
     overlay_scale: float
     no_frame_warning_s: float
     diagnostics_expected_frequency: float
+    diagnostics_gpu_temperature_limit: float
+    latency_budget_ms: float
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,11 @@ _SPECS = (
           'Warn after this many seconds without a frame; 0 = never.', (0.0, 86400.0)),
     _Spec('diagnostics.expected_frequency', 0.0,
           'Frame rate that each camera should have, Hz; 0 = unknown.', (0.0, 1000.0)),
+    _Spec('diagnostics.gpu_temperature_limit', 85.0,
+          'Warn when the GPU is this hot, degrees C; 0 = never.', (0.0, 150.0)),
+    _Spec('latency.budget_ms', 0.0,
+          'Warn when more than 5 % of the frames take longer from arrival to publication, ms; '
+          '0 = never.', (0.0, 600000.0)),
 )
 
 MIN_SIDE, MAX_SIDE = 16, 16384

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -21,6 +21,9 @@ CELL = STEPS['tokens']
 
 #: Axis of the rows; the columns are the next one (`affinity` has its channels last).
 ROW_AXES = {'tokens': 2, 'affinity': 1, 'local': 2}
+
+#: Number of axes of each.
+MAP_AXES = 4
 
 #: What tiles of the detail branch give.
 DETAIL_MAPS = ('affinity', 'local')
@@ -99,6 +102,39 @@ def map_shape(name: str, tile: Sequence[int], rows: int, columns: int) -> tuple[
     shape, axis = list(tile), ROW_AXES[name]
     shape[axis : axis + 2] = rows // STEPS[name], columns // STEPS[name]
     return tuple(shape)
+
+
+def check_maps(maps: Mapping[str, np.ndarray], rows: int, columns: int) -> None:
+    """
+    Refuse maps that would give a wrong mask without a word.
+
+    Args:
+        maps: name -> values over the whole frame.
+        rows: height of the padded frame, px.
+        columns: width of the padded frame, px.
+
+    Raises:
+        TwoBranchError: a map has another size than the frame, or holds NaN or infinity.
+
+    """
+    for name, values in maps.items():
+        expected = map_shape(name, values.shape, rows, columns)
+        if values.ndim != MAP_AXES or values.shape != expected:
+            msg = (
+                f'the back end gives {name} of shape {values.shape} for a frame of '
+                f'{columns} x {rows} px, expected {expected}: export the model again'
+            )
+            raise TwoBranchError(msg)
+        # A row in four: convolutions spread what is not finite, and the sum takes its time.
+        sample = values[(slice(None),) * ROW_AXES[name] + (slice(None, None, 4),)]
+        with np.errstate(invalid='ignore', over='ignore'):
+            total = sample.sum()
+        if not np.isfinite(total):
+            msg = (
+                f'the back end gives {name} that are not finite: build the engines again, or use '
+                'precision fp32'
+            )
+            raise TwoBranchError(msg)
 
 
 def check_sizes(bundle: Bundle) -> None:

@@ -17,6 +17,7 @@ from uhr_seg_ros.pixels import RawFrame
 from uhr_seg_ros.strategies.maps import (
     Blend,
     CELL,
+    check_maps,
     check_sizes,
     DETAIL_MAPS,
     enlarged_arg_max,
@@ -103,6 +104,7 @@ class TwoBranch:
         maps = self.maps(image, clock)
         outputs = [name for name in request.outputs if name != 'quarter_logits']
         with clock.stage('fusion'):
+            check_maps(maps, *self._preprocessor.padded_size(image))
             results = self._fuse(maps, image.shape[:2], outputs)
         if len(outputs) < len(request.outputs):
             quarter = self._engines['quarter'].run(maps, ['quarter_logits'])['quarter_logits']

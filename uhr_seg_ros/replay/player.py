@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from itertools import islice
 import json
+import os
 from pathlib import Path
 import sys
+from threading import Thread
 import time
 
 import rclpy
@@ -18,20 +21,19 @@ from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
-from uhr_seg_ros.benchmark.bags import (
-    choose_topic,
-    COMPRESSED_IMAGE,
-    IMAGE,
-    read_messages,
-    stamp_ns,
-)  # fmt: skip
 from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.replay.bags import choose_topic, COMPRESSED_IMAGE, IMAGE, stamp_ns
+from uhr_seg_ros.replay.pacing import AsAnswered, AsRecorded, AtRate, Pace
+from uhr_seg_ros.replay.reading import read_ahead, with_stamp
 from uhr_seg_ros.ros.memory import keep_large_buffers
 
 MESSAGE_TYPES = {IMAGE: Image, COMPRESSED_IMAGE: CompressedImage}
 
 # As many as camera drivers keep; each 4K image takes 25 MB of shared memory.
 _DEPTH = 2
+
+# A frame that is older than this when it was recorded has a stamp of another clock.
+_OLDEST_NS = 10_000_000_000
 
 
 class PlayerError(UhrSegError):
@@ -40,7 +42,7 @@ class PlayerError(UhrSegError):
 
 class Player:
     """
-    Publishes the messages of one topic, unchanged, and notes when.
+    Publishes the messages of one topic and notes when.
 
     Args:
         bag: the recording.
@@ -76,28 +78,47 @@ class Player:
                 raise PlayerError(msg)
             time.sleep(0.05)
 
-    def play(self, rate_hz: float) -> list[tuple[int, int]]:
+    def play(
+        self, pace: Pace, duration_s: float, *, live: bool, every: int = 1
+    ) -> list[tuple[int, int, int]]:
         """
-        Publish every message once.
+        Publish the recording.
 
         Args:
-            rate_hz: messages per second; 0 keeps the times of the recording.
+            pace: when the next message is due.
+            duration_s: how long, repeating the recording as often as that takes; 0: once.
+            live: give every message a stamp of now, less the age that it had when it was
+                recorded; else it stays as it is.
+            every: publish only every n-th message.
 
         Returns:
-            Per message its header stamp and when it was published (`time.monotonic_ns`), ns.
+            Per message its stamp, when it was published (`time.monotonic_ns`), and how long
+            before that it was stamped, ns; 0 where stamps are those of the recording.
 
         """
-        played: list[tuple[int, int]] = []
+        played: list[tuple[int, int, int]] = []
         start = time.monotonic()
-        first_ns: int | None = None
-        for index, (time_ns, message) in enumerate(read_messages(self._bag, self._recorded.name)):
-            first_ns = time_ns if first_ns is None else first_ns
-            due = index / rate_hz if rate_hz else (time_ns - first_ns) / 1e9
-            time.sleep(max(0.0, start + due - time.monotonic()))
-            played.append((stamp_ns(message), time.monotonic_ns()))
+        messages = read_ahead(self._bag, self._recorded.name, repeat=duration_s > 0)
+        messages = islice(messages, 0, None, every)
+        for index, (elapsed_ns, recorded_ns, message) in enumerate(messages):
+            pace.wait(index, elapsed_ns)
+            if duration_s and time.monotonic() - start >= duration_s:
+                break
+            age = 0
+            if live:
+                age = recorded_age(recorded_ns, stamp_ns(message))
+                last = played[-1][0] if played else 0
+                message = with_stamp(message, max(time.time_ns() - age, last + 1))
+            played.append((stamp_ns(message), time.monotonic_ns(), age))
             self._publisher.publish(message)
         self._publisher.wait_for_all_acked(Duration(seconds=10))
         return played
+
+
+def recorded_age(recorded_ns: int, stamp: int) -> int:
+    """Give the age of a frame when it was recorded, ns; 0 if its stamp is of another clock."""
+    age = recorded_ns - stamp
+    return age if 0 <= age <= _OLDEST_NS else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -108,9 +129,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         player = Player(options.bag, options.recorded_topic, options.topic)
         player.wait_for_subscriber(options.wait)
-        played = player.play(options.rate)
+        before = time.process_time()
+        played = player.play(_pace(options), options.duration, live=options.live,
+                             every=options.every)  # fmt: skip
         if options.log:
-            options.log.write_text(json.dumps(played), encoding='utf-8')
+            outcome = {'played': played, 'cpu_s': time.process_time() - before}
+            options.log.write_text(json.dumps(outcome), encoding='utf-8')
     except UhrSegError as err:
         print(f'error: {err}', file=sys.stderr)
         return 1
@@ -121,14 +145,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _pace(options: argparse.Namespace) -> Pace:
+    if not options.as_answered:
+        return AtRate(options.rate) if options.rate else AsRecorded()
+    pace = AsAnswered()
+    Thread(target=_count_answers, args=(pace,), daemon=True).start()
+    return pace
+
+
+def _count_answers(pace: AsAnswered) -> None:
+    """Take a byte of the input for an answer."""
+    # Not through sys.stdin, whose lock a thread that reads would hold when the process ends.
+    while os.read(0, 1):
+        pace.answered()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('bag', type=Path)
     parser.add_argument('--recorded-topic', default='', help='topic in the bag')
     parser.add_argument('--topic', default='image_raw', help='topic to publish')
     parser.add_argument('--rate', type=float, default=0.0, help='Hz; 0: as recorded')
+    parser.add_argument(
+        '--as-answered', action='store_true', help='a frame per byte of the input, after the first'
+    )
+    parser.add_argument('--duration', type=float, default=0.0, help='s; 0: the recording, once')
+    parser.add_argument('--every', type=int, default=1, help='play only every n-th frame')
+    parser.add_argument('--live', action='store_true', help='stamps of now')
     parser.add_argument('--wait', type=float, default=60.0, help='for a subscriber, s')
-    parser.add_argument('--log', type=Path, help='JSON file for stamps and times of publication')
+    parser.add_argument('--log', type=Path, help='JSON file for stamps, times and CPU time')
     return parser
 
 

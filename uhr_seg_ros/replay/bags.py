@@ -1,33 +1,35 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Read and write rosbag2 recordings of images, one message in memory at a time."""
+"""Read rosbag2 recordings of images, one message in memory at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+import hashlib
 from pathlib import Path
 import re
 import struct
-from types import TracebackType
+from typing import Any, TYPE_CHECKING
 
-import numpy as np
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import Reader, ReaderError, StoragePlugin, Writer
+from rosbags.rosbag2 import Reader, ReaderError
 from rosbags.typesys import get_typestore, Stores
 
 from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.pixels import RawFrame
+from uhr_seg_ros.ros.decoding import decode_compressed, view_image
+
+if TYPE_CHECKING:
+    from rosbags.typesys.store import Typestore
 
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
 
-STORAGES = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
 SUFFIXES = ('.mcap', '.db3')
-
-# The newest metadata version that Humble reads too.
-_METADATA_VERSION = 8
 
 _ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
 
@@ -48,7 +50,7 @@ class ImageTopic:
 def is_bag(path: Path) -> bool:
     """Tell if a path looks like a rosbag2 recording: a folder of one, or one of its files."""
     if path.is_dir():
-        return (path / 'metadata.yaml').is_file() or bool(_storage_files(path))
+        return (path / 'metadata.yaml').is_file() or bool(storage_files(path))
     return path.suffix in SUFFIXES and path.is_file()
 
 
@@ -64,7 +66,7 @@ def image_topics(path: Path) -> list[ImageTopic]:
     for part in _parts(path):
         with _opened(part) as reader:
             for connection in _image_connections(reader):
-                key = (connection.topic, _full_type(connection.msgtype))
+                key = (connection.topic, full_type(connection.msgtype))
                 counts[key] = counts.get(key, 0) + connection.msgcount
     return [ImageTopic(name, kind, count) for (name, kind), count in counts.items()]
 
@@ -86,6 +88,24 @@ def choose_topic(path: Path, name: str = '') -> ImageTopic:
     return max(chosen, key=lambda topic: topic.count)
 
 
+def describe_bag(path: Path, topic: ImageTopic) -> dict[str, Any]:
+    """Give `name`, `bytes` and `sha256` of a recording, and its topic."""
+    digest, size = hashlib.sha256(), 0
+    for file in storage_files(path):
+        with file.open('rb') as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+                size += len(block)
+    return {
+        'name': path.name,
+        'bytes': size,
+        'sha256': digest.hexdigest(),
+        'topic': topic.name,
+        'type': topic.type,
+        'messages': topic.count,
+    }
+
+
 def read_messages(path: Path, topic: str) -> Iterator[tuple[int, bytes]]:
     """
     Read one topic of a recording, message by message.
@@ -97,13 +117,49 @@ def read_messages(path: Path, topic: str) -> Iterator[tuple[int, bytes]]:
         BagError: a damaged recording.
 
     """
-    for part in _parts(path):
-        with _opened(part) as reader:
-            connections = [each for each in _image_connections(reader) if each.topic == topic]
-            if not connections:
-                continue
-            for _, time_ns, data in reader.messages(connections):
-                yield time_ns, _decompressed(bytes(data))
+    for _, time_ns, data in _read(path, topic):
+        yield time_ns, data
+
+
+def read_all(path: Path) -> Iterator[tuple[Connection, int, bytes]]:
+    """
+    Read every message of a recording, whatever its type.
+
+    Yields:
+        Its connection, which names the topic and the type, the time of recording in ns, and the
+        message in CDR.
+
+    Raises:
+        BagError: a damaged recording.
+
+    """
+    yield from _read(path)
+
+
+def read_frame(message: bytes, kind: str) -> tuple[Any, RawFrame]:
+    """
+    Read an image message without ROS.
+
+    Args:
+        message: in CDR.
+        kind: `IMAGE` or `COMPRESSED_IMAGE`.
+
+    Returns:
+        Its header, with the fields that a header of ROS has, and the frame.
+
+    Raises:
+        BagError: it does not hold what its type says.
+        ImageError: its fields do not fit together, or the encoding is not known.
+
+    """
+    try:
+        image = _types().deserialize_cdr(message, kind)
+    except Exception as err:  # whatever the generated code runs into
+        msg = f'a message of {len(message)} bytes is no {kind}: {err or type(err).__name__}'
+        raise BagError(msg) from err
+    if kind == COMPRESSED_IMAGE:
+        return image.header, RawFrame.of_bgr(decode_compressed(image))
+    return image.header, view_image(image)
 
 
 def stamp_ns(message: bytes) -> int:
@@ -113,78 +169,11 @@ def stamp_ns(message: bytes) -> int:
     return seconds * 1_000_000_000 + nanoseconds
 
 
-class BagWriter:
-    """
-    Write frames as a recording of sensor_msgs/Image, encoding bgr8.
-
-    Example:
-        >>> with BagWriter(Path('flight'), topic='/image_raw') as bag:
-        ...     bag.write(frame, stamp_ns=0)
-
-    Args:
-        path: folder to make; it must not exist.
-        topic: name of the image topic.
-        frame_id: frame of the camera.
-        storage: `mcap` or `sqlite3`.
-
-    Raises:
-        BagError: the folder exists.
-
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        topic: str = '/image_raw',
-        frame_id: str = 'camera_optical_frame',
-        storage: str = 'mcap',
-    ) -> None:
-        if path.exists():
-            msg = f'{path} exists already: remove it or choose another name'
-            raise BagError(msg)
-        self._frame_id = frame_id
-        self._types = get_typestore(Stores.ROS2_HUMBLE)
-        self._writer = Writer(path, version=_METADATA_VERSION, storage_plugin=STORAGES[storage])
-        self._writer.open()
-        self._connection = self._writer.add_connection(topic, IMAGE, typestore=self._types)
-
-    def write(self, frame: np.ndarray, stamp_ns: int) -> None:
-        """Add a frame (H, W, 3) uint8 BGR, recorded at its stamp in ns."""
-        types = self._types.types
-        seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
-        stamp = types['builtin_interfaces/msg/Time'](sec=seconds, nanosec=nanoseconds)
-        height, width = frame.shape[:2]
-        message = types[IMAGE](
-            header=types['std_msgs/msg/Header'](stamp=stamp, frame_id=self._frame_id),
-            height=height,
-            width=width,
-            encoding='bgr8',
-            is_bigendian=0,
-            step=3 * width,
-            data=np.ascontiguousarray(frame).reshape(-1),
-        )
-        self._writer.write(self._connection, stamp_ns, self._types.serialize_cdr(message, IMAGE))
-
-    def close(self) -> None:
-        """Finish the recording."""
-        self._writer.close()
-
-    def __enter__(self) -> BagWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-def _storage_files(folder: Path) -> list[Path]:
-    """List storage files in the order of recording: name_2 comes before name_10."""
-    files = [file for file in folder.iterdir() if file.suffix in SUFFIXES]
+def storage_files(path: Path) -> list[Path]:
+    """List the storage files of a recording in their order: name_2 comes before name_10."""
+    if path.is_file():
+        return [path]
+    files = [file for file in path.iterdir() if file.suffix in SUFFIXES]
     return sorted(files, key=lambda file: [int(part) for part in re.findall(r'\d+', file.name)])
 
 
@@ -195,7 +184,7 @@ def _parts(path: Path) -> list[Path]:
         raise BagError(msg)
     if path.is_file() or (path / 'metadata.yaml').is_file():
         return [path]
-    return _storage_files(path)
+    return storage_files(path)
 
 
 @contextmanager
@@ -208,15 +197,32 @@ def _opened(path: Path) -> Iterator[Reader]:
         raise BagError(msg) from err
 
 
+def _read(path: Path, topic: str | None = None) -> Iterator[tuple[Connection, int, bytes]]:
+    for part in _parts(path):
+        with _opened(part) as reader:
+            connections = reader.connections
+            if topic is not None:
+                connections = [each for each in _image_connections(reader) if each.topic == topic]
+            if not connections:
+                continue
+            for connection, time_ns, data in reader.messages(connections):
+                yield connection, time_ns, _decompressed(bytes(data))
+
+
+@cache
+def _types() -> Typestore:
+    return get_typestore(Stores.ROS2_HUMBLE)
+
+
 def _image_connections(reader: Reader) -> list[Connection]:
     return [
         connection
         for connection in reader.connections
-        if _full_type(connection.msgtype) in (IMAGE, COMPRESSED_IMAGE)
+        if full_type(connection.msgtype) in (IMAGE, COMPRESSED_IMAGE)
     ]
 
 
-def _full_type(name: str) -> str:
+def full_type(name: str) -> str:
     """Give package/msg/Type; some recorders leave out the middle part."""
     package, *_, kind = name.split('/')
     return f'{package}/msg/{kind}'

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
-from threading import Lock, Thread
+from threading import Condition, Thread
 import time
+from typing import Any
 
 import cv2
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -20,7 +21,9 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from uhr_seg_ros.ros.images import view_image
+from uhr_seg_ros.replay.facts import describe_dds
+from uhr_seg_ros.replay.node_client import NodeClient
+from uhr_seg_ros.ros.decoding import view_image
 
 # Pictures that wait to be written; beyond it the subscriptions wait, instead of the memory.
 _WAITING_FILES = 4
@@ -54,20 +57,34 @@ class Collector:
         node_name: fully qualified name of the node.
         output: folder for `masks/` and `overlays/`; None: take the times, save nothing, and do
             not subscribe to the overlay, which would cost the node work.
+        name: of its own node.
+
+    Attributes:
+        client: the services of the node.
 
     """
 
-    def __init__(self, node_name: str = '/segmentation', output: Path | None = None) -> None:
+    def __init__(
+        self,
+        node_name: str = '/segmentation',
+        output: Path | None = None,
+        name: str = 'collector',
+    ) -> None:
         self._node_name = node_name
         self._output = output
-        self._lock = Lock()
+        self._lock = Condition()
         self._arrivals: list[tuple[int, int]] = []
         self._report = NodeReport()
+        self._stages: dict[int, dict[str, float]] = {}
         self._files: Queue[tuple[Path, np.ndarray] | None] = Queue(_WAITING_FILES)
-        self._node = rclpy.create_node('collector')
+        self._node = rclpy.create_node(name)
+        self.client = NodeClient(self._node, node_name)
         profile = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         self._node.create_subscription(Image, f'{node_name}/mask', self._on_mask, profile)
         self._node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
+        self._node.create_subscription(
+            DiagnosticArray, f'{node_name}/latency', self._on_latency, 10
+        )
         if output:
             (output / 'masks').mkdir(parents=True, exist_ok=True)
             (output / 'overlays').mkdir(exist_ok=True)
@@ -84,6 +101,30 @@ class Collector:
         """Stamp of every mask and when it arrived (`time.monotonic_ns`), ns, in that order."""
         with self._lock:
             return list(self._arrivals)
+
+    @property
+    def count(self) -> int:
+        """How many masks have arrived."""
+        with self._lock:
+            return len(self._arrivals)
+
+    def wait_for_mask(self, seen: int, timeout_s: float) -> None:
+        """Wait until more than `seen` masks have arrived, or so long."""
+        with self._lock:
+            self._lock.wait_for(lambda: len(self._arrivals) > seen, timeout_s)
+
+    def take_stages(self) -> dict[int, dict[str, float]]:
+        """Give the stamps of the frames since the last call, each with its ms per stage."""
+        with self._lock:
+            stages, self._stages = self._stages, {}
+        return stages
+
+    def describe_dds(self, transport: str) -> dict[str, Any]:
+        """Tell how frames and masks travel; see `facts`."""
+        image_topic = 'image_raw/compressed' if transport == 'compressed' else 'image_raw'
+        return describe_dds(
+            self._node, self._node.resolve_topic_name(image_topic), f'{self._node_name}/mask'
+        )
 
     @property
     def report(self) -> NodeReport:
@@ -107,9 +148,9 @@ class Collector:
 
     def _on_mask(self, message: Image) -> None:
         arrival = time.monotonic_ns()
-        stamp = message.header.stamp
         with self._lock:
-            self._arrivals.append((stamp.sec * 1_000_000_000 + stamp.nanosec, arrival))
+            self._arrivals.append((_stamp_ns(message), arrival))
+            self._lock.notify_all()
         if self._output:
             pixel = np.uint8 if message.encoding == 'mono8' else np.uint16
             mask = np.frombuffer(message.data, pixel).reshape(message.height, message.width)
@@ -131,6 +172,12 @@ class Collector:
                 with self._lock:
                     self._report = report
 
+    def _on_latency(self, array: DiagnosticArray) -> None:
+        values = array.status[0].values
+        times = {each.key.removesuffix('_ms'): float(each.value) for each in values}
+        with self._lock:
+            self._stages[_stamp_ns(array)] = times
+
     def _spin(self) -> None:
         try:
             self._executor.spin()
@@ -143,6 +190,10 @@ class Collector:
             # Level 1: a mask shrinks well at any level, and the node needs the processor.
             flags = [cv2.IMWRITE_PNG_COMPRESSION, 1] if path.suffix == '.png' else []
             cv2.imwrite(str(path), picture, flags)
+
+
+def _stamp_ns(message: Image | DiagnosticArray) -> int:
+    return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
 
 
 def _stem(message: Image) -> str:

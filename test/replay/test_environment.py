@@ -11,11 +11,11 @@ import sys
 
 import pytest
 
-from uhr_seg_ros.benchmark import environment
-from uhr_seg_ros.benchmark.environment import NoFreeDomainError, reserve_domain
+from uhr_seg_ros.replay import environment
+from uhr_seg_ros.replay.environment import NoFreeDomainError, reserve_domain
 
 RESERVE = """
-from uhr_seg_ros.benchmark.environment import reserve_domain
+from uhr_seg_ros.replay.environment import reserve_domain
 print(reserve_domain(), flush=True)
 input()
 """

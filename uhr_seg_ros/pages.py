@@ -1,11 +1,13 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Look of the HTML report: one style sheet inside the page, nothing from elsewhere."""
+"""Look of HTML reports: one style sheet inside the page, nothing from elsewhere."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
+import json
 
 STYLE = """
 :root { --ink: #1c2430; --soft: #5c6776; --line: #dde2e9; --back: #f5f7f9; --hue: #2b6cb0; }
@@ -99,6 +101,29 @@ def table(header: list[str], rows: list[list[str]], *, last_is_mean: bool = Fals
     return f'<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>'
 
 
+def cards(values: Mapping[str, str]) -> str:
+    """Give figures in large type: name (text) -> figure (HTML)."""
+    inner = ''.join(
+        f'<div class="card"><b>{value}</b><span>{escape(name)}</span></div>'
+        for name, value in values.items()
+    )
+    return f'<div class="cards">{inner}</div>'
+
+
+def settings(values: Mapping[str, object]) -> str:
+    """Give a table of names and values of any type, both text."""
+    rows = ''.join(
+        f'<tr><th scope="row">{escape(name)}</th>'
+        f'<td class="path">{escape(_plain(value))}</td></tr>'
+        for name, value in values.items()
+    )
+    return f'<table><tbody>{rows}</tbody></table>'
+
+
 def share(value: float | None, digits: int = 3) -> str:
     """Write a figure from 0 to 1; a dash where there is none."""
     return '–' if value is None else f'{value:.{digits}f}'
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

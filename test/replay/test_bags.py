@@ -12,9 +12,9 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_typestore, Stores
 
-from uhr_seg_ros.benchmark.bags import (
+from uhr_seg_ros.replay.bag_writing import BagWriter
+from uhr_seg_ros.replay.bags import (
     BagError,
-    BagWriter,
     choose_topic,
     COMPRESSED_IMAGE,
     IMAGE,

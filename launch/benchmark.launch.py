@@ -1,0 +1,64 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Measure the segmentation node on a recording: `uhr_seg benchmark --bag` as a launch file."""
+
+from __future__ import annotations
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.substitutions import FindPackagePrefix
+
+# Argument -> option of the command; an empty value leaves the option out.
+OPTIONS = {
+    'bag': '--bag',
+    'topic': '--topic',
+    'rate': '--rate',
+    'duration': '--duration',
+    'bundle': '--bundle',
+    'backend': '--backend',
+    'precision': '--precision',
+    'report': '--report',
+    'json': '--json',
+}
+
+
+def arguments() -> list[DeclareLaunchArgument]:
+    """Declare the launch arguments."""
+    texts = {
+        'topic': ('', 'Image topic in the recording; empty: the one with the most images.'),
+        'rate': (
+            'realtime',
+            'Hz, realtime (as recorded), max (each frame when the one before was answered) or '
+            'peak (search the highest rate that is kept up with).',
+        ),
+        'duration': ('', 'Seconds, repeating the recording; empty: the recording once.'),
+        'bundle': ('hlrc_s_aerial', 'Model bundle: a folder, or the name of an installed model.'),
+        'backend': ('auto', 'Engine back end: auto, tensorrt or onnxruntime.'),
+        'precision': ('auto', 'Precision of the engines: auto, fp32, fp16 or int8.'),
+        'report': ('', 'File for an HTML page with charts; empty: none.'),
+        'json': ('', 'File for the figures; empty: none.'),
+    }
+    return [
+        DeclareLaunchArgument('bag', description='The rosbag2 recording to play.'),
+        *(
+            DeclareLaunchArgument(name, default_value=value, description=text)
+            for name, (value, text) in texts.items()
+        ),
+    ]
+
+
+def command(context: LaunchContext) -> list[ExecuteProcess]:
+    """Start the command, which starts the node and the player in processes of their own."""
+    program = PathJoinSubstitution([FindPackagePrefix('uhr_seg_ros'), 'lib/uhr_seg_ros/uhr_seg'])
+    options = []
+    for name, option in OPTIONS.items():
+        if value := LaunchConfiguration(name).perform(context):
+            options += [option, value]
+    return [ExecuteProcess(cmd=[program, 'benchmark', *options], output='screen')]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Describe arguments and process."""
+    return LaunchDescription([*arguments(), OpaqueFunction(function=command)])

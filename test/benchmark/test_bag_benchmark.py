@@ -1,0 +1,271 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The node measured on recordings: real processes, real DDS."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+import json
+from pathlib import Path
+import re
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy', reason='rclpy is not installed')
+
+from rosbags.rosbag2 import StoragePlugin, Writer  # noqa: E402
+from rosbags.typesys import get_typestore, Stores  # noqa: E402
+from tiny_bundle import paint  # noqa: E402
+
+from uhr_seg_ros.benchmark import bag_page  # noqa: E402
+from uhr_seg_ros.benchmark.bag_compare import (  # noqa: E402
+    CompareError,
+    differences,
+    paired_figures,
+    read_report,
+)  # fmt: skip
+from uhr_seg_ros.replay.bag_writing import BagWriter  # noqa: E402
+
+STRIPES = np.tile(np.repeat(np.arange(3, dtype=np.uint8), 32), (64, 1))
+
+
+def benchmark(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user would."""
+    command = [sys.executable, '-m', 'uhr_seg_ros.cli', 'benchmark', *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+@cache
+def recording(folder: Path) -> Path:
+    """Give a recording of 10 frames at 10 Hz, each 30 ms old when it was recorded."""
+    types = get_typestore(Stores.ROS2_HUMBLE)
+    kind = 'sensor_msgs/msg/Image'
+    with Writer(folder / 'bag', version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        connection = writer.add_connection('/front/image', kind, typestore=types)
+        for index in range(10):
+            when = 50 * 10**9 + index * 10**8
+            sec, nanosec = divmod(when - 30_000_000, 10**9)
+            stamp = types.types['builtin_interfaces/msg/Time'](sec=sec, nanosec=nanosec)
+            message = types.types[kind](
+                header=types.types['std_msgs/msg/Header'](stamp=stamp, frame_id='lens'),
+                height=64, width=96, encoding='bgr8', is_bigendian=0, step=288,
+                data=paint(STRIPES).reshape(-1),
+            )  # fmt: skip
+            writer.write(connection, when, types.serialize_cdr(message, kind))
+    return folder / 'bag'
+
+
+@pytest.fixture(scope='module')
+def measured(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder with figures.json and page.html of a run in lock step."""
+    folder = tmp_path_factory.mktemp('measured')
+    result = benchmark(
+        '--bag', recording(folder), '--bundle', tiny_bundle, '--rate', 'max', '--duration', 2,
+        '--json', folder / 'figures.json', '--report', folder / 'page.html',
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert 'published to mask' in result.stdout
+    return folder
+
+
+def report(folder: Path) -> dict[str, Any]:
+    """Read the figures."""
+    return json.loads((folder / 'figures.json').read_text(encoding='utf-8'))
+
+
+def check_accounts(frames: dict[str, int]) -> None:
+    """Check that frames and what became of them add up."""
+    assert frames['sent'] == sum(value for name, value in frames.items() if name != 'sent')
+    assert all(value >= 0 for value in frames.values())
+
+
+def test_lock_step_loses_nothing(measured: Path) -> None:
+    result = report(measured)
+    figures = result['figures']
+    check_accounts(figures['frames'])
+    # The recording has 10 frames: it was repeated.
+    assert figures['frames']['masks'] == figures['frames']['sent'] > 10
+    assert figures['answered'] == 1.0
+    latency, stamped = figures['latency_ms'], figures['stamp_to_mask_ms']
+    assert 0 < latency['p50'] <= latency['p90'] <= latency['p95'] <= latency['max']
+    # Frames were 30 ms old when they were recorded.
+    assert stamped['p50'] - latency['p50'] == pytest.approx(30.0, abs=0.01)
+    for stage in ('wait', 'convert', 'preprocess', 'semantic', 'detail', 'fusion', 'publish'):
+        assert figures['stage_ms'][stage]['max'] > 0
+    assert figures['stage_ms']['latency']['p50'] < latency['p50']
+    assert len(result['series']['latency_ms']) == figures['frames']['masks']
+    load = figures['load']
+    assert set(load['cpu_percent']) == {'node', 'player', 'collector'}
+    assert all(value > 0 for value in load['cpu_percent'].values())
+    assert 20 < load['memory_mb'][1] <= load['peak_mb']
+
+
+def test_everything_that_makes_figures_comparable_is_told(measured: Path) -> None:
+    result = report(measured)
+    assert result['mode'] == {'rate': 'max', 'duration_s': 2.0}
+    assert result['bag']['topic'] == '/front/image'
+    assert result['bag']['messages'] == 10
+    assert len(result['bag']['sha256']) == len(result['node']['bundle_sha256']) == 64
+    assert result['node']['backend'] == 'onnxruntime'
+    assert result['node']['parameters']['memory_limit_mb'] == 768
+    assert result['node']['parameters']['image_transport'] == 'raw'
+    assert result['dds']['rmw'].startswith('rmw_')
+    assert result['dds']['image_qos'].startswith('reliable')
+    assert result['machine']['cpu'] and result['machine']['memory_mb'] > 100
+    assert 0 <= result['machine']['idle_percent'] <= 100
+    assert result['date'].endswith('+00:00')
+
+
+def test_page_needs_nothing_else(measured: Path) -> None:
+    text = (measured / 'page.html').read_text(encoding='utf-8')
+    assert not re.findall(r'(?:src|href)="(?:https?:|//)[^"]*"', text)
+    assert '<script' not in text
+    assert text.count('<svg') == 4
+    assert text.count('src="data:image/jpeg') >= 8
+
+
+def test_page_in_a_browser(measured: Path) -> None:
+    browser = shutil.which('chromium') or shutil.which('google-chrome')
+    if browser is None:
+        pytest.skip('neither chromium nor google-chrome is installed')
+    picture = measured / 'page.png'
+    subprocess.run(
+        [browser, '--headless', '--no-sandbox', '--disable-gpu', '--window-size=1200,3000',
+         f'--screenshot={picture}', str(measured / 'page.html')],
+        capture_output=True, check=True, timeout=120,
+    )  # fmt: skip
+    shown = cv2.imread(str(picture))
+    # The curves have the colour that the charts give them, and there is text all the way down.
+    blue = (np.abs(shown.astype(int) - (0xB0, 0x6C, 0x2B)).max(-1) < 40).sum()
+    assert blue > 2000
+    assert (shown[2000:] < 120).any(-1).sum() > 500
+
+
+def test_times_of_the_recording(tiny_bundle: Path, tmp_path: Path) -> None:
+    result = benchmark(
+        '--bag', recording(tmp_path), '--bundle', tiny_bundle, '--json', tmp_path / 'figures.json'
+    )
+    assert result.returncode == 0, result.stderr
+    figures = report(tmp_path)['figures']
+    check_accounts(figures['frames'])
+    assert figures['frames']['sent'] == 10
+    # Ten frames, nine intervals of 100 ms, as ros2_benchmark counts.
+    assert figures['sent_hz'] == pytest.approx(10 / 0.9, rel=0.1)
+
+
+def test_too_fast_a_rate_drops_frames_and_the_accounts_close(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    result = benchmark(
+        '--bag', recording(tmp_path), '--bundle', tiny_bundle, '--rate', 1000, '--duration', 1,
+        '--json', tmp_path / 'figures.json',
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    frames = report(tmp_path)['figures']['frames']
+    check_accounts(frames)
+    assert frames['sent'] > 100
+    assert 0 < frames['masks'] < frames['sent']
+
+
+def test_peak(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from uhr_seg_ros.benchmark import bag_benchmark
+
+    # The search is that of the command, on shorter trials.
+    monkeypatch.setattr(bag_benchmark, 'TRIAL_S', 0.5)
+    monkeypatch.setattr(bag_benchmark, 'TRIAL_FRAMES', 5)
+    monkeypatch.setattr(bag_benchmark, '_ESTIMATE_S', 1.0)
+    monkeypatch.setattr(bag_benchmark, 'PEAK_RUNS', 3)
+    monkeypatch.setattr('uhr_seg_ros.benchmark.peak.NARROW', 0.5)
+    monkeypatch.setattr('uhr_seg_ros.benchmark.peak.STEP', 0.2)
+    options = bag_benchmark.BagOptions(
+        recording(tmp_path), 'peak', parameters={'bundle': str(tiny_bundle)}
+    )
+    told: list[str] = []
+    result = bag_benchmark.benchmark_bag(
+        options, tmp_path / 'pictures', told.append, lambda *_: None
+    )
+    assert result['peak_hz'] > 0
+    kept = [trial for trial in result['trials'] if trial['answered'] >= 0.95]
+    assert result['peak_hz'] in [trial['rate_hz'] for trial in kept]
+    assert f'run 3 of 3 at {result["peak_hz"]:.2f} Hz' in told
+    page = bag_page.build(result, sorted((tmp_path / 'pictures').glob('overlays/*.jpg')))
+    assert f'Peak: {result["peak_hz"]:.2f} Hz' in page
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['--bag', '{tmp}/nothing'], 'is no rosbag2 recording'),
+        (['--bag', '{bag}', '--topic', '/left'], 'has no images on /left; its image topics: /cam'),
+        (['--bag', '{bag}', '--rate', '0'], '--rate 0 is no rate'),
+        (['--bag', '{bag}', '--rate', 'fast'], "'fast' is no rate"),
+        (['--bag', '{bag}', '--duration', '-3'], "'-3' is no duration"),
+        (['--bag', '{bag}', '--bundle', 'none_such'], "no bundle 'none_such'"),
+        (['--report', 'page.html'], '--report: only with --bag'),
+        (['--rate', 'max'], '--rate max: only with --bag'),
+        (['--compare', '{tmp}/a.json', '{tmp}/b.json'], 'a.json cannot be read'),
+    ],
+)
+def test_bad_options_end_in_one_line(
+    tiny_bundle: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    with BagWriter(tmp_path / 'bag', topic='/cam') as bag:
+        bag.write(paint(STRIPES), 0)
+    values = {'tmp': tmp_path, 'bag': tmp_path / 'bag'}
+    result = benchmark(
+        '--bundle', tiny_bundle, *(argument.format(**values) for argument in arguments)
+    )
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert 'Traceback' not in result.stderr
+
+
+def test_frames_that_the_node_rejects_are_no_endless_wait(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    types = get_typestore(Stores.ROS2_HUMBLE)
+    kind = 'sensor_msgs/msg/CompressedImage'
+    with Writer(tmp_path / 'bag', version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        connection = writer.add_connection('/cam/compressed', kind, typestore=types)
+        for index in range(2):
+            stamp = types.types['builtin_interfaces/msg/Time'](sec=index, nanosec=0)
+            header = types.types['std_msgs/msg/Header'](stamp=stamp, frame_id='lens')
+            data = np.frombuffer(b'no picture', np.uint8)
+            message = types.types[kind](header=header, format='jpeg', data=data)
+            writer.write(connection, index, types.serialize_cdr(message, kind))
+    result = benchmark('--bag', tmp_path / 'bag', '--bundle', tiny_bundle, '--rate', 'max')
+    assert result.returncode == 2
+    assert '2 frames were sent and no mask came; the node counts 2 received' in result.stderr
+
+
+def test_comparison(measured: Path) -> None:
+    first = report(measured)
+    second = copy.deepcopy(first)
+    second['figures']['latency_ms']['p50'] = 2 * first['figures']['latency_ms']['p50']
+    second['node']['parameters']['threads'] = 1
+    second['machine']['host'] = 'other'
+    figures = paired_figures(first, second)
+    assert figures['latency p50, ms'][1] == 2 * figures['latency p50, ms'][0]
+    assert differences(first, first) == {}
+    assert differences(first, second) == {
+        'parameters': ({'threads': 0}, {'threads': 1}),
+        'machine': (first['machine']['host'], 'other'),
+    }
+    (measured / 'other.json').write_text(json.dumps(second), encoding='utf-8')
+    result = benchmark('--compare', measured / 'figures.json', measured / 'other.json')
+    assert result.returncode == 0, result.stderr
+    assert '2.000' in result.stdout and 'threads 1' in result.stdout
+
+
+def test_comparison_of_something_else(tmp_path: Path) -> None:
+    (tmp_path / 'stages.json').write_text('{"sizes": []}')
+    with pytest.raises(CompareError, match='is no report'):
+        read_report(tmp_path / 'stages.json')

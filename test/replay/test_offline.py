@@ -1,0 +1,143 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""A recording with masks added, made without ROS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+from rosbags.typesys import get_typestore, Stores
+from tiny_bundle import paint
+
+from uhr_seg_ros.replay.bag_writing import BagWriter
+from uhr_seg_ros.replay.bags import BagError, choose_topic, IMAGE, read_all, read_frame
+from uhr_seg_ros.replay.offline import COLOR_MASK, MASK, OVERLAY, segment_recording
+from uhr_seg_ros.segmenter import Segmenter
+
+SHARED_BAGS = Path(__file__).resolve().parents[3] / 'shared/data/bags'
+TYPES = get_typestore(Stores.ROS2_HUMBLE)
+STRIPES = np.tile(np.repeat(np.arange(3, dtype=np.uint8), 32), (64, 1))
+
+
+def messages(bag: Path) -> dict[str, list[tuple[int, bytes]]]:
+    """Give times and messages of every topic."""
+    found: dict[str, list[tuple[int, bytes]]] = {}
+    for connection, time_ns, data in read_all(bag):
+        found.setdefault(connection.topic, []).append((time_ns, data))
+    return found
+
+
+def record_with_noise(path: Path) -> None:
+    """Record three frames, the second of them truncated, and chatter between them."""
+    types = TYPES.types
+    with Writer(path, version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
+        images = writer.add_connection('/cam', IMAGE, typestore=TYPES)
+        talk = writer.add_connection('/chatter', 'std_msgs/msg/String', typestore=TYPES)
+        for index in range(3):
+            pixels = paint(STRIPES)
+            stamp = types['builtin_interfaces/msg/Time'](sec=7 + index, nanosec=9)
+            message = types[IMAGE](
+                header=types['std_msgs/msg/Header'](stamp=stamp, frame_id=f'lens_{index}'),
+                height=64, width=96, encoding='bgr8', is_bigendian=0, step=288,
+                data=pixels.reshape(-1)[: 100 if index == 1 else None],
+            )  # fmt: skip
+            writer.write(images, 10**9 * index, TYPES.serialize_cdr(message, IMAGE))
+            text = types['std_msgs/msg/String'](data=f'word {index}')
+            data = TYPES.serialize_cdr(text, 'std_msgs/msg/String')
+            writer.write(talk, 10**9 * index + 1, data)
+
+
+def test_masks_are_added_and_all_else_is_copied(tiny_bundle: Path, tmp_path: Path) -> None:
+    record_with_noise(tmp_path / 'in')
+    told: list[str] = []
+    topic = choose_topic(tmp_path / 'in')
+    with Segmenter(tiny_bundle) as segmenter:
+        run = segment_recording(
+            tmp_path / 'in', topic, tmp_path / 'out', segmenter, tell=told.append
+        )
+    assert (len(run.total_ms), run.rejected) == (2, 1)
+    assert len(told) == 1 and 'truncated: 100 bytes' in told[0]
+    before, after = messages(tmp_path / 'in'), messages(tmp_path / 'out')
+    for name, content in before.items():
+        assert after[name] == content
+    assert [time_ns for time_ns, _ in after[MASK]] == [0, 2 * 10**9]
+    for number, (_, data) in zip((0, 2), after[MASK], strict=True):
+        mask = TYPES.deserialize_cdr(data, IMAGE)
+        assert (mask.encoding, mask.step) == ('mono8', 96)
+        np.testing.assert_array_equal(mask.data.reshape(64, 96), STRIPES)
+        assert mask.header.frame_id == f'lens_{number}'
+        assert (mask.header.stamp.sec, mask.header.stamp.nanosec) == (7 + number, 9)
+    for name in (OVERLAY, COLOR_MASK):
+        header, picture = read_frame(after[name][0][1], IMAGE)
+        assert (header.frame_id, picture.bgr.shape) == ('lens_0', (32, 48, 3))
+
+
+def test_what_was_there_already_stays(tiny_bundle: Path, tmp_path: Path) -> None:
+    record_with_noise(tmp_path / 'in')
+    with Segmenter(tiny_bundle) as segmenter, pytest.raises(BagError, match='exists already'):
+        segment_recording(tmp_path / 'in', choose_topic(tmp_path / 'in'), tmp_path, segmenter)
+
+
+def test_compressed_images(tiny_bundle: Path, tmp_path: Path) -> None:
+    kind = 'sensor_msgs/msg/CompressedImage'
+    types = TYPES.types
+    with Writer(tmp_path / 'in', version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        connection = writer.add_connection('/cam/compressed', kind, typestore=TYPES)
+        stamp = types['builtin_interfaces/msg/Time'](sec=1, nanosec=0)
+        message = types[kind](
+            header=types['std_msgs/msg/Header'](stamp=stamp, frame_id='lens'),
+            format='bgr8; png compressed bgr8',
+            data=cv2.imencode('.png', paint(STRIPES))[1].reshape(-1),
+        )
+        writer.write(connection, 5, TYPES.serialize_cdr(message, kind))
+    with Segmenter(tiny_bundle) as segmenter:
+        segment_recording(
+            tmp_path / 'in', choose_topic(tmp_path / 'in'), tmp_path / 'out', segmenter
+        )
+    ((_, data),) = messages(tmp_path / 'out')[MASK]
+    mask = TYPES.deserialize_cdr(data, IMAGE)
+    np.testing.assert_array_equal(mask.data.reshape(64, 96), STRIPES)
+
+
+@pytest.mark.parametrize(
+    'name', ['talker_mcap', 'talker_sqlite3', 'split_mcap_no_metadata', 'soccer_goal_12.mcap']
+)
+def test_messages_of_others_are_copied(tmp_path: Path, name: str) -> None:
+    if not SHARED_BAGS.is_dir():
+        pytest.skip('../shared is not there')
+    with BagWriter(tmp_path / 'out') as bag:
+        for connection, time_ns, data in read_all(SHARED_BAGS / name):
+            bag.copy(connection, time_ns, data)
+    assert messages(tmp_path / 'out') == messages(SHARED_BAGS / name)
+    with Reader(tmp_path / 'out') as reader:
+        for connection in reader.connections:
+            assert connection.digest.startswith('RIHS01_')
+            assert connection.msgdef.data
+
+
+def test_command_needs_no_ros(tiny_bundle: Path, tmp_path: Path) -> None:
+    record_with_noise(tmp_path / 'in')
+    # Importing a module that is None in sys.modules fails, as if it were not installed.
+    program = (
+        "import sys; sys.modules['rclpy'] = sys.modules['sensor_msgs'] = None; "
+        'from uhr_seg_ros.cli import main; sys.exit(main(sys.argv[1:]))'
+    )
+    arguments = [
+        'benchmark', '--bag', tmp_path / 'in', '--bundle', tiny_bundle,
+        '--offline', tmp_path / 'out', '--json', tmp_path / 'figures.json',
+    ]  # fmt: skip
+    result = subprocess.run(
+        [sys.executable, '-c', program, *map(str, arguments)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 1, result.stderr  # one frame was left out
+    assert '2 frames segmented, 1 left out' in result.stdout
+    assert len(messages(tmp_path / 'out')[MASK]) == 2
+    assert (tmp_path / 'figures.json').is_file()

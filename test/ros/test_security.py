@@ -1,0 +1,60 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The policy allows what the running node has, and nothing that it never needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+from stage import Stage, wait_until
+
+POLICY = Path(__file__).resolve().parents[2] / 'config/sros2/segmentation.policy.xml'
+
+#: What depends on parameters and on what is installed.
+SOMETIMES = {
+    'publish': {'/segmentation/label_info', '/segmentation/label_info_json'},
+    'subscribe': {'/image_raw/compressed', '/image_raw', '/clock', '/parameter_events'},
+    'reply': {'/segmentation/get_type_description'},
+}
+
+
+def allowed(kind: str, element: str) -> set[str]:
+    """Give the resolved names that the policy allows."""
+    names = set()
+    (profile,) = ElementTree.parse(POLICY).getroot().iter('profile')
+    for group in profile:
+        if group.get(kind) == 'ALLOW':
+            names |= {each.text for each in group.iter(element)}
+    return {
+        name.replace('~', '/segmentation') if name[0] in '~/' else f'/{name}' for name in names
+    }
+
+
+def check(kind: str, element: str, found: list[tuple[str, list[str]]]) -> None:
+    """Compare the policy with what the graph knows of the node."""
+    present, permitted = {name for name, _ in found}, allowed(kind, element)
+    assert present <= permitted
+    assert permitted - present <= SOMETIMES[kind]
+
+
+def test_policy_is_that_of_the_running_node(make_stage: Callable[..., Stage]) -> None:
+    stage = make_stage()
+    stage.wait_for_state('active')
+    watcher, node = stage.watcher, ('segmentation', '/')
+    wait_until(
+        lambda: ('segmentation', '/') in watcher.get_node_names_and_namespaces(), 'the node'
+    )
+    check('publish', 'topic', watcher.get_publisher_names_and_types_by_node(*node))
+    check('subscribe', 'topic', watcher.get_subscriber_names_and_types_by_node(*node))
+    check('reply', 'service', watcher.get_service_names_and_types_by_node(*node))
+    assert not watcher.get_client_names_and_types_by_node(*node)
+
+
+def test_policy_for_compressed_images(make_stage: Callable[..., Stage]) -> None:
+    stage = make_stage(image_transport='compressed')
+    stage.wait_for_state('active')
+    found = stage.watcher.get_subscriber_names_and_types_by_node('segmentation', '/')
+    check('subscribe', 'topic', found)

@@ -1,0 +1,186 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Measure the unmodified node on a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from uhr_seg_ros import __version__
+from uhr_seg_ros.benchmark.figures import figures, is_sustained, series, without_extremes
+from uhr_seg_ros.benchmark.host import describe_host
+from uhr_seg_ros.benchmark.peak import find_peak
+from uhr_seg_ros.bundle import load_bundle
+from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.replay.bags import choose_topic, COMPRESSED_IMAGE, describe_bag, ImageTopic
+from uhr_seg_ros.replay.load import idle_percent
+from uhr_seg_ros.replay.session import Pacing, Replay, Session
+
+REALTIME, MAX, PEAK = 'realtime', 'max', 'peak'
+
+#: What the keys of the node's diagnostics tell about what ran.
+FACTS = (
+    'bundle', 'bundle_sha256', 'backend', 'backend_version', 'device', 'precision',
+    'engine_sha256', 'fallback',
+)  # fmt: skip
+
+#: A rate is tried for so long, s, and for at least so many frames.
+TRIAL_S, TRIAL_FRAMES = 5.0, 20
+#: Frames of the first trial, which estimates the peak and warms up.
+_ESTIMATE_S = 5.0
+#: Runs at the peak, of which the best and the worst are dropped.
+PEAK_RUNS = 5
+#: Overlays on the page.
+PICTURES = 8
+
+
+class BagBenchmarkError(UhrSegError):
+    """A measurement that gave nothing."""
+
+
+@dataclass(frozen=True)
+class BagOptions:
+    """
+    What to measure.
+
+    Attributes:
+        bag: the recording.
+        rate: `realtime`, `max` (each frame when the one before was answered), `peak` (search the
+            highest rate that is kept up with), or Hz.
+        topic: of the recording; empty: the one with the most images.
+        duration_s: how long, repeating the recording; 0: the recording once; for `peak` how long
+            a rate is tried, 0: 5 s.
+        parameters: of the node.
+
+    """
+
+    bag: Path
+    rate: str | float = REALTIME
+    topic: str = ''
+    duration_s: float = 0.0
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    def pacing(self) -> Pacing:
+        """Tell how the recording is played, for any `rate` but `peak`."""
+        rate = self.rate if isinstance(self.rate, float) else 0.0
+        return Pacing(rate, self.rate == MAX, self.duration_s, live=True)
+
+
+def benchmark_bag(
+    options: BagOptions,
+    pictures: Path,
+    tell: Callable[[str], None],
+    on_mask: Callable[[int, int], None],
+) -> dict[str, Any]:
+    """
+    Start the node, play to it, gather the figures.
+
+    Args:
+        options: what to measure.
+        pictures: folder for a few masks and overlays, made afterwards.
+        tell: called with progress.
+        on_mask: called with number and stamp of every mask.
+
+    Returns:
+        `mode`, `figures`, `series`, `trials` (for a search), `machine`, `bag`, `node`, `dds`,
+        `date`, `version`; see docs/benchmark.md.
+
+    Raises:
+        UhrSegError: no such recording or bundle, a node that failed, or no answer at all.
+
+    """
+    topic = choose_topic(options.bag, options.topic)
+    bundle = load_bundle(options.parameters['bundle'])
+    parameters = {**options.parameters, 'bundle': str(bundle.path.resolve())}
+    idle = idle_percent()
+    transport = 'compressed' if topic.type == COMPRESSED_IMAGE else 'raw'
+    with TemporaryDirectory(prefix='uhr_seg_') as name:
+        with Session(
+            parameters, Path(name), transport=transport, tell=tell, on_mask=on_mask
+        ) as session:
+            measured = _measure(session, options, topic, tell)
+            tell('taking pictures')
+            every = max(1, topic.count // PICTURES)
+            pacing = Pacing(as_answered=True, every=every, live=True)
+            session.play(options.bag, pacing, topic.name, pictures=pictures)
+            described = session.describe()
+    diagnostics = described['diagnostics']
+    return {
+        'benchmark': 'bag',
+        'version': __version__,
+        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        'mode': {'rate': options.rate, 'duration_s': options.duration_s},
+        **measured,
+        'machine': {**describe_host(), 'idle_percent': idle},
+        'bag': describe_bag(options.bag, topic),
+        'node': {
+            **{key: diagnostics[key] for key in FACTS if key in diagnostics},
+            'parameters': {**described['parameters'], 'bundle': bundle.name},
+        },
+        'dds': described['dds'],
+    }
+
+
+def _measure(
+    session: Session, options: BagOptions, topic: ImageTopic, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    if options.rate == PEAK:
+        return _measure_peak(session, options, topic, tell)
+    tell(f'playing {topic.name} of {options.bag.name}')
+    replay = session.play(options.bag, options.pacing(), topic.name)
+    _check(replay)
+    return {'figures': figures(replay), 'series': series(replay)}
+
+
+def _measure_peak(
+    session: Session, options: BagOptions, topic: ImageTopic, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    trials: list[dict[str, float]] = []
+
+    def play(rate_hz: float) -> Replay:
+        seconds = max(options.duration_s or TRIAL_S, TRIAL_FRAMES / rate_hz)
+        return session.play(
+            options.bag, Pacing(rate_hz, duration_s=seconds, live=True), topic.name
+        )
+
+    def keeps_up(rate_hz: float) -> bool:
+        tell(f'trying {rate_hz:.2f} Hz')
+        result = figures(play(rate_hz))
+        trials.append({'rate_hz': round(rate_hz, 3), 'answered': result['answered']})
+        return is_sustained(result, rate_hz)
+
+    tell('estimating the peak')
+    pacing = Pacing(as_answered=True, duration_s=_ESTIMATE_S, live=True)
+    first = session.play(options.bag, pacing, topic.name)
+    _check(first)
+    estimate = 1e3 / figures(first)['latency_ms']['p50']
+    peak = find_peak(keeps_up, estimate)
+    if not peak:
+        msg = f'the node kept up with no rate; it answered {trials[-1]}'
+        raise BagBenchmarkError(msg)
+    runs = []
+    for number in range(PEAK_RUNS):
+        tell(f'run {number + 1} of {PEAK_RUNS} at {peak:.2f} Hz')
+        runs.append(play(peak))
+    return {
+        'peak_hz': round(peak, 3),
+        'trials': trials,
+        'figures': without_extremes([figures(replay) for replay in runs]),
+        'series': series(runs[-1]),
+    }
+
+
+def _check(replay: Replay) -> None:
+    if not replay.arrivals:
+        counts = ', '.join(f'{count} {name}' for name, count in replay.counts.items())
+        msg = (
+            f'{len(replay.played)} frames were sent and no mask came; the node counts {counts}. '
+            'Play slower, or look at what `uhr_seg demo` says about the recording'
+        )
+        raise BagBenchmarkError(msg)

@@ -1,0 +1,143 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Two measurements on recordings, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import json
+from pathlib import Path
+from typing import Any
+
+from uhr_seg_ros.benchmark.report import print_table
+from uhr_seg_ros.errors import UhrSegError
+
+#: What makes figures hard to compare where it differs.
+SETTINGS = (
+    ('recording', ('bag', 'sha256')),
+    ('topic', ('bag', 'topic')),
+    ('mode', ('mode',)),
+    ('bundle', ('node', 'bundle_sha256')),
+    ('back end', ('node', 'backend')),
+    ('engines', ('node', 'engine_sha256')),
+    ('precision', ('node', 'precision')),
+    ('parameters', ('node', 'parameters')),
+    ('machine', ('machine', 'host')),
+    ('processor', ('machine', 'cpu')),
+    ('cores', ('machine', 'cpus')),
+    ('GPU', ('machine', 'gpu')),
+    ('power mode', ('machine', 'power_mode')),
+    ('middleware', ('dds',)),
+)
+
+
+class CompareError(UhrSegError):
+    """A file that is not what `uhr_seg benchmark --bag --json` writes."""
+
+
+def compare_files(first: Path, second: Path) -> None:
+    """
+    Print the figures of two files, the second one also relative to the first.
+
+    Raises:
+        CompareError: a file is missing or holds something else.
+
+    """
+    reports = read_report(first), read_report(second)
+    header = ['', first.stem, second.stem, 'ratio']
+    rows = [
+        [name, *(_text(value) for value in values), _ratio(*values)]
+        for name, values in paired_figures(*reports).items()
+    ]
+    print_table('Figures', header, rows)
+    if changes := differences(*reports):
+        rows = [[name, *map(_text, values)] for name, values in changes.items()]
+        print_table('These differ, too', header[:3], rows)
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """
+    Read a report.
+
+    Raises:
+        CompareError: the file is missing or holds something else.
+
+    """
+    try:
+        report = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as err:
+        msg = f'{path} cannot be read: {err}'
+        raise CompareError(msg) from err
+    if not isinstance(report, dict) or report.get('benchmark') != 'bag':
+        msg = f'{path} is no report: expected a file that `uhr_seg benchmark --bag --json` wrote'
+        raise CompareError(msg)
+    return report
+
+
+def paired_figures(
+    first: Mapping[str, Any], second: Mapping[str, Any]
+) -> dict[str, tuple[Any, Any]]:
+    """Give every figure that either report has, with its value in both or None."""
+    columns = [_flat(report) for report in (first, second)]
+    names = dict.fromkeys(name for column in columns for name in column)
+    return {name: (columns[0].get(name), columns[1].get(name)) for name in names}
+
+
+def differences(
+    first: Mapping[str, Any], second: Mapping[str, Any]
+) -> dict[str, tuple[Any, Any]]:
+    """Give the `SETTINGS` that differ, with both values."""
+    found = {}
+    for name, keys in SETTINGS:
+        values = tuple(_at(report, keys) for report in (first, second))
+        if values[0] != values[1]:
+            found[name] = _differing(*values)
+    return found
+
+
+def _flat(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Give figures that can be set against each other, named for people."""
+    figures = report['figures']
+    named = {'peak, Hz': report.get('peak_hz')} if 'peak_hz' in report else {}
+    named |= {
+        'masks, Hz': figures['throughput_hz'],
+        'sent, Hz': figures['sent_hz'],
+        'answered': figures['answered'],
+    }
+    for title, key in (('latency', 'latency_ms'), ('jitter', 'jitter_ms')):
+        named |= {f'{title} {name}, ms': value for name, value in figures[key].items()}
+    for stage, values in figures['stage_ms'].items():
+        named[f'stage {stage} p50, ms'] = values.get('p50')
+    load = figures['load'] or {'cpu_percent': {}}
+    for process, value in load['cpu_percent'].items():
+        named[f'CPU of the {process}, %'] = value
+    named['peak memory, MB'] = load.get('peak_mb')
+    return named
+
+
+def _at(report: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
+    value: Any = report
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _differing(first: Any, second: Any) -> tuple[Any, Any]:
+    """Leave out of two mappings what is the same."""
+    if not isinstance(first, Mapping) or not isinstance(second, Mapping):
+        return first, second
+    names = [key for key in {**first, **second} if first.get(key) != second.get(key)]
+    return {key: first.get(key) for key in names}, {key: second.get(key) for key in names}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f'{value:.3f}'
+    if isinstance(value, Mapping):
+        return ', '.join(f'{key} {each}' for key, each in value.items())
+    return '–' if value is None else str(value)
+
+
+def _ratio(first: Any, second: Any) -> str:
+    return f'{second / first:.3f}' if first and second is not None else ''

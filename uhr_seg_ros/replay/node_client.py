@@ -1,0 +1,108 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The services of the node, asked from another process."""
+
+from __future__ import annotations
+
+from threading import Event
+from typing import Any
+
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.srv import GetParameters, ListParameters
+from rclpy.client import Client
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from uhr_seg_ros.errors import UhrSegError
+
+ANSWER_TIMEOUT_S = 10.0
+
+
+class NodeClientError(UhrSegError):
+    """The node does not answer, or refuses."""
+
+
+class NodeClient:
+    """
+    Asks one node.
+
+    Args:
+        node: who asks; it must be spinning on another thread.
+        name: fully qualified name of the node that is asked.
+
+    """
+
+    def __init__(self, node: Node, name: str) -> None:
+        self._node = node
+        self._name = name
+        self._clients: dict[str, Client] = {}
+
+    def parameters(self, names: list[str] | None = None) -> dict[str, Any]:
+        """
+        Give parameters by name, all of them if none is named.
+
+        Raises:
+            NodeClientError: no answer within 10 s.
+
+        """
+        if names is None:
+            names = self._call(ListParameters, 'list_parameters').result.names
+        values = self._call(GetParameters, 'get_parameters', names=names).values
+        messages = [
+            ParameterMessage(name=name, value=value)
+            for name, value in zip(names, values, strict=True)
+        ]
+        parameters = map(Parameter.from_parameter_msg, messages)
+        return {each.name: _plain(each.value) for each in parameters}
+
+    def state(self) -> str:
+        """
+        Give the label of the lifecycle state.
+
+        Raises:
+            NodeClientError: no answer within 10 s.
+
+        """
+        return self._call(GetState, 'get_state').current_state.label
+
+    def change_state(self, transition: str) -> None:
+        """
+        Take a lifecycle transition.
+
+        Args:
+            transition: its label, such as `activate`.
+
+        Raises:
+            NodeClientError: no answer within 10 s, or the node refuses.
+
+        """
+        request = ChangeState.Request()
+        request.transition.label = transition
+        if not self._answer(self._client(ChangeState, 'change_state'), request).success:
+            msg = f'{self._name} refuses to {transition} in state {self.state()}'
+            raise NodeClientError(msg)
+
+    def _call(self, service: type, name: str, **fields: Any) -> Any:
+        return self._answer(self._client(service, name), service.Request(**fields))
+
+    def _client(self, service: type, name: str) -> Client:
+        if name not in self._clients:
+            self._clients[name] = self._node.create_client(service, f'{self._name}/{name}')
+        return self._clients[name]
+
+    def _answer(self, client: Client, request: Any) -> Any:
+        answered = Event()
+        if client.wait_for_service(ANSWER_TIMEOUT_S):
+            future = client.call_async(request)
+            future.add_done_callback(lambda _: answered.set())
+        if not answered.wait(ANSWER_TIMEOUT_S):
+            msg = f'{client.srv_name} does not answer within {ANSWER_TIMEOUT_S:.0f} s'
+            raise NodeClientError(msg)
+        return future.result()
+
+
+def _plain(value: Any) -> Any:
+    """Give a value that JSON has; arrays of numbers come as array.array."""
+    return value if isinstance(value, str | int | float | None) else list(value)

@@ -1,0 +1,352 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Play recordings to the node, each in its own process, and gather what comes out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, ExitStack, suppress
+from dataclasses import dataclass, field
+import json
+from pathlib import Path
+import signal
+import subprocess
+import sys
+import time
+from typing import Any, NamedTuple
+
+import rclpy
+
+from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.replay.bags import choose_topic, COMPRESSED_IMAGE
+from uhr_seg_ros.replay.collector import Collector, NodeReport
+from uhr_seg_ros.replay.environment import isolate, shared_memory_complaint
+from uhr_seg_ros.replay.load import Load, LoadMeter
+from uhr_seg_ros.replay.node_process import NodeProcess
+from uhr_seg_ros.ros.memory import keep_large_buffers
+
+START_TIMEOUT_S = 120.0
+
+# How long nothing may happen after the last frame was played.
+SILENCE_TIMEOUT_S = 30.0
+
+COUNTERS = ('received', 'processed', 'dropped', 'rejected')
+
+_POLL_S = 0.05
+
+
+class ReplayError(UhrSegError):
+    """The node or the player has failed; the text holds what it printed last."""
+
+
+@dataclass(frozen=True)
+class Pacing:
+    """
+    How a recording is played.
+
+    Attributes:
+        rate_hz: frames per second; 0 as recorded.
+        as_answered: each frame when the one before it was answered, whatever the rate.
+        duration_s: how long, repeating the recording as often as that takes; 0: once.
+        live: frames get stamps of now, so that they are unique; else they stay as recorded.
+        every: play only every n-th frame.
+
+    """
+
+    rate_hz: float = 0.0
+    as_answered: bool = False
+    duration_s: float = 0.0
+    live: bool = False
+    every: int = 1
+
+    def options(self) -> list[str]:
+        """Give the options of the player."""
+        return [
+            *('--rate', str(self.rate_hz)),
+            *('--duration', str(self.duration_s)),
+            *('--every', str(self.every)),
+            *(['--as-answered'] if self.as_answered else []),
+            *(['--live'] if self.live else []),
+        ]
+
+
+@dataclass(frozen=True)
+class Replay:
+    """
+    What a replay gave.
+
+    Attributes:
+        played: stamps, times of publication, and age of the stamps at that time, ns.
+        arrivals: stamps of the masks and times of arrival, ns.
+        report: the node's last diagnostics.
+        counts: what the node counted meanwhile, a number for each of `COUNTERS`.
+        stages: stamp of a frame -> ms per stage, as the node published them.
+        load: what the processes took meanwhile.
+
+    """
+
+    played: list[tuple[int, int, int]]
+    arrivals: list[tuple[int, int]]
+    report: NodeReport
+    counts: Mapping[str, int] = field(default_factory=dict)
+    stages: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    load: Load | None = None
+
+    def latencies(self) -> list[tuple[int, float, float]]:
+        """
+        Match masks with frames by unique stamps.
+
+        Returns:
+            Per mask when its frame was published, ns, and how long it took from there, and from
+            the frame's stamp, until the mask arrived, ms.
+
+        """
+        repeats = Counter(stamp for stamp, _, _ in self.played)
+        published = {
+            stamp: (when, age) for stamp, when, age in self.played if repeats[stamp] == 1
+        }
+        matched = []
+        for stamp, arrival in self.arrivals:
+            if stamp in published:
+                when, age = published[stamp]
+                matched.append((when, (arrival - when) / 1e6, (arrival - when + age) / 1e6))
+        return matched
+
+
+class Session:
+    """
+    The node in a process of its own, ready for recordings.
+
+    Example:
+        >>> with Session({'bundle': 'hlrc_s_aerial'}, folder, transport='raw') as session:
+        ...     replay = session.play(bag, Pacing(rate_hz=2.0))
+
+    Args:
+        parameters: of the node.
+        folder: for the node's log and, with `save`, for masks and overlays.
+        transport: `raw` or `compressed`; see `transport_of`.
+        save: whether to write masks and overlays.
+        tell: called with progress.
+        on_mask: called with number and stamp, ns, of every mask; by default it is told.
+
+    Attributes:
+        node: the process.
+        client: its services.
+
+    Raises:
+        ReplayError: the node failed.
+
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, object],
+        folder: Path,
+        *,
+        transport: str,
+        save: bool = False,
+        tell: Callable[[str], None] = print,
+        on_mask: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self._folder = folder
+        self._tell = tell
+        self._on_mask = on_mask or self._tell_mask
+        self._noted = 0
+        self._transport = transport
+        isolate()
+        keep_large_buffers()
+        if complaint := shared_memory_complaint(processes=3):
+            tell(f'warning: {complaint}')
+        with ExitStack() as stack:
+            rclpy.init()
+            stack.callback(rclpy.try_shutdown)
+            self._collector = stack.enter_context(Collector(output=folder if save else None))
+            self.client = self._collector.client
+            node_parameters = {**parameters, 'image_transport': transport}
+            self.node = stack.enter_context(NodeProcess(node_parameters, folder))
+            tell('starting the node')
+            _wait_until_active(self.node, self._collector)
+            self._resources = stack.pop_all()
+
+    def play(
+        self, bag: Path, pacing: Pacing, topic: str = '', pictures: Path | None = None
+    ) -> Replay:
+        """
+        Play a recording over DDS and wait for the last mask.
+
+        Args:
+            bag: recording; frames whose stamps repeat have no latency, and one file for all.
+            pacing: when which frame goes.
+            topic: image topic of the recording; empty: the one with the most images.
+            pictures: folder for masks and overlays of this replay, which costs the node work.
+
+        Raises:
+            ReplayError: the node or the player failed.
+
+        """
+        log = self._folder / 'played.json'
+        log.unlink(missing_ok=True)
+        options = [*pacing.options(), '--recorded-topic', topic, '--log', str(log)]
+        start = _Start(self._collector.count, self._collector.report)
+        meter = LoadMeter(self.node.pid)
+        with ExitStack() as stack:
+            stack.callback(meter.close)
+            if pictures is not None:
+                stack.enter_context(Collector(output=pictures, name='picture_collector'))
+            with _player(bag, options, self._folder / 'player.log') as player:
+                self._watch(player, start, pacing.as_answered)
+            outcome = json.loads(log.read_text(encoding='utf-8'))
+            load = meter.stop(outcome['cpu_s'])
+            self._wait_until_settled(start)
+        report = self._collector.report
+        return Replay(
+            [tuple(entry) for entry in outcome['played']],
+            self._collector.arrivals[start.masks :],
+            report,
+            {key: start.since(report, key) for key in COUNTERS},
+            self._collector.take_stages(),
+            load,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Give the node's `parameters`, its last `diagnostics`, and `dds`; see `facts`."""
+        return {
+            'parameters': self.client.parameters(),
+            'dds': self._collector.describe_dds(self._transport),
+            'diagnostics': dict(self._collector.report.values or {}),
+        }
+
+    def close(self) -> int:
+        """End the node; return its exit code."""
+        code = self.node.stop()
+        self._resources.close()
+        return code
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._resources.close()
+
+    def _watch(self, player: subprocess.Popen, start: _Start, answer: bool) -> None:
+        """Tell of every mask while the player runs, and the player of every answer."""
+        answers = 0
+        while player.poll() is None:
+            _check_alive(self.node)
+            seen = self._note_new()
+            if answer:
+                report = self._collector.report
+                lost = start.since(report, 'dropped') + start.since(report, 'rejected')
+                count = seen - start.masks + lost
+                with suppress(BrokenPipeError):  # it has ended meanwhile
+                    player.stdin.write(b'.' * (count - answers))
+                    player.stdin.flush()
+                answers = count
+            self._collector.wait_for_mask(seen, _POLL_S)
+
+    def _wait_until_settled(self, start: _Start) -> None:
+        """Wait for two reports without a frame in work, after the last mask that they count."""
+        seen, first_report = self._noted, self._collector.report.number
+        last_change = time.monotonic()
+        while time.monotonic() < last_change + SILENCE_TIMEOUT_S:
+            _check_alive(self.node)
+            if (now_seen := self._note_new()) > seen:
+                seen, last_change = now_seen, time.monotonic()
+            report = self._collector.report
+            answered = seen - start.masks >= start.since(report, 'processed')
+            if answered and not report.count('pending') and report.number >= first_report + 2:
+                return
+            time.sleep(_POLL_S)
+        self._tell(
+            f'warning: waited {SILENCE_TIMEOUT_S:.0f} s in vain for masks that the node counts'
+        )
+
+    def _note_new(self) -> int:
+        """Tell of the masks that came since the last call; give how many came in all."""
+        if self._collector.count > self._noted:
+            for stamp, _ in self._collector.arrivals[self._noted :]:
+                self._noted += 1
+                self._on_mask(self._noted, stamp)
+        return self._noted
+
+    def _tell_mask(self, number: int, stamp: int) -> None:
+        self._tell(f'mask {number} arrived, stamp {stamp / 1e9:.3f} s')
+
+
+class _Start(NamedTuple):
+    """What there was before a replay."""
+
+    masks: int
+    report: NodeReport
+
+    def since(self, report: NodeReport, counter: str) -> int:
+        return report.count(counter) - self.report.count(counter)
+
+
+def replay(
+    bag: Path,
+    parameters: Mapping[str, object],
+    folder: Path,
+    *,
+    rate_hz: float = 0.0,
+    topic: str = '',
+    save: bool = True,
+    tell: Callable[[str], None] = print,
+) -> tuple[Replay, int]:
+    """
+    Start the node, play a recording to it once, end the node; see `Session`.
+
+    Returns:
+        What came, and the exit code of the node.
+
+    """
+    transport = transport_of(bag, topic)
+    with Session(parameters, folder, transport=transport, save=save, tell=tell) as session:
+        result = session.play(bag, Pacing(rate_hz=rate_hz), topic)
+        return result, session.close()
+
+
+def transport_of(bag: Path, topic: str = '') -> str:
+    """Give the `image_transport` that fits a topic of a recording."""
+    return 'compressed' if choose_topic(bag, topic).type == COMPRESSED_IMAGE else 'raw'
+
+
+@contextmanager
+def _player(bag: Path, options: list[str], log: Path) -> Iterator[subprocess.Popen]:
+    command = [sys.executable, '-m', 'uhr_seg_ros.replay.player', str(bag), *options]
+    with log.open('wb') as file:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=file, stderr=subprocess.STDOUT
+        )
+    try:
+        yield process
+        if process.wait():
+            text = log.read_text(encoding='utf-8', errors='replace').strip()
+            msg = f'the player ended with code {process.returncode}: {text}'
+            raise ReplayError(msg)
+    finally:
+        process.stdin.close()
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.wait(10)
+
+
+def _wait_until_active(node: NodeProcess, collector: Collector) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while collector.report.value('state') != 'active':
+        _check_alive(node)
+        if collector.report.is_error:
+            msg = f'the node reports an error: {collector.report.message}'
+            raise ReplayError(msg)
+        if time.monotonic() > deadline:
+            msg = f'the node was not ready within {START_TIMEOUT_S:.0f} s:\n{node.last_lines()}'
+            raise ReplayError(msg)
+        time.sleep(_POLL_S)
+
+
+def _check_alive(node: NodeProcess) -> None:
+    if not node.is_running():
+        msg = f'the node has ended, its log {node.log} closes with:\n{node.last_lines()}'
+        raise ReplayError(msg)
