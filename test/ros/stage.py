@@ -40,14 +40,19 @@ TIMEOUT_S = 30.0
 """Far more than anything here takes on a busy machine."""
 
 
-def wait_until(condition: Callable[[], Any], what: str, timeout: float = TIMEOUT_S) -> Any:
-    """Return the first true value of `condition`, or fail."""
+def wait_until(
+    condition: Callable[[], Any],
+    what: str,
+    timeout: float = TIMEOUT_S,
+    last: Callable[[], Any] = lambda: '',
+) -> Any:
+    """Return the first true value of `condition`, or fail and show what there is at `last`."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         if value := condition():
             return value
         time.sleep(0.01)
-    raise AssertionError(f'not within {timeout} s: {what}')
+    raise AssertionError(f'not within {timeout} s: {what} {last()}')
 
 
 class Stage:
@@ -148,9 +153,9 @@ class Stage:
         status = self._statuses.get(name)
         return {pair.key: pair.value for pair in status.values} if status else {}
 
-    def status(self, name: str) -> DiagnosticStatus | None:
-        """Return the newest status of this name."""
-        return self._statuses.get(name)
+    def status(self, name: str) -> DiagnosticStatus:
+        """Return the newest status of this name, once there is one."""
+        return wait_until(lambda: self._statuses.get(name), f'diagnostics of {name}')
 
     def received(self, topic: str = '/image_raw') -> int:
         """Return how many frames of a topic have arrived."""
@@ -164,7 +169,7 @@ class Stage:
             wanted = {f'frames_{name}': str(count) for name, count in counts.items()}
             return values if wanted.items() <= values.items() else None
 
-        return wait_until(reached, f'{counts} on {topic}, last {self.values(topic)}')
+        return wait_until(reached, f'{counts} on {topic}', last=lambda: self.values(topic))
 
     def call(self, service_type: type, name: str, request: Any, timeout: float = TIMEOUT_S) -> Any:
         """Call a service of the node and return its response."""

@@ -97,6 +97,7 @@ def test_encoding_that_changes_on_the_way(make_stage: MakeStage, encoding: str) 
     stage = make_stage()
     camera = stage.camera()
     camera.publish(image(1))
+    stage.wait_for_count(processed=1)  # else the next one takes its place
     channels = {'rgb8': 3, 'mono8': 1, 'bgra8': 4}[encoding]
     pixels = paint(example_mask())[..., [0] * channels].squeeze()
     camera.publish(frame(pixels, 2, encoding))
