@@ -14,10 +14,11 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from tiny_bundle import paint
+from tiny_bundle import paint, TINY_CLASSES
 
 from uhr_seg_ros import __version__
 from uhr_seg_ros.cli import COMMANDS, main
+from uhr_seg_ros.drawing import colorize
 
 PACKAGE = Path(__file__).resolve().parents[1] / 'uhr_seg_ros'
 RUN_TIME_ROOMS = ('ros', 'strategies', 'engines')
@@ -53,6 +54,15 @@ def test_segment_writes_mask_and_overlay(
     assert found.dtype == np.uint8
     assert (found == mask).all()
     assert cv2.imread(str(output / 'field_overlay.jpg')).shape == (36, 48, 3)
+
+
+def test_segment_writes_the_classes_as_colours(
+    tiny_bundle: Path, tmp_path: Path, field: Path, mask: np.ndarray
+) -> None:
+    options = ['--bundle', str(tiny_bundle), '--output', str(tmp_path), '--color-mask']
+    assert main(['segment', str(field), *options]) == 0
+    found = cv2.imread(str(tmp_path / 'field_color.png'))
+    np.testing.assert_array_equal(found, colorize(mask, TINY_CLASSES))
 
 
 def test_segment_saves_logits(

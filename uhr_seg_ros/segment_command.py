@@ -35,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--save-logits', action='store_true', help='write <stem>_logits.npz with logits (C, H, W)'
     )
     parser.add_argument(
+        '--color-mask', action='store_true', help='write <stem>_color.png, the classes as colours'
+    )
+    parser.add_argument(
         '--tile', type=int, metavar='PX', help='largest side of a tile; default: by memory'
     )
     parser.add_argument('--backend', default='auto', help='back end (default: auto)')
@@ -56,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
         msg = f'output folder {args.output} cannot be made: {err.strerror}'
         raise SegmentCommandError(msg) from err
     unreadable = 0
+    pictures = Pictures(overlay=True, color_mask=args.color_mask)
     with Segmenter(
         args.bundle, args.backend, Limits(args.memory_limit_mb, args.tile)
     ) as segmenter:
@@ -70,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
                 unreadable += 1
                 continue
             start = perf_counter()
-            result = segmenter(image, logits=args.save_logits, pictures=Pictures(overlay=True))
+            result = segmenter(image, logits=args.save_logits, pictures=pictures)
             elapsed = (perf_counter() - start) * 1e3
             write_result(args.output / path.stem, result)
             size = f'{image.shape[1]}x{image.shape[0]}'
@@ -81,7 +85,8 @@ def run(args: argparse.Namespace) -> int:
 
 def write_result(stem: Path, result: Segmentation) -> None:
     """
-    Write <stem>_mask.png, <stem>_overlay.jpg and, if there are logits, <stem>_logits.npz.
+    Write <stem>_mask.png, <stem>_overlay.jpg and, if there are any, <stem>_color.png and
+    <stem>_logits.npz.
 
     Raises:
         SegmentCommandError: a file cannot be written.
@@ -89,6 +94,8 @@ def write_result(stem: Path, result: Segmentation) -> None:
     """
     _write_image(stem.with_name(f'{stem.name}_mask.png'), result.mask)
     _write_image(stem.with_name(f'{stem.name}_overlay.jpg'), result.overlay)
+    if result.color_mask is not None:
+        _write_image(stem.with_name(f'{stem.name}_color.png'), result.color_mask)
     if result.logits is not None:
         path = stem.with_name(f'{stem.name}_logits.npz')
         try:
