@@ -85,8 +85,9 @@ def run(args: argparse.Namespace) -> int:
 
 def write_result(stem: Path, result: Segmentation) -> None:
     """
-    Write <stem>_mask.png, <stem>_overlay.jpg and, if there are any, <stem>_color.png and
-    <stem>_logits.npz.
+    Write mask and overlay, and what else there is.
+
+    The files are <stem>_mask.png, <stem>_overlay.jpg, <stem>_color.png and <stem>_logits.npz.
 
     Raises:
         SegmentCommandError: a file cannot be written.
