@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""ImageNet starts: files with the published names and shapes, and what follows from them."""
+"""Starts: files with the published names and shapes, own checkpoints, and what follows."""
 
 from __future__ import annotations
 
@@ -190,6 +190,38 @@ def test_names_and_shapes_are_the_published_ones(swin: Swin, trunk: EfficientViT
     }
     ours = {name: tuple(value.shape) for name, value in efficientvit_file(trunk).items()}
     assert {n: s for n, s in ours.items() if '.stages.3.' not in n and 'head' not in n} == expected
+
+
+@pytest.mark.parametrize('preset', ['hlrc_s', 'fast_scnn', 'segformer_b0'])
+def test_the_whole_network(tmp_path: Path, preset: str) -> None:
+    if preset.startswith('segformer'):
+        pytest.importorskip('transformers')
+    path = tmp_path / 'best.pth'
+    given = build_network(preset).state_dict()
+    torch.save({'step': 3, 'state_dict': given}, path)
+    network = build_network(preset)
+    load_start(network, 'network', path)
+    assert all(torch.equal(given[name], value) for name, value in network.state_dict().items())
+
+
+def test_the_whole_network_for_other_classes(tmp_path: Path) -> None:
+    path = tmp_path / 'best.pth'
+    given = build_network('hlrc_s').state_dict()
+    torch.save(given, path)
+    network = build_network('hlrc_s', 7)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    load_start(network, 'network', path)
+    for name, value in network.state_dict().items():
+        source = before if 'classify' in name else given
+        assert torch.equal(source[name], value), name
+
+
+def test_a_checkpoint_of_another_network(tmp_path: Path) -> None:
+    path = tmp_path / 'best.pth'
+    torch.save(build_network('hlrc_s', experts=8).state_dict(), path)
+    with pytest.raises(CheckpointError, match='experts') as error:
+        load_start(build_network('hlrc_s'), 'network', path)
+    assert str(path) in str(error.value)
 
 
 def without(tensors: Tensors, part: str) -> Tensors:

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-ImageNet classifiers as starts: their published files, told apart by the names inside.
+What training can start from: ImageNet classifiers for a part, a checkpoint for the whole network.
 
-A new format is one more entry of ``FORMATS``.
+Published files of classifiers are told apart by the names inside; a new format is one more entry
+of ``FORMATS``.
 """
 
 from __future__ import annotations
@@ -18,16 +19,28 @@ import torch
 from torch import nn
 
 from uhr_seg_ros.networks import efficientnet_lite
-from uhr_seg_ros.networks.checkpoints import CheckpointError, published_name, read_checkpoint
+from uhr_seg_ros.networks.checkpoints import (
+    CheckpointError,
+    load_checkpoint,
+    published_name,
+    read_checkpoint,
+)
 from uhr_seg_ros.networks.efficientnet_lite import EfficientNetLite
 from uhr_seg_ros.networks.efficientvit import EfficientViTTrunk
 from uhr_seg_ros.networks.swin import Swin
+
+#: The part that is everything.
+WHOLE = 'network'
 
 #: Part of a network -> the modules in it that start from one file, as far as it has them.
 PARTS = {
     'semantic': ('semantic.backbone', 'body.branch.backbone'),
     'detail': ('region.trunk', 'local.trunk'),
+    WHOLE: (),
 }
+
+#: Layers that another number of classes gives another shape.
+CLASSIFIERS = re.compile(r'(^|\.)classif(y|ier)\.')
 
 #: Constants: every module has its own.
 CONSTANTS = re.compile(r'(position_index|num_batches_tracked)$')
@@ -64,12 +77,17 @@ def load_start(network: nn.Module, part: str, path: str | Path) -> None:
     Args:
         network: The whole network; only the part changes.
         part: Key of ``PARTS``.
-        path: A published ImageNet classifier of the part's backbone.
+        path: A published ImageNet classifier of the part's backbone; for ``WHOLE`` a checkpoint
+            of this network, as training writes it or as published. If that has another number
+            of classes, the last layers keep their random weights.
 
     Raises:
         CheckpointError: The file cannot be read, is of no known format or of that of another
             backbone, or the network has no such part; or its tensors do not fit, and are listed.
     """
+    if part == WHOLE:
+        _load_whole(network, path)
+        return
     tensors = {
         name.removeprefix('backbone.'): value for name, value in read_checkpoint(path).items()
     }
@@ -86,6 +104,20 @@ def load_start(network: nn.Module, part: str, path: str | Path) -> None:
             )
             raise CheckpointError(msg)
         _load(module, form, tensors, path)
+
+
+def _load_whole(network: nn.Module, path: str | Path) -> None:
+    tensors = read_checkpoint(path)
+    own = network.state_dict()
+    classifiers = [name for name in tensors if name in own and CLASSIFIERS.search(name)]
+    for name in classifiers:
+        if tensors[name].shape[:1] != own[name].shape[:1]:
+            tensors[name] = own[name]
+    try:
+        load_checkpoint(network, tensors)
+    except CheckpointError as err:
+        msg = f'{path} cannot be started from: {err}'
+        raise CheckpointError(msg) from err
 
 
 def _modules(network: nn.Module, part: str, path: str | Path) -> list[nn.Module]:
