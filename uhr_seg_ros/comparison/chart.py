@@ -48,6 +48,8 @@ def draw_chart(comparison: Comparison, path: Path) -> None:
 
 
 def _panel(axes: Axes, comparison: Comparison, column: str) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
     height, width = comparison.plan.size
     for number, variant in enumerate(comparison.plan.variants):
         runs = comparison.figures(variant)
@@ -57,6 +59,9 @@ def _panel(axes: Axes, comparison: Comparison, column: str) -> None:
         axes.plot([time] * len(scores), scores, '.', color=color, alpha=0.5)
         axes.plot(time, np.mean(scores), 'o', color=color, label=variant.name)
     axes.set(xscale='log', xlabel=f'ms per {width}x{height} frame', ylabel=f'{column}, %')
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.3)
     if column == DRAWN[0]:
         axes.legend(fontsize='small')
