@@ -35,6 +35,8 @@ from uhr_seg_ros.strategies.preprocessing import Preprocessor
 
 ROOT = Path(__file__).parents[2]
 GRAPHS = ('semantic', 'detail', 'quarter')
+#: Of the shipped model where its graphs meet.
+CHANNELS = 32
 SIZE = (256, 384)
 
 
@@ -48,9 +50,9 @@ def shapes_of(height: int, width: int) -> dict[str, dict[str, tuple[int, ...]]]:
     """Give the input shapes of the shipped model's graphs."""
     rows, columns = height // 16, width // 16
     meeting = {
-        'tokens': (1, 24, rows, columns),
+        'tokens': (1, CHANNELS, rows, columns),
         'affinity': (1, rows, columns, 144),
-        'local': (1, 24, 4 * rows, 4 * columns),
+        'local': (1, CHANNELS, 4 * rows, 4 * columns),
     }
     low_res = {'low_res': (1, 3, height // 4, width // 4)}
     return {'semantic': low_res, 'detail': {'image': (1, 3, height, width)}, 'quarter': meeting}
@@ -347,6 +349,6 @@ def test_operators_of_another_domain(bundle: Bundle, tmp_path: Path) -> None:
 
 
 def test_shapes_that_do_not_fit(bundle: Bundle) -> None:
-    shapes = {**shapes_of(*SIZE)['quarter'], 'tokens': (1, 25, 16, 24)}
+    shapes = {**shapes_of(*SIZE)['quarter'], 'tokens': (1, CHANNELS + 1, 16, 24)}
     with pytest.raises(GraphError, match=r'quarter\.onnx cannot be fixed to .*tokens'):
         fix_shapes(bundle.graphs['quarter'].path, shapes)

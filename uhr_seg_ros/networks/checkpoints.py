@@ -244,5 +244,5 @@ def _describe(problems: Mapping[str, list[str]]) -> str:
             shown = ''.join(f'\n    {name}' for name in names[:LISTED])
             rest = f'\n    ... and {len(names) - LISTED} more' if len(names) > LISTED else ''
             lines.append(f'  {len(names)} {what}:{shown}{rest}')
-    lines.append('choose the network, and its options, that the checkpoint was trained as')
+    lines.append('choose the network that the checkpoint was trained as (convert: --network)')
     return '\n'.join(lines)
