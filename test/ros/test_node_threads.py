@@ -84,7 +84,7 @@ def test_inference_blocks_neither_services_nor_diagnostics(
     gate.close()
     publish(camera, 1)
     assert gate.reached.wait(30)
-    assert stage.state() == 'active'
+    stage.wait_for_state('active')  # its input is open a moment before
     assert stage.set_parameter('overlay.alpha', 0.1).successful
     stage.wait_for_count(received=1, pending=1)
     gate.open()
@@ -97,6 +97,7 @@ def test_transitions_during_inference(make_stage: MakeStage, gate: Gate) -> None
     gate.close()
     publish(camera, 1)
     assert gate.reached.wait(30)
+    stage.wait_for_state('active')
     publish(camera, 2)
     stage.wait_for_count(received=2)
     assert stage.change('deactivate')
