@@ -224,6 +224,7 @@ def test_cleaning_up_forgets_the_times(make_stage: MakeStage) -> None:
     stage = make_stage()
     stage.camera().publish(frame(paint(example_mask())))
     wait_until(lambda: 'detail_p50_ms' in stage.values('/segmentation: segmentation'), 'times')
+    stage.wait_for_state('active')
     assert stage.change('deactivate')
     assert stage.change('cleanup')
     wait_until(lambda: 'detail_p50_ms' not in stage.values('/segmentation: segmentation'), 'none')
