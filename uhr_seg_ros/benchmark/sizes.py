@@ -28,26 +28,23 @@ def parse_count(text: str) -> int:
 
 def parse_rate(text: str) -> float:
     """Turn text into Hz, from 0 to 1000."""
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = -1.0
-    if not 0.0 <= rate <= 1000.0:
-        msg = f'{text!r} is no rate: expected 0 to 1000 Hz'
-        raise argparse.ArgumentTypeError(msg)
-    return rate
+    return _parse_number(text, 1000.0, 'rate', 'Hz')
 
 
 def parse_duration(text: str) -> float:
     """Turn text into seconds, from 0 to a week."""
+    return _parse_number(text, 604800.0, 'duration', 's')
+
+
+def _parse_number(text: str, highest: float, what: str, unit: str) -> float:
     try:
-        seconds = float(text)
+        value = float(text)
     except ValueError:
-        seconds = -1.0
-    if not 0.0 <= seconds <= 604800.0:
-        msg = f'{text!r} is no duration: expected 0 to 604800 s'
+        value = -1.0
+    if not 0.0 <= value <= highest:
+        msg = f'{text!r} is no {what}: expected 0 to {highest:.0f} {unit}'
         raise argparse.ArgumentTypeError(msg)
-    return seconds
+    return value
 
 
 def format_size(size: tuple[int, int]) -> str:
