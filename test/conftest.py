@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 import os
 from pathlib import Path
+import subprocess
 
 from hypothesis import HealthCheck, settings
 import pytest
+from small_disk import SmallDisk
 
 usual = {'deadline': None, 'database': None, 'suppress_health_check': list(HealthCheck)}
 settings.register_profile('default', max_examples=300, derandomize=True, **usual)
@@ -34,3 +36,14 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_bundle import make_tiny_bundle
 
     return make_tiny_bundle(tmp_path_factory.mktemp('bundles') / 'tiny')
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """Give a disk of 256 KB, or skip where none can be mounted."""
+    try:
+        disk = SmallDisk(tmp_path / 'disk')
+    except (OSError, subprocess.CalledProcessError) as err:
+        pytest.skip(f'a small disk cannot be mounted here: {err}')
+    yield disk
+    disk.close()

@@ -15,6 +15,7 @@ pytest.importorskip('onnx', reason='engines are built with onnx')
 pytest.importorskip('rich', reason='the commands print with rich')
 sys.path.insert(0, str(Path(__file__).parent / 'engines'))
 
+from small_disk import SmallDisk
 from standin_backend import StandIn
 
 from uhr_seg_ros.cli import main
@@ -119,6 +120,18 @@ def test_wrong_frames(
     monkeypatch.chdir(tmp_path / 'empty')
     assert build(tiny_bundle, *arguments) == 2
     assert text in capsys.readouterr().err
+
+
+def test_engines_that_cannot_be_kept(
+    stand_in: StandIn,
+    tiny_bundle: Path,
+    small_disk: SmallDisk,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    small_disk.fill()
+    assert build(tiny_bundle, '--cache', small_disk.path / 'cache') == 2
+    error = capsys.readouterr().err
+    assert 'disk/cache cannot be written (No space left on device): choose a folder' in error
 
 
 @pytest.mark.parametrize('size', ['4k', '0x10', '100', '10x20x30', '-5x5'])

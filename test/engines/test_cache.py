@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import itertools
 from multiprocessing import get_context
 import os
 from pathlib import Path
+import random
 import time
 
 import pytest
+from small_disk import SmallDisk
 
 from uhr_seg_ros.engines.cache import CacheError, default_directory, EngineCache, Key
 
@@ -139,19 +142,61 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
         pass
 
 
-def test_failed_write_leaves_nothing(cache: EngineCache, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def cache_on_disk(small_disk: SmallDisk) -> EngineCache:
+    """Give an empty cache on a small disk."""
+    return EngineCache(small_disk.path / 'cache')
+
+
+def test_full_disk_keeps_what_was_there(
+    cache_on_disk: EngineCache, small_disk: SmallDisk
+) -> None:
+    key, other = make_key(), make_key(name='other')
+    cache_on_disk.write(key, b'plan')
+    small_disk.fill()
+    for change in (
+        lambda: cache_on_disk.write(key, b'newer plan'),
+        lambda: cache_on_disk.write(other, b'another plan'),
+        lambda: cache_on_disk.note(key, {'agreement': 1.0}),
+    ):
+        with pytest.raises(CacheError, match=r'No space left on device\): choose a folder'):
+            change()
+    assert cache_on_disk.read(key)[0] == b'plan'
+    assert len(list(cache_on_disk.directory.iterdir())) == 2
+    small_disk.make_room()
+    cache_on_disk.write(other, b'another plan')
+    assert cache_on_disk.read(other)[0] == b'another plan'
+
+
+def test_entry_that_is_too_large_leaves_nothing(
+    cache_on_disk: EngineCache, small_disk: SmallDisk
+) -> None:
     key = make_key()
-    cache.write(key, b'plan')
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, 'No space left on device')
-
-    monkeypatch.setattr(os, 'fsync', full)
+    cache_on_disk.write(key, b'plan')
     with pytest.raises(CacheError, match='No space left'):
-        cache.write(key, b'other')
-    monkeypatch.undo()
-    assert cache.read(key)[0] == b'plan'
-    assert len(list(cache.directory.iterdir())) == 2
+        cache_on_disk.write(key, bytes(400_000))
+    assert cache_on_disk.read(key)[0] == b'plan'
+    assert len(list(cache_on_disk.directory.iterdir())) == 2
+
+
+def test_read_only_disk_can_be_read(cache_on_disk: EngineCache, small_disk: SmallDisk) -> None:
+    key = make_key()
+    cache_on_disk.write(key, b'plan')
+    small_disk.make_read_only()
+    assert cache_on_disk.read(key)[0] == b'plan'
+    for change in (
+        lambda: cache_on_disk.write(key, b'newer plan'),
+        lambda: cache_on_disk.note(key, {'agreement': 1.0}),
+        lambda: cache_on_disk.discard(key),
+        lambda: cache_on_disk.lock(key).__enter__(),
+    ):
+        with pytest.raises(CacheError, match=r'Read-only file system\): choose a folder'):
+            change()
+
+
+def test_notes_need_an_entry(cache: EngineCache) -> None:
+    cache.note(make_key(), {'agreement': 1.0})
+    assert not cache.directory.exists()
 
 
 def test_prune_keeps_what_was_used_last(cache: EngineCache) -> None:
@@ -205,13 +250,49 @@ def test_lock_keeps_another_process_out(cache: EngineCache, tmp_path: Path) -> N
     process.join()
 
 
-def test_cache_that_is_mounted_read_only(
-    cache: EngineCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
+KILLED_SIZE = 4 << 20
+
+
+def write_until_killed(directory: Path) -> None:
+    """Write the same entry again and again, each time another byte."""
+    cache = EngineCache(directory)
+    with cache.lock(make_key()):
+        for number in itertools.count():
+            content = bytes([number % 256]) * KILLED_SIZE
+            cache.write(make_key(), content, {'number': number})
+
+
+def test_killed_while_it_writes(cache: EngineCache) -> None:
+    key, pause = make_key(), random.Random(0)
+    for _ in range(8):
+        process = get_context('spawn').Process(target=write_until_killed, args=(cache.directory,))
+        process.start()
+        while cache.read(key) is None:  # until it is at it
+            assert process.is_alive()
+            time.sleep(0.002)
+        time.sleep(pause.uniform(0.0, 0.05))
+        process.kill()
+        process.join()
+        if (found := cache.read(key)) is not None:
+            content, facts = found
+            assert content == bytes([facts['number'] % 256]) * KILLED_SIZE
+        else:
+            assert 'is damaged' in cache.fault(key)
+        with cache.lock(key):  # nobody holds it any more
+            cache.write(key, b'plan')
+        assert cache.read(key)[0] == b'plan'
+        cache.discard(key)
+    assert list(cache.directory.glob('.*.unfinished'))  # some were in the middle
+
+
+def test_what_killed_processes_left_goes(cache: EngineCache) -> None:
     cache.write(make_key(), b'plan')
-
-    def read_only(path: Path) -> None:
-        raise OSError(30, 'Read-only file system')
-
-    monkeypatch.setattr(os, 'utime', read_only)
-    assert cache.read(make_key())[0] == b'plan'
+    old, new = (cache.directory / f'.x.engine.{name}.unfinished' for name in ('old', 'new'))
+    for path in (old, new):
+        path.write_bytes(b'half a plan')
+    os.utime(old, (time.time() - 7200, time.time() - 7200))
+    cache.write(make_key(), b'newer plan')
+    assert not old.exists() and new.exists()  # somebody may be writing that one
+    os.utime(new, (time.time() - 7200, time.time() - 7200))
+    cache.prune(keep_mb=1)
+    assert not new.exists()

@@ -45,13 +45,18 @@ def wait_until(
     what: str,
     timeout: float = TIMEOUT_S,
     last: Callable[[], Any] = lambda: '',
+    pause: float = 0.01,
 ) -> Any:
-    """Return the first true value of `condition`, or fail and show what there is at `last`."""
+    """
+    Return the first true value of `condition`, or fail and show what there is at `last`.
+
+    Looks every `pause` s, and gives up after `timeout` s.
+    """
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         if value := condition():
             return value
-        time.sleep(0.01)
+        time.sleep(pause)
     raise AssertionError(f'not within {timeout} s: {what} {last()}')
 
 
@@ -64,6 +69,9 @@ class Stage:
         parameters: of the node under test; a dot in a name may be written as two underscores.
         cli_args: command line of the node under test.
 
+    As a context manager it also demands that the accounts of every camera close: received =
+    processed + dropped + rejected + pending in every report, and nothing pending at the end.
+
     """
 
     def __init__(
@@ -74,6 +82,7 @@ class Stage:
         ]
         self.watcher = Node('watcher', context=context, use_global_arguments=False)
         self._statuses: dict[str, DiagnosticStatus] = {}
+        self._open_accounts: list[dict[str, str]] = []
         self.watcher.create_subscription(DiagnosticArray, '/diagnostics', self._note, 10)
         self._logs = self.collect(Log, '/rosout', LATCHED)
         self.node = SegmentationNode(
@@ -93,7 +102,8 @@ class Stage:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.node.stop(5.0)
+        ended = self.node.stop(5.0)
+        counts = [self.node._worker.counts(name) for name in self.node._worker.cameras]
         for executor, thread in zip(self._executors, self._threads, strict=True):
             executor.shutdown()
             thread.join(5.0)
@@ -103,10 +113,17 @@ class Stage:
         # one of its name cannot write to /rosout.
         del self.node, self._executors
         gc.collect()
+        assert not self._open_accounts, self._open_accounts
+        if ended:  # else a frame is still inside an engine
+            assert not any(each.pending for each in counts), counts
 
     def _note(self, array: DiagnosticArray) -> None:
         for status in array.status:
             self._statuses[status.name] = status
+            values = self.values(status.name)
+            parts = ('processed', 'dropped', 'rejected', 'pending')
+            if int(values['frames_received']) != sum(int(values[f'frames_{p}']) for p in parts):
+                self._open_accounts.append(values)
 
     def camera(
         self, topic: str = 'image_raw', message_type: type = Image, qos: QoSProfile = RELIABLE

@@ -4,7 +4,7 @@
 """
 Malformed messages through the callbacks of the real node: each counted, none fatal.
 
-A hundred thousand of each kind: pytest test/ros/test_fuzz.py --hypothesis-profile=long
+Forty thousand of each kind: pytest test/ros/test_fuzz.py --hypothesis-profile=long
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 import numpy as np
 import psutil
+import pytest
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from stage import example_mask, frame, Stage, wait_until
 from tiny_bundle import paint
@@ -45,6 +46,12 @@ TEXTS = st.one_of(st.sampled_from(ENCODINGS), st.text(max_size=20))
 
 #: What a node of this size may grow by while it is fed nonsense, MB.
 GROWTH_MB = 30
+
+#: Between two looks whether a message has been dealt with, s.
+PAUSE_S = 0.001
+
+# A long run takes as long as it takes; every wait in it has an end of its own.
+pytestmark = pytest.mark.timeout(0)
 
 
 @st.composite
@@ -122,7 +129,7 @@ def feed(stage: Stage, topic: str, messages: st.SearchStrategy, good: Any) -> No
     def send(message: Any) -> None:
         nonlocal counts, start
         receive(message)
-        wait_until(lambda: not stage.node._worker.counts('').pending, 'an outcome')
+        wait_until(lambda: not stage.node._worker.counts('').pending, 'an outcome', pause=PAUSE_S)
         counts = stage.node._worker.counts('')
         number = next(numbers)
         assert counts.received == number == counts.processed + counts.rejected
@@ -163,6 +170,7 @@ def test_malformed_calibrations_lose_no_frame(make_stage: MakeStage) -> None:
             lambda: stage.node._worker.counts('').received == number
             and not stage.node._worker.counts('').pending,
             'an outcome',
+            pause=PAUSE_S,
         )
         assert stage.node._worker.counts('') == Counts(number, number, 0, 0, 0)
 

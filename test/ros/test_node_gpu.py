@@ -21,6 +21,7 @@ pytest.importorskip('onnx', reason='engines are built with onnx')
 sys.path.insert(0, str(Path(__file__).parents[1] / 'engines'))
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from small_disk import SmallDisk
 from stage import example_mask, frame, pixels, Stage, wait_until
 from standin_backend import StandIn
 from tiny_bundle import paint
@@ -120,3 +121,60 @@ def test_services_are_answered_during_a_build(
     finally:
         go_on.set()
     wait_until(lambda: stage.state() == 'active', 'an active node')
+
+
+def unwritable(kind: str, disk: SmallDisk) -> Path:
+    """Give a cache folder in which nothing can be written, for this reason."""
+    if kind == 'full':
+        disk.fill()
+    elif kind == 'read-only':
+        disk.make_read_only()
+    else:
+        (disk.path / 'cache').write_text('a file where the folder should be')
+    return disk.path / 'cache'
+
+
+@pytest.mark.parametrize(
+    ('kind', 'reason'),
+    [
+        ('full', 'No space left on device'),
+        ('read-only', 'Read-only file system'),
+        ('a file', 'File exists'),
+    ],
+)
+def test_engines_that_cannot_be_kept_run(
+    make_stage: MakeStage, stand_in: StandIn, small_disk: SmallDisk, kind: str, reason: str
+) -> None:
+    folder = unwritable(kind, small_disk)
+    stage = make_gpu_stage(make_stage, engine_cache=str(folder))
+    camera = stage.camera()
+    (masks,) = stage.outputs('mask')
+    for count in (1, 2, 3):
+        camera.publish(frame(paint(example_mask()), count))
+        wait_until(lambda count=count: len(masks) == count, 'a mask')
+    np.testing.assert_array_equal(pixels(masks[-1]), example_mask())
+    stage.wait_for_count(received=3, processed=3, dropped=0, rejected=0)
+    status = stage.status(NODE)
+    assert status.level == DiagnosticStatus.WARN
+    assert 'engines are built again at the next start' in status.message
+    assert f'{folder} cannot be written ({reason}): choose a folder' in status.message
+    assert stage.values(NODE)['backend'] == 'tensorrt'
+    lines = [line for line in stage.log_lines() if 'built again' in line]
+    assert len(lines) == 1  # not one for each engine
+
+
+def test_disk_that_has_room_again(
+    make_stage: MakeStage, stand_in: StandIn, small_disk: SmallDisk
+) -> None:
+    folder = unwritable('full', small_disk)
+    stage = make_gpu_stage(make_stage, engine_cache=str(folder))
+    stage.wait_for_state('active')
+    wait_until(lambda: stage.status(NODE).level == DiagnosticStatus.WARN, 'a warning')
+    small_disk.make_room()
+    built = stand_in.trt.notes.built
+    assert all(map(stage.change, ('deactivate', 'cleanup', 'configure', 'activate')))
+    assert stand_in.trt.notes.built == 2 * built
+    wait_until(lambda: stage.status(NODE).level == DiagnosticStatus.OK, 'all is well')
+    assert len(list(folder.glob('*.engine'))) == built
+    stage.camera().publish(frame(paint(example_mask()), 1))
+    stage.wait_for_count(received=1, processed=1)

@@ -15,6 +15,7 @@ import os
 from pathlib import Path
 import re
 from tempfile import NamedTemporaryFile
+import time
 from typing import Any
 
 from uhr_seg_ros.engines.engine import EngineError
@@ -24,6 +25,10 @@ KINDS = ('engine', 'timing', 'graph', 'kernels')
 
 #: How much of a key's digest its file name shows, hexadecimal digits.
 _DIGITS = 16
+
+#: Ends the name of a file that is being written, and how long nobody writes on one, s.
+_UNFINISHED = '.unfinished'
+_UNFINISHED_S = 3600.0
 
 
 class CacheError(EngineError):
@@ -129,21 +134,37 @@ class EngineCache:
         }
         text = json.dumps(sidecar, indent=2) + '\n'
         with self._writing():
+            self._clear_unfinished()
             # The sidecar last: without it the entry counts as damaged.
             _replace(path, content)
             _replace(path.with_suffix('.json'), text.encode())
         return path
 
     def note(self, key: Key, facts: Mapping[str, Any]) -> None:
-        """Add facts to the sidecar of an entry that is there."""
+        """
+        Add facts to the sidecar of an entry, if it is there.
+
+        Raises:
+            CacheError: the folder cannot be written.
+
+        """
         path = self._path(key)
+        if not path.is_file():
+            return
         text = json.dumps({**_read_facts(path), **facts}, indent=2) + '\n'
         with self._writing():
             _replace(path.with_suffix('.json'), text.encode())
 
     def discard(self, key: Key) -> None:
-        """Remove an entry, if it is there."""
-        _remove(self._path(key))
+        """
+        Remove an entry, if it is there.
+
+        Raises:
+            CacheError: the folder cannot be written.
+
+        """
+        with self._writing():
+            _remove(self._path(key))
 
     @contextmanager
     def lock(self, key: Key) -> Iterator[None]:
@@ -172,6 +193,7 @@ class EngineCache:
             What was removed.
 
         """
+        self._clear_unfinished()
         room = keep_mb * 1e6
         removed = []
         for entry in self.entries():
@@ -180,6 +202,13 @@ class EngineCache:
                 _remove(entry.path)
                 removed.append(entry)
         return removed
+
+    def _clear_unfinished(self) -> None:
+        """Remove what processes left behind that were killed while they wrote."""
+        for path in self.directory.glob(f'.*{_UNFINISHED}'):
+            with suppress(FileNotFoundError):  # its writer was not killed after all
+                if time.time() - path.stat().st_mtime > _UNFINISHED_S:
+                    path.unlink()
 
     def _examine(self, key: Key) -> tuple[bytes, dict[str, Any], str]:
         """Give content, facts, and what is wrong with them."""
@@ -261,7 +290,9 @@ def _file_of(sidecar: Path) -> Path | None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    with NamedTemporaryFile(dir=path.parent, prefix=f'.{path.name}.', delete=False) as file:
+    with NamedTemporaryFile(
+        dir=path.parent, prefix=f'.{path.name}.', suffix=_UNFINISHED, delete=False
+    ) as file:
         try:
             file.write(content)
             file.flush()

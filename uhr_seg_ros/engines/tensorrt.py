@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, ExitStack
 from typing import Any, NamedTuple, TYPE_CHECKING
 
 import numpy as np
 
 from uhr_seg_ros.bundle import Graph
 from uhr_seg_ros.engines.building import build_plan
-from uhr_seg_ros.engines.cache import EngineCache, Key
+from uhr_seg_ros.engines.cache import CacheError, EngineCache, Key
 from uhr_seg_ros.engines.compiling import compile_kernels, source_sha256
 from uhr_seg_ros.engines.cuda import Cuda, Stream
 from uhr_seg_ros.engines.engine import EngineError
@@ -106,7 +107,8 @@ class TensorRTBackend:
     TensorRT on one GPU; belongs to the thread that makes it.
 
     Engines come from the cache, or are built and kept there. An entry of the cache that does
-    not fit is replaced, with one line that says why.
+    not fit is replaced, with one line that says why. Where the cache cannot be written, engines
+    are built anew each time, unless the options ask for an error.
 
     Args:
         bundle: name of the bundle, for file names.
@@ -136,6 +138,7 @@ class TensorRTBackend:
         self._options = options
         self._graphs = _typed_graphs(bundle, options.precision, self.cache)
         self._unproven: list[Key] = []
+        self._warned = ''
         self.cuda = Cuda()
         try:
             self._runtime = self.tensorrt.make('Runtime')
@@ -161,13 +164,13 @@ class TensorRTBackend:
         Open a graph at fixed shapes; the first time, this builds its engine (minutes).
 
         Raises:
-            EngineError: it cannot be built or run; says why.
+            EngineError: it cannot be built, run, or kept where that is asked for; says why.
 
         """
         key = self._engine_key(graph, shapes)
         engine = self._load(key)
         if engine is None:
-            with self.cache.lock(key):
+            with self._lock(key):
                 # Another process may have built it while this one waited.
                 engine = self._load(key) or self._build(graph, shapes, key)
         if 'agreement' not in self.cache.facts(key):
@@ -182,7 +185,7 @@ class TensorRTBackend:
         if found is None:
             self._options.report(f'compiling kernels for {self.gpu.name}')
             found = compile_kernels(capability), {}
-            self.cache.write(key, found[0])
+            self._keep(self.cache.write, key, found[0])
         return self.cuda.load(found[0])
 
     def begin_size(self) -> None:
@@ -197,19 +200,37 @@ class TensorRTBackend:
     def accept_engines(self, facts: Mapping[str, float]) -> None:
         """Store how well the unproven engines agree with ONNX Runtime."""
         for key in self._unproven:
-            self.cache.note(key, facts)
+            self._keep(self.cache.note, key, facts)
         self._unproven.clear()
 
     def refuse_engines(self) -> None:
         """Remove the unproven engines from the cache, because they compute something wrong."""
         for key in self._unproven:
-            self.cache.discard(key)
+            self._keep(self.cache.discard, key)
         self._unproven.clear()
 
     def close(self) -> None:
         """Give back the memory of the GPU; calling it again does nothing."""
         self._runtime = None
         self.cuda.close()
+
+    def _keep(self, change: Callable[..., object], *arguments: Any) -> None:
+        """Change the cache; where that fails, warn once for each reason, or raise if asked to."""
+        try:
+            change(*arguments)
+        except CacheError as err:
+            if self._options.must_keep:
+                raise
+            if str(err) != self._warned:
+                self._options.warn(f'engines are built again at the next start: {err}')
+            self._warned = str(err)
+
+    @contextmanager
+    def _lock(self, key: Key) -> Iterator[None]:
+        """Keep other processes from building the same, if the cache can be written."""
+        with ExitStack() as held:
+            self._keep(held.enter_context, self.cache.lock(key))
+            yield
 
     def _engine_key(self, graph: Graph, shapes: Shapes) -> Key:
         fields = {
@@ -235,7 +256,7 @@ class TensorRTBackend:
         if engine is None:
             # Whole and of this version by its sidecar, but TensorRT thinks otherwise.
             self._options.report(str(self.tensorrt.error(f'engine {key.name} is not accepted')))
-            self.cache.discard(key)
+            self._keep(self.cache.discard, key)
         return engine
 
     def _build(self, graph: Graph, shapes: Shapes, key: Key) -> Any:
@@ -256,9 +277,9 @@ class TensorRTBackend:
             on_progress=options.on_progress,
         )
         if built.timing_cache:
-            self.cache.write(timing, built.timing_cache)
+            self._keep(self.cache.write, timing, built.timing_cache)
         engine = self._runtime.deserialize_cuda_engine(built.plan)
         if engine is None:
             raise self.tensorrt.error(f'engine {key.name} was built, but cannot be loaded')
-        self.cache.write(key, built.plan)
+        self._keep(self.cache.write, key, built.plan)
         return engine

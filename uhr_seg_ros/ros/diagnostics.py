@@ -107,6 +107,11 @@ def fallen_back(fallback: str) -> Problem | None:
     return (DiagnosticStatus.WARN, fallback) if fallback else None
 
 
+def not_kept(reason: str) -> Problem | None:
+    """Judge engines that have to be built again at the next start, for this reason."""
+    return (DiagnosticStatus.WARN, reason) if reason else None
+
+
 def not_alone(name: str, count: int) -> Problem | None:
     """Judge how many nodes have the same fully qualified name."""
     if count < 2:

@@ -33,14 +33,18 @@ class FramePath:
 
     Args:
         report: gets a line when something takes long, such as building an engine.
+        warn: gets a line about what works, but should be mended.
 
     Attributes:
+        not_kept: why engines have to be built again at the next start, and what to do; or empty.
         gpu_temperature_c: what `values` has found last, None without a GPU.
 
     """
 
-    def __init__(self, report: Callable[[str], None]) -> None:
+    def __init__(self, report: Callable[[str], None], warn: Callable[[str], None]) -> None:
         self._report = report
+        self._warn = warn
+        self.not_kept = ''
         self._next_progress_s = 0.0
         self._segmenter: Segmenter | None = None
         self._facts: dict[str, str] = {}
@@ -66,6 +70,7 @@ class FramePath:
             UhrSegError: the bundle, the back end or the memory limit is not usable.
 
         """
+        self.not_kept = ''
         self._segmenter = Segmenter(
             settings.bundle,
             settings.backend,
@@ -77,6 +82,7 @@ class FramePath:
                 workspace_mb=settings.workspace_mb,
                 cache=settings.engine_cache,
                 report=self._report,
+                warn=self._note_not_kept,
                 on_progress=self._on_progress,
             ),
         )
@@ -91,6 +97,7 @@ class FramePath:
             self._segmenter.close()
         self._segmenter = None
         self._facts = {}
+        self.not_kept = ''
         self._probe = None
         self._stages = StageWindows()
 
@@ -154,6 +161,10 @@ class FramePath:
     def take_latencies(self) -> list[float]:
         """Return the latencies of the frames since the last call, ms."""
         return self._stages.take_recent()
+
+    def _note_not_kept(self, text: str) -> None:
+        self.not_kept = text
+        self._warn(text)
 
     def _on_progress(self, phase: str, done: int, total: int) -> None:
         """Report the progress of a build now and then."""

@@ -33,6 +33,7 @@ from uhr_seg_ros.ros.diagnostics import (
     hot,
     node_status,
     not_alone,
+    not_kept,
     over_budget,
 )  # fmt: skip
 from uhr_seg_ros.ros.frame_path import FramePath
@@ -87,7 +88,7 @@ class SegmentationNode(LifecycleNode):
             )
             for name in settings.cameras
         }
-        self._path = FramePath(self.get_logger().info)
+        self._path = FramePath(self.get_logger().info, self.get_logger().warning)
         self._worker = Worker(
             settings.cameras, self._process, self._on_rejected, self._min_interval
         )
@@ -279,6 +280,7 @@ class SegmentationNode(LifecycleNode):
             over_budget(path.take_latencies(), settings.latency_budget_ms),
             hot(path.gpu_temperature_c, settings.diagnostics_gpu_temperature_limit),
             fallen_back(path.fallback),
+            not_kept(path.not_kept),
         )
         cameras = [
             self._cameras[camera].status(counts[camera], expected, limited=limited)
