@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
+from small_disk import SmallDisk
 
 from uhr_seg_ros.benchmark.node_cost import SEGMENTER_STAGES
 from uhr_seg_ros.cli import main
@@ -85,3 +86,17 @@ def test_report_that_cannot_be_written(
     size = ['--size', '64x64', '--repeat', '1']
     assert main(['benchmark', '--bundle', str(tiny_bundle), *size, '--json', wanted]) == 2
     assert str(tmp_path / 'file') in capsys.readouterr().err
+
+
+def test_report_on_a_full_disk(
+    small_disk: SmallDisk, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = small_disk.path / 'report.json'
+    wanted.write_text('earlier')
+    small_disk.fill()
+    before = set(small_disk.path.iterdir())
+    size = ['--size', '64x64', '--repeat', '1']
+    assert main(['benchmark', '--bundle', str(tiny_bundle), *size, '--json', str(wanted)]) == 2
+    assert f'{wanted}: No space left on device' in capsys.readouterr().err
+    assert wanted.read_text() == 'earlier'
+    assert set(small_disk.path.iterdir()) == before

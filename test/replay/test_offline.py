@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import get_typestore, Stores
+from small_disk import SmallDisk
 from tiny_bundle import paint
 
+from uhr_seg_ros.cli import main
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.bags import BagError, choose_topic, IMAGE, read_all, read_frame
 from uhr_seg_ros.replay.offline import COLOR_MASK, MASK, OVERLAY, segment_recording
@@ -141,3 +143,30 @@ def test_command_needs_no_ros(tiny_bundle: Path, tmp_path: Path) -> None:
     assert '2 frames segmented, 1 left out' in result.stdout
     assert len(messages(tmp_path / 'out')[MASK]) == 2
     assert (tmp_path / 'figures.json').is_file()
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_full_disk_leaves_no_half_of_a_recording(small_disk: SmallDisk, storage: str) -> None:
+    path = small_disk.path / 'out'
+    frame = np.zeros((200, 200, 3), np.uint8)  # two of them fit
+    with pytest.raises(BagError, match=r'out cannot be written \(.*full|No space'):
+        with BagWriter(path, storage=storage) as bag:
+            for stamp_ns in range(10):
+                bag.write(frame, stamp_ns)
+    assert not path.exists()
+    with BagWriter(path, storage=storage) as bag:
+        bag.write(frame, 0)
+    assert len(messages(path)['/image_raw']) == 1
+
+
+def test_full_disk_ends_the_command_in_one_line(
+    small_disk: SmallDisk, tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record_with_noise(tmp_path / 'in')
+    small_disk.fill()
+    arguments = ['--bag', tmp_path / 'in', '--bundle', tiny_bundle,
+                 '--offline', small_disk.path / 'out']  # fmt: skip
+    assert main(['benchmark', *map(str, arguments)]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith('uhr_seg: error: recording') and 'make room' in last
+    assert not (small_disk.path / 'out').exists()

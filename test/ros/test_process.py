@@ -22,6 +22,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 from slow_bundle import make_slow_bundle
+from small_disk import SmallDisk
 from stage import example_mask, frame, wait_until
 from tiny_bundle import paint
 
@@ -190,3 +191,29 @@ def test_refused_parameter_is_told_in_one_line(start: Callable[..., Process]) ->
     assert process.popen.wait(30) == 1
     process.wait_for_line('overlay.alpha')
     assert not [line for line in process.lines if 'Traceback' in line]
+
+
+def test_full_disk_stops_no_frame(
+    start: Callable[..., Process],
+    camera: Node,
+    tiny_bundle: Path,
+    small_disk: SmallDisk,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    masks: list[Image] = []
+    camera.create_subscription(Image, '/segmentation/mask', masks.append, 10)
+    publisher = camera.create_publisher(Image, 'image_raw', 10)
+    small_disk.fill()
+    for name in ('ROS_LOG_DIR', 'XDG_CACHE_HOME', 'TMPDIR'):
+        monkeypatch.setenv(name, str(small_disk.path))
+    process = start(bundle=tiny_bundle)
+    process.wait_for_line('is ready')
+    wait_until(publisher.get_subscription_count, 'the subscription')
+    wait_until(lambda: camera.count_publishers('/segmentation/mask'), 'the publication')
+    publisher.publish(frame(paint(example_mask()), 1))
+    wait_until(lambda: len(masks) == 1, 'a mask')
+    publisher.publish(frame(paint(example_mask()), 2, 'infrared'))
+    process.wait_for_line('frame rejected')  # on the terminal, if not in a file
+    publisher.publish(frame(paint(example_mask()), 3))
+    wait_until(lambda: len(masks) == 2, 'another mask')
+    process.end(signal.SIGINT)

@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+import shutil
+import sqlite3
 from types import TracebackType
 from typing import Any
 
@@ -27,7 +31,7 @@ _UNKNOWN_DIGEST = f'RIHS01_{0:064x}'
 
 class BagWriter:
     """
-    Write images, and messages of other recordings.
+    Write images, and messages of other recordings; what cannot be written whole is removed.
 
     Example:
         >>> with BagWriter(Path('flight'), topic='/image_raw') as bag:
@@ -40,7 +44,7 @@ class BagWriter:
         storage: `mcap` or `sqlite3`.
 
     Raises:
-        BagError: the folder exists.
+        BagError: the folder exists, or cannot be written, as when the disk is full.
 
     """
 
@@ -55,11 +59,13 @@ class BagWriter:
         if path.exists():
             msg = f'{path} exists already: remove it or choose another name'
             raise BagError(msg)
+        self._path = path
         self._topic = topic
         self._frame_id = frame_id
         self._types = get_typestore(Stores.ROS2_HUMBLE)
         self._writer = Writer(path, version=_METADATA_VERSION, storage_plugin=STORAGES[storage])
-        self._writer.open()
+        with self._writing():
+            self._writer.open()
         self._connections: dict[tuple[str, str], Connection] = {}
 
     def write(self, frame: np.ndarray, stamp_ns: int) -> None:
@@ -99,7 +105,8 @@ class BagWriter:
                 topic, IMAGE, typestore=self._types
             )
         data = self._types.serialize_cdr(message, IMAGE)
-        self._writer.write(self._connections[topic, IMAGE], time_ns, data)
+        with self._writing():
+            self._writer.write(self._connections[topic, IMAGE], time_ns, data)
 
     def copy(self, source: Connection, time_ns: int, message: bytes) -> None:
         """Add a message of another recording as it is."""
@@ -112,11 +119,13 @@ class BagWriter:
                 serialization_format=source.ext.serialization_format,
                 offered_qos_profiles=source.ext.offered_qos_profiles,
             )
-        self._writer.write(self._connections[key], time_ns, message)
+        with self._writing():
+            self._writer.write(self._connections[key], time_ns, message)
 
     def close(self) -> None:
         """Finish the recording."""
-        self._writer.close()
+        with self._writing():
+            self._writer.close()
 
     def __enter__(self) -> BagWriter:
         return self
@@ -127,7 +136,24 @@ class BagWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        if isinstance(error, BagError):
+            with suppress(BagError):  # it cannot be finished, and that was said already
+                self.close()
+        else:
+            self.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as err:
+            shutil.rmtree(self._path, ignore_errors=True)
+            reason = getattr(err, 'strerror', None) or str(err)
+            msg = (
+                f'recording {self._path} cannot be written ({reason}), so it was removed: make '
+                'room, or choose another place'
+            )
+            raise BagError(msg) from err
 
 
 def _digest(source: Connection) -> str:

@@ -49,10 +49,10 @@ def run(make_node: Callable[[], StoppableNode], args: list[str] | None = None) -
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = make_node()
-    except Exception as error:  # a refused parameter, told without a traceback
+    except Exception as error:  # such as a refused parameter, told without a traceback
         print(f'segmentation_node: {error}', file=sys.stderr)
         rclpy.try_shutdown()
         return 1
