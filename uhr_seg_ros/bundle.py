@@ -38,7 +38,16 @@ KINDS: dict[str, dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     },
     # One network on the frame reduced by `low_res_factor`; logits of any stride.
     'single': {'network': (('image',), ('logits',))},
+    # Patches with the help of contexts, see `Patches`; every context has a graph of its name.
+    'patches': {
+        'medium': (('image',), ('medium',)),
+        'large': (('image',), ('large',)),
+        'patch': (('image', 'medium', 'large'), ('logits',)),
+    },
 }
+
+#: The contexts that a bundle of kind `patches` may have, each with the graph of that name.
+CONTEXTS = ('medium', 'large')
 
 #: So far around it, in quarter-resolution px, the fusion may look before it upsamples.
 FUSION_REACH = 7
@@ -85,6 +94,21 @@ class GraphSet:
 
 
 @dataclass(frozen=True)
+class Patches:
+    """
+    How a bundle of kind `patches` sees a frame.
+
+    Attributes:
+        side: of a patch, and of what a context is reduced to, px.
+        contexts: name -> field of view over that of the patch, or `whole` for the whole frame.
+
+    """
+
+    side: int
+    contexts: dict[str, float | str]
+
+
+@dataclass(frozen=True)
 class Bundle:
     """
     What a model is and where its graphs lie.
@@ -106,6 +130,7 @@ class Bundle:
             class as ONNX Runtime, where the model needs another one than usual.
         precisions: precision -> graphs that ONNX Runtime takes for it, of `CPU_PRECISIONS`.
         cpu_precision: what ONNX Runtime takes when nobody asks for something else.
+        patches: how frames are cut, for kind `patches`.
 
     """
 
@@ -124,6 +149,7 @@ class Bundle:
     agreement: dict[str, float] = field(default_factory=dict)
     precisions: dict[str, GraphSet] = field(default_factory=dict)
     cpu_precision: str = 'fp32'
+    patches: Patches | None = None
 
     def graphs_in(self, precision: str) -> dict[str, Graph]:
         """Give every graph, in a precision where there is one in it: `fp32` or of `precisions`."""
@@ -153,7 +179,9 @@ def load_bundle(path_or_name: str | Path) -> Bundle:
     if (kind := fields.get('kind', str)) not in KINDS:
         raise fields.error(f'kind {kind!r} is unknown, known: {", ".join(KINDS)}')
     memory = 'memory.detail_bytes_per_pixel'
-    precisions = _read_precisions(fields, kind)
+    patches = _read_patches(fields) if kind == 'patches' else None
+    graphs = graphs_of(kind, patches)
+    precisions = _read_precisions(fields, graphs)
     return Bundle(
         path=path,
         name=fields.get('name', str),
@@ -164,13 +192,33 @@ def load_bundle(path_or_name: str | Path) -> Bundle:
         std=_read_rgb(fields, 'input.std', lowest=1e-3),
         multiple=fields.positive_int('input.multiple'),
         low_res_factor=fields.positive_int('input.low_res_factor'),
-        graphs={name: _read_graph(fields, name, *names) for name, names in KINDS[kind].items()},
+        graphs={name: _read_graph(fields, name, *names) for name, names in graphs.items()},
         detail_bytes_per_pixel=fields.positive_number(memory) if fields.has(memory) else None,
         provenance=fields.get('provenance', dict) if fields.has('provenance') else {},
         agreement=_read_agreement(fields),
         precisions=precisions,
         cpu_precision=_read_cpu_precision(fields, precisions),
+        patches=patches,
     )
+
+
+def graphs_of(
+    kind: str, patches: Patches | None = None
+) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """
+    Give the graphs of a bundle: name -> (input tensors, output tensors).
+
+    Args:
+        kind: a key of `KINDS`.
+        patches: tells which contexts there are, for kind `patches`.
+
+    """
+    missing = set(CONTEXTS) - set(patches.contexts) if patches else ()
+    return {
+        graph: (tuple(name for name in inputs if name not in missing), outputs)
+        for graph, (inputs, outputs) in KINDS[kind].items()
+        if graph not in missing
+    }
 
 
 def find_bundle(path_or_name: str | Path) -> Path:
@@ -225,22 +273,41 @@ def _read_agreement(fields: Fields) -> dict[str, float]:
     return {str(precision): float(share) for precision, share in shares.items()}
 
 
-def _read_precisions(fields: Fields, kind: str) -> dict[str, GraphSet]:
+def _read_patches(fields: Fields) -> Patches:
+    contexts = fields.get('patches.contexts', dict)
+    for name, factor in contexts.items():
+        if name not in CONTEXTS or not (is_number(factor) or isinstance(factor, str)):
+            text = (
+                f'field patches.contexts has {name!r}: {factor!r}, expected one of '
+                f'{", ".join(CONTEXTS)} with a factor'
+            )
+            raise fields.error(text)
+    return Patches(fields.positive_int('patches.side'), dict(contexts))
+
+
+def _read_precisions(
+    fields: Fields, graphs: Mapping[str, tuple[Sequence[str], Sequence[str]]]
+) -> dict[str, GraphSet]:
     sets = fields.get('precisions', dict) if fields.has('precisions') else {}
-    return {precision: _read_graph_set(fields, precision, kind) for precision in sets}
+    return {precision: _read_graph_set(fields, precision, graphs) for precision in sets}
 
 
-def _read_graph_set(fields: Fields, precision: str, kind: str) -> GraphSet:
+def _read_graph_set(
+    fields: Fields,
+    precision: str,
+    known: Mapping[str, tuple[Sequence[str], Sequence[str]]],
+) -> GraphSet:
     key = f'precisions.{precision}'
     if precision not in CPU_PRECISIONS:
         raise fields.error(f'field {key} is unknown, known: {", ".join(CPU_PRECISIONS)}')
     graphs = {}
     for name in fields.get(f'{key}.graphs', dict):
-        if name not in KINDS[kind]:
-            known = ', '.join(KINDS[kind])
-            raise fields.error(f'field {key}.graphs has {name!r}, a graph is one of {known}')
+        if name not in known:
+            text = f'field {key}.graphs has {name!r}, a graph is one of {", ".join(known)}'
+            raise fields.error(text)
+        inputs, outputs = known[name]
         place = f'{key}.graphs.{name}'
-        graphs[name] = Graph(name, *_read_file(fields, place), *KINDS[kind][name])
+        graphs[name] = Graph(name, *_read_file(fields, place), tuple(inputs), tuple(outputs))
     made = f'{key}.provenance'
     return GraphSet(graphs, fields.get(made, dict) if fields.has(made) else {})
 

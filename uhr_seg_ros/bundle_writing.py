@@ -18,11 +18,12 @@ from uhr_seg_ros.bundle import (
     BundleError,
     file_sha256,
     FORMAT,
+    graphs_of,
     IMAGENET_MEAN,
     IMAGENET_STD,
-    KINDS,
     load_bundle,
     MODEL_FILE,
+    Patches,
 )
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.fields import read_mapping
@@ -41,13 +42,14 @@ def write_bundle(
     multiple: int = 16,
     low_res_factor: int = 4,
     detail_bytes_per_pixel: float | None = None,
+    patches: Patches | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Bundle:
     """
     Write model.yaml beside graph files that are already in `directory`.
 
-    The graphs are `<graph name>.onnx` for every graph of `KINDS[kind]`; their hashes are
-    taken here. The file appears complete or not at all.
+    The graphs are `<graph name>.onnx` for every graph of `graphs_of(kind, patches)`; their hashes
+    are taken here. The file appears complete or not at all.
 
     Returns:
         The bundle as `load_bundle` reads it back.
@@ -72,8 +74,13 @@ def write_bundle(
             'multiple': multiple,
             'low_res_factor': low_res_factor,
         },
-        'graphs': {graph: _graph_entry(path, kind, graph) for graph in KINDS[kind]},
+        'graphs': {
+            graph: _graph_entry(path, graph, *tensors)
+            for graph, tensors in graphs_of(kind, patches).items()
+        },
     }
+    if patches is not None:
+        content['patches'] = {'side': patches.side, 'contexts': dict(patches.contexts)}
     if detail_bytes_per_pixel is not None:
         content['memory'] = {'detail_bytes_per_pixel': float(detail_bytes_per_pixel)}
     # Through JSON, so that paths, tuples and the like become what plain YAML can hold.
@@ -126,10 +133,16 @@ def _write_model(path: Path, content: Mapping[str, Any]) -> Bundle:
     return load_bundle(path)
 
 
-def _graph_entry(directory: Path, kind: str, name: str) -> dict[str, Any]:
+def _graph_entry(
+    directory: Path, name: str, inputs: Sequence[str], outputs: Sequence[str]
+) -> dict[str, Any]:
     path = directory / f'{name}.onnx'
     if not path.is_file():
         msg = f'graph file {path} is missing: write the graphs before model.yaml'
         raise BundleError(msg)
-    inputs, outputs = (list(tensors) for tensors in KINDS[kind][name])
-    return {'file': path.name, 'sha256': file_sha256(path), 'inputs': inputs, 'outputs': outputs}
+    return {
+        'file': path.name,
+        'sha256': file_sha256(path),
+        'inputs': list(inputs),
+        'outputs': list(outputs),
+    }

@@ -40,6 +40,11 @@ GAINS = (
     (r'fpn_convs', 0.8),
     (r'(bottleneck|lateral_convs|psp_modules|conv_bn_relu|sr_decoder|auxiliary_head\.convs)', 1.4),
     (r'(conv_seg|conv_out)\.', 2.0),
+    (r'^(big_)?pool[345]\.\d+\.', 1.4),
+    (r'^output\.[03]\.', 1.4),
+    (r'^adj_pool4\.', 100.0),
+    (r'^adj_pool3\.', 3000.0),
+    (r'\.conv_(query|key)', 0.3),
 )
 CENTRED = re.compile(
     r'(\.affinity_head\.1\.conv|\.affinity_head\.0\.pointwise_conv\.conv|\.rpae\.gate'
@@ -90,7 +95,7 @@ def weight(name: str, shape: tuple[int, ...], salt: str) -> np.ndarray:
         value = 0.5 * noise
     elif leaf == 'bias':
         value = 0.1 * noise
-    elif leaf == 'weight' and len(shape) == 1:
+    elif leaf.startswith('gamma') or (leaf == 'weight' and len(shape) == 1):
         value = 1.0 + 0.1 * noise
     else:
         if CENTRED.search(name):

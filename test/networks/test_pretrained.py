@@ -24,6 +24,7 @@ from uhr_seg_ros.networks.hlrc import HLRC  # noqa: E402
 from uhr_seg_ros.networks.presets import build_network  # noqa: E402
 from uhr_seg_ros.networks.pretrained import load_start  # noqa: E402
 from uhr_seg_ros.networks.swin import Swin  # noqa: E402
+from uhr_seg_ros.networks.vgg import VGG16  # noqa: E402
 
 Tensors = dict[str, torch.Tensor]
 
@@ -166,6 +167,27 @@ def test_efficientnet_lite(tmp_path: Path) -> None:
         load_start(network, 'semantic', path)
         found = network.get_submodule(place).groups[2][1].block.depth.conv.weight
         assert torch.equal(found, given.groups[2][1].block.depth.conv.weight)
+
+
+def test_vgg(tmp_path: Path) -> None:
+    """The names of torchvision: 13 convolutions in one list, and a classifier."""
+    layers = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+    torch.manual_seed(0)
+    donor = [layer for layer in VGG16().modules() if isinstance(layer, torch.nn.Conv2d)]
+    tensors = {
+        f'features.{index}.{leaf}': value
+        for index, layer in zip(layers, donor, strict=True)
+        for leaf, value in layer.state_dict().items()
+    }
+    path = tmp_path / 'vgg16.pth'
+    torch.save(tensors | {'classifier.0.weight': torch.zeros(1)}, path)
+    network = torch.nn.Module()  # the rest of an FCtL has 120 million weights
+    network.backbone = VGG16(border=1)
+    network.extractors = torch.nn.ModuleDict({'medium': VGG16(border=1)})
+    load_start(network, 'patches', path)
+    for part in (network.backbone, network.extractors['medium']):
+        assert torch.equal(part.stages[4][4].weight, tensors['features.28.weight'])
+        assert torch.equal(part.stages[2][0].bias, tensors['features.10.bias'])
 
 
 def test_names_and_shapes_are_the_published_ones(swin: Swin, trunk: EfficientViTTrunk) -> None:

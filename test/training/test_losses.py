@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -16,11 +18,14 @@ from uhr_seg_ros.networks.presets import build_network  # noqa: E402
 from uhr_seg_ros.training.losses import (  # noqa: E402
     cross_entropy,
     expert_balance,
+    focal,
     losses,
     WEIGHTS,
 )
 from uhr_seg_ros.training.optimising import Objective  # noqa: E402
 from uhr_seg_ros.training.schedule import learning_rate  # noqa: E402
+
+DATA = Path(__file__).resolve().parents[1] / 'data'
 
 # Steps and rates of the published schedule: 160000 steps, base 6e-5, warm-up of 1500.
 PUBLISHED_RATES = {
@@ -54,6 +59,7 @@ def test_expert_balance() -> None:
     expected = load.var(ddof=1) / load.mean() ** 2
     assert float(expert_balance(probabilities)) == pytest.approx(expected, rel=1e-5)
     assert float(expert_balance(torch.full((9, 4), 0.25))) == pytest.approx(0, abs=1e-9)
+    assert float(expert_balance(torch.ones(9, 1))) == 0
 
 
 @pytest.mark.parametrize(('step', 'rate'), PUBLISHED_RATES.items())
@@ -103,7 +109,7 @@ def test_all_but_the_balance_are_means_over_images() -> None:
         totals({name: value[part] for name, value in outputs.items()}, labels[part])
         for part in (slice(0, 3), slice(3, 6))
     ]
-    assert set(whole) == set(WEIGHTS)
+    assert set(whole) == {name for name, value in WEIGHTS.items() if value}
     for name, value in whole.items():
         mean = (parts[0][name] + parts[1][name]) / 2
         assert (mean == pytest.approx(value, rel=1e-5)) == (name != 'balance'), name
@@ -158,3 +164,26 @@ def test_losses_are_computed_in_float32() -> None:
     for name, value in losses(rounded, labels).items():
         assert value.dtype == torch.float32
         assert torch.equal(value, expected[name])
+
+
+def test_focal_is_the_published_one() -> None:
+    stored = np.load(DATA / 'fctl_focal.npz')
+    logits = torch.tensor(stored['logits'], requires_grad=True)
+    found = focal(logits, torch.from_numpy(stored['label_u8']).long())
+    assert float(found.detach()) == pytest.approx(float(stored['loss']), rel=1e-5)
+    found.backward()
+    expected = torch.from_numpy(stored['grad'])
+    assert (logits.grad - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def test_focal_leaves_out_what_has_no_label() -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(1, 3, 4, 4), torch.randint(0, 3, (1, 4, 4))
+    whole = focal(logits, labels)
+    labels[:, :2] = 255
+    upper = focal(logits[:, :, 2:], labels[:, 2:])
+    assert float(focal(logits, labels)) == pytest.approx(float(upper) / 2, rel=1e-6)
+    assert float(whole) > float(upper) / 2
+    weights = torch.tensor([2.0, 2.0, 2.0])
+    doubled = focal(logits, labels, weights)
+    assert float(doubled) == pytest.approx(float(upper), rel=1e-6)

@@ -11,29 +11,38 @@ import sys
 
 import numpy as np
 
-from uhr_seg_ros.bundle import Bundle, load_bundle
+from uhr_seg_ros.bundle import Bundle, Graph, load_bundle
 from uhr_seg_ros.engines.engine import EngineError
 from uhr_seg_ros.engines.opening import open_engine
 
 #: The growth between these sizes (height, width) is what one more pixel costs.
 SIZES = ((512, 1024), (1536, 2048))
 
+#: So many px of patches more tell what a patch costs.
+MORE_PATCHES_PX = 1 << 19
+
 
 def detail_bytes_per_pixel(bundle: Bundle) -> float | None:
     """
     Measure what a pixel of the frame costs the detail branch, or the only one, in bytes.
 
-    Its input is part of it. None where it cannot be told. Every size runs in a new process,
-    since the peak of a process never falls.
+    With patches it is a pixel of a patch. The input is part of it. None where it cannot be told,
+    or is too little. Every size runs in a new process: the peak of a process never falls.
 
     Raises:
         EngineError: The graph does not run at one of the sizes.
     """
     if peak_resident_bytes() is None:
         return None
-    peaks = [_in_new_process(bundle, *size) for size in SIZES]
-    pixels = [height * width for height, width in SIZES]
-    return (peaks[1] - peaks[0]) / (pixels[1] - pixels[0])
+    sizes = SIZES
+    if bundle.patches:
+        side = bundle.patches.side
+        more = max(2, MORE_PATCHES_PX // side**2)
+        sizes = (side, side), (side, (1 + more) * side)
+    peaks = [_in_new_process(bundle, *size) for size in sizes]
+    pixels = [height * width for height, width in sizes]
+    growth = (peaks[1] - peaks[0]) / (pixels[1] - pixels[0])
+    return growth if growth > 0 else None
 
 
 def _in_new_process(bundle: Bundle, height: int, width: int) -> int:
@@ -47,13 +56,30 @@ def _in_new_process(bundle: Bundle, height: int, width: int) -> int:
 
 
 def _peak_bytes(bundle: Bundle, height: int, width: int) -> int | None:
-    graph = next(graph for graph in bundle.graphs.values() if graph.inputs == ('image',))
+    feeds_of = _patch_feeds if bundle.patches else _image_feeds
+    graph, feeds = feeds_of(bundle, height, width)
     engine = open_engine(graph)
-    factor = bundle.low_res_factor if bundle.kind == 'single' else 1
-    image = np.zeros((1, 3, height // factor, width // factor), np.float32)
     for _ in range(2):
-        engine.run({'image': image}, graph.outputs)
+        engine.run(feeds, graph.outputs)
     return peak_resident_bytes()
+
+
+def _image_feeds(bundle: Bundle, height: int, width: int) -> tuple[Graph, dict[str, np.ndarray]]:
+    graph = next(graph for graph in bundle.graphs.values() if graph.inputs == ('image',))
+    factor = bundle.low_res_factor if bundle.kind == 'single' else 1
+    return graph, {'image': np.zeros((1, 3, height // factor, width // factor), np.float32)}
+
+
+def _patch_feeds(bundle: Bundle, side: int, width: int) -> tuple[Graph, dict[str, np.ndarray]]:
+    """Give the graph of patches and as many of them as a width holds, with empty contexts."""
+    graph, count = bundle.graphs['patch'], width // side
+    shapes = open_engine(graph).input_shapes
+    fixed = {'image': (count, 3, side, side)}
+    feeds = {
+        name: np.zeros(fixed.get(name, (count, *shape[1:])), np.float32)
+        for name, shape in shapes.items()
+    }
+    return graph, feeds
 
 
 def peak_resident_bytes(pid: int | None = None) -> int | None:

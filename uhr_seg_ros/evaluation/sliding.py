@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from uhr_seg_ros.evaluation.block import Window
+from uhr_seg_ros.strategies.maps import arg_max
 
 
 def window_starts(size: int, window: int, stride: int) -> list[int]:
@@ -99,14 +100,3 @@ class _Sums:
             by_row[:-rows] = by_row[rows:]
             by_row[-rows:] = 0
         return band
-
-
-def arg_max(scores: np.ndarray) -> np.ndarray:
-    """Give the class of the largest score, the first of equal ones: (C, h, w) -> (h, w) uint8."""
-    best = scores[0].copy()
-    mask = np.zeros(best.shape, np.uint8)
-    for index in range(1, len(scores)):
-        better = scores[index] > best
-        mask[better] = index
-        np.copyto(best, scores[index], where=better)
-    return mask

@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 import torch
+from torch import nn
 
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.networks.experts import NEIGHBOURS, SUBPIXELS
@@ -196,7 +197,7 @@ def load_published(network: HLRC, tensors: Mapping[str, torch.Tensor]) -> None:
     Raises:
         CheckpointError: Lists the names that are missing, unexpected or of another shape.
     """
-    _check(published_shapes(network), tensors)
+    check_names(published_shapes(network), tensors, UNUSED)
     state = {}
     for name, parts in _sources(network).items():
         values = [tensors[source] for source, _ in parts]
@@ -207,10 +208,26 @@ def load_published(network: HLRC, tensors: Mapping[str, torch.Tensor]) -> None:
     network.load_state_dict(state)
 
 
-def _check(expected: Mapping[str, torch.Size], tensors: Mapping[str, torch.Tensor]) -> None:
+def check_names(
+    expected: Mapping[str, torch.Size],
+    tensors: Mapping[str, torch.Tensor],
+    unused: re.Pattern[str] | None = None,
+) -> None:
+    """
+    Compare the names and shapes of a checkpoint with those that are expected.
+
+    Args:
+        expected: Name -> shape.
+        tensors: What the checkpoint holds.
+        unused: Matches names that may be there and do not count.
+
+    Raises:
+        CheckpointError: Lists the names that are missing, unexpected or of another shape.
+    """
+    surplus = [name for name in tensors if name not in expected]
     problems = {
         'missing': [name for name in expected if name not in tensors],
-        'unexpected': [n for n in tensors if n not in expected and not UNUSED.match(n)],
+        'unexpected': [name for name in surplus if not (unused and unused.match(name))],
         'of another shape': [
             f'{name} {tuple(tensors[name].shape)} instead of {tuple(shape)}'
             for name, shape in expected.items()
@@ -221,19 +238,25 @@ def _check(expected: Mapping[str, torch.Size], tensors: Mapping[str, torch.Tenso
         raise CheckpointError(_describe(problems))
 
 
+def is_own(network: nn.Module, tensors: Mapping[str, torch.Tensor]) -> bool:
+    """Tell if a checkpoint has our names: those that training writes."""
+    own = network.state_dict()
+    return any(name in own for name in tensors)
+
+
 def load_checkpoint(network: HLRC, tensors: Mapping[str, torch.Tensor]) -> None:
     """
-    Load weights with our own names (as training writes them) or the published ones.
+    Load weights with our own names or the published ones.
 
     Raises:
         CheckpointError: As ``load_published``, about the kind of names that was found.
     """
     own = network.state_dict()
-    if not any(name in own for name in tensors):
+    if not is_own(network, tensors):
         load_published(network, tensors)
         return
     shapes = {name: value.shape for name, value in own.items()}
-    _check(shapes, tensors)
+    check_names(shapes, tensors)
     network.load_state_dict(dict(tensors))
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from uhr_seg_ros.bundle import Bundle, KINDS
+from uhr_seg_ros.bundle import Bundle, graphs_of
 from uhr_seg_ros.bundle_writing import write_bundle
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.engines.footprint import detail_bytes_per_pixel
@@ -25,6 +25,9 @@ from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.networks.graphs import DetailGraph, FusionGraph, QuarterGraph, SemanticGraph
 from uhr_seg_ros.networks.hlrc import HLRC
 from uhr_seg_ros.networks.normalising import normalised
+from uhr_seg_ros.networks.patch_graphs import cut_as, patch_graphs
+from uhr_seg_ros.networks.patch_network import PatchNetwork
+from uhr_seg_ros.networks.presets import Network
 from uhr_seg_ros.networks.single import SingleBranch
 from uhr_seg_ros.segmenter import Segmenter
 
@@ -56,6 +59,14 @@ AXES = {
         'image': {2: 'height', 3: 'width'},
         'logits': {2: 'rows', 3: 'columns'},
     },
+    # The whole frame as a context comes once for all patches, hence names of their own.
+    'patches': {
+        'image': {0: 'patches'},
+        'medium': {0: 'mediums'},
+        'large': {0: 'larges'},
+        'place': {0: 'patches'},
+        'logits': {0: 'patches'},
+    },
 }
 
 
@@ -64,7 +75,7 @@ class ExportError(UhrSegError):
 
 
 def export_bundle(
-    network: HLRC | SingleBranch,
+    network: Network,
     directory: str | Path,
     *,
     name: str,
@@ -101,6 +112,7 @@ def export_bundle(
         'classes': classes,
         'multiple': network.stride,
         'low_res_factor': network.low_res_factor,
+        'patches': cut_as(network) if isinstance(network, PatchNetwork) else None,
         'provenance': {'torch': torch.__version__, 'opset': OPSET, **(provenance or {})},
     }
     network.eval()
@@ -109,24 +121,39 @@ def export_bundle(
     with TemporaryDirectory(dir=directory, prefix='.export_') as draft, torch.no_grad():
         write_graphs(network, Path(draft))
         bundle = write_bundle(draft, **fields)
-        for rows, columns in COMPARED_STRIDES:
-            compare(network, bundle, (rows * network.stride, columns * network.stride))
+        for size in _compared_sizes(network):
+            compare(network, bundle, size)
         memory = detail_bytes_per_pixel(bundle)
         for graph in bundle.graphs.values():
             graph.path.replace(directory / graph.path.name)
     return write_bundle(directory, **fields, detail_bytes_per_pixel=memory)
 
 
-def write_graphs(network: HLRC | SingleBranch, directory: Path) -> None:
+def _compared_sizes(network: Network) -> Iterator[tuple[int, int]]:
+    """Give sizes (height, width) of images on which a bundle is compared with torch, px."""
+    if isinstance(network, PatchNetwork):
+        # Two patches side by side, and less than one: patches of some networks take seconds.
+        yield network.side, network.side + network.side // 2
+        yield network.side // 2, network.side // 2 + 1
+        return
+    for rows, columns in COMPARED_STRIDES:
+        yield rows * network.stride, columns * network.stride
+
+
+def write_graphs(network: Network, directory: Path) -> None:
     """Write the graphs of a network in evaluation mode as ``<graph>.onnx``, without gradients."""
     image = torch.randn(1, 3, *TRACE_SIZE)
+    patches = None
     if isinstance(network, SingleBranch):
         graphs = {'network': (network.body, {'image': network.reduce(image)})}
+    elif isinstance(network, PatchNetwork):
+        graphs, patches = patch_graphs(network), cut_as(network)
     else:
         graphs = _two_branch_graphs(network, image)
+    tensors = graphs_of(network.kind, patches)
     for name, (graph, inputs) in graphs.items():
         axes = AXES[network.kind]
-        outputs = KINDS[network.kind][name][1]
+        outputs = tensors[name][1]
         _write_graph(graph, inputs, outputs, axes, directory / f'{name}.onnx')
 
 
@@ -173,7 +200,7 @@ def _write_graph(
         )
 
 
-def compare(network: HLRC | SingleBranch, bundle: Bundle, size: tuple[int, int]) -> None:
+def compare(network: Network, bundle: Bundle, size: tuple[int, int]) -> None:
     """
     Run torch and the bundle on one image and compare logits and arg max.
 

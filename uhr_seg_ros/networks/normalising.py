@@ -30,5 +30,20 @@ def normalised(
         (N, 3, H, W) float32 RGB, in memory channels last.
     """
     rgb = torch.from_numpy(images).flip(-1).permute(0, 3, 1, 2).float()
-    centre, spread = (torch.tensor(values)[:, None, None] for values in (mean, std))
-    return (rgb - centre) / spread
+    return normalised_planes(rgb, mean, std)
+
+
+def normalised_planes(
+    planes: torch.Tensor,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> torch.Tensor:
+    """Normalise planes (..., 3, H, W), RGB in 0..255."""
+    centre, spread = (planes.new_tensor(values)[:, None, None] for values in (mean, std))
+    return (planes - centre) / spread
+
+
+def unit_range(image: torch.Tensor) -> torch.Tensor:
+    """Take the normalisation of ImageNet back: (N, 3, H, W) -> the same in 0..1."""
+    mean, std = (image.new_tensor(v)[:, None, None] / 255 for v in (IMAGENET_MEAN, IMAGENET_STD))
+    return image * std + mean

@@ -8,6 +8,9 @@ The networks by name.
 scaled for CPUs and small Jetsons. The others are what ``hlrc_s`` is compared with: its semantic
 branch alone, SegFormer-B0 on the frame reduced as the semantic branch's or at full resolution,
 and Fast-SCNN at full resolution.
+
+``fctl_inria``, ``fctl_deepglobe``: FCtL as released; ``fctl``: its extended form; ``fctl_s``: that
+for CPUs.
 """
 
 from __future__ import annotations
@@ -20,9 +23,15 @@ from typing import Any
 
 from uhr_seg_ros.classes import CLASS_SETS
 from uhr_seg_ros.networks.fast_scnn import FastSCNN
+from uhr_seg_ros.networks.fctl import fctl, fctl_deepglobe, fctl_inria, fctl_s
 from uhr_seg_ros.networks.hlrc import HLRC, hlrc, hlrc_s, NetworkError, semantic_s
+from uhr_seg_ros.networks.patch_network import PatchNetwork
 from uhr_seg_ros.networks.segformer import SegFormer
 from uhr_seg_ros.networks.single import SingleBranch
+from uhr_seg_ros.strategies.patching import PatchError
+
+#: One of each kind of bundle.
+Network = HLRC | SingleBranch | PatchNetwork
 
 
 def _segformer(classes: int, *, factor: int, stride: int) -> SingleBranch:
@@ -41,7 +50,7 @@ def _fast_scnn(classes: int) -> SingleBranch:
 class Preset:
     """How a network is built, and the key of the classes that it is trained for."""
 
-    build: Callable[..., HLRC | SingleBranch]
+    build: Callable[..., Network]
     classes: str
 
 
@@ -54,12 +63,16 @@ NETWORKS = {
     'segformer_b0_low': Preset(partial(_segformer, factor=4, stride=64), 'aerial'),
     'segformer_b0': Preset(partial(_segformer, factor=1, stride=32), 'aerial'),
     'fast_scnn': Preset(_fast_scnn, 'aerial'),
+    'fctl_inria': Preset(fctl_inria, 'inria'),
+    'fctl_deepglobe': Preset(fctl_deepglobe, 'deepglobe'),
+    'fctl': Preset(fctl, 'inria'),
+    'fctl_s': Preset(fctl_s, 'aerial'),
 }
 
 
 def build_network(
     name: str, num_classes: int | None = None, **options: Any
-) -> HLRC | SingleBranch:
+) -> Network:
     """
     Build a preset by name, with random weights.
 
@@ -82,6 +95,6 @@ def build_network(
         raise NetworkError(msg)
     try:
         return preset.build(num_classes or len(CLASS_SETS[preset.classes]), **options)
-    except ValueError as err:
+    except (ValueError, PatchError) as err:
         msg = f'network {name} cannot be built with {options}: {err}'
         raise NetworkError(msg) from err

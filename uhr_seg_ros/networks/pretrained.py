@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from uhr_seg_ros.networks import efficientnet_lite
+from uhr_seg_ros.networks import efficientnet_lite, vgg
 from uhr_seg_ros.networks.checkpoints import (
     CheckpointError,
     load_checkpoint,
@@ -28,6 +28,7 @@ from uhr_seg_ros.networks.checkpoints import (
 from uhr_seg_ros.networks.efficientnet_lite import EfficientNetLite
 from uhr_seg_ros.networks.efficientvit import EfficientViTTrunk
 from uhr_seg_ros.networks.swin import Swin
+from uhr_seg_ros.networks.vgg import VGG16
 
 #: The part that is everything.
 WHOLE = 'network'
@@ -36,6 +37,7 @@ WHOLE = 'network'
 PARTS = {
     'semantic': ('semantic.backbone', 'body.branch.backbone'),
     'detail': ('region.trunk', 'local.trunk'),
+    'patches': ('backbone', 'extractors.medium', 'extractors.large'),
     WHOLE: (),
 }
 
@@ -268,5 +270,13 @@ FORMATS = (
         efficientnet_lite.published_name,
         lambda _module, tensors: efficientnet_lite.from_published(tensors),
         re.compile(r'_(blocks\.1[2-5]|conv_head|bn1|fc)\.'),
+    ),
+    Format(
+        'VGG16',
+        'features.28.weight',
+        VGG16,
+        vgg.published_name,
+        _renamed(vgg.published_name),
+        re.compile(r'classifier\.'),
     ),
 )

@@ -176,3 +176,30 @@ def enlarged_arg_max(logits: np.ndarray, size: tuple[int, int], multiple: int) -
         mask[enlarged > best] = index
         np.maximum(best, enlarged, out=best)
     return mask[: size[0], : size[1]].copy()
+
+
+def confidence_of(logits: np.ndarray) -> np.ndarray:
+    """Give 255 times the largest softmax: (C, h, w) float32 -> (h, w) uint8."""
+    below = np.exp(logits - logits.max(0)).sum(0)
+    return np.uint8(255.0 / below + 0.5)
+
+
+def arg_max(scores: np.ndarray) -> np.ndarray:
+    """
+    Give the class of the largest score, the first of equal ones.
+
+    Args:
+        scores: (C, h, w) float32.
+
+    Returns:
+        (h, w) uint8, or uint16 above 255 classes.
+
+    """
+    best = scores[0].copy()
+    small = len(scores) <= MAX_UINT8_CLASSES
+    mask = np.zeros(best.shape, np.uint8 if small else np.uint16)
+    for index in range(1, len(scores)):
+        better = scores[index] > best
+        mask[better] = index
+        np.copyto(best, scores[index], where=better)
+    return mask

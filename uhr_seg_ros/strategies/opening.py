@@ -21,6 +21,7 @@ STRATEGIES: dict[str, dict[str, tuple[str, str]]] = {
     'onnxruntime': {
         'two_branch': ('uhr_seg_ros.strategies.two_branch', 'TwoBranch'),
         'single': ('uhr_seg_ros.strategies.single', 'SingleBranch'),
+        'patches': ('uhr_seg_ros.strategies.patches', 'PatchesWithContexts'),
     },
 }
 

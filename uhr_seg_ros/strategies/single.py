@@ -16,7 +16,7 @@ from uhr_seg_ros.engines.opening import open_engines
 from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.pixels import RawFrame
-from uhr_seg_ros.strategies.maps import Blend, enlarged_arg_max
+from uhr_seg_ros.strategies.maps import Blend, confidence_of, enlarged_arg_max
 from uhr_seg_ros.strategies.preprocessing import Preprocessor
 from uhr_seg_ros.strategies.strategy import Limits, Request, warm_up_frame
 from uhr_seg_ros.strategies.tiling import tile_spans, TileLimit
@@ -143,5 +143,4 @@ def _scores(
         cv2.resize(plane, padded[::-1], interpolation=cv2.INTER_LINEAR)[:height, :width]
         for plane in logits
     ])  # fmt: skip
-    below = np.exp(enlarged - enlarged.max(0)).sum(0)
-    return {'confidence': np.uint8(255.0 / below + 0.5), 'logits': enlarged}
+    return {'confidence': confidence_of(enlarged), 'logits': enlarged}

@@ -24,9 +24,11 @@ from uhr_seg_ros.classes import UNLABELLED
 from uhr_seg_ros.networks.layers import resize_like
 from uhr_seg_ros.training.synchronising import sum_over_processes
 
-#: What each loss counts in the total, as published.
+#: What each loss counts in the total, as published for HLRC; FCtL has ``focal`` in the place of
+#: ``refine``.
 WEIGHTS = {
     'refine': 1.0,
+    'focal': 0.0,
     'decode': 1.0,
     'auxiliary': 0.4,
     'balance': 0.01,
@@ -34,6 +36,8 @@ WEIGHTS = {
     'affinity': 1.0,
 }
 EPSILON = 1e-10
+#: Focal loss as published for FCtL: its exponent, and how far probabilities stay off 0 and 1.
+FOCUS, PROBABILITY_EPSILON = 3, 1e-7
 NORM_EPSILON = 1e-6
 
 
@@ -57,6 +61,31 @@ def cross_entropy(
     return losses.mean()
 
 
+def focal(
+    logits: torch.Tensor, labels: torch.Tensor, class_weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """
+    Focal loss of resized logits: what the network is sure of counts little.
+
+    The mean of -(1 - p)^3 log p over all pixels, ignored ones counting as zero; p is the
+    probability of the label. Source: Lin et al., "Focal Loss for Dense Object Detection", ICCV
+    2017.
+
+    Args:
+        logits: As of ``cross_entropy``.
+        labels: As of ``cross_entropy``.
+        class_weights: As of ``cross_entropy``.
+    """
+    logits = functional.interpolate(logits.contiguous(), size=labels.shape[1:], mode='bilinear')
+    inside = (labels != UNLABELLED).to(logits.dtype)
+    named = labels.where(labels != UNLABELLED, 0)
+    probability = logits.softmax(1).gather(1, named[:, None])[:, 0]
+    probability = probability.clamp(PROBABILITY_EPSILON, 1 - PROBABILITY_EPSILON)
+    if class_weights is not None:
+        inside = inside * class_weights[named]
+    return -(inside * (1 - probability) ** FOCUS * probability.log()).mean()
+
+
 def expert_balance(probabilities: torch.Tensor) -> torch.Tensor:
     """
     Squared coefficient of variation of the experts' load, which all processes share.
@@ -65,6 +94,8 @@ def expert_balance(probabilities: torch.Tensor) -> torch.Tensor:
         probabilities: (tokens, E) softmax of the gate over all experts, before top-k.
     """
     load = sum_over_processes(probabilities.sum(0))
+    if len(load) == 1:  # nothing to balance, and its sample variance is not defined
+        return load.new_zeros(())
     return load.var() / (load.mean() ** 2 + EPSILON)
 
 
@@ -103,6 +134,7 @@ def _similarities(feature: torch.Tensor) -> torch.Tensor:
 #: Loss -> the outputs it looks at, and how they, labels and class weights become a number.
 LOSSES: dict[str, tuple[tuple[str, ...], Callable[..., torch.Tensor]]] = {
     'refine': (('refine',), cross_entropy),
+    'focal': (('refine',), focal),
     'decode': (('decode',), cross_entropy),
     'auxiliary': (('auxiliary',), cross_entropy),
     'balance': (('gate_probabilities',), lambda found, *_: expert_balance(found)),

@@ -22,6 +22,8 @@ from uhr_seg_ros.training.schedule import learning_rate
 from uhr_seg_ros.training.synchronising import synchronised
 
 BETAS = (0.9, 0.999)
+#: ``adam`` adds the decay to the gradient, ``adamw`` to the step.
+OPTIMIZERS = {'adamw': torch.optim.AdamW, 'adam': torch.optim.Adam}
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 
 
@@ -54,7 +56,10 @@ class Objective(nn.Module):
         mixed = self.dtype != torch.float32
         with torch.autocast(image.device.type, self.dtype, enabled=mixed):
             outputs = self.network.forward_train(image)
-        return losses(outputs, labels, self.weights, self.class_weights)
+        # A network of patches looks at a part of the crop only.
+        whole = slice(None)
+        window = outputs.pop('rows', whole), outputs.pop('columns', whole)
+        return losses(outputs, labels[(slice(None), *window)], self.weights, self.class_weights)
 
 
 class Optimisation:
@@ -81,8 +86,8 @@ class Optimisation:
             self.objective = DistributedDataParallel(
                 self.objective, find_unused_parameters=unused
             )
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(),
+        self.optimizer = OPTIMIZERS[recipe.optimizer](
+            [weight for weight in self.network.parameters() if weight.requires_grad],
             recipe.learning_rate,
             betas=BETAS,
             weight_decay=recipe.weight_decay,
@@ -196,7 +201,8 @@ def _leaves_unused(objective: Objective, crop: int, device: torch.device) -> boo
     image = torch.zeros(1, 3, crop, crop, device=device)
     labels = torch.zeros(1, crop, crop, dtype=torch.int64, device=device)
     total = sum(objective(image, labels).values())
-    gradients = torch.autograd.grad(total, list(objective.parameters()), allow_unused=True)
+    weights = [weight for weight in objective.parameters() if weight.requires_grad]
+    gradients = torch.autograd.grad(total, weights, allow_unused=True)
     return any(gradient is None for gradient in gradients)
 
 

@@ -34,6 +34,7 @@ from uhr_seg_ros.training.losses import WEIGHTS
 
 PRECISIONS = ('fp32', 'bf16', 'fp16')
 EXPORTS = ('last', 'best')
+OPTIMIZERS = ('adamw', 'adam')
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Recipe:
         learning_rate: Rate after the warm-up.
         warmup: Steps of linear warm-up.
         power: Exponent of the decay of the rate.
-        weight_decay: Of AdamW, on all parameters.
+        optimizer: One of ``OPTIMIZERS``.
+        weight_decay: Of the optimizer, on all parameters.
         average: Decay of the running mean of the weights, which is what is validated and
             exported; 0 keeps the weights as they are.
         precision: One of ``PRECISIONS``; weights and losses stay in fp32.
@@ -77,6 +79,7 @@ class Recipe:
     accumulate: int = 1
     warmup: int = 0
     power: float = 1.0
+    optimizer: str = 'adamw'
     weight_decay: float = 0.01
     average: float = 0.0
     precision: str = 'fp32'
@@ -97,6 +100,7 @@ class Recipe:
                 'learning_rate': number(0, 1),
                 'warmup': whole(0),
                 'power': number(0, 10),
+                'optimizer': one_of(OPTIMIZERS),
                 'weight_decay': number(0, 1),
                 'average': number(0, 1),
                 'precision': one_of(PRECISIONS),

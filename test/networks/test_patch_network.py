@@ -1,0 +1,147 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Cutting in torch: what a network of patches is shown in training and of whole images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch', reason='the networks need torch')
+
+from uhr_seg_ros.networks import patch_network  # noqa: E402
+from uhr_seg_ros.networks.normalising import normalised, unit_range  # noqa: E402
+from uhr_seg_ros.networks.patch_network import PatchNetwork  # noqa: E402
+from uhr_seg_ros.networks.presets import build_network  # noqa: E402
+from uhr_seg_ros.strategies.patching import Cutting, reduced, WHOLE  # noqa: E402
+
+SIDE = 64
+
+
+class Mirror(PatchNetwork):
+    """Gives as logits what it is shown: patch, contexts, and its place."""
+
+    def __init__(self, contexts: Mapping[str, float | str]) -> None:
+        super().__init__(3 * (1 + len(contexts)), SIDE, contexts)
+        self.places: list[torch.Tensor] = []
+
+    def encode(self, name: str, image: torch.Tensor) -> torch.Tensor:
+        return image
+
+    def segment(
+        self, patch: torch.Tensor, maps: Mapping[str, torch.Tensor], place: torch.Tensor
+    ) -> torch.Tensor:
+        self.places.append(place)
+        assert list(maps) == list(self.contexts)
+        return torch.cat([patch, *maps.values()], 1)
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def grey_levels(planes: torch.Tensor) -> np.ndarray:
+    """Turn normalised planes (3, h, w) back to (h, w, 3) uint8 BGR."""
+    return (255 * unit_range(planes)).round().byte().permute(1, 2, 0).numpy()[..., ::-1]
+
+
+@pytest.mark.parametrize('contexts', [{'medium': 2, 'large': 3}, {'medium': 1.5, 'large': WHOLE}])
+def test_one_patch_of_an_image(contexts: dict[str, float | str]) -> None:
+    """An image of one patch: the contexts are it, reduced, in black."""
+    network, image = Mirror(contexts), picture(SIDE, SIDE)
+    shown = network(normalised(image[None]))[0]
+    assert np.array_equal(grey_levels(shown[:3]), image)
+    size = (SIDE, SIDE)
+    for index, context in enumerate(network.contexts.values(), 1):
+        cutting = Cutting.of(size, SIDE, network.contexts)
+        expected = reduced(image, *context.of_frame(size, cutting.size))
+        found = grey_levels(shown[3 * index : 3 * index + 3])
+        assert np.abs(found.astype(int) - expected).max() <= 1  # sums in another order
+        assert (found == expected).mean() > 0.99
+    assert torch.equal(network.places[0], torch.tensor([[0.0, 0.0, 1.0, 1.0]]))
+
+
+def test_a_place_in_training_is_the_one_of_the_window() -> None:
+    torch.manual_seed(0)
+    network = Mirror({'medium': 2, 'large': 3})
+    image = normalised(picture(3 * SIDE + 40, 3 * SIDE + 40)[None])
+    seen = set()
+    for _ in range(20):
+        outputs = network.forward_train(image)
+        rows, columns = outputs['rows'], outputs['columns']
+        assert torch.equal(outputs['refine'][:, :3], image[..., rows, columns])
+        # Contexts of 3 sides end inside.
+        assert SIDE <= rows.start <= SIDE + 40 and rows.stop - rows.start == SIDE
+        seen.add((rows.start, columns.start))
+        top, left, height, _ = network.places[-1][0]
+        assert (top * (3 * SIDE + 40)).round() == rows.start
+        assert (left * (3 * SIDE + 40)).round() == columns.start
+        assert height == pytest.approx(SIDE / (3 * SIDE + 40))
+    assert len(seen) > 10
+
+
+def test_contexts_of_training_are_those_of_whole_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patch_network, 'AT_BORDER', 0.0)
+    torch.manual_seed(0)
+    image = normalised(picture(3 * SIDE, 3 * SIDE)[None])
+    network = Mirror({'medium': 2, 'large': 3})
+    outputs = network.forward_train(image)  # in the middle: there is no other place
+    assert (outputs['rows'].start, outputs['columns'].start) == (SIDE, SIDE)
+    centre = image[..., SIDE : 2 * SIDE, SIDE : 2 * SIDE]
+    shown = outputs['refine'][0]
+    assert torch.equal(shown[:3], centre[0])
+    large = network.contexts['large']
+    rows, columns = (large.reduction(3 * SIDE, SIDE) for _ in range(2))
+    expected = reduced(picture(3 * SIDE, 3 * SIDE), rows, columns)
+    assert np.abs(grey_levels(shown[6:]).astype(int) - expected).max() <= 1
+
+
+def test_patches_at_borders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some patches get black beside them, but never in them."""
+    monkeypatch.setattr(patch_network, 'AT_BORDER', 1.0)
+    torch.manual_seed(0)
+    image = normalised(np.full((1, 3 * SIDE, 3 * SIDE, 3), 200, np.uint8))
+    network = Mirror({'large': 3})
+    sides = set()
+    for _ in range(40):
+        patch, large = network.forward_train(image)['refine'][0].split(3)
+        assert np.array_equal(np.unique(grey_levels(patch)), [200])
+        context = grey_levels(large)[..., 0]
+        assert (context[24:40, 24:40] == 200).all()  # where the patch is
+        black = context == 0
+        sides |= {
+            name
+            for name, part in (
+                ('above', black[0]), ('below', black[-1]),
+                ('left', black[:, 0]), ('right', black[:, -1]),
+            )
+            if part.all()
+        }  # fmt: skip
+    assert sides == {'above', 'below', 'left', 'right'}
+
+
+def test_a_crop_as_small_as_a_patch() -> None:
+    outputs = Mirror({'large': 3}).forward_train(torch.zeros(1, 3, SIDE, SIDE))
+    assert (outputs['rows'], outputs['columns']) == (slice(0, SIDE), slice(0, SIDE))
+
+
+@pytest.mark.parametrize('large', [3, 'whole'])
+def test_gradients_reach_everything_that_runs(large: float | str) -> None:
+    torch.manual_seed(0)
+    network = build_network('fctl_s', side=SIDE, large=large).train()
+    outputs = network.forward_train(torch.randn(2, 3, 3 * SIDE, 3 * SIDE))
+    assert outputs['refine'].shape == (2, 5, SIDE, SIDE)
+    outputs['refine'].square().mean().backward()
+    without = {name for name, weight in network.named_parameters() if weight.grad is None}
+    # Finer maps of the contexts are not used, but they are on the way to the coarsest one.
+    assert not without
+
+
+def test_released_extractors_stay_as_they_are() -> None:
+    with torch.device('meta'):
+        network = build_network('fctl_inria')
+    frozen = {name for name, weight in network.named_parameters() if not weight.requires_grad}
+    assert frozen == {name for name in network.state_dict() if name.startswith('extractors.')}

@@ -1,0 +1,91 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+The decoder of FCN-8s: scores at three scales, enlarged by fixed bilinear kernels and added up.
+
+Source: Long et al., "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+#: Channels between the two hidden layers of the classifier.
+HIDDEN = 4096
+#: What the finer maps are scaled by before they are scored, so that they start small.
+SCALES = {'pool3': 1e-4, 'pool4': 1e-2}
+#: Where the coarser scores lie in the finer ones, which the border of the image made larger, px.
+OFFSETS = {'pool3': 9, 'pool4': 5, 'image': 31}
+
+
+class FCN8Head(nn.Module):
+    """
+    Maps of ``VGG16`` -> logits (N, classes, H, W).
+
+    Args:
+        widths: Channels of the three maps.
+        classes: Number of classes.
+    """
+
+    def __init__(self, widths: Sequence[int], classes: int) -> None:
+        super().__init__()
+        self.classify = nn.Sequential(
+            nn.Conv2d(widths[2], HIDDEN, 7),
+            nn.ReLU(),
+            nn.Dropout(),
+            nn.Conv2d(HIDDEN, HIDDEN, 1),
+            nn.ReLU(),
+            nn.Dropout(),
+            nn.Conv2d(HIDDEN, classes, 1),
+        )
+        self.score_pool4 = nn.Conv2d(widths[1], classes, 1)
+        self.score_pool3 = nn.Conv2d(widths[0], classes, 1)
+
+    def forward(self, maps: Sequence[torch.Tensor], size: Sequence[int]) -> torch.Tensor:
+        """
+        Score the maps.
+
+        Args:
+            maps: After the third, fourth and fifth pool.
+            size: Height and width of the image.
+        """
+        pool3, pool4, pool5 = maps
+        total = enlarge(self.classify(pool5), 2)
+        fine = self.score_pool4(SCALES['pool4'] * pool4)
+        total = enlarge(total + _cut(fine, OFFSETS['pool4'], total.shape[2:]), 2)
+        fine = self.score_pool3(SCALES['pool3'] * pool3)
+        total = enlarge(total + _cut(fine, OFFSETS['pool3'], total.shape[2:]), 8)
+        return _cut(total, OFFSETS['image'], size)
+
+
+def enlarge(scores: torch.Tensor, factor: int) -> torch.Tensor:
+    """
+    Enlarge by a transposed convolution with the bilinear kernel of FCN.
+
+    Args:
+        scores: (N, C, h, w).
+        factor: Stride of the convolution; its kernel is twice as wide.
+
+    Returns:
+        (N, C, factor (h + 1), factor (w + 1)).
+    """
+    channels = scores.shape[1]
+    kernel = bilinear_kernel(2 * factor).to(scores)
+    weight = kernel.expand(channels, 1, *kernel.shape)
+    return functional.conv_transpose2d(scores, weight, stride=factor, groups=channels)
+
+
+def bilinear_kernel(side: int) -> torch.Tensor:
+    """Give the (side, side) kernel that enlarges bilinearly by side / 2; side is even."""
+    middle = (side + 1) // 2
+    line = 1 - (torch.arange(side) - (middle - 0.5)).abs() / middle
+    return line[:, None] * line
+
+
+def _cut(values: torch.Tensor, offset: int, size: Sequence[int]) -> torch.Tensor:
+    return values[..., offset : offset + size[0], offset : offset + size[1]]
