@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,10 +15,19 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
-from uhr_seg_ros.networks.fcn8 import enlarge  # noqa: E402
-from uhr_seg_ros.networks.fctl import fctl_deepglobe, fctl_inria, ReleasedFCtL  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
+
+from uhr_seg_ros.networks.checkpoints import CheckpointError  # noqa: E402
+from uhr_seg_ros.networks.fcn8 import bilinear_kernel, enlarge  # noqa: E402
+from uhr_seg_ros.networks.fctl import (  # noqa: E402
+    fctl_deepglobe,
+    fctl_inria,
+    PATCH,
+    ReleasedFCtL,
+)
 from uhr_seg_ros.networks.fctl_checkpoints import load_released, released_names  # noqa: E402
 from uhr_seg_ros.networks.normalising import normalised, unit_range  # noqa: E402
+from uhr_seg_ros.strategies.patching import Cutting  # noqa: E402
 
 #: Largest difference, relative to the largest value of a tensor.
 TOLERANCE = 2e-5
@@ -98,7 +108,7 @@ def tensors_of(name: str) -> dict[str, np.ndarray]:
         'score_pool5': head.classify(fused),
         'score_pool4': head.score_pool4(0.01 * pool4),
         'score_pool3': head.score_pool3(0.0001 * pool3),
-        'logits': network.segment(patch, contexts),
+        'logits': network.segment(patch, contexts, torch.zeros(1, 4)),
     }
     found |= {
         f'attention_{source}': attend(pool5, {'local': pool5, **contexts}[source])
@@ -130,3 +140,73 @@ def test_arg_max(name: str) -> None:
         pytest.skip('this fixture lies in the shared folder only')
     mask = tensors_of(name)['logits'][0].argmax(0)
     assert (mask == fixture(name).arrays['argmax_u8']).mean() >= AGREEMENT
+
+
+@torch.no_grad()
+def test_the_exported_form_gives_the_same() -> None:
+    name = 'fctl_deepglobe_mode4_7c_508'
+    network, inputs = network_of(name).exported(), inputs_of(name)
+    patch = inputs.pop('patch')
+    contexts = {context: network.encode(context, image) for context, image in inputs.items()}
+    logits = network.segment(patch, contexts, torch.zeros(1, 4)).numpy()
+    assert fixture(name).error('logits', logits) < 1e-4
+
+
+def test_a_whole_image_of_deepglobe_takes_half() -> None:
+    """The context of the whole image is encoded once, and borders of zeros are not computed."""
+    network = fctl_deepglobe(7).eval()
+    exported = network.exported().to('meta')
+    patches = len(Cutting.of((2448, 2448), PATCH, network.contexts).rows) ** 2
+    assert patches == 36
+    plain = costs_of(network.to('meta'))
+    every_patch = patches * sum(plain.values())
+    ours = costs_of(exported)
+    shared = ours.pop('large')
+    assert every_patch / (patches * sum(ours.values()) + shared) > 2
+
+
+def costs_of(network: ReleasedFCtL) -> dict[str, int]:
+    """Count floating-point operations of a patch, and of the encoding of each context."""
+    costs, maps = {}, {}
+    image = torch.zeros(1, 3, PATCH, PATCH, device='meta')
+    with torch.no_grad():
+        for name in network.contexts:
+            with FlopCounterMode(display=False) as counter:
+                maps[name] = network.encode(name, image)
+            costs[name] = counter.get_total_flops()
+        with FlopCounterMode(display=False) as counter:
+            network.segment(image, maps, torch.zeros(1, 4, device='meta'))
+        costs['patch'] = counter.get_total_flops()
+    return costs
+
+
+@pytest.mark.parametrize(
+    ('change', 'text'),
+    [
+        (lambda parts: parts.pop('large'), 'the weights of large are missing'),
+        (lambda parts: parts['patch'].pop('trans.bias'), '1 missing:\n    trans.bias'),
+        (lambda parts: parts['patch'].update(odd=torch.ones(1)), '1 unexpected:\n    odd'),
+        (
+            lambda parts: parts['patch'].update({'up_output.weight': torch.ones(7, 7, 4, 4)}),
+            'up_output.weight is no bilinear kernel',
+        ),
+    ],
+)
+def test_checkpoints_that_do_not_fit(
+    change: Callable[[dict[str, dict[str, torch.Tensor]]], object], text: str
+) -> None:
+    with torch.device('meta'):
+        network = fctl_deepglobe(7)
+    shapes = network.state_dict()
+    parts = {
+        part: {released: shapes[ours] for ours, released in names.items()}
+        for part, names in released_names(network).items()
+    }
+    parts['patch'] |= {
+        'vgg.classifier.0.bias': torch.ones(4096),  # not used
+        'up_final.weight': bilinear_kernel(16) * torch.eye(7)[..., None, None],
+    }
+    load_released(network, parts)
+    change(parts)
+    with pytest.raises(CheckpointError, match=text):
+        load_released(network, parts)

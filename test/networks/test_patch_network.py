@@ -123,6 +123,14 @@ def test_patches_at_borders(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sides == {'above', 'below', 'left', 'right'}
 
 
+def test_any_place_of_a_whole_image() -> None:
+    torch.manual_seed(0)
+    network = Mirror({'medium': 2, 'large': WHOLE})
+    image = normalised(picture(2 * SIDE, 2 * SIDE)[None])
+    starts = {network.forward_train(image)['rows'].start for _ in range(200)}
+    assert min(starts) <= 2 and max(starts) >= SIDE - 2
+
+
 def test_a_crop_as_small_as_a_patch() -> None:
     outputs = Mirror({'large': 3}).forward_train(torch.zeros(1, 3, SIDE, SIDE))
     assert (outputs['rows'], outputs['columns']) == (slice(0, SIDE), slice(0, SIDE))

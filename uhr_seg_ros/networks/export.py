@@ -147,7 +147,7 @@ def write_graphs(network: Network, directory: Path) -> None:
     if isinstance(network, SingleBranch):
         graphs = {'network': (network.body, {'image': network.reduce(image)})}
     elif isinstance(network, PatchNetwork):
-        graphs, patches = patch_graphs(network), cut_as(network)
+        graphs, patches = patch_graphs(network.exported()), cut_as(network)
     else:
         graphs = _two_branch_graphs(network, image)
     tensors = graphs_of(network.kind, patches)

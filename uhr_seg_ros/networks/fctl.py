@@ -15,6 +15,7 @@ Segmentation via Locality-aware Context Fusion and Alternating Local Enhancement
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 
 import torch
 from torch import nn
@@ -31,6 +32,7 @@ from uhr_seg_ros.networks.patch_network import PatchNetwork
 from uhr_seg_ros.networks.skip_decoder import SkipDecoder
 from uhr_seg_ros.networks.upernet import UPerHead
 from uhr_seg_ros.networks.vgg import VGG16
+from uhr_seg_ros.networks.windowed_vgg import WindowedVGG16
 from uhr_seg_ros.strategies.patching import WHOLE
 
 #: Side of a patch as published, px.
@@ -80,6 +82,16 @@ class ReleasedFCtL(PatchNetwork):
     ) -> torch.Tensor:
         *fine, coarse = self.backbone(unit_range(patch))
         return self.head([*fine, self.fusion(coarse, maps)], (self.side, self.side))
+
+    def exported(self) -> ReleasedFCtL:
+        """Give a network with the same weights that saves what borders of zeros cost."""
+        network = copy(self)
+        network._modules = dict(self._modules)
+        network.backbone = WindowedVGG16(self.backbone, self.side)
+        network.extractors = nn.ModuleDict(
+            {name: WindowedVGG16(each, self.side) for name, each in self.extractors.items()}
+        )
+        return network
 
 
 class FCtL(PatchNetwork):

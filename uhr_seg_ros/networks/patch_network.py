@@ -68,6 +68,10 @@ class PatchNetwork(nn.Module):
         """
         raise NotImplementedError
 
+    def exported(self) -> PatchNetwork:
+        """Give a network that computes the same, in the form that its graphs are written in."""
+        return self
+
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         size = (image.shape[2], image.shape[3])
         cutting = Cutting.of(size, self.side, self.contexts)
@@ -98,15 +102,18 @@ class PatchNetwork(nn.Module):
         """
         Segment one patch of every image, at a random place where its contexts end inside.
 
+        Where one context is the whole image the place is anywhere, as in an image at run time.
+
         Returns:
             ``refine``: logits (N, classes, side, side); ``rows`` and ``columns``: where the
             patches lie.
         """
-        borders = [context.border for context in self.contexts.values() if not context.is_whole]
-        margin = max(borders, default=0)
+        contexts = self.contexts.values()
+        any_place = any(context.is_whole for context in contexts)
+        margin = 0 if any_place else max((context.border for context in contexts), default=0)
         place = [_random_start(length, self.side, margin) for length in image.shape[2:]]
         rows, columns = (slice(start, start + self.side) for start in place)
-        if torch.rand(()) < AT_BORDER:
+        if margin and torch.rand(()) < AT_BORDER:
             image = self._cut_off(image, place, margin)
         maps = {
             name: self.encode(name, self._reduce(image, _around(context, image, place)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from threading import Lock
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
@@ -14,10 +15,19 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from uhr_seg_ros.ros.worker import Counts
 from uhr_seg_ros.timing import LatencyWindow
 
-CPU_STAGES = ('preprocess', 'semantic', 'detail', 'fusion', 'overlay')
+KIND_STAGES = {
+    'two_branch': ('preprocess', 'semantic', 'detail', 'fusion'),
+    'single': ('preprocess', 'network', 'enlarge'),
+    'patches': ('reduce', 'contexts', 'patches', 'merge'),
+}
+"""Kind of bundle -> the stages of its frames on the CPU."""
+
 GPU_STAGES = ('upload', 'engines', 'download')
-STAGES = ('convert', *CPU_STAGES, *GPU_STAGES, 'publish', 'total')
-"""Stages in the order in which a frame passes them, on either back end; `total` is all."""
+
+STAGES = tuple(dict.fromkeys((
+    'convert', *chain(*KIND_STAGES.values()), 'overlay', *GPU_STAGES, 'publish', 'total',
+)))  # fmt: skip
+"""All stages in the order in which a frame passes those that it has; `total` is all of them."""
 
 Problem = tuple[bytes, str]
 """A level such as `DiagnosticStatus.WARN`, and what is wrong."""
