@@ -217,6 +217,11 @@ def test_other_classes_than_the_graph(bundle: Bundle) -> None:
             segmenter(picture(64, 64))
 
 
+def test_tiles_make_no_sense(bundle: Bundle) -> None:
+    with pytest.raises(PatchError, match='a tile of 256 px: patches of p have a size'):
+        Segmenter(bundle, 'onnxruntime', Limits(tile=256))
+
+
 def test_there_is_no_semantic_branch(bundle: Bundle) -> None:
     with Segmenter(bundle) as segmenter, pytest.raises(PatchError, match='no semantic branch'):
         segmenter.semantic_only(picture(64, 64))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 import signal
@@ -20,7 +21,7 @@ pytest.importorskip('onnx', reason='the export needs onnx')
 
 from tiny import log_of, write_mosaics, write_recipe  # noqa: E402
 
-from uhr_seg_ros.bundle import load_bundle  # noqa: E402
+from uhr_seg_ros.bundle import load_bundle, Patches  # noqa: E402
 from uhr_seg_ros.cli import main  # noqa: E402
 from uhr_seg_ros.segmenter import Segmenter  # noqa: E402
 
@@ -176,3 +177,28 @@ def test_a_set_without_known_doubts_cannot_ignore_them(
     recipe = write_recipe(tmp_path / 'r.yaml', data={**data, 'ignore_doubtful': True})
     assert main(command(recipe, root, tmp_path / 'run')) == 2
     assert 'data.ignore_doubtful is True, expected false' in capsys.readouterr().err
+
+
+def test_patches_are_trained_exported_and_evaluated(mosaics: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(
+        tmp_path / 'patches.yaml',
+        network='fctl_s',
+        options={'side': 64, 'large': 'whole', 'sources': ['local', 'large']},
+        crop=128,
+        optimizer='adam',
+        losses={'focal': 1, 'refine': 0},
+    )
+    assert main(command(recipe, mosaics, tmp_path / 'run')) == 0
+    log = log_of(tmp_path / 'run')
+    assert len(log) == 6 and all(set(entry) >= {'focal', 'rate'} for entry in log)
+    assert not any('refine' in entry for entry in log)
+    bundle = load_bundle(tmp_path / 'run/bundle')
+    assert bundle.patches == Patches(64, {'medium': 2, 'large': 'whole'})
+    assert bundle.provenance['options']['sources'] == ['local', 'large']
+    report = tmp_path / 'figures.json'
+    arguments = ['--dataset', 'aerial', '--root', str(mosaics), '--split', 'train', '--tta']
+    evaluated = main(
+        ['evaluate', '--bundle', str(bundle.path), *arguments, '--json', str(report)]
+    )
+    assert evaluated == 0
+    assert json.loads(report.read_text())['seams'] is None

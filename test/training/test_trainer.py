@@ -205,6 +205,8 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
 def test_what_the_network_does_not_take(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r'field crop is 72, expected a multiple of 16'):
         trainer(tmp_path, config_with(crop=72))
+    with pytest.raises(TrainingError, match=r'field crop is 96, expected at least 128 px'):
+        trainer(tmp_path, config_with(crop=96, network='fctl_s', options={'side': 128}))
     with pytest.raises(TrainingError, match=r"field options is \{'experts': 'many'\}"):
         trainer(tmp_path, config_with(options={'experts': 'many'}))
     assert not (tmp_path / 'last.pth').exists()

@@ -84,6 +84,8 @@ def _cost(variant: Variant, comparison: Comparison) -> tuple[int, int]:
     bundle = load_bundle(comparison.folder(variant, plan.seeds[0]) / 'bundle')
     options = variant.config.get('options', {})
     network = build_network(bundle.network, len(bundle.classes), **options)
+    if bundle.patches:
+        return parameters(network), multiply_adds(network, *plan.size)
     height, width = padded_size(plan.size, network.stride)
     tile = TileLimit(bundle, DEFAULT_MEMORY_LIMIT_MB, None).side_for(height, width)
     if tile is None:

@@ -44,7 +44,9 @@ class Predictor:
         self._segmenter, self._whole = segmenter, whole
         self._settings = settings
         bundle = segmenter.bundle
-        self._limit = TileLimit(bundle, limits.memory_limit_mb or None, limits.tile)
+        self._limit = None
+        if not bundle.patches:  # which lie as their network wants them
+            self._limit = TileLimit(bundle, limits.memory_limit_mb or None, limits.tile)
 
     def predict(self, image: LabelledImage, mask: ScratchMask, seams: Seams) -> None:
         """
@@ -109,6 +111,8 @@ class Predictor:
 
     def _tile_grid(self, size: tuple[int, int]) -> Grid | None:
         """Find where the segmenter cuts its detail branch."""
+        if self._limit is None:
+            return None
         multiple = self._segmenter.bundle.multiple
         padded = padded_size(size, multiple)
         tile = self._limit.side_for(*padded)

@@ -43,8 +43,8 @@ class PatchesWithContexts:
         report: gets a line now and then while a frame takes long.
 
     Raises:
-        PatchError: contexts that cannot be cut, or a graph with another number of classes than
-            the bundle.
+        PatchError: contexts that cannot be cut, a limit for tiles, or a graph with another
+            number of classes than the bundle.
 
     """
 
@@ -57,6 +57,9 @@ class PatchesWithContexts:
         limits: Limits,
         report: Callable[[str], None],
     ) -> None:
+        if limits.tile is not None:
+            msg = f'a tile of {limits.tile} px: patches of {bundle.name} have a size of their own'
+            raise PatchError(msg)
         self._bundle, self._engines, self._report = bundle, dict(engines), report
         self.provenance = engines['patch'].provenance()
         self._side = bundle.patches.side

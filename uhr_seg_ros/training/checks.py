@@ -70,9 +70,14 @@ def list_of(check: Check) -> Check:
 
 TEXT = Check(lambda value: isinstance(value, str) and value != '', 'a text')
 TRUTH = Check(lambda value: isinstance(value, bool), 'true or false')
-PLAIN = Check(
-    lambda value: value is None or isinstance(value, (bool, int, float, str)), 'plain values'
-)
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+PLAIN = Check(_is_plain, 'plain values')
 
 
 def check_fields(owner: object, checks: Mapping[str, Check], prefix: str = '') -> None:

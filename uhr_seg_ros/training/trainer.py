@@ -201,6 +201,8 @@ def _built(config: Config, classes: int) -> nn.Module:
     if recipe.crop % network.stride:
         expected = f'a multiple of {network.stride}, the stride of {recipe.network}'
         raise wrong('crop', recipe.crop, expected)
+    if (side := getattr(network, 'side', 1)) > recipe.crop:
+        raise wrong('crop', recipe.crop, f'at least {side} px, a patch of {recipe.network}')
     if recipe.class_weights and len(recipe.class_weights) != classes:
         raise wrong('class_weights', recipe.class_weights, f'one for each of {classes} classes')
     return network
