@@ -5,14 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
-from uhr_seg_ros.networks import patch_network  # noqa: E402
+from uhr_seg_ros.bundle import Patches  # noqa: E402
+from uhr_seg_ros.classes import CLASS_SETS  # noqa: E402
+from uhr_seg_ros.networks import fcn8, patch_network  # noqa: E402
+from uhr_seg_ros.networks.export import export_bundle  # noqa: E402
+from uhr_seg_ros.networks.fctl import fctl_deepglobe, fctl_inria  # noqa: E402
 from uhr_seg_ros.networks.normalising import normalised, unit_range  # noqa: E402
 from uhr_seg_ros.networks.patch_network import PatchNetwork  # noqa: E402
 from uhr_seg_ros.networks.presets import build_network  # noqa: E402
@@ -153,3 +158,24 @@ def test_released_extractors_stay_as_they_are() -> None:
         network = build_network('fctl_inria')
     frozen = {name for name, weight in network.named_parameters() if not weight.requires_grad}
     assert frozen == {name for name in network.state_dict() if name.startswith('extractors.')}
+
+
+@pytest.mark.parametrize('build', [fctl_inria, fctl_deepglobe])
+def test_released_networks_become_bundles(
+    build: Callable[..., PatchNetwork], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Export compares with torch; a narrow classifier saves most of the weights."""
+    monkeypatch.setattr(fcn8, 'HIDDEN', 16)
+    torch.manual_seed(0)
+    network = build(2, side=92)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim > 1:  # keeps the size of what goes through
+                parameter.copy_(1.4 * parameter[0].numel() ** -0.5 * torch.randn_like(parameter))
+            else:
+                parameter.copy_(0.3 + 0.1 * torch.randn_like(parameter))
+    classes = CLASS_SETS['inria']
+    bundle = export_bundle(network, tmp_path, name='r', preset='fctl_inria', classes=classes)
+    factors = {name: context.factor for name, context in network.contexts.items()}
+    assert bundle.patches == Patches(92, factors)
+    assert set(bundle.graphs) == {'medium', 'large', 'patch'}

@@ -74,7 +74,7 @@ def enlarge(scores: torch.Tensor, factor: int) -> torch.Tensor:
     Returns:
         (N, C, factor (h + 1), factor (w + 1)).
     """
-    channels = scores.shape[1]
+    channels = int(scores.shape[1])  # a number in graphs too
     kernel = bilinear_kernel(2 * factor).to(scores)
     weight = kernel.expand(channels, 1, *kernel.shape)
     return functional.conv_transpose2d(scores, weight, stride=factor, groups=channels)

@@ -17,6 +17,7 @@ from uhr_seg_ros.strategies.strategy import Limits, Strategy
 STRATEGIES: dict[str, dict[str, tuple[str, str]]] = {
     'tensorrt': {
         'two_branch': ('uhr_seg_ros.strategies.two_branch_gpu', 'TwoBranchGpu'),
+        'patches': ('uhr_seg_ros.strategies.patches_gpu', 'PatchesGpu'),
     },
     'onnxruntime': {
         'two_branch': ('uhr_seg_ros.strategies.two_branch', 'TwoBranch'),

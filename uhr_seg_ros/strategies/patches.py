@@ -66,7 +66,7 @@ class PatchesWithContexts:
         self._contexts = {
             name: Context(factor, self._side) for name, factor in bundle.patches.contexts.items()
         }
-        self._batch = _batch_size(bundle, limits)
+        self._batch = batch_size(bundle, limits)
         mean, std = (np.array(values, np.float32)[:, None] for values in (bundle.mean, bundle.std))
         self._tables = (np.arange(256, dtype=np.float32) - mean) / std
         found, expected = engines['patch'].output_shapes['logits'][1], len(bundle.classes)
@@ -240,7 +240,7 @@ class _Progress:
         )
 
 
-def _batch_size(bundle: Bundle, limits: Limits) -> int:
+def batch_size(bundle: Bundle, limits: Limits) -> int:
     """Tell how many patches fit into the memory limit, at least one."""
     if not limits.memory_limit_mb:
         return MAX_BATCH

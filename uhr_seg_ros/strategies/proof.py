@@ -69,19 +69,22 @@ def reference(
         strategy.close()
 
 
-def compare(expected: dict[str, np.ndarray], found: dict[str, np.ndarray]) -> Agreement:
+def compare(
+    expected: dict[str, np.ndarray], found: dict[str, np.ndarray], logits: str = 'quarter_logits'
+) -> Agreement:
     """
     Compare what two back ends gave for one frame.
 
     Args:
-        expected: `mask` (H, W) and `quarter_logits` (C, h, w) of the reference.
+        expected: `mask` (H, W) and logits (C, h, w) of the reference.
         found: the same of the other one.
+        logits: name of the logits.
 
     """
-    reference = expected['quarter_logits'].astype(np.float32)
+    reference = expected[logits].astype(np.float32)
     largest = max(float(np.abs(reference).max()), np.finfo(np.float32).tiny)
     # Not a number anywhere is an infinite error.
-    error = np.nan_to_num(np.abs(found['quarter_logits'] - reference), nan=np.inf)
+    error = np.nan_to_num(np.abs(found[logits] - reference), nan=np.inf)
     same = float((found['mask'] == expected['mask']).mean())
     return Agreement(same, float(error.max()) / largest)
 
