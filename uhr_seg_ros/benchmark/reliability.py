@@ -28,6 +28,7 @@ import psutil
 from uhr_seg_ros.benchmark.figures import figures, spread
 from uhr_seg_ros.benchmark.host import describe_host
 from uhr_seg_ros.benchmark.report import write_json
+from uhr_seg_ros.benchmark.sources import prepare_bag
 from uhr_seg_ros.bundle import load_bundle
 from uhr_seg_ros.replay.bags import choose_topic
 from uhr_seg_ros.replay.session import Pacing, Replay, Session, transport_of
@@ -35,6 +36,8 @@ from uhr_seg_ros.replay.session import Pacing, Replay, Session, transport_of
 #: Lifecycle: transitions of a cycle, and how many cycles pass before resources are compared.
 CYCLE = ('deactivate', 'cleanup', 'configure', 'activate')
 WARM_UP_CYCLES = 20
+#: Frames of the flight that is played without a recording.
+FLIGHT_FRAMES = 8
 #: Overload: how often services are called, Hz.
 CALL_RATE_HZ = 5.0
 
@@ -190,7 +193,12 @@ def _call(session: Session, calls: Mapping[str, list[float]], ended: Event) -> N
 def main() -> int:
     """Run the sections that are not done."""
     parser = argparse.ArgumentParser(prog='reliability', description=__doc__)
-    parser.add_argument('bag', type=Path, help='recording to play')
+    parser.add_argument(
+        'bag',
+        type=Path,
+        nargs='?',
+        help='recording to play; default: a flight in 4K over a generated scene',
+    )
     parser.add_argument('--bundle', default='hlrc_s_aerial')
     parser.add_argument('--output', type=Path, default=Path('docs/results/reliability'))
     parser.add_argument('--only', choices=SECTIONS, nargs='*')
@@ -201,24 +209,33 @@ def main() -> int:
     parser.add_argument('--overload-seconds', type=float, default=60.0)
     parser.add_argument('--cycles', type=int, default=200)
     args = parser.parse_args()
-    choose_topic(args.bag)
-    options = Options(
-        args.bag,
-        args.bundle,
-        (60 * args.minutes, args.overload_seconds),
-        (args.rate, args.overload_rate),
-        args.cycles,
-    )
-    for name in args.only or SECTIONS:
-        path = args.output / f'{name}.json'
-        if path.is_file() and not args.again:
-            continue
-        print(f'{name} ...', flush=True)
-        with TemporaryDirectory(prefix='uhr_seg_') as folder:
-            result = SECTIONS[name](options, Path(folder))
-        write_json(path, {'machine': describe_host(), **result})
-        print(json.dumps(result, indent=1), flush=True)
+    paths = {name: args.output / f'{name}.json' for name in args.only or SECTIONS}
+    missing = {name: path for name, path in paths.items() if args.again or not path.is_file()}
+    if not missing:
+        return 0
+    with TemporaryDirectory(prefix='uhr_seg_') as folder:
+        given = [args.bag] if args.bag else []
+        bag = prepare_bag(given, Path(folder) / 'flight', count=FLIGHT_FRAMES, rate_hz=1.0)
+        choose_topic(bag)
+        options = Options(
+            bag,
+            args.bundle,
+            (60 * args.minutes, args.overload_seconds),
+            (args.rate, args.overload_rate),
+            args.cycles,
+        )
+        for name, path in missing.items():
+            _run(name, options, path)
     return 0
+
+
+def _run(name: str, options: Options, path: Path) -> None:
+    """Run one section and write its file."""
+    print(f'{name} ...', flush=True)
+    with TemporaryDirectory(prefix='uhr_seg_') as folder:
+        result = SECTIONS[name](options, Path(folder))
+    write_json(path, {'machine': describe_host(), **result})
+    print(json.dumps(result, indent=1), flush=True)
 
 
 if __name__ == '__main__':

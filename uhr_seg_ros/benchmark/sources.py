@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What the demo flies over: a recording, images, a mosaic, or a generated scene."""
+"""What demo and long runs fly over: a recording, images, a mosaic, or a generated scene."""
 
 from __future__ import annotations
 
