@@ -257,6 +257,20 @@ def test_dds_profiles_hold_large_images(name: str) -> None:
     assert whitelist == (['127.0.0.1'] if name == 'fastdds_localhost' else [])
 
 
+def test_cyclone_profile_sends_large_fragments() -> None:
+    root = ElementTree.parse(ROOT / 'config/dds/cyclonedds_large_images.xml').getroot()
+    space = {'c': 'https://cdds.io/config'}
+    message, fragment = (
+        int(root.findtext(f'.//c:{name}', namespaces=space).removesuffix('B'))
+        for name in ('MaxMessageSize', 'FragmentSize')
+    )
+    assert 2**15 < fragment < message <= 65507  # what a UDP datagram over IPv4 holds
+    buffer = root.find('.//c:SocketReceiveBufferSize', space)
+    # A minimum that the kernel does not allow would keep every process from starting.
+    assert 'min' not in buffer.attrib
+    assert int(buffer.get('max').removesuffix('MB')) * 10**6 > 2 * 3840 * 2160 * 3
+
+
 def test_rviz_shows_topics_of_the_node() -> None:
     content = yaml.safe_load((ROOT / 'config/drone.rviz').read_text(encoding='utf-8'))
     displays = content['Visualization Manager']['Displays']

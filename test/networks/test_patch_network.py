@@ -15,7 +15,7 @@ torch = pytest.importorskip('torch', reason='the networks need torch')
 
 from uhr_seg_ros.bundle import Patches  # noqa: E402
 from uhr_seg_ros.classes import CLASS_SETS  # noqa: E402
-from uhr_seg_ros.networks import fcn8, patch_network  # noqa: E402
+from uhr_seg_ros.networks import fcn8, fctl, patch_network  # noqa: E402
 from uhr_seg_ros.networks.export import export_bundle  # noqa: E402
 from uhr_seg_ros.networks.fctl import fctl_deepglobe, fctl_inria  # noqa: E402
 from uhr_seg_ros.networks.normalising import normalised, unit_range  # noqa: E402
@@ -179,3 +179,30 @@ def test_released_networks_become_bundles(
     factors = {name: context.factor for name, context in network.contexts.items()}
     assert bundle.patches == Patches(92, factors)
     assert set(bundle.graphs) == {'medium', 'large', 'patch'}
+
+
+@pytest.mark.parametrize('backbone', ['vgg16', 'mit_b2'])
+def test_backbones_of_the_extended_network(
+    backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is trained a step and exported, which compares with torch."""
+    if backbone.startswith('mit'):
+        pytest.importorskip('transformers', reason='MiT needs transformers')
+    monkeypatch.setattr(fctl, 'HIDDEN', 16)
+    torch.manual_seed(0)
+    network = build_network('fctl', backbone=backbone, side=64, large=WHOLE)
+    outputs = network.forward_train(torch.randn(2, 3, 192, 192))
+    assert outputs['refine'].shape == (2, 2, 64, 64)
+    outputs['refine'].square().mean().backward()
+    classes = CLASS_SETS['inria']
+    bundle = export_bundle(network, tmp_path, name='f', preset='fctl', classes=classes)
+    assert bundle.patches == Patches(64, {'medium': 2, 'large': WHOLE})
+
+
+def test_mit_b5_is_deeper() -> None:
+    pytest.importorskip('transformers', reason='MiT needs transformers')
+    with torch.device('meta'):
+        networks = [build_network('fctl', backbone=name) for name in ('mit_b2', 'mit_b5')]
+    sizes = [sum(weight.numel() for weight in each.backbone.parameters()) for each in networks]
+    # As published: 24.2 and 81.4 million (SegFormer, table 6: encoders).
+    assert [round(size / 1e5) / 10 for size in sizes] == [24.2, 81.4]
