@@ -114,7 +114,8 @@ def test_every_data_file_is_installed(recipe: dict[str, Any]) -> None:
     assert installed == expected
     folders = dict(recipe['data_files'])
     assert folders['share/uhr_seg_ros/config/dds'] == [
-        'config/dds/fastdds_large_images.xml', 'config/dds/fastdds_localhost.xml'
+        'config/dds/cyclonedds_large_images.xml', 'config/dds/fastdds_large_images.xml',
+        'config/dds/fastdds_localhost.xml',
     ]  # fmt: skip
 
 
