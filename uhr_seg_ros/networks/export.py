@@ -36,6 +36,8 @@ TRACE_SIZE = (192, 256)
 #: Sizes on which a bundle is compared with torch, in strides of the network: neither is the
 #: traced one.
 COMPARED_STRIDES = ((11, 19), (17, 13))
+#: The same for patches: px, or as many as two patches have.
+COMPARED_PIXELS = 100_000
 #: Largest logit error, relative to the largest absolute logit.
 LOGIT_TOLERANCE = 1e-3
 #: Smallest share of pixels with the same arg max.
@@ -132,9 +134,11 @@ def export_bundle(
 def _compared_sizes(network: Network) -> Iterator[tuple[int, int]]:
     """Give sizes (height, width) of images on which a bundle is compared with torch, px."""
     if isinstance(network, PatchNetwork):
-        # Two patches side by side, and less than one: patches of some networks take seconds.
-        yield network.side, network.side + network.side // 2
-        yield network.side // 2, network.side // 2 + 1
+        # Not more than two of the large patches, which take seconds, but enough px to compare.
+        side = network.side
+        width = max(side + side // 2, COMPARED_PIXELS // side)
+        yield side, width
+        yield side // 2, width + 1
         return
     for rows, columns in COMPARED_STRIDES:
         yield rows * network.stride, columns * network.stride
