@@ -42,8 +42,8 @@ class PatchSums:
     ) -> None:
         self._size, self._side, self._cutting = size, side, cutting
         self._band = np.zeros((classes, side, cutting.size[1]), np.float32)
-        self._counts = [_counts(starts, side, length) for starts, length in zip(
-            (cutting.rows, cutting.columns), cutting.size, strict=True)]
+        axes = zip((cutting.rows, cutting.columns), cutting.size, strict=True)
+        self._counts = [_counts(starts, side, length) for starts, length in axes]
         dtypes = {
             'mask': np.uint8 if classes <= MAX_UINT8_CLASSES else np.uint16,
             'confidence': np.uint8,

@@ -173,7 +173,7 @@ class Context:
             Reductions of rows and columns.
 
         """
-        ends = (frame if self.is_whole else padded)
+        ends = frame if self.is_whole else padded
         rows, columns = (
             self.reduction(size, 0, end - self.side) for size, end in zip(frame, ends, strict=True)
         )
@@ -277,5 +277,5 @@ def place_in(place: Sequence[int], side: int, size: Sequence[int]) -> tuple[floa
         Top, left, height and width as shares of the frame; beyond 1 outside of it.
 
     """
-    return (*(start / length for start, length in zip(place, size, strict=True)),
-            *(side / length for length in size))
+    starts = (start / length for start, length in zip(place, size, strict=True))
+    return (*starts, *(side / length for length in size))
