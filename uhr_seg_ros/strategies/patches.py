@@ -17,7 +17,7 @@ from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.pixels import RawFrame
 from uhr_seg_ros.strategies.patch_sums import PatchSums
 from uhr_seg_ros.strategies.patching import Context, Cutting, PatchError, place_in, reduced
-from uhr_seg_ros.strategies.strategy import Limits, Request, warm_up_frame
+from uhr_seg_ros.strategies.strategy import AtOnce, Limits, Request, warm_up_frame
 from uhr_seg_ros.timing import StageClock
 
 #: Memory of a patch per px when the bundle does not tell, bytes.
@@ -28,7 +28,7 @@ MAX_BATCH = 8
 SLOW_S, AGAIN_S = 1.0, 5.0
 
 
-class PatchesWithContexts:
+class PatchesWithContexts(AtOnce):
     """
     Run the graphs of one bundle of kind `patches`.
 
@@ -47,8 +47,6 @@ class PatchesWithContexts:
             number of classes than the bundle.
 
     """
-
-    overlaps = False
 
     def __init__(
         self,
@@ -105,13 +103,6 @@ class PatchesWithContexts:
                 classes = self._bundle.classes
                 results |= request.pictures.paint(image, results['mask'], classes)
         return results
-
-    def begin(
-        self, frame: RawFrame, request: Request, clock: StageClock
-    ) -> Callable[[], dict[str, np.ndarray]]:
-        """Segment one frame at once; see `Strategy.begin`."""
-        results = self.segment(frame, request, clock)
-        return lambda: results
 
     def semantic_mask(self, frame: RawFrame) -> np.ndarray:
         """Refuse: there is no such branch."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.pixels import RawFrame
 from uhr_seg_ros.strategies.maps import Blend, confidence_of, enlarged_arg_max
 from uhr_seg_ros.strategies.preprocessing import Preprocessor
-from uhr_seg_ros.strategies.strategy import Limits, Request, warm_up_frame
+from uhr_seg_ros.strategies.strategy import AtOnce, Limits, Request, warm_up_frame
 from uhr_seg_ros.strategies.tiling import tile_spans, TileLimit
 from uhr_seg_ros.timing import StageClock
 
@@ -27,7 +27,7 @@ class SingleBranchError(UhrSegError):
     """Something that only a network of two branches has, or a graph that does not fit."""
 
 
-class SingleBranch:
+class SingleBranch(AtOnce):
     """
     Run the graph `network` of one bundle of kind `single`.
 
@@ -45,8 +45,6 @@ class SingleBranch:
         SingleBranchError: the graph has another number of classes than the bundle.
 
     """
-
-    overlaps = False
 
     def __init__(self, bundle: Bundle, engines: Mapping[str, Engine], limits: Limits) -> None:
         self._bundle = bundle
@@ -93,13 +91,6 @@ class SingleBranch:
                 classes = self._bundle.classes
                 results |= request.pictures.paint(image, results['mask'], classes)
         return results
-
-    def begin(
-        self, frame: RawFrame, request: Request, clock: StageClock
-    ) -> Callable[[], dict[str, np.ndarray]]:
-        """Segment one frame at once; see `Strategy.begin`."""
-        results = self.segment(frame, request, clock)
-        return lambda: results
 
     def semantic_mask(self, frame: RawFrame) -> np.ndarray:
         """Refuse: there is only one branch."""

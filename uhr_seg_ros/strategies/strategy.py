@@ -109,3 +109,22 @@ class Strategy(Protocol):
     def close(self) -> None:
         """Give back the memory; the strategy is not used afterwards."""
         ...
+
+
+class AtOnce:
+    """What strategies have in common that finish a frame before they return."""
+
+    overlaps = False
+
+    def segment(
+        self, frame: RawFrame, request: Request, clock: StageClock
+    ) -> dict[str, np.ndarray]:
+        """Segment one frame; see `Strategy.segment`."""
+        raise NotImplementedError
+
+    def begin(
+        self, frame: RawFrame, request: Request, clock: StageClock
+    ) -> Callable[[], dict[str, np.ndarray]]:
+        """Segment one frame at once; see `Strategy.begin`."""
+        results = self.segment(frame, request, clock)
+        return lambda: results

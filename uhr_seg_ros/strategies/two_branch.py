@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from uhr_seg_ros.strategies.maps import (
     TwoBranchError,
 )
 from uhr_seg_ros.strategies.preprocessing import Preprocessor
-from uhr_seg_ros.strategies.strategy import Limits, Request, warm_up_frame
+from uhr_seg_ros.strategies.strategy import AtOnce, Limits, Request, warm_up_frame
 from uhr_seg_ros.strategies.tiling import Span, strip_spans, tile_spans, TileLimit
 from uhr_seg_ros.timing import StageClock
 
@@ -40,7 +40,7 @@ STRIP_BYTES = 32e6
 MIN_STRIP_CELLS = 8
 
 
-class TwoBranch:
+class TwoBranch(AtOnce):
     """
     Run the graphs of one bundle: `semantic`, `detail`, and `fusion` or `scores`.
 
@@ -60,8 +60,6 @@ class TwoBranch:
             padded to sizes that the graphs cannot take.
 
     """
-
-    overlaps = False
 
     #: The graphs that frames need; `quarter` is for comparisons.
     GRAPHS = ('semantic', 'detail', 'fusion', 'scores')
@@ -114,13 +112,6 @@ class TwoBranch:
                 painted = request.pictures.paint(image, results['mask'], self._bundle.classes)
             results |= painted
         return results
-
-    def begin(
-        self, frame: RawFrame, request: Request, clock: StageClock
-    ) -> Callable[[], dict[str, np.ndarray]]:
-        """Segment one frame at once; see `Strategy.begin`."""
-        results = self.segment(frame, request, clock)
-        return lambda: results
 
     def close(self) -> None:
         """Give back the memory of the engines."""
