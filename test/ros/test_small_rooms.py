@@ -85,6 +85,7 @@ def test_cache_prefers_the_stamp_of_the_frame() -> None:
         ({'roi': RegionOfInterest(x_offset=600, width=41, height=1)}, 'a roi of 41 x 1 at 600, 0'),
         ({'d': [0.1, math.nan]}, 'camera_info has nan in d'),
         ({'k': [math.inf] * 9}, 'camera_info has inf in k'),
+        ({'p': [0.0] * 11 + [-1e300]}, 'camera_info has -1e+300 in p: no camera has more than'),
     ],
 )
 def test_absurd_calibration_is_rejected_and_the_older_one_stays(

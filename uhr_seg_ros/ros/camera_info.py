@@ -18,6 +18,9 @@ from uhr_seg_ros.errors import UhrSegError
 MAX_SIDE = 1 << 16
 """Longest side of a calibrated sensor, px."""
 
+LARGEST = 1e9
+"""Largest number of a calibration: a focal length of a million px is a telescope's."""
+
 
 class CameraInfoError(UhrSegError):
     """A calibration that no camera can have; the message names the value."""
@@ -67,7 +70,7 @@ def check_camera_info(info: CameraInfo) -> None:
 
     Raises:
         CameraInfoError: sizes that no camera has, a region outside the image, or numbers that are
-            not finite.
+            not finite or so large that scaling them overflows.
 
     """
     if info.width > MAX_SIDE or info.height > MAX_SIDE:
@@ -83,8 +86,12 @@ def check_camera_info(info: CameraInfo) -> None:
                f'{roi.y_offset}, outside its {info.width} x {info.height}')
         raise CameraInfoError(msg)
     for name in ('k', 'p', 'r', 'd'):
-        if bad := [value for value in getattr(info, name) if not math.isfinite(value)]:
+        values = getattr(info, name)
+        if bad := [value for value in values if not math.isfinite(value)]:
             msg = f'camera_info has {bad[0]} in {name}: expected finite numbers'
+            raise CameraInfoError(msg)
+        if bad := [value for value in values if abs(value) > LARGEST]:
+            msg = f'camera_info has {bad[0]:g} in {name}: no camera has more than {LARGEST:g}'
             raise CameraInfoError(msg)
 
 
