@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from uhr_seg_ros.networks.context_attention import ContextFusion
+from uhr_seg_ros.networks.context_attention import ContextFusion, SOURCES
 from uhr_seg_ros.networks.efficientnet_lite import EfficientNetLite
 from uhr_seg_ros.networks.fcn8 import FCN8Head, HIDDEN
 from uhr_seg_ros.networks.local_enhancement import AlternatingLocalEnhancement, crop
@@ -41,8 +41,6 @@ PATCH = 508
 SMALL_PATCH = 384
 #: Channels of the decoder of the small network.
 SMALL_CHANNELS = 64
-#: What a patch may look at, besides itself.
-SOURCES = ('local', 'medium', 'large')
 
 
 class ReleasedFCtL(PatchNetwork):
