@@ -20,7 +20,9 @@ import subprocess
 from threading import Thread
 
 _TUNSETIFF = 0x400454CA
-_IFF_TAP, _IFF_NO_PI = 0x0002, 0x1000
+# Without Ethernet: a neighbour that was not heard for a while is asked for once a second (ARP),
+# so the kernel would go on losing frames after the fault.
+_IFF_TUN, _IFF_NO_PI = 0x0001, 0x1000
 _MTU = 9000
 _LARGEST_PACKET = 1 << 16
 
@@ -44,7 +46,7 @@ class LossyLink:
         self.loss = 0.0
         self._random = random.Random(0)
         self._names = {side: f'uhr_{side}_{os.getpid()}' for side in self.SIDES}
-        self._taps: list[int] = []
+        self._tuns: list[int] = []
         self._ended, self._end = os.pipe()
         self._thread = Thread(target=self._carry, daemon=True)
         try:
@@ -74,8 +76,8 @@ class LossyLink:
         if self._thread.ident is not None:
             self._thread.join()
         os.close(self._ended)
-        for tap in self._taps:
-            os.close(tap)
+        for tun in self._tuns:
+            os.close(tun)
         for name in self._names.values():
             subprocess.run(['ip', 'netns', 'del', name], capture_output=True, check=False)
 
@@ -88,10 +90,10 @@ class LossyLink:
     def _plug(self, side: str, address: str) -> None:
         """Make a namespace and its end of the cable."""
         name, device = self._names[side], f'{side[0]}{os.getpid()}'
-        tap = os.open('/dev/net/tun', os.O_RDWR | os.O_NONBLOCK)
-        self._taps.append(tap)
-        flags = _IFF_TAP | _IFF_NO_PI
-        fcntl.ioctl(tap, _TUNSETIFF, struct.pack('16sH14x', device.encode(), flags))
+        tun = os.open('/dev/net/tun', os.O_RDWR | os.O_NONBLOCK)
+        self._tuns.append(tun)
+        flags = _IFF_TUN | _IFF_NO_PI
+        fcntl.ioctl(tun, _TUNSETIFF, struct.pack('16sH14x', device.encode(), flags))
         _ip('netns', 'add', name)
         _ip('link', 'set', device, 'netns', name)
         for arguments in (
@@ -104,16 +106,16 @@ class LossyLink:
 
     def _carry(self) -> None:
         """Carry packets from either end to the other."""
-        ends = dict(zip(self._taps, self._taps[::-1], strict=True))
+        ends = dict(zip(self._tuns, self._tuns[::-1], strict=True))
         while True:
             ready = select.select([*ends, self._ended], [], [])[0]
             if self._ended in ready:
                 return
-            for tap in ready:
-                packet = os.read(tap, _LARGEST_PACKET)
+            for tun in ready:
+                packet = os.read(tun, _LARGEST_PACKET)
                 if self._random.random() >= self.loss:
                     with suppress(OSError):  # the other end is full or not up: lost, too
-                        os.write(ends[tap], packet)
+                        os.write(ends[tun], packet)
 
 
 def _ip(*arguments: str) -> None:
