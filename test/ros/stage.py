@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 import gc
-from threading import Thread
+from threading import Event, Thread
 import time
 from typing import Any
 
@@ -27,6 +27,7 @@ from std_msgs.msg import Header
 
 from uhr_seg_ros.ros.images import encode_image
 from uhr_seg_ros.ros.node import SegmentationNode
+from uhr_seg_ros.ros.process import spin, THREADS
 
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -89,13 +90,14 @@ class Stage:
             context=context, cli_args=cli_args, parameter_overrides=overrides
         )
         self._executors = [
-            MultiThreadedExecutor(2, context=context),
+            MultiThreadedExecutor(THREADS, context=context),
             SingleThreadedExecutor(context=context),
         ]
+        self._stop = Event()
         self._threads = []
         for node, executor in zip((self.node, self.watcher), self._executors, strict=True):
             executor.add_node(node)
-            self._threads.append(Thread(target=executor.spin, daemon=True))
+            self._threads.append(Thread(target=spin, args=(executor, self._stop, []), daemon=True))
             self._threads[-1].start()
 
     def __enter__(self) -> Stage:
@@ -104,6 +106,7 @@ class Stage:
     def __exit__(self, *_: object) -> None:
         ended = self.node.stop(5.0)
         counts = [self.node._worker.counts(name) for name in self.node._worker.cameras]
+        self._stop.set()
         for executor, thread in zip(self._executors, self._threads, strict=True):
             executor.shutdown()
             thread.join(5.0)

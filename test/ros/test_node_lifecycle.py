@@ -50,6 +50,16 @@ def test_transitions_twice(make_stage: MakeStage) -> None:
     assert stage.wait_for_count(received=2, processed=2)
 
 
+def test_node_keeps_nothing_of_closed_topics(make_stage: MakeStage) -> None:
+    stage = make_stage(autostart=False)
+    kept = []
+    for _ in range(3):
+        for transition in ('configure', 'activate', 'deactivate', 'cleanup'):
+            assert stage.change(transition)
+        kept.append(len(stage.node.default_callback_group.entities))
+    assert kept[0] == kept[-1]
+
+
 def test_autostart_makes_it_active(make_stage: MakeStage) -> None:
     stage = make_stage()
     stage.wait_for_state('active')

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from threading import Event
 
 from gate import Gate
 import numpy as np
@@ -88,6 +89,28 @@ def test_inference_blocks_neither_services_nor_diagnostics(
     assert stage.set_parameter('overlay.alpha', 0.1).successful
     stage.wait_for_count(received=1, pending=1)
     gate.open()
+    stage.wait_for_count(processed=1)
+
+
+def test_services_answer_while_a_frame_is_taken(
+    make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = make_stage()
+    camera = stage.camera()
+    monitor = stage.node._cameras[''].monitor
+    note, taking, taken = monitor.note, Event(), Event()
+
+    def slowly(*arguments: object) -> None:
+        taking.set()
+        assert taken.wait(60)
+        note(*arguments)
+
+    monkeypatch.setattr(monitor, 'note', slowly)
+    publish(camera, 1)
+    assert taking.wait(30)
+    assert stage.set_parameter('overlay.alpha', 0.1).successful
+    assert stage.state() == 'active'
+    taken.set()
     stage.wait_for_count(processed=1)
 
 

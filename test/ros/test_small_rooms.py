@@ -136,3 +136,21 @@ faults()
 assert faults() < 1000, 'ten buffers of 25 MB have 61000 pages'
 """
     subprocess.run([sys.executable, '-c', code], check=True, timeout=60)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='the settings are of glibc')
+def test_freed_memory_is_given_back() -> None:
+    code = """
+from uhr_seg_ros.ros.memory import give_back, keep_large_buffers
+keep_large_buffers()
+def pages():
+    return int(open('/proc/self/statm').read().split()[1])
+before = pages()
+kept = [bytearray(4_000_000) for _ in range(10)]
+above = bytearray(1000)
+del kept
+assert pages() - before > 8000
+assert give_back()
+assert pages() - before < 1000
+"""
+    subprocess.run([sys.executable, '-c', code], check=True, timeout=60)

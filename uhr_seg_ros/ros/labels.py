@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any, TYPE_CHECKING
 
+from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from std_msgs.msg import String
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from builtin_interfaces.msg import Time
 
 
-def publish_labels(node: Node, prefix: str, classes: ClassSet) -> Publisher:
+def publish_labels(
+    node: Node, prefix: str, classes: ClassSet, group: CallbackGroup | None = None
+) -> Publisher:
     """
     Publish the classes once, latched, as the vision_msgs convention asks for.
 
@@ -35,6 +38,7 @@ def publish_labels(node: Node, prefix: str, classes: ClassSet) -> Publisher:
         node: owner of the publisher.
         prefix: namespace of the mask, such as `~/` or `~/front/`.
         classes: position is the id in the mask.
+        group: of the publisher's events; None: the node's own.
 
     Returns:
         The publisher; the message lives as long as it does.
@@ -42,10 +46,10 @@ def publish_labels(node: Node, prefix: str, classes: ClassSet) -> Publisher:
     """
     stamp = node.get_clock().now().to_msg()
     if LabelInfo is not None:
-        publisher = _publisher(node, LabelInfo, f'{prefix}label_info')
+        publisher = _publisher(node, LabelInfo, f'{prefix}label_info', group)
         publisher.publish(_label_info(classes, stamp))
         return publisher
-    publisher = _publisher(node, String, f'{prefix}label_info_json')
+    publisher = _publisher(node, String, f'{prefix}label_info_json', group)
     publisher.publish(String(data=json.dumps(_content(classes, stamp))))
     node.get_logger().info(
         f'vision_msgs is not installed: class names are on {publisher.topic_name} as JSON'
@@ -53,9 +57,15 @@ def publish_labels(node: Node, prefix: str, classes: ClassSet) -> Publisher:
     return publisher
 
 
-def _publisher(node: Node, message_type: type, topic: str) -> Publisher:
+def _publisher(
+    node: Node, message_type: type, topic: str, group: CallbackGroup | None
+) -> Publisher:
     return node.create_publisher(
-        message_type, topic, latched_qos(), qos_overriding_options=output_overrides()
+        message_type,
+        topic,
+        latched_qos(),
+        callback_group=group,
+        qos_overriding_options=output_overrides(),
     )
 
 

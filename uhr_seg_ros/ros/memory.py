@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Allocator settings that keep the pages of frame-sized buffers."""
+"""What the allocator keeps: frame-sized buffers between frames, nothing without a model."""
 
 from __future__ import annotations
 
@@ -33,3 +33,19 @@ def keep_large_buffers() -> bool:
     trim = mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
     pad = mallopt(_M_TOP_PAD, 256 << 20)
     return bool(threshold and trim and pad)
+
+
+def give_back() -> bool:
+    """
+    Return the pages of everything freed to the system.
+
+    Returns:
+        Whether the C library could be asked; False where it is not glibc.
+
+    """
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # musl, macOS, Windows
+        return False
+    trim(0)
+    return True

@@ -39,7 +39,7 @@ from uhr_seg_ros.ros.diagnostics import (
 from uhr_seg_ros.ros.frame_path import FramePath
 from uhr_seg_ros.ros.images import encode_image
 from uhr_seg_ros.ros.inputs import Frame
-from uhr_seg_ros.ros.memory import keep_large_buffers
+from uhr_seg_ros.ros.memory import give_back, keep_large_buffers
 from uhr_seg_ros.ros.parameters import Parameters, Settings
 from uhr_seg_ros.ros.process import RCLError, run
 from uhr_seg_ros.ros.qos import output_overrides, output_qos
@@ -58,9 +58,8 @@ class SegmentationNode(LifecycleNode):
     """
     Turns camera frames into masks.
 
-    Three kinds of threads share the work: the executor takes messages and serves parameters and
-    lifecycle, one worker owns the engines and publishes, and a transition waits for the worker
-    on a second thread of the executor, so that the first one stays free.
+    One worker owns the engines and publishes. The executor has two threads: one may take a frame
+    or wait in a transition for the worker while the other one serves everything else.
 
     Args:
         node_arguments: passed on to `rclpy.node.Node`, such as `context`.
@@ -210,6 +209,7 @@ class SegmentationNode(LifecycleNode):
             pass
         for camera in self._cameras.values():
             camera.close_output()
+        give_back()
 
     def _fail(self, transition: str, error: Exception) -> None:
         if isinstance(error, NodeStoppedError):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 import numpy as np
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode
 from rclpy.lifecycle import Publisher as LifecyclePublisher
 from rclpy.publisher import Publisher
@@ -44,6 +45,8 @@ class CameraOutput:
         self._node = node
         self._calibrations = calibrations
         self._prefix = f'~/{prefix}'
+        # Goes with the publishers; the node's own group would keep a reference to each for ever.
+        self._group = MutuallyExclusiveCallbackGroup()
         self._publishers: list[LifecyclePublisher] = []
         self._labels: Publisher | None = None
         try:
@@ -53,7 +56,7 @@ class CameraOutput:
             self._color_mask = self._publisher(Image, 'color_mask')
             self._camera_info = self._publisher(CameraInfo, 'camera_info')
             self._latency = self._publisher(DiagnosticArray, 'latency')
-            self._labels = publish_labels(node, self._prefix, classes)
+            self._labels = publish_labels(node, self._prefix, classes, self._group)
         except Exception:  # such as an override of a QoS that does not exist
             self.close()
             raise
@@ -110,6 +113,7 @@ class CameraOutput:
             message_type,
             self._prefix + name,
             output_qos(),
+            callback_group=self._group,
             qos_overriding_options=output_overrides(),
         )
         self._publishers.append(publisher)

@@ -14,13 +14,17 @@ from typing import Protocol
 
 import rclpy
 from rclpy.exceptions import InvalidHandle
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
 
 RCLError = rclpy_implementation.RCLError
 """What the C layer of rclpy raises."""
+
+# Each thread that takes frames keeps a heap with buffers of their size.
+THREADS = 2
+"""Of the executor: one may take a frame or wait in a transition while the other one answers."""
 
 WORKER_GRACE_S = 0.5
 """How long the end of the process waits for the frame in work."""
@@ -56,11 +60,10 @@ def run(make_node: Callable[[], StoppableNode], args: list[str] | None = None) -
         print(f'segmentation_node: {error}', file=sys.stderr)
         rclpy.try_shutdown()
         return 1
-    # One thread may wait in a lifecycle transition while the other serves everything else.
-    executor = MultiThreadedExecutor(num_threads=2)
+    executor = MultiThreadedExecutor(num_threads=THREADS)
     executor.add_node(node)
     failures: list[BaseException] = []
-    spinner = Thread(target=_spin, args=(executor, stop, failures), name='executor', daemon=True)
+    spinner = Thread(target=spin, args=(executor, stop, failures), name='executor', daemon=True)
     spinner.start()
     stop.wait()
     for number in (signal.SIGINT, signal.SIGTERM):  # the end has begun, and takes care of itself
@@ -92,16 +95,24 @@ def _exit_at_once(node: StoppableNode, code: int) -> None:
     os._exit(code)
 
 
-def _spin(
-    executor: MultiThreadedExecutor, stop: Event, failures: list[BaseException]
+def spin(
+    executor: Executor, stop: Event, failures: list[BaseException]
 ) -> None:
-    """Spin until the executor is shut down, and tell the main thread in any case."""
+    """
+    Spin until the executor is shut down, whatever rclpy raises on the way.
+
+    Args:
+        executor: holds the node.
+        stop: ends the spinning; set at the end in any case.
+        failures: gets what ended it, if that is no shutdown.
+
+    """
     try:
         while not stop.is_set() and executor.context.ok():
             try:
                 executor.spin()
             except InvalidHandle:
-                # Humble raises it when a subscription was closed while a message of it waited.
+                # A topic was closed while the executor was about to wait for it.
                 continue
             except RCLError as error:
                 # Humble and Jazzy raise it for a transition that the state does not allow.
