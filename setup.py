@@ -61,10 +61,12 @@ setup(
         # GUI libraries that a robot or a CI machine does not have.
         'opencv': ['opencv-python-headless'],
         'ros': ROS_WHEELS,
+        # Boundaries by random walk.
+        'refine': ['scipy'],
         # TensorRT itself comes with JetPack, or as tensorrt or tensorrt-rtx; pycuda is compiled on
         # the machine and needs CUDA's headers.
         'gpu': ['nvidia-ml-py', 'onnx', 'pycuda'],
-        'demo': ['matplotlib', 'psutil', 'rich', 'rosbags', 'tqdm'],
+        'demo': ['matplotlib', 'psutil', 'rich', 'rosbags', 'scipy', 'tqdm'],
         'workshop': [
             'matplotlib', 'onnx', 'onnxscript', 'rich', 'tensorboard', 'tifffile', 'torch', 'tqdm',
         ],

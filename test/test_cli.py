@@ -19,6 +19,7 @@ from tiny_bundle import paint, TINY_CLASSES
 from uhr_seg_ros import __version__
 from uhr_seg_ros.cli import COMMANDS, main
 from uhr_seg_ros.drawing import colorize
+from uhr_seg_ros.refinement.refining import refine, Refinement
 
 PACKAGE = Path(__file__).resolve().parents[1] / 'uhr_seg_ros'
 RUN_TIME_ROOMS = ('ros', 'strategies', 'engines')
@@ -54,6 +55,20 @@ def test_segment_writes_mask_and_overlay(
     assert found.dtype == np.uint8
     assert (found == mask).all()
     assert cv2.imread(str(output / 'field_overlay.jpg')).shape == (36, 48, 3)
+
+
+def test_segment_refines_boundaries(tiny_bundle: Path, tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / 'noise.png'), image)
+    found = {}
+    for method in ('none', 'random_walker'):
+        options = ['--bundle', str(tiny_bundle), '--output', str(tmp_path / method)]
+        assert main(['segment', str(tmp_path / 'noise.png'), *options, '--refine', method]) == 0
+        written = tmp_path / method / 'noise_mask.png'
+        found[method] = cv2.imread(str(written), cv2.IMREAD_UNCHANGED)
+    wanted = refine(found['none'], image, Refinement()).mask
+    assert (wanted != found['none']).any()
+    assert (found['random_walker'] == wanted).all()
 
 
 def test_segment_writes_the_classes_as_colours(

@@ -18,6 +18,7 @@ from uhr_seg_ros.drawing import colorize, OverlayPainter, Pictures
 from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.pixels import memory_shape, RawFrame
+from uhr_seg_ros.refinement.refining import refine, Refinement
 from uhr_seg_ros.segmenter import Segmenter, SegmenterError
 from uhr_seg_ros.strategies import two_branch
 from uhr_seg_ros.strategies.maps import TwoBranchError
@@ -48,6 +49,23 @@ def test_mask_is_exactly_what_was_painted(segmenter: Segmenter, band: int) -> No
     mask = band_mask(192, 250, band)
     assert (segmenter(paint(mask)).mask == mask).all()
     assert (segmenter(paint(mask.T)).mask == mask.T).all()
+
+
+def test_refined_boundaries(segmenter: Segmenter) -> None:
+    image = random_image(192, 250)
+    plain = segmenter(image)
+    assert plain.refined_share is None
+    assert 'refine' not in plain.stage_times
+    wanted = refine(plain.mask, image, Refinement(2, 130.0))
+    assert (wanted.mask != plain.mask).any()
+    pictures = Pictures(overlay=True, color_mask=True)
+    found = segmenter(image, pictures=pictures, logits=True, refinement=Refinement(2, 130.0))
+    assert (found.mask == wanted.mask).all()
+    assert found.refined_share == 1.0
+    assert found.stage_times['refine'] > 0
+    assert (found.color_mask == colorize(wanted.mask, TINY_CLASSES)).all()
+    assert (found.overlay == OverlayPainter(TINY_CLASSES).paint(image, wanted.mask)).all()
+    assert (found.logits.argmax(0) == plain.mask).all()
 
 
 @pytest.mark.parametrize('size', [(1, 1), (1, 40), (15, 17), (16, 16), (33, 47), (270, 300)])

@@ -18,6 +18,7 @@ from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.drawing import Pictures
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.frames import FramesError, read_image
+from uhr_seg_ros.refinement.refining import METHODS, Refinement
 from uhr_seg_ros.segmenter import Segmentation, Segmenter
 from uhr_seg_ros.strategies.strategy import Limits
 
@@ -36,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--color-mask', action='store_true', help='write <stem>_color.png, the classes as colours'
+    )
+    parser.add_argument(
+        '--refine', choices=METHODS, default='none', help='let the image decide the boundaries'
     )
     parser.add_argument(
         '--tile', type=int, metavar='PX', help='largest side of a tile; default: by memory'
@@ -60,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         raise SegmentCommandError(msg) from err
     unreadable = 0
     pictures = Pictures(overlay=True, color_mask=args.color_mask)
+    refinement = Refinement() if args.refine == 'random_walker' else None
     with Segmenter(
         args.bundle, args.backend, Limits(args.memory_limit_mb, args.tile)
     ) as segmenter:
@@ -74,7 +79,9 @@ def run(args: argparse.Namespace) -> int:
                 unreadable += 1
                 continue
             start = perf_counter()
-            result = segmenter(image, logits=args.save_logits, pictures=pictures)
+            result = segmenter(
+                image, logits=args.save_logits, pictures=pictures, refinement=refinement
+            )
             elapsed = (perf_counter() - start) * 1e3
             write_result(args.output / path.stem, result)
             size = f'{image.shape[1]}x{image.shape[0]}'

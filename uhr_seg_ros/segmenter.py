@@ -18,6 +18,7 @@ from uhr_seg_ros.drawing import Pictures
 from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.pixels import RawFrame
+from uhr_seg_ros.refinement.refining import refine, Refinement
 from uhr_seg_ros.strategies.opening import open_strategy, STRATEGIES
 from uhr_seg_ros.strategies.strategy import Limits, Request, Strategy
 from uhr_seg_ros.timing import StageClock
@@ -39,6 +40,8 @@ class Segmentation:
         logits: (C, H, W) float32, or None if not asked for.
         overlay: (h, w, 3) uint8 BGR, or None if not asked for.
         color_mask: (h, w, 3) uint8 BGR, or None if not asked for.
+        refined_share: how much of the boundaries was refined, or None if not asked for; below 1
+            the time budget ended before.
 
     """
 
@@ -48,6 +51,7 @@ class Segmentation:
     logits: np.ndarray | None = None
     overlay: np.ndarray | None = None
     color_mask: np.ndarray | None = None
+    refined_share: float | None = None
 
 
 class Segmenter:
@@ -115,6 +119,7 @@ class Segmenter:
         confidence: bool = False,
         logits: bool = False,
         pictures: Pictures = Pictures(),  # noqa: B008 - it cannot change
+        refinement: Refinement | None = None,
     ) -> Segmentation:
         """
         Segment one image of any size.
@@ -125,6 +130,7 @@ class Segmenter:
             confidence: ask for the confidence too.
             logits: ask for the logits too.
             pictures: ask for an overlay or a colour mask too.
+            refinement: let a random walker decide the boundaries of the mask anew.
 
         Returns:
             The mask in the size of the image and what was asked for; the arrays belong to
@@ -135,7 +141,14 @@ class Segmenter:
             UhrSegError: a frame that cannot be converted, or a back end that failed.
 
         """
-        return self.begin(image, confidence=confidence, logits=logits, pictures=pictures)()
+        begun = self.begin(
+            image,
+            confidence=confidence,
+            logits=logits,
+            pictures=pictures,
+            refinement=refinement,
+        )
+        return begun()
 
     @property
     def overlaps(self) -> bool:
@@ -149,6 +162,7 @@ class Segmenter:
         confidence: bool = False,
         logits: bool = False,
         pictures: Pictures = Pictures(),  # noqa: B008 - it cannot change
+        refinement: Refinement | None = None,
     ) -> Callable[[], Segmentation]:
         """
         Start one image; see `__call__`.
@@ -162,8 +176,17 @@ class Segmenter:
         wanted = {'mask': True, 'confidence': confidence, 'logits': logits}
         outputs = tuple(name for name, asked in wanted.items() if asked)
         clock = StageClock()
-        wait = self._strategy.begin(frame, Request(outputs, pictures), clock)
-        return lambda: Segmentation(**wait(), stage_times=clock.times)
+        # What is painted shows the refined mask.
+        at_once = pictures if refinement is None else Pictures()
+        wait = self._strategy.begin(frame, Request(outputs, at_once), clock)
+
+        def finish() -> Segmentation:
+            results = wait()
+            if refinement is not None:
+                results.update(self._refined(frame, results['mask'], refinement, pictures, clock))
+            return Segmentation(**results, stage_times=clock.times)
+
+        return finish
 
     def semantic_only(self, image: np.ndarray | RawFrame) -> np.ndarray:
         """
@@ -217,6 +240,24 @@ class Segmenter:
             strategy.close()
             raise
         self.backend, self._strategy = backend, strategy
+
+    def _refined(
+        self,
+        frame: RawFrame,
+        mask: np.ndarray,
+        refinement: Refinement,
+        pictures: Pictures,
+        clock: StageClock,
+    ) -> dict[str, Any]:
+        """Give what refining changes of the results."""
+        with clock.stage('refine'):
+            image = frame.bgr
+            refined = refine(mask, image, refinement)
+        results: dict[str, Any] = {'mask': refined.mask, 'refined_share': refined.share}
+        if pictures.any:
+            with clock.stage('overlay'):
+                results.update(pictures.paint(image, refined.mask, self.bundle.classes))
+        return results
 
     def _graphs(self) -> dict[str, Graph]:
         """Give the graphs that run: TensorRT makes its own precisions of those in float32."""

@@ -117,6 +117,16 @@ def test_semantic_branch(evaluate: Evaluate, root: Path) -> None:
     assert figures['mean_iou'] < evaluate(root)['mean_iou'] - 0.1
 
 
+@pytest.mark.parametrize('branch', ['fused', 'semantic'])
+def test_refined_boundaries(evaluate: Evaluate, root: Path, branch: str) -> None:
+    plain = evaluate(root, '--branch', branch)
+    options = ['--refine', 'random_walker', '--passes', '2', '--beta', '130']
+    refined = evaluate(root, '--branch', branch, *options)
+    assert refined['settings']['refine'] == 'random_walker'
+    assert (refined['settings']['passes'], refined['settings']['beta']) == (2, 130.0)
+    assert refined['confusion'] != plain['confusion']
+
+
 def test_tiles_against_the_image_in_one_piece(tmp_path: Path, root: Path) -> None:
     bundle = make_tiny_bundle(tmp_path / 'bundle', sees_whole_tile=True)
     report = tmp_path / 'figures.json'

@@ -40,6 +40,8 @@ def test_what_is_chosen_counts() -> None:
         ({'branch': 'semantic', 'tta': 'flip'}, r'semantic branch alone'),
         ({'mode': 'slide', 'tile': 512}, r'tile of 512 px in mode slide'),
         ({'against_whole': True}, r'is for tiles'),
+        ({'refine': 'random_walker', 'tta': 'flip'}, r'refine random_walker is for whole masks'),
+        ({'refine': 'magic'}, r"refine 'magic' is unknown, known: none, random_walker"),
         ({'tta': 'twice'}, r"tta 'twice' is unknown, known: none, flip, all"),
     ],
 )

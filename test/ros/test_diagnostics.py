@@ -11,6 +11,7 @@ import pytest
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
 from uhr_seg_ros.ros.dashboard import draw_dashboard, HEIGHT, P50_COLOUR, WIDTH
 from uhr_seg_ros.ros.diagnostics import (
+    cut_short,
     failed,
     fallen_back,
     hot,
@@ -199,6 +200,17 @@ def test_budget() -> None:
     assert over_budget([], 200.0) is None
 
 
+def test_refinement_that_is_cut_short() -> None:
+    assert cut_short([], 50.0) is None
+    assert cut_short([None, None, 1.0], 50.0) is None
+    level, text = cut_short([1.0, 0.75, None, 0.4], 50.0)
+    assert level == DiagnosticStatus.WARN
+    assert text == (
+        'refine_budget_ms 50 ended before the boundaries of 2 of 4 frames, of one after 40%: the '
+        'rest is as the network gave it'
+    )
+
+
 def test_hot_gpu() -> None:
     assert hot(84.9, 85.0) is None
     assert hot(None, 85.0) is None
@@ -211,8 +223,8 @@ def test_hot_gpu() -> None:
 def test_latencies_are_taken_once() -> None:
     stages = StageWindows()
     stages.add({}, 5.0)
-    stages.add({}, 6.0)
-    assert stages.take_recent() == [5.0, 6.0]
+    stages.add({}, 6.0, 0.5)
+    assert stages.take_recent() == [(5.0, None), (6.0, 0.5)]
     assert stages.take_recent() == []
 
 

@@ -22,6 +22,7 @@ from tiny_bundle import paint, TINY_CLASSES
 
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.drawing import colorize, OverlayPainter
+from uhr_seg_ros.refinement.refining import refine, Refinement
 from uhr_seg_ros.ros.camera_info import CameraInfoCache
 from uhr_seg_ros.ros.diagnostics import KIND_STAGES
 from uhr_seg_ros.ros.outputs import CameraOutput
@@ -322,6 +323,34 @@ def test_budget_is_watched_live(make_stage: MakeStage) -> None:
     assert '1 of 1 frames since the last report took longer' in status.message
     # Nothing is late any more: no frame came.
     wait_until(lambda: level() == DiagnosticStatus.OK, 'no warning')
+
+
+def test_refining_is_switched_live(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    camera = stage.camera()
+    masks, color = stage.outputs('mask', 'color_mask')
+    image = np.random.default_rng(0).integers(0, 256, (200, 320, 3), np.uint8)
+
+    def segmented(stamp: int) -> np.ndarray:
+        camera.publish(frame(image, stamp))
+        wait_until(lambda: len(masks) == len(color) == stamp, 'mask and colours')
+        return pixels(masks[-1])
+
+    plain = segmented(1)
+    assert stage.set_parameter('refine', 'random_walker').successful
+    wanted = refine(plain, image, Refinement()).mask
+    assert (wanted != plain).any()
+    np.testing.assert_array_equal(segmented(2), wanted)
+    name = '/segmentation: segmentation'
+    wait_until(lambda: float(stage.values(name).get('refine_p50_ms', 0)) > 0, 'the time it takes')
+    assert stage.status(name).level == DiagnosticStatus.OK
+    assert stage.set_parameter('refine_budget_ms', 0.001).successful
+    np.testing.assert_array_equal(segmented(3), plain)
+    wait_until(
+        lambda: 'refine_budget_ms 0.001 ended before' in stage.status(name).message, 'a warning'
+    )
+    refused = stage.set_parameter('refine', 'magic')
+    assert "refine is 'magic': expected one of none, random_walker" in refused.reason
 
 
 def test_falling_back_is_a_warning(

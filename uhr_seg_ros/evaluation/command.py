@@ -37,6 +37,7 @@ from uhr_seg_ros.evaluation.scratch import ScratchMask
 from uhr_seg_ros.evaluation.settings import BRANCHES, MODES, Settings, settings_for
 from uhr_seg_ros.evaluation.views import VIEWS
 from uhr_seg_ros.files import write_text
+from uhr_seg_ros.refinement.refining import METHODS
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.strategy import Limits
 from uhr_seg_ros.timing import StageClock
@@ -80,6 +81,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         '--tile', type=int, metavar='PX', help='run the detail branch in tiles of this size'
     )
+    how.add_argument(
+        '--refine', choices=METHODS, help='let the image decide the boundaries of the mask'
+    )
+    how.add_argument('--passes', type=int, metavar='N', help='refining: half the band, px')
+    how.add_argument('--beta', type=float, help='refining: weight of the differences of the image')
     how.add_argument(
         '--against-whole',
         action='store_true',

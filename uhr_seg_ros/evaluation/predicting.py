@@ -18,6 +18,7 @@ from uhr_seg_ros.evaluation.seams import Grid, Seams
 from uhr_seg_ros.evaluation.settings import Settings
 from uhr_seg_ros.evaluation.sliding import arg_max, slide
 from uhr_seg_ros.evaluation.views import averaged, VIEWS
+from uhr_seg_ros.refinement.refining import refine
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.strategy import Limits
 from uhr_seg_ros.strategies.tiling import padded_size, tile_spans, TileLimit
@@ -73,8 +74,11 @@ class Predictor:
 
     def _whole_mask(self, image: np.ndarray, mask: ScratchMask, seams: Seams) -> None:
         if self._settings.branch == 'semantic':
-            return mask.append(self._segmenter.semantic_only(image))
-        found = self._segmenter(image).mask
+            found = self._segmenter.semantic_only(image)
+        else:
+            found = self._segmenter(image).mask
+        if self._settings.refinement is not None:
+            found = refine(found, image, self._settings.refinement).mask
         mask.append(found)
         if self._whole is not None and seams.grid is not None:
             changed = found != self._whole(image).mask

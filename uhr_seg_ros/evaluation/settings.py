@@ -11,6 +11,7 @@ from typing import Any
 
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.evaluation.views import VIEWS
+from uhr_seg_ros.refinement.refining import METHODS, Refinement
 
 MODES = ('whole', 'slide')
 BRANCHES = ('fused', 'semantic')
@@ -38,6 +39,9 @@ class Settings:
         branch: `fused`, or `semantic` for the low-resolution branch alone.
         tile: Largest side of a tile of the detail branch, px; None as memory allows.
         against_whole: Also segment every image in one piece, to see what tiles change.
+        refine: What boundaries are refined by, of `METHODS`.
+        passes: Of `Refinement`.
+        beta: Of `Refinement`.
     """
 
     mode: str = 'whole'
@@ -48,9 +52,14 @@ class Settings:
     branch: str = 'fused'
     tile: int | None = None
     against_whole: bool = False
+    refine: str = 'none'
+    passes: int = Refinement.passes
+    beta: float = Refinement.beta
 
     def __post_init__(self) -> None:
-        choices = (('mode', MODES), ('tta', VIEWS), ('branch', BRANCHES))
+        choices = (
+            ('mode', MODES), ('tta', VIEWS), ('branch', BRANCHES), ('refine', METHODS)
+        )  # fmt: skip
         for name, known in choices:
             if getattr(self, name) not in known:
                 msg = f'{name} {getattr(self, name)!r} is unknown, known: {", ".join(known)}'
@@ -69,11 +78,17 @@ class Settings:
             raise SettingsError(msg)
         self._check_branch()
         self._check_tile()
+        self._check_refinement()
 
     @property
     def needs_logits(self) -> bool:
         """Whether a mask alone is not enough."""
         return self.mode == 'slide' or self.tta != 'none' or self.scale != 1.0
+
+    @property
+    def refinement(self) -> Refinement | None:
+        """How boundaries are refined, or None."""
+        return None if self.refine == 'none' else Refinement(self.passes, self.beta)
 
     def _check_branch(self) -> None:
         if self.branch == 'semantic' and (self.needs_logits or self.tile):
@@ -94,6 +109,14 @@ class Settings:
             msg = (
                 'a comparison against the image in one piece is for tiles: mode whole with a '
                 'tile, scale 1, without test-time augmentation'
+            )
+            raise SettingsError(msg)
+
+    def _check_refinement(self) -> None:
+        if self.refinement and (self.needs_logits or self.against_whole):
+            msg = (
+                f'refine {self.refine} is for whole masks: evaluate it with mode whole, scale 1, '
+                'without test-time augmentation and without a comparison against the whole'
             )
             raise SettingsError(msg)
 

@@ -25,7 +25,8 @@ KIND_STAGES = {
 GPU_STAGES = ('upload', 'engines', 'download')
 
 STAGES = tuple(dict.fromkeys((
-    'convert', *chain(*KIND_STAGES.values()), 'overlay', *GPU_STAGES, 'publish', 'total',
+    'convert', *chain(*KIND_STAGES.values()), *GPU_STAGES, 'refine', 'overlay', 'publish',
+    'total',
 )))  # fmt: skip
 """All stages in the order in which a frame passes those that it has; `total` is all of them."""
 
@@ -45,19 +46,24 @@ class StageWindows:
         self._stages = {stage: LatencyWindow() for stage in STAGES}
         self._latency = LatencyWindow()
         self._lock = Lock()
-        self._recent: deque[float] = deque(maxlen=_MOST_RECENT)
+        self._recent: deque[tuple[float, float | None]] = deque(maxlen=_MOST_RECENT)
 
-    def add(self, stage_times: Mapping[str, float], latency_ms: float) -> None:
-        """Add what one frame took, in ms."""
+    def add(
+        self,
+        stage_times: Mapping[str, float],
+        latency_ms: float,
+        refined_share: float | None = None,
+    ) -> None:
+        """Add what one frame took, in ms, and how much of its boundaries was refined."""
         for stage, milliseconds in stage_times.items():
             if stage in self._stages:
                 self._stages[stage].add(milliseconds)
         self._latency.add(latency_ms)
         with self._lock:
-            self._recent.append(latency_ms)
+            self._recent.append((latency_ms, refined_share))
 
-    def take_recent(self) -> list[float]:
-        """Return the latencies since the last call, ms."""
+    def take_recent(self) -> list[tuple[float, float | None]]:
+        """Return latency, ms, and refined share of the frames since the last call."""
         with self._lock:
             recent = list(self._recent)
             self._recent.clear()
@@ -141,6 +147,18 @@ def over_budget(latencies_ms: Sequence[float], budget_ms: float) -> Problem | No
     text = (
         f'{len(late)} of {len(latencies_ms)} frames since the last report took longer than '
         f'latency.budget_ms {budget_ms:g}, the longest {max(late):.0f} ms'
+    )
+    return DiagnosticStatus.WARN, text
+
+
+def cut_short(shares: Sequence[float | None], budget_ms: float) -> Problem | None:
+    """Judge how much of their boundaries was refined; None where that was not asked for."""
+    short = [share for share in shares if share is not None and share < 1]
+    if not short:
+        return None
+    text = (
+        f'refine_budget_ms {budget_ms:g} ended before the boundaries of {len(short)} of '
+        f'{len(shares)} frames, of one after {min(short):.0%}: the rest is as the network gave it'
     )
     return DiagnosticStatus.WARN, text
 

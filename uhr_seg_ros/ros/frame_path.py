@@ -123,6 +123,7 @@ class FramePath:
             image,
             confidence=settings.confidence_enabled and camera.output.wants_confidence,
             pictures=camera.output.wanted_pictures(settings),
+            refinement=settings.refinement,
         )
 
         def finish() -> None:
@@ -135,7 +136,7 @@ class FramePath:
             times = Counter(result.stage_times)
             times.update(clock.times)
             latency_ms = (now - frame.arrival) * 1e3
-            self._stages.add(times, latency_ms)
+            self._stages.add(times, latency_ms, result.refined_share)
             waited_ms = (start - frame.arrival) * 1e3
             camera.output.publish_times(
                 frame.message.header, {'wait': waited_ms, **times, 'latency': latency_ms}
@@ -158,8 +159,8 @@ class FramePath:
         }
         return {**self._stages.values(), **self._facts, **gpu}
 
-    def take_latencies(self) -> list[float]:
-        """Return the latencies of the frames since the last call, ms."""
+    def take_recent(self) -> list[tuple[float, float | None]]:
+        """Return latency, ms, and refined share of the frames since the last call."""
         return self._stages.take_recent()
 
     def _note_not_kept(self, text: str) -> None:

@@ -28,6 +28,7 @@ from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.ros.camera import Camera
 from uhr_seg_ros.ros.dashboard import draw_dashboard
 from uhr_seg_ros.ros.diagnostics import (
+    cut_short,
     failed,
     fallen_back,
     hot,
@@ -270,6 +271,7 @@ class SegmentationNode(LifecycleNode):
         counts = {camera: self._worker.counts(camera) for camera in self._cameras}
         expected, limited = settings.diagnostics_expected_frequency, bool(settings.max_rate_hz)
         values, path = self._path.values(), self._path
+        recent = path.take_recent()
         node = node_status(
             self.get_fully_qualified_name(),
             self._state,
@@ -277,7 +279,8 @@ class SegmentationNode(LifecycleNode):
             values,
             failed(self._failure),
             not_alone(self.get_fully_qualified_name(), self._namesakes()),
-            over_budget(path.take_latencies(), settings.latency_budget_ms),
+            over_budget([latency for latency, _ in recent], settings.latency_budget_ms),
+            cut_short([share for _, share in recent], settings.refine_budget_ms),
             hot(path.gpu_temperature_c, settings.diagnostics_gpu_temperature_limit),
             fallen_back(path.fallback),
             not_kept(path.not_kept),

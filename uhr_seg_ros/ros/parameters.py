@@ -22,6 +22,7 @@ from rclpy.parameter import Parameter
 
 from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.engines.options import DEFAULT_WORKSPACE_MB, PRECISIONS
+from uhr_seg_ros.refinement.refining import METHODS, missing_library, Refinement
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,19 @@ class Settings:
     confidence_enabled: bool
     overlay_alpha: float
     overlay_scale: float
+    refine: str
+    refine_budget_ms: float
     no_frame_warning_s: float
     diagnostics_expected_frequency: float
     diagnostics_gpu_temperature_limit: float
     latency_budget_ms: float
+
+    @property
+    def refinement(self) -> Refinement | None:
+        """How boundaries are refined, or None."""
+        if self.refine == 'none':
+            return None
+        return Refinement(budget_ms=self.refine_budget_ms)
 
 
 @dataclass(frozen=True)
@@ -131,6 +141,11 @@ _SPECS = (
     _Spec('overlay.alpha', 0.5, 'Share of the class colour in ~/overlay, 0..1.', (0.0, 1.0)),
     _Spec('overlay.scale', 0.5, 'Size of ~/overlay and ~/color_mask relative to the frame.',
           (0.01, 1.0)),
+    _Spec('refine', 'none',
+          'random_walker lets the image decide the boundaries of the mask.', choices=METHODS),
+    _Spec('refine_budget_ms', 0.0,
+          'Time after which the rest of the boundaries stays as it is, ms; 0 = none.',
+          (0.0, 600000.0)),
     _Spec('no_frame_warning_s', 5.0,
           'Warn after this many seconds without a frame; 0 = never.', (0.0, 86400.0)),
     _Spec('diagnostics.expected_frequency', 0.0,
@@ -203,7 +218,7 @@ class Parameters:
             return f'{spec.name} is empty'
         if spec.least and 0 < value < spec.least:
             return f'{spec.name} is {value:g}: expected 0, or at least {spec.least:g}'
-        other = {'cameras': _objection_to_cameras, 'input_size': _objection_to_size}.get(spec.name)
+        other = _OBJECTIONS.get(spec.name)
         return other(value or []) if other else ''
 
 
@@ -227,3 +242,14 @@ def _objection_to_size(size: list[int]) -> str:
         return ''
     return (f'input_size is {list(size)}: expected width and height, each {MIN_SIDE} to '
             f'{MAX_SIDE} px')
+
+
+def _objection_to_refining(method: str) -> str:
+    return '' if method == 'none' else missing_library()
+
+
+_OBJECTIONS: dict[str, Callable[[Any], str]] = {
+    'cameras': _objection_to_cameras,
+    'input_size': _objection_to_size,
+    'refine': _objection_to_refining,
+}

@@ -1,0 +1,32 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Regions of several classes, and a picture of them with texture."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+
+def regions(height: int, width: int, classes: int = 4, seed: int = 0) -> np.ndarray:
+    """Give touching blobs with thin parts: (H, W) uint8 class ids."""
+    noise = np.random.default_rng(seed).normal(size=(classes, height, width)).astype(np.float32)
+    smooth = [cv2.GaussianBlur(each, (0, 0), 6) for each in noise]
+    mask = np.argmax(smooth, 0).astype(np.uint8)
+    mask[height // 2 : height // 2 + 2] = 0  # a line of two pixels
+    mask[:, width // 3] = 1  # and one of a single pixel
+    return mask
+
+
+def picture(mask: np.ndarray, texture: float = 8.0, seed: int = 1) -> np.ndarray:
+    """Paint every class in a grey of its own, with texture: (H, W, 3) uint8 BGR."""
+    noise = np.random.default_rng(seed).normal(0, texture, mask.shape)
+    gray = np.array([50, 110, 170, 230, 80])[mask] + noise
+    return cv2.cvtColor(np.clip(gray, 0, 255).astype(np.uint8), cv2.COLOR_GRAY2BGR)
+
+
+def coarse(mask: np.ndarray, factor: int = 4) -> np.ndarray:
+    """Reduce a mask and enlarge it again, as a low-resolution network gives it."""
+    small = mask[factor // 2 :: factor, factor // 2 :: factor]
+    return cv2.resize(small, mask.shape[::-1], interpolation=cv2.INTER_NEAREST)

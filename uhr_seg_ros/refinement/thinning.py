@@ -1,0 +1,129 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+Seeds of a mask: every class thinned, all of them at once.
+
+Sources: the project page "HD Image Segmentation" thins object and background by eight structuring
+elements, n passes; Gonzalez & Woods, "Digital Image Processing", 9.5.5 and 9.5.8, for the elements
+of thinning and of pruning. Without pruning, the steps of an enlarged mask keep seeds at all their
+corners, and its boundaries hardly move.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+#: Rows and columns to the neighbours of a pixel, clockwise from the one above.
+NEIGHBOURS = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
+Element = tuple[tuple[int, ...], tuple[int, ...]]
+"""Numbers of the neighbours that have to be of the pixel's class, and of those that must not."""
+
+
+
+def _turned(element: Element, turn: int) -> Element:
+    """Turn an element by 45 degrees `turn` times."""
+    there, absent = (tuple((each + turn) % 8 for each in part) for part in element)
+    return there, absent
+
+
+#: Thinning takes a pixel with a row of its class on one side and none of it on the other.
+THINNING = tuple(_turned(((3, 4, 5), (7, 0, 1)), turn) for turn in range(8))
+#: That leaves a line from what is left to every corner there was. Pruning takes the ends of lines:
+#: pixels with a neighbour on one side only.
+PRUNING = tuple(
+    _turned(((0,), (1, 2, 3, 4, 5, 6, 7) if turn % 2 else (2, 3, 4, 5, 6)), turn)
+    for turn in range(8)
+)
+
+
+def thinned_band(mask: np.ndarray, passes: int) -> np.ndarray:
+    """
+    Find the pixels that thinning removes; what is left are the seeds.
+
+    A pass takes about a pixel off every side of a class, but never the last one of a piece: of
+    what is thinner, the middle line stays, shorter by a pixel at either end. Beyond the frame
+    everything goes on as at its edge; but what is there only beyond the frame does not count, or a
+    piece could withdraw to it.
+
+    Args:
+        mask: (H, W) uint8 or uint16 class ids.
+        passes: of thinning with all eight elements, then of pruning.
+
+    Returns:
+        (H, W) bool.
+
+    """
+    width = mask.shape[1]
+    # For each neighbour: whether it is of the pixel's class and left, and whether it is another.
+    around = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    same = [_packed(_equals_neighbour(around, *offset)) for offset in NEIGHBOURS]
+    other = [_packed(_has_neighbour(mask.shape, *offset)) for offset in NEIGHBOURS]
+    left = _packed(np.ones(mask.shape, bool))
+    removed = np.zeros_like(left)
+    for element in passes * THINNING + passes * PRUNING:
+        hit = _hit(same, other, element) & left
+        left &= ~hit
+        removed |= hit
+        for plane, offset in zip(same, NEIGHBOURS, strict=True):
+            plane &= ~_at_neighbour(hit, *offset, width)
+    return _unpacked(removed, width)
+
+
+def _hit(same: list[np.ndarray], other: list[np.ndarray], element: Element) -> np.ndarray:
+    """Find where a structuring element fits."""
+    there, absent = element
+    fits = np.bitwise_and.reduce([same[each] & other[each] for each in there])
+    return fits & ~np.bitwise_or.reduce([same[each] for each in absent])
+
+
+def _nearest(size: int, step: int) -> np.ndarray:
+    """Give the neighbours of the indices from 0 to `size`, those beyond the ends moved inside."""
+    return np.clip(np.arange(size) + step, 0, size - 1)
+
+
+def _equals_neighbour(around: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Tell for each pixel (H, W) of (H + 2, W + 2) values whether the neighbour has its value."""
+    height, width = (side - 2 for side in around.shape)
+    neighbours = around[1 + rows : 1 + rows + height, 1 + columns : 1 + columns + width]
+    return around[1:-1, 1:-1] == neighbours
+
+
+def _has_neighbour(size: tuple[int, int], rows: int, columns: int) -> np.ndarray:
+    """Tell for each pixel (H, W) whether the neighbour, moved inside, is not the pixel itself."""
+    moves = (_nearest(side, step) != np.arange(side)
+             for side, step in zip(size, (rows, columns), strict=True))  # fmt: skip
+    return np.logical_or.outer(*moves)
+
+
+# Sixty-four pixels in a word: a pass over a 4K mask takes some milliseconds. Pixel x of a row is
+# bit x % 64 of word x // 64.
+
+
+def _packed(plane: np.ndarray) -> np.ndarray:
+    """Pack (H, W) bool into (H, ceil(W / 64)) words."""
+    data = np.packbits(plane, axis=1, bitorder='little')
+    whole = np.pad(data, ((0, 0), (0, -data.shape[1] % 8)))
+    return np.ascontiguousarray(whole).view('<u8')
+
+
+def _unpacked(words: np.ndarray, width: int) -> np.ndarray:
+    """Undo `_packed`."""
+    return np.unpackbits(words.view(np.uint8), axis=1, count=width, bitorder='little').view(bool)
+
+
+def _at_neighbour(words: np.ndarray, rows: int, columns: int, width: int) -> np.ndarray:
+    """Give for each pixel the bit of its neighbour, see `_nearest`; `width` in pixels."""
+    there = words[_nearest(len(words), rows)]
+    if columns == 0:
+        return there
+    if columns == 1:
+        result = there >> np.uint64(1)
+        result[:, :-1] |= there[:, 1:] << np.uint64(63)
+        result[:, -1] |= there[:, -1] & np.uint64(1 << (width - 1) % 64)
+    else:
+        result = there << np.uint64(1)
+        result[:, 1:] |= there[:, :-1] >> np.uint64(63)
+        result[:, 0] |= there[:, 0] & np.uint64(1)
+    return result
