@@ -68,7 +68,8 @@ setup(
         'gpu': ['nvidia-ml-py', 'onnx', 'pycuda'],
         'demo': ['matplotlib', 'psutil', 'rich', 'rosbags', 'scipy', 'tqdm'],
         'workshop': [
-            'matplotlib', 'onnx', 'onnxscript', 'rich', 'tensorboard', 'tifffile', 'torch', 'tqdm',
+            'matplotlib', 'onnx', 'onnxscript', 'rich', 'scipy', 'tensorboard', 'tifffile', 'torch',
+            'tqdm',
         ],
         # Networks of others, to compare with.
         'baselines': ['transformers'],

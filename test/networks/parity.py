@@ -45,6 +45,9 @@ GAINS = (
     (r'^adj_pool4\.', 100.0),
     (r'^adj_pool3\.', 3000.0),
     (r'\.conv_(query|key)', 0.3),
+    (r'^layer1\.\d+\.conv3\.', 0.4),
+    (r'^stage[234]\.\d+\.branches\.\d+\.\d+\.conv2\.', 0.4),
+    (r'^stage[234]\.\d+\.fuse_layers\.', 0.4),
 )
 CENTRED = re.compile(
     r'(\.affinity_head\.1\.conv|\.affinity_head\.0\.pointwise_conv\.conv|\.rpae\.gate'

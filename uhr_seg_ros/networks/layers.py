@@ -9,7 +9,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-ACTIVATIONS = {'relu': nn.ReLU, 'hswish': nn.Hardswish, 'none': nn.Identity}
+ACTIVATIONS = {
+    'relu': nn.ReLU,
+    'relu6': nn.ReLU6,
+    'hswish': nn.Hardswish,
+    'none': nn.Identity,
+}
 
 
 class ConvNorm(nn.Sequential):

@@ -11,17 +11,26 @@ and Fast-SCNN at full resolution.
 
 ``fctl_inria``, ``fctl_deepglobe``: FCtL as released; ``fctl``: its extended form; ``fctl_s``: that
 for CPUs.
+
+``deform_cityscapes``, ``deform_deepglobe``: learned downsampling as released; ``deform_s``: that
+around any of the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 import inspect
 from typing import Any
 
 from uhr_seg_ros.classes import CLASS_SETS
+from uhr_seg_ros.networks.deformed_network import (
+    deform_cityscapes,
+    deform_deepglobe,
+    DeformedNetwork,
+    UniformNetwork,
+)
 from uhr_seg_ros.networks.fast_scnn import FastSCNN
 from uhr_seg_ros.networks.fctl import fctl, fctl_deepglobe, fctl_inria, fctl_s
 from uhr_seg_ros.networks.hlrc import HLRC, hlrc, hlrc_s, NetworkError, semantic_s
@@ -31,7 +40,7 @@ from uhr_seg_ros.networks.single import SingleBranch
 from uhr_seg_ros.strategies.patching import PatchError
 
 #: One of each kind of bundle.
-Network = HLRC | SingleBranch | PatchNetwork
+Network = HLRC | SingleBranch | PatchNetwork | DeformedNetwork | UniformNetwork
 
 
 def _segformer(classes: int, *, factor: int, stride: int) -> SingleBranch:
@@ -44,6 +53,41 @@ def _semantic_s(classes: int) -> SingleBranch:
 
 def _fast_scnn(classes: int) -> SingleBranch:
     return SingleBranch(FastSCNN(classes), classes, factor=1, stride=32)
+
+
+def deform_s(
+    classes: int,
+    *,
+    inner: str = 'semantic_s',
+    sampling: str = 'learned',
+    bent: Sequence[int] = (256, 256),
+    size: Sequence[int] = (64, 64),
+    radius: int = 8,
+) -> DeformedNetwork | UniformNetwork:
+    """
+    Build learned downsampling, or uniform one as its baseline, around a network.
+
+    Args:
+        classes: Number of classes.
+        inner: Key of ``NETWORKS``; a network that reduces its images itself does not do so here.
+        sampling: ``learned`` or ``uniform``.
+        bent: Height and width of what the inner network sees, px.
+        size: Of ``DeformedNetwork``.
+        radius: Of ``DeformedNetwork``.
+    """
+    network = build_network(inner, classes)
+    if isinstance(network, SingleBranch):
+        network.stride //= network.low_res_factor
+        network.low_res_factor = 1
+    if any(length % network.stride for length in bent):
+        msg = f'bent {tuple(bent)} is no multiple of {network.stride} px, the stride of {inner}'
+        raise ValueError(msg)
+    if sampling == 'uniform':
+        return UniformNetwork(network, tuple(bent))
+    if sampling != 'learned':
+        msg = f'sampling {sampling!r} is unknown, known: learned, uniform'
+        raise ValueError(msg)
+    return DeformedNetwork(network, size=tuple(size), bent=tuple(bent), radius=radius)
 
 
 @dataclass(frozen=True)
@@ -67,6 +111,9 @@ NETWORKS = {
     'fctl_deepglobe': Preset(fctl_deepglobe, 'deepglobe'),
     'fctl': Preset(fctl, 'inria'),
     'fctl_s': Preset(fctl_s, 'aerial'),
+    'deform_cityscapes': Preset(deform_cityscapes, 'cityscapes'),
+    'deform_deepglobe': Preset(deform_deepglobe, 'deepglobe'),
+    'deform_s': Preset(deform_s, 'aerial'),
 }
 
 

@@ -2,15 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The losses of HLRC.
+The losses of all networks.
 
-Cross entropies of the fused, the semantic and the auxiliary logits, the balance of the experts
-and, where the network rebuilds the Laplacian residuals, the error of that and the affinity
-between the semantic feature and the rebuilt one. Each is a plain number; the total is their sum.
+Of HLRC: cross entropies of the fused, the semantic and the auxiliary logits, the balance of the
+experts and, where the network rebuilds the Laplacian residuals, the error of that and the affinity
+between the semantic feature and the rebuilt one. Of FCtL: the focal loss. Of learned downsampling:
+the edge loss, see ``edges``. Each is a plain number; the total is their sum.
 
-All but one are means over the images of a batch, so the gradient of a batch is the mean of those
+All but two are means over the images of a batch, so the gradient of a batch is the mean of those
 of its equal parts. The balance of the experts is not: it is a ratio of sums over all tokens.
 Processes therefore add up their sums; micro-batches cannot, each balances the experts by itself.
+Nor is the edge loss: every process stretches the saliency of each of its micro-batches by itself.
 """
 
 from __future__ import annotations
@@ -22,10 +24,11 @@ from torch.nn import functional
 
 from uhr_seg_ros.classes import UNLABELLED
 from uhr_seg_ros.networks.layers import resize_like
+from uhr_seg_ros.training.edges import edge_loss
 from uhr_seg_ros.training.synchronising import sum_over_processes
 
-#: What each loss counts in the total, as published for HLRC; FCtL has ``focal`` in the place of
-#: ``refine``.
+#: What each loss counts in the total, as published for HLRC and, ``edge``, for learned
+#: downsampling; FCtL has ``focal`` in the place of ``refine``.
 WEIGHTS = {
     'refine': 1.0,
     'focal': 0.0,
@@ -34,6 +37,7 @@ WEIGHTS = {
     'balance': 0.01,
     'reconstruction': 0.1,
     'affinity': 1.0,
+    'edge': 100.0,
 }
 EPSILON = 1e-10
 #: Focal loss as published for FCtL: its exponent, and how far probabilities stay off 0 and 1.
@@ -146,6 +150,7 @@ LOSSES: dict[str, tuple[tuple[str, ...], Callable[..., torch.Tensor]]] = {
         ('reduced', 'rebuilt_feature'),
         lambda reduced, rebuilt, *_: feature_affinity(reduced, rebuilt),
     ),
+    'edge': (('saliency', 'edges'), lambda saliency, edges, *_: edge_loss(saliency, edges)),
 }
 
 

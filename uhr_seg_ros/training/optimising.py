@@ -14,7 +14,10 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from uhr_seg_ros.classes import UNLABELLED
+from uhr_seg_ros.networks.deformation import sample_labels
 from uhr_seg_ros.training.batches import MicroBatch
+from uhr_seg_ros.training.edges import edge_target
 from uhr_seg_ros.training.losses import losses
 from uhr_seg_ros.training.processes import World
 from uhr_seg_ros.training.recipe import Recipe
@@ -56,10 +59,22 @@ class Objective(nn.Module):
         mixed = self.dtype != torch.float32
         with torch.autocast(image.device.type, self.dtype, enabled=mixed):
             outputs = self.network.forward_train(image)
+        labels = self._seen(outputs, labels)
+        return losses(outputs, labels, self.weights, self.class_weights)
+
+    def _seen(self, outputs: dict[str, Any], labels: torch.Tensor) -> torch.Tensor:
+        """Give the labels of what the network looked at, and take off its outputs where it did."""
+        if (grid := outputs.pop('grid', None)) is not None:
+            if (saliency := outputs.get('saliency')) is not None:
+                # Next to the other ids, as the published ones: 255 would outshine all edges.
+                named = labels.where(labels != UNLABELLED, self.network.classes)
+                size, framed = saliency.shape[2:], self.network.framed
+                outputs['edges'] = edge_target(named, size, framed=framed)
+            labels = sample_labels(labels, grid, outside=UNLABELLED)
         # A network of patches looks at a part of the crop only.
         whole = slice(None)
         window = outputs.pop('rows', whole), outputs.pop('columns', whole)
-        return losses(outputs, labels[(slice(None), *window)], self.weights, self.class_weights)
+        return labels[(slice(None), *window)]
 
 
 class Optimisation:

@@ -1,0 +1,109 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Learned downsampling around networks: what goes in and out, and that the sampling learns."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip('torch', reason='the networks need torch')
+
+from torch import nn  # noqa: E402
+from torch.nn import functional  # noqa: E402
+
+from uhr_seg_ros.networks.deformation import sample_image  # noqa: E402
+from uhr_seg_ros.networks.deformation_inverse import inverse_grid, reverse  # noqa: E402
+from uhr_seg_ros.networks.deformed_network import DeformedNetwork  # noqa: E402
+from uhr_seg_ros.networks.hlrc import NetworkError  # noqa: E402
+from uhr_seg_ros.networks.presets import build_network  # noqa: E402
+from uhr_seg_ros.networks.single import SingleBranch  # noqa: E402
+
+SMALL = {'bent': [64, 96], 'size': [16, 24], 'radius': 3}
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize('inner', ['semantic_s', 'fast_scnn', 'hlrc_s'])
+@pytest.mark.parametrize('sampling', ['learned', 'uniform'])
+def test_networks_inside(inner: str, sampling: str) -> None:
+    network = build_network('deform_s', 5, inner=inner, sampling=sampling, **SMALL)
+    image = torch.randn(2, 3, 90, 121)
+    outputs = network.train().forward_train(image)
+    assert outputs['grid'].shape == (2, 64, 96, 2)
+    assert ('saliency' in outputs) == (sampling == 'learned')
+    with torch.no_grad():
+        logits = network.eval()(image)
+    assert logits.shape == (2, 5, 90, 121) and logits.isfinite().all()
+
+
+@torch.no_grad()
+def test_forward_is_what_it_is_made_of() -> None:
+    network = build_network('deform_s', 5, **SMALL).eval()
+    image = torch.randn(1, 3, 90, 120)
+    saliency, grid = network.look(image)
+    assert float(saliency.sum()) == pytest.approx(1, abs=1e-5)
+    probabilities = network.inner(sample_image(image, grid)).softmax(1)
+    inverse = inverse_grid(grid, (90, 120))
+    exact = reverse(probabilities, inverse)
+    found = network(image).exp()
+    hit = ~inverse.isnan().any(3)[:, None].expand_as(exact)
+    assert torch.allclose(found[hit], exact[hit], atol=1e-6)
+    same = (found.argmax(1) == exact.argmax(1)).float().mean()
+    assert same > 0.9  # the others are ties of equally near pixels
+
+
+def test_the_inner_network_sees_the_bent_image_as_it_is() -> None:
+    network = build_network('deform_s', 5, **SMALL)
+    assert (network.inner.low_res_factor, network.inner.stride) == (1, 4)
+
+
+@torch.no_grad()
+def test_uniform_sampling_is_a_resize() -> None:
+    network = build_network('deform_s', 5, sampling='uniform', **SMALL).eval()
+    image = torch.randn(2, 3, 90, 121)
+    small = functional.interpolate(image, size=(64, 96), mode='bilinear')
+    grid = network.forward_train(image)['grid']
+    assert torch.allclose(sample_image(image, grid), small, atol=1e-4)
+    logits = functional.interpolate(network.inner(small), size=(90, 121), mode='bilinear')
+    assert torch.equal(network(image), logits)
+
+
+class Copying(nn.Module):
+    """Logits that are the channels of the image."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image
+
+
+@torch.no_grad()
+def test_what_is_bent_comes_back_to_its_place() -> None:
+    inner = SingleBranch(Copying(), 3, factor=1, stride=1)
+    network = DeformedNetwork(inner, size=(32, 32), bent=(64, 64), radius=4).eval()
+    rows, columns = torch.meshgrid(torch.arange(128), torch.arange(128), indexing='ij')
+    labels = (rows >= 64).long() + (columns >= 80)
+    image = 20.0 * functional.one_hot(labels, 3).permute(2, 0, 1)[None].float()
+    assert (network(image).argmax(1)[0] == labels).float().mean() > 0.95
+
+
+def test_saliency_learns_from_the_segmentation() -> None:
+    network = build_network('deform_s', 5, **SMALL)
+    network.forward_train(torch.randn(2, 3, 90, 120))['refine'].square().mean().backward()
+    weights = network.saliency.features[0].conv.weight
+    assert weights.grad is not None and weights.grad.isfinite().all() and weights.grad.any()
+
+
+@pytest.mark.parametrize(
+    ('options', 'text'),
+    [
+        ({'sampling': 'z'}, "sampling 'z' is unknown, known: learned, uniform"),
+        ({'inner': 'z'}, "unknown network 'z'"),
+        ({'inner': 'fast_scnn', 'bent': [250, 256]}, r'\(250, 256\) is no multiple of 32 px'),
+    ],
+)
+def test_options_that_cannot_be_built(options: dict[str, object], text: str) -> None:
+    with pytest.raises(NetworkError, match=text):
+        build_network('deform_s', 5, **options)

@@ -1,0 +1,110 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+The edge loss of learned downsampling: saliency is to be where labels change.
+
+Source: Jin et al., "Learning to Downsample for Segmentation of Ultra-High Resolution Images",
+ICLR 2022, the regularisation of the deformation module, as released. The released code blurs and
+finds edges in images of 8 bits with Pillow; the arithmetic here is the same.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+#: A Gaussian of standard deviation 1 px is three passes of 1/6, 4/6, 1/6, in units of 2^-24 as
+#: Pillow rounds them.
+PASSES, SIDE, MIDDLE, UNIT = 3, 2796202, 11184811, 1 << 24
+LARGEST = 255
+
+
+def edge_target(labels: torch.Tensor, size: tuple[int, int], *, framed: bool) -> torch.Tensor:
+    """
+    Draw the edges between labels.
+
+    Class ids are taken for grey levels, stretched to 0..1 per image: an edge is as strong as ids
+    differ. Ids of ignored pixels count, so they should lie next to the others.
+
+    Args:
+        labels: (N, H, W) class ids.
+        size: Height and width of the saliency map.
+        framed: Set the outermost pixels to zero.
+
+    Returns:
+        (N, 1, *size) float32, 0..1, and all zeros for an image of one class, where the released
+        code divides by zero.
+    """
+    grey = labels[:, None].float()
+    low, high = grey.amin((2, 3), keepdim=True), grey.amax((2, 3), keepdim=True)
+    # As released, and not (high - low) of 1 where both are the same: 0 / 1 is 0.
+    grey = (grey - low) / (high - low).clamp(min=1)
+    grey = functional.interpolate(grey, size=size, mode='bilinear')
+    edges = find_edges(blur((grey * LARGEST).long())).float() / LARGEST
+    if framed:
+        edges = functional.pad(edges[..., 1:-1, 1:-1], (1, 1, 1, 1))
+    return edges
+
+
+def edge_loss(saliency: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """
+    Mean squared difference of saliency and edges, each stretched to 0..1 over the whole batch.
+
+    Args:
+        saliency: (N, 1, h, w).
+        target: (N, 1, h, w) of ``edge_target``.
+    """
+    return functional.mse_loss(stretched(saliency), stretched(target))
+
+
+def stretched(values: torch.Tensor) -> torch.Tensor:
+    """Stretch to 0..1; values that are all the same become zeros, not NaN as released."""
+    low, high = values.amin(), values.amax()
+    span = high - low
+    return (values - low) / span.where(span > 0, 1)
+
+
+def blur(grey: torch.Tensor) -> torch.Tensor:
+    """
+    Blur by a Gaussian of standard deviation 1 px, borders replicated.
+
+    Args:
+        grey: (N, 1, H, W) int64, 0..255.
+
+    Returns:
+        The same.
+    """
+    for axis in (3, 2):
+        for _ in range(PASSES):
+            before, after = _neighbours(grey, axis)
+            grey = (grey * MIDDLE + (before + after) * SIDE + UNIT // 2) // UNIT
+    return grey
+
+
+def find_edges(grey: torch.Tensor) -> torch.Tensor:
+    """
+    Take eight neighbours off eight times each pixel, limited to 0..255.
+
+    Args:
+        grey: (N, 1, H, W) int64, 0..255.
+
+    Returns:
+        The same; the outermost pixels are those of ``grey``.
+    """
+    total = grey
+    for axis in (3, 2):
+        before, after = _neighbours(total, axis)
+        total = total + before + after
+    found = (9 * grey - total).clamp(0, LARGEST)
+    found[..., [0, -1], :] = grey[..., [0, -1], :]
+    found[..., [0, -1]] = grey[..., [0, -1]]
+    return found
+
+
+def _neighbours(grey: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Give every pixel's neighbours before and after it, the border's being itself."""
+    length = grey.shape[axis]
+    places = torch.arange(length, device=grey.device)
+    before, after = (places - 1).clamp(min=0), (places + 1).clamp(max=length - 1)
+    return grey.index_select(axis, before), grey.index_select(axis, after)
