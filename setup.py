@@ -21,6 +21,9 @@ ROS_WHEELS = [
     'ros-std-msgs',
 ]
 
+# Boundaries by random walk.
+REFINEMENT = ['scipy', 'threadpoolctl']
+
 # What builds engines and kernels without a GPU, for the tests (x86-64 only).
 BUILDERS = [
     'nvidia-cuda-nvrtc-cu12; platform_machine == "x86_64"',
@@ -61,12 +64,11 @@ setup(
         # GUI libraries that a robot or a CI machine does not have.
         'opencv': ['opencv-python-headless'],
         'ros': ROS_WHEELS,
-        # Boundaries by random walk.
-        'refine': ['scipy'],
+        'refine': REFINEMENT,
         # TensorRT itself comes with JetPack, or as tensorrt or tensorrt-rtx; pycuda is compiled on
         # the machine and needs CUDA's headers.
         'gpu': ['nvidia-ml-py', 'onnx', 'pycuda'],
-        'demo': ['matplotlib', 'psutil', 'rich', 'rosbags', 'scipy', 'tqdm'],
+        'demo': ['matplotlib', 'psutil', 'rich', 'rosbags', 'tqdm', *REFINEMENT],
         'workshop': [
             'matplotlib', 'onnx', 'onnxscript', 'rich', 'scipy', 'tensorboard', 'tifffile', 'torch',
             'tqdm',

@@ -79,8 +79,8 @@ def test_options_that_mean_nothing(options: dict[str, float], text: str) -> None
         Refinement(**options)
 
 
-def test_scipy_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_libraries_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refining, 'find_spec', lambda name: None)
     mask = regions(20, 20)
-    with pytest.raises(RefinementError, match='needs SciPy: pip install scipy'):
+    with pytest.raises(RefinementError, match='needs scipy and threadpoolctl: pip install scipy threadpoolctl'):
         refine(mask, picture(mask), Refinement())

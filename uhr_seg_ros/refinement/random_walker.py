@@ -9,15 +9,14 @@ Source: Grady, "Random Walks for Image Segmentation", PAMI 2006.
 
 from __future__ import annotations
 
-from typing import NamedTuple, TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
-
 #: Rows and columns to the neighbours a walker steps to.
 STEPS = ((-1, 0), (0, -1), (0, 1), (1, 0))
+#: Those of them that meet every edge once.
+FORWARD = slice(2, 4)
 #: Of an edge: a walker is never stuck.
 LEAST_WEIGHT = 1e-10
 
@@ -72,18 +71,11 @@ def walk(band: np.ndarray, mask: np.ndarray, gray: np.ndarray, weights: np.ndarr
 
     """
     graph = _graph(band, mask, gray, weights)
-    links = _links(graph)
-    kept = np.where(_is_cut_off(graph, links), 1.0, 0.0)
     classes = np.flatnonzero(np.bincount(np.append(graph.own, graph.seeds[graph.to_seed])))
-    # One class less than there are: the probabilities add up to one.
-    arrivals = [
-        np.where(graph.to_seed & (graph.seeds == each), graph.weights, 0.0).sum(0)
-        + np.where(graph.own == each, kept, 0.0)
-        for each in classes[:-1]
-    ]
     found = np.ones((len(graph.pixels), len(classes)))
-    if arrivals:
-        found[:, :-1] = _solve(links, graph.weights.sum(0) + kept, np.stack(arrivals, 1))
+    if len(classes) > 1:
+        # One class less than there are: the probabilities add up to one.
+        found[:, :-1] = _solve(graph, classes[:-1])
         found[:, -1] -= found[:, :-1].sum(1)
     return Walk(graph.pixels, classes, found)
 
@@ -94,7 +86,7 @@ class _Graph(NamedTuple):
     pixels: np.ndarray  # (N,) counted row by row
     own: np.ndarray  # (N,) class before
     weights: np.ndarray  # (4, N) 0 where the array ends
-    ends: np.ndarray  # (4, N) number of the neighbour in the band, or -1
+    ends: np.ndarray  # (4, N) number of the neighbour in the band, else -1
     seeds: np.ndarray  # (4, N) class of the neighbour
     to_seed: np.ndarray  # (4, N) bool
 
@@ -113,62 +105,87 @@ def _graph(
     levels, classes = gray.ravel().astype(np.int16), mask.ravel()
     differences = np.abs(levels[neighbours] - levels[pixels])
     edges = weights[differences] * inside
-    ends = numbers[neighbours]
+    ends = np.where(inside, numbers[neighbours], -1)
     return _Graph(
         pixels, classes[pixels], edges, ends, classes[neighbours], inside & (ends < 0)
     )  # fmt: skip
 
 
-def _links(graph: _Graph) -> csr_matrix:
-    """Give the weights between pixels of the band: (N, N)."""
-    from scipy.sparse import csr_matrix
-
-    inside = graph.ends.T >= 0
-    starts = np.concatenate([[0], np.cumsum(inside.sum(1))]).astype(np.int32)
-    count = len(graph.pixels)
-    return csr_matrix((graph.weights.T[inside], graph.ends.T[inside], starts), (count, count))
-
-
-def _is_cut_off(graph: _Graph, links: csr_matrix) -> np.ndarray:
-    """Tell of each pixel whether no way through the band leads to a seed: (N,) bool."""
-    from scipy.sparse.csgraph import connected_components
-
-    pieces = connected_components(links, directed=False)[1]
-    return ~(np.bincount(pieces, graph.to_seed.any(0)) > 0)[pieces]
-
-
-def _solve(links: csr_matrix, diagonal: np.ndarray, arrivals: np.ndarray) -> np.ndarray:
+def _solve(graph: _Graph, classes: np.ndarray) -> np.ndarray:
     """
-    Solve (diagonal - links) x = arrivals by a banded Cholesky factorisation.
+    Solve (degrees - weights) x = arrivals by a banded Cholesky factorisation.
 
     A band of pixels is narrow: ordered along it, so is its matrix, and a direct solver beats
     iterations several times.
 
     Args:
-        links: (N, N), symmetric.
-        diagonal: (N,), at least the sum of the links.
-        arrivals: (N, K - 1).
+        graph: of N pixels.
+        classes: (K,) ids.
 
     Returns:
-        (N, K - 1).
+        (N, K) probabilities to arrive at each.
 
     """
     from scipy.linalg import lapack
-    from scipy.sparse.csgraph import reverse_cuthill_mckee
 
-    order = reverse_cuthill_mckee(links, symmetric_mode=True)
-    places = np.empty(len(order), np.int64)
-    places[order] = np.arange(len(order))
-    rows, columns = np.repeat(places, np.diff(links.indptr)), places[links.indices]
-    lower = rows > columns
-    below = (rows - columns)[lower]
+    order = _along(graph)
+    below, place, weights = _lower_part(graph, order)
+    kept = _cut_off(graph.to_seed.any(0)[order], place)
     matrix = np.zeros((1 + below.max(initial=0), len(order)), order='F')
-    matrix[0] = diagonal[order]
-    matrix[below, columns[lower]] = -links.data[lower]
-    _, found, failure = lapack.dpbsv(matrix, arrivals[order], lower=1, overwrite_ab=1)
+    matrix[0] = graph.weights.sum(0)[order] + kept
+    matrix[below, place] = -weights
+    arrivals = [
+        np.where(graph.to_seed & (graph.seeds == each), graph.weights, 0.0).sum(0)[order]
+        + kept * (graph.own[order] == each)
+        for each in classes
+    ]
+    _, found, failure = lapack.dpbsv(matrix, np.stack(arrivals, 1), lower=1, overwrite_ab=1)
     if failure:  # cannot be: every piece of the band has a row that outweighs its links
         msg = f'banded factorisation of {len(order)} pixels failed at {failure}'
         raise ArithmeticError(msg)
     result = np.empty_like(found)
     result[order] = found
     return result
+
+
+def _along(graph: _Graph) -> np.ndarray:
+    """Order the pixels along the band, piece by piece: (N,)."""
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.csgraph import reverse_cuthill_mckee
+
+    inside = graph.ends.T >= 0
+    ends = graph.ends.T[inside]
+    starts = np.concatenate([[0], np.cumsum(inside.sum(1))]).astype(np.int32)
+    count = len(graph.pixels)
+    links = csr_matrix((np.ones(len(ends), np.int8), ends, starts), shape=(count, count))
+    return reverse_cuthill_mckee(links, symmetric_mode=True)
+
+
+def _lower_part(
+    graph: _Graph, order: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give distance from the diagonal, column and weight of the links, each link once."""
+    places = np.empty(len(order), np.int64)
+    places[order] = np.arange(len(order))
+    ends, weights = graph.ends[FORWARD], graph.weights[FORWARD]
+    step, begin = np.nonzero(ends >= 0)
+    one, other = places[begin], places[ends[step, begin]]
+    return np.abs(one - other), np.minimum(one, other), weights[step, begin]
+
+
+def _cut_off(reaches_seed: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """
+    Find pieces of the band from which no way leads to a seed.
+
+    Args:
+        reaches_seed: (N,) bool of the ordered pixels.
+        place: Columns of `_lower_part`.
+
+    Returns:
+        (N,) 1.0 where walkers are to stay where they are, else 0.0.
+
+    """
+    is_last = np.ones(len(reaches_seed), bool)
+    is_last[place] = False  # but for the last one of a piece, all are linked to a later one
+    pieces = np.cumsum(is_last) - is_last
+    return np.where(np.bincount(pieces, reaches_seed) > 0, 0.0, 1.0)[pieces]

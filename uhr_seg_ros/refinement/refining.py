@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 import os
 import time
-from typing import NamedTuple
+from typing import NamedTuple, TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -24,6 +26,9 @@ import numpy as np
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.refinement.random_walker import edge_weights, walk
 from uhr_seg_ros.refinement.thinning import thinned_band
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 #: What boundaries are refined by, as options and parameters name it.
 METHODS = ('none', 'random_walker')
@@ -106,7 +111,7 @@ def refine(mask: np.ndarray, image: np.ndarray, how: Refinement) -> Refined:
         A new mask, and the share of it that the time budget sufficed for.
 
     Raises:
-        RefinementError: SciPy is missing.
+        RefinementError: a library is missing.
 
     """
     if missing := missing_library():
@@ -132,7 +137,7 @@ def refine(mask: np.ndarray, image: np.ndarray, how: Refinement) -> Refined:
         return True
 
     tiles = list(_tiles(band, REACH * how.passes))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with _one_blas_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
         done = list(pool.map(solve, tiles))
     return Refined(refined, sum(done) / len(done) if done else 1.0)
 
@@ -153,6 +158,24 @@ def _tiles(band: np.ndarray, reach: int) -> Iterator[_Tile]:
 
 def missing_library() -> str:
     """Tell what refining lacks and where it is to be had; empty where it lacks nothing."""
-    if find_spec('scipy') is not None:
+    missing = [name for name in ('scipy', 'threadpoolctl') if find_spec(name) is None]
+    if not missing:
         return ''
-    return 'refining boundaries needs SciPy: pip install scipy, or apt install python3-scipy'
+    packages = ' '.join(f'python3-{name}' for name in missing)
+    return (
+        f'refining boundaries needs {" and ".join(missing)}: pip install {" ".join(missing)}, or '
+        f'apt install {packages}'
+    )
+
+
+def _one_blas_thread() -> AbstractContextManager:
+    """Keep BLAS from threads of its own: beside ours they wait for each other, tenfold."""
+    return _blas().limit(limits=1, user_api='blas')
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    import scipy.linalg  # noqa: F401 - it has a BLAS of its own, which is to be found
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

@@ -59,7 +59,7 @@ def thinned_band(mask: np.ndarray, passes: int) -> np.ndarray:
     # For each neighbour: whether it is of the pixel's class and left, and whether it is another.
     around = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     same = [_packed(_equals_neighbour(around, *offset)) for offset in NEIGHBOURS]
-    other = [_packed(_has_neighbour(mask.shape, *offset)) for offset in NEIGHBOURS]
+    other = [_has_neighbour(mask.shape, *offset) for offset in NEIGHBOURS]
     left = _packed(np.ones(mask.shape, bool))
     removed = np.zeros_like(left)
     for element in passes * THINNING + passes * PRUNING:
@@ -91,10 +91,11 @@ def _equals_neighbour(around: np.ndarray, rows: int, columns: int) -> np.ndarray
 
 
 def _has_neighbour(size: tuple[int, int], rows: int, columns: int) -> np.ndarray:
-    """Tell for each pixel (H, W) whether the neighbour, moved inside, is not the pixel itself."""
-    moves = (_nearest(side, step) != np.arange(side)
-             for side, step in zip(size, (rows, columns), strict=True))  # fmt: skip
-    return np.logical_or.outer(*moves)
+    """Tell, packed, for which pixels a neighbour that is moved inside is not the pixel itself."""
+    height, width = size
+    above_or_below = _nearest(height, rows) != np.arange(height)
+    beside = _packed((_nearest(width, columns) != np.arange(width))[None])
+    return np.where(above_or_below[:, None], ~np.uint64(0), beside)
 
 
 # Sixty-four pixels in a word: a pass over a 4K mask takes some milliseconds. Pixel x of a row is
