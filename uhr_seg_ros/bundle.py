@@ -44,7 +44,17 @@ KINDS: dict[str, dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
         'large': (('image',), ('large',)),
         'patch': (('image', 'medium', 'large'), ('logits',)),
     },
+    # Of fixed sizes; in between, the frame is sampled along the grid.
+    'deformed': {
+        'saliency': (('image',), ('grid',)),
+        'segment': (('image',), ('probabilities',)),
+    },
+    # One network on the frame resized to the size that it takes.
+    'uniform': {'network': (('image',), ('logits',))},
 }
+
+#: Kinds whose graphs see as many px of every frame: there is nothing to tile.
+FIXED_KINDS = ('deformed', 'uniform')
 
 #: The contexts that a bundle of kind `patches` may have, each with the graph of that name.
 CONTEXTS = ('medium', 'large')

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Colour masks and overlays, by look-up tables and at the size that is asked for."""
+"""Colour masks and overlays, by look-up tables and at the size asked for; where is sampled."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ import numpy as np
 
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.errors import UhrSegError
+
+#: Density of sampling is counted in so many cells along the longer side of an image ...
+DENSITY_CELLS = 64
+#: ... and shown up to so many times that of uniform sampling.
+DENSITY_RANGE = 4.0
 
 
 class DrawingError(UhrSegError):
@@ -141,6 +146,32 @@ class OverlayPainter:
             unlabelled = cv2.inRange(small, self._count, int(small.max()))
             cv2.copyTo(background, unlabelled, overlay)
         return overlay
+
+
+def draw_density(image: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """
+    Paint over an image how densely it is sampled.
+
+    Args:
+        image: (H, W, 3) uint8 BGR.
+        grid: (h, w, 2) sampling grid, x first, in -1..1 over the image.
+
+    Returns:
+        (H, W, 3) uint8 BGR: green as densely as a uniform grid of as many points, red
+        `DENSITY_RANGE` times as densely, blue as many times less.
+
+    """
+    height, width = image.shape[:2]
+    cell = max(height, width) / DENSITY_CELLS
+    cells = max(1, round(height / cell)), max(1, round(width / cell))
+    points = grid.reshape(-1, 2)
+    counts, _, _ = np.histogram2d(points[:, 1], points[:, 0], cells, [[-1, 1], [-1, 1]])
+    density = cv2.GaussianBlur(counts.astype(np.float32), (5, 5), 0)
+    density *= counts.size / len(points)
+    level = np.log(np.maximum(density, np.finfo(np.float32).tiny)) / np.log(DENSITY_RANGE)
+    heat = np.uint8((level.clip(-1, 1) + 1) * 127.5)
+    heat = cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
+    return cv2.addWeighted(image, 0.5, cv2.applyColorMap(heat, cv2.COLORMAP_JET), 0.5, 0)
 
 
 def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:

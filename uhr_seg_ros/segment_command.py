@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
-from uhr_seg_ros.drawing import Pictures
+from uhr_seg_ros.drawing import draw_density, Pictures
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.frames import FramesError, read_image
 from uhr_seg_ros.refinement.refining import METHODS, Refinement
@@ -37,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--color-mask', action='store_true', help='write <stem>_color.png, the classes as colours'
+    )
+    parser.add_argument(
+        '--show-sampling',
+        action='store_true',
+        help='write <stem>_sampling.jpg, where a bundle of kind deformed looks closely',
     )
     parser.add_argument(
         '--refine', choices=METHODS, default='none', help='let the image decide the boundaries'
@@ -70,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
     ) as segmenter:
         if segmenter.fallback:
             print(f'uhr_seg: {segmenter.fallback}', file=sys.stderr)
+        if args.show_sampling:
+            _check_kind(segmenter)
         for index, path in enumerate(args.images, start=1):
             counter = f'[{index}/{len(args.images)}]'
             try:
@@ -84,6 +91,9 @@ def run(args: argparse.Namespace) -> int:
             )
             elapsed = (perf_counter() - start) * 1e3
             write_result(args.output / path.stem, result)
+            if args.show_sampling:
+                picture = draw_density(image, segmenter.sampling_grid(image))
+                _write_image(args.output / f'{path.stem}_sampling.jpg', picture)
             size = f'{image.shape[1]}x{image.shape[0]}'
             print(f'{counter} {path.name}  {size}  {elapsed:.0f} ms', flush=True)
     print(f'{len(args.images) - unreadable} segmented, {unreadable} unreadable: {args.output}')
@@ -120,6 +130,11 @@ def _write_image(path: Path, image: np.ndarray) -> None:
     except OSError as err:
         msg = f'{path} cannot be written: {err.strerror}'
         raise SegmentCommandError(msg) from err
+
+
+def _check_kind(segmenter: Segmenter) -> None:
+    """Refuse a bundle that does not choose where it samples, before any image is segmented."""
+    segmenter.sampling_grid(np.zeros((1, 1, 3), np.uint8))
 
 
 def _check_stems(paths: Sequence[Path]) -> None:

@@ -204,6 +204,29 @@ class Segmenter:
         """
         return self._strategy.semantic_mask(self._checked(image))
 
+    def sampling_grid(self, image: np.ndarray | RawFrame) -> np.ndarray:
+        """
+        Tell where a bundle of kind `deformed` samples an image.
+
+        Args:
+            image: see `__call__`.
+
+        Returns:
+            (h, w, 2) float32, x first, in -1..1 over the image.
+
+        Raises:
+            SegmenterError: not an image of this form, or a bundle of another kind.
+
+        """
+        frame = self._checked(image)
+        if self.bundle.kind != 'deformed':
+            msg = (
+                f'bundle {self.bundle.name} is of kind {self.bundle.kind}, which does not choose '
+                'where it samples: take a bundle of kind deformed'
+            )
+            raise SegmenterError(msg)
+        return self._strategy.sampling_grid(frame)
+
     def warm_up(self, size: tuple[int, int]) -> None:
         """Get ready for frames of (height, width), so that the first one is fast."""
         self._strategy.prepare(size)

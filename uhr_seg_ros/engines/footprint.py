@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 
-from uhr_seg_ros.bundle import Bundle, Graph, load_bundle
+from uhr_seg_ros.bundle import Bundle, FIXED_KINDS, Graph, load_bundle
 from uhr_seg_ros.engines.engine import EngineError
 from uhr_seg_ros.engines.opening import open_engine
 
@@ -28,12 +28,13 @@ def detail_bytes_per_pixel(bundle: Bundle) -> float | None:
     Measure what a pixel of the frame costs the detail branch, or the only one, in bytes.
 
     With patches it is a pixel of a patch. The input is part of it. None where it cannot be told,
-    or is too little. Every size runs in a new process: the peak of a process never falls.
+    is too little, or where a network sees as many px of every frame. Every size runs in a new
+    process: the peak of a process never falls.
 
     Raises:
         EngineError: The graph does not run at one of the sizes.
     """
-    if peak_resident_bytes() is None:
+    if bundle.kind in FIXED_KINDS or peak_resident_bytes() is None:
         return None
     sizes = SIZES
     if bundle.patches:

@@ -65,6 +65,7 @@ class DeformedNetwork(nn.Module):
         super().__init__()
         self.classes = inner.classes
         self.framed, self.statistics = framed, statistics
+        self.bent = bent
         self.saliency = SaliencyNetwork()
         self.deformation = Deformation(size, bent, radius)
         self.inner = inner

@@ -22,6 +22,8 @@ from uhr_seg_ros.bundle_writing import write_bundle
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.engines.footprint import detail_bytes_per_pixel
 from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.networks.deformed_graphs import bent_both_ways, deformed_graphs, statistics_of
+from uhr_seg_ros.networks.deformed_network import DeformedNetwork, UniformNetwork
 from uhr_seg_ros.networks.graphs import DetailGraph, FusionGraph, QuarterGraph, SemanticGraph
 from uhr_seg_ros.networks.hlrc import HLRC
 from uhr_seg_ros.networks.normalising import normalised
@@ -42,6 +44,10 @@ COMPARED_PIXELS = 100_000
 LOGIT_TOLERANCE = 1e-3
 #: Smallest share of pixels with the same arg max.
 MASK_AGREEMENT = 0.9999
+#: Largest error of a sampling grid, in -1..1.
+GRID_TOLERANCE = 1e-4
+#: The same for the few points of a bent image, of which a single one may be nearly undecided.
+POINT_AGREEMENT = 0.999
 
 #: Kind of bundle -> tensor -> names of the axes whose length depends on the frame.
 AXES = {
@@ -69,6 +75,8 @@ AXES = {
         'place': {0: 'patches'},
         'logits': {0: 'patches'},
     },
+    'deformed': {},
+    'uniform': {},
 }
 
 
@@ -116,6 +124,7 @@ def export_bundle(
         'low_res_factor': network.low_res_factor,
         'patches': cut_as(network) if isinstance(network, PatchNetwork) else None,
         'provenance': {'torch': torch.__version__, 'opset': OPSET, **(provenance or {})},
+        **(statistics_of(network) if isinstance(network, DeformedNetwork) else {}),
     }
     network.eval()
     # A bundle that is there stays until the new one is proven; inside the folder, since what is
@@ -140,6 +149,11 @@ def _compared_sizes(network: Network) -> Iterator[tuple[int, int]]:
         yield side, width
         yield side // 2, width + 1
         return
+    if isinstance(network, DeformedNetwork | UniformNetwork):
+        height, width = network.bent
+        yield 2 * height + 3, 3 * width // 2
+        yield height - 3, 2 * width + 1
+        return
     for rows, columns in COMPARED_STRIDES:
         yield rows * network.stride, columns * network.stride
 
@@ -152,6 +166,10 @@ def write_graphs(network: Network, directory: Path) -> None:
         graphs = {'network': (network.body, {'image': network.reduce(image)})}
     elif isinstance(network, PatchNetwork):
         graphs, patches = patch_graphs(network.exported()), cut_as(network)
+    elif isinstance(network, DeformedNetwork):
+        graphs = deformed_graphs(network)
+    elif isinstance(network, UniformNetwork):
+        graphs = {'network': (network.inner, {'image': torch.randn(1, 3, *network.bent)})}
     else:
         graphs = _two_branch_graphs(network, image)
     tensors = graphs_of(network.kind, patches)
@@ -200,7 +218,7 @@ def _write_graph(
             opset_version=OPSET,
             input_names=list(inputs),
             output_names=list(outputs),
-            dynamic_axes={name: axes[name] for name in names},
+            dynamic_axes={name: axes[name] for name in names if name in axes},
         )
 
 
@@ -212,6 +230,9 @@ def compare(network: Network, bundle: Bundle, size: tuple[int, int]) -> None:
         ExportError: They differ by more than the tolerances above; names the figures.
     """
     image = _noise_image(*size)
+    if isinstance(network, DeformedNetwork):
+        _compare_bent(network, bundle, image)
+        return
     expected = network(normalised(image[None], bundle.mean, bundle.std))[0].numpy()
     segmenter = Segmenter(bundle, backend='onnxruntime')
     found = segmenter(image, logits=True)
@@ -224,6 +245,24 @@ def compare(network: Network, bundle: Bundle, size: tuple[int, int]) -> None:
             f'bundle {bundle.path} disagrees with torch at {size[1]}x{size[0]}: logit error '
             f'{error:.2e} (limit {LOGIT_TOLERANCE:.0e} of the largest), same class on '
             f'{agreement:.2%} of the pixels (limit {MASK_AGREEMENT:.2%})'
+        )
+        raise ExportError(msg)
+
+
+def _compare_bent(network: DeformedNetwork, bundle: Bundle, image: np.ndarray) -> None:
+    expected, found = bent_both_ways(network, bundle, image)
+    grid_error, error = (
+        float(np.abs(one - other).max()) for one, other in zip(expected, found, strict=True)
+    )
+    agreement = float((found[1].argmax(0) == expected[1].argmax(0)).mean())
+    if not (grid_error <= GRID_TOLERANCE and error <= LOGIT_TOLERANCE) or (
+        agreement < POINT_AGREEMENT
+    ):
+        msg = (
+            f'bundle {bundle.path} disagrees with torch at {image.shape[1]}x{image.shape[0]}: '
+            f'grid error {grid_error:.2e} (limit {GRID_TOLERANCE:.0e}), error of probabilities '
+            f'{error:.2e} (limit {LOGIT_TOLERANCE:.0e}), same class at {agreement:.2%} of the '
+            f'points (limit {POINT_AGREEMENT:.1%})'
         )
         raise ExportError(msg)
 

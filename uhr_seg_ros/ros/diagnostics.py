@@ -17,8 +17,10 @@ from uhr_seg_ros.timing import LatencyWindow
 
 KIND_STAGES = {
     'two_branch': ('preprocess', 'semantic', 'detail', 'fusion'),
+    'deformed': ('reduce', 'saliency', 'sample', 'network', 'enlarge'),
     'single': ('preprocess', 'network', 'enlarge'),
     'patches': ('reduce', 'contexts', 'patches', 'merge'),
+    'uniform': ('preprocess', 'network', 'enlarge'),
 }
 """Kind of bundle -> the stages of its frames on the CPU."""
 

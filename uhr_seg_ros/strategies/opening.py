@@ -23,6 +23,8 @@ STRATEGIES: dict[str, dict[str, tuple[str, str]]] = {
         'two_branch': ('uhr_seg_ros.strategies.two_branch', 'TwoBranch'),
         'single': ('uhr_seg_ros.strategies.single', 'SingleBranch'),
         'patches': ('uhr_seg_ros.strategies.patches', 'PatchesWithContexts'),
+        'deformed': ('uhr_seg_ros.strategies.deformed', 'Deformed'),
+        'uniform': ('uhr_seg_ros.strategies.uniform', 'Uniform'),
     },
 }
 

@@ -10,7 +10,7 @@ from math import ceil, isqrt
 
 import numpy as np
 
-from uhr_seg_ros.bundle import Bundle
+from uhr_seg_ros.bundle import Bundle, FIXED_KINDS
 from uhr_seg_ros.errors import UhrSegError
 
 #: Start and stop of a tile along one axis.
@@ -44,14 +44,18 @@ class TileLimit:
         tile: largest side of a tile in px; None for the whole frame where memory allows.
 
     Raises:
-        TilingError: `tile` or `memory_limit_mb` is too small.
+        TilingError: `tile` or `memory_limit_mb` is too small, or there is nothing to tile.
 
     """
 
     def __init__(self, bundle: Bundle, memory_limit_mb: int | None, tile: int | None) -> None:
+        fixed = bundle.kind in FIXED_KINDS
+        if fixed and tile is not None:
+            msg = f'a tile of {tile} px: {bundle.name} sees every frame as a whole, in small'
+            raise TilingError(msg)
         self._multiple = bundle.multiple
         self._most_pixels = None
-        if memory_limit_mb is not None:
+        if memory_limit_mb is not None and not fixed:
             per_pixel = bundle.detail_bytes_per_pixel or DEFAULT_BYTES_PER_PIXEL
             self._most_pixels = pixels_for_memory(per_pixel, memory_limit_mb)
         self._tile = None if tile is None else checked_tile(tile, bundle.multiple)
