@@ -80,6 +80,17 @@ def test_segment_writes_the_classes_as_colours(
     np.testing.assert_array_equal(found, colorize(mask, TINY_CLASSES))
 
 
+def test_sampling_of_a_bundle_that_does_not_choose(
+    tiny_bundle: Path, tmp_path: Path, field: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / 'out'
+    options = ['--bundle', str(tiny_bundle), '--output', str(output), '--show-sampling']
+    assert main(['segment', str(field), *options]) == 1
+    text = capsys.readouterr().err
+    assert 'is of kind two_branch, which does not choose where it samples' in text
+    assert not list(output.iterdir())
+
+
 def test_segment_saves_logits(
     tiny_bundle: Path, tmp_path: Path, field: Path, mask: np.ndarray
 ) -> None:

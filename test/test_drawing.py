@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from uhr_seg_ros.classes import ClassSet, UNLABELLED
-from uhr_seg_ros.drawing import colorize, DrawingError, OverlayPainter, Pictures
+from uhr_seg_ros.drawing import (
+    colorize,
+    draw_density,
+    DrawingError,
+    OverlayPainter,
+    Pictures,
+)
 
 CLASSES = ClassSet(('a', 'b'), ((10, 20, 30), (200, 100, 50)))
 
@@ -94,3 +100,20 @@ def test_refused(mask: np.ndarray) -> None:
         colorize(mask, CLASSES, 2)
     with pytest.raises(DrawingError, match=r'\(41, 60\) and mask size \(40, 60\) differ'):
         OverlayPainter(CLASSES).paint(np.zeros((41, 60, 3), np.uint8), mask)
+
+
+def test_density_of_sampling() -> None:
+    """Four times as many points to the left of the middle as to the right."""
+    x = np.concatenate([np.linspace(-1, 0, 200, endpoint=False), np.linspace(0, 1, 50)])
+    grid = np.stack(np.meshgrid(x, np.linspace(-1, 1, 250)), -1).astype(np.float32)
+    picture = draw_density(np.zeros((120, 200, 3), np.uint8), grid).astype(int)
+    assert picture.shape == (120, 200, 3)
+    dense, sparse = picture[60, 50], picture[60, 150]
+    assert dense[2] > dense[0] and sparse[0] > sparse[2]  # red here, blue there
+
+
+def test_density_of_uniform_sampling_is_green() -> None:
+    places = (np.arange(192) + 0.5) / 96 - 1
+    grid = np.stack(np.meshgrid(places, places), -1)
+    picture = draw_density(np.zeros((90, 90, 3), np.uint8), grid)
+    assert (picture[20:70, 20:70].argmax(2) == 1).all()

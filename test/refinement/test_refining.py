@@ -82,5 +82,6 @@ def test_options_that_mean_nothing(options: dict[str, float], text: str) -> None
 def test_libraries_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refining, 'find_spec', lambda name: None)
     mask = regions(20, 20)
-    with pytest.raises(RefinementError, match='needs scipy and threadpoolctl: pip install scipy threadpoolctl'):
+    text = 'needs scipy and threadpoolctl: pip install scipy threadpoolctl'
+    with pytest.raises(RefinementError, match=text):
         refine(mask, picture(mask), Refinement())
