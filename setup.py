@@ -70,8 +70,8 @@ setup(
         'gpu': ['nvidia-ml-py', 'onnx', 'pycuda'],
         'demo': ['matplotlib', 'psutil', 'rich', 'rosbags', 'tqdm', *REFINEMENT],
         'workshop': [
-            'matplotlib', 'onnx', 'onnxscript', 'rich', 'scipy', 'tensorboard', 'tifffile', 'torch',
-            'tqdm',
+            'matplotlib', 'onnx', 'onnxscript', 'rich', 'scipy', 'tensorboard', 'tifffile',
+            'torch', 'tqdm',
         ],
         # Networks of others, to compare with.
         'baselines': ['transformers'],
