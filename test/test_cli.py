@@ -85,7 +85,7 @@ def test_sampling_of_a_bundle_that_does_not_choose(
 ) -> None:
     output = tmp_path / 'out'
     options = ['--bundle', str(tiny_bundle), '--output', str(output), '--show-sampling']
-    assert main(['segment', str(field), *options]) == 1
+    assert main(['segment', str(field), *options]) == 2
     text = capsys.readouterr().err
     assert 'is of kind two_branch, which does not choose where it samples' in text
     assert not list(output.iterdir())

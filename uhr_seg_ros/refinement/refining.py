@@ -35,8 +35,8 @@ METHODS = ('none', 'random_walker')
 
 #: Side of the tiles that are solved one by one, px: what is larger costs more than its edges save.
 TILE = 192
-#: How far around a tile walkers are followed, px a pass of thinning: the band is two passes wide,
-#: and what is four of its widths away does not count.
+#: How far around a tile walkers are followed, px a pass of thinning: twice the width of the band.
+#: What is further away does not count.
 REACH = 4
 
 
