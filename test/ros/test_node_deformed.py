@@ -1,0 +1,60 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The node with a bundle of learned downsampling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from stage import frame, pixels, Stage, wait_until
+
+torch = pytest.importorskip('torch', reason='the bundle is exported')
+
+from uhr_seg_ros.classes import CLASS_SETS  # noqa: E402
+from uhr_seg_ros.networks.export import export_bundle  # noqa: E402
+from uhr_seg_ros.networks.normalising import normalised  # noqa: E402
+from uhr_seg_ros.networks.presets import build_network  # noqa: E402
+from uhr_seg_ros.ros.diagnostics import KIND_STAGES  # noqa: E402
+from uhr_seg_ros.segmenter import Segmenter  # noqa: E402
+
+CELLS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+IMAGE = CELLS.repeat(10, 0).repeat(10, 1)
+
+
+@pytest.fixture(scope='module')
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    network = build_network('deform_s', bent=[64, 96], size=[16, 24], radius=3)
+    with torch.no_grad():  # norms that have seen something, so that classes differ
+        for _ in range(20):
+            network.forward_train(normalised(IMAGE[None]).repeat(2, 1, 1, 1))
+    folder = tmp_path_factory.mktemp('deformed')
+    classes = CLASS_SETS['aerial']
+    return export_bundle(network, folder, name='d', preset='deform_s', classes=classes).path
+
+
+def test_masks_and_diagnostics(make_stage: Callable[..., Stage], bundle: Path) -> None:
+    with Segmenter(bundle, 'onnxruntime') as segmenter:
+        expected = segmenter(IMAGE).mask
+    assert len(np.unique(expected)) > 1
+    stage = make_stage(bundle=str(bundle))
+    camera = stage.camera()
+    (masks,) = stage.outputs('mask')
+    camera.publish(frame(IMAGE, stamp=3.0))
+    mask = pixels(wait_until(lambda: masks, 'a mask')[0])
+    assert mask.shape == IMAGE.shape[:2]
+    np.testing.assert_array_equal(mask, expected)
+
+    def told() -> dict[str, Any] | None:
+        values = stage.values('/segmentation: segmentation')
+        return values if values.get('frames_processed') == '1' else None
+
+    values = wait_until(told, 'the node status')
+    for name in KIND_STAGES['deformed']:
+        assert float(values[f'{name}_p50_ms']) > 0.0
+    assert 'preprocess_p50_ms' not in values

@@ -1,0 +1,42 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Learned downsampling from the trainer to the masks of its bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch', reason='training needs torch')
+
+from tiny import batches_of, CLASSES, config_with  # noqa: E402
+
+from uhr_seg_ros.data.scenes import generate_scene  # noqa: E402
+from uhr_seg_ros.networks.export import export_bundle  # noqa: E402
+from uhr_seg_ros.networks.normalising import normalised  # noqa: E402
+from uhr_seg_ros.segmenter import Segmenter  # noqa: E402
+from uhr_seg_ros.training.trainer import Trainer  # noqa: E402
+
+OPTIONS = {'bent': [64, 96], 'size': [16, 24], 'radius': 3}
+
+
+def test_masks_of_the_bundle_are_those_of_torch(tmp_path: Path) -> None:
+    config = config_with(network='deform_s', options=OPTIONS, steps=2, crop=128)
+    trainer = Trainer(config, len(CLASSES), tmp_path / 'run')
+    assert trainer.run(batches_of(config))
+    network, image = trainer.network, generate_scene(2, 200, 260)[0]
+    with torch.no_grad():
+        for _ in range(20):  # norms that have seen something, so that classes differ
+            network.forward_train(normalised(image[None]).repeat(2, 1, 1, 1))
+        network.eval()
+        expected = network(normalised(image[None]))[0].argmax(0).numpy()
+    bundle = export_bundle(
+        network, tmp_path / 'bundle', name='d', preset='deform_s', classes=CLASSES
+    )
+    with Segmenter(bundle, 'onnxruntime') as segmenter:
+        found = segmenter(image).mask
+    assert len(np.unique(expected)) > 1
+    assert (found == expected).mean() > 0.98  # the others are ties of equally near pixels

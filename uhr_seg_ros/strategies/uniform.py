@@ -1,0 +1,48 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Uniform downsampling to a fixed size, what learned downsampling is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from uhr_seg_ros.bundle import Bundle
+from uhr_seg_ros.engines.engine import Engine
+from uhr_seg_ros.strategies.deformed import fixed_size
+from uhr_seg_ros.strategies.sampling import Sampler
+from uhr_seg_ros.strategies.single import SingleBranch
+from uhr_seg_ros.strategies.strategy import Limits
+from uhr_seg_ros.timing import StageClock
+
+
+class Uniform(SingleBranch):
+    """
+    Run the graph `network` of one bundle of kind `uniform`.
+
+    Every frame is resized to the size that the graph takes, and its logits to the frame.
+
+    Args:
+        bundle: a bundle of kind `uniform`.
+        engines: the engine of `network`.
+        limits: nothing of them is needed.
+
+    Raises:
+        TilingError: a tile is asked for.
+        SingleBranchError: as of `SingleBranch`.
+        DeformedError: the graph has no fixed size.
+
+    """
+
+    def __init__(self, bundle: Bundle, engines: Mapping[str, Engine], limits: Limits) -> None:
+        super().__init__(bundle, engines, limits)
+        self._size = fixed_size(bundle, 'network', engines['network'])
+        self._sampler = Sampler(bundle.mean, bundle.std)
+
+    def _logits(self, image: np.ndarray, clock: StageClock) -> np.ndarray:
+        with clock.stage('preprocess'):
+            small = self._sampler.resized(image, self._size)
+        with clock.stage('network'):
+            return self._engine.run({'image': small}, ['logits'])['logits'][0]
