@@ -111,14 +111,22 @@ def fit_camera_info(info: CameraInfo, header: Header, height: int, width: int) -
     """
     fitted = deepcopy(info)
     fitted.header = header
+    scale = frame_scale(info, height, width)
+    if scale is None:
+        fitted.width, fitted.height = width, height
+    elif scale != (1.0, 1.0):
+        _scale(fitted, *scale)
+    return fitted
+
+
+def frame_scale(info: CameraInfo, height: int, width: int) -> tuple[float, float] | None:
+    """Return how much wider and higher a mask is than the camera's frames; None: no size."""
     # A binned or cut frame is smaller than the sensor that width and height tell of.
     frame_width = (info.roi.width or info.width) // (info.binning_x or 1)
     frame_height = (info.roi.height or info.height) // (info.binning_y or 1)
     if not frame_width or not frame_height:  # not calibrated
-        fitted.width, fitted.height = width, height
-    elif (frame_width, frame_height) != (width, height):
-        _scale(fitted, width / frame_width, height / frame_height)
-    return fitted
+        return None
+    return width / frame_width, height / frame_height
 
 
 def _scale(info: CameraInfo, x: float, y: float) -> None:

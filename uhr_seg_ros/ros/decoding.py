@@ -74,7 +74,7 @@ def view_image(message: Image) -> RawFrame:
         ImageError: sizes, `step`, `encoding` and the amount of data do not fit together.
 
     """
-    _check_size(message)
+    check_size(message)
     try:
         if message.encoding == 'nv24':
             return RawFrame.of_bgr(_decode_full_chroma(message))
@@ -128,7 +128,8 @@ def _describe(message: Image) -> str:
     return f'{message.width} x {message.height} {message.encoding!r}'
 
 
-def _check_size(message: Image) -> None:
+def check_size(message: Image) -> None:
+    """Refuse an image without pixels, or with so many that they are garbage."""
     if message.width == 0 or message.height == 0:
         msg = f'image is {_describe(message)}: width and height must be at least 1'
         raise ImageError(msg)
@@ -137,7 +138,7 @@ def _check_size(message: Image) -> None:
         raise ImageError(msg)
 
 
-def _check_data(message: Image, row_bytes: int, rows: int, why: str) -> None:
+def check_data(message: Image, row_bytes: int, rows: int, why: str) -> None:
     """Refuse a `step` shorter than a row of pixels, and data that ends before the last row."""
     if message.step < row_bytes:
         msg = f'image step {message.step} is smaller than {why} = {row_bytes} bytes'
@@ -154,7 +155,7 @@ def _view_packed(message: Image, packed: _Packed) -> RawFrame:
     height, width = message.height, message.width
     row_bytes = width * packed.channels * packed.bytes_each
     why = f'width {width} x {packed.channels} channels x {packed.bytes_each} byte'
-    _check_data(message, row_bytes, height, why)
+    check_data(message, row_bytes, height, why)
     if packed.bytes_each > 1:
         rows = _to_8_bit(message, width * packed.channels)
     else:
@@ -179,7 +180,7 @@ def _rows(message: Image, rows: int, row_bytes: int) -> np.ndarray:
 def _view_planar(message: Image) -> RawFrame:
     """Return a plane of luma followed by one of interleaved chroma, half as high."""
     rows, row_bytes = memory_shape(message.encoding, message.height, message.width)
-    _check_data(message, row_bytes, rows, f'width {message.width} x 1 byte')
+    check_data(message, row_bytes, rows, f'width {message.width} x 1 byte')
     data = _rows(message, rows, row_bytes)
     return RawFrame(data, message.encoding, message.height, message.width)
 
@@ -187,7 +188,7 @@ def _view_planar(message: Image) -> RawFrame:
 def _decode_full_chroma(message: Image) -> np.ndarray:
     """Return the BGR of a plane of luma followed by one of interleaved chroma, as high."""
     height, width, step = message.height, message.width, message.step
-    _check_data(message, width, height * 3, f'width {width} x 1 byte')
+    check_data(message, width, height * 3, f'width {width} x 1 byte')
     luma = _rows(message, height, width)
     # A row of chroma has twice as many samples as one of luma, and twice the padding after them.
     chroma = np.ndarray((height, 2 * width), np.uint8, message.data, offset=step * height,
