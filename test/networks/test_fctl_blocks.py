@@ -244,6 +244,7 @@ def test_crop_beyond_a_map_continues_its_border() -> None:
     ('options', 'text'),
     [
         ({'structure': 'z'}, "structure 'z' is unknown"),
+        ({'sources': ['local', 'medium'], 'structure': ''}, 'set large to null'),
         ({'fusion': 'z'}, "fusion 'z' is unknown"),
         ({'backbone': 'z'}, "backbone 'z' is unknown, known: vgg16, mit_b2, mit_b5"),
         ({'medium': 0.5}, 'a context of factor 0.5'),

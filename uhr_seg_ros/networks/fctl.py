@@ -142,6 +142,16 @@ class FCtL(PatchNetwork):
             else None
         )
         self.decoder = decoder(self.backbone.widths, classes)
+        self._check_use(contexts, sources)
+
+    def _check_use(self, contexts: Sequence[str], sources: Sequence[str]) -> None:
+        used = {*sources, *(self.ale.contexts if self.ale is not None else ())}
+        if idle := [name for name in contexts if name not in used]:
+            msg = (
+                f'context {idle[0]} is used neither by sources {list(sources)} nor by the '
+                f'structure: set {idle[0]} to null, or name it in sources'
+            )
+            raise ValueError(msg)
 
     def encode(self, name: str, image: torch.Tensor) -> torch.Tensor:
         return self.extractors[name](image)[-1]

@@ -100,9 +100,9 @@ class SegmentationNode(LifecycleNode):
         try:
             self._open(self._declared.settings)
         except Exception as error:  # whatever it is, the node stays alive
-            self._fail('configured', error)
             self._close()
             self._state = 'unconfigured'
+            self._fail('configured', error)
             return Return.FAILURE
         self._state = 'inactive'
         return super().on_configure(state)
