@@ -180,8 +180,8 @@ def test_node_and_demo_do_without_the_workshop(module: str) -> None:
 
 @pytest.mark.parametrize(
     'room',
-    ['segmenter', 'strategies', 'engines', 'bundle', 'drawing', 'timing', 'classes', 'cli',
-     'networks', 'data', 'training', 'evaluation'],
+    ['segmenter', 'refinement', 'geometry', 'strategies', 'engines', 'bundle', 'drawing',
+     'timing', 'classes', 'cli', 'networks', 'data', 'training', 'evaluation'],
 )  # fmt: skip
 def test_only_ros_and_benchmark_know_ros(room: str) -> None:
     path = PACKAGE / room
