@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from stage import frame, pixels, Stage, wait_until
@@ -16,6 +17,7 @@ from stage import frame, pixels, Stage, wait_until
 torch = pytest.importorskip('torch', reason='the bundle is exported')
 
 from uhr_seg_ros.classes import CLASS_SETS  # noqa: E402
+from uhr_seg_ros.drawing import draw_density  # noqa: E402
 from uhr_seg_ros.networks.export import export_bundle  # noqa: E402
 from uhr_seg_ros.networks.normalising import normalised  # noqa: E402
 from uhr_seg_ros.networks.presets import build_network  # noqa: E402
@@ -58,3 +60,24 @@ def test_masks_and_diagnostics(make_stage: Callable[..., Stage], bundle: Path) -
     for name in KIND_STAGES['deformed']:
         assert float(values[f'{name}_p50_ms']) > 0.0
     assert 'preprocess_p50_ms' not in values
+
+
+def test_picture_of_the_sampling(make_stage: Callable[..., Stage], bundle: Path) -> None:
+    stage = make_stage(bundle=str(bundle), overlay__scale=0.5)
+    camera = stage.camera()
+    masks, pictures = stage.outputs('mask', 'sampling')
+    camera.publish(frame(IMAGE, stamp=4.0))
+    message = wait_until(lambda: masks and pictures, 'mask and picture')[0]
+    assert message.header.stamp.sec == 4
+    with Segmenter(bundle, 'onnxruntime') as segmenter:
+        grid = segmenter.sampling_grid(IMAGE)
+    small = cv2.resize(IMAGE, (150, 100), interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(pixels(message), draw_density(small, grid))
+
+
+def test_others_do_not_announce_it(make_stage: Callable[..., Stage]) -> None:
+    stage = make_stage()
+    stage.wait_for_state('active')
+    topics = {publisher.topic_name for publisher in stage.node.publishers}
+    assert '/segmentation/mask' in topics
+    assert '/segmentation/sampling' not in topics

@@ -60,9 +60,11 @@ class Camera:
         }
         return self.monitor.status(counts, expected_frequency, limited=limited, more=calibrations)
 
-    def open_output(self, classes: ClassSet) -> None:
-        """Announce the masks and their classes."""
-        self.output = CameraOutput(self._node, self._prefix, classes, self._calibrations)
+    def open_output(self, classes: ClassSet, *, samples: bool) -> None:
+        """Announce the masks and their classes, and where frames are sampled if that varies."""
+        self.output = CameraOutput(
+            self._node, self._prefix, classes, self._calibrations, samples=samples
+        )
 
     def open_input(self, settings: Settings, on_frame: Callable[[Frame], None]) -> None:
         """Subscribe; every frame is noted by the monitor and handed on."""

@@ -9,10 +9,15 @@ from collections import Counter
 from collections.abc import Callable
 import time
 
+import cv2
+import numpy as np
+
 from uhr_seg_ros.bundle import file_sha256, MODEL_FILE
 from uhr_seg_ros.classes import ClassSet
+from uhr_seg_ros.drawing import draw_density, scaled_size
 from uhr_seg_ros.engines.gpu_health import GpuSample, open_probe, Probe
 from uhr_seg_ros.engines.options import EngineOptions
+from uhr_seg_ros.pixels import RawFrame
 from uhr_seg_ros.ros.camera import Camera
 from uhr_seg_ros.ros.diagnostics import StageWindows
 from uhr_seg_ros.ros.inputs import Frame
@@ -56,6 +61,11 @@ class FramePath:
     def name(self) -> str:
         """Bundle and back end, for a log line."""
         return f'{self._facts.get("bundle")} on {self._facts.get("backend")}'
+
+    @property
+    def samples(self) -> bool:
+        """Whether the bundle chooses where it samples a frame."""
+        return self._segmenter is not None and self._segmenter.bundle.kind == 'deformed'
 
     @property
     def fallback(self) -> str:
@@ -130,6 +140,9 @@ class FramePath:
             result = wait()
             with clock.stage('publish'):
                 camera.output.publish(frame.message.header, result)
+                if camera.output.wants_sampling:
+                    picture = self._sampling_picture(image, settings.overlay_scale)
+                    camera.output.publish_sampling(frame.message.header, picture)
             now = time.monotonic()
             clock.add('total', (now - start) * 1e3)
             # On the CPU the segmenter converts the frame too.
@@ -146,6 +159,12 @@ class FramePath:
             return finish
         finish()
         return None
+
+    def _sampling_picture(self, image: RawFrame, scale: float) -> np.ndarray:
+        """Paint where a frame is sampled; to look at, so it is worked out once more."""
+        height, width = scaled_size((image.height, image.width), scale)
+        small = cv2.resize(image.bgr, (width, height), interpolation=cv2.INTER_AREA)
+        return draw_density(small, self._segmenter.sampling_grid(image))
 
     def values(self) -> dict[str, str]:
         """Return stage times, what runs, and how the GPU is, for `/diagnostics`."""

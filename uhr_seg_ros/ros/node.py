@@ -190,7 +190,7 @@ class SegmentationNode(LifecycleNode):
         self.get_logger().info(f'loading bundle {settings.bundle}')
         classes = self._on_worker(partial(self._path.load, settings))
         for camera in self._cameras.values():
-            camera.open_output(classes)
+            camera.open_output(classes, samples=self._path.samples)
         if self._path.fallback:
             self.get_logger().warning(self._path.fallback)
         seconds = time.monotonic() - start

@@ -36,11 +36,18 @@ class CameraOutput:
         prefix: `front/` for the camera `front`, empty for the one without a name.
         classes: what the mask's ids mean.
         calibrations: where the mask's camera_info comes from.
+        samples: whether to announce pictures of where frames are sampled, too.
 
     """
 
     def __init__(
-        self, node: LifecycleNode, prefix: str, classes: ClassSet, calibrations: CameraInfoCache
+        self,
+        node: LifecycleNode,
+        prefix: str,
+        classes: ClassSet,
+        calibrations: CameraInfoCache,
+        *,
+        samples: bool = False,
     ) -> None:
         self._node = node
         self._calibrations = calibrations
@@ -56,6 +63,7 @@ class CameraOutput:
             self._color_mask = self._publisher(Image, 'color_mask')
             self._camera_info = self._publisher(CameraInfo, 'camera_info')
             self._latency = self._publisher(DiagnosticArray, 'latency')
+            self._sampling = self._publisher(Image, 'sampling') if samples else None
             self._labels = publish_labels(node, self._prefix, classes, self._group)
         except Exception:  # such as an override of a QoS that does not exist
             self.close()
@@ -65,6 +73,11 @@ class CameraOutput:
     def wants_confidence(self) -> bool:
         """Whether someone subscribes to the confidence."""
         return _is_wanted(self._confidence)
+
+    @property
+    def wants_sampling(self) -> bool:
+        """Whether someone subscribes to the pictures of where frames are sampled."""
+        return self._sampling is not None and _is_wanted(self._sampling)
 
     def wanted_pictures(self, settings: Settings) -> Pictures:
         """Tell which pictures someone subscribes to."""
@@ -89,6 +102,10 @@ class CameraOutput:
         info = self._calibrations.find(header)
         if info is not None and _is_wanted(self._camera_info):
             self._camera_info.publish(fit_camera_info(info, header, *result.mask.shape))
+
+    def publish_sampling(self, header: Header, picture: np.ndarray) -> None:
+        """Publish where a frame was sampled: (h, w, 3) uint8 BGR."""
+        self._sampling.publish(encode_image(picture, 'bgr8', header))
 
     def publish_times(self, header: Header, times_ms: Mapping[str, float]) -> None:
         """Publish what a frame took, in ms per stage, under the frame's own header."""
