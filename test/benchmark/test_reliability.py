@@ -62,7 +62,12 @@ def test_asked_for_too_much_the_node_drops_and_answers(results: dict[str, dict])
 def test_soak_compares_its_ends(results: dict[str, dict]) -> None:
     found = results['soak']
     assert found['seconds'] >= 6
-    assert found['frames']['masks'] == found['frames']['sent'] == pytest.approx(60, abs=2)
+    frames = dict(found['frames'])
+    sent = frames.pop('sent')
+    assert sent == pytest.approx(60, abs=2)
+    # On a busy machine a newer frame may take the place of one that waits.
+    assert sum(frames.values()) == sent
+    assert frames['masks'] >= 0.75 * sent
     first, last = found['p99_ms']
     assert found['p99_ratio'] == round(last / first, 3)
     assert abs(found['memory_growth']) < 0.2
