@@ -16,13 +16,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
-import os
 import time
 from typing import NamedTuple, TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from uhr_seg_ros.engines.opening import available_cores
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.refinement.random_walker import edge_weights, walk
 from uhr_seg_ros.refinement.thinning import thinned_band
@@ -137,7 +137,7 @@ def refine(mask: np.ndarray, image: np.ndarray, how: Refinement) -> Refined:
         return True
 
     tiles = list(_tiles(band, REACH * how.passes))
-    with _one_blas_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with _one_blas_thread(), ThreadPoolExecutor(available_cores()) as pool:
         done = list(pool.map(solve, tiles))
     return Refined(refined, sum(done) / len(done) if done else 1.0)
 
