@@ -222,9 +222,9 @@ def imported_beside(module: str, *unwanted: str) -> list[str]:
 @pytest.mark.parametrize('name', ['drone', 'vehicle'])
 def test_parameter_files_name_parameters_of_the_node(name: str) -> None:
     pytest.importorskip('rclpy', reason='rclpy is not installed')
-    from uhr_seg_ros.ros.parameters import _SPECS
+    from uhr_seg_ros.ros.parameter_table import SPECS
 
-    specs = {spec.name: spec for spec in _SPECS}
+    specs = {spec.name: spec for spec in SPECS}
     content = yaml.safe_load((ROOT / f'config/{name}.yaml').read_text(encoding='utf-8'))
     values = dict(flattened(content['/**']['ros__parameters']))
     for key, value in values.items():

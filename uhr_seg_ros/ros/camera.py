@@ -13,9 +13,11 @@ from rclpy.lifecycle import LifecycleNode
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.ros.camera_info import CameraInfoCache, CameraInfoError
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
+from uhr_seg_ros.ros.cloud_path import CloudHooks, CloudPath
 from uhr_seg_ros.ros.inputs import CameraInput, Frame, image_topic
 from uhr_seg_ros.ros.outputs import CameraOutput
 from uhr_seg_ros.ros.parameters import Settings
+from uhr_seg_ros.ros.poses import PoseFinder
 from uhr_seg_ros.ros.worker import Counts
 
 
@@ -32,6 +34,7 @@ class Camera:
     Attributes:
         monitor: what `/diagnostics` tells about the frames.
         output: the publications, None while unconfigured.
+        clouds: labels points, None while unconfigured or where that is not enabled.
 
     """
 
@@ -43,27 +46,42 @@ class Camera:
         on_error: Callable[[CameraInfoError], None],
     ) -> None:
         self._node = node
+        self._name = name
         self._prefix = f'{name}/' if name else ''
         self._calibrations = CameraInfoCache(on_error)
         self._input: CameraInput | None = None
         topic = image_topic(node, self._prefix, transport)
         self.monitor = CameraMonitor(topic, node.get_fully_qualified_name())
         self.output: CameraOutput | None = None
+        self.clouds: CloudPath | None = None
+
+    @property
+    def wants_points(self) -> bool:
+        """Whether someone subscribes to labelled points."""
+        return self.clouds is not None and self.clouds.is_wanted
 
     def status(
         self, counts: Counts, expected_frequency: float, *, limited: bool
     ) -> DiagnosticStatus:
         """Return the status of the input topic; see `CameraMonitor.status`."""
-        calibrations = {
+        more = {
             'camera_info_received': str(self._calibrations.received),
             'camera_info_rejected': str(self._calibrations.rejected),
         }
-        return self.monitor.status(counts, expected_frequency, limited=limited, more=calibrations)
+        if (clouds := self.clouds) is not None:  # another thread may close it
+            more |= clouds.values()
+        return self.monitor.status(counts, expected_frequency, limited=limited, more=more)
 
     def open_output(self, classes: ClassSet, *, samples: bool) -> None:
         """Announce the masks and their classes, and where frames are sampled if that varies."""
         self.output = CameraOutput(
             self._node, self._prefix, classes, self._calibrations, samples=samples
+        )
+
+    def open_clouds(self, classes: ClassSet, poses: PoseFinder, hooks: CloudHooks) -> None:
+        """Announce labelled points."""
+        self.clouds = CloudPath(
+            self._node, self._name, classes, self._calibrations, poses, hooks
         )
 
     def open_input(self, settings: Settings, on_frame: Callable[[Frame], None]) -> None:
@@ -77,20 +95,29 @@ class Camera:
         self._input = CameraInput(
             self._node, self._prefix, settings, self._calibrations, receive
         )
+        if self.clouds is not None:
+            self.clouds.open_input()
 
     def follow(self, warning_s: float) -> None:
         """Let the subscriptions follow their publishers; see `CameraInput.follow`."""
         if (camera_input := self._input) is not None:
             camera_input.follow(warning_s)
+        if (clouds := self.clouds) is not None:
+            clouds.follow()
 
     def close_input(self) -> None:
         """Unsubscribe, if subscribed."""
         if self._input is not None:
             self._input.close()
             self._input = None
+        if self.clouds is not None:
+            self.clouds.close_input()
 
     def close_output(self) -> None:
         """Withdraw the publications, if there are any."""
         if self.output is not None:
             self.output.close()
             self.output = None
+        if self.clouds is not None:
+            self.clouds.close()
+            self.clouds = None

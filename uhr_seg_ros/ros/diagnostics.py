@@ -28,9 +28,13 @@ GPU_STAGES = ('upload', 'engines', 'download')
 
 STAGES = tuple(dict.fromkeys((
     'convert', *chain(*KIND_STAGES.values()), *GPU_STAGES, 'refine', 'overlay', 'publish',
-    'total',
+    'total', 'cloud',
 )))  # fmt: skip
-"""All stages in the order in which a frame passes those that it has; `total` is all of them."""
+"""
+All stages in the order in which a frame passes those that it has; `total` is all before it.
+
+`cloud` is no part of a frame: points may come later than their mask.
+"""
 
 Problem = tuple[bytes, str]
 """A level such as `DiagnosticStatus.WARN`, and what is wrong."""
@@ -59,10 +63,14 @@ class StageWindows:
         """Add what one frame took, in ms, and how much of its boundaries was refined."""
         for stage, milliseconds in stage_times.items():
             if stage in self._stages:
-                self._stages[stage].add(milliseconds)
+                self.add_stage(stage, milliseconds)
         self._latency.add(latency_ms)
         with self._lock:
             self._recent.append((latency_ms, refined_share))
+
+    def add_stage(self, stage: str, milliseconds: float) -> None:
+        """Add what one of the stages took, in ms."""
+        self._stages[stage].add(milliseconds)
 
     def take_recent(self) -> list[tuple[float, float | None]]:
         """Return latency, ms, and refined share of the frames since the last call."""

@@ -129,9 +129,10 @@ class FramePath:
         clock = StageClock()
         with clock.stage('convert'):
             image = frame.view()
+        confidence = settings.confidence_enabled and camera.output.wants_confidence
         wait = self._segmenter.begin(
             image,
-            confidence=settings.confidence_enabled and camera.output.wants_confidence,
+            confidence=confidence or camera.wants_points,
             pictures=camera.output.wanted_pictures(settings),
             refinement=settings.refinement,
         )
@@ -139,7 +140,7 @@ class FramePath:
         def finish() -> None:
             result = wait()
             with clock.stage('publish'):
-                camera.output.publish(frame.message.header, result)
+                camera.output.publish(frame.message.header, result, confidence=confidence)
                 if camera.output.wants_sampling:
                     picture = self._sampling_picture(image, settings.overlay_scale)
                     camera.output.publish_sampling(frame.message.header, picture)
@@ -154,11 +155,17 @@ class FramePath:
             camera.output.publish_times(
                 frame.message.header, {'wait': waited_ms, **times, 'latency': latency_ms}
             )
+            if camera.clouds is not None:
+                camera.clouds.offer_mask(frame.message.header, result)
 
         if self._segmenter.overlaps:
             return finish
         finish()
         return None
+
+    def note_cloud(self, milliseconds: float) -> None:
+        """Note what labelling and publishing the points of a camera took."""
+        self._stages.add_stage('cloud', milliseconds)
 
     def _sampling_picture(self, image: RawFrame, scale: float) -> np.ndarray:
         """Paint where a frame is sampled; to look at, so it is worked out once more."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
 
 from uhr_seg_ros.pixels import RawFrame
 from uhr_seg_ros.ros.camera_info import CameraInfoCache
@@ -37,9 +38,8 @@ class Frame(NamedTuple):
 
     @property
     def stamp_ns(self) -> int:
-        """The header's stamp in ns, whatever it is: rclpy.time refuses what a camera may send."""
-        stamp = self.message.header.stamp
-        return stamp.sec * 1_000_000_000 + stamp.nanosec
+        """The header's stamp in ns."""
+        return stamp_ns(self.message.header)
 
     @property
     def encoding(self) -> str:
@@ -77,8 +77,10 @@ class CameraInput:
         )
         try:
             self._infos = FollowingSubscription(
-                node, CameraInfo, camera_info_topic(node, prefix), calibrations.add
-            )
+                node, CameraInfo,
+                camera_info_topic(node, f'{prefix}image_raw', f'{prefix}camera_info'),
+                calibrations.add,
+            )  # fmt: skip
         except Exception:  # such as an override of a QoS that does not exist
             self._images.close()
             raise
@@ -119,6 +121,11 @@ class CameraInput:
         self._on_frame(Frame(message, self._last_frame))
 
 
+def stamp_ns(header: Header) -> int:
+    """Return a stamp in ns, whatever it is: rclpy.time refuses what a camera may send."""
+    return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+
+
 def image_topic(node: Node, prefix: str, transport: str) -> str:
     """Return the resolved topic of a camera's frames; `transport` is raw or compressed."""
     # As image_transport does, the base topic is remapped first and the transport appended.
@@ -126,13 +133,12 @@ def image_topic(node: Node, prefix: str, transport: str) -> str:
     return node.resolve_topic_name(f'{topic}/compressed') if transport == 'compressed' else topic
 
 
-def camera_info_topic(node: Node, prefix: str) -> str:
-    """Return the resolved topic of a camera's calibration: beside its images, or remapped."""
-    name = f'{prefix}camera_info'
+def camera_info_topic(node: Node, images: str, name: str) -> str:
+    """Return the resolved topic of a calibration: `name` if remapped, else beside the images."""
     resolved = node.resolve_topic_name(name)
     if resolved != node.resolve_topic_name(name, only_expand=True):
         return resolved
-    namespace = node.resolve_topic_name(f'{prefix}image_raw').rpartition('/')[0]
+    namespace = node.resolve_topic_name(images).rpartition('/')[0]
     return f'{namespace}/camera_info'
 
 

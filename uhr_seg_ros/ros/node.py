@@ -24,8 +24,10 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.ros.camera import Camera
+from uhr_seg_ros.ros.cloud_path import CloudHooks
 from uhr_seg_ros.ros.dashboard import draw_dashboard
 from uhr_seg_ros.ros.diagnostics import (
     cut_short,
@@ -42,6 +44,7 @@ from uhr_seg_ros.ros.images import encode_image
 from uhr_seg_ros.ros.inputs import Frame
 from uhr_seg_ros.ros.memory import give_back, keep_large_buffers
 from uhr_seg_ros.ros.parameters import Parameters, Settings
+from uhr_seg_ros.ros.poses import PoseFinder
 from uhr_seg_ros.ros.process import RCLError, run
 from uhr_seg_ros.ros.qos import output_overrides, output_qos
 from uhr_seg_ros.ros.throttle import Throttle
@@ -89,6 +92,7 @@ class SegmentationNode(LifecycleNode):
             for name in settings.cameras
         }
         self._path = FramePath(self.get_logger().info, self.get_logger().warning)
+        self._poses: PoseFinder | None = None
         self._worker = Worker(
             settings.cameras, self._process, self._on_rejected, self._min_interval
         )
@@ -191,10 +195,24 @@ class SegmentationNode(LifecycleNode):
         classes = self._on_worker(partial(self._path.load, settings))
         for camera in self._cameras.values():
             camera.open_output(classes, samples=self._path.samples)
+        if settings.cloud_enabled:
+            self._open_clouds(classes)
         if self._path.fallback:
             self.get_logger().warning(self._path.fallback)
         seconds = time.monotonic() - start
         self.get_logger().info(f'{self._path.name} is ready after {seconds:.1f} s')
+
+    def _open_clouds(self, classes: ClassSet) -> None:
+        # Transforms are remembered from here on, across transitions.
+        self._poses = self._poses or PoseFinder(self)
+        for name, camera in self._cameras.items():
+            hooks = CloudHooks(
+                settings=lambda: self._declared.settings,
+                call=self._worker.call,
+                on_error=partial(self._warn, name, 'cloud'),
+                on_time=self._path.note_cloud,
+            )
+            camera.open_clouds(classes, self._poses, hooks)
 
     def _close_inputs(self) -> None:
         for camera in self._cameras.values():

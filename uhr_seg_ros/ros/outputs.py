@@ -88,12 +88,14 @@ class CameraOutput:
             scale=settings.overlay_scale,
         )
 
-    def publish(self, header: Header, result: Segmentation) -> None:
-        """Publish what became of a frame, all of it under the frame's own header."""
+    def publish(
+        self, header: Header, result: Segmentation, *, confidence: bool = True
+    ) -> None:
+        """Publish what became of a frame, all of it under its own header; points may need more."""
         if _is_wanted(self._mask):
             encoding = 'mono8' if result.mask.dtype == np.uint8 else 'mono16'
             self._mask.publish(encode_image(result.mask, encoding, header))
-        if result.confidence is not None:
+        if confidence and result.confidence is not None:
             self._confidence.publish(encode_image(result.confidence, 'mono8', header))
         if result.overlay is not None:
             self._overlay.publish(encode_image(result.overlay, 'bgr8', header))

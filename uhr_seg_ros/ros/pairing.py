@@ -125,8 +125,9 @@ class Pairing:
         return None
 
     def _nearest_mask(self, stamp_ns: int) -> _Stamped | None:
+        # Of equals the newest: a recording that begins again repeats its stamps.
         nearest = min(
-            self._masks, key=lambda mask: abs(mask.stamp_ns - stamp_ns), default=None
+            reversed(self._masks), key=lambda mask: abs(mask.stamp_ns - stamp_ns), default=None
         )
         if nearest is None or abs(nearest.stamp_ns - stamp_ns) > self._max_difference_ns:
             return None

@@ -1,0 +1,462 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Points come in beside frames, labelled points go out."""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import TransformStamped
+import numpy as np
+import pytest
+from rclpy.publisher import Publisher
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from stage import example_mask, frame, Stage, wait_until
+from std_msgs.msg import Header
+from tiny_bundle import paint, TINY_CLASSES
+
+from uhr_seg_ros.geometry.transform import OPTICAL_FROM_BODY
+from uhr_seg_ros.ros import poses
+from uhr_seg_ros.ros.cloud import FIELDS, pack_records
+from uhr_seg_ros.ros.cloud_reading import read_points
+from uhr_seg_ros.ros.images import encode_image
+
+MakeStage = Callable[..., Stage]
+
+HEIGHT, WIDTH = 96, 160
+FOCAL = 100.0
+DISTANCE = 8.0
+#: The LiDAR stands 0.5 m above the camera, in the body frame both look along.
+ABOVE = 0.5
+DECLARED = {
+    'cloud.enabled': True,
+    'cloud.camera_frame': 'camera',
+    'cloud.points_frame': 'lidar',
+    'cloud.translation': [0.0, -ABOVE, 0.0],
+    'cloud.quaternion': [0.5, -0.5, 0.5, 0.5],
+}
+LABELLED = np.dtype([
+    ('x', 'f4'), ('y', 'f4'), ('z', 'f4'), ('rgb', 'u4'), ('label', 'u1'), ('confidence', 'u1')
+])  # fmt: skip
+
+
+def header(frame_id: str, stamp: float = 1.0) -> Header:
+    made = Header(frame_id=frame_id)
+    made.stamp.sec, made.stamp.nanosec = int(stamp), round(stamp % 1 * 1e9)
+    return made
+
+
+def calibration(frame_id: str = 'camera') -> CameraInfo:
+    center = (WIDTH - 1) / 2, (HEIGHT - 1) / 2
+    matrix = [FOCAL, 0.0, center[0], 0.0, FOCAL, center[1], 0.0, 0.0, 1.0]
+    return CameraInfo(
+        header=header(frame_id), height=HEIGHT, width=WIDTH, distortion_model='plumb_bob',
+        d=[0.0] * 5, k=matrix,
+        p=[*matrix[:3], 0.0, *matrix[3:6], 0.0, *matrix[6:], 0.0],
+    )  # fmt: skip
+
+
+def wall() -> np.ndarray:
+    """Return (H, W, 3) m of the LiDAR's frame: what every pixel sees on an upright wall."""
+    rows, columns = np.indices((HEIGHT, WIDTH), np.float64)
+    left = -(columns - (WIDTH - 1) / 2) / FOCAL * DISTANCE
+    up = -(rows - (HEIGHT - 1) / 2) / FOCAL * DISTANCE
+    ahead = np.full_like(left, DISTANCE)
+    return np.stack((ahead, left, up - ABOVE), axis=-1).astype(np.float32)
+
+
+def cloud(points: np.ndarray, stamp: float = 1.0, frame_id: str = 'lidar') -> PointCloud2:
+    """Return an organised cloud of points (H, W, 3)."""
+    records = np.zeros(points.shape[0] * points.shape[1], [(n, 'f4') for n in 'xyz'])
+    for axis, name in enumerate('xyz'):
+        records[name] = points[..., axis].reshape(-1)
+    message = pack_records(header(frame_id, stamp), FIELDS[:3], records)
+    message.height, message.width = points.shape[:2]
+    message.row_step = message.width * message.point_step
+    return message
+
+
+def values(message: PointCloud2) -> np.ndarray:
+    """Return a labelled cloud (N,) structured, its colour as a number."""
+    return np.frombuffer(message.data, LABELLED)
+
+
+class Rig:
+    """A camera with its calibration, a LiDAR, and whoever looks at the labelled points."""
+
+    def __init__(self, make_stage: MakeStage, points: str = 'points', **parameters: Any) -> None:
+        self.stage = make_stage(**{**DECLARED, **parameters})
+        kind = Image if points == 'depth' else PointCloud2
+        self.camera = self.stage.camera()
+        self.lidar = self.stage.camera(points, kind)
+        self.infos: Publisher = self.stage.camera('camera_info', CameraInfo)
+        (self.masks,) = self.stage.outputs('mask')
+        (self.clouds,) = self.stage.outputs('points', message_type=PointCloud2)
+
+    def calibrate(self, info: CameraInfo | None = None) -> None:
+        before = self.camera_infos()
+        self.infos.publish(info or calibration())
+        wait_until(lambda: self.camera_infos() > before, 'the calibration to arrive')
+
+    def camera_infos(self) -> int:
+        return int(self.stage.values('/image_raw').get('camera_info_received', 0))
+
+    def see(self, mask: np.ndarray, stamp: float = 1.0) -> None:
+        """Publish a frame with this mask, and wait until it was served."""
+        count = len(self.masks)
+        self.camera.publish(frame(paint(mask), stamp))
+        wait_until(lambda: len(self.masks) > count, 'a mask')
+
+    def wait_for(self, **counts: int) -> dict[str, str]:
+        """Return the camera's diagnostics once the counters of clouds have these values."""
+        wanted = {f'clouds_{name}': str(count) for name, count in counts.items()}
+
+        def reached() -> dict[str, str] | None:
+            found = self.stage.values('/image_raw')
+            return found if wanted.items() <= found.items() else None
+
+        return wait_until(reached, str(wanted), last=lambda: self.stage.values('/image_raw'))
+
+    def labelled(self, count: int = 1) -> PointCloud2:
+        return wait_until(lambda: len(self.clouds) >= count and self.clouds[count - 1],
+                          f'labelled cloud {count}', last=self.stage.log_lines)  # fmt: skip
+
+
+@pytest.mark.parametrize('cloud_first', [True, False])
+def test_every_point_has_the_class_of_its_pixel(make_stage: MakeStage, cloud_first: bool) -> None:
+    rig = Rig(make_stage)
+    rig.calibrate()
+    mask, points = example_mask(), wall()
+    sent = cloud(points, stamp=1.02)
+    if cloud_first:
+        rig.lidar.publish(sent)
+        rig.wait_for(received=1, waiting=1)
+        rig.see(mask)
+    else:
+        rig.see(mask)
+        rig.lidar.publish(sent)
+    message = rig.labelled()
+    assert message.header == sent.header
+    assert (message.height, message.width) == (HEIGHT, WIDTH)
+    found = values(message)
+    np.testing.assert_array_equal(read_points(message), points.reshape(-1, 3))
+    np.testing.assert_array_equal(found['label'].reshape(HEIGHT, WIDTH), mask)
+    colors = np.array([r << 16 | g << 8 | b for r, g, b in TINY_CLASSES.colors])
+    np.testing.assert_array_equal(found['rgb'], colors[mask.reshape(-1)])
+    assert 0 < found['confidence'].min()
+    assert found['confidence'].max() < 255  # of the network, not taken for sure
+    rig.wait_for(received=1, paired=1, unpaired=0, waiting=0, rejected=0, dropped=0)
+    node = rig.stage.status('/segmentation: segmentation')
+    assert 'cloud_p95_ms' in {pair.key for pair in node.values}
+
+
+def test_what_the_camera_does_not_see(make_stage: MakeStage) -> None:
+    rig = Rig(make_stage)
+    rig.calibrate()
+    points = wall()[:2]
+    points[0, :4, 0] *= -1  # behind
+    points[0, 4:8] = np.nan
+    points[0, 8:12, 1] += 100.0  # aside
+    rig.see(example_mask())
+    rig.lidar.publish(cloud(points))
+    found = values(rig.labelled())
+    np.testing.assert_array_equal(np.flatnonzero(found['label'] == 255), range(12))
+    assert not found['rgb'][:12].any()
+    assert rig.stage.set_parameter('cloud.keep_unseen', False).successful
+    rig.lidar.publish(cloud(points))
+    rest = rig.labelled(2)
+    assert (rest.height, rest.width) == (1, 2 * WIDTH - 12)
+    np.testing.assert_array_equal(values(rest), found[12:])
+
+
+def test_hidden_points_and_without_the_z_buffer(make_stage: MakeStage) -> None:
+    rig = Rig(make_stage)
+    rig.calibrate()
+    near, far = wall(), wall()
+    far[..., 0] *= 2  # twice as far along the rays of the camera
+    far[..., 1] *= 2
+    far[..., 2] = (far[..., 2] + ABOVE) * 2 - ABOVE
+    rig.see(example_mask())
+    rig.lidar.publish(cloud(np.concatenate((near, far))))
+    label = values(rig.labelled())['label'].reshape(2, HEIGHT, WIDTH)
+    np.testing.assert_array_equal(label[0], example_mask())
+    assert (label[1] == 255).all()
+    assert rig.stage.set_parameter('cloud.z_buffer.enabled', False).successful
+    rig.lidar.publish(cloud(np.concatenate((near, far))))
+    label = values(rig.labelled(2))['label'].reshape(2, HEIGHT, WIDTH)
+    np.testing.assert_array_equal(label[1], label[0])
+
+
+@pytest.mark.parametrize('encoding', ['16UC1', '32FC1'])
+def test_depth_image(make_stage: MakeStage, encoding: str) -> None:
+    rig = Rig(make_stage, 'depth', **{'cloud.source': 'depth'})
+    rig.calibrate()
+    depth = np.full((HEIGHT, WIDTH), DISTANCE, np.float32)
+    depth[:10] = 0  # nothing measured
+    if encoding == '16UC1':
+        depth = (depth * 1000).astype(np.uint16)
+    message = Image(header=header('camera'), height=HEIGHT, width=WIDTH, encoding=encoding)
+    message.step = WIDTH * depth.itemsize
+    message.data = array.array('B', depth.tobytes())
+    rig.see(example_mask())
+    rig.lidar.publish(message)
+    labelled = rig.labelled()
+    assert labelled.header == message.header
+    assert (labelled.height, labelled.width) == (1, (HEIGHT - 10) * WIDTH)
+    found = values(labelled)
+    np.testing.assert_array_equal(found['label'], example_mask()[10:].reshape(-1))
+    np.testing.assert_allclose(found['z'], DISTANCE)
+
+
+def test_depth_without_its_calibration(make_stage: MakeStage) -> None:
+    stage = make_stage(
+        ['--ros-args', '-r', 'depth:=/other/depth'],
+        **{**DECLARED, 'cloud.source': 'depth', 'cloud.points_frame': 'depth_camera'},
+    )
+    camera, depth = stage.camera(), stage.camera('/other/depth', Image)
+    infos = stage.camera('camera_info', CameraInfo)
+    stage.camera('/other/camera_info', CameraInfo)
+    stage.outputs('points', message_type=PointCloud2)
+    infos.publish(calibration())
+    wait_until(lambda: stage.values('/image_raw').get('camera_info_received') == '1', 'it')
+    camera.publish(frame(paint(example_mask())))
+    depth.publish(encode_image(np.zeros((4, 4), np.uint8), 'mono8', header('depth_camera')))
+    assert "'depth_camera'" in stage.wait_for_log('no camera_info has come for the depth images')
+
+
+def test_without_a_calibration_frames_go_on(make_stage: MakeStage) -> None:
+    rig = Rig(make_stage)
+    rig.see(example_mask())
+    rig.lidar.publish(cloud(wall()))
+    line = rig.stage.wait_for_log('cloud rejected', 'no camera_info')
+    assert "'camera'" in line
+    assert "'lidar'" in line
+    rig.wait_for(received=1, paired=1, rejected=1)
+    rig.see(example_mask(), stamp=2.0)
+    rig.calibrate()
+    rig.lidar.publish(cloud(wall(), stamp=2.0))
+    assert values(rig.labelled())['label'].max() < 255
+
+
+@pytest.mark.parametrize(
+    ('frame_id', 'parts'),
+    [
+        ('radar', ('from radar to camera', 'tf2_ros is not installed', 'from lidar to camera')),
+        ('', ("of the points ''", 'both need one')),
+    ],
+)
+def test_without_a_transform(
+    make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch, frame_id: str, parts: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(poses, 'tf2_ros', None)
+    rig = Rig(make_stage)
+    rig.calibrate()
+    rig.see(example_mask())
+    rig.lidar.publish(cloud(wall(), frame_id=frame_id))
+    rig.stage.wait_for_log('cloud rejected', *parts)
+    rig.wait_for(paired=1, rejected=1)
+    rig.lidar.publish(cloud(wall(), frame_id='/lidar'))  # as ROS 1 wrote it
+    assert values(rig.labelled())['label'].max() < 255
+
+
+def test_malformed_clouds_are_counted_and_survived(make_stage: MakeStage) -> None:
+    rig = Rig(make_stage)
+    rig.calibrate()
+    rig.see(example_mask())
+    faults: dict[str, Callable[[PointCloud2], Any]] = {
+        'truncated': lambda bad: setattr(bad, 'data', bad.data[:-1]),
+        'fields x': lambda bad: setattr(bad, 'fields', bad.fields[1:]),
+        'point_step': lambda bad: setattr(bad, 'point_step', 8),
+        'at least 1': lambda bad: setattr(bad, 'width', 0),
+        'not accepted': lambda bad: setattr(bad, 'width', 2**31),
+        'row_step': lambda bad: setattr(bad, 'row_step', 1),
+    }
+    for count, (text, spoil) in enumerate(faults.items(), 1):
+        bad = cloud(wall())
+        spoil(bad)
+        rig.lidar.publish(bad)
+        rig.stage.wait_for_log('cloud rejected', text)
+        rig.wait_for(received=count, paired=count, rejected=count)
+    rig.lidar.publish(cloud(wall()))
+    np.testing.assert_array_equal(
+        values(rig.labelled())['label'].reshape(HEIGHT, WIDTH), example_mask()
+    )
+    assert rig.stage.wait_for_count(rejected=0, processed=1)
+
+
+def test_clouds_without_a_mask_in_time(make_stage: MakeStage) -> None:
+    rig = Rig(make_stage, **{'cloud.max_time_difference': 0.1})
+    rig.calibrate()
+    rig.see(example_mask(), stamp=5.0)
+    rig.lidar.publish(cloud(wall(), stamp=5.2))
+    rig.wait_for(received=1, waiting=1)
+    rig.see(example_mask(), stamp=6.0)
+    rig.wait_for(received=1, unpaired=1, waiting=0)
+    rig.lidar.publish(cloud(wall(), stamp=5.95))
+    assert rig.labelled().header.stamp.nanosec == 950_000_000
+    rig.wait_for(received=2, paired=1, unpaired=1)
+
+
+def test_a_recording_begins_again(make_stage: MakeStage) -> None:
+    rig = Rig(make_stage, use_sim_time=True)
+    rig.calibrate()
+    for turn, stamp in enumerate((100.0, 101.0, 100.0, 101.0), 1):
+        mask = example_mask(seed=turn)
+        rig.see(mask, stamp)
+        rig.lidar.publish(cloud(wall(), stamp + 0.01))
+        label = values(rig.labelled(turn))['label'].reshape(HEIGHT, WIDTH)
+        np.testing.assert_array_equal(label, mask)
+
+
+def test_nothing_of_one_activation_is_left_in_the_next(make_stage: MakeStage) -> None:
+    rig = Rig(make_stage)
+    rig.calibrate()
+    rig.see(example_mask())
+    assert rig.stage.change('deactivate')
+    assert rig.stage.change('activate')
+    wait_until(rig.lidar.get_subscription_count, 'a subscription to points')
+    rig.lidar.publish(cloud(wall()))
+    rig.wait_for(received=1, waiting=1)
+    assert rig.stage.change('deactivate')
+    assert rig.stage.change('cleanup')
+    assert rig.stage.set_parameter('cloud.enabled', False).successful
+    assert rig.stage.change('configure')
+    assert rig.stage.change('activate')
+    wait_until(lambda: not rig.lidar.get_subscription_count(), 'no subscription to points')
+    assert 'clouds_received' not in rig.stage.values('/image_raw')
+
+
+def test_points_cost_nothing_while_nobody_looks(make_stage: MakeStage) -> None:
+    stage = make_stage(**DECLARED)
+    camera, lidar = stage.camera(), stage.camera('points', PointCloud2)
+    (masks,) = stage.outputs('mask')
+    camera.publish(frame(paint(example_mask())))
+    wait_until(lambda: masks, 'a mask')
+    lidar.publish(cloud(wall()))  # without a calibration it would be rejected
+    wait_until(lambda: stage.values('/image_raw').get('clouds_paired') == '1', 'a pair')
+    assert stage.values('/image_raw')['clouds_rejected'] == '0'
+
+
+def test_two_cameras_and_one_lidar(make_stage: MakeStage) -> None:
+    stage = make_stage(
+        ['--ros-args', '-r', 'front/points:=/lidar', '-r', 'rear/points:=/lidar'],
+        cameras=['front', 'rear'],
+        **{
+            'cloud.enabled': True,
+            **{key.replace('cloud.', 'cloud.front.'): value
+               for key, value in DECLARED.items() if key != 'cloud.enabled'},
+            'cloud.rear.camera_frame': 'camera',
+            'cloud.rear.points_frame': 'lidar',
+            # Turned by half around the vertical: x of the LiDAR is -z of this camera.
+            'cloud.rear.quaternion': [-0.5, -0.5, 0.5, -0.5],
+        },
+    )  # fmt: skip
+    lidar = stage.camera('/lidar', PointCloud2)
+    front, rear = stage.outputs('front/points', 'rear/points', message_type=PointCloud2)
+    mask = example_mask()
+    for name in ('front', 'rear'):
+        stage.camera(f'{name}/camera_info', CameraInfo).publish(calibration())
+        topic = f'/{name}/image_raw'
+        wait_until(lambda t=topic: stage.values(t).get('camera_info_received') == '1', 'it')
+        stage.camera(f'{name}/image_raw').publish(frame(paint(mask)))
+        stage.wait_for_count(topic, processed=1)
+    lidar.publish(cloud(wall()))
+    wait_until(lambda: front and rear, 'two clouds', last=stage.log_lines)
+    np.testing.assert_array_equal(values(front[0])['label'].reshape(HEIGHT, WIDTH), mask)
+    assert (values(rear[0])['label'] == 255).all()
+
+
+def test_rectified_frames(make_stage: MakeStage) -> None:
+    rig = Rig(make_stage, **{'cloud.rectified': True})
+    info = calibration()
+    info.d = [0.4, 0.1, 0.0, 0.0, 0.0]
+    info.k[0] *= 2.0
+    info.p[3] = -0.4 * FOCAL  # the second camera of a pair, 0.4 m to the right
+    rig.calibrate(info)
+    rig.see(example_mask())
+    points = wall()
+    points[..., 1] -= 0.4
+    rig.lidar.publish(cloud(points))
+    np.testing.assert_array_equal(
+        values(rig.labelled())['label'].reshape(HEIGHT, WIDTH), example_mask()
+    )
+
+
+class StandInBuffer:
+    """Knows one transform, as tf2_ros.Buffer would give it, and notes what it was asked."""
+
+    asked: list[tuple] = []
+
+    def lookup_transform(self, target: str, source: str, time: Any) -> TransformStamped:
+        self.asked.append((target, source, time.nanoseconds))
+        if (target, source) != ('camera', 'lidar'):
+            msg = f'"{source}" passed to lookupTransform argument source_frame does not exist.'
+            raise LookupError(msg)
+        found = TransformStamped()
+        found.transform.translation.y = -ABOVE
+        turn = found.transform.rotation
+        turn.x, turn.y, turn.z, turn.w = DECLARED['cloud.quaternion']
+        return found
+
+    def lookup_transform_full(
+        self, target: str, target_time: Any, source: str, source_time: Any, fixed_frame: str
+    ) -> TransformStamped:
+        self.asked.append((target_time.nanoseconds, fixed_frame))
+        return self.lookup_transform(target, source, source_time)
+
+
+def test_transforms_of_tf2(make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """tf2_ros is not among the wheels: here a stand-in is asked, in the words of its interface."""
+    StandInBuffer.asked.clear()
+    stand_in = SimpleNamespace(
+        Buffer=StandInBuffer, TransformException=LookupError,
+        TransformListener=lambda buffer, node, *, spin_thread: None,
+    )  # fmt: skip
+    monkeypatch.setattr(poses, 'tf2_ros', stand_in)
+    nothing = {'cloud.camera_frame': '', 'cloud.translation': [9.0, 9.0, 9.0]}
+    rig = Rig(make_stage, **nothing)
+    rig.calibrate()
+    rig.see(example_mask(), stamp=3.0)
+    rig.lidar.publish(cloud(wall(), stamp=3.01))
+    label = values(rig.labelled())['label'].reshape(HEIGHT, WIDTH)
+    np.testing.assert_array_equal(label, example_mask())
+    assert StandInBuffer.asked == [('camera', 'lidar', 3_010_000_000)]
+    assert rig.stage.set_parameter('cloud.fixed_frame', 'odom').successful
+    rig.lidar.publish(cloud(wall(), stamp=3.02))
+    rig.labelled(2)
+    assert StandInBuffer.asked[1:] == [
+        (3_000_000_000, 'odom'), ('camera', 'lidar', 3_020_000_000)
+    ]  # fmt: skip
+    rig.lidar.publish(cloud(wall(), stamp=3.02, frame_id='radar'))
+    rig.stage.wait_for_log('cloud rejected', 'from radar to camera', 'does not exist')
+    # What tf2 does not know may be declared.
+    assert rig.stage.set_parameter('cloud.camera_frame', 'camera').successful
+    assert rig.stage.set_parameter('cloud.points_frame', 'radar').successful
+    assert rig.stage.set_parameter('cloud.translation', DECLARED['cloud.translation']).successful
+    rig.lidar.publish(cloud(wall(), stamp=3.02, frame_id='radar'))
+    label = values(rig.labelled(3))['label'].reshape(HEIGHT, WIDTH)
+    np.testing.assert_array_equal(label, example_mask())
+
+
+def test_declared_quaternion_is_the_one_of_rep_103() -> None:
+    declared = poses.Extrinsics('camera', 'lidar', (0.0,) * 3, tuple(DECLARED['cloud.quaternion']))
+    np.testing.assert_allclose(declared.pose.rotation, OPTICAL_FROM_BODY.rotation, atol=1e-12)
+
+
+def test_absurd_stamps_do_not_pair_or_harm(make_stage: MakeStage) -> None:
+    rig = Rig(make_stage)
+    rig.calibrate()
+    rig.see(example_mask())
+    bad = cloud(wall())
+    bad.header.stamp.sec, bad.header.stamp.nanosec = -(2**31), 2**32 - 1
+    rig.lidar.publish(bad)
+    rig.wait_for(received=1)
+    rig.lidar.publish(cloud(wall()))
+    rig.labelled()
+    status = rig.stage.status('/image_raw')
+    assert status.level != DiagnosticStatus.ERROR
