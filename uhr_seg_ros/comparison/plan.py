@@ -16,7 +16,7 @@ import yaml
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.fields import Fields, read_mapping
 
-FIELDS = ('base', 'common', 'seeds', 'size', 'variants')
+FIELDS = ('base', 'common', 'seeds', 'size', 'variants', 'window')
 
 
 class ComparisonError(UhrSegError):
@@ -51,11 +51,14 @@ class Plan:
         variants: The rows.
         seeds: Each variant is trained once with each.
         size: Height and width of the frames whose time is taken, px.
+        window: Side of the tiles into which images are cut before they are measured, px; 0: whole
+            images are.
     """
 
     variants: tuple[Variant, ...]
     seeds: tuple[int, ...]
     size: tuple[int, int]
+    window: int = 0
 
 
 def read_plan(path: Path) -> Plan:
@@ -64,7 +67,8 @@ def read_plan(path: Path) -> Plan:
 
     ``base`` names a training configuration beside the file, ``common`` is what differs from it
     in all variants, ``variants`` maps names to what differs in each (mappings are merged),
-    ``seeds`` is a list, ``size`` is [width, height] of the frames whose time is taken.
+    ``seeds`` is a list, ``size`` is [width, height] of the frames whose time is taken, ``window``
+    the side of tiles that are measured instead of whole images.
 
     Raises:
         ComparisonError: The file, a field or the base is missing or wrong.
@@ -86,7 +90,7 @@ def read_plan(path: Path) -> Plan:
     if not variants or len(set(folders)) < len(folders) or not all(folders):
         raise fields.error(f'field variants needs names that differ in letters: {folders}')
     width, height = (int(value) for value in fields.numbers('size', 2))
-    return Plan(variants, _seeds(fields), (height, width))
+    return Plan(variants, _seeds(fields), (height, width), _window(fields))
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,3 +124,10 @@ def _seeds(fields: Fields) -> tuple[int, ...]:
     if not seeds or not right or len(set(seeds)) < len(seeds):
         raise fields.error(f'field seeds is {seeds}, expected different whole numbers from 0 on')
     return tuple(seeds)
+
+
+def _window(fields: Fields) -> int:
+    window = fields.get('window', int) if fields.has('window') else 0
+    if window < 0:
+        raise fields.error(f'field window is {window}, expected px, or 0 for whole images')
+    return window

@@ -112,11 +112,13 @@ class Comparison:
     def evaluate(self, variant: Variant, seed: int) -> None:
         """Measure the accuracy of one run."""
         folder = self.folder(variant, seed)
+        side = self.plan.window
+        tiles = ('--mode', 'slide', '--window', side, '--stride', side) if side else ()
         if not (folder / 'figures.json').is_file():
             self._call(
                 folder, 'evaluate', '--bundle', folder / 'bundle', '--split', self.split,
                 '--dataset', variant.config['data']['dataset'], '--root', self.root,
-                '--json', folder / 'figures.json',
+                '--json', folder / 'figures.json', *tiles,
             )  # fmt: skip
 
     def measure(self, variant: Variant) -> None:

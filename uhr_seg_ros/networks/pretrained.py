@@ -35,7 +35,7 @@ WHOLE = 'network'
 
 #: Part of a network -> the modules in it that start from one file, as far as it has them.
 PARTS = {
-    'semantic': ('semantic.backbone', 'body.branch.backbone'),
+    'semantic': ('semantic.backbone', 'body.branch.backbone', 'inner.body.branch.backbone'),
     'detail': ('region.trunk', 'local.trunk'),
     'patches': ('backbone', 'extractors.medium', 'extractors.large'),
     WHOLE: (),
