@@ -102,6 +102,12 @@ class Rig:
         before = self.camera_infos()
         self.infos.publish(info or calibration())
         wait_until(lambda: self.camera_infos() > before, 'the calibration to arrive')
+        # The one of depth images comes by a subscription of its own.
+        values = self.stage.values('/image_raw')
+        if 'depth_camera_info_received' in values:
+            wait_until(
+                lambda: self.stage.values('/image_raw')['depth_camera_info_received'] != '0', 'it'
+            )
 
     def camera_infos(self) -> int:
         return int(self.stage.values('/image_raw').get('camera_info_received', 0))
@@ -300,6 +306,23 @@ def test_clouds_without_a_mask_in_time(make_stage: MakeStage) -> None:
     rig.lidar.publish(cloud(wall(), stamp=5.95))
     assert rig.labelled().header.stamp.nanosec == 950_000_000
     rig.wait_for(received=2, paired=1, unpaired=1)
+
+
+def test_masks_without_points_are_a_warning(make_stage: MakeStage) -> None:
+    rig = Rig(make_stage)
+    rig.calibrate()
+    for stamp in range(1, 7):
+        rig.see(example_mask(), stamp)
+
+    def warned() -> bool:
+        message = rig.stage.status('/image_raw').message
+        return 'the last 6 masks found no points of /points within 0.05 s' in message
+
+    wait_until(warned, 'a warning')
+    rig.lidar.publish(cloud(wall(), stamp=5.99))
+    rig.labelled()
+    wait_until(lambda: not warned(), 'no warning')
+    assert rig.stage.values('/image_raw')['clouds_time_difference_ms'] == '10.0'
 
 
 def test_a_recording_begins_again(make_stage: MakeStage) -> None:

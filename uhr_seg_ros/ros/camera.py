@@ -68,9 +68,13 @@ class Camera:
             'camera_info_received': str(self._calibrations.received),
             'camera_info_rejected': str(self._calibrations.rejected),
         }
+        problem = None
         if (clouds := self.clouds) is not None:  # another thread may close it
             more |= clouds.values()
-        return self.monitor.status(counts, expected_frequency, limited=limited, more=more)
+            problem = clouds.problem()
+        return self.monitor.status(
+            counts, expected_frequency, limited=limited, more=more, problem=problem
+        )
 
     def open_output(self, classes: ClassSet, *, samples: bool) -> None:
         """Announce the masks and their classes, and where frames are sampled if that varies."""

@@ -131,6 +131,7 @@ class CameraMonitor:
         *,
         limited: bool = False,
         more: Mapping[str, str] = MappingProxyType({}),
+        problem: Problem | None = None,
     ) -> DiagnosticStatus:
         """
         Return the status since the last call.
@@ -140,6 +141,7 @@ class CameraMonitor:
             expected_frequency: Hz, 0 = unknown.
             limited: whether frames are dropped on purpose, to keep a rate.
             more: what else to tell.
+            problem: what else is wrong.
 
         """
         fresh, timing = self._arrivals.take(expected_frequency)
@@ -151,6 +153,7 @@ class CameraMonitor:
             _rejecting(since, self._reason),
             _off_rate(rate, expected_frequency) if fresh else None,
             None if limited else _dropping(since),
+            problem,
         )
         values = {
             **timing,

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+import math
 import time
 from typing import Any, NamedTuple
 
+from diagnostic_msgs.msg import DiagnosticStatus
 import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode
@@ -24,12 +26,16 @@ from uhr_seg_ros.ros.camera_model import camera_of, second_of_pair
 from uhr_seg_ros.ros.cloud import encode_cloud
 from uhr_seg_ros.ros.cloud_reading import read_points
 from uhr_seg_ros.ros.depth import read_depth
+from uhr_seg_ros.ros.diagnostics import Problem
 from uhr_seg_ros.ros.inputs import camera_info_topic, stamp_ns
 from uhr_seg_ros.ros.pairing import Pair, Pairing
 from uhr_seg_ros.ros.parameters import Settings
 from uhr_seg_ros.ros.poses import PoseFinder
 from uhr_seg_ros.ros.qos import FollowingSubscription, output_overrides, output_qos
 from uhr_seg_ros.segmenter import Segmentation
+
+MASKS_ALONE = 5
+"""So many masks in a row without points are no accident."""
 
 
 class SeenMask(NamedTuple):
@@ -82,6 +88,7 @@ class CloudPath:
         hooks: see `CloudHooks`.
 
     Attributes:
+        topic_name: of the points, resolved.
         rejected: clouds that had a mask, but could not be labelled.
         dropped: clouds that had a mask, but a newer one came before the worker took them.
 
@@ -102,9 +109,13 @@ class CloudPath:
         self._depth_calibrations = CameraInfoCache(hooks.on_error)
         settings = hooks.settings()
         self._is_depth = settings.cloud_source == 'depth'
+        self._topic = f'{self._prefix}{settings.cloud_source}'
         self._pairing = Pairing(round(settings.cloud_max_time_difference * 1e9))
         self._early: deque[Pair] = deque()
         self._subscriptions: list[FollowingSubscription] = []
+        self._masks_alone = 0
+        self._difference_ms = math.nan
+        self.topic_name = node.resolve_topic_name(self._topic)
         self.rejected = 0
         self.dropped = 0
         self._publisher = node.create_lifecycle_publisher(
@@ -124,15 +135,29 @@ class CloudPath:
         """Return the counters; received = paired + unpaired + waiting."""
         counts = self._pairing.counts()._asdict()
         counts |= {'rejected': self.rejected, 'dropped': self.dropped}
-        return {f'clouds_{name}': str(count) for name, count in counts.items()}
+        values = {f'clouds_{name}': str(count) for name, count in counts.items()}
+        values['clouds_time_difference_ms'] = f'{self._difference_ms:.1f}'
+        if self._is_depth:
+            values['depth_camera_info_received'] = str(self._depth_calibrations.received)
+        return values
+
+    def problem(self) -> Problem | None:
+        """Judge whether masks find points."""
+        if self._masks_alone < MASKS_ALONE:
+            return None
+        seconds = self._hooks.settings().cloud_max_time_difference
+        text = (
+            f'the last {self._masks_alone} masks found no points of {self.topic_name} within '
+            f'{seconds:g} s: see that they come, compare the stamps of both sensors, or raise '
+            'cloud.max_time_difference'
+        )
+        return DiagnosticStatus.WARN, text
 
     def open_input(self) -> None:
         """Subscribe."""
-        kind, name = (Image, 'depth') if self._is_depth else (PointCloud2, 'points')
-        topic = f'{self._prefix}{name}'
-        self._subscribe(kind, topic, self._receive)
+        self._subscribe(Image if self._is_depth else PointCloud2, self._topic, self._receive)
         if self._is_depth:
-            infos = camera_info_topic(self._node, topic, f'{topic}/camera_info')
+            infos = camera_info_topic(self._node, self._topic, f'{self._topic}/camera_info')
             self._subscribe(CameraInfo, infos, self._depth_calibrations.add)
 
     def follow(self) -> None:
@@ -146,6 +171,7 @@ class CloudPath:
             self._subscriptions.pop().close()
         self._pairing.clear()
         self._early.clear()
+        self._masks_alone = 0
 
     def close(self) -> None:
         """Withdraw the topics."""
@@ -156,7 +182,9 @@ class CloudPath:
         """Label the cloud that waits for this mask, if one does; else keep it for one to come."""
         seen = SeenMask(header, result.mask, result.confidence)
         pair = self._pairing.offer_mask(stamp_ns(header), seen)
+        self._masks_alone += 1
         if pair is not None:
+            self._note(pair)
             self._serve(pair)
 
     def _subscribe(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
@@ -165,8 +193,13 @@ class CloudPath:
     def _receive(self, message: PointCloud2 | Image) -> None:
         pair = self._pairing.offer_cloud(stamp_ns(message.header), message)
         if pair is not None:  # its mask was faster
+            self._note(pair)
             self._early.append(pair)
             self._hooks.call(self._serve_newest)
+
+    def _note(self, pair: Pair) -> None:
+        self._masks_alone = 0
+        self._difference_ms = pair.difference_ns / 1e6
 
     def _serve_newest(self) -> None:
         """Serve the newest of the clouds that came while the worker did something else."""
