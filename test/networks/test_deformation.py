@@ -117,6 +117,17 @@ def test_labels_at_the_nearest_pixel() -> None:
         assert found.dtype == torch.int64 and found[0, 0].tolist() == [0, 6, 7, 255]
 
 
+def test_labels_along_a_grid_of_half_precision() -> None:
+    """PyTorch's nearest sampling of bfloat16 gives ids that are in no label."""
+    labels = torch.randint(0, 5, (1, 512, 512), generator=torch.Generator().manual_seed(0))
+    labels[0, 100:200] = 255
+    grid = torch.rand(1, 256, 256, 2, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    half = grid.bfloat16()
+    expected = sample_labels(labels, half.float(), outside=255)
+    assert torch.equal(sample_labels(labels, half, outside=255), expected)
+    assert expected.unique().tolist() == [0, 1, 2, 3, 4, 255]
+
+
 def test_blended_labels_are_cut_off() -> None:
     grid = torch.tensor([[[[-0.1, 0.0], [0.1, 0.0]]]])  # between ids 2 and 5, at 0.4 and 0.6
     assert blend_labels(torch.tensor([[[2, 5]]]), grid).tolist() == [[[3, 3]]]

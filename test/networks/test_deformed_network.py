@@ -68,6 +68,8 @@ def test_uniform_sampling_is_a_resize() -> None:
     small = functional.interpolate(image, size=(64, 96), mode='bilinear')
     grid = network.forward_train(image)['grid']
     assert torch.allclose(sample_image(image, grid), small, atol=1e-4)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert torch.equal(network.forward_train(image)['grid'], grid)
     logits = functional.interpolate(network.inner(small), size=(90, 121), mode='bilinear')
     assert torch.equal(network(image), logits)
 

@@ -162,7 +162,11 @@ def test_efficientnet_lite(tmp_path: Path) -> None:
     tensors = {efficientnet_lite.published_name(n): v for n, v in given.state_dict().items()}
     others = ('_blocks.15._expand_conv.weight', '_conv_head.weight', '_bn1.bias', '_fc.weight')
     torch.save(tensors | {name: torch.ones(2) for name in others}, path)
-    for preset, place in (('hlrc_s', 'semantic.backbone'), ('semantic_s', 'body.branch.backbone')):
+    places = {
+        'hlrc_s': 'semantic.backbone', 'semantic_s': 'body.branch.backbone',
+        'deform_s': 'inner.body.branch.backbone',
+    }  # fmt: skip
+    for preset, place in places.items():
         network = build_network(preset)
         load_start(network, 'semantic', path)
         found = network.get_submodule(place).groups[2][1].block.depth.conv.weight

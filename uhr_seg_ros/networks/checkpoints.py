@@ -208,6 +208,41 @@ def load_published(network: HLRC, tensors: Mapping[str, torch.Tensor]) -> None:
     network.load_state_dict(state)
 
 
+def state_of_parts(
+    network: nn.Module,
+    names: Mapping[str, Mapping[str, str]],
+    parts: Mapping[str, Mapping[str, torch.Tensor]],
+    unused: Mapping[str, re.Pattern[str]],
+) -> dict[str, torch.Tensor]:
+    """
+    Join the released tensors of all parts under our names.
+
+    Args:
+        network: What they are for.
+        names: Part -> our name -> released name.
+        parts: Part -> tensors by released names.
+        unused: Part -> matches names that may be there and do not count.
+
+    Raises:
+        CheckpointError: A part is missing or does not fit; names the part.
+    """
+    ours = network.state_dict()
+    state: dict[str, torch.Tensor] = {}
+    for part, translated in names.items():
+        if part not in parts:
+            known = ', '.join(names)
+            msg = f'the weights of {part} are missing: give all of {known} (convert: --part)'
+            raise CheckpointError(msg)
+        expected = {released: ours[name].shape for name, released in translated.items()}
+        try:
+            check_names(expected, parts[part], unused[part])
+        except CheckpointError as err:
+            msg = f'part {part}: {err}'
+            raise CheckpointError(msg) from err
+        state |= {name: parts[part][released] for name, released in translated.items()}
+    return state
+
+
 def check_names(
     expected: Mapping[str, torch.Size],
     tensors: Mapping[str, torch.Tensor],

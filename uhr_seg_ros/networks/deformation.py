@@ -130,9 +130,10 @@ def sample_labels(labels: torch.Tensor, grid: torch.Tensor, outside: int = 0) ->
     Returns:
         (N, h, w) int64.
     """
-    # Zeros are what lies outside: let zero mean ``outside``.
-    shifted = labels[:, None].to(grid.dtype) - outside
-    found = functional.grid_sample(shifted, grid, mode='nearest', align_corners=False)
+    # Zeros are what lies outside: let zero mean ``outside``. Half precision has too few digits for
+    # ids and places, and on the CPU PyTorch's nearest sampling of bfloat16 reads other memory.
+    shifted = labels[:, None].float() - outside
+    found = functional.grid_sample(shifted, grid.float(), mode='nearest', align_corners=False)
     return found[:, 0].long() + outside
 
 

@@ -15,7 +15,7 @@ import re
 
 import torch
 
-from uhr_seg_ros.networks.checkpoints import check_names, CheckpointError
+from uhr_seg_ros.networks.checkpoints import state_of_parts
 from uhr_seg_ros.networks.deformed_network import DeformedNetwork
 
 #: What the released batch norm of several GPUs keeps beside its statistics.
@@ -84,16 +84,8 @@ def load_released(
         CheckpointError: A part is missing, or its names are missing, unexpected or of another
             shape; lists them.
     """
-    ours = network.state_dict()
-    state: dict[str, torch.Tensor] = {}
-    for part, names in released_names(network).items():
-        if part not in parts:
-            msg = f'the weights of {part} are missing: give all of {", ".join(ROOMS)}'
-            raise CheckpointError(msg)
-        expected = {released: ours[name].shape for name, released in names.items()}
-        check_names(expected, parts[part], UNUSED)
-        state |= {name: parts[part][released] for name, released in names.items()}
-    network.load_state_dict(state)
+    unused = dict.fromkeys(ROOMS, UNUSED)
+    network.load_state_dict(state_of_parts(network, released_names(network), parts, unused))
 
 
 def released_names(network: DeformedNetwork) -> dict[str, dict[str, str]]:

@@ -141,7 +141,8 @@ class UniformNetwork(nn.Module):
 
     def forward_train(self, image: torch.Tensor) -> dict[str, torch.Tensor | slice]:
         same = torch.eye(2, 3, device=image.device).expand(len(image), -1, -1)
-        grid = functional.affine_grid(same, [len(image), 3, *self.bent], align_corners=False)
+        with torch.autocast(image.device.type, enabled=False):  # see ``Deformation``
+            grid = functional.affine_grid(same, [len(image), 3, *self.bent], align_corners=False)
         return self.inner.forward_train(reduced(image, self.bent)) | {'grid': grid}
 
 

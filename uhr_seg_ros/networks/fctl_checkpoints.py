@@ -15,7 +15,7 @@ import re
 
 import torch
 
-from uhr_seg_ros.networks.checkpoints import check_names, CheckpointError
+from uhr_seg_ros.networks.checkpoints import CheckpointError, state_of_parts
 from uhr_seg_ros.networks.context_attention import SOURCES
 from uhr_seg_ros.networks.fcn8 import bilinear_kernel
 from uhr_seg_ros.networks.fctl import ReleasedFCtL
@@ -50,18 +50,13 @@ def load_released(
         CheckpointError: A part is missing, or its names are missing, unexpected or of another
             shape; lists them.
     """
-    ours = network.state_dict()
-    state: dict[str, torch.Tensor] = {}
-    for part, names in released_names(network).items():
-        if part not in parts:
-            msg = f'the weights of {part} are missing: give the checkpoint of its own network too'
-            raise CheckpointError(msg)
-        tensors = parts[part]
-        whole = part in network.contexts and network.contexts[part].is_whole
-        expected = {released: ours[name].shape for name, released in names.items()}
-        check_names(expected, tensors, WHOLE_UNUSED if whole else UNUSED)
+    unused = {
+        name: WHOLE_UNUSED if context.is_whole else UNUSED
+        for name, context in network.contexts.items()
+    }
+    state = state_of_parts(network, released_names(network), parts, {'patch': UNUSED, **unused})
+    for tensors in parts.values():
         _check_kernels(tensors)
-        state |= {name: tensors[released] for name, released in names.items()}
     if not network.centred:
         state |= {
             name: _in_our_order(state[name]) for name in ('fusion.mix.weight', 'fusion.mix.bias')
