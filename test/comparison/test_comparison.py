@@ -70,7 +70,7 @@ def test_a_real_comparison(
     monkeypatch.setenv('OMP_NUM_THREADS', '1')
     table = tmp_path / 'table.md'
     args = argparse.Namespace(
-        plan=write_plan(tmp_path), root=write_set(tmp_path / 'set'), split='test',
+        plan=write_plan(tmp_path, window=96), root=write_set(tmp_path / 'set'), split='test',
         output=tmp_path / 'out', minutes=0.0, jobs=2, table=table, chart=None,
         pictures=None,
     )  # fmt: skip
@@ -78,13 +78,21 @@ def test_a_real_comparison(
     assert 'call it again' in capsys.readouterr().out
     args.minutes = math.inf
     assert command.run(args) == command.FINISHED
-    rows = [line.split(' | ') for line in table.read_text().splitlines()]
-    assert [row[0].strip('| ') for row in rows] == ['', '---', 'Fast-SCNN', 'its branch']
-    assert rows[0][1] == 'mIoU' and rows[0][-3] == 'parameters'
+    rows, classes = (
+        [[cell.strip() for cell in line.strip('|').split('|')] for line in part.splitlines()]
+        for part in table.read_text().split('\n\n')
+    )
+    assert [row[0] for row in rows] == ['', '---', 'Fast-SCNN', 'its branch']
+    assert rows[0][1] == 'mIoU' and rows[0][-4] == 'parameters'
     figures = json.loads((tmp_path / 'out/fast_scnn/0/figures.json').read_text())
+    settings = figures['settings']
+    assert [settings[name] for name in ('mode', 'window', 'stride')] == ['slide', 96, 96]
     assert rows[2][1] == f'{100 * figures["mean_iou"]:.1f}'
-    assert rows[2][-3] == '1.1 M' and rows[3][-3] == '1.8 M'
-    assert rows[2][-1].endswith(' ms |')
+    assert rows[2][-4] == '1.1 M' and rows[3][-4] == '1.8 M'
+    assert rows[2][-2].endswith(' ms') and int(rows[2][-1].removesuffix(' MB')) > 50
+    assert classes[0] == ['IoU', *CLASS_SETS['aerial'].names]
+    building = figures['iou']['building']
+    assert classes[2][:2] == ['Fast-SCNN', '-' if building is None else f'{100 * building:.1f}']
     assert 'bundle:' in (tmp_path / 'out/fast_scnn/0/output.log').read_text()
     # What is done is not done again.
     bundle = tmp_path / 'out/its_branch/0/bundle/model.yaml'
@@ -115,7 +123,8 @@ def test_chart(tmp_path: Path) -> None:
             score = 0.4 + 0.1 * number + 0.01 * seed
             figures = {'mean_iou': score, 'boundary_f': {'2 px': {'mean': score / 2}}}
             (folder / 'figures.json').write_text(json.dumps(figures))
-        stages = {'sizes': [{'stage_ms': {'total': {'median': 100.0 + 900 * number}}}]}
+        total = {'median': 100.0 + 900 * number}
+        stages = {'sizes': [{'stage_ms': {'total': total}, 'peak_mb': 300}]}
         (tmp_path / 'out' / variant.folder / 'time.json').write_text(json.dumps(stages))
     draw_chart(comparison, tmp_path / 'chart.svg')
     text = (tmp_path / 'chart.svg').read_text()
@@ -144,7 +153,7 @@ def test_common_changes_come_before_those_of_a_variant(tmp_path: Path) -> None:
 
 def test_failed_step_is_named(tmp_path: Path) -> None:
     args = argparse.Namespace(
-        plan=write_plan(tmp_path), root=tmp_path / 'nowhere', split='test',
+        plan=write_plan(tmp_path, window=96), root=tmp_path / 'nowhere', split='test',
         output=tmp_path / 'out', minutes=math.inf, jobs=1, table=None,
         chart=None, pictures=None,
     )  # fmt: skip
@@ -171,6 +180,8 @@ def test_variants_change_the_base(tmp_path: Path) -> None:
         ({'size': [5]}, 'size'),
         ({'common': 3}, 'common'),
         ({'colour': 1}, 'unknown colour'),
+        ({'window': -1}, 'field window is -1'),
+        ({'window': 'wide'}, 'field window'),
     ],
 )
 def test_wrong_plan(tmp_path: Path, changes: dict[str, Any], text: str) -> None:

@@ -54,7 +54,7 @@ def _panel(axes: Axes, comparison: Comparison, column: str) -> None:
     for number, variant in enumerate(comparison.plan.variants):
         runs = comparison.figures(variant)
         scores = [100 * COLUMNS[column](figures) for figures in runs]
-        time = comparison.milliseconds(variant)
+        time, _ = comparison.cost(variant)
         color = f'C{number % 10}'
         axes.plot([time] * len(scores), scores, '.', color=color, alpha=0.5)
         axes.plot(time, np.mean(scores), 'o', color=color, label=variant.name)

@@ -25,8 +25,6 @@ from uhr_seg_ros.comparison.plan import ComparisonError, Plan, Variant, write_co
 
 #: Frames per measurement of time, after those that warm up.
 REPEAT = 7
-#: Exit code of a training that --minutes stopped.
-UNFINISHED = 1
 
 
 class OutOfTimeError(ComparisonError):
@@ -101,13 +99,16 @@ class Comparison:
         if minutes <= 0:
             raise OutOfTimeError
         print(f'{variant.name}, seed {seed}', flush=True)
-        code = self._call(
-            folder, 'train', '--config', config, '--root', self.root, '--output', run,
-            '--bundle', folder / 'bundle', '--minutes', f'{minutes:.2f}', *resume,
-            allowed=(0, UNFINISHED),
-        )  # fmt: skip
-        if code == UNFINISHED:
-            raise OutOfTimeError
+        try:
+            self._call(
+                folder, 'train', '--config', config, '--root', self.root, '--output', run,
+                '--bundle', folder / 'bundle', '--minutes', f'{minutes:.2f}', *resume,
+            )  # fmt: skip
+        except ComparisonError as err:
+            # A training that --minutes stopped ends with 1, as does one that breaks.
+            if monotonic() >= self.deadline:
+                raise OutOfTimeError from err
+            raise
 
     def evaluate(self, variant: Variant, seed: int) -> None:
         """Measure the accuracy of one run."""
@@ -139,14 +140,13 @@ class Comparison:
             for seed in self.plan.seeds
         ]
 
-    def milliseconds(self, variant: Variant) -> float:
-        """Read the median time of a frame."""
+    def cost(self, variant: Variant) -> tuple[float, int]:
+        """Read the median time of a frame, ms, and the peak memory of the process, MB."""
         text = (self.output / variant.folder / 'time.json').read_text(encoding='utf-8')
-        return json.loads(text)['sizes'][0]['stage_ms']['total']['median']
+        size = json.loads(text)['sizes'][0]
+        return size['stage_ms']['total']['median'], size['peak_mb']
 
-    def _call(
-        self, folder: Path | None, *words: object, allowed: tuple[int, ...] = (0,)
-    ) -> int:
+    def _call(self, folder: Path | None, *words: object) -> None:
         """Run a command; the folder is that of the run, None where it has the machine alone."""
         command = [sys.executable, '-m', 'uhr_seg_ros.cli', *map(str, words)]
         if folder is None or self.jobs == 1:
@@ -158,7 +158,6 @@ class Comparison:
                 code = subprocess.run(
                     command, check=False, env=environment, stdout=log, stderr=subprocess.STDOUT
                 ).returncode
-        if code not in allowed:
+        if code:
             msg = f'this failed with exit code {code}: uhr_seg {" ".join(map(str, words))}'
             raise ComparisonError(msg)
-        return code

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,24 +26,38 @@ COLUMNS: dict[str, Callable[[Figures], float | None]] = {
 
 def table(comparison: Comparison, costs: dict[str, tuple[int, int]]) -> str:
     """
-    Write one row per variant: accuracy as mean and spread over the seeds, cost, time.
+    Write one row per variant: accuracy as mean and spread over the seeds, cost, time, memory.
+
+    A second table has the IoU of each class.
 
     Args:
         comparison: A comparison that is done.
         costs: Name of a variant -> its parameters and multiply-adds of one frame.
     """
     height, width = comparison.plan.size
-    head = ['', *COLUMNS, 'parameters', f'multiply-adds {width}x{height}', 'time']
-    lines = [_row(head), _row(['---'] * len(head))]
+    head = ['', *COLUMNS, 'parameters', f'multiply-adds {width}x{height}', 'time', 'memory']
+    rows = []
     for variant in comparison.plan.variants:
-        runs = comparison.figures(variant)
-        scores = [spread([take(figures) for figures in runs]) for take in COLUMNS.values()]
         weights, operations = costs[variant.name]
-        cost = f'{weights / 1e6:.1f} M', f'{operations / 1e9:.1f} G'
-        lines.append(
-            _row([variant.name, *scores, *cost, f'{comparison.milliseconds(variant):.0f} ms'])
-        )
-    return '\n'.join(lines) + '\n'
+        milliseconds, megabytes = comparison.cost(variant)
+        rows.append([
+            variant.name, *_scores(comparison.figures(variant), COLUMNS.values()),
+            f'{weights / 1e6:.1f} M', f'{operations / 1e9:.1f} G', f'{milliseconds:.0f} ms',
+            f'{megabytes} MB',
+        ])  # fmt: skip
+    return f'{_markdown(head, rows)}\n{_class_table(comparison)}'
+
+
+def _class_table(comparison: Comparison) -> str:
+    figures = {each.name: comparison.figures(each) for each in comparison.plan.variants}
+    names = list(next(iter(figures.values()))[0]['iou'])
+    takes = [lambda run, name=name: run['iou'][name] for name in names]
+    rows = [[variant, *_scores(runs, takes)] for variant, runs in figures.items()]
+    return _markdown(['IoU', *names], rows)
+
+
+def _scores(runs: Sequence[Figures], takes: Iterable[Callable[[Figures], Any]]) -> list[str]:
+    return [spread([take(figures) for figures in runs]) for take in takes]
 
 
 def spread(values: Sequence[float | None]) -> str:
@@ -54,6 +68,10 @@ def spread(values: Sequence[float | None]) -> str:
     if len(percent) == 1:
         return f'{percent[0]:.1f}'
     return f'{percent.mean():.1f} ± {percent.std(ddof=1):.1f}'
+
+
+def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return ''.join(f'{_row(cells)}\n' for cells in (head, ['---'] * len(head), *rows))
 
 
 def _row(cells: Sequence[str]) -> str:
