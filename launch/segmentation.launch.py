@@ -8,11 +8,17 @@ from __future__ import annotations
 import os
 
 from launch import Condition, LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, SetEnvironmentVariable
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+)
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
+import yaml
 
 SHARE = FindPackageShare('uhr_seg_ros')
 
@@ -39,8 +45,20 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             'cameras',
             default_value="['']",
-            description="Names of several cameras, such as '[front, left]': their images are "
+            description="Names of several cameras, such as '[front, rear]': their images are "
             'expected on <camera>/image_raw, image_topic is not used then.',
+        ),
+        DeclareLaunchArgument(
+            'points_topic',
+            default_value='',
+            description='Topic of the points to label (sensor_msgs/PointCloud2), one for all '
+            'cameras; empty: points, or <camera>/points of each. Used with cloud.enabled.',
+        ),
+        DeclareLaunchArgument(
+            'depth_topic',
+            default_value='depth',
+            description='Topic of the depth images to label where cloud.source is depth, their '
+            'camera_info beside them. Named cameras have theirs on <camera>/depth.',
         ),
         DeclareLaunchArgument(
             'bundle',
@@ -92,9 +110,18 @@ def large_image_transport() -> SetEnvironmentVariable:
     return SetEnvironmentVariable(PROFILE_VARIABLES[fast_dds], profile)
 
 
-def segmentation_node() -> Node:
+def points_remappings(context: LaunchContext) -> list[tuple[str, str]]:
+    """Give every camera the same points, if a topic is given."""
+    topic = LaunchConfiguration('points_topic').perform(context)
+    cameras = yaml.safe_load(LaunchConfiguration('cameras').perform(context)) or ['']
+    if not topic:
+        return []
+    return [(f'{camera}/points' if camera else 'points', topic) for camera in cameras]
+
+
+def segmentation_node(context: LaunchContext) -> list[Node]:
     """Describe the node; values of the params file win over those of the arguments."""
-    return Node(
+    node = Node(
         package='uhr_seg_ros',
         executable='segmentation_node',
         namespace=LaunchConfiguration('namespace'),
@@ -112,10 +139,13 @@ def segmentation_node() -> Node:
         remappings=[
             ('image_raw', LaunchConfiguration('image_topic')),
             ('camera_info', LaunchConfiguration('camera_info_topic')),
+            ('depth', LaunchConfiguration('depth_topic')),
+            *points_remappings(context),
         ],
         ros_arguments=['--log-level', LaunchConfiguration('log_level')],
         output='screen',
     )
+    return [node]
 
 
 def has_bag(context: LaunchContext) -> bool:
@@ -142,5 +172,10 @@ def bag_player() -> ExecuteProcess:
 def generate_launch_description() -> LaunchDescription:
     """Describe arguments, environment and processes."""
     return LaunchDescription(
-        [*arguments(), large_image_transport(), segmentation_node(), bag_player()]
+        [
+            *arguments(),
+            large_image_transport(),
+            OpaqueFunction(function=segmentation_node),
+            bag_player(),
+        ]
     )

@@ -1,44 +1,76 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Several cameras of a vehicle, served by one segmentation node."""
+"""Cameras and a LiDAR of a vehicle, served by one segmentation node, and rviz."""
 
 from __future__ import annotations
 
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 SHARE = FindPackageShare('uhr_seg_ros')
 
 
+def arguments() -> list[DeclareLaunchArgument]:
+    """Declare what differs from the core launch file."""
+    return [
+        DeclareLaunchArgument(
+            'params_file',
+            default_value=PathJoinSubstitution([SHARE, 'config', 'vehicle.yaml']),
+            description='YAML file with the parameters of the node.',
+        ),
+        DeclareLaunchArgument(
+            'cameras',
+            default_value='[front, rear]',
+            description='Names of the cameras: images are expected on <camera>/image_raw, '
+            'results appear on segmentation/<camera>/mask and segmentation/<camera>/points.',
+        ),
+        DeclareLaunchArgument(
+            'points_topic',
+            default_value='points',
+            description='Topic of the LiDAR (sensor_msgs/PointCloud2), whose points every camera '
+            'labels.',
+        ),
+        DeclareLaunchArgument(
+            'rviz',
+            default_value='false',
+            choices=['true', 'false'],
+            description='Show labelled points, overlays and diagnostics of the cameras front and '
+            'rear in rviz.',
+        ),
+    ]
+
+
 def core() -> IncludeLaunchDescription:
     """Include the core launch file; it declares every other argument."""
     path = PathJoinSubstitution([SHARE, 'launch', 'segmentation.launch.py'])
-    names = ('params_file', 'cameras')
+    names = ('params_file', 'cameras', 'points_topic')
     return IncludeLaunchDescription(
         PythonLaunchDescriptionSource(path),
         launch_arguments={name: LaunchConfiguration(name) for name in names}.items(),
     )
 
 
+def viewer() -> Node:
+    """Start rviz in the namespace of the node."""
+    return Node(
+        package='rviz2',
+        executable='rviz2',
+        namespace=LaunchConfiguration('namespace'),
+        arguments=['-d', PathJoinSubstitution([SHARE, 'config', 'vehicle.rviz'])],
+        parameters=[
+            {'use_sim_time': ParameterValue(LaunchConfiguration('use_sim_time'), value_type=bool)}
+        ],
+        condition=IfCondition(LaunchConfiguration('rviz')),
+    )
+
+
 def generate_launch_description() -> LaunchDescription:
     """Describe arguments and processes."""
-    return LaunchDescription(
-        [
-            DeclareLaunchArgument(
-                'params_file',
-                default_value=PathJoinSubstitution([SHARE, 'config', 'vehicle.yaml']),
-                description='YAML file with the parameters of the node.',
-            ),
-            DeclareLaunchArgument(
-                'cameras',
-                default_value='[front, left, right]',
-                description='Names of the cameras: images are expected on <camera>/image_raw, '
-                'results appear on segmentation/<camera>/mask.',
-            ),
-            core(),
-        ]
-    )
+    return LaunchDescription([*arguments(), core(), viewer()])

@@ -18,17 +18,26 @@ launch = pytest.importorskip('launch', reason='launch is not installed: it comes
 pytest.importorskip('launch_ros', reason='launch_ros is not installed: it comes with ROS 2')
 
 CORE = {
-    'image_topic', 'camera_info_topic', 'cameras', 'bundle', 'backend', 'namespace',
-    'params_file', 'bag', 'use_sim_time', 'log_level',
+    'image_topic', 'camera_info_topic', 'cameras', 'points_topic', 'depth_topic', 'bundle',
+    'backend', 'namespace', 'params_file', 'bag', 'use_sim_time', 'log_level',
 }  # fmt: skip
 BENCHMARK = {
     'bag', 'topic', 'rate', 'duration', 'bundle', 'backend', 'precision', 'report', 'json'
 }  # fmt: skip
-OWN = {'segmentation': CORE, 'drone': {*CORE, 'rviz'}, 'vehicle': CORE, 'benchmark': BENCHMARK}
-DEFAULTS = {
-    'image_topic': 'image_raw', 'bundle': 'hlrc_s_aerial', 'backend': 'auto', 'namespace': '',
-    'bag': '', 'use_sim_time': 'false', 'log_level': 'info',
+OWN = {
+    'segmentation': CORE, 'drone': {*CORE, 'rviz'}, 'vehicle': {*CORE, 'rviz'},
+    'benchmark': BENCHMARK,
 }  # fmt: skip
+DEFAULTS = {
+    'image_topic': 'image_raw', 'depth_topic': 'depth', 'bundle': 'hlrc_s_aerial',
+    'backend': 'auto', 'namespace': '', 'bag': '', 'use_sim_time': 'false', 'log_level': 'info',
+    'rviz': 'false',
+}  # fmt: skip
+OF_CAMERAS = {
+    'segmentation': ("['']", ''), 'drone': ("['']", ''), 'vehicle': ('[front, rear]', 'points'),
+}  # fmt: skip
+"""By launch file: the default cameras, and the default topic of the points to label."""
+
 PROFILES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
 
 
@@ -71,6 +80,68 @@ def test_arguments_are_described_and_have_defaults(name: str) -> None:
         assert argument.default_value is not None
         if key in DEFAULTS:
             assert plain(context, argument.default_value) == DEFAULTS[key]
+
+
+@pytest.mark.parametrize('name', list(OF_CAMERAS))
+def test_default_cameras_and_points(name: str) -> None:
+    context = launch.LaunchContext()
+    values = {
+        argument.name: plain(context, argument.default_value)
+        for argument in description(name).get_launch_arguments()
+    }
+    assert (values['cameras'], values['points_topic']) == OF_CAMERAS[name]
+
+
+@pytest.mark.parametrize(
+    ('cameras', 'topic', 'points'),
+    [
+        ("['']", '', []),
+        ("['']", '/lidar/points', [('points', '/lidar/points')]),
+        ('[]', 'points', [('points', 'points')]),
+        ('[front, rear]', '', []),
+        ('[front, rear]', 'points', [('front/points', 'points'), ('rear/points', 'points')]),
+    ],
+)
+def test_points_of_every_camera(cameras: str, topic: str, points: list) -> None:
+    context = launch.LaunchContext()
+    for argument in description('segmentation').get_launch_arguments():
+        context.launch_configurations[argument.name] = plain(context, argument.default_value)
+    context.launch_configurations.update({'cameras': cameras, 'points_topic': topic})
+    (action,) = (
+        entity for entity in description('segmentation').entities
+        if isinstance(entity, launch.actions.OpaqueFunction)
+    )  # fmt: skip
+    (node,) = action.execute(context)
+    node._perform_substitutions(context)
+    others = [('image_raw', 'image_raw'), ('camera_info', 'camera_info'), ('depth', 'depth')]
+    assert node.expanded_remapping_rules == [*others, *points]
+
+
+def test_vehicle_hands_its_cameras_and_points_on() -> None:
+    (core,) = (
+        entity for entity in description('vehicle').entities
+        if isinstance(entity, launch.actions.IncludeLaunchDescription)
+    )  # fmt: skip
+    context = launch.LaunchContext()
+    values = {'cameras': '[left]', 'points_topic': '', 'params_file': 'a'}
+    context.launch_configurations.update(values)
+    assert values == {name: plain(context, [value]) for name, value in core.launch_arguments}
+
+
+@pytest.mark.parametrize('name', ['drone', 'vehicle'])
+def test_rviz_starts_only_if_wanted(name: str, installed: Path) -> None:
+    import launch_ros
+
+    (viewer,) = (
+        entity for entity in description(name).entities
+        if isinstance(entity, launch_ros.actions.Node)
+    )  # fmt: skip
+    context = launch.LaunchContext()
+    context.launch_configurations['rviz'] = 'false'
+    assert not viewer.condition.evaluate(context)
+    context.launch_configurations['rviz'] = 'true'
+    assert viewer.condition.evaluate(context)
+    assert (installed / f'config/{name}.rviz').is_file()
 
 
 @pytest.mark.parametrize(('name', 'file'), [('drone', 'drone'), ('vehicle', 'vehicle')])

@@ -15,6 +15,7 @@ import sys
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import yaml
 
@@ -102,6 +103,9 @@ def test_messages_that_the_node_imports_are_dependencies(manifest: ElementTree.E
     imported = set().union(*map(imports, files))
     messages = {name for name in imported if name.endswith(('_msgs', '_interfaces', 'rclpy'))}
     assert {'sensor_msgs', 'rclpy'} <= messages <= keys
+    # The Python module tf2_ros is in the package tf2_ros_py.
+    assert {'tf2_ros', 'sensor_msgs_py'} <= imported
+    assert {'tf2_ros_py', 'sensor_msgs_py'} <= keys
 
 
 def test_every_data_file_is_installed(recipe: dict[str, Any]) -> None:
@@ -236,6 +240,35 @@ def test_parameter_files_name_parameters_of_the_node(name: str) -> None:
     assert set(values) == set(specs) - from_launch
 
 
+@pytest.mark.parametrize(
+    ('name', 'camera', 'seen'),
+    [
+        ('vehicle', 'front', (1.2 + 10.0, 0.0, -0.4)),
+        ('vehicle', 'rear', (-1.5 - 10.0, 0.0, -0.4)),
+        ('drone', '', (0.0, 0.0, -0.1 - 10.0)),
+    ],
+)
+def test_poses_shown_in_parameter_files(name: str, camera: str, seen: tuple[float, ...]) -> None:
+    """What the text says lies 10 m before the camera is in the middle of its image."""
+    pytest.importorskip('rclpy', reason='rclpy is not installed')
+    from uhr_seg_ros.geometry.transform import Transform
+    from uhr_seg_ros.ros.parameter_table import extrinsic_specs
+
+    text = (ROOT / f'config/{name}.yaml').read_text(encoding='utf-8')
+    keys = 'front|rear|camera_frame|points_frame|translation|quaternion'
+    shown = re.sub(rf'^( +)# (?= *(?:{keys}):)', r'\1', text, flags=re.MULTILINE)
+    values = dict(flattened(yaml.safe_load(shown)['/**']['ros__parameters']))
+    specs = extrinsic_specs(camera)
+    assert [type(values[spec.name]) for spec in specs] == [str, str, list, list]
+    translation, quaternion = (values[spec.name] for spec in specs[2:])
+    pose = Transform.of_quaternion(translation, quaternion)
+    point = np.array([seen, (seen[0], seen[1], seen[2] + 1.0)])
+    (x, _), (y, above), (z, _) = pose.apply(point)
+    assert (x, y, z) == pytest.approx((0.0, 0.0, 10.0), abs=1e-3)
+    # One metre up is up in the vehicle's images, where y points down; the drone's looks along it.
+    assert above == pytest.approx(0.0 if name == 'drone' else -1.0, abs=1e-3)
+
+
 def flattened(tree: dict[str, Any], prefix: str = '') -> list[tuple[str, Any]]:
     """Give the leaves of nested parameters under their dotted names."""
     leaves = []
@@ -272,13 +305,42 @@ def test_cyclone_profile_sends_large_fragments() -> None:
     assert int(buffer.get('max').removesuffix('MB')) * 10**6 > 2 * 3840 * 2160 * 3
 
 
+def rviz_displays(name: str) -> list[dict[str, Any]]:
+    """Give the displays of an rviz layout that show a topic."""
+    content = yaml.safe_load((ROOT / f'config/{name}.rviz').read_text(encoding='utf-8'))
+    return [each for each in content['Visualization Manager']['Displays'] if 'Topic' in each]
+
+
 def test_rviz_shows_topics_of_the_node() -> None:
-    content = yaml.safe_load((ROOT / 'config/drone.rviz').read_text(encoding='utf-8'))
-    displays = content['Visualization Manager']['Displays']
-    topics = {display['Name']: display['Topic']['Value'] for display in displays}
+    topics = {display['Name']: display['Topic']['Value'] for display in rviz_displays('drone')}
     assert topics == {
         'Camera': 'image_raw',
         'Overlay': 'segmentation/overlay',
         'Colour mask': 'segmentation/color_mask',
         'Diagnostics': 'segmentation/diagnostics_image',
     }
+
+
+def test_rviz_shows_points_of_the_vehicle() -> None:
+    displays = rviz_displays('vehicle')
+    topics = {display['Name']: display['Topic']['Value'] for display in displays}
+    assert topics == {
+        'Front points': 'segmentation/front/points',
+        'Rear points': 'segmentation/rear/points',
+        'Front overlay': 'segmentation/front/overlay',
+        'Rear overlay': 'segmentation/rear/overlay',
+        'Diagnostics': 'segmentation/diagnostics_image',
+    }
+    clouds = [each for each in displays if each['Class'].endswith('PointCloud2')]
+    assert [each['Color Transformer'] for each in clouds] == ['RGB8', 'RGB8']
+
+
+@pytest.mark.parametrize('name', ['drone', 'vehicle'])
+def test_rviz_expands_displays_and_docks_that_exist(name: str) -> None:
+    content = yaml.safe_load((ROOT / f'config/{name}.rviz').read_text(encoding='utf-8'))
+    displays = content['Visualization Manager']['Displays']
+    expanded = content['Panels'][0]['Property Tree Widget']['Expanded']
+    names = {f'/{display["Name"]}1' for display in displays}
+    assert set(expanded) <= {*names, '/Global Options1'}
+    images = {each['Name'] for each in displays if each['Class'].endswith('/Image')}
+    assert images <= set(content['Window Geometry'])

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import TransformStamped
 import numpy as np
 import pytest
@@ -261,11 +261,19 @@ def test_without_a_transform(
 ) -> None:
     monkeypatch.setattr(poses, 'tf2_ros', None)
     rig = Rig(make_stage)
+    messages: list[str] = []
+    rig.stage.watcher.create_subscription(
+        DiagnosticArray, '/diagnostics', lambda array: messages.append(array.status[0].message), 10
+    )
     rig.calibrate()
     rig.see(example_mask())
     rig.lidar.publish(cloud(wall(), frame_id=frame_id))
     rig.stage.wait_for_log('cloud rejected', *parts)
     rig.wait_for(paired=1, rejected=1)
+    wait_until(
+        lambda: any('1 clouds rejected since the last report: ' in each for each in messages),
+        'a warning in the diagnostics',
+    )
     rig.lidar.publish(cloud(wall(), frame_id='/lidar'))  # as ROS 1 wrote it
     assert values(rig.labelled())['label'].max() < 255
 

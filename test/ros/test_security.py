@@ -9,16 +9,23 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
 from stage import Stage, wait_until
 
 POLICY = Path(__file__).resolve().parents[2] / 'config/sros2/segmentation.policy.xml'
 
 #: What depends on parameters and on what is installed.
 SOMETIMES = {
-    'publish': {'/segmentation/label_info', '/segmentation/label_info_json'},
-    'subscribe': {'/image_raw/compressed', '/image_raw', '/clock', '/parameter_events'},
+    'publish': {
+        '/segmentation/label_info', '/segmentation/label_info_json', '/segmentation/points',
+        '/segmentation/sampling',
+    },
+    'subscribe': {
+        '/image_raw/compressed', '/image_raw', '/clock', '/parameter_events', '/points', '/depth',
+        '/tf', '/tf_static',
+    },
     'reply': {'/segmentation/get_type_description'},
-}
+}  # fmt: skip
 
 
 def allowed(kind: str, element: str) -> set[str]:
@@ -58,3 +65,16 @@ def test_policy_for_compressed_images(make_stage: Callable[..., Stage]) -> None:
     stage.wait_for_state('active')
     found = stage.watcher.get_subscriber_names_and_types_by_node('segmentation', '/')
     check('subscribe', 'topic', found)
+
+
+@pytest.mark.parametrize('source', ['points', 'depth'])
+def test_policy_for_labelled_points(make_stage: Callable[..., Stage], source: str) -> None:
+    stage = make_stage(**{'cloud.enabled': True, 'cloud.source': source})
+    stage.wait_for_state('active')
+    node = ('segmentation', '/')
+    published = stage.watcher.get_publisher_names_and_types_by_node(*node)
+    subscribed = stage.watcher.get_subscriber_names_and_types_by_node(*node)
+    assert '/segmentation/points' in dict(published)
+    assert f'/{source}' in dict(subscribed)
+    check('publish', 'topic', published)
+    check('subscribe', 'topic', subscribed)

@@ -114,6 +114,8 @@ class CloudPath:
         self._early: deque[Pair] = deque()
         self._subscriptions: list[FollowingSubscription] = []
         self._masks_alone = 0
+        self._rejected_before = 0
+        self._reason = ''
         self._difference_ms = math.nan
         self.topic_name = node.resolve_topic_name(self._topic)
         self.rejected = 0
@@ -139,10 +141,15 @@ class CloudPath:
         values['clouds_time_difference_ms'] = f'{self._difference_ms:.1f}'
         if self._is_depth:
             values['depth_camera_info_received'] = str(self._depth_calibrations.received)
+            values['depth_camera_info_rejected'] = str(self._depth_calibrations.rejected)
         return values
 
     def problem(self) -> Problem | None:
-        """Judge whether masks find points."""
+        """Judge what became of clouds since the last call, and whether masks find any."""
+        since, self._rejected_before = self.rejected - self._rejected_before, self.rejected
+        if since:
+            text = f'{since} clouds rejected since the last report: {self._reason}'
+            return DiagnosticStatus.WARN, text
         if self._masks_alone < MASKS_ALONE:
             return None
         seconds = self._hooks.settings().cloud_max_time_difference
@@ -216,6 +223,7 @@ class CloudPath:
         try:
             self._publisher.publish(self._label(pair.cloud, pair.mask))
         except Exception as error:  # no cloud may end the worker, or take its mask with it
+            self._reason = str(error).partition('\n')[0]
             self.rejected += 1
             self._hooks.on_error(error)
         else:
