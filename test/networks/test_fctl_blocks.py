@@ -134,6 +134,7 @@ def test_other_fusions() -> None:
     mean = torch.stack(features).mean(0)
     assert torch.allclose(MultiContextFusion(CHANNELS, 3, 'average')(features), mean)
     weighted = MultiContextFusion(CHANNELS, 3, 'weighted')
+    weighted.to(memory_format=torch.channels_last)  # as training does
     assert torch.allclose(weighted(features), mean, atol=1e-6)  # before training
     weighted.constant[1] += 100.0
     assert torch.allclose(weighted(features), features[1], atol=1e-5)

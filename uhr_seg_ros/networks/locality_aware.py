@@ -125,7 +125,8 @@ class MultiContextFusion(nn.Module):
                 nn.Conv2d(channels, sources * channels, 1),
             )
         elif scheme == 'weighted':
-            self.constant = nn.Parameter(torch.zeros(sources, 1, channels, 1, 1))
+            # Four dimensions: a network in channels_last has no other.
+            self.constant = nn.Parameter(torch.zeros(sources, channels, 1, 1))
 
     def forward(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         stacked = torch.stack(list(features))
@@ -136,7 +137,7 @@ class MultiContextFusion(nn.Module):
     def weights(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """Give the weights H of equation 3: (sources, N, C, h, w), or constants."""
         if self.constant is not None:
-            return self.constant.softmax(0)
+            return self.constant.softmax(0)[:, None]
         estimated = self.estimate(torch.cat(list(features), 1))
         return torch.stack(estimated.chunk(self.sources, 1)).softmax(0)
 
