@@ -20,7 +20,7 @@ from uhr_seg_ros.bundle import Bundle  # noqa: E402
 from uhr_seg_ros.classes import CLASS_SETS, ClassSet  # noqa: E402
 from uhr_seg_ros.cli import main  # noqa: E402
 from uhr_seg_ros.drawing import Pictures  # noqa: E402
-from uhr_seg_ros.engines.engine import Engine, EngineError  # noqa: E402
+from uhr_seg_ros.engines.engine import Engine  # noqa: E402
 from uhr_seg_ros.engines.opening import open_engines  # noqa: E402
 from uhr_seg_ros.engines.options import EngineOptions  # noqa: E402
 from uhr_seg_ros.networks.export import export_bundle  # noqa: E402
@@ -102,9 +102,6 @@ def test_bytes_of_a_camera(bundles: dict[str, Bundle]) -> None:
 def test_what_there_is_not(bundles: dict[str, Bundle], kind: str) -> None:
     with pytest.raises(TilingError, match=f'a tile of 512 px: {kind} sees every frame as a whole'):
         Segmenter(bundles[kind], 'onnxruntime', Limits(tile=512))
-    text = f'tensorrt cannot run bundles of kind {kind}: choose onnxruntime'
-    with pytest.raises(EngineError, match=text):
-        Segmenter(bundles[kind], 'tensorrt')
     with (
         Segmenter(bundles[kind], 'onnxruntime') as segmenter,
         pytest.raises((DeformedError, SingleBranchError), match='no semantic'),

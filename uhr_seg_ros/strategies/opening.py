@@ -18,6 +18,8 @@ STRATEGIES: dict[str, dict[str, tuple[str, str]]] = {
     'tensorrt': {
         'two_branch': ('uhr_seg_ros.strategies.two_branch_gpu', 'TwoBranchGpu'),
         'patches': ('uhr_seg_ros.strategies.patches_gpu', 'PatchesGpu'),
+        'deformed': ('uhr_seg_ros.strategies.fixed_gpu', 'DeformedGpu'),
+        'uniform': ('uhr_seg_ros.strategies.fixed_gpu', 'UniformGpu'),
     },
     'onnxruntime': {
         'two_branch': ('uhr_seg_ros.strategies.two_branch', 'TwoBranch'),

@@ -15,9 +15,8 @@ from uhr_seg_ros.engines.tensorrt import TensorRTBackend
 from uhr_seg_ros.pixels import RawFrame
 from uhr_seg_ros.strategies.patches import batch_size, PatchesWithContexts
 from uhr_seg_ros.strategies.patching import WHOLE
-from uhr_seg_ros.strategies.proof import Agreement, check, compare, proof_frame
-from uhr_seg_ros.strategies.strategy import Limits, Request
-from uhr_seg_ros.timing import StageClock
+from uhr_seg_ros.strategies.proof import proof_frame, prove
+from uhr_seg_ros.strategies.strategy import Limits
 
 #: What `auto` means on a GPU.
 USUAL_PRECISION = 'fp16'
@@ -78,28 +77,14 @@ class PatchesGpu(PatchesWithContexts):
 
     def _prove(self, limits: Limits, options: EngineOptions) -> None:
         """Compare the engines with ONNX Runtime in fp32 on a frame of a few patches."""
-        self._backend.report('comparing the engines with ONNX Runtime')
-        try:
-            agreement = self._compared(limits, options)
-            self._backend.report(str(agreement))
-            check(agreement, self._bundle, options.precision)
-        except Exception:
-            self._backend.refuse_engines()
-            raise
-        self._backend.accept_engines(agreement.facts())
-
-    def _compared(self, limits: Limits, options: EngineOptions) -> Agreement:
         side = PROOF_PATCHES * self._bundle.patches.side
         frame = RawFrame.of_bgr(proof_frame((side, side), options.proof))
-        request = Request(('mask', 'logits'))
         plain = EngineOptions(threads=options.threads, precision='fp32')
         reference = PatchesWithContexts.open(self._bundle, limits, plain)
         try:
-            expected = reference.segment(frame, request, StageClock())
+            prove(self, reference, frame, self._bundle, self._backend, options.precision)
         finally:
             reference.close()
-        found = self.segment(frame, request, StageClock())
-        return compare(expected, found, 'logits')
 
 
 def _open(bundle: Bundle, backend: TensorRTBackend, limits: Limits) -> dict[str, HostEngine]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,9 +15,12 @@ from uhr_seg_ros.data.scenes import generate_scene
 from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.pixels import RawFrame
-from uhr_seg_ros.strategies.strategy import Limits, Request
+from uhr_seg_ros.strategies.strategy import Limits, Request, Strategy
 from uhr_seg_ros.strategies.two_branch import TwoBranch
 from uhr_seg_ros.timing import StageClock
+
+if TYPE_CHECKING:
+    from uhr_seg_ros.engines.tensorrt import TensorRTBackend
 
 #: Smallest share of pixels of the same class, where the bundle does not say otherwise.
 AGREEMENT = {'fp32': 0.9995, 'fp16': 0.999, 'int8': 0.99}
@@ -106,6 +110,42 @@ def check(agreement: Agreement, bundle: Bundle, precision: str) -> None:
             f'at least {least:.3%} is needed: {remedy} report it'
         )
         raise AgreementError(msg)
+
+
+def prove(
+    strategy: Strategy,
+    reference: Strategy,
+    frame: RawFrame,
+    bundle: Bundle,
+    backend: TensorRTBackend,
+    precision: str,
+) -> None:
+    """
+    Compare new engines with ONNX Runtime, and remember or forget them.
+
+    Args:
+        strategy: runs the engines.
+        reference: runs the same bundle on ONNX Runtime in fp32.
+        frame: what both segment.
+        bundle: its limits count.
+        backend: keeps the engines.
+        precision: of the engines.
+
+    Raises:
+        AgreementError: they compute something else.
+
+    """
+    backend.report('comparing the engines with ONNX Runtime')
+    request = Request(('mask', 'logits'))
+    try:
+        expected = reference.segment(frame, request, StageClock())
+        agreement = compare(expected, strategy.segment(frame, request, StageClock()), 'logits')
+        backend.report(str(agreement))
+        check(agreement, bundle, precision)
+    except Exception:
+        backend.refuse_engines()
+        raise
+    backend.accept_engines(agreement.facts())
 
 
 def proof_frame(size: tuple[int, int], image: np.ndarray | None = None) -> np.ndarray:
