@@ -14,13 +14,21 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from tiny_bundle import paint
+from tiny_bundle import paint, TINY_CLASSES
 
 pytest.importorskip('rclpy', reason='rclpy is not installed')
 
+from uhr_seg_ros.benchmark import demo
+from uhr_seg_ros.benchmark.demo_cloud import cloud_figures
+from uhr_seg_ros.benchmark.flight import Pose
+from uhr_seg_ros.benchmark.flight_cloud import Ground, node_parameters, scan, scan_pixels
 from uhr_seg_ros.benchmark.sources import prepare_bag, SourceError
+from uhr_seg_ros.cli import main
 from uhr_seg_ros.replay.bag_writing import BagWriter
-from uhr_seg_ros.replay.bags import choose_topic
+from uhr_seg_ros.replay.bags import choose_topic, read_beside, stamp_ns
+from uhr_seg_ros.replay.collector import NodeReport
+from uhr_seg_ros.replay.ply import read_ply, VERTEX, write_ply
+from uhr_seg_ros.replay.session import Replay
 from uhr_seg_ros.segmenter import Segmenter
 
 BLOCKS = np.random.default_rng(3).integers(0, 3, (3, 12, 20)).astype(np.uint8)
@@ -124,6 +132,138 @@ def test_generated_flight(tmp_path: Path) -> None:
     # Recorded again, it takes the place of the first.
     prepare_bag([], tmp_path / 'flight', count=2, rate_hz=2.0, size=(96, 160), tell=told.append)
     assert choose_topic(bag).count == 2
+
+
+def test_a_lidar_flies_along(tiny_bundle: Path, tmp_path: Path) -> None:
+    files = [tmp_path / f'{index}.png' for index in range(len(MASKS))]
+    for file, mask in zip(files, MASKS, strict=True):
+        cv2.imwrite(str(file), paint(mask))
+    output = tmp_path / 'out'
+
+    result = run_demo(
+        *files, '--bundle', tiny_bundle, '--output', output, '--rate', 0.5, '--cloud'
+    )
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    report = json.loads((output / 'report.json').read_text())
+    clouds = report['clouds']
+    for name in ('played', 'received', 'paired', 'saved'):
+        assert clouds[f'clouds_{name}'] == 3
+    for name in ('unpaired', 'waiting', 'rejected', 'dropped'):
+        assert clouds[f'clouds_{name}'] == 0
+    size = MASKS[0].shape
+    rows, columns = scan_pixels(size)
+    assert clouds['points'] == clouds['like_mask_points'] == 3 * rows.size
+    assert (clouds['unlabelled_share'], clouds['like_mask_share']) == (0.0, 1.0)
+    assert report['stage_ms']['cloud']['p50'] > 0
+    saved = sorted((output / 'clouds').iterdir())
+    assert [file.name for file in saved] == [
+        f'000000000{second}.010000000_points.ply' for second in (1, 3, 5)
+    ]
+    with Segmenter(tiny_bundle) as segmenter:
+        labels = [segmenter(paint(mask)).mask[rows, columns].reshape(-1) for mask in MASKS]
+    for index, (file, label) in enumerate(zip(saved, labels, strict=True)):
+        vertices = read_ply(file)
+        np.testing.assert_array_equal(vertices['label'], label)
+        color = np.stack([vertices[name] for name in ('red', 'green', 'blue')], axis=-1)
+        np.testing.assert_array_equal(color, np.array(TINY_CLASSES.colors)[label])
+        pose = Pose((index + 0.5) * size[1], size[0] / 2, 0.0)
+        points = np.stack([vertices[axis] for axis in 'xyz'], axis=-1)
+        expected = scan(size, pose, Ground(size[1])).reshape(-1, 3)
+        np.testing.assert_array_equal(points, expected)
+    shares = np.bincount(np.concatenate(labels), minlength=3) / clouds['points']
+    np.testing.assert_allclose(
+        [clouds['label_share'][name] for name in TINY_CLASSES.names], shares, atol=1e-4
+    )
+    picture = cv2.imread(str(output / 'cloud.jpg'))
+    # Each class has pixels of its own, pure up to the losses of JPEG.
+    for channel, others in ((0, (1, 2)), (1, (0, 2)), (2, (0, 1))):
+        pure = (picture[..., channel] > 200) & (picture[..., others] < 90).all(-1)
+        assert pure.mean() > 0.01
+
+
+def test_a_recording_of_a_mosaic_with_clouds(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / 'mosaic.png'), paint(MASKS[0]))
+    bag = prepare_bag([tmp_path / 'mosaic.png'], tmp_path / 'flight', count=2, rate_hz=40.0,
+                      size=(96, 160), cloud=True, tell=lambda _: None)  # fmt: skip
+    stamps = [
+        (topic, stamp_ns(message) - 1_000_000_000)
+        for topic, _, message in read_beside(bag, '/image_raw', ['/camera_info', '/points'])
+    ]
+    # A quarter of the time between frames later.
+    assert stamps == [
+        ('/camera_info', 0), ('/image_raw', 0), ('/points', 6_250_000),
+        ('/camera_info', 25_000_000), ('/image_raw', 25_000_000), ('/points', 31_250_000),
+    ]  # fmt: skip
+
+
+def test_clouds_over_a_flight(tiny_bundle: Path, tmp_path: Path) -> None:
+    output = tmp_path / 'out'
+    options = ['--bundle', tiny_bundle, '--output', output, '--frames', 3, '--size', '160x96']
+    result = run_demo(*options, '--cloud')
+    assert result.returncode == 0, result.stdout + result.stderr
+    clouds = json.loads((output / 'report.json').read_text())['clouds']
+    assert clouds['clouds_played'] == 3
+    assert clouds['like_mask_points'] > 0
+    assert clouds['like_mask_share'] == 1.0
+    assert '100.00% of the labels' in result.stdout
+    # Without clouds nothing of them stays.
+    result = run_demo(*options)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert 'clouds' not in json.loads((output / 'report.json').read_text())
+    assert not [*output.glob('clouds/*'), *output.glob('cloud.jpg')]
+
+
+def test_no_labelled_cloud_is_an_error(
+    tiny_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    elsewhere = {**node_parameters(), 'cloud.points_frame': 'radar'}
+    monkeypatch.setattr(demo, 'node_parameters', lambda: elsewhere)
+    monkeypatch.delenv('ROS_DOMAIN_ID', raising=False)
+    output = tmp_path / 'out'
+    options = ['--bundle', str(tiny_bundle), '--output', str(output), '--size', '160x96']
+    assert main(['demo', *options, '--frames', '2', '--cloud']) == 1
+    assert 'error: no labelled cloud came' in capsys.readouterr().out
+    report = json.loads((output / 'report.json').read_text())
+    assert report['clouds']['clouds_rejected'] > 0
+    assert report['clouds']['unlabelled_share'] is None
+    assert report['masks_saved'] > 0
+    assert 'no transform from lidar to camera_optical_frame' in (output / 'node.log').read_text()
+
+
+def test_clouds_beside_a_recording_are_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+    with BagWriter(tmp_path / 'bag') as bag:
+        bag.write(paint(MASKS[0]), 0)
+    options = ['--bundle', tiny_bundle, '--output', tmp_path / 'out', '--cloud']
+    result = run_demo(tmp_path / 'bag', *options)
+    assert result.returncode == 2
+    assert 'is a recording, and --cloud makes clouds for flights and images' in result.stderr
+    assert 'ros2 bag play' in result.stderr
+
+
+def test_labels_unlike_the_mask_are_counted(tmp_path: Path) -> None:
+    size = (24, 40)
+    rows, columns = scan_pixels(size)
+    mask = np.random.default_rng(0).integers(0, 3, size).astype(np.uint8)
+    for folder in ('masks', 'clouds'):
+        (tmp_path / folder).mkdir()
+    cv2.imwrite(str(tmp_path / 'masks/0000000001.000000000_mask.png'), mask)
+    vertices = np.zeros(rows.size, VERTEX)
+    vertices['label'] = mask[rows, columns].reshape(-1)
+    vertices['label'][:96] = 255
+    vertices['label'][96:192] = (vertices['label'][96:192] + 1) % 3
+    write_ply(tmp_path / 'clouds/0000000001.000000007_points.ply', vertices)
+    # Its frame has no mask.
+    write_ply(tmp_path / 'clouds/0000000002.000000007_points.ply', vertices)
+    result = Replay([], [], NodeReport(), beside={'/points': 5})
+    found = cloud_figures(result, tmp_path, TINY_CLASSES, 7)
+    assert (found['clouds_played'], found['clouds_saved'], found['points']) == (5, 2, 1920)
+    assert found['unlabelled_share'] == 0.1
+    assert found['like_mask_points'] == 864
+    assert found['like_mask_share'] == round((864 - 96) / 864, 4)
 
 
 def test_no_room_for_a_recording(tmp_path: Path) -> None:

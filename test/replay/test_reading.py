@@ -33,29 +33,29 @@ def bag(tmp_path: Path) -> Path:
 
 def test_once(bag: Path) -> None:
     items = list(read_ahead(bag, '/cam', repeat=False))
-    assert [elapsed for elapsed, _, _ in items] == [index * S for index in range(12)]
-    assert [recorded for _, recorded, _ in items] == [(5 + index) * S for index in range(12)]
-    assert [stamp_ns(message) for _, _, message in items] == [r for _, r, _ in items]
+    assert [elapsed for elapsed, _, _, _ in items] == [index * S for index in range(12)]
+    assert [recorded for _, recorded, _, _ in items] == [(5 + index) * S for index in range(12)]
+    assert [stamp_ns(message) for _, _, message, _ in items] == [r for _, r, _, _ in items]
 
 
 def test_time_goes_on_in_the_second_round(bag: Path) -> None:
     items = list(islice(read_ahead(bag, '/cam', repeat=True), 30))
-    assert [elapsed for elapsed, _, _ in items] == [index * S for index in range(30)]
-    assert [recorded for _, recorded, _ in items][12] == 5 * S
+    assert [elapsed for elapsed, _, _, _ in items] == [index * S for index in range(30)]
+    assert [recorded for _, recorded, _, _ in items][12] == 5 * S
 
 
 def test_only_a_few_messages_are_in_memory(
     bag: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
-    original = reading.read_messages
+    original = reading.read_beside
 
-    def counted(path: Path, topic: str) -> object:
-        for item in original(path, topic):
-            read.append(item[0])
+    def counted(path: Path, topic: str, others: object) -> object:
+        for item in original(path, topic, others):
+            read.append(item[1])
             yield item
 
-    monkeypatch.setattr(reading, 'read_messages', counted)
+    monkeypatch.setattr(reading, 'read_beside', counted)
     messages = read_ahead(bag, '/cam', repeat=True)
     next(messages)
     time.sleep(0.5)

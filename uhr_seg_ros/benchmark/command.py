@@ -19,6 +19,9 @@ from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.engines.options import PRECISIONS
 
 DEFAULT_SIZES = ((1080, 1920), (2160, 3840))
+DEFAULT_POINTS = (130_000, 1_000_000)
+REPEAT = 5
+CLOUD_REPEAT = 100
 NODE_RATE_HZ = 0.5
 TRANSPORT_RATE_HZ = 5.0
 
@@ -33,7 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest='sizes',
         help='frame size, such as 7680x4320; may be repeated (default: 1920x1080 and 3840x2160)',
     )
-    parser.add_argument('--repeat', type=parse_count, default=5, help='frames per size')
+    parser.add_argument(
+        '--repeat',
+        type=parse_count,
+        help=f'frames per size (default: {REPEAT}), clouds of each count (default: '
+        f'{CLOUD_REPEAT})',
+    )
     parser.add_argument('--backend', default='auto', help='engine back end')
     parser.add_argument(
         '--precision',
@@ -69,6 +77,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='instead: time a network in PyTorch eager against its export, such as '
         'hlrc_cityscapes at 2048x1024',
     )
+    parser.add_argument(
+        '--cloud',
+        action='store_true',
+        help='instead: label generated point clouds by a mask of the largest size, on one core',
+    )
+    parser.add_argument(
+        '--points',
+        type=parse_count,
+        nargs='+',
+        metavar='N',
+        help='with --cloud: points of a cloud (default: 130000 and 1000000)',
+    )
     parser.add_argument('--json', type=Path, help='file for the figures')
     bag_command.add_arguments(parser)
 
@@ -82,12 +102,18 @@ def run(arguments: argparse.Namespace) -> int:
         run_it = bag_command.run_offline if arguments.offline else bag_command.run_bag
         return run_it(arguments)
     _refuse_what_needs_a_bag(arguments)
+    if arguments.points and not arguments.cloud:
+        msg = '--points: only with --cloud'
+        raise bag_command.BagCommandError(msg)
+    arguments.repeat = arguments.repeat or (CLOUD_REPEAT if arguments.cloud else REPEAT)
     sizes = arguments.sizes or list(DEFAULT_SIZES)
     measure_all = _stages
     if arguments.torch:
         measure_all = _against_torch
     elif arguments.transport:
         measure_all = _transport
+    elif arguments.cloud:
+        measure_all = _clouds
     report = measure_all(arguments, sizes)
     if arguments.json:
         write_json(arguments.json, report)
@@ -142,6 +168,34 @@ def _transport(arguments: argparse.Namespace, sizes: list[tuple[int, int]]) -> d
     header = ['', 'received', *(f'{name} ms' for name in PERCENTILES)]
     print_table(f'{format_size(largest)} bgr8 from one process to another', header, rows)
     return {'machine': machine(), 'size': list(largest), 'transport': results}
+
+
+def _clouds(arguments: argparse.Namespace, sizes: list[tuple[int, int]]) -> dict[str, Any]:
+    # Only here: it makes messages, which need ROS.
+    from uhr_seg_ros.benchmark.cloud_stages import CloudOptions, measure_cloud
+
+    largest = _largest(sizes)
+    results = []
+    for points in arguments.points or DEFAULT_POINTS:
+        result = measure_cloud(CloudOptions(points, largest, arguments.repeat))
+        _print_cloud(result)
+        results.append(result)
+    return {'machine': machine(), 'repeat': arguments.repeat, 'clouds': results}
+
+
+def _print_cloud(result: dict[str, Any]) -> None:
+    title = (
+        f'{result["points"]} points, {result["in_image"]:.0%} of them inside '
+        f'{format_size(tuple(result["size"]))} and {result["labelled"]:.0%} labelled, on one core'
+    )
+    keys = ('p50', 'p95')
+    rows = [
+        [stage, *(f'{result[kind][stage][key]:.1f}' for kind in ('stage_ms', 'processor_ms')
+                  for key in keys)]
+        for stage in result['stage_ms']
+    ]  # fmt: skip
+    header = [f'{key} ms' for key in keys] + [f'processor {key} ms' for key in keys]
+    print_table(title, ['', *header], rows)
 
 
 def _largest(sizes: list[tuple[int, int]]) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The demo: record a flight, play it to the node, save masks and overlays, report times."""
+"""The demo: record a flight, play it to the node, save what comes out, report times."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ from typing import Any
 import cv2
 import numpy as np
 
+from uhr_seg_ros.benchmark.demo_cloud import cloud_figures, draw_saved_cloud
+from uhr_seg_ros.benchmark.flight_cloud import (
+    cloud_delay_ns,
+    INFO_TOPIC,
+    node_parameters,
+    POINTS_TOPIC,
+)  # fmt: skip
 from uhr_seg_ros.benchmark.report import (
     machine,
     percentiles,
@@ -42,6 +49,7 @@ class DemoOptions:
         frames: length of a flight.
         rate_hz: frames per second; 0: a recording as it was recorded.
         size: height and width of the frames of a flight.
+        cloud: whether a LiDAR flies along, whose points are labelled.
 
     """
 
@@ -51,6 +59,7 @@ class DemoOptions:
     frames: int
     rate_hz: float
     size: tuple[int, int]
+    cloud: bool = False
 
 
 def run_demo(options: DemoOptions) -> dict[str, Any]:
@@ -61,7 +70,8 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
         What it also writes to `report.json`.
 
     Raises:
-        UhrSegError: no such bundle, recording or image; the node or the player failed.
+        UhrSegError: no such bundle, recording or image; clouds beside a recording; the node or
+            the player failed.
 
     """
     bundle = load_bundle(options.bundle)
@@ -75,9 +85,15 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
         count=options.frames,
         rate_hz=flight_rate,
         size=options.size,
+        cloud=options.cloud,
     )
     parameters = {'bundle': str(bundle.path.resolve())}
-    result, exit_code = replay(bag, parameters, output, rate_hz=options.rate_hz)
+    if options.cloud:
+        parameters |= node_parameters()
+    result, exit_code = replay(
+        bag, parameters, output, rate_hz=options.rate_hz, clouds=options.cloud,
+        beside=(INFO_TOPIC, POINTS_TOPIC) if options.cloud else (),
+    )  # fmt: skip
     report = {
         'bundle': bundle.name,
         'recording': str(bag),
@@ -86,6 +102,10 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
         'masks_saved': len(list((output / 'masks').glob('*_mask.png'))),
         'machine': machine(),
     }
+    if options.cloud:
+        delay_ns = cloud_delay_ns(flight_rate)
+        report['clouds'] = cloud_figures(result, output, bundle.classes, delay_ns)
+        draw_saved_cloud(output, bundle.classes)
     write_json(output / 'report.json', report)
     draw_overview(output)
     _print(report)
@@ -118,8 +138,11 @@ def _figures(result: Replay) -> dict[str, Any]:
 
 def _remove_pictures(output: Path) -> None:
     """Remove what an earlier run has saved."""
-    for file in (*output.glob('masks/*_mask.png'), *output.glob('overlays/*_overlay.jpg')):
-        file.unlink()
+    for pattern in (
+        'masks/*_mask.png', 'overlays/*_overlay.jpg', 'clouds/*_points.ply', 'cloud.jpg'
+    ):  # fmt: skip
+        for file in output.glob(pattern):
+            file.unlink()
 
 
 def _print(report: dict[str, Any]) -> None:
@@ -130,3 +153,19 @@ def _print(report: dict[str, Any]) -> None:
     print_table(
         'Frames', ['', *names], [['frames', *(str(report[f'frames_{name}']) for name in names)]]
     )
+    if 'clouds' in report:
+        _print_clouds(report['clouds'])
+
+
+def _print_clouds(clouds: dict[str, Any]) -> None:
+    names = ('played', 'paired', 'unpaired', 'rejected', 'saved')
+    print_table(
+        'Clouds', ['', *names], [['clouds', *(str(clouds[f'clouds_{name}']) for name in names)]]
+    )
+    if clouds['points']:
+        shares = {**clouds['label_share'], 'no label': clouds['unlabelled_share']}
+        rows = [[name, f'{share:.1%}'] for name, share in shares.items()]
+        print_table(f'{clouds["points"]} points', ['', 'share'], rows)
+    if clouds['like_mask_share'] is not None:
+        print(f'{clouds["like_mask_share"]:.2%} of the labels are those of the masks where the '
+              'points were cast from')  # fmt: skip

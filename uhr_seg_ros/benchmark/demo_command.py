@@ -32,6 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--size', type=parse_size, default=FRAME_SIZE, help='frames of a flight, 3840x2160'
     )
+    parser.add_argument(
+        '--cloud', action='store_true',
+        help='a LiDAR flies along: label its points, save them as PLY files and a picture',
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -43,11 +47,16 @@ def run(arguments: argparse.Namespace) -> int:
         frames=arguments.frames,
         rate_hz=arguments.rate,
         size=arguments.size,
+        cloud=arguments.cloud,
     )
     report = run_demo(options)
-    print(f'masks, overlays and report.json: {options.output}/')
+    saved = 'masks, overlays, clouds, cloud.jpg' if options.cloud else 'masks, overlays'
+    print(f'{saved} and report.json: {options.output}/')
     if not report['masks_saved']:
         print('error: no mask came')
+        return 1
+    if options.cloud and not report['clouds']['clouds_saved']:
+        print(f'error: no labelled cloud came: {options.output / "node.log"} may say why')
         return 1
     if report['node_exit_code']:
         print(f'error: the node ended with code {report["node_exit_code"]}')

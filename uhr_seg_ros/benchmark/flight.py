@@ -82,20 +82,27 @@ def cut_frame(mosaic: np.ndarray, pose: Pose, size: tuple[int, int]) -> np.ndarr
     # Only the surroundings: OpenCV takes no source beyond 32767 px.
     top, bottom = _around(pose.y, turned_size(size)[0], mosaic.shape[0])
     left, right = _around(pose.x, turned_size(size)[1], mosaic.shape[1])
-    cosine, sine = math.cos(pose.heading), math.sin(pose.heading)
-    middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
-    to_mosaic = np.array(
-        [
-            [cosine, -sine, pose.x - 0.5 - left - cosine * middle_x + sine * middle_y],
-            [sine, cosine, pose.y - 0.5 - top - sine * middle_x - cosine * middle_y],
-        ]
-    )
+    to_mosaic = frame_to_mosaic(pose, size)
+    to_mosaic[:, 2] -= left, top
     return cv2.warpAffine(
         mosaic[top:bottom, left:right],
         to_mosaic,
         (width, height),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REFLECT_101,
+    )
+
+
+def frame_to_mosaic(pose: Pose, size: tuple[int, int]) -> np.ndarray:
+    """Give the (2, 3) float64 matrix from column, row and 1 in a frame to x and y, px."""
+    height, width = size
+    cosine, sine = math.cos(pose.heading), math.sin(pose.heading)
+    middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+    return np.array(
+        [
+            [cosine, -sine, pose.x - 0.5 - cosine * middle_x + sine * middle_y],
+            [sine, cosine, pose.y - 0.5 - sine * middle_x - cosine * middle_y],
+        ]
     )
 
 

@@ -5,13 +5,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 import shutil
+from typing import NamedTuple
 
 import numpy as np
 
-from uhr_seg_ros.benchmark.flight import fly, FRAME_SIZE, turned_size
+from uhr_seg_ros.benchmark.flight import (
+    enlarged,
+    flight_path,
+    fly,
+    FRAME_SIZE,
+    Pose,
+    turned_size,
+)  # fmt: skip
+from uhr_seg_ros.benchmark.flight_cloud import (
+    CAMERA_FRAME,
+    cloud_delay_ns,
+    flight_camera,
+    Ground,
+    INFO_TOPIC,
+    LIDAR_FRAME,
+    POINTS_TOPIC,
+    scan,
+)  # fmt: skip
 from uhr_seg_ros.data.scenes import generate_scene
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.frames import read_image
@@ -29,9 +47,12 @@ _MARK = '.made_by_demo'
 # Stamps of a recorded flight begin here, ns.
 _FIRST_STAMP = 1_000_000_000
 
+# So much earlier than its frame a calibration counts as recorded, so that it is there first, ns.
+_INFO_LEAD = 1_000_000
+
 
 class SourceError(UhrSegError):
-    """A path that is not there, or no room to record."""
+    """A path that is not there or not what is asked for, or no room to record."""
 
 
 def prepare_bag(
@@ -41,6 +62,7 @@ def prepare_bag(
     count: int,
     rate_hz: float,
     size: tuple[int, int] = FRAME_SIZE,
+    cloud: bool = False,
     tell: Callable[[str], None] = print,
 ) -> Path:
     """
@@ -53,17 +75,26 @@ def prepare_bag(
         count: frames of a flight.
         rate_hz: frames per second of a flight.
         size: height and width of the frames of a flight.
+        cloud: record a calibration and a cloud beside every frame; see `flight_cloud`.
         tell: called with progress.
 
     Raises:
         FramesError: a path is none of these.
-        SourceError: a path is not there, the folder is somebody's, or the disk is full.
+        SourceError: a path is not there, the folder is somebody's, the disk is full, or clouds
+            are asked for beside a recording.
 
     """
     if missing := [str(path) for path in paths if not path.exists()]:
         msg = f'no such file: {", ".join(missing)}'
         raise SourceError(msg)
     if len(paths) == 1 and is_bag(paths[0]):
+        if cloud:
+            msg = (
+                f'{paths[0]} is a recording, and --cloud makes clouds for flights and images: '
+                'if it has clouds of its own, start the node with the parameter cloud.enabled and '
+                'play it with `ros2 bag play`'
+            )
+            raise SourceError(msg)
         return paths[0]
     if folder.exists():
         if not (folder / _MARK).is_file():
@@ -71,32 +102,70 @@ def prepare_bag(
             raise SourceError(msg)
         shutil.rmtree(folder)
     if len(paths) > 1:
-        _record(map(read_image, paths), folder, rate_hz, len(paths), tell)
+        _record(_images(paths), folder, rate_hz, len(paths), cloud, tell)
         return folder
     _check_room(folder, count * size[0] * size[1] * 3)
-    mosaic = read_image(paths[0]) if paths else _generated(size, tell)
-    _record(fly(mosaic, count, size), folder, rate_hz, count, tell)
+    mosaic, labels = (read_image(paths[0]), None) if paths else _generated(size, tell)
+    flight = _fly(mosaic, labels, count, size)
+    _record(flight, folder, rate_hz, count, cloud, tell)
     return folder
 
 
+class _View(NamedTuple):
+    """A frame (H, W, 3) uint8 BGR, where it is, and the ground under it."""
+
+    frame: np.ndarray
+    pose: Pose
+    ground: Ground
+
+
+def _fly(
+    mosaic: np.ndarray, labels: np.ndarray | None, count: int, size: tuple[int, int]
+) -> Iterator[_View]:
+    mosaic = enlarged(mosaic, turned_size(size))
+    ground = Ground(size[1], labels)
+    poses = flight_path(mosaic.shape[:2], count, size)
+    for frame, pose in zip(fly(mosaic, count, size), poses, strict=True):
+        yield _View(frame, pose, ground)
+
+
+def _images(paths: Sequence[Path]) -> Iterator[_View]:
+    """Give images as frames; nobody knows where they were taken, so one after the other."""
+    for index, frame in enumerate(map(read_image, paths)):
+        height, width = frame.shape[:2]
+        pose = Pose(x=(index + 0.5) * width, y=0.5 * height, heading=0.0)
+        yield _View(frame, pose, Ground(width))
+
+
 def _record(
-    frames: Iterable[np.ndarray],
+    views: Iterable[_View],
     folder: Path,
     rate_hz: float,
     count: int,
+    cloud: bool,
     tell: Callable[[str], None],
 ) -> None:
-    with BagWriter(folder) as bag:
+    with BagWriter(folder, frame_id=CAMERA_FRAME) as bag:
         (folder / _MARK).touch()
-        for index, frame in enumerate(frames):
-            bag.write(frame, _FIRST_STAMP + round(index * 1e9 / rate_hz))
-            tell(f'recorded frame {index + 1} of {count}, {frame.shape[1]}x{frame.shape[0]}')
+        for index, view in enumerate(views):
+            stamp = _FIRST_STAMP + round(index * 1e9 / rate_hz)
+            height, width = size = view.frame.shape[:2]
+            if cloud:
+                bag.write_calibration(INFO_TOPIC, flight_camera(size), stamp, stamp - _INFO_LEAD)
+            bag.write(view.frame, stamp)
+            if cloud:
+                points = scan(size, view.pose, view.ground)
+                bag.write_points(POINTS_TOPIC, points, LIDAR_FRAME,
+                                 stamp + cloud_delay_ns(rate_hz))  # fmt: skip
+            tell(f'recorded frame {index + 1} of {count}, {width}x{height}')
 
 
-def _generated(size: tuple[int, int], tell: Callable[[str], None]) -> np.ndarray:
+def _generated(
+    size: tuple[int, int], tell: Callable[[str], None]
+) -> tuple[np.ndarray, np.ndarray]:
     height, width = (side + way for side, way in zip(turned_size(size), _WAY, strict=True))
     tell(f'generating a scene of {width}x{height}')
-    return generate_scene(SCENE_SEED, height, width)[0]
+    return generate_scene(SCENE_SEED, height, width)
 
 
 def _check_room(folder: Path, needed: int) -> None:

@@ -18,12 +18,16 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 
-from uhr_seg_ros.replay.bags import BagError, full_type, IMAGE
+from uhr_seg_ros.geometry.camera import Camera
+from uhr_seg_ros.replay.bags import BagError, CAMERA_INFO, full_type, IMAGE, POINT_CLOUD
 
 STORAGES = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
 
 # The newest metadata version that Humble reads too.
 _METADATA_VERSION = 8
+
+# Of sensor_msgs/PointField.
+_FLOAT32 = 7
 
 # REP-2011: version of the hash of a type, and the hash where nothing is known about it.
 _UNKNOWN_DIGEST = f'RIHS01_{0:064x}'
@@ -70,10 +74,7 @@ class BagWriter:
 
     def write(self, frame: np.ndarray, stamp_ns: int) -> None:
         """Add a frame (H, W, 3) uint8 BGR, recorded at its stamp in ns."""
-        types = self._types.types
-        seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
-        stamp = types['builtin_interfaces/msg/Time'](sec=seconds, nanosec=nanoseconds)
-        header = types['std_msgs/msg/Header'](stamp=stamp, frame_id=self._frame_id)
+        header = self._header(stamp_ns, self._frame_id)
         self.write_image(self._topic, frame, 'bgr8', header, stamp_ns)
 
     def write_image(
@@ -91,7 +92,8 @@ class BagWriter:
 
         """
         height, width = array.shape[:2]
-        message = self._types.types[IMAGE](
+        message = self._make(
+            IMAGE,
             header=header,
             height=height,
             width=width,
@@ -100,13 +102,74 @@ class BagWriter:
             step=array.nbytes // height,
             data=np.ascontiguousarray(array).view(np.uint8).reshape(-1),
         )
-        if (topic, IMAGE) not in self._connections:
-            self._connections[topic, IMAGE] = self._writer.add_connection(
-                topic, IMAGE, typestore=self._types
+        self._add(topic, IMAGE, message, time_ns)
+
+    def write_calibration(
+        self, topic: str, camera: Camera, stamp_ns: int, time_ns: int
+    ) -> None:
+        """Add the calibration of the camera of `write`, at its stamp and recorded at a time."""
+        (fx, fy), (cx, cy) = camera.focal, camera.center
+        matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], np.float64)
+        roi = self._make(
+            'sensor_msgs/msg/RegionOfInterest',
+            x_offset=0, y_offset=0, height=0, width=0, do_rectify=False,
+        )  # fmt: skip
+        message = self._make(
+            CAMERA_INFO,
+            header=self._header(stamp_ns, self._frame_id),
+            height=camera.height,
+            width=camera.width,
+            distortion_model=camera.model,
+            d=np.array(camera.distortion, np.float64),
+            k=matrix.reshape(-1),
+            r=np.eye(3).reshape(-1),
+            p=np.hstack((matrix, np.zeros((3, 1)))).reshape(-1),
+            binning_x=0,
+            binning_y=0,
+            roi=roi,
+        )
+        self._add(topic, CAMERA_INFO, message, time_ns)
+
+    def write_points(
+        self, topic: str, points: np.ndarray, frame_id: str, stamp_ns: int
+    ) -> None:
+        """Add a cloud (H, W, 3) float32, m, in a frame, recorded at its stamp in ns."""
+        height, width, _ = points.shape
+        fields = [
+            self._make('sensor_msgs/msg/PointField', name=name, offset=4 * axis,
+                       datatype=_FLOAT32, count=1)
+            for axis, name in enumerate('xyz')
+        ]  # fmt: skip
+        message = self._make(
+            POINT_CLOUD,
+            header=self._header(stamp_ns, frame_id),
+            height=height,
+            width=width,
+            fields=fields,
+            is_bigendian=False,
+            point_step=12,
+            row_step=12 * width,
+            data=np.ascontiguousarray(points, '<f4').view(np.uint8).reshape(-1),
+            is_dense=bool(np.isfinite(points).all()),
+        )
+        self._add(topic, POINT_CLOUD, message, stamp_ns)
+
+    def _header(self, stamp_ns: int, frame_id: str) -> Any:
+        seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
+        stamp = self._make('builtin_interfaces/msg/Time', sec=seconds, nanosec=nanoseconds)
+        return self._make('std_msgs/msg/Header', stamp=stamp, frame_id=frame_id)
+
+    def _make(self, kind: str, **fields: Any) -> Any:
+        return self._types.types[kind](**fields)
+
+    def _add(self, topic: str, kind: str, message: Any, time_ns: int) -> None:
+        if (topic, kind) not in self._connections:
+            self._connections[topic, kind] = self._writer.add_connection(
+                topic, kind, typestore=self._types
             )
-        data = self._types.serialize_cdr(message, IMAGE)
+        data = self._types.serialize_cdr(message, kind)
         with self._writing():
-            self._writer.write(self._connections[topic, IMAGE], time_ns, data)
+            self._writer.write(self._connections[topic, kind], time_ns, data)
 
     def copy(self, source: Connection, time_ns: int, message: bytes) -> None:
         """Add a message of another recording as it is."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
+CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
+POINT_CLOUD = 'sensor_msgs/msg/PointCloud2'
 
 SUFFIXES = ('.mcap', '.db3')
 
@@ -117,8 +119,46 @@ def read_messages(path: Path, topic: str) -> Iterator[tuple[int, bytes]]:
         BagError: a damaged recording.
 
     """
-    for _, time_ns, data in _read(path, topic):
+    for _, time_ns, data in _read(path, lambda each: _is_image(each) and each.topic == topic):
         yield time_ns, data
+
+
+def read_beside(
+    path: Path, topic: str, others: Collection[str]
+) -> Iterator[tuple[str, int, bytes]]:
+    """
+    Read an image topic and others of any type, in the order of recording.
+
+    Yields:
+        Topic, time of recording in ns, and the message in CDR.
+
+    Raises:
+        BagError: a damaged recording.
+
+    """
+
+    def is_wanted(connection: Connection) -> bool:
+        return connection.topic in others or (
+            connection.topic == topic and _is_image(connection)
+        )
+
+    for connection, time_ns, data in _read(path, is_wanted):
+        yield connection.topic, time_ns, data
+
+
+def topic_types(path: Path) -> dict[str, str]:
+    """
+    Give the type of every topic of a recording, such as `sensor_msgs/msg/PointCloud2`.
+
+    Raises:
+        BagError: not a recording, or a damaged one.
+
+    """
+    types: dict[str, str] = {}
+    for part in _parts(path):
+        with _opened(part) as reader:
+            types |= {each.topic: full_type(each.msgtype) for each in reader.connections}
+    return types
 
 
 def read_all(path: Path) -> Iterator[tuple[Connection, int, bytes]]:
@@ -133,7 +173,7 @@ def read_all(path: Path) -> Iterator[tuple[Connection, int, bytes]]:
         BagError: a damaged recording.
 
     """
-    yield from _read(path)
+    yield from _read(path, lambda _: True)
 
 
 def read_frame(message: bytes, kind: str) -> tuple[Any, RawFrame]:
@@ -197,12 +237,12 @@ def _opened(path: Path) -> Iterator[Reader]:
         raise BagError(msg) from err
 
 
-def _read(path: Path, topic: str | None = None) -> Iterator[tuple[Connection, int, bytes]]:
+def _read(
+    path: Path, is_wanted: Callable[[Connection], bool]
+) -> Iterator[tuple[Connection, int, bytes]]:
     for part in _parts(path):
         with _opened(part) as reader:
-            connections = reader.connections
-            if topic is not None:
-                connections = [each for each in _image_connections(reader) if each.topic == topic]
+            connections = list(filter(is_wanted, reader.connections))
             if not connections:
                 continue
             for connection, time_ns, data in reader.messages(connections):
@@ -215,11 +255,11 @@ def _types() -> Typestore:
 
 
 def _image_connections(reader: Reader) -> list[Connection]:
-    return [
-        connection
-        for connection in reader.connections
-        if full_type(connection.msgtype) in (IMAGE, COMPRESSED_IMAGE)
-    ]
+    return list(filter(_is_image, reader.connections))
+
+
+def _is_image(connection: Connection) -> bool:
+    return full_type(connection.msgtype) in (IMAGE, COMPRESSED_IMAGE)
 
 
 def full_type(name: str) -> str:

@@ -1,12 +1,13 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Gather what the node publishes: masks and overlays as files, times, and its own counters."""
+"""Gather what the node publishes: masks, overlays and clouds as files, times, its counters."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Queue
 from threading import Condition, Thread
@@ -19,10 +20,11 @@ import numpy as np
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, PointCloud2
 
 from uhr_seg_ros.replay.facts import describe_dds
 from uhr_seg_ros.replay.node_client import NodeClient
+from uhr_seg_ros.replay.ply import vertices_of, write_ply
 from uhr_seg_ros.ros.decoding import view_image
 
 # Pictures that wait to be written; beyond it the subscriptions wait, instead of the memory.
@@ -33,12 +35,23 @@ _DEPTH = 2
 
 @dataclass(frozen=True)
 class NodeReport:
-    """The node's newest diagnostics; `number` counts them."""
+    """
+    The node's newest diagnostics.
+
+    Attributes:
+        number: counts them.
+        is_error: whether the node says that it has failed.
+        message: what it says in a line.
+        values: of the node.
+        inputs: topic of a camera -> the values of that camera.
+
+    """
 
     number: int = 0
     is_error: bool = False
     message: str = ''
     values: Mapping[str, str] | None = None
+    inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def value(self, key: str) -> str:
         """Give a value, or an empty string."""
@@ -58,6 +71,7 @@ class Collector:
         output: folder for `masks/` and `overlays/`; None: take the times, save nothing, and do
             not subscribe to the overlay, which would cost the node work.
         name: of its own node.
+        clouds: whether to save labelled points too, in `clouds/`.
 
     Attributes:
         client: the services of the node.
@@ -69,6 +83,7 @@ class Collector:
         node_name: str = '/segmentation',
         output: Path | None = None,
         name: str = 'collector',
+        clouds: bool = False,
     ) -> None:
         self._node_name = node_name
         self._output = output
@@ -90,6 +105,10 @@ class Collector:
             (output / 'overlays').mkdir(exist_ok=True)
             topic = f'{node_name}/overlay'
             self._node.create_subscription(Image, topic, self._on_overlay, profile)
+        if output and clouds:
+            (output / 'clouds').mkdir(exist_ok=True)
+            topic = f'{node_name}/points'
+            self._node.create_subscription(PointCloud2, topic, self._on_points, profile)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
         self._threads = [Thread(target=self._spin), Thread(target=self._write)]
@@ -160,17 +179,30 @@ class Collector:
         path = self._output / 'overlays' / f'{_stem(message)}_overlay.jpg'
         self._files.put((path, view_image(message).bgr))
 
+    def _on_points(self, message: PointCloud2) -> None:
+        path = self._output / 'clouds' / f'{_stem(message)}_points.ply'
+        self._files.put((path, vertices_of(message)))
+
     def _on_diagnostics(self, array: DiagnosticArray) -> None:
-        for status in array.status:
-            if status.hardware_id == self._node_name and status.name.startswith(self._node_name):
+        ours = {
+            each.name: each for each in array.status if each.hardware_id == self._node_name
+        }
+        values = {
+            name: {each.key: each.value for each in status.values}
+            for name, status in ours.items()
+        }
+        for name, status in ours.items():
+            if name.startswith(self._node_name):
                 report = NodeReport(
                     number=self._report.number + 1,
                     is_error=status.level == DiagnosticStatus.ERROR,
                     message=status.message,
-                    values={each.key: each.value for each in status.values},
+                    values=values.pop(name),
+                    inputs=values,
                 )
                 with self._lock:
                     self._report = report
+                return
 
     def _on_latency(self, array: DiagnosticArray) -> None:
         values = array.status[0].values
@@ -187,6 +219,10 @@ class Collector:
     def _write(self) -> None:
         while (item := self._files.get()) is not None:
             path, picture = item
+            if path.suffix == '.ply':
+                with suppress(OSError):  # then it is missing, as a picture is
+                    write_ply(path, picture)
+                continue
             # Level 1: a mask shrinks well at any level, and the node needs the processor.
             flags = [cv2.IMWRITE_PNG_COMPRESSION, 1] if path.suffix == '.png' else []
             cv2.imwrite(str(path), picture, flags)
@@ -196,6 +232,6 @@ def _stamp_ns(message: Image | DiagnosticArray) -> int:
     return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
 
 
-def _stem(message: Image) -> str:
+def _stem(message: Image | PointCloud2) -> str:
     stamp = message.header.stamp
     return f'{stamp.sec:010d}.{stamp.nanosec:09d}'

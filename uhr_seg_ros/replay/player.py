@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
-from itertools import islice
 import json
 import os
 from pathlib import Path
@@ -19,15 +19,28 @@ import rclpy
 from rclpy.duration import Duration
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.replay.bags import choose_topic, COMPRESSED_IMAGE, IMAGE, stamp_ns
+from uhr_seg_ros.replay.bags import (
+    CAMERA_INFO,
+    choose_topic,
+    COMPRESSED_IMAGE,
+    IMAGE,
+    POINT_CLOUD,
+    stamp_ns,
+    topic_types,
+)  # fmt: skip
 from uhr_seg_ros.replay.pacing import AsAnswered, AsRecorded, AtRate, Pace
 from uhr_seg_ros.replay.reading import read_ahead, with_stamp
 from uhr_seg_ros.ros.memory import keep_large_buffers
 
-MESSAGE_TYPES = {IMAGE: Image, COMPRESSED_IMAGE: CompressedImage}
+MESSAGE_TYPES = {
+    IMAGE: Image,
+    COMPRESSED_IMAGE: CompressedImage,
+    CAMERA_INFO: CameraInfo,
+    POINT_CLOUD: PointCloud2,
+}
 
 # As many as camera drivers keep; each 4K image takes 25 MB of shared memory.
 _DEPTH = 2
@@ -37,71 +50,92 @@ _OLDEST_NS = 10_000_000_000
 
 
 class PlayerError(UhrSegError):
-    """Nobody listens to what is played."""
+    """Nobody listens to what is played, or a topic cannot be played."""
 
 
 class Player:
     """
-    Publishes the messages of one topic and notes when.
+    Publishes the images of one topic and notes when, and what was recorded beside them.
 
     Args:
         bag: the recording.
         recorded_topic: which of its topics; empty: the one with the most images.
         topic: where to publish; compressed images go to `<topic>/compressed`.
+        beside: its topics of calibrations and clouds, which are published under their own names.
+
+    Attributes:
+        beside: how many messages of these were published.
+
+    Raises:
+        BagError: no such recording, or no images in it.
+        PlayerError: one of the topics beside them is not there, or of another type.
 
     """
 
-    def __init__(self, bag: Path, recorded_topic: str, topic: str) -> None:
+    def __init__(
+        self, bag: Path, recorded_topic: str, topic: str, beside: Sequence[str] = ()
+    ) -> None:
         self._bag = bag
         self._recorded = choose_topic(bag, recorded_topic)
         if self._recorded.type == COMPRESSED_IMAGE:
             topic = f'{topic}/compressed'
         self._node = rclpy.create_node('bag_player')
-        self._publisher: Publisher = self._node.create_publisher(
-            MESSAGE_TYPES[self._recorded.type],
-            topic,
-            QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE),
-        )
+        self._publisher = self._publish_on(topic, self._recorded.type)
+        self._others = {name: self._publish_on(name, _type_of(bag, name)) for name in beside}
+        self.beside = Counter(dict.fromkeys(beside, 0))
+
+    def _publish_on(self, topic: str, kind: str) -> Publisher:
+        profile = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
+        return self._node.create_publisher(MESSAGE_TYPES[kind], topic, profile)
 
     def wait_for_subscriber(self, timeout_s: float) -> None:
         """
-        Wait until somebody subscribes.
+        Wait until somebody subscribes to each topic.
 
         Raises:
             PlayerError: nobody did in time.
 
         """
         deadline = time.monotonic() + timeout_s
-        while not self._publisher.get_subscription_count():
-            if time.monotonic() > deadline:
-                msg = f'nobody subscribed to {self._publisher.topic_name} within {timeout_s:.0f} s'
-                raise PlayerError(msg)
-            time.sleep(0.05)
+        for publisher in (self._publisher, *self._others.values()):
+            while not publisher.get_subscription_count():
+                if time.monotonic() > deadline:
+                    msg = f'nobody subscribed to {publisher.topic_name} within {timeout_s:.0f} s'
+                    raise PlayerError(msg)
+                time.sleep(0.05)
 
     def play(
         self, pace: Pace, duration_s: float, *, live: bool, every: int = 1
     ) -> list[tuple[int, int, int]]:
         """
-        Publish the recording.
+        Publish the recording; what lies beside the images comes between them, without a pace.
 
         Args:
             pace: when the next message is due.
             duration_s: how long, repeating the recording as often as that takes; 0: once.
-            live: give every message a stamp of now, less the age that it had when it was
+            live: give every image a stamp of now, less the age that it had when it was
                 recorded; else it stays as it is.
-            every: publish only every n-th message.
+            every: publish only every n-th image.
 
         Returns:
-            Per message its stamp, when it was published (`time.monotonic_ns`), and how long
+            Per image its stamp, when it was published (`time.monotonic_ns`), and how long
             before that it was stamped, ns; 0 where stamps are those of the recording.
 
         """
         played: list[tuple[int, int, int]] = []
         start = time.monotonic()
-        messages = read_ahead(self._bag, self._recorded.name, repeat=duration_s > 0)
-        messages = islice(messages, 0, None, every)
-        for index, (elapsed_ns, recorded_ns, message) in enumerate(messages):
-            pace.wait(index, elapsed_ns)
+        images = 0
+        for elapsed_ns, recorded_ns, message, topic in read_ahead(
+            self._bag, self._recorded.name, repeat=duration_s > 0, beside=self._others
+        ):
+            if topic in self._others:
+                self._others[topic].publish(message)
+                self.beside[topic] += 1
+                continue
+            images += 1
+            if (images - 1) % every:
+                continue
+            pace.wait(len(played), elapsed_ns)
             if duration_s and time.monotonic() - start >= duration_s:
                 break
             age = 0
@@ -111,8 +145,18 @@ class Player:
                 message = with_stamp(message, max(time.time_ns() - age, last + 1))
             played.append((stamp_ns(message), time.monotonic_ns(), age))
             self._publisher.publish(message)
-        self._publisher.wait_for_all_acked(Duration(seconds=10))
+        for publisher in (self._publisher, *self._others.values()):
+            publisher.wait_for_all_acked(Duration(seconds=10))
         return played
+
+
+def _type_of(bag: Path, topic: str) -> str:
+    types = topic_types(bag)
+    if types.get(topic) not in MESSAGE_TYPES:
+        msg = (f'{bag} has {types.get(topic, "nothing")} on {topic}: what is played beside the '
+               f'images is one of {", ".join(MESSAGE_TYPES)}')
+        raise PlayerError(msg)
+    return types[topic]
 
 
 def recorded_age(recorded_ns: int, stamp: int) -> int:
@@ -123,17 +167,21 @@ def recorded_age(recorded_ns: int, stamp: int) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Play a recording; the exit code is 0 if every message was published."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.live and options.beside:
+        parser.error('--beside keeps the stamps of the recording, so it is not for --live')
     keep_large_buffers()
     rclpy.init()
     try:
-        player = Player(options.bag, options.recorded_topic, options.topic)
+        player = Player(options.bag, options.recorded_topic, options.topic, options.beside)
         player.wait_for_subscriber(options.wait)
         before = time.process_time()
         played = player.play(_pace(options), options.duration, live=options.live,
                              every=options.every)  # fmt: skip
         if options.log:
-            outcome = {'played': played, 'cpu_s': time.process_time() - before}
+            cpu_s = time.process_time() - before
+            outcome = {'played': played, 'beside': player.beside, 'cpu_s': cpu_s}
             options.log.write_text(json.dumps(outcome), encoding='utf-8')
     except UhrSegError as err:
         print(f'error: {err}', file=sys.stderr)
@@ -165,6 +213,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('bag', type=Path)
     parser.add_argument('--recorded-topic', default='', help='topic in the bag')
     parser.add_argument('--topic', default='image_raw', help='topic to publish')
+    parser.add_argument(
+        '--beside', action='append', default=[], metavar='TOPIC',
+        help='play the calibrations or clouds of this topic too; may be repeated',
+    )  # fmt: skip
     parser.add_argument('--rate', type=float, default=0.0, help='Hz; 0: as recorded')
     parser.add_argument(
         '--as-answered', action='store_true', help='a frame per byte of the input, after the first'

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from queue import Full, Queue
 import struct
 from threading import Event, Thread
 
-from uhr_seg_ros.replay.bags import BagError, read_messages
+from uhr_seg_ros.replay.bags import BagError, read_beside
 
 #: Messages in memory, never the recording.
 AHEAD = 4
@@ -20,7 +20,9 @@ AHEAD = 4
 _GAP_NS = 100_000_000
 
 
-def read_ahead(path: Path, topic: str, *, repeat: bool) -> Iterator[tuple[int, int, bytes]]:
+def read_ahead(
+    path: Path, topic: str, *, repeat: bool, beside: Collection[str] = ()
+) -> Iterator[tuple[int, int, bytes, str]]:
     """
     Read on a thread of its own.
 
@@ -28,19 +30,20 @@ def read_ahead(path: Path, topic: str, *, repeat: bool) -> Iterator[tuple[int, i
         path: the recording.
         topic: one of its image topics.
         repeat: begin again at the end, for ever.
+        beside: other topics of it, of any type.
 
     Yields:
-        Time since the first message, growing from round to round, and time of recording, ns, and
-        the message in CDR.
+        Time since the first message, growing from round to round, and time of recording, ns, the
+        message in CDR, and its topic.
 
     Raises:
         BagError: a damaged recording.
 
     """
-    queue: Queue[tuple[int, int, bytes] | Exception | None] = Queue(AHEAD)
+    queue: Queue[tuple[int, int, bytes, str] | Exception | None] = Queue(AHEAD)
     ended = Event()
 
-    def put(item: tuple[int, int, bytes] | Exception | None) -> bool:
+    def put(item: tuple[int, int, bytes, str] | Exception | None) -> bool:
         while not ended.is_set():
             try:
                 queue.put(item, timeout=0.1)
@@ -51,7 +54,7 @@ def read_ahead(path: Path, topic: str, *, repeat: bool) -> Iterator[tuple[int, i
 
     def read() -> None:
         try:
-            for item in _rounds(path, topic, repeat):
+            for item in _rounds(path, topic, repeat, beside):
                 if not put(item):
                     return
             put(None)
@@ -75,17 +78,19 @@ def with_stamp(message: bytes, stamp_ns: int) -> bytes:
     return message[:4] + stamp + message[12:]
 
 
-def _rounds(path: Path, topic: str, repeat: bool) -> Iterator[tuple[int, int, bytes]]:
+def _rounds(
+    path: Path, topic: str, repeat: bool, beside: Collection[str]
+) -> Iterator[tuple[int, int, bytes, str]]:
     offset = 0
     while True:
         first = last = None
         count = 0
-        for time_ns, message in read_messages(path, topic):
+        for name, time_ns, message in read_beside(path, topic, beside):
             first = time_ns if first is None else first
             last = time_ns
-            count += 1
-            yield offset + time_ns - first, time_ns, message
-        if first is None:
+            count += name == topic
+            yield offset + time_ns - first, time_ns, message, name
+        if not count:
             msg = f'{path} has no messages on {topic}'
             raise BagError(msg)
         if not repeat:

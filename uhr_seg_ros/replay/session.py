@@ -52,6 +52,8 @@ class Pacing:
         duration_s: how long, repeating the recording as often as that takes; 0: once.
         live: frames get stamps of now, so that they are unique; else they stay as recorded.
         every: play only every n-th frame.
+        beside: topics of calibrations and clouds that are played under their own names; their
+            stamps stay as recorded, so not for `live`.
 
     """
 
@@ -60,6 +62,7 @@ class Pacing:
     duration_s: float = 0.0
     live: bool = False
     every: int = 1
+    beside: tuple[str, ...] = ()
 
     def options(self) -> list[str]:
         """Give the options of the player."""
@@ -69,6 +72,7 @@ class Pacing:
             *('--every', str(self.every)),
             *(['--as-answered'] if self.as_answered else []),
             *(['--live'] if self.live else []),
+            *(option for topic in self.beside for option in ('--beside', topic)),
         ]
 
 
@@ -84,6 +88,7 @@ class Replay:
         counts: what the node counted meanwhile, a number for each of `COUNTERS`.
         stages: stamp of a frame -> ms per stage, as the node published them.
         load: what the processes took meanwhile.
+        beside: topic -> how many messages were played beside the frames.
 
     """
 
@@ -93,6 +98,7 @@ class Replay:
     counts: Mapping[str, int] = field(default_factory=dict)
     stages: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     load: Load | None = None
+    beside: Mapping[str, int] = field(default_factory=dict)
 
     def latencies(self) -> list[tuple[int, float, float]]:
         """
@@ -128,6 +134,7 @@ class Session:
         folder: for the node's log and, with `save`, for masks and overlays.
         transport: `raw` or `compressed`; see `transport_of`.
         save: whether to write masks and overlays.
+        clouds: with `save`, whether to write labelled clouds too.
         tell: called with progress.
         on_mask: called with number and stamp, ns, of every mask; by default it is told.
 
@@ -147,6 +154,7 @@ class Session:
         *,
         transport: str,
         save: bool = False,
+        clouds: bool = False,
         tell: Callable[[str], None] = print,
         on_mask: Callable[[int, int], None] | None = None,
     ) -> None:
@@ -162,7 +170,8 @@ class Session:
         with ExitStack() as stack:
             rclpy.init()
             stack.callback(rclpy.try_shutdown)
-            self._collector = stack.enter_context(Collector(output=folder if save else None))
+            collector = Collector(output=folder if save else None, clouds=clouds)
+            self._collector = stack.enter_context(collector)
             self.client = self._collector.client
             node_parameters = {**parameters, 'image_transport': transport}
             self.node = stack.enter_context(NodeProcess(node_parameters, folder))
@@ -208,6 +217,7 @@ class Session:
             {key: start.since(report, key) for key in COUNTERS},
             self._collector.take_stages(),
             load,
+            outcome['beside'],
         )
 
     def describe(self) -> dict[str, Any]:
@@ -293,18 +303,22 @@ def replay(
     rate_hz: float = 0.0,
     topic: str = '',
     save: bool = True,
+    beside: tuple[str, ...] = (),
+    clouds: bool = False,
     tell: Callable[[str], None] = print,
 ) -> tuple[Replay, int]:
     """
-    Start the node, play a recording to it once, end the node; see `Session`.
+    Start the node, play a recording to it once, end the node; see `Session` and `Pacing`.
 
     Returns:
         What came, and the exit code of the node.
 
     """
     transport = transport_of(bag, topic)
-    with Session(parameters, folder, transport=transport, save=save, tell=tell) as session:
-        result = session.play(bag, Pacing(rate_hz=rate_hz), topic)
+    with Session(
+        parameters, folder, transport=transport, save=save, clouds=clouds, tell=tell
+    ) as session:
+        result = session.play(bag, Pacing(rate_hz=rate_hz, beside=beside), topic)
         return result, session.close()
 
 
