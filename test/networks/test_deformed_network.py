@@ -18,6 +18,7 @@ from uhr_seg_ros.networks.deformed_network import DeformedNetwork  # noqa: E402
 from uhr_seg_ros.networks.hlrc import NetworkError  # noqa: E402
 from uhr_seg_ros.networks.presets import build_network  # noqa: E402
 from uhr_seg_ros.networks.single import SingleBranch  # noqa: E402
+from uhr_seg_ros.training.edges import edge_target  # noqa: E402
 
 SMALL = {'bent': [64, 96], 'size': [16, 24], 'radius': 3}
 
@@ -89,6 +90,16 @@ def test_what_is_bent_comes_back_to_its_place() -> None:
     labels = (rows >= 64).long() + (columns >= 80)
     image = 20.0 * functional.one_hot(labels, 3).permute(2, 0, 1)[None].float()
     assert (network(image).argmax(1)[0] == labels).float().mean() > 0.95
+
+
+def test_the_border_of_an_image_is_no_edge_unless_asked_for() -> None:
+    labels = torch.full((1, 64, 64), 3)
+    labels[0, :32, :32] = 1
+    for framed in (True, False):
+        network = build_network('deform_s', 5, framed=framed, **SMALL)
+        edges = edge_target(labels, (32, 32), framed=network.framed)[0, 0]
+        assert edges[15:17, 4:12].any()
+        assert edges[-1].any() != framed
 
 
 def test_saliency_learns_from_the_segmentation() -> None:

@@ -63,6 +63,7 @@ def deform_s(
     bent: Sequence[int] = (256, 256),
     size: Sequence[int] = (64, 64),
     radius: int = 8,
+    framed: bool = True,
 ) -> DeformedNetwork | UniformNetwork:
     """
     Build learned downsampling, or uniform one as its baseline, around a network.
@@ -74,6 +75,7 @@ def deform_s(
         bent: Height and width of what the inner network sees, px.
         size: Of ``DeformedNetwork``.
         radius: Of ``DeformedNetwork``.
+        framed: Of ``DeformedNetwork``; without it the border of every image draws the grid to it.
     """
     network = build_network(inner, classes)
     if isinstance(network, SingleBranch):
@@ -87,7 +89,9 @@ def deform_s(
     if sampling != 'learned':
         msg = f'sampling {sampling!r} is unknown, known: learned, uniform'
         raise ValueError(msg)
-    return DeformedNetwork(network, size=tuple(size), bent=tuple(bent), radius=radius)
+    return DeformedNetwork(
+        network, size=tuple(size), bent=tuple(bent), radius=radius, framed=framed
+    )
 
 
 @dataclass(frozen=True)
