@@ -68,7 +68,7 @@ class Segmenter:
         limits: how large a piece of a frame the detail branch gets at a time.
         input_size: height and width of the frames to come, px: back ends that build for a size
             do so at once. None leaves it to the first frame.
-        options: of the engines.
+        options: of the engines; their threads are those of refining, too.
 
     Attributes:
         bundle: the loaded bundle.
@@ -93,6 +93,7 @@ class Segmenter:
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
         self.fallback = ''
+        self._threads = options.threads
         self._strategy: Strategy | None = None
         # The last one runs everywhere: its errors are the user's.
         faster = list(STRATEGIES)[:-1] if backend == 'auto' else []
@@ -275,7 +276,7 @@ class Segmenter:
         """Give what refining changes of the results."""
         with clock.stage('refine'):
             image = frame.bgr
-            refined = refine(mask, image, refinement)
+            refined = refine(mask, image, refinement, self._threads)
         results: dict[str, Any] = {'mask': refined.mask, 'refined_share': refined.share}
         if pictures.any:
             with clock.stage('overlay'):

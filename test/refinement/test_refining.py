@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import cv2
 import numpy as np
 from pictures import coarse, picture, regions
@@ -27,6 +29,22 @@ def test_tiles_do_not_show() -> None:
     assert found.share == 1.0
     assert (found.mask == wanted)[band].mean() >= 0.999
     assert (found.mask == mask)[~band].all()
+
+
+def test_threads_are_as_many_as_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = regions(420, 450)
+    mask, image = coarse(truth), picture(truth)
+    walk, seen = refining.walk, set()
+
+    def noting(*arguments: np.ndarray) -> object:
+        seen.add(threading.get_ident())
+        return walk(*arguments)
+
+    monkeypatch.setattr(refining, 'walk', noting)
+    alone = refine(mask, image, Refinement(), threads=1)
+    assert len(seen) == 1
+    np.testing.assert_array_equal(refine(mask, image, Refinement(), threads=3).mask, alone.mask)
+    assert len(seen) <= 4
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])

@@ -96,7 +96,9 @@ class _Tile(NamedTuple):
     around: tuple[slice, slice]
 
 
-def refine(mask: np.ndarray, image: np.ndarray, how: Refinement) -> Refined:
+def refine(
+    mask: np.ndarray, image: np.ndarray, how: Refinement, threads: int = 0
+) -> Refined:
     """
     Decide the boundaries of a mask anew.
 
@@ -106,6 +108,7 @@ def refine(mask: np.ndarray, image: np.ndarray, how: Refinement) -> Refined:
         mask: (H, W) uint8 or uint16 class ids.
         image: (H, W, 3) uint8 BGR.
         how: options.
+        threads: that work on it, 0 for as many as this process may use.
 
     Returns:
         A new mask, and the share of it that the time budget sufficed for.
@@ -137,7 +140,7 @@ def refine(mask: np.ndarray, image: np.ndarray, how: Refinement) -> Refined:
         return True
 
     tiles = list(_tiles(band, REACH * how.passes))
-    with _one_blas_thread(), ThreadPoolExecutor(available_cores()) as pool:
+    with _one_blas_thread(), ThreadPoolExecutor(threads or available_cores()) as pool:
         done = list(pool.map(solve, tiles))
     return Refined(refined, sum(done) / len(done) if done else 1.0)
 
