@@ -35,6 +35,8 @@ from uhr_seg_ros.comparison.plan import (  # noqa: E402
 )
 from uhr_seg_ros.comparison.running import Comparison  # noqa: E402
 from uhr_seg_ros.comparison.table import spread  # noqa: E402
+from uhr_seg_ros.networks.presets import build_network  # noqa: E402
+from uhr_seg_ros.networks.pretrained import PARTS  # noqa: E402
 from uhr_seg_ros.training.recipe import read_config  # noqa: E402
 
 PLANS = Path(__file__).parents[2] / 'config/compare'
@@ -200,4 +202,11 @@ def test_plans_of_the_package(path: Path, tmp_path: Path) -> None:
     for number, variant in enumerate(read_plan(path).variants):
         config = tmp_path / f'{number}.yaml'
         write_config(variant, 0, config)
-        assert read_config(config).recipe.network == variant.config['network']
+        read = read_config(config)
+        assert read.recipe.network == variant.config['network']
+        if read.recipe.network.startswith('segformer'):
+            pytest.importorskip('transformers', reason='SegFormer needs transformers')
+        network = build_network(read.recipe.network, 5, **read.recipe.options)
+        modules = dict(network.named_modules())
+        for part in read.starts:
+            assert modules.keys() & set(PARTS[part]), (variant.name, part)
