@@ -116,7 +116,7 @@ def test_objective_bends_the_labels(sampling: str) -> None:
     bent = sample_labels(labels, outputs['grid'], outside=UNLABELLED)
     expected = {'refine': cross_entropy(outputs['refine'], bent)}
     if sampling == 'learned':
-        target = edge_target(labels.clamp(max=5), (16, 16), framed=False)
+        target = edge_target(labels.clamp(max=5), (16, 16), framed=True)
         expected['edge'] = 100 * edge_loss(outputs['saliency'], target)
     assert set(terms) == set(expected)
     for name, value in expected.items():
