@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from math import ceil, sqrt
+from math import ceil, hypot
 
 import cv2
 import numpy as np
@@ -27,8 +27,6 @@ import numpy as np
 RIM_SIDE = 512
 #: Rows that a thread fills at a time.
 BAND_ROWS = 1080
-#: Rows around them in which the nearest point is looked for at first, in mean distances of points.
-MARGIN = 3.0
 
 
 class PointMap:
@@ -47,6 +45,7 @@ class PointMap:
         spans = np.array([size[1] - 1, size[0] - 1], np.float32)
         pixels = ((grid.reshape(-1, 2) + 1) / 2 * spans).astype(np.int32)
         self._columns, self._rows = pixels.T
+        self._margin = _widest_gap(pixels.reshape(grid.shape), size)
         # Zero where a pixel is that others are filled from.
         self._empty = np.ones(size, np.uint8)
         self._empty[self._rows, self._columns] = 0
@@ -82,8 +81,7 @@ class PointMap:
 
     def _nearest(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
         """Give the labels of a band (rows, W), and which point each label stands for."""
-        height, width = self._size
-        margin = ceil(MARGIN * sqrt(height * width / len(self._sources)))
+        height, margin = self._size[0], self._margin
         while True:
             first, end = max(rows.start - margin, 0), min(rows.stop + margin, height)
             found = self._labelled(first, end)
@@ -112,6 +110,21 @@ class PointMap:
         points = np.zeros(len(inside) + 1, np.intp)
         points[labels[self._rows[inside] - first, self._columns[inside]]] = inside
         return distances, labels, points
+
+
+def _widest_gap(points: np.ndarray, size: tuple[int, int]) -> int:
+    """
+    Estimate how far a pixel may be from the nearest point, px.
+
+    Args:
+        points: (h, w, 2) columns and rows.
+        size: height and width of the frame.
+
+    """
+    across, down = (np.abs(np.diff(points, axis=axis)).max(initial=0) for axis in (1, 0))
+    first = points[0, :, 1].max(), points[:, 0, 0].max()
+    last = size[0] - 1 - points[-1, :, 1].min(), size[1] - 1 - points[:, -1, 0].min()
+    return ceil(max(hypot(across, down) / 2, *first, *last)) + 1
 
 
 def settle(
