@@ -78,7 +78,8 @@ class PoseFinder:
         Args:
             camera: of a frame: its stamp and optical frame.
             points: of a cloud or a depth image.
-            declared: used where tf2 knows nothing and the frames are the declared ones.
+            declared: used where tf2 knows nothing and the frames are the declared ones; not with
+                a fixed frame, since it knows of no motion.
             fixed_frame: one that the vehicle moves in, such as `odom`: what it moves between the
                 two stamps is taken into account. Empty: the transform at the points' stamp.
 
@@ -92,7 +93,7 @@ class PoseFinder:
                    f'{frames[1]!r}: both need one')
             raise PoseError(msg)
         # With a fixed frame a sensor that moves has another pose at the other stamp.
-        if frames[0] == frames[1] and not (fixed_frame and self._buffer):
+        if frames[0] == frames[1] and not fixed_frame:
             return IDENTITY
         reason = 'tf2_ros is not installed'
         if self._buffer is not None:
@@ -100,14 +101,9 @@ class PoseFinder:
                 return self._look_up(frames, camera, points, _plain(fixed_frame))
             except (tf2_ros.TransformException, ValueError, OverflowError) as err:
                 reason = str(err)
-        if declared.frames == frames:
+        if declared.frames == frames and not fixed_frame:
             return declared.pose
-        msg = (f'no transform from {frames[1]} to {frames[0]}: {reason}. Publish it to /tf or '
-               '/tf_static, or declare it: parameters translation, quaternion, camera_frame and '
-               'points_frame under cloud, or under cloud.<camera>')
-        if declared.camera_frame:
-            msg += f', which are from {declared.frames[1]} to {declared.frames[0]} now'
-        raise PoseError(msg)
+        raise PoseError(_advice(frames, declared, fixed_frame, reason))
 
     def _look_up(
         self, frames: tuple[str, str], camera: Header, points: Header, fixed_frame: str
@@ -124,6 +120,21 @@ class PoseFinder:
         return Transform.of_quaternion(
             (offset.x, offset.y, offset.z), (turn.x, turn.y, turn.z, turn.w)
         )
+
+
+def _advice(
+    frames: tuple[str, str], declared: Extrinsics, fixed_frame: str, reason: str
+) -> str:
+    """Tell what is missing, and the ways out."""
+    msg = f'no transform from {frames[1]} to {frames[0]}: {reason}. '
+    if fixed_frame:
+        return (f'{msg}With cloud.fixed_frame {fixed_frame} only tf2 can tell it: publish it, or '
+                'leave cloud.fixed_frame empty')
+    msg += ('Publish it to /tf or /tf_static, or declare it: parameters translation, quaternion, '
+            'camera_frame and points_frame under cloud, or under cloud.<camera>')
+    if declared.camera_frame:
+        msg += f', which are from {declared.frames[1]} to {declared.frames[0]} now'
+    return msg
 
 
 def _plain(frame: str) -> str:
