@@ -144,14 +144,14 @@ def test_rviz_starts_only_if_wanted(name: str, installed: Path) -> None:
     assert (installed / f'config/{name}.rviz').is_file()
 
 
-@pytest.mark.parametrize(('name', 'file'), [('drone', 'drone'), ('vehicle', 'vehicle')])
-def test_parameter_file_of_each_vehicle_exists(name: str, file: str) -> None:
+@pytest.mark.parametrize('name', ['drone', 'vehicle'])
+def test_parameter_file_of_each_vehicle_exists(name: str) -> None:
     (argument,) = (
         each for each in description(name).get_launch_arguments()
         if each.name == 'params_file' and 'segmentation' not in str(each)
     )  # fmt: skip
     path = Path(plain(launch.LaunchContext(), argument.default_value))
-    assert path.name == f'{file}.yaml'
+    assert path.name == f'{name}.yaml'
     assert path.is_file()
 
 

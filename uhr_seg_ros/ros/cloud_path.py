@@ -76,8 +76,8 @@ class CloudPath:
     """
     Labels the points of one camera and publishes them; announced while the node is configured.
 
-    The executor hands clouds in, the worker hands masks in and does everything else: it owns the
-    masks' images, and points wait behind no other camera's frame for longer than that takes.
+    The executor hands clouds in, the worker hands masks in and does everything else, between
+    frames.
 
     Args:
         node: owner of the topics.
