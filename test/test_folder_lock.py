@@ -83,5 +83,6 @@ def test_never_two_at_once(tmp_path: Path) -> None:
 def test_folder_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / 'file').touch()
     for path in (tmp_path / 'file', tmp_path / 'file/out'):
-        with pytest.raises(OutputError, match=f'output folder {path} cannot be made'), locked(path):
+        text = f'output folder {path} cannot be made'
+        with pytest.raises(OutputError, match=text), locked(path):
             pytest.fail('locked')

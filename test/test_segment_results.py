@@ -56,7 +56,7 @@ def test_mask_that_fits_into_nothing() -> None:
     assert files.notes[0].startswith('overlay and sampling of 2x70000 px')
 
 
-@pytest.mark.parametrize('name', ['a.b.png', '.hidden.png', 'x_mask.png', 'ünïcode 图.png', 'a..png'])
+@pytest.mark.parametrize('name', ['a.b.png', '.hidden.png', 'x_mask.png', 'ü 图.png', 'a..png'])
 def test_names_of_images(tiny_bundle: Path, tmp_path: Path, name: str) -> None:
     image = picture(tmp_path / name)
     assert segment(tiny_bundle, tmp_path / 'out', image) == 0

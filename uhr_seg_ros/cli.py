@@ -12,6 +12,7 @@ from importlib import import_module
 import sys
 
 from uhr_seg_ros import __version__
+from uhr_seg_ros.command_options import CommandParser
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.interruption import (
     done_until,
@@ -119,7 +120,9 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         prog='uhr_seg', description='Semantic segmentation of ultra-high-resolution images.'
     )
     parser.add_argument('--version', action='version', version=f'uhr_seg {__version__}')
-    commands = parser.add_subparsers(metavar='COMMAND', required=True)
+    commands = parser.add_subparsers(
+        metavar='COMMAND', required=True, parser_class=CommandParser
+    )
     for name, (module_name, summary) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f'{summary.capitalize()}.')
         if arguments[:1] == [name]:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from uhr_seg_ros import __version__
 from uhr_seg_ros.bundle import Bundle, load_bundle
+from uhr_seg_ros.command_options import Mode, refuse_without_effect
 from uhr_seg_ros.data import rasters
 from uhr_seg_ros.data.datasets import Dataset, DATASETS, open_dataset
 from uhr_seg_ros.data.labelled import LabelledImage
@@ -41,6 +42,20 @@ from uhr_seg_ros.refinement.refining import METHODS
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.strategy import Limits
 from uhr_seg_ros.timing import StageClock
+
+#: Options that count with another one only.
+REFINING = (
+    Mode(
+        '--refine random_walker',
+        '--passes --beta',
+        lambda given: given.refine not in (None, 'none'),
+    ),
+    Mode('', '--refine'),
+)
+TILES = (
+    Mode('--tile', '--against-whole', lambda given: given.tile is not None),
+    Mode('', ''),
+)
 
 
 class EvaluationError(UhrSegError):
@@ -105,6 +120,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Segment every image, measure it and print the figures."""
+    refuse_without_effect(args, REFINING, TILES)
     chosen = {name: getattr(args, name) for name in Settings.__dataclass_fields__}
     chosen['against_whole'] = args.against_whole or None
     settings = settings_for(args.dataset, chosen)

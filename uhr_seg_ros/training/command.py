@@ -13,6 +13,7 @@ from time import monotonic
 
 from rich.console import Console
 
+from uhr_seg_ros.command_options import Mode, refuse_without_effect
 from uhr_seg_ros.data.datasets import Dataset, open_dataset
 from uhr_seg_ros.networks.checkpoints import load_checkpoint, read_checkpoint
 from uhr_seg_ros.networks.export import export_bundle
@@ -27,6 +28,13 @@ from uhr_seg_ros.training.trainer import Trainer
 
 #: Exit codes: the recipe is finished; --minutes ran out before it was.
 FINISHED, UNFINISHED = 0, 1
+
+
+#: Weights to start with are those of the checkpoint where a run goes on.
+RESUMING = (
+    Mode('--resume', '', lambda given: given.resume),
+    Mode('', '--start'),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train and export; several processes where torchrun started them."""
+    refuse_without_effect(args, RESUMING)
     deadline = monotonic() + 60 * args.minutes
     config = _with_starts(read_config(args.config), args.start)
     dataset = open_dataset(config.data.dataset, args.root)
