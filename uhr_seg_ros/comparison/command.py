@@ -17,7 +17,9 @@ from uhr_seg_ros.comparison.plan import read_plan, Variant
 from uhr_seg_ros.comparison.running import Comparison, OutOfTimeError
 from uhr_seg_ros.comparison.table import table
 from uhr_seg_ros.files import check_writable, write_text
+from uhr_seg_ros.folder_lock import locked
 from uhr_seg_ros.image_writing import check_format
+from uhr_seg_ros.interruption import telling
 from uhr_seg_ros.networks.cost import multiply_adds, parameters
 from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.strategies.tiling import padded_size, tile_spans, TileLimit
@@ -61,12 +63,18 @@ def run(args: argparse.Namespace) -> int:
     _check_places(args)
     deadline = monotonic() + 60 * args.minutes
     comparison = Comparison(plan, args.root, args.split, args.output, deadline, args.jobs)
-    try:
-        comparison.run()
-    except OutOfTimeError as err:
-        print(err)
-        return UNFINISHED
-    costs = {variant.name: _cost(variant, comparison) for variant in plan.variants}
+    with locked(args.output):
+        try:
+            with telling(comparison.done):
+                comparison.run()
+        except OutOfTimeError as err:
+            print(err)
+            return UNFINISHED
+        return _finish(args, comparison)
+
+
+def _finish(args: argparse.Namespace, comparison: Comparison) -> int:
+    costs = {variant.name: _cost(variant, comparison) for variant in comparison.plan.variants}
     text = table(comparison, costs)
     print(text, end='')
     if args.table:
