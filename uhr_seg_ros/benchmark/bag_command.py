@@ -18,6 +18,7 @@ from uhr_seg_ros.benchmark.sizes import parse_duration, parse_rate
 from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.files import write_text
+from uhr_seg_ros.interruption import telling
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.strategy import Limits
 
@@ -74,7 +75,11 @@ def run_bag(arguments: argparse.Namespace) -> int:
             'memory_limit_mb': arguments.memory_limit_mb,
         },
     )
-    with TemporaryDirectory(prefix='uhr_seg_') as name, tqdm(unit=' masks') as bar:
+    with (
+        TemporaryDirectory(prefix='uhr_seg_') as name,
+        tqdm(unit=' masks') as bar,
+        telling(lambda: f'{bar.n} masks came, no figures were written'),
+    ):
 
         def tell(text: str) -> None:
             bar.write(text)

@@ -19,6 +19,7 @@ from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.command_options import Mode, OptionError, refuse_without_effect
 from uhr_seg_ros.engines.options import PRECISIONS
 from uhr_seg_ros.files import check_writable
+from uhr_seg_ros.interruption import telling
 
 DEFAULT_SIZES = ((1080, 1920), (2160, 3840))
 DEFAULT_POINTS = (130_000, 1_000_000)
@@ -219,6 +220,22 @@ def _largest(sizes: list[tuple[int, int]]) -> tuple[int, int]:
 
 def _stages(arguments: argparse.Namespace, sizes: list[tuple[int, int]]) -> dict[str, Any]:
     report: dict[str, Any] = {'bundle': arguments.bundle, 'machine': machine(), 'sizes': []}
+    with telling(lambda: f'{len(report["sizes"])} of {len(sizes)} sizes measured'):
+        _measure_stages(arguments, sizes, report)
+    if arguments.node:
+        # Only here: the segmenter is measured without a ROS installation, too.
+        from uhr_seg_ros.benchmark.node_cost import measure_node
+
+        report['node'] = measure_node(
+            arguments.bundle, _largest(sizes), arguments.repeat, arguments.rate or NODE_RATE_HZ
+        )
+        _print_node(report['node'])
+    return report
+
+
+def _measure_stages(
+    arguments: argparse.Namespace, sizes: list[tuple[int, int]], report: dict[str, Any]
+) -> None:
     for size in sizes:
         options = StageOptions(
             arguments.bundle,
@@ -234,15 +251,6 @@ def _stages(arguments: argparse.Namespace, sizes: list[tuple[int, int]]) -> dict
             print(reason)
         report['sizes'].append(result)
         _print_stages(result)
-    if arguments.node:
-        # Only here: the segmenter is measured without a ROS installation, too.
-        from uhr_seg_ros.benchmark.node_cost import measure_node
-
-        report['node'] = measure_node(
-            arguments.bundle, _largest(sizes), arguments.repeat, arguments.rate or NODE_RATE_HZ
-        )
-        _print_node(report['node'])
-    return report
 
 
 def _print_stages(result: dict[str, Any]) -> None:

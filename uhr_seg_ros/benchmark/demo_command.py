@@ -66,6 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
     report = run_demo(options)
     saved = 'masks, overlays, clouds, cloud.jpg' if options.cloud else 'masks, overlays'
     print(f'{saved} and report.json: {options.output}/')
+    if unsaved := report['files_not_saved']:
+        print(f'error: {len(unsaved)} files could not be written, the first one: {unsaved[0]}')
+        return 1
     if not report['masks_saved']:
         print('error: no mask came')
         return 1

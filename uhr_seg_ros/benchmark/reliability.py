@@ -10,6 +10,7 @@ again.
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +30,7 @@ from uhr_seg_ros.benchmark.host import describe_host
 from uhr_seg_ros.benchmark.report import write_json
 from uhr_seg_ros.benchmark.sources import prepare_bag
 from uhr_seg_ros.bundle import load_bundle
+from uhr_seg_ros.cli import guarded
 from uhr_seg_ros.command_options import (
     CommandParser,
     Mode,
@@ -240,6 +242,10 @@ def main() -> int:
     missing = {name: path for name, path in paths.items() if args.again or not path.is_file()}
     if not missing:
         return 0
+    return guarded(lambda: _run_all(args, missing), 'reliability')
+
+
+def _run_all(args: Namespace, missing: Mapping[str, Path]) -> int:
     with TemporaryDirectory(prefix='uhr_seg_') as folder:
         given = [args.bag] if args.bag else []
         bag = prepare_bag(given, Path(folder) / 'flight', count=FLIGHT_FRAMES, rate_hz=1.0)

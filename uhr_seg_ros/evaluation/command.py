@@ -38,6 +38,7 @@ from uhr_seg_ros.evaluation.scratch import ScratchMask
 from uhr_seg_ros.evaluation.settings import BRANCHES, MODES, Settings, settings_for
 from uhr_seg_ros.evaluation.views import VIEWS
 from uhr_seg_ros.files import check_writable, write_text
+from uhr_seg_ros.interruption import telling
 from uhr_seg_ros.refinement.refining import METHODS
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.strategy import Limits
@@ -179,7 +180,11 @@ def evaluate(
     """
     clock = StageClock()
     results = Evaluator(len(bundle.classes), clock)
-    with _predictor(bundle, settings, engines) as (predictor, segmenter):
+    measured = 0
+    with (
+        _predictor(bundle, settings, engines) as (predictor, segmenter),
+        telling(lambda: f'{measured} of {len(images)} images measured, nothing was written'),
+    ):
         for whole in tqdm(images, desc='evaluating', unit='image'):
             image = Ignoring(whole, dataset.ignored)
             with ScratchMask(image.size) as mask:
@@ -189,6 +194,7 @@ def evaluate(
                 if gallery is not None:
                     with clock.stage('pictures'):
                         gallery.end_image(image, mask)
+            measured += 1
     return {
         'provenance': segmenter.provenance,
         'versions': _versions(),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 import json
 from pathlib import Path
 import signal
@@ -94,6 +94,7 @@ class Replay:
         stages: stamp of a frame -> ms per stage, as the node published them.
         load: what the processes took meanwhile.
         beside: topic -> how many messages were played beside the frames.
+        unsaved: why files could not be written, a line for each.
 
     """
 
@@ -104,6 +105,7 @@ class Replay:
     stages: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     load: Load | None = None
     beside: Mapping[str, int] = field(default_factory=dict)
+    unsaved: tuple[str, ...] = ()
 
     def latencies(self) -> list[tuple[int, float, float]]:
         """
@@ -235,6 +237,11 @@ class Session:
             'diagnostics': dict(self._collector.report.values or {}),
         }
 
+    @property
+    def unsaved(self) -> tuple[str, ...]:
+        """Why files could not be written, a line for each; complete after `close`."""
+        return tuple(self._collector.unsaved)
+
     def close(self) -> int:
         """End the node; return its exit code."""
         code = self.node.stop()
@@ -326,7 +333,8 @@ def replay(
         parameters, folder, transport=transport, save=save, clouds=clouds, tell=tell
     ) as session:
         result = session.play(bag, Pacing(rate_hz=rate_hz, beside=beside), topic)
-        return result, session.close()
+        code = session.close()
+        return replace(result, unsaved=session.unsaved), code
 
 
 def transport_of(bag: Path, topic: str = '') -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 import math
 from pathlib import Path
@@ -15,15 +16,17 @@ from rich.console import Console
 
 from uhr_seg_ros.command_options import Mode, refuse_without_effect
 from uhr_seg_ros.data.datasets import Dataset, open_dataset
+from uhr_seg_ros.folder_lock import locked
+from uhr_seg_ros.interruption import telling
 from uhr_seg_ros.networks.checkpoints import load_checkpoint, read_checkpoint
 from uhr_seg_ros.networks.export import export_bundle
 from uhr_seg_ros.networks.pretrained import PARTS
 from uhr_seg_ros.training.checks import wrong
 from uhr_seg_ros.training.curves import draw_curves
 from uhr_seg_ros.training.feeding import feed
-from uhr_seg_ros.training.processes import DEVICES, joined
+from uhr_seg_ros.training.processes import DEVICES, joined, World
 from uhr_seg_ros.training.recipe import Config, read_config
-from uhr_seg_ros.training.run_folder import BEST, read_log, VALIDATION
+from uhr_seg_ros.training.run_folder import BEST, LAST, read_log, VALIDATION
 from uhr_seg_ros.training.trainer import Trainer
 
 #: Exit codes: the recipe is finished; --minutes ran out before it was.
@@ -66,15 +69,31 @@ def run(args: argparse.Namespace) -> int:
     deadline = monotonic() + 60 * args.minutes
     config = _with_starts(read_config(args.config), args.start)
     dataset = open_dataset(config.data.dataset, args.root)
-    with joined(args.device) as world:
+    with joined(args.device) as world, _alone(args.output, world):
         trainer = Trainer(config, len(dataset.classes), args.output, world, resume=args.resume)
         batches, validation = feed(config, dataset, world)
-        finished = trainer.run(batches, validation, deadline=deadline)
-    if not world.writes:
-        return FINISHED  # torchrun ends all processes when one fails: the first speaks for all
+        with telling(lambda: _so_far(trainer)):
+            finished = trainer.run(batches, validation, deadline=deadline)
+        if not world.writes:
+            return FINISHED  # torchrun ends all processes when one fails: the first speaks for all
+        return _finish(trainer, finished, dataset, args)
+
+
+def _alone(folder: Path, world: World) -> AbstractContextManager:
+    """Keep other runs out of a folder; the processes of this one share it."""
+    return locked(folder) if world.writes else nullcontext()
+
+
+def _so_far(trainer: Trainer) -> str:
+    text = f'{trainer.step} of {trainer.config.recipe.steps} steps trained'
+    has_checkpoint = (trainer.output / LAST).is_file()
+    return f'{text}, go on from the last checkpoint with --resume' if has_checkpoint else text
+
+
+def _finish(trainer: Trainer, finished: bool, dataset: Dataset, args: argparse.Namespace) -> int:
     console = Console()
     if not finished:
-        steps = config.recipe.steps
+        steps = trainer.config.recipe.steps
         console.print(f'stopped after {trainer.step} of {steps} steps: go on with --resume')
         return UNFINISHED
     if curves := draw_curves(args.output):
