@@ -22,7 +22,6 @@ from tqdm import tqdm
 from uhr_seg_ros import __version__
 from uhr_seg_ros.bundle import Bundle, load_bundle
 from uhr_seg_ros.command_options import Mode, refuse_without_effect
-from uhr_seg_ros.data import rasters
 from uhr_seg_ros.data.datasets import Dataset, DATASETS, open_dataset
 from uhr_seg_ros.data.labelled import LabelledImage
 from uhr_seg_ros.engines.options import EngineOptions, PRECISIONS
@@ -38,6 +37,7 @@ from uhr_seg_ros.evaluation.scratch import ScratchMask
 from uhr_seg_ros.evaluation.settings import BRANCHES, MODES, Settings, settings_for
 from uhr_seg_ros.evaluation.views import VIEWS
 from uhr_seg_ros.files import check_writable, write_text
+from uhr_seg_ros.image_io.files import cache
 from uhr_seg_ros.interruption import telling
 from uhr_seg_ros.refinement.refining import METHODS
 from uhr_seg_ros.segmenter import Segmenter
@@ -131,9 +131,11 @@ def run(args: argparse.Namespace) -> int:
     _check_classes(bundle, dataset)
     images = dataset.images(args.split)
     # Every image comes once: room for one with its labels, and no need to keep those before it.
-    rasters.cache.set_limit(4 * max(image.size[0] * image.size[1] for image in images))
+    room = 4 * max(image.size[0] * image.size[1] for image in images)
     gallery = Gallery(bundle.classes) if args.report else None
     engines = Engines(args.backend, args.precision)
+    with cache.limited(room):
+        figures = evaluate(bundle, dataset, images, settings, engines, gallery)
     content = {
         'bundle': bundle.name,
         'sha256': {name: graph.sha256 for name, graph in bundle.graphs.items()},
@@ -143,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
         'images': [image.name for image in images],
         'ignored': [bundle.classes.names[index] for index in dataset.ignored],
         'settings': asdict(settings),
-        **evaluate(bundle, dataset, images, settings, engines, gallery),
+        **figures,
     }
     show(content)
     if args.json:
