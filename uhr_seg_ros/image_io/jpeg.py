@@ -1,0 +1,178 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+JPEG to pixels, all of them or an error.
+
+OpenCV fills what is missing in a damaged JPEG with grey and says nothing; simplejpeg, where it is
+installed, tells.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+import re
+from types import ModuleType
+
+import cv2
+import numpy as np
+
+from uhr_seg_ros.image_io.jpeg_structure import (
+    APP0,
+    APP14,
+    find_end,
+    has_one_scan,
+    JpegError,
+    JpegHeader,
+    PROGRESSIVE,
+    read_header,
+    segments,
+    SOS,
+)  # fmt: skip
+
+#: Largest accepted picture, 16384 x 16384 px: beyond it the size fields are taken for garbage.
+MAX_PIXELS = 1 << 28
+
+_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+
+#: What libjpeg says of files whose pixels are all there. Of several complaints it tells the first
+#: only, so the cause is mended and the picture read again.
+_COSMETIC = re.compile(
+    r'(?P<padding>\d+) extraneous bytes before marker'
+    r'|unknown JFIF revision|Unknown Adobe color transform|Invalid SOS parameters for sequential'
+)
+
+#: An encoder that aligns the end marker pads less; more zeros than this were never written.
+_MOST_PADDING = 64
+
+#: How often a picture is read until the last cosmetic complaint is mended.
+_MOST_READINGS = 3
+
+
+def decode_jpeg(data: bytes | memoryview, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """
+    Decode a JPEG, which may lie in a longer buffer.
+
+    Args:
+        data: bytes, or a buffer of them; what follows the end marker is ignored.
+        max_pixels: more are refused before memory is taken.
+
+    Returns:
+        (H, W, 3) uint8 BGR, as stored: never turned by an EXIF tag.
+
+    Raises:
+        JpegError: too large, truncated, damaged, or of a kind that is not accepted. Damage that
+            leaves an end marker is found only where `damage_is_told`.
+
+    """
+    data = memoryview(data).cast('B')
+    header = read_header(data)
+    check_header(header, len(data), max_pixels)
+    decoder = _simplejpeg()
+    if decoder is None:
+        return _decode_with_opencv(data)
+    return _decode_strictly(decoder, data)
+
+
+def check_header(header: JpegHeader, size: int, max_pixels: int = MAX_PIXELS) -> None:
+    """
+    Refuse a picture of too many pixels, or of more than its bytes can hold.
+
+    Args:
+        header: see `read_header`.
+        size: of the data, bytes.
+        max_pixels: limit.
+
+    Raises:
+        JpegError: it is refused.
+
+    """
+    if header.height * header.width > max_pixels:
+        msg = (f'JPEG is {header.width}x{header.height} px: more than {max_pixels} pixels are '
+               'not accepted')  # fmt: skip
+        raise JpegError(msg)
+    if size < header.least_bytes:
+        msg = (f'JPEG of {size} bytes says {header.width}x{header.height} px, which takes at '
+               f'least {header.least_bytes} bytes: it is truncated or forged')  # fmt: skip
+        raise JpegError(msg)
+
+
+def damage_is_told() -> bool:
+    """Return whether a decoder is installed that tells damage inside a JPEG."""
+    return _simplejpeg() is not None
+
+
+@lru_cache(maxsize=1)
+def _simplejpeg() -> ModuleType | None:
+    """Return simplejpeg where it is installed and tells what libjpeg warns of."""
+    try:
+        import simplejpeg
+    except Exception:  # a NumPy mismatch raises more than ImportError
+        return None
+    try:
+        simplejpeg.decode_jpeg(b'none', strict=True)
+    except ValueError:
+        return simplejpeg
+    except TypeError:  # a version before `strict`
+        pass
+    return None
+
+
+def _decode_strictly(decoder: ModuleType, data: memoryview) -> np.ndarray:
+    if not has_one_scan(data):
+        find_end(data)
+    size = len(data)
+    for _ in range(_MOST_READINGS):
+        try:
+            return decoder.decode_jpeg(data, colorspace='BGR', strict=True)
+        except ValueError as err:
+            complaint = str(err)
+        end = find_end(data)  # says it better where the end is missing
+        if 'determine subsampling' in complaint:
+            return _decode_with_opencv(data[:end])
+        cosmetic = _COSMETIC.search(complaint)
+        padding = int(cosmetic['padding'] or 0) if cosmetic else 0
+        if not cosmetic or padding > _MOST_PADDING:
+            break
+        data = memoryview(_mend(data[:end], padding))
+    msg = f'JPEG of {size} bytes is damaged: {complaint}'
+    raise JpegError(msg)
+
+
+def _decode_with_opencv(data: memoryview) -> np.ndarray:
+    end = find_end(data)
+    try:
+        image = cv2.imdecode(np.frombuffer(data[:end], np.uint8), _FLAGS)
+    except cv2.error as err:
+        msg = f'JPEG of {end} bytes could not be decoded: {err.err}'
+        raise JpegError(msg) from err
+    if image is None:
+        msg = f'JPEG of {end} bytes could not be decoded: it is damaged'
+        raise JpegError(msg)
+    return image
+
+
+def _mend(data: memoryview, padding: int) -> bytes:
+    """
+    Return a JPEG without what decoders complain about while its pixels are all there.
+
+    Bytes between segments go, and so do `padding` zeros at the end of a scan.
+    """
+    header = read_header(data)
+    parts = [bytes(data[:2])]
+    for segment in segments(data):
+        body = bytearray(data[segment.at : segment.end])
+        if segment.marker == SOS:
+            if header.process != PROGRESSIVE:
+                after = segment.entropy - segment.at
+                body[after - 3 : after] = 0, 63, 0
+            if padding and body.endswith(bytes(padding)):
+                del body[-padding:]
+                padding = 0
+        elif segment.marker == APP0 and body[4:9] == b'JFIF\0' and len(body) > 9:
+            body[9] = 1
+        elif segment.marker == APP14 and body[4:9] == b'Adobe' and len(body) > 15:
+            # What libjpeg takes a transform for that it does not know.
+            body[15] = body[15] if body[15] < 3 else len(header.components) // 2
+        parts.append(body)
+    return b''.join(parts)

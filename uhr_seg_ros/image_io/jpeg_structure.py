@@ -1,0 +1,292 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What the markers of a JPEG say, without decoding: its size, its scans, where it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from uhr_seg_ros.image_io.errors import ImageIoError
+
+SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
+APP0, APP14 = 0xE0, 0xEE
+PROGRESSIVE = 0xC2
+
+#: Frame markers that are read: baseline, extended and progressive, with Huffman codes.
+_READ = (0xC0, 0xC1, PROGRESSIVE)
+
+_NOT_READ = {
+    0xC3: 'lossless',
+    0xCB: 'lossless',
+    **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF), 'hierarchical'),
+    **dict.fromkeys((0xC9, 0xCA), 'arithmetically coded'),
+}
+
+#: Far beyond what encoders write. Each scan of a progressive picture costs a pass over it, which
+#: a file of a few kB could ask for thousands of times.
+_MOST_SCANS = 100
+
+_ALONE = (0x01, *range(0xD0, 0xD8))
+
+#: How many bytes of a scan are looked at in one go.
+_BLOCK = 1 << 20
+
+
+class JpegError(ImageIoError):
+    """A JPEG that cannot be read whole, or is of a kind that is not accepted."""
+
+
+class Component(NamedTuple):
+    """One plane of a JPEG: its number and its sampling factors."""
+
+    number: int
+    horizontal: int
+    vertical: int
+
+
+class JpegHeader(NamedTuple):
+    """
+    What the frame header says.
+
+    Attributes:
+        height: px.
+        width: px.
+        precision: bits per sample.
+        process: the marker: 0xc0 baseline, 0xc1 extended, 0xc2 progressive.
+        components: 1 grey, 3 colour, 4 CMYK.
+
+    """
+
+    height: int
+    width: int
+    precision: int
+    process: int
+    components: tuple[Component, ...]
+
+    @property
+    def least_bytes(self) -> int:
+        """How many bytes the scans of the picture take at least."""
+        # The shortest Huffman code has one bit. Every block of 8 x 8 has one for its mean, and
+        # one for the rest unless that comes in scans of its own, which may run over blocks.
+        widest = max(each.horizontal for each in self.components)
+        highest = max(each.vertical for each in self.components)
+        blocks = sum(
+            -(-self.width * each.horizontal // (8 * widest))
+            * -(-self.height * each.vertical // (8 * highest))
+            for each in self.components
+        )
+        return blocks * (1 if self.process == PROGRESSIVE else 2) // 8
+
+
+class Segment(NamedTuple):
+    """
+    A marker and what belongs to it.
+
+    Attributes:
+        marker: second byte of the marker.
+        at: where the marker begins.
+        end: behind its parameters; of a scan, behind its entropy-coded data.
+        entropy: where the entropy-coded data of a scan begins, `end` for others.
+
+    """
+
+    marker: int
+    at: int
+    end: int
+    entropy: int
+
+
+class _Scan(NamedTuple):
+    """Planes and coefficients of a scan, and the bit down to which it gives them."""
+
+    components: tuple[int, ...]
+    first: int
+    last: int
+    bit: int
+
+
+def is_jpeg(data: bytes | memoryview) -> bool:
+    """Return whether data begins as a JPEG does."""
+    return bytes(data[:2]) == b'\xff\xd8'
+
+
+def read_header(data: bytes | memoryview) -> JpegHeader:
+    """
+    Read size and kind of a JPEG from its frame header.
+
+    Raises:
+        JpegError: there is none, or it is of a kind that is not accepted.
+
+    """
+    for segment in segments(data, whole=False):
+        if segment.marker in _READ or segment.marker in _NOT_READ:
+            return _frame_header(data, segment)
+        if segment.marker in (SOS, EOI):
+            break
+    msg = f'JPEG of {len(data)} bytes has no frame header: it holds no picture'
+    raise JpegError(msg)
+
+
+def has_one_scan(data: bytes | memoryview) -> bool:
+    """
+    Return whether the first scan is all of the picture, without looking for its end.
+
+    Raises:
+        JpegError: there is no frame header, or no scan.
+
+    """
+    header = read_header(data)
+    if header.process == PROGRESSIVE:
+        return False
+    for segment in segments(data, whole=False):
+        if segment.marker == SOS:
+            scan = _scan_parameters(data, segment)
+            return len(scan.components) == len(header.components)
+    return False
+
+
+def find_end(data: bytes | memoryview) -> int:
+    """
+    Return where a JPEG ends: behind the end marker that belongs to its scans.
+
+    An end marker inside a segment, such as that of a thumbnail, is none.
+
+    Raises:
+        JpegError: the data ends, or another picture begins, before that; or scans are missing.
+
+    """
+    header, scans, end = read_header(data), [], 0
+    for segment in segments(data):
+        if segment.marker == SOS:
+            scans.append(_scan_parameters(data, segment))
+            if len(scans) > _MOST_SCANS:
+                msg = f'JPEG has more than {_MOST_SCANS} scans: refused'
+                raise JpegError(msg)
+        end = segment.end
+    _check_scans(header, scans)
+    return end
+
+
+def segments(data: bytes | memoryview, *, whole: bool = True) -> Iterator[Segment]:
+    """
+    Yield the segments of a JPEG up to its end marker, each scan with its entropy-coded data.
+
+    Bytes between segments that belong to none are skipped, as decoders do.
+
+    Args:
+        data: bytes, or a buffer of them; what follows the end marker is ignored.
+        whole: False ends with the header of the first scan.
+
+    Raises:
+        JpegError: the data is no JPEG, ends before the end marker, or another picture begins.
+
+    """
+    if not is_jpeg(data):
+        msg = f'data of {len(data)} bytes does not begin as a JPEG'
+        raise JpegError(msg)
+    at = 2
+    while True:
+        at = _next_marker(data, at)
+        marker = data[at + 1]
+        if marker == SOI:
+            msg = 'JPEG has no end marker before another picture begins: a part of it is missing'
+            raise JpegError(msg)
+        if marker == EOI or marker in _ALONE:
+            yield Segment(marker, at, at + 2, at + 2)
+            if marker == EOI:
+                return
+            at += 2
+            continue
+        parameters_end = _parameters_end(data, at)
+        end = parameters_end
+        if marker == SOS and whole:
+            end = _next_marker(data, end)
+        yield Segment(marker, at, end, parameters_end)
+        if marker == SOS and not whole:
+            return
+        at = end
+
+
+def _check_scans(header: JpegHeader, scans: list[_Scan]) -> None:
+    """Check that every plane has all its scans; decoders make up for one in silence."""
+    progressive = header.process == PROGRESSIVE
+    for component in header.components:
+        lowest: dict[int, int] = {}
+        for scan in scans:
+            if component.number in scan.components:
+                coefficients = range(scan.first, scan.last + 1) if progressive else (0,)
+                lowest.update(dict.fromkeys(coefficients, scan.bit if progressive else 0))
+        if 0 not in lowest or any(lowest.values()):
+            msg = (f'JPEG is incomplete: scans of component {component.number} are missing '
+                   'before its end marker')  # fmt: skip
+            raise JpegError(msg)
+
+
+def _frame_header(data: bytes | memoryview, segment: Segment) -> JpegHeader:
+    if kind := _NOT_READ.get(segment.marker):
+        msg = f'JPEG is {kind} (frame marker 0x{segment.marker:02x}): save it as baseline'
+        raise JpegError(msg)
+    body = bytes(data[segment.at + 4 : segment.end])
+    if len(body) < 6 or len(body) < 6 + 3 * body[5]:
+        msg = f'JPEG frame header is damaged: {len(body)} bytes'
+        raise JpegError(msg)
+    precision, count = body[0], body[5]
+    height, width = int.from_bytes(body[1:3], 'big'), int.from_bytes(body[3:5], 'big')
+    if precision != 8:
+        msg = f'JPEG has {precision} bits per sample, only 8 are read: convert it to 8 bits'
+        raise JpegError(msg)
+    if not height or not width:
+        msg = f'JPEG is {width}x{height} px: both sides must be at least 1'
+        raise JpegError(msg)
+    factors = [body[6 + 3 * index : 8 + 3 * index] for index in range(count)]
+    components = tuple(Component(each[0], each[1] >> 4, each[1] & 15) for each in factors)
+    if count not in (1, 3, 4) or any(
+        not 1 <= factor <= 4 for each in components for factor in each[1:]
+    ):
+        msg = f'JPEG frame header is damaged: components {[tuple(each) for each in components]}'
+        raise JpegError(msg)
+    return JpegHeader(height, width, precision, segment.marker, components)
+
+
+def _scan_parameters(data: bytes | memoryview, segment: Segment) -> _Scan:
+    body = bytes(data[segment.at + 4 : segment.entropy])
+    count = body[0] if body else 0
+    if len(body) < 4 + 2 * count:
+        msg = f'JPEG scan header is damaged: {len(body)} bytes'
+        raise JpegError(msg)
+    numbers = tuple(body[1 : 1 + 2 * count : 2])
+    first, last, bits = body[1 + 2 * count : 4 + 2 * count]
+    return _Scan(numbers, first, min(last, 63), bits & 15)
+
+
+def _parameters_end(data: bytes | memoryview, at: int) -> int:
+    length = int.from_bytes(data[at + 2 : at + 4], 'big')
+    end = at + 2 + length
+    if at + 4 > len(data) or end > len(data):
+        raise _truncated(data)
+    if length < 2:
+        msg = f'JPEG segment 0x{data[at + 1]:02x} at byte {at} is damaged: length {length}'
+        raise JpegError(msg)
+    return end
+
+
+def _next_marker(data: bytes | memoryview, start: int) -> int:
+    """Return where the next marker is that is neither a stuffed FF nor a restart in a scan."""
+    array = np.frombuffer(data, np.uint8)
+    for begin in range(start, len(array) - 1, _BLOCK):
+        block = array[begin : begin + _BLOCK + 1]
+        found = np.flatnonzero(block[:-1] == 0xFF)
+        codes = block[1:][found]
+        codes = (codes != 0) & (codes != 0xFF) & ((codes < 0xD0) | (codes > 0xD7))
+        first = int(codes.argmax()) if codes.size else 0
+        if codes.size and codes[first]:
+            return begin + int(found[first])
+    raise _truncated(data)
+
+
+def _truncated(data: bytes | memoryview) -> JpegError:
+    return JpegError(f'JPEG of {len(data)} bytes is truncated: its end marker is missing')
