@@ -13,6 +13,7 @@ import numpy as np
 from uhr_seg_ros.image_io.errors import ImageIoError
 
 SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
+_TEM = 0x01  # for temporary use, without parameters
 APP0, APP14 = 0xE0, 0xEE
 PROGRESSIVE = 0xC2
 
@@ -30,10 +31,12 @@ _NOT_READ = {
 #: a file of a few kB could ask for thousands of times.
 _MOST_SCANS = 100
 
-_ALONE = (0x01, *range(0xD0, 0xD8))
+#: Second byte -> whether it makes a marker of an FF: not a stuffed FF, a fill byte or a restart.
+_MARKERS = np.ones(256, bool)
+_MARKERS[[0x00, *range(0xD0, 0xD8), 0xFF]] = False
 
-#: How many bytes of a scan are looked at in one go.
-_BLOCK = 1 << 20
+#: How many bytes of a scan are looked at in one go; they and what is found fit into a cache.
+_BLOCK = 1 << 16
 
 
 class JpegError(ImageIoError):
@@ -195,7 +198,7 @@ def segments(data: bytes | memoryview, *, whole: bool = True) -> Iterator[Segmen
         if marker == SOI:
             msg = 'JPEG has no end marker before another picture begins: a part of it is missing'
             raise JpegError(msg)
-        if marker == EOI or marker in _ALONE:
+        if marker in (EOI, _TEM):
             yield Segment(marker, at, at + 2, at + 2)
             if marker == EOI:
                 return
@@ -276,15 +279,17 @@ def _parameters_end(data: bytes | memoryview, at: int) -> int:
 
 def _next_marker(data: bytes | memoryview, start: int) -> int:
     """Return where the next marker is that is neither a stuffed FF nor a restart in a scan."""
+    near = bytes(data[start : start + 2])
+    if len(near) == 2 and near[0] == 0xFF and _MARKERS[near[1]]:
+        return start
     array = np.frombuffer(data, np.uint8)
     for begin in range(start, len(array) - 1, _BLOCK):
         block = array[begin : begin + _BLOCK + 1]
         found = np.flatnonzero(block[:-1] == 0xFF)
         codes = block[1:][found]
-        codes = (codes != 0) & (codes != 0xFF) & ((codes < 0xD0) | (codes > 0xD7))
-        first = int(codes.argmax()) if codes.size else 0
-        if codes.size and codes[first]:
-            return begin + int(found[first])
+        hits = found[_MARKERS[codes]]
+        if hits.size:
+            return begin + int(hits[0])
     raise _truncated(data)
 
 
