@@ -8,17 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from uhr_seg_ros.errors import UhrSegError
-
-#: Files of a folder that are taken for images.
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.bmp', '.webp')
-
-
-#: The pixels as they are stored: a mask fits to them, not to a turned view of them.
-READ_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+from uhr_seg_ros.image_io import files
+from uhr_seg_ros.image_io.errors import ImageIoError
+from uhr_seg_ros.image_io.headers import SUFFIXES
 
 
 class FramesError(UhrSegError):
@@ -51,26 +46,16 @@ def read_frames(path: Path) -> Iterator[np.ndarray]:
 
 def read_image(path: Path) -> np.ndarray:
     """
-    Read an image file as (H, W, 3) uint8 BGR, pixels as stored (EXIF rotation is ignored).
+    Read an image file as (H, W, 3) uint8 BGR, by the rules of `uhr_seg_ros.image_io`.
 
     Raises:
-        FramesError: the file is missing, empty, or not an image that OpenCV decodes.
+        FramesError: the file is missing, damaged, or of a kind that is not read.
 
     """
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as err:
-        msg = f'image {path} cannot be read: {err.strerror}'
-        raise FramesError(msg) from err
-    try:
-        image = cv2.imdecode(data, READ_FLAGS) if data.size else None
-    except cv2.error as err:
-        msg = f'image {path} cannot be decoded: {err.err}'
-        raise FramesError(msg) from err
-    if image is None:
-        msg = f'image {path} ({data.size} bytes) is damaged or of an unknown format'
-        raise FramesError(msg)
-    return image
+        return files.read_image(path)
+    except ImageIoError as err:
+        raise FramesError(str(err)) from err
 
 
 def _read_recording(path: Path) -> Iterator[np.ndarray]:

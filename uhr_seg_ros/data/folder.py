@@ -12,9 +12,9 @@ from typing import Any
 from uhr_seg_ros.classes import ClassSet, MAX_UINT8_CLASSES, read_classes
 from uhr_seg_ros.data.dataset import Dataset
 from uhr_seg_ros.data.errors import DataError
-from uhr_seg_ros.data.image_sizes import SUFFIXES
 from uhr_seg_ros.data.pairing import Files, find, match
 from uhr_seg_ros.fields import Fields, read_mapping
+from uhr_seg_ros.image_io.headers import SUFFIXES
 
 #: Formats that keep class ids as they are.
 LABEL_SUFFIXES = ('.png', '.tif', '.tiff')

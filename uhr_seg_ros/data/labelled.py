@@ -14,9 +14,8 @@ import numpy as np
 
 from uhr_seg_ros.data.encoding import Encoding
 from uhr_seg_ros.data.errors import DataError
-from uhr_seg_ros.data.image_sizes import image_size
-from uhr_seg_ros.data.rasters import read_ids, read_image
-from uhr_seg_ros.data.tiff import Window
+from uhr_seg_ros.data.rasters import check_upright, image_size, read_ids, read_image
+from uhr_seg_ros.image_io.tiff import Window
 
 
 class LabelledImage(ABC):
@@ -164,13 +163,14 @@ class LabelledFile(LabelledImage):
 
     Args:
         name: Name of the image.
-        image_path: PNG, JPEG or TIFF.
-        label_path: PNG or TIFF, one channel of 8 bits.
+        image_path: PNG, JPEG, TIFF, BMP or WebP.
+        label_path: PNG or TIFF, one channel of class ids.
         encoding: What its values mean.
         ground: What the image shows, where other images show the same.
 
     Raises:
-        DataError: A file is missing or has no header, or the sizes differ.
+        DataError: A file is missing or has no header, the sizes differ, or a file is to be turned
+            before it is shown.
     """
 
     def __init__(
@@ -185,6 +185,8 @@ class LabelledFile(LabelledImage):
         self.image_path, self.label_path = image_path, label_path
         self.encoding = encoding
         self._ground = ground or name
+        check_upright(image_path, f'its labels {label_path}')
+        check_upright(label_path, f'its image {image_path}')
         if image_size(label_path) != self.size:
             rows, columns = image_size(label_path)
             msg = (

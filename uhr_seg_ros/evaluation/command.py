@@ -21,7 +21,6 @@ from tqdm import tqdm
 
 from uhr_seg_ros import __version__
 from uhr_seg_ros.bundle import Bundle, load_bundle
-from uhr_seg_ros.data import rasters
 from uhr_seg_ros.data.datasets import Dataset, DATASETS, open_dataset
 from uhr_seg_ros.data.labelled import LabelledImage
 from uhr_seg_ros.engines.options import EngineOptions, PRECISIONS
@@ -37,6 +36,7 @@ from uhr_seg_ros.evaluation.scratch import ScratchMask
 from uhr_seg_ros.evaluation.settings import BRANCHES, MODES, Settings, settings_for
 from uhr_seg_ros.evaluation.views import VIEWS
 from uhr_seg_ros.files import write_text
+from uhr_seg_ros.image_io.files import cache
 from uhr_seg_ros.refinement.refining import METHODS
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.strategy import Limits
@@ -113,9 +113,11 @@ def run(args: argparse.Namespace) -> int:
     _check_classes(bundle, dataset)
     images = dataset.images(args.split)
     # Every image comes once: room for one with its labels, and no need to keep those before it.
-    rasters.cache.set_limit(4 * max(image.size[0] * image.size[1] for image in images))
+    room = 4 * max(image.size[0] * image.size[1] for image in images)
     gallery = Gallery(bundle.classes) if args.report else None
     engines = Engines(args.backend, args.precision)
+    with cache.limited(room):
+        figures = evaluate(bundle, dataset, images, settings, engines, gallery)
     content = {
         'bundle': bundle.name,
         'sha256': {name: graph.sha256 for name, graph in bundle.graphs.items()},
@@ -125,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
         'images': [image.name for image in images],
         'ignored': [bundle.classes.names[index] for index in dataset.ignored],
         'settings': asdict(settings),
-        **evaluate(bundle, dataset, images, settings, engines, gallery),
+        **figures,
     }
     show(content)
     if args.json:

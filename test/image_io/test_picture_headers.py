@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from written import write
+from making import write
 
 from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.image_sizes import image_size

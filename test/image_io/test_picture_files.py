@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from written import ids, picture, write
+from making import ids, picture, write
 
 from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.rasters import ArrayCache, read_ids, read_image

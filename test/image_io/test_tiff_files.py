@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from written import picture
+from making import picture
 
 from uhr_seg_ros.data import tiff
 from uhr_seg_ros.data.errors import DataError

@@ -1,0 +1,194 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+Picture files, whole or by window: the one reader of every command.
+
+docs/data.md has the rules. Of TIFF files only what a window touches is read. Others can only be
+decoded whole; what was decoded last is kept for windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from uhr_seg_ros.image_io import bmp, exif, headers, jpeg_header, png, tiff, webp
+from uhr_seg_ros.image_io.caching import ArrayCache
+from uhr_seg_ros.image_io.errors import ImageIoError
+from uhr_seg_ros.image_io.headers import BMP, JPEG, opened, PNG, TIFF, WEBP
+from uhr_seg_ros.image_io.jpeg import decode_jpeg
+from uhr_seg_ros.image_io.limits import check_memory, MAX_PIXELS
+from uhr_seg_ros.image_io.telling import tell
+from uhr_seg_ros.image_io.tiff import Window
+
+_Decode = Callable[..., np.ndarray]
+
+#: Decoded files of this process.
+cache = ArrayCache(1 << 30)
+
+_DEEP = ('it is uint16, expected 8 bits per channel (its largest value is {}): '
+         'gdal_translate -ot Byte -scale in.png out.png makes 8 bits of the values that are there')
+
+
+def read_image(path: Path, window: Window | None = None) -> np.ndarray:
+    """
+    Read an image or a part of it, pixels as they are stored (EXIF rotation is ignored).
+
+    Args:
+        path: PNG, JPEG, TIFF, BMP or WebP, whatever its name ends in.
+        window: Top, left, height and width in px, inside the image; None for all of it.
+
+    Returns:
+        (h, w, 3) uint8 BGR, may be read-only. Grey is repeated, alpha and further bands are left
+        out.
+
+    Raises:
+        ImageIoError: The file is missing, damaged, too large, or its values are none that are
+            read.
+    """
+    with opened(path) as file:
+        form = headers.kind(file)
+        turned = headers.orientation_of(file, form)
+        if form == TIFF:
+            pixels = _of_tiff(path, file, _pixels_of_tiff, window)
+        else:
+            pixels = _whole(path, file, _DECODERS[form], window)
+    if turned != exif.UPRIGHT:
+        tell(path, f'EXIF orientation {turned} ({exif.NAMES[turned]}) is not applied: results '
+                   'fit the pixels as they are stored')  # fmt: skip
+    if pixels.ndim == 2:
+        return np.repeat(pixels[..., np.newaxis], 3, axis=2)
+    return np.ascontiguousarray(pixels)
+
+
+def read_ids(path: Path, window: Window | None = None) -> np.ndarray:
+    """
+    Read an image of class ids or a part of it, values as they are stored.
+
+    Args:
+        path: PNG or TIFF (others change values).
+        window: As in `read_image`.
+
+    Returns:
+        (h, w) uint8, may be read-only. Of 1, 2 and 4 bits the values are 0 and 1, 0 to 3 and 0
+        to 15; of a palette they are its indices.
+
+    Raises:
+        ImageIoError: As `read_image`; or the file has not one channel, or the part has a value
+            that does not fit into 8 bits.
+    """
+    with opened(path) as file:
+        form = headers.kind(file)
+        if form == TIFF:
+            values = _of_tiff(path, file, _ids_of_tiff, window)
+        elif form == PNG:
+            values = _whole(path, file, _ids_of_png, window)
+        else:
+            msg = f'it is a {form} file, which is none of class ids: expected PNG or TIFF'
+            raise ImageIoError(msg)
+        return _in_8_bits(values)
+
+
+def _in_8_bits(values: np.ndarray) -> np.ndarray:
+    if values.dtype == np.uint8:
+        return values
+    wrong = values[(values < 0) | (values > 255)]
+    if wrong.size:
+        msg = (f'it is {values.dtype} and holds the value {wrong[0]}, expected class ids that '
+               'fit into 8 bits, 0 to 255')
+        raise ImageIoError(msg)
+    return values.astype(np.uint8)
+
+
+def _of_tiff(path: Path, file: BinaryIO, decode: _Decode, window: Window | None) -> np.ndarray:
+    if window is not None and tiff.is_one_piece(file, headers.bytes_of(file)):
+        return _whole(path, file, decode, window)
+    return decode(path, file, window)
+
+
+def _pixels_of_tiff(path: Path, file: BinaryIO, window: Window | None = None) -> np.ndarray:
+    pixels, notes = tiff.read_pixels(file, headers.bytes_of(file), window)
+    for note in notes:
+        tell(path, note)
+    return pixels
+
+
+def _ids_of_tiff(path: Path, file: BinaryIO, window: Window | None = None) -> np.ndarray:
+    values, notes = tiff.read_values(file, headers.bytes_of(file), window)
+    for note in notes:
+        tell(path, note)
+    return values
+
+
+def _whole(path: Path, file: BinaryIO, decode: _Decode, window: Window | None) -> np.ndarray:
+    if window is None:
+        return decode(path, file)
+    top, left, height, width = window
+    whole = cache.get(_key(path, file, decode), lambda: decode(path, file))
+    return whole[top : top + height, left : left + width]
+
+
+def _key(path: Path, file: BinaryIO, decode: _Decode) -> Hashable:
+    """Tell a file from others, and from itself as it was before it was written again."""
+    state = os.fstat(file.fileno())
+    return path, decode, state.st_mtime_ns, state.st_size, state.st_ino
+
+
+def _bytes(file: BinaryIO) -> bytes:
+    file.seek(0)
+    return file.read()
+
+
+def _pixels_of_png(path: Path, file: BinaryIO) -> np.ndarray:
+    picture = png.parse(_bytes(file))
+    values = picture.read()
+    if picture.bits == 16:
+        raise ImageIoError(_DEEP.format(values.max()))
+    if picture.has_alpha:
+        tell(path, 'alpha left out')
+    if picture.palette is not None:
+        return picture.colors(values)
+    if picture.bits < 8:
+        return values * np.uint8(255 // ((1 << picture.bits) - 1))
+    return values
+
+
+def _ids_of_png(path: Path, file: BinaryIO) -> np.ndarray:
+    picture = png.parse(_bytes(file))
+    if picture.samples > 1:
+        msg = (f'it has {picture.samples} channels, expected one channel of class ids '
+               '(colours: write the ids as 8-bit grey values)')
+        raise ImageIoError(msg)
+    if picture.palette is not None:
+        tell(path, tiff.note_of_palette(picture.palette))
+    return picture.read()
+
+
+def _pixels_of_jpeg(path: Path, file: BinaryIO) -> np.ndarray:
+    header = jpeg_header.read(file)
+    if header.components == 4:
+        msg = 'its colours are CMYK, those of print, which is not read: save it as RGB'
+        raise ImageIoError(msg)
+    check_memory(JPEG, header.height, header.width, 3 * header.height * header.width)
+    return decode_jpeg(_bytes(file), MAX_PIXELS)
+
+
+def _pixels_of_webp(path: Path, file: BinaryIO) -> np.ndarray:
+    pixels, alpha = webp.read(_bytes(file))
+    if alpha:
+        tell(path, 'alpha left out')
+    return pixels
+
+
+def _pixels_of_bmp(_: Path, file: BinaryIO) -> np.ndarray:
+    return bmp.read(_bytes(file))
+
+
+_DECODERS = {
+    PNG: _pixels_of_png, JPEG: _pixels_of_jpeg, WEBP: _pixels_of_webp, BMP: _pixels_of_bmp,
+}  # fmt: skip

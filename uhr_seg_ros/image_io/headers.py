@@ -1,0 +1,197 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Format, size and orientation of a picture file from its header: no pixel is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+import os
+from pathlib import Path
+import stat
+import struct
+from typing import BinaryIO
+import zlib
+
+from uhr_seg_ros.image_io import bmp, exif, ifd, jpeg_header, png, tiff, tiff_page, webp
+from uhr_seg_ros.image_io.errors import ImageIoError
+from uhr_seg_ros.image_io.limits import check_pixels
+
+PNG, JPEG, TIFF, BMP, WEBP = 'PNG', 'JPEG', 'TIFF', 'BMP', 'WebP'
+
+#: Names that files of these formats have.
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.bmp', '.webp')
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """
+    Read (height, width) in px, as stored (EXIF rotation is ignored).
+
+    Raises:
+        ImageIoError: The file is missing, damaged, too large, or none of PNG, JPEG, TIFF, BMP
+            and WebP.
+    """
+    with opened(path) as file:
+        return _SIZES[kind(file)](file)
+
+
+def orientation(path: Path) -> int:
+    """
+    Read the EXIF orientation, 1 to 8; 1 without one.
+
+    Raises:
+        ImageIoError: As `image_size`.
+    """
+    with opened(path) as file:
+        return orientation_of(file, kind(file))
+
+
+def is_read_by_window(path: Path) -> bool:
+    """Tell if a part of a file takes less to be read than all of it, by its content."""
+    with opened(path) as file:
+        return kind(file) == TIFF and not tiff.is_one_piece(file, bytes_of(file))
+
+
+def orientation_of(file: BinaryIO, form: str) -> int:
+    """Read the EXIF orientation of an open file of a known format, as `orientation`."""
+    return _ORIENTATIONS[form](file)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """
+    Open a regular file; every error in the block gets its name.
+
+    Raises:
+        ImageIoError: The file cannot be opened or read, is no regular file, or the block says so.
+    """
+    try:
+        # A pipe may never be written to: it is not waited for.
+        with open(path, 'rb', opener=_open_now) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                msg = 'it is no regular file'
+                raise ImageIoError(msg)
+            yield file
+    except OSError as err:
+        msg = f'{path} cannot be read: {err.strerror or err}'
+        raise ImageIoError(msg) from err
+    except ImageIoError as err:
+        msg = f'{path} cannot be read: {err}'
+        raise ImageIoError(msg) from err
+
+
+def _open_now(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, 'O_NONBLOCK', 0))
+
+
+def bytes_of(file: BinaryIO) -> int:
+    """Give the size of an open file."""
+    return os.fstat(file.fileno()).st_size
+
+
+def kind(file: BinaryIO) -> str:
+    """
+    Tell the format of an open file by its content, whatever its name is.
+
+    Raises:
+        ImageIoError: It is none of those that are read.
+    """
+    file.seek(0)
+    head = file.read(16)
+    if head.startswith(png.SIGNATURE):
+        return PNG
+    if head.startswith(b'\xff\xd8'):
+        return JPEG
+    if ifd.is_tiff(head):
+        return TIFF
+    if webp.is_webp(head):
+        return WEBP
+    if head.startswith(bmp.SIGNATURE):
+        return BMP
+    size = bytes_of(file)
+    what = 'it is empty' if not size else f'its {size} bytes begin like no format that is read'
+    msg = f'{what} (PNG, JPEG, TIFF, BMP or WebP; gdal_translate makes a TIFF of many others)'
+    raise ImageIoError(msg)
+
+
+def _png_size(file: BinaryIO) -> tuple[int, int]:
+    file.seek(0)
+    head = file.read(24)
+    if len(head) < 24 or head[12:16] != b'IHDR':
+        msg = 'PNG has a damaged header'
+        raise ImageIoError(msg)
+    width, height = struct.unpack('>II', head[16:24])
+    check_pixels(PNG, height, width)
+    return height, width
+
+
+def _png_orientation(file: BinaryIO) -> int:
+    """Look for EXIF data, and for the text that older tools put it into."""
+    place = file.seek(len(png.SIGNATURE))
+    end = bytes_of(file)
+    while place + 12 <= end:
+        file.seek(place)
+        length, name = struct.unpack('>I4s', file.read(8))
+        if name == b'IEND':
+            break
+        if name == b'eXIf' and length < end:
+            return exif.orientation(file.read(length))
+        if name in (b'zTXt', b'tEXt') and length < end:
+            body = file.read(length)
+            if body.startswith(_PROFILES):
+                return exif.orientation(_profile(name, body))
+        place += 12 + length
+    return exif.UPRIGHT
+
+
+_PROFILES = (b'Raw profile type exif\0', b'Raw profile type APP1\0')
+_MAX_PROFILE = 1 << 20
+
+
+def _profile(name: bytes, body: bytes) -> bytes:
+    """Return what ImageMagick writes in hexadecimal digits after a name and a length."""
+    text = body.split(b'\0', 1)[1]
+    try:
+        if name == b'zTXt':
+            text = zlib.decompressobj().decompress(text[1:], _MAX_PROFILE)
+        return bytes.fromhex(''.join(text.decode('ascii').split()[2:]))
+    except (zlib.error, ValueError):
+        return b''
+
+
+def _webp_size(file: BinaryIO) -> tuple[int, int]:
+    file.seek(0)
+    return webp.size(file.read(webp.HEAD))
+
+
+def _webp_orientation(file: BinaryIO) -> int:
+    file.seek(0)
+    for name, body in webp.chunks(file.read()):
+        if name == b'EXIF':
+            return exif.orientation(body)
+    return exif.UPRIGHT
+
+
+def _bmp_size(file: BinaryIO) -> tuple[int, int]:
+    file.seek(0)
+    return bmp.size(file.read(26))
+
+
+def _tiff_size(file: BinaryIO) -> tuple[int, int]:
+    page = tiff_page.first_page(file, bytes_of(file)).page
+    return page.height, page.width
+
+
+def _tiff_orientation(file: BinaryIO) -> int:
+    return tiff_page.first_page(file, bytes_of(file)).page.orientation
+
+
+_SIZES: dict[str, Callable[[BinaryIO], tuple[int, int]]] = {
+    PNG: _png_size, JPEG: lambda file: jpeg_header.read(file)[:2], TIFF: _tiff_size,
+    BMP: _bmp_size, WEBP: _webp_size,
+}  # fmt: skip
+_ORIENTATIONS: dict[str, Callable[[BinaryIO], int]] = {
+    PNG: _png_orientation, JPEG: lambda file: jpeg_header.read(file).orientation,
+    TIFF: _tiff_orientation, BMP: lambda _: exif.UPRIGHT, WEBP: _webp_orientation,
+}  # fmt: skip

@@ -1,0 +1,147 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Directories of TIFF files, classic and BigTIFF: tags and their values, nothing of pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import io
+import struct
+from typing import BinaryIO
+
+import numpy as np
+
+from uhr_seg_ros.image_io.errors import ImageIoError
+
+#: Little and big endian, of 32 and of 64 bit.
+MAGIC = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+
+#: Type of a tag's values -> its type in NumPy; a rational number is two.
+_TYPES = {
+    1: 'u1', 2: 'u1', 3: 'u2', 4: 'u4', 5: 'u4', 6: 'i1', 7: 'u1', 8: 'i2', 9: 'i4', 10: 'i4',
+    11: 'f4', 12: 'f8', 13: 'u4', 16: 'u8', 17: 'i8', 18: 'u8',
+}  # fmt: skip
+#: No file of pictures has more.
+_MAX_PAGES = 1 << 16
+
+
+def is_tiff(head: bytes) -> bool:
+    """Tell by the first bytes of a file if it is a TIFF file."""
+    return head[:4] in MAGIC
+
+
+class Directory:
+    """
+    Tags of one page.
+
+    Args:
+        file: The open file.
+        size: Its bytes.
+        order: ``<`` or ``>``.
+        entries: Tag -> type, number of values and the bytes in the directory.
+    """
+
+    def __init__(
+        self, file: BinaryIO, size: int, order: str, entries: dict[int, tuple[int, int, bytes]]
+    ) -> None:
+        self.file, self.size, self.order = file, size, order
+        self._entries = entries
+
+    def __contains__(self, tag: int) -> bool:
+        """Tell if a tag is there."""
+        return tag in self._entries
+
+    def values(self, tag: int) -> np.ndarray | None:
+        """
+        Read all values of a tag; None without it.
+
+        Raises:
+            ImageIoError: They lie outside the file, or are of an unknown type.
+        """
+        if tag not in self._entries:
+            return None
+        kind, count, inline = self._entries[tag]
+        if kind not in _TYPES:
+            msg = f'TIFF is damaged: tag {tag} has the type {kind}'
+            raise ImageIoError(msg)
+        dtype = np.dtype(self.order + _TYPES[kind])
+        length = count * dtype.itemsize * (2 if kind in (5, 10) else 1)
+        if length <= len(inline):
+            return np.frombuffer(inline[:length], dtype)
+        offset = int.from_bytes(inline, 'little' if self.order == '<' else 'big')
+        if offset + length > self.size:
+            msg = f'TIFF is cut short or damaged: tag {tag} lies outside its {self.size} bytes'
+            raise ImageIoError(msg)
+        self.file.seek(offset)
+        return np.frombuffer(self.file.read(length), dtype)
+
+    def number(self, tag: int, default: int | None = None) -> int:
+        """
+        Read the first value of a tag.
+
+        Raises:
+            ImageIoError: As `values`; or there is none, and no default.
+        """
+        values = self.values(tag)
+        if values is not None and values.size:
+            return int(values[0])
+        if default is None:
+            msg = f'TIFF is damaged: tag {tag} is missing'
+            raise ImageIoError(msg)
+        return default
+
+
+def directories(file: BinaryIO, size: int) -> Iterator[Directory]:
+    """
+    Read the directories of a file, in its order; no value outside of them is read.
+
+    Raises:
+        ImageIoError: The file is cut short or damaged, or its directories run in a circle.
+    """
+    file.seek(0)
+    head = file.read(16)
+    order = '<' if head[:2] == b'II' else '>'
+    big = b'+' in head[2:4]
+    try:
+        if head[:4] not in MAGIC:
+            raise struct.error
+        (offset,) = struct.unpack_from(order + ('Q' if big else 'I'), head, 8 if big else 4)
+    except struct.error as err:
+        msg = 'TIFF has a damaged header'
+        raise ImageIoError(msg) from err
+    seen: set[int] = set()
+    while offset:
+        if offset in seen or len(seen) >= _MAX_PAGES:
+            msg = 'TIFF is damaged: its directories run in a circle'
+            raise ImageIoError(msg)
+        seen.add(offset)
+        entries, offset = _directory(file, size, order, big, offset)
+        yield Directory(file, size, order, entries)
+
+
+def _directory(
+    file: BinaryIO, size: int, order: str, big: bool, offset: int
+) -> tuple[dict[int, tuple[int, int, bytes]], int]:
+    """Return the entries of a directory, and the place of the next one."""
+    count_form, entry_form, next_form = ('Q', 'HHQ8s', 'Q') if big else ('H', 'HHI4s', 'I')
+    entry = struct.Struct(order + entry_form)
+    try:
+        file.seek(offset)
+        (count,) = struct.unpack(order + count_form, file.read(8 if big else 2))
+        if offset + count * entry.size > size:
+            raise struct.error
+        body = file.read(count * entry.size)
+        entries = {tag: rest for tag, *rest in entry.iter_unpack(body)}
+        after = file.read(8 if big else 4)
+    except (struct.error, OverflowError, ValueError, OSError) as err:
+        msg = f'TIFF is cut short or damaged: no directory at byte {offset} of {size}'
+        raise ImageIoError(msg) from err
+    # Some writers end a file after its last directory.
+    (following,) = struct.unpack(order + next_form, after) if len(after) in (4, 8) else (0,)
+    return entries, following
+
+
+def in_memory(data: bytes) -> Iterator[Directory]:
+    """Read the directories of a TIFF structure in memory, as `directories`."""
+    return directories(io.BytesIO(data), len(data))

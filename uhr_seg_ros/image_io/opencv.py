@@ -1,0 +1,42 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""OpenCV's decoders, asked for exactly one thing."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from uhr_seg_ros.image_io.errors import ImageIoError
+
+
+def decode(data: bytes, flags: int, kind: str) -> np.ndarray:
+    """
+    Decode a picture, pixels as stored.
+
+    Args:
+        data: The file.
+        flags: Of `cv2.imdecode`; the EXIF orientation is always ignored.
+        kind: Begins the text of the error, such as "PNG".
+
+    Raises:
+        ImageIoError: OpenCV refuses it.
+    """
+    array = np.frombuffer(data, np.uint8)
+    try:
+        image = cv2.imdecode(array, flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as err:
+        if 'CV_IO_MAX_IMAGE' in str(err):
+            msg = (f'{kind} is larger than this process lets OpenCV read: import uhr_seg_ros '
+                   'before cv2, or set OPENCV_IO_MAX_IMAGE_PIXELS in the environment')
+            raise ImageIoError(msg) from err
+        msg = f'{kind} cannot be decoded: {err.err}'
+        raise ImageIoError(msg) from err
+    except MemoryError as err:
+        msg = f'{kind} cannot be decoded: not enough memory'
+        raise ImageIoError(msg) from err
+    if image is None:
+        msg = f'{kind} ({len(data)} bytes) cannot be decoded: damaged or incomplete'
+        raise ImageIoError(msg)
+    return image

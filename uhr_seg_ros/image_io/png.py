@@ -1,0 +1,228 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""PNG files: chunks are checked here, so that half a picture is never a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+import struct
+import zlib
+
+import cv2
+import numpy as np
+
+from uhr_seg_ros.image_io import opencv
+from uhr_seg_ros.image_io.errors import ImageIoError
+from uhr_seg_ros.image_io.limits import check_memory, check_pixels
+
+SIGNATURE = b'\x89PNG\r\n\x1a\n'
+
+GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
+_SAMPLES = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
+_DEPTHS = {
+    GREY: (1, 2, 4, 8, 16), RGB: (8, 16), PALETTE: (1, 2, 4, 8),
+    GREY_ALPHA: (8, 16), RGBA: (8, 16),
+}  # fmt: skip
+#: Offset and distance of the pixels of Adam7's passes: column, row, columns, rows.
+_PASSES = (
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)  # fmt: skip
+#: Deflate gives at most so many bytes for one.
+_RATIO = 1032
+_PART = 1 << 20
+
+
+@dataclass(frozen=True)
+class Png:
+    """
+    A PNG file whose chunks are whole.
+
+    Attributes:
+        height: In px.
+        width: In px.
+        bits: Of a sample: 1, 2, 4, 8 or 16.
+        color: Type of colour, as in the header.
+        interlaced: By Adam7.
+        palette: (n, 3) uint8 RGB; None without.
+        has_alpha: A channel or a table of transparency is there.
+        parts: The compressed pixels.
+    """
+
+    height: int
+    width: int
+    bits: int
+    color: int
+    interlaced: bool
+    palette: np.ndarray | None
+    has_alpha: bool
+    parts: Sequence[memoryview]
+
+    def read(self) -> np.ndarray:
+        """
+        Decode the samples; alpha is left out and never multiplied in.
+
+        Returns:
+            (H, W, 3) BGR, or (H, W) of grey values or indices as they are stored (a grey value
+            of 1, 2 or 4 bits is 0 or 1, 0 to 3, 0 to 15); uint8, or uint16 for 16 bits.
+
+        Raises:
+            ImageIoError: Pixels are missing or damaged, or do not fit into memory.
+        """
+        self._check_pixels()
+        # Without palette and transparency, no version of OpenCV has anything to choose.
+        color = GREY if self.color == PALETTE else self.color
+        grey = color in (GREY, GREY_ALPHA)
+        flags = (cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR) | cv2.IMREAD_ANYDEPTH
+        header = struct.pack(
+            '>IIBBBBB', self.width, self.height, self.bits, color, 0, 0, self.interlaced
+        )
+        chunks = [(b'IHDR', header), *((b'IDAT', part) for part in self.parts), (b'IEND', b'')]
+        data = b''.join((SIGNATURE, *(piece for chunk in chunks for piece in _chunk(*chunk))))
+        image = opencv.decode(data, flags, 'PNG')
+        if self.bits < 8:
+            # OpenCV spreads the values over 0 to 255.
+            image = cv2.LUT(image, _contraction(self.bits))
+        return image
+
+    @property
+    def samples(self) -> int:
+        """Samples of a pixel, with alpha."""
+        return _SAMPLES[self.color]
+
+    def colors(self, indices: np.ndarray) -> np.ndarray:
+        """
+        Look the indices up in the palette; (H, W, 3) uint8 BGR.
+
+        Raises:
+            ImageIoError: There are less colours.
+        """
+        if indices.max() >= len(self.palette):
+            msg = f'PNG is damaged: it holds index {indices.max()} of {len(self.palette)} colours'
+            raise ImageIoError(msg)
+        return np.ascontiguousarray(self.palette[:, ::-1])[indices]
+
+    def _check_pixels(self) -> None:
+        """Inflate once, keeping nothing: OpenCV fills in what is missing and says nothing."""
+        needed = self._inflated()
+        stored = sum(map(len, self.parts))
+        if stored * _RATIO < needed:
+            msg = (f'PNG of {self.width} x {self.height} px is cut short: {stored} compressed '
+                   f'bytes cannot hold {needed}')
+            raise ImageIoError(msg)
+        samples = 1 if self.color in (GREY, PALETTE, GREY_ALPHA) else 3
+        pixels = self.height * self.width * samples * (2 if self.bits == 16 else 1)
+        check_memory('PNG', self.height, self.width, pixels + stored)
+        inflater = zlib.decompressobj()
+        found = 0
+        try:
+            for part in self.parts:
+                rest: bytes | memoryview = part
+                while len(rest) and not inflater.eof and found < needed:
+                    found += len(inflater.decompress(rest, _PART))
+                    rest = inflater.unconsumed_tail
+        except zlib.error as err:
+            msg = f'PNG has damaged pixels: {err}'
+            raise ImageIoError(msg) from err
+        # What zlib could give without more input.
+        while found < needed and not inflater.eof:
+            more = len(inflater.decompress(inflater.unconsumed_tail, _PART))
+            if not more:
+                break
+            found += more
+        if found < needed:
+            msg = f'PNG is cut short: {found} of {needed} bytes of pixels are there'
+            raise ImageIoError(msg)
+
+    def _inflated(self) -> int:
+        bits = self.bits * self.samples
+        if not self.interlaced:
+            return self.height * (1 + (self.width * bits + 7) // 8)
+        total = 0
+        for left, top, columns, rows in _PASSES:
+            width = -(-max(self.width - left, 0) // columns)
+            height = -(-max(self.height - top, 0) // rows)
+            total += height * (1 + (width * bits + 7) // 8) if width else 0
+        return total
+
+
+def parse(data: bytes) -> Png:
+    """
+    Check the chunks of a file.
+
+    Raises:
+        ImageIoError: The file is cut short or damaged, or its header is none of PNG's.
+    """
+    header, palette, parts, transparent = None, None, [], False
+    for name, body in _chunks(data):
+        if header is None and name != b'IHDR':
+            msg = 'PNG has no header'
+            raise ImageIoError(msg)
+        if name == b'IHDR':
+            header = _header(body)
+        elif name == b'PLTE':
+            palette = np.frombuffer(body, np.uint8)
+        elif name == b'IDAT':
+            parts.append(body)
+        elif name == b'tRNS':
+            transparent = True
+        elif name == b'IEND':
+            break
+        elif not name[0] & 0x20:
+            msg = f'PNG has a part {name!r} that is unknown and needed for reading it'
+            raise ImageIoError(msg)
+    else:
+        msg = f'PNG is cut short: it ends after {len(data)} bytes, before its end mark'
+        raise ImageIoError(msg)
+    height, width, bits, color, interlaced = header
+    if color == PALETTE and (palette is None or palette.size % 3 or not palette.size):
+        msg = 'PNG has a damaged palette'
+        raise ImageIoError(msg)
+    palette = palette.reshape(-1, 3) if color == PALETTE else None
+    alpha = transparent or color in (GREY_ALPHA, RGBA)
+    return Png(height, width, bits, color, interlaced, palette, alpha, parts)
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    view, place = memoryview(data), len(SIGNATURE)
+    while place + 12 <= len(data):
+        length, name = struct.unpack_from('>I4s', data, place)
+        end = place + 8 + length
+        if end + 4 > len(data):
+            return
+        (expected,) = struct.unpack_from('>I', data, end)
+        # A part that may be left out may also be damaged.
+        if not name[0] & 0x20 and zlib.crc32(view[place + 4 : end]) != expected:
+            msg = f'PNG is damaged: the check sum of {name!r} at byte {place} is wrong'
+            raise ImageIoError(msg)
+        yield name, view[place + 8 : end]
+        place = end + 4
+
+
+def _header(body: memoryview) -> tuple[int, int, int, int, bool]:
+    try:
+        width, height, bits, color, compression, filtering, interlacing = struct.unpack(
+            '>IIBBBBB', body
+        )
+    except struct.error as err:
+        msg = 'PNG has a damaged header'
+        raise ImageIoError(msg) from err
+    known = bits in _DEPTHS.get(color, ()) and not compression and not filtering
+    if not known or interlacing > 1:
+        msg = f'PNG has a damaged header: colour type {color} of {bits} bits'
+        raise ImageIoError(msg)
+    check_pixels('PNG', height, width)
+    return height, width, bits, color, bool(interlacing)
+
+
+def _chunk(name: bytes, body: bytes | memoryview) -> tuple[bytes, ...]:
+    check = zlib.crc32(body, zlib.crc32(name))
+    return struct.pack('>I', len(body)), name, bytes(body), struct.pack('>I', check)
+
+
+def _contraction(bits: int) -> np.ndarray:
+    """Give the table from values that are spread over 0 to 255 to those that are stored."""
+    step = 255 // ((1 << bits) - 1)
+    return (np.arange(256) // step).astype(np.uint8)
