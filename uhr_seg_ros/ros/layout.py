@@ -76,10 +76,10 @@ def check_data(
     if surplus <= 0:
         return
     aligned = {_align(rows, to) for to in _ALIGNMENTS} - {rows}
-    if _may_be_further_apart(message, row_bytes, rows) or not (
+    if _other_step(message, row_bytes, rows) or not (
         surplus < message.step or any(_fits(message, row_bytes, rows, each) for each in aligned)
     ):
-        raise _too_long(message, rows)
+        raise _too_long(message, row_bytes, rows)
     remark(f'{_longer(message, rows)}: the first {rows} rows are read')
 
 
@@ -118,8 +118,8 @@ def find_chroma(
             height + _align(chroma, to): height,
         }
         found |= {luma for total, luma in totals.items() if _fits(message, row_bytes, rows, total)}
-    if len(found) != 1 or _may_be_further_apart(message, row_bytes, rows):
-        raise _too_long(message, rows)
+    if len(found) != 1 or _other_step(message, row_bytes, rows):
+        raise _too_long(message, row_bytes, rows)
     luma = found.pop()
     remark(f'{_longer(message, rows)}: read as a plane of {luma} rows, then the chroma')
     return luma
@@ -150,17 +150,21 @@ def _fits(message: Image, row_bytes: int, rows: int, total: int) -> bool:
     return full - message.step + row_bytes <= len(message.data) <= full
 
 
-def _may_be_further_apart(message: Image, row_bytes: int, rows: int) -> bool:
-    """Return whether the data is as many rows as there are, further apart than `step`."""
+def _other_step(message: Image, row_bytes: int, rows: int) -> int:
+    """Return how far apart its rows are if that is all that is wrong, 0 if it is not."""
     size = len(message.data)
-    return rows > 1 and (size % rows == 0 or (size - row_bytes) % (rows - 1) == 0)
+    if size % rows == 0:
+        return size // rows if rows > 1 else 0
+    step, rest = divmod(size - row_bytes, rows - 1)
+    return 0 if rest else step
 
 
-def _too_long(message: Image, rows: int) -> ImageError:
+def _too_long(message: Image, row_bytes: int, rows: int) -> ImageError:
+    step = _other_step(message, row_bytes, rows)
     return ImageError(
         f'image data is too long: {len(message.data)} bytes, but {describe(message)} with step '
         f'{message.step} is {message.step * rows}; set the encoding that the data has, or the '
-        f'step between its rows ({len(message.data) / rows:g} bytes if that is all that differs)'
+        'step between its rows' + (f': {step} bytes if that is all that is wrong' if step else '')
     )
 
 
