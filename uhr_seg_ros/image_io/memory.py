@@ -98,6 +98,11 @@ def _decode_png(data: bytes, max_pixels: int) -> np.ndarray:
 def _decode_tiff(data: bytes, max_pixels: int) -> np.ndarray:
     page = first_page(io.BytesIO(data), len(data)).page
     _check_size('TIFF', (page.height, page.width), max_pixels)
+    needed = page.height * page.width * page.samples * page.bits // 8
+    if needed > len(data) * _TIFF_RATIO:
+        msg = (f'TIFF of {len(data)} bytes is cut short: it says {page.width}x{page.height} px, '
+               f'{needed} bytes')  # fmt: skip
+        raise ImageIoError(msg)
     if page.bits == 16:
         return _decode_deep_tiff(data, page)
     pixels, _ = tiff.read_pixels(io.BytesIO(data), len(data), None)
@@ -112,11 +117,6 @@ def _decode_deep_tiff(data: bytes, page: Page) -> np.ndarray:
     if not plain:
         msg = (f'TIFF has {page.samples} bands of 16 bits that are neither grey nor RGB: '
                'publish mono16 or rgb16')  # fmt: skip
-        raise ImageIoError(msg)
-    needed = 2 * page.height * page.width * page.samples
-    if needed > len(data) * _TIFF_RATIO:
-        msg = (f'TIFF of {len(data)} bytes is cut short: it says {page.width}x{page.height} px, '
-               f'{needed} bytes')  # fmt: skip
         raise ImageIoError(msg)
     pixels = opencv.decode(data, cv2.IMREAD_UNCHANGED, 'TIFF')
     return pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., :3])
