@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from making import write
 
-from uhr_seg_ros.data.errors import DataError
-from uhr_seg_ros.data.image_sizes import image_size
+from uhr_seg_ros.image_io.errors import ImageIoError
+from uhr_seg_ros.image_io.headers import image_size, orientation
 
 IMAGE = np.zeros((37, 53, 3), np.uint8)
 
 
-@pytest.mark.parametrize('name', ['a.png', 'a.jpg', 'a.JPEG'])
+@pytest.mark.parametrize('name', ['a.png', 'a.jpg', 'a.JPEG', 'a.bmp', 'a.webp', 'a.tif'])
 def test_sizes(tmp_path: Path, name: str) -> None:
     write(tmp_path / name, IMAGE)
     assert image_size(tmp_path / name) == (37, 53)
@@ -43,15 +43,15 @@ def test_only_the_header_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    'data', [b'', b'no image', b'\x89PNG\r\n\x1a\n', b'\xff\xd8\xff\xe0\0\x04ab', b'\xff\xd8abcd']
+    'data', [b'no image', b'\x89PNG\r\n\x1a\n', b'\xff\xd8\xff\xe0\0\x04ab', b'\xff\xd8abcd']
 )
 def test_damaged(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / 'a.png'
     path.write_bytes(data)
-    with pytest.raises(DataError, match=r'a\.png cannot be decoded: its header'):
+    with pytest.raises(ImageIoError, match=r'a\.png cannot be read: .* (header|begin like no)'):
         image_size(path)
 
 
 def test_missing(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r'a\.png cannot be read: No such file'):
+    with pytest.raises(ImageIoError, match=r'a\.png cannot be read: No such file'):
         image_size(tmp_path / 'a.png')

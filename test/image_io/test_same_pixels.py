@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 import struct
-import zlib
 
 import cv2
 from making import (
@@ -58,11 +57,16 @@ def colors_of_tiff(bits: int = 8, wide: bool = True) -> dict[int, tuple[int, lis
     return {320: (3, (values * (257 if wide else 1)).tolist())}
 
 
+def full_jpeg(array: np.ndarray) -> bytes:
+    """Encode colours at full resolution."""
+    return jpeg(array, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111)
+
+
 def extra(*kinds: int) -> dict[int, tuple[int, list[int]]]:
     return {338: (3, list(kinds))}
 
 
-def in_tiles(data: bytes, of: int = 16) -> np.ndarray:
+def in_tiles(of: int = 16) -> np.ndarray:
     """Return what the JPEG tiles of a picture decode to."""
     out = np.zeros((48, 48, 3), np.uint8)
     for top in range(0, 48, of):
@@ -76,10 +80,10 @@ def in_tiles(data: bytes, of: int = 16) -> np.ndarray:
 
 TABLES = split_tables(jpeg(BGR[:16, :16]))[0]
 ADOBE_RGB = app(14, b'Adobe\0\x64\0\0\0\0\0')
+ADOBE_FIRST = b'\xff\xd8' + ADOBE_RGB
 PLAIN_WEBP = encoded('.webp', BGR, cv2.IMWRITE_WEBP_QUALITY, 101)
 LOSSY_WEBP = encoded('.webp', BGR, cv2.IMWRITE_WEBP_QUALITY, 80)
 ALPHA_WEBP = encoded('.webp', np.dstack((BGR, GREY)), cv2.IMWRITE_WEBP_QUALITY, 101)
-SMOOTH = cv2.GaussianBlur(BGR, (0, 0), 4)
 ZLIB_PNG = encoded('.png', BGR, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT)
 
 
@@ -124,10 +128,7 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
     'jpeg progressive': lambda: (
         jpeg(BGR, cv2.IMWRITE_JPEG_PROGRESSIVE, 1), decoded(jpeg(BGR, cv2.IMWRITE_JPEG_PROGRESSIVE, 1))
     ),
-    'jpeg 4:4:4': lambda: (
-        jpeg(BGR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111),
-        decoded(jpeg(BGR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111)),
-    ),
+    'jpeg 4:4:4': lambda: (full_jpeg(BGR), decoded(full_jpeg(BGR))),
     'jpeg rgb': lambda: (jpeg(BGR, segment=ADOBE_RGB), decoded(jpeg(BGR, segment=ADOBE_RGB))),
     'jpeg turned': lambda: (jpeg(BGR, segment=app(1, b'Exif\0\0' + exif(3))), decoded(jpeg(BGR))),
     # BMP
@@ -183,21 +184,21 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
     'tiff big': lambda: (tiff(page(RGB, 2, tile=(16, 16)), big=True), BGR),
     'tiff big and big endian': lambda: (tiff(page(RGB, 2, compression=8), order='>', big=True), BGR),
     'tiff jpeg': lambda: (
-        tiff(page(BGR, 6, compression=7, tile=(16, 16), compress=jpeg)), in_tiles(b'')
+        tiff(page(BGR, 6, compression=7, tile=(16, 16), compress=jpeg)), in_tiles()
     ),
     'tiff jpeg with tables': lambda: (
         tiff(page(BGR, 6, compression=7, tile=(16, 16), compress=lambda tile: split_tables(jpeg(tile))[1],
                   tags={347: (7, list(TABLES)), 530: (3, [2, 2])})),
-        in_tiles(b''),
+        in_tiles(),
     ),
     'tiff jpeg in strips': lambda: (
         tiff(page(BGR, 6, compression=7, rows=16, compress=jpeg)),
         np.concatenate([decoded(jpeg(BGR[top : top + 16])) for top in (0, 16, 32)]),
     ),
     'tiff jpeg rgb': lambda: (
-        tiff(page(BGR, 2, compression=7, compress=lambda part: split_tables(jpeg(part))[1],
-                  tags={347: (7, list(split_tables(jpeg(BGR))[0]))})),
-        decoded(jpeg(BGR, segment=ADOBE_RGB)[:2] + ADOBE_RGB + _without_jfif(jpeg(BGR))[2:]),
+        tiff(page(BGR, 2, compression=7, compress=lambda part: split_tables(full_jpeg(part))[1],
+                  tags={347: (7, list(split_tables(full_jpeg(BGR))[0]))})),
+        decoded(ADOBE_FIRST + _without_jfif(full_jpeg(BGR))[2:]),
     ),
     'tiff jpeg grey': lambda: (
         tiff(page(GREY, 1, compression=7, compress=jpeg)), decoded(jpeg(GREY))

@@ -133,13 +133,13 @@ def _directory(
             raise struct.error
         body = file.read(count * entry.size)
         entries = {tag: rest for tag, *rest in entry.iter_unpack(body)}
-        after = file.read(8 if big else 4)
+        after = file.read(struct.calcsize(order + next_form))
     except (struct.error, OverflowError, ValueError, OSError) as err:
         msg = f'TIFF is cut short or damaged: no directory at byte {offset} of {size}'
         raise ImageIoError(msg) from err
     # Some writers end a file after its last directory.
-    (following,) = struct.unpack(order + next_form, after) if len(after) in (4, 8) else (0,)
-    return entries, following
+    whole = len(after) == struct.calcsize(order + next_form)
+    return entries, struct.unpack(order + next_form, after)[0] if whole else 0
 
 
 def in_memory(data: bytes) -> Iterator[Directory]:

@@ -177,7 +177,8 @@ def _found(page: Page) -> str:
         return ''
     if page.height * page.width * page.samples > _LOOKED_AT:
         return ''
-    largest = max((int(part.max()) for _, part in _segments(page, None, page.samples)), default=0)
+    parts = (part for *_, part in _segments(page, None, page.samples) if part is not None)
+    largest = max((int(part.max()) for part in parts), default=0)
     return f' (its largest value is {largest})'
 
 
@@ -244,25 +245,29 @@ def _read(page: Page, window: Window | None, bands: int) -> np.ndarray:
     check_memory('TIFF', page.height, page.width, height * width * bands * each)
     letter = 'i' if page.sample_format == SIGNED else 'u'
     dtype = np.dtype(f'{letter}{each}')
-    out = np.full((height, width, bands), page.fill, dtype)
-    for (y, x, band), pixels in _segments(page, (top, left, height, width), bands):
-        rows, columns, found = pixels.shape
+    # Memory that is not written to is not taken: a file that lies is found out before.
+    out = np.zeros((height, width, bands), dtype)
+    for (y, x, band), (rows, columns), pixels in _segments(page, window, bands):
         y0, y1 = max(y, top), min(y + rows, top + height)
         x0, x1 = max(x, left), min(x + columns, left + width)
-        part = pixels[y0 - y : y1 - y, x0 - x : x1 - x, : bands - band]
-        out[y0 - top : y1 - top, x0 - left : x1 - left, band : band + found] = part
+        place = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
+        if pixels is not None:
+            part = pixels[y0 - y : y1 - y, x0 - x : x1 - x, : bands - band]
+            out[(*place, slice(band, band + part.shape[2]))] = part
+        elif page.fill:
+            out[(*place, slice(band, band + (1 if page.planar else bands)))] = page.fill
     return out
 
 
 def _segments(
     page: Page, window: Window | None, bands: int
-) -> Iterator[tuple[tuple[int, int, int], np.ndarray]]:
+) -> Iterator[tuple[tuple[int, int, int], tuple[int, int], np.ndarray | None]]:
     """
     Read the strips or tiles that a window touches.
 
     Yields:
-        Row, column and band of the first value, and (rows, columns, bands) of values; none for
-        those that a sparse file leaves out.
+        Row, column and band of the first value; rows and columns; and (rows, columns, bands) of
+        values, None for those that a sparse file leaves out.
     """
     top, left, height, width = window or (0, 0, page.height, page.width)
     rows, columns = page.segment_height, page.segment_width
@@ -273,5 +278,5 @@ def _segments(
             for across in range(left // columns, (left + width - 1) // columns + 1):
                 index = (plane * page.down + down) * page.across + across
                 pixels = tiff_segments.read(page, index, wanted)
-                if pixels is not None:
-                    yield (down * rows + first, across * columns, plane), pixels
+                size = wanted.stop - wanted.start, columns
+                yield (down * rows + first, across * columns, plane), size, pixels

@@ -64,13 +64,13 @@ def read(page: Page, index: int, rows: slice) -> np.ndarray | None:
     height = _rows(page, index)
     rows = slice(rows.start, min(rows.stop, height))
     if page.compression == NONE:
+        needed = height * page.row_bytes
+        if needed > count:
+            raise _short(index, count, needed)
+        _check_inside(index, offset, needed, size)
         # Of one long strip only the rows that are wanted.
         offset += rows.start * page.row_bytes
-        needed = (rows.stop - rows.start) * page.row_bytes
-        if rows.stop * page.row_bytes > count:
-            raise _short(index, count, rows.stop * page.row_bytes)
-        _check_inside(index, offset, needed, size)
-        return _samples(page, _stored(page, offset, needed))
+        return _samples(page, _stored(page, offset, (rows.stop - rows.start) * page.row_bytes))
     _check_inside(index, offset, count, size)
     stored = _stored(page, offset, count)
     if page.compression in LOSSY:
