@@ -250,7 +250,7 @@ def jpeg() -> bytes:
     [
         ('jpeg', b'', '(0 bytes'),
         ('jpeg', b'no picture at all', "(17 bytes, format 'jpeg') could not be decoded"),
-        ('jpeg', jpeg()[:-1000], 'JPEG end marker is missing'),
+        ('jpeg', jpeg()[:-1000], 'its end marker is missing'),
         ('jpeg', jpeg()[:20] + b'\xff\xd9', 'could not be decoded'),
         ('16UC1; compressedDepth png', b'', "'16UC1; compressedDepth png' is depth"),
         ('bayer_rggb8; png compressed', b'', 'is a Bayer mosaic'),

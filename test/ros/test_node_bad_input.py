@@ -16,6 +16,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from stage import BEST_EFFORT, example_mask, frame, pixels, Stage, wait_until
 from tiny_bundle import paint
 
+from uhr_seg_ros.image_io.jpeg import damage_is_told
+
 MakeStage = Callable[..., Stage]
 
 GOOD = example_mask()
@@ -36,11 +38,17 @@ def encoded(suffix: str) -> bytes:
     return cv2.imencode(suffix, paint(GOOD))[1].tobytes()
 
 
+def holed(data: bytes) -> bytes:
+    """Return a JPEG that lost bytes on the way, but not its end marker."""
+    return data[:-250] + data[-100:]
+
+
 @pytest.mark.parametrize(
     ('bad', 'text'),
     [
         pytest.param(changed(data=bytes(100)), 'truncated: 100 bytes', id='truncated data'),
         pytest.param(changed(data=b''), 'truncated: 0 bytes', id='no data'),
+        pytest.param(changed(encoding='mono8', step=160), 'too long: 46080', id='too much data'),
         pytest.param(changed(step=479), 'step 479 is smaller than width 160', id='small step'),
         pytest.param(changed(width=0), 'width and height must be at least 1', id='no width'),
         pytest.param(changed(height=0), 'width and height must be at least 1', id='no height'),
@@ -58,6 +66,10 @@ def test_bad_image(make_stage: MakeStage, bad: Image, text: str) -> None:
     [
         pytest.param(jpeg(b'\xff\xd8 no jpeg \xff\xd9'), 'could not be decoded', id='no jpeg'),
         pytest.param(jpeg(encoded('.jpg')[:-500]), 'end marker is missing', id='truncated jpeg'),
+        pytest.param(
+            jpeg(holed(encoded('.jpg'))), 'is damaged', id='hole',
+            marks=pytest.mark.skipif(not damage_is_told(), reason='simplejpeg is not installed'),
+        ),
         pytest.param(jpeg(b''), '0 bytes', id='no data'),
         pytest.param(jpeg(b'', '16UC1; compressedDepth png'), 'is depth', id='depth'),
     ],
@@ -95,6 +107,21 @@ def test_a_camera_of_an_unknown_encoding_is_an_error_that_names_it(make_stage: M
     status = wait_until(told, 'an error')
     assert status.message.startswith("every frame is rejected: image encoding 'infrared'")
     assert stage.values('/image_raw')['encoding'] == 'infrared'
+
+
+def test_what_is_odd_is_told_once(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    camera = stage.camera()
+    (masks,) = stage.outputs('mask')
+    message = changed(data=bytes(frame(paint(GOOD)).data) + bytes(7))
+    for count in range(1, 4):
+        camera.publish(message)
+        wait_until(lambda count=count: len(masks) == count, 'a mask')
+    np.testing.assert_array_equal(pixels(masks[-1]), GOOD)
+    stage.wait_for_count(received=3, processed=3)
+    assert '7 bytes longer' in stage.values('/image_raw')['remarks']
+    assert stage.status('/image_raw').level == DiagnosticStatus.OK
+    assert sum('7 bytes longer' in line for line in stage.log_lines()) == 1
 
 
 def test_bad_frames_do_not_fill_the_log(make_stage: MakeStage) -> None:

@@ -88,8 +88,8 @@ def check_header(header: JpegHeader, size: int, max_pixels: int = MAX_PIXELS) ->
 
     """
     if header.height * header.width > max_pixels:
-        msg = (f'JPEG is {header.width}x{header.height} px: more than {max_pixels} pixels are '
-               'not accepted')  # fmt: skip
+        msg = (f'JPEG is {header.width}x{header.height} px: at most {max_pixels} pixels are '
+               'accepted')  # fmt: skip
         raise JpegError(msg)
     if size < header.least_bytes:
         msg = (f'JPEG of {size} bytes says {header.width}x{header.height} px, which takes at '

@@ -76,6 +76,12 @@ class Camera:
             counts, expected_frequency, limited=limited, more=more, problem=problem
         )
 
+    def remark(self, text: str) -> None:
+        """Tell what is odd about a frame that is processed all the same, once."""
+        if self.monitor.note_remark(text):
+            camera = f'camera {self._name}: ' if self._name else ''
+            self._node.get_logger().warning(f'{camera}{text}')
+
     def open_output(self, classes: ClassSet, *, samples: bool) -> None:
         """Announce the masks and their classes, and where frames are sampled if that varies."""
         self.output = CameraOutput(

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from uhr_seg_ros.ros.diagnostics import count_values, make_status, Problem, worst
+from uhr_seg_ros.ros.remarks import Remarks
 from uhr_seg_ros.ros.worker import Counts
 
 TOLERANCE_PERCENT = 10.0
@@ -114,6 +115,11 @@ class CameraMonitor:
         self._hardware_id = hardware_id
         self._last = Counts(0, 0, 0, 0, 0)
         self._reason = ''
+        self._remarks = Remarks()
+
+    def note_remark(self, text: str) -> bool:
+        """Note what is odd about frames that are processed; return whether that is new."""
+        return self._remarks.add(text)
 
     def note_rejected(self, reason: str) -> None:
         """Note why a frame was rejected."""
@@ -162,6 +168,8 @@ class CameraMonitor:
             'encoding': self._encoding,
             **more,
         }
+        if remarks := str(self._remarks):
+            values['remarks'] = remarks
         return make_status(self._topic_name, level, message, self._hardware_id, values)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from uhr_seg_ros.ros.decoding import check_data, check_size, ImageError
+from uhr_seg_ros.ros.layout import check_data, check_size, ImageError
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import Image

@@ -128,7 +128,7 @@ class FramePath:
         start = time.monotonic()
         clock = StageClock()
         with clock.stage('convert'):
-            image = frame.view()
+            image = frame.view(camera.remark)
         confidence = settings.confidence_enabled and camera.output.wants_confidence
         wait = self._segmenter.begin(
             image,

@@ -19,6 +19,7 @@ from uhr_seg_ros.ros.decoding import decode_compressed, view_image
 from uhr_seg_ros.ros.network import failed_reassemblies, reassembly_advice
 from uhr_seg_ros.ros.parameters import Settings
 from uhr_seg_ros.ros.qos import FollowingSubscription
+from uhr_seg_ros.ros.remarks import Remark
 
 FRESH_S = 1.0
 """So long after a frame, s, what the network loses is not why frames do not come."""
@@ -30,11 +31,11 @@ class Frame(NamedTuple):
     message: Image | CompressedImage
     arrival: float
 
-    def view(self) -> RawFrame:
+    def view(self, remark: Remark) -> RawFrame:
         """Return the picture; see `view_image` and `decode_compressed`."""
         if isinstance(self.message, CompressedImage):
-            return RawFrame.of_bgr(decode_compressed(self.message))
-        return view_image(self.message)
+            return RawFrame.of_bgr(decode_compressed(self.message, remark))
+        return view_image(self.message, remark)
 
     @property
     def stamp_ns(self) -> int:

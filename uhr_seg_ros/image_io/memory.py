@@ -1,0 +1,139 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Pictures that lie in memory, as in messages: by their content, whatever they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import io
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from uhr_seg_ros.image_io import bmp, ifd, opencv, png, tiff, webp
+from uhr_seg_ros.image_io.errors import ImageIoError
+from uhr_seg_ros.image_io.jpeg import decode_jpeg
+from uhr_seg_ros.image_io.jpeg_structure import is_jpeg, read_header
+from uhr_seg_ros.image_io.tiff_page import (
+    BLACK_IS_ZERO,
+    first_page,
+    Page,
+    RGB,
+    UNDEFINED,
+    UNSIGNED,
+)
+
+_HEAD = 32
+
+#: No compression of TIFF gives more bytes for one.
+_TIFF_RATIO = 4096
+
+_Decode = Callable[[bytes, int], np.ndarray]
+
+
+class Picture(NamedTuple):
+    """
+    A picture as it is stored: not turned by an EXIF tag, alpha left out.
+
+    Attributes:
+        pixels: (H, W) grey or (H, W, 3) BGR, uint8 or, of 16 bits, uint16.
+        is_grey: whether it has one channel; a decoder may have made three of it.
+
+    """
+
+    pixels: np.ndarray
+    is_grey: bool
+
+
+def decode_picture(data: bytes | memoryview, max_pixels: int) -> Picture:
+    """
+    Decode a JPEG, PNG, TIFF, BMP or WebP; the header decides before memory is taken.
+
+    Args:
+        data: bytes, or a buffer of them.
+        max_pixels: more are refused.
+
+    Raises:
+        ImageIoError: the data is none of these, damaged, truncated or too large.
+
+    """
+    if is_jpeg(data):
+        return Picture(decode_jpeg(data, max_pixels), len(read_header(data).components) == 1)
+    decode = _decoder(bytes(data[:_HEAD]))
+    if decode is None:
+        what = 'it is empty' if not len(data) else 'it begins like no format that is read'
+        msg = (f'{what} (JPEG, PNG, TIFF, BMP or WebP; a video stream, such as h264, needs a node '
+               'that decodes it)')  # fmt: skip
+        raise ImageIoError(msg)
+    pixels = decode(bytes(data), max_pixels)
+    return Picture(pixels, pixels.ndim == 2)
+
+
+def is_tiff(data: bytes | memoryview) -> bool:
+    """Return whether data begins as a TIFF does."""
+    return ifd.is_tiff(bytes(data[:_HEAD]))
+
+
+def _decoder(head: bytes) -> _Decode | None:
+    if head.startswith(png.SIGNATURE):
+        return _decode_png
+    if ifd.is_tiff(head):
+        return _decode_tiff
+    if webp.is_webp(head):
+        return _decode_webp
+    return _decode_bmp if head.startswith(bmp.SIGNATURE) else None
+
+
+def _decode_png(data: bytes, max_pixels: int) -> np.ndarray:
+    picture = png.parse(data)
+    _check_size('PNG', (picture.height, picture.width), max_pixels)
+    values = picture.read()
+    if picture.palette is not None:
+        return picture.colors(values)
+    return values if picture.bits >= 8 else values * np.uint8(255 // ((1 << picture.bits) - 1))
+
+
+def _decode_tiff(data: bytes, max_pixels: int) -> np.ndarray:
+    page = first_page(io.BytesIO(data), len(data)).page
+    _check_size('TIFF', (page.height, page.width), max_pixels)
+    needed = page.height * page.width * page.samples * page.bits // 8
+    if needed > len(data) * _TIFF_RATIO:
+        msg = (f'TIFF of {len(data)} bytes is cut short: it says {page.width}x{page.height} px, '
+               f'{needed} bytes')  # fmt: skip
+        raise ImageIoError(msg)
+    if page.bits == 16:
+        return _decode_deep_tiff(data, page)
+    pixels, _ = tiff.read_pixels(io.BytesIO(data), len(data), None)
+    return np.ascontiguousarray(pixels)
+
+
+def _decode_deep_tiff(data: bytes, page: Page) -> np.ndarray:
+    """Decode what files may not be: cameras give the full range of 16 bits."""
+    plain = page.sample_format in (UNSIGNED, UNDEFINED) and (page.samples, page.photometric) in (
+        (1, BLACK_IS_ZERO), (3, RGB), (4, RGB),
+    )  # fmt: skip
+    if not plain:
+        msg = (f'TIFF has {page.samples} bands of 16 bits that are neither grey nor RGB: '
+               'publish mono16 or rgb16')  # fmt: skip
+        raise ImageIoError(msg)
+    pixels = opencv.decode(data, cv2.IMREAD_UNCHANGED, 'TIFF')
+    return pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., :3])
+
+
+def _decode_webp(data: bytes, max_pixels: int) -> np.ndarray:
+    _check_size('WebP', webp.size(data[: webp.HEAD]), max_pixels)
+    return webp.read(data)[0]
+
+
+def _decode_bmp(data: bytes, max_pixels: int) -> np.ndarray:
+    _check_size('BMP', bmp.size(data), max_pixels)
+    return bmp.read(data)
+
+
+def _check_size(kind: str, size: tuple[int, int], max_pixels: int) -> None:
+    height, width = size
+    if height * width > max_pixels:
+        msg = f'{kind} is {width}x{height} px: at most {max_pixels} pixels are accepted'
+        raise ImageIoError(msg)

@@ -1,0 +1,47 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What is odd about frames that are read all the same: told once, not per frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import logging
+import re
+from threading import Lock
+
+Remark = Callable[[str], None]
+"""Gets a sentence about a frame, for every such frame again."""
+
+_MOST_KINDS = 16
+
+
+class Remarks:
+    """Remarks that were made; those that differ in their numbers only are one."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, str] = {}
+        self._lock = Lock()
+
+    def add(self, text: str) -> bool:
+        """Note a remark and return whether it is a new one."""
+        kind = re.sub(r'\d+', '#', text)
+        with self._lock:
+            if kind in self._kinds or len(self._kinds) >= _MOST_KINDS:
+                return False
+            self._kinds[kind] = text
+        return True
+
+    def __str__(self) -> str:
+        """Return all of them in one line."""
+        with self._lock:
+            return '; '.join(self._kinds.values())
+
+
+_of_this_process = Remarks()
+
+
+def log_once(text: str) -> None:
+    """Log a remark that this process has not logged before; for readers without a node."""
+    if _of_this_process.add(text):
+        logging.getLogger('uhr_seg_ros.ros').warning('%s (said once)', text)
