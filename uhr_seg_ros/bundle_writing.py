@@ -16,7 +16,6 @@ from uhr_seg_ros.bundle import (
     AGAIN,
     Bundle,
     BundleError,
-    file_sha256,
     FORMAT,
     graphs_of,
     IMAGENET_MEAN,
@@ -28,6 +27,7 @@ from uhr_seg_ros.bundle import (
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.fields import read_mapping
 from uhr_seg_ros.files import write_text
+from uhr_seg_ros.graph_files import hash_graph
 
 
 def write_bundle(
@@ -117,7 +117,7 @@ def add_precision(
     path = Path(directory)
     content = read_mapping(path / MODEL_FILE, BundleError, AGAIN)
     graphs = {
-        name: {'file': file, 'sha256': file_sha256(path / file)} for name, file in files.items()
+        name: {'file': file, 'sha256': hash_graph(path / file)} for name, file in files.items()
     }
     plain = json.loads(json.dumps(dict(provenance), default=str))
     content.setdefault('precisions', {})[precision] = {'graphs': graphs, 'provenance': plain}
@@ -142,7 +142,7 @@ def _graph_entry(
         raise BundleError(msg)
     return {
         'file': path.name,
-        'sha256': file_sha256(path),
+        'sha256': hash_graph(path),
         'inputs': list(inputs),
         'outputs': list(outputs),
     }

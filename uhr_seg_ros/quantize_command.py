@@ -144,7 +144,7 @@ def _print(choice: Choice) -> None:
 
 def _checked(bundle: Bundle, paths: dict[str, Path], tiles: Sequence[np.ndarray]) -> Loss:
     """Compare the whole model in int8 and in float32, as it will run."""
-    graphs = {name: replace(bundle.graphs[name], path=path) for name, path in paths.items()}
+    graphs = {name: bundle.graphs[name].with_file(path) for name, path in paths.items()}
     draft = replace(bundle, precisions={'int8': GraphSet(graphs)})
     counter = LossCounter()
     with (

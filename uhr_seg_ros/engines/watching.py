@@ -53,6 +53,6 @@ class Watcher:
         try:
             found = dict(zip(wanted, self._session.run(wanted, dict(feed)), strict=True))
         except Exception as err:  # the classes of ONNX Runtime have no common base
-            msg = f'graph {self._name} cannot be calibrated: {" ".join(str(err).split())}'
+            msg = f'graph {self._name} cannot be calibrated: {one_line(err)}'
             raise GraphError(msg) from err
         return {name: found[name] if name in found else feed[name] for name in self._names}
