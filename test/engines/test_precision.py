@@ -337,7 +337,7 @@ def test_opset_that_tensorrt_8_5_cannot_read(bundle: Bundle, tmp_path: Path) -> 
     model.opset_import[0].version = 18
     onnx.save(model, tmp_path / 'new.onnx')
     with pytest.raises(GraphError, match=r'new\.onnx uses ai\.onnx 18: TensorRT 8\.5 reads'):
-        fix_shapes((tmp_path / 'new.onnx').read_bytes(), shapes_of(*SIZE)['quarter'], 'new')
+        fix_shapes((tmp_path / 'new.onnx').read_bytes(), shapes_of(*SIZE)['quarter'], 'new.onnx')
 
 
 def test_operators_of_another_domain(bundle: Bundle, tmp_path: Path) -> None:
@@ -345,10 +345,12 @@ def test_operators_of_another_domain(bundle: Bundle, tmp_path: Path) -> None:
     model.opset_import.append(helper.make_opsetid('com.microsoft', 1))
     onnx.save(model, tmp_path / 'foreign.onnx')
     with pytest.raises(GraphError, match='uses com.microsoft 1'):
-        fix_shapes((tmp_path / 'foreign.onnx').read_bytes(), shapes, 'foreign')
+        fix_shapes(
+            (tmp_path / 'foreign.onnx').read_bytes(), shapes_of(*SIZE)['quarter'], 'foreign'
+        )
 
 
 def test_shapes_that_do_not_fit(bundle: Bundle) -> None:
     shapes = {**shapes_of(*SIZE)['quarter'], 'tokens': (1, CHANNELS + 1, 16, 24)}
     with pytest.raises(GraphError, match=r'quarter\.onnx cannot be fixed to .*tokens'):
-        fix_shapes(bundle.graphs['quarter'].read(), shapes, 'quarter')
+        fix_shapes(bundle.graphs['quarter'].read(), shapes, 'quarter.onnx')

@@ -124,7 +124,8 @@ def test_without_frames_or_with_others(path: Path) -> None:
     with pytest.raises(GraphError, match='int8 needs frames to calibrate with'):
         Quantizer(path.read_bytes(), path).calibrate(())
     with pytest.raises(GraphError, match='graph branch cannot be calibrated: '):
-        Quantizer(path.read_bytes(), path).calibrate([{'photo': np.zeros((1, 3, 16, 16), np.float32)}])
+        photo = np.zeros((1, 3, 16, 16), np.float32)
+        Quantizer(path.read_bytes(), path).calibrate([{'photo': photo}])
 
 
 def test_not_a_graph(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from onnx import helper
 import onnxruntime as ort
 
 from uhr_seg_ros.engines.folding import GraphError
+from uhr_seg_ros.showing import one_line
 
 Feeds = Mapping[str, np.ndarray]
 
