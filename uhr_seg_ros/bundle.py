@@ -184,8 +184,22 @@ def load_bundle(path_or_name: str | Path) -> Bundle:
 
     """
     path = find_bundle(path_or_name)
+    return read_bundle(path, read_content(path / MODEL_FILE, BundleError, AGAIN))
+
+
+def read_bundle(path: Path, content: bytes) -> Bundle:
+    """
+    Verify a bundle as `load_bundle` does.
+
+    Args:
+        path: the folder, with the graphs in it.
+        content: of its model.yaml.
+
+    Raises:
+        BundleError: as `load_bundle`.
+
+    """
     file = path / MODEL_FILE
-    content = read_content(file, BundleError, AGAIN)
     fields = Fields(file, parse_mapping(content, file, BundleError, AGAIN), BundleError)
     if (version := fields.get('format', int)) != FORMAT:
         text = f'format {shown(version)} is unknown, this version reads format {FORMAT}'

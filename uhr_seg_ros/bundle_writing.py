@@ -20,14 +20,15 @@ from uhr_seg_ros.bundle import (
     graphs_of,
     IMAGENET_MEAN,
     IMAGENET_STD,
-    load_bundle,
     MODEL_FILE,
     Patches,
+    read_bundle,
 )
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.fields import read_mapping
 from uhr_seg_ros.files import write_text
 from uhr_seg_ros.graph_files import hash_graph
+from uhr_seg_ros.inlining import bring_inside
 
 
 def write_bundle(
@@ -49,7 +50,8 @@ def write_bundle(
     Write model.yaml beside graph files that are already in `directory`.
 
     The graphs are `<graph name>.onnx` for every graph of `graphs_of(kind, patches)`; their hashes
-    are taken here. The file appears complete or not at all.
+    are taken here. Tensors that a graph keeps in other files are brought inside. model.yaml
+    appears complete and right or not at all.
 
     Returns:
         The bundle as `load_bundle` reads it back.
@@ -127,10 +129,12 @@ def add_precision(
 
 
 def _write_model(path: Path, content: Mapping[str, Any]) -> Bundle:
-    """Write model.yaml, which appears complete or not at all, and read the bundle back."""
+    """Write model.yaml, which appears complete and right or not at all."""
     text = yaml.safe_dump(dict(content), sort_keys=False, default_flow_style=None, width=99)
+    # Before it takes the place of one that was right.
+    bundle = read_bundle(path, text.encode())
     write_text(path / MODEL_FILE, text)
-    return load_bundle(path)
+    return bundle
 
 
 def _graph_entry(
@@ -140,6 +144,7 @@ def _graph_entry(
     if not path.is_file():
         msg = f'graph file {path} is missing: write the graphs before model.yaml'
         raise BundleError(msg)
+    bring_inside(path)
     return {
         'file': path.name,
         'sha256': hash_graph(path),
