@@ -196,7 +196,7 @@ def test_changed_int8_graph(with_int8: Path) -> None:
     ('key', 'value', 'text'),
     [
         ('precisions', [], r'field precisions is \[\], expected a mapping'),
-        ('precisions', {'int4': {}}, r'field precisions\.int4 is unknown, known: int8'),
+        ('precisions', {'int4': {}}, "field precisions has 'int4', known: int8"),
         ('precisions.int8.graphs', None, r'field precisions\.int8\.graphs is missing'),
         ('precisions.int8.graphs', {'depth': {}}, "graphs has 'depth', a graph is one of sem"),
         ('precisions.int8.graphs.detail.file', '../x.onnx', 'expected a file name in the bundle'),

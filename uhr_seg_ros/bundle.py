@@ -8,18 +8,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 import hashlib
+import os
 from pathlib import Path
+import re
 from typing import Any
 
 from uhr_seg_ros.classes import ClassSet, read_classes
-from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.fields import Fields, is_number, read_mapping
+from uhr_seg_ros.fields import (
+    Fields,
+    is_finite,
+    is_number,
+    parse_mapping,
+    quoting_hint,
+    read_content,
+)
+from uhr_seg_ros.graph_files import AGAIN, BundleError, Graph, MODEL_FILE
+from uhr_seg_ros.regular_files import file_sha256  # noqa: F401 - where it was before
 from uhr_seg_ros.share import share_folders
+from uhr_seg_ros.showing import listed, printable, shortened, shown
 
 #: The only version of model.yaml so far.
 FORMAT = 1
-
-MODEL_FILE = 'model.yaml'
 
 #: Mean and standard deviation of ImageNet, RGB, 0..255.
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -65,27 +74,18 @@ FUSION_REACH = 7
 #: Precisions that a bundle may hold graphs for ONNX Runtime in, beside float32.
 CPU_PRECISIONS = ('int8',)
 
-#: How to get out of every fault of a bundle.
-AGAIN = 'export or convert the model again, or fetch the bundle again'
+#: Upper bounds of `input.multiple`, px, and of `input.low_res_factor` and `patches.side`, px: what
+#: is larger would pad, reduce or cut every frame beyond use.
+MOST_MULTIPLE, MOST_FACTOR, MOST_SIDE = 4096, 256, 16384
+
+#: What engines may run in, and `agreement` may name.
+_PRECISIONS = ('fp32', 'fp16', 'int8')
+
+_SHA256 = re.compile('[0-9a-f]{64}')
 
 #: For the detail branch: room for a 4K frame as a whole in hlrc_s; an 8K frame then works in
 #: tiles and the process stays below 2 GB.
 DEFAULT_MEMORY_LIMIT_MB = 768
-
-
-class BundleError(UhrSegError):
-    """A bundle that is missing, incomplete or damaged."""
-
-
-@dataclass(frozen=True)
-class Graph:
-    """One ONNX file of a bundle and the names of its tensors."""
-
-    name: str
-    path: Path
-    sha256: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,7 @@ class Bundle:
         precisions: precision -> graphs that ONNX Runtime takes for it, of `CPU_PRECISIONS`.
         cpu_precision: what ONNX Runtime takes when nobody asks for something else.
         patches: how frames are cut, for kind `patches`.
+        sha256: of model.yaml, as it was read.
 
     """
 
@@ -160,6 +161,7 @@ class Bundle:
     precisions: dict[str, GraphSet] = field(default_factory=dict)
     cpu_precision: str = 'fp32'
     patches: Patches | None = None
+    sha256: str = ''
 
     def graphs_in(self, precision: str) -> dict[str, Graph]:
         """Give every graph, in a precision where there is one in it: `fp32` or of `precisions`."""
@@ -182,26 +184,42 @@ def load_bundle(path_or_name: str | Path) -> Bundle:
 
     """
     path = find_bundle(path_or_name)
-    content = read_mapping(path / MODEL_FILE, BundleError, AGAIN)
-    fields = Fields(path / MODEL_FILE, content, BundleError)
+    return read_bundle(path, read_content(path / MODEL_FILE, BundleError, AGAIN))
+
+
+def read_bundle(path: Path, content: bytes) -> Bundle:
+    """
+    Verify a bundle as `load_bundle` does.
+
+    Args:
+        path: the folder, with the graphs in it.
+        content: of its model.yaml.
+
+    Raises:
+        BundleError: as `load_bundle`.
+
+    """
+    file = path / MODEL_FILE
+    fields = Fields(file, parse_mapping(content, file, BundleError, AGAIN), BundleError)
     if (version := fields.get('format', int)) != FORMAT:
-        raise fields.error(f'format {version} is unknown, this version reads format {FORMAT}')
+        text = f'format {shown(version)} is unknown, this version reads format {FORMAT}'
+        raise fields.error(text)
     if (kind := fields.get('kind', str)) not in KINDS:
-        raise fields.error(f'kind {kind!r} is unknown, known: {", ".join(KINDS)}')
+        raise fields.error(f'kind {shown(kind)} is unknown, known: {", ".join(KINDS)}')
     memory = 'memory.detail_bytes_per_pixel'
     patches = _read_patches(fields) if kind == 'patches' else None
     graphs = graphs_of(kind, patches)
     precisions = _read_precisions(fields, graphs)
     return Bundle(
         path=path,
-        name=fields.get('name', str),
-        network=fields.get('network', str),
+        name=fields.name('name'),
+        network=fields.name('network'),
         kind=kind,
         classes=read_classes(fields),
         mean=_read_rgb(fields, 'input.mean', lowest=0.0),
         std=_read_rgb(fields, 'input.std', lowest=1e-3),
-        multiple=fields.positive_int('input.multiple'),
-        low_res_factor=fields.positive_int('input.low_res_factor'),
+        multiple=fields.positive_int('input.multiple', MOST_MULTIPLE),
+        low_res_factor=fields.positive_int('input.low_res_factor', MOST_FACTOR),
         graphs={name: _read_graph(fields, name, *names) for name, names in graphs.items()},
         detail_bytes_per_pixel=fields.positive_number(memory) if fields.has(memory) else None,
         provenance=fields.get('provenance', dict) if fields.has('provenance') else {},
@@ -209,6 +227,7 @@ def load_bundle(path_or_name: str | Path) -> Bundle:
         precisions=precisions,
         cpu_precision=_read_cpu_precision(fields, precisions),
         patches=patches,
+        sha256=hashlib.sha256(content).hexdigest(),
     )
 
 
@@ -242,8 +261,16 @@ def find_bundle(path_or_name: str | Path) -> Path:
         BundleError: nothing there; the text lists the names that exist.
 
     """
-    path = Path(path_or_name).expanduser()
-    if (path / MODEL_FILE).is_file():
+    try:
+        return _find_bundle(Path(path_or_name).expanduser())
+    except (ValueError, RuntimeError) as err:  # a NUL; or the home of nobody
+        msg = f'no bundle {shown(str(path_or_name))}: no folder can have this name'
+        raise BundleError(msg) from err
+
+
+def _find_bundle(path: Path) -> Path:
+    # Whatever it is: what is no regular file is refused with its name.
+    if os.path.lexists(path / MODEL_FILE):
         return path
     folders = [share / 'models' for share in share_folders()]
     if len(path.parts) == 1:
@@ -251,20 +278,11 @@ def find_bundle(path_or_name: str | Path) -> Path:
             if (folder / path / MODEL_FILE).is_file():
                 return folder / path
     if path.is_dir():
-        msg = f'bundle {path} has no {MODEL_FILE}: {AGAIN}'
+        msg = f'bundle {shortened(printable(str(path)))} has no {MODEL_FILE}: {AGAIN}'
         raise BundleError(msg)
     known = sorted({file.parent.name for root in folders for file in root.glob(f'*/{MODEL_FILE}')})
-    msg = f'no bundle {str(path_or_name)!r}: neither a folder nor one of the installed models '
-    raise BundleError(msg + f'({", ".join(known) or "none installed"})')
-
-
-def file_sha256(path: Path) -> str:
-    """Give the sha256 of a file as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+    msg = f'no bundle {shown(str(path), 300)}: neither a folder nor one of the installed models '
+    raise BundleError(msg + f'({listed(known) or "none installed"})')
 
 
 def _read_rgb(fields: Fields, key: str, lowest: float) -> tuple[float, float, float]:
@@ -277,22 +295,25 @@ def _read_rgb(fields: Fields, key: str, lowest: float) -> tuple[float, float, fl
 def _read_agreement(fields: Fields) -> dict[str, float]:
     shares = fields.get('agreement', dict) if fields.has('agreement') else {}
     for precision, share in shares.items():
-        if not is_number(share) or not 0.0 <= share <= 1.0:
-            text = f'field agreement.{precision} is {share!r}, expected a share, 0 to 1'
+        if precision not in _PRECISIONS:
+            text = f'field agreement has {shown(precision)}, known: {", ".join(_PRECISIONS)}'
             raise fields.error(text)
-    return {str(precision): float(share) for precision, share in shares.items()}
+        if not is_number(share) or not 0.0 <= share <= 1.0:
+            text = f'field agreement.{precision} is {shown(share)}, expected a share, 0 to 1'
+            raise fields.error(text)
+    return {precision: float(share) for precision, share in shares.items()}
 
 
 def _read_patches(fields: Fields) -> Patches:
     contexts = fields.get('patches.contexts', dict)
     for name, factor in contexts.items():
-        if name not in CONTEXTS or not (is_number(factor) or isinstance(factor, str)):
+        if name not in CONTEXTS or not (is_finite(factor) or isinstance(factor, str)):
             text = (
-                f'field patches.contexts has {name!r}: {factor!r}, expected one of '
+                f'field patches.contexts has {shown(name)}: {shown(factor)}, expected one of '
                 f'{", ".join(CONTEXTS)} with a factor'
             )
             raise fields.error(text)
-    return Patches(fields.positive_int('patches.side'), dict(contexts))
+    return Patches(fields.positive_int('patches.side', MOST_SIDE), dict(contexts))
 
 
 def _read_precisions(
@@ -307,13 +328,14 @@ def _read_graph_set(
     precision: str,
     known: Mapping[str, tuple[Sequence[str], Sequence[str]]],
 ) -> GraphSet:
-    key = f'precisions.{precision}'
     if precision not in CPU_PRECISIONS:
-        raise fields.error(f'field {key} is unknown, known: {", ".join(CPU_PRECISIONS)}')
+        text = f'field precisions has {shown(precision)}, known: {", ".join(CPU_PRECISIONS)}'
+        raise fields.error(text)
+    key = f'precisions.{precision}'
     graphs = {}
     for name in fields.get(f'{key}.graphs', dict):
         if name not in known:
-            text = f'field {key}.graphs has {name!r}, a graph is one of {", ".join(known)}'
+            text = f'field {key}.graphs has {shown(name)}, a graph is one of {", ".join(known)}'
             raise fields.error(text)
         inputs, outputs = known[name]
         place = f'{key}.graphs.{name}'
@@ -326,7 +348,7 @@ def _read_cpu_precision(fields: Fields, precisions: Mapping[str, GraphSet]) -> s
     known = ('fp32', *precisions)
     chosen = fields.get('cpu_precision', str) if fields.has('cpu_precision') else 'fp32'
     if chosen not in known:
-        text = f'field cpu_precision is {chosen!r}, the bundle has {", ".join(known)}'
+        text = f'field cpu_precision is {shown(chosen)}, the bundle has {", ".join(known)}'
         raise fields.error(text)
     return chosen
 
@@ -345,20 +367,14 @@ def _read_graph(
 
 def _read_file(fields: Fields, key: str) -> tuple[Path, str]:
     """Give path and sha256 of a graph file that is there and has it."""
-    file = fields.get(f'{key}.file', str)
-    if Path(file).name != file:
-        raise fields.error(f'field {key}.file is {file!r}, expected a file name in the bundle')
-    path, expected = fields.path.with_name(file), fields.get(f'{key}.sha256', str)
-    _verify_file(path, expected)
+    file, expected = fields.get(f'{key}.file', str), fields.get(f'{key}.sha256', str)
+    if file in ('', '.', '..', MODEL_FILE) or os.path.basename(file) != file:
+        text = f'field {key}.file is {shown(file)}, expected a file name in the bundle'
+        raise fields.error(text)
+    if not _SHA256.fullmatch(expected):
+        text = f'field {key}.sha256 is {shown(expected)}, expected 64 hexadecimal digits'
+        raise fields.error(text + quoting_hint(expected))
+    path = fields.path.parent / file
+    # The names of the tensors do not matter here.
+    Graph(file, path, expected, (), ()).read()
     return path, expected
-
-
-def _verify_file(path: Path, expected: str) -> None:
-    try:
-        found = file_sha256(path)
-    except OSError as err:
-        msg = f'graph file {path} cannot be read ({err.strerror}): {AGAIN}'
-        raise BundleError(msg) from err
-    if found != expected:
-        msg = f'graph file {path} has sha256 {found}, {MODEL_FILE} expects {expected}: {AGAIN}'
-        raise BundleError(msg)

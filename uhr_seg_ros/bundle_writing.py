@@ -16,18 +16,19 @@ from uhr_seg_ros.bundle import (
     AGAIN,
     Bundle,
     BundleError,
-    file_sha256,
     FORMAT,
     graphs_of,
     IMAGENET_MEAN,
     IMAGENET_STD,
-    load_bundle,
     MODEL_FILE,
     Patches,
+    read_bundle,
 )
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.fields import read_mapping
 from uhr_seg_ros.files import write_text
+from uhr_seg_ros.graph_files import hash_graph
+from uhr_seg_ros.inlining import bring_inside
 
 
 def write_bundle(
@@ -49,7 +50,8 @@ def write_bundle(
     Write model.yaml beside graph files that are already in `directory`.
 
     The graphs are `<graph name>.onnx` for every graph of `graphs_of(kind, patches)`; their hashes
-    are taken here. The file appears complete or not at all.
+    are taken here. Tensors that a graph keeps in other files are brought inside. model.yaml
+    appears complete and right or not at all.
 
     Returns:
         The bundle as `load_bundle` reads it back.
@@ -117,7 +119,7 @@ def add_precision(
     path = Path(directory)
     content = read_mapping(path / MODEL_FILE, BundleError, AGAIN)
     graphs = {
-        name: {'file': file, 'sha256': file_sha256(path / file)} for name, file in files.items()
+        name: {'file': file, 'sha256': hash_graph(path / file)} for name, file in files.items()
     }
     plain = json.loads(json.dumps(dict(provenance), default=str))
     content.setdefault('precisions', {})[precision] = {'graphs': graphs, 'provenance': plain}
@@ -127,10 +129,12 @@ def add_precision(
 
 
 def _write_model(path: Path, content: Mapping[str, Any]) -> Bundle:
-    """Write model.yaml, which appears complete or not at all, and read the bundle back."""
+    """Write model.yaml, which appears complete and right or not at all."""
     text = yaml.safe_dump(dict(content), sort_keys=False, default_flow_style=None, width=99)
+    # Before it takes the place of one that was right.
+    bundle = read_bundle(path, text.encode())
     write_text(path / MODEL_FILE, text)
-    return load_bundle(path)
+    return bundle
 
 
 def _graph_entry(
@@ -140,9 +144,10 @@ def _graph_entry(
     if not path.is_file():
         msg = f'graph file {path} is missing: write the graphs before model.yaml'
         raise BundleError(msg)
+    bring_inside(path)
     return {
         'file': path.name,
-        'sha256': file_sha256(path),
+        'sha256': hash_graph(path),
         'inputs': list(inputs),
         'outputs': list(outputs),
     }

@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from numbers import Integral
 
 import numpy as np
 
 from uhr_seg_ros.errors import UhrSegError
-
-if TYPE_CHECKING:
-    from uhr_seg_ros.fields import Fields
+from uhr_seg_ros.fields import Fields, name_fault, quoting_hint
+from uhr_seg_ros.showing import listed, shown
 
 #: Mask id of a pixel without a class, as in vision_msgs/LabelInfo and in label images.
 UNLABELLED = 255
@@ -39,7 +40,8 @@ class ClassSet:
         colors: one RGB colour per class, components 0..255.
 
     Raises:
-        ClassSetError: no class, too many classes, a repeated name or a colour that is none.
+        ClassSetError: no class, too many classes, a name that is empty, repeated or no text, or a
+            colour that is none.
 
     """
 
@@ -53,13 +55,24 @@ class ClassSet:
         if len(self.names) != len(self.colors):
             msg = f'{len(self.names)} class names but {len(self.colors)} colours'
             raise ClassSetError(msg)
-        if repeated := sorted({name for name in self.names if self.names.count(name) > 1}):
-            msg = f'class names appear more than once: {", ".join(repeated)}'
-            raise ClassSetError(msg)
         for name, color in zip(self.names, self.colors, strict=True):
-            if len(color) != 3 or not all(0 <= part <= 255 for part in color):
-                msg = f'class {name!r}: colour {color} is not three numbers from 0 to 255'
+            if not isinstance(name, str):
+                msg = f'class name {shown(name)} is no text{quoting_hint(name)}'
                 raise ClassSetError(msg)
+            if fault := name_fault(name):
+                msg = f'class name {shown(name)}: expected {fault}'
+                raise ClassSetError(msg)
+            if not _is_color(color):
+                msg = (
+                    f'class {shown(name)}: colour {shown(color)} is not three whole numbers '
+                    'from 0 to 255'
+                )
+                raise ClassSetError(msg)
+        if len(set(self.names)) < len(self.names):
+            counts = Counter(self.names)
+            repeated = sorted(name for name, count in counts.items() if count > 1)
+            msg = f'class names appear more than once: {listed(repeated)}'
+            raise ClassSetError(msg)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -87,16 +100,32 @@ def read_classes(fields: Fields) -> ClassSet:
         UhrSegError: of the class that `fields` raises; it is missing or wrong.
 
     """
-    entries = fields.get('classes', list)
+    names, colors = [], []
+    for index, entry in enumerate(fields.get('classes', list)):
+        known = isinstance(entry, dict) and 'name' in entry and 'color' in entry
+        if not known or not isinstance(entry['color'], list):
+            text = (
+                'field classes needs entries such as {name: road, color: [110, 84, 160]}, '
+                f'entry {index} is {shown(entry)}'
+            )
+            raise fields.error(text)
+        names.append(entry['name'])
+        colors.append(tuple(entry['color']))
     try:
-        names = tuple(str(entry['name']) for entry in entries)
-        colors = tuple(tuple(int(part) for part in entry['color']) for entry in entries)
-        return ClassSet(names, colors)
-    except (TypeError, KeyError, ValueError) as err:
-        text = 'field classes needs entries such as {name: road, color: [110, 84, 160]}'
-        raise fields.error(text) from err
+        return ClassSet(tuple(names), tuple(colors))
     except ClassSetError as err:
         raise fields.error(str(err)) from err
+
+
+def _is_color(color: object) -> bool:
+    return (
+        isinstance(color, Sequence)
+        and len(color) == 3
+        and all(
+            isinstance(part, Integral) and not isinstance(part, bool) and 0 <= part <= 255
+            for part in color
+        )
+    )
 
 
 def _class_set(**colors: tuple[int, int, int]) -> ClassSet:

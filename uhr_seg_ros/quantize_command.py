@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 import shutil
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from uhr_seg_ros.bundle import Bundle, GraphSet, load_bundle, MODEL_FILE
 from uhr_seg_ros.bundle_writing import add_precision
+from uhr_seg_ros.drafts import draft_folder
 from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.files import written
 from uhr_seg_ros.folder_lock import locked
@@ -104,8 +104,8 @@ def _quantize(args: argparse.Namespace, bundle: Bundle, output: Path) -> int:
     trial = Trial(bundle, choosing)
     choice = layers.choose(trial, args.agreement, kept)
     _print(choice)
-    with TemporaryDirectory(dir=output, prefix='.int8_') as draft:
-        paths = layers.write(choice.int8, Path(draft))
+    with draft_folder(output, '.int8_') as draft:
+        paths = layers.write(choice.int8, draft)
         speed = {name: round(trial.speed(name, path), 2) for name, path in paths.items()}
         loss = _checked(bundle, paths, checking)
         facts = {
@@ -154,7 +154,7 @@ def _print(choice: Choice) -> None:
 
 def _checked(bundle: Bundle, paths: dict[str, Path], tiles: Sequence[np.ndarray]) -> Loss:
     """Compare the whole model in int8 and in float32, as it will run."""
-    graphs = {name: replace(bundle.graphs[name], path=path) for name, path in paths.items()}
+    graphs = {name: bundle.graphs[name].with_file(path) for name, path in paths.items()}
     draft = replace(bundle, precisions={'int8': GraphSet(graphs)})
     counter = LossCounter()
     with (

@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+import hashlib
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
-from uhr_seg_ros.bundle import Graph, load_bundle
+from uhr_seg_ros.bundle import BundleError, Graph, load_bundle
 from uhr_seg_ros.engines.engine import EngineError
 from uhr_seg_ros.engines.opening import open_engine
 
@@ -48,13 +51,81 @@ def test_input_may_be_a_slice_of_a_larger_array(graph: Graph) -> None:
     assert (sliced == engine.run({'image': whole}, ['local'])['local'][:, :, 4:12]).all()
 
 
-@pytest.mark.parametrize('content', [b'', b'no graph at all', None])
+@pytest.mark.parametrize('content', [b'', b'no graph at all', b'\x00\x00\x00\x00ORTM', None])
 def test_corrupt_graph(graph: Graph, tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / 'detail.onnx'
     path.write_bytes(graph.path.read_bytes()[:200] if content is None else content)
-    with pytest.raises(EngineError, match=r'cannot open graph .*detail\.onnx: ') as caught:
-        open_engine(replace(graph, path=path))
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(BundleError, match=r'detail\.onnx is no ONNX graph \(') as caught:
+        open_engine(replace(graph, path=path, sha256=sha256))
     assert '\n' not in str(caught.value)
+
+
+def test_a_file_that_was_replaced_after_loading(graph: Graph, tmp_path: Path) -> None:
+    copy = replace(graph, path=tmp_path / 'detail.onnx')
+    other = graph.path.with_name('semantic.onnx').read_bytes()
+    copy.path.write_bytes(other)
+    with pytest.raises(BundleError, match=r'detail\.onnx has sha256 .*, model\.yaml expects'):
+        open_engine(copy)
+    copy.path.unlink()
+    copy.path.symlink_to(graph.path)  # as a workspace is installed by links
+    open_engine(copy).close()
+
+
+def edited(graph: Graph, tmp_path: Path, edit: Callable[[onnx.ModelProto], object]) -> Graph:
+    """Give a graph with another file."""
+    model = onnx.load(graph.path)
+    edit(model)
+    onnx.save(model, tmp_path / 'edited.onnx')
+    return graph.with_file(tmp_path / 'edited.onnx')
+
+
+def test_an_operator_that_nobody_knows(graph: Graph, tmp_path: Path) -> None:
+    foreign = onnx.helper.make_node('Imagined', ['image'], ['x'], domain='nowhere')
+    strange = edited(graph, tmp_path, lambda model: model.graph.node.append(foreign))
+    with pytest.raises(EngineError, match=r'cannot open graph .*edited\.onnx: ') as caught:
+        open_engine(strange)
+    assert '\n' not in str(caught.value) and len(str(caught.value)) < 2000
+
+
+def to_double(model: onnx.ModelProto) -> None:
+    """Give `local` as float64."""
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ['single' if name == 'local' else name for name in names]
+    double = onnx.TensorProto.DOUBLE
+    model.graph.node.append(onnx.helper.make_node('Cast', ['single'], ['local'], to=double))
+    model.graph.output[1].type.tensor_type.elem_type = double
+
+
+def to_grey(model: onnx.ModelProto) -> None:
+    """Take pictures of one channel."""
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 1
+    tripled = onnx.helper.make_node('Concat', ['image'] * 3, ['triple'], axis=1)
+    for node in model.graph.node:
+        node.input[:] = ['triple' if name == 'image' else name for name in node.input]
+    model.graph.node.insert(0, tripled)
+
+
+def with_one_more_input(model: onnx.ModelProto) -> None:
+    """Add an input that no strategy gives."""
+    model.graph.input.append(onnx.helper.make_tensor_value_info('time', 1, [1]))
+    model.graph.node.append(onnx.helper.make_node('Identity', ['time'], ['later']))
+
+
+@pytest.mark.parametrize(
+    ('edit', 'text'),
+    [
+        (to_double, r'edited\.onnx: local is tensor\(double\) of .*, expected tensor\(float\)'),
+        (to_grey, r'image is .*\(1, 1, None, None\), expected .* 4 dimensions, the second one 3'),
+        (with_one_more_input, r'edited\.onnx needs time, which nobody gives'),
+    ],
+)
+def test_tensors_of_another_form(
+    graph: Graph, tmp_path: Path, edit: Callable[[onnx.ModelProto], object], text: str
+) -> None:
+    with pytest.raises(EngineError, match=text):
+        open_engine(edited(graph, tmp_path, edit))
 
 
 def test_graph_without_a_promised_tensor(graph: Graph) -> None:

@@ -62,7 +62,7 @@ def shapes_of(height: int, width: int) -> dict[str, dict[str, tuple[int, ...]]]:
 def fixed(bundle: Bundle) -> dict[str, onnx.ModelProto]:
     """Give the graphs of the shipped model at `SIZE`."""
     shapes = shapes_of(*SIZE)
-    return {name: fix_shapes(bundle.graphs[name].path, shapes[name]) for name in GRAPHS}
+    return {name: fix_shapes(bundle.graphs[name].read(), shapes[name], name) for name in GRAPHS}
 
 
 def copied(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -207,7 +207,7 @@ def layer_norm(path: Path) -> Path:
 
 @pytest.mark.parametrize('half', [False, True])
 def test_layer_norm_for_tensorrt_8_5(tmp_path: Path, half: bool) -> None:
-    model = fix_shapes(layer_norm(tmp_path / 'norm.onnx'), {'x': (1, 5, 8)})
+    model = fix_shapes(layer_norm(tmp_path / 'norm.onnx').read_bytes(), {'x': (1, 5, 8)}, 'norm')
     plain = split_layer_norms(copied(model))
     assert not any(node.op_type == 'LayerNormalization' for node in plain.graph.node)
     plain = to_half(plain) if half else plain
@@ -289,7 +289,7 @@ def test_aims_on_real_frames(bundle: Bundle) -> None:
     """Half: 99.9 % of the pixels get the same class; int8: 99 %."""
     size = (768, 1024)
     shapes = shapes_of(*size)
-    fixed = {name: fix_shapes(bundle.graphs[name].path, shapes[name]) for name in GRAPHS}
+    fixed = {name: fix_shapes(bundle.graphs[name].read(), shapes[name], name) for name in GRAPHS}
     seen = [feeds_of(bundle, image) for image in real_crops((4, 6, 7), 2, size)]
     between = [run(fixed, feeds) for feeds in seen]
     quantized = {
@@ -337,7 +337,7 @@ def test_opset_that_tensorrt_8_5_cannot_read(bundle: Bundle, tmp_path: Path) -> 
     model.opset_import[0].version = 18
     onnx.save(model, tmp_path / 'new.onnx')
     with pytest.raises(GraphError, match=r'new\.onnx uses ai\.onnx 18: TensorRT 8\.5 reads'):
-        fix_shapes(tmp_path / 'new.onnx', shapes_of(*SIZE)['quarter'])
+        fix_shapes((tmp_path / 'new.onnx').read_bytes(), shapes_of(*SIZE)['quarter'], 'new.onnx')
 
 
 def test_operators_of_another_domain(bundle: Bundle, tmp_path: Path) -> None:
@@ -345,10 +345,12 @@ def test_operators_of_another_domain(bundle: Bundle, tmp_path: Path) -> None:
     model.opset_import.append(helper.make_opsetid('com.microsoft', 1))
     onnx.save(model, tmp_path / 'foreign.onnx')
     with pytest.raises(GraphError, match='uses com.microsoft 1'):
-        fix_shapes(tmp_path / 'foreign.onnx', shapes_of(*SIZE)['quarter'])
+        fix_shapes(
+            (tmp_path / 'foreign.onnx').read_bytes(), shapes_of(*SIZE)['quarter'], 'foreign'
+        )
 
 
 def test_shapes_that_do_not_fit(bundle: Bundle) -> None:
     shapes = {**shapes_of(*SIZE)['quarter'], 'tokens': (1, CHANNELS + 1, 16, 24)}
     with pytest.raises(GraphError, match=r'quarter\.onnx cannot be fixed to .*tokens'):
-        fix_shapes(bundle.graphs['quarter'].path, shapes)
+        fix_shapes(bundle.graphs['quarter'].read(), shapes, 'quarter.onnx')

@@ -42,7 +42,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def quantizer(path: Path) -> Quantizer:
     """Give the branch, equalised and calibrated."""
-    quantizer = Quantizer(path)
+    quantizer = Quantizer(path.read_bytes(), path)
     quantizer.equalise(feeds())
     quantizer.calibrate(feeds())
     return quantizer
@@ -108,7 +108,7 @@ def test_ranges_hold_all_frames(path: Path) -> None:
     frames = [feed, {'image': 4 * feed['image']}, feed]
     scales = []
     for chosen in (frames, frames[1:2]):
-        quantizer = Quantizer(path)
+        quantizer = Quantizer(path.read_bytes(), path)
         quantizer.calibrate(chosen)
         model = quantizer.quantize(WIDE)
         constants = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
@@ -122,9 +122,10 @@ def test_nothing_chosen_is_the_same_model(quantizer: Quantizer, path: Path) -> N
 
 def test_without_frames_or_with_others(path: Path) -> None:
     with pytest.raises(GraphError, match='int8 needs frames to calibrate with'):
-        Quantizer(path).calibrate(())
+        Quantizer(path.read_bytes(), path).calibrate(())
     with pytest.raises(GraphError, match='graph branch cannot be calibrated: '):
-        Quantizer(path).calibrate([{'photo': np.zeros((1, 3, 16, 16), np.float32)}])
+        photo = np.zeros((1, 3, 16, 16), np.float32)
+        Quantizer(path.read_bytes(), path).calibrate([{'photo': photo}])
 
 
 def test_not_a_graph(tmp_path: Path) -> None:
@@ -132,11 +133,11 @@ def test_not_a_graph(tmp_path: Path) -> None:
     model.graph.node[0].input[0] = 'nowhere'
     onnx.save(model, tmp_path / 'broken.onnx')
     with pytest.raises(GraphError, match=r'broken\.onnx cannot be quantised: .*nowhere'):
-        Quantizer(tmp_path / 'broken.onnx')
+        Quantizer((tmp_path / 'broken.onnx').read_bytes(), 'broken.onnx')
 
 
 def test_a_lonely_convolution_does_not_pay(path: Path) -> None:
-    nodes = Quantizer(path)._nodes
+    nodes = Quantizer(path.read_bytes(), path)._nodes
     # 3x3 on 32 channels saves 1.7 ms per million values; conversions cost 0.75 and 1.2.
     sizes = dict.fromkeys(nodes.activations(WIDE), 1_000_000)
     payoff = Payoff(nodes, sizes)
@@ -148,7 +149,7 @@ def test_a_lonely_convolution_does_not_pay(path: Path) -> None:
 
 
 def test_ends_of_a_chain_that_cost_more_are_left_out(path: Path) -> None:
-    nodes = Quantizer(path)._nodes
+    nodes = Quantizer(path.read_bytes(), path)._nodes
     sizes = dict.fromkeys(nodes.activations(WIDE), 1_000_000)
     # To enter before the first convolution costs 7.5 ms, it saves 1.7.
     sizes['stem_relu'] = 10_000_000
@@ -156,7 +157,7 @@ def test_ends_of_a_chain_that_cost_more_are_left_out(path: Path) -> None:
 
 
 def test_an_island_goes_as_a_whole(path: Path) -> None:
-    nodes = Quantizer(path)._nodes
+    nodes = Quantizer(path.read_bytes(), path)._nodes
     sizes = dict.fromkeys(nodes.activations(WIDE), 1_000_000)
     # What passes between these two is so large that either alone would cost more than both.
     sizes |= {'first_relu': 2_000_000, 'depth_relu': 4_000_000, 'third_relu': 10_000_000}
@@ -204,7 +205,7 @@ def test_equalised_channels_compute_the_same(path: Path, quantizer: Quantizer) -
 def test_equalising_makes_one_range_serve_all_channels(path: Path) -> None:
     errors = []
     for equal in (False, True):
-        quantizer = Quantizer(path)
+        quantizer = Quantizer(path.read_bytes(), path)
         if equal:
             quantizer.equalise(feeds())
         quantizer.calibrate(feeds())
@@ -220,7 +221,7 @@ def test_a_dead_channel_is_left_alone(path: Path) -> None:
             values[5] = 0.0
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     onnx.save(model, path)
-    quantizer = Quantizer(path)
+    quantizer = Quantizer(path.read_bytes(), path)
     quantizer.equalise(feeds())
     quantizer.calibrate(feeds())
     found = quantizer.quantize(WIDE)

@@ -67,7 +67,7 @@ def test_preset_builds_in_half(folder: Path, name: str) -> None:
     real = describe(pytest.importorskip('tensorrt_rtx', reason='tensorrt-rtx is not installed'))
     path = folder / f'{name}.onnx'
     shapes = shapes_of(path)
-    fixed = fix_shapes(path, shapes)
+    fixed = fix_shapes(path.read_bytes(), shapes, path)
     plain = split_layer_norms(fixed)
     assert {node.op_type for node in plain.graph.node} <= OPERATORS_OF_8_5
     model = to_half(fixed)

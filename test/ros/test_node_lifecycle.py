@@ -117,7 +117,7 @@ def graph_of_garbage(bundle: Path) -> str:
     file.write_bytes(b'this is no graph')
     with edited_model(bundle) as model:
         model['graphs']['fusion'].update(sha256=file_sha256(file))
-    return 'ONNX Runtime cannot open graph'
+    return 'fusion.onnx is no ONNX graph'
 
 
 def wrong_multiple(bundle: Path) -> str:

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-import json
 from pathlib import Path
 from typing import Any
 
 from uhr_seg_ros.benchmark.report import print_table
 from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.fields import is_number, read_json
+from uhr_seg_ros.showing import one_line, shortened, shown
 
 #: What makes figures hard to compare where it differs.
 SETTINGS = (
@@ -64,15 +65,17 @@ def read_report(path: Path) -> dict[str, Any]:
         CompareError: the file is missing or holds something else.
 
     """
+    advice = 'expected a file that `uhr_seg benchmark --bag --json` wrote'
+    report = read_json(path, CompareError, advice)
     try:
-        report = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as err:
-        msg = f'{path} cannot be read: {err}'
-        raise CompareError(msg) from err
-    if not isinstance(report, dict) or report.get('benchmark') != 'bag':
-        msg = f'{path} is no report: expected a file that `uhr_seg benchmark --bag --json` wrote'
-        raise CompareError(msg)
-    return report
+        if report['benchmark'] == 'bag':
+            _flat(report)
+            return report
+        reason = f'benchmark is {shown(report["benchmark"])}'
+    except (AttributeError, KeyError, TypeError) as err:
+        reason = f'what is in it is not of this form: {one_line(err, 100)}'
+    msg = f'{path} is no report ({reason}): {advice}'
+    raise CompareError(msg)
 
 
 def paired_figures(
@@ -135,9 +138,10 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f'{value:.3f}'
     if isinstance(value, Mapping):
-        return ', '.join(f'{key} {each}' for key, each in value.items())
-    return '–' if value is None else str(value)
+        return shortened(', '.join(f'{key} {shown(each)}' for key, each in value.items()))
+    return '–' if value is None else shortened(str(value))
 
 
 def _ratio(first: Any, second: Any) -> str:
-    return f'{second / first:.3f}' if first and second is not None else ''
+    both = is_number(first) and is_number(second) and first
+    return f'{second / first:.3f}' if both else ''

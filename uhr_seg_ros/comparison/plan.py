@@ -14,8 +14,12 @@ from typing import Any
 import yaml
 
 from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.fields import Fields, read_mapping
+from uhr_seg_ros.fields import Fields, MOST_WHOLE, read_mapping
 from uhr_seg_ros.files import write_text
+from uhr_seg_ros.showing import listed, shown
+
+#: Largest side of frames and tiles, px.
+MOST_SIDE = 1 << 16
 
 FIELDS = ('base', 'common', 'seeds', 'size', 'variants', 'window')
 
@@ -77,7 +81,7 @@ def read_plan(path: Path) -> Plan:
     content = read_mapping(path, ComparisonError, 'see config/compare/ for a plan')
     fields = Fields(path, content, ComparisonError)
     if unknown := sorted(map(str, set(content) - set(FIELDS))):
-        raise fields.error(f'unknown {", ".join(unknown)}, known: {", ".join(FIELDS)}')
+        raise fields.error(f'unknown {listed(unknown)}, known: {", ".join(FIELDS)}')
     base = read_mapping(
         path.parent / fields.get('base', str), ComparisonError, 'base is a file of config/train/'
     )
@@ -89,9 +93,12 @@ def read_plan(path: Path) -> Plan:
     )
     folders = [variant.folder for variant in variants]
     if not variants or len(set(folders)) < len(folders) or not all(folders):
-        raise fields.error(f'field variants needs names that differ in letters: {folders}')
-    width, height = (int(value) for value in fields.numbers('size', 2))
-    return Plan(variants, _seeds(fields), (height, width), _window(fields))
+        raise fields.error(f'field variants needs names that differ in letters: {shown(folders)}')
+    width, height = fields.numbers('size', 2)
+    if not all(1 <= side <= MOST_SIDE and side == int(side) for side in (width, height)):
+        text = f'field size is {[width, height]}, expected whole numbers of px, 1 to {MOST_SIDE}'
+        raise fields.error(text)
+    return Plan(variants, _seeds(fields), (int(height), int(width)), _window(fields))
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,20 +121,24 @@ def _mapping(fields: Fields, name: object, changes: object) -> Mapping[str, Any]
     if changes is None:
         return {}
     if not isinstance(changes, Mapping):
-        raise fields.error(f'field variants.{name} is {changes!r}, expected a mapping')
+        raise fields.error(f'field variants.{name} is {shown(changes)}, expected a mapping')
     return changes
 
 
 def _seeds(fields: Fields) -> tuple[int, ...]:
     seeds = fields.get('seeds', list)
-    right = all(isinstance(seed, int) and seed >= 0 for seed in seeds)
+    right = all(
+        isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed <= MOST_WHOLE
+        for seed in seeds
+    )
     if not seeds or not right or len(set(seeds)) < len(seeds):
-        raise fields.error(f'field seeds is {seeds}, expected different whole numbers from 0 on')
+        expected = 'different whole numbers from 0 on'
+        raise fields.error(f'field seeds is {shown(seeds)}, expected {expected}')
     return tuple(seeds)
 
 
 def _window(fields: Fields) -> int:
     window = fields.get('window', int) if fields.has('window') else 0
-    if window < 0:
-        raise fields.error(f'field window is {window}, expected px, or 0 for whole images')
+    if not 0 <= window <= MOST_SIDE:
+        raise fields.error(f'field window is {shown(window)}, expected px, or 0 for whole images')
     return window

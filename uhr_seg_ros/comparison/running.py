@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-import json
 import os
 from pathlib import Path
 import signal
@@ -26,10 +25,14 @@ from typing import Any
 from uhr_seg_ros.bundle import MODEL_FILE
 from uhr_seg_ros.comparison.plan import ComparisonError, Plan, Variant, write_config
 from uhr_seg_ros.engines.opening import available_cores
+from uhr_seg_ros.fields import read_json
 from uhr_seg_ros.interruption import Terminated
 
 #: Frames per measurement of time, after those that warm up.
 REPEAT = 7
+
+#: The way out of a file of a step that cannot be used.
+AGAIN = 'move it away, and the next call makes it again'
 
 
 class OutOfTimeError(ComparisonError):
@@ -183,16 +186,19 @@ class Comparison:
 
     def figures(self, variant: Variant) -> list[dict[str, Any]]:
         """Read what ``evaluate`` wrote for each seed."""
-        return [
-            json.loads((self.folder(variant, seed) / 'figures.json').read_text(encoding='utf-8'))
-            for seed in self.plan.seeds
-        ]
+        paths = [self.folder(variant, seed) / 'figures.json' for seed in self.plan.seeds]
+        return [read_json(path, ComparisonError, AGAIN) for path in paths]
 
     def cost(self, variant: Variant) -> tuple[float, int]:
         """Read the median time of a frame, ms, and the peak memory of the process, MB."""
-        text = (self.output / variant.folder / 'time.json').read_text(encoding='utf-8')
-        size = json.loads(text)['sizes'][0]
-        return size['stage_ms']['total']['median'], size['peak_mb']
+        path = self.output / variant.folder / 'time.json'
+        report = read_json(path, ComparisonError, AGAIN)
+        try:
+            size = report['sizes'][0]
+            return size['stage_ms']['total']['median'], size['peak_mb']
+        except (IndexError, KeyError, TypeError) as err:
+            msg = f'{path} holds something else than `uhr_seg benchmark` writes: {AGAIN}'
+            raise ComparisonError(msg) from err
 
     def _call(self, folder: Path | None, *words: object) -> None:
         """Run a command; the folder is that of the run, None where it has the machine alone."""

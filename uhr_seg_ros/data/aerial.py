@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-import json
 from pathlib import Path
 
 from uhr_seg_ros.classes import CLASS_SETS
@@ -16,6 +15,7 @@ from uhr_seg_ros.data.encoding import Encoding
 from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.labelled import LabelledFile, LabelledImage
 from uhr_seg_ros.data.pairing import Files
+from uhr_seg_ros.fields import read_json
 
 #: Tiles that show partly the same ground: neither splits nor a hold-out may separate them.
 GROUND = dict.fromkeys(('tile4', 'tile7', 'tile8'), 'tile7')
@@ -76,15 +76,8 @@ class Aerial(Dataset):
         return LabelledFile(*files, encoding, GROUND.get(files.name))
 
     def _read_names(self) -> dict[str, list[str]]:
-        try:
-            names = json.loads(self._path.read_text(encoding='utf-8'))
-        except OSError as err:
-            msg = f'{self._path} cannot be read ({err.strerror}): give the folder of the mosaics'
-            raise DataError(msg) from err
-        except ValueError as err:
-            msg = f'{self._path} is not JSON: {err}'
-            raise DataError(msg) from err
-        if not isinstance(names, dict) or not all(map(_are_names, names.values())):
+        names = read_json(self._path, DataError, 'give the folder of the mosaics')
+        if not all(map(_are_names, names.values())):
             msg = f'{self._path} is no mapping of splits to lists of names'
             raise DataError(msg)
         return names

@@ -13,8 +13,9 @@ from uhr_seg_ros.classes import ClassSet, MAX_UINT8_CLASSES, read_classes
 from uhr_seg_ros.data.dataset import Dataset
 from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.pairing import Files, find, match
-from uhr_seg_ros.fields import Fields, read_mapping
+from uhr_seg_ros.fields import Fields, quoting_hint, read_mapping
 from uhr_seg_ros.image_io.headers import SUFFIXES
+from uhr_seg_ros.showing import shown
 
 #: Formats that keep class ids as they are.
 LABEL_SUFFIXES = ('.png', '.tif', '.tiff')
@@ -112,11 +113,15 @@ class Folder(Dataset):
         if splits is None:
             return {}
         if not isinstance(splits, dict) or not splits:
-            raise self._fields.error(f'field splits is {splits!r}, expected lists of names')
+            raise self._fields.error(f'field splits is {shown(splits)}, expected lists of names')
         for split, names in splits.items():
             if not isinstance(names, list) or not names:
-                text = f'field splits.{split} is {names!r}, expected a list of names of images'
-                raise self._fields.error(text)
+                text = f'field splits.{split} is {shown(names)}'
+                raise self._fields.error(f'{text}, expected a list of names of images')
+            for name in names:
+                if isinstance(name, bool) or not isinstance(name, (str, int)):
+                    text = f'field splits.{split} has {shown(name)}, expected names of images'
+                    raise self._fields.error(text + quoting_hint(name))
         listed = {str(split): [str(name) for name in names] for split, names in splits.items()}
         self._check_splits(listed)
         return listed

@@ -19,6 +19,8 @@ import time
 from typing import Any
 
 from uhr_seg_ros.engines.engine import EngineError
+from uhr_seg_ros.fields import read_json
+from uhr_seg_ros.regular_files import FileFault, open_regular
 
 #: What entries are; also the suffix of their files.
 KINDS = ('engine', 'timing', 'graph', 'kernels')
@@ -214,10 +216,10 @@ class EngineCache:
         """Give content, facts, and what is wrong with them."""
         path = self._path(key)
         try:
-            with path.open('rb') as file:
+            with open_regular(path) as file:
                 status, content = os.fstat(file.fileno()), file.read()
             folder = path.parent.stat()
-        except OSError:
+        except (OSError, FileFault):
             return b'', {}, self._nearest_difference(key)
         facts = _read_facts(path)
         if _is_shared(folder) or _is_shared(status):
@@ -234,7 +236,8 @@ class EngineCache:
         """Tell what changed since an entry of the same name was made."""
         for entry in self.entries():
             if entry.facts.get('kind') == key.kind and entry.facts.get('name') == key.name:
-                before = entry.facts.get('fields', {})
+                before = entry.facts.get('fields')
+                before = before if isinstance(before, dict) else {}
                 changes = [
                     f'{name} was {before.get(name)}, is {value}'
                     for name, value in key.fields.items()
@@ -278,10 +281,9 @@ def default_directory() -> Path:
 
 def _read_facts(path: Path) -> dict[str, Any]:
     try:
-        facts = json.loads(path.with_suffix('.json').read_text(encoding='utf-8'))
-    except (OSError, ValueError):
+        return read_json(path.with_suffix('.json'), CacheError, '')
+    except CacheError:
         return {}
-    return facts if isinstance(facts, dict) else {}
 
 
 def _file_of(sidecar: Path) -> Path | None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import onnx
@@ -14,6 +13,7 @@ from onnx import helper
 import onnxruntime as ort
 
 from uhr_seg_ros.engines.engine import EngineError
+from uhr_seg_ros.showing import listed, one_line
 
 #: What the parser of TensorRT 8.5 reads.
 NEWEST_OPSET = 17
@@ -23,7 +23,28 @@ class GraphError(EngineError):
     """A graph that cannot be converted."""
 
 
-def fix_shapes(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> onnx.ModelProto:
+def parse(content: bytes, name: object) -> onnx.ModelProto:
+    """
+    Read a graph.
+
+    Args:
+        content: of an ONNX file; as `Graph.read` gives it, nothing of it lies elsewhere.
+        name: of the file, for errors.
+
+    Raises:
+        GraphError: it is no ONNX file.
+
+    """
+    try:
+        return onnx.load_model_from_string(content)
+    except Exception as err:  # of the package protobuf, which is not ours to name
+        msg = f'graph {name} is no ONNX graph: {one_line(err, 300)}: export the model again'
+        raise GraphError(msg) from err
+
+
+def fix_shapes(
+    content: bytes, shapes: Mapping[str, tuple[int, ...]], name: object
+) -> onnx.ModelProto:
     """
     Read a graph, fix the shapes of its inputs and fold everything that follows from them.
 
@@ -31,25 +52,32 @@ def fix_shapes(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> onnx.ModelP
     cannot read. ONNX Runtime does the folding, at the level that keeps to standard operators.
 
     Args:
-        path: ONNX file.
+        content: of an ONNX file.
         shapes: input name -> shape.
+        name: of the file, for errors.
 
     Raises:
         GraphError: the graph is not of opset 17 or older, or not of these inputs.
 
     """
-    model = onnx.load(path)
-    _check_opset(model, path)
+    model = parse(content, name)
+    _check_opset(model, name)
     for tensor in model.graph.input:
         dimensions = tensor.type.tensor_type.shape.dim
+        if len(dimensions) != len(shapes.get(tensor.name, ())):
+            msg = (
+                f'graph {name} takes {tensor.name} of {len(dimensions)} dimensions, expected '
+                f'{dict(shapes)}: export the model again'
+            )
+            raise GraphError(msg)
         for dimension, size in zip(dimensions, shapes[tensor.name], strict=True):
             dimension.Clear()
             dimension.dim_value = size
     for tensor in model.graph.output:
         tensor.type.tensor_type.ClearField('shape')
     del model.graph.value_info[:]
-    folded = fold(model, f'graph {path} cannot be fixed to {dict(shapes)}')
-    _check_operators(folded, path)
+    folded = fold(model, f'graph {name} cannot be fixed to {dict(shapes)}')
+    _check_operators(folded, name)
     del folded.opset_import[:]
     folded.opset_import.append(helper.make_opsetid('', NEWEST_OPSET))
     return onnx.shape_inference.infer_shapes(folded, strict_mode=True)
@@ -77,7 +105,7 @@ def fold(model: onnx.ModelProto, failure: str) -> onnx.ModelProto:
                 model.SerializeToString(), options, providers=['CPUExecutionProvider']
             )
         except Exception as err:  # the classes of ONNX Runtime have no common base
-            msg = f'{failure}: {" ".join(str(err).split())}'
+            msg = f'{failure}: {one_line(err)}'
             raise GraphError(msg) from err
         folded = onnx.load(options.optimized_model_filepath)
     # ONNX Runtime names its own domains, too; at this level nothing in the graph is of them.
@@ -87,7 +115,7 @@ def fold(model: onnx.ModelProto, failure: str) -> onnx.ModelProto:
     return folded
 
 
-def _check_opset(model: onnx.ModelProto, path: Path) -> None:
+def _check_opset(model: onnx.ModelProto, path: object) -> None:
     for opset in model.opset_import:
         if opset.domain not in ('', 'ai.onnx') or opset.version > NEWEST_OPSET:
             name = opset.domain or 'ai.onnx'
@@ -98,8 +126,8 @@ def _check_opset(model: onnx.ModelProto, path: Path) -> None:
             raise GraphError(msg)
 
 
-def _check_operators(model: onnx.ModelProto, path: Path) -> None:
+def _check_operators(model: onnx.ModelProto, path: object) -> None:
     foreign = sorted({f'{node.domain}.{node.op_type}' for node in model.graph.node if node.domain})
     if foreign:
-        msg = f'graph {path} needs {", ".join(foreign)}, which TensorRT does not have'
+        msg = f'graph {path} needs {listed(foreign)}, which TensorRT does not have'
         raise GraphError(msg)

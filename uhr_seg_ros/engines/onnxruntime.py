@@ -11,6 +11,7 @@ import numpy as np
 
 from uhr_seg_ros.bundle import Graph
 from uhr_seg_ros.engines.engine import EngineError, Shape
+from uhr_seg_ros.showing import one_line
 
 try:
     import onnxruntime as ort
@@ -28,7 +29,11 @@ class OnnxRuntimeEngine:
         threads: CPU threads of one operator.
         precision: of the graph, for its provenance.
 
+    Attributes:
+        types: tensor name -> what ONNX Runtime calls its type, such as `tensor(float)`.
+
     Raises:
+        BundleError: the file is not the one that was hashed.
         EngineError: with the text of ONNX Runtime when it cannot read the graph.
 
     """
@@ -37,13 +42,18 @@ class OnnxRuntimeEngine:
 
     def __init__(self, graph: Graph, threads: int, precision: str = 'fp32') -> None:
         self._graph, self._precision = graph, precision
+        content = graph.read()
         try:
             self._session = ort.InferenceSession(
-                str(graph.path), _session_options(threads), providers=['CPUExecutionProvider']
+                content, _session_options(threads), providers=['CPUExecutionProvider']
             )
         except Exception as err:  # the classes of ONNX Runtime have no common base
-            msg = f'ONNX Runtime cannot open graph {graph.path}: {_one_line(err)}'
+            msg = f'ONNX Runtime cannot open graph {graph.path}: {one_line(err)}'
             raise EngineError(msg) from err
+        # Kept by the package for other providers, of which there are none: as large as the file.
+        self._session._model_bytes = None
+        tensors = (*self._session.get_inputs(), *self._session.get_outputs())
+        self.types = {tensor.name: tensor.type for tensor in tensors}
         self.input_shapes = _shapes(self._session.get_inputs())
         self.output_shapes = _shapes(self._session.get_outputs())
 
@@ -64,7 +74,7 @@ class OnnxRuntimeEngine:
             arrays = self._session.run(list(outputs), dict(feeds))
         except Exception as err:  # the classes of ONNX Runtime have no common base
             shapes = ', '.join(f'{name} {array.shape}' for name, array in feeds.items())
-            msg = f'graph {self._graph.path} failed on {shapes}: {_one_line(err)}'
+            msg = f'graph {self._graph.path} failed on {shapes}: {one_line(err)}'
             raise EngineError(msg) from err
         return dict(zip(outputs, arrays, strict=True))
 
@@ -93,7 +103,3 @@ def _shapes(tensors: Sequence[ort.NodeArg]) -> dict[str, Shape]:
         tensor.name: tuple(size if isinstance(size, int) else None for size in tensor.shape)
         for tensor in tensors
     }
-
-
-def _one_line(err: Exception) -> str:
-    return ' '.join(str(err).split())

@@ -13,6 +13,30 @@ from uhr_seg_ros.bundle import Bundle, Graph
 from uhr_seg_ros.engines.engine import Engine, EngineError, Shape
 from uhr_seg_ros.engines.options import EngineOptions, PRECISIONS, WIDTHS
 from uhr_seg_ros.engines.processor import has_exact_int8
+from uhr_seg_ros.showing import listed
+
+_FLOAT, _BYTE = ('tensor(float)',), ('tensor(uint8)',)
+
+#: Tensor -> number of its dimensions and what ONNX Runtime may call its type; those that are not
+#: here, the contexts of patches, are float32 of any form.
+_FORMS: dict[str, tuple[int, tuple[str, ...]]] = {
+    'mask': (3, (*_BYTE, 'tensor(int32)')),
+    'confidence': (3, _BYTE),
+    'place': (2, _FLOAT),
+    **dict.fromkeys(
+        (
+            'low_res', 'image', 'tokens', 'affinity', 'local', 'semantic_logits', 'logits',
+            'quarter_logits', 'grid', 'probabilities',
+        ),
+        (4, _FLOAT),
+    ),
+}  # fmt: skip
+
+#: Colours, of the tensors that hold a picture.
+_PICTURES, _COLORS = ('low_res', 'image'), 3
+
+#: What a graph may take beside what model.yaml promises.
+_OPTIONAL = ('place',)
 
 
 def open_engine(graph: Graph, threads: int = 0, precision: str = 'fp32') -> Engine:
@@ -25,8 +49,9 @@ def open_engine(graph: Graph, threads: int = 0, precision: str = 'fp32') -> Engi
         precision: of the graph, for its provenance.
 
     Raises:
+        BundleError: the file is not the one that was hashed.
         EngineError: ONNX Runtime is missing or cannot read the graph, or the tensors of the
-            graph are not the ones that model.yaml promises.
+            graph are not the ones that model.yaml promises, or not of the form that they have.
 
     """
     # Imported here, so that a missing package is an error of ours.
@@ -34,6 +59,7 @@ def open_engine(graph: Graph, threads: int = 0, precision: str = 'fp32') -> Engi
     engine = module.OnnxRuntimeEngine(graph, threads or available_cores(), precision)
     _check_names(graph, 'input', graph.inputs, engine.input_shapes)
     _check_names(graph, 'output', graph.outputs, engine.output_shapes)
+    _check_forms(graph, engine)
     return engine
 
 
@@ -103,5 +129,29 @@ def _check_names(
     graph: Graph, what: str, needed: Sequence[str], found: Mapping[str, Shape]
 ) -> None:
     if missing := [name for name in needed if name not in found]:
-        msg = f'graph {graph.path} has no {what} {", ".join(missing)}, only {", ".join(found)}'
+        msg = f'graph {graph.path} has no {what} {", ".join(missing)}, only {listed(found)}'
         raise EngineError(f'{msg}: export the model again')
+
+
+def _check_forms(graph: Graph, engine: Engine) -> None:
+    """Refuse a graph that would fail on the first frame, or give masks of another form."""
+    unknown = [
+        name for name in engine.input_shapes if name not in (*graph.inputs, *_OPTIONAL)
+    ]
+    if unknown:
+        msg = f'graph {graph.path} needs {listed(unknown)}, which nobody gives'
+        raise EngineError(f'{msg}: export the model again')
+    for name in (*engine.input_shapes, *graph.outputs):
+        shape = engine.input_shapes.get(name) or engine.output_shapes.get(name) or ()
+        dimensions, types = _FORMS.get(name, (len(shape), _FLOAT))
+        fits = len(shape) in (0, dimensions)  # 0: the file does not tell
+        if fits and name in _PICTURES and shape:
+            fits = shape[1] in (None, _COLORS)
+        if not fits or engine.types[name] not in types:
+            msg = (
+                f'graph {graph.path}: {name} is {engine.types[name]} of shape {shape}, expected '
+                f'{" or ".join(types)} of {dimensions} dimensions'
+            )
+            if name in _PICTURES:
+                msg += f', the second one {_COLORS}'
+            raise EngineError(f'{msg}: export the model again')

@@ -20,7 +20,7 @@ from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType
 from onnxruntime.quantization.calibrate import TensorsData
 
 from uhr_seg_ros.engines.equalising import equalise
-from uhr_seg_ros.engines.folding import fold, GraphError
+from uhr_seg_ros.engines.folding import fold, GraphError, parse
 from uhr_seg_ros.engines.int8_nodes import Int8Nodes, JOINING
 from uhr_seg_ros.engines.payoff import Payoff
 from uhr_seg_ros.engines.ranges import byte_range, Range, union
@@ -32,7 +32,8 @@ class Quantizer:
     One graph of any input size, and what of it becomes int8.
 
     Args:
-        path: ONNX file, float32.
+        content: of an ONNX file, float32.
+        name: of the file, for errors.
 
     Attributes:
         candidates: names of the nodes that may become int8, in the order of the graph; see
@@ -43,8 +44,8 @@ class Quantizer:
 
     """
 
-    def __init__(self, path: Path) -> None:
-        self._model = _named(fold(onnx.load(path), f'graph {path} cannot be quantised'))
+    def __init__(self, content: bytes, name: object) -> None:
+        self._model = _named(fold(parse(content, name), f'graph {name} cannot be quantised'))
         self._nodes = Int8Nodes(self._model)
         self.candidates = self._nodes.candidates
         self._ranges: dict[str, Range] = {}

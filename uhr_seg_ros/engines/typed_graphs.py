@@ -68,7 +68,7 @@ class TypedGraphs:
             feeds: inputs of these shapes from real frames, float32; taken one at a time.
 
         """
-        model = quantize(fix_shapes(graph.path, shapes), feeds)
+        model = quantize(fix_shapes(graph.read(), shapes, graph.path), feeds)
         self._cache.write(self._key(graph, shapes), model.SerializeToString())
 
     def load(self, graph: Graph, shapes: Shapes, *, plain_norms: bool) -> onnx.ModelProto:
@@ -81,13 +81,14 @@ class TypedGraphs:
             plain_norms: without LayerNormalization, which TensorRT 8.5 does not have.
 
         Raises:
+            BundleError: the file is not the one that was hashed.
             GraphError: it cannot be converted, or was never calibrated.
 
         """
         if self._precision == 'int8':
             model = onnx.load_model_from_string(self._calibrated(graph, shapes))
         else:
-            model = fix_shapes(graph.path, shapes)
+            model = fix_shapes(graph.read(), shapes, graph.path)
         if self._precision != 'fp32':
             model = to_half(model)
         # Last, so that all parts of a norm are float32 as the norm is: squares overflow in half.

@@ -13,6 +13,7 @@ from onnx import helper
 import onnxruntime as ort
 
 from uhr_seg_ros.engines.folding import GraphError
+from uhr_seg_ros.showing import one_line
 
 Feeds = Mapping[str, np.ndarray]
 
@@ -53,6 +54,6 @@ class Watcher:
         try:
             found = dict(zip(wanted, self._session.run(wanted, dict(feed)), strict=True))
         except Exception as err:  # the classes of ONNX Runtime have no common base
-            msg = f'graph {self._name} cannot be calibrated: {" ".join(str(err).split())}'
+            msg = f'graph {self._name} cannot be calibrated: {one_line(err)}'
             raise GraphError(msg) from err
         return {name: found[name] if name in found else feed[name] for name in self._names}

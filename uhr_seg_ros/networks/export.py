@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 import logging
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 import warnings
 
@@ -17,9 +16,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from uhr_seg_ros.bundle import Bundle, graphs_of
+from uhr_seg_ros.bundle import Bundle, graphs_of, load_bundle, MODEL_FILE
 from uhr_seg_ros.bundle_writing import write_bundle
 from uhr_seg_ros.classes import ClassSet
+from uhr_seg_ros.drafts import draft_folder
 from uhr_seg_ros.engines.footprint import detail_bytes_per_pixel
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.networks.deformed_graphs import bent_both_ways, deformed_graphs, statistics_of
@@ -127,17 +127,19 @@ def export_bundle(
         **(statistics_of(network) if isinstance(network, DeformedNetwork) else {}),
     }
     network.eval()
-    # A bundle that is there stays until the new one is proven; inside the folder, since what is
-    # beside it may lie on another device.
-    with TemporaryDirectory(dir=directory, prefix='.export_') as draft, torch.no_grad():
-        write_graphs(network, Path(draft))
+    # A bundle that is there stays until the new one is proven.
+    with draft_folder(directory, '.export_') as draft, torch.no_grad():
+        write_graphs(network, draft)
         bundle = write_bundle(draft, **fields)
         for size in _compared_sizes(network):
             compare(network, bundle, size)
         memory = detail_bytes_per_pixel(bundle)
-        for graph in bundle.graphs.values():
-            graph.path.replace(directory / graph.path.name)
-    return write_bundle(directory, **fields, detail_bytes_per_pixel=memory)
+        write_bundle(draft, **fields, detail_bytes_per_pixel=memory)
+        # model.yaml last: in between it does not fit to the graphs, and with it come the hashes of
+        # what was proven, whoever else writes into the folder.
+        for path in (*(graph.path for graph in bundle.graphs.values()), draft / MODEL_FILE):
+            path.replace(directory / path.name)
+    return load_bundle(directory)
 
 
 def _compared_sizes(network: Network) -> Iterator[tuple[int, int]]:

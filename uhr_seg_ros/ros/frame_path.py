@@ -12,7 +12,6 @@ import time
 import cv2
 import numpy as np
 
-from uhr_seg_ros.bundle import file_sha256, MODEL_FILE
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.drawing import draw_density, scaled_size
 from uhr_seg_ros.engines.gpu_health import GpuSample, open_probe, Probe
@@ -209,7 +208,7 @@ def _facts(segmenter: Segmenter) -> dict[str, str]:
         'backend_version': str(provenance['version']),
         'device': str(provenance['device']),
         'bundle': segmenter.bundle.name,
-        'bundle_sha256': file_sha256(segmenter.bundle.path / MODEL_FILE),
+        'bundle_sha256': segmenter.bundle.sha256,
         'engine_sha256': ', '.join(f'{name} {sha}' for name, sha in provenance['sha256'].items()),
     }
     if segmenter.fallback:

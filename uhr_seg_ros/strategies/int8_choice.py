@@ -70,7 +70,8 @@ class Int8Choice:
 
     def __init__(self, bundle: Bundle, show: Show) -> None:
         self._bundle, self._show = bundle, show
-        self._quantizers = {name: Quantizer(bundle.graphs[name].path) for name in BRANCHES}
+        graphs = [bundle.graphs[name] for name in BRANCHES]
+        self._quantizers = {each.name: Quantizer(each.read(), each.path) for each in graphs}
         self.candidates = [
             Layer(graph, node)
             for graph, quantizer in self._quantizers.items()

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 import time
 
 import numpy as np
 
-from uhr_seg_ros.bundle import Bundle
+from uhr_seg_ros.bundle import Bundle, Graph
 from uhr_seg_ros.engines.opening import open_engine
 from uhr_seg_ros.strategies.preprocessing import Preprocessor
 
@@ -92,7 +92,7 @@ class Trial:
         self._bundle = bundle
         self._quarter = open_engine(bundle.graphs['quarter'])
         self._feeds = {name: list(feeds(bundle, name, tiles)) for name in BRANCHES}
-        graphs = {name: bundle.graphs[name].path for name in BRANCHES}
+        graphs = {name: bundle.graphs[name] for name in BRANCHES}
         self._maps = self._replaced([{} for _ in tiles], graphs)
         self._expected = list(map(self._logits, self._maps))
 
@@ -105,7 +105,8 @@ class Trial:
 
         """
         counter = LossCounter()
-        maps = self._replaced(self._maps, graphs)
+        drafts = {name: self._bundle.graphs[name].with_file(path) for name, path in graphs.items()}
+        maps = self._replaced(self._maps, drafts)
         for expected, each in zip(self._expected, maps, strict=True):
             counter.add(expected, self._logits(each))
         return counter.loss
@@ -113,7 +114,7 @@ class Trial:
     def speed(self, name: str, path: Path) -> float:
         """Tell how many times faster a graph is in int8, by the time of one core."""
         graph = self._bundle.graphs[name]
-        engines = [open_engine(each, threads=1) for each in (graph, replace(graph, path=path))]
+        engines = [open_engine(each, threads=1) for each in (graph, graph.with_file(path))]
         times: list[list[float]] = [[], []]
         for _ in range(TIMED_RUNS):
             for engine, seconds in zip(engines, times, strict=True):
@@ -123,11 +124,11 @@ class Trial:
                 seconds.append(time.process_time() - start)
         return min(times[0]) / min(times[1])
 
-    def _replaced(self, maps: Sequence[Maps], graphs: Mapping[str, Path]) -> list[Maps]:
+    def _replaced(self, maps: Sequence[Maps], graphs: Mapping[str, Graph]) -> list[Maps]:
         """Compute what some graphs hand to the fusion; keep the rest."""
         result = [dict(each) for each in maps]
-        for name, path in graphs.items():
-            engine = open_engine(replace(self._bundle.graphs[name], path=path))
+        for name, graph in graphs.items():
+            engine = open_engine(graph)
             outputs = [each for each in engine.output_shapes if each in MAPS]
             for feed, each in zip(self._feeds[name], result, strict=True):
                 each.update(engine.run(feed, outputs))

@@ -32,7 +32,11 @@ DETAIL_MAPS = ('affinity', 'local')
 MULTIPLES = (16, 32, 64)
 
 
-class TwoBranchError(UhrSegError):
+class MapError(UhrSegError):
+    """Maps of which no right mask can be made."""
+
+
+class TwoBranchError(MapError):
     """Graphs that do not fit to the classes of their bundle."""
 
 
@@ -135,6 +139,38 @@ def check_maps(maps: Mapping[str, np.ndarray], rows: int, columns: int) -> None:
                 'precision fp32'
             )
             raise TwoBranchError(msg)
+
+
+def check_logits(name: str, logits: np.ndarray, classes: int) -> None:
+    """
+    Refuse logits of which every mask would be wrong without a word.
+
+    Args:
+        name: what they are called.
+        logits: (1, C, h, w), as a graph gives them.
+        classes: how many the bundle names.
+
+    Raises:
+        MapError: they have another form, or hold NaN or infinity.
+
+    """
+    if logits.ndim != MAP_AXES or logits.shape[:2] != (1, classes) or not logits.size:
+        msg = (
+            f'the back end gives {name} of shape {logits.shape}, expected (1, {classes}, height, '
+            'width): export the model again'
+        )
+        raise MapError(msg)
+    if not is_finite(logits):
+        msg = f'the back end gives {name} that are not finite: use precision fp32, or train again'
+        raise MapError(msg)
+
+
+def is_finite(values: np.ndarray) -> bool:
+    """Tell if there is neither NaN nor infinity in an array of floats."""
+    # A finite sum has finite parts; the sum alone may overflow, too.
+    with np.errstate(invalid='ignore', over='ignore'):
+        total = values.sum()
+    return bool(np.isfinite(total) or np.isfinite(values).all())
 
 
 def check_sizes(bundle: Bundle) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -102,7 +103,7 @@ def check(agreement: Agreement, bundle: Bundle, precision: str) -> None:
 
     """
     least = bundle.agreement.get(precision, AGREEMENT[precision])
-    if not agreement.agreement >= least:
+    if not agreement.agreement >= least or not math.isfinite(agreement.logit_error):
         wider = 'fp16' if precision == 'int8' else 'fp32'
         remedy = f'choose precision {wider}, or' if precision != 'fp32' else 'please'
         msg = (

@@ -16,7 +16,7 @@ from uhr_seg_ros.engines.opening import open_engines
 from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.pixels import RawFrame
-from uhr_seg_ros.strategies.maps import Blend, confidence_of, enlarged_arg_max
+from uhr_seg_ros.strategies.maps import Blend, check_logits, confidence_of, enlarged_arg_max
 from uhr_seg_ros.strategies.preprocessing import Preprocessor
 from uhr_seg_ros.strategies.strategy import AtOnce, Limits, Request, warm_up_frame
 from uhr_seg_ros.strategies.tiling import tile_spans, TileLimit
@@ -113,7 +113,8 @@ class SingleBranch(AtOnce):
         for row, row_span in enumerate(rows):
             for column, column_span in enumerate(columns):
                 logits = self._run(image[slice(*row_span), slice(*column_span)], clock)
-                step = (row_span[1] - row_span[0]) // logits.shape[2]
+                sides = row_span[1] - row_span[0], column_span[1] - column_span[0]
+                step = self._step(logits, sides)
                 blend = blend or Blend(rows, columns, step)
                 blend.add(logits, row, column)
         return blend.total[0]
@@ -121,8 +122,26 @@ class SingleBranch(AtOnce):
     def _run(self, image: np.ndarray, clock: StageClock) -> np.ndarray:
         with clock.stage('preprocess'):
             planes = self._preprocessor.low_res(image)
+        return self._run_network(planes, clock)
+
+    def _run_network(self, planes: np.ndarray, clock: StageClock) -> np.ndarray:
+        """Give the logits of the network's input, (1, C, h, w) float32."""
         with clock.stage('network'):
-            return self._engine.run({'image': planes}, ['logits'])['logits']
+            logits = self._engine.run({'image': planes}, ['logits'])['logits']
+        with clock.stage('enlarge'):
+            check_logits('logits', logits, len(self._bundle.classes))
+        return logits
+
+    def _step(self, logits: np.ndarray, sides: tuple[int, int]) -> int:
+        """Give the px of the frame per row and column of the logits of a tile."""
+        step = max(sides[0] // logits.shape[2], 1)
+        if tuple(step * side for side in logits.shape[2:]) != sides:
+            msg = (
+                f'bundle {self._bundle.path}: the logits of a tile of {sides[1]} x {sides[0]} px '
+                f'have shape {logits.shape}: use no tiles, or export the model again'
+            )
+            raise SingleBranchError(msg)
+        return step
 
 
 def _scores(

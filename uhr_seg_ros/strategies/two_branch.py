@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from uhr_seg_ros.bundle import Bundle, FUSION_REACH
+from uhr_seg_ros.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.engines.engine import Engine
 from uhr_seg_ros.engines.opening import open_engines
 from uhr_seg_ros.engines.options import EngineOptions
@@ -17,6 +18,7 @@ from uhr_seg_ros.pixels import RawFrame
 from uhr_seg_ros.strategies.maps import (
     Blend,
     CELL,
+    check_logits,
     check_maps,
     check_sizes,
     DETAIL_MAPS,
@@ -38,6 +40,11 @@ HALO = 1 + -(-(FUSION_REACH + 1) // 4)
 STRIP_BYTES = 32e6
 #: ... but never fewer rows of cells than this, or the halo dominates.
 MIN_STRIP_CELLS = 8
+
+#: Two classes are not nearly equal if their logits differ by this part of the largest one ...
+CLEAR_MARGIN = 0.05
+#: ... and then at most this share of the pixels may differ between two graphs.
+MOST_DIFFERING = 0.01
 
 
 class TwoBranch(AtOnce):
@@ -71,6 +78,7 @@ class TwoBranch(AtOnce):
         self.provenance = engines['detail'].provenance()
         self._limit = TileLimit(bundle, limits.memory_limit_mb or None, limits.tile)
         self._preprocessor = Preprocessor(bundle)
+        self._fusion_checked = False
         for graph, tensor in (('semantic', 'semantic_logits'), ('scores', 'logits')):
             self._check_classes(graph, engines[graph].output_shapes[tensor][1])
 
@@ -103,6 +111,9 @@ class TwoBranch(AtOnce):
         outputs = [name for name in request.outputs if name != 'quarter_logits']
         with clock.stage('fusion'):
             check_maps(maps, *self._preprocessor.padded_size(image))
+            if not self._fusion_checked:
+                self._check_fusion(maps)
+                self._fusion_checked = True
             results = self._fuse(maps, image.shape[:2], outputs)
         if len(outputs) < len(request.outputs):
             quarter = self._engines['quarter'].run(maps, ['quarter_logits'])['quarter_logits']
@@ -122,8 +133,9 @@ class TwoBranch(AtOnce):
     def semantic_mask(self, frame: RawFrame) -> np.ndarray:
         """Take the arg max of the bilinearly enlarged `semantic_logits`."""
         low_res = self._preprocessor.low_res(frame.bgr)
-        logits = self._semantic(low_res, 'semantic_logits', StageClock())[0]
-        return enlarged_arg_max(logits, (frame.height, frame.width), self._bundle.multiple)
+        logits = self._semantic(low_res, 'semantic_logits', StageClock())
+        check_logits('semantic_logits', logits, len(self._bundle.classes))
+        return enlarged_arg_max(logits[0], (frame.height, frame.width), self._bundle.multiple)
 
     def maps(self, image: np.ndarray, clock: StageClock) -> dict[str, np.ndarray]:
         """
@@ -206,7 +218,39 @@ class TwoBranch(AtOnce):
         feeds = {name: _rows_of(name, values, rows) for name, values in maps.items()}
         graph = 'fusion' if list(outputs) == ['mask'] else 'scores'
         results = self._engines[graph].run(feeds, outputs)
+        if 'mask' in results:
+            self._check_ids(graph, results['mask'])
         return {name: values[0] for name, values in results.items()}
+
+    def _check_ids(self, graph: str, mask: np.ndarray) -> None:
+        """Refuse ids that no class has, or that the type of the mask cannot hold."""
+        count = len(self._bundle.classes)
+        small = mask.dtype == np.uint8 and count > MAX_UINT8_CLASSES
+        if small or mask.max() >= count or (mask.dtype != np.uint8 and mask.min() < 0):
+            msg = (
+                f'bundle {self._bundle.path} names {count} classes, its graph {graph} gives ids '
+                f'from {mask.min()} to {mask.max()} as {mask.dtype}: export the model again'
+            )
+            raise TwoBranchError(msg)
+
+    def _check_fusion(self, maps: dict[str, np.ndarray]) -> None:
+        """Compare, once and on a few rows, the graph of masks with the graph that tells more."""
+        rows = 0, min(maps['tokens'].shape[2], 2)
+        mask = self._fuse_rows(maps, rows, ['mask'])['mask']
+        logits = self._fuse_rows(maps, rows, ['mask', 'logits'])['logits']
+        check_logits('logits', logits[None], len(self._bundle.classes))
+        if len(logits) < 2:
+            return
+        second, first = np.partition(logits, -2, axis=0)[-2:]
+        # Where two classes are nearly equal, rounding decides.
+        decided = first - second > CLEAR_MARGIN * np.abs(logits).max()
+        differing = (mask != logits.argmax(0)) & decided
+        if differing.sum() > MOST_DIFFERING * decided.sum():
+            msg = (
+                f'bundle {self._bundle.path}: its graphs fusion and scores give different masks, '
+                f'on {differing.sum() / decided.sum():.0%} of the pixels: export the model again'
+            )
+            raise TwoBranchError(msg)
 
     def _check_classes(self, graph: str, found: int | None) -> None:
         expected = len(self._bundle.classes)

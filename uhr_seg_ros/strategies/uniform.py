@@ -44,5 +44,4 @@ class Uniform(SingleBranch):
     def _logits(self, image: np.ndarray, clock: StageClock) -> np.ndarray:
         with clock.stage('preprocess'):
             small = self._sampler.resized(image, self._size)
-        with clock.stage('network'):
-            return self._engine.run({'image': small}, ['logits'])['logits'][0]
+        return self._run_network(small, clock)[0]

@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields, MISSING
 from typing import Any, NamedTuple, TypeVar
 
-from uhr_seg_ros.fields import is_number
+from uhr_seg_ros.fields import is_number, quoting_hint
+from uhr_seg_ros.showing import listed, shown
 from uhr_seg_ros.training.errors import TrainingError
 
 T = TypeVar('T')
@@ -95,10 +96,10 @@ def check_fields(owner: object, checks: Mapping[str, Check], prefix: str = '') -
 
 def wrong(name: str, value: object, expected: str) -> TrainingError:
     """Build the error about a field."""
-    hint = ''
+    hint = quoting_hint(value) if expected == TEXT.expected else ''
     if isinstance(value, str) and expected.startswith('a number') and _reads_as_number(value):
         hint = ', written with a point, as 1.0e-3'  # PyYAML takes 1e-3 for a text
-    return TrainingError(f'field {name} is {value!r}, expected {expected}{hint}')
+    return TrainingError(f'field {name} is {shown(value)}, expected {expected}{hint}')
 
 
 def _reads_as_number(text: str) -> bool:
@@ -134,7 +135,7 @@ def filled(kind: type[T], content: object, prefix: str = '', **known: Any) -> T:
     )
     unknown = sorted(prefix + str(name) for name in set(content) - {field.name for field in own})
     if missing or unknown:
-        listed = (', '.join(names) or 'none' for names in (missing, unknown))
-        msg = 'fields missing: {}; unknown: {}'.format(*listed)
+        found = (listed(names) or 'none' for names in (missing, unknown))
+        msg = 'fields missing: {}; unknown: {}'.format(*found)
         raise TrainingError(msg)
     return kind(**content, **known)

@@ -16,6 +16,7 @@ from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.fields import read_mapping
 from uhr_seg_ros.networks.presets import NETWORKS
 from uhr_seg_ros.networks.pretrained import PARTS
+from uhr_seg_ros.showing import printable, shortened
 from uhr_seg_ros.training.checks import (
     check_fields,
     filled,
@@ -233,7 +234,7 @@ def read_config(path: Path) -> Config:
     try:
         return _config(content)
     except UhrSegError as err:
-        msg = f'{path}: {err}'
+        msg = f'{path}: {shortened(printable(str(err)))}'
         raise TrainingError(msg) from err
 
 
