@@ -5,22 +5,36 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 import hashlib
 from pathlib import Path
-import re
 import struct
 from typing import Any, TYPE_CHECKING
 
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import Reader, ReaderError
 from rosbags.typesys import get_typestore, Stores
 
-from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.pixels import RawFrame
+from uhr_seg_ros.replay.opening import open_storage, reason_of
+from uhr_seg_ros.replay.recording_files import (
+    find_files,
+    is_storage,
+    METADATA,
+    read_metadata,
+    storage_suffix,
+)  # fmt: skip
+from uhr_seg_ros.replay.sqlite_files import side_files
+from uhr_seg_ros.replay.storage import (
+    BagError,
+    Damaged,
+    Storage,
+    tell_once,
+    unpack_zstd,
+    ZSTD_MAGIC,
+)  # fmt: skip
 from uhr_seg_ros.ros.decoding import decode_compressed, view_image
 
 if TYPE_CHECKING:
@@ -31,13 +45,8 @@ COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
 CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
 POINT_CLOUD = 'sensor_msgs/msg/PointCloud2'
 
-SUFFIXES = ('.mcap', '.db3')
-
-_ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
-
-
-class BagError(UhrSegError):
-    """A recording that cannot be read or holds no images."""
+# Head of CDR, then seconds and nanoseconds.
+_STAMP_END = 12
 
 
 @dataclass(frozen=True)
@@ -51,9 +60,12 @@ class ImageTopic:
 
 def is_bag(path: Path) -> bool:
     """Tell if a path looks like a rosbag2 recording: a folder of one, or one of its files."""
-    if path.is_dir():
-        return (path / 'metadata.yaml').is_file() or bool(storage_files(path))
-    return path.suffix in SUFFIXES and path.is_file()
+    if not path.is_dir():
+        return is_storage(path) and path.exists()
+    try:
+        return (path / METADATA).is_file() or any(map(is_storage, path.iterdir()))
+    except OSError:  # whoever reads it says so
+        return True
 
 
 def image_topics(path: Path) -> list[ImageTopic]:
@@ -65,11 +77,9 @@ def image_topics(path: Path) -> list[ImageTopic]:
 
     """
     counts: dict[tuple[str, str], int] = {}
-    for part in _parts(path):
-        with _opened(part) as reader:
-            for connection in _image_connections(reader):
-                key = (connection.topic, full_type(connection.msgtype))
-                counts[key] = counts.get(key, 0) + connection.msgcount
+    for connection in filter(_is_image, _connections(path)):
+        key = (connection.topic, full_type(connection.msgtype))
+        counts[key] = counts.get(key, 0) + connection.msgcount
     return [ImageTopic(name, kind, count) for (name, kind), count in counts.items()]
 
 
@@ -91,17 +101,35 @@ def choose_topic(path: Path, name: str = '') -> ImageTopic:
 
 
 def describe_bag(path: Path, topic: ImageTopic) -> dict[str, Any]:
-    """Give `name`, `bytes` and `sha256` of a recording, and its topic."""
-    digest, size = hashlib.sha256(), 0
-    for file in storage_files(path):
-        with file.open('rb') as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-                size += len(block)
+    """
+    Give `name`, `bytes` and `sha256` of a recording, and its topic.
+
+    The hash is that of its file; of several, which a log that was not merged is one of, that of
+    their hashes in hexadecimal.
+
+    Raises:
+        BagError: it has no files, or one cannot be read.
+
+    """
+    files = [part for file in storage_files(path) for part in (file, *_beside(file))]
+    size, hashes = 0, []
+    for file in files:
+        digest = hashlib.sha256()
+        try:
+            with file.open('rb') as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+                    size += len(block)
+        except OSError as err:
+            msg = f'{file} cannot be read: {err.strerror}'
+            raise BagError(msg) from err
+        hashes.append(digest.hexdigest())
+    if len(hashes) > 1:
+        hashes = [hashlib.sha256(''.join(hashes).encode()).hexdigest()]
     return {
         'name': path.name,
         'bytes': size,
-        'sha256': digest.hexdigest(),
+        'sha256': hashes[0],
         'topic': topic.name,
         'type': topic.type,
         'messages': topic.count,
@@ -154,11 +182,7 @@ def topic_types(path: Path) -> dict[str, str]:
         BagError: not a recording, or a damaged one.
 
     """
-    types: dict[str, str] = {}
-    for part in _parts(path):
-        with _opened(part) as reader:
-            types |= {each.topic: full_type(each.msgtype) for each in reader.connections}
-    return types
+    return {each.topic: full_type(each.msgtype) for each in _connections(path)}
 
 
 def read_all(path: Path) -> Iterator[tuple[Connection, int, bytes]]:
@@ -203,59 +227,128 @@ def read_frame(message: bytes, kind: str) -> tuple[Any, RawFrame]:
 
 
 def stamp_ns(message: bytes) -> int:
-    """Give header.stamp of a message in CDR whose first field is a header, in ns."""
+    """
+    Give header.stamp of a message in CDR whose first field is a header, in ns.
+
+    Raises:
+        BagError: the message is too short for one.
+
+    """
+    if len(message) < _STAMP_END:
+        msg = f'a message of {len(message)} bytes has no stamp: {_STAMP_END} are needed'
+        raise BagError(msg)
     order = '<' if message[1] & 1 else '>'
     seconds, nanoseconds = struct.unpack_from(f'{order}iI', message, 4)
     return seconds * 1_000_000_000 + nanoseconds
 
 
+def _beside(file: Path) -> list[Path]:
+    return side_files(file) if storage_suffix(file.name) == '.db3' else []
+
+
 def storage_files(path: Path) -> list[Path]:
-    """List the storage files of a recording in their order: name_2 comes before name_10."""
-    if path.is_file():
-        return [path]
-    files = [file for file in path.iterdir() if file.suffix in SUFFIXES]
-    return sorted(files, key=lambda file: [int(part) for part in re.findall(r'\d+', file.name)])
+    """
+    List the storage files of a recording in their order: name_2 comes before name_10.
+
+    Raises:
+        BagError: the folder holds two recordings, or none.
+
+    """
+    return find_files(path)
 
 
-def _parts(path: Path) -> list[Path]:
-    """Give what is opened one after the other; a folder may have lost its metadata.yaml."""
+def _connections(path: Path) -> Iterator[Connection]:
+    """Give the topics of every file, and tell where metadata.yaml counts otherwise."""
+    counts: Counter[str] = Counter()
+    files = 0
+    for _, storage in _storages(path):
+        files += 1
+        for connection in storage.connections:
+            counts[connection.topic] += connection.msgcount
+            yield connection
+    metadata = read_metadata(path)
+    if files == len(metadata.files):  # or else the difference was told already
+        wrong = [
+            f'{told} messages on {topic}, where {counts[topic]} are'
+            for topic, told in metadata.counts.items() if told != counts[topic]
+        ]  # fmt: skip
+        if wrong:
+            more = f', and of {len(wrong) - 1} more topics wrongly' if len(wrong) > 1 else ''
+            text = f'tells of {wrong[0]}{more}: the files count'
+            tell_once(path / METADATA, 'counts', text)
+
+
+def _storages(path: Path) -> Iterator[tuple[Path, Storage]]:
+    """Open one file after the other; one that cannot be read does not take the others along."""
     if not is_bag(path):
         msg = f'{path} is no rosbag2 recording: expected a folder of one, or an mcap or db3 file'
         raise BagError(msg)
-    if path.is_file() or (path / 'metadata.yaml').is_file():
-        return [path]
-    return storage_files(path)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Reader]:
-    try:
-        with Reader(path) as reader:
-            yield reader
-    except (ReaderError, OSError, ValueError, struct.error) as err:
-        msg = f'{path} cannot be read as a rosbag2 recording ({err}): record it again'
-        raise BagError(msg) from err
+    errors: list[tuple[Path, BagError]] = []
+    files = find_files(path)
+    for file in files:
+        try:
+            storage = open_storage(file)
+        except BagError as err:
+            errors.append((file, err))
+            continue
+        try:
+            yield file, storage
+        finally:
+            storage.close()
+    if len(errors) == len(files):
+        raise errors[0][1]
+    counts = read_metadata(path).file_counts if errors else {}
+    for file, error in errors:
+        lost = f', which should have {counts[file.name]} messages' if file.name in counts else ''
+        tell_once(file, 'file', f'is left out{lost}; the other files are read: {error}')
 
 
 def _read(
     path: Path, is_wanted: Callable[[Connection], bool]
 ) -> Iterator[tuple[Connection, int, bytes]]:
-    for part in _parts(path):
-        with _opened(part) as reader:
-            connections = list(filter(is_wanted, reader.connections))
-            if not connections:
-                continue
-            for connection, time_ns, data in reader.messages(connections):
-                yield connection, time_ns, _decompressed(bytes(data))
+    digests = read_metadata(path).digests
+    lost, given = '', False
+    for file, storage in _storages(path):
+        wanted = {
+            each.id: each._replace(digest=each.digest or digests.get(each.topic, ''))
+            for each in storage.connections if is_wanted(each)
+        }  # fmt: skip
+        for number, time_ns, message in _messages(storage, wanted) if wanted else ():
+            given = True
+            yield wanted[number], time_ns, message
+        if storage.losses.places:
+            lost = lost or f'{file}: {storage.losses}'
+            tell_once(file, 'losses', f'is damaged: {storage.losses}')
+    if lost and not given:
+        msg = f'{path} cannot be read as a rosbag2 recording: {lost}'
+        raise BagError(msg)
+
+
+def _messages(
+    storage: Storage, wanted: Collection[int]
+) -> Iterator[tuple[int, int, bytes]]:
+    """Give the messages that can be read and unpacked; the others are counted."""
+    messages = storage.messages(wanted)
+    while True:
+        try:
+            number, time_ns, message = next(messages)
+            # rosbag2 compresses messages one by one; metadata.yaml, which tells, may be lost.
+            if message.startswith(ZSTD_MAGIC):
+                message = unpack_zstd(message)
+        except StopIteration:
+            return
+        except Damaged as err:
+            storage.losses.add(f'message at {time_ns} ns', str(err))
+        except Exception as err:  # a file of others: whatever the code that reads it runs into
+            storage.losses.add('the rest', reason_of(err), 0)
+            return
+        else:
+            yield number, time_ns, message
 
 
 @cache
 def _types() -> Typestore:
     return get_typestore(Stores.ROS2_HUMBLE)
-
-
-def _image_connections(reader: Reader) -> list[Connection]:
-    return list(filter(_is_image, reader.connections))
 
 
 def _is_image(connection: Connection) -> bool:
@@ -266,12 +359,3 @@ def full_type(name: str) -> str:
     """Give package/msg/Type; some recorders leave out the middle part."""
     package, *_, kind = name.split('/')
     return f'{package}/msg/{kind}'
-
-
-def _decompressed(message: bytes) -> bytes:
-    """Undo rosbag2's compression per message where the metadata that tells of it is lost."""
-    if not message.startswith(_ZSTD_MAGIC):
-        return message
-    from backports import zstd  # comes with rosbags
-
-    return zstd.decompress(message)
