@@ -260,14 +260,14 @@ def storage_files(path: Path) -> list[Path]:
 def _connections(path: Path) -> Iterator[Connection]:
     """Give the topics of every file, and tell where metadata.yaml counts otherwise."""
     counts: Counter[str] = Counter()
-    files = 0
+    whole = 0
     for _, storage in _storages(path):
-        files += 1
+        whole += not storage.loss
         for connection in storage.connections:
             counts[connection.topic] += connection.msgcount
             yield connection
     metadata = read_metadata(path)
-    if files == len(metadata.files):  # or else the difference was told already
+    if whole == len(metadata.files):  # or else the difference was told already
         wrong = [
             f'{told} messages on {topic}, where {counts[topic]} are'
             for topic, told in metadata.counts.items() if told != counts[topic]
@@ -283,6 +283,10 @@ def _storages(path: Path) -> Iterator[tuple[Path, Storage]]:
     if not is_bag(path):
         msg = f'{path} is no rosbag2 recording: expected a folder of one, or an mcap or db3 file'
         raise BagError(msg)
+
+    def counts() -> dict[str, int]:
+        return read_metadata(path).file_counts
+
     errors: list[tuple[Path, BagError]] = []
     files = find_files(path)
     for file in files:
@@ -291,15 +295,21 @@ def _storages(path: Path) -> Iterator[tuple[Path, Storage]]:
         except BagError as err:
             errors.append((file, err))
             continue
+        if storage.loss:
+            there = sum(each.msgcount for each in storage.connections)
+            told = counts().get(file.name)
+            of = '' if told is None else f' of the {told} that {METADATA} names'
+            text = f'{storage.loss}: {there} messages{of} are there; {storage.way_out}'
+            tell_once(file, 'loss', text)
         try:
             yield file, storage
         finally:
             storage.close()
     if len(errors) == len(files):
         raise errors[0][1]
-    counts = read_metadata(path).file_counts if errors else {}
     for file, error in errors:
-        lost = f', which should have {counts[file.name]} messages' if file.name in counts else ''
+        count = counts().get(file.name)
+        lost = '' if count is None else f' with its {count} messages'
         tell_once(file, 'file', f'is left out{lost}; the other files are read: {error}')
 
 
@@ -356,6 +366,6 @@ def _is_image(connection: Connection) -> bool:
 
 
 def full_type(name: str) -> str:
-    """Give package/msg/Type; some recorders leave out the middle part."""
-    package, *_, kind = name.split('/')
-    return f'{package}/msg/{kind}'
+    """Give package/msg/Type; some recorders leave out the middle part, others name no package."""
+    package, *others = name.split('/')
+    return f'{package}/msg/{others[-1]}' if others else name

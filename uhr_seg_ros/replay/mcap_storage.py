@@ -36,14 +36,14 @@ class McapStorage:
     Args:
         stream: the file, open; it is closed with the storage.
         path: its name in what is told.
-        whole: whether the file is as it was recorded; if not, that its end is missing was told.
+        loss: what is known to be missing of it before it is read.
 
     Raises:
         Damaged: it is no mcap file.
 
     """
 
-    def __init__(self, stream: BinaryIO, path: Path, *, whole: bool = True) -> None:
+    def __init__(self, stream: BinaryIO, path: Path, loss: str = '') -> None:
         self._stream = stream
         self.losses = Losses()
         index = index_mcap(self._read_at, stream.seek(0, 2))
@@ -52,12 +52,8 @@ class McapStorage:
             connection._replace(msgcount=index.counts[number])
             for number, connection in index.topics.channels.items()
         ]
-        if index.loss and whole:
-            tell_once(
-                path,
-                'end',
-                f'{index.loss}; what is there is read (`mcap recover` makes a whole file of it)',
-            )
+        self.loss = loss or index.loss
+        self.way_out = f'`mcap recover {path}` makes a whole file of it'
         for topic, encoding in index.topics.foreign.values():
             tell_once(path, f'has {topic} in {encoding!r} instead of cdr: it is left out')
 
@@ -124,7 +120,8 @@ class McapStorage:
         data = self._read_at(chunk.offset, chunk.size)
         if chunk.bare:
             return data
-        if len(data) < HEAD.size or HEAD.unpack_from(data) != (CHUNK, len(data) - HEAD.size):
+        opcode, size = HEAD.unpack_from(data.ljust(HEAD.size, b'\0'))
+        if opcode != CHUNK or (size != len(data) - HEAD.size and not chunk.cut):
             msg = 'no chunk is where one should be'
             raise Damaged(msg)
         return unpack_chunk(data[HEAD.size :], cut=chunk.cut)

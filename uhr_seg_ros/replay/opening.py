@@ -13,7 +13,7 @@ from tempfile import gettempdir, TemporaryDirectory
 from uhr_seg_ros.replay import mcap_records, sqlite_files
 from uhr_seg_ros.replay.mcap_storage import McapStorage
 from uhr_seg_ros.replay.sqlite_storage import SqliteStorage
-from uhr_seg_ros.replay.storage import BagError, Damaged, Storage, tell_once, ZSTD_MAGIC
+from uhr_seg_ros.replay.storage import BagError, Damaged, Storage, ZSTD_MAGIC
 
 _BLOCK = 1 << 20
 
@@ -64,17 +64,17 @@ def reason_of(error: Exception) -> str:
     return f'{type(error).__name__}: {text}' if text else type(error).__name__
 
 
-def _open_plain(path: Path, name: Path, *, whole: bool = True) -> Storage:
+def _open_plain(path: Path, name: Path, loss: str = '') -> Storage:
     with path.open('rb') as stream:
         magic = stream.read(len(sqlite_files.MAGIC))
     if magic == sqlite_files.MAGIC:
-        return SqliteStorage(path, name)
+        return SqliteStorage(path, name, loss)
     if not magic.startswith(mcap_records.MAGIC):
         msg = 'is empty' if not magic else f'begins with {magic[:8]!r}, as neither mcap nor db3 do'
         raise Damaged(msg)
     stream = path.open('rb')
     try:
-        return McapStorage(stream, name, whole=whole)
+        return McapStorage(stream, name, loss)
     except BaseException:
         stream.close()
         raise
@@ -84,12 +84,11 @@ def _open_unpacked(path: Path) -> Storage:
     """Unpack a file into a temporary one, which has no name any more once it is open."""
     with TemporaryDirectory(prefix='uhr_seg_') as folder:
         unpacked = Path(folder) / 'unpacked'
-        whole = _unpack(path, unpacked)
-        return _open_plain(unpacked, path, whole=whole)
+        return _open_plain(unpacked, path, _unpack(path, unpacked))
 
 
-def _unpack(path: Path, unpacked: Path) -> bool:
-    """Unpack as much as there is; give whether that was all."""
+def _unpack(path: Path, unpacked: Path) -> str:
+    """Unpack as much as there is; say why that is not all."""
     from backports import zstd  # comes with rosbags
 
     most = max(_ALWAYS_ACCEPTED, _RATIO * path.stat().st_size)
@@ -103,14 +102,9 @@ def _unpack(path: Path, unpacked: Path) -> bool:
             except (zstd.ZstdError, EOFError) as err:
                 if not written:
                     raise
-                tell_once(
-                    path, 'end',
-                    f'is damaged: after {written} bytes it cannot be unpacked any more '
-                    f'({reason_of(err)}); what is there is read',
-                )  # fmt: skip
-                return False
+                return f'cannot be unpacked after {written} bytes ({reason_of(err)})'
             if not block:
-                return True
+                return ''
             written += len(block)
             if written > most:
                 msg = f'would give more than {most} bytes, {_RATIO} times its size'

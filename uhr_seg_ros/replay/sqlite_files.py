@@ -52,12 +52,6 @@ def open_sqlite(path: Path, name: Path) -> apsw.Connection:
     if journals := [file for file in sides if file.name.endswith(JOURNAL)]:
         return _open_restored(path, journals[0], name)
     logs = [file for file in sides if file.name.endswith(LOG)]
-    if (lost := _lost_bytes(path)) and not logs:
-        tell_once(
-            name, 'end',
-            f'has lost its end ({lost} bytes of {path.stat().st_size + lost}); what is there is '
-            f'read (sqlite3 {name} .recover makes a whole file of it)',
-        )  # fmt: skip
     if logs:
         tell_once(
             name, 'log',
@@ -68,15 +62,14 @@ def open_sqlite(path: Path, name: Path) -> apsw.Connection:
     return _connect(path, with_log=bool(logs))
 
 
-def _holds_data(file: Path) -> bool:
-    if file.name.endswith(LOG):
-        return file.stat().st_size > 0
-    with file.open('rb') as stream:  # a journal that is done with is emptied or zeroed
-        return stream.read(len(_JOURNAL_MAGIC)) == _JOURNAL_MAGIC
+def lost_bytes(path: Path) -> int:
+    """
+    Tell how much shorter a file is than its first page says.
 
+    Raises:
+        Damaged: it is cut within its first page.
 
-def _lost_bytes(path: Path) -> int:
-    """Tell how much shorter a file is than its first page says."""
+    """
     with path.open('rb') as stream:
         head = stream.read(100)
     if len(head) < 100:
@@ -87,6 +80,13 @@ def _lost_bytes(path: Path) -> int:
     if head[24:28] != head[92:96]:  # SQLite then takes the size of the file
         return 0
     return max(0, int.from_bytes(head[28:32], 'big') * page - path.stat().st_size)
+
+
+def _holds_data(file: Path) -> bool:
+    if file.name.endswith(LOG):
+        return file.stat().st_size > 0
+    with file.open('rb') as stream:  # a journal that is done with is emptied or zeroed
+        return stream.read(len(_JOURNAL_MAGIC)) == _JOURNAL_MAGIC
 
 
 def _connect(path: Path, *, with_log: bool = False) -> apsw.Connection:
@@ -170,7 +170,7 @@ def _reading_only() -> str:
             flags[0] = flags[0] & ~writing | apsw.SQLITE_OPEN_READONLY
             if flags[0] & apsw.SQLITE_OPEN_MAIN_DB:
                 path = Path(name if isinstance(name, str) else name.filename())
-                if _lost_bytes(path):
+                if lost_bytes(path):
                     return File(name, flags, path.stat().st_size)
             return apsw.VFSFile('unix-none', name, flags)
 

@@ -19,7 +19,7 @@ from rosbags.interfaces import (
     MessageDefinitionFormat,
 )
 
-from uhr_seg_ros.replay.sqlite_files import open_sqlite
+from uhr_seg_ros.replay.sqlite_files import lost_bytes, open_sqlite, side_files
 from uhr_seg_ros.replay.storage import Damaged, Losses, parse_profiles, tell_once
 
 _FIRST, _LAST = -(1 << 63), (1 << 63) - 1
@@ -37,6 +37,7 @@ class SqliteStorage:
     Args:
         path: the file.
         name: its name in what is told.
+        loss: what is known to be missing of it before it is read.
 
     Raises:
         apsw.Error: it is no such file, or damaged where it begins.
@@ -45,9 +46,13 @@ class SqliteStorage:
 
     """
 
-    def __init__(self, path: Path, name: Path) -> None:
+    def __init__(self, path: Path, name: Path, loss: str = '') -> None:
         self.losses = Losses()
         self._database = open_sqlite(path, name)
+        # With a log beside it, its end may be there.
+        lost = 0 if side_files(path) else lost_bytes(path)
+        self.loss = loss or (f'has lost its last {lost} bytes' if lost else '')
+        self.way_out = f'`sqlite3 {name} .recover` makes a whole file of it'
         try:
             self._check_tables()
             counts = self._count()

@@ -64,8 +64,14 @@ class Losses:
 
 
 class Storage(Protocol):
-    """An open file of a recording."""
+    """
+    An open file of a recording.
 
+    `loss` says what of it is missing as far as that is known, `way_out` what could help.
+    """
+
+    loss: str
+    way_out: str
     connections: list[Connection]
     losses: Losses
 
