@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
 import hashlib
@@ -18,27 +17,20 @@ from rosbags.interfaces import Connection
 from rosbags.typesys import get_typestore, Stores
 
 from uhr_seg_ros.pixels import RawFrame
-from uhr_seg_ros.replay.opening import open_storage, reason_of
-from uhr_seg_ros.replay.recording_files import (
-    find_files,
-    is_storage,
-    METADATA,
-    read_metadata,
-    storage_suffix,
-)  # fmt: skip
+from uhr_seg_ros.replay.recording import connections_of, is_bag, read_recording, storage_files
+from uhr_seg_ros.replay.recording_files import storage_suffix
 from uhr_seg_ros.replay.sqlite_files import side_files
-from uhr_seg_ros.replay.storage import (
-    BagError,
-    Damaged,
-    Storage,
-    tell_once,
-    unpack_zstd,
-    ZSTD_MAGIC,
-)  # fmt: skip
+from uhr_seg_ros.replay.storage import BagError
 from uhr_seg_ros.ros.decoding import decode_compressed, view_image
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
+
+__all__ = [
+    'BagError', 'choose_topic', 'describe_bag', 'full_type', 'ImageTopic', 'image_topics',
+    'is_bag', 'read_all', 'read_beside', 'read_frame', 'read_messages', 'stamp_ns',
+    'storage_files', 'topic_types',
+]  # fmt: skip
 
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
@@ -58,16 +50,6 @@ class ImageTopic:
     count: int
 
 
-def is_bag(path: Path) -> bool:
-    """Tell if a path looks like a rosbag2 recording: a folder of one, or one of its files."""
-    if not path.is_dir():
-        return is_storage(path) and path.exists()
-    try:
-        return (path / METADATA).is_file() or any(map(is_storage, path.iterdir()))
-    except OSError:  # whoever reads it says so
-        return True
-
-
 def image_topics(path: Path) -> list[ImageTopic]:
     """
     List the image topics of a recording.
@@ -77,7 +59,7 @@ def image_topics(path: Path) -> list[ImageTopic]:
 
     """
     counts: dict[tuple[str, str], int] = {}
-    for connection in filter(_is_image, _connections(path)):
+    for connection in filter(_is_image, connections_of(path)):
         key = (connection.topic, full_type(connection.msgtype))
         counts[key] = counts.get(key, 0) + connection.msgcount
     return [ImageTopic(name, kind, count) for (name, kind), count in counts.items()]
@@ -108,7 +90,7 @@ def describe_bag(path: Path, topic: ImageTopic) -> dict[str, Any]:
     their hashes in hexadecimal.
 
     Raises:
-        BagError: it has no files, or one cannot be read.
+        BagError: it has no files, or nothing of them can be read.
 
     """
     files = [part for file in storage_files(path) for part in (file, *_beside(file))]
@@ -116,14 +98,14 @@ def describe_bag(path: Path, topic: ImageTopic) -> dict[str, Any]:
     for file in files:
         digest = hashlib.sha256()
         try:
-            with file.open('rb') as stream:
-                while block := stream.read(1 << 20):
-                    digest.update(block)
-                    size += len(block)
-        except OSError as err:
-            msg = f'{file} cannot be read: {err.strerror}'
-            raise BagError(msg) from err
+            if file.is_file():  # a pipe would never end
+                size += _hash(file, digest)
+        except OSError:  # who read the recording was told, and had the other files
+            digest.update(b'unreadable')
         hashes.append(digest.hexdigest())
+    if not size:
+        msg = f'{path} is empty, or cannot be read: {len(files)} files without a byte'
+        raise BagError(msg)
     if len(hashes) > 1:
         hashes = [hashlib.sha256(''.join(hashes).encode()).hexdigest()]
     return {
@@ -147,7 +129,7 @@ def read_messages(path: Path, topic: str) -> Iterator[tuple[int, bytes]]:
         BagError: a damaged recording.
 
     """
-    for _, time_ns, data in _read(path, lambda each: _is_image(each) and each.topic == topic):
+    for _, time_ns, data in read_beside(path, topic, ()):
         yield time_ns, data
 
 
@@ -170,7 +152,7 @@ def read_beside(
             connection.topic == topic and _is_image(connection)
         )
 
-    for connection, time_ns, data in _read(path, is_wanted):
+    for connection, time_ns, data in read_recording(path, is_wanted):
         yield connection.topic, time_ns, data
 
 
@@ -182,7 +164,7 @@ def topic_types(path: Path) -> dict[str, str]:
         BagError: not a recording, or a damaged one.
 
     """
-    return {each.topic: full_type(each.msgtype) for each in _connections(path)}
+    return {each.topic: full_type(each.msgtype) for each in connections_of(path)}
 
 
 def read_all(path: Path) -> Iterator[tuple[Connection, int, bytes]]:
@@ -197,7 +179,7 @@ def read_all(path: Path) -> Iterator[tuple[Connection, int, bytes]]:
         BagError: a damaged recording.
 
     """
-    yield from _read(path, lambda _: True)
+    yield from read_recording(path, lambda _: True)
 
 
 def read_frame(message: bytes, kind: str) -> tuple[Any, RawFrame]:
@@ -242,118 +224,15 @@ def stamp_ns(message: bytes) -> int:
     return seconds * 1_000_000_000 + nanoseconds
 
 
+def _hash(file: Path, digest: Any) -> int:
+    with file.open('rb') as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+        return stream.tell()
+
+
 def _beside(file: Path) -> list[Path]:
     return side_files(file) if storage_suffix(file.name) == '.db3' else []
-
-
-def storage_files(path: Path) -> list[Path]:
-    """
-    List the storage files of a recording in their order: name_2 comes before name_10.
-
-    Raises:
-        BagError: the folder holds two recordings, or none.
-
-    """
-    return find_files(path)
-
-
-def _connections(path: Path) -> Iterator[Connection]:
-    """Give the topics of every file, and tell where metadata.yaml counts otherwise."""
-    counts: Counter[str] = Counter()
-    whole = 0
-    for _, storage in _storages(path):
-        whole += not storage.loss
-        for connection in storage.connections:
-            counts[connection.topic] += connection.msgcount
-            yield connection
-    metadata = read_metadata(path)
-    if whole == len(metadata.files):  # or else the difference was told already
-        wrong = [
-            f'{told} messages on {topic}, where {counts[topic]} are'
-            for topic, told in metadata.counts.items() if told != counts[topic]
-        ]  # fmt: skip
-        if wrong:
-            more = f', and of {len(wrong) - 1} more topics wrongly' if len(wrong) > 1 else ''
-            text = f'tells of {wrong[0]}{more}: the files count'
-            tell_once(path / METADATA, 'counts', text)
-
-
-def _storages(path: Path) -> Iterator[tuple[Path, Storage]]:
-    """Open one file after the other; one that cannot be read does not take the others along."""
-    if not is_bag(path):
-        msg = f'{path} is no rosbag2 recording: expected a folder of one, or an mcap or db3 file'
-        raise BagError(msg)
-
-    def counts() -> dict[str, int]:
-        return read_metadata(path).file_counts
-
-    errors: list[tuple[Path, BagError]] = []
-    files = find_files(path)
-    for file in files:
-        try:
-            storage = open_storage(file)
-        except BagError as err:
-            errors.append((file, err))
-            continue
-        if storage.loss:
-            there = sum(each.msgcount for each in storage.connections)
-            told = counts().get(file.name)
-            of = '' if told is None else f' of the {told} that {METADATA} names'
-            text = f'{storage.loss}: {there} messages{of} are there; {storage.way_out}'
-            tell_once(file, 'loss', text)
-        try:
-            yield file, storage
-        finally:
-            storage.close()
-    if len(errors) == len(files):
-        raise errors[0][1]
-    for file, error in errors:
-        count = counts().get(file.name)
-        lost = '' if count is None else f' with its {count} messages'
-        tell_once(file, 'file', f'is left out{lost}; the other files are read: {error}')
-
-
-def _read(
-    path: Path, is_wanted: Callable[[Connection], bool]
-) -> Iterator[tuple[Connection, int, bytes]]:
-    digests = read_metadata(path).digests
-    lost, given = '', False
-    for file, storage in _storages(path):
-        wanted = {
-            each.id: each._replace(digest=each.digest or digests.get(each.topic, ''))
-            for each in storage.connections if is_wanted(each)
-        }  # fmt: skip
-        for number, time_ns, message in _messages(storage, wanted) if wanted else ():
-            given = True
-            yield wanted[number], time_ns, message
-        if storage.losses.places:
-            lost = lost or f'{file}: {storage.losses}'
-            tell_once(file, 'losses', f'is damaged: {storage.losses}')
-    if lost and not given:
-        msg = f'{path} cannot be read as a rosbag2 recording: {lost}'
-        raise BagError(msg)
-
-
-def _messages(
-    storage: Storage, wanted: Collection[int]
-) -> Iterator[tuple[int, int, bytes]]:
-    """Give the messages that can be read and unpacked; the others are counted."""
-    messages = storage.messages(wanted)
-    while True:
-        try:
-            number, time_ns, message = next(messages)
-            # rosbag2 compresses messages one by one; metadata.yaml, which tells, may be lost.
-            if message.startswith(ZSTD_MAGIC):
-                message = unpack_zstd(message)
-        except StopIteration:
-            return
-        except Damaged as err:
-            storage.losses.add(f'message at {time_ns} ns', str(err))
-        except Exception as err:  # a file of others: whatever the code that reads it runs into
-            storage.losses.add('the rest', reason_of(err), 0)
-            return
-        else:
-            yield number, time_ns, message
 
 
 @cache

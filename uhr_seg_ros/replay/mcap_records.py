@@ -146,7 +146,7 @@ def records(data: bytes | memoryview) -> Iterator[tuple[int, memoryview]]:
         yield opcode, fields.take(size)
 
 
-def unpack_chunk(content: bytes, *, cut: bool = False) -> bytes:
+def unpack_chunk(content: bytes | memoryview, *, cut: bool = False) -> bytes | memoryview:
     """
     Give the records within a record of a chunk.
 
@@ -171,7 +171,7 @@ def unpack_chunk(content: bytes, *, cut: bool = False) -> bytes:
     elif compression == 'lz4':
         unpacked = unpack_lz4(data, size, cut=cut)
     elif not compression:
-        unpacked = bytes(data)
+        unpacked = data
     else:
         msg = f'a chunk is compressed by {compression[:20]!r}: known are zstd and lz4'
         raise Damaged(msg)

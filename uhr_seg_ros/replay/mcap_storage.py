@@ -113,7 +113,7 @@ class McapStorage:
             if not chunk.cut:  # what is missing there was told with the index
                 self.losses.add(f'byte {chunk.offset}', str(err), 0)
 
-    def _records_of(self, chunk: Chunk) -> bytes:
+    def _records_of(self, chunk: Chunk) -> bytes | memoryview:
         if chunk.size > LARGEST:
             msg = f'a record of {chunk.size} bytes, more than the {LARGEST} that are accepted'
             raise Damaged(msg)
@@ -124,4 +124,4 @@ class McapStorage:
         if opcode != CHUNK or (size != len(data) - HEAD.size and not chunk.cut):
             msg = 'no chunk is where one should be'
             raise Damaged(msg)
-        return unpack_chunk(data[HEAD.size :], cut=chunk.cut)
+        return unpack_chunk(memoryview(data)[HEAD.size :], cut=chunk.cut)

@@ -96,7 +96,8 @@ def _connect(path: Path, *, with_log: bool = False) -> apsw.Connection:
     connection = apsw.Connection(
         f'file:{quote(os.fsencode(path.resolve()))}?{options}',
         flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
-        vfs=_reading_only(),
+        # Python is asked for every page by it.
+        vfs=_reading_only() if with_log or lost_bytes(path) else None,
     )
     try:
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)

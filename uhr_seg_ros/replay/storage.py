@@ -30,6 +30,7 @@ _LZ4_RATIO = 255
 _LARGEST_QOS = 1 << 16
 
 _LOG = logging.getLogger(__name__)
+_TOLD: set[tuple[Path, str]] = set()
 
 
 class BagError(UhrSegError):
@@ -82,10 +83,11 @@ class Storage(Protocol):
         """Close the file."""
 
 
-@cache
 def tell_once(path: Path, cause: str, text: str = '') -> None:
     """Warn of a cause in a file, once in a process."""
-    _LOG.warning('%s %s', path, text or cause)
+    if (path, cause) not in _TOLD:
+        _TOLD.add((path, cause))
+        _LOG.warning('%s %s', path, text or cause)
 
 
 def unpack_zstd(data: bytes | memoryview, largest: int = LARGEST, *, cut: bool = False) -> bytes:
