@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 import re
+import reprlib
 from typing import Any
 
 import yaml
@@ -26,6 +27,7 @@ STORAGES = ('mcap', 'sqlite3')
 
 # Bytes of metadata.yaml that are parsed: thousands of topics.
 _LARGEST_METADATA = 1 << 24
+_DEEPEST = 100
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,10 @@ def read_metadata(path: Path) -> Metadata:
         if size > _LARGEST_METADATA:
             msg = f'{size} bytes, more than the {_LARGEST_METADATA} that are accepted'
             raise ValueError(msg)
+        text = file.read_bytes()
+        _check_depth(text)
         loader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
-        content = yaml.load(file.read_bytes(), loader)  # noqa: S506 - a safe one
+        content = yaml.load(text, loader)  # noqa: S506 - a safe one
         content = content['rosbag2_bagfile_information']
         metadata = _parsed(content)
     except Exception as err:  # whatever the parser runs into: the files themselves tell more
@@ -98,7 +102,7 @@ def read_metadata(path: Path) -> Metadata:
         return Metadata()
     storage = content.get('storage_identifier')
     if storage not in STORAGES:
-        tell_once(file, f'names no storage that is known ({storage!r}): the files tell it')
+        tell_once(file, f'names no storage that is known ({reprlib.repr(storage)}): the files tell it')
     return metadata
 
 
@@ -109,6 +113,17 @@ def natural_order(name: str) -> tuple[tuple[str, int], ...]:
     return tuple(zip(parts[::2], numbers, strict=True))
 
 
+def _check_depth(text: bytes) -> None:
+    """Refuse what the parser would spend hours on."""
+    depth = deepest = 0
+    for bracket in re.findall(rb'[\[\]{}]', text):
+        depth = max(0, depth + (1 if bracket in b'[{' else -1))
+        deepest = max(deepest, depth)
+    if deepest > _DEEPEST or re.search(rb'(?:[-?:][ \t]+){%d}' % _DEEPEST, text):
+        msg = f'nested more than {_DEEPEST} deep'
+        raise ValueError(msg)
+
+
 def _parsed(content: Any) -> Metadata:
     topics = content.get('topics_with_message_count') or []
     digests = {
@@ -116,11 +131,11 @@ def _parsed(content: Any) -> Metadata:
         for topic in topics
     }
     return Metadata(
-        tuple(PurePath(str(name)).name for name in content.get('relative_file_paths') or []),
+        tuple(PurePath(name).name for name in content.get('relative_file_paths') or []),
         {topic['topic_metadata']['name']: int(topic['message_count']) for topic in topics},
         {name: digest for name, digest in digests.items() if isinstance(digest, str)},
         {
-            PurePath(str(file['path'])).name: int(file['message_count'])
+            PurePath(file['path']).name: int(file['message_count'])
             for file in content.get('files') or []
         },
     )
