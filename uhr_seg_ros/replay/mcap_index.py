@@ -1,0 +1,252 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What is where in an mcap file: by its summary, or by its records where that is not right."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from zlib import crc32
+
+from uhr_seg_ros.replay.mcap_records import (
+    CHANNEL,
+    CHUNK,
+    Chunk,
+    CHUNK_INDEX,
+    DATA_END,
+    Fields,
+    FOOTER,
+    HEAD,
+    MAGIC,
+    MESSAGE,
+    MESSAGE_HEAD,
+    MESSAGE_INDEX,
+    records,
+    SCHEMA,
+    STATISTICS,
+    Topics,
+    unpack_chunk,
+)  # fmt: skip
+from uhr_seg_ros.replay.storage import Damaged, LARGEST
+
+#: Give so many bytes from an offset on, or as many as there are.
+ReadAt = Callable[[int, int], bytes]
+
+# A footer with its head, and the magic bytes behind it.
+_END = HEAD.size + 20 + len(MAGIC)
+
+# Messages outside of chunks are read in runs of this size.
+_RUN = 1 << 22
+
+
+@dataclass
+class Index:
+    """Topics, chunks, and messages by channel; `loss` says what of the file is missing."""
+
+    topics: Topics = field(default_factory=Topics)
+    chunks: list[Chunk] = field(default_factory=list)
+    counts: Counter[int] = field(default_factory=Counter)
+    loss: str = ''
+
+
+def index_mcap(read_at: ReadAt, size: int) -> Index:
+    """
+    Find topics and chunks of a file of `size` bytes.
+
+    Raises:
+        Damaged: it is no mcap file.
+
+    """
+    if read_at(0, len(MAGIC)) != MAGIC:
+        msg = 'does not begin as an mcap file does'
+        raise Damaged(msg)
+    try:
+        index = _by_summary(read_at, size)
+    except Damaged as err:
+        scan = _Scan(read_at, size)
+        scan.run()
+        index = scan.index
+        index.loss = index.loss or f'has lost its summary ({err})'
+        return index
+    if index is None:
+        scan = _Scan(read_at, size)
+        scan.run()
+        return scan.index
+    return index
+
+
+def _by_summary(read_at: ReadAt, size: int) -> Index | None:
+    """Give what the summary tells; None where it may leave out what is needed."""
+    end = read_at(max(size - _END, 0), _END)
+    if len(end) < _END or not end.endswith(MAGIC):
+        msg = 'no end'
+        raise Damaged(msg)
+    fields = Fields(end)
+    if fields.numbers('BQ') != (FOOTER, 20):
+        msg = 'no footer'
+        raise Damaged(msg)
+    start, _, checksum = fields.numbers('QQI')
+    if not start:
+        return None
+    if not len(MAGIC) <= start <= size - _END or size - start > LARGEST:
+        msg = f'it would begin at byte {start}'
+        raise Damaged(msg)
+    section = read_at(start, size - _END - start)
+    if checksum and crc32(section + end[: HEAD.size + 16]) != checksum:
+        msg = 'its checksum does not match'
+        raise Damaged(msg)
+    return _read_summary(section, start)
+
+
+def _read_summary(section: bytes, end: int) -> Index | None:
+    index, indexed = Index(), Counter[int]()
+    told: tuple[int, int] | None = None
+    complete = True
+    for opcode, content in records(section):
+        fields = Fields(content)
+        index.topics.add(opcode, content)
+        if opcode == CHUNK_INDEX:
+            first, _, offset, length = fields.numbers('QQQQ')
+            if offset < len(MAGIC) or offset + length > end:
+                msg = f'a chunk would be at bytes {offset} to {offset + length}'
+                raise Damaged(msg)
+            index.chunks.append(Chunk(first, offset, length))
+            counts = _count_indexed(fields, offset + length)
+            complete = complete and bool(counts)
+            indexed.update(counts)
+        elif opcode == STATISTICS:
+            total, *_, chunks, _, _ = fields.numbers('QHIIIIQQ')
+            told = (total, chunks)
+            pairs = Fields(fields.take(fields.number('I')))
+            while pairs.left:
+                channel, count = pairs.numbers('HQ')
+                index.counts[channel] += count
+    if told is None or (told[0] and not index.chunks):
+        return None
+    if not all(map(index.topics.knows, index.counts)):
+        return None
+    total, chunks = told
+    if (total, chunks) != (index.counts.total(), len(index.chunks)) or (
+        complete and +indexed != +index.counts
+    ):
+        msg = 'it contradicts itself'
+        raise Damaged(msg)
+    return index
+
+
+def _count_indexed(fields: Fields, start: int) -> Counter[int]:
+    """Count messages by where the records begin that list those of one channel each."""
+    pairs = Fields(fields.take(fields.number('I')))
+    begins = []
+    while pairs.left:
+        channel, offset = pairs.numbers('HQ')
+        begins.append((offset, channel))
+    begins.sort()
+    stops = [offset for offset, _ in begins[1:]] + [start + fields.number('Q')]
+    return Counter({
+        channel: max(0, stop - offset - HEAD.size - 6) // 16
+        for (offset, channel), stop in zip(begins, stops, strict=True)
+    })
+
+
+class _Scan:
+    """Go from record to record."""
+
+    def __init__(self, read_at: ReadAt, size: int) -> None:
+        self.index = Index()
+        self._read_at = read_at
+        self._size = size
+        self._run: list[int] = []  # offset, end and earliest time of messages outside of chunks
+        self._open: Chunk | None = None
+        self._indexed = Counter[int]()
+
+    def run(self) -> None:
+        at = len(MAGIC)
+        while True:
+            head = self._read_at(at, HEAD.size)
+            if len(head) < HEAD.size:
+                self.index.loss = f'has lost its end: it stops at byte {self._size}'
+                break
+            opcode, length = HEAD.unpack(head)
+            if opcode in (DATA_END, FOOTER):
+                break
+            left = self._size - at - HEAD.size
+            if not opcode:
+                self.index.loss = f'holds no records from byte {at} on, of {self._size}'
+                break
+            if length > left:
+                self.index.loss = (
+                    f'is cut or damaged at byte {at}: {left} of {length} bytes of a record are '
+                    'left'
+                )
+                if opcode == CHUNK:
+                    self._close_chunk()
+                    self._open = Chunk(self._start_of(at), at, HEAD.size + left, cut=True)
+                break
+            self._take(opcode, at, length)
+            at += HEAD.size + length
+        self._close_chunk()
+        self._close_run()
+
+    def _take(self, opcode: int, at: int, length: int) -> None:
+        if opcode == MESSAGE_INDEX:
+            channel, count = Fields(self._read_at(at + HEAD.size, 6).ljust(6)).numbers('HI')
+            self._indexed[channel] += count // 16
+            return
+        self._close_chunk()
+        if opcode == MESSAGE:
+            self._add_message(at, length)
+            return
+        self._close_run()
+        if opcode == CHUNK:
+            self._open = Chunk(self._start_of(at), at, HEAD.size + length)
+        elif opcode in (SCHEMA, CHANNEL) and length <= LARGEST:
+            self._learn(opcode, self._read_at(at + HEAD.size, length))
+
+    def _start_of(self, at: int) -> int:
+        return int.from_bytes(self._read_at(at + HEAD.size, 8), 'little')
+
+    def _learn(self, opcode: int, content: bytes | memoryview) -> None:
+        try:
+            self.index.topics.add(opcode, content)
+        except Damaged:  # its messages are then of no topic that is known
+            pass
+
+    def _add_message(self, at: int, length: int) -> None:
+        head = self._read_at(at + HEAD.size, min(length, MESSAGE_HEAD.size))
+        if len(head) < MESSAGE_HEAD.size:
+            return
+        channel, _, time_ns, _ = MESSAGE_HEAD.unpack(head)
+        self.index.counts[channel] += 1
+        end = at + HEAD.size + length
+        if self._run and end - self._run[0] > _RUN:
+            self._close_run()
+        first, _, earliest = self._run or (at, end, time_ns)
+        self._run = [first, end, min(earliest, time_ns)]
+
+    def _close_run(self) -> None:
+        if self._run:
+            offset, end, earliest = self._run
+            self.index.chunks.append(Chunk(earliest, offset, end - offset, bare=True))
+        self._run = []
+
+    def _close_chunk(self) -> None:
+        """Count the messages of a chunk by the records behind it, or else by what is in it."""
+        chunk, indexed = self._open, self._indexed
+        self._open, self._indexed = None, Counter()
+        if chunk is None:
+            return
+        self.index.chunks.append(chunk)
+        if indexed and all(map(self.index.topics.knows, indexed)):
+            self.index.counts += indexed
+            return
+        try:
+            content = self._read_at(chunk.offset + HEAD.size, chunk.size - HEAD.size)
+            for opcode, record in records(unpack_chunk(content, cut=chunk.cut)):
+                self._learn(opcode, record)
+                if opcode == MESSAGE:
+                    self.index.counts[Fields(record).number('H')] += 1
+        except Damaged:  # whoever reads the messages says so
+            pass
