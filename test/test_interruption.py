@@ -98,12 +98,12 @@ def test_nohup_stays_without_effect_of_hangup(
     def ignore_hangup() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
-    with command('segment', *images[:40], *options, preexec_fn=ignore_hangup) as process:
-        assert process.stdout.readline().startswith('[1/40]')
+    with command('segment', *images[:15], *options, preexec_fn=ignore_hangup) as process:
+        assert process.stdout.readline().startswith('[1/15]')
         process.send_signal(signal.SIGHUP)
         text, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
-    assert text.splitlines()[-1].startswith('40 segmented')
+    assert text.splitlines()[-1].startswith('15 segmented')
 
 
 def test_full_disk_between_two_masks(

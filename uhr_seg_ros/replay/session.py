@@ -178,8 +178,9 @@ class Session:
             # Signals end the block that this is in; rclpy would shut down under its feet.
             rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
             stack.callback(rclpy.try_shutdown)
-            collector = Collector(output=folder if save else None, clouds=clouds)
-            self._collector = stack.enter_context(collector)
+            with signals_held():  # what is made is ended, too
+                collector = Collector(output=folder if save else None, clouds=clouds)
+                self._collector = stack.enter_context(collector)
             self.client = self._collector.client
             node_parameters = {**parameters, 'image_transport': transport}
             with signals_held():

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, ExitStack
 from dataclasses import replace
 import math
 from pathlib import Path
@@ -59,7 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='append',
         default=[],
         metavar='PART=FILE',
-        help=f'pre-trained weights of a part of the network: {", ".join(PARTS)}',
+        help='pre-trained weights of a part of the network, where a run begins: '
+        f'{", ".join(PARTS)}',
     )
 
 
@@ -69,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     deadline = monotonic() + 60 * args.minutes
     config = _with_starts(read_config(args.config), args.start)
     dataset = open_dataset(config.data.dataset, args.root)
-    with joined(args.device) as world, _alone(args.output, world):
+    with joined(args.device) as world, _alone(world, args.output, args.bundle):
         trainer = Trainer(config, len(dataset.classes), args.output, world, resume=args.resume)
         batches, validation = feed(config, dataset, world)
         with telling(lambda: _so_far(trainer)):
@@ -79,9 +81,13 @@ def run(args: argparse.Namespace) -> int:
         return _finish(trainer, finished, dataset, args)
 
 
-def _alone(folder: Path, world: World) -> AbstractContextManager:
-    """Keep other runs out of a folder; the processes of this one share it."""
-    return locked(folder) if world.writes else nullcontext()
+@contextmanager
+def _alone(world: World, *folders: Path | None) -> Iterator[None]:
+    """Keep other runs out of folders; the processes of this one share them."""
+    with ExitStack() as stack:
+        for folder in {each.resolve() for each in folders if each and world.writes}:
+            stack.enter_context(locked(folder))
+        yield
 
 
 def _so_far(trainer: Trainer) -> str:
