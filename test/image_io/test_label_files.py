@@ -67,7 +67,8 @@ READ: dict[str, tuple[Callable[[], bytes], int]] = {
     'tiff int32': (lambda: tiff(page(IDS.astype(np.int32), 1, tags={339: (3, [2])})), 9),
     'tiff int8': (lambda: tiff(page(IDS.astype(np.int8), 1, tags={339: (3, [2])})), 9),
     'tiff sparse': (
-        lambda: tiff(page(_holed(), 1, tile=(16, 16), left_out=[4], tags={42113: (2, list(b'255\0'))})),
+        lambda: tiff(page(_holed(), 1, tile=(16, 16), left_out=[4],
+                          tags={42113: (2, list(b'255\0'))})),
         10,
     ),
 }

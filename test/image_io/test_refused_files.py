@@ -65,7 +65,9 @@ REFUSED: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
     'tiff cmyk': (lambda: tiff(page(MANY[..., :4], 5)), ('CMYK', 'RGB')),
     'tiff lab': (lambda: tiff(page(RGB, 8)), ('CIELab', 'RGB')),
     'tiff ycbcr': (lambda: tiff(page(RGB, 6)), ('YCbCr', 'RGB')),
-    'tiff of two bands': (lambda: tiff(page(MANY[..., :2], 1, tags=extra(0))), ('2 bands', CHOOSE)),
+    'tiff of two bands': (
+        lambda: tiff(page(MANY[..., :2], 1, tags=extra(0))), ('2 bands', CHOOSE)
+    ),
     'tiff of six bands': (lambda: tiff(page(MANY, 1, planar=True)), ('6 bands', CHOOSE)),
     'tiff of two colours': (lambda: tiff(page(MANY[..., :2], 2)), ('2 bands',)),
     'tiff of depths': (
@@ -74,7 +76,9 @@ REFUSED: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
     'tiff zstandard': (
         lambda: tiff(page(RGB, 2, compression=50000, compress=stored)), ('Zstandard', DEFLATE)
     ),
-    'tiff lerc': (lambda: tiff(page(RGB, 2, compression=34887, compress=stored)), ('LERC', DEFLATE)),
+    'tiff lerc': (
+        lambda: tiff(page(RGB, 2, compression=34887, compress=stored)), ('LERC', DEFLATE)
+    ),
     'tiff fax': (
         lambda: tiff(page(GREY, 1, bits=1, compression=4, compress=stored)), ('CCITT', DEFLATE)
     ),
@@ -103,13 +107,13 @@ DAMAGED: dict[str, tuple[Callable[[], bytes], str]] = {
     'png check sum': (lambda: _with(png(RGB, 2), b'IDAT', 30, 0x55), 'check sum of b.IDAT'),
     'png header check sum': (lambda: _with(png(RGB, 2), b'IHDR', 16, 0x55), 'check sum of b.IHDR'),
     'png cut pixels': (
-        lambda: png(RGB, 2, pixels=lambda raw: zlib.compress(raw)[:-40]), 'cut short: .* of 1820 '
+        lambda: png(RGB, 2, pixels=lambda raw: zlib.compress(raw)[:-40]), 'damaged or incomplete'
     ),
     'png few rows': (
-        lambda: png(RGB, 2, pixels=lambda raw: zlib.compress(raw[:-1])), 'cut short: 1819 of 1820 '
+        lambda: png(RGB, 2, pixels=lambda raw: zlib.compress(raw[:-1])), 'damaged or incomplete'
     ),
     'png without pixels': (lambda: png(RGB, 2, pixels=lambda _: b''), 'cut short'),
-    'png noise': (lambda: png(RGB, 2, pixels=lambda _: bytes(range(200))), 'damaged pixels'),
+    'png noise': (lambda: png(RGB, 2, pixels=lambda _: bytes(range(200))), 'damaged or inc'),
     'png without end': (lambda: png(RGB, 2)[:-12], 'before its end mark'),
     'png half': (lambda: png(RGB, 2)[:900], 'before its end mark'),
     'png without palette': (lambda: png(GREY, 3), 'palette'),
@@ -166,7 +170,9 @@ DAMAGED: dict[str, tuple[Callable[[], bytes], str]] = {
     'tiff bomb of lzw': (
         lambda: tiff(page(RGB, 2, compression=5, tags=_sides(65000))), 'holds at most'
     ),
-    'tiff too large': (lambda: tiff(page(RGB, 2, tags=_sides(70000))), 'at most 4294967296 pixels'),
+    'tiff too large': (
+        lambda: tiff(page(RGB, 2, tags=_sides(70000))), 'at most 4294967296 pixels'
+    ),
     'tiff of nothing': (lambda: tiff(page(RGB, 2, tags=_sides(0))), '0 x 0 px'),
     'tiff tile of nothing': (
         lambda: tiff(page(RGB, 2, tile=(16, 16), tags={322: (4, [0])})), 'tiles of 0 x 16'
@@ -267,7 +273,7 @@ def test_damaged(tmp_path: Path, name: str) -> None:
         read_image(path)
 
 
-@pytest.mark.parametrize('make', [os.mkfifo, Path.mkdir, lambda _: None], ids=['pipe', 'folder', ''])
+@pytest.mark.parametrize('make', [os.mkfifo, Path.mkdir, id], ids=['pipe', 'folder', 'nothing'])
 def test_what_is_no_file(tmp_path: Path, make: Callable[[Path], None]) -> None:
     path = tmp_path / 'a.png'
     make(path)
