@@ -103,9 +103,12 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     'tiff jpeg': (
         lambda: tiff(page(IDS, 1, compression=7, compress=jpeg)), 'compression changes values'
     ),
-    'white is zero': (lambda: tiff(page(IDS % 2, 0, bits=1)), 'white as 0.*PHOTOMETRIC=MINISBLACK'),
+    'white is zero': (
+        lambda: tiff(page(IDS % 2, 0, bits=1)), 'white as 0.*PHOTOMETRIC=MINISBLACK'
+    ),
     'float': (
-        lambda: tiff(page(IDS.astype(np.float32), 1, tags={339: (3, [3])})), 'float32.*whole numbers'
+        lambda: tiff(page(IDS.astype(np.float32), 1, tags={339: (3, [3])})),
+        'float32.*whole numbers',
     ),
     'png above 8 bit': (
         lambda: png(IDS.astype(np.uint16) + 250, 0, 16), 'uint16 and holds the value 25[6-8],'

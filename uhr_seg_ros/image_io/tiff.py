@@ -143,7 +143,8 @@ def check_window(window: Window | None, height: int, width: int) -> None:
         ImageIoError: It is not.
     """
     top, left, rows, columns = window or (0, 0, height, width)
-    if min(top, left) < 0 or min(rows, columns) < 1 or top + rows > height or left + columns > width:
+    inside = min(top, left) >= 0 and top + rows <= height and left + columns <= width
+    if not inside or min(rows, columns) < 1:
         msg = (f'a window of {columns} x {rows} px at row {top}, column {left} is not inside its '
                f'{width} x {height} px')
         raise ImageIoError(msg)
