@@ -55,7 +55,8 @@ def test_incomplete(tmp_path: Path, suffix: str, keep: float) -> None:
     write(path, picture(0, 200, 300))
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * keep)])
-    with pytest.raises(ImageIoError, match=rf'a\{suffix} cannot be read: .* (cut short|truncated|missing)'):
+    text = rf'a\{suffix} cannot be read: .* (cut short|truncated|missing)'
+    with pytest.raises(ImageIoError, match=text):
         read_image(path, WINDOW)
 
 
@@ -67,11 +68,12 @@ def test_missing(tmp_path: Path) -> None:
 def test_16_bits_are_refused(tmp_path: Path) -> None:
     write(tmp_path / 'a.png', np.full((40, 60), 300, np.uint16))
     for read in (read_image, read_ids):
-        with pytest.raises(ImageIoError, match=r'a\.png cannot be read: it is uint16 .* 300|uint16, expected 8 bits .* value is 300'):
+        with pytest.raises(ImageIoError, match=r'a\.png cannot be read: it is uint16.* 300'):
             read(tmp_path / 'a.png', WINDOW)
 
 
 def test_colours_are_no_ids(tmp_path: Path) -> None:
     write(tmp_path / 'a.png', picture(0, 40, 60))
-    with pytest.raises(ImageIoError, match=r'a\.png cannot be read: it has 3 channels, expected one channel of class'):
+    text = r'a\.png cannot be read: it has 3 channels, expected one channel of class'
+    with pytest.raises(ImageIoError, match=text):
         read_ids(tmp_path / 'a.png', WINDOW)

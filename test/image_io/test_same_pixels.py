@@ -56,6 +56,10 @@ def spread(bits: int) -> tuple[np.ndarray, np.ndarray]:
     return values, np.repeat(values * np.uint8(255 // (2**bits - 1)), 3, axis=2)
 
 
+def plte(count: int) -> bytes:
+    return chunk(b'PLTE', PALETTE[:count, ::-1].tobytes())
+
+
 def encoded(suffix: str, array: np.ndarray, *options: int) -> bytes:
     return cv2.imencode(suffix, array, list(options))[1].tobytes()
 
@@ -114,17 +118,16 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
     'png grey alpha': lambda: (png(GREY_ALPHA, 4), WIDE_GREY),
     'png rgb alpha': lambda: (png(FOUR, 6), BGR),
     'png rgb alpha zero': lambda: (png(np.dstack((RGB, 0 * GREY)), 6), BGR),
-    'png palette': lambda: (png(GREY, 3, before=chunk(b'PLTE', PALETTE[:, ::-1].tobytes())), COLORED),
+    'png palette': lambda: (png(GREY, 3, before=plte(256)), COLORED),
     'png palette and transparency': lambda: (
-        png(GREY, 3, before=chunk(b'PLTE', PALETTE[:, ::-1].tobytes()) + chunk(b'tRNS', bytes(200))),
-        COLORED,
+        png(GREY, 3, before=plte(256) + chunk(b'tRNS', bytes(200))), COLORED
     ),
     'png palette 4 bit': lambda: (
-        png(GREY >> 4, 3, 4, before=chunk(b'PLTE', PALETTE[:16, ::-1].tobytes())),
+        png(GREY >> 4, 3, 4, before=plte(16)),
         PALETTE[GREY[..., 0] >> 4],
     ),
     'png palette 1 bit': lambda: (
-        png(BIT, 3, 1, before=chunk(b'PLTE', PALETTE[:2, ::-1].tobytes())), PALETTE[BIT[..., 0]]
+        png(BIT, 3, 1, before=plte(2)), PALETTE[BIT[..., 0]]
     ),
     'png rgb with a transparent colour': lambda: (
         png(RGB, 2, before=chunk(b'tRNS', struct.pack('>3H', *RGB[0, 0].tolist()))), BGR
@@ -138,7 +141,8 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
     'jpeg': lambda: (jpeg(BGR), decoded(jpeg(BGR))),
     'jpeg grey': lambda: (jpeg(GREY), decoded(jpeg(GREY))),
     'jpeg progressive': lambda: (
-        jpeg(BGR, cv2.IMWRITE_JPEG_PROGRESSIVE, 1), decoded(jpeg(BGR, cv2.IMWRITE_JPEG_PROGRESSIVE, 1))
+        jpeg(BGR, cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+        decoded(jpeg(BGR, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)),
     ),
     'jpeg 4:4:4': lambda: (full_jpeg(BGR), decoded(full_jpeg(BGR))),
     'jpeg rgb': lambda: (jpeg(BGR, segment=ADOBE_RGB), decoded(jpeg(BGR, segment=ADOBE_RGB))),
@@ -175,18 +179,23 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
     'webp lossy': lambda: (LOSSY_WEBP, decoded(LOSSY_WEBP)),
     'webp alpha': lambda: (ALPHA_WEBP, _colors_of_webp(ALPHA_WEBP)),
     'webp turned': lambda: (
-        webp(canvas(HEIGHT, WIDTH, 8), (PLAIN_WEBP[12:16], PLAIN_WEBP[20:]), (b'EXIF', exif(8))), BGR
+        webp(canvas(HEIGHT, WIDTH, 8), (PLAIN_WEBP[12:16], PLAIN_WEBP[20:]), (b'EXIF', exif(8))),
+        BGR,
     ),
     # TIFF
     'tiff': lambda: (tiff(page(RGB, 2)), BGR),
     'tiff strips': lambda: (tiff(page(RGB, 2, rows=7)), BGR),
     'tiff tiles': lambda: (tiff(page(RGB, 2, tile=(16, 16))), BGR),
     'tiff planes': lambda: (tiff(page(RGB, 2, planar=True, rows=7)), BGR),
-    'tiff planes in tiles': lambda: (tiff(page(FOUR, 2, planar=True, tile=(16, 32), compression=8)), BGR),
+    'tiff planes in tiles': lambda: (
+        tiff(page(FOUR, 2, planar=True, tile=(16, 32), compression=8)), BGR
+    ),
     'tiff deflate': lambda: (tiff(page(RGB, 2, compression=8, predictor=2, rows=7)), BGR),
     'tiff old deflate': lambda: (tiff(page(RGB, 2, compression=32946, tile=(16, 16))), BGR),
     'tiff lzw': lambda: (tiff(page(RGB, 2, compression=5, rows=7)), BGR),
-    'tiff lzw predictor': lambda: (tiff(page(RGB, 2, compression=5, predictor=2, tile=(16, 16))), BGR),
+    'tiff lzw predictor': lambda: (
+        tiff(page(RGB, 2, compression=5, predictor=2, tile=(16, 16))), BGR
+    ),
     'tiff lzw of odd bytes': lambda: (tiff(page(GREY, 1, compression=5, rows=5)), WIDE_GREY),
     'tiff lzw in one strip': lambda: (tiff(page(GREY, 1, compression=5)), WIDE_GREY),
     'tiff lzw by opencv': lambda: (encoded('.tif', BGR), BGR),
@@ -194,13 +203,15 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
     'tiff packbits planes': lambda: (tiff(page(RGB, 2, compression=32773, planar=True)), BGR),
     'tiff big endian': lambda: (tiff(page(RGB, 2, order='>', rows=7), order='>'), BGR),
     'tiff big': lambda: (tiff(page(RGB, 2, tile=(16, 16)), big=True), BGR),
-    'tiff big and big endian': lambda: (tiff(page(RGB, 2, compression=8), order='>', big=True), BGR),
+    'tiff big and big endian': lambda: (
+        tiff(page(RGB, 2, compression=8), order='>', big=True), BGR
+    ),
     'tiff jpeg': lambda: (
         tiff(page(BGR, 6, compression=7, tile=(16, 16), compress=jpeg)), in_tiles()
     ),
     'tiff jpeg with tables': lambda: (
-        tiff(page(BGR, 6, compression=7, tile=(16, 16), compress=lambda tile: split_tables(jpeg(tile))[1],
-                  tags={347: (7, list(TABLES)), 530: (3, [2, 2])})),
+        tiff(page(BGR, 6, compression=7, tile=(16, 16), tags={347: (7, list(TABLES))},
+                  compress=lambda tile: split_tables(jpeg(tile))[1])),
         in_tiles(),
     ),
     'tiff jpeg in strips': lambda: (
@@ -239,7 +250,9 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
         tiff(page(spread(4)[0], 1, bits=4, compression=32773, rows=7)), spread(4)[1]
     ),
     'tiff palette': lambda: (tiff(page(GREY, 3, tags=colors_of_tiff())), COLORED),
-    'tiff palette of 8 bit': lambda: (tiff(page(GREY, 3, tags=colors_of_tiff(wide=False))), COLORED),
+    'tiff palette of 8 bit': lambda: (
+        tiff(page(GREY, 3, tags=colors_of_tiff(wide=False))), COLORED
+    ),
     'tiff palette 4 bit': lambda: (
         tiff(page(GREY >> 4, 3, bits=4, tags=colors_of_tiff(4))), PALETTE[GREY[..., 0] >> 4]
     ),
@@ -252,7 +265,8 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
         _with_holes(255),
     ),
     'tiff with an overview first': lambda: (
-        tiff(page(RGB[::2, ::2], 2, tags={254: (4, [1])}), page(RGB, 2), page(BIT, 4, bits=1, tags={254: (4, [4])})),
+        tiff(page(RGB[::2, ::2], 2, tags={254: (4, [1])}), page(RGB, 2),
+             page(BIT, 4, bits=1, tags={254: (4, [4])})),
         BGR,
     ),
     'tiff of pages': lambda: (tiff(page(RGB, 2), page(~RGB, 2)), BGR),

@@ -73,7 +73,7 @@ def test_other_tiles_are_not_read(tifffile: Any, tmp_path: Path) -> None:
         data[offsets[index] : offsets[index] + counts[index]] = bytes(counts[index])
     path.write_bytes(data)
     assert np.array_equal(read_image(path, (32, 48, 32, 48)), BGR[32:64, 48:96])
-    with pytest.raises(ImageIoError, match=r'a\.tif cannot be read: TIFF is damaged: strip or tile 1'):
+    with pytest.raises(ImageIoError, match=r'a\.tif cannot be read: .* damaged: strip or tile 1'):
         read_image(path, (31, 48, 32, 48))
 
 
@@ -145,5 +145,5 @@ def test_a_palette_is_colours(tifffile: Any, tmp_path: Path) -> None:
 
 def test_16_bits_are_refused(tifffile: Any, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / 'a.tif', BGR.astype(np.uint16), photometric='rgb')
-    with pytest.raises(ImageIoError, match=r'a\.tif cannot be read: it is uint16, expected 8 .* value is 180'):
+    with pytest.raises(ImageIoError, match=r'a\.tif cannot be read: it is uint16, .* is 180'):
         read_image(tmp_path / 'a.tif', (0, 0, 9, 9))

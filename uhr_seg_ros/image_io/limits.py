@@ -13,6 +13,8 @@ MAX_PIXELS = 1 << 32
 """Largest picture file, 65536 x 65536 px. `uhr_seg_ros` tells OpenCV the same."""
 
 _MEMORY = Path('/proc/meminfo')
+#: Bytes that are not asked about: of one strip of many, or a small picture.
+_LITTLE = 1 << 20
 
 
 def check_pixels(kind: str, height: int, width: int) -> None:
@@ -44,7 +46,7 @@ def check_memory(kind: str, height: int, width: int, needed: int) -> None:
     Raises:
         ImageIoError: There is less memory; the text names both numbers.
     """
-    available = available_memory()
+    available = available_memory() if needed > _LITTLE else None
     if available is not None and needed > available:
         msg = (f'{kind} of {width} x {height} px needs {needed >> 20} MiB to be decoded, '
                f'{available >> 20} MiB of memory are available: cut it into parts, or make it a '

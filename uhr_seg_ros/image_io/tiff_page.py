@@ -155,7 +155,8 @@ def first_page(file: BinaryIO, size: int) -> First:
         if not found:
             raise
     if not found:
-        msg = 'TIFF has no picture of full size in it'
+        msg = ('TIFF has no picture of full size in it, only smaller versions or masks of one: '
+               'gdal_translate in.tif out.tif')
         raise ImageIoError(msg)
     return First(_page(found[0]), len(found) - 1)
 
