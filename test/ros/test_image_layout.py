@@ -158,6 +158,17 @@ def test_full_chroma_with_aligned_rows() -> None:
         view_image(message_of(planar(luma, chroma, below=7), 'nv24', WIDTH))
 
 
+def test_a_jpeg_in_the_place_of_pixels() -> None:
+    stored = cv2.imencode('.jpg', noise(HEIGHT, WIDTH, 3))[1].tobytes()
+    data = stored.ljust(HEIGHT * WIDTH * 3, b'\0')
+    for encoding in ('rgb8', 'mjpeg'):
+        with pytest.raises(ImageError, match='holds a JPEG: let the driver decode it'):
+            view_image(message_of(data, encoding, 3 * WIDTH))
+    pixels = noise(HEIGHT, WIDTH, 3)
+    pixels[0, 0] = 0xFF, 0xD8, 0xFF
+    np.testing.assert_array_equal(view_image(message_of(pixels, 'bgr8', 3 * WIDTH)).bgr, pixels)
+
+
 def test_one_row() -> None:
     message = Image(encoding='mono8', height=1, width=9, step=2**32 - 1, data=bytes(range(9)))
     np.testing.assert_array_equal(view_image(message).bgr[0, :, 0], range(9))
