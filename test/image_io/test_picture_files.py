@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+from making import ids, picture, write
 import numpy as np
 import pytest
-from making import ids, picture, write
 
 from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.files import read_ids, read_image

@@ -8,12 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+from making import write
 import numpy as np
 import pytest
-from making import write
 
 from uhr_seg_ros.image_io.errors import ImageIoError
-from uhr_seg_ros.image_io.headers import image_size, orientation
+from uhr_seg_ros.image_io.headers import image_size
 
 IMAGE = np.zeros((37, 53, 3), np.uint8)
 

@@ -15,7 +15,19 @@ import struct
 
 import cv2
 from making import (
-    app, bmp, canvas, chunk, exif, jpeg, padded, page, picture, png, split_tables, tiff, webp,
+    app,
+    bmp,
+    canvas,
+    chunk,
+    exif,
+    jpeg,
+    padded,
+    page,
+    picture,
+    png,
+    split_tables,
+    tiff,
+    webp,
 )  # fmt: skip
 import numpy as np
 import pytest

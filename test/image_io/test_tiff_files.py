@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+from making import picture
 import numpy as np
 import pytest
-from making import picture
 
 from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.files import cache, read_ids, read_image

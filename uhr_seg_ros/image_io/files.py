@@ -130,6 +130,7 @@ def _whole(path: Path, file: BinaryIO, decode: _Decode, window: Window | None) -
         return decode(path, file)
     top, left, height, width = window
     whole = cache.get(_key(path, file, decode), lambda: decode(path, file))
+    tiff.check_window(window, *whole.shape[:2])
     return whole[top : top + height, left : left + width]
 
 

@@ -76,6 +76,9 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     except OSError as err:
         msg = f'{path} cannot be read: {err.strerror or err}'
         raise ImageIoError(msg) from err
+    except MemoryError as err:
+        msg = f'{path} cannot be read: there is not enough memory'
+        raise ImageIoError(msg) from err
     except ImageIoError as err:
         msg = f'{path} cannot be read: {err}'
         raise ImageIoError(msg) from err
@@ -87,7 +90,7 @@ def _open_now(path: str, flags: int) -> int:
 
 def bytes_of(file: BinaryIO) -> int:
     """Give the size of an open file."""
-    return os.fstat(file.fileno()).st_size
+    return file.seek(0, os.SEEK_END)
 
 
 def kind(file: BinaryIO) -> str:

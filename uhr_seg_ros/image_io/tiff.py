@@ -135,6 +135,20 @@ def is_one_piece(file: BinaryIO, size: int) -> bool:
     return page.compression != tiff_segments.NONE and page.down == page.across == 1
 
 
+def check_window(window: Window | None, height: int, width: int) -> None:
+    """
+    Refuse a window that is not inside a picture, as where a file has changed meanwhile.
+
+    Raises:
+        ImageIoError: It is not.
+    """
+    top, left, rows, columns = window or (0, 0, height, width)
+    if min(top, left) < 0 or min(rows, columns) < 1 or top + rows > height or left + columns > width:
+        msg = (f'a window of {columns} x {rows} px at row {top}, column {left} is not inside its '
+               f'{width} x {height} px')
+        raise ImageIoError(msg)
+
+
 def note_of_palette(palette: np.ndarray) -> str:
     """
     Give what is told about class ids with a palette, whose indices are read.
@@ -241,6 +255,7 @@ def _note_of_pages(following: int) -> tuple[str, ...]:
 def _read(page: Page, window: Window | None, bands: int) -> np.ndarray:
     """Read the first bands of a part, (h, w, bands) of the stored type."""
     top, left, height, width = window or (0, 0, page.height, page.width)
+    check_window(window, page.height, page.width)
     each = max(page.bits // 8, 1)
     check_memory('TIFF', page.height, page.width, height * width * bands * each)
     letter = 'i' if page.sample_format == SIGNED else 'u'
