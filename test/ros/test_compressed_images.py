@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import product
 import struct
+import sys
 import zlib
 
 import cv2
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import CompressedImage, Image
 
+from uhr_seg_ros.image_io import jpeg
 from uhr_seg_ros.image_io.jpeg import damage_is_told
 from uhr_seg_ros.ros.decoding import decode_compressed, ImageError, view_image
 
@@ -137,6 +139,19 @@ def test_a_grey_picture_of_a_color_camera_is_told(form: str) -> None:
     assert f'{form!r} holds a grey picture of a colour camera' in remarks[0]
     for other in ('mono8; jpeg compressed mono8', 'mono16; jpeg compressed mono8', 'jpeg', ''):
         assert decode(other, data)[1] == []
+
+
+def test_that_damage_cannot_be_told_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, 'simplejpeg', None)
+    jpeg._simplejpeg.cache_clear()
+    try:
+        data, remarks = encode('.jpg', noise('bgr', 8)), []
+        image = decode_compressed(CompressedImage(format='jpeg', data=data), remarks.append)
+        decode_compressed(CompressedImage(data=encode('.png', image)), remarks.append)
+    finally:
+        jpeg._simplejpeg.cache_clear()
+    assert len(remarks) == 1
+    assert 'pip install simplejpeg' in remarks[0]
 
 
 @pytest.mark.parametrize(
