@@ -178,6 +178,22 @@ def test_a_format_whose_header_nobody_reads_is_refused(data: bytes) -> None:
         decode('h264', data + bytes(100))
 
 
+def test_cmyk_is_refused() -> None:
+    components = b''.join(bytes([number, 0x11, 0]) for number in range(1, 5))
+    frame = b'\xff\xc0\0\x14\x08\0\x10\0\x10\4' + components
+    with pytest.raises(ImageError, match='JPEG has CMYK colours'):
+        decode('jpeg', b'\xff\xd8' + frame + bytes(100) + b'\xff\xd9')
+
+
+def test_an_orientation_turns_nothing() -> None:
+    data = encode('.jpg', noise('bgr', 8))
+    exif = b'Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0\0\0\0\0'
+    turned = data[:2] + b'\xff\xe1' + struct.pack('>H', len(exif) + 2) + exif + data[2:]
+    shown = cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR)
+    assert shown.shape == (WIDTH, HEIGHT, 3)
+    np.testing.assert_array_equal(decode('jpeg', turned)[0], decode('jpeg', data)[0])
+
+
 def chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack('>I', len(body)) + name + body + struct.pack('>I', zlib.crc32(name + body))
 

@@ -63,7 +63,11 @@ def decode_picture(
 
     """
     if is_jpeg(data):
-        return Picture(decode_jpeg(data, max_pixels, note), len(read_header(data).components) == 1)
+        components = len(read_header(data).components)
+        if components == 4:
+            msg = 'JPEG has CMYK colours, those of print, which are not read: save it as RGB'
+            raise ImageIoError(msg)
+        return Picture(decode_jpeg(data, max_pixels, note), components == 1)
     decode = _decoder(bytes(data[:_HEAD]))
     if decode is None:
         what = 'it is empty' if not len(data) else 'it begins like no format that is read'
