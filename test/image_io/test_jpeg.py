@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+import re
 import sys
 
 import cv2
@@ -14,8 +15,8 @@ import pytest
 
 from uhr_seg_ros.image_io import jpeg
 from uhr_seg_ros.image_io.jpeg import damage_is_told, decode_jpeg
+from uhr_seg_ros.image_io.jpeg_scans import find_end
 from uhr_seg_ros.image_io.jpeg_structure import (
-    find_end,
     JpegError,
     PROGRESSIVE,
     read_header,
@@ -61,7 +62,7 @@ def without(data: bytes, marker: int) -> bytes:
 
 
 PLAIN = encode(picture())
-RESTARTS = encode(picture(), RST_INTERVAL=2)
+RESTARTS = encode(picture(), RST_INTERVAL=1)
 PROGRESSIVES = encode(picture(), PROGRESSIVE=1)
 NOISE = encode(np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8))
 
@@ -154,6 +155,8 @@ def test_missing_scans_are_found() -> None:
         before(PLAIN, SOS, b'\xff\xff\xff'),
         PLAIN[:-2] + bytes(13) + PLAIN[-2:],
         PLAIN[:-2] + b'\xff' * 13 + PLAIN[-2:],
+        PLAIN[:-2] + b'\x5a' * 13 + PLAIN[-2:],
+        PLAIN[:2] + PLAIN,
         PLAIN.replace(b'JFIF\0\1', b'JFIF\0\7'),
         PLAIN.replace(b'\0\x3f\0', b'\0\0\0', 1),
         PLAIN[:2] + segment(0xEE, b'Adobe\0\x64\0\0\0\0\7') + without(PLAIN, 0xE0)[2:],
@@ -161,6 +164,7 @@ def test_missing_scans_are_found() -> None:
         before(PLAIN, 0xDB, b'\0\0') [:-2] + bytes(9) + PLAIN[-2:],
     ],
     ids=['junk before a table', 'junk before the scan', 'fill bytes', 'aligned', 'filled',
+         'left over', 'two beginnings',
          'version', 'scan parameters', 'adobe', 'comment', 'two things'],
 )  # fmt: skip
 def test_what_costs_no_pixel_costs_no_frame(data: bytes) -> None:
@@ -169,10 +173,31 @@ def test_what_costs_no_pixel_costs_no_frame(data: bytes) -> None:
 
 
 @told
-@pytest.mark.parametrize('added', [bytes(400), b'\x5a' * 13])
+@pytest.mark.parametrize('added', [bytes(400), b'\x5a' * 40])
 def test_bytes_that_were_left_over_are_damage(added: bytes) -> None:
     with pytest.raises(JpegError, match='extraneous'):
         decode_jpeg(PLAIN[:-2] + added + PLAIN[-2:])
+
+
+def with_left_over(data: bytes, left: bytes) -> bytes:
+    """Return a JPEG with bytes before every restart marker, as Logitech's webcams send them."""
+    scan = next(each for each in segments(data) if each.marker == SOS)
+    entropy = data[scan.entropy : scan.end]
+    entropy = re.sub(b'(\xff[\xd0-\xd7])', lambda found: left + found[1], entropy)
+    return data[: scan.entropy] + entropy + data[scan.end :]
+
+
+@pytest.mark.parametrize('left', [b'\x5a', b'\0\0', b'\x12\x34\x56\x78\x9a'])
+def test_webcams_that_leave_bytes_before_restarts(left: bytes) -> None:
+    data, notes = with_left_over(RESTARTS, left), []
+    np.testing.assert_array_equal(decode_jpeg(data, note=notes.append), expected(RESTARTS))
+    assert len(notes) == damage_is_told()
+    if damage_is_told():
+        places = [found.start() for found in re.finditer(b'\xff[\xd0-\xd7]', data)]
+        one, eight = (data[: places[3]] + data[places[3 + count] :] for count in (1, 8))
+        for bad in (one, eight, with_left_over(RESTARTS, 20 * left)):
+            with pytest.raises(JpegError, match='damaged'):
+                decode_jpeg(bad)
 
 
 def test_motion_jpeg_without_its_tables() -> None:

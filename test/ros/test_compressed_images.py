@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import product
 import struct
+import sys
 import zlib
 
 import cv2
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import CompressedImage, Image
 
+from uhr_seg_ros.image_io import jpeg
 from uhr_seg_ros.image_io.jpeg import damage_is_told
 from uhr_seg_ros.ros.decoding import decode_compressed, ImageError, view_image
 
@@ -139,6 +141,19 @@ def test_a_grey_picture_of_a_color_camera_is_told(form: str) -> None:
         assert decode(other, data)[1] == []
 
 
+def test_that_damage_cannot_be_told_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, 'simplejpeg', None)
+    jpeg._simplejpeg.cache_clear()
+    try:
+        data, remarks = encode('.jpg', noise('bgr', 8)), []
+        image = decode_compressed(CompressedImage(format='jpeg', data=data), remarks.append)
+        decode_compressed(CompressedImage(data=encode('.png', image)), remarks.append)
+    finally:
+        jpeg._simplejpeg.cache_clear()
+    assert len(remarks) == 1
+    assert 'pip install simplejpeg' in remarks[0]
+
+
 @pytest.mark.parametrize(
     ('form', 'text'),
     [
@@ -161,6 +176,22 @@ def test_what_is_no_picture_is_refused(form: str, text: str) -> None:
 def test_a_format_whose_header_nobody_reads_is_refused(data: bytes) -> None:
     with pytest.raises(ImageError, match='like no format that is read .JPEG, PNG, TIFF, BMP'):
         decode('h264', data + bytes(100))
+
+
+def test_cmyk_is_refused() -> None:
+    components = b''.join(bytes([number, 0x11, 0]) for number in range(1, 5))
+    frame = b'\xff\xc0\0\x14\x08\0\x10\0\x10\4' + components
+    with pytest.raises(ImageError, match='JPEG has CMYK colours'):
+        decode('jpeg', b'\xff\xd8' + frame + bytes(100) + b'\xff\xd9')
+
+
+def test_an_orientation_turns_nothing() -> None:
+    data = encode('.jpg', noise('bgr', 8))
+    exif = b'Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0\0\0\0\0'
+    turned = data[:2] + b'\xff\xe1' + struct.pack('>H', len(exif) + 2) + exif + data[2:]
+    shown = cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR)
+    assert shown.shape == (WIDTH, HEIGHT, 3)
+    np.testing.assert_array_equal(decode('jpeg', turned)[0], decode('jpeg', data)[0])
 
 
 def chunk(name: bytes, body: bytes) -> bytes:

@@ -47,20 +47,27 @@ class Picture(NamedTuple):
     is_grey: bool
 
 
-def decode_picture(data: bytes | memoryview, max_pixels: int) -> Picture:
+def decode_picture(
+    data: bytes | memoryview, max_pixels: int, note: Callable[[str], None] = lambda _: None
+) -> Picture:
     """
     Decode a JPEG, PNG, TIFF, BMP or WebP; the header decides before memory is taken.
 
     Args:
         data: bytes, or a buffer of them.
         max_pixels: more are refused.
+        note: told when damage cannot be.
 
     Raises:
         ImageIoError: the data is none of these, damaged, truncated or too large.
 
     """
     if is_jpeg(data):
-        return Picture(decode_jpeg(data, max_pixels), len(read_header(data).components) == 1)
+        components = len(read_header(data).components)
+        if components == 4:
+            msg = 'JPEG has CMYK colours, those of print, which are not read: save it as RGB'
+            raise ImageIoError(msg)
+        return Picture(decode_jpeg(data, max_pixels, note), components == 1)
     decode = _decoder(bytes(data[:_HEAD]))
     if decode is None:
         what = 'it is empty' if not len(data) else 'it begins like no format that is read'

@@ -106,7 +106,7 @@ def decode_compressed(message: CompressedImage, remark: Remark = log_once) -> np
         remark('simplejpeg is not installed, so frames that were damaged on the way are '
                'segmented as if they were whole: pip install simplejpeg')
     try:
-        image, is_grey = decode_picture(data, MAX_PIXELS)
+        image, is_grey = decode_picture(data, MAX_PIXELS, remark)
     except ImageIoError as err:
         msg = (f'compressed image ({len(data)} bytes, format {message.format!r}) could not be '
                f'decoded: {err}')

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TYPE_CHECKING
 import cv2
 import numpy as np
 
+from uhr_seg_ros.image_io.jpeg_structure import JpegError, read_header
 from uhr_seg_ros.pixels import memory_shape, PixelError, RawFrame
 from uhr_seg_ros.ros.compressed import decode_compressed
 from uhr_seg_ros.ros.layout import check_data, check_size, describe, find_chroma, ImageError
@@ -73,6 +74,7 @@ def view_image(message: Image, remark: Remark = log_once) -> RawFrame:
 
     """
     check_size(message)
+    _check_raw(message)
     try:
         if message.encoding == 'nv24':
             return RawFrame.of_bgr(_decode_full_chroma(message, remark))
@@ -84,6 +86,20 @@ def view_image(message: Image, remark: Remark = log_once) -> RawFrame:
         msg = f'image {describe(message)} could not be converted to bgr8: {error}'
         raise ImageError(msg) from error
     return RawFrame.of_bgr(_decode_with_cv_bridge(message))
+
+
+def _check_raw(message: Image) -> None:
+    """Refuse a JPEG of the declared size in the place of pixels; usb_cam's raw_mjpeg sends it."""
+    if bytes(message.data[:3]) != b'\xff\xd8\xff':
+        return
+    try:
+        header = read_header(memoryview(message.data).cast('B'))
+    except JpegError:  # pixels that begin like one
+        return
+    if (header.height, header.width) == (message.height, message.width):
+        msg = (f'image {describe(message)} holds a JPEG: let the driver decode it (pixel_format '
+               'mjpeg2rgb of usb_cam), or publish it as sensor_msgs/CompressedImage')
+        raise ImageError(msg)
 
 
 def _view_packed(message: Image, packed: _Packed, remark: Remark) -> RawFrame:

@@ -112,12 +112,9 @@ def find_chroma(
     found = {height} if surplus < message.step else set()
     for to in _ALIGNMENTS:
         luma, chroma = _align(height, to), rows - height
-        totals = {
-            luma + int(luma * chroma_rows): luma,
-            luma + chroma: luma,
-            height + _align(chroma, to): height,
-        }
-        found |= {luma for total, luma in totals.items() if _fits(message, row_bytes, rows, total)}
+        below = {chroma, _align(chroma, to), int(luma * chroma_rows)}
+        if any(_fits(message, row_bytes, rows, luma + each) for each in below):
+            found.add(luma)
     if len(found) != 1 or _other_step(message, row_bytes, rows):
         raise _too_long(message, row_bytes, rows)
     luma = found.pop()
