@@ -218,6 +218,14 @@ class TwoBranch(AtOnce):
         feeds = {name: _rows_of(name, values, rows) for name, values in maps.items()}
         graph = 'fusion' if list(outputs) == ['mask'] else 'scores'
         results = self._engines[graph].run(feeds, outputs)
+        size = CELL * (rows[1] - rows[0]), CELL * maps['tokens'].shape[3]
+        for name, values in results.items():
+            if values.shape[0] != 1 or values.shape[-2:] != size:
+                msg = (
+                    f'the back end gives {name} of shape {values.shape} for rows of {size[1]} x '
+                    f'{size[0]} px: export the model again'
+                )
+                raise TwoBranchError(msg)
         if 'mask' in results:
             self._check_ids(graph, results['mask'])
         return {name: values[0] for name, values in results.items()}
