@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 import shutil
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from tqdm import tqdm
 
 from uhr_seg_ros.bundle import Bundle, GraphSet, load_bundle
 from uhr_seg_ros.bundle_writing import add_precision
-from uhr_seg_ros.drafts import draft_folder
 from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.frames import read_frames
 from uhr_seg_ros.segmenter import Segmenter
@@ -96,8 +96,8 @@ def run(args: argparse.Namespace) -> int:
     _print(choice)
     output = args.output or bundle.path
     output.mkdir(parents=True, exist_ok=True)
-    with draft_folder(output, '.int8_') as draft:
-        paths = layers.write(choice.int8, draft)
+    with TemporaryDirectory(dir=output, prefix='.int8_') as draft:
+        paths = layers.write(choice.int8, Path(draft))
         speed = {name: round(trial.speed(name, path), 2) for name, path in paths.items()}
         loss = _checked(bundle, paths, checking)
         _move(bundle, paths.values(), output)
