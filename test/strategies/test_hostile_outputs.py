@@ -16,7 +16,7 @@ onnx = pytest.importorskip('onnx', reason='the bundles are made with onnx')
 from onnx import helper, numpy_helper, TensorProto  # noqa: E402
 from tiny_bundle import edited_model, paint, TINY_CLASSES  # noqa: E402
 
-from uhr_seg_ros.bundle import Bundle  # noqa: E402
+from uhr_seg_ros.bundle import Bundle, load_bundle  # noqa: E402
 from uhr_seg_ros.bundle_writing import write_bundle  # noqa: E402
 from uhr_seg_ros.errors import UhrSegError  # noqa: E402
 from uhr_seg_ros.graph_files import hash_graph  # noqa: E402
@@ -75,9 +75,9 @@ def test_large_logits_are_right(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('shape', [(1, 5, 4, 4), (2, 3, 4, 4), (3, 4, 4), (1, 3, 0, 4)])
-def test_logits_of_another_form(shape: tuple[int, ...]) -> None:
+def test_logits_of_another_form(tiny_bundle: Path, shape: tuple[int, ...]) -> None:
     with pytest.raises(UhrSegError, match=r'logits of shape .*expected \(1, 3, height, width\)'):
-        check_logits('logits', np.zeros(shape, np.float32), 3)
+        check_logits(load_bundle(tiny_bundle), 'logits', np.zeros(shape, np.float32))
 
 
 def test_tiles_whose_logits_do_not_divide_them(tmp_path: Path) -> None:

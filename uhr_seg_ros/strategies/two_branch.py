@@ -134,7 +134,7 @@ class TwoBranch(AtOnce):
         """Take the arg max of the bilinearly enlarged `semantic_logits`."""
         low_res = self._preprocessor.low_res(frame.bgr)
         logits = self._semantic(low_res, 'semantic_logits', StageClock())
-        check_logits('semantic_logits', logits, len(self._bundle.classes))
+        check_logits(self._bundle, 'semantic_logits', logits)
         return enlarged_arg_max(logits[0], (frame.height, frame.width), self._bundle.multiple)
 
     def maps(self, image: np.ndarray, clock: StageClock) -> dict[str, np.ndarray]:
@@ -246,7 +246,7 @@ class TwoBranch(AtOnce):
         rows = 0, min(maps['tokens'].shape[2], 2)
         mask = self._fuse_rows(maps, rows, ['mask'])['mask']
         logits = self._fuse_rows(maps, rows, ['mask', 'logits'])['logits']
-        check_logits('logits', logits[None], len(self._bundle.classes))
+        check_logits(self._bundle, 'logits', logits[None])
         if len(logits) < 2:
             return
         second, first = np.partition(logits, -2, axis=0)[-2:]
