@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from uhr_seg_ros.classes import CLASS_SETS, ClassSet, ClassSetError, UNLABELLED
@@ -46,3 +47,35 @@ def test_palette_of_many_classes() -> None:
 def test_refused(names: tuple, colors: tuple, text: str) -> None:
     with pytest.raises(ClassSetError, match=text):
         ClassSet(names, colors)
+
+
+def test_what_is_no_name_or_colour() -> None:
+    for name, text in (
+        (False, 'False is no text: put yes, no'),
+        ('', 'not empty'),
+        (' ', 'not empty'),
+        ('a\x1b[31m', 'without control characters'),
+        ('x' * 201, 'at most 200 characters'),
+    ):
+        with pytest.raises(ClassSetError, match=text):
+            ClassSet((name,), ((0, 0, 0),))
+    for color in ((12.7, 0, 0), (True, 0, 0), ('1', 0, 0), (float('nan'), 0, 0), 7, 'abc'):
+        with pytest.raises(ClassSetError, match='is not three whole numbers from 0 to 255'):
+            ClassSet(('a',), (color,))
+    assert ClassSet(('a',), (tuple(np.uint8([1, 2, 3])),)).palette_bgr()[0].tolist() == [3, 2, 1]
+
+
+def test_names_are_compared_a_few_times_each() -> None:
+    comparisons = 0
+
+    class Name(str):
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal comparisons
+            comparisons += 1
+            return str.__eq__(self, other)
+
+    count = 2000
+    ClassSet(tuple(Name(f'class {index}') for index in range(count)), ((0, 0, 0),) * count)
+    assert comparisons < 10 * count

@@ -263,7 +263,7 @@ def find_bundle(path_or_name: str | Path) -> Path:
     """
     try:
         return _find_bundle(Path(path_or_name).expanduser())
-    except (ValueError, RuntimeError) as err:  # a NUL; or the home of nobody
+    except (OSError, ValueError, RuntimeError) as err:  # too long; a NUL; the home of nobody
         msg = f'no bundle {shown(str(path_or_name))}: no folder can have this name'
         raise BundleError(msg) from err
 

@@ -103,7 +103,7 @@ def read_classes(fields: Fields) -> ClassSet:
     names, colors = [], []
     for index, entry in enumerate(fields.get('classes', list)):
         known = isinstance(entry, dict) and 'name' in entry and 'color' in entry
-        if not known or not isinstance(entry['color'], list):
+        if not known or not isinstance(entry['color'], (list, tuple)):
             text = (
                 'field classes needs entries such as {name: road, color: [110, 84, 160]}, '
                 f'entry {index} is {shown(entry)}'

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import datetime
-import math
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -88,7 +87,7 @@ class Fields:
     def positive_number(self, key: str) -> float:
         """Give a finite number above zero."""
         value = self._find(key)
-        if not is_number(value) or not 0 < value < math.inf:
+        if not is_finite(value) or value <= 0:
             raise self.error(f'field {key} is {shown(value)}, expected a number above zero')
         return float(value)
 

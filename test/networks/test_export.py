@@ -16,7 +16,7 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
-from uhr_seg_ros.bundle import Bundle, load_bundle  # noqa: E402
+from uhr_seg_ros.bundle import Bundle, BundleError, load_bundle  # noqa: E402
 from uhr_seg_ros.classes import CLASS_SETS, ClassSet  # noqa: E402
 from uhr_seg_ros.networks.export import compare, export_bundle, ExportError  # noqa: E402
 from uhr_seg_ros.networks.hlrc import HLRC  # noqa: E402
@@ -149,6 +149,41 @@ def test_a_mismatch_leaves_what_was_there(
         export_bundle(small, folder, name='s', preset='hlrc_s', classes=CLASS_SETS['aerial'])
     assert [file.name for file in tmp_path.rglob('*')] == ['out', 'model.yaml']
     assert (folder / 'model.yaml').read_text() == 'the older one'
+
+
+def test_a_killed_export_leaves_nothing_that_loads(
+    small: HLRC, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(export_bundle.__globals__, 'compare', lambda *_: None)
+    monkeypatch.setitem(export_bundle.__globals__, 'detail_bytes_per_pixel', lambda _: None)
+    fields = {'preset': 'hlrc_s', 'classes': CLASS_SETS['aerial']}
+    before = {
+        graph.name: graph.sha256
+        for graph in export_bundle(small, tmp_path, name='old', **fields).graphs.values()
+    }
+    (tmp_path / '.export_killed').mkdir()
+    moved: list[str] = []
+    real = Path.replace
+
+    def replace(source: Path, target: Path) -> Path:
+        if target.parent == tmp_path:
+            if len(moved) == 2:
+                raise KeyboardInterrupt
+            moved.append(target.name)
+        return real(source, target)
+
+    other = lively('hlrc_s').apply(_disturb)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, 'replace', replace)
+        with pytest.raises(KeyboardInterrupt):
+            export_bundle(other, tmp_path, name='new', **fields)
+    assert len(moved) == 2 and 'model.yaml' not in moved
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith('.')]
+    with pytest.raises(BundleError, match='has sha256'):
+        load_bundle(tmp_path)
+    bundle = export_bundle(other, tmp_path, name='new', **fields)
+    assert load_bundle(tmp_path) == bundle
+    assert bundle.name == 'new' and bundle.graphs['detail'].sha256 != before['detail']
 
 
 def _disturb(module: torch.nn.Module) -> None:

@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-import os
 from pathlib import Path
 import shutil
+from threading import Event
 
 from diagnostic_msgs.msg import DiagnosticStatus
 import pytest
 from stage import example_mask, frame, Stage, wait_until
 from tiny_bundle import edited_model, make_tiny_bundle, paint, TINY_CLASSES
 
+from uhr_seg_ros import graph_files
 from uhr_seg_ros.bundle import file_sha256
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.errors import UhrSegError
@@ -241,25 +242,27 @@ def test_cleaning_up_forgets_the_times(make_stage: MakeStage) -> None:
 
 
 class SlowGraph:
-    """Stands in for the semantic graph; whoever reads it waits until it is delivered."""
+    """Holds whoever reads the semantic graph, as a slow disk does, until it is delivered."""
 
-    def __init__(self, bundle: Path) -> None:
-        self._path = bundle / 'semantic.onnx'
-        self._content = self._path.with_suffix('.later')
-        self._path.rename(self._content)
-        os.mkfifo(self._path)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._delivered = Event()
+        self._read = graph_files.read_regular
+        monkeypatch.setattr(graph_files, 'read_regular', self._wait_and_read)
 
     def deliver(self) -> None:
-        """Hand the graph to the waiting reader, and leave it as a file for the next one."""
-        with self._path.open('wb') as pipe:
-            content = self._content.read_bytes()
-            self._content.replace(self._path)
-            pipe.write(content)
+        """Let it be read."""
+        self._delivered.set()
+
+    def _wait_and_read(self, path: Path, most: int) -> bytes:
+        if path.name == 'semantic.onnx':
+            assert self._delivered.wait(60.0)
+        return self._read(path, most)
 
 
-@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='the slow graph is a named pipe')
-def test_services_answer_while_a_model_loads(make_stage: MakeStage, bundle: Path) -> None:
-    graph = SlowGraph(bundle)
+def test_services_answer_while_a_model_loads(
+    make_stage: MakeStage, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = SlowGraph(monkeypatch)
     stage = make_stage(bundle=str(bundle))
     stage.wait_for_state('configuring')
     assert stage.set_parameter('overlay.alpha', 0.1).successful
@@ -271,9 +274,10 @@ def test_services_answer_while_a_model_loads(make_stage: MakeStage, bundle: Path
     stage.wait_for_state('active')
 
 
-@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='the slow graph is a named pipe')
-def test_node_can_be_stopped_while_a_model_loads(make_stage: MakeStage, bundle: Path) -> None:
-    graph = SlowGraph(bundle)
+def test_node_can_be_stopped_while_a_model_loads(
+    make_stage: MakeStage, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = SlowGraph(monkeypatch)
     stage = make_stage(bundle=str(bundle))
     stage.wait_for_state('configuring')
     assert not stage.node.stop(0.1)

@@ -23,12 +23,13 @@ from standin_backend import StandIn
 from standin_tensorrt import VERSIONS
 from tiny_bundle import edited_model
 
-from uhr_seg_ros.bundle import load_bundle
+from uhr_seg_ros.bundle import BundleError, load_bundle
 from uhr_seg_ros.data.scenes import generate_scene
 from uhr_seg_ros.drawing import Pictures
 from uhr_seg_ros.engines.cache import EngineCache
 from uhr_seg_ros.engines.engine import EngineError
 from uhr_seg_ros.engines.options import EngineOptions
+from uhr_seg_ros.engines.tensorrt import TensorRTBackend
 from uhr_seg_ros.pixels import FORMATS, memory_shape, RawFrame
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.maps import TwoBranchError
@@ -344,3 +345,17 @@ def test_failed_build_falls_back(stand_in: StandIn, tiny_bundle: Path) -> None:
     with pytest.raises(EngineError, match='out of memory'):
         Segmenter(tiny_bundle, 'tensorrt', input_size=(64, 64))
     assert not stand_in.cuda.blocks
+
+
+def test_a_graph_that_was_replaced_after_loading(
+    stand_in: StandIn, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_bundle, tmp_path / 'bundle'))
+    loaded = load_bundle(folder)
+    shutil.copy(folder / 'scores.onnx', folder / 'quarter.onnx')
+    backend = TensorRTBackend(loaded.name, options())
+    try:
+        with pytest.raises(BundleError, match=r'quarter\.onnx has sha256 .*model\.yaml expects'):
+            backend.open(loaded.graphs['quarter'], {'tokens': (1, 3, 4, 4)})
+    finally:
+        backend.close()

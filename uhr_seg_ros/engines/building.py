@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from uhr_seg_ros.engines.options import Progress
 from uhr_seg_ros.engines.tensorrt_api import TensorRT, TensorRTError
+from uhr_seg_ros.showing import one_line
 
 #: Layers of a weakly typed network whose type the constants around them decide.
 _UNTYPED_LAYERS = ('CONSTANT', 'SHAPE', 'QUANTIZE', 'DEQUANTIZE')
@@ -89,7 +90,7 @@ def _parse(tensorrt: TensorRT, network: Any, model: bytes) -> Any:
     if not parser.parse(model):
         errors = [_describe(parser.get_error(index)) for index in range(parser.num_errors)]
         # Several passes of the parser report the same node.
-        text = '; '.join(dict.fromkeys(errors))
+        text = one_line('; '.join(dict.fromkeys(errors)))
         tensorrt.log.lines.clear()
         msg = f'{tensorrt} cannot read the graph: {text}: export the model again'
         raise TensorRTError(msg)

@@ -141,27 +141,31 @@ def check_maps(maps: Mapping[str, np.ndarray], rows: int, columns: int) -> None:
             raise TwoBranchError(msg)
 
 
-def check_logits(name: str, logits: np.ndarray, classes: int) -> None:
+def check_logits(bundle: Bundle, name: str, logits: np.ndarray) -> None:
     """
     Refuse logits of which every mask would be wrong without a word.
 
     Args:
-        name: what they are called.
+        bundle: names the classes.
+        name: what the logits are called.
         logits: (1, C, h, w), as a graph gives them.
-        classes: how many the bundle names.
 
     Raises:
         MapError: they have another form, or hold NaN or infinity.
 
     """
+    classes = len(bundle.classes)
     if logits.ndim != MAP_AXES or logits.shape[:2] != (1, classes) or not logits.size:
         msg = (
-            f'the back end gives {name} of shape {logits.shape}, expected (1, {classes}, height, '
-            'width): export the model again'
+            f'bundle {bundle.path}: the back end gives {name} of shape {logits.shape}, expected '
+            f'(1, {classes}, height, width): export the model again'
         )
         raise MapError(msg)
     if not is_finite(logits):
-        msg = f'the back end gives {name} that are not finite: use precision fp32, or train again'
+        msg = (
+            f'bundle {bundle.path}: the back end gives {name} that are not finite: use precision '
+            'fp32; if that does not help, the weights are broken: export another checkpoint'
+        )
         raise MapError(msg)
 
 

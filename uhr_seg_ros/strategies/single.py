@@ -129,7 +129,7 @@ class SingleBranch(AtOnce):
         with clock.stage('network'):
             logits = self._engine.run({'image': planes}, ['logits'])['logits']
         with clock.stage('enlarge'):
-            check_logits('logits', logits, len(self._bundle.classes))
+            check_logits(self._bundle, 'logits', logits)
         return logits
 
     def _step(self, logits: np.ndarray, sides: tuple[int, int]) -> int:

@@ -134,7 +134,7 @@ class TwoBranch(AtOnce):
         """Take the arg max of the bilinearly enlarged `semantic_logits`."""
         low_res = self._preprocessor.low_res(frame.bgr)
         logits = self._semantic(low_res, 'semantic_logits', StageClock())
-        check_logits('semantic_logits', logits, len(self._bundle.classes))
+        check_logits(self._bundle, 'semantic_logits', logits)
         return enlarged_arg_max(logits[0], (frame.height, frame.width), self._bundle.multiple)
 
     def maps(self, image: np.ndarray, clock: StageClock) -> dict[str, np.ndarray]:
@@ -218,6 +218,14 @@ class TwoBranch(AtOnce):
         feeds = {name: _rows_of(name, values, rows) for name, values in maps.items()}
         graph = 'fusion' if list(outputs) == ['mask'] else 'scores'
         results = self._engines[graph].run(feeds, outputs)
+        size = CELL * (rows[1] - rows[0]), CELL * maps['tokens'].shape[3]
+        for name, values in results.items():
+            if values.shape[0] != 1 or values.shape[-2:] != size:
+                msg = (
+                    f'the back end gives {name} of shape {values.shape} for rows of {size[1]} x '
+                    f'{size[0]} px: export the model again'
+                )
+                raise TwoBranchError(msg)
         if 'mask' in results:
             self._check_ids(graph, results['mask'])
         return {name: values[0] for name, values in results.items()}
@@ -238,7 +246,7 @@ class TwoBranch(AtOnce):
         rows = 0, min(maps['tokens'].shape[2], 2)
         mask = self._fuse_rows(maps, rows, ['mask'])['mask']
         logits = self._fuse_rows(maps, rows, ['mask', 'logits'])['logits']
-        check_logits('logits', logits[None], len(self._bundle.classes))
+        check_logits(self._bundle, 'logits', logits[None])
         if len(logits) < 2:
             return
         second, first = np.partition(logits, -2, axis=0)[-2:]
