@@ -19,8 +19,9 @@ from tiny_bundle import paint
 
 from uhr_seg_ros.cli import main
 from uhr_seg_ros.replay.bag_writing import BagWriter
-from uhr_seg_ros.replay.bags import BagError, choose_topic, IMAGE, read_all, read_frame
+from uhr_seg_ros.replay.bags import BagError, IMAGE, read_all, read_frame
 from uhr_seg_ros.replay.offline import COLOR_MASK, MASK, OVERLAY, segment_recording
+from uhr_seg_ros.replay.topics import choose_topic
 from uhr_seg_ros.segmenter import Segmenter
 
 SHARED_BAGS = Path(__file__).resolve().parents[3] / 'shared/data/bags'

@@ -37,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments that only recordings need."""
     group = parser.add_argument_group('recordings')
     group.add_argument('--bag', type=Path, help='instead: play this recording to the node')
-    group.add_argument('--topic', default='', help='in it; default: the one with most images')
+    group.add_argument(
+        '--topic', default='', help='image topic in it; default: the only likely one'
+    )
     group.add_argument(
         '--duration', type=parse_duration, default=0.0, metavar='S',
         help='play so long, repeating the recording; default: the recording once',
@@ -96,8 +98,9 @@ def run_bag(arguments: argparse.Namespace) -> int:
 
 def run_offline(arguments: argparse.Namespace) -> int:
     """Segment a recording without ROS; the exit code is 1 if a frame was left out."""
-    from uhr_seg_ros.replay.bags import choose_topic, describe_bag
+    from uhr_seg_ros.replay.bags import describe_bag
     from uhr_seg_ros.replay.offline import segment_recording
+    from uhr_seg_ros.replay.topics import choose_topic
 
     topic = choose_topic(arguments.bag, arguments.topic)
     options = EngineOptions(threads=arguments.threads, precision=arguments.precision)
@@ -138,6 +141,8 @@ def _print_figures(report: dict[str, Any]) -> None:
     rows = [['frames', *(f'{value:.0f}' for value in frames.values())]]
     print_table('Frames', ['', *(name.replace('_', ' ') for name in frames)], rows)
     print(f'sent {figures["sent_hz"]} Hz, masks {figures["throughput_hz"]} Hz')
+    if figures['skipped']:
+        print(f'{figures["skipped"]:.0f} messages skipped: they are not whole')
 
 
 def _print_spreads(title: str, rows: dict[str, dict[str, float]]) -> None:

@@ -73,23 +73,6 @@ def image_topics(path: Path) -> list[ImageTopic]:
     return [ImageTopic(name, kind, count) for (name, kind), count in counts.items()]
 
 
-def choose_topic(path: Path, name: str = '') -> ImageTopic:
-    """
-    Find the topic to play: the named one, else the image topic with the most messages.
-
-    Raises:
-        BagError: there is no such topic, or none with images.
-
-    """
-    topics = [topic for topic in image_topics(path) if topic.count]
-    chosen = [topic for topic in topics if name in ('', topic.name)]
-    if not chosen:
-        known = ', '.join(topic.name for topic in topics) or 'none'
-        msg = f'{path} has no images{f" on {name}" if name else ""}; its image topics: {known}'
-        raise BagError(msg)
-    return max(chosen, key=lambda topic: topic.count)
-
-
 def describe_bag(path: Path, topic: ImageTopic) -> dict[str, Any]:
     """Give `name`, `bytes` and `sha256` of a recording, and its topic."""
     digest, size = hashlib.sha256(), 0
@@ -203,7 +186,16 @@ def read_frame(message: bytes, kind: str) -> tuple[Any, RawFrame]:
 
 
 def stamp_ns(message: bytes) -> int:
-    """Give header.stamp of a message in CDR whose first field is a header, in ns."""
+    """
+    Give header.stamp of a message in CDR whose first field is a header, in ns.
+
+    Raises:
+        BagError: the message is too short to have one.
+
+    """
+    if len(message) < 12:
+        msg = f'a message of {len(message)} bytes has no header: at least 12 are needed'
+        raise BagError(msg)
     order = '<' if message[1] & 1 else '>'
     seconds, nanoseconds = struct.unpack_from(f'{order}iI', message, 4)
     return seconds * 1_000_000_000 + nanoseconds

@@ -9,6 +9,8 @@ from threading import Condition
 import time
 from typing import Protocol
 
+from uhr_seg_ros.replay.timeline import Timeline
+
 #: How long a frame is waited for that nobody answers, s.
 ANSWER_TIMEOUT_S = 10.0
 
@@ -28,15 +30,16 @@ class Pace(Protocol):
 
 
 class AsRecorded:
-    """Keeps the times of the recording."""
+    """Keeps the times of the recording, as far as they can be waited for; see `Timeline`."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
+        self._timeline = Timeline()
 
     def wait(self, index: int, elapsed_ns: int) -> None:
         """See `Pace`."""
         del index
-        _sleep_until(self._start + elapsed_ns / 1e9)
+        _sleep_until(self._start + self._timeline.advance(elapsed_ns) / 1e9)
 
 
 class AtRate:
