@@ -121,7 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _refuse_what_needs_a_bag(arguments: argparse.Namespace) -> None:
-    given = [f'--{name}' for name in ('topic', 'duration', 'report', 'offline')
+    given = [f'--{name}' for name in ('topic', 'duration', 'report', 'offline', 'prefix')
              if getattr(arguments, name)]  # fmt: skip
     if isinstance(arguments.rate, str):
         given.append(f'--rate {arguments.rate}')
