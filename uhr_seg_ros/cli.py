@@ -7,11 +7,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 import sys
 
 from uhr_seg_ros import __version__
 from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.interruption import (
+    done_until,
+    exit_code,
+    signals_end_the_block,
+    Terminated,
+)  # fmt: skip
 
 #: Command -> (module, one line of help). A module has `add_arguments(parser)` and
 #: `run(args) -> int` and is imported only when its command is called.
@@ -65,8 +72,8 @@ PACKAGES = {
     'rclpy': 'source a ROS 2 installation',
 }
 
-#: Exit codes: all good; something went wrong and was said; wrong usage or an error; Ctrl-C.
-OK, INCOMPLETE, FAILED, INTERRUPTED = 0, 1, 2, 130
+#: Exit codes: all good; something went wrong and was said; wrong usage or an error.
+OK, INCOMPLETE, FAILED = 0, 1, 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,23 +84,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program name; None takes those of the process.
 
     Returns:
-        Exit code: 0 done, 1 done in part, 2 an error (one line on stderr), 130 interrupted.
+        Exit code: 0 done, 1 done in part, 2 an error, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP; the
+        last four with one line on stderr, which says what was done until then.
 
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    with signals_end_the_block():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         args = _parser(arguments).parse_args(arguments)
         return args.run(args)
     except UhrSegError as err:
-        return _fail(str(err))
+        return _fail(str(err), err)
     except ModuleNotFoundError as err:
         if err.name is None or err.name.partition('.')[0] == 'uhr_seg_ros':
             raise
         return _fail(_missing_package(arguments[0], err.name.partition('.')[0]))
     except OSError as err:  # such as a folder that cannot be written
-        return _fail(f'{err.filename}: {err.strerror}' if err.filename else str(err))
-    except KeyboardInterrupt:
-        return INTERRUPTED
+        return _fail(f'{err.filename}: {err.strerror}' if err.filename else str(err), err)
+    except MemoryError as err:
+        return _fail(f'out of memory: {err}' if str(err) else 'out of memory', err)
+    except (KeyboardInterrupt, Terminated) as err:
+        with suppress(OSError):  # the terminal may be gone
+            print(_with_done(f'uhr_seg: ended by {str(err) or "Ctrl-C"}', err), file=sys.stderr)
+        return exit_code(err)
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
@@ -121,9 +138,14 @@ def _missing_package(command: str, package: str) -> str:
     )
 
 
-def _fail(text: str) -> int:
-    print(f'uhr_seg: error: {text}', file=sys.stderr)
+def _fail(text: str, error: BaseException | None = None) -> int:
+    print(_with_done(f'uhr_seg: error: {text}', error), file=sys.stderr)
     return FAILED
+
+
+def _with_done(text: str, error: BaseException | None) -> str:
+    done = done_until(error) if error else ''
+    return f'{text}; {done}' if done else text
 
 
 if __name__ == '__main__':

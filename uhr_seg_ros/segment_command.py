@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 import sys
 from time import perf_counter
@@ -17,14 +16,13 @@ import numpy as np
 from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.drawing import draw_density, Pictures
 from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.folder_lock import locked
 from uhr_seg_ros.frames import FramesError, read_image
+from uhr_seg_ros.interruption import telling
 from uhr_seg_ros.refinement.refining import METHODS, Refinement
-from uhr_seg_ros.segmenter import Segmentation, Segmenter
+from uhr_seg_ros.segment_results import check_names, Results
+from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.strategy import Limits
-
-
-class SegmentCommandError(UhrSegError):
-    """A result that cannot be written."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,88 +58,64 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Segment every image; returns 1 when one of them could not be read, else 0."""
-    _check_stems(args.images)
-    try:
-        args.output.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        msg = f'output folder {args.output} cannot be made: {err.strerror}'
-        raise SegmentCommandError(msg) from err
-    unreadable = 0
-    pictures = Pictures(overlay=True, color_mask=args.color_mask)
-    refinement = Refinement() if args.refine == 'random_walker' else None
-    with Segmenter(
-        args.bundle, args.backend, Limits(args.memory_limit_mb, args.tile)
-    ) as segmenter:
-        if segmenter.fallback:
-            print(f'uhr_seg: {segmenter.fallback}', file=sys.stderr)
-        if args.show_sampling:
-            _check_kind(segmenter)
+    """Segment every image; returns 1 when one of them could not be, else 0."""
+    results = Results(args.output, args.color_mask, args.save_logits, args.show_sampling)
+    with locked(args.output):
+        check_names(args.images, results)
+        with Segmenter(
+            args.bundle, args.backend, Limits(args.memory_limit_mb, args.tile)
+        ) as segmenter:
+            if segmenter.fallback:
+                print(f'uhr_seg: {segmenter.fallback}', file=sys.stderr)
+            if args.show_sampling:
+                _check_kind(segmenter)
+            return _segment_all(args, segmenter, results)
+
+
+def _segment_all(args: argparse.Namespace, segmenter: Segmenter, results: Results) -> int:
+    count = len(args.images)
+    segmented = unreadable = failed = 0
+    with telling(lambda: f'{segmented} of {count} images segmented: {args.output}'):
         for index, path in enumerate(args.images, start=1):
-            counter = f'[{index}/{len(args.images)}]'
             try:
                 image = read_image(path)
+                elapsed = _segment(path, image, args, segmenter, results)
             except FramesError as err:
                 print(f'uhr_seg: error: {err}', file=sys.stderr)
                 unreadable += 1
                 continue
-            start = perf_counter()
-            result = segmenter(
-                image, logits=args.save_logits, pictures=pictures, refinement=refinement
-            )
-            elapsed = (perf_counter() - start) * 1e3
-            write_result(args.output / path.stem, result)
-            if args.show_sampling:
-                picture = draw_density(image, segmenter.sampling_grid(image))
-                _write_image(args.output / f'{path.stem}_sampling.jpg', picture)
+            except (UhrSegError, MemoryError, cv2.error) as err:
+                reason = str(err).strip() or 'out of memory'
+                print(f'uhr_seg: error: image {path} is left out: {reason}', file=sys.stderr)
+                failed += 1
+                continue
+            segmented += 1
             size = f'{image.shape[1]}x{image.shape[0]}'
-            print(f'{counter} {path.name}  {size}  {elapsed:.0f} ms', flush=True)
-    print(f'{len(args.images) - unreadable} segmented, {unreadable} unreadable: {args.output}')
-    return 1 if unreadable else 0
+            print(f'[{index}/{count}] {path.name}  {size}  {elapsed:.0f} ms', flush=True)
+    left_out = f', {failed} failed' if failed else ''
+    print(f'{segmented} segmented, {unreadable} unreadable{left_out}: {args.output}')
+    return 1 if unreadable or failed else 0
 
 
-def write_result(stem: Path, result: Segmentation) -> None:
-    """
-    Write mask and overlay, and what else there is.
-
-    The files are <stem>_mask.png, <stem>_overlay.jpg, <stem>_color.png and <stem>_logits.npz.
-
-    Raises:
-        SegmentCommandError: a file cannot be written.
-
-    """
-    _write_image(stem.with_name(f'{stem.name}_mask.png'), result.mask)
-    _write_image(stem.with_name(f'{stem.name}_overlay.jpg'), result.overlay)
-    if result.color_mask is not None:
-        _write_image(stem.with_name(f'{stem.name}_color.png'), result.color_mask)
-    if result.logits is not None:
-        path = stem.with_name(f'{stem.name}_logits.npz')
-        try:
-            np.savez(path, logits=result.logits)
-        except OSError as err:
-            msg = f'{path} cannot be written: {err.strerror}'
-            raise SegmentCommandError(msg) from err
-
-
-def _write_image(path: Path, image: np.ndarray) -> None:
-    data = cv2.imencode(path.suffix, image)[1]
-    try:
-        path.write_bytes(data.tobytes())
-    except OSError as err:
-        msg = f'{path} cannot be written: {err.strerror}'
-        raise SegmentCommandError(msg) from err
+def _segment(
+    path: Path, image: np.ndarray, args: argparse.Namespace, segmenter: Segmenter, results: Results
+) -> float:
+    """Segment an image and write what comes out; returns the ms that segmenting took."""
+    files = results.files(path.stem, image.shape[:2])
+    for note in files.notes:
+        print(f'uhr_seg: {path}: {note}', file=sys.stderr)
+    refinement = Refinement() if args.refine == 'random_walker' else None
+    pictures = Pictures(overlay=True, color_mask=args.color_mask)
+    start = perf_counter()
+    result = segmenter(image, logits=args.save_logits, pictures=pictures, refinement=refinement)
+    elapsed = (perf_counter() - start) * 1e3
+    sampling = None
+    if args.show_sampling:
+        sampling = draw_density(image, segmenter.sampling_grid(image))
+    files.write(result, sampling)
+    return elapsed
 
 
 def _check_kind(segmenter: Segmenter) -> None:
     """Refuse a bundle that does not choose where it samples, before any image is segmented."""
     segmenter.sampling_grid(np.zeros((1, 1, 3), np.uint8))
-
-
-def _check_stems(paths: Sequence[Path]) -> None:
-    """Refuse images whose results would overwrite each other."""
-    seen: dict[str, Path] = {}
-    for path in paths:
-        if other := seen.get(path.stem):
-            msg = f'{other} and {path} would both write {path.stem}_mask.png: rename one of them'
-            raise SegmentCommandError(msg)
-        seen[path.stem] = path

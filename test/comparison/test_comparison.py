@@ -35,6 +35,7 @@ from uhr_seg_ros.comparison.plan import (  # noqa: E402
 )
 from uhr_seg_ros.comparison.running import Comparison  # noqa: E402
 from uhr_seg_ros.comparison.table import spread  # noqa: E402
+from uhr_seg_ros.image_writing import ImageWriteError  # noqa: E402
 from uhr_seg_ros.networks.presets import build_network  # noqa: E402
 from uhr_seg_ros.networks.pretrained import PARTS  # noqa: E402
 from uhr_seg_ros.training.recipe import read_config  # noqa: E402
@@ -110,7 +111,7 @@ def test_a_real_comparison(
     for index in (1, 2, 3):
         assert {tuple(pixel) for pixel in masks[:, index].reshape(-1, 3).tolist()} <= palette
     args.pictures = tmp_path / 'masks.doc'
-    with pytest.raises(ComparisonError, match='masks.doc cannot be drawn'):
+    with pytest.raises(ImageWriteError, match='masks.doc cannot be written'):
         command.run(args)
 
 

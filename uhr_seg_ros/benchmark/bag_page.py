@@ -19,6 +19,7 @@ from uhr_seg_ros.benchmark.bag_charts import (
     memory_over_time,
     stage_stack,
 )  # fmt: skip
+from uhr_seg_ros.image_writing import encode_image
 from uhr_seg_ros.pages import cards, page, panel, section, settings, table
 
 _COLUMNS = ('mean', 'p50', 'p90', 'p95', 'p99', 'max')
@@ -171,7 +172,7 @@ def _thumbnail(path: Path) -> str:
     if width > _WIDTH:
         size = (_WIDTH, round(height * _WIDTH / width))
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    return b64encode(cv2.imencode('.jpg', picture)[1].tobytes()).decode()
+    return b64encode(encode_image('.jpg', picture)).decode()
 
 
 def _settings(report: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from uhr_seg_ros.benchmark.sizes import format_size, parse_count, parse_size
 from uhr_seg_ros.benchmark.stages import measure, StageOptions
 from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.engines.options import PRECISIONS
+from uhr_seg_ros.files import check_writable
 
 DEFAULT_SIZES = ((1080, 1920), (2160, 3840))
 DEFAULT_POINTS = (130_000, 1_000_000)
@@ -98,6 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.compare:
         compare_files(*arguments.compare)
         return 0
+    check_writable(arguments.json, arguments.report)
     if arguments.bag:
         run_it = bag_command.run_offline if arguments.offline else bag_command.run_bag
         return run_it(arguments)

@@ -29,6 +29,7 @@ from uhr_seg_ros.benchmark.report import (
 )  # fmt: skip
 from uhr_seg_ros.benchmark.sources import prepare_bag
 from uhr_seg_ros.bundle import load_bundle
+from uhr_seg_ros.image_writing import write_image
 from uhr_seg_ros.replay.session import Replay, replay
 
 _COUNTS = ('received', 'processed', 'dropped', 'rejected')
@@ -122,7 +123,7 @@ def draw_overview(output: Path) -> None:
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % min(_COLUMNS, len(tiles)))
     columns = min(_COLUMNS, len(tiles))
     rows = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
-    cv2.imwrite(str(output / 'overview.jpg'), np.vstack(rows))
+    write_image(output / 'overview.jpg', np.vstack(rows))
 
 
 def _figures(result: Replay) -> dict[str, Any]:

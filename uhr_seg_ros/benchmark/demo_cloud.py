@@ -18,6 +18,7 @@ from uhr_seg_ros.benchmark.flight_cloud import (
     scan_pixels,
 )  # fmt: skip
 from uhr_seg_ros.classes import ClassSet, UNLABELLED
+from uhr_seg_ros.image_writing import write_image
 from uhr_seg_ros.replay.ply import read_ply
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def draw_saved_cloud(output: Path, classes: ClassSet) -> None:
     if (vertices['label'] == UNLABELLED).any():
         legend['no label'] = _GREY
     camera = OPTICAL_FROM_LIDAR.inverse().translation
-    cv2.imwrite(str(output / 'cloud.jpg'), draw_cloud(points, colors, camera, legend))
+    write_image(output / 'cloud.jpg', draw_cloud(points, colors, camera, legend))
 
 
 def saved_clouds(output: Path) -> list[Path]:

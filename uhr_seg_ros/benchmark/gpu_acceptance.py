@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-import shutil
 import subprocess
 import sys
 from time import monotonic
@@ -21,7 +20,7 @@ from typing import Any
 
 from uhr_seg_ros.benchmark.gpu_report import write_report
 from uhr_seg_ros.benchmark.gpu_sections import SECTIONS
-from uhr_seg_ros.files import write_text
+from uhr_seg_ros.files import write_bytes, write_text
 
 #: Less time than this is not worth starting a section, s.
 _LEAST_S = 20.0
@@ -71,7 +70,7 @@ def run_section(name: str, output: Path, work: Path) -> None:
     if name != 'engines':
         result = SECTIONS[name](work)
         for picture in work.glob('*.png'):
-            shutil.copy(picture, output)
+            write_bytes(output / picture.name, picture.read_bytes())
         _write(path, {'done': True, 'result': result})
         return
     found = read_section(path).get('result', {})

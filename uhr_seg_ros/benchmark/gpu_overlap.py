@@ -15,6 +15,7 @@ from uhr_seg_ros.benchmark.stages import benchmark_image
 from uhr_seg_ros.bundle import Bundle
 from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.engines.tensorrt import Execution
+from uhr_seg_ros.image_writing import write_image
 from uhr_seg_ros.pixels import RawFrame
 from uhr_seg_ros.strategies.frame_program import FrameProgram
 from uhr_seg_ros.strategies.strategy import Limits, Request
@@ -64,7 +65,7 @@ def draw_timeline(spans: Spans, path: Path, title: str) -> None:
         cv2.putText(picture, name, (20, top + 23), font, 0.5, black, 1, cv2.LINE_AA)
         label = f'{end - start:.2f} ms'
         cv2.putText(picture, label, (left + 6, top + 23), font, 0.5, (255,) * 3, 1, cv2.LINE_AA)
-    cv2.imwrite(str(path), picture)
+    write_image(path, picture)
 
 
 def _engines_ms(strategy: TwoBranchGpu, frame: RawFrame) -> float:

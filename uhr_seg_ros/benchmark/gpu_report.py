@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from uhr_seg_ros.files import write_text
+
 #: The case that is compared with PyTorch.
 _PAPER_CASE = 'hlrc_cityscapes 2048x1024 fp16'
 
@@ -29,7 +31,7 @@ def write_report(folder: Path) -> None:
     lines += _overlap(results.get('overlap', {}))
     lines += _times('ONNX Runtime on the CPU of this machine', results.get('onnxruntime', {}))
     lines += _missing(sections)
-    (folder / 'README.md').write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    write_text(folder / 'README.md', '\n'.join(lines) + '\n')
 
 
 def _environment(found: Mapping[str, Any]) -> list[str]:

@@ -33,6 +33,7 @@ from uhr_seg_ros.benchmark.flight_cloud import (
 from uhr_seg_ros.data.scenes import generate_scene
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.frames import read_image
+from uhr_seg_ros.interruption import telling
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.bags import is_bag
 
@@ -145,8 +146,12 @@ def _record(
     cloud: bool,
     tell: Callable[[str], None],
 ) -> None:
-    with BagWriter(folder, frame_id=CAMERA_FRAME) as bag:
-        (folder / _MARK).touch()
+    done = 0
+
+    def told() -> str:
+        return f'{done} of {count} frames were recorded, {folder} was not made'
+
+    with telling(told), BagWriter(folder, frame_id=CAMERA_FRAME, mark=_MARK) as bag:
         for index, view in enumerate(views):
             stamp = _FIRST_STAMP + round(index * 1e9 / rate_hz)
             height, width = size = view.frame.shape[:2]
@@ -157,7 +162,8 @@ def _record(
                 points = scan(size, view.pose, view.ground)
                 bag.write_points(POINTS_TOPIC, points, LIDAR_FRAME,
                                  stamp + cloud_delay_ns(rate_hz))  # fmt: skip
-            tell(f'recorded frame {index + 1} of {count}, {width}x{height}')
+            done = index + 1
+            tell(f'recorded frame {done} of {count}, {width}x{height}')
 
 
 def _generated(

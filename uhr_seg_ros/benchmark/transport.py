@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 import json
 import os
@@ -23,6 +24,7 @@ from std_msgs.msg import Header
 from uhr_seg_ros.benchmark.report import percentiles
 from uhr_seg_ros.benchmark.stages import benchmark_image
 from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.interruption import signals_held
 from uhr_seg_ros.replay.environment import isolate, PROFILE_VARIABLES
 from uhr_seg_ros.ros.images import encode_image
 from uhr_seg_ros.ros.memory import keep_large_buffers
@@ -94,19 +96,12 @@ def measure_transport(
         for variable in PROFILE_VARIABLES:
             environment.pop(variable, None)
     options = json.dumps([setting.reliability, setting.allocator, *size, count, rate_hz])
-    subscriber, publisher = (
-        subprocess.Popen(
-            [sys.executable, '-m', 'uhr_seg_ros.benchmark.transport', role, options],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+    with ExitStack() as stack:
+        subscriber, publisher = (
+            _start(stack, role, options, environment) for role in ('subscribe', 'publish')
         )
-        for role in ('subscribe', 'publish')
-    )
-    sent = dict(_outcome(publisher))
-    received = _outcome(subscriber)
+        sent = dict(_outcome(publisher))
+        received = _outcome(subscriber)
     return {
         'setting': asdict(setting),
         'sent': len(sent),
@@ -114,6 +109,24 @@ def measure_transport(
         'latency_ms': percentiles((arrival - sent[key]) / 1e6 for key, arrival, _ in received),
         'receive_ms': percentiles(duration / 1e6 for _, _, duration in received),
     }
+
+
+def _start(
+    stack: ExitStack, role: str, options: str, environment: Mapping[str, str]
+) -> subprocess.Popen:
+    """Start one of the two processes, which ends with the stack at the latest."""
+    with signals_held():
+        process = subprocess.Popen(
+            [sys.executable, '-m', 'uhr_seg_ros.benchmark.transport', role, options],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        stack.enter_context(process)
+        stack.callback(process.kill)
+    return process
 
 
 def _outcome(process: subprocess.Popen) -> list[Any]:

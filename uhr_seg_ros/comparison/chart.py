@@ -13,6 +13,7 @@ import numpy as np
 from uhr_seg_ros.comparison.plan import ComparisonError
 from uhr_seg_ros.comparison.running import Comparison
 from uhr_seg_ros.comparison.table import COLUMNS
+from uhr_seg_ros.files import written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,19 +33,32 @@ def draw_chart(comparison: Comparison, path: Path) -> None:
     Raises:
         ComparisonError: The package matplotlib is missing, or it does not know the format.
     """
+    check_chart(path)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.2), layout='constrained')
+    for axes, column in zip(figure.subplots(1, len(DRAWN)), DRAWN, strict=True):
+        _panel(axes, comparison, column)
+    with written(path) as unfinished:
+        figure.savefig(unfinished, dpi=110)
+
+
+def check_chart(path: Path) -> None:
+    """
+    Check that a chart can be drawn into a file, before the work that it shows.
+
+    Raises:
+        ComparisonError: The package matplotlib is missing, or it does not know the format.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError as err:
         msg = f'{path} needs a package that is not installed: pip install matplotlib'
         raise ComparisonError(msg) from err
-    figure = Figure(figsize=(10, 4.2), layout='constrained')
-    for axes, column in zip(figure.subplots(1, len(DRAWN)), DRAWN, strict=True):
-        _panel(axes, comparison, column)
-    try:
-        figure.savefig(path, dpi=110)
-    except ValueError as err:
-        msg = f'{path} cannot be drawn: {err}'
-        raise ComparisonError(msg) from err
+    known = Figure().canvas.get_supported_filetypes()
+    if path.suffix.lower().lstrip('.') not in known:
+        msg = f'{path} cannot be drawn: give a .svg or .png file'
+        raise ComparisonError(msg)
 
 
 def _panel(axes: Axes, comparison: Comparison, column: str) -> None:

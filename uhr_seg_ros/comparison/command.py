@@ -11,12 +11,13 @@ from pathlib import Path
 from time import monotonic
 
 from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB, load_bundle
-from uhr_seg_ros.comparison.chart import draw_chart
+from uhr_seg_ros.comparison.chart import check_chart, draw_chart
 from uhr_seg_ros.comparison.pictures import draw_pictures
 from uhr_seg_ros.comparison.plan import read_plan, Variant
 from uhr_seg_ros.comparison.running import Comparison, OutOfTimeError
 from uhr_seg_ros.comparison.table import table
-from uhr_seg_ros.files import write_text
+from uhr_seg_ros.files import check_writable, write_text
+from uhr_seg_ros.image_writing import check_format
 from uhr_seg_ros.networks.cost import multiply_adds, parameters
 from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.strategies.tiling import padded_size, tile_spans, TileLimit
@@ -57,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what is not done yet, then print the table."""
     plan = read_plan(args.plan)
+    _check_places(args)
     deadline = monotonic() + 60 * args.minutes
     comparison = Comparison(plan, args.root, args.split, args.output, deadline, args.jobs)
     try:
@@ -69,13 +71,20 @@ def run(args: argparse.Namespace) -> int:
     print(text, end='')
     if args.table:
         write_text(args.table, text)
-    for path in filter(None, (args.chart, args.pictures)):
-        path.parent.mkdir(parents=True, exist_ok=True)
     if args.chart:
         draw_chart(comparison, args.chart)
     if args.pictures:
         draw_pictures(comparison, args.pictures)
     return FINISHED
+
+
+def _check_places(args: argparse.Namespace) -> None:
+    """Refuse files that could not be written in the end, before days of training."""
+    check_writable(args.table, args.chart, args.pictures)
+    if args.chart:
+        check_chart(args.chart)
+    if args.pictures:
+        check_format(args.pictures)
 
 
 def _cost(variant: Variant, comparison: Comparison) -> tuple[int, int]:

@@ -11,11 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from uhr_seg_ros.comparison.plan import ComparisonError
 from uhr_seg_ros.comparison.running import Comparison
 from uhr_seg_ros.data.datasets import open_dataset
 from uhr_seg_ros.data.tiff import Window
 from uhr_seg_ros.drawing import colorize
+from uhr_seg_ros.image_writing import check_format, write_image
 from uhr_seg_ros.segmenter import Segmenter
 
 #: Side of a place, px, and the step at which places are looked at.
@@ -40,11 +40,9 @@ def draw_pictures(comparison: Comparison, path: Path) -> None:
         path: A ``.jpg`` or ``.png`` file.
 
     Raises:
-        ComparisonError: It is of another format.
+        ImageWriteError: The format is unknown, or cannot hold so many places.
     """
-    if not cv2.haveImageWriter(str(path)):
-        msg = f'{path} cannot be drawn: give a .jpg or .png file'
-        raise ComparisonError(msg)
+    check_format(path)
     dataset = open_dataset(comparison.plan.variants[0].config['data']['dataset'], comparison.root)
     pairs = [image.read() for image in dataset.images(comparison.split)[:PLACES]]
     places = [busiest(labels) for _, labels in pairs]
@@ -55,7 +53,7 @@ def draw_pictures(comparison: Comparison, path: Path) -> None:
         parts = (cut(*each) for each in zip(ids, places, strict=True))
         columns[title] = [colorize(part, dataset.classes) for part in parts]
     picture = cv2.hconcat([_column(title, parts) for title, parts in columns.items()])
-    cv2.imwrite(str(path), picture)
+    write_image(path, picture)
 
 
 def busiest(labels: np.ndarray) -> Window:

@@ -15,6 +15,7 @@ import yaml
 
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.fields import Fields, read_mapping
+from uhr_seg_ros.files import write_text
 
 FIELDS = ('base', 'common', 'seeds', 'size', 'variants', 'window')
 
@@ -106,8 +107,7 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 def write_config(variant: Variant, seed: int, path: Path) -> None:
     """Write the training configuration of one run."""
     text = yaml.safe_dump(variant.config | {'seed': seed}, sort_keys=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding='utf-8')
+    write_text(path, text)
 
 
 def _mapping(fields: Fields, name: object, changes: object) -> Mapping[str, Any]:

@@ -36,7 +36,7 @@ from uhr_seg_ros.evaluation.predicting import Predictor
 from uhr_seg_ros.evaluation.scratch import ScratchMask
 from uhr_seg_ros.evaluation.settings import BRANCHES, MODES, Settings, settings_for
 from uhr_seg_ros.evaluation.views import VIEWS
-from uhr_seg_ros.files import write_text
+from uhr_seg_ros.files import check_writable, write_text
 from uhr_seg_ros.refinement.refining import METHODS
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.strategy import Limits
@@ -108,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = {name: getattr(args, name) for name in Settings.__dataclass_fields__}
     chosen['against_whole'] = args.against_whole or None
     settings = settings_for(args.dataset, chosen)
+    check_writable(args.json, args.report)
     bundle = load_bundle(args.bundle)
     dataset = open_dataset(args.dataset, args.root)
     _check_classes(bundle, dataset)

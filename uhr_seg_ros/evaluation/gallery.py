@@ -15,6 +15,7 @@ from uhr_seg_ros.data.labelled import LabelledImage
 from uhr_seg_ros.drawing import colorize
 from uhr_seg_ros.evaluation.block import Block, Window
 from uhr_seg_ros.evaluation.scratch import ScratchMask
+from uhr_seg_ros.image_writing import encode_image
 
 #: Side of a tile, px; it divides the side of a block.
 TILE = 512
@@ -175,8 +176,8 @@ def _striped(painted: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 def _jpeg(picture: np.ndarray) -> bytes:
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    return cv2.imencode('.jpg', picture, quality)[1].tobytes()
+    return encode_image('.jpg', picture, quality)
 
 
 def _png(picture: np.ndarray) -> bytes:
-    return cv2.imencode('.png', picture, [cv2.IMWRITE_PNG_COMPRESSION, 6])[1].tobytes()
+    return encode_image('.png', picture, [cv2.IMWRITE_PNG_COMPRESSION, 6])

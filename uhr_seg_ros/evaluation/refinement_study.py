@@ -35,7 +35,8 @@ from uhr_seg_ros.evaluation.edges import disk
 from uhr_seg_ros.evaluation.ignoring import Ignoring
 from uhr_seg_ros.evaluation.metrics import ConfusionMatrix
 from uhr_seg_ros.evaluation.object_recall import ObjectRecall
-from uhr_seg_ros.files import write_text
+from uhr_seg_ros.files import check_writable, write_text
+from uhr_seg_ros.image_writing import check_format, write_image
 from uhr_seg_ros.refinement.refining import refine, Refinement
 from uhr_seg_ros.refinement.thinning import thinned_band
 from uhr_seg_ros.segmenter import Segmenter
@@ -73,6 +74,9 @@ def main() -> None:
     parser.add_argument('--output', type=Path, help='JSON file')
     parser.add_argument('--picture', type=Path, help='where refining changes most, .jpg or .png')
     arguments = parser.parse_args()
+    if arguments.picture:
+        check_format(arguments.picture)
+    check_writable(arguments.output, arguments.picture)
     found = {}
     with Segmenter(arguments.bundle, 'onnxruntime') as segmenter:
         images = {'real': real(arguments.root), 'generated': generated()}
@@ -82,7 +86,7 @@ def main() -> None:
             show(kind, found[kind])
             if kind == 'real' and arguments.picture:
                 painted = panels(samples[0], segmenter.bundle.classes)
-                cv2.imwrite(str(arguments.picture), painted)
+                write_image(arguments.picture, painted)
     if arguments.output:
         content = {'bundle': arguments.bundle, **found}
         write_text(arguments.output, json.dumps(content, indent=1) + '\n')

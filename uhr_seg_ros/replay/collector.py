@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Queue
@@ -22,6 +21,8 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, PointCloud2
 
+from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.image_writing import write_image
 from uhr_seg_ros.replay.facts import describe_dds
 from uhr_seg_ros.replay.node_client import NodeClient
 from uhr_seg_ros.replay.ply import vertices_of, write_ply
@@ -91,6 +92,7 @@ class Collector:
         self._arrivals: list[tuple[int, int]] = []
         self._report = NodeReport()
         self._stages: dict[int, dict[str, float]] = {}
+        self._unsaved: list[str] = []
         self._files: Queue[tuple[Path, np.ndarray] | None] = Queue(_WAITING_FILES)
         self._node = rclpy.create_node(name)
         self.client = NodeClient(self._node, node_name)
@@ -144,6 +146,12 @@ class Collector:
         return describe_dds(
             self._node, self._node.resolve_topic_name(image_topic), f'{self._node_name}/mask'
         )
+
+    @property
+    def unsaved(self) -> list[str]:
+        """Why files could not be written, a line for each; complete after `close`."""
+        with self._lock:
+            return list(self._unsaved)
 
     @property
     def report(self) -> NodeReport:
@@ -218,14 +226,24 @@ class Collector:
 
     def _write(self) -> None:
         while (item := self._files.get()) is not None:
-            path, picture = item
-            if path.suffix == '.ply':
-                with suppress(OSError):  # then it is missing, as a picture is
-                    write_ply(path, picture)
-                continue
-            # Level 1: a mask shrinks well at any level, and the node needs the processor.
-            flags = [cv2.IMWRITE_PNG_COMPRESSION, 1] if path.suffix == '.png' else []
-            cv2.imwrite(str(path), picture, flags)
+            try:
+                _save(*item)
+            except (OSError, UhrSegError) as err:  # the others are taken all the same
+                with self._lock:
+                    self._unsaved.append(_named(err))
+
+
+def _save(path: Path, content: np.ndarray) -> None:
+    if path.suffix == '.ply':
+        write_ply(path, content)
+        return
+    # Level 1: a mask shrinks well at any level, and the node needs the processor.
+    flags = [cv2.IMWRITE_PNG_COMPRESSION, 1] if path.suffix == '.png' else []
+    write_image(path, content, flags, durable=False)
+
+
+def _named(error: OSError | UhrSegError) -> str:
+    return f'{error.filename}: {error.strerror}' if isinstance(error, OSError) else str(error)
 
 
 def _stamp_ns(message: Image | DiagnosticArray) -> int:

@@ -14,6 +14,8 @@ import sys
 
 import yaml
 
+from uhr_seg_ros.files import write_text
+
 STOP_TIMEOUT_S = 10.0
 
 
@@ -34,7 +36,7 @@ class NodeProcess:
         self.log = folder / 'node.log'
         file = folder / 'node.yaml'
         content = {'/**': {'ros__parameters': dict(parameters)}}
-        file.write_text(yaml.safe_dump(content), encoding='utf-8')
+        write_text(file, yaml.safe_dump(content))
         command = [sys.executable, '-m', 'uhr_seg_ros.ros.node']
         with self.log.open('wb') as log:
             self._process = subprocess.Popen(

@@ -16,6 +16,7 @@ import numpy as np
 
 from uhr_seg_ros.drawing import Pictures
 from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.interruption import telling
 from uhr_seg_ros.replay.bag_writing import BagTimeError, BagWriter
 from uhr_seg_ros.replay.bags import (
     full_type,
@@ -85,8 +86,7 @@ def segment_recording(
         prefix: of the topics that are added.
         pictures: which are added beside the mask, and how they look.
         on_frame: called after every frame.
-        tell: called with what is wrong with a frame that is left out, and with how many were
-            done if it ends before the last.
+        tell: called with what is wrong with a frame that is left out.
 
     Raises:
         BagError: the folder exists, or the recording is damaged.
@@ -97,25 +97,25 @@ def segment_recording(
     prefix = check_offline(source, output, prefix)
     run = OfflineRun()
     start = perf_counter()
-    try:
-        with BagWriter(output) as bag:
-            for connection, time_ns, message in read_all(source):
-                if not _copy(bag, connection, time_ns, message, run, tell):
-                    continue
-                if (connection.topic, full_type(connection.msgtype)) != (topic.name, topic.type):
-                    continue
-                try:
-                    header, result = _segment(message, topic.type, segmenter, pictures, run)
-                except UhrSegError as err:
-                    run.rejected += 1
-                    tell(f'frame left out: {err}')
-                else:
-                    _add(bag, prefix, header, result, time_ns)
-                on_frame()
-    except BaseException:  # also Ctrl-C
-        done = len(run.total_ms) + run.rejected
-        tell(f'{output} was not made: this ended after {done} of {topic.count} frames')
-        raise
+
+    def done() -> str:
+        count = len(run.total_ms) + run.rejected
+        return f'{count} of {topic.count} frames were done, {output} was not made'
+
+    with telling(done), BagWriter(output) as bag:
+        for connection, time_ns, message in read_all(source):
+            if not _copy(bag, connection, time_ns, message, run, tell):
+                continue
+            if (connection.topic, full_type(connection.msgtype)) != (topic.name, topic.type):
+                continue
+            try:
+                header, result = _segment(message, topic.type, segmenter, pictures, run)
+            except UhrSegError as err:
+                run.rejected += 1
+                tell(f'frame left out: {err}')
+            else:
+                _add(bag, prefix, header, result, time_ns)
+            on_frame()
     run.seconds = perf_counter() - start
     return run
 
@@ -142,7 +142,8 @@ def check_offline(source: Path, output: Path, prefix: str = PREFIX) -> str:
     if source.resolve() in (target, *target.parents):
         msg = f'{output} lies in the recording {source}: choose a folder outside'
         raise OfflineError(msg)
-    there = [topic for topic in topic_types(source) if f'/{topic.strip("/")}/'.startswith(f'{name}/')]
+    there = [topic for topic in topic_types(source)
+             if f'/{topic.strip("/")}/'.startswith(f'{name}/')]  # fmt: skip
     if there:
         msg = (f'{source} has {", ".join(there)} already, and new masks are not mixed with those: '
                f'give the new ones another name, such as --prefix {name}_2')

@@ -22,6 +22,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.files import write_text
 from uhr_seg_ros.replay.bags import (
     CAMERA_INFO,
     COMPRESSED_IMAGE,
@@ -213,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cpu_s = time.process_time() - before
             outcome = {'played': played, 'beside': player.beside, 'skipped': player.skipped,
                        'told': player.told, 'cpu_s': cpu_s}  # fmt: skip
-            options.log.write_text(json.dumps(outcome), encoding='utf-8')
+            write_text(options.log, json.dumps(outcome))
     except UhrSegError as err:
         print(f'error: {err}', file=sys.stderr)
         return 1

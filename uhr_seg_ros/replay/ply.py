@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.files import write_bytes
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import PointCloud2
@@ -58,8 +59,8 @@ def vertices_of(cloud: PointCloud2) -> np.ndarray:
 
 
 def write_ply(path: Path, vertices: np.ndarray) -> None:
-    """Write points (N,) `VERTEX` as a binary file."""
-    path.write_bytes(_header(len(vertices)) + vertices.tobytes())
+    """Write points (N,) `VERTEX` as a binary file, which appears complete or not at all."""
+    write_bytes(path, _header(len(vertices)) + vertices.tobytes(), durable=False)
 
 
 def read_ply(path: Path) -> np.ndarray:

@@ -18,8 +18,10 @@ import time
 from typing import Any, NamedTuple
 
 import rclpy
+from rclpy.signals import SignalHandlerOptions
 
 from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.interruption import signals_held
 from uhr_seg_ros.replay.bags import COMPRESSED_IMAGE, ImageTopic
 from uhr_seg_ros.replay.collector import Collector, NodeReport
 from uhr_seg_ros.replay.environment import isolate, shared_memory_complaint
@@ -36,6 +38,9 @@ SILENCE_TIMEOUT_S = 30.0
 COUNTERS = ('received', 'processed', 'dropped', 'rejected')
 
 _POLL_S = 0.05
+
+# How long the player may take to end.
+_PLAYER_END_S = 10.0
 
 
 class ReplayError(UhrSegError):
@@ -174,13 +179,15 @@ class Session:
         if complaint := shared_memory_complaint(processes=3):
             tell(f'warning: {complaint}')
         with ExitStack() as stack:
-            rclpy.init()
+            # Signals end the block that this is in; rclpy would shut down under its feet.
+            rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
             stack.callback(rclpy.try_shutdown)
             collector = Collector(output=folder if save else None, clouds=clouds)
             self._collector = stack.enter_context(collector)
             self.client = self._collector.client
             node_parameters = {**parameters, 'image_transport': transport}
-            self.node = stack.enter_context(NodeProcess(node_parameters, folder))
+            with signals_held():
+                self.node = stack.enter_context(NodeProcess(node_parameters, folder))
             tell('starting the node')
             _wait_until_active(self.node, self._collector)
             self._resources = stack.pop_all()
@@ -351,21 +358,32 @@ def transport_of(topic: ImageTopic) -> str:
 @contextmanager
 def _player(bag: Path, options: list[str], log: Path) -> Iterator[subprocess.Popen]:
     command = [sys.executable, '-m', 'uhr_seg_ros.replay.player', str(bag), *options]
-    with log.open('wb') as file:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=file, stderr=subprocess.STDOUT
-        )
+    process = None
     try:
+        with signals_held(), log.open('wb') as file:
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=file, stderr=subprocess.STDOUT
+            )
         yield process
         if process.wait():
             text = log.read_text(encoding='utf-8', errors='replace').strip()
             msg = f'the player ended with code {process.returncode}: {text}'
             raise ReplayError(msg)
     finally:
+        if process is not None:
+            _end(process)
+
+
+def _end(process: subprocess.Popen) -> None:
+    with suppress(BrokenPipeError):  # it has ended, and left bytes in the pipe
         process.stdin.close()
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            process.wait(10)
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(_PLAYER_END_S)
+        except subprocess.TimeoutExpired:  # as when SIGINT came while it was starting
+            process.kill()
+            process.wait()
 
 
 def _wait_until_active(node: NodeProcess, collector: Collector) -> None:

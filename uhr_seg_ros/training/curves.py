@@ -10,6 +10,7 @@ from typing import Any, TYPE_CHECKING
 
 import numpy as np
 
+from uhr_seg_ros.files import written
 from uhr_seg_ros.training.run_folder import LOG, read_log, VALIDATION
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def draw_curves(run: Path) -> Path | None:
     left, right = figure.subplots(1, 2, sharex=True)
     _losses(left, steps)
     _validation(right, checks)
-    figure.savefig(run / CURVES, dpi=110)
+    with written(run / CURVES) as unfinished:
+        figure.savefig(unfinished, dpi=110)
     return run / CURVES
 
 

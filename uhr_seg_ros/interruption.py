@@ -1,0 +1,141 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""A command that is told to end: signals become exceptions, so that everything is cleared away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+import os
+import signal
+from threading import current_thread, main_thread
+from types import FrameType
+
+#: Signal -> what handles it in a Python process that nobody changed.
+ENDING = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
+
+#: So many signals end the process at once; the second one lets the first finish its clean-up.
+_IMPATIENT = 3
+
+
+class Terminated(BaseException):
+    """
+    SIGTERM or SIGHUP has arrived; like KeyboardInterrupt, no `except Exception` takes it.
+
+    Attributes:
+        number: of the signal.
+
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+class _Taker:
+    """What the handlers know: how many signals came, and whether they have to wait."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self.count = 0
+        self.held = 0
+        self.waiting = 0
+
+    def take(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self.process:  # a forked child, such as a loader of data
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        self.count += 1
+        if self.count >= _IMPATIENT:
+            os._exit(128 + number)
+        if self.count > 1:
+            return
+        if self.held:
+            self.waiting = number
+        else:
+            _raise(number)
+
+
+_taker = _Taker()
+
+
+@contextmanager
+def signals_end_the_block() -> Iterator[None]:
+    """
+    Let SIGINT, SIGTERM and SIGHUP raise in the main thread while the block runs.
+
+    The first one raises `KeyboardInterrupt` or `Terminated`; the second one is ignored, so that
+    it does not disturb the clean-up; the third one ends the process. A signal that is ignored, as
+    by nohup, or that somebody else takes, stays so. Not in processes that torchrun started: their
+    peers may be gone, and a clean-up that talks to them would hang.
+    """
+    global _taker
+    if current_thread() is not main_thread() or int(os.environ.get('WORLD_SIZE', 1)) > 1:
+        yield
+        return
+    taken = [each for each, usual in ENDING.items() if signal.getsignal(each) == usual]
+    earlier, _taker = _taker, _Taker()
+    try:
+        for each in taken:
+            signal.signal(each, _taker.take)
+        yield
+    finally:
+        for each in taken:
+            signal.signal(each, ENDING[each])
+        _taker = earlier
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Let signals wait until the block is done, such as one that starts a process to be ended."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    taker = _taker
+    taker.held += 1
+    try:
+        yield
+    finally:
+        taker.held -= 1
+        if taker.waiting and not taker.held:
+            number, taker.waiting = taker.waiting, 0
+            _raise(number)
+
+
+@contextmanager
+def telling(done: Callable[[], str]) -> Iterator[None]:
+    """
+    Note on whatever ends the block early what was done until then.
+
+    Args:
+        done: gives a few words, such as `3 of 25 images segmented`; empty: nothing to tell.
+
+    """
+    try:
+        yield
+    except BaseException as err:
+        if not done_until(err):
+            err.done_until = done()
+        raise
+
+
+def done_until(error: BaseException) -> str:
+    """Return what `telling` has noted on an exception; empty without a note."""
+    return getattr(error, 'done_until', '')
+
+
+def exit_code(error: BaseException) -> int:
+    """Return what a shell expects of a process that a signal has ended."""
+    return 128 + (error.number if isinstance(error, Terminated) else signal.SIGINT)
+
+
+def _raise(number: int) -> None:
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise Terminated(number)
