@@ -152,7 +152,7 @@ def _print_figures(report: dict[str, Any]) -> None:
     print_table('Frames', ['', *(name.replace('_', ' ') for name in frames)], rows)
     print(f'sent {figures["sent_hz"]} Hz, masks {figures["throughput_hz"]} Hz')
     if figures['skipped']:
-        print(f'{figures["skipped"]:.0f} messages skipped: they are not whole')
+        print(f'messages that were skipped, as they are not whole: {figures["skipped"]:.0f}')
 
 
 def _print_spreads(title: str, rows: dict[str, dict[str, float]]) -> None:

@@ -64,6 +64,7 @@ def prepare_bag(
     rate_hz: float,
     size: tuple[int, int] = FRAME_SIZE,
     cloud: bool = False,
+    topic: str = '',
     tell: Callable[[str], None] = print,
 ) -> Path:
     """
@@ -77,12 +78,14 @@ def prepare_bag(
         rate_hz: frames per second of a flight.
         size: height and width of the frames of a flight.
         cloud: record a calibration and a cloud beside every frame; see `flight_cloud`.
+        topic: one of a recording that is meant; for a recording only.
         tell: called with progress.
 
     Raises:
         FramesError: a path is none of these.
-        SourceError: a path is not there, the folder is somebody's, the disk is full, or clouds
-            are asked for beside a recording.
+        SourceError: a path is not there, the folder is somebody's, the disk is full, clouds are
+            asked for beside a recording, or a topic without one.
+        BagError: the recording cannot be made.
 
     """
     if missing := [str(path) for path in paths if not path.exists()]:
@@ -97,6 +100,9 @@ def prepare_bag(
             )
             raise SourceError(msg)
         return paths[0]
+    if topic:
+        msg = f'--topic {topic}: only with a recording'
+        raise SourceError(msg)
     if folder.exists():
         if not (folder / _MARK).is_file():
             msg = f'{folder} is there already and not made by the demo: choose another --output'

@@ -138,8 +138,10 @@ def check_offline(source: Path, output: Path, prefix: str = PREFIX) -> str:
                f'underscores with slashes between them, such as {PREFIX}_2, of at most '
                f'{_LONGEST_NAME - len(COLOR_MASK) - 1} characters')
         raise OfflineError(msg)
-    target = output.resolve()
-    if source.resolve() in (target, *target.parents):
+    target, recording = output.resolve(), source.resolve()
+    if (recording.parent / 'metadata.yaml').is_file():  # a file of a recording
+        recording = recording.parent
+    if recording in (target, *target.parents):
         msg = f'{output} lies in the recording {source}: choose a folder outside'
         raise OfflineError(msg)
     there = [topic for topic in topic_types(source)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, ExitStack, suppress
 from dataclasses import dataclass, field
 import json
@@ -222,7 +222,7 @@ class Session:
                 self._watch(player, start, pacing.as_answered)
             outcome = json.loads(log.read_text(encoding='utf-8'))
             load = meter.stop(outcome['cpu_s'])
-            self._tell_odd(bag, outcome)
+            self._tell_once(bag, outcome['told'])
             self._wait_until_settled(start)
         report = self._collector.report
         return Replay(
@@ -256,11 +256,8 @@ class Session:
     def __exit__(self, *error: object) -> None:
         self._resources.close()
 
-    def _tell_odd(self, bag: Path, outcome: Mapping[str, Any]) -> None:
+    def _tell_once(self, bag: Path, told: Sequence[str]) -> None:
         """Tell what the player found odd, once, however often a recording is played."""
-        told = list(outcome['told'])
-        if outcome['skipped']:
-            told.append(f'{outcome["skipped"]} messages were skipped: they are not whole')
         for text in told:
             if text not in self._told:
                 self._told.add(text)
