@@ -133,7 +133,7 @@ class Player:
 
         """
         played: list[tuple[int, int, int]] = []
-        start = time.monotonic()
+        start = None
         images = 0
         for elapsed_ns, recorded_ns, message, topic in read_ahead(
             self._bag, self._recorded.name, repeat=duration_s > 0, beside=self._others,
@@ -146,6 +146,7 @@ class Player:
                 self._others[topic].publish(message)
                 self.beside[topic] += 1
                 continue
+            start = start or time.monotonic()
             images += 1
             if (images - 1) % every:
                 continue
