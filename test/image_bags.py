@@ -16,7 +16,8 @@ from rosbags.typesys import get_typestore, Stores
 IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 TYPES = get_typestore(Stores.ROS2_HUMBLE)
 
-_BYTES = {'mono8': 1, '8UC1': 1, 'mono16': 2, '16UC1': 2, '32FC1': 4, 'bayer_rggb8': 1}
+_BYTES = {'mono8': 1, '8UC1': 1, 'mono16': 2, '16UC1': 2, '32FC1': 4, '32SC1': 4, 'bgra8': 4,
+          'bayer_rggb8': 1}  # fmt: skip
 _NOISE = np.random.default_rng(0).integers(0, 256, (24, 40, 4), np.uint8)
 
 

@@ -56,6 +56,17 @@ CHOSEN = {
          '/eyes/diagnostics_image': [COLOR], '/front/image_raw': [COLOR]},
         '/front/image_raw',
     ),
+    'what a node draws, compressed': (
+        {'/eyes/overlay/compressed': [JPEG] * 9,
+         '/eyes/mask/compressed': [compressed('mono8; png compressed ', '.png')],
+         '/cam/image_raw': [COLOR]},
+        '/cam/image_raw',
+    ),
+    'simulator': (
+        {'/ego/semantic_front/image': [image('bgra8')] * 3, '/ego/depth_front/image': [COLOR] * 3,
+         '/semantic_segmentation': [image('32SC1')], '/ego/rgb_front/image': [image('bgra8')]},
+        '/ego/rgb_front/image',
+    ),
     'masks of others': (
         {'/net/label_ids': [image('mono8')] * 3, '/net/output': [MASK] * 3,
          '/other/output': [UNLABELED], '/cam/image_raw': [GREY]},

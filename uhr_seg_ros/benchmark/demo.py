@@ -139,6 +139,7 @@ def _figures(result: Replay) -> dict[str, Any]:
         'backend': report.value('backend'),
         'frames_played': len(result.played),
         'messages_skipped': result.skipped,
+        'stamps_repeated': len(result.played) - len({stamp for stamp, *_ in result.played}),
         **{f'frames_{name}': report.count(name) for name in _COUNTS},
         'latency_ms': percentiles(ms for _, ms, _ in result.latencies()),
         'stage_ms': stage_percentiles(report.values or {}),
@@ -164,6 +165,10 @@ def _print(report: dict[str, Any]) -> None:
     )
     if report['messages_skipped']:
         print(f'messages that were skipped, as they are not whole: {report["messages_skipped"]}')
+    if report['stamps_repeated']:
+        print(f'warning: {report["stamps_repeated"]} of {report["frames_played"]} frames have a '
+              'stamp that another has too: files are named after stamps, so those of the last '
+              'frame stay, and latencies are not known')  # fmt: skip
     if 'clouds' in report:
         _print_clouds(report['clouds'])
 

@@ -48,6 +48,9 @@ _MARK = '.made_by_demo'
 # Stamps of a recorded flight begin here, ns.
 _FIRST_STAMP = 1_000_000_000
 
+# So far stamps go that ROS 2 can tell, less a margin, s.
+_LONGEST_S = 2_000_000_000
+
 # So much earlier than its frame a calibration counts as recorded, so that it is there first, ns.
 _INFO_LEAD = 1_000_000
 
@@ -111,6 +114,10 @@ def prepare_bag(
     if len(paths) > 1:
         _record(_images(paths), folder, rate_hz, len(paths), cloud, tell)
         return folder
+    if count / rate_hz > _LONGEST_S:
+        msg = (f'{count} frames at {rate_hz:g} Hz take {count / rate_hz:.0f} s, and stamps go to '
+               f'{_LONGEST_S} s: choose fewer, or a higher --rate')
+        raise SourceError(msg)
     _check_room(folder, count * size[0] * size[1] * 3)
     mosaic, labels = (read_image(paths[0]), None) if paths else _generated(size, tell)
     flight = _fly(mosaic, labels, count, size)
@@ -155,7 +162,7 @@ def _record(
     done = 0
 
     def told() -> str:
-        return f'{done} of {count} frames were recorded, {folder} was not made'
+        return f'{done} of {count} frames were recorded, {folder} was not made' if done else ''
 
     with telling(told), BagWriter(folder, frame_id=CAMERA_FRAME, mark=_MARK) as bag:
         for index, view in enumerate(views):

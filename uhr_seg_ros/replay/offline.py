@@ -25,6 +25,7 @@ from uhr_seg_ros.replay.bags import (
     read_frame,
     topic_types,
 )  # fmt: skip
+from uhr_seg_ros.replay.partial import check_absent
 from uhr_seg_ros.segmenter import Segmentation, Segmenter
 
 #: What the node would have published, below a prefix that is its name by default.
@@ -100,7 +101,7 @@ def segment_recording(
 
     def done() -> str:
         count = len(run.total_ms) + run.rejected
-        return f'{count} of {topic.count} frames were done, {output} was not made'
+        return f'{count} of {topic.count} frames were done, {output} was not made' if count else ''
 
     with telling(done), BagWriter(output) as bag:
         for connection, time_ns, message in read_all(source):
@@ -128,7 +129,7 @@ def check_offline(source: Path, output: Path, prefix: str = PREFIX) -> str:
         The prefix with a slash in front and none at its end.
 
     Raises:
-        BagError: it is no recording.
+        BagError: it is no recording, or the folder exists.
         OfflineError: see `segment_recording`.
 
     """
@@ -144,6 +145,7 @@ def check_offline(source: Path, output: Path, prefix: str = PREFIX) -> str:
     if recording in (target, *target.parents):
         msg = f'{output} lies in the recording {source}: choose a folder outside'
         raise OfflineError(msg)
+    check_absent(output)
     there = [topic for topic in topic_types(source)
              if f'/{topic.strip("/")}/'.startswith(f'{name}/')]  # fmt: skip
     if there:

@@ -40,9 +40,7 @@ class PartialFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        if os.path.lexists(path):
-            msg = f'{path} exists already: remove it or choose another name'
-            raise BagError(msg)
+        check_absent(path)
         self._final = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._remove_stale()
@@ -91,6 +89,13 @@ class PartialFolder:
                 raise BagError(msg)
             if process.isdecimal():
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_absent(path: Path) -> None:
+    """Raise a BagError where something has the name of a folder that is to be made."""
+    if os.path.lexists(path):
+        msg = f'{path} exists already: remove it or choose another name'
+        raise BagError(msg)
 
 
 def _prefix(path: Path) -> str:

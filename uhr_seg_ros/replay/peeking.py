@@ -21,8 +21,8 @@ from uhr_seg_ros.replay.bags import COMPRESSED_IMAGE, read_beside, read_messages
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 
-COLOR, GREY, DEEP, FLOAT, VIDEO, UNKNOWN = (
-    'color', 'grey', '16-bit grey', 'depth', 'video', 'unknown',
+COLOR, GREY, DEEP, WIDE, VIDEO, UNKNOWN = (
+    'color', 'grey', '16 bits', '32 bits', 'video', 'unknown',
 )  # fmt: skip
 
 # Messages of all topics that are read in one go, and then of each topic that had none among them.
@@ -33,7 +33,7 @@ _ENCODINGS = (
     (COLOR, re.compile(r'(rgb|bgr|bayer_|yuv|uyvy|yuyv|nv\d\d|(8|16)uc[34])')),
     (GREY, re.compile(r'(mono8|8uc1|8sc1)$')),
     (DEEP, re.compile(r'(mono16|16[us]c1)$')),
-    (FLOAT, re.compile(r'(32|64)[fsu]c1$')),
+    (WIDE, re.compile(r'(32|64)[fsu]c1$')),
 )
 _VIDEO = re.compile(r'(h\.?26[45]|hevc|av1|vp[89]|mpeg|theora)')
 
@@ -52,7 +52,7 @@ class Look:
         encoding: of an image, or the format of a compressed one; empty where nothing is known.
         width: px; 0 where it is not known.
         height: px; 0 where it is not known.
-        pixels: `COLOR`, `GREY` (8 bit), `DEEP` (16 bit of one channel), `FLOAT` (no picture but
+        pixels: `COLOR`, `GREY` (8 bit), `DEEP` (16 bit of one channel), `WIDE` (more bits, as of
             distances), `VIDEO` (part of a stream), or `UNKNOWN`.
         has_ids: all pixels of a grey one are small numbers or 255, as class ids are.
         is_readable: one of the messages was whole.
@@ -145,7 +145,7 @@ def _pixels(encoding: str) -> str:
 def _look_at_compressed(image: Any) -> Look:
     width, height, found = _header_of(image.data.tobytes())
     if 'compresseddepth' in image.format.lower():
-        return Look(image.format, width, height, FLOAT)
+        return Look(image.format, width, height, WIDE)
     if _VIDEO.match(image.format.lower()):
         return Look(image.format, pixels=VIDEO)
     # `mono8; png compressed ` names the pixels of the camera; `png` or nothing does not.

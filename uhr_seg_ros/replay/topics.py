@@ -20,7 +20,7 @@ from uhr_seg_ros.replay.bags import (
     ImageTopic,
     topic_types,
 )  # fmt: skip
-from uhr_seg_ros.replay.peeking import DEEP, FLOAT, GREY, Look, look_at, UNKNOWN, VIDEO
+from uhr_seg_ros.replay.peeking import DEEP, GREY, Look, look_at, UNKNOWN, VIDEO, WIDE
 
 #: Image topics that the node publishes, below its own name or that and the name of a camera.
 PUBLISHED = ('mask', 'confidence', 'overlay', 'color_mask', 'sampling', 'diagnostics_image')
@@ -126,7 +126,7 @@ def _candidates(path: Path, topics: Sequence[ImageTopic]) -> list[_Candidate]:
     full = [topic for topic in topics if topic.count]
     repeated = {name for name, count in Counter(each.name for each in full).items() if count > 1}
     looks = look_at(path, {each.name: each.type for each in full if each.name not in repeated})
-    names = [topic.name for topic in full]
+    names = {_base(topic) for topic in full}
     found = []
     for topic in topics:
         if topic.name in looks:
@@ -152,8 +152,9 @@ def _judge(topic: ImageTopic, look: Look, names: Collection[str]) -> _Candidate:
         return _Candidate(topic, look, _UNKNOWN, 'none of its first messages is whole')
     if look.pixels == VIDEO:
         return _Candidate(topic, look, _NEVER, 'video, which is not read', is_refused=True)
-    if look.pixels == FLOAT or (look.pixels == DEEP and words & _DEPTH_WORDS):
-        return _Candidate(topic, look, _NEVER, 'is depth, no picture', is_refused=True)
+    if look.pixels == WIDE or (look.pixels == DEEP and words & _DEPTH_WORDS):
+        reason = 'labels, no picture' if words & _MASK_WORDS else 'is depth, no picture'
+        return _Candidate(topic, look, _NEVER, reason, is_refused=True)
     if look.pixels == DEEP:
         return _Candidate(topic, look, _NEVER, '16 bits of one channel, as depth has')
     if look.pixels == GREY and words & _MASK_WORDS:
