@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+import re
 from zlib import crc32
 
 from uhr_seg_ros.replay.mcap_records import (
@@ -36,6 +37,14 @@ ReadAt = Callable[[int, int], bytes]
 
 # A footer with its head, and the magic bytes behind it.
 _END = HEAD.size + 20 + len(MAGIC)
+
+# How the record of a chunk begins: length, times, unpacked size, checksum, name of the
+# compression with its length, and packed size.
+_CHUNK_HEAD = re.compile(
+    rb'\x06(.{8}).{16}(.{8}).{4}(\0{4}|\x03\0{3}lz4|\x04\0{3}zstd)(.{8})', re.DOTALL
+)
+_LONGEST_HEAD = 53
+_WINDOW = 1 << 24
 
 # Messages outside of chunks are read in runs of this size.
 _RUN = 1 << 22
@@ -151,6 +160,24 @@ def _count_indexed(fields: Fields, start: int) -> Counter[int]:
     })
 
 
+def find_chunk(read_at: ReadAt, start: int, size: int) -> int | None:
+    """Find the next record of a chunk in a file, by all lengths in it fitting together."""
+    while start < size:
+        window = read_at(start, _WINDOW)
+        found = _CHUNK_HEAD.search(window)
+        while found:
+            length, unpacked, name, packed = found.groups()
+            length, unpacked, packed = (
+                int.from_bytes(each, 'little') for each in (length, unpacked, packed)
+            )
+            left = size - start - found.start() - HEAD.size
+            if length == 36 + len(name) + packed <= left and (len(name) > 4 or packed == unpacked):
+                return start + found.start()
+            found = _CHUNK_HEAD.search(window, found.start() + 1)
+        start += max(1, len(window) - _LONGEST_HEAD)
+    return None
+
+
 class _Scan:
     """Go from record to record."""
 
@@ -163,32 +190,38 @@ class _Scan:
         self._indexed = Counter[int]()
 
     def run(self) -> None:
-        at = len(MAGIC)
-        while True:
+        at: int | None = len(MAGIC)
+        while at is not None:
             head = self._read_at(at, HEAD.size)
             if len(head) < HEAD.size:
-                self.index.loss = f'has lost its end: it stops at byte {self._size}'
+                self.index.loss = self.index.loss or f'has lost its end: it stops at byte {at}'
                 break
             opcode, length = HEAD.unpack(head)
             if opcode in (DATA_END, FOOTER):
                 break
-            left = self._size - at - HEAD.size
-            if not opcode:
-                self.index.loss = f'holds no records from byte {at} on, of {self._size}'
-                break
-            if length > left:
-                self.index.loss = (
-                    f'is cut or damaged at byte {at}: {left} of {length} bytes of a record are '
-                    'left'
-                )
-                if opcode == CHUNK:
-                    self._close_chunk()
-                    self._open = Chunk(self._start_of(at), at, HEAD.size + left, cut=True)
-                break
-            self._take(opcode, at, length)
-            at += HEAD.size + length
+            if opcode and length <= self._size - at - HEAD.size:
+                self._take(opcode, at, length)
+                at += HEAD.size + length
+            else:
+                at = self._skip(opcode, at, length)
         self._close_chunk()
         self._close_run()
+
+    def _skip(self, opcode: int, at: int, length: int) -> int | None:
+        """Give where reading goes on behind what is no record; None: nowhere."""
+        following = find_chunk(self._read_at, at + 1, self._size)
+        end = self._size if following is None else following
+        if not self.index.loss:
+            self.index.loss = f'is damaged from byte {at} to {end}'
+            if following is None and opcode:
+                self.index.loss = (
+                    f'is cut or damaged at byte {at}: {end - at - HEAD.size} of {length} bytes '
+                    'of a record are left'
+                )
+        if opcode == CHUNK:
+            self._close_chunk()
+            self._open = Chunk(self._start_of(at), at, end - at, cut=True)
+        return following
 
     def _take(self, opcode: int, at: int, length: int) -> None:
         if opcode == MESSAGE_INDEX:
@@ -238,15 +271,20 @@ class _Scan:
         self._open, self._indexed = None, Counter()
         if chunk is None:
             return
-        self.index.chunks.append(chunk)
         if indexed and all(map(self.index.topics.knows, indexed)):
+            self.index.chunks.append(chunk)
             self.index.counts += indexed
             return
+        counts = Counter[int]()
         try:
             content = self._read_at(chunk.offset + HEAD.size, chunk.size - HEAD.size)
             for opcode, record in records(unpack_chunk(content, cut=chunk.cut)):
                 self._learn(opcode, record)
                 if opcode == MESSAGE:
-                    self.index.counts[Fields(record).number('H')] += 1
-        except Damaged:  # whoever reads the messages says so
-            pass
+                    counts[Fields(record).number('H')] += 1
+        except Damaged as err:
+            if not chunk.cut:
+                self.index.loss = self.index.loss or f'is damaged at byte {chunk.offset} ({err})'
+        if counts:
+            self.index.chunks.append(chunk)
+            self.index.counts += counts

@@ -39,7 +39,7 @@ class McapStorage:
         loss: what is known to be missing of it before it is read.
 
     Raises:
-        Damaged: it is no mcap file.
+        Damaged: it is no mcap file, or one that has lost all its topics.
 
     """
 
@@ -47,6 +47,8 @@ class McapStorage:
         self._stream = stream
         self.losses = Losses()
         index = index_mcap(self._read_at, stream.seek(0, 2))
+        if index.loss and not index.topics.channels and not index.topics.foreign:
+            raise Damaged(index.loss)
         self._chunks = sorted(index.chunks, key=lambda chunk: chunk.start_ns)
         self.connections: list[Connection] = [
             connection._replace(msgcount=index.counts[number])
