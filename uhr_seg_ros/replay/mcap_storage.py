@@ -85,6 +85,8 @@ class McapStorage:
         size = 0
         numbers = count()
         for chunk in self._chunks:
+            if chunk.channels and not chunk.channels & wanted:
+                continue
             while held and (held[0][0] < chunk.start_ns or size > LARGEST):
                 size -= len(held[0][3])
                 yield heapq.heappop(held)
