@@ -22,7 +22,7 @@ READ_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 #: Files of a recording, as `replay.bags` knows them, which needs rosbags.
-STORAGES = ('.mcap', '.db3')
+STORAGES = {'.mcap', '.db3'}
 
 
 class FramesError(UhrSegError):
@@ -53,7 +53,7 @@ def read_frames(path: Path, topic: str = '') -> Iterator[np.ndarray]:
     if not images:
         yield from _read_recording(path, topic)
         return
-    if path.is_dir() and (storages := [x for x in path.iterdir() if x.suffix in STORAGES]):
+    if path.is_dir() and (storages := list(filter(_is_storage, path.iterdir()))):
         msg = (f'{path} holds images and a recording: give one of them, such as {storages[0]} '
                f'or {images[0]}')
         raise FramesError(msg)
@@ -85,6 +85,10 @@ def read_image(path: Path) -> np.ndarray:
         msg = f'image {path} ({data.size} bytes) is damaged or of an unknown format'
         raise FramesError(msg)
     return image
+
+
+def _is_storage(path: Path) -> bool:
+    return not path.name.startswith('.') and bool(STORAGES.intersection(path.suffixes))
 
 
 def _read_recording(path: Path, topic: str) -> Iterator[np.ndarray]:

@@ -101,7 +101,7 @@ def test_a_stamp_that_cannot_be_stored(bag: Path) -> None:
     for short in (b'', b'\0\1\0\0', message[:11]):
         with pytest.raises(BagError, match=f'a message of {len(short)} bytes has no header'):
             with_stamp(short, 0)
-        with pytest.raises(BagError, match=f'a message of {len(short)} bytes has no header'):
+        with pytest.raises(BagError, match=f'a message of {len(short)} bytes has no stamp'):
             stamp_ns(short)
 
 

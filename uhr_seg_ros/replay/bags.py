@@ -5,39 +5,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
 import hashlib
 from pathlib import Path
-import re
 import struct
 from typing import Any, TYPE_CHECKING
 
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import Reader, ReaderError
 from rosbags.typesys import get_typestore, Stores
 
-from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.pixels import RawFrame
+from uhr_seg_ros.replay.recording import connections_of, is_bag, read_recording, storage_files
+from uhr_seg_ros.replay.recording_files import storage_suffix
+from uhr_seg_ros.replay.sqlite_files import side_files
+from uhr_seg_ros.replay.storage import BagError
 from uhr_seg_ros.ros.decoding import decode_compressed, view_image
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
+
+__all__ = [
+    'BagError', 'describe_bag', 'full_type', 'ImageTopic', 'image_topics', 'is_bag', 'read_all',
+    'read_beside', 'read_frame', 'read_messages', 'stamp_ns',
+    'storage_files', 'topic_types',
+]  # fmt: skip
 
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
 CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
 POINT_CLOUD = 'sensor_msgs/msg/PointCloud2'
 
-SUFFIXES = ('.mcap', '.db3')
-
-_ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
-
-
-class BagError(UhrSegError):
-    """A recording that cannot be read or holds no images."""
+# Head of CDR, then seconds and nanoseconds.
+_STAMP_END = 12
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,6 @@ class ImageTopic:
     count: int
 
 
-def is_bag(path: Path) -> bool:
-    """Tell if a path looks like a rosbag2 recording: a folder of one, or one of its files."""
-    if path.is_dir():
-        return (path / 'metadata.yaml').is_file() or bool(storage_files(path))
-    return path.suffix in SUFFIXES and path.is_file()
-
-
 def image_topics(path: Path) -> list[ImageTopic]:
     """
     List the image topics of a recording.
@@ -65,26 +59,42 @@ def image_topics(path: Path) -> list[ImageTopic]:
 
     """
     counts: dict[tuple[str, str], int] = {}
-    for part in _parts(path):
-        with _opened(part) as reader:
-            for connection in _image_connections(reader):
-                key = (connection.topic, full_type(connection.msgtype))
-                counts[key] = counts.get(key, 0) + connection.msgcount
+    for connection in filter(_is_image, connections_of(path)):
+        key = (connection.topic, full_type(connection.msgtype))
+        counts[key] = counts.get(key, 0) + connection.msgcount
     return [ImageTopic(name, kind, count) for (name, kind), count in counts.items()]
 
 
 def describe_bag(path: Path, topic: ImageTopic) -> dict[str, Any]:
-    """Give `name`, `bytes` and `sha256` of a recording, and its topic."""
-    digest, size = hashlib.sha256(), 0
-    for file in storage_files(path):
-        with file.open('rb') as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-                size += len(block)
+    """
+    Give `name`, `bytes` and `sha256` of a recording, and its topic.
+
+    The hash is that of its file; of several, which a log that was not merged is one of, that of
+    their hashes in hexadecimal.
+
+    Raises:
+        BagError: it has no files, or nothing of them can be read.
+
+    """
+    files = [part for file in storage_files(path) for part in (file, *_beside(file))]
+    size, hashes = 0, []
+    for file in files:
+        digest = hashlib.sha256()
+        try:
+            if file.is_file():  # a pipe would never end
+                size += _hash(file, digest)
+        except OSError:  # who read the recording was told, and had the other files
+            digest.update(b'unreadable')
+        hashes.append(digest.hexdigest())
+    if not size:
+        msg = f'{path} is empty, or cannot be read: {len(files)} files without a byte'
+        raise BagError(msg)
+    if len(hashes) > 1:
+        hashes = [hashlib.sha256(''.join(hashes).encode()).hexdigest()]
     return {
         'name': path.name,
         'bytes': size,
-        'sha256': digest.hexdigest(),
+        'sha256': hashes[0],
         'topic': topic.name,
         'type': topic.type,
         'messages': topic.count,
@@ -102,7 +112,7 @@ def read_messages(path: Path, topic: str) -> Iterator[tuple[int, bytes]]:
         BagError: a damaged recording.
 
     """
-    for _, time_ns, data in _read(path, lambda each: _is_image(each) and each.topic == topic):
+    for _, time_ns, data in read_beside(path, topic, ()):
         yield time_ns, data
 
 
@@ -125,7 +135,7 @@ def read_beside(
             connection.topic == topic and _is_image(connection)
         )
 
-    for connection, time_ns, data in _read(path, is_wanted):
+    for connection, time_ns, data in read_recording(path, is_wanted):
         yield connection.topic, time_ns, data
 
 
@@ -137,11 +147,7 @@ def topic_types(path: Path) -> dict[str, str]:
         BagError: not a recording, or a damaged one.
 
     """
-    types: dict[str, str] = {}
-    for part in _parts(path):
-        with _opened(part) as reader:
-            types |= {each.topic: full_type(each.msgtype) for each in reader.connections}
-    return types
+    return {each.topic: full_type(each.msgtype) for each in connections_of(path)}
 
 
 def read_all(path: Path) -> Iterator[tuple[Connection, int, bytes]]:
@@ -156,7 +162,7 @@ def read_all(path: Path) -> Iterator[tuple[Connection, int, bytes]]:
         BagError: a damaged recording.
 
     """
-    yield from _read(path, lambda _: True)
+    yield from read_recording(path, lambda _: True)
 
 
 def read_frame(message: bytes, kind: str) -> tuple[Any, RawFrame]:
@@ -190,55 +196,26 @@ def stamp_ns(message: bytes) -> int:
     Give header.stamp of a message in CDR whose first field is a header, in ns.
 
     Raises:
-        BagError: the message is too short to have one.
+        BagError: the message is too short for one.
 
     """
-    if len(message) < 12:
-        msg = f'a message of {len(message)} bytes has no header: at least 12 are needed'
+    if len(message) < _STAMP_END:
+        msg = f'a message of {len(message)} bytes has no stamp: {_STAMP_END} are needed'
         raise BagError(msg)
     order = '<' if message[1] & 1 else '>'
     seconds, nanoseconds = struct.unpack_from(f'{order}iI', message, 4)
     return seconds * 1_000_000_000 + nanoseconds
 
 
-def storage_files(path: Path) -> list[Path]:
-    """List the storage files of a recording in their order: name_2 comes before name_10."""
-    if path.is_file():
-        return [path]
-    files = [file for file in path.iterdir() if file.suffix in SUFFIXES]
-    return sorted(files, key=lambda file: [int(part) for part in re.findall(r'\d+', file.name)])
+def _hash(file: Path, digest: Any) -> int:
+    with file.open('rb') as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+        return stream.tell()
 
 
-def _parts(path: Path) -> list[Path]:
-    """Give what is opened one after the other; a folder may have lost its metadata.yaml."""
-    if not is_bag(path):
-        msg = f'{path} is no rosbag2 recording: expected a folder of one, or an mcap or db3 file'
-        raise BagError(msg)
-    if path.is_file() or (path / 'metadata.yaml').is_file():
-        return [path]
-    return storage_files(path)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Reader]:
-    try:
-        with Reader(path) as reader:
-            yield reader
-    except (ReaderError, OSError, ValueError, struct.error) as err:
-        msg = f'{path} cannot be read as a rosbag2 recording ({err}): record it again'
-        raise BagError(msg) from err
-
-
-def _read(
-    path: Path, is_wanted: Callable[[Connection], bool]
-) -> Iterator[tuple[Connection, int, bytes]]:
-    for part in _parts(path):
-        with _opened(part) as reader:
-            connections = list(filter(is_wanted, reader.connections))
-            if not connections:
-                continue
-            for connection, time_ns, data in reader.messages(connections):
-                yield connection, time_ns, _decompressed(bytes(data))
+def _beside(file: Path) -> list[Path]:
+    return side_files(file) if storage_suffix(file.name) == '.db3' else []
 
 
 @cache
@@ -246,24 +223,11 @@ def _types() -> Typestore:
     return get_typestore(Stores.ROS2_HUMBLE)
 
 
-def _image_connections(reader: Reader) -> list[Connection]:
-    return list(filter(_is_image, reader.connections))
-
-
 def _is_image(connection: Connection) -> bool:
     return full_type(connection.msgtype) in (IMAGE, COMPRESSED_IMAGE)
 
 
 def full_type(name: str) -> str:
-    """Give package/msg/Type; some recorders leave out the middle part."""
-    package, *_, kind = name.split('/')
-    return f'{package}/msg/{kind}'
-
-
-def _decompressed(message: bytes) -> bytes:
-    """Undo rosbag2's compression per message where the metadata that tells of it is lost."""
-    if not message.startswith(_ZSTD_MAGIC):
-        return message
-    from backports import zstd  # comes with rosbags
-
-    return zstd.decompress(message)
+    """Give package/msg/Type; some recorders leave out the middle part, others name no package."""
+    package, *others = name.split('/')
+    return f'{package}/msg/{others[-1]}' if others else name

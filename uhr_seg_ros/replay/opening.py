@@ -1,0 +1,122 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Open a file of a recording by what it holds, whatever its name says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import shutil
+import stat
+from tempfile import gettempdir, TemporaryDirectory
+
+from uhr_seg_ros.replay import mcap_records, sqlite_files
+from uhr_seg_ros.replay.mcap_storage import McapStorage
+from uhr_seg_ros.replay.sqlite_storage import SqliteStorage
+from uhr_seg_ros.replay.storage import BagError, Damaged, Storage, ZSTD_MAGIC
+
+_BLOCK = 1 << 20
+
+# No recording shrinks to less than a thousandth; what would do so was made to fill the disk.
+_RATIO = 1000
+_ALWAYS_ACCEPTED = 1 << 30
+
+# What a file that is unpacked leaves free on its disk.
+_SPARE = 1 << 28
+
+
+def open_storage(path: Path) -> Storage:
+    """
+    Open a storage file.
+
+    Raises:
+        BagError: it cannot be read at all.
+
+    """
+    hint = ''
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            msg = 'a folder' if stat.S_ISDIR(mode) else 'no regular file'
+            raise Damaged(f'is {msg}')
+        with path.open('rb') as stream:
+            magic = stream.read(len(sqlite_files.MAGIC))
+        if magic.startswith(ZSTD_MAGIC):
+            hint = f': unzstd {path} says more'
+            return _open_unpacked(path)
+        if magic.startswith(mcap_records.MAGIC):
+            hint = f': `mcap recover {path}` may save a part of it'
+        elif magic == sqlite_files.MAGIC:
+            hint = f': `sqlite3 {path} .recover` may save a part of it'
+        return _open_plain(path, path)
+    except BagError:
+        raise
+    except Exception as err:  # a file of others: whatever the code that reads it runs into
+        msg = f'{path} cannot be read as a rosbag2 recording ({reason_of(err)}){hint}'
+        raise BagError(msg) from err
+
+
+def reason_of(error: Exception) -> str:
+    """Say what an error says, and its kind where that is no error of reading."""
+    if isinstance(error, Damaged):
+        return str(error)
+    text = getattr(error, 'strerror', None) or str(error)
+    return f'{type(error).__name__}: {text}' if text else type(error).__name__
+
+
+def _open_plain(path: Path, name: Path, loss: str = '') -> Storage:
+    with path.open('rb') as stream:
+        magic = stream.read(len(sqlite_files.MAGIC))
+    if magic == sqlite_files.MAGIC:
+        return SqliteStorage(path, name, loss)
+    if not magic.startswith(mcap_records.MAGIC):
+        msg = 'is empty' if not magic else f'begins with {magic[:8]!r}, as neither mcap nor db3 do'
+        raise Damaged(msg)
+    stream = path.open('rb')
+    try:
+        return McapStorage(stream, name, loss)
+    except BaseException:
+        stream.close()
+        raise
+
+
+def _open_unpacked(path: Path) -> Storage:
+    """Unpack a file into a temporary one, which has no name any more once it is open."""
+    with TemporaryDirectory(prefix='uhr_seg_') as folder:
+        unpacked = Path(folder) / 'unpacked'
+        return _open_plain(unpacked, path, _unpack(path, unpacked))
+
+
+def _unpack(path: Path, unpacked: Path) -> str:
+    """Unpack as much as there is; say why that is not all."""
+    from backports import zstd  # comes with rosbags
+
+    most = max(_ALWAYS_ACCEPTED, _RATIO * path.stat().st_size)
+    written = 0
+    with zstd.open(path, 'rb') as source, unpacked.open('wb') as target:
+        while True:
+            if written % (64 * _BLOCK) == 0:
+                _check_room(path, most if written >= most else 64 * _BLOCK)
+            try:
+                block = source.read(_BLOCK)
+            except (zstd.ZstdError, EOFError) as err:
+                if not written:
+                    raise
+                return f'cannot be unpacked after {written} bytes ({reason_of(err)})'
+            if not block:
+                return ''
+            written += len(block)
+            if written > most:
+                msg = f'would give more than {most} bytes, {_RATIO} times its size'
+                raise Damaged(msg)
+            target.write(block)
+
+
+def _check_room(path: Path, needed: int) -> None:
+    free = shutil.disk_usage(gettempdir()).free
+    if needed + _SPARE > free:
+        msg = (
+            f'{path} is compressed, and unpacked it does not fit into {gettempdir()} ({free} '
+            f'bytes free): make room, set TMPDIR, or unpack it elsewhere: unzstd {path}'
+        )
+        raise BagError(msg)

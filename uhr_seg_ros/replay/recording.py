@@ -1,0 +1,161 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Read a recording file by file; one that is damaged does not take the others along."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+from rosbags.interfaces import Connection
+
+from uhr_seg_ros.replay.opening import open_storage, reason_of
+from uhr_seg_ros.replay.recording_files import find_files, is_storage, METADATA, read_metadata
+from uhr_seg_ros.replay.storage import (
+    BagError,
+    Damaged,
+    Storage,
+    tell_once,
+    unpack_zstd,
+    ZSTD_MAGIC,
+)  # fmt: skip
+
+
+def is_bag(path: Path) -> bool:
+    """Tell if a path looks like a rosbag2 recording: a folder of one, or one of its files."""
+    if not path.is_dir():
+        return is_storage(path) and path.exists()
+    try:
+        return (path / METADATA).is_file() or any(map(is_storage, path.iterdir()))
+    except OSError:  # whoever reads it says so
+        return True
+
+
+def storage_files(path: Path) -> list[Path]:
+    """
+    List the storage files of a recording in their order: name_2 comes before name_10.
+
+    Raises:
+        BagError: the folder holds two recordings, or none.
+
+    """
+    return find_files(path)
+
+
+def connections_of(path: Path) -> Iterator[Connection]:
+    """
+    Give the topics of every file, each with its messages there.
+
+    Raises:
+        BagError: not a recording, or nothing of it can be read.
+
+    """
+    counts: Counter[str] = Counter()
+    whole = 0
+    for _, storage in _storages(path):
+        whole += not storage.loss
+        for connection in storage.connections:
+            counts[connection.topic] += connection.msgcount
+            yield connection
+    metadata = read_metadata(path)
+    if whole == len(metadata.files):  # or else the difference was told already
+        wrong = [
+            f'{told} messages on {topic}, where {counts[topic]} are'
+            for topic, told in metadata.counts.items() if told != counts[topic]
+        ]  # fmt: skip
+        if wrong:
+            more = f', and of {len(wrong) - 1} more topics wrongly' if len(wrong) > 1 else ''
+            text = f'tells of {wrong[0]}{more}: the files count'
+            tell_once(path / METADATA, 'counts', text)
+
+
+def _storages(path: Path) -> Iterator[tuple[Path, Storage]]:
+    """Open one file after the other; one that cannot be read does not take the others along."""
+    if not is_bag(path):
+        msg = f'{path} is no rosbag2 recording: expected a folder of one, or an mcap or db3 file'
+        raise BagError(msg)
+
+    def counts() -> dict[str, int]:
+        return read_metadata(path).file_counts
+
+    errors: list[tuple[Path, BagError]] = []
+    files = find_files(path)
+    for file in files:
+        try:
+            storage = open_storage(file)
+        except BagError as err:
+            errors.append((file, err))
+            continue
+        if storage.loss:
+            there = sum(each.msgcount for each in storage.connections)
+            told = counts().get(file.name)
+            of = '' if told is None else f' of the {told} that {METADATA} names'
+            text = f'{storage.loss}: {there} messages{of} are there; {storage.way_out}'
+            tell_once(file, 'loss', text)
+        try:
+            yield file, storage
+        finally:
+            storage.close()
+    if len(errors) == len(files):
+        raise errors[0][1]
+    for file, error in errors:
+        count = counts().get(file.name)
+        lost = '' if count is None else f' with its {count} messages'
+        tell_once(file, 'file', f'is left out{lost}; the other files are read: {error}')
+
+
+def read_recording(
+    path: Path, is_wanted: Callable[[Connection], bool]
+) -> Iterator[tuple[Connection, int, bytes]]:
+    """
+    Read the messages of topics, file by file, in each in the order of time.
+
+    What is damaged is left out and told once.
+
+    Yields:
+        Its connection, time of recording in ns, and the message in CDR.
+
+    Raises:
+        BagError: not a recording, or nothing of it can be read.
+
+    """
+    digests = read_metadata(path).digests
+    lost, given = '', False
+    for file, storage in _storages(path):
+        wanted = {
+            each.id: each._replace(digest=each.digest or digests.get(each.topic, ''))
+            for each in storage.connections if is_wanted(each)
+        }  # fmt: skip
+        for number, time_ns, message in _messages(storage, wanted) if wanted else ():
+            given = True
+            yield wanted[number], time_ns, message
+        if storage.losses.places:
+            lost = lost or f'{file}: {storage.losses}'
+            tell_once(file, 'losses', f'is damaged: {storage.losses}')
+    if lost and not given:
+        msg = f'{path} cannot be read as a rosbag2 recording: {lost}'
+        raise BagError(msg)
+
+
+def _messages(
+    storage: Storage, wanted: Collection[int]
+) -> Iterator[tuple[int, int, bytes]]:
+    """Give the messages that can be read and unpacked; the others are counted."""
+    messages = storage.messages(wanted)
+    while True:
+        try:
+            number, time_ns, message = next(messages)
+            # rosbag2 compresses messages one by one; metadata.yaml, which tells, may be lost.
+            if message.startswith(ZSTD_MAGIC):
+                message = unpack_zstd(message)
+        except StopIteration:
+            return
+        except Damaged as err:
+            storage.losses.add(f'message at {time_ns} ns', str(err))
+        except Exception as err:  # a file of others: whatever the code that reads it runs into
+            storage.losses.add('the rest', reason_of(err), 0)
+            return
+        else:
+            yield number, time_ns, message

@@ -1,0 +1,214 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Which files make up a recording, and what its metadata.yaml says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+import re
+from typing import Any
+
+import yaml
+
+from uhr_seg_ros.replay.storage import BagError, tell_once
+
+METADATA = 'metadata.yaml'
+
+#: Of the storages; a file may be compressed as a whole.
+SUFFIXES = ('.mcap', '.db3')
+COMPRESSED = ('.zstd', '.zst')
+
+#: Identifiers of the storages.
+STORAGES = ('mcap', 'sqlite3')
+
+# Bytes of metadata.yaml that are parsed: thousands of topics.
+_LARGEST_METADATA = 1 << 24
+_DEEPEST = 100
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What metadata.yaml says; every part of it may be missing."""
+
+    files: tuple[str, ...] = ()
+    counts: dict[str, int] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    file_counts: dict[str, int] = field(default_factory=dict)
+
+
+def is_storage(path: Path) -> bool:
+    """Tell if a name is that of a storage file; those of macOS that begin with a dot are none."""
+    return storage_suffix(path.name) in SUFFIXES and not path.name.startswith('.')
+
+
+def storage_suffix(name: str) -> str:
+    """Give the suffix of a storage file in lower case, without that of its compression."""
+    path = PurePath(name.lower())
+    return PurePath(path.stem).suffix if path.suffix in COMPRESSED else path.suffix
+
+
+def find_files(path: Path) -> list[Path]:
+    """
+    List the storage files of a recording in their order; what is odd about them is told once.
+
+    Raises:
+        BagError: the folder holds two recordings, or none.
+
+    """
+    if not path.is_dir():
+        return [path]
+    try:
+        there = {file.name: file for file in path.iterdir()}
+    except OSError as err:
+        msg = f'{path} cannot be read: {err.strerror}'
+        raise BagError(msg) from err
+    listed = read_metadata(path).files
+    found = {name for name, file in there.items() if is_storage(file)}
+    found |= {name for name in listed if name in there}
+    found = _of_one_kind(path, _without_copies(path, found, listed), listed)
+    _tell_differences(path, listed, found)
+    return [there[name] for name in _ordered(found, listed)]
+
+
+def read_metadata(path: Path) -> Metadata:
+    """Read metadata.yaml of a folder; what is wrong with it is told once."""
+    file = path / METADATA
+    if not file.is_file():
+        if file.exists():
+            tell_once(file, 'is no file; the recording is read without it')
+        return Metadata()
+    try:
+        size = file.stat().st_size
+        if size > _LARGEST_METADATA:
+            msg = f'{size} bytes, more than the {_LARGEST_METADATA} that are accepted'
+            raise ValueError(msg)
+        text = file.read_bytes()
+        _check_depth(text)
+        loader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
+        content = yaml.load(text, loader)  # noqa: S506 - a safe one
+        content = content['rosbag2_bagfile_information']
+        metadata = _parsed(content)
+    except Exception as err:  # whatever the parser runs into: the files themselves tell more
+        reason = ' '.join(str(err).split())[:200]
+        tell_once(
+            file, 'metadata',
+            f'cannot be used ({type(err).__name__}: {reason}): the recording is read without it '
+            f'(`ros2 bag reindex {path}` writes it anew)',
+        )  # fmt: skip
+        return Metadata()
+    storage = content.get('storage_identifier')
+    if storage not in STORAGES:
+        # What is no text may be endless when it is printed.
+        shown = repr(storage)[:40] if isinstance(storage, str | None) else type(storage).__name__
+        tell_once(file, f'names no storage that is known ({shown}): the files tell it')
+    return metadata
+
+
+def natural_order(name: str) -> tuple[tuple[str, int], ...]:
+    """Give a key that sorts names part by part, numbers by their value: 2 comes before 10."""
+    parts = re.split(r'([0-9]+)', name)
+    numbers = [int(number) for number in parts[1::2]] + [0]
+    return tuple(zip(parts[::2], numbers, strict=True))
+
+
+def _check_depth(text: bytes) -> None:
+    """Refuse what the parser would spend hours on."""
+    depth = deepest = 0
+    for bracket in re.findall(rb'[\[\]{}]', text):
+        depth = max(0, depth + (1 if bracket in b'[{' else -1))
+        deepest = max(deepest, depth)
+    if deepest > _DEEPEST or re.search(rb'(?:[-?:][ \t]+){%d}' % _DEEPEST, text):
+        msg = f'nested more than {_DEEPEST} deep'
+        raise ValueError(msg)
+
+
+def _parsed(content: Any) -> Metadata:
+    topics = content.get('topics_with_message_count') or []
+    digests = {
+        topic['topic_metadata']['name']: topic['topic_metadata'].get('type_description_hash')
+        for topic in topics
+    }
+    return Metadata(
+        tuple(PurePath(name).name for name in content.get('relative_file_paths') or []),
+        {topic['topic_metadata']['name']: int(topic['message_count']) for topic in topics},
+        {name: digest for name, digest in digests.items() if isinstance(digest, str)},
+        {
+            PurePath(file['path']).name: int(file['message_count'])
+            for file in content.get('files') or []
+        },
+    )
+
+
+def _without_copies(path: Path, found: set[str], listed: tuple[str, ...]) -> set[str]:
+    """Leave out one of a file and what looks as the same one compressed."""
+    copies = set()
+    for name in found:
+        plain = PurePath(name).stem
+        if PurePath(name).suffix.lower() in COMPRESSED and plain in found:
+            copy = plain if name in listed and plain not in listed else name
+            copies.add(copy)
+            kept = name if copy == plain else plain
+            tell_once(path / copy, f'is left out: it looks like the same as {kept}')
+    return found - copies
+
+
+def _of_one_kind(path: Path, found: set[str], listed: tuple[str, ...]) -> set[str]:
+    """Leave out files of another storage than those that metadata.yaml names."""
+    kinds = [
+        {name for name in found if storage_suffix(name) == suffix} for suffix in SUFFIXES
+    ]
+    if not all(kinds):
+        return found
+    meant = [kind for kind in kinds if kind.intersection(listed)]
+    if len(meant) == 1:
+        others = found - meant[0] - set(listed)
+        names = _joined(sorted(others))
+        tell_once(path, f'holds {names}, which {METADATA} does not name: left out')
+        return found - others
+    first, second = (min(kind) for kind in kinds)
+    msg = (
+        f'{path} holds files of two storages ({first} and {second}): name the one that is meant '
+        'instead of the folder'
+    )
+    raise BagError(msg)
+
+
+def _tell_differences(path: Path, listed: tuple[str, ...], found: set[str]) -> None:
+    missing = [name for name in dict.fromkeys(listed) if name not in found]
+    more = sorted(found.difference(listed), key=natural_order) if listed else []
+    if not found:
+        names = f': {METADATA} names {_joined(missing)}' if missing else ''
+        msg = f'{path} holds no files of a recording (mcap or db3){names}'
+        raise BagError(msg)
+    parts = []
+    if missing:
+        parts.append(f'names {_joined(missing)}, which {_is(missing)} not here')
+    if more:
+        parts.append(f'does not name {_joined(more)}, which {_is(more)}')
+    if parts:
+        tell_once(
+            path / METADATA, 'files',
+            f'{", and ".join(parts)}: what is here is read (`ros2 bag reindex {path}` writes it '
+            'anew)',
+        )  # fmt: skip
+
+
+def _ordered(found: set[str], listed: tuple[str, ...]) -> Iterator[str]:
+    """Give names in order; metadata.yaml decides only where they differ in more than numbers."""
+    by_number = sorted(found, key=lambda name: (natural_order(name), name))
+    if len({re.sub('[0-9]+', '#', name) for name in found}) == 1:
+        return iter(by_number)
+    places = {name: place for place, name in reversed([*enumerate(listed)])}
+    return iter(sorted(by_number, key=lambda name: places.get(name, len(listed))))
+
+
+def _joined(names: list[str]) -> str:
+    more = f' and {len(names) - 3} more' if len(names) > 3 else ''
+    return ', '.join(names[:3]) + more
+
+
+def _is(names: list[str]) -> str:
+    return 'is' if len(names) == 1 else 'are'
