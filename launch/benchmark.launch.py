@@ -27,7 +27,7 @@ OPTIONS = {
 def arguments() -> list[DeclareLaunchArgument]:
     """Declare the launch arguments."""
     texts = {
-        'topic': ('', 'Image topic in the recording; empty: the one with the most images.'),
+        'topic': ('', 'Image topic in the recording; empty: the only likely one.'),
         'rate': (
             'realtime',
             'Hz, realtime (as recorded), max (each frame when the one before was answered) or '

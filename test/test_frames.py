@@ -44,6 +44,39 @@ def test_recording(tmp_path: Path) -> None:
     assert frames[0].shape == (20, 30, 3)
 
 
+def test_bad_messages_of_a_recording_are_left_out_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip('rosbags', reason='recordings are read with rosbags')
+    from image_bags import image, record
+
+    from uhr_seg_ros.replay.bags import BagError
+
+    whole, bad = image('bgr8'), [b'', b'\0\1\0\0', image('bgr8')[:60]]
+    bag = record(tmp_path / 'bag', {'/cam': [whole, *bad, whole], '/depth': [image('16UC1')] * 9})
+    assert len(list(read_frames(bag))) == len(list(read_frames(bag, 'cam/'))) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith('topic /cam (') and '/depth (' in told[0]
+    assert told[1].startswith('bag: frame left out: a message of 0 bytes')
+    assert told[4] == 'bag: 3 of 5 frames on /cam left out'
+    with pytest.raises(BagError, match='/depth .*is depth'):
+        next(read_frames(bag, '/depth'))
+    bag = record(tmp_path / 'none', {'/cam': bad})
+    with pytest.raises(BagError, match='none of the 3 messages on /cam is a frame'):
+        list(read_frames(bag))
+
+
+def test_images_beside_a_recording_are_not_chosen_silently(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / 'a.png'), picture(7))
+    with pytest.raises(FramesError, match=r'a topic \(/cam\) is one of a recording'):
+        next(read_frames(tmp_path, '/cam'))
+    (tmp_path / 'flight.mcap').touch()
+    with pytest.raises(FramesError, match=r'images and a recording.*flight\.mcap or .*a\.png'):
+        next(read_frames(tmp_path))
+    (frame,) = read_frames(tmp_path / 'a.png')
+    np.testing.assert_array_equal(frame, picture(7))
+
+
 def test_recording_of_others() -> None:
     pytest.importorskip('rosbags', reason='recordings are read with rosbags')
     path = Path(__file__).parents[2] / 'shared/data/bags/soccer_goal_12.mcap'

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from uhr_seg_ros.benchmark.sizes import parse_size
 from uhr_seg_ros.bundle import Bundle, DEFAULT_MEMORY_LIMIT_MB, load_bundle
 from uhr_seg_ros.engines.options import DEFAULT_WORKSPACE_MB, EngineOptions, WIDTHS
-from uhr_seg_ros.frames import read_frames
+from uhr_seg_ros.frames import FramesError, read_frames
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.strategy import Limits
 
@@ -55,15 +55,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='PATH',
         help='folder of images, image, or recording: to compare on, and to calibrate int8 with',
     )
+    parser.add_argument(
+        '--topic', default='', help='of --frames, a recording; default: the only likely one'
+    )
     parser.add_argument('--cache', default='', metavar='DIR', help='folder of built engines')
 
 
 def run(args: argparse.Namespace) -> int:
     """Build what is not in the cache, compare it with ONNX Runtime and say how well it agrees."""
     console = Console()
+    if args.topic and not args.frames:
+        msg = '--topic: only with --frames'
+        raise FramesError(msg)
     bundle = load_bundle(args.bundle)
     limits = Limits(args.memory_limit_mb)
-    frames = list(_first(read_frames(args.frames), CALIBRATION_FRAMES)) if args.frames else []
+    frames = read_frames(args.frames, args.topic) if args.frames else iter(())
+    frames = list(_first(frames, CALIBRATION_FRAMES))
     if args.precision == 'int8':
         _calibrate(console, args, bundle, limits, frames)
     columns = TextColumn('{task.description}'), BarColumn(), TimeElapsedColumn()

@@ -16,20 +16,27 @@ from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.headers import SUFFIXES
 
 
+#: Files of a recording, as `replay.bags` knows them, which needs rosbags.
+STORAGES = {'.mcap', '.db3'}
+
+
 class FramesError(UhrSegError):
     """A path that holds no frames, or an image that cannot be read."""
 
 
-def read_frames(path: Path) -> Iterator[np.ndarray]:
+def read_frames(path: Path, topic: str = '') -> Iterator[np.ndarray]:
     """
     Read frames one at a time, (H, W, 3) uint8 BGR.
 
     Args:
-        path: an image, a folder of images (in the order of their names), or a recording with one
-            image topic.
+        path: an image, a folder of images (in the order of their names), or a recording; what is
+            odd about one is told on stderr.
+        topic: of a recording; empty: its only likely one, see `choose_topic`.
 
     Raises:
-        FramesError: there are none, or one cannot be read.
+        FramesError: there are none, or one cannot be read, or a folder holds a recording beside
+            images.
+        BagError: a recording has no such topic, or none of its messages is a frame.
         ModuleNotFoundError: for a recording, rosbags is missing.
 
     """
@@ -38,10 +45,17 @@ def read_frames(path: Path) -> Iterator[np.ndarray]:
         raise FramesError(msg)
     images = [path] if path.is_file() else sorted(path.iterdir())
     images = [image for image in images if image.suffix.lower() in SUFFIXES]
-    if images:
-        yield from map(read_image, images)
-    else:
-        yield from _read_recording(path)
+    if not images:
+        yield from _read_recording(path, topic)
+        return
+    if path.is_dir() and (storages := list(filter(_is_storage, path.iterdir()))):
+        msg = (f'{path} holds images and a recording: give one of them, such as {storages[0]} '
+               f'or {images[0]}')
+        raise FramesError(msg)
+    if topic:
+        msg = f'{path} holds images, and a topic ({topic}) is one of a recording'
+        raise FramesError(msg)
+    yield from map(read_image, images)
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -58,12 +72,15 @@ def read_image(path: Path) -> np.ndarray:
         raise FramesError(str(err)) from err
 
 
-def _read_recording(path: Path) -> Iterator[np.ndarray]:
-    from uhr_seg_ros.replay.bags import choose_topic, is_bag, read_frame, read_messages
+def _is_storage(path: Path) -> bool:
+    return not path.name.startswith('.') and bool(STORAGES.intersection(path.suffixes))
+
+
+def _read_recording(path: Path, topic: str) -> Iterator[np.ndarray]:
+    from uhr_seg_ros.replay.bags import is_bag
+    from uhr_seg_ros.replay.recorded_frames import recorded_frames
 
     if not is_bag(path):
         msg = f'{path} is neither an image nor a recording, and has no images in it'
         raise FramesError(msg)
-    topic = choose_topic(path)
-    for _, data in read_messages(path, topic.name):
-        yield read_frame(data, topic.type)[1].bgr
+    yield from recorded_frames(path, topic)

@@ -54,6 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='folder of images, image, or recording, like what the model will see',
     )
     parser.add_argument(
+        '--topic', default='', help='of --frames, a recording; default: the only likely one'
+    )
+    parser.add_argument(
         '--output', type=Path, metavar='DIR', help='folder of the new bundle (default: in place)'
     )
     parser.add_argument(
@@ -88,9 +91,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _quantize(args: argparse.Namespace, bundle: Bundle, output: Path) -> int:
-    tiles = sample_tiles(
-        tqdm(read_frames(args.frames), desc='reading', unit='frame'), args.tile, TILES, SEED
-    )
+    frames = tqdm(read_frames(args.frames, args.topic), desc='reading', unit='frame')
+    tiles = sample_tiles(frames, args.tile, TILES, SEED)
     if len(tiles) < LEAST_TILES:
         msg = (
             f'{args.frames} gives {len(tiles)} tiles of {args.tile} px, at least {LEAST_TILES} '

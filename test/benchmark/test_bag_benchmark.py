@@ -45,11 +45,16 @@ def benchmark(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 @cache
 def recording(folder: Path) -> Path:
-    """Give a recording of 10 frames at 10 Hz, each 30 ms old when it was recorded."""
+    """
+    Give a recording of 10 frames at 10 Hz, each 30 ms old when it was recorded.
+
+    Between them is a message without a byte, and depth beside them.
+    """
     types = get_typestore(Stores.ROS2_HUMBLE)
     kind = 'sensor_msgs/msg/Image'
     with Writer(folder / 'bag', version=8, storage_plugin=StoragePlugin.MCAP) as writer:
         connection = writer.add_connection('/front/image', kind, typestore=types)
+        depth = writer.add_connection('/front/depth', kind, typestore=types)
         for index in range(10):
             when = 50 * 10**9 + index * 10**8
             sec, nanosec = divmod(when - 30_000_000, 10**9)
@@ -60,6 +65,11 @@ def recording(folder: Path) -> Path:
                 data=paint(STRIPES).reshape(-1),
             )  # fmt: skip
             writer.write(connection, when, types.serialize_cdr(message, kind))
+            if index == 4:
+                writer.write(connection, when + 1, b'')
+            message.encoding, message.width = '16UC1', 144
+            writer.write(depth, when, types.serialize_cdr(message, kind))
+            writer.write(depth, when + 2, types.serialize_cdr(message, kind))
     return folder / 'bag'
 
 
@@ -73,6 +83,7 @@ def measured(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert 'published to mask' in result.stdout
+    assert 'topic /front/image (' in result.stdout and '/front/depth (' in result.stdout
     return folder
 
 
@@ -112,7 +123,7 @@ def test_everything_that_makes_figures_comparable_is_told(measured: Path) -> Non
     result = report(measured)
     assert result['mode'] == {'rate': 'max', 'duration_s': 2.0}
     assert result['bag']['topic'] == '/front/image'
-    assert result['bag']['messages'] == 10
+    assert result['bag']['messages'] == 11
     assert len(result['bag']['sha256']) == len(result['node']['bundle_sha256']) == 64
     assert result['node']['backend'] == 'onnxruntime'
     assert result['node']['parameters']['memory_limit_mb'] == 768
@@ -157,6 +168,8 @@ def test_times_of_the_recording(tiny_bundle: Path, tmp_path: Path) -> None:
     figures = report(tmp_path)['figures']
     check_accounts(figures['frames'])
     assert figures['frames']['sent'] == 10
+    assert figures['skipped'] == 1
+    assert 'skipped, as they are not whole: 1' in result.stdout
     # Ten frames, nine intervals of 100 ms, as ros2_benchmark counts.
     assert figures['sent_hz'] == pytest.approx(10 / 0.9, rel=0.1)
 

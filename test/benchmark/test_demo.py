@@ -29,10 +29,11 @@ from uhr_seg_ros.benchmark.sources import prepare_bag, SourceError
 from uhr_seg_ros.cli import main
 from uhr_seg_ros.folder_lock import locked
 from uhr_seg_ros.replay.bag_writing import BagWriter
-from uhr_seg_ros.replay.bags import choose_topic, read_beside, stamp_ns
+from uhr_seg_ros.replay.bags import read_beside, stamp_ns
 from uhr_seg_ros.replay.collector import NodeReport
 from uhr_seg_ros.replay.ply import read_ply, VERTEX, write_ply
 from uhr_seg_ros.replay.session import Replay
+from uhr_seg_ros.replay.topics import choose_topic
 from uhr_seg_ros.segmenter import Segmenter
 
 BLOCKS = np.random.default_rng(3).integers(0, 3, (3, 12, 20)).astype(np.uint8)

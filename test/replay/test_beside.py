@@ -17,7 +17,6 @@ from uhr_seg_ros.geometry.camera import Camera
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.bags import (
     CAMERA_INFO,
-    choose_topic,
     IMAGE,
     POINT_CLOUD,
     read_beside,
@@ -25,6 +24,7 @@ from uhr_seg_ros.replay.bags import (
     topic_types,
 )  # fmt: skip
 from uhr_seg_ros.replay.reading import read_ahead
+from uhr_seg_ros.replay.topics import choose_topic
 
 S = 1_000_000_000
 CAMERA = Camera('plumb_bob', (50.0, 51.0), (19.5, 11.5), (0.1, 0.2, 0.3, 0.4, 0.5), 24, 40)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 from pathlib import Path
 import sqlite3
@@ -13,6 +14,7 @@ import tempfile
 from zlib import crc32
 
 from backports import zstd
+import lz4.frame
 import pytest
 from recordings import alone, contents, killed_recorder, record, times, TOPIC
 from small_disk import SmallDisk
@@ -171,16 +173,22 @@ def test_mcap_that_lost_its_end(tmp_path: Path, caplog: pytest.LogCaptureFixture
     size = file.stat().st_size
     _, last, length = chunks[-1]
     counts = []
-    for cut in (size - 1, size - 40, last + length, last + length - 10, last + 20, last, 900):
+    for cut in (size - 1, size - 40, last + length, last + length - 10, last + 20, last):
         shorten(file, cut)
-        caplog.clear()
-        (topic,) = image_topics(file) or [None]
-        found = times(file) if topic else []
+        found = times(file)
         assert found == list(range(len(found)))
-        assert topic is None or topic.count == len(found)
+        assert image_topics(file)[0].count == len(found)
         counts.append(len(found))
-    assert counts[:3] == [4, 4, 4]
-    assert counts[3:] == [3, counts[4], counts[4], 0] and counts[4] < 4
+    assert counts == [4, 4, 4, 3, 3, 3]
+    assert all('mcap recover' in each for each in caplog.messages)
+    shorten(file, 300)
+    with pytest.raises(BagError, match=r'cut or damaged at byte 43: 248 of .* `mcap recover'):
+        image_topics(file)
+
+    file = alone(tmp_path / 'small', 5)
+    ((_, offset, size),) = [each for each in records_of(file) if each[0] == CHUNK]
+    shorten(file, offset + size * 7 // 10)
+    assert times(file) == [0, 1, 2]
 
 
 def test_one_warning_names_the_tool_for_an_mcap_without_end(
@@ -210,6 +218,62 @@ def test_damage_in_a_chunk_costs_that_chunk(
     assert lost and found and 0 in found
     (warning,) = caplog.messages
     assert f'{lost} message' in warning and f'byte {offset}: the checksum' in warning
+
+
+def test_reading_goes_on_behind_damage_between_chunks(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without the summary there is no list of the chunks: the next one is looked for."""
+    file = alone(tmp_path / 'flight', 6, height=1000)
+    chunks = [each for each in records_of(file) if each[0] == CHUNK]
+    _, last, size = chunks[-1]
+    whole = file.read_bytes()[: last + size]
+    damaged = chunks[1][1]
+    for number, (offset, junk) in enumerate({
+        damaged + 1: b'\xff' * 8, damaged + 2: b'\1', damaged: b'\0', 8: bytes(30),
+    }.items()):  # fmt: skip
+        copy = tmp_path / f'{number}.mcap'
+        copy.write_bytes(whole)
+        overwrite(copy, offset, junk)
+        found = times(copy)
+        assert len(found) >= 5 and found[-1] == 5
+    assert sum(' is damaged from byte ' in each for each in caplog.messages) == 4
+
+
+def test_log_that_is_damaged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """SQLite ends a log where its checksum fails, and says nothing of what comes behind."""
+    file = killed_recorder(tmp_path / 'flight', 'WAL', done=3, more=4)
+    log = Path(f'{file}-wal')
+    data = bytearray(log.read_bytes())
+    data[len(data) // 2] ^= 1
+    log.write_bytes(data)
+    assert times(file) == [0, 1, 2]
+    assert any('has a damaged -wal file' in text for text in caplog.messages)
+
+
+@pytest.mark.parametrize('compression', ['', 'lz4', 'zstd', 'lzma'])
+def test_chunks_of_other_writers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, compression: str
+) -> None:
+    """Compressed otherwise than by rosbags, without a summary, in a file that was closed."""
+    file = alone(tmp_path / 'flight', 3)
+    data = file.read_bytes()
+    ((_, offset, size),) = [each for each in records_of(file) if each[0] == CHUNK]
+    content = data[offset + 49 : offset + size]
+    packed = {
+        '': bytes, 'lz4': lz4.frame.compress, 'zstd': zstd.compress, 'lzma': lzma.compress,
+    }[compression](content)  # fmt: skip
+    chunk = data[offset + 9 : offset + 25] + struct.pack('<QI', len(content), crc32(content))
+    chunk += struct.pack('<I', len(compression)) + compression.encode()
+    chunk += struct.pack('<Q', len(packed)) + packed
+    end = HEAD.pack(15, 4) + bytes(4) + HEAD.pack(2, 20) + bytes(20) + data[:8]
+    file.write_bytes(data[:offset] + HEAD.pack(CHUNK, len(chunk)) + chunk + end)
+    if compression == 'lzma':
+        with pytest.raises(BagError, match="compressed by 'lzma': known are zstd and lz4"):
+            list(read_all(file))
+    else:
+        assert times(file) == [0, 1, 2]
+        assert not caplog.messages
 
 
 @pytest.mark.parametrize('opcode', [1, 3, 4, 6, 7, 8, 11])

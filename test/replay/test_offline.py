@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import cv2
+from image_bags import image, record
 import numpy as np
 import pytest
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
@@ -18,9 +19,11 @@ from small_disk import SmallDisk
 from tiny_bundle import paint
 
 from uhr_seg_ros.cli import main
+from uhr_seg_ros.interruption import done_until
 from uhr_seg_ros.replay.bag_writing import BagWriter
-from uhr_seg_ros.replay.bags import BagError, choose_topic, IMAGE, read_all, read_frame
-from uhr_seg_ros.replay.offline import COLOR_MASK, MASK, OVERLAY, segment_recording
+from uhr_seg_ros.replay.bags import BagError, IMAGE, read_all, read_frame
+from uhr_seg_ros.replay.offline import OfflineError, segment_recording
+from uhr_seg_ros.replay.topics import choose_topic
 from uhr_seg_ros.segmenter import Segmenter
 
 SHARED_BAGS = Path(__file__).resolve().parents[3] / 'shared/data/bags'
@@ -69,14 +72,14 @@ def test_masks_are_added_and_all_else_is_copied(tiny_bundle: Path, tmp_path: Pat
     before, after = messages(tmp_path / 'in'), messages(tmp_path / 'out')
     for name, content in before.items():
         assert after[name] == content
-    assert [time_ns for time_ns, _ in after[MASK]] == [0, 2 * 10**9]
-    for number, (_, data) in zip((0, 2), after[MASK], strict=True):
+    assert [time_ns for time_ns, _ in after['/segmentation/mask']] == [0, 2 * 10**9]
+    for number, (_, data) in zip((0, 2), after['/segmentation/mask'], strict=True):
         mask = TYPES.deserialize_cdr(data, IMAGE)
         assert (mask.encoding, mask.step) == ('mono8', 96)
         np.testing.assert_array_equal(mask.data.reshape(64, 96), STRIPES)
         assert mask.header.frame_id == f'lens_{number}'
         assert (mask.header.stamp.sec, mask.header.stamp.nanosec) == (7 + number, 9)
-    for name in (OVERLAY, COLOR_MASK):
+    for name in ('/segmentation/overlay', '/segmentation/color_mask'):
         header, picture = read_frame(after[name][0][1], IMAGE)
         assert (header.frame_id, picture.bgr.shape) == ('lens_0', (32, 48, 3))
 
@@ -103,9 +106,79 @@ def test_compressed_images(tiny_bundle: Path, tmp_path: Path) -> None:
         segment_recording(
             tmp_path / 'in', choose_topic(tmp_path / 'in'), tmp_path / 'out', segmenter
         )
-    ((_, data),) = messages(tmp_path / 'out')[MASK]
+    ((_, data),) = messages(tmp_path / 'out')['/segmentation/mask']
     mask = TYPES.deserialize_cdr(data, IMAGE)
     np.testing.assert_array_equal(mask.data.reshape(64, 96), STRIPES)
+
+
+def test_what_ends_it_early_leaves_nothing_and_says_how_far_it_came(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    bag = record(tmp_path / 'in', {'/cam': [image('bgr8')] * 5})
+    frames = iter(range(3))
+
+    def on_frame() -> None:
+        if next(frames) == 2:
+            raise KeyboardInterrupt
+
+    with Segmenter(tiny_bundle) as segmenter, pytest.raises(KeyboardInterrupt) as info:
+        segment_recording(
+            bag, choose_topic(bag), tmp_path / 'out', segmenter, on_frame=on_frame
+        )
+    assert done_until(info.value).startswith('3 of 5 frames were done')
+    assert [each.name for each in tmp_path.iterdir()] == ['in']
+
+
+def test_messages_that_are_not_whole_are_copied_and_counted(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    topics = {'/cam': [b'', image('bgr8'), b'\0\1\0\0', image('bgr8')[:40]]}
+    bag = record(tmp_path / 'in', topics)
+    with Segmenter(tiny_bundle) as segmenter:
+        run = segment_recording(bag, choose_topic(bag), tmp_path / 'out', segmenter)
+    assert (len(run.total_ms), run.rejected) == (1, 3)
+    after = messages(tmp_path / 'out')
+    assert [data for _, data in after['/cam']] == topics['/cam']
+    assert len(after['/segmentation/mask']) == 1
+
+
+def test_new_masks_are_not_mixed_with_old_ones(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    topics = {'/cam': [image('bgr8')], '/segmentation/front/mask': [image('mono8')]}
+    bag = record(tmp_path / 'in', topics)
+    command = ['benchmark', '--bag', str(bag), '--bundle', str(tiny_bundle),
+               '--offline', str(tmp_path / 'out')]  # fmt: skip
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert '/segmentation/front/mask already' in error
+    assert error.strip().endswith('--prefix /segmentation_2')
+    assert not (tmp_path / 'out').exists()
+    assert main([*command, '--prefix', 'seg/new/']) == 0
+    after = messages(tmp_path / 'out')
+    added = {f'/seg/new/{name}' for name in ('mask', 'color_mask', 'overlay')}
+    assert after.keys() == {*topics, *added}
+    assert after['/segmentation/front/mask'] == messages(bag)['/segmentation/front/mask']
+    assert main(['benchmark', '--prefix', 'x']) == 2
+    assert main(['benchmark', '--bag', str(bag), '--prefix', 'x']) == 2
+    assert capsys.readouterr().err.count('--prefix: only with --') == 2
+
+
+def test_prefixes_and_places_that_cannot_be(tiny_bundle: Path, tmp_path: Path) -> None:
+    bag = record(tmp_path / 'in', {'/cam': [image('bgr8')]})
+    topic = choose_topic(bag)
+    with Segmenter(tiny_bundle) as segmenter:
+        for prefix in ('', '/', '2nd', 'a//b', 'a b', 'a__b', '~/a', 'ä', 'a-b', 'a' * 240):
+            with pytest.raises(OfflineError, match='is no prefix of topics'):
+                segment_recording(bag, topic, tmp_path / 'out', segmenter, prefix=prefix)
+        (tmp_path / 'link').symlink_to(bag)
+        for source, output in (
+            (bag, bag / 'out'), (bag, bag), (bag, tmp_path / 'link/a/out'),
+            (bag / 'in.mcap', bag / 'in.mcap'), (bag / 'in.mcap', bag / 'out'),
+        ):  # fmt: skip
+            with pytest.raises(OfflineError, match='lies in the recording'):
+                segment_recording(source, topic, output, segmenter)
+    assert {each.name for each in bag.iterdir()} == {'in.mcap', 'metadata.yaml'}
 
 
 @pytest.mark.parametrize(
@@ -141,7 +214,7 @@ def test_command_needs_no_ros(tiny_bundle: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.returncode == 1, result.stderr  # one frame was left out
     assert '2 frames segmented, 1 left out' in result.stdout
-    assert len(messages(tmp_path / 'out')[MASK]) == 2
+    assert len(messages(tmp_path / 'out')['/segmentation/mask']) == 2
     assert (tmp_path / 'figures.json').is_file()
 
 

@@ -26,6 +26,16 @@ def test_frames_keep_their_distance(make: Callable[[], Pace]) -> None:
         assert when >= 0.1 * index - 0.001
 
 
+@pytest.mark.parametrize('make', [AsRecorded, lambda: AtRate(10.0)])
+def test_time_begins_with_the_first_frame(make: Callable[[], Pace]) -> None:
+    pace = make()
+    time.sleep(0.1)  # such as a large recording that is opened
+    pace.wait(0, 0)
+    start = time.monotonic()
+    pace.wait(1, 100_000_000)
+    assert time.monotonic() - start >= 0.099
+
+
 def test_a_frame_goes_when_the_one_before_was_answered() -> None:
     pace = AsAnswered(timeout_s=20.0)
     pace.wait(0, 0)  # nothing to wait for

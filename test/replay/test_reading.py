@@ -10,6 +10,7 @@ from pathlib import Path
 import threading
 import time
 
+from image_bags import image, record
 import numpy as np
 import pytest
 
@@ -88,8 +89,40 @@ def test_a_topic_without_messages_does_not_repeat_for_ever(bag: Path) -> None:
 def test_a_stamp_changes_and_nothing_else(bag: Path) -> None:
     message = next(read_ahead(bag, '/cam', repeat=False))[2]
     changed = with_stamp(message, 1_700_000_000_123_456_789)
+    assert with_stamp(message, -1)[4:12] == b'\xff\xff\xff\xff\xff\xc9\x9a\x3b'
     assert stamp_ns(changed) == 1_700_000_000_123_456_789
     assert with_stamp(changed, stamp_ns(message)) == message
+
+
+def test_a_stamp_that_cannot_be_stored(bag: Path) -> None:
+    message = next(read_ahead(bag, '/cam', repeat=False))[2]
+    with pytest.raises(BagError, match='a stamp of 2147483648 s cannot be stored'):
+        with_stamp(message, 2**31 * S)
+    for short in (b'', b'\0\1\0\0', message[:11]):
+        with pytest.raises(BagError, match=f'a message of {len(short)} bytes has no header'):
+            with_stamp(short, 0)
+        with pytest.raises(BagError, match=f'a message of {len(short)} bytes has no stamp'):
+            stamp_ns(short)
+
+
+def test_time_goes_on_after_a_jump_of_the_clock(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / 'bag', topic='/cam') as writer:
+        for seconds in (30, 31, 1_700_000_000, 1_700_000_001):
+            writer.write(np.zeros((8, 8, 3), np.uint8), seconds * S)
+    told: list[str] = []
+    items = islice(read_ahead(tmp_path / 'bag', '/cam', repeat=True, tell=told.append), 12)
+    assert [elapsed for elapsed, _, _, _ in items] == [index * S for index in range(12)]
+    assert len(told) == 1 and '2023-11-14' in told[0]
+
+
+def test_a_message_that_is_not_whole_costs_itself_only(tmp_path: Path) -> None:
+    whole = [image('bgr8', stamp_ns=index) for index in range(3)]
+    bag = record(tmp_path / 'bag', {'/cam': [whole[0], b'', b'\0\1\0\0', *whole[1:]]})
+    items = [message for *_, message, _ in read_ahead(bag, '/cam', repeat=False)]
+    assert items == [whole[0], b'', b'', *whole[1:]]
+    bag = record(tmp_path / 'none', {'/cam': [b'', b'\0\1\0\0']})
+    with pytest.raises(BagError, match='no messages on /cam but 2 that are not whole'):
+        list(read_ahead(bag, '/cam', repeat=True))
 
 
 @pytest.mark.parametrize(

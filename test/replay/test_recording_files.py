@@ -68,7 +68,7 @@ def split(path: Path, names: list[str]) -> Path:
     (lambda data: data['relative_file_paths'].append('gone_1.mcap'),
      'names gone_1.mcap, which is not here:'),
     (lambda data: data.update(topics_with_message_count='many'), 'cannot be used'),
-    (lambda data: data.update(storage_identifier=doubled(60)), 'known ([[[[[[...'),
+    (lambda data: data.update(storage_identifier=doubled(60)), 'known (list)'),
     (lambda data: data.pop('relative_file_paths'), None),
     (lambda data: data.update(version=99), None),
     (lambda data: data['topics_with_message_count'][0].update(message_count=0),

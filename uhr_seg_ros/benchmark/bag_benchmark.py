@@ -18,9 +18,10 @@ from uhr_seg_ros.benchmark.host import describe_host
 from uhr_seg_ros.benchmark.peak import find_peak
 from uhr_seg_ros.bundle import load_bundle
 from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.replay.bags import choose_topic, COMPRESSED_IMAGE, describe_bag, ImageTopic
+from uhr_seg_ros.replay.bags import describe_bag, ImageTopic
 from uhr_seg_ros.replay.load import idle_percent
-from uhr_seg_ros.replay.session import Pacing, Replay, Session
+from uhr_seg_ros.replay.session import Pacing, Replay, Session, transport_of
+from uhr_seg_ros.replay.topics import choose_topic
 
 REALTIME, MAX, PEAK = 'realtime', 'max', 'peak'
 
@@ -53,7 +54,7 @@ class BagOptions:
         bag: the recording.
         rate: `realtime`, `max` (each frame when the one before was answered), `peak` (search the
             highest rate that is kept up with), or Hz.
-        topic: of the recording; empty: the one with the most images.
+        topic: of the recording; empty: the only likely one, see `choose_topic`.
         duration_s: how long, repeating the recording; 0: the recording once; for `peak` how long
             a rate is tried, 0: 5 s.
         parameters: of the node.
@@ -95,20 +96,19 @@ def benchmark_bag(
         UhrSegError: no such recording or bundle, a node that failed, or no answer at all.
 
     """
-    topic = choose_topic(options.bag, options.topic)
+    topic = choose_topic(options.bag, options.topic, tell=tell)
     bundle = load_bundle(options.parameters['bundle'])
     parameters = {**options.parameters, 'bundle': str(bundle.path.resolve())}
     idle = idle_percent()
-    transport = 'compressed' if topic.type == COMPRESSED_IMAGE else 'raw'
     with TemporaryDirectory(prefix='uhr_seg_') as name:
         with Session(
-            parameters, Path(name), transport=transport, tell=tell, on_mask=on_mask
+            parameters, Path(name), transport=transport_of(topic), tell=tell, on_mask=on_mask
         ) as session:
             measured = _measure(session, options, topic, tell)
             tell('taking pictures')
             every = max(1, topic.count // PICTURES)
             pacing = Pacing(as_answered=True, every=every, live=True)
-            session.play(options.bag, pacing, topic.name, pictures=pictures)
+            session.play(options.bag, pacing, topic, pictures=pictures)
             described = session.describe()
     diagnostics = described['diagnostics']
     return {
@@ -133,7 +133,7 @@ def _measure(
     if options.rate == PEAK:
         return _measure_peak(session, options, topic, tell)
     tell(f'playing {topic.name} of {options.bag.name}')
-    replay = session.play(options.bag, options.pacing(), topic.name)
+    replay = session.play(options.bag, options.pacing(), topic)
     _check(replay)
     return {'figures': figures(replay), 'series': series(replay)}
 
@@ -146,7 +146,7 @@ def _measure_peak(
     def play(rate_hz: float) -> Replay:
         seconds = max(options.duration_s or TRIAL_S, TRIAL_FRAMES / rate_hz)
         return session.play(
-            options.bag, Pacing(rate_hz, duration_s=seconds, live=True), topic.name
+            options.bag, Pacing(rate_hz, duration_s=seconds, live=True), topic
         )
 
     def keeps_up(rate_hz: float) -> bool:
@@ -157,7 +157,7 @@ def _measure_peak(
 
     tell('estimating the peak')
     pacing = Pacing(as_answered=True, duration_s=_ESTIMATE_S, live=True)
-    first = session.play(options.bag, pacing, topic.name)
+    first = session.play(options.bag, pacing, topic)
     _check(first)
     estimate = 1e3 / figures(first)['latency_ms']['p50']
     peak = find_peak(keeps_up, estimate)

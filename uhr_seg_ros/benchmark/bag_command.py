@@ -38,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments that only recordings need."""
     group = parser.add_argument_group('recordings')
     group.add_argument('--bag', type=Path, help='instead: play this recording to the node')
-    group.add_argument('--topic', default='', help='in it; default: the one with most images')
+    group.add_argument(
+        '--topic', default='', help='image topic in it; default: the only likely one'
+    )
     group.add_argument(
         '--duration', type=parse_duration, default=0.0, metavar='S',
         help='play so long, repeating the recording; default: the recording once',
@@ -49,6 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='without ROS: write a copy of the recording with masks and overlays added',
     )  # fmt: skip
     group.add_argument(
+        '--prefix', metavar='NAME',
+        help='with --offline: of the topics that are added (default: /segmentation)',
+    )  # fmt: skip
+    group.add_argument(
         '--compare', type=Path, nargs=2, metavar=('A', 'B'),
         help='instead: two files that --json wrote for recordings, side by side',
     )  # fmt: skip
@@ -56,6 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_bag(arguments: argparse.Namespace) -> int:
     """Measure the node on a recording; the exit code is 0."""
+    if arguments.prefix is not None:
+        msg = '--prefix: only with --offline'
+        raise BagCommandError(msg)
     if arguments.rate == 0.0:
         msg = '--rate 0 is no rate: expected realtime, max, peak, or Hz above 0'
         raise BagCommandError(msg)
@@ -101,9 +110,11 @@ def run_bag(arguments: argparse.Namespace) -> int:
 
 def run_offline(arguments: argparse.Namespace) -> int:
     """Segment a recording without ROS; the exit code is 1 if a frame was left out."""
-    from uhr_seg_ros.replay.bags import choose_topic, describe_bag
-    from uhr_seg_ros.replay.offline import segment_recording
+    from uhr_seg_ros.replay.bags import describe_bag
+    from uhr_seg_ros.replay.offline import check_offline, PREFIX, segment_recording
+    from uhr_seg_ros.replay.topics import choose_topic
 
+    prefix = check_offline(arguments.bag, arguments.offline, arguments.prefix or PREFIX)
     topic = choose_topic(arguments.bag, arguments.topic)
     options = EngineOptions(threads=arguments.threads, precision=arguments.precision)
     limits = Limits(arguments.memory_limit_mb)
@@ -112,22 +123,24 @@ def run_offline(arguments: argparse.Namespace) -> int:
     ) as segmenter, tqdm(total=topic.count, unit=' frames') as bar:
         result = segment_recording(
             arguments.bag, topic, arguments.offline, segmenter,
-            on_frame=bar.update, tell=bar.write,
+            prefix=prefix, on_frame=bar.update, tell=bar.write,
         )  # fmt: skip
         provenance = segmenter.provenance
     total, stages = spread(result.total_ms), {k: spread(v) for k, v in result.stage_ms.items()}
     _print_spreads('Per frame', {**stages, 'total': total})
     print(f'{len(result.total_ms)} frames segmented, {result.rejected} left out: '
           f'{arguments.offline}')  # fmt: skip
+    if result.lost:
+        print(f'{result.lost} messages could not be copied')
     if arguments.json:
         report = {
             'benchmark': 'offline', 'total_ms': total, 'stage_ms': stages,
-            'rejected': result.rejected, 'seconds': round(result.seconds, 3),
+            'rejected': result.rejected, 'lost': result.lost, 'seconds': round(result.seconds, 3),
             'provenance': provenance, 'bag': describe_bag(arguments.bag, topic),
             'machine': machine(),
         }  # fmt: skip
         write_json(arguments.json, report)
-    return 1 if result.rejected else 0
+    return 1 if result.rejected or result.lost else 0
 
 
 def _print_figures(report: dict[str, Any]) -> None:
@@ -143,6 +156,8 @@ def _print_figures(report: dict[str, Any]) -> None:
     rows = [['frames', *(f'{value:.0f}' for value in frames.values())]]
     print_table('Frames', ['', *(name.replace('_', ' ') for name in frames)], rows)
     print(f'sent {figures["sent_hz"]} Hz, masks {figures["throughput_hz"]} Hz')
+    if figures['skipped']:
+        print(f'messages that were skipped, as they are not whole: {figures["skipped"]:.0f}')
 
 
 def _print_spreads(title: str, rows: dict[str, dict[str, float]]) -> None:

@@ -34,6 +34,7 @@ from uhr_seg_ros.image_writing import write_image
 from uhr_seg_ros.interruption import telling
 from uhr_seg_ros.replay.collector import STAMP_PATTERN
 from uhr_seg_ros.replay.session import Replay, replay
+from uhr_seg_ros.replay.topics import choose_topic
 
 _COUNTS = ('received', 'processed', 'dropped', 'rejected')
 
@@ -54,6 +55,7 @@ class DemoOptions:
         rate_hz: frames per second; 0: a recording as it was recorded.
         size: height and width of the frames of a flight.
         cloud: whether a LiDAR flies along, whose points are labelled.
+        topic: of a recording; empty: the only likely one, see `choose_topic`.
 
     """
 
@@ -64,6 +66,7 @@ class DemoOptions:
     rate_hz: float
     size: tuple[int, int]
     cloud: bool = False
+    topic: str = ''
 
 
 def run_demo(options: DemoOptions) -> dict[str, Any]:
@@ -74,8 +77,8 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
         What it also writes to `report.json`.
 
     Raises:
-        UhrSegError: no such bundle, recording or image; clouds beside a recording; the node or
-            the player failed.
+        UhrSegError: no such bundle, recording, topic or image; clouds beside a recording, or a
+            topic without one; the node or the player failed.
 
     """
     bundle = load_bundle(options.bundle)
@@ -96,18 +99,22 @@ def _run(options: DemoOptions, bundle: Bundle) -> dict[str, Any]:
         rate_hz=flight_rate,
         size=options.size,
         cloud=options.cloud,
+        topic=options.topic,
     )
+    is_given = bag in options.paths
+    topic = choose_topic(bag, options.topic, tell=print if is_given else lambda _: None)
     _remove_results(output)
     parameters = {'bundle': str(bundle.path.resolve())}
     if options.cloud:
         parameters |= node_parameters()
     result, exit_code = replay(
-        bag, parameters, output, rate_hz=options.rate_hz, clouds=options.cloud,
+        bag, parameters, output, rate_hz=options.rate_hz, topic=topic, clouds=options.cloud,
         beside=(INFO_TOPIC, POINTS_TOPIC) if options.cloud else (),
     )  # fmt: skip
     report = {
         'bundle': bundle.name,
         'recording': str(bag),
+        'topic': topic.name,
         **_figures(result),
         'node_exit_code': exit_code,
         'masks_saved': len(_masks(output)),
@@ -142,6 +149,8 @@ def _figures(result: Replay) -> dict[str, Any]:
     return {
         'backend': report.value('backend'),
         'frames_played': len(result.played),
+        'messages_skipped': result.skipped,
+        'stamps_repeated': len(result.played) - len({stamp for stamp, *_ in result.played}),
         **{f'frames_{name}': report.count(name) for name in _COUNTS},
         'latency_ms': percentiles(ms for _, ms, _ in result.latencies()),
         'stage_ms': stage_percentiles(report.values or {}),
@@ -170,6 +179,12 @@ def _print(report: dict[str, Any]) -> None:
     print_table(
         'Frames', ['', *names], [['frames', *(str(report[f'frames_{name}']) for name in names)]]
     )
+    if report['messages_skipped']:
+        print(f'messages that were skipped, as they are not whole: {report["messages_skipped"]}')
+    if report['stamps_repeated']:
+        print(f'warning: {report["stamps_repeated"]} of {report["frames_played"]} frames have a '
+              'stamp that another has too: files are named after stamps, so those of the last '
+              'frame stay, and latencies are not known')  # fmt: skip
     if 'clouds' in report:
         _print_clouds(report['clouds'])
 

@@ -38,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--bundle', default='hlrc_s_aerial', help='folder or name of a bundle')
     parser.add_argument('--output', type=Path, default=Path('out/demo'), help='folder to write')
+    parser.add_argument(
+        '--topic', default='', help='image topic of a recording; default: the only likely one'
+    )
     parser.add_argument('--frames', type=parse_count, default=12, help='frames of a flight')
     parser.add_argument(
         '--rate', type=parse_rate, default=0.0, help='Hz; 0: as recorded, flights 1 Hz'
@@ -62,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         rate_hz=arguments.rate,
         size=arguments.size,
         cloud=arguments.cloud,
+        topic=arguments.topic,
     )
     report = run_demo(options)
     saved = 'masks, overlays, clouds, cloud.jpg' if options.cloud else 'masks, overlays'

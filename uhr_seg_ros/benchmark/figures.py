@@ -33,6 +33,7 @@ def figures(replay: Replay) -> dict[str, Any]:
         `frames`: `sent`, `masks`, and what became of the others: `dropped` (a newer frame took
         the place of one that waited), `rejected` (malformed), `lost_before_node` and
         `lost_after_node` (in DDS); `sent_hz`, `throughput_hz`: number / (last - first);
+        `skipped`: messages that are not whole and were not sent;
         `answered`: masks / sent; `latency_ms` and `stamp_to_mask_ms`: see `spread`;
         `first_ms`, `last_ms`: latency of the first and of the last mask; `jitter_ms`: mean, max
         and std of the second difference of the masks' arrivals; `stage_ms`: stage -> `spread`;
@@ -50,6 +51,7 @@ def figures(replay: Replay) -> dict[str, Any]:
             'lost_before_node': sent - counts['received'],
             'lost_after_node': counts['processed'] - masks,
         },
+        'skipped': replay.skipped,
         'sent_hz': frame_rate([when for _, when, _ in replay.played]),
         'throughput_hz': frame_rate(arrivals),
         'answered': round(masks / sent, 4) if sent else 0.0,

@@ -37,8 +37,9 @@ from uhr_seg_ros.command_options import (
     OptionError,
     refuse_without_effect,
 )  # fmt: skip
-from uhr_seg_ros.replay.bags import choose_topic
+from uhr_seg_ros.replay.bags import ImageTopic
 from uhr_seg_ros.replay.session import Pacing, Replay, Session, transport_of
+from uhr_seg_ros.replay.topics import choose_topic
 
 #: Lifecycle: transitions of a cycle, and how many cycles pass before resources are compared.
 CYCLE = ('deactivate', 'cleanup', 'configure', 'activate')
@@ -56,6 +57,7 @@ class Options:
 
     Attributes:
         bag: recording that is played.
+        topic: of it.
         bundle: folder or name.
         seconds: of the soak, and of the overload.
         rate_hz: of the soak and of the overload.
@@ -63,6 +65,7 @@ class Options:
     """
 
     bag: Path
+    topic: ImageTopic
     bundle: str
     seconds: tuple[float, float]
     rate_hz: tuple[float, float]
@@ -117,7 +120,7 @@ def overload(options: Options, folder: Path) -> dict[str, Any]:
         caller.start()
         try:
             pacing = Pacing(options.rate_hz[1], duration_s=options.seconds[1], live=True)
-            replay = session.play(options.bag, pacing)
+            replay = session.play(options.bag, pacing, options.topic)
         finally:
             ended.set()
             caller.join()
@@ -143,7 +146,7 @@ def soak(options: Options, folder: Path) -> dict[str, Any]:
     """
     with _session(options, folder) as session:
         pacing = Pacing(options.rate_hz[0], duration_s=options.seconds[0], live=True)
-        replay = session.play(options.bag, pacing)
+        replay = session.play(options.bag, pacing, options.topic)
     found = figures(replay)
     first, last = outer_parts([ms for _, ms, _ in replay.latencies()])
     memory = memory_at(replay, 1 / 6, 1.0)
@@ -199,7 +202,7 @@ def memory_at(replay: Replay, *shares: float) -> list[float]:
 def _session(options: Options, folder: Path) -> Session:
     parameters = {'bundle': str(load_bundle(options.bundle).path.resolve())}
     return Session(
-        parameters, folder, transport=transport_of(options.bag), on_mask=lambda *_: None
+        parameters, folder, transport=transport_of(options.topic), on_mask=lambda *_: None
     )
 
 
@@ -224,6 +227,7 @@ def main() -> int:
         nargs='?',
         help='recording to play; default: a flight in 4K over a generated scene',
     )
+    parser.add_argument('--topic', default='', help='in it; default: the only likely one')
     parser.add_argument('--bundle', default='hlrc_s_aerial')
     parser.add_argument('--output', type=Path, default=Path('docs/results/reliability'))
     parser.add_argument('--only', choices=SECTIONS, nargs='*')
@@ -249,9 +253,9 @@ def _run_all(args: Namespace, missing: Mapping[str, Path]) -> int:
     with TemporaryDirectory(prefix='uhr_seg_') as folder:
         given = [args.bag] if args.bag else []
         bag = prepare_bag(given, Path(folder) / 'flight', count=FLIGHT_FRAMES, rate_hz=1.0)
-        choose_topic(bag)
         options = Options(
             bag,
+            choose_topic(bag, args.topic),
             args.bundle,
             (60 * args.minutes, args.overload_seconds),
             (args.rate, args.overload_rate),

@@ -8,6 +8,9 @@ from __future__ import annotations
 import argparse
 import re
 
+#: A frame in 10,000 s.
+LOWEST_RATE_HZ = 1e-4
+
 
 def parse_size(text: str) -> tuple[int, int]:
     """Turn `<width>x<height>` into (height, width)."""
@@ -27,8 +30,12 @@ def parse_count(text: str) -> int:
 
 
 def parse_rate(text: str) -> float:
-    """Turn text into Hz, from 0 to 1000."""
-    return _parse_number(text, 1000.0, 'rate', 'Hz')
+    """Turn text into Hz, from 0 to 1000; the slowest that is no 0 is a frame in 10,000 s."""
+    rate = _parse_number(text, 1000.0, 'rate', 'Hz')
+    if 0.0 < rate < LOWEST_RATE_HZ:
+        msg = f'{text!r} is no rate: expected 0, or {LOWEST_RATE_HZ:g} to 1000 Hz'
+        raise argparse.ArgumentTypeError(msg)
+    return rate
 
 
 def parse_duration(text: str) -> float:

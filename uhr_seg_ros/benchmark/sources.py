@@ -33,6 +33,7 @@ from uhr_seg_ros.benchmark.flight_cloud import (
 from uhr_seg_ros.data.scenes import generate_scene
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.frames import read_image
+from uhr_seg_ros.interruption import telling
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.bags import is_bag
 
@@ -46,6 +47,9 @@ _MARK = '.made_by_demo'
 
 # Stamps of a recorded flight begin here, ns.
 _FIRST_STAMP = 1_000_000_000
+
+# So far stamps go that ROS 2 can tell, less a margin, s.
+_LONGEST_S = 2_000_000_000
 
 # So much earlier than its frame a calibration counts as recorded, so that it is there first, ns.
 _INFO_LEAD = 1_000_000
@@ -63,6 +67,7 @@ def prepare_bag(
     rate_hz: float,
     size: tuple[int, int] = FRAME_SIZE,
     cloud: bool = False,
+    topic: str = '',
     tell: Callable[[str], None] = print,
 ) -> Path:
     """
@@ -76,12 +81,14 @@ def prepare_bag(
         rate_hz: frames per second of a flight.
         size: height and width of the frames of a flight.
         cloud: record a calibration and a cloud beside every frame; see `flight_cloud`.
+        topic: one of a recording that is meant; for a recording only.
         tell: called with progress.
 
     Raises:
         FramesError: a path is none of these.
-        SourceError: a path is not there, the folder is somebody's, the disk is full, or clouds
-            are asked for beside a recording.
+        SourceError: a path is not there, the folder is somebody's, the disk is full, clouds are
+            asked for beside a recording, or a topic without one.
+        BagError: the recording cannot be made.
 
     """
     if missing := [str(path) for path in paths if not path.exists()]:
@@ -96,6 +103,9 @@ def prepare_bag(
             )
             raise SourceError(msg)
         return paths[0]
+    if topic:
+        msg = f'--topic {topic}: only with a recording'
+        raise SourceError(msg)
     if folder.exists():
         if not (folder / _MARK).is_file():
             msg = f'{folder} is there already and not made by the demo: choose another --output'
@@ -104,6 +114,10 @@ def prepare_bag(
     if len(paths) > 1:
         _record(_images(paths), folder, rate_hz, len(paths), cloud, tell)
         return folder
+    if count / rate_hz > _LONGEST_S:
+        msg = (f'{count} frames at {rate_hz:g} Hz take {count / rate_hz:.0f} s, and stamps go to '
+               f'{_LONGEST_S} s: choose fewer, or a higher --rate')
+        raise SourceError(msg)
     _check_room(folder, count * size[0] * size[1] * 3)
     mosaic, labels = (read_image(paths[0]), None) if paths else _generated(size, tell)
     flight = _fly(mosaic, labels, count, size)
@@ -145,8 +159,12 @@ def _record(
     cloud: bool,
     tell: Callable[[str], None],
 ) -> None:
-    with BagWriter(folder, frame_id=CAMERA_FRAME) as bag:
-        (folder / _MARK).touch()
+    done = 0
+
+    def told() -> str:
+        return f'{done} of {count} frames were recorded, {folder} was not made' if done else ''
+
+    with telling(told), BagWriter(folder, frame_id=CAMERA_FRAME, mark=_MARK) as bag:
         for index, view in enumerate(views):
             stamp = _FIRST_STAMP + round(index * 1e9 / rate_hz)
             height, width = size = view.frame.shape[:2]
@@ -157,7 +175,8 @@ def _record(
                 points = scan(size, view.pose, view.ground)
                 bag.write_points(POINTS_TOPIC, points, LIDAR_FRAME,
                                  stamp + cloud_delay_ns(rate_hz))  # fmt: skip
-            tell(f'recorded frame {index + 1} of {count}, {width}x{height}')
+            done = index + 1
+            tell(f'recorded frame {done} of {count}, {width}x{height}')
 
 
 def _generated(

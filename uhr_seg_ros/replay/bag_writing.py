@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-import shutil
 import sqlite3
 from types import TracebackType
 from typing import Any
@@ -20,6 +19,7 @@ from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 
 from uhr_seg_ros.geometry.camera import Camera
 from uhr_seg_ros.replay.bags import BagError, CAMERA_INFO, full_type, IMAGE, POINT_CLOUD
+from uhr_seg_ros.replay.partial import PartialFolder
 
 STORAGES = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
 
@@ -33,9 +33,16 @@ _FLOAT32 = 7
 _UNKNOWN_DIGEST = f'RIHS01_{0:064x}'
 
 
+class BagTimeError(BagError):
+    """A message whose time of recording cannot be stored; what was written before stays."""
+
+
 class BagWriter:
     """
-    Write images, and messages of other recordings; what cannot be written whole is removed.
+    Write images, and messages of other recordings.
+
+    The recording stands under its name when it is closed, whole. As a context manager it is
+    removed when the block ends in an exception, also one of Ctrl-C.
 
     Example:
         >>> with BagWriter(Path('flight'), topic='/image_raw') as bag:
@@ -46,9 +53,11 @@ class BagWriter:
         topic: where `write` puts its frames.
         frame_id: frame of the camera of `write`.
         storage: `mcap` or `sqlite3`.
+        mark: name of an empty file to make beside the storage; empty: none.
 
     Raises:
-        BagError: the folder exists, or cannot be written, as when the disk is full.
+        BagError: the folder exists, another process is writing it, or it cannot be written, as
+            when the disk is full.
 
     """
 
@@ -59,18 +68,24 @@ class BagWriter:
         topic: str = '/image_raw',
         frame_id: str = 'camera_optical_frame',
         storage: str = 'mcap',
+        mark: str = '',
     ) -> None:
-        if path.exists():
-            msg = f'{path} exists already: remove it or choose another name'
-            raise BagError(msg)
         self._path = path
         self._topic = topic
         self._frame_id = frame_id
         self._types = get_typestore(Stores.ROS2_HUMBLE)
-        self._writer = Writer(path, version=_METADATA_VERSION, storage_plugin=STORAGES[storage])
-        with self._writing():
-            self._writer.open()
         self._connections: dict[tuple[str, str], Connection] = {}
+        self._writer: Writer | None = None
+        self._folder: PartialFolder | None = None
+        with self._writing():
+            self._folder = PartialFolder(path)
+            # The storage is named after the folder, so this has its final name already.
+            self._writer = Writer(
+                self._folder.path, version=_METADATA_VERSION, storage_plugin=STORAGES[storage]
+            )
+            self._writer.open()
+            if mark:
+                (self._folder.path / mark).touch()
 
     def write(self, frame: np.ndarray, stamp_ns: int) -> None:
         """Add a frame (H, W, 3) uint8 BGR, recorded at its stamp in ns."""
@@ -167,12 +182,20 @@ class BagWriter:
             self._connections[topic, kind] = self._writer.add_connection(
                 topic, kind, typestore=self._types
             )
-        data = self._types.serialize_cdr(message, kind)
-        with self._writing():
-            self._writer.write(self._connections[topic, kind], time_ns, data)
+        self._put((topic, kind), time_ns, self._types.serialize_cdr(message, kind))
 
     def copy(self, source: Connection, time_ns: int, message: bytes) -> None:
-        """Add a message of another recording as it is."""
+        """
+        Add a message of another recording as it is.
+
+        Raises:
+            BagTimeError: its time is one that cannot be stored.
+
+        """
+        if not 0 <= time_ns < 1 << 63:
+            msg = (f'a message on {source.topic} was recorded at {time_ns} ns from 1970, which '
+                   'cannot be stored')
+            raise BagTimeError(msg)
         key = (source.topic, full_type(source.msgtype))
         if key not in self._connections:
             self._connections[key] = self._writer.add_connection(
@@ -182,13 +205,25 @@ class BagWriter:
                 serialization_format=source.ext.serialization_format,
                 offered_qos_profiles=source.ext.offered_qos_profiles,
             )
+        self._put(key, time_ns, message)
+
+    def _put(self, key: tuple[str, str], time_ns: int, data: bytes | memoryview) -> None:
         with self._writing():
-            self._writer.write(self._connections[key], time_ns, message)
+            self._writer.write(self._connections[key], time_ns, data)
 
     def close(self) -> None:
-        """Finish the recording."""
+        """Finish the recording: from now on it stands under its name."""
         with self._writing():
             self._writer.close()
+            self._folder.finish()
+
+    def discard(self) -> None:
+        """Remove what was written, unless it was finished."""
+        if self._writer is not None:
+            with suppress(Exception):  # it cannot be finished, and need not be
+                self._writer.abort()
+        if self._folder is not None:
+            self._folder.discard()
 
     def __enter__(self) -> BagWriter:
         return self
@@ -199,18 +234,19 @@ class BagWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if isinstance(error, BagError):
-            with suppress(BagError):  # it cannot be finished, and that was said already
-                self.close()
-        else:
+        if error is None:
             self.close()
+        else:
+            self.discard()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, sqlite3.Error) as err:
-            shutil.rmtree(self._path, ignore_errors=True)
+        except BaseException as err:
+            self.discard()
+            if not isinstance(err, OSError | sqlite3.Error):
+                raise
             reason = getattr(err, 'strerror', None) or str(err)
             msg = (
                 f'recording {self._path} cannot be written ({reason}), so it was removed: make '

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 
 __all__ = [
-    'BagError', 'choose_topic', 'describe_bag', 'full_type', 'ImageTopic', 'image_topics',
-    'is_bag', 'read_all', 'read_beside', 'read_frame', 'read_messages', 'stamp_ns',
+    'BagError', 'describe_bag', 'full_type', 'ImageTopic', 'image_topics', 'is_bag', 'read_all',
+    'read_beside', 'read_frame', 'read_messages', 'stamp_ns',
     'storage_files', 'topic_types',
 ]  # fmt: skip
 
@@ -63,23 +63,6 @@ def image_topics(path: Path) -> list[ImageTopic]:
         key = (connection.topic, full_type(connection.msgtype))
         counts[key] = counts.get(key, 0) + connection.msgcount
     return [ImageTopic(name, kind, count) for (name, kind), count in counts.items()]
-
-
-def choose_topic(path: Path, name: str = '') -> ImageTopic:
-    """
-    Find the topic to play: the named one, else the image topic with the most messages.
-
-    Raises:
-        BagError: there is no such topic, or none with images.
-
-    """
-    topics = [topic for topic in image_topics(path) if topic.count]
-    chosen = [topic for topic in topics if name in ('', topic.name)]
-    if not chosen:
-        known = ', '.join(topic.name for topic in topics) or 'none'
-        msg = f'{path} has no images{f" on {name}" if name else ""}; its image topics: {known}'
-        raise BagError(msg)
-    return max(chosen, key=lambda topic: topic.count)
 
 
 def describe_bag(path: Path, topic: ImageTopic) -> dict[str, Any]:

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 import struct
 from zlib import crc32
@@ -30,6 +31,9 @@ MAGIC = b'\x89MCAP0\r\n'
 HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK = range(1, 7)
 MESSAGE_INDEX, CHUNK_INDEX = 7, 8
 STATISTICS, DATA_END = 0x0B, 0x0F
+
+#: Give so many bytes from an offset on, or as many as there are.
+ReadAt = Callable[[int, int], bytes]
 
 #: Opcode and length of a record.
 HEAD = struct.Struct('<BQ')
@@ -80,11 +84,23 @@ class Fields:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Messages that were written together, or the ones of a file without chunks in a row."""
+    """
+    Messages that were written together, or the ones of a file without chunks in a row.
+
+    Attributes:
+        start_ns: time of the first one.
+        offset: of the record in the file.
+        size: of the record.
+        channels: of the messages; empty if that is not known.
+        bare: whether these are messages without a chunk around them.
+        cut: whether the end is missing.
+
+    """
 
     start_ns: int
     offset: int
     size: int
+    channels: frozenset[int] = frozenset()
     bare: bool = False
     cut: bool = False
 
@@ -122,6 +138,16 @@ class Topics:
     def knows(self, channel: int) -> bool:
         """Tell if a channel was described."""
         return channel in self.channels or channel in self.foreign
+
+
+@dataclass
+class Index:
+    """Topics, chunks, and messages by channel; `loss` says what of the file is missing."""
+
+    topics: Topics = field(default_factory=Topics)
+    chunks: list[Chunk] = field(default_factory=list)
+    counts: Counter[int] = field(default_factory=Counter)
+    loss: str = ''
 
 
 def _profiles(pairs: Fields) -> list:

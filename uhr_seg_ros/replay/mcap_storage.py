@@ -39,7 +39,7 @@ class McapStorage:
         loss: what is known to be missing of it before it is read.
 
     Raises:
-        Damaged: it is no mcap file.
+        Damaged: it is no mcap file, or one that has lost all its topics.
 
     """
 
@@ -47,6 +47,8 @@ class McapStorage:
         self._stream = stream
         self.losses = Losses()
         index = index_mcap(self._read_at, stream.seek(0, 2))
+        if index.loss and not index.topics.channels and not index.topics.foreign:
+            raise Damaged(index.loss)
         self._chunks = sorted(index.chunks, key=lambda chunk: chunk.start_ns)
         self.connections: list[Connection] = [
             connection._replace(msgcount=index.counts[number])
@@ -83,6 +85,8 @@ class McapStorage:
         size = 0
         numbers = count()
         for chunk in self._chunks:
+            if chunk.channels and not chunk.channels & wanted:
+                continue
             while held and (held[0][0] < chunk.start_ns or size > LARGEST):
                 size -= len(held[0][3])
                 yield heapq.heappop(held)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+import re
 from time import perf_counter
 from typing import Any
 
@@ -15,14 +16,29 @@ import numpy as np
 
 from uhr_seg_ros.drawing import Pictures
 from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.replay.bag_writing import BagWriter
-from uhr_seg_ros.replay.bags import full_type, ImageTopic, read_all, read_frame
+from uhr_seg_ros.interruption import telling
+from uhr_seg_ros.replay.bag_writing import BagTimeError, BagWriter
+from uhr_seg_ros.replay.bags import (
+    full_type,
+    ImageTopic,
+    read_all,
+    read_frame,
+    topic_types,
+)  # fmt: skip
+from uhr_seg_ros.replay.partial import check_absent
 from uhr_seg_ros.segmenter import Segmentation, Segmenter
 
-#: The topics that the node would have published.
-MASK, COLOR_MASK, OVERLAY = (
-    f'/segmentation/{name}' for name in ('mask', 'color_mask', 'overlay')
-)
+#: What the node would have published, below a prefix that is its name by default.
+MASK, COLOR_MASK, OVERLAY = 'mask', 'color_mask', 'overlay'
+PREFIX = '/segmentation'
+
+# What ROS 2 takes for a topic, as long as a middleware takes it with what is put before it.
+_NAME = re.compile(r'(/[A-Za-z_][A-Za-z0-9_]*)+')
+_LONGEST_NAME = 247
+
+
+class OfflineError(UhrSegError):
+    """A recording that cannot take masks, or a place or a name that they cannot have."""
 
 
 @dataclass
@@ -34,6 +50,7 @@ class OfflineRun:
         total_ms: per frame that was processed, from message to mask and pictures.
         stage_ms: stage -> ms per frame.
         rejected: frames that could not be read or segmented.
+        lost: messages of any topic that could not be copied.
         seconds: of the whole run, with reading and writing.
 
     """
@@ -41,6 +58,7 @@ class OfflineRun:
     total_ms: list[float] = field(default_factory=list)
     stage_ms: dict[str, list[float]] = field(default_factory=dict)
     rejected: int = 0
+    lost: int = 0
     seconds: float = 0.0
 
 
@@ -50,6 +68,7 @@ def segment_recording(
     output: Path,
     segmenter: Segmenter,
     *,
+    prefix: str = PREFIX,
     pictures: Pictures = Pictures(True, True, scale=0.5),  # noqa: B008 - it cannot change
     on_frame: Callable[[], object] = lambda: None,
     tell: Callable[[str], None] = print,
@@ -57,26 +76,37 @@ def segment_recording(
     """
     Copy a recording message by message and add mask, colour mask and overlay of every frame.
 
-    What is added carries the header of its frame and its time of recording.
+    What is added carries the header of its frame and its time of recording. The new recording
+    stands under its name when it is whole.
 
     Args:
         source: the recording.
         topic: whose images are segmented.
-        output: folder to make; it must not exist.
+        output: folder to make; it must not exist, nor lie in the recording.
         segmenter: for the frames.
+        prefix: of the topics that are added.
         pictures: which are added beside the mask, and how they look.
         on_frame: called after every frame.
         tell: called with what is wrong with a frame that is left out.
 
     Raises:
         BagError: the folder exists, or the recording is damaged.
+        OfflineError: the recording has topics below the prefix already, which is no name of
+            topics, or the folder lies in the recording.
 
     """
+    prefix = check_offline(source, output, prefix)
     run = OfflineRun()
     start = perf_counter()
-    with BagWriter(output) as bag:
+
+    def done() -> str:
+        count = len(run.total_ms) + run.rejected
+        return f'{count} of {topic.count} frames were done, {output} was not made' if count else ''
+
+    with telling(done), BagWriter(output) as bag:
         for connection, time_ns, message in read_all(source):
-            bag.copy(connection, time_ns, message)
+            if not _copy(bag, connection, time_ns, message, run, tell):
+                continue
             if (connection.topic, full_type(connection.msgtype)) != (topic.name, topic.type):
                 continue
             try:
@@ -85,10 +115,61 @@ def segment_recording(
                 run.rejected += 1
                 tell(f'frame left out: {err}')
             else:
-                _add(bag, header, result, time_ns)
+                _add(bag, prefix, header, result, time_ns)
             on_frame()
     run.seconds = perf_counter() - start
     return run
+
+
+def check_offline(source: Path, output: Path, prefix: str = PREFIX) -> str:
+    """
+    Check that masks can be added to a recording, before a model is loaded for them.
+
+    Returns:
+        The prefix with a slash in front and none at its end.
+
+    Raises:
+        BagError: it is no recording, or the folder exists.
+        OfflineError: see `segment_recording`.
+
+    """
+    name = f'/{prefix.strip("/")}'
+    if not _NAME.fullmatch(name) or '__' in name or len(f'{name}/{COLOR_MASK}') > _LONGEST_NAME:
+        msg = (f'{prefix!r} is no prefix of topics: expected names of letters, digits and single '
+               f'underscores with slashes between them, such as {PREFIX}_2, of at most '
+               f'{_LONGEST_NAME - len(COLOR_MASK) - 1} characters')
+        raise OfflineError(msg)
+    target, recording = output.resolve(), source.resolve()
+    if (recording.parent / 'metadata.yaml').is_file():  # a file of a recording
+        recording = recording.parent
+    if recording in (target, *target.parents):
+        msg = f'{output} lies in the recording {source}: choose a folder outside'
+        raise OfflineError(msg)
+    check_absent(output)
+    there = [topic for topic in topic_types(source)
+             if f'/{topic.strip("/")}/'.startswith(f'{name}/')]  # fmt: skip
+    if there:
+        msg = (f'{source} has {", ".join(there)} already, and new masks are not mixed with those: '
+               f'give the new ones another name, such as --prefix {name}_2')
+        raise OfflineError(msg)
+    return name
+
+
+def _copy(
+    bag: BagWriter,
+    connection: Any,
+    time_ns: int,
+    message: bytes,
+    run: OfflineRun,
+    tell: Callable[[str], None],
+) -> bool:
+    try:
+        bag.copy(connection, time_ns, message)
+    except BagTimeError as err:
+        run.lost += 1
+        tell(f'message left out: {err}')
+        return False
+    return True
 
 
 def _segment(
@@ -106,9 +187,11 @@ def _segment(
     return header, result
 
 
-def _add(bag: BagWriter, header: Any, result: Segmentation, time_ns: int) -> None:
+def _add(
+    bag: BagWriter, prefix: str, header: Any, result: Segmentation, time_ns: int
+) -> None:
     mask_encoding = 'mono8' if result.mask.dtype == np.uint8 else 'mono16'
-    bag.write_image(MASK, result.mask, mask_encoding, header, time_ns)
-    for topic, picture in ((COLOR_MASK, result.color_mask), (OVERLAY, result.overlay)):
+    bag.write_image(f'{prefix}/{MASK}', result.mask, mask_encoding, header, time_ns)
+    for name, picture in ((COLOR_MASK, result.color_mask), (OVERLAY, result.overlay)):
         if picture is not None:
-            bag.write_image(topic, picture, 'bgr8', header, time_ns)
+            bag.write_image(f'{prefix}/{name}', picture, 'bgr8', header, time_ns)

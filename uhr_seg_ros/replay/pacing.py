@@ -9,6 +9,8 @@ from threading import Condition
 import time
 from typing import Protocol
 
+from uhr_seg_ros.replay.timeline import Timeline
+
 #: How long a frame is waited for that nobody answers, s.
 ANSWER_TIMEOUT_S = 10.0
 
@@ -28,15 +30,16 @@ class Pace(Protocol):
 
 
 class AsRecorded:
-    """Keeps the times of the recording."""
+    """Keeps the times of the recording, as far as they can be waited for; see `Timeline`."""
 
     def __init__(self) -> None:
-        self._start = time.monotonic()
+        self._clock = _Clock()
+        self._timeline = Timeline()
 
     def wait(self, index: int, elapsed_ns: int) -> None:
         """See `Pace`."""
         del index
-        _sleep_until(self._start + elapsed_ns / 1e9)
+        self._clock.sleep_until(self._timeline.advance(elapsed_ns) / 1e9)
 
 
 class AtRate:
@@ -50,12 +53,12 @@ class AtRate:
 
     def __init__(self, rate_hz: float) -> None:
         self._rate_hz = rate_hz
-        self._start = time.monotonic()
+        self._clock = _Clock()
 
     def wait(self, index: int, elapsed_ns: int) -> None:
         """See `Pace`."""
         del elapsed_ns
-        _sleep_until(self._start + index / self._rate_hz)
+        self._clock.sleep_until(index / self._rate_hz)
 
 
 class AsAnswered:
@@ -86,5 +89,14 @@ class AsAnswered:
                 self._answers = index  # an answer that comes later is not one for this frame
 
 
-def _sleep_until(due: float) -> None:
-    time.sleep(max(0.0, due - time.monotonic()))
+class _Clock:
+    """Counts from the first frame on: how long that one took to be read is no delay of others."""
+
+    def __init__(self) -> None:
+        self._start: float | None = None
+
+    def sleep_until(self, due_s: float) -> None:
+        now = time.monotonic()
+        if self._start is None:
+            self._start = now - due_s
+        time.sleep(max(0.0, self._start + due_s - now))

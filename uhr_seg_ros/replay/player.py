@@ -25,15 +25,17 @@ from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.files import write_text
 from uhr_seg_ros.replay.bags import (
     CAMERA_INFO,
-    choose_topic,
     COMPRESSED_IMAGE,
     IMAGE,
+    ImageTopic,
     POINT_CLOUD,
     stamp_ns,
     topic_types,
 )  # fmt: skip
 from uhr_seg_ros.replay.pacing import AsAnswered, AsRecorded, AtRate, Pace
+from uhr_seg_ros.replay.peeking import parse
 from uhr_seg_ros.replay.reading import read_ahead, with_stamp
+from uhr_seg_ros.replay.topics import choose_topic, print_line
 from uhr_seg_ros.ros.memory import keep_large_buffers
 
 MESSAGE_TYPES = {
@@ -60,30 +62,37 @@ class Player:
 
     Args:
         bag: the recording.
-        recorded_topic: which of its topics; empty: the one with the most images.
+        recorded: which of its topics.
         topic: where to publish; compressed images go to `<topic>/compressed`.
         beside: its topics of calibrations and clouds, which are published under their own names.
 
     Attributes:
         beside: how many messages of these were published.
+        skipped: messages that were not published, because they are not whole.
+        told: what is odd about the recording.
 
     Raises:
-        BagError: no such recording, or no images in it.
+        BagError: no such recording, or a damaged one.
         PlayerError: one of the topics beside them is not there, or of another type.
 
     """
 
     def __init__(
-        self, bag: Path, recorded_topic: str, topic: str, beside: Sequence[str] = ()
+        self, bag: Path, recorded: ImageTopic, topic: str, beside: Sequence[str] = ()
     ) -> None:
         self._bag = bag
-        self._recorded = choose_topic(bag, recorded_topic)
-        if self._recorded.type == COMPRESSED_IMAGE:
+        self._recorded = recorded
+        if recorded.type == COMPRESSED_IMAGE:
             topic = f'{topic}/compressed'
         self._node = rclpy.create_node('bag_player')
-        self._publisher = self._publish_on(topic, self._recorded.type)
-        self._others = {name: self._publish_on(name, _type_of(bag, name)) for name in beside}
+        self._publisher = self._publish_on(topic, recorded.type)
+        self._types = {name: _type_of(bag, name) for name in beside}
+        self._others = {name: self._publish_on(name, kind) for name, kind in self._types.items()}
+        self._types[recorded.name] = recorded.type
         self.beside = Counter(dict.fromkeys(beside, 0))
+        self.skipped = 0
+        self.told: list[str] = []
+        self._is_apart = False
 
     def _publish_on(self, topic: str, kind: str) -> Publisher:
         profile = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
@@ -124,15 +133,20 @@ class Player:
 
         """
         played: list[tuple[int, int, int]] = []
-        start = time.monotonic()
+        start = None
         images = 0
         for elapsed_ns, recorded_ns, message, topic in read_ahead(
-            self._bag, self._recorded.name, repeat=duration_s > 0, beside=self._others
-        ):
+            self._bag, self._recorded.name, repeat=duration_s > 0, beside=self._others,
+            is_whole=self._is_whole, tell=self._tell,
+        ):  # fmt: skip
+            if not message:
+                self.skipped += 1
+                continue
             if topic in self._others:
                 self._others[topic].publish(message)
                 self.beside[topic] += 1
                 continue
+            start = start or time.monotonic()
             images += 1
             if (images - 1) % every:
                 continue
@@ -141,7 +155,7 @@ class Player:
                 break
             age = 0
             if live:
-                age = recorded_age(recorded_ns, stamp_ns(message))
+                age = self._age(recorded_ns, stamp_ns(message))
                 last = played[-1][0] if played else 0
                 message = with_stamp(message, max(time.time_ns() - age, last + 1))
             played.append((stamp_ns(message), time.monotonic_ns(), age))
@@ -149,6 +163,20 @@ class Player:
         for publisher in (self._publisher, *self._others.values()):
             publisher.wait_for_all_acked(Duration(seconds=10))
         return played
+
+    def _is_whole(self, topic: str, message: bytes) -> bool:
+        return parse(message, self._types[topic]) is not None
+
+    def _age(self, recorded_ns: int, stamp: int) -> int:
+        if not self._is_apart and abs(recorded_ns - stamp) > _OLDEST_NS:
+            self._is_apart = True
+            self._tell(f'stamps are {abs(recorded_ns - stamp) / 1e9:.0f} s away from the times of '
+                       'recording, by another clock: frames count as recorded when stamped')
+        return recorded_age(recorded_ns, stamp)
+
+    def _tell(self, text: str) -> None:
+        self.told.append(text)
+        print_line(text)
 
 
 def _type_of(bag: Path, topic: str) -> str:
@@ -175,14 +203,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keep_large_buffers()
     rclpy.init()
     try:
-        player = Player(options.bag, options.recorded_topic, options.topic, options.beside)
+        recorded = ImageTopic(options.recorded_topic, options.recorded_type, 0)
+        if not options.recorded_type:
+            recorded = choose_topic(options.bag, options.recorded_topic)
+        player = Player(options.bag, recorded, options.topic, options.beside)
         player.wait_for_subscriber(options.wait)
         before = time.process_time()
         played = player.play(_pace(options), options.duration, live=options.live,
                              every=options.every)  # fmt: skip
         if options.log:
             cpu_s = time.process_time() - before
-            outcome = {'played': played, 'beside': player.beside, 'cpu_s': cpu_s}
+            outcome = {'played': played, 'beside': player.beside, 'skipped': player.skipped,
+                       'told': player.told, 'cpu_s': cpu_s}  # fmt: skip
             write_text(options.log, json.dumps(outcome))
     except UhrSegError as err:
         print(f'error: {err}', file=sys.stderr)
@@ -213,6 +245,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('bag', type=Path)
     parser.add_argument('--recorded-topic', default='', help='topic in the bag')
+    parser.add_argument(
+        '--recorded-type', choices=[IMAGE, COMPRESSED_IMAGE],
+        help='of it, where that and its name are known already',
+    )  # fmt: skip
     parser.add_argument('--topic', default='image_raw', help='topic to publish')
     parser.add_argument(
         '--beside', action='append', default=[], metavar='TOPIC',

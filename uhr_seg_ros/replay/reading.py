@@ -5,23 +5,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from queue import Full, Queue
 import struct
 from threading import Event, Thread
 
 from uhr_seg_ros.replay.bags import BagError, read_beside
+from uhr_seg_ros.replay.timeline import Timeline
 
 #: Messages in memory, never the recording.
 AHEAD = 4
 
-# Between the last message of a recording and its first one, played again, if nothing tells.
-_GAP_NS = 100_000_000
+#: Of a message that begins with a header: its encoding and the stamp.
+HEADER_BYTES = 12
+
+# What builtin_interfaces/Time can hold, s.
+_SECONDS = range(-(1 << 31), 1 << 31)
 
 
 def read_ahead(
-    path: Path, topic: str, *, repeat: bool, beside: Collection[str] = ()
+    path: Path,
+    topic: str,
+    *,
+    repeat: bool,
+    beside: Collection[str] = (),
+    is_whole: Callable[[str, bytes], bool] = lambda _, message: len(message) >= HEADER_BYTES,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[tuple[int, int, bytes, str]]:
     """
     Read on a thread of its own.
@@ -31,13 +41,16 @@ def read_ahead(
         topic: one of its image topics.
         repeat: begin again at the end, for ever.
         beside: other topics of it, of any type.
+        is_whole: tells of a topic and a message if the message can be played.
+        tell: called from that thread when the clock of the recording has jumped.
 
     Yields:
-        Time since the first message, growing from round to round, and time of recording, ns, the
-        message in CDR, and its topic.
+        Time from the first image to this one, or to the last one before a message of another
+        topic, and time of recording, ns, the message in CDR, empty where it is not whole, and its
+        topic. The former never goes back, also from round to round; see `Timeline`.
 
     Raises:
-        BagError: a damaged recording.
+        BagError: a damaged recording, or one without a whole message on the topic.
 
     """
     queue: Queue[tuple[int, int, bytes, str] | Exception | None] = Queue(AHEAD)
@@ -54,7 +67,7 @@ def read_ahead(
 
     def read() -> None:
         try:
-            for item in _rounds(path, topic, repeat, beside):
+            for item in _rounds(path, topic, repeat, beside, is_whole, Timeline(tell)):
                 if not put(item):
                     return
             put(None)
@@ -72,28 +85,49 @@ def read_ahead(
 
 
 def with_stamp(message: bytes, stamp_ns: int) -> bytes:
-    """Give a message in CDR whose first field is a header another stamp, in ns."""
+    """
+    Give a message in CDR whose first field is a header another stamp, in ns.
+
+    Raises:
+        BagError: the message is too short to have one, or the stamp is before 1901 or after 2038,
+            which ROS 2 cannot tell.
+
+    """
+    seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
+    if len(message) < HEADER_BYTES:
+        msg = f'a message of {len(message)} bytes has no header: {HEADER_BYTES} are needed'
+        raise BagError(msg)
+    if seconds not in _SECONDS:
+        msg = (f'a stamp of {seconds} s cannot be stored: ROS 2 takes {_SECONDS[0]} to '
+               f'{_SECONDS[-1]} s from 1970; is the clock of this machine right?')
+        raise BagError(msg)
     order = '<' if message[1] & 1 else '>'
-    stamp = struct.pack(f'{order}iI', *divmod(stamp_ns, 1_000_000_000))
+    stamp = struct.pack(f'{order}iI', seconds, nanoseconds)
     return message[:4] + stamp + message[12:]
 
 
 def _rounds(
-    path: Path, topic: str, repeat: bool, beside: Collection[str]
+    path: Path,
+    topic: str,
+    repeat: bool,
+    beside: Collection[str],
+    is_whole: Callable[[str, bytes], bool],
+    timeline: Timeline,
 ) -> Iterator[tuple[int, int, bytes, str]]:
-    offset = 0
     while True:
-        first = last = None
-        count = 0
+        count = broken = 0
         for name, time_ns, message in read_beside(path, topic, beside):
-            first = time_ns if first is None else first
-            last = time_ns
-            count += name == topic
-            yield offset + time_ns - first, time_ns, message, name
+            if not is_whole(name, message):
+                broken += name == topic
+                message = b''
+            elif name == topic:
+                count += 1
+                timeline.advance(time_ns)
+            yield timeline.elapsed_ns, time_ns, message, name
         if not count:
-            msg = f'{path} has no messages on {topic}'
+            whole = f' but {broken} that are not whole' if broken else ''
+            msg = f'{path} has no messages on {topic}{whole}'
             raise BagError(msg)
         if not repeat:
             return
-        gap = (last - first) // (count - 1) if count > 1 else _GAP_NS
-        offset += last - first + gap
+        timeline.begin_again()

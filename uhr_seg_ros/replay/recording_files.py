@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 import re
-import reprlib
 from typing import Any
 
 import yaml
@@ -102,7 +101,9 @@ def read_metadata(path: Path) -> Metadata:
         return Metadata()
     storage = content.get('storage_identifier')
     if storage not in STORAGES:
-        tell_once(file, f'names no storage that is known ({reprlib.repr(storage)}): the files tell it')
+        # What is no text may be endless when it is printed.
+        shown = repr(storage)[:40] if isinstance(storage, str | None) else type(storage).__name__
+        tell_once(file, f'names no storage that is known ({shown}): the files tell it')
     return metadata
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, ExitStack, suppress
 from dataclasses import dataclass, field, replace
 import json
@@ -22,11 +22,12 @@ from rclpy.signals import SignalHandlerOptions
 
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.interruption import signals_held
-from uhr_seg_ros.replay.bags import choose_topic, COMPRESSED_IMAGE
+from uhr_seg_ros.replay.bags import COMPRESSED_IMAGE, ImageTopic
 from uhr_seg_ros.replay.collector import Collector, NodeReport
 from uhr_seg_ros.replay.environment import isolate, shared_memory_complaint
 from uhr_seg_ros.replay.load import Load, LoadMeter
 from uhr_seg_ros.replay.node_process import NodeProcess
+from uhr_seg_ros.replay.topics import choose_topic
 from uhr_seg_ros.ros.memory import keep_large_buffers
 
 START_TIMEOUT_S = 120.0
@@ -95,6 +96,7 @@ class Replay:
         load: what the processes took meanwhile.
         beside: topic -> how many messages were played beside the frames.
         unsaved: why files could not be written, a line for each.
+        skipped: messages that were not played, because they are not whole.
 
     """
 
@@ -106,6 +108,7 @@ class Replay:
     load: Load | None = None
     beside: Mapping[str, int] = field(default_factory=dict)
     unsaved: tuple[str, ...] = ()
+    skipped: int = 0
 
     def latencies(self) -> list[tuple[int, float, float]]:
         """
@@ -133,8 +136,10 @@ class Session:
     The node in a process of its own, ready for recordings.
 
     Example:
-        >>> with Session({'bundle': 'hlrc_s_aerial'}, folder, transport='raw') as session:
-        ...     replay = session.play(bag, Pacing(rate_hz=2.0))
+        >>> topic = choose_topic(bag)
+        >>> transport = transport_of(topic)
+        >>> with Session({'bundle': 'hlrc_s_aerial'}, folder, transport=transport) as session:
+        ...     replay = session.play(bag, Pacing(rate_hz=2.0), topic)
 
     Args:
         parameters: of the node.
@@ -169,6 +174,7 @@ class Session:
         self._tell = tell
         self._on_mask = on_mask or self._tell_mask
         self._noted = 0
+        self._told: set[str] = set()
         self._transport = transport
         isolate()
         keep_large_buffers()
@@ -190,7 +196,7 @@ class Session:
             self._resources = stack.pop_all()
 
     def play(
-        self, bag: Path, pacing: Pacing, topic: str = '', pictures: Path | None = None
+        self, bag: Path, pacing: Pacing, topic: ImageTopic, pictures: Path | None = None
     ) -> Replay:
         """
         Play a recording over DDS and wait for the last mask.
@@ -198,7 +204,7 @@ class Session:
         Args:
             bag: recording; frames whose stamps repeat have no latency, and one file for all.
             pacing: when which frame goes.
-            topic: image topic of the recording; empty: the one with the most images.
+            topic: image topic of the recording; see `choose_topic`.
             pictures: folder for masks and overlays of this replay, which costs the node work.
 
         Raises:
@@ -207,7 +213,8 @@ class Session:
         """
         log = self._folder / 'played.json'
         log.unlink(missing_ok=True)
-        options = [*pacing.options(), '--recorded-topic', topic, '--log', str(log)]
+        options = [*pacing.options(), '--log', str(log), '--recorded-topic', topic.name,
+                   '--recorded-type', topic.type]  # fmt: skip
         start = _Start(self._collector.count, self._collector.report)
         meter = LoadMeter(self.node.pid)
         with ExitStack() as stack:
@@ -218,6 +225,7 @@ class Session:
                 self._watch(player, start, pacing.as_answered)
             outcome = json.loads(log.read_text(encoding='utf-8'))
             load = meter.stop(outcome['cpu_s'])
+            self._tell_once(bag, outcome['told'])
             self._wait_until_settled(start)
         report = self._collector.report
         return Replay(
@@ -228,6 +236,7 @@ class Session:
             self._collector.take_stages(),
             load,
             outcome['beside'],
+            outcome['skipped'],
         )
 
     def describe(self) -> dict[str, Any]:
@@ -254,6 +263,13 @@ class Session:
 
     def __exit__(self, *error: object) -> None:
         self._resources.close()
+
+    def _tell_once(self, bag: Path, told: Sequence[str]) -> None:
+        """Tell what the player found odd, once, however often a recording is played."""
+        for text in told:
+            if text not in self._told:
+                self._told.add(text)
+                self._tell(f'{bag.name}: {text}')
 
     def _watch(self, player: subprocess.Popen, start: _Start, answer: bool) -> None:
         """Tell of every mask while the player runs, and the player of every answer."""
@@ -316,7 +332,7 @@ def replay(
     folder: Path,
     *,
     rate_hz: float = 0.0,
-    topic: str = '',
+    topic: ImageTopic | None = None,
     save: bool = True,
     beside: tuple[str, ...] = (),
     clouds: bool = False,
@@ -325,22 +341,24 @@ def replay(
     """
     Start the node, play a recording to it once, end the node; see `Session` and `Pacing`.
 
+    Without a topic the likeliest is chosen, and told; see `choose_topic`.
+
     Returns:
         What came, and the exit code of the node.
 
     """
-    transport = transport_of(bag, topic)
+    topic = topic or choose_topic(bag, tell=tell)
     with Session(
-        parameters, folder, transport=transport, save=save, clouds=clouds, tell=tell
+        parameters, folder, transport=transport_of(topic), save=save, clouds=clouds, tell=tell
     ) as session:
         result = session.play(bag, Pacing(rate_hz=rate_hz, beside=beside), topic)
         code = session.close()
         return replace(result, unsaved=session.unsaved), code
 
 
-def transport_of(bag: Path, topic: str = '') -> str:
+def transport_of(topic: ImageTopic) -> str:
     """Give the `image_transport` that fits a topic of a recording."""
-    return 'compressed' if choose_topic(bag, topic).type == COMPRESSED_IMAGE else 'raw'
+    return 'compressed' if topic.type == COMPRESSED_IMAGE else 'raw'
 
 
 @contextmanager

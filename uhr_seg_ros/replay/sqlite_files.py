@@ -82,6 +82,26 @@ def lost_bytes(path: Path) -> int:
     return max(0, int.from_bytes(head[28:32], 'big') * page - path.stat().st_size)
 
 
+def pages_in_log(path: Path) -> int:
+    """
+    Give the pages that a database has after the last transaction in the log beside it, or 0.
+
+    SQLite ends reading a log where a checksum fails, and says nothing of what comes behind.
+    """
+    log = Path(f'{path.resolve()}{LOG}')
+    if log not in side_files(path):
+        return 0
+    pages = 0
+    with log.open('rb') as stream:
+        head = stream.read(32)
+        size = int.from_bytes(head[8:12], 'big')
+        # What another round of the same log left behind has other salts.
+        while size and len(frame := stream.read(24)) == 24 and frame[8:16] == head[16:24]:
+            pages = int.from_bytes(frame[4:8], 'big') or pages
+            stream.seek(size, 1)
+    return pages
+
+
 def _holds_data(file: Path) -> bool:
     if file.name.endswith(LOG):
         return file.stat().st_size > 0

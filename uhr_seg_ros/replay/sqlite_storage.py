@@ -19,7 +19,7 @@ from rosbags.interfaces import (
     MessageDefinitionFormat,
 )
 
-from uhr_seg_ros.replay.sqlite_files import lost_bytes, open_sqlite, side_files
+from uhr_seg_ros.replay.sqlite_files import LOG, lost_bytes, open_sqlite, pages_in_log, side_files
 from uhr_seg_ros.replay.storage import Damaged, Losses, parse_profiles, tell_once
 
 _FIRST, _LAST = -(1 << 63), (1 << 63) - 1
@@ -49,11 +49,9 @@ class SqliteStorage:
     def __init__(self, path: Path, name: Path, loss: str = '') -> None:
         self.losses = Losses()
         self._database = open_sqlite(path, name)
-        # With a log beside it, its end may be there.
-        lost = 0 if side_files(path) else lost_bytes(path)
-        self.loss = loss or (f'has lost its last {lost} bytes' if lost else '')
         self.way_out = f'`sqlite3 {name} .recover` makes a whole file of it'
         try:
+            self.loss = loss or self._missing(path)
             self._check_tables()
             counts = self._count()
             self.connections = [
@@ -88,6 +86,16 @@ class SqliteStorage:
     def close(self) -> None:
         """Close the file."""
         self._database.close()
+
+    def _missing(self, path: Path) -> str:
+        """Say what is known to be missing before a message is read."""
+        if pages := pages_in_log(path):
+            there = self._database.pragma('page_count')
+            lost = pages - there
+            return f'has a damaged {LOG} file: {lost} pages of it are lost' if lost > 0 else ''
+        if not side_files(path) and (lost := lost_bytes(path)):
+            return f'has lost its last {lost} bytes'
+        return ''
 
     def _check_tables(self) -> None:
         # A table that is none, as a view, could be made to never end.

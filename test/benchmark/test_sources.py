@@ -1,0 +1,57 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Flights that are recorded whole or not at all, and what a recording cannot be asked for."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from uhr_seg_ros.benchmark.sizes import parse_rate
+from uhr_seg_ros.benchmark.sources import prepare_bag, SourceError
+from uhr_seg_ros.interruption import done_until
+from uhr_seg_ros.replay.bags import read_messages
+
+SIZE = (24, 40)
+
+
+@pytest.fixture
+def mosaic(tmp_path: Path) -> Path:
+    """Give a mosaic to fly over."""
+    path = tmp_path / 'mosaic.png'
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8))
+    return path
+
+
+def test_a_flight_that_is_interrupted_leaves_nothing(tmp_path: Path, mosaic: Path) -> None:
+    folder = tmp_path / 'out/flight'
+
+    def tell(text: str) -> None:
+        if text.startswith('recorded frame 2 of 4'):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as info:
+        prepare_bag([mosaic], folder, count=4, rate_hz=1.0, size=SIZE, tell=tell)
+    assert done_until(info.value).startswith('2 of 4 frames were recorded')
+    assert not list(folder.parent.iterdir())
+    # The next one is whole, and may be replaced by another.
+    for count in (3, 2):
+        prepare_bag([mosaic], folder, count=count, rate_hz=1.0, size=SIZE, tell=lambda _: None)
+        assert len(list(read_messages(folder, '/image_raw'))) == count
+
+
+def test_a_topic_is_one_of_a_recording(tmp_path: Path, mosaic: Path) -> None:
+    with pytest.raises(SourceError, match='--topic /cam: only with a recording'):
+        prepare_bag([mosaic], tmp_path / 'flight', count=1, rate_hz=1.0, topic='/cam')
+
+
+def test_rates_whose_stamps_cannot_be_stored(tmp_path: Path, mosaic: Path) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=r"'1e-9' is no rate: expected 0, or"):
+        parse_rate('1e-9')
+    with pytest.raises(SourceError, match='stamps go to 2000000000 s'):
+        prepare_bag([mosaic], tmp_path / 'flight', count=300_000, rate_hz=1e-4, size=SIZE)

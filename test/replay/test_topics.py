@@ -1,0 +1,204 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The image topic that is meant: never depth, a mask or what the node itself publishes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from image_bags import compressed, image, record
+import numpy as np
+import pytest
+
+from uhr_seg_ros.replay import peeking
+from uhr_seg_ros.replay.topics import choose_topic, TopicError
+
+COLOR, GREY, DEPTH = image('bgr8'), image('mono8'), image('16UC1')
+JPEG = compressed('rgb8; jpeg compressed bgr8')
+MASK = image('mono8', np.tile(np.arange(5, dtype=np.uint8).repeat(8), (24, 1)))
+UNLABELED = image('8UC1', np.random.default_rng(0).choice([0, 3, 255], (24, 40)).astype(np.uint8))
+
+CHOSEN = {
+    'realsense': (
+        {'/camera/depth/image_rect_raw': [DEPTH] * 3, '/camera/infra1/image_rect_raw': [GREY] * 3,
+         '/camera/color/image_raw': [COLOR]},
+        '/camera/color/image_raw',
+    ),
+    'depth without its name': (
+        {'/d435/a': [DEPTH] * 3, '/d435/b': [image('32FC1')] * 3, '/d435/c': [image('mono16')] * 3,
+         '/d435/z': [COLOR]},
+        '/d435/z',
+    ),
+    'compressed depth': (
+        {'/depth/image/compressedDepth': [compressed('16UC1; compressedDepth png', '.png')] * 3,
+         '/aligned/image/compressed': [compressed('16UC1; png compressed ', '.png')] * 3,
+         '/cam/compressed': [JPEG]},
+        '/cam/compressed',
+    ),
+    'png of 16 bits that does not say so': (
+        {'/a/compressed': [compressed('png', '.png', np.zeros((8, 8), np.uint16))] * 3,
+         '/cam/compressed': [compressed('jpeg')]},
+        '/cam/compressed',
+    ),
+    'what the node draws': (
+        {'/segmentation/diagnostics_image': [COLOR] * 9, '/segmentation/overlay': [COLOR] * 3,
+         '/segmentation/mask': [MASK], '/cam': [COLOR]},
+        '/cam',
+    ),
+    'what a renamed node draws': (
+        {'/drone/eyes/overlay': [COLOR] * 9, '/drone/eyes/mask': [MASK], '/cam': [COLOR]},
+        '/cam',
+    ),
+    'what a node with cameras draws': (
+        {'/eyes/front/overlay': [COLOR] * 9, '/eyes/front/mask': [MASK] * 3,
+         '/eyes/diagnostics_image': [COLOR], '/front/image_raw': [COLOR]},
+        '/front/image_raw',
+    ),
+    'what a node draws, compressed': (
+        {'/eyes/overlay/compressed': [JPEG] * 9,
+         '/eyes/mask/compressed': [compressed('mono8; png compressed ', '.png')],
+         '/cam/image_raw': [COLOR]},
+        '/cam/image_raw',
+    ),
+    'simulator': (
+        {'/ego/semantic_front/image': [image('bgra8')] * 3, '/ego/depth_front/image': [COLOR] * 3,
+         '/semantic_segmentation': [image('32SC1')], '/ego/rgb_front/image': [image('bgra8')]},
+        '/ego/rgb_front/image',
+    ),
+    'masks of others': (
+        {'/net/label_ids': [image('mono8')] * 3, '/net/output': [MASK] * 3,
+         '/other/output': [UNLABELED], '/cam/image_raw': [GREY]},
+        '/cam/image_raw',
+    ),
+    'drawings of others': (
+        {'/yolo/annotated_image': [COLOR] * 3, '/depth/image_colormap': [COLOR] * 3,
+         '/cam/image_raw': [GREY]},
+        '/cam/image_raw',
+    ),
+    'raw and compressed': (
+        {'/cam/image_raw/compressed': [JPEG] * 3, '/cam/image_raw': [COLOR] * 2},
+        '/cam/image_raw',
+    ),
+    'hardly any raw': (
+        {'/cam/image_raw/compressed': [JPEG] * 5, '/cam/image_raw': [COLOR] * 2},
+        '/cam/image_raw/compressed',
+    ),
+    'raw without messages': (
+        {'/cam/image_raw/compressed': [JPEG], '/cam/image_raw': []}, '/cam/image_raw/compressed'
+    ),
+    'raw in an encoding that is not known': (
+        {'/cam/image_raw/compressed': [JPEG], '/cam/image_raw': [image('i420')]},
+        '/cam/image_raw/compressed',
+    ),
+    'video': ({'/cam/compressed': [compressed('h264')] * 3, '/other': [COLOR]}, '/other'),
+    'bayer beside grey': ({'/a': [image('bayer_rggb8')], '/b': [GREY] * 3}, '/a'),
+    'a first message that is not whole': (
+        {'/a': [b'', GREY[:20], DEPTH], '/b': [b'\0' * 4, COLOR]}, '/b'
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('case', CHOSEN)
+def test_what_is_chosen_and_told(tmp_path: Path, case: str) -> None:
+    topics, expected = CHOSEN[case]
+    told: list[str] = []
+    bag = record(tmp_path / 'bag', topics)
+    assert choose_topic(bag, tell=told.append).name == expected
+    (line,) = told
+    assert line.removeprefix('warning: ').startswith(f'topic {expected} (') and '\n' not in line
+    others = line.partition('; left out: ')[2]
+    assert all(f'{name} (' in others for name in topics if name != expected)
+
+
+@pytest.mark.parametrize(
+    'topics',
+    [
+        {'/front/image_raw': [COLOR] * 9, '/rear/image_raw': [COLOR]},
+        {'/left/image_mono': [GREY], '/right/image_mono': [GREY]},
+        {'/cam/image_raw': [COLOR], '/cam/image_rect_color': [COLOR]},
+        {'/front/compressed': [JPEG], '/rear/compressed': [compressed('jpeg')]},
+    ],
+)
+def test_equally_likely_topics_are_asked_for(
+    tmp_path: Path, topics: dict[str, list[bytes]]
+) -> None:
+    bag = record(tmp_path / 'bag', {**topics, '/depth': [DEPTH]})
+    with pytest.raises(TopicError, match='2 image topics .*equally likely.*--topic') as info:
+        choose_topic(bag)
+    likely, left_out = str(info.value).split('(left out: ')
+    for name, messages in topics.items():
+        assert f'{name} (' in likely and f' 40x24, {len(messages)} messages)' in likely
+        assert choose_topic(bag, name).name == name
+    assert '/depth (' in left_out
+
+
+def test_both_cameras_raw_and_compressed_are_two(tmp_path: Path) -> None:
+    bag = record(tmp_path / 'bag', {
+        f'/{name}/image{transport}': [message] for name in ('front', 'rear')
+        for transport, message in (('', COLOR), ('/compressed', JPEG))
+    })  # fmt: skip
+    with pytest.raises(TopicError, match='has 2 image topics that are equally likely'):
+        choose_topic(bag)
+
+
+def test_a_grey_camera_alone_is_taken_and_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    bag = record(tmp_path / 'bag', {'/cam/image_raw': [GREY]})
+    assert choose_topic(bag, tell=told.append).name == '/cam/image_raw'
+    assert told == ["warning: topic /cam/image_raw (Image 'mono8' 40x24, 1 messages): grey"]
+
+
+@pytest.mark.parametrize(
+    'topics',
+    [
+        {'/cam/depth': [DEPTH]},
+        {'/thermal/image': [image('mono16')]},
+        {'/net/output': [MASK]},
+        {'/segmentation/overlay': [COLOR], '/segmentation/mask': [MASK]},
+    ],
+)
+def test_nothing_of_a_camera(tmp_path: Path, topics: dict[str, list[bytes]]) -> None:
+    bag = record(tmp_path / 'bag', topics)
+    with pytest.raises(TopicError, match='no images that seem to be of a camera.*--topic') as info:
+        choose_topic(bag)
+    assert all(name in str(info.value) for name in topics)
+
+
+def test_named_topics(tmp_path: Path) -> None:
+    bag = record(tmp_path / 'bag', {
+        '/cam/image_raw': [COLOR], '/cam/depth': [DEPTH], '/float': [image('32FC1')],
+        '/segmentation/mask': [MASK], '/segmentation/overlay': [COLOR], '/none': [],
+        '/thermal/image': [image('mono16')], '/net/output': [MASK],
+    })  # fmt: skip
+    for name in ('/cam/image_raw', 'cam/image_raw', '/cam/image_raw/', ' cam/image_raw'):
+        assert choose_topic(bag, name).name == '/cam/image_raw'
+    for name, text in {
+        '/cam/depth': 'is depth', '/float': 'is depth', '/segmentation/mask': 'a mask of this',
+        '/none': 'no messages', '/other': 'no images on /other; its image topics: /cam/image_raw',
+    }.items():  # fmt: skip
+        with pytest.raises(TopicError, match=text):
+            choose_topic(bag, name)
+    for name in ('/segmentation/overlay', '/thermal/image', '/net/output'):
+        told: list[str] = []
+        assert choose_topic(bag, name, tell=told.append).name == name
+        assert len(told) == 1 and told[0].startswith(f'warning: topic {name} (')
+
+
+def test_a_topic_that_begins_late_does_not_cost_reading_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 0
+    original = peeking.read_beside
+
+    def counted(*arguments: object) -> Iterator[object]:
+        nonlocal count
+        for item in original(*arguments):
+            count += 1
+            yield item
+
+    monkeypatch.setattr(peeking, 'read_beside', counted)
+    bag = record(tmp_path / 'bag', {'/early': [COLOR] * 300, '/late/depth': [DEPTH]})
+    assert choose_topic(bag).name == '/early'
+    assert count < 100

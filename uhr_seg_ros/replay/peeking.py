@@ -1,0 +1,189 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What the messages of a topic say about themselves: the first is looked at, none is decoded."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from pathlib import Path
+import re
+from typing import Any, TYPE_CHECKING
+
+import numpy as np
+from rosbags.typesys import get_typestore, Stores
+
+from uhr_seg_ros.replay.bags import COMPRESSED_IMAGE, read_beside, read_messages
+
+if TYPE_CHECKING:
+    from rosbags.typesys.store import Typestore
+
+COLOR, GREY, DEEP, WIDE, VIDEO, UNKNOWN = (
+    'color', 'grey', '16 bits', '32 bits', 'video', 'unknown',
+)  # fmt: skip
+
+# Messages of all topics that are read in one go, and then of each topic that had none among them.
+_TOGETHER, _EACH = 64, 3
+
+# Whatever an encoding means, its letters are not always written as they should be.
+_ENCODINGS = (
+    (COLOR, re.compile(r'(rgb|bgr|bayer_|yuv|uyvy|yuyv|nv\d\d|(8|16)uc[34])')),
+    (GREY, re.compile(r'(mono8|8uc1|8sc1)$')),
+    (DEEP, re.compile(r'(mono16|16[us]c1)$')),
+    (WIDE, re.compile(r'(32|64)[fsu]c1$')),
+)
+_VIDEO = re.compile(r'(h\.?26[45]|hevc|av1|vp[89]|mpeg|theora)')
+
+# Class ids lie below this, and so do few pixels of a picture. 255 is what carries no label.
+_HIGHEST_ID, _NO_LABEL = 64, 255
+# Rows that are looked at for that.
+_ROWS = 48
+
+
+@dataclass(frozen=True)
+class Look:
+    """
+    What the first messages of a topic say.
+
+    Attributes:
+        encoding: of an image, or the format of a compressed one; empty where nothing is known.
+        width: px; 0 where it is not known.
+        height: px; 0 where it is not known.
+        pixels: `COLOR`, `GREY` (8 bit), `DEEP` (16 bit of one channel), `WIDE` (more bits, as of
+            distances), `VIDEO` (part of a stream), or `UNKNOWN`.
+        has_ids: all pixels of a grey one are small numbers or 255, as class ids are.
+        is_readable: one of the messages was whole.
+
+    """
+
+    encoding: str = ''
+    width: int = 0
+    height: int = 0
+    pixels: str = UNKNOWN
+    has_ids: bool = False
+    is_readable: bool = True
+
+
+def look_at(path: Path, kinds: dict[str, str]) -> dict[str, Look]:
+    """
+    Look at the first whole message of each of some topics.
+
+    All are read together until each was seen, at most 64 messages; those that begin later are
+    read one by one, so that a topic with a single message does not cost reading the recording.
+
+    Args:
+        path: a recording.
+        kinds: image topic -> `IMAGE` or `COMPRESSED_IMAGE`.
+
+    Returns:
+        Topic -> what was seen; a topic without any message is left out.
+
+    Raises:
+        BagError: a damaged recording.
+
+    """
+    looks: dict[str, Look] = {}
+
+    def note(topic: str, message: bytes) -> None:
+        if not looks.get(topic, Look(is_readable=False)).is_readable:
+            looks[topic] = look(message, kinds[topic])
+
+    with closing(read_beside(path, '', kinds)) as messages:
+        for topic, _, message in islice(messages, _TOGETHER):
+            note(topic, message)
+            if len(looks) == len(kinds) and all(each.is_readable for each in looks.values()):
+                return looks
+    for topic in kinds.keys() - looks.keys():
+        with closing(read_messages(path, topic)) as messages:
+            for _, message in islice(messages, _EACH):
+                note(topic, message)
+    return looks
+
+
+def look(message: bytes, kind: str) -> Look:
+    """
+    Read what a message says about its picture; nothing is decoded.
+
+    Args:
+        message: in CDR, whole or not.
+        kind: `IMAGE` or `COMPRESSED_IMAGE`.
+
+    """
+    image = parse(message, kind)
+    if image is None:
+        return Look(is_readable=False)
+    if kind == COMPRESSED_IMAGE:
+        return _look_at_compressed(image)
+    pixels = _pixels(image.encoding)
+    return Look(
+        image.encoding, image.width, image.height, pixels, pixels == GREY and _has_ids(image)
+    )
+
+
+def parse(message: bytes, kind: str) -> Any | None:
+    """
+    Read a message of a type that ROS 2 Humble has, without ROS.
+
+    Returns:
+        The message; None where the bytes are not one, such as too few.
+
+    """
+    try:
+        return _types().deserialize_cdr(message, kind)
+    except Exception:  # whatever the generated code runs into
+        return None
+
+
+def _pixels(encoding: str) -> str:
+    matches = (kind for kind, pattern in _ENCODINGS if pattern.match(encoding.lower()))
+    return next(matches, UNKNOWN)
+
+
+def _look_at_compressed(image: Any) -> Look:
+    width, height, found = _header_of(image.data.tobytes())
+    if 'compresseddepth' in image.format.lower():
+        return Look(image.format, width, height, WIDE)
+    if _VIDEO.match(image.format.lower()):
+        return Look(image.format, pixels=VIDEO)
+    # `mono8; png compressed ` names the pixels of the camera; `png` or nothing does not.
+    named = _pixels(image.format.partition(';')[0].strip())
+    return Look(image.format, width, height, found if named == UNKNOWN else named)
+
+
+def _header_of(data: bytes) -> tuple[int, int, str]:
+    """Give width, height and pixels of a JPEG or PNG; zeros for anything else."""
+    if data.startswith(b'\x89PNG\r\n\x1a\n') and len(data) >= 26:
+        width, height = (int.from_bytes(data[start : start + 4], 'big') for start in (16, 20))
+        depth, is_color = data[24], data[25] in (2, 3, 6)
+        return width, height, COLOR if is_color else GREY if depth <= 8 else DEEP
+    if not data.startswith(b'\xff\xd8'):
+        return 0, 0, UNKNOWN
+    position = 2
+    while position + 9 < len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = (
+                int.from_bytes(data[position + start : position + start + 2], 'big')
+                for start in (5, 7)
+            )
+            return width, height, GREY if data[position + 9] == 1 else COLOR
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], 'big')
+    return 0, 0, UNKNOWN
+
+
+def _has_ids(image: Any) -> bool:
+    """Tell if a grey image holds more than one value, and only such as class ids have."""
+    height, width, step = image.height, image.width, image.step
+    if not width or step < width or image.data.size < step * (height - 1) + width:
+        return False
+    rows = np.ndarray((height, width), np.uint8, image.data, strides=(step, 1))
+    values = np.unique(rows[:: max(1, height // _ROWS)])
+    return values.size > 1 and bool(np.all((values < _HIGHEST_ID) | (values == _NO_LABEL)))
+
+
+@cache
+def _types() -> Typestore:
+    return get_typestore(Stores.ROS2_HUMBLE)

@@ -1,0 +1,262 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Which image topic of a recording is meant: never chosen silently between unlike things."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+import posixpath
+import re
+import sys
+
+from uhr_seg_ros.replay.bags import (
+    BagError,
+    COMPRESSED_IMAGE,
+    image_topics,
+    ImageTopic,
+    topic_types,
+)  # fmt: skip
+from uhr_seg_ros.replay.peeking import DEEP, GREY, Look, look_at, UNKNOWN, VIDEO, WIDE
+
+#: Image topics that the node publishes, below its own name or that and the name of a camera.
+PUBLISHED = ('mask', 'confidence', 'overlay', 'color_mask', 'sampling', 'diagnostics_image')
+_IDS = ('mask', 'confidence')
+_NODE_NAME = 'segmentation'
+
+# Words of a name, split at slashes and underscores.
+_DEPTH_WORDS = {'depth', 'disparity', 'range', 'aligneddepth'}
+_MASK_WORDS = {
+    'mask', 'masks', 'label', 'labels', 'labelmap', 'seg', 'segmentation', 'segmented',
+    'semantic', 'semantics', 'panoptic', 'instance', 'instances', 'class', 'classes', 'ids',
+    'confidence', 'probability', 'costmap',
+}  # fmt: skip
+_DRAWN_WORDS = _MASK_WORDS | _DEPTH_WORDS | {
+    'overlay', 'annotated', 'annotation', 'annotations', 'debug', 'detection', 'detections',
+    'visualization', 'visualisation', 'viz', 'result', 'results', 'heatmap', 'colormap',
+    'colorized', 'matches', 'tracks',
+}  # fmt: skip
+_CAMERA_NAME = re.compile(r'(^|[/_])(image|cam|infra|ir|left|right|mono|gr[ae]y|thermal)')
+
+# From the likeliest on; what is beyond is taken only when it is named.
+_CAMERA, _GREY, _DRAWN, _UNKNOWN, _NEVER = range(5)
+
+
+class TopicError(BagError):
+    """No image topic is meant more than others, or the one that is named holds no pictures."""
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """
+    An image topic and what it seems to be.
+
+    Attributes:
+        topic: of the recording.
+        look: what its first messages say.
+        rank: how likely it is meant, 0 first.
+        reason: why it is less likely than a colour camera; may be empty.
+        is_refused: it is no picture, whoever asks for it.
+
+    """
+
+    topic: ImageTopic
+    look: Look
+    rank: int
+    reason: str = ''
+    is_refused: bool = False
+
+    def __str__(self) -> str:
+        kind = 'CompressedImage' if self.topic.type == COMPRESSED_IMAGE else 'Image'
+        size = f' {self.look.width}x{self.look.height}' if self.look.width else ''
+        encoding = f' {self.look.encoding.strip()!r}' if self.look.encoding else ''
+        return f'{self.topic.name} ({kind}{encoding}{size}, {self.topic.count} messages)'
+
+    def with_reason(self) -> str:
+        """Give it in words, with the reason why it is left out."""
+        return f'{str(self)[:-1]}: {self.reason})' if self.reason else str(self)
+
+
+def print_line(text: str) -> None:
+    """Print on stderr, beside whatever a command gives."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def choose_topic(
+    path: Path, name: str = '', *, tell: Callable[[str], None] = print_line
+) -> ImageTopic:
+    """
+    Find the image topic that is meant, by the types, names and first messages of all.
+
+    A colour camera goes before a grey one. Depth, masks, and what the node publishes itself are
+    left out. Of the same camera, raw and compressed, the raw topic is taken unless it holds less
+    than half of the messages.
+
+    Args:
+        path: a recording.
+        name: the topic; slashes at its ends do not matter. Empty: the only likely one.
+        tell: called once with the topic that was chosen, and the others with the reasons why
+            they were left out.
+
+    Raises:
+        BagError: not a recording, or a damaged one.
+        TopicError: there is no such topic, none with pictures of a camera, or several that are
+            equally likely.
+
+    """
+    topics = image_topics(path)
+    candidates = _candidates(path, topics)
+    if not name:
+        candidates = _without_transports(candidates)
+    chosen = _named(path, name, candidates) if name else _likeliest(path, candidates)
+    others = [each for each in candidates if each is not chosen]
+    text = f'topic {chosen}'
+    if chosen.reason:
+        text = f'warning: {text}: {chosen.reason}'
+    if others and not name:
+        text += f'; left out: {", ".join(each.with_reason() for each in others)}'
+    tell(text)
+    return chosen.topic
+
+
+def _candidates(path: Path, topics: Sequence[ImageTopic]) -> list[_Candidate]:
+    full = [topic for topic in topics if topic.count]
+    repeated = {name for name, count in Counter(each.name for each in full).items() if count > 1}
+    looks = look_at(path, {each.name: each.type for each in full if each.name not in repeated})
+    names = {_base(topic) for topic in full}
+    found = []
+    for topic in topics:
+        if topic.name in looks:
+            found.append(_judge(topic, looks[topic.name], names))
+        elif topic.name in repeated and topic.count:
+            reason = 'two types under one name'
+            found.append(_Candidate(topic, Look(), _NEVER, reason, is_refused=True))
+        else:
+            found.append(_Candidate(topic, Look(), _NEVER, 'no messages', is_refused=True))
+    return found
+
+
+def _judge(topic: ImageTopic, look: Look, names: Collection[str]) -> _Candidate:
+    """Tell what a topic seems to be."""
+    base = _base(topic)
+    published = _published(base, names)
+    words = set(re.split(r'[/_]', '/'.join(base.split('/')[-2:]).lower()))
+    if published in _IDS:
+        return _Candidate(topic, look, _NEVER, f'a {published} of this package', is_refused=True)
+    if published:
+        return _Candidate(topic, look, _NEVER, 'drawn by this package')
+    if not look.is_readable:
+        return _Candidate(topic, look, _UNKNOWN, 'none of its first messages is whole')
+    if look.pixels == VIDEO:
+        return _Candidate(topic, look, _NEVER, 'video, which is not read', is_refused=True)
+    if look.pixels == WIDE or (look.pixels == DEEP and words & _DEPTH_WORDS):
+        reason = 'labels, no picture' if words & _MASK_WORDS else 'is depth, no picture'
+        return _Candidate(topic, look, _NEVER, reason, is_refused=True)
+    if look.pixels == DEEP:
+        return _Candidate(topic, look, _NEVER, '16 bits of one channel, as depth has')
+    if look.pixels == GREY and words & _MASK_WORDS:
+        return _Candidate(topic, look, _NEVER, 'a mask by its name')
+    if look.has_ids and not _CAMERA_NAME.search(base.lower()):
+        return _Candidate(topic, look, _NEVER, 'its pixels are small numbers, as those of a mask')
+    if words & _DRAWN_WORDS:
+        return _Candidate(topic, look, _DRAWN, 'not of a camera by its name')
+    if look.pixels == GREY:
+        return _Candidate(topic, look, _GREY, 'grey')
+    if look.pixels == UNKNOWN and topic.type != COMPRESSED_IMAGE:
+        return _Candidate(topic, look, _UNKNOWN, 'an encoding that is not known here')
+    return _Candidate(topic, look, _CAMERA)
+
+
+def _published(name: str, names: Collection[str]) -> str:
+    """Give the output of the node that a topic is, if it is one; names tell it by their like."""
+    *parents, last = name.split('/')
+    if last not in PUBLISHED:
+        return ''
+    if last == 'diagnostics_image' or _NODE_NAME in parents[-2:]:
+        return last
+    folder = '/'.join(parents)
+    siblings = {each for each in PUBLISHED if f'{folder}/{each}' in names}
+    return last if 'mask' in siblings and len(siblings) > 1 else ''
+
+
+def _base(topic: ImageTopic) -> str:
+    """Give the name without that of the transport."""
+    name = _normal(topic.name)
+    return posixpath.dirname(name) if topic.type == COMPRESSED_IMAGE and name.endswith(
+        ('/compressed', '/compressedDepth')
+    ) else name  # fmt: skip
+
+
+def _without_transports(candidates: list[_Candidate]) -> list[_Candidate]:
+    """Leave one of the topics of the same camera, raw and compressed."""
+    left_out = {}
+    for each in candidates:
+        raw = next((other for other in candidates if other.topic.name == _base(each.topic)), each)
+        # Where they are no equals, such as a raw one that cannot be read, the ranks decide.
+        if raw is each or _NEVER in (raw.rank, each.rank) or (
+            raw.rank != each.rank and each.look.pixels != UNKNOWN
+        ):  # fmt: skip
+            continue
+        if 2 * raw.topic.count >= each.topic.count:
+            left_out[each.topic.name] = f'the same as {raw.topic.name}, compressed'
+        else:
+            left_out[raw.topic.name] = (
+                f'the same as {each.topic.name}, which has more messages'
+            )
+    return [
+        replace(each, rank=_NEVER, reason=left_out[each.topic.name])
+        if each.topic.name in left_out else each
+        for each in candidates
+    ]  # fmt: skip
+
+
+def _likeliest(path: Path, candidates: Sequence[_Candidate]) -> _Candidate:
+    best = min((each.rank for each in candidates), default=_NEVER)
+    likely = [each for each in candidates if each.rank == best]
+    if best == _NEVER:
+        full = [each.with_reason() for each in candidates if each.topic.count]
+        msg = (f'{path} has no images; its image topics: '
+               f'{", ".join(each.topic.name for each in candidates) or "none"}{_not_read(path)}')
+        if full:
+            msg = (f'{path} has no images that seem to be of a camera: {", ".join(full)}: name '
+                   'one with --topic if it is one after all')
+        raise TopicError(msg)
+    if len(likely) > 1:
+        others = [each.with_reason() for each in candidates if each.rank != best]
+        left_out = f' (left out: {", ".join(others)})' if others else ''
+        msg = (f'{path} has {len(likely)} image topics that are equally likely: '
+               f'{", ".join(map(str, likely))}: choose one with --topic{left_out}')
+        raise TopicError(msg)
+    return likely[0]
+
+
+def _named(path: Path, name: str, candidates: Sequence[_Candidate]) -> _Candidate:
+    wanted = _normal(name)
+    found = [each for each in candidates if _normal(each.topic.name) == wanted]
+    if not found:
+        kinds = {_normal(topic): kind for topic, kind in topic_types(path).items()}
+        what = f', but {kinds[wanted]}' if wanted in kinds else ''
+        known = ', '.join(each.topic.name for each in candidates if each.topic.count) or 'none'
+        msg = f'{path} has no images on {name}{what}; its image topics: {known}'
+        raise TopicError(msg)
+    if found[0].is_refused:
+        others = [str(each) for each in candidates if each.rank < _NEVER]
+        instead = f'; others are {", ".join(others)}' if others else ''
+        msg = f'{path} has no images on {found[0].with_reason()}{instead}'
+        raise TopicError(msg)
+    return found[0]
+
+
+def _normal(name: str) -> str:
+    """Give a name with a slash in front and none at the end."""
+    return f'/{name.strip().strip("/")}'
+
+
+def _not_read(path: Path) -> str:
+    """Name the topics whose type sounds like pictures, but is not read."""
+    sounding = [f'{name} is {kind}' for name, kind in topic_types(path).items()
+                if re.search(r'Image|Video|Packet', kind)]  # fmt: skip
+    return f' ({", ".join(sounding)}, which is not read)' if sounding else ''
