@@ -15,6 +15,9 @@ from uhr_seg_ros.data.augmentation import read_augmentation
 from uhr_seg_ros.data.crops import CropSampler
 from uhr_seg_ros.data.datasets import Dataset, hold_out
 from uhr_seg_ros.data.doubtful import WithoutDoubtful
+from uhr_seg_ros.data.errors import DataError
+from uhr_seg_ros.data.label_check import checked_images, Share
+from uhr_seg_ros.data.label_table import only, show_shares, warn
 from uhr_seg_ros.data.labelled import LabelledImage, Mosaic
 from uhr_seg_ros.data.scenes import generate_scene
 from uhr_seg_ros.training.batches import Batches
@@ -37,7 +40,7 @@ def feed(config: Config, dataset: Dataset, world: World) -> tuple[Batches, Valid
         DataError: As ``Dataset.images`` and ``hold_out``.
     """
     data = config.data
-    training, validating = _split(data, dataset)
+    training, validating = _split(data, dataset, world)
     augmentation = read_augmentation(data.augmentation)
     recoloured = _by_id(data.recolour, 'data.recolour', dataset)
     scenes = _scenes(data, dataset, world)
@@ -55,13 +58,58 @@ def feed(config: Config, dataset: Dataset, world: World) -> tuple[Batches, Valid
     return batches, Validation(validating, dataset.classes, dataset.ignored)
 
 
-def _split(data: Data, dataset: Dataset) -> tuple[list[LabelledImage], list[LabelledImage]]:
-    images = dataset.images(data.train)
+def _split(
+    data: Data, dataset: Dataset, world: World
+) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    splits = [data.train] if data.validation is None else [data.train, data.validation]
+    if world.writes:
+        opened, warnings = checked_images(dataset, splits)
+    else:  # torchrun ends all processes when one fails: the first looks for all
+        opened, warnings = {split: dataset.images(split) for split in splits}, []
+    images = opened[data.train]
     trained = _without_doubtful(images, data, dataset)
-    if data.validation is not None:
-        return trained, dataset.images(data.validation)
-    # What is validated on keeps all of its labels.
-    return hold_out(trained, data.hold_out)[0], [hold_out(images, data.hold_out)[1]]
+    if data.validation is None:
+        # What is validated on keeps all of its labels.
+        training, _ = hold_out(trained, data.hold_out)
+        validating = [hold_out(images, data.hold_out)[1]]
+    else:
+        training, validating = trained, opened[data.validation]
+    if world.writes:
+        _tell_labels(data, dataset, training, validating, warnings)
+    return training, validating
+
+
+def _tell_labels(
+    data: Data,
+    dataset: Dataset,
+    training: list[LabelledImage],
+    validating: list[LabelledImage],
+    warnings: list[str],
+) -> None:
+    """
+    Print what is labelled.
+
+    Raises:
+        DataError: There is nothing to learn, or nothing to validate on.
+    """
+    names, ignored = dataset.classes.names, dataset.ignored
+    train = Share.of(f'training ({data.train})', training)
+    found = Share.of(f'validation ({data.validation or f"part of {data.hold_out}"})', validating)
+    train.check()
+    if len(train.labelled) == 1 < len(names) and not data.generated:
+        msg = (
+            f'{train.title}: all labelled pixels are {names[train.labelled[0]]}, so that there is '
+            f'nothing to tell apart; known classes: {", ".join(names)}'
+        )
+        raise DataError(msg)
+    counted = found.without(ignored)
+    counted.check()
+    show_shares([train, found], names)
+    warnings += train.warnings(names)
+    warnings += counted.warnings(names, ignored)
+    if len(counted.labelled) < 2:
+        warnings.append(f'{found.title}: {only(counted.labelled, names)}, so there is no mIoU')
+    warn(warnings)
 
 
 def _without_doubtful(
