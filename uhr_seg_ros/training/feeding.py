@@ -37,10 +37,10 @@ def feed(config: Config, dataset: Dataset, world: World) -> tuple[Batches, Valid
 
     Raises:
         TrainingError: A field does not fit the data set; names it.
-        DataError: As ``Dataset.images`` and ``hold_out``.
+        DataError: As ``checked_images`` and ``hold_out``; or there is nothing to learn.
     """
     data = config.data
-    training, validating = _split(data, dataset, world)
+    training, validating = _split(config, dataset, world)
     augmentation = read_augmentation(data.augmentation)
     recoloured = _by_id(data.recolour, 'data.recolour', dataset)
     scenes = _scenes(data, dataset, world)
@@ -59,8 +59,9 @@ def feed(config: Config, dataset: Dataset, world: World) -> tuple[Batches, Valid
 
 
 def _split(
-    data: Data, dataset: Dataset, world: World
+    config: Config, dataset: Dataset, world: World
 ) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    data = config.data
     splits = [data.train] if data.validation is None else [data.train, data.validation]
     if world.writes:
         opened, warnings = checked_images(dataset, splits)
@@ -75,12 +76,12 @@ def _split(
     else:
         training, validating = trained, opened[data.validation]
     if world.writes:
-        _tell_labels(data, dataset, training, validating, warnings)
+        _tell_labels(config, dataset, training, validating, warnings)
     return training, validating
 
 
 def _tell_labels(
-    data: Data,
+    config: Config,
     dataset: Dataset,
     training: list[LabelledImage],
     validating: list[LabelledImage],
@@ -91,7 +92,9 @@ def _tell_labels(
 
     Raises:
         DataError: There is nothing to learn, or nothing to validate on.
+        TrainingError: The best validation is asked for, and none can have a figure.
     """
+    data = config.data
     names, ignored = dataset.classes.names, dataset.ignored
     train = Share.of(f'training ({data.train})', training)
     found = Share.of(f'validation ({data.validation or f"part of {data.hold_out}"})', validating)
@@ -105,10 +108,12 @@ def _tell_labels(
     counted = found.without(ignored)
     counted.check()
     show_shares([train, found], names)
-    warnings += train.warnings(names)
-    warnings += counted.warnings(names, ignored)
+    warnings = [*warnings, *train.warnings(names), *counted.warnings(names, ignored)]
     if len(counted.labelled) < 2:
-        warnings.append(f'{found.title}: {only(counted.labelled, names)}, so there is no mIoU')
+        text = f'{found.title}: {only([names[index] for index in counted.labelled])}'
+        if config.export == 'best':
+            raise wrong('export', 'best', f'last: no validation will have a mIoU ({text})')
+        warnings.append(f'{text}, so there is no mIoU')
     warn(warnings)
 
 
