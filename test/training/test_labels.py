@@ -26,6 +26,7 @@ from uhr_seg_ros.cli import main  # noqa: E402
 from uhr_seg_ros.data.datasets import open_dataset  # noqa: E402
 from uhr_seg_ros.data.labelled import Mosaic  # noqa: E402
 from uhr_seg_ros.training.curves import draw_curves  # noqa: E402
+from uhr_seg_ros.training.errors import TrainingError  # noqa: E402
 from uhr_seg_ros.training.feeding import feed  # noqa: E402
 from uhr_seg_ros.training.processes import World  # noqa: E402
 from uhr_seg_ros.training.recipe import Data  # noqa: E402
@@ -94,7 +95,9 @@ def test_a_part_that_is_held_out_without_labels(
     assert text in capsys.readouterr().err
 
 
-def test_what_larger_regions_leave(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_larger_regions_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = folder_set(tmp_path / 'set', train_a=(0, 1, 2), val_b=(0, 1, 2))
     data = {'dataset': 'folder', 'validation': 'val', 'augmentation': 'aerial'}
     assert train(tmp_path, root, data | {'ignore_larger': dict.fromkeys(NAMES, 1)}) == 2
@@ -104,9 +107,13 @@ def test_what_larger_regions_leave(tmp_path: Path, capsys: pytest.CaptureFixture
     feed(replace(config, data=chosen), open_dataset('folder', root), World())
     text = 'warning: training (train): no pixel is labelled water'
     assert text in capsys.readouterr().err
-    # Only the first of several processes looks and speaks.
+    # Only the first of several processes looks and speaks; none goes on without it.
+    monkeypatch.setattr(World, 'sum', lambda self, values: values)
     feed(replace(config, data=chosen), open_dataset('folder', root), World(rank=1, size=2))
     assert capsys.readouterr() == ('', '')
+    monkeypatch.setattr(World, 'sum', lambda self, values: values + 1)
+    with pytest.raises(TrainingError, match='another process found something wrong'):
+        feed(replace(config, data=chosen), open_dataset('folder', root), World(rank=1, size=2))
 
 
 def test_validation_over_one_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
+import torch
 from tqdm import tqdm
 
 from uhr_seg_ros.classes import CLASS_SETS
@@ -20,8 +21,10 @@ from uhr_seg_ros.data.label_check import checked_images, Share
 from uhr_seg_ros.data.label_table import only, show_shares, warn
 from uhr_seg_ros.data.labelled import LabelledImage, Mosaic
 from uhr_seg_ros.data.scenes import generate_scene
+from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.training.batches import Batches
 from uhr_seg_ros.training.checks import wrong
+from uhr_seg_ros.training.errors import TrainingError
 from uhr_seg_ros.training.processes import World
 from uhr_seg_ros.training.recipe import Config, Data
 from uhr_seg_ros.training.validating import Validation
@@ -40,7 +43,7 @@ def feed(config: Config, dataset: Dataset, world: World) -> tuple[Batches, Valid
         DataError: As ``checked_images`` and ``hold_out``; or there is nothing to learn.
     """
     data = config.data
-    training, validating = _split(config, dataset, world)
+    training, validating = _split_together(config, dataset, world)
     augmentation = read_augmentation(data.augmentation)
     recoloured = _by_id(data.recolour, 'data.recolour', dataset)
     scenes = _scenes(data, dataset, world)
@@ -58,6 +61,24 @@ def feed(config: Config, dataset: Dataset, world: World) -> tuple[Batches, Valid
     return batches, Validation(validating, dataset.classes, dataset.ignored)
 
 
+def _split_together(
+    config: Config, dataset: Dataset, world: World
+) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    """Split the data set; where one process cannot, none goes on to wait for it."""
+    found, error = None, None
+    try:
+        found = _split(config, dataset, world)
+    except UhrSegError as err:
+        error = err
+    failed = world.sum(torch.tensor(0.0 if error is None else 1.0))
+    if error is not None:
+        raise error
+    if failed:
+        msg = 'another process found something wrong with the data and tells what'
+        raise TrainingError(msg)
+    return found
+
+
 def _split(
     config: Config, dataset: Dataset, world: World
 ) -> tuple[list[LabelledImage], list[LabelledImage]]:
@@ -65,8 +86,8 @@ def _split(
     splits = [data.train] if data.validation is None else [data.train, data.validation]
     if world.writes:
         opened, warnings = checked_images(dataset, splits)
-    else:  # torchrun ends all processes when one fails: the first looks for all
-        opened, warnings = {split: dataset.images(split) for split in splits}, []
+    else:  # the first process looks and speaks for all
+        opened, warnings = {split: dataset.open_images(split)[0] for split in splits}, []
     images = opened[data.train]
     trained = _without_doubtful(images, data, dataset)
     if data.validation is None:
