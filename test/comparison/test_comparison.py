@@ -37,7 +37,7 @@ from uhr_seg_ros.comparison.plan import (  # noqa: E402
     write_config,
 )
 from uhr_seg_ros.comparison.running import Comparison, Steps  # noqa: E402
-from uhr_seg_ros.comparison.table import spread  # noqa: E402
+from uhr_seg_ros.comparison.table import spread, table  # noqa: E402
 from uhr_seg_ros.files import OutputError  # noqa: E402
 from uhr_seg_ros.folder_lock import locked  # noqa: E402
 from uhr_seg_ros.image_writing import ImageWriteError  # noqa: E402
@@ -188,6 +188,34 @@ def test_chart(tmp_path: Path) -> None:
     assert cv2.imread(str(tmp_path / 'chart.png')).std() > 5
     with pytest.raises(ComparisonError, match='chart.doc cannot be drawn'):
         draw_chart(comparison, tmp_path / 'chart.doc')
+
+
+def test_what_the_labels_lack_is_told(tmp_path: Path) -> None:
+    pytest.importorskip('matplotlib', reason='charts need matplotlib')
+    plan = read_plan(write_plan(tmp_path, seeds=[0, 1]))
+    comparison = Comparison(plan, tmp_path, 'test', tmp_path / 'out', math.inf)
+    for number, variant in enumerate(plan.variants):
+        for seed in plan.seeds:
+            score = None if number and seed else 0.5
+            each = {'mean': score, 'recall': score}
+            figures = {
+                'mean_iou': score, 'boundary_f': {'2 px': each}, 'boundary_iou': {'0.005': each},
+                'object_recall': {'below 16^2': each, '16^2 to 32^2': each},
+                'iou': {'road': 0.5, 'water': 0.0, 'sand': None},
+                'classes_without_labels': ['water', 'sand'],
+                'classes_found_without_labels': ['water'] if number else [],
+            }  # fmt: skip
+            folder = comparison.folder(variant, seed)
+            folder.mkdir(parents=True)
+            (folder / 'figures.json').write_text(json.dumps(figures))
+        stages = {'sizes': [{'stage_ms': {'total': {'median': 100.0}}, 'peak_mb': 300}]}
+        (tmp_path / 'out' / variant.folder / 'time.json').write_text(json.dumps(stages))
+    text = table(comparison, {variant.name: (1, 1) for variant in plan.variants})
+    assert '| its branch | - | - | - | - | - |' in text
+    assert 'No pixel of split test is labelled water, sand. Some network finds water all' in text
+    assert '- stands for a figure that at least one seed does not have.' in text
+    draw_chart(comparison, tmp_path / 'chart.svg')
+    assert 'its branch (no figure)' in (tmp_path / 'chart.svg').read_text()
 
 
 def test_busiest_place() -> None:

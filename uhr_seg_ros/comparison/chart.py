@@ -67,11 +67,15 @@ def _panel(axes: Axes, comparison: Comparison, column: str) -> None:
     height, width = comparison.plan.size
     for number, variant in enumerate(comparison.plan.variants):
         runs = comparison.figures(variant)
-        scores = [100 * COLUMNS[column](figures) for figures in runs]
+        found = [COLUMNS[column](figures) for figures in runs]
+        scores = [100 * score for score in found if score is not None]
         time, _ = comparison.cost(variant)
         color = f'C{number % 10}'
         axes.plot([time] * len(scores), scores, '.', color=color, alpha=0.5)
-        axes.plot(time, np.mean(scores), 'o', color=color, label=variant.name)
+        # As in the table: no mean where a seed has no figure.
+        whole = len(scores) == len(found)
+        label = variant.name if whole else f'{variant.name} (no figure)'
+        axes.plot(time, np.mean(scores) if whole else np.nan, 'o', color=color, label=label)
     axes.set(xscale='log', xlabel=f'ms per {width}x{height} frame', ylabel=f'{column}, %')
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(StrMethodFormatter('{x:g}'))

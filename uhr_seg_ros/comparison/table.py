@@ -45,7 +45,7 @@ def table(comparison: Comparison, costs: dict[str, tuple[int, int]]) -> str:
             f'{weights / 1e6:.1f} M', f'{operations / 1e9:.1f} G', f'{milliseconds:.0f} ms',
             f'{megabytes} MB',
         ])  # fmt: skip
-    return f'{_markdown(head, rows)}\n{_class_table(comparison)}'
+    return f'{_markdown(head, rows)}\n{_class_table(comparison)}{_notes(comparison)}'
 
 
 def _class_table(comparison: Comparison) -> str:
@@ -54,6 +54,26 @@ def _class_table(comparison: Comparison) -> str:
     takes = [lambda run, name=name: run['iou'][name] for name in names]
     rows = [[variant, *_scores(runs, takes)] for variant, runs in figures.items()]
     return _markdown(['IoU', *names], rows)
+
+
+def _notes(comparison: Comparison) -> str:
+    """Say what the labels lack, which all variants share; empty if they lack nothing."""
+    runs = [run for variant in comparison.plan.variants for run in comparison.figures(variant)]
+    # Figures of earlier versions do not tell.
+    missing = next((run.get('classes_without_labels', ()) for run in runs), ())
+    found = {name for run in runs for name in run.get('classes_found_without_labels', ())}
+    texts = []
+    if missing:
+        texts.append(f'No pixel of split {comparison.split} is labelled {", ".join(missing)}.')
+    if found:
+        listed = ', '.join(name for name in missing if name in found)
+        texts.append(
+            f'Some network finds {listed} all the same: by definition that is an IoU of 0, which '
+            'enters its mIoU.'
+        )
+    if any(column(run) is None for run in runs for column in COLUMNS.values()):
+        texts.append('- stands for a figure that at least one seed does not have.')
+    return f'\n{" ".join(texts)}\n' if texts else ''
 
 
 def _scores(runs: Sequence[Figures], takes: Iterable[Callable[[Figures], Any]]) -> list[str]:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.data.doubtful import Doubt
 from uhr_seg_ros.data.encoding import Encoding
-from uhr_seg_ros.data.errors import DataError
+from uhr_seg_ros.data.errors import DataError, faults_error
 from uhr_seg_ros.data.labelled import LabelledFile, LabelledImage, Part
 from uhr_seg_ros.data.pairing import Files, pair
 
@@ -57,15 +57,38 @@ class Dataset(ABC):
         """
         Give all images of a split; the files are found and their sizes compared.
 
+        Every file that cannot be used is named, not the first one alone.
+
         Raises:
             DataError: There is no such split, or it is empty; a file or a folder is missing or
                 damaged; sizes differ.
+        """
+        images, faults = self.open_images(split)
+        if faults:
+            raise faults_error(faults, f'split {split} of {self.root}')
+        return images
+
+    def open_images(self, split: str) -> tuple[list[LabelledImage], list[str]]:
+        """
+        Open the images of a split, as `images`, and go on where one cannot be used.
+
+        Returns:
+            The images that can be used, and what is wrong with each of the others.
+
+        Raises:
+            DataError: There is no such split, it is empty, or a file is missing.
         """
         if split not in self.splits:
             msg = f'{self.root} has no split {split!r}: {", ".join(self.splits)}'
             raise DataError(msg)
         encoding = self._encoding(split)
-        return [self._open(files, encoding) for files in self._files(split)]
+        images, faults = [], []
+        for files in self._files(split):
+            try:
+                images.append(self._open(files, encoding))
+            except DataError as err:
+                faults.append(str(err))
+        return images, faults
 
     @abstractmethod
     def _files(self, split: str) -> Sequence[Files]:

@@ -5,8 +5,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from uhr_seg_ros.errors import UhrSegError
 
 
 class DataError(UhrSegError):
     """A data set that is missing, incomplete or inconsistent; the text names the file."""
+
+
+#: So many files are named in one error.
+NAMED = 20
+
+
+def faults_error(faults: Sequence[str], where: str) -> DataError:
+    """
+    Build the error about files that cannot be used.
+
+    Args:
+        faults: A text about each.
+        where: What they belong to, for the text where there are several.
+    """
+    if len(faults) == 1:
+        return DataError(faults[0])
+    more = [f'and {len(faults) - NAMED} more'] if len(faults) > NAMED else []
+    lines = '\n  '.join([*faults[:NAMED], *more])
+    return DataError(f'{where}: {len(faults)} files cannot be used\n  {lines}')
+
+
+def named(names: Sequence[str], most: int = 5) -> str:
+    """List the first names and say how many more there are."""
+    more = f' and {len(names) - most} more' if len(names) > most else ''
+    return ', '.join(names[:most]) + more

@@ -205,8 +205,20 @@ class LabelledFile(LabelledImage):
         """What the image shows."""
         return self._ground
 
+    def read_values(self, window: Window | None = None) -> np.ndarray:
+        """
+        Read labels as they are stored, whatever they mean.
+
+        Returns:
+            (h, w) uint8, may be read-only.
+
+        Raises:
+            DataError: As `read_image`.
+        """
+        return read_ids(self.label_path, self._inside(window))
+
     def _image(self, window: Window) -> np.ndarray:
         return read_image(self.image_path, window)
 
     def _labels(self, window: Window) -> np.ndarray:
-        return self.encoding.decode(read_ids(self.label_path, window), self.label_path)
+        return self.encoding.decode(self.read_values(window), self.label_path)

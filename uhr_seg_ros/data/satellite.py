@@ -9,8 +9,6 @@ from uhr_seg_ros.classes import CLASS_SETS
 from uhr_seg_ros.data.dataset import Layout, SplitFolders
 from uhr_seg_ros.data.encoding import Encoding
 
-_MASK_OF_0_AND_255 = ' (a mask of 0 and 255: divide it by 255, docs/data.md has a command)'
-
 
 class Inria(SplitFolders):
     """
@@ -25,7 +23,7 @@ class Inria(SplitFolders):
     layout = Layout('imgs/{split}', '_sat.tif', 'labels/{split}', '_mask.png')
 
     def _encoding(self, split: str) -> Encoding:
-        return Encoding({0: 0, 1: 1}, {255: _MASK_OF_0_AND_255})
+        return Encoding({0: 0, 1: 1})
 
 
 class DeepGlobe(SplitFolders):

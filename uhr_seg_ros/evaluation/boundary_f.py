@@ -81,8 +81,13 @@ class BoundaryF(Metric):
         return np.where(self.counts[:, [1, 3]].sum(1) > 0, value, np.nan)
 
     def mean_f(self) -> np.ndarray:
-        """Mean of F over the classes that have a contour, (radii,)."""
-        return np.array([mean(values) for values in self.f()])
+        """Mean of F over the classes with a contour, (radii,); NaN if the labels have none."""
+        return np.array([mean(values) if self.has_contours else np.nan for values in self.f()])
+
+    @property
+    def has_contours(self) -> bool:
+        """Whether the labels have any contour."""
+        return bool(self.counts[0, 3].any())
 
 
 def _matched(

@@ -65,8 +65,8 @@ class BoundaryIou(Metric):
         return ratio(both, true + found - both)
 
     def mean_iou(self) -> float:
-        """Mean over the classes that have a band."""
-        return mean(self.iou())
+        """Mean over the classes that have a band; NaN where fewer than two are labelled."""
+        return mean(self.iou()) if np.count_nonzero(self.counts[1]) > 1 else float('nan')
 
 
 def _band(ids: np.ndarray, kernel: np.ndarray) -> np.ndarray:

@@ -23,6 +23,8 @@ from uhr_seg_ros import __version__
 from uhr_seg_ros.bundle import Bundle, load_bundle
 from uhr_seg_ros.command_options import Mode, refuse_without_effect
 from uhr_seg_ros.data.datasets import Dataset, DATASETS, open_dataset
+from uhr_seg_ros.data.label_check import checked_images, Share
+from uhr_seg_ros.data.label_table import show_shares, warn
 from uhr_seg_ros.data.labelled import LabelledImage
 from uhr_seg_ros.engines.options import EngineOptions, PRECISIONS
 from uhr_seg_ros.errors import UhrSegError
@@ -43,6 +45,9 @@ from uhr_seg_ros.refinement.refining import METHODS
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.strategy import Limits
 from uhr_seg_ros.timing import StageClock
+
+#: Labels are looked at once, one file after the other: few of them need to be kept, bytes.
+SCAN_CACHE = 1 << 28
 
 #: Options that count with another one only.
 REFINING = (
@@ -129,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
     bundle = load_bundle(args.bundle)
     dataset = open_dataset(args.dataset, args.root)
     _check_classes(bundle, dataset)
-    images = dataset.images(args.split)
+    images = _checked(dataset, args.split)
     # Every image comes once: room for one with its labels, and no need to keep those before it.
     room = 4 * max(image.size[0] * image.size[1] for image in images)
     gallery = Gallery(bundle.classes) if args.report else None
@@ -204,6 +209,19 @@ def evaluate(
         'peak_memory_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         **Figures(bundle.classes.names, dataset.ignored, dataset.reported).of(results),
     }
+
+
+def _checked(dataset: Dataset, split: str) -> list[LabelledImage]:
+    """Open the images after a look at all of their labels."""
+    with cache.limited(SCAN_CACHE):
+        opened, warnings = checked_images(dataset, [split])
+    images, names = opened[split], dataset.classes.names
+    labelled = Share.of(f'split {split}', images)
+    counted = labelled.without(dataset.ignored)
+    counted.check()
+    show_shares([labelled], names)
+    warn([*warnings, *counted.warnings(names, dataset.ignored)])
+    return images
 
 
 @contextmanager

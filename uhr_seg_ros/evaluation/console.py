@@ -11,6 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from uhr_seg_ros.evaluation.notes import notes
+
 
 def show(report: Mapping[str, Any], console: Console | None = None) -> None:
     """
@@ -25,6 +27,8 @@ def show(report: Mapping[str, Any], console: Console | None = None) -> None:
     console.print(_object_table(report))
     for line in _lines(report):
         console.print(line, highlight=False)
+    for note in notes(report):
+        console.print(note, highlight=False, markup=False)
 
 
 def _class_table(report: Mapping[str, Any]) -> Table:

@@ -30,8 +30,9 @@ class ImageFigures:
     Attributes:
         name: Name of the image.
         size: Height and width, px.
-        mean_iou: Mean IoU over the classes that occur in it.
-        accuracy: Share of the labelled pixels whose class was found.
+        mean_iou: Mean IoU over the classes that occur in it; NaN where fewer than two are
+            labelled.
+        accuracy: Share of the labelled pixels whose class was found; NaN without any.
     """
 
     name: str

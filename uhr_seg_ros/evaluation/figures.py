@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from uhr_seg_ros.evaluation.evaluator import Evaluator
-from uhr_seg_ros.evaluation.metrics import mean
+from uhr_seg_ros.evaluation.metrics import ConfusionMatrix, number
 from uhr_seg_ros.evaluation.object_recall import BINS
 from uhr_seg_ros.evaluation.seams import ELSEWHERE, NEAR, REACH, Seams
 
@@ -38,16 +38,18 @@ class Figures:
         Give all figures; None stands for what has no value.
 
         `mean_iou` is the published mean: a class that is left out of the labels but found
-        somewhere counts as 0. All other means are over the evaluated classes.
+        somewhere counts as 0. All other means are over the evaluated classes. Where fewer than
+        two classes are labelled there is no mean.
         """
         matrix = results.matrix
         return {
+            **self._labelled(matrix),
             'mean_iou': number(matrix.mean_iou()),
-            'mean_iou_evaluated': self._mean(matrix.iou()),
+            'mean_iou_evaluated': self._mean(matrix, matrix.iou()),
             'reported': self._published(matrix.iou(), matrix.mean_iou()),
             'accuracy': number(matrix.accuracy()),
             'frequency_weighted_iou': number(matrix.frequency_weighted_iou()),
-            'mean_f1': self._mean(matrix.f1()),
+            'mean_f1': self._mean(matrix, matrix.f1()),
             'iou': self._by_class(matrix.iou()),
             'precision': self._by_class(matrix.precision()),
             'recall': self._by_class(matrix.recall()),
@@ -81,7 +83,8 @@ class Figures:
     def _boundary_iou(self, results: Evaluator) -> dict[str, Any]:
         return {
             f'{metric.share:g}': {
-                'mean': self._mean(metric.iou()), 'classes': self._by_class(metric.iou())
+                'mean': self._mean(results.matrix, metric.iou()),
+                'classes': self._by_class(metric.iou()),
             }
             for metric in results.boundary_ious
         }  # fmt: skip
@@ -91,7 +94,7 @@ class Figures:
         parts = zip(metric.radii, metric.f(), metric.precision(), metric.recall(), strict=True)
         return {
             f'{radius} px': {
-                'mean': self._mean(f),
+                'mean': self._mean(results.matrix, f) if metric.has_contours else None,
                 'classes': self._by_class(f),
                 'precision': self._by_class(precision),
                 'recall': self._by_class(recall),
@@ -112,21 +115,25 @@ class Figures:
             for index, name in enumerate(BINS)
         }
 
-    def _mean(self, values: np.ndarray) -> float | None:
-        return number(mean(values[self._evaluated]))
+    def _labelled(self, matrix: ConfusionMatrix) -> dict[str, list[str]]:
+        """Name the evaluated classes without a labelled pixel, and what is found all the same."""
+        missing = [i for i in self._evaluated if not matrix.labelled()[i]]
+        found = [i for i in missing if matrix.found()[i]]
+        return {
+            'classes_without_labels': [self._names[index] for index in missing],
+            'classes_found_without_labels': [self._names[index] for index in found],
+        }
+
+    def _mean(self, matrix: ConfusionMatrix, values: np.ndarray) -> float | None:
+        return number(matrix.mean(values[self._evaluated]))
 
     def _by_class(self, values: np.ndarray) -> dict[str, float | None]:
         return {name: number(value) for name, value in zip(self._names, values, strict=True)}
 
 
-def number(value: float) -> float | None:
-    """Give a plain float; None for NaN, which JSON has not."""
-    return None if np.isnan(value) else float(value)
-
-
 def _seams(seams: Seams) -> dict[str, Any] | None:
     """Give the figures along seams; None where no image was cut."""
-    if not seams.known.any():
+    if not (seams.known.any() or seams.compared.any()):
         return None
     disagreement, error = seams.disagreement(), seams.error()
     return {

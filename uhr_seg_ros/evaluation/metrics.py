@@ -15,6 +15,10 @@ pixels over the whole data set:
 * accuracy, the share of the pixels whose class was found, and the frequency-weighted IoU, the mean
   of the IoUs weighted by the pixels of the class in the labels (Long, Shelhamer and Darrell,
   "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015, section 5).
+
+A class that is found but never labelled has IoU and F1 0 by these definitions, and enters the
+means. Where fewer than two classes are labelled there is nothing to tell apart, and no mean: a
+network that knows one answer would have 1.
 """
 
 from __future__ import annotations
@@ -84,16 +88,38 @@ class ConfusionMatrix:
         """F1 per class, (classes,) float64; NaN for a class that occurs nowhere."""
         return ratio(2 * np.diag(self.counts), self.counts.sum(0) + self.counts.sum(1))
 
+    def labelled(self) -> np.ndarray:
+        """Tell which classes have a labelled pixel, (classes,) bool."""
+        return self.counts.any(1)
+
+    def found(self) -> np.ndarray:
+        """Tell which classes were found on a labelled pixel, (classes,) bool."""
+        return self.counts.any(0)
+
+    def mean(self, values: np.ndarray) -> float:
+        """
+        Average values of the classes that are not NaN.
+
+        Args:
+            values: (classes,) float64, or those of some of the classes.
+
+        Returns:
+            NaN if there are none, or fewer than two classes are labelled.
+        """
+        return mean(values) if self.labelled().sum() > 1 else float('nan')
+
     def mean_iou(self) -> float:
-        """Mean of the IoUs, classes that occur nowhere left out; NaN if none does."""
-        return mean(self.iou())
+        """Mean of the IoUs, as `mean`; classes that occur nowhere are left out."""
+        return self.mean(self.iou())
 
     def mean_f1(self) -> float:
-        """Mean of the F1s, classes that occur nowhere left out; NaN if none does."""
-        return mean(self.f1())
+        """Mean of the F1s, as `mean`; classes that occur nowhere are left out."""
+        return self.mean(self.f1())
 
     def frequency_weighted_iou(self) -> float:
-        """Mean of the IoUs weighted by the pixels of the class in the labels."""
+        """Mean of the IoUs weighted by the pixels of the class in the labels; NaN as `mean`."""
+        if self.labelled().sum() < 2:
+            return float('nan')
         pixels = self.counts.sum(1)
         present = pixels > 0
         weighted = pixels[present] * self.iou()[present]
@@ -114,3 +140,8 @@ def mean(values: np.ndarray) -> float:
     """Average the values that are not NaN; NaN if there are none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float('nan')
+
+
+def number(value: float) -> float | None:
+    """Give a plain float; None for NaN, which JSON has not."""
+    return None if np.isnan(value) else float(value)

@@ -33,7 +33,7 @@ from uhr_seg_ros.evaluation.block import Block
 from uhr_seg_ros.evaluation.boundary_f import BoundaryF
 from uhr_seg_ros.evaluation.edges import disk
 from uhr_seg_ros.evaluation.ignoring import Ignoring
-from uhr_seg_ros.evaluation.metrics import ConfusionMatrix
+from uhr_seg_ros.evaluation.metrics import ConfusionMatrix, ratio
 from uhr_seg_ros.evaluation.object_recall import ObjectRecall
 from uhr_seg_ros.files import check_writable, write_text
 from uhr_seg_ros.image_writing import check_format, write_image
@@ -135,8 +135,15 @@ def study(samples: Sequence[Sample]) -> list[dict[str, Any]]:
 
 
 def measured(samples: Sequence[Sample], masks: Sequence[np.ndarray]) -> dict[str, Any]:
-    """Give mean IoU, boundary F, recall of thin parts and of small objects, all in percent."""
-    classes = 1 + max(int(mask.max()) for mask in masks)
+    """
+    Give mean IoU, boundary F, recall of thin parts and of small objects, all in percent.
+
+    None stands for what has no value, such as the recall where there are no thin parts.
+    """
+    classes = 1 + max(
+        int(ids[ids != UNLABELLED].max(initial=0))
+        for ids in (*masks, *(sample.labels for sample in samples))
+    )
     matrix, contours = ConfusionMatrix(classes), BoundaryF(classes, RADII)
     objects = ObjectRecall(classes)
     thin = np.zeros(2, np.int64)
@@ -147,14 +154,14 @@ def measured(samples: Sequence[Sample], masks: Sequence[np.ndarray]) -> dict[str
         for metric in (contours, objects):
             metric.add(block)
             metric.end_image()
-    small = objects.found[:2].sum() / max(objects.objects[:2].sum(), 1)
+    small = ratio(objects.found[:2].sum(), objects.objects[:2].sum())
     return {
         'mean_iou': _percent(matrix.mean_iou()),
         **{
             f'boundary_f_{radius}px': _percent(value)
             for radius, value in zip(RADII, contours.mean_f(), strict=True)
         },
-        'thin_recall': _percent(thin[0] / max(thin[1], 1)),
+        'thin_recall': _percent(ratio(*thin)),
         'small_object_recall': _percent(small),
     }
 
@@ -197,8 +204,8 @@ def show(kind: str, rows: Sequence[dict[str, Any]]) -> None:
     Console().print(table)
 
 
-def _percent(value: float) -> float:
-    return round(100 * float(value), 2)
+def _percent(value: float) -> float | None:
+    return None if np.isnan(value) else round(100 * float(value), 2)
 
 
 if __name__ == '__main__':

@@ -13,6 +13,7 @@ from typing import Any
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.evaluation.charts import bars, class_cell, matrix
 from uhr_seg_ros.evaluation.gallery import Gallery, Snapshot
+from uhr_seg_ros.evaluation.notes import notes
 from uhr_seg_ros.pages import cards, page, panel, section, settings, share, table
 
 _MEDIA = {'image': 'jpeg', 'label': 'png', 'mask': 'png', 'error': 'jpeg'}
@@ -39,13 +40,14 @@ def build(report: Mapping[str, Any], classes: ClassSet, gallery: Gallery) -> str
         f'<h1>{escape(title)}</h1>',
         f'<p class="soft">{escape(_subtitle(report))}</p>',
         _cards(report),
+        *(f'<p><b>{escape(note)}</b></p>' for note in notes(report)),
         section('Classes', _class_note(report), _charts(report, classes)),
         panel(_class_table(report, classes)),
         section('Small and large objects', _OBJECT_NOTE, panel(_object_table(report, classes))),
         section('Confusion matrix', _MATRIX_NOTE, panel(matrix(report['confusion'], classes))),
         _seams(report),
         section('Worst tiles', _worst_note(gallery), _snapshots(gallery.worst)),
-        section('Images', _COLOURS, panel(_image_table(report)) + _snapshots(gallery.images)),
+        section('Images', _IMAGES_NOTE, panel(_image_table(report)) + _snapshots(gallery.images)),
         section('Settings', '', panel(_settings(report))),
     ]
     return page(title, '\n'.join(parts))
@@ -56,6 +58,10 @@ _OBJECT_NOTE = (
     'found, by area in px; in brackets how many there are.'
 )
 _MATRIX_NOTE = 'Per cent of the pixels with the label of the row that were found as the column.'
+
+_IMAGES_NOTE = (
+    f'An image in which fewer than two classes are labelled has no mean IoU. {_COLOURS}'
+)
 
 
 def _subtitle(report: Mapping[str, Any]) -> str:
@@ -180,9 +186,11 @@ def _snapshots(snapshots: list[Snapshot]) -> str:
 
 def _snapshot(snapshot: Snapshot) -> str:
     top, left, height, width = snapshot.window
-    wrong = 100 * snapshot.wrong / snapshot.known if snapshot.known else 0
     corner = f' at x {left}, y {top}' if snapshot.is_part else ''
-    place = f'{width}x{height} px{corner}: {wrong:.1f} % of the labelled pixels wrong'
+    wrong = 'nothing is labelled'
+    if snapshot.known:
+        wrong = f'{100 * snapshot.wrong / snapshot.known:.1f} % of the labelled pixels wrong'
+    place = f'{width}x{height} px{corner}: {wrong}'
     figures = ''.join(
         f'<figure><img loading="lazy" alt="{name} of {escape(snapshot.name)}" '
         f'src="data:image/{_MEDIA[name]};base64,{b64encode(data).decode()}">'

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,10 +43,11 @@ class Board:
         """Add mIoU, IoU of each class and pictures."""
         if self._writer is None:
             return
-        self._writer.add_scalar('validation/mIoU', score.matrix.mean_iou(), step)
-        for name, value in zip(classes.names, score.matrix.iou(), strict=True):
-            if not math.isnan(value):
-                self._writer.add_scalar(f'validation IoU/{name}', value, step)
+        figures = score.figures(classes)
+        by_class = {f'validation IoU/{name}': value for name, value in figures['iou'].items()}
+        for title, value in {'validation/mIoU': figures['mean_iou'], **by_class}.items():
+            if value is not None:
+                self._writer.add_scalar(title, value, step)
         for index, picture in enumerate(score.pictures):
             title = f'image, labels, mask/{index}'
             self._writer.add_image(title, picture, step, dataformats='HWC')

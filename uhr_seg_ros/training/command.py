@@ -29,6 +29,7 @@ from uhr_seg_ros.training.processes import DEVICES, joined, World
 from uhr_seg_ros.training.recipe import Config, read_config
 from uhr_seg_ros.training.run_folder import BEST, LAST, read_log, VALIDATION
 from uhr_seg_ros.training.trainer import Trainer
+from uhr_seg_ros.training.validating import described
 
 #: Exit codes: the recipe is finished; --minutes ran out before it was.
 FINISHED, UNFINISHED = 0, 1
@@ -125,8 +126,10 @@ def _export(
     if config.export == 'best':
         load_checkpoint(network, read_checkpoint(args.output / BEST))
     folder = args.bundle or args.output / 'bundle'
-    scores = [entry['mean_iou'] for entry in read_log(args.output / VALIDATION)]
-    figure = trainer.best if config.export == 'best' else scores[-1]
+    figures = read_log(args.output / VALIDATION)[-1]
+    if config.export == 'best':
+        figures['mean_iou'] = trainer.best
+    figure = figures['mean_iou']
     bundle = export_bundle(
         network,
         folder,
@@ -140,7 +143,7 @@ def _export(
             'steps': config.recipe.steps,
             'seed': config.recipe.seed,
             'weights': config.export,
-            'validation_mean_iou': round(figure, 4),
+            'validation_mean_iou': None if figure is None else round(figure, 4),
         },
     )
-    console.print(f'bundle: {bundle.path}, validation mIoU {figure:.3f}')
+    console.print(f'bundle: {bundle.path}, validation {described(figures)}', markup=False)

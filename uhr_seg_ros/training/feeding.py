@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
+import torch
 from tqdm import tqdm
 
 from uhr_seg_ros.classes import CLASS_SETS
@@ -15,10 +16,15 @@ from uhr_seg_ros.data.augmentation import read_augmentation
 from uhr_seg_ros.data.crops import CropSampler
 from uhr_seg_ros.data.datasets import Dataset, hold_out
 from uhr_seg_ros.data.doubtful import WithoutDoubtful
+from uhr_seg_ros.data.errors import DataError
+from uhr_seg_ros.data.label_check import checked_images, Share
+from uhr_seg_ros.data.label_table import only, show_shares, warn
 from uhr_seg_ros.data.labelled import LabelledImage, Mosaic
 from uhr_seg_ros.data.scenes import generate_scene
+from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.training.batches import Batches
 from uhr_seg_ros.training.checks import wrong
+from uhr_seg_ros.training.errors import TrainingError
 from uhr_seg_ros.training.processes import World
 from uhr_seg_ros.training.recipe import Config, Data
 from uhr_seg_ros.training.validating import Validation
@@ -34,10 +40,10 @@ def feed(config: Config, dataset: Dataset, world: World) -> tuple[Batches, Valid
 
     Raises:
         TrainingError: A field does not fit the data set; names it.
-        DataError: As ``Dataset.images`` and ``hold_out``.
+        DataError: As ``checked_images`` and ``hold_out``; or there is nothing to learn.
     """
     data = config.data
-    training, validating = _split(data, dataset)
+    training, validating = _split_together(config, dataset, world)
     augmentation = read_augmentation(data.augmentation)
     recoloured = _by_id(data.recolour, 'data.recolour', dataset)
     scenes = _scenes(data, dataset, world)
@@ -55,13 +61,81 @@ def feed(config: Config, dataset: Dataset, world: World) -> tuple[Batches, Valid
     return batches, Validation(validating, dataset.classes, dataset.ignored)
 
 
-def _split(data: Data, dataset: Dataset) -> tuple[list[LabelledImage], list[LabelledImage]]:
-    images = dataset.images(data.train)
+def _split_together(
+    config: Config, dataset: Dataset, world: World
+) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    """Split the data set; where one process cannot, none goes on to wait for it."""
+    found, error = None, None
+    try:
+        found = _split(config, dataset, world)
+    except UhrSegError as err:
+        error = err
+    failed = world.sum(torch.tensor(0.0 if error is None else 1.0))
+    if error is not None:
+        raise error
+    if failed:
+        msg = 'another process found something wrong with the data and tells what'
+        raise TrainingError(msg)
+    return found
+
+
+def _split(
+    config: Config, dataset: Dataset, world: World
+) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    data = config.data
+    splits = [data.train] if data.validation is None else [data.train, data.validation]
+    if world.writes:
+        opened, warnings = checked_images(dataset, splits)
+    else:  # the first process looks and speaks for all
+        opened, warnings = {split: dataset.open_images(split)[0] for split in splits}, []
+    images = opened[data.train]
     trained = _without_doubtful(images, data, dataset)
-    if data.validation is not None:
-        return trained, dataset.images(data.validation)
-    # What is validated on keeps all of its labels.
-    return hold_out(trained, data.hold_out)[0], [hold_out(images, data.hold_out)[1]]
+    if data.validation is None:
+        # What is validated on keeps all of its labels.
+        training, _ = hold_out(trained, data.hold_out)
+        validating = [hold_out(images, data.hold_out)[1]]
+    else:
+        training, validating = trained, opened[data.validation]
+    if world.writes:
+        _tell_labels(config, dataset, training, validating, warnings)
+    return training, validating
+
+
+def _tell_labels(
+    config: Config,
+    dataset: Dataset,
+    training: list[LabelledImage],
+    validating: list[LabelledImage],
+    warnings: list[str],
+) -> None:
+    """
+    Print what is labelled.
+
+    Raises:
+        DataError: There is nothing to learn, or nothing to validate on.
+        TrainingError: The best validation is asked for, and none can have a figure.
+    """
+    data = config.data
+    names, ignored = dataset.classes.names, dataset.ignored
+    train = Share.of(f'training ({data.train})', training)
+    found = Share.of(f'validation ({data.validation or f"part of {data.hold_out}"})', validating)
+    train.check()
+    if len(train.labelled) == 1 < len(names) and not data.generated:
+        msg = (
+            f'{train.title}: all labelled pixels are {names[train.labelled[0]]}, so that there is '
+            f'nothing to tell apart; known classes: {", ".join(names)}'
+        )
+        raise DataError(msg)
+    counted = found.without(ignored)
+    counted.check()
+    show_shares([train, found], names)
+    warnings = [*warnings, *train.warnings(names), *counted.warnings(names, ignored)]
+    if len(counted.labelled) < 2:
+        text = f'{found.title}: {only([names[index] for index in counted.labelled])}'
+        if config.export == 'best':
+            raise wrong('export', 'best', f'last: no validation will have a mIoU ({text})')
+        warnings.append(f'{text}, so there is no mIoU')
+    warn(warnings)
 
 
 def _without_doubtful(

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.training.board import Board
 from uhr_seg_ros.training.run_folder import LOG, RunFolder, VALIDATION
-from uhr_seg_ros.training.validating import Score
+from uhr_seg_ros.training.validating import described, Score
 
 
 class Record:
@@ -62,7 +62,7 @@ class WrittenRecord(Record):
         figures = score.figures(classes)
         self._folder.log(VALIDATION, {'step': step, **figures})
         self._board.validation(step, score, classes)
-        self._progress.write(f'step {step}: validation mIoU {figures["mean_iou"]:.3f}')
+        self._progress.write(f'step {step}: validation {described(figures)}')
 
     def save(self, name: str, state: Mapping[str, Any]) -> None:
         """Write a checkpoint."""

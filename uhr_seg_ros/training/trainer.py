@@ -174,7 +174,7 @@ class Trainer:
         dtype = DTYPES[self.config.recipe.precision]
         score = validation.score(self.average, self.world, dtype)
         record.validation(self.step, score, validation.classes)
-        if score.matrix.mean_iou() > self.best:
+        if score.matrix.mean_iou() > self.best:  # never where there is none, which is NaN
             self.best = score.matrix.mean_iou()
             weights = {'state_dict': self.average.state_dict()}
             record.save(BEST, self._stamp() | weights)

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,8 +16,10 @@ from torch import nn
 from torch.nn import functional
 
 from uhr_seg_ros.classes import ClassSet, UNLABELLED
+from uhr_seg_ros.data.errors import named
+from uhr_seg_ros.data.label_table import only
 from uhr_seg_ros.data.labelled import LabelledImage
-from uhr_seg_ros.evaluation.metrics import ConfusionMatrix
+from uhr_seg_ros.evaluation.metrics import ConfusionMatrix, number
 from uhr_seg_ros.networks.normalising import normalised
 from uhr_seg_ros.training.processes import World
 
@@ -42,12 +45,20 @@ class Score:
     pictures: list[np.ndarray]
 
     def figures(self, classes: ClassSet) -> dict[str, object]:
-        """Give plain numbers: ``mean_iou``, ``accuracy``, ``iou`` by class, None if absent."""
-        values = (None if np.isnan(value) else float(value) for value in self.matrix.iou())
+        """
+        Give plain numbers: ``mean_iou``, ``accuracy``, ``iou`` by class, None if absent.
+
+        ``mean_iou`` is None too where fewer than two classes are labelled;
+        ``classes_without_labels`` names those that are not, left out on purpose or not.
+        """
+        labelled = self.matrix.labelled()
         return {
-            'mean_iou': self.matrix.mean_iou(),
-            'accuracy': self.matrix.accuracy(),
-            'iou': dict(zip(classes.names, values, strict=True)),
+            'mean_iou': number(self.matrix.mean_iou()),
+            'accuracy': number(self.matrix.accuracy()),
+            'iou': dict(zip(classes.names, map(number, self.matrix.iou()), strict=True)),
+            'classes_without_labels': [
+                name for name, there in zip(classes.names, labelled, strict=True) if not there
+            ],
         }
 
 
@@ -96,6 +107,17 @@ class Validation:
         width = round(row.shape[1] * PICTURE_HEIGHT / row.shape[0])
         row = np.ascontiguousarray(row)
         return cv2.resize(row, (width, PICTURE_HEIGHT), interpolation=cv2.INTER_AREA)
+
+
+def described(figures: Mapping[str, Any]) -> str:
+    """Write the mIoU of ``Score.figures``, and what it leaves out."""
+    value, names = figures['mean_iou'], list(figures['iou'])
+    missing = figures.get('classes_without_labels', [])
+    if value is None:
+        labelled = [name for name in names if name not in missing]
+        return f'mIoU -: {only(labelled)}'
+    note = f' (without labels: {named(missing, 20)})' if missing else ''
+    return f'mIoU {value:.3f}{note}'
 
 
 def _windows(height: int, width: int) -> Iterator[Window]:

@@ -1,0 +1,189 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+All labels of a data set, looked at before anything is trained or measured with them.
+
+A wrong value would otherwise be found when a crop meets it, after hours. A mask of 0 and 255 would
+never be found: there 255 stands for the foreground, and a data set ignores what is labelled 255.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from uhr_seg_ros.classes import UNLABELLED
+from uhr_seg_ros.data.dataset import Dataset
+from uhr_seg_ros.data.errors import DataError, faults_error, named
+from uhr_seg_ros.data.label_counts import count_ids, scan
+from uhr_seg_ros.data.labelled import LabelledImage
+
+_WAY_OUT = (
+    '255 is ignored here. If it is the foreground of your masks, write class ids: divide by 255; '
+    'docs/data.md has a command'
+)
+
+
+@dataclass(frozen=True)
+class Share:
+    """
+    What is labelled in some images.
+
+    Attributes:
+        title: What they are, such as the name of a split.
+        images: The images.
+        counts: (images, 256) int64 px of each class id, 255 for what is ignored.
+    """
+
+    title: str
+    images: Sequence[LabelledImage]
+    counts: np.ndarray
+
+    @classmethod
+    def of(cls, title: str, images: Sequence[LabelledImage]) -> Share:
+        """Count what is labelled, after everything that ignores a part of it."""
+        counts = [count_ids(image) for image in images]
+        return cls(title, images, np.array(counts, np.int64).reshape(-1, 256))
+
+    def without(self, ids: Sequence[int]) -> Share:
+        """Ignore what is labelled as some classes."""
+        counts = self.counts.copy()
+        counts[:, UNLABELLED] += counts[:, list(ids)].sum(1)
+        counts[:, list(ids)] = 0
+        return Share(self.title, self.images, counts)
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """Labelled px of each class id, (255,) int64."""
+        return self.counts.sum(0)[:UNLABELLED]
+
+    @property
+    def labelled(self) -> list[int]:
+        """Class ids with at least one pixel."""
+        return np.flatnonzero(self.pixels).tolist()
+
+    def missing(self, names: Sequence[str]) -> list[str]:
+        """Names of the classes without a labelled pixel."""
+        return [name for index, name in enumerate(names) if not self.pixels[index]]
+
+    @property
+    def ignored_images(self) -> list[str]:
+        """Names of the images without a labelled pixel."""
+        empty = ~self.counts[:, :UNLABELLED].any(1)
+        return [image.name for image, nothing in zip(self.images, empty, strict=True) if nothing]
+
+    def check(self) -> None:
+        """
+        Refuse images that are ignored throughout, all of them.
+
+        Raises:
+            DataError: No pixel is labelled.
+        """
+        if not self.labelled:
+            count = f'{len(self.images)} image{"" if len(self.images) == 1 else "s"}'
+            msg = f'{self.title}: no pixel of {count} is labelled, all are ignored'
+            raise DataError(msg)
+
+    def warnings(self, names: Sequence[str], ignored: Sequence[int] = ()) -> list[str]:
+        """Tell about classes (but for the ids that are ignored) and images without labels."""
+        kept = [name for index, name in enumerate(names) if index not in ignored]
+        texts = []
+        if missing := [name for name in self.missing(names) if name in kept]:
+            texts.append(f'{self.title}: no pixel is labelled {named(missing, 20)}')
+        if empty := self.ignored_images:
+            texts.append(
+                f'{self.title}: {len(empty)} of {len(self.images)} images are ignored '
+                f'throughout: {named(empty)}'
+            )
+        return texts
+
+
+def checked_images(
+    dataset: Dataset, splits: Sequence[str], *, quiet: bool = False
+) -> tuple[dict[str, list[LabelledImage]], list[str]]:
+    """
+    Open the images of splits and look at every value of their labels.
+
+    Args:
+        dataset: The data set.
+        splits: Which of its splits.
+        quiet: Show no progress.
+
+    Returns:
+        Split -> its images, and warnings.
+
+    Raises:
+        DataError: As `Dataset.images`; or labels are damaged, hold values without a meaning or
+            only 0 and 255. Every file is named.
+    """
+    opened = {split: dataset.open_images(split) for split in dict.fromkeys(splits)}
+    faults = [fault for _, wrong in opened.values() for fault in wrong]
+    values: dict[str, np.ndarray] = {}
+    for split, (images, _) in opened.items():
+        found = scan(images, dataset.root, quiet=quiet)
+        for image, counts in zip(images, found, strict=True):
+            if isinstance(counts, DataError):
+                faults.append(str(counts))
+            elif text := image.encoding.fault(counts):
+                faults.append(f'{image.label_path} {text}')
+        if not faults:
+            values[split] = np.array(found, np.int64).reshape(-1, 256)
+    if faults:
+        where = f'{"split" if len(opened) == 1 else "splits"} {", ".join(opened)}'
+        raise faults_error(list(dict.fromkeys(faults)), f'{where} of {dataset.root}')
+    warnings = []
+    for split, (images, _) in opened.items():
+        warnings += _masks(dataset, split, images, values)
+    return {split: images for split, (images, _) in opened.items()}, warnings
+
+
+def _masks(
+    dataset: Dataset, split: str, images: Sequence[LabelledImage], values: dict[str, np.ndarray]
+) -> list[str]:
+    """Find masks of 0 and 255 where 255 is ignored."""
+    encoding = images[0].encoding
+    if encoding.ids.get(UNLABELLED) != UNLABELLED or len(encoding.classes) < 2:
+        return []
+    counts = values[split]
+    looks_so = counts[:, UNLABELLED].astype(bool) & ~counts[:, 1:UNLABELLED].any(1)
+    suspects = [image for image, found in zip(images, looks_so, strict=True) if found]
+    if not suspects or any(map(_ignores, values.values())):
+        return []
+    first = suspects[0].label_path
+    if counts[:, 1:UNLABELLED].any():
+        return [
+            f'split {split}: {len(suspects)} of {len(images)} label files hold no value but 0 and '
+            f'255, such as {first}, while the others hold classes and no 255. {_WAY_OUT}'
+        ]
+    if _ignored_elsewhere(dataset, values):
+        return []
+    listed = '0 and 255' if counts[:, 0].any() else '255'
+    missing = Share.of(split, images).missing(dataset.classes.names)
+    msg = (
+        f'split {split} of {dataset.root}: its {len(images)} label files, such as {first}, hold '
+        f'no value but {listed}, so that no pixel is labelled {named(missing, 20)}. {_WAY_OUT}'
+    )
+    raise DataError(msg)
+
+
+def _ignores(counts: np.ndarray) -> bool:
+    """Tell if a label file, (images, 256) px, holds 255 beside a class other than 0."""
+    return bool((counts[:, UNLABELLED].astype(bool) & counts[:, 1:UNLABELLED].any(1)).any())
+
+
+def _ignored_elsewhere(dataset: Dataset, values: dict[str, np.ndarray]) -> bool:
+    """Tell if another split shows that 255 stands for what is ignored."""
+    for split in dataset.splits:
+        if split in values:
+            continue
+        try:
+            found = scan(dataset.open_images(split)[0], dataset.root, quiet=True)
+        except DataError:
+            continue
+        counts = [each for each in found if not isinstance(each, DataError)]
+        if _ignores(np.array(counts, np.int64).reshape(-1, 256)):
+            return True
+    return False
