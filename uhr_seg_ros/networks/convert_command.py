@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +71,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load the weights, export, and compare the export with torch."""
-    asked = Asked(
-        args.network,
-        asked_options(args.options),
-        None if args.classes is None else asked_classes(args.classes),
-        f'--classes {args.classes}',
-    )
+    name = args.output.resolve().name if args.name is None else args.name
+    if not name:
+        msg = '--name is empty: leave it out for the name of the output folder'
+        raise CheckpointError(msg)
+    asked = Asked(args.network, asked_options(args.options))
+    if args.classes is not None:
+        where = f'--classes {Path(args.classes).name}'
+        asked = replace(asked, classes=asked_classes(args.classes), classes_from=where)
     weights = read_weights(args.network, args.checkpoint, args.part)
     meaning = meaning_of(weights, asked)
     said = meaning.description
@@ -86,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     bundle = export_bundle(
         network,
         args.output,
-        name=args.output.resolve().name if args.name is None else args.name,
+        name=name,
         preset=said.network,
         classes=said.classes,
         provenance={

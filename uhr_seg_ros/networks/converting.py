@@ -11,7 +11,7 @@ checkpoint are those that its network was published with, if it has as many.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 import re
 import reprlib
@@ -61,7 +61,7 @@ class Asked:
     """
 
     network: str | None = None
-    options: Mapping[str, Any] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     classes: ClassSet | None = None
     classes_from: str = '--classes'
 
@@ -169,8 +169,8 @@ def _check_network(path: Path, network: str, options: Mapping[str, Any], asked: 
     if asked.network not in (None, network):
         msg = f'{path} was trained as {network}, --network says {asked.network}: leave it out'
         raise CheckpointError(msg)
-    given = asked.options or {}
-    options_of(network, given)
+    given = asked.options
+    options_of(network, given)  # refuses what is none of its options
     for name in other_options(given, options):
         msg = (
             f'{path} was trained with {name} {reprlib.repr(options[name])}, --options says '
@@ -222,7 +222,7 @@ def _of_others(weights: Weights, asked: Asked, report: Callable[[str], None]) ->
         msg = f'{path} does not say what it was trained as: give --network'
         raise CheckpointError(msg)
     preset = NETWORKS[asked.network].classes
-    options = options_of(asked.network, asked.options or {})
+    options = options_of(asked.network, asked.options)
     blank = blank_network(asked.network, options, len(CLASS_SETS[preset]))
     own = isinstance(weights, Checkpoint) and is_own(blank, weights.tensors)
     counts = {tensor.shape[0] for tensor in _last_layers(blank, asked.network, options, weights)}
@@ -233,11 +233,12 @@ def _of_others(weights: Weights, asked: Asked, report: Callable[[str], None]) ->
         return Meaning(Description(asked.network, options, asked.classes), asked.classes_from)
     known = len(CLASS_SETS[preset])
     if own:
+        found = '' if count is None else f'{count} '
         msg = (
-            f'{path} does not name its {count or ""} classes: give the classes.yaml that it was '
+            f'{path} does not name its {found}classes: give the classes.yaml that it was '
             f'trained with ({CLASSES_HELP})'
         )
-        raise CheckpointError(msg.replace('its  ', 'its '))
+        raise CheckpointError(msg)
     if count not in (None, known):
         msg = (
             f'{path} has {count} classes, and {asked.network} was published for the {known} of '
