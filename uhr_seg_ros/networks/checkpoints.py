@@ -312,7 +312,7 @@ def load_state(network: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
         CheckpointError: A tensor holds other numbers than the network can compute with; names it.
     """
     for name, own in network.state_dict().items():
-        if (flaw := _wrong_values(name, own, state[name])) is not None:
+        if (flaw := wrong_values(name, own, state[name])) is not None:
             msg = f'the checkpoint does not fit the network: {name} {flaw}'
             raise CheckpointError(msg)
     network.load_state_dict(dict(state))
@@ -328,8 +328,18 @@ def load_checkpoint(network: nn.Module, tensors: Mapping[str, torch.Tensor]) -> 
     load_state(network, state_from(network, tensors))
 
 
-def _wrong_values(name: str, own: torch.Tensor, value: torch.Tensor) -> str | None:
-    """Tell what is wrong with a tensor of the right shape."""
+def wrong_values(name: str, own: torch.Tensor, value: torch.Tensor) -> str | None:
+    """
+    Tell what is wrong with a tensor of the right shape.
+
+    Args:
+        name: Of the tensor in the network.
+        own: What the network has.
+        value: What it would get.
+
+    Returns:
+        None: nothing.
+    """
     if own.is_floating_point() != value.is_floating_point():
         title, expected = (str(t.dtype).removeprefix('torch.') for t in (value, own))
         return f'is {title}, expected {expected}: it belongs to something else'

@@ -25,6 +25,7 @@ from uhr_seg_ros.networks.checkpoints import (
     open_checkpoint,
     published_name,
     read_checkpoint,
+    wrong_values,
 )
 from uhr_seg_ros.networks.description import Description, other_classes, other_options
 from uhr_seg_ros.networks.efficientnet_lite import EfficientNetLite
@@ -188,12 +189,19 @@ def _load(module: nn.Module, form: Format, tensors: Tensors, path: str | Path) -
         raise _misfit(path, form, {'missing': missing, 'unexpected': unexpected})
     state = form.state(module, tensors)
     shapes = [
-        f'{names[name]} {tuple(value.shape)} for {tuple(own[name].shape)}'
+        f'{form.source(name)} {tuple(value.shape)} for {tuple(own[name].shape)}'
         for name, value in state.items()
-        if name in names and value.shape != own[name].shape
+        if value.shape != own[name].shape
     ]
     if shapes:
         raise _misfit(path, form, {'of another shape': shapes})
+    flaws = [
+        f'{form.source(name)} {flaw}'
+        for name, value in state.items()
+        if (flaw := wrong_values(name, own[name], value)) is not None
+    ]
+    if flaws:
+        raise _misfit(path, form, {'with other values': flaws})
     module.load_state_dict(state, strict=False)
 
 
