@@ -15,7 +15,6 @@ from uhr_seg_ros.image_io import files
 from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.headers import SUFFIXES
 
-
 #: Files of a recording, as `replay.bags` knows them, which needs rosbags.
 STORAGES = {'.mcap', '.db3'}
 

@@ -25,7 +25,7 @@ OPTIONS = {'bent': [64, 96], 'size': [16, 24], 'radius': 3}
 
 def test_masks_of_the_bundle_are_those_of_torch(tmp_path: Path) -> None:
     config = config_with(network='deform_s', options=OPTIONS, steps=2, crop=128)
-    trainer = Trainer(config, len(CLASSES), tmp_path / 'run')
+    trainer = Trainer(config, CLASSES, tmp_path / 'run')
     assert trainer.run(batches_of(config))
     network, image = trainer.network, generate_scene(2, 200, 260)[0]
     with torch.no_grad():

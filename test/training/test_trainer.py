@@ -16,6 +16,7 @@ torch = pytest.importorskip('torch', reason='training needs torch')
 
 from tiny import batches_of, CLASSES, CONFIG, config_with, log_of, RECIPE, validation  # noqa: E402
 
+from uhr_seg_ros.classes import CLASS_SETS, ClassSet  # noqa: E402
 from uhr_seg_ros.networks.checkpoints import CheckpointError  # noqa: E402
 from uhr_seg_ros.networks.presets import build_network  # noqa: E402
 from uhr_seg_ros.training.batches import Batches  # noqa: E402
@@ -29,7 +30,9 @@ def batches() -> Batches:
     return batches_of()
 
 
-def trainer(folder: Path, config: Config = CONFIG, classes: int = 5, **options: bool) -> Trainer:
+def trainer(
+    folder: Path, config: Config = CONFIG, classes: ClassSet = CLASSES, **options: bool
+) -> Trainer:
     return Trainer(config, classes, folder, **options)
 
 
@@ -83,7 +86,7 @@ def test_another_recipe_does_not_resume(batches: Batches, tmp_path: Path) -> Non
         match="learning_rate was 0.001 and is 0.002; data.hold_out was 'scene' and is 'another'; "
         'classes was 5 and is 7',
     ):
-        trainer(tmp_path, other, 7, resume=True)
+        trainer(tmp_path, other, CLASS_SETS['deepglobe'], resume=True)
 
 
 def test_a_damaged_checkpoint_does_not_resume(batches: Batches, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def train(world: World, output: Path, steps: int, case: str) -> None:
     # The balance counts more than as published, so that it shows in the gradients.
     losses = {'balance': 20.0, **CASES[case].get('losses', {})}
     config = config_with(**{'batch': 8, **CASES[case], 'losses': losses})
-    trainer = Trainer(config, len(CLASSES), output / case, world)
+    trainer = Trainer(config, CLASSES, output / case, world)
     for module in trainer.network.modules():
         if isinstance(module, torch.nn.Dropout2d):
             module.p = 0.0  # every process has its own

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 import re
 from typing import Any
@@ -13,15 +15,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.networks.checkpoint_files import CheckpointError, load_plain
+from uhr_seg_ros.networks.description import Description, read_description
 from uhr_seg_ros.networks.experts import NEIGHBOURS, SUBPIXELS
 from uhr_seg_ros.networks.hlrc import HLRC
+from uhr_seg_ros.networks.state_dicts import tensors_of
 
 # In a published checkpoint but without influence on the result: a constant, and a classifier
 # that is never called.
 UNUSED = re.compile(r'^(haar\.haar_weights|refine_head\.region\.conv_seg\.(weight|bias))$')
-WRAPPERS = ('state_dict', 'model')
 LISTED = 12
+#: Counts the batches of a batch norm; it differs from checkpoint to checkpoint.
+COUNTER = 'num_batches_tracked'
 
 # Our name -> published name, first match of each rule in turn.
 RULES = tuple(
@@ -82,63 +87,52 @@ ATTENTION_BLOCK = re.compile(r'\.stages\.2\.(\d+)\.block\.(.*)$')
 EXPERT_LAYERS = {'first': 0, 'second': 2, 'last': 4}
 
 
-class CheckpointError(UhrSegError):
-    """A file that is no checkpoint, or one whose tensors do not fit the network."""
-
-
-def _reason(error: Exception) -> str:
-    """Tell why a file was not read, without PyTorch's advice to run the code inside it."""
-    if found := re.search(r'GLOBAL (\S+)', str(error)):
-        return (
-            f'it also holds an object of {found[1]}, which would have to be run: save its '
-            'state_dict alone, where you trust the file'
-        )
-    if not isinstance(error, (RuntimeError, OSError)):
-        return 'it is damaged or no PyTorch file'
-    return str(error).strip().partition('\n')[0] or repr(error)
-
-
-def load_plain(path: str | Path) -> Any:
+@dataclass(frozen=True)
+class Checkpoint:
     """
-    Unpickle tensors and plain values; code inside the file is never run.
+    A checkpoint that was read.
+
+    Attributes:
+        path: Its file.
+        tensors: By name, dense and finite, float32 or int64.
+        description: What it says that it is for; None where it does not.
+        decisive: What training wrote before there were descriptions: the recipe and the number
+            of classes; None where it did not.
+    """
+
+    path: Path
+    tensors: dict[str, torch.Tensor]
+    description: Description | None
+    decisive: Mapping[str, Any] | None
+
+
+def open_checkpoint(path: str | Path, report: Callable[[str], None] = print) -> Checkpoint:
+    """
+    Read a checkpoint: its tensors, bare or wrapped, and what they are for.
+
+    Args:
+        path: The file.
+        report: Gets a line about everything that was chosen or converted.
 
     Raises:
-        CheckpointError: The file is missing, damaged, or holds more than that.
-    """
-    try:
-        return torch.load(path, map_location='cpu', weights_only=True)
-    except FileNotFoundError as err:
-        msg = f'checkpoint {path} does not exist'
-        raise CheckpointError(msg) from err
-    # A damaged file fails in as many ways as there are steps to read it.
-    except Exception as err:
-        msg = f'checkpoint {path} cannot be read as plain weights: {_reason(err)}'
-        raise CheckpointError(msg) from err
-
-
-def read_checkpoint(path: str | Path) -> dict[str, torch.Tensor]:
-    """
-    Read the tensors of a checkpoint, bare or wrapped in ``state_dict`` or ``model``.
-
-    Raises:
-        CheckpointError: As ``load_plain``, or the file holds no tensors by name.
+        CheckpointError: As ``load_plain``, ``tensors_of`` and ``read_description``.
     """
     content = load_plain(path)
-    for wrapper in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
-    if not isinstance(content, Mapping) or not content:
-        msg = f'checkpoint {path} holds no state dict but {type(content).__name__}'
-        raise CheckpointError(msg)
-    tensors = {
-        name.removeprefix('module.'): value
-        for name, value in content.items()
-        if isinstance(name, str) and isinstance(value, torch.Tensor)
-    }
-    if not tensors:
-        msg = f'checkpoint {path} holds no tensors'
-        raise CheckpointError(msg)
-    return tensors
+    tensors = tensors_of(content, path, report)
+    decisive = content.get('decisive')
+    return Checkpoint(
+        Path(path),
+        tensors,
+        read_description(content, path),
+        decisive if isinstance(decisive, dict) else None,
+    )
+
+
+def read_checkpoint(
+    path: str | Path, report: Callable[[str], None] = print
+) -> dict[str, torch.Tensor]:
+    """Read the tensors of a checkpoint, as ``open_checkpoint``."""
+    return open_checkpoint(path, report).tensors
 
 
 def _attention_name(match: re.Match[str]) -> str:
@@ -190,9 +184,11 @@ def _neighbours_last(weight: torch.Tensor) -> torch.Tensor:
     return rows.transpose(0, 1).reshape(NEIGHBOURS * SUBPIXELS, -1)
 
 
-def load_published(network: HLRC, tensors: Mapping[str, torch.Tensor]) -> None:
+def published_state(
+    network: HLRC, tensors: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
     """
-    Load published weights into ``network``, all of them or none.
+    Give published weights under our names.
 
     Raises:
         CheckpointError: Lists the names that are missing, unexpected or of another shape.
@@ -205,7 +201,17 @@ def load_published(network: HLRC, tensors: Mapping[str, torch.Tensor]) -> None:
             values = [_neighbours_last(value) for value in values]
         stacked = name.startswith('region.experts.') and not name.endswith('gate.weight')
         state[name] = torch.stack(values) if stacked else values[0]
-    network.load_state_dict(state)
+    return state
+
+
+def load_published(network: HLRC, tensors: Mapping[str, torch.Tensor]) -> None:
+    """
+    Load published weights into ``network``, all of them or none.
+
+    Raises:
+        CheckpointError: As ``published_state`` and ``load_state``.
+    """
+    load_state(network, published_state(network, tensors))
 
 
 def state_of_parts(
@@ -279,20 +285,71 @@ def is_own(network: nn.Module, tensors: Mapping[str, torch.Tensor]) -> bool:
     return any(name in own for name in tensors)
 
 
-def load_checkpoint(network: HLRC, tensors: Mapping[str, torch.Tensor]) -> None:
+def state_from(
+    network: nn.Module, tensors: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
     """
-    Load weights with our own names or the published ones.
+    Give weights with our own names or the published ones of HLRC under our own.
+
+    Args:
+        network: What they are for; its own weights do not count, only their shapes.
+        tensors: By name.
 
     Raises:
-        CheckpointError: As ``load_published``, about the kind of names that was found.
+        CheckpointError: As ``published_state``, about the kind of names that was found.
     """
-    own = network.state_dict()
-    if not is_own(network, tensors):
-        load_published(network, tensors)
-        return
-    shapes = {name: value.shape for name, value in own.items()}
-    check_names(shapes, tensors)
-    network.load_state_dict(dict(tensors))
+    if isinstance(network, HLRC) and not is_own(network, tensors):
+        return published_state(network, tensors)
+    check_names({name: value.shape for name, value in network.state_dict().items()}, tensors)
+    return dict(tensors)
+
+
+def load_state(network: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """
+    Load weights under our names, all of them or none.
+
+    Raises:
+        CheckpointError: A tensor holds other numbers than the network can compute with; names it.
+    """
+    for name, own in network.state_dict().items():
+        if (flaw := wrong_values(name, own, state[name])) is not None:
+            msg = f'the checkpoint does not fit the network: {name} {flaw}'
+            raise CheckpointError(msg)
+    network.load_state_dict(dict(state))
+
+
+def load_checkpoint(network: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """
+    Load weights with our own names or the published ones of HLRC, all of them or none.
+
+    Raises:
+        CheckpointError: As ``state_from`` and ``load_state``.
+    """
+    load_state(network, state_from(network, tensors))
+
+
+def wrong_values(name: str, own: torch.Tensor, value: torch.Tensor) -> str | None:
+    """
+    Tell what is wrong with a tensor of the right shape.
+
+    Args:
+        name: Of the tensor in the network.
+        own: What the network has.
+        value: What it would get.
+
+    Returns:
+        None: nothing.
+    """
+    if own.is_floating_point() != value.is_floating_point():
+        title, expected = (str(t.dtype).removeprefix('torch.') for t in (value, own))
+        return f'is {title}, expected {expected}: it belongs to something else'
+    if name.endswith(COUNTER) and bool((value < 0).any()):
+        return 'counts less than no batch: the file is damaged'
+    if name.endswith('running_var') and bool((value < 0).any()):
+        return 'is a variance below zero: the file is damaged'
+    if not own.is_floating_point() and not name.endswith(COUNTER) and not torch.equal(own, value):
+        return 'is a constant and another one here: it belongs to another network'
+    return None
 
 
 def _describe(problems: Mapping[str, list[str]]) -> str:
@@ -302,5 +359,30 @@ def _describe(problems: Mapping[str, list[str]]) -> str:
             shown = ''.join(f'\n    {name}' for name in names[:LISTED])
             rest = f'\n    ... and {len(names) - LISTED} more' if len(names) > LISTED else ''
             lines.append(f'  {len(names)} {what}:{shown}{rest}')
-    lines.append('choose the network that the checkpoint was trained as (convert: --network)')
+    if hint := _hint(problems):
+        lines.append(hint)
+    lines.append(
+        'choose what the checkpoint was trained as (convert: --network, --options, --classes)'
+    )
     return '\n'.join(lines)
+
+
+def _hint(problems: Mapping[str, list[str]]) -> str | None:
+    """Tell if it is a beginning of the names that keeps most of them from fitting."""
+    missing = set(problems['missing'])
+    beginnings = Counter(
+        name[: -len(end)]
+        for name in problems['unexpected']
+        for end in _ends(name)
+        if end in missing
+    )
+    for beginning, count in beginnings.most_common(1):
+        if 2 * count > len(missing):
+            return f'{count} fit without the beginning {beginning!r}: save these alone, without it'
+    return None
+
+
+def _ends(name: str) -> Iterator[str]:
+    """Give what is left of a name without its first parts."""
+    while name := name.partition('.')[2]:
+        yield name

@@ -7,29 +7,31 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from uhr_seg_ros.bundle import file_sha256
-from uhr_seg_ros.classes import CLASS_SETS
 from uhr_seg_ros.folder_lock import locked
-from uhr_seg_ros.networks import deformed_checkpoints, fctl_checkpoints
 from uhr_seg_ros.networks.checkpoints import (
+    Checkpoint,
     CheckpointError,
-    is_own,
-    load_checkpoint,
-    read_checkpoint,
+    load_state,
+    open_checkpoint,
+)
+from uhr_seg_ros.networks.converting import (
+    Asked,
+    asked_classes,
+    asked_options,
+    blank_network,
+    built,
+    meaning_of,
+    part_names,
+    state_of,
+    Weights,
 )
 from uhr_seg_ros.networks.export import export_bundle
-from uhr_seg_ros.networks.presets import build_network, Network, NETWORKS
-
-#: Network whose released weights are one file per part -> what knows the parts and their names.
-RELEASED = {
-    'fctl_inria': fctl_checkpoints,
-    'fctl_deepglobe': fctl_checkpoints,
-    'deform_cityscapes': deformed_checkpoints,
-    'deform_deepglobe': deformed_checkpoints,
-}
+from uhr_seg_ros.networks.presets import NETWORKS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +39,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'checkpoint', nargs='?', type=Path, help='weights in one file: a PyTorch .pth file'
     )
-    parser.add_argument('--network', required=True, choices=sorted(NETWORKS))
+    parser.add_argument(
+        '--network',
+        choices=sorted(NETWORKS),
+        help='what the checkpoint was trained as; those of `uhr_seg train` say it themselves',
+    )
     parser.add_argument('--output', required=True, type=Path, help='folder of the bundle')
+    parser.add_argument(
+        '--classes',
+        metavar='FILE|NAME',
+        help='classes of a checkpoint that does not name them: a YAML file with the list classes, '
+        'as the classes.yaml of a data set, or a known set such as aerial',
+    )
+    parser.add_argument(
+        '--options',
+        action='append',
+        default=[],
+        metavar='KEY=VALUE|FILE',
+        help='options of the network for a checkpoint that does not tell them, such as '
+        'bent=[64,64], or a YAML file of them',
+    )
     parser.add_argument(
         '--part',
         action='append',
@@ -52,83 +72,92 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load the weights, export, and compare the export with torch."""
-    network = build_network(args.network)
-    provenance = load_weights(network, args.network, args.checkpoint, args.part)
-    classes = CLASS_SETS[NETWORKS[args.network].classes]
+    name = args.output.resolve().name if args.name is None else args.name
+    if not name:
+        msg = '--name is empty: leave it out for the name of the output folder'
+        raise CheckpointError(msg)
+    asked = Asked(args.network, asked_options(args.options))
+    if args.classes is not None:
+        where = f'--classes {Path(args.classes).name}'
+        asked = replace(asked, classes=asked_classes(args.classes), classes_from=where)
+    weights = read_weights(args.network, args.checkpoint, args.part)
+    meaning = meaning_of(weights, asked)
+    said = meaning.description
+    blank = blank_network(said.network, said.options, len(said.classes))
+    state = state_of(blank, said.network, weights)
+    network = built(said.network, said.options, len(said.classes))
+    load_state(network, state)
     with locked(args.output):
         bundle = export_bundle(
             network,
             args.output,
-            name=args.name or args.output.resolve().name,
-            preset=args.network,
-            classes=classes,
-            provenance=provenance,
+            name=name,
+            preset=said.network,
+            classes=said.classes,
+            provenance={
+                **files_of(weights),
+                'options': said.options,
+                'classes_from': meaning.classes_from,
+            },
         )
-    print(f'{bundle.path}: {bundle.network}, {len(classes)} classes, compared with torch')
+    print(
+        f'{bundle.path}: {bundle.network}, {len(said.classes)} classes '
+        f'(from {meaning.classes_from}), compared with torch'
+    )
     return 0
 
 
-def load_weights(
-    network: Network, preset: str, checkpoint: Path | None, parts: Sequence[str]
-) -> dict[str, Any]:
+def read_weights(
+    network: str | None, checkpoint: Path | None, parts: Sequence[str]
+) -> Weights:
     """
-    Load one file, or one file per part.
+    Read one file, or one file per part.
 
     Args:
-        network: Gets the weights.
-        preset: Its key of ``NETWORKS``.
+        network: Key of ``NETWORKS``; None: the checkpoint says it.
         checkpoint: The one file; None: there are parts.
         parts: ``NAME=FILE`` for every part; empty: there is one file.
+
+    Raises:
+        CheckpointError: There is neither or both, or a part is unknown or there twice; or a file
+            cannot be read.
+    """
+    names = part_names(network)
+    if not parts:
+        if checkpoint is None:
+            released = f', or the released ones by {_part_options(names)}' if names else ''
+            msg = f'no weights for {network or "the bundle"}: give the file of a checkpoint'
+            raise CheckpointError(msg + released)
+        return open_checkpoint(checkpoint)
+    files = _files(parts, network, names)
+    if checkpoint:
+        msg = f'{checkpoint} beside --part {parts[0]}: give one file, or {_part_options(names)}'
+        raise CheckpointError(msg)
+    return {name: open_checkpoint(path) for name, path in files.items()}
+
+
+def files_of(weights: Weights) -> dict[str, Any]:
+    """
+    Tell where weights come from.
 
     Returns:
         ``checkpoint`` and ``checkpoint_sha256``: name and hash of the file, or those of every
         part by its name.
-
-    Raises:
-        CheckpointError: There is neither or both, a part is unknown, missing or there twice, or
-            a file does not fit.
     """
-    if not parts:
-        return _load_one(network, preset, checkpoint)
-    names = _part_names(network, preset)
-    files = _files(parts, preset, names)
-    if checkpoint:
-        msg = f'{checkpoint} beside --part {parts[0]}: give one file, or {_options(names)}'
-        raise CheckpointError(msg)
-    tensors = {name: read_checkpoint(path) for name, path in files.items()}
-    RELEASED[preset].load_released(network, tensors)
+    if isinstance(weights, Checkpoint):
+        path = weights.path
+        return {'checkpoint': path.name, 'checkpoint_sha256': file_sha256(path)}
     return {
-        'checkpoint': {name: path.name for name, path in files.items()},
-        'checkpoint_sha256': {name: file_sha256(path) for name, path in files.items()},
+        'checkpoint': {name: part.path.name for name, part in weights.items()},
+        'checkpoint_sha256': {name: file_sha256(part.path) for name, part in weights.items()},
     }
 
 
-def _load_one(network: Network, preset: str, checkpoint: Path | None) -> dict[str, str]:
-    names = _part_names(network, preset)
-    if checkpoint is None:
-        released = f', or the released ones by {_options(names)}' if names else ''
-        msg = f'no weights for {preset}: give the file of a checkpoint{released}'
-        raise CheckpointError(msg)
-    tensors = read_checkpoint(checkpoint)
-    if names and not is_own(network, tensors):
-        msg = (
-            f'{checkpoint} holds no whole {preset} as `uhr_seg train` writes it: give released '
-            f'weights by {_options(names)}'
-        )
-        raise CheckpointError(msg)
-    load_checkpoint(network, tensors)
-    return {'checkpoint': checkpoint.name, 'checkpoint_sha256': file_sha256(checkpoint)}
-
-
-def _part_names(network: Network, preset: str) -> tuple[str, ...]:
-    released = RELEASED.get(preset)
-    return tuple(released.released_names(network)) if released else ()
-
-
-def _files(parts: Sequence[str], preset: str, names: Sequence[str]) -> dict[str, Path]:
+def _files(parts: Sequence[str], network: str | None, names: Sequence[str]) -> dict[str, Path]:
     """Turn every ``NAME=FILE`` into the file of a part that the network has."""
     if not names:
-        msg = f'--part {parts[0]}: {preset} has no parts, give its checkpoint as one file'
+        whose = f'{network} has no parts, give its checkpoint as one file'
+        msg = f'--part {parts[0]}: {whose if network else "say --network, too"}'
         raise CheckpointError(msg)
     files: dict[str, Path] = {}
     for text in parts:
@@ -143,5 +172,5 @@ def _files(parts: Sequence[str], preset: str, names: Sequence[str]) -> dict[str,
     return files
 
 
-def _options(names: Sequence[str]) -> str:
+def _part_options(names: Sequence[str]) -> str:
     return ' '.join(f'--part {name}=FILE' for name in names)

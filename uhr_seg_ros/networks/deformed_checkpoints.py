@@ -15,7 +15,7 @@ import re
 
 import torch
 
-from uhr_seg_ros.networks.checkpoints import state_of_parts
+from uhr_seg_ros.networks.checkpoints import load_state, state_of_parts
 from uhr_seg_ros.networks.deformed_network import DeformedNetwork
 
 #: What the released batch norm of several GPUs keeps beside its statistics.
@@ -70,11 +70,11 @@ RULES = {
 }
 
 
-def load_released(
+def released_state(
     network: DeformedNetwork, parts: Mapping[str, Mapping[str, torch.Tensor]]
-) -> None:
+) -> dict[str, torch.Tensor]:
     """
-    Load released weights, all of them or none.
+    Give released weights under our names.
 
     Args:
         network: ``deform_cityscapes`` or ``deform_deepglobe``, whichever the weights are of.
@@ -84,8 +84,19 @@ def load_released(
         CheckpointError: A part is missing, or its names are missing, unexpected or of another
             shape; lists them.
     """
-    unused = dict.fromkeys(ROOMS, UNUSED)
-    network.load_state_dict(state_of_parts(network, released_names(network), parts, unused))
+    return state_of_parts(network, released_names(network), parts, dict.fromkeys(ROOMS, UNUSED))
+
+
+def load_released(
+    network: DeformedNetwork, parts: Mapping[str, Mapping[str, torch.Tensor]]
+) -> None:
+    """
+    Load released weights, all of them or none.
+
+    Raises:
+        CheckpointError: As ``released_state`` and ``load_state``.
+    """
+    load_state(network, released_state(network, parts))
 
 
 def released_names(network: DeformedNetwork) -> dict[str, dict[str, str]]:

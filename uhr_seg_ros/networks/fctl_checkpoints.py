@@ -15,7 +15,7 @@ import re
 
 import torch
 
-from uhr_seg_ros.networks.checkpoints import CheckpointError, state_of_parts
+from uhr_seg_ros.networks.checkpoints import CheckpointError, load_state, state_of_parts
 from uhr_seg_ros.networks.context_attention import SOURCES
 from uhr_seg_ros.networks.fcn8 import bilinear_kernel
 from uhr_seg_ros.networks.fctl import ReleasedFCtL
@@ -36,11 +36,11 @@ UNUSED = re.compile(rf'^vgg\.|{KERNELS.pattern}')
 WHOLE_UNUSED = re.compile(r'^(vgg\.|up_|adj_pool|output\.)')
 
 
-def load_released(
+def released_state(
     network: ReleasedFCtL, parts: Mapping[str, Mapping[str, torch.Tensor]]
-) -> None:
+) -> dict[str, torch.Tensor]:
     """
-    Load released weights, all of them or none.
+    Give released weights under our names.
 
     Args:
         network: Of the data set that the weights are of.
@@ -61,7 +61,19 @@ def load_released(
         state |= {
             name: _in_our_order(state[name]) for name in ('fusion.mix.weight', 'fusion.mix.bias')
         }
-    network.load_state_dict(state)
+    return state
+
+
+def load_released(
+    network: ReleasedFCtL, parts: Mapping[str, Mapping[str, torch.Tensor]]
+) -> None:
+    """
+    Load released weights, all of them or none.
+
+    Raises:
+        CheckpointError: As ``released_state`` and ``load_state``.
+    """
+    load_state(network, released_state(network, parts))
 
 
 def released_names(network: ReleasedFCtL) -> dict[str, dict[str, str]]:

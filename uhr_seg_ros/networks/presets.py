@@ -18,10 +18,11 @@ around any of the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 import inspect
+import reprlib
 from typing import Any
 
 from uhr_seg_ros.classes import CLASS_SETS
@@ -121,6 +122,32 @@ NETWORKS = {
 }
 
 
+def options_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Give every option of a preset with the value that it is built with, in plain values.
+
+    Args:
+        name: Key of ``NETWORKS``.
+        given: What differs from the defaults.
+
+    Raises:
+        NetworkError: The name or an option is unknown, and the message lists the known ones.
+    """
+    if name not in NETWORKS:
+        msg = f'unknown network {reprlib.repr(name)}: one of {", ".join(NETWORKS)}'
+        raise NetworkError(msg)
+    _, *parameters = inspect.signature(NETWORKS[name].build).parameters.values()
+    defaults = {parameter.name: parameter.default for parameter in parameters}
+    if unknown := sorted(str(option) for option in given if option not in defaults):
+        known = ', '.join(defaults) or 'none'
+        msg = f'network {name} has no option {", ".join(unknown)}: {known}'
+        raise NetworkError(msg)
+    return {
+        option: list(value) if isinstance(value, tuple) else value
+        for option, value in (defaults | dict(given)).items()
+    }
+
+
 def build_network(
     name: str, num_classes: int | None = None, **options: Any
 ) -> Network:
@@ -136,14 +163,8 @@ def build_network(
         NetworkError: The name or an option is unknown, and the message lists the known ones; or
             an option has a value that cannot be built.
     """
-    if name not in NETWORKS:
-        msg = f'unknown network {name!r}: one of {", ".join(NETWORKS)}'
-        raise NetworkError(msg)
+    options_of(name, options)
     preset = NETWORKS[name]
-    known = list(inspect.signature(preset.build).parameters)[1:]
-    if unknown := sorted(set(options) - set(known)):
-        msg = f'network {name} has no option {", ".join(unknown)}: {", ".join(known) or "none"}'
-        raise NetworkError(msg)
     try:
         return preset.build(num_classes or len(CLASS_SETS[preset.classes]), **options)
     except (ValueError, PatchError) as err:

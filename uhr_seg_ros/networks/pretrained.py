@@ -22,11 +22,15 @@ from uhr_seg_ros.networks import efficientnet_lite, vgg
 from uhr_seg_ros.networks.checkpoints import (
     CheckpointError,
     load_checkpoint,
+    open_checkpoint,
     published_name,
     read_checkpoint,
+    wrong_values,
 )
+from uhr_seg_ros.networks.description import Description, other_classes, other_options
 from uhr_seg_ros.networks.efficientnet_lite import EfficientNetLite
 from uhr_seg_ros.networks.efficientvit import EfficientViTTrunk
+from uhr_seg_ros.networks.state_dicts import renamed
 from uhr_seg_ros.networks.swin import Swin
 from uhr_seg_ros.networks.vgg import VGG16
 
@@ -42,7 +46,7 @@ PARTS = {
 }
 
 #: Layers that another number of classes gives another shape.
-CLASSIFIERS = re.compile(r'(^|\.)classif(y|ier)\.')
+CLASSIFIERS = re.compile(r'(^|\.)(classif(y|ier)|scores|score_pool[34])\.')
 
 #: Constants: every module has its own.
 CONSTANTS = re.compile(r'(position_index|num_batches_tracked)$')
@@ -72,7 +76,13 @@ class Format(NamedTuple):
     ignored: re.Pattern[str]
 
 
-def load_start(network: nn.Module, part: str, path: str | Path) -> None:
+def load_start(
+    network: nn.Module,
+    part: str,
+    path: str | Path,
+    ours: Description | None = None,
+    report: Callable[[str], None] = print,
+) -> None:
     """
     Start a part of a network from a pre-trained file.
 
@@ -80,19 +90,21 @@ def load_start(network: nn.Module, part: str, path: str | Path) -> None:
         network: The whole network; only the part changes.
         part: Key of ``PARTS``.
         path: A published ImageNet classifier of the part's backbone; for ``WHOLE`` a checkpoint
-            of this network, as training writes it or as published. If that has another number
-            of classes, the last layers keep their random weights.
+            of this network, as training writes it or as published. If that has other classes,
+            the last layers keep their random weights.
+        ours: What the network is for; None: only the number of classes is compared.
+        report: Gets a line about everything that was chosen, converted or left out.
 
     Raises:
         CheckpointError: The file cannot be read, is of no known format or of that of another
             backbone, or the network has no such part; or its tensors do not fit, and are listed.
     """
     if part == WHOLE:
-        _load_whole(network, path)
+        _load_whole(network, path, ours, report)
         return
-    tensors = {
-        name.removeprefix('backbone.'): value for name, value in read_checkpoint(path).items()
-    }
+    tensors = renamed(
+        read_checkpoint(path, report), lambda name: name.removeprefix('backbone.'), path
+    )
     form = next((form for form in FORMATS if form.sign in tensors), None)
     if form is None:
         known = ', '.join(form.title for form in FORMATS)
@@ -108,18 +120,46 @@ def load_start(network: nn.Module, part: str, path: str | Path) -> None:
         _load(module, form, tensors, path)
 
 
-def _load_whole(network: nn.Module, path: str | Path) -> None:
-    tensors = read_checkpoint(path)
+def _load_whole(
+    network: nn.Module, path: str | Path, ours: Description | None, report: Callable[[str], None]
+) -> None:
+    checkpoint = open_checkpoint(path, report)
+    tensors, theirs = dict(checkpoint.tensors), checkpoint.description
+    differ = other_classes(theirs.classes, ours.classes) if theirs and ours else None
     own = network.state_dict()
-    classifiers = [name for name in tensors if name in own and CLASSIFIERS.search(name)]
-    for name in classifiers:
-        if tensors[name].shape[:1] != own[name].shape[:1]:
-            tensors[name] = own[name]
+    anew, kept = False, False
+    for name in own:
+        if not CLASSIFIERS.search(name) or own[name].shape[:1] != (network.classes,):
+            continue
+        source = name if name in tensors else published_name(name)
+        if source in tensors and (differ or tensors[source].shape[:1] != own[name].shape[:1]):
+            tensors[source], anew = own[name], True
+        else:
+            kept = True
     try:
         load_checkpoint(network, tensors)
     except CheckpointError as err:
-        msg = f'{path} cannot be started from: {err}'
+        trained = f' (it was trained as {theirs.network})' if theirs else ''
+        msg = f'{path} cannot be started from{trained}: {err}'
         raise CheckpointError(msg) from err
+    if theirs and ours:
+        _tell_differences(theirs, ours, path, report)
+    if anew:
+        why = f'{differ[0]} there, {differ[1]} here' if differ else 'another number of classes'
+        report(f'{path}: the last layers start anew ({why})')
+    elif kept and theirs is None:
+        report(f'{path} does not name its classes: the last layers are taken as they are')
+
+
+def _tell_differences(
+    theirs: Description, ours: Description, path: str | Path, report: Callable[[str], None]
+) -> None:
+    """Tell what differs although all tensors fit, such as the size that frames are reduced to."""
+    if theirs.network != ours.network:
+        report(f'{path} was trained as {theirs.network} and starts {ours.network}')
+    for name in other_options(theirs.options, ours.options):
+        was, is_now = theirs.options[name], ours.options[name]
+        report(f'{path} was trained with {name} {was!r} and starts a network with {is_now!r}')
 
 
 def _modules(network: nn.Module, part: str, path: str | Path) -> list[nn.Module]:
@@ -149,12 +189,19 @@ def _load(module: nn.Module, form: Format, tensors: Tensors, path: str | Path) -
         raise _misfit(path, form, {'missing': missing, 'unexpected': unexpected})
     state = form.state(module, tensors)
     shapes = [
-        f'{names[name]} {tuple(value.shape)} for {tuple(own[name].shape)}'
+        f'{form.source(name)} {tuple(value.shape)} for {tuple(own[name].shape)}'
         for name, value in state.items()
-        if name in names and value.shape != own[name].shape
+        if value.shape != own[name].shape
     ]
     if shapes:
         raise _misfit(path, form, {'of another shape': shapes})
+    flaws = [
+        f'{form.source(name)} {flaw}'
+        for name, value in state.items()
+        if (flaw := wrong_values(name, own[name], value)) is not None
+    ]
+    if flaws:
+        raise _misfit(path, form, {'with other values': flaws})
     module.load_state_dict(state, strict=False)
 
 

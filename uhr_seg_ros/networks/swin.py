@@ -180,7 +180,7 @@ class Swin(nn.Module):
     ) -> None:
         super().__init__()
         self.widths = tuple(dim * 2**stage for stage in range(len(depths)))
-        drops = iter(torch.linspace(0, drop_path, sum(depths)).tolist())
+        drops = iter(torch.linspace(0, drop_path, sum(depths), device='cpu').tolist())
         self.patch_embed = PatchEmbed(dim)
         self.stages = nn.ModuleList(
             nn.ModuleList(

@@ -14,16 +14,19 @@ from pathlib import Path
 from time import monotonic
 
 from rich.console import Console
+from torch import nn
 
 from uhr_seg_ros.command_options import Mode, refuse_without_effect
 from uhr_seg_ros.data.datasets import Dataset, open_dataset
 from uhr_seg_ros.folder_lock import locked
 from uhr_seg_ros.interruption import telling
-from uhr_seg_ros.networks.checkpoints import load_checkpoint, read_checkpoint
+from uhr_seg_ros.networks.checkpoints import load_checkpoint, open_checkpoint
+from uhr_seg_ros.networks.description import Description
 from uhr_seg_ros.networks.export import export_bundle
 from uhr_seg_ros.networks.pretrained import PARTS
 from uhr_seg_ros.training.checks import wrong
 from uhr_seg_ros.training.curves import draw_curves
+from uhr_seg_ros.training.errors import TrainingError
 from uhr_seg_ros.training.feeding import feed
 from uhr_seg_ros.training.processes import DEVICES, joined, World
 from uhr_seg_ros.training.recipe import Config, read_config
@@ -73,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     config = _with_starts(read_config(args.config), args.start)
     dataset = open_dataset(config.data.dataset, args.root)
     with joined(args.device) as world, _alone(world, args.output, args.bundle):
-        trainer = Trainer(config, len(dataset.classes), args.output, world, resume=args.resume)
+        trainer = Trainer(config, dataset.classes, args.output, world, resume=args.resume)
         batches, validation = feed(config, dataset, world)
         with telling(lambda: _so_far(trainer)):
             finished = trainer.run(batches, validation, deadline=deadline)
@@ -124,7 +127,7 @@ def _export(
 ) -> None:
     config, network = trainer.config, trainer.average.cpu()
     if config.export == 'best':
-        load_checkpoint(network, read_checkpoint(args.output / BEST))
+        _load_best(network, args.output / BEST, trainer.description)
     folder = args.bundle or args.output / 'bundle'
     figures = read_log(args.output / VALIDATION)[-1]
     if config.export == 'best':
@@ -147,3 +150,12 @@ def _export(
         },
     )
     console.print(f'bundle: {bundle.path}, validation {described(figures)}', markup=False)
+
+
+def _load_best(network: nn.Module, path: Path, ours: Description) -> None:
+    best = open_checkpoint(path)
+    # None: written before an update and a resume.
+    if best.description is not None and not best.description.means(ours):
+        msg = f'{path} was trained as something else than this run: move it away and train again'
+        raise TrainingError(msg)
+    load_checkpoint(network, best.tensors)

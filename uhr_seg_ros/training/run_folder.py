@@ -11,7 +11,7 @@ where it is ahead of one, resuming cuts it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import json
 import os
 from pathlib import Path
@@ -19,7 +19,9 @@ from typing import Any, TextIO
 
 import torch
 
-from uhr_seg_ros.networks.checkpoints import load_plain
+from uhr_seg_ros.networks.checkpoint_files import load_plain
+from uhr_seg_ros.networks.description import Description, other_classes, read_description
+from uhr_seg_ros.networks.state_dicts import plain_tensors
 from uhr_seg_ros.training.errors import TrainingError
 
 LAST = 'last.pth'
@@ -77,11 +79,15 @@ class RunFolder:
 def save_whole(state: Mapping[str, Any], path: Path) -> None:
     """Write a checkpoint so that at any moment either the old or the new one is there, whole."""
     unfinished = path.with_name(path.name + UNFINISHED)
-    with unfinished.open('wb') as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    try:
+        with unfinished.open('wb') as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except BaseException:  # a full disk, Ctrl-C: what is there of it would only take space
+        unfinished.unlink(missing_ok=True)
+        raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -89,17 +95,25 @@ def save_whole(state: Mapping[str, Any], path: Path) -> None:
         os.close(folder)
 
 
-def load_last(folder: Path, decisive: Mapping[str, Any]) -> dict[str, Any]:
+def load_last(
+    folder: Path,
+    decisive: Mapping[str, Any],
+    ours: Description,
+    report: Callable[[str], None] = print,
+) -> dict[str, Any]:
     """
     Read the checkpoint that a run goes on from.
 
     Args:
         folder: Folder of the run.
         decisive: What the interrupted run must have had in common with this one.
+        ours: What this run trains; its classes must be those of the interrupted run, too.
+        report: Gets a line where the checkpoint does not tell its classes.
 
     Raises:
-        TrainingError: There is none, another version or another recipe wrote it.
-        CheckpointError: It is damaged.
+        TrainingError: There is none, another version or another recipe wrote it, or it was for
+            other classes.
+        CheckpointError: It is damaged, or its weights are none.
     """
     path = folder / LAST
     if not path.is_file():
@@ -118,6 +132,18 @@ def load_last(folder: Path, decisive: Mapping[str, Any]) -> dict[str, Any]:
     if changed:
         msg = f'{path} comes from another recipe: {"; ".join(changed)}'
         raise TrainingError(msg)
+    said = read_description(state, path)
+    if said is None:
+        report(f'{path} does not name its classes: they are taken to be those of the data set')
+    elif differ := other_classes(said.classes, ours.classes):
+        msg = (
+            f'{path} was trained for other classes: {differ[0]} is {differ[1]} in the data set; '
+            'give that back its order, or start anew in another folder (--start network=FILE)'
+        )
+        raise TrainingError(msg)
+    for name in ('network', 'state_dict'):
+        if isinstance(state.get(name), dict):
+            plain_tensors(state[name], path, report)
     return state
 
 

@@ -10,7 +10,7 @@ is no state of a generator to keep: a resumed training continues as the interrup
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 import math
 from pathlib import Path
@@ -20,8 +20,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from uhr_seg_ros.classes import ClassSet
+from uhr_seg_ros.networks.description import Description, KEY
 from uhr_seg_ros.networks.initialising import initialise, PUBLISHED
-from uhr_seg_ros.networks.presets import build_network
+from uhr_seg_ros.networks.presets import build_network, options_of
 from uhr_seg_ros.networks.pretrained import load_start
 from uhr_seg_ros.training.batches import Batches, MicroBatch
 from uhr_seg_ros.training.checks import wrong
@@ -40,27 +42,29 @@ class Trainer:
 
     Args:
         config: What to do.
-        classes: Number of classes.
+        classes: Names and colours of the classes.
         output: Folder of the run, made if it is missing.
         world: The processes that train together; each has a trainer, the first one writes.
         resume: Continue from the checkpoint in the folder.
 
     Raises:
         TrainingError: The folder holds another run; or with ``resume`` there is no checkpoint,
-            or another recipe or version wrote it; or the network cannot be built as asked.
+            or another recipe or version wrote it, or it is for other classes; or the network
+            cannot be built as asked.
         CheckpointError: With ``resume``, the checkpoint is damaged; or a start does not fit.
 
     Attributes:
         network: The network being trained.
         average: The same with the running mean of the weights.
         step: The next step.
+        description: What the checkpoints are for, which is written into them.
         best: Highest mIoU of a validation so far.
     """
 
     def __init__(
         self,
         config: Config,
-        classes: int,
+        classes: ClassSet,
         output: Path,
         world: World = World(),  # noqa: B008 - it cannot change
         *,
@@ -70,13 +74,17 @@ class Trainer:
             msg = f'{output} holds a run already: add --resume or choose another --output'
             raise TrainingError(msg)
         self.config, self.output, self.world = config, output, world
-        self.decisive = config.decisive() | {'classes': classes}
+        self.decisive = config.decisive() | {'classes': len(classes)}
+        self.description = _described(config, classes)
         self.step, self.best = 0, -math.inf
-        state = load_last(output, self.decisive) if resume else None
+        report = print if world.writes else _silent
+        state = None
+        if resume:
+            state = load_last(output, self.decisive, self.description, report)
         torch.manual_seed(config.recipe.seed)
-        network, average = (_built(config, classes) for _ in range(2))
+        network, average = (_built(config, len(classes)) for _ in range(2))
         if state is None:
-            _start(network, config)
+            _start(network, config, self.description, report)
         self.optimisation = Optimisation(
             network.to(world.device, memory_format=torch.channels_last),
             average.to(world.device),
@@ -180,7 +188,12 @@ class Trainer:
             record.save(BEST, self._stamp() | weights)
 
     def _stamp(self) -> dict[str, Any]:
-        return {'step': self.step, 'best': self.best, 'decisive': self.decisive}
+        return {
+            'step': self.step,
+            'best': self.best,
+            'decisive': self.decisive,
+            KEY: self.description.plain(),
+        }
 
     def _resume(self, state: dict[str, Any]) -> None:
         try:
@@ -189,6 +202,15 @@ class Trainer:
         except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as err:
             msg = f'{self.output / LAST} does not fit this version: start anew in another folder'
             raise TrainingError(msg) from err
+
+
+def _silent(_text: str) -> None:
+    """Say nothing: the first process does."""
+
+
+def _described(config: Config, classes: ClassSet) -> Description:
+    network = config.recipe.network
+    return Description(network, options_of(network, config.recipe.options), classes)
 
 
 def _built(config: Config, classes: int) -> nn.Module:
@@ -208,8 +230,10 @@ def _built(config: Config, classes: int) -> nn.Module:
     return network
 
 
-def _start(network: nn.Module, config: Config) -> None:
+def _start(
+    network: nn.Module, config: Config, ours: Description, report: Callable[[str], None]
+) -> None:
     if config.recipe.network in PUBLISHED:
         initialise(network)
     for part, path in config.starts.items():
-        load_start(network, part, path)
+        load_start(network, part, path, ours, report)
