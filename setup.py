@@ -30,8 +30,8 @@ BUILDERS = [
     'tensorrt-rtx; platform_machine == "x86_64"',
 ]
 
-# Independent implementations that metrics are checked against.
-JUDGES = ['scikit-image', 'scikit-learn']
+# Independent implementations that metrics and readers are checked against.
+JUDGES = ['scikit-image', 'scikit-learn', 'tifffile']
 
 
 def installed_tree(folder: str) -> list[tuple[str, list[str]]]:
@@ -57,7 +57,7 @@ setup(
     ],
     python_requires='>=3.10',
     # Low floors: under ROS 2 Humble numpy and PyYAML are the distribution's own.
-    install_requires=['numpy>=1.21', 'onnxruntime>=1.16', 'PyYAML>=5.4'],
+    install_requires=['numpy>=1.21', 'onnxruntime>=1.16', 'PyYAML>=5.4', 'simplejpeg>=1.9'],
     extras_require={
         # An extra, because pip does not see a distribution's python3-opencv and would put a
         # second OpenCV beside it. Headless: no window is ever opened, and the full wheel brings
@@ -70,8 +70,7 @@ setup(
         'gpu': ['nvidia-ml-py', 'onnx', 'pycuda'],
         'demo': ['matplotlib', 'psutil', 'rich', 'rosbags', 'tqdm', *REFINEMENT],
         'workshop': [
-            'matplotlib', 'onnx', 'onnxscript', 'rich', 'scipy', 'tensorboard', 'tifffile',
-            'torch', 'tqdm',
+            'matplotlib', 'onnx', 'onnxscript', 'rich', 'scipy', 'tensorboard', 'torch', 'tqdm',
         ],
         # Networks of others, to compare with.
         'baselines': ['transformers'],
