@@ -25,10 +25,8 @@ import numpy as np
 from tqdm import tqdm
 
 from uhr_seg_ros import __version__
-from uhr_seg_ros.data import tiff
 from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.labelled import LabelledFile, LabelledImage
-from uhr_seg_ros.data.tiff import Window
 from uhr_seg_ros.engines.cache import default_directory
 from uhr_seg_ros.files import write_text
 
@@ -38,6 +36,8 @@ KEPT_FROM = 1.0
 FORMAT = 1
 #: Files are counted in so many threads at most; those above a size one at a time, px.
 THREADS, LARGE = 4, 1 << 26
+#: Ends of files that are read band by band; others can only be decoded whole.
+BY_BAND = ('.tif', '.tiff')
 #: A band has at most this many px (OpenCV counts in float32), and a multiple of these rows.
 BAND, ROWS = 1 << 24, 512
 #: What reading counts raises where they are missing or something else.
@@ -62,8 +62,7 @@ def count_values(image: LabelledFile) -> np.ndarray:
     if key not in _known:
         one_at_a_time = _large if np.prod(image.size) > LARGE else nullcontext()
         with one_at_a_time:
-            # PNG files can only be decoded whole.
-            by_band = image.label_path.suffix.lower() in tiff.SUFFIXES
+            by_band = image.label_path.suffix.lower() in BY_BAND
             windows = bands(image.size) if by_band else [(0, 0, *image.size)]
             counts = sum(histogram(image.read_values(window)) for window in windows)
         _known[key] = _sparse(counts)
@@ -131,8 +130,8 @@ def histogram(values: np.ndarray) -> np.ndarray:
     return total
 
 
-def bands(size: tuple[int, int]) -> Iterator[Window]:
-    """Cut an image of (height, width) px into bands as wide as it is."""
+def bands(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+    """Cut an image of (height, width) px into bands as wide as it is: top, left, height, width."""
     height, width = size
     rows = max(BAND // width // ROWS * ROWS, min(ROWS, BAND // width), 1)
     for top in range(0, height, rows):

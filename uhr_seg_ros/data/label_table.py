@@ -64,7 +64,7 @@ def _ignored(share: Share) -> tuple[str, str, str]:
 
 
 def _millions(pixels: int) -> str:
-    return f'{pixels / 1e6:.2f}' if pixels >= 1e4 else f'{pixels / 1e6:.6f}'
+    return f'{pixels / 1e6:.6f}' if 0 < pixels < 1e4 else f'{pixels / 1e6:.2f}'
 
 
 def _percent(share: float) -> str:

@@ -119,7 +119,8 @@ def _tell_labels(
     names, ignored = dataset.classes.names, dataset.ignored
     train = Share.of(f'training ({data.train})', training)
     found = Share.of(f'validation ({data.validation or f"part of {data.hold_out}"})', validating)
-    train.check()
+    if data.generated < 1:
+        train.check()
     if len(train.labelled) == 1 < len(names) and not data.generated:
         msg = (
             f'{train.title}: all labelled pixels are {names[train.labelled[0]]}, so that there is '
