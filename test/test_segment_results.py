@@ -8,15 +8,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 import re
+import shutil
 
 import cv2
 import numpy as np
+import onnx
 import pytest
-from tiny_bundle import paint
+from tiny_bundle import edited_model, paint
 
+from uhr_seg_ros.bundle import file_sha256
 from uhr_seg_ros.cli import main
 from uhr_seg_ros.folder_lock import locked
 from uhr_seg_ros.segment_results import Results, ResultsError
+
+#: Of images of which the second one fails, px.
+SIDES = (16, 32, 16)
 
 
 def segment(bundle: Path, output: Path, *words: object) -> int:
@@ -122,11 +128,22 @@ def test_two_runs_into_one_folder(
 def test_image_that_fails_does_not_lose_the_others(
     tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No format holds the mask of the second image."""
-    images = [picture(tmp_path / f'{name}.png') for name in 'ac']
-    wide = picture(tmp_path / 'b.tif', 1, 1_000_001)
-    assert segment(tiny_bundle, tmp_path / 'out', images[0], wide, images[1]) == 1
+    """A graph takes one size only, and so fails on the second image."""
+    bundle = Path(shutil.copytree(tiny_bundle, tmp_path / 'fixed'))
+    graph = onnx.load(bundle / 'detail.onnx')
+    for side in graph.graph.input[0].type.tensor_type.shape.dim[2:]:
+        side.dim_value = 16
+    onnx.save(graph, bundle / 'detail.onnx')
+    with edited_model(bundle) as content:
+        content['graphs']['detail']['sha256'] = file_sha256(bundle / 'detail.onnx')
+    images = [
+        picture(tmp_path / f'{name}.png', side, side)
+        for name, side in zip('abc', SIDES, strict=True)
+    ]
+    assert segment(bundle, tmp_path / 'out', *images) == 1
     captured = capsys.readouterr()
-    assert f'image {wide} is left out: a mask of 1000001x1 px does not fit' in captured.err
+    (line,) = captured.err.splitlines()
+    assert line.startswith(f'uhr_seg: error: image {images[1]} is left out: ')
     assert captured.out.splitlines()[-1].startswith('2 segmented, 0 unreadable, 1 failed: ')
-    assert (tmp_path / 'out/c_mask.png').is_file()
+    written = sorted(os.listdir(tmp_path / 'out'))
+    assert written == ['a_mask.png', 'a_overlay.jpg', 'c_mask.png', 'c_overlay.jpg']

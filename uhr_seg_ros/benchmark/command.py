@@ -120,10 +120,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; the exit code is 0."""
-    refuse_without_effect(arguments, MODES)
     if isinstance(arguments.rate, str) and not arguments.bag:
         msg = f'--rate {arguments.rate} has no effect without --bag: give Hz'
         raise OptionError(msg)
+    refuse_without_effect(arguments, MODES)
     if arguments.compare:
         compare_files(*arguments.compare)
         return 0

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager, ExitStack
+from contextlib import ExitStack
 from dataclasses import replace
 import math
 from pathlib import Path
@@ -28,7 +27,7 @@ from uhr_seg_ros.training.checks import wrong
 from uhr_seg_ros.training.curves import draw_curves
 from uhr_seg_ros.training.errors import TrainingError
 from uhr_seg_ros.training.feeding import feed
-from uhr_seg_ros.training.processes import DEVICES, joined, World
+from uhr_seg_ros.training.processes import DEVICES, joined
 from uhr_seg_ros.training.recipe import Config, read_config
 from uhr_seg_ros.training.run_folder import BEST, LAST, read_log, VALIDATION
 from uhr_seg_ros.training.trainer import Trainer
@@ -75,23 +74,22 @@ def run(args: argparse.Namespace) -> int:
     deadline = monotonic() + 60 * args.minutes
     config = _with_starts(read_config(args.config), args.start)
     dataset = open_dataset(config.data.dataset, args.root)
-    with joined(args.device) as world, _alone(world, args.output, args.bundle):
-        trainer = Trainer(config, dataset.classes, args.output, world, resume=args.resume)
-        batches, validation = feed(config, dataset, world)
-        with telling(lambda: _so_far(trainer)):
-            finished = trainer.run(batches, validation, deadline=deadline)
+    with ExitStack() as locks:
+        with joined(args.device) as world:
+            if world.writes:
+                _keep_others_out(locks, args.output, args.bundle)
+            trainer = Trainer(config, dataset.classes, args.output, world, resume=args.resume)
+            batches, validation = feed(config, dataset, world)
+            with telling(lambda: _so_far(trainer)):
+                finished = trainer.run(batches, validation, deadline=deadline)
         if not world.writes:
             return FINISHED  # torchrun ends all processes when one fails: the first speaks for all
         return _finish(trainer, finished, dataset, args)
 
 
-@contextmanager
-def _alone(world: World, *folders: Path | None) -> Iterator[None]:
-    """Keep other runs out of folders; the processes of this one share them."""
-    with ExitStack() as stack:
-        for folder in {each.resolve() for each in folders if each and world.writes}:
-            stack.enter_context(locked(folder))
-        yield
+def _keep_others_out(locks: ExitStack, *folders: Path | None) -> None:
+    for folder in {each.resolve() for each in folders if each}:
+        locks.enter_context(locked(folder))
 
 
 def _so_far(trainer: Trainer) -> str:
