@@ -27,7 +27,9 @@ from tqdm import tqdm
 from uhr_seg_ros import __version__
 from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.labelled import LabelledFile, LabelledImage
+from uhr_seg_ros.data.rasters import is_read_by_window
 from uhr_seg_ros.engines.cache import default_directory
+from uhr_seg_ros.engines.opening import available_cores
 from uhr_seg_ros.files import write_text
 
 #: Counts of a scan that took longer are kept on disk, s.
@@ -36,8 +38,6 @@ KEPT_FROM = 1.0
 FORMAT = 1
 #: Files are counted in so many threads at most; those above a size one at a time, px.
 THREADS, LARGE = 4, 1 << 26
-#: Ends of files that are read band by band; others can only be decoded whole.
-BY_BAND = ('.tif', '.tiff')
 #: A band has at most this many px (OpenCV counts in float32), and a multiple of these rows.
 BAND, ROWS = 1 << 24, 512
 #: What reading counts raises where they are missing or something else.
@@ -62,7 +62,8 @@ def count_values(image: LabelledFile) -> np.ndarray:
     if key not in _known:
         one_at_a_time = _large if np.prod(image.size) > LARGE else nullcontext()
         with one_at_a_time:
-            by_band = image.label_path.suffix.lower() in BY_BAND
+            # Others can only be decoded whole.
+            by_band = is_read_by_window(image.label_path)
             windows = bands(image.size) if by_band else [(0, 0, *image.size)]
             counts = sum(histogram(image.read_values(window)) for window in windows)
         _known[key] = _sparse(counts)
@@ -108,7 +109,7 @@ def scan(
         except DataError as err:
             return err
 
-    pool = ThreadPoolExecutor(min(THREADS, len(os.sched_getaffinity(0))))
+    pool = ThreadPoolExecutor(min(THREADS, available_cores()))
     try:
         counts = list(tqdm(
             pool.map(one, images), 'checking labels', len(images), leave=False, unit='image',
