@@ -66,7 +66,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
     'tiff lab': (lambda: tiff(page(RGB, 8)), ('CIELab', 'RGB')),
     'tiff ycbcr': (lambda: tiff(page(RGB, 6)), ('YCbCr', 'RGB')),
     'tiff of two bands': (
-        lambda: tiff(page(MANY[..., :2], 1, tags=extra(0))), ('2 bands', CHOOSE)
+        lambda: tiff(page(MANY[..., :2], 1, tags=extra(0))), ('2 bands', 'gdal_translate -b 1 ')
     ),
     'tiff of six bands': (lambda: tiff(page(MANY, 1, planar=True)), ('6 bands', CHOOSE)),
     'tiff of two colours': (lambda: tiff(page(MANY[..., :2], 2)), ('2 bands',)),

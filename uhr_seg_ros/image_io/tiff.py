@@ -80,7 +80,7 @@ def read_pixels(file: BinaryIO, size: int, window: Window | None) -> tuple[np.nd
         pixels = pixels * np.uint8(255 // ((1 << page.bits) - 1))
     if page.photometric == WHITE_IS_ZERO:
         pixels = ~pixels
-    return (pixels[..., 0] if bands == 1 else pixels[..., ::-1]), notes
+    return (pixels[..., 0] if bands == 1 else pixels), notes
 
 
 def read_values(file: BinaryIO, size: int, window: Window | None) -> tuple[np.ndarray, list[str]]:
@@ -229,6 +229,10 @@ def _choose_bands(page: Page) -> Chosen:
         name = _OTHER_COLORS[page.photometric]
         msg = f'its colours are {name}, which is not read: save it as RGB'
         raise ImageIoError(msg)
+    if page.samples == 2:
+        msg = ('it has 2 bands, and nothing says that the second one is alpha: choose one by '
+               'gdal_translate -b 1 in.tif out.tif')
+        raise ImageIoError(msg)
     msg = (f'it has {page.samples} bands, and nothing says which are red, green and blue: choose '
            'them by gdal_translate -b 3 -b 2 -b 1 -co PHOTOMETRIC=RGB in.tif out.tif (their '
            'numbers in the order of red, green, blue)')
@@ -254,24 +258,27 @@ def _note_of_pages(following: int) -> tuple[str, ...]:
 
 
 def _read(page: Page, window: Window | None, bands: int) -> np.ndarray:
-    """Read the first bands of a part, (h, w, bands) of the stored type."""
+    """Read the first bands of a part, (h, w, bands) of the stored type, the last band first."""
     top, left, height, width = window or (0, 0, page.height, page.width)
     check_window(window, page.height, page.width)
     each = max(page.bits // 8, 1)
-    check_memory('TIFF', page.height, page.width, height * width * bands * each)
+    # Grey becomes three channels.
+    needed = height * width * each * (4 if bands == 1 else bands)
+    check_memory('TIFF', page.height, page.width, needed)
     letter = 'i' if page.sample_format == SIGNED else 'u'
     dtype = np.dtype(f'{letter}{each}')
     # Memory that is not written to is not taken: a file that lies is found out before.
     out = np.zeros((height, width, bands), dtype)
+    in_order = out[..., ::-1]
     for (y, x, band), (rows, columns), pixels in _segments(page, window, bands):
         y0, y1 = max(y, top), min(y + rows, top + height)
         x0, x1 = max(x, left), min(x + columns, left + width)
         place = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
         if pixels is not None:
             part = pixels[y0 - y : y1 - y, x0 - x : x1 - x, : bands - band]
-            out[(*place, slice(band, band + part.shape[2]))] = part
+            in_order[(*place, slice(band, band + part.shape[2]))] = part
         elif page.fill:
-            out[(*place, slice(band, band + (1 if page.planar else bands)))] = page.fill
+            in_order[(*place, slice(band, band + (1 if page.planar else bands)))] = page.fill
     return out
 
 
