@@ -95,6 +95,9 @@ REFUSED: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
         lambda: webp(canvas(HEIGHT, WIDTH, 2), (b'ANIM', bytes(6)), (b'ANMF', bytes(40))),
         ('animated', 'PNG'),
     ),
+    'png animated': (
+        lambda: png(RGB, 2, before=chunk(b'acTL', struct.pack('>II', 2, 0))), ('animated',)
+    ),
     'bmp run lengths': (
         lambda: bmp(bytes(600), HEIGHT, WIDTH, 8, palette=bytes(1024), compression=1), ('PNG',)
     ),

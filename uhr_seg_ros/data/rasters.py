@@ -28,6 +28,7 @@ def _of_data(function: Callable) -> Callable:
 
 image_size = _of_data(headers.image_size)
 orientation = _of_data(headers.orientation)
+is_read_by_window = _of_data(headers.is_read_by_window)
 read_image = _of_data(files.read_image)
 read_ids = _of_data(files.read_ids)
 

@@ -96,7 +96,7 @@ def _in_8_bits(values: np.ndarray) -> np.ndarray:
     wrong = values[(values < 0) | (values > 255)]
     if wrong.size:
         msg = (f'it is {values.dtype} and holds the value {wrong[0]}, expected class ids that '
-               'fit into 8 bits, 0 to 255')
+               'fit into 8 bits: 0 to 254, and 255 for what is ignored')
         raise ImageIoError(msg)
     return values.astype(np.uint8)
 

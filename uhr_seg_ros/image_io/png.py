@@ -148,6 +148,9 @@ def parse(data: bytes) -> Png:
             parts.append(body)
         elif name == b'tRNS':
             transparent = True
+        elif name == b'acTL':
+            msg = 'PNG is animated: save the picture that is meant as a plain one'
+            raise ImageIoError(msg)
         elif name == b'IEND':
             break
         elif not name[0] & 0x20:

@@ -115,7 +115,8 @@ def read_values(file: BinaryIO, size: int, window: Window | None) -> tuple[np.nd
         raise ImageIoError(msg)
     kinds = (UNSIGNED, SIGNED, UNDEFINED)
     if page.sample_format not in kinds or page.bits not in (1, 2, 4, 8, 16, 32):
-        raise _not_read(page, 'expected whole numbers of up to 32 bits as class ids')
+        text = 'expected whole numbers of up to 32 bits as class ids'
+        raise _not_read(page, f'{text}: gdal_translate -ot Byte in.tif out.tif')
     _check_compression(page)
     notes = list(_note_of_pages(following))
     if page.photometric == PALETTE:
