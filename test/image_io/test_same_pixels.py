@@ -223,6 +223,13 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
                   tags={347: (7, list(split_tables(full_jpeg(BGR))[0]))})),
         decoded(ADOBE_FIRST + _without_jfif(full_jpeg(BGR))[2:]),
     ),
+    'tiff jpeg rgb that says YCbCr': lambda: (
+        tiff(page(BGR, 2, compression=7, compress=full_jpeg)),
+        decoded(ADOBE_FIRST + _without_jfif(full_jpeg(BGR))[2:]),
+    ),
+    'tiff predictor that means nothing': lambda: (
+        tiff(page(RGB, 2, compression=32773, tags={317: (3, [2])})), BGR
+    ),
     'tiff jpeg grey': lambda: (
         tiff(page(GREY, 1, compression=7, compress=jpeg)), decoded(jpeg(GREY))
     ),

@@ -204,8 +204,9 @@ def _check_compression(page: Page) -> None:
         msg = (f'its compression {name} is not read: '
                'gdal_translate -co COMPRESS=DEFLATE in.tif out.tif')
         raise ImageIoError(msg)
-    if page.directory.number(317, 1) not in (1, 2):
-        msg = f'its predictor {page.directory.number(317)} is not read: {_WAY_OUT}'
+    if page.predictor not in (1, 2) or (page.predictor == 2 and page.bits < 8):
+        msg = (f'its predictor {page.predictor} for {page.bits} bits is not read: '
+               'gdal_translate -co COMPRESS=DEFLATE in.tif out.tif')
         raise ImageIoError(msg)
 
 
@@ -222,9 +223,9 @@ def _choose_bands(page: Page) -> Chosen:
     if page.photometric == RGB and page.samples - len(page.extra) >= 3:
         return Chosen(3, _note_of_rest(page, 3))
     if page.photometric == YCBCR and page.samples == 3:
-        if page.compression == tiff_segments.JPEG:
+        if page.compression == tiff_segments.JPEG and not page.planar:
             return Chosen(3, ())
-        msg = 'its colours are YCbCr without JPEG, which is not read: save it as RGB'
+        msg = 'its colours are YCbCr, which is read with JPEG only: save it as RGB'
         raise ImageIoError(msg)
     if page.photometric in _OTHER_COLORS:
         name = _OTHER_COLORS[page.photometric]
