@@ -24,7 +24,7 @@ from uhr_seg_ros.image_io.headers import BMP, JPEG, opened, PNG, TIFF, WEBP
 from uhr_seg_ros.image_io.jpeg import decode_jpeg
 from uhr_seg_ros.image_io.limits import check_memory, MAX_PIXELS
 from uhr_seg_ros.image_io.telling import tell
-from uhr_seg_ros.image_io.tiff import Window
+from uhr_seg_ros.image_io.tiff_windows import check_window, Window
 
 _Decode = Callable[..., np.ndarray]
 
@@ -134,7 +134,7 @@ def _whole(path: Path, file: BinaryIO, decode: _Decode, window: Window | None) -
         return decode(path, file)
     top, left, height, width = window
     whole = cache.get(_key(path, file, decode), lambda: decode(path, file))
-    tiff.check_window(window, *whole.shape[:2])
+    check_window(window, *whole.shape[:2])
     return whole[top : top + height, left : left + width]
 
 

@@ -1,22 +1,16 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""
-TIFF files, whole or by window: what their bands mean, and which of them are read.
-
-Only the strips or tiles that a window touches are read.
-"""
+"""TIFF files, whole or by window: what their bands mean, and which of them are read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from uhr_seg_ros.image_io import tiff_segments
+from uhr_seg_ros.image_io import tiff_segments, tiff_windows
 from uhr_seg_ros.image_io.errors import ImageIoError
-from uhr_seg_ros.image_io.limits import check_memory
 from uhr_seg_ros.image_io.tiff_page import (
     BLACK_IS_ZERO,
     CMYK,
@@ -32,8 +26,7 @@ from uhr_seg_ros.image_io.tiff_page import (
     WHITE_IS_ZERO,
     YCBCR,
 )
-
-Window = tuple[int, int, int, int]
+from uhr_seg_ros.image_io.tiff_windows import Window
 
 _ALPHA = (1, 2)
 #: Values that are looked at to name the largest one in the text of an error.
@@ -73,7 +66,7 @@ def read_pixels(file: BinaryIO, size: int, window: Window | None) -> tuple[np.nd
     _check_compression(page)
     bands, notes = _choose_bands(page)
     notes = [*notes, *_note_of_pages(following)]
-    pixels = _read(page, window, bands)
+    pixels = tiff_windows.read(page, window, bands)
     if page.photometric == PALETTE:
         return page.palette[pixels[..., 0]], notes
     if page.bits < 8:
@@ -122,7 +115,7 @@ def read_values(file: BinaryIO, size: int, window: Window | None) -> tuple[np.nd
     if page.photometric == PALETTE:
         palette = page.palette
         notes.append(note_of_palette(palette))
-    return _read(page, window, 1)[..., 0], notes
+    return tiff_windows.read(page, window, 1)[..., 0], notes
 
 
 def is_one_piece(file: BinaryIO, size: int) -> bool:
@@ -134,21 +127,6 @@ def is_one_piece(file: BinaryIO, size: int) -> bool:
     """
     page = first_page(file, size).page
     return page.compression != tiff_segments.NONE and page.down == page.across == 1
-
-
-def check_window(window: Window | None, height: int, width: int) -> None:
-    """
-    Refuse a window that is not inside a picture, as where a file has changed meanwhile.
-
-    Raises:
-        ImageIoError: It is not.
-    """
-    top, left, rows, columns = window or (0, 0, height, width)
-    inside = min(top, left) >= 0 and top + rows <= height and left + columns <= width
-    if not inside or min(rows, columns) < 1:
-        msg = (f'a window of {columns} x {rows} px at row {top}, column {left} is not inside its '
-               f'{width} x {height} px')
-        raise ImageIoError(msg)
 
 
 def note_of_palette(palette: np.ndarray) -> str:
@@ -193,7 +171,7 @@ def _found(page: Page) -> str:
         return ''
     if page.height * page.width * page.samples > _LOOKED_AT:
         return ''
-    parts = (part for *_, part in _segments(page, None, page.samples) if part is not None)
+    parts = (part for *_, part in tiff_windows.segments(page, None, page.samples) if part is not None)
     largest = max((int(part.max()) for part in parts), default=0)
     return f' (its largest value is {largest})'
 
@@ -257,51 +235,3 @@ def _note_of_rest(page: Page, bands: int) -> tuple[str, ...]:
 
 def _note_of_pages(following: int) -> tuple[str, ...]:
     return (f'{following + 1} pages: the first is read',) if following else ()
-
-
-def _read(page: Page, window: Window | None, bands: int) -> np.ndarray:
-    """Read the first bands of a part, (h, w, bands) of the stored type, the last band first."""
-    top, left, height, width = window or (0, 0, page.height, page.width)
-    check_window(window, page.height, page.width)
-    each = max(page.bits // 8, 1)
-    # Grey becomes three channels.
-    needed = height * width * each * (4 if bands == 1 else bands)
-    check_memory('TIFF', page.height, page.width, needed)
-    letter = 'i' if page.sample_format == SIGNED else 'u'
-    dtype = np.dtype(f'{letter}{each}')
-    # Memory that is not written to is not taken: a file that lies is found out before.
-    out = np.zeros((height, width, bands), dtype)
-    in_order = out[..., ::-1]
-    for (y, x, band), (rows, columns), pixels in _segments(page, window, bands):
-        y0, y1 = max(y, top), min(y + rows, top + height)
-        x0, x1 = max(x, left), min(x + columns, left + width)
-        place = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
-        if pixels is not None:
-            part = pixels[y0 - y : y1 - y, x0 - x : x1 - x, : bands - band]
-            in_order[(*place, slice(band, band + part.shape[2]))] = part
-        elif page.fill:
-            in_order[(*place, slice(band, band + (1 if page.planar else bands)))] = page.fill
-    return out
-
-
-def _segments(
-    page: Page, window: Window | None, bands: int
-) -> Iterator[tuple[tuple[int, int, int], tuple[int, int], np.ndarray | None]]:
-    """
-    Read the strips or tiles that a window touches.
-
-    Yields:
-        Row, column and band of the first value; rows and columns; and (rows, columns, bands) of
-        values, None for those that a sparse file leaves out.
-    """
-    top, left, height, width = window or (0, 0, page.height, page.width)
-    rows, columns = page.segment_height, page.segment_width
-    for plane in range(bands if page.planar else 1):
-        for down in range(top // rows, (top + height - 1) // rows + 1):
-            first = max(top - down * rows, 0)
-            wanted = slice(first, min(top + height - down * rows, rows))
-            for across in range(left // columns, (left + width - 1) // columns + 1):
-                index = (plane * page.down + down) * page.across + across
-                pixels = tiff_segments.read(page, index, wanted)
-                size = wanted.stop - wanted.start, columns
-                yield (down * rows + first, across * columns, plane), size, pixels
