@@ -166,13 +166,13 @@ def _not_read(page: Page, text: str) -> ImageIoError:
 
 def _found(page: Page) -> str:
     """Name the largest value, which tells how many of 16 bits are used."""
-    plain = page.compression in tiff_segments.COMPRESSIONS
+    plain = page.compression in tiff_segments.COMPRESSIONS and page.predictor in (1, 2)
     if not plain or page.bits not in (16, 32):
         return ''
     if page.height * page.width * page.samples > _LOOKED_AT:
         return ''
-    parts = (part for *_, part in tiff_windows.segments(page, None, page.samples) if part is not None)
-    largest = max((int(part.max()) for part in parts), default=0)
+    parts = (part for *_, part in tiff_windows.segments(page, None, page.samples))
+    largest = max((int(part.max()) for part in parts if part is not None), default=0)
     return f' (its largest value is {largest})'
 
 
