@@ -115,7 +115,7 @@ def test_unreadable_images_do_not_stop_the_others(
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 4
     for line, name in zip(errors, ('absent.png', 'broken.jpg', 'empty.png', ''), strict=True):
-        assert line.startswith('uhr_seg: error: image')
+        assert line.startswith('uhr_seg: error: ')
         assert name in line
     assert (output / 'field_mask.png').is_file()
 

@@ -29,6 +29,7 @@ def test_folder_in_the_order_of_names(tmp_path: Path) -> None:
     for name, value in (('b.png', 2), ('a.PNG', 1), ('c.bmp', 3)):
         cv2.imwrite(str(tmp_path / name), picture(value))
     (tmp_path / 'notes.txt').write_text('no image')
+    (tmp_path / '._a.png').write_bytes(b'of macOS')
     assert [frame[0, 0, 0] for frame in read_frames(tmp_path)] == [1, 2, 3]
 
 

@@ -43,7 +43,11 @@ def read_frames(path: Path, topic: str = '') -> Iterator[np.ndarray]:
         msg = f'no such file: {path}'
         raise FramesError(msg)
     images = [path] if path.is_file() else sorted(path.iterdir())
-    images = [image for image in images if image.suffix.lower() in SUFFIXES]
+    # Hidden ones are no pictures: macOS writes "._a.jpg" beside "a.jpg" on foreign disks.
+    images = [
+        image for image in images
+        if image.suffix.lower() in SUFFIXES and (image == path or not image.name.startswith('.'))
+    ]  # fmt: skip
     if not images:
         yield from _read_recording(path, topic)
         return

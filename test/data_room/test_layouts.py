@@ -37,8 +37,6 @@ def data(request: pytest.FixtureRequest, tmp_path: Path) -> Dataset:
 
 def _make(family: str, root: Path) -> Dataset:
     """Write two training images and a test image."""
-    if family == 'inria':
-        pytest.importorskip('tifffile', reason='the images of Inria are TIFF files')
     image, labels, classes = PLACES[family]
     for seed, (split, name) in enumerate((('train', 'a'), ('train', 'b'), ('test', 'c'))):
         write(root / image.format(split=split, name=name), picture(seed, *SIZE))

@@ -151,6 +151,7 @@ TURNED: dict[str, Callable[[int], bytes]] = {
     'jpeg little endian': lambda value: jpeg(RGB, segment=app(1, b'Exif\0\0' + exif(value, '<'))),
     'png': lambda value: png(RGB, 2, before=chunk(b'eXIf', exif(value))),
     'png after its pixels': lambda value: png(RGB, 2, after=chunk(b'eXIf', exif(value))),
+    'png of old after its pixels': lambda value: png(RGB, 2, after=profile(value)),
     'png of old': lambda value: png(RGB, 2, before=profile(value)),
     'webp': lambda value: webp((WEBP[12:16], WEBP[20:]), (b'EXIF', exif(value))),
     'tiff': lambda value: tiff(page(RGB, 2, tags={274: (3, [value])})),

@@ -65,8 +65,17 @@ REFUSED: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
     'tiff cmyk': (lambda: tiff(page(MANY[..., :4], 5)), ('CMYK', 'RGB')),
     'tiff lab': (lambda: tiff(page(RGB, 8)), ('CIELab', 'RGB')),
     'tiff ycbcr': (lambda: tiff(page(RGB, 6)), ('YCbCr', 'RGB')),
+    'tiff ycbcr planes': (
+        lambda: tiff(page(RGB, 6, compression=7, planar=True, compress=jpeg)), ('YCbCr', 'RGB')
+    ),
+    'tiff predictor of bits': (
+        lambda: tiff(page(GREY, 1, bits=1, compression=8, tags={317: (3, [2])})), ('predictor 2',)
+    ),
+    'tiff predictor of floats': (
+        lambda: tiff(page(RGB, 2, compression=8, tags={317: (3, [3])})), ('predictor 3', DEFLATE)
+    ),
     'tiff of two bands': (
-        lambda: tiff(page(MANY[..., :2], 1, tags=extra(0))), ('2 bands', CHOOSE)
+        lambda: tiff(page(MANY[..., :2], 1, tags=extra(0))), ('2 bands', 'gdal_translate -b 1 ')
     ),
     'tiff of six bands': (lambda: tiff(page(MANY, 1, planar=True)), ('6 bands', CHOOSE)),
     'tiff of two colours': (lambda: tiff(page(MANY[..., :2], 2)), ('2 bands',)),
@@ -94,6 +103,9 @@ REFUSED: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
     'webp animated': (
         lambda: webp(canvas(HEIGHT, WIDTH, 2), (b'ANIM', bytes(6)), (b'ANMF', bytes(40))),
         ('animated', 'PNG'),
+    ),
+    'png animated': (
+        lambda: png(RGB, 2, before=chunk(b'acTL', struct.pack('>II', 2, 0))), ('animated',)
     ),
     'bmp run lengths': (
         lambda: bmp(bytes(600), HEIGHT, WIDTH, 8, palette=bytes(1024), compression=1), ('PNG',)

@@ -74,8 +74,9 @@ def colors_of_tiff(bits: int = 8, wide: bool = True) -> dict[int, tuple[int, lis
 
 
 def full_jpeg(array: np.ndarray) -> bytes:
-    """Encode colours at full resolution."""
-    return jpeg(array, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111)
+    """Encode colours at full resolution, where OpenCV can."""
+    factor = getattr(cv2, 'IMWRITE_JPEG_SAMPLING_FACTOR', None)
+    return jpeg(array, factor, 0x111111) if factor else jpeg(array)
 
 
 def extra(*kinds: int) -> dict[int, tuple[int, list[int]]]:
@@ -159,8 +160,7 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
         BGR,
     ),
     'bmp 16 bit': lambda: (
-        bmp(padded((BGR.astype('<u2') >> 3 << [0, 5, 10]).sum(2).astype('<u2')[::-1]
-                   .view(np.uint8)), HEIGHT, WIDTH, 16),
+        bmp(padded(_five_bits(BGR[::-1])), HEIGHT, WIDTH, 16),
         np.round((BGR >> 3) * 255.0 / 31).astype(np.uint8),
     ),
     'bmp palette 1 bit': lambda: (
@@ -223,6 +223,13 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
                   tags={347: (7, list(split_tables(full_jpeg(BGR))[0]))})),
         decoded(ADOBE_FIRST + _without_jfif(full_jpeg(BGR))[2:]),
     ),
+    'tiff jpeg rgb that says YCbCr': lambda: (
+        tiff(page(BGR, 2, compression=7, compress=full_jpeg)),
+        decoded(ADOBE_FIRST + _without_jfif(full_jpeg(BGR))[2:]),
+    ),
+    'tiff predictor that means nothing': lambda: (
+        tiff(page(RGB, 2, compression=32773, tags={317: (3, [2])})), BGR
+    ),
     'tiff jpeg grey': lambda: (
         tiff(page(GREY, 1, compression=7, compress=jpeg)), decoded(jpeg(GREY))
     ),
@@ -272,6 +279,12 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
     'tiff of pages': lambda: (tiff(page(RGB, 2), page(~RGB, 2)), BGR),
     'tiff without its number of bytes': lambda: (_without(tiff(page(RGB, 2)), 279), BGR),
 }
+
+
+def _five_bits(array: np.ndarray) -> np.ndarray:
+    """Return colours of five bits in 16, as rows of bytes."""
+    blue, green, red = (array[..., band].astype('<u2') >> 3 for band in range(3))
+    return np.ascontiguousarray(blue | green << 5 | red << 10).view(np.uint8)
 
 
 def _nibbles(values: np.ndarray) -> bytes:

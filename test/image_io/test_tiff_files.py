@@ -15,7 +15,7 @@ import pytest
 
 from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.files import cache, read_ids, read_image
-from uhr_seg_ros.image_io.headers import image_size
+from uhr_seg_ros.image_io.headers import image_size, is_read_by_window
 
 HEIGHT, WIDTH = 150, 203
 BGR = picture(0, HEIGHT, WIDTH)
@@ -96,6 +96,7 @@ def test_windows_are_not_kept(tifffile: Any, tmp_path: Path, kind: str) -> None:
     before = cache.bytes
     read_image(tmp_path / 'a.tif', (5, 5, 20, 20))
     assert cache.bytes == before
+    assert is_read_by_window(tmp_path / 'a.tif')
 
 
 def test_one_compressed_strip_is_decoded_once(tifffile: Any, tmp_path: Path) -> None:
@@ -103,6 +104,7 @@ def test_one_compressed_strip_is_decoded_once(tifffile: Any, tmp_path: Path) -> 
     before = cache.bytes
     read_image(tmp_path / 'a.tif', (5, 5, 20, 20))
     assert cache.bytes == before + BGR.nbytes
+    assert not is_read_by_window(tmp_path / 'a.tif')
 
 
 @pytest.mark.parametrize('end', [50, 3000, -10])

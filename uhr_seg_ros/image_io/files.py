@@ -24,7 +24,7 @@ from uhr_seg_ros.image_io.headers import BMP, JPEG, opened, PNG, TIFF, WEBP
 from uhr_seg_ros.image_io.jpeg import decode_jpeg
 from uhr_seg_ros.image_io.limits import check_memory, MAX_PIXELS
 from uhr_seg_ros.image_io.telling import tell
-from uhr_seg_ros.image_io.tiff import Window
+from uhr_seg_ros.image_io.tiff_windows import check_window, Window
 
 _Decode = Callable[..., np.ndarray]
 
@@ -53,17 +53,13 @@ def read_image(path: Path, window: Window | None = None) -> np.ndarray:
     """
     with opened(path) as file:
         form = headers.kind(file)
-        turned = headers.orientation_of(file, form)
         if form == TIFF:
             pixels = _of_tiff(path, file, _pixels_of_tiff, window)
         else:
             pixels = _whole(path, file, _DECODERS[form], window)
-    if turned != exif.UPRIGHT:
-        tell(path, f'EXIF orientation {turned} ({exif.NAMES[turned]}) is not applied: results '
-                   'fit the pixels as they are stored')  # fmt: skip
-    if pixels.ndim == 2:
-        return np.repeat(pixels[..., np.newaxis], 3, axis=2)
-    return np.ascontiguousarray(pixels)
+        if pixels.ndim == 2:
+            return np.repeat(pixels[..., np.newaxis], 3, axis=2)
+        return np.ascontiguousarray(pixels)
 
 
 def read_ids(path: Path, window: Window | None = None) -> np.ndarray:
@@ -100,7 +96,7 @@ def _in_8_bits(values: np.ndarray) -> np.ndarray:
     wrong = values[(values < 0) | (values > 255)]
     if wrong.size:
         msg = (f'it is {values.dtype} and holds the value {wrong[0]}, expected class ids that '
-               'fit into 8 bits, 0 to 255')
+               'fit into 8 bits: 0 to 254, and 255 for what is ignored')
         raise ImageIoError(msg)
     return values.astype(np.uint8)
 
@@ -111,7 +107,15 @@ def _of_tiff(path: Path, file: BinaryIO, decode: _Decode, window: Window | None)
     return decode(path, file, window)
 
 
+def _tell_orientation(path: Path, file: BinaryIO, form: str) -> None:
+    turned = headers.orientation_of(file, form)
+    if turned != exif.UPRIGHT:
+        tell(path, f'EXIF orientation {turned} ({exif.NAMES[turned]}) is not applied: results '
+                   'fit the pixels as they are stored')  # fmt: skip
+
+
 def _pixels_of_tiff(path: Path, file: BinaryIO, window: Window | None = None) -> np.ndarray:
+    _tell_orientation(path, file, TIFF)
     pixels, notes = tiff.read_pixels(file, headers.bytes_of(file), window)
     for note in notes:
         tell(path, note)
@@ -130,7 +134,7 @@ def _whole(path: Path, file: BinaryIO, decode: _Decode, window: Window | None) -
         return decode(path, file)
     top, left, height, width = window
     whole = cache.get(_key(path, file, decode), lambda: decode(path, file))
-    tiff.check_window(window, *whole.shape[:2])
+    check_window(window, *whole.shape[:2])
     return whole[top : top + height, left : left + width]
 
 
@@ -146,6 +150,7 @@ def _bytes(file: BinaryIO) -> bytes:
 
 
 def _pixels_of_png(path: Path, file: BinaryIO) -> np.ndarray:
+    _tell_orientation(path, file, PNG)
     picture = png.parse(_bytes(file))
     values = picture.read()
     if picture.bits == 16:
@@ -171,6 +176,7 @@ def _ids_of_png(path: Path, file: BinaryIO) -> np.ndarray:
 
 
 def _pixels_of_jpeg(path: Path, file: BinaryIO) -> np.ndarray:
+    _tell_orientation(path, file, JPEG)
     header = jpeg_header.read(file)
     if header.components == 4:
         msg = 'its colours are CMYK, those of print, which is not read: save it as RGB'
@@ -180,6 +186,7 @@ def _pixels_of_jpeg(path: Path, file: BinaryIO) -> np.ndarray:
 
 
 def _pixels_of_webp(path: Path, file: BinaryIO) -> np.ndarray:
+    _tell_orientation(path, file, WEBP)
     pixels, alpha = webp.read(_bytes(file))
     if alpha:
         tell(path, 'alpha left out')

@@ -131,21 +131,45 @@ def _png_size(file: BinaryIO) -> tuple[int, int]:
 
 def _png_orientation(file: BinaryIO) -> int:
     """Look for EXIF data, and for the text that older tools put it into."""
-    place = file.seek(len(png.SIGNATURE))
-    end = bytes_of(file)
+    place, end = len(png.SIGNATURE), bytes_of(file)
     while place + 12 <= end:
         file.seek(place)
         length, name = struct.unpack('>I4s', file.read(8))
-        if name == b'IEND':
+        if name == b'IDAT':
             break
-        if name == b'eXIf' and length < end:
-            return exif.orientation(file.read(length))
-        if name in (b'zTXt', b'tEXt') and length < end:
-            body = file.read(length)
-            if body.startswith(_PROFILES):
-                return exif.orientation(_profile(name, body))
+        if name in _WITH_EXIF and place + 12 + length <= end:
+            found = _exif_of_png(name, file.read(length))
+            if found is not None:
+                return exif.orientation(found)
         place += 12 + length
+    # Thousands of parts may follow: what stands after the pixels is looked for from the end.
+    tail = max(place, end - _TAIL)
+    file.seek(tail)
+    return _orientation_in(file.read(_TAIL))
+
+
+_WITH_EXIF = (b'eXIf', b'zTXt', b'tEXt')
+_TAIL = 1 << 16
+
+
+def _orientation_in(data: bytes) -> int:
+    """Find a part of a PNG with EXIF data, wherever it begins."""
+    for name in _WITH_EXIF:
+        at = data.find(name)
+        while at >= 4:
+            end = at + 4 + int.from_bytes(data[at - 4 : at], 'big')
+            if zlib.crc32(data[at:end]) == int.from_bytes(data[end : end + 4], 'big'):
+                found = _exif_of_png(name, data[at + 4 : end])
+                if found is not None:
+                    return exif.orientation(found)
+            at = data.find(name, at + 1)
     return exif.UPRIGHT
+
+
+def _exif_of_png(name: bytes, body: bytes) -> bytes | None:
+    if name == b'eXIf':
+        return body
+    return _profile(name, body) if body.startswith(_PROFILES) else None
 
 
 _PROFILES = (b'Raw profile type exif\0', b'Raw profile type APP1\0')

@@ -9,7 +9,7 @@ import numpy as np
 
 from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.jpeg import decode_jpeg
-from uhr_seg_ros.image_io.jpeg_structure import read_header
+from uhr_seg_ros.image_io.jpeg_structure import APP0, APP14, read_header, segments
 from uhr_seg_ros.image_io.limits import MAX_PIXELS
 
 _START, _END = b'\xff\xd8', b'\xff\xd9'
@@ -30,10 +30,15 @@ def join(stored: bytes, tables: bytes, ycbcr: bool) -> bytes:
     if not stored.startswith(_START) or tables and not tables.startswith(_START):
         msg = 'TIFF is damaged: a JPEG in it has no beginning'
         raise ImageIoError(msg)
-    # Adobe's segment tells the decoder what it would guess else.
+    # Adobe's segment tells the decoder what it would guess else, and the stream what it may not.
     adobe = b'\xff\xee\0\x0eAdobe\0\x64\0\0\0\0' + bytes([ycbcr])
     body = tables[2:-2] if tables.endswith(_END) else tables[2:]
-    return _START + adobe + body + stored[2:]
+    place, kept = 2, []
+    for segment in segments(stored, whole=False):
+        if segment.marker in (APP0, APP14):
+            kept.append(stored[place : segment.at])
+            place = segment.end
+    return b''.join((_START, adobe, body, *kept, stored[place:]))
 
 
 def decode(data: bytes, bands: int) -> np.ndarray:

@@ -111,7 +111,8 @@ class Png:
             msg = (f'PNG of {self.width} x {self.height} px is cut short: {stored} compressed '
                    f'bytes cannot hold {needed}')
             raise ImageIoError(msg)
-        samples = 1 if self.color in (GREY, PALETTE, GREY_ALPHA) else 3
+        # Grey and indices become three channels.
+        samples = 4 if self.color in (GREY, PALETTE, GREY_ALPHA) else 3
         pixels = self.height * self.width * samples * (2 if self.bits == 16 else 1)
         check_memory('PNG', self.height, self.width, pixels + stored)
 
@@ -147,6 +148,9 @@ def parse(data: bytes) -> Png:
             parts.append(body)
         elif name == b'tRNS':
             transparent = True
+        elif name == b'acTL':
+            msg = 'PNG is animated: save the picture that is meant as a plain one'
+            raise ImageIoError(msg)
         elif name == b'IEND':
             break
         elif not name[0] & 0x20:

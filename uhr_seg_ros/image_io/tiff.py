@@ -1,22 +1,16 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""
-TIFF files, whole or by window: what their bands mean, and which of them are read.
-
-Only the strips or tiles that a window touches are read.
-"""
+"""TIFF files, whole or by window: what their bands mean, and which of them are read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from uhr_seg_ros.image_io import tiff_segments
+from uhr_seg_ros.image_io import tiff_segments, tiff_windows
 from uhr_seg_ros.image_io.errors import ImageIoError
-from uhr_seg_ros.image_io.limits import check_memory
 from uhr_seg_ros.image_io.tiff_page import (
     BLACK_IS_ZERO,
     CMYK,
@@ -32,8 +26,7 @@ from uhr_seg_ros.image_io.tiff_page import (
     WHITE_IS_ZERO,
     YCBCR,
 )
-
-Window = tuple[int, int, int, int]
+from uhr_seg_ros.image_io.tiff_windows import Window
 
 _ALPHA = (1, 2)
 #: Values that are looked at to name the largest one in the text of an error.
@@ -73,14 +66,14 @@ def read_pixels(file: BinaryIO, size: int, window: Window | None) -> tuple[np.nd
     _check_compression(page)
     bands, notes = _choose_bands(page)
     notes = [*notes, *_note_of_pages(following)]
-    pixels = _read(page, window, bands)
+    pixels = tiff_windows.read(page, window, bands)
     if page.photometric == PALETTE:
         return page.palette[pixels[..., 0]], notes
     if page.bits < 8:
         pixels = pixels * np.uint8(255 // ((1 << page.bits) - 1))
     if page.photometric == WHITE_IS_ZERO:
         pixels = ~pixels
-    return (pixels[..., 0] if bands == 1 else pixels[..., ::-1]), notes
+    return (pixels[..., 0] if bands == 1 else pixels), notes
 
 
 def read_values(file: BinaryIO, size: int, window: Window | None) -> tuple[np.ndarray, list[str]]:
@@ -115,13 +108,14 @@ def read_values(file: BinaryIO, size: int, window: Window | None) -> tuple[np.nd
         raise ImageIoError(msg)
     kinds = (UNSIGNED, SIGNED, UNDEFINED)
     if page.sample_format not in kinds or page.bits not in (1, 2, 4, 8, 16, 32):
-        raise _not_read(page, 'expected whole numbers of up to 32 bits as class ids')
+        text = 'expected whole numbers of up to 32 bits as class ids'
+        raise _not_read(page, f'{text}: gdal_translate -ot Byte in.tif out.tif')
     _check_compression(page)
     notes = list(_note_of_pages(following))
     if page.photometric == PALETTE:
         palette = page.palette
         notes.append(note_of_palette(palette))
-    return _read(page, window, 1)[..., 0], notes
+    return tiff_windows.read(page, window, 1)[..., 0], notes
 
 
 def is_one_piece(file: BinaryIO, size: int) -> bool:
@@ -133,21 +127,6 @@ def is_one_piece(file: BinaryIO, size: int) -> bool:
     """
     page = first_page(file, size).page
     return page.compression != tiff_segments.NONE and page.down == page.across == 1
-
-
-def check_window(window: Window | None, height: int, width: int) -> None:
-    """
-    Refuse a window that is not inside a picture, as where a file has changed meanwhile.
-
-    Raises:
-        ImageIoError: It is not.
-    """
-    top, left, rows, columns = window or (0, 0, height, width)
-    inside = min(top, left) >= 0 and top + rows <= height and left + columns <= width
-    if not inside or min(rows, columns) < 1:
-        msg = (f'a window of {columns} x {rows} px at row {top}, column {left} is not inside its '
-               f'{width} x {height} px')
-        raise ImageIoError(msg)
 
 
 def note_of_palette(palette: np.ndarray) -> str:
@@ -187,13 +166,13 @@ def _not_read(page: Page, text: str) -> ImageIoError:
 
 def _found(page: Page) -> str:
     """Name the largest value, which tells how many of 16 bits are used."""
-    plain = page.compression in tiff_segments.COMPRESSIONS
+    plain = page.compression in tiff_segments.COMPRESSIONS and page.predictor in (1, 2)
     if not plain or page.bits not in (16, 32):
         return ''
     if page.height * page.width * page.samples > _LOOKED_AT:
         return ''
-    parts = (part for *_, part in _segments(page, None, page.samples) if part is not None)
-    largest = max((int(part.max()) for part in parts), default=0)
+    parts = (part for *_, part in tiff_windows.segments(page, None, page.samples))
+    largest = max((int(part.max()) for part in parts if part is not None), default=0)
     return f' (its largest value is {largest})'
 
 
@@ -203,8 +182,9 @@ def _check_compression(page: Page) -> None:
         msg = (f'its compression {name} is not read: '
                'gdal_translate -co COMPRESS=DEFLATE in.tif out.tif')
         raise ImageIoError(msg)
-    if page.directory.number(317, 1) not in (1, 2):
-        msg = f'its predictor {page.directory.number(317)} is not read: {_WAY_OUT}'
+    if page.predictor not in (1, 2) or (page.predictor == 2 and page.bits < 8):
+        msg = (f'its predictor {page.predictor} for {page.bits} bits is not read: '
+               'gdal_translate -co COMPRESS=DEFLATE in.tif out.tif')
         raise ImageIoError(msg)
 
 
@@ -221,13 +201,17 @@ def _choose_bands(page: Page) -> Chosen:
     if page.photometric == RGB and page.samples - len(page.extra) >= 3:
         return Chosen(3, _note_of_rest(page, 3))
     if page.photometric == YCBCR and page.samples == 3:
-        if page.compression == tiff_segments.JPEG:
+        if page.compression == tiff_segments.JPEG and not page.planar:
             return Chosen(3, ())
-        msg = 'its colours are YCbCr without JPEG, which is not read: save it as RGB'
+        msg = 'its colours are YCbCr, which is read with JPEG only: save it as RGB'
         raise ImageIoError(msg)
     if page.photometric in _OTHER_COLORS:
         name = _OTHER_COLORS[page.photometric]
         msg = f'its colours are {name}, which is not read: save it as RGB'
+        raise ImageIoError(msg)
+    if page.samples == 2:
+        msg = ('it has 2 bands, and nothing says that the second one is alpha: choose one by '
+               'gdal_translate -b 1 in.tif out.tif')
         raise ImageIoError(msg)
     msg = (f'it has {page.samples} bands, and nothing says which are red, green and blue: choose '
            'them by gdal_translate -b 3 -b 2 -b 1 -co PHOTOMETRIC=RGB in.tif out.tif (their '
@@ -251,48 +235,3 @@ def _note_of_rest(page: Page, bands: int) -> tuple[str, ...]:
 
 def _note_of_pages(following: int) -> tuple[str, ...]:
     return (f'{following + 1} pages: the first is read',) if following else ()
-
-
-def _read(page: Page, window: Window | None, bands: int) -> np.ndarray:
-    """Read the first bands of a part, (h, w, bands) of the stored type."""
-    top, left, height, width = window or (0, 0, page.height, page.width)
-    check_window(window, page.height, page.width)
-    each = max(page.bits // 8, 1)
-    check_memory('TIFF', page.height, page.width, height * width * bands * each)
-    letter = 'i' if page.sample_format == SIGNED else 'u'
-    dtype = np.dtype(f'{letter}{each}')
-    # Memory that is not written to is not taken: a file that lies is found out before.
-    out = np.zeros((height, width, bands), dtype)
-    for (y, x, band), (rows, columns), pixels in _segments(page, window, bands):
-        y0, y1 = max(y, top), min(y + rows, top + height)
-        x0, x1 = max(x, left), min(x + columns, left + width)
-        place = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
-        if pixels is not None:
-            part = pixels[y0 - y : y1 - y, x0 - x : x1 - x, : bands - band]
-            out[(*place, slice(band, band + part.shape[2]))] = part
-        elif page.fill:
-            out[(*place, slice(band, band + (1 if page.planar else bands)))] = page.fill
-    return out
-
-
-def _segments(
-    page: Page, window: Window | None, bands: int
-) -> Iterator[tuple[tuple[int, int, int], tuple[int, int], np.ndarray | None]]:
-    """
-    Read the strips or tiles that a window touches.
-
-    Yields:
-        Row, column and band of the first value; rows and columns; and (rows, columns, bands) of
-        values, None for those that a sparse file leaves out.
-    """
-    top, left, height, width = window or (0, 0, page.height, page.width)
-    rows, columns = page.segment_height, page.segment_width
-    for plane in range(bands if page.planar else 1):
-        for down in range(top // rows, (top + height - 1) // rows + 1):
-            first = max(top - down * rows, 0)
-            wanted = slice(first, min(top + height - down * rows, rows))
-            for across in range(left // columns, (left + width - 1) // columns + 1):
-                index = (plane * page.down + down) * page.across + across
-                pixels = tiff_segments.read(page, index, wanted)
-                size = wanted.stop - wanted.start, columns
-                yield (down * rows + first, across * columns, plane), size, pixels

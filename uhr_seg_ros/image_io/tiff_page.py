@@ -19,6 +19,9 @@ from uhr_seg_ros.image_io.limits import check_pixels
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, CMYK, YCBCR = 0, 1, 2, 3, 4, 5, 6
 UNSIGNED, SIGNED, FLOAT, UNDEFINED = 1, 2, 3, 4
 
+#: LZW and deflate, and those that are not read.
+_WITH_PREDICTOR = (5, 8, 32946, 34925, 50000)
+
 #: Bits of the tag that tells what a page is: smaller versions and masks are not the picture.
 _REDUCED_OR_MASK = 1 | 4
 _OLD_REDUCED = 2
@@ -63,6 +66,11 @@ class Page:
     def tiled(self) -> bool:
         """Tiles are always stored whole, strips end with the picture."""
         return 322 in self.directory
+
+    @property
+    def predictor(self) -> int:
+        """2 where differences are stored; the tag means nothing without such a compression."""
+        return self.directory.number(317, 1) if self.compression in _WITH_PREDICTOR else 1
 
     @property
     def down(self) -> int:

@@ -180,7 +180,6 @@ def _samples(page: Page, data: np.ndarray | bytes) -> np.ndarray:
     """Return the samples of rows of bytes, (rows, segment_width, bands)."""
     rows = np.frombuffer(data, np.uint8).reshape(-1, page.row_bytes)
     bands, width = page.bands_together, page.segment_width
-    predictor = page.directory.number(317, 1)
     if page.bits < 8:
         samples = _unpack(rows, page.bits, width * bands)
     elif page.bits == 8:
@@ -190,7 +189,7 @@ def _samples(page: Page, data: np.ndarray | bytes) -> np.ndarray:
         stored = np.dtype(f'{page.directory.order}{letter}{page.bits // 8}')
         samples = rows.view(stored).astype(stored.newbyteorder('='))
     samples = samples.reshape(len(rows), width, bands)
-    if predictor == 2 and page.compression != NONE:
+    if page.predictor == 2:
         # Differences to the pixel on the left; sums run over as they did.
         return np.add.accumulate(samples, axis=1, dtype=samples.dtype)
     return samples
