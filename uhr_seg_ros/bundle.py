@@ -368,7 +368,8 @@ def _read_graph(
 def _read_file(fields: Fields, key: str) -> tuple[Path, str]:
     """Give path and sha256 of a graph file that is there and has it."""
     file, expected = fields.get(f'{key}.file', str), fields.get(f'{key}.sha256', str)
-    if file in ('', '.', '..', MODEL_FILE) or os.path.basename(file) != file:
+    other = os.path.basename(file) != file or not file.isprintable()
+    if other or file in ('', '.', '..', MODEL_FILE):
         text = f'field {key}.file is {shown(file)}, expected a file name in the bundle'
         raise fields.error(text)
     if not _SHA256.fullmatch(expected):

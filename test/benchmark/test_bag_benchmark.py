@@ -278,7 +278,18 @@ def test_comparison(measured: Path) -> None:
     assert '2.000' in result.stdout and 'threads 1' in result.stdout
 
 
-def test_comparison_of_something_else(tmp_path: Path) -> None:
-    (tmp_path / 'stages.json').write_text('{"sizes": []}')
-    with pytest.raises(CompareError, match='is no report'):
+@pytest.mark.parametrize(
+    ('text', 'reason'),
+    [
+        ('{"sizes": []}', 'is no report'),
+        ('{"benchmark": "bag"}', "is no report .*'figures'"),
+        ('{"benchmark": "bag", "figures": {"throughput_hz": 1, "sent_hz": []}}', 'is no report'),
+        ('{"benchmark": "bag", "figures": []}', 'is no report'),
+        ('{"benchmark": ' + '[' * 5000, 'nested deeper'),
+        ('{"benchmark": "bag", "benchmark": "bag"}', 'is there twice'),
+    ],
+)
+def test_comparison_of_something_else(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / 'stages.json').write_text(text)
+    with pytest.raises(CompareError, match=reason):
         read_report(tmp_path / 'stages.json')

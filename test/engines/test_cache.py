@@ -77,6 +77,11 @@ def garble_sidecar(path: Path) -> None:
     path.with_suffix('.json').write_text('[1, 2')
 
 
+def nest_sidecar(path: Path) -> None:
+    """Make the sidecar nested without end."""
+    path.with_suffix('.json').write_text('{"fields": ' + '[' * 100_000)
+
+
 def open_to_all(path: Path) -> None:
     """Let everybody write the engine."""
     path.chmod(0o666)
@@ -101,6 +106,7 @@ def test_folder_of_everybody_is_not_read(cache: EngineCache) -> None:
         (cut, 'is damaged'),
         (lose_sidecar, 'is damaged'),
         (garble_sidecar, 'is damaged'),
+        (nest_sidecar, 'is damaged'),
         (open_to_all, 'can be written by other users'),
     ],
 )
@@ -296,3 +302,11 @@ def test_what_killed_processes_left_goes(cache: EngineCache) -> None:
     os.utime(new, (time.time() - 7200, time.time() - 7200))
     cache.prune(keep_mb=1)
     assert not new.exists()
+
+
+def test_a_pipe_is_no_entry(cache: EngineCache) -> None:
+    key = make_key()
+    path = cache.write(key, b'plan')
+    path.unlink()
+    os.mkfifo(path)
+    assert cache.read(key) is None

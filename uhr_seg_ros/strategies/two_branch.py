@@ -228,6 +228,8 @@ class TwoBranch(AtOnce):
                 raise TwoBranchError(msg)
         if 'mask' in results:
             self._check_ids(graph, results['mask'])
+        if 'logits' in results:
+            check_logits(self._bundle, 'logits', results['logits'])
         return {name: values[0] for name, values in results.items()}
 
     def _check_ids(self, graph: str, mask: np.ndarray) -> None:
@@ -246,7 +248,6 @@ class TwoBranch(AtOnce):
         rows = 0, min(maps['tokens'].shape[2], 2)
         mask = self._fuse_rows(maps, rows, ['mask'])['mask']
         logits = self._fuse_rows(maps, rows, ['mask', 'logits'])['logits']
-        check_logits(self._bundle, 'logits', logits[None])
         if len(logits) < 2:
             return
         second, first = np.partition(logits, -2, axis=0)[-2:]
