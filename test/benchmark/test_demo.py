@@ -14,6 +14,7 @@ import subprocess
 import sys
 
 import cv2
+from image_bags import image, record
 import numpy as np
 import psutil
 import pytest
@@ -91,15 +92,16 @@ def test_images_become_masks_overlays_and_a_report(
 def test_recording_that_is_too_fast_loses_frames_and_says_so(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    with BagWriter(tmp_path / 'bag', topic='/front/image') as bag:
-        for index in range(30):
-            bag.write(paint(MASKS[index % 3]), (index + 1) * 1_000_000)
+    frames = [image('bgr8', paint(MASKS[index % 3]), index + 1) for index in range(30)]
+    record(tmp_path / 'bag', {'/front/image': frames, '/front/depth': [image('16UC1')] * 40})
     output = tmp_path / 'out'
 
     result = run_demo(tmp_path / 'bag', '--bundle', tiny_bundle, '--output', output)
 
     assert result.returncode == 0, result.stdout + result.stderr
     report = json.loads((output / 'report.json').read_text())
+    assert report['topic'] == '/front/image'
+    assert 'topic /front/image (' in result.stdout and '/front/depth (' in result.stdout
     assert report['frames_played'] == 30
     assert report['frames_received'] == report['frames_processed'] + report['frames_dropped']
     assert 1 <= report['frames_processed'] <= 30

@@ -30,8 +30,8 @@ def test_frames_keep_their_distance(make: Callable[[], Pace]) -> None:
 def test_time_begins_with_the_first_frame(make: Callable[[], Pace]) -> None:
     pace = make()
     time.sleep(0.1)  # such as a large recording that is opened
-    pace.wait(0, 0)
     start = time.monotonic()
+    pace.wait(0, 0)
     pace.wait(1, 100_000_000)
     assert time.monotonic() - start >= 0.099
 

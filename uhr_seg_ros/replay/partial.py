@@ -61,12 +61,16 @@ class PartialFolder:
 
     def finish(self) -> None:
         """
-        Give the folder its final name.
+        Give the folder its final name, once its files are on the disk.
 
         Raises:
-            OSError: there is a folder of that name by now, which has files in it.
+            OSError: they cannot be written, or there is a folder of that name by now, which has
+                files in it.
 
         """
+        for file in self.path.iterdir():
+            with file.open('rb') as stream:
+                os.fsync(stream.fileno())
         self.path.rename(self._final)
         self.discard()
 

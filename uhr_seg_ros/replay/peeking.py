@@ -11,12 +11,13 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 import re
-from typing import Any, TYPE_CHECKING
+import struct
+from typing import NamedTuple, TYPE_CHECKING
 
 import numpy as np
 from rosbags.typesys import get_typestore, Stores
 
-from uhr_seg_ros.replay.bags import COMPRESSED_IMAGE, read_beside, read_messages
+from uhr_seg_ros.replay.bags import COMPRESSED_IMAGE, IMAGE, read_beside, read_messages
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
@@ -112,7 +113,7 @@ def look(message: bytes, kind: str) -> Look:
         kind: `IMAGE` or `COMPRESSED_IMAGE`.
 
     """
-    image = parse(message, kind)
+    image = _fields_of(message, kind)
     if image is None:
         return Look(is_readable=False)
     if kind == COMPRESSED_IMAGE:
@@ -123,18 +124,58 @@ def look(message: bytes, kind: str) -> Look:
     )
 
 
-def parse(message: bytes, kind: str) -> Any | None:
-    """
-    Read a message of a type that ROS 2 Humble has, without ROS.
-
-    Returns:
-        The message; None where the bytes are not one, such as too few.
-
-    """
+def is_whole(message: bytes, kind: str) -> bool:
+    """Tell if a message in CDR has all parts of its type, without copying those of an image."""
+    if kind in (IMAGE, COMPRESSED_IMAGE):
+        return _fields_of(message, kind) is not None
     try:
-        return _types().deserialize_cdr(message, kind)
+        _types().deserialize_cdr(message, kind)
     except Exception:  # whatever the generated code runs into
+        return False
+    return True
+
+
+class _Fields(NamedTuple):
+    """An image or a compressed one, which has no sizes; `data` is a view."""
+
+    encoding: str
+    height: int
+    width: int
+    step: int
+    data: memoryview
+
+
+def _fields_of(message: bytes, kind: str) -> _Fields | None:
+    if len(message) < 16 or message[0] or message[1] > 1:  # the two byte orders of plain CDR
         return None
+    order = '<' if message[1] else '>'
+
+    def number(position: int) -> tuple[int, int]:
+        position += -position % 4
+        return struct.unpack_from(f'{order}I', message, position)[0], position + 4
+
+    def text(position: int) -> tuple[str, int]:
+        size, start = number(position)
+        content = message[start : start + size]
+        if len(content) < size or (size and content[-1]):
+            raise ValueError
+        return content[:-1].decode(), start + size
+
+    height = width = step = 0
+    try:
+        _, position = text(12)  # of the header, after its stamp
+        if kind == IMAGE:
+            height, position = number(position)
+            width, position = number(position)
+        encoding, position = text(position)
+        if kind == IMAGE:
+            step, position = number(position + 1)  # after is_bigendian
+        size, start = number(position)
+    except (struct.error, ValueError):
+        return None
+    if start + size > len(message):
+        return None
+    return _Fields(encoding, height, width, step, memoryview(message)[start : start + size])
 
 
 def _pixels(encoding: str) -> str:
@@ -142,24 +183,24 @@ def _pixels(encoding: str) -> str:
     return next(matches, UNKNOWN)
 
 
-def _look_at_compressed(image: Any) -> Look:
-    width, height, found = _header_of(image.data.tobytes())
-    if 'compresseddepth' in image.format.lower():
-        return Look(image.format, width, height, WIDE)
-    if _VIDEO.match(image.format.lower()):
-        return Look(image.format, pixels=VIDEO)
+def _look_at_compressed(image: _Fields) -> Look:
+    width, height, found = _header_of(image.data)
+    if 'compresseddepth' in image.encoding.lower():
+        return Look(image.encoding, width, height, WIDE)
+    if _VIDEO.match(image.encoding.lower()):
+        return Look(image.encoding, pixels=VIDEO)
     # `mono8; png compressed ` names the pixels of the camera; `png` or nothing does not.
-    named = _pixels(image.format.partition(';')[0].strip())
-    return Look(image.format, width, height, found if named == UNKNOWN else named)
+    named = _pixels(image.encoding.partition(';')[0].strip())
+    return Look(image.encoding, width, height, found if named == UNKNOWN else named)
 
 
-def _header_of(data: bytes) -> tuple[int, int, str]:
+def _header_of(data: memoryview) -> tuple[int, int, str]:
     """Give width, height and pixels of a JPEG or PNG; zeros for anything else."""
-    if data.startswith(b'\x89PNG\r\n\x1a\n') and len(data) >= 26:
+    if data[:8] == b'\x89PNG\r\n\x1a\n' and len(data) >= 26:
         width, height = (int.from_bytes(data[start : start + 4], 'big') for start in (16, 20))
         depth, is_color = data[24], data[25] in (2, 3, 6)
         return width, height, COLOR if is_color else GREY if depth <= 8 else DEEP
-    if not data.startswith(b'\xff\xd8'):
+    if data[:2] != b'\xff\xd8':
         return 0, 0, UNKNOWN
     position = 2
     while position + 9 < len(data) and data[position] == 0xFF:
@@ -174,10 +215,10 @@ def _header_of(data: bytes) -> tuple[int, int, str]:
     return 0, 0, UNKNOWN
 
 
-def _has_ids(image: Any) -> bool:
+def _has_ids(image: _Fields) -> bool:
     """Tell if a grey image holds more than one value, and only such as class ids have."""
     height, width, step = image.height, image.width, image.step
-    if not width or step < width or image.data.size < step * (height - 1) + width:
+    if not width or step < width or len(image.data) < step * (height - 1) + width:
         return False
     rows = np.ndarray((height, width), np.uint8, image.data, strides=(step, 1))
     values = np.unique(rows[:: max(1, height // _ROWS)])

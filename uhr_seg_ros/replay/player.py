@@ -33,7 +33,7 @@ from uhr_seg_ros.replay.bags import (
     topic_types,
 )  # fmt: skip
 from uhr_seg_ros.replay.pacing import AsAnswered, AsRecorded, AtRate, Pace
-from uhr_seg_ros.replay.peeking import parse
+from uhr_seg_ros.replay.peeking import is_whole
 from uhr_seg_ros.replay.reading import read_ahead, with_stamp
 from uhr_seg_ros.replay.topics import choose_topic, print_line
 from uhr_seg_ros.ros.memory import keep_large_buffers
@@ -165,7 +165,7 @@ class Player:
         return played
 
     def _is_whole(self, topic: str, message: bytes) -> bool:
-        return parse(message, self._types[topic]) is not None
+        return is_whole(message, self._types[topic])
 
     def _age(self, recorded_ns: int, stamp: int) -> int:
         if not self._is_apart and abs(recorded_ns - stamp) > _OLDEST_NS:

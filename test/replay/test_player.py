@@ -1,0 +1,52 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What the player makes of odd recordings; nobody listens to it here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import os
+from pathlib import Path
+
+from image_bags import image, record
+import pytest
+
+rclpy = pytest.importorskip('rclpy', reason='rclpy is not installed')
+
+from uhr_seg_ros.replay.bags import stamp_ns  # noqa: E402
+from uhr_seg_ros.replay.environment import reserve_domain  # noqa: E402
+from uhr_seg_ros.replay.pacing import AtRate  # noqa: E402
+from uhr_seg_ros.replay.player import Player  # noqa: E402
+from uhr_seg_ros.replay.topics import choose_topic  # noqa: E402
+
+YEARS_NS = 50 * 365 * 86400 * 10**9
+
+
+@pytest.fixture(autouse=True)
+def _ros() -> Iterator[None]:
+    os.environ['ROS_DOMAIN_ID'] = str(reserve_domain())
+    rclpy.init()
+    yield
+    rclpy.try_shutdown()
+
+
+def test_broken_messages_are_skipped_and_stamps_of_another_clock_are_told(tmp_path: Path) -> None:
+    frames = [image('bgr8', stamp_ns=YEARS_NS + index) for index in range(3)]
+    bag = record(tmp_path / 'bag', {'/cam': [frames[0], b'', frames[1], frames[2][:90]]})
+    player = Player(bag, choose_topic(bag), 'image_raw')
+    played = player.play(AtRate(1000.0), 0.0, live=True)
+    assert len(played) == player.skipped == 2
+    stamps, _, ages = zip(*played, strict=True)
+    assert stamps[1] > stamps[0] > YEARS_NS and ages == (0, 0)
+    (told,) = player.told
+    assert told.startswith(f'stamps are {YEARS_NS // 10**9} s away from the times of recording')
+
+
+def test_stamps_of_the_recording_stay(tmp_path: Path) -> None:
+    frames = [image('bgr8', stamp_ns=7), image('bgr8', stamp_ns=7)]
+    bag = record(tmp_path / 'bag', {'/cam': frames, '/depth': [image('16UC1')]})
+    player = Player(bag, choose_topic(bag), 'image_raw')
+    played = player.play(AtRate(1000.0), 0.0, live=False)
+    assert [stamp for stamp, *_ in played] == [stamp_ns(frames[0])] * 2
+    assert (player.skipped, player.told) == (0, [])
