@@ -356,6 +356,9 @@ def test_files_that_hold_something_else(tmp_path: Path) -> None:
     }.items():  # fmt: skip
         with pytest.raises(BagError, match=rf'{name}.*{reason}'):
             list(read_all(tmp_path / name))
+    for name in ('x' * 5000 + '.mcap', 'a\0.mcap', 'gone.db3'):
+        with pytest.raises(BagError, match='is no rosbag2 recording'):
+            list(read_all(tmp_path / name))
 
 
 def test_other_splits_are_read_where_one_is_damaged(
@@ -367,10 +370,16 @@ def test_other_splits_are_read_where_one_is_damaged(
         file = alone(tmp_path / f'part_{part}', 2, first=2 * part)
         file.rename(folder / f'flight_{part}.mcap')
     overwrite(folder / 'flight_1.mcap', 0, b'lost')
+    topic = image_topics(folder)[0]
+    described = describe_bag(folder, topic)
     assert times(folder) == [0, 1, 4, 5]
     assert image_topics(folder)[0].count == 4
     (warning,) = caplog.messages
     assert 'flight_1.mcap is left out; the other files are read' in warning
+    os.mkfifo(folder / 'flight_3.mcap')
+    (folder / 'flight_4.mcap').symlink_to('flight_4.mcap')
+    assert times(folder) == [0, 1, 4, 5]
+    assert described['sha256'] != describe_bag(folder, topic)['sha256']
     for part in (0, 2):
         overwrite(folder / f'flight_{part}.mcap', 0, b'lost')
     with pytest.raises(BagError, match=r'flight_0\.mcap cannot be read .*begins with'):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
+import os
 from pathlib import Path
 
 from rosbags.interfaces import Connection
@@ -25,8 +26,9 @@ from uhr_seg_ros.replay.storage import (
 
 def is_bag(path: Path) -> bool:
     """Tell if a path looks like a rosbag2 recording: a folder of one, or one of its files."""
-    if not path.is_dir():
-        return is_storage(path) and path.exists()
+    # In contrast to those of Path, these do not fail on a path that cannot be looked at.
+    if not os.path.isdir(path):
+        return is_storage(path) and os.path.exists(path)
     try:
         return (path / METADATA).is_file() or any(map(is_storage, path.iterdir()))
     except OSError:  # whoever reads it says so

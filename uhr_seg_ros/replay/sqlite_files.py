@@ -105,8 +105,11 @@ def pages_in_log(path: Path) -> int:
 def _holds_data(file: Path) -> bool:
     if file.name.endswith(LOG):
         return file.stat().st_size > 0
-    with file.open('rb') as stream:  # a journal that is done with is emptied or zeroed
-        return stream.read(len(_JOURNAL_MAGIC)) == _JOURNAL_MAGIC
+    try:
+        with file.open('rb') as stream:  # a journal that is done with is emptied or zeroed
+            return stream.read(len(_JOURNAL_MAGIC)) == _JOURNAL_MAGIC
+    except OSError:  # it may; SQLite says why it cannot use it
+        return True
 
 
 def _connect(path: Path, *, with_log: bool = False) -> apsw.Connection:
