@@ -8,6 +8,7 @@ from __future__ import annotations
 import lzma
 import os
 from pathlib import Path
+import shutil
 import sqlite3
 import struct
 import tempfile
@@ -90,6 +91,15 @@ def test_log_beside_the_file_that_a_link_names(tmp_path: Path) -> None:
     assert sorted(contents(odd.parent)) == ['a?b#%41.db3', 'a?b#%41.db3-wal']
 
 
+def test_read_only_disk(tmp_path: Path, small_disk: SmallDisk) -> None:
+    for name, mode in {'log': 'WAL', 'journal': 'DELETE'}.items():
+        file = killed_recorder(tmp_path / name, mode, done=1, more=1)
+        shutil.copytree(file.parent, small_disk.path / name)
+    small_disk.make_read_only()
+    assert times(small_disk.path / 'log') == [0, 1]
+    assert times(small_disk.path / 'journal') == [0]
+
+
 def test_what_a_killed_recorder_had_not_finished_is_taken_back(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,10 +169,11 @@ def test_nothing_is_unpacked_without_bound(
         unpack_lz4(b'\x04\x22\x4d\x18\x60\x40\x82\0\0\0\0', 1 << 40)
 
     bomb = tmp_path / 'bomb.mcap.zstd'
-    bomb.write_bytes(zstd.compress(bytes(8 << 20)))
-    monkeypatch.setattr('uhr_seg_ros.replay.opening._ALWAYS_ACCEPTED', 1 << 20)
-    with pytest.raises(BagError, match=r'would give more than 1048576 bytes.*unzstd'):
-        image_topics(bomb)
+    monkeypatch.setattr('uhr_seg_ros.replay.opening._ALWAYS_ACCEPTED', 1 << 19)
+    for data in (counted, uncounted):
+        bomb.write_bytes(data)
+        with pytest.raises(BagError, match=r'would give more than the 524288 bytes.*unzstd'):
+            image_topics(bomb)
 
 
 def test_mcap_that_lost_its_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
