@@ -68,7 +68,7 @@ def test_frames_in_the_log_of_a_killed_recorder(
     assert times(file) == times(file.parent) == list(range(7))
     assert contents(file.parent) == before
     (warning,) = caplog.messages
-    assert 'what flight_0.db3-wal holds' in warning and 'wal_checkpoint(TRUNCATE)' in warning
+    assert 'what flight_0.db3-wal (' in warning and 'wal_checkpoint(TRUNCATE)' in warning
 
     # Without the log it is another recording.
     both = describe_bag(file, topic)
@@ -251,15 +251,21 @@ def test_reading_goes_on_behind_damage_between_chunks(
     assert sum(' is damaged from byte ' in each for each in caplog.messages) == 4
 
 
-def test_log_that_is_damaged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(('place', 'told'), [
+    (0, 'holds nothing that was finished, or is damaged'), (17, 'holds nothing that was finished'),
+    (25, 'has a damaged -wal file'), (0.5, 'has a damaged -wal file'),
+])  # fmt: skip
+def test_log_that_is_damaged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, place: float, told: str
+) -> None:
     """SQLite ends a log where its checksum fails, and says nothing of what comes behind."""
     file = killed_recorder(tmp_path / 'flight', 'WAL', done=3, more=4)
     log = Path(f'{file}-wal')
     data = bytearray(log.read_bytes())
-    data[len(data) // 2] ^= 1
+    data[int(place * len(data)) if place % 1 else place] ^= 1
     log.write_bytes(data)
     assert times(file) == [0, 1, 2]
-    assert any('has a damaged -wal file' in text for text in caplog.messages)
+    assert any(told in text for text in caplog.messages)
 
 
 @pytest.mark.parametrize('compression', ['', 'lz4', 'zstd', 'lzma'])
