@@ -360,6 +360,9 @@ def test_files_that_hold_something_else(tmp_path: Path) -> None:
     for name, schema in {
         'neither': 'CREATE TABLE t (x)',
         'columns': 'CREATE TABLE topics (id); CREATE TABLE messages (id)',
+        'number': 'CREATE TABLE messages (id, topic_id, timestamp, data); '
+                  'CREATE TABLE topics (id, name, type, serialization_format); '
+                  "INSERT INTO topics VALUES ('1) --', 'a', 'b', 'cdr')",
         'view': 'CREATE TABLE topics (id); CREATE VIEW messages AS SELECT 1 AS id',
     }.items():
         sqlite3.connect(tmp_path / f'{name}.db3').executescript(schema).connection.close()
@@ -369,7 +372,7 @@ def test_files_that_hold_something_else(tmp_path: Path) -> None:
         'short.db3': 'is cut after 16 bytes',
         'neither.db3': r'has no tables of messages and topics \(found: neither\)',
         'columns.db3': 'no such column: topic_id|without name, type',
-        'view.db3': r'no tables .*found: topics',
+        'number.db3': 'has a topic without a number', 'view.db3': r'no tables .*found: topics',
     }.items():  # fmt: skip
         with pytest.raises(BagError, match=rf'{name}.*{reason}'):
             list(read_all(tmp_path / name))

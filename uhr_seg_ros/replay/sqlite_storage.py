@@ -124,6 +124,9 @@ class SqliteStorage:
         definitions = self._definitions()
         rows = self._database.execute(f'SELECT id, {", ".join(fields)} FROM topics ORDER BY id')
         for number, *texts in rows:
+            if not isinstance(number, int):  # it becomes a part of queries
+                msg = 'has a topic without a number'
+                raise Damaged(msg)
             topic, kind, encoding, profiles, digest = map(_text, texts)
             if encoding not in ('cdr', ''):
                 tell_once(name, f'has {topic} in {encoding!r} instead of cdr: it is left out')
