@@ -91,7 +91,7 @@ def test_last_layers_are_those_that_grow_with_the_classes(network: str) -> None:
         ({'network': 'hlrc_moon'}, "unknown network 'hlrc_moon'"),
         ({'network': None}, 'field network is missing'),
         ({'options': {'depth': 3}}, 'deform_s has no option depth'),
-        ({'options': {'bent': {}}}, 'option bent is {}, expected a plain value'),
+        ({'options': {'bent': {}}}, r'with bent \{\}: expected plain'),
         ({'classes': [{'name': 'a'}]}, 'field classes'),
         ({'classes': []}, 'field classes|1 to'),
     ],
@@ -213,7 +213,6 @@ def test_options_of_a_text_or_a_file(tmp_path: Path) -> None:
     assert found == {'bent': [64, 64], 'framed': False, 'inner': 'fast_scnn', 'radius': 2}
     for texts, reason in (
         (['radius=2', 'radius=3'], 'radius is 2 already, and here 3'),
-        (['bent={a: 1}'], 'expected a plain value'),
         (['bent=[64'], 'not YAML'),
         (['radius'], 'expected KEY=VALUE, or a YAML file'),
     ):
@@ -222,6 +221,8 @@ def test_options_of_a_text_or_a_file(tmp_path: Path) -> None:
 
 
 def test_options_that_cannot_be_built() -> None:
-    for options in ({'bent': [65, 64]}, {'bent': 7}, {'radius': 'wide'}):
+    # The last ones would take all memory.
+    for options in ({'bent': [65, 64]}, {'bent': 7}, {'radius': 'wide'}, {'radius': -1},
+                    {'radius': 10**9}, {'size': [64, float('inf')]}):  # fmt: skip
         with pytest.raises((CheckpointError, NetworkError), match='cannot be built with'):
             blank_network('deform_s', options, 5)

@@ -16,12 +16,14 @@ torch = pytest.importorskip('torch', reason='the networks need torch')
 
 from torch.nn import functional  # noqa: E402
 
+from uhr_seg_ros.classes import ClassSet  # noqa: E402
 from uhr_seg_ros.networks import efficientnet_lite  # noqa: E402
 from uhr_seg_ros.networks.checkpoints import CheckpointError, published_name  # noqa: E402
+from uhr_seg_ros.networks.description import Description, KEY  # noqa: E402
 from uhr_seg_ros.networks.efficientnet_lite import EfficientNetLite  # noqa: E402
 from uhr_seg_ros.networks.efficientvit import EfficientViTTrunk  # noqa: E402
 from uhr_seg_ros.networks.hlrc import HLRC  # noqa: E402
-from uhr_seg_ros.networks.presets import build_network  # noqa: E402
+from uhr_seg_ros.networks.presets import build_network, options_of  # noqa: E402
 from uhr_seg_ros.networks.pretrained import load_start  # noqa: E402
 from uhr_seg_ros.networks.swin import Swin  # noqa: E402
 from uhr_seg_ros.networks.vgg import VGG16  # noqa: E402
@@ -242,6 +244,51 @@ def test_the_whole_network_for_other_classes(tmp_path: Path) -> None:
         assert torch.equal(source[name], value), name
 
 
+def of_classes(names: str) -> Description:
+    colors = ((0, 0, 0),) * len(names)
+    return Description('fast_scnn', {}, ClassSet(tuple(names), colors))
+
+
+@pytest.mark.parametrize(
+    ('theirs', 'ours', 'told', 'anew'),
+    [
+        ('abc', 'abc', '', False),
+        ('abc', 'acb', "the last layers start anew (class 1 'b' there, class 1 'c' here)", True),
+        ('abc', 'abcd', 'anew (3 classes (a, b, c) there, 4 classes (a, b, c, d) here)', True),
+        (None, 'abc', 'does not name its classes: the last layers are taken as they are', False),
+        (None, 'abcd', 'the last layers start anew (another number of classes)', True),
+    ],
+)
+def test_last_layers_are_for_the_same_classes(
+    tmp_path: Path, theirs: str | None, ours: str, told: str, anew: bool
+) -> None:
+    path, lines = tmp_path / 'best.pth', []
+    given = build_network('fast_scnn', 3).state_dict()
+    described = {KEY: of_classes(theirs).plain()} if theirs else {}
+    torch.save({'state_dict': given} | described, path)
+    network = build_network('fast_scnn', len(ours))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    load_start(network, 'network', path, of_classes(ours), lines.append)
+    for name, value in network.state_dict().items():
+        source = before if anew and name.startswith('body.classify.3.') else given
+        assert torch.equal(source[name], value), name
+    assert told in ''.join(lines)
+    assert len(lines) == bool(told)
+
+
+def test_a_start_with_other_options_is_told(tmp_path: Path) -> None:
+    small, large = ({'inner': 'fast_scnn', 'bent': [n, n], 'size': [16, 16]} for n in (32, 64))
+    classes, path, lines = of_classes('abc').classes, tmp_path / 'best.pth', []
+    said, ours = (
+        Description('deform_s', options_of('deform_s', options), classes)
+        for options in (small, large)
+    )
+    given = build_network('deform_s', 3, **small).state_dict()
+    torch.save({'state_dict': given, KEY: said.plain()}, path)
+    load_start(build_network('deform_s', 3, **large), 'network', path, ours, lines.append)
+    assert lines == [f'{path} was trained with bent [32, 32] and starts a network with [64, 64]']
+
+
 def test_a_checkpoint_of_another_network(tmp_path: Path) -> None:
     path = tmp_path / 'best.pth'
     torch.save(build_network('hlrc_s', experts=8).state_dict(), path)
@@ -262,6 +309,11 @@ def without(tensors: Tensors, part: str) -> Tensors:
         (lambda t: t | {'backbone.neck.weight': torch.ones(3)}, r'1 unexpected: neck\.weight'),
         (lambda t: t | {'backbone.patch_embed.norm.bias': torch.ones(3)},
          r'1 of another shape: patch_embed\.norm\.bias \(3,\) for \(96,\)'),
+        (lambda t: t | {'backbone.stages.0.blocks.0.attn.w_msa.relative_position_index':
+                        torch.zeros(49, 49, dtype=torch.int64)},
+         r'1 with other values: stages\.0\.blocks\.0\S+_index is a constant'),
+        (lambda t: t | {'backbone.patch_embed.norm.bias': torch.ones(96, dtype=torch.int64)},
+         r'patch_embed\.norm\.bias is int64, expected float32'),
         (lambda t: without(t, 'stages.'), r'missing: (\S+, ){11}\S+ and \d+ more'),
         (lambda t: without(t, 'patch_embed.'), 'is no known pre-trained file'),
     ],

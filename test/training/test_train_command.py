@@ -148,6 +148,29 @@ def test_what_cannot_start_says_so(
     assert not (tmp_path / 'run' / 'last.pth').exists()
 
 
+def test_a_run_with_its_own_classes_and_options_converts_to_its_bundle(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, run = write_set_with_classes(tmp_path / 'set'), tmp_path / 'run'
+    data = {'dataset': 'folder', 'train': 'all', 'hold_out': 'one', 'augmentation': 'aerial'}
+    options = {'inner': 'fast_scnn', 'bent': [64, 64], 'size': [16, 16], 'radius': 2}
+    fields = {'network': 'deform_s', 'options': options, 'data': data, 'steps': 2}
+    recipe = write_recipe(tmp_path / 'r.yaml', **fields)
+    assert main(command(recipe, root, run)) == 0
+    assert main(['convert', str(run / 'last.pth'), '--output', str(tmp_path / 'again')]) == 0
+    trained, again = load_bundle(run / 'bundle'), load_bundle(tmp_path / 'again')
+    assert again.classes == trained.classes
+    assert again.classes.names == ('a', 'b', 'c', 'd', 'e')
+    assert again.provenance['options'].items() >= options.items()
+    hashes = [{name: graph.sha256 for name, graph in b.graphs.items()} for b in (trained, again)]
+    assert hashes[0] == hashes[1]
+    path = root / 'classes.yaml'
+    path.write_text(path.read_text().replace('name: b', 'name: x'))
+    capsys.readouterr()
+    assert main(command(recipe, root, run, '--resume')) == 2
+    assert "class 1 'b' is class 1 'x' in the data set" in capsys.readouterr().err
+
+
 def test_scenes_show_aerial_classes_only(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

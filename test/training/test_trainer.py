@@ -17,7 +17,8 @@ torch = pytest.importorskip('torch', reason='training needs torch')
 from tiny import batches_of, CLASSES, CONFIG, config_with, log_of, RECIPE, validation  # noqa: E402
 
 from uhr_seg_ros.classes import CLASS_SETS, ClassSet  # noqa: E402
-from uhr_seg_ros.networks.checkpoints import CheckpointError  # noqa: E402
+from uhr_seg_ros.networks.checkpoints import CheckpointError, open_checkpoint  # noqa: E402
+from uhr_seg_ros.networks.description import Description  # noqa: E402
 from uhr_seg_ros.networks.presets import build_network  # noqa: E402
 from uhr_seg_ros.training.batches import Batches  # noqa: E402
 from uhr_seg_ros.training.errors import TrainingError  # noqa: E402
@@ -87,6 +88,34 @@ def test_another_recipe_does_not_resume(batches: Batches, tmp_path: Path) -> Non
         'classes was 5 and is 7',
     ):
         trainer(tmp_path, other, CLASS_SETS['deepglobe'], resume=True)
+
+
+def swapped(classes: ClassSet) -> ClassSet:
+    return ClassSet(classes.names[::-1], classes.colors[::-1])
+
+
+def test_checkpoints_tell_what_they_are_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = config_with(network='fast_scnn', options={}, validate_every=1)
+    trainer(tmp_path, config).run(batches_of(config), validation(), until=1)
+    said = Description('fast_scnn', {}, CLASSES)
+    for name in ('last.pth', 'best.pth'):
+        assert open_checkpoint(tmp_path / name).description == said
+    with pytest.raises(TrainingError, match="class 0 'building' is class 0 'water' in the"):
+        trainer(tmp_path, config, swapped(CLASSES), resume=True)
+    recolored = ClassSet(CLASSES.names, ((0, 0, 0),) * 5)
+    assert trainer(tmp_path, config, recolored, resume=True).description.classes == recolored
+    state = saved(tmp_path)
+    del state['description']  # as it was written before
+    torch.save(state, tmp_path / 'last.pth')
+    capsys.readouterr()
+    assert trainer(tmp_path, config, swapped(CLASSES), resume=True).step == 1
+    assert 'last.pth does not name its classes' in capsys.readouterr().out
+    state['network']['body.classify.3.bias'][0] = float('nan')
+    torch.save(state, tmp_path / 'last.pth')
+    with pytest.raises(CheckpointError, match=r'body\.classify\.3\.bias is not finite'):
+        trainer(tmp_path, config, resume=True)
 
 
 def test_a_damaged_checkpoint_does_not_resume(batches: Batches, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from uhr_seg_ros.bundle import file_sha256
+from uhr_seg_ros.bundle import Bundle, file_sha256
 from uhr_seg_ros.folder_lock import locked
 from uhr_seg_ros.networks.checkpoints import (
     Checkpoint,
@@ -30,8 +30,9 @@ from uhr_seg_ros.networks.converting import (
     state_of,
     Weights,
 )
+from uhr_seg_ros.networks.description import Description
 from uhr_seg_ros.networks.export import export_bundle
-from uhr_seg_ros.networks.presets import NETWORKS
+from uhr_seg_ros.networks.presets import Network, NETWORKS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,24 +88,36 @@ def run(args: argparse.Namespace) -> int:
     state = state_of(blank, said.network, weights)
     network = built(said.network, said.options, len(said.classes))
     load_state(network, state)
+    provenance = {
+        **files_of(weights),
+        'options': said.options,
+        'classes_from': meaning.classes_from,
+    }
     with locked(args.output):
-        bundle = export_bundle(
-            network,
-            args.output,
-            name=name,
-            preset=said.network,
-            classes=said.classes,
-            provenance={
-                **files_of(weights),
-                'options': said.options,
-                'classes_from': meaning.classes_from,
-            },
-        )
+        bundle = _exported(network, args.output, name, said, provenance)
     print(
         f'{bundle.path}: {bundle.network}, {len(said.classes)} classes '
         f'(from {meaning.classes_from}), compared with torch'
     )
     return 0
+
+
+def _exported(
+    network: Network, output: Path, name: str, said: Description, provenance: dict[str, Any]
+) -> Bundle:
+    try:
+        return export_bundle(
+            network,
+            output,
+            name=name,
+            preset=said.network,
+            classes=said.classes,
+            provenance=provenance,
+        )
+    # Options that can be built but make no network, such as a factor of zero.
+    except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError) as err:
+        msg = f'{said.network} with the options {said.options} cannot be exported: {err}'
+        raise CheckpointError(msg) from err
 
 
 def read_weights(

@@ -90,19 +90,10 @@ def read_description(content: Any, path: str | Path) -> Description | None:
         )
     network = fields.get('network', str)
     try:
-        options = options_of(network, _checked_options(fields))
+        options = options_of(network, fields.get('options', dict))
     except NetworkError as err:
         raise fields.error(f'{err}; it was written by another version') from err
     return Description(network, options, read_classes(fields))
-
-
-def _checked_options(fields: Fields) -> dict[str, Any]:
-    options = fields.get('options', dict)
-    for name, value in options.items():
-        single = value if isinstance(value, list) else [value]
-        if not all(isinstance(item, str | int | float | None) for item in single):
-            raise fields.error(f'option {name} is {reprlib.repr(value)}, expected a plain value')
-    return options
 
 
 def other_options(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

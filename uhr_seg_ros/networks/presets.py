@@ -40,6 +40,8 @@ from uhr_seg_ros.networks.segformer import SegFormer
 from uhr_seg_ros.networks.single import SingleBranch
 from uhr_seg_ros.strategies.patching import PatchError
 
+#: Largest number in an option: sizes in px, radii, counts.
+LARGEST = 4096
 #: One of each kind of bundle.
 Network = HLRC | SingleBranch | PatchNetwork | DeformedNetwork | UniformNetwork
 
@@ -131,7 +133,8 @@ def options_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         given: What differs from the defaults.
 
     Raises:
-        NetworkError: The name or an option is unknown, and the message lists the known ones.
+        NetworkError: The name or an option is unknown, and the message lists the known ones; or a
+            value is not plain, negative or above ``LARGEST``.
     """
     if name not in NETWORKS:
         msg = f'unknown network {reprlib.repr(name)}: one of {", ".join(NETWORKS)}'
@@ -142,10 +145,24 @@ def options_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         known = ', '.join(defaults) or 'none'
         msg = f'network {name} has no option {", ".join(unknown)}: {known}'
         raise NetworkError(msg)
+    for option, value in given.items():
+        if not all(map(_is_sane, value if isinstance(value, Sequence) else [value])):
+            msg = (
+                f'network {name} cannot be built with {option} {reprlib.repr(value)}: expected '
+                f'plain values, numbers from 0 to {LARGEST}'
+            )
+            raise NetworkError(msg)
     return {
         option: list(value) if isinstance(value, tuple) else value
         for option, value in (defaults | dict(given)).items()
     }
+
+
+def _is_sane(value: object) -> bool:
+    """Tell if building with a value ends, and in memory: it may come from anybody's file."""
+    if isinstance(value, (int, float)):
+        return 0 <= value <= LARGEST
+    return value is None or isinstance(value, str)
 
 
 def build_network(
