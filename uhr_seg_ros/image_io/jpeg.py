@@ -10,6 +10,7 @@ installed, tells.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 import re
 from types import ModuleType
@@ -17,18 +18,18 @@ from types import ModuleType
 import cv2
 import numpy as np
 
+from uhr_seg_ros.image_io.jpeg_scans import find_end, has_all_restarts, has_one_scan
 from uhr_seg_ros.image_io.jpeg_structure import (
     APP0,
     APP14,
-    find_end,
-    has_one_scan,
+    EOI,
     JpegError,
     JpegHeader,
     PROGRESSIVE,
     read_header,
     segments,
     SOS,
-)  # fmt: skip
+)
 
 #: Largest accepted picture, 16384 x 16384 px: beyond it the size fields are taken for garbage.
 MAX_PIXELS = 1 << 28
@@ -38,24 +39,31 @@ _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 #: What libjpeg says of files whose pixels are all there. Of several complaints it tells the first
 #: only, so the cause is mended and the picture read again.
 _COSMETIC = re.compile(
-    r'(?P<padding>\d+) extraneous bytes before marker'
-    r'|unknown JFIF revision|Unknown Adobe color transform|Invalid SOS parameters for sequential'
+    r'unknown JFIF revision|Unknown Adobe color transform|Invalid SOS parameters for sequential'
 )
+#: The same of bytes that no block of pixels has taken.
+_LEFT_OVER = re.compile(r'(\d+) extraneous bytes before marker 0x(\w\w)')
 
-#: An encoder that aligns the end marker pads less; more zeros than this were never written.
-_MOST_PADDING = 64
+#: So many bytes of any value encoders leave before a marker, and so many zeros those that align.
+#: After damage there are more, or too few.
+_MOST_LEFT_OVER, _MOST_PADDING = 16, 64
 
 #: How often a picture is read until the last cosmetic complaint is mended.
 _MOST_READINGS = 3
 
 
-def decode_jpeg(data: bytes | memoryview, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode_jpeg(
+    data: bytes | memoryview,
+    max_pixels: int = MAX_PIXELS,
+    note: Callable[[str], None] = lambda _: None,
+) -> np.ndarray:
     """
     Decode a JPEG, which may lie in a longer buffer.
 
     Args:
         data: bytes, or a buffer of them; what follows the end marker is ignored.
         max_pixels: more are refused before memory is taken.
+        note: told when damage cannot be, for what the encoder does.
 
     Returns:
         (H, W, 3) uint8 BGR, as stored: never turned by an EXIF tag.
@@ -66,12 +74,14 @@ def decode_jpeg(data: bytes | memoryview, max_pixels: int = MAX_PIXELS) -> np.nd
 
     """
     data = memoryview(data).cast('B')
+    while bytes(data[:4]) == b'\xff\xd8\xff\xd8':  # which decoders do not read
+        data = data[2:]
     header = read_header(data)
     check_header(header, len(data), max_pixels)
     decoder = _simplejpeg()
     if decoder is None:
         return _decode_with_opencv(data)
-    return _decode_strictly(decoder, data)
+    return _decode_strictly(decoder, data, note)
 
 
 def check_header(header: JpegHeader, size: int, max_pixels: int = MAX_PIXELS) -> None:
@@ -88,8 +98,8 @@ def check_header(header: JpegHeader, size: int, max_pixels: int = MAX_PIXELS) ->
 
     """
     if header.height * header.width > max_pixels:
-        msg = (f'JPEG is {header.width}x{header.height} px: more than {max_pixels} pixels are '
-               'not accepted')  # fmt: skip
+        msg = (f'JPEG is {header.width}x{header.height} px: at most {max_pixels} pixels are '
+               'accepted')  # fmt: skip
         raise JpegError(msg)
     if size < header.least_bytes:
         msg = (f'JPEG of {size} bytes says {header.width}x{header.height} px, which takes at '
@@ -118,7 +128,9 @@ def _simplejpeg() -> ModuleType | None:
     return None
 
 
-def _decode_strictly(decoder: ModuleType, data: memoryview) -> np.ndarray:
+def _decode_strictly(
+    decoder: ModuleType, data: memoryview, note: Callable[[str], None]
+) -> np.ndarray:
     if not has_one_scan(data):
         find_end(data)
     size = len(data)
@@ -127,16 +139,34 @@ def _decode_strictly(decoder: ModuleType, data: memoryview) -> np.ndarray:
             return decoder.decode_jpeg(data, colorspace='BGR', strict=True)
         except ValueError as err:
             complaint = str(err)
-        end = find_end(data)  # says it better where the end is missing
+        data = data[: find_end(data)]  # says it better where the end is missing
         if 'determine subsampling' in complaint:
-            return _decode_with_opencv(data[:end])
-        cosmetic = _COSMETIC.search(complaint)
-        padding = int(cosmetic['padding'] or 0) if cosmetic else 0
-        if not cosmetic or padding > _MOST_PADDING:
+            note(f'JPEG has a sampling of which damage cannot be told: {_DAMAGED_ARE_READ}')
+            return _decode_with_opencv(data)
+        left, before = _left_over(complaint)
+        if 0xD0 <= before <= 0xD7:
+            if left > _MOST_LEFT_OVER or not has_all_restarts(data):
+                break
+            note(f'JPEG has bytes before its restart markers, as of some webcams: '
+                 f'{_DAMAGED_ARE_READ}')  # fmt: skip
+            return decoder.decode_jpeg(data, colorspace='BGR', strict=False)
+        if not left and not _COSMETIC.search(complaint):
             break
-        data = memoryview(_mend(data[:end], padding))
+        mended = _mend(data, left, before)
+        if mended == data:
+            break
+        data = memoryview(mended)
     msg = f'JPEG of {size} bytes is damaged: {complaint}'
     raise JpegError(msg)
+
+
+_DAMAGED_ARE_READ = 'frames that were damaged on the way may be read as if they were whole'
+
+
+def _left_over(complaint: str) -> tuple[int, int]:
+    """Return how many bytes no pixels took, and before which marker; zeros if it is not that."""
+    found = _LEFT_OVER.search(complaint)
+    return (int(found[1]), int(found[2], 16)) if found else (0, 0)
 
 
 def _decode_with_opencv(data: memoryview) -> np.ndarray:
@@ -152,11 +182,11 @@ def _decode_with_opencv(data: memoryview) -> np.ndarray:
     return image
 
 
-def _mend(data: memoryview, padding: int) -> bytes:
+def _mend(data: memoryview, left: int, before: int) -> bytes:
     """
     Return a JPEG without what decoders complain about while its pixels are all there.
 
-    Bytes between segments go, and so do `padding` zeros at the end of a scan.
+    Bytes between segments go, and `left` bytes at the end of the scan before the marker.
     """
     header = read_header(data)
     parts = [bytes(data[:2])]
@@ -166,9 +196,11 @@ def _mend(data: memoryview, padding: int) -> bytes:
             if header.process != PROGRESSIVE:
                 after = segment.entropy - segment.at
                 body[after - 3 : after] = 0, 63, 0
-            if padding and body.endswith(bytes(padding)):
-                del body[-padding:]
-                padding = 0
+            zeros = left <= _MOST_PADDING and body.endswith(bytes(left))
+            last = data[segment.end + 1] == before == EOI and left <= _MOST_LEFT_OVER
+            if left and (zeros or last):
+                del body[-left:]
+                left = 0
         elif segment.marker == APP0 and body[4:9] == b'JFIF\0' and len(body) > 9:
             body[9] = 1
         elif segment.marker == APP14 and body[4:9] == b'Adobe' and len(body) > 15:

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What the markers of a JPEG say, without decoding: its size, its scans, where it ends."""
+"""What the markers of a JPEG say, without decoding: its size and its segments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from uhr_seg_ros.image_io.errors import ImageIoError
 
-SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
+SOI, EOI, SOS, DRI = 0xD8, 0xD9, 0xDA, 0xDD
 _TEM = 0x01  # for temporary use, without parameters
 APP0, APP14 = 0xE0, 0xEE
 PROGRESSIVE = 0xC2
@@ -26,10 +26,6 @@ _NOT_READ = {
     **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF), 'hierarchical'),
     **dict.fromkeys((0xC9, 0xCA), 'arithmetically coded'),
 }
-
-#: Far beyond what encoders write. Each scan of a progressive picture costs a pass over it, which
-#: a file of a few kB could ask for thousands of times.
-_MOST_SCANS = 100
 
 #: Second byte -> whether it makes a marker of an FF: not a stuffed FF, a fill byte or a restart.
 _MARKERS = np.ones(256, bool)
@@ -103,15 +99,6 @@ class Segment(NamedTuple):
     entropy: int
 
 
-class _Scan(NamedTuple):
-    """Planes and coefficients of a scan, and the bit down to which it gives them."""
-
-    components: tuple[int, ...]
-    first: int
-    last: int
-    bit: int
-
-
 def is_jpeg(data: bytes | memoryview) -> bool:
     """Return whether data begins as a JPEG does."""
     return bytes(data[:2]) == b'\xff\xd8'
@@ -134,46 +121,6 @@ def read_header(data: bytes | memoryview) -> JpegHeader:
     raise JpegError(msg)
 
 
-def has_one_scan(data: bytes | memoryview) -> bool:
-    """
-    Return whether the first scan is all of the picture, without looking for its end.
-
-    Raises:
-        JpegError: there is no frame header, or no scan.
-
-    """
-    header = read_header(data)
-    if header.process == PROGRESSIVE:
-        return False
-    for segment in segments(data, whole=False):
-        if segment.marker == SOS:
-            scan = _scan_parameters(data, segment)
-            return len(scan.components) == len(header.components)
-    return False
-
-
-def find_end(data: bytes | memoryview) -> int:
-    """
-    Return where a JPEG ends: behind the end marker that belongs to its scans.
-
-    An end marker inside a segment, such as that of a thumbnail, is none.
-
-    Raises:
-        JpegError: the data ends, or another picture begins, before that; or scans are missing.
-
-    """
-    header, scans, end = read_header(data), [], 0
-    for segment in segments(data):
-        if segment.marker == SOS:
-            scans.append(_scan_parameters(data, segment))
-            if len(scans) > _MOST_SCANS:
-                msg = f'JPEG has more than {_MOST_SCANS} scans: refused'
-                raise JpegError(msg)
-        end = segment.end
-    _check_scans(header, scans)
-    return end
-
-
 def segments(data: bytes | memoryview, *, whole: bool = True) -> Iterator[Segment]:
     """
     Yield the segments of a JPEG up to its end marker, each scan with its entropy-coded data.
@@ -192,6 +139,8 @@ def segments(data: bytes | memoryview, *, whole: bool = True) -> Iterator[Segmen
         msg = f'data of {len(data)} bytes does not begin as a JPEG'
         raise JpegError(msg)
     at = 2
+    while bytes(data[at : at + 2]) == b'\xff\xd8':  # some cameras write it twice
+        at += 2
     while True:
         at = _next_marker(data, at)
         marker = data[at + 1]
@@ -212,21 +161,6 @@ def segments(data: bytes | memoryview, *, whole: bool = True) -> Iterator[Segmen
         if marker == SOS and not whole:
             return
         at = end
-
-
-def _check_scans(header: JpegHeader, scans: list[_Scan]) -> None:
-    """Check that every plane has all its scans; decoders make up for one in silence."""
-    progressive = header.process == PROGRESSIVE
-    for component in header.components:
-        lowest: dict[int, int] = {}
-        for scan in scans:
-            if component.number in scan.components:
-                coefficients = range(scan.first, scan.last + 1) if progressive else (0,)
-                lowest.update(dict.fromkeys(coefficients, scan.bit if progressive else 0))
-        if 0 not in lowest or any(lowest.values()):
-            msg = (f'JPEG is incomplete: scans of component {component.number} are missing '
-                   'before its end marker')  # fmt: skip
-            raise JpegError(msg)
 
 
 def _frame_header(data: bytes | memoryview, segment: Segment) -> JpegHeader:
@@ -253,17 +187,6 @@ def _frame_header(data: bytes | memoryview, segment: Segment) -> JpegHeader:
         msg = f'JPEG frame header is damaged: components {[tuple(each) for each in components]}'
         raise JpegError(msg)
     return JpegHeader(height, width, precision, segment.marker, components)
-
-
-def _scan_parameters(data: bytes | memoryview, segment: Segment) -> _Scan:
-    body = bytes(data[segment.at + 4 : segment.entropy])
-    count = body[0] if body else 0
-    if len(body) < 4 + 2 * count:
-        msg = f'JPEG scan header is damaged: {len(body)} bytes'
-        raise JpegError(msg)
-    numbers = tuple(body[1 : 1 + 2 * count : 2])
-    first, last, bits = body[1 + 2 * count : 4 + 2 * count]
-    return _Scan(numbers, first, min(last, 63), bits & 15)
 
 
 def _parameters_end(data: bytes | memoryview, at: int) -> int:
