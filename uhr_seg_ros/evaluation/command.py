@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from uhr_seg_ros import __version__
 from uhr_seg_ros.bundle import Bundle, load_bundle
+from uhr_seg_ros.data import rasters
 from uhr_seg_ros.data.datasets import Dataset, DATASETS, open_dataset
 from uhr_seg_ros.data.labelled import LabelledImage
 from uhr_seg_ros.engines.options import EngineOptions, PRECISIONS
@@ -36,7 +37,6 @@ from uhr_seg_ros.evaluation.scratch import ScratchMask
 from uhr_seg_ros.evaluation.settings import BRANCHES, MODES, Settings, settings_for
 from uhr_seg_ros.evaluation.views import VIEWS
 from uhr_seg_ros.files import write_text
-from uhr_seg_ros.image_io.files import cache
 from uhr_seg_ros.refinement.refining import METHODS
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.strategy import Limits
@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     room = 4 * max(image.size[0] * image.size[1] for image in images)
     gallery = Gallery(bundle.classes) if args.report else None
     engines = Engines(args.backend, args.precision)
-    with cache.limited(room):
+    with rasters.cache.limited(room):
         figures = evaluate(bundle, dataset, images, settings, engines, gallery)
     content = {
         'bundle': bundle.name,
