@@ -17,8 +17,8 @@ from uhr_seg_ros.data.augmentation import Augmentation, AUGMENTATIONS
 from uhr_seg_ros.data.crops import CropSampler, View
 from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.labelled import LabelledImage, Mosaic, Part
+from uhr_seg_ros.data.rasters import Window
 from uhr_seg_ros.data.scenes import generate_scene
-from uhr_seg_ros.image_io.tiff_windows import Window
 
 NEUTRAL = Augmentation(
     scale=(1.0, 1.0), brightness=0.0, contrast=(1.0, 1.0), saturation=(1.0, 1.0), hue=0

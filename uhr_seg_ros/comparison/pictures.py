@@ -14,8 +14,8 @@ import numpy as np
 from uhr_seg_ros.comparison.plan import Plan
 from uhr_seg_ros.comparison.running import Comparison
 from uhr_seg_ros.data.datasets import open_dataset
+from uhr_seg_ros.data.rasters import Window
 from uhr_seg_ros.drawing import colorize
-from uhr_seg_ros.image_io.tiff_windows import Window
 from uhr_seg_ros.image_writing import check_format, fits, ImageWriteError, write_image
 from uhr_seg_ros.segmenter import Segmenter
 

@@ -16,9 +16,9 @@ from uhr_seg_ros.data.augmentation import Augmentation
 from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.labelled import LabelledImage
 from uhr_seg_ros.data.photometric import distort
+from uhr_seg_ros.data.rasters import Window
 from uhr_seg_ros.data.recolouring import recolour
 from uhr_seg_ros.data.turning import mirror, pad, Pair, rotate, take_symmetry
-from uhr_seg_ros.image_io.tiff_windows import Window
 
 #: So many places are tried for a crop that shows a mixture of classes.
 TRIES = 10

@@ -20,7 +20,7 @@ import numpy as np
 
 from uhr_seg_ros.classes import UNLABELLED
 from uhr_seg_ros.data.labelled import LabelledImage
-from uhr_seg_ros.image_io.tiff_windows import Window
+from uhr_seg_ros.data.rasters import Window
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ import numpy as np
 
 from uhr_seg_ros.data.encoding import Encoding
 from uhr_seg_ros.data.errors import DataError
-from uhr_seg_ros.data.rasters import check_upright, image_size, read_ids, read_image
-from uhr_seg_ros.image_io.tiff_windows import Window
+from uhr_seg_ros.data.rasters import check_upright, image_size, read_ids, read_image, Window
 
 
 class LabelledImage(ABC):

@@ -13,6 +13,13 @@ from typing import Any
 from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.image_io import exif, files, headers
 from uhr_seg_ros.image_io.errors import ImageIoError
+from uhr_seg_ros.image_io.files import cache
+from uhr_seg_ros.image_io.tiff_windows import Window
+
+__all__ = [
+    'cache', 'check_upright', 'image_size', 'is_read_by_window', 'orientation', 'read_ids',
+    'read_image', 'Window',
+]  # fmt: skip
 
 
 def _of_data(function: Callable) -> Callable:

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from uhr_seg_ros import __version__
 from uhr_seg_ros.bundle import Bundle, load_bundle
 from uhr_seg_ros.command_options import Mode, refuse_without_effect
+from uhr_seg_ros.data import rasters
 from uhr_seg_ros.data.datasets import Dataset, DATASETS, open_dataset
 from uhr_seg_ros.data.label_check import checked_images, Share
 from uhr_seg_ros.data.label_table import show_shares, warn
@@ -39,7 +40,6 @@ from uhr_seg_ros.evaluation.scratch import ScratchMask
 from uhr_seg_ros.evaluation.settings import BRANCHES, MODES, Settings, settings_for
 from uhr_seg_ros.evaluation.views import VIEWS
 from uhr_seg_ros.files import check_writable, write_text
-from uhr_seg_ros.image_io.files import cache
 from uhr_seg_ros.interruption import telling
 from uhr_seg_ros.refinement.refining import METHODS
 from uhr_seg_ros.segmenter import Segmenter
@@ -139,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
     room = 4 * max(image.size[0] * image.size[1] for image in images)
     gallery = Gallery(bundle.classes) if args.report else None
     engines = Engines(args.backend, args.precision)
-    with cache.limited(room):
+    with rasters.cache.limited(room):
         figures = evaluate(bundle, dataset, images, settings, engines, gallery)
     content = {
         'bundle': bundle.name,
@@ -213,7 +213,7 @@ def evaluate(
 
 def _checked(dataset: Dataset, split: str) -> list[LabelledImage]:
     """Open the images after a look at all of their labels."""
-    with cache.limited(SCAN_CACHE):
+    with rasters.cache.limited(SCAN_CACHE):
         opened, warnings = checked_images(dataset, [split])
     images, names = opened[split], dataset.classes.names
     labelled = Share.of(f'split {split}', images)

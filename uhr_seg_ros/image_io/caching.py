@@ -40,9 +40,9 @@ class ArrayCache:
 
     @contextmanager
     def limited(self, limit: int) -> Iterator[None]:
-        """Keep at most so many bytes within a block."""
+        """Change the number of bytes within a block."""
         before = self._limit
-        self.set_limit(min(limit, before))
+        self.set_limit(limit)
         try:
             yield
         finally:

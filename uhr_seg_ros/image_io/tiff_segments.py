@@ -4,9 +4,9 @@
 """
 Strips and tiles of TIFF files as samples: whole, or an error.
 
-zlib undoes deflate. LZW and PackBits are undone by OpenCV's TIFF reader, of bytes that are
-handed over as a picture of their own, so that it has nothing to interpret; JPEG and WebP are
-pictures of their own already.
+zlib undoes deflate. LZW is undone by OpenCV's TIFF reader, of bytes that are handed over as a
+picture of their own, so that it has nothing to interpret; JPEG and WebP are pictures of their own
+already.
 """
 
 from __future__ import annotations
@@ -79,10 +79,13 @@ def read(page: Page, index: int, rows: slice) -> np.ndarray | None:
     if needed > count * _RATIOS[page.compression]:
         raise _short(index, count * _RATIOS[page.compression], needed)
     check_memory('TIFF', page.height, page.width, 3 * needed)
-    if page.compression in (LZW, PACK_BITS):
-        data = _by_opencv(page.compression, stored, height, page.row_bytes)
+    if page.compression == LZW:
+        data = _undo_lzw(stored, height, page.row_bytes)
     else:
-        data = _inflate(stored, needed, index)
+        undo = _unpack_bits if page.compression == PACK_BITS else _inflate
+        data = undo(stored, needed, index)
+        if len(data) < needed:
+            raise _short(index, len(data), needed)
     return _samples(page, data)[rows]
 
 
@@ -124,21 +127,32 @@ def _short(index: int, found: int, needed: int) -> ImageIoError:
     )
 
 
-def _inflate(stored: bytes, needed: int, index: int) -> np.ndarray:
-    inflater = zlib.decompressobj()
+def _inflate(stored: bytes, needed: int, index: int) -> bytes:
     try:
-        data = inflater.decompress(stored, needed)
+        return zlib.decompressobj().decompress(stored, needed)
     except zlib.error as err:
         msg = f'TIFF is damaged: strip or tile {index}: {err}'
         raise ImageIoError(msg) from err
-    if len(data) < needed:
-        raise _short(index, len(data), needed)
-    return np.frombuffer(data, np.uint8)
 
 
-def _by_opencv(compression: int, stored: bytes, rows: int, row_bytes: int) -> np.ndarray:
+def _unpack_bits(stored: bytes, needed: int, _: int) -> bytes:
+    out, place = bytearray(), 0
+    while place + 1 < len(stored) and len(out) < needed:
+        count = stored[place]
+        if count < 128:
+            out += stored[place + 1 : place + 2 + count]
+            place += 2 + count
+        elif count > 128:
+            out += stored[place + 1 : place + 2] * (257 - count)
+            place += 2
+        else:
+            place += 1
+    return bytes(out[:needed])
+
+
+def _undo_lzw(stored: bytes, rows: int, row_bytes: int) -> np.ndarray:
     """
-    Undo a compression.
+    Undo LZW.
 
     OpenCV fills in what is missing of 8 bits and refuses what is missing of 16, so the bytes
     go in as samples of 16 bits.
@@ -154,21 +168,20 @@ def _by_opencv(compression: int, stored: bytes, rows: int, row_bytes: int) -> np
         shape = (rows - 1) // 2, row_bytes
     data = np.empty(0, np.uint8)
     if min(shape):
-        data = opencv.decode(_as_file(compression, stored, 16, *shape), cv2.IMREAD_UNCHANGED,
-                             'TIFF').view(np.uint8).ravel()  # fmt: skip
+        pairs = opencv.decode(_as_file(stored, 16, *shape), cv2.IMREAD_UNCHANGED, 'TIFF')
+        data = pairs.view(np.uint8).ravel()
     if data.size < total:
         # A pair of bytes is not whole: its half comes from a second reading.
-        every = opencv.decode(_as_file(compression, stored, 8, rows, row_bytes),
-                              cv2.IMREAD_UNCHANGED, 'TIFF')  # fmt: skip
+        every = opencv.decode(_as_file(stored, 8, rows, row_bytes), cv2.IMREAD_UNCHANGED, 'TIFF')
         data = np.concatenate((data, every.ravel()[data.size :]))
     return data
 
 
-def _as_file(compression: int, stored: bytes, bits: int, rows: int, columns: int) -> bytes:
+def _as_file(stored: bytes, bits: int, rows: int, columns: int) -> bytes:
     """Return a TIFF file of one strip of grey values in the byte order of this machine."""
     order, mark = ('<', b'II') if np.little_endian else ('>', b'MM')
     tags = (
-        (256, columns), (257, rows), (258, bits), (259, compression), (262, 1), (273, 134),
+        (256, columns), (257, rows), (258, bits), (259, LZW), (262, 1), (273, 134),
         (277, 1), (278, rows), (279, len(stored)), (284, 1),
     )  # fmt: skip
     entries = b''.join(struct.pack(f'{order}HHII', tag, 4, 1, value) for tag, value in tags)
