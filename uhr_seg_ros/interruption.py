@@ -76,7 +76,8 @@ def signals_end_the_block() -> Iterator[None]:
     peers may be gone, and a clean-up that talks to them would hang.
     """
     global _taker
-    if current_thread() is not main_thread() or int(os.environ.get('WORLD_SIZE', 1)) > 1:
+    has_peers = os.environ.get('WORLD_SIZE', '').strip() not in ('', '0', '1')
+    if has_peers or current_thread() is not main_thread():
         yield
         return
     taken = [each for each, usual in ENDING.items() if signal.getsignal(each) == usual]

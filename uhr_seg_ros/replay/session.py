@@ -216,11 +216,12 @@ class Session:
         options = [*pacing.options(), '--log', str(log), '--recorded-topic', topic.name,
                    '--recorded-type', topic.type]  # fmt: skip
         start = _Start(self._collector.count, self._collector.report)
-        meter = LoadMeter(self.node.pid)
         with ExitStack() as stack:
-            stack.callback(meter.close)
-            if pictures is not None:
-                stack.enter_context(Collector(output=pictures, name='picture_collector'))
+            with signals_held():
+                meter = LoadMeter(self.node.pid)
+                stack.callback(meter.close)
+                if pictures is not None:
+                    stack.enter_context(Collector(output=pictures, name='picture_collector'))
             with _player(bag, options, self._folder / 'player.log') as player:
                 self._watch(player, start, pacing.as_answered)
             outcome = json.loads(log.read_text(encoding='utf-8'))
