@@ -31,6 +31,7 @@ from uhr_seg_ros.engines.folding import fix_shapes, GraphError
 from uhr_seg_ros.engines.precision import float32_tensors, split_layer_norms, to_half
 from uhr_seg_ros.engines.tensorrt_api import describe
 from uhr_seg_ros.engines.typed_graphs import TypedGraphs
+from uhr_seg_ros.graph_files import hash_graph
 from uhr_seg_ros.strategies.preprocessing import Preprocessor
 
 ROOT = Path(__file__).parents[2]
@@ -222,7 +223,8 @@ def test_layer_norm_for_tensorrt_8_5(tmp_path: Path, half: bool) -> None:
 
 def test_squares_in_split_norms_do_not_overflow(tmp_path: Path) -> None:
     """Squares of more than 256 overflow in half. ONNX Runtime on a CPU would not show it."""
-    graph = Graph('norm', layer_norm(tmp_path / 'norm.onnx'), 'sha256', ('x',), ('y',))
+    path = layer_norm(tmp_path / 'norm.onnx')
+    graph = Graph('norm', path, hash_graph(path), ('x',), ('y',))
     graphs = TypedGraphs('some', 'fp16', EngineCache(tmp_path))
     models = [graphs.load(graph, {'x': (1, 5, 8)}, plain_norms=plain) for plain in (False, True)]
     assert [len(model.graph.node) > 6 for model in models] == [False, True]

@@ -127,7 +127,7 @@ def test_a_graph_without_a_fixed_size(bundles: dict[str, Bundle], tmp_path: Path
     model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = 'height'
     path = tmp_path / 'segment.onnx'
     onnx.save(model, path)
-    graph = replace(bundle.graphs['segment'], path=path)
+    graph = bundle.graphs['segment'].with_file(path)
     loose = replace(bundle, graphs={**bundle.graphs, 'segment': graph})
     with pytest.raises(DeformedError, match='graph segment takes images of shape .* fixed'):
         Segmenter(loose, 'onnxruntime')
