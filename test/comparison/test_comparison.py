@@ -72,6 +72,23 @@ def write_set(folder: Path) -> Path:
     return folder
 
 
+def test_a_run_of_another_plan_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    before, now = (
+        read_plan(write_plan(tmp_path, variants={'a': {'options': {'bent': bent}}}))
+        for bent in ([64, 64], [128, 64])
+    )
+    folder = tmp_path / 'out/a/0'
+    write_config(before.variants[0], 0, folder / 'config.yaml')
+    (folder / 'bundle').mkdir()
+    (folder / 'bundle/model.yaml').touch()
+    same, other = (
+        Comparison(plan, tmp_path, 'test', tmp_path / 'out', math.inf) for plan in (before, now)
+    )
+    same.train(before.variants[0], 0)  # is done
+    with pytest.raises(ComparisonError, match=r'options was .*64, 64.* is .*128, 64'):
+        other.train(now.variants[0], 0)
+
+
 def test_a_real_comparison(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

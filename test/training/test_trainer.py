@@ -18,7 +18,7 @@ from tiny import batches_of, CLASSES, CONFIG, config_with, log_of, RECIPE, valid
 
 from uhr_seg_ros.classes import CLASS_SETS, ClassSet  # noqa: E402
 from uhr_seg_ros.networks.checkpoints import CheckpointError, open_checkpoint  # noqa: E402
-from uhr_seg_ros.networks.description import Description  # noqa: E402
+from uhr_seg_ros.networks.description import Description, KEY  # noqa: E402
 from uhr_seg_ros.networks.presets import build_network  # noqa: E402
 from uhr_seg_ros.training.batches import Batches  # noqa: E402
 from uhr_seg_ros.training.errors import TrainingError  # noqa: E402
@@ -107,7 +107,7 @@ def test_checkpoints_tell_what_they_are_for(
     recolored = ClassSet(CLASSES.names, ((0, 0, 0),) * 5)
     assert trainer(tmp_path, config, recolored, resume=True).description.classes == recolored
     state = saved(tmp_path)
-    del state['description']  # as it was written before
+    del state[KEY]  # as it was written before
     torch.save(state, tmp_path / 'last.pth')
     capsys.readouterr()
     assert trainer(tmp_path, config, swapped(CLASSES), resume=True).step == 1

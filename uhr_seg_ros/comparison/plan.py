@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 import re
+import reprlib
 from typing import Any
 
 import yaml
@@ -115,6 +116,35 @@ def write_config(variant: Variant, seed: int, path: Path) -> None:
     """Write the training configuration of one run."""
     text = yaml.safe_dump(variant.config | {'seed': seed}, sort_keys=False)
     write_text(path, text)
+
+
+def check_config(variant: Variant, seed: int, path: Path) -> None:
+    """
+    Check that a finished run was trained by the configuration that the plan has now.
+
+    Args:
+        variant: Of the plan.
+        seed: Of the run.
+        path: What ``write_config`` wrote before the run; a run without it is taken as it is.
+
+    Raises:
+        ComparisonError: Fields differ; names them with both values.
+    """
+    if not path.is_file():
+        return
+    trained = read_mapping(path, ComparisonError, 'remove its folder to train it again')
+    planned = variant.config | {'seed': seed}
+    differ = [
+        f'{name} was {reprlib.repr(trained.get(name))} and is {reprlib.repr(planned.get(name))}'
+        for name in trained | planned
+        if trained.get(name) != planned.get(name)
+    ]
+    if differ:
+        msg = (
+            f'{path.parent} was trained by another plan: {"; ".join(differ)}; choose another '
+            '--output, or remove the folder to train it again'
+        )
+        raise ComparisonError(msg)
 
 
 def _mapping(fields: Fields, name: object, changes: object) -> Mapping[str, Any]:

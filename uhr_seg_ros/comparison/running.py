@@ -23,7 +23,13 @@ from time import monotonic
 from typing import Any
 
 from uhr_seg_ros.bundle import MODEL_FILE
-from uhr_seg_ros.comparison.plan import ComparisonError, Plan, Variant, write_config
+from uhr_seg_ros.comparison.plan import (
+    check_config,
+    ComparisonError,
+    Plan,
+    Variant,
+    write_config,
+)
 from uhr_seg_ros.engines.opening import available_cores
 from uhr_seg_ros.fields import read_json
 from uhr_seg_ros.interruption import Terminated
@@ -140,9 +146,10 @@ class Comparison:
     def train(self, variant: Variant, seed: int) -> None:
         """Train one variant with one seed, or go on with it."""
         folder = self.folder(variant, seed)
-        if (folder / 'bundle' / MODEL_FILE).is_file():
-            return
         config = folder / 'config.yaml'
+        if (folder / 'bundle' / MODEL_FILE).is_file():
+            check_config(variant, seed, config)
+            return
         write_config(variant, seed, config)
         run = folder / 'run'
         resume = ['--resume'] if (run / 'last.pth').is_file() else []

@@ -322,7 +322,11 @@ def state_of(blank: Network, network: str, weights: Weights) -> dict[str, torch.
                 f'released weights by {parts}'
             )
             raise CheckpointError(msg)
-        return state_from(blank, weights.tensors)
+        try:
+            return state_from(blank, weights.tensors)
+        except CheckpointError as err:
+            msg = f'{weights.path}: {err}'
+            raise CheckpointError(msg) from err
     tensors = {name: checkpoint.tensors for name, checkpoint in weights.items()}
     return RELEASED[network].released_state(blank, tensors)
 

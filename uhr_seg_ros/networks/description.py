@@ -22,8 +22,8 @@ from uhr_seg_ros.networks.checkpoint_files import CheckpointError
 from uhr_seg_ros.networks.hlrc import NetworkError
 from uhr_seg_ros.networks.presets import options_of
 
-#: Key of a checkpoint under which its description is.
-KEY = 'description'
+#: Key of a checkpoint under which its description is; no other program writes one of that name.
+KEY = 'uhr_seg_ros'
 FORMAT = 1
 
 
@@ -79,13 +79,13 @@ def read_description(content: Any, path: str | Path) -> Description | None:
         return None
     inner = content[KEY]
     if not isinstance(inner, dict):
-        msg = f'{path}: {KEY} is {type(inner).__name__}, not a mapping: its file was changed'
+        msg = f'{path}: its entry {KEY} is {type(inner).__name__}, not a mapping: it was changed'
         raise CheckpointError(msg)
     fields = Fields(Path(path), inner, CheckpointError)
     version = fields.get('format', int)
     if version != FORMAT:
         raise fields.error(
-            f'its {KEY} has format {reprlib.repr(version)}, this version reads {FORMAT}: use the '
+            f'its entry {KEY} has format {reprlib.repr(version)}, this version reads {FORMAT}: use the '
             'version that wrote it, or a newer one'
         )
     network = fields.get('network', str)
