@@ -13,9 +13,12 @@ from time import monotonic
 from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB, load_bundle
 from uhr_seg_ros.comparison.chart import draw_chart
 from uhr_seg_ros.comparison.pictures import draw_pictures
-from uhr_seg_ros.comparison.plan import read_plan, Variant
+from uhr_seg_ros.comparison.plan import Plan, read_plan, Variant
 from uhr_seg_ros.comparison.running import Comparison, OutOfTimeError
 from uhr_seg_ros.comparison.table import table
+from uhr_seg_ros.data.datasets import open_dataset
+from uhr_seg_ros.data.errors import DataError
+from uhr_seg_ros.evaluation.labels import evaluated_images
 from uhr_seg_ros.files import write_text
 from uhr_seg_ros.networks.cost import multiply_adds, parameters
 from uhr_seg_ros.networks.presets import build_network
@@ -57,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what is not done yet, then print the table."""
     plan = read_plan(args.plan)
+    _check_labels(plan, args)
     deadline = monotonic() + 60 * args.minutes
     comparison = Comparison(plan, args.root, args.split, args.output, deadline, args.jobs)
     try:
@@ -76,6 +80,16 @@ def run(args: argparse.Namespace) -> int:
     if args.pictures:
         draw_pictures(comparison, args.pictures)
     return FINISHED
+
+
+def _check_labels(plan: Plan, args: argparse.Namespace) -> None:
+    """Look at what will be evaluated now: the first training looks at its own labels."""
+    for name in sorted({variant.config['data']['dataset'] for variant in plan.variants}):
+        try:
+            dataset = open_dataset(name, args.root)
+        except DataError:
+            return  # the first training tells, unless all is done and only the table is missing
+        evaluated_images(dataset, args.split)
 
 
 def _cost(variant: Variant, comparison: Comparison) -> tuple[int, int]:
