@@ -38,6 +38,7 @@ from uhr_seg_ros.comparison.plan import (  # noqa: E402
 )
 from uhr_seg_ros.comparison.running import Comparison, Steps  # noqa: E402
 from uhr_seg_ros.comparison.table import spread, table  # noqa: E402
+from uhr_seg_ros.data.errors import DataError  # noqa: E402
 from uhr_seg_ros.files import OutputError  # noqa: E402
 from uhr_seg_ros.folder_lock import locked  # noqa: E402
 from uhr_seg_ros.image_writing import ImageWriteError  # noqa: E402
@@ -259,6 +260,21 @@ def test_failed_step_is_named(tmp_path: Path) -> None:
     )  # fmt: skip
     with pytest.raises(ComparisonError, match='exit code 2: uhr_seg train --config'):
         command.run(args)
+
+
+def test_labels_are_looked_at_before_anything_is_trained(tmp_path: Path) -> None:
+    root = write_set(tmp_path / 'set')
+    cv2.imwrite(str(root / 'labels/three.png'), np.full((192, 192), 9, np.uint8))
+    args = argparse.Namespace(
+        plan=write_plan(tmp_path), root=root, split='test', output=tmp_path / 'out',
+        minutes=math.inf, jobs=1, table=None, chart=None, pictures=None,
+    )  # fmt: skip
+    with pytest.raises(DataError, match=r'three\.png holds the value 9, expected 0 to 4'):
+        command.run(args)
+    args.split = 'val'
+    with pytest.raises(DataError, match="no split 'val'"):
+        command.run(args)
+    assert not (tmp_path / 'out').exists()
 
 
 def test_variants_change_the_base(tmp_path: Path) -> None:

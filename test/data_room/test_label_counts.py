@@ -104,6 +104,16 @@ def test_counts_are_kept_for_the_next_process(
     assert 'root' in json.loads(ledger.read_text())
 
 
+def test_the_folder_of_engines_stays_the_user_s_own(tmp_path: Path, cache: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        scan([labelled(tmp_path, 'a')], tmp_path, quiet=True)
+    finally:
+        os.umask(before)
+    assert list(cache.iterdir())
+    assert not cache.parent.stat().st_mode & 0o022
+
+
 @pytest.mark.parametrize('content', ['', '[]', '{"made by": "other"}', 'px 5', 'px all'])
 def test_odd_ledgers_are_left_alone(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, content: str

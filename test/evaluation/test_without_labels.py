@@ -145,6 +145,16 @@ def test_a_class_without_labels(
     assert 'No pixel is labelled blue.' in page
 
 
+def test_labels_without_a_contour(tiny_bundle: Path, tmp_path: Path) -> None:
+    labels = halves(0, 1)
+    labels[:, 90:110] = 255
+    figures, page = evaluated(tmp_path / 'set', [labels, labels], tiny_bundle, tmp_path)
+    assert figures['mean_iou'] is not None
+    for each in figures['boundary_f'].values():
+        assert {each['mean'], *each['classes'].values(), *each['precision'].values()} == {None}
+    assert 'The labels have no contour between two classes' in page
+
+
 @pytest.mark.parametrize(
     ('labels', 'fields', 'text'),
     [

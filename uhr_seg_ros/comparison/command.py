@@ -16,6 +16,9 @@ from uhr_seg_ros.comparison.pictures import check_pictures, draw_pictures
 from uhr_seg_ros.comparison.plan import Plan, read_plan, Variant
 from uhr_seg_ros.comparison.running import Comparison, OutOfTimeError
 from uhr_seg_ros.comparison.table import table
+from uhr_seg_ros.data.datasets import open_dataset
+from uhr_seg_ros.data.errors import DataError
+from uhr_seg_ros.evaluation.labels import evaluated_images
 from uhr_seg_ros.files import check_writable, write_text
 from uhr_seg_ros.folder_lock import locked
 from uhr_seg_ros.interruption import telling
@@ -60,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     """Do what is not done yet, then print the table."""
     plan = read_plan(args.plan)
     _check_places(args, plan)
+    _check_labels(plan, args)
     deadline = monotonic() + 60 * args.minutes
     comparison = Comparison(plan, args.root, args.split, args.output, deadline, args.jobs)
     with locked(args.output):
@@ -92,6 +96,16 @@ def _check_places(args: argparse.Namespace, plan: Plan) -> None:
         check_chart(args.chart)
     if args.pictures:
         check_pictures(plan, args.pictures)
+
+
+def _check_labels(plan: Plan, args: argparse.Namespace) -> None:
+    """Look at what will be evaluated now: the first training looks at its own labels."""
+    for name in sorted({variant.config['data']['dataset'] for variant in plan.variants}):
+        try:
+            dataset = open_dataset(name, args.root)
+        except DataError:
+            return  # the first training tells, unless all is done and only the table is missing
+        evaluated_images(dataset, args.split)
 
 
 def _cost(variant: Variant, comparison: Comparison) -> tuple[int, int]:

@@ -177,6 +177,8 @@ def _note(ledger: Path | None, root: Path, images: Sequence[LabelledFile]) -> No
             if (counts := _known.get((path, time, size))) is not None:
                 name = os.path.relpath(image.label_path, root)
                 files[name] = {'time': time, 'bytes': size, 'px': counts}
+        # Engines lie there too, and are not read where others may write.
+        ledger.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         content = {'made by': _made_by(), 'root': str(root.resolve()), 'files': files}
         write_text(ledger, json.dumps(content) + '\n')
 

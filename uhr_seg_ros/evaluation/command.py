@@ -24,8 +24,6 @@ from uhr_seg_ros.bundle import Bundle, load_bundle
 from uhr_seg_ros.command_options import Mode, refuse_without_effect
 from uhr_seg_ros.data import rasters
 from uhr_seg_ros.data.datasets import Dataset, DATASETS, open_dataset
-from uhr_seg_ros.data.label_check import checked_images, Share
-from uhr_seg_ros.data.label_table import show_shares, warn
 from uhr_seg_ros.data.labelled import LabelledImage
 from uhr_seg_ros.engines.options import EngineOptions, PRECISIONS
 from uhr_seg_ros.errors import UhrSegError
@@ -35,6 +33,7 @@ from uhr_seg_ros.evaluation.evaluator import Evaluator
 from uhr_seg_ros.evaluation.figures import Figures
 from uhr_seg_ros.evaluation.gallery import Gallery
 from uhr_seg_ros.evaluation.ignoring import Ignoring
+from uhr_seg_ros.evaluation.labels import evaluated_images
 from uhr_seg_ros.evaluation.predicting import Predictor
 from uhr_seg_ros.evaluation.scratch import ScratchMask
 from uhr_seg_ros.evaluation.settings import BRANCHES, MODES, Settings, settings_for
@@ -45,9 +44,6 @@ from uhr_seg_ros.refinement.refining import METHODS
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.strategy import Limits
 from uhr_seg_ros.timing import StageClock
-
-#: Labels are looked at once, one file after the other: few of them need to be kept, bytes.
-SCAN_CACHE = 1 << 28
 
 #: Options that count with another one only.
 REFINING = (
@@ -134,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
     bundle = load_bundle(args.bundle)
     dataset = open_dataset(args.dataset, args.root)
     _check_classes(bundle, dataset)
-    images = _checked(dataset, args.split)
+    images = evaluated_images(dataset, args.split)
     # Every image comes once: room for one with its labels, and no need to keep those before it.
     room = 4 * max(image.size[0] * image.size[1] for image in images)
     gallery = Gallery(bundle.classes) if args.report else None
@@ -209,19 +205,6 @@ def evaluate(
         'peak_memory_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         **Figures(bundle.classes.names, dataset.ignored, dataset.reported).of(results),
     }
-
-
-def _checked(dataset: Dataset, split: str) -> list[LabelledImage]:
-    """Open the images after a look at all of their labels."""
-    with rasters.cache.limited(SCAN_CACHE):
-        opened, warnings = checked_images(dataset, [split])
-    images, names = opened[split], dataset.classes.names
-    labelled = Share.of(f'split {split}', images)
-    counted = labelled.without(dataset.ignored)
-    counted.check()
-    show_shares([labelled], names)
-    warn([*warnings, *counted.warnings(names, dataset.ignored)])
-    return images
 
 
 @contextmanager

@@ -91,15 +91,17 @@ class Figures:
 
     def _boundary_f(self, results: Evaluator) -> dict[str, Any]:
         metric = results.boundary_f
-        parts = zip(metric.radii, metric.f(), metric.precision(), metric.recall(), strict=True)
+        found = np.stack([metric.f(), metric.precision(), metric.recall()], 1)
+        if not metric.has_contours:  # every contour of the mask would count as wrong
+            found[:] = np.nan
         return {
             f'{radius} px': {
-                'mean': self._mean(results.matrix, f) if metric.has_contours else None,
+                'mean': self._mean(results.matrix, f),
                 'classes': self._by_class(f),
                 'precision': self._by_class(precision),
                 'recall': self._by_class(recall),
             }
-            for radius, f, precision, recall in parts
+            for radius, (f, precision, recall) in zip(metric.radii, found, strict=True)
         }
 
     def _objects(self, results: Evaluator) -> dict[str, Any]:

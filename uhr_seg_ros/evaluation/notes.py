@@ -36,6 +36,8 @@ def notes(report: Mapping[str, Any]) -> list[str]:
     if len(left) < 2:
         text = f'{only(left)}: there is nothing to tell apart, and no mean over classes.'
         texts.append(text[0].upper() + text[1:])
+    elif all(each['mean'] is None for each in report['boundary_f'].values()):
+        texts.append('The labels have no contour between two classes: there is no boundary F.')
     empty = [image['name'] for image in report['per_image'] if image['accuracy'] is None]
     if empty:
         count = f'{len(empty)} of {len(report["per_image"])} images'
