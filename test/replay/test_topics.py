@@ -68,8 +68,8 @@ CHOSEN = {
         '/ego/rgb_front/image',
     ),
     'masks of others': (
-        {'/net/label_ids': [image('mono8')] * 3, '/net/output': [MASK] * 3,
-         '/other/output': [UNLABELED], '/cam/image_raw': [GREY]},
+        {'/net/labelIds': [image('mono8')] * 3, '/net/out_seg': [image('8UC1')] * 3,
+         '/net/output': [MASK] * 3, '/other/output': [UNLABELED], '/cam/image_raw': [GREY]},
         '/cam/image_raw',
     ),
     'drawings of others': (
