@@ -8,6 +8,7 @@ from __future__ import annotations
 import lzma
 import os
 from pathlib import Path
+import shutil
 import sqlite3
 import struct
 import tempfile
@@ -67,7 +68,7 @@ def test_frames_in_the_log_of_a_killed_recorder(
     assert times(file) == times(file.parent) == list(range(7))
     assert contents(file.parent) == before
     (warning,) = caplog.messages
-    assert 'what flight_0.db3-wal holds' in warning and 'wal_checkpoint(TRUNCATE)' in warning
+    assert 'what flight_0.db3-wal (' in warning and 'wal_checkpoint(TRUNCATE)' in warning
 
     # Without the log it is another recording.
     both = describe_bag(file, topic)
@@ -88,6 +89,15 @@ def test_log_beside_the_file_that_a_link_names(tmp_path: Path) -> None:
     link.symlink_to(odd)
     assert times(link) == times(odd) == [0, 1]
     assert sorted(contents(odd.parent)) == ['a?b#%41.db3', 'a?b#%41.db3-wal']
+
+
+def test_read_only_disk(tmp_path: Path, small_disk: SmallDisk) -> None:
+    for name, mode in {'log': 'WAL', 'journal': 'DELETE'}.items():
+        file = killed_recorder(tmp_path / name, mode, done=1, more=1)
+        shutil.copytree(file.parent, small_disk.path / name)
+    small_disk.make_read_only()
+    assert times(small_disk.path / 'log') == [0, 1]
+    assert times(small_disk.path / 'journal') == [0]
 
 
 def test_what_a_killed_recorder_had_not_finished_is_taken_back(
@@ -159,10 +169,11 @@ def test_nothing_is_unpacked_without_bound(
         unpack_lz4(b'\x04\x22\x4d\x18\x60\x40\x82\0\0\0\0', 1 << 40)
 
     bomb = tmp_path / 'bomb.mcap.zstd'
-    bomb.write_bytes(zstd.compress(bytes(8 << 20)))
-    monkeypatch.setattr('uhr_seg_ros.replay.opening._ALWAYS_ACCEPTED', 1 << 20)
-    with pytest.raises(BagError, match=r'would give more than 1048576 bytes.*unzstd'):
-        image_topics(bomb)
+    monkeypatch.setattr('uhr_seg_ros.replay.opening._ALWAYS_ACCEPTED', 1 << 19)
+    for data in (counted, uncounted):
+        bomb.write_bytes(data)
+        with pytest.raises(BagError, match=r'would give more than the 524288 bytes.*unzstd'):
+            image_topics(bomb)
 
 
 def test_mcap_that_lost_its_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -240,15 +251,21 @@ def test_reading_goes_on_behind_damage_between_chunks(
     assert sum(' is damaged from byte ' in each for each in caplog.messages) == 4
 
 
-def test_log_that_is_damaged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(('place', 'told'), [
+    (0, 'holds nothing that was finished, or is damaged'), (17, 'holds nothing that was finished'),
+    (25, 'has a damaged -wal file'), (0.5, 'has a damaged -wal file'),
+])  # fmt: skip
+def test_log_that_is_damaged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, place: float, told: str
+) -> None:
     """SQLite ends a log where its checksum fails, and says nothing of what comes behind."""
     file = killed_recorder(tmp_path / 'flight', 'WAL', done=3, more=4)
     log = Path(f'{file}-wal')
     data = bytearray(log.read_bytes())
-    data[len(data) // 2] ^= 1
+    data[int(place * len(data)) if place % 1 else place] ^= 1
     log.write_bytes(data)
     assert times(file) == [0, 1, 2]
-    assert any('has a damaged -wal file' in text for text in caplog.messages)
+    assert any(told in text for text in caplog.messages)
 
 
 @pytest.mark.parametrize('compression', ['', 'lz4', 'zstd', 'lzma'])
@@ -343,6 +360,9 @@ def test_files_that_hold_something_else(tmp_path: Path) -> None:
     for name, schema in {
         'neither': 'CREATE TABLE t (x)',
         'columns': 'CREATE TABLE topics (id); CREATE TABLE messages (id)',
+        'number': 'CREATE TABLE messages (id, topic_id, timestamp, data); '
+                  'CREATE TABLE topics (id, name, type, serialization_format); '
+                  "INSERT INTO topics VALUES ('1) --', 'a', 'b', 'cdr')",
         'view': 'CREATE TABLE topics (id); CREATE VIEW messages AS SELECT 1 AS id',
     }.items():
         sqlite3.connect(tmp_path / f'{name}.db3').executescript(schema).connection.close()
@@ -352,9 +372,12 @@ def test_files_that_hold_something_else(tmp_path: Path) -> None:
         'short.db3': 'is cut after 16 bytes',
         'neither.db3': r'has no tables of messages and topics \(found: neither\)',
         'columns.db3': 'no such column: topic_id|without name, type',
-        'view.db3': r'no tables .*found: topics',
+        'number.db3': 'has a topic without a number', 'view.db3': r'no tables .*found: topics',
     }.items():  # fmt: skip
         with pytest.raises(BagError, match=rf'{name}.*{reason}'):
+            list(read_all(tmp_path / name))
+    for name in ('x' * 5000 + '.mcap', 'a\0.mcap', 'gone.db3'):
+        with pytest.raises(BagError, match='is no rosbag2 recording'):
             list(read_all(tmp_path / name))
 
 
@@ -367,10 +390,16 @@ def test_other_splits_are_read_where_one_is_damaged(
         file = alone(tmp_path / f'part_{part}', 2, first=2 * part)
         file.rename(folder / f'flight_{part}.mcap')
     overwrite(folder / 'flight_1.mcap', 0, b'lost')
+    topic = image_topics(folder)[0]
+    described = describe_bag(folder, topic)
     assert times(folder) == [0, 1, 4, 5]
     assert image_topics(folder)[0].count == 4
     (warning,) = caplog.messages
     assert 'flight_1.mcap is left out; the other files are read' in warning
+    os.mkfifo(folder / 'flight_3.mcap')
+    (folder / 'flight_4.mcap').symlink_to('flight_4.mcap')
+    assert times(folder) == [0, 1, 4, 5]
+    assert described['sha256'] != describe_bag(folder, topic)['sha256']
     for part in (0, 2):
         overwrite(folder / f'flight_{part}.mcap', 0, b'lost')
     with pytest.raises(BagError, match=r'flight_0\.mcap cannot be read .*begins with'):

@@ -150,8 +150,18 @@ def test_two_recordings_in_a_folder(tmp_path: Path, caplog: pytest.LogCaptureFix
     packed.write_bytes(zstd.compress(file.read_bytes()))
     assert times(tmp_path / 'flight') == [0, 1]
     assert sorted(text.partition(' ')[2][:30] for text in caplog.messages) == [
-        'holds other.db3, which metadat', 'is left out: it looks like the'
+        'holds other.db3, which metadat', 'is left out: it looks like fli'
     ]  # fmt: skip
+
+    # A recorder that died while it compressed its file has named the half one already.
+    (tmp_path / 'flight/other.db3').unlink()
+    packed.write_bytes(packed.read_bytes()[:99])
+    edit(tmp_path / 'flight', lambda data: data.update(relative_file_paths=[packed.name]))
+    caplog.clear()
+    assert times(tmp_path / 'flight') == [0, 1]
+    assert not caplog.messages  # it was told above
+
+    shutil.copy(other, tmp_path / 'flight')
     (tmp_path / 'flight/metadata.yaml').unlink()
     with pytest.raises(BagError, match=r'two storages \(flight.mcap and other.db3\): name the'):
         image_topics(tmp_path / 'flight')

@@ -215,7 +215,8 @@ def _hash(file: Path, digest: Any) -> int:
 
 
 def _beside(file: Path) -> list[Path]:
-    return side_files(file) if storage_suffix(file.name) == '.db3' else []
+    is_database = storage_suffix(file.name) == '.db3' and file.is_file()
+    return side_files(file) if is_database else []
 
 
 @cache

@@ -17,6 +17,9 @@ from uhr_seg_ros.replay.storage import BagError, Damaged, Storage, ZSTD_MAGIC
 
 _BLOCK = 1 << 20
 
+# Bytes that the head of a frame of zstd has at most.
+_LONGEST_HEAD = 18
+
 # No recording shrinks to less than a thousandth; what would do so was made to fill the disk.
 _RATIO = 1000
 _ALWAYS_ACCEPTED = 1 << 30
@@ -92,11 +95,15 @@ def _unpack(path: Path, unpacked: Path) -> str:
     from backports import zstd  # comes with rosbags
 
     most = max(_ALWAYS_ACCEPTED, _RATIO * path.stat().st_size)
+    with path.open('rb') as stream:
+        declared = zstd.get_frame_info(stream.read(_LONGEST_HEAD)).decompressed_size or 0
+    _check_size(declared, most)
+    _check_room(path, declared)
     written = 0
     with zstd.open(path, 'rb') as source, unpacked.open('wb') as target:
         while True:
             if written % (64 * _BLOCK) == 0:
-                _check_room(path, most if written >= most else 64 * _BLOCK)
+                _check_room(path, 64 * _BLOCK)
             try:
                 block = source.read(_BLOCK)
             except (zstd.ZstdError, EOFError) as err:
@@ -106,10 +113,14 @@ def _unpack(path: Path, unpacked: Path) -> str:
             if not block:
                 return ''
             written += len(block)
-            if written > most:
-                msg = f'would give more than {most} bytes, {_RATIO} times its size'
-                raise Damaged(msg)
+            _check_size(written, most)
             target.write(block)
+
+
+def _check_size(size: int, most: int) -> None:
+    if size > most:
+        msg = f'would give more than the {most} bytes that are accepted'
+        raise Damaged(msg)
 
 
 def _check_room(path: Path, needed: int) -> None:

@@ -7,12 +7,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
+import os
 from pathlib import Path
 
 from rosbags.interfaces import Connection
 
 from uhr_seg_ros.replay.opening import open_storage, reason_of
-from uhr_seg_ros.replay.recording_files import find_files, is_storage, METADATA, read_metadata
+from uhr_seg_ros.replay.recording_files import (
+    find_files,
+    is_storage,
+    METADATA,
+    read_metadata,
+    storage_suffix,
+    SUFFIXES,
+)  # fmt: skip
 from uhr_seg_ros.replay.storage import (
     BagError,
     Damaged,
@@ -25,8 +33,9 @@ from uhr_seg_ros.replay.storage import (
 
 def is_bag(path: Path) -> bool:
     """Tell if a path looks like a rosbag2 recording: a folder of one, or one of its files."""
-    if not path.is_dir():
-        return is_storage(path) and path.exists()
+    # In contrast to those of Path, these do not fail on a path that cannot be looked at.
+    if not os.path.isdir(path):
+        return storage_suffix(path.name) in SUFFIXES and os.path.exists(path)
     try:
         return (path / METADATA).is_file() or any(map(is_storage, path.iterdir()))
     except OSError:  # whoever reads it says so

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+import os
 from pathlib import Path, PurePath
 import re
 from typing import Any
@@ -68,16 +69,16 @@ def find_files(path: Path) -> list[Path]:
     listed = read_metadata(path).files
     found = {name for name, file in there.items() if is_storage(file)}
     found |= {name for name in listed if name in there}
-    found = _of_one_kind(path, _without_copies(path, found, listed), listed)
-    _tell_differences(path, listed, found)
+    found = _of_one_kind(path, _without_copies(path, found), listed)
+    _tell_differences(path, listed, found, set(there))
     return [there[name] for name in _ordered(found, listed)]
 
 
 def read_metadata(path: Path) -> Metadata:
     """Read metadata.yaml of a folder; what is wrong with it is told once."""
     file = path / METADATA
-    if not file.is_file():
-        if file.exists():
+    if not os.path.isfile(file):
+        if os.path.exists(file):
             tell_once(file, 'is no file; the recording is read without it')
         return Metadata()
     try:
@@ -142,17 +143,17 @@ def _parsed(content: Any) -> Metadata:
     )
 
 
-def _without_copies(path: Path, found: set[str], listed: tuple[str, ...]) -> set[str]:
-    """Leave out one of a file and what looks as the same one compressed."""
-    copies = set()
-    for name in found:
-        plain = PurePath(name).stem
-        if PurePath(name).suffix.lower() in COMPRESSED and plain in found:
-            copy = plain if name in listed and plain not in listed else name
-            copies.add(copy)
-            kept = name if copy == plain else plain
-            tell_once(path / copy, f'is left out: it looks like the same as {kept}')
+def _without_copies(path: Path, found: set[str]) -> set[str]:
+    """Leave out what looks as another file compressed: its recorder may have died over it."""
+    copies = {name for name in found if _plain(name) != name and _plain(name) in found}
+    for name in sorted(copies):
+        tell_once(path / name, f'is left out: it looks like {_plain(name)} compressed')
     return found - copies
+
+
+def _plain(name: str) -> str:
+    """Give the name of a file before it was compressed."""
+    return PurePath(name).stem if PurePath(name).suffix.lower() in COMPRESSED else name
 
 
 def _of_one_kind(path: Path, found: set[str], listed: tuple[str, ...]) -> set[str]:
@@ -176,9 +177,12 @@ def _of_one_kind(path: Path, found: set[str], listed: tuple[str, ...]) -> set[st
     raise BagError(msg)
 
 
-def _tell_differences(path: Path, listed: tuple[str, ...], found: set[str]) -> None:
-    missing = [name for name in dict.fromkeys(listed) if name not in found]
-    more = sorted(found.difference(listed), key=natural_order) if listed else []
+def _tell_differences(
+    path: Path, listed: tuple[str, ...], found: set[str], there: set[str]
+) -> None:
+    missing = [name for name in dict.fromkeys(listed) if name not in there]
+    left_out = {_plain(name) for name in listed if name in there - found}
+    more = sorted(found.difference(listed) - left_out, key=natural_order) if listed else []
     if not found:
         names = f': {METADATA} names {_joined(missing)}' if missing else ''
         msg = f'{path} holds no files of a recording (mcap or db3){names}'

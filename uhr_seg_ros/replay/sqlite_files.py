@@ -21,6 +21,9 @@ MAGIC = b'SQLite format 3\0'
 #: Suffixes of what SQLite keeps beside a file that its writer did not close.
 LOG, JOURNAL = '-wal', '-journal'
 
+# The fourth byte tells the order of bytes.
+_LOG_MAGIC = b'\x37\x7f\x06'
+
 _JOURNAL_MAGIC = b'\xd9\xd5\x05\xf9\x20\xa1\x63\xd7'
 
 # What a temporary copy leaves free on its disk.
@@ -53,12 +56,15 @@ def open_sqlite(path: Path, name: Path) -> apsw.Connection:
         return _open_restored(path, journals[0], name)
     logs = [file for file in sides if file.name.endswith(LOG)]
     if logs:
-        tell_once(
-            name, 'log',
-            f'was not closed by its recorder: what {logs[0].name} holds '
-            f'({logs[0].stat().st_size} bytes) is read as well (sqlite3 {name} '
-            '"PRAGMA wal_checkpoint(TRUNCATE)" makes one file of both)',
-        )  # fmt: skip
+        log = f'{logs[0].name} ({logs[0].stat().st_size} bytes)'
+        if pages_in_log(path):
+            text = (
+                f'what {log} holds is read as well (sqlite3 {name} '
+                '"PRAGMA wal_checkpoint(TRUNCATE)" makes one file of both)'
+            )
+        else:
+            text = f'{log} holds nothing that was finished, or is damaged where it begins'
+        tell_once(name, 'log', f'was not closed by its recorder: {text}')
     return _connect(path, with_log=bool(logs))
 
 
@@ -95,9 +101,10 @@ def pages_in_log(path: Path) -> int:
     with log.open('rb') as stream:
         head = stream.read(32)
         size = int.from_bytes(head[8:12], 'big')
-        # What another round of the same log left behind has other salts.
-        while size and len(frame := stream.read(24)) == 24 and frame[8:16] == head[16:24]:
-            pages = int.from_bytes(frame[4:8], 'big') or pages
+        while head[:3] == _LOG_MAGIC and size and len(frame := stream.read(24)) == 24:
+            # What another round of the same log left behind has other salts.
+            if frame[8:16] == head[16:24]:
+                pages = int.from_bytes(frame[4:8], 'big') or pages
             stream.seek(size, 1)
     return pages
 
@@ -105,8 +112,11 @@ def pages_in_log(path: Path) -> int:
 def _holds_data(file: Path) -> bool:
     if file.name.endswith(LOG):
         return file.stat().st_size > 0
-    with file.open('rb') as stream:  # a journal that is done with is emptied or zeroed
-        return stream.read(len(_JOURNAL_MAGIC)) == _JOURNAL_MAGIC
+    try:
+        with file.open('rb') as stream:  # a journal that is done with is emptied or zeroed
+            return stream.read(len(_JOURNAL_MAGIC)) == _JOURNAL_MAGIC
+    except OSError:  # it may; SQLite says why it cannot use it
+        return True
 
 
 def _connect(path: Path, *, with_log: bool = False) -> apsw.Connection:

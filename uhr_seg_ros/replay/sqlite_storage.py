@@ -67,7 +67,7 @@ class SqliteStorage:
         """Give id of the connection, time in ns and message, in the order of time."""
         self.losses = Losses()
         table = self._find(frozenset(wanted))
-        times, rows, topics = np.frombuffer(table, np.int64).reshape(-1, 3).T
+        times, rows, topics = np.asarray(table, np.int64).reshape(-1, 3).T
         for index in np.argsort(times, kind='stable'):
             row, time_ns = int(rows[index]), int(times[index])
             try:
@@ -124,6 +124,9 @@ class SqliteStorage:
         definitions = self._definitions()
         rows = self._database.execute(f'SELECT id, {", ".join(fields)} FROM topics ORDER BY id')
         for number, *texts in rows:
+            if not isinstance(number, int):  # it becomes a part of queries
+                msg = 'has a topic without a number'
+                raise Damaged(msg)
             topic, kind, encoding, profiles, digest = map(_text, texts)
             if encoding not in ('cdr', ''):
                 tell_once(name, f'has {topic} in {encoding!r} instead of cdr: it is left out')
@@ -155,7 +158,7 @@ class SqliteStorage:
                 'SELECT topic_id, count(*) FROM messages NOT INDEXED GROUP BY topic_id'
             ).fetchall()
         except apsw.Error:
-            table = np.frombuffer(self._find(None), np.int64).reshape(-1, 3)
+            table = np.asarray(self._find(None), np.int64).reshape(-1, 3)
             topics, counts = np.unique(table[:, 2], return_counts=True)
             rows = zip(topics.tolist(), counts.tolist(), strict=True)
         return Counter({topic: count for topic, count in rows if isinstance(topic, int)})
