@@ -25,6 +25,7 @@ ALLOWED = {
     'write_text': {'footprint.py', 'run_folder.py'},  # a file of the kernel; its own rules
     'savefig': {'bag_charts.py', 'chart.py', 'curves.py'},  # into memory; into `written`
     'savez': {'segment_results.py'},
+    'open': {'opening.py'},  # a recording that is unpacked into a temporary folder
 }
 
 

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 import sys
 
 from uhr_seg_ros import __version__
+from uhr_seg_ros.command_options import CommandParser
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.interruption import (
     done_until,
@@ -89,20 +90,39 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    with signals_end_the_block():
-        return _run(arguments)
 
-
-def _run(arguments: Sequence[str]) -> int:
-    try:
+    def run() -> int:
         args = _parser(arguments).parse_args(arguments)
         return args.run(args)
+
+    return guarded(run, arguments[0] if arguments else '')
+
+
+def guarded(run: Callable[[], int], command: str) -> int:
+    """
+    Run what a user has called, and say in one line what ended it early.
+
+    Args:
+        run: the work; returns the exit code.
+        command: how it was called, for the text of errors.
+
+    Returns:
+        Exit code; see `main`.
+
+    """
+    with signals_end_the_block():
+        return _guarded(run, command)
+
+
+def _guarded(run: Callable[[], int], command: str) -> int:
+    try:
+        return run()
     except UhrSegError as err:
         return _fail(str(err), err)
     except ModuleNotFoundError as err:
         if err.name is None or err.name.partition('.')[0] == 'uhr_seg_ros':
             raise
-        return _fail(_missing_package(arguments[0], err.name.partition('.')[0]))
+        return _fail(_missing_package(command, err.name.partition('.')[0]))
     except OSError as err:  # such as a folder that cannot be written
         return _fail(f'{err.filename}: {err.strerror}' if err.filename else str(err), err)
     except MemoryError as err:
@@ -119,7 +139,9 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         prog='uhr_seg', description='Semantic segmentation of ultra-high-resolution images.'
     )
     parser.add_argument('--version', action='version', version=f'uhr_seg {__version__}')
-    commands = parser.add_subparsers(metavar='COMMAND', required=True)
+    commands = parser.add_subparsers(
+        metavar='COMMAND', required=True, parser_class=CommandParser
+    )
     for name, (module_name, summary) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f'{summary.capitalize()}.')
         if arguments[:1] == [name]:

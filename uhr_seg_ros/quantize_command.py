@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 import shutil
@@ -16,10 +17,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from uhr_seg_ros.bundle import Bundle, GraphSet, load_bundle
+from uhr_seg_ros.bundle import Bundle, GraphSet, load_bundle, MODEL_FILE
 from uhr_seg_ros.bundle_writing import add_precision
 from uhr_seg_ros.engines.options import EngineOptions
+from uhr_seg_ros.files import written
+from uhr_seg_ros.folder_lock import locked
 from uhr_seg_ros.frames import read_frames
+from uhr_seg_ros.interruption import signals_held, telling
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.int8_choice import Choice, Int8Choice, Int8Error, matching
 from uhr_seg_ros.strategies.int8_trial import Loss, LossCounter, Trial
@@ -81,6 +85,12 @@ def run(args: argparse.Namespace) -> int:
     """Calibrate, choose the layers, check on other tiles and write; says what int8 costs."""
     bundle = load_bundle(args.bundle)
     _check(args, bundle)
+    output = args.output or bundle.path
+    with locked(output), telling(lambda: f'nothing was changed in {output}'):
+        return _quantize(args, bundle, output)
+
+
+def _quantize(args: argparse.Namespace, bundle: Bundle, output: Path) -> int:
     frames = tqdm(read_frames(args.frames, args.topic), desc='reading', unit='frame')
     tiles = sample_tiles(frames, args.tile, TILES, SEED)
     if len(tiles) < LEAST_TILES:
@@ -96,24 +106,24 @@ def run(args: argparse.Namespace) -> int:
     trial = Trial(bundle, choosing)
     choice = layers.choose(trial, args.agreement, kept)
     _print(choice)
-    output = args.output or bundle.path
-    output.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=output, prefix='.int8_') as draft:
         paths = layers.write(choice.int8, Path(draft))
         speed = {name: round(trial.speed(name, path), 2) for name, path in paths.items()}
         loss = _checked(bundle, paths, checking)
-        _move(bundle, paths.values(), output)
-    facts = {
-        'frames': args.frames.name,
-        'tiles': [len(calibrating), len(choosing), len(checking)],
-        'tile': args.tile,
-        'least_agreement': args.agreement,
-        **loss.facts(),
-        'times_faster': speed,
-        **_layers(choice, kept),
-    }
-    files = {name: path.name for name, path in paths.items()}
-    add_precision(output, 'int8', files, facts, default=args.default)
+        facts = {
+            'frames': args.frames.name,
+            'tiles': [len(calibrating), len(choosing), len(checking)],
+            'tile': args.tile,
+            'least_agreement': args.agreement,
+            **loss.facts(),
+            'times_faster': speed,
+            **_layers(choice, kept),
+        }
+        _copy_bundle(bundle, output)
+        # In between, an earlier model.yaml does not fit to the graphs.
+        with signals_held(), _replaced(paths.values(), output):
+            files = {name: path.name for name, path in paths.items()}
+            add_precision(output, 'int8', files, facts, default=args.default)
     times = ', '.join(f'{name} {value:.2f}' for name, value in speed.items())
     print(f'{loss} of tiles that nothing was chosen by; times faster here: {times}')
     print(f'written: {output}')
@@ -166,12 +176,39 @@ def _checked(bundle: Bundle, paths: dict[str, Path], tiles: Sequence[np.ndarray]
     return counter.loss
 
 
-def _move(bundle: Bundle, paths: Iterable[Path], output: Path) -> None:
-    """Put the new graphs into the output, beside the rest of the bundle."""
-    if not output.samefile(bundle.path):
-        shutil.copytree(bundle.path, output, dirs_exist_ok=True)
-    for path in paths:
-        path.replace(output / path.name)
+@contextmanager
+def _replaced(paths: Iterable[Path], output: Path) -> Iterator[None]:
+    """Put new graphs into the output; earlier ones come back if the block fails."""
+    pairs = [(path, output / path.name) for path in paths]
+    earlier = [(path.with_suffix('.earlier'), target) for path, target in pairs if target.exists()]
+    try:
+        for kept, target in earlier:
+            target.replace(kept)
+        for path, target in pairs:
+            path.replace(target)
+        yield
+    except BaseException:
+        for _, target in pairs:
+            target.unlink(missing_ok=True)
+        for kept, target in earlier:
+            kept.replace(target)
+        raise
+
+
+def _copy_bundle(bundle: Bundle, output: Path) -> None:
+    """Copy a bundle to the output, if that is another folder; model.yaml, its mark, last."""
+    if output.samefile(bundle.path):
+        return
+    ignored = shutil.ignore_patterns('.*', MODEL_FILE)
+    shutil.copytree(
+        bundle.path, output, dirs_exist_ok=True, ignore=ignored, copy_function=_copy_whole
+    )
+    _copy_whole(bundle.path / MODEL_FILE, output / MODEL_FILE)
+
+
+def _copy_whole(source: str | Path, target: str | Path) -> None:
+    with written(Path(target)) as unfinished:
+        shutil.copyfile(source, unfinished)
 
 
 def _layers(choice: Choice, kept: Iterable[object]) -> dict[str, Any]:

@@ -222,9 +222,9 @@ def test_peak(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (['--bag', '{bag}', '--rate', 'fast'], "'fast' is no rate"),
         (['--bag', '{bag}', '--duration', '-3'], "'-3' is no duration"),
         (['--bag', '{bag}', '--bundle', 'none_such'], "no bundle 'none_such'"),
-        (['--report', 'page.html'], '--report: only with --bag'),
-        (['--rate', 'max'], '--rate max: only with --bag'),
-        (['--compare', '{tmp}/a.json', '{tmp}/b.json'], 'a.json cannot be read'),
+        (['--report', 'page.html'], '--report has no effect without --bag'),
+        (['--rate', 'max'], '--rate max has no effect without --bag'),
+        (['--compare', '{tmp}/a.json', '{tmp}/b.json'], '--bundle has no effect beside --compare'),
     ],
 )
 def test_bad_options_end_in_one_line(

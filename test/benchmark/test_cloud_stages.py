@@ -79,7 +79,7 @@ def test_most_points_are_inside_the_image(size: tuple[int, int]) -> None:
 
 def test_points_need_the_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['benchmark', '--points', '1000']) == 2
-    assert '--points: only with --cloud' in capsys.readouterr().err
+    assert '--points has no effect without --cloud' in capsys.readouterr().err
 
 
 def test_without_ros(

@@ -5,15 +5,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 import json
 import os
 from pathlib import Path
+import signal
 import subprocess
 import sys
 
 import cv2
 from image_bags import image, record
 import numpy as np
+import psutil
 import pytest
 from tiny_bundle import paint, TINY_CLASSES
 
@@ -25,6 +28,7 @@ from uhr_seg_ros.benchmark.flight import Pose
 from uhr_seg_ros.benchmark.flight_cloud import Ground, node_parameters, scan, scan_pixels
 from uhr_seg_ros.benchmark.sources import prepare_bag, SourceError
 from uhr_seg_ros.cli import main
+from uhr_seg_ros.folder_lock import locked
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.bags import read_beside, stamp_ns
 from uhr_seg_ros.replay.collector import NodeReport
@@ -102,6 +106,65 @@ def test_recording_that_is_too_fast_loses_frames_and_says_so(
     assert report['frames_received'] == report['frames_processed'] + report['frames_dropped']
     assert 1 <= report['frames_processed'] <= 30
     assert report['masks_saved'] <= report['frames_processed']
+
+
+def test_demo_that_is_told_to_end(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Nothing of an earlier run is told of, what only looks like its results stays."""
+    files = [tmp_path / f'{index}.png' for index in range(len(MASKS))]
+    for file, mask in zip(files, MASKS, strict=True):
+        cv2.imwrite(str(file), paint(mask))
+    output, temporary = tmp_path / 'out', tmp_path / 'tmp'
+    temporary.mkdir()
+    earlier = [
+        output / name
+        for name in ('masks/0000000009.000000000_mask.png', 'overview.jpg', 'report.json',
+                     'overlays/0000000009.000000000_overlay.jpg', 'masks/street_mask.png')
+    ]  # fmt: skip
+    for file in earlier:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text('earlier')
+    environment = os.environ | {'TMPDIR': str(temporary), 'PYTHONUNBUFFERED': '1'}
+    environment.pop('ROS_DOMAIN_ID', None)
+    command = [sys.executable, '-m', 'uhr_seg_ros.cli', 'demo', *map(str, files), '--bundle',
+               str(tiny_bundle), '--output', str(output), '--rate', '0.01']  # fmt: skip
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdin=subprocess.DEVNULL, start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            while 'mask 1 arrived' not in (line := process.stdout.readline()):
+                assert line, process.stderr.read()
+            process.send_signal(signal.SIGTERM)
+            _, errors = process.communicate(timeout=60)
+            left = [each for each in psutil.process_iter() if session_of(each) == process.pid]
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 143
+    assert errors.splitlines()[-1] == f'uhr_seg: ended by SIGTERM; 1 masks saved: {output}'
+    assert not left
+    assert not list(temporary.glob('uhr_seg*'))
+    assert [file.exists() for file in earlier] == [False] * 4 + [True]
+    assert not list(output.rglob('.*unfinished*'))
+    masks = {file.name for file in (output / 'masks').iterdir()}
+    assert masks == {'0000000001.000000000_mask.png', 'street_mask.png'}
+
+
+def session_of(process: psutil.Process) -> int | None:
+    """Give the session of a process that has not ended."""
+    try:
+        return None if process.status() == psutil.STATUS_ZOMBIE else os.getsid(process.pid)
+    except (psutil.Error, OSError):
+        return None
+
+
+def test_two_demos_in_one_folder(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with locked(tmp_path):
+        assert main(['demo', '--bundle', str(tiny_bundle), '--output', str(tmp_path)]) == 2
+    assert 'another run' in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

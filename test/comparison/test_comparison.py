@@ -9,7 +9,10 @@ import argparse
 import json
 import math
 from pathlib import Path
+import signal
+import subprocess
 import sys
+from threading import Thread
 from typing import Any
 
 import cv2
@@ -33,8 +36,10 @@ from uhr_seg_ros.comparison.plan import (  # noqa: E402
     read_plan,
     write_config,
 )
-from uhr_seg_ros.comparison.running import Comparison  # noqa: E402
+from uhr_seg_ros.comparison.running import Comparison, Steps  # noqa: E402
 from uhr_seg_ros.comparison.table import spread  # noqa: E402
+from uhr_seg_ros.files import OutputError  # noqa: E402
+from uhr_seg_ros.folder_lock import locked  # noqa: E402
 from uhr_seg_ros.image_writing import ImageWriteError  # noqa: E402
 from uhr_seg_ros.networks.presets import build_network  # noqa: E402
 from uhr_seg_ros.networks.pretrained import PARTS  # noqa: E402
@@ -113,6 +118,53 @@ def test_a_real_comparison(
     args.pictures = tmp_path / 'masks.doc'
     with pytest.raises(ImageWriteError, match='masks.doc cannot be written'):
         command.run(args)
+
+
+def test_steps_end_with_their_comparison() -> None:
+    steps, codes = Steps(), []
+    sleeping = [sys.executable, '-c', 'print(flush=True); input()']
+    thread = Thread(
+        target=lambda: codes.append(
+            steps.run(sleeping, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        )
+    )
+    thread.start()
+    while not steps._running:
+        thread.join(0.01)
+    steps.end()
+    thread.join(30)
+    assert codes == [-signal.SIGTERM]
+    assert steps.run([sys.executable, '-c', '']) == -signal.SIGTERM
+
+
+def test_cores_are_those_that_the_process_may_use() -> None:
+    """Of the machine there may be more: in a container, or beside others."""
+    package = Path(command.__file__).parents[1]
+    files = [file for file in package.rglob('*.py') if 'cpu_count' in file.read_text()]
+    assert [file.name for file in files] == ['opening.py']
+
+
+def test_comparison_in_a_folder_of_another_one(tmp_path: Path) -> None:
+    args = argparse.Namespace(
+        plan=write_plan(tmp_path), root=tmp_path, split='test', output=tmp_path / 'out',
+        minutes=0.0, jobs=1, table=None, chart=None, pictures=None,
+    )  # fmt: skip
+    with locked(tmp_path / 'out'), pytest.raises(OutputError, match='another run'):
+        command.run(args)
+
+
+@pytest.mark.parametrize('option', ['chart', 'pictures', 'table'])
+def test_pictures_that_cannot_be_are_told_before_the_work(tmp_path: Path, option: str) -> None:
+    pytest.importorskip('matplotlib', reason='charts need matplotlib')
+    places = dict.fromkeys(('table', 'chart', 'pictures'))
+    places[option] = tmp_path if option == 'table' else tmp_path / 'picture.doc'
+    args = argparse.Namespace(
+        plan=write_plan(tmp_path), root=tmp_path, split='test', output=tmp_path / 'out',
+        minutes=0.0, jobs=1, **places,
+    )  # fmt: skip
+    with pytest.raises((ComparisonError, ImageWriteError, OSError)):
+        command.run(args)
+    assert not (tmp_path / 'out').exists()
 
 
 def test_chart(tmp_path: Path) -> None:

@@ -186,3 +186,28 @@ def test_precision_is_that_of_the_segmenter(
     command = ['evaluate', '--bundle', str(tiny_bundle), '--dataset', 'folder', '--split', 'all']
     assert main([*command, '--root', str(root), '--precision', 'int8']) != 0
     assert 'uhr_seg quantize' in capsys.readouterr().err
+
+
+def test_image_that_ends_the_evaluation(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was done is said, and no figures of a part are written."""
+    root = write_set(tmp_path / 'set')
+    image = root / 'images/b.png'
+    image.write_bytes(image.read_bytes()[:9000])
+    options = ['--bundle', str(tiny_bundle), '--root', str(root), '--split', 'all']
+    out = [f'--{name}={tmp_path / "out" / name}' for name in ('json', 'report')]
+    assert main(['evaluate', *options, '--dataset', 'folder', *out]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert 'b.png' in line
+    assert line.endswith('; 1 of 2 images measured, nothing was written')
+    assert list((tmp_path / 'out').iterdir()) == []
+
+
+@pytest.mark.parametrize('option', ['--json', '--report'])
+def test_file_that_cannot_be_written_is_told_before_the_work(
+    tiny_bundle: Path, tmp_path: Path, root: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ['--bundle', str(tiny_bundle), '--root', str(root), '--split', 'none_such']
+    assert main(['evaluate', *options, '--dataset', 'folder', option, str(tmp_path)]) == 2
+    assert f'{tmp_path}: Is a directory' in capsys.readouterr().err

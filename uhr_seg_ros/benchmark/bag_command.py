@@ -18,6 +18,7 @@ from uhr_seg_ros.benchmark.sizes import parse_duration, parse_rate
 from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.files import write_text
+from uhr_seg_ros.interruption import telling
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.strategy import Limits
 
@@ -61,9 +62,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_bag(arguments: argparse.Namespace) -> int:
     """Measure the node on a recording; the exit code is 0."""
-    if arguments.prefix is not None:
-        msg = '--prefix: only with --offline'
-        raise BagCommandError(msg)
     if arguments.rate == 0.0:
         msg = '--rate 0 is no rate: expected realtime, max, peak, or Hz above 0'
         raise BagCommandError(msg)
@@ -83,7 +81,11 @@ def run_bag(arguments: argparse.Namespace) -> int:
             'memory_limit_mb': arguments.memory_limit_mb,
         },
     )
-    with TemporaryDirectory(prefix='uhr_seg_') as name, tqdm(unit=' masks') as bar:
+    with (
+        TemporaryDirectory(prefix='uhr_seg_') as name,
+        tqdm(unit=' masks') as bar,
+        telling(lambda: f'{bar.n} masks came, no figures were written'),
+    ):
 
         def tell(text: str) -> None:
             bar.write(text)

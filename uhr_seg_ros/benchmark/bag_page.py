@@ -170,7 +170,7 @@ def _thumbnail(path: Path) -> str:
     picture = cv2.imread(str(path))
     height, width = picture.shape[:2]
     if width > _WIDTH:
-        size = (_WIDTH, round(height * _WIDTH / width))
+        size = (_WIDTH, max(1, round(height * _WIDTH / width)))
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     return b64encode(encode_image('.jpg', picture)).decode()
 

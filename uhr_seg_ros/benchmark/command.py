@@ -16,8 +16,10 @@ from uhr_seg_ros.benchmark.report import machine, PERCENTILES, print_table, writ
 from uhr_seg_ros.benchmark.sizes import format_size, parse_count, parse_size
 from uhr_seg_ros.benchmark.stages import measure, StageOptions
 from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
+from uhr_seg_ros.command_options import Mode, OptionError, refuse_without_effect
 from uhr_seg_ros.engines.options import PRECISIONS
 from uhr_seg_ros.files import check_writable
+from uhr_seg_ros.interruption import telling
 
 DEFAULT_SIZES = ((1080, 1920), (2160, 3840))
 DEFAULT_POINTS = (130_000, 1_000_000)
@@ -25,6 +27,28 @@ REPEAT = 5
 CLOUD_REPEAT = 100
 NODE_RATE_HZ = 0.5
 TRANSPORT_RATE_HZ = 5.0
+
+_ENGINES = '--bundle --backend --precision --threads --memory-limit-mb'
+
+#: What is measured, and the options that count then.
+MODES = (
+    Mode('--compare', '', lambda given: given.compare),
+    Mode(
+        '--bag --offline',
+        f'{_ENGINES} --topic --prefix --json',
+        lambda given: given.bag and given.offline,
+    ),
+    Mode(
+        '--bag',
+        f'{_ENGINES} --topic --rate --duration --report --json',
+        lambda given: given.bag,
+    ),
+    Mode('--torch', '--size --repeat --json', lambda given: given.torch),
+    Mode('--transport', '--size --repeat --rate --json', lambda given: given.transport),
+    Mode('--cloud', '--size --repeat --points --json', lambda given: given.cloud),
+    Mode('--node', f'{_ENGINES} --size --repeat --rate --json', lambda given: given.node),
+    Mode('', f'{_ENGINES} --size --repeat --json'),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,6 +120,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; the exit code is 0."""
+    if isinstance(arguments.rate, str) and not arguments.bag:
+        msg = f'--rate {arguments.rate} has no effect without --bag: give Hz'
+        raise OptionError(msg)
+    refuse_without_effect(arguments, MODES)
     if arguments.compare:
         compare_files(*arguments.compare)
         return 0
@@ -103,10 +131,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.bag:
         run_it = bag_command.run_offline if arguments.offline else bag_command.run_bag
         return run_it(arguments)
-    _refuse_what_needs_a_bag(arguments)
-    if arguments.points and not arguments.cloud:
-        msg = '--points: only with --cloud'
-        raise bag_command.BagCommandError(msg)
     arguments.repeat = arguments.repeat or (CLOUD_REPEAT if arguments.cloud else REPEAT)
     sizes = arguments.sizes or list(DEFAULT_SIZES)
     measure_all = _stages
@@ -120,16 +144,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         write_json(arguments.json, report)
     return 0
-
-
-def _refuse_what_needs_a_bag(arguments: argparse.Namespace) -> None:
-    given = [f'--{name}' for name in ('topic', 'duration', 'report', 'offline', 'prefix')
-             if getattr(arguments, name)]  # fmt: skip
-    if isinstance(arguments.rate, str):
-        given.append(f'--rate {arguments.rate}')
-    if given:
-        msg = f'{", ".join(given)}: only with --bag'
-        raise bag_command.BagCommandError(msg)
 
 
 def _against_torch(
@@ -206,6 +220,22 @@ def _largest(sizes: list[tuple[int, int]]) -> tuple[int, int]:
 
 def _stages(arguments: argparse.Namespace, sizes: list[tuple[int, int]]) -> dict[str, Any]:
     report: dict[str, Any] = {'bundle': arguments.bundle, 'machine': machine(), 'sizes': []}
+    with telling(lambda: f'{len(report["sizes"])} of {len(sizes)} sizes measured'):
+        _measure_stages(arguments, sizes, report)
+    if arguments.node:
+        # Only here: the segmenter is measured without a ROS installation, too.
+        from uhr_seg_ros.benchmark.node_cost import measure_node
+
+        report['node'] = measure_node(
+            arguments.bundle, _largest(sizes), arguments.repeat, arguments.rate or NODE_RATE_HZ
+        )
+        _print_node(report['node'])
+    return report
+
+
+def _measure_stages(
+    arguments: argparse.Namespace, sizes: list[tuple[int, int]], report: dict[str, Any]
+) -> None:
     for size in sizes:
         options = StageOptions(
             arguments.bundle,
@@ -221,15 +251,6 @@ def _stages(arguments: argparse.Namespace, sizes: list[tuple[int, int]]) -> dict
             print(reason)
         report['sizes'].append(result)
         _print_stages(result)
-    if arguments.node:
-        # Only here: the segmenter is measured without a ROS installation, too.
-        from uhr_seg_ros.benchmark.node_cost import measure_node
-
-        report['node'] = measure_node(
-            arguments.bundle, _largest(sizes), arguments.repeat, arguments.rate or NODE_RATE_HZ
-        )
-        _print_node(report['node'])
-    return report
 
 
 def _print_stages(result: dict[str, Any]) -> None:

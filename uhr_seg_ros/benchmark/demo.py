@@ -28,8 +28,11 @@ from uhr_seg_ros.benchmark.report import (
     write_json,
 )  # fmt: skip
 from uhr_seg_ros.benchmark.sources import prepare_bag
-from uhr_seg_ros.bundle import load_bundle
+from uhr_seg_ros.bundle import Bundle, load_bundle
+from uhr_seg_ros.folder_lock import locked
 from uhr_seg_ros.image_writing import write_image
+from uhr_seg_ros.interruption import telling
+from uhr_seg_ros.replay.collector import STAMP_PATTERN
 from uhr_seg_ros.replay.session import Replay, replay
 from uhr_seg_ros.replay.topics import choose_topic
 
@@ -79,9 +82,15 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
 
     """
     bundle = load_bundle(options.bundle)
+    with (
+        locked(options.output),
+        telling(lambda: f'{len(_masks(options.output))} masks saved: {options.output}'),
+    ):
+        return _run(options, bundle)
+
+
+def _run(options: DemoOptions, bundle: Bundle) -> dict[str, Any]:
     output = options.output
-    output.mkdir(parents=True, exist_ok=True)
-    _remove_pictures(output)
     flight_rate = options.rate_hz or 1.0
     bag = prepare_bag(
         options.paths,
@@ -94,6 +103,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     )
     is_given = bag in options.paths
     topic = choose_topic(bag, options.topic, tell=print if is_given else lambda _: None)
+    _remove_results(output)
     parameters = {'bundle': str(bundle.path.resolve())}
     if options.cloud:
         parameters |= node_parameters()
@@ -107,7 +117,8 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
         'topic': topic.name,
         **_figures(result),
         'node_exit_code': exit_code,
-        'masks_saved': len(list((output / 'masks').glob('*_mask.png'))),
+        'masks_saved': len(_masks(output)),
+        'files_not_saved': list(result.unsaved),
         'machine': machine(),
     }
     if options.cloud:
@@ -122,7 +133,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
 
 def draw_overview(output: Path) -> None:
     """Lay the overlays out on one sheet, `overview.jpg`."""
-    files = sorted((output / 'overlays').glob('*_overlay.jpg'))[: 5 * _COLUMNS]
+    files = sorted(output.glob(f'overlays/{STAMP_PATTERN}_overlay.jpg'))[: 5 * _COLUMNS]
     if not files:
         return
     tiles = [cv2.resize(cv2.imread(str(file)), _THUMBNAIL, interpolation=cv2.INTER_AREA)
@@ -146,10 +157,15 @@ def _figures(result: Replay) -> dict[str, Any]:
     }
 
 
-def _remove_pictures(output: Path) -> None:
-    """Remove what an earlier run has saved."""
+def _masks(output: Path) -> list[Path]:
+    return sorted(output.glob(f'masks/{STAMP_PATTERN}_mask.png'))
+
+
+def _remove_results(output: Path) -> None:
+    """Remove what an earlier run has saved, and nothing that only looks alike."""
     for pattern in (
-        'masks/*_mask.png', 'overlays/*_overlay.jpg', 'clouds/*_points.ply', 'cloud.jpg'
+        f'masks/{STAMP_PATTERN}_mask.png', f'overlays/{STAMP_PATTERN}_overlay.jpg',
+        f'clouds/{STAMP_PATTERN}_points.ply', 'cloud.jpg', 'overview.jpg', 'report.json',
     ):  # fmt: skip
         for file in output.glob(pattern):
             file.unlink()

@@ -19,6 +19,7 @@ from uhr_seg_ros.benchmark.flight_cloud import (
 )  # fmt: skip
 from uhr_seg_ros.classes import ClassSet, UNLABELLED
 from uhr_seg_ros.image_writing import write_image
+from uhr_seg_ros.replay.collector import STAMP_PATTERN
 from uhr_seg_ros.replay.ply import read_ply
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def draw_saved_cloud(output: Path, classes: ClassSet) -> None:
 
 def saved_clouds(output: Path) -> list[Path]:
     """List the labelled clouds in the order of their stamps."""
-    return sorted(output.glob('clouds/*_points.ply'))
+    return sorted(output.glob(f'clouds/{STAMP_PATTERN}_points.ply'))
 
 
 def _mask_of(cloud: Path, output: Path, delay_ns: int) -> np.ndarray | None:

@@ -6,11 +6,24 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from uhr_seg_ros.benchmark.demo import DemoOptions, run_demo
 from uhr_seg_ros.benchmark.flight import FRAME_SIZE
 from uhr_seg_ros.benchmark.sizes import parse_count, parse_rate, parse_size
+from uhr_seg_ros.command_options import Mode, refuse_without_effect
+from uhr_seg_ros.replay.bags import is_bag
+
+_USUAL = '--bundle --output --rate'
+
+#: What is flown over, and the options that count then; clouds beside a recording are refused with
+#: more words later on.
+MODES = (
+    Mode('a recording', f'{_USUAL} --topic --cloud', lambda given: _is_recording(given.paths)),
+    Mode('several images', f'{_USUAL} --cloud', lambda given: len(given.paths) > 1),
+    Mode('', f'{_USUAL} --cloud --frames --size'),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo; the exit code is 0 if masks came and the node ended well."""
+    refuse_without_effect(arguments, MODES)
     options = DemoOptions(
         paths=tuple(arguments.paths),
         bundle=arguments.bundle,
@@ -56,6 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
     report = run_demo(options)
     saved = 'masks, overlays, clouds, cloud.jpg' if options.cloud else 'masks, overlays'
     print(f'{saved} and report.json: {options.output}/')
+    if unsaved := report['files_not_saved']:
+        print(f'error: {len(unsaved)} files could not be written, the first one: {unsaved[0]}')
+        return 1
     if not report['masks_saved']:
         print('error: no mask came')
         return 1
@@ -66,3 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f'error: the node ended with code {report["node_exit_code"]}')
         return 1
     return 0
+
+
+def _is_recording(paths: Sequence[Path]) -> bool:
+    return len(paths) == 1 and paths[0].exists() and is_bag(paths[0])

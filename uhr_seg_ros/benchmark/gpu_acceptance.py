@@ -20,6 +20,7 @@ from typing import Any
 
 from uhr_seg_ros.benchmark.gpu_report import write_report
 from uhr_seg_ros.benchmark.gpu_sections import SECTIONS
+from uhr_seg_ros.cli import guarded
 from uhr_seg_ros.files import write_bytes, write_text
 
 #: Less time than this is not worth starting a section, s.
@@ -44,6 +45,10 @@ def main() -> int:
     if args.section:
         run_section(args.section, args.output, args.work)
         return 0
+    return guarded(lambda: _run_all(args), 'gpu_acceptance')
+
+
+def _run_all(args: argparse.Namespace) -> int:
     deadline = monotonic() + 60.0 * args.minutes
     for name in args.only or SECTIONS:
         path = args.output / f'{name}.json'

@@ -10,7 +10,7 @@ again.
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +30,13 @@ from uhr_seg_ros.benchmark.host import describe_host
 from uhr_seg_ros.benchmark.report import write_json
 from uhr_seg_ros.benchmark.sources import prepare_bag
 from uhr_seg_ros.bundle import load_bundle
+from uhr_seg_ros.cli import guarded
+from uhr_seg_ros.command_options import (
+    CommandParser,
+    Mode,
+    OptionError,
+    refuse_without_effect,
+)  # fmt: skip
 from uhr_seg_ros.replay.bags import ImageTopic
 from uhr_seg_ros.replay.session import Pacing, Replay, Session, transport_of
 from uhr_seg_ros.replay.topics import choose_topic
@@ -161,6 +168,24 @@ SECTIONS: dict[str, Callable[[Options, Path], dict[str, Any]]] = {
 }
 
 
+#: Section -> options that count in it only.
+_OWN = {
+    'lifecycle': '--cycles',
+    'overload': '--overload-rate --overload-seconds',
+    'soak': '--minutes --rate',
+}
+
+
+def _is_run(name: str, given: Any) -> bool:
+    return name in (given.only or SECTIONS)
+
+
+TABLES = [
+    (Mode(f'--only {name}', own, partial(_is_run, name)), Mode('', '--only'))
+    for name, own in _OWN.items()
+]
+
+
 def outer_parts(latencies_ms: Sequence[float]) -> tuple[float, float]:
     """Give p99 of the first and of the last sixth."""
     count = max(1, len(latencies_ms) // 6)
@@ -195,7 +220,7 @@ def _call(session: Session, calls: Mapping[str, list[float]], ended: Event) -> N
 
 def main() -> int:
     """Run the sections that are not done."""
-    parser = argparse.ArgumentParser(prog='reliability', description=__doc__)
+    parser = CommandParser(prog='reliability', description=__doc__)
     parser.add_argument(
         'bag',
         type=Path,
@@ -213,10 +238,18 @@ def main() -> int:
     parser.add_argument('--overload-seconds', type=float, default=60.0)
     parser.add_argument('--cycles', type=int, default=200)
     args = parser.parse_args()
+    try:
+        refuse_without_effect(args, *TABLES)
+    except OptionError as err:
+        parser.error(str(err))
     paths = {name: args.output / f'{name}.json' for name in args.only or SECTIONS}
     missing = {name: path for name, path in paths.items() if args.again or not path.is_file()}
     if not missing:
         return 0
+    return guarded(lambda: _run_all(args, missing), 'reliability')
+
+
+def _run_all(args: Namespace, missing: Mapping[str, Path]) -> int:
     with TemporaryDirectory(prefix='uhr_seg_') as folder:
         given = [args.bag] if args.bag else []
         bag = prepare_bag(given, Path(folder) / 'flight', count=FLIGHT_FRAMES, rate_hz=1.0)

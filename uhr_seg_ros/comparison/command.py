@@ -12,12 +12,13 @@ from time import monotonic
 
 from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB, load_bundle
 from uhr_seg_ros.comparison.chart import check_chart, draw_chart
-from uhr_seg_ros.comparison.pictures import draw_pictures
-from uhr_seg_ros.comparison.plan import read_plan, Variant
+from uhr_seg_ros.comparison.pictures import check_pictures, draw_pictures
+from uhr_seg_ros.comparison.plan import Plan, read_plan, Variant
 from uhr_seg_ros.comparison.running import Comparison, OutOfTimeError
 from uhr_seg_ros.comparison.table import table
 from uhr_seg_ros.files import check_writable, write_text
-from uhr_seg_ros.image_writing import check_format
+from uhr_seg_ros.folder_lock import locked
+from uhr_seg_ros.interruption import telling
 from uhr_seg_ros.networks.cost import multiply_adds, parameters
 from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.strategies.tiling import padded_size, tile_spans, TileLimit
@@ -58,15 +59,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what is not done yet, then print the table."""
     plan = read_plan(args.plan)
-    _check_places(args)
+    _check_places(args, plan)
     deadline = monotonic() + 60 * args.minutes
     comparison = Comparison(plan, args.root, args.split, args.output, deadline, args.jobs)
-    try:
-        comparison.run()
-    except OutOfTimeError as err:
-        print(err)
-        return UNFINISHED
-    costs = {variant.name: _cost(variant, comparison) for variant in plan.variants}
+    with locked(args.output):
+        try:
+            with telling(comparison.done):
+                comparison.run()
+        except OutOfTimeError as err:
+            print(err)
+            return UNFINISHED
+        return _finish(args, comparison)
+
+
+def _finish(args: argparse.Namespace, comparison: Comparison) -> int:
+    costs = {variant.name: _cost(variant, comparison) for variant in comparison.plan.variants}
     text = table(comparison, costs)
     print(text, end='')
     if args.table:
@@ -78,13 +85,13 @@ def run(args: argparse.Namespace) -> int:
     return FINISHED
 
 
-def _check_places(args: argparse.Namespace) -> None:
+def _check_places(args: argparse.Namespace, plan: Plan) -> None:
     """Refuse files that could not be written in the end, before days of training."""
     check_writable(args.table, args.chart, args.pictures)
     if args.chart:
         check_chart(args.chart)
     if args.pictures:
-        check_format(args.pictures)
+        check_pictures(plan, args.pictures)
 
 
 def _cost(variant: Variant, comparison: Comparison) -> tuple[int, int]:

@@ -11,11 +11,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from uhr_seg_ros.comparison.plan import Plan
 from uhr_seg_ros.comparison.running import Comparison
 from uhr_seg_ros.data.datasets import open_dataset
 from uhr_seg_ros.data.tiff import Window
 from uhr_seg_ros.drawing import colorize
-from uhr_seg_ros.image_writing import check_format, write_image
+from uhr_seg_ros.image_writing import check_format, fits, ImageWriteError, write_image
 from uhr_seg_ros.segmenter import Segmenter
 
 #: Side of a place, px, and the step at which places are looked at.
@@ -26,6 +27,22 @@ PLACES = 4
 TITLE, MARGIN = 24, 3
 #: Values on a pixel that is white.
 WHITE = (255, 255, 255)
+
+
+def check_pictures(plan: Plan, path: Path) -> None:
+    """
+    Check that pictures of all variants can be drawn into a file, before the work.
+
+    Raises:
+        ImageWriteError: The format is unknown, or cannot hold so many.
+    """
+    check_format(path)
+    side = SIDE + 2 * MARGIN
+    width = (len(plan.variants) + 2) * side
+    if not fits(path.suffix, (TITLE + PLACES * side, width)):
+        count = len(plan.variants)
+        msg = f'{path} cannot be written: {count} variants take {width} px, give a .png file'
+        raise ImageWriteError(msg)
 
 
 def draw_pictures(comparison: Comparison, path: Path) -> None:
@@ -42,7 +59,7 @@ def draw_pictures(comparison: Comparison, path: Path) -> None:
     Raises:
         ImageWriteError: The format is unknown, or cannot hold so many places.
     """
-    check_format(path)
+    check_pictures(comparison.plan, path)
     dataset = open_dataset(comparison.plan.variants[0].config['data']['dataset'], comparison.root)
     pairs = [image.read() for image in dataset.images(comparison.split)[:PLACES]]
     places = [busiest(labels) for _, labels in pairs]

@@ -10,18 +10,23 @@ file is there is not done again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import json
 import os
 from pathlib import Path
+import signal
 import subprocess
 import sys
+from threading import Lock
 from time import monotonic
 from typing import Any
 
 from uhr_seg_ros.bundle import MODEL_FILE
 from uhr_seg_ros.comparison.plan import ComparisonError, Plan, Variant, write_config
+from uhr_seg_ros.engines.opening import available_cores
+from uhr_seg_ros.interruption import Terminated
 
 #: Frames per measurement of time, after those that warm up.
 REPEAT = 7
@@ -32,6 +37,39 @@ class OutOfTimeError(ComparisonError):
 
     def __init__(self) -> None:
         super().__init__('the time is over: call it again to go on')
+
+
+class Steps:
+    """The processes of the steps that are at work; they end with whoever waits for them."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._running: set[subprocess.Popen] = set()
+        self._ended = False
+
+    def run(self, command: Sequence[str], **options: Any) -> int:
+        """Run a command; return its exit code."""
+        with self._lock:
+            if self._ended:
+                return -signal.SIGTERM
+            process = subprocess.Popen(command, **options)
+            self._running.add(process)
+        try:
+            return process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+        finally:
+            with self._lock:
+                self._running.discard(process)
+
+    def end(self) -> None:
+        """End what runs, and start nothing more."""
+        with self._lock:
+            self._ended = True
+            for process in self._running:
+                process.terminate()
 
 
 @dataclass(frozen=True)
@@ -55,6 +93,7 @@ class Comparison:
     output: Path
     deadline: float
     jobs: int = 1
+    _steps: Steps = field(default_factory=Steps, repr=False, compare=False)
 
     def run(self) -> None:
         """
@@ -73,10 +112,19 @@ class Comparison:
             ]
             for run in runs:
                 run.result()
+        except (KeyboardInterrupt, Terminated):
+            self._steps.end()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
         for variant in self.plan.variants:
             self.measure(variant)
+
+    def done(self) -> str:
+        """Say how much of the plan is done."""
+        runs = [(variant, seed) for seed in self.plan.seeds for variant in self.plan.variants]
+        count = sum((self.folder(*run) / 'figures.json').is_file() for run in runs)
+        return f'{count} of {len(runs)} runs are done, the same command goes on: {self.output}'
 
     def folder(self, variant: Variant, seed: int) -> Path:
         """Give the folder of one run."""
@@ -150,14 +198,14 @@ class Comparison:
         """Run a command; the folder is that of the run, None where it has the machine alone."""
         command = [sys.executable, '-m', 'uhr_seg_ros.cli', *map(str, words)]
         if folder is None or self.jobs == 1:
-            code = subprocess.run(command, check=False).returncode
+            code = self._steps.run(command)
         else:
-            threads = max((os.cpu_count() or 1) // self.jobs, 1)
+            threads = max(available_cores() // self.jobs, 1)
             environment = os.environ | {'OMP_NUM_THREADS': str(threads)}
             with (folder / 'output.log').open('a', encoding='utf-8') as log:
-                code = subprocess.run(
-                    command, check=False, env=environment, stdout=log, stderr=subprocess.STDOUT
-                ).returncode
+                code = self._steps.run(
+                    command, env=environment, stdout=log, stderr=subprocess.STDOUT
+                )
         if code:
             msg = f'this failed with exit code {code}: uhr_seg {" ".join(map(str, words))}'
             raise ComparisonError(msg)

@@ -298,7 +298,7 @@ def _replace(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
             os.replace(file.name, path)
-        except OSError:  # such as a full disk
+        except BaseException:  # such as a full disk, or Ctrl-C
             os.unlink(file.name)
             raise
 

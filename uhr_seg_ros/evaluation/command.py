@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from uhr_seg_ros import __version__
 from uhr_seg_ros.bundle import Bundle, load_bundle
+from uhr_seg_ros.command_options import Mode, refuse_without_effect
 from uhr_seg_ros.data import rasters
 from uhr_seg_ros.data.datasets import Dataset, DATASETS, open_dataset
 from uhr_seg_ros.data.labelled import LabelledImage
@@ -37,10 +38,25 @@ from uhr_seg_ros.evaluation.scratch import ScratchMask
 from uhr_seg_ros.evaluation.settings import BRANCHES, MODES, Settings, settings_for
 from uhr_seg_ros.evaluation.views import VIEWS
 from uhr_seg_ros.files import check_writable, write_text
+from uhr_seg_ros.interruption import telling
 from uhr_seg_ros.refinement.refining import METHODS
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.strategy import Limits
 from uhr_seg_ros.timing import StageClock
+
+#: Options that count with another one only.
+REFINING = (
+    Mode(
+        '--refine random_walker',
+        '--passes --beta',
+        lambda given: given.refine not in (None, 'none'),
+    ),
+    Mode('', '--refine'),
+)
+TILES = (
+    Mode('--tile', '--against-whole', lambda given: given.tile is not None),
+    Mode('', ''),
+)
 
 
 class EvaluationError(UhrSegError):
@@ -105,6 +121,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Segment every image, measure it and print the figures."""
+    refuse_without_effect(args, REFINING, TILES)
     chosen = {name: getattr(args, name) for name in Settings.__dataclass_fields__}
     chosen['against_whole'] = args.against_whole or None
     settings = settings_for(args.dataset, chosen)
@@ -163,7 +180,11 @@ def evaluate(
     """
     clock = StageClock()
     results = Evaluator(len(bundle.classes), clock)
-    with _predictor(bundle, settings, engines) as (predictor, segmenter):
+    measured = 0
+    with (
+        _predictor(bundle, settings, engines) as (predictor, segmenter),
+        telling(lambda: f'{measured} of {len(images)} images measured, nothing was written'),
+    ):
         for whole in tqdm(images, desc='evaluating', unit='image'):
             image = Ignoring(whole, dataset.ignored)
             with ScratchMask(image.size) as mask:
@@ -173,6 +194,7 @@ def evaluate(
                 if gallery is not None:
                     with clock.stage('pictures'):
                         gallery.end_image(image, mask)
+            measured += 1
     return {
         'provenance': segmenter.provenance,
         'versions': _versions(),

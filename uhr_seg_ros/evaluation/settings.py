@@ -142,10 +142,10 @@ def settings_for(dataset: str, chosen: Mapping[str, Any]) -> Settings:
     """
     published = PUBLISHED.get(dataset, Settings())
     wanted = {name: value for name, value in chosen.items() if value is not None}
-    if wanted.get('mode', published.mode) == 'whole' and {'window', 'stride'} & set(wanted):
-        msg = 'window and stride are for mode slide: add --mode slide'
-        raise SettingsError(msg)
     if wanted.get('branch') == 'semantic':
         # What the published settings say is about logits, which this branch alone has not.
         published = Settings()
+    if wanted.get('mode', published.mode) == 'whole' and {'window', 'stride'} & set(wanted):
+        msg = 'window and stride are for mode slide: add --mode slide'
+        raise SettingsError(msg)
     return replace(published, **wanted)

@@ -12,6 +12,7 @@ from typing import Any
 
 from uhr_seg_ros.bundle import file_sha256
 from uhr_seg_ros.classes import CLASS_SETS
+from uhr_seg_ros.folder_lock import locked
 from uhr_seg_ros.networks import deformed_checkpoints, fctl_checkpoints
 from uhr_seg_ros.networks.checkpoints import (
     CheckpointError,
@@ -54,14 +55,15 @@ def run(args: argparse.Namespace) -> int:
     network = build_network(args.network)
     provenance = load_weights(network, args.network, args.checkpoint, args.part)
     classes = CLASS_SETS[NETWORKS[args.network].classes]
-    bundle = export_bundle(
-        network,
-        args.output,
-        name=args.name or args.output.resolve().name,
-        preset=args.network,
-        classes=classes,
-        provenance=provenance,
-    )
+    with locked(args.output):
+        bundle = export_bundle(
+            network,
+            args.output,
+            name=args.name or args.output.resolve().name,
+            preset=args.network,
+            classes=classes,
+            provenance=provenance,
+        )
     print(f'{bundle.path}: {bundle.network}, {len(classes)} classes, compared with torch')
     return 0
 

@@ -33,6 +33,9 @@ _WAITING_FILES = 4
 
 _DEPTH = 2
 
+#: How `Path.glob` finds the stamp that begins the name of every file.
+STAMP_PATTERN = f'[-0-9]{"[0-9]" * 9}.{"[0-9]" * 9}'
+
 
 @dataclass(frozen=True)
 class NodeReport:

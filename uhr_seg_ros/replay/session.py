@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 import json
 from pathlib import Path
 import signal
@@ -96,6 +96,7 @@ class Replay:
         load: what the processes took meanwhile.
         beside: topic -> how many messages were played beside the frames.
         skipped: messages that were not played, because they are not whole.
+        unsaved: why files could not be written, a line for each.
 
     """
 
@@ -107,6 +108,7 @@ class Replay:
     load: Load | None = None
     beside: Mapping[str, int] = field(default_factory=dict)
     skipped: int = 0
+    unsaved: tuple[str, ...] = ()
 
     def latencies(self) -> list[tuple[int, float, float]]:
         """
@@ -182,8 +184,9 @@ class Session:
             # Signals end the block that this is in; rclpy would shut down under its feet.
             rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
             stack.callback(rclpy.try_shutdown)
-            collector = Collector(output=folder if save else None, clouds=clouds)
-            self._collector = stack.enter_context(collector)
+            with signals_held():  # what is made is ended, too
+                collector = Collector(output=folder if save else None, clouds=clouds)
+                self._collector = stack.enter_context(collector)
             self.client = self._collector.client
             node_parameters = {**parameters, 'image_transport': transport}
             with signals_held():
@@ -243,6 +246,11 @@ class Session:
             'dds': self._collector.describe_dds(self._transport),
             'diagnostics': dict(self._collector.report.values or {}),
         }
+
+    @property
+    def unsaved(self) -> tuple[str, ...]:
+        """Why files could not be written, a line for each; complete after `close`."""
+        return tuple(self._collector.unsaved)
 
     def close(self) -> int:
         """End the node; return its exit code."""
@@ -344,7 +352,8 @@ def replay(
         parameters, folder, transport=transport_of(topic), save=save, clouds=clouds, tell=tell
     ) as session:
         result = session.play(bag, Pacing(rate_hz=rate_hz, beside=beside), topic)
-        return result, session.close()
+        code = session.close()
+        return replace(result, unsaved=session.unsaved), code
 
 
 def transport_of(topic: ImageTopic) -> str:

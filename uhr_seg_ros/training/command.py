@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import ExitStack
 from dataclasses import replace
 import math
 from pathlib import Path
@@ -13,7 +14,10 @@ from time import monotonic
 
 from rich.console import Console
 
+from uhr_seg_ros.command_options import Mode, refuse_without_effect
 from uhr_seg_ros.data.datasets import Dataset, open_dataset
+from uhr_seg_ros.folder_lock import locked
+from uhr_seg_ros.interruption import telling
 from uhr_seg_ros.networks.checkpoints import load_checkpoint, read_checkpoint
 from uhr_seg_ros.networks.export import export_bundle
 from uhr_seg_ros.networks.pretrained import PARTS
@@ -22,11 +26,18 @@ from uhr_seg_ros.training.curves import draw_curves
 from uhr_seg_ros.training.feeding import feed
 from uhr_seg_ros.training.processes import DEVICES, joined
 from uhr_seg_ros.training.recipe import Config, read_config
-from uhr_seg_ros.training.run_folder import BEST, read_log, VALIDATION
+from uhr_seg_ros.training.run_folder import BEST, LAST, read_log, VALIDATION
 from uhr_seg_ros.training.trainer import Trainer
 
 #: Exit codes: the recipe is finished; --minutes ran out before it was.
 FINISHED, UNFINISHED = 0, 1
+
+
+#: Weights to start with are those of the checkpoint where a run goes on.
+RESUMING = (
+    Mode('--resume', '', lambda given: given.resume),
+    Mode('', '--start'),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,24 +59,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='append',
         default=[],
         metavar='PART=FILE',
-        help=f'pre-trained weights of a part of the network: {", ".join(PARTS)}',
+        help='pre-trained weights of a part of the network, where a run begins: '
+        f'{", ".join(PARTS)}',
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Train and export; several processes where torchrun started them."""
+    refuse_without_effect(args, RESUMING)
     deadline = monotonic() + 60 * args.minutes
     config = _with_starts(read_config(args.config), args.start)
     dataset = open_dataset(config.data.dataset, args.root)
-    with joined(args.device) as world:
-        trainer = Trainer(config, len(dataset.classes), args.output, world, resume=args.resume)
-        batches, validation = feed(config, dataset, world)
-        finished = trainer.run(batches, validation, deadline=deadline)
-    if not world.writes:
-        return FINISHED  # torchrun ends all processes when one fails: the first speaks for all
+    with ExitStack() as locks:
+        with joined(args.device) as world:
+            if world.writes:
+                _keep_others_out(locks, args.output, args.bundle)
+            trainer = Trainer(config, len(dataset.classes), args.output, world, resume=args.resume)
+            batches, validation = feed(config, dataset, world)
+            with telling(lambda: _so_far(trainer)):
+                finished = trainer.run(batches, validation, deadline=deadline)
+        if not world.writes:
+            return FINISHED  # torchrun ends all processes when one fails: the first speaks for all
+        return _finish(trainer, finished, dataset, args)
+
+
+def _keep_others_out(locks: ExitStack, *folders: Path | None) -> None:
+    for folder in {each.resolve() for each in folders if each}:
+        locks.enter_context(locked(folder))
+
+
+def _so_far(trainer: Trainer) -> str:
+    text = f'{trainer.step} of {trainer.config.recipe.steps} steps trained'
+    has_checkpoint = (trainer.output / LAST).is_file()
+    return f'{text}, go on from the last checkpoint with --resume' if has_checkpoint else text
+
+
+def _finish(trainer: Trainer, finished: bool, dataset: Dataset, args: argparse.Namespace) -> int:
     console = Console()
     if not finished:
-        steps = config.recipe.steps
+        steps = trainer.config.recipe.steps
         console.print(f'stopped after {trainer.step} of {steps} steps: go on with --resume')
         return UNFINISHED
     if curves := draw_curves(args.output):
