@@ -221,7 +221,7 @@ def _likeliest(path: Path, candidates: Sequence[_Candidate]) -> _Candidate:
                f'{", ".join(each.topic.name for each in candidates) or "none"}{_not_read(path)}')
         if full:
             msg = (f'{path} has no images that seem to be of a camera: {", ".join(full)}: name '
-                   'one with --topic if it is one after all')
+                   f'one with --topic if it is one after all{_not_read(path)}')
         raise TopicError(msg)
     if len(likely) > 1:
         others = [each.with_reason() for each in candidates if each.rank != best]
