@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from image_bags import compressed, image, record
+from image_bags import compressed, image, record, TYPES
 import numpy as np
 import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
 
 from uhr_seg_ros.replay import peeking
 from uhr_seg_ros.replay.topics import choose_topic, TopicError
@@ -68,8 +69,8 @@ CHOSEN = {
         '/ego/rgb_front/image',
     ),
     'masks of others': (
-        {'/net/label_ids': [image('mono8')] * 3, '/net/output': [MASK] * 3,
-         '/other/output': [UNLABELED], '/cam/image_raw': [GREY]},
+        {'/net/labelIds': [image('mono8')] * 3, '/net/out_seg': [image('8UC1')] * 3,
+         '/net/output': [MASK] * 3, '/other/output': [UNLABELED], '/cam/image_raw': [GREY]},
         '/cam/image_raw',
     ),
     'drawings of others': (
@@ -164,6 +165,15 @@ def test_nothing_of_a_camera(tmp_path: Path, topics: dict[str, list[bytes]]) -> 
     with pytest.raises(TopicError, match='no images that seem to be of a camera.*--topic') as info:
         choose_topic(bag)
     assert all(name in str(info.value) for name in topics)
+
+
+def test_what_sounds_like_images_but_is_not_read_is_named(tmp_path: Path) -> None:
+    kind = 'stereo_msgs/msg/DisparityImage'
+    with Writer(tmp_path / 'bag', version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        connection = writer.add_connection('/stereo', kind, typestore=TYPES)
+        writer.write(connection, 1, b'')
+    with pytest.raises(TopicError, match=f'topics: none .*/stereo is {kind}, which is not read'):
+        choose_topic(tmp_path / 'bag')
 
 
 def test_named_topics(tmp_path: Path) -> None:

@@ -62,9 +62,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_bag(arguments: argparse.Namespace) -> int:
     """Measure the node on a recording; the exit code is 0."""
-    if arguments.prefix is not None:
-        msg = '--prefix: only with --offline'
-        raise BagCommandError(msg)
     if arguments.rate == 0.0:
         msg = '--rate 0 is no rate: expected realtime, max, peak, or Hz above 0'
         raise BagCommandError(msg)

@@ -95,8 +95,8 @@ class Replay:
         stages: stamp of a frame -> ms per stage, as the node published them.
         load: what the processes took meanwhile.
         beside: topic -> how many messages were played beside the frames.
-        unsaved: why files could not be written, a line for each.
         skipped: messages that were not played, because they are not whole.
+        unsaved: why files could not be written, a line for each.
 
     """
 
@@ -107,8 +107,8 @@ class Replay:
     stages: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     load: Load | None = None
     beside: Mapping[str, int] = field(default_factory=dict)
-    unsaved: tuple[str, ...] = ()
     skipped: int = 0
+    unsaved: tuple[str, ...] = ()
 
     def latencies(self) -> list[tuple[int, float, float]]:
         """

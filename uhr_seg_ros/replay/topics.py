@@ -27,18 +27,16 @@ PUBLISHED = ('mask', 'confidence', 'overlay', 'color_mask', 'sampling', 'diagnos
 _IDS = ('mask', 'confidence')
 _NODE_NAME = 'segmentation'
 
-# Words of a name, split at slashes and underscores.
-_DEPTH_WORDS = {'depth', 'disparity', 'range', 'aligneddepth'}
-_MASK_WORDS = {
-    'mask', 'masks', 'label', 'labels', 'labelmap', 'seg', 'segmentation', 'segmented',
-    'semantic', 'semantics', 'panoptic', 'instance', 'instances', 'class', 'classes', 'ids',
-    'confidence', 'probability', 'costmap',
-}  # fmt: skip
-_DRAWN_WORDS = _MASK_WORDS | _DEPTH_WORDS | {
-    'overlay', 'annotated', 'annotation', 'annotations', 'debug', 'detection', 'detections',
-    'visualization', 'visualisation', 'viz', 'result', 'results', 'heatmap', 'colormap',
-    'colorized', 'matches', 'tracks',
-}  # fmt: skip
+# What the last two parts of a name tell, in small letters.
+_DEPTH_NAME = re.compile(r'depth|disparity|(^|[/_])range([/_]|$)')
+_MASK_NAME = re.compile(
+    r'mask|label|segm|semantic|panoptic|instance|confidence|probabilit|costmap'
+    r'|(^|[/_])(seg|ids|class|classes)([/_]|$)'
+)
+_DRAWN_NAME = re.compile(
+    r'overlay|annotat|visuali[sz]|heatmap|colormap|colori[sz]ed'
+    r'|(^|[/_])(debug|detections?|viz|results?|matches|tracks)([/_]|$)'
+)
 _CAMERA_NAME = re.compile(r'(^|[/_])(image|cam|infra|ir|left|right|mono|gr[ae]y|thermal)')
 
 # From the likeliest on; what is beyond is taken only when it is named.
@@ -143,7 +141,8 @@ def _judge(topic: ImageTopic, look: Look, names: Collection[str]) -> _Candidate:
     """Tell what a topic seems to be."""
     base = _base(topic)
     published = _published(base, names)
-    words = set(re.split(r'[/_]', '/'.join(base.split('/')[-2:]).lower()))
+    name = '/'.join(base.split('/')[-2:]).lower()
+    is_depth, is_mask = (bool(each.search(name)) for each in (_DEPTH_NAME, _MASK_NAME))
     if published in _IDS:
         return _Candidate(topic, look, _NEVER, f'a {published} of this package', is_refused=True)
     if published:
@@ -152,16 +151,16 @@ def _judge(topic: ImageTopic, look: Look, names: Collection[str]) -> _Candidate:
         return _Candidate(topic, look, _UNKNOWN, 'none of its first messages is whole')
     if look.pixels == VIDEO:
         return _Candidate(topic, look, _NEVER, 'video, which is not read', is_refused=True)
-    if look.pixels == WIDE or (look.pixels == DEEP and words & _DEPTH_WORDS):
-        reason = 'labels, no picture' if words & _MASK_WORDS else 'is depth, no picture'
+    if look.pixels == WIDE or (look.pixels == DEEP and is_depth):
+        reason = 'labels, no picture' if is_mask else 'is depth, no picture'
         return _Candidate(topic, look, _NEVER, reason, is_refused=True)
     if look.pixels == DEEP:
         return _Candidate(topic, look, _NEVER, '16 bits of one channel, as depth has')
-    if look.pixels == GREY and words & _MASK_WORDS:
+    if look.pixels == GREY and is_mask:
         return _Candidate(topic, look, _NEVER, 'a mask by its name')
     if look.has_ids and not _CAMERA_NAME.search(base.lower()):
         return _Candidate(topic, look, _NEVER, 'its pixels are small numbers, as those of a mask')
-    if words & _DRAWN_WORDS:
+    if is_depth or is_mask or _DRAWN_NAME.search(name):
         return _Candidate(topic, look, _DRAWN, 'not of a camera by its name')
     if look.pixels == GREY:
         return _Candidate(topic, look, _GREY, 'grey')
@@ -222,7 +221,7 @@ def _likeliest(path: Path, candidates: Sequence[_Candidate]) -> _Candidate:
                f'{", ".join(each.topic.name for each in candidates) or "none"}{_not_read(path)}')
         if full:
             msg = (f'{path} has no images that seem to be of a camera: {", ".join(full)}: name '
-                   'one with --topic if it is one after all')
+                   f'one with --topic if it is one after all{_not_read(path)}')
         raise TopicError(msg)
     if len(likely) > 1:
         others = [each.with_reason() for each in candidates if each.rank != best]
