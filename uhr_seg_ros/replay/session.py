@@ -105,7 +105,7 @@ class Replay:
     stages: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     load: Load | None = None
     beside: Mapping[str, int] = field(default_factory=dict)
-    unsaved: tuple[str, ...] = field(default=(), kw_only=True)
+    unsaved: tuple[str, ...] = ()
 
     def latencies(self) -> list[tuple[int, float, float]]:
         """
