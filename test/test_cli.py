@@ -24,8 +24,8 @@ from uhr_seg_ros.refinement.refining import refine, Refinement
 PACKAGE = Path(__file__).resolve().parents[1] / 'uhr_seg_ros'
 RUN_TIME_ROOMS = ('ros', 'strategies', 'engines')
 BUILDING = (
-    'calibration.py', 'equalising.py', 'folding.py', 'int8_nodes.py', 'precision.py',
-    'quantizing.py', 'typed_graphs.py', 'watching.py',
+    'calibration.py', 'equalising.py', 'folding.py', 'inlining.py', 'int8_nodes.py',
+    'precision.py', 'quantizing.py', 'typed_graphs.py', 'watching.py',
 )  # fmt: skip
 
 
