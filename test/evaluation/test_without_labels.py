@@ -141,8 +141,9 @@ def test_a_class_without_labels(
     assert figures['classes_without_labels'] == ['blue']
     assert None not in means(figures)
     assert figures['mean_iou'] == pytest.approx(sum(figures['iou'].values()) / 3)
-    assert 'No pixel is labelled blue.' in capsys.readouterr().out
-    assert 'No pixel is labelled blue.' in page
+    out = capsys.readouterr().out
+    assert 'No pixel is labelled blue.' in out and 'blue (no labels)' in out
+    assert 'No pixel is labelled blue.' in page and 'blue (no labels)' in page
 
 
 def test_labels_without_a_contour(tiny_bundle: Path, tmp_path: Path) -> None:

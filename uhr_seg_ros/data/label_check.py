@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from tqdm import tqdm
 
 from uhr_seg_ros.classes import UNLABELLED
 from uhr_seg_ros.data.dataset import Dataset
@@ -45,7 +46,9 @@ class Share:
     @classmethod
     def of(cls, title: str, images: Sequence[LabelledImage]) -> Share:
         """Count what is labelled, after everything that ignores a part of it."""
-        counts = [count_ids(image) for image in images]
+        # Files are known by now; what ignores large regions has to look for them first.
+        progress = tqdm(images, 'counting labels', leave=False, unit='image', delay=1)
+        counts = [count_ids(image) for image in progress]
         return cls(title, images, np.array(counts, np.int64).reshape(-1, 256))
 
     def without(self, ids: Sequence[int]) -> Share:

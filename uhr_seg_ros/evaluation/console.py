@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from uhr_seg_ros.evaluation.notes import notes
+from uhr_seg_ros.evaluation.notes import notes, remark
 
 
 def show(report: Mapping[str, Any], console: Console | None = None) -> None:
@@ -45,9 +46,8 @@ def _class_table(report: Mapping[str, Any]) -> Table:
     for name in columns:
         table.add_column(name, justify='right')
     for name in report['iou']:
-        left_out = ' (ignored)' if name in report['ignored'] else ''
         values = (_share(by_class[name]) for by_class, _ in columns.values())
-        table.add_row(f'{name}{left_out}', *values)
+        table.add_row(f'{escape(name)}{remark(report, name)}', *values)
     table.add_section()
     table.add_row('mean', *(_share(mean) for _, mean in columns.values()))
     return table
@@ -61,7 +61,7 @@ def _object_table(report: Mapping[str, Any]) -> Table:
         table.add_column(name.replace('^2', '²'), justify='right')
     for name in report['iou']:
         table.add_row(
-            name,
+            escape(name),
             *(f'{_share(size["classes"][name])} ({size["objects_by_class"][name]})'
               for size in bins.values()),
         )  # fmt: skip

@@ -15,6 +15,13 @@ from uhr_seg_ros.data.label_table import only
 _CLASSES = 20
 
 
+def remark(report: Mapping[str, Any], name: str) -> str:
+    """Give what stands behind the name of a class in a table of figures; mostly nothing."""
+    if name in report['ignored']:
+        return ' (ignored)'
+    return ' (no labels)' if name in report['classes_without_labels'] else ''
+
+
 def notes(report: Mapping[str, Any]) -> list[str]:
     """
     Tell which classes and images have no labels, and what that does to the figures.

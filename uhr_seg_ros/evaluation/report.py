@@ -13,7 +13,7 @@ from typing import Any
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.evaluation.charts import bars, class_cell, matrix
 from uhr_seg_ros.evaluation.gallery import Gallery, Snapshot
-from uhr_seg_ros.evaluation.notes import notes
+from uhr_seg_ros.evaluation.notes import notes, remark
 from uhr_seg_ros.pages import cards, page, panel, section, settings, share, table
 
 _MEDIA = {'image': 'jpeg', 'label': 'png', 'mask': 'png', 'error': 'jpeg'}
@@ -134,7 +134,10 @@ def _class_table(report: Mapping[str, Any], classes: ClassSet) -> str:
     for radius, value in report['boundary_f'].items():
         columns[f'B. F {radius}'] = (value['classes'], value['mean'])
     rows = [
-        [class_cell(classes, index), *(share(values[name]) for values, _ in columns.values())]
+        [
+            class_cell(classes, index) + remark(report, name),
+            *(share(values[name]) for values, _ in columns.values()),
+        ]
         for index, name in enumerate(classes.names)
     ]
     means = ['mean', *(share(mean) for _, mean in columns.values())]
