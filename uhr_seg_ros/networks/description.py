@@ -85,8 +85,8 @@ def read_description(content: Any, path: str | Path) -> Description | None:
     version = fields.get('format', int)
     if version != FORMAT:
         raise fields.error(
-            f'its entry {KEY} has format {reprlib.repr(version)}, this version reads {FORMAT}: use the '
-            'version that wrote it, or a newer one'
+            f'its entry {KEY} has format {reprlib.repr(version)}, this version reads {FORMAT}: '
+            'use the version that wrote it, or a newer one'
         )
     network = fields.get('network', str)
     try:
