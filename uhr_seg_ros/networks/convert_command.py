@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from uhr_seg_ros.bundle import Bundle, file_sha256
+from uhr_seg_ros.networks.asked import Asked, asked_classes, asked_options
 from uhr_seg_ros.networks.checkpoints import (
     Checkpoint,
     CheckpointError,
@@ -19,9 +20,6 @@ from uhr_seg_ros.networks.checkpoints import (
     open_checkpoint,
 )
 from uhr_seg_ros.networks.converting import (
-    Asked,
-    asked_classes,
-    asked_options,
     blank_network,
     built,
     meaning_of,
