@@ -88,6 +88,19 @@ def test_no_such_file(name: str, tmp_path: Path) -> None:
         load_plain(tmp_path / name)
 
 
+def test_no_permission(tmp_path: Path) -> None:
+    path, user = tmp_path / 'secret.pth', os.geteuid()
+    torch.save({'a': torch.zeros(1)}, path)
+    path.chmod(0)
+    if user == 0:  # who may read everything
+        os.seteuid(65534)
+    try:
+        with pytest.raises(CheckpointError, match='cannot be read: Permission denied'):
+            load_plain(path)
+    finally:
+        os.seteuid(user)
+
+
 def test_the_older_format_of_torch_is_read(tmp_path: Path) -> None:
     path = tmp_path / 'legacy.pth'
     torch.save({'a': torch.arange(3)}, path, _use_new_zipfile_serialization=False)

@@ -14,6 +14,11 @@ import yaml
 torch = pytest.importorskip('torch', reason='checkpoints are read by torch')
 
 from uhr_seg_ros.classes import CLASS_SETS, ClassSet  # noqa: E402
+from uhr_seg_ros.networks.asked import (  # noqa: E402
+    Asked,
+    asked_classes,
+    asked_options,
+)
 from uhr_seg_ros.networks.checkpoints import (  # noqa: E402
     Checkpoint,
     CheckpointError,
@@ -21,9 +26,6 @@ from uhr_seg_ros.networks.checkpoints import (  # noqa: E402
     published_shapes,
 )
 from uhr_seg_ros.networks.converting import (  # noqa: E402
-    Asked,
-    asked_classes,
-    asked_options,
     blank_network,
     meaning_of,
     RELEASED,

@@ -13,6 +13,7 @@ from typing import Any
 
 from uhr_seg_ros.bundle import Bundle, file_sha256
 from uhr_seg_ros.folder_lock import locked
+from uhr_seg_ros.networks.asked import Asked, asked_classes, asked_options
 from uhr_seg_ros.networks.checkpoints import (
     Checkpoint,
     CheckpointError,
@@ -20,9 +21,6 @@ from uhr_seg_ros.networks.checkpoints import (
     open_checkpoint,
 )
 from uhr_seg_ros.networks.converting import (
-    Asked,
-    asked_classes,
-    asked_options,
     blank_network,
     built,
     meaning_of,

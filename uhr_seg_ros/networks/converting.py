@@ -10,20 +10,18 @@ checkpoint are those that its network was published with, if it has as many.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-import re
 import reprlib
 from typing import Any
 
 import torch
-import yaml
 
-from uhr_seg_ros.classes import CLASS_SETS, ClassSet, read_classes
+from uhr_seg_ros.classes import CLASS_SETS, ClassSet
 from uhr_seg_ros.data.datasets import DATASETS
-from uhr_seg_ros.fields import Fields, read_mapping
 from uhr_seg_ros.networks import deformed_checkpoints, fctl_checkpoints
+from uhr_seg_ros.networks.asked import Asked
 from uhr_seg_ros.networks.checkpoints import (
     Checkpoint,
     CheckpointError,
@@ -49,24 +47,6 @@ Weights = Checkpoint | dict[str, Checkpoint]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """
-    What the command line says; None and empty: nothing.
-
-    Attributes:
-        network: Key of ``NETWORKS``.
-        options: Of the network.
-        classes: Names and colours.
-        classes_from: Where they are from, in words.
-    """
-
-    network: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-    classes: ClassSet | None = None
-    classes_from: str = '--classes'
-
-
-@dataclass(frozen=True)
 class Meaning:
     """
     What weights are converted as.
@@ -78,53 +58,6 @@ class Meaning:
 
     description: Description
     classes_from: str
-
-
-def asked_classes(text: str) -> ClassSet:
-    """
-    Read the value of ``--classes``: a key of ``CLASS_SETS``, or a file with a list ``classes``.
-
-    Raises:
-        CheckpointError: There is neither, or the file is wrong.
-    """
-    if text in CLASS_SETS:
-        return CLASS_SETS[text]
-    path = Path(text)
-    if path.suffix not in ('.yaml', '.yml'):
-        msg = f'--classes {text!r} is neither a YAML file nor one of {", ".join(CLASS_SETS)}'
-        raise CheckpointError(msg)
-    content = read_mapping(path, CheckpointError, 'docs/data.md shows an example of classes.yaml')
-    return read_classes(Fields(path, content, CheckpointError))
-
-
-def asked_options(texts: Sequence[str]) -> dict[str, Any]:
-    """
-    Read the values of ``--options``: ``KEY=VALUE`` with a value as in YAML, or a file of them.
-
-    Raises:
-        CheckpointError: A text or a file is wrong, or an option is there with two values.
-    """
-    found: dict[str, Any] = {}
-    for text in texts:
-        if match := re.fullmatch(r'([A-Za-z_]\w*)=(.*)', text, re.DOTALL):
-            options = {match[1]: _value(match[2], text)}
-        else:
-            advice = 'expected KEY=VALUE, or a YAML file of them'
-            options = read_mapping(Path(text), CheckpointError, advice)
-        for name, value in options.items():
-            if name in found and found[name] != value:
-                msg = f'--options {text}: {name} is {found[name]!r} already, and here {value!r}'
-                raise CheckpointError(msg)
-            found[name] = value
-    return found
-
-
-def _value(text: str, whole: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as err:
-        msg = f'--options {whole}: the value is not YAML ({" ".join(str(err).split())})'
-        raise CheckpointError(msg) from err
 
 
 def meaning_of(
