@@ -24,6 +24,9 @@ ROS_WHEELS = [
 # Boundaries by random walk.
 REFINEMENT = ['scipy', 'threadpoolctl']
 
+# Recordings: rosbags, and what it brings that is called directly, too.
+RECORDINGS = ['rosbags', 'apsw', 'backports.zstd; python_version < "3.14"', 'lz4']
+
 # What builds engines and kernels without a GPU, for the tests (x86-64 only).
 BUILDERS = [
     'nvidia-cuda-nvrtc-cu12; platform_machine == "x86_64"',
@@ -68,7 +71,7 @@ setup(
         # TensorRT itself comes with JetPack, or as tensorrt or tensorrt-rtx; pycuda is compiled on
         # the machine and needs CUDA's headers.
         'gpu': ['nvidia-ml-py', 'onnx', 'pycuda'],
-        'demo': ['matplotlib', 'psutil', 'rich', 'rosbags', 'tqdm', *REFINEMENT],
+        'demo': ['matplotlib', 'psutil', 'rich', 'tqdm', *RECORDINGS, *REFINEMENT],
         'workshop': [
             'matplotlib', 'onnx', 'onnxscript', 'rich', 'scipy', 'tensorboard', 'torch', 'tqdm',
         ],

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from uhr_seg_ros.files import write_bytes
 from uhr_seg_ros.graph_files import BundleError
 from uhr_seg_ros.onnx_scan import describe, first_outside, MOST_BYTES, NoGraphError, Outside
 from uhr_seg_ros.regular_files import read_regular
@@ -36,14 +36,7 @@ def bring_inside(path: Path) -> bool:
         return False
     if outside is None:
         return False
-    content = _with_all(path, outside)
-    unfinished = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+    write_bytes(path, _with_all(path, outside))
     return True
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 import os
 from pathlib import Path
-import stat
 import struct
 from typing import BinaryIO
 import zlib
@@ -17,6 +16,7 @@ import zlib
 from uhr_seg_ros.image_io import bmp, exif, ifd, jpeg_header, png, tiff, tiff_page, webp
 from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.limits import check_pixels
+from uhr_seg_ros.regular_files import FileFault, open_regular
 
 PNG, JPEG, TIFF, BMP, WEBP = 'PNG', 'JPEG', 'TIFF', 'BMP', 'WebP'
 
@@ -67,25 +67,17 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         ImageIoError: The file cannot be opened or read, is no regular file, or the block says so.
     """
     try:
-        # A pipe may never be written to: it is not waited for.
-        with open(path, 'rb', opener=_open_now) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                msg = 'it is no regular file'
-                raise ImageIoError(msg)
+        with open_regular(path) as file:
             yield file
+    except FileFault as err:
+        msg = f'{path} cannot be read: {err.reason}'
+        raise ImageIoError(msg) from err
     except OSError as err:
         msg = f'{path} cannot be read: {err.strerror or err}'
-        raise ImageIoError(msg) from err
-    except MemoryError as err:
-        msg = f'{path} cannot be read: there is not enough memory'
         raise ImageIoError(msg) from err
     except ImageIoError as err:
         msg = f'{path} cannot be read: {err}'
         raise ImageIoError(msg) from err
-
-
-def _open_now(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, 'O_NONBLOCK', 0))
 
 
 def bytes_of(file: BinaryIO) -> int:
