@@ -11,11 +11,10 @@ from pathlib import Path
 import re
 from typing import Any
 
-import yaml
-
 from uhr_seg_ros.classes import CLASS_SETS, ClassSet, read_classes
 from uhr_seg_ros.fields import Fields, read_mapping
 from uhr_seg_ros.networks.checkpoint_files import CheckpointError
+from uhr_seg_ros.yaml_reading import load_yaml, ValueFault
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def asked_options(texts: Sequence[str]) -> dict[str, Any]:
 
 def _value(text: str, whole: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as err:
-        msg = f'--options {whole}: the value is not YAML ({" ".join(str(err).split())})'
+        return load_yaml(text)
+    except ValueFault as err:
+        msg = f'--options {whole}: the value is not YAML ({err})'
         raise CheckpointError(msg) from err
