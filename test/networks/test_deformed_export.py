@@ -13,6 +13,7 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='the bundle is exported')
 
+from networks_seen import see  # noqa: E402
 from torch import nn  # noqa: E402
 
 from uhr_seg_ros.bundle import Bundle, IMAGENET_MEAN  # noqa: E402
@@ -43,11 +44,7 @@ def exported(network: Network, folder: Path) -> Bundle:
 
 
 def seen_something(network: nn.Module) -> Network:
-    """Let norms see something, so that classes differ."""
-    with torch.no_grad():
-        for _ in range(10):
-            network.train().forward_train(torch.randn(2, 3, 128, 192))
-    return network.eval()
+    return see(network, torch.randn(2, 3, 128, 192))
 
 
 @pytest.mark.parametrize('inner', ['semantic_s', 'fast_scnn', 'hlrc_s'])

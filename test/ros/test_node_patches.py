@@ -15,6 +15,8 @@ from stage import frame, pixels, Stage, wait_until
 
 torch = pytest.importorskip('torch', reason='the bundle is exported')
 
+from networks_seen import see  # noqa: E402
+
 from uhr_seg_ros.classes import CLASS_SETS  # noqa: E402
 from uhr_seg_ros.networks.export import export_bundle  # noqa: E402
 from uhr_seg_ros.networks.presets import build_network  # noqa: E402
@@ -26,10 +28,7 @@ from uhr_seg_ros.strategies import patches  # noqa: E402
 @pytest.fixture(scope='module')
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    network = build_network('fctl_s', side=64)
-    with torch.no_grad():  # norms that have seen something, so that classes differ
-        for _ in range(20):
-            network.forward_train(torch.randn(4, 3, 192, 192))
+    network = see(build_network('fctl_s', side=64), torch.randn(2, 3, 192, 192))
     folder = tmp_path_factory.mktemp('patches')
     classes = CLASS_SETS['aerial']
     return export_bundle(network, folder, name='p', preset='fctl_s', classes=classes).path

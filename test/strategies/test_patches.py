@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
+import shutil
 
 import numpy as np
 import onnx
@@ -14,6 +14,8 @@ import pytest
 from tiny_bundle import edited_model
 
 torch = pytest.importorskip('torch', reason='the bundles are exported')
+
+from networks_seen import see  # noqa: E402
 
 from uhr_seg_ros.bundle import Bundle, BundleError, load_bundle  # noqa: E402
 from uhr_seg_ros.classes import CLASS_SETS  # noqa: E402
@@ -51,10 +53,7 @@ def make(folder: Path, contexts: str) -> tuple[PatchNetwork, Bundle]:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-        # Norms that have seen something, or everything fades.
-        network.train()
-        for _ in range(20):
-            network.forward_train(torch.randn(4, 3, 3 * SIDE, 3 * SIDE))
+    see(network, torch.randn(2, 3, 3 * SIDE, 3 * SIDE))
     classes = CLASS_SETS['aerial']
     return network, export_bundle(network, folder, name='p', preset='fctl_s', classes=classes)
 
@@ -149,9 +148,15 @@ def test_slow_frames_tell_how_far_they_are(
     assert not quick
 
 
+@pytest.fixture(scope='module')
+def original(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make(tmp_path_factory.mktemp('bundle'), 'numbers')[1]
+
+
 @pytest.fixture
-def bundle(tmp_path: Path) -> Iterator[Bundle]:
-    yield make(tmp_path, 'numbers')[1]
+def bundle(original: Bundle, tmp_path: Path) -> Bundle:
+    """Give a bundle that a test may damage."""
+    return load_bundle(shutil.copytree(original.path, tmp_path / 'p'))
 
 
 def test_logits_that_are_not_finite(bundle: Bundle) -> None:
