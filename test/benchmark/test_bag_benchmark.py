@@ -188,6 +188,7 @@ def test_too_fast_a_rate_drops_frames_and_the_accounts_close(
     assert 0 < frames['masks'] < frames['sent']
 
 
+@pytest.mark.slow
 def test_peak(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from uhr_seg_ros.benchmark import bag_benchmark
 

@@ -113,6 +113,7 @@ def test_our_own_checkpoint_is_one_file(preset: str, tmp_path: Path) -> None:
     assert found == {'checkpoint': 'last.pth', 'checkpoint_sha256': hashed}
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_bundle_computes_what_the_released_network_does(tmp_path: Path) -> None:
     preset = 'deform_cityscapes'

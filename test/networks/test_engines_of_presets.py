@@ -36,7 +36,14 @@ OPERATORS_OF_8_5 = {
 TWO_BRANCH = sorted(name for name in NETWORKS if name.startswith('hlrc'))
 
 
-@pytest.fixture(scope='module', params=TWO_BRANCH)
+#: Of the published networks the largest is built always, the others with `--all`.
+SLOW = ('hlrc_inria', 'hlrc_deepglobe')
+PARAMS = [
+    pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in TWO_BRANCH
+]
+
+
+@pytest.fixture(scope='module', params=PARAMS)
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Export a preset with random weights."""
     torch.manual_seed(0)

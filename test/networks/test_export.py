@@ -238,6 +238,7 @@ def test_a_script_without_guard_can_export(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_published_network_as_bundle(tmp_path: Path) -> None:
     """The paper network, its official numbers, and no torch on the way from image to mask."""
     from test_parity import network_of  # noqa: PLC0415

@@ -160,6 +160,7 @@ def test_released_extractors_stay_as_they_are() -> None:
     assert frozen == {name for name in network.state_dict() if name.startswith('extractors.')}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('build', [fctl_inria, fctl_deepglobe])
 def test_released_networks_become_bundles(
     build: Callable[..., PatchNetwork], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -181,6 +182,7 @@ def test_released_networks_become_bundles(
     assert set(bundle.graphs) == {'medium', 'large', 'patch'}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('backbone', ['vgg16', 'mit_b2'])
 def test_backbones_of_the_extended_network(
     backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
