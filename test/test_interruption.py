@@ -23,6 +23,7 @@ from tiny_bundle import paint
 from uhr_seg_ros import cli
 from uhr_seg_ros.interruption import (
     done_until,
+    ENDING,
     exit_code,
     signals_end_the_block,
     signals_held,
@@ -32,6 +33,15 @@ from uhr_seg_ros.interruption import (
 
 ROOT = Path(__file__).resolve().parents[1]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.fixture(autouse=True)
+def _usual_signals() -> Iterator[None]:
+    """Take signals as a terminal leaves them: nohup, for one, has them ignored."""
+    earlier = {number: signal.signal(number, usual) for number, usual in ENDING.items()}
+    yield
+    for number, handler in earlier.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -101,10 +101,13 @@ def tensors_of(name: str) -> dict[str, torch.Tensor]:
     deformation = network_of(name).deformation
     saliency = saliency_map(tensor_of(name, 'saliency_logits'))
     grid = deformation(saliency)
-    sampled = sample_image(image_of(name), grid)
+    # What follows is of the stored grid. Of a point at the border of two pixels the last bit of
+    # the grid decides, which differs between CPUs.
+    stored = tensor_of(name, 'grid')
+    sampled = sample_image(image_of(name), stored)
     matrix = tensor_of(name, 'decoder_matrix')
     probabilities = torch.einsum('kc,nchw->nkhw', matrix, sampled).softmax(1)
-    inverse = inverse_grid(grid, tuple(fixture(name).meta['seg_size']))
+    inverse = inverse_grid(stored, tuple(fixture(name).meta['seg_size']))
     target = edge_target(
         tensor_of(name, 'label_u8')[None], deformation.size, framed=network_of(name).framed
     )
@@ -256,7 +259,10 @@ def test_checkpoints_that_do_not_fit(part: str, name: str | None, text: str) -> 
     with torch.device('meta'):
         network = build_network('deform_cityscapes')
         parts = {
-            part: {key: torch.empty(shape) for key, shape in stored.items()}
+            part: {
+                key: torch.empty(shape, dtype=torch.int64 if key.endswith('tracked') else None)
+                for key, shape in stored.items()
+            }
             for part, stored in shapes_of_released().items()
         }
     load_released(network, parts)  # with what the released batch norm keeps beside

@@ -338,11 +338,14 @@ def wrong_values(name: str, own: torch.Tensor, value: torch.Tensor) -> str | Non
         value: What it would get.
 
     Returns:
-        None: nothing.
+        None: nothing; of a tensor without values, such as a network that is only described has,
+            nothing is known but its type.
     """
     if own.is_floating_point() != value.is_floating_point():
         title, expected = (str(t.dtype).removeprefix('torch.') for t in (value, own))
         return f'is {title}, expected {expected}: it belongs to something else'
+    if value.is_meta or own.is_meta:
+        return None
     if name.endswith(COUNTER) and bool((value < 0).any()):
         return 'counts less than no batch: the file is damaged'
     if name.endswith('running_var') and bool((value < 0).any()):
