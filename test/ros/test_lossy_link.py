@@ -21,6 +21,8 @@ import pytest
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.ros.network import NEEDED_BYTES, NEEDED_S
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 RATE_HZ = 5.0
 #: s after which the loss changes, and its share; the last part is without.

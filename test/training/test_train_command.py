@@ -68,6 +68,7 @@ def test_pieces_make_the_same_run_and_a_bundle(mosaics: Path, tmp_path: Path) ->
     assert hashes[0] == hashes[1]
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_uninterrupted(mosaics: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / 'r.yaml', steps=60, checkpoint_every=4, validate_every=10)
     whole, killed = tmp_path / 'whole', tmp_path / 'killed'
