@@ -45,6 +45,7 @@ def test_cost_of_the_node(tmp_path: Path, tiny_bundle: Path) -> None:
     assert sum(parts) == pytest.approx(node['latency_ms']['p50'], abs=0.01)
 
 
+@pytest.mark.slow
 def test_export_against_torch(tmp_path: Path) -> None:
     pytest.importorskip('torch', reason='PyTorch is not installed')
     report = benchmark(tmp_path, '--torch', 'hlrc_s', '--size', '128x64', '--repeat', 2)

@@ -43,6 +43,7 @@ def results(
     return {path.stem: json.loads(path.read_text()) for path in (folder / 'out').glob('*.json')}
 
 
+@pytest.mark.slow
 def test_switched_on_and_off_the_node_keeps_what_it_holds(results: dict[str, dict]) -> None:
     before, after = results['lifecycle']['after_warm_up'], results['lifecycle']['at_the_end']
     for name in ('threads', 'files', 'shared_memory'):
@@ -50,6 +51,7 @@ def test_switched_on_and_off_the_node_keeps_what_it_holds(results: dict[str, dic
     assert after['memory_mb'] <= before['memory_mb'] + 25  # a leak of 0.5 MB a cycle
 
 
+@pytest.mark.slow
 def test_asked_for_too_much_the_node_drops_and_answers(results: dict[str, dict]) -> None:
     found = results['overload']
     frames = found['frames']
@@ -59,6 +61,7 @@ def test_asked_for_too_much_the_node_drops_and_answers(results: dict[str, dict])
     assert found['memory_mb'][1] <= found['memory_mb'][0] + 20
 
 
+@pytest.mark.slow
 def test_soak_compares_its_ends(results: dict[str, dict]) -> None:
     found = results['soak']
     assert found['seconds'] >= 6

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 import hashlib
+import os
 from pathlib import Path
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -33,6 +36,20 @@ def test_shapes_and_provenance(graph: Graph) -> None:
     assert set(engine.provenance()) == {'backend', 'version', 'device', 'precision'}
     assert engine.provenance()['precision'] == 'fp32'
     engine.close()
+
+
+def test_nothing_is_left_or_reported(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Its telemetry client would leave a session file as soon as ONNX Runtime is imported."""
+    script = (
+        'import sys\nfrom uhr_seg_ros.bundle import load_bundle\n'
+        'from uhr_seg_ros.engines.opening import open_engine\n'
+        "open_engine(load_bundle(sys.argv[1]).graphs['detail']).close()\n"
+    )
+    environment = {**os.environ, 'TMPDIR': str(tmp_path)}
+    environment.pop('ORT_DISABLE_TELEMETRY', None)
+    command = [sys.executable, '-c', script, str(tiny_bundle)]
+    subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], check=True)
+    assert os.listdir(tmp_path) == []
 
 
 def test_gives_the_requested_outputs_only(graph: Graph) -> None:

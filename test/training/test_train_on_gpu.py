@@ -31,6 +31,7 @@ def call(folder: Path, out: Path | None, *options: str) -> subprocess.CompletedP
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_pieces_travel_between_machines(tmp_path: Path) -> None:
     recipe, mosaics = write_recipe(tmp_path / 'r.yaml'), write_mosaics(tmp_path / 'mosaics')
     first, second = tmp_path / 'first', tmp_path / 'second'
