@@ -55,8 +55,8 @@ def check_upright(path: Path, other: str) -> None:
     if turned != exif.UPRIGHT:
         msg = (
             f'{path} has the EXIF tag Orientation = {turned} ({exif.NAMES[turned]}), and it is '
-            f'not clear if {other} fits the pixels as they are stored or as viewers show them: '
-            'if the stored ones, strip the tag (exiftool -Orientation= FILE), else turn the '
+            f'not clear what goes with {other}: the pixels as they are stored, or as viewers show '
+            'them. If the stored ones, strip the tag (exiftool -Orientation= FILE), else turn the '
             'pixels (mogrify -auto-orient FILE)'
         )
         raise DataError(msg)
