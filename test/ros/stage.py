@@ -16,6 +16,7 @@ from lifecycle_msgs.srv import ChangeState, GetState
 import numpy as np
 from rcl_interfaces.msg import Log, SetParametersResult
 from rcl_interfaces.srv import SetParameters
+from rclpy.client import Client
 from rclpy.context import Context
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
@@ -83,6 +84,7 @@ class Stage:
             Parameter(name.replace('__', '.'), value=value) for name, value in parameters.items()
         ]
         self.watcher = Node('watcher', context=context, use_global_arguments=False)
+        self._clients: dict[str, Client] = {}
         self._statuses: dict[str, DiagnosticStatus] = {}
         self._open_accounts: list[dict[str, str]] = []
         self.watcher.create_subscription(DiagnosticArray, '/diagnostics', self._note, 10)
@@ -200,9 +202,10 @@ class Stage:
 
     def begin_call(self, service_type: type, name: str, request: Any) -> Future:
         """Call a service of the node; its response comes in the future."""
-        client = self.watcher.create_client(service_type, f'/segmentation/{name}')
-        wait_until(client.service_is_ready, f'service {name}')
-        return client.call_async(request)
+        if name not in self._clients:
+            self._clients[name] = self.watcher.create_client(service_type, f'/segmentation/{name}')
+        wait_until(self._clients[name].service_is_ready, f'service {name}')
+        return self._clients[name].call_async(request)
 
     def state(self, timeout: float = TIMEOUT_S) -> str:
         """Return the label of the node's lifecycle state, as its service tells it."""

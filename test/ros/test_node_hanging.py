@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 import math
-from threading import Event
 import time
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from gate import Gate
+from hold import Hold
 import pytest
 from stage import example_mask, frame, Stage, wait_until
 from tiny_bundle import paint
@@ -22,27 +22,6 @@ from uhr_seg_ros.ros.frame_path import FramePath, Segmenter
 MakeStage = Callable[..., Stage]
 NODE = '/segmentation: segmentation'
 SHORT_S = 0.3
-
-
-class Lock:
-    """Holds whoever calls a function, until it is released; notes calls that have ended."""
-
-    def __init__(self, patch: pytest.MonkeyPatch, owner: type, name: str) -> None:
-        self.reached, self.ended = Event(), 0
-        self._free = Event()
-        original = getattr(owner, name)
-
-        def wait_first(*arguments: object, **more: object) -> object:
-            self.reached.set()
-            assert self._free.wait(60.0)
-            result = original(*arguments, **more)
-            self.ended += 1
-            return result
-
-        patch.setattr(owner, name, wait_first)
-
-    def release(self) -> None:
-        self._free.set()
 
 
 @pytest.fixture
@@ -155,7 +134,7 @@ def test_error_processing_does_not_wait_for_a_frame(
 def test_configuring_gives_up_on_a_warm_up_and_what_comes_late_is_unloaded(
     make_stage: MakeStage, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unloading = Lock(monkeypatch, Segmenter, 'close')
+    unloading = Hold(monkeypatch, Segmenter, 'close')
     unloading.release()
     stage = make_stage(autostart=False)
     hurry(stage)
@@ -180,7 +159,7 @@ def test_configuring_gives_up_on_a_warm_up_and_what_comes_late_is_unloaded(
 def test_progress_of_a_build_keeps_configuring(
     make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loading = Lock(monkeypatch, FramePath, 'load')
+    loading = Hold(monkeypatch, FramePath, 'load')
     stage = make_stage(autostart=False)
     hurry(stage)
     path = stage.node._path
@@ -204,7 +183,7 @@ def test_unloading_that_hangs(make_stage: MakeStage, monkeypatch: pytest.MonkeyP
     stage = make_stage()
     stage.wait_for_state('active')
     hurry(stage)
-    unloading = Lock(monkeypatch, Segmenter, 'close')
+    unloading = Hold(monkeypatch, Segmenter, 'close')
     assert stage.change('deactivate')
     assert not stage.change('cleanup')
     expect(stage, 'unconfigured', 'unloading the models has shown no sign of progress')
