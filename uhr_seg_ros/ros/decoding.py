@@ -20,6 +20,7 @@ from uhr_seg_ros.pixels import memory_shape, PixelError, RawFrame
 from uhr_seg_ros.ros.compressed import decode_compressed
 from uhr_seg_ros.ros.layout import check_data, check_size, describe, find_chroma, ImageError
 from uhr_seg_ros.ros.remarks import log_once, Remark
+from uhr_seg_ros.showing import one_line, shown
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import Image
@@ -181,11 +182,12 @@ def _cv_bridge() -> Any | None:
 def _decode_with_cv_bridge(message: Image) -> np.ndarray:
     bridge = _cv_bridge()
     if bridge is None:
-        msg = (f'image encoding {message.encoding!r} is not one of '
+        msg = (f'image encoding {shown(message.encoding)} is not one of '
                f'{", ".join(sorted((*_PACKED, *_PLANAR)))}; for others install cv_bridge')
         raise ImageError(msg)
     try:
         return bridge.imgmsg_to_cv2(message, 'bgr8')
     except Exception as error:  # CvBridgeError, or whatever its C++ half throws
-        msg = f'cv_bridge could not convert image {describe(message)} to bgr8: {error}'
+        reason = one_line(error)
+        msg = f'cv_bridge could not convert image {describe(message)} to bgr8: {reason}'
         raise ImageError(msg) from error

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.ros.remarks import log_once, Remark
+from uhr_seg_ros.showing import shown
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import Image
@@ -41,7 +42,7 @@ class ImageError(UhrSegError):
 
 def describe(message: Image) -> str:
     """Return size and encoding for a message to the user."""
-    return f'{message.width} x {message.height} {message.encoding!r}'
+    return f'{message.width} x {message.height} {shown(message.encoding)}'
 
 
 def check_size(message: Image) -> None:
