@@ -90,16 +90,19 @@ def view_image(message: Image, remark: Remark = log_once) -> RawFrame:
 
 
 def _check_raw(message: Image) -> None:
-    """Refuse a JPEG of the declared size in the place of pixels; usb_cam's raw_mjpeg sends it."""
+    """Refuse a JPEG in the place of pixels, as usb_cam's raw_mjpeg sends it."""
     if bytes(message.data[:3]) != b'\xff\xd8\xff':
         return
     try:
         header = read_header(memoryview(message.data).cast('B'))
     except JpegError:  # pixels that begin like one
         return
-    if (header.height, header.width) == (message.height, message.width):
-        msg = (f'image {describe(message)} holds a JPEG: let the driver decode it (pixel_format '
-               'mjpeg2rgb of usb_cam), or publish it as sensor_msgs/CompressedImage')
+    is_declared = (header.height, header.width) == (message.height, message.width)
+    # Pixels may begin like one, too, but then they are not too few.
+    if is_declared or len(message.data) < message.step * (message.height - 1):
+        size = '' if is_declared else f' of {header.width} x {header.height}'
+        msg = (f'image {describe(message)} holds a JPEG{size}: let the driver decode it '
+               '(pixel_format mjpeg2rgb of usb_cam), or publish it as sensor_msgs/CompressedImage')
         raise ImageError(msg)
 
 

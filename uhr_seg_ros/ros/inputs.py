@@ -115,7 +115,7 @@ class CameraInput:
 
     def problem(self) -> str:
         """Return what is wrong with the frames that come, or an empty string."""
-        return self._images.problem()
+        return self._images.problem() or self._infos.problem()
 
     def close(self) -> None:
         """Unsubscribe."""

@@ -49,7 +49,7 @@ MOST_PATIENCE_S = 30.0
 _REMEMBERED = 64
 """So many messages back a message is recognized that comes by two subscriptions."""
 
-_TELL_PERIOD_S = 60.0
+_TELL_PERIOD_S = 600.0
 
 _TELLS_SENDER = hasattr(Subscription, 'CallbackType')
 """Whether callbacks may ask who sent a message, and when."""

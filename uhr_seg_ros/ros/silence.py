@@ -96,8 +96,10 @@ def _nobody_publishes(node: Node, subscription: FollowingSubscription, name: str
     if fitting:
         more = [f'{len(fitting) - MOST_NAMED} more'] if len(fitting) > MOST_NAMED else []
         which = listed([*fitting[:MOST_NAMED], *more], 600)
-        transport = f'; image_transport {_TRANSPORTS[type_name]} takes {type_name}'
-        return f'Published are {which}: remap {name} to one{transport if is_image else ""}'
+        way = f'Published are {which}: remap {name} to one'
+        if is_image:
+            way += f'; image_transport {_TRANSPORTS[type_name]} takes {type_name}'
+        return way
     return _nothing_fits(node, 'images' if is_image else type_name)
 
 
