@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from uhr_seg_ros.ros.layout import check_data, check_size, ImageError
+from uhr_seg_ros.showing import shown
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import Image
@@ -39,8 +40,8 @@ def read_depth(message: Image) -> np.ndarray:
     """
     check_size(message)
     if message.encoding not in _ENCODINGS:
-        msg = (f'depth image has encoding {message.encoding!r}: expected 16UC1 in mm or 32FC1 in '
-               'm, as REP-118 says')
+        msg = (f'depth image has encoding {shown(message.encoding)}: expected 16UC1 in mm or '
+               '32FC1 in m, as REP-118 says')
         raise ImageError(msg)
     dtype = np.dtype(('>' if message.is_bigendian else '<') + _ENCODINGS[message.encoding])
     row_bytes = message.width * dtype.itemsize

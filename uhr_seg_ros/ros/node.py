@@ -57,9 +57,11 @@ from uhr_seg_ros.ros.waiting import (
 )  # fmt: skip
 from uhr_seg_ros.ros.watchdog import Watchdog
 from uhr_seg_ros.ros.worker import Worker
+from uhr_seg_ros.showing import shortened
 
 DIAGNOSTICS_PERIOD_S = 1.0
 FOLLOW_PERIOD_S = 0.5
+_MOST_LINES = 30
 
 
 def told(failure: str) -> Callable[[Callable], Callable]:
@@ -361,10 +363,9 @@ class SegmentationNode(LifecycleNode):
 
     def _warn(self, name: str, what: str, error: Exception) -> None:
         """Log what was rejected, now and then."""
-        message = _describe(error)
-        if self._throttle.allows(name, message):
+        if self._throttle.allows(name, what, error):
             camera = f'camera {name}: ' if name else ''
-            self.get_logger().warning(f'{camera}{what} rejected: {message}')
+            self.get_logger().warning(f'{camera}{what} rejected: {_describe(error)}')
 
     def _follow(self) -> None:
         warning_s = self._declared.settings.no_frame_warning_s
@@ -419,8 +420,9 @@ class SegmentationNode(LifecycleNode):
 def _describe(error: Exception) -> str:
     """Return our own errors as they are, an unexpected one with where it came from."""
     if isinstance(error, UhrSegError | ParameterException):
-        return str(error)
-    return ''.join(traceback.format_exception(type(error), error, error.__traceback__))
+        return shortened(str(error))
+    lines = traceback.format_exception(type(error), error, error.__traceback__)
+    return ''.join(shortened(line) for line in lines[-_MOST_LINES:])
 
 
 def main(args: list[str] | None = None) -> None:

@@ -22,6 +22,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
 
+from uhr_seg_ros.ros.parameter_types import explained
 from uhr_seg_ros.ros.watchdog import Watchdog
 
 RCLError = rclpy_implementation.RCLError
@@ -75,7 +76,7 @@ def run(make_node: Callable[[], StoppableNode], args: list[str] | None = None) -
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = make_node()
     except Exception as error:  # such as a refused parameter, told without a traceback
-        print(f'segmentation_node: {error}', file=sys.stderr)
+        print(f'segmentation_node: {explained(error)}', file=sys.stderr)
         rclpy.try_shutdown()
         return 1
     executor = MultiThreadedExecutor(num_threads=THREADS)
