@@ -48,6 +48,7 @@ from uhr_seg_ros.ros.poses import PoseFinder
 from uhr_seg_ros.ros.process import RCLError, run
 from uhr_seg_ros.ros.qos import output_overrides, output_qos
 from uhr_seg_ros.ros.throttle import Throttle
+from uhr_seg_ros.ros.time_jumps import TimeJumps
 from uhr_seg_ros.ros.worker import Worker
 
 DIAGNOSTICS_PERIOD_S = 1.0
@@ -72,6 +73,7 @@ class SegmentationNode(LifecycleNode):
 
     # None as long as a refused parameter may still end the construction.
     _worker: Worker | None = None
+    _jumps: TimeJumps | None = None
 
     def __init__(self, **node_arguments: Any) -> None:
         Node.__init__(self, 'segmentation', **node_arguments)
@@ -85,9 +87,11 @@ class SegmentationNode(LifecycleNode):
         self._declared = Parameters(self, lambda: self._state == 'unconfigured')
         settings = self._declared.settings
         self._throttle = Throttle()
+        self._jumps = TimeJumps(self)
         self._cameras = {
             name: Camera(
-                self, name, settings.image_transport, partial(self._warn, name, 'camera_info')
+                self, name, settings.image_transport, self._jumps,
+                partial(self._warn, name, 'camera_info'),
             )
             for name in settings.cameras
         }
@@ -163,6 +167,8 @@ class SegmentationNode(LifecycleNode):
     def destroy_node(self) -> None:
         """Stop and withdraw everything."""
         self.stop(1.0)
+        if self._jumps is not None:
+            self._jumps.close()
         super().destroy_node()
 
     def _start_timers(self, settings: Settings) -> None:
