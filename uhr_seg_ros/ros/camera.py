@@ -53,6 +53,7 @@ class Camera:
         self._prefix = f'{name}/' if name else ''
         self._jumps = jumps
         self._calibrations = CameraInfoCache(on_error)
+        jumps.listen(lambda _: self._calibrations.forget_stamps())
         self._input: CameraInput | None = None
         self._topic = image_topic(node, self._prefix, transport)
         self.monitor = CameraMonitor(self._topic, node.get_fully_qualified_name())

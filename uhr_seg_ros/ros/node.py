@@ -210,11 +210,13 @@ class SegmentationNode(LifecycleNode):
 
     def _open_clouds(self, classes: ClassSet) -> None:
         # Transforms are remembered from here on, across transitions.
-        self._poses = self._poses or PoseFinder(self)
+        self._poses = self._poses or PoseFinder(self, self._jumps)
         for name, camera in self._cameras.items():
             hooks = CloudHooks(
                 settings=lambda: self._declared.settings,
                 call=self._worker.call,
+                frames=partial(self._worker.stamps, name),
+                jumps=self._jumps,
                 on_error=partial(self._warn, name, 'cloud'),
                 on_time=self._path.note_cloud,
             )

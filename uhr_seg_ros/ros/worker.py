@@ -29,10 +29,11 @@ class Counts(NamedTuple):
 
 
 class InWork(NamedTuple):
-    """A frame that the worker has begun: of which camera, and when (`time.monotonic`, s)."""
+    """A frame that the worker has begun: its camera, when (`time.monotonic`, s), its stamp."""
 
     camera: str
     since: float
+    stamp_ns: int | None = None
 
 
 @dataclass
@@ -146,6 +147,13 @@ class Worker:
         with self._changed:
             return self._begun[0] if self._begun else None
 
+    def stamps(self, camera: str) -> list[int]:
+        """Return the stamps, ns, of the frames that are inside and of the one that waits."""
+        with self._changed:
+            inside = [each.stamp_ns for each in self._begun if each.camera == camera]
+            waiting = _stamp_ns(self._slots[camera].frame)
+        return [stamp for stamp in (*inside, waiting) if stamp is not None]
+
     def last_processed(self, camera: str) -> float | None:
         """Return when a frame of the camera was processed last, s (`time.monotonic`), or None."""
         with self._changed:
@@ -211,6 +219,7 @@ class Worker:
         slot = self._slots[camera]
         frame, slot.frame = slot.frame, None
         slot.last_taken = now
+        self._begun.append(InWork(camera, now, _stamp_ns(frame)))
         return lambda: self._run_frame(camera, frame)
 
     def _time_to_next(self, now: float) -> float | None:
@@ -221,8 +230,6 @@ class Worker:
         return min(min(due) + self._min_interval() - now, _LONGEST_WAIT_S)
 
     def _run_frame(self, camera: str, frame: Any) -> None:
-        with self._changed:
-            self._begun.append(InWork(camera, time.monotonic()))
         rest = self._guarded(camera, lambda: self._process(camera, frame))
         if rest is not None:
             self._unfinished.append((camera, rest))
@@ -251,6 +258,11 @@ class Worker:
                 self._slots[camera].processed += 1
                 self._slots[camera].last_processed = time.monotonic()
         return rest
+
+
+def _stamp_ns(frame: Any) -> int | None:
+    """Return the stamp of a frame; what has none is None, such as a slot without a frame."""
+    return getattr(frame, 'stamp_ns', None)
 
 
 def _run_job(future: Future, job: Callable[[], Any]) -> None:
