@@ -39,6 +39,7 @@ from uhr_seg_ros.ros.qos import FollowingSubscription, output_overrides, output_
 from uhr_seg_ros.ros.sizes import message_bytes
 from uhr_seg_ros.ros.time_jumps import JUMP_NS, TimeJumps
 from uhr_seg_ros.segmenter import Segmentation
+from uhr_seg_ros.showing import one_line, shown
 
 MASKS_ALONE = 5
 """So many masks in a row without points are no accident."""
@@ -81,6 +82,7 @@ class CloudHooks(NamedTuple):
         call: runs a job on the worker.
         frames: gives the stamps of the camera's frames that wait or are in work, the newest last.
         jumps: tells when time was set back, and looks at the stamps of clouds.
+        remark: gets what is odd about a cloud that is read all the same.
         on_error: gets why a cloud was rejected.
         on_time: gets what labelling and publishing one took, ms.
 
@@ -90,6 +92,7 @@ class CloudHooks(NamedTuple):
     call: Callable[[Callable[[], None]], object]
     frames: Callable[[], Sequence[int]]
     jumps: TimeJumps
+    remark: Callable[[str], None]
     on_error: Callable[[Exception], None]
     on_time: Callable[[float], None]
 
@@ -290,7 +293,8 @@ class CloudPath:
             self._poses.find, pair.mask.header, header, settings.extrinsics[self._camera],
             settings.cloud_fixed_frame,
         )  # fmt: skip
-        search = Search(pair, stamp_ns(header), message_bytes(pair.cloud), find)
+        frames = hash((pair.mask.header.frame_id, header.frame_id))  # names may be long
+        search = Search(pair, frames, stamp_ns(header), message_bytes(pair.cloud), find)
         self._waiting.look()  # what is found at last comes before what is found at once
         try:
             pose = find()
@@ -307,13 +311,13 @@ class CloudPath:
     def _may_come(self, search: Search, error: PoseNotYetError) -> bool:
         """Return whether to wait: not again for frames that nothing has connected meanwhile."""
         if error.lag_ns is None:
-            return _frames(search) not in self._unconnected
-        self._unconnected.discard(_frames(search))
+            return search.frames not in self._unconnected
+        self._unconnected.discard(search.frames)
         return True
 
     def _on_found(self, search: Search, pose: Transform) -> None:
         with self._lock:
-            self._unconnected.discard(_frames(search))
+            self._unconnected.discard(search.frames)
             self._ready.append((search.pair, pose))
             if len(self._ready) > READY:
                 self._ready.popleft()
@@ -325,12 +329,12 @@ class CloudPath:
             with self._lock:
                 self.late += 1
                 if error.lag_ns is None and len(self._unconnected) < MAX_UNCONNECTED:
-                    self._unconnected.add(_frames(search))
+                    self._unconnected.add(search.frames)
         self._reject(error)
 
     def _reject(self, error: Exception) -> None:
         with self._lock:
-            self._reason = str(error).partition('\n')[0]
+            self._reason = one_line(error)
             self.rejected += 1
         self._hooks.on_error(error)
 
@@ -358,8 +362,8 @@ class CloudPath:
         settings = self._hooks.settings()
         info = self._calibrations.find(seen.header)
         if info is None:
-            msg = (f'no camera_info has come for frames of {seen.header.frame_id!r}, so points of '
-                   f'{message.header.frame_id!r} cannot be projected: publish it')
+            msg = (f'no camera_info has come for frames of {shown(seen.header.frame_id)}, so '
+                   f'points of {shown(message.header.frame_id)} cannot be projected: publish it')
             raise CameraInfoError(msg)
         height, width = seen.mask.shape
         camera = camera_of(info, height, width, rectified=settings.cloud_rectified)
@@ -375,17 +379,12 @@ class CloudPath:
     ) -> tuple[np.ndarray, tuple[int, int]]:
         """Return points (N, 3) and height and width of the cloud that they are."""
         if not self._is_depth:
-            return read_points(message), (message.height, message.width)
+            return read_points(message, self._hooks.remark), (message.height, message.width)
         info = self._depth_calibrations.find(message.header)
         if info is None:
-            msg = (f'no camera_info has come for the depth images of {message.header.frame_id!r}: '
-                   'publish it beside them')
+            msg = ('no camera_info has come for the depth images of '
+                   f'{shown(message.header.frame_id)}: publish it beside them')
             raise CameraInfoError(msg)
         camera = camera_of(info, message.height, message.width, rectified=rectified)
-        points = depth_points(read_depth(message), camera)
+        points = depth_points(read_depth(message, self._hooks.remark), camera)
         return points, (1, len(points))
-
-
-def _frames(search: Search) -> int:
-    """Return a short name of the frames of a pair: what messages hold may be long."""
-    return hash((search.pair.mask.header.frame_id, search.pair.cloud.header.frame_id))

@@ -217,6 +217,7 @@ class SegmentationNode(LifecycleNode):
                 call=self._worker.call,
                 frames=partial(self._worker.stamps, name),
                 jumps=self._jumps,
+                remark=camera.remark,
                 on_error=partial(self._warn, name, 'cloud'),
                 on_time=self._path.note_cloud,
             )

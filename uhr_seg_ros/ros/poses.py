@@ -15,6 +15,7 @@ from std_msgs.msg import Header
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.geometry.transform import IDENTITY, Transform
 from uhr_seg_ros.ros.time_jumps import TimeJumps
+from uhr_seg_ros.showing import MOST_SHOWN, one_line, shown
 
 if TYPE_CHECKING:
     from geometry_msgs.msg import TransformStamped
@@ -25,8 +26,8 @@ except ImportError:  # not among the PyPI wheels
     tf2_ros = None
 
 
-MAX_FRAME = 200
-"""Most letters of a frame's name that are remembered to watch its stamps."""
+MAX_FRAME = 1000
+"""Most letters of a frame's name: beyond it is garbage that costs time and memory."""
 
 
 class PoseError(UhrSegError):
@@ -164,8 +165,12 @@ class PoseFinder:
         frames = _plain(camera.frame_id), _plain(points.frame_id)
         fixed_frame = _plain(fixed_frame)
         if not all(frames):
-            msg = (f'the frame_id of the image is {frames[0]!r} and that of the points '
-                   f'{frames[1]!r}: both need one')
+            msg = (f'the frame_id of the image is {shown(frames[0])} and that of the points '
+                   f'{shown(frames[1])}: both need one')
+            raise PoseError(msg)
+        if (longest := max(map(len, frames))) > MAX_FRAME:
+            msg = (f'a frame_id has {longest} letters: at most {MAX_FRAME} are accepted, and these '
+                   f'are {shown(frames[0])} and {shown(frames[1])}')
             raise PoseError(msg)
         # With a fixed frame a sensor that moves has another pose at the other stamp.
         if frames[0] == frames[1] and not fixed_frame:
@@ -175,7 +180,8 @@ class PoseFinder:
         except _Unknown as unknown:
             if unknown.lag_ns is None and declared.frames == frames and not fixed_frame:
                 return declared.pose
-            what = f'no transform from {frames[1]} to {frames[0]}'
+            camera_frame, points_frame = (one_line(each, MOST_SHOWN) for each in frames)
+            what = f'no transform from {points_frame} to {camera_frame}'
             way_out = _advice(declared, fixed_frame)
             if unknown.may_come:
                 raise PoseNotYetError(what, str(unknown), way_out, unknown.lag_ns) from None
@@ -194,11 +200,11 @@ class PoseFinder:
             except tf2_ros.TransformException as err:
                 lag_ns = self._lag(frames, camera, points, fixed_frame)
                 if lag_ns is None or lag_ns > 0:
-                    raise _Unknown(str(err).strip().rstrip('.'), lag_ns, may_come=True) from None
+                    raise _Unknown(one_line(err).rstrip('.'), lag_ns, may_come=True) from None
                 # It came meanwhile, or is from before what tf2 remembers.
                 return self._look_up(frames, camera, points, fixed_frame)
         except tf2_ros.TransformException as err:
-            raise _Unknown(str(err).strip().rstrip('.'), lag_ns) from None
+            raise _Unknown(one_line(err).rstrip('.'), lag_ns) from None
         except (ValueError, OverflowError) as err:  # a stamp below zero
             raise _Unknown(str(err)) from None
 
@@ -245,7 +251,9 @@ class _Watched:
 
     def __init__(self, buffer: Any, jumps: TimeJumps) -> None:
         self._buffer, self._jumps = buffer, jumps
-        self.set_transform_static = buffer.set_transform_static
+
+    def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
+        self._buffer.set_transform_static(transform, authority)
 
     def set_transform(self, transform: TransformStamped, authority: str) -> None:
         stamp = transform.header.stamp

@@ -29,11 +29,10 @@ class Counts(NamedTuple):
 
 
 class InWork(NamedTuple):
-    """A frame that the worker has begun: its camera, when (`time.monotonic`, s), its stamp."""
+    """A frame that the worker has begun: of which camera, and when (`time.monotonic`, s)."""
 
     camera: str
     since: float
-    stamp_ns: int | None = None
 
 
 @dataclass
@@ -96,7 +95,7 @@ class Worker:
         self._jobs: deque[tuple[Future, Callable[[], Any]]] = deque()
         self._changed = Condition()
         self._unfinished: deque[tuple[str, Callable[[], None]]] = deque()
-        self._begun: deque[InWork] = deque()
+        self._begun: deque[tuple[InWork, int | None]] = deque()  # with the frame's stamp
         self._paused = False
         self._stopping = False
         # A daemon: an inference that takes seconds must not hold up the end of the process.
@@ -145,12 +144,12 @@ class Worker:
     def in_work(self) -> InWork | None:
         """Return the frame that is inside now, the one begun first if they overlap, or None."""
         with self._changed:
-            return self._begun[0] if self._begun else None
+            return self._begun[0][0] if self._begun else None
 
     def stamps(self, camera: str) -> list[int]:
         """Return the stamps, ns, of the frames that are inside and of the one that waits."""
         with self._changed:
-            inside = [each.stamp_ns for each in self._begun if each.camera == camera]
+            inside = [stamp for begun, stamp in self._begun if begun.camera == camera]
             waiting = _stamp_ns(self._slots[camera].frame)
         return [stamp for stamp in (*inside, waiting) if stamp is not None]
 
@@ -219,7 +218,7 @@ class Worker:
         slot = self._slots[camera]
         frame, slot.frame = slot.frame, None
         slot.last_taken = now
-        self._begun.append(InWork(camera, now, _stamp_ns(frame)))
+        self._begun.append((InWork(camera, now), _stamp_ns(frame)))
         return lambda: self._run_frame(camera, frame)
 
     def _time_to_next(self, now: float) -> float | None:
