@@ -169,7 +169,7 @@ class PoseFinder:
                    f'{shown(frames[1])}: both need one')
             raise PoseError(msg)
         if (longest := max(map(len, frames))) > MAX_FRAME:
-            msg = (f'a frame_id has {longest} letters: at most {MAX_FRAME} are accepted, and these '
+            msg = (f'a frame_id has {longest} letters: at most {MAX_FRAME} are accepted; these '
                    f'are {shown(frames[0])} and {shown(frames[1])}')
             raise PoseError(msg)
         # With a fixed frame a sensor that moves has another pose at the other stamp.
