@@ -100,9 +100,9 @@ class Pairing:
         """Count a cloud of so many bytes; return it with its mask, or keep it for one to come."""
         with self._lock:
             self._received += 1
+            self._tidy_masks()
             self._newest_cloud_ns = stamp_ns
             mask = self._nearest(self._masks, stamp_ns)
-            self._tidy_masks()
             if mask is not None:
                 self._give_up_until(stamp_ns)
                 self._paired += 1
@@ -182,23 +182,26 @@ class Pairing:
         """Give up the clouds for which no mask will come, and what is over a limit."""
         frames = list(self._frames())
         newest = frames[-1] if frames else self._newest_mask_ns
-        # What a frame newer than these cannot reach; far older ones are of another clock.
-        gone = range(0) if newest is None else range(
-            newest - JUMP_NS, newest - self._max_difference_ns
-        )  # fmt: skip
-        earliest = self._now() - self._max_age_s
+        now = self._now()
         kept = []
         for cloud in self._clouds:
             if any(abs(cloud.stamp_ns - frame) <= self._max_difference_ns for frame in frames):
                 kept.append(cloud)
-            elif cloud.stamp_ns in gone:
+            elif newest is not None and self._is_passed(cloud, newest, now):
                 pass
-            elif cloud.arrival < earliest:
+            elif now - cloud.arrival > self._max_age_s:
                 self._over_age += 1
             else:
                 kept.append(cloud)
         self._clouds = kept[_too_many(kept, self._max_bytes):]
         self._over_memory += len(kept) - len(self._clouds)
+
+    def _is_passed(self, cloud: _Kept, newest_ns: int, now: float) -> bool:
+        """Return whether no frame after the newest one can reach a cloud."""
+        behind_ns = newest_ns - cloud.stamp_ns
+        # One that has just come from far behind may be the first after time was set back.
+        is_after_jump = behind_ns > JUMP_NS and now - cloud.arrival < JUMP_NS / 1e9
+        return behind_ns > self._max_difference_ns and not is_after_jump
 
     def _tidy_masks(self) -> None:
         earliest = self._now() - self._max_age_s
