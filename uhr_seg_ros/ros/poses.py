@@ -14,7 +14,7 @@ from std_msgs.msg import Header
 
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.geometry.transform import IDENTITY, Transform
-from uhr_seg_ros.ros.time_jumps import TimeJumps
+from uhr_seg_ros.ros.time_jumps import JUMP_NS, TimeJumps
 from uhr_seg_ros.showing import MOST_SHOWN, one_line, shown
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ except ImportError:  # not among the PyPI wheels
 
 MAX_FRAME = 1000
 """Most letters of a frame's name: beyond it is garbage that costs time and memory."""
+
+
+MAX_MOVING = 1000
+"""Of so many moving frames the newest transform is remembered."""
 
 
 class PoseError(UhrSegError):
@@ -138,10 +142,9 @@ class PoseFinder:
         self._buffer: Any = None
         if tf2_ros is not None:
             self._buffer = tf2_ros.Buffer()
-            self._listener = tf2_ros.TransformListener(
-                _Watched(self._buffer, jumps), node, spin_thread=False
-            )
-            jumps.listen(lambda _: self._buffer.clear())
+            watched = _WatchedBuffer(self._buffer, jumps)
+            self._listener = tf2_ros.TransformListener(watched, node, spin_thread=False)
+            jumps.listen(watched.start_again)
 
     def find(
         self, camera: Header, points: Header, declared: Extrinsics, fixed_frame: str = ''
@@ -246,21 +249,29 @@ class PoseFinder:
         return max(lags, default=0)
 
 
-class _Watched:
+class _WatchedBuffer:
     """A buffer of tf2 as its listener sees it; the stamps of what moves are looked at."""
 
     def __init__(self, buffer: Any, jumps: TimeJumps) -> None:
         self._buffer, self._jumps = buffer, jumps
+        self._newest: dict[str, TransformStamped] = {}
+
+    def start_again(self, now_ns: int) -> None:
+        """Forget what is from before time was set back."""
+        self._buffer.clear()
+        # It has refused what came since, until the jump was noticed.
+        for transform in list(self._newest.values()):
+            if _stamp_ns(transform.header) <= now_ns + JUMP_NS:
+                self._buffer.set_transform(transform, 'uhr_seg_ros')
 
     def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
         self._buffer.set_transform_static(transform, authority)
 
     def set_transform(self, transform: TransformStamped, authority: str) -> None:
-        stamp = transform.header.stamp
-        self._jumps.note(
-            f'transforms to {transform.child_frame_id[:MAX_FRAME]}',
-            stamp.sec * 1_000_000_000 + stamp.nanosec,
-        )
+        child = transform.child_frame_id[:MAX_FRAME]
+        self._jumps.note(f'transforms to {child}', _stamp_ns(transform.header))
+        if child in self._newest or len(self._newest) < MAX_MOVING:
+            self._newest[child] = transform
         self._buffer.set_transform(transform, authority)
 
 
@@ -274,6 +285,11 @@ def _advice(declared: Extrinsics, fixed_frame: str) -> str:
     if declared.camera_frame:
         msg += f', which are from {declared.frames[1]} to {declared.frames[0]} now'
     return msg
+
+
+def _stamp_ns(header: Header) -> int:
+    """Return a stamp in ns, whatever it is: `Time` refuses one below zero."""
+    return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
 
 
 def _plain(frame: str) -> str:
