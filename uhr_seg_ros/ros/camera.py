@@ -20,6 +20,7 @@ from uhr_seg_ros.ros.inputs import CameraInput, Frame, image_topic
 from uhr_seg_ros.ros.outputs import CameraOutput
 from uhr_seg_ros.ros.parameters import Settings
 from uhr_seg_ros.ros.poses import PoseFinder
+from uhr_seg_ros.ros.time_jumps import TimeJumps
 from uhr_seg_ros.ros.worker import Counts
 from uhr_seg_ros.showing import shortened
 
@@ -34,6 +35,7 @@ class Camera:
         node: owner of the topics.
         name: namespace of the topics; empty for the camera without a name.
         transport: `raw` or `compressed`.
+        jumps: looks at the stamps of the frames.
         on_error: called for a calibration that is rejected.
 
     Attributes:
@@ -48,16 +50,19 @@ class Camera:
         node: LifecycleNode,
         name: str,
         transport: str,
+        jumps: TimeJumps,
         on_error: Callable[[CameraInfoError], None],
     ) -> None:
         self._node = node
         self._name = name
         self._prefix = f'{name}/' if name else ''
+        self._jumps = jumps
         self._calibrations = CameraInfoCache(on_error)
+        jumps.listen(lambda _: self._calibrations.forget_stamps())
         self._input: CameraInput | None = None
         self._unclosed: list[CameraInput | CameraOutput | CloudPath] = []
-        topic = image_topic(node, self._prefix, transport)
-        self.monitor = CameraMonitor(topic, node.get_fully_qualified_name())
+        self._topic = image_topic(node, self._prefix, transport)
+        self.monitor = CameraMonitor(self._topic, node.get_fully_qualified_name())
         self.output: CameraOutput | None = None
         self.clouds: CloudPath | None = None
 
@@ -109,6 +114,7 @@ class Camera:
         """Subscribe; every frame is noted by the monitor and handed on."""
 
         def receive(frame: Frame) -> None:
+            self._jumps.note(self._topic, frame.stamp_ns)
             now_ns = self._node.get_clock().now().nanoseconds
             self.monitor.note(frame.arrival, frame.stamp_ns, now_ns, frame.encoding)
             on_frame(frame)

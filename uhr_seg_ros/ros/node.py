@@ -48,6 +48,7 @@ from uhr_seg_ros.ros.poses import PoseFinder
 from uhr_seg_ros.ros.process import RCLError, run
 from uhr_seg_ros.ros.qos import output_overrides, output_qos
 from uhr_seg_ros.ros.throttle import Throttle
+from uhr_seg_ros.ros.time_jumps import TimeJumps
 from uhr_seg_ros.ros.waiting import (
     Limit,
     NodeStoppedError,
@@ -98,6 +99,7 @@ class SegmentationNode(LifecycleNode):
 
     # None as long as a refused parameter may still end the construction.
     _worker: Worker | None = None
+    _jumps: TimeJumps | None = None
 
     def __init__(self, **node_arguments: Any) -> None:
         Node.__init__(self, 'segmentation', **node_arguments)
@@ -111,9 +113,11 @@ class SegmentationNode(LifecycleNode):
         self._declared = Parameters(self, lambda: self._state == 'unconfigured')
         settings = self._declared.settings
         self._throttle = Throttle()
+        self._jumps = TimeJumps(self)
         self._cameras = {
             name: Camera(
-                self, name, settings.image_transport, partial(self._warn, name, 'camera_info')
+                self, name, settings.image_transport, self._jumps,
+                partial(self._warn, name, 'camera_info'),
             )
             for name in settings.cameras
         }
@@ -222,6 +226,8 @@ class SegmentationNode(LifecycleNode):
     def destroy_node(self) -> None:
         """Stop and withdraw everything."""
         self.stop(1.0)
+        if self._jumps is not None:
+            self._jumps.close()
         super().destroy_node()
 
     def _start_timers(self, settings: Settings) -> None:
@@ -267,11 +273,14 @@ class SegmentationNode(LifecycleNode):
 
     def _open_clouds(self, classes: ClassSet) -> None:
         # Transforms are remembered from here on, across transitions.
-        self._poses = self._poses or PoseFinder(self)
+        self._poses = self._poses or PoseFinder(self, self._jumps)
         for name, camera in self._cameras.items():
             hooks = CloudHooks(
                 settings=lambda: self._declared.settings,
                 call=self._worker.call,
+                frames=partial(self._worker.stamps, name),
+                jumps=self._jumps,
+                remark=camera.remark,
                 on_error=partial(self._warn, name, 'cloud'),
                 on_time=self._path.note_cloud,
             )

@@ -122,6 +122,10 @@ SPECS = (
     Spec('cloud.max_time_difference', 0.05,
           'Largest difference between the stamps of a mask and of the points it labels, s.',
           (0.0, 10.0), change='unconfigured'),
+    Spec('cloud.memory_limit_mb', 256,
+          'Memory of the points that wait for a mask, of the masks that are kept for points to '
+          'come, and of the points that wait for a transform, MB each and per camera.',
+          (1, 1 << 20), change='unconfigured'),
     Spec('cloud.rectified', False,
           'The frames are rectified: P of camera_info projects, not K and D.'),
     Spec('cloud.keep_unseen', True,
@@ -135,6 +139,9 @@ SPECS = (
     Spec('cloud.fixed_frame', '',
           'Frame of the world in which tf2 follows the motion between the stamps of frame and '
           'points, such as odom; empty: none is followed.'),
+    Spec('cloud.transform_timeout', 0.2,
+          'How long points wait for their transform where tf2 does not know it yet, s; 0 = not.',
+          (0.0, 10.0)),
     Spec('no_frame_warning_s', 5.0,
           'Warn after this many seconds without a frame; 0 = never.', (0.0, 86400.0)),
     Spec('diagnostics.expected_frequency', 0.0,

@@ -55,12 +55,14 @@ class Settings:
     cloud_enabled: bool
     cloud_source: str
     cloud_max_time_difference: float
+    cloud_memory_limit_mb: int
     cloud_rectified: bool
     cloud_keep_unseen: bool
     cloud_z_buffer_enabled: bool
     cloud_z_buffer_columns: int
     cloud_z_buffer_tolerance: float
     cloud_fixed_frame: str
+    cloud_transform_timeout: float
     no_frame_warning_s: float
     diagnostics_expected_frequency: float
     diagnostics_gpu_temperature_limit: float

@@ -105,7 +105,7 @@ class Worker:
         self._job: tuple[str, float] | None = None
         self._changed = Condition()
         self._unfinished: deque[tuple[str, Callable[[], None]]] = deque()
-        self._begun: deque[InWork] = deque()
+        self._begun: deque[tuple[InWork, int | None]] = deque()  # with the frame's stamp
         self._paused = False
         self._stopping = False
         # A daemon: an inference that takes seconds must not hold up the end of the process.
@@ -164,7 +164,7 @@ class Worker:
     def in_work(self) -> InWork | None:
         """Return the frame that is inside now, the one begun first if they overlap, or None."""
         with self._changed:
-            return self._begun[0] if self._begun else None
+            return self._begun[0][0] if self._begun else None
 
     def occupation(self) -> str:
         """Tell what the thread is inside and for how long, for a message; empty for nothing."""
@@ -176,6 +176,13 @@ class Worker:
             return ''
         what, since = inside
         return f'{what} for {time.monotonic() - since:.0f} s'
+
+    def stamps(self, camera: str) -> list[int]:
+        """Return the stamps, ns, of the frames that are inside and of the one that waits."""
+        with self._changed:
+            inside = [stamp for begun, stamp in self._begun if begun.camera == camera]
+            waiting = _stamp_ns(self._slots[camera].frame)
+        return [stamp for stamp in (*inside, waiting) if stamp is not None]
 
     def last_processed(self, camera: str) -> float | None:
         """Return when a frame of the camera was processed last, s (`time.monotonic`), or None."""
@@ -242,6 +249,7 @@ class Worker:
         slot = self._slots[camera]
         frame, slot.frame = slot.frame, None
         slot.last_taken = now
+        self._begun.append((InWork(camera, now), _stamp_ns(frame)))
         return lambda: self._run_frame(camera, frame)
 
     def _time_to_next(self, now: float, interval: float) -> float | None:
@@ -298,3 +306,8 @@ class Worker:
                 self._slots[camera].processed += 1
                 self._slots[camera].last_processed = time.monotonic()
         return rest
+
+
+def _stamp_ns(frame: Any) -> int | None:
+    """Return the stamp of a frame; what has none is None, such as a slot without a frame."""
+    return getattr(frame, 'stamp_ns', None)
