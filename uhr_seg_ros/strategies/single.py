@@ -16,7 +16,8 @@ from uhr_seg_ros.engines.opening import open_engines
 from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.pixels import RawFrame
-from uhr_seg_ros.strategies.maps import Blend, check_logits, confidence_of, enlarged_arg_max
+from uhr_seg_ros.strategies.maps import Blend, confidence_of, enlarged_arg_max
+from uhr_seg_ros.strategies.outputs import CheckedGraphs
 from uhr_seg_ros.strategies.preprocessing import Preprocessor
 from uhr_seg_ros.strategies.strategy import AtOnce, Limits, Request, warm_up_frame
 from uhr_seg_ros.strategies.tiling import tile_spans, TileLimit
@@ -42,23 +43,16 @@ class SingleBranch(AtOnce):
 
     Raises:
         TilingError: a limit is too small.
-        SingleBranchError: the graph has another number of classes than the bundle.
+        OutputError: the graph has another number of classes than the bundle.
 
     """
 
     def __init__(self, bundle: Bundle, engines: Mapping[str, Engine], limits: Limits) -> None:
         self._bundle = bundle
-        self._engine = engines['network']
-        self.provenance = self._engine.provenance()
+        self._graphs = CheckedGraphs(bundle, engines)
+        self.provenance = engines['network'].provenance()
         self._limit = TileLimit(bundle, limits.memory_limit_mb or None, limits.tile)
         self._preprocessor = Preprocessor(bundle)
-        found, expected = self._engine.output_shapes['logits'][1], len(bundle.classes)
-        if found not in (None, expected):
-            msg = (
-                f'bundle {bundle.path} names {expected} classes, its graph network gives '
-                f'{found}: export the model again'
-            )
-            raise SingleBranchError(msg)
 
     @classmethod
     def open(cls, bundle: Bundle, limits: Limits, options: EngineOptions) -> SingleBranch:
@@ -99,7 +93,7 @@ class SingleBranch(AtOnce):
 
     def close(self) -> None:
         """Give back the memory of the engine."""
-        self._engine.close()
+        self._graphs.close()
 
     def _logits(self, image: np.ndarray, clock: StageClock) -> np.ndarray:
         """Give the logits of the padded frame, (C, h, w) float32."""
@@ -127,9 +121,8 @@ class SingleBranch(AtOnce):
     def _run_network(self, planes: np.ndarray, clock: StageClock) -> np.ndarray:
         """Give the logits of the network's input, (1, C, h, w) float32."""
         with clock.stage('network'):
-            logits = self._engine.run({'image': planes}, ['logits'])['logits']
-        with clock.stage('enlarge'):
-            check_logits(self._bundle, 'logits', logits)
+            logits = self._graphs.run('network', {'image': planes}, {'logits': {}})['logits']
+            self._graphs.check.found_of('network', 'logits', logits, planes.shape[2:])
         return logits
 
     def _step(self, logits: np.ndarray, sides: tuple[int, int]) -> int:

@@ -162,7 +162,7 @@ class TwoBranchGpu:
             program,
             self._backend.cuda,
             self._module,
-            self._bundle.classes,
+            self._bundle,
             size,
             self._backend.report,
         )

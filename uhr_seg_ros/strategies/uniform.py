@@ -31,7 +31,7 @@ class Uniform(SingleBranch):
 
     Raises:
         TilingError: a tile is asked for.
-        SingleBranchError: as of `SingleBranch`.
+        OutputError: as of `SingleBranch`.
         DeformedError: the graph has no fixed size.
 
     """
