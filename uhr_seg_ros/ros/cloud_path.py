@@ -21,6 +21,7 @@ from std_msgs.msg import Header
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.geometry.depth import depth_points
 from uhr_seg_ros.geometry.labelling import PointLabeller
+from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.ros.camera_info import CameraInfoCache, CameraInfoError
 from uhr_seg_ros.ros.camera_model import camera_of, second_of_pair
 from uhr_seg_ros.ros.cloud import encode_cloud
@@ -261,5 +262,6 @@ class CloudPath:
                    'publish it beside them')
             raise CameraInfoError(msg)
         camera = camera_of(info, message.height, message.width, rectified=rectified)
-        points = depth_points(read_depth(message), camera)
+        limit = FrameLimit(self._hooks.settings().max_pixels)
+        points = depth_points(read_depth(message, limit), camera)
         return points, (1, len(points))

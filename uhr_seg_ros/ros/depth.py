@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.ros.layout import check_data, check_size, ImageError
 
 if TYPE_CHECKING:
@@ -22,12 +23,16 @@ _ENCODINGS = {'16UC1': 'u2', 'mono16': 'u2', '32FC1': 'f4'}
 """REP-118: 16UC1 in mm, 32FC1 in m; some drivers call the former mono16."""
 
 
-def read_depth(message: Image) -> np.ndarray:
+def read_depth(
+    message: Image,
+    limit: FrameLimit = FrameLimit(),  # noqa: B008 - it cannot change
+) -> np.ndarray:
     """
     Return a depth image.
 
     Args:
         message: `16UC1` in mm or `32FC1` in m, of any step and byte order.
+        limit: what is larger is refused.
 
     Returns:
         (H, W) float32, m; 0, NaN and infinity mean that nothing was measured. A view of the
@@ -37,7 +42,7 @@ def read_depth(message: Image) -> np.ndarray:
         ImageError: another encoding, or sizes, `step` and the amount of data do not fit together.
 
     """
-    check_size(message)
+    check_size(message, limit)
     if message.encoding not in _ENCODINGS:
         msg = (f'depth image has encoding {message.encoding!r}: expected 16UC1 in mm or 32FC1 in '
                'm, as REP-118 says')

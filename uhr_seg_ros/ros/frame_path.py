@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import time
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,14 +17,17 @@ from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.drawing import draw_density, scaled_size
 from uhr_seg_ros.engines.gpu_health import GpuSample, open_probe, Probe
 from uhr_seg_ros.engines.options import EngineOptions
+from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.pixels import RawFrame
 from uhr_seg_ros.ros.camera import Camera
 from uhr_seg_ros.ros.diagnostics import StageWindows
 from uhr_seg_ros.ros.inputs import Frame
+from uhr_seg_ros.ros.memory import give_back
 from uhr_seg_ros.ros.parameters import Settings
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.strategy import Limits
 from uhr_seg_ros.timing import StageClock
+from uhr_seg_ros.usual import UsualSize
 
 PROGRESS_PERIOD_S = 5.0
 
@@ -38,6 +42,7 @@ class FramePath:
     Args:
         report: gets a line when something takes long, such as building an engine.
         warn: gets a line about what works, but should be mended.
+        later: runs a job on the worker, when the frame in work is gone.
 
     Attributes:
         not_kept: why engines have to be built again at the next start, and what to do; or empty.
@@ -45,9 +50,16 @@ class FramePath:
 
     """
 
-    def __init__(self, report: Callable[[str], None], warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        report: Callable[[str], None],
+        warn: Callable[[str], None],
+        later: Callable[[Callable[[], object]], object],
+    ) -> None:
         self._report = report
         self._warn = warn
+        self._later = later
+        self._usual = UsualSize()
         self.not_kept = ''
         self._next_progress_s = 0.0
         self._segmenter: Segmenter | None = None
@@ -80,6 +92,7 @@ class FramePath:
 
         """
         self.not_kept = ''
+        FrameLimit(settings.max_pixels).check('input_size', *settings.input_size[::-1])
         self._segmenter = Segmenter(
             settings.bundle,
             settings.backend,
@@ -126,15 +139,16 @@ class FramePath:
         """
         start = time.monotonic()
         clock = StageClock()
-        with clock.stage('convert'):
-            image = frame.view(camera.remark)
         confidence = settings.confidence_enabled and camera.output.wants_confidence
-        wait = self._segmenter.begin(
-            image,
-            confidence=confidence or camera.wants_points,
-            pictures=camera.output.wanted_pictures(settings),
-            refinement=settings.refinement,
-        )
+        wanted = {
+            'confidence': confidence or camera.wants_points,
+            'pictures': camera.output.wanted_pictures(settings),
+        }
+        with clock.stage('convert'):
+            image = frame.view(camera.remark, self._limit(settings, wanted))
+        if self._usual.outgrows(image.height * image.width):
+            self._later(give_back)
+        wait = self._segmenter.begin(image, **wanted, refinement=settings.refinement)
 
         def finish() -> None:
             result = wait()
@@ -161,6 +175,11 @@ class FramePath:
             return finish
         finish()
         return None
+
+    def _limit(self, settings: Settings, wanted: Mapping[str, Any]) -> FrameLimit:
+        """Tell how large a frame may be of which this is wanted."""
+        each = self._segmenter.bytes_per_pixel(**wanted)
+        return FrameLimit(settings.max_pixels, settings.memory_limit_mb, each)
 
     def note_cloud(self, milliseconds: float) -> None:
         """Note what labelling and publishing the points of a camera took."""

@@ -91,7 +91,9 @@ class SegmentationNode(LifecycleNode):
             )
             for name in settings.cameras
         }
-        self._path = FramePath(self.get_logger().info, self.get_logger().warning)
+        self._path = FramePath(
+            self.get_logger().info, self.get_logger().warning, lambda job: self._worker.call(job)
+        )
         self._poses: PoseFinder | None = None
         self._worker = Worker(
             settings.cameras, self._process, self._on_rejected, self._min_interval

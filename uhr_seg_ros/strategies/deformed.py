@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from uhr_seg_ros.strategies.outputs import CheckedGraphs, lengths
 from uhr_seg_ros.strategies.sampling import Sampler
 from uhr_seg_ros.strategies.strategy import AtOnce, Limits, Request, warm_up_frame
 from uhr_seg_ros.strategies.tiling import TileLimit
-from uhr_seg_ros.strategies.unbending import at_points, PointMap
+from uhr_seg_ros.strategies.unbending import at_points, POINT_MAP_BYTES, PointMap
 from uhr_seg_ros.timing import StageClock
 
 #: So much may rounding add to a grid that is in -1..1.
@@ -125,6 +125,10 @@ class Deformed(AtOnce):
         """Refuse: there is no such branch."""
         msg = f'bundle {self._bundle.name} segments bent frames, it has no semantic branch'
         raise DeformedError(msg)
+
+    def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
+        """Count what bending back looks up for every px."""
+        return POINT_MAP_BYTES
 
     def close(self) -> None:
         """Give back the memory of the engines."""

@@ -132,6 +132,11 @@ def check_sizes(bundle: Bundle) -> None:
         raise TwoBranchError(msg)
 
 
+#: What `enlarged_arg_max` takes per pixel beside its result: the best logit, the next one, and
+#: where that is larger, twice.
+ARG_MAX_BYTES = 11
+
+
 def enlarged_arg_max(logits: np.ndarray, size: tuple[int, int], multiple: int) -> np.ndarray:
     """
     Enlarge logits bilinearly to the padded size of a frame and take the arg max.
@@ -150,10 +155,41 @@ def enlarged_arg_max(logits: np.ndarray, size: tuple[int, int], multiple: int) -
     small = len(logits) <= MAX_UINT8_CLASSES
     mask = np.zeros((rows, columns), np.uint8 if small else np.uint16)
     for index, plane in enumerate(logits):
-        enlarged = cv2.resize(plane, (columns, rows), interpolation=cv2.INTER_LINEAR)
-        mask[enlarged > best] = index
-        np.maximum(best, enlarged, out=best)
+        large = cv2.resize(plane, (columns, rows), interpolation=cv2.INTER_LINEAR)
+        mask[large > best] = index
+        np.maximum(best, large, out=best)
     return mask[: size[0], : size[1]].copy()
+
+
+def enlarged_confidence(
+    logits: np.ndarray, size: tuple[int, int], padded: tuple[int, int]
+) -> np.ndarray:
+    """
+    Give the confidence of enlarged logits, plane by plane: all of them would be the most memory.
+
+    Args:
+        logits: (C, h, w) float32.
+        size: height and width of the frame, px.
+        padded: the same of the padded frame.
+
+    Returns:
+        (H, W) uint8, as `confidence_of`.
+
+    """
+    best, below = np.full(size, -np.inf, np.float32), np.zeros(size, np.float32)
+    for plane in logits:
+        np.maximum(best, enlarged(plane, size, padded), out=best)
+    for plane in logits:
+        below += np.exp(enlarged(plane, size, padded) - best)
+    return np.uint8(255.0 / below + 0.5)
+
+
+def enlarged(
+    plane: np.ndarray, size: tuple[int, int], padded: tuple[int, int]
+) -> np.ndarray:
+    """Enlarge (h, w) bilinearly to the padded frame and give what lies in the frame."""
+    height, width = size
+    return cv2.resize(plane, padded[::-1], interpolation=cv2.INTER_LINEAR)[:height, :width]
 
 
 def confidence_of(logits: np.ndarray) -> np.ndarray:

@@ -105,6 +105,11 @@ class PatchesWithContexts(AtOnce):
         msg = f'bundle {self._bundle.name} segments patches, it has no semantic branch'
         raise PatchError(msg)
 
+    def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
+        """Count the reduced frames; one row of patches does not grow with a frame's height."""
+        ratios = [context.ratio for context in self._contexts.values() if not context.is_whole]
+        return sum(3 / float(ratio) ** 2 for ratio in ratios)
+
     def close(self) -> None:
         """Give back the memory of the engines."""
         self._graphs.close()

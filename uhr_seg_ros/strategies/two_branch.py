@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+import math
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from uhr_seg_ros.strategies.maps import (
     TwoBranchError,
 )
 from uhr_seg_ros.strategies.outputs import CheckedGraphs, lengths
-from uhr_seg_ros.strategies.preprocessing import Preprocessor
+from uhr_seg_ros.strategies.preprocessing import PLANES_BYTES, Preprocessor
 from uhr_seg_ros.strategies.strategy import AtOnce, Limits, Request, warm_up_frame
 from uhr_seg_ros.strategies.tiling import Span, strip_spans, tile_spans, TileLimit
 from uhr_seg_ros.timing import StageClock
@@ -78,6 +79,7 @@ class TwoBranch(AtOnce):
         self._limit = TileLimit(bundle, limits.memory_limit_mb or None, limits.tile)
         self._preprocessor = Preprocessor(bundle)
         self._fusion_checked = False
+        self._map_bytes = 0.0
 
     @classmethod
     def open(
@@ -106,11 +108,14 @@ class TwoBranch(AtOnce):
             image = frame.bgr
         maps = self.maps(image, clock)
         outputs = [name for name in request.outputs if name != 'quarter_logits']
+        pixels = math.prod(self._preprocessor.padded_size(image))
+        self._map_bytes = sum(each.nbytes for each in maps.values()) / pixels
         with clock.stage('fusion'):
             if not self._fusion_checked:
                 self._check_fusion(maps)
                 self._fusion_checked = True
             results = self._fuse(maps, image.shape[:2], outputs)
+        self._preprocessor.give_back(image)
         if len(outputs) < len(request.outputs):
             size = map_sizes('local', *self._preprocessor.padded_size(image))
             quarter = self._graphs.run('quarter', maps, {'quarter_logits': size})
@@ -120,6 +125,10 @@ class TwoBranch(AtOnce):
                 painted = request.pictures.paint(image, results['mask'], self._bundle.classes)
             results |= painted
         return results
+
+    def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
+        """Count the maps, as large as they were last, and the input of the semantic branch."""
+        return self._map_bytes + PLANES_BYTES / self._bundle.low_res_factor**2
 
     def close(self) -> None:
         """Give back the memory of the engines."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -120,6 +120,10 @@ class TwoBranchGpu:
         size = frame.height, frame.width
         logits = self._pipeline(size).semantic_logits(frame)
         return enlarged_arg_max(logits, size, self._bundle.multiple)
+
+    def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
+        """Count the locked copies of frame and results; the rest is memory of the GPU."""
+        return SLOTS * (3.0 + len(outputs))
 
     def close(self) -> None:
         """Give back the memory."""
