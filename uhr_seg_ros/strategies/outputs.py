@@ -144,7 +144,7 @@ class OutputCheck:
             bad = values[~np.isfinite(values)]
             where = f' ({bad[0]} and the like in {bad.size} of {values.size})'
         return OutputError(
-            f'bundle {self._bundle.path}: graph {graph} gives values of {name} that are not '
+            f'bundle {self._bundle.path}: graph {graph} gives {name} that are not '
             f'finite{where}: use precision fp32; if that does not help, the weights are broken: '
             'export another checkpoint'
         )
