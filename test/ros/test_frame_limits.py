@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import CompressedImage, Image
 from stage import example_mask, frame, pixels, Stage, wait_until
+from test_node_cloud import calibration, header, Rig
 from tiny_bundle import paint
 
 from uhr_seg_ros.image_io.limits import DEFAULT_FRAME_PIXELS, FrameLimit
@@ -99,7 +100,7 @@ def test_raw_images_and_depth(encoding: str) -> None:
     message = Image(height=64, width=96, encoding=encoding, step=288, data=bytes(288 * 64))
     limit = FrameLimit(64 * 96 - 1)
     for read in (lambda: view_image(message, limit=limit), lambda: read_depth(message, limit)):
-        with pytest.raises(ImageError, match=f"image of '{encoding}' is 96 x 64 px: at most"):
+        with pytest.raises(ImageError, match=f"image is 96 x 64 '{encoding}': at most"):
             read()
 
 
@@ -129,10 +130,32 @@ def test_the_node_tells_what_a_frame_needs(make_stage: MakeStage) -> None:
     (masks,) = stage.outputs('mask')
     camera.publish(frame(np.zeros((800, 800, 3), np.uint8)))
     stage.wait_for_count(received=1, rejected=1)
-    stage.wait_for_log('frame rejected', '800 x 800 px: its buffers take', 'memory_limit_mb is 4')
+    stage.wait_for_log("rejected: image is 800 x 800 'bgr8': its buffers take", 'limit_mb is 4')
     camera.publish(frame(paint(example_mask())))
     wait_until(lambda: masks, 'a mask')
     stage.wait_for_count(received=2, processed=1, rejected=1)
+
+
+@pytest.mark.parametrize('name', ['max_pixels', 'memory_limit_mb'])
+def test_depth_images_have_the_limits_too(make_stage: MakeStage, name: str) -> None:
+    side = 96 if name == 'max_pixels' else 300
+    limits = {'memory_limit_mb': 4} if name == 'memory_limit_mb' else {}
+    rig = Rig(make_stage, 'depth', **{'cloud.source': 'depth', **limits})
+    rig.calibrate()
+    rig.see(example_mask())
+    if name == 'max_pixels':
+        assert rig.stage.set_parameter(name, side * side - 1).successful
+    else:
+        info = calibration()
+        info.height = info.width = side
+        rig.calibrate(info)
+        rig.see(example_mask())
+    depth = np.ones((side, side), np.float32)
+    message = Image(header=header('camera'), height=side, width=side, encoding='32FC1')
+    message.step, message.data = side * 4, depth.tobytes()
+    rig.lidar.publish(message)
+    rig.wait_for(rejected=1)
+    rig.stage.wait_for_log(f"image is {side} x {side} '32FC1': ", name)
 
 
 def test_memory_is_given_back_behind_an_outlier(

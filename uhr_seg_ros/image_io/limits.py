@@ -43,15 +43,20 @@ class FrameLimit:
     memory_limit_mb: int = 0
     bytes_per_pixel: float = 0.0
 
-    def check(self, what: str, height: int, width: int) -> None:
+    def check(self, what: str, height: int, width: int, form: str = 'px') -> None:
         """
         Refuse a frame without pixels, with too many, or that takes too much memory.
 
+        Args:
+            what: Begins the text of the error, such as "JPEG".
+            height: In px.
+            width: In px.
+            form: Stands behind the size, such as an encoding.
+
         Raises:
-            ImageIoError: Begins with `what`, such as "JPEG"; names the size, the limit and the
-                way out.
+            ImageIoError: Names the size, the limit and the way out.
         """
-        size = f'{what} is {width} x {height} px'
+        size = f'{what} is {width} x {height} {form}'
         if min(height, width) < 1:
             msg = f'{size}: width and height must be at least 1'
             raise ImageIoError(msg)

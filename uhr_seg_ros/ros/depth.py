@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _ENCODINGS = {'16UC1': 'u2', 'mono16': 'u2', '32FC1': 'f4'}
 """REP-118: 16UC1 in mm, 32FC1 in m; some drivers call the former mono16."""
 
+DEPTH_BYTES = 70
+"""What a pixel of depth becomes, as measured: rays, points, labels and their message."""
+
 
 def read_depth(
     message: Image,

@@ -23,6 +23,7 @@ from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.ros.remarks import log_once, Remark
+from uhr_seg_ros.showing import shown
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import Image
@@ -52,7 +53,7 @@ def check_size(message: Image, limit: FrameLimit) -> None:
 
     """
     try:
-        limit.check(f'image of {message.encoding!r}', message.height, message.width)
+        limit.check('image', message.height, message.width, shown(message.encoding))
     except ImageIoError as err:
         raise ImageError(str(err)) from err
 
