@@ -74,6 +74,16 @@ def test_twice_8k_and_no_more() -> None:
             limit.check('image', *size)
 
 
+def test_a_lossy_webp_of_too_few_bytes() -> None:
+    flat = np.zeros((1024, 1024, 3), np.uint8)
+    data = cv2.imencode('.webp', flat, [cv2.IMWRITE_WEBP_QUALITY, 1])[1].tobytes()
+    decode_compressed(CompressedImage(data=data))  # the smallest there is
+    forged = bytearray(data)
+    forged[26:30] = struct.pack('<HH', 8000, 8000)
+    with pytest.raises(ImageError, match='8000 x 8000 px, which takes at least 93750 bytes'):
+        decode_compressed(CompressedImage(data=bytes(forged)))
+
+
 def flat_png(side: int) -> bytes:
     """Give a PNG of one bit per pixel, the smallest file for its size."""
     rows = zlib.compress(bytes((1 + side // 8) * side), 9)
