@@ -84,6 +84,27 @@ def test_a_lossy_webp_of_too_few_bytes() -> None:
         decode_compressed(CompressedImage(data=bytes(forged)))
 
 
+def tiled_tiff(width: int, side: int, bands: int = 1) -> bytes:
+    """Give a black TIFF of one square tile, of which the picture is a part."""
+    data = zlib.compress(bytes(side * side * bands), 9)
+    tags = {
+        256: width, 257: width, 258: 8, 259: 8, 262: 1, 277: bands, 322: side, 323: side,
+        324: 134, 325: len(data),
+    }  # fmt: skip
+    entries = [struct.pack('<HHII', tag, 4, 1, value) for tag, value in tags.items()]
+    return b'II*\0' + struct.pack('<IH', 8, len(tags)) + b''.join(entries) + bytes(4) + data
+
+
+def test_a_small_picture_in_a_giant_tile() -> None:
+    message = CompressedImage(data=tiled_tiff(64, 2048))
+    assert len(message.data) < 5000
+    assert decode_compressed(message, limit=FrameLimit(2048 * 2048)).shape == (64, 64, 3)
+    with pytest.raises(ImageError, match='tile of a TIFF is 2048 x 2048 px: at most 4194303'):
+        decode_compressed(message, limit=FrameLimit(2048 * 2048 - 1))
+    with pytest.raises(ImageError, match='TIFF has 60 bands, at most 8 are read'):
+        decode_compressed(CompressedImage(data=tiled_tiff(64, 64, 60)))
+
+
 def flat_png(side: int) -> bytes:
     """Give a PNG of one bit per pixel, the smallest file for its size."""
     rows = zlib.compress(bytes((1 + side // 8) * side), 9)

@@ -31,6 +31,9 @@ _HEAD = 32
 #: No compression of TIFF gives more bytes for one.
 _TIFF_RATIO = 4096
 
+#: Cameras give three, some of them infrared or alpha too.
+_MOST_BANDS = 8
+
 _Decode = Callable[[bytes, FrameLimit], np.ndarray]
 
 
@@ -108,6 +111,11 @@ def _decode_png(data: bytes, limit: FrameLimit) -> np.ndarray:
 def _decode_tiff(data: bytes, limit: FrameLimit) -> np.ndarray:
     page = first_page(io.BytesIO(data), len(data)).page
     limit.check('TIFF', page.height, page.width)
+    # Tiles are stored whole, however little of them the picture needs.
+    limit.check('tile of a TIFF', page.segment_height, page.segment_width)
+    if page.samples > _MOST_BANDS:
+        msg = f'TIFF has {page.samples} bands, at most {_MOST_BANDS} are read: publish rgb8'
+        raise ImageIoError(msg)
     needed = page.height * page.width * page.samples * page.bits // 8
     if needed > len(data) * _TIFF_RATIO:
         msg = (f'TIFF of {len(data)} bytes is cut short: it says {page.width}x{page.height} px, '
