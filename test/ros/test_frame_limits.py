@@ -209,6 +209,11 @@ def test_memory_is_given_back_behind_an_outlier(
     before = process(usual, usual, usual)
     assert process(outlier, usual) == before + 1
     assert process(usual, usual, usual) == before + 1
+    giant = frame(np.zeros((960, 1280, 3), np.uint8))
+    giant.encoding = 'nobody knows'  # rejected, when its memory is taken
+    camera.publish(giant)
+    stage.wait_for_count(rejected=1)
+    assert process(usual, usual) == before + 2
 
 
 def test_memory_of_engines_is_given_back(tmp_path: Path) -> None:

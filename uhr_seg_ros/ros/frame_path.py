@@ -145,9 +145,7 @@ class FramePath:
             'pictures': camera.output.wanted_pictures(settings),
         }
         with clock.stage('convert'):
-            image = frame.view(camera.remark, self._limit(settings, wanted))
-        if self._usual.outgrows(image.height * image.width):
-            self._later(give_back)
+            image = self._view(frame, camera, self._limit(settings, wanted))
         wait = self._segmenter.begin(image, **wanted, refinement=settings.refinement)
 
         def finish() -> None:
@@ -175,6 +173,17 @@ class FramePath:
             return finish
         finish()
         return None
+
+    def _view(self, frame: Frame, camera: Camera, limit: FrameLimit) -> RawFrame:
+        taken = len(frame.message.data)
+        try:
+            image = frame.view(camera.remark, limit)
+            taken = max(taken, 3 * image.height * image.width)
+            return image
+        finally:
+            # Rejected or not, it is gone when the worker takes the job.
+            if self._usual.outgrows(taken):
+                self._later(give_back)
 
     def _limit(self, settings: Settings, wanted: Mapping[str, Any]) -> FrameLimit:
         """Tell how large a frame may be of which this is wanted."""
