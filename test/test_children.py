@@ -78,6 +78,24 @@ def test_modules_of_others_keep_their_folder(tmp_path: Path) -> None:
         subprocess.run(command, cwd=tmp_path, env=paths, check=True, timeout=60)
 
 
+def test_charts_do_not_depend_on_the_current_folder(tmp_path: Path) -> None:
+    """It would have LaTeX run; where there is none, nothing would be drawn."""
+    pytest.importorskip('matplotlib', reason='matplotlib is not installed')
+    (tmp_path / 'matplotlibrc').write_text('text.usetex: True\n')
+    code = (
+        'from uhr_seg_ros.benchmark.bag_charts import memory_over_time\n'
+        'from uhr_seg_ros.plain_charts import plain_charts\n'
+        'import matplotlib\n'
+        'assert matplotlib.rcParams["text.usetex"]\n'
+        'with plain_charts():\n'
+        '    assert not matplotlib.rcParams["text.usetex"]\n'
+        'assert "<svg" in memory_over_time([[0.0, 1.0], [1.0, 2.0]])\n'
+        'assert matplotlib.rcParams["text.usetex"]'
+    )
+    paths = os.environ | {'PYTHONPATH': str(PACKAGE.parent)}
+    subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=paths, check=True, timeout=60)
+
+
 @pytest.mark.parametrize('python', PYTHONS)
 def test_every_python_starts_them(
     python: str, hostile_folder: Path, monkeypatch: pytest.MonkeyPatch
