@@ -13,6 +13,7 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
 from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
+from uhr_seg_ros.domain import ANY, CAMERA_VIEWS
 from uhr_seg_ros.engines.options import DEFAULT_WORKSPACE_MB, PRECISIONS
 from uhr_seg_ros.geometry.transform import Transform, TransformError
 from uhr_seg_ros.refinement.refining import METHODS, missing_library
@@ -62,6 +63,10 @@ SPECS = (
     Spec('bundle', 'hlrc_s_aerial',
           'Model bundle: a folder, or the name of a folder under models/.',
           change='unconfigured'),
+    Spec('camera_view', ANY,
+          'How the cameras look: nadir (straight down), oblique (down at an angle), forward (along '
+          'the ground) or other; a bundle for other views is a warning. any: nobody says it.',
+          choices=CAMERA_VIEWS),
     Spec('backend', 'auto',
           'tensorrt (NVIDIA GPU), onnxruntime (CPU), or auto: the fastest one that runs here.',
           change='unconfigured'),

@@ -29,6 +29,7 @@ class Settings:
     """
 
     bundle: str
+    camera_view: str
     backend: str
     memory_limit_mb: int
     threads: int
