@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from uhr_seg_ros.fields import Fields, is_finite, name_fault, quoting_hint
@@ -30,6 +30,9 @@ COARSEST = 10_000.0
 
 #: So many keys of one's own a domain may have.
 MOST_NOTES = 16
+
+#: What generated scenes are called among the images of a training.
+SCENES = 'generated scenes'
 
 _FIELDS = ('view', 'ground_resolution', 'trained_on')
 
@@ -77,6 +80,15 @@ class Domain:
         if self.trained_on:
             found['trained_on'] = self.trained_on
         return found | self.notes
+
+    @property
+    def advice(self) -> str:
+        """How to say what is missing, to follow the line; empty where nothing has to be said."""
+        return '' if self.views else ': say it under domain in model.yaml (docs/bundle.md)'
+
+    def with_scenes(self) -> Domain:
+        """Return it for a training that saw generated scenes beside its images."""
+        return replace(self, trained_on=', '.join(filter(None, (self.trained_on, SCENES))))
 
     def misfit(self, name: str, camera_view: str) -> str:
         """
