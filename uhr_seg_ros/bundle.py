@@ -167,6 +167,11 @@ class Bundle:
     patches: Patches | None = None
     sha256: str = ''
 
+    @property
+    def domain_line(self) -> str:
+        """What the model is for, with its name, in one line for people."""
+        return f'{self.name} is for: {self.domain}'
+
     def graphs_in(self, precision: str) -> dict[str, Graph]:
         """Give every graph, in a precision where there is one in it: `fp32` or of `precisions`."""
         others = self.precisions[precision].graphs if precision in self.precisions else {}

@@ -146,7 +146,7 @@ def test_one_file_from_the_command_line(
     bundle = load_bundle(output)
     assert bundle.provenance['checkpoint'] == 'last.pth'
     assert bundle.domain == Domain(('oblique',), trained_on='villages')
-    assert 'it is for: oblique, trained on villages\n' in capsys.readouterr().out
+    assert 'scnn is for: oblique, trained on villages\n' in capsys.readouterr().out
 
 
 @pytest.fixture(scope='module')

@@ -35,13 +35,12 @@ def bundle_for(tiny_bundle: Path, tmp_path: Path) -> Callable[[Any], str]:
 
 
 def told(stage: Stage, level: bytes) -> DiagnosticStatus:
-    """Wait for a report of the loaded node with this level."""
+    """Wait for a report of the active node with this level."""
 
     def find() -> DiagnosticStatus | None:
-        if stage.values(NODE).get('domain') is None:
-            return None
         status = stage.status(NODE)
-        return status if status.level == level else None
+        is_active = any((pair.key, pair.value) == ('state', 'active') for pair in status.values)
+        return status if is_active and status.level == level else None
 
     return wait_until(find, f'level {level}', last=lambda: stage.values(NODE))
 

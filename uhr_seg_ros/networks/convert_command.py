@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
         f'{bundle.path}: {bundle.network}, {len(said.classes)} classes '
         f'(from {meaning.classes_from}), compared with torch'
     )
-    print(f'it is for: {bundle.domain}{bundle.domain.advice}')
+    print(f'{bundle.domain_line}{bundle.domain.advice}')
     return 0
 
 

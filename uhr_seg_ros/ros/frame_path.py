@@ -104,7 +104,7 @@ class FramePath:
         )
         self._stages = StageWindows()
         self._facts = _facts(self._segmenter)
-        self._report(f'{settings.bundle} is for: {self._segmenter.bundle.domain}')
+        self._report(self._segmenter.bundle.domain_line)
         if misfit := self.misfit(settings):
             self._warn(misfit)
         self._probe = open_probe() if self._segmenter.backend == 'tensorrt' else None

@@ -160,7 +160,7 @@ def _export(
         },
     )
     console.print(f'bundle: {bundle.path}, validation {described(figures)}', markup=False)
-    console.print(f'it is for: {bundle.domain}{bundle.domain.advice}', markup=False)
+    console.print(f'{bundle.domain_line}{bundle.domain.advice}', markup=False)
 
 
 def _load_best(network: nn.Module, path: Path, ours: Description) -> None:
