@@ -114,7 +114,7 @@ class Domain:
 #: Data set -> its domain, as its publishers describe it.
 DOMAINS = {
     'cityscapes': Domain(
-        ('forward',), trained_on='Cityscapes, streets of 50 cities around Germany from a car'
+        ('forward',), trained_on='Cityscapes, streets of German and nearby cities from a car'
     ),
     'inria': Domain(('nadir',), (0.3, 0.3), 'Inria Aerial, towns in the USA and Austria'),
     'deepglobe': Domain(
