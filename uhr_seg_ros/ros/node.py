@@ -37,6 +37,7 @@ from uhr_seg_ros.ros.diagnostics import (
     node_status,
     not_alone,
     not_kept,
+    out_of_domain,
     over_budget,
 )  # fmt: skip
 from uhr_seg_ros.ros.frame_path import FramePath
@@ -413,6 +414,7 @@ class SegmentationNode(LifecycleNode):
             over_budget([latency for latency, _ in recent], settings.latency_budget_ms),
             cut_short([share for _, share in recent], settings.refine_budget_ms),
             hot(path.gpu_temperature_c, settings.diagnostics_gpu_temperature_limit),
+            out_of_domain(path.misfit(settings)),
             fallen_back(path.fallback),
             not_kept(path.not_kept),
         )

@@ -32,6 +32,7 @@ class Settings:
     """
 
     bundle: str
+    camera_view: str
     backend: str
     memory_limit_mb: int
     max_pixels: int
