@@ -48,7 +48,9 @@ def test_reads_keys_and_shows_a_line(content: Any, domain: Domain, line: str) ->
 @pytest.mark.parametrize(
     ('content', 'named'),
     [
-        ('nadir', "field domain is 'nadir', expected a mapping"),
+        ('nadir', "field domain is 'nadir', expected a mapping, such as {view: nadir}"),
+        (['nadir'], 'expected a mapping'),
+        (True, 'expected a mapping'),
         ({'view': 'above'}, "domain.view is 'above', expected one of nadir, oblique, forward"),
         ({'view': []}, 'domain.view is []'),
         ({'view': ['nadir', 'nadir']}, 'at most once'),
@@ -79,6 +81,11 @@ def test_wrong_values_are_named(content: Any, named: str) -> None:
         read(content)
     assert named in str(error.value)
     assert len(str(error.value)) < 1100
+
+
+def test_the_line_is_bounded() -> None:
+    notes = {f'{number:0200}': 'a' * 200 for number in range(16)}
+    assert len(str(read({'trained_on': 'b' * 200, **notes}))) <= 500
 
 
 def test_tells_bundles_that_are_for_other_cameras() -> None:

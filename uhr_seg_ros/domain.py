@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from uhr_seg_ros.fields import Fields, is_finite, name_fault, quoting_hint
-from uhr_seg_ros.showing import shown
+from uhr_seg_ros.showing import shortened, shown
 
 #: How a camera may look, with the words for people.
 VIEWS = {
@@ -30,6 +30,9 @@ COARSEST = 10_000.0
 
 #: So many keys of one's own a domain may have.
 MOST_NOTES = 16
+
+#: Longest line about a domain, characters.
+MOST_LINE = 500
 
 #: What generated scenes are called among the images of a training.
 SCENES = 'generated scenes'
@@ -67,7 +70,8 @@ class Domain:
             parts.append(f'{finest:g}{upto} m/px')
         if self.trained_on:
             parts.append(f'trained on {self.trained_on}')
-        return ', '.join([*parts, *(f'{key}: {value}' for key, value in self.notes.items())])
+        parts += [f'{key}: {value}' for key, value in self.notes.items()]
+        return shortened(', '.join(parts), MOST_LINE)
 
     def plain(self) -> dict[str, Any]:
         """Return plain values as model.yaml has them; empty where nothing is known."""
@@ -137,9 +141,12 @@ def read_domain(fields: Fields) -> Domain:
             expected.
 
     """
-    if not fields.has('domain'):
+    content = fields.value('domain')
+    if content is None:
         return Domain()
-    content = fields.get('domain', dict)
+    if not isinstance(content, dict):
+        text = f'field domain is {shown(content)}, expected a mapping, such as {{view: nadir}}'
+        raise fields.error(text)
     text = 'domain.trained_on'
     return Domain(
         _read_views(fields, content.get('view')),
