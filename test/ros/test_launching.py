@@ -10,6 +10,8 @@ from pathlib import Path
 import shutil
 
 import pytest
+from rclpy.context import Context
+from rclpy.node import Node
 from tiny_bundle import edited_model
 import yaml
 
@@ -141,10 +143,16 @@ def test_parameter_file_in_the_home_folder(
     ],
 )  # fmt: skip
 def test_parameters_of_other_nodes_are_told(
-    tmp_path: Path, top: str, namespace: str, applies: bool
+    context: Context, tmp_path: Path, top: str, namespace: str, applies: bool
 ) -> None:
     file = tmp_path / 'own.yaml'
     file.write_text(yaml.safe_dump({top: {'ros__parameters': {'threads': 1}}}))
+    node = Node(
+        'segmentation', namespace=namespace, context=context, use_global_arguments=False,
+        cli_args=['--ros-args', '--params-file', str(file)],
+    )  # fmt: skip
+    assert node.declare_parameter('threads', 0).value == int(applies)  # so does ROS
+    node.destroy_node()
     said = file_remark(file, namespace)
     assert (not said) == applies
     assert applies or f'has parameters of {("/" + top.strip("/"))!r}, and none for /' in said
