@@ -46,10 +46,22 @@ def test_bundles_are_listed_whatever_state_they_are_in(
         content['domain'] = {'view': 'forward', 'trained_on': 'streets'}
     (installed / 'torn/model.yaml').write_text('domain: [')
     said = bundles_text()
+    assert len(said) < 2000
     assert 'city (forward, trained on streets)' in said
     assert 'old (unknown)' in said
     assert 'torn (not usable: ' in said
     assert 'hlrc_s_aerial (nadir, 0.3 to 1 m/px, trained on mosaics of Dubai' in said
+
+
+def test_a_long_list_of_bundles_is_cut(installed: Path) -> None:
+    for number in range(30):
+        (installed / f'm{number}').mkdir()
+        (installed / f'm{number}/model.yaml').write_text(f'domain: {{trained_on: {"a" * 200}}}')
+    (installed / 'new\nline').mkdir()
+    (installed / 'new\nline/model.yaml').write_text('domain: {}')
+    said = bundles_text()
+    assert len(said) <= 2000
+    assert said.isprintable()
 
 
 def test_commands_for_streets_exist() -> None:
