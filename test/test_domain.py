@@ -107,6 +107,14 @@ def test_published_domains_are_whole() -> None:
         assert (domain.ground_resolution is not None) == (domain.views == ('nadir',))
 
 
+def test_generated_scenes_leave_a_domain_that_can_be_written() -> None:
+    assert Domain().with_scenes() == Domain(trained_on='generated scenes')
+    assert NADIR.with_scenes().trained_on == 'mosaics, generated scenes'
+    long = Domain(trained_on='a' * 200).with_scenes()
+    assert read(long.plain()) == long
+    assert long.trained_on.endswith('a, generated scenes')
+
+
 def test_what_writes_model_yaml_keeps_it(tiny_bundle: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny_bundle, tmp_path / 'bundle'))
     assert load_bundle(folder).domain == Domain()

@@ -8,16 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from uhr_seg_ros.fields import Fields, is_finite, name_fault, quoting_hint
+from uhr_seg_ros.fields import Fields, is_finite, MOST_NAME, name_fault, quoting_hint
 from uhr_seg_ros.showing import shortened, shown
 
-#: How a camera may look, with the words for people.
-VIEWS = {
-    'nadir': 'straight down',
-    'oblique': 'down at an angle',
-    'forward': 'along the ground, as from a vehicle, to any side',
-    'other': 'none of these, such as indoors',
-}
+#: How a camera may look: straight down, down at an angle, along the ground as from a vehicle (to
+#: any side), or none of these, such as indoors.
+VIEWS = ('nadir', 'oblique', 'forward', 'other')
 
 #: In place of a view of the camera: nobody says it, so no bundle is the wrong one.
 ANY = 'any'
@@ -92,7 +88,9 @@ class Domain:
 
     def with_scenes(self) -> Domain:
         """Return it for a training that saw generated scenes beside its images."""
-        return replace(self, trained_on=', '.join(filter(None, (self.trained_on, SCENES))))
+        room = MOST_NAME - len(SCENES) - 2
+        parts = filter(None, (shortened(self.trained_on, room), SCENES))
+        return replace(self, trained_on=', '.join(parts))
 
     def misfit(self, name: str, camera_view: str) -> str:
         """
