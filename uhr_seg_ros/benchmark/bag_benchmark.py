@@ -27,7 +27,7 @@ REALTIME, MAX, PEAK = 'realtime', 'max', 'peak'
 
 #: What the keys of the node's diagnostics tell about what ran.
 FACTS = (
-    'bundle', 'bundle_sha256', 'domain', 'backend', 'backend_version', 'device', 'precision',
+    'bundle', 'bundle_sha256', 'backend', 'backend_version', 'device', 'precision',
     'engine_sha256', 'fallback',
 )  # fmt: skip
 

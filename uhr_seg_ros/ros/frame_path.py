@@ -120,7 +120,8 @@ class FramePath:
         )
         self._stages = StageWindows()
         self._facts = _facts(self._segmenter)
-        self._report(self._segmenter.bundle.domain_line)
+        line = self._segmenter.bundle.domain_line
+        self._report(f'{line}; camera_view is {settings.camera_view}')
         if misfit := self.misfit(settings):
             self._warn(misfit)
         self._probe = open_probe() if self._segmenter.backend == 'tensorrt' else None

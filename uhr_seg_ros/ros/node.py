@@ -419,9 +419,9 @@ class SegmentationNode(LifecycleNode):
             over_budget([latency for latency, _ in recent], settings.latency_budget_ms),
             cut_short([share for _, share in recent], settings.refine_budget_ms),
             hot(path.gpu_temperature_c, settings.diagnostics_gpu_temperature_limit),
-            out_of_domain(path.misfit(settings)),
             fallen_back(path.fallback),
             not_kept(path.not_kept),
+            out_of_domain(path.misfit(settings)),
         )
         cameras = [
             self._cameras[camera].status(counts[camera], expected, limited=limited)
