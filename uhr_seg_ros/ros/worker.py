@@ -28,6 +28,13 @@ class Counts(NamedTuple):
     pending: int
 
 
+class InWork(NamedTuple):
+    """A frame that the worker has begun: of which camera, and when (`time.monotonic`, s)."""
+
+    camera: str
+    since: float
+
+
 @dataclass
 class _Slot:
     """The newest frame of a camera that waits, and what became of the earlier ones."""
@@ -38,6 +45,7 @@ class _Slot:
     dropped: int = 0
     rejected: int = 0
     last_taken: float = -math.inf
+    last_processed: float | None = None
 
     def counts(self) -> Counts:
         done = self.processed + self.dropped + self.rejected
@@ -87,6 +95,7 @@ class Worker:
         self._jobs: deque[tuple[Future, Callable[[], Any]]] = deque()
         self._changed = Condition()
         self._unfinished: deque[tuple[str, Callable[[], None]]] = deque()
+        self._begun: deque[InWork] = deque()
         self._paused = False
         self._stopping = False
         # A daemon: an inference that takes seconds must not hold up the end of the process.
@@ -131,6 +140,16 @@ class Worker:
         """Return the camera's counters, taken in one moment."""
         with self._changed:
             return self._slots[camera].counts()
+
+    def in_work(self) -> InWork | None:
+        """Return the frame that is inside now, the one begun first if they overlap, or None."""
+        with self._changed:
+            return self._begun[0] if self._begun else None
+
+    def last_processed(self, camera: str) -> float | None:
+        """Return when a frame of the camera was processed last, s (`time.monotonic`), or None."""
+        with self._changed:
+            return self._slots[camera].last_processed
 
     def stop(self, timeout: float) -> bool:
         """
@@ -202,12 +221,19 @@ class Worker:
         return min(min(due) + self._min_interval() - now, _LONGEST_WAIT_S)
 
     def _run_frame(self, camera: str, frame: Any) -> None:
+        with self._changed:
+            self._begun.append(InWork(camera, time.monotonic()))
         rest = self._guarded(camera, lambda: self._process(camera, frame))
         if rest is not None:
             self._unfinished.append((camera, rest))
+            return
+        with self._changed:  # an earlier one may wait for its end
+            self._begun.pop()
 
     def _finish_oldest(self) -> None:
         self._guarded(*self._unfinished.popleft())
+        with self._changed:
+            self._begun.popleft()
 
     def _guarded(
         self, camera: str, work: Callable[[], Callable[[], None] | None]
@@ -223,6 +249,7 @@ class Worker:
         if rest is None:
             with self._changed:
                 self._slots[camera].processed += 1
+                self._slots[camera].last_processed = time.monotonic()
         return rest
 
 
