@@ -8,6 +8,7 @@ from __future__ import annotations
 from diagnostic_msgs.msg import DiagnosticStatus
 import pytest
 
+from uhr_seg_ros.benchmark.report import stage_percentiles
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
 from uhr_seg_ros.ros.dashboard import draw_dashboard, HEIGHT, P50_COLOUR, WIDTH
 from uhr_seg_ros.ros.diagnostics import (
@@ -157,14 +158,27 @@ def test_stage_windows() -> None:
     stages = StageWindows()
     assert stages.values() == {}
     for milliseconds in (1.0, 2.0, 3.0):
-        stages.add({'detail': milliseconds, 'unheard': 9.0}, latency_ms=10 * milliseconds)
+        stages.add({'detail': milliseconds, 'total': 9.0}, latency_ms=10 * milliseconds)
     told = stages.values()
     assert told['detail_p50_ms'] == '2.000'
     assert told['latency_max_ms'] == '30.000'
-    assert set(told) == {
+    assert list(told) == [
         *(f'detail_{key}_ms' for key in ('p50', 'p95', 'p99')),
+        *(f'total_{key}_ms' for key in ('p50', 'p95', 'p99')),
         *(f'latency_{key}_ms' for key in ('p50', 'p95', 'p99', 'max')),
-    }
+    ]
+
+
+def test_a_stage_that_nobody_has_heard_of_is_told_in_its_place() -> None:
+    stages = StageWindows()
+    stages.add_cloud(5.0)
+    stages.add({'convert': 1.0, 'publish': 1.0, 'total': 2.0}, latency_ms=3.0)
+    stages.add({'convert': 1.0, 'unheard of': 7.0, 'publish': 1.0, 'total': 9.0}, latency_ms=9.0)
+    told = stages.values()
+    assert told['unheard of_p50_ms'] == '7.000'
+    assert list(stage_percentiles(told)) == [
+        'convert', 'unheard of', 'publish', 'total', 'cloud', 'latency'
+    ]  # fmt: skip
 
 
 def test_node_status_sums_the_cameras() -> None:

@@ -146,7 +146,8 @@ class FramePath:
             now = time.monotonic()
             clock.add('total', (now - start) * 1e3)
             # On the CPU the segmenter converts the frame too.
-            times = Counter(result.stage_times)
+            times = Counter(convert=0.0)
+            times.update(result.stage_times)
             times.update(clock.times)
             latency_ms = (now - frame.arrival) * 1e3
             self._stages.add(times, latency_ms, result.refined_share)
@@ -164,7 +165,7 @@ class FramePath:
 
     def note_cloud(self, milliseconds: float) -> None:
         """Note what labelling and publishing the points of a camera took."""
-        self._stages.add_stage('cloud', milliseconds)
+        self._stages.add_cloud(milliseconds)
 
     def _sampling_picture(self, image: RawFrame, scale: float) -> np.ndarray:
         """Paint where a frame is sampled; to look at, so it is worked out once more."""
