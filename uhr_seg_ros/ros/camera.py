@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.lifecycle import LifecycleNode
@@ -84,6 +85,7 @@ class Camera:
 
     def open_output(self, classes: ClassSet, *, samples: bool) -> None:
         """Announce the masks and their classes, and where frames are sampled if that varies."""
+        self.close_output()  # what an end that failed has left
         self.output = CameraOutput(
             self._node, self._prefix, classes, self._calibrations, samples=samples
         )
@@ -102,6 +104,7 @@ class Camera:
             self.monitor.note(frame.arrival, frame.stamp_ns, now_ns, frame.encoding)
             on_frame(frame)
 
+        self.close_input()  # what an end that failed has left
         self._input = CameraInput(
             self._node, self._prefix, settings, self._calibrations, receive
         )
@@ -116,18 +119,20 @@ class Camera:
             clouds.follow()
 
     def close_input(self) -> None:
-        """Unsubscribe, if subscribed."""
-        if self._input is not None:
-            self._input.close()
-            self._input = None
-        if self.clouds is not None:
-            self.clouds.close_input()
+        """Unsubscribe, if subscribed; whatever one of the steps raises, the others are taken."""
+        with ExitStack() as closing:
+            if self.clouds is not None:
+                closing.callback(self.clouds.close_input)
+            camera_input, self._input = self._input, None
+            if camera_input is not None:
+                closing.callback(camera_input.close)
 
     def close_output(self) -> None:
-        """Withdraw the publications, if there are any."""
-        if self.output is not None:
-            self.output.close()
-            self.output = None
-        if self.clouds is not None:
-            self.clouds.close()
-            self.clouds = None
+        """Withdraw the publications, if there are any, as `close_input` does."""
+        with ExitStack() as closing:
+            clouds, self.clouds = self.clouds, None
+            if clouds is not None:
+                closing.callback(clouds.close)
+            output, self.output = self.output, None
+            if output is not None:
+                closing.callback(output.close)

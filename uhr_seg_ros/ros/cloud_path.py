@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 import math
 import time
 from typing import Any, NamedTuple
@@ -31,7 +32,12 @@ from uhr_seg_ros.ros.inputs import camera_info_topic, stamp_ns
 from uhr_seg_ros.ros.pairing import Pair, Pairing
 from uhr_seg_ros.ros.parameters import Settings
 from uhr_seg_ros.ros.poses import PoseFinder
-from uhr_seg_ros.ros.qos import FollowingSubscription, output_overrides, output_qos
+from uhr_seg_ros.ros.qos import (
+    FollowingSubscription,
+    output_overrides,
+    output_qos,
+    withdraw,
+)
 from uhr_seg_ros.segmenter import Segmentation
 
 MASKS_ALONE = 5
@@ -173,17 +179,22 @@ class CloudPath:
             subscription.follow()
 
     def close_input(self) -> None:
-        """Unsubscribe, and give up what waits."""
-        while self._subscriptions:
-            self._subscriptions.pop().close()
+        """Unsubscribe, and give up what waits, whatever one of the subscriptions raises."""
+        with ExitStack() as closing:
+            closing.callback(self._give_up)
+            while self._subscriptions:
+                closing.callback(self._subscriptions.pop().close)
+
+    def _give_up(self) -> None:
         self._pairing.clear()
         self._early.clear()
         self._masks_alone = 0
 
     def close(self) -> None:
         """Withdraw the topics."""
-        self.close_input()
-        self._node.destroy_lifecycle_publisher(self._publisher)
+        with ExitStack() as closing:
+            closing.callback(withdraw, self._node, self._publisher)
+            closing.callback(self.close_input)
 
     def offer_mask(self, header: Header, result: Segmentation) -> None:
         """Label the cloud that waits for this mask, if one does; else keep it for one to come."""

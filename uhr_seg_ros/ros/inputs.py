@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 import time
 from typing import NamedTuple
 
@@ -112,9 +113,10 @@ class CameraInput:
             )
 
     def close(self) -> None:
-        """Unsubscribe."""
-        self._images.close()
-        self._infos.close()
+        """Unsubscribe from both, whatever one of them raises."""
+        with ExitStack() as closing:
+            closing.callback(self._infos.close)
+            closing.callback(self._images.close)
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         self._last_frame = time.monotonic()

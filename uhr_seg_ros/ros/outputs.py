@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 import numpy as np
@@ -23,7 +24,7 @@ from uhr_seg_ros.ros.diagnostics import make_status
 from uhr_seg_ros.ros.images import encode_image
 from uhr_seg_ros.ros.labels import publish_labels
 from uhr_seg_ros.ros.parameters import Settings
-from uhr_seg_ros.ros.qos import output_overrides, output_qos
+from uhr_seg_ros.ros.qos import output_overrides, output_qos, withdraw
 from uhr_seg_ros.segmenter import Segmentation
 
 
@@ -120,12 +121,13 @@ class CameraOutput:
         self._latency.publish(DiagnosticArray(header=header, status=[status]))
 
     def close(self) -> None:
-        """Withdraw the topics."""
-        for publisher in self._publishers:
-            self._node.destroy_lifecycle_publisher(publisher)
-        self._publishers.clear()
-        if self._labels is not None:
-            self._node.destroy_publisher(self._labels)
+        """Withdraw the topics, all of them, whatever one of them raises."""
+        with ExitStack() as closing:
+            labels, self._labels = self._labels, None
+            if labels is not None:
+                closing.callback(withdraw, self._node, labels)
+            while self._publishers:
+                closing.callback(withdraw, self._node, self._publishers.pop())
 
     def _publisher(self, message_type: type, name: str) -> LifecyclePublisher:
         publisher = self._node.create_lifecycle_publisher(

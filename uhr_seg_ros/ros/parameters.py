@@ -40,6 +40,8 @@ class Settings:
     image_transport: str
     image_qos: str
     autostart: bool
+    transition_timeout: float
+    configure_timeout: float
     max_rate_hz: float
     confidence_enabled: bool
     overlay_alpha: float
