@@ -55,6 +55,7 @@ from uhr_seg_ros.ros.waiting import (
     WorkerBusyError,
     WorkerTimeoutError,
 )  # fmt: skip
+from uhr_seg_ros.ros.watchdog import Watchdog
 from uhr_seg_ros.ros.worker import Worker
 
 DIAGNOSTICS_PERIOD_S = 1.0
@@ -88,6 +89,9 @@ class SegmentationNode(LifecycleNode):
     Args:
         node_arguments: passed on to `rclpy.node.Node`, such as `context`.
 
+    Attributes:
+        watchdog: tells whether a frame has been inside for too long.
+
     """
 
     # None as long as a refused parameter may still end the construction.
@@ -113,8 +117,15 @@ class SegmentationNode(LifecycleNode):
         }
         self._path = FramePath(self.get_logger().info, self.get_logger().warning)
         self._poses: PoseFinder | None = None
+        self.watchdog = Watchdog(
+            lambda: self._declared.settings.watchdog_timeout, lambda: self._path.last_sign
+        )
         self._worker = Worker(
-            settings.cameras, self._process, self._on_rejected, self._min_interval
+            settings.cameras,
+            self._process,
+            self._on_rejected,
+            self._min_interval,
+            self.watchdog.note,
         )
         self._start_timers(settings)
 
@@ -128,7 +139,7 @@ class SegmentationNode(LifecycleNode):
         """Load the bundle and announce the outputs; a bad bundle leaves it unconfigured."""
         self._failure = ''
         try:
-            self._open(self._declared.settings)
+            self._open(self._declared.settled())
         except Exception as error:
             self._fail('cannot be configured', error)
             failure = self._failure
@@ -340,8 +351,11 @@ class SegmentationNode(LifecycleNode):
 
     def _on_rejected(self, name: str, error: Exception) -> None:
         camera = self._cameras[name]
-        if self._stopping.is_set() or not self.context.ok() or camera.output is None:
+        if self._stopping.is_set() or not self.context.ok():
             return  # the topics went away under the frame in work
+        if camera.output is None:  # they did, as a transition did not wait for it
+            camera.monitor.note_rejected('the node was closed while the frame was in work')
+            return
         camera.monitor.note_rejected(_describe(error))
         self._warn(name, 'frame', error)
 

@@ -79,6 +79,7 @@ class Worker:
             one.
         on_error: gets (camera, exception) for a rejected frame.
         min_interval: gives the least time between two frames of one camera, in s.
+        note_inside: gets the frame that is inside, see `in_work`, whenever it is another one.
 
     Attributes:
         cameras: names of the cameras.
@@ -91,11 +92,13 @@ class Worker:
         process: Callable[[str, Any], Callable[[], None] | None],
         on_error: Callable[[str, Exception], None],
         min_interval: Callable[[], float] = lambda: 0.0,
+        note_inside: Callable[[InWork | None], None] = lambda frame: None,
     ) -> None:
         self.cameras = tuple(cameras)
         self._process = process
         self._on_error = on_error
         self._min_interval = min_interval
+        self._note_inside = note_inside
         self._slots = {camera: _Slot() for camera in cameras}
         self._order = deque(cameras)
         self._jobs: deque[_Job] = deque()
@@ -167,7 +170,8 @@ class Worker:
         """Tell what the thread is inside and for how long, for a message; empty for nothing."""
         inside, frame = self._job, self.in_work()
         if inside is None and frame is not None:
-            inside = f'a frame of camera {frame.camera}' if frame.camera else 'a frame', frame.since
+            camera = f' of camera {frame.camera}' if frame.camera else ''
+            inside = f'a frame{camera}', frame.since
         if inside is None:
             return ''
         what, since = inside
@@ -263,17 +267,20 @@ class Worker:
     def _run_frame(self, camera: str, frame: Any) -> None:
         with self._changed:
             self._begun.append(InWork(camera, time.monotonic()))
+        self._note_inside(self._begun[0])
         rest = self._guarded(camera, lambda: self._process(camera, frame))
         if rest is not None:
             self._unfinished.append((camera, rest))
             return
         with self._changed:  # an earlier one may wait for its end
             self._begun.pop()
+        self._note_inside(self.in_work())
 
     def _finish_oldest(self) -> None:
         self._guarded(*self._unfinished.popleft())
         with self._changed:
             self._begun.popleft()
+        self._note_inside(self.in_work())
 
     def _guarded(
         self, camera: str, work: Callable[[], Callable[[], None] | None]
