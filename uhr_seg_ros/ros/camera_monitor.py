@@ -27,7 +27,7 @@ from uhr_seg_ros.ros.diagnostics import (
 )  # fmt: skip
 from uhr_seg_ros.ros.remarks import Remarks
 from uhr_seg_ros.ros.rhythm import longest_usual, Rhythm, UNUSUAL
-from uhr_seg_ros.ros.stalls import Pace, starved
+from uhr_seg_ros.ros.stalls import Pace
 from uhr_seg_ros.ros.worker import Counts
 
 TOLERANCE_PERCENT = 10.0
@@ -35,6 +35,11 @@ TOLERANCE_PERCENT = 10.0
 
 # Every frame is rejected when so many were, one after the other, or all there were.
 _ALL_OF = 3
+
+# Where nobody publishes any more, no frame will come, whatever is usual.
+_NOBODY_S = 1.0
+
+_UNSUBSCRIBED = DiagnosticStatus.STALE, 'not subscribed, as the node is not active'
 
 _YEAR_MS = 365 * 24 * 3.6e6
 
@@ -169,18 +174,21 @@ class CameraMonitor:
             self._waiting_since = None
         self.pace.add(seconds)
 
-    def silence_limit(self, expected_frequency: float) -> float:
+    def silence_limit(self, expected_frequency: float = 0.0) -> float:
         """Return which silence is unusual for this camera, s."""
         with self._lock:
             return self._arrivals.silence_limit(expected_frequency)
 
-    def starved(self, now: float, max_rate_hz: float, shared: int) -> Problem | None:
-        """Judge how long frames wait while none is in work; see `stalls.starved`."""
+    @property
+    def usual_silence(self) -> float:
+        """The same, but 0 as long as no interval is known, s."""
         with self._lock:
-            since = self._waiting_since
-        if since is None:
-            return None
-        return starved(self.pace, now - since, 1.0 / max_rate_hz if max_rate_hz else 0.0, shared)
+            return self._arrivals.silence_limit() if self._arrivals.is_known else 0.0
+
+    def waited(self, now: float) -> float:
+        """Return for how long frames have come of which none was finished, s."""
+        with self._lock:
+            return 0.0 if self._waiting_since is None else now - self._waiting_since
 
     def status(
         self,
@@ -190,6 +198,7 @@ class CameraMonitor:
         expected_frequency: float = 0.0,
         max_rate_hz: float = 0.0,
         subscribed: bool = True,
+        published: bool = True,
         stall: Problem | None = None,
         more: Mapping[str, str] = MappingProxyType({}),
         problem: Problem | None = None,
@@ -203,6 +212,7 @@ class CameraMonitor:
             expected_frequency: Hz, 0 = unknown.
             max_rate_hz: frames per second that are processed at most, 0 = all.
             subscribed: whether frames are taken at all.
+            published: whether somebody publishes frames.
             stall: why masks do not come.
             more: what else to tell.
             problem: what else is wrong.
@@ -213,10 +223,11 @@ class CameraMonitor:
             timing['output_frequency'] = f'{self._masks.frequency(now):.3f}'
             self._counts.add(now, counts, max_rate_hz)
             level, message = worst(
-                *self._judge(now, expected_frequency, max_rate_hz, subscribed, stall),
+                *self._judge(now, expected_frequency, max_rate_hz, published, stall)
+                if subscribed else [_UNSUBSCRIBED],
                 stall,
                 problem,
-            )
+            )  # fmt: skip
             age = self._masks.silence(now)
         if math.isfinite(age):
             timing['output_age_s'] = f'{age:.1f}'
@@ -237,18 +248,17 @@ class CameraMonitor:
         now: float,
         expected: float,
         max_rate_hz: float,
-        subscribed: bool,
+        published: bool,
         stall: Problem | None,
     ) -> list[Problem | None]:
-        if not subscribed:
-            return [(DiagnosticStatus.STALE, 'not subscribed, as the node is not active')]
         hold_s = max(HOLD_S, self._arrivals.silence_limit(expected))
         last = partial(self._lasting, now=now, hold_s=hold_s)
         rate, done = self._arrivals.frequency(now), self._counts.done()
         # While a frame does not end, others are dropped whatever their rate is.
         behind = None if stall else _behind(done, rate, max_rate_hz)
-        if self._arrivals.is_silent(now, expected):
-            return [_stale(self._arrivals.silence(now))]
+        silence = self._arrivals.silence(now)
+        if self._arrivals.is_silent(now, expected) or silence > _NOBODY_S and not published:
+            return [_stale(silence, published)]
         return [
             self._rejecting(),
             last('rate', _off_rate(rate, expected)),
@@ -266,10 +276,9 @@ class CameraMonitor:
         return DiagnosticStatus.WARN, f'{rejected} of {finished} frames rejected{why}'
 
 
-def _stale(silence: float) -> Problem:
-    if math.isinf(silence):
-        return DiagnosticStatus.STALE, 'no frame yet'
-    return DiagnosticStatus.STALE, f'no frame for {silence:.0f} s'
+def _stale(silence: float, published: bool) -> Problem:
+    text = 'no frame yet' if math.isinf(silence) else f'no frame for {silence:.0f} s'
+    return DiagnosticStatus.STALE, text if published else f'{text}, nobody publishes any'
 
 
 def _off_rate(rate: float, expected: float) -> Problem | None:

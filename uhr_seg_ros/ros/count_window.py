@@ -60,15 +60,19 @@ class CountWindow:
         self._counts = counts
         if now - self._seen_at < _STEP_S:
             return
+        if counts == self._seen:  # nothing comes
+            self._seen_at = now
+            return
+        is_first = _finished(counts) == _finished(self._steps[0].counts)
+        # As long as a frame is in work, one cannot tell whether the machine is slow or hangs.
+        if not is_first and _finished(counts) == _finished(self._seen):
+            return
         came, elapsed = counts.received - self._seen.received, now - self._seen_at
-        moved = counts != self._seen
         self._seen, self._seen_at = counts, now
         # Until a first frame is done, nothing is known: engines warm up, or are built.
-        if _finished(counts) == _finished(self._steps[0].counts):
+        if is_first:
             self._steps.clear()
             self._steps.append(_Step(now, counts, 0.0))
-            return
-        if not moved:
             return
         wanted = min(came, max_rate_hz * elapsed) if max_rate_hz else came
         self._steps.append(_Step(now, counts, self._steps[-1].wanted + wanted))

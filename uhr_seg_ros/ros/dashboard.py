@@ -52,7 +52,8 @@ def draw_dashboard(statuses: Sequence[DiagnosticStatus]) -> np.ndarray:
     values = {pair.key: pair.value for pair in node.values}
     # The node's own, unless a camera is worse.
     worst = max(reversed(statuses), key=lambda status: SEVERITY.index(status.level))
-    cv2.rectangle(picture, (0, 0), (WIDTH, _ROW + _MARGIN // 2), _LEVELS.get(worst.level, _FAINT), cv2.FILLED)
+    colour = _LEVELS.get(worst.level, _FAINT)
+    cv2.rectangle(picture, (0, 0), (WIDTH, _ROW + _MARGIN // 2), colour, cv2.FILLED)
     first_line = worst.message.partition('\n')[0]
     if worst is not node:
         first_line = f'{worst.name.rpartition(": ")[2]}: {first_line}'

@@ -22,6 +22,7 @@ from uhr_seg_ros.ros.camera import Camera
 from uhr_seg_ros.ros.diagnostics import StageWindows
 from uhr_seg_ros.ros.inputs import Frame
 from uhr_seg_ros.ros.parameters import Settings
+from uhr_seg_ros.ros.stalls import Sign
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.strategy import Limits
 from uhr_seg_ros.timing import StageClock
@@ -44,6 +45,7 @@ class FramePath:
         not_kept: why engines have to be built again at the next start, and what to do; or empty.
         gpu_temperature_c: what `values` has found last, None without a GPU.
         last_sign: when a build has shown progress last, s (`time.monotonic`).
+        sign: what was told last by something that takes long, None for nothing.
 
     """
 
@@ -52,6 +54,7 @@ class FramePath:
         self._warn = warn
         self.not_kept = ''
         self.last_sign = -math.inf
+        self.sign: Sign | None = None
         self._next_progress_s = 0.0
         self._segmenter: Segmenter | None = None
         self._facts: dict[str, str] = {}
@@ -131,6 +134,7 @@ class FramePath:
         clock = StageClock()
         with clock.stage('convert'):
             image = frame.view(camera.remark)
+        camera.monitor.pace.begin((image.height, image.width))
         confidence = settings.confidence_enabled and camera.output.wants_confidence
         wait = self._segmenter.begin(
             image,
@@ -155,6 +159,7 @@ class FramePath:
             latency_ms = (now - frame.arrival) * 1e3
             self._stages.add(times, latency_ms, result.refined_share)
             waited_ms = (start - frame.arrival) * 1e3
+            camera.monitor.note_mask(now, now - start)
             camera.output.publish_times(
                 frame.message.header, {'wait': waited_ms, **times, 'latency': latency_ms}
             )
@@ -197,12 +202,19 @@ class FramePath:
         self._warn(text)
 
     def _on_report(self, text: str) -> None:
-        self.last_sign = time.monotonic()
+        self._note_sign(text)
         self._report(text)
+
+    def _note_sign(self, text: str) -> float:
+        segmenter = self._segmenter  # none while the first engines are built
+        builds = segmenter is not None and segmenter.backend == 'tensorrt'
+        self.last_sign = time.monotonic()
+        self.sign = Sign(text, self.last_sign, builds)
+        return self.last_sign
 
     def _on_progress(self, phase: str, done: int, total: int) -> None:
         """Report the progress of a build now and then."""
-        self.last_sign = now = time.monotonic()
+        now = self._note_sign(f'{phase}: {done} of {total}')
         if now >= self._next_progress_s:
             self._next_progress_s = now + PROGRESS_PERIOD_S
             self._report(f'{phase}: {done} of {total}')

@@ -72,6 +72,11 @@ class Rhythm:
         """The times between arrivals, s."""
         return [later - earlier for earlier, later in pairwise(self.times)]
 
+    @property
+    def is_known(self) -> bool:
+        """Whether an interval has been seen."""
+        return bool(self._usual)
+
     def silence(self, now: float) -> float:
         """Return how long ago the last arrival was, s; infinite if there was none."""
         return now - self._last

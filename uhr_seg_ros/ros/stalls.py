@@ -6,12 +6,19 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
+from collections.abc import Mapping
+from threading import Lock
+from typing import NamedTuple, TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from uhr_seg_ros.ros.diagnostics import Problem
 from uhr_seg_ros.ros.rhythm import longest_usual
+from uhr_seg_ros.showing import shortened
+
+if TYPE_CHECKING:
+    from uhr_seg_ros.ros.camera_monitor import CameraMonitor
+    from uhr_seg_ros.ros.worker import Worker
 
 UNKNOWN_S = (15.0, 60.0)
 """A frame of a size that is new is a warning and an error from here, s."""
@@ -23,16 +30,25 @@ TIMES = (3.0, 10.0)
 """So many times as long as usual is a warning and an error."""
 
 SILENT_BUILD_S = 1800.0
-"""A build of engines is an error when it has not told of progress for so long, s."""
+"""A build of engines is an error when it has told nothing for so long, s; TensorRT 8 is silent."""
 
 _REMEMBERED = 20
 
 
-class Build(NamedTuple):
-    """What a build of engines told last, and when (monotonic clock, s)."""
+class Sign(NamedTuple):
+    """
+    What a frame that takes long has told last.
 
-    phase: str
+    Attributes:
+        text: what it does.
+        told: when (monotonic clock, s).
+        builds: whether engines may be built, which takes minutes.
+
+    """
+
+    text: str
     told: float
+    builds: bool
 
 
 class Pace:
@@ -42,77 +58,80 @@ class Pace:
         self._size: tuple[int, int] | None = None
         self._is_first = True
         self._seconds: deque[float] = deque(maxlen=_REMEMBERED)
+        self._lock = Lock()
 
     def begin(self, size: tuple[int, int]) -> None:
         """Note the height and width of a frame that is begun; a new size takes what it takes."""
-        if size != self._size:
-            self.forget()
-            self._size = size
+        with self._lock:
+            if size != self._size:
+                self._size, self._is_first = size, True
+                self._seconds.clear()
 
     def forget(self) -> None:
         """Begin anew, as with other engines."""
-        self._size, self._is_first = None, True
-        self._seconds.clear()
+        with self._lock:
+            self._size = None
+            self._seconds.clear()
 
     def add(self, seconds: float) -> None:
         """Note what a frame took; not the first one of its size, which warms up or builds."""
-        if not self._is_first:
-            self._seconds.append(seconds)
-        self._is_first = False
+        with self._lock:
+            if not self._is_first:
+                self._seconds.append(seconds)
+            self._is_first = False
 
     @property
     def usual(self) -> float:
         """What a frame takes at most, s; 0 where that is not known."""
-        return longest_usual(self._seconds)
+        with self._lock:
+            return longest_usual(self._seconds)
 
     def limits(self) -> tuple[float, float]:
         """Return from where on a frame is a warning and an error, s."""
-        if not self._seconds:
+        if not (usual := self.usual):
             return UNKNOWN_S
         warning, error = (
-            max(least, times * self.usual) for least, times in zip(LEAST_S, TIMES, strict=True)
+            max(least, times * usual) for least, times in zip(LEAST_S, TIMES, strict=True)
         )
         return warning, error
 
     def describe(self) -> str:
         """Say what is usual."""
-        return f'usual is {self.usual:.1f} s' if self._seconds else 'the first one of its size'
+        usual = self.usual
+        return f'usual is {usual:.2g} s' if usual else 'the first one of its size'
 
 
 def stalled(
-    pace: Pace, since: float, now: float, topic: str, build: Build | None = None
+    pace: Pace, since: float, now: float, topic: str, sign: Sign | None = None
 ) -> Problem | None:
     """
     Judge the frame in work.
 
     Args:
         pace: of its camera.
-        since: when it was begun; as `now` and `build` monotonic, s.
+        since: when it was begun; as `now` and `sign` monotonic, s.
         now: the time.
         topic: where it came from.
-        build: of engines, the newest one.
+        sign: what was told last, by this frame or by an earlier one.
 
     """
     seconds = now - since
     warning, error = pace.limits()
     if seconds < warning:
         return None
-    if build is not None and build.told >= since:
-        silence = now - build.told
-        text = (
-            f'a frame of {topic} needs engines that are being built for {seconds:.0f} s: masks '
-            f'come when that is done; {build.phase} {silence:.0f} s ago'
-        )
-        level = DiagnosticStatus.ERROR if silence >= SILENT_BUILD_S else DiagnosticStatus.WARN
-        return level, text
-    text = f'inside one frame of {topic} for {seconds:.0f} s ({pace.describe()}), no mask until it'
-    if seconds < error:
-        return DiagnosticStatus.WARN, f'{text} ends'
-    return DiagnosticStatus.ERROR, f'{text} ends: if the engine hangs, restart the node'
+    text = f'the node is inside one frame of {topic} for {seconds:.0f} s ({pace.describe()})'
+    silence = seconds
+    if sign is not None and sign.told >= since:
+        silence = now - sign.told
+        error = SILENT_BUILD_S if sign.builds else max(error, UNKNOWN_S[1])
+        text = f'{text}, {silence:.0f} s ago: {shortened(sign.text)}'
+    if silence < error:
+        return DiagnosticStatus.WARN, f'{text}; no mask until it ends'
+    return DiagnosticStatus.ERROR, f'{text}; no mask until it ends: does the engine hang?'
 
 
 def starved(
-    pace: Pace, waited: float, extra: float, shared: int
+    pace: Pace, waited: float, extra: float, topic: str, occupation: str
 ) -> Problem | None:
     """
     Judge a camera whose frames wait though none of any camera is in work.
@@ -121,11 +140,48 @@ def starved(
         pace: of the camera.
         waited: how long none was finished though they come, s.
         extra: how long that is intended, s.
-        shared: how many cameras there are.
+        topic: of the camera.
+        occupation: what the worker does instead; may be empty.
 
     """
-    warning, error = (limit * shared + extra for limit in pace.limits())
+    warning, error = (limit + extra for limit in pace.limits())
     if waited < warning:
         return None
-    text = f'no mask for {waited:.0f} s though frames come: the node is busy with something else'
+    doing = f': the node is inside {occupation}' if occupation else ''
+    text = f'no mask of {topic} for {waited:.0f} s though frames come{doing}'
     return (DiagnosticStatus.ERROR if waited >= error else DiagnosticStatus.WARN), text
+
+
+def find_stalls(
+    worker: Worker,
+    monitors: Mapping[str, CameraMonitor],
+    now: float,
+    sign: Sign | None,
+    max_rate_hz: float,
+) -> dict[str, Problem | None]:
+    """
+    Tell for every camera why its masks do not come, if they do not.
+
+    Args:
+        worker: of the node.
+        monitors: by the names of the cameras.
+        now: monotonic clock, s.
+        sign: see `stalled`.
+        max_rate_hz: frames per second and camera that are processed at most, 0 = all.
+
+    """
+    frame = worker.in_work()
+    if frame is not None:
+        monitor = monitors[frame.camera]
+        problem = stalled(monitor.pace, frame.since, now, monitor.topic_name, sign)
+        return dict.fromkeys(monitors, problem)
+    occupation = worker.occupation()
+    pause = 1.0 / max_rate_hz if max_rate_hz else 0.0
+    # The others may all have been served before, each as slowly as is usual.
+    turns = sum(monitor.pace.usual for monitor in monitors.values())
+    return {
+        name: starved(
+            each.pace, each.waited(now), pause + turns, each.topic_name, occupation
+        )
+        for name, each in monitors.items()
+    }
