@@ -69,7 +69,7 @@ class Robot:
             while events and events[0] <= self.now:
                 arrival = events.popleft()
                 self.monitor.note(arrival, round(arrival * SECOND), 0, 'bgr8')
-                done = arrival >= self._taken + pause
+                done = arrival >= self._taken + pause - 1e-6
                 if done:
                     self._taken = arrival
                     self.monitor.note_mask(arrival + frame_s, frame_s)
