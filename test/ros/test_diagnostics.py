@@ -413,6 +413,28 @@ def test_latencies_are_taken_once() -> None:
     assert stages.take_recent() == []
 
 
+@pytest.mark.parametrize('count', [1, 11, 18, 60])
+def test_dashboard_has_room_for_every_stage(count: int) -> None:
+    stages = StageWindows()
+    stages.add({f'stage {index}': 100.0 for index in range(count)}, latency_ms=100.0)
+    picture = draw_dashboard([node_status('/segmentation', 'active', [], stages.values())])
+    bars = (picture == P50_COLOUR).all(axis=2).any(axis=1)
+    drawn = int(bars[0]) + int(np.count_nonzero(np.diff(bars.astype(int)) == 1))
+    most = (HEIGHT - 96) // 14
+    assert drawn == (count + 1 if count + 1 <= most else most - 1)
+    assert not bars[-1]  # the last one is whole
+
+
+def test_dashboard_shows_the_camera_that_is_worse_than_the_node(monitor: CameraMonitor) -> None:
+    node = node_status('/segmentation', 'active', [], {})
+    camera = monitor.status(Counts(0, 0, 0, 0, 0), 5.0)
+    pictures = [draw_dashboard(statuses) for statuses in ([node], [camera, node])]
+    top = [tuple(picture[0, 0]) for picture in pictures]
+    assert top[0] != top[1]
+    camera.message = node.message = 'x' * 100_000
+    assert draw_dashboard([camera, node]).shape == (HEIGHT, WIDTH, 3)
+
+
 def test_dashboard_draws_what_the_status_says() -> None:
     stages = StageWindows()
     stages.add({'semantic': 25.0, 'detail': 100.0}, latency_ms=100.0)

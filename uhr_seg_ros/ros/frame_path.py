@@ -233,6 +233,7 @@ def _facts(segmenter: Segmenter) -> dict[str, str]:
     }
     if segmenter.fallback:
         facts['fallback'] = segmenter.fallback
-    if precision := provenance.get('precision'):
-        facts['precision'] = precision
-    return facts
+    # Whatever else is told of what runs has its own name; these have one above.
+    named = ('bundle', 'backend', 'version', 'device', 'sha256')
+    others = {key: str(value) for key, value in provenance.items() if key not in named and value}
+    return {**facts, **others}
