@@ -269,6 +269,9 @@ def test_pauses_are_no_lack_of_speed(monitor: CameraMonitor) -> None:
         robot.run([], 60)
         levels += robot.run(every(1 / 30, 10), 10, 0.05)
     assert set(levels) == {DiagnosticStatus.OK}
+    robot.run([], 60)
+    robot.run(every(1 / 30, 10), 10, 1.0)
+    assert ' of 5.00 that come (30.00 Hz) ' in robot.status().message
 
 
 def test_a_warning_at_its_limit_does_not_flap(monitor: CameraMonitor) -> None:

@@ -24,6 +24,7 @@ from uhr_seg_ros.ros.stalls import LEAST_S, Pace, Sign, stalled, UNKNOWN_S
 
 MakeStage = Callable[..., Stage]
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+STALE = DiagnosticStatus.STALE
 NODE = '/segmentation: segmentation'
 
 
@@ -167,6 +168,9 @@ def test_frames_that_wait_for_something_else_are_told(
             assert text.startswith('no mask of /image_raw for ')
             assert 'though frames come: the node is inside a job of a test for ' in text
             assert stage.status(NODE).level == ERROR
+            assert stage.change('deactivate')
+            wait_until(lambda: levels(stage, '/image_raw', NODE) == [STALE, OK], 'nothing waits')
+            assert stage.status('/image_raw').message == 'not subscribed, as the node is not active'
     finally:
         release.set()
 

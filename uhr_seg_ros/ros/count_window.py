@@ -16,13 +16,26 @@ _MOST_STEPS = 120
 
 
 class _Step(NamedTuple):
+    """Counters at a time, the seconds until then in which frames came, and the wanted frames."""
+
     time: float
     counts: Counts
+    seconds: float
     wanted: float
 
 
 class Done(NamedTuple):
-    """Frames that came, were dropped, were done in `seconds`, and that should have been taken."""
+    """
+    What became of frames, while they came.
+
+    Attributes:
+        seconds: in which frames came.
+        received: all of them.
+        dropped: as newer ones came.
+        finished: processed or rejected.
+        wanted: how many should have been taken.
+
+    """
 
     seconds: float
     received: int
@@ -43,7 +56,7 @@ class CountWindow:
         """Begin with what was noted last."""
         self._seen, self._seen_at = self._counts, now
         self._steps.clear()
-        self._steps.append(_Step(now, self._counts, 0.0))
+        self._steps.append(_Step(now, self._counts, 0.0, 0.0))
 
     def add(self, now: float, counts: Counts, max_rate_hz: float) -> None:
         """
@@ -72,10 +85,11 @@ class CountWindow:
         # Until a first frame is done, nothing is known: engines warm up, or are built.
         if is_first:
             self._steps.clear()
-            self._steps.append(_Step(now, counts, 0.0))
+            self._steps.append(_Step(now, counts, 0.0, 0.0))
             return
         wanted = min(came, max_rate_hz * elapsed) if max_rate_hz else came
-        self._steps.append(_Step(now, counts, self._steps[-1].wanted + wanted))
+        last = self._steps[-1]
+        self._steps.append(_Step(now, counts, last.seconds + elapsed, last.wanted + wanted))
         while len(self._steps) > 2 and self._is_old(self._steps[1], now):
             self._steps.popleft()
 
@@ -97,7 +111,7 @@ class CountWindow:
             return Done(0.0, 0, 0, 0, 0.0)
         first, last = self._steps[0], self._steps[-1]
         return Done(
-            last.time - first.time,
+            last.seconds - first.seconds,
             last.counts.received - first.counts.received,
             last.counts.dropped - first.counts.dropped,
             _finished(last.counts) - _finished(first.counts),

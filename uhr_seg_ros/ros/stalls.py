@@ -182,6 +182,6 @@ def find_stalls(
     return {
         name: starved(
             each.pace, each.waited(now), pause + turns, each.topic_name, occupation
-        )
+        ) if worker.counts(name).pending else None
         for name, each in monitors.items()
-    }
+    }  # fmt: skip
