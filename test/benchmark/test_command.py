@@ -32,7 +32,9 @@ def test_stages_of_every_size(tmp_path: Path, tiny_bundle: Path) -> None:
         assert result['peak_mb'] >= result['start_mb'] > 0
 
 
-def test_cost_of_the_node(tmp_path: Path, tiny_bundle: Path) -> None:
+def test_cost_of_the_node(
+    tmp_path: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip('rclpy', reason='rclpy is not installed')
     options = ['--size', '320x192', '--repeat', 3, '--node', '--rate', 5]
     node = benchmark(tmp_path, '--bundle', tiny_bundle, *options)['node']
@@ -43,6 +45,12 @@ def test_cost_of_the_node(tmp_path: Path, tiny_bundle: Path) -> None:
     assert node['segmenter_ms'] > 0
     parts = (node[f'{part}_ms'] for part in ('segmenter', 'receive', 'node', 'outside'))
     assert sum(parts) == pytest.approx(node['latency_ms']['p50'], abs=0.01)
+    table = capsys.readouterr().out.rpartition('Node at')[2]
+    stages = ['preprocess', 'semantic', 'detail', 'fusion']
+    assert node['segmenter_ms'] == pytest.approx(
+        sum(node['stage_ms'][stage]['p50'] for stage in stages), abs=0.01
+    )
+    assert all(stage in table for stage in stages)
 
 
 @pytest.mark.slow

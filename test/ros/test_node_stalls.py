@@ -170,7 +170,7 @@ def test_frames_that_wait_for_something_else_are_told(
             assert stage.status(NODE).level == ERROR
             assert stage.change('deactivate')
             wait_until(lambda: levels(stage, '/image_raw', NODE) == [STALE, OK], 'nothing waits')
-            assert stage.status('/image_raw').message == 'not subscribed, as the node is not active'
+            assert stage.status('/image_raw').message.startswith('not subscribed')
     finally:
         release.set()
 
