@@ -274,6 +274,13 @@ def test_pauses_are_no_lack_of_speed(monitor: CameraMonitor) -> None:
     assert ' of 5.00 that come (30.00 Hz) ' in robot.status().message
 
 
+def test_a_limit_that_is_set_counts_at_once(monitor: CameraMonitor) -> None:
+    robot = Robot(monitor)
+    assert DiagnosticStatus.OK not in robot.run(every(1 / 30, 20), 20, 0.15)[1:]
+    robot.settings['max_rate_hz'] = 5.0
+    assert set(robot.run(every(1 / 30, 20), 20, 0.15)) == {DiagnosticStatus.OK}
+
+
 def test_a_warning_at_its_limit_does_not_flap(monitor: CameraMonitor) -> None:
     robot = Robot(monitor, expected_frequency=10.0)
     levels = []
@@ -287,12 +294,14 @@ def test_a_warning_at_its_limit_does_not_flap(monitor: CameraMonitor) -> None:
 
 def test_last_warning_says_how_long_ago_it_was() -> None:
     last, warning = Lasting(), (DiagnosticStatus.WARN, 'slow')
-    assert last('budget', None, 0.0) is None
-    assert last('budget', warning, 1.0) == warning
-    assert last('temperature', None, 4.0) is None
-    assert last('budget', None, 4.0) == (DiagnosticStatus.WARN, 'slow (3 s ago)')
-    assert last('budget', None, 11.0) is None
-    assert last('budget', None, 4.0) is None  # and does not come back
+    assert last('budget', 50.0, None, 0.0) is None
+    assert last('budget', 50.0, warning, 1.0) == warning
+    assert last('temperature', 85.0, None, 4.0) is None
+    assert last('budget', 50.0, None, 4.0) == (DiagnosticStatus.WARN, 'slow (3 s ago)')
+    assert last('budget', 50.0, None, 11.0) is None
+    assert last('budget', 50.0, None, 4.0) is None  # and does not come back
+    assert last('budget', 50.0, warning, 20.0) == warning
+    assert last('budget', 60.0, None, 21.0) is None  # another limit, another question
 
 
 def test_stamps_that_jump_are_no_interval(monitor: CameraMonitor) -> None:

@@ -174,16 +174,11 @@ class CameraMonitor:
             self._waiting_since = None
         self.pace.add(seconds)
 
-    def silence_limit(self, expected_frequency: float = 0.0) -> float:
-        """Return which silence is unusual for this camera, s."""
-        with self._lock:
-            return self._arrivals.silence_limit(expected_frequency)
-
     @property
     def usual_silence(self) -> float:
-        """The same, but 0 as long as no interval is known, s."""
+        """Which silence is usual for this camera, s; 0 as long as no interval is known."""
         with self._lock:
-            return self._arrivals.silence_limit() if self._arrivals.is_known else 0.0
+            return self._arrivals.usual_silence
 
     def waited(self, now: float) -> float:
         """Return for how long frames have come of which none was finished, s."""
@@ -251,7 +246,7 @@ class CameraMonitor:
         published: bool,
         stall: Problem | None,
     ) -> list[Problem | None]:
-        hold_s = max(HOLD_S, self._arrivals.silence_limit(expected))
+        hold_s = max(HOLD_S, self._arrivals.usual_silence)
         last = partial(self._lasting, now=now, hold_s=hold_s)
         rate, done = self._arrivals.frequency(now), self._counts.done()
         # While a frame does not end, others are dropped whatever their rate is.
@@ -261,8 +256,8 @@ class CameraMonitor:
             return [_stale(silence, published)]
         return [
             self._rejecting(),
-            last('rate', _off_rate(rate, expected)),
-            last('behind', behind) if stall is None else None,
+            last('rate', expected, _off_rate(rate, expected)),
+            last('behind', max_rate_hz, behind) if stall is None else None,
         ]
 
     def _rejecting(self) -> Problem | None:

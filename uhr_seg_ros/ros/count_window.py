@@ -50,6 +50,7 @@ class CountWindow:
     def __init__(self) -> None:
         self._counts = self._seen = Counts(0, 0, 0, 0, 0)
         self._seen_at = 0.0
+        self._limit = 0.0
         self._steps: deque[_Step] = deque(maxlen=_MOST_STEPS)
 
     def restart(self, now: float) -> None:
@@ -68,8 +69,9 @@ class CountWindow:
             max_rate_hz: how many frames per second are wanted at most; 0 = all.
 
         """
-        if not self._steps:
+        if not self._steps or max_rate_hz != self._limit:
             self.restart(now - _STEP_S)
+        self._limit = max_rate_hz
         self._counts = counts
         if now - self._seen_at < _STEP_S:
             return

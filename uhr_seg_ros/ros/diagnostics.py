@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-import math
 from threading import Lock
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
@@ -135,27 +134,35 @@ class Lasting:
     """Tells warnings that come and go with every report, until they have been gone for a while."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[float, Problem]] = {}
+        self._seen: dict[str, tuple[float, float, Problem]] = {}
 
     def __call__(
-        self, kind: str, problem: Problem | None, now: float, hold_s: float = HOLD_S
+        self,
+        kind: str,
+        limit: float,
+        problem: Problem | None,
+        now: float,
+        hold_s: float = HOLD_S,
     ) -> Problem | None:
         """
         Return the problem, or the one that was seen last with how long ago that was.
 
         Args:
             kind: what is judged.
+            limit: what it is judged by; another one begins anew.
             problem: what is wrong now, None for nothing.
             now: monotonic clock, s.
             hold_s: how long it is told after it was seen last, s.
 
         """
         if problem is not None:
-            self._seen[kind] = now, problem
+            self._seen[kind] = limit, now, problem
             return problem
-        seen, (level, text) = self._seen.get(kind, (-math.inf, (DiagnosticStatus.OK, '')))
-        if now - seen >= hold_s:
-            self._seen.pop(kind, None)
+        if kind not in self._seen:
+            return None
+        before, seen, (level, text) = self._seen[kind]
+        if before != limit or now - seen >= hold_s:
+            del self._seen[kind]
             return None
         return level, f'{text} ({now - seen:.0f} s ago)'
 

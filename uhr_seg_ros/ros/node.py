@@ -400,12 +400,13 @@ class SegmentationNode(LifecycleNode):
             for each, camera in self._cameras.items()
         ]
         values, recent = path.values(), path.take_recent()
-        expected = settings.diagnostics_expected_frequency
-        hold_s = max(HOLD_S, *(each.silence_limit(expected) for each in monitors.values()))
+        hold_s = max(HOLD_S, *(each.usual_silence for each in monitors.values()))
         last = partial(self._lasting, now=now, hold_s=hold_s)
-        late = over_budget([latency for latency, _ in recent], settings.latency_budget_ms)
-        short = cut_short([share for _, share in recent], settings.refine_budget_ms)
-        warm = hot(path.gpu_temperature_c, settings.diagnostics_gpu_temperature_limit)
+        budget_ms, refine_ms = settings.latency_budget_ms, settings.refine_budget_ms
+        limit_c = settings.diagnostics_gpu_temperature_limit
+        late = over_budget([latency for latency, _ in recent], budget_ms)
+        short = cut_short([share for _, share in recent], refine_ms)
+        warm = hot(path.gpu_temperature_c, limit_c)
         node = node_status(
             name,
             self._state,
@@ -414,9 +415,9 @@ class SegmentationNode(LifecycleNode):
             failed(self._failure),
             *dict.fromkeys(stalls.values()),
             not_alone(name, self._namesakes()),
-            last('budget', late),
-            last('refining', short),
-            last('temperature', warm),
+            last('budget', budget_ms, late),
+            last('refining', refine_ms, short),
+            last('temperature', limit_c, warm),
             fallen_back(path.fallback),
             not_kept(path.not_kept),
         )

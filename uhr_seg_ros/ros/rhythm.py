@@ -73,9 +73,9 @@ class Rhythm:
         return [later - earlier for earlier, later in pairwise(self.times)]
 
     @property
-    def is_known(self) -> bool:
-        """Whether an interval has been seen."""
-        return bool(self._usual)
+    def usual_silence(self) -> float:
+        """The silence beyond which it is unusual, 0 as long as no interval is known, s."""
+        return self.silence_limit() if self._usual else 0.0
 
     def silence(self, now: float) -> float:
         """Return how long ago the last arrival was, s; infinite if there was none."""
