@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.lifecycle import LifecycleNode
@@ -14,6 +13,7 @@ from rclpy.lifecycle import LifecycleNode
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.ros.camera_info import CameraInfoCache, CameraInfoError
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
+from uhr_seg_ros.ros.closing import close_all
 from uhr_seg_ros.ros.cloud_path import CloudHooks, CloudPath
 from uhr_seg_ros.ros.diagnostics import Problem
 from uhr_seg_ros.ros.inputs import CameraInput, Frame, image_topic
@@ -52,6 +52,7 @@ class Camera:
         self._prefix = f'{name}/' if name else ''
         self._calibrations = CameraInfoCache(on_error)
         self._input: CameraInput | None = None
+        self._unclosed: list[CameraInput | CameraOutput | CloudPath] = []
         topic = image_topic(node, self._prefix, transport)
         self.monitor = CameraMonitor(topic, node.get_fully_qualified_name())
         self._had_publisher = False
@@ -138,20 +139,21 @@ class Camera:
             clouds.follow()
 
     def close_input(self) -> None:
-        """Unsubscribe, if subscribed; whatever one of the steps raises, the others are taken."""
-        with ExitStack() as closing:
+        """Unsubscribe, if subscribed; what fails at that is tried again by the next call."""
+        camera_input, self._input = self._input, None
+        try:
             if self.clouds is not None:
-                closing.callback(self.clouds.close_input)
-            camera_input, self._input = self._input, None
-            if camera_input is not None:
-                closing.callback(camera_input.close)
+                self.clouds.close_input()
+        finally:
+            self._close(camera_input)
 
     def close_output(self) -> None:
-        """Withdraw the publications, if there are any, as `close_input` does."""
-        with ExitStack() as closing:
-            clouds, self.clouds = self.clouds, None
-            if clouds is not None:
-                closing.callback(clouds.close)
-            output, self.output = self.output, None
-            if output is not None:
-                closing.callback(output.close)
+        """Withdraw the publications, if there are any, likewise."""
+        output, self.output = self.output, None
+        clouds, self.clouds = self.clouds, None
+        self._close(output, clouds)
+
+    def _close(self, *used: CameraInput | CameraOutput | CloudPath | None) -> None:
+        # Nobody uses them any more from here on, whether they can be closed or not.
+        self._unclosed += filter(None, used)
+        close_all(self._unclosed, lambda each: each.close())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack
 import math
 import time
 from typing import Any, NamedTuple
@@ -24,6 +23,7 @@ from uhr_seg_ros.geometry.depth import depth_points
 from uhr_seg_ros.geometry.labelling import PointLabeller
 from uhr_seg_ros.ros.camera_info import CameraInfoCache, CameraInfoError
 from uhr_seg_ros.ros.camera_model import camera_of, second_of_pair
+from uhr_seg_ros.ros.closing import close_all, withdraw
 from uhr_seg_ros.ros.cloud import encode_cloud
 from uhr_seg_ros.ros.cloud_reading import read_points
 from uhr_seg_ros.ros.depth import read_depth
@@ -32,12 +32,7 @@ from uhr_seg_ros.ros.inputs import camera_info_topic, stamp_ns
 from uhr_seg_ros.ros.pairing import Pair, Pairing
 from uhr_seg_ros.ros.parameters import Settings
 from uhr_seg_ros.ros.poses import PoseFinder
-from uhr_seg_ros.ros.qos import (
-    FollowingSubscription,
-    output_overrides,
-    output_qos,
-    withdraw,
-)
+from uhr_seg_ros.ros.qos import FollowingSubscription, output_overrides, output_qos
 from uhr_seg_ros.segmenter import Segmentation
 
 MASKS_ALONE = 5
@@ -175,26 +170,24 @@ class CloudPath:
 
     def follow(self) -> None:
         """Let the subscriptions follow their publishers."""
-        for subscription in self._subscriptions:
+        for subscription in tuple(self._subscriptions):
             subscription.follow()
 
     def close_input(self) -> None:
         """Unsubscribe, and give up what waits, whatever one of the subscriptions raises."""
-        with ExitStack() as closing:
-            closing.callback(self._give_up)
-            while self._subscriptions:
-                closing.callback(self._subscriptions.pop().close)
-
-    def _give_up(self) -> None:
-        self._pairing.clear()
-        self._early.clear()
-        self._masks_alone = 0
+        try:
+            close_all(self._subscriptions, FollowingSubscription.close)
+        finally:
+            self._pairing.clear()
+            self._early.clear()
+            self._masks_alone = 0
 
     def close(self) -> None:
         """Withdraw the topics."""
-        with ExitStack() as closing:
-            closing.callback(withdraw, self._node, self._publisher)
-            closing.callback(self.close_input)
+        try:
+            self.close_input()
+        finally:
+            withdraw(self._node, self._publisher)
 
     def offer_mask(self, header: Header, result: Segmentation) -> None:
         """Label the cloud that waits for this mask, if one does; else keep it for one to come."""

@@ -6,15 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from threading import Lock
 from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.lifecycle import LifecycleNode
-from rclpy.lifecycle import Publisher as LifecyclePublisher
 from rclpy.node import Node
-from rclpy.publisher import Publisher
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
@@ -25,6 +21,8 @@ from rclpy.qos import (
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+from uhr_seg_ros.ros.closing import withdraw
 
 # Old frames are of no use here, but a reliable 4K frame arrives in hundreds of fragments: with
 # a depth of one, the next frame could throw it out before it is complete.
@@ -74,28 +72,6 @@ def matching_reliability(
     if ReliabilityPolicy.BEST_EFFORT in offered:
         return ReliabilityPolicy.BEST_EFFORT
     return ReliabilityPolicy.RELIABLE
-
-
-def withdraw(node: LifecycleNode, topic: Publisher | Subscription) -> None:
-    """
-    Destroy a publisher or a subscription of a node.
-
-    If the node fails at that, it is withdrawn all the same before the error is passed on: else
-    its successor would be the second one of the topic.
-    """
-    if isinstance(topic, Subscription):
-        ways = [node.destroy_subscription]
-    elif isinstance(topic, LifecyclePublisher):
-        ways = [node.destroy_lifecycle_publisher, node.destroy_publisher]
-    else:
-        ways = [node.destroy_publisher]
-    try:
-        ways[0](topic)
-    except Exception:
-        for way in (*ways[1:], lambda topic: topic.destroy()):
-            with suppress(Exception):
-                way(topic)
-        raise
 
 
 class FollowingSubscription:
