@@ -27,6 +27,7 @@ from uhr_seg_ros.ros.diagnostics import (
     StageWindows,
     worst,
 )  # fmt: skip
+from uhr_seg_ros.ros.rhythm import Rhythm
 from uhr_seg_ros.ros.worker import Counts
 
 SECOND = 1_000_000_000
@@ -272,6 +273,25 @@ def test_pauses_are_no_lack_of_speed(monitor: CameraMonitor) -> None:
     robot.run([], 60)
     robot.run(every(1 / 30, 10), 10, 1.0)
     assert ' of 5.00 that come (30.00 Hz) ' in robot.status().message
+
+
+def test_what_a_frame_that_does_not_end_costs_is_no_lack_of_speed(monitor: CameraMonitor) -> None:
+    robot = Robot(monitor)
+    assert set(robot.run(every(0.1, 10), 10, 0.05)) == {DiagnosticStatus.OK}
+    robot.settings['stall'] = DiagnosticStatus.ERROR, 'inside'
+    assert set(robot.run(every(0.1, 60), 60, 80.0)) == {DiagnosticStatus.ERROR}
+    assert robot.status().message == 'inside'
+    del robot.settings['stall']
+    robot.now += 30.0
+    assert set(robot.run([0.0, 0.001, *every(0.1, 10)[1:]], 10)) == {DiagnosticStatus.OK}
+    assert float(values(robot.status())['output_frequency']) == pytest.approx(10.0, rel=0.1)
+
+
+def test_two_masks_at_once_are_no_rate() -> None:
+    rhythm = Rhythm()
+    for arrival in (0.0, 50.0, 50.001):
+        rhythm.add(arrival)
+    assert rhythm.frequency(50.5) == pytest.approx(2.0, rel=0.1)
 
 
 def test_a_limit_that_is_set_counts_at_once(monitor: CameraMonitor) -> None:

@@ -145,6 +145,8 @@ class CameraMonitor:
             timing = self._arrivals.values(now, expected_frequency)
             timing['output_frequency'] = f'{self._masks.frequency(now):.3f}'
             self._counts.add(now, counts, max_rate_hz)
+            if stall is not None:  # what is dropped meanwhile is no matter of rates
+                self._counts.restart(now)
             level, message = worst(
                 *self._judge(now, expected_frequency, max_rate_hz, published, stall)
                 if subscribed else [_UNSUBSCRIBED],
@@ -177,15 +179,13 @@ class CameraMonitor:
         hold_s = max(HOLD_S, self._arrivals.usual_silence)
         last = partial(self._lasting, now=now, hold_s=hold_s)
         rate, done = self._arrivals.frequency(now), self._counts.done()
-        # While a frame does not end, others are dropped whatever their rate is.
-        behind = None if stall else _behind(done, rate, max_rate_hz)
         silence = self._arrivals.silence(now)
         if self._arrivals.is_silent(now, expected) or silence > _NOBODY_S and not published:
             return [_stale(silence, published)]
         return [
             self._rejecting(),
             last('rate', expected, _off_rate(rate, expected)),
-            last('behind', max_rate_hz, behind) if stall is None else None,
+            None if stall else last('behind', max_rate_hz, _behind(done, rate, max_rate_hz)),
         ]
 
     def _rejecting(self) -> Problem | None:

@@ -105,5 +105,6 @@ class Rhythm:
         intervals = self.intervals
         if not intervals or self.is_silent(now):
             return 0.0
-        total = sum(intervals)
+        # Two that came at once, after a pause, say less than the time since.
+        total = max(sum(intervals), self.silence(now))
         return len(intervals) / total if total else 0.0
