@@ -156,6 +156,21 @@ def test_configuring_gives_up_on_a_warm_up_and_what_comes_late_is_unloaded(
     segments(stage, 1)
 
 
+def test_shutting_down_does_not_wait_for_a_warm_up_for_ever(
+    make_stage: MakeStage, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unloading = Hold(monkeypatch, Segmenter, 'close')
+    unloading.release()
+    stage = make_stage(autostart=False)
+    hurry(stage)
+    gate.close()
+    assert not stage.change('configure')
+    assert not stage.change('shutdown')
+    expect(stage, 'finalized', 'is shut down, but for the models', 'inside loading bundle')
+    gate.open()
+    wait_until(lambda: unloading.ended == 1, 'what came late is unloaded')
+
+
 def test_progress_of_a_build_keeps_configuring(
     make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

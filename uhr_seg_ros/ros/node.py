@@ -17,7 +17,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.exceptions import ParameterException
+from rclpy.exceptions import InvalidHandle, ParameterException
 from rclpy.lifecycle import LifecycleNode, LifecycleNodeMixin, LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn as Return
 from rclpy.node import Node
@@ -273,7 +273,7 @@ class SegmentationNode(LifecycleNode):
         for name, camera in self._cameras.items():
             hooks = CloudHooks(
                 settings=lambda: self._declared.settings,
-                call=self._worker.call,
+                call=lambda job: self._worker.call(job, 'labelling points'),
                 on_error=partial(self._warn, name, 'cloud'),
                 on_time=self._path.note_cloud,
             )
@@ -282,7 +282,7 @@ class SegmentationNode(LifecycleNode):
     def _close_inputs(self) -> None:
         self._worker.pause()
         for name, camera in self._cameras.items():
-            with self._step(f'closing the inputs of camera {name}'):
+            with self._step(f'closing the inputs{_of(name)}'):
                 camera.close_input()
 
     def _close(self, *, waits: bool) -> None:
@@ -304,7 +304,7 @@ class SegmentationNode(LifecycleNode):
         else:
             self._worker.call(self._unload, 'unloading the models')
         for name, camera in self._cameras.items():
-            with self._step(f'withdrawing the outputs of camera {name}'):
+            with self._step(f'withdrawing the outputs{_of(name)}'):
                 camera.close_output()
         with self._step('giving back memory'):
             give_back()
@@ -372,8 +372,13 @@ class SegmentationNode(LifecycleNode):
 
     def _follow(self) -> None:
         warning_s = self._declared.settings.no_frame_warning_s
-        for camera in self._cameras.values():
-            camera.follow(warning_s)
+        for name, camera in self._cameras.items():
+            try:
+                camera.follow(warning_s)
+            except InvalidHandle:  # a transition has closed it meanwhile
+                continue
+            except Exception as error:  # one of them must not end the node
+                self._warn(name, 'following its publishers', error)
 
     def _publish_diagnostics(self) -> None:
         array = DiagnosticArray()
@@ -427,6 +432,10 @@ class SegmentationNode(LifecycleNode):
         """Return how many nodes have this one's name and namespace, itself included."""
         own = self.get_name(), self.get_namespace()
         return self.get_node_names_and_namespaces().count(own)
+
+
+def _of(camera: str) -> str:
+    return f' of camera {camera}' if camera else ''
 
 
 def _describe(error: Exception) -> str:

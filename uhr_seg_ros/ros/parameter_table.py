@@ -100,7 +100,7 @@ SPECS = (
           'for so long, s; 0 = it waits for ever.', (0.0, 86400.0)),
     Spec('watchdog_timeout', 0.0,
           'The process ends, with code 1, when one frame takes longer, s; 0 = never. For a launch '
-          'file that starts it anew (respawn).', (0.0, 86400.0)),
+          'file that starts it anew (respawn).', (0.0, 86400.0), least=1.0),
     Spec('max_rate_hz', 0.0,
           'Frames per second and camera that are processed at most; 0 = no limit.', (0.0, 1000.0),
           least=0.001),
