@@ -73,7 +73,7 @@ class Robot:
                 done = arrival >= self._taken + pause - 1e-6
                 if done:
                     self._taken = arrival
-                    self.monitor.note_mask(arrival + frame_s, frame_s)
+                    self.monitor.note_mask(arrival + frame_s, (4, 4), frame_s)
                 became = 'processed' if done else 'dropped'
                 self.count(received=1, **{became: 1})
             levels.append(self.status().level)
@@ -95,7 +95,7 @@ def test_steady_camera(monitor: CameraMonitor) -> None:
     for index in range(11):
         monitor.note(index / 10, index * SECOND // 20, index * SECOND // 20 + 3_000_000, 'rgb8')
     for index in range(9):
-        monitor.note_mask(index / 5, 0.1)
+        monitor.note_mask(index / 5, (4, 4), 0.1)
     status = monitor.status(Counts(11, 9, 1, 0, 1), 1.7, expected_frequency=10.0)
     assert (status.name, status.hardware_id) == ('/segmentation: /image_raw', '/segmentation')
     assert (status.level, status.message) == (DiagnosticStatus.OK, 'OK')

@@ -78,7 +78,7 @@ def pace(*seconds: float, size: tuple[int, int] = (4, 4)) -> Pace:
     pace = Pace()
     pace.begin(size)
     for each in (100.0, *seconds):  # the first one of its size does not count
-        pace.add(each)
+        pace.add(size, each)
     return pace
 
 
@@ -108,11 +108,21 @@ def test_a_new_size_may_take_longer() -> None:
     usual = pace(*[0.02] * 9)
     usual.begin((4320, 7680))
     assert usual.limits() == UNKNOWN_S
-    usual.add(90.0)
+    usual.add((4320, 7680), 90.0)
     assert usual.limits() == UNKNOWN_S
     usual.begin((4320, 7680))
-    usual.add(5.0)
+    usual.add((4320, 7680), 5.0)
     assert usual.limits() == (15.0, 50.0)
+    usual.begin((4, 4))  # both are known now, whatever the order
+    assert usual.limits() == LEAST_S
+    usual.begin((4320, 7680))
+    assert usual.limits() == (15.0, 50.0)
+    usual.forget()
+    assert usual.limits() == UNKNOWN_S
+    for side in range(100):
+        usual.begin((side, side))
+        usual.add((side, side), 1.0)
+    assert len(usual._times) <= 8
 
 
 def test_a_build_that_goes_on_is_no_error() -> None:

@@ -95,12 +95,12 @@ class CameraMonitor:
             if self._waiting_since is None:
                 self._waiting_since = arrival
 
-    def note_mask(self, now: float, seconds: float) -> None:
-        """Note that a frame was done, monotonic clock, and what it took, both in s."""
+    def note_mask(self, now: float, size: tuple[int, int], seconds: float) -> None:
+        """Note when a frame was done, s (monotonic), its height and width, and what it took, s."""
         with self._lock:
             self._masks.add(now)
             self._waiting_since = None
-        self.pace.add(seconds)
+        self.pace.add(size, seconds)
 
     @property
     def usual_silence(self) -> float:

@@ -134,7 +134,8 @@ class FramePath:
         clock = StageClock()
         with clock.stage('convert'):
             image = frame.view(camera.remark)
-        camera.monitor.pace.begin((image.height, image.width))
+        size = image.height, image.width
+        camera.monitor.pace.begin(size)
         confidence = settings.confidence_enabled and camera.output.wants_confidence
         wait = self._segmenter.begin(
             image,
@@ -159,7 +160,7 @@ class FramePath:
             latency_ms = (now - frame.arrival) * 1e3
             self._stages.add(times, latency_ms, result.refined_share)
             waited_ms = (start - frame.arrival) * 1e3
-            camera.monitor.note_mask(now, now - start)
+            camera.monitor.note_mask(now, size, now - start)
             camera.output.publish_times(
                 frame.message.header, {'wait': waited_ms, **times, 'latency': latency_ms}
             )

@@ -33,6 +33,7 @@ SILENT_BUILD_S = 1800.0
 """A build of engines is an error when it has told nothing for so long, s; TensorRT 8 is silent."""
 
 _REMEMBERED = 20
+_SIZES = 8
 
 
 class Sign(NamedTuple):
@@ -52,39 +53,42 @@ class Sign(NamedTuple):
 
 
 class Pace:
-    """How long the frames of a camera take, as long as their size is the same."""
+    """How long the frames of a camera take, by their size: a camera may take turns with two."""
 
     def __init__(self) -> None:
-        self._size: tuple[int, int] | None = None
-        self._is_first = True
-        self._seconds: deque[float] = deque(maxlen=_REMEMBERED)
+        # The first time of a size is left out: it warms up, or builds engines.
+        self._times: dict[tuple[int, int], deque[float] | None] = {}
+        self._size = (0, 0)
         self._lock = Lock()
 
     def begin(self, size: tuple[int, int]) -> None:
         """Note the height and width of a frame that is begun; a new size takes what it takes."""
         with self._lock:
-            if size != self._size:
-                self._size, self._is_first = size, True
-                self._seconds.clear()
+            times = self._times.pop(size, None)
+            while len(self._times) >= _SIZES:
+                del self._times[next(iter(self._times))]  # the one that was seen longest ago
+            self._times[size] = times
+            self._size = size
 
     def forget(self) -> None:
         """Begin anew, as with other engines."""
         with self._lock:
-            self._size = None
-            self._seconds.clear()
+            self._times.clear()
 
-    def add(self, seconds: float) -> None:
-        """Note what a frame took; not the first one of its size, which warms up or builds."""
+    def add(self, size: tuple[int, int], seconds: float) -> None:
+        """Note what a frame of this height and width took; the next one may have begun before."""
         with self._lock:
-            if not self._is_first:
-                self._seconds.append(seconds)
-            self._is_first = False
+            times = self._times.get(size)
+            if times is None:
+                self._times[size] = deque(maxlen=_REMEMBERED)
+            else:
+                times.append(seconds)
 
     @property
     def usual(self) -> float:
         """What a frame takes at most, s; 0 where that is not known."""
         with self._lock:
-            return longest_usual(self._seconds)
+            return longest_usual(self._times.get(self._size) or ())
 
     def limits(self) -> tuple[float, float]:
         """Return from where on a frame is a warning and an error, s."""
