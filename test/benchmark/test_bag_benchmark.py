@@ -266,12 +266,14 @@ def test_comparison(measured: Path) -> None:
     second['figures']['latency_ms']['p50'] = 2 * first['figures']['latency_ms']['p50']
     second['node']['parameters']['threads'] = 1
     second['machine']['host'] = 'other'
+    second['node']['unheard of'] = 'new'
     figures = paired_figures(first, second)
     assert figures['latency p50, ms'][1] == 2 * figures['latency p50, ms'][0]
     assert differences(first, first) == {}
     assert differences(first, second) == {
         'parameters': ({'threads': 0}, {'threads': 1}),
         'machine': (first['machine']['host'], 'other'),
+        'node: unheard of': (None, 'new'),
     }
     (measured / 'other.json').write_text(json.dumps(second), encoding='utf-8')
     result = benchmark('--compare', measured / 'figures.json', measured / 'other.json')
