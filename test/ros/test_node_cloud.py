@@ -73,8 +73,8 @@ def test_every_point_has_the_class_of_its_pixel(make_stage: MakeStage, cloud_fir
     assert 0 < found['confidence'].min()
     assert found['confidence'].max() < 255  # of the network, not taken for sure
     rig.wait_for(received=1, paired=1, unpaired=0, waiting=0, rejected=0, dropped=0)
-    node = rig.stage.status('/segmentation: segmentation')
-    assert 'cloud_p95_ms' in {pair.key for pair in node.values}
+    name = '/segmentation: segmentation'
+    wait_until(lambda: 'cloud_p95_ms' in rig.stage.values(name), 'the time of a cloud')
 
 
 def test_what_the_camera_does_not_see(make_stage: MakeStage) -> None:
