@@ -38,21 +38,6 @@ class PoseError(UhrSegError):
     """No transform between two frames; the message names both."""
 
 
-class PoseLateError(PoseError):
-    """
-    A transform that was waited for in vain.
-
-    Args:
-        message: names both frames and what to do.
-        lag_ns: as of `PoseNotYetError`.
-
-    """
-
-    def __init__(self, message: str, lag_ns: int | None) -> None:
-        super().__init__(message)
-        self.lag_ns = lag_ns
-
-
 class PoseNotYetError(PoseError):
     """
     No transform yet between two frames, but there may be in a moment.
@@ -71,11 +56,11 @@ class PoseNotYetError(PoseError):
         self._what, self._reason, self._way_out = what, reason, way_out
         self.lag_ns = lag_ns
 
-    def after(self, timeout: float, first: PoseNotYetError) -> PoseLateError:
+    def after(self, timeout: float, first: PoseNotYetError) -> PoseError:
         """Return the error for one that was waited for, s; `first` is from the beginning."""
         what = f'{self._what} within cloud.transform_timeout = {timeout:g} s'
         if self.lag_ns is None:
-            return PoseLateError(f'{what}: {self._reason}. {self._way_out}', None)
+            return PoseError(f'{what}: {self._reason}. {self._way_out}')
         now = f'{self.lag_ns / 1e6:.0f} ms'
         if first.lag_ns is None:
             lag = f'tf2 connected them only meanwhile and is {now} behind the stamps'
@@ -84,7 +69,7 @@ class PoseNotYetError(PoseError):
         else:
             lag = f'tf2 was {first.lag_ns / 1e6:.0f} ms behind the stamps, and is {now} now'
         way_out = 'see that it is published in time, or raise cloud.transform_timeout above that'
-        return PoseLateError(f'{what}: {lag}; {way_out}. {self._reason}', self.lag_ns)
+        return PoseError(f'{what}: {lag}; {way_out}. {self._reason}')
 
 
 @dataclass(frozen=True)
@@ -246,7 +231,8 @@ class PoseFinder:
                 return None
             if latest:  # else everything between them is static
                 lags.append(Time.from_msg(header.stamp).nanoseconds - latest)
-        return max(lags, default=0)
+        # Static ones are always there, now at least; and zero is how a simulation begins.
+        return max(lags, default=Time.from_msg(points.stamp).nanoseconds)
 
 
 class _WatchedBuffer:
