@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Any, TYPE_CHECKING
 
@@ -30,8 +31,11 @@ MAX_FRAME = 1000
 """Most letters of a frame's name: beyond it is garbage that costs time and memory."""
 
 
-MAX_MOVING = 1000
-"""Of so many moving frames the newest transform is remembered."""
+RECENT = 1000
+"""So many transforms of moving frames are at hand when time is set back."""
+
+NEVER_NS = -(1 << 63)
+"""Before any stamp."""
 
 
 class PoseError(UhrSegError):
@@ -240,15 +244,27 @@ class _WatchedBuffer:
 
     def __init__(self, buffer: Any, jumps: TimeJumps) -> None:
         self._buffer, self._jumps = buffer, jumps
-        self._newest: dict[str, TransformStamped] = {}
+        self._recent: deque[TransformStamped] = deque(maxlen=RECENT)
 
     def start_again(self, now_ns: int) -> None:
-        """Forget what is from before time was set back."""
+        """Forget what is from before time was set back, to `now_ns`."""
         self._buffer.clear()
-        # It has refused what came since, until the jump was noticed.
-        for transform in list(self._newest.values()):
-            if _stamp_ns(transform.header) <= now_ns + JUMP_NS:
-                self._buffer.set_transform(transform, 'uhr_seg_ros')
+        # Until that was noticed, tf2 has refused what came since.
+        for transform in self._since_jump(now_ns):
+            self._buffer.set_transform(transform, 'uhr_seg_ros')
+
+    def _since_jump(self, now_ns: int) -> list[TransformStamped]:
+        """Return the recent transforms up to where stamps went back, for each frame."""
+        since: list[TransformStamped] = []
+        bounds: dict[str, int] = {}
+        for transform in reversed(list(self._recent)):
+            child, stamp_ns = transform.child_frame_id, _stamp_ns(transform.header)
+            if stamp_ns <= bounds.get(child, now_ns + JUMP_NS):
+                bounds[child] = stamp_ns
+                since.append(transform)
+            else:
+                bounds[child] = NEVER_NS
+        return since[::-1]
 
     def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
         self._buffer.set_transform_static(transform, authority)
@@ -256,8 +272,8 @@ class _WatchedBuffer:
     def set_transform(self, transform: TransformStamped, authority: str) -> None:
         child = transform.child_frame_id[:MAX_FRAME]
         self._jumps.note(f'transforms to {child}', _stamp_ns(transform.header))
-        if child in self._newest or len(self._newest) < MAX_MOVING:
-            self._newest[child] = transform
+        if len(transform.child_frame_id) + len(transform.header.frame_id) <= MAX_FRAME:
+            self._recent.append(transform)
         self._buffer.set_transform(transform, authority)
 
 
