@@ -144,6 +144,7 @@ class CloudPath:
         )
         self._ready: deque[tuple[Pair, Transform]] = deque()
         self._lock = Lock()  # of what is ready, and of the counters
+        self._is_open = False
         self._subscriptions: list[FollowingSubscription] = []
         self._masks_alone = 0
         self._over_memory_before = 0
@@ -214,6 +215,7 @@ class CloudPath:
 
     def open_input(self) -> None:
         """Subscribe."""
+        self._is_open = True
         self._subscribe(Image if self._is_depth else PointCloud2, self._topic, self._receive)
         if self._is_depth:
             infos = camera_info_topic(self._node, self._topic, f'{self._topic}/camera_info')
@@ -228,6 +230,8 @@ class CloudPath:
         """Unsubscribe, and give up what waits."""
         while self._subscriptions:
             self._subscriptions.pop().close()
+        with self._lock:  # a callback may be under way, and the worker in a frame
+            self._is_open = False
         self._pairing.clear()
         self._give_up_after(None)
         self._masks_alone = 0
@@ -279,7 +283,7 @@ class CloudPath:
         self._masks_alone = 0
         self._over_memory_before = self._over_memory()
         self._difference_ms = pair.difference_ns / 1e6
-        if not self.is_wanted:
+        if not (self._is_open and self.is_wanted):
             return
         settings = self._hooks.settings()
         header = pair.cloud.header
@@ -294,7 +298,7 @@ class CloudPath:
     def _on_found(self, search: Search, pose: Transform) -> None:
         with self._lock:
             self._ready.append((search.pair, pose))
-            if len(self._ready) > READY:
+            while len(self._ready) > (READY if self._is_open else 0):
                 self._ready.popleft()
                 self.dropped += 1
         self._hooks.call(self._serve_ready)

@@ -53,7 +53,8 @@ class PoseWaiting:
     Asks tf2 now and then for the poses of waiting clouds, in the order of their stamps.
 
     That is done by a thread that lives while something waits, so neither the worker nor the
-    executor is held up, and nothing runs for static transforms.
+    executor is held up, and nothing runs for static transforms. Time in which that thread does not
+    get to run does not count: transforms are not received in it either.
 
     Args:
         on_found: gets a cloud and its pose.
@@ -82,6 +83,7 @@ class PoseWaiting:
         self._waiting: list[_Waiting] = []
         self._unconnected: set[int] = set()
         self._thread: Thread | None = None
+        self._clock_s = 0.0
         self.late = 0
 
     def __len__(self) -> int:
@@ -124,7 +126,7 @@ class PoseWaiting:
             self._on_failed(search, error)
             return
         with self._lock:
-            deadline = time.monotonic() + timeout
+            deadline = self._clock_s + timeout
             self._waiting.append(_Waiting(search, error, timeout, deadline))
             self._waiting.sort(key=lambda each: each.search.stamp_ns)
             self._limit_memory()
@@ -133,8 +135,12 @@ class PoseWaiting:
                 self._thread.start()
 
     def _run(self) -> None:
+        last = time.monotonic()
         while True:
             with self._lock:
+                now = time.monotonic()
+                self._clock_s += min(now - last, 2 * POLL_S)
+                last = now
                 self._look()
                 if not self._waiting:
                     self._thread = None
@@ -153,7 +159,7 @@ class PoseWaiting:
         try:
             pose = search.find()
         except PoseNotYetError as error:
-            if time.monotonic() < waiting.deadline:
+            if self._clock_s < waiting.deadline:
                 late.add(search.frames)
                 return True
             self.late += 1

@@ -66,6 +66,11 @@ class PoseNotYetError(PoseError):
         if self.lag_ns is None:
             return PoseError(f'{what}: {self._reason}. {self._way_out}')
         now = f'{self.lag_ns / 1e6:.0f} ms'
+        if self.lag_ns <= 0:
+            return PoseError(
+                f'{what}: the stamps are {-self.lag_ns / 1e6:.0f} ms older than what tf2 knows; see '
+                f'that all publishers have the same clock. {self._reason}'
+            )
         if first.lag_ns is None:
             lag = f'tf2 connected them only meanwhile and is {now} behind the stamps'
         elif first.lag_ns == self.lag_ns:
@@ -196,7 +201,9 @@ class PoseFinder:
                 # It came meanwhile, or is from before what tf2 remembers.
                 return self._look_up(frames, camera, points, fixed_frame)
         except tf2_ros.TransformException as err:
-            raise _Unknown(one_line(err).rstrip('.'), lag_ns) from None
+            # The first stamps after time was set back come before that is noticed.
+            may_come = lag_ns < -JUMP_NS
+            raise _Unknown(one_line(err).rstrip('.'), lag_ns, may_come=may_come) from None
         except (ValueError, OverflowError) as err:  # a stamp below zero
             raise _Unknown(str(err)) from None
 
