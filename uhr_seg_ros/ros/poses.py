@@ -68,8 +68,8 @@ class PoseNotYetError(PoseError):
         now = f'{self.lag_ns / 1e6:.0f} ms'
         if self.lag_ns <= 0:
             return PoseError(
-                f'{what}: the stamps are {-self.lag_ns / 1e6:.0f} ms older than what tf2 knows; see '
-                f'that all publishers have the same clock. {self._reason}'
+                f'{what}: the stamps are {-self.lag_ns / 1e6:.0f} ms older than what tf2 knows: '
+                f'have all publishers the same clock? {self._reason}'
             )
         if first.lag_ns is None:
             lag = f'tf2 connected them only meanwhile and is {now} behind the stamps'
