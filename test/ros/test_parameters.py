@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import FrozenInstanceError
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -153,3 +155,86 @@ def test_declaring_twice_keeps_the_values(make_node: MakeNode) -> None:
     Parameters(node, lambda: True)
     node.set_parameters([Parameter('overlay.alpha', value=0.75)])
     assert Parameters(node, lambda: True).settings.overlay_alpha == 0.75
+
+
+def test_what_is_set_together_changes_together(make_node: MakeNode) -> None:
+    node = make_node()
+    parameters = Parameters(node, lambda: True)
+    pairs, done = set(), Event()
+
+    def read() -> None:
+        while not done.is_set():
+            settings = parameters.settings
+            pairs.add((settings.overlay_alpha, settings.overlay_scale))
+
+    reader = Thread(target=read, daemon=True)
+    reader.start()
+    for step in range(200):
+        value = (step + 10) / 210
+        both = [Parameter(f'overlay.{name}', value=value) for name in ('alpha', 'scale')]
+        assert node.set_parameters_atomically(both).successful
+    done.set()
+    reader.join()
+    assert all(alpha == scale for alpha, scale in pairs)
+
+
+def test_set_of_which_one_is_refused_changes_nothing(make_node: MakeNode) -> None:
+    node = make_node()
+    parameters = Parameters(node, lambda: False)
+    before = parameters.settings
+    for refused in (
+        Parameter('bundle', value='other'),
+        Parameter('max_rate_hz', value=-1.0),
+        Parameter('cloud.quaternion', value=[0.0, 0.0, 0.0, 0.0]),
+        Parameter('use_sim_time', value='yes'),
+    ):
+        for some in ([Parameter('overlay.alpha', value=0.25), refused],
+                     [refused, Parameter('overlay.alpha', value=0.25)]):  # fmt: skip
+            assert not node.set_parameters_atomically(some).successful
+    assert parameters.settings is before
+    assert node.get_parameter('overlay.alpha').value == before.overlay_alpha
+
+
+def test_settings_are_a_snapshot(make_node: MakeNode) -> None:
+    node = make_node('-p', 'overlay.scale:=0.125')
+    parameters = Parameters(node, lambda: True)
+    before = parameters.settings
+    assert parameters.settings is before  # nothing is read again
+    assert before.overlay_scale == 0.125
+    size, translation = [640, 480], [1.0, 2.0, 3.0]
+    node.set_parameters([Parameter('input_size', value=size),
+                         Parameter('cloud.translation', value=translation)])  # fmt: skip
+    size[0] = translation[0] = 0
+    after = parameters.settings
+    assert before.input_size == (3840, 2160)
+    assert after.input_size == (640, 480)
+    assert before.extrinsics[''].translation == (0.0, 0.0, 0.0)
+    assert after.extrinsics[''].translation == (1.0, 2.0, 3.0)
+    with pytest.raises(FrozenInstanceError):
+        after.max_rate_hz = 1.0
+    with pytest.raises(TypeError):
+        after.extrinsics[''] = None
+
+
+def test_configuring_sees_what_was_accepted_before_it(make_node: MakeNode) -> None:
+    node = make_node()
+    asked, configuring = Event(), Event()
+
+    def is_unconfigured() -> bool:
+        asked.set()
+        assert configuring.wait(30)
+        return True
+
+    parameters = Parameters(node, is_unconfigured)
+    change = Parameter('bundle', value='other')
+    setter = Thread(target=lambda: node.set_parameters([change]), daemon=True)
+    setter.start()
+    assert asked.wait(30)
+    found: list[str] = []
+    loader = Thread(target=lambda: found.append(parameters.settled().bundle), daemon=True)
+    loader.start()
+    assert parameters.settings.bundle == 'hlrc_s_aerial'  # not held up
+    configuring.set()
+    for thread in (setter, loader):
+        thread.join(30)
+    assert found == ['other']

@@ -26,6 +26,7 @@ from uhr_seg_ros.geometry.labelling import PointLabeller
 from uhr_seg_ros.geometry.transform import Transform
 from uhr_seg_ros.ros.camera_info import CameraInfoCache, CameraInfoError
 from uhr_seg_ros.ros.camera_model import camera_of, second_of_pair
+from uhr_seg_ros.ros.closing import close_all, withdraw
 from uhr_seg_ros.ros.cloud import encode_cloud
 from uhr_seg_ros.ros.cloud_reading import read_points
 from uhr_seg_ros.ros.depth import read_depth
@@ -223,24 +224,27 @@ class CloudPath:
 
     def follow(self) -> None:
         """Let the subscriptions follow their publishers."""
-        for subscription in self._subscriptions:
+        for subscription in tuple(self._subscriptions):
             subscription.follow()
 
     def close_input(self) -> None:
-        """Unsubscribe, and give up what waits."""
-        while self._subscriptions:
-            self._subscriptions.pop().close()
-        with self._lock:  # a callback may be under way, and the worker in a frame
-            self._is_open = False
-        self._pairing.clear()
-        self._give_up_after(None)
-        self._masks_alone = 0
+        """Unsubscribe, and give up what waits, whatever one of the subscriptions raises."""
+        try:
+            close_all(self._subscriptions, FollowingSubscription.close)
+        finally:
+            with self._lock:  # a callback may be under way, and the worker in a frame
+                self._is_open = False
+            self._pairing.clear()
+            self._give_up_after(None)
+            self._masks_alone = 0
 
     def close(self) -> None:
         """Withdraw the topics."""
         self._end_listening()
-        self.close_input()
-        self._node.destroy_lifecycle_publisher(self._publisher)
+        try:
+            self.close_input()
+        finally:
+            withdraw(self._node, self._publisher)
 
     def offer_mask(self, header: Header, result: Segmentation) -> None:
         """Label the cloud that waits for this mask, if one does; else keep it for one to come."""

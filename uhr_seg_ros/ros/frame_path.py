@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+import math
 import time
 
 import cv2
@@ -42,6 +43,7 @@ class FramePath:
     Attributes:
         not_kept: why engines have to be built again at the next start, and what to do; or empty.
         gpu_temperature_c: what `values` has found last, None without a GPU.
+        last_sign: when a build has shown progress last, s (`time.monotonic`).
 
     """
 
@@ -49,6 +51,7 @@ class FramePath:
         self._report = report
         self._warn = warn
         self.not_kept = ''
+        self.last_sign = -math.inf
         self._next_progress_s = 0.0
         self._segmenter: Segmenter | None = None
         self._facts: dict[str, str] = {}
@@ -90,7 +93,7 @@ class FramePath:
                 precision=settings.precision,
                 workspace_mb=settings.workspace_mb,
                 cache=settings.engine_cache,
-                report=self._report,
+                report=self._on_report,
                 warn=self._note_not_kept,
                 on_progress=self._on_progress,
             ),
@@ -102,13 +105,13 @@ class FramePath:
 
     def unload(self) -> None:
         """Close the engines, if there are any."""
-        if self._segmenter is not None:
-            self._segmenter.close()
-        self._segmenter = None
+        segmenter, self._segmenter = self._segmenter, None
         self._facts = {}
         self.not_kept = ''
         self._probe = None
         self._stages = StageWindows()
+        if segmenter is not None:
+            segmenter.close()
 
     def process(
         self, camera: Camera, frame: Frame, settings: Settings
@@ -192,9 +195,13 @@ class FramePath:
         self.not_kept = text
         self._warn(text)
 
+    def _on_report(self, text: str) -> None:
+        self.last_sign = time.monotonic()
+        self._report(text)
+
     def _on_progress(self, phase: str, done: int, total: int) -> None:
         """Report the progress of a build now and then."""
-        now = time.monotonic()
+        self.last_sign = now = time.monotonic()
         if now >= self._next_progress_s:
             self._next_progress_s = now + PROGRESS_PERIOD_S
             self._report(f'{phase}: {done} of {total}')

@@ -15,6 +15,7 @@ from std_msgs.msg import Header
 
 from uhr_seg_ros.pixels import RawFrame
 from uhr_seg_ros.ros.camera_info import CameraInfoCache
+from uhr_seg_ros.ros.closing import close_all
 from uhr_seg_ros.ros.decoding import decode_compressed, view_image
 from uhr_seg_ros.ros.network import failed_reassemblies, reassembly_advice
 from uhr_seg_ros.ros.parameters import Settings
@@ -112,9 +113,8 @@ class CameraInput:
             )
 
     def close(self) -> None:
-        """Unsubscribe."""
-        self._images.close()
-        self._infos.close()
+        """Unsubscribe from both, whatever one of them raises."""
+        close_all([self._images, self._infos], FollowingSubscription.close)
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         self._last_frame = time.monotonic()

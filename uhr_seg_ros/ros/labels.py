@@ -46,27 +46,29 @@ def publish_labels(
     """
     stamp = node.get_clock().now().to_msg()
     if LabelInfo is not None:
-        publisher = _publisher(node, LabelInfo, f'{prefix}label_info', group)
-        publisher.publish(_label_info(classes, stamp))
-        return publisher
-    publisher = _publisher(node, String, f'{prefix}label_info_json', group)
-    publisher.publish(String(data=json.dumps(_content(classes, stamp))))
+        return _publish(node, f'{prefix}label_info', _label_info(classes, stamp), group)
+    message = String(data=json.dumps(_content(classes, stamp)))
+    publisher = _publish(node, f'{prefix}label_info_json', message, group)
     node.get_logger().info(
         f'vision_msgs is not installed: class names are on {publisher.topic_name} as JSON'
     )
     return publisher
 
 
-def _publisher(
-    node: Node, message_type: type, topic: str, group: CallbackGroup | None
-) -> Publisher:
-    return node.create_publisher(
-        message_type,
+def _publish(node: Node, topic: str, message: Any, group: CallbackGroup | None) -> Publisher:
+    publisher = node.create_publisher(
+        type(message),
         topic,
         latched_qos(),
         callback_group=group,
         qos_overriding_options=output_overrides(),
     )
+    try:
+        publisher.publish(message)
+    except Exception:
+        node.destroy_publisher(publisher)
+        raise
+    return publisher
 
 
 def _content(classes: ClassSet, stamp: Time) -> dict[str, Any]:

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Future, wait
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial, wraps
 import sys
 from threading import Event
 import time
@@ -17,7 +17,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.exceptions import ParameterException
+from rclpy.exceptions import InvalidHandle, ParameterException
 from rclpy.lifecycle import LifecycleNode, LifecycleNodeMixin, LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn as Return
 from rclpy.node import Node
@@ -49,14 +49,35 @@ from uhr_seg_ros.ros.process import RCLError, run
 from uhr_seg_ros.ros.qos import output_overrides, output_qos
 from uhr_seg_ros.ros.throttle import Throttle
 from uhr_seg_ros.ros.time_jumps import TimeJumps
+from uhr_seg_ros.ros.waiting import (
+    Limit,
+    NodeStoppedError,
+    run_and_wait,
+    WorkerBusyError,
+    WorkerTimeoutError,
+)  # fmt: skip
+from uhr_seg_ros.ros.watchdog import Watchdog
 from uhr_seg_ros.ros.worker import Worker
 
 DIAGNOSTICS_PERIOD_S = 1.0
 FOLLOW_PERIOD_S = 0.5
 
 
-class NodeStoppedError(UhrSegError):
-    """The node is stopped while a transition waits."""
+def told(failure: str) -> Callable[[Callable], Callable]:
+    """Tell what a transition raises, and go to error processing: rclpy only does the latter."""
+
+    def decorate(transition: Callable[[SegmentationNode, LifecycleState], Return]) -> Callable:
+        @wraps(transition)
+        def guarded(self: SegmentationNode, state: LifecycleState) -> Return:
+            try:
+                return transition(self, state)
+            except Exception as error:  # whatever it is, the node stays alive
+                self._fail(failure, error)
+                return Return.ERROR
+
+        return guarded
+
+    return decorate
 
 
 class SegmentationNode(LifecycleNode):
@@ -68,6 +89,9 @@ class SegmentationNode(LifecycleNode):
 
     Args:
         node_arguments: passed on to `rclpy.node.Node`, such as `context`.
+
+    Attributes:
+        watchdog: tells whether a frame has been inside for too long.
 
     """
 
@@ -81,8 +105,8 @@ class SegmentationNode(LifecycleNode):
         # the node's state can be asked for while it loads a model.
         self._transitions = ReentrantCallbackGroup()
         LifecycleNodeMixin.__init__(self, callback_group=self._transitions)
-        self._state = 'unconfigured'
         self._failure = ''
+        self._is_final = False
         self._stopping = Event()
         self._declared = Parameters(self, lambda: self._state == 'unconfigured')
         settings = self._declared.settings
@@ -97,24 +121,37 @@ class SegmentationNode(LifecycleNode):
         }
         self._path = FramePath(self.get_logger().info, self.get_logger().warning)
         self._poses: PoseFinder | None = None
+        self.watchdog = Watchdog(
+            lambda: self._declared.settings.watchdog_timeout, lambda: self._path.last_sign
+        )
         self._worker = Worker(
-            settings.cameras, self._process, self._on_rejected, self._min_interval
+            settings.cameras,
+            self._process,
+            self._on_rejected,
+            self._min_interval,
+            self.watchdog.note,
         )
         self._start_timers(settings)
 
+    @property
+    def _state(self) -> str:
+        """Label of the lifecycle state, as rclpy has it: an own copy could differ."""
+        return self._state_machine.current_state[1]
+
+    @told('cannot be configured')
     def on_configure(self, state: LifecycleState) -> Return:
         """Load the bundle and announce the outputs; a bad bundle leaves it unconfigured."""
-        self._state, self._failure = 'configuring', ''
+        self._failure = ''
         try:
-            self._open(self._declared.settings)
-        except Exception as error:  # whatever it is, the node stays alive
-            self._close()
-            self._state = 'unconfigured'
-            self._fail('configured', error)
-            return Return.FAILURE
-        self._state = 'inactive'
+            self._open(self._declared.settled())
+        except Exception as error:
+            self._fail('cannot be configured', error)
+            failure = self._failure
+            self._close(waits=not isinstance(error, WorkerTimeoutError))
+            return Return.FAILURE if self._failure == failure else Return.ERROR
         return super().on_configure(state)
 
+    @told('cannot be activated')
     def on_activate(self, state: LifecycleState) -> Return:
         """Publish what is processed, and subscribe."""
         settings = self._declared.settings
@@ -125,30 +162,50 @@ class SegmentationNode(LifecycleNode):
             for name, camera in self._cameras.items():
                 camera.open_input(settings, partial(self._worker.offer, name))
         except Exception as error:  # such as an override of a QoS that does not exist
-            self._fail('activated', error)
+            self._fail('cannot be activated', error)
+            failure = self._failure
             self._close_inputs()
             super().on_deactivate(state)
-            return Return.FAILURE
-        self._state = 'active'
+            return Return.FAILURE if self._failure == failure else Return.ERROR
         return Return.SUCCESS
 
+    @told('cannot be deactivated')
     def on_deactivate(self, state: LifecycleState) -> Return:
         """Unsubscribe and drop the frames that wait; the models stay loaded."""
+        self._failure = ''
         self._close_inputs()
-        self._state = 'inactive'
-        return super().on_deactivate(state)
+        result = super().on_deactivate(state)
+        return Return.ERROR if self._failure else result
 
+    @told('cannot be cleaned up')
     def on_cleanup(self, state: LifecycleState) -> Return:
-        """Withdraw the outputs and unload the models."""
-        self._close()
-        self._state, self._failure = 'unconfigured', ''
-        return super().on_cleanup(state)
+        """Withdraw the outputs and unload the models; it stays inactive while they are in use."""
+        self._failure = ''
+        try:
+            self._close(waits=True)
+        except WorkerBusyError as error:
+            self._fail('cannot be cleaned up', error)
+            return Return.FAILURE
+        return Return.ERROR if self._failure else super().on_cleanup(state)
 
+    @told('cannot be shut down as it should')
     def on_shutdown(self, state: LifecycleState) -> Return:
         """Do what cleaning up does, from any state and for good."""
-        self._close()
-        self._state, self._failure = 'finalized', ''
-        return super().on_shutdown(state)
+        self._failure, self._is_final = '', True
+        try:
+            self._close(waits=True)
+        except WorkerBusyError as error:
+            self._fail('is shut down, but for the models', error)
+            self._close(waits=False)
+            return Return.FAILURE  # which makes it finalized, too
+        return Return.ERROR if self._failure else super().on_shutdown(state)
+
+    @told('cannot close what an error has left')
+    def on_error(self, state: LifecycleState) -> Return:
+        """Close what is left, waiting for nothing: then it is unconfigured, or finalized."""
+        self._close(waits=False)
+        super().on_error(state)
+        return Return.FAILURE if self._is_final else Return.SUCCESS
 
     def stop(self, timeout: float) -> bool:
         """
@@ -198,7 +255,11 @@ class SegmentationNode(LifecycleNode):
     def _open(self, settings: Settings) -> None:
         start = time.monotonic()
         self.get_logger().info(f'loading bundle {settings.bundle}')
-        classes = self._on_worker(partial(self._path.load, settings))
+        classes = self._on_worker(
+            partial(self._path.load, settings),
+            f'loading bundle {settings.bundle}',
+            Limit('configure_timeout', lambda: self._declared.settings.configure_timeout),
+        )
         for camera in self._cameras.values():
             camera.open_output(classes, samples=self._path.samples)
         if settings.cloud_enabled:
@@ -214,7 +275,7 @@ class SegmentationNode(LifecycleNode):
         for name, camera in self._cameras.items():
             hooks = CloudHooks(
                 settings=lambda: self._declared.settings,
-                call=self._worker.call,
+                call=lambda job: self._worker.call(job, 'labelling points'),
                 frames=partial(self._worker.stamps, name),
                 jumps=self._jumps,
                 remark=camera.remark,
@@ -224,35 +285,71 @@ class SegmentationNode(LifecycleNode):
             camera.open_clouds(classes, self._poses, hooks)
 
     def _close_inputs(self) -> None:
-        for camera in self._cameras.values():
-            camera.close_input()
         self._worker.pause()
+        for name, camera in self._cameras.items():
+            with self._step(f'closing the inputs{_of(name)}'):
+                camera.close_input()
 
-    def _close(self) -> None:
+    def _close(self, *, waits: bool) -> None:
+        """
+        Close what is open; a step that fails is told, and the others are taken all the same.
+
+        Args:
+            waits: until the models are unloaded; if not, that is done when the worker is free.
+
+        Raises:
+            WorkerBusyError: it is not; the outputs and the models are as they were.
+
+        """
         self._close_inputs()
-        try:
-            # On the worker, behind the frame in work: afterwards nobody publishes.
-            self._on_worker(self._path.unload)
-        except NodeStoppedError:
-            pass
-        for camera in self._cameras.values():
-            camera.close_output()
-        give_back()
+        if waits:
+            # Behind the frame in work: afterwards nobody publishes.
+            with self._step('unloading the models'):
+                self._on_worker(self._unload, 'unloading the models')
+        else:
+            self._worker.call(self._unload, 'unloading the models')
+        for name, camera in self._cameras.items():
+            with self._step(f'withdrawing the outputs{_of(name)}'):
+                camera.close_output()
+        with self._step('giving back memory'):
+            give_back()
 
-    def _fail(self, transition: str, error: Exception) -> None:
+    def _unload(self) -> None:
+        try:
+            self._path.unload()
+        finally:
+            give_back()
+
+    @contextmanager
+    def _step(self, what: str) -> Iterator[None]:
+        """Tell what a step of closing raises, and go on."""
+        try:
+            yield
+        except WorkerBusyError:
+            raise
+        except Exception as error:
+            self._fail(f'{what} failed', error)
+
+    def _fail(self, what: str, error: Exception) -> None:
+        """Tell what went wrong in a transition, in the log and until the next transition."""
         if isinstance(error, NodeStoppedError):
             return
-        self._failure = f'cannot be {transition}: {_describe(error)}'
-        self.get_logger().error(self._failure)
+        text = f'{what}: {_describe(error)}'
+        self._failure = f'{self._failure}; {text}' if self._failure else text
+        self.get_logger().error(text)
 
-    def _on_worker(self, job: Callable[[], Any]) -> Any:
-        """Run a job on the worker and wait for its result, unless the node is stopped."""
-        future: Future = self._worker.call(job)
-        while not wait([future], timeout=0.1).done:
-            if self._stopping.is_set():
-                msg = 'the node is being stopped'
-                raise NodeStoppedError(msg)
-        return future.result()
+    def _on_worker(self, job: Callable[[], Any], what: str, to_go_on: Limit | None = None) -> Any:
+        """Run a job on the worker and wait for its result, as long as the parameters say."""
+        limit = Limit('transition_timeout', lambda: self._declared.settings.transition_timeout)
+        return run_and_wait(
+            self._worker,
+            job,
+            what,
+            self._stopping,
+            to_begin=limit,
+            to_go_on=to_go_on or limit,
+            last_sign=lambda: self._path.last_sign,
+        )
 
     def _process(self, name: str, frame: Frame) -> Callable[[], None] | None:
         return self._path.process(self._cameras[name], frame, self._declared.settings)
@@ -262,9 +359,13 @@ class SegmentationNode(LifecycleNode):
         return 1.0 / rate if rate else 0.0
 
     def _on_rejected(self, name: str, error: Exception) -> None:
+        camera = self._cameras[name]
         if self._stopping.is_set() or not self.context.ok():
             return  # the topics went away under the frame in work
-        self._cameras[name].monitor.note_rejected(_describe(error))
+        if camera.output is None:  # they did, as a transition did not wait for it
+            camera.monitor.note_rejected('the node was closed while the frame was in work')
+            return
+        camera.monitor.note_rejected(_describe(error))
         self._warn(name, 'frame', error)
 
     def _warn(self, name: str, what: str, error: Exception) -> None:
@@ -276,8 +377,13 @@ class SegmentationNode(LifecycleNode):
 
     def _follow(self) -> None:
         warning_s = self._declared.settings.no_frame_warning_s
-        for camera in self._cameras.values():
-            camera.follow(warning_s)
+        for name, camera in self._cameras.items():
+            try:
+                camera.follow(warning_s)
+            except InvalidHandle:  # a transition has closed it meanwhile
+                continue
+            except Exception as error:  # one of them must not end the node
+                self._warn(name, 'following its publishers', error)
 
     def _publish_diagnostics(self) -> None:
         array = DiagnosticArray()
@@ -322,6 +428,10 @@ class SegmentationNode(LifecycleNode):
         """Return how many nodes have this one's name and namespace, itself included."""
         own = self.get_name(), self.get_namespace()
         return self.get_node_names_and_namespaces().count(own)
+
+
+def _of(camera: str) -> str:
+    return f' of camera {camera}' if camera else ''
 
 
 def _describe(error: Exception) -> str:

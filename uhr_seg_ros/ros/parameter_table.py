@@ -92,6 +92,15 @@ SPECS = (
           'Reliability of the image subscriptions; auto takes what the publisher offers.',
           choices=('auto', 'reliable', 'best_effort'), change='unconfigured'),
     Spec('autostart', True, 'Configure and activate as soon as the node spins.', change='never'),
+    Spec('transition_timeout', 30.0,
+          'A transition fails when the worker is still inside a frame or inside unloading the '
+          'models after so long, s; 0 = it waits for ever.', (0.0, 86400.0)),
+    Spec('configure_timeout', 1800.0,
+          'Configuring fails when loading a bundle, or building its engines, shows no progress '
+          'for so long, s; 0 = it waits for ever.', (0.0, 86400.0)),
+    Spec('watchdog_timeout', 0.0,
+          'The process ends, with code 1, when one frame takes longer, s; 0 = never. For a launch '
+          'file that starts it anew (respawn).', (0.0, 86400.0), least=1.0),
     Spec('max_rate_hz', 0.0,
           'Frames per second and camera that are processed at most; 0 = no limit.', (0.0, 1000.0),
           least=0.001),

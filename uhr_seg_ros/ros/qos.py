@@ -22,6 +22,8 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+from uhr_seg_ros.ros.closing import withdraw
+
 # Old frames are of no use here, but a reliable 4K frame arrives in hundreds of fragments: with
 # a depth of one, the next frame could throw it out before it is complete.
 INPUT_DEPTH = 5
@@ -167,6 +169,6 @@ class FollowingSubscription:
         )
 
     def _close(self) -> None:
-        if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
-            self._subscription = None
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            withdraw(self._node, subscription)
