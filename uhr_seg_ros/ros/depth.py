@@ -15,6 +15,8 @@ import numpy as np
 
 from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.ros.layout import check_data, check_size, ImageError
+from uhr_seg_ros.ros.remarks import log_once, Remark
+from uhr_seg_ros.showing import shown
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import Image
@@ -28,6 +30,7 @@ DEPTH_BYTES = 70
 
 def read_depth(
     message: Image,
+    remark: Remark = log_once,
     limit: FrameLimit = FrameLimit(),  # noqa: B008 - it cannot change
 ) -> np.ndarray:
     """
@@ -35,6 +38,7 @@ def read_depth(
 
     Args:
         message: `16UC1` in mm or `32FC1` in m, of any step and byte order.
+        remark: told what is odd, yet can be read.
         limit: what is larger is refused.
 
     Returns:
@@ -47,13 +51,13 @@ def read_depth(
     """
     check_size(message, limit)
     if message.encoding not in _ENCODINGS:
-        msg = (f'depth image has encoding {message.encoding!r}: expected 16UC1 in mm or 32FC1 in '
-               'm, as REP-118 says')
+        msg = (f'depth image has encoding {shown(message.encoding)}: expected 16UC1 in mm or '
+               '32FC1 in m, as REP-118 says')
         raise ImageError(msg)
     dtype = np.dtype(('>' if message.is_bigendian else '<') + _ENCODINGS[message.encoding])
     row_bytes = message.width * dtype.itemsize
     why = f'width {message.width} x {dtype.itemsize} bytes'
-    check_data(message, row_bytes, message.height, why)
+    check_data(message, row_bytes, message.height, why, remark)
     shape, strides = (message.height, message.width), (message.step, dtype.itemsize)
     depth = np.ndarray(shape, dtype, message.data, strides=strides)
     if dtype.kind == 'u':
