@@ -24,12 +24,13 @@ from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.geometry.depth import depth_points
 from uhr_seg_ros.geometry.labelling import PointLabeller
 from uhr_seg_ros.geometry.transform import Transform
+from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.ros.camera_info import CameraInfoCache, CameraInfoError
 from uhr_seg_ros.ros.camera_model import camera_of, second_of_pair
 from uhr_seg_ros.ros.closing import close_all, withdraw
 from uhr_seg_ros.ros.cloud import encode_cloud
 from uhr_seg_ros.ros.cloud_reading import read_points
-from uhr_seg_ros.ros.depth import read_depth
+from uhr_seg_ros.ros.depth import DEPTH_BYTES, read_depth
 from uhr_seg_ros.ros.diagnostics import Problem
 from uhr_seg_ros.ros.inputs import camera_info_topic, stamp_ns
 from uhr_seg_ros.ros.pairing import Pair, Pairing
@@ -361,5 +362,7 @@ class CloudPath:
                    f'{shown(message.header.frame_id)}: publish it beside them')
             raise CameraInfoError(msg)
         camera = camera_of(info, message.height, message.width, rectified=rectified)
-        points = depth_points(read_depth(message, self._hooks.remark), camera)
+        settings = self._hooks.settings()
+        limit = FrameLimit(settings.max_pixels, settings.memory_limit_mb, DEPTH_BYTES)
+        points = depth_points(read_depth(message, self._hooks.remark, limit), camera)
         return points, (1, len(points))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.ros.layout import check_data, check_size, ImageError
 from uhr_seg_ros.ros.remarks import log_once, Remark
 from uhr_seg_ros.showing import shown
@@ -23,14 +24,22 @@ if TYPE_CHECKING:
 _ENCODINGS = {'16UC1': 'u2', 'mono16': 'u2', '32FC1': 'f4'}
 """REP-118: 16UC1 in mm, 32FC1 in m; some drivers call the former mono16."""
 
+DEPTH_BYTES = 70
+"""What a pixel of depth becomes, as measured: rays, points, labels and their message."""
 
-def read_depth(message: Image, remark: Remark = log_once) -> np.ndarray:
+
+def read_depth(
+    message: Image,
+    remark: Remark = log_once,
+    limit: FrameLimit = FrameLimit(),  # noqa: B008 - it cannot change
+) -> np.ndarray:
     """
     Return a depth image.
 
     Args:
         message: `16UC1` in mm or `32FC1` in m, of any step and byte order.
         remark: told what is odd, yet can be read.
+        limit: what is larger is refused.
 
     Returns:
         (H, W) float32, m; 0, NaN and infinity mean that nothing was measured. A view of the
@@ -40,7 +49,7 @@ def read_depth(message: Image, remark: Remark = log_once) -> np.ndarray:
         ImageError: another encoding, or sizes, `step` and the amount of data do not fit together.
 
     """
-    check_size(message)
+    check_size(message, limit)
     if message.encoding not in _ENCODINGS:
         msg = (f'depth image has encoding {shown(message.encoding)}: expected 16UC1 in mm or '
                '32FC1 in m, as REP-118 says')

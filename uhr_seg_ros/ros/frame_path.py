@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import math
 import time
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,14 +18,17 @@ from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.drawing import draw_density, scaled_size
 from uhr_seg_ros.engines.gpu_health import GpuSample, open_probe, Probe
 from uhr_seg_ros.engines.options import EngineOptions
+from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.pixels import RawFrame
 from uhr_seg_ros.ros.camera import Camera
 from uhr_seg_ros.ros.diagnostics import StageWindows
 from uhr_seg_ros.ros.inputs import Frame
+from uhr_seg_ros.ros.memory import give_back
 from uhr_seg_ros.ros.parameters import Settings
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.strategy import Limits
 from uhr_seg_ros.timing import StageClock
+from uhr_seg_ros.usual import UsualSize
 
 PROGRESS_PERIOD_S = 5.0
 
@@ -39,6 +43,7 @@ class FramePath:
     Args:
         report: gets a line when something takes long, such as building an engine.
         warn: gets a line about what works, but should be mended.
+        later: runs a job on the worker, when the frame in work is gone.
 
     Attributes:
         not_kept: why engines have to be built again at the next start, and what to do; or empty.
@@ -47,9 +52,16 @@ class FramePath:
 
     """
 
-    def __init__(self, report: Callable[[str], None], warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        report: Callable[[str], None],
+        warn: Callable[[str], None],
+        later: Callable[[Callable[[], object]], object],
+    ) -> None:
         self._report = report
         self._warn = warn
+        self._later = later
+        self._usual = UsualSize()
         self.not_kept = ''
         self.last_sign = -math.inf
         self._next_progress_s = 0.0
@@ -83,6 +95,7 @@ class FramePath:
 
         """
         self.not_kept = ''
+        FrameLimit(settings.max_pixels).check('input_size', *settings.input_size[::-1])
         self._segmenter = Segmenter(
             settings.bundle,
             settings.backend,
@@ -129,15 +142,14 @@ class FramePath:
         """
         start = time.monotonic()
         clock = StageClock()
-        with clock.stage('convert'):
-            image = frame.view(camera.remark)
         confidence = settings.confidence_enabled and camera.output.wants_confidence
-        wait = self._segmenter.begin(
-            image,
-            confidence=confidence or camera.wants_points,
-            pictures=camera.output.wanted_pictures(settings),
-            refinement=settings.refinement,
-        )
+        wanted = {
+            'confidence': confidence or camera.wants_points,
+            'pictures': camera.output.wanted_pictures(settings),
+        }
+        with clock.stage('convert'):
+            image = self._view(frame, camera, self._limit(settings, wanted))
+        wait = self._segmenter.begin(image, **wanted, refinement=settings.refinement)
 
         def finish() -> None:
             result = wait()
@@ -164,6 +176,22 @@ class FramePath:
             return finish
         finish()
         return None
+
+    def _view(self, frame: Frame, camera: Camera, limit: FrameLimit) -> RawFrame:
+        taken = len(frame.message.data)
+        try:
+            image = frame.view(camera.remark, limit)
+            taken = max(taken, 3 * image.height * image.width)
+            return image
+        finally:
+            # Rejected or not, it is gone when the worker takes the job.
+            if self._usual.outgrows(taken):
+                self._later(give_back)
+
+    def _limit(self, settings: Settings, wanted: Mapping[str, Any]) -> FrameLimit:
+        """Tell how large a frame may be of which this is wanted."""
+        each = self._segmenter.bytes_per_pixel(**wanted)
+        return FrameLimit(settings.max_pixels, settings.memory_limit_mb, each)
 
     def note_cloud(self, milliseconds: float) -> None:
         """Note what labelling and publishing the points of a camera took."""

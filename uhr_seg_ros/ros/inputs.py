@@ -13,6 +13,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.pixels import RawFrame
 from uhr_seg_ros.ros.camera_info import CameraInfoCache
 from uhr_seg_ros.ros.closing import close_all
@@ -32,11 +33,11 @@ class Frame(NamedTuple):
     message: Image | CompressedImage
     arrival: float
 
-    def view(self, remark: Remark) -> RawFrame:
+    def view(self, remark: Remark, limit: FrameLimit) -> RawFrame:
         """Return the picture; see `view_image` and `decode_compressed`."""
         if isinstance(self.message, CompressedImage):
-            return RawFrame.of_bgr(decode_compressed(self.message, remark))
-        return view_image(self.message, remark)
+            return RawFrame.of_bgr(decode_compressed(self.message, remark, limit))
+        return view_image(self.message, remark, limit)
 
     @property
     def stamp_ns(self) -> int:

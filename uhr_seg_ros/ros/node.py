@@ -119,7 +119,9 @@ class SegmentationNode(LifecycleNode):
             )
             for name in settings.cameras
         }
-        self._path = FramePath(self.get_logger().info, self.get_logger().warning)
+        self._path = FramePath(
+            self.get_logger().info, self.get_logger().warning, lambda job: self._worker.call(job)
+        )
         self._poses: PoseFinder | None = None
         self.watchdog = Watchdog(
             lambda: self._declared.settings.watchdog_timeout, lambda: self._path.last_sign

@@ -15,6 +15,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.engines.options import DEFAULT_WORKSPACE_MB, PRECISIONS
 from uhr_seg_ros.geometry.transform import Transform, TransformError
+from uhr_seg_ros.image_io.limits import DEFAULT_FRAME_PIXELS, MOST_FRAME_PIXELS
 from uhr_seg_ros.refinement.refining import METHODS, missing_library
 
 
@@ -78,8 +79,12 @@ SPECS = (
           'Folder of built TensorRT engines; empty: uhr_seg_ros in XDG_CACHE_HOME or ~/.cache.',
           change='unconfigured'),
     Spec('memory_limit_mb', DEFAULT_MEMORY_LIMIT_MB,
-          'Memory for the detail branch, MB; beyond it the frame is tiled. '
-          '0 = no limit.', (0, 1 << 20), change='unconfigured'),
+          'Memory for the detail branch, MB; beyond it the frame is tiled. As much again for all '
+          'other buffers of a frame, which is rejected beyond it. 0 = no limit.',
+          (0, 1 << 20), change='unconfigured'),
+    Spec('max_pixels', DEFAULT_FRAME_PIXELS,
+          'Largest frame, width x height, px: what is larger, also a depth image, is rejected by '
+          'its header.', (1, MOST_FRAME_PIXELS)),
     Spec('threads', 0, 'CPU threads of the engines; 0 = one per core.', (0, 1024),
           change='unconfigured'),
     # rclpy takes an empty list for a byte array: one empty name stands for the unnamed camera.

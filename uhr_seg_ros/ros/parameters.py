@@ -33,6 +33,7 @@ class Settings:
     bundle: str
     backend: str
     memory_limit_mb: int
+    max_pixels: int
     threads: int
     input_size: tuple[int, int]
     precision: str
