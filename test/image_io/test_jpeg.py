@@ -101,6 +101,25 @@ def test_without_simplejpeg_the_bounds_are_the_same() -> None:
             decode_jpeg(cut)
 
 
+@pytest.mark.parametrize('filler', [b'\0', b'\xff'])
+def test_one_that_is_padded_is_not_called_truncated_alone(filler: bytes) -> None:
+    cut = len(PLAIN) - 2
+    with pytest.raises(JpegError) as error:
+        decode_jpeg(PLAIN[:-2] + 3000 * filler)
+    assert f'JPEG of {cut} bytes is padded to {cut + 3000}' in str(error.value)
+    for data in (PLAIN[:-2], PLAIN[:-300]):
+        with pytest.raises(JpegError, match=f'JPEG of {len(data)} bytes is truncated'):
+            decode_jpeg(data)
+
+
+@told
+def test_padding_before_the_end_marker_is_named() -> None:
+    with pytest.raises(JpegError, match='that no pixels take: padding belongs behind the marker'):
+        decode_jpeg(PLAIN[:-2] + bytes(500) + PLAIN[-2:])
+    with pytest.raises(JpegError, match='is damaged: '):
+        decode_jpeg(PLAIN[:-300] + PLAIN[-2:])
+
+
 def test_an_end_marker_in_a_thumbnail_is_none() -> None:
     data = PLAIN[:2] + segment(0xE1, b'Exif\0\0' + encode(picture(8, 8))) + PLAIN[2:]
     assert find_end(data) == len(data)

@@ -70,8 +70,8 @@ def test_depth_that_is_longer_than_declared(surplus: int, is_read: bool) -> None
     message.data.frombytes(depth.tobytes() + bytes(surplus))
     remarks: list[str] = []
     if is_read:
-        np.testing.assert_array_equal(read_depth(message, remarks.append), depth)
+        np.testing.assert_array_equal(read_depth(message, remark=remarks.append), depth)
         assert f'{surplus} bytes longer' in remarks[0]
     else:
         with pytest.raises(ImageError, match='too long'):
-            read_depth(message, remarks.append)
+            read_depth(message, remark=remarks.append)

@@ -183,9 +183,23 @@ def test_a_jpeg_in_the_place_of_pixels() -> None:
     for encoding in ('rgb8', 'mjpeg'):
         with pytest.raises(ImageError, match='holds a JPEG: let the driver decode it'):
             view_image(message_of(data, encoding, 3 * WIDTH))
+    other = message_of(stored, 'bgr8', 3 * WIDTH)
+    other.width, other.height, other.step = 2 * WIDTH, 3 * HEIGHT, 6 * WIDTH
+    with pytest.raises(ImageError, match=f'holds a JPEG of {WIDTH} x {HEIGHT}: let the driver'):
+        view_image(other)
     pixels = noise(HEIGHT, WIDTH, 3)
     pixels[0, 0] = 0xFF, 0xD8, 0xFF
     np.testing.assert_array_equal(view_image(message_of(pixels, 'bgr8', 3 * WIDTH)).bgr, pixels)
+
+
+@pytest.mark.parametrize(('each', 'is_told'), [(1, True), (1.5, True), (2, True), (2.5, False)])
+def test_data_of_another_encoding_is_not_only_truncated(each: float, is_told: bool) -> None:
+    message = Image(encoding='bgr8', height=20, width=30, step=90)
+    message.data = bytes(int(20 * 30 * each))
+    with pytest.raises(ImageError, match='truncated') as error:
+        view_image(message)
+    told = f'that is {each:g} bytes for each pixel: if nothing is missing, set the encoding'
+    assert (told in str(error.value)) == is_told
 
 
 def test_one_row() -> None:

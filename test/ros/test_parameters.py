@@ -17,6 +17,7 @@ from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from uhr_seg_ros.ros.parameter_types import explained, ParameterTypeError
 from uhr_seg_ros.ros.parameters import Parameters
 
 MakeNode = Callable[..., Node]
@@ -109,6 +110,61 @@ def test_absurd_start(make_node: MakeNode, override: dict[str, Any], text: str) 
     with pytest.raises(InvalidParameterValueException) as error:
         Parameters(make_node(**override), lambda: True)
     assert text in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'field', 'value'),
+    [
+        (('max_rate_hz:=5',), 'max_rate_hz', 5.0),
+        (('overlay.alpha:=1',), 'overlay_alpha', 1.0),
+        (('cameras:=[left]', 'cloud.left.translation:=[0, 0, 1]'), 'extrinsics', (0.0, 0.0, 1.0)),
+    ],
+)
+def test_whole_numbers_for_numbers(
+    make_node: MakeNode, arguments: tuple, field: str, value: object
+) -> None:
+    node = make_node(*(word for each in arguments for word in ('-p', each)))
+    settings = Parameters(node, lambda: True).settings
+    found = getattr(settings, field)
+    found = tuple(found['left'].translation) if field == 'extrinsics' else found
+    assert found == value
+    assert isinstance(found[0] if isinstance(found, tuple) else found, float)
+    (result,) = node.set_parameters([Parameter('max_rate_hz', value=7)])
+    assert result.successful, result.reason
+    assert node.get_parameter('max_rate_hz').value == 7.0
+
+
+@pytest.mark.parametrize(
+    ('argument', 'texts'),
+    [
+        ('max_rate_hz:=2000', ['max_rate_hz', '1000']),
+        ('max_rate_hz:=fast', ["max_rate_hz is 'fast', a text: expected a number, such as 5.0"]),
+        ('max_rate_hz:=[5]', ['max_rate_hz is [5], a list: expected a number']),
+        ('overlay.alpha:=true', ['overlay.alpha is True, a truth value: expected a number']),
+        ('threads:=4.5', ['threads is 4.5, a number: expected a whole number, such as 4']),
+        ('autostart:=1', ['autostart is 1, a whole number: expected true or false']),
+        ('bundle:=12', ['bundle is 12, a whole number: expected a text, in quotes']),
+        ('refine:=off', ['refine is False', 'one of none, random_walker']),
+        ('cameras:=front', ["cameras is 'front', a text: expected a list of texts, such as"]),
+        ('cameras:=[1, 2]', ['cameras is [1, 2], a list: expected a list of texts']),
+        ('input_size:=3840', ['input_size is 3840', 'such as [3840, 2160]']),
+        ('input_size:=[3840.0, 2160.0]', ['expected a list of whole numbers']),
+        ('cloud.translation:=[0, 0]', ['translation']),
+        ('cloud.quaternion:=[a, b, c, d]', ['expected a list of numbers']),
+    ],
+)
+def test_a_value_of_another_type_is_named(
+    make_node: MakeNode, argument: str, texts: list[str]
+) -> None:
+    with pytest.raises((ParameterTypeError, InvalidParameterValueException)) as error:
+        Parameters(make_node('-p', argument), lambda: True)
+    assert all(text in str(error.value) for text in texts), str(error.value)
+
+
+def test_a_list_of_mixed_numbers_is_explained(make_node: MakeNode) -> None:
+    with pytest.raises(Exception, match='Sequence should be of same type') as error:
+        make_node('-p', 'cloud.translation:=[0, 0.5, 1]')
+    assert 'Write all numbers of a list in the same way' in explained(error.value)
 
 
 def test_live_change(make_node: MakeNode) -> None:

@@ -16,7 +16,8 @@ import pytest
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
 
-from uhr_seg_ros.ros.camera_info import CameraInfoCache, fit_camera_info
+from uhr_seg_ros.ros.camera_info import CameraInfoCache, CameraInfoError, fit_camera_info
+from uhr_seg_ros.ros.remarks import Remarks
 from uhr_seg_ros.ros.throttle import Throttle
 
 
@@ -111,6 +112,45 @@ def test_throttle_goes_by_the_kind_of_message() -> None:
     assert throttle.allows('left', 'step 10 is too small')
     assert throttle.allows('front', 'encoding is unknown')
     assert Throttle(period=0.0).allows('', 'x')
+
+
+def test_throttle_goes_by_the_place_of_an_error() -> None:
+    def fail(value: object, how: str = 'size') -> CameraInfoError:
+        try:
+            if how == 'size':
+                msg = f'it is {value}'
+                raise CameraInfoError(msg)
+            try:
+                raise KeyError(value) if how == 'key' else OSError(value)
+            except (KeyError, OSError) as err:
+                msg = f'{value} is not there'
+                raise CameraInfoError(msg) from err
+        except CameraInfoError as err:
+            return err
+
+    throttle = Throttle(period=1e6)
+    values = [*range(300), 0.5, -1e-300, float('nan'), 'a', 'b' * 100, 'mono8', 'x\'y"z']
+    assert sum(throttle.allows('front', 'frame', fail(value)) for value in values) == 1
+    assert throttle.allows('front', 'cloud', fail(1))
+    assert throttle.allows('left', 'frame', fail(1))
+    assert sum(throttle.allows('front', 'frame', fail(value, 'key')) for value in values) == 1
+    assert throttle.allows('front', 'frame', fail(1, 'file'))
+    assert len(throttle._next) == 5
+
+
+def test_a_full_throttle_neither_grows_nor_floods() -> None:
+    throttle = Throttle(period=1e6)
+    assert sum(throttle.allows('front', chr(0x4E00 + number)) for number in range(1000)) == 64
+    assert not throttle.allows('front', 'another one')
+
+
+def test_remarks_go_by_their_kind() -> None:
+    remarks = Remarks()
+    told = [remarks.add(f"format 'rgb8; {'z' * each}' holds {each * 0.5} of 'x'")
+            for each in range(100)]  # fmt: skip
+    assert told == [True] + 99 * [False]
+    assert remarks.add('a' * 10_000)
+    assert len(str(remarks)) < 1000
 
 
 def test_throttle_does_not_grow_without_end() -> None:

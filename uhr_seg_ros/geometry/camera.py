@@ -19,6 +19,7 @@ from uhr_seg_ros.geometry.distortion import (
     NoDistortion,
     PolynomialDistortion,
 )  # fmt: skip
+from uhr_seg_ros.showing import shown
 
 MODELS = {'plumb_bob': (4, 5), 'rational_polynomial': (4, 5, 8), 'equidistant': (4,)}
 """Distortion models of sensor_msgs/distortion_models.hpp, and how many coefficients each has."""
@@ -105,7 +106,7 @@ class Camera:
 
 def _lens(model: str, coefficients: Sequence[float]) -> Distortion:
     if model not in MODELS:
-        msg = f'distortion model {model!r} is not one of {", ".join(MODELS)}'
+        msg = f'distortion model {shown(model)} is not one of {", ".join(MODELS)}'
         raise CameraError(msg)
     if model == 'equidistant':
         return EquidistantDistortion(_counted(model, coefficients or (0.0,) * 4))

@@ -156,6 +156,11 @@ def _decode_strictly(
         if mended == data:
             break
         data = memoryview(mended)
+    if left and before == EOI:
+        msg = (f'JPEG of {size} bytes has {left} before its end marker that no pixels take: '
+               'padding belongs behind the marker, or data that was lost has been filled up '
+               f'({complaint})')
+        raise JpegError(msg)
     msg = f'JPEG of {size} bytes is damaged: {complaint}'
     raise JpegError(msg)
 

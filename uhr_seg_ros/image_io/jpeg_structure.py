@@ -31,6 +31,9 @@ _NOT_READ = {
 _MARKERS = np.ones(256, bool)
 _MARKERS[[0x00, *range(0xD0, 0xD8), 0xFF]] = False
 
+#: From so many equal bytes on the end of the data is padding; an encoder leaves fewer.
+_LEAST_FILLING = 64
+
 #: How many bytes of a scan are looked at in one go; they and what is found fit into a cache.
 _BLOCK = 1 << 16
 
@@ -217,4 +220,19 @@ def _next_marker(data: bytes | memoryview, start: int) -> int:
 
 
 def _truncated(data: bytes | memoryview) -> JpegError:
-    return JpegError(f'JPEG of {len(data)} bytes is truncated: its end marker is missing')
+    filled = filling(data)
+    if filled < _LEAST_FILLING:
+        return JpegError(f'JPEG of {len(data)} bytes is truncated: its end marker is missing')
+    return JpegError(
+        f'JPEG of {len(data) - filled} bytes is padded to {len(data)}, and its end marker is '
+        'missing: it did not fit into its buffer or was cut, or its writer leaves the marker out'
+    )
+
+
+def filling(data: bytes | memoryview) -> int:
+    """Return how many equal bytes, 00 or FF, end the data: what buffers are filled up with."""
+    array = np.frombuffer(data, np.uint8)
+    if not array.size or array[-1] not in (0x00, 0xFF):
+        return 0
+    others = np.flatnonzero(array != array[-1])
+    return len(array) - (int(others[-1]) + 1 if others.size else 0)

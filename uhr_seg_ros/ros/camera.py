@@ -15,12 +15,16 @@ from uhr_seg_ros.ros.camera_info import CameraInfoCache, CameraInfoError
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
 from uhr_seg_ros.ros.closing import close_all
 from uhr_seg_ros.ros.cloud_path import CloudHooks, CloudPath
+from uhr_seg_ros.ros.diagnostics import Problem, worst
 from uhr_seg_ros.ros.inputs import CameraInput, Frame, image_topic
 from uhr_seg_ros.ros.outputs import CameraOutput
 from uhr_seg_ros.ros.parameters import Settings
 from uhr_seg_ros.ros.poses import PoseFinder
 from uhr_seg_ros.ros.time_jumps import TimeJumps
 from uhr_seg_ros.ros.worker import Counts
+from uhr_seg_ros.showing import shortened
+
+_MOST_TEXT = 500
 
 
 class Camera:
@@ -75,10 +79,14 @@ class Camera:
             'camera_info_received': str(self._calibrations.received),
             'camera_info_rejected': str(self._calibrations.rejected),
         }
-        problem = None
-        if (clouds := self.clouds) is not None:  # another thread may close it
+        problems: list[Problem | None] = []
+        # Another thread may close them.
+        if (camera_input := self._input) is not None and (text := camera_input.problem()):
+            problems.append((DiagnosticStatus.WARN, text))
+        if (clouds := self.clouds) is not None:
             more |= clouds.values()
-            problem = clouds.problem()
+            problems.append(clouds.problem())
+        problem = worst(*problems) if any(problems) else None
         return self.monitor.status(
             counts, expected_frequency, limited=limited, more=more, problem=problem
         )
@@ -87,7 +95,7 @@ class Camera:
         """Tell what is odd about a frame that is processed all the same, once."""
         if self.monitor.note_remark(text):
             camera = f'camera {self._name}: ' if self._name else ''
-            self._node.get_logger().warning(f'{camera}{text}')
+            self._node.get_logger().warning(f'{camera}{shortened(text, _MOST_TEXT)}')
 
     def open_output(self, classes: ClassSet, *, samples: bool) -> None:
         """Announce the masks and their classes, and where frames are sampled if that varies."""

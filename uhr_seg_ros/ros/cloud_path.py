@@ -364,5 +364,5 @@ class CloudPath:
         camera = camera_of(info, message.height, message.width, rectified=rectified)
         settings = self._hooks.settings()
         limit = FrameLimit(settings.max_pixels, settings.memory_limit_mb, DEPTH_BYTES)
-        points = depth_points(read_depth(message, self._hooks.remark, limit), camera)
+        points = depth_points(read_depth(message, limit, self._hooks.remark), camera)
         return points, (1, len(points))

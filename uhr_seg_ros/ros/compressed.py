@@ -35,9 +35,12 @@ from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.image_io.memory import decode_picture, is_tiff
 from uhr_seg_ros.ros.layout import ImageError
 from uhr_seg_ros.ros.remarks import log_once, Remark
+from uhr_seg_ros.showing import one_line, shown
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage
+
+_MOST_FORMAT = 200
 
 _COLORS = ('rgb', 'bgr', 'bayer_', 'yuv', 'uyvy', 'yuyv', 'nv1', 'nv2', '8uc3', '8uc4')
 
@@ -74,8 +77,8 @@ class Format(NamedTuple):
 
 
 def parse_format(text: str) -> Format:
-    """Return the words of a message's `format`."""
-    encoding, separator, rest = text.strip().lower().partition(';')
+    """Return the words of a message's `format`, as far as it is no longer than one can be."""
+    encoding, separator, rest = text[:_MOST_FORMAT].strip().lower().partition(';')
     if not separator:
         return Format('', encoding, '')
     codec, *others = (*rest.split(), '', '')
@@ -114,15 +117,15 @@ def decode_compressed(
     try:
         image, is_grey = decode_picture(data, limit, remark)
     except ImageIoError as err:
-        msg = (f'compressed image ({len(data)} bytes, format {message.format!r}) could not be '
-               f'decoded: {err}')
+        msg = (f'compressed image ({len(data)} bytes, format {shown(message.format)}) could not '
+               f'be decoded: {one_line(err)}')
         raise ImageError(msg) from err
     if image.dtype != np.uint8:
         image = cv2.convertScaleAbs(image, alpha=255.0 / 65535.0)
     if is_grey and form.is_of_color_camera:
-        remark(f'compressed image format {message.format!r} holds a grey picture of a colour '
-               'camera: its publisher drops the colours; take the raw topic, or let the camera '
-               'give rgb8')  # fmt: skip
+        remark(f'compressed image format {shown(message.format)} holds a grey picture of a '
+               'colour camera: its publisher drops the colours; take the raw topic, or let the '
+               'camera give rgb8')  # fmt: skip
     if image.ndim == 2:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     if form.is_swapped and is_tiff(data):
@@ -132,10 +135,10 @@ def decode_compressed(
 
 def _check_kind(text: str, form: Format) -> None:
     """Refuse what the format says to be no picture."""
-    if 'compressedDepth' in text or form.encoding == '32fc1':
-        msg = f'compressed image format {text!r} is depth: choose a colour topic'
+    if 'compressedDepth' in text[:_MOST_FORMAT] or form.encoding == '32fc1':
+        msg = f'compressed image format {shown(text)} is depth: choose a colour topic'
         raise ImageError(msg)
     if form.is_mosaic:
-        msg = (f'compressed image format {text!r} is a Bayer mosaic: choose the topic of the '
+        msg = (f'compressed image format {shown(text)} is a Bayer mosaic: choose the topic of the '
                'debayered picture, or the raw transport')
         raise ImageError(msg)

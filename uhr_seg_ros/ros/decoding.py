@@ -21,6 +21,7 @@ from uhr_seg_ros.pixels import memory_shape, PixelError, RawFrame
 from uhr_seg_ros.ros.compressed import decode_compressed
 from uhr_seg_ros.ros.layout import check_data, check_size, describe, find_chroma, ImageError
 from uhr_seg_ros.ros.remarks import log_once, Remark
+from uhr_seg_ros.showing import one_line, shown
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import Image
@@ -95,16 +96,19 @@ def view_image(
 
 
 def _check_raw(message: Image) -> None:
-    """Refuse a JPEG of the declared size in the place of pixels; usb_cam's raw_mjpeg sends it."""
+    """Refuse a JPEG in the place of pixels, as usb_cam's raw_mjpeg sends it."""
     if bytes(message.data[:3]) != b'\xff\xd8\xff':
         return
     try:
         header = read_header(memoryview(message.data).cast('B'))
     except JpegError:  # pixels that begin like one
         return
-    if (header.height, header.width) == (message.height, message.width):
-        msg = (f'image {describe(message)} holds a JPEG: let the driver decode it (pixel_format '
-               'mjpeg2rgb of usb_cam), or publish it as sensor_msgs/CompressedImage')
+    is_declared = (header.height, header.width) == (message.height, message.width)
+    # Pixels may begin like one, too, but then they are not too few.
+    if is_declared or len(message.data) < message.step * (message.height - 1):
+        size = '' if is_declared else f' of {header.width} x {header.height}'
+        msg = (f'image {describe(message)} holds a JPEG{size}: let the driver decode it '
+               '(pixel_format mjpeg2rgb of usb_cam), or publish it as sensor_msgs/CompressedImage')
         raise ImageError(msg)
 
 
@@ -187,11 +191,12 @@ def _cv_bridge() -> Any | None:
 def _decode_with_cv_bridge(message: Image) -> np.ndarray:
     bridge = _cv_bridge()
     if bridge is None:
-        msg = (f'image encoding {message.encoding!r} is not one of '
+        msg = (f'image encoding {shown(message.encoding)} is not one of '
                f'{", ".join(sorted((*_PACKED, *_PLANAR)))}; for others install cv_bridge')
         raise ImageError(msg)
     try:
         return bridge.imgmsg_to_cv2(message, 'bgr8')
     except Exception as error:  # CvBridgeError, or whatever its C++ half throws
-        msg = f'cv_bridge could not convert image {describe(message)} to bgr8: {error}'
+        reason = one_line(error)
+        msg = f'cv_bridge could not convert image {describe(message)} to bgr8: {reason}'
         raise ImageError(msg) from error

@@ -30,16 +30,16 @@ DEPTH_BYTES = 70
 
 def read_depth(
     message: Image,
-    remark: Remark = log_once,
     limit: FrameLimit = FrameLimit(),  # noqa: B008 - it cannot change
+    remark: Remark = log_once,
 ) -> np.ndarray:
     """
     Return a depth image.
 
     Args:
         message: `16UC1` in mm or `32FC1` in m, of any step and byte order.
-        remark: told what is odd, yet can be read.
         limit: what is larger is refused.
+        remark: told what is odd, yet can be read.
 
     Returns:
         (H, W) float32, m; 0, NaN and infinity mean that nothing was measured. A view of the

@@ -86,6 +86,13 @@ class FramePath:
         """Why a slower back end runs than there could be, and what to do; or empty."""
         return self._facts.get('fallback', '')
 
+    def misfit(self, settings: Settings) -> str:
+        """Say why the bundle is not for how the cameras look, and what to do; or empty."""
+        segmenter = self._segmenter  # the worker may unload meanwhile
+        if segmenter is None:
+            return ''
+        return segmenter.bundle.domain.misfit(segmenter.bundle.name, settings.camera_view)
+
     def load(self, settings: Settings) -> ClassSet:
         """
         Open the engines of the bundle and return its classes.
@@ -113,6 +120,9 @@ class FramePath:
         )
         self._stages = StageWindows()
         self._facts = _facts(self._segmenter)
+        self._report(self._segmenter.bundle.domain_line)
+        if misfit := self.misfit(settings):
+            self._warn(misfit)
         self._probe = open_probe() if self._segmenter.backend == 'tensorrt' else None
         return self._segmenter.bundle.classes
 
@@ -244,6 +254,8 @@ def _facts(segmenter: Segmenter) -> dict[str, str]:
         'device': str(provenance['device']),
         'bundle': segmenter.bundle.name,
         'bundle_sha256': segmenter.bundle.sha256,
+        'domain': str(segmenter.bundle.domain),
+        'domain_view': ', '.join(segmenter.bundle.domain.views) or 'unknown',
         'engine_sha256': ', '.join(f'{name} {sha}' for name, sha in provenance['sha256'].items()),
     }
     if segmenter.fallback:

@@ -22,6 +22,8 @@ from uhr_seg_ros.ros.network import failed_reassemblies, reassembly_advice
 from uhr_seg_ros.ros.parameters import Settings
 from uhr_seg_ros.ros.qos import FollowingSubscription
 from uhr_seg_ros.ros.remarks import Remark
+from uhr_seg_ros.ros.silence import SUFFIX, why_silent
+from uhr_seg_ros.showing import MOST_SHOWN, one_line
 
 FRESH_S = 1.0
 """So long after a frame, s, what the network loses is not why frames do not come."""
@@ -46,10 +48,10 @@ class Frame(NamedTuple):
 
     @property
     def encoding(self) -> str:
-        """What the message says that it holds."""
+        """What the message says that it holds, in a short line."""
         if isinstance(self.message, CompressedImage):
-            return self.message.format
-        return self.message.encoding
+            return one_line(self.message.format, MOST_SHOWN)
+        return one_line(self.message.encoding, MOST_SHOWN)
 
 
 class CameraInput:
@@ -74,6 +76,7 @@ class CameraInput:
         on_frame: Callable[[Frame], None],
     ) -> None:
         self._node = node
+        self._name = f'{prefix}image_raw'
         self._on_frame = on_frame
         self._images = FollowingSubscription(
             node, *_source(node, prefix, settings), self._on_image, settings.image_qos
@@ -81,7 +84,7 @@ class CameraInput:
         try:
             self._infos = FollowingSubscription(
                 node, CameraInfo,
-                camera_info_topic(node, f'{prefix}image_raw', f'{prefix}camera_info'),
+                camera_info_topic(node, self._name, f'{prefix}camera_info'),
                 calibrations.add,
             )  # fmt: skip
         except Exception:  # such as an override of a QoS that does not exist
@@ -93,7 +96,7 @@ class CameraInput:
 
     def follow(self, warning_s: float) -> None:
         """
-        Follow the publishers' reliability, and warn when no frame comes.
+        Follow the publishers' quality of service, and warn when no frame comes.
 
         Args:
             warning_s: silence to warn after, s; 0 = never.
@@ -108,10 +111,13 @@ class CameraInput:
             self._next_warning_s = 2 * silence  # a camera that stays away does not fill the log
             self._node.get_logger().warning(
                 f'no frame on {self._images.topic_name} for {silence:.0f} s; '
-                f'{self._images.describe_publishers()}. Check the topic name and, for frames '
-                'above 0.5 MB, the DDS profile of the publisher (config/dds). '
+                f'{why_silent(self._node, self._images, self._name)}. '
                 f'{reassembly_advice(failed_reassemblies() - self._failed_reassemblies)}'
             )
+
+    def problem(self) -> str:
+        """Return what is wrong with the frames that come, or an empty string."""
+        return self._images.problem() or self._infos.problem()
 
     def close(self) -> None:
         """Unsubscribe from both, whatever one of them raises."""
@@ -130,9 +136,12 @@ def stamp_ns(header: Header) -> int:
 
 def image_topic(node: Node, prefix: str, transport: str) -> str:
     """Return the resolved topic of a camera's frames; `transport` is raw or compressed."""
-    # As image_transport does, the base topic is remapped first and the transport appended.
+    # As image_transport does, the base topic is remapped first and the transport appended; many
+    # give the whole name of the compressed topic instead.
     topic = node.resolve_topic_name(f'{prefix}image_raw')
-    return node.resolve_topic_name(f'{topic}/compressed') if transport == 'compressed' else topic
+    if transport == 'raw' or topic.endswith(SUFFIX):
+        return topic
+    return node.resolve_topic_name(topic + SUFFIX)
 
 
 def camera_info_topic(node: Node, images: str, name: str) -> str:
@@ -140,7 +149,7 @@ def camera_info_topic(node: Node, images: str, name: str) -> str:
     resolved = node.resolve_topic_name(name)
     if resolved != node.resolve_topic_name(name, only_expand=True):
         return resolved
-    namespace = node.resolve_topic_name(images).rpartition('/')[0]
+    namespace = node.resolve_topic_name(images).removesuffix(SUFFIX).rpartition('/')[0]
     return f'{namespace}/camera_info'
 
 

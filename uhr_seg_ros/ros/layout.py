@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _ALIGNMENTS = (2, 4, 8, 16, 32, 64)
 """Rows that the planes of cameras and video decoders are aligned to."""
 
+_BYTES_EACH = (1, 1.5, 2, 3, 4)
+"""Bytes per pixel of encodings: mono, NV12, YUYV, colours, colours with alpha."""
+
 _OTHER_ENCODINGS = ((5, 4), (4, 3))
 """How much more data another encoding of the same size has: raw10; bgra8, nv16."""
 
@@ -41,7 +44,7 @@ class ImageError(UhrSegError):
 
 def describe(message: Image) -> str:
     """Return size and encoding for a message to the user."""
-    return f'{message.width} x {message.height} {message.encoding!r}'
+    return f'{message.width} x {message.height} {shown(message.encoding)}'
 
 
 def check_size(message: Image, limit: FrameLimit) -> None:
@@ -135,8 +138,17 @@ def _check_least(message: Image, row_bytes: int, rows: int, why: str) -> None:
     needed = message.step * (rows - 1) + row_bytes
     if len(message.data) < needed:
         msg = (f'image data is truncated: {len(message.data)} bytes, but {describe(message)} '
-               f'with step {message.step} needs {needed}')
+               f'with step {message.step} needs {needed}{_other_encoding(message)}')
         raise ImageError(msg)
+
+
+def _other_encoding(message: Image) -> str:
+    """Say of data that is too short where it is all there, for another encoding."""
+    each = len(message.data) / (message.width * message.height)
+    if each not in _BYTES_EACH:
+        return ''
+    return (f'; that is {each:g} bytes for each pixel: if nothing is missing, set the encoding '
+            'and the step that it has')
 
 
 def _align(rows: int, to: int) -> int:

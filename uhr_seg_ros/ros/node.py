@@ -37,6 +37,7 @@ from uhr_seg_ros.ros.diagnostics import (
     node_status,
     not_alone,
     not_kept,
+    out_of_domain,
     over_budget,
 )  # fmt: skip
 from uhr_seg_ros.ros.frame_path import FramePath
@@ -58,9 +59,11 @@ from uhr_seg_ros.ros.waiting import (
 )  # fmt: skip
 from uhr_seg_ros.ros.watchdog import Watchdog
 from uhr_seg_ros.ros.worker import Worker
+from uhr_seg_ros.showing import shortened
 
 DIAGNOSTICS_PERIOD_S = 1.0
 FOLLOW_PERIOD_S = 0.5
+_MOST_LINES = 30
 
 
 def told(failure: str) -> Callable[[Callable], Callable]:
@@ -372,10 +375,9 @@ class SegmentationNode(LifecycleNode):
 
     def _warn(self, name: str, what: str, error: Exception) -> None:
         """Log what was rejected, now and then."""
-        message = _describe(error)
-        if self._throttle.allows(name, message):
+        if self._throttle.allows(name, what, error):
             camera = f'camera {name}: ' if name else ''
-            self.get_logger().warning(f'{camera}{what} rejected: {message}')
+            self.get_logger().warning(f'{camera}{what} rejected: {_describe(error)}')
 
     def _follow(self) -> None:
         warning_s = self._declared.settings.no_frame_warning_s
@@ -417,6 +419,7 @@ class SegmentationNode(LifecycleNode):
             over_budget([latency for latency, _ in recent], settings.latency_budget_ms),
             cut_short([share for _, share in recent], settings.refine_budget_ms),
             hot(path.gpu_temperature_c, settings.diagnostics_gpu_temperature_limit),
+            out_of_domain(path.misfit(settings)),
             fallen_back(path.fallback),
             not_kept(path.not_kept),
         )
@@ -439,8 +442,9 @@ def _of(camera: str) -> str:
 def _describe(error: Exception) -> str:
     """Return our own errors as they are, an unexpected one with where it came from."""
     if isinstance(error, UhrSegError | ParameterException):
-        return str(error)
-    return ''.join(traceback.format_exception(type(error), error, error.__traceback__))
+        return shortened(str(error))
+    lines = traceback.format_exception(type(error), error, error.__traceback__)
+    return ''.join(shortened(line) for line in lines[-_MOST_LINES:])
 
 
 def main(args: list[str] | None = None) -> None:

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-import re
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
 from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
+from uhr_seg_ros.domain import ANY, CAMERA_VIEWS
 from uhr_seg_ros.engines.options import DEFAULT_WORKSPACE_MB, PRECISIONS
 from uhr_seg_ros.geometry.transform import Transform, TransformError
 from uhr_seg_ros.image_io.limits import DEFAULT_FRAME_PIXELS, MOST_FRAME_PIXELS
 from uhr_seg_ros.refinement.refining import METHODS, missing_library
+from uhr_seg_ros.ros.launching import camera_fault
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,10 @@ SPECS = (
     Spec('bundle', 'hlrc_s_aerial',
           'Model bundle: a folder, or the name of a folder under models/.',
           change='unconfigured'),
+    Spec('camera_view', ANY,
+          'How the cameras look: nadir (straight down), oblique (down at an angle), forward '
+          '(along the ground) or other; a bundle for other views is a warning. any: no one says.',
+          choices=CAMERA_VIEWS),
     Spec('backend', 'auto',
           'tensorrt (NVIDIA GPU), onnxruntime (CPU), or auto: the fastest one that runs here.',
           change='unconfigured'),
@@ -176,18 +181,6 @@ def extrinsic_specs(camera: str) -> tuple[Spec, ...]:
 MIN_SIDE, MAX_SIDE = 16, 16384
 """Limits of a side of `input_size`, px."""
 
-_CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
-
-
-def _objection_to_cameras(names: list[str]) -> str:
-    if list(names) in ([], ['']):
-        return ''
-    if bad := [name for name in names if not _CAMERA_NAME.fullmatch(name)]:
-        return f'cameras has {bad[0]!r}: a name is letters, digits and _, a letter first'
-    if len(set(names)) < len(names):
-        return f'cameras {list(names)} names a camera twice'
-    return ''
-
 
 def _objection_to_size(size: list[int]) -> str:
     if len(size) == 2 and all(MIN_SIDE <= side <= MAX_SIDE for side in size):
@@ -217,7 +210,7 @@ def _objection_to_pose(translation: Sequence[float], quaternion: Sequence[float]
 
 
 OBJECTIONS: dict[str, Callable[[Any], str]] = {
-    'cameras': _objection_to_cameras,
+    'cameras': camera_fault,
     'input_size': _objection_to_size,
     'refine': _objection_to_refining,
     'translation': _objection_to_translation,

@@ -19,6 +19,7 @@ from rclpy.parameter import Parameter
 from uhr_seg_ros.geometry.visibility import ZBuffer
 from uhr_seg_ros.refinement.refining import Refinement
 from uhr_seg_ros.ros.parameter_table import extrinsic_specs, OBJECTIONS, Spec, SPECS
+from uhr_seg_ros.ros.parameter_types import accept_whole_numbers, declare
 from uhr_seg_ros.ros.poses import Extrinsics
 
 
@@ -31,6 +32,7 @@ class Settings:
     """
 
     bundle: str
+    camera_view: str
     backend: str
     memory_limit_mb: int
     max_pixels: int
@@ -105,6 +107,7 @@ class Parameters:
         # One thread may set a parameter while another one configures the node.
         self._lock = Lock()
         node.add_on_set_parameters_callback(self._check)
+        accept_whole_numbers(node)
         self._declare(SPECS)
         for camera in self._cameras:
             self._declare(extrinsic_specs(camera))
@@ -129,7 +132,7 @@ class Parameters:
         for spec in specs:
             self._specs[spec.name] = spec
             if not self._node.has_parameter(spec.name):
-                self._node.declare_parameter(spec.name, spec.default, spec.descriptor())
+                declare(self._node, spec, self._check)
             try:
                 value = self._node.get_parameter(spec.name).value
             except ParameterUninitializedException:  # `cameras: []` in a file leaves it unset

@@ -22,6 +22,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
 
+from uhr_seg_ros.ros.parameter_types import explained
 from uhr_seg_ros.ros.watchdog import Watchdog
 
 RCLError = rclpy_implementation.RCLError
@@ -62,20 +63,23 @@ class StoppableNode(Protocol):
 
 def run(make_node: Callable[[], StoppableNode], args: list[str] | None = None) -> int:
     """
-    Spin a node until SIGINT, SIGTERM, a failure or its watchdog; return the exit code.
+    Spin a node until SIGINT, SIGTERM, SIGHUP, a failure or its watchdog; return the exit code.
 
     The executor runs on a thread of its own and the signals are taken here, on the main thread:
     so a signal interrupts no callback, the context outlives the node's last publication, and
     another Ctrl-C does not disturb the clean-up.
     """
     stop = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # else nohup has started it
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
         signal.signal(number, lambda *_: stop.set())
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = make_node()
     except Exception as error:  # such as a refused parameter, told without a traceback
-        print(f'segmentation_node: {error}', file=sys.stderr)
+        print(f'segmentation_node: {explained(error)}', file=sys.stderr)
         rclpy.try_shutdown()
         return 1
     executor = MultiThreadedExecutor(num_threads=THREADS)
@@ -90,7 +94,7 @@ def run(make_node: Callable[[], StoppableNode], args: list[str] | None = None) -
             faulthandler.dump_traceback(file=_STDERR)  # where it hangs
             failures.append(TimeoutError(overdue))
             break
-    for number in (signal.SIGINT, signal.SIGTERM):  # the end has begun, and takes care of itself
+    for number in numbers:  # the end has begun, and takes care of itself
         signal.signal(number, signal.SIG_IGN)
     has_ended = node.stop(WORKER_GRACE_S)
     executor.shutdown()

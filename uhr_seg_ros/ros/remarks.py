@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import logging
-import re
 from threading import Lock
+
+from uhr_seg_ros.ros.throttle import template
+from uhr_seg_ros.showing import shortened
 
 Remark = Callable[[str], None]
 """Gets a sentence about a frame, for every such frame again."""
 
 _MOST_KINDS = 16
+_MOST_TEXT = 500
 
 
 class Remarks:
-    """Remarks that were made; those that differ in their numbers only are one."""
+    """Remarks that were made; those that differ in their values only are one."""
 
     def __init__(self) -> None:
         self._kinds: dict[str, str] = {}
@@ -25,11 +28,11 @@ class Remarks:
 
     def add(self, text: str) -> bool:
         """Note a remark and return whether it is a new one."""
-        kind = re.sub(r'\d+', '#', text)
+        kind = template(text)
         with self._lock:
             if kind in self._kinds or len(self._kinds) >= _MOST_KINDS:
                 return False
-            self._kinds[kind] = text
+            self._kinds[kind] = shortened(text, _MOST_TEXT)
         return True
 
     def __str__(self) -> str:
@@ -44,4 +47,4 @@ _of_this_process = Remarks()
 def log_once(text: str) -> None:
     """Log a remark that this process has not logged before; for readers without a node."""
     if _of_this_process.add(text):
-        logging.getLogger('uhr_seg_ros.ros').warning('%s (said once)', text)
+        logging.getLogger('uhr_seg_ros.ros').warning('%s (said once)', shortened(text, _MOST_TEXT))

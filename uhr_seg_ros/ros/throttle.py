@@ -7,17 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 import re
+from threading import Lock
 import time
 
 _MAX_KINDS = 64
+
+_MOST_CAUSES = 4
+"""So far back the causes of an error are part of its kind."""
+
+_MOST_COMPARED = 200
+
+_VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?|\b(?:nan|inf)\b")
+"""Values in a text: what is quoted, as texts of messages are, and numbers."""
 
 
 class Throttle:
     """
     Lets one message of a kind through per period.
 
-    Messages that differ in their numbers only are of one kind. rclpy's own throttle goes by the
-    line of code that logs, where the first fault would hide all others.
+    rclpy's own throttle goes by the line of code that logs, where the first fault would hide all
+    others; going by the letters of a message, one that has a value in it would fill the log.
 
     Args:
         period: s.
@@ -27,14 +36,47 @@ class Throttle:
     def __init__(self, period: float = 5.0) -> None:
         self._period = period
         self._next: dict[Hashable, float] = {}
+        self._lock = Lock()
 
-    def allows(self, source: str, message: str) -> bool:
-        """Tell whether to log a message about a source, such as a camera."""
+    def allows(self, *kind: str | BaseException) -> bool:
+        """
+        Tell whether to log a message.
+
+        Args:
+            kind: what makes it one of a kind, such as a camera and an error: an error is of a kind
+                with those that were raised at the same place for the same causes, a text with
+                those that differ in their values only.
+
+        """
         now = time.monotonic()
-        kind = source, re.sub(r'\d+', '#', message)
-        if now < self._next.get(kind, 0.0):
-            return False
-        if len(self._next) >= _MAX_KINDS:  # text of broken messages must not fill the memory
-            self._next.clear()
-        self._next[kind] = now + self._period
+        key = tuple(
+            template(each) if isinstance(each, str) else place_of(each) for each in kind
+        )
+        with self._lock:
+            if now < self._next.get(key, 0.0):
+                return False
+            if len(self._next) >= _MAX_KINDS:
+                self._next = {each: end for each, end in self._next.items() if now < end}
+            if len(self._next) >= _MAX_KINDS:  # neither the memory nor the log fills
+                return False
+            self._next[key] = now + self._period
         return True
+
+
+def template(text: str) -> str:
+    """Return the beginning of a text without its values."""
+    return _VARYING.sub('#', text[:_MOST_COMPARED])
+
+
+def place_of(error: BaseException) -> tuple[Hashable, ...]:
+    """Return of what types an error and its causes are, and where they were raised."""
+    places: list[Hashable] = []
+    cause: BaseException | None = error
+    while cause is not None and len(places) < _MOST_CAUSES:
+        trace, place = cause.__traceback__, None
+        while trace is not None:
+            place = trace.tb_frame.f_code.co_filename, trace.tb_lineno
+            trace = trace.tb_next
+        places.append((type(cause), place))
+        cause = cause.__cause__
+    return tuple(places)

@@ -166,13 +166,6 @@ class Worker:
         with self._changed:
             return self._begun[0][0] if self._begun else None
 
-    def stamps(self, camera: str) -> list[int]:
-        """Return the stamps, ns, of the frames that are inside and of the one that waits."""
-        with self._changed:
-            inside = [stamp for begun, stamp in self._begun if begun.camera == camera]
-            waiting = _stamp_ns(self._slots[camera].frame)
-        return [stamp for stamp in (*inside, waiting) if stamp is not None]
-
     def occupation(self) -> str:
         """Tell what the thread is inside and for how long, for a message; empty for nothing."""
         inside, frame = self._job, self.in_work()
@@ -183,6 +176,13 @@ class Worker:
             return ''
         what, since = inside
         return f'{what} for {time.monotonic() - since:.0f} s'
+
+    def stamps(self, camera: str) -> list[int]:
+        """Return the stamps, ns, of the frames that are inside and of the one that waits."""
+        with self._changed:
+            inside = [stamp for begun, stamp in self._begun if begun.camera == camera]
+            waiting = _stamp_ns(self._slots[camera].frame)
+        return [stamp for stamp in (*inside, waiting) if stamp is not None]
 
     def last_processed(self, camera: str) -> float | None:
         """Return when a frame of the camera was processed last, s (`time.monotonic`), or None."""
