@@ -86,6 +86,8 @@ class Rig:
         self.camera = self.stage.camera()
         self.lidar = self.stage.camera(points, kind)
         self.infos: Publisher = self.stage.camera('camera_info', CameraInfo)
+        readers = 2 if points == 'depth' else 1  # that of the depth camera is the same one
+        wait_until(lambda: self.infos.get_subscription_count() >= readers, 'both subscriptions')
         (self.masks,) = self.stage.outputs('mask')
         (self.clouds,) = self.stage.outputs('points', message_type=PointCloud2)
 

@@ -170,3 +170,39 @@ def test_any_numbers_are_read_or_refused(
     except CloudError:
         return
     assert points.shape == (height * width, 3)
+
+
+@pytest.mark.parametrize(
+    ('height', 'width', 'padding', 'surplus', 'refused'),
+    [
+        (3, 5, 0, 1, ''),
+        (3, 5, 0, 59, ''),
+        (3, 5, 7, 40, ''),
+        (3, 5, 0, 60, 'set row_step 80'),  # a row more, or rows further apart
+        (3, 5, 0, 3, 'set row_step 61'),
+        (3, 5, 0, 2, 'set row_step 61'),  # the padding after the last row is absent
+        (3, 5, 0, 61, 'set the width and height that the data has'),
+        (3, 5, 0, 180, 'set row_step 120'),  # twice as much
+        (1, 5, 0, 12, ''),
+        (1, 5, 0, 20, 'set point_step 16'),
+        (1, 5, 0, 59, ''),
+        (1, 5, 0, 61, 'set the width and height that the data has'),
+        (1, 1, 0, 11, ''),
+        (1, 1, 0, 12, 'set the width and height that the data has'),
+    ],
+)
+def test_data_that_is_longer_than_declared(
+    height: int, width: int, padding: int, surplus: int, refused: str
+) -> None:
+    points = some_points(height, width)
+    cloud = make_cloud(points, XYZ, 12, padding)
+    cloud.data.frombytes(b'\x7f' * surplus)
+    remarks: list[str] = []
+    if refused:
+        with pytest.raises(CloudError, match=f'{surplus} bytes longer than .*: {refused}'):
+            read_points(cloud, remarks.append)
+        assert not remarks
+        return
+    np.testing.assert_array_equal(read_points(cloud, remarks.append), points.reshape(-1, 3))
+    assert len(remarks) == 1
+    assert f'{surplus} bytes longer than {width} x {height} points' in remarks[0]

@@ -58,3 +58,20 @@ def test_broken_depth_images(name: str, value: object, message: str) -> None:
     setattr(image, name, value)
     with pytest.raises(ImageError, match=message):
         read_depth(image)
+
+
+@pytest.mark.parametrize(
+    ('surplus', 'is_read'), [(1, True), (2, False), (3, False), (13, True), (17, False)]
+)
+def test_depth_that_is_longer_than_declared(surplus: int, is_read: bool) -> None:
+    """Refused where the rows may lie further apart, the last one padded or not, or by a row."""
+    depth = np.arange(12, dtype='<f4').reshape(3, 4)
+    message = Image(height=3, width=4, encoding='32FC1', step=16)
+    message.data.frombytes(depth.tobytes() + bytes(surplus))
+    remarks: list[str] = []
+    if is_read:
+        np.testing.assert_array_equal(read_depth(message, remark=remarks.append), depth)
+        assert f'{surplus} bytes longer' in remarks[0]
+    else:
+        with pytest.raises(ImageError, match='too long'):
+            read_depth(message, remark=remarks.append)

@@ -130,9 +130,9 @@ def test_the_memory_of_a_frame_is_told_before_it_is_taken() -> None:
 def test_raw_images_and_depth(encoding: str) -> None:
     message = Image(height=64, width=96, encoding=encoding, step=288, data=bytes(288 * 64))
     limit = FrameLimit(64 * 96 - 1)
-    for read in (lambda: view_image(message, limit=limit), lambda: read_depth(message, limit)):
+    for read in (view_image, read_depth):
         with pytest.raises(ImageError, match=f"image is 96 x 64 '{encoding}': at most"):
-            read()
+            read(message, limit=limit)
 
 
 def test_the_node_follows_max_pixels(make_stage: MakeStage) -> None:

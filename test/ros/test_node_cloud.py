@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from gate import Gate
 from geometry_msgs.msg import TransformStamped
 import numpy as np
 import pytest
@@ -30,13 +31,22 @@ from rig import (
     WIDTH,
 )
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
-from stage import example_mask, frame, wait_until
+from stage import example_mask, frame, TIMEOUT_S, wait_until
 from tiny_bundle import paint, TINY_CLASSES
 
+from uhr_seg_ros.engines import opening
 from uhr_seg_ros.geometry.transform import OPTICAL_FROM_BODY
 from uhr_seg_ros.ros import poses
 from uhr_seg_ros.ros.cloud_reading import read_points
 from uhr_seg_ros.ros.images import encode_image
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    gate = Gate()
+    monkeypatch.setattr(opening, 'open_engine', gate.opener)
+    yield gate
+    gate.open()
 
 
 @pytest.mark.parametrize('cloud_first', [True, False])
@@ -63,8 +73,8 @@ def test_every_point_has_the_class_of_its_pixel(make_stage: MakeStage, cloud_fir
     assert 0 < found['confidence'].min()
     assert found['confidence'].max() < 255  # of the network, not taken for sure
     rig.wait_for(received=1, paired=1, unpaired=0, waiting=0, rejected=0, dropped=0)
-    node = rig.stage.status('/segmentation: segmentation')
-    assert 'cloud_p95_ms' in {pair.key for pair in node.values}
+    name = '/segmentation: segmentation'
+    wait_until(lambda: 'cloud_p95_ms' in rig.stage.values(name), 'the time of a cloud')
 
 
 def test_what_the_camera_does_not_see(make_stage: MakeStage) -> None:
@@ -222,6 +232,47 @@ def test_clouds_without_a_mask_in_time(make_stage: MakeStage) -> None:
     rig.wait_for(received=2, paired=1, unpaired=1)
 
 
+def test_a_slow_network_finds_the_cloud_of_its_frame(
+    make_stage: MakeStage, gate: Gate
+) -> None:
+    """As at 8K and 10 Hz: dozens of clouds come while one frame is in work."""
+    rig = Rig(make_stage)
+    rig.calibrate()
+    gate.close()
+    rig.camera.publish(frame(paint(example_mask()), 1.0))
+    assert gate.reached.wait(TIMEOUT_S)
+    for number in range(24):
+        rig.lidar.publish(cloud(wall()[:4], 1.01 + number / 10))
+        if number % 4 == 3:  # as many as a subscription holds
+            rig.wait_for(received=number + 1)
+    rig.camera.publish(frame(paint(example_mask(seed=1)), 3.1))
+    rig.stage.wait_for_count(received=2)
+    # That of the frame in work, and what is no older than the frame that waits.
+    rig.wait_for(received=24, waiting=1 + 3)
+    gate.open()
+    assert rig.labelled().header == header('lidar', 1.01)
+    assert rig.labelled(2).header == header('lidar', 3.11)
+    rig.wait_for(received=24, paired=2, over_memory=0, rejected=0, dropped=0)
+
+
+def test_clouds_beyond_the_memory_limit(make_stage: MakeStage) -> None:
+    rig = Rig(make_stage, **{'cloud.memory_limit_mb': 1})
+    rig.calibrate()
+    giant = cloud(np.concatenate([wall()] * 7))
+    for stamp in range(1, 6):
+        giant.header.stamp.sec = stamp
+        rig.lidar.publish(giant)
+        rig.wait_for(received=stamp, over_memory=stamp, unpaired=stamp, waiting=0)
+        rig.see(example_mask(), stamp)
+    wait_until(
+        lambda: '5 clouds or masks were given up while they waited, as they had more bytes than '
+        'cloud.memory_limit_mb = 1 MB; raise it' in rig.stage.status('/image_raw').message,
+        'a warning', last=lambda: rig.stage.status('/image_raw').message,
+    )  # fmt: skip
+    rig.lidar.publish(giant)  # its mask was faster
+    rig.labelled()
+
+
 def test_masks_without_points_are_a_warning(make_stage: MakeStage) -> None:
     rig = Rig(make_stage)
     rig.calibrate()
@@ -233,6 +284,7 @@ def test_masks_without_points_are_a_warning(make_stage: MakeStage) -> None:
         return 'the last 6 masks found no points of /points within 0.05 s' in message
 
     wait_until(warned, 'a warning')
+    assert 'see that they come' in rig.stage.status('/image_raw').message
     rig.lidar.publish(cloud(wall(), stamp=5.99))
     rig.labelled()
     wait_until(lambda: not warned(), 'no warning')
@@ -324,10 +376,13 @@ def test_rectified_frames(make_stage: MakeStage) -> None:
     )
 
 
-class StandInBuffer:
+class OneTransform:
     """Knows one transform, as tf2_ros.Buffer would give it, and notes what it was asked."""
 
     asked: list[tuple] = []
+
+    def get_latest_common_time(self, target: str, source: str) -> Any:
+        raise LookupError
 
     def lookup_transform(self, target: str, source: str, time: Any) -> TransformStamped:
         self.asked.append((target, source, time.nanoseconds))
@@ -349,9 +404,9 @@ class StandInBuffer:
 
 def test_transforms_of_tf2(make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
     """tf2_ros is not among the wheels: here a stand-in is asked, in the words of its interface."""
-    StandInBuffer.asked.clear()
+    OneTransform.asked.clear()
     stand_in = SimpleNamespace(
-        Buffer=StandInBuffer, TransformException=LookupError,
+        Buffer=OneTransform, TransformException=LookupError,
         TransformListener=lambda buffer, node, *, spin_thread: None,
     )  # fmt: skip
     monkeypatch.setattr(poses, 'tf2_ros', stand_in)
@@ -362,11 +417,11 @@ def test_transforms_of_tf2(make_stage: MakeStage, monkeypatch: pytest.MonkeyPatc
     rig.lidar.publish(cloud(wall(), stamp=3.01))
     label = values(rig.labelled())['label'].reshape(HEIGHT, WIDTH)
     np.testing.assert_array_equal(label, example_mask())
-    assert StandInBuffer.asked == [('camera', 'lidar', 3_010_000_000)]
+    assert OneTransform.asked == [('camera', 'lidar', 3_010_000_000)]
     assert rig.stage.set_parameter('cloud.fixed_frame', 'odom').successful
     rig.lidar.publish(cloud(wall(), stamp=3.02))
     rig.labelled(2)
-    assert StandInBuffer.asked[1:] == [
+    assert OneTransform.asked[1:] == [
         (3_000_000_000, 'odom'), ('camera', 'lidar', 3_020_000_000)
     ]  # fmt: skip
     rig.lidar.publish(cloud(wall(), stamp=3.02, frame_id='radar'))

@@ -112,7 +112,7 @@ def test_a_static_transform_is_not_waited_for(
         raise AssertionError
 
     rig, transforms = make_rig()
-    monkeypatch.setattr('uhr_seg_ros.ros.cloud_path.PoseWaiting.add', forbidden)
+    monkeypatch.setattr('uhr_seg_ros.ros.cloud_path.PoseWaiting._wait', forbidden)
     transforms.send('base', 'lidar', None)
     transforms.send('odom', 'base', None)
     rig.see(example_mask())
@@ -254,3 +254,14 @@ def test_a_frame_name_of_a_megabyte(make_rig: Callable) -> None:
     assert len(rig.stage.wait_for_log('a frame_id has 1000000 letters: at most 1000')) < 1000
     rig.lidar.publish(cloud(wall()))
     rig.labelled()
+
+
+def test_points_of_another_clock(make_rig: Callable) -> None:
+    """Nine seconds before what tf2 knows."""
+    rig, transforms = make_rig(**{'cloud.transform_timeout': 0.05})
+    transforms.send('base', 'lidar', None)
+    transforms.send('odom', 'base', 12.0)
+    rig.see(example_mask(), stamp=3.0)
+    rig.lidar.publish(cloud(wall(), stamp=3.0))
+    rig.stage.wait_for_log('from lidar to camera within', '9000 ms older than what tf2 knows')
+    rig.wait_for(paired=1, rejected=1, late_transform=1)

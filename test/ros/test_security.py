@@ -78,3 +78,5 @@ def test_policy_for_labelled_points(make_stage: Callable[..., Stage], source: st
     assert f'/{source}' in dict(subscribed)
     check('publish', 'topic', published)
     check('subscribe', 'topic', subscribed)
+    # Not even where tf2_ros is installed, whose buffer would offer `tf2_frames`.
+    check('reply', 'service', stage.watcher.get_service_names_and_types_by_node(*node))

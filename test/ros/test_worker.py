@@ -267,3 +267,57 @@ def test_stopping_finishes_what_has_begun() -> None:
     stopped.join(TIMEOUT_S)
     assert line.steps == ['begin 1', 'end 1']
     assert line.worker.counts('front').processed == 1
+
+
+class Stamped:
+    """A frame with a stamp."""
+
+    def __init__(self, stamp_ns: int) -> None:
+        self.stamp_ns = stamp_ns
+
+
+def test_stamps_of_the_frames_that_are_inside_or_wait(desk: Desk) -> None:
+    assert desk.worker.stamps('front') == []
+    desk.occupy('left')
+    desk.worker.offer('front', Stamped(1))
+    desk.worker.offer('front', Stamped(2))
+    assert desk.worker.stamps('front') == [2]
+    desk.finish()
+    desk.worker.call(lambda: None).result(TIMEOUT_S)
+    assert desk.worker.stamps('front') == []
+    desk.started.clear()
+    desk.permission.clear()
+    desk.worker.offer('front', Stamped(3))
+    assert desk.started.wait(TIMEOUT_S)
+    desk.worker.offer('front', Stamped(4))
+    desk.worker.offer('left', Stamped(5))
+    assert desk.worker.stamps('front') == [3, 4]
+    assert desk.worker.stamps('left') == [5]
+    desk.worker.pause()
+    assert desk.worker.stamps('front') == [3]
+    desk.finish()
+
+
+def test_stamps_while_the_work_of_two_frames_overlaps() -> None:
+    seen: list[tuple[str, list[int]]] = []
+    started, permission = Event(), Event()
+
+    def begin(camera: str, frame: Stamped) -> Callable[[], None]:
+        started.set()
+        assert permission.wait(TIMEOUT_S)
+        seen.append((f'begin {frame.stamp_ns}', worker.stamps(camera)))
+        return lambda: seen.append((f'end {frame.stamp_ns}', worker.stamps(camera)))
+
+    worker = Worker(['front'], begin, lambda camera, error: seen.append((str(error), [])))
+    worker.offer('front', Stamped(1))
+    assert started.wait(TIMEOUT_S)
+    worker.offer('front', Stamped(2))
+    permission.set()
+    deadline = time.monotonic() + TIMEOUT_S
+    while worker.counts('front').processed < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    assert seen == [
+        ('begin 1', [1, 2]), ('begin 2', [1, 2]), ('end 1', [1, 2]), ('end 2', [2])
+    ]  # fmt: skip
+    assert worker.stop(TIMEOUT_S)

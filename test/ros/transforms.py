@@ -40,18 +40,11 @@ class StandInError(Exception):
 
 
 class StandInBuffer:
-    """
-    In the place of tf2_ros.Buffer; rotations do not change between two stamps.
-
-    Attributes:
-        refused: transforms that were too old to be taken; the real one logs each of them.
-
-    """
+    """In the place of tf2_ros.Buffer; rotations do not change between two stamps."""
 
     def __init__(self) -> None:
         self._static: dict[str, TransformStamped] = {}
         self._moving: dict[str, dict[int, TransformStamped]] = {}
-        self.refused = 0
 
     def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
         self._static[transform.child_frame_id] = transform
@@ -60,8 +53,7 @@ class StandInBuffer:
         track = self._moving.setdefault(transform.child_frame_id, {})
         stamp = Time.from_msg(transform.header.stamp).nanoseconds
         if track and stamp < max(track) - MEMORY_NS:
-            self.refused += 1
-            return
+            return  # the real one logs it
         track[stamp] = transform
         for old in [each for each in track if each < max(track) - MEMORY_NS]:
             del track[old]
@@ -126,6 +118,14 @@ class StandInBuffer:
         return Transform(found.rotation, found.translation + share * step)
 
 
+def stand_in(listeners: list[Any]) -> SimpleNamespace:
+    """Return what is in the place of tf2_ros; the buffers of its listeners are put in the list."""
+    return SimpleNamespace(
+        Buffer=StandInBuffer, TransformException=StandInError,
+        TransformListener=lambda buffer, node, *, spin_thread: listeners.append(buffer),
+    )  # fmt: skip
+
+
 class Transforms:
     """
     Publishes transforms to the node under test.
@@ -139,13 +139,7 @@ class Transforms:
         self._listeners: list[Any] = []
         self._publishers: dict[str, Any] = {}
         if tf2_ros is None:
-            stand_in = SimpleNamespace(
-                Buffer=StandInBuffer, TransformException=StandInError,
-                TransformListener=lambda buffer, node, *, spin_thread: self._listeners.append(
-                    buffer
-                ),
-            )  # fmt: skip
-            monkeypatch.setattr(poses, 'tf2_ros', stand_in)
+            monkeypatch.setattr(poses, 'tf2_ros', stand_in(self._listeners))
 
     def attach(self, stage: Stage) -> None:
         """Reach the node of a stage, once it is configured."""

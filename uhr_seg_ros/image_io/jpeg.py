@@ -30,9 +30,7 @@ from uhr_seg_ros.image_io.jpeg_structure import (
     segments,
     SOS,
 )
-
-#: Largest accepted picture, 16384 x 16384 px: beyond it the size fields are taken for garbage.
-MAX_PIXELS = 1 << 28
+from uhr_seg_ros.image_io.limits import MOST_FRAME_PIXELS
 
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
@@ -54,7 +52,7 @@ _MOST_READINGS = 3
 
 def decode_jpeg(
     data: bytes | memoryview,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int = MOST_FRAME_PIXELS,
     note: Callable[[str], None] = lambda _: None,
 ) -> np.ndarray:
     """
@@ -84,7 +82,9 @@ def decode_jpeg(
     return _decode_strictly(decoder, data, note)
 
 
-def check_header(header: JpegHeader, size: int, max_pixels: int = MAX_PIXELS) -> None:
+def check_header(
+    header: JpegHeader, size: int, max_pixels: int = MOST_FRAME_PIXELS
+) -> None:
     """
     Refuse a picture of too many pixels, or of more than its bytes can hold.
 

@@ -36,7 +36,7 @@ from uhr_seg_ros.ros.inputs import camera_info_topic, stamp_ns
 from uhr_seg_ros.ros.pairing import Pair, Pairing
 from uhr_seg_ros.ros.parameters import Settings
 from uhr_seg_ros.ros.pose_waiting import PoseWaiting, Search
-from uhr_seg_ros.ros.poses import PoseFinder, PoseLateError, PoseNotYetError
+from uhr_seg_ros.ros.poses import PoseFinder
 from uhr_seg_ros.ros.qos import FollowingSubscription, output_overrides, output_qos
 from uhr_seg_ros.ros.sizes import message_bytes
 from uhr_seg_ros.ros.time_jumps import JUMP_NS, TimeJumps
@@ -48,10 +48,6 @@ MASKS_ALONE = 5
 
 READY = 4
 """So many clouds may wait for the worker: one transform that comes late makes several ready."""
-
-
-MAX_UNCONNECTED = 64
-"""Of so many pairs of frames it is remembered that waiting for their transform was in vain."""
 
 
 class SeenMask(NamedTuple):
@@ -118,7 +114,6 @@ class CloudPath:
     Attributes:
         topic_name: of the points, resolved.
         rejected: clouds that had a mask, but could not be labelled.
-        late: those of them whose transform did not come in time.
         dropped: clouds that had a mask, but newer ones came before the worker took them, or time
             was set back.
 
@@ -146,10 +141,12 @@ class CloudPath:
         self._pairing = Pairing(
             round(settings.cloud_max_time_difference * 1e9), max_bytes, hooks.frames
         )
-        self._waiting = PoseWaiting(self._on_found, self._on_failed, max_bytes, limit)
-        self._unconnected: set[int] = set()
+        self._waiting = PoseWaiting(
+            self._on_found, lambda _, error: self._reject(error), max_bytes, limit
+        )
         self._ready: deque[tuple[Pair, Transform]] = deque()
         self._lock = Lock()  # of what is ready, and of the counters
+        self._is_open = False
         self._subscriptions: list[FollowingSubscription] = []
         self._masks_alone = 0
         self._over_memory_before = 0
@@ -158,7 +155,6 @@ class CloudPath:
         self._difference_ms = math.nan
         self.topic_name = node.resolve_topic_name(self._topic)
         self.rejected = 0
-        self.late = 0
         self.dropped = 0
         self._end_listening = hooks.jumps.listen(self._on_jump)
         self._publisher = node.create_lifecycle_publisher(
@@ -180,7 +176,7 @@ class CloudPath:
         with self._lock:
             counts |= {
                 'waiting_for_transform': len(self._waiting), 'rejected': self.rejected,
-                'late_transform': self.late, 'dropped': self.dropped,
+                'late_transform': self._waiting.late, 'dropped': self.dropped,
             }  # fmt: skip
         values = {f'clouds_{name}': str(count) for name, count in counts.items()}
         values['clouds_time_difference_ms'] = f'{self._difference_ms:.1f}'
@@ -221,6 +217,7 @@ class CloudPath:
 
     def open_input(self) -> None:
         """Subscribe."""
+        self._is_open = True
         self._subscribe(Image if self._is_depth else PointCloud2, self._topic, self._receive)
         if self._is_depth:
             infos = camera_info_topic(self._node, self._topic, f'{self._topic}/camera_info')
@@ -236,6 +233,8 @@ class CloudPath:
         try:
             close_all(self._subscriptions, FollowingSubscription.close)
         finally:
+            with self._lock:  # a callback may be under way, and the worker in a frame
+                self._is_open = False
             self._pairing.clear()
             self._give_up_after(None)
             self._masks_alone = 0
@@ -281,16 +280,15 @@ class CloudPath:
             ]  # fmt: skip
             self.dropped += count + len(self._ready) - len(kept)
             self._ready = deque(kept)
-            self._unconnected.clear()
 
     def _place(self, pair: Pair | None) -> None:
-        """Find the pose of a pair now, or let it wait for that."""
+        """Find the pose of a pair, now or soon; then it is ready."""
         if pair is None:
             return
         self._masks_alone = 0
         self._over_memory_before = self._over_memory()
         self._difference_ms = pair.difference_ns / 1e6
-        if not self.is_wanted:
+        if not (self._is_open and self.is_wanted):
             return
         settings = self._hooks.settings()
         header = pair.cloud.header
@@ -300,42 +298,15 @@ class CloudPath:
         )  # fmt: skip
         frames = hash((pair.mask.header.frame_id, header.frame_id))  # names may be long
         search = Search(pair, frames, stamp_ns(header), message_bytes(pair.cloud), find)
-        self._waiting.look()  # what is found at last comes before what is found at once
-        try:
-            pose = find()
-        except PoseNotYetError as error:
-            if settings.cloud_transform_timeout and self._may_come(search, error):
-                self._waiting.add(search, error, settings.cloud_transform_timeout)
-            else:
-                self._on_failed(search, error)
-        except Exception as error:
-            self._on_failed(search, error)
-        else:
-            self._on_found(search, pose)
-
-    def _may_come(self, search: Search, error: PoseNotYetError) -> bool:
-        """Return whether to wait: not again for frames that nothing has connected meanwhile."""
-        if error.lag_ns is None:
-            return search.frames not in self._unconnected
-        self._unconnected.discard(search.frames)
-        return True
+        self._waiting.find(search, settings.cloud_transform_timeout)
 
     def _on_found(self, search: Search, pose: Transform) -> None:
         with self._lock:
-            self._unconnected.discard(search.frames)
             self._ready.append((search.pair, pose))
-            if len(self._ready) > READY:
+            while len(self._ready) > (READY if self._is_open else 0):
                 self._ready.popleft()
                 self.dropped += 1
         self._hooks.call(self._serve_ready)
-
-    def _on_failed(self, search: Search, error: Exception) -> None:
-        if isinstance(error, PoseLateError):
-            with self._lock:
-                self.late += 1
-                if error.lag_ns is None and len(self._unconnected) < MAX_UNCONNECTED:
-                    self._unconnected.add(search.frames)
-        self._reject(error)
 
     def _reject(self, error: Exception) -> None:
         with self._lock:

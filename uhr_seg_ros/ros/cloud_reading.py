@@ -165,9 +165,12 @@ def _check_data(cloud: PointCloud2, remark: Remark) -> None:
 
 def _other_step(cloud: PointCloud2) -> str:
     """Return the step that would explain the length of the data as well, or an empty string."""
-    for name, count in (('row_step', cloud.height), ('point_step', cloud.width)):
-        if count > 1 and (name == 'row_step' or cloud.height == 1):
-            step, rest = divmod(len(cloud.data), count)
-            if not rest:
-                return f'{name} {step}'
-    return ''
+    size, rows = len(cloud.data), cloud.height
+    if rows == 1:
+        is_other = cloud.width > 1 and size % cloud.width == 0
+        return f'point_step {size // cloud.width}' if is_other else ''
+    if size % rows == 0:
+        return f'row_step {size // rows}'
+    # The padding after the last row may be absent.
+    step, rest = divmod(size - cloud.width * cloud.point_step, rows - 1)
+    return '' if rest else f'row_step {step}'

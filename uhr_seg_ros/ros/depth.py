@@ -27,6 +27,7 @@ _ENCODINGS = {'16UC1': 'u2', 'mono16': 'u2', '32FC1': 'f4'}
 DEPTH_BYTES = 70
 """What a pixel of depth becomes, as measured: rays, points, labels and their message."""
 
+
 def read_depth(
     message: Image,
     limit: FrameLimit = FrameLimit(),  # noqa: B008 - it cannot change

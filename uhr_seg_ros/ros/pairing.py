@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Lock
 import time
@@ -91,7 +92,7 @@ class Pairing:
         self._clouds: list[_Kept] = []
         self._masks: list[_Kept] = []
         self._newest_mask_ns: int | None = None
-        self._newest_cloud_ns: int | None = None
+        self._cloud_stamps: deque[int] = deque(maxlen=1000)
         self._received = self._paired = self._over_memory = self._over_age = 0
         self.masks_over_memory = 0
         self.missed_ns: int | None = None
@@ -101,7 +102,7 @@ class Pairing:
         with self._lock:
             self._received += 1
             self._tidy_masks()
-            self._newest_cloud_ns = stamp_ns
+            self._cloud_stamps.append(stamp_ns)
             mask = self._nearest(self._masks, stamp_ns)
             if mask is not None:
                 self._give_up_until(stamp_ns)
@@ -125,7 +126,9 @@ class Pairing:
             self._tidy_masks()
             cloud = self._nearest(self._clouds, stamp_ns)
             if cloud is None:
-                self._note_missed(stamp_ns)
+                self.missed_ns = min(
+                    (abs(each - stamp_ns) for each in self._cloud_stamps), default=None
+                )
                 self._tidy_clouds()
                 return None
             self._give_up_until(cloud.stamp_ns)
@@ -138,14 +141,16 @@ class Pairing:
         with self._lock:
             self._clouds = [each for each in self._clouds if each.stamp_ns <= stamp_ns]
             self._masks = [each for each in self._masks if each.stamp_ns <= stamp_ns]
-            self._newest_mask_ns = self._newest_cloud_ns = None
+            self._newest_mask_ns = None
+            self._cloud_stamps.clear()
 
     def clear(self) -> None:
         """Give up what waits, such as when the node is deactivated."""
         with self._lock:
             self._clouds.clear()
             self._masks.clear()
-            self._newest_mask_ns = self._newest_cloud_ns = None
+            self._newest_mask_ns = None
+            self._cloud_stamps.clear()
 
     def counts(self) -> PairCounts:
         """Return the counters, taken in one moment."""
@@ -171,12 +176,6 @@ class Pairing:
 
     def _give_up_until(self, stamp_ns: int) -> None:
         self._clouds = [each for each in self._clouds if each.stamp_ns > stamp_ns]
-
-    def _note_missed(self, stamp_ns: int) -> None:
-        stamps = [each.stamp_ns for each in self._clouds]
-        if self._newest_cloud_ns is not None:
-            stamps.append(self._newest_cloud_ns)
-        self.missed_ns = min((abs(each - stamp_ns) for each in stamps), default=None)
 
     def _tidy_clouds(self) -> None:
         """Give up the clouds for which no mask will come, and what is over a limit."""
@@ -205,10 +204,11 @@ class Pairing:
 
     def _tidy_masks(self) -> None:
         earliest = self._now() - self._max_age_s
-        newest = self._newest_cloud_ns
-        gone = range(0) if newest is None else range(
-            newest - JUMP_NS, newest - self._max_difference_ns - LATE_NS
-        )  # fmt: skip
+        # What a cloud newer than the newest one cannot reach; far older ones are of another clock.
+        gone = range(0)
+        if self._cloud_stamps:
+            newest = self._cloud_stamps[-1]
+            gone = range(newest - JUMP_NS, newest - self._max_difference_ns - LATE_NS)
         kept = [
             mask for mask in self._masks if mask.arrival >= earliest and mask.stamp_ns not in gone
         ]

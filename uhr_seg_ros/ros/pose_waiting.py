@@ -17,6 +17,9 @@ from uhr_seg_ros.ros.poses import PoseError, PoseNotYetError
 POLL_S = 0.01
 """How often tf2 is asked while something waits, s: a question takes a quarter of a ms."""
 
+MAX_UNCONNECTED = 64
+"""Of so many pairs of frames it is remembered that waiting for their transform was in vain."""
+
 
 class Search(NamedTuple):
     """
@@ -50,13 +53,20 @@ class PoseWaiting:
     Asks tf2 now and then for the poses of waiting clouds, in the order of their stamps.
 
     That is done by a thread that lives while something waits, so neither the worker nor the
-    executor is held up, and nothing runs for static transforms.
+    executor is held up, and nothing runs for static transforms. Time in which that thread does not
+    get to run does not count: transforms are not received in it either.
 
     Args:
         on_found: gets a cloud and its pose.
         on_failed: gets a cloud that waits no longer, and why.
         max_bytes: of all clouds that wait; the oldest go first.
         limit: what to call that limit.
+
+    Frames that nothing connects are waited for once: until tf2 connects them, the clouds that come
+    after one that waited in vain fail at once.
+
+    Attributes:
+        late: clouds that waited until their time was over.
 
     """
 
@@ -71,26 +81,30 @@ class PoseWaiting:
         self._max_bytes, self._limit = max_bytes, limit
         self._lock = Lock()
         self._waiting: list[_Waiting] = []
+        self._unconnected: set[int] = set()
         self._thread: Thread | None = None
+        self._clock_s = 0.0
+        self.late = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, search: Search, first: PoseNotYetError, timeout: float) -> None:
-        """Wait so many s at most for the pose of a cloud, which `first` says is not there yet."""
-        with self._lock:
-            deadline = time.monotonic() + timeout
+    def find(self, search: Search, timeout: float) -> None:
+        """Find the pose of a cloud now, or wait for it so many s at most."""
+        self.look()  # what is found at last comes before what is found at once
+        try:
+            pose = search.find()
+        except PoseNotYetError as error:
             # Its traceback would keep alive what it was raised in.
-            first = first.with_traceback(None)
-            self._waiting.append(_Waiting(search, first, timeout, deadline))
-            self._waiting.sort(key=lambda each: each.search.stamp_ns)
-            self._limit_memory()
-            if self._thread is None and self._waiting:
-                self._thread = Thread(target=self._run, name='pose_waiting', daemon=True)
-                self._thread.start()
+            self._wait(search, error.with_traceback(None), timeout)
+        except Exception as error:
+            self._on_failed(search, error)
+        else:
+            self._unconnected.discard(search.frames)
+            self._on_found(search, pose)
 
     def look(self) -> None:
-        """Ask now, so that what is found at last comes before what is found at once."""
+        """Ask now for those that wait."""
         with self._lock:
             self._look()
 
@@ -102,11 +116,31 @@ class PoseWaiting:
                 each for each in self._waiting
                 if stamp_ns is not None and each.search.stamp_ns <= stamp_ns
             ]  # fmt: skip
+            self._unconnected.clear()
             return before - len(self._waiting)
 
+    def _wait(self, search: Search, error: PoseNotYetError, timeout: float) -> None:
+        if error.lag_ns is not None:
+            self._unconnected.discard(search.frames)
+        if not timeout or search.frames in self._unconnected:
+            self._on_failed(search, error)
+            return
+        with self._lock:
+            deadline = self._clock_s + timeout
+            self._waiting.append(_Waiting(search, error, timeout, deadline))
+            self._waiting.sort(key=lambda each: each.search.stamp_ns)
+            self._limit_memory()
+            if self._thread is None and self._waiting:
+                self._thread = Thread(target=self._run, name='pose_waiting', daemon=True)
+                self._thread.start()
+
     def _run(self) -> None:
+        last = time.monotonic()
         while True:
             with self._lock:
+                now = time.monotonic()
+                self._clock_s += min(now - last, 2 * POLL_S)
+                last = now
                 self._look()
                 if not self._waiting:
                     self._thread = None
@@ -125,13 +159,17 @@ class PoseWaiting:
         try:
             pose = search.find()
         except PoseNotYetError as error:
-            if time.monotonic() < waiting.deadline:
+            if self._clock_s < waiting.deadline:
                 late.add(search.frames)
                 return True
+            self.late += 1
+            if error.lag_ns is None and len(self._unconnected) < MAX_UNCONNECTED:
+                self._unconnected.add(search.frames)
             self._on_failed(search, error.after(waiting.timeout, waiting.first))
         except Exception as error:  # whatever it is, the others wait on
             self._on_failed(search, error)
         else:
+            self._unconnected.discard(search.frames)
             self._on_found(search, pose)
         return False
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Any, TYPE_CHECKING
 
@@ -30,27 +31,15 @@ MAX_FRAME = 1000
 """Most letters of a frame's name: beyond it is garbage that costs time and memory."""
 
 
-MAX_MOVING = 1000
-"""Of so many moving frames the newest transform is remembered."""
+RECENT = 1000
+"""So many transforms of moving frames are at hand when time is set back."""
+
+NEVER_NS = -(1 << 63)
+"""Before any stamp."""
 
 
 class PoseError(UhrSegError):
     """No transform between two frames; the message names both."""
-
-
-class PoseLateError(PoseError):
-    """
-    A transform that was waited for in vain.
-
-    Args:
-        message: names both frames and what to do.
-        lag_ns: as of `PoseNotYetError`.
-
-    """
-
-    def __init__(self, message: str, lag_ns: int | None) -> None:
-        super().__init__(message)
-        self.lag_ns = lag_ns
 
 
 class PoseNotYetError(PoseError):
@@ -71,12 +60,17 @@ class PoseNotYetError(PoseError):
         self._what, self._reason, self._way_out = what, reason, way_out
         self.lag_ns = lag_ns
 
-    def after(self, timeout: float, first: PoseNotYetError) -> PoseLateError:
+    def after(self, timeout: float, first: PoseNotYetError) -> PoseError:
         """Return the error for one that was waited for, s; `first` is from the beginning."""
         what = f'{self._what} within cloud.transform_timeout = {timeout:g} s'
         if self.lag_ns is None:
-            return PoseLateError(f'{what}: {self._reason}. {self._way_out}', None)
+            return PoseError(f'{what}: {self._reason}. {self._way_out}')
         now = f'{self.lag_ns / 1e6:.0f} ms'
+        if self.lag_ns <= 0:
+            return PoseError(
+                f'{what}: the stamps are {-self.lag_ns / 1e6:.0f} ms older than what tf2 knows: '
+                f'have all publishers the same clock? {self._reason}'
+            )
         if first.lag_ns is None:
             lag = f'tf2 connected them only meanwhile and is {now} behind the stamps'
         elif first.lag_ns == self.lag_ns:
@@ -84,7 +78,7 @@ class PoseNotYetError(PoseError):
         else:
             lag = f'tf2 was {first.lag_ns / 1e6:.0f} ms behind the stamps, and is {now} now'
         way_out = 'see that it is published in time, or raise cloud.transform_timeout above that'
-        return PoseLateError(f'{what}: {lag}; {way_out}. {self._reason}', self.lag_ns)
+        return PoseError(f'{what}: {lag}; {way_out}. {self._reason}')
 
 
 @dataclass(frozen=True)
@@ -207,7 +201,9 @@ class PoseFinder:
                 # It came meanwhile, or is from before what tf2 remembers.
                 return self._look_up(frames, camera, points, fixed_frame)
         except tf2_ros.TransformException as err:
-            raise _Unknown(one_line(err).rstrip('.'), lag_ns) from None
+            # The first stamps after time was set back come before that is noticed.
+            may_come = lag_ns < -JUMP_NS
+            raise _Unknown(one_line(err).rstrip('.'), lag_ns, may_come=may_come) from None
         except (ValueError, OverflowError) as err:  # a stamp below zero
             raise _Unknown(str(err)) from None
 
@@ -246,7 +242,8 @@ class PoseFinder:
                 return None
             if latest:  # else everything between them is static
                 lags.append(Time.from_msg(header.stamp).nanoseconds - latest)
-        return max(lags, default=0)
+        # Static ones are always there, now at least; and zero is how a simulation begins.
+        return max(lags, default=Time.from_msg(points.stamp).nanoseconds)
 
 
 class _WatchedBuffer:
@@ -254,15 +251,27 @@ class _WatchedBuffer:
 
     def __init__(self, buffer: Any, jumps: TimeJumps) -> None:
         self._buffer, self._jumps = buffer, jumps
-        self._newest: dict[str, TransformStamped] = {}
+        self._recent: deque[TransformStamped] = deque(maxlen=RECENT)
 
     def start_again(self, now_ns: int) -> None:
-        """Forget what is from before time was set back."""
+        """Forget what is from before time was set back, to `now_ns`."""
         self._buffer.clear()
-        # It has refused what came since, until the jump was noticed.
-        for transform in list(self._newest.values()):
-            if _stamp_ns(transform.header) <= now_ns + JUMP_NS:
-                self._buffer.set_transform(transform, 'uhr_seg_ros')
+        # Until that was noticed, tf2 has refused what came since.
+        for transform in self._since_jump(now_ns):
+            self._buffer.set_transform(transform, 'uhr_seg_ros')
+
+    def _since_jump(self, now_ns: int) -> list[TransformStamped]:
+        """Return the recent transforms up to where stamps went back, for each frame."""
+        since: list[TransformStamped] = []
+        bounds: dict[str, int] = {}
+        for transform in reversed(list(self._recent)):
+            child, stamp_ns = transform.child_frame_id, _stamp_ns(transform.header)
+            if stamp_ns <= bounds.get(child, now_ns + JUMP_NS):
+                bounds[child] = stamp_ns
+                since.append(transform)
+            else:
+                bounds[child] = NEVER_NS
+        return since[::-1]
 
     def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
         self._buffer.set_transform_static(transform, authority)
@@ -270,8 +279,8 @@ class _WatchedBuffer:
     def set_transform(self, transform: TransformStamped, authority: str) -> None:
         child = transform.child_frame_id[:MAX_FRAME]
         self._jumps.note(f'transforms to {child}', _stamp_ns(transform.header))
-        if child in self._newest or len(self._newest) < MAX_MOVING:
-            self._newest[child] = transform
+        if len(transform.child_frame_id) + len(transform.header.frame_id) <= MAX_FRAME:
+            self._recent.append(transform)
         self._buffer.set_transform(transform, authority)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from threading import Lock
 from weakref import WeakMethod
 
-from rclpy.clock import JumpThreshold, TimeJump
+from rclpy.clock import JumpHandle, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.node import Node
 
@@ -62,7 +62,7 @@ class TimeJumps:
         )
         # The clock lives in C++, where the garbage collector would not find a way to the node.
         on_clock = WeakMethod(self._on_clock)
-        self._handle = node.get_clock().create_jump_callback(
+        self._handle: JumpHandle | None = node.get_clock().create_jump_callback(
             threshold, post_callback=lambda jump: _call(on_clock, jump)
         )
 
@@ -91,7 +91,9 @@ class TimeJumps:
 
     def close(self) -> None:
         """Leave the clock alone; stamps are still looked at."""
-        self._handle.unregister()
+        if self._handle is not None:
+            self._handle.unregister()
+            self._handle = None
 
     def _is_jump(self, source: str, stamp_ns: int) -> bool:
         track = self._tracks.get(source)
