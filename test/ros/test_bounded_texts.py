@@ -11,24 +11,19 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from stage import example_mask, frame, Stage, wait_until
-from std_msgs.msg import Header
 from tiny_bundle import paint
 
 from uhr_seg_ros.geometry.camera import CameraError
 from uhr_seg_ros.ros import decoding
 from uhr_seg_ros.ros.camera_model import camera_of
-from uhr_seg_ros.ros.cloud_reading import CloudError, read_points
 from uhr_seg_ros.ros.decoding import decode_compressed, ImageError, view_image
 from uhr_seg_ros.ros.depth import read_depth
-from uhr_seg_ros.ros.poses import Extrinsics, PoseError, PoseFinder
 
 LONG = 'mono8\n' + 'x' * 2_000_000
 MOST = 1500
 """Longest line, characters: more than one text of a message may be in it."""
-
-NO_POSE = Extrinsics('', '', (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
 
 
 @pytest.mark.parametrize(
@@ -67,17 +62,6 @@ def calibration() -> CameraInfo:
     return info
 
 
-def cloud() -> PointCloud2:
-    fields = [PointField(name=LONG), *(PointField(name='a' * 50) for _ in range(1000))]
-    return PointCloud2(width=1, height=1, fields=fields)
-
-
-def pose(*frames: str) -> None:
-    finder = object.__new__(PoseFinder)  # its listener needs a node
-    finder._buffer = None
-    finder.find(*(Header(frame_id=each) for each in frames), NO_POSE)
-
-
 class Bridge:
     def imgmsg_to_cv2(self, message: Image, _encoding: str) -> None:
         msg = f'Unrecognized image encoding [{message.encoding}]'
@@ -92,14 +76,11 @@ def through_bridge() -> None:
     ('read', 'error'),
     [
         (lambda: camera_of(calibration(), 16, 16), CameraError),
-        (lambda: read_points(cloud()), CloudError),
         (lambda: read_depth(Image(width=1, height=1, encoding=LONG)), ImageError),
-        (lambda: pose(LONG, 'points'), PoseError),
-        (lambda: pose('camera', LONG), PoseError),
         (lambda: decode_compressed(SimpleNamespace(format=LONG, data=b'x')), ImageError),
         (through_bridge, ImageError),
     ],
-    ids=['distortion', 'fields', 'depth', 'camera frame', 'points frame', 'format', 'cv_bridge'],
+    ids=['distortion', 'depth', 'format', 'cv_bridge'],
 )
 def test_of_errors(
     monkeypatch: pytest.MonkeyPatch, read: Callable[[], object], error: type[Exception]

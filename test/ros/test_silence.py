@@ -133,7 +133,7 @@ def test_a_quality_of_service_that_does_not_connect(ask: Ask) -> None:
 
 
 def test_others_that_publish_no_images(ask: Ask) -> None:
-    assert '1 other nodes are seen, and none publishes images' in ask(RAW)
+    assert 'Nodes that are seen besides: 1; none publishes images' in ask(RAW)
 
 
 def test_nobody_else(context: Context) -> None:

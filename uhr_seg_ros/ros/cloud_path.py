@@ -33,7 +33,6 @@ from uhr_seg_ros.ros.parameters import Settings
 from uhr_seg_ros.ros.poses import PoseFinder
 from uhr_seg_ros.ros.qos import FollowingSubscription, output_overrides, output_qos
 from uhr_seg_ros.segmenter import Segmentation
-from uhr_seg_ros.showing import one_line, shown
 
 MASKS_ALONE = 5
 """So many masks in a row without points are no accident."""
@@ -224,7 +223,7 @@ class CloudPath:
         try:
             self._publisher.publish(self._label(pair.cloud, pair.mask))
         except Exception as error:  # no cloud may end the worker, or take its mask with it
-            self._reason = one_line(error)
+            self._reason = str(error).partition('\n')[0]
             self.rejected += 1
             self._hooks.on_error(error)
         else:
@@ -234,8 +233,8 @@ class CloudPath:
         settings = self._hooks.settings()
         info = self._calibrations.find(seen.header)
         if info is None:
-            msg = (f'no camera_info has come for frames of {shown(seen.header.frame_id)}, so '
-                   f'points of {shown(message.header.frame_id)} cannot be projected: publish it')
+            msg = (f'no camera_info has come for frames of {seen.header.frame_id!r}, so points of '
+                   f'{message.header.frame_id!r} cannot be projected: publish it')
             raise CameraInfoError(msg)
         height, width = seen.mask.shape
         camera = camera_of(info, height, width, rectified=settings.cloud_rectified)
@@ -258,8 +257,8 @@ class CloudPath:
             return read_points(message), (message.height, message.width)
         info = self._depth_calibrations.find(message.header)
         if info is None:
-            msg = ('no camera_info has come for the depth images of '
-                   f'{shown(message.header.frame_id)}: publish it beside them')
+            msg = (f'no camera_info has come for the depth images of {message.header.frame_id!r}: '
+                   'publish it beside them')
             raise CameraInfoError(msg)
         camera = camera_of(info, message.height, message.width, rectified=rectified)
         points = depth_points(read_depth(message), camera)

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, TYPE_CHECKING
 import numpy as np
 
 from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.showing import listed, printable
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import PointCloud2
@@ -97,7 +96,7 @@ def _check_size(cloud: PointCloud2) -> None:
 def _find(cloud: PointCloud2, name: str, order: str) -> _Coordinate:
     found = [field for field in cloud.fields if field.name == name]
     if len(found) != 1:
-        names = printable(listed(field.name[:100] for field in cloud.fields[:100])) or 'none'
+        names = ', '.join(field.name for field in cloud.fields) or 'none'
         msg = f'point cloud has {len(found)} fields {name}: expected 1, its fields are {names}'
         raise CloudError(msg)
     return _coordinate(found[0], order, cloud.point_step)

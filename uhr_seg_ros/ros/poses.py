@@ -14,7 +14,6 @@ from std_msgs.msg import Header
 
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.geometry.transform import IDENTITY, Transform
-from uhr_seg_ros.showing import MOST_SHOWN, one_line, shown
 
 try:
     import tf2_ros
@@ -90,8 +89,8 @@ class PoseFinder:
         """
         frames = _plain(camera.frame_id), _plain(points.frame_id)
         if not all(frames):
-            msg = (f'the frame_id of the image is {shown(frames[0])} and that of the points '
-                   f'{shown(frames[1])}: both need one')
+            msg = (f'the frame_id of the image is {frames[0]!r} and that of the points '
+                   f'{frames[1]!r}: both need one')
             raise PoseError(msg)
         # With a fixed frame a sensor that moves has another pose at the other stamp.
         if frames[0] == frames[1] and not fixed_frame:
@@ -101,7 +100,7 @@ class PoseFinder:
             try:
                 return self._look_up(frames, camera, points, _plain(fixed_frame))
             except (tf2_ros.TransformException, ValueError, OverflowError) as err:
-                reason = one_line(err)
+                reason = str(err)
         if declared.frames == frames and not fixed_frame:
             return declared.pose
         raise PoseError(_advice(frames, declared, fixed_frame, reason))
@@ -127,8 +126,7 @@ def _advice(
     frames: tuple[str, str], declared: Extrinsics, fixed_frame: str, reason: str
 ) -> str:
     """Tell what is missing, and the ways out."""
-    camera, points = (one_line(each, MOST_SHOWN) for each in frames)
-    msg = f'no transform from {points} to {camera}: {reason}. '
+    msg = f'no transform from {frames[1]} to {frames[0]}: {reason}. '
     if fixed_frame:
         return (f'{msg}With cloud.fixed_frame {fixed_frame} only tf2 can tell it: publish it, or '
                 'leave cloud.fixed_frame empty')

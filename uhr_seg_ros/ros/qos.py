@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from functools import partial
 import math
 from threading import Lock
@@ -221,10 +222,10 @@ class FollowingSubscription:
 
     def close(self) -> None:
         """Unsubscribe for good."""
-        with self._lock:
+        with self._lock, ExitStack() as closing:  # whatever one of them raises
             self._is_closed = True
             for offer in list(self._links):
-                self._close(offer)
+                closing.callback(self._close, offer)
 
     def _climb(self, wanted: list[Offer]) -> list[Offer]:
         """Open the strongest that delivers and all above it, close the others; return the new."""

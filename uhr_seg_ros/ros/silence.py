@@ -111,7 +111,8 @@ def _nothing_fits(node: Node, what: str) -> str:
         if each != own and not each[0].startswith('_')
     }  # fmt: skip
     if others:
-        return f'{len(others)} other nodes are seen, and none publishes {what}: start the driver'
+        count = len(others)
+        return f'Nodes that are seen besides: {count}; none publishes {what}: start the driver'
     limits = [f'{each} is {os.environ[each]}' for each in _LIMITS if os.environ.get(each)]
     return (f'No other node is seen: start the driver, with the ROS_DOMAIN_ID '
             f'{node.context.get_domain_id()} and the RMW {get_rmw_implementation_identifier()} '
