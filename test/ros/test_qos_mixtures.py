@@ -146,6 +146,18 @@ def test_the_one_that_delivers_is_heard(make_field: Callable[..., Field]) -> Non
     assert list(dict.fromkeys(field.got)) == [1, 2, 3]
 
 
+def test_a_best_effort_camera_does_not_wait_for_a_silent_reliable_tool(
+    make_field: Callable[..., Field], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, 'PATIENCE_S', 1e6)
+    field = make_field()
+    field.publisher('tool', 'reliable')
+    field.send(field.publisher('camera', 'best_effort'), 1)
+    field.publisher('other', 'latched')
+    for number in range(2, 5):
+        field.send(field.publisher(f'camera{number}', 'best_effort'), number)
+
+
 def test_no_frame_comes_twice(make_field: Callable[..., Field]) -> None:
     field = make_field()
     camera = field.publisher('camera', 'reliable')
