@@ -30,9 +30,7 @@ MOST = 1500
     ('topic', 'bad'),
     [
         ('image_raw', Image(width=16, height=16, step=48, encoding=LONG, data=bytes(768))),
-        ('image_raw', Image(width=0, height=16, encoding=LONG)),
         ('image_raw/compressed', CompressedImage(format=LONG, data=b'none')),
-        ('image_raw/compressed', CompressedImage(format='16UC1; compressedDepth' + LONG)),
         ('image_raw/compressed', CompressedImage(format='bayer_rggb8; png ' + LONG)),
     ],
 )
@@ -104,7 +102,7 @@ def test_of_remarks() -> None:
 def test_that_vary_are_one_kind(make_stage: Callable[..., Stage]) -> None:
     stage = make_stage()
     camera = stage.camera()
-    for count in range(1, 101):
+    for count in range(1, 41):
         encoding = ''.join(chr(97 + int(digit)) for digit in f'{count * 7919}')
         camera.publish(Image(width=16, height=16, step=48, encoding=encoding, data=bytes(768)))
         if count % 5 == 0:

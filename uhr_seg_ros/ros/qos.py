@@ -44,6 +44,9 @@ OUTPUT_DEPTH = 2
 PATIENCE_S = 3.0
 """After so long without a message, s, publishers that offer less are listened to as well."""
 
+FLOW_S = 0.5
+"""So long messages have to come before they count, s: those that were kept come all at once."""
+
 MOST_PATIENCE_S = 30.0
 """The same for publishers that send seldom."""
 
@@ -107,18 +110,22 @@ class _Link:
 
     @property
     def delivers(self) -> bool:
-        """Whether messages come."""
-        return time.monotonic() - self._last_s < self._patience_s
+        """Whether messages come, and not only those that were kept."""
+        return self._comes_for(FLOW_S)
 
     @property
     def is_steady(self) -> bool:
-        """Whether messages have come for some time, not only one that is kept."""
-        return self.delivers and self._last_s - self._since_s > PATIENCE_S
+        """Whether messages have come for some time."""
+        return self._comes_for(PATIENCE_S)
 
     @property
     def is_young(self) -> bool:
         """Whether it is too early to say that no messages come."""
         return time.monotonic() - self._opened_s < PATIENCE_S
+
+    def _comes_for(self, seconds: float) -> bool:
+        is_silent = time.monotonic() - self._last_s >= self._patience_s
+        return not is_silent and self._last_s - self._since_s >= seconds
 
 
 class FollowingSubscription:
