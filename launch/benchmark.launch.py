@@ -10,6 +10,8 @@ from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import FindPackagePrefix
 
+from uhr_seg_ros.ros.launching import bundles_text
+
 # Argument -> option of the command; an empty value leaves the option out.
 OPTIONS = {
     'bag': '--bag',
@@ -34,7 +36,11 @@ def arguments() -> list[DeclareLaunchArgument]:
             'peak (search the highest rate that is kept up with).',
         ),
         'duration': ('', 'Seconds, repeating the recording; empty: the recording once.'),
-        'bundle': ('hlrc_s_aerial', 'Model bundle: a folder, or the name of an installed model.'),
+        'bundle': (
+            'hlrc_s_aerial',
+            'Model bundle: a folder, or the name of an installed model, which are: '
+            f'{bundles_text()}.',
+        ),
         'backend': ('auto', 'Engine back end: auto, tensorrt or onnxruntime.'),
         'precision': ('auto', 'Precision of the engines: auto, fp32, fp16 or int8.'),
         'report': ('', 'File for an HTML page with charts; empty: none.'),

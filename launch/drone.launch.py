@@ -13,6 +13,8 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
+from uhr_seg_ros.domain import CAMERA_VIEWS
+
 SHARE = FindPackageShare('uhr_seg_ros')
 
 
@@ -21,7 +23,9 @@ def core() -> IncludeLaunchDescription:
     path = PathJoinSubstitution([SHARE, 'launch', 'segmentation.launch.py'])
     return IncludeLaunchDescription(
         PythonLaunchDescriptionSource(path),
-        launch_arguments={'params_file': LaunchConfiguration('params_file')}.items(),
+        launch_arguments={
+            name: LaunchConfiguration(name) for name in ('params_file', 'camera_view')
+        }.items(),
     )
 
 
@@ -45,6 +49,14 @@ def generate_launch_description() -> LaunchDescription:
                 'params_file',
                 default_value=PathJoinSubstitution([SHARE, 'config', 'drone.yaml']),
                 description='YAML file with the parameters of the node.',
+            ),
+            DeclareLaunchArgument(
+                'camera_view',
+                default_value='nadir',
+                choices=list(CAMERA_VIEWS),
+                description='How the camera looks: nadir is straight down; say oblique where it '
+                'looks down at an angle. A bundle for other views is a warning. A params file '
+                'that names a view wins.',
             ),
             DeclareLaunchArgument(
                 'rviz',

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from launch import Condition, LaunchContext, LaunchDescription
 from launch.actions import (
@@ -14,11 +15,20 @@ from launch.actions import (
     OpaqueFunction,
     SetEnvironmentVariable,
 )
+from launch.logging import get_logger
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
-import yaml
+
+from uhr_seg_ros.domain import ANY, CAMERA_VIEWS
+from uhr_seg_ros.ros.launching import (
+    bundles_text,
+    camera_names,
+    file_remark,
+    parameter_file,
+    respawn_delay_s,
+)
 
 SHARE = FindPackageShare('uhr_seg_ros')
 
@@ -63,8 +73,16 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             'bundle',
             default_value='hlrc_s_aerial',
-            description='Model bundle: a folder, or the name of an installed model. A params '
-            'file that names a bundle wins.',
+            description='Model bundle: a folder, or the name of an installed model, which are: '
+            f'{bundles_text()}. A params file that names a bundle wins.',
+        ),
+        DeclareLaunchArgument(
+            'camera_view',
+            default_value=ANY,
+            choices=list(CAMERA_VIEWS),
+            description='How the cameras look: nadir is straight down, oblique down at an angle, '
+            f'forward along the ground, {ANY} says nothing. A bundle for other views is a '
+            'warning. A params file that names a view wins.',
         ),
         DeclareLaunchArgument(
             'backend',
@@ -85,6 +103,17 @@ def arguments() -> list[DeclareLaunchArgument]:
             'bag',
             default_value='',
             description='A rosbag2 recording to play; empty: none.',
+        ),
+        DeclareLaunchArgument(
+            'respawn',
+            default_value='false',
+            choices=['true', 'false'],
+            description='Start the node again whenever its process ends.',
+        ),
+        DeclareLaunchArgument(
+            'respawn_delay',
+            default_value='2.0',
+            description='Seconds between the end of a process and the next start.',
         ),
         DeclareLaunchArgument(
             'use_sim_time',
@@ -113,10 +142,20 @@ def large_image_transport() -> SetEnvironmentVariable:
 def points_remappings(context: LaunchContext) -> list[tuple[str, str]]:
     """Give every camera the same points, if a topic is given."""
     topic = LaunchConfiguration('points_topic').perform(context)
-    cameras = yaml.safe_load(LaunchConfiguration('cameras').perform(context)) or ['']
+    cameras = camera_names(LaunchConfiguration('cameras').perform(context))
     if not topic:
         return []
     return [(f'{camera}/points' if camera else 'points', topic) for camera in cameras]
+
+
+def parameters_of_user(context: LaunchContext) -> Path:
+    """Return the parameter file, and log it if nothing in it is for the node."""
+    path = parameter_file(LaunchConfiguration('params_file').perform(context))
+    around = context.launch_configurations.get('ros_namespace', '')
+    own = LaunchConfiguration('namespace').perform(context)
+    if remark := file_remark(path, own if own.startswith('/') else f'{around}/{own}'):
+        get_logger('uhr_seg_ros').warning(remark)
+    return path
 
 
 def segmentation_node(context: LaunchContext) -> list[Node]:
@@ -128,13 +167,16 @@ def segmentation_node(context: LaunchContext) -> list[Node]:
         parameters=[
             {
                 'bundle': ParameterValue(LaunchConfiguration('bundle'), value_type=str),
+                'camera_view': ParameterValue(
+                    LaunchConfiguration('camera_view'), value_type=str
+                ),
                 'backend': ParameterValue(LaunchConfiguration('backend'), value_type=str),
                 'cameras': ParameterValue(LaunchConfiguration('cameras'), value_type=list[str]),
                 'use_sim_time': ParameterValue(
                     LaunchConfiguration('use_sim_time'), value_type=bool
                 ),
             },
-            LaunchConfiguration('params_file'),
+            str(parameters_of_user(context)),
         ],
         remappings=[
             ('image_raw', LaunchConfiguration('image_topic')),
@@ -143,6 +185,8 @@ def segmentation_node(context: LaunchContext) -> list[Node]:
             *points_remappings(context),
         ],
         ros_arguments=['--log-level', LaunchConfiguration('log_level')],
+        respawn=LaunchConfiguration('respawn').perform(context) == 'true',
+        respawn_delay=respawn_delay_s(LaunchConfiguration('respawn_delay').perform(context)),
         output='screen',
     )
     return [node]

@@ -14,12 +14,29 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
+from uhr_seg_ros.domain import CAMERA_VIEWS
+from uhr_seg_ros.ros.launching import bundles_text, street_text
+
 SHARE = FindPackageShare('uhr_seg_ros')
 
 
 def arguments() -> list[DeclareLaunchArgument]:
     """Declare what differs from the core launch file."""
     return [
+        # Without a default: no model that comes with the package knows the view from a vehicle.
+        DeclareLaunchArgument(
+            'bundle',
+            description='Model bundle for what the cameras see, which has to be given: a folder, '
+            f'or the name of an installed model, which are: {bundles_text()}. {street_text()}. A '
+            'params file that names a bundle wins.',
+        ),
+        DeclareLaunchArgument(
+            'camera_view',
+            default_value='forward',
+            choices=list(CAMERA_VIEWS),
+            description='How the cameras look: forward is along the ground, to any side. A bundle '
+            'for other views is a warning. A params file that names a view wins.',
+        ),
         DeclareLaunchArgument(
             'params_file',
             default_value=PathJoinSubstitution([SHARE, 'config', 'vehicle.yaml']),
@@ -50,7 +67,7 @@ def arguments() -> list[DeclareLaunchArgument]:
 def core() -> IncludeLaunchDescription:
     """Include the core launch file; it declares every other argument."""
     path = PathJoinSubstitution([SHARE, 'launch', 'segmentation.launch.py'])
-    names = ('params_file', 'cameras', 'points_topic')
+    names = ('bundle', 'camera_view', 'params_file', 'cameras', 'points_topic')
     return IncludeLaunchDescription(
         PythonLaunchDescriptionSource(path),
         launch_arguments={name: LaunchConfiguration(name) for name in names}.items(),

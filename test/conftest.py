@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, settings
 import pytest
 from small_disk import SmallDisk
 
+import uhr_seg_ros  # noqa: F401 - before any test imports onnxruntime, whose telemetry it stops
+
 usual = {'deadline': None, 'database': None, 'suppress_health_check': list(HealthCheck)}
 settings.register_profile('default', max_examples=300, derandomize=True, **usual)
 settings.register_profile('long', max_examples=40_000, **usual)
@@ -27,6 +29,20 @@ def _environment_stays() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture
+def hostile_folder(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """Go to a folder of modules with common names, none of which may be run by what is tested."""
+    folder = tmp_path_factory.mktemp('hostile')
+    for name in ('argparse', 'cv2', 'json', 'matplotlib', 'numpy', 'onnxruntime', 'psutil',
+                 'rclpy', 'torch', 'yaml'):  # fmt: skip
+        (folder / f'{name}.py').write_text('open(f"{__file__}.ran", "w").close()\n')
+    monkeypatch.chdir(folder)
+    yield folder
+    assert not [file.name for file in folder.glob('*.ran')]
 
 
 @pytest.fixture(scope='session')

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from uhr_seg_ros.ros.launching import LaunchArgumentError
+
 ROOT = Path(__file__).resolve().parents[1]
 
 launch = pytest.importorskip('launch', reason='launch is not installed: it comes with ROS 2')
@@ -19,7 +21,8 @@ pytest.importorskip('launch_ros', reason='launch_ros is not installed: it comes 
 
 CORE = {
     'image_topic', 'camera_info_topic', 'cameras', 'points_topic', 'depth_topic', 'bundle',
-    'backend', 'namespace', 'params_file', 'bag', 'use_sim_time', 'log_level',
+    'camera_view', 'backend', 'namespace', 'params_file', 'bag', 'respawn', 'respawn_delay',
+    'use_sim_time', 'log_level',
 }  # fmt: skip
 BENCHMARK = {
     'bag', 'topic', 'rate', 'duration', 'bundle', 'backend', 'precision', 'report', 'json'
@@ -31,8 +34,14 @@ OWN = {
 DEFAULTS = {
     'image_topic': 'image_raw', 'depth_topic': 'depth', 'bundle': 'hlrc_s_aerial',
     'backend': 'auto', 'namespace': '', 'bag': '', 'use_sim_time': 'false', 'log_level': 'info',
-    'rviz': 'false',
+    'rviz': 'false', 'respawn': 'false', 'respawn_delay': '2.0',
 }  # fmt: skip
+REQUIRED = {('benchmark', 'bag'), ('vehicle', 'bundle')}
+"""Arguments for which nothing can be guessed, by launch file."""
+
+VIEWS = {'segmentation': 'any', 'drone': 'nadir', 'vehicle': 'forward'}
+"""By launch file: how the cameras look, if nobody says it."""
+
 OF_CAMERAS = {
     'segmentation': ("['']", ''), 'drone': ("['']", ''), 'vehicle': ('[front, rear]', 'points'),
 }  # fmt: skip
@@ -74,12 +83,104 @@ def test_arguments_are_described_and_have_defaults(name: str) -> None:
     context = launch.LaunchContext()
     for key, argument in arguments.items():
         assert len(argument.description) > 20
-        if (name, key) == ('benchmark', 'bag'):
-            assert argument.default_value is None  # there is nothing to measure without one
+        if (name, key) in REQUIRED:
+            assert argument.default_value is None
             continue
         assert argument.default_value is not None
         if key in DEFAULTS:
             assert plain(context, argument.default_value) == DEFAULTS[key]
+
+
+@pytest.mark.parametrize('name', list(OWN))
+def test_bundles_are_listed_with_what_they_are_for(name: str) -> None:
+    (text,) = {
+        argument.description for argument in description(name).get_launch_arguments()
+        if argument.name == 'bundle'
+    }  # fmt: skip
+    assert 'hlrc_s_aerial (nadir, 0.3 to 1 m/px, trained on mosaics of Dubai' in text
+
+
+def included(name: str, **arguments: str) -> list[Any]:
+    """Include a launch file as `ros2 launch` does, and perform what comes before the nodes."""
+    source = launch.launch_description_sources.PythonLaunchDescriptionSource(
+        str(ROOT / f'launch/{name}.launch.py')
+    )
+    context = launch.LaunchContext()
+    waiting = [launch.actions.IncludeLaunchDescription(
+        source, launch_arguments=arguments.items()
+    )]  # fmt: skip
+    nodes = []
+    while waiting:
+        entity = waiting.pop(0)
+        if isinstance(entity, launch.actions.ExecuteProcess):
+            if entity.condition is None or entity.condition.evaluate(context):
+                nodes.append(entity)
+                entity._perform_substitutions(context)
+            continue
+        waiting = [*(entity.visit(context) or ()), *waiting]
+    return nodes
+
+
+def parameters_of(node: Any) -> dict[str, Any]:
+    """Return what the node is started with, the later files over the earlier ones."""
+    import yaml
+
+    found: dict[str, Any] = {}
+    for file, is_file in node._Node__expanded_parameter_arguments:
+        assert is_file
+        for section in yaml.safe_load(Path(file).read_text()).values():
+            found |= section['ros__parameters']
+    return found
+
+
+def test_a_vehicle_needs_a_bundle_and_is_told_which_there_are() -> None:
+    with pytest.raises(RuntimeError, match="missing required argument 'bundle'") as error:
+        included('vehicle')
+    said = str(error.value)
+    assert 'hlrc_s_aerial (nadir, 0.3 to 1 m/px' in said
+    assert 'uhr_seg convert WEIGHTS.pth --network hlrc_cityscapes --output city' in said
+    assert f'uhr_seg train --config {ROOT}/config/train/hlrc_s_street.yaml --root' in said
+
+
+@pytest.mark.parametrize('name', list(VIEWS))
+def test_the_node_learns_how_the_cameras_look(name: str, tmp_path: Path) -> None:
+    (node,) = included(name, bundle='city')
+    parameters = parameters_of(node)
+    assert (parameters['bundle'], parameters['camera_view']) == ('city', VIEWS[name])
+    (node,) = included(name, bundle='city', camera_view='oblique')
+    assert parameters_of(node)['camera_view'] == 'oblique'
+    file = tmp_path / 'own.yaml'
+    file.write_text('/**: {ros__parameters: {camera_view: forward}}')
+    (node,) = included(name, bundle='city', params_file=str(file), camera_view='oblique')
+    assert parameters_of(node)['camera_view'] == 'forward'
+
+
+@pytest.mark.parametrize('name', list(VIEWS))
+def test_the_node_starts_again_only_if_wanted(name: str) -> None:
+    (node,) = included(name, bundle='city')
+    respawn = '_ExecuteLocal__respawn', '_ExecuteLocal__respawn_delay'
+    assert [getattr(node, field) for field in respawn] == [False, 2.0]
+    (node,) = included(name, bundle='city', respawn='true', respawn_delay='0.5')
+    assert [getattr(node, field) for field in respawn] == [True, 0.5]
+
+
+@pytest.mark.parametrize('name', list(VIEWS))
+@pytest.mark.parametrize(
+    ('argument', 'value', 'said'),
+    [
+        ('cameras', '[front, rear', "launch argument cameras is '[front, rear' (expected ','"),
+        ('cameras', 'front', "expected a list, for one camera cameras:='[front]'"),
+        ('params_file', 'nowhere.yaml', "nowhere.yaml', which is not there: give a YAML file"),
+        ('respawn_delay', 'soon', "launch argument respawn_delay is 'soon': expected seconds"),
+        ('camera_view', 'down', '"camera_view" provided value "down" is not valid'),
+    ],
+)
+def test_arguments_that_nothing_can_start_with(
+    name: str, argument: str, value: str, said: str
+) -> None:
+    with pytest.raises((RuntimeError, LaunchArgumentError)) as error:
+        included(name, **{'bundle': 'city', argument: value})
+    assert said in str(error.value)
 
 
 @pytest.mark.parametrize('name', list(OF_CAMERAS))
@@ -88,6 +189,7 @@ def test_default_cameras_and_points(name: str) -> None:
     values = {
         argument.name: plain(context, argument.default_value)
         for argument in description(name).get_launch_arguments()
+        if argument.name in ('cameras', 'points_topic')
     }
     assert (values['cameras'], values['points_topic']) == OF_CAMERAS[name]
 
@@ -123,7 +225,10 @@ def test_vehicle_hands_its_cameras_and_points_on() -> None:
         if isinstance(entity, launch.actions.IncludeLaunchDescription)
     )  # fmt: skip
     context = launch.LaunchContext()
-    values = {'cameras': '[left]', 'points_topic': '', 'params_file': 'a'}
+    values = {
+        'bundle': 'city', 'camera_view': 'any', 'cameras': '[left]', 'points_topic': '',
+        'params_file': 'a',
+    }  # fmt: skip
     context.launch_configurations.update(values)
     assert values == {name: plain(context, [value]) for name, value in core.launch_arguments}
 

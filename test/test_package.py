@@ -236,7 +236,7 @@ def test_parameter_files_name_parameters_of_the_node(name: str) -> None:
         assert not specs[key].choices or value in specs[key].choices
         if specs[key].limits:
             assert specs[key].limits[0] <= value <= specs[key].limits[1]
-    from_launch = {'bundle', 'backend', 'cameras'}
+    from_launch = {'bundle', 'camera_view', 'backend', 'cameras'}
     assert set(values) == set(specs) - from_launch
 
 

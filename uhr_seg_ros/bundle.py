@@ -14,6 +14,7 @@ import re
 from typing import Any
 
 from uhr_seg_ros.classes import ClassSet, read_classes
+from uhr_seg_ros.domain import Domain, read_domain
 from uhr_seg_ros.fields import (
     Fields,
     is_finite,
@@ -21,6 +22,7 @@ from uhr_seg_ros.fields import (
     parse_mapping,
     quoting_hint,
     read_content,
+    read_mapping,
 )
 from uhr_seg_ros.graph_files import AGAIN, BundleError, Graph, MODEL_FILE
 from uhr_seg_ros.regular_files import file_sha256  # noqa: F401 - where it was before
@@ -135,6 +137,7 @@ class Bundle:
         low_res_factor: the semantic branch sees the image reduced by this factor.
         graphs: graph name -> graph.
         detail_bytes_per_pixel: peak memory of the detail branch per input pixel, if measured.
+        domain: what frames the model is for; empty where model.yaml does not say it.
         provenance: where the weights come from, free form.
         agreement: precision -> smallest share of pixels on which an engine has to give the same
             class as ONNX Runtime, where the model needs another one than usual.
@@ -156,12 +159,18 @@ class Bundle:
     low_res_factor: int
     graphs: dict[str, Graph]
     detail_bytes_per_pixel: float | None = None
+    domain: Domain = Domain()  # noqa: RUF009 - it cannot change
     provenance: dict[str, Any] = field(default_factory=dict)
     agreement: dict[str, float] = field(default_factory=dict)
     precisions: dict[str, GraphSet] = field(default_factory=dict)
     cpu_precision: str = 'fp32'
     patches: Patches | None = None
     sha256: str = ''
+
+    @property
+    def domain_line(self) -> str:
+        """What the model is for, with its name, in one line for people."""
+        return f'{self.name} is for: {self.domain}'
 
     def graphs_in(self, precision: str) -> dict[str, Graph]:
         """Give every graph, in a precision where there is one in it: `fp32` or of `precisions`."""
@@ -222,6 +231,7 @@ def read_bundle(path: Path, content: bytes) -> Bundle:
         low_res_factor=fields.positive_int('input.low_res_factor', MOST_FACTOR),
         graphs={name: _read_graph(fields, name, *names) for name, names in graphs.items()},
         detail_bytes_per_pixel=fields.positive_number(memory) if fields.has(memory) else None,
+        domain=read_domain(fields),
         provenance=fields.get('provenance', dict) if fields.has('provenance') else {},
         agreement=_read_agreement(fields),
         precisions=precisions,
@@ -268,21 +278,42 @@ def find_bundle(path_or_name: str | Path) -> Path:
         raise BundleError(msg) from err
 
 
+def installed_bundles() -> dict[str, Path]:
+    """Return the folders of the installed models by name, in the order of the names."""
+    found: dict[str, Path] = {}
+    for share in share_folders():
+        for file in share.glob(f'models/*/{MODEL_FILE}'):
+            found.setdefault(file.parent.name, file.parent)
+    return dict(sorted(found.items()))
+
+
+def peek_domain(path: Path) -> Domain:
+    """
+    Read the domain of a bundle and verify nothing else, such as to list bundles.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        BundleError: model.yaml cannot be read, or its domain is wrong.
+
+    """
+    file = path / MODEL_FILE
+    return read_domain(Fields(file, read_mapping(file, BundleError, AGAIN), BundleError))
+
+
 def _find_bundle(path: Path) -> Path:
     # Whatever it is: what is no regular file is refused with its name.
     if os.path.lexists(path / MODEL_FILE):
         return path
-    folders = [share / 'models' for share in share_folders()]
-    if len(path.parts) == 1:
-        for folder in folders:
-            if (folder / path / MODEL_FILE).is_file():
-                return folder / path
+    installed = installed_bundles()
+    if len(path.parts) == 1 and str(path) in installed:
+        return installed[str(path)]
     if path.is_dir():
         msg = f'bundle {shortened(printable(str(path)))} has no {MODEL_FILE}: {AGAIN}'
         raise BundleError(msg)
-    known = sorted({file.parent.name for root in folders for file in root.glob(f'*/{MODEL_FILE}')})
     msg = f'no bundle {shown(str(path), 300)}: neither a folder nor one of the installed models '
-    raise BundleError(msg + f'({listed(known) or "none installed"})')
+    raise BundleError(msg + f'({listed(installed) or "none installed"})')
 
 
 def _read_rgb(fields: Fields, key: str, lowest: float) -> tuple[float, float, float]:

@@ -25,6 +25,7 @@ from uhr_seg_ros.bundle import (
     read_bundle,
 )
 from uhr_seg_ros.classes import ClassSet
+from uhr_seg_ros.domain import Domain
 from uhr_seg_ros.fields import read_mapping
 from uhr_seg_ros.files import write_text
 from uhr_seg_ros.graph_files import hash_graph
@@ -44,6 +45,7 @@ def write_bundle(
     low_res_factor: int = 4,
     detail_bytes_per_pixel: float | None = None,
     patches: Patches | None = None,
+    domain: Domain = Domain(),  # noqa: B008 - it cannot change
     provenance: Mapping[str, Any] | None = None,
 ) -> Bundle:
     """
@@ -81,6 +83,8 @@ def write_bundle(
             for graph, tensors in graphs_of(kind, patches).items()
         },
     }
+    if plain := domain.plain():
+        content['domain'] = plain
     if patches is not None:
         content['patches'] = {'side': patches.side, 'contexts': dict(patches.contexts)}
     if detail_bytes_per_pixel is not None:

@@ -92,6 +92,7 @@ def _segment_all(args: argparse.Namespace, segmenter: Segmenter, results: Result
             segmented += 1
             size = f'{image.shape[1]}x{image.shape[0]}'
             print(f'[{index}/{count}] {path.name}  {size}  {elapsed:.0f} ms', flush=True)
+    print(segmenter.bundle.domain_line)
     left_out = f', {failed} failed' if failed else ''
     print(f'{segmented} segmented, {unreadable} unreadable{left_out}: {args.output}')
     return 1 if unreadable or failed else 0

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from uhr_seg_ros.bundle import Bundle, Graph, load_bundle
+from uhr_seg_ros.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.drawing import Pictures
 from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.errors import UhrSegError
@@ -228,6 +229,35 @@ class Segmenter:
             raise SegmenterError(msg)
         return self._strategy.sampling_grid(frame)
 
+    def bytes_per_pixel(
+        self,
+        *,
+        confidence: bool = False,
+        logits: bool = False,
+        pictures: Pictures = Pictures(),  # noqa: B008 - it cannot change
+    ) -> float:
+        """
+        Tell what a pixel of a frame takes on its way, beside the frame as BGR, in bytes.
+
+        Counted are the buffers that grow with the frame, results among them; the memory of
+        engines and of tiles is not, which `Limits` bounds.
+
+        Args:
+            confidence: as of `__call__`.
+            logits: as of `__call__`.
+            pictures: as of `__call__`.
+
+        """
+        self._check_open()
+        classes = len(self.bundle.classes)
+        each = {'mask': 1 if classes <= MAX_UINT8_CLASSES else 2}
+        each |= {'confidence': 1} if confidence else {}
+        each |= {'logits': 4 * classes} if logits else {}
+        painted = 3 * pictures.scale**2 * (pictures.overlay + pictures.color_mask)
+        # Each result, and the copy of it that is handed on; painting takes as much again.
+        results = 2 * sum(each.values()) + 3 * painted
+        return results + self._strategy.bytes_per_pixel(tuple(each))
+
     def warm_up(self, size: tuple[int, int]) -> None:
         """Get ready for frames of (height, width), so that the first one is fast."""
         self._strategy.prepare(size)
@@ -288,10 +318,13 @@ class Segmenter:
         on_cpu = self.backend == 'onnxruntime'
         return self.bundle.graphs_in(self._strategy.provenance['precision'] if on_cpu else 'fp32')
 
-    def _checked(self, image: np.ndarray | RawFrame) -> RawFrame:
+    def _check_open(self) -> None:
         if self._strategy is None:
             msg = 'the segmenter was closed: make a new one'
             raise SegmenterError(msg)
+
+    def _checked(self, image: np.ndarray | RawFrame) -> RawFrame:
+        self._check_open()
         if isinstance(image, RawFrame):
             return image
         if not isinstance(image, np.ndarray):

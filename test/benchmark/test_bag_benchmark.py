@@ -125,6 +125,7 @@ def test_everything_that_makes_figures_comparable_is_told(measured: Path) -> Non
     assert result['bag']['topic'] == '/front/image'
     assert result['bag']['messages'] == 11
     assert len(result['bag']['sha256']) == len(result['node']['bundle_sha256']) == 64
+    assert result['node']['domain'] == 'unknown'
     assert result['node']['backend'] == 'onnxruntime'
     assert result['node']['parameters']['memory_limit_mb'] == 768
     assert result['node']['parameters']['image_transport'] == 'raw'

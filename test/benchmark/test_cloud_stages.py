@@ -29,6 +29,7 @@ from uhr_seg_ros.geometry.visibility import find_seen
 from uhr_seg_ros.ros.cloud_reading import read_points
 
 
+@pytest.mark.usefixtures('hostile_folder')
 def test_stages_of_every_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / 'report.json'
     options = ['--cloud', '--points', '12800', '1', '--size', '320x192', '--repeat', '3']

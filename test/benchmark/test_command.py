@@ -21,6 +21,7 @@ def benchmark(tmp_path: Path, *arguments: object) -> dict:
     return json.loads(report.read_text(encoding='utf-8'))
 
 
+@pytest.mark.usefixtures('hostile_folder')
 def test_stages_of_every_size(tmp_path: Path, tiny_bundle: Path) -> None:
     sizes = ['--size', '320x192', '--size', '100x50']
     report = benchmark(tmp_path, '--bundle', tiny_bundle, *sizes, '--repeat', 2)
@@ -32,6 +33,7 @@ def test_stages_of_every_size(tmp_path: Path, tiny_bundle: Path) -> None:
         assert result['peak_mb'] >= result['start_mb'] > 0
 
 
+@pytest.mark.usefixtures('hostile_folder')
 def test_cost_of_the_node(tmp_path: Path, tiny_bundle: Path) -> None:
     pytest.importorskip('rclpy', reason='rclpy is not installed')
     options = ['--size', '320x192', '--repeat', 3, '--node', '--rate', 5]

@@ -12,6 +12,7 @@ from pathlib import Path
 import signal
 import subprocess
 import sys
+import time
 
 import cv2
 from image_bags import image, record
@@ -56,6 +57,7 @@ def run_demo(*arguments: object) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.usefixtures('hostile_folder')
 def test_images_become_masks_overlays_and_a_report(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:
@@ -108,7 +110,14 @@ def test_recording_that_is_too_fast_loses_frames_and_says_so(
     assert report['masks_saved'] <= report['frames_processed']
 
 
-def test_demo_that_is_told_to_end(tiny_bundle: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ('number', 'to_all'),
+    [(signal.SIGTERM, False), pytest.param(signal.SIGHUP, True, marks=pytest.mark.slow)],
+    ids=['terminated', 'terminal closed'],
+)
+def test_demo_that_is_told_to_end(
+    number: int, to_all: bool, tiny_bundle: Path, tmp_path: Path
+) -> None:
     """Nothing of an earlier run is told of, what only looks like its results stays."""
     files = [tmp_path / f'{index}.png' for index in range(len(MASKS))]
     for file, mask in zip(files, MASKS, strict=True):
@@ -134,20 +143,55 @@ def test_demo_that_is_told_to_end(tiny_bundle: Path, tmp_path: Path) -> None:
         try:
             while 'mask 1 arrived' not in (line := process.stdout.readline()):
                 assert line, process.stderr.read()
-            process.send_signal(signal.SIGTERM)
+            (os.killpg if to_all else os.kill)(process.pid, number)
             _, errors = process.communicate(timeout=60)
-            left = [each for each in psutil.process_iter() if session_of(each) == process.pid]
+            left = processes_of(process.pid)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 143
-    assert errors.splitlines()[-1] == f'uhr_seg: ended by SIGTERM; 1 masks saved: {output}'
+    assert process.returncode == 128 + number
+    name = signal.Signals(number).name
+    assert errors.splitlines()[-1] == f'uhr_seg: ended by {name}; 1 masks saved: {output}'
     assert not left
     assert not list(temporary.glob('uhr_seg*'))
     assert [file.exists() for file in earlier] == [False] * 4 + [True]
     assert not list(output.rglob('.*unfinished*'))
     masks = {file.name for file in (output / 'masks').iterdir()}
     assert masks == {'0000000001.000000000_mask.png', 'street_mask.png'}
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='elsewhere children stay')
+def test_node_and_player_end_with_a_killed_demo(tiny_bundle: Path, tmp_path: Path) -> None:
+    files = [tmp_path / f'{index}.png' for index in range(2)]
+    for file, mask in zip(files, MASKS[:2], strict=True):
+        cv2.imwrite(str(file), paint(mask))
+    environment = os.environ | {'TMPDIR': str(tmp_path), 'PYTHONUNBUFFERED': '1'}
+    environment.pop('ROS_DOMAIN_ID', None)
+    command = [sys.executable, '-m', 'uhr_seg_ros.cli', 'demo', *map(str, files), '--bundle',
+               str(tiny_bundle), '--output', str(tmp_path / 'out'), '--rate', '0.01']  # fmt: skip
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        stdin=subprocess.DEVNULL, start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            printed = ''
+            while 'mask 1 arrived' not in printed:
+                assert (line := process.stdout.readline()), printed
+                printed += line
+            assert len(processes_of(process.pid)) == 3
+            process.kill()
+            process.wait()
+            deadline = time.monotonic() + 60
+            while left := processes_of(process.pid):
+                assert time.monotonic() < deadline, [each.cmdline() for each in left]
+                time.sleep(0.05)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def processes_of(session: int) -> list[psutil.Process]:
+    return [each for each in psutil.process_iter() if session_of(each) == session]
 
 
 def session_of(process: psutil.Process) -> int | None:

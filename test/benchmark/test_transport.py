@@ -12,6 +12,7 @@ pytest.importorskip('rclpy', reason='rclpy is not installed')
 from uhr_seg_ros.benchmark.transport import main, measure_transport, SETTINGS
 
 
+@pytest.mark.usefixtures('hostile_folder')
 @pytest.mark.parametrize('setting', [s for s in SETTINGS if s.reliability == 'reliable'])
 def test_reliable_frames_arrive(setting: object) -> None:
     result = measure_transport(setting, (720, 1280), 3, 10.0)

@@ -90,6 +90,7 @@ def test_a_run_of_another_plan_is_not_taken_for_this_one(tmp_path: Path) -> None
         other.train(now.variants[0], 0)
 
 
+@pytest.mark.usefixtures('hostile_folder')
 def test_a_real_comparison(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,7 @@ import yaml
 
 from uhr_seg_ros.data.datasets import open_dataset
 from uhr_seg_ros.data.errors import DataError
+from uhr_seg_ros.domain import Domain
 
 SIZE = (48, 64)
 CLASSES = [{'name': 'road', 'color': [1, 2, 3]}, {'name': 'field', 'color': [4, 5, 6]}]
@@ -45,6 +46,9 @@ def test_undivided(tmp_path: Path) -> None:
     assert data.classes.names == ('road', 'field')
     assert data.classes.colors == ((1, 2, 3), (4, 5, 6))
     assert (data.ignored, data.reported) == ((), None)
+    assert data.domain == Domain()
+    _describe(tmp_path, domain={'view': 'forward', 'trained_on': 'a yard'})
+    assert open_dataset('folder', tmp_path).domain == Domain(('forward',), trained_on='a yard')
     assert np.array_equal(data.images('all')[1].read_labels(), ids(1, *SIZE, 2))
 
 

@@ -104,6 +104,25 @@ def test_finish_takes_the_first_of_equals(kernels: HostKernels, output: Output) 
     assert (mask == 0).all()
 
 
+@both_types
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_gets_no_class(
+    kernels: HostKernels, output: Output, value: float, dtype: type
+) -> None:
+    quarter = np.random.default_rng(0).normal(size=(3, 8, 8)).astype(dtype)
+    right, mask = output((32, 32), np.uint8), output((32, 32), np.uint8)
+    finish(kernels, quarter, right)
+    quarter[1, 3, 5] = value
+    finish(kernels, quarter, mask)
+    assert (mask[12:16, 20:24] == UNLABELLED).all()
+    far = np.ones(mask.shape, bool)
+    far[8:20, 16:28] = False  # the neighbours are interpolated with it
+    assert (mask[far] == right[far]).all()
+    deep = output((32, 32), np.uint16)
+    finish(kernels, quarter, deep)
+    assert (deep[12:16, 20:24] == 65535).all()
+
+
 def test_finish_is_the_tail_of_the_shipped_fusion(kernels: HostKernels, output: Output) -> None:
     rng = np.random.default_rng(0)
     session = {

@@ -20,6 +20,7 @@ from torch import nn  # noqa: E402
 
 from uhr_seg_ros.bundle import load_bundle  # noqa: E402
 from uhr_seg_ros.cli import FAILED, main, OK  # noqa: E402
+from uhr_seg_ros.domain import Domain  # noqa: E402
 from uhr_seg_ros.networks.checkpoints import load_state  # noqa: E402
 from uhr_seg_ros.networks.convert_command import files_of, read_weights  # noqa: E402
 from uhr_seg_ros.networks.converting import RELEASED, state_of  # noqa: E402
@@ -134,12 +135,18 @@ def test_the_bundle_computes_what_the_released_network_does(tmp_path: Path) -> N
     assert close[hit].mean() > 0.99  # a point at the border of two pixels may be on either
 
 
-def test_one_file_from_the_command_line(tmp_path: Path) -> None:
+def test_one_file_from_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path, output = tmp_path / 'last.pth', tmp_path / 'scnn'
     torch.save(source_of('fast_scnn').state_dict(), path)
     words = ['convert', '--network', 'fast_scnn', str(path), '--classes', 'aerial']
+    words += ['--domain', 'view=oblique', '--domain', 'trained_on=villages']
     assert main([*words, '--output', str(output)]) == OK
-    assert load_bundle(output).provenance['checkpoint'] == 'last.pth'
+    bundle = load_bundle(output)
+    assert bundle.provenance['checkpoint'] == 'last.pth'
+    assert bundle.domain == Domain(('oblique',), trained_on='villages')
+    assert 'scnn is for: oblique, trained on villages\n' in capsys.readouterr().out
 
 
 @pytest.fixture(scope='module')

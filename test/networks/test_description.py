@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import yaml
 torch = pytest.importorskip('torch', reason='checkpoints are read by torch')
 
 from uhr_seg_ros.classes import CLASS_SETS, ClassSet  # noqa: E402
+from uhr_seg_ros.domain import Domain, DOMAINS  # noqa: E402
 from uhr_seg_ros.networks.asked import (  # noqa: E402
     Asked,
     asked_classes,
+    asked_domain,
     asked_options,
 )
 from uhr_seg_ros.networks.checkpoints import (  # noqa: E402
@@ -188,12 +191,83 @@ def parts(classes: int) -> dict[str, Checkpoint]:
 def test_published_weights(make: Any, network: str) -> None:
     found, line = told(make(2), Asked(network))
     assert found.classes == CLASS_SETS['inria']
+    assert found.domain == DOMAINS['inria']
     assert 'classes of inria taken from the preset' in line
     with pytest.raises(CheckpointError, match=r'3 classes, .* the 2 of inria: .*--classes'):
         told(make(3), Asked(network))
     assert told(make(3), Asked(network, classes=OWN)) == (
         Description(network, options_of(network, {}), OWN), ''
     )  # fmt: skip
+
+
+HERE = Domain(('forward',), trained_on='our yard', notes={'season': 'summer'})
+
+
+def test_a_domain_is_read_back_and_completed(tmp_path: Path) -> None:
+    path = tmp_path / 'best.pth'
+    said = replace(BENT, domain=HERE)
+    torch.save({'state_dict': {'a': torch.zeros(1)}, KEY: said.plain()}, path)
+    assert open_checkpoint(path).description == said
+    assert said.means(BENT)
+    assert told(own(description=said), Asked(domain=HERE))[0] == said
+    more = Domain(('forward',), notes={'camera': 'wide'})
+    found = told(own(description=said), Asked(domain=more))[0].domain
+    assert found == replace(HERE, notes={'season': 'summer', 'camera': 'wide'})
+    with pytest.raises(CheckpointError, match=r"is for view 'forward', --domain says 'nadir'"):
+        told(own(description=said), Asked(domain=Domain(('nadir',))))
+    torch.save({KEY: BENT.plain() | {'domain': {'view': 'up'}}, 'a': torch.zeros(1)}, path)
+    with pytest.raises(CheckpointError, match="field domain.view is 'up'"):
+        open_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ('weights', 'asked', 'domain'),
+    [
+        (earlier(**{'data.dataset': 'inria', 'classes': 2}), Asked(), DOMAINS['inria']),
+        (earlier(**{'data.dataset': 'aerial', 'data.generated': 0.2}), Asked(classes=OWN),
+         DOMAINS['aerial'].with_scenes()),
+        (own(description=BENT, decisive={'data.dataset': 'street'}), Asked(), DOMAINS['street']),
+        (own(description=BENT, decisive={'data.dataset': 'folder'}), Asked(), Domain()),
+        (own(description=BENT, decisive={'data.dataset': ['street']}), Asked(), Domain()),
+        (own(description=replace(BENT, domain=HERE), decisive={'data.dataset': 'street'}),
+         Asked(), HERE),
+        (own(), Asked('fast_scnn', classes=OWN, domain=HERE), HERE),
+        (own(), Asked('fast_scnn', classes=OWN), Domain()),
+    ],
+)  # fmt: skip
+def test_the_domain_of_a_training(weights: Checkpoint, asked: Asked, domain: Domain) -> None:
+    assert told(weights, asked)[0].domain == domain
+
+
+def test_the_domain_of_published_weights() -> None:
+    asked = Asked('fctl_inria', classes=CLASS_SETS['inria'])
+    assert told(parts(2), asked)[0].domain == DOMAINS['inria']
+    with pytest.raises(CheckpointError, match="is for view 'nadir', --domain says 'forward'"):
+        told(parts(2), replace(asked, domain=HERE))
+    # Other classes: somebody has trained it again, on what nobody says.
+    assert told(parts(3), replace(asked, classes=OWN))[0].domain == Domain()
+    assert told(parts(3), replace(asked, classes=OWN, domain=HERE))[0].domain == HERE
+
+
+def test_domain_of_a_name_texts_or_a_file(tmp_path: Path) -> None:
+    assert asked_domain([]) == Domain()
+    assert asked_domain(['cityscapes']) == DOMAINS['cityscapes']
+    texts = ['view=[nadir, oblique]', 'ground_resolution=[0.1,0.2]', 'trained_on=a farm', 'crop=a']
+    expected = Domain(('nadir', 'oblique'), (0.1, 0.2), 'a farm', {'crop': 'a'})
+    assert asked_domain(texts) == expected
+    file = tmp_path / 'domain.yaml'
+    file.write_text(yaml.safe_dump(expected.plain()))
+    assert asked_domain([str(file)]) == expected
+    for texts, said in (
+        (['moon'], "--domain 'moon': expected KEY=VALUE, a YAML file, or one of cityscapes"),
+        (['view=up'], "--domain: field domain.view is 'up', expected one of nadir"),
+        (['view=nadir', 'view=forward'], "--domain view=forward: view is 'nadir' already"),
+        (['cityscapes', 'view=nadir'], "--domain 'cityscapes': expected KEY=VALUE"),
+        (['view=['], '--domain view=[: the value is not YAML'),
+    ):
+        with pytest.raises(CheckpointError) as error:
+            asked_domain(texts)
+        assert said in str(error.value)
 
 
 def test_classes_of_a_name_or_a_file(tmp_path: Path) -> None:

@@ -16,12 +16,14 @@ from lifecycle_msgs.srv import ChangeState, GetState
 import numpy as np
 from rcl_interfaces.msg import Log, SetParametersResult
 from rcl_interfaces.srv import SetParameters
+from rclpy.client import Client
 from rclpy.context import Context
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.task import Future
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -82,6 +84,7 @@ class Stage:
             Parameter(name.replace('__', '.'), value=value) for name, value in parameters.items()
         ]
         self.watcher = Node('watcher', context=context, use_global_arguments=False)
+        self._clients: dict[str, Client] = {}
         self._statuses: dict[str, DiagnosticStatus] = {}
         self._open_accounts: list[dict[str, str]] = []
         self.watcher.create_subscription(DiagnosticArray, '/diagnostics', self._note, 10)
@@ -193,11 +196,16 @@ class Stage:
 
     def call(self, service_type: type, name: str, request: Any, timeout: float = TIMEOUT_S) -> Any:
         """Call a service of the node and return its response."""
-        client = self.watcher.create_client(service_type, f'/segmentation/{name}')
-        wait_until(client.service_is_ready, f'service {name}')
-        future = client.call_async(request)
+        future = self.begin_call(service_type, name, request)
         wait_until(future.done, f'a response of {name}', timeout)
         return future.result()
+
+    def begin_call(self, service_type: type, name: str, request: Any) -> Future:
+        """Call a service of the node; its response comes in the future."""
+        if name not in self._clients:
+            self._clients[name] = self.watcher.create_client(service_type, f'/segmentation/{name}')
+        wait_until(self._clients[name].service_is_ready, f'service {name}')
+        return self._clients[name].call_async(request)
 
     def state(self, timeout: float = TIMEOUT_S) -> str:
         """Return the label of the node's lifecycle state, as its service tells it."""
@@ -205,9 +213,15 @@ class Stage:
 
     def change(self, label: str) -> bool:
         """Ask for a lifecycle transition; return whether it succeeded."""
+        future = self.begin_change(label)
+        wait_until(future.done, f'the end of {label}')
+        return future.result().success
+
+    def begin_change(self, label: str) -> Future:
+        """Ask for a lifecycle transition; the response comes in the future."""
         request = ChangeState.Request()
         request.transition.label = label
-        return self.call(ChangeState, 'change_state', request).success
+        return self.begin_call(ChangeState, 'change_state', request)
 
     def set_parameter(self, name: str, value: Any) -> SetParametersResult:
         """Set a parameter through the node's service."""

@@ -193,7 +193,7 @@ def broken(**changes: object) -> Image:
     [
         (broken(width=0), "image is 0 x 6 'bgr8': width and height must be at least 1"),
         (broken(height=0), "image is 8 x 0 'bgr8'"),
-        (broken(width=1 << 31, height=1 << 31), 'more than 268435456 pixels'),
+        (broken(width=1 << 31, height=1 << 31), 'at most 268435456 pixels are accepted'),
         (broken(step=23), 'step 23 is smaller than width 8 x 3 channels x 1 byte = 24 bytes'),
         (broken(step=0), 'step 0 is smaller than'),
         (broken(data=b'short'), "truncated: 5 bytes, but 8 x 6 'bgr8' with step 24 needs 144"),

@@ -27,7 +27,7 @@ from small_disk import SmallDisk
 from stage import example_mask, frame, wait_until
 from tiny_bundle import paint
 
-SIGNALS = [signal.SIGINT, signal.SIGTERM]
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 SHARED_MEMORY = Path('/dev/shm')
 

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from uhr_seg_ros.ros.worker import Counts, Worker
+from uhr_seg_ros.ros.worker import Counts, InWork, Worker
 
 TIMEOUT_S = 30.0
 
@@ -158,11 +158,33 @@ def test_rate_limit_takes_the_newest_frame_when_it_is_due() -> None:
     assert desk.worker.stop(TIMEOUT_S)
 
 
+def test_frame_inside_is_told_and_when_the_last_one_was_done(desk: Desk) -> None:
+    assert desk.worker.in_work() is None
+    assert desk.worker.last_processed('front') is None
+    before = time.monotonic()
+    desk.occupy('front')
+    camera, since = desk.worker.in_work()
+    assert camera == 'front'
+    assert before <= since <= time.monotonic()
+    desk.finish()
+    desk.worker.call(lambda: None).result(TIMEOUT_S)  # behind the frame's last step
+    assert desk.worker.in_work() is None
+    assert since <= desk.worker.last_processed('front') <= time.monotonic()
+    done = desk.worker.last_processed('front')
+    desk.worker.offer('front', 'bad')
+    desk.finish()
+    desk.worker.call(lambda: None).result(TIMEOUT_S)
+    assert desk.worker.in_work() is None
+    assert desk.worker.last_processed('front') == done
+    assert desk.worker.last_processed('left') is None
+
+
 class Pipeline:
     """Frames in two parts, as on a GPU; the second part of `bad end` fails."""
 
     def __init__(self) -> None:
         self.steps: list[str] = []
+        self.inside: list[InWork] = []
         self.permission = Event()
         self.started = Event()
         self.errors: list[str] = []
@@ -172,12 +194,14 @@ class Pipeline:
         self.errors.append(str(error))
 
     def _begin(self, camera: str, frame: str) -> Callable[[], None]:
+        self.inside.append(self.worker.in_work())
         self.started.set()
         assert self.permission.wait(TIMEOUT_S)
         self.steps.append(f'begin {frame}')
         return lambda: self._end(frame)
 
     def _end(self, frame: str) -> None:
+        self.inside.append(self.worker.in_work())
         self.steps.append(f'end {frame}')
         if frame == 'bad end':
             msg = 'a bad end'
@@ -203,6 +227,9 @@ def test_next_frame_begins_before_one_ends() -> None:
     line.worker.offer('front', '3')
     line.wait_for(processed=3)
     assert line.steps[-2:] == ['begin 3', 'end 3']
+    first, meanwhile, first_end, second_end, *third = line.inside
+    assert first == meanwhile == first_end  # the oldest of those that overlap
+    assert first.since < second_end.since < third[0].since == third[1].since
     assert line.worker.stop(TIMEOUT_S)
 
 

@@ -16,12 +16,12 @@ onnx = pytest.importorskip('onnx', reason='the bundles are made with onnx')
 from onnx import helper, numpy_helper, TensorProto  # noqa: E402
 from tiny_bundle import edited_model, paint, TINY_CLASSES  # noqa: E402
 
-from uhr_seg_ros.bundle import Bundle, load_bundle  # noqa: E402
+from uhr_seg_ros.bundle import Bundle, Patches  # noqa: E402
 from uhr_seg_ros.bundle_writing import write_bundle  # noqa: E402
 from uhr_seg_ros.errors import UhrSegError  # noqa: E402
 from uhr_seg_ros.graph_files import hash_graph  # noqa: E402
 from uhr_seg_ros.segmenter import Segmenter  # noqa: E402
-from uhr_seg_ros.strategies.maps import check_logits  # noqa: E402
+from uhr_seg_ros.strategies.outputs import OutputError  # noqa: E402
 from uhr_seg_ros.strategies.strategy import Limits  # noqa: E402
 
 FRAME = paint(np.repeat(np.arange(3, dtype=np.uint8), 32)[None].repeat(64, 0))
@@ -74,17 +74,185 @@ def test_large_logits_are_right(tmp_path: Path) -> None:
     assert (mask == 2).all()
 
 
-@pytest.mark.parametrize('shape', [(1, 5, 4, 4), (2, 3, 4, 4), (3, 4, 4), (1, 3, 0, 4)])
-def test_logits_of_another_form(tiny_bundle: Path, shape: tuple[int, ...]) -> None:
-    with pytest.raises(UhrSegError, match=r'logits of shape .*expected \(1, 3, height, width\)'):
-        check_logits(load_bundle(tiny_bundle), 'logits', np.zeros(shape, np.float32))
-
-
 def test_tiles_whose_logits_do_not_divide_them(tmp_path: Path) -> None:
     bundle = one_convolution(tmp_path, 2, stride=3)
     with Segmenter(bundle, 'onnxruntime', Limits(tile=128)) as segmenter:
         with pytest.raises(UhrSegError, match='the logits of a tile of .* px have shape'):
             segmenter(FRAME.repeat(4, 0))
+
+
+Nodes = list[onnx.NodeProto]
+FLOAT = TensorProto.FLOAT
+
+
+def save(
+    path: Path, nodes: Nodes, inputs: dict[str, list], outputs: dict[str, list], **more: np.ndarray
+) -> None:
+    """Write a graph of float32 tensors; its constants are the further arguments."""
+    infos = [
+        [helper.make_tensor_value_info(name, FLOAT, shape) for name, shape in each.items()]
+        for each in (inputs, outputs)
+    ]
+    constants = [numpy_helper.from_array(values, name) for name, values in more.items()]
+    graph = helper.make_graph(nodes, path.stem, *infos, constants)
+    opset = helper.make_opsetid('', 17)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), path)
+
+
+def write_deformed(folder: Path) -> None:
+    """Write graphs that sample a frame evenly and take its colours for probabilities."""
+    places = [np.linspace(-0.9, 0.9, count, dtype=np.float32) for count in (48, 32)]
+    even = np.stack(np.meshgrid(*places), -1)[None]
+    save(
+        folder / 'saliency.onnx',
+        [
+            helper.make_node('ReduceMean', ['image'], ['mean'], keepdims=0),
+            helper.make_node('Mul', ['mean', 'zero'], ['nothing']),
+            helper.make_node('Add', ['even', 'nothing'], ['grid']),
+        ],
+        {'image': [1, 3, 16, 24]},
+        {'grid': [1, 32, 48, 2]},
+        even=even,
+        zero=np.zeros((), np.float32),
+    )
+    softmax = [helper.make_node('Softmax', ['image'], ['probabilities'], axis=1)]
+    sizes = [1, 3, 32, 48]
+    save(folder / 'segment.onnx', softmax, {'image': sizes}, {'probabilities': sizes})
+
+
+def write_patches(folder: Path) -> None:
+    """Write graphs that add to a patch what is around it."""
+    pool = [helper.make_node('AveragePool', ['image'], ['medium'], kernel_shape=[1, 1])]
+    sizes = ['n', 3, 32, 32]
+    save(folder / 'medium.onnx', pool, {'image': sizes}, {'medium': sizes})
+    add = [helper.make_node('Add', ['image', 'medium'], ['logits'])]
+    save(folder / 'patch.onnx', add, {'image': sizes, 'medium': sizes}, {'logits': sizes})
+
+
+@pytest.fixture(scope='module')
+def whole(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Give a bundle of every kind that works."""
+    folder = tmp_path_factory.mktemp('whole')
+    found = {'two_branch': Path(tiny_bundle)}
+    for kind in ('single', 'uniform', 'deformed', 'patches'):
+        path = found[kind] = folder / kind
+        path.mkdir()
+        more = {}
+        if kind == 'deformed':
+            write_deformed(path)
+        elif kind == 'patches':
+            write_patches(path)
+            more['patches'] = Patches(32, {'medium': 2})
+        else:
+            one_convolution(path, 2, kind)
+        write_bundle(
+            path, name=kind, network='one', kind=kind, classes=TINY_CLASSES, low_res_factor=1,
+            **more,
+        )  # fmt: skip
+    for path in found.values():
+        with Segmenter(path, 'onnxruntime', input_size=(64, 96)) as segmenter:
+            assert segmenter(FRAME, confidence=True).mask.shape == (64, 96)
+    return found
+
+
+def node(kind: str, **attributes: object) -> Callable[[str], tuple[Nodes, int]]:
+    """Give what puts one node before an output; inputs that are no tensor are constants."""
+    constants = attributes.pop('constants', ())
+    to = attributes.get('to', TensorProto.INT64 if kind == 'ArgMax' else FLOAT)
+
+    def make(name: str) -> tuple[Nodes, int]:
+        names = [f'constant_{index}' for index in range(len(constants))]
+        before = [
+            helper.make_node('Constant', [], [each], value=numpy_helper.from_array(value))
+            for each, value in zip(names, constants, strict=True)
+        ]
+        twice = ['before'] * (2 if kind == 'Concat' else 1)
+        return [*before, helper.make_node(kind, [*twice, *names], [name], **attributes)], to
+
+    return make
+
+
+#: How an output is spoilt. None of it is declared but the type.
+CASES = {
+    'nan': node('Mul', constants=[np.float32(np.nan)]),
+    'infinity': node('Mul', constants=[np.float32(np.inf)]),
+    'three axes': node('Squeeze', constants=[np.array([0])]),
+    'five axes': node('Unsqueeze', constants=[np.array([0])]),
+    'no axes': node('ReduceSum', keepdims=0),
+    'two of a batch': node('Concat', axis=0),
+    'no rows': node('Slice', constants=[np.array([0]), np.array([0]), np.array([1])]),
+    'int64': node('Cast', to=TensorProto.INT64),
+    'float16': node('Cast', to=TensorProto.FLOAT16),
+    'float64': node('Cast', to=TensorProto.DOUBLE),
+    'text': node('Cast', to=TensorProto.STRING),
+    'ids': node('ArgMax', axis=1),
+    'twice the classes': node('Concat', axis=1),
+    'swapped': node('Transpose', perm=[0, 1, 3, 2]),
+    'last axis first': node('Transpose', perm=[0, 3, 1, 2]),
+}
+
+#: Kind, graph and output, and what is right, or another graph would refuse, in such an output.
+OUTPUTS = [
+    ('single', 'network', 'logits', ()),
+    ('uniform', 'network', 'logits', ()),
+    ('deformed', 'saliency', 'grid', ('twice the classes',)),
+    ('deformed', 'segment', 'probabilities', ()),
+    ('patches', 'patch', 'logits', ('swapped',)),  # patches are square
+    ('patches', 'medium', 'medium', CASES.keys() - {'nan', 'infinity', 'no rows', 'int64'}),
+    ('two_branch', 'semantic', 'tokens', ('twice the classes',)),
+    ('two_branch', 'detail', 'local', ('twice the classes',)),
+    ('two_branch', 'detail', 'affinity', ('last axis first', 'swapped')),
+    ('two_branch', 'scores', 'logits', ()),
+]
+
+
+def spoilt(case: str, name: str) -> Callable[[onnx.ModelProto], None]:
+    """Put a node before an output, of which the file then says the type alone."""
+
+    def edit(model: onnx.ModelProto) -> None:
+        for each in model.graph.node:
+            for names in (each.input, each.output):
+                names[:] = ['before' if other == name else other for other in names]
+        nodes, type_number = CASES[case](name)
+        model.graph.node.extend(nodes)
+        for each in model.graph.output:
+            if each.name == name:
+                each.CopyFrom(helper.make_tensor_value_info(name, type_number, None))
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ('kind', 'graph', 'name', 'case'),
+    [(*output, case) for *output, right in OUTPUTS for case in CASES if case not in right],
+)
+def test_no_kind_takes_what_is_no_output_of_it(
+    whole: dict[str, Path],
+    tmp_path: Path,
+    kind: str,
+    graph: str,
+    name: str,
+    case: str,
+) -> None:
+    folder = Path(shutil.copytree(whole[kind], tmp_path / 'spoilt'))
+    change(folder, graph, spoilt(case, name))
+    with pytest.raises(UhrSegError) as caught:  # when it is opened, not at the first frame
+        Segmenter(folder, 'onnxruntime', input_size=(64, 96))
+    text = str(caught.value)
+    assert graph in text and name in text and str(folder) in text
+    if case in ('nan', 'infinity'):
+        assert 'not finite' in text
+    else:
+        assert 'expected' in text or 'swapped' in text
+
+
+def test_more_classes_than_a_graph_tells_of(whole: dict[str, Path], tmp_path: Path) -> None:
+    for kind, graphs in {'uniform': ['network'], 'patches': ['patch']}.items():
+        folder = Path(shutil.copytree(whole[kind], tmp_path / kind))
+        with edited_model(folder) as content:
+            content['classes'].pop()
+        with pytest.raises(OutputError, match=f'graph {graphs[0]} .* names 2 classes'):
+            Segmenter(folder, 'onnxruntime')
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from uhr_seg_ros.networks.patch_network import PatchNetwork  # noqa: E402
 from uhr_seg_ros.networks.presets import build_network  # noqa: E402
 from uhr_seg_ros.segmenter import Segmenter  # noqa: E402
 from uhr_seg_ros.strategies import patches  # noqa: E402
+from uhr_seg_ros.strategies.outputs import OutputError  # noqa: E402
 from uhr_seg_ros.strategies.patching import PatchError  # noqa: E402
 from uhr_seg_ros.strategies.strategy import Limits  # noqa: E402
 
@@ -169,7 +170,7 @@ def test_logits_that_are_not_finite(bundle: Bundle) -> None:
     else:
         pytest.fail('the classifier has another name')
     with Segmenter(replaced(bundle, model)) as segmenter:
-        with pytest.raises(PatchError, match='not finite'):
+        with pytest.raises(OutputError, match='graph patch .* logits that are not finite'):
             segmenter(picture(64, 64))
 
 
@@ -217,9 +218,9 @@ def test_a_factor_that_cannot_be_cut(bundle: Bundle) -> None:
 def test_other_classes_than_the_graph(bundle: Bundle) -> None:
     with edited_model(bundle.path) as content:
         content['classes'].pop()
-    with Segmenter(bundle.path) as segmenter:
-        with pytest.raises(PatchError, match=r'\(1, 5, 64, 64\) .*expected \(1, 4, 64, 64\)'):
-            segmenter(picture(64, 64))
+    text = r'shape \(1, 5, 64, 64\), expected float32 \(1, 4, 64, 64\), as model.yaml'
+    with pytest.raises(OutputError, match=text), Segmenter(bundle.path) as segmenter:
+        segmenter(picture(64, 64))
 
 
 def test_tiles_make_no_sense(bundle: Bundle) -> None:

@@ -33,6 +33,7 @@ from uhr_seg_ros.engines.tensorrt import TensorRTBackend
 from uhr_seg_ros.pixels import FORMATS, memory_shape, RawFrame
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.maps import TwoBranchError
+from uhr_seg_ros.strategies.outputs import OutputError
 from uhr_seg_ros.strategies.proof import AgreementError
 from uhr_seg_ros.strategies.strategy import Limits, Request
 from uhr_seg_ros.strategies.two_branch_gpu import TwoBranchGpu
@@ -300,6 +301,39 @@ class _Wrong:
 
     def run(self, names: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
         return [-values for values in self._session.run(names, feeds)]
+
+
+class _Spoiling:
+    """A session that puts each of some values into its results once."""
+
+    def __init__(self, session: object, values: list[float]) -> None:
+        self._session, self._values = session, values
+
+    def run(self, names: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        results = self._session.run(names, feeds)
+        if self._values:
+            results[0][..., 3, 3] = self._values.pop()
+        return results
+
+
+def test_logits_that_are_not_finite_are_refused(
+    stand_in: StandIn, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, values = stand_in.trt._Engine.create_execution_context, []
+
+    def spoiling(self: object) -> object:
+        if 'quarter_logits' in self._outputs:
+            self._session = _Spoiling(self._session, values)
+        return real(self)
+
+    monkeypatch.setattr(stand_in.trt._Engine, 'create_execution_context', spoiling)
+    with on_gpu(tiny_bundle) as segmenter:
+        segmenter.warm_up((64, 64))
+        values += [np.nan, np.inf]
+        for _ in range(2):
+            with pytest.raises(OutputError, match='graph quarter gives .* not finite'):
+                segmenter(scene(64, 64))
+        assert segmenter(scene(64, 64)).mask.max() < 3
 
 
 def test_engine_of_a_failed_size_is_compared_when_it_is_used(

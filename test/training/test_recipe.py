@@ -13,6 +13,7 @@ import yaml
 
 pytest.importorskip('torch', reason='training needs torch')
 
+from uhr_seg_ros.domain import Domain  # noqa: E402
 from uhr_seg_ros.errors import UhrSegError  # noqa: E402
 from uhr_seg_ros.training.errors import TrainingError  # noqa: E402
 from uhr_seg_ros.training.recipe import read_config  # noqa: E402
@@ -149,6 +150,18 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
 def test_there_is_one_way_to_validate(tmp_path: Path, data: dict[str, Any]) -> None:
     with pytest.raises(TrainingError, match='exactly one of validation and hold_out'):
         read_config(changed(tmp_path, data=data))
+
+
+def test_a_recipe_may_say_what_its_model_is_for(tmp_path: Path) -> None:
+    assert read_config(CONFIG).domain is None
+    domain = {'view': 'oblique', 'trained_on': 'hills'}
+    path = changed(tmp_path, domain=domain)
+    assert read_config(path).domain == Domain(('oblique',), trained_on='hills')
+    # Nothing that a resumed run must have in common with the interrupted one.
+    assert read_config(path).decisive() == read_config(CONFIG).decisive()
+    for wrong in ({'view': 'up'}, 'nadir', {'ground_resolution': -1}):
+        with pytest.raises(TrainingError, match=r'recipe\.yaml: field domain'):
+            read_config(changed(tmp_path, domain=wrong))
 
 
 def test_wrong_augmentation_names_the_file(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from tiny import log_of, write_mosaics, write_recipe  # noqa: E402
 
 from uhr_seg_ros.bundle import load_bundle, Patches  # noqa: E402
 from uhr_seg_ros.cli import main  # noqa: E402
+from uhr_seg_ros.domain import Domain, DOMAINS  # noqa: E402
 from uhr_seg_ros.segmenter import Segmenter  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +45,7 @@ def write_set_with_classes(root: Path) -> Path:
     (root / 'classes.yaml').write_text(
         'classes: [{name: a, color: [1, 2, 3]}, {name: b, color: [4, 5, 6]}, '
         '{name: c, color: [7, 8, 9]}, {name: d, color: [1, 1, 1]}, {name: e, color: [2, 2, 2]}]\n'
+        'domain: {view: oblique, trained_on: sand}\n'
     )
     return root
 
@@ -60,6 +62,7 @@ def test_pieces_make_the_same_run_and_a_bundle(mosaics: Path, tmp_path: Path) ->
     assert log_of(parts) == log_of(whole)
     bundles = [load_bundle(folder) for folder in (whole / 'bundle', target)]
     assert bundles[1].name == 'model'
+    assert {str(bundle.domain) for bundle in bundles} == {str(DOMAINS['aerial'])}
     provenance = bundles[0].provenance
     assert (provenance['steps'], provenance['weights']) == (6, 'last')
     last = log_of(whole, 'validation.jsonl')[-1]
@@ -162,6 +165,7 @@ def test_a_run_with_its_own_classes_and_options_converts_to_its_bundle(
     trained, again = load_bundle(run / 'bundle'), load_bundle(tmp_path / 'again')
     assert again.classes == trained.classes
     assert again.classes.names == ('a', 'b', 'c', 'd', 'e')
+    assert again.domain == trained.domain == Domain(('oblique',), trained_on='sand')
     assert again.provenance['options'].items() >= options.items()
     hashes = [{name: graph.sha256 for name, graph in b.graphs.items()} for b in (trained, again)]
     assert hashes[0] == hashes[1]

@@ -27,7 +27,7 @@ REALTIME, MAX, PEAK = 'realtime', 'max', 'peak'
 
 #: What the keys of the node's diagnostics tell about what ran.
 FACTS = (
-    'bundle', 'bundle_sha256', 'backend', 'backend_version', 'device', 'precision',
+    'bundle', 'bundle_sha256', 'domain', 'backend', 'backend_version', 'device', 'precision',
     'engine_sha256', 'fallback',
 )  # fmt: skip
 
@@ -98,6 +98,7 @@ def benchmark_bag(
     """
     topic = choose_topic(options.bag, options.topic, tell=tell)
     bundle = load_bundle(options.parameters['bundle'])
+    tell(bundle.domain_line)
     parameters = {**options.parameters, 'bundle': str(bundle.path.resolve())}
     idle = idle_percent()
     with TemporaryDirectory(prefix='uhr_seg_') as name:

@@ -12,6 +12,7 @@ from typing import Any, TYPE_CHECKING
 import numpy as np
 
 from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.plain_charts import plain_charts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +34,7 @@ class ChartError(UhrSegError):
     """matplotlib is missing."""
 
 
+@plain_charts()
 def latency_over_time(series: Mapping[str, Any]) -> str:
     """Draw the latency of every answered frame; the others are ticks below."""
     figure, (axes,) = _figure(1)
@@ -48,6 +50,7 @@ def latency_over_time(series: Mapping[str, Any]) -> str:
     return _svg(figure)
 
 
+@plain_charts()
 def latency_distribution(latency_ms: Sequence[float]) -> str:
     """Draw the histogram and the cumulative distribution, with percentiles."""
     figure, (left, right) = _figure(2)
@@ -71,6 +74,7 @@ def latency_distribution(latency_ms: Sequence[float]) -> str:
     return _svg(figure)
 
 
+@plain_charts()
 def stage_stack(stages: Mapping[str, Sequence[float]]) -> str:
     """Draw the stages of every frame on top of each other."""
     figure, (axes,) = _figure(1)
@@ -87,6 +91,7 @@ def stage_stack(stages: Mapping[str, Sequence[float]]) -> str:
     return _svg(figure)
 
 
+@plain_charts()
 def memory_over_time(memory: Sequence[Sequence[float]]) -> str:
     """Draw the resident memory of the node."""
     figure, (axes,) = _figure(1)

@@ -125,6 +125,7 @@ def run_offline(arguments: argparse.Namespace) -> int:
         provenance = segmenter.provenance
     total, stages = spread(result.total_ms), {k: spread(v) for k, v in result.stage_ms.items()}
     _print_spreads('Per frame', {**stages, 'total': total})
+    print(segmenter.bundle.domain_line)
     print(f'{len(result.total_ms)} frames segmented, {result.rejected} left out: '
           f'{arguments.offline}')  # fmt: skip
     if result.lost:

@@ -24,6 +24,7 @@ from std_msgs.msg import Header
 
 from uhr_seg_ros.benchmark.report import percentiles
 from uhr_seg_ros.benchmark.stages import BenchmarkError
+from uhr_seg_ros.children import python_child
 from uhr_seg_ros.classes import CLASS_SETS, UNLABELLED
 from uhr_seg_ros.geometry.camera import Camera
 from uhr_seg_ros.geometry.labelling import PointLabeller
@@ -90,13 +91,13 @@ def measure_cloud(options: CloudOptions) -> dict[str, Any]:
         BenchmarkError: the child failed.
 
     """
-    command = [sys.executable, '-m', 'uhr_seg_ros.benchmark.cloud_stages']
     # Libraries count the cores when they are loaded.
     threads = {f'{name}_NUM_THREADS': '1' for name in ('OMP', 'OPENBLAS', 'MKL')}
-    child = subprocess.run(
-        [*command, json.dumps(asdict(options))],
-        env={**os.environ, **threads}, capture_output=True, text=True, check=False,
+    command = python_child(
+        'uhr_seg_ros.benchmark.cloud_stages', json.dumps(asdict(options)),
+        env={**os.environ, **threads},
     )  # fmt: skip
+    child = subprocess.run(**command, capture_output=True, text=True, check=False)
     if child.returncode:
         last = (child.stderr.strip().splitlines() or [f'exit code {child.returncode}'])[-1]
         msg = f'measuring a cloud of {options.points} points failed: {last}'

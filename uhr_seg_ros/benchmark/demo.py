@@ -102,6 +102,8 @@ def _run(options: DemoOptions, bundle: Bundle) -> dict[str, Any]:
         topic=options.topic,
     )
     is_given = bag in options.paths
+    if options.paths:  # a flight is over a scene that the default model knows
+        print(bundle.domain_line)
     topic = choose_topic(bag, options.topic, tell=print if is_given else lambda _: None)
     _remove_results(output)
     parameters = {'bundle': str(bundle.path.resolve())}
@@ -113,6 +115,7 @@ def _run(options: DemoOptions, bundle: Bundle) -> dict[str, Any]:
     )  # fmt: skip
     report = {
         'bundle': bundle.name,
+        'domain': str(bundle.domain),
         'recording': str(bag),
         'topic': topic.name,
         **_figures(result),

@@ -20,6 +20,7 @@ from typing import Any
 
 from uhr_seg_ros.benchmark.gpu_report import write_report
 from uhr_seg_ros.benchmark.gpu_sections import SECTIONS
+from uhr_seg_ros.children import python_child
 from uhr_seg_ros.cli import guarded
 from uhr_seg_ros.files import write_bytes, write_text
 
@@ -103,10 +104,11 @@ def _run_apart(name: str, output: Path, work: Path, seconds: float) -> None:
         print(f'{name}: no time left', flush=True)
         return
     print(f'{name} ...', flush=True)
-    command = [sys.executable, '-m', __spec__.name, '--section', name]
-    command += ['--output', str(output), '--work', str(work)]
+    child = python_child(
+        __spec__.name, '--section', name, '--output', output, '--work', work
+    )
     try:
-        done = subprocess.run(command, timeout=seconds, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(**child, timeout=seconds, stderr=subprocess.PIPE, text=True)
     except subprocess.TimeoutExpired:
         print(f'{name}: stopped after {seconds:.0f} s, run again to go on', flush=True)
         return

@@ -17,6 +17,7 @@ import numpy as np
 
 from uhr_seg_ros.benchmark.stages import benchmark_image
 from uhr_seg_ros.bundle import Bundle, load_bundle
+from uhr_seg_ros.children import find_tool
 from uhr_seg_ros.data.scenes import generate_scene
 from uhr_seg_ros.drawing import Pictures
 from uhr_seg_ros.engines.options import EngineOptions, PRECISIONS
@@ -60,13 +61,13 @@ def environment(work: Path) -> Result:
                         'cuda_of_the_driver': gpu.driver_version}  # fmt: skip
     except Exception as err:
         found['gpu'] = f'missing: {err}'
-    query = ['nvidia-smi', '--query-gpu=name,driver_version,clocks.sm,clocks.mem,power.limit',
+    query = ['--query-gpu=name,driver_version,clocks.sm,clocks.mem,power.limit',
              '--format=csv,noheader']  # fmt: skip
-    try:
-        done = subprocess.run(query, capture_output=True, text=True, check=False)
+    if tool := find_tool('nvidia-smi'):
+        done = subprocess.run([tool, *query], capture_output=True, text=True, check=False)
         found['nvidia_smi'] = done.stdout.strip()
-    except OSError as err:
-        found['nvidia_smi'] = f'missing: {err.strerror}'
+    else:
+        found['nvidia_smi'] = 'missing: it is in no folder of PATH'
     return found
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 import platform
 import re
-import shutil
 import subprocess
 from typing import Any
 
 import psutil
 
 from uhr_seg_ros.benchmark.report import machine
+from uhr_seg_ros.children import find_tool
 from uhr_seg_ros.engines.preflight import find_gpu, GpuUnavailableError
 
 _GOVERNOR = Path('/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor')
@@ -70,7 +70,7 @@ def _driver() -> str | None:
 
 def _printed(tool: str, *arguments: str) -> str:
     """Give what a tool prints; nothing where it is missing or fails."""
-    path = shutil.which(tool)
+    path = find_tool(tool)
     if path is None:
         return ''
     try:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
+from uhr_seg_ros.children import python_child
 from uhr_seg_ros.data.scenes import generate_scene
 from uhr_seg_ros.engines.footprint import peak_resident_bytes
 from uhr_seg_ros.engines.options import EngineOptions
@@ -73,8 +74,8 @@ def measure(options: StageOptions) -> dict[str, Any]:
         BenchmarkError: the child failed.
 
     """
-    command = [sys.executable, '-m', 'uhr_seg_ros.benchmark.stages', json.dumps(asdict(options))]
-    child = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = python_child('uhr_seg_ros.benchmark.stages', json.dumps(asdict(options)))
+    child = subprocess.run(**command, capture_output=True, text=True, check=False)
     if child.returncode:
         last = (child.stderr.strip().splitlines() or [f'exit code {child.returncode}'])[-1]
         msg = f'measuring {options.size[1]}x{options.size[0]} failed: {last}'

@@ -23,6 +23,7 @@ from std_msgs.msg import Header
 
 from uhr_seg_ros.benchmark.report import percentiles
 from uhr_seg_ros.benchmark.stages import benchmark_image
+from uhr_seg_ros.children import python_child
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.interruption import signals_held
 from uhr_seg_ros.replay.environment import isolate, PROFILE_VARIABLES
@@ -117,8 +118,9 @@ def _start(
     """Start one of the two processes, which ends with the stack at the latest."""
     with signals_held():
         process = subprocess.Popen(
-            [sys.executable, '-m', 'uhr_seg_ros.benchmark.transport', role, options],
-            env=environment,
+            **python_child(
+                'uhr_seg_ros.benchmark.transport', role, options, env=environment
+            ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -14,6 +14,7 @@ from uhr_seg_ros.comparison.plan import ComparisonError
 from uhr_seg_ros.comparison.running import Comparison
 from uhr_seg_ros.comparison.table import COLUMNS
 from uhr_seg_ros.files import written
+from uhr_seg_ros.plain_charts import plain_charts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 DRAWN = ('mIoU', 'boundary F 2 px')
 
 
+@plain_charts()
 def draw_chart(comparison: Comparison, path: Path) -> None:
     """
     Draw one panel per column of ``DRAWN``: every seed as a dot, their mean as a disc.

@@ -17,12 +17,12 @@ import os
 from pathlib import Path
 import signal
 import subprocess
-import sys
 from threading import Lock
 from time import monotonic
 from typing import Any
 
 from uhr_seg_ros.bundle import MODEL_FILE
+from uhr_seg_ros.children import python_child
 from uhr_seg_ros.comparison.plan import (
     check_config,
     ComparisonError,
@@ -56,12 +56,12 @@ class Steps:
         self._running: set[subprocess.Popen] = set()
         self._ended = False
 
-    def run(self, command: Sequence[str], **options: Any) -> int:
-        """Run a command; return its exit code."""
+    def run(self, args: Sequence[str], **options: Any) -> int:
+        """Run a command, with options of `Popen`; return its exit code."""
         with self._lock:
             if self._ended:
                 return -signal.SIGTERM
-            process = subprocess.Popen(command, **options)
+            process = subprocess.Popen(args, **options)
             self._running.add(process)
         try:
             return process.wait()
@@ -209,16 +209,14 @@ class Comparison:
 
     def _call(self, folder: Path | None, *words: object) -> None:
         """Run a command; the folder is that of the run, None where it has the machine alone."""
-        command = [sys.executable, '-m', 'uhr_seg_ros.cli', *map(str, words)]
         if folder is None or self.jobs == 1:
-            code = self._steps.run(command)
+            code = self._steps.run(**python_child('uhr_seg_ros.cli', *words))
         else:
             threads = max(available_cores() // self.jobs, 1)
             environment = os.environ | {'OMP_NUM_THREADS': str(threads)}
             with (folder / 'output.log').open('a', encoding='utf-8') as log:
-                code = self._steps.run(
-                    command, env=environment, stdout=log, stderr=subprocess.STDOUT
-                )
+                child = python_child('uhr_seg_ros.cli', *words, env=environment)
+                code = self._steps.run(**child, stdout=log, stderr=subprocess.STDOUT)
         if code:
             msg = f'this failed with exit code {code}: uhr_seg {" ".join(map(str, words))}'
             raise ComparisonError(msg)

@@ -15,6 +15,7 @@ from uhr_seg_ros.data.encoding import Encoding
 from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.labelled import LabelledFile, LabelledImage
 from uhr_seg_ros.data.pairing import Files
+from uhr_seg_ros.domain import DOMAINS
 from uhr_seg_ros.fields import read_json
 
 #: Tiles that show partly the same ground: neither splits nor a hold-out may separate them.
@@ -53,6 +54,7 @@ class Aerial(Dataset):
 
     name = 'aerial'
     classes = CLASS_SETS['aerial']
+    domain = DOMAINS['aerial']
     doubts = DOUBTS
 
     def __init__(self, root: str | Path) -> None:

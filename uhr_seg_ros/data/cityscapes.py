@@ -11,6 +11,7 @@ from uhr_seg_ros.classes import CLASS_SETS, UNLABELLED
 from uhr_seg_ros.data.dataset import Layout, SplitFolders
 from uhr_seg_ros.data.encoding import Encoding
 from uhr_seg_ros.data.pairing import Files, find
+from uhr_seg_ros.domain import DOMAINS
 
 #: Values of `labelIds` files: there are 34 of them, and -1, which is stored as 255 ...
 LABEL_IDS = (*range(34), UNLABELLED)
@@ -32,6 +33,7 @@ class Cityscapes(SplitFolders):
 
     name = 'cityscapes'
     classes = CLASS_SETS['cityscapes']
+    domain = DOMAINS['cityscapes']
     layout = _TRAIN_IDS
 
     def _files(self, split: str) -> Sequence[Files]:

@@ -17,6 +17,7 @@ from uhr_seg_ros.data.encoding import Encoding
 from uhr_seg_ros.data.errors import DataError, faults_error
 from uhr_seg_ros.data.labelled import LabelledFile, LabelledImage, Part
 from uhr_seg_ros.data.pairing import Files, pair
+from uhr_seg_ros.domain import Domain
 
 #: The usual names of splits, in their usual order.
 SPLITS = ('train', 'val', 'test')
@@ -30,6 +31,7 @@ class Dataset(ABC):
         name: Its name in `DATASETS`.
         root: Folder.
         classes: Names and colours.
+        domain: What its images show, and how; empty where it does not say it.
         splits: Names of the splits that are there.
         ignored: Class ids that are trained as classes; evaluation leaves out the pixels that
             are labelled so.
@@ -42,6 +44,7 @@ class Dataset(ABC):
 
     name: str
     classes: ClassSet
+    domain: Domain = Domain()
     splits: tuple[str, ...]
     ignored: tuple[int, ...] = ()
     reported: str | None = None

@@ -13,6 +13,7 @@ from uhr_seg_ros.classes import ClassSet, MAX_UINT8_CLASSES, read_classes
 from uhr_seg_ros.data.dataset import Dataset
 from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.pairing import Files, find, match
+from uhr_seg_ros.domain import read_domain
 from uhr_seg_ros.fields import Fields, quoting_hint, read_mapping
 from uhr_seg_ros.image_io.headers import SUFFIXES
 from uhr_seg_ros.showing import shown
@@ -22,7 +23,7 @@ LABEL_SUFFIXES = ('.png', '.tif', '.tiff')
 #: The one split of a set that is not divided.
 ALL = 'all'
 
-_FIELDS = ('classes', 'ignored', 'reported', 'splits')
+_FIELDS = ('classes', 'ignored', 'reported', 'splits', 'domain')
 
 
 class Folder(Dataset):
@@ -47,6 +48,7 @@ class Folder(Dataset):
             known = ', '.join(_FIELDS)
             raise self._fields.error(f'unknown field {unknown[0]!r}, known: {known}')
         self.classes = self._read_classes()
+        self.domain = read_domain(self._fields)
         self.ignored = self._read_ignored()
         self.reported = self._read_reported()
         self._listed = self._read_splits(content.get('splits'))

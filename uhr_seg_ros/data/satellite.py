@@ -8,6 +8,7 @@ from __future__ import annotations
 from uhr_seg_ros.classes import CLASS_SETS
 from uhr_seg_ros.data.dataset import Layout, SplitFolders
 from uhr_seg_ros.data.encoding import Encoding
+from uhr_seg_ros.domain import DOMAINS
 
 
 class Inria(SplitFolders):
@@ -19,6 +20,7 @@ class Inria(SplitFolders):
 
     name = 'inria'
     classes = CLASS_SETS['inria']
+    domain = DOMAINS['inria']
     reported = 'building'
     layout = Layout('imgs/{split}', '_sat.tif', 'labels/{split}', '_mask.png')
 
@@ -36,5 +38,6 @@ class DeepGlobe(SplitFolders):
 
     name = 'deepglobe'
     classes = CLASS_SETS['deepglobe']
+    domain = DOMAINS['deepglobe']
     ignored = (0,)
     layout = Layout('img_dir/{split}', '_sat.jpg', 'rgb2id/{split}', '_mask.png')

@@ -8,6 +8,7 @@ from __future__ import annotations
 from uhr_seg_ros.classes import CLASS_SETS, UNLABELLED
 from uhr_seg_ros.data.dataset import Layout, SplitFolders
 from uhr_seg_ros.data.encoding import Encoding
+from uhr_seg_ros.domain import DOMAINS
 
 VOID = 11
 
@@ -17,6 +18,7 @@ class Street(SplitFolders):
 
     name = 'street'
     classes = CLASS_SETS['street']
+    domain = DOMAINS['street']
     layout = Layout('{split}/images', '.jpg', '{split}/labels', '.png')
 
     def _encoding(self, split: str) -> Encoding:

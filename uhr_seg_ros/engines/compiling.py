@@ -12,11 +12,11 @@ import hashlib
 from importlib.util import find_spec
 from pathlib import Path
 import re
-import shutil
 import subprocess
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
+from uhr_seg_ros.children import find_tool
 from uhr_seg_ros.engines.engine import EngineError
 
 #: Ten times the compute capabilities that we claim to run on: 7.2 Xavier, 8.7 Orin, 11.0 Thor.
@@ -93,7 +93,7 @@ def source_sha256() -> str:
 
 def find_compilers() -> list[Compiler]:
     """List the compilers of this machine: nvcc before NVRTC, the system's before pip's."""
-    nvcc = shutil.which('nvcc') or shutil.which('nvcc', path=str(CUDA / 'bin'))
+    nvcc = find_tool('nvcc', CUDA / 'bin')
     libraries = [find_library('nvrtc'), *_glob([CUDA], 'lib64')]
     spec = find_spec('nvidia')
     if spec is not None:

@@ -13,6 +13,7 @@ import sys
 import numpy as np
 
 from uhr_seg_ros.bundle import Bundle, FIXED_KINDS, Graph, load_bundle
+from uhr_seg_ros.children import python_child
 from uhr_seg_ros.engines.engine import EngineError
 from uhr_seg_ros.engines.opening import open_engine
 
@@ -48,8 +49,8 @@ def detail_bytes_per_pixel(bundle: Bundle) -> float | None:
 
 
 def _in_new_process(bundle: Bundle, height: int, width: int) -> int:
-    command = [sys.executable, '-m', __spec__.name, bundle.path, str(height), str(width)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    child = python_child(__spec__.name, bundle.path, height, width)
+    done = subprocess.run(**child, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = done.stderr.strip().rpartition('\n')[2] or f'exit code {done.returncode}'
         msg = f'the memory of {bundle.path} cannot be measured at {width}x{height}: {reason}'

@@ -459,8 +459,11 @@ struct Target {
   }
 };
 
-// The best class of each of 4x4 pixels, of equals the first one, and its logit.
+// The best class of each of 4x4 pixels, of equals the first one, and its logit. Where a logit is
+// not finite, there is none: NaN is never larger, and would leave class 0.
 struct Best {
+  static constexpr int none = 65535;  // 255 in a mask of bytes: no class has either
+
   float values[16];
   int ids[16];
 
@@ -471,17 +474,22 @@ struct Best {
       values[i] = -3.402823466e38f;
       ids[i] = 0;
     }
+    float nothing = 0.0f;  // times a number; NaN times what is none
     for (int id = 0; id < classes; ++id) {
       float block[16];
       quarter.next(block);
 #pragma unroll
       for (int i = 0; i < 16; ++i) {
+        nothing += 0.0f * block[i];
         if (block[i] > values[i]) {
           values[i] = block[i];
           ids[i] = id;
         }
       }
     }
+    if (nothing == 0.0f) return;
+#pragma unroll
+    for (int i = 0; i < 16; ++i) ids[i] = none;
   }
 };
 

@@ -12,6 +12,7 @@ import numpy as np
 from uhr_seg_ros.bundle import Graph
 from uhr_seg_ros.engines.engine import EngineError, Shape
 from uhr_seg_ros.showing import one_line
+from uhr_seg_ros.usual import UsualSize
 
 try:
     import onnxruntime as ort
@@ -42,6 +43,7 @@ class OnnxRuntimeEngine:
 
     def __init__(self, graph: Graph, threads: int, precision: str = 'fp32') -> None:
         self._graph, self._precision = graph, precision
+        self._usual = UsualSize()
         content = graph.read()
         try:
             self._session = ort.InferenceSession(
@@ -70,8 +72,11 @@ class OnnxRuntimeEngine:
         self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str]
     ) -> dict[str, np.ndarray]:
         """Run the graph once; see `Engine.run`."""
+        outgrows = self._usual.outgrows(sum(array.nbytes for array in feeds.values()))
         try:
-            arrays = self._session.run(list(outputs), dict(feeds))
+            arrays = self._session.run(
+                list(outputs), dict(feeds), _GIVING_BACK if outgrows else None
+            )
         except Exception as err:  # the classes of ONNX Runtime have no common base
             shapes = ', '.join(f'{name} {array.shape}' for name, array in feeds.items())
             msg = f'graph {self._graph.path} failed on {shapes}: {one_line(err)}'
@@ -83,6 +88,16 @@ class OnnxRuntimeEngine:
         del self._session
 
 
+def _giving_back() -> ort.RunOptions:
+    """Let a run end by giving back what the arena does not hold for a result."""
+    options = ort.RunOptions()
+    options.add_run_config_entry('memory.enable_memory_arena_shrinkage', 'cpu:0')
+    return options
+
+
+_GIVING_BACK = _giving_back()
+
+
 def _session_options(threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -90,8 +105,8 @@ def _session_options(threads: int) -> ort.SessionOptions:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3  # warnings repeat what the raised error says
-    # The arena stays as large as the largest frame so far. A memory plan per input size would
-    # make it grow with every new size, and was measured to be no faster.
+    # The arena stays as large as frames usually need. A memory plan per input size would make it
+    # grow with every new size, and was measured to be no faster.
     options.enable_mem_pattern = False
     # Threads that spin after a run would take the cores from the next branch.
     options.add_session_config_entry('session.force_spinning_stop', '1')

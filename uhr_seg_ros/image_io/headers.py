@@ -15,7 +15,6 @@ import zlib
 
 from uhr_seg_ros.image_io import bmp, exif, ifd, jpeg_header, png, tiff, tiff_page, webp
 from uhr_seg_ros.image_io.errors import ImageIoError
-from uhr_seg_ros.image_io.limits import check_pixels
 from uhr_seg_ros.regular_files import FileFault, open_regular
 
 PNG, JPEG, TIFF, BMP, WEBP = 'PNG', 'JPEG', 'TIFF', 'BMP', 'WebP'
@@ -112,13 +111,7 @@ def kind(file: BinaryIO) -> str:
 
 def _png_size(file: BinaryIO) -> tuple[int, int]:
     file.seek(0)
-    head = file.read(24)
-    if len(head) < 24 or head[12:16] != b'IHDR':
-        msg = 'PNG has a damaged header'
-        raise ImageIoError(msg)
-    width, height = struct.unpack('>II', head[16:24])
-    check_pixels(PNG, height, width)
-    return height, width
+    return png.size(file.read(24))
 
 
 def _png_orientation(file: BinaryIO) -> int:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 from uhr_seg_ros.image_io.errors import ImageIoError
@@ -12,9 +14,63 @@ from uhr_seg_ros.image_io.errors import ImageIoError
 MAX_PIXELS = 1 << 32
 """Largest picture file, 65536 x 65536 px. `uhr_seg_ros` tells OpenCV the same."""
 
+MOST_FRAME_PIXELS = 1 << 28
+"""Largest frame of a message, 16384 x 16384 px: beyond it the size fields are garbage."""
+
+DEFAULT_FRAME_PIXELS = 2 * 7680 * 4320
+"""What the node takes unless it is told otherwise: two 8K frames."""
+
+#: Bytes of a picture (BGR) per pixel.
+_PICTURE_BYTES = 3
+
 _MEMORY = Path('/proc/meminfo')
 #: Bytes that are not asked about: of one strip of many, or a small picture.
 _LITTLE = 1 << 20
+
+
+@dataclass(frozen=True)
+class FrameLimit:
+    """
+    How large a frame of a message may be; its header decides, before memory is taken.
+
+    Attributes:
+        max_pixels: More are refused.
+        memory_limit_mb: For all that a frame is turned into, MB (10^6 bytes); 0 for no limit.
+        bytes_per_pixel: What a frame is turned into, beside the picture itself.
+    """
+
+    max_pixels: int = MOST_FRAME_PIXELS
+    memory_limit_mb: int = 0
+    bytes_per_pixel: float = 0.0
+
+    def check(self, what: str, height: int, width: int, form: str = 'px') -> None:
+        """
+        Refuse a frame without pixels, with too many, or that takes too much memory.
+
+        Args:
+            what: Begins the text of the error, such as "JPEG".
+            height: In px.
+            width: In px.
+            form: Stands behind the size, such as an encoding.
+
+        Raises:
+            ImageIoError: Names the size, the limit and the way out.
+        """
+        size = f'{what} is {width} x {height} {form}'
+        if min(height, width) < 1:
+            msg = f'{size}: width and height must be at least 1'
+            raise ImageIoError(msg)
+        pixels = height * width
+        if pixels > self.max_pixels:
+            msg = f'{size}: at most {self.max_pixels} pixels are accepted'
+            if self.max_pixels < MOST_FRAME_PIXELS:
+                msg += f'; if the camera is that large, set max_pixels to {pixels}'
+            raise ImageIoError(msg)
+        needed = ceil(pixels * (_PICTURE_BYTES + self.bytes_per_pixel) / 1e6)
+        if 0 < self.memory_limit_mb < needed:
+            msg = (f'{size}: its buffers take {needed} MB, memory_limit_mb is '
+                   f'{self.memory_limit_mb}: set it to {needed}, or send smaller frames')
+            raise ImageIoError(msg)
 
 
 def check_pixels(kind: str, height: int, width: int) -> None:

@@ -16,6 +16,7 @@ from uhr_seg_ros.image_io import bmp, ifd, opencv, png, tiff, webp
 from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.jpeg import decode_jpeg
 from uhr_seg_ros.image_io.jpeg_structure import is_jpeg, read_header
+from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.image_io.tiff_page import (
     BLACK_IS_ZERO,
     first_page,
@@ -30,7 +31,10 @@ _HEAD = 32
 #: No compression of TIFF gives more bytes for one.
 _TIFF_RATIO = 4096
 
-_Decode = Callable[[bytes, int], np.ndarray]
+#: Cameras give three, some of them infrared or alpha too.
+_MOST_BANDS = 8
+
+_Decode = Callable[[bytes, FrameLimit], np.ndarray]
 
 
 class Picture(NamedTuple):
@@ -48,14 +52,14 @@ class Picture(NamedTuple):
 
 
 def decode_picture(
-    data: bytes | memoryview, max_pixels: int, note: Callable[[str], None] = lambda _: None
+    data: bytes | memoryview, limit: FrameLimit, note: Callable[[str], None] = lambda _: None
 ) -> Picture:
     """
     Decode a JPEG, PNG, TIFF, BMP or WebP; the header decides before memory is taken.
 
     Args:
         data: bytes, or a buffer of them.
-        max_pixels: more are refused.
+        limit: what is larger is refused.
         note: told when damage cannot be.
 
     Raises:
@@ -63,18 +67,20 @@ def decode_picture(
 
     """
     if is_jpeg(data):
-        components = len(read_header(data).components)
+        header = read_header(data)
+        limit.check('JPEG', header.height, header.width)
+        components = len(header.components)
         if components == 4:
             msg = 'JPEG has CMYK colours, those of print, which are not read: save it as RGB'
             raise ImageIoError(msg)
-        return Picture(decode_jpeg(data, max_pixels, note), components == 1)
+        return Picture(decode_jpeg(data, note=note), components == 1)
     decode = _decoder(bytes(data[:_HEAD]))
     if decode is None:
         what = 'it is empty' if not len(data) else 'it begins like no format that is read'
         msg = (f'{what} (JPEG, PNG, TIFF, BMP or WebP; a video stream, such as h264, needs a node '
                'that decodes it)')  # fmt: skip
         raise ImageIoError(msg)
-    pixels = decode(bytes(data), max_pixels)
+    pixels = decode(bytes(data), limit)
     return Picture(pixels, pixels.ndim == 2)
 
 
@@ -93,18 +99,23 @@ def _decoder(head: bytes) -> _Decode | None:
     return _decode_bmp if head.startswith(bmp.SIGNATURE) else None
 
 
-def _decode_png(data: bytes, max_pixels: int) -> np.ndarray:
+def _decode_png(data: bytes, limit: FrameLimit) -> np.ndarray:
+    limit.check('PNG', *png.size(data))
     picture = png.parse(data)
-    _check_size('PNG', (picture.height, picture.width), max_pixels)
     values = picture.read()
     if picture.palette is not None:
         return picture.colors(values)
     return values if picture.bits >= 8 else values * np.uint8(255 // ((1 << picture.bits) - 1))
 
 
-def _decode_tiff(data: bytes, max_pixels: int) -> np.ndarray:
+def _decode_tiff(data: bytes, limit: FrameLimit) -> np.ndarray:
     page = first_page(io.BytesIO(data), len(data)).page
-    _check_size('TIFF', (page.height, page.width), max_pixels)
+    limit.check('TIFF', page.height, page.width)
+    # Tiles are stored whole, however little of them the picture needs.
+    limit.check('tile of a TIFF', page.segment_height, page.segment_width)
+    if page.samples > _MOST_BANDS:
+        msg = f'TIFF has {page.samples} bands, at most {_MOST_BANDS} are read: publish rgb8'
+        raise ImageIoError(msg)
     needed = page.height * page.width * page.samples * page.bits // 8
     if needed > len(data) * _TIFF_RATIO:
         msg = (f'TIFF of {len(data)} bytes is cut short: it says {page.width}x{page.height} px, '
@@ -129,18 +140,11 @@ def _decode_deep_tiff(data: bytes, page: Page) -> np.ndarray:
     return pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., :3])
 
 
-def _decode_webp(data: bytes, max_pixels: int) -> np.ndarray:
-    _check_size('WebP', webp.size(data[: webp.HEAD]), max_pixels)
+def _decode_webp(data: bytes, limit: FrameLimit) -> np.ndarray:
+    limit.check('WebP', *webp.size(data[: webp.HEAD]))
     return webp.read(data)[0]
 
 
-def _decode_bmp(data: bytes, max_pixels: int) -> np.ndarray:
-    _check_size('BMP', bmp.size(data), max_pixels)
+def _decode_bmp(data: bytes, limit: FrameLimit) -> np.ndarray:
+    limit.check('BMP', *bmp.size(data))
     return bmp.read(data)
-
-
-def _check_size(kind: str, size: tuple[int, int], max_pixels: int) -> None:
-    height, width = size
-    if height * width > max_pixels:
-        msg = f'{kind} is {width}x{height} px: at most {max_pixels} pixels are accepted'
-        raise ImageIoError(msg)

@@ -128,6 +128,21 @@ class Png:
         return total
 
 
+def size(head: bytes) -> tuple[int, int]:
+    """
+    Read (height, width) from the first 24 bytes.
+
+    Raises:
+        ImageIoError: They are no header.
+    """
+    if len(head) < 24 or head[12:16] != b'IHDR':
+        msg = 'PNG has a damaged header'
+        raise ImageIoError(msg)
+    width, height = struct.unpack('>II', head[16:24])
+    check_pixels('PNG', height, width)
+    return height, width
+
+
 def parse(data: bytes) -> Png:
     """
     Check the chunks of a file.

@@ -18,6 +18,10 @@ from uhr_seg_ros.image_io.limits import check_memory, check_pixels
 #: Bytes that hold the size in any of the three forms.
 HEAD = 30
 
+#: A lossy picture tells of each 16 x 16 px at least how it is predicted: by the probabilities of
+#: key frames (RFC 6386, 11.2) that takes 3.4 bits. One without loss may take none.
+_LEAST_BITS = 3
+
 
 def is_webp(head: bytes) -> bool:
     """Tell by the first bytes of a file if it is a WebP file."""
@@ -108,6 +112,11 @@ def read(data: bytes) -> tuple[np.ndarray, bool]:
     name, body = picture
     if _SIZES[name](body.ljust(10, b'\0')) != (height, width):
         msg = 'WebP is damaged: it declares two sizes'
+        raise ImageIoError(msg)
+    least = -(-height // 16) * -(-width // 16) * _LEAST_BITS // 8
+    if name == b'VP8 ' and len(body) < least:
+        msg = (f'WebP of {len(data)} bytes says {width} x {height} px, which takes at least '
+               f'{least} bytes: it is cut short or forged')
         raise ImageIoError(msg)
     if name == b'VP8L':
         alpha = bool(body[4] & 0x10)

@@ -12,8 +12,10 @@ import re
 from typing import Any
 
 from uhr_seg_ros.classes import CLASS_SETS, ClassSet, read_classes
+from uhr_seg_ros.domain import Domain, DOMAINS, read_domain
 from uhr_seg_ros.fields import Fields, read_mapping
 from uhr_seg_ros.networks.checkpoint_files import CheckpointError
+from uhr_seg_ros.showing import shown
 from uhr_seg_ros.yaml_reading import load_yaml, ValueFault
 
 
@@ -27,12 +29,14 @@ class Asked:
         options: Of the network.
         classes: Names and colours.
         classes_from: Where they are from, in words.
+        domain: What the model is for.
     """
 
     network: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     classes: ClassSet | None = None
     classes_from: str = '--classes'
+    domain: Domain = Domain()  # noqa: RUF009 - it cannot change
 
 
 def asked_classes(text: str) -> ClassSet:
@@ -52,9 +56,30 @@ def asked_classes(text: str) -> ClassSet:
     return read_classes(Fields(path, content, CheckpointError))
 
 
-def asked_options(texts: Sequence[str]) -> dict[str, Any]:
+def asked_domain(texts: Sequence[str]) -> Domain:
+    """
+    Read the values of ``--domain``: a key of ``DOMAINS``, or what ``asked_options`` takes.
+
+    Raises:
+        CheckpointError: A text, a file or a value is wrong, or a key is there with two values.
+    """
+    if len(texts) == 1 and texts[0] in DOMAINS:
+        return DOMAINS[texts[0]]
+    if names := [text for text in texts if '=' not in text and not Path(text).exists()]:
+        known = ', '.join(DOMAINS)
+        msg = f'--domain {shown(names[0])}: expected KEY=VALUE, a YAML file, or one of {known}'
+        raise CheckpointError(msg)
+    found = asked_options(texts, '--domain')
+    return read_domain(Fields(Path('--domain'), {'domain': found}, CheckpointError))
+
+
+def asked_options(texts: Sequence[str], option: str = '--options') -> dict[str, Any]:
     """
     Read the values of ``--options``: ``KEY=VALUE`` with a value as in YAML, or a file of them.
+
+    Args:
+        texts: The values.
+        option: What it is called, for texts.
 
     Raises:
         CheckpointError: A text or a file is wrong, or an option is there with two values.
@@ -62,13 +87,13 @@ def asked_options(texts: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for text in texts:
         if match := re.fullmatch(r'([A-Za-z_]\w*)=(.*)', text, re.DOTALL):
-            options = {match[1]: _value(match[2], text)}
+            options = {match[1]: _value(match[2], f'{option} {text}')}
         else:
             advice = 'expected KEY=VALUE, or a YAML file of them'
             options = read_mapping(Path(text), CheckpointError, advice)
         for name, value in options.items():
             if name in found and found[name] != value:
-                msg = f'--options {text}: {name} is {found[name]!r} already, and here {value!r}'
+                msg = f'{option} {text}: {name} is {found[name]!r} already, and here {value!r}'
                 raise CheckpointError(msg)
             found[name] = value
     return found
@@ -78,5 +103,5 @@ def _value(text: str, whole: str) -> Any:
     try:
         return load_yaml(text)
     except ValueFault as err:
-        msg = f'--options {whole}: the value is not YAML ({err})'
+        msg = f'{whole}: the value is not YAML ({err})'
         raise CheckpointError(msg) from err

@@ -13,7 +13,7 @@ from typing import Any
 
 from uhr_seg_ros.bundle import Bundle, file_sha256
 from uhr_seg_ros.folder_lock import locked
-from uhr_seg_ros.networks.asked import Asked, asked_classes, asked_options
+from uhr_seg_ros.networks.asked import Asked, asked_classes, asked_domain, asked_options
 from uhr_seg_ros.networks.checkpoints import (
     Checkpoint,
     CheckpointError,
@@ -59,6 +59,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'bent=[64,64], or a YAML file of them',
     )
     parser.add_argument(
+        '--domain',
+        action='append',
+        default=[],
+        metavar='KEY=VALUE|FILE|NAME',
+        help='what the model is for, where the checkpoint does not tell it: view=forward, '
+        'ground_resolution=[0.3,1.0] (m per px), trained_on=WORDS, or that of a known set such as '
+        'cityscapes',
+    )
+    parser.add_argument(
         '--part',
         action='append',
         default=[],
@@ -75,7 +84,8 @@ def run(args: argparse.Namespace) -> int:
     if not name:
         msg = '--name is empty: leave it out for the name of the output folder'
         raise CheckpointError(msg)
-    asked = Asked(args.network, asked_options(args.options))
+    domain = asked_domain(args.domain)
+    asked = Asked(args.network, asked_options(args.options), domain=domain)
     if args.classes is not None:
         where = f'--classes {Path(args.classes).name}'
         asked = replace(asked, classes=asked_classes(args.classes), classes_from=where)
@@ -97,6 +107,7 @@ def run(args: argparse.Namespace) -> int:
         f'{bundle.path}: {bundle.network}, {len(said.classes)} classes '
         f'(from {meaning.classes_from}), compared with torch'
     )
+    print(f'{bundle.domain_line}{bundle.domain.advice}')
     return 0
 
 
@@ -110,6 +121,7 @@ def _exported(
             name=name,
             preset=said.network,
             classes=said.classes,
+            domain=said.domain,
             provenance=provenance,
         )
     # Options that can be built but make no network, such as a factor of zero.

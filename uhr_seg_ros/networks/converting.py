@@ -11,7 +11,7 @@ checkpoint are those that its network was published with, if it has as many.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 import reprlib
 from typing import Any
@@ -20,6 +20,8 @@ import torch
 
 from uhr_seg_ros.classes import CLASS_SETS, ClassSet
 from uhr_seg_ros.data.datasets import DATASETS
+from uhr_seg_ros.domain import Domain, DOMAINS, read_domain
+from uhr_seg_ros.fields import Fields
 from uhr_seg_ros.networks import deformed_checkpoints, fctl_checkpoints
 from uhr_seg_ros.networks.asked import Asked
 from uhr_seg_ros.networks.checkpoints import (
@@ -77,10 +79,38 @@ def meaning_of(
     """
     if isinstance(weights, Checkpoint):
         if weights.description is not None:
-            return _described(weights.path, weights.description, asked)
+            found = _described(weights.path, weights.description, asked)
+            return _in_domain(found, weights.path, _domain_said(weights, found), asked)
         if weights.decisive is not None:
-            return _of_earlier_training(weights, weights.decisive, asked, report)
-    return _of_others(weights, asked, report)
+            found = _of_earlier_training(weights, weights.decisive, asked, report)
+            return _in_domain(found, weights.path, _domain_said(weights, found), asked)
+    path = weights.path if isinstance(weights, Checkpoint) else _first(weights).path
+    found, published = _of_others(weights, asked, report)
+    return _in_domain(found, path, published, asked)
+
+
+def _domain_said(checkpoint: Checkpoint, found: Meaning) -> Domain:
+    """Give what training wrote, or what is known of the data set that it names."""
+    decisive = checkpoint.decisive or {}
+    dataset = decisive.get('data.dataset')
+    known = DOMAINS.get(dataset) if isinstance(dataset, str) else None
+    if found.description.domain != Domain() or known is None:
+        return found.description.domain
+    return known.with_scenes() if decisive.get('data.generated') else known
+
+
+def _in_domain(found: Meaning, path: Path, said: Domain, asked: Asked) -> Meaning:
+    """Add what the model is for; the command line may add keys, and change none."""
+    theirs, ours = said.plain(), asked.domain.plain()
+    for key in other_options(ours, theirs):
+        msg = (
+            f'{path} is for {key} {reprlib.repr(theirs[key])}, --domain says '
+            f'{reprlib.repr(ours[key])}: leave it out, or correct model.yaml afterwards'
+        )
+        raise CheckpointError(msg)
+    content = {'domain': theirs | ours}
+    domain = read_domain(Fields(Path('--domain'), content, CheckpointError))
+    return replace(found, description=replace(found.description, domain=domain))
 
 
 def _described(path: Path, said: Description, asked: Asked) -> Meaning:
@@ -91,7 +121,7 @@ def _described(path: Path, said: Description, asked: Asked) -> Meaning:
         msg = f'{path} was trained for {differ[0]}, {asked.classes_from} says {differ[1]}'
         raise CheckpointError(f'{msg}: leave --classes out')
     # The same classes, perhaps in other colours.
-    return Meaning(Description(said.network, said.options, asked.classes), asked.classes_from)
+    return Meaning(replace(said, classes=asked.classes), asked.classes_from)
 
 
 def _check_network(path: Path, network: str, options: Mapping[str, Any], asked: Asked) -> None:
@@ -144,8 +174,10 @@ def _of_earlier_training(
     return Meaning(Description(network, options, classes), f'the data set {dataset}')
 
 
-def _of_others(weights: Weights, asked: Asked, report: Callable[[str], None]) -> Meaning:
-    """Take the command line's word for files that say nothing."""
+def _of_others(
+    weights: Weights, asked: Asked, report: Callable[[str], None]
+) -> tuple[Meaning, Domain]:
+    """Take the command line's word for files that say nothing; what is published comes along."""
     path = weights.path if isinstance(weights, Checkpoint) else _first(weights).path
     if asked.network is None:
         msg = f'{path} does not say what it was trained as: give --network'
@@ -159,7 +191,10 @@ def _of_others(weights: Weights, asked: Asked, report: Callable[[str], None]) ->
     if asked.classes is not None:
         if count is not None:
             _check_count(path, count, asked)
-        return Meaning(Description(asked.network, options, asked.classes), asked.classes_from)
+        # Other classes are another training, and our names are that of somebody here.
+        same = not own and asked.classes.names == CLASS_SETS[preset].names
+        description = Description(asked.network, options, asked.classes)
+        return Meaning(description, asked.classes_from), DOMAINS[preset] if same else Domain()
     known = len(CLASS_SETS[preset])
     if own:
         found = '' if count is None else f'{count} '
@@ -176,7 +211,8 @@ def _of_others(weights: Weights, asked: Asked, report: Callable[[str], None]) ->
         raise CheckpointError(msg)
     if count is not None:
         report(f'{path}: classes of {preset} taken from the preset')
-    return Meaning(Description(asked.network, options, CLASS_SETS[preset]), f'preset {preset}')
+    description = Description(asked.network, options, CLASS_SETS[preset])
+    return Meaning(description, f'preset {preset}'), DOMAINS[preset]
 
 
 def _check_count(path: Path, count: int, asked: Asked) -> None:

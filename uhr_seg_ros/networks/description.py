@@ -17,6 +17,7 @@ import reprlib
 from typing import Any
 
 from uhr_seg_ros.classes import ClassSet, read_classes
+from uhr_seg_ros.domain import Domain, read_domain
 from uhr_seg_ros.fields import Fields
 from uhr_seg_ros.networks.checkpoint_files import CheckpointError
 from uhr_seg_ros.networks.hlrc import NetworkError
@@ -36,14 +37,16 @@ class Description:
         network: Key of ``NETWORKS``.
         options: All arguments of its construction, also those that nobody gave.
         classes: Names and colours in the order of the outputs.
+        domain: What they are for; empty where nobody says it.
     """
 
     network: str
     options: dict[str, Any]
     classes: ClassSet
+    domain: Domain = Domain()  # noqa: RUF009 - it cannot change
 
     def means(self, other: Description) -> bool:
-        """Tell if another description is of the same, perhaps with other colours."""
+        """Tell if another description is of the same, perhaps with other colours or domain."""
         mine, theirs = (
             (one.network, one.options, one.classes.names) for one in (self, other)
         )
@@ -52,11 +55,13 @@ class Description:
     def plain(self) -> dict[str, Any]:
         """Give plain values, which ``weights_only`` loads."""
         entries = zip(self.classes.names, self.classes.colors, strict=True)
+        domain = self.domain.plain()
         return {
             'format': FORMAT,
             'network': self.network,
             'options': self.options,
             'classes': [{'name': name, 'color': list(color)} for name, color in entries],
+            **({'domain': domain} if domain else {}),
         }
 
 
@@ -93,7 +98,7 @@ def read_description(content: Any, path: str | Path) -> Description | None:
         options = options_of(network, fields.get('options', dict))
     except NetworkError as err:
         raise fields.error(f'{err}; it was written by another version') from err
-    return Description(network, options, read_classes(fields))
+    return Description(network, options, read_classes(fields), read_domain(fields))
 
 
 def other_options(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

@@ -19,6 +19,7 @@ from torch.nn import functional
 from uhr_seg_ros.bundle import Bundle, graphs_of, load_bundle, MODEL_FILE
 from uhr_seg_ros.bundle_writing import write_bundle
 from uhr_seg_ros.classes import ClassSet
+from uhr_seg_ros.domain import Domain
 from uhr_seg_ros.drafts import draft_folder
 from uhr_seg_ros.engines.footprint import detail_bytes_per_pixel
 from uhr_seg_ros.errors import UhrSegError
@@ -91,6 +92,7 @@ def export_bundle(
     name: str,
     preset: str,
     classes: ClassSet,
+    domain: Domain = Domain(),  # noqa: B008 - it cannot change
     provenance: Mapping[str, Any] | None = None,
 ) -> Bundle:
     """
@@ -102,6 +104,7 @@ def export_bundle(
         name: Name of the model.
         preset: Name of the network, as ``build_network`` takes it.
         classes: Names and colours, as many as the network has classes.
+        domain: What the model is for.
         provenance: Where the weights come from.
 
     Returns:
@@ -120,6 +123,7 @@ def export_bundle(
         'network': preset,
         'kind': network.kind,
         'classes': classes,
+        'domain': domain,
         'multiple': network.stride,
         'low_res_factor': network.low_res_factor,
         'patches': cut_as(network) if isinstance(network, PatchNetwork) else None,

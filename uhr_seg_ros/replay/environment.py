@@ -71,6 +71,8 @@ def isolate() -> None:
     """
     is_new = os.environ.get('ROS_DISTRO') not in ('humble', 'jazzy')
     os.environ[PROFILE_VARIABLES[is_new]] = str(share_file(PROFILE))
+    # Fast DDS would read a DEFAULT_FASTDDS_PROFILES.xml of the current folder as well.
+    os.environ['SKIP_DEFAULT_XML_FILE'] = '1'
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     if os.environ.get('ROS_DISTRO') == 'humble':
         os.environ['ROS_LOCALHOST_ONLY'] = '1'
@@ -119,5 +121,6 @@ def shared_memory_complaint(processes: int) -> str:
         return ''
     return (
         f'{_SHARED_MEMORY} has {free} MB free, large images want {needed} MB: they take the '
-        'slower way over UDP. In a container, start it with --shm-size=2g'
+        'slower way over UDP. `fastdds shm clean` removes what killed processes have left; in a '
+        'container, start it with --shm-size=2g'
     )

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 import re
-import shutil
 import subprocess
-from tempfile import TemporaryFile
+from threading import Thread
 
+from uhr_seg_ros.children import find_tool
 from uhr_seg_ros.engines.gpu_health import GpuSample
 
 #: How often the tools look, ms.
@@ -53,13 +53,19 @@ class GpuWatch:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen | None = None
+        self._lines: list[str] = []
         for tool, (arguments, parse) in TOOLS.items():
-            if path := shutil.which(tool):
+            if path := find_tool(tool):
                 self._parse = parse
-                self._output = TemporaryFile('w+')
+                # Through a pipe: once nobody reads it any more, the tool ends, too.
                 self._process = subprocess.Popen(
-                    [path, *arguments], stdout=self._output, stderr=subprocess.DEVNULL
+                    [path, *arguments],
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    text=True,
                 )
+                self._reader = Thread(target=self._read, daemon=True)
+                self._reader.start()
                 break
 
     def stop(self) -> dict[str, dict[str, float]]:
@@ -67,17 +73,18 @@ class GpuWatch:
         if self._process is None:
             return {}
         self.close()
-        self._output.seek(0)
-        samples = [sample for line in self._output if (sample := self._parse(line))]
-        self._output.close()
-        return summary(samples)
-
+        return summary([sample for line in self._lines if (sample := self._parse(line))])
 
     def close(self) -> None:
         """End the tool, if there is one; calling it again does nothing."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait()
+            self._reader.join()
+
+    def _read(self) -> None:
+        with self._process.stdout as output:
+            self._lines.extend(output)
 
 
 def summary(samples: Sequence[GpuSample]) -> dict[str, dict[str, float]]:

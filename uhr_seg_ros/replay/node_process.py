@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-import shutil
-import signal
 import subprocess
 import sys
 
 import yaml
 
+from uhr_seg_ros.children import find_tool, python_child
 from uhr_seg_ros.files import write_text
 
 STOP_TIMEOUT_S = 10.0
@@ -37,10 +36,10 @@ class NodeProcess:
         file = folder / 'node.yaml'
         content = {'/**': {'ros__parameters': dict(parameters)}}
         write_text(file, yaml.safe_dump(content))
-        command = [sys.executable, '-m', 'uhr_seg_ros.ros.node']
+        node = python_child('uhr_seg_ros.ros.node', '--ros-args', '--params-file', file)
         with self.log.open('wb') as log:
             self._process = subprocess.Popen(
-                [*command, '--ros-args', '--params-file', str(file)],
+                **node,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -62,14 +61,14 @@ class NodeProcess:
 
     def stop(self) -> int:
         """
-        End the node by SIGINT, or by SIGKILL if that takes more than 10 s.
+        End the node by SIGTERM, or by SIGKILL if that takes more than 10 s.
 
         Returns:
             Its exit code, negative for a signal.
 
         """
         if self.is_running():
-            self._process.send_signal(signal.SIGINT)
+            self._process.terminate()  # a shell has SIGINT ignored in the background
         try:
             return self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -87,6 +86,5 @@ class NodeProcess:
 
 def clean_shared_memory() -> None:
     """Remove what killed processes left in /dev/shm; segments in use are not touched."""
-    tool = shutil.which('fastdds') or shutil.which('fastdds', path=Path(sys.executable).parent)
-    if tool:
+    if tool := find_tool('fastdds', Path(sys.executable).parent):
         subprocess.run([tool, 'shm', 'clean'], capture_output=True, timeout=30, check=False)

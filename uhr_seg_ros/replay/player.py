@@ -19,10 +19,12 @@ import rclpy
 from rclpy.duration import Duration
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.files import write_text
+from uhr_seg_ros.interruption import exit_code, signals_end_the_block, Terminated
 from uhr_seg_ros.replay.bags import (
     CAMERA_INFO,
     COMPRESSED_IMAGE,
@@ -50,6 +52,10 @@ _DEPTH = 2
 
 # A frame that is older than this when it was recorded has a stamp of another clock.
 _OLDEST_NS = 10_000_000_000
+
+# How long the last messages may be under way, and how often signals are looked at meanwhile.
+_ACKNOWLEDGED_S = 10.0
+_SIGNALS_S = 0.2
 
 
 class PlayerError(UhrSegError):
@@ -161,7 +167,7 @@ class Player:
             played.append((stamp_ns(message), time.monotonic_ns(), age))
             self._publisher.publish(message)
         for publisher in (self._publisher, *self._others.values()):
-            publisher.wait_for_all_acked(Duration(seconds=10))
+            _wait_until_acknowledged(publisher)
         return played
 
     def _is_whole(self, topic: str, message: bytes) -> bool:
@@ -177,6 +183,13 @@ class Player:
     def _tell(self, text: str) -> None:
         self.told.append(text)
         print_line(text)
+
+
+def _wait_until_acknowledged(publisher: Publisher) -> None:
+    deadline = time.monotonic() + _ACKNOWLEDGED_S
+    while time.monotonic() < deadline:
+        if publisher.wait_for_all_acked(Duration(seconds=_SIGNALS_S)):
+            return
 
 
 def _type_of(bag: Path, topic: str) -> str:
@@ -196,12 +209,21 @@ def recorded_age(recorded_ns: int, stamp: int) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Play a recording; the exit code is 0 if every message was published."""
+    try:
+        with signals_end_the_block():
+            return _main(arguments)
+    except (KeyboardInterrupt, Terminated) as err:
+        return exit_code(err)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.live and options.beside:
         parser.error('--beside keeps the stamps of the recording, so it is not for --live')
     keep_large_buffers()
-    rclpy.init()
+    # With its own handlers it would shut down in the middle of a call, which then fails.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         recorded = ImageTopic(options.recorded_topic, options.recorded_type, 0)
         if not options.recorded_type:
@@ -219,8 +241,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UhrSegError as err:
         print(f'error: {err}', file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
     finally:
         rclpy.try_shutdown()
     return 0

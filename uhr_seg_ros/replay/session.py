@@ -11,15 +11,14 @@ from contextlib import contextmanager, ExitStack, suppress
 from dataclasses import dataclass, field, replace
 import json
 from pathlib import Path
-import signal
 import subprocess
-import sys
 import time
 from typing import Any, NamedTuple
 
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
+from uhr_seg_ros.children import python_child
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.interruption import signals_held
 from uhr_seg_ros.replay.bags import COMPRESSED_IMAGE, ImageTopic
@@ -364,12 +363,12 @@ def transport_of(topic: ImageTopic) -> str:
 
 @contextmanager
 def _player(bag: Path, options: list[str], log: Path) -> Iterator[subprocess.Popen]:
-    command = [sys.executable, '-m', 'uhr_seg_ros.replay.player', str(bag), *options]
+    player = python_child('uhr_seg_ros.replay.player', bag, *options)
     process = None
     try:
         with signals_held(), log.open('wb') as file:
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=file, stderr=subprocess.STDOUT
+                **player, stdin=subprocess.PIPE, stdout=file, stderr=subprocess.STDOUT
             )
         yield process
         if process.wait():
@@ -385,10 +384,10 @@ def _end(process: subprocess.Popen) -> None:
     with suppress(BrokenPipeError):  # it has ended, and left bytes in the pipe
         process.stdin.close()
     if process.poll() is None:
-        process.send_signal(signal.SIGINT)
+        process.terminate()
         try:
             process.wait(_PLAYER_END_S)
-        except subprocess.TimeoutExpired:  # as when SIGINT came while it was starting
+        except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 

@@ -13,12 +13,14 @@ from rclpy.lifecycle import LifecycleNode
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.ros.camera_info import CameraInfoCache, CameraInfoError
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
+from uhr_seg_ros.ros.closing import close_all
 from uhr_seg_ros.ros.cloud_path import CloudHooks, CloudPath
 from uhr_seg_ros.ros.diagnostics import Problem, worst
 from uhr_seg_ros.ros.inputs import CameraInput, Frame, image_topic
 from uhr_seg_ros.ros.outputs import CameraOutput
 from uhr_seg_ros.ros.parameters import Settings
 from uhr_seg_ros.ros.poses import PoseFinder
+from uhr_seg_ros.ros.time_jumps import TimeJumps
 from uhr_seg_ros.ros.worker import Counts
 from uhr_seg_ros.showing import shortened
 
@@ -33,6 +35,7 @@ class Camera:
         node: owner of the topics.
         name: namespace of the topics; empty for the camera without a name.
         transport: `raw` or `compressed`.
+        jumps: looks at the stamps of the frames.
         on_error: called for a calibration that is rejected.
 
     Attributes:
@@ -47,15 +50,19 @@ class Camera:
         node: LifecycleNode,
         name: str,
         transport: str,
+        jumps: TimeJumps,
         on_error: Callable[[CameraInfoError], None],
     ) -> None:
         self._node = node
         self._name = name
         self._prefix = f'{name}/' if name else ''
+        self._jumps = jumps
         self._calibrations = CameraInfoCache(on_error)
+        jumps.listen(lambda _: self._calibrations.forget_stamps())
         self._input: CameraInput | None = None
-        topic = image_topic(node, self._prefix, transport)
-        self.monitor = CameraMonitor(topic, node.get_fully_qualified_name())
+        self._unclosed: list[CameraInput | CameraOutput | CloudPath] = []
+        self._topic = image_topic(node, self._prefix, transport)
+        self.monitor = CameraMonitor(self._topic, node.get_fully_qualified_name())
         self.output: CameraOutput | None = None
         self.clouds: CloudPath | None = None
 
@@ -92,6 +99,7 @@ class Camera:
 
     def open_output(self, classes: ClassSet, *, samples: bool) -> None:
         """Announce the masks and their classes, and where frames are sampled if that varies."""
+        self.close_output()  # what an end that failed has left
         self.output = CameraOutput(
             self._node, self._prefix, classes, self._calibrations, samples=samples
         )
@@ -106,10 +114,12 @@ class Camera:
         """Subscribe; every frame is noted by the monitor and handed on."""
 
         def receive(frame: Frame) -> None:
+            self._jumps.note(self._topic, frame.stamp_ns)
             now_ns = self._node.get_clock().now().nanoseconds
             self.monitor.note(frame.arrival, frame.stamp_ns, now_ns, frame.encoding)
             on_frame(frame)
 
+        self.close_input()  # what an end that failed has left
         self._input = CameraInput(
             self._node, self._prefix, settings, self._calibrations, receive
         )
@@ -124,18 +134,21 @@ class Camera:
             clouds.follow()
 
     def close_input(self) -> None:
-        """Unsubscribe, if subscribed."""
-        if self._input is not None:
-            self._input.close()
-            self._input = None
-        if self.clouds is not None:
-            self.clouds.close_input()
+        """Unsubscribe, if subscribed; what fails at that is tried again by the next call."""
+        camera_input, self._input = self._input, None
+        try:
+            if self.clouds is not None:
+                self.clouds.close_input()
+        finally:
+            self._close(camera_input)
 
     def close_output(self) -> None:
-        """Withdraw the publications, if there are any."""
-        if self.output is not None:
-            self.output.close()
-            self.output = None
-        if self.clouds is not None:
-            self.clouds.close()
-            self.clouds = None
+        """Withdraw the publications, if there are any, likewise."""
+        output, self.output = self.output, None
+        clouds, self.clouds = self.clouds, None
+        self._close(output, clouds)
+
+    def _close(self, *used: CameraInput | CameraOutput | CloudPath | None) -> None:
+        # Nobody uses them any more from here on, whether they can be closed or not.
+        self._unclosed += filter(None, used)
+        close_all(self._unclosed, lambda each: each.close())

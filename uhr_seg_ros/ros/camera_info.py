@@ -5,21 +5,29 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from copy import deepcopy
 import math
+from threading import Lock
 
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.ros.sizes import message_bytes
 
 MAX_SIDE = 1 << 16
 """Longest side of a calibrated sensor, px."""
 
 LARGEST = 1e9
 """Largest number of a calibration: a focal length of a million px is a telescope's."""
+
+MAX_BYTES = 1 << 16
+"""Most bytes of a calibration: beyond it names and distortion are taken for garbage."""
+
+KEPT_BYTES = 4 << 20
+"""Most bytes of the calibrations of a camera: 15 s of them at 60 Hz, for frames in work."""
 
 
 class CameraInfoError(UhrSegError):
@@ -29,6 +37,9 @@ class CameraInfoError(UhrSegError):
 class CameraInfoCache:
     """
     The newest calibrations of one camera; a frame never waits for one.
+
+    They are limited in bytes, not in number: a frame looks for its own when it is done, and others
+    come on as long as the network takes. The executor writes, the worker reads.
 
     Args:
         on_error: called when one is rejected.
@@ -41,8 +52,10 @@ class CameraInfoCache:
 
     def __init__(self, on_error: Callable[[CameraInfoError], None] = lambda _: None) -> None:
         self._on_error = on_error
-        # Appending and copying are atomic: the executor writes, the worker reads.
-        self._newest: deque[CameraInfo] = deque(maxlen=16)
+        self._lock = Lock()
+        # By stamp, in the order of arrival.
+        self._kept: OrderedDict[tuple[int, int], CameraInfo] = OrderedDict()
+        self._bytes = 0
         self.received = 0
         self.rejected = 0
 
@@ -54,14 +67,34 @@ class CameraInfoCache:
         except CameraInfoError as err:
             self.rejected += 1
             self._on_error(err)
-        else:
-            self._newest.append(info)
+            return
+        with self._lock:
+            self._drop(_stamp(info.header))
+            self._kept[_stamp(info.header)] = info
+            self._bytes += message_bytes(info)
+            while self._bytes > KEPT_BYTES:
+                self._drop(next(iter(self._kept)))
 
     def find(self, header: Header) -> CameraInfo | None:
         """Return the one with the frame's stamp, else the newest, else None."""
-        infos = list(self._newest)[::-1]
-        same = (info for info in infos if info.header.stamp == header.stamp)
-        return next(same, infos[0] if infos else None)
+        with self._lock:
+            newest = next(reversed(self._kept.values()), None)
+            return self._kept.get(_stamp(header), newest)
+
+    def forget_stamps(self) -> None:
+        """Keep the newest alone, such as when time was set back and stamps will come again."""
+        with self._lock:
+            for stamp in list(self._kept)[:-1]:
+                self._drop(stamp)
+
+    def _drop(self, stamp: tuple[int, int]) -> None:
+        dropped = self._kept.pop(stamp, None)
+        if dropped is not None:
+            self._bytes -= message_bytes(dropped)
+
+
+def _stamp(header: Header) -> tuple[int, int]:
+    return header.stamp.sec, header.stamp.nanosec
 
 
 def check_camera_info(info: CameraInfo) -> None:
@@ -69,10 +102,16 @@ def check_camera_info(info: CameraInfo) -> None:
     Refuse what would make nonsense of the mask's calibration.
 
     Raises:
-        CameraInfoError: sizes that no camera has, a region outside the image, or numbers that are
-            not finite or so large that scaling them overflows.
+        CameraInfoError: more bytes than `MAX_BYTES`, sizes that no camera has, a region outside
+            the image, or numbers that are not finite or so large that scaling them overflows.
 
     """
+    size = message_bytes(info)
+    if size > MAX_BYTES:  # before its numbers are looked at one by one
+        msg = (f'camera_info has {size} bytes, with {len(info.d)} numbers in d, '
+               f'{len(info.header.frame_id)} letters in frame_id and {len(info.distortion_model)} '
+               f'in distortion_model: at most {MAX_BYTES} are accepted')
+        raise CameraInfoError(msg)
     if info.width > MAX_SIDE or info.height > MAX_SIDE:
         msg = f'camera_info is of {info.width} x {info.height}: a side has at most {MAX_SIDE} px'
         raise CameraInfoError(msg)

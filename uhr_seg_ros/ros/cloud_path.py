@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 import math
+from threading import Lock
 import time
 from typing import Any, NamedTuple
 
@@ -21,21 +23,35 @@ from std_msgs.msg import Header
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.geometry.depth import depth_points
 from uhr_seg_ros.geometry.labelling import PointLabeller
+from uhr_seg_ros.geometry.transform import Transform
+from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.ros.camera_info import CameraInfoCache, CameraInfoError
 from uhr_seg_ros.ros.camera_model import camera_of, second_of_pair
+from uhr_seg_ros.ros.closing import close_all, withdraw
 from uhr_seg_ros.ros.cloud import encode_cloud
 from uhr_seg_ros.ros.cloud_reading import read_points
-from uhr_seg_ros.ros.depth import read_depth
+from uhr_seg_ros.ros.depth import DEPTH_BYTES, read_depth
 from uhr_seg_ros.ros.diagnostics import Problem
 from uhr_seg_ros.ros.inputs import camera_info_topic, stamp_ns
 from uhr_seg_ros.ros.pairing import Pair, Pairing
 from uhr_seg_ros.ros.parameters import Settings
-from uhr_seg_ros.ros.poses import PoseFinder
+from uhr_seg_ros.ros.pose_waiting import PoseWaiting, Search
+from uhr_seg_ros.ros.poses import PoseFinder, PoseLateError, PoseNotYetError
 from uhr_seg_ros.ros.qos import FollowingSubscription, output_overrides, output_qos
+from uhr_seg_ros.ros.sizes import message_bytes
+from uhr_seg_ros.ros.time_jumps import JUMP_NS, TimeJumps
 from uhr_seg_ros.segmenter import Segmentation
+from uhr_seg_ros.showing import one_line, shown
 
 MASKS_ALONE = 5
 """So many masks in a row without points are no accident."""
+
+READY = 4
+"""So many clouds may wait for the worker: one transform that comes late makes several ready."""
+
+
+MAX_UNCONNECTED = 64
+"""Of so many pairs of frames it is remembered that waiting for their transform was in vain."""
 
 
 class SeenMask(NamedTuple):
@@ -53,6 +69,11 @@ class SeenMask(NamedTuple):
     mask: np.ndarray
     confidence: np.ndarray | None
 
+    @property
+    def size(self) -> int:
+        """Bytes of mask and confidence."""
+        return sum(each.nbytes for each in self[1:] if each is not None)
+
 
 class CloudHooks(NamedTuple):
     """
@@ -61,6 +82,9 @@ class CloudHooks(NamedTuple):
     Attributes:
         settings: gives the parameters of this moment.
         call: runs a job on the worker.
+        frames: gives the stamps of the camera's frames that wait or are in work, the newest last.
+        jumps: tells when time was set back, and looks at the stamps of clouds.
+        remark: gets what is odd about a cloud that is read all the same.
         on_error: gets why a cloud was rejected.
         on_time: gets what labelling and publishing one took, ms.
 
@@ -68,6 +92,9 @@ class CloudHooks(NamedTuple):
 
     settings: Callable[[], Settings]
     call: Callable[[Callable[[], None]], object]
+    frames: Callable[[], Sequence[int]]
+    jumps: TimeJumps
+    remark: Callable[[str], None]
     on_error: Callable[[Exception], None]
     on_time: Callable[[float], None]
 
@@ -76,7 +103,8 @@ class CloudPath:
     """
     Labels the points of one camera and publishes them; announced while the node is configured.
 
-    The executor hands clouds in, the worker hands masks in and does everything else, between
+    The executor hands clouds in, the worker hands masks in. A cloud with a mask is ready as soon
+    as its pose is known, which may have to be waited for; the worker does everything else, between
     frames.
 
     Args:
@@ -90,7 +118,9 @@ class CloudPath:
     Attributes:
         topic_name: of the points, resolved.
         rejected: clouds that had a mask, but could not be labelled.
-        dropped: clouds that had a mask, but a newer one came before the worker took them.
+        late: those of them whose transform did not come in time.
+        dropped: clouds that had a mask, but newer ones came before the worker took them, or time
+            was set back.
 
     """
 
@@ -110,16 +140,27 @@ class CloudPath:
         settings = hooks.settings()
         self._is_depth = settings.cloud_source == 'depth'
         self._topic = f'{self._prefix}{settings.cloud_source}'
-        self._pairing = Pairing(round(settings.cloud_max_time_difference * 1e9))
-        self._early: deque[Pair] = deque()
+        max_bytes = settings.cloud_memory_limit_mb * 1_000_000
+        limit = f'cloud.memory_limit_mb = {settings.cloud_memory_limit_mb} MB'
+        self._memory_limit = limit
+        self._pairing = Pairing(
+            round(settings.cloud_max_time_difference * 1e9), max_bytes, hooks.frames
+        )
+        self._waiting = PoseWaiting(self._on_found, self._on_failed, max_bytes, limit)
+        self._unconnected: set[int] = set()
+        self._ready: deque[tuple[Pair, Transform]] = deque()
+        self._lock = Lock()  # of what is ready, and of the counters
         self._subscriptions: list[FollowingSubscription] = []
         self._masks_alone = 0
+        self._over_memory_before = 0
         self._rejected_before = 0
         self._reason = ''
         self._difference_ms = math.nan
         self.topic_name = node.resolve_topic_name(self._topic)
         self.rejected = 0
+        self.late = 0
         self.dropped = 0
+        self._end_listening = hooks.jumps.listen(self._on_jump)
         self._publisher = node.create_lifecycle_publisher(
             PointCloud2,
             f'~/{self._prefix}points',
@@ -136,7 +177,11 @@ class CloudPath:
     def values(self) -> dict[str, str]:
         """Return the counters; received = paired + unpaired + waiting."""
         counts = self._pairing.counts()._asdict()
-        counts |= {'rejected': self.rejected, 'dropped': self.dropped}
+        with self._lock:
+            counts |= {
+                'waiting_for_transform': len(self._waiting), 'rejected': self.rejected,
+                'late_transform': self.late, 'dropped': self.dropped,
+            }  # fmt: skip
         values = {f'clouds_{name}': str(count) for name, count in counts.items()}
         values['clouds_time_difference_ms'] = f'{self._difference_ms:.1f}'
         if self._is_depth:
@@ -155,10 +200,24 @@ class CloudPath:
         seconds = self._hooks.settings().cloud_max_time_difference
         text = (
             f'the last {self._masks_alone} masks found no points of {self.topic_name} within '
-            f'{seconds:g} s: see that they come, compare the stamps of both sensors, or raise '
-            'cloud.max_time_difference'
+            f'{seconds:g} s: {self._why_alone()}'
         )
         return DiagnosticStatus.WARN, text
+
+    def _why_alone(self) -> str:
+        """Tell why masks find no points, and the way out."""
+        over = self._over_memory() - self._over_memory_before
+        if over:
+            return (f'{over} clouds or masks were given up while they waited, as they had more '
+                    f'bytes than {self._memory_limit}; raise it')
+        missed_ns = self._pairing.missed_ns
+        if missed_ns is None:
+            return 'see that they come'
+        return (f'the nearest were {missed_ns / 1e9:.3f} s away; compare the stamps of both '
+                'sensors, or raise cloud.max_time_difference')
+
+    def _over_memory(self) -> int:
+        return self._pairing.counts().over_memory + self._pairing.masks_over_memory
 
     def open_input(self) -> None:
         """Subscribe."""
@@ -169,79 +228,150 @@ class CloudPath:
 
     def follow(self) -> None:
         """Let the subscriptions follow their publishers."""
-        for subscription in self._subscriptions:
+        for subscription in tuple(self._subscriptions):
             subscription.follow()
 
     def close_input(self) -> None:
-        """Unsubscribe, and give up what waits."""
-        while self._subscriptions:
-            self._subscriptions.pop().close()
-        self._pairing.clear()
-        self._early.clear()
-        self._masks_alone = 0
+        """Unsubscribe, and give up what waits, whatever one of the subscriptions raises."""
+        try:
+            close_all(self._subscriptions, FollowingSubscription.close)
+        finally:
+            self._pairing.clear()
+            self._give_up_after(None)
+            self._masks_alone = 0
 
     def close(self) -> None:
         """Withdraw the topics."""
-        self.close_input()
-        self._node.destroy_lifecycle_publisher(self._publisher)
+        self._end_listening()
+        try:
+            self.close_input()
+        finally:
+            withdraw(self._node, self._publisher)
 
     def offer_mask(self, header: Header, result: Segmentation) -> None:
         """Label the cloud that waits for this mask, if one does; else keep it for one to come."""
         seen = SeenMask(header, result.mask, result.confidence)
-        pair = self._pairing.offer_mask(stamp_ns(header), seen)
         self._masks_alone += 1
-        if pair is not None:
-            self._note(pair)
-            self._serve(pair)
+        self._place(self._pairing.offer_mask(stamp_ns(header), seen, seen.size))
+        self._serve_ready()
 
     def _subscribe(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
         self._subscriptions.append(FollowingSubscription(self._node, kind, topic, callback))
 
     def _receive(self, message: PointCloud2 | Image) -> None:
-        pair = self._pairing.offer_cloud(stamp_ns(message.header), message)
-        if pair is not None:  # its mask was faster
-            self._note(pair)
-            self._early.append(pair)
-            self._hooks.call(self._serve_newest)
+        stamp = stamp_ns(message.header)
+        self._hooks.jumps.note(self.topic_name, stamp)
+        # A pair at once: its mask was faster.
+        self._place(self._pairing.offer_cloud(stamp, message, message_bytes(message)))
 
-    def _note(self, pair: Pair) -> None:
+    def _on_jump(self, now_ns: int) -> None:
+        """Give up what is from before time was set back."""
+        self._pairing.forget_after(now_ns + JUMP_NS)
+        self._give_up_after(now_ns + JUMP_NS)
+        self._depth_calibrations.forget_stamps()
         self._masks_alone = 0
+
+    def _give_up_after(self, after_ns: int | None) -> None:
+        """Give up the pairs that are from after a time, ns; None: all."""
+        count = self._waiting.forget_after(after_ns)
+        with self._lock:
+            kept = [
+                each for each in self._ready
+                if after_ns is not None and stamp_ns(each[0].cloud.header) <= after_ns
+            ]  # fmt: skip
+            self.dropped += count + len(self._ready) - len(kept)
+            self._ready = deque(kept)
+            self._unconnected.clear()
+
+    def _place(self, pair: Pair | None) -> None:
+        """Find the pose of a pair now, or let it wait for that."""
+        if pair is None:
+            return
+        self._masks_alone = 0
+        self._over_memory_before = self._over_memory()
         self._difference_ms = pair.difference_ns / 1e6
-
-    def _serve_newest(self) -> None:
-        """Serve the newest of the clouds that came while the worker did something else."""
-        while len(self._early) > 1:
-            self._early.popleft()
-            self.dropped += 1
-        if self._early:
-            self._serve(self._early.popleft())
-
-    def _serve(self, pair: Pair) -> None:
         if not self.is_wanted:
             return
+        settings = self._hooks.settings()
+        header = pair.cloud.header
+        find = partial(
+            self._poses.find, pair.mask.header, header, settings.extrinsics[self._camera],
+            settings.cloud_fixed_frame,
+        )  # fmt: skip
+        frames = hash((pair.mask.header.frame_id, header.frame_id))  # names may be long
+        search = Search(pair, frames, stamp_ns(header), message_bytes(pair.cloud), find)
+        self._waiting.look()  # what is found at last comes before what is found at once
+        try:
+            pose = find()
+        except PoseNotYetError as error:
+            if settings.cloud_transform_timeout and self._may_come(search, error):
+                self._waiting.add(search, error, settings.cloud_transform_timeout)
+            else:
+                self._on_failed(search, error)
+        except Exception as error:
+            self._on_failed(search, error)
+        else:
+            self._on_found(search, pose)
+
+    def _may_come(self, search: Search, error: PoseNotYetError) -> bool:
+        """Return whether to wait: not again for frames that nothing has connected meanwhile."""
+        if error.lag_ns is None:
+            return search.frames not in self._unconnected
+        self._unconnected.discard(search.frames)
+        return True
+
+    def _on_found(self, search: Search, pose: Transform) -> None:
+        with self._lock:
+            self._unconnected.discard(search.frames)
+            self._ready.append((search.pair, pose))
+            if len(self._ready) > READY:
+                self._ready.popleft()
+                self.dropped += 1
+        self._hooks.call(self._serve_ready)
+
+    def _on_failed(self, search: Search, error: Exception) -> None:
+        if isinstance(error, PoseLateError):
+            with self._lock:
+                self.late += 1
+                if error.lag_ns is None and len(self._unconnected) < MAX_UNCONNECTED:
+                    self._unconnected.add(search.frames)
+        self._reject(error)
+
+    def _reject(self, error: Exception) -> None:
+        with self._lock:
+            self._reason = one_line(error)
+            self.rejected += 1
+        self._hooks.on_error(error)
+
+    def _serve_ready(self) -> None:
+        """Label what is ready; on the worker."""
+        while (pair_and_pose := self._next_ready()) is not None:
+            self._serve(*pair_and_pose)
+
+    def _next_ready(self) -> tuple[Pair, Transform] | None:
+        with self._lock:
+            return self._ready.popleft() if self._ready else None
+
+    def _serve(self, pair: Pair, pose: Transform) -> None:
         start = time.perf_counter()
         try:
-            self._publisher.publish(self._label(pair.cloud, pair.mask))
+            self._publisher.publish(self._label(pair.cloud, pair.mask, pose))
         except Exception as error:  # no cloud may end the worker, or take its mask with it
-            self._reason = str(error).partition('\n')[0]
-            self.rejected += 1
-            self._hooks.on_error(error)
+            self._reject(error)
         else:
             self._hooks.on_time((time.perf_counter() - start) * 1e3)
 
-    def _label(self, message: PointCloud2 | Image, seen: SeenMask) -> PointCloud2:
+    def _label(
+        self, message: PointCloud2 | Image, seen: SeenMask, pose: Transform
+    ) -> PointCloud2:
         settings = self._hooks.settings()
         info = self._calibrations.find(seen.header)
         if info is None:
-            msg = (f'no camera_info has come for frames of {seen.header.frame_id!r}, so points of '
-                   f'{message.header.frame_id!r} cannot be projected: publish it')
+            msg = (f'no camera_info has come for frames of {shown(seen.header.frame_id)}, so '
+                   f'points of {shown(message.header.frame_id)} cannot be projected: publish it')
             raise CameraInfoError(msg)
         height, width = seen.mask.shape
         camera = camera_of(info, height, width, rectified=settings.cloud_rectified)
-        pose = self._poses.find(
-            seen.header, message.header, settings.extrinsics[self._camera],
-            settings.cloud_fixed_frame,
-        )  # fmt: skip
         if settings.cloud_rectified:
             pose = second_of_pair(info) @ pose
         points, size = self._read(message, rectified=settings.cloud_rectified)
@@ -254,12 +384,14 @@ class CloudPath:
     ) -> tuple[np.ndarray, tuple[int, int]]:
         """Return points (N, 3) and height and width of the cloud that they are."""
         if not self._is_depth:
-            return read_points(message), (message.height, message.width)
+            return read_points(message, self._hooks.remark), (message.height, message.width)
         info = self._depth_calibrations.find(message.header)
         if info is None:
-            msg = (f'no camera_info has come for the depth images of {message.header.frame_id!r}: '
-                   'publish it beside them')
+            msg = ('no camera_info has come for the depth images of '
+                   f'{shown(message.header.frame_id)}: publish it beside them')
             raise CameraInfoError(msg)
         camera = camera_of(info, message.height, message.width, rectified=rectified)
-        points = depth_points(read_depth(message), camera)
+        settings = self._hooks.settings()
+        limit = FrameLimit(settings.max_pixels, settings.memory_limit_mb, DEPTH_BYTES)
+        points = depth_points(read_depth(message, limit, self._hooks.remark), camera)
         return points, (1, len(points))

@@ -4,6 +4,10 @@
 """
 From point cloud messages to plain arrays, as views where that is possible.
 
+Data that does not have the length that the sizes say is treated as that of images is (see
+`layout`): too short is refused; too long is read where that has one explanation only, a buffer
+that is a little too long, and refused where the points may lie further apart than declared.
+
 Nothing of ROS is imported: messages that a recording gave without it have the same fields.
 """
 
@@ -14,6 +18,8 @@ from typing import Any, NamedTuple, TYPE_CHECKING
 import numpy as np
 
 from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.ros.remarks import log_once, Remark
+from uhr_seg_ros.showing import listed, printable
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import PointCloud2
@@ -41,12 +47,13 @@ class _Coordinate(NamedTuple):
         return self.offset + self.dtype.itemsize
 
 
-def read_points(cloud: PointCloud2) -> np.ndarray:
+def read_points(cloud: PointCloud2, remark: Remark = log_once) -> np.ndarray:
     """
     Return the coordinates of a point cloud.
 
     Args:
         cloud: with fields x, y and z of float32 or float64 among any others; REP-103 asks for m.
+        remark: told what is odd, yet can be read.
 
     Returns:
         (N, 3) float32, or float64 where a field is; row by row, NaN where the cloud has NaN. A
@@ -61,7 +68,7 @@ def read_points(cloud: PointCloud2) -> np.ndarray:
     order = '>' if cloud.is_bigendian else '<'
     coordinates = [_find(cloud, name, order) for name in ('x', 'y', 'z')]
     _check_overlap(coordinates)
-    _check_data(cloud)
+    _check_data(cloud, remark)
     x, y, z = coordinates
     spacing = y.offset - x.offset
     if z.offset - y.offset == spacing and x.dtype == y.dtype == z.dtype:
@@ -96,7 +103,7 @@ def _check_size(cloud: PointCloud2) -> None:
 def _find(cloud: PointCloud2, name: str, order: str) -> _Coordinate:
     found = [field for field in cloud.fields if field.name == name]
     if len(found) != 1:
-        names = ', '.join(field.name for field in cloud.fields) or 'none'
+        names = printable(listed(field.name[:100] for field in cloud.fields[:100])) or 'none'
         msg = f'point cloud has {len(found)} fields {name}: expected 1, its fields are {names}'
         raise CloudError(msg)
     return _coordinate(found[0], order, cloud.point_step)
@@ -128,8 +135,8 @@ def _check_overlap(coordinates: list[_Coordinate]) -> None:
             raise CloudError(msg)
 
 
-def _check_data(cloud: PointCloud2) -> None:
-    """Refuse a `row_step` shorter than a row, and data that ends before the last row."""
+def _check_data(cloud: PointCloud2, remark: Remark) -> None:
+    """Refuse a `row_step` shorter than a row, and data that does not fit the sizes."""
     row_bytes = cloud.width * cloud.point_step
     if cloud.row_step < row_bytes:
         msg = (f'point cloud row_step {cloud.row_step} is smaller than width {cloud.width} x '
@@ -141,3 +148,26 @@ def _check_data(cloud: PointCloud2) -> None:
         msg = (f'point cloud data is truncated: {len(cloud.data)} bytes, but {cloud.width} x '
                f'{cloud.height} points with row_step {cloud.row_step} need {needed}')
         raise CloudError(msg)
+    declared = cloud.row_step * cloud.height
+    surplus = len(cloud.data) - declared
+    if surplus <= 0:
+        return
+    longer = (f'point cloud data is {surplus} bytes longer than {cloud.width} x {cloud.height} '
+              f'points with row_step {cloud.row_step} = {declared}')
+    if step := _other_step(cloud):
+        msg = f'{longer}: set {step} if that is all that is wrong, else width and height'
+        raise CloudError(msg)
+    if surplus >= cloud.row_step:
+        msg = f'{longer}: set the width and height that the data has'
+        raise CloudError(msg)
+    remark(f'{longer}: the rest is left out')
+
+
+def _other_step(cloud: PointCloud2) -> str:
+    """Return the step that would explain the length of the data as well, or an empty string."""
+    for name, count in (('row_step', cloud.height), ('point_step', cloud.width)):
+        if count > 1 and (name == 'row_step' or cloud.height == 1):
+            step, rest = divmod(len(cloud.data), count)
+            if not rest:
+                return f'{name} {step}'
+    return ''

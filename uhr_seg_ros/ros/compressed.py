@@ -31,8 +31,9 @@ import numpy as np
 from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.jpeg import damage_is_told
 from uhr_seg_ros.image_io.jpeg_structure import is_jpeg
+from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.image_io.memory import decode_picture, is_tiff
-from uhr_seg_ros.ros.layout import ImageError, MAX_PIXELS
+from uhr_seg_ros.ros.layout import ImageError
 from uhr_seg_ros.ros.remarks import log_once, Remark
 from uhr_seg_ros.showing import one_line, shown
 
@@ -84,7 +85,11 @@ def parse_format(text: str) -> Format:
     return Format(encoding.strip(), codec, others[1] if others[0] == 'compressed' else '')
 
 
-def decode_compressed(message: CompressedImage, remark: Remark = log_once) -> np.ndarray:
+def decode_compressed(
+    message: CompressedImage,
+    remark: Remark = log_once,
+    limit: FrameLimit = FrameLimit(),  # noqa: B008 - it cannot change
+) -> np.ndarray:
     """
     Return the frame of a CompressedImage message: JPEG, PNG, TIFF, BMP or WebP.
 
@@ -93,6 +98,7 @@ def decode_compressed(message: CompressedImage, remark: Remark = log_once) -> np
     Args:
         message: `sensor_msgs/CompressedImage` as image_transport's `compressed` publishes it.
         remark: told what is odd, yet can be read.
+        limit: what is larger is refused by its header.
 
     Returns:
         (H, W, 3) uint8 BGR, never turned by an EXIF tag: the mask has to fit the sensor's pixels.
@@ -109,7 +115,7 @@ def decode_compressed(message: CompressedImage, remark: Remark = log_once) -> np
         remark('simplejpeg is not installed, so frames that were damaged on the way are '
                'segmented as if they were whole: pip install simplejpeg')
     try:
-        image, is_grey = decode_picture(data, MAX_PIXELS, remark)
+        image, is_grey = decode_picture(data, limit, remark)
     except ImageIoError as err:
         msg = (f'compressed image ({len(data)} bytes, format {shown(message.format)}) could not '
                f'be decoded: {one_line(err)}')

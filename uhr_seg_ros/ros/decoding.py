@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from uhr_seg_ros.image_io.jpeg_structure import JpegError, read_header
+from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.pixels import memory_shape, PixelError, RawFrame
 from uhr_seg_ros.ros.compressed import decode_compressed
 from uhr_seg_ros.ros.layout import check_data, check_size, describe, find_chroma, ImageError
@@ -58,7 +59,11 @@ _PACKED = _packed_encodings()
 _PLANAR = ('nv12', 'nv21', 'nv24')
 
 
-def view_image(message: Image, remark: Remark = log_once) -> RawFrame:
+def view_image(
+    message: Image,
+    remark: Remark = log_once,
+    limit: FrameLimit = FrameLimit(),  # noqa: B008 - it cannot change
+) -> RawFrame:
     """
     Return the frame of an Image message in the bytes of its camera.
 
@@ -69,12 +74,13 @@ def view_image(message: Image, remark: Remark = log_once) -> RawFrame:
         message: `sensor_msgs/Image` in any encoding of `image_encodings.hpp` that holds colour or
             grey pixels; others go through cv_bridge where it is installed.
         remark: told what is odd, yet can be read.
+        limit: what is larger is refused.
 
     Raises:
         ImageError: sizes, `step`, `encoding` and the amount of data do not fit together.
 
     """
-    check_size(message)
+    check_size(message, limit)
     _check_raw(message)
     try:
         if message.encoding == 'nv24':

@@ -128,6 +128,11 @@ def failed(failure: str) -> Problem | None:
     return (DiagnosticStatus.ERROR, failure) if failure else None
 
 
+def out_of_domain(misfit: str) -> Problem | None:
+    """Judge a bundle that is for other cameras than these, for this reason."""
+    return (DiagnosticStatus.WARN, misfit) if misfit else None
+
+
 def fallen_back(fallback: str) -> Problem | None:
     """Judge a back end that is not the fastest there could be, for this reason."""
     return (DiagnosticStatus.WARN, fallback) if fallback else None

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+import math
 import time
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,14 +18,17 @@ from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.drawing import draw_density, scaled_size
 from uhr_seg_ros.engines.gpu_health import GpuSample, open_probe, Probe
 from uhr_seg_ros.engines.options import EngineOptions
+from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.pixels import RawFrame
 from uhr_seg_ros.ros.camera import Camera
 from uhr_seg_ros.ros.diagnostics import StageWindows
 from uhr_seg_ros.ros.inputs import Frame
+from uhr_seg_ros.ros.memory import give_back
 from uhr_seg_ros.ros.parameters import Settings
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.strategy import Limits
 from uhr_seg_ros.timing import StageClock
+from uhr_seg_ros.usual import UsualSize
 
 PROGRESS_PERIOD_S = 5.0
 
@@ -38,17 +43,27 @@ class FramePath:
     Args:
         report: gets a line when something takes long, such as building an engine.
         warn: gets a line about what works, but should be mended.
+        later: runs a job on the worker, when the frame in work is gone.
 
     Attributes:
         not_kept: why engines have to be built again at the next start, and what to do; or empty.
         gpu_temperature_c: what `values` has found last, None without a GPU.
+        last_sign: when a build has shown progress last, s (`time.monotonic`).
 
     """
 
-    def __init__(self, report: Callable[[str], None], warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        report: Callable[[str], None],
+        warn: Callable[[str], None],
+        later: Callable[[Callable[[], object]], object],
+    ) -> None:
         self._report = report
         self._warn = warn
+        self._later = later
+        self._usual = UsualSize()
         self.not_kept = ''
+        self.last_sign = -math.inf
         self._next_progress_s = 0.0
         self._segmenter: Segmenter | None = None
         self._facts: dict[str, str] = {}
@@ -71,6 +86,13 @@ class FramePath:
         """Why a slower back end runs than there could be, and what to do; or empty."""
         return self._facts.get('fallback', '')
 
+    def misfit(self, settings: Settings) -> str:
+        """Say why the bundle is not for how the cameras look, and what to do; or empty."""
+        segmenter = self._segmenter  # the worker may unload meanwhile
+        if segmenter is None:
+            return ''
+        return segmenter.bundle.domain.misfit(segmenter.bundle.name, settings.camera_view)
+
     def load(self, settings: Settings) -> ClassSet:
         """
         Open the engines of the bundle and return its classes.
@@ -80,6 +102,7 @@ class FramePath:
 
         """
         self.not_kept = ''
+        FrameLimit(settings.max_pixels).check('input_size', *settings.input_size[::-1])
         self._segmenter = Segmenter(
             settings.bundle,
             settings.backend,
@@ -90,25 +113,28 @@ class FramePath:
                 precision=settings.precision,
                 workspace_mb=settings.workspace_mb,
                 cache=settings.engine_cache,
-                report=self._report,
+                report=self._on_report,
                 warn=self._note_not_kept,
                 on_progress=self._on_progress,
             ),
         )
         self._stages = StageWindows()
         self._facts = _facts(self._segmenter)
+        self._report(self._segmenter.bundle.domain_line)
+        if misfit := self.misfit(settings):
+            self._warn(misfit)
         self._probe = open_probe() if self._segmenter.backend == 'tensorrt' else None
         return self._segmenter.bundle.classes
 
     def unload(self) -> None:
         """Close the engines, if there are any."""
-        if self._segmenter is not None:
-            self._segmenter.close()
-        self._segmenter = None
+        segmenter, self._segmenter = self._segmenter, None
         self._facts = {}
         self.not_kept = ''
         self._probe = None
         self._stages = StageWindows()
+        if segmenter is not None:
+            segmenter.close()
 
     def process(
         self, camera: Camera, frame: Frame, settings: Settings
@@ -126,15 +152,14 @@ class FramePath:
         """
         start = time.monotonic()
         clock = StageClock()
-        with clock.stage('convert'):
-            image = frame.view(camera.remark)
         confidence = settings.confidence_enabled and camera.output.wants_confidence
-        wait = self._segmenter.begin(
-            image,
-            confidence=confidence or camera.wants_points,
-            pictures=camera.output.wanted_pictures(settings),
-            refinement=settings.refinement,
-        )
+        wanted = {
+            'confidence': confidence or camera.wants_points,
+            'pictures': camera.output.wanted_pictures(settings),
+        }
+        with clock.stage('convert'):
+            image = self._view(frame, camera, self._limit(settings, wanted))
+        wait = self._segmenter.begin(image, **wanted, refinement=settings.refinement)
 
         def finish() -> None:
             result = wait()
@@ -161,6 +186,22 @@ class FramePath:
             return finish
         finish()
         return None
+
+    def _view(self, frame: Frame, camera: Camera, limit: FrameLimit) -> RawFrame:
+        taken = len(frame.message.data)
+        try:
+            image = frame.view(camera.remark, limit)
+            taken = max(taken, 3 * image.height * image.width)
+            return image
+        finally:
+            # Rejected or not, it is gone when the worker takes the job.
+            if self._usual.outgrows(taken):
+                self._later(give_back)
+
+    def _limit(self, settings: Settings, wanted: Mapping[str, Any]) -> FrameLimit:
+        """Tell how large a frame may be of which this is wanted."""
+        each = self._segmenter.bytes_per_pixel(**wanted)
+        return FrameLimit(settings.max_pixels, settings.memory_limit_mb, each)
 
     def note_cloud(self, milliseconds: float) -> None:
         """Note what labelling and publishing the points of a camera took."""
@@ -192,9 +233,13 @@ class FramePath:
         self.not_kept = text
         self._warn(text)
 
+    def _on_report(self, text: str) -> None:
+        self.last_sign = time.monotonic()
+        self._report(text)
+
     def _on_progress(self, phase: str, done: int, total: int) -> None:
         """Report the progress of a build now and then."""
-        now = time.monotonic()
+        self.last_sign = now = time.monotonic()
         if now >= self._next_progress_s:
             self._next_progress_s = now + PROGRESS_PERIOD_S
             self._report(f'{phase}: {done} of {total}')
@@ -209,6 +254,8 @@ def _facts(segmenter: Segmenter) -> dict[str, str]:
         'device': str(provenance['device']),
         'bundle': segmenter.bundle.name,
         'bundle_sha256': segmenter.bundle.sha256,
+        'domain': str(segmenter.bundle.domain),
+        'domain_view': ', '.join(segmenter.bundle.domain.views) or 'unknown',
         'engine_sha256': ', '.join(f'{name} {sha}' for name, sha in provenance['sha256'].items()),
     }
     if segmenter.fallback:

@@ -13,8 +13,10 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.pixels import RawFrame
 from uhr_seg_ros.ros.camera_info import CameraInfoCache
+from uhr_seg_ros.ros.closing import close_all
 from uhr_seg_ros.ros.decoding import decode_compressed, view_image
 from uhr_seg_ros.ros.network import failed_reassemblies, reassembly_advice
 from uhr_seg_ros.ros.parameters import Settings
@@ -33,11 +35,11 @@ class Frame(NamedTuple):
     message: Image | CompressedImage
     arrival: float
 
-    def view(self, remark: Remark) -> RawFrame:
+    def view(self, remark: Remark, limit: FrameLimit) -> RawFrame:
         """Return the picture; see `view_image` and `decode_compressed`."""
         if isinstance(self.message, CompressedImage):
-            return RawFrame.of_bgr(decode_compressed(self.message, remark))
-        return view_image(self.message, remark)
+            return RawFrame.of_bgr(decode_compressed(self.message, remark, limit))
+        return view_image(self.message, remark, limit)
 
     @property
     def stamp_ns(self) -> int:
@@ -118,9 +120,8 @@ class CameraInput:
         return self._images.problem() or self._infos.problem()
 
     def close(self) -> None:
-        """Unsubscribe."""
-        self._images.close()
-        self._infos.close()
+        """Unsubscribe from both, whatever one of them raises."""
+        close_all([self._images, self._infos], FollowingSubscription.close)
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         self._last_frame = time.monotonic()

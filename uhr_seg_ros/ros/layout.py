@@ -20,14 +20,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.image_io.errors import ImageIoError
+from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.ros.remarks import log_once, Remark
 from uhr_seg_ros.showing import shown
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import Image
-
-MAX_PIXELS = 1 << 28
-"""Largest accepted frame, 16384 x 16384 px: beyond it the size fields are taken for garbage."""
 
 _ALIGNMENTS = (2, 4, 8, 16, 32, 64)
 """Rows that the planes of cameras and video decoders are aligned to."""
@@ -48,14 +47,18 @@ def describe(message: Image) -> str:
     return f'{message.width} x {message.height} {shown(message.encoding)}'
 
 
-def check_size(message: Image) -> None:
-    """Refuse an image without pixels, or with so many that they are garbage."""
-    if message.width == 0 or message.height == 0:
-        msg = f'image is {describe(message)}: width and height must be at least 1'
-        raise ImageError(msg)
-    if message.width * message.height > MAX_PIXELS:
-        msg = f'image is {describe(message)}: more than {MAX_PIXELS} pixels are not accepted'
-        raise ImageError(msg)
+def check_size(message: Image, limit: FrameLimit) -> None:
+    """
+    Refuse an image without pixels, or larger than the limit.
+
+    Raises:
+        ImageError: names the size, the limit and the way out.
+
+    """
+    try:
+        limit.check('image', message.height, message.width, shown(message.encoding))
+    except ImageIoError as err:
+        raise ImageError(str(err)) from err
 
 
 def check_data(

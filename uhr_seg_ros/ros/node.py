@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Future, wait
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial, wraps
 import sys
 from threading import Event
 import time
@@ -37,6 +37,7 @@ from uhr_seg_ros.ros.diagnostics import (
     node_status,
     not_alone,
     not_kept,
+    out_of_domain,
     over_budget,
 )  # fmt: skip
 from uhr_seg_ros.ros.frame_path import FramePath
@@ -48,6 +49,15 @@ from uhr_seg_ros.ros.poses import PoseFinder
 from uhr_seg_ros.ros.process import RCLError, run
 from uhr_seg_ros.ros.qos import output_overrides, output_qos
 from uhr_seg_ros.ros.throttle import Throttle
+from uhr_seg_ros.ros.time_jumps import TimeJumps
+from uhr_seg_ros.ros.waiting import (
+    Limit,
+    NodeStoppedError,
+    run_and_wait,
+    WorkerBusyError,
+    WorkerTimeoutError,
+)  # fmt: skip
+from uhr_seg_ros.ros.watchdog import Watchdog
 from uhr_seg_ros.ros.worker import Worker
 from uhr_seg_ros.showing import shortened
 
@@ -56,8 +66,21 @@ FOLLOW_PERIOD_S = 0.5
 _MOST_LINES = 30
 
 
-class NodeStoppedError(UhrSegError):
-    """The node is stopped while a transition waits."""
+def told(failure: str) -> Callable[[Callable], Callable]:
+    """Tell what a transition raises, and go to error processing: rclpy only does the latter."""
+
+    def decorate(transition: Callable[[SegmentationNode, LifecycleState], Return]) -> Callable:
+        @wraps(transition)
+        def guarded(self: SegmentationNode, state: LifecycleState) -> Return:
+            try:
+                return transition(self, state)
+            except Exception as error:  # whatever it is, the node stays alive
+                self._fail(failure, error)
+                return Return.ERROR
+
+        return guarded
+
+    return decorate
 
 
 class SegmentationNode(LifecycleNode):
@@ -70,10 +93,14 @@ class SegmentationNode(LifecycleNode):
     Args:
         node_arguments: passed on to `rclpy.node.Node`, such as `context`.
 
+    Attributes:
+        watchdog: tells whether a frame has been inside for too long.
+
     """
 
     # None as long as a refused parameter may still end the construction.
     _worker: Worker | None = None
+    _jumps: TimeJumps | None = None
 
     def __init__(self, **node_arguments: Any) -> None:
         Node.__init__(self, 'segmentation', **node_arguments)
@@ -81,38 +108,55 @@ class SegmentationNode(LifecycleNode):
         # the node's state can be asked for while it loads a model.
         self._transitions = ReentrantCallbackGroup()
         LifecycleNodeMixin.__init__(self, callback_group=self._transitions)
-        self._state = 'unconfigured'
         self._failure = ''
+        self._is_final = False
         self._stopping = Event()
         self._declared = Parameters(self, lambda: self._state == 'unconfigured')
         settings = self._declared.settings
         self._throttle = Throttle()
+        self._jumps = TimeJumps(self)
         self._cameras = {
             name: Camera(
-                self, name, settings.image_transport, partial(self._warn, name, 'camera_info')
+                self, name, settings.image_transport, self._jumps,
+                partial(self._warn, name, 'camera_info'),
             )
             for name in settings.cameras
         }
-        self._path = FramePath(self.get_logger().info, self.get_logger().warning)
+        self._path = FramePath(
+            self.get_logger().info, self.get_logger().warning, lambda job: self._worker.call(job)
+        )
         self._poses: PoseFinder | None = None
+        self.watchdog = Watchdog(
+            lambda: self._declared.settings.watchdog_timeout, lambda: self._path.last_sign
+        )
         self._worker = Worker(
-            settings.cameras, self._process, self._on_rejected, self._min_interval
+            settings.cameras,
+            self._process,
+            self._on_rejected,
+            self._min_interval,
+            self.watchdog.note,
         )
         self._start_timers(settings)
 
+    @property
+    def _state(self) -> str:
+        """Label of the lifecycle state, as rclpy has it: an own copy could differ."""
+        return self._state_machine.current_state[1]
+
+    @told('cannot be configured')
     def on_configure(self, state: LifecycleState) -> Return:
         """Load the bundle and announce the outputs; a bad bundle leaves it unconfigured."""
-        self._state, self._failure = 'configuring', ''
+        self._failure = ''
         try:
-            self._open(self._declared.settings)
-        except Exception as error:  # whatever it is, the node stays alive
-            self._close()
-            self._state = 'unconfigured'
-            self._fail('configured', error)
-            return Return.FAILURE
-        self._state = 'inactive'
+            self._open(self._declared.settled())
+        except Exception as error:
+            self._fail('cannot be configured', error)
+            failure = self._failure
+            self._close(waits=not isinstance(error, WorkerTimeoutError))
+            return Return.FAILURE if self._failure == failure else Return.ERROR
         return super().on_configure(state)
 
+    @told('cannot be activated')
     def on_activate(self, state: LifecycleState) -> Return:
         """Publish what is processed, and subscribe."""
         settings = self._declared.settings
@@ -123,30 +167,50 @@ class SegmentationNode(LifecycleNode):
             for name, camera in self._cameras.items():
                 camera.open_input(settings, partial(self._worker.offer, name))
         except Exception as error:  # such as an override of a QoS that does not exist
-            self._fail('activated', error)
+            self._fail('cannot be activated', error)
+            failure = self._failure
             self._close_inputs()
             super().on_deactivate(state)
-            return Return.FAILURE
-        self._state = 'active'
+            return Return.FAILURE if self._failure == failure else Return.ERROR
         return Return.SUCCESS
 
+    @told('cannot be deactivated')
     def on_deactivate(self, state: LifecycleState) -> Return:
         """Unsubscribe and drop the frames that wait; the models stay loaded."""
+        self._failure = ''
         self._close_inputs()
-        self._state = 'inactive'
-        return super().on_deactivate(state)
+        result = super().on_deactivate(state)
+        return Return.ERROR if self._failure else result
 
+    @told('cannot be cleaned up')
     def on_cleanup(self, state: LifecycleState) -> Return:
-        """Withdraw the outputs and unload the models."""
-        self._close()
-        self._state, self._failure = 'unconfigured', ''
-        return super().on_cleanup(state)
+        """Withdraw the outputs and unload the models; it stays inactive while they are in use."""
+        self._failure = ''
+        try:
+            self._close(waits=True)
+        except WorkerBusyError as error:
+            self._fail('cannot be cleaned up', error)
+            return Return.FAILURE
+        return Return.ERROR if self._failure else super().on_cleanup(state)
 
+    @told('cannot be shut down as it should')
     def on_shutdown(self, state: LifecycleState) -> Return:
         """Do what cleaning up does, from any state and for good."""
-        self._close()
-        self._state, self._failure = 'finalized', ''
-        return super().on_shutdown(state)
+        self._failure, self._is_final = '', True
+        try:
+            self._close(waits=True)
+        except WorkerBusyError as error:
+            self._fail('is shut down, but for the models', error)
+            self._close(waits=False)
+            return Return.FAILURE  # which makes it finalized, too
+        return Return.ERROR if self._failure else super().on_shutdown(state)
+
+    @told('cannot close what an error has left')
+    def on_error(self, state: LifecycleState) -> Return:
+        """Close what is left, waiting for nothing: then it is unconfigured, or finalized."""
+        self._close(waits=False)
+        super().on_error(state)
+        return Return.FAILURE if self._is_final else Return.SUCCESS
 
     def stop(self, timeout: float) -> bool:
         """
@@ -165,6 +229,8 @@ class SegmentationNode(LifecycleNode):
     def destroy_node(self) -> None:
         """Stop and withdraw everything."""
         self.stop(1.0)
+        if self._jumps is not None:
+            self._jumps.close()
         super().destroy_node()
 
     def _start_timers(self, settings: Settings) -> None:
@@ -194,7 +260,11 @@ class SegmentationNode(LifecycleNode):
     def _open(self, settings: Settings) -> None:
         start = time.monotonic()
         self.get_logger().info(f'loading bundle {settings.bundle}')
-        classes = self._on_worker(partial(self._path.load, settings))
+        classes = self._on_worker(
+            partial(self._path.load, settings),
+            f'loading bundle {settings.bundle}',
+            Limit('configure_timeout', lambda: self._declared.settings.configure_timeout),
+        )
         for camera in self._cameras.values():
             camera.open_output(classes, samples=self._path.samples)
         if settings.cloud_enabled:
@@ -206,46 +276,85 @@ class SegmentationNode(LifecycleNode):
 
     def _open_clouds(self, classes: ClassSet) -> None:
         # Transforms are remembered from here on, across transitions.
-        self._poses = self._poses or PoseFinder(self)
+        self._poses = self._poses or PoseFinder(self, self._jumps)
         for name, camera in self._cameras.items():
             hooks = CloudHooks(
                 settings=lambda: self._declared.settings,
                 call=self._worker.call,
+                frames=partial(self._worker.stamps, name),
+                jumps=self._jumps,
+                remark=camera.remark,
                 on_error=partial(self._warn, name, 'cloud'),
                 on_time=self._path.note_cloud,
             )
             camera.open_clouds(classes, self._poses, hooks)
 
     def _close_inputs(self) -> None:
-        for camera in self._cameras.values():
-            camera.close_input()
         self._worker.pause()
+        for name, camera in self._cameras.items():
+            with self._step(f'closing the inputs of camera {name}'):
+                camera.close_input()
 
-    def _close(self) -> None:
+    def _close(self, *, waits: bool) -> None:
+        """
+        Close what is open; a step that fails is told, and the others are taken all the same.
+
+        Args:
+            waits: until the models are unloaded; if not, that is done when the worker is free.
+
+        Raises:
+            WorkerBusyError: it is not; the outputs and the models are as they were.
+
+        """
         self._close_inputs()
-        try:
-            # On the worker, behind the frame in work: afterwards nobody publishes.
-            self._on_worker(self._path.unload)
-        except NodeStoppedError:
-            pass
-        for camera in self._cameras.values():
-            camera.close_output()
-        give_back()
+        if waits:
+            # Behind the frame in work: afterwards nobody publishes.
+            with self._step('unloading the models'):
+                self._on_worker(self._unload, 'unloading the models')
+        else:
+            self._worker.call(self._unload, 'unloading the models')
+        for name, camera in self._cameras.items():
+            with self._step(f'withdrawing the outputs of camera {name}'):
+                camera.close_output()
+        with self._step('giving back memory'):
+            give_back()
 
-    def _fail(self, transition: str, error: Exception) -> None:
+    def _unload(self) -> None:
+        try:
+            self._path.unload()
+        finally:
+            give_back()
+
+    @contextmanager
+    def _step(self, what: str) -> Iterator[None]:
+        """Tell what a step of closing raises, and go on."""
+        try:
+            yield
+        except WorkerBusyError:
+            raise
+        except Exception as error:
+            self._fail(f'{what} failed', error)
+
+    def _fail(self, what: str, error: Exception) -> None:
+        """Tell what went wrong in a transition, in the log and until the next transition."""
         if isinstance(error, NodeStoppedError):
             return
-        self._failure = f'cannot be {transition}: {_describe(error)}'
-        self.get_logger().error(self._failure)
+        text = f'{what}: {_describe(error)}'
+        self._failure = f'{self._failure}; {text}' if self._failure else text
+        self.get_logger().error(text)
 
-    def _on_worker(self, job: Callable[[], Any]) -> Any:
-        """Run a job on the worker and wait for its result, unless the node is stopped."""
-        future: Future = self._worker.call(job)
-        while not wait([future], timeout=0.1).done:
-            if self._stopping.is_set():
-                msg = 'the node is being stopped'
-                raise NodeStoppedError(msg)
-        return future.result()
+    def _on_worker(self, job: Callable[[], Any], what: str, to_go_on: Limit | None = None) -> Any:
+        """Run a job on the worker and wait for its result, as long as the parameters say."""
+        limit = Limit('transition_timeout', lambda: self._declared.settings.transition_timeout)
+        return run_and_wait(
+            self._worker,
+            job,
+            what,
+            self._stopping,
+            to_begin=limit,
+            to_go_on=to_go_on or limit,
+            last_sign=lambda: self._path.last_sign,
+        )
 
     def _process(self, name: str, frame: Frame) -> Callable[[], None] | None:
         return self._path.process(self._cameras[name], frame, self._declared.settings)
@@ -255,9 +364,13 @@ class SegmentationNode(LifecycleNode):
         return 1.0 / rate if rate else 0.0
 
     def _on_rejected(self, name: str, error: Exception) -> None:
+        camera = self._cameras[name]
         if self._stopping.is_set() or not self.context.ok():
             return  # the topics went away under the frame in work
-        self._cameras[name].monitor.note_rejected(_describe(error))
+        if camera.output is None:  # they did, as a transition did not wait for it
+            camera.monitor.note_rejected('the node was closed while the frame was in work')
+            return
+        camera.monitor.note_rejected(_describe(error))
         self._warn(name, 'frame', error)
 
     def _warn(self, name: str, what: str, error: Exception) -> None:
@@ -301,6 +414,7 @@ class SegmentationNode(LifecycleNode):
             over_budget([latency for latency, _ in recent], settings.latency_budget_ms),
             cut_short([share for _, share in recent], settings.refine_budget_ms),
             hot(path.gpu_temperature_c, settings.diagnostics_gpu_temperature_limit),
+            out_of_domain(path.misfit(settings)),
             fallen_back(path.fallback),
             not_kept(path.not_kept),
         )

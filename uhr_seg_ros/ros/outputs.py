@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 import numpy as np
@@ -19,6 +20,7 @@ from std_msgs.msg import Header
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.drawing import Pictures
 from uhr_seg_ros.ros.camera_info import CameraInfoCache, fit_camera_info
+from uhr_seg_ros.ros.closing import close_all, withdraw
 from uhr_seg_ros.ros.diagnostics import make_status
 from uhr_seg_ros.ros.images import encode_image
 from uhr_seg_ros.ros.labels import publish_labels
@@ -54,8 +56,7 @@ class CameraOutput:
         self._prefix = f'~/{prefix}'
         # Goes with the publishers; the node's own group would keep a reference to each for ever.
         self._group = MutuallyExclusiveCallbackGroup()
-        self._publishers: list[LifecyclePublisher] = []
-        self._labels: Publisher | None = None
+        self._publishers: list[Publisher] = []
         try:
             self._mask = self._publisher(Image, 'mask')
             self._confidence = self._publisher(Image, 'confidence')
@@ -64,7 +65,7 @@ class CameraOutput:
             self._camera_info = self._publisher(CameraInfo, 'camera_info')
             self._latency = self._publisher(DiagnosticArray, 'latency')
             self._sampling = self._publisher(Image, 'sampling') if samples else None
-            self._labels = publish_labels(node, self._prefix, classes, self._group)
+            self._publishers.append(publish_labels(node, self._prefix, classes, self._group))
         except Exception:  # such as an override of a QoS that does not exist
             self.close()
             raise
@@ -120,12 +121,8 @@ class CameraOutput:
         self._latency.publish(DiagnosticArray(header=header, status=[status]))
 
     def close(self) -> None:
-        """Withdraw the topics."""
-        for publisher in self._publishers:
-            self._node.destroy_lifecycle_publisher(publisher)
-        self._publishers.clear()
-        if self._labels is not None:
-            self._node.destroy_publisher(self._labels)
+        """Withdraw the topics; what fails at that is tried again by the next call."""
+        close_all(self._publishers, partial(withdraw, self._node))
 
     def _publisher(self, message_type: type, name: str) -> LifecyclePublisher:
         publisher = self._node.create_lifecycle_publisher(

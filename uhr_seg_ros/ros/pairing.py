@@ -5,21 +5,33 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Callable, Sequence
 from threading import Lock
+import time
 from typing import Any, NamedTuple
 
-JUMP_NS = 1_000_000_000
-"""So far behind its predecessor, ns, a message is not late: the clock was set back."""
+from uhr_seg_ros.ros.time_jumps import JUMP_NS
+
+TRANSPORT_S = 2.0
+"""So long, s, a frame may be under way to the node after a cloud of its time, or the other way."""
+
+LATE_NS = 100_000_000
+"""So far out of order, ns, clouds may come, as from two sensors on one topic."""
 
 
 class PairCounts(NamedTuple):
-    """Clouds of one camera; `received` is the sum of the others at any moment."""
+    """
+    Clouds of one camera; `received` is the sum of the next three at any moment.
+
+    The last two are part of `unpaired`: clouds that a limit did not let wait on.
+    """
 
     received: int
     paired: int
     unpaired: int
     waiting: int
+    over_memory: int
+    over_age: int
 
 
 class Pair(NamedTuple):
@@ -30,8 +42,10 @@ class Pair(NamedTuple):
     difference_ns: int
 
 
-class _Stamped(NamedTuple):
+class _Kept(NamedTuple):
     stamp_ns: int
+    arrival: float
+    size: int
     content: Any
 
 
@@ -39,96 +53,174 @@ class Pairing:
     """
     Finds the mask of each cloud by their stamps; may be used from several threads.
 
-    A cloud is paired once: with the nearest mask that is there when it comes, else when the first
-    mask near enough comes. Newest wins, as for frames: clouds that came before a paired one are
-    given up. Arrival decides what is newest, not the stamp, so a recording that starts again or a
-    simulated clock that is reset goes on at once; what was kept from the time before the jump
-    is given up.
+    A cloud is paired once: with the nearest mask that is there when it comes, else with one that
+    comes while it waits. A mask takes the nearest of the clouds that wait for it, and what is
+    older than a paired cloud is given up: newest wins, as for frames.
+
+    A cloud waits as long as a mask near enough can come, however long the network takes: while
+    such a frame waits or is in work. Where there is none yet, it waits `TRANSPORT_S` for one that
+    is newer than all that have come. Masks are kept in the same way for the clouds to come. Both
+    have their bytes limited; the oldest go first.
 
     Args:
         max_difference_ns: largest difference of the stamps in a pair.
-        clouds: how many may wait for a mask, which comes later by what the network takes.
-        masks: how many are kept for the clouds to come.
+        max_bytes: of the clouds that wait, and of the masks that are kept.
+        frames: gives the stamps, ns, of the frames that wait or are in work, the newest last.
+        now: gives the time, s.
+
+    Attributes:
+        masks_over_memory: masks not kept for clouds to come, as they had too many bytes.
+        missed_ns: how far the nearest cloud was from the last mask without one; None: none came.
 
     """
 
-    def __init__(self, max_difference_ns: int, clouds: int = 16, masks: int = 4) -> None:
+    def __init__(
+        self,
+        max_difference_ns: int,
+        max_bytes: int,
+        frames: Callable[[], Sequence[int]],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._max_difference_ns = max_difference_ns
+        self._max_age_s = TRANSPORT_S + max_difference_ns / 1e9
+        self._max_bytes = max_bytes
+        self._frames = frames
+        self._now = now
         self._lock = Lock()
         # In the order of arrival.
-        self._clouds: deque[_Stamped] = deque(maxlen=clouds)
-        self._masks: deque[_Stamped] = deque(maxlen=masks)
-        self._last_ns: dict[str, int] = {}
-        self._received = 0
-        self._paired = 0
+        self._clouds: list[_Kept] = []
+        self._masks: list[_Kept] = []
+        self._newest_mask_ns: int | None = None
+        self._newest_cloud_ns: int | None = None
+        self._received = self._paired = self._over_memory = self._over_age = 0
+        self.masks_over_memory = 0
+        self.missed_ns: int | None = None
 
-    def offer_cloud(self, stamp_ns: int, cloud: Any) -> Pair | None:
-        """Count a cloud; return it with its mask, or keep it until that comes."""
+    def offer_cloud(self, stamp_ns: int, cloud: Any, size: int) -> Pair | None:
+        """Count a cloud of so many bytes; return it with its mask, or keep it for one to come."""
         with self._lock:
             self._received += 1
-            self._note_stamp('cloud', stamp_ns)
-            self._clouds.append(_Stamped(stamp_ns, cloud))
-            return self._newest_pair()
+            self._tidy_masks()
+            self._newest_cloud_ns = stamp_ns
+            mask = self._nearest(self._masks, stamp_ns)
+            if mask is not None:
+                self._give_up_until(stamp_ns)
+                self._paired += 1
+                return Pair(cloud, mask.content, mask.stamp_ns - stamp_ns)
+            if size <= self._max_bytes:
+                self._clouds.append(_Kept(stamp_ns, self._now(), size, cloud))
+            else:
+                self._over_memory += 1
+            self._tidy_clouds()
+            return None
 
-    def offer_mask(self, stamp_ns: int, mask: Any) -> Pair | None:
-        """Keep a mask; return it with the newest waiting cloud near enough, if there is one."""
+    def offer_mask(self, stamp_ns: int, mask: Any, size: int) -> Pair | None:
+        """Keep a mask of so many bytes; return it with the nearest cloud that waits, if any."""
         with self._lock:
-            self._note_stamp('mask', stamp_ns)
-            self._masks.append(_Stamped(stamp_ns, mask))
-            pair = self._newest_pair()
-            # Masks to come are newer still: what is too old for this one is too old for them.
-            self._keep_clouds(stamp_ns - self._max_difference_ns, None)
-            return pair
+            self._newest_mask_ns = stamp_ns
+            if size <= self._max_bytes:
+                self._masks.append(_Kept(stamp_ns, self._now(), size, mask))
+            else:
+                self.masks_over_memory += 1
+            self._tidy_masks()
+            cloud = self._nearest(self._clouds, stamp_ns)
+            if cloud is None:
+                self._note_missed(stamp_ns)
+                self._tidy_clouds()
+                return None
+            self._give_up_until(cloud.stamp_ns)
+            self._paired += 1
+            self._tidy_clouds()
+            return Pair(cloud.content, mask, stamp_ns - cloud.stamp_ns)
+
+    def forget_after(self, stamp_ns: int) -> None:
+        """Give up what is from after a time, such as one that was set back; ns."""
+        with self._lock:
+            self._clouds = [each for each in self._clouds if each.stamp_ns <= stamp_ns]
+            self._masks = [each for each in self._masks if each.stamp_ns <= stamp_ns]
+            self._newest_mask_ns = self._newest_cloud_ns = None
 
     def clear(self) -> None:
         """Give up what waits, such as when the node is deactivated."""
         with self._lock:
             self._clouds.clear()
             self._masks.clear()
-            self._last_ns.clear()
+            self._newest_mask_ns = self._newest_cloud_ns = None
 
     def counts(self) -> PairCounts:
         """Return the counters, taken in one moment."""
         with self._lock:
+            self._tidy_masks()
+            self._tidy_clouds()
             waiting = len(self._clouds)
             unpaired = self._received - self._paired - waiting
-            return PairCounts(self._received, self._paired, unpaired, waiting)
+            return PairCounts(
+                self._received, self._paired, unpaired, waiting,
+                self._over_memory, self._over_age,
+            )  # fmt: skip
 
-    def _note_stamp(self, kind: str, stamp_ns: int) -> None:
-        """Give up what is from a time before the clock was set back, if it was."""
-        latest_ns = stamp_ns + JUMP_NS
-        if self._last_ns.get(kind, stamp_ns) > latest_ns:
-            self._keep_clouds(None, latest_ns)
-            self._masks = deque(
-                (mask for mask in self._masks if mask.stamp_ns <= latest_ns), self._masks.maxlen
-            )
-        self._last_ns[kind] = stamp_ns
-
-    def _keep_clouds(self, earliest_ns: int | None, latest_ns: int | None) -> None:
-        kept = (
-            cloud
-            for cloud in self._clouds
-            if (earliest_ns is None or cloud.stamp_ns >= earliest_ns)
-            and (latest_ns is None or cloud.stamp_ns <= latest_ns)
-        )
-        self._clouds = deque(kept, self._clouds.maxlen)
-
-    def _newest_pair(self) -> Pair | None:
-        for place in reversed(range(len(self._clouds))):
-            cloud = self._clouds[place]
-            mask = self._nearest_mask(cloud.stamp_ns)
-            if mask is not None:
-                for _ in range(place + 1):
-                    self._clouds.popleft()
-                self._paired += 1
-                return Pair(cloud.content, mask.content, mask.stamp_ns - cloud.stamp_ns)
-        return None
-
-    def _nearest_mask(self, stamp_ns: int) -> _Stamped | None:
+    def _nearest(self, kept: list[_Kept], stamp_ns: int) -> _Kept | None:
+        """Return what is nearest in time, if it is near enough."""
         # Of equals the newest: a recording that begins again repeats its stamps.
         nearest = min(
-            reversed(self._masks), key=lambda mask: abs(mask.stamp_ns - stamp_ns), default=None
+            reversed(kept), key=lambda each: abs(each.stamp_ns - stamp_ns), default=None
         )
         if nearest is None or abs(nearest.stamp_ns - stamp_ns) > self._max_difference_ns:
             return None
         return nearest
+
+    def _give_up_until(self, stamp_ns: int) -> None:
+        self._clouds = [each for each in self._clouds if each.stamp_ns > stamp_ns]
+
+    def _note_missed(self, stamp_ns: int) -> None:
+        stamps = [each.stamp_ns for each in self._clouds]
+        if self._newest_cloud_ns is not None:
+            stamps.append(self._newest_cloud_ns)
+        self.missed_ns = min((abs(each - stamp_ns) for each in stamps), default=None)
+
+    def _tidy_clouds(self) -> None:
+        """Give up the clouds for which no mask will come, and what is over a limit."""
+        frames = list(self._frames())
+        newest = frames[-1] if frames else self._newest_mask_ns
+        now = self._now()
+        kept = []
+        for cloud in self._clouds:
+            if any(abs(cloud.stamp_ns - frame) <= self._max_difference_ns for frame in frames):
+                kept.append(cloud)
+            elif newest is not None and self._is_passed(cloud, newest, now):
+                pass
+            elif now - cloud.arrival > self._max_age_s:
+                self._over_age += 1
+            else:
+                kept.append(cloud)
+        self._clouds = kept[_too_many(kept, self._max_bytes):]
+        self._over_memory += len(kept) - len(self._clouds)
+
+    def _is_passed(self, cloud: _Kept, newest_ns: int, now: float) -> bool:
+        """Return whether no frame after the newest one can reach a cloud."""
+        behind_ns = newest_ns - cloud.stamp_ns
+        # One that has just come from far behind may be the first after time was set back.
+        is_after_jump = behind_ns > JUMP_NS and now - cloud.arrival < JUMP_NS / 1e9
+        return behind_ns > self._max_difference_ns and not is_after_jump
+
+    def _tidy_masks(self) -> None:
+        earliest = self._now() - self._max_age_s
+        newest = self._newest_cloud_ns
+        gone = range(0) if newest is None else range(
+            newest - JUMP_NS, newest - self._max_difference_ns - LATE_NS
+        )  # fmt: skip
+        kept = [
+            mask for mask in self._masks if mask.arrival >= earliest and mask.stamp_ns not in gone
+        ]
+        self._masks = kept[_too_many(kept, self._max_bytes):]
+        self.masks_over_memory += len(kept) - len(self._masks)
+
+
+def _too_many(kept: list[_Kept], max_bytes: int) -> int:
+    """Return how many of the oldest have to go so that the rest has no more bytes."""
+    total = sum(each.size for each in kept)
+    count = 0
+    while total > max_bytes:
+        total -= kept[count].size
+        count += 1
+    return count

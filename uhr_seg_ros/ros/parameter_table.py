@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-import re
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
 from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
+from uhr_seg_ros.domain import ANY, CAMERA_VIEWS
 from uhr_seg_ros.engines.options import DEFAULT_WORKSPACE_MB, PRECISIONS
 from uhr_seg_ros.geometry.transform import Transform, TransformError
+from uhr_seg_ros.image_io.limits import DEFAULT_FRAME_PIXELS, MOST_FRAME_PIXELS
 from uhr_seg_ros.refinement.refining import METHODS, missing_library
+from uhr_seg_ros.ros.launching import camera_fault
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,10 @@ SPECS = (
     Spec('bundle', 'hlrc_s_aerial',
           'Model bundle: a folder, or the name of a folder under models/.',
           change='unconfigured'),
+    Spec('camera_view', ANY,
+          'How the cameras look: nadir (straight down), oblique (down at an angle), forward '
+          '(along the ground) or other; a bundle for other views is a warning. any: no one says.',
+          choices=CAMERA_VIEWS),
     Spec('backend', 'auto',
           'tensorrt (NVIDIA GPU), onnxruntime (CPU), or auto: the fastest one that runs here.',
           change='unconfigured'),
@@ -78,8 +84,12 @@ SPECS = (
           'Folder of built TensorRT engines; empty: uhr_seg_ros in XDG_CACHE_HOME or ~/.cache.',
           change='unconfigured'),
     Spec('memory_limit_mb', DEFAULT_MEMORY_LIMIT_MB,
-          'Memory for the detail branch, MB; beyond it the frame is tiled. '
-          '0 = no limit.', (0, 1 << 20), change='unconfigured'),
+          'Memory for the detail branch, MB; beyond it the frame is tiled. As much again for all '
+          'other buffers of a frame, which is rejected beyond it. 0 = no limit.',
+          (0, 1 << 20), change='unconfigured'),
+    Spec('max_pixels', DEFAULT_FRAME_PIXELS,
+          'Largest frame, width x height, px: what is larger, also a depth image, is rejected by '
+          'its header.', (1, MOST_FRAME_PIXELS)),
     Spec('threads', 0, 'CPU threads of the engines; 0 = one per core.', (0, 1024),
           change='unconfigured'),
     # rclpy takes an empty list for a byte array: one empty name stands for the unnamed camera.
@@ -92,6 +102,15 @@ SPECS = (
           'Reliability of the image subscriptions; auto takes what the publisher offers.',
           choices=('auto', 'reliable', 'best_effort'), change='unconfigured'),
     Spec('autostart', True, 'Configure and activate as soon as the node spins.', change='never'),
+    Spec('transition_timeout', 30.0,
+          'A transition fails when the worker is still inside a frame or inside unloading the '
+          'models after so long, s; 0 = it waits for ever.', (0.0, 86400.0)),
+    Spec('configure_timeout', 1800.0,
+          'Configuring fails when loading a bundle, or building its engines, shows no progress '
+          'for so long, s; 0 = it waits for ever.', (0.0, 86400.0)),
+    Spec('watchdog_timeout', 0.0,
+          'The process ends, with code 1, when one frame takes longer, s; 0 = never. For a launch '
+          'file that starts it anew (respawn).', (0.0, 86400.0)),
     Spec('max_rate_hz', 0.0,
           'Frames per second and camera that are processed at most; 0 = no limit.', (0.0, 1000.0),
           least=0.001),
@@ -113,6 +132,10 @@ SPECS = (
     Spec('cloud.max_time_difference', 0.05,
           'Largest difference between the stamps of a mask and of the points it labels, s.',
           (0.0, 10.0), change='unconfigured'),
+    Spec('cloud.memory_limit_mb', 256,
+          'Memory of the points that wait for a mask, of the masks that are kept for points to '
+          'come, and of the points that wait for a transform, MB each and per camera.',
+          (1, 1 << 20), change='unconfigured'),
     Spec('cloud.rectified', False,
           'The frames are rectified: P of camera_info projects, not K and D.'),
     Spec('cloud.keep_unseen', True,
@@ -126,6 +149,9 @@ SPECS = (
     Spec('cloud.fixed_frame', '',
           'Frame of the world in which tf2 follows the motion between the stamps of frame and '
           'points, such as odom; empty: none is followed.'),
+    Spec('cloud.transform_timeout', 0.2,
+          'How long points wait for their transform where tf2 does not know it yet, s; 0 = not.',
+          (0.0, 10.0)),
     Spec('no_frame_warning_s', 5.0,
           'Warn after this many seconds without a frame; 0 = never.', (0.0, 86400.0)),
     Spec('diagnostics.expected_frequency', 0.0,
@@ -154,18 +180,6 @@ def extrinsic_specs(camera: str) -> tuple[Spec, ...]:
 
 MIN_SIDE, MAX_SIDE = 16, 16384
 """Limits of a side of `input_size`, px."""
-
-_CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
-
-
-def _objection_to_cameras(names: list[str]) -> str:
-    if list(names) in ([], ['']):
-        return ''
-    if bad := [name for name in names if not _CAMERA_NAME.fullmatch(name)]:
-        return f'cameras has {bad[0]!r}: a name is letters, digits and _, a letter first'
-    if len(set(names)) < len(names):
-        return f'cameras {list(names)} names a camera twice'
-    return ''
 
 
 def _objection_to_size(size: list[int]) -> str:
@@ -196,7 +210,7 @@ def _objection_to_pose(translation: Sequence[float], quaternion: Sequence[float]
 
 
 OBJECTIONS: dict[str, Callable[[Any], str]] = {
-    'cameras': _objection_to_cameras,
+    'cameras': camera_fault,
     'input_size': _objection_to_size,
     'refine': _objection_to_refining,
     'translation': _objection_to_translation,

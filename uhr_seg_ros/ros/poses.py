@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from rclpy.node import Node
 from rclpy.time import Time
@@ -14,6 +14,11 @@ from std_msgs.msg import Header
 
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.geometry.transform import IDENTITY, Transform
+from uhr_seg_ros.ros.time_jumps import JUMP_NS, TimeJumps
+from uhr_seg_ros.showing import MOST_SHOWN, one_line, shown
+
+if TYPE_CHECKING:
+    from geometry_msgs.msg import TransformStamped
 
 try:
     import tf2_ros
@@ -21,8 +26,65 @@ except ImportError:  # not among the PyPI wheels
     tf2_ros = None
 
 
+MAX_FRAME = 1000
+"""Most letters of a frame's name: beyond it is garbage that costs time and memory."""
+
+
+MAX_MOVING = 1000
+"""Of so many moving frames the newest transform is remembered."""
+
+
 class PoseError(UhrSegError):
     """No transform between two frames; the message names both."""
+
+
+class PoseLateError(PoseError):
+    """
+    A transform that was waited for in vain.
+
+    Args:
+        message: names both frames and what to do.
+        lag_ns: as of `PoseNotYetError`.
+
+    """
+
+    def __init__(self, message: str, lag_ns: int | None) -> None:
+        super().__init__(message)
+        self.lag_ns = lag_ns
+
+
+class PoseNotYetError(PoseError):
+    """
+    No transform yet between two frames, but there may be in a moment.
+
+    Args:
+        what: names both frames.
+        reason: what tf2 says.
+        way_out: what to do where waiting does not help.
+        lag_ns: how far the newest transform is behind the stamps, ns; None where tf2 connects the
+            frames in no way so far.
+
+    """
+
+    def __init__(self, what: str, reason: str, way_out: str, lag_ns: int | None) -> None:
+        super().__init__(f'{what}: {reason}. {way_out}')
+        self._what, self._reason, self._way_out = what, reason, way_out
+        self.lag_ns = lag_ns
+
+    def after(self, timeout: float, first: PoseNotYetError) -> PoseLateError:
+        """Return the error for one that was waited for, s; `first` is from the beginning."""
+        what = f'{self._what} within cloud.transform_timeout = {timeout:g} s'
+        if self.lag_ns is None:
+            return PoseLateError(f'{what}: {self._reason}. {self._way_out}', None)
+        now = f'{self.lag_ns / 1e6:.0f} ms'
+        if first.lag_ns is None:
+            lag = f'tf2 connected them only meanwhile and is {now} behind the stamps'
+        elif first.lag_ns == self.lag_ns:
+            lag = f'tf2 is {now} behind the stamps, and nothing newer came meanwhile'
+        else:
+            lag = f'tf2 was {first.lag_ns / 1e6:.0f} ms behind the stamps, and is {now} now'
+        way_out = 'see that it is published in time, or raise cloud.transform_timeout above that'
+        return PoseLateError(f'{what}: {lag}; {way_out}. {self._reason}', self.lag_ns)
 
 
 @dataclass(frozen=True)
@@ -54,20 +116,35 @@ class Extrinsics:
         return Transform.of_quaternion(self.translation, self.quaternion)
 
 
+class _Unknown(Exception):
+    """What tf2 says, how far it is behind the stamps, ns, and whether waiting may help."""
+
+    def __init__(self, reason: str, lag_ns: int | None = None, *, may_come: bool = False) -> None:
+        super().__init__(reason)
+        self.lag_ns, self.may_come = lag_ns, may_come
+
+
 class PoseFinder:
     """
     Finds transforms; listens to tf2 where tf2_ros is installed.
 
+    What tf2 knows is forgotten when time jumps back, static transforms excepted: it would refuse
+    everything newer than the end of its memory. The buffer is not given the node: those of Humble
+    would not listen to its clock, and some of Jazzy raise an exception when that jumps.
+
     Args:
         node: subscribes to /tf and /tf_static, for as long as it lives.
+        jumps: tells when time was set back, and looks at the stamps of transforms.
 
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, jumps: TimeJumps) -> None:
         self._buffer: Any = None
         if tf2_ros is not None:
             self._buffer = tf2_ros.Buffer()
-            self._listener = tf2_ros.TransformListener(self._buffer, node, spin_thread=False)
+            watched = _WatchedBuffer(self._buffer, jumps)
+            self._listener = tf2_ros.TransformListener(watched, node, spin_thread=False)
+            jumps.listen(watched.start_again)
 
     def find(
         self, camera: Header, points: Header, declared: Extrinsics, fixed_frame: str = ''
@@ -78,37 +155,65 @@ class PoseFinder:
         Args:
             camera: of a frame: its stamp and optical frame.
             points: of a cloud or a depth image.
-            declared: used where tf2 knows nothing and the frames are the declared ones; not with
-                a fixed frame, since it knows of no motion.
+            declared: used where tf2 does not connect the frames and they are the declared ones;
+                not with a fixed frame, since it knows of no motion.
             fixed_frame: one that the vehicle moves in, such as `odom`: what it moves between the
                 two stamps is taken into account. Empty: the transform at the points' stamp.
 
         Raises:
+            PoseNotYetError: tf2 does not know it yet.
             PoseError: no frame_id, or no such transform; names both frames and the way out.
 
         """
         frames = _plain(camera.frame_id), _plain(points.frame_id)
+        fixed_frame = _plain(fixed_frame)
         if not all(frames):
-            msg = (f'the frame_id of the image is {frames[0]!r} and that of the points '
-                   f'{frames[1]!r}: both need one')
+            msg = (f'the frame_id of the image is {shown(frames[0])} and that of the points '
+                   f'{shown(frames[1])}: both need one')
+            raise PoseError(msg)
+        if (longest := max(map(len, frames))) > MAX_FRAME:
+            msg = (f'a frame_id has {longest} letters: at most {MAX_FRAME} are accepted; these '
+                   f'are {shown(frames[0])} and {shown(frames[1])}')
             raise PoseError(msg)
         # With a fixed frame a sensor that moves has another pose at the other stamp.
         if frames[0] == frames[1] and not fixed_frame:
             return IDENTITY
-        reason = 'tf2_ros is not installed'
-        if self._buffer is not None:
+        try:
+            return self._ask(frames, camera, points, fixed_frame)
+        except _Unknown as unknown:
+            if unknown.lag_ns is None and declared.frames == frames and not fixed_frame:
+                return declared.pose
+            camera_frame, points_frame = (one_line(each, MOST_SHOWN) for each in frames)
+            what = f'no transform from {points_frame} to {camera_frame}'
+            way_out = _advice(declared, fixed_frame)
+            if unknown.may_come:
+                raise PoseNotYetError(what, str(unknown), way_out, unknown.lag_ns) from None
+            msg = f'{what}: {unknown}. {way_out}'
+            raise PoseError(msg) from None
+
+    def _ask(
+        self, frames: tuple[str, str], camera: Header, points: Header, fixed_frame: str
+    ) -> Transform:
+        """Ask tf2; raise `_Unknown` where it does not know."""
+        if self._buffer is None:
+            raise _Unknown('tf2_ros is not installed')
+        try:
             try:
-                return self._look_up(frames, camera, points, _plain(fixed_frame))
-            except (tf2_ros.TransformException, ValueError, OverflowError) as err:
-                reason = str(err)
-        if declared.frames == frames and not fixed_frame:
-            return declared.pose
-        raise PoseError(_advice(frames, declared, fixed_frame, reason))
+                return self._look_up(frames, camera, points, fixed_frame)
+            except tf2_ros.TransformException as err:
+                lag_ns = self._lag(frames, camera, points, fixed_frame)
+                if lag_ns is None or lag_ns > 0:
+                    raise _Unknown(one_line(err).rstrip('.'), lag_ns, may_come=True) from None
+                # It came meanwhile, or is from before what tf2 remembers.
+                return self._look_up(frames, camera, points, fixed_frame)
+        except tf2_ros.TransformException as err:
+            raise _Unknown(one_line(err).rstrip('.'), lag_ns) from None
+        except (ValueError, OverflowError) as err:  # a stamp below zero
+            raise _Unknown(str(err)) from None
 
     def _look_up(
         self, frames: tuple[str, str], camera: Header, points: Header, fixed_frame: str
     ) -> Transform:
-        # A stamp below zero is a ValueError here, or an OverflowError.
         stamp = Time.from_msg(points.stamp)
         if fixed_frame:
             found = self._buffer.lookup_transform_full(
@@ -121,20 +226,70 @@ class PoseFinder:
             (offset.x, offset.y, offset.z), (turn.x, turn.y, turn.z, turn.w)
         )
 
+    def _lag(
+        self, frames: tuple[str, str], camera: Header, points: Header, fixed_frame: str
+    ) -> int | None:
+        """
+        Return how far what tf2 knows is behind the stamps, ns; None: it connects them in no way.
 
-def _advice(
-    frames: tuple[str, str], declared: Extrinsics, fixed_frame: str, reason: str
-) -> str:
-    """Tell what is missing, and the ways out."""
-    msg = f'no transform from {frames[1]} to {frames[0]}: {reason}. '
+        Zero or less: the stamps are from before what it remembers.
+        """
+        steps = [(*frames, points)]
+        if fixed_frame:
+            steps = [(frames[0], fixed_frame, camera), (fixed_frame, frames[1], points)]
+        lags = []
+        for target, source, header in steps:
+            # Exceptions and texts of tf2 do not tell frames that are not connected from late ones.
+            try:
+                latest = self._buffer.get_latest_common_time(target, source).nanoseconds
+            except tf2_ros.TransformException:
+                return None
+            if latest:  # else everything between them is static
+                lags.append(Time.from_msg(header.stamp).nanoseconds - latest)
+        return max(lags, default=0)
+
+
+class _WatchedBuffer:
+    """A buffer of tf2 as its listener sees it; the stamps of what moves are looked at."""
+
+    def __init__(self, buffer: Any, jumps: TimeJumps) -> None:
+        self._buffer, self._jumps = buffer, jumps
+        self._newest: dict[str, TransformStamped] = {}
+
+    def start_again(self, now_ns: int) -> None:
+        """Forget what is from before time was set back."""
+        self._buffer.clear()
+        # It has refused what came since, until the jump was noticed.
+        for transform in list(self._newest.values()):
+            if _stamp_ns(transform.header) <= now_ns + JUMP_NS:
+                self._buffer.set_transform(transform, 'uhr_seg_ros')
+
+    def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
+        self._buffer.set_transform_static(transform, authority)
+
+    def set_transform(self, transform: TransformStamped, authority: str) -> None:
+        child = transform.child_frame_id[:MAX_FRAME]
+        self._jumps.note(f'transforms to {child}', _stamp_ns(transform.header))
+        if child in self._newest or len(self._newest) < MAX_MOVING:
+            self._newest[child] = transform
+        self._buffer.set_transform(transform, authority)
+
+
+def _advice(declared: Extrinsics, fixed_frame: str) -> str:
+    """Tell the ways out where there is no transform."""
     if fixed_frame:
-        return (f'{msg}With cloud.fixed_frame {fixed_frame} only tf2 can tell it: publish it, or '
-                'leave cloud.fixed_frame empty')
-    msg += ('Publish it to /tf or /tf_static, or declare it: parameters translation, quaternion, '
-            'camera_frame and points_frame under cloud, or under cloud.<camera>')
+        return (f'With cloud.fixed_frame {fixed_frame} only tf2 can tell it: publish it, or leave '
+                'cloud.fixed_frame empty')
+    msg = ('Publish it to /tf or /tf_static, or declare it: parameters translation, quaternion, '
+           'camera_frame and points_frame under cloud, or under cloud.<camera>')
     if declared.camera_frame:
         msg += f', which are from {declared.frames[1]} to {declared.frames[0]} now'
     return msg
+
+
+def _stamp_ns(header: Header) -> int:
+    """Return a stamp in ns, whatever it is: `Time` refuses one below zero."""
+    return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
 
 
 def _plain(frame: str) -> str:

@@ -6,20 +6,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import faulthandler
 import os
 import signal
 import sys
 from threading import Event, Thread
+import traceback
 from typing import Protocol
 
 import rclpy
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
 
 from uhr_seg_ros.ros.parameter_types import explained
+from uhr_seg_ros.ros.watchdog import Watchdog
 
 RCLError = rclpy_implementation.RCLError
 """What the C layer of rclpy raises."""
@@ -28,12 +32,25 @@ RCLError = rclpy_implementation.RCLError
 THREADS = 2
 """Of the executor: one may take a frame or wait in a transition while the other one answers."""
 
+WATCH_PERIOD_S = 0.5
+"""How often the watchdog is asked."""
+
 WORKER_GRACE_S = 0.5
 """How long the end of the process waits for the frame in work."""
 
 
+# A descriptor: `sys.stderr` may have none.
+_STDERR = 2
+
+
 class StoppableNode(Protocol):
-    """A node that has threads of its own."""
+    """A node that has threads of its own; `watchdog` looks at them."""
+
+    watchdog: Watchdog
+
+    def get_logger(self) -> RcutilsLogger:
+        """Return where to tell something."""
+        ...
 
     def stop(self, timeout: float) -> bool:
         """Begin nothing more; tell whether the threads have ended within `timeout` s."""
@@ -46,14 +63,17 @@ class StoppableNode(Protocol):
 
 def run(make_node: Callable[[], StoppableNode], args: list[str] | None = None) -> int:
     """
-    Spin a node until SIGINT, SIGTERM or a failure; return the exit code.
+    Spin a node until SIGINT, SIGTERM, SIGHUP, a failure or its watchdog; return the exit code.
 
     The executor runs on a thread of its own and the signals are taken here, on the main thread:
     so a signal interrupts no callback, the context outlives the node's last publication, and
     another Ctrl-C does not disturb the clean-up.
     """
     stop = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # else nohup has started it
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
         signal.signal(number, lambda *_: stop.set())
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
@@ -67,14 +87,24 @@ def run(make_node: Callable[[], StoppableNode], args: list[str] | None = None) -
     failures: list[BaseException] = []
     spinner = Thread(target=spin, args=(executor, stop, failures), name='executor', daemon=True)
     spinner.start()
-    stop.wait()
-    for number in (signal.SIGINT, signal.SIGTERM):  # the end has begun, and takes care of itself
+    node.watchdog.end_process()
+    while not stop.wait(WATCH_PERIOD_S):
+        if overdue := node.watchdog.overdue():
+            node.get_logger().error(f'{overdue}: the process ends with code 1')
+            faulthandler.dump_traceback(file=_STDERR)  # where it hangs
+            failures.append(TimeoutError(overdue))
+            break
+    for number in numbers:  # the end has begun, and takes care of itself
         signal.signal(number, signal.SIG_IGN)
     has_ended = node.stop(WORKER_GRACE_S)
     executor.shutdown()
     spinner.join(WORKER_GRACE_S)
-    node.destroy_node()
-    rclpy.try_shutdown()
+    try:
+        node.destroy_node()
+        rclpy.try_shutdown()
+    except Exception as error:  # the process ends all the same
+        failures.append(error)
+        traceback.print_exc()
     code = 1 if failures else 0
     if not has_ended:
         _exit_at_once(node, code)

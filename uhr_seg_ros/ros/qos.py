@@ -28,6 +28,7 @@ from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from std_msgs.msg import Header
 
+from uhr_seg_ros.ros.closing import withdraw
 from uhr_seg_ros.ros.offers import named, Offer, offer_of, Sources
 from uhr_seg_ros.ros.throttle import Throttle
 
@@ -228,10 +229,10 @@ class FollowingSubscription:
         return f'messages of several publishers are mixed on {self.topic_name}: {named(senders)}'
 
     def close(self) -> None:
-        """Unsubscribe for good."""
-        with self._lock, ExitStack() as closing:  # whatever one of them raises
+        """Unsubscribe for good, from all, whatever one of them raises."""
+        with self._lock, ExitStack() as closing:
             self._is_closed = True
-            for offer in list(self._links):
+            for offer in self._links:
                 closing.callback(self._close, offer)
 
     def _climb(self, wanted: list[Offer]) -> list[Offer]:
@@ -296,7 +297,7 @@ class FollowingSubscription:
         return link
 
     def _close(self, offer: Offer) -> None:
-        self._node.destroy_subscription(self._links.pop(offer).subscription)
+        withdraw(self._node, self._links.pop(offer).subscription)
 
     def _take(self, link: _Link, message: Any, info: Mapping[str, Any]) -> None:
         link.note()

@@ -28,6 +28,19 @@ class Counts(NamedTuple):
     pending: int
 
 
+class InWork(NamedTuple):
+    """A frame that the worker has begun: of which camera, and when (`time.monotonic`, s)."""
+
+    camera: str
+    since: float
+
+
+class _Job(NamedTuple):
+    future: Future
+    run: Callable[[], Any]
+    what: str
+
+
 @dataclass
 class _Slot:
     """The newest frame of a camera that waits, and what became of the earlier ones."""
@@ -38,6 +51,7 @@ class _Slot:
     dropped: int = 0
     rejected: int = 0
     last_taken: float = -math.inf
+    last_processed: float | None = None
 
     def counts(self) -> Counts:
         done = self.processed + self.dropped + self.rejected
@@ -65,6 +79,7 @@ class Worker:
             one.
         on_error: gets (camera, exception) for a rejected frame.
         min_interval: gives the least time between two frames of one camera, in s.
+        note_inside: gets the frame that is inside, see `in_work`, whenever it is another one.
 
     Attributes:
         cameras: names of the cameras.
@@ -77,16 +92,20 @@ class Worker:
         process: Callable[[str, Any], Callable[[], None] | None],
         on_error: Callable[[str, Exception], None],
         min_interval: Callable[[], float] = lambda: 0.0,
+        note_inside: Callable[[InWork | None], None] = lambda frame: None,
     ) -> None:
         self.cameras = tuple(cameras)
         self._process = process
         self._on_error = on_error
         self._min_interval = min_interval
+        self._note_inside = note_inside
         self._slots = {camera: _Slot() for camera in cameras}
         self._order = deque(cameras)
-        self._jobs: deque[tuple[Future, Callable[[], Any]]] = deque()
+        self._jobs: deque[_Job] = deque()
+        self._job: tuple[str, float] | None = None
         self._changed = Condition()
         self._unfinished: deque[tuple[str, Callable[[], None]]] = deque()
+        self._begun: deque[tuple[InWork, int | None]] = deque()  # with the frame's stamp
         self._paused = False
         self._stopping = False
         # A daemon: an inference that takes seconds must not hold up the end of the process.
@@ -104,14 +123,24 @@ class Worker:
                 slot.empty()
             self._changed.notify()
 
-    def call(self, job: Callable[[], Any]) -> Future:
-        """Run a job on the thread, after the frame in work; its outcome is in the future."""
+    def call(self, job: Callable[[], Any], what: str = 'a job') -> Future:
+        """
+        Run a job on the thread, after the frame in work and the jobs before it.
+
+        Args:
+            job: what to do.
+            what: for `occupation`, such as `loading a bundle`.
+
+        Returns:
+            Its outcome. As long as it has not begun, cancelling withdraws it.
+
+        """
         future: Future = Future()
         with self._changed:
             if self._stopping:
                 future.cancel()
             else:
-                self._jobs.append((future, job))
+                self._jobs.append(_Job(future, job, what))
                 self._changed.notify()
         return future
 
@@ -132,6 +161,34 @@ class Worker:
         with self._changed:
             return self._slots[camera].counts()
 
+    def in_work(self) -> InWork | None:
+        """Return the frame that is inside now, the one begun first if they overlap, or None."""
+        with self._changed:
+            return self._begun[0][0] if self._begun else None
+
+    def occupation(self) -> str:
+        """Tell what the thread is inside and for how long, for a message; empty for nothing."""
+        inside, frame = self._job, self.in_work()
+        if inside is None and frame is not None:
+            camera = f' of camera {frame.camera}' if frame.camera else ''
+            inside = f'a frame{camera}', frame.since
+        if inside is None:
+            return ''
+        what, since = inside
+        return f'{what} for {time.monotonic() - since:.0f} s'
+
+    def stamps(self, camera: str) -> list[int]:
+        """Return the stamps, ns, of the frames that are inside and of the one that waits."""
+        with self._changed:
+            inside = [stamp for begun, stamp in self._begun if begun.camera == camera]
+            waiting = _stamp_ns(self._slots[camera].frame)
+        return [stamp for stamp in (*inside, waiting) if stamp is not None]
+
+    def last_processed(self, camera: str) -> float | None:
+        """Return when a frame of the camera was processed last, s (`time.monotonic`), or None."""
+        with self._changed:
+            return self._slots[camera].last_processed
+
     def stop(self, timeout: float) -> bool:
         """
         Take no more work and wait for the frame in work.
@@ -147,7 +204,7 @@ class Worker:
         with self._changed:
             self._stopping = True
             while self._jobs:
-                self._jobs.popleft()[0].cancel()
+                self._jobs.popleft().future.cancel()
             self._changed.notify()
         self._thread.join(timeout)
         return not self._thread.is_alive()
@@ -166,20 +223,20 @@ class Worker:
                 if len(self._unfinished) > 1 or (self._unfinished and self._jobs):
                     return self._finish_oldest
                 if self._jobs:
-                    future, job = self._jobs.popleft()
-                    return lambda: _run_job(future, job)
+                    job = self._jobs.popleft()
+                    return lambda: self._run_job(job)
                 now = time.monotonic()
-                camera = self._due(now)
+                interval = self._min_interval()
+                camera = self._due(now, interval)
                 if camera is not None:
                     return self._take(camera, now)
                 if self._unfinished:
                     return self._finish_oldest
-                self._changed.wait(self._time_to_next(now))
+                self._changed.wait(self._time_to_next(now, interval))
         return None
 
-    def _due(self, now: float) -> str | None:
+    def _due(self, now: float, interval: float) -> str | None:
         """Return the camera whose turn it is; the one without a name is an empty string."""
-        interval = self._min_interval()
         for camera in self._order:
             slot = self._slots[camera]
             if slot.frame is not None and slot.last_taken + interval <= now:
@@ -192,22 +249,46 @@ class Worker:
         slot = self._slots[camera]
         frame, slot.frame = slot.frame, None
         slot.last_taken = now
+        self._begun.append((InWork(camera, now), _stamp_ns(frame)))
         return lambda: self._run_frame(camera, frame)
 
-    def _time_to_next(self, now: float) -> float | None:
+    def _time_to_next(self, now: float, interval: float) -> float | None:
         """Return how long to wait, in s, if frames are held back by the rate limit."""
         due = [slot.last_taken for slot in self._slots.values() if slot.frame is not None]
         if not due:
             return None
-        return min(min(due) + self._min_interval() - now, _LONGEST_WAIT_S)
+        return min(min(due) + interval - now, _LONGEST_WAIT_S)
+
+    def _run_job(self, job: _Job) -> None:
+        if not job.future.set_running_or_notify_cancel():
+            return
+        self._job = job.what, time.monotonic()
+        try:
+            result = job.run()
+        except BaseException as error:  # whoever waits for the future gets it
+            self._job = None
+            job.future.set_exception(error)
+        else:
+            self._job = None
+            job.future.set_result(result)
 
     def _run_frame(self, camera: str, frame: Any) -> None:
+        with self._changed:
+            self._begun.append(InWork(camera, time.monotonic()))
+        self._note_inside(self._begun[0])
         rest = self._guarded(camera, lambda: self._process(camera, frame))
         if rest is not None:
             self._unfinished.append((camera, rest))
+            return
+        with self._changed:  # an earlier one may wait for its end
+            self._begun.pop()
+        self._note_inside(self.in_work())
 
     def _finish_oldest(self) -> None:
         self._guarded(*self._unfinished.popleft())
+        with self._changed:
+            self._begun.popleft()
+        self._note_inside(self.in_work())
 
     def _guarded(
         self, camera: str, work: Callable[[], Callable[[], None] | None]
@@ -223,13 +304,10 @@ class Worker:
         if rest is None:
             with self._changed:
                 self._slots[camera].processed += 1
+                self._slots[camera].last_processed = time.monotonic()
         return rest
 
 
-def _run_job(future: Future, job: Callable[[], Any]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        future.set_result(job())
-    except BaseException as error:  # whoever waits for the future gets it
-        future.set_exception(error)
+def _stamp_ns(frame: Any) -> int | None:
+    """Return the stamp of a frame; what has none is None, such as a slot without a frame."""
+    return getattr(frame, 'stamp_ns', None)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,10 +16,11 @@ from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.pixels import RawFrame
 from uhr_seg_ros.strategies.maps import arg_max, confidence_of
+from uhr_seg_ros.strategies.outputs import CheckedGraphs, lengths
 from uhr_seg_ros.strategies.sampling import Sampler
 from uhr_seg_ros.strategies.strategy import AtOnce, Limits, Request, warm_up_frame
 from uhr_seg_ros.strategies.tiling import TileLimit
-from uhr_seg_ros.strategies.unbending import at_points, PointMap
+from uhr_seg_ros.strategies.unbending import at_points, POINT_MAP_BYTES, PointMap
 from uhr_seg_ros.timing import StageClock
 
 #: So much may rounding add to a grid that is in -1..1.
@@ -45,8 +46,8 @@ class Deformed(AtOnce):
 
     Raises:
         TilingError: a tile is asked for.
-        DeformedError: graphs without fixed sizes, or with another number of classes than the
-            bundle.
+        DeformedError: graphs without fixed sizes.
+        OutputError: graphs whose outputs have another size or number of classes.
 
     """
 
@@ -54,15 +55,17 @@ class Deformed(AtOnce):
         self, bundle: Bundle, engines: Mapping[str, Engine], limits: Limits, threads: int = 0
     ) -> None:
         TileLimit(bundle, None, limits.tile)  # which refuses tiles
-        self._bundle, self._engines = bundle, dict(engines)
+        self._bundle = bundle
         self._threads = threads or available_cores()
         self.provenance = engines['segment'].provenance()
         self._size, bent = (
             fixed_size(bundle, name, engines[name]) for name in ('saliency', 'segment')
         )
-        check_shape(bundle, 'saliency', engines['saliency'].output_shapes['grid'], (1, *bent, 2))
-        shape = engines['segment'].output_shapes['probabilities']
-        check_shape(bundle, 'segment', shape, (1, len(bundle.classes), *bent))
+        self._bent = lengths(*bent)
+        outputs = {'saliency': 'grid', 'segment': 'probabilities'}
+        self._graphs = CheckedGraphs(
+            bundle, engines, {graph: {name: self._bent} for graph, name in outputs.items()}
+        )
         self._sampler = Sampler(bundle.mean, bundle.std)
 
     @classmethod
@@ -111,7 +114,7 @@ class Deformed(AtOnce):
         with clock.stage('sample'):
             bent = self._sampler.along(image, grid)
         with clock.stage('network'):
-            found = self._engines['segment'].run({'image': bent}, ['probabilities'])
+            found = self._graphs.run('segment', {'image': bent}, {'probabilities': self._bent})
         return grid, found['probabilities'][0]
 
     def sampling_grid(self, frame: RawFrame) -> np.ndarray:
@@ -123,21 +126,23 @@ class Deformed(AtOnce):
         msg = f'bundle {self._bundle.name} segments bent frames, it has no semantic branch'
         raise DeformedError(msg)
 
+    def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
+        """Count what bending back looks up for every px."""
+        return POINT_MAP_BYTES
+
     def close(self) -> None:
         """Give back the memory of the engines."""
-        for engine in self._engines.values():
-            engine.close()
-        self._engines.clear()
+        self._graphs.close()
 
     def _grid(self, image: np.ndarray, clock: StageClock) -> np.ndarray:
         with clock.stage('reduce'):
             small = self._sampler.resized(image, self._size)
         with clock.stage('saliency'):
-            grid = self._engines['saliency'].run({'image': small}, ['grid'])['grid'][0]
+            grid = self._graphs.run('saliency', {'image': small}, {'grid': self._bent})['grid'][0]
         if not (np.abs(grid) <= 1 + GRID_SLACK).all():
             msg = (
-                'the back end gives a sampling grid that is not finite or leaves the frame: '
-                'export the model again'
+                f'bundle {self._bundle.path}: graph saliency gives a grid from {grid.min():g} to '
+                f'{grid.max():g}, which leaves the frame, -1 to 1: export the model again'
             )
             raise DeformedError(msg)
         return grid
@@ -151,9 +156,6 @@ class Deformed(AtOnce):
     ) -> dict[str, np.ndarray]:
         """Bend back what is wanted."""
         seen = at_points(probabilities)
-        if not np.isfinite(seen.sum()):
-            msg = 'the back end gives probabilities that are not finite: export the model again'
-            raise DeformedError(msg)
         small = {'mask': arg_max(seen)}
         if wanted := set(request.outputs) - {'mask'}:
             logits = np.log(np.maximum(seen, np.finfo(np.float32).tiny))
@@ -188,25 +190,6 @@ def fixed_size(bundle: Bundle, name: str, engine: Engine) -> tuple[int, int]:
         )
         raise DeformedError(msg)
     return shape[2], shape[3]
-
-
-def check_shape(
-    bundle: Bundle, name: str, found: tuple[int | None, ...], expected: tuple[int, ...]
-) -> None:
-    """
-    Refuse a graph whose output has another shape.
-
-    Raises:
-        DeformedError: names both shapes.
-
-    """
-    if tuple(found) != expected:
-        msg = (
-            f'bundle {bundle.path}: graph {name} gives shape {tuple(found)}, its '
-            f'{len(bundle.classes)} classes and its sizes ask for {expected}: export the model '
-            'again'
-        )
-        raise DeformedError(msg)
 
 
 def _planes(values: np.ndarray) -> np.ndarray:

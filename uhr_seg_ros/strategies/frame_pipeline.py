@@ -12,13 +12,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from uhr_seg_ros.classes import ClassSet, MAX_UINT8_CLASSES
+from uhr_seg_ros.bundle import Bundle
+from uhr_seg_ros.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.drawing import Pictures, scaled_size
 from uhr_seg_ros.engines.cuda import Cuda, Graph, GraphCaptureError
 from uhr_seg_ros.engines.engine import EngineError
 from uhr_seg_ros.engines.kernels import DeviceFrame, Kernels
 from uhr_seg_ros.pixels import FORMATS, RawFrame
 from uhr_seg_ros.strategies.frame_program import FrameProgram, Targets
+from uhr_seg_ros.strategies.outputs import OutputCheck
 from uhr_seg_ros.strategies.strategy import Request
 from uhr_seg_ros.timing import StageClock
 
@@ -89,7 +91,7 @@ class FramePipeline:
         program: the engines.
         cuda: the context.
         module: the kernels, as `TensorRTBackend.load_kernels` gives them.
-        classes: colours of the pictures.
+        bundle: its classes give the colours of the pictures.
         size: height and width of the frames, px.
         report: gets a line when CUDA graphs cannot be used.
 
@@ -100,15 +102,16 @@ class FramePipeline:
         program: FrameProgram,
         cuda: Cuda,
         module: Any,
-        classes: ClassSet,
+        bundle: Bundle,
         size: tuple[int, int],
         report: Callable[[str], None],
     ) -> None:
         self._program, self._cuda, self._size = program, cuda, size
         self._kernels = Kernels(cuda, module, program.dtype)
         self._report = report
-        self._classes = len(classes)
-        self._palette = program.upload(classes.palette_bgr())
+        self._check = OutputCheck(bundle)
+        self._classes = len(bundle.classes)
+        self._palette = program.upload(bundle.classes.palette_bgr())
         self._copying = cuda.stream()
         self._slots = [Slot(cuda) for _ in range(SLOTS)]
         self._next = 0
@@ -134,6 +137,7 @@ class FramePipeline:
 
         Raises:
             EngineError: `SLOTS` frames are in work already, or the GPU failed.
+            OutputError: by what waits, when logits are not finite.
 
         """
         slot = self._slots[self._next]
@@ -260,6 +264,9 @@ class FramePipeline:
         with clock.stage('download'):
             # The host memory is used again for the next frame but one.
             results = {name: buffer.host.copy() for name, buffer in buffers.items()}
+            # The kernel gives pixels whose logits are not finite an id that no class has.
+            if results['mask'].max() >= self._classes:
+                raise self._check.not_finite('quarter', 'quarter_logits')
         if 'quarter_logits' in request.outputs:
             results['quarter_logits'] = self._program.logits('quarter_logits')
         return results

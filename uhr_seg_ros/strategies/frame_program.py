@@ -13,8 +13,16 @@ from uhr_seg_ros.bundle import Bundle
 from uhr_seg_ros.engines.cuda import Stream
 from uhr_seg_ros.engines.engine import EngineError
 from uhr_seg_ros.engines.kernels import DeviceFrame, DeviceMap, Kernels
-from uhr_seg_ros.engines.tensorrt import TensorRTBackend
-from uhr_seg_ros.strategies.maps import BlendAxis, DETAIL_MAPS, map_shape, ROW_AXES, STEPS
+from uhr_seg_ros.engines.tensorrt import Execution, TensorRTBackend
+from uhr_seg_ros.strategies.maps import (
+    BlendAxis,
+    DETAIL_MAPS,
+    map_shape,
+    map_sizes,
+    ROW_AXES,
+    STEPS,
+)
+from uhr_seg_ros.strategies.outputs import OutputCheck
 from uhr_seg_ros.strategies.tiling import padded_size, tile_spans
 
 
@@ -42,6 +50,7 @@ class FrameProgram:
 
     Raises:
         EngineError: an engine cannot be built or does not fit to the others.
+        OutputError: an output has another size than is expected, or number of classes.
 
     """
 
@@ -135,10 +144,20 @@ class FrameProgram:
         self._semantic = backend.open(graphs['semantic'], {'low_res': low_res})
         image = (1, 3, bottom - top, right - left)
         self._detail = backend.open(graphs['detail'], {'image': image})
+        check = OutputCheck(bundle)
+        check.declared('semantic', _shapes(self._semantic), {
+            'tokens': map_sizes('tokens', height, width),
+        })  # fmt: skip
+        check.declared('detail', _shapes(self._detail), {
+            name: map_sizes(name, *image[2:]) for name in DETAIL_MAPS
+        })  # fmt: skip
         tiles = {name: self._detail.outputs[name].shape for name in DETAIL_MAPS}
         self._totals = {name: map_shape(name, tiles[name], height, width) for name in tiles}
         meeting = {'tokens': self._semantic.outputs['tokens'].shape, **self._totals}
         self._quarter = backend.open(graphs['quarter'], meeting)
+        check.declared('quarter', _shapes(self._quarter), {
+            'quarter_logits': map_sizes('local', height, width),
+        })  # fmt: skip
         self.dtype = self._common_type()
         self._at = self._allocate()
         self._semantic.bind(self._at)
@@ -214,6 +233,10 @@ class FrameProgram:
         address = self._cuda.allocate(size)
         self._memory.append(address)
         return address
+
+
+def _shapes(execution: Execution) -> dict[str, tuple[int, ...]]:
+    return {name: tensor.shape for name, tensor in execution.outputs.items()}
 
 
 def _scale_bias(bundle: Bundle) -> tuple[float, ...]:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from uhr_seg_ros.bundle import Bundle
 from uhr_seg_ros.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.strategies.outputs import lengths
 from uhr_seg_ros.strategies.tiling import blend_weights, padded_size, Span
 
 #: px of the frame per row and column of every map between the graphs.
@@ -22,9 +23,6 @@ CELL = STEPS['tokens']
 #: Axis of the rows; the columns are the next one (`affinity` has its channels last).
 ROW_AXES = {'tokens': 2, 'affinity': 1, 'local': 2}
 
-#: Number of axes of each.
-MAP_AXES = 4
-
 #: What tiles of the detail branch give.
 DETAIL_MAPS = ('affinity', 'local')
 
@@ -32,12 +30,8 @@ DETAIL_MAPS = ('affinity', 'local')
 MULTIPLES = (16, 32, 64)
 
 
-class MapError(UhrSegError):
-    """Maps of which no right mask can be made."""
-
-
-class TwoBranchError(MapError):
-    """Graphs that do not fit to the classes of their bundle."""
+class TwoBranchError(UhrSegError):
+    """Graphs that do not fit to each other, or to how their bundle pads frames."""
 
 
 class BlendAxis:
@@ -108,73 +102,17 @@ def map_shape(name: str, tile: Sequence[int], rows: int, columns: int) -> tuple[
     return tuple(shape)
 
 
-def check_maps(maps: Mapping[str, np.ndarray], rows: int, columns: int) -> None:
+def map_sizes(name: str, rows: int, columns: int) -> dict[str, int]:
     """
-    Refuse maps that would give a wrong mask without a word.
+    Give the lengths of the axes of a map.
 
     Args:
-        maps: name -> values over the whole frame.
-        rows: height of the padded frame, px.
-        columns: width of the padded frame, px.
-
-    Raises:
-        TwoBranchError: a map has another size than the frame, or holds NaN or infinity.
+        name: name of the map.
+        rows: height of the padded frame or tile, px.
+        columns: its width, px.
 
     """
-    for name, values in maps.items():
-        expected = map_shape(name, values.shape, rows, columns)
-        if values.ndim != MAP_AXES or values.shape != expected:
-            msg = (
-                f'the back end gives {name} of shape {values.shape} for a frame of '
-                f'{columns} x {rows} px, expected {expected}: export the model again'
-            )
-            raise TwoBranchError(msg)
-        # A row in four: convolutions spread what is not finite, and the sum takes its time.
-        sample = values[(slice(None),) * ROW_AXES[name] + (slice(None, None, 4),)]
-        with np.errstate(invalid='ignore', over='ignore'):
-            total = sample.sum()
-        if not np.isfinite(total):
-            msg = (
-                f'the back end gives {name} that are not finite: build the engines again, or use '
-                'precision fp32'
-            )
-            raise TwoBranchError(msg)
-
-
-def check_logits(bundle: Bundle, name: str, logits: np.ndarray) -> None:
-    """
-    Refuse logits of which every mask would be wrong without a word.
-
-    Args:
-        bundle: names the classes.
-        name: what the logits are called.
-        logits: (1, C, h, w), as a graph gives them.
-
-    Raises:
-        MapError: they have another form, or hold NaN or infinity.
-
-    """
-    classes = len(bundle.classes)
-    if logits.ndim != MAP_AXES or logits.shape[:2] != (1, classes) or not logits.size:
-        msg = (
-            f'bundle {bundle.path}: the back end gives {name} of shape {logits.shape}, expected '
-            f'(1, {classes}, height, width): export the model again'
-        )
-        raise MapError(msg)
-    if not is_finite(logits):
-        msg = (
-            f'bundle {bundle.path}: the back end gives {name} that are not finite: use precision '
-            'fp32; if that does not help, the weights are broken: export another checkpoint'
-        )
-        raise MapError(msg)
-
-
-def is_finite(values: np.ndarray) -> bool:
-    """Tell if there is neither NaN nor infinity in an array of floats."""
-    # A finite sum has finite parts; the sum alone may overflow, too.
-    with np.errstate(invalid='ignore', over='ignore'):
-        total = values.sum()
-    return bool(np.isfinite(total) or np.isfinite(values).all())
+    return lengths(rows // STEPS[name], columns // STEPS[name])
 
 
 def check_sizes(bundle: Bundle) -> None:
@@ -192,6 +130,11 @@ def check_sizes(bundle: Bundle) -> None:
             f'{bundle.low_res_factor}: export it again'
         )
         raise TwoBranchError(msg)
+
+
+#: What `enlarged_arg_max` takes per pixel beside its result: the best logit, the next one, and
+#: where that is larger, twice.
+ARG_MAX_BYTES = 11
 
 
 def enlarged_arg_max(logits: np.ndarray, size: tuple[int, int], multiple: int) -> np.ndarray:
@@ -212,10 +155,41 @@ def enlarged_arg_max(logits: np.ndarray, size: tuple[int, int], multiple: int) -
     small = len(logits) <= MAX_UINT8_CLASSES
     mask = np.zeros((rows, columns), np.uint8 if small else np.uint16)
     for index, plane in enumerate(logits):
-        enlarged = cv2.resize(plane, (columns, rows), interpolation=cv2.INTER_LINEAR)
-        mask[enlarged > best] = index
-        np.maximum(best, enlarged, out=best)
+        large = cv2.resize(plane, (columns, rows), interpolation=cv2.INTER_LINEAR)
+        mask[large > best] = index
+        np.maximum(best, large, out=best)
     return mask[: size[0], : size[1]].copy()
+
+
+def enlarged_confidence(
+    logits: np.ndarray, size: tuple[int, int], padded: tuple[int, int]
+) -> np.ndarray:
+    """
+    Give the confidence of enlarged logits, plane by plane: all of them would be the most memory.
+
+    Args:
+        logits: (C, h, w) float32.
+        size: height and width of the frame, px.
+        padded: the same of the padded frame.
+
+    Returns:
+        (H, W) uint8, as `confidence_of`.
+
+    """
+    best, below = np.full(size, -np.inf, np.float32), np.zeros(size, np.float32)
+    for plane in logits:
+        np.maximum(best, enlarged(plane, size, padded), out=best)
+    for plane in logits:
+        below += np.exp(enlarged(plane, size, padded) - best)
+    return np.uint8(255.0 / below + 0.5)
+
+
+def enlarged(
+    plane: np.ndarray, size: tuple[int, int], padded: tuple[int, int]
+) -> np.ndarray:
+    """Enlarge (h, w) bilinearly to the padded frame and give what lies in the frame."""
+    height, width = size
+    return cv2.resize(plane, padded[::-1], interpolation=cv2.INTER_LINEAR)[:height, :width]
 
 
 def confidence_of(logits: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from uhr_seg_ros.engines.engine import Engine
 from uhr_seg_ros.engines.opening import open_engines
 from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.pixels import RawFrame
+from uhr_seg_ros.strategies.outputs import CheckedGraphs, lengths
 from uhr_seg_ros.strategies.patch_sums import PatchSums
 from uhr_seg_ros.strategies.patching import Context, Cutting, PatchError, place_in, reduced
 from uhr_seg_ros.strategies.strategy import AtOnce, Limits, Request, warm_up_frame
@@ -43,8 +44,8 @@ class PatchesWithContexts(AtOnce):
         report: gets a line now and then while a frame takes long.
 
     Raises:
-        PatchError: contexts that cannot be cut, a limit for tiles, or a graph with another
-            number of classes than the bundle.
+        PatchError: contexts that cannot be cut, or a limit for tiles.
+        OutputError: a graph with another number of classes than the bundle.
 
     """
 
@@ -58,7 +59,7 @@ class PatchesWithContexts(AtOnce):
         if limits.tile is not None:
             msg = f'a tile of {limits.tile} px: patches of {bundle.name} have a size of their own'
             raise PatchError(msg)
-        self._bundle, self._engines, self._report = bundle, dict(engines), report
+        self._bundle, self._report = bundle, report
         self.provenance = engines['patch'].provenance()
         self._side = bundle.patches.side
         self._contexts = {
@@ -67,13 +68,8 @@ class PatchesWithContexts(AtOnce):
         self._batch = batch_size(bundle, limits)
         mean, std = (np.array(values, np.float32)[:, None] for values in (bundle.mean, bundle.std))
         self._tables = (np.arange(256, dtype=np.float32) - mean) / std
-        found, expected = engines['patch'].output_shapes['logits'][1], len(bundle.classes)
-        if found not in (None, expected):
-            msg = (
-                f'bundle {bundle.path} names {expected} classes, its graph patch gives {found}: '
-                'export the model again'
-            )
-            raise PatchError(msg)
+        sizes = {'patch': {'logits': lengths(self._side, self._side)}}
+        self._graphs = CheckedGraphs(bundle, engines, sizes)
 
     @classmethod
     def open(cls, bundle: Bundle, limits: Limits, options: EngineOptions) -> PatchesWithContexts:
@@ -109,11 +105,14 @@ class PatchesWithContexts(AtOnce):
         msg = f'bundle {self._bundle.name} segments patches, it has no semantic branch'
         raise PatchError(msg)
 
+    def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
+        """Count the reduced frames; one row of patches does not grow with a frame's height."""
+        ratios = [context.ratio for context in self._contexts.values() if not context.is_whole]
+        return sum(3 / float(ratio) ** 2 for ratio in ratios)
+
     def close(self) -> None:
         """Give back the memory of the engines."""
-        for engine in self._engines.values():
-            engine.close()
-        self._engines.clear()
+        self._graphs.close()
 
     def _merged(
         self, image: np.ndarray, request: Request, clock: StageClock
@@ -166,7 +165,7 @@ class PatchesWithContexts(AtOnce):
         return maps
 
     def _encode(self, name: str, images: np.ndarray) -> np.ndarray:
-        return self._engines[name].run({'image': self._planes(images)}, [name])[name]
+        return self._graphs.run(name, {'image': self._planes(images)}, {name: {}})[name]
 
     def _patches(
         self,
@@ -179,32 +178,16 @@ class PatchesWithContexts(AtOnce):
         with clock.stage('patches'):
             planes = self._planes(_cut(image, places, self._side))
             feeds = {'image': planes, **maps}
-            if 'place' in self._engines['patch'].input_shapes:
+            if 'place' in self._graphs['patch'].input_shapes:
                 shares = [place_in(place, self._side, image.shape[:2]) for place in places]
                 feeds['place'] = np.array(shares, np.float32)
-            logits = self._engines['patch'].run(feeds, ['logits'])['logits']
-        with clock.stage('merge'):
-            self._check(logits, len(places))
-        return logits
+            sizes = {'patches': len(places), **lengths(self._side, self._side)}
+            return self._graphs.run('patch', feeds, {'logits': sizes})['logits']
 
     def _planes(self, images: np.ndarray) -> np.ndarray:
         """(N, h, w, 3) uint8 BGR -> (N, 3, h, w) float32 RGB, normalised."""
         planes = [table[images[..., 2 - index]] for index, table in enumerate(self._tables)]
         return np.stack(planes, 1)
-
-    def _check(self, logits: np.ndarray, count: int) -> None:
-        expected = (count, len(self._bundle.classes), self._side, self._side)
-        if logits.shape != expected:
-            msg = (
-                f'the back end gives logits of shape {logits.shape} for {count} patches of '
-                f'{self._side} px, expected {expected}: export the model again'
-            )
-            raise PatchError(msg)
-        with np.errstate(invalid='ignore', over='ignore'):
-            total = logits.sum()
-        if not np.isfinite(total):
-            msg = 'the back end gives logits that are not finite: use precision fp32'
-            raise PatchError(msg)
 
 
 class _Progress:

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+import math
 
-import cv2
 import numpy as np
 
 from uhr_seg_ros.bundle import Bundle
@@ -16,7 +16,14 @@ from uhr_seg_ros.engines.opening import open_engines
 from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.pixels import RawFrame
-from uhr_seg_ros.strategies.maps import Blend, check_logits, confidence_of, enlarged_arg_max
+from uhr_seg_ros.strategies.maps import (
+    ARG_MAX_BYTES,
+    Blend,
+    enlarged,
+    enlarged_arg_max,
+    enlarged_confidence,
+)
+from uhr_seg_ros.strategies.outputs import CheckedGraphs
 from uhr_seg_ros.strategies.preprocessing import Preprocessor
 from uhr_seg_ros.strategies.strategy import AtOnce, Limits, Request, warm_up_frame
 from uhr_seg_ros.strategies.tiling import tile_spans, TileLimit
@@ -42,23 +49,17 @@ class SingleBranch(AtOnce):
 
     Raises:
         TilingError: a limit is too small.
-        SingleBranchError: the graph has another number of classes than the bundle.
+        OutputError: the graph has another number of classes than the bundle.
 
     """
 
     def __init__(self, bundle: Bundle, engines: Mapping[str, Engine], limits: Limits) -> None:
         self._bundle = bundle
-        self._engine = engines['network']
-        self.provenance = self._engine.provenance()
+        self._graphs = CheckedGraphs(bundle, engines)
+        self.provenance = engines['network'].provenance()
         self._limit = TileLimit(bundle, limits.memory_limit_mb or None, limits.tile)
         self._preprocessor = Preprocessor(bundle)
-        found, expected = self._engine.output_shapes['logits'][1], len(bundle.classes)
-        if found not in (None, expected):
-            msg = (
-                f'bundle {bundle.path} names {expected} classes, its graph network gives '
-                f'{found}: export the model again'
-            )
-            raise SingleBranchError(msg)
+        self._logit_bytes = 0.0
 
     @classmethod
     def open(cls, bundle: Bundle, limits: Limits, options: EngineOptions) -> SingleBranch:
@@ -80,12 +81,17 @@ class SingleBranch(AtOnce):
         with clock.stage('convert'):
             image = frame.bgr
         logits = self._logits(image, clock)
+        pixels = math.prod(self._preprocessor.padded_size(image))
+        self._logit_bytes = logits.nbytes / pixels
+        self._preprocessor.give_back(image)
         with clock.stage('enlarge'):
             size = frame.height, frame.width
             results = {'mask': enlarged_arg_max(logits, size, self._bundle.multiple)}
-            if wanted := set(request.outputs) - {'mask'}:
-                scores = _scores(logits, size, self._preprocessor.padded_size(image))
-                results |= {name: scores[name] for name in wanted}
+            padded = self._preprocessor.padded_size(image)
+            if 'confidence' in request.outputs:
+                results['confidence'] = enlarged_confidence(logits, size, padded)
+            if 'logits' in request.outputs:
+                results['logits'] = np.stack([enlarged(each, size, padded) for each in logits])
         if request.pictures.any:
             with clock.stage('overlay'):
                 classes = self._bundle.classes
@@ -97,9 +103,13 @@ class SingleBranch(AtOnce):
         msg = f'bundle {self._bundle.name} has one branch, no semantic one to run alone'
         raise SingleBranchError(msg)
 
+    def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
+        """Count the logits, as large as they were last, and enlarging them plane by plane."""
+        return self._logit_bytes + ARG_MAX_BYTES + (8 if 'confidence' in outputs else 0)
+
     def close(self) -> None:
         """Give back the memory of the engine."""
-        self._engine.close()
+        self._graphs.close()
 
     def _logits(self, image: np.ndarray, clock: StageClock) -> np.ndarray:
         """Give the logits of the padded frame, (C, h, w) float32."""
@@ -127,9 +137,8 @@ class SingleBranch(AtOnce):
     def _run_network(self, planes: np.ndarray, clock: StageClock) -> np.ndarray:
         """Give the logits of the network's input, (1, C, h, w) float32."""
         with clock.stage('network'):
-            logits = self._engine.run({'image': planes}, ['logits'])['logits']
-        with clock.stage('enlarge'):
-            check_logits(self._bundle, 'logits', logits)
+            logits = self._graphs.run('network', {'image': planes}, {'logits': {}})['logits']
+            self._graphs.check.found_of('network', 'logits', logits, planes.shape[2:])
         return logits
 
     def _step(self, logits: np.ndarray, sides: tuple[int, int]) -> int:
@@ -142,15 +151,3 @@ class SingleBranch(AtOnce):
             )
             raise SingleBranchError(msg)
         return step
-
-
-def _scores(
-    logits: np.ndarray, size: tuple[int, int], padded: tuple[int, int]
-) -> dict[str, np.ndarray]:
-    """Give `confidence` (H, W) uint8 and `logits` (C, H, W) float32 of the frame."""
-    height, width = size
-    enlarged = np.stack([
-        cv2.resize(plane, padded[::-1], interpolation=cv2.INTER_LINEAR)[:height, :width]
-        for plane in logits
-    ])  # fmt: skip
-    return {'confidence': confidence_of(enlarged), 'logits': enlarged}

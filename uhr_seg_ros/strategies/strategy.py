@@ -102,6 +102,16 @@ class Strategy(Protocol):
         """
         ...
 
+    def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
+        """
+        Tell what grows with a frame beside it and its results, in bytes per px of it.
+
+        Args:
+            outputs: what is wanted, see `Request`.
+
+        """
+        ...
+
     def semantic_mask(self, frame: RawFrame) -> np.ndarray:
         """Segment one frame by the semantic branch alone: (H, W) uint8 or uint16."""
         ...

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+import math
 
 import numpy as np
 
 from uhr_seg_ros.bundle import Bundle, FUSION_REACH
-from uhr_seg_ros.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.engines.engine import Engine
 from uhr_seg_ros.engines.opening import open_engines
 from uhr_seg_ros.engines.options import EngineOptions
@@ -18,16 +18,16 @@ from uhr_seg_ros.pixels import RawFrame
 from uhr_seg_ros.strategies.maps import (
     Blend,
     CELL,
-    check_logits,
-    check_maps,
     check_sizes,
     DETAIL_MAPS,
     enlarged_arg_max,
+    map_sizes,
     ROW_AXES,
     STEPS,
     TwoBranchError,
 )
-from uhr_seg_ros.strategies.preprocessing import Preprocessor
+from uhr_seg_ros.strategies.outputs import CheckedGraphs, lengths
+from uhr_seg_ros.strategies.preprocessing import PLANES_BYTES, Preprocessor
 from uhr_seg_ros.strategies.strategy import AtOnce, Limits, Request, warm_up_frame
 from uhr_seg_ros.strategies.tiling import Span, strip_spans, tile_spans, TileLimit
 from uhr_seg_ros.timing import StageClock
@@ -63,8 +63,8 @@ class TwoBranch(AtOnce):
 
     Raises:
         TilingError: a limit is too small.
-        TwoBranchError: a graph has another number of classes than the bundle, or frames are
-            padded to sizes that the graphs cannot take.
+        TwoBranchError: frames are padded to sizes that the graphs cannot take.
+        OutputError: a graph has another number of classes than the bundle.
 
     """
 
@@ -74,13 +74,12 @@ class TwoBranch(AtOnce):
     def __init__(self, bundle: Bundle, engines: Mapping[str, Engine], limits: Limits) -> None:
         check_sizes(bundle)
         self._bundle = bundle
-        self._engines = dict(engines)
+        self._graphs = CheckedGraphs(bundle, engines)
         self.provenance = engines['detail'].provenance()
         self._limit = TileLimit(bundle, limits.memory_limit_mb or None, limits.tile)
         self._preprocessor = Preprocessor(bundle)
         self._fusion_checked = False
-        for graph, tensor in (('semantic', 'semantic_logits'), ('scores', 'logits')):
-            self._check_classes(graph, engines[graph].output_shapes[tensor][1])
+        self._map_bytes = 0.0
 
     @classmethod
     def open(
@@ -109,32 +108,36 @@ class TwoBranch(AtOnce):
             image = frame.bgr
         maps = self.maps(image, clock)
         outputs = [name for name in request.outputs if name != 'quarter_logits']
+        pixels = math.prod(self._preprocessor.padded_size(image))
+        self._map_bytes = sum(each.nbytes for each in maps.values()) / pixels
         with clock.stage('fusion'):
-            check_maps(maps, *self._preprocessor.padded_size(image))
             if not self._fusion_checked:
                 self._check_fusion(maps)
                 self._fusion_checked = True
             results = self._fuse(maps, image.shape[:2], outputs)
+        self._preprocessor.give_back(image)
         if len(outputs) < len(request.outputs):
-            quarter = self._engines['quarter'].run(maps, ['quarter_logits'])['quarter_logits']
-            results['quarter_logits'] = quarter[0]
+            size = map_sizes('local', *self._preprocessor.padded_size(image))
+            quarter = self._graphs.run('quarter', maps, {'quarter_logits': size})
+            results['quarter_logits'] = quarter['quarter_logits'][0]
         if request.pictures.any:
             with clock.stage('overlay'):
                 painted = request.pictures.paint(image, results['mask'], self._bundle.classes)
             results |= painted
         return results
 
+    def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
+        """Count the maps, as large as they were last, and the input of the semantic branch."""
+        return self._map_bytes + PLANES_BYTES / self._bundle.low_res_factor**2
+
     def close(self) -> None:
         """Give back the memory of the engines."""
-        for engine in self._engines.values():
-            engine.close()
-        self._engines.clear()
+        self._graphs.close()
 
     def semantic_mask(self, frame: RawFrame) -> np.ndarray:
         """Take the arg max of the bilinearly enlarged `semantic_logits`."""
         low_res = self._preprocessor.low_res(frame.bgr)
         logits = self._semantic(low_res, 'semantic_logits', StageClock())
-        check_logits(self._bundle, 'semantic_logits', logits)
         return enlarged_arg_max(logits[0], (frame.height, frame.width), self._bundle.multiple)
 
     def maps(self, image: np.ndarray, clock: StageClock) -> dict[str, np.ndarray]:
@@ -161,12 +164,17 @@ class TwoBranch(AtOnce):
         return {'tokens': tokens, **self._tiled_detail(image, tile, clock)}
 
     def _semantic(self, low_res: np.ndarray, output: str, clock: StageClock) -> np.ndarray:
+        size = {}
+        if output == 'tokens':
+            factor = self._bundle.low_res_factor
+            size = map_sizes(output, *(side * factor for side in low_res.shape[2:]))
         with clock.stage('semantic'):
-            return self._engines['semantic'].run({'low_res': low_res}, [output])[output]
+            return self._graphs.run('semantic', {'low_res': low_res}, {output: size})[output]
 
     def _detail(self, planes: np.ndarray, clock: StageClock) -> dict[str, np.ndarray]:
+        sizes = {name: map_sizes(name, *planes.shape[2:]) for name in DETAIL_MAPS}
         with clock.stage('detail'):
-            return self._engines['detail'].run({'image': planes}, DETAIL_MAPS)
+            return self._graphs.run('detail', {'image': planes}, sizes)
 
     def _tiled_detail(
         self, image: np.ndarray, tile: int, clock: StageClock
@@ -217,31 +225,9 @@ class TwoBranch(AtOnce):
         """Run the fusion on a span of rows of cells; outputs come without the batch axis."""
         feeds = {name: _rows_of(name, values, rows) for name, values in maps.items()}
         graph = 'fusion' if list(outputs) == ['mask'] else 'scores'
-        results = self._engines[graph].run(feeds, outputs)
-        size = CELL * (rows[1] - rows[0]), CELL * maps['tokens'].shape[3]
-        for name, values in results.items():
-            if values.shape[0] != 1 or values.shape[-2:] != size:
-                msg = (
-                    f'the back end gives {name} of shape {values.shape} for rows of {size[1]} x '
-                    f'{size[0]} px: export the model again'
-                )
-                raise TwoBranchError(msg)
-        if 'mask' in results:
-            self._check_ids(graph, results['mask'])
-        if 'logits' in results:
-            check_logits(self._bundle, 'logits', results['logits'])
+        size = lengths(CELL * (rows[1] - rows[0]), CELL * maps['tokens'].shape[3])
+        results = self._graphs.run(graph, feeds, dict.fromkeys(outputs, size))
         return {name: values[0] for name, values in results.items()}
-
-    def _check_ids(self, graph: str, mask: np.ndarray) -> None:
-        """Refuse ids that no class has, or that the type of the mask cannot hold."""
-        count = len(self._bundle.classes)
-        small = mask.dtype == np.uint8 and count > MAX_UINT8_CLASSES
-        if small or mask.max() >= count or (mask.dtype != np.uint8 and mask.min() < 0):
-            msg = (
-                f'bundle {self._bundle.path} names {count} classes, its graph {graph} gives ids '
-                f'from {mask.min()} to {mask.max()} as {mask.dtype}: export the model again'
-            )
-            raise TwoBranchError(msg)
 
     def _check_fusion(self, maps: dict[str, np.ndarray]) -> None:
         """Compare, once and on a few rows, the graph of masks with the graph that tells more."""
@@ -258,15 +244,6 @@ class TwoBranch(AtOnce):
             msg = (
                 f'bundle {self._bundle.path}: its graphs fusion and scores give different masks, '
                 f'on {differing.sum() / decided.sum():.0%} of the pixels: export the model again'
-            )
-            raise TwoBranchError(msg)
-
-    def _check_classes(self, graph: str, found: int | None) -> None:
-        expected = len(self._bundle.classes)
-        if found not in (None, expected):
-            msg = (
-                f'bundle {self._bundle.path} names {expected} classes, '
-                f'its graph {graph} gives {found}: export the model again'
             )
             raise TwoBranchError(msg)
 

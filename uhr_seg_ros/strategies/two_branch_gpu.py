@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -121,6 +121,10 @@ class TwoBranchGpu:
         logits = self._pipeline(size).semantic_logits(frame)
         return enlarged_arg_max(logits, size, self._bundle.multiple)
 
+    def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
+        """Count the locked copies of frame and results; the rest is memory of the GPU."""
+        return SLOTS * (3.0 + len(outputs))
+
     def close(self) -> None:
         """Give back the memory."""
         while self._pipelines:
@@ -162,7 +166,7 @@ class TwoBranchGpu:
             program,
             self._backend.cuda,
             self._module,
-            self._bundle.classes,
+            self._bundle,
             size,
             self._backend.report,
         )

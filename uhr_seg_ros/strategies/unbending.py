@@ -27,6 +27,9 @@ import numpy as np
 RIM_SIDE = 512
 #: Rows that a thread fills at a time.
 BAND_ROWS = 1080
+#: What it takes per px of a frame that is one band, bytes: whether there is a point, the distance
+#: to the nearest one and which it is, and its values.
+POINT_MAP_BYTES = 24
 
 
 class PointMap:

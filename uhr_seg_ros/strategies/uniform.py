@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class Uniform(SingleBranch):
 
     Raises:
         TilingError: a tile is asked for.
-        SingleBranchError: as of `SingleBranch`.
+        OutputError: as of `SingleBranch`.
         DeformedError: the graph has no fixed size.
 
     """
@@ -40,6 +40,10 @@ class Uniform(SingleBranch):
         super().__init__(bundle, engines, limits)
         self._size = fixed_size(bundle, 'network', engines['network'])
         self._sampler = Sampler(bundle.mean, bundle.std)
+
+    def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
+        """Count enlarging the logits, which are as large for every frame."""
+        return super().bytes_per_pixel(outputs) - self._logit_bytes
 
     def _logits(self, image: np.ndarray, clock: StageClock) -> np.ndarray:
         with clock.stage('preprocess'):

@@ -17,6 +17,7 @@ from torch import nn
 
 from uhr_seg_ros.command_options import Mode, refuse_without_effect
 from uhr_seg_ros.data.datasets import Dataset, open_dataset
+from uhr_seg_ros.domain import Domain
 from uhr_seg_ros.folder_lock import locked
 from uhr_seg_ros.interruption import telling
 from uhr_seg_ros.networks.checkpoints import load_checkpoint, open_checkpoint
@@ -78,7 +79,10 @@ def run(args: argparse.Namespace) -> int:
         with joined(args.device) as world:
             if world.writes:
                 _keep_others_out(locks, args.output, args.bundle)
-            trainer = Trainer(config, dataset.classes, args.output, world, resume=args.resume)
+            trainer = Trainer(
+                config, dataset.classes, args.output, world,
+                resume=args.resume, domain=_domain(config, dataset),
+            )  # fmt: skip
             batches, validation = feed(config, dataset, world)
             with telling(lambda: _so_far(trainer)):
                 finished = trainer.run(batches, validation, deadline=deadline)
@@ -110,6 +114,13 @@ def _finish(trainer: Trainer, finished: bool, dataset: Dataset, args: argparse.N
     return FINISHED
 
 
+def _domain(config: Config, dataset: Dataset) -> Domain:
+    """Give what the model will be for: what the recipe says, or else the data set."""
+    if config.domain is not None:
+        return config.domain
+    return dataset.domain.with_scenes() if config.data.generated else dataset.domain
+
+
 def _with_starts(config: Config, given: list[str]) -> Config:
     starts = dict(config.starts)
     for text in given:
@@ -137,6 +148,7 @@ def _export(
         name=folder.resolve().name,
         preset=config.recipe.network,
         classes=dataset.classes,
+        domain=trainer.description.domain,
         provenance={
             'config': args.config.name,
             'options': config.recipe.options,
@@ -148,6 +160,7 @@ def _export(
         },
     )
     console.print(f'bundle: {bundle.path}, validation {described(figures)}', markup=False)
+    console.print(f'{bundle.domain_line}{bundle.domain.advice}', markup=False)
 
 
 def _load_best(network: nn.Module, path: Path, ours: Description) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TYPE_CHECKING
 import numpy as np
 
 from uhr_seg_ros.files import written
+from uhr_seg_ros.plain_charts import plain_charts
 from uhr_seg_ros.training.run_folder import LOG, read_log, VALIDATION
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ CURVES = 'curves.png'
 POINTS = 150
 
 
+@plain_charts()
 def draw_curves(run: Path) -> Path | None:
     """
     Draw ``curves.png`` from the logs of a run.

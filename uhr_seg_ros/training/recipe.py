@@ -12,8 +12,9 @@ from typing import Any
 
 from uhr_seg_ros.data.augmentation import read_augmentation
 from uhr_seg_ros.data.datasets import DATASETS
+from uhr_seg_ros.domain import Domain, read_domain
 from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.fields import read_mapping
+from uhr_seg_ros.fields import Fields, read_mapping
 from uhr_seg_ros.networks.presets import NETWORKS
 from uhr_seg_ros.networks.pretrained import PARTS
 from uhr_seg_ros.showing import printable, shortened
@@ -202,6 +203,7 @@ class Config:
         recipe: What the training loop does.
         data: What it works on.
         starts: Part of the network -> file with its pre-trained weights.
+        domain: What the model is for; None: what the data set says of its images.
         export: Whether the bundle gets the averaged weights of the ``last`` or the ``best`` step.
 
     Raises:
@@ -211,6 +213,7 @@ class Config:
     recipe: Recipe
     data: Data
     starts: dict[str, str] = field(default_factory=dict)
+    domain: Domain | None = None
     export: str = 'last'
 
     def __post_init__(self) -> None:
@@ -231,8 +234,10 @@ def read_config(path: Path) -> Config:
             names the file and the field.
     """
     content = read_mapping(path, TrainingError, 'see config/train/ for a recipe')
+    fields_of_file = Fields(path, content, TrainingError)
+    domain = read_domain(fields_of_file) if fields_of_file.has('domain') else None
     try:
-        return _config(content)
+        return _config({**content, 'domain': domain})
     except UhrSegError as err:
         msg = f'{path}: {shortened(printable(str(err)))}'
         raise TrainingError(msg) from err

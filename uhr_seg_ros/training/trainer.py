@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from uhr_seg_ros.classes import ClassSet
+from uhr_seg_ros.domain import Domain
 from uhr_seg_ros.networks.description import Description, KEY
 from uhr_seg_ros.networks.initialising import initialise, PUBLISHED
 from uhr_seg_ros.networks.presets import build_network, options_of
@@ -46,6 +47,7 @@ class Trainer:
         output: Folder of the run, made if it is missing.
         world: The processes that train together; each has a trainer, the first one writes.
         resume: Continue from the checkpoint in the folder.
+        domain: What the model is for.
 
     Raises:
         TrainingError: The folder holds another run; or with ``resume`` there is no checkpoint,
@@ -69,13 +71,14 @@ class Trainer:
         world: World = World(),  # noqa: B008 - it cannot change
         *,
         resume: bool = False,
+        domain: Domain = Domain(),  # noqa: B008 - it cannot change
     ) -> None:
         if not resume and (output / LAST).exists():
             msg = f'{output} holds a run already: add --resume or choose another --output'
             raise TrainingError(msg)
         self.config, self.output, self.world = config, output, world
         self.decisive = config.decisive() | {'classes': len(classes)}
-        self.description = _described(config, classes)
+        self.description = _described(config, classes, domain)
         self.step, self.best = 0, -math.inf
         report = print if world.writes else _silent
         state = None
@@ -208,9 +211,9 @@ def _silent(_text: str) -> None:
     """Say nothing: the first process does."""
 
 
-def _described(config: Config, classes: ClassSet) -> Description:
+def _described(config: Config, classes: ClassSet, domain: Domain) -> Description:
     network = config.recipe.network
-    return Description(network, options_of(network, config.recipe.options), classes)
+    return Description(network, options_of(network, config.recipe.options), classes, domain)
 
 
 def _built(config: Config, classes: int) -> nn.Module:

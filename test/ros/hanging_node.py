@@ -1,0 +1,56 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+The node with engines that hang as soon as there is a file named by HANGS_WITH.
+
+The environment variable HANGS says how: `free` lets other Python threads run, as ONNX Runtime and
+TensorRT do; `locked` holds the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import ctypes
+import os
+from pathlib import Path
+
+import numpy as np
+
+from uhr_seg_ros.bundle import Graph
+from uhr_seg_ros.engines import opening
+from uhr_seg_ros.engines.engine import Engine
+from uhr_seg_ros.ros.node import main
+
+_LIBRARY = {'free': ctypes.CDLL, 'locked': ctypes.PyDLL}[os.environ['HANGS']](None)
+_HOUR_S = 3600
+_FILE = Path(os.environ['HANGS_WITH'])
+
+_open_engine = opening.open_engine
+
+
+class _HangingEngine:
+    def __init__(self, engine: Engine) -> None:
+        self.name = engine.name
+        self.input_shapes = engine.input_shapes
+        self.output_shapes = engine.output_shapes
+        self.provenance = engine.provenance
+        self.close = engine.close
+        self._run = engine.run
+
+    def run(
+        self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str]
+    ) -> dict[str, np.ndarray]:
+        if _FILE.exists():
+            print('an engine hangs', flush=True)
+            _LIBRARY.sleep(_HOUR_S)
+        return self._run(feeds, outputs)
+
+
+def _open_hanging(graph: Graph, threads: int, precision: str) -> Engine:
+    return _HangingEngine(_open_engine(graph, threads, precision))
+
+
+if __name__ == '__main__':
+    opening.open_engine = _open_hanging
+    main()

@@ -1,0 +1,63 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The processes that this package starts: nothing of the current folder runs in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import os
+from pathlib import Path
+import shutil
+import sys
+from typing import Any
+
+_STARTER = Path(__file__).absolute().with_name('child.py')
+
+#: Lists of folders, in which an empty entry means the current one.
+_LISTS = ('PYTHONPATH', 'LD_LIBRARY_PATH', 'PATH')
+
+
+def python_child(
+    module: str, *arguments: object, env: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """
+    Describe a process that runs a module of this package, for `subprocess.Popen` and `run`.
+
+    The process gets SIGTERM when the thread that starts it ends, so also when this process is
+    killed.
+
+    Example:
+        >>> subprocess.run(**python_child('uhr_seg_ros.cli', 'cache', 'list'))
+
+    Args:
+        module: with its package.
+        arguments: of the module.
+        env: environment; None: that of this process. Of lists of folders, empty entries are left
+            out: `PYTHONPATH=/opt/lib:` ends in one, and means the current folder by accident.
+
+    Returns:
+        `args` and `env`.
+
+    """
+    starter = [sys.executable, str(_STARTER), '--end-with', str(os.getpid())]
+    environment = dict(os.environ if env is None else env)
+    for name in _LISTS:
+        if name in environment:
+            folders = environment[name].split(os.pathsep)
+            environment[name] = os.pathsep.join(filter(None, folders))
+    return {'args': [*starter, module, *map(str, arguments)], 'env': environment}
+
+
+def find_tool(name: str, *more: Path) -> str | None:
+    """
+    Find a program in the folders of PATH, leaving out those that depend on the current one.
+
+    Args:
+        name: of the program.
+        more: folders to look into after those of PATH.
+
+    """
+    folders = os.environ.get('PATH', os.defpath).split(os.pathsep)
+    folders += map(str, more)
+    return shutil.which(name, path=os.pathsep.join(filter(os.path.isabs, folders)))
