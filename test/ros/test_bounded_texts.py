@@ -11,13 +11,14 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from stage import example_mask, frame, Stage, wait_until
 from tiny_bundle import paint
 
 from uhr_seg_ros.geometry.camera import CameraError
 from uhr_seg_ros.ros import decoding
 from uhr_seg_ros.ros.camera_model import camera_of
+from uhr_seg_ros.ros.cloud_reading import CloudError, read_points
 from uhr_seg_ros.ros.decoding import decode_compressed, ImageError, view_image
 from uhr_seg_ros.ros.depth import read_depth
 
@@ -55,7 +56,7 @@ def test_of_the_node(
 
 
 def calibration() -> CameraInfo:
-    info = CameraInfo(width=16, height=16, distortion_model=LONG, d=[0.0] * 5)
+    info = CameraInfo(width=16, height=16, distortion_model=LONG[:20_000], d=[0.0] * 5)
     info.k[0] = info.k[4] = info.k[8] = 1.0
     return info
 
@@ -66,6 +67,11 @@ class Bridge:
         raise RuntimeError(msg)
 
 
+def cloud() -> PointCloud2:
+    fields = [PointField(name=LONG), *(PointField(name='a' * 50) for _ in range(1000))]
+    return PointCloud2(width=1, height=1, fields=fields)
+
+
 def through_bridge() -> None:
     view_image(Image(width=1, height=1, encoding=LONG))
 
@@ -74,11 +80,12 @@ def through_bridge() -> None:
     ('read', 'error'),
     [
         (lambda: camera_of(calibration(), 16, 16), CameraError),
+        (lambda: read_points(cloud()), CloudError),
         (lambda: read_depth(Image(width=1, height=1, encoding=LONG)), ImageError),
         (lambda: decode_compressed(SimpleNamespace(format=LONG, data=b'x')), ImageError),
         (through_bridge, ImageError),
     ],
-    ids=['distortion', 'depth', 'format', 'cv_bridge'],
+    ids=['distortion', 'fields', 'depth', 'format', 'cv_bridge'],
 )
 def test_of_errors(
     monkeypatch: pytest.MonkeyPatch, read: Callable[[], object], error: type[Exception]
