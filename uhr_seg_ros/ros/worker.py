@@ -273,9 +273,7 @@ class Worker:
             job.future.set_result(result)
 
     def _run_frame(self, camera: str, frame: Any) -> None:
-        with self._changed:
-            self._begun.append(InWork(camera, time.monotonic()))
-        self._note_inside(self._begun[0])
+        self._note_inside(self.in_work())
         rest = self._guarded(camera, lambda: self._process(camera, frame))
         if rest is not None:
             self._unfinished.append((camera, rest))
