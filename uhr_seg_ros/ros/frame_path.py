@@ -63,7 +63,7 @@ class FramePath:
         self._report = report
         self._warn = warn
         self._later = later
-        self._usual = UsualSize()
+        self._rejected = UsualSize()
         self.not_kept = ''
         self.last_sign = -math.inf
         self.sign: Sign | None = None
@@ -166,6 +166,8 @@ class FramePath:
         size = image.height, image.width
         camera.monitor.pace.begin(size)
         wait = self._segmenter.begin(image, **wanted, refinement=settings.refinement)
+        if self._segmenter.gives_back:
+            self._later(give_back)
 
         def finish() -> None:
             result = wait()
@@ -196,15 +198,13 @@ class FramePath:
         return None
 
     def _view(self, frame: Frame, camera: Camera, limit: FrameLimit) -> RawFrame:
-        taken = len(frame.message.data)
         try:
-            image = frame.view(camera.remark, limit)
-            taken = max(taken, 3 * image.height * image.width)
-            return image
-        finally:
-            # Rejected or not, it is gone when the worker takes the job.
-            if self._usual.outgrows(taken):
+            return frame.view(camera.remark, limit)
+        except Exception:
+            # The message has been in memory; it is gone when the worker takes the job.
+            if self._rejected.outgrows(len(frame.message.data)):
                 self._later(give_back)
+            raise
 
     def _limit(self, settings: Settings, wanted: Mapping[str, Any]) -> FrameLimit:
         """Tell how large a frame may be of which this is wanted."""
