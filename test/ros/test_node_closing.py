@@ -142,3 +142,15 @@ def test_transition_that_raises_is_told(
     expect_state(stage, 'unconfigured')
     stage.wait_for_log('cannot be deactivated', broken[0])
     wait_until(lambda: not stage.watcher.count_subscribers('/image_raw'), 'no subscription')
+
+
+def test_camera_that_cannot_be_followed_does_not_end_the_node(
+    make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = break_once(monkeypatch, Camera, 'follow', works=False)
+    stage = make_stage()
+    stage.wait_for_log('following its publishers', 'follow is broken')
+    assert broken
+    stage.wait_for_state('active')
+    stage.camera().publish(frame(paint(example_mask())))
+    stage.wait_for_count(processed=1)

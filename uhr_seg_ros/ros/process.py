@@ -97,9 +97,9 @@ def run(make_node: Callable[[], StoppableNode], args: list[str] | None = None) -
     for number in numbers:  # the end has begun, and takes care of itself
         signal.signal(number, signal.SIG_IGN)
     has_ended = node.stop(WORKER_GRACE_S)
-    executor.shutdown()
-    spinner.join(WORKER_GRACE_S)
     try:
+        executor.shutdown()
+        spinner.join(WORKER_GRACE_S)
         node.destroy_node()
         rclpy.try_shutdown()
     except Exception as error:  # the process ends all the same
