@@ -31,6 +31,9 @@ from uhr_seg_ros.usual import UsualSize
 
 PROGRESS_PERIOD_S = 5.0
 
+SMALL_MESSAGE = 1 << 24
+"""Messages of up to so many bytes are not worth giving back; those of pictures vary in size."""
+
 
 class FramePath:
     """
@@ -59,7 +62,7 @@ class FramePath:
         self._report = report
         self._warn = warn
         self._later = later
-        self._rejected = UsualSize()
+        self._usual, self._messages = UsualSize(), UsualSize()
         self.not_kept = ''
         self._next_progress_s = 0.0
         self._segmenter: Segmenter | None = None
@@ -144,11 +147,16 @@ class FramePath:
             'confidence': confidence or camera.wants_points,
             'pictures': camera.output.wanted_pictures(settings),
         }
-        with clock.stage('convert'):
-            image = self._view(frame, camera, self._limit(settings, wanted))
-        wait = self._segmenter.begin(image, **wanted, refinement=settings.refinement)
-        if self._segmenter.gives_back:
+        # A message that is rejected has been in memory, too.
+        if self._messages.outgrows(max(len(frame.message.data), SMALL_MESSAGE)):
             self._later(give_back)
+        with clock.stage('convert'):
+            image = frame.view(camera.remark, self._limit(settings, wanted))
+        outgrows = self._usual.outgrows(image.height * image.width)
+        self._segmenter.keep_memory(not outgrows)
+        if outgrows:
+            self._later(give_back)  # when the frame is done and gone
+        wait = self._segmenter.begin(image, **wanted, refinement=settings.refinement)
 
         def finish() -> None:
             result = wait()
@@ -175,15 +183,6 @@ class FramePath:
             return finish
         finish()
         return None
-
-    def _view(self, frame: Frame, camera: Camera, limit: FrameLimit) -> RawFrame:
-        try:
-            return frame.view(camera.remark, limit)
-        except Exception:
-            # The message has been in memory; it is gone when the worker takes the job.
-            if self._rejected.outgrows(len(frame.message.data)):
-                self._later(give_back)
-            raise
 
     def _limit(self, settings: Settings, wanted: Mapping[str, Any]) -> FrameLimit:
         """Tell how large a frame may be of which this is wanted."""
