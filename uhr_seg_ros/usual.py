@@ -34,7 +34,7 @@ class UsualSize:
 
         """
         self._recent.append(size)
-        usual = sorted(self._recent)[-2] if len(self._recent) > 1 else 0
+        usual = sorted(self._recent)[-2] if len(self._recent) > 1 else size
         self._held = max(self._held, size)
         if self._held <= _SLACK * usual:
             return False

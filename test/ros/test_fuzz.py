@@ -119,7 +119,8 @@ def resident_mb() -> float:
 def callback(stage: Stage, topic: str) -> Callable[[Any], None]:
     """Give the callback of the node's subscription to a topic."""
     wait_until(lambda: any(each.topic_name == topic for each in stage.node.subscriptions), topic)
-    return next(each for each in stage.node.subscriptions if each.topic_name == topic).callback
+    found = next(each for each in stage.node.subscriptions if each.topic_name == topic).callback
+    return lambda message: found(message, {})
 
 
 def counts(stage: Stage) -> Counts:

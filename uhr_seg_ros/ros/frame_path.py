@@ -33,6 +33,9 @@ from uhr_seg_ros.usual import UsualSize
 
 PROGRESS_PERIOD_S = 5.0
 
+SMALL_MESSAGE = 1 << 24
+"""Messages of up to so many bytes are not worth giving back; those of pictures vary in size."""
+
 
 class FramePath:
     """
@@ -63,7 +66,7 @@ class FramePath:
         self._report = report
         self._warn = warn
         self._later = later
-        self._rejected = UsualSize()
+        self._usual, self._messages = UsualSize(), UsualSize()
         self.not_kept = ''
         self.last_sign = -math.inf
         self.sign: Sign | None = None
@@ -161,13 +164,18 @@ class FramePath:
             'confidence': confidence or camera.wants_points,
             'pictures': camera.output.wanted_pictures(settings),
         }
+        # A message that is rejected has been in memory, too.
+        if self._messages.outgrows(max(len(frame.message.data), SMALL_MESSAGE)):
+            self._later(give_back)
         with clock.stage('convert'):
-            image = self._view(frame, camera, self._limit(settings, wanted))
+            image = frame.view(camera.remark, self._limit(settings, wanted))
         size = image.height, image.width
         camera.monitor.pace.begin(size)
+        outgrows = self._usual.outgrows(image.height * image.width)
+        self._segmenter.keep_memory(not outgrows)
+        if outgrows:
+            self._later(give_back)  # when the frame is done and gone
         wait = self._segmenter.begin(image, **wanted, refinement=settings.refinement)
-        if self._segmenter.gives_back:
-            self._later(give_back)
 
         def finish() -> None:
             result = wait()
@@ -196,15 +204,6 @@ class FramePath:
             return finish
         finish()
         return None
-
-    def _view(self, frame: Frame, camera: Camera, limit: FrameLimit) -> RawFrame:
-        try:
-            return frame.view(camera.remark, limit)
-        except Exception:
-            # The message has been in memory; it is gone when the worker takes the job.
-            if self._rejected.outgrows(len(frame.message.data)):
-                self._later(give_back)
-            raise
 
     def _limit(self, settings: Settings, wanted: Mapping[str, Any]) -> FrameLimit:
         """Tell how large a frame may be of which this is wanted."""
