@@ -20,6 +20,8 @@ import psutil
 import pytest
 from tiny_bundle import paint
 
+from uhr_seg_ros.replay.node_process import clean_shared_memory
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -115,13 +117,24 @@ def test_the_node_opens_sockets_of_dds_only(
                 assert process.poll() is None and time.monotonic() < deadline, text
                 time.sleep(0.1)
         finally:
-            for node in psutil.Process(process.pid).children():
-                node.terminate()
+            end_traced(process)
     addressed = ''.join(calls_of(rooms))
     ports = {int(port) for port in re.findall(r'sin6?_port=htons\((\d+)\)', addressed)}
     of_domain = 7400 + 250 * domain
     assert ports and all(of_domain <= port < of_domain + 250 for port in ports)
     assert not rooms.left()
+
+
+def end_traced(process: subprocess.Popen) -> None:
+    """End what strace has started; what it traces may never get SIGTERM."""
+    nodes = psutil.Process(process.pid).children()
+    for node in nodes:
+        node.terminate()
+    _, alive = psutil.wait_procs(nodes, 10)
+    for each in (*alive, process):
+        each.kill()
+    if alive:
+        clean_shared_memory()
 
 
 def start(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
