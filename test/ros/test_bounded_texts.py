@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from stage import example_mask, frame, Stage, wait_until
-from std_msgs.msg import Header
 from tiny_bundle import paint
 
 from uhr_seg_ros.geometry.camera import CameraError
@@ -22,22 +21,17 @@ from uhr_seg_ros.ros.camera_model import camera_of
 from uhr_seg_ros.ros.cloud_reading import CloudError, read_points
 from uhr_seg_ros.ros.decoding import decode_compressed, ImageError, view_image
 from uhr_seg_ros.ros.depth import read_depth
-from uhr_seg_ros.ros.poses import Extrinsics, PoseError, PoseFinder
 
 LONG = 'mono8\n' + 'x' * 2_000_000
 MOST = 1500
 """Longest line, characters: more than one text of a message may be in it."""
-
-NO_POSE = Extrinsics('', '', (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
 
 
 @pytest.mark.parametrize(
     ('topic', 'bad'),
     [
         ('image_raw', Image(width=16, height=16, step=48, encoding=LONG, data=bytes(768))),
-        ('image_raw', Image(width=0, height=16, encoding=LONG)),
         ('image_raw/compressed', CompressedImage(format=LONG, data=b'none')),
-        ('image_raw/compressed', CompressedImage(format='16UC1; compressedDepth' + LONG)),
         ('image_raw/compressed', CompressedImage(format='bayer_rggb8; png ' + LONG)),
     ],
 )
@@ -62,27 +56,20 @@ def test_of_the_node(
 
 
 def calibration() -> CameraInfo:
-    # What is longer is refused as a whole.
-    info = CameraInfo(width=16, height=16, distortion_model=LONG[:50_000], d=[0.0] * 5)
+    info = CameraInfo(width=16, height=16, distortion_model=LONG[:20_000], d=[0.0] * 5)
     info.k[0] = info.k[4] = info.k[8] = 1.0
     return info
-
-
-def cloud() -> PointCloud2:
-    fields = [PointField(name=LONG), *(PointField(name='a' * 50) for _ in range(1000))]
-    return PointCloud2(width=1, height=1, fields=fields)
-
-
-def pose(*frames: str) -> None:
-    finder = object.__new__(PoseFinder)  # its listener needs a node
-    finder._buffer = None
-    finder.find(*(Header(frame_id=each) for each in frames), NO_POSE)
 
 
 class Bridge:
     def imgmsg_to_cv2(self, message: Image, _encoding: str) -> None:
         msg = f'Unrecognized image encoding [{message.encoding}]'
         raise RuntimeError(msg)
+
+
+def cloud() -> PointCloud2:
+    fields = [PointField(name=LONG), *(PointField(name='a' * 50) for _ in range(1000))]
+    return PointCloud2(width=1, height=1, fields=fields)
 
 
 def through_bridge() -> None:
@@ -95,12 +82,10 @@ def through_bridge() -> None:
         (lambda: camera_of(calibration(), 16, 16), CameraError),
         (lambda: read_points(cloud()), CloudError),
         (lambda: read_depth(Image(width=1, height=1, encoding=LONG)), ImageError),
-        (lambda: pose(LONG, 'points'), PoseError),
-        (lambda: pose('camera', LONG), PoseError),
         (lambda: decode_compressed(SimpleNamespace(format=LONG, data=b'x')), ImageError),
         (through_bridge, ImageError),
     ],
-    ids=['distortion', 'fields', 'depth', 'camera frame', 'points frame', 'format', 'cv_bridge'],
+    ids=['distortion', 'fields', 'depth', 'format', 'cv_bridge'],
 )
 def test_of_errors(
     monkeypatch: pytest.MonkeyPatch, read: Callable[[], object], error: type[Exception]
@@ -124,7 +109,7 @@ def test_of_remarks() -> None:
 def test_that_vary_are_one_kind(make_stage: Callable[..., Stage]) -> None:
     stage = make_stage()
     camera = stage.camera()
-    for count in range(1, 101):
+    for count in range(1, 41):
         encoding = ''.join(chr(97 + int(digit)) for digit in f'{count * 7919}')
         camera.publish(Image(width=16, height=16, step=48, encoding=encoding, data=bytes(768)))
         if count % 5 == 0:

@@ -284,7 +284,8 @@ def test_masks_without_points_are_a_warning(make_stage: MakeStage) -> None:
         return 'the last 6 masks found no points of /points within 0.05 s' in message
 
     wait_until(warned, 'a warning')
-    assert 'see that they come' in rig.stage.status('/image_raw').message
+    told = rig.stage.status('/image_raw').message
+    assert 'none has come; publishers: /watcher (reliable, sensor_msgs/msg/PointCloud2)' in told
     rig.lidar.publish(cloud(wall(), stamp=5.99))
     rig.labelled()
     wait_until(lambda: not warned(), 'no warning')

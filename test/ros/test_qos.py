@@ -15,6 +15,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from stage import BEST_EFFORT, example_mask, frame, RELIABLE, Stage, wait_until
 from tiny_bundle import paint
 
+from uhr_seg_ros.ros import qos as module
 from uhr_seg_ros.ros.qos import FollowingSubscription
 
 
@@ -47,7 +48,10 @@ def test_camera_that_was_there_first(
     assert not any('subscribed again' in line for line in stage.log_lines())
 
 
-def test_camera_that_comes_later_and_changes(make_stage: Callable[..., Stage]) -> None:
+def test_camera_that_comes_later_and_changes(
+    make_stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, 'PATIENCE_S', 0.5)
     stage = make_stage()
     wait_for_reliability(stage, ReliabilityPolicy.RELIABLE)
     (masks,) = stage.outputs('mask')

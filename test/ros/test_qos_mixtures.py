@@ -92,6 +92,7 @@ def image(number: int, picture: np.ndarray | None = None) -> Image:
 @pytest.fixture
 def make_field(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Field]]:
     monkeypatch.setattr(module, 'PATIENCE_S', 0.5)
+    monkeypatch.setattr(module, 'FLOW_S', 0.0)
     contexts = [Context(), Context()]
     for each in contexts:
         rclpy.init(context=each)
@@ -144,6 +145,38 @@ def test_the_one_that_delivers_is_heard(make_field: Callable[..., Field]) -> Non
     field.until(lambda: field.subscription.offers == offers('reliable'), 'the camera alone')
     field.send(tool, 3)  # the camera is silent again
     assert list(dict.fromkeys(field.got)) == [1, 2, 3]
+
+
+def test_a_best_effort_camera_does_not_wait_for_a_silent_reliable_tool(
+    make_field: Callable[..., Field], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, 'PATIENCE_S', 1e6)
+    field = make_field()
+    field.publisher('tool', 'reliable')
+    field.send(field.publisher('camera', 'best_effort'), 1)
+    field.publisher('other', 'latched')
+    for number in range(2, 5):
+        field.send(field.publisher(f'camera{number}', 'best_effort'), number)
+
+
+def test_frames_that_were_kept_do_not_end_those_that_come(
+    make_field: Callable[..., Field], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, 'FLOW_S', 0.4)
+    field = make_field()
+    camera = field.publisher('camera', 'best_effort')
+    field.send(camera, 1)
+    link = field.subscription._links[Offer(False, False)]
+    tool = field.publisher('tool', 'latched')
+    for number in range(2, 5):
+        tool.publish(image(number))
+    field.until(lambda: 4 in field.got, 'what the tool keeps')
+    for number in range(5, 9):
+        field.send(camera, number)
+    assert field.subscription._links[Offer(False, False)] is link
+    # Until the tool sends all the time.
+    field.until(lambda: (tool.publish(image(9)), Offer(False, False) not in
+                         field.subscription.offers)[1], 'the stronger one alone')  # fmt: skip
 
 
 def test_no_frame_comes_twice(make_field: Callable[..., Field]) -> None:

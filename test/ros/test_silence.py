@@ -23,6 +23,7 @@ from uhr_seg_ros.ros.silence import why_silent
 
 Ask = Callable[..., str]
 RAW, PACKED, POINTS = (Image, 'raw'), (CompressedImage, 'compressed'), (PointCloud2, '')
+DEPTH = (Image, '')
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def ask(contexts: list[Context]) -> Iterator[Ask]:
         arguments = ['--ros-args', '-r', remap] if remap else []
         node = Node('robot', context=contexts[0], use_global_arguments=False, cli_args=arguments)
         nodes.extend((driver, node))
-        name = 'image_raw' if kind[1] else 'points'
+        name = 'image_raw' if kind[1] else 'depth' if kind == DEPTH else 'points'
         topic = image_topic(node, '', kind[1]) if kind[1] else name
         subscription = FollowingSubscription(node, kind[0], topic, print, reliability)
         for other, message_type, qos in published:
@@ -114,6 +115,9 @@ def ask(contexts: list[Context]) -> Iterator[Ask]:
             POINTS, '/points', Image, '', ['remap points to a topic of that type'],
             id='points of another type'),
         pytest.param(
+            DEPTH, '/depth', CompressedImage, '', ['remap depth to a topic of that type'],
+            id='compressed depth'),
+        pytest.param(
             RAW, '/image_raw', Image, '', ['They send nothing, or it is lost'], id='silent'),
     ],
 )  # fmt: skip
@@ -133,7 +137,7 @@ def test_a_quality_of_service_that_does_not_connect(ask: Ask) -> None:
 
 
 def test_others_that_publish_no_images(ask: Ask) -> None:
-    assert '1 other nodes are seen, and none publishes images' in ask(RAW)
+    assert 'Nodes that are seen besides: 1; none publishes images' in ask(RAW)
 
 
 def test_nobody_else(context: Context) -> None:

@@ -38,6 +38,7 @@ from uhr_seg_ros.ros.parameters import Settings
 from uhr_seg_ros.ros.pose_waiting import PoseWaiting, Search
 from uhr_seg_ros.ros.poses import PoseFinder
 from uhr_seg_ros.ros.qos import FollowingSubscription, output_overrides, output_qos
+from uhr_seg_ros.ros.silence import why_silent
 from uhr_seg_ros.ros.sizes import message_bytes
 from uhr_seg_ros.ros.time_jumps import JUMP_NS, TimeJumps
 from uhr_seg_ros.segmenter import Segmentation
@@ -208,7 +209,10 @@ class CloudPath:
                     f'bytes than {self._memory_limit}; raise it')
         missed_ns = self._pairing.missed_ns
         if missed_ns is None:
-            return 'see that they come'
+            subscriptions = tuple(self._subscriptions)  # another thread may close them
+            if self._pairing.counts().received or not subscriptions:
+                return 'see that they come'
+            return f'none has come; {why_silent(self._node, subscriptions[0], self._topic)}'
         return (f'the nearest were {missed_ns / 1e9:.3f} s away; compare the stamps of both '
                 'sensors, or raise cloud.max_time_difference')
 

@@ -109,10 +109,10 @@ class CameraInput:
             self._failed_reassemblies = failed_reassemblies()
         if warning_s and silence >= max(warning_s, self._next_warning_s):
             self._next_warning_s = 2 * silence  # a camera that stays away does not fill the log
+            lost = reassembly_advice(failed_reassemblies() - self._failed_reassemblies)
             self._node.get_logger().warning(
                 f'no frame on {self._images.topic_name} for {silence:.0f} s; '
-                f'{why_silent(self._node, self._images, self._name)}. '
-                f'{reassembly_advice(failed_reassemblies() - self._failed_reassemblies)}'
+                f'{why_silent(self._node, self._images, self._name)}{f". {lost}" if lost else ""}'
             )
 
     def problem(self) -> str:

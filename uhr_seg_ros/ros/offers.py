@@ -91,12 +91,12 @@ class Sources:
     def note(self, gid: bytes) -> None:
         """Note who sent a message; empty if that is not known."""
         if gid:
-            self._newest.append(gid)
+            self._newest.append(_plain(gid))
 
     def senders(self, publishers: Iterable[TopicEndpointInfo]) -> list[TopicEndpointInfo]:
         """Return those of the publishers that have sent one of the last messages."""
         newest = set(self._newest)
-        return [each for each in publishers if bytes(each.endpoint_gid) in newest]
+        return [each for each in publishers if _plain(bytes(each.endpoint_gid)) in newest]
 
     @property
     def are_mixed(self) -> bool:
@@ -104,3 +104,8 @@ class Sources:
         newest = list(self._newest)
         switches = sum(before != after for before, after in pairwise(newest))
         return switches >= max(len(set(newest)), 2)
+
+
+def _plain(gid: bytes) -> bytes:
+    """Return an identifier without the zeros that it may be filled up with."""
+    return gid.rstrip(b'\0')

@@ -43,7 +43,10 @@ INPUT_DEPTH = 5
 OUTPUT_DEPTH = 2
 
 PATIENCE_S = 3.0
-"""So long without a message, s, a publisher that offers less is listened to as well."""
+"""After so long without a message, s, publishers that offer less are listened to as well."""
+
+FLOW_S = 0.5
+"""So long messages have to come before they count, s: those that were kept come all at once."""
 
 MOST_PATIENCE_S = 30.0
 """The same for publishers that send seldom."""
@@ -108,18 +111,22 @@ class _Link:
 
     @property
     def delivers(self) -> bool:
-        """Whether messages come."""
-        return time.monotonic() - self._last_s < self._patience_s
+        """Whether messages come, and not only those that were kept."""
+        return self._comes_for(FLOW_S)
 
     @property
     def is_steady(self) -> bool:
-        """Whether messages have come for some time, not only one that is kept."""
-        return self.delivers and self._last_s - self._since_s > PATIENCE_S
+        """Whether messages have come for some time."""
+        return self._comes_for(PATIENCE_S)
 
     @property
     def is_young(self) -> bool:
-        """Whether it is too early to say that none come."""
+        """Whether it is too early to say that no messages come."""
         return time.monotonic() - self._opened_s < PATIENCE_S
+
+    def _comes_for(self, seconds: float) -> bool:
+        is_silent = time.monotonic() - self._last_s >= self._patience_s
+        return not is_silent and self._last_s - self._since_s >= seconds
 
 
 class FollowingSubscription:
@@ -127,11 +134,11 @@ class FollowingSubscription:
     A subscription that takes the quality of service its publishers offer.
 
     That cannot change on a living subscription, so `follow` opens others; call it now and then.
-    Where publishers offer different ones, the strongest is asked for first, and the next one as
-    well while nothing comes: a publisher that sends nothing takes nothing from one that does. By
-    Fast DDS defaults a best-effort subscription receives no frame above half a megabyte, a
-    reliable one never connects to a best-effort publisher, and one that wants what was sent
-    before it came never connects to a publisher that does not keep it.
+    Where publishers offer different ones, all are asked for until messages come by one, then those
+    that are weaker are closed, and opened again when no more come: a publisher that sends nothing
+    takes nothing from one that does. By Fast DDS defaults a best-effort subscription receives no
+    frame above half a megabyte, a reliable one never connects to a best-effort publisher, and one
+    that wants what was sent before it came never connects to a publisher that does not keep it.
 
     Messages come one after the other, in a callback group of their own: taking a 4K frame holds
     up nothing else of the node. None comes twice.
@@ -230,21 +237,21 @@ class FollowingSubscription:
 
     def _climb(self, wanted: list[Offer]) -> list[Offer]:
         """Open the strongest that delivers and all above it, close the others; return the new."""
-        delivers = waits = False
-        kept, opened = [], []
+        kept: list[Offer] = []
+        opened: list[Offer] = []
         for offer in wanted:
-            link = self._links.get(offer)
-            if delivers or (link is None and waits):
-                break
-            if link is None:
-                link = self._open(offer)
+            if offer not in self._links:
+                self._open(offer)
                 opened.append(offer)
             kept.append(offer)
-            delivers, waits = link.delivers, waits or link.is_young
+            if self._links[offer].delivers:
+                break
+        delivers = self._links[kept[-1]].delivers
+        is_early = any(self._links[offer].is_young for offer in kept)
         for offer in [each for each in self._links if each not in kept]:
             # What nobody offers may have messages until another subscription has taken its place.
             connects = any(offer.reaches(each) for each in wanted)
-            if delivers or not waits or not connects:
+            if delivers or not is_early or not connects:
                 self._close(offer)
         return opened
 

@@ -65,7 +65,7 @@ def _take_type(subscription: FollowingSubscription, name: str, types: list[str])
     """Tell how to take a topic of another type."""
     topic = subscription.topic_name
     transport = next((_TRANSPORTS[each] for each in types if each in _TRANSPORTS), '')
-    if not transport or subscription.type_name not in _TRANSPORTS:
+    if not transport or not _has_transports(subscription, name):
         return f'remap {name} to a topic of that type'
     if transport == 'raw' or topic.endswith(SUFFIX):
         return f'set image_transport to {transport}'
@@ -77,7 +77,7 @@ def _nobody_publishes(node: Node, subscription: FollowingSubscription, name: str
     """Tell what is published in the place of a topic."""
     topic, type_name = subscription.topic_name, subscription.type_name
     published = _published(node)
-    is_image = type_name in _TRANSPORTS
+    is_image = _has_transports(subscription, name)
     base = topic.removesuffix(SUFFIX) if type_name == COMPRESSED else topic
     if is_image and published.get(base) == IMAGE:
         return f'{base} is published: set image_transport to raw'
@@ -103,6 +103,11 @@ def _nobody_publishes(node: Node, subscription: FollowingSubscription, name: str
     return _nothing_fits(node, 'images' if is_image else type_name)
 
 
+def _has_transports(subscription: FollowingSubscription, name: str) -> bool:
+    """Return whether image_transport chooses the type of a topic: not for depth images."""
+    return subscription.type_name in _TRANSPORTS and name.endswith('image_raw')
+
+
 def _nothing_fits(node: Node, what: str) -> str:
     """Tell whether the node sees any other."""
     own = node.get_name(), node.get_namespace()
@@ -111,7 +116,8 @@ def _nothing_fits(node: Node, what: str) -> str:
         if each != own and not each[0].startswith('_')
     }  # fmt: skip
     if others:
-        return f'{len(others)} other nodes are seen, and none publishes {what}: start the driver'
+        count = len(others)
+        return f'Nodes that are seen besides: {count}; none publishes {what}: start the driver'
     limits = [f'{each} is {os.environ[each]}' for each in _LIMITS if os.environ.get(each)]
     return (f'No other node is seen: start the driver, with the ROS_DOMAIN_ID '
             f'{node.context.get_domain_id()} and the RMW {get_rmw_implementation_identifier()} '
