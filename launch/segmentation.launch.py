@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -16,7 +17,12 @@ from launch.actions import (
     SetEnvironmentVariable,
 )
 from launch.logging import get_logger
-from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import (
+    EnvironmentVariable,
+    LaunchConfiguration,
+    PathJoinSubstitution,
+    TextSubstitution,
+)
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
@@ -139,10 +145,9 @@ def large_image_transport() -> SetEnvironmentVariable:
     return SetEnvironmentVariable(PROFILE_VARIABLES[fast_dds], profile)
 
 
-def points_remappings(context: LaunchContext) -> list[tuple[str, str]]:
+def points_remappings(context: LaunchContext, cameras: list[str]) -> list[tuple[str, str]]:
     """Give every camera the same points, if a topic is given."""
     topic = LaunchConfiguration('points_topic').perform(context)
-    cameras = camera_names(LaunchConfiguration('cameras').perform(context))
     if not topic:
         return []
     return [(f'{camera}/points' if camera else 'points', topic) for camera in cameras]
@@ -160,6 +165,8 @@ def parameters_of_user(context: LaunchContext) -> Path:
 
 def segmentation_node(context: LaunchContext) -> list[Node]:
     """Describe the node; values of the params file win over those of the arguments."""
+    cameras = camera_names(LaunchConfiguration('cameras').perform(context))
+    names = json.dumps(cameras)  # in quotes, as YAML takes `no` for no text
     node = Node(
         package='uhr_seg_ros',
         executable='segmentation_node',
@@ -171,7 +178,7 @@ def segmentation_node(context: LaunchContext) -> list[Node]:
                     LaunchConfiguration('camera_view'), value_type=str
                 ),
                 'backend': ParameterValue(LaunchConfiguration('backend'), value_type=str),
-                'cameras': ParameterValue(LaunchConfiguration('cameras'), value_type=list[str]),
+                'cameras': ParameterValue(TextSubstitution(text=names), value_type=list[str]),
                 'use_sim_time': ParameterValue(
                     LaunchConfiguration('use_sim_time'), value_type=bool
                 ),
@@ -182,7 +189,7 @@ def segmentation_node(context: LaunchContext) -> list[Node]:
             ('image_raw', LaunchConfiguration('image_topic')),
             ('camera_info', LaunchConfiguration('camera_info_topic')),
             ('depth', LaunchConfiguration('depth_topic')),
-            *points_remappings(context),
+            *points_remappings(context, cameras),
         ],
         ros_arguments=['--log-level', LaunchConfiguration('log_level')],
         respawn=LaunchConfiguration('respawn').perform(context) == 'true',

@@ -48,7 +48,9 @@ def test_reads_keys_and_shows_a_line(content: Any, domain: Domain, line: str) ->
 @pytest.mark.parametrize(
     ('content', 'named'),
     [
-        ('nadir', "field domain is 'nadir', expected a mapping"),
+        ('nadir', "field domain is 'nadir', expected a mapping, such as {view: nadir}"),
+        (['nadir'], 'expected a mapping'),
+        (True, 'expected a mapping'),
         ({'view': 'above'}, "domain.view is 'above', expected one of nadir, oblique, forward"),
         ({'view': []}, 'domain.view is []'),
         ({'view': ['nadir', 'nadir']}, 'at most once'),
@@ -81,6 +83,11 @@ def test_wrong_values_are_named(content: Any, named: str) -> None:
     assert len(str(error.value)) < 1100
 
 
+def test_the_line_is_bounded() -> None:
+    notes = {f'{number:0200}': 'a' * 200 for number in range(16)}
+    assert len(str(read({'trained_on': 'b' * 200, **notes}))) <= 500
+
+
 def test_tells_bundles_that_are_for_other_cameras() -> None:
     assert not NADIR.misfit('b', 'nadir')
     assert not NADIR.misfit('b', 'any')
@@ -98,6 +105,14 @@ def test_published_domains_are_whole() -> None:
         assert domain.views
         assert domain.trained_on
         assert (domain.ground_resolution is not None) == (domain.views == ('nadir',))
+
+
+def test_generated_scenes_leave_a_domain_that_can_be_written() -> None:
+    assert Domain().with_scenes() == Domain(trained_on='generated scenes')
+    assert NADIR.with_scenes().trained_on == 'mosaics, generated scenes'
+    long = Domain(trained_on='a' * 200).with_scenes()
+    assert read(long.plain()) == long
+    assert long.trained_on.endswith('a, generated scenes')
 
 
 def test_what_writes_model_yaml_keeps_it(tiny_bundle: Path, tmp_path: Path) -> None:

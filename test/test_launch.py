@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from uhr_seg_ros.ros.launching import LaunchArgumentError
+from uhr_seg_ros.ros.launching import camera_names, LaunchArgumentError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -200,6 +200,8 @@ def test_default_cameras_and_points(name: str) -> None:
         ("['']", '', []),
         ("['']", '/lidar/points', [('points', '/lidar/points')]),
         ('[]', 'points', [('points', 'points')]),
+        ('', 'points', [('points', 'points')]),
+        ("['no']", 'points', [('no/points', 'points')]),
         ('[front, rear]', '', []),
         ('[front, rear]', 'points', [('front/points', 'points'), ('rear/points', 'points')]),
     ],
@@ -217,6 +219,8 @@ def test_points_of_every_camera(cameras: str, topic: str, points: list) -> None:
     node._perform_substitutions(context)
     others = [('image_raw', 'image_raw'), ('camera_info', 'camera_info'), ('depth', 'depth')]
     assert node.expanded_remapping_rules == [*others, *points]
+    names = [rule.rpartition('/')[0] for rule, _ in points] or camera_names(cameras)
+    assert parameters_of(node)['cameras'] == names
 
 
 def test_vehicle_hands_its_cameras_and_points_on() -> None:

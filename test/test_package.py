@@ -140,9 +140,15 @@ def test_entry_points_exist(recipe: dict[str, Any]) -> None:
 
 
 def test_everything_that_is_installed_is_pinned(recipe: dict[str, Any]) -> None:
-    lines = (ROOT / 'constraints.txt').read_text(encoding='utf-8').splitlines()
-    pins = [line.partition(';')[0].strip() for line in lines if line and line[0] != '#']
-    assert all(re.fullmatch(r'[\w.-]+==[\w.]+', pin) for pin in pins)
+    text = (ROOT / 'constraints.txt').read_text(encoding='utf-8').replace(' \\\n', '')
+    pins = []
+    for line in (line for line in text.splitlines() if line and line[0] != '#'):
+        pin, *hashes = re.split(' +--hash=', line)
+        pins.append(pin.partition(';')[0].strip())
+        assert re.fullmatch(r'[\w.-]+==[\w.]+', pins[-1])
+        # Of torch there are builds for CPU and CUDA, from several indexes.
+        assert bool(hashes) == (not pin.startswith('torch=='))
+        assert all(re.fullmatch('sha256:[0-9a-f]{64}', each) for each in hashes), line
     pinned = {pin.partition('==')[0].lower() for pin in pins}
     extras = [name for names in recipe['extras_require'].values() for name in names]
     for requirement in (*recipe['install_requires'], *extras):

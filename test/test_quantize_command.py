@@ -20,9 +20,12 @@ from wide_bundle import make_wide_bundle
 from uhr_seg_ros.bundle import load_bundle
 from uhr_seg_ros.cli import main
 from uhr_seg_ros.data.scenes import generate_scene
+from uhr_seg_ros.domain import Domain
 from uhr_seg_ros.engines.options import EngineOptions
 from uhr_seg_ros.engines.processor import has_exact_int8
 from uhr_seg_ros.segmenter import Segmenter
+
+DOMAIN = Domain(('oblique',), (0.02, 0.1), 'hills', {'season': 'winter'})
 
 
 @pytest.fixture(scope='module')
@@ -30,6 +33,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a bundle and a folder of frames, for all tests."""
     folder = tmp_path_factory.mktemp('made')
     make_wide_bundle(folder / 'wide')
+    with edited_model(folder / 'wide') as content:
+        content['domain'] = DOMAIN.plain()
     (folder / 'frames').mkdir()
     for seed in range(3):
         cv2.imwrite(str(folder / f'frames/{seed}.png'), generate_scene(seed, 200, 300)[0])
@@ -58,6 +63,7 @@ def test_makes_int8_in_place(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert 'measuring each layer: 100%' in said.err
     bundle = load_bundle(folder / 'wide')
     assert bundle.graphs == before.graphs
+    assert bundle.domain == before.domain == DOMAIN
     assert bundle.cpu_precision == 'fp32'
     facts = bundle.precisions['int8'].provenance
     assert (facts['frames'], facts['tiles'], facts['tile']) == ('frames', [9, 5, 4], 96)
@@ -76,6 +82,7 @@ def test_makes_a_new_bundle_and_its_default(folder: Path) -> None:
     output = folder / 'new/int8'
     assert quantize(folder, '--output', output, '--default', '--keep-fp32', 'semantic') == 0
     bundle = load_bundle(output)
+    assert bundle.domain == DOMAIN
     assert bundle.cpu_precision == 'int8'
     assert list(bundle.precisions['int8'].graphs) == ['detail']
     assert 'semantic/first_conv' in bundle.precisions['int8'].provenance['kept_fp32']

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+import re
 import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -107,7 +109,65 @@ def test_machine_without_wheels_is_sent_to_ros(clone: Path) -> None:
     assert 'for aarch64 there are no wheels of ROS 2' in result.stderr
 
 
+def functions(*names: str) -> str:
+    """Give functions of scripts/setup."""
+    text = (ROOT / 'scripts/setup').read_text(encoding='utf-8')
+    return '\n'.join(re.search(rf'^{name}\(\) {{\n.*?^}}', text, re.M | re.S)[0] for name in names)
+
+
+def test_hashes_stay_with_their_pin(tmp_path: Path) -> None:
+    constraints = tmp_path / 'constraints.txt'
+    constraints.write_text(
+        '# b==2\na==1 \\\n    --hash=sha256:1 \\\n    --hash=sha256:2\n'
+        "b==1; python_version < '3.11' \\\n    --hash=sha256:3\nba==1\n"
+        "b==2; python_version >= '3.11' \\\n    --hash=sha256:4\n"
+    )
+    lines = constraints.read_text().splitlines()
+
+    def lines_of(*arguments: str) -> list[str]:
+        script = f'set -euo pipefail\n{functions("lines_of")}\nlines_of "$@"'
+        command = ['bash', '-c', script, 'setup', *arguments, str(constraints)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()
+
+    assert lines_of('a') == lines[1:4]
+    assert lines_of('b') == lines[4:6] + lines[7:]
+    assert lines_of('--not', 'b|a') == [lines[0], lines[6]]
+
+
+def test_pins_for_other_environments(clone: Path) -> None:
+    lines = setup(clone, 'pins', PYTHON=sys.executable).stdout.splitlines()
+    assert 'rosbags==0.11.9' in lines and 'PyYAML==6.0.3' in lines
+    assert not any('--hash=' in line or line.endswith('\\') for line in lines)
+    pytest.importorskip('rclpy', reason='rclpy is not installed')
+    libraries = {name: os.environ[name] for name in ('LD_LIBRARY_PATH', 'PYTHONPATH')
+                 if name in os.environ}  # fmt: skip
+    beside_ros = setup(clone, 'pins', PYTHON=sys.executable, ROS_DISTRO='any', **libraries)
+    own = {f'numpy<{int(np.__version__.partition(".")[0]) + 1}'}
+    left = set(lines) - set(beside_ros.stdout.splitlines())
+    assert set(beside_ros.stdout.splitlines()) - set(lines) == own
+    assert {re.match('[A-Za-z-]+', line)[0] for line in left} == {
+        'numpy', 'opencv-python-headless', 'PyYAML', 'setuptools'
+    }  # fmt: skip
+
+
+def test_requirements_are_those_of_the_extras() -> None:
+    script = f'{functions("requirements")}\nvenv=$1; requirements "$2"'
+
+    def wanted(extras: str) -> set[str]:
+        command = ['bash', '-c', script, 'setup', sys.prefix, extras]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return set(done.stdout.splitlines())
+
+    if not Path(sys.prefix, 'bin/python').is_file():
+        pytest.skip('no environment is used')
+    assert 'numpy>=1.21' in wanted('demo') & wanted('opencv')
+    assert {'rosbags', 'matplotlib'} <= wanted('demo') - wanted('opencv')
+    assert wanted('opencv') ^ wanted('opencv,workshop') >= {'torch', 'onnx'}
+    assert not any(';' in each for each in wanted('demo,workshop,test'))
+
+
 def test_unknown_argument(clone: Path) -> None:
     result = setup(clone, 'everything')
     assert result.returncode == 1
-    assert "unknown argument 'everything': expected run or test" in result.stderr
+    assert "unknown argument 'everything': expected run, test or pins" in result.stderr

@@ -144,6 +144,7 @@ def test_image_that_fails_does_not_lose_the_others(
     captured = capsys.readouterr()
     (line,) = captured.err.splitlines()
     assert line.startswith(f'uhr_seg: error: image {images[1]} is left out: ')
+    assert captured.out.splitlines()[-2] == 'tiny is for: unknown'
     assert captured.out.splitlines()[-1].startswith('2 segmented, 0 unreadable, 1 failed: ')
     written = sorted(os.listdir(tmp_path / 'out'))
     assert written == ['a_mask.png', 'a_overlay.jpg', 'c_mask.png', 'c_overlay.jpg']

@@ -8,16 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from uhr_seg_ros.fields import Fields, is_finite, name_fault, quoting_hint
-from uhr_seg_ros.showing import shown
+from uhr_seg_ros.fields import Fields, is_finite, MOST_NAME, name_fault, quoting_hint
+from uhr_seg_ros.showing import shortened, shown
 
-#: How a camera may look, with the words for people.
-VIEWS = {
-    'nadir': 'straight down',
-    'oblique': 'down at an angle',
-    'forward': 'along the ground, as from a vehicle, to any side',
-    'other': 'none of these, such as indoors',
-}
+#: How a camera may look: straight down, down at an angle, along the ground as from a vehicle (to
+#: any side), or none of these, such as indoors.
+VIEWS = ('nadir', 'oblique', 'forward', 'other')
 
 #: In place of a view of the camera: nobody says it, so no bundle is the wrong one.
 ANY = 'any'
@@ -30,6 +26,9 @@ COARSEST = 10_000.0
 
 #: So many keys of one's own a domain may have.
 MOST_NOTES = 16
+
+#: Longest line about a domain, characters.
+MOST_LINE = 500
 
 #: What generated scenes are called among the images of a training.
 SCENES = 'generated scenes'
@@ -67,7 +66,8 @@ class Domain:
             parts.append(f'{finest:g}{upto} m/px')
         if self.trained_on:
             parts.append(f'trained on {self.trained_on}')
-        return ', '.join([*parts, *(f'{key}: {value}' for key, value in self.notes.items())])
+        parts += [f'{key}: {value}' for key, value in self.notes.items()]
+        return shortened(', '.join(parts), MOST_LINE)
 
     def plain(self) -> dict[str, Any]:
         """Return plain values as model.yaml has them; empty where nothing is known."""
@@ -88,7 +88,9 @@ class Domain:
 
     def with_scenes(self) -> Domain:
         """Return it for a training that saw generated scenes beside its images."""
-        return replace(self, trained_on=', '.join(filter(None, (self.trained_on, SCENES))))
+        room = MOST_NAME - len(SCENES) - 2
+        parts = filter(None, (shortened(self.trained_on, room), SCENES))
+        return replace(self, trained_on=', '.join(parts))
 
     def misfit(self, name: str, camera_view: str) -> str:
         """
@@ -137,9 +139,12 @@ def read_domain(fields: Fields) -> Domain:
             expected.
 
     """
-    if not fields.has('domain'):
+    content = fields.value('domain')
+    if content is None:
         return Domain()
-    content = fields.get('domain', dict)
+    if not isinstance(content, dict):
+        text = f'field domain is {shown(content)}, expected a mapping, such as {{view: nadir}}'
+        raise fields.error(text)
     text = 'domain.trained_on'
     return Domain(
         _read_views(fields, content.get('view')),

@@ -58,6 +58,10 @@ class Fields:
         """Tell if there is a value for a dotted key."""
         return self._find(key) is not None
 
+    def value(self, key: str) -> Any:
+        """Give the value for a dotted key, whatever it is; None where there is none."""
+        return self._find(key)
+
     def get(self, key: str, kind: type[T]) -> T:
         """Give the value of a field; raises when it is missing or of another type."""
         value = self._find(key)

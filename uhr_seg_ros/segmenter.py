@@ -23,6 +23,7 @@ from uhr_seg_ros.refinement.refining import refine, Refinement
 from uhr_seg_ros.strategies.opening import open_strategy, STRATEGIES
 from uhr_seg_ros.strategies.strategy import Limits, Request, Strategy
 from uhr_seg_ros.timing import StageClock
+from uhr_seg_ros.usual import UsualSize
 
 
 class SegmenterError(UhrSegError):
@@ -75,6 +76,8 @@ class Segmenter:
         bundle: the loaded bundle.
         backend: name of the back end in use.
         fallback: why `auto` did not take a faster back end, and what to do; empty if it did.
+        gives_back: whether the frame that was begun last is larger than usual, so that its memory
+            goes with it; the C library may still have it, see `ros.memory.give_back`.
         provenance: bundle name, network, back end, its version, device and precision, hashes of
             the graphs.
 
@@ -94,6 +97,8 @@ class Segmenter:
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
         self.fallback = ''
+        self.gives_back = False
+        self._usual = UsualSize()
         self._threads = options.threads
         self._strategy: Strategy | None = None
         # The last one runs everywhere: its errors are the user's.
@@ -175,6 +180,8 @@ class Segmenter:
 
         """
         frame = self._checked(image)
+        self.gives_back = self._usual.outgrows(frame.height * frame.width)
+        self._strategy.keep_memory(not self.gives_back)
         wanted = {'mask': True, 'confidence': confidence, 'logits': logits}
         outputs = tuple(name for name, asked in wanted.items() if asked)
         clock = StageClock()

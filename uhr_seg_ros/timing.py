@@ -13,6 +13,14 @@ from time import perf_counter
 
 import numpy as np
 
+NODE_STAGES = ('wait', 'convert', 'publish', 'total', 'cloud', 'latency')
+"""
+What the node itself does to a frame, or sums up.
+
+Every other stage is the segmenter's, whatever it is called: kinds of bundles have stages of
+their own.
+"""
+
 
 class StageClock:
     """

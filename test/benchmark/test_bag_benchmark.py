@@ -125,7 +125,6 @@ def test_everything_that_makes_figures_comparable_is_told(measured: Path) -> Non
     assert result['bag']['topic'] == '/front/image'
     assert result['bag']['messages'] == 11
     assert len(result['bag']['sha256']) == len(result['node']['bundle_sha256']) == 64
-    assert result['node']['domain'] == 'unknown'
     assert result['node']['backend'] == 'onnxruntime'
     assert result['node']['parameters']['memory_limit_mb'] == 768
     assert result['node']['parameters']['image_transport'] == 'raw'
@@ -267,12 +266,14 @@ def test_comparison(measured: Path) -> None:
     second['figures']['latency_ms']['p50'] = 2 * first['figures']['latency_ms']['p50']
     second['node']['parameters']['threads'] = 1
     second['machine']['host'] = 'other'
+    second['node']['unheard of'] = 'new'
     figures = paired_figures(first, second)
     assert figures['latency p50, ms'][1] == 2 * figures['latency p50, ms'][0]
     assert differences(first, first) == {}
     assert differences(first, second) == {
         'parameters': ({'threads': 0}, {'threads': 1}),
         'machine': (first['machine']['host'], 'other'),
+        'node: unheard of': (None, 'new'),
     }
     (measured / 'other.json').write_text(json.dumps(second), encoding='utf-8')
     result = benchmark('--compare', measured / 'figures.json', measured / 'other.json')

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from small_disk import SmallDisk
 
-from uhr_seg_ros.benchmark.node_cost import SEGMENTER_STAGES
 from uhr_seg_ros.cli import main
 
 
@@ -27,14 +26,17 @@ def test_stages_of_every_size(tmp_path: Path, tiny_bundle: Path) -> None:
     report = benchmark(tmp_path, '--bundle', tiny_bundle, *sizes, '--repeat', 2)
     assert [result['size'] for result in report['sizes']] == [[192, 320], [50, 100]]
     for result in report['sizes']:
-        assert set(result['stage_ms']) == {'convert', *SEGMENTER_STAGES, 'total'} - {'engines'}
+        stages = ['convert', 'preprocess', 'semantic', 'detail', 'fusion', 'total']
+        assert list(result['stage_ms']) == stages
         total = result['stage_ms']['total']
         assert 0 < total['min'] <= total['median'] <= total['max']
         assert result['peak_mb'] >= result['start_mb'] > 0
 
 
 @pytest.mark.usefixtures('hostile_folder')
-def test_cost_of_the_node(tmp_path: Path, tiny_bundle: Path) -> None:
+def test_cost_of_the_node(
+    tmp_path: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip('rclpy', reason='rclpy is not installed')
     options = ['--size', '320x192', '--repeat', 3, '--node', '--rate', 5]
     node = benchmark(tmp_path, '--bundle', tiny_bundle, *options)['node']
@@ -45,6 +47,12 @@ def test_cost_of_the_node(tmp_path: Path, tiny_bundle: Path) -> None:
     assert node['segmenter_ms'] > 0
     parts = (node[f'{part}_ms'] for part in ('segmenter', 'receive', 'node', 'outside'))
     assert sum(parts) == pytest.approx(node['latency_ms']['p50'], abs=0.01)
+    table = capsys.readouterr().out.rpartition('Node at')[2]
+    stages = ['preprocess', 'semantic', 'detail', 'fusion']
+    assert node['segmenter_ms'] == pytest.approx(
+        sum(node['stage_ms'][stage]['p50'] for stage in stages), abs=0.01
+    )
+    assert all(stage in table for stage in stages)
 
 
 @pytest.mark.slow

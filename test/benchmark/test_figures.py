@@ -10,6 +10,7 @@ import statistics
 import pytest
 
 from uhr_seg_ros.benchmark.figures import (
+    facts,
     figures,
     frame_rate,
     is_sustained,
@@ -34,6 +35,14 @@ def example() -> Replay:
     stages = {stamp: {'wait': 1.0, 'detail': 20.0 + stamp, 'total': 30.0} for stamp, _ in arrivals}
     load = Load(1.0, {'node': 150.0}, (100, 110), [(0.0, 100.5)], 120, {})
     return Replay(played, arrivals, NodeReport(), COUNTS, stages, load)
+
+
+def test_facts_are_all_that_is_no_figure() -> None:
+    told = {
+        'state': 'active', 'frames_received': '9', 'detail_p95_ms': '3.0', 'in_work_s': '1.0',
+        'gpu_load_percent': '50.0', 'bundle': 'tiny', 'fallback': 'no GPU', 'unheard of': 'x',
+    }  # fmt: skip
+    assert facts(told) == {'bundle': 'tiny', 'fallback': 'no GPU', 'unheard of': 'x'}
 
 
 def test_frames_are_accounted_for() -> None:

@@ -78,6 +78,13 @@ def test_engines_are_measured_and_resumed(
     assert '4K outside the engines' in page
 
 
+def test_a_section_without_a_form_is_shown_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / 'power.json').write_text('{"done": true, "result": {"watts": 41.5}}')
+    write_report(tmp_path)
+    page = (tmp_path / 'README.md').read_text()
+    assert '## power' in page and '"watts": 41.5' in page
+
+
 def test_overlap_is_drawn(stand_in: StandIn, tmp_path: Path) -> None:
     times, spans = measure(load_bundle('hlrc_s_aerial'), (96, 160), tmp_path / 'cache')
     assert times['ratio'] == 1.0

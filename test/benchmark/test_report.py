@@ -11,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from uhr_seg_ros.benchmark.report import percentiles, stage_percentiles, write_json
+from uhr_seg_ros.benchmark.report import (
+    percentiles,
+    segmenter_stages,
+    stage_percentiles,
+    write_json,
+)  # fmt: skip
 from uhr_seg_ros.benchmark.sizes import format_size, parse_size
 from uhr_seg_ros.benchmark.stages import benchmark_image, measure, spread, StageOptions
 
@@ -30,9 +35,27 @@ def test_stage_percentiles_take_only_the_keys_of_stages() -> None:
     assert stage_percentiles(keys) == {'detail': {'p50': 1.5, 'p95': 2.0, 'p99': 3.0}}
 
 
+@pytest.mark.parametrize(
+    'stages',
+    [
+        ['preprocess', 'semantic', 'detail', 'fusion', 'refine'],
+        ['upload', 'engines', 'download'],
+        ['reduce', 'saliency', 'sample', 'network', 'enlarge'],
+        ['a stage that nobody has heard of'],
+    ],
+)
+def test_every_stage_that_is_not_the_nodes_is_the_segmenters(stages: list[str]) -> None:
+    node = ['wait', 'convert', 'publish', 'total', 'cloud', 'latency']
+    times = {name: {'p50': 2.0, 'p95': 3.0} for name in [*node, *stages]}
+    assert segmenter_stages(times) == dict.fromkeys(stages, 2.0)
+
+
 def test_spread() -> None:
-    runs = [{'detail': 4.0}, {'detail': 1.0}, {'detail': 2.0}]
-    assert spread(runs) == {'detail': {'min': 1.0, 'median': 2.0, 'max': 4.0}}
+    runs = [{'detail': 4.0}, {'detail': 1.0, 'refine': 6.0}, {'detail': 2.0}]
+    assert spread(runs) == {
+        'detail': {'min': 1.0, 'median': 2.0, 'max': 4.0},
+        'refine': {'min': 0.0, 'median': 0.0, 'max': 6.0},
+    }
 
 
 def test_json_is_written_whole(tmp_path: Path) -> None:

@@ -125,7 +125,9 @@ class Stage:
 
     def _note(self, array: DiagnosticArray) -> None:
         for status in array.status:
+            # Those of cameras by their topics alone, too: there is one node here.
             self._statuses[status.name] = status
+            self._statuses[status.name.removeprefix(f'{status.hardware_id}: ')] = status
             values = self.values(status.name)
             parts = ('processed', 'dropped', 'rejected', 'pending')
             if int(values['frames_received']) != sum(int(values[f'frames_{p}']) for p in parts):

@@ -16,7 +16,7 @@ import pytest
 from sensor_msgs.msg import CompressedImage, Image
 from stage import example_mask, frame, pixels, Stage, wait_until
 from test_node_cloud import calibration, header, Rig
-from tiny_bundle import paint
+from tiny_bundle import paint, TINY_CLASSES
 
 from uhr_seg_ros.image_io.limits import DEFAULT_FRAME_PIXELS, FrameLimit
 from uhr_seg_ros.ros import frame_path
@@ -217,36 +217,43 @@ def test_memory_is_given_back_behind_an_outlier(
 
 
 def test_memory_of_engines_is_given_back(tmp_path: Path) -> None:
-    onnx = pytest.importorskip('onnx', reason='the graph is made with onnx')
-    from uhr_seg_ros.bundle import Graph
-    from uhr_seg_ros.engines.opening import open_engine
-    from uhr_seg_ros.graph_files import hash_graph
+    onnx = pytest.importorskip('onnx', reason='the bundle is made with onnx')
+    from uhr_seg_ros.bundle_writing import write_bundle
+    from uhr_seg_ros.segmenter import Segmenter
+    from uhr_seg_ros.strategies.strategy import Limits
 
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    shapes = {'many': (32, 3, 1, 1), 'few': (3, 32, 1, 1)}
     nodes = [
-        helper.make_node('Conv', ['image', 'weights'], ['many']),
-        helper.make_node('ReduceMax', ['many'], ['local'], axes=[2, 3]),
+        helper.make_node('Conv', ['image', 'many'], ['middle']),
+        helper.make_node('Conv', ['middle', 'few'], ['whole']),
+        helper.make_node('MaxPool', ['whole'], ['logits'], kernel_shape=[8, 8], strides=[8, 8]),
     ]
-    weights = onnx.numpy_helper.from_array(np.ones((32, 3, 1, 1), np.float32), 'weights')
-    tensors = (('image', [1, 3, 'h', 'w']), ('local', [1, 32, 1, 1]))
+    weights = [
+        onnx.numpy_helper.from_array(np.ones(shape, np.float32), name)
+        for name, shape in shapes.items()
+    ]
+    tensors = (('image', [1, 3, 'h', 'w']), ('logits', [1, 3, 'a', 'b']))
     inputs, outputs = (
         [helper.make_tensor_value_info(name, kind, shape)] for name, shape in tensors
     )
-    graph = helper.make_graph(nodes, 'g', inputs, outputs, [weights])
+    graph = helper.make_graph(nodes, 'g', inputs, outputs, weights)
     opset = helper.make_opsetid('', 17)
-    path = tmp_path / 'g.onnx'
-    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), path)
-    engine = open_engine(Graph('g', path, hash_graph(path), ('image',), ('local',)), 1)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    onnx.save(model, tmp_path / 'network.onnx')
+    write_bundle(tmp_path, name='one', network='one', kind='single', classes=TINY_CLASSES,
+                 low_res_factor=1)  # fmt: skip
+    taken = 32 * 4 * 512 * 512  # 34 MB a tile
+    with Segmenter(tmp_path, 'onnxruntime', Limits(tile=512)) as segmenter:
 
-    def resident_after(side: int) -> int:
-        engine.run({'image': np.zeros((1, 3, side, side), np.float32)}, ['local'])
-        give_back()
-        return int(Path('/proc/self/statm').read_text().split()[1]) * 4096
+        def resident_after(side: int) -> int:
+            segmenter(np.zeros((side, side, 3), np.uint8))
+            assert give_back()
+            return int(Path('/proc/self/statm').read_text().split()[1]) * 4096
 
-    usual = [resident_after(64) for _ in range(3)][-1]
-    taken = 1024 * 1024 * 32 * 4  # 134 MB
-    assert resident_after(1024) < usual + taken / 2
-    held = [resident_after(1024) for _ in range(2)][-1]  # no outlier any more
-    assert held > usual + taken / 2
-    later = [resident_after(64) for _ in range(9)][-1]
-    assert later < usual + taken / 2
+        usual = [resident_after(64) for _ in range(3)][-1]
+        assert resident_after(960) < usual + taken / 2  # all of its tiles together are an outlier
+        held = [resident_after(960) for _ in range(2)][-1]  # no outlier any more
+        assert held > usual + taken / 2
+        later = [resident_after(64) for _ in range(9)][-1]
+        assert later < usual + taken / 2

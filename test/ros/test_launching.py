@@ -10,6 +10,8 @@ from pathlib import Path
 import shutil
 
 import pytest
+from rclpy.context import Context
+from rclpy.node import Node
 from tiny_bundle import edited_model
 import yaml
 
@@ -44,10 +46,22 @@ def test_bundles_are_listed_whatever_state_they_are_in(
         content['domain'] = {'view': 'forward', 'trained_on': 'streets'}
     (installed / 'torn/model.yaml').write_text('domain: [')
     said = bundles_text()
+    assert len(said) < 2000
     assert 'city (forward, trained on streets)' in said
     assert 'old (unknown)' in said
     assert 'torn (not usable: ' in said
     assert 'hlrc_s_aerial (nadir, 0.3 to 1 m/px, trained on mosaics of Dubai' in said
+
+
+def test_a_long_list_of_bundles_is_cut(installed: Path) -> None:
+    for number in range(30):
+        (installed / f'm{number}').mkdir()
+        (installed / f'm{number}/model.yaml').write_text(f'domain: {{trained_on: {"a" * 200}}}')
+    (installed / 'new\nline').mkdir()
+    (installed / 'new\nline/model.yaml').write_text('domain: {}')
+    said = bundles_text()
+    assert len(said) <= 2000
+    assert said.isprintable()
 
 
 def test_commands_for_streets_exist() -> None:
@@ -141,10 +155,16 @@ def test_parameter_file_in_the_home_folder(
     ],
 )  # fmt: skip
 def test_parameters_of_other_nodes_are_told(
-    tmp_path: Path, top: str, namespace: str, applies: bool
+    context: Context, tmp_path: Path, top: str, namespace: str, applies: bool
 ) -> None:
     file = tmp_path / 'own.yaml'
     file.write_text(yaml.safe_dump({top: {'ros__parameters': {'threads': 1}}}))
+    node = Node(
+        'segmentation', namespace=namespace, context=context, use_global_arguments=False,
+        cli_args=['--ros-args', '--params-file', str(file)],
+    )  # fmt: skip
+    assert node.declare_parameter('threads', 0).value == int(applies)  # so does ROS
+    node.destroy_node()
     said = file_remark(file, namespace)
     assert (not said) == applies
     assert applies or f'has parameters of {("/" + top.strip("/"))!r}, and none for /' in said

@@ -50,7 +50,7 @@ def test_a_bundle_for_another_view_is_a_warning(
 ) -> None:
     stage = make_stage(bundle=bundle_for(SATELLITE), camera_view='forward')
     line = 'nadir, 0.3 to 1 m/px, trained on mosaics'
-    stage.wait_for_log('is for: ', line)
+    stage.wait_for_log(f'tiny is for: {line}; camera_view is forward')
     stage.wait_for_log('camera_view is forward', f'bundle tiny is for other views ({line})')
     status = told(stage, DiagnosticStatus.WARN)
     assert f'bundle tiny is for other views ({line})' in status.message
@@ -73,5 +73,5 @@ def test_what_is_unknown_is_told_and_no_warning(
     stage = make_stage(bundle=bundle_for(domain), camera_view=view)
     told(stage, DiagnosticStatus.OK)
     assert stage.values(NODE)['domain'] == said
-    stage.wait_for_log(f'is for: {said}')
+    stage.wait_for_log(f'tiny is for: {said}; camera_view is {view}')
     assert not [line for line in stage.log_lines() if 'other views' in line]

@@ -245,6 +245,7 @@ class SlowGraph:
     """Holds whoever reads the semantic graph, as a slow disk does, until it is delivered."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reached = Event()
         self._delivered = Event()
         self._read = graph_files.read_regular
         monkeypatch.setattr(graph_files, 'read_regular', self._wait_and_read)
@@ -255,6 +256,7 @@ class SlowGraph:
 
     def _wait_and_read(self, path: Path, most: int) -> bytes:
         if path.name == 'semantic.onnx':
+            self.reached.set()
             assert self._delivered.wait(60.0)
         return self._read(path, most)
 
@@ -279,7 +281,7 @@ def test_node_can_be_stopped_while_a_model_loads(
 ) -> None:
     graph = SlowGraph(monkeypatch)
     stage = make_stage(bundle=str(bundle))
-    stage.wait_for_state('configuring')
+    assert graph.reached.wait(30)
     assert not stage.node.stop(0.1)
     stage.wait_for_state('unconfigured')
     graph.deliver()

@@ -20,7 +20,6 @@ from networks_seen import see  # noqa: E402
 from uhr_seg_ros.classes import CLASS_SETS  # noqa: E402
 from uhr_seg_ros.networks.export import export_bundle  # noqa: E402
 from uhr_seg_ros.networks.presets import build_network  # noqa: E402
-from uhr_seg_ros.ros.diagnostics import KIND_STAGES  # noqa: E402
 from uhr_seg_ros.segmenter import Segmenter  # noqa: E402
 from uhr_seg_ros.strategies import patches  # noqa: E402
 
@@ -54,7 +53,7 @@ def test_masks_and_diagnostics(
         return values if values.get('frames_processed') == '1' else None
 
     values = wait_until(told, 'the node status')
-    for name in KIND_STAGES['patches']:
+    for name in ('reduce', 'contexts', 'patches', 'merge'):
         assert float(values[f'{name}_p50_ms']) > 0.0
     assert 'semantic_p50_ms' not in values
     stage.wait_for_log('rows of patches', 's left')

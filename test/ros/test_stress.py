@@ -16,6 +16,7 @@ from gate import Gate
 import numpy as np
 import pytest
 from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image, PointCloud2
 from stage import example_mask, frame, pixels, Stage, wait_until
@@ -112,7 +113,11 @@ class Storm:
     def _view(self, random: Random) -> None:
         name = random.choice(list(OUTPUTS))
         topic = f'/segmentation/{random.choice(CAMERAS)}/{name}'
-        viewer = self.stage.watcher.create_subscription(OUTPUTS[name], topic, lambda _: None, 1)
+        # The node's own group would keep a reference to each for ever.
+        viewer = self.stage.watcher.create_subscription(
+            OUTPUTS[name], topic, lambda _: None, 1,
+            callback_group=MutuallyExclusiveCallbackGroup(),
+        )  # fmt: skip
         time.sleep(random.random() * 0.05)
         self.stage.watcher.destroy_subscription(viewer)
         self.counts['viewers'] += 1

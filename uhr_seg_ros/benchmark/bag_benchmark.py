@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from uhr_seg_ros import __version__
-from uhr_seg_ros.benchmark.figures import figures, is_sustained, series, without_extremes
+from uhr_seg_ros.benchmark.figures import facts, figures, is_sustained, series, without_extremes
 from uhr_seg_ros.benchmark.host import describe_host
 from uhr_seg_ros.benchmark.peak import find_peak
 from uhr_seg_ros.bundle import load_bundle
@@ -24,12 +24,6 @@ from uhr_seg_ros.replay.session import Pacing, Replay, Session, transport_of
 from uhr_seg_ros.replay.topics import choose_topic
 
 REALTIME, MAX, PEAK = 'realtime', 'max', 'peak'
-
-#: What the keys of the node's diagnostics tell about what ran.
-FACTS = (
-    'bundle', 'bundle_sha256', 'domain', 'backend', 'backend_version', 'device', 'precision',
-    'engine_sha256', 'fallback',
-)  # fmt: skip
 
 #: A rate is tried for so long, s, and for at least so many frames.
 TRIAL_S, TRIAL_FRAMES = 5.0, 20
@@ -111,7 +105,6 @@ def benchmark_bag(
             pacing = Pacing(as_answered=True, every=every, live=True)
             session.play(options.bag, pacing, topic, pictures=pictures)
             described = session.describe()
-    diagnostics = described['diagnostics']
     return {
         'benchmark': 'bag',
         'version': __version__,
@@ -121,7 +114,7 @@ def benchmark_bag(
         'machine': {**describe_host(), 'idle_percent': idle},
         'bag': describe_bag(options.bag, topic),
         'node': {
-            **{key: diagnostics[key] for key in FACTS if key in diagnostics},
+            **facts(described['diagnostics']),
             'parameters': {**described['parameters'], 'bundle': bundle.name},
         },
         'dds': described['dds'],

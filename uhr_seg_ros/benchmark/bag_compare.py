@@ -33,6 +33,10 @@ SETTINGS = (
 )
 
 
+# They differ from run to run, or say what a hash says.
+_MOMENTS = {('machine', 'idle_percent'), ('node', 'bundle')}
+
+
 class CompareError(UhrSegError):
     """A file that is not what `uhr_seg benchmark --bag --json` writes."""
 
@@ -90,9 +94,17 @@ def paired_figures(
 def differences(
     first: Mapping[str, Any], second: Mapping[str, Any]
 ) -> dict[str, tuple[Any, Any]]:
-    """Give the `SETTINGS` that differ, with both values."""
+    """Give the `SETTINGS` that differ, and what else of node and machine, with both values."""
     found = {}
-    for name, keys in SETTINGS:
+    named = {keys for _, keys in SETTINGS} | _MOMENTS
+    others = dict.fromkeys(
+        (group, key)
+        for group in ('node', 'machine')
+        for report in (first, second)
+        for key in _mapping(report.get(group))
+    )
+    more = [(f'{keys[0]}: {keys[1]}', keys) for keys in others if keys not in named]
+    for name, keys in (*SETTINGS, *more):
         values = tuple(_at(report, keys) for report in (first, second))
         if values[0] != values[1]:
             found[name] = _differing(*values)
@@ -115,8 +127,14 @@ def _flat(report: Mapping[str, Any]) -> dict[str, Any]:
     load = figures['load'] or {'cpu_percent': {}}
     for process, value in load['cpu_percent'].items():
         named[f'CPU of the {process}, %'] = value
+    for name, seen in load.get('gpu', {}).items():
+        named[f'GPU {name}, mean'] = seen['mean']
     named['peak memory, MB'] = load.get('peak_mb')
     return named
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _at(report: Mapping[str, Any], keys: tuple[str, ...]) -> Any:

@@ -125,7 +125,8 @@ def _spread_table(rows: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def _frames(frames: Mapping[str, float]) -> str:
-    rows = [[text, _number(frames[key], 0)] for key, text in _FRAMES.items()]
+    texts = {**_FRAMES, **{key: escape(key) for key in frames if key not in _FRAMES}}
+    rows = [[text, _number(frames[key], 0)] for key, text in texts.items()]
     return table(['', 'frames'], rows)
 
 

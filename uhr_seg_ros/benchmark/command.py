@@ -12,7 +12,13 @@ from typing import Any
 
 from uhr_seg_ros.benchmark import bag_command
 from uhr_seg_ros.benchmark.bag_compare import compare_files
-from uhr_seg_ros.benchmark.report import machine, PERCENTILES, print_table, write_json
+from uhr_seg_ros.benchmark.report import (
+    machine,
+    PERCENTILES,
+    print_table,
+    segmenter_stages,
+    write_json,
+)  # fmt: skip
 from uhr_seg_ros.benchmark.sizes import format_size, parse_count, parse_size
 from uhr_seg_ros.benchmark.stages import measure, StageOptions
 from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
@@ -266,14 +272,18 @@ def _print_stages(result: dict[str, Any]) -> None:
 
 def _print_node(result: dict[str, Any]) -> None:
     names = {
-        'segmenter_ms': 'segmenter',
         'receive_ms': 'node: receive',
         'node_ms': 'node: convert, publish, wait',
         'outside_ms': 'outside: camera sends, mask travels',
     }
+    stages = segmenter_stages(result['stage_ms'])
     title = (
         f'Node at {format_size(tuple(result["size"]))}, '
         f'{result["frames_processed"]} of {result["frames_played"]} frames'
     )
-    rows = [[text, f'{result[key]:.1f}'] for key, text in names.items()]
+    rows = [
+        ['segmenter', f'{result["segmenter_ms"]:.1f}'],
+        *([f'  {stage}', f'{milliseconds:.1f}'] for stage, milliseconds in stages.items()),
+        *([text, f'{result[key]:.1f}'] for key, text in names.items()),
+    ]
     print_table(title, ['', 'median ms'], rows)

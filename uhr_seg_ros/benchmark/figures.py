@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+import re
 from typing import Any, TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,15 @@ PERCENTILES = (50, 90, 95, 99)
 
 #: A rate is kept up with if this share of the frames is answered.
 SUSTAINED = 0.95
+
+
+# What changes from one report to the next.
+_MEASURED = re.compile('state|frames_.*|gpu_.*|.*_m?s')
+
+
+def facts(diagnostics: Mapping[str, str]) -> dict[str, str]:
+    """Give what the node's diagnostics tell about what runs: all but states and figures."""
+    return {key: value for key, value in diagnostics.items() if not _MEASURED.fullmatch(key)}
 
 
 def figures(replay: Replay) -> dict[str, Any]:

@@ -15,6 +15,9 @@ from uhr_seg_ros.files import write_text
 #: The case that is compared with PyTorch.
 _PAPER_CASE = 'hlrc_cityscapes 2048x1024 fp16'
 
+#: Sections that are shown as tables.
+_FORMS = ('environment', 'engines', 'kernels', 'pytorch', 'overlap', 'onnxruntime')
+
 
 def write_report(folder: Path) -> None:
     """Write README.md from the JSON files of a folder."""
@@ -30,6 +33,7 @@ def write_report(folder: Path) -> None:
     lines += _times('PyTorch, the same network and weights', results.get('pytorch', {}))
     lines += _overlap(results.get('overlap', {}))
     lines += _times('ONNX Runtime on the CPU of this machine', results.get('onnxruntime', {}))
+    lines += _others(results)
     lines += _missing(sections)
     write_text(folder / 'README.md', '\n'.join(lines) + '\n')
 
@@ -96,6 +100,15 @@ def _overlap(found: Mapping[str, Any]) -> list[str]:
         text = f'{name}: {_time(case["two_streams"])}, on one stream {_time(case["one_stream"])}.'
         lines += [text, '', f'![{name}]({case["picture"]})', '']
     return ['## Both branches at once', '', *lines] if lines else []
+
+
+def _others(results: Mapping[str, Any]) -> list[str]:
+    """Show sections that have no form of their own here."""
+    lines = []
+    for name, found in results.items():
+        if found and name not in _FORMS:
+            lines += [f'## {name}', '', '```', json.dumps(found, indent=1), '```', '']
+    return lines
 
 
 def _missing(sections: Mapping[str, Any]) -> list[str]:

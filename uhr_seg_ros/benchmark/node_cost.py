@@ -9,15 +9,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from uhr_seg_ros.benchmark.report import percentiles, stage_percentiles
+from uhr_seg_ros.benchmark.report import percentiles, segmenter_stages, stage_percentiles
 from uhr_seg_ros.benchmark.stages import benchmark_image
 from uhr_seg_ros.benchmark.transport import measure_transport, SETTINGS
 from uhr_seg_ros.bundle import load_bundle
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.session import replay
-
-# The stages of the segmenter on the CPU and on a GPU; whatever else a frame takes is the node's.
-SEGMENTER_STAGES = ('preprocess', 'semantic', 'detail', 'fusion', 'engines')
 
 TRANSPORT_RATE_HZ = 5.0
 
@@ -59,7 +56,7 @@ def measure_node(
     receive_ms = transport['receive_ms']['p50']
     latency = percentiles(ms for _, ms, _ in result.latencies())
     stages = stage_percentiles(result.report.values or {})
-    segmenter_ms = sum(stages[stage]['p50'] for stage in SEGMENTER_STAGES if stage in stages)
+    segmenter_ms = sum(segmenter_stages(stages).values())
     return {
         'size': list(size),
         'frames_played': count,

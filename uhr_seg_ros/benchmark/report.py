@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from uhr_seg_ros.files import write_text
-from uhr_seg_ros.timing import LatencyWindow
+from uhr_seg_ros.timing import LatencyWindow, NODE_STAGES
 
 PERCENTILES = ('p50', 'p95', 'p99', 'max')
 
@@ -38,6 +38,20 @@ def stage_percentiles(diagnostics: Mapping[str, str]) -> dict[str, dict[str, flo
         if rest in ('50_ms', '95_ms', '99_ms'):
             stages.setdefault(stage, {})[f'p{rest[:2]}'] = float(value)
     return stages
+
+
+def segmenter_stages(stages: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """
+    Give the medians of the segmenter's stages: all that the node does not name as its own.
+
+    Args:
+        stages: stage -> percentile -> ms, as the node reports them.
+
+    Returns:
+        Stage -> ms.
+
+    """
+    return {name: times['p50'] for name, times in stages.items() if name not in NODE_STAGES}
 
 
 def machine() -> dict[str, Any]:

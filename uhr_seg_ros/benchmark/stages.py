@@ -119,8 +119,9 @@ def benchmark_image(size: tuple[int, int]) -> np.ndarray:
 
 
 def spread(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Give min, median and max of every stage over several runs."""
-    columns = {stage: [run[stage] for run in runs] for stage in runs[0]}
+    """Give min, median and max of every stage that a run has; 0 ms in those that lack it."""
+    stages = dict.fromkeys(stage for run in runs for stage in run)
+    columns = {stage: [run.get(stage, 0.0) for run in runs] for stage in stages}
     return {
         stage: {
             'min': round(min(values), 3),

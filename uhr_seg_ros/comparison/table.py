@@ -50,8 +50,9 @@ def table(comparison: Comparison, costs: dict[str, tuple[int, int]]) -> str:
 
 def _class_table(comparison: Comparison) -> str:
     figures = {each.name: comparison.figures(each) for each in comparison.plan.variants}
-    names = list(next(iter(figures.values()))[0]['iou'])
-    takes = [lambda run, name=name: run['iou'][name] for name in names]
+    names = list(dict.fromkeys(name for runs in figures.values() for run in runs
+                               for name in run['iou']))  # fmt: skip
+    takes = [lambda run, name=name: run['iou'].get(name) for name in names]
     rows = [[variant, *_scores(runs, takes)] for variant, runs in figures.items()]
     return _markdown(['IoU', *names], rows)
 

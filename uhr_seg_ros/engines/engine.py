@@ -28,9 +28,12 @@ class Engine(Protocol):
         name: name of the back end, such as `onnxruntime`.
         input_shapes: tensor name -> shape.
         output_shapes: tensor name -> shape.
+        keeps_memory: whether what a run takes stays for the next one. A back end whose memory
+            does not grow with the inputs may not look at it.
 
     """
 
+    keeps_memory: bool
     name: str
     input_shapes: Mapping[str, Shape]
     output_shapes: Mapping[str, Shape]

@@ -34,6 +34,8 @@ class HostEngine:
 
     """
 
+    keeps_memory = True
+
     def __init__(
         self, backend: TensorRTBackend, graph: Graph, shapes: Mapping[str, tuple[int, ...]]
     ) -> None:

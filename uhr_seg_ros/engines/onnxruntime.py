@@ -12,7 +12,6 @@ import numpy as np
 from uhr_seg_ros.bundle import Graph
 from uhr_seg_ros.engines.engine import EngineError, Shape
 from uhr_seg_ros.showing import one_line
-from uhr_seg_ros.usual import UsualSize
 
 try:
     import onnxruntime as ort
@@ -32,6 +31,7 @@ class OnnxRuntimeEngine:
 
     Attributes:
         types: tensor name -> what ONNX Runtime calls its type, such as `tensor(float)`.
+        keeps_memory: whether a run leaves its memory to the next one, which is then faster.
 
     Raises:
         BundleError: the file is not the one that was hashed.
@@ -43,7 +43,7 @@ class OnnxRuntimeEngine:
 
     def __init__(self, graph: Graph, threads: int, precision: str = 'fp32') -> None:
         self._graph, self._precision = graph, precision
-        self._usual = UsualSize()
+        self.keeps_memory = True
         content = graph.read()
         try:
             self._session = ort.InferenceSession(
@@ -72,11 +72,9 @@ class OnnxRuntimeEngine:
         self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str]
     ) -> dict[str, np.ndarray]:
         """Run the graph once; see `Engine.run`."""
-        outgrows = self._usual.outgrows(sum(array.nbytes for array in feeds.values()))
+        options = None if self.keeps_memory else _GIVING_BACK
         try:
-            arrays = self._session.run(
-                list(outputs), dict(feeds), _GIVING_BACK if outgrows else None
-            )
+            arrays = self._session.run(list(outputs), dict(feeds), options)
         except Exception as err:  # the classes of ONNX Runtime have no common base
             shapes = ', '.join(f'{name} {array.shape}' for name, array in feeds.items())
             msg = f'graph {self._graph.path} failed on {shapes}: {one_line(err)}'

@@ -203,13 +203,14 @@ class Collector:
             for name, status in ours.items()
         }
         for name, status in ours.items():
-            if name.startswith(self._node_name):
+            if name == f'{self._node_name}: segmentation':
+                prefix = f'{self._node_name}: '
                 report = NodeReport(
                     number=self._report.number + 1,
                     is_error=status.level == DiagnosticStatus.ERROR,
                     message=status.message,
                     values=values.pop(name),
-                    inputs=values,
+                    inputs={each.removeprefix(prefix): found for each, found in values.items()},
                 )
                 with self._lock:
                     self._report = report

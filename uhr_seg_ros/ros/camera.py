@@ -63,6 +63,7 @@ class Camera:
         self._unclosed: list[CameraInput | CameraOutput | CloudPath] = []
         self._topic = image_topic(node, self._prefix, transport)
         self.monitor = CameraMonitor(self._topic, node.get_fully_qualified_name())
+        self._had_publisher = False
         self.output: CameraOutput | None = None
         self.clouds: CloudPath | None = None
 
@@ -72,7 +73,7 @@ class Camera:
         return self.clouds is not None and self.clouds.is_wanted
 
     def status(
-        self, counts: Counts, expected_frequency: float, *, limited: bool
+        self, counts: Counts, now: float, settings: Settings, stall: Problem | None
     ) -> DiagnosticStatus:
         """Return the status of the input topic; see `CameraMonitor.status`."""
         more = {
@@ -88,8 +89,22 @@ class Camera:
             problems.append(clouds.problem())
         problem = worst(*problems) if any(problems) else None
         return self.monitor.status(
-            counts, expected_frequency, limited=limited, more=more, problem=problem
+            counts,
+            now,
+            expected_frequency=settings.diagnostics_expected_frequency,
+            max_rate_hz=settings.max_rate_hz,
+            subscribed=self._input is not None,
+            published=self._is_published(),
+            stall=stall,
+            more=more,
+            problem=problem,
         )
+
+    def _is_published(self) -> bool:
+        """Tell whether somebody publishes frames, as far as discovery tells of anybody."""
+        count = self._node.count_publishers(self.monitor.topic_name)
+        self._had_publisher = self._had_publisher or count > 0
+        return count > 0 or not self._had_publisher
 
     def remark(self, text: str) -> None:
         """Tell what is odd about a frame that is processed all the same, once."""
@@ -99,6 +114,7 @@ class Camera:
 
     def open_output(self, classes: ClassSet, *, samples: bool) -> None:
         """Announce the masks and their classes, and where frames are sampled if that varies."""
+        self.monitor.pace.forget()
         self.close_output()  # what an end that failed has left
         self.output = CameraOutput(
             self._node, self._prefix, classes, self._calibrations, samples=samples
@@ -119,6 +135,7 @@ class Camera:
             self.monitor.note(frame.arrival, frame.stamp_ns, now_ns, frame.encoding)
             on_frame(frame)
 
+        self.monitor.restart()
         self.close_input()  # what an end that failed has left
         self._input = CameraInput(
             self._node, self._prefix, settings, self._calibrations, receive
@@ -129,7 +146,8 @@ class Camera:
     def follow(self, warning_s: float) -> None:
         """Let the subscriptions follow their publishers; see `CameraInput.follow`."""
         if (camera_input := self._input) is not None:
-            camera_input.follow(warning_s)
+            # Of a camera that comes every 10 s, 5 s are no silence.
+            camera_input.follow(warning_s and max(warning_s, self.monitor.usual_silence))
         if (clouds := self.clouds) is not None:
             clouds.follow()
 

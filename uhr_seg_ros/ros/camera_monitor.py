@@ -5,97 +5,37 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
-from itertools import pairwise
+from functools import partial
 import math
 from threading import Lock
+import time
 from types import MappingProxyType
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from uhr_seg_ros.ros.diagnostics import count_values, make_status, Problem, worst
+from uhr_seg_ros.ros.arrivals import ArrivalWindow, TOLERANCE_PERCENT
+from uhr_seg_ros.ros.count_window import CountWindow, Done
+from uhr_seg_ros.ros.diagnostics import (
+    count_values,
+    HOLD_S,
+    Lasting,
+    make_status,
+    Problem,
+    worst,
+)  # fmt: skip
 from uhr_seg_ros.ros.remarks import Remarks
+from uhr_seg_ros.ros.rhythm import Rhythm
+from uhr_seg_ros.ros.stalls import Pace
 from uhr_seg_ros.ros.worker import Counts
 
-TOLERANCE_PERCENT = 10.0
-"""How far a frame interval may be from the expected one, and how many frames may be dropped."""
+# Every frame is rejected when so many were, one after the other, or all there were.
+_ALL_OF = 3
 
-WINDOW_S = 10.0
-"""How far back rate and jitter look."""
+# Where nobody publishes any more, no frame will come, whatever is usual.
+_NOBODY_S = 1.0
 
-_YEAR_MS = 365 * 24 * 3.6e6
-
-
-class ArrivalWindow:
-    """
-    When the frames of the last 10 s arrived, and which stamps they bore.
-
-    Stamps are only watched: one that is absurd, old or repeated never decides about a frame.
-
-    Args:
-        size: most frames in the window.
-
-    """
-
-    def __init__(self, size: int = 1000) -> None:
-        self._lock = Lock()
-        self._arrivals: deque[float] = deque(maxlen=size)
-        self._stamps: deque[int] = deque(maxlen=size)
-        self._non_increasing = 0
-        self._delay_ms = math.nan
-        self._fresh = False
-
-    def add(self, arrival: float, stamp_ns: int, now_ns: int) -> None:
-        """
-        Note a frame.
-
-        Args:
-            arrival: monotonic clock, s.
-            stamp_ns: stamp of its header, ns.
-            now_ns: the node's clock, ns.
-
-        """
-        with self._lock:
-            if self._stamps and stamp_ns <= self._stamps[-1]:
-                self._non_increasing += 1
-            self._arrivals.append(arrival)
-            self._stamps.append(stamp_ns)
-            while self._arrivals[0] < arrival - WINDOW_S:
-                self._arrivals.popleft()
-                self._stamps.popleft()
-            self._delay_ms = (now_ns - stamp_ns) / 1e6
-            self._fresh = True
-
-    def take(self, expected_frequency: float) -> tuple[bool, dict[str, str]]:
-        """
-        Return whether a frame came since the last call, and the timing keys and values.
-
-        Args:
-            expected_frequency: Hz; 0 takes the mean of the window as the norm for the jitter.
-
-        """
-        with self._lock:
-            fresh, self._fresh = self._fresh, False
-            intervals = [later - earlier for earlier, later in pairwise(self._arrivals)]
-            # Where a recording begins again, stamps jump back: that is no interval.
-            steps = [b - a for a, b in pairwise(self._stamps) if b > a]
-            delay, non_increasing = self._delay_ms, self._non_increasing
-        mean = sum(intervals) / len(intervals) if intervals else 0.0
-        norm = 1.0 / expected_frequency if expected_frequency else mean
-        jitters = [abs(interval - norm) * 1e6 for interval in intervals] or [0.0]
-        limit = norm * 1e6 * TOLERANCE_PERCENT / 100.0
-        return fresh, {
-            'frame_rate_node': f'{1.0 / mean if fresh and mean else 0.0:.3f}',
-            'frame_rate_msg': f'{1e9 * len(steps) / sum(steps) if fresh and steps else 0.0:.3f}',
-            'current_delay_from_realtime_ms': f'{delay:.3f}' if abs(delay) < _YEAR_MS else 'N/A',
-            'expected_frequency': f'{expected_frequency:.3f}',
-            'tolerance': f'{TOLERANCE_PERCENT:.1f}',
-            'mean_abs_jitter_node': f'{sum(jitters) / len(jitters):.0f}',
-            'max_abs_jitter_node': f'{max(jitters):.0f}',
-            'num_jitter_outliers_node': str(sum(jitter > limit for jitter in jitters)),
-            'num_non_increasing_msg': str(non_increasing),
-        }
+_UNSUBSCRIBED = DiagnosticStatus.STALE, 'not subscribed, as the node is not active'
 
 
 class CameraMonitor:
@@ -103,19 +43,39 @@ class CameraMonitor:
     What `/diagnostics` tells about one input topic.
 
     Args:
-        topic_name: resolved, starts with `/`; the name of the status.
-        hardware_id: fully qualified name of the node.
+        topic_name: resolved, starts with `/`.
+        node_name: fully qualified, the hardware_id. Status names begin with it: two nodes may
+            take the same topic.
+
+    Attributes:
+        topic_name: as given.
+        pace: how long its frames take; for the worker's thread, which adds to it.
 
     """
 
-    def __init__(self, topic_name: str, hardware_id: str) -> None:
+    def __init__(self, topic_name: str, node_name: str) -> None:
+        self.topic_name = topic_name
+        self.pace = Pace()
+        self._node_name = node_name
+        self._lock = Lock()
         self._arrivals = ArrivalWindow()
+        self._masks = Rhythm()
+        self._counts = CountWindow()
+        self._waiting_since: float | None = None
         self._encoding = ''
-        self._topic_name = topic_name
-        self._hardware_id = hardware_id
-        self._last = Counts(0, 0, 0, 0, 0)
         self._reason = ''
         self._remarks = Remarks()
+        self._lasting = Lasting()
+
+    def restart(self) -> None:
+        """Begin again, as the topic was not subscribed to until now."""
+        now = time.monotonic()
+        with self._lock:
+            self._arrivals.restart()
+            self._masks.restart()
+            self._counts.restart(now)
+            self._waiting_since = None
+            self._lasting = Lasting()
 
     def note_remark(self, text: str) -> bool:
         """Note what is odd about frames that are processed; return whether that is new."""
@@ -123,44 +83,79 @@ class CameraMonitor:
 
     def note_rejected(self, reason: str) -> None:
         """Note why a frame was rejected."""
-        self._reason = reason.partition('\n')[0]
+        with self._lock:
+            self._reason = reason.partition('\n')[0]
+            self._waiting_since = None
 
     def note(self, arrival: float, stamp_ns: int, now_ns: int, encoding: str) -> None:
         """Note a frame that arrived; see `ArrivalWindow.add`."""
-        self._arrivals.add(arrival, stamp_ns, now_ns)
-        self._encoding = encoding
+        with self._lock:
+            self._arrivals.add(arrival, stamp_ns, now_ns)
+            self._encoding = encoding
+            if self._waiting_since is None:
+                self._waiting_since = arrival
+
+    def note_mask(self, now: float, size: tuple[int, int], seconds: float) -> None:
+        """Note when a frame was done, s (monotonic), its height and width, and what it took, s."""
+        with self._lock:
+            self._masks.add(now)
+            self._waiting_since = None
+        self.pace.add(size, seconds)
+
+    @property
+    def usual_silence(self) -> float:
+        """Which silence is usual for this camera, s; 0 as long as no interval is known."""
+        with self._lock:
+            return self._arrivals.usual_silence
+
+    def waited(self, now: float) -> float:
+        """Return for how long frames have come of which none was finished, s."""
+        with self._lock:
+            return 0.0 if self._waiting_since is None else now - self._waiting_since
 
     def status(
         self,
         counts: Counts,
-        expected_frequency: float,
+        now: float,
         *,
-        limited: bool = False,
+        expected_frequency: float = 0.0,
+        max_rate_hz: float = 0.0,
+        subscribed: bool = True,
+        published: bool = True,
+        stall: Problem | None = None,
         more: Mapping[str, str] = MappingProxyType({}),
         problem: Problem | None = None,
     ) -> DiagnosticStatus:
         """
-        Return the status since the last call.
+        Return the status of this moment.
 
         Args:
             counts: of this camera.
+            now: monotonic clock, s.
             expected_frequency: Hz, 0 = unknown.
-            limited: whether frames are dropped on purpose, to keep a rate.
+            max_rate_hz: frames per second that are processed at most, 0 = all.
+            subscribed: whether frames are taken at all.
+            published: whether somebody publishes frames.
+            stall: why masks do not come.
             more: what else to tell.
             problem: what else is wrong.
 
         """
-        fresh, timing = self._arrivals.take(expected_frequency)
-        since = Counts(*(now - last for now, last in zip(counts, self._last, strict=True)))
-        self._last = counts
-        rate = float(timing['frame_rate_node'])
-        level, message = worst(
-            _stale(fresh),
-            _rejecting(since, self._reason),
-            _off_rate(rate, expected_frequency) if fresh else None,
-            None if limited else _dropping(since),
-            problem,
-        )
+        with self._lock:
+            timing = self._arrivals.values(now, expected_frequency)
+            timing['output_frequency'] = f'{self._masks.frequency(now):.3f}'
+            self._counts.add(now, counts, max_rate_hz)
+            if stall is not None:  # what is dropped meanwhile is no matter of rates
+                self._counts.restart(now)
+            level, message = worst(
+                *self._judge(now, expected_frequency, max_rate_hz, published, stall)
+                if subscribed else [_UNSUBSCRIBED],
+                stall,
+                problem,
+            )  # fmt: skip
+            age = self._masks.silence(now)
+        if math.isfinite(age):
+            timing['output_age_s'] = f'{age:.1f}'
         values = {
             **timing,
             'total_dropped_frames': str(counts.dropped),
@@ -170,21 +165,43 @@ class CameraMonitor:
         }
         if remarks := str(self._remarks):
             values['remarks'] = remarks
-        return make_status(self._topic_name, level, message, self._hardware_id, values)
+        name = f'{self._node_name}: {self.topic_name}'
+        return make_status(name, level, message, self._node_name, values)
+
+    def _judge(
+        self,
+        now: float,
+        expected: float,
+        max_rate_hz: float,
+        published: bool,
+        stall: Problem | None,
+    ) -> list[Problem | None]:
+        hold_s = max(HOLD_S, self._arrivals.usual_silence)
+        last = partial(self._lasting, now=now, hold_s=hold_s)
+        rate, done = self._arrivals.frequency(now), self._counts.done()
+        silence = self._arrivals.silence(now)
+        if self._arrivals.is_silent(now, expected) or silence > _NOBODY_S and not published:
+            return [_stale(silence, published)]
+        return [
+            self._rejecting(),
+            last('rate', expected, _off_rate(rate, expected)),
+            None if stall else last('behind', max_rate_hz, _behind(done, rate, max_rate_hz)),
+        ]
+
+    def _rejecting(self) -> Problem | None:
+        rejected, finished = self._counts.rejected()
+        if not rejected:
+            return None
+        why = f': {self._reason}' if self._reason else ''
+        newest, of = self._counts.newest_rejected(_ALL_OF)
+        if newest == of:
+            return DiagnosticStatus.ERROR, f'every frame is rejected{why}'
+        return DiagnosticStatus.WARN, f'{rejected} of {finished} frames rejected{why}'
 
 
-def _stale(fresh: bool) -> Problem | None:
-    return None if fresh else (DiagnosticStatus.STALE, 'no frame since the last report')
-
-
-def _rejecting(since: Counts, reason: str) -> Problem | None:
-    if not since.rejected:
-        return None
-    why = f': {reason}' if reason else ''
-    if since.processed:
-        text = f'{since.rejected} frames rejected since the last report{why}'
-        return DiagnosticStatus.WARN, text
-    return DiagnosticStatus.ERROR, f'every frame is rejected{why}'
+def _stale(silence: float, published: bool) -> Problem:
+    text = 'no frame yet' if math.isinf(silence) else f'no frame for {silence:.0f} s'
+    return DiagnosticStatus.STALE, text if published else f'{text}, nobody publishes any'
 
 
 def _off_rate(rate: float, expected: float) -> Problem | None:
@@ -193,11 +210,21 @@ def _off_rate(rate: float, expected: float) -> Problem | None:
     return DiagnosticStatus.WARN, f'frame rate {rate:.2f} Hz, expected {expected:.2f} Hz'
 
 
-def _dropping(since: Counts) -> Problem | None:
-    if since.dropped <= since.received * TOLERANCE_PERCENT / 100.0:
+def _behind(done: Done, rate: float, max_rate_hz: float) -> Problem | None:
+    """Judge whether as many frames are taken as come, or as are wanted of them."""
+    # Where a limit holds frames back, the window may begin just behind one.
+    taken = done.received - done.dropped + bool(max_rate_hz)
+    if taken >= done.wanted * (1 - TOLERANCE_PERCENT / 100.0):
         return None
+    if not max_rate_hz:
+        text = (
+            f'{done.dropped} of {done.received} frames dropped, as newer ones came: more than '
+            'this machine can do; max_rate_hz says that it is intended'
+        )
+        return DiagnosticStatus.WARN, text
     text = (
-        f'{since.dropped} of {since.received} frames dropped since the last report, as newer '
-        'ones came: more than this machine can do; max_rate_hz says that it is intended'
+        f'{done.finished / done.seconds:.2f} frames per second are done, of '
+        f'{done.wanted / done.seconds:.2f} that come ({rate:.2f} Hz) and that max_rate_hz '
+        f'{max_rate_hz:g} allows: more than this machine can do'
     )
     return DiagnosticStatus.WARN, text

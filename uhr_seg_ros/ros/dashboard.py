@@ -5,17 +5,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 from diagnostic_msgs.msg import DiagnosticStatus
 import numpy as np
 
-from uhr_seg_ros.ros.diagnostics import STAGES
+from uhr_seg_ros.ros.diagnostics import SEVERITY
 
 HEIGHT, WIDTH = 360, 640
 
 _ROW = 24
 _MARGIN = 12
 _BAR_LEFT, _BAR_RIGHT = 110, 470
+_STAGES_TOP = 4 * _ROW
+# Of a row and of a letter, as long as one can read them.
+_LEAST_ROW, _LEAST_SCALE = 14, 0.3
+_LONGEST_TEXT = 200
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LEVELS = {
     DiagnosticStatus.OK: (96, 174, 39),
     DiagnosticStatus.WARN: (18, 156, 243),
@@ -26,53 +33,85 @@ _BACKGROUND, _INK, _FAINT = (48, 48, 48), (236, 236, 236), (150, 150, 150)
 P50_COLOUR, _P95_COLOUR = (219, 152, 52), (118, 92, 58)
 
 
-def draw_dashboard(status: DiagnosticStatus) -> np.ndarray:
+def draw_dashboard(statuses: Sequence[DiagnosticStatus]) -> np.ndarray:
     """
-    Draw state, model, frame counters and the times of the stages.
+    Draw the worst status, the model, frame counters and the times of the stages.
 
     A bar is the median of a stage, its paler end the 95th percentile; the longest bar is the
-    latency from arrival to publication.
+    latency from arrival to publication. Stages that do not fit are counted in the last row.
 
     Args:
-        status: of the node, see `diagnostics.node_status`.
+        statuses: of the cameras, and of the node as the last one; see `diagnostics.node_status`.
 
     Returns:
         (360, 640, 3) uint8 BGR.
 
     """
     picture = np.full((HEIGHT, WIDTH, 3), _BACKGROUND, np.uint8)
-    values = {pair.key: pair.value for pair in status.values}
-    colour = _LEVELS.get(status.level, _FAINT)
+    node = statuses[-1]
+    values = {pair.key: pair.value for pair in node.values}
+    # The node's own, unless a camera is worse.
+    worst = max(reversed(statuses), key=lambda status: SEVERITY.index(status.level))
+    colour = _LEVELS.get(worst.level, _FAINT)
     cv2.rectangle(picture, (0, 0), (WIDTH, _ROW + _MARGIN // 2), colour, cv2.FILLED)
-    first_line = status.message.partition('\n')[0]
-    _write(picture, first_line, _MARGIN, 0)
-    _write(picture, f'{values.get("bundle", "-")} on {values.get("backend", "-")}', _MARGIN, 1.4)
+    first_line = worst.message.partition('\n')[0]
+    if worst is not node:
+        first_line = f'{worst.name.rpartition(": ")[2]}: {first_line}'
+    _write(picture, first_line, _MARGIN, 0, width=WIDTH - 2 * _MARGIN)
+    model = f'{values.get("bundle", "-")} on {values.get("backend", "-")}'
+    _write(picture, model, _MARGIN, 1.4 * _ROW)
     names = ('received', 'processed', 'dropped', 'rejected')
     counts = '   '.join(f'{name} {values.get(f"frames_{name}", "-")}' for name in names)
-    _write(picture, counts, _MARGIN, 2.4)
+    _write(picture, counts, _MARGIN, 2.4 * _ROW)
     _draw_stages(picture, values)
     return picture
 
 
 def _draw_stages(picture: np.ndarray, values: dict[str, str]) -> None:
     times = {
-        stage: (float(values[f'{stage}_p50_ms']), float(values[f'{stage}_p95_ms']))
-        for stage in (*STAGES, 'latency')
-        if f'{stage}_p50_ms' in values
+        key.removesuffix('_p50_ms'): (float(value), float(values[key.replace('_p50_', '_p95_')]))
+        for key, value in values.items()
+        if key.endswith('_p50_ms')
     }
     longest = max((p95 for _, p95 in times.values()), default=0.0) or 1.0
-    for row, (stage, (p50, p95)) in enumerate(times.items(), start=4):
-        _write(picture, stage, _MARGIN, row)
+    height = max(_LEAST_ROW, min(_ROW, (HEIGHT - _STAGES_TOP) // max(len(times), 1)))
+    rows = (HEIGHT - _STAGES_TOP) // height
+    shown = list(times.items()) if len(times) <= rows else list(times.items())[: rows - 1]
+    for row, (stage, (p50, p95)) in enumerate(shown):
+        top = _STAGES_TOP + row * height
+        _write(picture, stage, _MARGIN, top, width=_BAR_LEFT - _MARGIN - 4, height=height)
         for milliseconds, colour in ((p95, _P95_COLOUR), (p50, P50_COLOUR)):
             right = _BAR_LEFT + round((_BAR_RIGHT - _BAR_LEFT) * milliseconds / longest)
-            top = row * _ROW + 6
-            cv2.rectangle(picture, (_BAR_LEFT, top), (right, top + 14), colour, cv2.FILLED)
-        _write(picture, f'{p50:.1f} / {p95:.1f} ms', _BAR_RIGHT + _MARGIN, row, _FAINT)
+            corners = (_BAR_LEFT, top + height // 4), (right, top + height - height // 6)
+            cv2.rectangle(picture, *corners, colour, cv2.FILLED)
+        text = f'{p50:.1f} / {p95:.1f} ms'
+        _write(picture, text, _BAR_RIGHT + _MARGIN, top, colour=_FAINT, height=height)
+    if hidden := len(times) - len(shown):
+        text = f'and {hidden} more stages'
+        _write(picture, text, _MARGIN, HEIGHT - height, colour=_FAINT, height=height)
 
 
 def _write(
-    picture: np.ndarray, text: str, left: int, row: float, colour: tuple[int, int, int] = _INK
+    picture: np.ndarray,
+    text: str,
+    left: int,
+    top: float,
+    *,
+    colour: tuple[int, int, int] = _INK,
+    width: int = WIDTH,
+    height: int = _ROW,
 ) -> None:
-    base = (left, round(row * _ROW) + 19)
-    font = cv2.FONT_HERSHEY_SIMPLEX
-    cv2.putText(picture, text, base, font, 0.5, colour, 1, cv2.LINE_AA)
+    """Write a line into a box, smaller if it does not fit, and cut if it still does not."""
+    scale = 0.5 * height / _ROW
+    shown = text = text[:_LONGEST_TEXT]
+    if (taken := _width(text, scale)) > width:
+        scale = max(_LEAST_SCALE, scale * width / taken)
+        while text and _width(shown, scale) > width:
+            text = text[:-1]
+            shown = f'{text}...'
+    base = (left, round(top) + round(height * 19 / _ROW))
+    cv2.putText(picture, shown, base, _FONT, scale, colour, 1, cv2.LINE_AA)
+
+
+def _width(text: str, scale: float) -> int:
+    return cv2.getTextSize(text, _FONT, scale, 1)[0][0]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
 from threading import Lock
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
@@ -15,26 +14,13 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from uhr_seg_ros.ros.worker import Counts
 from uhr_seg_ros.timing import LatencyWindow
 
-KIND_STAGES = {
-    'two_branch': ('preprocess', 'semantic', 'detail', 'fusion'),
-    'deformed': ('reduce', 'saliency', 'sample', 'network', 'enlarge'),
-    'single': ('preprocess', 'network', 'enlarge'),
-    'patches': ('reduce', 'contexts', 'patches', 'merge'),
-    'uniform': ('preprocess', 'network', 'enlarge'),
-}
-"""Kind of bundle -> the stages of its frames on the CPU."""
+SEVERITY = (
+    DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.STALE, DiagnosticStatus.ERROR,
+)  # fmt: skip
+"""The levels from the best to the worst: STALE has the largest number, yet ERROR is worse."""
 
-GPU_STAGES = ('upload', 'engines', 'download')
-
-STAGES = tuple(dict.fromkeys((
-    'convert', *chain(*KIND_STAGES.values()), *GPU_STAGES, 'refine', 'overlay', 'publish',
-    'total', 'cloud',
-)))  # fmt: skip
-"""
-All stages in the order in which a frame passes those that it has; `total` is all before it.
-
-`cloud` is no part of a frame: points may come later than their mask.
-"""
+HOLD_S = 10.0
+"""So long a warning is told after it was seen last, s; a level must not flap at a limit."""
 
 Problem = tuple[bytes, str]
 """A level such as `DiagnosticStatus.WARN`, and what is wrong."""
@@ -46,10 +32,16 @@ _MOST_RECENT = 1000
 
 
 class StageWindows:
-    """Latency windows of the stages, and of the way from arrival to publication."""
+    """
+    Latency windows of the stages, and of the way from arrival to publication.
+
+    A stage has a window as soon as a frame has the stage, whatever it is called: there is no
+    list of stages that one could be missing from.
+    """
 
     def __init__(self) -> None:
-        self._stages = {stage: LatencyWindow() for stage in STAGES}
+        self._stages: dict[str, LatencyWindow] = {}
+        self._order: list[str] = []
         self._latency = LatencyWindow()
         self._lock = Lock()
         self._recent: deque[tuple[float, float | None]] = deque(maxlen=_MOST_RECENT)
@@ -60,17 +52,27 @@ class StageWindows:
         latency_ms: float,
         refined_share: float | None = None,
     ) -> None:
-        """Add what one frame took, in ms, and how much of its boundaries was refined."""
-        for stage, milliseconds in stage_times.items():
-            if stage in self._stages:
-                self.add_stage(stage, milliseconds)
-        self._latency.add(latency_ms)
-        with self._lock:
-            self._recent.append((latency_ms, refined_share))
+        """
+        Add one frame.
 
-    def add_stage(self, stage: str, milliseconds: float) -> None:
-        """Add what one of the stages took, in ms."""
-        self._stages[stage].add(milliseconds)
+        Args:
+            stage_times: ms of every stage that it had, in their order.
+            latency_ms: from its arrival to its publication.
+            refined_share: how much of its boundaries was refined; None if that was not asked for.
+
+        """
+        with self._lock:
+            self._place(stage_times)
+            self._recent.append((latency_ms, refined_share))
+        for stage, milliseconds in stage_times.items():
+            self._stages[stage].add(milliseconds)
+        self._latency.add(latency_ms)
+
+    def add_cloud(self, milliseconds: float) -> None:
+        """Add what the points of a camera took; no part of a frame, they may come later."""
+        with self._lock:
+            window = self._stages.setdefault('cloud', LatencyWindow())
+        window.add(milliseconds)
 
     def take_recent(self) -> list[tuple[float, float | None]]:
         """Return latency, ms, and refined share of the frames since the last call."""
@@ -80,14 +82,27 @@ class StageWindows:
         return recent
 
     def values(self) -> dict[str, str]:
-        """Return keys such as `detail_p95_ms` and `latency_max_ms`."""
-        windows = {**self._stages, 'latency': self._latency}
+        """Return keys such as `detail_p95_ms` and `latency_max_ms`, the stages in their order."""
+        with self._lock:
+            windows = {name: self._stages[name] for name in self._order}
+            if cloud := self._stages.get('cloud'):
+                windows['cloud'] = cloud
+        windows['latency'] = self._latency
         return {
             f'{name}_{key}_ms': f'{value:.3f}'
             for name, window in windows.items()
             for key, value in window.percentiles().items()
             if key != 'max' or name == 'latency'
         }
+
+    def _place(self, stages: Iterable[str]) -> None:
+        """Make windows of new stages, and let each follow the one before it in its frame."""
+        place = 0
+        for stage in stages:
+            if stage not in self._stages:
+                self._stages[stage] = LatencyWindow()
+                self._order.insert(place, stage)
+            place = self._order.index(stage) + 1
 
 
 def node_status(
@@ -115,9 +130,48 @@ def node_status(
                        {'state': state, **totals, **values})
 
 
+class Lasting:
+    """Tells warnings that come and go with every report, until they have been gone for a while."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[float, float, Problem]] = {}
+
+    def __call__(
+        self,
+        kind: str,
+        limit: float,
+        problem: Problem | None,
+        now: float,
+        hold_s: float = HOLD_S,
+    ) -> Problem | None:
+        """
+        Return the problem, or the one that was seen last with how long ago that was.
+
+        Args:
+            kind: what is judged.
+            limit: what it is judged by; another one begins anew.
+            problem: what is wrong now, None for nothing.
+            now: monotonic clock, s.
+            hold_s: how long it is told after it was seen last, s.
+
+        """
+        if problem is not None:
+            self._seen[kind] = limit, now, problem
+            return problem
+        if kind not in self._seen:
+            return None
+        before, seen, (level, text) = self._seen[kind]
+        if before != limit or now - seen >= hold_s:
+            del self._seen[kind]
+            return None
+        return level, f'{text} ({now - seen:.0f} s ago)'
+
+
 def worst(*problems: Problem | None, otherwise: str = 'OK') -> Problem:
-    """Return the highest level and every problem, the worst first."""
-    found = sorted(filter(None, problems), key=lambda problem: problem[0], reverse=True)
+    """Return the worst level and every problem, the worst first; see `SEVERITY`."""
+    found = sorted(
+        filter(None, problems), key=lambda problem: SEVERITY.index(problem[0]), reverse=True
+    )
     if not found:
         return DiagnosticStatus.OK, otherwise
     return found[0][0], '; '.join(text for _, text in found)
@@ -160,7 +214,7 @@ def over_budget(latencies_ms: Sequence[float], budget_ms: float) -> Problem | No
     if not budget_ms or len(late) <= _SHARE_OVER_BUDGET * len(latencies_ms):
         return None
     text = (
-        f'{len(late)} of {len(latencies_ms)} frames since the last report took longer than '
+        f'{len(late)} of {len(latencies_ms)} frames took longer than '
         f'latency.budget_ms {budget_ms:g}, the longest {max(late):.0f} ms'
     )
     return DiagnosticStatus.WARN, text

@@ -25,6 +25,7 @@ from uhr_seg_ros.ros.diagnostics import StageWindows
 from uhr_seg_ros.ros.inputs import Frame
 from uhr_seg_ros.ros.memory import give_back
 from uhr_seg_ros.ros.parameters import Settings
+from uhr_seg_ros.ros.stalls import Sign
 from uhr_seg_ros.segmenter import Segmenter
 from uhr_seg_ros.strategies.strategy import Limits
 from uhr_seg_ros.timing import StageClock
@@ -49,6 +50,7 @@ class FramePath:
         not_kept: why engines have to be built again at the next start, and what to do; or empty.
         gpu_temperature_c: what `values` has found last, None without a GPU.
         last_sign: when a build has shown progress last, s (`time.monotonic`).
+        sign: what was told last by something that takes long, None for nothing.
 
     """
 
@@ -61,9 +63,10 @@ class FramePath:
         self._report = report
         self._warn = warn
         self._later = later
-        self._usual = UsualSize()
+        self._rejected = UsualSize()
         self.not_kept = ''
         self.last_sign = -math.inf
+        self.sign: Sign | None = None
         self._next_progress_s = 0.0
         self._segmenter: Segmenter | None = None
         self._facts: dict[str, str] = {}
@@ -120,7 +123,8 @@ class FramePath:
         )
         self._stages = StageWindows()
         self._facts = _facts(self._segmenter)
-        self._report(self._segmenter.bundle.domain_line)
+        line = self._segmenter.bundle.domain_line
+        self._report(f'{line}; camera_view is {settings.camera_view}')
         if misfit := self.misfit(settings):
             self._warn(misfit)
         self._probe = open_probe() if self._segmenter.backend == 'tensorrt' else None
@@ -159,7 +163,11 @@ class FramePath:
         }
         with clock.stage('convert'):
             image = self._view(frame, camera, self._limit(settings, wanted))
+        size = image.height, image.width
+        camera.monitor.pace.begin(size)
         wait = self._segmenter.begin(image, **wanted, refinement=settings.refinement)
+        if self._segmenter.gives_back:
+            self._later(give_back)
 
         def finish() -> None:
             result = wait()
@@ -171,11 +179,13 @@ class FramePath:
             now = time.monotonic()
             clock.add('total', (now - start) * 1e3)
             # On the CPU the segmenter converts the frame too.
-            times = Counter(result.stage_times)
+            times = Counter(convert=0.0)
+            times.update(result.stage_times)
             times.update(clock.times)
             latency_ms = (now - frame.arrival) * 1e3
             self._stages.add(times, latency_ms, result.refined_share)
             waited_ms = (start - frame.arrival) * 1e3
+            camera.monitor.note_mask(now, size, now - start)
             camera.output.publish_times(
                 frame.message.header, {'wait': waited_ms, **times, 'latency': latency_ms}
             )
@@ -188,15 +198,13 @@ class FramePath:
         return None
 
     def _view(self, frame: Frame, camera: Camera, limit: FrameLimit) -> RawFrame:
-        taken = len(frame.message.data)
         try:
-            image = frame.view(camera.remark, limit)
-            taken = max(taken, 3 * image.height * image.width)
-            return image
-        finally:
-            # Rejected or not, it is gone when the worker takes the job.
-            if self._usual.outgrows(taken):
+            return frame.view(camera.remark, limit)
+        except Exception:
+            # The message has been in memory; it is gone when the worker takes the job.
+            if self._rejected.outgrows(len(frame.message.data)):
                 self._later(give_back)
+            raise
 
     def _limit(self, settings: Settings, wanted: Mapping[str, Any]) -> FrameLimit:
         """Tell how large a frame may be of which this is wanted."""
@@ -205,7 +213,7 @@ class FramePath:
 
     def note_cloud(self, milliseconds: float) -> None:
         """Note what labelling and publishing the points of a camera took."""
-        self._stages.add_stage('cloud', milliseconds)
+        self._stages.add_cloud(milliseconds)
 
     def _sampling_picture(self, image: RawFrame, scale: float) -> np.ndarray:
         """Paint where a frame is sampled; to look at, so it is worked out once more."""
@@ -234,12 +242,19 @@ class FramePath:
         self._warn(text)
 
     def _on_report(self, text: str) -> None:
-        self.last_sign = time.monotonic()
+        self._note_sign(text)
         self._report(text)
+
+    def _note_sign(self, text: str) -> float:
+        segmenter = self._segmenter  # none while the first engines are built
+        builds = segmenter is not None and segmenter.backend == 'tensorrt'
+        self.last_sign = time.monotonic()
+        self.sign = Sign(text, self.last_sign, builds)
+        return self.last_sign
 
     def _on_progress(self, phase: str, done: int, total: int) -> None:
         """Report the progress of a build now and then."""
-        self.last_sign = now = time.monotonic()
+        now = self._note_sign(f'{phase}: {done} of {total}')
         if now >= self._next_progress_s:
             self._next_progress_s = now + PROGRESS_PERIOD_S
             self._report(f'{phase}: {done} of {total}')
@@ -260,6 +275,7 @@ def _facts(segmenter: Segmenter) -> dict[str, str]:
     }
     if segmenter.fallback:
         facts['fallback'] = segmenter.fallback
-    if precision := provenance.get('precision'):
-        facts['precision'] = precision
-    return facts
+    # Whatever else is told of what runs has its own name; these have one above.
+    named = ('bundle', 'backend', 'version', 'device', 'sha256')
+    others = {key: str(value) for key, value in provenance.items() if key not in named and value}
+    return {**facts, **others}

@@ -16,10 +16,13 @@ from uhr_seg_ros.bundle import installed_bundles, peek_domain
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.fields import quoting_hint
 from uhr_seg_ros.share import share_folders
-from uhr_seg_ros.showing import one_line, shown
+from uhr_seg_ros.showing import one_line, printable, shortened, shown
 
 #: The fixed name of the node.
 NODE = 'segmentation'
+
+#: Longest list of bundles, characters.
+MOST_TEXT = 2000
 
 #: Longest delay before the node starts again, s.
 MOST_DELAY_S = 3600.0
@@ -33,7 +36,8 @@ class LaunchArgumentError(UhrSegError):
 
 def bundles_text() -> str:
     """Return the installed bundles in one line, each with what it is for."""
-    return '; '.join(map(_bundle_text, installed_bundles().items())) or 'none'
+    text = '; '.join(map(_bundle_text, installed_bundles().items())) or 'none'
+    return shortened(printable(text), MOST_TEXT)
 
 
 def _bundle_text(bundle: tuple[str, Path]) -> str:

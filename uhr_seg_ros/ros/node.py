@@ -33,7 +33,9 @@ from uhr_seg_ros.ros.diagnostics import (
     cut_short,
     failed,
     fallen_back,
+    HOLD_S,
     hot,
+    Lasting,
     node_status,
     not_alone,
     not_kept,
@@ -48,6 +50,7 @@ from uhr_seg_ros.ros.parameters import Parameters, Settings
 from uhr_seg_ros.ros.poses import PoseFinder
 from uhr_seg_ros.ros.process import RCLError, run
 from uhr_seg_ros.ros.qos import output_overrides, output_qos
+from uhr_seg_ros.ros.stalls import find_stalls
 from uhr_seg_ros.ros.throttle import Throttle
 from uhr_seg_ros.ros.time_jumps import TimeJumps
 from uhr_seg_ros.ros.waiting import (
@@ -126,6 +129,7 @@ class SegmentationNode(LifecycleNode):
             self.get_logger().info, self.get_logger().warning, lambda job: self._worker.call(job)
         )
         self._poses: PoseFinder | None = None
+        self._lasting = Lasting()
         self.watchdog = Watchdog(
             lambda: self._declared.settings.watchdog_timeout, lambda: self._path.last_sign
         )
@@ -397,7 +401,7 @@ class SegmentationNode(LifecycleNode):
             self._diagnostics.publish(array)
             if self._dashboard.get_subscription_count():
                 header = Header(stamp=array.header.stamp)
-                picture = draw_dashboard(array.status[-1])
+                picture = draw_dashboard(array.status)
                 self._dashboard.publish(encode_image(picture, 'bgr8', header))
         except Exception:
             if self.context.ok():
@@ -405,28 +409,37 @@ class SegmentationNode(LifecycleNode):
 
     def _statuses(self, settings: Settings) -> list[DiagnosticStatus]:
         """Return the status of every camera, then that of the node."""
+        now, path, name = time.monotonic(), self._path, self.get_fully_qualified_name()
         counts = {camera: self._worker.counts(camera) for camera in self._cameras}
-        expected, limited = settings.diagnostics_expected_frequency, bool(settings.max_rate_hz)
-        values, path = self._path.values(), self._path
-        recent = path.take_recent()
+        monitors = {each: camera.monitor for each, camera in self._cameras.items()}
+        stalls = find_stalls(self._worker, monitors, now, path.sign, settings.max_rate_hz)
+        cameras = [
+            camera.status(counts[each], now, settings, stalls[each])
+            for each, camera in self._cameras.items()
+        ]
+        values, recent = path.values(), path.take_recent()
+        hold_s = max(HOLD_S, *(each.usual_silence for each in monitors.values()))
+        last = partial(self._lasting, now=now, hold_s=hold_s)
+        budget_ms, refine_ms = settings.latency_budget_ms, settings.refine_budget_ms
+        limit_c = settings.diagnostics_gpu_temperature_limit
+        late = over_budget([latency for latency, _ in recent], budget_ms)
+        short = cut_short([share for _, share in recent], refine_ms)
+        warm = hot(path.gpu_temperature_c, limit_c)
         node = node_status(
-            self.get_fully_qualified_name(),
+            name,
             self._state,
             counts.values(),
             values,
             failed(self._failure),
-            not_alone(self.get_fully_qualified_name(), self._namesakes()),
-            over_budget([latency for latency, _ in recent], settings.latency_budget_ms),
-            cut_short([share for _, share in recent], settings.refine_budget_ms),
-            hot(path.gpu_temperature_c, settings.diagnostics_gpu_temperature_limit),
-            out_of_domain(path.misfit(settings)),
+            *dict.fromkeys(stalls.values()),
+            not_alone(name, self._namesakes()),
+            last('budget', budget_ms, late),
+            last('refining', refine_ms, short),
+            last('temperature', limit_c, warm),
             fallen_back(path.fallback),
             not_kept(path.not_kept),
+            out_of_domain(path.misfit(settings)),
         )
-        cameras = [
-            self._cameras[camera].status(counts[camera], expected, limited=limited)
-            for camera in counts
-        ]
         return [*cameras, node]
 
     def _namesakes(self) -> int:

@@ -229,6 +229,11 @@ class CheckedGraphs:
             self.check.found(graph, name, outputs[name], sizes)
         return outputs
 
+    def keep_memory(self, keeps: bool) -> None:
+        """Tell whether runs leave their memory to those to come."""
+        for engine in self._engines.values():
+            engine.keeps_memory = keeps
+
     def close(self) -> None:
         """Give back the memory of the engines."""
         for engine in self._engines.values():

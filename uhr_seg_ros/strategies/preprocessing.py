@@ -10,7 +10,6 @@ import numpy as np
 
 from uhr_seg_ros.bundle import Bundle
 from uhr_seg_ros.strategies.tiling import padded_size, Span
-from uhr_seg_ros.usual import UsualSize
 
 #: Rows that are split into planes at a time: enough for all cores, few enough to bound memory.
 BAND_ROWS = 512
@@ -39,12 +38,10 @@ class Preprocessor:
         mean, std = (np.array(values, np.float32)[:, None] for values in (bundle.mean, bundle.std))
         self._tables = ((np.arange(256, dtype=np.float32) - mean) / std)[:, None, :]
         self._buffers: dict[str, np.ndarray] = {}
-        self._usual = UsualSize()
 
-    def give_back(self, image: np.ndarray) -> None:
-        """Forget the buffers behind a frame that is larger than usual."""
-        if self._usual.outgrows(image.size):
-            self._buffers.clear()
+    def forget(self) -> None:
+        """Give back the memory of the last call."""
+        self._buffers.clear()
 
     def padded_size(self, image: np.ndarray) -> tuple[int, int]:
         """Give height and width of the padded frame, px."""

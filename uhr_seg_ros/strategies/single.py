@@ -83,7 +83,8 @@ class SingleBranch(AtOnce):
         logits = self._logits(image, clock)
         pixels = math.prod(self._preprocessor.padded_size(image))
         self._logit_bytes = logits.nbytes / pixels
-        self._preprocessor.give_back(image)
+        if not self._keeps_memory:
+            self._preprocessor.forget()
         with clock.stage('enlarge'):
             size = frame.height, frame.width
             results = {'mask': enlarged_arg_max(logits, size, self._bundle.multiple)}

@@ -14,6 +14,7 @@ import numpy as np
 from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.drawing import Pictures
 from uhr_seg_ros.pixels import RawFrame
+from uhr_seg_ros.strategies.outputs import CheckedGraphs
 from uhr_seg_ros.timing import StageClock
 
 #: Largest height and width of the frame that warms an engine up, px.
@@ -112,6 +113,10 @@ class Strategy(Protocol):
         """
         ...
 
+    def keep_memory(self, keeps: bool) -> None:
+        """Tell, before each frame, whether its memory is worth keeping for the next one."""
+        ...
+
     def semantic_mask(self, frame: RawFrame) -> np.ndarray:
         """Segment one frame by the semantic branch alone: (H, W) uint8 or uint16."""
         ...
@@ -125,6 +130,15 @@ class AtOnce:
     """What strategies have in common that finish a frame before they return."""
 
     overlaps = False
+
+    _graphs: CheckedGraphs
+    _keeps_memory = True
+
+    def keep_memory(self, keeps: bool) -> None:
+        """Tell the engines too; see `Strategy.keep_memory`."""
+        if keeps != self._keeps_memory:
+            self._keeps_memory = keeps
+            self._graphs.keep_memory(keeps)
 
     def segment(
         self, frame: RawFrame, request: Request, clock: StageClock

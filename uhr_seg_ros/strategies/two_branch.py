@@ -115,7 +115,8 @@ class TwoBranch(AtOnce):
                 self._check_fusion(maps)
                 self._fusion_checked = True
             results = self._fuse(maps, image.shape[:2], outputs)
-        self._preprocessor.give_back(image)
+        if not self._keeps_memory:
+            self._preprocessor.forget()
         if len(outputs) < len(request.outputs):
             size = map_sizes('local', *self._preprocessor.padded_size(image))
             quarter = self._graphs.run('quarter', maps, {'quarter_logits': size})

@@ -121,6 +121,9 @@ class TwoBranchGpu:
         logits = self._pipeline(size).semantic_logits(frame)
         return enlarged_arg_max(logits, size, self._bundle.multiple)
 
+    def keep_memory(self, keeps: bool) -> None:
+        """Do nothing: sizes have their own memory, and the oldest of `MOST_SIZES` goes."""
+
     def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
         """Count the locked copies of frame and results; the rest is memory of the GPU."""
         return SLOTS * (3.0 + len(outputs))
