@@ -232,7 +232,7 @@ def test_threads_lose_nothing() -> None:
 
     def offer(kind: str) -> None:
         put = desk.cloud if kind == 'cloud' else desk.mask
-        for number in range(2000):
+        for number in range(500):
             pair = put(number, number)
             if pair is not None:
                 pairs.append(pair)
@@ -243,7 +243,7 @@ def test_threads_lose_nothing() -> None:
     for thread in threads:
         thread.join()
     counts = desk.counts()
-    assert counts.received == 2000
+    assert counts.received == 500
     assert counts.paired == len(pairs) == len({pair.cloud for pair in pairs})
     assert counts.received == counts.paired + counts.unpaired + counts.waiting
     assert all(abs(pair.difference_ns) <= LIMIT for pair in pairs)
