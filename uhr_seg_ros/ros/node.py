@@ -14,43 +14,24 @@ import time
 import traceback
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidHandle, ParameterException
 from rclpy.lifecycle import LifecycleNode, LifecycleNodeMixin, LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn as Return
 from rclpy.node import Node
-from sensor_msgs.msg import Image
-from std_msgs.msg import Header
 
 from uhr_seg_ros.classes import ClassSet
 from uhr_seg_ros.errors import UhrSegError
 from uhr_seg_ros.ros.camera import Camera
 from uhr_seg_ros.ros.cloud_path import CloudHooks
-from uhr_seg_ros.ros.dashboard import draw_dashboard
-from uhr_seg_ros.ros.diagnostics import (
-    cut_short,
-    failed,
-    fallen_back,
-    HOLD_S,
-    hot,
-    Lasting,
-    node_status,
-    not_alone,
-    not_kept,
-    out_of_domain,
-    over_budget,
-)  # fmt: skip
 from uhr_seg_ros.ros.frame_path import FramePath
-from uhr_seg_ros.ros.images import encode_image
 from uhr_seg_ros.ros.inputs import Frame
 from uhr_seg_ros.ros.memory import give_back, keep_large_buffers
 from uhr_seg_ros.ros.parameters import Parameters, Settings
 from uhr_seg_ros.ros.poses import PoseFinder
 from uhr_seg_ros.ros.process import RCLError, run
-from uhr_seg_ros.ros.qos import output_overrides, output_qos
-from uhr_seg_ros.ros.stalls import find_stalls
+from uhr_seg_ros.ros.reporting import Reporter
 from uhr_seg_ros.ros.throttle import Throttle
 from uhr_seg_ros.ros.time_jumps import TimeJumps
 from uhr_seg_ros.ros.waiting import (
@@ -129,7 +110,6 @@ class SegmentationNode(LifecycleNode):
             self.get_logger().info, self.get_logger().warning, lambda job: self._worker.call(job)
         )
         self._poses: PoseFinder | None = None
-        self._lasting = Lasting()
         self.watchdog = Watchdog(
             lambda: self._declared.settings.watchdog_timeout, lambda: self._path.last_sign
         )
@@ -238,14 +218,14 @@ class SegmentationNode(LifecycleNode):
         super().destroy_node()
 
     def _start_timers(self, settings: Settings) -> None:
-        overrides = {'qos_overriding_options': output_overrides()}
-        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10, **overrides)
-        self._dashboard = self.create_publisher(
-            Image, '~/diagnostics_image', output_qos(), **overrides
-        )
+        reporter = Reporter(self, self._cameras, self._worker, self._path)
         # The node's own clock stands still with use_sim_time while no simulation runs.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=clock)
+        self.create_timer(
+            DIAGNOSTICS_PERIOD_S,
+            lambda: reporter.publish(self._state, self._failure, self._declared.settings),
+            clock=clock,
+        )
         self.create_timer(FOLLOW_PERIOD_S, self._follow, clock=clock)
         if settings.autostart:
             once = MutuallyExclusiveCallbackGroup()
@@ -392,60 +372,6 @@ class SegmentationNode(LifecycleNode):
                 continue
             except Exception as error:  # one of them must not end the node
                 self._warn(name, 'following its publishers', error)
-
-    def _publish_diagnostics(self) -> None:
-        array = DiagnosticArray()
-        array.header.stamp = self.get_clock().now().to_msg()
-        array.status = self._statuses(self._declared.settings)
-        try:
-            self._diagnostics.publish(array)
-            if self._dashboard.get_subscription_count():
-                header = Header(stamp=array.header.stamp)
-                picture = draw_dashboard(array.status)
-                self._dashboard.publish(encode_image(picture, 'bgr8', header))
-        except Exception:
-            if self.context.ok():
-                raise
-
-    def _statuses(self, settings: Settings) -> list[DiagnosticStatus]:
-        """Return the status of every camera, then that of the node."""
-        now, path, name = time.monotonic(), self._path, self.get_fully_qualified_name()
-        counts = {camera: self._worker.counts(camera) for camera in self._cameras}
-        monitors = {each: camera.monitor for each, camera in self._cameras.items()}
-        stalls = find_stalls(self._worker, monitors, now, path.sign, settings.max_rate_hz)
-        cameras = [
-            camera.status(counts[each], now, settings, stalls[each])
-            for each, camera in self._cameras.items()
-        ]
-        values, recent = path.values(), path.take_recent()
-        hold_s = max(HOLD_S, *(each.usual_silence for each in monitors.values()))
-        last = partial(self._lasting, now=now, hold_s=hold_s)
-        budget_ms, refine_ms = settings.latency_budget_ms, settings.refine_budget_ms
-        limit_c = settings.diagnostics_gpu_temperature_limit
-        late = over_budget([latency for latency, _ in recent], budget_ms)
-        short = cut_short([share for _, share in recent], refine_ms)
-        warm = hot(path.gpu_temperature_c, limit_c)
-        node = node_status(
-            name,
-            self._state,
-            counts.values(),
-            values,
-            failed(self._failure),
-            *dict.fromkeys(stalls.values()),
-            not_alone(name, self._namesakes()),
-            last('budget', budget_ms, late),
-            last('refining', refine_ms, short),
-            last('temperature', limit_c, warm),
-            fallen_back(path.fallback),
-            not_kept(path.not_kept),
-            out_of_domain(path.misfit(settings)),
-        )
-        return [*cameras, node]
-
-    def _namesakes(self) -> int:
-        """Return how many nodes have this one's name and namespace, itself included."""
-        own = self.get_name(), self.get_namespace()
-        return self.get_node_names_and_namespaces().count(own)
 
 
 def _of(camera: str) -> str:

@@ -1,0 +1,124 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What the node publishes about itself and its cameras: `/diagnostics` and a picture of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+import time
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.node import Node
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from uhr_seg_ros.ros.camera import Camera
+from uhr_seg_ros.ros.dashboard import draw_dashboard
+from uhr_seg_ros.ros.diagnostics import (
+    cut_short,
+    failed,
+    fallen_back,
+    HOLD_S,
+    hot,
+    Lasting,
+    node_status,
+    not_alone,
+    not_kept,
+    out_of_domain,
+    over_budget,
+)  # fmt: skip
+from uhr_seg_ros.ros.frame_path import FramePath
+from uhr_seg_ros.ros.images import encode_image
+from uhr_seg_ros.ros.parameters import Settings
+from uhr_seg_ros.ros.qos import output_overrides, output_qos
+from uhr_seg_ros.ros.stalls import find_stalls
+from uhr_seg_ros.ros.worker import Worker
+
+
+class Reporter:
+    """
+    Publishes `/diagnostics` and `~/diagnostics_image`.
+
+    Args:
+        node: owner of the topics.
+        cameras: name -> camera.
+        worker: what it counts and is inside of.
+        path: what runs, and how long its stages take.
+
+    """
+
+    def __init__(
+        self, node: Node, cameras: Mapping[str, Camera], worker: Worker, path: FramePath
+    ) -> None:
+        self._node, self._cameras, self._worker, self._path = node, cameras, worker, path
+        self._lasting = Lasting()
+        overrides = {'qos_overriding_options': output_overrides()}
+        self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', 10, **overrides)
+        self._dashboard = node.create_publisher(
+            Image, '~/diagnostics_image', output_qos(), **overrides
+        )
+
+    def publish(self, state: str, failure: str, settings: Settings) -> None:
+        """
+        Publish a report.
+
+        Args:
+            state: label of the lifecycle state.
+            failure: what went wrong in the last transition, or empty.
+            settings: the parameters of this moment.
+
+        """
+        array = DiagnosticArray()
+        array.header.stamp = self._node.get_clock().now().to_msg()
+        array.status = self._statuses(state, failure, settings)
+        try:
+            self._diagnostics.publish(array)
+            if self._dashboard.get_subscription_count():
+                header = Header(stamp=array.header.stamp)
+                picture = draw_dashboard(array.status)
+                self._dashboard.publish(encode_image(picture, 'bgr8', header))
+        except Exception:
+            if self._node.context.ok():
+                raise
+
+    def _statuses(self, state: str, failure: str, settings: Settings) -> list[DiagnosticStatus]:
+        """Return the status of every camera, then that of the node."""
+        now, path, name = time.monotonic(), self._path, self._node.get_fully_qualified_name()
+        counts = {camera: self._worker.counts(camera) for camera in self._cameras}
+        monitors = {each: camera.monitor for each, camera in self._cameras.items()}
+        stalls = find_stalls(self._worker, monitors, now, path.sign, settings.max_rate_hz)
+        cameras = [
+            camera.status(counts[each], now, settings, stalls[each])
+            for each, camera in self._cameras.items()
+        ]
+        values, recent = path.values(), path.take_recent()
+        hold_s = max(HOLD_S, *(each.usual_silence for each in monitors.values()))
+        last = partial(self._lasting, now=now, hold_s=hold_s)
+        budget_ms, refine_ms = settings.latency_budget_ms, settings.refine_budget_ms
+        limit_c = settings.diagnostics_gpu_temperature_limit
+        late = over_budget([latency for latency, _ in recent], budget_ms)
+        short = cut_short([share for _, share in recent], refine_ms)
+        warm = hot(path.gpu_temperature_c, limit_c)
+        node = node_status(
+            name,
+            state,
+            counts.values(),
+            values,
+            failed(failure),
+            *dict.fromkeys(stalls.values()),
+            not_alone(name, self._namesakes()),
+            last('budget', budget_ms, late),
+            last('refining', refine_ms, short),
+            last('temperature', limit_c, warm),
+            fallen_back(path.fallback),
+            not_kept(path.not_kept),
+            out_of_domain(path.misfit(settings)),
+        )
+        return [*cameras, node]
+
+    def _namesakes(self) -> int:
+        """Return how many nodes have this one's name and namespace, itself included."""
+        own = self._node.get_name(), self._node.get_namespace()
+        return self._node.get_node_names_and_namespaces().count(own)
