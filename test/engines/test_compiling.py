@@ -37,7 +37,17 @@ def check_cubin(content: bytes, kernels: Sequence[str] = KERNELS) -> None:
         assert f'.text.{name}\0'.encode() in content
 
 
-@pytest.mark.parametrize('architecture', ARCHITECTURES)
+#: Always compiled for: the oldest one, the Jetson's and the newest; the others with `--all`.
+ALWAYS = (min(ARCHITECTURES), 87, max(ARCHITECTURES))
+
+
+@pytest.mark.parametrize(
+    'architecture',
+    [
+        each if each in ALWAYS else pytest.param(each, marks=pytest.mark.slow)
+        for each in ARCHITECTURES
+    ],
+)
 def test_every_architecture(architecture: int) -> None:
     known = {number for compiler in find_compilers() for number in compiler.architectures()}
     if architecture not in known:
