@@ -139,6 +139,8 @@ def test_demo_that_is_told_to_end(
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         stdin=subprocess.DEVNULL, start_new_session=True,
+        # Tests may run behind nohup, which children would inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     ) as process:  # fmt: skip
         try:
             while 'mask 1 arrived' not in (line := process.stdout.readline()):

@@ -285,6 +285,16 @@ def test_damaged(tmp_path: Path, name: str) -> None:
         read_image(path)
 
 
+@pytest.mark.parametrize('name', [each for each in DAMAGED if 'bomb' in each])
+def test_of_a_file_that_lies_memory_is_not_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    told = tmp_path / 'meminfo'
+    told.write_text('MemTotal: 9 kB\nMemAvailable:    2048 kB\n')
+    monkeypatch.setattr('uhr_seg_ros.image_io.limits._MEMORY', told)
+    test_damaged(tmp_path, name)
+
+
 @pytest.mark.parametrize('make', [os.mkfifo, Path.mkdir, id], ids=['pipe', 'folder', 'nothing'])
 def test_what_is_no_file(tmp_path: Path, make: Callable[[Path], None]) -> None:
     path = tmp_path / 'a.png'

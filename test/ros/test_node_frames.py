@@ -312,7 +312,7 @@ def test_times_of_every_frame_carry_its_header(make_stage: MakeStage) -> None:
 
 
 def test_budget_is_watched_live(make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr('uhr_seg_ros.ros.node.HOLD_S', 0.5)
+    monkeypatch.setattr('uhr_seg_ros.ros.reporting.HOLD_S', 0.5)
     stage = make_stage(latency__budget_ms=0.001)
     camera = stage.camera()
     camera.publish(frame(paint(example_mask())))

@@ -79,12 +79,14 @@ def test_another_size_is_built_when_it_comes(make_stage: MakeStage, stand_in: St
 def test_explicit_tensorrt_fails_to_configure(make_stage: MakeStage, stand_in: StandIn) -> None:
     stand_in.trt.notes.refuses = 'no implementation for node X'
     stage = make_gpu_stage(make_stage)
+    # The reason is told while the transition still ends.
+    wait_until(
+        lambda: stage.status(NODE) and stage.values(NODE)['state'] == 'unconfigured', 'the end'
+    )
     status = wait_until(
-        lambda: (found := stage.status(NODE)) and found.level == DiagnosticStatus.ERROR and found,
-        'an error',
+        lambda: (found := stage.status(NODE)).level == DiagnosticStatus.ERROR and found, 'an error'
     )
     assert 'no implementation for node X' in status.message
-    assert stage.values(NODE)['state'] == 'unconfigured'
 
 
 def test_auto_goes_on_with_the_cpu(make_stage: MakeStage, stand_in: StandIn) -> None:

@@ -73,6 +73,8 @@ class Process:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            # Tests may run behind nohup, which children would inherit.
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )
         self._reader = Thread(target=self._read, daemon=True)
         self._reader.start()

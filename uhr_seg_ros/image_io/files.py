@@ -21,7 +21,8 @@ from uhr_seg_ros.image_io import bmp, exif, headers, jpeg_header, png, tiff, web
 from uhr_seg_ros.image_io.caching import ArrayCache
 from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.headers import BMP, JPEG, opened, PNG, TIFF, WEBP
-from uhr_seg_ros.image_io.jpeg import decode_jpeg
+from uhr_seg_ros.image_io.jpeg import check_header, decode_jpeg
+from uhr_seg_ros.image_io.jpeg_structure import read_header
 from uhr_seg_ros.image_io.limits import check_memory, MAX_PIXELS
 from uhr_seg_ros.image_io.telling import tell
 from uhr_seg_ros.image_io.tiff_windows import check_window, Window
@@ -181,8 +182,14 @@ def _pixels_of_jpeg(path: Path, file: BinaryIO) -> np.ndarray:
     if header.components == 4:
         msg = 'its colours are CMYK, those of print, which is not read: save it as RGB'
         raise ImageIoError(msg)
-    check_memory(JPEG, header.height, header.width, 3 * header.height * header.width)
-    return decode_jpeg(_bytes(file), MAX_PIXELS)
+    data = _bytes(file)
+    try:
+        check_memory(JPEG, header.height, header.width, 3 * header.height * header.width)
+    except ImageIoError:
+        # Of a file that lies, memory is not what is wrong.
+        check_header(read_header(data), len(data), MAX_PIXELS)
+        raise
+    return decode_jpeg(data, MAX_PIXELS)
 
 
 def _pixels_of_webp(path: Path, file: BinaryIO) -> np.ndarray:

@@ -89,6 +89,22 @@ def read(page: Page, index: int, rows: slice) -> np.ndarray | None:
     return _samples(page, data)[rows]
 
 
+def check_counts(page: Page) -> None:
+    """
+    Refuse a page of which a strip or tile has too few bytes for its rows; none is read.
+
+    Raises:
+        ImageIoError: It is cut short or damaged.
+    """
+    ratio = 1 if page.compression == NONE else _RATIOS.get(page.compression)
+    if ratio is None:  # a picture of its own, of which the header would have to be read
+        return
+    for index, (offset, count) in enumerate(zip(*page.places, strict=False)):
+        needed = _rows(page, index) * page.row_bytes
+        if offset and 0 < count * ratio < needed:
+            raise _short(index, int(count) * ratio, needed)
+
+
 def _rows(page: Page, index: int) -> int:
     """Give the rows that are stored: the last strip ends with the picture."""
     if page.tiled:

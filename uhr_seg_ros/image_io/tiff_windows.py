@@ -52,7 +52,12 @@ def read(page: Page, window: Window | None, bands: int) -> np.ndarray:
     each = max(page.bits // 8, 1)
     # Grey becomes three channels.
     needed = height * width * each * (4 if bands == 1 else bands)
-    check_memory('TIFF', page.height, page.width, needed)
+    try:
+        check_memory('TIFF', page.height, page.width, needed)
+    except ImageIoError:
+        # Of a file that lies, memory is not what is wrong.
+        tiff_segments.check_counts(page)
+        raise
     letter = 'i' if page.sample_format == SIGNED else 'u'
     dtype = np.dtype(f'{letter}{each}')
     # Memory that is not written to is not taken: a file that lies is found out before.

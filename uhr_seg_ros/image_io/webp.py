@@ -97,7 +97,6 @@ def read(data: bytes) -> tuple[np.ndarray, bool]:
         ImageIoError: The file is cut short, damaged or animated.
     """
     height, width = size(data[:HEAD])
-    check_memory('WebP', height, width, height * width * 4 + len(data))
     picture, alpha = None, False
     for name, body in chunks(data):
         if name in (b'ANIM', b'ANMF'):
@@ -118,6 +117,7 @@ def read(data: bytes) -> tuple[np.ndarray, bool]:
         msg = (f'WebP of {len(data)} bytes says {width} x {height} px, which takes at least '
                f'{least} bytes: it is cut short or forged')
         raise ImageIoError(msg)
+    check_memory('WebP', height, width, height * width * 4 + len(data))
     if name == b'VP8L':
         alpha = bool(body[4] & 0x10)
     # The picture alone: no version of OpenCV has anything to choose.
