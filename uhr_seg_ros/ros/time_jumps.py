@@ -123,7 +123,8 @@ class TimeJumps:
             listeners = list(self._listeners)
         for listener in listeners:
             listener(now_ns)
-        if self._throttle.allows('time', how):
+        # The clock and the stamps may both show it: to give up twice does no harm, to say it would.
+        if self._throttle.allows('time'):
             self._node.get_logger().info(f'{how}: what is from before is given up')
 
     def _forget(self, listener: Callable[[int], None]) -> None:
