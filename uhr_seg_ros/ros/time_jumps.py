@@ -123,7 +123,7 @@ class TimeJumps:
             listeners = list(self._listeners)
         for listener in listeners:
             listener(now_ns)
-        # The clock and the stamps may both show it: to give up twice does no harm, to say it would.
+        # Clock and stamps may both show it: to give up twice does no harm, and it is said once.
         if self._throttle.allows('time'):
             self._node.get_logger().info(f'{how}: what is from before is given up')
 
