@@ -75,3 +75,16 @@ def make_stage(
             return stages.enter_context(Stage(context, parameters, _cli_args))
 
         yield make
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Give a gate that holds engines up while it is closed; open at the end of the test."""
+    from gate import Gate
+
+    from uhr_seg_ros.engines import opening
+
+    gate = Gate()
+    monkeypatch.setattr(opening, 'open_engine', gate.opener)
+    yield gate
+    gate.open()

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,19 +34,10 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from stage import example_mask, frame, TIMEOUT_S, wait_until
 from tiny_bundle import paint, TINY_CLASSES
 
-from uhr_seg_ros.engines import opening
 from uhr_seg_ros.geometry.transform import OPTICAL_FROM_BODY
 from uhr_seg_ros.ros import poses
 from uhr_seg_ros.ros.cloud_reading import read_points
 from uhr_seg_ros.ros.images import encode_image
-
-
-@pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    gate = Gate()
-    monkeypatch.setattr(opening, 'open_engine', gate.opener)
-    yield gate
-    gate.open()
 
 
 @pytest.mark.parametrize('cloud_first', [True, False])

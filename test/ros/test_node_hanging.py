@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 import math
 import time
 
@@ -16,20 +16,11 @@ import pytest
 from stage import example_mask, frame, Stage, wait_until
 from tiny_bundle import paint
 
-from uhr_seg_ros.engines import opening
 from uhr_seg_ros.ros.frame_path import FramePath, Segmenter
 
 MakeStage = Callable[..., Stage]
 NODE = '/segmentation: segmentation'
 SHORT_S = 0.3
-
-
-@pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    gate = Gate()
-    monkeypatch.setattr(opening, 'open_engine', gate.opener)
-    yield gate
-    gate.open()
 
 
 def hurry(stage: Stage) -> None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from threading import Event, Thread
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -17,7 +17,6 @@ from rosgraph_msgs.msg import Clock
 from stage import example_mask, frame, RELIABLE, Stage, wait_until
 from tiny_bundle import paint
 
-from uhr_seg_ros.engines import opening
 from uhr_seg_ros.ros import stalls
 from uhr_seg_ros.ros.stalls import LEAST_S, Pace, Sign, stalled, UNKNOWN_S
 
@@ -25,14 +24,6 @@ MakeStage = Callable[..., Stage]
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 STALE = DiagnosticStatus.STALE
 NODE = '/segmentation: segmentation'
-
-
-@pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    gate = Gate()
-    monkeypatch.setattr(opening, 'open_engine', gate.opener)
-    yield gate
-    gate.open()
 
 
 class Film:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from threading import Event
 
 from gate import Gate
@@ -15,17 +15,7 @@ from rclpy.publisher import Publisher
 from stage import example_mask, frame, Stage, wait_until
 from tiny_bundle import paint
 
-from uhr_seg_ros.engines import opening
-
 MakeStage = Callable[..., Stage]
-
-
-@pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    gate = Gate()
-    monkeypatch.setattr(opening, 'open_engine', gate.opener)
-    yield gate
-    gate.open()
 
 
 def publish(camera: Publisher, *stamps: float) -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 import os
 from random import Random
 from threading import Event, Thread
@@ -23,7 +23,6 @@ from stage import example_mask, frame, pixels, Stage, wait_until
 from test_node_cloud import calibration, cloud, wall
 from tiny_bundle import paint
 
-from uhr_seg_ros.engines import opening
 from uhr_seg_ros.ros.frame_path import FramePath
 from uhr_seg_ros.ros.parameters import Settings
 
@@ -34,14 +33,6 @@ OUTPUTS = {'overlay': Image, 'color_mask': Image, 'confidence': Image, 'points':
 TRANSITIONS = 'activate', 'deactivate', 'cleanup', 'configure'
 SIZES = (96, 160), (64, 48)
 FAULT = 'a fault on purpose'
-
-
-@pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    gate = Gate()
-    monkeypatch.setattr(opening, 'open_engine', gate.opener)
-    yield gate
-    gate.open()
 
 
 class Storm:
