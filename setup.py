@@ -50,7 +50,7 @@ setup(
     name=PACKAGE,
     version='0.1.0',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={f'{PACKAGE}.engines': ['kernels.cu']},
+    package_data={f'{PACKAGE}.backends.tensorrt': ['kernels.cu']},
     data_files=[
         ('share/ament_index/resource_index/packages', [os.path.join('resource', PACKAGE)]),
         (SHARE, ['package.xml']),
@@ -90,7 +90,7 @@ setup(
     entry_points={
         'console_scripts': [
             'segmentation_node = uhr_seg_ros.ros.node:main',
-            'uhr_seg = uhr_seg_ros.cli:main',
+            'uhr_seg = uhr_seg_ros.cli.main:main',
         ],
     },
 )

@@ -13,7 +13,7 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
-from uhr_seg_ros.domain import CAMERA_VIEWS
+from uhr_seg_ros.core.domain import CAMERA_VIEWS
 
 SHARE = FindPackageShare('uhr_seg_ros')
 

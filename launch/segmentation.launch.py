@@ -27,7 +27,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
-from uhr_seg_ros.domain import ANY, CAMERA_VIEWS
+from uhr_seg_ros.core.domain import ANY, CAMERA_VIEWS
 from uhr_seg_ros.ros.launching import (
     bundles_text,
     camera_names,

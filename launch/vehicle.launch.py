@@ -14,7 +14,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
-from uhr_seg_ros.domain import CAMERA_VIEWS
+from uhr_seg_ros.core.domain import CAMERA_VIEWS
 from uhr_seg_ros.ros.launching import bundles_text, street_text
 
 SHARE = FindPackageShare('uhr_seg_ros')

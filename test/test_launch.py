@@ -322,7 +322,7 @@ def test_options_of_the_benchmark_are_those_of_the_command() -> None:
     from argparse import ArgumentParser
     from importlib.util import module_from_spec, spec_from_file_location
 
-    from uhr_seg_ros.benchmark.command import add_arguments
+    from uhr_seg_ros.cli.benchmark import add_arguments
 
     spec = spec_from_file_location('benchmark_launch', ROOT / 'launch/benchmark.launch.py')
     module = module_from_spec(spec)

@@ -21,18 +21,18 @@ import pytest
 
 pytest.importorskip('rclpy', reason='rclpy is not installed')
 
-from rosbags.rosbag2 import StoragePlugin, Writer  # noqa: E402
-from rosbags.typesys import get_typestore, Stores  # noqa: E402
-from tiny_bundle import paint  # noqa: E402
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import get_typestore, Stores
+from tiny_bundle import paint
 
-from uhr_seg_ros.benchmark import bag_page  # noqa: E402
-from uhr_seg_ros.benchmark.bag_compare import (  # noqa: E402
+from uhr_seg_ros.replay.bag_writing import BagWriter
+from uhr_seg_ros.reports import bag_page
+from uhr_seg_ros.reports.bag_compare import (
     CompareError,
     differences,
     paired_figures,
     read_report,
 )  # fmt: skip
-from uhr_seg_ros.replay.bag_writing import BagWriter  # noqa: E402
 
 STRIPES = np.tile(np.repeat(np.arange(3, dtype=np.uint8), 32), (64, 1))
 

@@ -24,9 +24,9 @@ from uhr_seg_ros.benchmark.cloud_stages import (
     received_cloud,
 )  # fmt: skip
 from uhr_seg_ros.benchmark.stages import BenchmarkError
-from uhr_seg_ros.cli import main
+from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.geometry.visibility import find_seen
-from uhr_seg_ros.ros.cloud_reading import read_points
+from uhr_seg_ros.ros.points.cloud_reading import read_points
 
 
 @pytest.mark.usefixtures('hostile_folder')

@@ -25,18 +25,18 @@ pytest.importorskip('rclpy', reason='rclpy is not installed')
 
 from uhr_seg_ros.benchmark import demo
 from uhr_seg_ros.benchmark.demo_cloud import cloud_figures
-from uhr_seg_ros.benchmark.flight import Pose
-from uhr_seg_ros.benchmark.flight_cloud import Ground, node_parameters, scan, scan_pixels
 from uhr_seg_ros.benchmark.sources import prepare_bag, SourceError
-from uhr_seg_ros.cli import main
-from uhr_seg_ros.folder_lock import locked
+from uhr_seg_ros.cli.main import main
+from uhr_seg_ros.core.folder_lock import locked
+from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.bags import read_beside, stamp_ns
 from uhr_seg_ros.replay.collector import NodeReport
 from uhr_seg_ros.replay.ply import read_ply, VERTEX, write_ply
 from uhr_seg_ros.replay.session import Replay
 from uhr_seg_ros.replay.topics import choose_topic
-from uhr_seg_ros.segmenter import Segmenter
+from uhr_seg_ros.synthetic.flight import Pose
+from uhr_seg_ros.synthetic.flight_cloud import Ground, node_parameters, scan, scan_pixels
 
 BLOCKS = np.random.default_rng(3).integers(0, 3, (3, 12, 20)).astype(np.uint8)
 MASKS = BLOCKS.repeat(16, 1).repeat(16, 2)

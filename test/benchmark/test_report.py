@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from uhr_seg_ros.benchmark.report import (
+from uhr_seg_ros.benchmark.sizes import format_size, parse_size
+from uhr_seg_ros.benchmark.stages import benchmark_image, measure, spread, StageOptions
+from uhr_seg_ros.reports.benchmark_report import (
     percentiles,
     segmenter_stages,
     stage_percentiles,
     write_json,
 )  # fmt: skip
-from uhr_seg_ros.benchmark.sizes import format_size, parse_size
-from uhr_seg_ros.benchmark.stages import benchmark_image, measure, spread, StageOptions
 
 
 def test_percentiles() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from uhr_seg_ros.benchmark.sizes import parse_rate
 from uhr_seg_ros.benchmark.sources import prepare_bag, SourceError
-from uhr_seg_ros.interruption import done_until
+from uhr_seg_ros.core.interruption import done_until
 from uhr_seg_ros.replay.bags import read_messages
 
 SIZE = (24, 40)

@@ -22,29 +22,28 @@ import yaml
 
 pytest.importorskip('torch', reason='training needs torch')
 
-sys.path.append(str(Path(__file__).parents[1] / 'training'))
 
-from tiny import scene, write_recipe  # noqa: E402
+from tiny import scene, write_recipe
 
-from uhr_seg_ros.classes import CLASS_SETS  # noqa: E402
-from uhr_seg_ros.comparison import command  # noqa: E402
-from uhr_seg_ros.comparison.chart import draw_chart  # noqa: E402
-from uhr_seg_ros.comparison.pictures import busiest  # noqa: E402
-from uhr_seg_ros.comparison.plan import (  # noqa: E402
+from uhr_seg_ros.cli import compare
+from uhr_seg_ros.comparison.chart import draw_chart
+from uhr_seg_ros.comparison.pictures import busiest
+from uhr_seg_ros.comparison.plan import (
     ComparisonError,
     merged,
     read_plan,
     write_config,
 )
-from uhr_seg_ros.comparison.running import Comparison, Steps  # noqa: E402
-from uhr_seg_ros.comparison.table import spread, table  # noqa: E402
-from uhr_seg_ros.data.errors import DataError  # noqa: E402
-from uhr_seg_ros.files import OutputError  # noqa: E402
-from uhr_seg_ros.folder_lock import locked  # noqa: E402
-from uhr_seg_ros.image_writing import ImageWriteError  # noqa: E402
-from uhr_seg_ros.networks.presets import build_network  # noqa: E402
-from uhr_seg_ros.networks.pretrained import PARTS  # noqa: E402
-from uhr_seg_ros.training.recipe import read_config  # noqa: E402
+from uhr_seg_ros.comparison.running import Comparison, Steps
+from uhr_seg_ros.comparison.table import spread, table
+from uhr_seg_ros.core.atomic_io import OutputError
+from uhr_seg_ros.core.classes import CLASS_SETS
+from uhr_seg_ros.core.folder_lock import locked
+from uhr_seg_ros.core.image_writing import ImageWriteError
+from uhr_seg_ros.data.errors import DataError
+from uhr_seg_ros.export.pretrained import PARTS
+from uhr_seg_ros.networks.presets import build_network
+from uhr_seg_ros.training.config import read_config
 
 PLANS = Path(__file__).parents[2] / 'config/compare'
 
@@ -101,10 +100,10 @@ def test_a_real_comparison(
         output=tmp_path / 'out', minutes=0.0, jobs=2, table=table, chart=None,
         pictures=None,
     )  # fmt: skip
-    assert command.run(args) == command.UNFINISHED
+    assert compare.run(args) == compare.UNFINISHED
     assert 'call it again' in capsys.readouterr().out
     args.minutes = math.inf
-    assert command.run(args) == command.FINISHED
+    assert compare.run(args) == compare.FINISHED
     rows, classes = (
         [[cell.strip() for cell in line.strip('|').split('|')] for line in part.splitlines()]
         for part in table.read_text().split('\n\n')
@@ -125,7 +124,7 @@ def test_a_real_comparison(
     bundle = tmp_path / 'out/its_branch/0/bundle/model.yaml'
     before = bundle.stat().st_mtime_ns
     args.pictures = tmp_path / 'masks.png'
-    assert command.run(args) == command.FINISHED
+    assert compare.run(args) == compare.FINISHED
     assert bundle.stat().st_mtime_ns == before
     # Image, labels and two masks, of one image: the title above, a frame of 390 px each.
     picture = cv2.imread(str(args.pictures))
@@ -136,7 +135,7 @@ def test_a_real_comparison(
         assert {tuple(pixel) for pixel in masks[:, index].reshape(-1, 3).tolist()} <= palette
     args.pictures = tmp_path / 'masks.doc'
     with pytest.raises(ImageWriteError, match='masks.doc cannot be written'):
-        command.run(args)
+        compare.run(args)
 
 
 def test_steps_end_with_their_comparison() -> None:
@@ -158,7 +157,7 @@ def test_steps_end_with_their_comparison() -> None:
 
 def test_cores_are_those_that_the_process_may_use() -> None:
     """Of the machine there may be more: in a container, or beside others."""
-    package = Path(command.__file__).parents[1]
+    package = Path(compare.__file__).parents[1]
     files = [file for file in package.rglob('*.py') if 'cpu_count' in file.read_text()]
     assert [file.name for file in files] == ['opening.py']
 
@@ -169,7 +168,7 @@ def test_comparison_in_a_folder_of_another_one(tmp_path: Path) -> None:
         minutes=0.0, jobs=1, table=None, chart=None, pictures=None,
     )  # fmt: skip
     with locked(tmp_path / 'out'), pytest.raises(OutputError, match='another run'):
-        command.run(args)
+        compare.run(args)
 
 
 @pytest.mark.parametrize('option', ['chart', 'pictures', 'table'])
@@ -182,7 +181,7 @@ def test_pictures_that_cannot_be_are_told_before_the_work(tmp_path: Path, option
         minutes=0.0, jobs=1, **places,
     )  # fmt: skip
     with pytest.raises((ComparisonError, ImageWriteError, OSError)):
-        command.run(args)
+        compare.run(args)
     assert not (tmp_path / 'out').exists()
 
 
@@ -260,7 +259,7 @@ def test_failed_step_is_named(tmp_path: Path) -> None:
         chart=None, pictures=None,
     )  # fmt: skip
     with pytest.raises(ComparisonError, match='exit code 2: uhr_seg train --config'):
-        command.run(args)
+        compare.run(args)
 
 
 def test_labels_are_looked_at_before_anything_is_trained(tmp_path: Path) -> None:
@@ -271,10 +270,10 @@ def test_labels_are_looked_at_before_anything_is_trained(tmp_path: Path) -> None
         minutes=math.inf, jobs=1, table=None, chart=None, pictures=None,
     )  # fmt: skip
     with pytest.raises(DataError, match=r'three\.png holds the value 9, expected 0 to 4'):
-        command.run(args)
+        compare.run(args)
     args.split = 'val'
     with pytest.raises(DataError, match="no split 'val'"):
-        command.run(args)
+        compare.run(args)
     assert not (tmp_path / 'out').exists()
 
 

@@ -9,12 +9,12 @@ from mask_pairs import CLASSES, measured, pair
 import numpy as np
 import pytest
 
-from uhr_seg_ros.data.labelled import Mosaic
+from uhr_seg_ros.core.timing import StageClock
+from uhr_seg_ros.data.sample import Mosaic
 from uhr_seg_ros.evaluation.block import Block, blocks_of
 from uhr_seg_ros.evaluation.evaluator import Evaluator
 from uhr_seg_ros.evaluation.figures import Figures
-from uhr_seg_ros.evaluation.scratch import ScratchMask
-from uhr_seg_ros.timing import StageClock
+from uhr_seg_ros.evaluation.memmap_mask import ScratchMask
 
 NAMES = [f'class {index}' for index in range(CLASSES)]
 

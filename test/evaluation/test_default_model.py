@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from uhr_seg_ros.cli import main
+from uhr_seg_ros.cli.main import main
 
 MOSAICS = Path(__file__).parents[3] / 'shared/data/aerial'
 

@@ -13,22 +13,22 @@ import cv2
 import numpy as np
 import pytest
 
+from tools.refinement_study import measured, Sample
+from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.evaluation.block import Block
 from uhr_seg_ros.evaluation.boundary_f import BoundaryF
 from uhr_seg_ros.evaluation.boundary_iou import BoundaryIou
 from uhr_seg_ros.evaluation.evaluator import Evaluator
 from uhr_seg_ros.evaluation.figures import Figures
 from uhr_seg_ros.evaluation.metrics import ConfusionMatrix
-from uhr_seg_ros.evaluation.refinement_study import measured, Sample
 from uhr_seg_ros.evaluation.seams import Grid
-from uhr_seg_ros.timing import StageClock
 
 pytest.importorskip('onnx', reason='the tiny bundle is made with onnx')
 
-from tiny_bundle import paint, TINY_CLASSES  # noqa: E402
-from tiny_sets import write_set  # noqa: E402
+from tiny_bundle import paint, TINY_CLASSES
+from tiny_sets import write_set
 
-from uhr_seg_ros.cli import main  # noqa: E402
+from uhr_seg_ros.cli.main import main
 
 SIZE = (120, 200)
 

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from uhr_seg_ros.classes import ClassSet
+from uhr_seg_ros.core.classes import ClassSet
 
 CLASSES = ClassSet(
     ('road', 'building', 'car', 'pole'), ((128, 64, 128), (70, 70, 70), (0, 0, 142), (153, 153, 0))

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from uhr_seg_ros.classes import ClassSet
+from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.geometry.camera import Camera
-from uhr_seg_ros.geometry.labelling import LabellingError, PointLabeller
+from uhr_seg_ros.geometry.labeling import LabellingError, PointLabeller
 from uhr_seg_ros.geometry.transform import IDENTITY, Transform
 from uhr_seg_ros.geometry.visibility import BLOCK, find_seen, Seen, ZBuffer
 

@@ -14,7 +14,7 @@ from ray_scene import cast, CLASSES, lidar_directions, SKY
 
 from uhr_seg_ros.geometry.camera import Camera
 from uhr_seg_ros.geometry.depth import depth_points, pixel_rays
-from uhr_seg_ros.geometry.labelling import LabelledPoints, PointLabeller
+from uhr_seg_ros.geometry.labeling import LabelledPoints, PointLabeller
 from uhr_seg_ros.geometry.transform import IDENTITY, OPTICAL_FROM_BODY, Transform
 from uhr_seg_ros.geometry.visibility import find_seen, ZBuffer
 

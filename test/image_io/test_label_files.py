@@ -14,9 +14,9 @@ from making import app, chunk, exif, ids, jpeg, page, picture, png, tiff, webp
 import numpy as np
 import pytest
 
-from uhr_seg_ros.data.encoding import Encoding
 from uhr_seg_ros.data.errors import DataError
-from uhr_seg_ros.data.labelled import LabelledFile
+from uhr_seg_ros.data.label_map import Encoding
+from uhr_seg_ros.data.sample import LabelledFile
 from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.files import read_ids, read_image
 from uhr_seg_ros.image_io.headers import orientation

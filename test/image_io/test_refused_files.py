@@ -16,12 +16,12 @@ from making import bmp, canvas, chunk, jpeg, page, picture, png, tiff, webp
 import numpy as np
 import pytest
 
-from uhr_seg_ros.data.encoding import Encoding
 from uhr_seg_ros.data.errors import DataError
-from uhr_seg_ros.data.labelled import LabelledFile
-from uhr_seg_ros.frames import FramesError, read_image
+from uhr_seg_ros.data.label_map import Encoding
+from uhr_seg_ros.data.sample import LabelledFile
 from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.headers import image_size
+from uhr_seg_ros.replay.image_source import FramesError, read_image
 
 HEIGHT, WIDTH = 20, 30
 RGB = picture(0, HEIGHT, WIDTH)

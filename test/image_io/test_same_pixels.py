@@ -32,9 +32,9 @@ from making import (
 import numpy as np
 import pytest
 
-from uhr_seg_ros.data.encoding import Encoding
-from uhr_seg_ros.data.labelled import LabelledFile
-from uhr_seg_ros.frames import read_image
+from uhr_seg_ros.data.label_map import Encoding
+from uhr_seg_ros.data.sample import LabelledFile
+from uhr_seg_ros.replay.image_source import read_image
 
 HEIGHT, WIDTH = 37, 45
 BGR = picture(0, HEIGHT, WIDTH)

@@ -13,21 +13,21 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
-from torch.nn import functional  # noqa: E402
+from torch.nn import functional
 
-from uhr_seg_ros.networks.deformation import (  # noqa: E402
+from uhr_seg_ros.networks.deformation.grid import (
     blend_labels,
     Deformation,
     gaussian_kernel,
     sample_labels,
 )
-from uhr_seg_ros.networks.deformation_inverse import (  # noqa: E402
+from uhr_seg_ros.networks.deformation.hole_filling import fill_linear, fill_nearest, rim
+from uhr_seg_ros.networks.deformation.inverse import (
     inverse_grid,
     reverse,
     whole_inverse_grid,
 )
-from uhr_seg_ros.networks.filling import fill_linear, fill_nearest, rim  # noqa: E402
-from uhr_seg_ros.networks.saliency import saliency_map  # noqa: E402
+from uhr_seg_ros.networks.deformation.saliency import saliency_map
 
 Place = tuple[int, int]
 

@@ -15,32 +15,32 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
-from scipy.spatial import cKDTree  # noqa: E402
-from torch.nn import functional  # noqa: E402
+from scipy.spatial import cKDTree
+from torch.nn import functional
 
-from uhr_seg_ros.networks.checkpoints import CheckpointError  # noqa: E402
-from uhr_seg_ros.networks.deformation import (  # noqa: E402
-    blend_labels,
-    sample_image,
-    sample_labels,
-)
-from uhr_seg_ros.networks.deformation_inverse import (  # noqa: E402
-    inverse_grid,
-    reverse,
-    whole_inverse_grid,
-)
-from uhr_seg_ros.networks.deformed_checkpoints import (  # noqa: E402
+from uhr_seg_ros.export.checkpoints import CheckpointError
+from uhr_seg_ros.export.deformed_checkpoints import (
     load_released,
     released_names,
     ROOMS,
     UNUSED,
 )
-from uhr_seg_ros.networks.deformed_network import DeformedNetwork  # noqa: E402
-from uhr_seg_ros.networks.filling import rim  # noqa: E402
-from uhr_seg_ros.networks.normalising import normalised  # noqa: E402
-from uhr_seg_ros.networks.presets import build_network  # noqa: E402
-from uhr_seg_ros.networks.saliency import saliency_map  # noqa: E402
-from uhr_seg_ros.training.edges import edge_loss, edge_target, stretched  # noqa: E402
+from uhr_seg_ros.networks.backbones.normalization import normalised
+from uhr_seg_ros.networks.deformation.grid import (
+    blend_labels,
+    sample_image,
+    sample_labels,
+)
+from uhr_seg_ros.networks.deformation.hole_filling import rim
+from uhr_seg_ros.networks.deformation.inverse import (
+    inverse_grid,
+    reverse,
+    whole_inverse_grid,
+)
+from uhr_seg_ros.networks.deformation.network import DeformedNetwork
+from uhr_seg_ros.networks.deformation.saliency import saliency_map
+from uhr_seg_ros.networks.presets import build_network
+from uhr_seg_ros.training.boundaries import edge_loss, edge_target, stretched
 
 #: Largest difference, relative to the largest value of a tensor.
 TOLERANCE = 2e-5

@@ -9,16 +9,16 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
-from torch import nn  # noqa: E402
-from torch.nn import functional  # noqa: E402
+from torch import nn
+from torch.nn import functional
 
-from uhr_seg_ros.networks.deformation import sample_image  # noqa: E402
-from uhr_seg_ros.networks.deformation_inverse import inverse_grid, reverse  # noqa: E402
-from uhr_seg_ros.networks.deformed_network import DeformedNetwork  # noqa: E402
-from uhr_seg_ros.networks.hlrc import NetworkError  # noqa: E402
-from uhr_seg_ros.networks.presets import build_network  # noqa: E402
-from uhr_seg_ros.networks.single import SingleBranch  # noqa: E402
-from uhr_seg_ros.training.edges import edge_target  # noqa: E402
+from uhr_seg_ros.networks.baselines.single import SingleBranch
+from uhr_seg_ros.networks.deformation.grid import sample_image
+from uhr_seg_ros.networks.deformation.inverse import inverse_grid, reverse
+from uhr_seg_ros.networks.deformation.network import DeformedNetwork
+from uhr_seg_ros.networks.hlrc.network import NetworkError
+from uhr_seg_ros.networks.presets import build_network
+from uhr_seg_ros.training.boundaries import edge_target
 
 SMALL = {'bent': [64, 96], 'size': [16, 24], 'radius': 3}
 

@@ -9,10 +9,10 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
-from torch.nn import functional  # noqa: E402
+from torch.nn import functional
 
-from uhr_seg_ros.bundle import IMAGENET_MEAN, IMAGENET_STD  # noqa: E402
-from uhr_seg_ros.networks.efficientnet_lite import (  # noqa: E402
+from uhr_seg_ros.core.bundle import IMAGENET_MEAN, IMAGENET_STD
+from uhr_seg_ros.networks.backbones.efficientnet_lite import (
     EfficientNetLite,
     EPSILON,
     from_published,

@@ -13,21 +13,21 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
-from uhr_seg_ros.networks.hlrc import NetworkError  # noqa: E402
-from uhr_seg_ros.networks.local_enhancement import (  # noqa: E402
+from uhr_seg_ros.networks.fctl.local_enhancement import (
     AlternatingLocalEnhancement,
     crop,
     LocalFeatureInteraction,
     ROUNDS,
 )
-from uhr_seg_ros.networks.locality_aware import (  # noqa: E402
+from uhr_seg_ros.networks.fctl.locality_aware import (
     FUSIONS,
     LocalityAwareCorrelation,
     LocalityAwareFusion,
     MultiContextFusion,
     relative_positions,
 )
-from uhr_seg_ros.networks.presets import build_network  # noqa: E402
+from uhr_seg_ros.networks.hlrc.network import NetworkError
+from uhr_seg_ros.networks.presets import build_network
 
 CHANNELS = 8
 Place = tuple[int, int]

@@ -15,19 +15,19 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
-from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode
 
-from uhr_seg_ros.networks.checkpoints import CheckpointError  # noqa: E402
-from uhr_seg_ros.networks.fcn8 import bilinear_kernel, enlarge  # noqa: E402
-from uhr_seg_ros.networks.fctl import (  # noqa: E402
+from uhr_seg_ros.core.patch_grid import Cutting
+from uhr_seg_ros.export.checkpoints import CheckpointError
+from uhr_seg_ros.export.fctl_checkpoints import load_released, released_names
+from uhr_seg_ros.networks.backbones.normalization import normalised, unit_range
+from uhr_seg_ros.networks.fctl.fcn8 import bilinear_kernel, enlarge
+from uhr_seg_ros.networks.fctl.network import (
     fctl_deepglobe,
     fctl_inria,
     PATCH,
     ReleasedFCtL,
 )
-from uhr_seg_ros.networks.fctl_checkpoints import load_released, released_names  # noqa: E402
-from uhr_seg_ros.networks.normalising import normalised, unit_range  # noqa: E402
-from uhr_seg_ros.strategies.patching import Cutting  # noqa: E402
 
 #: Largest difference, relative to the largest value of a tensor.
 TOLERANCE = 2e-5

@@ -15,12 +15,12 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
-from uhr_seg_ros.evaluation.interpolation import resized_rows  # noqa: E402
-from uhr_seg_ros.evaluation.sliding import arg_max, slide  # noqa: E402
-from uhr_seg_ros.networks import checkpoints  # noqa: E402
-from uhr_seg_ros.networks.assignment import assign  # noqa: E402
-from uhr_seg_ros.networks.hlrc import HLRC  # noqa: E402
-from uhr_seg_ros.networks.presets import build_network  # noqa: E402
+from uhr_seg_ros.evaluation.resize import resized_rows
+from uhr_seg_ros.evaluation.sliding_window import arg_max, slide
+from uhr_seg_ros.export import checkpoints
+from uhr_seg_ros.networks.hlrc.assignment import assign
+from uhr_seg_ros.networks.hlrc.network import HLRC
+from uhr_seg_ros.networks.presets import build_network
 
 INTERMEDIATE_TOLERANCE = 2e-5
 LOGIT_TOLERANCE = 1e-4

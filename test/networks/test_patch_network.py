@@ -13,15 +13,16 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
-from uhr_seg_ros.bundle import Patches  # noqa: E402
-from uhr_seg_ros.classes import CLASS_SETS  # noqa: E402
-from uhr_seg_ros.networks import fcn8, fctl, patch_network  # noqa: E402
-from uhr_seg_ros.networks.export import export_bundle  # noqa: E402
-from uhr_seg_ros.networks.fctl import fctl_deepglobe, fctl_inria  # noqa: E402
-from uhr_seg_ros.networks.normalising import normalised, unit_range  # noqa: E402
-from uhr_seg_ros.networks.patch_network import PatchNetwork  # noqa: E402
-from uhr_seg_ros.networks.presets import build_network  # noqa: E402
-from uhr_seg_ros.strategies.patching import Cutting, reduced, WHOLE  # noqa: E402
+from uhr_seg_ros.core.bundle import Patches
+from uhr_seg_ros.core.classes import CLASS_SETS
+from uhr_seg_ros.core.patch_grid import Cutting, reduced, WHOLE
+from uhr_seg_ros.export.export import export_bundle
+from uhr_seg_ros.networks.backbones.normalization import normalised, unit_range
+from uhr_seg_ros.networks.fctl import fcn8, patch_network
+from uhr_seg_ros.networks.fctl import network as fctl
+from uhr_seg_ros.networks.fctl.network import fctl_deepglobe, fctl_inria
+from uhr_seg_ros.networks.fctl.patch_network import PatchNetwork
+from uhr_seg_ros.networks.presets import build_network
 
 SIDE = 64
 

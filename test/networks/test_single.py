@@ -12,17 +12,17 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
-from uhr_seg_ros.bundle import Bundle  # noqa: E402
-from uhr_seg_ros.classes import CLASS_SETS  # noqa: E402
-from uhr_seg_ros.engines.engine import EngineError  # noqa: E402
-from uhr_seg_ros.networks.export import export_bundle  # noqa: E402
-from uhr_seg_ros.networks.hlrc import NetworkError  # noqa: E402
-from uhr_seg_ros.networks.normalising import normalised  # noqa: E402
-from uhr_seg_ros.networks.presets import build_network, NETWORKS  # noqa: E402
-from uhr_seg_ros.networks.single import SingleBranch  # noqa: E402
-from uhr_seg_ros.segmenter import Segmenter  # noqa: E402
-from uhr_seg_ros.strategies.single import SingleBranchError  # noqa: E402
-from uhr_seg_ros.strategies.strategy import Limits  # noqa: E402
+from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.classes import CLASS_SETS
+from uhr_seg_ros.core.errors import EngineError
+from uhr_seg_ros.export.export import export_bundle
+from uhr_seg_ros.networks.backbones.normalization import normalised
+from uhr_seg_ros.networks.baselines.single import SingleBranch
+from uhr_seg_ros.networks.hlrc.network import NetworkError
+from uhr_seg_ros.networks.presets import build_network, NETWORKS
+from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.pipelines.single import SingleBranchError
 
 SINGLE = ('semantic_s', 'fast_scnn', 'segformer_b0_low')
 

@@ -9,8 +9,8 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
-from uhr_seg_ros.networks.hlrc import HLRC, NetworkError  # noqa: E402
-from uhr_seg_ros.networks.presets import build_network  # noqa: E402
+from uhr_seg_ros.networks.hlrc.network import HLRC, NetworkError
+from uhr_seg_ros.networks.presets import build_network
 
 
 @pytest.fixture(scope='module')

@@ -15,11 +15,11 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='training needs torch')
 
-from test_parity import network_of, preset_of  # noqa: E402
+from test_parity import network_of, preset_of
 
-from uhr_seg_ros.networks.checkpoints import EXPERT_LAYERS, published_name  # noqa: E402
-from uhr_seg_ros.networks.hlrc import HLRC  # noqa: E402
-from uhr_seg_ros.training.losses import losses  # noqa: E402
+from uhr_seg_ros.export.checkpoints import EXPERT_LAYERS, published_name
+from uhr_seg_ros.networks.hlrc.network import HLRC
+from uhr_seg_ros.training.losses import losses
 
 NAMES = {
     'decode': 'decode.loss_ce',

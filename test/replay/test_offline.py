@@ -18,13 +18,13 @@ from rosbags.typesys import get_typestore, Stores
 from small_disk import SmallDisk
 from tiny_bundle import paint
 
-from uhr_seg_ros.cli import main
-from uhr_seg_ros.interruption import done_until
+from uhr_seg_ros.cli.main import main
+from uhr_seg_ros.core.interruption import done_until
+from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.bags import BagError, IMAGE, read_all, read_frame
 from uhr_seg_ros.replay.offline import OfflineError, segment_recording
 from uhr_seg_ros.replay.topics import choose_topic
-from uhr_seg_ros.segmenter import Segmenter
 
 SHARED_BAGS = Path(__file__).resolve().parents[3] / 'shared/data/bags'
 TYPES = get_typestore(Stores.ROS2_HUMBLE)

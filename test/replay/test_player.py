@@ -14,11 +14,11 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy', reason='rclpy is not installed')
 
-from uhr_seg_ros.replay.bags import stamp_ns  # noqa: E402
-from uhr_seg_ros.replay.environment import reserve_domain  # noqa: E402
-from uhr_seg_ros.replay.pacing import AtRate  # noqa: E402
-from uhr_seg_ros.replay.player import Player  # noqa: E402
-from uhr_seg_ros.replay.topics import choose_topic  # noqa: E402
+from uhr_seg_ros.replay.bags import stamp_ns
+from uhr_seg_ros.replay.environment import reserve_domain
+from uhr_seg_ros.replay.pacing import AtRate
+from uhr_seg_ros.replay.player import Player
+from uhr_seg_ros.replay.topics import choose_topic
 
 YEARS_NS = 50 * 365 * 86400 * 10**9
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from uhr_seg_ros.classes import CLASS_SETS
-from uhr_seg_ros.geometry.labelling import LabelledPoints
+from uhr_seg_ros.core.classes import CLASS_SETS
+from uhr_seg_ros.geometry.labeling import LabelledPoints
 from uhr_seg_ros.replay.ply import PlyError, read_ply, VERTEX, vertices_of, write_ply
 
 
@@ -58,7 +58,7 @@ def test_points_of_the_node() -> None:
     pytest.importorskip('sensor_msgs', reason='sensor_msgs is not installed')
     from std_msgs.msg import Header
 
-    from uhr_seg_ros.ros.cloud import encode_cloud
+    from uhr_seg_ros.ros.points.cloud import encode_cloud
 
     classes = CLASS_SETS['aerial']
     label = np.array([0, 2, 255], np.uint8)

@@ -82,9 +82,9 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Give a gate that holds engines up while it is closed; open at the end of the test."""
     from gate import Gate
 
-    from uhr_seg_ros.engines import opening
+    from uhr_seg_ros.backends import registry
 
     gate = Gate()
-    monkeypatch.setattr(opening, 'open_engine', gate.opener)
+    monkeypatch.setattr(registry, 'open_engine', gate.opener)
     yield gate
     gate.open()

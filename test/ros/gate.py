@@ -10,9 +10,9 @@ from threading import Event
 
 import numpy as np
 
-from uhr_seg_ros.bundle import Graph
-from uhr_seg_ros.engines.engine import Engine
-from uhr_seg_ros.engines.opening import open_engine
+from uhr_seg_ros.backends.engine import Engine
+from uhr_seg_ros.backends.registry import open_engine
+from uhr_seg_ros.core.bundle import Graph
 
 TIMEOUT_S = 60.0
 

@@ -17,16 +17,16 @@ from pathlib import Path
 
 import numpy as np
 
-from uhr_seg_ros.bundle import Graph
-from uhr_seg_ros.engines import opening
-from uhr_seg_ros.engines.engine import Engine
+from uhr_seg_ros.backends import registry
+from uhr_seg_ros.backends.engine import Engine
+from uhr_seg_ros.core.bundle import Graph
 from uhr_seg_ros.ros.node import main
 
 _LIBRARY = {'free': ctypes.CDLL, 'locked': ctypes.PyDLL}[os.environ['HANGS']](None)
 _HOUR_S = 3600
 _FILE = Path(os.environ['HANGS_WITH'])
 
-_open_engine = opening.open_engine
+_open_engine = registry.open_engine
 
 
 class _HangingEngine:
@@ -52,5 +52,5 @@ def _open_hanging(graph: Graph, threads: int, precision: str) -> Engine:
 
 
 if __name__ == '__main__':
-    opening.open_engine = _open_hanging
+    registry.open_engine = _open_hanging
     main()

@@ -12,7 +12,7 @@ import onnx
 from onnx import helper, numpy_helper
 from tiny_bundle import make_tiny_bundle, TINY_CLASSES
 
-from uhr_seg_ros.bundle_writing import write_bundle
+from uhr_seg_ros.export.bundle_writing import write_bundle
 
 
 def make_slow_bundle(directory: Path, size: int = 1500, repetitions: int = 100) -> Path:

@@ -17,10 +17,10 @@ from tiny_bundle import paint
 
 from uhr_seg_ros.geometry.camera import CameraError
 from uhr_seg_ros.ros import decoding
-from uhr_seg_ros.ros.camera_model import camera_of
-from uhr_seg_ros.ros.cloud_reading import CloudError, read_points
 from uhr_seg_ros.ros.decoding import decode_compressed, ImageError, view_image
-from uhr_seg_ros.ros.depth import read_depth
+from uhr_seg_ros.ros.points.camera_model import camera_of
+from uhr_seg_ros.ros.points.cloud_reading import CloudError, read_points
+from uhr_seg_ros.ros.points.depth import read_depth
 
 LONG = 'mono8\n' + 'x' * 2_000_000
 MOST = 1500

@@ -18,11 +18,11 @@ from stage import example_mask, frame, pixels, Stage, wait_until
 from test_node_cloud import calibration, header, Rig
 from tiny_bundle import paint, TINY_CLASSES
 
+from uhr_seg_ros.core.process_memory import give_back
 from uhr_seg_ros.image_io.limits import DEFAULT_FRAME_PIXELS, FrameLimit
-from uhr_seg_ros.ros import frame_path
+from uhr_seg_ros.ros import frame_processor
 from uhr_seg_ros.ros.decoding import decode_compressed, ImageError, view_image
-from uhr_seg_ros.ros.depth import read_depth
-from uhr_seg_ros.ros.memory import give_back
+from uhr_seg_ros.ros.points.depth import read_depth
 
 MakeStage = Callable[..., Stage]
 
@@ -193,7 +193,7 @@ def test_memory_is_given_back_behind_an_outlier(
     make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = []
-    monkeypatch.setattr(frame_path, 'give_back', lambda: times.append(give_back()))
+    monkeypatch.setattr(frame_processor, 'give_back', lambda: times.append(give_back()))
     stage = make_stage()
     camera = stage.camera()
     (masks,) = stage.outputs('mask')
@@ -218,9 +218,9 @@ def test_memory_is_given_back_behind_an_outlier(
 
 def test_memory_of_engines_is_given_back(tmp_path: Path) -> None:
     onnx = pytest.importorskip('onnx', reason='the bundle is made with onnx')
-    from uhr_seg_ros.bundle_writing import write_bundle
-    from uhr_seg_ros.segmenter import Segmenter
-    from uhr_seg_ros.strategies.strategy import Limits
+    from uhr_seg_ros.export.bundle_writing import write_bundle
+    from uhr_seg_ros.pipelines.pipeline import Limits
+    from uhr_seg_ros.pipelines.segmenter import Segmenter
 
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
     shapes = {'many': (32, 3, 1, 1), 'few': (3, 32, 1, 1)}

@@ -13,7 +13,7 @@ import pytest
 from sensor_msgs.msg import Image
 
 from uhr_seg_ros.ros.decoding import ImageError, view_image
-from uhr_seg_ros.ros.depth import read_depth
+from uhr_seg_ros.ros.points.depth import read_depth
 
 HEIGHT, WIDTH = 108, 148
 TO_BGR = {'nv12': cv2.COLOR_YUV2BGR_NV12, 'nv21': cv2.COLOR_YUV2BGR_NV21}

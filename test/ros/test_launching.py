@@ -65,7 +65,7 @@ def test_a_long_list_of_bundles_is_cut(installed: Path) -> None:
 
 
 def test_commands_for_streets_exist() -> None:
-    from uhr_seg_ros.cli import COMMANDS
+    from uhr_seg_ros.cli.main import COMMANDS
 
     said = street_text()
     for command in ('convert', 'train'):

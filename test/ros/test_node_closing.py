@@ -13,13 +13,13 @@ import pytest
 from stage import example_mask, frame, Stage, wait_until
 from tiny_bundle import paint
 
+from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.ros import node as node_module
 from uhr_seg_ros.ros.camera import Camera
-from uhr_seg_ros.ros.cloud_path import CloudPath
 from uhr_seg_ros.ros.inputs import CameraInput
 from uhr_seg_ros.ros.node import SegmentationNode
 from uhr_seg_ros.ros.outputs import CameraOutput
-from uhr_seg_ros.segmenter import Segmenter
+from uhr_seg_ros.ros.points.cloud_labeler import CloudPath
 
 MakeStage = Callable[..., Stage]
 NODE = '/segmentation: segmentation'

@@ -35,9 +35,9 @@ from stage import example_mask, frame, TIMEOUT_S, wait_until
 from tiny_bundle import paint, TINY_CLASSES
 
 from uhr_seg_ros.geometry.transform import OPTICAL_FROM_BODY
-from uhr_seg_ros.ros import poses
-from uhr_seg_ros.ros.cloud_reading import read_points
 from uhr_seg_ros.ros.images import encode_image
+from uhr_seg_ros.ros.points import transforms
+from uhr_seg_ros.ros.points.cloud_reading import read_points
 
 
 @pytest.mark.parametrize('cloud_first', [True, False])
@@ -166,7 +166,7 @@ def test_without_a_calibration_frames_go_on(make_stage: MakeStage) -> None:
 def test_without_a_transform(
     make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch, frame_id: str, parts: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(poses, 'tf2_ros', None)
+    monkeypatch.setattr(transforms, 'tf2_ros', None)
     rig = Rig(make_stage)
     messages: list[str] = []
     rig.stage.watcher.create_subscription(
@@ -401,7 +401,7 @@ def test_transforms_of_tf2(make_stage: MakeStage, monkeypatch: pytest.MonkeyPatc
         Buffer=OneTransform, TransformException=LookupError,
         TransformListener=lambda buffer, node, *, spin_thread: None,
     )  # fmt: skip
-    monkeypatch.setattr(poses, 'tf2_ros', stand_in)
+    monkeypatch.setattr(transforms, 'tf2_ros', stand_in)
     nothing = {'cloud.camera_frame': '', 'cloud.translation': [9.0, 9.0, 9.0]}
     rig = Rig(make_stage, **nothing)
     rig.calibrate()
@@ -429,7 +429,8 @@ def test_transforms_of_tf2(make_stage: MakeStage, monkeypatch: pytest.MonkeyPatc
 
 
 def test_declared_quaternion_is_the_one_of_rep_103() -> None:
-    declared = poses.Extrinsics('camera', 'lidar', (0.0,) * 3, tuple(DECLARED['cloud.quaternion']))
+    declared = transforms.Extrinsics('camera', 'lidar', (0.0,) * 3,
+                                     tuple(DECLARED['cloud.quaternion']))
     np.testing.assert_allclose(declared.pose.rotation, OPTICAL_FROM_BODY.rotation, atol=1e-12)
 
 

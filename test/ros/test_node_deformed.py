@@ -16,12 +16,12 @@ from stage import frame, pixels, Stage, wait_until
 
 torch = pytest.importorskip('torch', reason='the bundle is exported')
 
-from uhr_seg_ros.classes import CLASS_SETS  # noqa: E402
-from uhr_seg_ros.drawing import draw_density  # noqa: E402
-from uhr_seg_ros.networks.export import export_bundle  # noqa: E402
-from uhr_seg_ros.networks.normalising import normalised  # noqa: E402
-from uhr_seg_ros.networks.presets import build_network  # noqa: E402
-from uhr_seg_ros.segmenter import Segmenter  # noqa: E402
+from uhr_seg_ros.core.classes import CLASS_SETS
+from uhr_seg_ros.core.visualization import draw_density
+from uhr_seg_ros.export.export import export_bundle
+from uhr_seg_ros.networks.backbones.normalization import normalised
+from uhr_seg_ros.networks.presets import build_network
+from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 CELLS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
 IMAGE = CELLS.repeat(10, 0).repeat(10, 1)

@@ -11,14 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-import sys
 from threading import Event
 
 import numpy as np
 import pytest
 
 pytest.importorskip('onnx', reason='engines are built with onnx')
-sys.path.insert(0, str(Path(__file__).parents[1] / 'engines'))
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from small_disk import SmallDisk

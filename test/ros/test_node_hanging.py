@@ -16,7 +16,7 @@ import pytest
 from stage import example_mask, frame, Stage, wait_until
 from tiny_bundle import paint
 
-from uhr_seg_ros.ros.frame_path import FramePath, Segmenter
+from uhr_seg_ros.ros.frame_processor import FramePath, Segmenter
 
 MakeStage = Callable[..., Stage]
 NODE = '/segmentation: segmentation'

@@ -15,10 +15,10 @@ import pytest
 from stage import example_mask, frame, Stage, wait_until
 from tiny_bundle import edited_model, make_tiny_bundle, paint, TINY_CLASSES
 
-from uhr_seg_ros import graph_files
-from uhr_seg_ros.bundle import file_sha256
-from uhr_seg_ros.classes import ClassSet
-from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.core import graph_files
+from uhr_seg_ros.core.bundle import file_sha256
+from uhr_seg_ros.core.classes import ClassSet
+from uhr_seg_ros.core.errors import UhrSegError
 
 MakeStage = Callable[..., Stage]
 

@@ -15,13 +15,13 @@ from stage import frame, pixels, Stage, wait_until
 
 torch = pytest.importorskip('torch', reason='the bundle is exported')
 
-from networks_seen import see  # noqa: E402
+from networks_seen import see
 
-from uhr_seg_ros.classes import CLASS_SETS  # noqa: E402
-from uhr_seg_ros.networks.export import export_bundle  # noqa: E402
-from uhr_seg_ros.networks.presets import build_network  # noqa: E402
-from uhr_seg_ros.segmenter import Segmenter  # noqa: E402
-from uhr_seg_ros.strategies import patches  # noqa: E402
+from uhr_seg_ros.core.classes import CLASS_SETS
+from uhr_seg_ros.export.export import export_bundle
+from uhr_seg_ros.networks.presets import build_network
+from uhr_seg_ros.pipelines import patches
+from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 
 @pytest.fixture(scope='module')

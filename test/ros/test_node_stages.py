@@ -15,11 +15,11 @@ from stage import example_mask, frame, Stage, wait_until
 from test_node_cloud import calibration, cloud, Rig, wall
 from tiny_bundle import paint
 
-from uhr_seg_ros.geometry.labelling import PointLabeller
-from uhr_seg_ros.ros.frame_path import FramePath
+from uhr_seg_ros.geometry.labeling import PointLabeller
+from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.ros.frame_processor import FramePath
 from uhr_seg_ros.ros.inputs import Frame
 from uhr_seg_ros.ros.outputs import CameraOutput
-from uhr_seg_ros.segmenter import Segmenter
 
 MakeStage = Callable[..., Stage]
 

@@ -112,7 +112,7 @@ def test_a_static_transform_is_not_waited_for(
         raise AssertionError
 
     rig, transforms = make_rig()
-    monkeypatch.setattr('uhr_seg_ros.ros.cloud_path.PoseWaiting._wait', forbidden)
+    monkeypatch.setattr('uhr_seg_ros.ros.points.cloud_labeler.PoseWaiting._wait', forbidden)
     transforms.send('base', 'lidar', None)
     transforms.send('odom', 'base', None)
     rig.see(example_mask())

@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from stage import BEST_EFFORT, example_mask, RELIABLE, Stage, wait_until
 from tiny_bundle import paint
 
-from uhr_seg_ros.image_writing import encode_image
+from uhr_seg_ros.core.image_writing import encode_image
 from uhr_seg_ros.ros.inputs import camera_info_topic, image_topic
 from uhr_seg_ros.ros.qos import FollowingSubscription
 from uhr_seg_ros.ros.silence import why_silent

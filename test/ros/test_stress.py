@@ -23,7 +23,7 @@ from stage import example_mask, frame, pixels, Stage, wait_until
 from test_node_cloud import calibration, cloud, wall
 from tiny_bundle import paint
 
-from uhr_seg_ros.ros.frame_path import FramePath
+from uhr_seg_ros.ros.frame_processor import FramePath
 from uhr_seg_ros.ros.parameters import Settings
 
 MakeStage = Callable[..., Stage]

@@ -21,7 +21,7 @@ from rclpy.time import Time
 from stage import LATCHED, Stage, wait_until
 
 from uhr_seg_ros.geometry.transform import IDENTITY, Transform
-from uhr_seg_ros.ros import poses
+from uhr_seg_ros.ros.points import transforms as poses
 
 try:
     import tf2_ros

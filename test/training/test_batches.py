@@ -9,12 +9,12 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='training needs torch')
 
-from tiny import batches_of, config_with, scene  # noqa: E402
+from tiny import batches_of, config_with, scene
 
-from uhr_seg_ros.data.crops import CropSampler  # noqa: E402
-from uhr_seg_ros.training.batches import Batches  # noqa: E402
-from uhr_seg_ros.training.errors import TrainingError  # noqa: E402
-from uhr_seg_ros.training.processes import World  # noqa: E402
+from uhr_seg_ros.data.crops import CropSampler
+from uhr_seg_ros.training.batches import Batches
+from uhr_seg_ros.training.distributed import World
+from uhr_seg_ros.training.errors import TrainingError
 
 
 def images(batches: Batches, step: int) -> list:

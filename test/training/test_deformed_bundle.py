@@ -12,13 +12,13 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='training needs torch')
 
-from tiny import batches_of, CLASSES, config_with  # noqa: E402
+from tiny import batches_of, CLASSES, config_with
 
-from uhr_seg_ros.data.scenes import generate_scene  # noqa: E402
-from uhr_seg_ros.networks.export import export_bundle  # noqa: E402
-from uhr_seg_ros.networks.normalising import normalised  # noqa: E402
-from uhr_seg_ros.segmenter import Segmenter  # noqa: E402
-from uhr_seg_ros.training.trainer import Trainer  # noqa: E402
+from uhr_seg_ros.export.export import export_bundle
+from uhr_seg_ros.networks.backbones.normalization import normalised
+from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.synthetic.scenes import generate_scene
+from uhr_seg_ros.training.trainer import Trainer
 
 OPTIONS = {'bent': [64, 96], 'size': [16, 24], 'radius': 3}
 

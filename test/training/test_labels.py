@@ -18,18 +18,18 @@ import yaml
 torch = pytest.importorskip('torch', reason='training needs torch')
 pytest.importorskip('onnx', reason='the export needs onnx')
 
-from tiny import CLASSES, config_with, log_of, scene, write_recipe  # noqa: E402
+from tiny import CLASSES, config_with, log_of, scene, write_recipe
 
-from uhr_seg_ros.bundle import load_bundle  # noqa: E402
-from uhr_seg_ros.cli import main  # noqa: E402
-from uhr_seg_ros.data.datasets import open_dataset  # noqa: E402
-from uhr_seg_ros.data.labelled import Mosaic  # noqa: E402
-from uhr_seg_ros.training.curves import draw_curves  # noqa: E402
-from uhr_seg_ros.training.errors import TrainingError  # noqa: E402
-from uhr_seg_ros.training.feeding import feed  # noqa: E402
-from uhr_seg_ros.training.processes import World  # noqa: E402
-from uhr_seg_ros.training.recipe import Data  # noqa: E402
-from uhr_seg_ros.training.validating import described, Validation  # noqa: E402
+from uhr_seg_ros.cli.main import main
+from uhr_seg_ros.core.bundle import load_bundle
+from uhr_seg_ros.data.datasets import open_dataset
+from uhr_seg_ros.data.sample import Mosaic
+from uhr_seg_ros.reports.training_curves import draw_curves
+from uhr_seg_ros.training.config import Data
+from uhr_seg_ros.training.dataloaders import feed
+from uhr_seg_ros.training.distributed import World
+from uhr_seg_ros.training.errors import TrainingError
+from uhr_seg_ros.training.validation import described, Validation
 
 NAMES = ('ground', 'house', 'water')
 

@@ -12,18 +12,18 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='training needs torch')
 
-from tiny import config_with  # noqa: E402
+from tiny import config_with
 
-from uhr_seg_ros.networks.presets import build_network  # noqa: E402
-from uhr_seg_ros.training.losses import (  # noqa: E402
+from uhr_seg_ros.networks.presets import build_network
+from uhr_seg_ros.training.losses import (
     cross_entropy,
     expert_balance,
     focal,
     losses,
     WEIGHTS,
 )
-from uhr_seg_ros.training.optimising import Objective  # noqa: E402
-from uhr_seg_ros.training.schedule import learning_rate  # noqa: E402
+from uhr_seg_ros.training.schedule import learning_rate
+from uhr_seg_ros.training.train_step import Objective
 
 DATA = Path(__file__).resolve().parents[1] / 'data'
 

@@ -12,7 +12,7 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='training needs torch')
 
-from uhr_seg_ros.training.run_folder import (  # noqa: E402
+from uhr_seg_ros.training.run_folder import (
     LAST,
     LOG,
     read_log,

@@ -15,7 +15,7 @@ import pytest
 torch = pytest.importorskip('torch', reason='training needs torch')
 pytest.importorskip('onnx', reason='the export needs onnx')
 
-from tiny import log_of, write_mosaics, write_recipe  # noqa: E402
+from tiny import log_of, write_mosaics, write_recipe
 
 SCRIPT = Path(__file__).resolve().parents[2] / 'scripts' / 'train_on_gpu'
 

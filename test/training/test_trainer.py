@@ -14,16 +14,16 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='training needs torch')
 
-from tiny import batches_of, CLASSES, CONFIG, config_with, log_of, RECIPE, validation  # noqa: E402
+from tiny import batches_of, CLASSES, CONFIG, config_with, log_of, RECIPE, validation
 
-from uhr_seg_ros.classes import CLASS_SETS, ClassSet  # noqa: E402
-from uhr_seg_ros.networks.checkpoints import CheckpointError, open_checkpoint  # noqa: E402
-from uhr_seg_ros.networks.description import Description, KEY  # noqa: E402
-from uhr_seg_ros.networks.presets import build_network  # noqa: E402
-from uhr_seg_ros.training.batches import Batches  # noqa: E402
-from uhr_seg_ros.training.errors import TrainingError  # noqa: E402
-from uhr_seg_ros.training.recipe import Config  # noqa: E402
-from uhr_seg_ros.training.trainer import Trainer  # noqa: E402
+from uhr_seg_ros.core.classes import CLASS_SETS, ClassSet
+from uhr_seg_ros.export.checkpoints import CheckpointError, open_checkpoint
+from uhr_seg_ros.export.description import Description, KEY
+from uhr_seg_ros.networks.presets import build_network
+from uhr_seg_ros.training.batches import Batches
+from uhr_seg_ros.training.config import Config
+from uhr_seg_ros.training.errors import TrainingError
+from uhr_seg_ros.training.trainer import Trainer
 
 
 @pytest.fixture(scope='module')

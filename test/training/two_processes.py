@@ -16,10 +16,10 @@ import sys
 from tiny import batches_of, CLASSES, config_with, scene
 import torch
 
-from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.training.processes import joined, World
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.training.distributed import joined, World
 from uhr_seg_ros.training.trainer import Trainer
-from uhr_seg_ros.training.validating import Validation
+from uhr_seg_ros.training.validation import Validation
 
 #: Case -> fields of the recipe.
 CASES = {

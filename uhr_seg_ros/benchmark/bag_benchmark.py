@@ -16,8 +16,8 @@ from uhr_seg_ros import __version__
 from uhr_seg_ros.benchmark.figures import facts, figures, is_sustained, series, without_extremes
 from uhr_seg_ros.benchmark.host import describe_host
 from uhr_seg_ros.benchmark.peak import find_peak
-from uhr_seg_ros.bundle import load_bundle
-from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.core.bundle import load_bundle
+from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.replay.bags import describe_bag, ImageTopic
 from uhr_seg_ros.replay.load import idle_percent
 from uhr_seg_ros.replay.session import Pacing, Replay, Session, transport_of

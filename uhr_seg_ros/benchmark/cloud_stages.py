@@ -22,18 +22,18 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
-from uhr_seg_ros.benchmark.report import percentiles
 from uhr_seg_ros.benchmark.stages import BenchmarkError
-from uhr_seg_ros.children import python_child
-from uhr_seg_ros.classes import CLASS_SETS, UNLABELLED
+from uhr_seg_ros.core.classes import CLASS_SETS, UNLABELLED
+from uhr_seg_ros.core.process_memory import keep_large_buffers
+from uhr_seg_ros.core.subprocesses import python_child
+from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.geometry.camera import Camera
-from uhr_seg_ros.geometry.labelling import PointLabeller
+from uhr_seg_ros.geometry.labeling import PointLabeller
 from uhr_seg_ros.geometry.transform import OPTICAL_FROM_BODY, Transform
 from uhr_seg_ros.geometry.visibility import ZBuffer
-from uhr_seg_ros.ros.cloud import encode_cloud, pack_records
-from uhr_seg_ros.ros.cloud_reading import read_points
-from uhr_seg_ros.ros.memory import keep_large_buffers
-from uhr_seg_ros.timing import StageClock
+from uhr_seg_ros.reports.benchmark_report import percentiles
+from uhr_seg_ros.ros.points.cloud import encode_cloud, pack_records
+from uhr_seg_ros.ros.points.cloud_reading import read_points
 
 CLASSES = CLASS_SETS['cityscapes']
 

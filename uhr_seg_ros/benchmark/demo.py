@@ -13,13 +13,15 @@ import cv2
 import numpy as np
 
 from uhr_seg_ros.benchmark.demo_cloud import cloud_figures, draw_saved_cloud
-from uhr_seg_ros.benchmark.flight_cloud import (
-    cloud_delay_ns,
-    INFO_TOPIC,
-    node_parameters,
-    POINTS_TOPIC,
-)  # fmt: skip
-from uhr_seg_ros.benchmark.report import (
+from uhr_seg_ros.benchmark.sources import prepare_bag
+from uhr_seg_ros.core.bundle import Bundle, load_bundle
+from uhr_seg_ros.core.folder_lock import locked
+from uhr_seg_ros.core.image_writing import write_image
+from uhr_seg_ros.core.interruption import telling
+from uhr_seg_ros.replay.collector import STAMP_PATTERN
+from uhr_seg_ros.replay.session import Replay, replay
+from uhr_seg_ros.replay.topics import choose_topic
+from uhr_seg_ros.reports.benchmark_report import (
     machine,
     percentiles,
     print_percentiles,
@@ -27,14 +29,12 @@ from uhr_seg_ros.benchmark.report import (
     stage_percentiles,
     write_json,
 )  # fmt: skip
-from uhr_seg_ros.benchmark.sources import prepare_bag
-from uhr_seg_ros.bundle import Bundle, load_bundle
-from uhr_seg_ros.folder_lock import locked
-from uhr_seg_ros.image_writing import write_image
-from uhr_seg_ros.interruption import telling
-from uhr_seg_ros.replay.collector import STAMP_PATTERN
-from uhr_seg_ros.replay.session import Replay, replay
-from uhr_seg_ros.replay.topics import choose_topic
+from uhr_seg_ros.synthetic.flight_cloud import (
+    cloud_delay_ns,
+    INFO_TOPIC,
+    node_parameters,
+    POINTS_TOPIC,
+)  # fmt: skip
 
 _COUNTS = ('received', 'processed', 'dropped', 'rejected')
 

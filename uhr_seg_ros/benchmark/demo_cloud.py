@@ -12,15 +12,15 @@ import cv2
 import numpy as np
 
 from uhr_seg_ros.benchmark.cloud_picture import draw_cloud
-from uhr_seg_ros.benchmark.flight_cloud import (
+from uhr_seg_ros.core.classes import ClassSet, UNLABELLED
+from uhr_seg_ros.core.image_writing import write_image
+from uhr_seg_ros.replay.collector import STAMP_PATTERN
+from uhr_seg_ros.replay.ply import read_ply
+from uhr_seg_ros.synthetic.flight_cloud import (
     OPTICAL_FROM_LIDAR,
     POINTS_TOPIC,
     scan_pixels,
 )  # fmt: skip
-from uhr_seg_ros.classes import ClassSet, UNLABELLED
-from uhr_seg_ros.image_writing import write_image
-from uhr_seg_ros.replay.collector import STAMP_PATTERN
-from uhr_seg_ros.replay.ply import read_ply
 
 if TYPE_CHECKING:
     from uhr_seg_ros.replay.session import Replay

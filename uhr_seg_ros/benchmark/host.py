@@ -13,9 +13,9 @@ from typing import Any
 
 import psutil
 
-from uhr_seg_ros.benchmark.report import machine
-from uhr_seg_ros.children import find_tool
-from uhr_seg_ros.engines.preflight import find_gpu, GpuUnavailableError
+from uhr_seg_ros.backends.tensorrt.preflight import find_gpu, GpuUnavailableError
+from uhr_seg_ros.core.subprocesses import find_tool
+from uhr_seg_ros.reports.benchmark_report import machine
 
 _GOVERNOR = Path('/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor')
 _CPUINFO = Path('/proc/cpuinfo')

@@ -9,12 +9,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from uhr_seg_ros.benchmark.report import percentiles, segmenter_stages, stage_percentiles
 from uhr_seg_ros.benchmark.stages import benchmark_image
 from uhr_seg_ros.benchmark.transport import measure_transport, SETTINGS
-from uhr_seg_ros.bundle import load_bundle
+from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.session import replay
+from uhr_seg_ros.reports.benchmark_report import percentiles, segmenter_stages, stage_percentiles
 
 TRANSPORT_RATE_HZ = 5.0
 

@@ -12,7 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from uhr_seg_ros.benchmark.flight import (
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.interruption import telling
+from uhr_seg_ros.replay.bag_writing import BagWriter
+from uhr_seg_ros.replay.bags import is_bag
+from uhr_seg_ros.replay.image_source import read_image
+from uhr_seg_ros.synthetic.flight import (
     enlarged,
     flight_path,
     fly,
@@ -20,7 +25,7 @@ from uhr_seg_ros.benchmark.flight import (
     Pose,
     turned_size,
 )  # fmt: skip
-from uhr_seg_ros.benchmark.flight_cloud import (
+from uhr_seg_ros.synthetic.flight_cloud import (
     CAMERA_FRAME,
     cloud_delay_ns,
     flight_camera,
@@ -30,12 +35,7 @@ from uhr_seg_ros.benchmark.flight_cloud import (
     POINTS_TOPIC,
     scan,
 )  # fmt: skip
-from uhr_seg_ros.data.scenes import generate_scene
-from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.frames import read_image
-from uhr_seg_ros.interruption import telling
-from uhr_seg_ros.replay.bag_writing import BagWriter
-from uhr_seg_ros.replay.bags import is_bag
+from uhr_seg_ros.synthetic.scenes import generate_scene
 
 SCENE_SEED = 20
 

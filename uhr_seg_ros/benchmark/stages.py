@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
-from uhr_seg_ros.children import python_child
-from uhr_seg_ros.data.scenes import generate_scene
-from uhr_seg_ros.engines.footprint import peak_resident_bytes
-from uhr_seg_ros.engines.options import EngineOptions
-from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.ros.memory import keep_large_buffers
-from uhr_seg_ros.segmenter import Segmenter
-from uhr_seg_ros.strategies.strategy import Limits
+from uhr_seg_ros.backends.memory_profile import peak_resident_bytes
+from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.process_memory import keep_large_buffers
+from uhr_seg_ros.core.subprocesses import python_child
+from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.synthetic.scenes import generate_scene
 
 SCENE_SEED = 21
 

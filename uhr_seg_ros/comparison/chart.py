@@ -13,8 +13,8 @@ import numpy as np
 from uhr_seg_ros.comparison.plan import ComparisonError
 from uhr_seg_ros.comparison.running import Comparison
 from uhr_seg_ros.comparison.table import COLUMNS
-from uhr_seg_ros.files import written
-from uhr_seg_ros.plain_charts import plain_charts
+from uhr_seg_ros.core.atomic_io import written
+from uhr_seg_ros.core.plain_charts import plain_charts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,11 +13,11 @@ import numpy as np
 
 from uhr_seg_ros.comparison.plan import Plan
 from uhr_seg_ros.comparison.running import Comparison
+from uhr_seg_ros.core.image_writing import check_format, fits, ImageWriteError, write_image
+from uhr_seg_ros.core.visualization import colorize
 from uhr_seg_ros.data.datasets import open_dataset
-from uhr_seg_ros.data.rasters import Window
-from uhr_seg_ros.drawing import colorize
-from uhr_seg_ros.image_writing import check_format, fits, ImageWriteError, write_image
-from uhr_seg_ros.segmenter import Segmenter
+from uhr_seg_ros.data.image_io import Window
+from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 #: Side of a place, px, and the step at which places are looked at.
 SIDE, STEP = 384, 96

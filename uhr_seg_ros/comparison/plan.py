@@ -14,10 +14,10 @@ from typing import Any
 
 import yaml
 
-from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.fields import Fields, MOST_WHOLE, read_mapping
-from uhr_seg_ros.files import write_text
-from uhr_seg_ros.showing import listed, shown
+from uhr_seg_ros.core.atomic_io import write_text
+from uhr_seg_ros.core.config_reader import Fields, MOST_WHOLE, read_mapping
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.text import listed, shown
 
 #: Largest side of frames and tiles, px.
 MOST_SIDE = 1 << 16

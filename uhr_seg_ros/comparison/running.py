@@ -21,8 +21,6 @@ from threading import Lock
 from time import monotonic
 from typing import Any
 
-from uhr_seg_ros.bundle import MODEL_FILE
-from uhr_seg_ros.children import python_child
 from uhr_seg_ros.comparison.plan import (
     check_config,
     ComparisonError,
@@ -30,9 +28,11 @@ from uhr_seg_ros.comparison.plan import (
     Variant,
     write_config,
 )
-from uhr_seg_ros.engines.opening import available_cores
-from uhr_seg_ros.fields import read_json
-from uhr_seg_ros.interruption import Terminated
+from uhr_seg_ros.core.bundle import MODEL_FILE
+from uhr_seg_ros.core.config_reader import read_json
+from uhr_seg_ros.core.interruption import Terminated
+from uhr_seg_ros.core.resources import available_cores
+from uhr_seg_ros.core.subprocesses import python_child
 
 #: Frames per measurement of time, after those that warm up.
 REPEAT = 7

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from uhr_seg_ros.classes import CLASS_SETS
+from uhr_seg_ros.core.classes import CLASS_SETS
+from uhr_seg_ros.core.config_reader import read_json
+from uhr_seg_ros.core.domain import DOMAINS
 from uhr_seg_ros.data.dataset import Dataset
-from uhr_seg_ros.data.doubtful import Doubt
-from uhr_seg_ros.data.encoding import Encoding
 from uhr_seg_ros.data.errors import DataError
-from uhr_seg_ros.data.labelled import LabelledFile, LabelledImage
+from uhr_seg_ros.data.label_map import Encoding
+from uhr_seg_ros.data.label_noise import Doubt
 from uhr_seg_ros.data.pairing import Files
-from uhr_seg_ros.domain import DOMAINS
-from uhr_seg_ros.fields import read_json
+from uhr_seg_ros.data.sample import LabelledFile, LabelledImage
 
 #: Tiles that show partly the same ground: neither splits nor a hold-out may separate them.
 GROUND = dict.fromkeys(('tile4', 'tile7', 'tile8'), 'tile7')

@@ -10,8 +10,8 @@ from dataclasses import dataclass, fields, replace
 import math
 from typing import Any
 
+from uhr_seg_ros.core.config_reader import is_number
 from uhr_seg_ros.data.errors import DataError
-from uhr_seg_ros.fields import is_number
 
 Range = tuple[float, float]
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from uhr_seg_ros.classes import CLASS_SETS, UNLABELLED
+from uhr_seg_ros.core.classes import CLASS_SETS, UNLABELLED
+from uhr_seg_ros.core.domain import DOMAINS
 from uhr_seg_ros.data.dataset import Layout, SplitFolders
-from uhr_seg_ros.data.encoding import Encoding
+from uhr_seg_ros.data.label_map import Encoding
 from uhr_seg_ros.data.pairing import Files, find
-from uhr_seg_ros.domain import DOMAINS
 
 #: Values of `labelIds` files: there are 34 of them, and -1, which is stored as 255 ...
 LABEL_IDS = (*range(34), UNLABELLED)

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from uhr_seg_ros.classes import UNLABELLED
+from uhr_seg_ros.core.classes import UNLABELLED
 from uhr_seg_ros.data.augmentation import Augmentation
 from uhr_seg_ros.data.errors import DataError
-from uhr_seg_ros.data.labelled import LabelledImage
+from uhr_seg_ros.data.geometric import mirror, pad, Pair, rotate, take_symmetry
+from uhr_seg_ros.data.image_io import Window
 from uhr_seg_ros.data.photometric import distort
-from uhr_seg_ros.data.rasters import Window
-from uhr_seg_ros.data.recolouring import recolour
-from uhr_seg_ros.data.turning import mirror, pad, Pair, rotate, take_symmetry
+from uhr_seg_ros.data.recoloring import recolour
+from uhr_seg_ros.data.sample import LabelledImage
 
 #: So many places are tried for a crop that shows a mixture of classes.
 TRIES = 10

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from uhr_seg_ros.classes import ClassSet
-from uhr_seg_ros.data.doubtful import Doubt
-from uhr_seg_ros.data.encoding import Encoding
+from uhr_seg_ros.core.classes import ClassSet
+from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.data.errors import DataError, faults_error
-from uhr_seg_ros.data.labelled import LabelledFile, LabelledImage, Part
+from uhr_seg_ros.data.label_map import Encoding
+from uhr_seg_ros.data.label_noise import Doubt
 from uhr_seg_ros.data.pairing import Files, pair
-from uhr_seg_ros.domain import Domain
+from uhr_seg_ros.data.sample import LabelledFile, LabelledImage, Part
 
 #: The usual names of splits, in their usual order.
 SPLITS = ('train', 'val', 'test')

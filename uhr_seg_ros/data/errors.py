@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.core.errors import UhrSegError
 
 
 class DataError(UhrSegError):

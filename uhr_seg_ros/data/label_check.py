@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from uhr_seg_ros.classes import UNLABELLED
+from uhr_seg_ros.core.classes import UNLABELLED
 from uhr_seg_ros.data.dataset import Dataset
 from uhr_seg_ros.data.errors import DataError, faults_error, named
 from uhr_seg_ros.data.label_counts import count_ids, scan
-from uhr_seg_ros.data.labelled import LabelledImage
+from uhr_seg_ros.data.sample import LabelledImage
 
 _WAY_OUT = (
     '255 is ignored here. If it is the foreground of your masks, write class ids: divide by 255; '

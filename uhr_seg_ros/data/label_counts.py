@@ -25,12 +25,11 @@ import numpy as np
 from tqdm import tqdm
 
 from uhr_seg_ros import __version__
+from uhr_seg_ros.core.atomic_io import write_text
+from uhr_seg_ros.core.resources import available_cores, cache_folder
 from uhr_seg_ros.data.errors import DataError
-from uhr_seg_ros.data.labelled import LabelledFile, LabelledImage
-from uhr_seg_ros.data.rasters import is_read_by_window
-from uhr_seg_ros.engines.cache import default_directory
-from uhr_seg_ros.engines.opening import available_cores
-from uhr_seg_ros.files import write_text
+from uhr_seg_ros.data.image_io import is_read_by_window
+from uhr_seg_ros.data.sample import LabelledFile, LabelledImage
 
 #: Counts of a scan that took longer are kept on disk, s.
 KEPT_FROM = 1.0
@@ -143,7 +142,7 @@ def _ledger(root: Path) -> Path | None:
     """Give the file with the counts of a data set; None for a user without a home."""
     name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
     try:
-        return default_directory() / 'labels' / f'{name}.json'
+        return cache_folder() / 'labels' / f'{name}.json'
     except RuntimeError:
         return None
 

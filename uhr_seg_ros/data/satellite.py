@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from uhr_seg_ros.classes import CLASS_SETS
+from uhr_seg_ros.core.classes import CLASS_SETS
+from uhr_seg_ros.core.domain import DOMAINS
 from uhr_seg_ros.data.dataset import Layout, SplitFolders
-from uhr_seg_ros.data.encoding import Encoding
-from uhr_seg_ros.domain import DOMAINS
+from uhr_seg_ros.data.label_map import Encoding
 
 
 class Inria(SplitFolders):

@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from uhr_seg_ros.evaluation.block import Block, Metric
-from uhr_seg_ros.evaluation.edges import disk, near_other_class
+from uhr_seg_ros.evaluation.boundaries import disk, near_other_class
 from uhr_seg_ros.evaluation.metrics import mean, ratio
 
 STEPS = 5

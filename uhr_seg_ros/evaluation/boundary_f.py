@@ -21,9 +21,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from uhr_seg_ros.classes import UNLABELLED
+from uhr_seg_ros.core.classes import UNLABELLED
 from uhr_seg_ros.evaluation.block import Block, Metric
-from uhr_seg_ros.evaluation.edges import contours, disk, hide_ignored
+from uhr_seg_ros.evaluation.boundaries import contours, disk, hide_ignored
 from uhr_seg_ros.evaluation.metrics import mean, ratio
 
 #: Tolerances, px.

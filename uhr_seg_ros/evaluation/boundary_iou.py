@@ -21,9 +21,9 @@ from math import hypot
 
 import numpy as np
 
-from uhr_seg_ros.classes import UNLABELLED
+from uhr_seg_ros.core.classes import UNLABELLED
 from uhr_seg_ros.evaluation.block import Block, Metric
-from uhr_seg_ros.evaluation.edges import hide_ignored, near_other_class, square
+from uhr_seg_ros.evaluation.boundaries import hide_ignored, near_other_class, square
 from uhr_seg_ros.evaluation.metrics import mean, ratio
 
 #: The ratio of the paper, and the one for large images of many objects.

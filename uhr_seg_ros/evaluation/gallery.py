@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from uhr_seg_ros.classes import ClassSet, UNLABELLED
-from uhr_seg_ros.data.labelled import LabelledImage
-from uhr_seg_ros.drawing import colorize
+from uhr_seg_ros.core.classes import ClassSet, UNLABELLED
+from uhr_seg_ros.core.image_writing import encode_image
+from uhr_seg_ros.core.visualization import colorize
+from uhr_seg_ros.data.sample import LabelledImage
 from uhr_seg_ros.evaluation.block import Block, Window
-from uhr_seg_ros.evaluation.scratch import ScratchMask
-from uhr_seg_ros.image_writing import encode_image
+from uhr_seg_ros.evaluation.memmap_mask import ScratchMask
 
 #: Side of a tile, px; it divides the side of a block.
 TILE = 512

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from uhr_seg_ros.data import rasters
+from uhr_seg_ros.data import image_io
 from uhr_seg_ros.data.dataset import Dataset
 from uhr_seg_ros.data.label_check import checked_images, Share
 from uhr_seg_ros.data.label_table import show_shares, warn
-from uhr_seg_ros.data.labelled import LabelledImage
+from uhr_seg_ros.data.sample import LabelledImage
 
 #: Labels are looked at once, one file after the other: few of them need to be kept, bytes.
 SCAN_CACHE = 1 << 28
@@ -22,7 +22,7 @@ def evaluated_images(dataset: Dataset, split: str) -> list[LabelledImage]:
     Raises:
         DataError: As `checked_images`; or nothing is labelled but classes that are left out.
     """
-    with rasters.cache.limited(SCAN_CACHE):
+    with image_io.cache.limited(SCAN_CACHE):
         opened, warnings = checked_images(dataset, [split])
     images, names = opened[split], dataset.classes.names
     labelled = Share.of(f'split {split}', images)

@@ -25,8 +25,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from uhr_seg_ros.classes import UNLABELLED
-from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.core.classes import UNLABELLED
+from uhr_seg_ros.core.errors import UhrSegError
 
 
 class MetricError(UhrSegError):

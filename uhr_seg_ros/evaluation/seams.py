@@ -24,10 +24,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from uhr_seg_ros.classes import UNLABELLED
+from uhr_seg_ros.core.classes import UNLABELLED
 from uhr_seg_ros.evaluation.block import Block, Metric, Window
 from uhr_seg_ros.evaluation.metrics import ratio
-from uhr_seg_ros.evaluation.sliding import window_starts
+from uhr_seg_ros.evaluation.sliding_window import window_starts
 
 #: Half the width of the band along a seam, px.
 REACH = 16

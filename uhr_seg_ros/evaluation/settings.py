@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.evaluation.views import VIEWS
-from uhr_seg_ros.refinement.refining import METHODS, Refinement
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.evaluation.tta import VIEWS
+from uhr_seg_ros.pipelines.refinement.refine import METHODS, Refinement
 
 MODES = ('whole', 'slide')
 BRANCHES = ('fused', 'semantic')

@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.text import shown
 from uhr_seg_ros.geometry.distortion import (
     Distortion,
     EquidistantDistortion,
     NoDistortion,
     PolynomialDistortion,
 )  # fmt: skip
-from uhr_seg_ros.showing import shown
 
 MODELS = {'plumb_bob': (4, 5), 'rational_polynomial': (4, 5, 8), 'equidistant': (4,)}
 """Distortion models of sensor_msgs/distortion_models.hpp, and how many coefficients each has."""

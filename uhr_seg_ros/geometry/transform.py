@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.core.errors import UhrSegError
 
 NORM_TOLERANCE = 0.01
 """How far the norm of a quaternion may be from 1: hand-written ones have three digits."""

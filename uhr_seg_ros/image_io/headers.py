@@ -13,9 +13,9 @@ import struct
 from typing import BinaryIO
 import zlib
 
+from uhr_seg_ros.core.regular_files import FileFault, open_regular
 from uhr_seg_ros.image_io import bmp, exif, ifd, jpeg_header, png, tiff, tiff_page, webp
 from uhr_seg_ros.image_io.errors import ImageIoError
-from uhr_seg_ros.regular_files import FileFault, open_regular
 
 PNG, JPEG, TIFF, BMP, WEBP = 'PNG', 'JPEG', 'TIFF', 'BMP', 'WebP'
 

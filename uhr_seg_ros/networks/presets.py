@@ -25,20 +25,20 @@ import inspect
 import reprlib
 from typing import Any
 
-from uhr_seg_ros.classes import CLASS_SETS
-from uhr_seg_ros.networks.deformed_network import (
+from uhr_seg_ros.core.classes import CLASS_SETS
+from uhr_seg_ros.core.patch_grid import PatchError
+from uhr_seg_ros.networks.baselines.fast_scnn import FastSCNN
+from uhr_seg_ros.networks.baselines.segformer import SegFormer
+from uhr_seg_ros.networks.baselines.single import SingleBranch
+from uhr_seg_ros.networks.deformation.network import (
     deform_cityscapes,
     deform_deepglobe,
     DeformedNetwork,
     UniformNetwork,
 )
-from uhr_seg_ros.networks.fast_scnn import FastSCNN
-from uhr_seg_ros.networks.fctl import fctl, fctl_deepglobe, fctl_inria, fctl_s
-from uhr_seg_ros.networks.hlrc import HLRC, hlrc, hlrc_s, NetworkError, semantic_s
-from uhr_seg_ros.networks.patch_network import PatchNetwork
-from uhr_seg_ros.networks.segformer import SegFormer
-from uhr_seg_ros.networks.single import SingleBranch
-from uhr_seg_ros.strategies.patching import PatchError
+from uhr_seg_ros.networks.fctl.network import fctl, fctl_deepglobe, fctl_inria, fctl_s
+from uhr_seg_ros.networks.fctl.patch_network import PatchNetwork
+from uhr_seg_ros.networks.hlrc.network import HLRC, hlrc, hlrc_s, NetworkError, semantic_s
 
 #: Largest number in an option: sizes in px, radii, counts.
 LARGEST = 4096

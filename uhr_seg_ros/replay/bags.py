@@ -16,7 +16,7 @@ from typing import Any, TYPE_CHECKING
 from rosbags.interfaces import Connection
 from rosbags.typesys import get_typestore, Stores
 
-from uhr_seg_ros.pixels import RawFrame
+from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.replay.recording import connections_of, is_bag, read_recording, storage_files
 from uhr_seg_ros.replay.recording_files import storage_suffix
 from uhr_seg_ros.replay.sqlite_files import side_files

@@ -21,9 +21,9 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, PointCloud2
 
-from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.image_writing import write_image
-from uhr_seg_ros.replay.facts import describe_dds
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.image_writing import write_image
+from uhr_seg_ros.replay.dds_info import describe_dds
 from uhr_seg_ros.replay.node_client import NodeClient
 from uhr_seg_ros.replay.ply import vertices_of, write_ply
 from uhr_seg_ros.ros.decoding import view_image

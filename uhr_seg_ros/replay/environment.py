@@ -10,8 +10,8 @@ from pathlib import Path
 import shutil
 import socket
 
-from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.share import share_folders
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.resources import share_folders
 
 PROFILE = 'config/dds/fastdds_localhost.xml'
 

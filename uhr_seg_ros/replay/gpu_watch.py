@@ -10,8 +10,8 @@ import re
 import subprocess
 from threading import Thread
 
-from uhr_seg_ros.children import find_tool
-from uhr_seg_ros.engines.gpu_health import GpuSample
+from uhr_seg_ros.backends.tensorrt.gpu_health import GpuSample
+from uhr_seg_ros.core.subprocesses import find_tool
 
 #: How often the tools look, ms.
 PERIOD_MS = 500

@@ -12,8 +12,8 @@ import sys
 
 import yaml
 
-from uhr_seg_ros.children import find_tool, python_child
-from uhr_seg_ros.files import write_text
+from uhr_seg_ros.core.atomic_io import write_text
+from uhr_seg_ros.core.subprocesses import find_tool, python_child
 
 STOP_TIMEOUT_S = 10.0
 

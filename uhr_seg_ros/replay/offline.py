@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from uhr_seg_ros.drawing import Pictures
-from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.interruption import telling
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.interruption import telling
+from uhr_seg_ros.core.visualization import Pictures
+from uhr_seg_ros.pipelines.segmenter import Segmentation, Segmenter
 from uhr_seg_ros.replay.bag_writing import BagTimeError, BagWriter
 from uhr_seg_ros.replay.bags import (
     full_type,
@@ -27,7 +28,6 @@ from uhr_seg_ros.replay.bags import (
     topic_types,
 )  # fmt: skip
 from uhr_seg_ros.replay.partial import check_absent
-from uhr_seg_ros.segmenter import Segmentation, Segmenter
 
 #: What the node would have published, below a prefix that is its name by default.
 MASK, COLOR_MASK, OVERLAY = 'mask', 'color_mask', 'overlay'

@@ -22,9 +22,10 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
-from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.files import write_text
-from uhr_seg_ros.interruption import exit_code, signals_end_the_block, Terminated
+from uhr_seg_ros.core.atomic_io import write_text
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.interruption import exit_code, signals_end_the_block, Terminated
+from uhr_seg_ros.core.process_memory import keep_large_buffers
 from uhr_seg_ros.replay.bags import (
     CAMERA_INFO,
     COMPRESSED_IMAGE,
@@ -36,9 +37,8 @@ from uhr_seg_ros.replay.bags import (
 )  # fmt: skip
 from uhr_seg_ros.replay.pacing import AsAnswered, AsRecorded, AtRate, Pace
 from uhr_seg_ros.replay.peeking import is_whole
-from uhr_seg_ros.replay.reading import read_ahead, with_stamp
+from uhr_seg_ros.replay.prefetch import read_ahead, with_stamp
 from uhr_seg_ros.replay.topics import choose_topic, print_line
-from uhr_seg_ros.ros.memory import keep_large_buffers
 
 MESSAGE_TYPES = {
     IMAGE: Image,

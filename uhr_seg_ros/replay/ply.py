@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.files import write_bytes
+from uhr_seg_ros.core.atomic_io import write_bytes
+from uhr_seg_ros.core.errors import UhrSegError
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import PointCloud2

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.replay.bags import BagError, read_frame, read_messages
 from uhr_seg_ros.replay.topics import choose_topic, print_line
 

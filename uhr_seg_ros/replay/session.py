@@ -18,16 +18,16 @@ from typing import Any, NamedTuple
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
-from uhr_seg_ros.children import python_child
-from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.interruption import signals_held
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.interruption import signals_held
+from uhr_seg_ros.core.process_memory import keep_large_buffers
+from uhr_seg_ros.core.subprocesses import python_child
 from uhr_seg_ros.replay.bags import COMPRESSED_IMAGE, ImageTopic
 from uhr_seg_ros.replay.collector import Collector, NodeReport
 from uhr_seg_ros.replay.environment import isolate, shared_memory_complaint
 from uhr_seg_ros.replay.load import Load, LoadMeter
 from uhr_seg_ros.replay.node_process import NodeProcess
 from uhr_seg_ros.replay.topics import choose_topic
-from uhr_seg_ros.ros.memory import keep_large_buffers
 
 START_TIMEOUT_S = 120.0
 

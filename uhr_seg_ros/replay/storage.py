@@ -11,7 +11,7 @@ from functools import cache
 import logging
 from typing import Protocol, TYPE_CHECKING
 
-from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.core.errors import UhrSegError
 
 if TYPE_CHECKING:
     from pathlib import Path

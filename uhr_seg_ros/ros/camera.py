@@ -10,19 +10,19 @@ from collections.abc import Callable
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.lifecycle import LifecycleNode
 
-from uhr_seg_ros.classes import ClassSet
+from uhr_seg_ros.core.classes import ClassSet
+from uhr_seg_ros.core.text import shortened
 from uhr_seg_ros.ros.camera_info import CameraInfoCache, CameraInfoError
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
 from uhr_seg_ros.ros.closing import close_all
-from uhr_seg_ros.ros.cloud_path import CloudHooks, CloudPath
 from uhr_seg_ros.ros.diagnostics import Problem, worst
 from uhr_seg_ros.ros.inputs import CameraInput, Frame, image_topic
 from uhr_seg_ros.ros.outputs import CameraOutput
 from uhr_seg_ros.ros.parameters import Settings
-from uhr_seg_ros.ros.poses import PoseFinder
+from uhr_seg_ros.ros.points.cloud_labeler import CloudHooks, CloudPath
+from uhr_seg_ros.ros.points.transforms import PoseFinder
 from uhr_seg_ros.ros.time_jumps import TimeJumps
 from uhr_seg_ros.ros.worker import Counts
-from uhr_seg_ros.showing import shortened
 
 _MOST_TEXT = 500
 

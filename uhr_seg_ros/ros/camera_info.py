@@ -14,7 +14,7 @@ from threading import Lock
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.ros.sizes import message_bytes
 
 MAX_SIDE = 1 << 16

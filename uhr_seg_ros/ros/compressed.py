@@ -28,6 +28,7 @@ from typing import NamedTuple, TYPE_CHECKING
 import cv2
 import numpy as np
 
+from uhr_seg_ros.core.text import one_line, shown
 from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.jpeg import damage_is_told
 from uhr_seg_ros.image_io.jpeg_structure import is_jpeg
@@ -35,7 +36,6 @@ from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.image_io.memory import decode_picture, is_tiff
 from uhr_seg_ros.ros.layout import ImageError
 from uhr_seg_ros.ros.remarks import log_once, Remark
-from uhr_seg_ros.showing import one_line, shown
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple, TYPE_CHECKING
 import cv2
 import numpy as np
 
+from uhr_seg_ros.core.raw_frame import memory_shape, PixelError, RawFrame
+from uhr_seg_ros.core.text import one_line, shown
 from uhr_seg_ros.image_io.jpeg_structure import JpegError, read_header
 from uhr_seg_ros.image_io.limits import FrameLimit
-from uhr_seg_ros.pixels import memory_shape, PixelError, RawFrame
 from uhr_seg_ros.ros.compressed import decode_compressed
 from uhr_seg_ros.ros.layout import check_data, check_size, describe, find_chroma, ImageError
 from uhr_seg_ros.ros.remarks import log_once, Remark
-from uhr_seg_ros.showing import one_line, shown
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import Image

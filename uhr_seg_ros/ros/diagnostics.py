@@ -11,8 +11,8 @@ from threading import Lock
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
+from uhr_seg_ros.core.timing import LatencyWindow
 from uhr_seg_ros.ros.worker import Counts
-from uhr_seg_ros.timing import LatencyWindow
 
 SEVERITY = (
     DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.STALE, DiagnosticStatus.ERROR,

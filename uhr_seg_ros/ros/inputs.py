@@ -13,17 +13,17 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from uhr_seg_ros.core.raw_frame import RawFrame
+from uhr_seg_ros.core.text import MOST_SHOWN, one_line
 from uhr_seg_ros.image_io.limits import FrameLimit
-from uhr_seg_ros.pixels import RawFrame
 from uhr_seg_ros.ros.camera_info import CameraInfoCache
 from uhr_seg_ros.ros.closing import close_all
 from uhr_seg_ros.ros.decoding import decode_compressed, view_image
-from uhr_seg_ros.ros.network import failed_reassemblies, reassembly_advice
+from uhr_seg_ros.ros.ip_reassembly import failed_reassemblies, reassembly_advice
 from uhr_seg_ros.ros.parameters import Settings
 from uhr_seg_ros.ros.qos import FollowingSubscription
 from uhr_seg_ros.ros.remarks import Remark
 from uhr_seg_ros.ros.silence import SUFFIX, why_silent
-from uhr_seg_ros.showing import MOST_SHOWN, one_line
 
 FRESH_S = 1.0
 """So long after a frame, s, what the network loses is not why frames do not come."""

@@ -13,7 +13,7 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from std_msgs.msg import String
 
-from uhr_seg_ros.classes import ClassSet
+from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.ros.qos import latched_qos, output_overrides
 
 try:

@@ -12,11 +12,11 @@ from typing import Any
 
 import yaml
 
-from uhr_seg_ros.bundle import installed_bundles, peek_domain
-from uhr_seg_ros.errors import UhrSegError
-from uhr_seg_ros.fields import quoting_hint
-from uhr_seg_ros.share import share_folders
-from uhr_seg_ros.showing import one_line, printable, shortened, shown
+from uhr_seg_ros.core.bundle import installed_bundles, peek_domain
+from uhr_seg_ros.core.config_reader import quoting_hint
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.resources import share_folders
+from uhr_seg_ros.core.text import one_line, printable, shortened, shown
 
 #: The fixed name of the node.
 NODE = 'segmentation'

@@ -19,11 +19,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.text import shown
 from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.ros.remarks import log_once, Remark
-from uhr_seg_ros.showing import shown
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import Image

@@ -21,15 +21,16 @@ from rclpy.lifecycle import LifecycleNode, LifecycleNodeMixin, LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn as Return
 from rclpy.node import Node
 
-from uhr_seg_ros.classes import ClassSet
-from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.core.classes import ClassSet
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.process_memory import give_back, keep_large_buffers
+from uhr_seg_ros.core.text import shortened
 from uhr_seg_ros.ros.camera import Camera
-from uhr_seg_ros.ros.cloud_path import CloudHooks
-from uhr_seg_ros.ros.frame_path import FramePath
+from uhr_seg_ros.ros.frame_processor import FramePath
 from uhr_seg_ros.ros.inputs import Frame
-from uhr_seg_ros.ros.memory import give_back, keep_large_buffers
 from uhr_seg_ros.ros.parameters import Parameters, Settings
-from uhr_seg_ros.ros.poses import PoseFinder
+from uhr_seg_ros.ros.points.cloud_labeler import CloudHooks
+from uhr_seg_ros.ros.points.transforms import PoseFinder
 from uhr_seg_ros.ros.process import RCLError, run
 from uhr_seg_ros.ros.reporting import Reporter
 from uhr_seg_ros.ros.throttle import Throttle
@@ -43,7 +44,6 @@ from uhr_seg_ros.ros.waiting import (
 )  # fmt: skip
 from uhr_seg_ros.ros.watchdog import Watchdog
 from uhr_seg_ros.ros.worker import Worker
-from uhr_seg_ros.showing import shortened
 
 DIAGNOSTICS_PERIOD_S = 1.0
 FOLLOW_PERIOD_S = 0.5

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
-from uhr_seg_ros.showing import listed
+from uhr_seg_ros.core.text import listed
 
 MOST_NAMED = 5
 """So many publishers are named in a text."""

@@ -17,8 +17,9 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from uhr_seg_ros.classes import ClassSet
-from uhr_seg_ros.drawing import Pictures
+from uhr_seg_ros.core.classes import ClassSet
+from uhr_seg_ros.core.visualization import Pictures
+from uhr_seg_ros.pipelines.segmenter import Segmentation
 from uhr_seg_ros.ros.camera_info import CameraInfoCache, fit_camera_info
 from uhr_seg_ros.ros.closing import close_all, withdraw
 from uhr_seg_ros.ros.diagnostics import make_status
@@ -26,7 +27,6 @@ from uhr_seg_ros.ros.images import encode_image
 from uhr_seg_ros.ros.labels import publish_labels
 from uhr_seg_ros.ros.parameters import Settings
 from uhr_seg_ros.ros.qos import output_overrides, output_qos
-from uhr_seg_ros.segmenter import Segmentation
 
 
 class CameraOutput:

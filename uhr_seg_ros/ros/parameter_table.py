@@ -11,12 +11,12 @@ from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
-from uhr_seg_ros.bundle import DEFAULT_MEMORY_LIMIT_MB
-from uhr_seg_ros.domain import ANY, CAMERA_VIEWS
-from uhr_seg_ros.engines.options import DEFAULT_WORKSPACE_MB, PRECISIONS
+from uhr_seg_ros.backends.options import DEFAULT_WORKSPACE_MB, PRECISIONS
+from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
+from uhr_seg_ros.core.domain import ANY, CAMERA_VIEWS
 from uhr_seg_ros.geometry.transform import Transform, TransformError
 from uhr_seg_ros.image_io.limits import DEFAULT_FRAME_PIXELS, MOST_FRAME_PIXELS
-from uhr_seg_ros.refinement.refining import METHODS, missing_library
+from uhr_seg_ros.pipelines.refinement.refine import METHODS, missing_library
 from uhr_seg_ros.ros.launching import camera_fault
 
 

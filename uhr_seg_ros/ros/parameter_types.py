@@ -13,9 +13,9 @@ from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.text import one_line, shown
 from uhr_seg_ros.ros.parameter_table import Spec
-from uhr_seg_ros.showing import one_line, shown
 
 Check = Callable[[list[Parameter]], SetParametersResult]
 

@@ -17,10 +17,10 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from uhr_seg_ros.geometry.visibility import ZBuffer
-from uhr_seg_ros.refinement.refining import Refinement
+from uhr_seg_ros.pipelines.refinement.refine import Refinement
 from uhr_seg_ros.ros.parameter_table import extrinsic_specs, OBJECTIONS, Spec, SPECS
 from uhr_seg_ros.ros.parameter_types import accept_whole_numbers, declare
-from uhr_seg_ros.ros.poses import Extrinsics
+from uhr_seg_ros.ros.points.transforms import Extrinsics
 
 
 @dataclass(frozen=True)

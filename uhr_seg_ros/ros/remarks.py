@@ -9,8 +9,8 @@ from collections.abc import Callable
 import logging
 from threading import Lock
 
+from uhr_seg_ros.core.text import shortened
 from uhr_seg_ros.ros.throttle import template
-from uhr_seg_ros.showing import shortened
 
 Remark = Callable[[str], None]
 """Gets a sentence about a frame, for every such frame again."""

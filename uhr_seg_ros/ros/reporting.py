@@ -29,7 +29,7 @@ from uhr_seg_ros.ros.diagnostics import (
     out_of_domain,
     over_budget,
 )  # fmt: skip
-from uhr_seg_ros.ros.frame_path import FramePath
+from uhr_seg_ros.ros.frame_processor import FramePath
 from uhr_seg_ros.ros.images import encode_image
 from uhr_seg_ros.ros.parameters import Settings
 from uhr_seg_ros.ros.qos import output_overrides, output_qos

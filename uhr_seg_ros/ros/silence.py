@@ -11,9 +11,9 @@ import os
 from rclpy.node import Node
 from rclpy.utilities import get_rmw_implementation_identifier
 
+from uhr_seg_ros.core.text import listed
 from uhr_seg_ros.ros.offers import MOST_NAMED, named
 from uhr_seg_ros.ros.qos import FollowingSubscription
-from uhr_seg_ros.showing import listed
 
 IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 

@@ -12,7 +12,7 @@ from threading import Event
 import time
 from typing import Any, NamedTuple
 
-from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.ros.worker import Worker
 
 _POLL_S = 0.1

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from uhr_seg_ros.data.crops import CropSampler
-from uhr_seg_ros.networks.normalising import normalised
-from uhr_seg_ros.training.processes import World
-from uhr_seg_ros.training.recipe import Recipe
+from uhr_seg_ros.networks.backbones.normalization import normalised
+from uhr_seg_ros.training.config import Recipe
+from uhr_seg_ros.training.distributed import World
 
 #: Batches that are made ahead.
 AHEAD = 3

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields, MISSING
 from typing import Any, NamedTuple, TypeVar
 
-from uhr_seg_ros.fields import is_number, quoting_hint
-from uhr_seg_ros.showing import listed, shown
+from uhr_seg_ros.core.config_reader import is_number, quoting_hint
+from uhr_seg_ros.core.text import listed, shown
 from uhr_seg_ros.training.errors import TrainingError
 
 T = TypeVar('T')

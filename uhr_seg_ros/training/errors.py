@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from uhr_seg_ros.errors import UhrSegError
+from uhr_seg_ros.core.errors import UhrSegError
 
 
 class TrainingError(UhrSegError):

@@ -22,10 +22,10 @@ from collections.abc import Callable, Mapping
 import torch
 from torch.nn import functional
 
-from uhr_seg_ros.classes import UNLABELLED
-from uhr_seg_ros.networks.layers import resize_like
-from uhr_seg_ros.training.edges import edge_loss
-from uhr_seg_ros.training.synchronising import sum_over_processes
+from uhr_seg_ros.core.classes import UNLABELLED
+from uhr_seg_ros.networks.backbones.layers import resize_like
+from uhr_seg_ros.training.boundaries import edge_loss
+from uhr_seg_ros.training.sync_batchnorm import sum_over_processes
 
 #: What each loss counts in the total, as published for HLRC and, ``edge``, for learned
 #: downsampling; FCtL has ``focal`` in the place of ``refine``.

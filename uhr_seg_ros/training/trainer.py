@@ -20,21 +20,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from uhr_seg_ros.classes import ClassSet
-from uhr_seg_ros.domain import Domain
-from uhr_seg_ros.networks.description import Description, KEY
-from uhr_seg_ros.networks.initialising import initialise, PUBLISHED
+from uhr_seg_ros.core.classes import ClassSet
+from uhr_seg_ros.core.domain import Domain
+from uhr_seg_ros.export.description import Description, KEY
+from uhr_seg_ros.export.pretrained import load_start
+from uhr_seg_ros.networks.init import initialise, PUBLISHED
 from uhr_seg_ros.networks.presets import build_network, options_of
-from uhr_seg_ros.networks.pretrained import load_start
 from uhr_seg_ros.training.batches import Batches, MicroBatch
 from uhr_seg_ros.training.checks import wrong
+from uhr_seg_ros.training.config import Config
+from uhr_seg_ros.training.distributed import World
 from uhr_seg_ros.training.errors import TrainingError
-from uhr_seg_ros.training.optimising import DTYPES, NotFiniteError, Optimisation
-from uhr_seg_ros.training.processes import World
-from uhr_seg_ros.training.recipe import Config
-from uhr_seg_ros.training.record import Record, WrittenRecord
 from uhr_seg_ros.training.run_folder import BEST, LAST, load_last, save_whole
-from uhr_seg_ros.training.validating import Validation
+from uhr_seg_ros.training.run_logger import Record, WrittenRecord
+from uhr_seg_ros.training.train_step import DTYPES, NotFiniteError, Optimisation
+from uhr_seg_ros.training.validation import Validation
 
 
 class Trainer:

@@ -1,0 +1,121 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Every TensorRT name that the code uses exists in each version that we claim."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+API = json.loads((ROOT / 'test/data/tensorrt_api.json').read_text())
+
+FILES = ('building.py', 'tensorrt.py', 'tensorrt_api.py')
+
+#: What the variables of our code hold. A new one has to be named here, see the last test.
+CLASSES = {
+    'builder': 'Builder',
+    'network': 'INetworkDefinition',
+    'parser': 'OnnxParser',
+    'error': 'ParserError',
+    'config': 'IBuilderConfig',
+    'layer': 'ILayer',
+    'tensor': 'ITensor',
+    'runtime': 'Runtime',
+    '_runtime': 'Runtime',
+    'engine': 'ICudaEngine',
+    '_engine': 'ICudaEngine',
+    'context': 'IExecutionContext',
+    '_context': 'IExecutionContext',
+    'flags': 'NetworkDefinitionCreationFlag',
+}
+ENUMS = ('DataType', 'BuilderFlag', 'MemoryPoolType', 'TensorIOMode', 'ILogger', 'LayerType')
+
+BEFORE_10 = ('8.5.3.1', '8.6.0')
+ONLY_10 = ('10.3.0', '10.13.3.9.post1', '10.16.1.11')
+NOT_BEFORE_10 = tuple(version for version in API if version not in BEFORE_10)
+
+#: Names that are used behind a test of the version, and the versions that get there.
+GUARDED = {
+    ('NetworkDefinitionCreationFlag', 'EXPLICIT_BATCH'): BEFORE_10,
+    ('NetworkDefinitionCreationFlag', 'STRONGLY_TYPED'): ONLY_10,
+    ('BuilderFlag', 'FP16'): BEFORE_10,
+    ('BuilderFlag', 'INT8'): BEFORE_10,
+    ('BuilderFlag', 'OBEY_PRECISION_CONSTRAINTS'): BEFORE_10,
+    ('ILayer', 'precision'): BEFORE_10,
+    ('ILayer', 'set_output_type'): BEFORE_10,
+    ('ParserError', 'node_name'): NOT_BEFORE_10,
+    ('ParserError', 'node_operator'): NOT_BEFORE_10,
+    ('IBuilderConfig', 'progress_monitor'): NOT_BEFORE_10,
+    ('module', 'IProgressMonitor'): NOT_BEFORE_10,
+}
+
+
+def used_names() -> Iterator[tuple[str, str]]:
+    """List (class, name) of every TensorRT name in the sources."""
+    for file in FILES:
+        tree = ast.parse((ROOT / 'uhr_seg_ros/backends/tensorrt' / file).read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and not node.attr.startswith('__'):
+                owner = _name_of(node.value)
+                if owner in CLASSES:
+                    yield CLASSES[owner], node.attr
+                elif owner in ENUMS:
+                    yield owner, node.attr
+                elif owner in ('trt', 'module') and node.attr in _all_classes():
+                    yield 'module', node.attr
+
+
+def _name_of(node: ast.expr) -> str:
+    if isinstance(node, ast.Name):
+        return node.id
+    return node.attr if isinstance(node, ast.Attribute) else ''
+
+
+def _all_classes() -> set[str]:
+    return {name for version in API.values() for name in version}
+
+
+@pytest.mark.parametrize('version', list(API))
+def test_names_exist(version: str) -> None:
+    api = API[version]
+    missing = [
+        f'{owner}.{name}'
+        for owner, name in set(used_names())
+        if version in GUARDED.get((owner, name), (version,))
+        and name not in (api if owner == 'module' else api[owner])
+    ]
+    assert not missing
+
+
+def test_the_search_finds_the_names() -> None:
+    names = set(used_names())
+    assert ('IExecutionContext', 'execute_async_v3') in names
+    assert ('IBuilderConfig', 'set_memory_pool_limit') in names
+    assert ('module', 'OnnxParser') in names
+    assert len(names) > 30
+    assert set(GUARDED) <= names
+
+
+def test_no_name_that_a_version_lacks_is_used_unguarded() -> None:
+    """The names of the old interface would be found."""
+    assert 'execute_async_v2' not in API['10.3.0']['IExecutionContext']
+    assert not {name for _, name in used_names()} & {
+        'num_bindings', 'max_workspace_size', 'build_engine', 'execute_async_v2', 'int8_calibrator'
+    }
+
+
+def test_list_is_the_reference() -> None:
+    reference = ROOT.parent / 'shared/reference/tensorrt-api.json'
+    if not reference.is_file():
+        pytest.skip('../shared is not there')
+    complete = json.loads(reference.read_text())
+    assert set(API) == set(complete)
+    for version, classes in API.items():
+        for name, members in classes.items():
+            assert set(members) <= set(complete[version][name])

@@ -1,0 +1,213 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Bundles: what is written is read back, and damage is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import shutil
+
+import pytest
+from tiny_bundle import edited_model, make_tiny_bundle, TINY_CLASSES
+
+from uhr_seg_ros.core.bundle import BundleError, find_bundle, KINDS, load_bundle
+from uhr_seg_ros.export.bundle_writing import add_precision, write_bundle
+
+
+@pytest.fixture
+def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """Give a copy of the tiny bundle that a test may damage."""
+    return Path(shutil.copytree(tiny_bundle, tmp_path / 'bundle'))
+
+
+def edit(bundle: Path, key: str, value: object) -> None:
+    """Set one field of model.yaml by dotted key; None removes it."""
+    *parents, last = key.split('.')
+    with edited_model(bundle) as place:
+        for part in parents:
+            place = place[part]
+        if value is None:
+            del place[last]
+        else:
+            place[last] = value
+
+
+def test_reads_back_what_was_written(tiny_bundle: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    assert (bundle.name, bundle.network, bundle.kind) == ('tiny', 'tiny', 'two_branch')
+    assert bundle.classes == TINY_CLASSES
+    assert bundle.mean == (123.675, 116.28, 103.53)
+    assert (bundle.multiple, bundle.low_res_factor) == (16, 4)
+    assert bundle.detail_bytes_per_pixel == 40.0
+    assert bundle.provenance == {'weights': 'by hand'}
+    assert set(bundle.graphs) == set(KINDS['two_branch'])
+    assert bundle.graphs['fusion'].outputs == ('mask',)
+
+
+def test_memory_and_provenance_may_be_absent(bundle: Path) -> None:
+    edit(bundle, 'memory', None)
+    edit(bundle, 'provenance', None)
+    loaded = load_bundle(bundle)
+    assert loaded.detail_bytes_per_pixel is None
+    assert loaded.provenance == {}
+
+
+def test_provenance_becomes_plain_values(tmp_path: Path) -> None:
+    directory = make_tiny_bundle(tmp_path / 'bundle')
+    bundle = write_bundle(
+        directory,
+        name='tiny',
+        network='tiny',
+        kind='two_branch',
+        classes=TINY_CLASSES,
+        provenance={'checkpoint': Path('a.pth'), 'size': (1, 2)},
+    )
+    assert bundle.provenance == {'checkpoint': 'a.pth', 'size': [1, 2]}
+    assert not list(directory.glob('.model.yaml*'))
+
+
+def test_write_needs_every_graph(bundle: Path) -> None:
+    (bundle / 'scores.onnx').unlink()
+    with pytest.raises(BundleError, match=r'scores\.onnx is missing'):
+        write_bundle(bundle, name='x', network='x', kind='two_branch', classes=TINY_CLASSES)
+
+
+def test_finds_installed_model_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = make_tiny_bundle(tmp_path / 'share/uhr_seg_ros/models/tiny_by_name')
+    monkeypatch.setenv('AMENT_PREFIX_PATH', f'/nowhere:{tmp_path}')
+    assert find_bundle('tiny_by_name') == expected
+    with pytest.raises(BundleError, match=r"'other'.*installed models \(.*tiny_by_name"):
+        find_bundle('other')
+
+
+def test_an_unrelated_folder_does_not_hide_an_installed_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = make_tiny_bundle(tmp_path / 'share/uhr_seg_ros/models/tiny_by_name')
+    monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path))
+    (tmp_path / 'tiny_by_name').mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert find_bundle('tiny_by_name') == expected
+
+
+def test_folder_without_model_file(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r'has no model\.yaml'):
+        load_bundle(tmp_path)
+
+
+@pytest.mark.parametrize('content', ['a: [1', '- 1', '', '\x00'])
+def test_unreadable_yaml(bundle: Path, content: str) -> None:
+    (bundle / 'model.yaml').write_text(content)
+    with pytest.raises(BundleError, match=r'model\.yaml') as caught:
+        load_bundle(bundle)
+    assert '\n' not in str(caught.value)
+
+
+def test_yaml_in_another_encoding(bundle: Path) -> None:
+    (bundle / 'model.yaml').write_bytes(b'\xff\xfe\xfa')
+    with pytest.raises(BundleError, match='cannot be read'):
+        load_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'text'),
+    [
+        ('format', 2, 'format 2 is unknown'),
+        ('format', None, 'field format is missing'),
+        ('kind', 'three_branch', "kind 'three_branch' is unknown, known: two_branch"),
+        ('name', 7, 'field name is 7, expected a text'),
+        ('classes', [], '1 to 65535 classes, not 0'),
+        ('classes', [{'name': 'a'}], 'field classes needs entries such as'),
+        ('classes', [{'name': 'a', 'color': [0, 0, 300]}], r'colour \(0, 0, 300\)'),
+        ('input.mean', [1, 2], r'input\.mean is \[1, 2\], expected 3 numbers'),
+        ('input.std', [0, 1, 1], r'input\.std is .* expected 0\.001 to 255'),
+        ('input.multiple', 0, r'input\.multiple is 0, expected a number above zero'),
+        ('input.low_res_factor', True, r'input\.low_res_factor is True'),
+        ('graphs.detail', None, r'graphs\.detail\.file is missing'),
+        ('graphs.detail.file', '../detail.onnx', 'expected a file name in the bundle'),
+        ('graphs.detail.outputs', ['affinity'], r'graphs\.detail\.outputs lacks local'),
+        ('memory.detail_bytes_per_pixel', -1, 'expected a number above zero'),
+    ],
+)
+def test_wrong_field_is_named(bundle: Path, key: str, value: object, text: str) -> None:
+    edit(bundle, key, value)
+    with pytest.raises(BundleError, match=text) as caught:
+        load_bundle(bundle)
+    assert str(bundle / 'model.yaml') in str(caught.value)
+
+
+def test_missing_graph(bundle: Path) -> None:
+    (bundle / 'detail.onnx').unlink()
+    with pytest.raises(BundleError, match=r'detail\.onnx cannot be read .*fetch the bundle again'):
+        load_bundle(bundle)
+
+
+def test_changed_graph(bundle: Path) -> None:
+    recorded = load_bundle(bundle).graphs['detail'].sha256
+    with (bundle / 'detail.onnx').open('ab') as file:
+        file.write(b'x')
+    with pytest.raises(BundleError, match=rf'detail\.onnx has sha256 .* expects {recorded}'):
+        load_bundle(bundle)
+
+
+@pytest.fixture
+def with_int8(bundle: Path) -> Path:
+    """Give a bundle that has its detail graph a second time, as if in int8."""
+    shutil.copy(bundle / 'detail.onnx', bundle / 'detail_int8.onnx')
+    add_precision(bundle, 'int8', {'detail': 'detail_int8.onnx'}, {'frames': Path('a/b')})
+    return bundle
+
+
+def test_bundles_without_precisions_are_fp32(tiny_bundle: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    assert bundle.precisions == {}
+    assert bundle.cpu_precision == 'fp32'
+    assert bundle.graphs_in('fp32') == bundle.graphs_in('int8') == bundle.graphs
+
+
+def test_a_second_set_of_graphs(with_int8: Path) -> None:
+    bundle = load_bundle(with_int8)
+    assert bundle.cpu_precision == 'fp32'
+    assert bundle.precisions['int8'].provenance == {'frames': 'a/b'}
+    graphs = bundle.graphs_in('int8')
+    assert graphs['detail'].path.name == 'detail_int8.onnx'
+    assert graphs['detail'].outputs == ('affinity', 'local')
+    assert graphs['semantic'] == bundle.graphs['semantic']
+    assert bundle.graphs['detail'].path.name == 'detail.onnx'
+
+
+def test_the_default_stays_until_another_one_is_asked_for(with_int8: Path) -> None:
+    files = {'detail': 'detail_int8.onnx'}
+    assert add_precision(with_int8, 'int8', files, {}, default=True).cpu_precision == 'int8'
+    assert add_precision(with_int8, 'int8', files, {}).cpu_precision == 'int8'
+
+
+def test_changed_int8_graph(with_int8: Path) -> None:
+    with (with_int8 / 'detail_int8.onnx').open('ab') as file:
+        file.write(b'x')
+    with pytest.raises(BundleError, match=r'detail_int8\.onnx has sha256 .* expects '):
+        load_bundle(with_int8)
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'text'),
+    [
+        ('precisions', [], r'field precisions is \[\], expected a mapping'),
+        ('precisions', {'int4': {}}, "field precisions has 'int4', known: int8"),
+        ('precisions.int8.graphs', None, r'field precisions\.int8\.graphs is missing'),
+        ('precisions.int8.graphs', {'depth': {}}, "graphs has 'depth', a graph is one of sem"),
+        ('precisions.int8.graphs.detail.file', '../x.onnx', 'expected a file name in the bundle'),
+        ('precisions.int8.graphs.detail.sha256', None, r'detail\.sha256 is missing'),
+        ('cpu_precision', 'fp16', "cpu_precision is 'fp16', the bundle has fp32, int8"),
+    ],
+)
+def test_wrong_precision_field_is_named(
+    with_int8: Path, key: str, value: object, text: str
+) -> None:
+    edit(with_int8, key, value)
+    with pytest.raises(BundleError, match=text) as caught:
+        load_bundle(with_int8)
+    assert str(with_int8 / 'model.yaml') in str(caught.value)

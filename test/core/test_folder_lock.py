@@ -1,0 +1,88 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""One run at a time in a folder of results."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+import subprocess
+import sys
+from threading import Thread
+
+import pytest
+
+from uhr_seg_ros.core.atomic_io import OutputError
+from uhr_seg_ros.core.folder_lock import LOCK, locked
+
+ROOT = Path(__file__).resolve().parents[2]
+HOLD = (
+    'import sys, pathlib\n'
+    'from uhr_seg_ros.core.folder_lock import locked\n'
+    'with locked(pathlib.Path(sys.argv[1])):\n'
+    '    print(flush=True)\n'
+    '    sys.stdin.read()\n'
+)
+
+
+def test_second_run_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / 'a/out'
+    with locked(folder):
+        with pytest.raises(OutputError) as caught, locked(tmp_path / 'a/../a/out'):
+            pytest.fail('two runs in one folder')
+        assert f'another run (process {os.getpid()}) writes into {tmp_path}' in str(caught.value)
+        assert 'choose another output folder' in str(caught.value)
+    assert os.listdir(folder) == []
+    with locked(folder):
+        pass
+
+
+def test_lock_of_a_killed_run_does_not_stay(tmp_path: Path) -> None:
+    command = [sys.executable, '-c', HOLD, str(tmp_path)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()
+        with pytest.raises(OutputError, match=f'process {process.pid}'), locked(tmp_path):
+            pytest.fail('two runs in one folder')
+        process.kill()
+        process.wait()
+    assert os.listdir(tmp_path) == [LOCK]
+    with locked(tmp_path):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_never_two_at_once(tmp_path: Path) -> None:
+    """Whoever opens the file of a lock that just ends gets none that nobody else sees."""
+    inside, most, times = 0, 0, 0
+
+    def work() -> None:
+        nonlocal inside, most, times
+        for _ in range(300):
+            try:
+                with locked(tmp_path):
+                    inside += 1
+                    most = max(most, inside)
+                    times += 1
+                    inside -= 1
+            except OutputError:
+                pass
+
+    threads = [Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (most, inside) == (1, 0)
+    assert times > 0
+    assert os.listdir(tmp_path) == []
+
+
+def test_folder_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / 'file').touch()
+    for path in (tmp_path / 'file', tmp_path / 'file/out'):
+        text = f'output folder {path} cannot be made'
+        with pytest.raises(OutputError, match=text), locked(path):
+            pytest.fail('locked')

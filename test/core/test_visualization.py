@@ -1,0 +1,119 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Colour masks and overlays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from uhr_seg_ros.core.classes import ClassSet, UNLABELLED
+from uhr_seg_ros.core.visualization import (
+    colorize,
+    draw_density,
+    DrawingError,
+    OverlayPainter,
+    Pictures,
+)
+
+CLASSES = ClassSet(('a', 'b'), ((10, 20, 30), (200, 100, 50)))
+
+
+@pytest.fixture
+def mask() -> np.ndarray:
+    """Left half class 0, right half class 1, one pixel without a class."""
+    mask = np.zeros((40, 60), np.uint8)
+    mask[:, 30:] = 1
+    mask[0, 0] = UNLABELLED
+    return mask
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_colorize(mask: np.ndarray, dtype: type) -> None:
+    colored = colorize(mask.astype(dtype), CLASSES)
+    assert colored.dtype == np.uint8
+    assert (colored == CLASSES.palette_bgr()[mask]).all()
+
+
+@pytest.mark.parametrize(('scale', 'size'), [(0.5, (20, 30)), (0.33, (13, 20)), (0.001, (1, 1))])
+def test_colorize_scaled_invents_no_color(
+    mask: np.ndarray, scale: float, size: tuple[int, int]
+) -> None:
+    colored = colorize(mask, CLASSES, scale)
+    assert colored.shape == (*size, 3)
+    known = {(0, 0, 0), (30, 20, 10), (50, 100, 200)}
+    assert {tuple(color) for color in colored.reshape(-1, 3).tolist()} <= known
+
+
+def test_colorize_many_classes() -> None:
+    classes = ClassSet(tuple(map(str, range(300))), tuple((n % 256, 0, 0) for n in range(300)))
+    assert colorize(np.array([[299]], np.uint16), classes)[0, 0].tolist() == [0, 0, 43]
+
+
+def test_overlay_mixes_and_leaves_unlabelled_pixels(mask: np.ndarray) -> None:
+    image = np.full((40, 60, 3), 100, np.uint8)
+    overlay = OverlayPainter(CLASSES, alpha=0.5).paint(image, mask)
+    assert overlay[0, 0].tolist() == [100, 100, 100]
+    assert overlay[5, 5].tolist() == [65, 60, 55]
+    assert overlay[5, 45].tolist() == [75, 100, 150]
+    assert (image == 100).all()
+
+
+def test_overlay_ends_of_alpha(mask: np.ndarray) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    assert (OverlayPainter(CLASSES, alpha=0.0).paint(image, mask) == image).all()
+    colors = OverlayPainter(CLASSES, alpha=1.0).paint(image, mask)
+    assert (colors[1:] == colorize(mask, CLASSES)[1:]).all()
+
+
+def test_overlay_is_scaled(mask: np.ndarray) -> None:
+    image = np.zeros((40, 60, 3), np.uint8)
+    assert OverlayPainter(CLASSES, scale=0.25).paint(image, mask).shape == (10, 15, 3)
+
+
+def test_pictures_that_are_wanted(mask: np.ndarray) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    overlay = OverlayPainter(CLASSES, 0.25, 0.4).paint(image, mask)
+    color_mask = colorize(mask, CLASSES, 0.4)
+    for wanted in ({'overlay'}, {'color_mask'}, {'overlay', 'color_mask'}):
+        pictures = Pictures(**dict.fromkeys(wanted, True), alpha=0.25, scale=0.4)
+        assert pictures.any
+        painted = pictures.paint(image, mask, CLASSES)
+        assert painted.keys() == wanted
+        for name, expected in (('overlay', overlay), ('color_mask', color_mask)):
+            assert name not in wanted or (painted[name] == expected).all()
+
+
+def test_no_picture_is_wanted(mask: np.ndarray) -> None:
+    pictures = Pictures(alpha=0.25, scale=0.4)
+    assert not pictures.any
+    assert pictures.paint(np.zeros((40, 60, 3), np.uint8), mask, CLASSES) == {}
+
+
+def test_refused(mask: np.ndarray) -> None:
+    with pytest.raises(DrawingError, match=r'alpha 1\.5'):
+        OverlayPainter(CLASSES, alpha=1.5)
+    with pytest.raises(DrawingError, match=r'scale 0\.0'):
+        OverlayPainter(CLASSES, scale=0.0)
+    with pytest.raises(DrawingError, match='scale 2'):
+        colorize(mask, CLASSES, 2)
+    with pytest.raises(DrawingError, match=r'\(41, 60\) and mask size \(40, 60\) differ'):
+        OverlayPainter(CLASSES).paint(np.zeros((41, 60, 3), np.uint8), mask)
+
+
+def test_density_of_sampling() -> None:
+    """Four times as many points to the left of the middle as to the right."""
+    x = np.concatenate([np.linspace(-1, 0, 200, endpoint=False), np.linspace(0, 1, 50)])
+    grid = np.stack(np.meshgrid(x, np.linspace(-1, 1, 250)), -1).astype(np.float32)
+    picture = draw_density(np.zeros((120, 200, 3), np.uint8), grid).astype(int)
+    assert picture.shape == (120, 200, 3)
+    dense, sparse = picture[60, 50], picture[60, 150]
+    assert dense[2] > dense[0] and sparse[0] > sparse[2]  # red here, blue there
+
+
+def test_density_of_uniform_sampling_is_green() -> None:
+    places = (np.arange(192) + 0.5) / 96 - 1
+    grid = np.stack(np.meshgrid(places, places), -1)
+    picture = draw_density(np.zeros((90, 90, 3), np.uint8), grid)
+    assert (picture[20:70, 20:70].argmax(2) == 1).all()

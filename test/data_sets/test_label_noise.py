@@ -1,0 +1,69 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Outlines around many objects and wrong labels are left out; everything else stays."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from uhr_seg_ros.data.label_noise import Doubt, larger_regions, WithoutDoubtful
+from uhr_seg_ros.data.sample import Mosaic, Part
+
+HOUSE, LAND = 0, 1
+
+
+def mosaic() -> Mosaic:
+    """Land with a house of 4x5 px, a block of 20x30 px and two houses that meet in a corner."""
+    labels = np.full((60, 90), LAND, np.uint8)
+    labels[3:7, 4:9] = HOUSE
+    labels[20:40, 30:60] = HOUSE
+    labels[50:54, 70:74] = labels[54:58, 74:78] = HOUSE
+    return Mosaic('m', np.zeros((60, 90, 3), np.uint8), labels)
+
+
+def test_only_the_block_is_ignored() -> None:
+    whole = mosaic()
+    expected = whole.labels.copy()
+    expected[20:40, 30:60] = 255
+    image = WithoutDoubtful(whole, {HOUSE: 32})
+    assert (image.name, image.ground, image.size) == ('m', 'm', (60, 90))
+    assert np.array_equal(image.read_labels(), expected)
+    assert np.array_equal(image.read_image(), whole.image)
+
+
+def test_limit_is_the_largest_region_that_stays() -> None:
+    region = mosaic().labels == HOUSE
+    assert not larger_regions(region, 600).any()
+    assert larger_regions(region, 599).sum() == 600
+    # The two that meet in a corner are one region of 32 px.
+    assert larger_regions(region, 31).sum() == 632
+    assert larger_regions(region, 19).sum() == 652
+
+
+def test_windows_are_those_of_the_whole() -> None:
+    image = WithoutDoubtful(mosaic(), {HOUSE: 32, LAND: 10})
+    labels = image.read_labels()
+    assert (labels[10] == 255).all()
+    for window in ((0, 0, 60, 90), (19, 29, 22, 32), (25, 33, 3, 1), (59, 89, 1, 1), (0, 8, 7, 8)):
+        top, left, height, width = window
+        part = labels[top : top + height, left : left + width]
+        assert np.array_equal(image.read_labels(window), part)
+        assert np.array_equal(Part(image, window).read_labels(), part)
+
+
+def test_regions_are_those_of_the_whole_image() -> None:
+    """A window that cuts a house off a block does not make it a house."""
+    image = WithoutDoubtful(mosaic(), {HOUSE: 32})
+    assert (image.read_labels((20, 30, 4, 4)) == 255).all()
+
+
+def test_only_the_doubted_classes_are_ignored_in_a_window() -> None:
+    whole = mosaic()
+    expected = whole.labels.copy()
+    expected[20:30, 30:60] = 255
+    image = WithoutDoubtful(whole, {}, [Doubt((15, 20, 15, 70), (HOUSE,))])
+    assert np.array_equal(image.read_labels(), expected)
+    both = WithoutDoubtful(whole, {HOUSE: 599}, [Doubt((0, 0, 10, 90), (HOUSE, LAND))])
+    expected[20:40, 30:60] = expected[:10] = 255
+    assert np.array_equal(both.read_labels(), expected)

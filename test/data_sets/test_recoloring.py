@@ -1,0 +1,63 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Recolouring changes one class and nothing else, and differs from crop to crop."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from uhr_seg_ros.data.augmentation import Augmentation
+from uhr_seg_ros.data.crops import CropSampler
+from uhr_seg_ros.data.recoloring import recolour
+from uhr_seg_ros.data.sample import Mosaic
+
+WATER = 4
+
+
+def mosaic() -> Mosaic:
+    """Grey noise, the left half of it water."""
+    rng = np.random.default_rng(0)
+    labels = np.ones((96, 128), np.uint8)
+    labels[:, :64] = WATER
+    return Mosaic('m', rng.integers(90, 110, (96, 128, 1), np.uint8).repeat(3, 2), labels)
+
+
+def test_the_region_alone_changes() -> None:
+    image, region = mosaic().image, mosaic().labels == WATER
+    found = [recolour(image, region, np.random.default_rng(seed)) for seed in range(20)]
+    assert all(each.dtype == np.uint8 and each.shape == image.shape for each in found)
+    assert all(np.array_equal(each[~region], image[~region]) for each in found)
+    colours = np.stack([each[region].mean(0) for each in found])
+    assert (colours.std(0) > 5).all()
+    again = recolour(image, region, np.random.default_rng(3))
+    assert np.array_equal(again, found[3])
+
+
+def test_waves_are_rougher_than_the_image() -> None:
+    """Some crops get waves; without any, only the tint would differ, which is smooth."""
+    flat = np.full((96, 128, 3), 100, np.uint8)
+    region = np.ones((96, 128), bool)
+    found = [recolour(flat, region, np.random.default_rng(seed)) for seed in range(20)]
+    rough = [np.abs(np.diff(each[..., 1].astype(int), axis=1)).mean() for each in found]
+    assert max(rough) > 2
+    assert min(rough) < 0.5
+
+
+def test_crops_are_recoloured_as_often_as_asked() -> None:
+    still = Augmentation(
+        scale=(1.0, 1.0), brightness=0.0, contrast=(1.0, 1.0), saturation=(1.0, 1.0), hue=0
+    )
+    plain = CropSampler([mosaic()], 64, still)
+    for share, low, high in ((0.0, 0, 0), (0.5, 20, 80), (1.0, 100, 100)):
+        sampler = CropSampler([mosaic()], 64, still, {WATER: share})
+        changed = shown = 0
+        for seed in range(100):
+            image, labels = sampler.draw(np.random.default_rng(seed))
+            other, same = plain.draw(np.random.default_rng(seed))
+            assert np.array_equal(labels, same)
+            assert np.array_equal(image[labels != WATER], other[labels != WATER])
+            shown += WATER in labels
+            changed += not np.array_equal(image, other)
+        assert shown > 50
+        assert low <= 100 * changed / shown <= high

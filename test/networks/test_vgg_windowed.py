@@ -1,0 +1,54 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Windows around the image: the same maps for fewer multiply-adds."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip('torch', reason='the networks need torch')
+
+from torch.utils.flop_counter import FlopCounterMode
+
+from uhr_seg_ros.networks.backbones.vgg import VGG16
+from uhr_seg_ros.networks.fctl.vgg_windowed import WindowedVGG16
+
+
+@pytest.fixture(scope='module')
+def network() -> VGG16:
+    torch.manual_seed(0)
+    network = VGG16().eval()
+    with torch.no_grad():
+        for parameter in network.parameters():  # borders that are not zero
+            scale = 0.1 if parameter.ndim == 1 else 1.4 * parameter[0].numel() ** -0.5
+            parameter.copy_(scale * torch.randn_like(parameter))
+    return network
+
+
+@pytest.mark.parametrize('side', [60, 61, 63, 76, 124])
+@torch.no_grad()
+def test_the_same_maps(network: VGG16, side: int) -> None:
+    image = torch.rand(2, 3, side, side)
+    expected = network(image)
+    found = WindowedVGG16(network, side)(image)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.shape == theirs.shape
+        assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+
+
+@torch.no_grad()
+def test_fewer_multiply_adds(network: VGG16) -> None:
+    image = torch.rand(1, 3, 508, 508)
+    costs = []
+    for each in (network, WindowedVGG16(network, 508)):
+        counter = FlopCounterMode(display=False)
+        with counter:
+            each(image)
+        costs.append(counter.get_total_flops())
+    assert costs[0] / costs[1] > 1.5
+
+
+def test_another_border(network: VGG16) -> None:
+    with pytest.raises(ValueError, match='not constant from'):
+        WindowedVGG16(VGG16(border=1), 124)

@@ -1,0 +1,117 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Learned and uniform sampling on the GPU path, with stand-ins for driver, CUDA and TensorRT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch', reason='the bundle is exported')
+pytest.importorskip('onnx', reason='engines are built with onnx')
+
+from networks_seen import see
+from standin_backend import StandIn
+
+from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.classes import CLASS_SETS
+from uhr_seg_ros.core.errors import EngineError
+from uhr_seg_ros.export.export import export_bundle
+from uhr_seg_ros.networks.presets import build_network
+from uhr_seg_ros.pipelines import fixed_gpu
+from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.pipelines.verification import AgreementError
+from uhr_seg_ros.synthetic.scenes import generate_scene
+
+GRAPHS = {'deformed': 2, 'uniform': 1}
+
+
+@pytest.fixture(scope='module', params=GRAPHS)
+def bundle(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Bundle:
+    sampling = {'deformed': 'learned', 'uniform': 'uniform'}[request.param]
+    torch.manual_seed(0)
+    network = build_network(
+        'deform_s', sampling=sampling, bent=[64, 96], size=[16, 24], radius=3
+    )
+    see(network, torch.randn(2, 3, 270, 481))
+    folder, classes = tmp_path_factory.mktemp('fixed'), CLASS_SETS['aerial']
+    return export_bundle(network, folder, name='f', preset='deform_s', classes=classes)
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StandIn:
+    """Put stand-ins in the place of driver, CUDA and TensorRT."""
+    return StandIn(monkeypatch, tmp_path / 'cache', '10.3.0')
+
+
+def scene(height: int = 150, width: int = 270) -> np.ndarray:
+    return generate_scene(5, height, width)[0]
+
+
+def on_gpu(bundle: Bundle, precision: str = 'auto', **changes: object) -> Segmenter:
+    return Segmenter(
+        bundle, 'tensorrt', options=EngineOptions(precision=precision, **changes)
+    )
+
+
+def test_the_mask_of_the_cpu_path(stand_in: StandIn, bundle: Bundle) -> None:
+    lines: list[str] = []
+    for _ in range(2):
+        with (
+            on_gpu(bundle, report=lines.append) as segmenter,
+            Segmenter(bundle, 'onnxruntime') as reference,
+        ):
+            for size in ((150, 270), (64, 64), (90, 400)):  # engines fit any size
+                found = segmenter(scene(*size), logits=True, confidence=True)
+                expected = reference(scene(*size), logits=True, confidence=True)
+                assert (found.mask == expected.mask).mean() > 0.999
+                assert np.abs(found.confidence.astype(int) - expected.confidence).max() <= 1
+            assert segmenter.provenance['backend'] == 'tensorrt'
+            assert segmenter.provenance['precision'] == 'fp32'
+    # Built and proven once, then taken from the cache.
+    assert stand_in.trt.notes.built == GRAPHS[bundle.kind]
+    assert sum('comparing the engines' in line for line in lines) == 1
+    assert not stand_in.cuda.blocks
+
+
+def test_where_frames_are_sampled(stand_in: StandIn, bundle: Bundle) -> None:
+    if bundle.kind == 'uniform':
+        pytest.skip('uniform sampling has no grid')
+    from uhr_seg_ros.core.raw_frame import RawFrame
+
+    frame = RawFrame.of_bgr(scene())
+    with on_gpu(bundle) as segmenter, Segmenter(bundle, 'onnxruntime') as reference:
+        np.testing.assert_allclose(
+            segmenter.sampling_grid(frame), reference.sampling_grid(frame), atol=1e-4
+        )
+
+
+def test_engines_that_compute_something_else(
+    stand_in: StandIn, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = fixed_gpu.HostEngine.run
+
+    def wrong(self: object, feeds: dict, outputs: list[str]) -> dict[str, np.ndarray]:
+        return {name: values[:, ::-1] for name, values in run(self, feeds, outputs).items()}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fixed_gpu.HostEngine, 'run', wrong)
+        with pytest.raises(AgreementError, match='the fp32 engines of f are refused'):
+            on_gpu(bundle)
+    assert not stand_in.cuda.blocks
+    on_gpu(bundle).close()
+    assert stand_in.trt.notes.built == 2 * GRAPHS[bundle.kind]  # the wrong ones were not kept
+
+
+@pytest.mark.parametrize('precision', ['fp16', 'int8'])
+def test_other_precisions_are_refused(
+    stand_in: StandIn, bundle: Bundle, precision: str
+) -> None:
+    with pytest.raises(EngineError, match=f"precision '{precision}' of bundle f: .* in fp32"):
+        on_gpu(bundle, precision)

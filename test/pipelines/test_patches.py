@@ -1,0 +1,233 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Bundles of patches: as torch says, whatever the size of frame and batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+from tiny_bundle import edited_model
+
+torch = pytest.importorskip('torch', reason='the bundles are exported')
+
+from networks_seen import see
+
+from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.core.bundle import Bundle, BundleError, load_bundle
+from uhr_seg_ros.core.classes import CLASS_SETS
+from uhr_seg_ros.core.errors import EngineError
+from uhr_seg_ros.core.patch_grid import PatchError
+from uhr_seg_ros.export.export import export_bundle
+from uhr_seg_ros.networks.backbones.normalization import normalised
+from uhr_seg_ros.networks.fctl.patch_network import PatchNetwork
+from uhr_seg_ros.networks.presets import build_network
+from uhr_seg_ros.pipelines import patches
+from uhr_seg_ros.pipelines.outputs import OutputError
+from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.pipelines.segmenter import Segmenter
+
+SIDE = 64
+#: Every kind of context, and none.
+CONTEXTS = {
+    'numbers': {'medium': 2, 'large': 3},
+    'whole': {'medium': 1.5, 'large': 'whole'},
+    'none': {'medium': None, 'large': None},
+}
+
+
+@pytest.fixture(scope='module', params=CONTEXTS)
+def made(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[PatchNetwork, Bundle]:
+    return make(tmp_path_factory.mktemp('bundle'), request.param)
+
+
+def make(folder: Path, contexts: str) -> tuple[PatchNetwork, Bundle]:
+    """Build a small network with weights that make contexts and places matter, and export it."""
+    torch.manual_seed(0)
+    network = build_network('fctl_s', side=SIDE, **CONTEXTS[contexts]).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    see(network, torch.randn(2, 3, 3 * SIDE, 3 * SIDE))
+    classes = CLASS_SETS['aerial']
+    return network, export_bundle(network, folder, name='p', preset='fctl_s', classes=classes)
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    shape = (-(-height // 8), -(-width // 8), 3)
+    cells = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    return np.ascontiguousarray(cells.repeat(8, 0).repeat(8, 1)[:height, :width])
+
+
+@pytest.mark.parametrize('size', [(150, 201), (64, 64), (33, 100), (1, 1)])
+def test_bundle_gives_what_the_network_gives(
+    made: tuple[PatchNetwork, Bundle], size: tuple[int, int]
+) -> None:
+    network, bundle = made
+    image = picture(*size)
+    with torch.no_grad():
+        expected = network(normalised(image[None]))[0].numpy()
+    with Segmenter(bundle) as segmenter:
+        found = segmenter(image, logits=True, confidence=True)
+    assert found.mask.shape == size
+    assert np.abs(found.logits - expected).max() <= 1e-3 * np.abs(expected).max()
+    assert (found.mask == expected.argmax(0)).mean() > 0.99
+    assert found.confidence.shape == size and found.confidence.min() >= 255 // 5
+    stages = set(found.stage_times)
+    assert stages == {'convert', 'reduce', 'contexts', 'patches', 'merge'}
+
+
+def test_contexts_matter(made: tuple[PatchNetwork, Bundle]) -> None:
+    """A change beyond a patch changes the patch, where there are contexts, and only there."""
+    _, bundle = made
+    image = picture(64, 192)
+    other = image.copy()
+    other[:, 100:] = 255 - other[:, 100:]
+    with Segmenter(bundle) as segmenter:
+        # The first patch ends at 64 px.
+        first, second = (segmenter(each, logits=True).logits[..., :40] for each in (image, other))
+    changed = np.abs(first - second).max() / np.abs(first).max()
+    assert (changed > 1e-4) == bool(bundle.patches.contexts)
+
+
+def test_batches_change_nothing(made: tuple[PatchNetwork, Bundle]) -> None:
+    _, bundle = made
+    image = picture(100, 400)
+    one = Limits(memory_limit_mb=1)
+    with Segmenter(bundle, limits=one) as single, Segmenter(bundle) as several:
+        alone, together = (each(image, logits=True).logits for each in (single, several))
+    assert np.abs(alone - together).max() <= 1e-4 * np.abs(alone).max()
+
+
+def test_memory_does_not_grow_with_the_height(
+    made: tuple[PatchNetwork, Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logits of as many rows as a patch has are kept, and at most a batch of patches runs."""
+    _, bundle = made
+    bands, batches = [], []
+    sums, run = patches.PatchSums, patches.PatchesWithContexts._patches
+
+    class Watched(sums):
+        def __init__(self, *args: object) -> None:
+            super().__init__(*args)
+            bands.append(self._band.shape)
+
+    def watched(self: object, image: np.ndarray, places: list, *rest: object) -> np.ndarray:
+        batches.append(len(places))
+        return run(self, image, places, *rest)
+
+    monkeypatch.setattr(patches, 'PatchSums', Watched)
+    monkeypatch.setattr(patches.PatchesWithContexts, '_patches', watched)
+    with Segmenter(bundle) as segmenter:
+        segmenter(picture(500, 1000))
+    (band,) = bands
+    assert band[:2] == (5, SIDE)
+    assert max(batches) <= patches.MAX_BATCH
+    assert sum(batches) >= (500 // SIDE) * (1000 // SIDE)
+
+
+def test_slow_frames_tell_how_far_they_are(
+    made: tuple[PatchNetwork, Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, bundle = made
+    monkeypatch.setattr(patches, 'SLOW_S', 0.0)
+    lines: list[str] = []
+    with Segmenter(bundle, options=EngineOptions(report=lines.append)) as segmenter:
+        segmenter(picture(200, 80))
+    assert len(lines) == 1  # the next one would be seconds later
+    assert lines[0].startswith('frame of 80 x 200 px: 1 of 4 rows of patches')
+    quick: list[str] = []
+    monkeypatch.setattr(patches, 'SLOW_S', 100.0)
+    with Segmenter(bundle, options=EngineOptions(report=quick.append)) as segmenter:
+        segmenter(picture(200, 80))
+    assert not quick
+
+
+@pytest.fixture(scope='module')
+def original(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make(tmp_path_factory.mktemp('bundle'), 'numbers')[1]
+
+
+@pytest.fixture
+def bundle(original: Bundle, tmp_path: Path) -> Bundle:
+    """Give a bundle that a test may damage."""
+    return load_bundle(shutil.copytree(original.path, tmp_path / 'p'))
+
+
+def test_logits_that_are_not_finite(bundle: Bundle) -> None:
+    model = onnx.load(bundle.graphs['patch'].path)
+    for tensor in model.graph.initializer:
+        if tensor.name.endswith('classify.1.bias'):
+            values = np.full(tensor.dims, np.nan, np.float32)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+            break
+    else:
+        pytest.fail('the classifier has another name')
+    with Segmenter(replaced(bundle, model)) as segmenter:
+        with pytest.raises(OutputError, match='graph patch .* logits that are not finite'):
+            segmenter(picture(64, 64))
+
+
+def replaced(bundle: Bundle, model: onnx.ModelProto) -> Bundle:
+    """Put another graph of patches into a bundle."""
+    from uhr_seg_ros.core.bundle import file_sha256
+
+    path = bundle.graphs['patch'].path
+    onnx.save(model, path)
+    with edited_model(bundle.path) as content:
+        content['graphs']['patch']['sha256'] = file_sha256(path)
+    return load_bundle(bundle.path)
+
+
+def test_another_side_than_the_graphs(bundle: Bundle) -> None:
+    with edited_model(bundle.path) as content:
+        content['patches']['side'] = 96
+    with pytest.raises(EngineError, match='image'), Segmenter(bundle.path) as segmenter:
+        segmenter(picture(96, 96))
+
+
+@pytest.mark.parametrize(
+    ('field', 'value', 'text'),
+    [
+        ('side', 0, r'patches\.side is 0, expected a number above zero'),
+        ('contexts', {'huge': 2}, r"patches\.contexts has 'huge': 2, expected one of medium"),
+        ('contexts', {'medium': [2]}, r"patches\.contexts has 'medium': \[2\]"),
+        ('contexts', 3, r'patches\.contexts is 3, expected a mapping'),
+    ],
+)
+def test_damaged_fields(bundle: Bundle, field: str, value: object, text: str) -> None:
+    with edited_model(bundle.path) as content:
+        content['patches'][field] = value
+    with pytest.raises(BundleError, match=text):
+        load_bundle(bundle.path)
+
+
+def test_a_factor_that_cannot_be_cut(bundle: Bundle) -> None:
+    with edited_model(bundle.path) as content:
+        content['patches']['contexts']['medium'] = 20
+    with pytest.raises(PatchError, match='factor 20 around patches of 64 px'):
+        Segmenter(bundle.path)
+
+
+def test_other_classes_than_the_graph(bundle: Bundle) -> None:
+    with edited_model(bundle.path) as content:
+        content['classes'].pop()
+    text = r'shape \(1, 5, 64, 64\), expected float32 \(1, 4, 64, 64\), as model.yaml'
+    with pytest.raises(OutputError, match=text), Segmenter(bundle.path) as segmenter:
+        segmenter(picture(64, 64))
+
+
+def test_tiles_make_no_sense(bundle: Bundle) -> None:
+    with pytest.raises(PatchError, match='a tile of 256 px: patches of p have a size'):
+        Segmenter(bundle, 'onnxruntime', Limits(tile=256))
+
+
+def test_there_is_no_semantic_branch(bundle: Bundle) -> None:
+    with Segmenter(bundle) as segmenter, pytest.raises(PatchError, match='no semantic branch'):
+        segmenter.semantic_only(picture(64, 64))

@@ -1,0 +1,144 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Patches on the GPU path, run on the CPU with stand-ins for driver, CUDA and TensorRT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch', reason='the bundle is exported')
+pytest.importorskip('onnx', reason='engines are built with onnx')
+
+from standin_backend import StandIn
+from standin_tensorrt import VERSIONS
+
+from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.classes import CLASS_SETS
+from uhr_seg_ros.core.errors import EngineError
+from uhr_seg_ros.export.export import export_bundle
+from uhr_seg_ros.networks.presets import build_network
+from uhr_seg_ros.pipelines import patches_gpu
+from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.pipelines.verification import AgreementError
+from uhr_seg_ros.synthetic.scenes import generate_scene
+
+SIDE = 64
+
+
+@pytest.fixture(
+    scope='module', params=['numbers', pytest.param('whole', marks=pytest.mark.slow)]
+)
+def bundle(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Bundle:
+    large = 3 if request.param == 'numbers' else 'whole'
+    torch.manual_seed(0)
+    network = build_network('fctl_s', side=SIDE, large=large)
+    with torch.no_grad():  # norms that have seen something, so that classes differ
+        for _ in range(20):
+            network.forward_train(torch.randn(4, 3, 3 * SIDE, 3 * SIDE))
+    folder, classes = tmp_path_factory.mktemp('patches'), CLASS_SETS['aerial']
+    return export_bundle(network, folder, name='p', preset='fctl_s', classes=classes)
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StandIn:
+    """Put stand-ins in the place of driver, CUDA and TensorRT."""
+    return StandIn(monkeypatch, tmp_path / 'cache', '10.3.0')
+
+
+def scene(height: int = 150, width: int = 270) -> np.ndarray:
+    return generate_scene(5, height, width)[0]
+
+
+def on_gpu(bundle: Bundle, precision: str = 'fp32', **changes: object) -> Segmenter:
+    return Segmenter(
+        bundle, 'tensorrt', options=EngineOptions(precision=precision, **changes)
+    )
+
+
+@pytest.mark.parametrize('order', ['lazy', 'hasty', 'eager'])
+def test_the_mask_of_the_cpu_path(stand_in: StandIn, bundle: Bundle, order: str) -> None:
+    stand_in.order = order
+    with on_gpu(bundle) as segmenter, Segmenter(bundle, 'onnxruntime') as reference:
+        for size in ((150, 270), (64, 64), (90, 400)):  # engines fit any size
+            found = segmenter(scene(*size), logits=True, confidence=True)
+            expected = reference(scene(*size), logits=True, confidence=True)
+            assert (found.mask == expected.mask).mean() > 0.999
+            largest = np.abs(expected.logits).max()
+            assert np.abs(found.logits - expected.logits).max() <= 1e-4 * largest
+        assert segmenter.provenance['backend'] == 'tensorrt'
+    assert stand_in.trt.notes.built == 3
+
+
+def test_every_batch_size(stand_in: StandIn, bundle: Bundle) -> None:
+    """A row of patches rarely divides into full batches."""
+    with Segmenter(bundle, 'onnxruntime') as reference:
+        expected = reference(scene(64, 500), logits=True).logits
+    for limit in (0, 10, 1):
+        limits = Limits(memory_limit_mb=limit)
+        options = EngineOptions(precision='fp32')
+        with Segmenter(bundle, 'tensorrt', limits, options=options) as segmenter:
+            found = segmenter(scene(64, 500), logits=True).logits
+        assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize('version', VERSIONS)
+def test_every_version(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bundle: Bundle, version: str
+) -> None:
+    StandIn(monkeypatch, tmp_path, version)
+    with on_gpu(bundle, 'fp16') as segmenter, Segmenter(bundle, 'onnxruntime') as reference:
+        assert (segmenter(scene()).mask == reference(scene()).mask).mean() > 0.98
+
+
+def test_engines_are_kept_and_proven_once(stand_in: StandIn, bundle: Bundle) -> None:
+    lines: list[str] = []
+    for _ in range(2):
+        on_gpu(bundle, report=lines.append).close()
+    assert stand_in.trt.notes.built == 3
+    assert sum('comparing the engines' in line for line in lines) == 1
+    assert any('same class as ONNX Runtime on' in line for line in lines)
+
+
+def test_engines_that_compute_something_else(
+    stand_in: StandIn, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = patches_gpu.HostEngine.run
+
+    def wrong(self: object, feeds: dict, outputs: list[str]) -> dict[str, np.ndarray]:
+        return {name: values[:, ::-1] for name, values in run(self, feeds, outputs).items()}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(patches_gpu.HostEngine, 'run', wrong)
+        with pytest.raises(AgreementError, match='the fp32 engines of p are refused'):
+            on_gpu(bundle)
+    on_gpu(bundle).close()
+    assert stand_in.trt.notes.built == 6  # the wrong ones were not kept
+
+
+def test_memory_is_given_back(stand_in: StandIn, bundle: Bundle) -> None:
+    segmenter = on_gpu(bundle)
+    segmenter(scene())
+    cuda = stand_in.cuda
+    assert cuda.blocks
+    segmenter.close()
+    assert not cuda.blocks
+
+
+def test_an_input_that_does_not_fit(stand_in: StandIn, bundle: Bundle) -> None:
+    with on_gpu(bundle) as segmenter:
+        engine = segmenter._strategy._graphs['medium']
+        with pytest.raises(EngineError, match='graph medium: image has shape'):
+            engine.run({'image': np.zeros((1, 3, 32, 32), np.float32)}, ['medium'])
+
+
+def test_int8_is_refused(stand_in: StandIn, bundle: Bundle) -> None:
+    with pytest.raises(EngineError, match="precision 'int8' of bundle p: .* in fp32 or fp16"):
+        on_gpu(bundle, 'int8')

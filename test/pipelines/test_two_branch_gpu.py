@@ -1,0 +1,393 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+The GPU path, run on the CPU: real strategy, buffers, graphs and kernels.
+
+Stand-ins are the driver, pycuda and TensorRT (test/support/host_cuda.py, standin_tensorrt.py).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+import shutil
+
+import numpy as np
+import pytest
+
+pytest.importorskip('onnx', reason='engines are built with onnx')
+
+from standin_backend import StandIn
+from standin_tensorrt import VERSIONS
+from tiny_bundle import edited_model
+
+from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.backends.tensorrt.cache import EngineCache
+from uhr_seg_ros.backends.tensorrt.engine import TensorRTBackend
+from uhr_seg_ros.core.bundle import BundleError, load_bundle
+from uhr_seg_ros.core.errors import EngineError
+from uhr_seg_ros.core.raw_frame import FORMATS, memory_shape, RawFrame
+from uhr_seg_ros.core.timing import StageClock
+from uhr_seg_ros.core.visualization import Pictures
+from uhr_seg_ros.pipelines.maps import TwoBranchError
+from uhr_seg_ros.pipelines.outputs import OutputError
+from uhr_seg_ros.pipelines.pipeline import Limits, Request
+from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.pipelines.two_branch_gpu import TwoBranchGpu
+from uhr_seg_ros.pipelines.verification import AgreementError
+from uhr_seg_ros.synthetic.scenes import generate_scene
+
+
+@pytest.fixture(scope='module')
+def bundle() -> str:
+    """Give the shipped model."""
+    return 'hlrc_s_aerial'
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StandIn:
+    """Put stand-ins in the place of driver, CUDA and TensorRT."""
+    return StandIn(monkeypatch, tmp_path / 'cache', '10.3.0')
+
+
+def scene(height: int = 200, width: int = 300, seed: int = 5) -> np.ndarray:
+    """Give a generated frame."""
+    return generate_scene(seed, height, width)[0]
+
+
+def options(**changes: object) -> EngineOptions:
+    """Give the options of most tests."""
+    return EngineOptions(**{'precision': 'fp32', **changes})
+
+
+def on_gpu(bundle: str, **changes: object) -> Segmenter:
+    """Open a segmenter on the stand-ins."""
+    return Segmenter(bundle, 'tensorrt', options=options(**changes))
+
+
+def on_cpu(bundle: str, limits: Limits | None = None) -> Segmenter:
+    """Open the reference, which by itself might take int8."""
+    return Segmenter(bundle, 'onnxruntime', limits or Limits(), options=options())
+
+
+@pytest.mark.parametrize('order', ['lazy', 'hasty', 'eager'])
+@pytest.mark.parametrize('graphs', [False, True])
+def test_the_mask_of_the_cpu_path(
+    stand_in: StandIn, bundle: str, order: str, graphs: bool
+) -> None:
+    stand_in.order, stand_in.graphs = order, graphs
+    with on_gpu(bundle) as segmenter, on_cpu(bundle) as reference:
+        for seed in range(6):  # first frames run without a graph, later ones with it
+            image = scene(seed=seed)
+            found = segmenter(image, confidence=True, logits=True)
+            expected = reference(image, confidence=True, logits=True)
+            assert (found.mask == expected.mask).mean() > 0.9999
+            np.testing.assert_allclose(found.logits, expected.logits, atol=2e-3)
+            assert np.abs(found.confidence.astype(int) - expected.confidence).max() <= 2
+            assert list(found.stage_times) == ['upload', 'engines', 'download']
+        assert [graph.launches for graph in stand_in.cuda.captured] == ([2, 2] if graphs else [])
+
+
+def test_half_precision(stand_in: StandIn, bundle: str) -> None:
+    with on_gpu(bundle, precision='fp16') as segmenter:
+        found = segmenter(scene())
+        assert segmenter.provenance['precision'] == 'fp16'
+    with on_cpu(bundle) as reference:
+        assert (found.mask == reference(scene()).mask).mean() > 0.998
+
+
+@pytest.mark.parametrize('version', VERSIONS)
+def test_every_version(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_bundle: Path, version: str
+) -> None:
+    StandIn(monkeypatch, tmp_path, version)
+    with on_gpu(tiny_bundle) as segmenter, on_cpu(tiny_bundle) as reference:
+        assert (segmenter(scene()).mask == reference(scene()).mask).mean() > 0.9999
+
+
+@pytest.mark.parametrize('order', ['lazy', 'hasty', 'eager'])
+def test_tiles(stand_in: StandIn, bundle: str, order: str) -> None:
+    stand_in.order = order
+    limits = Limits(tile=192)
+    image = scene(400, 500)
+    with on_cpu(bundle, limits) as reference:
+        expected = reference(image, logits=True)
+    with Segmenter(bundle, 'tensorrt', limits, options=options()) as segmenter:
+        for _ in range(4):
+            found = segmenter(image, logits=True)
+            np.testing.assert_allclose(found.logits, expected.logits, atol=2e-3)
+
+
+@pytest.mark.parametrize('name', FORMATS)
+def test_every_pixel_format(stand_in: StandIn, tiny_bundle: Path, name: str) -> None:
+    rows, row_bytes = memory_shape(name, 64, 96)
+    data = np.random.default_rng(0).integers(0, 256, (rows, row_bytes + 5), np.uint8)
+    frame = RawFrame(data[:, :row_bytes], name, 64, 96)
+    with on_gpu(tiny_bundle) as segmenter, on_cpu(tiny_bundle) as reference:
+        found, expected = (each(frame, logits=True) for each in (segmenter, reference))
+        np.testing.assert_allclose(found.logits, expected.logits, atol=1e-4)
+
+
+def test_the_frame_crosses_the_bus_once(stand_in: StandIn, tiny_bundle: Path) -> None:
+    with on_gpu(tiny_bundle) as segmenter:
+        segmenter(scene())
+        before = stand_in.cuda.uploaded
+        segmenter(scene(), confidence=True, pictures=Pictures(True, True, 0.5, 0.5))
+        assert stand_in.cuda.uploaded - before == 200 * 300 * 3
+
+
+def test_pictures(stand_in: StandIn, bundle: str) -> None:
+    pictures = Pictures(True, True, 0.3, 0.4)
+    with on_gpu(bundle) as segmenter:
+        found = segmenter(scene(), pictures=pictures)
+        expected = pictures.paint(scene(), found.mask, segmenter.bundle.classes)
+        np.testing.assert_array_equal(found.color_mask, expected['color_mask'])
+        assert np.abs(found.overlay.astype(int) - expected['overlay']).max() <= 1
+        alone = segmenter(scene(), pictures=Pictures(overlay=True, scale=0.2))
+        assert alone.overlay.shape == (40, 60, 3)
+        assert alone.color_mask is None
+        assert segmenter(scene()).overlay is None
+
+
+def test_changing_scales_keep_memory_bounded(stand_in: StandIn, tiny_bundle: Path) -> None:
+    with on_gpu(tiny_bundle) as segmenter:
+        scales = [0.1 + 0.05 * step for step in range(15)]
+        for scale in (*scales, *scales, 0.5):
+            pictures = Pictures(True, True, 0.5, scale)
+            found = segmenter(scene(), pictures=pictures)
+            expected = pictures.paint(scene(), found.mask, segmenter.bundle.classes)
+            np.testing.assert_array_equal(found.color_mask, expected['color_mask'])
+        assert len(stand_in.cuda.blocks) < 40
+
+
+def test_results_belong_to_the_caller(stand_in: StandIn, tiny_bundle: Path) -> None:
+    with on_gpu(tiny_bundle) as segmenter:
+        first = segmenter(scene(seed=1)).mask
+        copy = first.copy()
+        for seed in range(2, 6):
+            segmenter(scene(seed=seed))
+        np.testing.assert_array_equal(first, copy)
+
+
+def test_next_frame_is_uploaded_while_one_is_computed(
+    stand_in: StandIn, bundle: str
+) -> None:
+    gpu = TwoBranchGpu.open(load_bundle(bundle), Limits(), options())
+    images = [scene(seed=seed) for seed in range(6)]
+    with on_cpu(bundle) as reference:
+        expected = [reference(image).mask for image in images]
+    frames = [RawFrame.of_bgr(image) for image in images]
+    waiting = gpu.begin(frames[0], Request(), StageClock())
+    for place, frame in enumerate(frames[1:], start=1):
+        following = gpu.begin(frame, Request(), StageClock())
+        assert (waiting()['mask'] == expected[place - 1]).mean() > 0.9999
+        waiting = following
+    assert (waiting()['mask'] == expected[-1]).mean() > 0.9999
+    gpu.close()
+
+
+def test_no_more_than_two_frames_at_a_time(stand_in: StandIn, tiny_bundle: Path) -> None:
+    gpu = TwoBranchGpu.open(load_bundle(tiny_bundle), Limits(), options())
+    frame = RawFrame.of_bgr(scene())
+    waiting = [gpu.begin(frame, Request(), StageClock()) for _ in range(2)]
+    with pytest.raises(EngineError, match='2 frames are in work already'):
+        gpu.begin(frame, Request(), StageClock())
+    assert (waiting[0]()['mask'] == waiting[1]()['mask']).all()
+    gpu.begin(frame, Request(), StageClock())()
+    gpu.close()
+
+
+def test_semantic_branch_alone(stand_in: StandIn, bundle: str) -> None:
+    with on_gpu(bundle) as segmenter, on_cpu(bundle) as reference:
+        found, expected = (each.semantic_only(scene()) for each in (segmenter, reference))
+        assert (found == expected).mean() > 0.999
+
+
+def test_sizes_come_and_go(stand_in: StandIn, tiny_bundle: Path) -> None:
+    sizes = [(64, 64 + 16 * step) for step in range(6)]
+    with on_gpu(tiny_bundle) as segmenter, on_cpu(tiny_bundle) as reference:
+        for size in (*sizes, *sizes):
+            image = scene(*size)
+            assert (segmenter(image).mask == reference(image).mask).mean() > 0.999
+        used = sum(block.nbytes for block in stand_in.cuda.blocks.values())
+    assert used < 20e6
+    assert not stand_in.cuda.blocks
+
+
+def test_engines_are_built_once(stand_in: StandIn, tiny_bundle: Path) -> None:
+    lines: list[str] = []
+    for _ in range(2):
+        with on_gpu(tiny_bundle, report=lines.append) as segmenter:
+            segmenter.warm_up((64, 64))
+    assert stand_in.trt.notes.built == 3
+    assert sum('building engine' in line for line in lines) == 3
+    assert sum('comparing' in line for line in lines) == 1
+    assert 'none was made yet' in lines[1]
+
+
+def test_built_for_the_size_to_come(stand_in: StandIn, tiny_bundle: Path) -> None:
+    with Segmenter(tiny_bundle, 'tensorrt', input_size=(64, 96), options=options()):
+        assert stand_in.trt.notes.built == 3
+
+
+def test_new_version_builds_again_and_says_why(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_bundle: Path
+) -> None:
+    lines: list[str] = []
+    for version in ('10.3.0', '10.13.3.9.post1'):
+        StandIn(monkeypatch, tmp_path, version)
+        with on_gpu(tiny_bundle, report=lines.append) as segmenter:
+            segmenter.warm_up((64, 64))
+    text = 'tensorrt was TensorRT 10.3.0, is TensorRT 10.13.3.9.post1'
+    assert sum(text in line for line in lines) == 3
+
+
+def test_engine_that_tensorrt_refuses_is_replaced(
+    stand_in: StandIn, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with on_gpu(tiny_bundle) as segmenter:
+        segmenter.warm_up((64, 64))
+    # Written by another build of the same version, say.
+    real = stand_in.trt.Runtime.deserialize_cuda_engine
+    refusals = iter([True])
+
+    def refuse_once(self: object, plan: bytes) -> object | None:
+        return real(self, b'' if next(refusals, False) else plan)
+
+    monkeypatch.setattr(stand_in.trt.Runtime, 'deserialize_cuda_engine', refuse_once)
+    lines: list[str] = []
+    with on_gpu(tiny_bundle, report=lines.append) as segmenter:
+        segmenter.warm_up((64, 64))
+        assert segmenter(scene(64, 64)).mask.shape == (64, 64)
+    assert 'magicTag' in lines[0]
+    assert stand_in.trt.notes.built == 4
+
+
+def test_engines_that_disagree_are_refused(
+    stand_in: StandIn, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = stand_in.trt._Engine.create_execution_context
+
+    def wrong(self: object) -> object:
+        context = real(self)
+        if 'quarter_logits' in self._outputs:
+            self._session = _Wrong(self._session)
+        return context
+
+    with on_gpu(tiny_bundle, precision='fp16') as segmenter:
+        segmenter.warm_up((96, 64))
+    good = set(stand_in.cache.glob('**/*.engine'))
+    assert len(good) == 3
+    monkeypatch.setattr(stand_in.trt._Engine, 'create_execution_context', wrong)
+    text = r'fp16 engines of tiny are refused: same class as ONNX Runtime on .* precision fp32, or'
+    with pytest.raises(AgreementError, match=text):
+        Segmenter(
+            tiny_bundle, 'tensorrt', input_size=(64, 64), options=options(precision='fp16')
+        )
+    fallen = Segmenter(tiny_bundle, input_size=(64, 64), options=options(precision='fp16'))
+    assert fallen.backend == 'onnxruntime'
+    assert 'refused' in fallen.fallback
+    fallen.close()
+    assert set(stand_in.cache.glob('**/*.engine')) == good
+
+
+class _Wrong:
+    """A session that turns its results upside down."""
+
+    def __init__(self, session: object) -> None:
+        self._session = session
+
+    def run(self, names: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return [-values for values in self._session.run(names, feeds)]
+
+
+class _Spoiling:
+    """A session that puts each of some values into its results once."""
+
+    def __init__(self, session: object, values: list[float]) -> None:
+        self._session, self._values = session, values
+
+    def run(self, names: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        results = self._session.run(names, feeds)
+        if self._values:
+            results[0][..., 3, 3] = self._values.pop()
+        return results
+
+
+def test_logits_that_are_not_finite_are_refused(
+    stand_in: StandIn, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, values = stand_in.trt._Engine.create_execution_context, []
+
+    def spoiling(self: object) -> object:
+        if 'quarter_logits' in self._outputs:
+            self._session = _Spoiling(self._session, values)
+        return real(self)
+
+    monkeypatch.setattr(stand_in.trt._Engine, 'create_execution_context', spoiling)
+    with on_gpu(tiny_bundle) as segmenter:
+        segmenter.warm_up((64, 64))
+        values += [np.nan, np.inf]
+        for _ in range(2):
+            with pytest.raises(OutputError, match='graph quarter gives .* not finite'):
+                segmenter(scene(64, 64))
+        assert segmenter(scene(64, 64)).mask.max() < 3
+
+
+def test_engine_of_a_failed_size_is_compared_when_it_is_used(
+    stand_in: StandIn, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failing = stand_in.trt.Builder.build_serialized_network, iter([False, True])
+
+    def second_fails(self: object, network: object, config: object) -> bytes | None:
+        return None if next(failing, False) else real(self, network, config)
+
+    monkeypatch.setattr(stand_in.trt.Builder, 'build_serialized_network', second_fails)
+    lines: list[str] = []
+    with on_gpu(tiny_bundle, report=lines.append) as segmenter:
+        with pytest.raises(EngineError, match='cannot build'):
+            segmenter.warm_up((64, 64))
+        segmenter.warm_up((64, 96))
+        # Not the one that was built for the size that failed.
+        entries = EngineCache().entries()
+        assert sum('agreement' in entry.facts for entry in entries) == 3
+        segmenter.warm_up((64, 64))
+    compared = [line for line in lines if line.startswith('comparing')]
+    assert [line.split()[4] for line in compared] == ['96x64', '64x64']
+    assert stand_in.trt.notes.built == 6
+
+
+def test_factor_that_the_kernels_do_not_know(
+    stand_in: StandIn, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_bundle, tmp_path / 'bundle'))
+    with edited_model(folder) as model:
+        model['input']['low_res_factor'] = 8
+    with pytest.raises(TwoBranchError, match='low_res_factor is 8, TensorRT runs with 4 only'):
+        on_gpu(folder)
+
+
+def test_failed_build_falls_back(stand_in: StandIn, tiny_bundle: Path) -> None:
+    stand_in.trt.notes.refuses = 'out of memory'
+    with Segmenter(tiny_bundle, input_size=(64, 64)) as segmenter:
+        assert segmenter.backend == 'onnxruntime'
+        assert 'tensorrt is not used: TensorRT cannot build' in segmenter.fallback
+        assert 'out of memory' in segmenter.fallback
+        assert segmenter(scene()).mask.shape == (200, 300)
+    with pytest.raises(EngineError, match='out of memory'):
+        Segmenter(tiny_bundle, 'tensorrt', input_size=(64, 64))
+    assert not stand_in.cuda.blocks
+
+
+def test_a_graph_that_was_replaced_after_loading(
+    stand_in: StandIn, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_bundle, tmp_path / 'bundle'))
+    loaded = load_bundle(folder)
+    shutil.copy(folder / 'scores.onnx', folder / 'quarter.onnx')
+    backend = TensorRTBackend(loaded.name, options())
+    try:
+        with pytest.raises(BundleError, match=r'quarter\.onnx has sha256 .*model\.yaml expects'):
+            backend.open(loaded.graphs['quarter'], {'tokens': (1, 3, 4, 4)})
+    finally:
+        backend.close()

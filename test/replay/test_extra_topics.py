@@ -1,0 +1,108 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Calibrations and clouds in a recording, beside its images."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from uhr_seg_ros.geometry.camera import Camera
+from uhr_seg_ros.replay.bag_writing import BagWriter
+from uhr_seg_ros.replay.bags import (
+    CAMERA_INFO,
+    IMAGE,
+    POINT_CLOUD,
+    read_beside,
+    stamp_ns,
+    topic_types,
+)  # fmt: skip
+from uhr_seg_ros.replay.prefetch import read_ahead
+from uhr_seg_ros.replay.topics import choose_topic
+
+S = 1_000_000_000
+CAMERA = Camera('plumb_bob', (50.0, 51.0), (19.5, 11.5), (0.1, 0.2, 0.3, 0.4, 0.5), 24, 40)
+POINTS = np.arange(36, dtype=np.float32).reshape(3, 4, 3)
+
+
+@pytest.fixture
+def bag(tmp_path: Path) -> Path:
+    """Give a recording of three frames, each with a calibration before and a cloud after it."""
+    with BagWriter(tmp_path / 'bag', frame_id='cam') as writer:
+        for stamp in (S, 2 * S, 3 * S):
+            writer.write_calibration('/camera_info', CAMERA, stamp, stamp - 1)
+            writer.write(np.zeros((24, 40, 3), np.uint8), stamp)
+            writer.write_points('/points', POINTS, 'lidar', stamp + 5)
+    return tmp_path / 'bag'
+
+
+def test_topics_are_read_in_the_order_of_recording(bag: Path) -> None:
+    assert topic_types(bag) == {
+        '/image_raw': IMAGE, '/camera_info': CAMERA_INFO, '/points': POINT_CLOUD
+    }  # fmt: skip
+    assert choose_topic(bag).name == '/image_raw'
+    both = [(topic, time_ns) for topic, time_ns, _ in read_beside(bag, '/image_raw', ['/points'])]
+    assert both == [
+        (topic, second * S + later)
+        for second in (1, 2, 3) for topic, later in (('/image_raw', 0), ('/points', 5))
+    ]  # fmt: skip
+
+
+def test_rounds_with_topics_beside(bag: Path) -> None:
+    items = read_ahead(bag, '/image_raw', repeat=True, beside=['/camera_info', '/points'])
+    first = [next(items) for _ in range(18)]
+    items.close()
+    order = ['/camera_info', '/image_raw', '/points']
+    assert [topic for *_, topic in first] == order * 6
+    elapsed = [each[0] for each in first]
+    assert elapsed == sorted(elapsed)
+
+
+def test_rclpy_reads_what_was_written(bag: Path) -> None:
+    serialization = pytest.importorskip('rclpy.serialization', reason='rclpy is not installed')
+    from sensor_msgs.msg import CameraInfo, PointCloud2
+
+    from uhr_seg_ros.ros.points.camera_model import camera_of
+    from uhr_seg_ros.ros.points.cloud_reading import read_points
+
+    messages = {
+        topic: data for topic, _, data in read_beside(bag, '/x', ['/camera_info', '/points'])
+    }
+    info = serialization.deserialize_message(messages['/camera_info'], CameraInfo)
+    assert info.header.frame_id == 'cam'
+    assert stamp_ns(messages['/camera_info']) == 3 * S
+    for rectified in (False, True):
+        found = camera_of(info, 24, 40, rectified=rectified)
+        assert (found.focal, found.center) == (CAMERA.focal, CAMERA.center)
+        assert found.distortion == (() if rectified else CAMERA.distortion)
+    cloud = serialization.deserialize_message(messages['/points'], PointCloud2)
+    assert (cloud.header.frame_id, cloud.height, cloud.width) == ('lidar', 3, 4)
+    assert stamp_ns(messages['/points']) == 3 * S + 5
+    assert cloud.is_dense
+    np.testing.assert_array_equal(read_points(cloud), POINTS.reshape(-1, 3))
+
+
+@pytest.mark.parametrize(
+    ('options', 'code', 'text'),
+    [
+        (['--beside', '/none'], 1, 'has nothing on /none: what is played beside the images'),
+        (['--beside', '/points', '--wait', '0'], 1, 'nobody subscribed to'),
+        (['--beside', '/points', '--live'], 2, 'not for --live'),
+    ],
+)
+def test_what_the_player_refuses(bag: Path, options: list[str], code: int, text: str) -> None:
+    pytest.importorskip('rclpy', reason='rclpy is not installed')
+    environment = {**os.environ, 'ROS_DOMAIN_ID': '97'}
+    result = subprocess.run(
+        [sys.executable, '-m', 'uhr_seg_ros.replay.player', str(bag), *options],
+        env=environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert result.returncode == code, result.stderr
+    assert text in result.stderr
+    assert 'Traceback' not in result.stderr

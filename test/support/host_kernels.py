@@ -1,0 +1,137 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+kernels.cu compiled by g++: the arithmetic of the GPU, checked without one.
+
+CXX and CXXFLAGS are honoured, for example to look for reads outside of arrays:
+
+    export CXXFLAGS='-g -fsanitize=address,undefined -fno-sanitize-recover'
+    export LD_PRELOAD=$(g++ -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0
+    pytest test/backends/test_kernels.py test/backends/test_mask_kernels.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import ctypes
+from functools import lru_cache
+import os
+from pathlib import Path
+import re
+import shlex
+import shutil
+import subprocess
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+
+from uhr_seg_ros.backends.tensorrt import compiling
+from uhr_seg_ros.backends.tensorrt.kernels import BLOCK
+
+HERE = Path(__file__).parent
+FLAGS = ['-std=c++14', '-O2', '-fno-strict-aliasing', '-Wall', '-Wextra', '-Wno-unknown-pragmas']
+
+
+class _Index3(ctypes.Structure):
+    _fields_ = [(axis, ctypes.c_uint) for axis in 'xyz']
+
+
+class HostKernels:
+    """
+    The compiled kernels.
+
+    Args:
+        path: shared library made by `compile_host_kernels`.
+        names: of the kernels.
+
+    """
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        library = ctypes.CDLL(str(path))
+        self.names = tuple(names)
+        self._launch = {name: getattr(library, f'launch_{name}') for name in names}
+        self._types = {}
+        for name in names:
+            self._launch[name].restype = ctypes.c_bool
+            signature = getattr(library, f'signature_{name}')
+            signature.restype = ctypes.c_char_p
+            self._types[name] = signature().decode().split()
+
+    def run(
+        self, name: str, threads: Sequence[int], *args: np.ndarray | np.generic | float | None
+    ) -> None:
+        """
+        Run a kernel on arrays.
+
+        Args:
+            name: of the kernel.
+            threads: how many it needs at least along x, y and z.
+            args: arrays, or None for a null address; int and float stand for int32 and float32.
+
+        """
+        grid = tuple(-(-count // side) for count, side in zip(threads, BLOCK, strict=True))
+        self.launch(name, grid, BLOCK, [_scalar(argument) for argument in args])
+
+    def launch(
+        self,
+        name: str,
+        grid: tuple[int, int, int],
+        block: tuple[int, int, int],
+        args: Sequence[np.generic],
+    ) -> None:
+        """
+        Run a kernel to its end, thread by thread.
+
+        Args:
+            name: of the kernel.
+            grid: blocks along x, y and z.
+            block: threads of a block along x, y and z.
+            args: one numpy scalar per argument; addresses as uint64.
+
+        Raises:
+            TypeError: the scalars are not what the kernel takes, which CUDA would not notice.
+            AssertionError: it reads what a GPU cannot read.
+
+        """
+        types = [argument.dtype.str[1:] for argument in args]
+        if types != self._types[name]:
+            msg = f'{name} takes {self._types[name]}, not {types}'
+            raise TypeError(msg)
+        values = [np.array(argument) for argument in args]
+        addresses = [value.ctypes.data for value in values]
+        parameters = (ctypes.c_void_p * len(values))(*addresses)
+        if not self._launch[name](_Index3(*grid), _Index3(*block), parameters):
+            msg = f'{name} read words at addresses that are no multiples of their size'
+            raise AssertionError(msg)
+
+
+def _scalar(argument: np.ndarray | np.generic | float | None) -> np.generic:
+    if argument is None:
+        return np.uint64(0)
+    if isinstance(argument, np.ndarray):
+        return np.uint64(argument.ctypes.data)
+    if isinstance(argument, np.generic):
+        return argument
+    return np.float32(argument) if isinstance(argument, float) else np.int32(argument)
+
+
+@lru_cache(maxsize=1)
+def compile_host_kernels() -> HostKernels:
+    """Compile once per process; skips the test where there is no g++."""
+    compiler = os.environ.get('CXX', 'g++')
+    if shutil.which(compiler) is None:
+        pytest.skip(f'{compiler} is not installed: sudo apt install g++')
+    names = re.findall(r'^KERNEL (\w+)', compiling.SOURCE.read_text(), re.MULTILINE)
+    exports = ''.join(f'EXPORT({name})\n' for name in names)
+    with TemporaryDirectory(prefix='uhr_seg_kernels_') as folder:
+        source, target = Path(folder) / 'kernels.cpp', Path(folder) / 'kernels.so'
+        includes = f'#include "host_shim.h"\n#include "{compiling.SOURCE}"\n'
+        source.write_text(includes + exports)
+        flags = [*FLAGS, *shlex.split(os.environ.get('CXXFLAGS', ''))]
+        command = [compiler, *flags, '-shared', '-fPIC', f'-I{HERE}', source, '-o', target]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        # A loaded library outlives its file.
+        return HostKernels(target, names)

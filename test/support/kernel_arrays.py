@@ -1,0 +1,51 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Frames and outputs for the checks of the kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from uhr_seg_ros.core.raw_frame import FORMATS, memory_shape, RawFrame
+
+#: Type of the tensors between kernels and engines -> end of the names of its kernels.
+SUFFIXES = {np.float32: 'f32', np.float16: 'f16'}
+both_types = pytest.mark.parametrize('dtype', SUFFIXES)
+
+#: Bytes around an output that no kernel may touch.
+GUARD = 256
+
+Output = Callable[[Sequence[int], type], np.ndarray]
+
+
+def guarded_outputs() -> Iterator[Output]:
+    """Yield what makes arrays full of NaN (255 as bytes); look if they were written around."""
+    made = []
+
+    def make(shape: Sequence[int], dtype: type) -> np.ndarray:
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        made.append(np.full(size + 2 * GUARD, 255, np.uint8))
+        return made[-1][GUARD : GUARD + size].view(dtype).reshape(shape)
+
+    yield make
+    for buffer in made:
+        assert (buffer[:GUARD] == 255).all()
+        assert (buffer[-GUARD:] == 255).all()
+
+
+def random_frame(pixel_format: str, size: tuple[int, int], padding: int = 0) -> RawFrame:
+    """Make a frame of noise whose rows lie `padding` bytes apart."""
+    rows, row_bytes = memory_shape(pixel_format, *size)
+    rng = np.random.default_rng(sum(size))
+    noise = rng.integers(0, 256, (rows, row_bytes + padding), np.uint8)
+    return RawFrame(noise[:, :row_bytes], pixel_format, *size)
+
+
+def frame_arguments(frame: RawFrame) -> list:
+    """Give what kernels take for a frame."""
+    size = frame.height, frame.width
+    return [frame.data, frame.data.strides[0], *size, FORMATS.index(frame.format)]

@@ -1,0 +1,47 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""`TensorRTBackend` with stand-ins for driver, CUDA and TensorRT; everything else is real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+from host_cuda import HostCuda
+import pytest
+from standin_tensorrt import make_tensorrt
+
+from uhr_seg_ros.backends.tensorrt import engine
+from uhr_seg_ros.backends.tensorrt.api import describe
+from uhr_seg_ros.backends.tensorrt.preflight import Gpu
+
+ORIN = Gpu('Orin', (8, 7), 30 << 30, (12, 6), 'R36.4.0')
+
+
+class StandIn:
+    """
+    Puts the stand-ins in place.
+
+    Attributes:
+        cuda: the last context that was made.
+        trt: the stand-in for TensorRT's module.
+        gpu: what the driver answers.
+
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, cache: Path, version: str) -> None:
+        self.trt: SimpleNamespace = make_tensorrt(version)
+        self.gpu = ORIN
+        self.cuda: HostCuda | None = None
+        self.order, self.graphs = 'lazy', True
+        self.cache = cache
+        monkeypatch.setenv('XDG_CACHE_HOME', str(cache))
+        monkeypatch.setattr(engine, 'find_gpu', lambda: self.gpu)
+        monkeypatch.setattr(engine, 'load_tensorrt', lambda: describe(self.trt))
+        monkeypatch.setattr(engine, 'Cuda', self._make_cuda)
+        monkeypatch.setattr(engine, 'compile_kernels', lambda capability: b'\x7fELF')
+
+    def _make_cuda(self) -> HostCuda:
+        self.cuda = HostCuda(order=self.order, graphs=self.graphs)
+        return self.cuda

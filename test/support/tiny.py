@@ -1,0 +1,75 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""A training small enough for tests, in memory and on disk."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import yaml
+
+from uhr_seg_ros.core.classes import CLASS_SETS
+from uhr_seg_ros.data.crops import CropSampler
+from uhr_seg_ros.data.sample import Mosaic
+from uhr_seg_ros.synthetic.scenes import generate_scene
+from uhr_seg_ros.training.batches import Batches
+from uhr_seg_ros.training.config import Config, Data, Recipe
+from uhr_seg_ros.training.distributed import World
+from uhr_seg_ros.training.validation import Validation
+
+CLASSES = CLASS_SETS['aerial']
+RECIPE = Recipe(
+    network='hlrc_s', options={'experts': 4}, steps=6, batch=2, crop=64,
+    learning_rate=1e-3, warmup=2, average=0.9, validate_every=100, checkpoint_every=100,
+)  # fmt: skip
+CONFIG = Config(RECIPE, Data('aerial', 'aerial', hold_out='scene', generated=0.5, scenes=1))
+
+
+def config_with(**fields: Any) -> Config:
+    return replace(CONFIG, recipe=replace(RECIPE, **fields))
+
+
+def scene(seed: int = 0, side: int = 256) -> Mosaic:
+    return Mosaic('scene', *generate_scene(seed, side, side))
+
+
+def batches_of(config: Config = CONFIG, world: World = World()) -> Batches:  # noqa: B008
+    sampler = CropSampler([scene()], config.recipe.crop)
+    return Batches(sampler, sampler, config.data.generated, config.recipe, world)
+
+
+def validation() -> Validation:
+    return Validation([scene(1, 80)], CLASSES)
+
+
+def log_of(folder: Path, name: str = 'log.jsonl') -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / name).read_text().splitlines()]
+
+
+def write_recipe(path: Path, **fields: Any) -> Path:
+    """Write a recipe as a file, with other values for some of its fields."""
+    content = {
+        'network': 'fast_scnn',
+        'data': {'dataset': 'aerial', 'hold_out': 'one', 'augmentation': 'aerial'},
+        'steps': 6, 'batch': 2, 'crop': 64, 'learning_rate': 1e-3, 'average': 0.9,
+        'validate_every': 4, 'checkpoint_every': 2,
+    }  # fmt: skip
+    path.write_text(yaml.safe_dump(content | fields))
+    return path
+
+
+def write_mosaics(folder: Path) -> Path:
+    """Write two training scenes as an aerial data set."""
+    for kind in ('images', 'labels'):
+        (folder / kind).mkdir(parents=True)
+    for seed, name in enumerate(('one', 'two')):
+        mosaic = scene(seed, 192)
+        cv2.imwrite(str(folder / f'images/{name}.jpg'), mosaic.image)
+        cv2.imwrite(str(folder / f'labels/{name}.png'), mosaic.labels)
+    (folder / 'split.json').write_text(json.dumps({'train': ['one', 'two'], 'test': []}))
+    return folder

@@ -1,0 +1,190 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Recipes: the shipped ones read, wrong ones are refused by file, field and value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+pytest.importorskip('torch', reason='training needs torch')
+
+from uhr_seg_ros.core.domain import Domain
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.training.config import read_config
+from uhr_seg_ros.training.errors import TrainingError
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'config' / 'train'
+CONFIG = CONFIGS / 'compare_aerial.yaml'
+
+# The published settings: steps, batch, crop and steps between validations.
+PUBLISHED = {
+    'cityscapes': (160000, 6, 1024, 16000),
+    'deepglobe': (80000, 8, 768, 8000),
+    'inria': (80000, 6, 1024, 8000),
+}
+
+
+def changed(folder: Path, **fields: Any) -> Path:
+    """Write the shipped recipe with other values; those of ``data`` are merged."""
+    content = yaml.safe_load(CONFIG.read_text())
+    data = content['data'] | fields.pop('data', {})
+    path = folder / 'recipe.yaml'
+    path.write_text(yaml.safe_dump(content | {'data': data} | fields))
+    return path
+
+
+@pytest.mark.parametrize('path', sorted(CONFIGS.glob('*.yaml')), ids=lambda path: path.stem)
+def test_a_shipped_recipe_reads(path: Path) -> None:
+    config = read_config(path)
+    assert path.stem.startswith(config.recipe.network) or path.stem == 'compare_aerial'
+    assert config.data.dataset == path.stem.rpartition('_')[2]
+
+
+@pytest.mark.parametrize(('name', 'expected'), PUBLISHED.items())
+def test_published_settings(name: str, expected: tuple[int, ...]) -> None:
+    config = read_config(CONFIGS / f'hlrc_{name}.yaml')
+    recipe = config.recipe
+    found = (recipe.steps, recipe.batch, recipe.crop, recipe.validate_every)
+    assert found == expected
+    assert (recipe.learning_rate, recipe.warmup, recipe.power) == (6e-5, 1500, 1.0)
+    assert (recipe.weight_decay, recipe.average, recipe.precision) == (0.01, 0, 'fp32')
+    assert recipe.loss_weights == {
+        'refine': 1, 'focal': 0, 'decode': 1, 'auxiliary': 0.4, 'balance': 0.01,
+        'reconstruction': 0.1, 'affinity': 1, 'edge': 100,
+    }  # fmt: skip
+    assert config.data.augmentation == name
+
+
+@pytest.mark.parametrize(
+    ('field', 'value'),
+    [
+        ('network', 'hlrc_xl'),
+        ('network', ['hlrc_s']),
+        ('options', 3),
+        ('options', {'experts': {'many': 3}}),
+        ('steps', 0),
+        ('steps', 10.5),
+        ('batch', 1),
+        ('accumulate', 0),
+        ('crop', 16),
+        ('checkpoint_every', 0),
+        ('validate_every', 0),
+        ('learning_rate', '1e-3'),
+        ('learning_rate', float('nan')),
+        ('power', -1),
+        ('weight_decay', -1),
+        ('average', True),
+        ('precision', 'int8'),
+        ('losses', {'dice': 1}),
+        ('losses', {'refine': -1}),
+        ('class_weights', [1, -1]),
+        ('class_weights', {'building': 2}),
+        ('seed', -1),
+        ('starts', {'middle': 'x.pth'}),
+        ('starts', {'semantic': 3}),
+        ('export', 'first'),
+        ('data.dataset', 'mars'),
+        ('data.generated', 1.5),
+        ('data.scenes', 0),
+        ('data.ignore_larger', {'building': 0}),
+        ('data.ignore_doubtful', 'yes'),
+        ('data.recolour', {'water': 2}),
+        ('data.hold_out', 6),
+        ('data.train', ''),
+    ],
+)
+def test_a_wrong_value_is_named(tmp_path: Path, field: str, value: object) -> None:
+    room, _, name = field.rpartition('.')
+    path = changed(tmp_path, **({room: {name: value}} if room else {name: value}))
+    with pytest.raises(TrainingError, match=f'field {field} is ') as error:
+        read_config(path)
+    assert str(path) in str(error.value)
+    assert repr(value) in str(error.value)
+
+
+def test_a_number_without_a_point_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match='written with a point, as 1.0e-3'):
+        read_config(changed(tmp_path, learning_rate='1e-3'))
+
+
+@pytest.mark.parametrize(
+    ('batch', 'accumulate', 'processes', 'share'),
+    [(12, 1, 1, 12), (12, 3, 2, 2), (12, 5, 1, None), (12, 2, 4, None), (4, 4, 1, None)],
+)
+def test_how_a_batch_divides(
+    tmp_path: Path, batch: int, accumulate: int, processes: int, share: int | None
+) -> None:
+    path = changed(tmp_path, batch=batch, accumulate=accumulate)
+    if share is not None:
+        assert read_config(path).recipe.share(processes) == share
+        return
+    parts = accumulate * processes
+    with pytest.raises(TrainingError, match=f'field batch is {batch}, .* multiple of {parts} '):
+        read_config(path).recipe.share(processes)
+
+
+@pytest.mark.parametrize('field', ['stepz', 'data'])
+def test_a_wrong_key_is_named(tmp_path: Path, field: str) -> None:
+    fields = {'data': {'stepz': 3}} if field == 'data' else {'stepz': 3}
+    with pytest.raises(TrainingError, match=r'unknown: (data\.)?stepz'):
+        read_config(changed(tmp_path, **fields))
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    content = yaml.safe_load(CONFIG.read_text())
+    path = tmp_path / 'recipe.yaml'
+    for field in ('steps', 'data'):
+        path.write_text(yaml.safe_dump({k: v for k, v in content.items() if k != field}))
+        with pytest.raises(TrainingError, match=f'fields missing: {field}'):
+            read_config(path)
+
+
+@pytest.mark.parametrize(
+    'data', [{'validation': 'val'}, {'hold_out': None}], ids=['both', 'neither']
+)
+def test_there_is_one_way_to_validate(tmp_path: Path, data: dict[str, Any]) -> None:
+    with pytest.raises(TrainingError, match='exactly one of validation and hold_out'):
+        read_config(changed(tmp_path, data=data))
+
+
+def test_a_recipe_may_say_what_its_model_is_for(tmp_path: Path) -> None:
+    assert read_config(CONFIG).domain is None
+    domain = {'view': 'oblique', 'trained_on': 'hills'}
+    path = changed(tmp_path, domain=domain)
+    assert read_config(path).domain == Domain(('oblique',), trained_on='hills')
+    # Nothing that a resumed run must have in common with the interrupted one.
+    assert read_config(path).decisive() == read_config(CONFIG).decisive()
+    for wrong in ({'view': 'up'}, 'nadir', {'ground_resolution': -1}):
+        with pytest.raises(TrainingError, match=r'recipe\.yaml: field domain'):
+            read_config(changed(tmp_path, domain=wrong))
+
+
+def test_wrong_augmentation_names_the_file(tmp_path: Path) -> None:
+    path = changed(tmp_path, data={'augmentation': {'scale': [2, 1]}})
+    with pytest.raises(UhrSegError, match=r'recipe.yaml: augmentation field scale is \[2, 1\]'):
+        read_config(path)
+
+
+@pytest.mark.parametrize('content', [b'', b'- a', b'a: [', b'\xff\xfe\x00', b'3'])
+def test_what_is_no_recipe(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / 'recipe.yaml'
+    path.write_bytes(content)
+    with pytest.raises(TrainingError, match='recipe.yaml'):
+        read_config(path)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match='No such file'):
+        read_config(tmp_path / 'none.yaml')
+
+
+def test_what_a_resumed_run_must_have_in_common(tmp_path: Path) -> None:
+    shipped, other = (read_config(p).decisive() for p in (CONFIG, changed(tmp_path, seed=4)))
+    assert {name for name in shipped if shipped[name] != other[name]} == {'seed'}
+    started = read_config(changed(tmp_path, starts={'semantic': 'x.pth'}, export='best'))
+    assert started.decisive() == shipped

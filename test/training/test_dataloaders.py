@@ -1,0 +1,52 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What a configuration leaves out or changes is what is trained on, never what is validated on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('torch', reason='training needs torch')
+
+from tiny import CLASSES, CONFIG, write_mosaics
+
+from uhr_seg_ros.data.aerial import Aerial
+from uhr_seg_ros.data.datasets import open_dataset
+from uhr_seg_ros.data.label_noise import Doubt
+from uhr_seg_ros.training.config import Data
+from uhr_seg_ros.training.dataloaders import feed
+from uhr_seg_ros.training.distributed import World
+
+LAND = CLASSES.names.index('land')
+
+
+@pytest.mark.parametrize('how', [{'ignore_larger': {'land': 1}}, {'ignore_doubtful': True}])
+def test_labels_are_left_out_of_training_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict
+) -> None:
+    everywhere = (Doubt((0, 0, 9999, 9999), (LAND,)),)
+    monkeypatch.setattr(Aerial, 'doubts', {'one': everywhere, 'two': everywhere})
+    dataset = open_dataset('aerial', write_mosaics(tmp_path / 'set'))
+    plain, ignoring = (
+        feed(replace(CONFIG, data=Data('aerial', 'aerial', hold_out='one', **options)), dataset,
+             World())
+        for options in ({}, how)
+    )  # fmt: skip
+    for (batches, validation), land in ((plain, True), (ignoring, False)):
+        shares = [(image.read_labels() == LAND).mean() for image in batches.real.images]
+        assert len(shares) == 2
+        assert all((share > 0.1) == land for share in shares)
+        (validated,) = validation.images
+        assert (validated.read_labels() == LAND).any()
+
+
+def test_scenes_are_recoloured_as_real_images(tmp_path: Path) -> None:
+    dataset = open_dataset('aerial', write_mosaics(tmp_path / 'set'))
+    data = replace(CONFIG.data, hold_out='one', recolour={'water': 0.5})
+    batches, _ = feed(replace(CONFIG, data=data), dataset, World())
+    water = {CLASSES.names.index('water'): 0.5}
+    assert batches.real.recoloured == batches.scenes.recoloured == water

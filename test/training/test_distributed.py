@@ -1,0 +1,101 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Two real processes, started by torchrun, against one with the whole batch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+import subprocess
+import sys
+
+import pytest
+
+torch = pytest.importorskip('torch', reason='training needs torch')
+
+from uhr_seg_ros.training.distributed import joined
+from uhr_seg_ros.training.errors import TrainingError
+
+HERE = Path(__file__).resolve().parent
+STEPS = 2
+TORCHRUN = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
+
+if not torch.distributed.is_available():
+    pytest.skip('this PyTorch is built without distributed training', allow_module_level=True)
+
+
+def launch(output: Path, *launcher: str) -> Path:
+    output.mkdir()
+    command = [sys.executable, *launcher, str(HERE / 'two_processes.py'), str(output), str(STEPS)]
+    paths = os.pathsep.join((str(HERE), str(HERE.parents[1]), os.environ.get('PYTHONPATH', '')))
+    environment = {**os.environ, 'PYTHONPATH': paths, 'OMP_NUM_THREADS': '1'}
+    result = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return output
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Give the folders of one process and of two."""
+    folder = tmp_path_factory.mktemp('processes')
+    return launch(folder / 'one'), launch(folder / 'two', *TORCHRUN)
+
+
+def error(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
+    """Relative L2 error over all tensors."""
+    assert found.keys() == expected.keys()
+    pairs = [(found[name].double(), value.double()) for name, value in expected.items()]
+    difference = sum((a - b).square().sum() for a, b in pairs)
+    return float((difference / sum(b.square().sum() for _, b in pairs)).sqrt())
+
+
+def in_room(tensors: dict[str, torch.Tensor], room: str) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in tensors.items() if name.startswith(f'{room}.')}
+
+
+@pytest.mark.parametrize('case', ['whole', 'unused', 'accumulated'])
+def test_same_gradients_and_weights(runs: tuple[Path, Path], case: str) -> None:
+    one, two = (torch.load(folder / f'{case}.pth', weights_only=True) for folder in runs)
+    assert len(one['gradients']) > 100
+    # Rounding may move a value across the kink of its ReLU, most often in the deep backbone;
+    # norms that each process has for itself make an error of about one.
+    assert error(two['gradients'], one['gradients']) < 2e-2
+    assert error(two['weights'], one['weights']) < 1e-3
+    for room in ('region', 'local', 'decoder'):
+        a, b = (in_room(run['gradients'], room) for run in (two, one))
+        assert error(a, b) < 1e-2, room
+    gate = 'region.experts.gate.weight'
+    assert error(*({gate: run['gradients'][gate]} for run in (two, one))) < 1e-3
+
+
+def test_same_validation_and_one_log(runs: tuple[Path, Path]) -> None:
+    one, two = (torch.load(folder / 'whole.pth', weights_only=True) for folder in runs)
+    assert one['counts'].sum() == two['counts'].sum() == 3 * 80 * 80
+    assert (one['counts'] - two['counts']).abs().sum() <= 0.01 * one['counts'].sum()
+    logs = [(folder / 'whole' / 'log.jsonl').read_text().splitlines() for folder in runs]
+    assert len(logs[0]) == len(logs[1]) == STEPS
+
+
+def test_all_stop_at_a_loss_that_one_finds_broken(runs: tuple[Path, Path]) -> None:
+    for rank in range(2):
+        text = (runs[1] / f'error_{rank}.txt').read_text()
+        assert 'the loss is not finite at step 0' in text
+        assert (runs[1] / 'broken' / f'not_finite_0_{rank}.pth').is_file()
+    assert not (runs[1] / 'broken' / 'last.pth').exists()
+
+
+def test_alone_without_torchrun() -> None:
+    with joined('cpu') as world:
+        assert (world.rank, world.size, world.writes) == (0, 1, True)
+        assert world.device == torch.device('cpu')
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_no_gpu() -> None:
+    with joined('auto') as world:
+        assert world.device.type == 'cpu'
+    with pytest.raises(TrainingError, match='use --device cpu'), joined('cuda'):
+        pass

@@ -1,0 +1,74 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Gradients of micro-batches against those of the undivided batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+torch = pytest.importorskip('torch', reason='training needs torch')
+
+from tiny import batches_of, config_with
+
+from uhr_seg_ros.networks.presets import build_network
+from uhr_seg_ros.training.batches import MicroBatch
+from uhr_seg_ros.training.distributed import World
+from uhr_seg_ros.training.train_step import Optimisation
+
+
+@pytest.fixture(scope='module')
+def weights(whole: list[MicroBatch]) -> dict[str, torch.Tensor]:
+    """Give random weights whose batch norms know their statistics."""
+    torch.manual_seed(0)
+    network = build_network('hlrc_s', 5)
+    for _ in range(20):
+        network.forward_train(whole[0].image)
+    return network.state_dict()
+
+
+def gradients(
+    weights: dict[str, torch.Tensor], batch: Sequence[MicroBatch], **losses: float
+) -> dict[str, torch.Tensor]:
+    """Gradients of a step whose batch norm uses running statistics."""
+    network, average = (build_network('hlrc_s', 5) for _ in range(2))
+    network.load_state_dict(weights)
+    config = config_with(losses=losses)
+    optimisation = Optimisation(network.eval(), average, config.recipe, World())
+    optimisation.step(3, batch)
+    return {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+
+
+def difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
+    """Relative L2 error over all parameters."""
+    error = sum((a[name] - value).square().sum() for name, value in b.items())
+    return float((error / sum(value.square().sum() for value in b.values())).sqrt())
+
+
+@pytest.fixture(scope='module')
+def parts() -> list[MicroBatch]:
+    return batches_of(config_with(batch=6, accumulate=3)).make(0)
+
+
+@pytest.fixture(scope='module')
+def whole(parts: list[MicroBatch]) -> list[MicroBatch]:
+    return [MicroBatch(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))]
+
+
+def test_micro_batches_give_the_gradient_of_the_batch(
+    weights: dict[str, torch.Tensor], parts: list[MicroBatch], whole: list[MicroBatch]
+) -> None:
+    found, expected = (gradients(weights, batch, balance=0) for batch in (parts, whole))
+    assert found.keys() == expected.keys()
+    assert difference(found, expected) < 1e-4
+    assert difference(gradients(weights, parts[:2], balance=0), expected) > 0.01
+
+
+def test_a_loss_left_out_leaves_its_head_alone(
+    weights: dict[str, torch.Tensor], whole: list[MicroBatch]
+) -> None:
+    without, published = (gradients(weights, whole, **losses) for losses in ({'auxiliary': 0}, {}))
+    assert not any(name.startswith('auxiliary') for name in without)
+    assert any(name.startswith('auxiliary') for name in published)

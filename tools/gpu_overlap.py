@@ -1,0 +1,114 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Both branches on two streams and on one: what it gains, and a picture of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from tools.gpu_sections import FRAMES, spread
+from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.backends.tensorrt.engine import Execution
+from uhr_seg_ros.benchmark.stages import benchmark_image
+from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.image_writing import write_image
+from uhr_seg_ros.core.raw_frame import RawFrame
+from uhr_seg_ros.core.timing import StageClock
+from uhr_seg_ros.pipelines.frame_program import FrameProgram
+from uhr_seg_ros.pipelines.pipeline import Limits, Request
+from uhr_seg_ros.pipelines.two_branch_gpu import TwoBranchGpu
+
+Spans = dict[str, tuple[float, float]]
+
+_COLORS = {'semantic': (200, 120, 40), 'detail': (60, 160, 60), 'quarter': (60, 60, 200)}
+
+
+def measure(bundle: Bundle, size: tuple[int, int], cache: Path) -> tuple[dict, Spans]:
+    """
+    Time frames on two streams and on one, and tell when each engine works.
+
+    Returns:
+        `two_streams` and `one_stream` with their ratio, and start and end of every engine in
+        ms after the frame began.
+
+    """
+    options = EngineOptions(cache=str(cache))
+    frame = RawFrame.of_bgr(benchmark_image(size))
+    times = {}
+    for name, single in (('two_streams', False), ('one_stream', True)):
+        strategy = TwoBranchGpu.open(bundle, Limits(0), options)
+        program = _program(strategy, size)
+        if single:
+            # Before the first frame, so that the graph is captured like this.
+            program._side = program._main
+        times[name] = spread([_engines_ms(strategy, frame) for _ in range(FRAMES)][3:])
+        strategy.close()
+    times['ratio'] = times['two_streams']['median_ms'] / times['one_stream']['median_ms']
+    return times, _spans(bundle, size, options, frame)
+
+
+def draw_timeline(spans: Spans, path: Path, title: str) -> None:
+    """Draw one bar per engine over time."""
+    last = max(end for _, end in spans.values())
+    picture = np.full((60 + 50 * len(spans), 900, 3), 255, np.uint8)
+    font, black = cv2.FONT_HERSHEY_SIMPLEX, (0, 0, 0)
+    text = f'{title}: 0 to {last:.2f} ms'
+    cv2.putText(picture, text, (20, 30), font, 0.6, black, 1, cv2.LINE_AA)
+    for row, (name, (start, end)) in enumerate(spans.items()):
+        top = 50 + 50 * row
+        left, right = (150 + round(720 * value / last) for value in (start, end))
+        cv2.rectangle(picture, (left, top), (right, top + 34), _COLORS[name], -1)
+        cv2.putText(picture, name, (20, top + 23), font, 0.5, black, 1, cv2.LINE_AA)
+        label = f'{end - start:.2f} ms'
+        cv2.putText(picture, label, (left + 6, top + 23), font, 0.5, (255,) * 3, 1, cv2.LINE_AA)
+    write_image(path, picture)
+
+
+def _engines_ms(strategy: TwoBranchGpu, frame: RawFrame) -> float:
+    clock = StageClock()
+    strategy.segment(frame, Request(), clock)
+    return clock.times['engines']
+
+
+def _program(strategy: TwoBranchGpu, size: tuple[int, int]) -> FrameProgram:
+    # Opened, but not warmed up: no graph is captured yet.
+    return strategy._pipeline(size)._program
+
+
+def _spans(
+    bundle: Bundle, size: tuple[int, int], options: EngineOptions, frame: RawFrame
+) -> Spans:
+    """Record events around every engine; without a graph, whose inside has no times."""
+    strategy = TwoBranchGpu.open(bundle, Limits(0), options)
+    program = _program(strategy, size)
+    pipeline, cuda = strategy._pipelines[size], program._cuda
+    pipeline._captures = False
+    events = {}
+    for name in _COLORS:
+        execution: Execution = getattr(program, f'_{name}')
+        events[name] = cuda.event(), cuda.event()
+        _surround(execution, cuda, *events[name])
+    for _ in range(4):
+        slot = pipeline._slots[pipeline._next]
+        strategy.segment(frame, Request(), StageClock())
+    spans = {
+        name: (cuda.elapsed_ms(slot.started, start), cuda.elapsed_ms(slot.started, end))
+        for name, (start, end) in events.items()
+    }
+    strategy.close()
+    return spans
+
+
+def _surround(execution: Execution, cuda: object, start: object, end: object) -> None:
+    enqueue = execution.enqueue
+
+    def timed(stream: object) -> None:
+        cuda.record(start, stream)
+        enqueue(stream)
+        cuda.record(end, stream)
+
+    execution.enqueue = timed

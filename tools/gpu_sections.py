@@ -1,0 +1,264 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What `scripts/gpu_acceptance` measures, each section in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+import subprocess
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from uhr_seg_ros.backends.options import EngineOptions, PRECISIONS
+from uhr_seg_ros.backends.tensorrt.preflight import find_gpu
+from uhr_seg_ros.benchmark.stages import benchmark_image
+from uhr_seg_ros.core.bundle import Bundle, load_bundle
+from uhr_seg_ros.core.raw_frame import FORMATS, memory_shape, RawFrame
+from uhr_seg_ros.core.subprocesses import find_tool
+from uhr_seg_ros.core.visualization import Pictures
+from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.synthetic.scenes import generate_scene
+
+SIZES = {'1080p': (1080, 1920), '4K': (2160, 3840), '8K': (4320, 7680)}
+PAPER_SIZE = (1024, 2048)
+PAPER_NETWORK = 'hlrc_cityscapes'
+FRAMES = 40
+
+#: (bundle, size, precision), the most important ones first.
+CASES = (
+    ('hlrc_s_aerial', '4K', 'fp16'),
+    (PAPER_NETWORK, '2048x1024', 'fp16'),
+    ('hlrc_s_aerial', '1080p', 'fp16'),
+    ('hlrc_s_aerial', '4K', 'int8'),
+    ('hlrc_s_aerial', '8K', 'fp16'),
+    ('hlrc_s_aerial', '4K', 'fp32'),
+    (PAPER_NETWORK, '2048x1024', 'fp32'),
+    (PAPER_NETWORK, '4K', 'fp16'),
+)
+
+Result = dict[str, Any]
+
+
+def environment(work: Path) -> Result:
+    """Say what is there, and why what is not there is missing."""
+    found: Result = {}
+    for package in ('tensorrt', 'tensorrt_rtx', 'pycuda.driver', 'torch', 'onnxruntime'):
+        try:
+            module = import_module(package)
+            found[package] = getattr(module, '__version__', 'there')
+        except Exception as err:  # the reason is the result
+            found[package] = f'missing: {" ".join(str(err).split())}'
+    try:
+        gpu = find_gpu()
+        found['gpu'] = {'name': gpu.name, 'capability': gpu.capability, 'memory': gpu.memory,
+                        'cuda_of_the_driver': gpu.driver_version}  # fmt: skip
+    except Exception as err:
+        found['gpu'] = f'missing: {err}'
+    query = ['--query-gpu=name,driver_version,clocks.sm,clocks.mem,power.limit',
+             '--format=csv,noheader']  # fmt: skip
+    if tool := find_tool('nvidia-smi'):
+        done = subprocess.run([tool, *query], capture_output=True, text=True, check=False)
+        found['nvidia_smi'] = done.stdout.strip()
+    else:
+        found['nvidia_smi'] = 'missing: it is in no folder of PATH'
+    return found
+
+
+def kernels(work: Path) -> Result:
+    """Run every kernel on the GPU, against the CPU and against the memory's bandwidth."""
+    from tools.gpu_kernels import KernelBench
+
+    bench = KernelBench()
+    result: Result = {'write_gb_per_s': bench.write_bandwidth(), 'prepare': {}}
+    for name in FORMATS:
+        result['prepare'][name] = bench.prepare(name, (2160, 3840))
+    result['finish'] = {f'{classes} classes': bench.finish(classes, (2160, 3840))
+                        for classes in (5, 19)}  # fmt: skip
+    result['paint'] = {f'scale {scale}': bench.paint((2160, 3840), scale)
+                       for scale in (1.0, 0.5, 0.25)}  # fmt: skip
+    bench.close()
+    return result
+
+
+def engines(work: Path, done: Mapping[str, Any]) -> Iterator[tuple[str, Result]]:
+    """Build and time every case that is not in `done`; one after the other, as they finish."""
+    for name, size, precision in CASES:
+        case = f'{name} {size} {precision}'
+        if case in done:
+            continue
+        try:
+            yield case, _engine_case(paper_bundle(work, name), size_of(size), precision, work)
+        except Exception as err:  # the next case may work
+            yield case, {'missing': ' '.join(str(err).split())}
+
+
+def overlap(work: Path) -> Result:
+    """Time both branches on two streams and on one, and draw when each of them works."""
+    from tools.gpu_overlap import draw_timeline, measure
+
+    result: Result = {}
+    for name, size in (('hlrc_s_aerial', '4K'), (PAPER_NETWORK, '2048x1024')):
+        bundle = paper_bundle(work, name)
+        times, spans = measure(bundle, size_of(size), work / 'cache')
+        picture = work / f'overlap_{name}.png'
+        draw_timeline(spans, picture, f'{name} {size}')
+        result[f'{name} {size}'] = {**times, 'spans_ms': spans, 'picture': picture.name}
+    return result
+
+
+def pytorch(work: Path) -> Result:
+    """Time the same network and weights in PyTorch: eager float32 and float16, and compiled."""
+    import torch
+
+    from uhr_seg_ros.networks.backbones.normalization import normalised
+
+    network = _paper_network().cuda()
+    bundle = paper_bundle(work, PAPER_NETWORK)
+    picture = normalised(benchmark_image(PAPER_SIZE)[None], bundle.mean, bundle.std).cuda()
+    forms: dict[str, tuple[Any, Any]] = {'eager fp32': (network, picture)}
+    half = _paper_network().cuda().half()
+    forms['eager fp16'] = half, picture.half()
+    forms['compiled fp16'] = torch.compile(half, mode='max-autotune'), picture.half()
+    result: Result = {}
+    # As PyTorch is by default: no TF32 in products.
+    for name, (form, image) in forms.items():
+        try:
+            result[name] = spread(_torch_times(form, image))
+        except Exception as err:  # such as a compiler that is missing
+            result[name] = {'missing': ' '.join(str(err).split())[:300]}
+    return result
+
+
+def onnxruntime(work: Path) -> Result:
+    """Time the CPU path of this machine."""
+    result: Result = {}
+    for size in ('1080p', '4K'):
+        with Segmenter('hlrc_s_aerial', 'onnxruntime') as segmenter:
+            result[size] = spread(_wall_times(segmenter, benchmark_image(size_of(size)), 8))
+    return result
+
+
+def size_of(name: str) -> tuple[int, int]:
+    """Read `4K` or `2048x1024` as (height, width)."""
+    if name in SIZES:
+        return SIZES[name]
+    width, height = name.split('x')
+    return int(height), int(width)
+
+
+def random_frame(name: str, size: tuple[int, int]) -> RawFrame:
+    """Make a frame of random bytes."""
+    data = np.random.default_rng(0).integers(0, 256, memory_shape(name, *size), np.uint8)
+    return RawFrame(data, name, *size)
+
+
+def spread(times: Sequence[float]) -> Result:
+    """Give median and 95th percentile of times in ms."""
+    median, p95 = np.percentile(times, (50, 95)).tolist()
+    return {'median_ms': round(median, 3), 'p95_ms': round(p95, 3), 'runs': len(times)}
+
+
+def paper_bundle(work: Path, name: str) -> Bundle:
+    """Load a bundle; that of the paper's network is exported first, with seeded weights."""
+    if name != PAPER_NETWORK:
+        return load_bundle(name)
+    folder = work / name
+    if not (folder / 'model.yaml').is_file():
+        from uhr_seg_ros.core.classes import CLASS_SETS
+        from uhr_seg_ros.export.export import export_bundle
+
+        export_bundle(_paper_network(), folder, name=name, preset=name,
+                      classes=CLASS_SETS['cityscapes'])  # fmt: skip
+    # Random weights leave many pixels between two classes, which a rounding decides.
+    return replace(load_bundle(folder), agreement=dict.fromkeys(PRECISIONS, 0.9))
+
+
+def _paper_network() -> Any:
+    import torch
+
+    from uhr_seg_ros.networks.presets import build_network
+
+    torch.manual_seed(0)
+    return build_network(PAPER_NETWORK).eval()
+
+
+def _engine_case(
+    bundle: Bundle, size: tuple[int, int], precision: str, work: Path
+) -> Result:
+    lines: list[str] = []
+    options = EngineOptions(precision=precision, cache=str(work / 'cache'), report=lines.append)
+    if precision == 'int8':
+        _calibrate(bundle, size, work)
+    start = perf_counter()
+    frame = benchmark_image(size)
+    with Segmenter(bundle, 'tensorrt', Limits(0), input_size=size, options=options) as segmenter:
+        ready_s = perf_counter() - start
+        stages = [segmenter(frame).stage_times for _ in range(FRAMES)][3:]
+        walls = _wall_times(segmenter, frame, FRAMES)
+        pictures = Pictures(True, True, 0.5, 0.5)
+        painted = _wall_times(lambda image: segmenter(image, pictures=pictures), frame, FRAMES)
+        result = {
+            'engines': spread([times['engines'] for times in stages]),
+            'upload': spread([times['upload'] for times in stages]),
+            'download': spread([times['download'] for times in stages]),
+            'end to end': spread(walls),
+            'end to end with pictures': spread(painted),
+            'provenance': segmenter.provenance,
+        }
+    agreement = [line for line in lines if line.startswith('same class')]
+    return {**result, 'ready_s': round(ready_s, 1), 'agreement': agreement, 'said': lines}
+
+
+def _calibrate(bundle: Bundle, size: tuple[int, int], work: Path) -> None:
+    from uhr_seg_ros.backends.tensorrt.cache import EngineCache
+    from uhr_seg_ros.backends.tensorrt.specialized_graphs import TypedGraphs
+    from uhr_seg_ros.quantization.tensorrt_calibration import calibrate
+
+    graphs = TypedGraphs(bundle.name, 'int8', EngineCache(work / 'cache'))
+    frames = [generate_scene(seed, *size)[0] for seed in range(4)]
+    calibrate(bundle, graphs, Limits(0), size, frames)
+
+
+def _wall_times(
+    call: Callable[[np.ndarray], object], frame: np.ndarray, count: int
+) -> list[float]:
+    """Time calls, ms; three more warm up."""
+    times = []
+    for _ in range(count + 3):
+        start = perf_counter()
+        call(frame)
+        times.append((perf_counter() - start) * 1e3)
+    return times[3:]
+
+
+def _torch_times(network: Any, image: Any) -> list[float]:
+    import torch
+
+    times = []
+    with torch.inference_mode():
+        for _ in range(FRAMES + 8):
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start.record()
+            network(image).argmax(1).byte()
+            end.record()
+            end.synchronize()
+            times.append(start.elapsed_time(end))
+    return times[8:]
+
+
+#: In order of importance.
+SECTIONS: dict[str, Callable[..., Any]] = {
+    'environment': environment,
+    'kernels': kernels,
+    'engines': engines,
+    'pytorch': pytorch,
+    'overlap': overlap,
+    'onnxruntime': onnxruntime,
+}

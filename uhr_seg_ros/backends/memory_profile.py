@@ -1,0 +1,112 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Peak memory of the graph that sees the image, measured in processes of its own (Linux)."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+import subprocess
+import sys
+
+import numpy as np
+
+from uhr_seg_ros.backends.registry import open_engine
+from uhr_seg_ros.core.bundle import Bundle, FIXED_KINDS, Graph, load_bundle
+from uhr_seg_ros.core.errors import EngineError
+from uhr_seg_ros.core.subprocesses import python_child
+
+#: The growth between these sizes (height, width) is what one more pixel costs.
+SIZES = ((512, 1024), (1536, 2048))
+
+#: So many px of patches more tell what a patch costs.
+MORE_PATCHES_PX = 1 << 19
+
+
+def detail_bytes_per_pixel(bundle: Bundle) -> float | None:
+    """
+    Measure what a pixel of the frame costs the detail branch, or the only one, in bytes.
+
+    With patches it is a pixel of a patch. The input is part of it. None where it cannot be told,
+    is too little, or where a network sees as many px of every frame. Every size runs in a new
+    process: the peak of a process never falls.
+
+    Raises:
+        EngineError: The graph does not run at one of the sizes.
+    """
+    if bundle.kind in FIXED_KINDS or peak_resident_bytes() is None:
+        return None
+    sizes = SIZES
+    if bundle.patches:
+        side = bundle.patches.side
+        more = max(2, MORE_PATCHES_PX // side**2)
+        sizes = (side, side), (side, (1 + more) * side)
+    peaks = [_in_new_process(bundle, *size) for size in sizes]
+    pixels = [height * width for height, width in sizes]
+    growth = (peaks[1] - peaks[0]) / (pixels[1] - pixels[0])
+    return growth if growth > 0 else None
+
+
+def _in_new_process(bundle: Bundle, height: int, width: int) -> int:
+    child = python_child(__spec__.name, bundle.path, height, width)
+    done = subprocess.run(**child, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = done.stderr.strip().rpartition('\n')[2] or f'exit code {done.returncode}'
+        msg = f'the memory of {bundle.path} cannot be measured at {width}x{height}: {reason}'
+        raise EngineError(msg)
+    return int(done.stdout)
+
+
+def _peak_bytes(bundle: Bundle, height: int, width: int) -> int | None:
+    feeds_of = _patch_feeds if bundle.patches else _image_feeds
+    graph, feeds = feeds_of(bundle, height, width)
+    engine = open_engine(graph)
+    _forget_peak()
+    for _ in range(2):
+        engine.run(feeds, graph.outputs)
+    return peak_resident_bytes()
+
+
+def _forget_peak() -> None:
+    """Let the peak begin at what there is now: weights take most of it while they are read."""
+    with suppress(OSError):
+        Path('/proc/self/clear_refs').write_text('5', encoding='ascii')
+
+
+def _image_feeds(bundle: Bundle, height: int, width: int) -> tuple[Graph, dict[str, np.ndarray]]:
+    graph = next(graph for graph in bundle.graphs.values() if graph.inputs == ('image',))
+    factor = bundle.low_res_factor if bundle.kind == 'single' else 1
+    return graph, {'image': np.zeros((1, 3, height // factor, width // factor), np.float32)}
+
+
+def _patch_feeds(bundle: Bundle, side: int, width: int) -> tuple[Graph, dict[str, np.ndarray]]:
+    """Give the graph of patches and as many of them as a width holds, with empty contexts."""
+    graph, count = bundle.graphs['patch'], width // side
+    shapes = open_engine(graph).input_shapes
+    fixed = {'image': (count, 3, side, side)}
+    feeds = {
+        name: np.zeros(fixed.get(name, (count, *shape[1:])), np.float32)
+        for name, shape in shapes.items()
+    }
+    return graph, feeds
+
+
+def peak_resident_bytes(pid: int | None = None) -> int | None:
+    """
+    Give the largest resident memory that a process ever had; None outside Linux.
+
+    Args:
+        pid: of the process; None: this one.
+    """
+    # Not getrusage: its maximum survives exec, so a child would start with its parent's.
+    try:
+        status = Path(f'/proc/{pid or "self"}/status').read_text(encoding='ascii')
+    except OSError:
+        return None
+    lines = dict(line.split(':', 1) for line in status.splitlines())
+    return 1024 * int(lines['VmHWM'].split()[0])
+
+
+if __name__ == '__main__':
+    print(_peak_bytes(load_bundle(sys.argv[1]), *map(int, sys.argv[2:])))

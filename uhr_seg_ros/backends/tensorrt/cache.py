@@ -1,0 +1,303 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Files that take minutes to make: engines, timing caches, calibrated graphs, kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+import fcntl
+import hashlib
+import json
+import os
+from pathlib import Path
+import re
+from tempfile import NamedTemporaryFile
+import time
+from typing import Any
+
+from uhr_seg_ros.core.config_reader import read_json
+from uhr_seg_ros.core.errors import EngineError
+from uhr_seg_ros.core.regular_files import FileFault, open_regular
+from uhr_seg_ros.core.resources import cache_folder
+
+#: What entries are; also the suffix of their files.
+KINDS = ('engine', 'timing', 'graph', 'kernels')
+
+#: How much of a key's digest its file name shows, hexadecimal digits.
+_DIGITS = 16
+
+#: Ends the name of a file that is being written, and how long nobody writes on one, s.
+_UNFINISHED = '.unfinished'
+_UNFINISHED_S = 3600.0
+
+
+class CacheError(EngineError):
+    """A cache folder that cannot be written."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """
+    What an entry was made from; another value of any field is another entry.
+
+    Attributes:
+        kind: one of `KINDS`.
+        name: for people, such as `hlrc_s_aerial-detail-fp16-3840x2160`.
+        fields: such as the sha256 of the graph, the version of TensorRT, the GPU.
+
+    """
+
+    kind: str
+    name: str
+    fields: Mapping[str, str]
+
+    @property
+    def stem(self) -> str:
+        """File name without its suffix: the name and the digest of the fields."""
+        text = json.dumps(dict(sorted(self.fields.items())))
+        name = re.sub(r'[^A-Za-z0-9_.-]', '_', self.name)
+        return f'{name}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]}'
+
+
+@dataclass(frozen=True)
+class Entry:
+    """
+    One entry that was found.
+
+    Attributes:
+        path: the file; its sidecar has the suffix .json.
+        size: bytes.
+        used: when it was read or written last, s since 1970.
+        facts: the content of the sidecar: kind, name, fields, sha256, and what was noted.
+
+    """
+
+    path: Path
+    size: int
+    used: float
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class EngineCache:
+    """
+    A folder of entries, each a file and a JSON sidecar, both written completely or not at all.
+
+    Only files of the present user that nobody else may write, in a folder of the same kind, are
+    read: an engine is code.
+
+    Args:
+        directory: made when it is first written; by default `$XDG_CACHE_HOME/uhr_seg_ros` or
+            `~/.cache/uhr_seg_ros`.
+
+    """
+
+    def __init__(self, directory: str | Path | None = None) -> None:
+        self.directory = Path(directory).expanduser() if directory else cache_folder()
+
+    def read(self, key: Key) -> tuple[bytes, dict[str, Any]] | None:
+        """Give content and facts of an entry; None if it is not there or `fault` finds one."""
+        content, facts, fault = self._examine(key)
+        if fault:
+            return None
+        with suppress(OSError):  # such as a cache that is mounted read-only
+            os.utime(self._path(key))
+        return content, facts
+
+    def facts(self, key: Key) -> dict[str, Any]:
+        """Give what was noted about an entry, without reading it; empty if it is not there."""
+        return _read_facts(self._path(key))
+
+    def fault(self, key: Key) -> str:
+        """Say in a few words why there is no usable entry; empty if there is one."""
+        return self._examine(key)[2]
+
+    def write(self, key: Key, content: bytes, facts: Mapping[str, Any] | None = None) -> Path:
+        """
+        Keep an entry, in place of an earlier one of the same key.
+
+        Args:
+            key: what it was made from.
+            content: of the file.
+            facts: more to note in the sidecar.
+
+        Raises:
+            CacheError: the folder cannot be written.
+
+        """
+        path = self._path(key)
+        sidecar = {
+            'kind': key.kind,
+            'name': key.name,
+            'fields': dict(key.fields),
+            'sha256': hashlib.sha256(content).hexdigest(),
+            **(facts or {}),
+        }
+        text = json.dumps(sidecar, indent=2) + '\n'
+        with self._writing():
+            self._clear_unfinished()
+            # The sidecar last: without it the entry counts as damaged.
+            _replace(path, content)
+            _replace(path.with_suffix('.json'), text.encode())
+        return path
+
+    def note(self, key: Key, facts: Mapping[str, Any]) -> None:
+        """
+        Add facts to the sidecar of an entry, if it is there.
+
+        Raises:
+            CacheError: the folder cannot be written.
+
+        """
+        path = self._path(key)
+        if not path.is_file():
+            return
+        text = json.dumps({**_read_facts(path), **facts}, indent=2) + '\n'
+        with self._writing():
+            _replace(path.with_suffix('.json'), text.encode())
+
+    def discard(self, key: Key) -> None:
+        """
+        Remove an entry, if it is there.
+
+        Raises:
+            CacheError: the folder cannot be written.
+
+        """
+        with self._writing():
+            _remove(self._path(key))
+
+    @contextmanager
+    def lock(self, key: Key) -> Iterator[None]:
+        """Keep other processes from making the same entry meanwhile."""
+        with self._writing():
+            file = (self.directory / f'{key.kind}.lock').open('a')
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def entries(self) -> list[Entry]:
+        """List what is there, the one used last first."""
+        found = []
+        for sidecar in self.directory.glob('*.json'):
+            path = _file_of(sidecar)
+            if path is not None:
+                status = path.stat()
+                found.append(Entry(path, status.st_size, status.st_mtime, _read_facts(path)))
+        return sorted(found, key=lambda entry: entry.used, reverse=True)
+
+    def prune(self, keep_mb: float = 0.0) -> list[Entry]:
+        """
+        Remove what was not used for longest, until at most `keep_mb` MB are left.
+
+        Returns:
+            What was removed.
+
+        """
+        self._clear_unfinished()
+        room = keep_mb * 1e6
+        removed = []
+        for entry in self.entries():
+            room -= entry.size
+            if room < 0:
+                _remove(entry.path)
+                removed.append(entry)
+        return removed
+
+    def _clear_unfinished(self) -> None:
+        """Remove what processes left behind that were killed while they wrote."""
+        for path in self.directory.glob(f'.*{_UNFINISHED}'):
+            with suppress(FileNotFoundError):  # its writer was not killed after all
+                if time.time() - path.stat().st_mtime > _UNFINISHED_S:
+                    path.unlink()
+
+    def _examine(self, key: Key) -> tuple[bytes, dict[str, Any], str]:
+        """Give content, facts, and what is wrong with them."""
+        path = self._path(key)
+        try:
+            with open_regular(path) as file:
+                status, content = os.fstat(file.fileno()), file.read()
+            folder = path.parent.stat()
+        except (OSError, FileFault):
+            return b'', {}, self._nearest_difference(key)
+        facts = _read_facts(path)
+        if _is_shared(folder) or _is_shared(status):
+            place = path.parent if _is_shared(folder) else path
+            return b'', {}, f'{place} can be written by other users'
+        if facts.get('sha256') != hashlib.sha256(content).hexdigest():
+            return b'', {}, f'{path} is damaged'
+        return content, facts, ''
+
+    def _path(self, key: Key) -> Path:
+        return self.directory / f'{key.stem}.{key.kind}'
+
+    def _nearest_difference(self, key: Key) -> str:
+        """Tell what changed since an entry of the same name was made."""
+        for entry in self.entries():
+            if entry.facts.get('kind') == key.kind and entry.facts.get('name') == key.name:
+                before = entry.facts.get('fields')
+                before = before if isinstance(before, dict) else {}
+                changes = [
+                    f'{name} was {before.get(name)}, is {value}'
+                    for name, value in key.fields.items()
+                    if before.get(name) != value
+                ]
+                return '; '.join(changes)
+        return 'none was made yet'
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if _is_shared(self.directory.stat()):
+                msg = (
+                    f'engine cache {self.directory} can be written by other users, so nothing in '
+                    f'it is read: chmod go-w {self.directory}, or choose a folder of your own'
+                )
+                raise CacheError(msg)
+            yield
+        except OSError as err:
+            msg = (
+                f'engine cache {self.directory} cannot be written ({err.strerror}): choose a '
+                'folder of your own, by engine_cache of the node, --cache of the command line '
+                'or XDG_CACHE_HOME'
+            )
+            raise CacheError(msg) from err
+
+
+def _is_shared(status: os.stat_result) -> bool:
+    """Tell if anybody but the present user may write a file, or put files into a folder."""
+    return status.st_uid != os.geteuid() or bool(status.st_mode & 0o022)
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path.with_suffix('.json'), CacheError, '')
+    except CacheError:
+        return {}
+
+
+def _file_of(sidecar: Path) -> Path | None:
+    paths = (sidecar.with_suffix(f'.{kind}') for kind in KINDS)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    with NamedTemporaryFile(
+        dir=path.parent, prefix=f'.{path.name}.', suffix=_UNFINISHED, delete=False
+    ) as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(file.name, path)
+        except BaseException:  # such as a full disk, or Ctrl-C
+            os.unlink(file.name)
+            raise
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.with_suffix('.json').unlink(missing_ok=True)

@@ -1,0 +1,106 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The CUDA driver through ctypes: what is asked before pycuda, and what pycuda lacks."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from typing import Any
+
+from uhr_seg_ros.core.errors import EngineError
+
+#: Comes with the NVIDIA driver, on a Jetson with JetPack.
+LIBRARY = 'libcuda.so.1'
+
+
+class DriverMissingError(EngineError):
+    """The driver's library is not there or cannot be loaded."""
+
+
+class DriverCallError(EngineError):
+    """
+    The driver refused something.
+
+    Attributes:
+        code: the CUresult.
+
+    """
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Driver:
+    """
+    The loaded driver; belongs to the thread that makes it, as CUDA contexts do.
+
+    Raises:
+        DriverMissingError: it cannot be loaded; repeats what the loader says.
+
+    """
+
+    def __init__(self) -> None:
+        self._thread = threading.current_thread()
+        try:
+            self._library = ctypes.CDLL(LIBRARY)
+        except OSError as err:
+            msg = f'the CUDA driver cannot be loaded ({err})'
+            raise DriverMissingError(msg) from err
+
+    def call(self, function: str, *args: Any) -> None:
+        """
+        Call a function of the driver.
+
+        Args:
+            function: exported name, such as `cuGraphLaunch`.
+            args: as ctypes wants them; handles as `c_void_p`, since an int would be cut to 32 bit.
+
+        Raises:
+            DriverCallError: it failed; gives function, name and text of the error.
+            EngineError: the driver has no such function, or this is another thread.
+
+        """
+        self.check_thread()
+        if code := self._function(function)(*args):
+            raise DriverCallError(f'{function} failed: {self._describe(code)}', code)
+
+    def owns_thread(self) -> bool:
+        """Tell if this thread is the one that CUDA is used from."""
+        return threading.get_ident() == self._thread.ident
+
+    def check_thread(self) -> None:
+        """
+        Refuse another thread.
+
+        Raises:
+            EngineError: names both threads.
+
+        """
+        if not self.owns_thread():
+            msg = (
+                f'CUDA is used from thread {threading.current_thread().name}, but belongs to '
+                f'{self._thread.name}: open, use and close it on one thread'
+            )
+            raise EngineError(msg)
+
+    def _function(self, name: str) -> Any:
+        try:
+            return getattr(self._library, name)
+        except AttributeError as err:
+            msg = (
+                f'the CUDA driver has no {name}: update it to one for CUDA 11.4 or newer '
+                '(JetPack 5.1 or newer on a Jetson)'
+            )
+            raise EngineError(msg) from err
+
+    def _describe(self, code: int) -> str:
+        """Give name and text of an error, such as `CUDA_ERROR_NO_DEVICE (no ...)`."""
+        name, text = ctypes.c_char_p(), ctypes.c_char_p()
+        self._function('cuGetErrorName')(code, ctypes.byref(name))
+        self._function('cuGetErrorString')(code, ctypes.byref(text))
+        if name.value is None or text.value is None:
+            return f'error {code}, which this driver has no name for'
+        return f'{name.value.decode()} ({text.value.decode()})'

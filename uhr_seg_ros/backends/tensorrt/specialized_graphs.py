@@ -1,0 +1,113 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The graphs of a bundle at fixed shapes and in one precision, ready to be built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+import hashlib
+
+import numpy as np
+import onnx
+
+from uhr_seg_ros.backends.tensorrt.cache import EngineCache, Key
+from uhr_seg_ros.core.bundle import Graph
+from uhr_seg_ros.onnx_graphs.calibration import quantize
+from uhr_seg_ros.onnx_graphs.folding import fix_shapes, GraphError
+from uhr_seg_ros.onnx_graphs.precision import (
+    CONVERSION,
+    float32_tensors,
+    split_layer_norms,
+    to_half,
+)
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+class TypedGraphs:
+    """
+    Converts graphs to a precision; those in int8 were calibrated earlier and lie in the cache.
+
+    Args:
+        bundle: name of the bundle, for file names.
+        precision: `fp32`, `fp16` or `int8`.
+        cache: where calibrated graphs are kept.
+
+    """
+
+    def __init__(self, bundle: str, precision: str, cache: EngineCache) -> None:
+        self._bundle, self._precision, self._cache = bundle, precision, cache
+
+    def name(self, graph: Graph, shapes: Shapes) -> str:
+        """Name a graph in its precision and shapes, for people and for files."""
+        sizes = '_'.join('x'.join(map(str, shape)) for shape in shapes.values())
+        return f'{self._bundle}-{graph.name}-{self._precision}-{sizes}'
+
+    def fields(self, graph: Graph, shapes: Shapes) -> dict[str, str]:
+        """Tell what an engine of the graph depends on."""
+        fields = {
+            'graph': graph.sha256,
+            'precision': self._precision,
+            'conversion': CONVERSION,
+            'shapes': '; '.join(f'{name} {tuple(shape)}' for name, shape in shapes.items()),
+        }
+        if self._precision == 'int8':
+            fields['calibration'] = hashlib.sha256(self._calibrated(graph, shapes)).hexdigest()
+        return fields
+
+    def calibrate(
+        self, graph: Graph, shapes: Shapes, feeds: Iterable[Mapping[str, np.ndarray]]
+    ) -> None:
+        """
+        Quantise a graph to int8 and keep it.
+
+        Args:
+            graph: of the bundle.
+            shapes: input name -> shape.
+            feeds: inputs of these shapes from real frames, float32; taken one at a time.
+
+        """
+        model = quantize(fix_shapes(graph.read(), shapes, graph.path), feeds)
+        self._cache.write(self._key(graph, shapes), model.SerializeToString())
+
+    def load(self, graph: Graph, shapes: Shapes, *, plain_norms: bool) -> onnx.ModelProto:
+        """
+        Convert a graph.
+
+        Args:
+            graph: of the bundle.
+            shapes: input name -> shape.
+            plain_norms: without LayerNormalization, which TensorRT 8.5 does not have.
+
+        Raises:
+            BundleError: the file is not the one that was hashed.
+            GraphError: it cannot be converted, or was never calibrated.
+
+        """
+        if self._precision == 'int8':
+            model = onnx.load_model_from_string(self._calibrated(graph, shapes))
+        else:
+            model = fix_shapes(graph.read(), shapes, graph.path)
+        if self._precision != 'fp32':
+            model = to_half(model)
+        # Last, so that all parts of a norm are float32 as the norm is: squares overflow in half.
+        return split_layer_norms(model) if plain_norms else model
+
+    def float32_tensors(self, model: onnx.ModelProto) -> set[str]:
+        """Name the tensors of a converted model that are float32."""
+        return float32_tensors(model)
+
+    def _key(self, graph: Graph, shapes: Shapes) -> Key:
+        fields = {'graph': graph.sha256, 'conversion': CONVERSION, 'shapes': str(dict(shapes))}
+        return Key('graph', self.name(graph, shapes), fields)
+
+    def _calibrated(self, graph: Graph, shapes: Shapes) -> bytes:
+        found = self._cache.read(self._key(graph, shapes))
+        if found is None:
+            msg = (
+                f'{self.name(graph, shapes)} was never calibrated: run uhr_seg build '
+                f'--precision int8 with --frames, a folder or a recording of your camera'
+            )
+            raise GraphError(msg)
+        return found[0]

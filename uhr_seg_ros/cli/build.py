@@ -1,0 +1,123 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""`uhr_seg build`: the engines of a bundle for frames of one size, ahead of the first flight."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from uhr_seg_ros.backends.options import DEFAULT_WORKSPACE_MB, EngineOptions, WIDTHS
+from uhr_seg_ros.benchmark.sizes import parse_size
+from uhr_seg_ros.core.bundle import Bundle, DEFAULT_MEMORY_LIMIT_MB, load_bundle
+from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.replay.image_source import FramesError, read_frames
+
+#: Frames that an int8 calibration looks at, at most.
+CALIBRATION_FRAMES = 32
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.add_argument('--bundle', required=True, help='folder or name of a model bundle')
+    parser.add_argument('--precision', choices=WIDTHS, default='fp16')
+    parser.add_argument(
+        '--input',
+        type=parse_size,
+        default=(2160, 3840),
+        metavar='WxH',
+        help='size of the frames to come (default: 3840x2160)',
+    )
+    parser.add_argument(
+        '--workspace',
+        type=int,
+        default=DEFAULT_WORKSPACE_MB,
+        metavar='MB',
+        help=f'scratch memory of an engine and of its build (default: {DEFAULT_WORKSPACE_MB})',
+    )
+    parser.add_argument(
+        '--memory-limit-mb',
+        type=int,
+        default=DEFAULT_MEMORY_LIMIT_MB,
+        metavar='MB',
+        help='memory for the detail branch, as the node will have it; 0: no limit',
+    )
+    parser.add_argument(
+        '--frames',
+        type=Path,
+        metavar='PATH',
+        help='folder of images, image, or recording: to compare on, and to calibrate int8 with',
+    )
+    parser.add_argument(
+        '--topic', default='', help='of --frames, a recording; default: the only likely one'
+    )
+    parser.add_argument('--cache', default='', metavar='DIR', help='folder of built engines')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build what is not in the cache, compare it with ONNX Runtime and say how well it agrees."""
+    console = Console()
+    if args.topic and not args.frames:
+        msg = '--topic: only with --frames'
+        raise FramesError(msg)
+    bundle = load_bundle(args.bundle)
+    limits = Limits(args.memory_limit_mb)
+    frames = read_frames(args.frames, args.topic) if args.frames else iter(())
+    frames = list(_first(frames, CALIBRATION_FRAMES))
+    if args.precision == 'int8':
+        _calibrate(console, args, bundle, limits, frames)
+    columns = TextColumn('{task.description}'), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task('building', total=None)
+
+        def show(phase: str, done: int, total: int) -> None:
+            bar.update(task, description=phase, completed=done, total=total)
+
+        options = EngineOptions(
+            precision=args.precision,
+            workspace_mb=args.workspace,
+            cache=args.cache,
+            proof=frames[0] if frames else None,
+            must_keep=True,
+            report=console.print,
+            on_progress=show,
+        )
+        with Segmenter(
+            bundle, 'tensorrt', limits, input_size=args.input, options=options
+        ) as segmenter:
+            provenance = segmenter.provenance
+    width, height = args.input[::-1]
+    console.print(f'ready: {bundle.name} for {width}x{height} in {args.precision}')
+    console.print(f'{provenance["version"]} on {provenance["device"]}')
+    return 0
+
+
+def _calibrate(
+    console: Console,
+    args: argparse.Namespace,
+    bundle: Bundle,
+    limits: Limits,
+    frames: list[np.ndarray],
+) -> None:
+    """Calibrate int8 graphs with the given frames; without any, earlier ones are taken."""
+    if not frames:
+        return
+    from uhr_seg_ros.backends.tensorrt.cache import EngineCache
+    from uhr_seg_ros.backends.tensorrt.specialized_graphs import TypedGraphs
+    from uhr_seg_ros.quantization.tensorrt_calibration import calibrate
+
+    graphs = TypedGraphs(bundle.name, args.precision, EngineCache(args.cache))
+    console.print(f'calibrating int8 with {len(frames)} frames')
+    calibrate(bundle, graphs, limits, args.input, frames)
+
+
+def _first(frames: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:
+    for _, frame in zip(range(count), frames, strict=False):
+        yield frame

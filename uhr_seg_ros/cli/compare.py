@@ -1,0 +1,125 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""``uhr_seg compare``: train and measure several networks alike."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from time import monotonic
+
+from uhr_seg_ros.comparison.chart import check_chart, draw_chart
+from uhr_seg_ros.comparison.pictures import check_pictures, draw_pictures
+from uhr_seg_ros.comparison.plan import Plan, read_plan, Variant
+from uhr_seg_ros.comparison.running import Comparison, OutOfTimeError
+from uhr_seg_ros.comparison.table import table
+from uhr_seg_ros.core.atomic_io import check_writable, write_text
+from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB, load_bundle
+from uhr_seg_ros.core.folder_lock import locked
+from uhr_seg_ros.core.interruption import telling
+from uhr_seg_ros.data.datasets import open_dataset
+from uhr_seg_ros.data.errors import DataError
+from uhr_seg_ros.evaluation.labels import evaluated_images
+from uhr_seg_ros.networks.cost import multiply_adds, parameters
+from uhr_seg_ros.networks.presets import build_network
+from uhr_seg_ros.pipelines.tiling import padded_size, tile_spans, TileLimit
+
+#: Exit codes, as those of ``uhr_seg train``.
+FINISHED, UNFINISHED = 0, 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument('--plan', required=True, type=Path, help='YAML file with the variants')
+    parser.add_argument('--root', required=True, type=Path, help='folder of the data set')
+    parser.add_argument('--split', default='test', help='what is evaluated')
+    parser.add_argument('--output', required=True, type=Path, help='folder of all runs')
+    parser.add_argument(
+        '--minutes',
+        type=float,
+        default=math.inf,
+        help='stop after this time, with exit code 1; the same command goes on later',
+    )
+    parser.add_argument(
+        '--jobs',
+        type=int,
+        choices=range(1, 65),
+        metavar='N',
+        default=1,
+        help='train N runs side by side, each with its share of the cores (default: 1)',
+    )
+    parser.add_argument('--table', type=Path, help='also write the table to this file')
+    parser.add_argument(
+        '--chart', type=Path, help='draw accuracy over time into this .svg or .png file'
+    )
+    parser.add_argument(
+        '--pictures', type=Path, help='draw masks of all variants into this .jpg or .png file'
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what is not done yet, then print the table."""
+    plan = read_plan(args.plan)
+    _check_places(args, plan)
+    _check_labels(plan, args)
+    deadline = monotonic() + 60 * args.minutes
+    comparison = Comparison(plan, args.root, args.split, args.output, deadline, args.jobs)
+    with locked(args.output):
+        try:
+            with telling(comparison.done):
+                comparison.run()
+        except OutOfTimeError as err:
+            print(err)
+            return UNFINISHED
+        return _finish(args, comparison)
+
+
+def _finish(args: argparse.Namespace, comparison: Comparison) -> int:
+    costs = {variant.name: _cost(variant, comparison) for variant in comparison.plan.variants}
+    text = table(comparison, costs)
+    print(text, end='')
+    if args.table:
+        write_text(args.table, text)
+    if args.chart:
+        draw_chart(comparison, args.chart)
+    if args.pictures:
+        draw_pictures(comparison, args.pictures)
+    return FINISHED
+
+
+def _check_places(args: argparse.Namespace, plan: Plan) -> None:
+    """Refuse files that could not be written in the end, before days of training."""
+    check_writable(args.table, args.chart, args.pictures)
+    if args.chart:
+        check_chart(args.chart)
+    if args.pictures:
+        check_pictures(plan, args.pictures)
+
+
+def _check_labels(plan: Plan, args: argparse.Namespace) -> None:
+    """Look at what will be evaluated now: the first training looks at its own labels."""
+    for name in sorted({variant.config['data']['dataset'] for variant in plan.variants}):
+        try:
+            dataset = open_dataset(name, args.root)
+        except DataError:
+            return  # the first training tells, unless all is done and only the table is missing
+        evaluated_images(dataset, args.split)
+
+
+def _cost(variant: Variant, comparison: Comparison) -> tuple[int, int]:
+    """Count parameters, and the multiply-adds of a frame as it is run, in tiles or whole."""
+    plan = comparison.plan
+    bundle = load_bundle(comparison.folder(variant, plan.seeds[0]) / 'bundle')
+    options = variant.config.get('options', {})
+    network = build_network(bundle.network, len(bundle.classes), **options)
+    if bundle.patches:
+        return parameters(network), multiply_adds(network, *plan.size)
+    height, width = padded_size(plan.size, network.stride)
+    tile = TileLimit(bundle, DEFAULT_MEMORY_LIMIT_MB, None).side_for(height, width)
+    if tile is None:
+        return parameters(network), multiply_adds(network, height, width)
+    rows, columns = (tile_spans(side, tile, network.stride) for side in (height, width))
+    sides = (spans[0][1] - spans[0][0] for spans in (rows, columns))
+    return parameters(network), len(rows) * len(columns) * multiply_adds(network, *sides)

@@ -1,0 +1,199 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""``uhr_seg convert``: a published or trained checkpoint becomes a bundle."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from uhr_seg_ros.core.bundle import Bundle, file_sha256
+from uhr_seg_ros.core.folder_lock import locked
+from uhr_seg_ros.export.checkpoints import (
+    Checkpoint,
+    CheckpointError,
+    load_state,
+    open_checkpoint,
+)
+from uhr_seg_ros.export.convert import (
+    blank_network,
+    built,
+    meaning_of,
+    part_names,
+    state_of,
+    Weights,
+)
+from uhr_seg_ros.export.description import Description
+from uhr_seg_ros.export.export import export_bundle
+from uhr_seg_ros.export.requested import Asked, asked_classes, asked_domain, asked_options
+from uhr_seg_ros.networks.presets import Network, NETWORKS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        'checkpoint', nargs='?', type=Path, help='weights in one file: a PyTorch .pth file'
+    )
+    parser.add_argument(
+        '--network',
+        choices=sorted(NETWORKS),
+        help='what the checkpoint was trained as; those of `uhr_seg train` say it themselves',
+    )
+    parser.add_argument('--output', required=True, type=Path, help='folder of the bundle')
+    parser.add_argument(
+        '--classes',
+        metavar='FILE|NAME',
+        help='classes of a checkpoint that does not name them: a YAML file with the list classes, '
+        'as the classes.yaml of a data set, or a known set such as aerial',
+    )
+    parser.add_argument(
+        '--options',
+        action='append',
+        default=[],
+        metavar='KEY=VALUE|FILE',
+        help='options of the network for a checkpoint that does not tell them, such as '
+        'bent=[64,64], or a YAML file of them',
+    )
+    parser.add_argument(
+        '--domain',
+        action='append',
+        default=[],
+        metavar='KEY=VALUE|FILE|NAME',
+        help='what the model is for, where the checkpoint does not tell it: view=forward, '
+        'ground_resolution=[0.3,1.0] (m per px), trained_on=WORDS, or that of a known set such as '
+        'cityscapes',
+    )
+    parser.add_argument(
+        '--part',
+        action='append',
+        default=[],
+        metavar='NAME=FILE',
+        help='in place of the one file: every part of released FCtL (patch, medium, large) or '
+        'released learned downsampling (saliency, compress, encoder, decoder)',
+    )
+    parser.add_argument('--name', help='name of the model; default: name of the output folder')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Load the weights, export, and compare the export with torch."""
+    name = args.output.resolve().name if args.name is None else args.name
+    if not name:
+        msg = '--name is empty: leave it out for the name of the output folder'
+        raise CheckpointError(msg)
+    domain = asked_domain(args.domain)
+    asked = Asked(args.network, asked_options(args.options), domain=domain)
+    if args.classes is not None:
+        where = f'--classes {Path(args.classes).name}'
+        asked = replace(asked, classes=asked_classes(args.classes), classes_from=where)
+    weights = read_weights(args.network, args.checkpoint, args.part)
+    meaning = meaning_of(weights, asked)
+    said = meaning.description
+    blank = blank_network(said.network, said.options, len(said.classes))
+    state = state_of(blank, said.network, weights)
+    network = built(said.network, said.options, len(said.classes))
+    load_state(network, state)
+    provenance = {
+        **files_of(weights),
+        'options': said.options,
+        'classes_from': meaning.classes_from,
+    }
+    with locked(args.output):
+        bundle = _exported(network, args.output, name, said, provenance)
+    print(
+        f'{bundle.path}: {bundle.network}, {len(said.classes)} classes '
+        f'(from {meaning.classes_from}), compared with torch'
+    )
+    print(f'{bundle.domain_line}{bundle.domain.advice}')
+    return 0
+
+
+def _exported(
+    network: Network, output: Path, name: str, said: Description, provenance: dict[str, Any]
+) -> Bundle:
+    try:
+        return export_bundle(
+            network,
+            output,
+            name=name,
+            preset=said.network,
+            classes=said.classes,
+            domain=said.domain,
+            provenance=provenance,
+        )
+    # Options that can be built but make no network, such as a factor of zero.
+    except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError) as err:
+        msg = f'{said.network} with the options {said.options} cannot be exported: {err}'
+        raise CheckpointError(msg) from err
+
+
+def read_weights(
+    network: str | None, checkpoint: Path | None, parts: Sequence[str]
+) -> Weights:
+    """
+    Read one file, or one file per part.
+
+    Args:
+        network: Key of ``NETWORKS``; None: the checkpoint says it.
+        checkpoint: The one file; None: there are parts.
+        parts: ``NAME=FILE`` for every part; empty: there is one file.
+
+    Raises:
+        CheckpointError: There is neither or both, or a part is unknown or there twice; or a file
+            cannot be read.
+    """
+    names = part_names(network)
+    if not parts:
+        if checkpoint is None:
+            released = f', or the released ones by {_part_options(names)}' if names else ''
+            msg = f'no weights for {network or "the bundle"}: give the file of a checkpoint'
+            raise CheckpointError(msg + released)
+        return open_checkpoint(checkpoint)
+    files = _files(parts, network, names)
+    if checkpoint:
+        msg = f'{checkpoint} beside --part {parts[0]}: give one file, or {_part_options(names)}'
+        raise CheckpointError(msg)
+    return {name: open_checkpoint(path) for name, path in files.items()}
+
+
+def files_of(weights: Weights) -> dict[str, Any]:
+    """
+    Tell where weights come from.
+
+    Returns:
+        ``checkpoint`` and ``checkpoint_sha256``: name and hash of the file, or those of every
+        part by its name.
+    """
+    if isinstance(weights, Checkpoint):
+        path = weights.path
+        return {'checkpoint': path.name, 'checkpoint_sha256': file_sha256(path)}
+    return {
+        'checkpoint': {name: part.path.name for name, part in weights.items()},
+        'checkpoint_sha256': {name: file_sha256(part.path) for name, part in weights.items()},
+    }
+
+
+def _files(parts: Sequence[str], network: str | None, names: Sequence[str]) -> dict[str, Path]:
+    """Turn every ``NAME=FILE`` into the file of a part that the network has."""
+    if not names:
+        whose = f'{network} has no parts, give its checkpoint as one file'
+        msg = f'--part {parts[0]}: {whose if network else "say --network, too"}'
+        raise CheckpointError(msg)
+    files: dict[str, Path] = {}
+    for text in parts:
+        name, _, path = text.partition('=')
+        if name not in names or not path:
+            msg = f'--part {text}: expected NAME=FILE with NAME one of {", ".join(names)}'
+            raise CheckpointError(msg)
+        if name in files:
+            msg = f'--part {text}: {name} is {files[name]} already, give every part once'
+            raise CheckpointError(msg)
+        files[name] = Path(path)
+    return files
+
+
+def _part_options(names: Sequence[str]) -> str:
+    return ' '.join(f'--part {name}=FILE' for name in names)

@@ -1,0 +1,89 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The command `uhr_seg demo`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from uhr_seg_ros.benchmark.demo import DemoOptions, run_demo
+from uhr_seg_ros.benchmark.sizes import parse_count, parse_rate, parse_size
+from uhr_seg_ros.cli.options import Mode, refuse_without_effect
+from uhr_seg_ros.replay.bags import is_bag
+from uhr_seg_ros.synthetic.flight import FRAME_SIZE
+
+_USUAL = '--bundle --output --rate'
+
+#: What is flown over, and the options that count then; clouds beside a recording are refused with
+#: more words later on.
+MODES = (
+    Mode('a recording', f'{_USUAL} --topic --cloud', lambda given: _is_recording(given.paths)),
+    Mode('several images', f'{_USUAL} --cloud', lambda given: len(given.paths) > 1),
+    Mode('', f'{_USUAL} --cloud --frames --size'),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        'paths',
+        type=Path,
+        nargs='*',
+        metavar='BAG | IMAGES | MOSAIC',
+        help='a rosbag2 recording, several images, or one mosaic to fly over; '
+        'nothing: a flight over a generated scene',
+    )
+    parser.add_argument('--bundle', default='hlrc_s_aerial', help='folder or name of a bundle')
+    parser.add_argument('--output', type=Path, default=Path('out/demo'), help='folder to write')
+    parser.add_argument(
+        '--topic', default='', help='image topic of a recording; default: the only likely one'
+    )
+    parser.add_argument('--frames', type=parse_count, default=12, help='frames of a flight')
+    parser.add_argument(
+        '--rate', type=parse_rate, default=0.0, help='Hz; 0: as recorded, flights 1 Hz'
+    )
+    parser.add_argument(
+        '--size', type=parse_size, default=FRAME_SIZE, help='frames of a flight, 3840x2160'
+    )
+    parser.add_argument(
+        '--cloud', action='store_true',
+        help='a LiDAR flies along: label its points, save them as PLY files and a picture',
+    )  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the demo; the exit code is 0 if masks came and the node ended well."""
+    refuse_without_effect(arguments, MODES)
+    options = DemoOptions(
+        paths=tuple(arguments.paths),
+        bundle=arguments.bundle,
+        output=arguments.output,
+        frames=arguments.frames,
+        rate_hz=arguments.rate,
+        size=arguments.size,
+        cloud=arguments.cloud,
+        topic=arguments.topic,
+    )
+    report = run_demo(options)
+    saved = 'masks, overlays, clouds, cloud.jpg' if options.cloud else 'masks, overlays'
+    print(f'{saved} and report.json: {options.output}/')
+    if unsaved := report['files_not_saved']:
+        print(f'error: {len(unsaved)} files could not be written, the first one: {unsaved[0]}')
+        return 1
+    if not report['masks_saved']:
+        print('error: no mask came')
+        return 1
+    if options.cloud and not report['clouds']['clouds_saved']:
+        print(f'error: no labelled cloud came: {options.output / "node.log"} may say why')
+        return 1
+    if report['node_exit_code']:
+        print(f'error: the node ended with code {report["node_exit_code"]}')
+        return 1
+    return 0
+
+
+def _is_recording(paths: Sequence[Path]) -> bool:
+    return len(paths) == 1 and paths[0].exists() and is_bag(paths[0])

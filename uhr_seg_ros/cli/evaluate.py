@@ -1,0 +1,245 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""``uhr_seg evaluate``: a bundle against labelled images."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+import json
+from pathlib import Path
+import platform
+import resource
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from uhr_seg_ros import __version__
+from uhr_seg_ros.backends.options import EngineOptions, PRECISIONS
+from uhr_seg_ros.cli.options import Mode, refuse_without_effect
+from uhr_seg_ros.core.atomic_io import check_writable, write_text
+from uhr_seg_ros.core.bundle import Bundle, load_bundle
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.interruption import telling
+from uhr_seg_ros.core.timing import StageClock
+from uhr_seg_ros.data import image_io
+from uhr_seg_ros.data.datasets import Dataset, DATASETS, open_dataset
+from uhr_seg_ros.data.sample import LabelledImage
+from uhr_seg_ros.evaluation.evaluator import Evaluator
+from uhr_seg_ros.evaluation.figures import Figures
+from uhr_seg_ros.evaluation.gallery import Gallery
+from uhr_seg_ros.evaluation.ignore_classes import Ignoring
+from uhr_seg_ros.evaluation.labels import evaluated_images
+from uhr_seg_ros.evaluation.memmap_mask import ScratchMask
+from uhr_seg_ros.evaluation.predictor import Predictor
+from uhr_seg_ros.evaluation.settings import BRANCHES, MODES, Settings, settings_for
+from uhr_seg_ros.evaluation.tta import VIEWS
+from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.pipelines.refinement.refine import METHODS
+from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.reports import evaluation_report
+from uhr_seg_ros.reports.evaluation_console import show
+
+#: Options that count with another one only.
+REFINING = (
+    Mode(
+        '--refine random_walker',
+        '--passes --beta',
+        lambda given: given.refine not in (None, 'none'),
+    ),
+    Mode('', '--refine'),
+)
+TILES = (
+    Mode('--tile', '--against-whole', lambda given: given.tile is not None),
+    Mode('', ''),
+)
+
+
+class EvaluationError(UhrSegError):
+    """A bundle and a data set that do not belong together."""
+
+
+@dataclass(frozen=True)
+class Engines:
+    """Back end and precision, as `Segmenter` takes them."""
+
+    backend: str = 'onnxruntime'
+    precision: str = 'auto'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument('--bundle', required=True, help='folder of the bundle, or its name')
+    parser.add_argument('--dataset', choices=sorted(DATASETS), default='aerial')
+    parser.add_argument('--root', required=True, type=Path, help='folder of the data set')
+    parser.add_argument('--split', default='test')
+    how = parser.add_argument_group('how images are segmented (default: as published)')
+    how.add_argument('--mode', choices=MODES, help='the whole image, or sliding windows')
+    how.add_argument('--window', type=int, metavar='PX', help='side of a sliding window')
+    how.add_argument('--stride', type=int, metavar='PX', help='step between windows')
+    how.add_argument('--scale', type=float, help='resize images by this factor before')
+    how.add_argument(
+        '--tta',
+        nargs='?',
+        const='all',
+        choices=sorted(VIEWS),
+        help='average over 4 rotations and their mirror images; flip: over the horizontal flip',
+    )
+    how.add_argument(
+        '--branch',
+        choices=BRANCHES,
+        help='semantic: the low-resolution branch alone, to see what the detail branch adds',
+    )
+    how.add_argument(
+        '--tile', type=int, metavar='PX', help='run the detail branch in tiles of this size'
+    )
+    how.add_argument(
+        '--refine', choices=METHODS, help='let the image decide the boundaries of the mask'
+    )
+    how.add_argument('--passes', type=int, metavar='N', help='refining: half the band, px')
+    how.add_argument('--beta', type=float, help='refining: weight of the differences of the image')
+    how.add_argument(
+        '--against-whole',
+        action='store_true',
+        help='with --tile: count what tiles change; takes the memory of the image in one piece',
+    )
+    parser.add_argument(
+        '--backend',
+        default='onnxruntime',
+        help='back end (default: onnxruntime, the reference; TensorRT builds for every size)',
+    )
+    parser.add_argument(
+        '--precision', choices=PRECISIONS, default='auto', help='numbers to compute in'
+    )
+    parser.add_argument('--json', type=Path, help='also write the figures to this file')
+    parser.add_argument('--report', type=Path, help='also write an HTML page with pictures')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Segment every image, measure it and print the figures."""
+    refuse_without_effect(args, REFINING, TILES)
+    chosen = {name: getattr(args, name) for name in Settings.__dataclass_fields__}
+    chosen['against_whole'] = args.against_whole or None
+    settings = settings_for(args.dataset, chosen)
+    check_writable(args.json, args.report)
+    bundle = load_bundle(args.bundle)
+    dataset = open_dataset(args.dataset, args.root)
+    _check_classes(bundle, dataset)
+    images = evaluated_images(dataset, args.split)
+    # Every image comes once: room for one with its labels, and no need to keep those before it.
+    room = 4 * max(image.size[0] * image.size[1] for image in images)
+    gallery = Gallery(bundle.classes) if args.report else None
+    engines = Engines(args.backend, args.precision)
+    with image_io.cache.limited(room):
+        figures = evaluate(bundle, dataset, images, settings, engines, gallery)
+    content = {
+        'bundle': bundle.name,
+        'sha256': {name: graph.sha256 for name, graph in bundle.graphs.items()},
+        'backend': args.backend,
+        'dataset': args.dataset,
+        'split': args.split,
+        'images': [image.name for image in images],
+        'ignored': [bundle.classes.names[index] for index in dataset.ignored],
+        'settings': asdict(settings),
+        **figures,
+    }
+    show(content)
+    if args.json:
+        write_text(args.json, json.dumps(content, indent=2) + '\n')
+    if args.report:
+        write_text(args.report, evaluation_report.build(content, bundle.classes, gallery))
+    return 0
+
+
+def evaluate(
+    bundle: Bundle,
+    dataset: Dataset,
+    images: Sequence[LabelledImage],
+    settings: Settings,
+    engines: Engines,
+    gallery: Gallery | None = None,
+) -> dict[str, Any]:
+    """
+    Segment images and measure them.
+
+    Args:
+        bundle: The model.
+        dataset: Tells which labels are left out and what is reported.
+        images: Labelled images of that set.
+        settings: How they are segmented.
+        engines: What runs the graphs.
+        gallery: Gets pictures.
+
+    Returns:
+        The figures, and `provenance`, `versions`, `seconds` and `peak_memory_mb`.
+
+    Raises:
+        UhrSegError: An image cannot be read or segmented.
+    """
+    clock = StageClock()
+    results = Evaluator(len(bundle.classes), clock)
+    measured = 0
+    with (
+        _predictor(bundle, settings, engines) as (predictor, segmenter),
+        telling(lambda: f'{measured} of {len(images)} images measured, nothing was written'),
+    ):
+        for whole in tqdm(images, desc='evaluating', unit='image'):
+            image = Ignoring(whole, dataset.ignored)
+            with ScratchMask(image.size) as mask:
+                with clock.stage('segmenting'):
+                    predictor.predict(image, mask, results.seams)
+                results.add(image, mask, gallery)
+                if gallery is not None:
+                    with clock.stage('pictures'):
+                        gallery.end_image(image, mask)
+            measured += 1
+    return {
+        'provenance': segmenter.provenance,
+        'versions': _versions(),
+        'seconds': {name: round(time / 1e3, 3) for name, time in clock.times.items()},
+        'peak_memory_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        **Figures(bundle.classes.names, dataset.ignored, dataset.reported).of(results),
+    }
+
+
+@contextmanager
+def _predictor(
+    bundle: Bundle, settings: Settings, engines: Engines
+) -> Iterator[tuple[Predictor, Segmenter]]:
+    limits = Limits(tile=settings.tile)
+    options = EngineOptions(precision=engines.precision)
+    with Segmenter(bundle, engines.backend, limits, options=options) as segmenter:
+        if not settings.against_whole:
+            yield Predictor(segmenter, settings, limits), segmenter
+            return
+        unlimited = Limits(memory_limit_mb=0)
+        with Segmenter(bundle, engines.backend, unlimited, options=options) as whole:
+            yield Predictor(segmenter, settings, limits, whole), segmenter
+
+
+def _check_classes(bundle: Bundle, dataset: Dataset) -> None:
+    """Refuse labels whose ids mean something else than the ids of the mask."""
+    model, labels = bundle.classes.names, dataset.classes.names
+    if model == labels:
+        return
+    msg = (
+        f'bundle {bundle.name} has {len(model)} classes ({", ".join(model)}), data set '
+        f'{dataset.name} in {dataset.root} has {len(labels)} ({", ".join(labels)}): they have to '
+        'be the same in the same order; take a bundle that was trained on this data set'
+    )
+    raise EvaluationError(msg)
+
+
+def _versions() -> dict[str, str]:
+    """Name what the figures depend on beside the back end, which the provenance names."""
+    return {
+        'uhr_seg_ros': __version__,
+        'python': platform.python_version(),
+        'numpy': np.__version__,
+        'opencv': cv2.__version__,
+    }

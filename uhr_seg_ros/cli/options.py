@@ -1,0 +1,103 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Options of a command that have no effect beside other ones: refused, by one table each."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from uhr_seg_ros.core.errors import UhrSegError
+
+#: Attribute of the parsed arguments: the options that were given, such as ``--bag``, whatever
+#: their values.
+GIVEN = 'given'
+
+
+class OptionError(UhrSegError):
+    """An option that has no effect beside others, or without another one."""
+
+
+class CommandParser(ArgumentParser):
+    """A parser that also tells which options were given, which their defaults hide."""
+
+    def parse_known_args(
+        self, args: Sequence[str] | None = None, namespace: Namespace | None = None
+    ) -> tuple[Namespace, list[str]]:
+        """Parse as usual, and note the names of what was given as ``given``."""
+        found, rest = super().parse_known_args(args, namespace)
+        absent = _Absent()
+        probe = Namespace(**{action.dest: absent for action in self._actions})
+        super().parse_known_args(args, probe)
+        given = {
+            action.option_strings[-1]
+            for action in self._actions
+            if action.option_strings and getattr(probe, action.dest) is not absent
+        }
+        setattr(found, GIVEN, frozenset(given | getattr(found, GIVEN, frozenset())))
+        return found, rest
+
+
+class _Absent(list):
+    """The value of an option that is not given; a list, since options may add to it."""
+
+
+@dataclass(frozen=True)
+class Mode:
+    """
+    A way to use a command.
+
+    Attributes:
+        name: The options that choose it, as users write them, such as ``--bag``; empty for the
+            usual way.
+        takes: Options that have an effect in it, beside those of its name; separated by spaces.
+        holds: Tells from the parsed arguments if this is the way that was chosen.
+    """
+
+    name: str
+    takes: str
+    holds: Callable[[Any], bool] = lambda _: True
+
+    @property
+    def options(self) -> frozenset[str]:
+        """The options that have an effect."""
+        words = (*self.name.split(), *self.takes.split())
+        return frozenset(word for word in words if word.startswith('-'))
+
+
+def refuse_without_effect(arguments: Namespace, *tables: Sequence[Mode]) -> None:
+    """
+    Refuse options that have no effect beside the others.
+
+    Args:
+        arguments: What ``CommandParser`` has parsed; of other origin, nothing is refused.
+        tables: Each tells the modes of which one holds, the first of them that says so; the
+            last one always. Options that are in none of its modes are not its business.
+
+    Raises:
+        OptionError: Names the option and what it does not go with.
+    """
+    given = getattr(arguments, GIVEN, frozenset())
+    for modes in tables:
+        mode = next(mode for mode in modes if mode.holds(arguments))
+        known = frozenset().union(*(each.options for each in modes))
+        if idle := sorted((given & known) - mode.options):
+            raise OptionError(_complaint(idle, mode, modes))
+
+
+def _complaint(idle: Sequence[str], mode: Mode, modes: Sequence[Mode]) -> str:
+    several = len(idle) > 1
+    subject = f'{", ".join(idle)} {"have" if several else "has"} no effect'
+    if mode.name:
+        it = 'them' if several else 'it'
+        return f'{subject} beside {mode.name}: leave {it} out, or call without {mode.name}'
+    ways = [
+        [word for word in each.name.split() if word not in idle]
+        for each in modes
+        if idle[0] in each.options
+    ]
+    shortest = [way for way in ways if not any(set(other) < set(way) for other in ways)]
+    return f'{subject} without {" or ".join(dict.fromkeys(map(" ".join, shortest)))}'

@@ -1,0 +1,222 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""`uhr_seg quantize`: int8 graphs of a bundle for ONNX Runtime on a CPU."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+import shutil
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.core.atomic_io import written
+from uhr_seg_ros.core.bundle import Bundle, GraphSet, load_bundle, MODEL_FILE
+from uhr_seg_ros.core.drafts import draft_folder
+from uhr_seg_ros.core.folder_lock import locked
+from uhr_seg_ros.core.interruption import signals_held, telling
+from uhr_seg_ros.export.bundle_writing import add_precision
+from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.pipelines.verification import AGREEMENT, AgreementError
+from uhr_seg_ros.quantization.int8_choice import Choice, Int8Choice, Int8Error, matching
+from uhr_seg_ros.quantization.int8_trial import Loss, LossCounter, Trial
+from uhr_seg_ros.quantization.tile_sample import sample_tiles
+from uhr_seg_ros.replay.image_source import read_frames
+
+#: Side of the tiles, px, and how many there are at most.
+TILE, TILES = 512, 48
+#: A half of the tiles is calibrated with, a quarter chosen by and a quarter checked with.
+LEAST_TILES = 4
+SEED = 5
+
+#: Share of the pixels that keep their class, on the tiles that layers are chosen by.
+LEAST_AGREEMENT = 0.995
+
+#: Layers of the ranking that are shown and stored.
+SHOWN = 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.add_argument('--bundle', required=True, help='folder or name of a model bundle')
+    parser.add_argument(
+        '--frames',
+        required=True,
+        type=Path,
+        metavar='PATH',
+        help='folder of images, image, or recording, like what the model will see',
+    )
+    parser.add_argument(
+        '--topic', default='', help='of --frames, a recording; default: the only likely one'
+    )
+    parser.add_argument(
+        '--output', type=Path, metavar='DIR', help='folder of the new bundle (default: in place)'
+    )
+    parser.add_argument(
+        '--keep-fp32',
+        nargs='+',
+        default=[],
+        metavar='LAYER',
+        help='layers that stay in fp32: a graph, or the beginning of a name, such as '
+        'detail/region',
+    )
+    parser.add_argument(
+        '--agreement',
+        type=float,
+        default=LEAST_AGREEMENT,
+        metavar='SHARE',
+        help='share of the pixels that have to keep their class; layers stay in fp32 until they '
+        f'do (default: {LEAST_AGREEMENT})',
+    )
+    parser.add_argument('--tile', type=int, default=TILE, metavar='PX', help='side of the tiles')
+    parser.add_argument(
+        '--default', action='store_true', help='let the CPU take int8 when nobody chooses'
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Calibrate, choose the layers, check on other tiles and write; says what int8 costs."""
+    bundle = load_bundle(args.bundle)
+    _check(args, bundle)
+    output = args.output or bundle.path
+    with locked(output), telling(lambda: f'nothing was changed in {output}'):
+        return _quantize(args, bundle, output)
+
+
+def _quantize(args: argparse.Namespace, bundle: Bundle, output: Path) -> int:
+    frames = tqdm(read_frames(args.frames, args.topic), desc='reading', unit='frame')
+    tiles = sample_tiles(frames, args.tile, TILES, SEED)
+    if len(tiles) < LEAST_TILES:
+        msg = (
+            f'{args.frames} gives {len(tiles)} tiles of {args.tile} px, at least {LEAST_TILES} '
+            'are needed: give more or larger frames, or a smaller --tile'
+        )
+        raise Int8Error(msg)
+    calibrating, choosing, checking = tiles[::2], tiles[1::4], tiles[3::4]
+    layers = Int8Choice(bundle, _show)
+    kept = {layer for name in args.keep_fp32 for layer in matching(layers.candidates, name)}
+    layers.calibrate(calibrating)
+    trial = Trial(bundle, choosing)
+    choice = layers.choose(trial, args.agreement, kept)
+    _print(choice)
+    with draft_folder(output, '.int8_') as draft:
+        paths = layers.write(choice.int8, draft)
+        speed = {name: round(trial.speed(name, path), 2) for name, path in paths.items()}
+        loss = _checked(bundle, paths, checking)
+        facts = {
+            'frames': args.frames.name,
+            'tiles': [len(calibrating), len(choosing), len(checking)],
+            'tile': args.tile,
+            'least_agreement': args.agreement,
+            **loss.facts(),
+            'times_faster': speed,
+            **_layers(choice, kept),
+        }
+        _copy_bundle(bundle, output)
+        # In between, an earlier model.yaml does not fit to the graphs.
+        with signals_held(), _replaced(paths.values(), output):
+            files = {name: path.name for name, path in paths.items()}
+            add_precision(output, 'int8', files, facts, default=args.default)
+    times = ', '.join(f'{name} {value:.2f}' for name, value in speed.items())
+    print(f'{loss} of tiles that nothing was chosen by; times faster here: {times}')
+    print(f'written: {output}')
+    return 0
+
+
+def _check(args: argparse.Namespace, bundle: Bundle) -> None:
+    if bundle.kind != 'two_branch':
+        msg = f'bundle {bundle.path} is of kind {bundle.kind}: int8 is made of two_branch only'
+        raise Int8Error(msg)
+    if not 0.0 <= args.agreement <= 1.0:
+        msg = f'--agreement is {args.agreement:g}, expected a share of 0 to 1'
+        raise Int8Error(msg)
+    if args.tile < bundle.multiple:
+        msg = f'--tile is {args.tile} px, expected at least {bundle.multiple}'
+        raise Int8Error(msg)
+
+
+def _show(items: Sequence, text: str) -> Iterable:
+    return tqdm(items, desc=text)
+
+
+def _print(choice: Choice) -> None:
+    print(f'the most sensitive of {len(choice.ranking)} layers, each one alone in int8:')
+    for layer, loss in list(choice.ranking.items())[:SHOWN]:
+        note = '  (stays in fp32)' if layer in choice.kept else ''
+        print(f'  {1 - loss.agreement:.4%} of the pixels change  {layer}{note}')
+    print(f'{len(choice.int8)} layers in int8, {len(choice.kept)} kept in fp32: {choice.loss}')
+
+
+def _checked(bundle: Bundle, paths: dict[str, Path], tiles: Sequence[np.ndarray]) -> Loss:
+    """Compare the whole model in int8 and in float32, as it will run."""
+    graphs = {name: bundle.graphs[name].with_file(path) for name, path in paths.items()}
+    draft = replace(bundle, precisions={'int8': GraphSet(graphs)})
+    counter = LossCounter()
+    with (
+        Segmenter(draft, 'onnxruntime', options=EngineOptions(precision='fp32')) as reference,
+        Segmenter(draft, 'onnxruntime', options=EngineOptions(precision='int8')) as quantised,
+    ):
+        for tile in tqdm(tiles, desc='comparing'):
+            expected, found = (each(tile, logits=True) for each in (reference, quantised))
+            counter.add(expected.logits, found.logits)
+    least = bundle.agreement.get('int8', AGREEMENT['int8'])
+    if counter.loss.agreement < least:
+        msg = (
+            f'the int8 graphs of {bundle.name} are refused: {counter.loss}, at least {least:.3%} '
+            'is needed: give more frames, or a larger --agreement'
+        )
+        raise AgreementError(msg)
+    return counter.loss
+
+
+@contextmanager
+def _replaced(paths: Iterable[Path], output: Path) -> Iterator[None]:
+    """Put new graphs into the output; earlier ones come back if the block fails."""
+    pairs = [(path, output / path.name) for path in paths]
+    earlier = [(path.with_suffix('.earlier'), target) for path, target in pairs if target.exists()]
+    try:
+        for kept, target in earlier:
+            target.replace(kept)
+        for path, target in pairs:
+            path.replace(target)
+        yield
+    except BaseException:
+        for _, target in pairs:
+            target.unlink(missing_ok=True)
+        for kept, target in earlier:
+            kept.replace(target)
+        raise
+
+
+def _copy_bundle(bundle: Bundle, output: Path) -> None:
+    """Copy a bundle to the output, if that is another folder; model.yaml, its mark, last."""
+    if output.samefile(bundle.path):
+        return
+    ignored = shutil.ignore_patterns('.*', MODEL_FILE)
+    shutil.copytree(
+        bundle.path, output, dirs_exist_ok=True, ignore=ignored, copy_function=_copy_whole
+    )
+    _copy_whole(bundle.path / MODEL_FILE, output / MODEL_FILE)
+
+
+def _copy_whole(source: str | Path, target: str | Path) -> None:
+    with written(Path(target)) as unfinished:
+        shutil.copyfile(source, unfinished)
+
+
+def _layers(choice: Choice, kept: Iterable[object]) -> dict[str, Any]:
+    return {
+        'int8': [str(layer) for layer in choice.int8],
+        'kept_fp32': sorted(str(layer) for layer in (*choice.kept, *kept)),
+        'changed_by_one_layer': {
+            str(layer): round(1 - loss.agreement, 6)
+            for layer, loss in list(choice.ranking.items())[:SHOWN]
+        },
+    }

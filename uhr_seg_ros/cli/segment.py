@@ -1,0 +1,122 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""`uhr_seg segment`: image files in, masks and overlays out."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+import sys
+from time import perf_counter
+
+import cv2
+import numpy as np
+
+from uhr_seg_ros.cli.segment_results import check_names, Results
+from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.folder_lock import locked
+from uhr_seg_ros.core.interruption import telling
+from uhr_seg_ros.core.visualization import draw_density, Pictures
+from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.pipelines.refinement.refine import METHODS, Refinement
+from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.replay.image_source import FramesError, read_image
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.add_argument('images', nargs='+', type=Path, metavar='IMAGE', help='image file')
+    parser.add_argument('--bundle', required=True, help='folder or name of a model bundle')
+    parser.add_argument('--output', required=True, type=Path, metavar='DIR', help='made if absent')
+    parser.add_argument(
+        '--save-logits', action='store_true', help='write <stem>_logits.npz with logits (C, H, W)'
+    )
+    parser.add_argument(
+        '--color-mask', action='store_true', help='write <stem>_color.png, the classes as colours'
+    )
+    parser.add_argument(
+        '--show-sampling',
+        action='store_true',
+        help='write <stem>_sampling.jpg, where a bundle of kind deformed looks closely',
+    )
+    parser.add_argument(
+        '--refine', choices=METHODS, default='none', help='let the image decide the boundaries'
+    )
+    parser.add_argument(
+        '--tile', type=int, metavar='PX', help='largest side of a tile; default: by memory'
+    )
+    parser.add_argument('--backend', default='auto', help='back end (default: auto)')
+    parser.add_argument(
+        '--memory-limit-mb',
+        type=int,
+        default=DEFAULT_MEMORY_LIMIT_MB,
+        metavar='MB',
+        help='memory for the detail branch; larger images are cut into tiles; 0: no limit',
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Segment every image; returns 1 when one of them could not be, else 0."""
+    results = Results(args.output, args.color_mask, args.save_logits, args.show_sampling)
+    with locked(args.output):
+        check_names(args.images, results)
+        with Segmenter(
+            args.bundle, args.backend, Limits(args.memory_limit_mb, args.tile)
+        ) as segmenter:
+            if segmenter.fallback:
+                print(f'uhr_seg: {segmenter.fallback}', file=sys.stderr)
+            if args.show_sampling:
+                _check_kind(segmenter)
+            return _segment_all(args, segmenter, results)
+
+
+def _segment_all(args: argparse.Namespace, segmenter: Segmenter, results: Results) -> int:
+    count = len(args.images)
+    segmented = unreadable = failed = 0
+    with telling(lambda: f'{segmented} of {count} images segmented: {args.output}'):
+        for index, path in enumerate(args.images, start=1):
+            try:
+                image = read_image(path)
+                elapsed = _segment(path, image, args, segmenter, results)
+            except FramesError as err:
+                print(f'uhr_seg: error: {err}', file=sys.stderr)
+                unreadable += 1
+                continue
+            except (UhrSegError, MemoryError, cv2.error) as err:
+                reason = str(err).strip() or 'out of memory'
+                print(f'uhr_seg: error: image {path} is left out: {reason}', file=sys.stderr)
+                failed += 1
+                continue
+            segmented += 1
+            size = f'{image.shape[1]}x{image.shape[0]}'
+            print(f'[{index}/{count}] {path.name}  {size}  {elapsed:.0f} ms', flush=True)
+    print(segmenter.bundle.domain_line)
+    left_out = f', {failed} failed' if failed else ''
+    print(f'{segmented} segmented, {unreadable} unreadable{left_out}: {args.output}')
+    return 1 if unreadable or failed else 0
+
+
+def _segment(
+    path: Path, image: np.ndarray, args: argparse.Namespace, segmenter: Segmenter, results: Results
+) -> float:
+    """Segment an image and write what comes out; returns the ms that segmenting took."""
+    files = results.files(path.stem, image.shape[:2])
+    for note in files.notes:
+        print(f'uhr_seg: {path}: {note}', file=sys.stderr)
+    refinement = Refinement() if args.refine == 'random_walker' else None
+    pictures = Pictures(overlay=True, color_mask=args.color_mask)
+    start = perf_counter()
+    result = segmenter(image, logits=args.save_logits, pictures=pictures, refinement=refinement)
+    elapsed = (perf_counter() - start) * 1e3
+    sampling = None
+    if args.show_sampling:
+        sampling = draw_density(image, segmenter.sampling_grid(image))
+    files.write(result, sampling)
+    return elapsed
+
+
+def _check_kind(segmenter: Segmenter) -> None:
+    """Refuse a bundle that does not choose where it samples, before any image is segmented."""
+    segmenter.sampling_grid(np.zeros((1, 1, 3), np.uint8))

@@ -1,0 +1,172 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""``uhr_seg train``: from labelled images to a bundle."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import ExitStack
+from dataclasses import replace
+import math
+from pathlib import Path
+from time import monotonic
+
+from rich.console import Console
+from torch import nn
+
+from uhr_seg_ros.cli.options import Mode, refuse_without_effect
+from uhr_seg_ros.core.domain import Domain
+from uhr_seg_ros.core.folder_lock import locked
+from uhr_seg_ros.core.interruption import telling
+from uhr_seg_ros.data.datasets import Dataset, open_dataset
+from uhr_seg_ros.export.checkpoints import load_checkpoint, open_checkpoint
+from uhr_seg_ros.export.description import Description
+from uhr_seg_ros.export.export import export_bundle
+from uhr_seg_ros.export.pretrained import PARTS
+from uhr_seg_ros.reports.training_curves import draw_curves
+from uhr_seg_ros.training.checks import wrong
+from uhr_seg_ros.training.config import Config, read_config
+from uhr_seg_ros.training.dataloaders import feed
+from uhr_seg_ros.training.distributed import DEVICES, joined
+from uhr_seg_ros.training.errors import TrainingError
+from uhr_seg_ros.training.run_folder import BEST, LAST, read_log, VALIDATION
+from uhr_seg_ros.training.trainer import Trainer
+from uhr_seg_ros.training.validation import described
+
+#: Exit codes: the recipe is finished; --minutes ran out before it was.
+FINISHED, UNFINISHED = 0, 1
+
+
+#: Weights to start with are those of the checkpoint where a run goes on.
+RESUMING = (
+    Mode('--resume', '', lambda given: given.resume),
+    Mode('', '--start'),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument('--config', required=True, type=Path, help='YAML file with the recipe')
+    parser.add_argument('--root', required=True, type=Path, help='folder of the data set')
+    parser.add_argument('--output', required=True, type=Path, help='folder of the run')
+    parser.add_argument('--resume', action='store_true', help='go on from the last checkpoint')
+    parser.add_argument(
+        '--minutes',
+        type=float,
+        default=math.inf,
+        help='stop with a checkpoint after this time; the exit code is 1 until all steps are done',
+    )
+    parser.add_argument('--bundle', type=Path, help='bundle to write; default: OUTPUT/bundle')
+    parser.add_argument('--device', choices=DEVICES, default='auto')
+    parser.add_argument(
+        '--start',
+        action='append',
+        default=[],
+        metavar='PART=FILE',
+        help='pre-trained weights of a part of the network, where a run begins: '
+        f'{", ".join(PARTS)}',
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train and export; several processes where torchrun started them."""
+    refuse_without_effect(args, RESUMING)
+    deadline = monotonic() + 60 * args.minutes
+    config = _with_starts(read_config(args.config), args.start)
+    dataset = open_dataset(config.data.dataset, args.root)
+    with ExitStack() as locks:
+        with joined(args.device) as world:
+            if world.writes:
+                _keep_others_out(locks, args.output, args.bundle)
+            trainer = Trainer(
+                config, dataset.classes, args.output, world,
+                resume=args.resume, domain=_domain(config, dataset),
+            )  # fmt: skip
+            batches, validation = feed(config, dataset, world)
+            with telling(lambda: _so_far(trainer)):
+                finished = trainer.run(batches, validation, deadline=deadline)
+        if not world.writes:
+            return FINISHED  # torchrun ends all processes when one fails: the first speaks for all
+        return _finish(trainer, finished, dataset, args)
+
+
+def _keep_others_out(locks: ExitStack, *folders: Path | None) -> None:
+    for folder in {each.resolve() for each in folders if each}:
+        locks.enter_context(locked(folder))
+
+
+def _so_far(trainer: Trainer) -> str:
+    text = f'{trainer.step} of {trainer.config.recipe.steps} steps trained'
+    has_checkpoint = (trainer.output / LAST).is_file()
+    return f'{text}, go on from the last checkpoint with --resume' if has_checkpoint else text
+
+
+def _finish(trainer: Trainer, finished: bool, dataset: Dataset, args: argparse.Namespace) -> int:
+    console = Console()
+    if not finished:
+        steps = trainer.config.recipe.steps
+        console.print(f'stopped after {trainer.step} of {steps} steps: go on with --resume')
+        return UNFINISHED
+    if curves := draw_curves(args.output):
+        console.print(f'curves: {curves}')
+    _export(trainer, dataset, args, console)
+    return FINISHED
+
+
+def _domain(config: Config, dataset: Dataset) -> Domain:
+    """Give what the model will be for: what the recipe says, or else the data set."""
+    if config.domain is not None:
+        return config.domain
+    return dataset.domain.with_scenes() if config.data.generated else dataset.domain
+
+
+def _with_starts(config: Config, given: list[str]) -> Config:
+    starts = dict(config.starts)
+    for text in given:
+        part, _, path = text.partition('=')
+        if part not in PARTS or not path:
+            raise wrong('--start', text, f'PART=FILE with PART one of {", ".join(PARTS)}')
+        starts[part] = path
+    return replace(config, starts=starts)
+
+
+def _export(
+    trainer: Trainer, dataset: Dataset, args: argparse.Namespace, console: Console
+) -> None:
+    config, network = trainer.config, trainer.average.cpu()
+    if config.export == 'best':
+        _load_best(network, args.output / BEST, trainer.description)
+    folder = args.bundle or args.output / 'bundle'
+    figures = read_log(args.output / VALIDATION)[-1]
+    if config.export == 'best':
+        figures['mean_iou'] = trainer.best
+    figure = figures['mean_iou']
+    bundle = export_bundle(
+        network,
+        folder,
+        name=folder.resolve().name,
+        preset=config.recipe.network,
+        classes=dataset.classes,
+        domain=trainer.description.domain,
+        provenance={
+            'config': args.config.name,
+            'options': config.recipe.options,
+            'dataset': dataset.name,
+            'steps': config.recipe.steps,
+            'seed': config.recipe.seed,
+            'weights': config.export,
+            'validation_mean_iou': None if figure is None else round(figure, 4),
+        },
+    )
+    console.print(f'bundle: {bundle.path}, validation {described(figures)}', markup=False)
+    console.print(f'{bundle.domain_line}{bundle.domain.advice}', markup=False)
+
+
+def _load_best(network: nn.Module, path: Path, ours: Description) -> None:
+    best = open_checkpoint(path)
+    # None: written before an update and a resume.
+    if best.description is not None and not best.description.means(ours):
+        msg = f'{path} was trained as something else than this run: move it away and train again'
+        raise TrainingError(msg)
+    load_checkpoint(network, best.tensors)

@@ -1,0 +1,152 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Files that appear complete or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+import errno
+import os
+from pathlib import Path
+import secrets
+
+from uhr_seg_ros.core.errors import UhrSegError
+
+#: Part of the name of a file that is being written.
+UNFINISHED = '.unfinished'
+
+# Beyond it a suffix names no format, and might make a name too long.
+_LONG_SUFFIX = 20
+
+
+class OutputError(UhrSegError):
+    """A place where results cannot go."""
+
+
+@contextmanager
+def written(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """
+    Write a file under a temporary name, which becomes its name when the block ends well.
+
+    Whoever looks finds all of the file or none of it, or an earlier one as it was. A link is
+    followed; a device or a pipe, such as `/dev/stdout`, is written as it is.
+
+    Example:
+        >>> with written(Path('chart.png')) as unfinished:
+        ...     figure.savefig(unfinished)
+
+    Args:
+        path: the file; the folders that it lies in are made.
+        durable: whether the file is on the disk when the block is left, so that a loss of power
+            does not leave it empty. It costs some ms.
+
+    Yields:
+        A path in the same folder and with the same suffix, whatever the length of the name.
+
+    Raises:
+        OSError: it cannot be written; names the file.
+
+    """
+    target = Path(os.path.realpath(path))
+    unfinished = _unfinished(target)
+    try:
+        if _is_special(target):
+            yield target
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield unfinished
+        if durable:
+            _sync(unfinished)
+        unfinished.replace(target)
+    except BaseException as err:  # also Ctrl-C: nothing half is left
+        unfinished.unlink(missing_ok=True)
+        if _is_about(err, unfinished):  # a full disk, for example, does not name the file
+            raise OSError(err.errno, err.strerror, str(path)) from err
+        raise
+
+
+def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """
+    Write a file, and the folders that it lies in; see `written`.
+
+    Raises:
+        OSError: it cannot be written; names the file.
+
+    """
+    with written(path, durable=durable) as unfinished:
+        unfinished.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """
+    Write a file in UTF-8, and the folders that it lies in; see `written`.
+
+    Raises:
+        OSError: it cannot be written; names the file.
+
+    """
+    write_bytes(path, text.encode('utf-8'))
+
+
+def check_writable(*paths: Path | None) -> None:
+    """
+    Check that files can be written, before the work whose results they are to hold.
+
+    Args:
+        paths: files; their folders are made. None is left out.
+
+    Raises:
+        OutputError: two are the same file.
+        OSError: one cannot be written; names it.
+
+    """
+    targets: set[Path] = set()
+    for path in filter(None, paths):
+        target = Path(os.path.realpath(path))
+        try:
+            if _is_special(target):
+                continue
+            if target.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                target.lstat()  # such as a name that is too long
+            probe = _unfinished(target)
+            probe.touch()
+            probe.unlink()
+        except OSError as err:
+            raise OSError(err.errno, err.strerror, str(path)) from err
+        if target in targets:
+            msg = f'{path} is to hold two results: give each a file of its own'
+            raise OutputError(msg)
+        targets.add(target)
+
+
+def _unfinished(target: Path) -> Path:
+    suffix = target.suffix if len(target.suffix) < _LONG_SUFFIX else ''
+    return target.with_name(f'.{secrets.token_hex(6)}{UNFINISHED}{suffix}')
+
+
+def _is_special(target: Path) -> bool:
+    """Tell if a path is a device, a pipe or a socket."""
+    return target.exists() and not target.is_file() and not target.is_dir()
+
+
+def _sync(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _is_about(error: BaseException, unfinished: Path) -> bool:
+    """Tell if an error comes from writing a file, and not from what else a block does."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return False
+    if not isinstance(error.filename, str | bytes):
+        return error.filename is None
+    place = Path(os.fsdecode(error.filename))
+    return place == unfinished or place in unfinished.parents

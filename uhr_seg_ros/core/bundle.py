@@ -1,0 +1,412 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The model bundle: a folder with model.yaml and one ONNX graph per branch; reading it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+import hashlib
+import os
+from pathlib import Path
+import re
+from typing import Any
+
+from uhr_seg_ros.core.classes import ClassSet, read_classes
+from uhr_seg_ros.core.config_reader import (
+    Fields,
+    is_finite,
+    is_number,
+    parse_mapping,
+    quoting_hint,
+    read_content,
+    read_mapping,
+)
+from uhr_seg_ros.core.domain import Domain, read_domain
+from uhr_seg_ros.core.graph_files import AGAIN, BundleError, Graph, MODEL_FILE
+from uhr_seg_ros.core.regular_files import file_sha256  # noqa: F401 - where it was before
+from uhr_seg_ros.core.resources import share_folders
+from uhr_seg_ros.core.text import listed, printable, shortened, shown
+
+#: The only version of model.yaml so far.
+FORMAT = 1
+
+#: Mean and standard deviation of ImageNet, RGB, 0..255.
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+#: The graphs of every kind of bundle: name -> (input tensors, output tensors).
+KINDS: dict[str, dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    'two_branch': {
+        'semantic': (('low_res',), ('tokens', 'semantic_logits')),
+        'detail': (('image',), ('affinity', 'local')),
+        'fusion': (('tokens', 'affinity', 'local'), ('mask',)),
+        # A graph of its own: ONNX Runtime computes every output that a graph has.
+        'scores': (('tokens', 'affinity', 'local'), ('mask', 'confidence', 'logits')),
+        # For a back end that upsamples by itself: TensorRT has no uint8 inside a graph.
+        'quarter': (('tokens', 'affinity', 'local'), ('quarter_logits',)),
+    },
+    # One network on the frame reduced by `low_res_factor`; logits of any stride.
+    'single': {'network': (('image',), ('logits',))},
+    # Patches with the help of contexts, see `Patches`; every context has a graph of its name.
+    'patches': {
+        'medium': (('image',), ('medium',)),
+        'large': (('image',), ('large',)),
+        'patch': (('image', 'medium', 'large'), ('logits',)),
+    },
+    # Of fixed sizes; in between, the frame is sampled along the grid.
+    'deformed': {
+        'saliency': (('image',), ('grid',)),
+        'segment': (('image',), ('probabilities',)),
+    },
+    # One network on the frame resized to the size that it takes.
+    'uniform': {'network': (('image',), ('logits',))},
+}
+
+#: Kinds whose graphs see as many px of every frame: there is nothing to tile.
+FIXED_KINDS = ('deformed', 'uniform')
+
+#: The contexts that a bundle of kind `patches` may have, each with the graph of that name.
+CONTEXTS = ('medium', 'large')
+
+#: So far around it, in quarter-resolution px, the fusion may look before it upsamples.
+FUSION_REACH = 7
+
+#: Precisions that a bundle may hold graphs for ONNX Runtime in, beside float32.
+CPU_PRECISIONS = ('int8',)
+
+#: Upper bounds of `input.multiple`, px, and of `input.low_res_factor` and `patches.side`, px: what
+#: is larger would pad, reduce or cut every frame beyond use.
+MOST_MULTIPLE, MOST_FACTOR, MOST_SIDE = 4096, 256, 16384
+
+#: What engines may run in, and `agreement` may name.
+_PRECISIONS = ('fp32', 'fp16', 'int8')
+
+_SHA256 = re.compile('[0-9a-f]{64}')
+
+#: For the detail branch: room for a 4K frame as a whole in hlrc_s; an 8K frame then works in
+#: tiles and the process stays below 2 GB.
+DEFAULT_MEMORY_LIMIT_MB = 768
+
+
+@dataclass(frozen=True)
+class GraphSet:
+    """
+    Graphs of a bundle in another precision; those that it lacks stay float32.
+
+    Attributes:
+        graphs: graph name -> graph.
+        provenance: how they were made and what they cost, free form.
+
+    """
+
+    graphs: dict[str, Graph]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Patches:
+    """
+    How a bundle of kind `patches` sees a frame.
+
+    Attributes:
+        side: of a patch, and of what a context is reduced to, px.
+        contexts: name -> field of view over that of the patch, or `whole` for the whole frame.
+
+    """
+
+    side: int
+    contexts: dict[str, float | str]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """
+    What a model is and where its graphs lie.
+
+    Attributes:
+        path: the folder.
+        name: name of the model, such as `hlrc_s_aerial`.
+        network: preset that it was built from, such as `hlrc_s`.
+        kind: how the graphs make a mask, a key of `KINDS`.
+        classes: names and colours.
+        mean: RGB mean that the input is normalised with, in 0..255.
+        std: RGB standard deviation, in 0..255.
+        multiple: height and width of the network input are multiples of this, px.
+        low_res_factor: the semantic branch sees the image reduced by this factor.
+        graphs: graph name -> graph.
+        detail_bytes_per_pixel: peak memory of the detail branch per input pixel, if measured.
+        domain: what frames the model is for; empty where model.yaml does not say it.
+        provenance: where the weights come from, free form.
+        agreement: precision -> smallest share of pixels on which an engine has to give the same
+            class as ONNX Runtime, where the model needs another one than usual.
+        precisions: precision -> graphs that ONNX Runtime takes for it, of `CPU_PRECISIONS`.
+        cpu_precision: what ONNX Runtime takes when nobody asks for something else.
+        patches: how frames are cut, for kind `patches`.
+        sha256: of model.yaml, as it was read.
+
+    """
+
+    path: Path
+    name: str
+    network: str
+    kind: str
+    classes: ClassSet
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    multiple: int
+    low_res_factor: int
+    graphs: dict[str, Graph]
+    detail_bytes_per_pixel: float | None = None
+    domain: Domain = Domain()  # noqa: RUF009 - it cannot change
+    provenance: dict[str, Any] = field(default_factory=dict)
+    agreement: dict[str, float] = field(default_factory=dict)
+    precisions: dict[str, GraphSet] = field(default_factory=dict)
+    cpu_precision: str = 'fp32'
+    patches: Patches | None = None
+    sha256: str = ''
+
+    @property
+    def domain_line(self) -> str:
+        """What the model is for, with its name, in one line for people."""
+        return f'{self.name} is for: {self.domain}'
+
+    def graphs_in(self, precision: str) -> dict[str, Graph]:
+        """Give every graph, in a precision where there is one in it: `fp32` or of `precisions`."""
+        others = self.precisions[precision].graphs if precision in self.precisions else {}
+        return {**self.graphs, **others}
+
+
+def load_bundle(path_or_name: str | Path) -> Bundle:
+    """
+    Read a bundle and verify every field, every file and every hash.
+
+    Args:
+        path_or_name: folder of the bundle, or its name (see `find_bundle`).
+
+    Returns:
+        The bundle; its graphs exist and have the recorded sha256.
+
+    Raises:
+        BundleError: says which file or field, what was found and what was expected.
+
+    """
+    path = find_bundle(path_or_name)
+    return read_bundle(path, read_content(path / MODEL_FILE, BundleError, AGAIN))
+
+
+def read_bundle(path: Path, content: bytes) -> Bundle:
+    """
+    Verify a bundle as `load_bundle` does.
+
+    Args:
+        path: the folder, with the graphs in it.
+        content: of its model.yaml.
+
+    Raises:
+        BundleError: as `load_bundle`.
+
+    """
+    file = path / MODEL_FILE
+    fields = Fields(file, parse_mapping(content, file, BundleError, AGAIN), BundleError)
+    if (version := fields.get('format', int)) != FORMAT:
+        text = f'format {shown(version)} is unknown, this version reads format {FORMAT}'
+        raise fields.error(text)
+    if (kind := fields.get('kind', str)) not in KINDS:
+        raise fields.error(f'kind {shown(kind)} is unknown, known: {", ".join(KINDS)}')
+    memory = 'memory.detail_bytes_per_pixel'
+    patches = _read_patches(fields) if kind == 'patches' else None
+    graphs = graphs_of(kind, patches)
+    precisions = _read_precisions(fields, graphs)
+    return Bundle(
+        path=path,
+        name=fields.name('name'),
+        network=fields.name('network'),
+        kind=kind,
+        classes=read_classes(fields),
+        mean=_read_rgb(fields, 'input.mean', lowest=0.0),
+        std=_read_rgb(fields, 'input.std', lowest=1e-3),
+        multiple=fields.positive_int('input.multiple', MOST_MULTIPLE),
+        low_res_factor=fields.positive_int('input.low_res_factor', MOST_FACTOR),
+        graphs={name: _read_graph(fields, name, *names) for name, names in graphs.items()},
+        detail_bytes_per_pixel=fields.positive_number(memory) if fields.has(memory) else None,
+        domain=read_domain(fields),
+        provenance=fields.get('provenance', dict) if fields.has('provenance') else {},
+        agreement=_read_agreement(fields),
+        precisions=precisions,
+        cpu_precision=_read_cpu_precision(fields, precisions),
+        patches=patches,
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+
+
+def graphs_of(
+    kind: str, patches: Patches | None = None
+) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """
+    Give the graphs of a bundle: name -> (input tensors, output tensors).
+
+    Args:
+        kind: a key of `KINDS`.
+        patches: tells which contexts there are, for kind `patches`.
+
+    """
+    missing = set(CONTEXTS) - set(patches.contexts) if patches else ()
+    return {
+        graph: (tuple(name for name in inputs if name not in missing), outputs)
+        for graph, (inputs, outputs) in KINDS[kind].items()
+        if graph not in missing
+    }
+
+
+def find_bundle(path_or_name: str | Path) -> Path:
+    """
+    Find the folder of a bundle.
+
+    A folder with a model.yaml is taken as it is. A bare name is else looked up in models/ of
+    every folder that `share_folders` lists.
+
+    Raises:
+        BundleError: nothing there; the text lists the names that exist.
+
+    """
+    try:
+        return _find_bundle(Path(path_or_name).expanduser())
+    except (OSError, ValueError, RuntimeError) as err:  # too long; a NUL; the home of nobody
+        msg = f'no bundle {shown(str(path_or_name))}: no folder can have this name'
+        raise BundleError(msg) from err
+
+
+def installed_bundles() -> dict[str, Path]:
+    """Return the folders of the installed models by name, in the order of the names."""
+    found: dict[str, Path] = {}
+    for share in share_folders():
+        for file in share.glob(f'models/*/{MODEL_FILE}'):
+            found.setdefault(file.parent.name, file.parent)
+    return dict(sorted(found.items()))
+
+
+def peek_domain(path: Path) -> Domain:
+    """
+    Read the domain of a bundle and verify nothing else, such as to list bundles.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        BundleError: model.yaml cannot be read, or its domain is wrong.
+
+    """
+    file = path / MODEL_FILE
+    return read_domain(Fields(file, read_mapping(file, BundleError, AGAIN), BundleError))
+
+
+def _find_bundle(path: Path) -> Path:
+    # Whatever it is: what is no regular file is refused with its name.
+    if os.path.lexists(path / MODEL_FILE):
+        return path
+    installed = installed_bundles()
+    if len(path.parts) == 1 and str(path) in installed:
+        return installed[str(path)]
+    if path.is_dir():
+        msg = f'bundle {shortened(printable(str(path)))} has no {MODEL_FILE}: {AGAIN}'
+        raise BundleError(msg)
+    msg = f'no bundle {shown(str(path), 300)}: neither a folder nor one of the installed models '
+    raise BundleError(msg + f'({listed(installed) or "none installed"})')
+
+
+def _read_rgb(fields: Fields, key: str, lowest: float) -> tuple[float, float, float]:
+    red, green, blue = fields.numbers(key, 3)
+    if not all(lowest <= value <= 255.0 for value in (red, green, blue)):
+        raise fields.error(f'field {key} is {[red, green, blue]}, expected {lowest} to 255')
+    return red, green, blue
+
+
+def _read_agreement(fields: Fields) -> dict[str, float]:
+    shares = fields.get('agreement', dict) if fields.has('agreement') else {}
+    for precision, share in shares.items():
+        if precision not in _PRECISIONS:
+            text = f'field agreement has {shown(precision)}, known: {", ".join(_PRECISIONS)}'
+            raise fields.error(text)
+        if not is_number(share) or not 0.0 <= share <= 1.0:
+            text = f'field agreement.{precision} is {shown(share)}, expected a share, 0 to 1'
+            raise fields.error(text)
+    return {precision: float(share) for precision, share in shares.items()}
+
+
+def _read_patches(fields: Fields) -> Patches:
+    contexts = fields.get('patches.contexts', dict)
+    for name, factor in contexts.items():
+        if name not in CONTEXTS or not (is_finite(factor) or isinstance(factor, str)):
+            text = (
+                f'field patches.contexts has {shown(name)}: {shown(factor)}, expected one of '
+                f'{", ".join(CONTEXTS)} with a factor'
+            )
+            raise fields.error(text)
+    return Patches(fields.positive_int('patches.side', MOST_SIDE), dict(contexts))
+
+
+def _read_precisions(
+    fields: Fields, graphs: Mapping[str, tuple[Sequence[str], Sequence[str]]]
+) -> dict[str, GraphSet]:
+    sets = fields.get('precisions', dict) if fields.has('precisions') else {}
+    return {precision: _read_graph_set(fields, precision, graphs) for precision in sets}
+
+
+def _read_graph_set(
+    fields: Fields,
+    precision: str,
+    known: Mapping[str, tuple[Sequence[str], Sequence[str]]],
+) -> GraphSet:
+    if precision not in CPU_PRECISIONS:
+        text = f'field precisions has {shown(precision)}, known: {", ".join(CPU_PRECISIONS)}'
+        raise fields.error(text)
+    key = f'precisions.{precision}'
+    graphs = {}
+    for name in fields.get(f'{key}.graphs', dict):
+        if name not in known:
+            text = f'field {key}.graphs has {shown(name)}, a graph is one of {", ".join(known)}'
+            raise fields.error(text)
+        inputs, outputs = known[name]
+        place = f'{key}.graphs.{name}'
+        graphs[name] = Graph(name, *_read_file(fields, place), tuple(inputs), tuple(outputs))
+    made = f'{key}.provenance'
+    return GraphSet(graphs, fields.get(made, dict) if fields.has(made) else {})
+
+
+def _read_cpu_precision(fields: Fields, precisions: Mapping[str, GraphSet]) -> str:
+    known = ('fp32', *precisions)
+    chosen = fields.get('cpu_precision', str) if fields.has('cpu_precision') else 'fp32'
+    if chosen not in known:
+        text = f'field cpu_precision is {shown(chosen)}, the bundle has {", ".join(known)}'
+        raise fields.error(text)
+    return chosen
+
+
+def _read_graph(
+    fields: Fields, name: str, inputs: Sequence[str], outputs: Sequence[str]
+) -> Graph:
+    key = f'graphs.{name}'
+    path, sha256 = _read_file(fields, key)
+    for part, needed in (('inputs', inputs), ('outputs', outputs)):
+        listed = fields.strings(f'{key}.{part}')
+        if missing := [tensor for tensor in needed if tensor not in listed]:
+            raise fields.error(f'field {key}.{part} lacks {", ".join(missing)}')
+    return Graph(name, path, sha256, tuple(inputs), tuple(outputs))
+
+
+def _read_file(fields: Fields, key: str) -> tuple[Path, str]:
+    """Give path and sha256 of a graph file that is there and has it."""
+    file, expected = fields.get(f'{key}.file', str), fields.get(f'{key}.sha256', str)
+    other = os.path.basename(file) != file or not file.isprintable()
+    if other or file in ('', '.', '..', MODEL_FILE):
+        text = f'field {key}.file is {shown(file)}, expected a file name in the bundle'
+        raise fields.error(text)
+    if not _SHA256.fullmatch(expected):
+        text = f'field {key}.sha256 is {shown(expected)}, expected 64 hexadecimal digits'
+        raise fields.error(text + quoting_hint(expected))
+    path = fields.path.parent / file
+    # The names of the tensors do not matter here.
+    Graph(file, path, expected, (), ()).read()
+    return path, expected

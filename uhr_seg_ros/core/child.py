@@ -1,0 +1,65 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+Run a module of this package, as `python -m` does, without the modules of the current folder.
+
+    python uhr_seg_ros/core/child.py [--end-with PID] MODULE [ARGUMENTS]
+
+`python -m` imports from the current folder first, which may be one of downloaded recordings with
+a `yaml.py` in it, and Python 3.10 has no option against that. This file is run by its path, and
+takes the package that it lies in. With `--end-with` the process ends when its parent does.
+"""
+
+import sys
+
+# The folder of a script is searched first, unless Python was told not to. Here it is that of the
+# package, whose modules have common names; so before any other import.
+if not getattr(sys.flags, 'safe_path', sys.flags.isolated):
+    del sys.path[0]
+
+import importlib.util  # noqa: E402
+import os  # noqa: E402
+import runpy  # noqa: E402
+import signal  # noqa: E402
+
+_PACKAGE = 'uhr_seg_ros'
+
+#: Of prctl, in linux/prctl.h.
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with(parent: int) -> None:
+    """
+    Have SIGTERM sent to this process when its parent ends, however it does.
+
+    Linux does that; elsewhere nothing is done. It is the thread that started this process whose
+    end counts.
+    """
+    import ctypes
+
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+    except (AttributeError, OSError):
+        return
+    if os.getppid() != parent:  # it has ended before
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main() -> None:
+    """Run the module that the command line names."""
+    if sys.argv[1] == '--end-with':
+        end_with(int(sys.argv[2]))
+        del sys.argv[1:3]
+    del sys.argv[0]
+    folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    spec = importlib.util.spec_from_file_location(
+        _PACKAGE, f'{folder}/__init__.py', submodule_search_locations=[folder]
+    )
+    sys.modules[_PACKAGE] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[_PACKAGE])
+    runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,199 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The domain of a model: how the cameras look that it is for, and what it was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from uhr_seg_ros.core.config_reader import Fields, is_finite, MOST_NAME, name_fault, quoting_hint
+from uhr_seg_ros.core.text import shortened, shown
+
+#: How a camera may look: straight down, down at an angle, along the ground as from a vehicle (to
+#: any side), or none of these, such as indoors.
+VIEWS = ('nadir', 'oblique', 'forward', 'other')
+
+#: In place of a view of the camera: nobody says it, so no bundle is the wrong one.
+ANY = 'any'
+
+#: What may be told of a camera.
+CAMERA_VIEWS = (ANY, *VIEWS)
+
+#: Coarsest ground resolution that is taken, m per px.
+COARSEST = 10_000.0
+
+#: So many keys of one's own a domain may have.
+MOST_NOTES = 16
+
+#: Longest line about a domain, characters.
+MOST_LINE = 500
+
+#: What generated scenes are called among the images of a training.
+SCENES = 'generated scenes'
+
+_FIELDS = ('view', 'ground_resolution', 'trained_on')
+
+
+@dataclass(frozen=True)
+class Domain:
+    """
+    What a model is for; empty where nobody says it.
+
+    Attributes:
+        views: of `VIEWS`: how the cameras look; empty: unknown.
+        ground_resolution: finest and coarsest size of a pixel on the ground, m; None where it is
+            unknown, or differs from pixel to pixel.
+        trained_on: images that it was trained on, in words.
+        notes: what else is worth telling, by keys of the one who tells it.
+
+    """
+
+    views: tuple[str, ...] = ()
+    ground_resolution: tuple[float, float] | None = None
+    trained_on: str = ''
+    notes: dict[str, str | float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Return it in one line, such as `nadir, 0.3 to 1 m/px, trained on mosaics of Dubai`."""
+        if self == Domain():
+            return 'unknown'
+        parts = [' and '.join(self.views) or 'view unknown']
+        if self.ground_resolution:
+            finest, coarsest = self.ground_resolution
+            upto = '' if finest == coarsest else f' to {coarsest:g}'
+            parts.append(f'{finest:g}{upto} m/px')
+        if self.trained_on:
+            parts.append(f'trained on {self.trained_on}')
+        parts += [f'{key}: {value}' for key, value in self.notes.items()]
+        return shortened(', '.join(parts), MOST_LINE)
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain values as model.yaml has them; empty where nothing is known."""
+        found: dict[str, Any] = {}
+        if self.views:
+            found['view'] = self.views[0] if len(self.views) == 1 else list(self.views)
+        if self.ground_resolution:
+            finest, coarsest = self.ground_resolution
+            found['ground_resolution'] = finest if finest == coarsest else [finest, coarsest]
+        if self.trained_on:
+            found['trained_on'] = self.trained_on
+        return found | self.notes
+
+    @property
+    def advice(self) -> str:
+        """How to say what is missing, to follow the line; empty where nothing has to be said."""
+        return '' if self.views else ': say it under domain in model.yaml (docs/bundle.md)'
+
+    def with_scenes(self) -> Domain:
+        """Return it for a training that saw generated scenes beside its images."""
+        room = MOST_NAME - len(SCENES) - 2
+        parts = filter(None, (shortened(self.trained_on, room), SCENES))
+        return replace(self, trained_on=', '.join(parts))
+
+    def misfit(self, name: str, camera_view: str) -> str:
+        """
+        Say why a bundle does not fit to how the cameras look.
+
+        Args:
+            name: of the bundle.
+            camera_view: of `CAMERA_VIEWS`.
+
+        Returns:
+            One line with both and the way out; empty where they fit, or one is unknown.
+
+        """
+        if camera_view == ANY or not self.views or camera_view in self.views:
+            return ''
+        return (
+            f'camera_view is {camera_view}, and bundle {name} is for other views ({self}): do not '
+            f'rely on its masks and labelled points. Give a bundle for {camera_view} views '
+            f'(docs/bundle.md, Domain), or correct camera_view; {ANY} ends this warning'
+        )
+
+
+#: Data set -> its domain, as its publishers describe it.
+DOMAINS = {
+    'cityscapes': Domain(
+        ('forward',), trained_on='Cityscapes, streets of German and nearby cities from a car'
+    ),
+    'inria': Domain(('nadir',), (0.3, 0.3), 'Inria Aerial, towns in the USA and Austria'),
+    'deepglobe': Domain(
+        ('nadir',), (0.5, 0.5), 'DeepGlobe, satellite images of rural Thailand, Indonesia, India'
+    ),
+    'aerial': Domain(('nadir',), (0.3, 1.0), 'mosaics of Dubai (MBRSC, Humans in the Loop)'),
+    'street': Domain(('forward',), trained_on='CamVid, streets of Cambridge from a car'),
+}
+
+
+def read_domain(fields: Fields) -> Domain:
+    """
+    Read the optional field `domain`.
+
+    Returns:
+        What it says; an empty one where there is none.
+
+    Raises:
+        UhrSegError: of the class that `fields` raises; names the field, the value and what was
+            expected.
+
+    """
+    content = fields.value('domain')
+    if content is None:
+        return Domain()
+    if not isinstance(content, dict):
+        text = f'field domain is {shown(content)}, expected a mapping, such as {{view: nadir}}'
+        raise fields.error(text)
+    text = 'domain.trained_on'
+    return Domain(
+        _read_views(fields, content.get('view')),
+        _read_resolution(fields, content.get('ground_resolution')),
+        fields.name(text) if fields.has(text) else '',
+        _read_notes(fields, {key: content[key] for key in content if key not in _FIELDS}),
+    )
+
+
+def _read_views(fields: Fields, value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    views = value if isinstance(value, list) else [value]
+    known = [view for view in views if isinstance(view, str) and view in VIEWS]
+    if not views or known != views or len(set(known)) < len(known):
+        raise fields.error(
+            f'field domain.view is {shown(value)}, expected one of {", ".join(VIEWS)}, or a '
+            'list with each of them at most once'
+        )
+    return tuple(known)
+
+
+def _read_resolution(fields: Fields, value: Any) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    both = value if isinstance(value, list) else [value, value]
+    sound = len(both) == 2 and all(is_finite(each) and 0 < each <= COARSEST for each in both)
+    if not sound or both[0] > both[1]:
+        raise fields.error(
+            f'field domain.ground_resolution is {shown(value)}, expected m per px, above zero and '
+            f'at most {COARSEST:g}: one number, or the finest and the coarsest, such as [0.3, 1.0]'
+        )
+    return float(both[0]), float(both[1])
+
+
+def _read_notes(fields: Fields, notes: dict[Any, Any]) -> dict[str, str | float]:
+    if len(notes) > MOST_NOTES:
+        text = f'field domain has {len(notes)} keys of its own, expected at most {MOST_NOTES}'
+        raise fields.error(text)
+    for key, value in notes.items():
+        if fault := _text_fault(key):
+            raise fields.error(f'field domain has the key {shown(key)}, expected {fault}')
+        fault = '' if is_finite(value) else _text_fault(value)
+        if fault:
+            raise fields.error(f'field domain.{key} is {shown(value)}, expected {fault}')
+    return notes
+
+
+def _text_fault(value: object) -> str:
+    if isinstance(value, str):
+        return name_fault(value)
+    return f'a text{quoting_hint(value)}'

@@ -1,0 +1,96 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""One run at a time in a folder of results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+from uhr_seg_ros.core.atomic_io import OutputError
+
+#: Is there while a run writes into its folder.
+LOCK = '.uhr_seg.lock'
+
+#: What file systems say that have no locks, such as some network drives.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """
+    Make a folder for results and keep other runs out of it while the block runs.
+
+    The lock is one of the kernel: it ends with the process, whatever ends that.
+
+    Args:
+        folder: made if absent.
+
+    Raises:
+        OutputError: another run writes into the folder, or it cannot be made or written.
+
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        msg = f'output folder {folder} cannot be made: {err.strerror}'
+        raise OutputError(msg) from err
+    path = folder / LOCK
+    file = _open(path)
+    try:
+        yield
+    finally:
+        # Before the lock ends: a run that opens it afterwards makes a file of its own.
+        with suppress(OSError):
+            path.unlink()
+        os.close(file)
+
+
+def _open(path: Path) -> int:
+    while True:
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as err:
+            msg = f'output folder {path.parent} cannot be written: {err.strerror}'
+            raise OutputError(msg) from err
+        try:
+            _take(file, path)
+            if _is_there(file, path):
+                os.ftruncate(file, 0)
+                with suppress(OSError):  # a full disk: nobody can read who it is, then
+                    os.write(file, f'{os.getpid()}\n'.encode())
+                return file
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)  # its owner has removed it meanwhile
+
+
+def _take(file: int, path: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as err:
+        owner = os.pread(file, 20, 0).decode('ascii', 'replace').strip()
+        process = f' (process {owner})' if owner else ''
+        msg = (
+            f'another run{process} writes into {path.parent}: wait until it has ended, or choose '
+            'another output folder'
+        )
+        raise OutputError(msg) from err
+    except OSError as err:
+        if err.errno not in _NO_LOCKS:
+            raise
+
+
+def _is_there(file: int, path: Path) -> bool:
+    """Tell if a lock is the one that others find, and not one that was removed."""
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return os.path.samestat(found, os.fstat(file))

@@ -1,0 +1,63 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Symmetries, rotation and padding of an image together with its labels."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from uhr_seg_ros.core.classes import UNLABELLED
+
+#: Padding is 0 after normalisation: the mean colour, BGR, rounded to 8 bits.
+PAD = (104, 116, 124)
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+def take_symmetry(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> Pair:
+    """One of the eight symmetries of the square."""
+    quarters = int(rng.integers(4))
+    image, labels = np.rot90(image, quarters), np.rot90(labels, quarters)
+    return mirror(image, labels) if rng.random() < 0.5 else (image, labels)
+
+
+def mirror(image: np.ndarray, labels: np.ndarray) -> Pair:
+    """Swap left and right."""
+    return image[:, ::-1], labels[:, ::-1]
+
+
+def rotate(image: np.ndarray, labels: np.ndarray, angle: float, size: tuple[int, int]) -> Pair:
+    """
+    Rotate about the centre.
+
+    Args:
+        image: (H, W, 3) uint8.
+        labels: (H, W) uint8.
+        angle: Degrees, clockwise.
+        size: Height and width in px of what is kept, around the centre.
+
+    Returns:
+        Image, bilinear, 0 outside; and labels, nearest, 255 outside.
+    """
+    height, width = labels.shape
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -angle, 1.0)
+    matrix[:, 2] -= (width - size[1]) / 2, (height - size[0]) / 2
+    image, labels = np.ascontiguousarray(image), np.ascontiguousarray(labels)
+    target = size[::-1]
+    return (
+        cv2.warpAffine(image, matrix, target, flags=cv2.INTER_LINEAR, borderValue=0),
+        cv2.warpAffine(
+            labels, matrix, target, flags=cv2.INTER_NEAREST, borderValue=float(UNLABELLED)
+        ),
+    )
+
+
+def pad(image: np.ndarray, labels: np.ndarray, side: int) -> Pair:
+    """Extend a crop to the right and below with `PAD` and 255 to a square."""
+    edges = (0, side - labels.shape[0], 0, side - labels.shape[1])
+    if any(edges):
+        image = cv2.copyMakeBorder(image, *edges, cv2.BORDER_CONSTANT, value=PAD)
+        labels = cv2.copyMakeBorder(labels, *edges, cv2.BORDER_CONSTANT, value=UNLABELLED)
+    return image, labels

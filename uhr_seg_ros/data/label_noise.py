@@ -1,0 +1,105 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+Labels that are better not learnt from.
+
+Annotators draw one outline around a block of houses as often as one around a house. Trained on
+both, a network answers with blocks where it should see houses. And a few labels are plainly
+wrong, as shallow water called vegetation: one such region can spoil a class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from uhr_seg_ros.core.classes import UNLABELLED
+from uhr_seg_ros.data.image_io import Window
+from uhr_seg_ros.data.sample import LabelledImage
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """
+    Where labels of some classes are wrong.
+
+    Attributes:
+        window: Top, left, height and width in px of the image.
+        class_ids: The classes.
+    """
+
+    window: Window
+    class_ids: tuple[int, ...]
+
+
+class WithoutDoubtful(LabelledImage):
+    """
+    A labelled image that ignores doubtful labels.
+
+    What is ignored is found once, from all labels of the image, and kept as a bit per pixel.
+
+    Args:
+        whole: The labelled image.
+        limits: Class id -> px above which a region (8-connected) of the class is ignored.
+        doubts: Where classes are ignored altogether.
+    """
+
+    def __init__(
+        self, whole: LabelledImage, limits: Mapping[int, int], doubts: Sequence[Doubt] = ()
+    ) -> None:
+        self.name = whole.name
+        self._whole, self._limits, self._doubts = whole, limits, doubts
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in px."""
+        return self._whole.size
+
+    @property
+    def ground(self) -> str:
+        """Ground of the whole image."""
+        return self._whole.ground
+
+    @cached_property
+    def _ignored(self) -> np.ndarray:
+        labels = self._whole.read_labels()
+        ignored = np.zeros(labels.shape, bool)
+        for class_id, limit in self._limits.items():
+            ignored |= larger_regions(labels == class_id, limit)
+        for doubt in self._doubts:
+            top, left, height, width = doubt.window
+            place = np.s_[top : top + height, left : left + width]
+            ignored[place] |= np.isin(labels[place], doubt.class_ids)
+        return np.packbits(ignored, axis=1)
+
+    def _image(self, window: Window) -> np.ndarray:
+        return self._whole.read_image(window)
+
+    def _labels(self, window: Window) -> np.ndarray:
+        top, left, height, width = window
+        first, end = left // 8, -(-(left + width) // 8)
+        bits = np.unpackbits(self._ignored[top : top + height, first:end], axis=1)
+        ignored = bits[:, left - 8 * first :][:, :width].astype(bool)
+        return np.where(ignored, np.uint8(UNLABELLED), self._whole.read_labels(window))
+
+
+def larger_regions(region: np.ndarray, limit: int) -> np.ndarray:
+    """
+    Give the connected parts (8 neighbours) of a region that have more than ``limit`` px.
+
+    Args:
+        region: (H, W) bool.
+        limit: px.
+
+    Returns:
+        (H, W) bool.
+    """
+    _, ids, statistics, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8))
+    large = statistics[:, cv2.CC_STAT_AREA] > limit
+    large[0] = False  # what is not in the region
+    return large[ids]

@@ -1,0 +1,135 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""From a labelled image to its mask, whole or by sliding windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import tempfile
+
+import numpy as np
+
+from uhr_seg_ros.data.sample import LabelledImage
+from uhr_seg_ros.evaluation.block import Window
+from uhr_seg_ros.evaluation.memmap_mask import ScratchMask
+from uhr_seg_ros.evaluation.resize import resized_rows, ROWS, ScaledImage
+from uhr_seg_ros.evaluation.seams import Grid, Seams
+from uhr_seg_ros.evaluation.settings import Settings
+from uhr_seg_ros.evaluation.sliding_window import arg_max, slide
+from uhr_seg_ros.evaluation.tta import averaged, VIEWS
+from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.pipelines.refinement.refine import refine
+from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.pipelines.tiling import padded_size, tile_spans, TileLimit
+
+
+class Predictor:
+    """
+    Segment labelled images as the settings say.
+
+    Args:
+        segmenter: The bundle at work; its limits are `limits`.
+        settings: How.
+        limits: How the segmenter cuts whole images.
+        whole: A segmenter without limits, to compare tiles with.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        settings: Settings,
+        limits: Limits,
+        whole: Segmenter | None = None,
+    ) -> None:
+        self._segmenter, self._whole = segmenter, whole
+        self._settings = settings
+        bundle = segmenter.bundle
+        self._limit = None
+        if not bundle.patches:  # which lie as their network wants them
+            self._limit = TileLimit(bundle, limits.memory_limit_mb or None, limits.tile)
+
+    def predict(self, image: LabelledImage, mask: ScratchMask, seams: Seams) -> None:
+        """
+        Segment one image.
+
+        Args:
+            image: The image.
+            mask: Takes the mask, in the size of the image.
+            seams: Gets the grid of the image, and counts what windows disagree about.
+        """
+        source = ScaledImage(image, self._settings.scale)
+        if self._settings.mode == 'slide':
+            seams.grid = self._window_grid(source.size)
+            bands = self._slide(source, seams)
+        else:
+            seams.grid = self._tile_grid(source.size)
+            if not self._settings.needs_logits:
+                return self._whole_mask(image.read_image(), mask, seams)
+            bands = self._whole_scores(source)
+        if source.size != image.size:
+            bands = resized_rows(bands, source.size, image.size)
+        for band in bands:
+            mask.append(arg_max(band))
+
+    def _whole_mask(self, image: np.ndarray, mask: ScratchMask, seams: Seams) -> None:
+        if self._settings.branch == 'semantic':
+            found = self._segmenter.semantic_only(image)
+        else:
+            found = self._segmenter(image).mask
+        if self._settings.refinement is not None:
+            found = refine(found, image, self._settings.refinement).mask
+        mask.append(found)
+        if self._whole is not None and seams.grid is not None:
+            changed = found != self._whole(image).mask
+            seams.compare(0, np.ones_like(changed), changed)
+
+    def _whole_scores(self, source: ScaledImage) -> Iterator[np.ndarray]:
+        image = source.read((0, 0, *source.size))
+        views = VIEWS[self._settings.tta]
+        # The sums are as large as the logits: they wait on disk.
+        scores = averaged(image, views, self._logits, _zeros_on_disk)
+        for top in range(0, source.size[0], ROWS):
+            yield np.ascontiguousarray(scores[:, top : top + ROWS])
+
+    def _slide(self, source: ScaledImage, seams: Seams) -> Iterator[np.ndarray]:
+        views = VIEWS[self._settings.tta]
+
+        def predict(window: Window) -> np.ndarray:
+            return averaged(source.read(window), views, self._logits)
+
+        top = 0
+        window, stride = self._settings.window, self._settings.stride
+        for band in slide(source.size, window, stride, predict):
+            if seams.grid is not None:
+                seams.compare(top, band.shared, band.differing)
+            top += len(band.shared)
+            yield band.scores
+
+    def _logits(self, image: np.ndarray) -> np.ndarray:
+        return self._segmenter(image, logits=True).logits
+
+    def _window_grid(self, size: tuple[int, int]) -> Grid | None:
+        settings = self._settings
+        return _if_cut(Grid.of_windows(size, settings.window, settings.stride))
+
+    def _tile_grid(self, size: tuple[int, int]) -> Grid | None:
+        """Find where the segmenter cuts its detail branch."""
+        if self._limit is None:
+            return None
+        multiple = self._segmenter.bundle.multiple
+        padded = padded_size(size, multiple)
+        tile = self._limit.side_for(*padded)
+        if tile is None or self._settings.branch == 'semantic':
+            return None
+        return _if_cut(
+            Grid.of_spans(size, *(tile_spans(side, tile, multiple) for side in padded))
+        )
+
+
+def _if_cut(grid: Grid) -> Grid | None:
+    return grid if grid.rows or grid.columns else None
+
+
+def _zeros_on_disk(shape: tuple[int, ...]) -> np.ndarray:
+    return np.memmap(tempfile.TemporaryFile(prefix='uhr_seg_sums_'), np.float32, 'w+', shape=shape)

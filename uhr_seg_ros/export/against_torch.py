@@ -1,0 +1,74 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""How much faster a network runs exported than in PyTorch, both in turn in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+import time
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from uhr_seg_ros.core.classes import CLASS_SETS
+from uhr_seg_ros.export.export import export_bundle
+from uhr_seg_ros.networks.backbones.normalization import normalised
+from uhr_seg_ros.networks.hlrc.network import HLRC
+from uhr_seg_ros.networks.presets import build_network, NETWORKS
+from uhr_seg_ros.pipelines.segmenter import Segmenter
+
+
+def compare_speed(preset: str, height: int, width: int, repeat: int) -> dict[str, object]:
+    """
+    Time PyTorch eager against the exported bundle, from uint8 image to mask.
+
+    The weights are random: they do not change what is computed.
+
+    Args:
+        preset: Network.
+        height: px, a multiple of 16.
+        width: px, a multiple of 16.
+        repeat: Runs of each that count; one more warms up.
+
+    Returns:
+        ``eager_ms`` and ``exported_ms`` (all runs), and ``ratio`` of their medians.
+    """
+    network = build_network(preset).eval()
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    with TemporaryDirectory() as folder:
+        bundle = export_bundle(
+            network,
+            Path(folder),
+            name=preset,
+            preset=preset,
+            classes=CLASS_SETS[NETWORKS[preset].classes],
+        )
+        with Segmenter(bundle, 'onnxruntime') as segmenter:
+            times = {'eager_ms': [], 'exported_ms': []}
+            for turn in tqdm(range(repeat + 1), desc=f'{preset} {width}x{height}', unit='pair'):
+                pair = (
+                    _milliseconds(lambda: _eager(network, bundle.mean, bundle.std, image)),
+                    _milliseconds(lambda: segmenter(image)),
+                )
+                if turn:
+                    for name, value in zip(times, pair, strict=True):
+                        times[name].append(value)
+    ratio = float(np.median(times['eager_ms']) / np.median(times['exported_ms']))
+    return {'network': preset, 'size': f'{width}x{height}', **times, 'ratio': ratio}
+
+
+def _eager(
+    network: HLRC, mean: tuple[float, ...], std: tuple[float, ...], image: np.ndarray
+) -> np.ndarray:
+    with torch.inference_mode():
+        return network(normalised(image[None], mean, std)).argmax(1)[0].byte().numpy()
+
+
+def _milliseconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return (time.perf_counter() - start) * 1e3

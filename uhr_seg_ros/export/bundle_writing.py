@@ -1,0 +1,157 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Writing model.yaml beside the graphs of a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from uhr_seg_ros.core.atomic_io import write_text
+from uhr_seg_ros.core.bundle import (
+    AGAIN,
+    Bundle,
+    BundleError,
+    FORMAT,
+    graphs_of,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    MODEL_FILE,
+    Patches,
+    read_bundle,
+)
+from uhr_seg_ros.core.classes import ClassSet
+from uhr_seg_ros.core.config_reader import read_mapping
+from uhr_seg_ros.core.domain import Domain
+from uhr_seg_ros.core.graph_files import hash_graph
+from uhr_seg_ros.onnx_graphs.external_data import bring_inside
+
+
+def write_bundle(
+    directory: str | Path,
+    *,
+    name: str,
+    network: str,
+    kind: str,
+    classes: ClassSet,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    multiple: int = 16,
+    low_res_factor: int = 4,
+    detail_bytes_per_pixel: float | None = None,
+    patches: Patches | None = None,
+    domain: Domain = Domain(),  # noqa: B008 - it cannot change
+    provenance: Mapping[str, Any] | None = None,
+) -> Bundle:
+    """
+    Write model.yaml beside graph files that are already in `directory`.
+
+    The graphs are `<graph name>.onnx` for every graph of `graphs_of(kind, patches)`; their hashes
+    are taken here. Tensors that a graph keeps in other files are brought inside. model.yaml
+    appears complete and right or not at all.
+
+    Returns:
+        The bundle as `load_bundle` reads it back.
+
+    Raises:
+        BundleError: a graph file is missing or a field is wrong.
+
+    """
+    path = Path(directory)
+    content: dict[str, Any] = {
+        'format': FORMAT,
+        'name': name,
+        'network': network,
+        'kind': kind,
+        'classes': [
+            {'name': label, 'color': list(color)}
+            for label, color in zip(classes.names, classes.colors, strict=True)
+        ],
+        'input': {
+            'mean': [float(value) for value in mean],
+            'std': [float(value) for value in std],
+            'multiple': multiple,
+            'low_res_factor': low_res_factor,
+        },
+        'graphs': {
+            graph: _graph_entry(path, graph, *tensors)
+            for graph, tensors in graphs_of(kind, patches).items()
+        },
+    }
+    if plain := domain.plain():
+        content['domain'] = plain
+    if patches is not None:
+        content['patches'] = {'side': patches.side, 'contexts': dict(patches.contexts)}
+    if detail_bytes_per_pixel is not None:
+        content['memory'] = {'detail_bytes_per_pixel': float(detail_bytes_per_pixel)}
+    # Through JSON, so that paths, tuples and the like become what plain YAML can hold.
+    content['provenance'] = json.loads(json.dumps(dict(provenance or {}), default=str))
+    return _write_model(path, content)
+
+
+def add_precision(
+    directory: str | Path,
+    precision: str,
+    files: Mapping[str, str],
+    provenance: Mapping[str, Any],
+    *,
+    default: bool = False,
+) -> Bundle:
+    """
+    Tell model.yaml of graphs in another precision, in place of earlier ones.
+
+    Args:
+        directory: folder of a bundle, with the new graph files in it.
+        precision: of `CPU_PRECISIONS`.
+        files: graph name -> file name.
+        provenance: how they were made.
+        default: whether ONNX Runtime takes them when nobody asks for something else; if not, a
+            default that is there stays.
+
+    Returns:
+        The bundle as `load_bundle` reads it back.
+
+    Raises:
+        BundleError: a file is missing or a field is wrong.
+
+    """
+    path = Path(directory)
+    content = read_mapping(path / MODEL_FILE, BundleError, AGAIN)
+    graphs = {
+        name: {'file': file, 'sha256': hash_graph(path / file)} for name, file in files.items()
+    }
+    plain = json.loads(json.dumps(dict(provenance), default=str))
+    content.setdefault('precisions', {})[precision] = {'graphs': graphs, 'provenance': plain}
+    if default:
+        content['cpu_precision'] = precision
+    return _write_model(path, content)
+
+
+def _write_model(path: Path, content: Mapping[str, Any]) -> Bundle:
+    """Write model.yaml, which appears complete and right or not at all."""
+    text = yaml.safe_dump(dict(content), sort_keys=False, default_flow_style=None, width=99)
+    # Before it takes the place of one that was right.
+    bundle = read_bundle(path, text.encode())
+    write_text(path / MODEL_FILE, text)
+    return bundle
+
+
+def _graph_entry(
+    directory: Path, name: str, inputs: Sequence[str], outputs: Sequence[str]
+) -> dict[str, Any]:
+    path = directory / f'{name}.onnx'
+    if not path.is_file():
+        msg = f'graph file {path} is missing: write the graphs before model.yaml'
+        raise BundleError(msg)
+    bring_inside(path)
+    return {
+        'file': path.name,
+        'sha256': hash_graph(path),
+        'inputs': list(inputs),
+        'outputs': list(outputs),
+    }

@@ -1,0 +1,116 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Points with the classes of the pixels that they fall on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from uhr_seg_ros.core.classes import ClassSet, UNLABELLED
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.geometry.camera import Camera
+from uhr_seg_ros.geometry.transform import Transform
+from uhr_seg_ros.geometry.visibility import find_seen, Seen, ZBuffer
+
+
+class LabellingError(UhrSegError):
+    """A mask, a confidence and a calibration that do not belong together."""
+
+
+class LabelledPoints(NamedTuple):
+    """
+    Points and what the camera sees there.
+
+    Attributes:
+        points: (N, 3) as they were given.
+        label: (N,) uint8, `UNLABELLED` where the camera sees nothing of them, and for the ids of
+            a uint16 mask that a byte does not hold.
+        confidence: (N,) uint8, 255 = sure; 0 where unseen.
+        color: (N,) uint32, 0x00RRGGBB of the class; 0 where unseen.
+
+    """
+
+    points: np.ndarray
+    label: np.ndarray
+    confidence: np.ndarray
+    color: np.ndarray
+
+
+class PointLabeller:
+    """
+    Labels points by a mask.
+
+    Args:
+        classes: what the mask's ids mean.
+        z_buffer: finds hidden points; None: each point counts as visible.
+        keep_unseen: whether points without a label stay, so that the cloud keeps its order.
+
+    """
+
+    def __init__(
+        self, classes: ClassSet, z_buffer: ZBuffer | None, keep_unseen: bool = True
+    ) -> None:
+        blue, green, red = classes.palette_bgr().astype(np.uint32).T
+        self._colors = red << 16 | green << 8 | blue
+        self._z_buffer = z_buffer
+        self._keep_unseen = keep_unseen
+
+    def label(
+        self,
+        points: np.ndarray,
+        camera: Camera,
+        pose: Transform,
+        mask: np.ndarray,
+        confidence: np.ndarray | None = None,
+    ) -> LabelledPoints:
+        """
+        Label points.
+
+        Args:
+            points: (N, 3) float32 or float64, m.
+            camera: intrinsics of the mask's pixels.
+            pose: from the points' frame to the camera's optical frame.
+            mask: (H, W) uint8 or uint16, class ids.
+            confidence: (H, W) uint8; None: every pixel counts as sure.
+
+        Raises:
+            LabellingError: sizes that differ.
+
+        """
+        _check_sizes(camera, mask, confidence)
+        seen = find_seen(points, camera, pose)
+        if self._z_buffer is not None:
+            seen = seen.take(self._z_buffer.find_visible(seen, camera.height, camera.width))
+        pixels = seen.row.astype(np.intp) * camera.width + seen.column
+        ids = mask.reshape(-1).take(pixels)
+        label = np.minimum(ids, UNLABELLED).astype(np.uint8, copy=False)
+        sure = np.full(len(ids), 255, np.uint8)
+        if confidence is not None:
+            confidence.reshape(-1).take(pixels, out=sure)
+        values = (label, sure, self._colors.take(ids))
+        if self._keep_unseen:
+            return LabelledPoints(points, *_spread(seen, len(points), *values))
+        return LabelledPoints(points[seen.index], *values)
+
+
+def _spread(
+    seen: Seen, count: int, label: np.ndarray, confidence: np.ndarray, color: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the values of all points from those of the seen ones."""
+    spread = (
+        np.full(count, UNLABELLED, np.uint8), np.zeros(count, np.uint8), np.zeros(count, np.uint32)
+    )  # fmt: skip
+    for target, values in zip(spread, (label, confidence, color), strict=True):
+        target[seen.index] = values
+    return spread
+
+
+def _check_sizes(camera: Camera, mask: np.ndarray, confidence: np.ndarray | None) -> None:
+    size = (camera.height, camera.width)
+    for name, array in (('mask', mask), ('confidence', confidence)):
+        if array is not None and array.shape != size:
+            msg = f'{name} is {array.shape}, but the calibration is for {size} (height, width)'
+            raise LabellingError(msg)

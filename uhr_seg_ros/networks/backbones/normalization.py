@@ -1,0 +1,49 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Images as the networks take them, in torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from uhr_seg_ros.core.bundle import IMAGENET_MEAN, IMAGENET_STD
+
+
+def normalised(
+    images: np.ndarray,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> torch.Tensor:
+    """
+    Turn images into network input.
+
+    Args:
+        images: (N, H, W, 3) uint8 BGR.
+        mean: RGB, in 0..255.
+        std: RGB, in 0..255.
+
+    Returns:
+        (N, 3, H, W) float32 RGB, in memory channels last.
+    """
+    rgb = torch.from_numpy(images).flip(-1).permute(0, 3, 1, 2).float()
+    return normalised_planes(rgb, mean, std)
+
+
+def normalised_planes(
+    planes: torch.Tensor,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> torch.Tensor:
+    """Normalise planes (..., 3, H, W), RGB in 0..255."""
+    centre, spread = (planes.new_tensor(values)[:, None, None] for values in (mean, std))
+    return (planes - centre) / spread
+
+
+def unit_range(image: torch.Tensor) -> torch.Tensor:
+    """Take the normalisation of ImageNet back: (N, 3, H, W) -> the same in 0..1."""
+    mean, std = (image.new_tensor(v)[:, None, None] / 255 for v in (IMAGENET_MEAN, IMAGENET_STD))
+    return image * std + mean

@@ -1,0 +1,58 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+The saliency network of learned downsampling: where a small copy of the image is worth sampling.
+
+Source: Jin et al., "Learning to Downsample for Segmentation of Ultra-High Resolution Images",
+ICLR 2022 (the deformation module), as released.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from uhr_seg_ros.networks.backbones.layers import ConvNorm
+
+#: Channels of the two wide layers and of the features that are scored.
+WIDE, FEATURES = 192, 24
+
+
+class SaliencyNetwork(nn.Module):
+    """Reduced image (N, 3, h, w) -> saliency logits (N, 1, h, w) at the same places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            ConvNorm(3, WIDE, 3, act='relu6'),
+            ConvNorm(WIDE, WIDE, 3, act='relu6'),
+            ConvNorm(WIDE, FEATURES, 3, act='none'),
+        )
+        self.score = nn.Sequential(nn.ReLU(), nn.Conv2d(FEATURES, 1, 1))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.score(self.features(image))
+
+
+def saliency_map(logits: torch.Tensor) -> torch.Tensor:
+    """Turn logits (N, 1, h, w) into a map whose places add up to one: softmax over all places."""
+    return logits.flatten(1).softmax(1).view_as(logits)
+
+
+def reduced(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """
+    Reduce an image to what the saliency network looks at, as published: without antialiasing.
+
+    Args:
+        image: (N, C, H, W).
+        size: Height and width, px.
+
+    Returns:
+        (N, C, *size).
+    """
+    return functional.interpolate(image, size=size, mode='bilinear', align_corners=False)

@@ -1,0 +1,290 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+FCtL: patches that know their surroundings.
+
+``fctl_inria`` and ``fctl_deepglobe`` are the two networks that were released, ``fctl`` is the
+extended one of the paper, ``fctl_s`` the same scaled for CPUs.
+
+Sources: Li et al., "From Contexts to Locality: Ultra-high Resolution Image Segmentation via
+Locality-aware Contextual Correlation", ICCV 2021; Liu et al., "Ultra-high Resolution Image
+Segmentation via Locality-aware Context Fusion and Alternating Local Enhancement".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from uhr_seg_ros.core.patch_grid import WHOLE
+from uhr_seg_ros.networks.backbones.efficientnet_lite import EfficientNetLite
+from uhr_seg_ros.networks.backbones.mit import DEPTHS, MixTransformer
+from uhr_seg_ros.networks.backbones.normalization import unit_range
+from uhr_seg_ros.networks.backbones.upernet import UPerHead
+from uhr_seg_ros.networks.backbones.vgg import VGG16
+from uhr_seg_ros.networks.fctl.context_attention import ContextFusion, SOURCES
+from uhr_seg_ros.networks.fctl.fcn8 import FCN8Head, HIDDEN
+from uhr_seg_ros.networks.fctl.local_enhancement import AlternatingLocalEnhancement, crop
+from uhr_seg_ros.networks.fctl.locality_aware import LocalityAwareFusion
+from uhr_seg_ros.networks.fctl.patch_network import PatchNetwork
+from uhr_seg_ros.networks.fctl.skip_decoder import SkipDecoder
+from uhr_seg_ros.networks.fctl.vgg_windowed import WindowedVGG16
+
+#: Side of a patch as published, px.
+PATCH = 508
+#: The same of the small network: a multiple of its coarsest stride.
+SMALL_PATCH = 384
+#: Channels of the decoder of the small network.
+SMALL_CHANNELS = 64
+
+
+class ReleasedFCtL(PatchNetwork):
+    """
+    FCN-8s on patches, whose coarsest map is enriched from two contexts.
+
+    The extractors of the contexts are trained before and stay as they are.
+
+    Args:
+        classes: Number of classes.
+        contexts: Factors of ``medium`` and ``large``.
+        centred: Of ``ContextFusion``.
+        side: Of a patch, px.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        contexts: Mapping[str, float | str],
+        *,
+        centred: bool,
+        side: int = PATCH,
+    ) -> None:
+        super().__init__(classes, side, contexts)
+        self.centred = centred
+        self.backbone = VGG16()
+        self.extractors = nn.ModuleDict({name: VGG16() for name in contexts})
+        self.fusion = ContextFusion(VGG16.widths[-1], centred=centred)
+        self.head = FCN8Head(VGG16.widths, classes)
+        self.extractors.requires_grad_(requires_grad=False)
+
+    def encode(self, name: str, image: torch.Tensor) -> torch.Tensor:
+        return self.extractors[name](unit_range(image))[-1]
+
+    def segment(
+        self, patch: torch.Tensor, maps: Mapping[str, torch.Tensor], place: torch.Tensor
+    ) -> torch.Tensor:
+        *fine, coarse = self.backbone(unit_range(patch))
+        return self.head([*fine, self.fusion(coarse, maps)], (self.side, self.side))
+
+    def exported(self) -> ReleasedFCtL:
+        """Give a network with the same weights that saves what borders of zeros cost."""
+        network = copy(self)
+        network._modules = dict(self._modules)
+        network.backbone = WindowedVGG16(self.backbone, self.side)
+        network.extractors = nn.ModuleDict(
+            {name: WindowedVGG16(each, self.side) for name, each in self.extractors.items()}
+        )
+        return network
+
+
+class FCtL(PatchNetwork):
+    """
+    The extended network: X + LCF + ALE, then a decoder.
+
+    Args:
+        classes: Number of classes.
+        side: Of a patch, px.
+        contexts: Name -> factor, in the order of ``SOURCES``.
+        backbone: Makes the encoder of the patch, and another one for every context.
+        decoder: Maps' channels and classes -> decoder of the patch's maps.
+        sources: What LCF correlates the patch with, of ``SOURCES``; none: no LCF.
+        structure: Of ALE, see there; empty: no ALE.
+        positions: Of LCF.
+        fusion: Of LCF.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        side: int,
+        contexts: Mapping[str, float | str],
+        backbone: Callable[[], nn.Module],
+        decoder: Callable[[Sequence[int], int], nn.Module],
+        *,
+        sources: Sequence[str] = SOURCES,
+        structure: str = 'd',
+        positions: bool = True,
+        fusion: str = 'adaptive',
+    ) -> None:
+        super().__init__(classes, side, contexts)
+        self.backbone = backbone()
+        self.extractors = nn.ModuleDict({name: backbone() for name in contexts})
+        channels = self.backbone.widths[-1]
+        spacings = {
+            # No position is common to all patches of a whole image: its map is taken as it is.
+            name: float(factor) if factor != WHOLE else 1.0
+            for name, factor in {'local': 1, **contexts}.items()
+            if name in sources
+        }
+        self.lcf = (
+            LocalityAwareFusion(channels, spacings, positions=positions, fusion=fusion)
+            if spacings
+            else None
+        )
+        self.ale = (
+            AlternatingLocalEnhancement(channels, list(contexts), structure)
+            if structure and contexts
+            else None
+        )
+        self.decoder = decoder(self.backbone.widths, classes)
+        self._check_use(contexts, sources)
+
+    def _check_use(self, contexts: Sequence[str], sources: Sequence[str]) -> None:
+        used = {*sources, *(self.ale.contexts if self.ale is not None else ())}
+        if idle := [name for name in contexts if name not in used]:
+            msg = (
+                f'context {idle[0]} is used neither by sources {list(sources)} nor by the '
+                f'structure: set {idle[0]} to null, or name it in sources'
+            )
+            raise ValueError(msg)
+
+    def encode(self, name: str, image: torch.Tensor) -> torch.Tensor:
+        return self.extractors[name](image)[-1]
+
+    def segment(
+        self, patch: torch.Tensor, maps: Mapping[str, torch.Tensor], place: torch.Tensor
+    ) -> torch.Tensor:
+        *fine, coarse = self.backbone(patch)
+        total = coarse
+        if self.lcf is not None:
+            total = total + self.lcf(coarse, maps)
+        if self.ale is not None:
+            cropped = {
+                name: crop(found, self._inside(name, place), coarse.shape[2:])
+                for name, found in maps.items()
+            }
+            total = total + self.ale(coarse, cropped)
+        logits = self.decoder([*fine, total])
+        # Not the shape of the patch: a graph is to know the size of its logits.
+        return functional.interpolate(logits, size=(self.side, self.side), mode='bilinear')
+
+    def _inside(self, name: str, place: torch.Tensor) -> torch.Tensor:
+        """Tell where the patch lies in a context, as shares of it: (N, 4)."""
+        context = self.contexts[name]
+        if context.is_whole:
+            return place
+        length = 1 / float(context.ratio)
+        return place.new_tensor([[(1 - length) / 2, (1 - length) / 2, length, length]])
+
+
+def fctl_inria(classes: int, *, side: int = PATCH) -> ReleasedFCtL:
+    """Build the released network of the Inria data set: contexts of 2 and 3 patches."""
+    return ReleasedFCtL(classes, {'medium': 2, 'large': 3}, centred=False, side=side)
+
+
+def fctl_deepglobe(classes: int, *, side: int = PATCH) -> ReleasedFCtL:
+    """Build the released network of DeepGlobe: contexts of 3 patches and of the whole image."""
+    return ReleasedFCtL(classes, {'medium': 3, 'large': WHOLE}, centred=True, side=side)
+
+
+def fctl(
+    classes: int,
+    *,
+    backbone: str = 'vgg16',
+    side: int = PATCH,
+    medium: float | str | None = 2,
+    large: float | str | None = 3,
+    sources: Sequence[str] = SOURCES,
+    structure: str = 'd',
+    positions: bool = True,
+    fusion: str = 'adaptive',
+) -> FCtL:
+    """
+    Build the extended network of the paper.
+
+    Args:
+        classes: Number of classes.
+        backbone: ``vgg16``, ``mit_b2`` or ``mit_b5``.
+        side: Of a patch, px.
+        medium: Factor of the medium context; None: there is none. Published: 2 for Inria, 3 for
+            DeepGlobe.
+        large: The same of the large one; published: 3, and ``whole``.
+        sources: Of ``FCtL``.
+        structure: Of ``FCtL``.
+        positions: Of ``FCtL``.
+        fusion: Of ``FCtL``.
+    """
+    encoders = {
+        'vgg16': lambda: VGG16(border=1),
+        **{name: lambda name=name: MixTransformer(name) for name in DEPTHS},
+    }
+    if backbone not in encoders:
+        msg = f'backbone {backbone!r} is unknown, known: {", ".join(encoders)}'
+        raise ValueError(msg)
+    hidden = HIDDEN if backbone == 'vgg16' else 0
+    return FCtL(
+        classes,
+        side,
+        _contexts(medium, large),
+        encoders[backbone],
+        lambda widths, count: SkipDecoder(widths, count, hidden),
+        sources=sources,
+        structure=structure,
+        positions=positions,
+        fusion=fusion,
+    )
+
+
+def fctl_s(
+    classes: int,
+    *,
+    side: int = SMALL_PATCH,
+    medium: float | str | None = 2,
+    large: float | str | None = 3,
+    sources: Sequence[str] = SOURCES,
+    structure: str = 'd',
+    positions: bool = True,
+    fusion: str = 'adaptive',
+) -> FCtL:
+    """
+    Build the small network: EfficientNet-Lite0 as encoders, and the decoder of UPerNet.
+
+    Args: as of ``fctl``.
+    """
+    return FCtL(
+        classes,
+        side,
+        _contexts(medium, large),
+        EfficientNetLite,
+        UPerDecoder,
+        sources=sources,
+        structure=structure,
+        positions=positions,
+        fusion=fusion,
+    )
+
+
+class UPerDecoder(nn.Module):
+    """``UPerHead`` with a classifier: maps, finest first -> logits in the size of the finest."""
+
+    def __init__(self, widths: Sequence[int], classes: int) -> None:
+        super().__init__()
+        self.join = UPerHead(widths, SMALL_CHANNELS)
+        self.classify = nn.Sequential(
+            nn.Dropout2d(0.1), nn.Conv2d(SMALL_CHANNELS, classes, 1)
+        )
+
+    def forward(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
+        return self.classify(self.join(maps))
+
+
+def _contexts(
+    medium: float | str | None, large: float | str | None
+) -> dict[str, float | str]:
+    both = {'medium': medium, 'large': large}
+    return {name: factor for name, factor in both.items() if factor is not None}

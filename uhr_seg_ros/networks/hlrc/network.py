@@ -1,0 +1,243 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+HLRC assembled: a low-resolution branch for semantics, a high-resolution branch for detail.
+
+Presets: ``hlrc_cityscapes``, ``hlrc_inria``, ``hlrc_deepglobe`` (as published) and ``hlrc_s``,
+the same design scaled for CPUs and small Jetsons.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.networks.backbones.efficientnet_lite import EfficientNetLite
+from uhr_seg_ros.networks.backbones.efficientvit import EfficientViTTrunk
+from uhr_seg_ros.networks.backbones.layers import resize_like
+from uhr_seg_ros.networks.backbones.swin import Swin
+from uhr_seg_ros.networks.backbones.upernet import UPerHead
+from uhr_seg_ros.networks.hlrc.assignment import assign
+from uhr_seg_ros.networks.hlrc.decoder import Decoder
+from uhr_seg_ros.networks.hlrc.experts import Experts
+from uhr_seg_ros.networks.hlrc.haar import HaarLowPass
+from uhr_seg_ros.networks.hlrc.laplacian import LaplacianResiduals
+from uhr_seg_ros.networks.hlrc.local_perception import LocalPerception, NoLocalPerception
+from uhr_seg_ros.networks.hlrc.region import BilinearAffinity, RegionPartition, ResidualStem
+from uhr_seg_ros.networks.hlrc.training_heads import AuxiliaryHead, Reconstruction
+
+#: Channels of the semantic feature of the small network.
+SEMANTIC_CHANNELS = 80
+
+
+class NetworkError(UhrSegError):
+    """An unknown network or an input that it cannot take."""
+
+
+class SemanticBranch(nn.Module):
+    """
+    Low-resolution image (N, 3, h, w) -> the maps of the backbone and the semantic feature F.
+
+    Args:
+        backbone: Module that returns maps, finest (1/16 of the full image) first, and has their
+            ``widths``.
+        channels: Channels of F.
+        classes: Classes of the branch's own classifier, which training and ``semantic_logits``
+            use.
+    """
+
+    def __init__(self, backbone: Swin | EfficientNetLite, channels: int, classes: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.decoder = UPerHead(backbone.widths, channels)
+        self.dropout = nn.Dropout2d(0.1)
+        self.classify = nn.Conv2d(channels, classes, 1)
+
+    def forward(self, low_res: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+        maps = self.backbone(low_res)
+        return maps, self.decoder(maps)
+
+    def logits(self, feature: torch.Tensor) -> torch.Tensor:
+        """Classify F alone: (N, channels, h, w) -> (N, classes, h, w)."""
+        return self.classify(self.dropout(feature))
+
+
+class HLRC(nn.Module):
+    """
+    The whole network.
+
+    ``forward``: normalised RGB image (N, 3, H, W) -> logits (N, classes, H, W). Any size works
+    whose remainder by 16 is not 1, 2 or 3.
+    """
+
+    #: Height and width of a frame are padded to multiples of this, px.
+    stride = 16
+    #: The kind of bundle that it is exported as.
+    kind = 'two_branch'
+
+    def __init__(
+        self,
+        semantic: SemanticBranch,
+        region: RegionPartition,
+        local: LocalPerception | NoLocalPerception,
+        decoder: Decoder,
+        auxiliary: AuxiliaryHead,
+        reconstruction: Reconstruction | None = None,
+    ) -> None:
+        super().__init__()
+        self.low_pass = HaarLowPass()
+        self.semantic = semantic
+        self.region = region
+        self.local = local
+        self.decoder = decoder
+        self.auxiliary = auxiliary
+        self.reconstruction = reconstruction
+
+    @property
+    def classes(self) -> int:
+        """Number of classes of the logits."""
+        return self.decoder.classify.out_channels
+
+    @property
+    def low_res_factor(self) -> int:
+        """The semantic branch sees the image reduced by this factor."""
+        return self.low_pass.factor
+
+    def fuse(
+        self, feature: torch.Tensor, affinity: torch.Tensor, local: list[torch.Tensor]
+    ) -> torch.Tensor:
+        """Assign, join the local features and classify: logits (N, classes, 4 h16, 4 w16)."""
+        assigned = assign(feature, affinity)
+        return self.decoder(torch.cat([assigned, *(resize_like(x, assigned) for x in local)], 1))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        self.check_size(image)
+        _, feature = self.semantic(self.low_pass(image))
+        affinity, _, maps = self.region(image)
+        quarter = self.fuse(feature, affinity, self.local(image, maps))
+        return functional.interpolate(quarter, size=image.shape[2:], mode='bilinear')
+
+    def forward_train(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        """
+        Compute everything that the losses look at.
+
+        Returns:
+            ``refine`` logits at 1/4, ``decode`` logits of F at 1/16, ``auxiliary`` logits, where
+            there are experts ``gate_probabilities`` (tokens, E), and where the network
+            reconstructs: ``reduced``, ``rebuilt_feature``, ``reconstruction``,
+            ``residual_target`` (N, 3, H, W).
+        """
+        self.check_size(image)
+        maps, feature = self.semantic(self.low_pass(image))
+        affinity, gate_logits, trunk_maps = self.region(image)
+        outputs = {
+            'refine': self.fuse(feature, affinity, self.local(image, trunk_maps)),
+            'decode': self.semantic.logits(feature),
+            'auxiliary': self.auxiliary(maps[-2]),
+        }
+        if gate_logits is not None:
+            outputs['gate_probabilities'] = gate_logits.float().softmax(-1).flatten(0, 2)
+        if self.reconstruction is not None:
+            reduced, rebuilt, reconstruction = self.reconstruction(feature)
+            fine, coarse = self.region.residuals(image)
+            outputs |= {
+                'reduced': reduced,
+                'rebuilt_feature': rebuilt,
+                'reconstruction': reconstruction,
+                'residual_target': fine + resize_like(coarse, fine),
+            }
+        return outputs
+
+    def check_size(self, image: torch.Tensor) -> None:
+        """Raise ``NetworkError`` for the sizes at which the two branches do not meet."""
+        for name, size in zip(('height', 'width'), image.shape[2:], strict=True):
+            if size < self.stride or size % self.stride in (1, 2, 3):
+                msg = (
+                    f'image {name} {int(size)} does not fit the network: it must be at least 16 '
+                    'px and its remainder by 16 not 1, 2 or 3; pad to a multiple of 16'
+                )
+                raise NetworkError(msg)
+
+
+def hlrc(num_classes: int, experts: int = 8, *, reconstruct: bool = True) -> HLRC:
+    """Build the published network."""
+    backbone = Swin()
+    trunk = EfficientViTTrunk(9)
+    return HLRC(
+        SemanticBranch(backbone, 512, num_classes),
+        RegionPartition(
+            trunk, Experts(trunk.widths[-1], experts, hidden=192), LaplacianResiduals()
+        ),
+        LocalPerception(trunk.widths, 96, EfficientViTTrunk(3)),
+        Decoder(512, 96, 32, num_classes),
+        AuxiliaryHead(backbone.widths[-2], 256, num_classes),
+        Reconstruction(512) if reconstruct else None,
+    )
+
+
+def hlrc_s(
+    num_classes: int,
+    experts: int = 4,
+    *,
+    width: int = 1,
+    region: bool = True,
+    local: bool = True,
+    mixing: int = 2,
+) -> HLRC:
+    """
+    Build the small network.
+
+    Against the published one: EfficientNet-Lite0 for the semantics, 80 channels in its decoder,
+    a Laplacian pyramid of luminance from half size on, one trunk shared by region partition and
+    local perception, which also hands on its quarter-resolution map, 1x1 fusion, and
+    blocks that mix the fused map.
+
+    Args:
+        num_classes: Number of classes.
+        experts: Experts of the region partition.
+        width: Factor of all channels but those of the semantic backbone.
+        region: With the region partition; without it tokens are enlarged bilinearly.
+        local: With local perception.
+        mixing: Residual blocks in the decoder.
+    """
+    first, *widths = (width * channels for channels in (16, 32, 48, 96))
+    trunk = EfficientViTTrunk(
+        ResidualStem((first, widths[0])), (first, *widths), (0, 0, 1, 2), expand=3, act='relu',
+        fused=True,
+    )  # fmt: skip
+    mixture = (
+        Experts(trunk.widths[-1], experts, 64 * width, offset=True)
+        if region
+        else BilinearAffinity()
+    )
+    perception = (
+        LocalPerception(trunk.widths, 32 * width, quarter=True) if local else NoLocalPerception()
+    )
+    channels, hidden = SEMANTIC_CHANNELS * width, 32 * width
+    semantic = SemanticBranch(EfficientNetLite(), channels, num_classes)
+    return HLRC(
+        semantic,
+        RegionPartition(trunk, mixture),
+        perception,
+        Decoder(channels, perception.channels, hidden, num_classes, kernel=1, mixing=mixing),
+        AuxiliaryHead(semantic.backbone.widths[-2], 64, num_classes),
+    )
+
+
+class SemanticLogits(nn.Module):
+    """The semantic branch as a network of its own: (N, 3, h, w) -> (N, classes, h / 4, w / 4)."""
+
+    def __init__(self, branch: SemanticBranch) -> None:
+        super().__init__()
+        self.branch = branch
+
+    def forward(self, low_res: torch.Tensor) -> torch.Tensor:
+        return self.branch.logits(self.branch(low_res)[1])
+
+
+def semantic_s(num_classes: int) -> SemanticLogits:
+    """Build the semantic branch of the small network, to tell what the other one adds."""
+    return SemanticLogits(SemanticBranch(EfficientNetLite(), SEMANTIC_CHANNELS, num_classes))

@@ -1,0 +1,157 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+Q/DQ nodes around convolutions, with the ranges that real frames show.
+
+What is written is what `onnxruntime.quantization` writes for TensorRT: symmetric int8, weights
+per channel with Q/DQ nodes of their own, biases as they are. That library does not serve here,
+since it hands the quantised tensor to everything that reads the tensor: skip connections lose
+accuracy, and a small convolution beside a large one is left in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from uhr_seg_ros.onnx_graphs.activation_observer import Feeds, Watcher
+from uhr_seg_ros.onnx_graphs.folding import GraphError
+from uhr_seg_ros.onnx_graphs.ranges import best_share, sampled
+
+#: Convolutions with fewer channels on either side stay as they are: int8 saves them little time,
+#: and they cost most of the accuracy. Among them are the first ones and the classifier.
+LEAST_CHANNELS = 64
+
+#: Largest int8.
+_LARGEST = 127
+
+
+def quantize(model: onnx.ModelProto, feeds: Iterable[Feeds]) -> onnx.ModelProto:
+    """
+    Quantise the convolutions of a graph that are worth it to int8.
+
+    Weights end at their largest magnitude, per channel; see `range_end` for activations.
+
+    Args:
+        model: float32, of one size or of any.
+        feeds: inputs of the graph from real frames, float32; taken one at a time.
+
+    Returns:
+        The model with Q/DQ nodes, everything else in float32; the same model if none of its
+        convolutions is worth it.
+
+    Raises:
+        GraphError: there are no feeds, or the graph cannot take them.
+
+    """
+    places = quantised_convolutions(model)
+    if not places:
+        return model
+    names = sorted({model.graph.node[place].input[0] for place in places})
+    return _insert(model, set(places), _ranges(model, names, feeds))
+
+
+def quantised_convolutions(model: onnx.ModelProto) -> list[int]:
+    """
+    Choose the convolutions that become int8, by their places among the nodes.
+
+    They have `LEAST_CHANNELS` on both sides, in each group, and give no output of the graph.
+    """
+    graph = model.graph
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    outputs = {info.name for info in graph.output}
+    return [
+        place
+        for place, node in enumerate(graph.node)
+        if node.op_type == 'Conv'
+        and node.output[0] not in outputs
+        and min(shapes.get(node.input[1], (0,))[:2]) >= LEAST_CHANNELS
+    ]
+
+
+def _ranges(
+    model: onnx.ModelProto, names: list[str], feeds: Iterable[Feeds]
+) -> dict[str, float]:
+    """Find the largest magnitude that each tensor is to represent, the largest of all frames."""
+    watcher = Watcher(model, names)
+    found = dict.fromkeys(names, 0.0)
+    frames = 0
+    for frames, feed in enumerate(feeds, 1):  # noqa: B007
+        for name, values in watcher.values(feed).items():
+            found[name] = max(found[name], range_end(values))
+    if not frames:
+        msg = f'graph {model.graph.name}: int8 needs frames to calibrate with, none were given'
+        raise GraphError(msg)
+    return found
+
+
+def range_end(values: np.ndarray) -> float:
+    """
+    Give the magnitude to clip at, by which int8 makes the smallest mean squared error.
+
+    Args:
+        values: of any shape, float32.
+
+    """
+    magnitudes = np.abs(sampled(values))
+    largest = float(magnitudes.max(initial=0.0))
+    return largest * best_share(magnitudes, 0.0, largest, _LARGEST) if largest else 0.0
+
+
+def _insert(
+    model: onnx.ModelProto, places: set[int], ends: Mapping[str, float]
+) -> onnx.ModelProto:
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    pairs = _Pairs()
+    nodes = []
+    for place, original in enumerate(model.graph.node):
+        node = onnx.NodeProto()
+        node.CopyFrom(original)
+        if place in places:
+            source, kernel = node.input[:2]
+            node.input[0] = pairs.add(source, np.array(ends[source]))
+            largest = np.abs(numpy_helper.to_array(weights[kernel])).max((1, 2, 3))
+            node.input[1] = pairs.add(kernel, largest, axis=0)
+        nodes += [*pairs.take(), node]
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    del result.graph.node[:]
+    result.graph.node.extend(nodes)
+    result.graph.initializer.extend(pairs.constants)
+    return result
+
+
+class _Pairs:
+    """Makes pairs of Q/DQ nodes, one for each tensor."""
+
+    def __init__(self) -> None:
+        self.constants: list[onnx.TensorProto] = []
+        self._nodes: list[onnx.NodeProto] = []
+        self._made: set[str] = set()
+
+    def add(self, name: str, ends: np.ndarray, **axis: int) -> str:
+        """Quantise a tensor and give the name of what comes back."""
+        result = f'{name}_DequantizeLinear_Output'
+        if name in self._made:
+            return result
+        self._made.add(name)
+        # What is zero everywhere needs some scale, too.
+        scale = np.where(ends > 0, ends, 1.0).astype(np.float32) / np.float32(_LARGEST)
+        zero = np.zeros(scale.shape, np.int8)
+        for values, what in ((scale, 'scale'), (zero, 'zero_point')):
+            self.constants.append(numpy_helper.from_array(values, f'{name}_{what}'))
+        steps = (('QuantizeLinear', name, f'{name}_QuantizeLinear_Output'),
+                 ('DequantizeLinear', f'{name}_QuantizeLinear_Output', result))
+        for kind, source, target in steps:
+            inputs = [source, f'{name}_scale', f'{name}_zero_point']
+            self._nodes.append(helper.make_node(kind, inputs, [target], target, **axis))
+        return result
+
+    def take(self) -> list[onnx.NodeProto]:
+        """Give the nodes that were made since the last time."""
+        nodes, self._nodes = self._nodes, []
+        return nodes

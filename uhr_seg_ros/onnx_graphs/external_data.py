@@ -1,0 +1,63 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Bringing the tensors of an ONNX file inside that lie in files beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from uhr_seg_ros.core.atomic_io import write_bytes
+from uhr_seg_ros.core.graph_files import BundleError
+from uhr_seg_ros.core.onnx_scan import describe, first_outside, MOST_BYTES, NoGraphError, Outside
+from uhr_seg_ros.core.regular_files import read_regular
+from uhr_seg_ros.core.text import one_line
+
+
+def bring_inside(path: Path) -> bool:
+    """
+    Write an ONNX file anew that keeps tensors elsewhere, with all of them; it needs `onnx` then.
+
+    The file appears complete or stays as it was. The other files stay, too.
+
+    Args:
+        path: ONNX file.
+
+    Returns:
+        Whether there was something to bring inside.
+
+    Raises:
+        BundleError: a tensor cannot be read, or the file would be larger than 2 GB.
+
+    """
+    try:
+        outside = first_outside(read_regular(path, MOST_BYTES))
+    except NoGraphError:  # which `hash_graph` tells about
+        return False
+    if outside is None:
+        return False
+    write_bytes(path, _with_all(path, outside))
+    return True
+
+
+def _with_all(path: Path, outside: Outside) -> bytes:
+    where = f'graph file {path}: {describe(outside)}'
+    try:
+        import onnx
+    except ImportError as err:
+        msg = f'{where}: to bring it inside, pip install onnx'
+        raise BundleError(msg) from err
+    try:
+        model = onnx.load(path)
+        size = model.ByteSize()
+        content = model.SerializeToString() if size <= MOST_BYTES else b''
+    except Exception as err:  # of onnx, of protobuf, or a file that is missing
+        msg = f'{where}, which cannot be brought inside: {one_line(err, 300)}'
+        raise BundleError(msg) from err
+    if not content:
+        msg = (
+            f'{where}: with all tensors inside it would have {size} bytes, an ONNX file has at '
+            f'most {MOST_BYTES} (2 GB): choose a smaller network, or float16 weights'
+        )
+        raise BundleError(msg)
+    return content

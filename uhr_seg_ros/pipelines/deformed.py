@@ -1,0 +1,198 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Learned downsampling: a frame is bent towards what is worth seeing, and its mask bent back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from uhr_seg_ros.backends.engine import Engine
+from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.backends.registry import open_engines
+from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.raw_frame import RawFrame
+from uhr_seg_ros.core.resources import available_cores
+from uhr_seg_ros.core.timing import StageClock
+from uhr_seg_ros.pipelines.inverse_warp import at_points, POINT_MAP_BYTES, PointMap
+from uhr_seg_ros.pipelines.maps import arg_max, confidence_of
+from uhr_seg_ros.pipelines.outputs import CheckedGraphs, lengths
+from uhr_seg_ros.pipelines.pipeline import AtOnce, Limits, Request, warm_up_frame
+from uhr_seg_ros.pipelines.sampling import Sampler
+from uhr_seg_ros.pipelines.tiling import TileLimit
+
+#: So much may rounding add to a grid that is in -1..1.
+GRID_SLACK = 1e-5
+
+
+class DeformedError(UhrSegError):
+    """Something that learned downsampling has not, or graphs that do not fit."""
+
+
+class Deformed(AtOnce):
+    """
+    Run the graphs of one bundle of kind `deformed`.
+
+    `saliency` looks at the whole frame in small and gives a sampling grid; the frame is sampled
+    along it, from its bytes, and what `segment` says of this bent image is bent back.
+
+    Args:
+        bundle: a bundle of kind `deformed`.
+        engines: the engines of `saliency` and `segment`.
+        limits: nothing of them is needed.
+        threads: that bend masks back, 0 for as many as this process may use.
+
+    Raises:
+        TilingError: a tile is asked for.
+        DeformedError: graphs without fixed sizes.
+        OutputError: graphs whose outputs have another size or number of classes.
+
+    """
+
+    def __init__(
+        self, bundle: Bundle, engines: Mapping[str, Engine], limits: Limits, threads: int = 0
+    ) -> None:
+        TileLimit(bundle, None, limits.tile)  # which refuses tiles
+        self._bundle = bundle
+        self._threads = threads or available_cores()
+        self.provenance = engines['segment'].provenance()
+        self._size, bent = (
+            fixed_size(bundle, name, engines[name]) for name in ('saliency', 'segment')
+        )
+        self._bent = lengths(*bent)
+        outputs = {'saliency': 'grid', 'segment': 'probabilities'}
+        self._graphs = CheckedGraphs(
+            bundle, engines, {graph: {name: self._bent} for graph, name in outputs.items()}
+        )
+        self._sampler = Sampler(bundle.mean, bundle.std)
+
+    @classmethod
+    def open(cls, bundle: Bundle, limits: Limits, options: EngineOptions) -> Deformed:
+        """Open the graphs of a bundle on ONNX Runtime; see `open_engines`."""
+        return cls(bundle, open_engines(bundle, bundle.graphs, options), limits, options.threads)
+
+    def prepare(self, size: tuple[int, int]) -> None:
+        """Run once on a black frame."""
+        self.segment(warm_up_frame(size), Request(), StageClock())
+
+    def segment(
+        self, frame: RawFrame, request: Request, clock: StageClock
+    ) -> dict[str, np.ndarray]:
+        """
+        Segment one frame; see `Strategy.segment`.
+
+        The stages are `convert`, `reduce`, `saliency`, `sample`, `network`, `enlarge` and
+        `overlay`. The logits are logarithms of probabilities.
+        """
+        with clock.stage('convert'):
+            image = frame.bgr
+        grid, probabilities = self.bent(image, clock)
+        with clock.stage('enlarge'):
+            results = self._enlarged(grid, probabilities, image.shape[:2], request)
+        if request.pictures.any:
+            with clock.stage('overlay'):
+                classes = self._bundle.classes
+                results |= request.pictures.paint(image, results['mask'], classes)
+        return results
+
+    def bent(self, image: np.ndarray, clock: StageClock) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Segment the bent image.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+            clock: takes the times of the stages.
+
+        Returns:
+            grid (h, w, 2) float32, x first, in -1..1 over the frame; probabilities (C, h, w)
+            float32.
+
+        """
+        grid = self._grid(image, clock)
+        with clock.stage('sample'):
+            bent = self._sampler.along(image, grid)
+        with clock.stage('network'):
+            found = self._graphs.run('segment', {'image': bent}, {'probabilities': self._bent})
+        return grid, found['probabilities'][0]
+
+    def sampling_grid(self, frame: RawFrame) -> np.ndarray:
+        """Tell where a frame is sampled: grid (h, w, 2) float32 as of `bent`."""
+        return self._grid(frame.bgr, StageClock())
+
+    def semantic_mask(self, frame: RawFrame) -> np.ndarray:
+        """Refuse: there is no such branch."""
+        msg = f'bundle {self._bundle.name} segments bent frames, it has no semantic branch'
+        raise DeformedError(msg)
+
+    def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
+        """Count what bending back looks up for every px."""
+        return POINT_MAP_BYTES
+
+    def close(self) -> None:
+        """Give back the memory of the engines."""
+        self._graphs.close()
+
+    def _grid(self, image: np.ndarray, clock: StageClock) -> np.ndarray:
+        with clock.stage('reduce'):
+            small = self._sampler.resized(image, self._size)
+        with clock.stage('saliency'):
+            grid = self._graphs.run('saliency', {'image': small}, {'grid': self._bent})['grid'][0]
+        if not (np.abs(grid) <= 1 + GRID_SLACK).all():
+            msg = (
+                f'bundle {self._bundle.path}: graph saliency gives a grid from {grid.min():g} to '
+                f'{grid.max():g}, which leaves the frame, -1 to 1: export the model again'
+            )
+            raise DeformedError(msg)
+        return grid
+
+    def _enlarged(
+        self,
+        grid: np.ndarray,
+        probabilities: np.ndarray,
+        size: tuple[int, int],
+        request: Request,
+    ) -> dict[str, np.ndarray]:
+        """Bend back what is wanted."""
+        seen = at_points(probabilities)
+        small = {'mask': arg_max(seen)}
+        if wanted := set(request.outputs) - {'mask'}:
+            logits = np.log(np.maximum(seen, np.finfo(np.float32).tiny))
+            scores = {'confidence': confidence_of(logits), 'logits': logits}
+            small |= {name: scores[name] for name in wanted}
+        results = {
+            name: np.empty((*values.shape[:-2], *size), values.dtype)
+            for name, values in small.items()
+        }
+        pairs = [
+            (plane.ravel(), whole)
+            for name, values in small.items()
+            for plane, whole in zip(_planes(values), _planes(results[name]), strict=True)
+        ]
+        PointMap(grid, size, self._threads).spread(pairs)
+        return results
+
+
+def fixed_size(bundle: Bundle, name: str, engine: Engine) -> tuple[int, int]:
+    """
+    Give height and width of the image that a graph takes, px.
+
+    Raises:
+        DeformedError: they are not fixed.
+
+    """
+    shape = engine.input_shapes['image']
+    if len(shape) != 4 or shape[2] is None or shape[3] is None:
+        msg = (
+            f'bundle {bundle.path}: graph {name} takes images of shape {shape}, expected a fixed '
+            'height and width: export the model again'
+        )
+        raise DeformedError(msg)
+    return shape[2], shape[3]
+
+
+def _planes(values: np.ndarray) -> np.ndarray:
+    """(C, h, w) or (h, w) -> (C, h, w); a view."""
+    return values.reshape(-1, *values.shape[-2:])

@@ -1,0 +1,246 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What frames of one size need on the GPU: engines, memory and a CUDA graph."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from uhr_seg_ros.backends.tensorrt.cuda import Stream
+from uhr_seg_ros.backends.tensorrt.engine import Execution, TensorRTBackend
+from uhr_seg_ros.backends.tensorrt.kernels import DeviceFrame, DeviceMap, Kernels
+from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.errors import EngineError
+from uhr_seg_ros.pipelines.maps import (
+    BlendAxis,
+    DETAIL_MAPS,
+    map_shape,
+    map_sizes,
+    ROW_AXES,
+    STEPS,
+)
+from uhr_seg_ros.pipelines.outputs import OutputCheck
+from uhr_seg_ros.pipelines.tiling import padded_size, tile_spans
+
+
+class Targets(NamedTuple):
+    """Where results go, as device addresses; 0 for what nobody asked for."""
+
+    mask: int
+    mask_bytes: int
+    confidence: int
+    logits: int
+
+
+class FrameProgram:
+    """
+    The engines for frames of one size and the memory between them.
+
+    Both branches begin when their inputs are made, each on a stream of its own; the fusion waits
+    for both.
+
+    Args:
+        bundle: a bundle of kind `two_branch`.
+        backend: opens the engines.
+        size: height and width of the frames, px.
+        tile: largest side of a tile, or None for the whole frame.
+
+    Raises:
+        EngineError: an engine cannot be built or does not fit to the others.
+        OutputError: an output has another size than is expected, or number of classes.
+
+    """
+
+    def __init__(
+        self, bundle: Bundle, backend: TensorRTBackend, size: tuple[int, int], tile: int | None
+    ) -> None:
+        self._size = size
+        self._cuda = backend.cuda
+        self._memory: list[int] = []
+        self._scale_bias = _scale_bias(bundle)
+        self._padded = height, width = padded_size(size, bundle.multiple)
+        self._rows = tile_spans(height, tile or height, bundle.multiple)
+        self._columns = tile_spans(width, tile or width, bundle.multiple)
+        self._main, self._side = self._cuda.stream(), self._cuda.stream()
+        self._prepared, self._detailed = self._cuda.event(), self._cuda.event()
+        try:
+            self._open(bundle, backend)
+        except Exception:
+            self.close()
+            raise
+
+    @property
+    def stream(self) -> Stream:
+        """The stream on which `enqueue` begins and ends."""
+        return self._main
+
+    def enqueue(self, kernels: Kernels, frame: DeviceFrame, targets: Targets) -> None:
+        """
+        Put a frame's work on the streams; it can be captured as a CUDA graph.
+
+        Args:
+            kernels: of the type of the engines, see `dtype`.
+            frame: the camera's bytes, which lie there when the stream comes to this.
+            targets: where the results go.
+
+        """
+        whole = len(self._rows) == len(self._columns) == 1
+        image = self._at['image'] if whole else 0
+        window = (0, 0, *self._padded)
+        kernels.prepare(frame, window, self._scale_bias, image, self._at['low_res'], self._main)
+        self._cuda.record(self._prepared, self._main)
+        self._cuda.wait(self._side, self._prepared)
+        self._semantic.enqueue(self._main)
+        if whole:
+            self._detail.enqueue(self._side)
+        else:
+            self._enqueue_tiles(kernels, frame)
+        self._cuda.record(self._detailed, self._side)
+        self._cuda.wait(self._main, self._detailed)
+        self._quarter.enqueue(self._main)
+        quarter = self._map('quarter_logits', self._quarter.outputs['quarter_logits'].shape)
+        mask = targets.mask, targets.mask_bytes
+        kernels.finish(
+            quarter, self._size, mask, targets.confidence, targets.logits, self._main
+        )
+
+    def upload(self, values: np.ndarray) -> int:
+        """Put an array into device memory for as long as this lives; gives its address."""
+        values = np.ascontiguousarray(values)
+        address = self._take(values.nbytes)
+        self._cuda.upload(address, values, self._main)
+        # The array may go as soon as this returns.
+        self._cuda.synchronize(self._main)
+        return address
+
+    def logits(self, name: str) -> np.ndarray:
+        """
+        Give logits of the last frame, (C, h, w) float32.
+
+        Args:
+            name: `semantic_logits` or `quarter_logits`.
+
+        """
+        tensor = {**self._semantic.outputs, **self._quarter.outputs}[name]
+        logits = np.empty(tensor.shape, tensor.dtype)
+        self._cuda.download(logits, self._at[name], self._main)
+        self._cuda.synchronize(self._main)
+        return logits[0].astype(np.float32)
+
+    def close(self) -> None:
+        """Give back the memory."""
+        for address in self._memory:
+            self._cuda.free(address)
+        self._memory.clear()
+
+    def _open(self, bundle: Bundle, backend: TensorRTBackend) -> None:
+        graphs, (height, width) = bundle.graphs, self._padded
+        factor = bundle.low_res_factor
+        low_res = (1, 3, height // factor, width // factor)
+        (top, bottom), (left, right) = self._rows[0], self._columns[0]
+        self._semantic = backend.open(graphs['semantic'], {'low_res': low_res})
+        image = (1, 3, bottom - top, right - left)
+        self._detail = backend.open(graphs['detail'], {'image': image})
+        check = OutputCheck(bundle)
+        check.declared('semantic', _shapes(self._semantic), {
+            'tokens': map_sizes('tokens', height, width),
+        })  # fmt: skip
+        check.declared('detail', _shapes(self._detail), {
+            name: map_sizes(name, *image[2:]) for name in DETAIL_MAPS
+        })  # fmt: skip
+        tiles = {name: self._detail.outputs[name].shape for name in DETAIL_MAPS}
+        self._totals = {name: map_shape(name, tiles[name], height, width) for name in tiles}
+        meeting = {'tokens': self._semantic.outputs['tokens'].shape, **self._totals}
+        self._quarter = backend.open(graphs['quarter'], meeting)
+        check.declared('quarter', _shapes(self._quarter), {
+            'quarter_logits': map_sizes('local', height, width),
+        })  # fmt: skip
+        self.dtype = self._common_type()
+        self._at = self._allocate()
+        self._semantic.bind(self._at)
+        self._detail.bind(self._at)
+        self._quarter.bind({**self._at, **self._total_at})
+
+    def _common_type(self) -> np.dtype:
+        """Give the type of the tensors between the engines, which bind the same memory."""
+        engines = (self._semantic, self._detail, self._quarter)
+        tensors = [each for engine in engines for each in (engine.inputs, engine.outputs)]
+        types = {tensor.dtype for each in tensors for tensor in each.values()}
+        if len(types) != 1:
+            msg = f'the engines have tensors of several types ({types}): export the model again'
+            raise EngineError(msg)
+        return types.pop()
+
+    def _allocate(self) -> dict[str, int]:
+        engines = (self._semantic, self._detail, self._quarter)
+        sizes = {
+            name: tensor.size
+            for engine in engines
+            for name, tensor in (*engine.inputs.items(), *engine.outputs.items())
+            if engine is not self._quarter or name == 'quarter_logits'
+        }
+        addresses = {name: self._take(size) for name, size in sizes.items()}
+        self._total_at = {}
+        if len(self._rows) * len(self._columns) > 1:
+            self._prepare_tiles()
+        return addresses
+
+    def _prepare_tiles(self) -> None:
+        """Make room for the blended maps, and upload how much each tile counts."""
+        self._axes = {
+            name: tuple(BlendAxis(spans, STEPS[name]) for spans in (self._rows, self._columns))
+            for name in DETAIL_MAPS
+        }
+        itemsize = self.dtype.itemsize
+        self._total_sizes = {
+            name: int(np.prod(shape)) * itemsize for name, shape in self._totals.items()
+        }
+        self._total_at = {name: self._take(size) for name, size in self._total_sizes.items()}
+        self._weights = {
+            name: [[self.upload(part) for part in axis.weights] for axis in axes]
+            for name, axes in self._axes.items()
+        }
+
+    def _enqueue_tiles(self, kernels: Kernels, frame: DeviceFrame) -> None:
+        """Run the detail branch tile by tile and blend its maps."""
+        for name, address in self._total_at.items():
+            self._cuda.clear(address, self._total_sizes[name], self._side)
+        for row, (top, bottom) in enumerate(self._rows):
+            for column, (left, right) in enumerate(self._columns):
+                window = top, left, bottom - top, right - left
+                kernels.prepare(
+                    frame, window, self._scale_bias, self._at['image'], 0, self._side
+                )
+                self._detail.enqueue(self._side)
+                for name in DETAIL_MAPS:
+                    self._blend(kernels, name, row, column)
+
+    def _blend(self, kernels: Kernels, name: str, row: int, column: int) -> None:
+        row_axis, column_axis = self._axes[name]
+        tile = self._map(name, self._detail.outputs[name].shape)
+        total = DeviceMap.over(self._total_at[name], self._totals[name], ROW_AXES[name])
+        place = row_axis.spans[row][0], column_axis.spans[column][0]
+        weights = self._weights[name][0][row], self._weights[name][1][column]
+        kernels.accumulate(tile, total, place, weights, self._side)
+
+    def _map(self, name: str, shape: tuple[int, ...]) -> DeviceMap:
+        return DeviceMap.over(self._at[name], shape, ROW_AXES.get(name, 2))
+
+    def _take(self, size: int) -> int:
+        address = self._cuda.allocate(size)
+        self._memory.append(address)
+        return address
+
+
+def _shapes(execution: Execution) -> dict[str, tuple[int, ...]]:
+    return {name: tensor.shape for name, tensor in execution.outputs.items()}
+
+
+def _scale_bias(bundle: Bundle) -> tuple[float, ...]:
+    """Write (x - mean) / std as x * scale + bias."""
+    scales = [1.0 / std for std in bundle.std]
+    biases = [-mean / std for mean, std in zip(bundle.mean, bundle.std, strict=True)]
+    return *scales, *biases

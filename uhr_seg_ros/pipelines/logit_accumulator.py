@@ -1,0 +1,86 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Adding up the logits of overlapping patches, one row of patches at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
+from uhr_seg_ros.core.patch_grid import Cutting
+from uhr_seg_ros.pipelines.maps import arg_max, confidence_of
+
+
+class PatchSums:
+    """
+    Merge patches into the results of a frame.
+
+    Only the rows that later patches still reach are kept as logits.
+
+    Args:
+        size: height and width of the frame, px.
+        classes: number of classes.
+        side: of a patch, px.
+        cutting: where the patches lie.
+        outputs: of `mask`, `confidence` and `logits`.
+
+    Attributes:
+        results: the outputs of the frame; complete when all rows are finished.
+
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        classes: int,
+        side: int,
+        cutting: Cutting,
+        outputs: Sequence[str],
+    ) -> None:
+        self._size, self._side, self._cutting = size, side, cutting
+        self._band = np.zeros((classes, side, cutting.size[1]), np.float32)
+        axes = zip((cutting.rows, cutting.columns), cutting.size, strict=True)
+        self._counts = [_counts(starts, side, length) for starts, length in axes]
+        dtypes = {
+            'mask': np.uint8 if classes <= MAX_UINT8_CLASSES else np.uint16,
+            'confidence': np.uint8,
+            'logits': np.float32,
+        }
+        self.results = {
+            name: np.empty((*((classes,) if name == 'logits' else ()), *size), dtypes[name])
+            for name in {'mask', *outputs}
+        }
+
+    def add(self, logits: np.ndarray, left: int) -> None:
+        """Add a patch (C, side, side) of the present row."""
+        self._band[..., left : left + self._side] += logits
+
+    def finish(self, row: int) -> None:
+        """Give away the rows that no later row of patches reaches; the next row follows."""
+        rows = self._cutting.rows
+        top = rows[row]
+        following = rows[row + 1] if row + 1 < len(rows) else top + self._side
+        height, width = self._size
+        count = following - top
+        bottom = min(following, height)
+        band = self._band[:, : bottom - top, :width]
+        place = np.s_[top:bottom, :]
+        self.results['mask'][place] = arg_max(band)
+        if 'logits' in self.results:
+            self.results['logits'][(..., *place)] = band
+        if 'confidence' in self.results:
+            overlaps = self._counts[0][top:bottom, None] * self._counts[1][:width]
+            self.results['confidence'][place] = confidence_of(band / overlaps)
+        self._band[:, : self._side - count] = self._band[:, count:]
+        self._band[:, self._side - count :] = 0
+
+
+def _counts(starts: Sequence[int], side: int, length: int) -> np.ndarray:
+    """Tell in how many patches every place of an axis lies, (length,) float32."""
+    counts = np.zeros(length, np.float32)
+    for start in starts:
+        counts[start : start + side] += 1
+    return counts

@@ -1,0 +1,349 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Array in, `Segmentation` out: the one door to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.core.bundle import Bundle, Graph, load_bundle
+from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.raw_frame import RawFrame
+from uhr_seg_ros.core.timing import StageClock
+from uhr_seg_ros.core.visualization import Pictures
+from uhr_seg_ros.pipelines.pipeline import Limits, Request, Strategy
+from uhr_seg_ros.pipelines.refinement.refine import refine, Refinement
+from uhr_seg_ros.pipelines.registry import open_strategy, STRATEGIES
+
+
+class SegmenterError(UhrSegError):
+    """An image that cannot be segmented, or a segmenter that was closed."""
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """
+    What a frame became.
+
+    Attributes:
+        mask: (H, W) uint8 class ids, uint16 above 255 classes; the size of the image.
+        stage_times: stage name -> ms, in the order in which the stages ran.
+        confidence: (H, W) uint8, 255 times the largest softmax, or None if not asked for.
+        logits: (C, H, W) float32, or None if not asked for.
+        overlay: (h, w, 3) uint8 BGR, or None if not asked for.
+        color_mask: (h, w, 3) uint8 BGR, or None if not asked for.
+        refined_share: how much of the boundaries was refined, or None if not asked for; below 1
+            the time budget ended before.
+
+    """
+
+    mask: np.ndarray
+    stage_times: dict[str, float]
+    confidence: np.ndarray | None = None
+    logits: np.ndarray | None = None
+    overlay: np.ndarray | None = None
+    color_mask: np.ndarray | None = None
+    refined_share: float | None = None
+
+
+class Segmenter:
+    """
+    Segment images with one bundle; for use by one thread at a time.
+
+    Example:
+        >>> segmenter = Segmenter('hlrc_s_aerial')
+        >>> mask = segmenter(cv2.imread('field.jpg')).mask
+
+    Args:
+        bundle: a loaded bundle, or a path or name for `load_bundle`.
+        backend: `tensorrt`, `onnxruntime`, or `auto` for the fastest one that runs here.
+        limits: how large a piece of a frame the detail branch gets at a time.
+        input_size: height and width of the frames to come, px: back ends that build for a size
+            do so at once. None leaves it to the first frame.
+        options: of the engines; their threads are those of refining, too.
+
+    Attributes:
+        bundle: the loaded bundle.
+        backend: name of the back end in use.
+        fallback: why `auto` did not take a faster back end, and what to do; empty if it did.
+        provenance: bundle name, network, back end, its version, device and precision, hashes of
+            the graphs.
+
+    Raises:
+        UhrSegError: the bundle, the back end, a graph or a limit is not usable.
+
+    """
+
+    def __init__(
+        self,
+        bundle: str | Path | Bundle,
+        backend: str = 'auto',
+        limits: Limits = Limits(),  # noqa: B008 - it cannot change
+        *,
+        input_size: tuple[int, int] | None = None,
+        options: EngineOptions = EngineOptions(),  # noqa: B008 - it cannot change
+    ) -> None:
+        self.bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+        self.fallback = ''
+        self._threads = options.threads
+        self._strategy: Strategy | None = None
+        # The last one runs everywhere: its errors are the user's.
+        faster = list(STRATEGIES)[:-1] if backend == 'auto' else []
+        for name in faster:
+            try:
+                self._open(name, limits, options, input_size)
+                break
+            except Exception as err:  # whatever it is, there is another back end
+                self.fallback = f'{name} is not used: {err or type(err).__name__}'
+        else:
+            chosen = list(STRATEGIES)[-1] if backend == 'auto' else backend
+            self._open(chosen, limits, options, input_size)
+        self.provenance: dict[str, Any] = {
+            'bundle': self.bundle.name,
+            'network': self.bundle.network,
+            **self._strategy.provenance,
+            'sha256': {name: graph.sha256 for name, graph in self._graphs().items()},
+        }
+
+    def __call__(
+        self,
+        image: np.ndarray | RawFrame,
+        *,
+        confidence: bool = False,
+        logits: bool = False,
+        pictures: Pictures = Pictures(),  # noqa: B008 - it cannot change
+        refinement: Refinement | None = None,
+    ) -> Segmentation:
+        """
+        Segment one image of any size.
+
+        Args:
+            image: (H, W, 3) uint8 BGR, rows may be padded, the memory may be read-only; or a
+                frame in the bytes of its camera.
+            confidence: ask for the confidence too.
+            logits: ask for the logits too.
+            pictures: ask for an overlay or a colour mask too.
+            refinement: let a random walker decide the boundaries of the mask anew.
+
+        Returns:
+            The mask in the size of the image and what was asked for; the arrays belong to
+            the caller.
+
+        Raises:
+            SegmenterError: not an image of this form.
+            UhrSegError: a frame that cannot be converted, or a back end that failed.
+
+        """
+        begun = self.begin(
+            image,
+            confidence=confidence,
+            logits=logits,
+            pictures=pictures,
+            refinement=refinement,
+        )
+        return begun()
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether `begin` returns before the work is done, as it does on a GPU."""
+        return self._strategy.overlaps
+
+    def begin(
+        self,
+        image: np.ndarray | RawFrame,
+        *,
+        confidence: bool = False,
+        logits: bool = False,
+        pictures: Pictures = Pictures(),  # noqa: B008 - it cannot change
+        refinement: Refinement | None = None,
+    ) -> Callable[[], Segmentation]:
+        """
+        Start one image; see `__call__`.
+
+        Returns:
+            Waits for the result and gives it. Where `overlaps`, one more image may be begun
+            before that: it is uploaded while this one is computed.
+
+        """
+        frame = self._checked(image)
+        wanted = {'mask': True, 'confidence': confidence, 'logits': logits}
+        outputs = tuple(name for name, asked in wanted.items() if asked)
+        clock = StageClock()
+        # What is painted shows the refined mask.
+        at_once = pictures if refinement is None else Pictures()
+        wait = self._strategy.begin(frame, Request(outputs, at_once), clock)
+
+        def finish() -> Segmentation:
+            results = wait()
+            if refinement is not None:
+                results.update(self._refined(frame, results['mask'], refinement, pictures, clock))
+            return Segmentation(**results, stage_times=clock.times)
+
+        return finish
+
+    def semantic_only(self, image: np.ndarray | RawFrame) -> np.ndarray:
+        """
+        Segment one image by the semantic branch alone, to tell what the detail branch adds.
+
+        Args:
+            image: see `__call__`.
+
+        Returns:
+            mask (H, W) uint8, uint16 above 255 classes.
+
+        Raises:
+            SegmenterError: not an image of this form.
+
+        """
+        return self._strategy.semantic_mask(self._checked(image))
+
+    def sampling_grid(self, image: np.ndarray | RawFrame) -> np.ndarray:
+        """
+        Tell where a bundle of kind `deformed` samples an image.
+
+        Args:
+            image: see `__call__`.
+
+        Returns:
+            (h, w, 2) float32, x first, in -1..1 over the image.
+
+        Raises:
+            SegmenterError: not an image of this form, or a bundle of another kind.
+
+        """
+        frame = self._checked(image)
+        if self.bundle.kind != 'deformed':
+            msg = (
+                f'bundle {self.bundle.name} is of kind {self.bundle.kind}, which does not choose '
+                'where it samples: take a bundle of kind deformed'
+            )
+            raise SegmenterError(msg)
+        return self._strategy.sampling_grid(frame)
+
+    def keep_memory(self, keeps: bool) -> None:
+        """
+        Tell whether what the frames to come take stays for those after them, as at first.
+
+        It makes the next frame faster. Otherwise it goes back to the C library as they are done,
+        which may still keep it: see `core.process_memory.give_back`.
+        """
+        self._check_open()
+        self._strategy.keep_memory(keeps)
+
+    def bytes_per_pixel(
+        self,
+        *,
+        confidence: bool = False,
+        logits: bool = False,
+        pictures: Pictures = Pictures(),  # noqa: B008 - it cannot change
+    ) -> float:
+        """
+        Tell what a pixel of a frame takes on its way, beside the frame as BGR, in bytes.
+
+        Counted are the buffers that grow with the frame, results among them; the memory of
+        engines and of tiles is not, which `Limits` bounds.
+
+        Args:
+            confidence: as of `__call__`.
+            logits: as of `__call__`.
+            pictures: as of `__call__`.
+
+        """
+        self._check_open()
+        classes = len(self.bundle.classes)
+        each = {'mask': 1 if classes <= MAX_UINT8_CLASSES else 2}
+        each |= {'confidence': 1} if confidence else {}
+        each |= {'logits': 4 * classes} if logits else {}
+        painted = 3 * pictures.scale**2 * (pictures.overlay + pictures.color_mask)
+        # Each result, and the copy of it that is handed on; painting takes as much again.
+        results = 2 * sum(each.values()) + 3 * painted
+        return results + self._strategy.bytes_per_pixel(tuple(each))
+
+    def warm_up(self, size: tuple[int, int]) -> None:
+        """Get ready for frames of (height, width), so that the first one is fast."""
+        self._strategy.prepare(size)
+
+    def close(self) -> None:
+        """Give back the memory; calling it again does nothing."""
+        strategy, self._strategy = self._strategy, None
+        if strategy is not None:
+            strategy.close()
+
+    def __enter__(self) -> Segmenter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _open(
+        self,
+        backend: str,
+        limits: Limits,
+        options: EngineOptions,
+        input_size: tuple[int, int] | None,
+    ) -> None:
+        strategy = open_strategy(self.bundle, backend, limits, options)
+        try:
+            if input_size is not None:
+                strategy.prepare(input_size)
+        except Exception:
+            strategy.close()
+            raise
+        self.backend, self._strategy = backend, strategy
+
+    def _refined(
+        self,
+        frame: RawFrame,
+        mask: np.ndarray,
+        refinement: Refinement,
+        pictures: Pictures,
+        clock: StageClock,
+    ) -> dict[str, Any]:
+        """Give what refining changes of the results."""
+        with clock.stage('refine'):
+            image = frame.bgr
+            refined = refine(mask, image, refinement, self._threads)
+        results: dict[str, Any] = {'mask': refined.mask, 'refined_share': refined.share}
+        if pictures.any:
+            with clock.stage('overlay'):
+                results.update(pictures.paint(image, refined.mask, self.bundle.classes))
+        return results
+
+    def _graphs(self) -> dict[str, Graph]:
+        """Give the graphs that run: TensorRT makes its own precisions of those in float32."""
+        on_cpu = self.backend == 'onnxruntime'
+        return self.bundle.graphs_in(self._strategy.provenance['precision'] if on_cpu else 'fp32')
+
+    def _check_open(self) -> None:
+        if self._strategy is None:
+            msg = 'the segmenter was closed: make a new one'
+            raise SegmenterError(msg)
+
+    def _checked(self, image: np.ndarray | RawFrame) -> RawFrame:
+        self._check_open()
+        if isinstance(image, RawFrame):
+            return image
+        if not isinstance(image, np.ndarray):
+            msg = f'the image is a {type(image).__name__}, expected a numpy array'
+            raise SegmenterError(msg)
+        if image.dtype != np.uint8:
+            msg = f'the image is {image.dtype}, expected uint8'
+            raise SegmenterError(msg)
+        if image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            msg = f'the image has shape {image.shape}, expected (height, width, 3), none of them 0'
+            raise SegmenterError(msg)
+        return RawFrame.of_bgr(image)

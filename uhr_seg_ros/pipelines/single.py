@@ -1,0 +1,154 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Networks of one branch, on the whole frame, on a reduced one, or in tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import math
+
+import numpy as np
+
+from uhr_seg_ros.backends.engine import Engine
+from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.backends.registry import open_engines
+from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.raw_frame import RawFrame
+from uhr_seg_ros.core.timing import StageClock
+from uhr_seg_ros.pipelines.maps import (
+    ARG_MAX_BYTES,
+    Blend,
+    enlarged,
+    enlarged_arg_max,
+    enlarged_confidence,
+)
+from uhr_seg_ros.pipelines.outputs import CheckedGraphs
+from uhr_seg_ros.pipelines.pipeline import AtOnce, Limits, Request, warm_up_frame
+from uhr_seg_ros.pipelines.preprocessing import Preprocessor
+from uhr_seg_ros.pipelines.tiling import tile_spans, TileLimit
+
+
+class SingleBranchError(UhrSegError):
+    """Something that only a network of two branches has, or a graph that does not fit."""
+
+
+class SingleBranch(AtOnce):
+    """
+    Run the graph `network` of one bundle of kind `single`.
+
+    The graph sees the frame reduced by `low_res_factor`; its logits are enlarged bilinearly to
+    the frame. Where a memory limit or a tile size asks for it, the network runs in overlapping
+    tiles whose logits are blended linearly.
+
+    Args:
+        bundle: a bundle of kind `single`.
+        engines: the engine of `network`.
+        limits: how large a piece of a frame the network gets.
+
+    Raises:
+        TilingError: a limit is too small.
+        OutputError: the graph has another number of classes than the bundle.
+
+    """
+
+    def __init__(self, bundle: Bundle, engines: Mapping[str, Engine], limits: Limits) -> None:
+        self._bundle = bundle
+        self._graphs = CheckedGraphs(bundle, engines)
+        self.provenance = engines['network'].provenance()
+        self._limit = TileLimit(bundle, limits.memory_limit_mb or None, limits.tile)
+        self._preprocessor = Preprocessor(bundle)
+        self._logit_bytes = 0.0
+
+    @classmethod
+    def open(cls, bundle: Bundle, limits: Limits, options: EngineOptions) -> SingleBranch:
+        """Open the graph of a bundle on ONNX Runtime; see `open_engines`."""
+        return cls(bundle, open_engines(bundle, ('network',), options), limits)
+
+    def prepare(self, size: tuple[int, int]) -> None:
+        """Run once on a black frame."""
+        self.segment(warm_up_frame(size), Request(), StageClock())
+
+    def segment(
+        self, frame: RawFrame, request: Request, clock: StageClock
+    ) -> dict[str, np.ndarray]:
+        """
+        Segment one frame; see `Strategy.segment`.
+
+        The stages are `convert`, `preprocess`, `network`, `enlarge` and `overlay`.
+        """
+        with clock.stage('convert'):
+            image = frame.bgr
+        logits = self._logits(image, clock)
+        pixels = math.prod(self._preprocessor.padded_size(image))
+        self._logit_bytes = logits.nbytes / pixels
+        if not self._keeps_memory:
+            self._preprocessor.forget()
+        with clock.stage('enlarge'):
+            size = frame.height, frame.width
+            results = {'mask': enlarged_arg_max(logits, size, self._bundle.multiple)}
+            padded = self._preprocessor.padded_size(image)
+            if 'confidence' in request.outputs:
+                results['confidence'] = enlarged_confidence(logits, size, padded)
+            if 'logits' in request.outputs:
+                results['logits'] = np.stack([enlarged(each, size, padded) for each in logits])
+        if request.pictures.any:
+            with clock.stage('overlay'):
+                classes = self._bundle.classes
+                results |= request.pictures.paint(image, results['mask'], classes)
+        return results
+
+    def semantic_mask(self, frame: RawFrame) -> np.ndarray:
+        """Refuse: there is only one branch."""
+        msg = f'bundle {self._bundle.name} has one branch, no semantic one to run alone'
+        raise SingleBranchError(msg)
+
+    def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
+        """Count the logits, as large as they were last, and enlarging them plane by plane."""
+        return self._logit_bytes + ARG_MAX_BYTES + (8 if 'confidence' in outputs else 0)
+
+    def close(self) -> None:
+        """Give back the memory of the engine."""
+        self._graphs.close()
+
+    def _logits(self, image: np.ndarray, clock: StageClock) -> np.ndarray:
+        """Give the logits of the padded frame, (C, h, w) float32."""
+        height, width = self._preprocessor.padded_size(image)
+        tile = self._limit.side_for(height, width)
+        if tile is None:
+            return self._run(image, clock)[0]
+        rows = tile_spans(height, tile, self._bundle.multiple)
+        columns = tile_spans(width, tile, self._bundle.multiple)
+        blend = None
+        for row, row_span in enumerate(rows):
+            for column, column_span in enumerate(columns):
+                logits = self._run(image[slice(*row_span), slice(*column_span)], clock)
+                sides = row_span[1] - row_span[0], column_span[1] - column_span[0]
+                step = self._step(logits, sides)
+                blend = blend or Blend(rows, columns, step)
+                blend.add(logits, row, column)
+        return blend.total[0]
+
+    def _run(self, image: np.ndarray, clock: StageClock) -> np.ndarray:
+        with clock.stage('preprocess'):
+            planes = self._preprocessor.low_res(image)
+        return self._run_network(planes, clock)
+
+    def _run_network(self, planes: np.ndarray, clock: StageClock) -> np.ndarray:
+        """Give the logits of the network's input, (1, C, h, w) float32."""
+        with clock.stage('network'):
+            logits = self._graphs.run('network', {'image': planes}, {'logits': {}})['logits']
+            self._graphs.check.found_of('network', 'logits', logits, planes.shape[2:])
+        return logits
+
+    def _step(self, logits: np.ndarray, sides: tuple[int, int]) -> int:
+        """Give the px of the frame per row and column of the logits of a tile."""
+        step = max(sides[0] // logits.shape[2], 1)
+        if tuple(step * side for side in logits.shape[2:]) != sides:
+            msg = (
+                f'bundle {self._bundle.path}: the logits of a tile of {sides[1]} x {sides[0]} px '
+                f'have shape {logits.shape}: use no tiles, or export the model again'
+            )
+            raise SingleBranchError(msg)
+        return step

@@ -1,0 +1,256 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""HLRC's two branches: whole-frame semantics, high-resolution detail, one fusion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import math
+
+import numpy as np
+
+from uhr_seg_ros.backends.engine import Engine
+from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.backends.registry import open_engines
+from uhr_seg_ros.core.bundle import Bundle, FUSION_REACH
+from uhr_seg_ros.core.raw_frame import RawFrame
+from uhr_seg_ros.core.timing import StageClock
+from uhr_seg_ros.pipelines.maps import (
+    Blend,
+    CELL,
+    check_sizes,
+    DETAIL_MAPS,
+    enlarged_arg_max,
+    map_sizes,
+    ROW_AXES,
+    STEPS,
+    TwoBranchError,
+)
+from uhr_seg_ros.pipelines.outputs import CheckedGraphs, lengths
+from uhr_seg_ros.pipelines.pipeline import AtOnce, Limits, Request, warm_up_frame
+from uhr_seg_ros.pipelines.preprocessing import PLANES_BYTES, Preprocessor
+from uhr_seg_ros.pipelines.tiling import Span, strip_spans, tile_spans, TileLimit
+
+#: Rows of cells that the fusion needs above and below its output: a cell looks at its neighbours,
+#: and four quarter-resolution px further are another cell; the upsampling looks at one more px.
+HALO = 1 + -(-(FUSION_REACH + 1) // 4)
+
+#: Full-size float32 logits that one strip of the fusion may take, bytes ...
+STRIP_BYTES = 32e6
+#: ... but never fewer rows of cells than this, or the halo dominates.
+MIN_STRIP_CELLS = 8
+
+#: Two classes are not nearly equal if their logits differ by this part of the largest one ...
+CLEAR_MARGIN = 0.05
+#: ... and then at most this share of the pixels may differ between two graphs.
+MOST_DIFFERING = 0.01
+
+
+class TwoBranch(AtOnce):
+    """
+    Run the graphs of one bundle: `semantic`, `detail`, and `fusion` or `scores`.
+
+    The semantic branch always sees the whole frame. Where a memory limit or a tile size asks
+    for it, the detail branch runs in overlapping tiles whose maps are blended linearly. The
+    fusion is local and runs in horizontal strips, with the same result as in one piece; the
+    graph `scores` is the fusion that gives confidence and logits too.
+
+    Args:
+        bundle: a bundle of kind `two_branch`.
+        engines: graph name -> engine.
+        limits: how large a piece of a frame the detail branch gets.
+
+    Raises:
+        TilingError: a limit is too small.
+        TwoBranchError: frames are padded to sizes that the graphs cannot take.
+        OutputError: a graph has another number of classes than the bundle.
+
+    """
+
+    #: The graphs that frames need; `quarter` is for comparisons.
+    GRAPHS = ('semantic', 'detail', 'fusion', 'scores')
+
+    def __init__(self, bundle: Bundle, engines: Mapping[str, Engine], limits: Limits) -> None:
+        check_sizes(bundle)
+        self._bundle = bundle
+        self._graphs = CheckedGraphs(bundle, engines)
+        self.provenance = engines['detail'].provenance()
+        self._limit = TileLimit(bundle, limits.memory_limit_mb or None, limits.tile)
+        self._preprocessor = Preprocessor(bundle)
+        self._fusion_checked = False
+        self._map_bytes = 0.0
+
+    @classmethod
+    def open(
+        cls,
+        bundle: Bundle,
+        limits: Limits,
+        options: EngineOptions,
+        graphs: Sequence[str] = GRAPHS,
+    ) -> TwoBranch:
+        """Open the graphs of a bundle on ONNX Runtime; see `open_engines`."""
+        return cls(bundle, open_engines(bundle, graphs, options), limits)
+
+    def prepare(self, size: tuple[int, int]) -> None:
+        """Run once on a black frame."""
+        self.segment(warm_up_frame(size), Request(), StageClock())
+
+    def segment(
+        self, frame: RawFrame, request: Request, clock: StageClock
+    ) -> dict[str, np.ndarray]:
+        """
+        Segment one frame; see `Strategy.segment`.
+
+        The stages are `convert`, `preprocess`, `semantic`, `detail`, `fusion` and `overlay`.
+        """
+        with clock.stage('convert'):
+            image = frame.bgr
+        maps = self.maps(image, clock)
+        outputs = [name for name in request.outputs if name != 'quarter_logits']
+        pixels = math.prod(self._preprocessor.padded_size(image))
+        self._map_bytes = sum(each.nbytes for each in maps.values()) / pixels
+        with clock.stage('fusion'):
+            if not self._fusion_checked:
+                self._check_fusion(maps)
+                self._fusion_checked = True
+            results = self._fuse(maps, image.shape[:2], outputs)
+        if not self._keeps_memory:
+            self._preprocessor.forget()
+        if len(outputs) < len(request.outputs):
+            size = map_sizes('local', *self._preprocessor.padded_size(image))
+            quarter = self._graphs.run('quarter', maps, {'quarter_logits': size})
+            results['quarter_logits'] = quarter['quarter_logits'][0]
+        if request.pictures.any:
+            with clock.stage('overlay'):
+                painted = request.pictures.paint(image, results['mask'], self._bundle.classes)
+            results |= painted
+        return results
+
+    def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
+        """Count the maps, as large as they were last, and the input of the semantic branch."""
+        return self._map_bytes + PLANES_BYTES / self._bundle.low_res_factor**2
+
+    def close(self) -> None:
+        """Give back the memory of the engines."""
+        self._graphs.close()
+
+    def semantic_mask(self, frame: RawFrame) -> np.ndarray:
+        """Take the arg max of the bilinearly enlarged `semantic_logits`."""
+        low_res = self._preprocessor.low_res(frame.bgr)
+        logits = self._semantic(low_res, 'semantic_logits', StageClock())
+        return enlarged_arg_max(logits[0], (frame.height, frame.width), self._bundle.multiple)
+
+    def maps(self, image: np.ndarray, clock: StageClock) -> dict[str, np.ndarray]:
+        """
+        Run both branches.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+            clock: takes the times of `preprocess`, `semantic` and `detail`.
+
+        Returns:
+            `tokens`, `affinity` and `local` of the padded frame, float32.
+
+        """
+        tile = self._limit.side_for(*self._preprocessor.padded_size(image))
+        if tile is None:
+            with clock.stage('preprocess'):
+                planes, low_res = self._preprocessor.whole(image)
+            tokens = self._semantic(low_res, 'tokens', clock)
+            return {'tokens': tokens, **self._detail(planes, clock)}
+        with clock.stage('preprocess'):
+            low_res = self._preprocessor.low_res(image)
+        tokens = self._semantic(low_res, 'tokens', clock)
+        return {'tokens': tokens, **self._tiled_detail(image, tile, clock)}
+
+    def _semantic(self, low_res: np.ndarray, output: str, clock: StageClock) -> np.ndarray:
+        size = {}
+        if output == 'tokens':
+            factor = self._bundle.low_res_factor
+            size = map_sizes(output, *(side * factor for side in low_res.shape[2:]))
+        with clock.stage('semantic'):
+            return self._graphs.run('semantic', {'low_res': low_res}, {output: size})[output]
+
+    def _detail(self, planes: np.ndarray, clock: StageClock) -> dict[str, np.ndarray]:
+        sizes = {name: map_sizes(name, *planes.shape[2:]) for name in DETAIL_MAPS}
+        with clock.stage('detail'):
+            return self._graphs.run('detail', {'image': planes}, sizes)
+
+    def _tiled_detail(
+        self, image: np.ndarray, tile: int, clock: StageClock
+    ) -> dict[str, np.ndarray]:
+        """Run the detail branch tile by tile and blend its maps."""
+        height, width = self._preprocessor.padded_size(image)
+        rows = tile_spans(height, tile, self._bundle.multiple)
+        columns = tile_spans(width, tile, self._bundle.multiple)
+        blended = {
+            name: Blend(rows, columns, STEPS[name], ROW_AXES[name]) for name in DETAIL_MAPS
+        }
+        for row, row_span in enumerate(rows):
+            for column, column_span in enumerate(columns):
+                with clock.stage('preprocess'):
+                    planes = self._preprocessor.window(image, row_span, column_span)
+                maps = self._detail(planes, clock)
+                with clock.stage('detail'):
+                    for name, blend in blended.items():
+                        blend.add(maps[name], row, column)
+        return {name: blend.total for name, blend in blended.items()}
+
+    def _fuse(
+        self, maps: dict[str, np.ndarray], size: tuple[int, int], outputs: Sequence[str]
+    ) -> dict[str, np.ndarray]:
+        """Run the fusion strip by strip; every strip has the same shape and enough halo."""
+        height, width = size
+        cells, columns = maps['tokens'].shape[2:]
+        row_bytes = 4 * len(self._bundle.classes) * CELL * CELL * columns
+        strips = strip_spans(cells, max(MIN_STRIP_CELLS, int(STRIP_BYTES / row_bytes)))
+        tallest = min(cells, max(stop - start for start, stop in strips) + 2 * HALO)
+        whole: dict[str, np.ndarray] = {}
+        for start, stop in strips:
+            first = min(max(start - HALO, 0), cells - tallest)
+            strip = self._fuse_rows(maps, (first, first + tallest), outputs)
+            top, bottom = start * CELL, min(stop * CELL, height)
+            for name, values in strip.items():
+                if name not in whole:
+                    # Above 255 classes a graph gives its mask as int32.
+                    dtype = np.uint16 if values.dtype == np.int32 else values.dtype
+                    whole[name] = np.empty((*values.shape[:-2], height, width), dtype)
+                part = slice(top - first * CELL, bottom - first * CELL)
+                whole[name][..., top:bottom, :] = values[..., part, :width]
+        return whole
+
+    def _fuse_rows(
+        self, maps: dict[str, np.ndarray], rows: Span, outputs: Sequence[str]
+    ) -> dict[str, np.ndarray]:
+        """Run the fusion on a span of rows of cells; outputs come without the batch axis."""
+        feeds = {name: _rows_of(name, values, rows) for name, values in maps.items()}
+        graph = 'fusion' if list(outputs) == ['mask'] else 'scores'
+        size = lengths(CELL * (rows[1] - rows[0]), CELL * maps['tokens'].shape[3])
+        results = self._graphs.run(graph, feeds, dict.fromkeys(outputs, size))
+        return {name: values[0] for name, values in results.items()}
+
+    def _check_fusion(self, maps: dict[str, np.ndarray]) -> None:
+        """Compare, once and on a few rows, the graph of masks with the graph that tells more."""
+        rows = 0, min(maps['tokens'].shape[2], 2)
+        mask = self._fuse_rows(maps, rows, ['mask'])['mask']
+        logits = self._fuse_rows(maps, rows, ['mask', 'logits'])['logits']
+        if len(logits) < 2:
+            return
+        second, first = np.partition(logits, -2, axis=0)[-2:]
+        # Where two classes are nearly equal, rounding decides.
+        decided = first - second > CLEAR_MARGIN * np.abs(logits).max()
+        differing = (mask != logits.argmax(0)) & decided
+        if differing.sum() > MOST_DIFFERING * decided.sum():
+            msg = (
+                f'bundle {self._bundle.path}: its graphs fusion and scores give different masks, '
+                f'on {differing.sum() / decided.sum():.0%} of the pixels: export the model again'
+            )
+            raise TwoBranchError(msg)
+
+
+def _rows_of(name: str, values: np.ndarray, cells: Span) -> np.ndarray:
+    """Cut the rows of a map that belong to a span of rows of cells."""
+    fine = CELL // STEPS[name]
+    place = (slice(None),) * ROW_AXES[name]
+    return values[(*place, slice(cells[0] * fine, cells[1] * fine))]

@@ -1,0 +1,176 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Proof that another back end computes what ONNX Runtime computes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.raw_frame import RawFrame
+from uhr_seg_ros.core.timing import StageClock
+from uhr_seg_ros.pipelines.pipeline import Limits, Request, Strategy
+from uhr_seg_ros.pipelines.two_branch import TwoBranch
+from uhr_seg_ros.synthetic.scenes import generate_scene
+
+if TYPE_CHECKING:
+    from uhr_seg_ros.backends.tensorrt.engine import TensorRTBackend
+
+#: Smallest share of pixels of the same class, where the bundle does not say otherwise.
+AGREEMENT = {'fp32': 0.9995, 'fp16': 0.999, 'int8': 0.99}
+
+#: What is compared.
+PROOF_OUTPUTS = ('mask', 'quarter_logits')
+
+#: Seed and side (px) of the generated scene on which engines are compared.
+_SCENE = (21, 1024)
+
+
+class AgreementError(UhrSegError):
+    """A back end that computes something else than ONNX Runtime."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """
+    How close two back ends are on one frame.
+
+    Attributes:
+        agreement: share of the pixels with the same class, 0 to 1.
+        logit_error: largest difference of a logit, relative to the largest absolute logit.
+
+    """
+
+    agreement: float
+    logit_error: float
+
+    def facts(self) -> dict[str, float]:
+        """Give it as numbers to store."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return (
+            f'same class as ONNX Runtime on {self.agreement:.3%} of the pixels, '
+            f'largest logit error {self.logit_error:.1e} of the largest logit'
+        )
+
+
+def reference(
+    bundle: Bundle, limits: Limits, options: EngineOptions, frame: RawFrame
+) -> dict[str, np.ndarray]:
+    """Segment a frame with ONNX Runtime in fp32: `mask` and `quarter_logits`."""
+    plain = replace(options, precision='fp32')
+    strategy = TwoBranch.open(bundle, limits, plain, (*TwoBranch.GRAPHS, 'quarter'))
+    try:
+        return strategy.segment(frame, Request(PROOF_OUTPUTS), StageClock())
+    finally:
+        strategy.close()
+
+
+def compare(
+    expected: dict[str, np.ndarray], found: dict[str, np.ndarray], logits: str = 'quarter_logits'
+) -> Agreement:
+    """
+    Compare what two back ends gave for one frame.
+
+    Args:
+        expected: `mask` (H, W) and logits (C, h, w) of the reference.
+        found: the same of the other one.
+        logits: name of the logits.
+
+    """
+    reference = expected[logits].astype(np.float32)
+    largest = max(float(np.abs(reference).max()), np.finfo(np.float32).tiny)
+    # Not a number anywhere is an infinite error.
+    error = np.nan_to_num(np.abs(found[logits] - reference), nan=np.inf)
+    same = float((found['mask'] == expected['mask']).mean())
+    return Agreement(same, float(error.max()) / largest)
+
+
+def check(agreement: Agreement, bundle: Bundle, precision: str) -> None:
+    """
+    Refuse engines that disagree.
+
+    Raises:
+        AgreementError: names what was found, the limit, and the way out.
+
+    """
+    least = bundle.agreement.get(precision, AGREEMENT[precision])
+    if not agreement.agreement >= least or not math.isfinite(agreement.logit_error):
+        wider = 'fp16' if precision == 'int8' else 'fp32'
+        remedy = f'choose precision {wider}, or' if precision != 'fp32' else 'please'
+        msg = (
+            f'the {precision} engines of {bundle.name} are refused: {agreement}, '
+            f'at least {least:.3%} is needed: {remedy} report it'
+        )
+        raise AgreementError(msg)
+
+
+def prove(
+    strategy: Strategy,
+    reference: Strategy,
+    frame: RawFrame,
+    bundle: Bundle,
+    backend: TensorRTBackend,
+    precision: str,
+) -> None:
+    """
+    Compare new engines with ONNX Runtime, and remember or forget them.
+
+    Args:
+        strategy: runs the engines.
+        reference: runs the same bundle on ONNX Runtime in fp32.
+        frame: what both segment.
+        bundle: its limits count.
+        backend: keeps the engines.
+        precision: of the engines.
+
+    Raises:
+        AgreementError: they compute something else.
+
+    """
+    backend.report('comparing the engines with ONNX Runtime')
+    request = Request(('mask', 'logits'))
+    try:
+        expected = reference.segment(frame, request, StageClock())
+        agreement = compare(expected, strategy.segment(frame, request, StageClock()), 'logits')
+        backend.report(str(agreement))
+        check(agreement, bundle, precision)
+    except Exception:
+        backend.refuse_engines()
+        raise
+    backend.accept_engines(agreement.facts())
+
+
+def proof_frame(size: tuple[int, int], image: np.ndarray | None = None) -> np.ndarray:
+    """
+    Make the frame that back ends are compared on.
+
+    Args:
+        size: height and width, px.
+        image: a picture (h, w, 3) uint8 BGR from the camera to come; without one, a generated
+            scene is taken.
+
+    Returns:
+        (H, W, 3) uint8 BGR, cut, or continued by mirroring, to that size.
+
+    """
+    if image is None:
+        seed, side = _SCENE
+        image = generate_scene(seed, side, side)[0]
+    return mirrored(image, size)
+
+
+def mirrored(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Continue an image to the right and below by mirroring, or cut it, to (height, width)."""
+    for axis, length in enumerate(size):
+        period = np.concatenate((image, np.flip(image, axis)), axis)
+        image = np.take(period, np.arange(length) % period.shape[axis], axis)
+    return image

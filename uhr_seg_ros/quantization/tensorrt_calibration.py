@@ -1,0 +1,80 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Real frames through a two-branch bundle, for the calibration of its graphs to int8."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.backends.tensorrt.specialized_graphs import TypedGraphs
+from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.timing import StageClock
+from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.pipelines.preprocessing import Preprocessor
+from uhr_seg_ros.pipelines.tiling import padded_size, Span, tile_spans, TileLimit
+from uhr_seg_ros.pipelines.two_branch import TwoBranch
+from uhr_seg_ros.pipelines.verification import mirrored
+
+Feeds = Iterator[dict[str, np.ndarray]]
+
+
+def calibrate(
+    bundle: Bundle,
+    graphs: TypedGraphs,
+    limits: Limits,
+    size: tuple[int, int],
+    frames: Sequence[np.ndarray],
+) -> None:
+    """
+    Quantise the graphs that the GPU runs, with what frames of one size put into them.
+
+    Args:
+        bundle: a bundle of kind `two_branch`.
+        graphs: takes the quantised graphs.
+        limits: how large a piece of a frame the detail branch gets.
+        size: height and width of the frames to come, px.
+        frames: (h, w, 3) uint8 BGR; cut, or continued by mirroring, to that size.
+
+    """
+    fitted = [mirrored(frame, size) for frame in frames]
+    feeds = _Feeds(bundle, limits, size)
+    sources: dict[str, Callable[[np.ndarray], Feeds]] = {
+        'semantic': feeds.semantic, 'detail': feeds.detail, 'quarter': feeds.quarter,
+    }  # fmt: skip
+    for name, source in sources.items():
+        first = next(source(fitted[0]))
+        shapes = {tensor: values.shape for tensor, values in first.items()}
+        all_feeds = (each for frame in fitted for each in source(frame))
+        graphs.calibrate(bundle.graphs[name], shapes, all_feeds)
+
+
+class _Feeds:
+    """What a frame puts into each graph."""
+
+    def __init__(self, bundle: Bundle, limits: Limits, size: tuple[int, int]) -> None:
+        self._bundle, self._limits = bundle, limits
+        self._preprocessor = Preprocessor(bundle)
+        height, width = padded_size(size, bundle.multiple)
+        limit = TileLimit(bundle, limits.memory_limit_mb or None, limits.tile)
+        tile = limit.side_for(height, width)
+        self._rows: list[Span] = tile_spans(height, tile or height, bundle.multiple)
+        self._columns: list[Span] = tile_spans(width, tile or width, bundle.multiple)
+
+    def semantic(self, frame: np.ndarray) -> Feeds:
+        yield {'low_res': self._preprocessor.low_res(frame).copy()}
+
+    def detail(self, frame: np.ndarray) -> Feeds:
+        for rows in self._rows:
+            for columns in self._columns:
+                yield {'image': self._preprocessor.window(frame, rows, columns).copy()}
+
+    def quarter(self, frame: np.ndarray) -> Feeds:
+        branches = TwoBranch.open(self._bundle, self._limits, EngineOptions(precision='fp32'))
+        try:
+            yield branches.maps(frame, StageClock())
+        finally:
+            branches.close()

@@ -1,0 +1,92 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Labelled points as a point cloud message."""
+
+from __future__ import annotations
+
+import array
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sensor_msgs.msg import PointCloud2, PointField
+
+from uhr_seg_ros.geometry.labeling import LabelledPoints
+
+try:
+    from sensor_msgs_py.point_cloud2 import create_cloud
+except ImportError:  # not among the PyPI wheels
+    create_cloud = None
+
+if TYPE_CHECKING:
+    from std_msgs.msg import Header
+
+# PCL and rviz read a colour from a float32 field `rgb` whose bits are 0x00RRGGBB; PCL would not
+# match a uint32 field of that name to its PointXYZRGB.
+_LAYOUT = np.dtype([
+    ('x', 'f4'), ('y', 'f4'), ('z', 'f4'), ('rgb', 'f4'), ('label', 'u1'), ('confidence', 'u1')
+])  # fmt: skip
+_TYPES = {'f4': PointField.FLOAT32, 'u1': PointField.UINT8}
+FIELDS = [
+    PointField(name=name, offset=offset, datatype=_TYPES[dtype.str[1:]], count=1)
+    for name, (dtype, offset) in _LAYOUT.fields.items()
+]
+"""Fields of a labelled cloud; a point has 18 bytes, without padding."""
+
+
+def encode_cloud(labelled: LabelledPoints, header: Header, height: int, width: int) -> PointCloud2:
+    """
+    Return a labelled cloud.
+
+    Args:
+        labelled: N points.
+        header: stamp and frame of the cloud that the points came from; taken over untouched.
+        height: of the cloud that the points came from.
+        width: of that cloud. Where height * width is not N, as points were left out, the message
+            is unorganised.
+
+    """
+    records = _records(labelled)
+    # create_cloud of some distributions cannot cast an empty array.
+    create = pack_records if create_cloud is None or not len(records) else create_cloud
+    cloud = create(header, FIELDS, records)
+    if len(records) == height * width:
+        cloud.height, cloud.width = height, width
+        cloud.row_step = width * cloud.point_step
+    cloud.is_dense = bool(np.isfinite(labelled.points).all())
+    return cloud
+
+
+def pack_records(
+    header: Header, fields: list[PointField], records: np.ndarray
+) -> PointCloud2:
+    """
+    Do what `sensor_msgs_py.point_cloud2.create_cloud` does, where that is not installed.
+
+    Args:
+        header: of the cloud.
+        fields: of the cloud.
+        records: (N,) structured, laid out as the fields say.
+
+    """
+    cloud = PointCloud2(header=header, height=1, width=len(records), fields=fields)
+    cloud.is_bigendian = sys.byteorder == 'big'
+    cloud.point_step = records.dtype.itemsize
+    cloud.row_step = cloud.point_step * len(records)
+    # An array.array is the one type that every distribution takes over as it is.
+    cloud.data = array.array('B')
+    cloud.data.frombytes(memoryview(records.view(np.uint8)))
+    return cloud
+
+
+def _records(labelled: LabelledPoints) -> np.ndarray:
+    """Return (N,) structured."""
+    records = np.empty(len(labelled.points), _LAYOUT)
+    for axis, name in enumerate('xyz'):
+        records[name] = labelled.points[:, axis]
+    # As bits: a float32 conversion of the number would be another colour.
+    records['rgb'] = labelled.color.view(np.float32)
+    records['label'] = labelled.label
+    records['confidence'] = labelled.confidence
+    return records

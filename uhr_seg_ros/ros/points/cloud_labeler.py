@@ -1,0 +1,372 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The way of a cloud through the node: wait for its mask, be labelled, be published."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+import math
+from threading import Lock
+import time
+from typing import Any, NamedTuple
+
+from diagnostic_msgs.msg import DiagnosticStatus
+import numpy as np
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Header
+
+from uhr_seg_ros.core.classes import ClassSet
+from uhr_seg_ros.core.text import one_line, shown
+from uhr_seg_ros.geometry.depth import depth_points
+from uhr_seg_ros.geometry.labeling import PointLabeller
+from uhr_seg_ros.geometry.transform import Transform
+from uhr_seg_ros.image_io.limits import FrameLimit
+from uhr_seg_ros.pipelines.segmenter import Segmentation
+from uhr_seg_ros.ros.camera_info import CameraInfoCache, CameraInfoError
+from uhr_seg_ros.ros.closing import close_all, withdraw
+from uhr_seg_ros.ros.diagnostics import Problem
+from uhr_seg_ros.ros.inputs import camera_info_topic, stamp_ns
+from uhr_seg_ros.ros.parameters import Settings
+from uhr_seg_ros.ros.points.camera_model import camera_of, second_of_pair
+from uhr_seg_ros.ros.points.cloud import encode_cloud
+from uhr_seg_ros.ros.points.cloud_reading import read_points
+from uhr_seg_ros.ros.points.depth import DEPTH_BYTES, read_depth
+from uhr_seg_ros.ros.points.pairing import Pair, Pairing
+from uhr_seg_ros.ros.points.transform_waiting import PoseWaiting, Search
+from uhr_seg_ros.ros.points.transforms import PoseFinder
+from uhr_seg_ros.ros.qos import FollowingSubscription, output_overrides, output_qos
+from uhr_seg_ros.ros.silence import why_silent
+from uhr_seg_ros.ros.sizes import message_bytes
+from uhr_seg_ros.ros.time_jumps import JUMP_NS, TimeJumps
+
+MASKS_ALONE = 5
+"""So many masks in a row without points are no accident."""
+
+READY = 4
+"""So many clouds may wait for the worker: one transform that comes late makes several ready."""
+
+
+class SeenMask(NamedTuple):
+    """
+    What a camera saw.
+
+    Attributes:
+        header: of the frame.
+        mask: (H, W) uint8 or uint16.
+        confidence: (H, W) uint8, or None.
+
+    """
+
+    header: Header
+    mask: np.ndarray
+    confidence: np.ndarray | None
+
+    @property
+    def size(self) -> int:
+        """Bytes of mask and confidence."""
+        return sum(each.nbytes for each in self[1:] if each is not None)
+
+
+class CloudHooks(NamedTuple):
+    """
+    What the points of a camera need from the node.
+
+    Attributes:
+        settings: gives the parameters of this moment.
+        call: runs a job on the worker.
+        frames: gives the stamps of the camera's frames that wait or are in work, the newest last.
+        jumps: tells when time was set back, and looks at the stamps of clouds.
+        remark: gets what is odd about a cloud that is read all the same.
+        on_error: gets why a cloud was rejected.
+        on_time: gets what labelling and publishing one took, ms.
+
+    """
+
+    settings: Callable[[], Settings]
+    call: Callable[[Callable[[], None]], object]
+    frames: Callable[[], Sequence[int]]
+    jumps: TimeJumps
+    remark: Callable[[str], None]
+    on_error: Callable[[Exception], None]
+    on_time: Callable[[float], None]
+
+
+class CloudPath:
+    """
+    Labels the points of one camera and publishes them; announced while the node is configured.
+
+    The executor hands clouds in, the worker hands masks in. A cloud with a mask is ready as soon
+    as its pose is known, which may have to be waited for; the worker does everything else, between
+    frames.
+
+    Args:
+        node: owner of the topics.
+        camera: name of the camera; empty for the one without a name.
+        classes: what the masks' ids mean.
+        calibrations: of the camera.
+        poses: where points lie as the camera sees them.
+        hooks: see `CloudHooks`.
+
+    Attributes:
+        topic_name: of the points, resolved.
+        rejected: clouds that had a mask, but could not be labelled.
+        dropped: clouds that had a mask, but newer ones came before the worker took them, or time
+            was set back.
+
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        camera: str,
+        classes: ClassSet,
+        calibrations: CameraInfoCache,
+        poses: PoseFinder,
+        hooks: CloudHooks,
+    ) -> None:
+        self._node, self._camera, self._classes = node, camera, classes
+        self._prefix = f'{camera}/' if camera else ''
+        self._calibrations, self._poses, self._hooks = calibrations, poses, hooks
+        self._depth_calibrations = CameraInfoCache(hooks.on_error)
+        settings = hooks.settings()
+        self._is_depth = settings.cloud_source == 'depth'
+        self._topic = f'{self._prefix}{settings.cloud_source}'
+        max_bytes = settings.cloud_memory_limit_mb * 1_000_000
+        limit = f'cloud.memory_limit_mb = {settings.cloud_memory_limit_mb} MB'
+        self._memory_limit = limit
+        self._pairing = Pairing(
+            round(settings.cloud_max_time_difference * 1e9), max_bytes, hooks.frames
+        )
+        self._waiting = PoseWaiting(
+            self._on_found, lambda _, error: self._reject(error), max_bytes, limit
+        )
+        self._ready: deque[tuple[Pair, Transform]] = deque()
+        self._lock = Lock()  # of what is ready, and of the counters
+        self._is_open = False
+        self._subscriptions: list[FollowingSubscription] = []
+        self._masks_alone = 0
+        self._over_memory_before = 0
+        self._rejected_before = 0
+        self._reason = ''
+        self._difference_ms = math.nan
+        self.topic_name = node.resolve_topic_name(self._topic)
+        self.rejected = 0
+        self.dropped = 0
+        self._end_listening = hooks.jumps.listen(self._on_jump)
+        self._publisher = node.create_lifecycle_publisher(
+            PointCloud2,
+            f'~/{self._prefix}points',
+            output_qos(),
+            callback_group=MutuallyExclusiveCallbackGroup(),
+            qos_overriding_options=output_overrides(),
+        )
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether someone subscribes to the labelled points."""
+        return self._publisher.get_subscription_count() > 0
+
+    def values(self) -> dict[str, str]:
+        """Return the counters; received = paired + unpaired + waiting."""
+        counts = self._pairing.counts()._asdict()
+        with self._lock:
+            counts |= {
+                'waiting_for_transform': len(self._waiting), 'rejected': self.rejected,
+                'late_transform': self._waiting.late, 'dropped': self.dropped,
+            }  # fmt: skip
+        values = {f'clouds_{name}': str(count) for name, count in counts.items()}
+        values['clouds_time_difference_ms'] = f'{self._difference_ms:.1f}'
+        if self._is_depth:
+            values['depth_camera_info_received'] = str(self._depth_calibrations.received)
+            values['depth_camera_info_rejected'] = str(self._depth_calibrations.rejected)
+        return values
+
+    def problem(self) -> Problem | None:
+        """Judge what became of clouds since the last call, and whether masks find any."""
+        since, self._rejected_before = self.rejected - self._rejected_before, self.rejected
+        if since:
+            text = f'{since} clouds rejected since the last report: {self._reason}'
+            return DiagnosticStatus.WARN, text
+        if self._masks_alone < MASKS_ALONE:
+            return None
+        seconds = self._hooks.settings().cloud_max_time_difference
+        text = (
+            f'the last {self._masks_alone} masks found no points of {self.topic_name} within '
+            f'{seconds:g} s: {self._why_alone()}'
+        )
+        return DiagnosticStatus.WARN, text
+
+    def _why_alone(self) -> str:
+        """Tell why masks find no points, and the way out."""
+        over = self._over_memory() - self._over_memory_before
+        if over:
+            return (f'{over} clouds or masks were given up while they waited, as they had more '
+                    f'bytes than {self._memory_limit}; raise it')
+        missed_ns = self._pairing.missed_ns
+        if missed_ns is None:
+            subscriptions = tuple(self._subscriptions)  # another thread may close them
+            if self._pairing.counts().received or not subscriptions:
+                return 'see that they come'
+            return f'none has come; {why_silent(self._node, subscriptions[0], self._topic)}'
+        return (f'the nearest were {missed_ns / 1e9:.3f} s away; compare the stamps of both '
+                'sensors, or raise cloud.max_time_difference')
+
+    def _over_memory(self) -> int:
+        return self._pairing.counts().over_memory + self._pairing.masks_over_memory
+
+    def open_input(self) -> None:
+        """Subscribe."""
+        self._is_open = True
+        self._subscribe(Image if self._is_depth else PointCloud2, self._topic, self._receive)
+        if self._is_depth:
+            infos = camera_info_topic(self._node, self._topic, f'{self._topic}/camera_info')
+            self._subscribe(CameraInfo, infos, self._depth_calibrations.add)
+
+    def follow(self) -> None:
+        """Let the subscriptions follow their publishers."""
+        for subscription in tuple(self._subscriptions):
+            subscription.follow()
+
+    def close_input(self) -> None:
+        """Unsubscribe, and give up what waits, whatever one of the subscriptions raises."""
+        try:
+            close_all(self._subscriptions, FollowingSubscription.close)
+        finally:
+            with self._lock:  # a callback may be under way, and the worker in a frame
+                self._is_open = False
+            self._pairing.clear()
+            self._give_up_after(None)
+            self._masks_alone = 0
+
+    def close(self) -> None:
+        """Withdraw the topics."""
+        self._end_listening()
+        try:
+            self.close_input()
+        finally:
+            withdraw(self._node, self._publisher)
+
+    def offer_mask(self, header: Header, result: Segmentation) -> None:
+        """Label the cloud that waits for this mask, if one does; else keep it for one to come."""
+        seen = SeenMask(header, result.mask, result.confidence)
+        self._masks_alone += 1
+        self._place(self._pairing.offer_mask(stamp_ns(header), seen, seen.size))
+        self._serve_ready()
+
+    def _subscribe(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
+        self._subscriptions.append(FollowingSubscription(self._node, kind, topic, callback))
+
+    def _receive(self, message: PointCloud2 | Image) -> None:
+        stamp = stamp_ns(message.header)
+        self._hooks.jumps.note(self.topic_name, stamp)
+        # A pair at once: its mask was faster.
+        self._place(self._pairing.offer_cloud(stamp, message, message_bytes(message)))
+
+    def _on_jump(self, now_ns: int) -> None:
+        """Give up what is from before time was set back."""
+        self._pairing.forget_after(now_ns + JUMP_NS)
+        self._give_up_after(now_ns + JUMP_NS)
+        self._depth_calibrations.forget_stamps()
+        self._masks_alone = 0
+
+    def _give_up_after(self, after_ns: int | None) -> None:
+        """Give up the pairs that are from after a time, ns; None: all."""
+        count = self._waiting.forget_after(after_ns)
+        with self._lock:
+            kept = [
+                each for each in self._ready
+                if after_ns is not None and stamp_ns(each[0].cloud.header) <= after_ns
+            ]  # fmt: skip
+            self.dropped += count + len(self._ready) - len(kept)
+            self._ready = deque(kept)
+
+    def _place(self, pair: Pair | None) -> None:
+        """Find the pose of a pair, now or soon; then it is ready."""
+        if pair is None:
+            return
+        self._masks_alone = 0
+        self._over_memory_before = self._over_memory()
+        self._difference_ms = pair.difference_ns / 1e6
+        if not (self._is_open and self.is_wanted):
+            return
+        settings = self._hooks.settings()
+        header = pair.cloud.header
+        find = partial(
+            self._poses.find, pair.mask.header, header, settings.extrinsics[self._camera],
+            settings.cloud_fixed_frame,
+        )  # fmt: skip
+        frames = hash((pair.mask.header.frame_id, header.frame_id))  # names may be long
+        search = Search(pair, frames, stamp_ns(header), message_bytes(pair.cloud), find)
+        self._waiting.find(search, settings.cloud_transform_timeout)
+
+    def _on_found(self, search: Search, pose: Transform) -> None:
+        with self._lock:
+            self._ready.append((search.pair, pose))
+            while len(self._ready) > (READY if self._is_open else 0):
+                self._ready.popleft()
+                self.dropped += 1
+        self._hooks.call(self._serve_ready)
+
+    def _reject(self, error: Exception) -> None:
+        with self._lock:
+            self._reason = one_line(error)
+            self.rejected += 1
+        self._hooks.on_error(error)
+
+    def _serve_ready(self) -> None:
+        """Label what is ready; on the worker."""
+        while (pair_and_pose := self._next_ready()) is not None:
+            self._serve(*pair_and_pose)
+
+    def _next_ready(self) -> tuple[Pair, Transform] | None:
+        with self._lock:
+            return self._ready.popleft() if self._ready else None
+
+    def _serve(self, pair: Pair, pose: Transform) -> None:
+        start = time.perf_counter()
+        try:
+            self._publisher.publish(self._label(pair.cloud, pair.mask, pose))
+        except Exception as error:  # no cloud may end the worker, or take its mask with it
+            self._reject(error)
+        else:
+            self._hooks.on_time((time.perf_counter() - start) * 1e3)
+
+    def _label(
+        self, message: PointCloud2 | Image, seen: SeenMask, pose: Transform
+    ) -> PointCloud2:
+        settings = self._hooks.settings()
+        info = self._calibrations.find(seen.header)
+        if info is None:
+            msg = (f'no camera_info has come for frames of {shown(seen.header.frame_id)}, so '
+                   f'points of {shown(message.header.frame_id)} cannot be projected: publish it')
+            raise CameraInfoError(msg)
+        height, width = seen.mask.shape
+        camera = camera_of(info, height, width, rectified=settings.cloud_rectified)
+        if settings.cloud_rectified:
+            pose = second_of_pair(info) @ pose
+        points, size = self._read(message, rectified=settings.cloud_rectified)
+        labeller = PointLabeller(self._classes, settings.z_buffer, settings.cloud_keep_unseen)
+        labelled = labeller.label(points, camera, pose, seen.mask, seen.confidence)
+        return encode_cloud(labelled, message.header, *size)
+
+    def _read(
+        self, message: PointCloud2 | Image, *, rectified: bool
+    ) -> tuple[np.ndarray, tuple[int, int]]:
+        """Return points (N, 3) and height and width of the cloud that they are."""
+        if not self._is_depth:
+            return read_points(message, self._hooks.remark), (message.height, message.width)
+        info = self._depth_calibrations.find(message.header)
+        if info is None:
+            msg = ('no camera_info has come for the depth images of '
+                   f'{shown(message.header.frame_id)}: publish it beside them')
+            raise CameraInfoError(msg)
+        camera = camera_of(info, message.height, message.width, rectified=rectified)
+        settings = self._hooks.settings()
+        limit = FrameLimit(settings.max_pixels, settings.memory_limit_mb, DEPTH_BYTES)
+        points = depth_points(read_depth(message, limit, self._hooks.remark), camera)
+        return points, (1, len(points))

@@ -1,4 +1,0 @@
-# Copyright 2026 uhr_seg_ros contributors
-# SPDX-License-Identifier: Apache-2.0
-
-"""How the graphs of a bundle make a mask."""

@@ -1,0 +1,254 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What a training run does, read from YAML and checked before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from uhr_seg_ros.core.config_reader import Fields, read_mapping
+from uhr_seg_ros.core.domain import Domain, read_domain
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.text import printable, shortened
+from uhr_seg_ros.data.augmentation import read_augmentation
+from uhr_seg_ros.data.datasets import DATASETS
+from uhr_seg_ros.export.pretrained import PARTS
+from uhr_seg_ros.networks.presets import NETWORKS
+from uhr_seg_ros.training.checks import (
+    check_fields,
+    filled,
+    list_of,
+    mapping_of,
+    number,
+    one_of,
+    PLAIN,
+    TEXT,
+    TRUTH,
+    whole,
+    wrong,
+)
+from uhr_seg_ros.training.errors import TrainingError
+from uhr_seg_ros.training.losses import WEIGHTS
+
+PRECISIONS = ('fp32', 'bf16', 'fp16')
+EXPORTS = ('last', 'best')
+OPTIMIZERS = ('adamw', 'adam')
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """
+    What the training loop does.
+
+    Attributes:
+        network: Key of ``NETWORKS``.
+        options: Keyword arguments of its construction.
+        steps: Optimiser steps.
+        batch: Crops per step, over all processes and micro-batches.
+        accumulate: Micro-batches that a process works through one after the other in a step.
+        crop: Side of a crop, px, a multiple of the network's stride.
+        learning_rate: Rate after the warm-up.
+        warmup: Steps of linear warm-up.
+        power: Exponent of the decay of the rate.
+        optimizer: One of ``OPTIMIZERS``.
+        weight_decay: Of the optimizer, on all parameters.
+        average: Decay of the running mean of the weights, which is what is validated and
+            exported; 0 keeps the weights as they are.
+        precision: One of ``PRECISIONS``; weights and losses stay in fp32.
+        losses: Loss -> weight, for those that differ from ``losses.WEIGHTS``; 0 leaves one out.
+        class_weights: What a pixel of each class counts in the cross entropies, in the order of
+            the classes; empty: all the same, as published.
+        validate_every: Steps between validations.
+        checkpoint_every: Steps between checkpoints.
+        seed: Of everything random.
+
+    Raises:
+        TrainingError: Names the field, its value and what was expected.
+    """
+
+    network: str
+    steps: int
+    batch: int
+    crop: int
+    learning_rate: float
+    validate_every: int
+    checkpoint_every: int
+    options: dict[str, Any] = field(default_factory=dict)
+    accumulate: int = 1
+    warmup: int = 0
+    power: float = 1.0
+    optimizer: str = 'adamw'
+    weight_decay: float = 0.01
+    average: float = 0.0
+    precision: str = 'fp32'
+    losses: dict[str, float] = field(default_factory=dict)
+    class_weights: list[float] = field(default_factory=list)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            {
+                'network': one_of(NETWORKS),
+                'options': mapping_of(PLAIN),
+                'steps': whole(1),
+                'batch': whole(2),
+                'accumulate': whole(1),
+                'crop': whole(32),
+                'learning_rate': number(0, 1),
+                'warmup': whole(0),
+                'power': number(0, 10),
+                'optimizer': one_of(OPTIMIZERS),
+                'weight_decay': number(0, 1),
+                'average': number(0, 1),
+                'precision': one_of(PRECISIONS),
+                'losses': mapping_of(number(0, 1000), WEIGHTS),
+                'class_weights': list_of(number(0, 1000)),
+                'validate_every': whole(1),
+                'checkpoint_every': whole(1),
+                'seed': whole(0),
+            },
+        )
+        self.share(1)
+
+    def share(self, processes: int) -> int:
+        """
+        Give the number of crops in a micro-batch of one of so many processes.
+
+        Raises:
+            TrainingError: The batch cannot be divided into as many equal parts, or they are too
+                small for the statistics of batch norm.
+        """
+        parts = processes * self.accumulate
+        if self.batch % parts or self.batch // self.accumulate < 2:
+            expected = (
+                f'a multiple of {parts} ({processes} processes, accumulate {self.accumulate}), '
+                f'at least {2 * self.accumulate}'
+            )
+            raise wrong('batch', self.batch, expected)
+        return self.batch // parts
+
+    @property
+    def loss_weights(self) -> Mapping[str, float]:
+        """Weight of every loss."""
+        return WEIGHTS | self.losses
+
+
+@dataclass(frozen=True)
+class Data:
+    """
+    Which images are trained on.
+
+    Attributes:
+        dataset: Key of ``DATASETS``.
+        augmentation: What ``read_augmentation`` takes: a preset's name, or fields.
+        train: Split to train on.
+        validation: Split to validate on; this or ``hold_out`` is given.
+        hold_out: Training image of which a part is validated on instead.
+        generated: Share of the crops that come from generated scenes.
+        scenes: How many scenes are generated.
+        ignore_larger: Class name -> px above which a connected region of the class is ignored in
+            training, as an outline around many objects.
+        ignore_doubtful: Do not train on labels that the data set knows to be wrong.
+        recolour: Class name -> share of the crops in which it takes other colours and textures.
+
+    Raises:
+        TrainingError: Names the field, its value and what was expected.
+        DataError: The same about the augmentation.
+    """
+
+    dataset: str
+    augmentation: str | dict[str, Any]
+    train: str = 'train'
+    validation: str | None = None
+    hold_out: str | None = None
+    generated: float = 0.0
+    scenes: int = 0
+    ignore_larger: dict[str, int] = field(default_factory=dict)
+    ignore_doubtful: bool = False
+    recolour: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            {
+                'dataset': one_of(DATASETS),
+                'train': TEXT,
+                'generated': number(0, 1),
+                'scenes': whole(1 if self.generated else 0),
+                'ignore_larger': mapping_of(whole(1)),
+                'ignore_doubtful': TRUTH,
+                'recolour': mapping_of(number(0, 1)),
+            },
+            'data.',
+        )
+        if (self.validation is None) == (self.hold_out is None):
+            both = {'validation': self.validation, 'hold_out': self.hold_out}
+            raise wrong('data', both, 'exactly one of validation and hold_out')
+        chosen = 'hold_out' if self.validation is None else 'validation'
+        check_fields(self, {chosen: TEXT}, 'data.')
+        read_augmentation(self.augmentation)
+
+
+@dataclass(frozen=True)
+class Config:
+    """
+    Everything that a configuration file says.
+
+    Attributes:
+        recipe: What the training loop does.
+        data: What it works on.
+        starts: Part of the network -> file with its pre-trained weights.
+        domain: What the model is for; None: what the data set says of its images.
+        export: Whether the bundle gets the averaged weights of the ``last`` or the ``best`` step.
+
+    Raises:
+        TrainingError: As ``Recipe``.
+    """
+
+    recipe: Recipe
+    data: Data
+    starts: dict[str, str] = field(default_factory=dict)
+    domain: Domain | None = None
+    export: str = 'last'
+
+    def __post_init__(self) -> None:
+        checks = {'starts': mapping_of(TEXT, PARTS), 'export': one_of(EXPORTS)}
+        check_fields(self, checks)
+
+    def decisive(self) -> dict[str, Any]:
+        """Give what a resumed run must have in common with the interrupted one."""
+        return asdict(self.recipe) | {f'data.{k}': v for k, v in asdict(self.data).items()}
+
+
+def read_config(path: Path) -> Config:
+    """
+    Read a YAML file with the fields of ``Recipe`` and ``Config``.
+
+    Raises:
+        TrainingError: The file cannot be read, a field is missing, unknown or wrong; the text
+            names the file and the field.
+    """
+    content = read_mapping(path, TrainingError, 'see config/train/ for a recipe')
+    fields_of_file = Fields(path, content, TrainingError)
+    domain = read_domain(fields_of_file) if fields_of_file.has('domain') else None
+    try:
+        return _config({**content, 'domain': domain})
+    except UhrSegError as err:
+        msg = f'{path}: {shortened(printable(str(err)))}'
+        raise TrainingError(msg) from err
+
+
+def _config(content: dict[str, Any]) -> Config:
+    outer = {f.name for f in fields(Config)} - {'recipe'}
+    recipe = filled(Recipe, {k: v for k, v in content.items() if k not in outer})
+    rest = {k: v for k, v in content.items() if k in outer}
+    if 'data' not in rest:
+        msg = 'fields missing: data; unknown: none'
+        raise TrainingError(msg)
+    data = filled(Data, rest.pop('data'), 'data.')
+    return filled(Config, rest, recipe=recipe, data=data)

@@ -1,0 +1,172 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""From the data part of a configuration to batches and a validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import torch
+from tqdm import tqdm
+
+from uhr_seg_ros.core.classes import CLASS_SETS
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.data.augmentation import read_augmentation
+from uhr_seg_ros.data.crops import CropSampler
+from uhr_seg_ros.data.datasets import Dataset, hold_out
+from uhr_seg_ros.data.errors import DataError
+from uhr_seg_ros.data.label_check import checked_images, Share
+from uhr_seg_ros.data.label_noise import WithoutDoubtful
+from uhr_seg_ros.data.label_table import only, show_shares, warn
+from uhr_seg_ros.data.sample import LabelledImage, Mosaic
+from uhr_seg_ros.synthetic.scenes import generate_scene
+from uhr_seg_ros.training.batches import Batches
+from uhr_seg_ros.training.checks import wrong
+from uhr_seg_ros.training.config import Config, Data
+from uhr_seg_ros.training.distributed import World
+from uhr_seg_ros.training.errors import TrainingError
+from uhr_seg_ros.training.validation import Validation
+
+SCENE_SIZE = (1536, 1536)
+
+T = TypeVar('T')
+
+
+def feed(config: Config, dataset: Dataset, world: World) -> tuple[Batches, Validation]:
+    """
+    Open what is trained and validated on.
+
+    Raises:
+        TrainingError: A field does not fit the data set; names it.
+        DataError: As ``checked_images`` and ``hold_out``; or there is nothing to learn.
+    """
+    data = config.data
+    training, validating = _split_together(config, dataset, world)
+    augmentation = read_augmentation(data.augmentation)
+    recoloured = _by_id(data.recolour, 'data.recolour', dataset)
+    scenes = _scenes(data, dataset, world)
+
+    def sampler(images: list[LabelledImage]) -> CropSampler:
+        return CropSampler(images, config.recipe.crop, augmentation, recoloured)
+
+    batches = Batches(
+        sampler(training),
+        sampler(scenes) if scenes else None,
+        data.generated,
+        config.recipe,
+        world,
+    )
+    return batches, Validation(validating, dataset.classes, dataset.ignored)
+
+
+def _split_together(
+    config: Config, dataset: Dataset, world: World
+) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    """Split the data set; where one process cannot, none goes on to wait for it."""
+    found, error = None, None
+    try:
+        found = _split(config, dataset, world)
+    except UhrSegError as err:
+        error = err
+    failed = world.sum(torch.tensor(0.0 if error is None else 1.0))
+    if error is not None:
+        raise error
+    if failed:
+        msg = 'another process found something wrong with the data and tells what'
+        raise TrainingError(msg)
+    return found
+
+
+def _split(
+    config: Config, dataset: Dataset, world: World
+) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    data = config.data
+    splits = [data.train] if data.validation is None else [data.train, data.validation]
+    if world.writes:
+        opened, warnings = checked_images(dataset, splits)
+    else:  # the first process looks and speaks for all
+        opened, warnings = {split: dataset.open_images(split)[0] for split in splits}, []
+    images = opened[data.train]
+    trained = _without_doubtful(images, data, dataset)
+    if data.validation is None:
+        # What is validated on keeps all of its labels.
+        training, _ = hold_out(trained, data.hold_out)
+        validating = [hold_out(images, data.hold_out)[1]]
+    else:
+        training, validating = trained, opened[data.validation]
+    if world.writes:
+        _tell_labels(config, dataset, training, validating, warnings)
+    return training, validating
+
+
+def _tell_labels(
+    config: Config,
+    dataset: Dataset,
+    training: list[LabelledImage],
+    validating: list[LabelledImage],
+    warnings: list[str],
+) -> None:
+    """
+    Print what is labelled.
+
+    Raises:
+        DataError: There is nothing to learn, or nothing to validate on.
+        TrainingError: The best validation is asked for, and none can have a figure.
+    """
+    data = config.data
+    names, ignored = dataset.classes.names, dataset.ignored
+    train = Share.of(f'training ({data.train})', training)
+    found = Share.of(f'validation ({data.validation or f"part of {data.hold_out}"})', validating)
+    if data.generated < 1:
+        train.check()
+    if len(train.labelled) == 1 < len(names) and not data.generated:
+        msg = (
+            f'{train.title}: all labelled pixels are {names[train.labelled[0]]}, so that there is '
+            f'nothing to tell apart; known classes: {", ".join(names)}'
+        )
+        raise DataError(msg)
+    counted = found.without(ignored)
+    counted.check()
+    show_shares([train, found], names)
+    warnings = [*warnings, *train.warnings(names), *counted.warnings(names, ignored)]
+    if len(counted.labelled) < 2:
+        text = f'{found.title}: {only([names[index] for index in counted.labelled])}'
+        if config.export == 'best':
+            raise wrong('export', 'best', f'last: no validation will have a mIoU ({text})')
+        warnings.append(f'{text}, so there is no mIoU')
+    warn(warnings)
+
+
+def _without_doubtful(
+    images: list[LabelledImage], data: Data, dataset: Dataset
+) -> list[LabelledImage]:
+    if data.ignore_doubtful and not dataset.doubts:
+        expected = f'false: no labels of {dataset.name} are known to be wrong'
+        raise wrong('data.ignore_doubtful', data.ignore_doubtful, expected)
+    limits = _by_id(data.ignore_larger, 'data.ignore_larger', dataset)
+    doubts = dataset.doubts if data.ignore_doubtful else {}
+    if not (limits or doubts):
+        return images
+    return [WithoutDoubtful(image, limits, doubts.get(image.name, ())) for image in images]
+
+
+def _by_id(values: Mapping[str, T], field: str, dataset: Dataset) -> dict[int, T]:
+    """Turn class names into ids."""
+    names = list(dataset.classes.names)
+    if unknown := [name for name in values if name not in names]:
+        raise wrong(field, unknown, f'classes of {dataset.name}: {", ".join(names)}')
+    return {names.index(name): value for name, value in values.items()}
+
+
+def _scenes(data: Data, dataset: Dataset, world: World) -> list[LabelledImage]:
+    if not data.generated:
+        return []
+    if dataset.classes != CLASS_SETS['aerial']:
+        expected = f'0 with the classes of {dataset.name}: scenes show those of aerial'
+        raise wrong('data.generated', data.generated, expected)
+    numbers = tqdm(
+        range(data.scenes), desc='generating scenes', unit='scene', disable=not world.writes
+    )
+    return [Mosaic(f'scene {seed}', *generate_scene(seed, *SCENE_SIZE)) for seed in numbers]

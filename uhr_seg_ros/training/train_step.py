@@ -1,0 +1,226 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""One step of the optimiser: forward, losses, gradients, weights, running mean of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from uhr_seg_ros.core.classes import UNLABELLED
+from uhr_seg_ros.networks.deformation.grid import sample_labels
+from uhr_seg_ros.training.batches import MicroBatch
+from uhr_seg_ros.training.boundaries import edge_target
+from uhr_seg_ros.training.config import Recipe
+from uhr_seg_ros.training.distributed import World
+from uhr_seg_ros.training.losses import losses
+from uhr_seg_ros.training.schedule import learning_rate
+from uhr_seg_ros.training.sync_batchnorm import synchronised
+
+BETAS = (0.9, 0.999)
+#: ``adam`` adds the decay to the gradient, ``adamw`` to the step.
+OPTIMIZERS = {'adamw': torch.optim.AdamW, 'adam': torch.optim.Adam}
+DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+
+
+class NotFiniteError(Exception):
+    """A step whose ``what``, loss or gradient, is not finite; the weights did not move."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+
+class Objective(nn.Module):
+    """
+    A network and its losses, one module because DistributedDataParallel wraps one.
+
+    ``forward``: image (N, 3, S, S) and labels (N, S, S) -> weighted losses by name, in float32.
+    """
+
+    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
+        super().__init__()
+        self.network = network
+        self.weights: Mapping[str, float] = recipe.loss_weights
+        self.class_weights = None
+        if recipe.class_weights:
+            device = next(network.parameters()).device
+            self.class_weights = torch.tensor(recipe.class_weights, device=device).float()
+        self.dtype = DTYPES[recipe.precision]
+
+    def forward(self, image: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        mixed = self.dtype != torch.float32
+        with torch.autocast(image.device.type, self.dtype, enabled=mixed):
+            outputs = self.network.forward_train(image)
+        labels = self._seen(outputs, labels)
+        return losses(outputs, labels, self.weights, self.class_weights)
+
+    def _seen(self, outputs: dict[str, Any], labels: torch.Tensor) -> torch.Tensor:
+        """Give the labels of what the network looked at, and take off its outputs where it did."""
+        if (grid := outputs.pop('grid', None)) is not None:
+            if (saliency := outputs.get('saliency')) is not None:
+                # Next to the other ids, as the published ones: 255 would outshine all edges.
+                named = labels.where(labels != UNLABELLED, self.network.classes)
+                size, framed = saliency.shape[2:], self.network.framed
+                outputs['edges'] = edge_target(named, size, framed=framed)
+            labels = sample_labels(labels, grid, outside=UNLABELLED)
+        # A network of patches looks at a part of the crop only.
+        whole = slice(None)
+        window = outputs.pop('rows', whole), outputs.pop('columns', whole)
+        return labels[(slice(None), *window)]
+
+
+class Optimisation:
+    """
+    The weights of a training and how they move.
+
+    Args:
+        network: Initialised network on the device of ``world``.
+        average: Another one of the same kind, which gets the running mean of the weights.
+        recipe: What to do.
+        world: The processes that train together.
+    """
+
+    def __init__(
+        self, network: nn.Module, average: nn.Module, recipe: Recipe, world: World
+    ) -> None:
+        self.recipe, self.world = recipe, world
+        self.network = synchronised(network) if world.size > 1 else network
+        self.average = average
+        self.average.load_state_dict(self.network.state_dict())
+        self.objective: nn.Module = Objective(self.network, recipe)
+        if world.size > 1:
+            unused = _leaves_unused(self.objective, recipe.crop, world.device)
+            self.objective = DistributedDataParallel(
+                self.objective, find_unused_parameters=unused
+            )
+        self.optimizer = OPTIMIZERS[recipe.optimizer](
+            [weight for weight in self.network.parameters() if weight.requires_grad],
+            recipe.learning_rate,
+            betas=BETAS,
+            weight_decay=recipe.weight_decay,
+        )
+        self.scaler = torch.amp.GradScaler(
+            world.device.type, enabled=recipe.precision == 'fp16'
+        )
+
+    def step(
+        self, step: int, batch: Sequence[MicroBatch], *, flag: bool = False
+    ) -> tuple[dict[str, float], bool]:
+        """
+        Make one step.
+
+        Args:
+            step: Number of the step, which seeds its random numbers and sets the rate.
+            batch: The micro-batches of this process.
+            flag: Something that this process wants the others to know.
+
+        Returns:
+            Weighted losses by name, means over processes and micro-batches, and the rate; and
+            whether any process had its flag up.
+
+        Raises:
+            NotFiniteError: In every process, if a loss or gradient of any is not finite.
+        """
+        rate = self._set_rate(step)
+        self.optimizer.zero_grad()
+        terms = self._gradients(step, batch)
+        names, values = list(terms), torch.stack([*terms.values()])
+        values = torch.cat([values, values.new_tensor([float(flag)])])
+        *found, flags = self.world.mean(values).tolist()
+        if not np.isfinite(found).all():
+            raise NotFiniteError('loss')
+        self.scaler.unscale_(self.optimizer)
+        self._check_gradient()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self._follow(step)
+        return dict(zip(names, found, strict=True)) | {'rate': rate}, flags > 0
+
+    def _gradients(self, step: int, batch: Sequence[MicroBatch]) -> dict[str, torch.Tensor]:
+        totals: dict[str, torch.Tensor] = {}
+        for part, micro in enumerate(batch):
+            _seed(self.recipe.seed, step, self.world.rank, part)
+            image = micro.image.to(self.world.device, memory_format=torch.channels_last)
+            labels = micro.labels.to(self.world.device)
+            last = part == len(batch) - 1
+            # Processes exchange gradients once per step, after the last micro-batch.
+            wait = nullcontext() if last or self.world.size == 1 else self.objective.no_sync()
+            with wait:
+                terms = self.objective(image, labels)
+                self.scaler.scale(sum(terms.values()) / len(batch)).backward()
+            for name, value in terms.items():
+                totals[name] = totals.get(name, 0.0) + value.detach() / len(batch)
+        return totals
+
+    def _set_rate(self, step: int) -> float:
+        recipe = self.recipe
+        rate = learning_rate(
+            step,
+            base=recipe.learning_rate,
+            steps=recipe.steps,
+            warmup=recipe.warmup,
+            power=recipe.power,
+        )
+        for group in self.optimizer.param_groups:
+            group['lr'] = rate
+        return rate
+
+    def _check_gradient(self) -> None:
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        if torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
+            return
+        # A scaled gradient may overflow in half precision: the scaler leaves the step out and
+        # halves the scale, until it is the gradient itself that does not fit.
+        if not self.scaler.is_enabled() or self.scaler.get_scale() <= 1:
+            raise NotFiniteError('gradient')
+
+    @torch.no_grad()
+    def _follow(self, step: int) -> None:
+        """Move the running mean; it starts short, so that early weights are soon forgotten."""
+        keep = min(self.recipe.average, (1 + step) / (10 + step))
+        live = self.network.state_dict()
+        for name, value in self.average.state_dict().items():
+            if value.dtype.is_floating_point:
+                value.lerp_(live[name], 1 - keep)
+            else:
+                value.copy_(live[name])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give everything that a resumed training needs; ``state_dict`` is the running mean."""
+        return {
+            'network': self.network.state_dict(),
+            'state_dict': self.average.state_dict(),
+            'optimizer': self.optimizer.state_dict(),
+            'scaler': self.scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what ``state_dict`` gave."""
+        self.network.load_state_dict(state['network'])
+        self.average.load_state_dict(state['state_dict'])
+        self.optimizer.load_state_dict(state['optimizer'])
+        self.scaler.load_state_dict(state['scaler'])
+
+
+def _leaves_unused(objective: Objective, crop: int, device: torch.device) -> bool:
+    """Tell if no loss reaches some parameter, as where a loss has weight zero."""
+    objective.eval()
+    image = torch.zeros(1, 3, crop, crop, device=device)
+    labels = torch.zeros(1, crop, crop, dtype=torch.int64, device=device)
+    total = sum(objective(image, labels).values())
+    weights = [weight for weight in objective.parameters() if weight.requires_grad]
+    gradients = torch.autograd.grad(total, weights, allow_unused=True)
+    return any(gradient is None for gradient in gradients)
+
+
+def _seed(*numbers: int) -> None:
+    """Seed dropout by what it depends on."""
+    torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))

@@ -1,0 +1,148 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Validation while training: by windows, so that memory does not grow with the images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from uhr_seg_ros.core.classes import ClassSet, UNLABELLED
+from uhr_seg_ros.data.errors import named
+from uhr_seg_ros.data.label_table import only
+from uhr_seg_ros.data.sample import LabelledImage
+from uhr_seg_ros.evaluation.metrics import ConfusionMatrix, number
+from uhr_seg_ros.networks.backbones.normalization import normalised
+from uhr_seg_ros.training.distributed import World
+
+#: Largest side of a window, px: enough for context, small enough for any memory.
+WINDOW = 1024
+#: How many windows are shown, and their height, px.
+PICTURES, PICTURE_HEIGHT = 3, 256
+
+Window = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Score:
+    """
+    What a validation found.
+
+    Attributes:
+        matrix: Counts over all images.
+        pictures: (h, w, 3) uint8 RGB: image, labels and mask side by side.
+    """
+
+    matrix: ConfusionMatrix
+    pictures: list[np.ndarray]
+
+    def figures(self, classes: ClassSet) -> dict[str, object]:
+        """
+        Give plain numbers: ``mean_iou``, ``accuracy``, ``iou`` by class, None if absent.
+
+        ``mean_iou`` is None too where fewer than two classes are labelled;
+        ``classes_without_labels`` names those that are not, left out on purpose or not.
+        """
+        labelled = self.matrix.labelled()
+        return {
+            'mean_iou': number(self.matrix.mean_iou()),
+            'accuracy': number(self.matrix.accuracy()),
+            'iou': dict(zip(classes.names, map(number, self.matrix.iou()), strict=True)),
+            'classes_without_labels': [
+                name for name, there in zip(classes.names, labelled, strict=True) if not there
+            ],
+        }
+
+
+class Validation:
+    """
+    Images to validate on; the processes share the windows among themselves.
+
+    Args:
+        images: Labelled images.
+        classes: Names and colours.
+        ignored: Class ids that are not counted where they are labelled.
+    """
+
+    def __init__(
+        self, images: Sequence[LabelledImage], classes: ClassSet, ignored: Sequence[int] = ()
+    ) -> None:
+        self.images, self.classes, self.ignored = images, classes, ignored
+        self.windows = [(image, window) for image in images for window in _windows(*image.size)]
+
+    @torch.no_grad()
+    def score(self, network: nn.Module, world: World, dtype: torch.dtype) -> Score:
+        """
+        Score a network.
+
+        Args:
+            network: On the device of ``world``; it is put into evaluation mode.
+            world: The processes that validate together.
+            dtype: Precision of the network's arithmetic.
+        """
+        network.eval()
+        matrix, pictures = ConfusionMatrix(len(self.classes)), []
+        for index in range(world.rank, len(self.windows), world.size):
+            source, window = self.windows[index]
+            image, labels = source.read(window)
+            mask = _mask(network, image, world.device, dtype)
+            counted = np.where(np.isin(labels, self.ignored), UNLABELLED, labels)
+            matrix.add(counted.astype(np.uint8), mask)
+            if len(pictures) < PICTURES and world.writes:
+                pictures.append(self._picture(image, labels, mask))
+        matrix.counts = world.sum(torch.from_numpy(matrix.counts)).cpu().numpy()
+        return Score(matrix, pictures)
+
+    def _picture(self, image: np.ndarray, labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        palette = self.classes.palette_bgr()
+        row = np.hstack([image, palette[labels], palette[mask]])[..., ::-1]
+        width = round(row.shape[1] * PICTURE_HEIGHT / row.shape[0])
+        row = np.ascontiguousarray(row)
+        return cv2.resize(row, (width, PICTURE_HEIGHT), interpolation=cv2.INTER_AREA)
+
+
+def described(figures: Mapping[str, Any]) -> str:
+    """Write the mIoU of ``Score.figures``, and what it leaves out."""
+    value, names = figures['mean_iou'], list(figures['iou'])
+    missing = figures.get('classes_without_labels', [])
+    if value is None:
+        labelled = [name for name in names if name not in missing]
+        return f'mIoU -: {only(labelled)}'
+    note = f' (without labels: {named(missing, 20)})' if missing else ''
+    return f'mIoU {value:.3f}{note}'
+
+
+def _windows(height: int, width: int) -> Iterator[Window]:
+    """Cut an image into windows of nearly one size that meet without overlap."""
+    for top, rows in _parts(height):
+        for left, columns in _parts(width):
+            yield top, left, rows, columns
+
+
+def _parts(size: int) -> Iterator[tuple[int, int]]:
+    count = -(-size // WINDOW)
+    edges = [size * index // count for index in range(count + 1)]
+    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        yield start, stop - start
+
+
+def _mask(
+    network: nn.Module, image: np.ndarray, device: torch.device, dtype: torch.dtype
+) -> np.ndarray:
+    """Segment one window, padded to the stride of the network by its last row and column."""
+    height, width = image.shape[:2]
+    tensor = normalised(image[None].copy()).to(device)
+    padding = (0, -width % network.stride, 0, -height % network.stride)
+    tensor = functional.pad(tensor, padding, 'replicate')
+    mixed = dtype != torch.float32
+    with torch.autocast(device.type, dtype, enabled=mixed):
+        logits = network(tensor)
+    return logits[0, :, :height, :width].argmax(0).to(torch.uint8).cpu().numpy()
