@@ -174,9 +174,7 @@ def segmentation_node(context: LaunchContext) -> list[Node]:
         parameters=[
             {
                 'bundle': ParameterValue(LaunchConfiguration('bundle'), value_type=str),
-                'camera_view': ParameterValue(
-                    LaunchConfiguration('camera_view'), value_type=str
-                ),
+                'camera_view': ParameterValue(LaunchConfiguration('camera_view'), value_type=str),
                 'backend': ParameterValue(LaunchConfiguration('backend'), value_type=str),
                 'cameras': ParameterValue(TextSubstitution(text=names), value_type=list[str]),
                 'use_sim_time': ParameterValue(
@@ -212,8 +210,16 @@ def bag_player() -> ExecuteProcess:
     """
     return ExecuteProcess(
         cmd=[
-            'ros2', 'bag', 'play', LaunchConfiguration('bag'),
-            '--clock', '100', '--read-ahead-queue-size', '8', '--delay', '5',
+            'ros2',
+            'bag',
+            'play',
+            LaunchConfiguration('bag'),
+            '--clock',
+            '100',
+            '--read-ahead-queue-size',
+            '8',
+            '--delay',
+            '5',
         ],
         condition=Condition(predicate=has_bag),
         output='screen',

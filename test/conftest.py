@@ -37,8 +37,18 @@ def hostile_folder(
 ) -> Iterator[Path]:
     """Go to a folder of modules with common names, none of which may be run by what is tested."""
     folder = tmp_path_factory.mktemp('hostile')
-    for name in ('argparse', 'cv2', 'json', 'matplotlib', 'numpy', 'onnxruntime', 'psutil',
-                 'rclpy', 'torch', 'yaml'):  # fmt: skip
+    for name in (
+        'argparse',
+        'cv2',
+        'json',
+        'matplotlib',
+        'numpy',
+        'onnxruntime',
+        'psutil',
+        'rclpy',
+        'torch',
+        'yaml',
+    ):
         (folder / f'{name}.py').write_text('open(f"{__file__}.ran", "w").close()\n')
     monkeypatch.chdir(folder)
     yield folder

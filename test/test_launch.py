@@ -20,22 +20,52 @@ launch = pytest.importorskip('launch', reason='launch is not installed: it comes
 pytest.importorskip('launch_ros', reason='launch_ros is not installed: it comes with ROS 2')
 
 CORE = {
-    'image_topic', 'camera_info_topic', 'cameras', 'points_topic', 'depth_topic', 'bundle',
-    'camera_view', 'backend', 'namespace', 'params_file', 'bag', 'respawn', 'respawn_delay',
-    'use_sim_time', 'log_level',
-}  # fmt: skip
+    'image_topic',
+    'camera_info_topic',
+    'cameras',
+    'points_topic',
+    'depth_topic',
+    'bundle',
+    'camera_view',
+    'backend',
+    'namespace',
+    'params_file',
+    'bag',
+    'respawn',
+    'respawn_delay',
+    'use_sim_time',
+    'log_level',
+}
 BENCHMARK = {
-    'bag', 'topic', 'rate', 'duration', 'bundle', 'backend', 'precision', 'report', 'json'
-}  # fmt: skip
+    'bag',
+    'topic',
+    'rate',
+    'duration',
+    'bundle',
+    'backend',
+    'precision',
+    'report',
+    'json',
+}
 OWN = {
-    'segmentation': CORE, 'drone': {*CORE, 'rviz'}, 'vehicle': {*CORE, 'rviz'},
+    'segmentation': CORE,
+    'drone': {*CORE, 'rviz'},
+    'vehicle': {*CORE, 'rviz'},
     'benchmark': BENCHMARK,
-}  # fmt: skip
+}
 DEFAULTS = {
-    'image_topic': 'image_raw', 'depth_topic': 'depth', 'bundle': 'hlrc_s_aerial',
-    'backend': 'auto', 'namespace': '', 'bag': '', 'use_sim_time': 'false', 'log_level': 'info',
-    'rviz': 'false', 'respawn': 'false', 'respawn_delay': '2.0',
-}  # fmt: skip
+    'image_topic': 'image_raw',
+    'depth_topic': 'depth',
+    'bundle': 'hlrc_s_aerial',
+    'backend': 'auto',
+    'namespace': '',
+    'bag': '',
+    'use_sim_time': 'false',
+    'log_level': 'info',
+    'rviz': 'false',
+    'respawn': 'false',
+    'respawn_delay': '2.0',
+}
 REQUIRED = {('benchmark', 'bag'), ('vehicle', 'bundle')}
 """Arguments for which nothing can be guessed, by launch file."""
 
@@ -43,8 +73,10 @@ VIEWS = {'segmentation': 'any', 'drone': 'nadir', 'vehicle': 'forward'}
 """By launch file: how the cameras look, if nobody says it."""
 
 OF_CAMERAS = {
-    'segmentation': ("['']", ''), 'drone': ("['']", ''), 'vehicle': ('[front, rear]', 'points'),
-}  # fmt: skip
+    'segmentation': ("['']", ''),
+    'drone': ("['']", ''),
+    'vehicle': ('[front, rear]', 'points'),
+}
 """By launch file: the default cameras, and the default topic of the points to label."""
 
 PROFILES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
@@ -94,9 +126,10 @@ def test_arguments_are_described_and_have_defaults(name: str) -> None:
 @pytest.mark.parametrize('name', list(OWN))
 def test_bundles_are_listed_with_what_they_are_for(name: str) -> None:
     (text,) = {
-        argument.description for argument in description(name).get_launch_arguments()
+        argument.description
+        for argument in description(name).get_launch_arguments()
         if argument.name == 'bundle'
-    }  # fmt: skip
+    }
     assert 'hlrc_s_aerial (nadir, 0.3 to 1 m/px, trained on mosaics of Dubai' in text
 
 
@@ -106,9 +139,7 @@ def included(name: str, **arguments: str) -> list[Any]:
         str(ROOT / f'launch/{name}.launch.py')
     )
     context = launch.LaunchContext()
-    waiting = [launch.actions.IncludeLaunchDescription(
-        source, launch_arguments=arguments.items()
-    )]  # fmt: skip
+    waiting = [launch.actions.IncludeLaunchDescription(source, launch_arguments=arguments.items())]
     nodes = []
     while waiting:
         entity = waiting.pop(0)
@@ -212,9 +243,10 @@ def test_points_of_every_camera(cameras: str, topic: str, points: list) -> None:
         context.launch_configurations[argument.name] = plain(context, argument.default_value)
     context.launch_configurations.update({'cameras': cameras, 'points_topic': topic})
     (action,) = (
-        entity for entity in description('segmentation').entities
+        entity
+        for entity in description('segmentation').entities
         if isinstance(entity, launch.actions.OpaqueFunction)
-    )  # fmt: skip
+    )
     (node,) = action.execute(context)
     node._perform_substitutions(context)
     others = [('image_raw', 'image_raw'), ('camera_info', 'camera_info'), ('depth', 'depth')]
@@ -225,14 +257,18 @@ def test_points_of_every_camera(cameras: str, topic: str, points: list) -> None:
 
 def test_vehicle_hands_its_cameras_and_points_on() -> None:
     (core,) = (
-        entity for entity in description('vehicle').entities
+        entity
+        for entity in description('vehicle').entities
         if isinstance(entity, launch.actions.IncludeLaunchDescription)
-    )  # fmt: skip
+    )
     context = launch.LaunchContext()
     values = {
-        'bundle': 'city', 'camera_view': 'any', 'cameras': '[left]', 'points_topic': '',
+        'bundle': 'city',
+        'camera_view': 'any',
+        'cameras': '[left]',
+        'points_topic': '',
         'params_file': 'a',
-    }  # fmt: skip
+    }
     context.launch_configurations.update(values)
     assert values == {name: plain(context, [value]) for name, value in core.launch_arguments}
 
@@ -242,9 +278,10 @@ def test_rviz_starts_only_if_wanted(name: str, installed: Path) -> None:
     import launch_ros
 
     (viewer,) = (
-        entity for entity in description(name).entities
+        entity
+        for entity in description(name).entities
         if isinstance(entity, launch_ros.actions.Node)
-    )  # fmt: skip
+    )
     context = launch.LaunchContext()
     context.launch_configurations['rviz'] = 'false'
     assert not viewer.condition.evaluate(context)
@@ -256,9 +293,10 @@ def test_rviz_starts_only_if_wanted(name: str, installed: Path) -> None:
 @pytest.mark.parametrize('name', ['drone', 'vehicle'])
 def test_parameter_file_of_each_vehicle_exists(name: str) -> None:
     (argument,) = (
-        each for each in description(name).get_launch_arguments()
+        each
+        for each in description(name).get_launch_arguments()
         if each.name == 'params_file' and 'segmentation' not in str(each)
-    )  # fmt: skip
+    )
     path = Path(plain(launch.LaunchContext(), argument.default_value))
     assert path.name == f'{name}.yaml'
     assert path.is_file()
@@ -293,9 +331,10 @@ def test_profile_of_the_user_stays(name: str, monkeypatch: pytest.MonkeyPatch) -
 
 def test_bag_is_played_only_if_one_is_given() -> None:
     (player,) = (
-        entity for entity in description('segmentation').entities
+        entity
+        for entity in description('segmentation').entities
         if type(entity) is launch.actions.ExecuteProcess
-    )  # fmt: skip
+    )
     context = launch.LaunchContext()
     context.launch_configurations['bag'] = ''
     assert not player.condition.evaluate(context)
@@ -309,9 +348,10 @@ def test_benchmark_hands_its_arguments_to_the_command() -> None:
     values = dict.fromkeys(BENCHMARK, '') | {'bag': 'flight', 'rate': 'peak', 'json': 'a.json'}
     context.launch_configurations.update(values)
     (action,) = (
-        entity for entity in description('benchmark').entities
+        entity
+        for entity in description('benchmark').entities
         if isinstance(entity, launch.actions.OpaqueFunction)
-    )  # fmt: skip
+    )
     (process,) = action.execute(context)
     program, *arguments = [plain(context, part) for part in process.cmd]
     assert program.endswith('lib/uhr_seg_ros/uhr_seg')

@@ -37,9 +37,12 @@ class Rooms:
     def options(self, **environment: str) -> dict[str, object]:
         """Give `cwd` and `env`, in which nothing is that anybody has set."""
         env = {
-            'HOME': str(self._folders['home']), 'TMPDIR': str(self._folders['tmp']),
-            'PATH': os.defpath, 'PYTHONPATH': str(ROOT), **environment,
-        }  # fmt: skip
+            'HOME': str(self._folders['home']),
+            'TMPDIR': str(self._folders['tmp']),
+            'PATH': os.defpath,
+            'PYTHONPATH': str(ROOT),
+            **environment,
+        }
         return {'cwd': self._folders['current'], 'env': env}
 
     def left(self) -> list[str]:
@@ -48,9 +51,13 @@ class Rooms:
 
     def run(self, command: Sequence[object]) -> None:
         done = subprocess.run(
-            [*map(str, command)], **self.options(), capture_output=True, text=True, timeout=120,
+            [*map(str, command)],
+            **self.options(),
+            capture_output=True,
+            text=True,
+            timeout=120,
             check=False,
-        )  # fmt: skip
+        )
         assert done.returncode == 0, done.stderr
 
 
@@ -76,10 +83,22 @@ def test_segmenting_opens_no_socket_and_leaves_no_file(
 ) -> None:
     image, output = tmp_path / 'image.png', tmp_path / 'out'
     cv2.imwrite(str(image), paint(np.zeros((160, 160), np.uint8)))
-    rooms.run([
-        *traced(rooms, 'socket'), sys.executable, '-m', 'uhr_seg_ros.cli', 'segment', image,
-        '--bundle', tiny_bundle, '--output', output, '--backend', 'onnxruntime',
-    ])  # fmt: skip
+    rooms.run(
+        [
+            *traced(rooms, 'socket'),
+            sys.executable,
+            '-m',
+            'uhr_seg_ros.cli',
+            'segment',
+            image,
+            '--bundle',
+            tiny_bundle,
+            '--output',
+            output,
+            '--backend',
+            'onnxruntime',
+        ]
+    )
     assert len(list(output.iterdir())) == 2
     assert not [line for line in calls_of(rooms) if 'socket(' in line]
     assert not rooms.left()
@@ -100,17 +119,28 @@ def test_the_node_opens_sockets_of_dds_only(
 
     domain, log = reserve_domain(), tmp_path / 'log'
     command = [
-        *traced(rooms, 'connect,sendto,sendmsg,sendmmsg'), sys.executable, '-m',
-        'uhr_seg_ros.ros.node', '--ros-args', '-p', f'bundle:={tiny_bundle}',
-        '-p', 'backend:=onnxruntime', '-p', 'threads:=1',
-    ]  # fmt: skip
+        *traced(rooms, 'connect,sendto,sendmsg,sendmmsg'),
+        sys.executable,
+        '-m',
+        'uhr_seg_ros.ros.node',
+        '--ros-args',
+        '-p',
+        f'bundle:={tiny_bundle}',
+        '-p',
+        'backend:=onnxruntime',
+        '-p',
+        'threads:=1',
+    ]
     options = rooms.options(
-        ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST',
-        ROS_LOCALHOST_ONLY='1', ROS_LOG_DIR=str(tmp_path / 'ros_log'),
-    )  # fmt: skip
-    with log.open('wb') as file, subprocess.Popen(
-        command, **options, stdout=file, stderr=subprocess.STDOUT
-    ) as process:
+        ROS_DOMAIN_ID=str(domain),
+        ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST',
+        ROS_LOCALHOST_ONLY='1',
+        ROS_LOG_DIR=str(tmp_path / 'ros_log'),
+    )
+    with (
+        log.open('wb') as file,
+        subprocess.Popen(command, **options, stdout=file, stderr=subprocess.STDOUT) as process,
+    ):
         try:
             deadline = time.monotonic() + 90
             while 'is ready after' not in (text := log.read_text()):
@@ -139,9 +169,14 @@ def end_traced(process: subprocess.Popen) -> None:
 
 def start(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, '-c', code], cwd=ROOT, env={'PATH': os.defpath, **environment},
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
+        [sys.executable, '-c', code],
+        cwd=ROOT,
+        env={'PATH': os.defpath, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
 
 
 @pytest.mark.parametrize(('before', 'after'), [(None, '1'), ('', '1'), ('0', '0'), ('1', '1')])

@@ -26,11 +26,16 @@ PACKAGE = ROOT / 'uhr_seg_ros'
 FOREIGN = re.compile(
     '|'.join(
         [
-            r'files\.python' + r'hosted', r'(?<![\w.])pypi' + r'\.org', r'download\.py' + r'torch',
-            r'extra-index' + r'-url', r'/work' + r'/', r'/root' + r'/', r'/home' + r'/\w',
+            r'files\.python' + r'hosted',
+            r'(?<![\w.])pypi' + r'\.org',
+            r'download\.py' + r'torch',
+            r'extra-index' + r'-url',
+            r'/work' + r'/',
+            r'/root' + r'/',
+            r'/home' + r'/\w',
         ]
     )
-)  # fmt: skip
+)
 BINARY = {'.onnx', '.npz', '.png', '.jpg', '.mcap', '.db3'}
 
 
@@ -62,14 +67,22 @@ def own_files() -> list[Path]:
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode == 0:
         return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
-    folders = ('config', 'docs', 'launch', 'models', 'resource', 'scripts', 'test', 'tools', 'uhr_seg_ros')
+    folders = (
+        'config',
+        'docs',
+        'launch',
+        'models',
+        'resource',
+        'scripts',
+        'test',
+        'tools',
+        PACKAGE.name,
+    )
     inside = [file for folder in folders for file in (ROOT / folder).rglob('*') if file.is_file()]
     return [*ROOT.glob('*.*'), *(file for file in inside if '__pycache__' not in file.parts)]
 
 
-def test_manifest_and_recipe_agree(
-    manifest: ElementTree.Element, recipe: dict[str, Any]
-) -> None:
+def test_manifest_and_recipe_agree(manifest: ElementTree.Element, recipe: dict[str, Any]) -> None:
     assert manifest.get('format') == '3'
     assert manifest.findtext('name') == recipe['name'] == 'uhr_seg_ros'
     assert manifest.findtext('version') == recipe['version']
@@ -113,14 +126,18 @@ def test_every_data_file_is_installed(recipe: dict[str, Any]) -> None:
     expected = {'package.xml', 'resource/uhr_seg_ros'}
     for folder in ('config', 'launch', 'models'):
         files = (ROOT / folder).rglob('*')
-        expected |= {str(file.relative_to(ROOT)) for file in files
-                     if file.is_file() and '__pycache__' not in file.parts}  # fmt: skip
+        expected |= {
+            str(file.relative_to(ROOT))
+            for file in files
+            if file.is_file() and '__pycache__' not in file.parts
+        }
     assert installed == expected
     folders = dict(recipe['data_files'])
     assert folders['share/uhr_seg_ros/config/dds'] == [
-        'config/dds/cyclonedds_large_images.xml', 'config/dds/fastdds_large_images.xml',
+        'config/dds/cyclonedds_large_images.xml',
+        'config/dds/fastdds_large_images.xml',
         'config/dds/fastdds_localhost.xml',
-    ]  # fmt: skip
+    ]
 
 
 def test_every_package_is_installed(recipe: dict[str, Any]) -> None:
@@ -134,8 +151,11 @@ def test_entry_points_exist(recipe: dict[str, Any]) -> None:
     for line in recipe['entry_points']['console_scripts']:
         module, _, function = line.partition(' = ')[2].partition(':')
         path = ROOT / (module.replace('.', '/') + '.py')
-        names = [node.name for node in ast.parse(path.read_text(encoding='utf-8')).body
-                 if isinstance(node, ast.FunctionDef)]  # fmt: skip
+        names = [
+            node.name
+            for node in ast.parse(path.read_text(encoding='utf-8')).body
+            if isinstance(node, ast.FunctionDef)
+        ]
         assert function in names, line
 
 
@@ -169,20 +189,22 @@ def test_every_source_file_has_the_licence_header() -> None:
     for file in own_files():
         if file.suffix == '.py':
             lines = file.read_text(encoding='utf-8').splitlines()[:2]
-            if lines != ['# Copyright 2026 uhr_seg_ros contributors',
-                         '# SPDX-License-Identifier: Apache-2.0']:  # fmt: skip
+            if lines != [
+                '# Copyright 2026 uhr_seg_ros contributors',
+                '# SPDX-License-Identifier: Apache-2.0',
+            ]:
                 headless.append(str(file.relative_to(ROOT)))
     assert not headless
 
 
-@pytest.mark.parametrize('module', ['pipelines.segmenter', 'core.visualization', 'cli.main', 'cli.segment'])
+@pytest.mark.parametrize(
+    'module', ['pipelines.segmenter', 'core.visualization', 'cli.main', 'cli.segment']
+)
 def test_run_time_does_without_the_workshop(module: str) -> None:
     assert imported_beside(f'uhr_seg_ros.{module}', 'torch', 'onnx', 'rclpy') == []
 
 
-@pytest.mark.parametrize(
-    'module', ['ros.node', 'cli.demo', 'replay.player', 'cli.benchmark']
-)
+@pytest.mark.parametrize('module', ['ros.node', 'cli.demo', 'replay.player', 'cli.benchmark'])
 def test_node_and_demo_do_without_the_workshop(module: str) -> None:
     pytest.importorskip('rclpy', reason='rclpy is not installed')
     assert imported_beside(f'uhr_seg_ros.{module}', 'torch', 'onnx') == []
@@ -190,9 +212,24 @@ def test_node_and_demo_do_without_the_workshop(module: str) -> None:
 
 @pytest.mark.parametrize(
     'room',
-    ['core', 'image_io', 'geometry', 'synthetic', 'onnx_graphs', 'backends', 'pipelines', 'networks',
-     'export', 'data', 'training', 'evaluation', 'quantization', 'comparison', 'reports'],
-)  # fmt: skip
+    [
+        'core',
+        'image_io',
+        'geometry',
+        'synthetic',
+        'onnx_graphs',
+        'backends',
+        'pipelines',
+        'networks',
+        'export',
+        'data',
+        'training',
+        'evaluation',
+        'quantization',
+        'comparison',
+        'reports',
+    ],
+)
 def test_only_ros_and_benchmark_know_ros(room: str) -> None:
     path = PACKAGE / room
     for file in path.rglob('*.py') if path.is_dir() else [path.with_suffix('.py')]:

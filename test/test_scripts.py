@@ -17,9 +17,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = [
-    'scripts/setup', 'scripts/demo', 'scripts/test', 'scripts/train_on_gpu', 'scripts/reliability',
+    'scripts/setup',
+    'scripts/demo',
+    'scripts/test',
+    'scripts/train_on_gpu',
+    'scripts/reliability',
     '.ci/run',
-]  # fmt: skip
+]
 
 
 @pytest.fixture
@@ -140,15 +144,19 @@ def test_pins_for_other_environments(clone: Path) -> None:
     assert 'rosbags==0.11.9' in lines and 'PyYAML==6.0.3' in lines
     assert not any('--hash=' in line or line.endswith('\\') for line in lines)
     pytest.importorskip('rclpy', reason='rclpy is not installed')
-    libraries = {name: os.environ[name] for name in ('LD_LIBRARY_PATH', 'PYTHONPATH')
-                 if name in os.environ}  # fmt: skip
+    libraries = {
+        name: os.environ[name] for name in ('LD_LIBRARY_PATH', 'PYTHONPATH') if name in os.environ
+    }
     beside_ros = setup(clone, 'pins', PYTHON=sys.executable, ROS_DISTRO='any', **libraries)
     own = {f'numpy<{int(np.__version__.partition(".")[0]) + 1}'}
     left = set(lines) - set(beside_ros.stdout.splitlines())
     assert set(beside_ros.stdout.splitlines()) - set(lines) == own
     assert {re.match('[A-Za-z-]+', line)[0] for line in left} == {
-        'numpy', 'opencv-python-headless', 'PyYAML', 'setuptools'
-    }  # fmt: skip
+        'numpy',
+        'opencv-python-headless',
+        'PyYAML',
+        'setuptools',
+    }
 
 
 def test_requirements_are_those_of_the_extras() -> None:

@@ -33,9 +33,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog='gpu_acceptance', description=__doc__)
     parser.add_argument('--output', type=Path, default=Path('docs/results/gpu'), metavar='DIR')
     parser.add_argument(
-        '--work', type=Path, default=Path('out/gpu_acceptance'), metavar='DIR',
+        '--work',
+        type=Path,
+        default=Path('out/gpu_acceptance'),
+        metavar='DIR',
         help='for engines and exported models, some GB (default: out/gpu_acceptance)',
-    )  # fmt: skip
+    )
     parser.add_argument('--minutes', type=float, default=25.0, help='time limit (default: 25)')
     parser.add_argument('--only', choices=SECTIONS, nargs='*', help='sections to run')
     parser.add_argument('--again', action='store_true', help='also what was done before')
@@ -104,9 +107,7 @@ def _run_apart(name: str, output: Path, work: Path, seconds: float) -> None:
         print(f'{name}: no time left', flush=True)
         return
     print(f'{name} ...', flush=True)
-    child = python_child(
-        __spec__.name, '--section', name, '--output', output, '--work', work
-    )
+    child = python_child(__spec__.name, '--section', name, '--output', output, '--work', work)
     try:
         done = subprocess.run(**child, timeout=seconds, stderr=subprocess.PIPE, text=True)
     except subprocess.TimeoutExpired:

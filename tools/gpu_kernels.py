@@ -92,9 +92,7 @@ class KernelBench:
         palette = self._upload(np.ascontiguousarray(classes.palette_bgr())), len(classes)
         on_device, mask_at = self._put(frame), (self._upload(mask), 1)
         milliseconds = self._time(
-            lambda: kernels.paint(
-                on_device, mask_at, palette, small, 0.5, *places, self._stream
-            )
+            lambda: kernels.paint(on_device, mask_at, palette, small, 0.5, *places, self._stream)
         )
         expected = Pictures(True, True, 0.5, scale).paint(frame.bgr, mask, classes)
         found = [self._get(place, (*small, 3), np.uint8).astype(int) for place in places]

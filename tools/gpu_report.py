@@ -68,8 +68,14 @@ def _engines(cases: Mapping[str, Any]) -> list[str]:
             stages = ('engines', 'end to end', 'end to end with pictures')
             times = [_time(case[stage]) for stage in stages]
             rows.append([name, *times, f'{case["ready_s"]} s', '; '.join(case['agreement'])])
-    head = ['bundle, frame, precision', 'engines', 'end to end', 'with pictures', 'ready after',
-            'agreement']  # fmt: skip
+    head = [
+        'bundle, frame, precision',
+        'engines',
+        'end to end',
+        'with pictures',
+        'ready after',
+        'agreement',
+    ]
     return ['## Engines', '', *_table(head, rows), ''] if rows else []
 
 
@@ -82,8 +88,15 @@ def _kernels(found: Mapping[str, Any]) -> list[str]:
             checks = {key: value for key, value in case.items() if key not in ('ms', 'gb_per_s')}
             part = case['gb_per_s'] / found['write_gb_per_s']
             check = ', '.join(f'{key} {value}' for key, value in checks.items())
-            rows.append([f'{kernel} {name}', f'{case["ms"]} ms', f'{case["gb_per_s"]} GB/s',
-                         f'{part:.0%}', check])  # fmt: skip
+            rows.append(
+                [
+                    f'{kernel} {name}',
+                    f'{case["ms"]} ms',
+                    f'{case["gb_per_s"]} GB/s',
+                    f'{part:.0%}',
+                    check,
+                ]
+            )
     head = ['kernel at 4K', 'time', 'moved', 'of the write bandwidth', 'against the CPU']
     title = f'Memory is filled at {found["write_gb_per_s"]} GB/s.'
     return ['## Kernels', '', title, '', *_table(head, rows), '']

@@ -57,12 +57,18 @@ def environment(work: Path) -> Result:
             found[package] = f'missing: {" ".join(str(err).split())}'
     try:
         gpu = find_gpu()
-        found['gpu'] = {'name': gpu.name, 'capability': gpu.capability, 'memory': gpu.memory,
-                        'cuda_of_the_driver': gpu.driver_version}  # fmt: skip
+        found['gpu'] = {
+            'name': gpu.name,
+            'capability': gpu.capability,
+            'memory': gpu.memory,
+            'cuda_of_the_driver': gpu.driver_version,
+        }
     except Exception as err:
         found['gpu'] = f'missing: {err}'
-    query = ['--query-gpu=name,driver_version,clocks.sm,clocks.mem,power.limit',
-             '--format=csv,noheader']  # fmt: skip
+    query = [
+        '--query-gpu=name,driver_version,clocks.sm,clocks.mem,power.limit',
+        '--format=csv,noheader',
+    ]
     if tool := find_tool('nvidia-smi'):
         done = subprocess.run([tool, *query], capture_output=True, text=True, check=False)
         found['nvidia_smi'] = done.stdout.strip()
@@ -79,10 +85,12 @@ def kernels(work: Path) -> Result:
     result: Result = {'write_gb_per_s': bench.write_bandwidth(), 'prepare': {}}
     for name in FORMATS:
         result['prepare'][name] = bench.prepare(name, (2160, 3840))
-    result['finish'] = {f'{classes} classes': bench.finish(classes, (2160, 3840))
-                        for classes in (5, 19)}  # fmt: skip
-    result['paint'] = {f'scale {scale}': bench.paint((2160, 3840), scale)
-                       for scale in (1.0, 0.5, 0.25)}  # fmt: skip
+    result['finish'] = {
+        f'{classes} classes': bench.finish(classes, (2160, 3840)) for classes in (5, 19)
+    }
+    result['paint'] = {
+        f'scale {scale}': bench.paint((2160, 3840), scale) for scale in (1.0, 0.5, 0.25)
+    }
     bench.close()
     return result
 
@@ -174,8 +182,9 @@ def paper_bundle(work: Path, name: str) -> Bundle:
         from uhr_seg_ros.core.classes import CLASS_SETS
         from uhr_seg_ros.export.export import export_bundle
 
-        export_bundle(_paper_network(), folder, name=name, preset=name,
-                      classes=CLASS_SETS['cityscapes'])  # fmt: skip
+        export_bundle(
+            _paper_network(), folder, name=name, preset=name, classes=CLASS_SETS['cityscapes']
+        )
     # Random weights leave many pixels between two classes, which a rounding decides.
     return replace(load_bundle(folder), agreement=dict.fromkeys(PRECISIONS, 0.9))
 
@@ -189,9 +198,7 @@ def _paper_network() -> Any:
     return build_network(PAPER_NETWORK).eval()
 
 
-def _engine_case(
-    bundle: Bundle, size: tuple[int, int], precision: str, work: Path
-) -> Result:
+def _engine_case(bundle: Bundle, size: tuple[int, int], precision: str, work: Path) -> Result:
     lines: list[str] = []
     options = EngineOptions(precision=precision, cache=str(work / 'cache'), report=lines.append)
     if precision == 'int8':

@@ -34,7 +34,7 @@ from uhr_seg_ros.cli.options import (
     Mode,
     OptionError,
     refuse_without_effect,
-)  # fmt: skip
+)
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.replay.bags import ImageTopic
 from uhr_seg_ros.replay.session import Pacing, Replay, Session, transport_of

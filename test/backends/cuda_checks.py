@@ -107,8 +107,13 @@ def test_events_give_order_and_time(cuda: Cuda) -> None:
 def test_kernels_get_their_arguments_as_c_lays_them_out(cuda: Cuda, standin: StandIn) -> None:
     kernel = cuda.function(cuda.load(b'standin image with prepare_f16'), 'prepare_f16')
     arguments = [
-        np.int32(-7), np.uint64(1 << 60), np.float32(0.5), np.int64(-1), np.float16(2), np.uint8(9)
-    ]  # fmt: skip
+        np.int32(-7),
+        np.uint64(1 << 60),
+        np.float32(0.5),
+        np.int64(-1),
+        np.float16(2),
+        np.uint8(9),
+    ]
     stream = cuda.stream()
     cuda.launch(kernel, (70000, 2, 3), (32, 8, 1), arguments, stream)
     (launch,) = standin.launches()
@@ -152,9 +157,7 @@ def uses(cuda: Cuda) -> dict[str, Callable[[], object]]:
     }
 
 
-def test_every_refusal_is_an_error_that_names_the_function(
-    cuda: Cuda, standin: StandIn
-) -> None:
+def test_every_refusal_is_an_error_that_names_the_function(cuda: Cuda, standin: StandIn) -> None:
     for function, use in uses(cuda).items():
         use()
         standin.fail('*', 700)

@@ -67,8 +67,9 @@ def test_builds_in_every_version(tensorrt: TensorRT, model: bytes) -> None:
     assert ('OBEY_PRECISION_CONSTRAINTS' in notes.flags) == before_10
     assert 'INT8' not in notes.flags
     is_10 = tensorrt.product == 'TensorRT' and tensorrt.version[0] == 10
-    assert notes.creation == ({'EXPLICIT_BATCH'} if before_10 else
-                              {'STRONGLY_TYPED'} if is_10 else set())
+    assert notes.creation == (
+        {'EXPLICIT_BATCH'} if before_10 else {'STRONGLY_TYPED'} if is_10 else set()
+    )
 
 
 def test_float32_never_gets_the_half_flag(tensorrt: TensorRT, model: bytes) -> None:

@@ -155,9 +155,7 @@ def cache_on_disk(small_disk: SmallDisk) -> EngineCache:
     return EngineCache(small_disk.path / 'cache')
 
 
-def test_full_disk_keeps_what_was_there(
-    cache_on_disk: EngineCache, small_disk: SmallDisk
-) -> None:
+def test_full_disk_keeps_what_was_there(cache_on_disk: EngineCache, small_disk: SmallDisk) -> None:
     key, other = make_key(), make_key(name='other')
     cache_on_disk.write(key, b'plan')
     small_disk.fill()

@@ -73,9 +73,7 @@ def small_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize('kind', [Nvcc, Nvrtc])
-def test_both_compilers(
-    kind: type, monkeypatch: pytest.MonkeyPatch, small_source: Path
-) -> None:
+def test_both_compilers(kind: type, monkeypatch: pytest.MonkeyPatch, small_source: Path) -> None:
     compiler = first_of(kind)
     monkeypatch.setattr(compiling, 'find_compilers', lambda: [compiler])
     check_cubin(compile_kernels((8, 7)), ['paint'])

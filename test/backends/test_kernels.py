@@ -113,9 +113,7 @@ def test_prepare_normalises_as_the_preprocessor(
     frame = random_frame('bgr8', size, 7)
     planes, means = (array[0] for array in Preprocessor(bundle).whole(frame.bgr))
     window = (0, 0, *planes.shape[1:])
-    exact, half = (
-        [output(planes.shape, dtype), output(means.shape, dtype)] for dtype in SUFFIXES
-    )
+    exact, half = ([output(planes.shape, dtype), output(means.shape, dtype)] for dtype in SUFFIXES)
     prepare(kernels, frame, window, *exact, norm)
     prepare(kernels, frame, window, *half, norm)
     for index, wanted in enumerate((planes, means)):
@@ -176,8 +174,18 @@ def test_half_of_the_shim_is_that_of_numpy(kernels: HostKernels) -> None:
     shape = (1, 1, tile.size)
     weights = np.ones(tile.size, np.float32)
     steps = (tile.size, tile.size, 1)
-    kernels.run('accumulate_f16', (tile.size, 1, 1), tile, total, *shape, *steps, np.int64(0),
-                *steps, one, weights)  # fmt: skip
+    kernels.run(
+        'accumulate_f16',
+        (tile.size, 1, 1),
+        tile,
+        total,
+        *shape,
+        *steps,
+        np.int64(0),
+        *steps,
+        one,
+        weights,
+    )
     assert np.array_equal(total, tile, equal_nan=True)
 
 

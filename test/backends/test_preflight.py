@@ -23,9 +23,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def standin(
-    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[StandIn]:
+def standin(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     """Put the stand-in in the place of the driver, on a machine that is no Jetson."""
     monkeypatch.setattr(cuda_driver, 'LIBRARY', str(library))
     monkeypatch.setattr(preflight, 'TEGRA_RELEASE', tmp_path / 'nv_tegra_release')
@@ -143,9 +141,7 @@ def test_ordinal_that_is_not_there(standin: StandIn, ordinal: int) -> None:
 def test_old_gpu(standin: StandIn) -> None:
     standin.devices(1, (6, 1))
     error = refusal()
-    assert error.reason == (
-        'GPU Stand-in 0 has compute capability 6.1, 7.2 or newer is needed'
-    )
+    assert error.reason == ('GPU Stand-in 0 has compute capability 6.1, 7.2 or newer is needed')
     assert 'onnxruntime' in error.remedy
     standin.devices(1, (7, 2))
     assert find_gpu().capability == (7, 2)

@@ -106,7 +106,11 @@ def test_no_name_that_a_version_lacks_is_used_unguarded() -> None:
     """The names of the old interface would be found."""
     assert 'execute_async_v2' not in API['10.3.0']['IExecutionContext']
     assert not {name for _, name in used_names()} & {
-        'num_bindings', 'max_workspace_size', 'build_engine', 'execute_async_v2', 'int8_calibrator'
+        'num_bindings',
+        'max_workspace_size',
+        'build_engine',
+        'execute_async_v2',
+        'int8_calibrator',
     }
 
 

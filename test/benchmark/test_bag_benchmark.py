@@ -32,7 +32,7 @@ from uhr_seg_ros.reports.bag_compare import (
     differences,
     paired_figures,
     read_report,
-)  # fmt: skip
+)
 
 STRIPES = np.tile(np.repeat(np.arange(3, dtype=np.uint8), 32), (64, 1))
 
@@ -61,9 +61,13 @@ def recording(folder: Path) -> Path:
             stamp = types.types['builtin_interfaces/msg/Time'](sec=sec, nanosec=nanosec)
             message = types.types[kind](
                 header=types.types['std_msgs/msg/Header'](stamp=stamp, frame_id='lens'),
-                height=64, width=96, encoding='bgr8', is_bigendian=0, step=288,
+                height=64,
+                width=96,
+                encoding='bgr8',
+                is_bigendian=0,
+                step=288,
                 data=paint(STRIPES).reshape(-1),
-            )  # fmt: skip
+            )
             writer.write(connection, when, types.serialize_cdr(message, kind))
             if index == 4:
                 writer.write(connection, when + 1, b'')
@@ -78,9 +82,19 @@ def measured(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """Give a folder with figures.json and page.html of a run in lock step."""
     folder = tmp_path_factory.mktemp('measured')
     result = benchmark(
-        '--bag', recording(folder), '--bundle', tiny_bundle, '--rate', 'max', '--duration', 2,
-        '--json', folder / 'figures.json', '--report', folder / 'page.html',
-    )  # fmt: skip
+        '--bag',
+        recording(folder),
+        '--bundle',
+        tiny_bundle,
+        '--rate',
+        'max',
+        '--duration',
+        2,
+        '--json',
+        folder / 'figures.json',
+        '--report',
+        folder / 'page.html',
+    )
     assert result.returncode == 0, result.stderr
     assert 'published to mask' in result.stdout
     assert 'topic /front/image (' in result.stdout and '/front/depth (' in result.stdout
@@ -149,10 +163,19 @@ def test_page_in_a_browser(measured: Path) -> None:
         pytest.skip('neither chromium nor google-chrome is installed')
     picture = measured / 'page.png'
     subprocess.run(
-        [browser, '--headless', '--no-sandbox', '--disable-gpu', '--window-size=1200,3000',
-         f'--screenshot={picture}', str(measured / 'page.html')],
-        capture_output=True, check=True, timeout=120,
-    )  # fmt: skip
+        [
+            browser,
+            '--headless',
+            '--no-sandbox',
+            '--disable-gpu',
+            '--window-size=1200,3000',
+            f'--screenshot={picture}',
+            str(measured / 'page.html'),
+        ],
+        capture_output=True,
+        check=True,
+        timeout=120,
+    )
     shown = cv2.imread(str(picture))
     # The curves have the colour that the charts give them, and there is text all the way down.
     blue = (np.abs(shown.astype(int) - (0xB0, 0x6C, 0x2B)).max(-1) < 40).sum()
@@ -178,9 +201,17 @@ def test_too_fast_a_rate_drops_frames_and_the_accounts_close(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:
     result = benchmark(
-        '--bag', recording(tmp_path), '--bundle', tiny_bundle, '--rate', 1000, '--duration', 1,
-        '--json', tmp_path / 'figures.json',
-    )  # fmt: skip
+        '--bag',
+        recording(tmp_path),
+        '--bundle',
+        tiny_bundle,
+        '--rate',
+        1000,
+        '--duration',
+        1,
+        '--json',
+        tmp_path / 'figures.json',
+    )
     assert result.returncode == 0, result.stderr
     frames = report(tmp_path)['figures']['frames']
     check_accounts(frames)

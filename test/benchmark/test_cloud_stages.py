@@ -22,7 +22,7 @@ from uhr_seg_ros.benchmark.cloud_stages import (
     CloudOptions,
     measure_cloud,
     received_cloud,
-)  # fmt: skip
+)
 from uhr_seg_ros.benchmark.stages import BenchmarkError
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.geometry.visibility import find_seen
@@ -83,9 +83,7 @@ def test_points_need_the_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert '--points has no effect without --cloud' in capsys.readouterr().err
 
 
-def test_without_ros(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_ros(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delitem(sys.modules, 'uhr_seg_ros.benchmark.cloud_stages')
     for name in [name for name in sys.modules if name.partition('.')[0] == 'rclpy']:
         monkeypatch.delitem(sys.modules, name)

@@ -58,9 +58,7 @@ def run_demo(*arguments: object) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.usefixtures('hostile_folder')
-def test_images_become_masks_overlays_and_a_report(
-    tiny_bundle: Path, tmp_path: Path
-) -> None:
+def test_images_become_masks_overlays_and_a_report(tiny_bundle: Path, tmp_path: Path) -> None:
     files = [tmp_path / f'{index}.png' for index in range(len(MASKS))]
     for file, mask in zip(files, MASKS, strict=True):
         cv2.imwrite(str(file), paint(mask))
@@ -126,22 +124,43 @@ def test_demo_that_is_told_to_end(
     temporary.mkdir()
     earlier = [
         output / name
-        for name in ('masks/0000000009.000000000_mask.png', 'overview.jpg', 'report.json',
-                     'overlays/0000000009.000000000_overlay.jpg', 'masks/street_mask.png')
-    ]  # fmt: skip
+        for name in (
+            'masks/0000000009.000000000_mask.png',
+            'overview.jpg',
+            'report.json',
+            'overlays/0000000009.000000000_overlay.jpg',
+            'masks/street_mask.png',
+        )
+    ]
     for file in earlier:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text('earlier')
     environment = os.environ | {'TMPDIR': str(temporary), 'PYTHONUNBUFFERED': '1'}
     environment.pop('ROS_DOMAIN_ID', None)
-    command = [sys.executable, '-m', 'uhr_seg_ros.cli', 'demo', *map(str, files), '--bundle',
-               str(tiny_bundle), '--output', str(output), '--rate', '0.01']  # fmt: skip
+    command = [
+        sys.executable,
+        '-m',
+        'uhr_seg_ros.cli',
+        'demo',
+        *map(str, files),
+        '--bundle',
+        str(tiny_bundle),
+        '--output',
+        str(output),
+        '--rate',
+        '0.01',
+    ]
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        stdin=subprocess.DEVNULL, start_new_session=True,
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
         # Tests may run behind nohup, which children would inherit.
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
-    ) as process:  # fmt: skip
+    ) as process:
         try:
             while 'mask 1 arrived' not in (line := process.stdout.readline()):
                 assert line, process.stderr.read()
@@ -169,12 +188,28 @@ def test_node_and_player_end_with_a_killed_demo(tiny_bundle: Path, tmp_path: Pat
         cv2.imwrite(str(file), paint(mask))
     environment = os.environ | {'TMPDIR': str(tmp_path), 'PYTHONUNBUFFERED': '1'}
     environment.pop('ROS_DOMAIN_ID', None)
-    command = [sys.executable, '-m', 'uhr_seg_ros.cli', 'demo', *map(str, files), '--bundle',
-               str(tiny_bundle), '--output', str(tmp_path / 'out'), '--rate', '0.01']  # fmt: skip
+    command = [
+        sys.executable,
+        '-m',
+        'uhr_seg_ros.cli',
+        'demo',
+        *map(str, files),
+        '--bundle',
+        str(tiny_bundle),
+        '--output',
+        str(tmp_path / 'out'),
+        '--rate',
+        '0.01',
+    ]
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        stdin=subprocess.DEVNULL, start_new_session=True,
-    ) as process:  # fmt: skip
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
         try:
             printed = ''
             while 'mask 1 arrived' not in printed:
@@ -237,8 +272,9 @@ def test_bad_input_ends_in_one_line(
 
 def test_generated_flight(tmp_path: Path) -> None:
     told: list[str] = []
-    bag = prepare_bag([], tmp_path / 'flight', count=3, rate_hz=2.0, size=(96, 160),
-                      tell=told.append)  # fmt: skip
+    bag = prepare_bag(
+        [], tmp_path / 'flight', count=3, rate_hz=2.0, size=(96, 160), tell=told.append
+    )
     assert choose_topic(bag).count == 3
     assert told[-1] == 'recorded frame 3 of 3, 160x96'
     # Recorded again, it takes the place of the first.
@@ -296,17 +332,28 @@ def test_a_lidar_flies_along(tiny_bundle: Path, tmp_path: Path) -> None:
 
 def test_a_recording_of_a_mosaic_with_clouds(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / 'mosaic.png'), paint(MASKS[0]))
-    bag = prepare_bag([tmp_path / 'mosaic.png'], tmp_path / 'flight', count=2, rate_hz=40.0,
-                      size=(96, 160), cloud=True, tell=lambda _: None)  # fmt: skip
+    bag = prepare_bag(
+        [tmp_path / 'mosaic.png'],
+        tmp_path / 'flight',
+        count=2,
+        rate_hz=40.0,
+        size=(96, 160),
+        cloud=True,
+        tell=lambda _: None,
+    )
     stamps = [
         (topic, stamp_ns(message) - 1_000_000_000)
         for topic, _, message in read_beside(bag, '/image_raw', ['/camera_info', '/points'])
     ]
     # A quarter of the time between frames later.
     assert stamps == [
-        ('/camera_info', 0), ('/image_raw', 0), ('/points', 6_250_000),
-        ('/camera_info', 25_000_000), ('/image_raw', 25_000_000), ('/points', 31_250_000),
-    ]  # fmt: skip
+        ('/camera_info', 0),
+        ('/image_raw', 0),
+        ('/points', 6_250_000),
+        ('/camera_info', 25_000_000),
+        ('/image_raw', 25_000_000),
+        ('/points', 31_250_000),
+    ]
 
 
 def test_clouds_over_a_flight(tiny_bundle: Path, tmp_path: Path) -> None:

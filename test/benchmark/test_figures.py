@@ -18,7 +18,7 @@ from uhr_seg_ros.benchmark.figures import (
     series,
     spread,
     without_extremes,
-)  # fmt: skip
+)
 from uhr_seg_ros.benchmark.peak import find_peak
 from uhr_seg_ros.replay.collector import NodeReport
 from uhr_seg_ros.replay.load import Load
@@ -39,18 +39,28 @@ def example() -> Replay:
 
 def test_facts_are_all_that_is_no_figure() -> None:
     told = {
-        'state': 'active', 'frames_received': '9', 'detail_p95_ms': '3.0', 'in_work_s': '1.0',
-        'gpu_load_percent': '50.0', 'bundle': 'tiny', 'fallback': 'no GPU', 'unheard of': 'x',
-    }  # fmt: skip
+        'state': 'active',
+        'frames_received': '9',
+        'detail_p95_ms': '3.0',
+        'in_work_s': '1.0',
+        'gpu_load_percent': '50.0',
+        'bundle': 'tiny',
+        'fallback': 'no GPU',
+        'unheard of': 'x',
+    }
     assert facts(told) == {'bundle': 'tiny', 'fallback': 'no GPU', 'unheard of': 'x'}
 
 
 def test_frames_are_accounted_for() -> None:
     frames = figures(example())['frames']
     assert frames == {
-        'sent': 10, 'masks': 6, 'dropped': 1, 'rejected': 1,
-        'lost_before_node': 1, 'lost_after_node': 1,
-    }  # fmt: skip
+        'sent': 10,
+        'masks': 6,
+        'dropped': 1,
+        'rejected': 1,
+        'lost_before_node': 1,
+        'lost_after_node': 1,
+    }
     assert frames['sent'] == sum(value for name, value in frames.items() if name != 'sent')
 
 
@@ -89,8 +99,10 @@ def test_jitter_is_the_second_difference() -> None:
     # Intervals of 10, 14, 11 and 11 ms change by 4, 3 and 0 ms.
     times = [0, 10 * MS, 24 * MS, 35 * MS, 46 * MS]
     assert jitter(times) == {
-        'mean': round(7 / 3, 3), 'max': 4.0, 'std': round(statistics.pstdev([4, 3, 0]), 3)
-    }  # fmt: skip
+        'mean': round(7 / 3, 3),
+        'max': 4.0,
+        'std': round(statistics.pstdev([4, 3, 0]), 3),
+    }
     assert jitter(times[:2]) == {}
 
 
@@ -120,8 +132,12 @@ def test_best_and_worst_run_are_dropped_figure_by_figure() -> None:
         for hz, p50, first in [(9, 1, None), (1, 2, 4), (2, 3, 4), (3, 4, 4), (0, 90, 4)]
     ]
     assert without_extremes(runs) == {
-        'hz': 2.0, 'ms': {'p50': 3.0}, 'memory': [1.0, 3.0], 'first': 4.0, 'gpu': {}
-    }  # fmt: skip
+        'hz': 2.0,
+        'ms': {'p50': 3.0},
+        'memory': [1.0, 3.0],
+        'first': 4.0,
+        'gpu': {},
+    }
 
 
 @pytest.mark.parametrize('limit', [0.31, 1.9, 2.0, 7.3, 55.0])

@@ -18,7 +18,7 @@ from uhr_seg_ros.reports.benchmark_report import (
     segmenter_stages,
     stage_percentiles,
     write_json,
-)  # fmt: skip
+)
 
 
 def test_percentiles() -> None:
@@ -29,9 +29,13 @@ def test_percentiles() -> None:
 
 def test_stage_percentiles_take_only_the_keys_of_stages() -> None:
     keys = {
-        'detail_p50_ms': '1.500', 'detail_p95_ms': '2.0', 'detail_p99_ms': '3.0',
-        'latency_max_ms': '9', 'frames_processed': '4', 'backend': 'onnxruntime',
-    }  # fmt: skip
+        'detail_p50_ms': '1.500',
+        'detail_p95_ms': '2.0',
+        'detail_p99_ms': '3.0',
+        'latency_max_ms': '9',
+        'frames_processed': '4',
+        'backend': 'onnxruntime',
+    }
     assert stage_percentiles(keys) == {'detail': {'p50': 1.5, 'p95': 2.0, 'p99': 3.0}}
 
 

@@ -58,9 +58,7 @@ def test_whole_images(evaluate: Evaluate, root: Path) -> None:
     assert set(figures['versions']) >= {'uhr_seg_ros', 'numpy', 'opencv'}
 
 
-def test_sliding_windows(
-    evaluate: Evaluate, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sliding_windows(evaluate: Evaluate, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Near and elsewhere are both large in these small images.
     for module in (seams_module, figures_module):
         monkeypatch.setattr(module, 'REACH', 5)

@@ -17,7 +17,7 @@ from uhr_seg_ros.cli.options import (
     Mode,
     OptionError,
     refuse_without_effect,
-)  # fmt: skip
+)
 
 MODES = (
     Mode('--bag --offline', '--topic', lambda given: given.bag and given.offline),
@@ -29,19 +29,29 @@ MODES = (
 def refuse(*words: str) -> None:
     parser = CommandParser()
     for name, options in {
-        '--bag': {}, '--topic': {'default': ''}, '--rate': {'type': float, 'default': 0.0},
-        '--offline': {}, '--size': {'action': 'append', 'dest': 'sizes', 'default': []},
+        '--bag': {},
+        '--topic': {'default': ''},
+        '--rate': {'type': float, 'default': 0.0},
+        '--offline': {},
+        '--size': {'action': 'append', 'dest': 'sizes', 'default': []},
         '--else': {'action': 'store_true'},
-    }.items():  # fmt: skip
+    }.items():
         parser.add_argument(name, **options)
     refuse_without_effect(parser.parse_args(words), MODES)
 
 
 @pytest.mark.parametrize(
     'words',
-    ['', '--else', '--size 3', '--size 3 --size 4', '--bag b', '--bag b --top t --rate 0',
-     '--bag b --offline o --topic t --else'],
-)  # fmt: skip
+    [
+        '',
+        '--else',
+        '--size 3',
+        '--size 3 --size 4',
+        '--bag b',
+        '--bag b --top t --rate 0',
+        '--bag b --offline o --topic t --else',
+    ],
+)
 def test_what_goes_together(words: str) -> None:
     refuse(*words.split())
 
@@ -111,18 +121,25 @@ def test_values_are_those_of_a_plain_parser() -> None:
         ('evaluate --bundle b --root r --refine none --beta 3', '--beta', '--refine random'),
         ('evaluate --bundle b --root r --against-whole', '--against-whole', '--tile'),
         ('evaluate --bundle b --root r --window 512', 'window', '--mode slide'),
-        ('evaluate --bundle b --root r --dataset deepglobe --branch semantic --stride 512',
-         'stride', '--mode slide'),
+        (
+            'evaluate --bundle b --root r --dataset deepglobe --branch semantic --stride 512',
+            'stride',
+            '--mode slide',
+        ),
         ('train --config c --root r --output o --resume --start a=b', '--start', '--resume'),
         ('demo {bag} --frames 3', '--frames', 'a recording'),
         ('demo {bag} --size 64x64', '--size', 'a recording'),
         ('demo a.png b.png --size 64x64', '--size', 'several images'),
     ],
-)  # fmt: skip
+)
 def test_commands(
-    command: str, option: str, other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    option: str,
+    other: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     """Each is refused by one line that names both, before anything is read or written."""
     for package in ('torch', 'rosbags', 'rclpy'):
         pytest.importorskip(package)

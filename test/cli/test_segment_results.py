@@ -43,8 +43,11 @@ def test_overlay_that_does_not_fit_into_jpeg(
     output = tmp_path / 'out'
     assert segment(tiny_bundle, output, *images, '--tile', 1024) == 0
     assert sorted(os.listdir(output)) == [
-        'small_mask.png', 'small_overlay.jpg', 'wide_mask.png', 'wide_overlay.png'
-    ]  # fmt: skip
+        'small_mask.png',
+        'small_overlay.jpg',
+        'wide_mask.png',
+        'wide_overlay.png',
+    ]
     for name in ('wide_mask.png', 'wide_overlay.png'):
         assert cv2.imread(str(output / name)).shape[:2] == (4, 66_000)
     assert (
@@ -82,9 +85,13 @@ def test_names_of_images(tiny_bundle: Path, tmp_path: Path, name: str) -> None:
     ],
 )
 def test_names_that_cannot_be_are_told_before_the_work(
-    tiny_bundle: Path, tmp_path: Path, names: list[str], output: str, text: str,
+    tiny_bundle: Path,
+    tmp_path: Path,
+    names: list[str],
+    output: str,
+    text: str,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     (tmp_path / 'sub').mkdir()
     images = [picture(tmp_path / name) for name in names]
     before = [image.read_bytes() for image in images]

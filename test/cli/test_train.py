@@ -132,12 +132,18 @@ def test_the_best_can_be_exported(
         ({}, ('--resume',), 'start without --resume'),
         ({'class_weights': [1, 2]}, (), 'class_weights is [1, 2], expected one for each of 5'),
         ({'crop': 80}, (), 'field crop is 80, expected a multiple of 32, the stride of fast_scnn'),
-        ({'data': {'dataset': 'aerial', 'hold_out': 'three', 'augmentation': 'aerial'}}, (),
-         "image 'three' to hold out is not among one, two"),
-        ({'data': {'dataset': 'folder', 'hold_out': 'one', 'augmentation': 'aerial'}}, (),
-         'classes.yaml'),
+        (
+            {'data': {'dataset': 'aerial', 'hold_out': 'three', 'augmentation': 'aerial'}},
+            (),
+            "image 'three' to hold out is not among one, two",
+        ),
+        (
+            {'data': {'dataset': 'folder', 'hold_out': 'one', 'augmentation': 'aerial'}},
+            (),
+            'classes.yaml',
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_start_says_so(
     mosaics: Path,
     tmp_path: Path,
@@ -225,8 +231,6 @@ def test_patches_are_trained_exported_and_evaluated(mosaics: Path, tmp_path: Pat
     assert bundle.provenance['options']['sources'] == ['local', 'large']
     report = tmp_path / 'figures.json'
     arguments = ['--dataset', 'aerial', '--root', str(mosaics), '--split', 'train', '--tta']
-    evaluated = main(
-        ['evaluate', '--bundle', str(bundle.path), *arguments, '--json', str(report)]
-    )
+    evaluated = main(['evaluate', '--bundle', str(bundle.path), *arguments, '--json', str(report)])
     assert evaluated == 0
     assert json.loads(report.read_text())['seams'] is None

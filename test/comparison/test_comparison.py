@@ -51,9 +51,11 @@ PLANS = Path(__file__).parents[2] / 'config/compare'
 def write_plan(folder: Path, **changes: Any) -> Path:
     write_recipe(folder / 'base.yaml', steps=2, validate_every=9, checkpoint_every=1)
     content = {
-        'base': 'base.yaml', 'seeds': [0], 'size': [160, 96],
+        'base': 'base.yaml',
+        'seeds': [0],
+        'size': [160, 96],
         'variants': {'Fast-SCNN': None, 'its branch': {'network': 'semantic_s'}},
-    }  # fmt: skip
+    }
     path = folder / 'plan.yaml'
     path.write_text(yaml.safe_dump(content | changes))
     return path
@@ -96,10 +98,16 @@ def test_a_real_comparison(
     monkeypatch.setenv('OMP_NUM_THREADS', '1')
     table = tmp_path / 'table.md'
     args = argparse.Namespace(
-        plan=write_plan(tmp_path, window=96), root=write_set(tmp_path / 'set'), split='test',
-        output=tmp_path / 'out', minutes=0.0, jobs=2, table=table, chart=None,
+        plan=write_plan(tmp_path, window=96),
+        root=write_set(tmp_path / 'set'),
+        split='test',
+        output=tmp_path / 'out',
+        minutes=0.0,
+        jobs=2,
+        table=table,
+        chart=None,
         pictures=None,
-    )  # fmt: skip
+    )
     assert compare.run(args) == compare.UNFINISHED
     assert 'call it again' in capsys.readouterr().out
     args.minutes = math.inf
@@ -164,9 +172,16 @@ def test_cores_are_those_that_the_process_may_use() -> None:
 
 def test_comparison_in_a_folder_of_another_one(tmp_path: Path) -> None:
     args = argparse.Namespace(
-        plan=write_plan(tmp_path), root=tmp_path, split='test', output=tmp_path / 'out',
-        minutes=0.0, jobs=1, table=None, chart=None, pictures=None,
-    )  # fmt: skip
+        plan=write_plan(tmp_path),
+        root=tmp_path,
+        split='test',
+        output=tmp_path / 'out',
+        minutes=0.0,
+        jobs=1,
+        table=None,
+        chart=None,
+        pictures=None,
+    )
     with locked(tmp_path / 'out'), pytest.raises(OutputError, match='another run'):
         compare.run(args)
 
@@ -177,9 +192,14 @@ def test_pictures_that_cannot_be_are_told_before_the_work(tmp_path: Path, option
     places = dict.fromkeys(('table', 'chart', 'pictures'))
     places[option] = tmp_path if option == 'table' else tmp_path / 'picture.doc'
     args = argparse.Namespace(
-        plan=write_plan(tmp_path), root=tmp_path, split='test', output=tmp_path / 'out',
-        minutes=0.0, jobs=1, **places,
-    )  # fmt: skip
+        plan=write_plan(tmp_path),
+        root=tmp_path,
+        split='test',
+        output=tmp_path / 'out',
+        minutes=0.0,
+        jobs=1,
+        **places,
+    )
     with pytest.raises((ComparisonError, ImageWriteError, OSError)):
         compare.run(args)
     assert not (tmp_path / 'out').exists()
@@ -217,12 +237,14 @@ def test_what_the_labels_lack_is_told(tmp_path: Path) -> None:
             score = None if number and seed else 0.5
             each = {'mean': score, 'recall': score}
             figures = {
-                'mean_iou': score, 'boundary_f': {'2 px': each}, 'boundary_iou': {'0.005': each},
+                'mean_iou': score,
+                'boundary_f': {'2 px': each},
+                'boundary_iou': {'0.005': each},
                 'object_recall': {'below 16^2': each, '16^2 to 32^2': each},
                 'iou': {'road': 0.5, 'water': 0.0, 'sand': None},
                 'classes_without_labels': ['water', 'sand'],
                 'classes_found_without_labels': ['water'] if number else [],
-            }  # fmt: skip
+            }
             folder = comparison.folder(variant, seed)
             folder.mkdir(parents=True)
             (folder / 'figures.json').write_text(json.dumps(figures))
@@ -254,10 +276,16 @@ def test_common_changes_come_before_those_of_a_variant(tmp_path: Path) -> None:
 
 def test_failed_step_is_named(tmp_path: Path) -> None:
     args = argparse.Namespace(
-        plan=write_plan(tmp_path, window=96), root=tmp_path / 'nowhere', split='test',
-        output=tmp_path / 'out', minutes=math.inf, jobs=1, table=None,
-        chart=None, pictures=None,
-    )  # fmt: skip
+        plan=write_plan(tmp_path, window=96),
+        root=tmp_path / 'nowhere',
+        split='test',
+        output=tmp_path / 'out',
+        minutes=math.inf,
+        jobs=1,
+        table=None,
+        chart=None,
+        pictures=None,
+    )
     with pytest.raises(ComparisonError, match='exit code 2: uhr_seg train --config'):
         compare.run(args)
 
@@ -266,9 +294,16 @@ def test_labels_are_looked_at_before_anything_is_trained(tmp_path: Path) -> None
     root = write_set(tmp_path / 'set')
     cv2.imwrite(str(root / 'labels/three.png'), np.full((192, 192), 9, np.uint8))
     args = argparse.Namespace(
-        plan=write_plan(tmp_path), root=root, split='test', output=tmp_path / 'out',
-        minutes=math.inf, jobs=1, table=None, chart=None, pictures=None,
-    )  # fmt: skip
+        plan=write_plan(tmp_path),
+        root=root,
+        split='test',
+        output=tmp_path / 'out',
+        minutes=math.inf,
+        jobs=1,
+        table=None,
+        chart=None,
+        pictures=None,
+    )
     with pytest.raises(DataError, match=r'three\.png holds the value 9, expected 0 to 4'):
         compare.run(args)
     args.split = 'val'

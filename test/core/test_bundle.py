@@ -73,9 +73,7 @@ def test_write_needs_every_graph(bundle: Path) -> None:
         write_bundle(bundle, name='x', network='x', kind='two_branch', classes=TINY_CLASSES)
 
 
-def test_finds_installed_model_by_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_finds_installed_model_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = make_tiny_bundle(tmp_path / 'share/uhr_seg_ros/models/tiny_by_name')
     monkeypatch.setenv('AMENT_PREFIX_PATH', f'/nowhere:{tmp_path}')
     assert find_bundle('tiny_by_name') == expected

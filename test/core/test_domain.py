@@ -32,14 +32,20 @@ def read(domain: Any) -> Domain:
         (None, Domain(), 'unknown'),
         ({}, Domain(), 'unknown'),
         ({'view': 'forward'}, Domain(('forward',)), 'forward'),
-        ({'view': ['nadir', 'oblique'], 'ground_resolution': 0.5},
-         Domain(('nadir', 'oblique'), (0.5, 0.5)), 'nadir and oblique, 0.5 m/px'),
+        (
+            {'view': ['nadir', 'oblique'], 'ground_resolution': 0.5},
+            Domain(('nadir', 'oblique'), (0.5, 0.5)),
+            'nadir and oblique, 0.5 m/px',
+        ),
         ({'trained_on': 'sand'}, Domain(trained_on='sand'), 'view unknown, trained on sand'),
-        (NADIR.plain(), NADIR, 'nadir, 0.3 to 1 m/px, trained on mosaics, season: summer, '
-         'year: 2026'),
+        (
+            NADIR.plain(),
+            NADIR,
+            'nadir, 0.3 to 1 m/px, trained on mosaics, season: summer, year: 2026',
+        ),
         ({'view': None, 'ground_resolution': None, 'trained_on': None}, Domain(), 'unknown'),
     ],
-)  # fmt: skip
+)
 def test_reads_keys_and_shows_a_line(content: Any, domain: Domain, line: str) -> None:
     assert (read(content), str(domain)) == (domain, line)
     assert read(domain.plain()) == domain

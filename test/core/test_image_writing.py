@@ -19,7 +19,7 @@ from uhr_seg_ros.core.image_writing import (
     ImageWriteError,
     LONGEST_SIDES,
     write_image,
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(('suffix', 'limit'), LONGEST_SIDES.items())

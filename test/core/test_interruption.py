@@ -29,7 +29,7 @@ from uhr_seg_ros.core.interruption import (
     signals_held,
     telling,
     Terminated,
-)  # fmt: skip
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -60,8 +60,12 @@ def command(*words: str, **options: object) -> Iterator[subprocess.Popen]:
     """Run a command in a process of its own, which does not outlive the test."""
     process = subprocess.Popen(
         [sys.executable, '-m', 'uhr_seg_ros.cli', *words],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
-    )  # fmt: skip
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
     with process:
         try:
             yield process

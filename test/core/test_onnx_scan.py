@@ -33,9 +33,13 @@ def near() -> TensorProto:
 def graph(**parts: list) -> onnx.GraphProto:
     value = helper.make_tensor_value_info('x', TensorProto.FLOAT, [2])
     return helper.make_graph(
-        parts.get('nodes', []), 'g', [value], [value], parts.get('tensors', [near()]),
+        parts.get('nodes', []),
+        'g',
+        [value],
+        [value],
+        parts.get('tensors', [near()]),
         sparse_initializer=parts.get('sparse', []),
-    )  # fmt: skip
+    )
 
 
 def holding(**attributes: object) -> onnx.NodeProto:

@@ -160,8 +160,10 @@ def test_contexts_are_windows_of_reduced_frames(
 def test_a_reduced_frame_is_a_mean() -> None:
     image = np.full((300, 500, 3), 77, np.uint8)
     context = Context(WHOLE, 100)
-    assert np.array_equal(reduced(image, *context.of_frame((300, 500), (300, 500))),
-                          np.full((100, 100, 3), 77, np.uint8))
+    assert np.array_equal(
+        reduced(image, *context.of_frame((300, 500), (300, 500))),
+        np.full((100, 100, 3), 77, np.uint8),
+    )
 
 
 def test_places() -> None:

@@ -119,9 +119,13 @@ def test_the_real_mosaics() -> None:
     data = open_dataset('aerial', root)
     sizes = {i.name: i.size[::-1] for split in data.splits for i in data.images(split)}
     assert sizes == {
-        'tile4': (3297, 2538), 'tile6': (2577, 2514), 'tile7': (5450, 6184),
-        'tile8': (6447, 4438), 'tile2': (1528, 1632), 'tile5': (3378, 3174),
-    }  # fmt: skip
+        'tile4': (3297, 2538),
+        'tile6': (2577, 2514),
+        'tile7': (5450, 6184),
+        'tile8': (6447, 4438),
+        'tile2': (1528, 1632),
+        'tile5': (3378, 3174),
+    }
     assert [image.name for image in data.images('test')] == ['tile2', 'tile5']
     for image in data.images('train'):
         for doubt in data.doubts.get(image.name, ()):

@@ -22,8 +22,11 @@ def test_published_presets() -> None:
         assert preset.angle == (90.0, 270.0)
         assert (preset.flip, preset.max_share) == (0.5, 0.75)
         assert (preset.brightness, preset.contrast, preset.saturation, preset.hue) == (
-            32.0, (0.5, 1.5), (0.5, 1.5), 18,
-        )  # fmt: skip
+            32.0,
+            (0.5, 1.5),
+            (0.5, 1.5),
+            18,
+        )
         assert preset.published_order and preset.keep_image and preset.scale_uniform
         assert not (preset.symmetries or preset.antialias or preset.fill_corners)
         assert not (preset.shade or preset.blur or preset.noise or preset.balanced)

@@ -118,9 +118,14 @@ def test_inria_has_no_value_that_is_ignored(tmp_path: Path) -> None:
 
 def test_every_bad_file_is_named_at_once(tmp_path: Path) -> None:
     data = folder_set(
-        tmp_path, train_good=(0, 1), train_value=(0, 9), train_size=(0, 1), train_damaged=(0, 1),
-        train_header=(0, 1), val_value=(3,),
-    )  # fmt: skip
+        tmp_path,
+        train_good=(0, 1),
+        train_value=(0, 9),
+        train_size=(0, 1),
+        train_damaged=(0, 1),
+        train_header=(0, 1),
+        val_value=(3,),
+    )
     write(tmp_path / 'labels/train/size.png', ids(0, 40, 55, 2))
     damaged = tmp_path / 'labels/train/damaged.png'
     damaged.write_bytes(damaged.read_bytes()[:60])
@@ -130,9 +135,12 @@ def test_every_bad_file_is_named_at_once(tmp_path: Path) -> None:
     head, *lines = str(caught.value).splitlines()
     assert head == f'splits train, val of {tmp_path}: 5 files cannot be used'
     for text in (
-        'train/value.png holds the value 9', 'val/value.png holds the value 3',
-        'train/size.png is 40x55 px', 'train/damaged.png', 'train/header.png',
-    ):  # fmt: skip
+        'train/value.png holds the value 9',
+        'val/value.png holds the value 3',
+        'train/size.png is 40x55 px',
+        'train/damaged.png',
+        'train/header.png',
+    ):
         assert sum(text in line for line in lines) == 1, text
     assert 'good.png' not in str(caught.value)
 

@@ -53,8 +53,10 @@ def test_bands_cover_everything_once(monkeypatch: pytest.MonkeyPatch) -> None:
         parts = list(bands(SIZE))
         assert [part[0] for part in parts[1:]] == list(np.cumsum([p[2] for p in parts])[:-1])
         assert sum(part[2] for part in parts) == 90 and {part[3] for part in parts} == {70}
-        assert np.array_equal(histogram(ids(0, *SIZE, 3)[:, ::2]), np.bincount(
-            ids(0, *SIZE, 3)[:, ::2].ravel(), minlength=256))  # fmt: skip
+        assert np.array_equal(
+            histogram(ids(0, *SIZE, 3)[:, ::2]),
+            np.bincount(ids(0, *SIZE, 3)[:, ::2].ravel(), minlength=256),
+        )
 
 
 def test_large_counts_are_exact() -> None:

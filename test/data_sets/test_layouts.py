@@ -153,8 +153,12 @@ def test_cityscapes_label_ids_become_train_ids(tmp_path: Path) -> None:
     names = data.classes.names
     kept = {value: names[index] for value, index in found.items() if index != 255}
     assert (kept[7], kept[17], kept[26], kept[31], kept[33]) == (
-        'road', 'pole', 'car', 'train', 'bicycle'
-    )  # fmt: skip
+        'road',
+        'pole',
+        'car',
+        'train',
+        'bicycle',
+    )
     assert sorted(found[value] for value in kept) == list(range(19))
     write(label_ids, np.full(SIZE, 34, np.uint8))
     with pytest.raises(DataError, match='labelIds.png holds the value 34, expected 0 to 33 or'):

@@ -98,12 +98,16 @@ def test_published_order_step_by_step() -> None:
 def test_hue_and_saturation() -> None:
     red = np.zeros((8, 8, 3), np.uint8)
     red[..., 2], red[..., :2] = 200, 100
-    turned = [cv2.cvtColor(image, cv2.COLOR_BGR2HSV)[0, 0] for image in
-              _draws(replace(OFF, hue=18), 200, red)]  # fmt: skip
+    turned = [
+        cv2.cvtColor(image, cv2.COLOR_BGR2HSV)[0, 0]
+        for image in _draws(replace(OFF, hue=18), 200, red)
+    ]
     hues = sorted({(int(hue) + 90) % 180 - 90 for hue, _, _ in turned})
     assert hues[0] >= -19 and hues[-1] <= 19 and hues[0] < -10 and hues[-1] > 10
-    faded = [cv2.cvtColor(image, cv2.COLOR_BGR2HSV)[0, 0, 1] for image in
-             _draws(replace(OFF, saturation=(0.5, 1.5)), 200, red)]  # fmt: skip
+    faded = [
+        cv2.cvtColor(image, cv2.COLOR_BGR2HSV)[0, 0, 1]
+        for image in _draws(replace(OFF, saturation=(0.5, 1.5)), 200, red)
+    ]
     assert min(faded) < 80 and max(faded) > 170
 
 

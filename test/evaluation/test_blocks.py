@@ -80,7 +80,5 @@ def test_blocks_cover_an_image_once_and_know_their_surroundings() -> None:
         near = block.within(4)
         expected = ids[max(top - 4, 0) : top + height + 4, max(left - 4, 0) : left + width + 4]
         assert np.array_equal(near.labels, expected)
-        assert np.array_equal(
-            near.part(near.mask), ids[top : top + height, left : left + width]
-        )
+        assert np.array_equal(near.part(near.mask), ids[top : top + height, left : left + width])
     assert (covered == 1).all()

@@ -72,9 +72,7 @@ def _loop(path: Path) -> None:
         (lambda path: path.write_bytes(b'PK\x03\x04' + bytes(90)), 'damaged or no PyTorch file'),
     ],
 )
-def test_what_is_no_checkpoint(
-    make: Callable[[Path], object], text: str, tmp_path: Path
-) -> None:
+def test_what_is_no_checkpoint(make: Callable[[Path], object], text: str, tmp_path: Path) -> None:
     path = tmp_path / 'weights.pth'
     make(path)
     with pytest.raises(CheckpointError, match=text) as error:

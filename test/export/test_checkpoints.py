@@ -29,15 +29,21 @@ UNUSED = {
     'refine_head.region.conv_seg.bias': (2,),
 }
 NAMES = (
-    ('semantic.backbone.stages.2.3.attention.qkv.weight',
-     'backbone.stages.2.blocks.3.attn.w_msa.qkv.weight'),
+    (
+        'semantic.backbone.stages.2.3.attention.qkv.weight',
+        'backbone.stages.2.blocks.3.attn.w_msa.qkv.weight',
+    ),
     ('semantic.decoder.pools.1.norm.running_var', 'decode_head.psp_modules.1.1.bn.running_var'),
-    ('region.trunk.stages.2.3.block.proj.norm.weight',
-     'refine_head.efficientvit.stages.2.op_list.2.context_module.main.proj.norm.weight'),
-    ('local.trunk.stages.2.8.block.inverted.conv.bias',
-     'refine_head.spa_branch.stages.2.op_list.4.local_module.main.inverted_conv.conv.bias'),
+    (
+        'region.trunk.stages.2.3.block.proj.norm.weight',
+        'refine_head.efficientvit.stages.2.op_list.2.context_module.main.proj.norm.weight',
+    ),
+    (
+        'local.trunk.stages.2.8.block.inverted.conv.bias',
+        'refine_head.spa_branch.stages.2.op_list.4.local_module.main.inverted_conv.conv.bias',
+    ),
     ('decoder.fuse.norm.bias', 'refine_head.conv_seg.conv_bn_relu.bn.bias'),
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope='module')

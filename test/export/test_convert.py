@@ -164,29 +164,53 @@ CITY = 'deform_cityscapes'
 @pytest.mark.parametrize(
     ('preset', 'words', 'text'),
     [
-        (CITY, ['--part', 'backbone=x.pth'], '--part backbone=x.pth: expected NAME=FILE with NAME'
-         ' one of saliency, compress, encoder, decoder'),
+        (
+            CITY,
+            ['--part', 'backbone=x.pth'],
+            '--part backbone=x.pth: expected NAME=FILE with NAME'
+            ' one of saliency, compress, encoder, decoder',
+        ),
         (CITY, ['--part', 'encoder'], '--part encoder: expected NAME=FILE'),
         (CITY, ['--part', 'encoder='], '--part encoder=: expected NAME=FILE'),
-        (CITY, ['--part', 'encoder=a.pth', '--part', 'encoder=b.pth'],
-         '--part encoder=b.pth: encoder is a.pth already, give every part once'),
+        (
+            CITY,
+            ['--part', 'encoder=a.pth', '--part', 'encoder=b.pth'],
+            '--part encoder=b.pth: encoder is a.pth already, give every part once',
+        ),
         (CITY, ['--part', 'encoder=a.pth'], 'checkpoint a.pth does not exist'),
-        (CITY, ['--part', 'encoder=encoder.pth'],
-         'the weights of saliency are missing: give all of saliency, compress, encoder, decoder'
-         ' (convert: --part)'),
-        (CITY, ['encoder.pth'], 'encoder.pth holds no whole deform_cityscapes as `uhr_seg train`'
-         ' writes it: give released weights by --part saliency=FILE --part compress=FILE'),
-        (CITY, ['encoder.pth', '--part', 'decoder=decoder.pth'],
-         'encoder.pth beside --part decoder=decoder.pth: give one file, or --part saliency=FILE'),
-        (CITY, [], 'no weights for deform_cityscapes: give the file of a checkpoint, or the'
-         ' released ones by --part saliency=FILE'),
+        (
+            CITY,
+            ['--part', 'encoder=encoder.pth'],
+            'the weights of saliency are missing: give all of saliency, compress, encoder, decoder'
+            ' (convert: --part)',
+        ),
+        (
+            CITY,
+            ['encoder.pth'],
+            'encoder.pth holds no whole deform_cityscapes as `uhr_seg train`'
+            ' writes it: give released weights by --part saliency=FILE --part compress=FILE',
+        ),
+        (
+            CITY,
+            ['encoder.pth', '--part', 'decoder=decoder.pth'],
+            'encoder.pth beside --part decoder=decoder.pth: give one file, or --part saliency=FILE',
+        ),
+        (
+            CITY,
+            [],
+            'no weights for deform_cityscapes: give the file of a checkpoint, or the'
+            ' released ones by --part saliency=FILE',
+        ),
         ('fctl_inria', ['--part', 'whole=x.pth'], 'NAME one of patch, medium, large'),
         ('hlrc_s', [], 'no weights for hlrc_s: give the file of a checkpoint\n'),
-        ('hlrc_s', ['--part', 'patch=x.pth'],
-         '--part patch=x.pth: hlrc_s has no parts, give its checkpoint as one file'),
+        (
+            'hlrc_s',
+            ['--part', 'patch=x.pth'],
+            '--part patch=x.pth: hlrc_s has no parts, give its checkpoint as one file',
+        ),
         ('deform_s', ['--part', 'encoder=x.pth'], 'deform_s has no parts'),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_go(
     preset: str,
     words: list[str],
@@ -211,12 +235,14 @@ def test_a_file_of_another_part_is_named(
     state = network.state_dict()
     tensors = {
         # The encoder is large, and not looked at.
-        part: {} if part == 'encoder' else {
+        part: {}
+        if part == 'encoder'
+        else {
             name: torch.zeros(state[ours].shape, dtype=state[ours].dtype)
             for ours, name in names.items()
         }
         for part, names in RELEASED[CITY].released_names(network).items()
-    }  # fmt: skip
+    }
     tensors['encoder'], tensors['decoder'] = tensors['decoder'], {'strange': torch.zeros(1)}
     files = {part: tmp_path / f'{part}.pth' for part in tensors}
     for part, path in files.items():

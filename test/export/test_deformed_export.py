@@ -96,9 +96,7 @@ def test_graphs(tmp_path: Path) -> None:
         assert model.opset_import[0].version == 17
 
 
-def test_graphs_that_disagree_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_graphs_that_disagree_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, 'GRID_TOLERANCE', -1.0)
     with pytest.raises(ExportError, match='disagrees with torch at 144x131: grid error'):
         exported(build_network('deform_s', 5, **SMALL).eval(), tmp_path)

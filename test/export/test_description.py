@@ -113,11 +113,13 @@ def test_a_description_that_is_wrong(change: dict[str, Any], text: str, tmp_path
     ('asked', 'text'),
     [
         (Asked('fast_scnn'), 'trained as deform_s, --network says fast_scnn'),
-        (Asked(options={'bent': [256, 256]}),
-         r'trained with bent \[64, 64\], --options says \[256, 256\]'),
+        (
+            Asked(options={'bent': [256, 256]}),
+            r'trained with bent \[64, 64\], --options says \[256, 256\]',
+        ),
         (Asked(options={'size': [32, 32]}), r'trained with size \[64, 64\], --options says'),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize('checkpoint', [own(description=BENT), earlier()])
 def test_contradictions(checkpoint: Checkpoint, asked: Asked, text: str) -> None:
     with pytest.raises(CheckpointError, match=text):
@@ -196,8 +198,9 @@ def test_published_weights(make: Any, network: str) -> None:
     with pytest.raises(CheckpointError, match=r'3 classes, .* the 2 of inria: .*--classes'):
         told(make(3), Asked(network))
     assert told(make(3), Asked(network, classes=OWN)) == (
-        Description(network, options_of(network, {}), OWN), ''
-    )  # fmt: skip
+        Description(network, options_of(network, {}), OWN),
+        '',
+    )
 
 
 HERE = Domain(('forward',), trained_on='our yard', notes={'season': 'summer'})
@@ -224,17 +227,23 @@ def test_a_domain_is_read_back_and_completed(tmp_path: Path) -> None:
     ('weights', 'asked', 'domain'),
     [
         (earlier(**{'data.dataset': 'inria', 'classes': 2}), Asked(), DOMAINS['inria']),
-        (earlier(**{'data.dataset': 'aerial', 'data.generated': 0.2}), Asked(classes=OWN),
-         DOMAINS['aerial'].with_scenes()),
+        (
+            earlier(**{'data.dataset': 'aerial', 'data.generated': 0.2}),
+            Asked(classes=OWN),
+            DOMAINS['aerial'].with_scenes(),
+        ),
         (own(description=BENT, decisive={'data.dataset': 'street'}), Asked(), DOMAINS['street']),
         (own(description=BENT, decisive={'data.dataset': 'folder'}), Asked(), Domain()),
         (own(description=BENT, decisive={'data.dataset': ['street']}), Asked(), Domain()),
-        (own(description=replace(BENT, domain=HERE), decisive={'data.dataset': 'street'}),
-         Asked(), HERE),
+        (
+            own(description=replace(BENT, domain=HERE), decisive={'data.dataset': 'street'}),
+            Asked(),
+            HERE,
+        ),
         (own(), Asked('fast_scnn', classes=OWN, domain=HERE), HERE),
         (own(), Asked('fast_scnn', classes=OWN), Domain()),
     ],
-)  # fmt: skip
+)
 def test_the_domain_of_a_training(weights: Checkpoint, asked: Asked, domain: Domain) -> None:
     assert told(weights, asked)[0].domain == domain
 
@@ -276,8 +285,11 @@ def test_classes_of_a_name_or_a_file(tmp_path: Path) -> None:
     path.write_text('classes: [{name: roof, color: [1, 2, 3]}]\nignored: [roof]\n')
     assert asked_classes(str(path)).names == ('roof',)
     path.write_text('names: [roof]\n')
-    for text, reason in ((str(path), 'classes.yaml'), ('moon', 'one of cityscapes'),
-                         ('none.yaml', 'none.yaml cannot be read')):  # fmt: skip
+    for text, reason in (
+        (str(path), 'classes.yaml'),
+        ('moon', 'one of cityscapes'),
+        ('none.yaml', 'none.yaml cannot be read'),
+    ):
         with pytest.raises(CheckpointError, match=reason):
             asked_classes(text)
 
@@ -298,7 +310,13 @@ def test_options_of_a_text_or_a_file(tmp_path: Path) -> None:
 
 def test_options_that_cannot_be_built() -> None:
     # The last ones would take all memory.
-    for options in ({'bent': [65, 64]}, {'bent': 7}, {'radius': 'wide'}, {'radius': -1},
-                    {'radius': 10**9}, {'size': [64, float('inf')]}):  # fmt: skip
+    for options in (
+        {'bent': [65, 64]},
+        {'bent': 7},
+        {'radius': 'wide'},
+        {'radius': -1},
+        {'radius': 10**9},
+        {'size': [64, float('inf')]},
+    ):
         with pytest.raises((CheckpointError, NetworkError), match='cannot be built with'):
             blank_network('deform_s', options, 5)

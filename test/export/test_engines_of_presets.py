@@ -25,11 +25,38 @@ HEIGHT, WIDTH = 192, 320
 
 #: Of what the presets use, the operators that the parser of TensorRT 8.5 has.
 OPERATORS_OF_8_5 = {
-    'Add', 'AveragePool', 'BatchNormalization', 'Cast', 'Concat', 'Conv', 'DepthToSpace', 'Div',
-    'Equal', 'Erf', 'Gemm', 'Greater', 'HardSigmoid', 'MatMul', 'Mul', 'Pad', 'ReduceMean',
-    'ReduceSum', 'Relu', 'Reshape', 'Resize', 'Slice', 'Softmax', 'Split', 'Sqrt', 'Squeeze',
-    'Sub', 'TopK', 'Transpose', 'Unsqueeze', 'Where',
-}  # fmt: skip
+    'Add',
+    'AveragePool',
+    'BatchNormalization',
+    'Cast',
+    'Concat',
+    'Conv',
+    'DepthToSpace',
+    'Div',
+    'Equal',
+    'Erf',
+    'Gemm',
+    'Greater',
+    'HardSigmoid',
+    'MatMul',
+    'Mul',
+    'Pad',
+    'ReduceMean',
+    'ReduceSum',
+    'Relu',
+    'Reshape',
+    'Resize',
+    'Slice',
+    'Softmax',
+    'Split',
+    'Sqrt',
+    'Squeeze',
+    'Sub',
+    'TopK',
+    'Transpose',
+    'Unsqueeze',
+    'Where',
+}
 
 
 #: Networks of one branch have no strategy for TensorRT.
@@ -56,10 +83,15 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
     """Give the input shapes of a graph for one frame size."""
     sizes = {
-        'low_height': HEIGHT // 4, 'low_width': WIDTH // 4, 'height': HEIGHT, 'width': WIDTH,
-        'rows': HEIGHT // 16, 'columns': WIDTH // 16,
-        'quarter_height': HEIGHT // 4, 'quarter_width': WIDTH // 4,
-    }  # fmt: skip
+        'low_height': HEIGHT // 4,
+        'low_width': WIDTH // 4,
+        'height': HEIGHT,
+        'width': WIDTH,
+        'rows': HEIGHT // 16,
+        'columns': WIDTH // 16,
+        'quarter_height': HEIGHT // 4,
+        'quarter_width': WIDTH // 4,
+    }
     return {
         each.name: tuple(
             sizes.get(dimension.dim_param) or dimension.dim_value

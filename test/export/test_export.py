@@ -83,9 +83,7 @@ def test_graphs_are_opset_17_without_control_flow(bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize('size', [(16, 16), (48, 16), (1, 1), (100, 75), (336, 592)])
-def test_same_as_torch_at_other_sizes(
-    small: HLRC, bundle: Bundle, size: tuple[int, int]
-) -> None:
+def test_same_as_torch_at_other_sizes(small: HLRC, bundle: Bundle, size: tuple[int, int]) -> None:
     image = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
     rows, columns = (-side % 16 for side in size)
     padded = np.pad(image, ((0, rows), (0, columns), (0, 0)), 'edge')
@@ -197,9 +195,7 @@ def _disturb(module: torch.nn.Module) -> None:
 
 def test_class_count_must_match(small: HLRC, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match='2 class names for a network with 5'):
-        export_bundle(
-            small, tmp_path, name='x', preset='hlrc_s', classes=CLASS_SETS['inria']
-        )
+        export_bundle(small, tmp_path, name='x', preset='hlrc_s', classes=CLASS_SETS['inria'])
 
 
 def test_more_classes_than_a_byte_holds(tmp_path: Path) -> None:
@@ -207,9 +203,12 @@ def test_more_classes_than_a_byte_holds(tmp_path: Path) -> None:
     names = tuple(f'class {index}' for index in range(count))
     colors = tuple((index % 256, index // 256, 0) for index in range(count))
     bundle = export_bundle(
-        lively('hlrc_s', count), tmp_path, name='many', preset='hlrc_s',
+        lively('hlrc_s', count),
+        tmp_path,
+        name='many',
+        preset='hlrc_s',
         classes=ClassSet(names, colors),
-    )  # fmt: skip
+    )
     image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
     with Segmenter(bundle) as segmenter:
         alone, scored = segmenter(image), segmenter(image, logits=True)
@@ -234,8 +233,13 @@ def test_a_script_without_guard_can_export(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert float(done.stdout.removeprefix('bytes ')) > 10
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == [
-        'detail.onnx', 'fusion.onnx', 'model.yaml', 'quarter.onnx', 'scores.onnx', 'semantic.onnx',
-    ]  # fmt: skip
+        'detail.onnx',
+        'fusion.onnx',
+        'model.yaml',
+        'quarter.onnx',
+        'scores.onnx',
+        'semantic.onnx',
+    ]
 
 
 @pytest.mark.slow

@@ -165,9 +165,10 @@ def test_efficientnet_lite(tmp_path: Path) -> None:
     others = ('_blocks.15._expand_conv.weight', '_conv_head.weight', '_bn1.bias', '_fc.weight')
     torch.save(tensors | {name: torch.ones(2) for name in others}, path)
     places = {
-        'hlrc_s': 'semantic.backbone', 'semantic_s': 'body.branch.backbone',
+        'hlrc_s': 'semantic.backbone',
+        'semantic_s': 'body.branch.backbone',
         'deform_s': 'inner.body.branch.backbone',
-    }  # fmt: skip
+    }
     for preset, place in places.items():
         network = build_network(preset)
         load_start(network, 'semantic', path)
@@ -304,20 +305,34 @@ def without(tensors: Tensors, part: str) -> Tensors:
 @pytest.mark.parametrize(
     ('change', 'text'),
     [
-        (lambda t: without(t, 'stages.2.blocks.5.norm2'),
-         r'2 missing: stages\.2\.blocks\.5\.norm2\.weight, stages\.2\.blocks\.5\.norm2\.bias'),
+        (
+            lambda t: without(t, 'stages.2.blocks.5.norm2'),
+            r'2 missing: stages\.2\.blocks\.5\.norm2\.weight, stages\.2\.blocks\.5\.norm2\.bias',
+        ),
         (lambda t: t | {'backbone.neck.weight': torch.ones(3)}, r'1 unexpected: neck\.weight'),
-        (lambda t: t | {'backbone.patch_embed.norm.bias': torch.ones(3)},
-         r'1 of another shape: patch_embed\.norm\.bias \(3,\) for \(96,\)'),
-        (lambda t: t | {'backbone.stages.0.blocks.0.attn.w_msa.relative_position_index':
-                        torch.zeros(49, 49, dtype=torch.int64)},
-         r'1 with other values: stages\.0\.blocks\.0\S+_index is a constant'),
-        (lambda t: t | {'backbone.patch_embed.norm.bias': torch.ones(96, dtype=torch.int64)},
-         r'patch_embed\.norm\.bias is int64, expected float32'),
+        (
+            lambda t: t | {'backbone.patch_embed.norm.bias': torch.ones(3)},
+            r'1 of another shape: patch_embed\.norm\.bias \(3,\) for \(96,\)',
+        ),
+        (
+            lambda t: (
+                t
+                | {
+                    'backbone.stages.0.blocks.0.attn.w_msa.relative_position_index': torch.zeros(
+                        49, 49, dtype=torch.int64
+                    )
+                }
+            ),
+            r'1 with other values: stages\.0\.blocks\.0\S+_index is a constant',
+        ),
+        (
+            lambda t: t | {'backbone.patch_embed.norm.bias': torch.ones(96, dtype=torch.int64)},
+            r'patch_embed\.norm\.bias is int64, expected float32',
+        ),
         (lambda t: without(t, 'stages.'), r'missing: (\S+, ){11}\S+ and \d+ more'),
         (lambda t: without(t, 'patch_embed.'), 'is no known pre-trained file'),
     ],
-)  # fmt: skip
+)
 def test_a_file_that_does_not_fit(
     network: HLRC, swin: Swin, tmp_path: Path, change: Callable, text: str
 ) -> None:

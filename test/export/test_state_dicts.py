@@ -136,14 +136,16 @@ TAKEN = {'a': A}
         ({'model': TAKEN, 'epoch': torch.tensor(3), 'optimizer': {'state': {0: {'x': B}}}}, ''),
         ({'model': {'state_dict': TAKEN}}, ''),
         ({'generator': TAKEN}, ''),
-        ({'state_dict': TAKEN, 'ema': {'a': B}},
-         "under 'state_dict' are taken, those under 'ema' are left out"),
+        (
+            {'state_dict': TAKEN, 'ema': {'a': B}},
+            "under 'state_dict' are taken, those under 'ema' are left out",
+        ),
         ({'model_ema': {'a': B}, 'model': TAKEN}, "those under 'model_ema' are left out"),
         ({'model': {'a': B}, 'state_dict': TAKEN}, "those under 'model' are left out"),
         ({'state_dict': TAKEN, 'b': B}, "those under 'b' are left out"),
         (TAKEN | {'head': {'b': B}}, "those under 'head' are left out"),
     ],
-)  # fmt: skip
+)
 def test_which_weights_are_taken(content: dict[str, Any], told: str, tmp_path: Path) -> None:
     path, lines = tmp_path / 'many.pth', []
     torch.save(content, path)

@@ -18,13 +18,20 @@ SKY = 255
 ROAD, BUILDING, CAR, POLE = range(4)
 
 # Class, and the corners of a box in a body frame on the ground (REP-103: x forward, y left, z up).
-BOXES = np.array([
-    (BUILDING, 8, 9, 0, 60, 14, 9), (BUILDING, 8, -15, 0, 60, -9, 7),
-    (BUILDING, 65, -30, 0, 70, 30, 12), (CAR, 10, 1.5, 0, 14.5, 3.3, 1.5),
-    (CAR, 16, -4.5, 0, 20.5, -2.7, 1.6), (CAR, 30, -1, 0, 34.5, 0.8, 1.5),
-    (POLE, 7, -3, 0, 7.15, -2.85, 5), (POLE, 12, 5, 0, 12.15, 5.15, 6),
-    (POLE, 18, -6, 0, 18.15, -5.85, 6), (POLE, 25, 5, 0, 25.15, 5.15, 6),
-])  # fmt: skip
+BOXES = np.array(
+    [
+        (BUILDING, 8, 9, 0, 60, 14, 9),
+        (BUILDING, 8, -15, 0, 60, -9, 7),
+        (BUILDING, 65, -30, 0, 70, 30, 12),
+        (CAR, 10, 1.5, 0, 14.5, 3.3, 1.5),
+        (CAR, 16, -4.5, 0, 20.5, -2.7, 1.6),
+        (CAR, 30, -1, 0, 34.5, 0.8, 1.5),
+        (POLE, 7, -3, 0, 7.15, -2.85, 5),
+        (POLE, 12, 5, 0, 12.15, 5.15, 6),
+        (POLE, 18, -6, 0, 18.15, -5.85, 6),
+        (POLE, 25, 5, 0, 25.15, 5.15, 6),
+    ]
+)
 
 
 def cast(origin: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -63,9 +63,7 @@ def test_ids_beyond_a_byte_are_unlabelled_but_keep_their_colour() -> None:
     names = tuple(map(str, range(300)))
     classes = ClassSet(names, tuple((number % 256, 7, 0) for number in range(300)))
     mask = halves(left=254, right=299, dtype=np.uint16)
-    result = PointLabeller(classes, None).label(
-        np.float32([LEFT, RIGHT]), CAMERA, IDENTITY, mask
-    )
+    result = PointLabeller(classes, None).label(np.float32([LEFT, RIGHT]), CAMERA, IDENTITY, mask)
     assert result.label.tolist() == [254, 255]
     assert result.color.tolist() == [254 << 16 | 7 << 8, 43 << 16 | 7 << 8]
 
@@ -106,9 +104,11 @@ def seen_at(nearness: np.ndarray) -> Seen:
     """Return a point in the middle of each cell of 16 px, by its nearness (rows, columns)."""
     rows, columns = np.indices(nearness.shape, np.int32)
     return Seen(
-        np.arange(nearness.size), columns.ravel() * 16 + 8, rows.ravel() * 16 + 8,
+        np.arange(nearness.size),
+        columns.ravel() * 16 + 8,
+        rows.ravel() * 16 + 8,
         nearness.ravel().astype(np.float32),
-    )  # fmt: skip
+    )
 
 
 def joined(*seen: Seen) -> Seen:

@@ -47,9 +47,9 @@ def rays(angle_deg: float, count: int = 20_000) -> np.ndarray:
 
 def opencv_pixels(camera: Camera, points: np.ndarray) -> np.ndarray:
     """Return (N, 2) float64 of OpenCV, which does not know where a model folds."""
-    matrix = np.array([
-        [camera.focal[0], 0, camera.center[0]], [0, camera.focal[1], camera.center[1]], [0, 0, 1]
-    ])  # fmt: skip
+    matrix = np.array(
+        [[camera.focal[0], 0, camera.center[0]], [0, camera.focal[1], camera.center[1]], [0, 0, 1]]
+    )
     still = np.zeros(3)
     source = points.astype(np.float64)[:, None]
     lens = np.array(camera.distortion or (0.0,) * 4)
@@ -137,9 +137,17 @@ def test_tangential_terms_alone_fold_too() -> None:
 @pytest.mark.parametrize('lens', LENSES)
 @pytest.mark.parametrize(
     'point',
-    [(0, 0, -5), (1, 1, 0), (0, 0, 1e-4), (np.nan, 0, 1), (0, 0, np.nan), (np.inf, 0, 1),
-     (1, np.inf, np.inf), (0, 0, -np.inf)],
-)  # fmt: skip
+    [
+        (0, 0, -5),
+        (1, 1, 0),
+        (0, 0, 1e-4),
+        (np.nan, 0, 1),
+        (0, 0, np.nan),
+        (np.inf, 0, 1),
+        (1, np.inf, np.inf),
+        (0, 0, -np.inf),
+    ],
+)
 def test_points_that_no_camera_sees(lens: str, point: tuple[float, ...]) -> None:
     projected = camera_with(*LENSES[lens]).project(np.float32(point)[:, None])
     assert not np.isfinite(pixels_of(projected)).all()

@@ -24,14 +24,26 @@ EDGE_PX = 3
 
 CAMERAS = {
     'pinhole': Camera('plumb_bob', (600.0, 600.0), (480.0, 250.0), (), HEIGHT, WIDTH),
-    'plumb_bob': Camera('plumb_bob', (600.0, 605.0), (470.0, 255.0),
-                        (-0.28, 0.09, 8e-4, -5e-4, -0.01), HEIGHT, WIDTH),
+    'plumb_bob': Camera(
+        'plumb_bob',
+        (600.0, 605.0),
+        (470.0, 255.0),
+        (-0.28, 0.09, 8e-4, -5e-4, -0.01),
+        HEIGHT,
+        WIDTH,
+    ),
     'rational_polynomial': Camera(
-        'rational_polynomial', (600.0, 600.0), (480.0, 250.0),
-        (0.62, -0.21, 4e-4, -3e-4, 0.017, 0.95, -0.16, 0.012), HEIGHT, WIDTH),
-    'equidistant': Camera('equidistant', (420.0, 420.0), (480.0, 250.0),
-                          (0.02, -0.01, 0.003, -0.001), HEIGHT, WIDTH),
-}  # fmt: skip
+        'rational_polynomial',
+        (600.0, 600.0),
+        (480.0, 250.0),
+        (0.62, -0.21, 4e-4, -3e-4, 0.017, 0.95, -0.16, 0.012),
+        HEIGHT,
+        WIDTH,
+    ),
+    'equidistant': Camera(
+        'equidistant', (420.0, 420.0), (480.0, 250.0), (0.02, -0.01, 0.003, -0.001), HEIGHT, WIDTH
+    ),
+}
 #: A camera that looks 4 degrees to the left and 2 down, as a mount is never quite straight.
 MOUNT = Transform.of_quaternion(CAMERA_AT, (0.0006, 0.0174, 0.0349, 0.9992))
 OPTICAL_FROM_GROUND = OPTICAL_FROM_BODY @ MOUNT.inverse()
@@ -98,9 +110,7 @@ def away_from_edges(camera: Camera, picture: Picture, sweep: Sweep) -> np.ndarra
     return away
 
 
-def test_labels_agree(
-    labelled: LabelledPoints, sweep: Sweep, away_from_edges: np.ndarray
-) -> None:
+def test_labels_agree(labelled: LabelledPoints, sweep: Sweep, away_from_edges: np.ndarray) -> None:
     chosen = away_from_edges & (labelled.label != 255)
     assert chosen.sum() > 10_000
     assert set(np.unique(labelled.label[chosen])) == {0, 1, 2, 3}

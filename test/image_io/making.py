@@ -84,8 +84,15 @@ def png(
     height, width, _ = samples.shape
     steps = [(0, 0, 1, 1)]
     if interlaced:
-        steps = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
-                 (1, 0, 2, 2), (0, 1, 1, 2)]  # fmt: skip
+        steps = [
+            (0, 0, 8, 8),
+            (4, 0, 8, 8),
+            (0, 4, 4, 8),
+            (2, 0, 4, 4),
+            (0, 2, 2, 4),
+            (1, 0, 2, 2),
+            (0, 1, 1, 2),
+        ]
     raw = b''
     for left, top, across, down in steps:
         part = samples[top::down, left::across]
@@ -168,8 +175,14 @@ def bmp(
             '<IiiHHIIiiII', 40, width, height, 1, bits, compression, len(rows), 0, 0, colors, 0
         )
     start = 14 + len(head) + len(masks) + len(palette)
-    return (b'BM' + struct.pack('<IHHI', start + len(rows), 0, 0, start) + head + masks + palette
-            + rows)  # fmt: skip
+    return (
+        b'BM'
+        + struct.pack('<IHHI', start + len(rows), 0, 0, start)
+        + head
+        + masks
+        + palette
+        + rows
+    )
 
 
 def padded(rows: np.ndarray) -> bytes:
@@ -224,8 +237,12 @@ def lzw(data: bytes) -> bytes:
 
 
 _COMPRESS: dict[int, Callable[[bytes], bytes]] = {
-    1: bytes, 5: lzw, 8: zlib.compress, 32946: zlib.compress, 32773: pack_bits,
-}  # fmt: skip
+    1: bytes,
+    5: lzw,
+    8: zlib.compress,
+    32946: zlib.compress,
+    32773: pack_bits,
+}
 
 
 def page(
@@ -289,9 +306,14 @@ def page(
                 pieces.append(_COMPRESS[compression](data))
     pieces = [b'' if index in left_out else piece for index, piece in enumerate(pieces)]
     made = {
-        256: (4, [width]), 257: (4, [height]), 258: (3, [bits] * count), 259: (3, [compression]),
-        262: (3, [photometric]), 277: (3, [count]), 284: (3, [2 if planar else 1]),
-    }  # fmt: skip
+        256: (4, [width]),
+        257: (4, [height]),
+        258: (3, [bits] * count),
+        259: (3, [compression]),
+        262: (3, [photometric]),
+        277: (3, [count]),
+        284: (3, [2 if planar else 1]),
+    }
     made |= {322: (4, [across]), 323: (4, [down])} if tile else {278: (4, [rows])}
     if predictor != 1:
         made[317] = 3, [predictor]

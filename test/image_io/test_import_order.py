@@ -34,9 +34,13 @@ def write_header(path: Path, side: int) -> None:
 def run(folder: Path, first: str, **environment: str) -> str:
     paths = [str(Path(__file__).parents[2]), *filter(None, sys.path)]
     result = subprocess.run(
-        [sys.executable, '-c', first + READ], cwd=folder, text=True, capture_output=True,
-        check=True, env={'PYTHONPATH': ':'.join(paths), **environment},
-    )  # fmt: skip
+        [sys.executable, '-c', first + READ],
+        cwd=folder,
+        text=True,
+        capture_output=True,
+        check=True,
+        env={'PYTHONPATH': ':'.join(paths), **environment},
+    )
     return result.stdout
 
 

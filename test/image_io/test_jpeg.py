@@ -36,8 +36,11 @@ def picture(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
 
 
 def encode(image: np.ndarray, **options: int) -> bytes:
-    flags = [part for name, value in options.items()
-             for part in (getattr(cv2, f'IMWRITE_JPEG_{name}'), value)]  # fmt: skip
+    flags = [
+        part
+        for name, value in options.items()
+        for part in (getattr(cv2, f'IMWRITE_JPEG_{name}'), value)
+    ]
     return cv2.imencode('.jpg', image, flags)[1].tobytes()
 
 
@@ -79,8 +82,12 @@ def without_simplejpeg(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize('progressive', [0, 1])
 @pytest.mark.parametrize('sampling', SAMPLINGS)
 def test_the_pixels_are_those_of_opencv(sampling: str, progressive: int, restarts: int) -> None:
-    data = encode(picture(), SAMPLING_FACTOR=SAMPLINGS[sampling], PROGRESSIVE=progressive,
-                  RST_INTERVAL=restarts)  # fmt: skip
+    data = encode(
+        picture(),
+        SAMPLING_FACTOR=SAMPLINGS[sampling],
+        PROGRESSIVE=progressive,
+        RST_INTERVAL=restarts,
+    )
     assert find_end(data) == len(data)
     np.testing.assert_array_equal(decode_jpeg(data), expected(data))
 
@@ -180,12 +187,23 @@ def test_missing_scans_are_found() -> None:
         PLAIN.replace(b'\0\x3f\0', b'\0\0\0', 1),
         PLAIN[:2] + segment(0xEE, b'Adobe\0\x64\0\0\0\0\7') + without(PLAIN, 0xE0)[2:],
         PLAIN[:2] + segment(0xFE, b'a comment \xff\xd9') + PLAIN[2:],
-        before(PLAIN, 0xDB, b'\0\0') [:-2] + bytes(9) + PLAIN[-2:],
+        before(PLAIN, 0xDB, b'\0\0')[:-2] + bytes(9) + PLAIN[-2:],
     ],
-    ids=['junk before a table', 'junk before the scan', 'fill bytes', 'aligned', 'filled',
-         'left over', 'two beginnings',
-         'version', 'scan parameters', 'adobe', 'comment', 'two things'],
-)  # fmt: skip
+    ids=[
+        'junk before a table',
+        'junk before the scan',
+        'fill bytes',
+        'aligned',
+        'filled',
+        'left over',
+        'two beginnings',
+        'version',
+        'scan parameters',
+        'adobe',
+        'comment',
+        'two things',
+    ],
+)
 def test_what_costs_no_pixel_costs_no_frame(data: bytes) -> None:
     assert data != PLAIN
     np.testing.assert_array_equal(decode_jpeg(data), expected(PLAIN))

@@ -46,7 +46,8 @@ READ: dict[str, tuple[Callable[[], bytes], int]] = {
     'png palette': (lambda: png(IDS, 3, before=plte(COLORS)), 9),
     'png palette 1 bit': (lambda: png(IDS % 2, 3, 1, before=plte(COLORS[:2])), 2),
     'png palette 4 bit': (
-        lambda: png(IDS, 3, 4, before=plte(COLORS[:16]) + chunk(b'tRNS', bytes(9))), 9
+        lambda: png(IDS, 3, 4, before=plte(COLORS[:16]) + chunk(b'tRNS', bytes(9))),
+        9,
     ),
     'png palette of plain greys': (lambda: png(IDS, 3, before=plte(GREYS)), 9),
     'png with a transparent value': (lambda: png(IDS, 0, before=chunk(b'tRNS', bytes(2))), 9),
@@ -60,15 +61,25 @@ READ: dict[str, tuple[Callable[[], bytes], int]] = {
     'tiff palette': (lambda: tiff(page(IDS, 3, tags=colormap(COLORS))), 9),
     'tiff 16 bit': (lambda: tiff(page(IDS.astype(np.uint16), 1, rows=7)), 9),
     'tiff int16 big endian': (
-        lambda: tiff(page(IDS.astype(np.int16), 1, order='>', compression=8, predictor=2,
-                          tags={339: (3, [2])}), order='>'),
+        lambda: tiff(
+            page(
+                IDS.astype(np.int16),
+                1,
+                order='>',
+                compression=8,
+                predictor=2,
+                tags={339: (3, [2])},
+            ),
+            order='>',
+        ),
         9,
     ),
     'tiff int32': (lambda: tiff(page(IDS.astype(np.int32), 1, tags={339: (3, [2])})), 9),
     'tiff int8': (lambda: tiff(page(IDS.astype(np.int8), 1, tags={339: (3, [2])})), 9),
     'tiff sparse': (
-        lambda: tiff(page(_holed(), 1, tile=(16, 16), left_out=[4],
-                          tags={42113: (2, list(b'255\0'))})),
+        lambda: tiff(
+            page(_holed(), 1, tile=(16, 16), left_out=[4], tags={42113: (2, list(b'255\0'))})
+        ),
         10,
     ),
 }
@@ -101,30 +112,36 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     'jpeg': (lambda: jpeg(RGB), 'is a JPEG file, which.* expected PNG or TIFF'),
     'webp': (lambda: cv2.imencode('.webp', RGB)[1].tobytes(), 'is a WebP file'),
     'tiff jpeg': (
-        lambda: tiff(page(IDS, 1, compression=7, compress=jpeg)), 'compression changes values'
+        lambda: tiff(page(IDS, 1, compression=7, compress=jpeg)),
+        'compression changes values',
     ),
     'white is zero': (
-        lambda: tiff(page(IDS % 2, 0, bits=1)), 'white as 0.*PHOTOMETRIC=MINISBLACK'
+        lambda: tiff(page(IDS % 2, 0, bits=1)),
+        'white as 0.*PHOTOMETRIC=MINISBLACK',
     ),
     'float': (
         lambda: tiff(page(IDS.astype(np.float32), 1, tags={339: (3, [3])})),
         'float32.*whole numbers',
     ),
     'png above 8 bit': (
-        lambda: png(IDS.astype(np.uint16) + 250, 0, 16), 'uint16 and holds the value 25[6-8],'
+        lambda: png(IDS.astype(np.uint16) + 250, 0, 16),
+        'uint16 and holds the value 25[6-8],',
     ),
     'tiff above 8 bit': (
-        lambda: tiff(page(np.full((9, 9, 1), 65535, np.uint16), 1)), 'holds the value 65535,'
+        lambda: tiff(page(np.full((9, 9, 1), 65535, np.uint16), 1)),
+        'holds the value 65535,',
     ),
     'tiff negative': (
-        lambda: tiff(page(IDS.astype(np.int8) - 3, 1, tags={339: (3, [2])})), 'holds the value -'
+        lambda: tiff(page(IDS.astype(np.int8) - 3, 1, tags={339: (3, [2])})),
+        'holds the value -',
     ),
     'palette of other greys': (
         lambda: png(IDS % 2, 3, 1, before=plte(np.array([[0] * 3, [255] * 3], np.uint8))),
         'palette gives the indices other values of grey',
     ),
     'tiff palette of other greys': (
-        lambda: tiff(page(IDS, 3, tags=colormap(GREYS[::-1]))), 'other values of grey'
+        lambda: tiff(page(IDS, 3, tags=colormap(GREYS[::-1]))),
+        'other values of grey',
     ),
 }
 

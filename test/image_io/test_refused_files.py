@@ -51,52 +51,65 @@ REFUSED: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
     ),
     'tiff 16 bit lzw': (lambda: tiff(page(DEEP, 1, compression=5)), (f'value is {DEEP.max()}',)),
     'tiff 12 bit': (
-        lambda: tiff(page(DEEP[..., :1], 1, bits=12, compress=stored)), ('uint12', SCALE)
+        lambda: tiff(page(DEEP[..., :1], 1, bits=12, compress=stored)),
+        ('uint12', SCALE),
     ),
     'tiff signed': (
-        lambda: tiff(page(GREY.astype(np.int8), 1, tags={339: (3, [2])})), ('int8', SCALE)
+        lambda: tiff(page(GREY.astype(np.int8), 1, tags={339: (3, [2])})),
+        ('int8', SCALE),
     ),
     'tiff float': (
-        lambda: tiff(page(GREY.astype(np.float32), 1, tags={339: (3, [3])})), ('float32', SCALE)
+        lambda: tiff(page(GREY.astype(np.float32), 1, tags={339: (3, [3])})),
+        ('float32', SCALE),
     ),
     'tiff complex': (
-        lambda: tiff(page(GREY.astype(np.complex64), 1, tags={339: (3, [6])})), ('complex64',)
+        lambda: tiff(page(GREY.astype(np.complex64), 1, tags={339: (3, [6])})),
+        ('complex64',),
     ),
     'tiff cmyk': (lambda: tiff(page(MANY[..., :4], 5)), ('CMYK', 'RGB')),
     'tiff lab': (lambda: tiff(page(RGB, 8)), ('CIELab', 'RGB')),
     'tiff ycbcr': (lambda: tiff(page(RGB, 6)), ('YCbCr', 'RGB')),
     'tiff ycbcr planes': (
-        lambda: tiff(page(RGB, 6, compression=7, planar=True, compress=jpeg)), ('YCbCr', 'RGB')
+        lambda: tiff(page(RGB, 6, compression=7, planar=True, compress=jpeg)),
+        ('YCbCr', 'RGB'),
     ),
     'tiff predictor of bits': (
-        lambda: tiff(page(GREY, 1, bits=1, compression=8, tags={317: (3, [2])})), ('predictor 2',)
+        lambda: tiff(page(GREY, 1, bits=1, compression=8, tags={317: (3, [2])})),
+        ('predictor 2',),
     ),
     'tiff predictor of floats': (
-        lambda: tiff(page(RGB, 2, compression=8, tags={317: (3, [3])})), ('predictor 3', DEFLATE)
+        lambda: tiff(page(RGB, 2, compression=8, tags={317: (3, [3])})),
+        ('predictor 3', DEFLATE),
     ),
     'tiff of two bands': (
-        lambda: tiff(page(MANY[..., :2], 1, tags=extra(0))), ('2 bands', 'gdal_translate -b 1 ')
+        lambda: tiff(page(MANY[..., :2], 1, tags=extra(0))),
+        ('2 bands', 'gdal_translate -b 1 '),
     ),
     'tiff of six bands': (lambda: tiff(page(MANY, 1, planar=True)), ('6 bands', CHOOSE)),
     'tiff of two colours': (lambda: tiff(page(MANY[..., :2], 2)), ('2 bands',)),
     'tiff of depths': (
-        lambda: tiff(page(RGB, 2, tags={258: (3, [8, 8, 16])})), ('different depths',)
+        lambda: tiff(page(RGB, 2, tags={258: (3, [8, 8, 16])})),
+        ('different depths',),
     ),
     'tiff zstandard': (
-        lambda: tiff(page(RGB, 2, compression=50000, compress=stored)), ('Zstandard', DEFLATE)
+        lambda: tiff(page(RGB, 2, compression=50000, compress=stored)),
+        ('Zstandard', DEFLATE),
     ),
     'tiff lerc': (
-        lambda: tiff(page(RGB, 2, compression=34887, compress=stored)), ('LERC', DEFLATE)
+        lambda: tiff(page(RGB, 2, compression=34887, compress=stored)),
+        ('LERC', DEFLATE),
     ),
     'tiff fax': (
-        lambda: tiff(page(GREY, 1, bits=1, compression=4, compress=stored)), ('CCITT', DEFLATE)
+        lambda: tiff(page(GREY, 1, bits=1, compression=4, compress=stored)),
+        ('CCITT', DEFLATE),
     ),
     'tiff jpeg of four bands': (
         lambda: tiff(page(MANY[..., :4], 2, compression=7, compress=lambda _: _cmyk_jpeg())),
         ('JPEG of 4 bands', DEFLATE),
     ),
     'tiff of overviews': (
-        lambda: tiff(page(RGB, 2, tags={254: (4, [1])})), ('no picture of full size',)
+        lambda: tiff(page(RGB, 2, tags={254: (4, [1])})),
+        ('no picture of full size',),
     ),
     'jpeg cmyk': (lambda: _cmyk_jpeg(), ('CMYK', 'RGB')),
     'jpeg 12 bit': (lambda: _with(jpeg(RGB), b'\xff\xc0\0\x11\x08', 4, 12), ('12 bits',)),
@@ -105,10 +118,12 @@ REFUSED: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
         ('animated', 'PNG'),
     ),
     'png animated': (
-        lambda: png(RGB, 2, before=chunk(b'acTL', struct.pack('>II', 2, 0))), ('animated',)
+        lambda: png(RGB, 2, before=chunk(b'acTL', struct.pack('>II', 2, 0))),
+        ('animated',),
     ),
     'bmp run lengths': (
-        lambda: bmp(bytes(600), HEIGHT, WIDTH, 8, palette=bytes(1024), compression=1), ('PNG',)
+        lambda: bmp(bytes(600), HEIGHT, WIDTH, 8, palette=bytes(1024), compression=1),
+        ('PNG',),
     ),
     'gif': (lambda: b'GIF89a' + bytes(60), ('no format that is read', 'gdal_translate')),
     'text': (lambda: b'no picture at all', ('no format that is read',)),
@@ -119,10 +134,12 @@ DAMAGED: dict[str, tuple[Callable[[], bytes], str]] = {
     'png check sum': (lambda: _with(png(RGB, 2), b'IDAT', 30, 0x55), 'check sum of b.IDAT'),
     'png header check sum': (lambda: _with(png(RGB, 2), b'IHDR', 16, 0x55), 'check sum of b.IHDR'),
     'png cut pixels': (
-        lambda: png(RGB, 2, pixels=lambda raw: zlib.compress(raw)[:-40]), 'damaged or incomplete'
+        lambda: png(RGB, 2, pixels=lambda raw: zlib.compress(raw)[:-40]),
+        'damaged or incomplete',
     ),
     'png few rows': (
-        lambda: png(RGB, 2, pixels=lambda raw: zlib.compress(raw[:-1])), 'damaged or incomplete'
+        lambda: png(RGB, 2, pixels=lambda raw: zlib.compress(raw[:-1])),
+        'damaged or incomplete',
     ),
     'png without pixels': (lambda: png(RGB, 2, pixels=lambda _: b''), 'cut short'),
     'png noise': (lambda: png(RGB, 2, pixels=lambda _: bytes(range(200))), 'damaged or inc'),
@@ -130,28 +147,35 @@ DAMAGED: dict[str, tuple[Callable[[], bytes], str]] = {
     'png half': (lambda: png(RGB, 2)[:900], 'before its end mark'),
     'png without palette': (lambda: png(GREY, 3), 'palette'),
     'png index beyond the palette': (
-        lambda: png(GREY, 3, before=chunk(b'PLTE', bytes(30))), 'index .* of 10 colours'
+        lambda: png(GREY, 3, before=chunk(b'PLTE', bytes(30))),
+        'index .* of 10 colours',
     ),
     'png of nothing': (lambda: png(RGB[:0], 2), '30 x 0 px'),
     'png bomb': (
-        lambda: _png_of(60000, 60000, bytes(5000)), '5000 compressed bytes cannot hold 10800060000'
+        lambda: _png_of(60000, 60000, bytes(5000)),
+        '5000 compressed bytes cannot hold 10800060000',
     ),
     'bmp half': (lambda: cv2.imencode('.bmp', RGB)[1].tobytes()[:900], 'cut short: 900 of 1892'),
     'bmp bomb': (lambda: bmp(b'', 60000, 60000, 24), 'cut short'),
     'bmp index beyond the palette': (
-        lambda: bmp(b'\xff' * 640, HEIGHT, WIDTH, 8, palette=bytes(40)), 'index 255 of 10 colours'
+        lambda: bmp(b'\xff' * 640, HEIGHT, WIDTH, 8, palette=bytes(40)),
+        'index 255 of 10 colours',
     ),
     'webp half': (lambda: cv2.imencode('.webp', RGB)[1].tobytes()[:300], 'cut short: 300 of '),
     'webp half with an honest length': (
-        lambda: webp((b'VP8L', _lossless()[20:250])), 'cannot be decoded'
+        lambda: webp((b'VP8L', _lossless()[20:250])),
+        'cannot be decoded',
     ),
     'webp of two sizes': (
-        lambda: webp(canvas(9, 9, 0), (b'VP8L', _lossless()[20:])), 'declares two sizes'
+        lambda: webp(canvas(9, 9, 0), (b'VP8L', _lossless()[20:])),
+        'declares two sizes',
     ),
     'jpeg half': (lambda: jpeg(RGB)[:-200], 'truncated|missing'),
     'jpeg header': (lambda: jpeg(RGB)[:100], 'damaged header'),
-    'jpeg bomb': (lambda: _with(jpeg(RGB), b'\xff\xc0\0\x11\x08', 5, 0xFF, 0xFF, 0xFF, 0xFF),
-                  'truncated or forged'),
+    'jpeg bomb': (
+        lambda: _with(jpeg(RGB), b'\xff\xc0\0\x11\x08', 5, 0xFF, 0xFF, 0xFF, 0xFF),
+        'truncated or forged',
+    ),
     'tiff half': (lambda: tiff(page(RGB, 2))[:900], 'directory'),
     'tiff half before its pixels': (lambda: _directory_first()[:900], 'cut short'),
     'tiff deflate cut': (
@@ -162,32 +186,42 @@ DAMAGED: dict[str, tuple[Callable[[], bytes], str]] = {
     'tiff lzw of odd bytes cut': (lambda: _cut(5, GREY[:19, :29]), 'cannot be decoded'),
     'tiff packbits cut': (lambda: _cut(32773), 'holds at most .* of 1800'),
     'tiff short strip': (
-        lambda: tiff(page(RGB, 2, tags={279: (4, [1000])})), 'holds at most 1000 of 1800 bytes'
+        lambda: tiff(page(RGB, 2, tags={279: (4, [1000])})),
+        'holds at most 1000 of 1800 bytes',
     ),
     'tiff strip outside': (
-        lambda: tiff(page(RGB, 2, tags={273: (4, [5000])})), 'ends at byte 6800 of '
+        lambda: tiff(page(RGB, 2, tags={273: (4, [5000])})),
+        'ends at byte 6800 of ',
     ),
     'tiff few strips': (
         lambda: tiff(page(RGB, 2, rows=5, tags={273: (4, [8, 8]), 279: (4, [450, 450])})),
         'need 4 strips or tiles, 2 are listed',
     ),
-    'tiff bomb': (
-        lambda: tiff(page(RGB, 2, compression=8, tags=_sides(65000))), 'holds at most'
-    ),
+    'tiff bomb': (lambda: tiff(page(RGB, 2, compression=8, tags=_sides(65000))), 'holds at most'),
     'tiff bomb of tiles': (
-        lambda: tiff(page(RGB, 2, tile=(32, 32), compression=8,
-                          tags=_sides(65000) | {322: (4, [65000]), 323: (4, [65000])})),
+        lambda: tiff(
+            page(
+                RGB,
+                2,
+                tile=(32, 32),
+                compression=8,
+                tags=_sides(65000) | {322: (4, [65000]), 323: (4, [65000])},
+            )
+        ),
         'holds at most',
     ),
     'tiff bomb of lzw': (
-        lambda: tiff(page(RGB, 2, compression=5, tags=_sides(65000))), 'holds at most'
+        lambda: tiff(page(RGB, 2, compression=5, tags=_sides(65000))),
+        'holds at most',
     ),
     'tiff too large': (
-        lambda: tiff(page(RGB, 2, tags=_sides(70000))), 'at most 4294967296 pixels'
+        lambda: tiff(page(RGB, 2, tags=_sides(70000))),
+        'at most 4294967296 pixels',
     ),
     'tiff of nothing': (lambda: tiff(page(RGB, 2, tags=_sides(0))), '0 x 0 px'),
     'tiff tile of nothing': (
-        lambda: tiff(page(RGB, 2, tile=(16, 16), tags={322: (4, [0])})), 'tiles of 0 x 16'
+        lambda: tiff(page(RGB, 2, tile=(16, 16), tags={322: (4, [0])})),
+        'tiles of 0 x 16',
     ),
     'tiff without sizes': (lambda: tiff(({}, [])), 'tag 257 is missing'),
     'tiff in a circle': (lambda: _circle(), 'circle'),
@@ -196,11 +230,13 @@ DAMAGED: dict[str, tuple[Callable[[], bytes], str]] = {
         'a picture of 30 x 8 px, expected 30 x 20',
     ),
     'tiff jpeg cut': (
-        lambda: tiff(page(RGB, 6, compression=7, compress=lambda part: jpeg(part)[:-100])), 'JPEG'
+        lambda: tiff(page(RGB, 6, compression=7, compress=lambda part: jpeg(part)[:-100])),
+        'JPEG',
     ),
     'tiff values outside': (
         lambda: tiff(page(RGB, 2, tags={258: (3, [8] * 99)}))[:-4].replace(
-            struct.pack('<HHI', 258, 3, 99), struct.pack('<HHI', 258, 3, 1 << 31)),
+            struct.pack('<HHI', 258, 3, 99), struct.pack('<HHI', 258, 3, 1 << 31)
+        ),
         'tag 258 lies outside',
     ),
 }
@@ -312,9 +348,13 @@ def test_what_does_not_fit_into_memory(tmp_path: Path, monkeypatch: pytest.Monke
     side = 1024
     black = np.zeros((side, side, 3), np.uint8)
     path = tmp_path / 'a.png'
-    for data in (png(black, 2), tiff(page(black, 2, compression=8, rows=64)), jpeg(black),
-                 cv2.imencode('.bmp', black)[1].tobytes(),
-                 cv2.imencode('.webp', black)[1].tobytes()):  # fmt: skip
+    for data in (
+        png(black, 2),
+        tiff(page(black, 2, compression=8, rows=64)),
+        jpeg(black),
+        cv2.imencode('.bmp', black)[1].tobytes(),
+        cv2.imencode('.webp', black)[1].tobytes(),
+    ):
         path.write_bytes(data)
         with pytest.raises(FramesError, match=r'1024 x 1024 px needs [34] MiB .* 2 MiB of memory'):
             read_image(path)

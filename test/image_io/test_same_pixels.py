@@ -28,7 +28,7 @@ from making import (
     split_tables,
     tiff,
     webp,
-)  # fmt: skip
+)
 import numpy as np
 import pytest
 
@@ -121,17 +121,17 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
     'png rgb alpha zero': lambda: (png(np.dstack((RGB, 0 * GREY)), 6), BGR),
     'png palette': lambda: (png(GREY, 3, before=plte(256)), COLORED),
     'png palette and transparency': lambda: (
-        png(GREY, 3, before=plte(256) + chunk(b'tRNS', bytes(200))), COLORED
+        png(GREY, 3, before=plte(256) + chunk(b'tRNS', bytes(200))),
+        COLORED,
     ),
     'png palette 4 bit': lambda: (
         png(GREY >> 4, 3, 4, before=plte(16)),
         PALETTE[GREY[..., 0] >> 4],
     ),
-    'png palette 1 bit': lambda: (
-        png(BIT, 3, 1, before=plte(2)), PALETTE[BIT[..., 0]]
-    ),
+    'png palette 1 bit': lambda: (png(BIT, 3, 1, before=plte(2)), PALETTE[BIT[..., 0]]),
     'png rgb with a transparent colour': lambda: (
-        png(RGB, 2, before=chunk(b'tRNS', struct.pack('>3H', *RGB[0, 0].tolist()))), BGR
+        png(RGB, 2, before=chunk(b'tRNS', struct.pack('>3H', *RGB[0, 0].tolist()))),
+        BGR,
     ),
     'png interlaced': lambda: (png(RGB, 2, interlaced=True), BGR),
     'png interlaced 1 bit': lambda: (png(BIT, 0, 1, interlaced=True), spread(1)[1]),
@@ -155,8 +155,14 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
     'bmp alpha': lambda: (encoded('.bmp', np.dstack((BGR, 0 * GREY))), BGR),
     'bmp 32 bit': lambda: (bmp(_bmp_rows(np.dstack((BGR, 0 * GREY))), HEIGHT, WIDTH, 32), BGR),
     'bmp masks': lambda: (
-        bmp(_bmp_rows(np.dstack((0 * GREY, BGR))), HEIGHT, WIDTH, 32, compression=3,
-            masks=struct.pack('<3I', 0xFF000000, 0xFF0000, 0xFF00)),
+        bmp(
+            _bmp_rows(np.dstack((0 * GREY, BGR))),
+            HEIGHT,
+            WIDTH,
+            32,
+            compression=3,
+            masks=struct.pack('<3I', 0xFF000000, 0xFF0000, 0xFF00),
+        ),
         BGR,
     ),
     'bmp 16 bit': lambda: (
@@ -164,13 +170,23 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
         np.round((BGR >> 3) * 255.0 / 31).astype(np.uint8),
     ),
     'bmp palette 1 bit': lambda: (
-        bmp(padded(np.packbits(BIT[::-1, :, 0], axis=1)), HEIGHT, WIDTH, 1,
-            palette=np.pad(PALETTE[:2], ((0, 0), (0, 1))).tobytes()),
+        bmp(
+            padded(np.packbits(BIT[::-1, :, 0], axis=1)),
+            HEIGHT,
+            WIDTH,
+            1,
+            palette=np.pad(PALETTE[:2], ((0, 0), (0, 1))).tobytes(),
+        ),
         PALETTE[BIT[..., 0]],
     ),
     'bmp palette 4 bit': lambda: (
-        bmp(padded(np.frombuffer(_nibbles(GREY[::-1, :, 0] >> 4), np.uint8).reshape(HEIGHT, -1)),
-            HEIGHT, WIDTH, 4, palette=np.pad(PALETTE[:16], ((0, 0), (0, 1))).tobytes()),
+        bmp(
+            padded(np.frombuffer(_nibbles(GREY[::-1, :, 0] >> 4), np.uint8).reshape(HEIGHT, -1)),
+            HEIGHT,
+            WIDTH,
+            4,
+            palette=np.pad(PALETTE[:16], ((0, 0), (0, 1))).tobytes(),
+        ),
         PALETTE[GREY[..., 0] >> 4],
     ),
     'bmp of old': lambda: (bmp(_bmp_rows(BGR), HEIGHT, WIDTH, 24, core=True), BGR),
@@ -188,13 +204,15 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
     'tiff tiles': lambda: (tiff(page(RGB, 2, tile=(16, 16))), BGR),
     'tiff planes': lambda: (tiff(page(RGB, 2, planar=True, rows=7)), BGR),
     'tiff planes in tiles': lambda: (
-        tiff(page(FOUR, 2, planar=True, tile=(16, 32), compression=8)), BGR
+        tiff(page(FOUR, 2, planar=True, tile=(16, 32), compression=8)),
+        BGR,
     ),
     'tiff deflate': lambda: (tiff(page(RGB, 2, compression=8, predictor=2, rows=7)), BGR),
     'tiff old deflate': lambda: (tiff(page(RGB, 2, compression=32946, tile=(16, 16))), BGR),
     'tiff lzw': lambda: (tiff(page(RGB, 2, compression=5, rows=7)), BGR),
     'tiff lzw predictor': lambda: (
-        tiff(page(RGB, 2, compression=5, predictor=2, tile=(16, 16))), BGR
+        tiff(page(RGB, 2, compression=5, predictor=2, tile=(16, 16))),
+        BGR,
     ),
     'tiff lzw of odd bytes': lambda: (tiff(page(GREY, 1, compression=5, rows=5)), WIDE_GREY),
     'tiff lzw in one strip': lambda: (tiff(page(GREY, 1, compression=5)), WIDE_GREY),
@@ -204,14 +222,24 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
     'tiff big endian': lambda: (tiff(page(RGB, 2, order='>', rows=7), order='>'), BGR),
     'tiff big': lambda: (tiff(page(RGB, 2, tile=(16, 16)), big=True), BGR),
     'tiff big and big endian': lambda: (
-        tiff(page(RGB, 2, compression=8), order='>', big=True), BGR
+        tiff(page(RGB, 2, compression=8), order='>', big=True),
+        BGR,
     ),
     'tiff jpeg': lambda: (
-        tiff(page(BGR, 6, compression=7, tile=(16, 16), compress=jpeg)), in_tiles()
+        tiff(page(BGR, 6, compression=7, tile=(16, 16), compress=jpeg)),
+        in_tiles(),
     ),
     'tiff jpeg with tables': lambda: (
-        tiff(page(BGR, 6, compression=7, tile=(16, 16), tags={347: (7, list(TABLES))},
-                  compress=lambda tile: split_tables(jpeg(tile))[1])),
+        tiff(
+            page(
+                BGR,
+                6,
+                compression=7,
+                tile=(16, 16),
+                tags={347: (7, list(TABLES))},
+                compress=lambda tile: split_tables(jpeg(tile))[1],
+            )
+        ),
         in_tiles(),
     ),
     'tiff jpeg in strips': lambda: (
@@ -219,8 +247,15 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
         np.concatenate([decoded(jpeg(BGR[top : top + 16])) for top in (0, 16, 32)]),
     ),
     'tiff jpeg rgb': lambda: (
-        tiff(page(BGR, 2, compression=7, compress=lambda part: split_tables(full_jpeg(part))[1],
-                  tags={347: (7, list(split_tables(full_jpeg(BGR))[0]))})),
+        tiff(
+            page(
+                BGR,
+                2,
+                compression=7,
+                compress=lambda part: split_tables(full_jpeg(part))[1],
+                tags={347: (7, list(split_tables(full_jpeg(BGR))[0]))},
+            )
+        ),
         decoded(ADOBE_FIRST + _without_jfif(full_jpeg(BGR))[2:]),
     ),
     'tiff jpeg rgb that says YCbCr': lambda: (
@@ -228,14 +263,23 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
         decoded(ADOBE_FIRST + _without_jfif(full_jpeg(BGR))[2:]),
     ),
     'tiff predictor that means nothing': lambda: (
-        tiff(page(RGB, 2, compression=32773, tags={317: (3, [2])})), BGR
+        tiff(page(RGB, 2, compression=32773, tags={317: (3, [2])})),
+        BGR,
     ),
     'tiff jpeg grey': lambda: (
-        tiff(page(GREY, 1, compression=7, compress=jpeg)), decoded(jpeg(GREY))
+        tiff(page(GREY, 1, compression=7, compress=jpeg)),
+        decoded(jpeg(GREY)),
     ),
     'tiff webp': lambda: (
-        tiff(page(BGR, 2, compression=50001, tile=(16, 16),
-                  compress=lambda tile: encoded('.webp', tile, cv2.IMWRITE_WEBP_QUALITY, 101))),
+        tiff(
+            page(
+                BGR,
+                2,
+                compression=50001,
+                tile=(16, 16),
+                compress=lambda tile: encoded('.webp', tile, cv2.IMWRITE_WEBP_QUALITY, 101),
+            )
+        ),
         BGR,
     ),
     'tiff alpha': lambda: (tiff(page(FOUR, 2, tags=extra(2), tile=(16, 16), compression=8)), BGR),
@@ -251,29 +295,37 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
     'tiff 1 bit': lambda: (tiff(page(BIT, 1, bits=1)), spread(1)[1]),
     'tiff 1 bit white is zero': lambda: (tiff(page(1 - BIT, 0, bits=1, rows=7)), spread(1)[1]),
     'tiff 1 bit reversed': lambda: (
-        tiff(page(BIT, 1, bits=1, reversed_bits=True, rows=7)), spread(1)[1]
+        tiff(page(BIT, 1, bits=1, reversed_bits=True, rows=7)),
+        spread(1)[1],
     ),
     'tiff 4 bit packbits': lambda: (
-        tiff(page(spread(4)[0], 1, bits=4, compression=32773, rows=7)), spread(4)[1]
+        tiff(page(spread(4)[0], 1, bits=4, compression=32773, rows=7)),
+        spread(4)[1],
     ),
     'tiff palette': lambda: (tiff(page(GREY, 3, tags=colors_of_tiff())), COLORED),
     'tiff palette of 8 bit': lambda: (
-        tiff(page(GREY, 3, tags=colors_of_tiff(wide=False))), COLORED
+        tiff(page(GREY, 3, tags=colors_of_tiff(wide=False))),
+        COLORED,
     ),
     'tiff palette 4 bit': lambda: (
-        tiff(page(GREY >> 4, 3, bits=4, tags=colors_of_tiff(4))), PALETTE[GREY[..., 0] >> 4]
+        tiff(page(GREY >> 4, 3, bits=4, tags=colors_of_tiff(4))),
+        PALETTE[GREY[..., 0] >> 4],
     ),
     'tiff turned': lambda: (tiff(page(RGB, 2, tags={274: (3, [6])})), BGR),
     'tiff sparse': lambda: (
-        tiff(page(RGB, 2, tile=(16, 16), compression=8, left_out=[1, 4])), _with_holes(0)
+        tiff(page(RGB, 2, tile=(16, 16), compression=8, left_out=[1, 4])),
+        _with_holes(0),
     ),
     'tiff sparse with a value': lambda: (
         tiff(page(RGB, 2, tile=(16, 16), left_out=[1, 4], tags={42113: (2, list(b'255\0'))})),
         _with_holes(255),
     ),
     'tiff with an overview first': lambda: (
-        tiff(page(RGB[::2, ::2], 2, tags={254: (4, [1])}), page(RGB, 2),
-             page(BIT, 4, bits=1, tags={254: (4, [4])})),
+        tiff(
+            page(RGB[::2, ::2], 2, tags={254: (4, [1])}),
+            page(RGB, 2),
+            page(BIT, 4, bits=1, tags={254: (4, [4])}),
+        ),
         BGR,
     ),
     'tiff of pages': lambda: (tiff(page(RGB, 2), page(~RGB, 2)), BGR),

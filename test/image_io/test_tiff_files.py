@@ -81,9 +81,14 @@ def test_holes_of_a_sparse_file_are_zero(tifffile: Any, tmp_path: Path) -> None:
     path = tmp_path / 'a.tif'
     tiles = iter([BGR[:32, :48, ::-1], None, None, BGR[32:64, 48:96, ::-1]])
     tifffile.imwrite(
-        path, tiles, shape=(64, 96, 3), dtype=np.uint8, photometric='rgb',
-        tile=(32, 48), compression='zlib',
-    )  # fmt: skip
+        path,
+        tiles,
+        shape=(64, 96, 3),
+        dtype=np.uint8,
+        photometric='rgb',
+        tile=(32, 48),
+        compression='zlib',
+    )
     image = read_image(path, (16, 24, 48, 72))
     assert np.array_equal(image[:16, :24], BGR[16:32, 24:48])
     assert np.array_equal(image[16:, 24:], BGR[32:64, 48:96])

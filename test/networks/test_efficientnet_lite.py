@@ -98,7 +98,11 @@ def test_names_are_those_of_the_published_file() -> None:
     names = {published_name(name) for name in EfficientNetLite().state_dict()}
     assert len(names) == len(EfficientNetLite().state_dict())
     for known in (
-        '_conv_stem.weight', '_bn0.running_mean', '_blocks.0._depthwise_conv.weight',
-        '_blocks.0._bn2.bias', '_blocks.5._expand_conv.weight', '_blocks.11._project_conv.weight',
-    ):  # fmt: skip
+        '_conv_stem.weight',
+        '_bn0.running_mean',
+        '_blocks.0._depthwise_conv.weight',
+        '_blocks.0._bn2.bias',
+        '_blocks.5._expand_conv.weight',
+        '_blocks.11._project_conv.weight',
+    ):
         assert known in names

@@ -77,8 +77,7 @@ def test_equation_2(spacing: float) -> None:
         weights = [share * a + (1 - share) * b for a, b in both]
         assert sum(weights) == pytest.approx(1)  # the norm of the equation
         expected = sum(
-            weight * at(values, there)
-            for weight, there in zip(weights, places(3, 4), strict=True)
+            weight * at(values, there) for weight, there in zip(weights, places(3, 4), strict=True)
         )
         np.testing.assert_allclose(at(found, here), expected, atol=1e-5)
 

@@ -97,9 +97,14 @@ def test_position_biases_are_zero(network: HLRC) -> None:
 
 @pytest.mark.parametrize(
     'name',
-    ['local.compression', 'local.felc_8.fc1', 'local.felc_16.fields.2', 'reconstruction.out',
-     'reconstruction.reduce.conv'],
-)  # fmt: skip
+    [
+        'local.compression',
+        'local.felc_8.fc1',
+        'local.felc_16.fields.2',
+        'reconstruction.out',
+        'reconstruction.reduce.conv',
+    ],
+)
 def test_the_others_are_as_pytorch_makes_them(network: HLRC, name: str) -> None:
     conv = network.get_submodule(name)
     limit = 1 / math.sqrt(conv.weight[0].numel())  # uniform, by fan in

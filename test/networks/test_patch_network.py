@@ -121,11 +121,13 @@ def test_patches_at_borders(monkeypatch: pytest.MonkeyPatch) -> None:
         sides |= {
             name
             for name, part in (
-                ('above', black[0]), ('below', black[-1]),
-                ('left', black[:, 0]), ('right', black[:, -1]),
+                ('above', black[0]),
+                ('below', black[-1]),
+                ('left', black[:, 0]),
+                ('right', black[:, -1]),
             )
             if part.all()
-        }  # fmt: skip
+        }
     assert sides == {'above', 'below', 'left', 'right'}
 
 

@@ -58,16 +58,23 @@ def model() -> onnx.ModelProto:
         inputs = [source, name] + ['bias'] * (shapes[name][0] == wide)
         return helper.make_node('Conv', inputs, [target], pads=pads, **attributes)
 
-    relu, add = (lambda *n, kind=kind: helper.make_node(kind, list(n[:-1]), [n[-1]])
-                 for kind in ('Relu', 'Add'))
+    relu, add = (
+        lambda *n, kind=kind: helper.make_node(kind, list(n[:-1]), [n[-1]])
+        for kind in ('Relu', 'Add')
+    )
     nodes = [
-        conv('x', 'first', 'a'), relu('a', 'b'),
-        conv('b', 'dense', 'c'), relu('c', 'd'),
-        conv('d', 'again', 'e'), add('b', 'e', 'f'),
-        conv('f', 'small', 'g'), helper.make_node('Concat', ['g', 'g'], ['h'], axis=1),
-        conv('h', 'depth', 'i', group=wide), add('f', 'i', 'j'),
+        conv('x', 'first', 'a'),
+        relu('a', 'b'),
+        conv('b', 'dense', 'c'),
+        relu('c', 'd'),
+        conv('d', 'again', 'e'),
+        add('b', 'e', 'f'),
+        conv('f', 'small', 'g'),
+        helper.make_node('Concat', ['g', 'g'], ['h'], axis=1),
+        conv('h', 'depth', 'i', group=wide),
+        add('f', 'i', 'j'),
         conv('j', 'classes', 'y'),
-    ]  # fmt: skip
+    ]
     ends = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, *SHAPE[2:]])
         for name, channels in (('x', 3), ('y', wide))
@@ -96,9 +103,7 @@ def constants_of(model: onnx.ModelProto) -> dict[str, np.ndarray]:
 def readers(model: onnx.ModelProto, kind: str) -> list[tuple[str, str]]:
     """List operator and first output of what reads the outputs of a kind of node."""
     made = {each.output[0] for each in model.graph.node if each.op_type == kind}
-    return [
-        (each.op_type, each.output[0]) for each in model.graph.node if made & set(each.input)
-    ]
+    return [(each.op_type, each.output[0]) for each in model.graph.node if made & set(each.input)]
 
 
 def test_only_wide_convolutions(quantised: onnx.ModelProto) -> None:
@@ -160,9 +165,7 @@ def test_range_clips_what_is_rare() -> None:
 def test_range_of_all_frames(model: onnx.ModelProto) -> None:
     frames = list(feeds(3))
     frames[1] = {'x': 4 * frames[1]['x']}
-    scales = [
-        constants_of(quantize(model, chosen))['b_scale'] for chosen in (frames, frames[1:2])
-    ]
+    scales = [constants_of(quantize(model, chosen))['b_scale'] for chosen in (frames, frames[1:2])]
     assert scales[0] == scales[1]
 
 

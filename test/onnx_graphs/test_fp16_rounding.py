@@ -15,9 +15,13 @@ GENERATOR = np.random.default_rng(0)
 
 @pytest.mark.parametrize(
     ('operator', 'place', 'shape'),
-    (('Conv', 1, (8, 64, 3, 3)), ('MatMul', 1, (64, 8)), ('MatMul', 1, (2, 64, 8)),
-     ('MatMul', 0, (5, 64))),
-)  # fmt: skip
+    (
+        ('Conv', 1, (8, 64, 3, 3)),
+        ('MatMul', 1, (64, 8)),
+        ('MatMul', 1, (2, 64, 8)),
+        ('MatMul', 0, (5, 64)),
+    ),
+)
 def test_sums_stay(operator: str, place: int, shape: tuple[int, ...]) -> None:
     weights = GENERATOR.standard_normal(shape).astype(np.float32)
     axes = summed_axes(operator, place)

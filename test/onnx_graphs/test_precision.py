@@ -77,9 +77,7 @@ def feeds_of(bundle: Bundle, image: np.ndarray) -> dict[str, np.ndarray]:
     return {'image': planes.copy(), 'low_res': low_res.copy()}
 
 
-def run(
-    models: dict[str, onnx.ModelProto], feeds: dict[str, np.ndarray]
-) -> dict[str, np.ndarray]:
+def run(models: dict[str, onnx.ModelProto], feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Run the three graphs one after the other and give every tensor between them."""
     found = dict(feeds)
     for name in GRAPHS:
@@ -114,9 +112,7 @@ def test_fixed_graph_is_plain_arithmetic(
     assert len(model.graph.node) < len(onnx.load(bundle.graphs[name].path).graph.node)
 
 
-def test_fixed_graphs_compute_the_same(
-    bundle: Bundle, fixed: dict[str, onnx.ModelProto]
-) -> None:
+def test_fixed_graphs_compute_the_same(bundle: Bundle, fixed: dict[str, onnx.ModelProto]) -> None:
     feeds = feeds_of(bundle, generate_scene(3, *SIZE)[0])
     original = {name: onnx.load(bundle.graphs[name].path) for name in GRAPHS}
     expected, found = run(original, feeds), run(fixed, feeds)
@@ -143,16 +139,27 @@ def test_half_graph(fixed: dict[str, onnx.ModelProto], name: str) -> None:
 
 
 def test_half_weights_keep_their_sums(fixed: dict[str, onnx.ModelProto]) -> None:
-    pairs = zip(*(
-        [numpy_helper.to_array(weights[node.input[1]])
-         for node in model.graph.node if node.op_type == 'Conv']
-        for model in (fixed['semantic'], to_half(copied(fixed['semantic'])))
-        for weights in [{each.name: each for each in model.graph.initializer}]
-    ), strict=True)  # fmt: skip
-    errors = np.array([
-        [np.abs((other - weight).sum((1, 2, 3))).max() for other in (half, weight.astype('f2'))]
-        for weight, half in pairs
-    ])  # fmt: skip
+    pairs = zip(
+        *(
+            [
+                numpy_helper.to_array(weights[node.input[1]])
+                for node in model.graph.node
+                if node.op_type == 'Conv'
+            ]
+            for model in (fixed['semantic'], to_half(copied(fixed['semantic'])))
+            for weights in [{each.name: each for each in model.graph.initializer}]
+        ),
+        strict=True,
+    )
+    errors = np.array(
+        [
+            [
+                np.abs((other - weight).sum((1, 2, 3))).max()
+                for other in (half, weight.astype('f2'))
+            ]
+            for weight, half in pairs
+        ]
+    )
     assert errors[:, 0].mean() < 0.2 * errors[:, 1].mean()
 
 
@@ -189,16 +196,16 @@ def layer_norm(path: Path) -> Path:
     """Write a graph with a layer normalisation between two products."""
     weights = np.random.default_rng(0).standard_normal((8, 8)).astype(np.float32)
     constants = {
-        'w': weights, 'scale': weights[0], 'bias': weights[1],
-    }  # fmt: skip
+        'w': weights,
+        'scale': weights[0],
+        'bias': weights[1],
+    }
     nodes = [
         helper.make_node('MatMul', ['x', 'w'], ['a']),
         helper.make_node('LayerNormalization', ['a', 'scale', 'bias'], ['b'], epsilon=1e-5),
         helper.make_node('MatMul', ['b', 'w'], ['y']),
     ]
-    ends = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 'n', 8]) for name in 'xy'
-    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 'n', 8]) for name in 'xy']
     arrays = [numpy_helper.from_array(each, name) for name, each in constants.items()]
     graph = helper.make_graph(nodes, 'norm', [ends[0]], [ends[1]], arrays)
     opset = helper.make_opsetid('', 17)
@@ -243,20 +250,30 @@ def test_missing_onnx_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_int8_graph(bundle: Bundle, fixed: dict[str, onnx.ModelProto]) -> None:
-    feeds = [{'image': feeds_of(bundle, generate_scene(seed, *SIZE)[0])['image']}
-             for seed in range(2)]  # fmt: skip
+    feeds = [
+        {'image': feeds_of(bundle, generate_scene(seed, *SIZE)[0])['image']} for seed in range(2)
+    ]
     model = to_half(quantize(fixed['detail'], feeds))
     onnx.checker.check_model(model, full_check=True)
     makers = {name: node for node in model.graph.node for name in node.output}
     convolutions = [node for node in model.graph.node if node.op_type == 'Conv']
-    fed = [makers[node.input[0]].op_type == 'DequantizeLinear' for node in convolutions
-           if node.input[0] in makers]  # fmt: skip
+    fed = [
+        makers[node.input[0]].op_type == 'DequantizeLinear'
+        for node in convolutions
+        if node.input[0] in makers
+    ]
     assert 0 < sum(fed) < len(convolutions)
-    sources = {node.output[0]: node.input[0] for node in model.graph.node
-               if node.op_type in ('QuantizeLinear', 'DequantizeLinear')}  # fmt: skip
+    sources = {
+        node.output[0]: node.input[0]
+        for node in model.graph.node
+        if node.op_type in ('QuantizeLinear', 'DequantizeLinear')
+    }
     weights = {each.name: each for each in model.graph.initializer}
-    kernels = [weights[sources[sources[node.input[1]]]] for node in convolutions
-               if node.input[1] in sources]  # fmt: skip
+    kernels = [
+        weights[sources[sources[node.input[1]]]]
+        for node in convolutions
+        if node.input[1] in sources
+    ]
     assert len(kernels) == sum(fed)
     assert all(min(kernel.dims[:2]) >= 64 for kernel in kernels)
     for node in model.graph.node:
@@ -295,10 +312,11 @@ def test_aims_on_real_frames(bundle: Bundle) -> None:
     seen = [feeds_of(bundle, image) for image in real_crops((4, 6, 7), 2, size)]
     between = [run(fixed, feeds) for feeds in seen]
     quantized = {
-        name: quantize(fixed[name], ({each: found[each] for each in shapes[name]}
-                                     for found in between))
+        name: quantize(
+            fixed[name], ({each: found[each] for each in shapes[name]} for found in between)
+        )
         for name in GRAPHS
-    }  # fmt: skip
+    }
     half, int8 = (
         {name: to_half(copied(model)) for name, model in models.items()}
         for models in (fixed, quantized)
@@ -324,8 +342,9 @@ def test_tensorrt_builds_the_shipped_model(
         model = copied(fixed[name])
         if precision == 'int8':
             generator = np.random.default_rng(0)
-            feeds = {each: generator.random(shape, np.float32)
-                     for each, shape in shapes[name].items()}  # fmt: skip
+            feeds = {
+                each: generator.random(shape, np.float32) for each, shape in shapes[name].items()
+            }
             model = quantize(model, [feeds])
         if precision != 'fp32':
             model = to_half(model)

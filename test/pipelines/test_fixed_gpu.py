@@ -31,14 +31,10 @@ GRAPHS = {'deformed': 2, 'uniform': 1}
 
 
 @pytest.fixture(scope='module', params=GRAPHS)
-def bundle(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Bundle:
+def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     sampling = {'deformed': 'learned', 'uniform': 'uniform'}[request.param]
     torch.manual_seed(0)
-    network = build_network(
-        'deform_s', sampling=sampling, bent=[64, 96], size=[16, 24], radius=3
-    )
+    network = build_network('deform_s', sampling=sampling, bent=[64, 96], size=[16, 24], radius=3)
     see(network, torch.randn(2, 3, 270, 481))
     folder, classes = tmp_path_factory.mktemp('fixed'), CLASS_SETS['aerial']
     return export_bundle(network, folder, name='f', preset='deform_s', classes=classes)
@@ -55,9 +51,7 @@ def scene(height: int = 150, width: int = 270) -> np.ndarray:
 
 
 def on_gpu(bundle: Bundle, precision: str = 'auto', **changes: object) -> Segmenter:
-    return Segmenter(
-        bundle, 'tensorrt', options=EngineOptions(precision=precision, **changes)
-    )
+    return Segmenter(bundle, 'tensorrt', options=EngineOptions(precision=precision, **changes))
 
 
 def test_the_mask_of_the_cpu_path(stand_in: StandIn, bundle: Bundle) -> None:
@@ -110,8 +104,6 @@ def test_engines_that_compute_something_else(
 
 
 @pytest.mark.parametrize('precision', ['fp16', 'int8'])
-def test_other_precisions_are_refused(
-    stand_in: StandIn, bundle: Bundle, precision: str
-) -> None:
+def test_other_precisions_are_refused(stand_in: StandIn, bundle: Bundle, precision: str) -> None:
     with pytest.raises(EngineError, match=f"precision '{precision}' of bundle f: .* in fp32"):
         on_gpu(bundle, precision)

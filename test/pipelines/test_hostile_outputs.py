@@ -146,9 +146,14 @@ def whole(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
         else:
             one_convolution(path, 2, kind)
         write_bundle(
-            path, name=kind, network='one', kind=kind, classes=TINY_CLASSES, low_res_factor=1,
+            path,
+            name=kind,
+            network='one',
+            kind=kind,
+            classes=TINY_CLASSES,
+            low_res_factor=1,
             **more,
-        )  # fmt: skip
+        )
     for path in found.values():
         with Segmenter(path, 'onnxruntime', input_size=(64, 96)) as segmenter:
             assert segmenter(FRAME, confidence=True).mask.shape == (64, 96)

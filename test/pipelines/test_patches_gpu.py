@@ -31,12 +31,8 @@ from uhr_seg_ros.synthetic.scenes import generate_scene
 SIDE = 64
 
 
-@pytest.fixture(
-    scope='module', params=['numbers', pytest.param('whole', marks=pytest.mark.slow)]
-)
-def bundle(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Bundle:
+@pytest.fixture(scope='module', params=['numbers', pytest.param('whole', marks=pytest.mark.slow)])
+def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     large = 3 if request.param == 'numbers' else 'whole'
     torch.manual_seed(0)
     network = build_network('fctl_s', side=SIDE, large=large)
@@ -58,9 +54,7 @@ def scene(height: int = 150, width: int = 270) -> np.ndarray:
 
 
 def on_gpu(bundle: Bundle, precision: str = 'fp32', **changes: object) -> Segmenter:
-    return Segmenter(
-        bundle, 'tensorrt', options=EngineOptions(precision=precision, **changes)
-    )
+    return Segmenter(bundle, 'tensorrt', options=EngineOptions(precision=precision, **changes))
 
 
 @pytest.mark.parametrize('order', ['lazy', 'hasty', 'eager'])

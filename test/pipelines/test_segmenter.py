@@ -288,9 +288,7 @@ def with_input(bundle: Path, folder: Path, **values: int) -> Path:
 def test_padding_that_the_branches_cannot_take(
     tiny_bundle: Path, tmp_path: Path, multiple: int, factor: int
 ) -> None:
-    bundle = with_input(
-        tiny_bundle, tmp_path / 'bundle', multiple=multiple, low_res_factor=factor
-    )
+    bundle = with_input(tiny_bundle, tmp_path / 'bundle', multiple=multiple, low_res_factor=factor)
     with pytest.raises(TwoBranchError, match=f'input.multiple {multiple} must be one of 16, 32'):
         Segmenter(bundle)
 

@@ -40,8 +40,10 @@ def elements(passes: int) -> list[np.ndarray]:
 def fits(region: np.ndarray, element: np.ndarray, row: int, column: int) -> bool:
     """Tell whether an element fits at a pixel; beyond the frame it goes on as at its edge."""
     for (i, j), wanted in np.ndenumerate(element):
-        there = (np.clip(row + i - 1, 0, region.shape[0] - 1),
-                 np.clip(column + j - 1, 0, region.shape[1] - 1))  # fmt: skip
+        there = (
+            np.clip(row + i - 1, 0, region.shape[0] - 1),
+            np.clip(column + j - 1, 0, region.shape[1] - 1),
+        )
         itself = there == (row, column) and (i, j) != (1, 1)
         if wanted == 1 and (itself or not region[there]):
             return False

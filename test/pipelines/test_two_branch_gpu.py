@@ -169,9 +169,7 @@ def test_results_belong_to_the_caller(stand_in: StandIn, tiny_bundle: Path) -> N
         np.testing.assert_array_equal(first, copy)
 
 
-def test_next_frame_is_uploaded_while_one_is_computed(
-    stand_in: StandIn, bundle: str
-) -> None:
+def test_next_frame_is_uploaded_while_one_is_computed(stand_in: StandIn, bundle: str) -> None:
     gpu = TwoBranchGpu.open(load_bundle(bundle), Limits(), options())
     images = [scene(seed=seed) for seed in range(6)]
     with on_cpu(bundle) as reference:
@@ -281,9 +279,7 @@ def test_engines_that_disagree_are_refused(
     monkeypatch.setattr(stand_in.trt._Engine, 'create_execution_context', wrong)
     text = r'fp16 engines of tiny are refused: same class as ONNX Runtime on .* precision fp32, or'
     with pytest.raises(AgreementError, match=text):
-        Segmenter(
-            tiny_bundle, 'tensorrt', input_size=(64, 64), options=options(precision='fp16')
-        )
+        Segmenter(tiny_bundle, 'tensorrt', input_size=(64, 64), options=options(precision='fp16'))
     fallen = Segmenter(tiny_bundle, input_size=(64, 64), options=options(precision='fp16'))
     assert fallen.backend == 'onnxruntime'
     assert 'refused' in fallen.fallback

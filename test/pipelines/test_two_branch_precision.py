@@ -64,8 +64,9 @@ def bundle(plain: Path, choice: Int8Choice, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=[True, False])
-def exact(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch,
-          tmp_path: Path) -> Iterator[bool]:  # fmt: skip
+def exact(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[bool]:
     """Let the CPU have VNNI, or not."""
     info = tmp_path / 'cpuinfo'
     info.write_text(f'processor : 0\nflags\t\t: avx2{" avx_vnni" * request.param}\nbugs : none\n')
@@ -172,8 +173,9 @@ def test_loss() -> None:
     assert '75.000% of the pixels' in str(counter.loss)
 
 
-def test_trial_sees_what_the_graphs_change(choice: Int8Choice, plain: Path,
-                                           tmp_path: Path) -> None:  # fmt: skip
+def test_trial_sees_what_the_graphs_change(
+    choice: Int8Choice, plain: Path, tmp_path: Path
+) -> None:
     trial = Trial(load_bundle(plain), TILES[2:])
     assert trial.loss({}) == Loss(1.0, 0.0)
     detail = [layer for layer in choice.candidates if layer.graph == 'detail']

@@ -19,7 +19,7 @@ from uhr_seg_ros.replay.bags import (
     is_bag,
     read_messages,
     stamp_ns,
-)  # fmt: skip
+)
 from uhr_seg_ros.replay.topics import choose_topic
 
 SHARED_BAGS = Path(__file__).resolve().parents[3] / 'shared/data/bags'

@@ -31,7 +31,7 @@ from uhr_seg_ros.replay.bags import (
     read_frame,
     read_messages,
     stamp_ns,
-)  # fmt: skip
+)
 from uhr_seg_ros.replay.mcap_records import CHUNK, HEAD
 from uhr_seg_ros.replay.storage import Damaged, unpack_lz4, unpack_zstd
 
@@ -240,9 +240,14 @@ def test_reading_goes_on_behind_damage_between_chunks(
     _, last, size = chunks[-1]
     whole = file.read_bytes()[: last + size]
     damaged = chunks[1][1]
-    for number, (offset, junk) in enumerate({
-        damaged + 1: b'\xff' * 8, damaged + 2: b'\1', damaged: b'\0', 8: bytes(30),
-    }.items()):  # fmt: skip
+    for number, (offset, junk) in enumerate(
+        {
+            damaged + 1: b'\xff' * 8,
+            damaged + 2: b'\1',
+            damaged: b'\0',
+            8: bytes(30),
+        }.items()
+    ):
         copy = tmp_path / f'{number}.mcap'
         copy.write_bytes(whole)
         overwrite(copy, offset, junk)
@@ -251,10 +256,15 @@ def test_reading_goes_on_behind_damage_between_chunks(
     assert sum(' is damaged from byte ' in each for each in caplog.messages) == 4
 
 
-@pytest.mark.parametrize(('place', 'told'), [
-    (0, 'holds nothing that was finished, or is damaged'), (17, 'holds nothing that was finished'),
-    (25, 'has a damaged -wal file'), (0.5, 'has a damaged -wal file'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('place', 'told'),
+    [
+        (0, 'holds nothing that was finished, or is damaged'),
+        (17, 'holds nothing that was finished'),
+        (25, 'has a damaged -wal file'),
+        (0.5, 'has a damaged -wal file'),
+    ],
+)
 def test_log_that_is_damaged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, place: float, told: str
 ) -> None:
@@ -278,8 +288,11 @@ def test_chunks_of_other_writers(
     ((_, offset, size),) = [each for each in records_of(file) if each[0] == CHUNK]
     content = data[offset + 49 : offset + size]
     packed = {
-        '': bytes, 'lz4': lz4.frame.compress, 'zstd': zstd.compress, 'lzma': lzma.compress,
-    }[compression](content)  # fmt: skip
+        '': bytes,
+        'lz4': lz4.frame.compress,
+        'zstd': zstd.compress,
+        'lzma': lzma.compress,
+    }[compression](content)
     chunk = data[offset + 9 : offset + 25] + struct.pack('<QI', len(content), crc32(content))
     chunk += struct.pack('<I', len(compression)) + compression.encode()
     chunk += struct.pack('<Q', len(packed)) + packed
@@ -306,9 +319,7 @@ def test_huge_lengths_in_an_mcap(tmp_path: Path, opcode: int) -> None:
                 assert 'Memory' not in str(err)
 
 
-def test_db3_cut_while_it_was_recorded(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_db3_cut_while_it_was_recorded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = alone(tmp_path / 'flight', 40, storage='sqlite3')
     size = file.stat().st_size
     before = 40
@@ -361,19 +372,22 @@ def test_files_that_hold_something_else(tmp_path: Path) -> None:
         'neither': 'CREATE TABLE t (x)',
         'columns': 'CREATE TABLE topics (id); CREATE TABLE messages (id)',
         'number': 'CREATE TABLE messages (id, topic_id, timestamp, data); '
-                  'CREATE TABLE topics (id, name, type, serialization_format); '
-                  "INSERT INTO topics VALUES ('1) --', 'a', 'b', 'cdr')",
+        'CREATE TABLE topics (id, name, type, serialization_format); '
+        "INSERT INTO topics VALUES ('1) --', 'a', 'b', 'cdr')",
         'view': 'CREATE TABLE topics (id); CREATE VIEW messages AS SELECT 1 AS id',
     }.items():
         sqlite3.connect(tmp_path / f'{name}.db3').executescript(schema).connection.close()
     for name, reason in {
-        'folder.db3': 'is no rosbag2 recording', 'pipe.mcap': 'is no regular file',
-        'empty.mcap': 'is empty', 'text.mcap': "begins with b'flight o'",
+        'folder.db3': 'is no rosbag2 recording',
+        'pipe.mcap': 'is no regular file',
+        'empty.mcap': 'is empty',
+        'text.mcap': "begins with b'flight o'",
         'short.db3': 'is cut after 16 bytes',
         'neither.db3': r'has no tables of messages and topics \(found: neither\)',
         'columns.db3': 'no such column: topic_id|without name, type',
-        'number.db3': 'has a topic without a number', 'view.db3': r'no tables .*found: topics',
-    }.items():  # fmt: skip
+        'number.db3': 'has a topic without a number',
+        'view.db3': r'no tables .*found: topics',
+    }.items():
         with pytest.raises(BagError, match=rf'{name}.*{reason}'):
             list(read_all(tmp_path / name))
     for name in ('x' * 5000 + '.mcap', 'a\0.mcap', 'gone.db3'):
@@ -407,10 +421,17 @@ def test_other_splits_are_read_where_one_is_damaged(
 
 
 @pytest.mark.parametrize('kind', [IMAGE, COMPRESSED_IMAGE])
-@pytest.mark.parametrize('message', [
-    b'', b'\0', b'\0\1\0', b'\0\1\0\0', b'\0\1\0\0' + bytes(7),
-    b'\0\1\0\0' + bytes(8) + b'\xff' * 40,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'message',
+    [
+        b'',
+        b'\0',
+        b'\0\1\0',
+        b'\0\1\0\0',
+        b'\0\1\0\0' + bytes(7),
+        b'\0\1\0\0' + bytes(8) + b'\xff' * 40,
+    ],
+)
 def test_short_messages(message: bytes, kind: str) -> None:
     with pytest.raises(BagError, match=f'a message of {len(message)} bytes is no {kind}'):
         read_frame(message, kind)

@@ -28,9 +28,7 @@ def _reservations_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def start_reserving() -> subprocess.Popen:
     command = [sys.executable, '-c', RESERVE]
-    return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def test_processes_take_different_domains() -> None:

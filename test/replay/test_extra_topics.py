@@ -22,7 +22,7 @@ from uhr_seg_ros.replay.bags import (
     read_beside,
     stamp_ns,
     topic_types,
-)  # fmt: skip
+)
 from uhr_seg_ros.replay.prefetch import read_ahead
 from uhr_seg_ros.replay.topics import choose_topic
 
@@ -44,14 +44,17 @@ def bag(tmp_path: Path) -> Path:
 
 def test_topics_are_read_in_the_order_of_recording(bag: Path) -> None:
     assert topic_types(bag) == {
-        '/image_raw': IMAGE, '/camera_info': CAMERA_INFO, '/points': POINT_CLOUD
-    }  # fmt: skip
+        '/image_raw': IMAGE,
+        '/camera_info': CAMERA_INFO,
+        '/points': POINT_CLOUD,
+    }
     assert choose_topic(bag).name == '/image_raw'
     both = [(topic, time_ns) for topic, time_ns, _ in read_beside(bag, '/image_raw', ['/points'])]
     assert both == [
         (topic, second * S + later)
-        for second in (1, 2, 3) for topic, later in (('/image_raw', 0), ('/points', 5))
-    ]  # fmt: skip
+        for second in (1, 2, 3)
+        for topic, later in (('/image_raw', 0), ('/points', 5))
+    ]
 
 
 def test_rounds_with_topics_beside(bag: Path) -> None:
@@ -101,8 +104,12 @@ def test_what_the_player_refuses(bag: Path, options: list[str], code: int, text:
     environment = {**os.environ, 'ROS_DOMAIN_ID': '97'}
     result = subprocess.run(
         [sys.executable, '-m', 'uhr_seg_ros.replay.player', str(bag), *options],
-        env=environment, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert result.returncode == code, result.stderr
     assert text in result.stderr
     assert 'Traceback' not in result.stderr

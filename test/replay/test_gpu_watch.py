@@ -17,9 +17,7 @@ ORIN = (
     'CPU [12%@1113,off] EMC_FREQ 0%@2133 GR3D_FREQ 61%@[611,0] cpu@49.5C soc2@46.9C '
     'gpu@47.25C tj@50.3C VDD_IN 6789mW/6789mW'
 )
-XAVIER = (
-    'RAM 2488/7765MB (lfb 930x4MB) CPU [1%@1190] GR3D_FREQ 7% GPU@33.5C AUX@33C'
-)
+XAVIER = 'RAM 2488/7765MB (lfb 930x4MB) CPU [1%@1190] GR3D_FREQ 7% GPU@33.5C AUX@33C'
 
 
 def tool(folder: Path, name: str, line: str) -> None:

@@ -50,9 +50,13 @@ def record_with_noise(path: Path) -> None:
             stamp = types['builtin_interfaces/msg/Time'](sec=7 + index, nanosec=9)
             message = types[IMAGE](
                 header=types['std_msgs/msg/Header'](stamp=stamp, frame_id=f'lens_{index}'),
-                height=64, width=96, encoding='bgr8', is_bigendian=0, step=288,
+                height=64,
+                width=96,
+                encoding='bgr8',
+                is_bigendian=0,
+                step=288,
                 data=pixels.reshape(-1)[: 100 if index == 1 else None],
-            )  # fmt: skip
+            )
             writer.write(images, 10**9 * index, TYPES.serialize_cdr(message, IMAGE))
             text = types['std_msgs/msg/String'](data=f'word {index}')
             data = TYPES.serialize_cdr(text, 'std_msgs/msg/String')
@@ -122,9 +126,7 @@ def test_what_ends_it_early_leaves_nothing_and_says_how_far_it_came(
             raise KeyboardInterrupt
 
     with Segmenter(tiny_bundle) as segmenter, pytest.raises(KeyboardInterrupt) as info:
-        segment_recording(
-            bag, choose_topic(bag), tmp_path / 'out', segmenter, on_frame=on_frame
-        )
+        segment_recording(bag, choose_topic(bag), tmp_path / 'out', segmenter, on_frame=on_frame)
     assert done_until(info.value).startswith('3 of 5 frames were done')
     assert [each.name for each in tmp_path.iterdir()] == ['in']
 
@@ -147,8 +149,15 @@ def test_new_masks_are_not_mixed_with_old_ones(
 ) -> None:
     topics = {'/cam': [image('bgr8')], '/segmentation/front/mask': [image('mono8')]}
     bag = record(tmp_path / 'in', topics)
-    command = ['benchmark', '--bag', str(bag), '--bundle', str(tiny_bundle),
-               '--offline', str(tmp_path / 'out')]  # fmt: skip
+    command = [
+        'benchmark',
+        '--bag',
+        str(bag),
+        '--bundle',
+        str(tiny_bundle),
+        '--offline',
+        str(tmp_path / 'out'),
+    ]
     assert main(command) == 2
     error = capsys.readouterr().err
     assert '/segmentation/front/mask already' in error
@@ -173,9 +182,12 @@ def test_prefixes_and_places_that_cannot_be(tiny_bundle: Path, tmp_path: Path) -
                 segment_recording(bag, topic, tmp_path / 'out', segmenter, prefix=prefix)
         (tmp_path / 'link').symlink_to(bag)
         for source, output in (
-            (bag, bag / 'out'), (bag, bag), (bag, tmp_path / 'link/a/out'),
-            (bag / 'in.mcap', bag / 'in.mcap'), (bag / 'in.mcap', bag / 'out'),
-        ):  # fmt: skip
+            (bag, bag / 'out'),
+            (bag, bag),
+            (bag, tmp_path / 'link/a/out'),
+            (bag / 'in.mcap', bag / 'in.mcap'),
+            (bag / 'in.mcap', bag / 'out'),
+        ):
             with pytest.raises(OfflineError, match='lies in the recording'):
                 segment_recording(source, topic, output, segmenter)
     assert {each.name for each in bag.iterdir()} == {'in.mcap', 'metadata.yaml'}
@@ -205,13 +217,22 @@ def test_command_needs_no_ros(tiny_bundle: Path, tmp_path: Path) -> None:
         'from uhr_seg_ros.cli import main; sys.exit(main(sys.argv[1:]))'
     )
     arguments = [
-        'benchmark', '--bag', tmp_path / 'in', '--bundle', tiny_bundle,
-        '--offline', tmp_path / 'out', '--json', tmp_path / 'figures.json',
-    ]  # fmt: skip
+        'benchmark',
+        '--bag',
+        tmp_path / 'in',
+        '--bundle',
+        tiny_bundle,
+        '--offline',
+        tmp_path / 'out',
+        '--json',
+        tmp_path / 'figures.json',
+    ]
     result = subprocess.run(
         [sys.executable, '-c', program, *map(str, arguments)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert result.returncode == 1, result.stderr  # one frame was left out
     assert '2 frames segmented, 1 left out' in result.stdout
     assert len(messages(tmp_path / 'out')['/segmentation/mask']) == 2
@@ -237,8 +258,14 @@ def test_full_disk_ends_the_command_in_one_line(
 ) -> None:
     record_with_noise(tmp_path / 'in')
     small_disk.fill()
-    arguments = ['--bag', tmp_path / 'in', '--bundle', tiny_bundle,
-                 '--offline', small_disk.path / 'out']  # fmt: skip
+    arguments = [
+        '--bag',
+        tmp_path / 'in',
+        '--bundle',
+        tiny_bundle,
+        '--offline',
+        small_disk.path / 'out',
+    ]
     assert main(['benchmark', *map(str, arguments)]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith('uhr_seg: error: recording') and 'make room' in last

@@ -51,9 +51,7 @@ def test_an_exception_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_killed_process_leaves_a_hidden_folder_that_the_next_one_removes(
-    tmp_path: Path
-) -> None:
+def test_a_killed_process_leaves_a_hidden_folder_that_the_next_one_removes(tmp_path: Path) -> None:
     path = tmp_path / 'flight'
     with subprocess.Popen(
         [sys.executable, '-c', HOLDING, str(path)], stdout=subprocess.PIPE, text=True

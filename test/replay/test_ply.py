@@ -38,9 +38,7 @@ def test_a_reader_that_knows_the_format_only(tmp_path: Path) -> None:
     types = {'float': '<f4', 'uchar': 'u1'}
     layout = [(name, types[kind]) for _, kind, name in map(str.split, properties)]
     found = np.frombuffer(body, layout)
-    assert found.dtype.names == (
-        'x', 'y', 'z', 'red', 'green', 'blue', 'label', 'confidence'
-    )  # fmt: skip
+    assert found.dtype.names == ('x', 'y', 'z', 'red', 'green', 'blue', 'label', 'confidence')
     np.testing.assert_array_equal(found['blue'], example()['blue'])
     np.testing.assert_array_equal(found['z'], example()['z'])
 

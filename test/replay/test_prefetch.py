@@ -45,9 +45,7 @@ def test_time_goes_on_in_the_second_round(bag: Path) -> None:
     assert [recorded for _, recorded, _, _ in items][12] == 5 * S
 
 
-def test_only_a_few_messages_are_in_memory(
-    bag: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_a_few_messages_are_in_memory(bag: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
     original = prefetch.read_beside
 

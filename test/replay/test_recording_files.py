@@ -27,7 +27,7 @@ from uhr_seg_ros.replay.bags import (
     read_messages,
     storage_files,
     topic_types,
-)  # fmt: skip
+)
 from uhr_seg_ros.replay.recording_files import natural_order
 
 TYPES = get_typestore(Stores.ROS2_HUMBLE)
@@ -59,25 +59,40 @@ def split(path: Path, names: list[str]) -> Path:
     return path
 
 
-@pytest.mark.parametrize(('change', 'told'), [
-    (lambda data: data.update(storage_identifier=''), "names no storage that is known ('')"),
-    (lambda data: data.pop('storage_identifier'), 'names no storage that is known (None)'),
-    (lambda data: data.update(storage_identifier='my_own'), "known ('my_own')"),
-    (lambda data: data.update(relative_file_paths=['old.mcap']),
-     'names old.mcap, which is not here, and does not name flight.mcap, which is'),
-    (lambda data: data['relative_file_paths'].append('gone_1.mcap'),
-     'names gone_1.mcap, which is not here:'),
-    (lambda data: data.update(topics_with_message_count='many'), 'cannot be used'),
-    (lambda data: data.update(storage_identifier=doubled(60)), 'known (list)'),
-    (lambda data: data.pop('relative_file_paths'), None),
-    (lambda data: data.update(version=99), None),
-    (lambda data: data['topics_with_message_count'][0].update(message_count=0),
-     'tells of 0 messages on /image_raw, where 3 are'),
-    (lambda data: data['topics_with_message_count'][0].update(message_count=9),
-     'tells of 9 messages on /image_raw, where 3 are'),
-    (lambda data: data['topics_with_message_count'][0]['topic_metadata'].update(
-        offered_qos_profiles='{a: [}'), None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('change', 'told'),
+    [
+        (lambda data: data.update(storage_identifier=''), "names no storage that is known ('')"),
+        (lambda data: data.pop('storage_identifier'), 'names no storage that is known (None)'),
+        (lambda data: data.update(storage_identifier='my_own'), "known ('my_own')"),
+        (
+            lambda data: data.update(relative_file_paths=['old.mcap']),
+            'names old.mcap, which is not here, and does not name flight.mcap, which is',
+        ),
+        (
+            lambda data: data['relative_file_paths'].append('gone_1.mcap'),
+            'names gone_1.mcap, which is not here:',
+        ),
+        (lambda data: data.update(topics_with_message_count='many'), 'cannot be used'),
+        (lambda data: data.update(storage_identifier=doubled(60)), 'known (list)'),
+        (lambda data: data.pop('relative_file_paths'), None),
+        (lambda data: data.update(version=99), None),
+        (
+            lambda data: data['topics_with_message_count'][0].update(message_count=0),
+            'tells of 0 messages on /image_raw, where 3 are',
+        ),
+        (
+            lambda data: data['topics_with_message_count'][0].update(message_count=9),
+            'tells of 9 messages on /image_raw, where 3 are',
+        ),
+        (
+            lambda data: data['topics_with_message_count'][0]['topic_metadata'].update(
+                offered_qos_profiles='{a: [}'
+            ),
+            None,
+        ),
+    ],
+)
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
 def test_metadata_that_is_wrong(
     tmp_path: Path,
@@ -97,11 +112,22 @@ def test_metadata_that_is_wrong(
         assert told.replace('flight.mcap', name) in caplog.text
 
 
-@pytest.mark.parametrize('content', [
-    b'', b'\0', b'{', b'- 1', b'[' * 20000, b'rosbag2_bagfile_information: 3',
-    b'rosbag2_bagfile_information: {message_count: 9' + b'9' * 5000 + b'}', b'a: 2026-13-45',
-    b'\xff\xfe', b'a: &a [*a]', b'- ' * 20000,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'content',
+    [
+        b'',
+        b'\0',
+        b'{',
+        b'- 1',
+        b'[' * 20000,
+        b'rosbag2_bagfile_information: 3',
+        b'rosbag2_bagfile_information: {message_count: 9' + b'9' * 5000 + b'}',
+        b'a: 2026-13-45',
+        b'\xff\xfe',
+        b'a: &a [*a]',
+        b'- ' * 20000,
+    ],
+)
 def test_metadata_that_is_none(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:
@@ -135,9 +161,14 @@ def test_order_of_files(tmp_path: Path) -> None:
 def test_metadata_gives_the_order_of_names_that_have_none(tmp_path: Path) -> None:
     folder = split(tmp_path / 'flight', ['take_off.mcap', 'farm.mcap'])
     names = ['take_off.mcap', 'farm.mcap']
-    text = yaml.safe_dump({'rosbag2_bagfile_information': {
-        'storage_identifier': 'mcap', 'relative_file_paths': names,
-    }})  # fmt: skip
+    text = yaml.safe_dump(
+        {
+            'rosbag2_bagfile_information': {
+                'storage_identifier': 'mcap',
+                'relative_file_paths': names,
+            }
+        }
+    )
     (folder / 'metadata.yaml').write_text(text)
     assert [file.name for file in storage_files(folder)] == names
 
@@ -150,8 +181,9 @@ def test_two_recordings_in_a_folder(tmp_path: Path, caplog: pytest.LogCaptureFix
     packed.write_bytes(zstd.compress(file.read_bytes()))
     assert times(tmp_path / 'flight') == [0, 1]
     assert sorted(text.partition(' ')[2][:30] for text in caplog.messages) == [
-        'holds other.db3, which metadat', 'is left out: it looks like fli'
-    ]  # fmt: skip
+        'holds other.db3, which metadat',
+        'is left out: it looks like fli',
+    ]
 
     # A recorder that died while it compressed its file has named the half one already.
     (tmp_path / 'flight/other.db3').unlink()
@@ -172,10 +204,15 @@ def test_hash_sees_every_file(tmp_path: Path) -> None:
     first = split(tmp_path / 'a', ['a_0.mcap', 'a_1.mcap'])
     data = [file.read_bytes() for file in storage_files(first)]
     hashes = {describe_bag(first, ANY)['sha256']}
-    for number, parts in enumerate([
-        [data[1], data[0]], [data[0] + data[1]], [data[0] + data[1][:9], data[1][9:]], data[:1],
-        [zstd.compress(data[0]), zstd.compress(data[1])],
-    ]):  # fmt: skip
+    for number, parts in enumerate(
+        [
+            [data[1], data[0]],
+            [data[0] + data[1]],
+            [data[0] + data[1][:9], data[1][9:]],
+            data[:1],
+            [zstd.compress(data[0]), zstd.compress(data[1])],
+        ]
+    ):
         folder = tmp_path / f'{number}'
         folder.mkdir()
         for part, content in enumerate(parts):

@@ -23,29 +23,44 @@ UNLABELED = image('8UC1', np.random.default_rng(0).choice([0, 3, 255], (24, 40))
 
 CHOSEN = {
     'realsense': (
-        {'/camera/depth/image_rect_raw': [DEPTH] * 3, '/camera/infra1/image_rect_raw': [GREY] * 3,
-         '/camera/color/image_raw': [COLOR]},
+        {
+            '/camera/depth/image_rect_raw': [DEPTH] * 3,
+            '/camera/infra1/image_rect_raw': [GREY] * 3,
+            '/camera/color/image_raw': [COLOR],
+        },
         '/camera/color/image_raw',
     ),
     'depth without its name': (
-        {'/d435/a': [DEPTH] * 3, '/d435/b': [image('32FC1')] * 3, '/d435/c': [image('mono16')] * 3,
-         '/d435/z': [COLOR]},
+        {
+            '/d435/a': [DEPTH] * 3,
+            '/d435/b': [image('32FC1')] * 3,
+            '/d435/c': [image('mono16')] * 3,
+            '/d435/z': [COLOR],
+        },
         '/d435/z',
     ),
     'compressed depth': (
-        {'/depth/image/compressedDepth': [compressed('16UC1; compressedDepth png', '.png')] * 3,
-         '/aligned/image/compressed': [compressed('16UC1; png compressed ', '.png')] * 3,
-         '/cam/compressed': [JPEG]},
+        {
+            '/depth/image/compressedDepth': [compressed('16UC1; compressedDepth png', '.png')] * 3,
+            '/aligned/image/compressed': [compressed('16UC1; png compressed ', '.png')] * 3,
+            '/cam/compressed': [JPEG],
+        },
         '/cam/compressed',
     ),
     'png of 16 bits that does not say so': (
-        {'/a/compressed': [compressed('png', '.png', np.zeros((8, 8), np.uint16))] * 3,
-         '/cam/compressed': [compressed('jpeg')]},
+        {
+            '/a/compressed': [compressed('png', '.png', np.zeros((8, 8), np.uint16))] * 3,
+            '/cam/compressed': [compressed('jpeg')],
+        },
         '/cam/compressed',
     ),
     'what the node draws': (
-        {'/segmentation/diagnostics_image': [COLOR] * 9, '/segmentation/overlay': [COLOR] * 3,
-         '/segmentation/mask': [MASK], '/cam': [COLOR]},
+        {
+            '/segmentation/diagnostics_image': [COLOR] * 9,
+            '/segmentation/overlay': [COLOR] * 3,
+            '/segmentation/mask': [MASK],
+            '/cam': [COLOR],
+        },
         '/cam',
     ),
     'what a renamed node draws': (
@@ -53,29 +68,47 @@ CHOSEN = {
         '/cam',
     ),
     'what a node with cameras draws': (
-        {'/eyes/front/overlay': [COLOR] * 9, '/eyes/front/mask': [MASK] * 3,
-         '/eyes/diagnostics_image': [COLOR], '/front/image_raw': [COLOR]},
+        {
+            '/eyes/front/overlay': [COLOR] * 9,
+            '/eyes/front/mask': [MASK] * 3,
+            '/eyes/diagnostics_image': [COLOR],
+            '/front/image_raw': [COLOR],
+        },
         '/front/image_raw',
     ),
     'what a node draws, compressed': (
-        {'/eyes/overlay/compressed': [JPEG] * 9,
-         '/eyes/mask/compressed': [compressed('mono8; png compressed ', '.png')],
-         '/cam/image_raw': [COLOR]},
+        {
+            '/eyes/overlay/compressed': [JPEG] * 9,
+            '/eyes/mask/compressed': [compressed('mono8; png compressed ', '.png')],
+            '/cam/image_raw': [COLOR],
+        },
         '/cam/image_raw',
     ),
     'simulator': (
-        {'/ego/semantic_front/image': [image('bgra8')] * 3, '/ego/depth_front/image': [COLOR] * 3,
-         '/semantic_segmentation': [image('32SC1')], '/ego/rgb_front/image': [image('bgra8')]},
+        {
+            '/ego/semantic_front/image': [image('bgra8')] * 3,
+            '/ego/depth_front/image': [COLOR] * 3,
+            '/semantic_segmentation': [image('32SC1')],
+            '/ego/rgb_front/image': [image('bgra8')],
+        },
         '/ego/rgb_front/image',
     ),
     'masks of others': (
-        {'/net/labelIds': [image('mono8')] * 3, '/net/out_seg': [image('8UC1')] * 3,
-         '/net/output': [MASK] * 3, '/other/output': [UNLABELED], '/cam/image_raw': [GREY]},
+        {
+            '/net/labelIds': [image('mono8')] * 3,
+            '/net/out_seg': [image('8UC1')] * 3,
+            '/net/output': [MASK] * 3,
+            '/other/output': [UNLABELED],
+            '/cam/image_raw': [GREY],
+        },
         '/cam/image_raw',
     ),
     'drawings of others': (
-        {'/yolo/annotated_image': [COLOR] * 3, '/depth/image_colormap': [COLOR] * 3,
-         '/cam/image_raw': [GREY]},
+        {
+            '/yolo/annotated_image': [COLOR] * 3,
+            '/depth/image_colormap': [COLOR] * 3,
+            '/cam/image_raw': [GREY],
+        },
         '/cam/image_raw',
     ),
     'raw and compressed': (
@@ -87,7 +120,8 @@ CHOSEN = {
         '/cam/image_raw/compressed',
     ),
     'raw without messages': (
-        {'/cam/image_raw/compressed': [JPEG], '/cam/image_raw': []}, '/cam/image_raw/compressed'
+        {'/cam/image_raw/compressed': [JPEG], '/cam/image_raw': []},
+        '/cam/image_raw/compressed',
     ),
     'raw in an encoding that is not known': (
         {'/cam/image_raw/compressed': [JPEG], '/cam/image_raw': [image('i420')]},
@@ -96,9 +130,10 @@ CHOSEN = {
     'video': ({'/cam/compressed': [compressed('h264')] * 3, '/other': [COLOR]}, '/other'),
     'bayer beside grey': ({'/a': [image('bayer_rggb8')], '/b': [GREY] * 3}, '/a'),
     'a first message that is not whole': (
-        {'/a': [b'', GREY[:20], DEPTH], '/b': [b'\0' * 4, COLOR]}, '/b'
+        {'/a': [b'', GREY[:20], DEPTH], '/b': [b'\0' * 4, COLOR]},
+        '/b',
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize('case', CHOSEN)
@@ -136,10 +171,14 @@ def test_equally_likely_topics_are_asked_for(
 
 
 def test_both_cameras_raw_and_compressed_are_two(tmp_path: Path) -> None:
-    bag = record(tmp_path / 'bag', {
-        f'/{name}/image{transport}': [message] for name in ('front', 'rear')
-        for transport, message in (('', COLOR), ('/compressed', JPEG))
-    })  # fmt: skip
+    bag = record(
+        tmp_path / 'bag',
+        {
+            f'/{name}/image{transport}': [message]
+            for name in ('front', 'rear')
+            for transport, message in (('', COLOR), ('/compressed', JPEG))
+        },
+    )
     with pytest.raises(TopicError, match='has 2 image topics that are equally likely'):
         choose_topic(bag)
 
@@ -177,17 +216,28 @@ def test_what_sounds_like_images_but_is_not_read_is_named(tmp_path: Path) -> Non
 
 
 def test_named_topics(tmp_path: Path) -> None:
-    bag = record(tmp_path / 'bag', {
-        '/cam/image_raw': [COLOR], '/cam/depth': [DEPTH], '/float': [image('32FC1')],
-        '/segmentation/mask': [MASK], '/segmentation/overlay': [COLOR], '/none': [],
-        '/thermal/image': [image('mono16')], '/net/output': [MASK],
-    })  # fmt: skip
+    bag = record(
+        tmp_path / 'bag',
+        {
+            '/cam/image_raw': [COLOR],
+            '/cam/depth': [DEPTH],
+            '/float': [image('32FC1')],
+            '/segmentation/mask': [MASK],
+            '/segmentation/overlay': [COLOR],
+            '/none': [],
+            '/thermal/image': [image('mono16')],
+            '/net/output': [MASK],
+        },
+    )
     for name in ('/cam/image_raw', 'cam/image_raw', '/cam/image_raw/', ' cam/image_raw'):
         assert choose_topic(bag, name).name == '/cam/image_raw'
     for name, text in {
-        '/cam/depth': 'is depth', '/float': 'is depth', '/segmentation/mask': 'a mask of this',
-        '/none': 'no messages', '/other': 'no images on /other; its image topics: /cam/image_raw',
-    }.items():  # fmt: skip
+        '/cam/depth': 'is depth',
+        '/float': 'is depth',
+        '/segmentation/mask': 'a mask of this',
+        '/none': 'no messages',
+        '/other': 'no images on /other; its image topics: /cam/image_raw',
+    }.items():
         with pytest.raises(TopicError, match=text):
             choose_topic(bag, name)
     for name in ('/segmentation/overlay', '/thermal/image', '/net/output'):

@@ -31,9 +31,9 @@ DECLARED = {
     'cloud.translation': [0.0, -ABOVE, 0.0],
     'cloud.quaternion': [0.5, -0.5, 0.5, 0.5],
 }
-LABELLED = np.dtype([
-    ('x', 'f4'), ('y', 'f4'), ('z', 'f4'), ('rgb', 'u4'), ('label', 'u1'), ('confidence', 'u1')
-])  # fmt: skip
+LABELLED = np.dtype(
+    [('x', 'f4'), ('y', 'f4'), ('z', 'f4'), ('rgb', 'u4'), ('label', 'u1'), ('confidence', 'u1')]
+)
 
 
 def header(frame_id: str, stamp: float = 1.0) -> Header:
@@ -46,10 +46,14 @@ def calibration(frame_id: str = 'camera') -> CameraInfo:
     center = (WIDTH - 1) / 2, (HEIGHT - 1) / 2
     matrix = [FOCAL, 0.0, center[0], 0.0, FOCAL, center[1], 0.0, 0.0, 1.0]
     return CameraInfo(
-        header=header(frame_id), height=HEIGHT, width=WIDTH, distortion_model='plumb_bob',
-        d=[0.0] * 5, k=matrix,
+        header=header(frame_id),
+        height=HEIGHT,
+        width=WIDTH,
+        distortion_model='plumb_bob',
+        d=[0.0] * 5,
+        k=matrix,
         p=[*matrix[:3], 0.0, *matrix[3:6], 0.0, *matrix[6:], 0.0],
-    )  # fmt: skip
+    )
 
 
 def wall() -> np.ndarray:
@@ -122,5 +126,8 @@ class Rig:
         return wait_until(reached, str(wanted), last=lambda: self.stage.values('/image_raw'))
 
     def labelled(self, count: int = 1) -> PointCloud2:
-        return wait_until(lambda: len(self.clouds) >= count and self.clouds[count - 1],
-                          f'labelled cloud {count}', last=self.stage.log_lines)  # fmt: skip
+        return wait_until(
+            lambda: len(self.clouds) >= count and self.clouds[count - 1],
+            f'labelled cloud {count}',
+            last=self.stage.log_lines,
+        )

@@ -54,9 +54,7 @@ def make_slow_bundle(directory: Path, size: int = 1500, repetitions: int = 100) 
     ]
     for index in range(repetitions):
         nodes.append(
-            helper.make_node(
-                'MatMul', [f'product_{index}', 'factor'], [f'product_{index + 1}']
-            )
+            helper.make_node('MatMul', [f'product_{index}', 'factor'], [f'product_{index + 1}'])
         )
     nodes += [
         helper.make_node('ReduceMean', [f'product_{repetitions}'], ['late'], keepdims=0),
@@ -65,7 +63,5 @@ def make_slow_bundle(directory: Path, size: int = 1500, repetitions: int = 100) 
     ]
     graph.node.extend(nodes)
     onnx.save(model, directory / 'semantic.onnx')
-    write_bundle(
-        directory, name='slow', network='tiny', kind='two_branch', classes=TINY_CLASSES
-    )
+    write_bundle(directory, name='slow', network='tiny', kind='two_branch', classes=TINY_CLASSES)
     return directory

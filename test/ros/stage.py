@@ -166,10 +166,11 @@ class Stage:
         """Return what the node has logged so far."""
         # The node of an earlier test may still hand out what it said.
         return [
-            log.msg for log in list(self._logs)
+            log.msg
+            for log in list(self._logs)
             if log.name.startswith('segmentation')
             and log.stamp.sec * 10**9 + log.stamp.nanosec >= self._begin_ns
-        ]  # fmt: skip
+        ]
 
     def wait_for_log(self, *parts: str) -> str:
         """Return the first log line that contains all the parts."""

@@ -98,9 +98,18 @@ def test_jpeg_of_colors(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    'form', ['rgb8; png compressed bgr8', 'rgb8; png compressed ', 'rgb8; tiff compressed bgr8',
-             'bgr8; tiff compressed ', '8UC3; tiff compressed ', 'tiff', '', 'rgb8'],
-)  # fmt: skip
+    'form',
+    [
+        'rgb8; png compressed bgr8',
+        'rgb8; png compressed ',
+        'rgb8; tiff compressed bgr8',
+        'bgr8; tiff compressed ',
+        '8UC3; tiff compressed ',
+        'tiff',
+        '',
+        'rgb8',
+    ],
+)
 def test_red_and_blue_stay_where_they_are(form: str) -> None:
     bgr = noise('bgr', 8)
     for suffix in ('.png', '.tiff', '.bmp'):
@@ -127,9 +136,14 @@ def test_alpha_multiplies_no_color(suffix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    'form', ['rgb8; jpeg compressed mono8', 'yuv422_yuy2; jpeg compressed mono8',
-             'bayer_rggb8; jpeg compressed mono8', 'bgr8; jpeg compressed bgr8'],
-)  # fmt: skip
+    'form',
+    [
+        'rgb8; jpeg compressed mono8',
+        'yuv422_yuy2; jpeg compressed mono8',
+        'bayer_rggb8; jpeg compressed mono8',
+        'bgr8; jpeg compressed bgr8',
+    ],
+)
 def test_a_grey_picture_of_a_color_camera_is_told(form: str) -> None:
     grey = cv2.resize(noise('mono', 8)[:3, :3], (WIDTH, HEIGHT))
     data = encode('.jpg', grey)
@@ -171,8 +185,9 @@ def test_what_is_no_picture_is_refused(form: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    'data', [b'\0\0\0\1\x67h264', b'P6 1 1 255 abc', b'GIF89a', b'qoif', b'\xff\x4f\xff\x51'],
-)  # fmt: skip
+    'data',
+    [b'\0\0\0\1\x67h264', b'P6 1 1 255 abc', b'GIF89a', b'qoif', b'\xff\x4f\xff\x51'],
+)
 def test_a_format_whose_header_nobody_reads_is_refused(data: bytes) -> None:
     with pytest.raises(ImageError, match='like no format that is read .JPEG, PNG, TIFF, BMP'):
         decode('h264', data + bytes(100))
@@ -200,9 +215,9 @@ def chunk(name: bytes, body: bytes) -> bytes:
 
 def huge_png(side: int) -> bytes:
     header = struct.pack('>IIBBBBB', side, side, 8, 2, 0, 0, 0)
-    return b'\x89PNG\r\n\x1a\n' + b''.join((
-        chunk(b'IHDR', header), chunk(b'IDAT', zlib.compress(bytes(10_000))), chunk(b'IEND', b'')
-    ))  # fmt: skip
+    return b'\x89PNG\r\n\x1a\n' + b''.join(
+        (chunk(b'IHDR', header), chunk(b'IDAT', zlib.compress(bytes(10_000))), chunk(b'IEND', b''))
+    )
 
 
 def huge_tiff(side: int, bits: int = 8) -> bytes:
@@ -231,12 +246,14 @@ def huge_webp(side: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ('make', 'side'), [
-        *product((huge_png, huge_tiff, lambda side: huge_tiff(side, 16), huge_bmp),
-                 (16_383, 17_000)),
+    ('make', 'side'),
+    [
+        *product(
+            (huge_png, huge_tiff, lambda side: huge_tiff(side, 16), huge_bmp), (16_383, 17_000)
+        ),
         (huge_webp, 16_383),
     ],
-)  # fmt: skip
+)
 def test_a_small_file_with_a_huge_picture(make: Callable[[int], bytes], side: int) -> None:
     data = make(side)
     assert len(data) < 2000

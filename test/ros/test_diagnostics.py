@@ -26,7 +26,7 @@ from uhr_seg_ros.ros.diagnostics import (
     over_budget,
     StageWindows,
     worst,
-)  # fmt: skip
+)
 from uhr_seg_ros.ros.rhythm import Rhythm
 from uhr_seg_ros.ros.worker import Counts
 
@@ -185,12 +185,13 @@ def test_expected_frequency_tells_what_is_usual(monitor: CameraMonitor) -> None:
 
 
 def test_a_camera_that_is_not_subscribed_to_is_not_asked_for_frames(
-    monitor: CameraMonitor
+    monitor: CameraMonitor,
 ) -> None:
     status = monitor.status(Counts(0, 0, 0, 0, 0), 5.0, subscribed=False)
     assert (status.level, status.message) == (
-        DiagnosticStatus.STALE, 'not subscribed, as the node is not active'
-    )  # fmt: skip
+        DiagnosticStatus.STALE,
+        'not subscribed, as the node is not active',
+    )
     assert monitor.status(Counts(0, 0, 0, 0, 0), 5.0).message == 'no frame yet'
 
 
@@ -380,8 +381,13 @@ def test_a_stage_that_nobody_has_heard_of_is_told_in_its_place() -> None:
     told = stages.values()
     assert told['unheard of_p50_ms'] == '7.000'
     assert list(stage_percentiles(told)) == [
-        'convert', 'unheard of', 'publish', 'total', 'cloud', 'latency'
-    ]  # fmt: skip
+        'convert',
+        'unheard of',
+        'publish',
+        'total',
+        'cloud',
+        'latency',
+    ]
 
 
 def test_node_status_sums_the_cameras() -> None:
@@ -399,8 +405,9 @@ def test_the_worst_problem_comes_first() -> None:
     warning = (DiagnosticStatus.WARN, 'slow')
     assert worst(None, warning, failed('broken')) == (DiagnosticStatus.ERROR, 'broken; slow')
     assert worst(None, fallen_back(''), failed(''), otherwise='active') == (
-        DiagnosticStatus.OK, 'active'
-    )  # fmt: skip
+        DiagnosticStatus.OK,
+        'active',
+    )
     assert fallen_back('no GPU') == (DiagnosticStatus.WARN, 'no GPU')
 
 
@@ -409,10 +416,7 @@ def test_budget() -> None:
     assert over_budget(latencies, 200.0) is None
     level, text = over_budget([*latencies, 310.0], 200.0)
     assert level == DiagnosticStatus.WARN
-    assert text == (
-        '6 of 101 frames took longer than latency.budget_ms 200, '
-        'the longest 310 ms'
-    )
+    assert text == ('6 of 101 frames took longer than latency.budget_ms 200, the longest 310 ms')
     assert over_budget(latencies, 0.0) is None
     assert over_budget([], 200.0) is None
 

@@ -56,12 +56,16 @@ def test_a_header_is_enough() -> None:
     """What comes behind it is damaged here, and would be told if it were looked at."""
     for data, name in {
         b'\x89PNG\r\n\x1a\n' + struct.pack('>I4sII', 13, b'IHDR', 30000, 20000): 'PNG',
-        b'RIFF\x00\x01\x00\x00WEBPVP8X' + struct.pack('<I', 10) + b'\0\0\0\0'
-        + (29999).to_bytes(3, 'little') + (19999).to_bytes(3, 'little'): 'WebP',
+        b'RIFF\x00\x01\x00\x00WEBPVP8X'
+        + struct.pack('<I', 10)
+        + b'\0\0\0\0'
+        + (29999).to_bytes(3, 'little')
+        + (19999).to_bytes(3, 'little'): 'WebP',
         b'BM' + bytes(8) + struct.pack('<IIii', 54, 40, 30000, 20000): 'BMP',
-        b'\xff\xd8\xff\xc2\x00\x11\x08' + struct.pack('>HHB', 20000, 30000, 3)
+        b'\xff\xd8\xff\xc2\x00\x11\x08'
+        + struct.pack('>HHB', 20000, 30000, 3)
         + b'\1\x11\0\2\x11\0\3\x11\0': 'JPEG',
-    }.items():  # fmt: skip
+    }.items():
         with pytest.raises(ImageError, match=f'{name} is 30000 x 20000 px: at most'):
             decode_compressed(CompressedImage(data=data))
 
@@ -88,9 +92,17 @@ def tiled_tiff(width: int, side: int, bands: int = 1) -> bytes:
     """Give a black TIFF of one square tile, of which the picture is a part."""
     data = zlib.compress(bytes(side * side * bands), 9)
     tags = {
-        256: width, 257: width, 258: 8, 259: 8, 262: 1, 277: bands, 322: side, 323: side,
-        324: 134, 325: len(data),
-    }  # fmt: skip
+        256: width,
+        257: width,
+        258: 8,
+        259: 8,
+        262: 1,
+        277: bands,
+        322: side,
+        323: side,
+        324: 134,
+        325: len(data),
+    }
     entries = [struct.pack('<HHII', tag, 4, 1, value) for tag, value in tags.items()]
     return b'II*\0' + struct.pack('<IH', 8, len(tags)) + b''.join(entries) + bytes(4) + data
 
@@ -108,8 +120,11 @@ def test_a_small_picture_in_a_giant_tile() -> None:
 def flat_png(side: int) -> bytes:
     """Give a PNG of one bit per pixel, the smallest file for its size."""
     rows = zlib.compress(bytes((1 + side // 8) * side), 9)
-    chunks = [(b'IHDR', struct.pack('>IIBBBBB', side, side, 1, 0, 0, 0, 0)), (b'IDAT', rows),
-              (b'IEND', b'')]  # fmt: skip
+    chunks = [
+        (b'IHDR', struct.pack('>IIBBBBB', side, side, 1, 0, 0, 0, 0)),
+        (b'IDAT', rows),
+        (b'IEND', b''),
+    ]
     return b'\x89PNG\r\n\x1a\n' + b''.join(
         struct.pack('>I', len(body)) + name + body + struct.pack('>I', zlib.crc32(name + body))
         for name, body in chunks
@@ -241,8 +256,9 @@ def test_memory_of_engines_is_given_back(tmp_path: Path) -> None:
     opset = helper.make_opsetid('', 17)
     model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
     onnx.save(model, tmp_path / 'network.onnx')
-    write_bundle(tmp_path, name='one', network='one', kind='single', classes=TINY_CLASSES,
-                 low_res_factor=1)  # fmt: skip
+    write_bundle(
+        tmp_path, name='one', network='one', kind='single', classes=TINY_CLASSES, low_res_factor=1
+    )
     taken = 32 * 4 * 512 * 512  # 34 MB a tile
     with Segmenter(tmp_path, 'onnxruntime', Limits(tile=512)) as segmenter:
 

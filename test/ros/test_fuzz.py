@@ -30,9 +30,26 @@ from uhr_seg_ros.ros.worker import Counts
 MakeStage = Callable[..., Stage]
 
 ENCODINGS = (
-    'bgr8', 'rgb8', 'bgra8', 'rgba8', 'mono8', 'mono16', 'bgr16', 'rgba16', '8UC1', '8UC3',
-    '16UC1', '32FC1', 'bayer_rggb8', 'bayer_gbrg16', 'yuv422', 'yuyv', 'nv12', 'nv21', 'nv24',
-)  # fmt: skip
+    'bgr8',
+    'rgb8',
+    'bgra8',
+    'rgba8',
+    'mono8',
+    'mono16',
+    'bgr16',
+    'rgba16',
+    '8UC1',
+    '8UC3',
+    '16UC1',
+    '32FC1',
+    'bayer_rggb8',
+    'bayer_gbrg16',
+    'yuv422',
+    'yuyv',
+    'nv12',
+    'nv21',
+    'nv24',
+)
 
 FORMATS = ('jpeg', 'png', 'bgr8; jpeg compressed bgr8', '16UC1; compressedDepth png')
 

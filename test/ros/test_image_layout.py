@@ -19,9 +19,17 @@ HEIGHT, WIDTH = 108, 148
 TO_BGR = {'nv12': cv2.COLOR_YUV2BGR_NV12, 'nv21': cv2.COLOR_YUV2BGR_NV21}
 #: Encoding -> bytes of a pixel.
 PACKED = {
-    'mono8': 1, 'bgr8': 3, 'rgb8': 3, 'bgra8': 4, 'mono16': 2, 'rgb16': 6, 'bayer_rggb8': 1,
-    'bayer_gbrg16': 2, 'yuv422': 2, 'yuv422_yuy2': 2,
-}  # fmt: skip
+    'mono8': 1,
+    'bgr8': 3,
+    'rgb8': 3,
+    'bgra8': 4,
+    'mono16': 2,
+    'rgb16': 6,
+    'bayer_rggb8': 1,
+    'bayer_gbrg16': 2,
+    'yuv422': 2,
+    'yuv422_yuy2': 2,
+}
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -102,8 +110,11 @@ def test_a_step_for_more_bytes_per_pixel(encoding: str) -> None:
     # One of two cameras side by side.
     half = message_of(pixels[:, : 2 * row], encoding, 2 * row)
     check(half, message_of(pixels[:, :row], encoding, row), remarks=1)
-    check(message_of(pixels[:, : 2 * row + 1], encoding, 2 * row + 1),
-          message_of(pixels[:, :row], encoding, row), remarks=0)  # fmt: skip
+    check(
+        message_of(pixels[:, : 2 * row + 1], encoding, 2 * row + 1),
+        message_of(pixels[:, :row], encoding, row),
+        remarks=0,
+    )
 
 
 def planar(luma: np.ndarray, chroma: np.ndarray, *, below: int = 0, last: int = 0) -> bytes:
@@ -152,8 +163,12 @@ def test_no_height_is_read_from_the_wrong_row() -> None:
         for to in (2, 4, 8, 16, 32, 64):
             luma = -(-height // to) * to
             for rows in {height // 2, luma // 2, -(-height // 2 // to) * to}:
-                parts = (numbers, bytes((luma - height) * 46), grey,
-                         bytes((rows - height // 2) * 46))  # fmt: skip
+                parts = (
+                    numbers,
+                    bytes((luma - height) * 46),
+                    grey,
+                    bytes((rows - height // 2) * 46),
+                )
                 message.data = b''.join(map(bytes, parts))
                 try:
                     np.testing.assert_array_equal(read(message)[0], expected)

@@ -32,9 +32,7 @@ TO_BGR = {
 }
 CHANNELS = {'bgr': 3, 'rgb': 3, 'bgra': 4, 'rgba': 4}
 ALIASES = {'UC1': 'mono', 'UC3': 'bgr', 'UC4': 'bgra'}
-PACKED = {
-    f'{name}{depth}': (name, depth) for name in TO_BGR for depth in (8, 16)
-} | {
+PACKED = {f'{name}{depth}': (name, depth) for name in TO_BGR for depth in (8, 16)} | {
     f'{depth}{alias}': (name, depth) for alias, name in ALIASES.items() for depth in (8, 16)
 }
 
@@ -228,9 +226,7 @@ def test_compressed(suffix: str) -> None:
     array = cv2.resize(random_array(4, 4, 3), (32, 24))
     _, data = cv2.imencode(suffix, array)
     message = CompressedImage(format=f'bgr8; {suffix[1:]} compressed bgr8', data=data.tobytes())
-    np.testing.assert_array_equal(
-        decode_compressed(message), cv2.imdecode(data, cv2.IMREAD_COLOR)
-    )
+    np.testing.assert_array_equal(decode_compressed(message), cv2.imdecode(data, cv2.IMREAD_COLOR))
 
 
 def test_gray_compressed_becomes_bgr() -> None:

@@ -37,9 +37,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return models
 
 
-def test_bundles_are_listed_whatever_state_they_are_in(
-    installed: Path, tiny_bundle: Path
-) -> None:
+def test_bundles_are_listed_whatever_state_they_are_in(installed: Path, tiny_bundle: Path) -> None:
     for name in ('city', 'old', 'torn'):
         shutil.copytree(tiny_bundle, installed / name)
     with edited_model(installed / 'city') as content:
@@ -78,11 +76,15 @@ def test_commands_for_streets_exist() -> None:
 @pytest.mark.parametrize(
     ('text', 'names'),
     [
-        ("['']", ['']), ('[]', ['']), ('', ['']), ('[front]', ['front']),
-        ('[front, rear]', ['front', 'rear']), ("['front', \"rear\"]", ['front', 'rear']),
+        ("['']", ['']),
+        ('[]', ['']),
+        ('', ['']),
+        ('[front]', ['front']),
+        ('[front, rear]', ['front', 'rear']),
+        ('[\'front\', "rear"]', ['front', 'rear']),
         ('- front\n- rear', ['front', 'rear']),
     ],
-)  # fmt: skip
+)
 def test_names_of_cameras(text: str, names: list[str]) -> None:
     assert camera_names(text) == names
 
@@ -145,24 +147,35 @@ def test_parameter_file_in_the_home_folder(
 @pytest.mark.parametrize(
     ('top', 'namespace', 'applies'),
     [
-        ('/**', '', True), ('/**', '/robot', True), ('segmentation', '', True),
-        ('/segmentation', '', True), ('/segmentation', '/', True),
-        ('segmentation', 'robot', False), ('/robot/segmentation', 'robot', True),
-        ('/*/segmentation', '/robot', True), ('/*/segmentation', '', False),
-        ('/**/segmentation', '/a/b', True), ('/*', '', True), ('/*', 'robot', False),
-        ('segmentation_node', '', False), ('/robot/**', '/robot', True),
+        ('/**', '', True),
+        ('/**', '/robot', True),
+        ('segmentation', '', True),
+        ('/segmentation', '', True),
+        ('/segmentation', '/', True),
+        ('segmentation', 'robot', False),
+        ('/robot/segmentation', 'robot', True),
+        ('/*/segmentation', '/robot', True),
+        ('/*/segmentation', '', False),
+        ('/**/segmentation', '/a/b', True),
+        ('/*', '', True),
+        ('/*', 'robot', False),
+        ('segmentation_node', '', False),
+        ('/robot/**', '/robot', True),
         ('uhr_seg_ros', '', False),
     ],
-)  # fmt: skip
+)
 def test_parameters_of_other_nodes_are_told(
     context: Context, tmp_path: Path, top: str, namespace: str, applies: bool
 ) -> None:
     file = tmp_path / 'own.yaml'
     file.write_text(yaml.safe_dump({top: {'ros__parameters': {'threads': 1}}}))
     node = Node(
-        'segmentation', namespace=namespace, context=context, use_global_arguments=False,
+        'segmentation',
+        namespace=namespace,
+        context=context,
+        use_global_arguments=False,
         cli_args=['--ros-args', '--params-file', str(file)],
-    )  # fmt: skip
+    )
     assert node.declare_parameter('threads', 0).value == int(applies)  # so does ROS
     node.destroy_node()
     said = file_remark(file, namespace)
@@ -192,10 +205,13 @@ def test_delays_that_are_none(text: str) -> None:
 def test_no_model_is_chosen_for_a_vehicle() -> None:
     tree = ast.parse((ROOT / 'launch/vehicle.launch.py').read_text())
     (bundle,) = (
-        call for call in ast.walk(tree)
-        if isinstance(call, ast.Call) and ast.unparse(call.func) == 'DeclareLaunchArgument'
-        and call.args and ast.unparse(call.args[0]) == "'bundle'"
-    )  # fmt: skip
+        call
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func) == 'DeclareLaunchArgument'
+        and call.args
+        and ast.unparse(call.args[0]) == "'bundle'"
+    )
     assert {keyword.arg for keyword in bundle.keywords} == {'description'}
     for name in ('vehicle', 'drone'):
         content = yaml.safe_load((ROOT / f'config/{name}.yaml').read_text())

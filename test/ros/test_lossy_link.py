@@ -56,8 +56,11 @@ def link() -> Iterator[LossyLink]:
 def environment(tmp_path: Path) -> dict[str, str]:
     """Give the environment of both sides, which have a network of their own."""
     (tmp_path / 'udp.xml').write_text(PROFILE)
-    variables = {**os.environ, 'ROS_DOMAIN_ID': '1', 'FASTDDS_DEFAULT_PROFILES_FILE':
-                 str(tmp_path / 'udp.xml')}  # fmt: skip
+    variables = {
+        **os.environ,
+        'ROS_DOMAIN_ID': '1',
+        'FASTDDS_DEFAULT_PROFILES_FILE': str(tmp_path / 'udp.xml'),
+    }
     for name in ('ROS_AUTOMATIC_DISCOVERY_RANGE', 'ROS_LOCALHOST_ONLY'):
         variables.pop(name, None)
     return variables
@@ -84,17 +87,32 @@ def send(
         link.command(
             'left', [sys.executable, HERE / 'lossy_robot.py', folder, json.dumps(parameters)]
         ),
-        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert robot.stdout.readline() == 'ready\n'
     seconds = sum(duration for duration, _ in phases)
     player = subprocess.Popen(
-        link.command('right', [
-            sys.executable, '-m', 'uhr_seg_ros.replay.player', folder / 'bag', '--live',
-            '--rate', str(RATE_HZ), '--duration', str(seconds), '--log', folder / 'log.json',
-        ]),
+        link.command(
+            'right',
+            [
+                sys.executable,
+                '-m',
+                'uhr_seg_ros.replay.player',
+                folder / 'bag',
+                '--live',
+                '--rate',
+                str(RATE_HZ),
+                '--duration',
+                str(seconds),
+                '--log',
+                folder / 'log.json',
+            ],
+        ),
         env=environment,
-    )  # fmt: skip
+    )
     ends = []
     for duration, loss in phases:
         link.loss = loss

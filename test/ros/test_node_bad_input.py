@@ -67,7 +67,9 @@ def test_bad_image(make_stage: MakeStage, bad: Image, text: str) -> None:
         pytest.param(jpeg(b'\xff\xd8 no jpeg \xff\xd9'), 'could not be decoded', id='no jpeg'),
         pytest.param(jpeg(encoded('.jpg')[:-500]), 'end marker is missing', id='truncated jpeg'),
         pytest.param(
-            jpeg(holed(encoded('.jpg'))), 'is damaged', id='hole',
+            jpeg(holed(encoded('.jpg'))),
+            'is damaged',
+            id='hole',
             marks=pytest.mark.skipif(not damage_is_told(), reason='simplejpeg is not installed'),
         ),
         pytest.param(jpeg(b''), '0 bytes', id='no data'),

@@ -223,9 +223,7 @@ def test_clouds_without_a_mask_in_time(make_stage: MakeStage) -> None:
     rig.wait_for(received=2, paired=1, unpaired=1)
 
 
-def test_a_slow_network_finds_the_cloud_of_its_frame(
-    make_stage: MakeStage, gate: Gate
-) -> None:
+def test_a_slow_network_finds_the_cloud_of_its_frame(make_stage: MakeStage, gate: Gate) -> None:
     """As at 8K and 10 Hz: dozens of clouds come while one frame is in work."""
     rig = Rig(make_stage)
     rig.calibrate()
@@ -256,10 +254,13 @@ def test_clouds_beyond_the_memory_limit(make_stage: MakeStage) -> None:
         rig.wait_for(received=stamp, over_memory=stamp, unpaired=stamp, waiting=0)
         rig.see(example_mask(), stamp)
     wait_until(
-        lambda: '5 clouds or masks were given up while they waited, as they had more bytes than '
-        'cloud.memory_limit_mb = 1 MB; raise it' in rig.stage.status('/image_raw').message,
-        'a warning', last=lambda: rig.stage.status('/image_raw').message,
-    )  # fmt: skip
+        lambda: (
+            '5 clouds or masks were given up while they waited, as they had more bytes than '
+            'cloud.memory_limit_mb = 1 MB; raise it' in rig.stage.status('/image_raw').message
+        ),
+        'a warning',
+        last=lambda: rig.stage.status('/image_raw').message,
+    )
     rig.lidar.publish(giant)  # its mask was faster
     rig.labelled()
 
@@ -329,14 +330,17 @@ def test_two_cameras_and_one_lidar(make_stage: MakeStage) -> None:
         cameras=['front', 'rear'],
         **{
             'cloud.enabled': True,
-            **{key.replace('cloud.', 'cloud.front.'): value
-               for key, value in DECLARED.items() if key != 'cloud.enabled'},
+            **{
+                key.replace('cloud.', 'cloud.front.'): value
+                for key, value in DECLARED.items()
+                if key != 'cloud.enabled'
+            },
             'cloud.rear.camera_frame': 'camera',
             'cloud.rear.points_frame': 'lidar',
             # Turned by half around the vertical: x of the LiDAR is -z of this camera.
             'cloud.rear.quaternion': [-0.5, -0.5, 0.5, -0.5],
         },
-    )  # fmt: skip
+    )
     lidar = stage.camera('/lidar', PointCloud2)
     front, rear = stage.outputs('front/points', 'rear/points', message_type=PointCloud2)
     mask = example_mask()
@@ -398,9 +402,10 @@ def test_transforms_of_tf2(make_stage: MakeStage, monkeypatch: pytest.MonkeyPatc
     """tf2_ros is not among the wheels: here a stand-in is asked, in the words of its interface."""
     OneTransform.asked.clear()
     stand_in = SimpleNamespace(
-        Buffer=OneTransform, TransformException=LookupError,
+        Buffer=OneTransform,
+        TransformException=LookupError,
         TransformListener=lambda buffer, node, *, spin_thread: None,
-    )  # fmt: skip
+    )
     monkeypatch.setattr(transforms, 'tf2_ros', stand_in)
     nothing = {'cloud.camera_frame': '', 'cloud.translation': [9.0, 9.0, 9.0]}
     rig = Rig(make_stage, **nothing)
@@ -413,9 +418,7 @@ def test_transforms_of_tf2(make_stage: MakeStage, monkeypatch: pytest.MonkeyPatc
     assert rig.stage.set_parameter('cloud.fixed_frame', 'odom').successful
     rig.lidar.publish(cloud(wall(), stamp=3.02))
     rig.labelled(2)
-    assert OneTransform.asked[1:] == [
-        (3_000_000_000, 'odom'), ('camera', 'lidar', 3_020_000_000)
-    ]  # fmt: skip
+    assert OneTransform.asked[1:] == [(3_000_000_000, 'odom'), ('camera', 'lidar', 3_020_000_000)]
     rig.lidar.publish(cloud(wall(), stamp=3.02, frame_id='radar'))
     rig.stage.wait_for_log('from radar to camera', 'does not exist', 'cloud.fixed_frame odom only')
     # What tf2 does not know may be declared, but a declared pose knows of no motion.
@@ -429,8 +432,9 @@ def test_transforms_of_tf2(make_stage: MakeStage, monkeypatch: pytest.MonkeyPatc
 
 
 def test_declared_quaternion_is_the_one_of_rep_103() -> None:
-    declared = transforms.Extrinsics('camera', 'lidar', (0.0,) * 3,
-                                     tuple(DECLARED['cloud.quaternion']))
+    declared = transforms.Extrinsics(
+        'camera', 'lidar', (0.0,) * 3, tuple(DECLARED['cloud.quaternion'])
+    )
     np.testing.assert_allclose(declared.pose.rotation, OPTICAL_FROM_BODY.rotation, atol=1e-12)
 
 

@@ -289,8 +289,10 @@ def test_diagnostics_tell_what_runs(make_stage: MakeStage) -> None:
             assert float(values[f'{stage_name}_{key}_ms']) >= 0.0
     assert float(values['latency_max_ms']) >= float(values['total_p50_ms'])
     assert (values['state'], values['backend'], values['bundle']) == (
-        'active', 'onnxruntime', 'tiny'
-    )  # fmt: skip
+        'active',
+        'onnxruntime',
+        'tiny',
+    )
     assert len(values['bundle_sha256']) == 64
     assert values['engine_sha256'].startswith('semantic ')
     assert stage.status('/segmentation: segmentation').level == DiagnosticStatus.OK
@@ -356,9 +358,7 @@ def test_refining_is_switched_live(make_stage: MakeStage) -> None:
     assert "refine is 'magic': expected one of none, random_walker" in refused.reason
 
 
-def test_falling_back_is_a_warning(
-    make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_falling_back_is_a_warning(make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')  # also where there is a GPU
     stage = make_stage(backend='auto')
     name = '/segmentation: segmentation'

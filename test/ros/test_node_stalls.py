@@ -91,8 +91,11 @@ def test_what_is_slow_depends_on_what_is_usual(
         return problem[0] if problem else OK
 
     assert [level(warning - 0.1), level(warning), level(error - 0.1), level(error)] == [
-        OK, WARN, WARN, ERROR
-    ]  # fmt: skip
+        OK,
+        WARN,
+        WARN,
+        ERROR,
+    ]
 
 
 def test_a_new_size_may_take_longer() -> None:

@@ -49,9 +49,12 @@ def make_rig(
     def make(points: str = 'points', **parameters: Any) -> tuple[Rig, Transforms]:
         transforms = Transforms(monkeypatch)
         usual = {
-            'cloud.enabled': True, 'cloud.camera_frame': '', 'cloud.points_frame': '',
-            'cloud.fixed_frame': 'odom', 'cloud.transform_timeout': LONG,
-        }  # fmt: skip
+            'cloud.enabled': True,
+            'cloud.camera_frame': '',
+            'cloud.points_frame': '',
+            'cloud.fixed_frame': 'odom',
+            'cloud.transform_timeout': LONG,
+        }
         rig = Rig(make_stage, points, **{**usual, **parameters})
         transforms.attach(rig.stage)
         transforms.send('base', 'camera', None, z=-ABOVE, turn=BACK)

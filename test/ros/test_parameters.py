@@ -244,8 +244,10 @@ def test_set_of_which_one_is_refused_changes_nothing(make_node: MakeNode) -> Non
         Parameter('cloud.quaternion', value=[0.0, 0.0, 0.0, 0.0]),
         Parameter('use_sim_time', value='yes'),
     ):
-        for some in ([Parameter('overlay.alpha', value=0.25), refused],
-                     [refused, Parameter('overlay.alpha', value=0.25)]):  # fmt: skip
+        for some in (
+            [Parameter('overlay.alpha', value=0.25), refused],
+            [refused, Parameter('overlay.alpha', value=0.25)],
+        ):
             assert not node.set_parameters_atomically(some).successful
     assert parameters.settings is before
     assert node.get_parameter('overlay.alpha').value == before.overlay_alpha
@@ -258,8 +260,9 @@ def test_settings_are_a_snapshot(make_node: MakeNode) -> None:
     assert parameters.settings is before  # nothing is read again
     assert before.overlay_scale == 0.125
     size, translation = [640, 480], [1.0, 2.0, 3.0]
-    node.set_parameters([Parameter('input_size', value=size),
-                         Parameter('cloud.translation', value=translation)])  # fmt: skip
+    node.set_parameters(
+        [Parameter('input_size', value=size), Parameter('cloud.translation', value=translation)]
+    )
     size[0] = translation[0] = 0
     after = parameters.settings
     assert before.input_size == (3840, 2160)

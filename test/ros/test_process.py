@@ -162,8 +162,12 @@ def test_signal_ends_a_node_that_infers(
     publisher.publish(frame(paint(example_mask())))
 
     def is_busy() -> bool:
-        values = {pair.key: pair.value for array in arrays[-1:] for status in array.status
-                  for pair in status.values}  # fmt: skip
+        values = {
+            pair.key: pair.value
+            for array in arrays[-1:]
+            for status in array.status
+            for pair in status.values
+        }
         return values.get('frames_pending') == '1'
 
     wait_until(is_busy, 'a frame in work')

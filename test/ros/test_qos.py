@@ -31,14 +31,15 @@ def subscribed(stage: Stage, topic: str = '/image_raw') -> set[ReliabilityPolicy
 def wait_for_reliability(
     stage: Stage, *wanted: ReliabilityPolicy, topic: str = '/image_raw'
 ) -> None:
-    wait_until(lambda: subscribed(stage, topic) == set(wanted), f'subscriptions {wanted}',
-               last=lambda: subscribed(stage, topic))  # fmt: skip
+    wait_until(
+        lambda: subscribed(stage, topic) == set(wanted),
+        f'subscriptions {wanted}',
+        last=lambda: subscribed(stage, topic),
+    )
 
 
 @pytest.mark.parametrize('qos', [BEST_EFFORT, RELIABLE])
-def test_camera_that_was_there_first(
-    make_stage: Callable[..., Stage], qos: QoSProfile
-) -> None:
+def test_camera_that_was_there_first(make_stage: Callable[..., Stage], qos: QoSProfile) -> None:
     stage = make_stage(autostart=False)
     stage.watcher.create_publisher(Image, 'image_raw', qos)
     wait_until(lambda: stage.node.count_publishers('image_raw'), 'the camera')

@@ -47,9 +47,12 @@ class Field:
 
     def open(self) -> None:
         self.subscription = FollowingSubscription(
-            self.robot, Image, 'image', lambda message: self.got.append(message.header.stamp.sec),
+            self.robot,
+            Image,
+            'image',
+            lambda message: self.got.append(message.header.stamp.sec),
             self._reliability,
-        )  # fmt: skip
+        )
 
     def publisher(self, name: str, profile: str) -> Publisher:
         """Return a publisher that the subscription's node knows of."""
@@ -83,8 +86,11 @@ class Field:
 
 
 def image(number: int, picture: np.ndarray | None = None) -> Image:
-    message = encode_image(np.zeros((4, 4), np.uint8) if picture is None else picture,
-                           'mono8' if picture is None else 'bgr8', frame(LARGE[:1, :1]).header)
+    message = encode_image(
+        np.zeros((4, 4), np.uint8) if picture is None else picture,
+        'mono8' if picture is None else 'bgr8',
+        frame(LARGE[:1, :1]).header,
+    )
     message.header.stamp.sec = number
     return message
 
@@ -112,8 +118,11 @@ def make_field(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Field]
 
 
 def offers(*kinds: str) -> list[Offer]:
-    found = {'reliable': Offer(True, False), 'best_effort': Offer(False, False),
-             'latched': Offer(True, True)}  # fmt: skip
+    found = {
+        'reliable': Offer(True, False),
+        'best_effort': Offer(False, False),
+        'latched': Offer(True, True),
+    }
     return [found[kind] for kind in kinds]
 
 
@@ -175,8 +184,10 @@ def test_frames_that_were_kept_do_not_end_those_that_come(
         field.send(camera, number)
     assert field.subscription._links[Offer(False, False)] is link
     # Until the tool sends all the time.
-    field.until(lambda: (tool.publish(image(9)), Offer(False, False) not in
-                         field.subscription.offers)[1], 'the stronger one alone')  # fmt: skip
+    field.until(
+        lambda: (tool.publish(image(9)), Offer(False, False) not in field.subscription.offers)[1],
+        'the stronger one alone',
+    )
 
 
 def test_no_frame_comes_twice(make_field: Callable[..., Field]) -> None:
@@ -318,10 +329,15 @@ def test_who_cannot_be_heard_is_named(
 
 def test_a_latched_frame_and_calibration_from_before_the_start(make_stage: MakeStage) -> None:
     stage = make_stage(autostart=False)
-    latched = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
-                         durability=DurabilityPolicy.TRANSIENT_LOCAL)  # fmt: skip
-    masks, infos = (stage.collect(kind, f'/segmentation/{name}')
-                    for kind, name in ((Image, 'mask'), (CameraInfo, 'camera_info')))  # fmt: skip
+    latched = QoSProfile(
+        depth=1,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    )
+    masks, infos = (
+        stage.collect(kind, f'/segmentation/{name}')
+        for kind, name in ((Image, 'mask'), (CameraInfo, 'camera_info'))
+    )
     calibration = CameraInfo(width=160, height=96)
     stage.watcher.create_publisher(CameraInfo, 'camera_info', latched).publish(calibration)
     camera = stage.watcher.create_publisher(Image, 'image_raw', latched)

@@ -17,15 +17,23 @@ POLICY = Path(__file__).resolve().parents[2] / 'config/sros2/segmentation.policy
 #: What depends on parameters and on what is installed.
 SOMETIMES = {
     'publish': {
-        '/segmentation/label_info', '/segmentation/label_info_json', '/segmentation/points',
+        '/segmentation/label_info',
+        '/segmentation/label_info_json',
+        '/segmentation/points',
         '/segmentation/sampling',
     },
     'subscribe': {
-        '/image_raw/compressed', '/image_raw', '/clock', '/parameter_events', '/points', '/depth',
-        '/tf', '/tf_static',
+        '/image_raw/compressed',
+        '/image_raw',
+        '/clock',
+        '/parameter_events',
+        '/points',
+        '/depth',
+        '/tf',
+        '/tf_static',
     },
     'reply': {'/segmentation/get_type_description'},
-}  # fmt: skip
+}
 
 
 def allowed(kind: str, element: str) -> set[str]:

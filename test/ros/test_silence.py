@@ -73,54 +73,115 @@ def ask(contexts: list[Context]) -> Iterator[Ask]:
     ('kind', 'topic', 'message_type', 'remap', 'texts'),
     [
         pytest.param(
-            RAW, '/cam/image_raw', CompressedImage, 'image_raw:=/cam/image_raw',
-            ['It is of type sensor_msgs/msg/CompressedImage, but sensor_msgs/msg/Image is',
-             'image_transport to compressed, and remap image_raw/compressed to /cam/image_raw'],
-            id='compressed under the name of raw'),
+            RAW,
+            '/cam/image_raw',
+            CompressedImage,
+            'image_raw:=/cam/image_raw',
+            [
+                'It is of type sensor_msgs/msg/CompressedImage, but sensor_msgs/msg/Image is',
+                'image_transport to compressed, and remap image_raw/compressed to /cam/image_raw',
+            ],
+            id='compressed under the name of raw',
+        ),
         pytest.param(
-            RAW, '/cam/image_raw/compressed', CompressedImage,
-            'image_raw:=/cam/image_raw/compressed', ['set image_transport to compressed'],
-            id='the name of compressed with raw'),
+            RAW,
+            '/cam/image_raw/compressed',
+            CompressedImage,
+            'image_raw:=/cam/image_raw/compressed',
+            ['set image_transport to compressed'],
+            id='the name of compressed with raw',
+        ),
         pytest.param(
-            PACKED, '/image_raw/compressed', Image, '', ['set image_transport to raw'],
-            id='raw under the name of compressed'),
+            PACKED,
+            '/image_raw/compressed',
+            Image,
+            '',
+            ['set image_transport to raw'],
+            id='raw under the name of compressed',
+        ),
         pytest.param(
-            RAW, '/image_raw', CameraInfo, '', ['remap image_raw to a topic of that type'],
-            id='another type'),
+            RAW,
+            '/image_raw',
+            CameraInfo,
+            '',
+            ['remap image_raw to a topic of that type'],
+            id='another type',
+        ),
         pytest.param(
-            RAW, '/image_raw/compressed', CompressedImage, '',
-            ['publishers: none', '/image_raw/compressed is published: set image_transport to '
-             'compressed'], id='published compressed only'),
+            RAW,
+            '/image_raw/compressed',
+            CompressedImage,
+            '',
+            [
+                'publishers: none',
+                '/image_raw/compressed is published: set image_transport to compressed',
+            ],
+            id='published compressed only',
+        ),
         pytest.param(
-            PACKED, '/image_raw', Image, '',
+            PACKED,
+            '/image_raw',
+            Image,
+            '',
             ['/image_raw is published: set image_transport to raw'],
-            id='published raw only'),
+            id='published raw only',
+        ),
         pytest.param(
-            RAW, '/image_raw/compressedDepth', CompressedImage, '',
-            ['Published is /image_raw/compressedDepth, which is not read'], id='depth only'),
+            RAW,
+            '/image_raw/compressedDepth',
+            CompressedImage,
+            '',
+            ['Published is /image_raw/compressedDepth, which is not read'],
+            id='depth only',
+        ),
         pytest.param(
-            RAW, '/cam/image_raw', Image, '',
+            RAW,
+            '/cam/image_raw',
+            Image,
+            '',
             ['Published are /cam/image_raw (sensor_msgs/msg/Image): remap image_raw to one'],
-            id='another name'),
+            id='another name',
+        ),
         pytest.param(
-            RAW, '/cam/image_raw/compressed', CompressedImage, '',
-            ['Published are /cam/image_raw/compressed (sensor_msgs/msg/CompressedImage)',
-             'image_transport raw takes sensor_msgs/msg/Image'],
-            id='another name and transport'),
+            RAW,
+            '/cam/image_raw/compressed',
+            CompressedImage,
+            '',
+            [
+                'Published are /cam/image_raw/compressed (sensor_msgs/msg/CompressedImage)',
+                'image_transport raw takes sensor_msgs/msg/Image',
+            ],
+            id='another name and transport',
+        ),
         pytest.param(
-            POINTS, '/lidar/points', PointCloud2, '',
+            POINTS,
+            '/lidar/points',
+            PointCloud2,
+            '',
             ['Published are /lidar/points (sensor_msgs/msg/PointCloud2): remap points to one'],
-            id='points under another name'),
+            id='points under another name',
+        ),
         pytest.param(
-            POINTS, '/points', Image, '', ['remap points to a topic of that type'],
-            id='points of another type'),
+            POINTS,
+            '/points',
+            Image,
+            '',
+            ['remap points to a topic of that type'],
+            id='points of another type',
+        ),
         pytest.param(
-            DEPTH, '/depth', CompressedImage, '', ['remap depth to a topic of that type'],
-            id='compressed depth'),
+            DEPTH,
+            '/depth',
+            CompressedImage,
+            '',
+            ['remap depth to a topic of that type'],
+            id='compressed depth',
+        ),
         pytest.param(
-            RAW, '/image_raw', Image, '', ['They send nothing, or it is lost'], id='silent'),
+            RAW, '/image_raw', Image, '', ['They send nothing, or it is lost'], id='silent'
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_cause_is_named(
     ask: Ask, kind: tuple, topic: str, message_type: type, remap: str, texts: list[str]
 ) -> None:
@@ -178,7 +239,10 @@ def test_the_advice_on_a_remapped_compressed_topic_works(
 
 
 def test_calibration_beside_a_compressed_topic(context: Context) -> None:
-    node = Node('robot', context=context,
-                cli_args=['--ros-args', '-r', 'image_raw:=/cam/image_raw/compressed'])  # fmt: skip
+    node = Node(
+        'robot',
+        context=context,
+        cli_args=['--ros-args', '-r', 'image_raw:=/cam/image_raw/compressed'],
+    )
     assert camera_info_topic(node, 'image_raw', 'camera_info') == '/cam/camera_info'
     node.destroy_node()

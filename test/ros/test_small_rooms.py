@@ -146,8 +146,10 @@ def test_a_full_throttle_neither_grows_nor_floods() -> None:
 
 def test_remarks_go_by_their_kind() -> None:
     remarks = Remarks()
-    told = [remarks.add(f"format 'rgb8; {'z' * each}' holds {each * 0.5} of 'x'")
-            for each in range(100)]  # fmt: skip
+    told = [
+        remarks.add(f"format 'rgb8; {'z' * each}' holds {each * 0.5} of 'x'")
+        for each in range(100)
+    ]
     assert told == [True] + 99 * [False]
     assert remarks.add('a' * 10_000)
     assert len(str(remarks)) < 1000

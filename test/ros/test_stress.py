@@ -106,9 +106,12 @@ class Storm:
         topic = f'/segmentation/{random.choice(CAMERAS)}/{name}'
         # The node's own group would keep a reference to each for ever.
         viewer = self.stage.watcher.create_subscription(
-            OUTPUTS[name], topic, lambda _: None, 1,
+            OUTPUTS[name],
+            topic,
+            lambda _: None,
+            1,
             callback_group=MutuallyExclusiveCallbackGroup(),
-        )  # fmt: skip
+        )
         time.sleep(random.random() * 0.05)
         self.stage.watcher.destroy_subscription(viewer)
         self.counts['viewers'] += 1
@@ -116,12 +119,14 @@ class Storm:
     def _set(self, random: Random) -> None:
         value = random.uniform(0.1, 1.0)
         parameters = {'overlay.alpha': value, 'overlay.scale': value}
-        parameters |= random.choice((
-            {'max_rate_hz': random.choice((0.0, 2.0, 20.0, 200.0))},
-            {'confidence.enabled': random.random() < 0.5},
-            {'cloud.z_buffer.columns': random.randrange(1, 200)},
-            {'max_rate_hz': -1.0},  # refused, with all that is beside it
-        ))
+        parameters |= random.choice(
+            (
+                {'max_rate_hz': random.choice((0.0, 2.0, 20.0, 200.0))},
+                {'confidence.enabled': random.random() < 0.5},
+                {'cloud.z_buffer.columns': random.randrange(1, 200)},
+                {'max_rate_hz': -1.0},  # refused, with all that is beside it
+            )
+        )
         request = SetParametersAtomically.Request()
         request.parameters = [
             Parameter(name, value=value).to_parameter_msg() for name, value in parameters.items()
@@ -131,8 +136,11 @@ class Storm:
         self.counts['sets'] += 1
 
     def _change(self, random: Random) -> None:
-        usual = {'unconfigured': ['configure'], 'inactive': ['activate', 'activate', 'cleanup'],
-                 'active': ['deactivate']}.get(self.stage.state(), TRANSITIONS)  # fmt: skip
+        usual = {
+            'unconfigured': ['configure'],
+            'inactive': ['activate', 'activate', 'cleanup'],
+            'active': ['deactivate'],
+        }.get(self.stage.state(), TRANSITIONS)
         some = random.random() < 0.2  # such as the state does not allow
         self.stage.change(random.choice(TRANSITIONS if some else usual))
         self.counts['transitions'] += 1
@@ -175,10 +183,12 @@ def test_everything_at_once(
 
     monkeypatch.setattr(FramePath, 'process', note_and_process)
     stage = make_stage(
-        cameras=list(CAMERAS), overlay__scale=0.5, cloud__enabled=True,
+        cameras=list(CAMERAS),
+        overlay__scale=0.5,
+        cloud__enabled=True,
         **{f'cloud.{camera}.camera_frame': 'camera' for camera in CAMERAS},
         **{f'cloud.{camera}.points_frame': 'lidar' for camera in CAMERAS},
-    )  # fmt: skip
+    )
     masks = {camera: stage.collect(Image, f'/segmentation/{camera}/mask') for camera in CAMERAS}
     storm = Storm(stage, gate, seed)
     stage.wait_for_state('active')
@@ -203,16 +213,15 @@ def test_everything_at_once(
         wait_until(
             lambda camera=camera, stamp=stamp: any(
                 mask.header.stamp.sec == stamp for mask in masks[camera]
-            ), 'its mask',
-        )  # fmt: skip
+            ),
+            'its mask',
+        )
     for found in masks.values():
         stamps = [mask.header.stamp.sec for mask in found]
         assert stamps == sorted(set(stamps))  # every mask once, and none before an older one
         for mask in found:
             assert np.array_equal(pixels(mask), mask_of(mask.header.stamp.sec))
-    unexpected = [
-        line for line in stage.log_lines() if 'Traceback' in line and FAULT not in line
-    ]
+    unexpected = [line for line in stage.log_lines() if 'Traceback' in line and FAULT not in line]
     assert not unexpected, unexpected
 
     gate.close()

@@ -60,7 +60,7 @@ def noted(jumps: TimeJumps, *stamps: float, source: str = 'points') -> list[floa
         ((0.0, 1000.0, 1000.1, 1000.2), []),  # forwards
         ((0.0, 1000.0, 1000.1, 0.0, 0.1), [0.1]),
     ],
-)  # fmt: skip
+)
 def test_stamps(jumps: TimeJumps, stamps: tuple[float, ...], jumps_at: list[float]) -> None:
     assert noted(jumps, *stamps) == jumps_at
     assert jumps.count == len(jumps_at)

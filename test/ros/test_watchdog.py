@@ -36,10 +36,23 @@ class Hanging:
         root = str(Path(__file__).resolve().parents[2])
         paths = [root, *filter(None, [os.environ.get('PYTHONPATH')])]
         self._sign = directory / 'hang'
-        environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(paths), 'HANGS': how,
-                       'HANGS_WITH': str(self._sign)}  # fmt: skip
-        command = [sys.executable, str(HANGING_NODE), '--ros-args', '-p', f'bundle:={bundle}',
-                   '-p', 'backend:=onnxruntime', '-p', f'watchdog_timeout:={limit_s}']  # fmt: skip
+        environment = {
+            **os.environ,
+            'PYTHONPATH': os.pathsep.join(paths),
+            'HANGS': how,
+            'HANGS_WITH': str(self._sign),
+        }
+        command = [
+            sys.executable,
+            str(HANGING_NODE),
+            '--ros-args',
+            '-p',
+            f'bundle:={bundle}',
+            '-p',
+            'backend:=onnxruntime',
+            '-p',
+            f'watchdog_timeout:={limit_s}',
+        ]
         with self._output.open('w') as output:
             self.popen = subprocess.Popen(
                 command, env=environment, stdout=output, stderr=subprocess.STDOUT

@@ -210,8 +210,9 @@ class Pipeline:
     def wait_for(self, **expected: int) -> None:
         """Wait until the counters have these values."""
         deadline = time.monotonic() + TIMEOUT_S
-        while any(getattr(self.worker.counts('front'), key) != value
-                  for key, value in expected.items()):  # fmt: skip
+        while any(
+            getattr(self.worker.counts('front'), key) != value for key, value in expected.items()
+        ):
             assert time.monotonic() < deadline, self.worker.counts('front')
             time.sleep(0.002)
 
@@ -317,7 +318,5 @@ def test_stamps_while_the_work_of_two_frames_overlaps() -> None:
     while worker.counts('front').processed < 2:
         assert time.monotonic() < deadline
         time.sleep(0.002)
-    assert seen == [
-        ('begin 1', [1, 2]), ('begin 2', [1, 2]), ('end 1', [1, 2]), ('end 2', [2])
-    ]  # fmt: skip
+    assert seen == [('begin 1', [1, 2]), ('begin 2', [1, 2]), ('end 1', [1, 2]), ('end 2', [2])]
     assert worker.stop(TIMEOUT_S)

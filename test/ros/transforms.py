@@ -121,9 +121,10 @@ class StandInBuffer:
 def stand_in(listeners: list[Any]) -> SimpleNamespace:
     """Return what is in the place of tf2_ros; the buffers of its listeners are put in the list."""
     return SimpleNamespace(
-        Buffer=StandInBuffer, TransformException=StandInError,
+        Buffer=StandInBuffer,
+        TransformException=StandInError,
         TransformListener=lambda buffer, node, *, spin_thread: listeners.append(buffer),
-    )  # fmt: skip
+    )
 
 
 class Transforms:
@@ -153,9 +154,15 @@ class Transforms:
             self._publishers[topic] = publisher
 
     def send(
-        self, parent: str, child: str, stamp: float | None, x: float = 0.0, y: float = 0.0,
-        z: float = 0.0, turn: tuple[float, ...] = UNIT,
-    ) -> None:  # fmt: skip
+        self,
+        parent: str,
+        child: str,
+        stamp: float | None,
+        x: float = 0.0,
+        y: float = 0.0,
+        z: float = 0.0,
+        turn: tuple[float, ...] = UNIT,
+    ) -> None:
         """Tell where a frame is in its parent: at a stamp, s, or always."""
         transform = TransformStamped(child_frame_id=child)
         transform.header.frame_id = parent

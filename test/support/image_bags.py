@@ -16,8 +16,16 @@ from rosbags.typesys import get_typestore, Stores
 IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 TYPES = get_typestore(Stores.ROS2_HUMBLE)
 
-_BYTES = {'mono8': 1, '8UC1': 1, 'mono16': 2, '16UC1': 2, '32FC1': 4, '32SC1': 4, 'bgra8': 4,
-          'bayer_rggb8': 1}  # fmt: skip
+_BYTES = {
+    'mono8': 1,
+    '8UC1': 1,
+    'mono16': 2,
+    '16UC1': 2,
+    '32FC1': 4,
+    '32SC1': 4,
+    'bgra8': 4,
+    'bayer_rggb8': 1,
+}
 _NOISE = np.random.default_rng(0).integers(0, 256, (24, 40, 4), np.uint8)
 
 
@@ -34,9 +42,14 @@ def image(encoding: str, pixels: np.ndarray | None = None, stamp_ns: int = 0) ->
     data = _NOISE[..., :size] if pixels is None else pixels
     height, width = data.shape[:2]
     message = TYPES.types[IMAGE](
-        header=header(stamp_ns), height=height, width=width, encoding=encoding, is_bigendian=0,
-        step=size * width, data=np.ascontiguousarray(data).reshape(-1),
-    )  # fmt: skip
+        header=header(stamp_ns),
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=0,
+        step=size * width,
+        data=np.ascontiguousarray(data).reshape(-1),
+    )
     return bytes(TYPES.serialize_cdr(message, IMAGE))
 
 

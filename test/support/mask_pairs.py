@@ -19,8 +19,10 @@ CLASSES = 4
 def regions(seed: int, size: tuple[int, int], grain: float = 3.0) -> np.ndarray:
     """Draw (H, W) uint8 ids of `CLASSES` classes in regions of about `grain` px."""
     noise = np.random.default_rng(seed).standard_normal((CLASSES, *size)).astype(np.float32)
-    return np.stack([cv2.GaussianBlur(plane, None, grain) for plane in noise]).argmax(0).astype(
-        np.uint8
+    return (
+        np.stack([cv2.GaussianBlur(plane, None, grain) for plane in noise])
+        .argmax(0)
+        .astype(np.uint8)
     )
 
 

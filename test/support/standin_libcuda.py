@@ -16,8 +16,16 @@ SOURCE = Path(__file__).with_suffix('.c')
 
 #: What has to be given back, as the stand-in counts it; `current` are contexts of this thread.
 KINDS = (
-    'memory', 'pinned', 'stream', 'event', 'module', 'graph', 'executable', 'context', 'current',
-)  # fmt: skip
+    'memory',
+    'pinned',
+    'stream',
+    'event',
+    'module',
+    'graph',
+    'executable',
+    'context',
+    'current',
+)
 
 
 def build_standin(folder: Path) -> Path:

@@ -57,8 +57,15 @@ def make_tensorrt(version: str) -> SimpleNamespace:
     trt = SimpleNamespace()
     trt.__version__ = version.removeprefix('rtx')
     trt.__name__ = 'tensorrt_rtx' if version.startswith('rtx') else 'tensorrt'
-    for name in ('DataType', 'TensorIOMode', 'MemoryPoolType', 'BuilderFlag', 'LayerType',
-                 'NetworkDefinitionCreationFlag', 'ErrorCode'):
+    for name in (
+        'DataType',
+        'TensorIOMode',
+        'MemoryPoolType',
+        'BuilderFlag',
+        'LayerType',
+        'NetworkDefinitionCreationFlag',
+        'ErrorCode',
+    ):
         setattr(trt, name, _enum(name, api[name]))
     for base in (Log, Network, Input, Config, TimingCache, ParserError, Engine, Context):
         setattr(trt, f'_{base.__name__}', _bound(base, trt, api[base.real]))
@@ -223,9 +230,7 @@ class Builder(ApiObject):
         """Make an empty network, and hold the caller to this version's flags."""
         known = {flag.name for flag in self._trt.NetworkDefinitionCreationFlag}
         given = {
-            flag.name
-            for flag in self._trt.NetworkDefinitionCreationFlag
-            if flags & 1 << int(flag)
+            flag.name for flag in self._trt.NetworkDefinitionCreationFlag if flags & 1 << int(flag)
         }
         if 'EXPLICIT_BATCH' in known and 'STRONGLY_TYPED' not in known:
             assert given == {'EXPLICIT_BATCH'}
@@ -401,8 +406,18 @@ def _view(address: int, like: np.ndarray) -> np.ndarray:
 
 def public_names() -> Iterator[tuple[str, str]]:
     """List (class, name) of everything that the stand-in offers."""
-    for base in (Network, Input, Config, TimingCache, ParserError, Engine, Context, Builder,
-                 Parser, Runtime):
+    for base in (
+        Network,
+        Input,
+        Config,
+        TimingCache,
+        ParserError,
+        Engine,
+        Context,
+        Builder,
+        Parser,
+        Runtime,
+    ):
         for name in vars(base):
             if not name.startswith('_') and name != 'real':
                 yield base.real, name

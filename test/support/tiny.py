@@ -24,9 +24,17 @@ from uhr_seg_ros.training.validation import Validation
 
 CLASSES = CLASS_SETS['aerial']
 RECIPE = Recipe(
-    network='hlrc_s', options={'experts': 4}, steps=6, batch=2, crop=64,
-    learning_rate=1e-3, warmup=2, average=0.9, validate_every=100, checkpoint_every=100,
-)  # fmt: skip
+    network='hlrc_s',
+    options={'experts': 4},
+    steps=6,
+    batch=2,
+    crop=64,
+    learning_rate=1e-3,
+    warmup=2,
+    average=0.9,
+    validate_every=100,
+    checkpoint_every=100,
+)
 CONFIG = Config(RECIPE, Data('aerial', 'aerial', hold_out='scene', generated=0.5, scenes=1))
 
 
@@ -56,9 +64,14 @@ def write_recipe(path: Path, **fields: Any) -> Path:
     content = {
         'network': 'fast_scnn',
         'data': {'dataset': 'aerial', 'hold_out': 'one', 'augmentation': 'aerial'},
-        'steps': 6, 'batch': 2, 'crop': 64, 'learning_rate': 1e-3, 'average': 0.9,
-        'validate_every': 4, 'checkpoint_every': 2,
-    }  # fmt: skip
+        'steps': 6,
+        'batch': 2,
+        'crop': 64,
+        'learning_rate': 1e-3,
+        'average': 0.9,
+        'validate_every': 4,
+        'checkpoint_every': 2,
+    }
     path.write_text(yaml.safe_dump(content | fields))
     return path
 

@@ -20,9 +20,7 @@ from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.export.bundle_writing import write_bundle
 
 #: Pure colours: bands painted with them are exactly the mask, see `make_tiny_bundle`.
-TINY_CLASSES = ClassSet(
-    ('red', 'green', 'blue'), ((255, 0, 0), (0, 255, 0), (0, 0, 255))
-)
+TINY_CLASSES = ClassSet(('red', 'green', 'blue'), ((255, 0, 0), (0, 255, 0), (0, 0, 255)))
 
 #: How much the semantic branch counts beside the local one.
 TOKEN_WEIGHT = 0.1

@@ -31,13 +31,19 @@ def make_wide_bundle(directory: Path) -> Path:
     """
     make_tiny_bundle(directory)
     generator = np.random.default_rng(3)
-    onnx.save(branch_graph('low_res', ['tokens', 'semantic_logits'], generator),
-              directory / 'semantic.onnx')  # fmt: skip
+    onnx.save(
+        branch_graph('low_res', ['tokens', 'semantic_logits'], generator),
+        directory / 'semantic.onnx',
+    )
     onnx.save(branch_graph('image', ['affinity', 'local'], generator), directory / 'detail.onnx')
     return write_bundle(
-        directory, name='wide', network='tiny', kind='two_branch', classes=TINY_CLASSES,
+        directory,
+        name='wide',
+        network='tiny',
+        kind='two_branch',
+        classes=TINY_CLASSES,
         detail_bytes_per_pixel=40.0,
-    ).path  # fmt: skip
+    ).path
 
 
 def branch_graph(
@@ -50,34 +56,44 @@ def branch_graph(
     by a factor of 100.
     """
     shapes = {
-        'stem': (WIDTH, 3, 3, 3), 'first': (WIDTH, WIDTH, 3, 3), 'depth': (WIDTH, 1, 3, 3),
-        'second': (WIDTH, WIDTH, 3, 3), 'third': (WIDTH, WIDTH, 3, 3),
-        'last': (CLASSES, WIDTH, 1, 1), 'skip': (CLASSES, WIDTH, 1, 1),
-    }  # fmt: skip
+        'stem': (WIDTH, 3, 3, 3),
+        'first': (WIDTH, WIDTH, 3, 3),
+        'depth': (WIDTH, 1, 3, 3),
+        'second': (WIDTH, WIDTH, 3, 3),
+        'third': (WIDTH, WIDTH, 3, 3),
+        'last': (CLASSES, WIDTH, 1, 1),
+        'skip': (CLASSES, WIDTH, 1, 1),
+    }
     constants = {
         name: generator.standard_normal(shape) / np.sqrt(np.prod(shape[1:]) / 2)
         for name, shape in shapes.items()
     }
     constants['depth'] *= np.logspace(-1, 1, WIDTH)[:, None, None, None]
     constants['second'] /= np.logspace(-1, 1, WIDTH)[:, None, None]
-    constants |= {f'{name}_bias': 0.1 * generator.standard_normal(shape[0])
-                  for name, shape in shapes.items()}  # fmt: skip
+    constants |= {
+        f'{name}_bias': 0.1 * generator.standard_normal(shape[0]) for name, shape in shapes.items()
+    }
     result = outputs[1] if 'local' in outputs else outputs[0]
     nodes = [
         helper.make_node('AveragePool', [source], ['means'], kernel_shape=[4, 4], strides=[4, 4]),
-        *_conv('means', 'stem'), *_conv('stem_relu', 'first'),
-        *_conv('first_relu', 'depth', group=WIDTH), *_conv('depth_relu', 'second'),
-        helper.make_node('Add', ['first_relu', 'second_relu'], ['sum']), *_conv('sum', 'third'),
+        *_conv('means', 'stem'),
+        *_conv('stem_relu', 'first'),
+        *_conv('first_relu', 'depth', group=WIDTH),
+        *_conv('depth_relu', 'second'),
+        helper.make_node('Add', ['first_relu', 'second_relu'], ['sum']),
+        *_conv('sum', 'third'),
         helper.make_node('Conv', ['third_relu', 'last', 'last_bias'], ['last_conv']),
         helper.make_node('Conv', ['stem_relu', 'skip', 'skip_bias'], ['skip_conv']),
         helper.make_node('Add', ['last_conv', 'skip_conv'], [result]),
         *_second_output(outputs),
-    ]  # fmt: skip
+    ]
     graph = helper.make_graph(
-        nodes, 'branch', [_info(source, [1, 3, 'h', 'w'])], [_info(*each) for each in
-        zip(outputs, [[1, None, None, None]] * 2, strict=True)],
+        nodes,
+        'branch',
+        [_info(source, [1, 3, 'h', 'w'])],
+        [_info(*each) for each in zip(outputs, [[1, None, None, None]] * 2, strict=True)],
         [numpy_helper.from_array(np.float32(values), name) for name, values in constants.items()],
-    )  # fmt: skip
+    )
     opset = helper.make_opsetid('', 17)
     model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
     onnx.checker.check_model(model)
@@ -97,11 +113,10 @@ def _second_output(outputs: list[str]) -> list[onnx.NodeProto]:
     if 'local' not in outputs:
         return [helper.make_node('Identity', ['tokens'], ['semantic_logits'])]
     return [
-        helper.make_node('AveragePool', ['means'], ['cells'], kernel_shape=[4, 4],
-                         strides=[4, 4]),
+        helper.make_node('AveragePool', ['means'], ['cells'], kernel_shape=[4, 4], strides=[4, 4]),
         helper.make_node('ReduceMean', ['cells'], ['brightness'], axes=[1], keepdims=1),
         helper.make_node('Transpose', ['brightness'], ['affinity'], perm=[0, 2, 3, 1]),
-    ]  # fmt: skip
+    ]
 
 
 def _info(name: str, shape: list[object]) -> onnx.ValueInfoProto:

@@ -21,7 +21,7 @@ from uhr_seg_ros.synthetic.flight_cloud import (
     OPTICAL_FROM_LIDAR,
     scan,
     scan_pixels,
-)  # fmt: skip
+)
 
 SIZES = [(2160, 3840), (96, 160)]
 

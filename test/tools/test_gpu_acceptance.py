@@ -89,8 +89,9 @@ def test_overlap_is_drawn(stand_in: StandIn, tmp_path: Path) -> None:
     assert times['ratio'] == 1.0
     assert set(spans) == {'semantic', 'detail', 'quarter'}
     picture = tmp_path / 'overlap.png'
-    draw_timeline({'semantic': (0.0, 3.0), 'detail': (0.0, 8.0), 'quarter': (8.0, 9.0)}, picture,
-                  'example')  # fmt: skip
+    draw_timeline(
+        {'semantic': (0.0, 3.0), 'detail': (0.0, 8.0), 'quarter': (8.0, 9.0)}, picture, 'example'
+    )
     drawn = cv2.imread(str(picture))
     assert drawn.shape == (210, 900, 3)
     assert (np.abs(drawn.astype(int) - 255).sum(2) > 0).mean() > 0.1
@@ -98,8 +99,17 @@ def test_overlap_is_drawn(stand_in: StandIn, tmp_path: Path) -> None:
 
 def test_says_what_is_missing_without_a_gpu(tmp_path: Path) -> None:
     environment = {**os.environ, 'CUDA_VISIBLE_DEVICES': '', 'PYTHON': sys.executable}
-    command = ['bash', ROOT / 'scripts/gpu_acceptance', '--output', tmp_path / 'gpu',
-               '--work', tmp_path / 'work', '--only', 'environment', 'kernels']  # fmt: skip
+    command = [
+        'bash',
+        ROOT / 'scripts/gpu_acceptance',
+        '--output',
+        tmp_path / 'gpu',
+        '--work',
+        tmp_path / 'work',
+        '--only',
+        'environment',
+        'kernels',
+    ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
     page = (tmp_path / 'gpu/README.md').read_text()

@@ -23,19 +23,32 @@ from uhr_seg_ros.replay.session import Replay
 
 
 @pytest.fixture(scope='module')
-def results(
-    tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, dict]:
+def results(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     """Give the results of all sections on a small bundle and small frames."""
     folder = tmp_path_factory.mktemp('reliability')
     with BagWriter(folder / 'bag', topic='/cam') as bag:
         for index in range(4):
             bag.write(np.full((240, 320, 3), 50 * index, np.uint8), (index + 1) * 10**9)
     command = [
-        sys.executable, '-m', 'tools.reliability', folder / 'bag',
-        '--bundle', tiny_bundle, '--output', folder / 'out', '--minutes', '0.1', '--rate', '10',
-        '--overload-rate', '1000', '--overload-seconds', '5', '--cycles', '70',
-    ]  # fmt: skip
+        sys.executable,
+        '-m',
+        'tools.reliability',
+        folder / 'bag',
+        '--bundle',
+        tiny_bundle,
+        '--output',
+        folder / 'out',
+        '--minutes',
+        '0.1',
+        '--rate',
+        '10',
+        '--overload-rate',
+        '1000',
+        '--overload-seconds',
+        '5',
+        '--cycles',
+        '70',
+    ]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)
     assert result.returncode == 0, result.stderr
     again = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)

@@ -54,9 +54,15 @@ def test_published_settings(name: str, expected: tuple[int, ...]) -> None:
     assert (recipe.learning_rate, recipe.warmup, recipe.power) == (6e-5, 1500, 1.0)
     assert (recipe.weight_decay, recipe.average, recipe.precision) == (0.01, 0, 'fp32')
     assert recipe.loss_weights == {
-        'refine': 1, 'focal': 0, 'decode': 1, 'auxiliary': 0.4, 'balance': 0.01,
-        'reconstruction': 0.1, 'affinity': 1, 'edge': 100,
-    }  # fmt: skip
+        'refine': 1,
+        'focal': 0,
+        'decode': 1,
+        'auxiliary': 0.4,
+        'balance': 0.01,
+        'reconstruction': 0.1,
+        'affinity': 1,
+        'edge': 100,
+    }
     assert config.data.augmentation == name
 
 

@@ -32,10 +32,13 @@ def test_labels_are_left_out_of_training_alone(
     monkeypatch.setattr(Aerial, 'doubts', {'one': everywhere, 'two': everywhere})
     dataset = open_dataset('aerial', write_mosaics(tmp_path / 'set'))
     plain, ignoring = (
-        feed(replace(CONFIG, data=Data('aerial', 'aerial', hold_out='one', **options)), dataset,
-             World())
+        feed(
+            replace(CONFIG, data=Data('aerial', 'aerial', hold_out='one', **options)),
+            dataset,
+            World(),
+        )
         for options in ({}, how)
-    )  # fmt: skip
+    )
     for (batches, validation), land in ((plain, True), (ignoring, False)):
         shares = [(image.read_labels() == LAND).mean() for image in batches.real.images]
         assert len(shares) == 2

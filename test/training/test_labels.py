@@ -53,9 +53,13 @@ def folder_set(root: Path, **labels: np.ndarray | tuple[int, ...]) -> Path:
 def train(tmp_path: Path, root: Path, data: dict[str, Any] | None = None, **fields: Any) -> int:
     chosen = {'dataset': 'folder', 'validation': 'val', 'augmentation': 'aerial'}
     recipe = write_recipe(
-        tmp_path / 'r.yaml', steps=1, validate_every=1, checkpoint_every=1,
-        data=chosen if data is None else data, **fields,
-    )  # fmt: skip
+        tmp_path / 'r.yaml',
+        steps=1,
+        validate_every=1,
+        checkpoint_every=1,
+        data=chosen if data is None else data,
+        **fields,
+    )
     command = ['train', '--config', str(recipe), '--root', str(root), '--device', 'cpu']
     return main([*command, '--output', str(tmp_path / 'run')])
 
@@ -63,16 +67,20 @@ def train(tmp_path: Path, root: Path, data: dict[str, Any] | None = None, **fiel
 @pytest.mark.parametrize(
     ('labels', 'text'),
     [
-        ({'train_a': (0, 255), 'train_b': (0,), 'val_c': (0, 255)},
-         'train/a.png, hold no value but 0 and 255, so that no pixel is labelled house, water'),
+        (
+            {'train_a': (0, 255), 'train_b': (0,), 'val_c': (0, 255)},
+            'train/a.png, hold no value but 0 and 255, so that no pixel is labelled house, water',
+        ),
         ({'train_a': (0, 1, 2), 'val_c': (0, 255)}, 'val/c.png, hold no value but 0 and 255'),
         ({'train_a': (0, 1, 2), 'val_c': (255,)}, 'val/c.png, hold no value but 255'),
-        ({'train_a': (1, 255), 'val_c': (0, 1)},
-         'training (train): all labelled pixels are house, so that there is nothing to tell'),
+        (
+            {'train_a': (1, 255), 'val_c': (0, 1)},
+            'training (train): all labelled pixels are house, so that there is nothing to tell',
+        ),
         ({'train_a': (1,), 'val_c': (0, 1)}, 'training (train): all labelled pixels are house'),
         ({'train_a': (0, 1, 7), 'train_b': (0, 9), 'val_c': (8, 1)}, '3 files cannot be used'),
     ],
-)  # fmt: skip
+)
 def test_nothing_starts_with_wrong_labels(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], labels: dict[str, Any], text: str
 ) -> None:

@@ -83,11 +83,15 @@ def outputs_of(images: int, size: int = 8) -> dict[str, torch.Tensor]:
     """Make random outputs of a network with every head."""
     torch.manual_seed(1)
     shapes = {
-        'refine': (5, 2 * size, 2 * size), 'decode': (5, size, size), 'auxiliary': (5, 4, 4),
-        'gate_probabilities': (size * size, 4), 'reduced': (6, size, size),
-        'rebuilt_feature': (6, 4 * size, 4 * size), 'reconstruction': (3, 4 * size, 4 * size),
+        'refine': (5, 2 * size, 2 * size),
+        'decode': (5, size, size),
+        'auxiliary': (5, 4, 4),
+        'gate_probabilities': (size * size, 4),
+        'reduced': (6, size, size),
+        'rebuilt_feature': (6, 4 * size, 4 * size),
+        'reconstruction': (3, 4 * size, 4 * size),
         'residual_target': (3, 4 * size, 4 * size),
-    }  # fmt: skip
+    }
     found = {name: torch.randn(images, *shape) for name, shape in shapes.items()}
     found['gate_probabilities'] = found['gate_probabilities'].softmax(-1)
     return found
@@ -137,9 +141,7 @@ def test_class_weights_scale_the_pixels_of_their_class() -> None:
     outputs, labels = outputs_of(2), torch.randint(0, 5, (2, 32, 32))
     outputs['gate_probabilities'] = outputs['gate_probabilities'].flatten(0, 1)
     labels[0, :4] = 255
-    alone = [
-        losses(outputs, torch.where(labels == i, labels, 255))['refine'] for i in range(5)
-    ]
+    alone = [losses(outputs, torch.where(labels == i, labels, 255))['refine'] for i in range(5)]
     by_class = torch.tensor([1.5, 1.0, 2.0, 0.0, 1.0])
     weighted = losses(outputs, labels, class_weights=by_class)
     expected = sum(weight * loss for weight, loss in zip(by_class, alone, strict=True))

@@ -27,8 +27,13 @@ def call(folder: Path, out: Path | None, *options: str) -> subprocess.CompletedP
         environment['OUT'] = str(out)
     return subprocess.run(
         ['bash', str(SCRIPT), *options],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
 
 
 @pytest.mark.slow

@@ -79,9 +79,7 @@ def test_another_run_is_not_overwritten(batches: Batches, tmp_path: Path) -> Non
 
 def test_another_recipe_does_not_resume(batches: Batches, tmp_path: Path) -> None:
     trainer(tmp_path).run(batches, until=1)
-    other = replace(
-        config_with(learning_rate=2e-3), data=replace(CONFIG.data, hold_out='another')
-    )
+    other = replace(config_with(learning_rate=2e-3), data=replace(CONFIG.data, hold_out='another'))
     with pytest.raises(
         TrainingError,
         match="learning_rate was 0.001 and is 0.002; data.hold_out was 'scene' and is 'another'; "

@@ -26,12 +26,20 @@ _FORMS: dict[str, tuple[int, tuple[str, ...]]] = {
     'place': (2, _FLOAT),
     **dict.fromkeys(
         (
-            'low_res', 'image', 'tokens', 'affinity', 'local', 'semantic_logits', 'logits',
-            'quarter_logits', 'grid', 'probabilities',
+            'low_res',
+            'image',
+            'tokens',
+            'affinity',
+            'local',
+            'semantic_logits',
+            'logits',
+            'quarter_logits',
+            'grid',
+            'probabilities',
         ),
         (4, _FLOAT),
     ),
-}  # fmt: skip
+}
 
 #: Colours, of the tensors that hold a picture.
 _PICTURES, _COLORS = ('low_res', 'image'), 3
@@ -129,9 +137,7 @@ def _check_names(
 
 def _check_forms(graph: Graph, engine: Engine) -> None:
     """Refuse a graph that would fail on the first frame, or give masks of another form."""
-    unknown = [
-        name for name in engine.input_shapes if name not in (*graph.inputs, *_OPTIONAL)
-    ]
+    unknown = [name for name in engine.input_shapes if name not in (*graph.inputs, *_OPTIONAL)]
     if unknown:
         msg = f'graph {graph.path} needs {listed(unknown)}, which nobody gives'
         raise EngineError(f'{msg}: export the model again')

@@ -139,9 +139,7 @@ def _measure_peak(
 
     def play(rate_hz: float) -> Replay:
         seconds = max(options.duration_s or TRIAL_S, TRIAL_FRAMES / rate_hz)
-        return session.play(
-            options.bag, Pacing(rate_hz, duration_s=seconds, live=True), topic
-        )
+        return session.play(options.bag, Pacing(rate_hz, duration_s=seconds, live=True), topic)
 
     def keeps_up(rate_hz: float) -> bool:
         tell(f'trying {rate_hz:.2f} Hz')

@@ -90,9 +90,9 @@ def _look_at(points: np.ndarray, camera: np.ndarray, size: tuple[int, int]) -> _
     everything = np.vstack((points, camera))
     low, high = everything.min(0), everything.max(0)
     middle, reach = (low + high) / 2, max(float(np.linalg.norm(high - low)), 1e-3)
-    away = np.array([
-        math.cos(_UP) * math.cos(_TURN), math.cos(_UP) * math.sin(_TURN), math.sin(_UP)
-    ])  # fmt: skip
+    away = np.array(
+        [math.cos(_UP) * math.cos(_TURN), math.cos(_UP) * math.sin(_TURN), math.sin(_UP)]
+    )
     right = np.cross(-away, (0.0, 0.0, 1.0))
     right /= np.linalg.norm(right)
     rotation = np.stack((right, np.cross(-away, right), -away))
@@ -145,24 +145,25 @@ def _darken_edges(picture: np.ndarray, depths: np.ndarray) -> np.ndarray:
     return (picture * light[..., None]).astype(np.uint8)
 
 
-def _draw_camera(
-    picture: np.ndarray, points: np.ndarray, camera: np.ndarray, view: _View
-) -> None:
+def _draw_camera(picture: np.ndarray, points: np.ndarray, camera: np.ndarray, view: _View) -> None:
     """Draw where the camera was, and lines from there to the corners of what it saw."""
-    corners = [points[np.argmax(points[:, :2] @ sign)] for sign in
-               ((1, 1), (1, -1), (-1, -1), (-1, 1))]  # fmt: skip
+    corners = [
+        points[np.argmax(points[:, :2] @ sign)] for sign in ((1, 1), (1, -1), (-1, -1), (-1, 1))
+    ]
     pixels, _ = view.project(np.vstack((camera, corners)))
     top, *ends = (tuple(map(int, pixel)) for pixel in pixels)
     for end in ends:
         cv2.line(picture, top, end, _LINE, _OVERSAMPLING, cv2.LINE_AA)
     cv2.circle(picture, top, 7 * _OVERSAMPLING, _TEXT, -1, cv2.LINE_AA)
-    _write(picture, 'camera', (top[0] + 16 * _OVERSAMPLING, top[1] + 7 * _OVERSAMPLING),
-           0.8 * _OVERSAMPLING)  # fmt: skip
+    _write(
+        picture,
+        'camera',
+        (top[0] + 16 * _OVERSAMPLING, top[1] + 7 * _OVERSAMPLING),
+        0.8 * _OVERSAMPLING,
+    )
 
 
-def _draw_legend(
-    picture: np.ndarray, legend: Mapping[str, tuple[int, int, int]]
-) -> None:
+def _draw_legend(picture: np.ndarray, legend: Mapping[str, tuple[int, int, int]]) -> None:
     height = picture.shape[0]
     unit = height / 1080
     side, x, y = int(24 * unit), int(40 * unit), int(height - 28 * unit)

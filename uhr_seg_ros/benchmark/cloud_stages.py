@@ -51,8 +51,9 @@ _UP, _DOWN, _ASIDE = math.radians(22), math.radians(-22), math.radians(50)
 _HIGH, _WALLS, _END = 2.0, 12.0, 70.0
 
 # Velodyne's PointXYZIRT: 22 bytes, so that most of its floats are not aligned.
-_POINT = np.dtype([('x', 'f4'), ('y', 'f4'), ('z', 'f4'), ('intensity', 'f4'), ('ring', 'u2'),
-                   ('time', 'f4')])  # fmt: skip
+_POINT = np.dtype(
+    [('x', 'f4'), ('y', 'f4'), ('z', 'f4'), ('intensity', 'f4'), ('ring', 'u2'), ('time', 'f4')]
+)
 _TYPES = {'f4': PointField.FLOAT32, 'u2': PointField.UINT16}
 
 # Side of a patch of one class in the mask, px.
@@ -94,9 +95,10 @@ def measure_cloud(options: CloudOptions) -> dict[str, Any]:
     # Libraries count the cores when they are loaded.
     threads = {f'{name}_NUM_THREADS': '1' for name in ('OMP', 'OPENBLAS', 'MKL')}
     command = python_child(
-        'uhr_seg_ros.benchmark.cloud_stages', json.dumps(asdict(options)),
+        'uhr_seg_ros.benchmark.cloud_stages',
+        json.dumps(asdict(options)),
         env={**os.environ, **threads},
-    )  # fmt: skip
+    )
     child = subprocess.run(**command, capture_output=True, text=True, check=False)
     if child.returncode:
         last = (child.stderr.strip().splitlines() or [f'exit code {child.returncode}'])[-1]
@@ -187,10 +189,13 @@ def benchmark_camera(size: tuple[int, int]) -> Camera:
     """Make a camera of 77 degrees with a distorted lens, for masks of a height and width."""
     height, width = size
     return Camera(
-        model='plumb_bob', focal=(_FOCAL * width, _FOCAL * width),
-        center=((width - 1) / 2, (height - 1) / 2), distortion=_DISTORTION,
-        height=height, width=width,
-    )  # fmt: skip
+        model='plumb_bob',
+        focal=(_FOCAL * width, _FOCAL * width),
+        center=((width - 1) / 2, (height - 1) / 2),
+        distortion=_DISTORTION,
+        height=height,
+        width=width,
+    )
 
 
 def benchmark_pose() -> Transform:

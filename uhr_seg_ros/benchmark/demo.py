@@ -28,13 +28,13 @@ from uhr_seg_ros.reports.benchmark_report import (
     print_table,
     stage_percentiles,
     write_json,
-)  # fmt: skip
+)
 from uhr_seg_ros.synthetic.flight_cloud import (
     cloud_delay_ns,
     INFO_TOPIC,
     node_parameters,
     POINTS_TOPIC,
-)  # fmt: skip
+)
 
 _COUNTS = ('received', 'processed', 'dropped', 'rejected')
 
@@ -110,9 +110,14 @@ def _run(options: DemoOptions, bundle: Bundle) -> dict[str, Any]:
     if options.cloud:
         parameters |= node_parameters()
     result, exit_code = replay(
-        bag, parameters, output, rate_hz=options.rate_hz, topic=topic, clouds=options.cloud,
+        bag,
+        parameters,
+        output,
+        rate_hz=options.rate_hz,
+        topic=topic,
+        clouds=options.cloud,
         beside=(INFO_TOPIC, POINTS_TOPIC) if options.cloud else (),
-    )  # fmt: skip
+    )
     report = {
         'bundle': bundle.name,
         'domain': str(bundle.domain),
@@ -139,8 +144,10 @@ def draw_overview(output: Path) -> None:
     files = sorted(output.glob(f'overlays/{STAMP_PATTERN}_overlay.jpg'))[: 5 * _COLUMNS]
     if not files:
         return
-    tiles = [cv2.resize(cv2.imread(str(file)), _THUMBNAIL, interpolation=cv2.INTER_AREA)
-             for file in files]  # fmt: skip
+    tiles = [
+        cv2.resize(cv2.imread(str(file)), _THUMBNAIL, interpolation=cv2.INTER_AREA)
+        for file in files
+    ]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % min(_COLUMNS, len(tiles)))
     columns = min(_COLUMNS, len(tiles))
     rows = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
@@ -167,9 +174,13 @@ def _masks(output: Path) -> list[Path]:
 def _remove_results(output: Path) -> None:
     """Remove what an earlier run has saved, and nothing that only looks alike."""
     for pattern in (
-        f'masks/{STAMP_PATTERN}_mask.png', f'overlays/{STAMP_PATTERN}_overlay.jpg',
-        f'clouds/{STAMP_PATTERN}_points.ply', 'cloud.jpg', 'overview.jpg', 'report.json',
-    ):  # fmt: skip
+        f'masks/{STAMP_PATTERN}_mask.png',
+        f'overlays/{STAMP_PATTERN}_overlay.jpg',
+        f'clouds/{STAMP_PATTERN}_points.ply',
+        'cloud.jpg',
+        'overview.jpg',
+        'report.json',
+    ):
         for file in output.glob(pattern):
             file.unlink()
 
@@ -185,9 +196,11 @@ def _print(report: dict[str, Any]) -> None:
     if report['messages_skipped']:
         print(f'messages that were skipped, as they are not whole: {report["messages_skipped"]}')
     if report['stamps_repeated']:
-        print(f'warning: {report["stamps_repeated"]} of {report["frames_played"]} frames have a '
-              'stamp that another has too: files are named after stamps, so those of the last '
-              'frame stay, and latencies are not known')  # fmt: skip
+        print(
+            f'warning: {report["stamps_repeated"]} of {report["frames_played"]} frames have a '
+            'stamp that another has too: files are named after stamps, so those of the last '
+            'frame stay, and latencies are not known'
+        )
     if 'clouds' in report:
         _print_clouds(report['clouds'])
 
@@ -202,5 +215,7 @@ def _print_clouds(clouds: dict[str, Any]) -> None:
         rows = [[name, f'{share:.1%}'] for name, share in shares.items()]
         print_table(f'{clouds["points"]} points', ['', 'share'], rows)
     if clouds['like_mask_share'] is not None:
-        print(f'{clouds["like_mask_share"]:.2%} of the labels are those of the masks where the '
-              'points were cast from')  # fmt: skip
+        print(
+            f'{clouds["like_mask_share"]:.2%} of the labels are those of the masks where the '
+            'points were cast from'
+        )

@@ -20,7 +20,7 @@ from uhr_seg_ros.synthetic.flight_cloud import (
     OPTICAL_FROM_LIDAR,
     POINTS_TOPIC,
     scan_pixels,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from uhr_seg_ros.replay.session import Replay

@@ -19,9 +19,7 @@ from uhr_seg_ros.reports.benchmark_report import percentiles, segmenter_stages, 
 TRANSPORT_RATE_HZ = 5.0
 
 
-def measure_node(
-    bundle: str, size: tuple[int, int], count: int, rate_hz: float
-) -> dict[str, Any]:
+def measure_node(bundle: str, size: tuple[int, int], count: int, rate_hz: float) -> dict[str, Any]:
     """
     Play frames to the real node, slowly enough that none waits, and take the times apart.
 

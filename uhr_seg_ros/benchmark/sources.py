@@ -24,7 +24,7 @@ from uhr_seg_ros.synthetic.flight import (
     FRAME_SIZE,
     Pose,
     turned_size,
-)  # fmt: skip
+)
 from uhr_seg_ros.synthetic.flight_cloud import (
     CAMERA_FRAME,
     cloud_delay_ns,
@@ -34,7 +34,7 @@ from uhr_seg_ros.synthetic.flight_cloud import (
     LIDAR_FRAME,
     POINTS_TOPIC,
     scan,
-)  # fmt: skip
+)
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
 SCENE_SEED = 20
@@ -115,8 +115,10 @@ def prepare_bag(
         _record(_images(paths), folder, rate_hz, len(paths), cloud, tell)
         return folder
     if count / rate_hz > _LONGEST_S:
-        msg = (f'{count} frames at {rate_hz:g} Hz take {count / rate_hz:.0f} s, and stamps go to '
-               f'{_LONGEST_S} s: choose fewer, or a higher --rate')
+        msg = (
+            f'{count} frames at {rate_hz:g} Hz take {count / rate_hz:.0f} s, and stamps go to '
+            f'{_LONGEST_S} s: choose fewer, or a higher --rate'
+        )
         raise SourceError(msg)
     _check_room(folder, count * size[0] * size[1] * 3)
     mosaic, labels = (read_image(paths[0]), None) if paths else _generated(size, tell)
@@ -173,8 +175,9 @@ def _record(
             bag.write(view.frame, stamp)
             if cloud:
                 points = scan(size, view.pose, view.ground)
-                bag.write_points(POINTS_TOPIC, points, LIDAR_FRAME,
-                                 stamp + cloud_delay_ns(rate_hz))  # fmt: skip
+                bag.write_points(
+                    POINTS_TOPIC, points, LIDAR_FRAME, stamp + cloud_delay_ns(rate_hz)
+                )
             done = index + 1
             tell(f'recorded frame {done} of {count}, {width}x{height}')
 

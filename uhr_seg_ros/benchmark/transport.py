@@ -118,9 +118,7 @@ def _start(
     """Start one of the two processes, which ends with the stack at the latest."""
     with signals_held():
         process = subprocess.Popen(
-            **python_child(
-                'uhr_seg_ros.benchmark.transport', role, options, env=environment
-            ),
+            **python_child('uhr_seg_ros.benchmark.transport', role, options, env=environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -25,7 +25,7 @@ from uhr_seg_ros.reports.benchmark_report import (
     print_table,
     segmenter_stages,
     write_json,
-)  # fmt: skip
+)
 
 DEFAULT_SIZES = ((1080, 1920), (2160, 3840))
 DEFAULT_POINTS = (130_000, 1_000_000)
@@ -152,9 +152,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _against_torch(
-    arguments: argparse.Namespace, sizes: list[tuple[int, int]]
-) -> dict[str, Any]:
+def _against_torch(arguments: argparse.Namespace, sizes: list[tuple[int, int]]) -> dict[str, Any]:
     # Only here: everything else runs without PyTorch.
     from uhr_seg_ros.export.against_torch import compare_speed
 
@@ -183,10 +181,13 @@ def _transport(arguments: argparse.Namespace, sizes: list[tuple[int, int]]) -> d
         rate = arguments.rate or TRANSPORT_RATE_HZ
         results.append(measure_transport(setting, largest, arguments.repeat, rate))
     rows = [
-        [result['setting']['name'], f'{result["received"]} of {result["sent"]}',
-         *(f'{value:.1f}' for value in result['latency_ms'].values())]
+        [
+            result['setting']['name'],
+            f'{result["received"]} of {result["sent"]}',
+            *(f'{value:.1f}' for value in result['latency_ms'].values()),
+        ]
         for result in results
-    ]  # fmt: skip
+    ]
     header = ['', 'received', *(f'{name} ms' for name in PERCENTILES)]
     print_table(f'{format_size(largest)} bgr8 from one process to another', header, rows)
     return {'machine': machine(), 'size': list(largest), 'transport': results}
@@ -212,10 +213,16 @@ def _print_cloud(result: dict[str, Any]) -> None:
     )
     keys = ('p50', 'p95')
     rows = [
-        [stage, *(f'{result[kind][stage][key]:.1f}' for kind in ('stage_ms', 'processor_ms')
-                  for key in keys)]
+        [
+            stage,
+            *(
+                f'{result[kind][stage][key]:.1f}'
+                for kind in ('stage_ms', 'processor_ms')
+                for key in keys
+            ),
+        ]
         for stage in result['stage_ms']
-    ]  # fmt: skip
+    ]
     header = [f'{key} ms' for key in keys] + [f'processor {key} ms' for key in keys]
     print_table(title, ['', *header], rows)
 

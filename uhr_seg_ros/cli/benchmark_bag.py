@@ -42,22 +42,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--topic', default='', help='image topic in it; default: the only likely one'
     )
     group.add_argument(
-        '--duration', type=parse_duration, default=0.0, metavar='S',
+        '--duration',
+        type=parse_duration,
+        default=0.0,
+        metavar='S',
         help='play so long, repeating the recording; default: the recording once',
-    )  # fmt: skip
+    )
     group.add_argument('--report', type=Path, metavar='HTML', help='file for a page with charts')
     group.add_argument(
-        '--offline', type=Path, metavar='BAG',
+        '--offline',
+        type=Path,
+        metavar='BAG',
         help='without ROS: write a copy of the recording with masks and overlays added',
-    )  # fmt: skip
+    )
     group.add_argument(
-        '--prefix', metavar='NAME',
+        '--prefix',
+        metavar='NAME',
         help='with --offline: of the topics that are added (default: /segmentation)',
-    )  # fmt: skip
+    )
     group.add_argument(
-        '--compare', type=Path, nargs=2, metavar=('A', 'B'),
+        '--compare',
+        type=Path,
+        nargs=2,
+        metavar=('A', 'B'),
         help='instead: two files that --json wrote for recordings, side by side',
-    )  # fmt: skip
+    )
 
 
 def run_bag(arguments: argparse.Namespace) -> int:
@@ -115,28 +124,40 @@ def run_offline(arguments: argparse.Namespace) -> int:
     topic = choose_topic(arguments.bag, arguments.topic)
     options = EngineOptions(threads=arguments.threads, precision=arguments.precision)
     limits = Limits(arguments.memory_limit_mb)
-    with Segmenter(
-        arguments.bundle, arguments.backend, limits, options=options
-    ) as segmenter, tqdm(total=topic.count, unit=' frames') as bar:
+    with (
+        Segmenter(arguments.bundle, arguments.backend, limits, options=options) as segmenter,
+        tqdm(total=topic.count, unit=' frames') as bar,
+    ):
         result = segment_recording(
-            arguments.bag, topic, arguments.offline, segmenter,
-            prefix=prefix, on_frame=bar.update, tell=bar.write,
-        )  # fmt: skip
+            arguments.bag,
+            topic,
+            arguments.offline,
+            segmenter,
+            prefix=prefix,
+            on_frame=bar.update,
+            tell=bar.write,
+        )
         provenance = segmenter.provenance
     total, stages = spread(result.total_ms), {k: spread(v) for k, v in result.stage_ms.items()}
     _print_spreads('Per frame', {**stages, 'total': total})
     print(segmenter.bundle.domain_line)
-    print(f'{len(result.total_ms)} frames segmented, {result.rejected} left out: '
-          f'{arguments.offline}')  # fmt: skip
+    print(
+        f'{len(result.total_ms)} frames segmented, {result.rejected} left out: {arguments.offline}'
+    )
     if result.lost:
         print(f'{result.lost} messages could not be copied')
     if arguments.json:
         report = {
-            'benchmark': 'offline', 'total_ms': total, 'stage_ms': stages,
-            'rejected': result.rejected, 'lost': result.lost, 'seconds': round(result.seconds, 3),
-            'provenance': provenance, 'bag': describe_bag(arguments.bag, topic),
+            'benchmark': 'offline',
+            'total_ms': total,
+            'stage_ms': stages,
+            'rejected': result.rejected,
+            'lost': result.lost,
+            'seconds': round(result.seconds, 3),
+            'provenance': provenance,
+            'bag': describe_bag(arguments.bag, topic),
             'machine': machine(),
-        }  # fmt: skip
+        }
         write_json(arguments.json, report)
     return 1 if result.rejected or result.lost else 0
 
@@ -145,11 +166,14 @@ def _print_figures(report: dict[str, Any]) -> None:
     figures = report['figures']
     if 'peak_hz' in report:
         print(f'peak: {report["peak_hz"]:.2f} Hz')
-    _print_spreads('Latency', {
-        **figures['stage_ms'],
-        'stamp to mask': figures['stamp_to_mask_ms'],
-        'published to mask': figures['latency_ms'],
-    })  # fmt: skip
+    _print_spreads(
+        'Latency',
+        {
+            **figures['stage_ms'],
+            'stamp to mask': figures['stamp_to_mask_ms'],
+            'published to mask': figures['latency_ms'],
+        },
+    )
     frames = figures['frames']
     rows = [['frames', *(f'{value:.0f}' for value in frames.values())]]
     print_table('Frames', ['', *(name.replace('_', ' ') for name in frames)], rows)

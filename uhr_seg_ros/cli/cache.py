@@ -39,8 +39,9 @@ def run(args: argparse.Namespace) -> int:
         return 0
     removed = cache.prune(args.keep)
     total = sum(entry.size for entry in removed) / 1e6
-    console.print(f'removed {len(removed)} entries, {total:.0f} MB: {cache.directory}',
-                  soft_wrap=True)  # fmt: skip
+    console.print(
+        f'removed {len(removed)} entries, {total:.0f} MB: {cache.directory}', soft_wrap=True
+    )
     return 0
 
 

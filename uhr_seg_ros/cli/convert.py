@@ -130,9 +130,7 @@ def _exported(
         raise CheckpointError(msg) from err
 
 
-def read_weights(
-    network: str | None, checkpoint: Path | None, parts: Sequence[str]
-) -> Weights:
+def read_weights(network: str | None, checkpoint: Path | None, parts: Sequence[str]) -> Weights:
     """
     Read one file, or one file per part.
 

@@ -49,9 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--size', type=parse_size, default=FRAME_SIZE, help='frames of a flight, 3840x2160'
     )
     parser.add_argument(
-        '--cloud', action='store_true',
+        '--cloud',
+        action='store_true',
         help='a LiDAR flies along: label its points, save them as PLY files and a picture',
-    )  # fmt: skip
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ from uhr_seg_ros.core.interruption import (
     exit_code,
     signals_end_the_block,
     Terminated,
-)  # fmt: skip
+)
 
 #: Command -> (module, one line of help). A module has `add_arguments(parser)` and
 #: `run(args) -> int` and is imported only when its command is called.
@@ -139,9 +139,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         prog='uhr_seg', description='Semantic segmentation of ultra-high-resolution images.'
     )
     parser.add_argument('--version', action='version', version=f'uhr_seg {__version__}')
-    commands = parser.add_subparsers(
-        metavar='COMMAND', required=True, parser_class=CommandParser
-    )
+    commands = parser.add_subparsers(metavar='COMMAND', required=True, parser_class=CommandParser)
     for name, (module_name, summary) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f'{summary.capitalize()}.')
         if arguments[:1] == [name]:

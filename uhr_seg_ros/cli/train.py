@@ -80,9 +80,13 @@ def run(args: argparse.Namespace) -> int:
             if world.writes:
                 _keep_others_out(locks, args.output, args.bundle)
             trainer = Trainer(
-                config, dataset.classes, args.output, world,
-                resume=args.resume, domain=_domain(config, dataset),
-            )  # fmt: skip
+                config,
+                dataset.classes,
+                args.output,
+                world,
+                resume=args.resume,
+                domain=_domain(config, dataset),
+            )
             batches, validation = feed(config, dataset, world)
             with telling(lambda: _so_far(trainer)):
                 finished = trainer.run(batches, validation, deadline=deadline)

@@ -86,9 +86,11 @@ def busiest(labels: np.ndarray) -> Window:
     )
     rows, columns = np.ix_(tops, lefts)
     counts = (
-        sums[rows + height, columns + width] - sums[rows, columns + width]
-        - sums[rows + height, columns] + sums[rows, columns]
-    )  # fmt: skip
+        sums[rows + height, columns + width]
+        - sums[rows, columns + width]
+        - sums[rows + height, columns]
+        + sums[rows, columns]
+    )
     row, column = np.unravel_index(counts.argmax(), counts.shape)
     return int(tops[row]), int(lefts[column]), height, width
 

@@ -159,9 +159,20 @@ class Comparison:
         print(f'{variant.name}, seed {seed}', flush=True)
         try:
             self._call(
-                folder, 'train', '--config', config, '--root', self.root, '--output', run,
-                '--bundle', folder / 'bundle', '--minutes', f'{minutes:.2f}', *resume,
-            )  # fmt: skip
+                folder,
+                'train',
+                '--config',
+                config,
+                '--root',
+                self.root,
+                '--output',
+                run,
+                '--bundle',
+                folder / 'bundle',
+                '--minutes',
+                f'{minutes:.2f}',
+                *resume,
+            )
         except ComparisonError as err:
             # A training that --minutes stopped ends with 1, as does one that breaks.
             if monotonic() >= self.deadline:
@@ -175,10 +186,20 @@ class Comparison:
         tiles = ('--mode', 'slide', '--window', side, '--stride', side) if side else ()
         if not (folder / 'figures.json').is_file():
             self._call(
-                folder, 'evaluate', '--bundle', folder / 'bundle', '--split', self.split,
-                '--dataset', variant.config['data']['dataset'], '--root', self.root,
-                '--json', folder / 'figures.json', *tiles,
-            )  # fmt: skip
+                folder,
+                'evaluate',
+                '--bundle',
+                folder / 'bundle',
+                '--split',
+                self.split,
+                '--dataset',
+                variant.config['data']['dataset'],
+                '--root',
+                self.root,
+                '--json',
+                folder / 'figures.json',
+                *tiles,
+            )
 
     def measure(self, variant: Variant) -> None:
         """Take the time of one variant."""
@@ -187,9 +208,19 @@ class Comparison:
             height, width = self.plan.size
             bundle = self.folder(variant, self.plan.seeds[0]) / 'bundle'
             self._call(
-                None, 'benchmark', '--bundle', bundle, '--size', f'{width}x{height}',
-                '--repeat', REPEAT, '--backend', 'onnxruntime', '--json', path,
-            )  # fmt: skip
+                None,
+                'benchmark',
+                '--bundle',
+                bundle,
+                '--size',
+                f'{width}x{height}',
+                '--repeat',
+                REPEAT,
+                '--backend',
+                'onnxruntime',
+                '--json',
+                path,
+            )
 
     def figures(self, variant: Variant) -> list[dict[str, Any]]:
         """Read what ``evaluate`` wrote for each seed."""

@@ -40,18 +40,24 @@ def table(comparison: Comparison, costs: dict[str, tuple[int, int]]) -> str:
     for variant in comparison.plan.variants:
         weights, operations = costs[variant.name]
         milliseconds, megabytes = comparison.cost(variant)
-        rows.append([
-            variant.name, *_scores(comparison.figures(variant), COLUMNS.values()),
-            f'{weights / 1e6:.1f} M', f'{operations / 1e9:.1f} G', f'{milliseconds:.0f} ms',
-            f'{megabytes} MB',
-        ])  # fmt: skip
+        rows.append(
+            [
+                variant.name,
+                *_scores(comparison.figures(variant), COLUMNS.values()),
+                f'{weights / 1e6:.1f} M',
+                f'{operations / 1e9:.1f} G',
+                f'{milliseconds:.0f} ms',
+                f'{megabytes} MB',
+            ]
+        )
     return f'{_markdown(head, rows)}\n{_class_table(comparison)}{_notes(comparison)}'
 
 
 def _class_table(comparison: Comparison) -> str:
     figures = {each.name: comparison.figures(each) for each in comparison.plan.variants}
-    names = list(dict.fromkeys(name for runs in figures.values() for run in runs
-                               for name in run['iou']))  # fmt: skip
+    names = list(
+        dict.fromkeys(name for runs in figures.values() for run in runs for name in run['iou'])
+    )
     takes = [lambda run, name=name: run['iou'].get(name) for name in names]
     rows = [[variant, *_scores(runs, takes)] for variant, runs in figures.items()]
     return _markdown(['IoU', *names], rows)

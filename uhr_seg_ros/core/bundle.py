@@ -384,9 +384,7 @@ def _read_cpu_precision(fields: Fields, precisions: Mapping[str, GraphSet]) -> s
     return chosen
 
 
-def _read_graph(
-    fields: Fields, name: str, inputs: Sequence[str], outputs: Sequence[str]
-) -> Graph:
+def _read_graph(fields: Fields, name: str, inputs: Sequence[str], outputs: Sequence[str]) -> Graph:
     key = f'graphs.{name}'
     path, sha256 = _read_file(fields, key)
     for part, needed in (('inputs', inputs), ('outputs', outputs)):

@@ -27,10 +27,15 @@ _MESSAGES: dict[str, dict[int, str]] = {
     'graph': {1: 'node', 5: 'tensor', 15: 'sparse'},
     'node': {5: 'attribute'},
     'attribute': {
-        5: 'tensor', 6: 'graph', 10: 'tensor', 11: 'graph', 22: 'sparse', 23: 'sparse',
+        5: 'tensor',
+        6: 'graph',
+        10: 'tensor',
+        11: 'graph',
+        22: 'sparse',
+        23: 'sparse',
     },
     'sparse': {1: 'tensor', 2: 'tensor'},
-}  # fmt: skip
+}
 
 #: Fields of a tensor: its name, the pairs that say where it lies, and whether it lies elsewhere.
 _NAME, _EXTERNAL, _LOCATION = 8, 13, 14

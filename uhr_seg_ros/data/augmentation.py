@@ -58,13 +58,17 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
     ),
     (
         (
-            'scale_uniform', 'antialias', 'keep_image', 'symmetries', 'fill_corners',
+            'scale_uniform',
+            'antialias',
+            'keep_image',
+            'symmetries',
+            'fill_corners',
             'published_order',
         ),
         lambda value: isinstance(value, bool),
         'true or false',
     ),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -139,9 +143,14 @@ class Augmentation:
 
 
 _PUBLISHED = Augmentation(
-    scale=(1.0, 1.0), scale_uniform=True, antialias=False, keep_image=True,
-    symmetries=False, flip=0.5, published_order=True,
-)  # fmt: skip
+    scale=(1.0, 1.0),
+    scale_uniform=True,
+    antialias=False,
+    keep_image=True,
+    symmetries=False,
+    flip=0.5,
+    published_order=True,
+)
 
 #: Presets by name: three as HLRC was trained, and two for views from above. ``aerial`` is what
 #: `Augmentation` gives by itself.
@@ -151,10 +160,16 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     'deepglobe': replace(_PUBLISHED, fit=(2448, 2448), rotation=0.5),
     'aerial': Augmentation(),
     'aerial_strong': Augmentation(
-        balanced=0.3, rotation=0.5, angle=(-45.0, 45.0), fill_corners=True,
-        shade=0.4, gamma=(0.7, 1.4), blur=1.0, noise=6.0,
+        balanced=0.3,
+        rotation=0.5,
+        angle=(-45.0, 45.0),
+        fill_corners=True,
+        shade=0.4,
+        gamma=(0.7, 1.4),
+        blur=1.0,
+        noise=6.0,
     ),
-}  # fmt: skip
+}
 
 
 def read_augmentation(value: str | Mapping[str, Any]) -> Augmentation:

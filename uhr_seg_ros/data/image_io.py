@@ -17,9 +17,15 @@ from uhr_seg_ros.image_io.files import cache
 from uhr_seg_ros.image_io.tiff_windows import Window
 
 __all__ = [
-    'cache', 'check_upright', 'image_size', 'is_read_by_window', 'orientation', 'read_ids',
-    'read_image', 'Window',
-]  # fmt: skip
+    'cache',
+    'check_upright',
+    'image_size',
+    'is_read_by_window',
+    'orientation',
+    'read_ids',
+    'read_image',
+    'Window',
+]
 
 
 def _of_data(function: Callable) -> Callable:

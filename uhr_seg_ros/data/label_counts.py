@@ -110,10 +110,17 @@ def scan(
 
     pool = ThreadPoolExecutor(min(THREADS, available_cores()))
     try:
-        counts = list(tqdm(
-            pool.map(one, images), 'checking labels', len(images), leave=False, unit='image',
-            disable=quiet, delay=KEPT_FROM,
-        ))  # fmt: skip
+        counts = list(
+            tqdm(
+                pool.map(one, images),
+                'checking labels',
+                len(images),
+                leave=False,
+                unit='image',
+                disable=quiet,
+                delay=KEPT_FROM,
+            )
+        )
     finally:
         pool.shutdown(cancel_futures=True)
     if monotonic() - started >= KEPT_FROM:

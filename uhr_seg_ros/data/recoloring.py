@@ -58,9 +58,13 @@ def _waves(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     """Noise of one direction and about one wave length, (H, W) float32."""
     length = rng.uniform(*WAVE_LENGTH)
     gabor = cv2.getGaborKernel(
-        (WAVE_FILTER, WAVE_FILTER), sigma=rng.uniform(0.3, 0.7) * length,
-        theta=rng.uniform(0, np.pi), lambd=length, gamma=rng.uniform(0.2, 1), psi=0,
+        (WAVE_FILTER, WAVE_FILTER),
+        sigma=rng.uniform(0.3, 0.7) * length,
+        theta=rng.uniform(0, np.pi),
+        lambd=length,
+        gamma=rng.uniform(0.2, 1),
+        psi=0,
         ktype=cv2.CV_32F,
-    )  # fmt: skip
+    )
     waves = cv2.filter2D(rng.standard_normal(shape, np.float32), -1, gabor - gabor.mean())
     return waves * np.float32(WAVES * rng.random() / waves.std())

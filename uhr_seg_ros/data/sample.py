@@ -78,9 +78,11 @@ class LabelledImage(ABC):
         rows, columns = self.size
         top, left, height, width = window or (0, 0, rows, columns)
         if (
-            min(top, left) < 0 or min(height, width) < 1
-            or top + height > rows or left + width > columns
-        ):  # fmt: skip
+            min(top, left) < 0
+            or min(height, width) < 1
+            or top + height > rows
+            or left + width > columns
+        ):
             msg = (
                 f'{self.name}: window {height}x{width} px at row {top}, column {left} is not '
                 f'inside the image of {rows}x{columns} px'

@@ -13,9 +13,7 @@ from uhr_seg_ros.core.classes import UNLABELLED
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
-def near_other_class(
-    ids: np.ndarray, kernel: np.ndarray, *, border: bool = False
-) -> np.ndarray:
+def near_other_class(ids: np.ndarray, kernel: np.ndarray, *, border: bool = False) -> np.ndarray:
     """
     Find the pixels that have another class within reach.
 

@@ -66,9 +66,7 @@ class Components:
 
     def _number(self, labels: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
         """Count the components of a block; give the numbers along its four edges."""
-        sides = {
-            'top': np.s_[0], 'bottom': np.s_[-1], 'left': np.s_[:, 0], 'right': np.s_[:, -1]
-        }  # fmt: skip
+        sides = {'top': np.s_[0], 'bottom': np.s_[-1], 'left': np.s_[:, 0], 'right': np.s_[:, -1]}
         edges = {name: np.full(labels[side].size, NONE, np.int64) for name, side in sides.items()}
         right = labels == mask
         for index in np.unique(labels):

@@ -87,7 +87,7 @@ class Figures:
                 'classes': self._by_class(metric.iou()),
             }
             for metric in results.boundary_ious
-        }  # fmt: skip
+        }
 
     def _boundary_f(self, results: Evaluator) -> dict[str, Any]:
         metric = results.boundary_f

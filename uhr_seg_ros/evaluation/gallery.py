@@ -127,9 +127,7 @@ class _Canvas:
         self._ids = np.full((2, height, width), UNLABELLED, np.uint8)
         self._wrong = np.zeros((height, width), np.float32)
 
-    def add(
-        self, place: Window, image: np.ndarray, labels: np.ndarray, mask: np.ndarray
-    ) -> None:
+    def add(self, place: Window, image: np.ndarray, labels: np.ndarray, mask: np.ndarray) -> None:
         top, left, height, width = place
         rows = slice(self._at(top), self._at(top + height))
         columns = slice(self._at(left), self._at(left + width))

@@ -122,9 +122,7 @@ class Predictor:
         tile = self._limit.side_for(*padded)
         if tile is None or self._settings.branch == 'semantic':
             return None
-        return _if_cut(
-            Grid.of_spans(size, *(tile_spans(side, tile, multiple) for side in padded))
-        )
+        return _if_cut(Grid.of_spans(size, *(tile_spans(side, tile, multiple) for side in padded)))
 
 
 def _if_cut(grid: Grid) -> Grid | None:

@@ -57,9 +57,7 @@ class Settings:
     beta: float = Refinement.beta
 
     def __post_init__(self) -> None:
-        choices = (
-            ('mode', MODES), ('tta', VIEWS), ('branch', BRANCHES), ('refine', METHODS)
-        )  # fmt: skip
+        choices = (('mode', MODES), ('tta', VIEWS), ('branch', BRANCHES), ('refine', METHODS))
         for name, known in choices:
             if getattr(self, name) not in known:
                 msg = f'{name} {getattr(self, name)!r} is unknown, known: {", ".join(known)}'

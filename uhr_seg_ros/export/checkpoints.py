@@ -184,9 +184,7 @@ def _neighbours_last(weight: torch.Tensor) -> torch.Tensor:
     return rows.transpose(0, 1).reshape(NEIGHBOURS * SUBPIXELS, -1)
 
 
-def published_state(
-    network: HLRC, tensors: Mapping[str, torch.Tensor]
-) -> dict[str, torch.Tensor]:
+def published_state(network: HLRC, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """
     Give published weights under our names.
 
@@ -285,9 +283,7 @@ def is_own(network: nn.Module, tensors: Mapping[str, torch.Tensor]) -> bool:
     return any(name in own for name in tensors)
 
 
-def state_from(
-    network: nn.Module, tensors: Mapping[str, torch.Tensor]
-) -> dict[str, torch.Tensor]:
+def state_from(network: nn.Module, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """
     Give weights with our own names or the published ones of HLRC under our own.
 

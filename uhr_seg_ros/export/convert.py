@@ -62,9 +62,7 @@ class Meaning:
     classes_from: str
 
 
-def meaning_of(
-    weights: Weights, asked: Asked, report: Callable[[str], None] = print
-) -> Meaning:
+def meaning_of(weights: Weights, asked: Asked, report: Callable[[str], None] = print) -> Meaning:
     """
     Decide what weights are converted as.
 

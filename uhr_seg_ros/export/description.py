@@ -47,9 +47,7 @@ class Description:
 
     def means(self, other: Description) -> bool:
         """Tell if another description is of the same, perhaps with other colours or domain."""
-        mine, theirs = (
-            (one.network, one.options, one.classes.names) for one in (self, other)
-        )
+        mine, theirs = ((one.network, one.options, one.classes.names) for one in (self, other))
         return mine == theirs
 
     def plain(self) -> dict[str, Any]:

@@ -64,9 +64,7 @@ def released_state(
     return state
 
 
-def load_released(
-    network: ReleasedFCtL, parts: Mapping[str, Mapping[str, torch.Tensor]]
-) -> None:
+def load_released(network: ReleasedFCtL, parts: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
     """
     Load released weights, all of them or none.
 

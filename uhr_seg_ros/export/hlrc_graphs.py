@@ -88,9 +88,7 @@ class DetailGraph(nn.Module):
         padding = self.weight.shape[-1] // 2
         return functional.conv2d(resized, self.weight, self.bias, padding=padding)
 
-    def project_each(
-        self, features: list[torch.Tensor], maps: list[torch.Tensor]
-    ) -> torch.Tensor:
+    def project_each(self, features: list[torch.Tensor], maps: list[torch.Tensor]) -> torch.Tensor:
         """Project before resizing: a 1x1 convolution and a bilinear resize commute."""
         parts = self.weight.split([x.shape[1] for x in features], 1)
         local = self.bias[:, None, None]

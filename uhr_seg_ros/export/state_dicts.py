@@ -31,9 +31,7 @@ LISTED = 4
 Tensors = dict[str, torch.Tensor]
 
 
-def tensors_of(
-    content: Any, path: str | Path, report: Callable[[str], None] = print
-) -> Tensors:
+def tensors_of(content: Any, path: str | Path, report: Callable[[str], None] = print) -> Tensors:
     """
     Give the tensors of a checkpoint, bare or wrapped in ``state_dict`` or ``model``.
 

@@ -19,7 +19,7 @@ from uhr_seg_ros.geometry.distortion import (
     EquidistantDistortion,
     NoDistortion,
     PolynomialDistortion,
-)  # fmt: skip
+)
 
 MODELS = {'plumb_bob': (4, 5), 'rational_polynomial': (4, 5, 8), 'equidistant': (4,)}
 """Distortion models of sensor_msgs/distortion_models.hpp, and how many coefficients each has."""
@@ -121,7 +121,9 @@ def _counted(model: str, coefficients: Sequence[float]) -> tuple[float, ...]:
     counts = MODELS[model]
     known, rest = tuple(coefficients[: counts[-1]]), coefficients[counts[-1] :]
     if len(known) not in counts or any(rest):
-        msg = (f'{model} has {" or ".join(map(str, counts))} coefficients, not '
-               f'{len(coefficients)}: {list(coefficients)}')
+        msg = (
+            f'{model} has {" or ".join(map(str, counts))} coefficients, not '
+            f'{len(coefficients)}: {list(coefficients)}'
+        )
         raise CameraError(msg)
     return known

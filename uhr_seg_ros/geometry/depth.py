@@ -33,8 +33,10 @@ def depth_points(depth: np.ndarray, camera: Camera) -> np.ndarray:
 
     """
     if depth.shape != (camera.height, camera.width):
-        msg = (f'depth image is {depth.shape[1]} x {depth.shape[0]}, but its calibration is for '
-               f'{camera.width} x {camera.height}')
+        msg = (
+            f'depth image is {depth.shape[1]} x {depth.shape[0]}, but its calibration is for '
+            f'{camera.width} x {camera.height}'
+        )
         raise CameraError(msg)
     rays = pixel_rays(camera)
     with np.errstate(invalid='ignore'):
@@ -71,9 +73,9 @@ def pixel_rays(camera: Camera) -> np.ndarray:
 
 def _undistort(camera: Camera, pixels: np.ndarray) -> np.ndarray:
     """Return (2, N) float32 of what OpenCV finds; it may be wrong where there is nothing."""
-    matrix = np.array([
-        [camera.focal[0], 0, camera.center[0]], [0, camera.focal[1], camera.center[1]], [0, 0, 1]
-    ])  # fmt: skip
+    matrix = np.array(
+        [[camera.focal[0], 0, camera.center[0]], [0, camera.focal[1], camera.center[1]], [0, 0, 1]]
+    )
     if not any(camera.distortion) and camera.model != 'equidistant':
         offset, focal = np.float32(camera.center), np.float32(camera.focal)
         return (pixels - offset[:, None]) / focal[:, None]

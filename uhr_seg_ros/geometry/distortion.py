@@ -128,9 +128,7 @@ def _horner(coefficients: Sequence[float], argument: np.ndarray) -> np.ndarray:
     return value
 
 
-def _largest_radius(
-    above: Sequence[float], below: Sequence[float], tangential: float
-) -> float:
+def _largest_radius(above: Sequence[float], below: Sequence[float], tangential: float) -> float:
     """
     Return the radius at which r above(r^2) / below(r^2) stops growing or has a pole.
 

@@ -101,8 +101,10 @@ def _spread(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the values of all points from those of the seen ones."""
     spread = (
-        np.full(count, UNLABELLED, np.uint8), np.zeros(count, np.uint8), np.zeros(count, np.uint32)
-    )  # fmt: skip
+        np.full(count, UNLABELLED, np.uint8),
+        np.zeros(count, np.uint8),
+        np.zeros(count, np.uint32),
+    )
     for target, values in zip(spread, (label, confidence, color), strict=True):
         target[seen.index] = values
     return spread

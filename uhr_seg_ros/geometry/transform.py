@@ -40,9 +40,7 @@ class Transform:
     translation: np.ndarray
 
     @classmethod
-    def of_quaternion(
-        cls, translation: Sequence[float], quaternion: Sequence[float]
-    ) -> Transform:
+    def of_quaternion(cls, translation: Sequence[float], quaternion: Sequence[float]) -> Transform:
         """
         Make the transform that tf2 gives as `lookup_transform(target, source)`.
 
@@ -56,11 +54,13 @@ class Transform:
         """
         offset = _finite('translation', translation, 3)
         x, y, z, w = _unit(_finite('quaternion', quaternion, 4))
-        rotation = np.array([
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ])  # fmt: skip
+        rotation = np.array(
+            [
+                [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+                [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+                [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+            ]
+        )
         return cls(rotation, offset)
 
     def inverse(self) -> Transform:
@@ -113,7 +113,9 @@ def _finite(name: str, values: Sequence[float], count: int) -> np.ndarray:
 def _unit(quaternion: np.ndarray) -> np.ndarray:
     norm = float(np.linalg.norm(quaternion))
     if abs(norm - 1.0) > NORM_TOLERANCE:
-        msg = (f'quaternion {quaternion.tolist()} (x, y, z, w) has norm {norm:g}: expected 1; '
-               'no rotation is 0, 0, 0, 1')
+        msg = (
+            f'quaternion {quaternion.tolist()} (x, y, z, w) has norm {norm:g}: expected 1; '
+            'no rotation is 0, 0, 0, 1'
+        )
         raise TransformError(msg)
     return quaternion / norm

@@ -11,10 +11,14 @@ from uhr_seg_ros.image_io.errors import ImageIoError
 TAG = 274
 UPRIGHT = 1
 NAMES = {
-    2: 'mirrored', 3: 'turned by 180 degrees', 4: 'mirrored and turned by 180 degrees',
-    5: 'mirrored and turned by 90 degrees', 6: 'turned by 90 degrees',
-    7: 'mirrored and turned by 270 degrees', 8: 'turned by 270 degrees',
-}  # fmt: skip
+    2: 'mirrored',
+    3: 'turned by 180 degrees',
+    4: 'mirrored and turned by 180 degrees',
+    5: 'mirrored and turned by 90 degrees',
+    6: 'turned by 90 degrees',
+    7: 'mirrored and turned by 270 degrees',
+    8: 'turned by 270 degrees',
+}
 
 
 def orientation(exif: bytes) -> int:

@@ -32,8 +32,10 @@ _Decode = Callable[..., np.ndarray]
 #: Decoded files of this process.
 cache = ArrayCache(1 << 30)
 
-_DEEP = ('it is uint16, expected 8 bits per channel (its largest value is {}): '
-         'gdal_translate -ot Byte -scale in.png out.png makes 8 bits of the values that are there')
+_DEEP = (
+    'it is uint16, expected 8 bits per channel (its largest value is {}): '
+    'gdal_translate -ot Byte -scale in.png out.png makes 8 bits of the values that are there'
+)
 
 
 def read_image(path: Path, window: Window | None = None) -> np.ndarray:
@@ -96,8 +98,10 @@ def _in_8_bits(values: np.ndarray) -> np.ndarray:
         return values
     wrong = values[(values < 0) | (values > 255)]
     if wrong.size:
-        msg = (f'it is {values.dtype} and holds the value {wrong[0]}, expected class ids that '
-               'fit into 8 bits: 0 to 254, and 255 for what is ignored')
+        msg = (
+            f'it is {values.dtype} and holds the value {wrong[0]}, expected class ids that '
+            'fit into 8 bits: 0 to 254, and 255 for what is ignored'
+        )
         raise ImageIoError(msg)
     return values.astype(np.uint8)
 
@@ -111,8 +115,11 @@ def _of_tiff(path: Path, file: BinaryIO, decode: _Decode, window: Window | None)
 def _tell_orientation(path: Path, file: BinaryIO, form: str) -> None:
     turned = headers.orientation_of(file, form)
     if turned != exif.UPRIGHT:
-        tell(path, f'EXIF orientation {turned} ({exif.NAMES[turned]}) is not applied: results '
-                   'fit the pixels as they are stored')  # fmt: skip
+        tell(
+            path,
+            f'EXIF orientation {turned} ({exif.NAMES[turned]}) is not applied: results '
+            'fit the pixels as they are stored',
+        )
 
 
 def _pixels_of_tiff(path: Path, file: BinaryIO, window: Window | None = None) -> np.ndarray:
@@ -168,8 +175,10 @@ def _pixels_of_png(path: Path, file: BinaryIO) -> np.ndarray:
 def _ids_of_png(path: Path, file: BinaryIO) -> np.ndarray:
     picture = png.parse(_bytes(file))
     if picture.samples > 1:
-        msg = (f'it has {picture.samples} channels, expected one channel of class ids '
-               '(colours: write the ids as 8-bit grey values)')
+        msg = (
+            f'it has {picture.samples} channels, expected one channel of class ids '
+            '(colours: write the ids as 8-bit grey values)'
+        )
         raise ImageIoError(msg)
     if picture.palette is not None:
         tell(path, tiff.note_of_palette(picture.palette))
@@ -205,5 +214,8 @@ def _pixels_of_bmp(_: Path, file: BinaryIO) -> np.ndarray:
 
 
 _DECODERS = {
-    PNG: _pixels_of_png, JPEG: _pixels_of_jpeg, WEBP: _pixels_of_webp, BMP: _pixels_of_bmp,
-}  # fmt: skip
+    PNG: _pixels_of_png,
+    JPEG: _pixels_of_jpeg,
+    WEBP: _pixels_of_webp,
+    BMP: _pixels_of_bmp,
+}

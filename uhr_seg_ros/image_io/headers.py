@@ -200,10 +200,16 @@ def _tiff_orientation(file: BinaryIO) -> int:
 
 
 _SIZES: dict[str, Callable[[BinaryIO], tuple[int, int]]] = {
-    PNG: _png_size, JPEG: lambda file: jpeg_header.read(file)[:2], TIFF: _tiff_size,
-    BMP: _bmp_size, WEBP: _webp_size,
-}  # fmt: skip
+    PNG: _png_size,
+    JPEG: lambda file: jpeg_header.read(file)[:2],
+    TIFF: _tiff_size,
+    BMP: _bmp_size,
+    WEBP: _webp_size,
+}
 _ORIENTATIONS: dict[str, Callable[[BinaryIO], int]] = {
-    PNG: _png_orientation, JPEG: lambda file: jpeg_header.read(file).orientation,
-    TIFF: _tiff_orientation, BMP: lambda _: exif.UPRIGHT, WEBP: _webp_orientation,
-}  # fmt: skip
+    PNG: _png_orientation,
+    JPEG: lambda file: jpeg_header.read(file).orientation,
+    TIFF: _tiff_orientation,
+    BMP: lambda _: exif.UPRIGHT,
+    WEBP: _webp_orientation,
+}

@@ -19,9 +19,23 @@ MAGIC = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 
 #: Type of a tag's values -> its type in NumPy; a rational number is two.
 _TYPES = {
-    1: 'u1', 2: 'u1', 3: 'u2', 4: 'u4', 5: 'u4', 6: 'i1', 7: 'u1', 8: 'i2', 9: 'i4', 10: 'i4',
-    11: 'f4', 12: 'f8', 13: 'u4', 16: 'u8', 17: 'i8', 18: 'u8',
-}  # fmt: skip
+    1: 'u1',
+    2: 'u1',
+    3: 'u2',
+    4: 'u4',
+    5: 'u4',
+    6: 'i1',
+    7: 'u1',
+    8: 'i2',
+    9: 'i4',
+    10: 'i4',
+    11: 'f4',
+    12: 'f8',
+    13: 'u4',
+    16: 'u8',
+    17: 'i8',
+    18: 'u8',
+}
 #: No file of pictures has more.
 _MAX_PAGES = 1 << 16
 

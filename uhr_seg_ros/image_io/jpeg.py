@@ -82,9 +82,7 @@ def decode_jpeg(
     return _decode_strictly(decoder, data, note)
 
 
-def check_header(
-    header: JpegHeader, size: int, max_pixels: int = MOST_FRAME_PIXELS
-) -> None:
+def check_header(header: JpegHeader, size: int, max_pixels: int = MOST_FRAME_PIXELS) -> None:
     """
     Refuse a picture of too many pixels, or of more than its bytes can hold.
 
@@ -98,12 +96,15 @@ def check_header(
 
     """
     if header.height * header.width > max_pixels:
-        msg = (f'JPEG is {header.width}x{header.height} px: at most {max_pixels} pixels are '
-               'accepted')  # fmt: skip
+        msg = (
+            f'JPEG is {header.width}x{header.height} px: at most {max_pixels} pixels are accepted'
+        )
         raise JpegError(msg)
     if size < header.least_bytes:
-        msg = (f'JPEG of {size} bytes says {header.width}x{header.height} px, which takes at '
-               f'least {header.least_bytes} bytes: it is truncated or forged')  # fmt: skip
+        msg = (
+            f'JPEG of {size} bytes says {header.width}x{header.height} px, which takes at '
+            f'least {header.least_bytes} bytes: it is truncated or forged'
+        )
         raise JpegError(msg)
 
 
@@ -147,8 +148,10 @@ def _decode_strictly(
         if 0xD0 <= before <= 0xD7:
             if left > _MOST_LEFT_OVER or not has_all_restarts(data):
                 break
-            note(f'JPEG has bytes before its restart markers, as of some webcams: '
-                 f'{_DAMAGED_ARE_READ}')  # fmt: skip
+            note(
+                f'JPEG has bytes before its restart markers, as of some webcams: '
+                f'{_DAMAGED_ARE_READ}'
+            )
             return decoder.decode_jpeg(data, colorspace='BGR', strict=False)
         if not left and not _COSMETIC.search(complaint):
             break
@@ -157,9 +160,11 @@ def _decode_strictly(
             break
         data = memoryview(mended)
     if left and before == EOI:
-        msg = (f'JPEG of {size} bytes has {left} before its end marker that no pixels take: '
-               'padding belongs behind the marker, or data that was lost has been filled up '
-               f'({complaint})')
+        msg = (
+            f'JPEG of {size} bytes has {left} before its end marker that no pixels take: '
+            'padding belongs behind the marker, or data that was lost has been filled up '
+            f'({complaint})'
+        )
         raise JpegError(msg)
     msg = f'JPEG of {size} bytes is damaged: {complaint}'
     raise JpegError(msg)

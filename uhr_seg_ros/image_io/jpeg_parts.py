@@ -50,8 +50,10 @@ def decode(data: bytes, bands: int) -> np.ndarray:
     """
     components = len(read_header(data).components)
     if components != bands or bands not in (1, 3):
-        msg = (f'TIFF holds a JPEG of {components} bands, only 1 or 3 are read: '
-               'gdal_translate -co COMPRESS=DEFLATE in.tif out.tif')
+        msg = (
+            f'TIFF holds a JPEG of {components} bands, only 1 or 3 are read: '
+            'gdal_translate -co COMPRESS=DEFLATE in.tif out.tif'
+        )
         raise ImageIoError(msg)
     pixels = decode_jpeg(data, MAX_PIXELS)
     return pixels[..., :1] if bands == 1 else pixels[..., ::-1]

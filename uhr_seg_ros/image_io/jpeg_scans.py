@@ -24,6 +24,7 @@ from uhr_seg_ros.image_io.jpeg_structure import (
 #: a file of a few kB could ask for thousands of times.
 _MOST_SCANS = 100
 
+
 class _Scan(NamedTuple):
     """Planes and coefficients of a scan, and the bit down to which it gives them."""
 
@@ -115,8 +116,10 @@ def _check_scans(header: JpegHeader, scans: list[_Scan]) -> None:
                 coefficients = range(scan.first, scan.last + 1) if progressive else (0,)
                 lowest.update(dict.fromkeys(coefficients, scan.bit if progressive else 0))
         if 0 not in lowest or any(lowest.values()):
-            msg = (f'JPEG is incomplete: scans of component {component.number} are missing '
-                   'before its end marker')  # fmt: skip
+            msg = (
+                f'JPEG is incomplete: scans of component {component.number} are missing '
+                'before its end marker'
+            )
             raise JpegError(msg)
 
 

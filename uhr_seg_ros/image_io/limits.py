@@ -68,8 +68,10 @@ class FrameLimit:
             raise ImageIoError(msg)
         needed = ceil(pixels * (_PICTURE_BYTES + self.bytes_per_pixel) / 1e6)
         if 0 < self.memory_limit_mb < needed:
-            msg = (f'{size}: its buffers take {needed} MB, memory_limit_mb is '
-                   f'{self.memory_limit_mb}: set it to {needed}, or send smaller frames')
+            msg = (
+                f'{size}: its buffers take {needed} MB, memory_limit_mb is '
+                f'{self.memory_limit_mb}: set it to {needed}, or send smaller frames'
+            )
             raise ImageIoError(msg)
 
 
@@ -84,8 +86,10 @@ def check_pixels(kind: str, height: int, width: int) -> None:
         msg = f'{kind} has a damaged header: {width} x {height} px'
         raise ImageIoError(msg)
     if height * width > MAX_PIXELS:
-        msg = (f'{kind} declares {width} x {height} px, at most {MAX_PIXELS} pixels are read: '
-               'cut it into parts (gdal_translate -srcwin)')
+        msg = (
+            f'{kind} declares {width} x {height} px, at most {MAX_PIXELS} pixels are read: '
+            'cut it into parts (gdal_translate -srcwin)'
+        )
         raise ImageIoError(msg)
 
 
@@ -104,9 +108,11 @@ def check_memory(kind: str, height: int, width: int, needed: int) -> None:
     """
     available = available_memory() if needed > _LITTLE else None
     if available is not None and needed > available:
-        msg = (f'{kind} of {width} x {height} px needs {needed >> 20} MiB to be decoded, '
-               f'{available >> 20} MiB of memory are available: cut it into parts, or make it a '
-               'tiled TIFF, of which windows are read (gdal_translate -co TILED=YES)')
+        msg = (
+            f'{kind} of {width} x {height} px needs {needed >> 20} MiB to be decoded, '
+            f'{available >> 20} MiB of memory are available: cut it into parts, or make it a '
+            'tiled TIFF, of which windows are read (gdal_translate -co TILED=YES)'
+        )
         raise ImageIoError(msg)
 
 

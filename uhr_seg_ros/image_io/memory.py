@@ -77,8 +77,10 @@ def decode_picture(
     decode = _decoder(bytes(data[:_HEAD]))
     if decode is None:
         what = 'it is empty' if not len(data) else 'it begins like no format that is read'
-        msg = (f'{what} (JPEG, PNG, TIFF, BMP or WebP; a video stream, such as h264, needs a node '
-               'that decodes it)')  # fmt: skip
+        msg = (
+            f'{what} (JPEG, PNG, TIFF, BMP or WebP; a video stream, such as h264, needs a node '
+            'that decodes it)'
+        )
         raise ImageIoError(msg)
     pixels = decode(bytes(data), limit)
     return Picture(pixels, pixels.ndim == 2)
@@ -118,8 +120,10 @@ def _decode_tiff(data: bytes, limit: FrameLimit) -> np.ndarray:
         raise ImageIoError(msg)
     needed = page.height * page.width * page.samples * page.bits // 8
     if needed > len(data) * _TIFF_RATIO:
-        msg = (f'TIFF of {len(data)} bytes is cut short: it says {page.width}x{page.height} px, '
-               f'{needed} bytes')  # fmt: skip
+        msg = (
+            f'TIFF of {len(data)} bytes is cut short: it says {page.width}x{page.height} px, '
+            f'{needed} bytes'
+        )
         raise ImageIoError(msg)
     if page.bits == 16:
         return _decode_deep_tiff(data, page)
@@ -130,11 +134,15 @@ def _decode_tiff(data: bytes, limit: FrameLimit) -> np.ndarray:
 def _decode_deep_tiff(data: bytes, page: Page) -> np.ndarray:
     """Decode what files may not be: cameras give the full range of 16 bits."""
     plain = page.sample_format in (UNSIGNED, UNDEFINED) and (page.samples, page.photometric) in (
-        (1, BLACK_IS_ZERO), (3, RGB), (4, RGB),
-    )  # fmt: skip
+        (1, BLACK_IS_ZERO),
+        (3, RGB),
+        (4, RGB),
+    )
     if not plain:
-        msg = (f'TIFF has {page.samples} bands of 16 bits that are neither grey nor RGB: '
-               'publish mono16 or rgb16')  # fmt: skip
+        msg = (
+            f'TIFF has {page.samples} bands of 16 bits that are neither grey nor RGB: '
+            'publish mono16 or rgb16'
+        )
         raise ImageIoError(msg)
     pixels = opencv.decode(data, cv2.IMREAD_UNCHANGED, 'TIFF')
     return pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., :3])

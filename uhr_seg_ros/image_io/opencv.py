@@ -28,8 +28,10 @@ def decode(data: bytes, flags: int, kind: str) -> np.ndarray:
         image = cv2.imdecode(array, flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as err:
         if 'CV_IO_MAX_IMAGE' in str(err):
-            msg = (f'{kind} is larger than this process lets OpenCV read: import uhr_seg_ros '
-                   'before cv2, or set OPENCV_IO_MAX_IMAGE_PIXELS in the environment')
+            msg = (
+                f'{kind} is larger than this process lets OpenCV read: import uhr_seg_ros '
+                'before cv2, or set OPENCV_IO_MAX_IMAGE_PIXELS in the environment'
+            )
             raise ImageIoError(msg) from err
         msg = f'{kind} cannot be decoded: {err.err}'
         raise ImageIoError(msg) from err

@@ -22,14 +22,22 @@ SIGNATURE = b'\x89PNG\r\n\x1a\n'
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 _SAMPLES = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
 _DEPTHS = {
-    GREY: (1, 2, 4, 8, 16), RGB: (8, 16), PALETTE: (1, 2, 4, 8),
-    GREY_ALPHA: (8, 16), RGBA: (8, 16),
-}  # fmt: skip
+    GREY: (1, 2, 4, 8, 16),
+    RGB: (8, 16),
+    PALETTE: (1, 2, 4, 8),
+    GREY_ALPHA: (8, 16),
+    RGBA: (8, 16),
+}
 #: Offset and distance of the pixels of Adam7's passes: column, row, columns, rows.
 _PASSES = (
-    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
     (0, 1, 1, 2),
-)  # fmt: skip
+)
 #: Deflate gives at most so many bytes for one.
 _RATIO = 1032
 
@@ -108,8 +116,10 @@ class Png:
         needed = self._inflated()
         stored = sum(map(len, self.parts))
         if stored * _RATIO < needed:
-            msg = (f'PNG of {self.width} x {self.height} px is cut short: {stored} compressed '
-                   f'bytes cannot hold {needed}')
+            msg = (
+                f'PNG of {self.width} x {self.height} px is cut short: {stored} compressed '
+                f'bytes cannot hold {needed}'
+            )
             raise ImageIoError(msg)
         # Grey and indices become three channels.
         samples = 4 if self.color in (GREY, PALETTE, GREY_ALPHA) else 3

@@ -96,9 +96,11 @@ def read_values(file: BinaryIO, size: int, window: Window | None) -> tuple[np.nd
         msg = f'it has {page.samples} channels, expected one channel of class ids'
         raise ImageIoError(msg)
     if page.photometric == WHITE_IS_ZERO:
-        msg = ('its values are stored with white as 0, so that it is not clear which value is '
-               'meant: gdal_translate -co PHOTOMETRIC=MINISBLACK in.tif out.tif keeps the stored '
-               'ones')
+        msg = (
+            'its values are stored with white as 0, so that it is not clear which value is '
+            'meant: gdal_translate -co PHOTOMETRIC=MINISBLACK in.tif out.tif keeps the stored '
+            'ones'
+        )
         raise ImageIoError(msg)
     if page.photometric not in (BLACK_IS_ZERO, PALETTE, MASK):
         msg = f'photometric interpretation {page.photometric} is none of class ids'
@@ -141,8 +143,10 @@ def note_of_palette(palette: np.ndarray) -> str:
     """
     grey = (palette == palette[:, :1]).all()
     if grey and (palette[:, 0] != np.arange(len(palette))).any():
-        msg = ('its palette gives the indices other values of grey, so that it is not clear '
-               'which of both are class ids: write them as 8-bit grey values')
+        msg = (
+            'its palette gives the indices other values of grey, so that it is not clear '
+            'which of both are class ids: write them as 8-bit grey values'
+        )
         raise ImageIoError(msg)
     return 'it has a palette: its indices are the class ids, its colours are left out'
 
@@ -179,12 +183,16 @@ def _found(page: Page) -> str:
 def _check_compression(page: Page) -> None:
     if page.compression not in tiff_segments.COMPRESSIONS:
         name = tiff_segments.NAMES.get(page.compression, f'number {page.compression}')
-        msg = (f'its compression {name} is not read: '
-               'gdal_translate -co COMPRESS=DEFLATE in.tif out.tif')
+        msg = (
+            f'its compression {name} is not read: '
+            'gdal_translate -co COMPRESS=DEFLATE in.tif out.tif'
+        )
         raise ImageIoError(msg)
     if page.predictor not in (1, 2) or (page.predictor == 2 and page.bits < 8):
-        msg = (f'its predictor {page.predictor} for {page.bits} bits is not read: '
-               'gdal_translate -co COMPRESS=DEFLATE in.tif out.tif')
+        msg = (
+            f'its predictor {page.predictor} for {page.bits} bits is not read: '
+            'gdal_translate -co COMPRESS=DEFLATE in.tif out.tif'
+        )
         raise ImageIoError(msg)
 
 
@@ -210,19 +218,27 @@ def _choose_bands(page: Page) -> Chosen:
         msg = f'its colours are {name}, which is not read: save it as RGB'
         raise ImageIoError(msg)
     if page.samples == 2:
-        msg = ('it has 2 bands, and nothing says that the second one is alpha: choose one by '
-               'gdal_translate -b 1 in.tif out.tif')
+        msg = (
+            'it has 2 bands, and nothing says that the second one is alpha: choose one by '
+            'gdal_translate -b 1 in.tif out.tif'
+        )
         raise ImageIoError(msg)
-    msg = (f'it has {page.samples} bands, and nothing says which are red, green and blue: choose '
-           'them by gdal_translate -b 3 -b 2 -b 1 -co PHOTOMETRIC=RGB in.tif out.tif (their '
-           'numbers in the order of red, green, blue)')
+    msg = (
+        f'it has {page.samples} bands, and nothing says which are red, green and blue: choose '
+        'them by gdal_translate -b 3 -b 2 -b 1 -co PHOTOMETRIC=RGB in.tif out.tif (their '
+        'numbers in the order of red, green, blue)'
+    )
     raise ImageIoError(msg)
 
 
 _OTHER_COLORS = {
-    CMYK: 'CMYK, those of print', 8: 'CIELab', 9: 'ICCLab', 10: 'ITULab',
-    32803: "a camera's raw mosaic", 34892: "a camera's raw values",
-}  # fmt: skip
+    CMYK: 'CMYK, those of print',
+    8: 'CIELab',
+    9: 'ICCLab',
+    10: 'ITULab',
+    32803: "a camera's raw mosaic",
+    34892: "a camera's raw values",
+}
 
 
 def _note_of_rest(page: Page, bands: int) -> tuple[str, ...]:

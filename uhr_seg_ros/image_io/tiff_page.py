@@ -98,8 +98,10 @@ class Page:
             each = self.segment_height * self.row_bytes
             counts = np.full(len(offsets), each)
         if offsets is None or counts is None or min(len(offsets), len(counts)) < needed:
-            msg = (f'TIFF is damaged: {self.width} x {self.height} px need {needed} strips or '
-                   f'tiles, {0 if offsets is None else len(offsets)} are listed')
+            msg = (
+                f'TIFF is damaged: {self.width} x {self.height} px need {needed} strips or '
+                f'tiles, {0 if offsets is None else len(offsets)} are listed'
+            )
             raise ImageIoError(msg)
         return offsets, counts
 
@@ -163,8 +165,10 @@ def first_page(file: BinaryIO, size: int) -> First:
         if not found:
             raise
     if not found:
-        msg = ('TIFF has no picture of full size in it, only smaller versions or masks of one: '
-               'gdal_translate in.tif out.tif')
+        msg = (
+            'TIFF has no picture of full size in it, only smaller versions or masks of one: '
+            'gdal_translate in.tif out.tif'
+        )
         raise ImageIoError(msg)
     return First(_page(found[0]), len(found) - 1)
 
@@ -192,13 +196,20 @@ def _page(directory: Directory) -> Page:
         msg = f'TIFF is damaged: {samples} bands, strips or tiles of {columns} x {rows} px'
         raise ImageIoError(msg)
     return Page(
-        directory, height, width, samples, int(bits[0]),
+        directory,
+        height,
+        width,
+        samples,
+        int(bits[0]),
         int(formats[0]) if formats is not None and formats.size else UNSIGNED,
-        directory.number(262, BLACK_IS_ZERO), tuple(extra.tolist()) if extra is not None else (),
-        directory.number(259, 1), samples > 1 and directory.number(284, 1) == 2,
-        rows if tiled else min(rows, height), columns,
+        directory.number(262, BLACK_IS_ZERO),
+        tuple(extra.tolist()) if extra is not None else (),
+        directory.number(259, 1),
+        samples > 1 and directory.number(284, 1) == 2,
+        rows if tiled else min(rows, height),
+        columns,
         _orientation(directory),
-    )  # fmt: skip
+    )
 
 
 def _orientation(directory: Directory) -> int:

@@ -29,10 +29,19 @@ COMPRESSIONS = (NONE, LZW, JPEG, DEFLATE, OLD_DEFLATE, PACK_BITS, WEBP)
 LOSSY = (JPEG, WEBP)
 #: Those of other files, for the text of an error.
 NAMES = {
-    2: 'CCITT', 3: 'CCITT group 3', 4: 'CCITT group 4', 6: 'old JPEG', 34712: 'JPEG 2000',
-    33003: 'JPEG 2000', 33005: 'JPEG 2000', 34887: 'LERC', 34925: 'LZMA', 50000: 'Zstandard',
-    50002: 'JPEG XL', 52546: 'JPEG XL',
-}  # fmt: skip
+    2: 'CCITT',
+    3: 'CCITT group 3',
+    4: 'CCITT group 4',
+    6: 'old JPEG',
+    34712: 'JPEG 2000',
+    33003: 'JPEG 2000',
+    33005: 'JPEG 2000',
+    34887: 'LERC',
+    34925: 'LZMA',
+    50000: 'Zstandard',
+    50002: 'JPEG XL',
+    52546: 'JPEG XL',
+}
 
 #: At most so many bytes come from one.
 _RATIOS = {LZW: 3641, DEFLATE: 1032, OLD_DEFLATE: 1032, PACK_BITS: 64}
@@ -115,8 +124,10 @@ def _rows(page: Page, index: int) -> int:
 
 def _check_inside(index: int, offset: int, count: int, size: int) -> None:
     if offset + count > size:
-        msg = (f'TIFF is cut short or damaged: strip or tile {index} ends at byte '
-               f'{offset + count} of {size}')
+        msg = (
+            f'TIFF is cut short or damaged: strip or tile {index} ends at byte '
+            f'{offset + count} of {size}'
+        )
         raise ImageIoError(msg)
 
 
@@ -197,9 +208,17 @@ def _as_file(stored: bytes, bits: int, rows: int, columns: int) -> bytes:
     """Return a TIFF file of one strip of grey values in the byte order of this machine."""
     order, mark = ('<', b'II') if np.little_endian else ('>', b'MM')
     tags = (
-        (256, columns), (257, rows), (258, bits), (259, LZW), (262, 1), (273, 134),
-        (277, 1), (278, rows), (279, len(stored)), (284, 1),
-    )  # fmt: skip
+        (256, columns),
+        (257, rows),
+        (258, bits),
+        (259, LZW),
+        (262, 1),
+        (273, 134),
+        (277, 1),
+        (278, rows),
+        (279, len(stored)),
+        (284, 1),
+    )
     entries = b''.join(struct.pack(f'{order}HHII', tag, 4, 1, value) for tag, value in tags)
     head = mark + struct.pack(f'{order}HIH', 42, 8, len(tags))
     return head + entries + bytes(4) + stored
@@ -249,6 +268,8 @@ def _picture(page: Page, stored: bytes, index: int, rows: int) -> np.ndarray:
 def _expect(page: Page, size: tuple[int, int], index: int, rows: int) -> None:
     """Refuse a picture in a strip or tile that has not its size."""
     if size != (rows, page.segment_width):
-        msg = (f'TIFF is damaged: strip or tile {index} is a picture of {size[1]} x {size[0]} px, '
-               f'expected {page.segment_width} x {rows}')
+        msg = (
+            f'TIFF is damaged: strip or tile {index} is a picture of {size[1]} x {size[0]} px, '
+            f'expected {page.segment_width} x {rows}'
+        )
         raise ImageIoError(msg)

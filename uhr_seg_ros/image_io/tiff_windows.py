@@ -27,8 +27,10 @@ def check_window(window: Window | None, height: int, width: int) -> None:
     top, left, rows, columns = window or (0, 0, height, width)
     inside = min(top, left) >= 0 and top + rows <= height and left + columns <= width
     if not inside or min(rows, columns) < 1:
-        msg = (f'a window of {columns} x {rows} px at row {top}, column {left} is not inside its '
-               f'{width} x {height} px')
+        msg = (
+            f'a window of {columns} x {rows} px at row {top}, column {left} is not inside its '
+            f'{width} x {height} px'
+        )
         raise ImageIoError(msg)
 
 

@@ -114,8 +114,10 @@ def read(data: bytes) -> tuple[np.ndarray, bool]:
         raise ImageIoError(msg)
     least = -(-height // 16) * -(-width // 16) * _LEAST_BITS // 8
     if name == b'VP8 ' and len(body) < least:
-        msg = (f'WebP of {len(data)} bytes says {width} x {height} px, which takes at least '
-               f'{least} bytes: it is cut short or forged')
+        msg = (
+            f'WebP of {len(data)} bytes says {width} x {height} px, which takes at least '
+            f'{least} bytes: it is cut short or forged'
+        )
         raise ImageIoError(msg)
     check_memory('WebP', height, width, height * width * 4 + len(data))
     if name == b'VP8L':

@@ -165,9 +165,7 @@ def _is_sane(value: object) -> bool:
     return value is None or isinstance(value, str)
 
 
-def build_network(
-    name: str, num_classes: int | None = None, **options: Any
-) -> Network:
+def build_network(name: str, num_classes: int | None = None, **options: Any) -> Network:
     """
     Build a preset by name, with random weights.
 

@@ -73,9 +73,7 @@ def quantised_convolutions(model: onnx.ModelProto) -> list[int]:
     ]
 
 
-def _ranges(
-    model: onnx.ModelProto, names: list[str], feeds: Iterable[Feeds]
-) -> dict[str, float]:
+def _ranges(model: onnx.ModelProto, names: list[str], feeds: Iterable[Feeds]) -> dict[str, float]:
     """Find the largest magnitude that each tensor is to represent, the largest of all frames."""
     watcher = Watcher(model, names)
     found = dict.fromkeys(names, 0.0)
@@ -144,8 +142,10 @@ class _Pairs:
         zero = np.zeros(scale.shape, np.int8)
         for values, what in ((scale, 'scale'), (zero, 'zero_point')):
             self.constants.append(numpy_helper.from_array(values, f'{name}_{what}'))
-        steps = (('QuantizeLinear', name, f'{name}_QuantizeLinear_Output'),
-                 ('DequantizeLinear', f'{name}_QuantizeLinear_Output', result))
+        steps = (
+            ('QuantizeLinear', name, f'{name}_QuantizeLinear_Output'),
+            ('DequantizeLinear', f'{name}_QuantizeLinear_Output', result),
+        )
         for kind, source, target in steps:
             inputs = [source, f'{name}_scale', f'{name}_zero_point']
             self._nodes.append(helper.make_node(kind, inputs, [target], target, **axis))

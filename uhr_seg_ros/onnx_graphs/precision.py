@@ -22,18 +22,44 @@ CONVERSION = '2'
 
 #: Operators that lose too much in float16: exponentials, and means and sums of many values.
 FLOAT32_OPERATORS = frozenset(
-    {'Softmax', 'LayerNormalization', 'BatchNormalization', 'ReduceMean', 'ReduceSum', 'Pow',
-     'Sqrt', 'Exp', 'Log', 'TopK', 'QuantizeLinear', 'DequantizeLinear'}
-)  # fmt: skip
+    {
+        'Softmax',
+        'LayerNormalization',
+        'BatchNormalization',
+        'ReduceMean',
+        'ReduceSum',
+        'Pow',
+        'Sqrt',
+        'Exp',
+        'Log',
+        'TopK',
+        'QuantizeLinear',
+        'DequantizeLinear',
+    }
+)
 
 #: What TensorRT computes as the end of the convolution before it.
 FUSED_OPERATORS = frozenset({'Relu', 'HardSigmoid', 'Mul', 'Add', 'Clip'})
 
 #: What may stand between products and the quotient that normalises them.
 _LINEAR_OPERATORS = frozenset(
-    {'MatMul', 'Add', 'Mul', 'Cast', 'Concat', 'Pad', 'Reciprocal', 'ReduceSum', 'Reshape',
-     'Slice', 'Split', 'Squeeze', 'Transpose', 'Unsqueeze'}
-)  # fmt: skip
+    {
+        'MatMul',
+        'Add',
+        'Mul',
+        'Cast',
+        'Concat',
+        'Pad',
+        'Reciprocal',
+        'ReduceSum',
+        'Reshape',
+        'Slice',
+        'Split',
+        'Squeeze',
+        'Transpose',
+        'Unsqueeze',
+    }
+)
 
 #: Operator -> inputs that are float32 in every precision.
 _ALWAYS_FLOAT32 = {'Resize': (1, 2)}

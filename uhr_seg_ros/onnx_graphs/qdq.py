@@ -19,9 +19,20 @@ JOINING = ('Add', 'Concat', 'Resize')
 
 #: Operators through which values pass on their way into a product of two activations.
 _PASSING = (
-    'Cast', 'Concat', 'Div', 'Flatten', 'Mul', 'Pad', 'Relu', 'Reshape', 'Slice', 'Split',
-    'Squeeze', 'Transpose', 'Unsqueeze',
-)  # fmt: skip
+    'Cast',
+    'Concat',
+    'Div',
+    'Flatten',
+    'Mul',
+    'Pad',
+    'Relu',
+    'Reshape',
+    'Slice',
+    'Split',
+    'Squeeze',
+    'Transpose',
+    'Unsqueeze',
+)
 
 
 class Int8Nodes:

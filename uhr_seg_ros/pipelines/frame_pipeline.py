@@ -185,9 +185,7 @@ class FramePipeline:
             buffer.address, step, frame.height, frame.width, FORMATS.index(frame.format)
         )
 
-    def _wanted(
-        self, request: Request
-    ) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    def _wanted(self, request: Request) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         """Give shape and type of every wanted result; a mask is always made."""
         small = self._classes <= MAX_UINT8_CLASSES
         known = {
@@ -204,9 +202,7 @@ class FramePipeline:
                     wanted[name] = shape, np.dtype(np.uint8)
         return wanted
 
-    def _compute(
-        self, frame: DeviceFrame, buffers: dict[str, Buffer], pictures: Pictures
-    ) -> None:
+    def _compute(self, frame: DeviceFrame, buffers: dict[str, Buffer], pictures: Pictures) -> None:
         """Launch the graph of this kind of frame; the first one runs without, as TensorRT asks."""
         work = partial(self._enqueue, frame, buffers, pictures)
         addresses = tuple((name, buffer.address) for name, buffer in buffers.items())
@@ -234,9 +230,7 @@ class FramePipeline:
             self._report(f'frames run without CUDA graphs: {err}')
             return None
 
-    def _enqueue(
-        self, frame: DeviceFrame, buffers: dict[str, Buffer], pictures: Pictures
-    ) -> None:
+    def _enqueue(self, frame: DeviceFrame, buffers: dict[str, Buffer], pictures: Pictures) -> None:
         at = {name: buffer.address for name, buffer in buffers.items()}
         mask = at['mask'], buffers['mask'].host.itemsize
         targets = Targets(*mask, at.get('confidence', 0), at.get('logits', 0))

@@ -103,9 +103,7 @@ class FrameProgram:
         self._quarter.enqueue(self._main)
         quarter = self._map('quarter_logits', self._quarter.outputs['quarter_logits'].shape)
         mask = targets.mask, targets.mask_bytes
-        kernels.finish(
-            quarter, self._size, mask, targets.confidence, targets.logits, self._main
-        )
+        kernels.finish(quarter, self._size, mask, targets.confidence, targets.logits, self._main)
 
     def upload(self, values: np.ndarray) -> int:
         """Put an array into device memory for as long as this lives; gives its address."""
@@ -145,19 +143,29 @@ class FrameProgram:
         image = (1, 3, bottom - top, right - left)
         self._detail = backend.open(graphs['detail'], {'image': image})
         check = OutputCheck(bundle)
-        check.declared('semantic', _shapes(self._semantic), {
-            'tokens': map_sizes('tokens', height, width),
-        })  # fmt: skip
-        check.declared('detail', _shapes(self._detail), {
-            name: map_sizes(name, *image[2:]) for name in DETAIL_MAPS
-        })  # fmt: skip
+        check.declared(
+            'semantic',
+            _shapes(self._semantic),
+            {
+                'tokens': map_sizes('tokens', height, width),
+            },
+        )
+        check.declared(
+            'detail',
+            _shapes(self._detail),
+            {name: map_sizes(name, *image[2:]) for name in DETAIL_MAPS},
+        )
         tiles = {name: self._detail.outputs[name].shape for name in DETAIL_MAPS}
         self._totals = {name: map_shape(name, tiles[name], height, width) for name in tiles}
         meeting = {'tokens': self._semantic.outputs['tokens'].shape, **self._totals}
         self._quarter = backend.open(graphs['quarter'], meeting)
-        check.declared('quarter', _shapes(self._quarter), {
-            'quarter_logits': map_sizes('local', height, width),
-        })  # fmt: skip
+        check.declared(
+            'quarter',
+            _shapes(self._quarter),
+            {
+                'quarter_logits': map_sizes('local', height, width),
+            },
+        )
         self.dtype = self._common_type()
         self._at = self._allocate()
         self._semantic.bind(self._at)
@@ -211,9 +219,7 @@ class FrameProgram:
         for row, (top, bottom) in enumerate(self._rows):
             for column, (left, right) in enumerate(self._columns):
                 window = top, left, bottom - top, right - left
-                kernels.prepare(
-                    frame, window, self._scale_bias, self._at['image'], 0, self._side
-                )
+                kernels.prepare(frame, window, self._scale_bias, self._at['image'], 0, self._side)
                 self._detail.enqueue(self._side)
                 for name in DETAIL_MAPS:
                     self._blend(kernels, name, row, column)

@@ -96,9 +96,7 @@ class PointMap:
                     return labels[kept], points
             margin *= 2
 
-    def _labelled(
-        self, first: int, end: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    def _labelled(self, first: int, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """Give distance and label of the nearest point in some rows, None without a point."""
         sources = self._sources
         inside = sources[(self._rows[sources] >= first) & (self._rows[sources] < end)]
@@ -130,9 +128,7 @@ def _widest_gap(points: np.ndarray, size: tuple[int, int]) -> int:
     return ceil(max(hypot(across, down) / 2, *first, *last)) + 1
 
 
-def settle(
-    labels: np.ndarray, values: np.ndarray, places: tuple[np.ndarray, np.ndarray]
-) -> None:
+def settle(labels: np.ndarray, values: np.ndarray, places: tuple[np.ndarray, np.ndarray]) -> None:
     """
     Let pixels at borders between values take the neighbour's point where it is the nearer one.
 

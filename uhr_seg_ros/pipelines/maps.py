@@ -184,9 +184,7 @@ def enlarged_confidence(
     return np.uint8(255.0 / below + 0.5)
 
 
-def enlarged(
-    plane: np.ndarray, size: tuple[int, int], padded: tuple[int, int]
-) -> np.ndarray:
+def enlarged(plane: np.ndarray, size: tuple[int, int], padded: tuple[int, int]) -> np.ndarray:
     """Enlarge (h, w) bilinearly to the padded frame and give what lies in the frame."""
     height, width = size
     return cv2.resize(plane, padded[::-1], interpolation=cv2.INTER_LINEAR)[:height, :width]

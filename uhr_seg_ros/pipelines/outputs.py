@@ -135,9 +135,7 @@ class OutputCheck:
         )
         raise OutputError(msg)
 
-    def not_finite(
-        self, graph: str, name: str, values: np.ndarray | None = None
-    ) -> OutputError:
+    def not_finite(self, graph: str, name: str, values: np.ndarray | None = None) -> OutputError:
         """Give the error for NaN or infinity."""
         where = ''
         if values is not None:

@@ -141,9 +141,7 @@ class PatchesWithContexts(AtOnce):
             progress.tell(row + 1)
         return sums.results
 
-    def _whole(
-        self, frames: Mapping[str, np.ndarray], clock: StageClock
-    ) -> dict[str, np.ndarray]:
+    def _whole(self, frames: Mapping[str, np.ndarray], clock: StageClock) -> dict[str, np.ndarray]:
         """Encode the contexts that are the same for all patches."""
         names = [name for name, context in self._contexts.items() if context.is_whole]
         with clock.stage('contexts'):
@@ -193,9 +191,7 @@ class PatchesWithContexts(AtOnce):
 class _Progress:
     """Tell now and then how far a slow frame is."""
 
-    def __init__(
-        self, report: Callable[[str], None], shape: Sequence[int], rows: int
-    ) -> None:
+    def __init__(self, report: Callable[[str], None], shape: Sequence[int], rows: int) -> None:
         self._report, self._shape, self._rows = report, shape, rows
         self._start = time.monotonic()
         self._due = self._start + SLOW_S

@@ -116,9 +116,7 @@ def blend_weights(spans: Sequence[Span], size: int) -> list[np.ndarray]:
     total = np.zeros(size, np.float32)
     for (start, stop), ramp in zip(spans, ramps, strict=True):
         total[start:stop] += ramp
-    return [
-        ramp / total[start:stop] for (start, stop), ramp in zip(spans, ramps, strict=True)
-    ]
+    return [ramp / total[start:stop] for (start, stop), ramp in zip(spans, ramps, strict=True)]
 
 
 def strip_spans(size: int, strip: int) -> list[Span]:

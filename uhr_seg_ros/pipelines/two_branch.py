@@ -184,9 +184,7 @@ class TwoBranch(AtOnce):
         height, width = self._preprocessor.padded_size(image)
         rows = tile_spans(height, tile, self._bundle.multiple)
         columns = tile_spans(width, tile, self._bundle.multiple)
-        blended = {
-            name: Blend(rows, columns, STEPS[name], ROW_AXES[name]) for name in DETAIL_MAPS
-        }
+        blended = {name: Blend(rows, columns, STEPS[name], ROW_AXES[name]) for name in DETAIL_MAPS}
         for row, row_span in enumerate(rows):
             for column, column_span in enumerate(columns):
                 with clock.stage('preprocess'):

@@ -43,8 +43,10 @@ def calibrate(
     fitted = [mirrored(frame, size) for frame in frames]
     feeds = _Feeds(bundle, limits, size)
     sources: dict[str, Callable[[np.ndarray], Feeds]] = {
-        'semantic': feeds.semantic, 'detail': feeds.detail, 'quarter': feeds.quarter,
-    }  # fmt: skip
+        'semantic': feeds.semantic,
+        'detail': feeds.detail,
+        'quarter': feeds.quarter,
+    }
     for name, source in sources.items():
         first = next(source(fitted[0]))
         shapes = {tensor: values.shape for tensor, values in first.items()}

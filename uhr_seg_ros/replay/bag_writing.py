@@ -119,16 +119,18 @@ class BagWriter:
         )
         self._add(topic, IMAGE, message, time_ns)
 
-    def write_calibration(
-        self, topic: str, camera: Camera, stamp_ns: int, time_ns: int
-    ) -> None:
+    def write_calibration(self, topic: str, camera: Camera, stamp_ns: int, time_ns: int) -> None:
         """Add the calibration of the camera of `write`, at its stamp and recorded at a time."""
         (fx, fy), (cx, cy) = camera.focal, camera.center
         matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], np.float64)
         roi = self._make(
             'sensor_msgs/msg/RegionOfInterest',
-            x_offset=0, y_offset=0, height=0, width=0, do_rectify=False,
-        )  # fmt: skip
+            x_offset=0,
+            y_offset=0,
+            height=0,
+            width=0,
+            do_rectify=False,
+        )
         message = self._make(
             CAMERA_INFO,
             header=self._header(stamp_ns, self._frame_id),
@@ -145,16 +147,19 @@ class BagWriter:
         )
         self._add(topic, CAMERA_INFO, message, time_ns)
 
-    def write_points(
-        self, topic: str, points: np.ndarray, frame_id: str, stamp_ns: int
-    ) -> None:
+    def write_points(self, topic: str, points: np.ndarray, frame_id: str, stamp_ns: int) -> None:
         """Add a cloud (H, W, 3) float32, m, in a frame, recorded at its stamp in ns."""
         height, width, _ = points.shape
         fields = [
-            self._make('sensor_msgs/msg/PointField', name=name, offset=4 * axis,
-                       datatype=_FLOAT32, count=1)
+            self._make(
+                'sensor_msgs/msg/PointField',
+                name=name,
+                offset=4 * axis,
+                datatype=_FLOAT32,
+                count=1,
+            )
             for axis, name in enumerate('xyz')
-        ]  # fmt: skip
+        ]
         message = self._make(
             POINT_CLOUD,
             header=self._header(stamp_ns, frame_id),
@@ -193,8 +198,10 @@ class BagWriter:
 
         """
         if not 0 <= time_ns < 1 << 63:
-            msg = (f'a message on {source.topic} was recorded at {time_ns} ns from 1970, which '
-                   'cannot be stored')
+            msg = (
+                f'a message on {source.topic} was recorded at {time_ns} ns from 1970, which '
+                'cannot be stored'
+            )
             raise BagTimeError(msg)
         key = (source.topic, full_type(source.msgtype))
         if key not in self._connections:

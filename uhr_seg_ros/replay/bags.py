@@ -27,10 +27,20 @@ if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 
 __all__ = [
-    'BagError', 'describe_bag', 'full_type', 'ImageTopic', 'image_topics', 'is_bag', 'read_all',
-    'read_beside', 'read_frame', 'read_messages', 'stamp_ns',
-    'storage_files', 'topic_types',
-]  # fmt: skip
+    'BagError',
+    'describe_bag',
+    'full_type',
+    'ImageTopic',
+    'image_topics',
+    'is_bag',
+    'read_all',
+    'read_beside',
+    'read_frame',
+    'read_messages',
+    'stamp_ns',
+    'storage_files',
+    'topic_types',
+]
 
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
@@ -131,9 +141,7 @@ def read_beside(
     """
 
     def is_wanted(connection: Connection) -> bool:
-        return connection.topic in others or (
-            connection.topic == topic and _is_image(connection)
-        )
+        return connection.topic in others or (connection.topic == topic and _is_image(connection))
 
     for connection, time_ns, data in read_recording(path, is_wanted):
         yield connection.topic, time_ns, data

@@ -195,12 +195,9 @@ class Collector:
         self._files.put((path, vertices_of(message)))
 
     def _on_diagnostics(self, array: DiagnosticArray) -> None:
-        ours = {
-            each.name: each for each in array.status if each.hardware_id == self._node_name
-        }
+        ours = {each.name: each for each in array.status if each.hardware_id == self._node_name}
         values = {
-            name: {each.key: each.value for each in status.values}
-            for name, status in ours.items()
+            name: {each.key: each.value for each in status.values} for name, status in ours.items()
         }
         for name, status in ours.items():
             if name == f'{self._node_name}: segmentation':

@@ -45,15 +45,18 @@ def read_frames(path: Path, topic: str = '') -> Iterator[np.ndarray]:
     images = [path] if path.is_file() else sorted(path.iterdir())
     # Hidden ones are no pictures: macOS writes "._a.jpg" beside "a.jpg" on foreign disks.
     images = [
-        image for image in images
+        image
+        for image in images
         if image.suffix.lower() in SUFFIXES and (image == path or not image.name.startswith('.'))
-    ]  # fmt: skip
+    ]
     if not images:
         yield from _read_recording(path, topic)
         return
     if path.is_dir() and (storages := list(filter(_is_storage, path.iterdir()))):
-        msg = (f'{path} holds images and a recording: give one of them, such as {storages[0]} '
-               f'or {images[0]}')
+        msg = (
+            f'{path} holds images and a recording: give one of them, such as {storages[0]} '
+            f'or {images[0]}'
+        )
         raise FramesError(msg)
     if topic:
         msg = f'{path} holds images, and a topic ({topic}) is one of a recording'

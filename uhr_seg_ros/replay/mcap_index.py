@@ -19,7 +19,7 @@ from uhr_seg_ros.replay.mcap_records import (
     ReadAt,
     records,
     STATISTICS,
-)  # fmt: skip
+)
 from uhr_seg_ros.replay.mcap_scan import scan_mcap
 from uhr_seg_ros.replay.storage import Damaged, LARGEST
 
@@ -114,7 +114,9 @@ def _count_indexed(fields: Fields, start: int) -> Counter[int]:
         begins.append((offset, channel))
     begins.sort()
     stops = [offset for offset, _ in begins[1:]] + [start + fields.number('Q')]
-    return Counter({
-        channel: max(0, stop - offset - HEAD.size - 6) // 16
-        for (offset, channel), stop in zip(begins, stops, strict=True)
-    })
+    return Counter(
+        {
+            channel: max(0, stop - offset - HEAD.size - 6) // 16
+            for (offset, channel), stop in zip(begins, stops, strict=True)
+        }
+    )

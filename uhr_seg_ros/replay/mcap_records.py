@@ -24,7 +24,7 @@ from uhr_seg_ros.replay.storage import (
     parse_profiles,
     unpack_lz4,
     unpack_zstd,
-)  # fmt: skip
+)
 
 MAGIC = b'\x89MCAP0\r\n'
 
@@ -131,9 +131,7 @@ class Topics:
             name, definition = self.schemas.get(schema, ('__schemaless__', nothing))
             profiles = _profiles(Fields(fields.take(fields.number('I'))))
             extra = ConnectionExtRosbag2(encoding, profiles)
-            self.channels[number] = Connection(
-                number, topic, name, definition, '', 0, extra, None
-            )
+            self.channels[number] = Connection(number, topic, name, definition, '', 0, extra, None)
 
     def knows(self, channel: int) -> bool:
         """Tell if a channel was described."""

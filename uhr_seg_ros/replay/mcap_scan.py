@@ -27,7 +27,7 @@ from uhr_seg_ros.replay.mcap_records import (
     records,
     SCHEMA,
     unpack_chunk,
-)  # fmt: skip
+)
 from uhr_seg_ros.replay.storage import Damaged, LARGEST
 
 # How the record of a chunk begins: length, times, unpacked size, checksum, name of the

@@ -22,7 +22,7 @@ from uhr_seg_ros.replay.mcap_records import (
     MESSAGE_HEAD,
     records,
     unpack_chunk,
-)  # fmt: skip
+)
 from uhr_seg_ros.replay.storage import Damaged, LARGEST, Losses, tell_once
 
 # Time in ns, number in the order of the file, channel and message.
@@ -96,9 +96,7 @@ class McapStorage:
         while held:
             yield heapq.heappop(held)
 
-    def _load(
-        self, chunk: Chunk, wanted: frozenset[int]
-    ) -> Iterator[tuple[int, int, memoryview]]:
+    def _load(self, chunk: Chunk, wanted: frozenset[int]) -> Iterator[tuple[int, int, memoryview]]:
         try:
             for opcode, content in records(self._records_of(chunk)):
                 if opcode != MESSAGE:

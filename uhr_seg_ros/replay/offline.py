@@ -26,7 +26,7 @@ from uhr_seg_ros.replay.bags import (
     read_all,
     read_frame,
     topic_types,
-)  # fmt: skip
+)
 from uhr_seg_ros.replay.partial import check_absent
 
 #: What the node would have published, below a prefix that is its name by default.
@@ -136,9 +136,11 @@ def check_offline(source: Path, output: Path, prefix: str = PREFIX) -> str:
     """
     name = f'/{prefix.strip("/")}'
     if not _NAME.fullmatch(name) or '__' in name or len(f'{name}/{COLOR_MASK}') > _LONGEST_NAME:
-        msg = (f'{prefix!r} is no prefix of topics: expected names of letters, digits and single '
-               f'underscores with slashes between them, such as {PREFIX}_2, of at most '
-               f'{_LONGEST_NAME - len(COLOR_MASK) - 1} characters')
+        msg = (
+            f'{prefix!r} is no prefix of topics: expected names of letters, digits and single '
+            f'underscores with slashes between them, such as {PREFIX}_2, of at most '
+            f'{_LONGEST_NAME - len(COLOR_MASK) - 1} characters'
+        )
         raise OfflineError(msg)
     target, recording = output.resolve(), source.resolve()
     if (recording.parent / 'metadata.yaml').is_file():  # a file of a recording
@@ -147,11 +149,14 @@ def check_offline(source: Path, output: Path, prefix: str = PREFIX) -> str:
         msg = f'{output} lies in the recording {source}: choose a folder outside'
         raise OfflineError(msg)
     check_absent(output)
-    there = [topic for topic in topic_types(source)
-             if f'/{topic.strip("/")}/'.startswith(f'{name}/')]  # fmt: skip
+    there = [
+        topic for topic in topic_types(source) if f'/{topic.strip("/")}/'.startswith(f'{name}/')
+    ]
     if there:
-        msg = (f'{source} has {", ".join(there)} already, and new masks are not mixed with those: '
-               f'give the new ones another name, such as --prefix {name}_2')
+        msg = (
+            f'{source} has {", ".join(there)} already, and new masks are not mixed with those: '
+            f'give the new ones another name, such as --prefix {name}_2'
+        )
         raise OfflineError(msg)
     return name
 
@@ -188,9 +193,7 @@ def _segment(
     return header, result
 
 
-def _add(
-    bag: BagWriter, prefix: str, header: Any, result: Segmentation, time_ns: int
-) -> None:
+def _add(bag: BagWriter, prefix: str, header: Any, result: Segmentation, time_ns: int) -> None:
     mask_encoding = 'mono8' if result.mask.dtype == np.uint8 else 'mono16'
     bag.write_image(f'{prefix}/{MASK}', result.mask, mask_encoding, header, time_ns)
     for name, picture in ((COLOR_MASK, result.color_mask), (OVERLAY, result.overlay)):

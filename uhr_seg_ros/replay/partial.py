@@ -88,8 +88,10 @@ class PartialFolder:
             if folder == getattr(self, '_hidden', None) or process == folder.name:
                 continue
             if process.isdecimal() and _is_at_work(folder, int(process)):
-                msg = (f'{self._final} is being written by process {process}: wait until it has '
-                       f'ended, or choose another name (it writes to {folder})')
+                msg = (
+                    f'{self._final} is being written by process {process}: wait until it has '
+                    f'ended, or choose another name (it writes to {folder})'
+                )
                 raise BagError(msg)
             if process.isdecimal():
                 shutil.rmtree(folder, ignore_errors=True)

@@ -23,8 +23,13 @@ if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 
 COLOR, GREY, DEEP, WIDE, VIDEO, UNKNOWN = (
-    'color', 'grey', '16 bits', '32 bits', 'video', 'unknown',
-)  # fmt: skip
+    'color',
+    'grey',
+    '16 bits',
+    '32 bits',
+    'video',
+    'unknown',
+)
 
 # Messages of all topics that are read in one go, and then of each topic that had none among them.
 _TOGETHER, _EACH = 64, 3

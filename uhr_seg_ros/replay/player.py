@@ -34,7 +34,7 @@ from uhr_seg_ros.replay.bags import (
     POINT_CLOUD,
     stamp_ns,
     topic_types,
-)  # fmt: skip
+)
 from uhr_seg_ros.replay.pacing import AsAnswered, AsRecorded, AtRate, Pace
 from uhr_seg_ros.replay.peeking import is_whole
 from uhr_seg_ros.replay.prefetch import read_ahead, with_stamp
@@ -142,9 +142,13 @@ class Player:
         start = None
         images = 0
         for elapsed_ns, recorded_ns, message, topic in read_ahead(
-            self._bag, self._recorded.name, repeat=duration_s > 0, beside=self._others,
-            is_whole=self._is_whole, tell=self._tell,
-        ):  # fmt: skip
+            self._bag,
+            self._recorded.name,
+            repeat=duration_s > 0,
+            beside=self._others,
+            is_whole=self._is_whole,
+            tell=self._tell,
+        ):
             if not message:
                 self.skipped += 1
                 continue
@@ -176,8 +180,10 @@ class Player:
     def _age(self, recorded_ns: int, stamp: int) -> int:
         if not self._is_apart and abs(recorded_ns - stamp) > _OLDEST_NS:
             self._is_apart = True
-            self._tell(f'stamps are {abs(recorded_ns - stamp) / 1e9:.0f} s away from the times of '
-                       'recording, by another clock: frames count as recorded when stamped')
+            self._tell(
+                f'stamps are {abs(recorded_ns - stamp) / 1e9:.0f} s away from the times of '
+                'recording, by another clock: frames count as recorded when stamped'
+            )
         return recorded_age(recorded_ns, stamp)
 
     def _tell(self, text: str) -> None:
@@ -195,8 +201,10 @@ def _wait_until_acknowledged(publisher: Publisher) -> None:
 def _type_of(bag: Path, topic: str) -> str:
     types = topic_types(bag)
     if types.get(topic) not in MESSAGE_TYPES:
-        msg = (f'{bag} has {types.get(topic, "nothing")} on {topic}: what is played beside the '
-               f'images is one of {", ".join(MESSAGE_TYPES)}')
+        msg = (
+            f'{bag} has {types.get(topic, "nothing")} on {topic}: what is played beside the '
+            f'images is one of {", ".join(MESSAGE_TYPES)}'
+        )
         raise PlayerError(msg)
     return types[topic]
 
@@ -231,12 +239,18 @@ def _main(arguments: Sequence[str] | None) -> int:
         player = Player(options.bag, recorded, options.topic, options.beside)
         player.wait_for_subscriber(options.wait)
         before = time.process_time()
-        played = player.play(_pace(options), options.duration, live=options.live,
-                             every=options.every)  # fmt: skip
+        played = player.play(
+            _pace(options), options.duration, live=options.live, every=options.every
+        )
         if options.log:
             cpu_s = time.process_time() - before
-            outcome = {'played': played, 'beside': player.beside, 'skipped': player.skipped,
-                       'told': player.told, 'cpu_s': cpu_s}  # fmt: skip
+            outcome = {
+                'played': played,
+                'beside': player.beside,
+                'skipped': player.skipped,
+                'told': player.told,
+                'cpu_s': cpu_s,
+            }
             write_text(options.log, json.dumps(outcome))
     except UhrSegError as err:
         print(f'error: {err}', file=sys.stderr)
@@ -266,14 +280,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('bag', type=Path)
     parser.add_argument('--recorded-topic', default='', help='topic in the bag')
     parser.add_argument(
-        '--recorded-type', choices=[IMAGE, COMPRESSED_IMAGE],
+        '--recorded-type',
+        choices=[IMAGE, COMPRESSED_IMAGE],
         help='of it, where that and its name are known already',
-    )  # fmt: skip
+    )
     parser.add_argument('--topic', default='image_raw', help='topic to publish')
     parser.add_argument(
-        '--beside', action='append', default=[], metavar='TOPIC',
+        '--beside',
+        action='append',
+        default=[],
+        metavar='TOPIC',
         help='play the calibrations or clouds of this topic too; may be repeated',
-    )  # fmt: skip
+    )
     parser.add_argument('--rate', type=float, default=0.0, help='Hz; 0: as recorded')
     parser.add_argument(
         '--as-answered', action='store_true', help='a frame per byte of the input, after the first'

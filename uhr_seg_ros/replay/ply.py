@@ -16,10 +16,18 @@ from uhr_seg_ros.core.errors import UhrSegError
 if TYPE_CHECKING:
     from sensor_msgs.msg import PointCloud2
 
-VERTEX = np.dtype([
-    ('x', '<f4'), ('y', '<f4'), ('z', '<f4'), ('red', 'u1'), ('green', 'u1'), ('blue', 'u1'),
-    ('label', 'u1'), ('confidence', 'u1'),
-])  # fmt: skip
+VERTEX = np.dtype(
+    [
+        ('x', '<f4'),
+        ('y', '<f4'),
+        ('z', '<f4'),
+        ('red', 'u1'),
+        ('green', 'u1'),
+        ('blue', 'u1'),
+        ('label', 'u1'),
+        ('confidence', 'u1'),
+    ]
+)
 """A point of a file: m, and what the node publishes of it."""
 
 _NAMES = {'<f4': 'float', '|u1': 'uchar'}
@@ -41,12 +49,14 @@ def vertices_of(cloud: PointCloud2) -> np.ndarray:
 
     """
     order = '>' if cloud.is_bigendian else '<'
-    layout = np.dtype({
-        'names': [field.name for field in cloud.fields],
-        'formats': [order + _TYPES[field.datatype] for field in cloud.fields],
-        'offsets': [field.offset for field in cloud.fields],
-        'itemsize': cloud.point_step,
-    })  # fmt: skip
+    layout = np.dtype(
+        {
+            'names': [field.name for field in cloud.fields],
+            'formats': [order + _TYPES[field.datatype] for field in cloud.fields],
+            'offsets': [field.offset for field in cloud.fields],
+            'itemsize': cloud.point_step,
+        }
+    )
     points = np.frombuffer(cloud.data, layout)
     vertices = np.empty(len(points), VERTEX)
     for name in ('x', 'y', 'z', 'label', 'confidence'):

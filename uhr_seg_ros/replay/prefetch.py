@@ -98,8 +98,10 @@ def with_stamp(message: bytes, stamp_ns: int) -> bytes:
         msg = f'a message of {len(message)} bytes has no header: {HEADER_BYTES} are needed'
         raise BagError(msg)
     if seconds not in _SECONDS:
-        msg = (f'a stamp of {seconds} s cannot be stored: ROS 2 takes {_SECONDS[0]} to '
-               f'{_SECONDS[-1]} s from 1970; is the clock of this machine right?')
+        msg = (
+            f'a stamp of {seconds} s cannot be stored: ROS 2 takes {_SECONDS[0]} to '
+            f'{_SECONDS[-1]} s from 1970; is the clock of this machine right?'
+        )
         raise BagError(msg)
     order = '<' if message[1] & 1 else '>'
     stamp = struct.pack(f'{order}iI', seconds, nanoseconds)

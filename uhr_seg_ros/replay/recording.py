@@ -20,7 +20,7 @@ from uhr_seg_ros.replay.recording_files import (
     read_metadata,
     storage_suffix,
     SUFFIXES,
-)  # fmt: skip
+)
 from uhr_seg_ros.replay.storage import (
     BagError,
     Damaged,
@@ -28,7 +28,7 @@ from uhr_seg_ros.replay.storage import (
     tell_once,
     unpack_zstd,
     ZSTD_MAGIC,
-)  # fmt: skip
+)
 
 
 def is_bag(path: Path) -> bool:
@@ -72,8 +72,9 @@ def connections_of(path: Path) -> Iterator[Connection]:
     if whole == len(metadata.files):  # or else the difference was told already
         wrong = [
             f'{told} messages on {topic}, where {counts[topic]} are'
-            for topic, told in metadata.counts.items() if told != counts[topic]
-        ]  # fmt: skip
+            for topic, told in metadata.counts.items()
+            if told != counts[topic]
+        ]
         if wrong:
             more = f', and of {len(wrong) - 1} more topics wrongly' if len(wrong) > 1 else ''
             text = f'tells of {wrong[0]}{more}: the files count'
@@ -135,8 +136,9 @@ def read_recording(
     for file, storage in _storages(path):
         wanted = {
             each.id: each._replace(digest=each.digest or digests.get(each.topic, ''))
-            for each in storage.connections if is_wanted(each)
-        }  # fmt: skip
+            for each in storage.connections
+            if is_wanted(each)
+        }
         for number, time_ns, message in _messages(storage, wanted) if wanted else ():
             given = True
             yield wanted[number], time_ns, message
@@ -148,9 +150,7 @@ def read_recording(
         raise BagError(msg)
 
 
-def _messages(
-    storage: Storage, wanted: Collection[int]
-) -> Iterator[tuple[int, int, bytes]]:
+def _messages(storage: Storage, wanted: Collection[int]) -> Iterator[tuple[int, int, bytes]]:
     """Give the messages that can be read and unpacked; the others are counted."""
     messages = storage.messages(wanted)
     while True:

@@ -95,10 +95,11 @@ def read_metadata(path: Path) -> Metadata:
     except Exception as err:  # whatever the parser runs into: the files themselves tell more
         reason = ' '.join(str(err).split())[:200]
         tell_once(
-            file, 'metadata',
+            file,
+            'metadata',
             f'cannot be used ({type(err).__name__}: {reason}): the recording is read without it '
             f'(`ros2 bag reindex {path}` writes it anew)',
-        )  # fmt: skip
+        )
         return Metadata()
     storage = content.get('storage_identifier')
     if storage not in STORAGES:
@@ -158,9 +159,7 @@ def _plain(name: str) -> str:
 
 def _of_one_kind(path: Path, found: set[str], listed: tuple[str, ...]) -> set[str]:
     """Leave out files of another storage than those that metadata.yaml names."""
-    kinds = [
-        {name for name in found if storage_suffix(name) == suffix} for suffix in SUFFIXES
-    ]
+    kinds = [{name for name in found if storage_suffix(name) == suffix} for suffix in SUFFIXES]
     if not all(kinds):
         return found
     meant = [kind for kind in kinds if kind.intersection(listed)]
@@ -194,10 +193,11 @@ def _tell_differences(
         parts.append(f'does not name {_joined(more)}, which {_is(more)}')
     if parts:
         tell_once(
-            path / METADATA, 'files',
+            path / METADATA,
+            'files',
             f'{", and ".join(parts)}: what is here is read (`ros2 bag reindex {path}` writes it '
             'anew)',
-        )  # fmt: skip
+        )
 
 
 def _ordered(found: set[str], listed: tuple[str, ...]) -> Iterator[str]:

@@ -119,9 +119,7 @@ class Replay:
 
         """
         repeats = Counter(stamp for stamp, _, _ in self.played)
-        published = {
-            stamp: (when, age) for stamp, when, age in self.played if repeats[stamp] == 1
-        }
+        published = {stamp: (when, age) for stamp, when, age in self.played if repeats[stamp] == 1}
         matched = []
         for stamp, arrival in self.arrivals:
             if stamp in published:
@@ -212,8 +210,15 @@ class Session:
         """
         log = self._folder / 'played.json'
         log.unlink(missing_ok=True)
-        options = [*pacing.options(), '--log', str(log), '--recorded-topic', topic.name,
-                   '--recorded-type', topic.type]  # fmt: skip
+        options = [
+            *pacing.options(),
+            '--log',
+            str(log),
+            '--recorded-topic',
+            topic.name,
+            '--recorded-type',
+            topic.type,
+        ]
         start = _Start(self._collector.count, self._collector.report)
         with ExitStack() as stack:
             with signals_held():

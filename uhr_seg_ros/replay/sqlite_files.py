@@ -133,9 +133,11 @@ def _connect(path: Path, *, with_log: bool = False) -> apsw.Connection:
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.limit(apsw.SQLITE_LIMIT_LENGTH, LARGEST)
         for pragma in (
-            'locking_mode=EXCLUSIVE', 'cell_size_check=ON', 'trusted_schema=OFF',
+            'locking_mode=EXCLUSIVE',
+            'cell_size_check=ON',
+            'trusted_schema=OFF',
             'writable_schema=ON',  # or else a file that has lost its end is refused as a whole
-        ):  # fmt: skip
+        ):
             connection.execute(f'PRAGMA {pragma}')
         connection.execute('SELECT count(*) FROM sqlite_master').fetchall()
     except BaseException:
@@ -147,9 +149,10 @@ def _connect(path: Path, *, with_log: bool = False) -> apsw.Connection:
 def _open_restored(path: Path, journal: Path, name: Path) -> apsw.Connection:
     """Undo in a copy what the recorder had not finished; the copy has no name once it is open."""
     tell_once(
-        name, 'journal',
+        name,
+        'journal',
         f'was not closed by its recorder: it is read as {journal.name} restores it, in a copy',
-    )  # fmt: skip
+    )
     needed = path.stat().st_size + 2 * journal.stat().st_size
     free = shutil.disk_usage(gettempdir()).free
     if needed + _SPARE > free:
@@ -195,9 +198,10 @@ def _reading_only() -> str:
             if name is None:  # a temporary file of its own, to sort in
                 return super().xOpen(name, flags)
             writing = (
-                apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+                apsw.SQLITE_OPEN_READWRITE
+                | apsw.SQLITE_OPEN_CREATE
                 | apsw.SQLITE_OPEN_DELETEONCLOSE
-            )  # fmt: skip
+            )
             flags[0] = flags[0] & ~writing | apsw.SQLITE_OPEN_READONLY
             if flags[0] & apsw.SQLITE_OPEN_MAIN_DB:
                 path = Path(name if isinstance(name, str) else name.filename())

@@ -148,8 +148,9 @@ class SqliteStorage:
         texts = [tuple(map(_text, row)) for row in rows]
         return {
             kind: MessageDefinition(_FORMATS[encoding], definition)
-            for kind, encoding, definition in texts if encoding in _FORMATS
-        }  # fmt: skip
+            for kind, encoding, definition in texts
+            if encoding in _FORMATS
+        }
 
     def _count(self) -> Counter[int]:
         """Count the messages of each topic."""
@@ -172,8 +173,9 @@ class SqliteStorage:
             try:
                 for row, topic, time_ns in self._database.execute(
                     'SELECT rowid, topic_id, timestamp FROM messages NOT INDEXED '
-                    f'WHERE rowid >= ? {chosen} ORDER BY rowid', (start,),
-                ):  # fmt: skip
+                    f'WHERE rowid >= ? {chosen} ORDER BY rowid',
+                    (start,),
+                ):
                     if row < start:
                         msg = f'message {row} comes after {start}'
                         raise ValueError(msg)

@@ -135,9 +135,7 @@ def unpack_lz4(data: bytes | memoryview, size: int, *, cut: bool = False) -> byt
     decompressor = LZ4FrameDecompressor()
     try:
         # It allocates what it is asked for.
-        unpacked = decompressor.decompress(
-            data, max_length=min(size, _LZ4_RATIO * len(data)) + 1
-        )
+        unpacked = decompressor.decompress(data, max_length=min(size, _LZ4_RATIO * len(data)) + 1)
     except (RuntimeError, ValueError, EOFError) as err:
         msg = f'cannot be decompressed ({err})'
         raise Damaged(msg) from err

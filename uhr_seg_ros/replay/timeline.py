@@ -63,10 +63,11 @@ class Timeline:
         if is_back not in self._told:
             self._told.add(is_back)
             what = (
-                'goes back from {} to {}: played on without a pause' if is_back else
-                f'goes from {{}} to {{}} between two images: played as a pause of '
+                'goes back from {} to {}: played on without a pause'
+                if is_back
+                else f'goes from {{}} to {{}} between two images: played as a pause of '
                 f'{SHORT_PAUSE_S:.0f} s, as is every one of more than {LONGEST_PAUSE_S:.0f} s'
-            )  # fmt: skip
+            )
             self._tell('the time of recording ' + what.format(_text(last_ns), _text(time_ns)))
         return 0 if is_back else round(SHORT_PAUSE_S * _S)
 

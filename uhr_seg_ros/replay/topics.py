@@ -19,7 +19,7 @@ from uhr_seg_ros.replay.bags import (
     image_topics,
     ImageTopic,
     topic_types,
-)  # fmt: skip
+)
 from uhr_seg_ros.replay.peeking import DEEP, GREY, Look, look_at, UNKNOWN, VIDEO, WIDE
 
 #: Image topics that the node publishes, below its own name or that and the name of a camera.
@@ -184,9 +184,11 @@ def _published(name: str, names: Collection[str]) -> str:
 def _base(topic: ImageTopic) -> str:
     """Give the name without that of the transport."""
     name = _normal(topic.name)
-    return posixpath.dirname(name) if topic.type == COMPRESSED_IMAGE and name.endswith(
-        ('/compressed', '/compressedDepth')
-    ) else name  # fmt: skip
+    return (
+        posixpath.dirname(name)
+        if topic.type == COMPRESSED_IMAGE and name.endswith(('/compressed', '/compressedDepth'))
+        else name
+    )
 
 
 def _without_transports(candidates: list[_Candidate]) -> list[_Candidate]:
@@ -195,21 +197,22 @@ def _without_transports(candidates: list[_Candidate]) -> list[_Candidate]:
     for each in candidates:
         raw = next((other for other in candidates if other.topic.name == _base(each.topic)), each)
         # Where they are no equals, such as a raw one that cannot be read, the ranks decide.
-        if raw is each or _NEVER in (raw.rank, each.rank) or (
-            raw.rank != each.rank and each.look.pixels != UNKNOWN
-        ):  # fmt: skip
+        if (
+            raw is each
+            or _NEVER in (raw.rank, each.rank)
+            or (raw.rank != each.rank and each.look.pixels != UNKNOWN)
+        ):
             continue
         if 2 * raw.topic.count >= each.topic.count:
             left_out[each.topic.name] = f'the same as {raw.topic.name}, compressed'
         else:
-            left_out[raw.topic.name] = (
-                f'the same as {each.topic.name}, which has more messages'
-            )
+            left_out[raw.topic.name] = f'the same as {each.topic.name}, which has more messages'
     return [
         replace(each, rank=_NEVER, reason=left_out[each.topic.name])
-        if each.topic.name in left_out else each
+        if each.topic.name in left_out
+        else each
         for each in candidates
-    ]  # fmt: skip
+    ]
 
 
 def _likeliest(path: Path, candidates: Sequence[_Candidate]) -> _Candidate:
@@ -217,17 +220,23 @@ def _likeliest(path: Path, candidates: Sequence[_Candidate]) -> _Candidate:
     likely = [each for each in candidates if each.rank == best]
     if best == _NEVER:
         full = [each.with_reason() for each in candidates if each.topic.count]
-        msg = (f'{path} has no images; its image topics: '
-               f'{", ".join(each.topic.name for each in candidates) or "none"}{_not_read(path)}')
+        msg = (
+            f'{path} has no images; its image topics: '
+            f'{", ".join(each.topic.name for each in candidates) or "none"}{_not_read(path)}'
+        )
         if full:
-            msg = (f'{path} has no images that seem to be of a camera: {", ".join(full)}: name '
-                   f'one with --topic if it is one after all{_not_read(path)}')
+            msg = (
+                f'{path} has no images that seem to be of a camera: {", ".join(full)}: name '
+                f'one with --topic if it is one after all{_not_read(path)}'
+            )
         raise TopicError(msg)
     if len(likely) > 1:
         others = [each.with_reason() for each in candidates if each.rank != best]
         left_out = f' (left out: {", ".join(others)})' if others else ''
-        msg = (f'{path} has {len(likely)} image topics that are equally likely: '
-               f'{", ".join(map(str, likely))}: choose one with --topic{left_out}')
+        msg = (
+            f'{path} has {len(likely)} image topics that are equally likely: '
+            f'{", ".join(map(str, likely))}: choose one with --topic{left_out}'
+        )
         raise TopicError(msg)
     return likely[0]
 
@@ -256,6 +265,9 @@ def _normal(name: str) -> str:
 
 def _not_read(path: Path) -> str:
     """Name the topics whose type sounds like pictures, but is not read."""
-    sounding = [f'{name} is {kind}' for name, kind in topic_types(path).items()
-                if re.search(r'Image|Video|Packet', kind)]  # fmt: skip
+    sounding = [
+        f'{name} is {kind}'
+        for name, kind in topic_types(path).items()
+        if re.search(r'Image|Video|Packet', kind)
+    ]
     return f' ({", ".join(sounding)}, which is not read)' if sounding else ''

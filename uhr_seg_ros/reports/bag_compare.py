@@ -91,9 +91,7 @@ def paired_figures(
     return {name: (columns[0].get(name), columns[1].get(name)) for name in names}
 
 
-def differences(
-    first: Mapping[str, Any], second: Mapping[str, Any]
-) -> dict[str, tuple[Any, Any]]:
+def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Give the `SETTINGS` that differ, and what else of node and machine, with both values."""
     found = {}
     named = {keys for _, keys in SETTINGS} | _MOMENTS

@@ -19,7 +19,7 @@ from uhr_seg_ros.reports.bag_charts import (
     latency_over_time,
     memory_over_time,
     stage_stack,
-)  # fmt: skip
+)
 from uhr_seg_ros.reports.html import cards, page, panel, section, settings, table
 
 _COLUMNS = ('mean', 'p50', 'p90', 'p95', 'p99', 'max')

@@ -62,9 +62,11 @@ def _object_table(report: Mapping[str, Any]) -> Table:
     for name in report['iou']:
         table.add_row(
             escape(name),
-            *(f'{_share(size["classes"][name])} ({size["objects_by_class"][name]})'
-              for size in bins.values()),
-        )  # fmt: skip
+            *(
+                f'{_share(size["classes"][name])} ({size["objects_by_class"][name]})'
+                for size in bins.values()
+            ),
+        )
     table.add_section()
     totals = (f'{_share(size["recall"])} ({size["objects"]})' for size in bins.values())
     table.add_row('all', *totals)

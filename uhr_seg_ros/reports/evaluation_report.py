@@ -59,9 +59,7 @@ _OBJECT_NOTE = (
 )
 _MATRIX_NOTE = 'Per cent of the pixels with the label of the row that were found as the column.'
 
-_IMAGES_NOTE = (
-    f'An image in which fewer than two classes are labelled has no mean IoU. {_COLOURS}'
-)
+_IMAGES_NOTE = f'An image in which fewer than two classes are labelled has no mean IoU. {_COLOURS}'
 
 
 def _subtitle(report: Mapping[str, Any]) -> str:
@@ -149,11 +147,13 @@ def _object_table(report: Mapping[str, Any], classes: ClassSet) -> str:
     rows = [
         [
             class_cell(classes, index),
-            *(_recall(size['classes'][name], size['objects_by_class'][name])
-              for size in bins.values()),
+            *(
+                _recall(size['classes'][name], size['objects_by_class'][name])
+                for size in bins.values()
+            ),
         ]
         for index, name in enumerate(classes.names)
-    ]  # fmt: skip
+    ]
     total = ['all', *(_recall(size['recall'], size['objects']) for size in bins.values())]
     header = ['class', *(name.replace('^2', '²') for name in bins)]
     return table(header, [*rows, total], last_is_mean=True)

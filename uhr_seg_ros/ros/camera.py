@@ -122,9 +122,7 @@ class Camera:
 
     def open_clouds(self, classes: ClassSet, poses: PoseFinder, hooks: CloudHooks) -> None:
         """Announce labelled points."""
-        self.clouds = CloudPath(
-            self._node, self._name, classes, self._calibrations, poses, hooks
-        )
+        self.clouds = CloudPath(self._node, self._name, classes, self._calibrations, poses, hooks)
 
     def open_input(self, settings: Settings, on_frame: Callable[[Frame], None]) -> None:
         """Subscribe; every frame is noted by the monitor and handed on."""
@@ -137,9 +135,7 @@ class Camera:
 
         self.monitor.restart()
         self.close_input()  # what an end that failed has left
-        self._input = CameraInput(
-            self._node, self._prefix, settings, self._calibrations, receive
-        )
+        self._input = CameraInput(self._node, self._prefix, settings, self._calibrations, receive)
         if self.clouds is not None:
             self.clouds.open_input()
 

@@ -108,9 +108,11 @@ def check_camera_info(info: CameraInfo) -> None:
     """
     size = message_bytes(info)
     if size > MAX_BYTES:  # before its numbers are looked at one by one
-        msg = (f'camera_info has {size} bytes, with {len(info.d)} numbers in d, '
-               f'{len(info.header.frame_id)} letters in frame_id and {len(info.distortion_model)} '
-               f'in distortion_model: at most {MAX_BYTES} are accepted')
+        msg = (
+            f'camera_info has {size} bytes, with {len(info.d)} numbers in d, '
+            f'{len(info.header.frame_id)} letters in frame_id and {len(info.distortion_model)} '
+            f'in distortion_model: at most {MAX_BYTES} are accepted'
+        )
         raise CameraInfoError(msg)
     if info.width > MAX_SIDE or info.height > MAX_SIDE:
         msg = f'camera_info is of {info.width} x {info.height}: a side has at most {MAX_SIDE} px'
@@ -121,8 +123,10 @@ def check_camera_info(info: CameraInfo) -> None:
             raise CameraInfoError(msg)
     roi = info.roi
     if roi.x_offset + roi.width > info.width or roi.y_offset + roi.height > info.height:
-        msg = (f'camera_info has a roi of {roi.width} x {roi.height} at {roi.x_offset}, '
-               f'{roi.y_offset}, outside its {info.width} x {info.height}')
+        msg = (
+            f'camera_info has a roi of {roi.width} x {roi.height} at {roi.x_offset}, '
+            f'{roi.y_offset}, outside its {info.width} x {info.height}'
+        )
         raise CameraInfoError(msg)
     for name in ('k', 'p', 'r', 'd'):
         values = getattr(info, name)

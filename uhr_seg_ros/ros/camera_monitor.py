@@ -23,7 +23,7 @@ from uhr_seg_ros.ros.diagnostics import (
     make_status,
     Problem,
     worst,
-)  # fmt: skip
+)
 from uhr_seg_ros.ros.remarks import Remarks
 from uhr_seg_ros.ros.rhythm import Rhythm
 from uhr_seg_ros.ros.stalls import Pace
@@ -149,10 +149,11 @@ class CameraMonitor:
                 self._counts.restart(now)
             level, message = worst(
                 *self._judge(now, expected_frequency, max_rate_hz, published, stall)
-                if subscribed else [_UNSUBSCRIBED],
+                if subscribed
+                else [_UNSUBSCRIBED],
                 stall,
                 problem,
-            )  # fmt: skip
+            )
             age = self._masks.silence(now)
         if math.isfinite(age):
             timing['output_age_s'] = f'{age:.1f}'

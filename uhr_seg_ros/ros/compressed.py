@@ -112,20 +112,26 @@ def decode_compressed(
     _check_kind(message.format, form)
     data = memoryview(message.data).cast('B')
     if is_jpeg(data) and not damage_is_told():
-        remark('simplejpeg is not installed, so frames that were damaged on the way are '
-               'segmented as if they were whole: pip install simplejpeg')
+        remark(
+            'simplejpeg is not installed, so frames that were damaged on the way are '
+            'segmented as if they were whole: pip install simplejpeg'
+        )
     try:
         image, is_grey = decode_picture(data, limit, remark)
     except ImageIoError as err:
-        msg = (f'compressed image ({len(data)} bytes, format {shown(message.format)}) could not '
-               f'be decoded: {one_line(err)}')
+        msg = (
+            f'compressed image ({len(data)} bytes, format {shown(message.format)}) could not '
+            f'be decoded: {one_line(err)}'
+        )
         raise ImageError(msg) from err
     if image.dtype != np.uint8:
         image = cv2.convertScaleAbs(image, alpha=255.0 / 65535.0)
     if is_grey and form.is_of_color_camera:
-        remark(f'compressed image format {shown(message.format)} holds a grey picture of a '
-               'colour camera: its publisher drops the colours; take the raw topic, or let the '
-               'camera give rgb8')  # fmt: skip
+        remark(
+            f'compressed image format {shown(message.format)} holds a grey picture of a '
+            'colour camera: its publisher drops the colours; take the raw topic, or let the '
+            'camera give rgb8'
+        )
     if image.ndim == 2:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     if form.is_swapped and is_tiff(data):
@@ -139,6 +145,8 @@ def _check_kind(text: str, form: Format) -> None:
         msg = f'compressed image format {shown(text)} is depth: choose a colour topic'
         raise ImageError(msg)
     if form.is_mosaic:
-        msg = (f'compressed image format {shown(text)} is a Bayer mosaic: choose the topic of the '
-               'debayered picture, or the raw transport')
+        msg = (
+            f'compressed image format {shown(text)} is a Bayer mosaic: choose the topic of the '
+            'debayered picture, or the raw transport'
+        )
         raise ImageError(msg)

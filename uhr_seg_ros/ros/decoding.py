@@ -107,8 +107,10 @@ def _check_raw(message: Image) -> None:
     # Pixels may begin like one, too, but then they are not too few.
     if is_declared or len(message.data) < message.step * (message.height - 1):
         size = '' if is_declared else f' of {header.width} x {header.height}'
-        msg = (f'image {describe(message)} holds a JPEG{size}: let the driver decode it '
-               '(pixel_format mjpeg2rgb of usb_cam), or publish it as sensor_msgs/CompressedImage')
+        msg = (
+            f'image {describe(message)} holds a JPEG{size}: let the driver decode it '
+            '(pixel_format mjpeg2rgb of usb_cam), or publish it as sensor_msgs/CompressedImage'
+        )
         raise ImageError(msg)
 
 
@@ -170,8 +172,9 @@ def _decode_full_chroma(message: Image, remark: Remark) -> np.ndarray:
     begin = step * find_chroma(message, width, 2, f'width {width} x 1 byte', remark)
     luma = _rows(message, height, width)
     # A row of chroma has twice as many samples as one of luma, and twice the padding after them.
-    chroma = np.ndarray((height, 2 * width), np.uint8, message.data, offset=begin,
-                        strides=(2 * step, 1))  # fmt: skip
+    chroma = np.ndarray(
+        (height, 2 * width), np.uint8, message.data, offset=begin, strides=(2 * step, 1)
+    )
     # Seen as the half-resolution chroma of a picture twice as large, nv24 is nv12.
     luma = luma.repeat(2, axis=0).repeat(2, axis=1)
     doubled = RawFrame(np.vstack((luma, chroma)), 'nv12', 2 * height, 2 * width)
@@ -183,6 +186,7 @@ def _cv_bridge() -> Any | None:
     """Return a CvBridge, or None where it is absent or was built for another NumPy."""
     try:
         from cv_bridge import CvBridge
+
         return CvBridge()
     except Exception:  # a NumPy mismatch raises more than ImportError
         return None
@@ -191,8 +195,10 @@ def _cv_bridge() -> Any | None:
 def _decode_with_cv_bridge(message: Image) -> np.ndarray:
     bridge = _cv_bridge()
     if bridge is None:
-        msg = (f'image encoding {shown(message.encoding)} is not one of '
-               f'{", ".join(sorted((*_PACKED, *_PLANAR)))}; for others install cv_bridge')
+        msg = (
+            f'image encoding {shown(message.encoding)} is not one of '
+            f'{", ".join(sorted((*_PACKED, *_PLANAR)))}; for others install cv_bridge'
+        )
         raise ImageError(msg)
     try:
         return bridge.imgmsg_to_cv2(message, 'bgr8')

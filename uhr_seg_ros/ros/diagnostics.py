@@ -15,8 +15,11 @@ from uhr_seg_ros.core.timing import LatencyWindow
 from uhr_seg_ros.ros.worker import Counts
 
 SEVERITY = (
-    DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.STALE, DiagnosticStatus.ERROR,
-)  # fmt: skip
+    DiagnosticStatus.OK,
+    DiagnosticStatus.WARN,
+    DiagnosticStatus.STALE,
+    DiagnosticStatus.ERROR,
+)
 """The levels from the best to the worst: STALE has the largest number, yet ERROR is worse."""
 
 HOLD_S = 10.0
@@ -126,8 +129,9 @@ def node_status(
     """
     level, message = worst(*problems, otherwise=state)
     totals = count_values(counts)
-    return make_status(f'{name}: segmentation', level, message, name,
-                       {'state': state, **totals, **values})
+    return make_status(
+        f'{name}: segmentation', level, message, name, {'state': state, **totals, **values}
+    )
 
 
 class Lasting:

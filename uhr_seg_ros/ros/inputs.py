@@ -83,10 +83,11 @@ class CameraInput:
         )
         try:
             self._infos = FollowingSubscription(
-                node, CameraInfo,
+                node,
+                CameraInfo,
                 camera_info_topic(node, self._name, f'{prefix}camera_info'),
                 calibrations.add,
-            )  # fmt: skip
+            )
         except Exception:  # such as an override of a QoS that does not exist
             self._images.close()
             raise

@@ -158,8 +158,10 @@ def file_remark(path: Path, namespace: str) -> str:
     node = '/'.join(['', *filter(None, namespace.split('/')), NODE])
     if any(_pattern(name).fullmatch(node) for name in names):
         return ''
-    found = f'has parameters of {", ".join(map(shown, names[:5]))}' if names else (
-        'has no ros__parameters'
+    found = (
+        f'has parameters of {", ".join(map(shown, names[:5]))}'
+        if names
+        else ('has no ros__parameters')
     )
     return (
         f'params_file {shown(str(path), 300)} {found}, and none for {node}: the node runs with '

@@ -137,8 +137,10 @@ def _check_least(message: Image, row_bytes: int, rows: int, why: str) -> None:
     # The padding after the last row may be absent, as cameras that send views leave it out.
     needed = message.step * (rows - 1) + row_bytes
     if len(message.data) < needed:
-        msg = (f'image data is truncated: {len(message.data)} bytes, but {describe(message)} '
-               f'with step {message.step} needs {needed}{_other_encoding(message)}')
+        msg = (
+            f'image data is truncated: {len(message.data)} bytes, but {describe(message)} '
+            f'with step {message.step} needs {needed}{_other_encoding(message)}'
+        )
         raise ImageError(msg)
 
 
@@ -147,8 +149,10 @@ def _other_encoding(message: Image) -> str:
     each = len(message.data) / (message.width * message.height)
     if each not in _BYTES_EACH:
         return ''
-    return (f'; that is {each:g} bytes for each pixel: if nothing is missing, set the encoding '
-            'and the step that it has')
+    return (
+        f'; that is {each:g} bytes for each pixel: if nothing is missing, set the encoding '
+        'and the step that it has'
+    )
 
 
 def _align(rows: int, to: int) -> int:

@@ -41,7 +41,7 @@ from uhr_seg_ros.ros.waiting import (
     run_and_wait,
     WorkerBusyError,
     WorkerTimeoutError,
-)  # fmt: skip
+)
 from uhr_seg_ros.ros.watchdog import Watchdog
 from uhr_seg_ros.ros.worker import Worker
 
@@ -101,7 +101,10 @@ class SegmentationNode(LifecycleNode):
         self._jumps = TimeJumps(self)
         self._cameras = {
             name: Camera(
-                self, name, settings.image_transport, self._jumps,
+                self,
+                name,
+                settings.image_transport,
+                self._jumps,
                 partial(self._warn, name, 'camera_info'),
             )
             for name in settings.cameras

@@ -89,9 +89,7 @@ class CameraOutput:
             scale=settings.overlay_scale,
         )
 
-    def publish(
-        self, header: Header, result: Segmentation, *, confidence: bool = True
-    ) -> None:
+    def publish(self, header: Header, result: Segmentation, *, confidence: bool = True) -> None:
         """Publish what became of a frame, all of it under its own header; points may need more."""
         if _is_wanted(self._mask):
             encoding = 'mono8' if result.mask.dtype == np.uint8 else 'mono16'

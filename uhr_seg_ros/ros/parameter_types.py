@@ -24,8 +24,8 @@ _EXPECTED = {
     int: 'a whole number, such as 4',
     float: 'a number, such as 5.0',
     str: 'a text, in quotes where YAML takes it for something else: on the command line as '
-         '"\'12\'"',
-}  # fmt: skip
+    '"\'12\'"',
+}
 _EXPECTED_IN_LISTS = {
     int: 'a list of whole numbers, such as [3840, 2160]',
     float: 'a list of numbers, such as [0.0, 0.5, 1.0]',
@@ -99,9 +99,11 @@ def _as_numbers(example: Any, value: Any) -> Any:
         value = value.tolist()
     if isinstance(example, float) and type(value) is int:
         return float(value)
-    has_numbers = not isinstance(example, str) and hasattr(example, '__iter__') and all(
-        isinstance(each, float) for each in example
-    )  # fmt: skip
+    has_numbers = (
+        not isinstance(example, str)
+        and hasattr(example, '__iter__')
+        and all(isinstance(each, float) for each in example)
+    )
     if has_numbers and isinstance(value, list) and all(type(each) is int for each in value):
         return [float(each) for each in value]
     return value

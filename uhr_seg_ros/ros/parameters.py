@@ -175,8 +175,10 @@ class Parameters:
         """Return why `value` is refused, or an empty string."""
         is_set = self._settings is not None
         if spec.change == 'unconfigured' and is_set and not self._is_unconfigured():
-            return (f'{spec.name} can change only while the node is unconfigured: deactivate and '
-                    'clean up first')
+            return (
+                f'{spec.name} can change only while the node is unconfigured: deactivate and '
+                'clean up first'
+            )
         if spec.choices and value not in spec.choices:
             return f'{spec.name} is {value!r}: expected one of {", ".join(spec.choices)}'
         if isinstance(spec.default, str) and spec.default and not value:
@@ -185,4 +187,3 @@ class Parameters:
             return f'{spec.name} is {value:g}: expected 0, or at least {spec.least:g}'
         other = OBJECTIONS.get(spec.name.rpartition('.')[2])
         return other(value or []) if other else ''
-

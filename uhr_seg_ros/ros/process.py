@@ -127,9 +127,7 @@ def _exit_at_once(node: StoppableNode, code: int) -> None:
     os._exit(code)
 
 
-def spin(
-    executor: Executor, stop: Event, failures: list[BaseException]
-) -> None:
+def spin(executor: Executor, stop: Event, failures: list[BaseException]) -> None:
     """
     Spin until the executor is shut down, whatever rclpy raises on the way.
 

@@ -263,17 +263,18 @@ class FollowingSubscription:
         if mixed := self.problem():
             self._warn('mixed', f'{mixed}; {advice}')
         elif unheard := self._unheard(publishers):
-            self._warn('unheard', f'{several}. {named(unheard)} cannot be heard while messages '
-                       f'come from the others: {advice}')  # fmt: skip
+            self._warn(
+                'unheard',
+                f'{several}. {named(unheard)} cannot be heard while messages '
+                f'come from the others: {advice}',
+            )
 
     def _unheard(self, publishers: list[TopicEndpointInfo]) -> list[TopicEndpointInfo]:
         """Return to whom no subscription connects, as another one delivers all the time."""
         links = dict(self._links)
         if not any(link.is_steady for link in links.values()):
             return []
-        return [
-            each for each in publishers if not any(it.reaches(offer_of(each)) for it in links)
-        ]
+        return [each for each in publishers if not any(it.reaches(offer_of(each)) for it in links)]
 
     def _warn(self, kind: str, text: str) -> None:
         if self._throttle.allows(kind):

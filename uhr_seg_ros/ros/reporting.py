@@ -28,7 +28,7 @@ from uhr_seg_ros.ros.diagnostics import (
     not_kept,
     out_of_domain,
     over_budget,
-)  # fmt: skip
+)
 from uhr_seg_ros.ros.frame_processor import FramePath
 from uhr_seg_ros.ros.images import encode_image
 from uhr_seg_ros.ros.parameters import Settings

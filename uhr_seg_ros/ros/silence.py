@@ -51,14 +51,20 @@ def why_silent(node: Node, subscription: FollowingSubscription, name: str) -> st
     right = [each for each in publishers if each.topic_type == subscription.type_name]
     if not right:
         types = sorted({each.topic_type for each in publishers})
-        return (f'{found}. It is of type {listed(types)}, but {subscription.type_name} is '
-                f'expected: {_take_type(subscription, name, types)}')
+        return (
+            f'{found}. It is of type {listed(types)}, but {subscription.type_name} is '
+            f'expected: {_take_type(subscription, name, types)}'
+        )
     if not subscription.suited(right):
-        return (f'{found}. That does not connect to a publisher that is best_effort: set '
-                'image_qos to auto')
-    return (f'{found}. They send nothing, or it is lost: see with ros2 topic hz '
-            f'{subscription.topic_name}. Frames above 0.5 MB need a DDS profile for their '
-            'publisher (config/dds)')
+        return (
+            f'{found}. That does not connect to a publisher that is best_effort: set '
+            'image_qos to auto'
+        )
+    return (
+        f'{found}. They send nothing, or it is lost: see with ros2 topic hz '
+        f'{subscription.topic_name}. Frames above 0.5 MB need a DDS profile for their '
+        'publisher (config/dds)'
+    )
 
 
 def _take_type(subscription: FollowingSubscription, name: str, types: list[str]) -> str:
@@ -69,8 +75,10 @@ def _take_type(subscription: FollowingSubscription, name: str, types: list[str])
         return f'remap {name} to a topic of that type'
     if transport == 'raw' or topic.endswith(SUFFIX):
         return f'set image_transport to {transport}'
-    return (f'set image_transport to compressed, and remap {name}{SUFFIX} to {topic} in the place '
-            f'of {name}')
+    return (
+        f'set image_transport to compressed, and remap {name}{SUFFIX} to {topic} in the place '
+        f'of {name}'
+    )
 
 
 def _nobody_publishes(node: Node, subscription: FollowingSubscription, name: str) -> str:
@@ -85,8 +93,10 @@ def _nobody_publishes(node: Node, subscription: FollowingSubscription, name: str
         return f'{base}{SUFFIX} is published: set image_transport to compressed'
     others = [f'{base}/{each}' for each in _NOT_READ if f'{base}/{each}' in published]
     if is_image and others:
-        return (f'Published is {listed(others)}, which is not read: let republish of '
-                'image_transport decode it, or the driver publish raw or compressed images')
+        return (
+            f'Published is {listed(others)}, which is not read: let republish of '
+            'image_transport decode it, or the driver publish raw or compressed images'
+        )
     fitting = [
         f'{each} ({published[each]})'
         for each in sorted(published, key=lambda each: -_likeness(each, topic))
@@ -112,16 +122,19 @@ def _nothing_fits(node: Node, what: str) -> str:
     """Tell whether the node sees any other."""
     own = node.get_name(), node.get_namespace()
     others = {
-        each for each in node.get_node_names_and_namespaces()
+        each
+        for each in node.get_node_names_and_namespaces()
         if each != own and not each[0].startswith('_')
-    }  # fmt: skip
+    }
     if others:
         count = len(others)
         return f'Nodes that are seen besides: {count}; none publishes {what}: start the driver'
     limits = [f'{each} is {os.environ[each]}' for each in _LIMITS if os.environ.get(each)]
-    return (f'No other node is seen: start the driver, with the ROS_DOMAIN_ID '
-            f'{node.context.get_domain_id()} and the RMW {get_rmw_implementation_identifier()} '
-            'that this node has' + (f'; {listed(limits)} here' if limits else ''))
+    return (
+        f'No other node is seen: start the driver, with the ROS_DOMAIN_ID '
+        f'{node.context.get_domain_id()} and the RMW {get_rmw_implementation_identifier()} '
+        'that this node has' + (f'; {listed(limits)} here' if limits else '')
+    )
 
 
 def _published(node: Node) -> dict[str, str]:

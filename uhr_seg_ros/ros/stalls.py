@@ -184,8 +184,8 @@ def find_stalls(
     # The others may all have been served before, each as slowly as is usual.
     turns = sum(monitor.pace.usual for monitor in monitors.values())
     return {
-        name: starved(
-            each.pace, each.waited(now), pause + turns, each.topic_name, occupation
-        ) if worker.counts(name).pending else None
+        name: starved(each.pace, each.waited(now), pause + turns, each.topic_name, occupation)
+        if worker.counts(name).pending
+        else None
         for name, each in monitors.items()
-    }  # fmt: skip
+    }

@@ -49,9 +49,7 @@ class Throttle:
 
         """
         now = time.monotonic()
-        key = tuple(
-            template(each) if isinstance(each, str) else place_of(each) for each in kind
-        )
+        key = tuple(template(each) if isinstance(each, str) else place_of(each) for each in kind)
         with self._lock:
             if now < self._next.get(key, 0.0):
                 return False

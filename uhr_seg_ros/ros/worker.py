@@ -55,8 +55,9 @@ class _Slot:
 
     def counts(self) -> Counts:
         done = self.processed + self.dropped + self.rejected
-        return Counts(self.received, self.processed, self.dropped, self.rejected,
-                      self.received - done)
+        return Counts(
+            self.received, self.processed, self.dropped, self.rejected, self.received - done
+        )
 
     def empty(self) -> None:
         if self.frame is not None:

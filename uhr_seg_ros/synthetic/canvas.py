@@ -89,9 +89,7 @@ def asphalt(rng: np.random.Generator) -> np.ndarray:
     return tone(rng, 62, 118)
 
 
-def fill(
-    canvas: Canvas, quad: np.ndarray, label: int, color: np.ndarray, rise: float
-) -> None:
+def fill(canvas: Canvas, quad: np.ndarray, label: int, color: np.ndarray, rise: float) -> None:
     """Fill one polygon inside its bounding box; one that touches road or water is left out."""
     height, width = canvas.labels.shape
     left, top = np.maximum(quad.min(0) // 16 - 1, 0)

@@ -87,9 +87,13 @@ def flight_camera(size: tuple[int, int]) -> Camera:
     height, width = size
     focal = _focal(width)
     return Camera(
-        model='plumb_bob', focal=(focal, focal), center=((width - 1) / 2, (height - 1) / 2),
-        distortion=(), height=height, width=width,
-    )  # fmt: skip
+        model='plumb_bob',
+        focal=(focal, focal),
+        center=((width - 1) / 2, (height - 1) / 2),
+        distortion=(),
+        height=height,
+        width=width,
+    )
 
 
 def scan_pixels(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -61,8 +61,10 @@ def _districts(canvas: Canvas) -> list[_District]:
         for column in range(width // DISTRICT + 1):
             if rng.random() < 0.4:
                 continue
-            center = ((column + rng.uniform(0.3, 0.7)) * DISTRICT,
-                      (row + rng.uniform(0.3, 0.7)) * DISTRICT)  # fmt: skip
+            center = (
+                (column + rng.uniform(0.3, 0.7)) * DISTRICT,
+                (row + rng.uniform(0.3, 0.7)) * DISTRICT,
+            )
             half = tuple(rng.uniform(0.3, 0.5, 2) * DISTRICT)
             districts.append(_District(center, half, tilt + rng.normal(0, 0.15)))
     return districts
@@ -126,8 +128,6 @@ def _house(
             fill(canvas, box, BUILDING, shade + rng.choice([-45, 40]), floors)
 
 
-def _pool(
-    canvas: Canvas, district: _District, place: tuple[float, float], half: float
-) -> None:
+def _pool(canvas: Canvas, district: _District, place: tuple[float, float], half: float) -> None:
     blue = np.array([165, 145, 80], np.float32) + canvas.rng.normal(0, 12)
     fill(canvas, district.quad(*place, half, half * 0.6), WATER, blue, 0)

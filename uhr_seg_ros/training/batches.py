@@ -62,9 +62,7 @@ class Batches:
         self.seed, self.threads = recipe.seed, THREADS[world.device.type]
         size = recipe.share(world.size)
         # A micro-batch has the same crops whatever the number of processes that share it.
-        firsts = [
-            (part * world.size + world.rank) * size for part in range(recipe.accumulate)
-        ]
+        firsts = [(part * world.size + world.rank) * size for part in range(recipe.accumulate)]
         self.numbers = [range(first, first + size) for first in firsts]
 
     def draw(self, step: int, number: int) -> tuple[np.ndarray, np.ndarray]:

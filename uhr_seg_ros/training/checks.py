@@ -72,6 +72,7 @@ def list_of(check: Check) -> Check:
 TEXT = Check(lambda value: isinstance(value, str) and value != '', 'a text')
 TRUTH = Check(lambda value: isinstance(value, bool), 'true or false')
 
+
 def _is_plain(value: object) -> bool:
     if isinstance(value, list):
         return all(map(_is_plain, value))

@@ -98,18 +98,14 @@ class Optimisation:
         self.objective: nn.Module = Objective(self.network, recipe)
         if world.size > 1:
             unused = _leaves_unused(self.objective, recipe.crop, world.device)
-            self.objective = DistributedDataParallel(
-                self.objective, find_unused_parameters=unused
-            )
+            self.objective = DistributedDataParallel(self.objective, find_unused_parameters=unused)
         self.optimizer = OPTIMIZERS[recipe.optimizer](
             [weight for weight in self.network.parameters() if weight.requires_grad],
             recipe.learning_rate,
             betas=BETAS,
             weight_decay=recipe.weight_decay,
         )
-        self.scaler = torch.amp.GradScaler(
-            world.device.type, enabled=recipe.precision == 'fp16'
-        )
+        self.scaler = torch.amp.GradScaler(world.device.type, enabled=recipe.precision == 'fp16')
 
     def step(
         self, step: int, batch: Sequence[MicroBatch], *, flag: bool = False

@@ -52,10 +52,13 @@ def test_every_value_is_where_its_field_says(packer: str, dtype: type) -> None:
     assert not cloud.is_bigendian
     assert cloud.is_dense
     assert [(each.name, each.offset, each.datatype, each.count) for each in cloud.fields] == [
-        ('x', 0, PointField.FLOAT32, 1), ('y', 4, PointField.FLOAT32, 1),
-        ('z', 8, PointField.FLOAT32, 1), ('rgb', 12, PointField.FLOAT32, 1),
-        ('label', 16, PointField.UINT8, 1), ('confidence', 17, PointField.UINT8, 1),
-    ]  # fmt: skip
+        ('x', 0, PointField.FLOAT32, 1),
+        ('y', 4, PointField.FLOAT32, 1),
+        ('z', 8, PointField.FLOAT32, 1),
+        ('rgb', 12, PointField.FLOAT32, 1),
+        ('label', 16, PointField.UINT8, 1),
+        ('confidence', 17, PointField.UINT8, 1),
+    ]
     for index, packed in enumerate(struct.iter_unpack('<fffIBB', cloud.data.tobytes())):
         assert packed[:3] == tuple(points.points[index].astype(np.float32).tolist())
         assert packed[3:] == (points.color[index], points.label[index], points.confidence[index])
@@ -84,8 +87,9 @@ def test_own_packing_is_that_of_sensor_msgs_py() -> None:
     theirs = pytest.importorskip('sensor_msgs_py.point_cloud2', reason='no sensor_msgs_py here')
     records = cloud_module._records(labelled())
     header = Header(frame_id='lidar')
-    ours, expected = (make(header, FIELDS, records)
-                      for make in (pack_records, theirs.create_cloud))  # fmt: skip
+    ours, expected = (
+        make(header, FIELDS, records) for make in (pack_records, theirs.create_cloud)
+    )
     for name in PointCloud2.get_fields_and_field_types():
         assert getattr(ours, name) == getattr(expected, name), name
 
@@ -102,9 +106,14 @@ def test_sensor_msgs_py_reads_the_cloud(packer: str) -> None:
 
 def test_from_message_to_message(packer: str) -> None:
     """A LiDAR's points of 22 bytes, none of whose numbers are aligned."""
-    layout = np.dtype({
-        'names': ['x', 'y', 'z'], 'formats': ['<f4'] * 3, 'offsets': [1, 5, 9], 'itemsize': 22,
-    })  # fmt: skip
+    layout = np.dtype(
+        {
+            'names': ['x', 'y', 'z'],
+            'formats': ['<f4'] * 3,
+            'offsets': [1, 5, 9],
+            'itemsize': 22,
+        }
+    )
     records = np.zeros(4, layout)
     records['x'] = [2, 2, -2, np.nan]
     records['y'] = [1, -1, 1, 1]
@@ -125,6 +134,9 @@ def test_from_message_to_message(packer: str) -> None:
     assert (cloud.height, cloud.width) == (2, 2)
     packed = list(struct.iter_unpack('<fffIBB', cloud.data.tobytes()))
     assert [each[3:] for each in packed] == [
-        (0x010203, 0, 255), (0x040506, 1, 255), (0, 255, 0), (0, 255, 0)
-    ]  # fmt: skip
+        (0x010203, 0, 255),
+        (0x040506, 1, 255),
+        (0, 255, 0),
+        (0, 255, 0),
+    ]
     assert [each[:3] for each in packed[:3]] == [(2, 1, 0), (2, -1, 0), (-2, 1, 0)]

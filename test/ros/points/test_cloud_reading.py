@@ -34,15 +34,20 @@ LAYOUTS = {
     'backwards': ([field('z', 0), field('y', 4), field('x', 8)], 16),
     'double': ([field(name, 8 * n, PointField.FLOAT64) for n, name in enumerate('xyz')], 32),
     'mixed': ([field('x', 0, PointField.FLOAT64), field('y', 8), field('z', 12)], 16),
-    'with a count': ([field('normal', 0, count=3), *(field(n, 12 + 4 * k)
-                      for k, n in enumerate('xyz'))], 24),
-}  # fmt: skip
+    'with a count': (
+        [field('normal', 0, count=3), *(field(n, 12 + 4 * k) for k, n in enumerate('xyz'))],
+        24,
+    ),
+}
 
 
 def make_cloud(
-    points: np.ndarray, fields: list[PointField], point_step: int, padding: int = 0,
+    points: np.ndarray,
+    fields: list[PointField],
+    point_step: int,
+    padding: int = 0,
     big_endian: bool = False,
-) -> PointCloud2:  # fmt: skip
+) -> PointCloud2:
     """Return an organised cloud of (H, W, 3) points, written number by number."""
     height, width = points.shape[:2]
     row_step = width * point_step + padding
@@ -55,9 +60,13 @@ def make_cloud(
                 start = row * row_step + column * point_step + each.offset
                 data[start : start + len(number)] = number
     cloud = PointCloud2(
-        height=height, width=width, fields=fields, is_bigendian=big_endian,
-        point_step=point_step, row_step=row_step,
-    )  # fmt: skip
+        height=height,
+        width=width,
+        fields=fields,
+        is_bigendian=big_endian,
+        point_step=point_step,
+        row_step=row_step,
+    )
     cloud.data.frombytes(bytes(data))
     return cloud
 
@@ -161,9 +170,13 @@ def test_any_numbers_are_read_or_refused(
     height, width, point_step, row_step = sizes
     fields = [field(*given) for given in zip('xyz', offsets, types, strict=True)]
     cloud = PointCloud2(
-        height=height, width=width, point_step=point_step, row_step=row_step, fields=fields,
+        height=height,
+        width=width,
+        point_step=point_step,
+        row_step=row_step,
+        fields=fields,
         is_bigendian=big_endian,
-    )  # fmt: skip
+    )
     cloud.data.frombytes(data)
     try:
         points = read_points(cloud)

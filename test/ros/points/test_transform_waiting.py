@@ -38,13 +38,18 @@ class Desk:
         self.waiting = PoseWaiting(
             lambda search, _: self.found.append(search.stamp_ns),
             lambda search, error: self.failed.append((search.stamp_ns, str(error))),
-            max_bytes, 'limit = 1000 bytes',
-        )  # fmt: skip
+            max_bytes,
+            'limit = 1000 bytes',
+        )
 
     def search(
-        self, stamp: int, frames: str = 'a', size: int = 1, mask: Mask | None = None,
+        self,
+        stamp: int,
+        frames: str = 'a',
+        size: int = 1,
+        mask: Mask | None = None,
         timeout: float = LONG,
-    ) -> None:  # fmt: skip
+    ) -> None:
         def find() -> Transform:
             latest = self.latest[frames]
             if isinstance(latest, Exception):

@@ -60,9 +60,7 @@ class Graph(Handle):
         self.raw = None
 
 
-def _capture(
-    driver: Driver, stream: ctypes.c_void_p, work: Callable[[], None]
-) -> ctypes.c_void_p:
+def _capture(driver: Driver, stream: ctypes.c_void_p, work: Callable[[], None]) -> ctypes.c_void_p:
     captured = ctypes.c_void_p()
     # Thread-local: other threads may go on using CUDA, but a call on this one that cannot be
     # replayed, such as an allocation, fails now instead of being missing from the graph.

@@ -75,9 +75,7 @@ def _nvml_probe() -> Probe | None:
             asked(lambda: float(pynvml.nvmlDeviceGetUtilizationRates(device).gpu)),
             asked(lambda: float(pynvml.nvmlDeviceGetMemoryInfo(device).used >> 20)),
             asked(
-                lambda: float(
-                    pynvml.nvmlDeviceGetTemperature(device, pynvml.NVML_TEMPERATURE_GPU)
-                )
+                lambda: float(pynvml.nvmlDeviceGetTemperature(device, pynvml.NVML_TEMPERATURE_GPU))
             ),
         )
 
@@ -86,9 +84,10 @@ def _nvml_probe() -> Probe | None:
 
 def _jetson_probe() -> Probe | None:
     zones = [
-        zone for zone in sorted((_SYS / 'class/thermal').glob('thermal_zone*'))
+        zone
+        for zone in sorted((_SYS / 'class/thermal').glob('thermal_zone*'))
         if (_read(zone / 'type') or '').lower().startswith('gpu')
-    ]  # fmt: skip
+    ]
     loads = [_SYS / load for load in _LOADS if (_SYS / load).is_file()]
     if not zones and not loads:
         return None

@@ -129,9 +129,7 @@ class EfficientViTTrunk(nn.Module):
             elif fused:
                 down = ConvNorm(widths[level - 1], widths[level], 3, stride=2, act=act)
             else:
-                down = MBConv(
-                    widths[level - 1], widths[level], stride=2, expand=expand, act=act
-                )
+                down = MBConv(widths[level - 1], widths[level], stride=2, expand=expand, act=act)
             blocks = (
                 Residual(MBConv(widths[level], widths[level], expand=expand, act=act))
                 for _ in range(depths[level])

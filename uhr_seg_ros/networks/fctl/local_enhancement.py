@@ -36,9 +36,7 @@ class LocalFeatureInteraction(nn.Module):
         windows: Sides of the depthwise kernels, one per group of channels.
     """
 
-    def __init__(
-        self, channels: int, references: int, windows: Sequence[int] = WINDOWS
-    ) -> None:
+    def __init__(self, channels: int, references: int, windows: Sequence[int] = WINDOWS) -> None:
         super().__init__()
         if channels % len(windows) or channels % references:
             msg = (

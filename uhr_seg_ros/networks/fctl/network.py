@@ -275,16 +275,12 @@ class UPerDecoder(nn.Module):
     def __init__(self, widths: Sequence[int], classes: int) -> None:
         super().__init__()
         self.join = UPerHead(widths, SMALL_CHANNELS)
-        self.classify = nn.Sequential(
-            nn.Dropout2d(0.1), nn.Conv2d(SMALL_CHANNELS, classes, 1)
-        )
+        self.classify = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(SMALL_CHANNELS, classes, 1))
 
     def forward(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
         return self.classify(self.join(maps))
 
 
-def _contexts(
-    medium: float | str | None, large: float | str | None
-) -> dict[str, float | str]:
+def _contexts(medium: float | str | None, large: float | str | None) -> dict[str, float | str]:
     both = {'medium': medium, 'large': large}
     return {name: factor for name, factor in both.items() if factor is not None}

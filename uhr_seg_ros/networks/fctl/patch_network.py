@@ -40,9 +40,7 @@ class PatchNetwork(nn.Module):
     stride = 1
     low_res_factor = 1
 
-    def __init__(
-        self, classes: int, side: int, contexts: Mapping[str, float | str]
-    ) -> None:
+    def __init__(self, classes: int, side: int, contexts: Mapping[str, float | str]) -> None:
         super().__init__()
         self.classes, self.side = classes, side
         self.contexts = {name: Context(factor, side) for name, factor in contexts.items()}
@@ -120,9 +118,7 @@ class PatchNetwork(nn.Module):
             for name, context in self.contexts.items()
         }
         shares = image.new_tensor([place_in(place, self.side, image.shape[2:])])
-        logits = self.segment(
-            image[..., rows, columns], maps, shares.expand(len(image), -1)
-        )
+        logits = self.segment(image[..., rows, columns], maps, shares.expand(len(image), -1))
         return {'refine': logits, 'rows': rows, 'columns': columns}
 
     def _with_black(self, image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

@@ -87,9 +87,7 @@ class WindowedVGG16(nn.Module):
         ]
         return functional.pad(difference, (start, after[1], start, after[0])) + black
 
-    def _check(
-        self, black: torch.Tensor, constant: torch.Tensor, start: int, stop: int
-    ) -> None:
+    def _check(self, black: torch.Tensor, constant: torch.Tensor, start: int, stop: int) -> None:
         window = black[0, :, start:stop, start:stop]
         error = (window - constant[:, None, None]).abs().max() / black.abs().max()
         if start < 0 or not error <= TOLERANCE:

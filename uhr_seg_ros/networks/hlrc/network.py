@@ -205,9 +205,13 @@ def hlrc_s(
     """
     first, *widths = (width * channels for channels in (16, 32, 48, 96))
     trunk = EfficientViTTrunk(
-        ResidualStem((first, widths[0])), (first, *widths), (0, 0, 1, 2), expand=3, act='relu',
+        ResidualStem((first, widths[0])),
+        (first, *widths),
+        (0, 0, 1, 2),
+        expand=3,
+        act='relu',
         fused=True,
-    )  # fmt: skip
+    )
     mixture = (
         Experts(trunk.widths[-1], experts, 64 * width, offset=True)
         if region

@@ -91,9 +91,7 @@ class _Graph(NamedTuple):
     to_seed: np.ndarray  # (4, N) bool
 
 
-def _graph(
-    band: np.ndarray, mask: np.ndarray, gray: np.ndarray, weights: np.ndarray
-) -> _Graph:
+def _graph(band: np.ndarray, mask: np.ndarray, gray: np.ndarray, weights: np.ndarray) -> _Graph:
     height, width = band.shape
     pixels = np.flatnonzero(band)
     numbers = np.full(band.size, -1, np.int32)
@@ -106,9 +104,7 @@ def _graph(
     differences = np.abs(levels[neighbours] - levels[pixels])
     edges = weights[differences] * inside
     ends = np.where(inside, numbers[neighbours], -1)
-    return _Graph(
-        pixels, classes[pixels], edges, ends, classes[neighbours], inside & (ends < 0)
-    )  # fmt: skip
+    return _Graph(pixels, classes[pixels], edges, ends, classes[neighbours], inside & (ends < 0))
 
 
 def _solve(graph: _Graph, classes: np.ndarray) -> np.ndarray:
@@ -161,9 +157,7 @@ def _along(graph: _Graph) -> np.ndarray:
     return reverse_cuthill_mckee(links, symmetric_mode=True)
 
 
-def _lower_part(
-    graph: _Graph, order: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _lower_part(graph: _Graph, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Give distance from the diagonal, column and weight of the links, each link once."""
     places = np.empty(len(order), np.int64)
     places[order] = np.arange(len(order))

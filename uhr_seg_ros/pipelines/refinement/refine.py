@@ -96,9 +96,7 @@ class _Tile(NamedTuple):
     around: tuple[slice, slice]
 
 
-def refine(
-    mask: np.ndarray, image: np.ndarray, how: Refinement, threads: int = 0
-) -> Refined:
+def refine(mask: np.ndarray, image: np.ndarray, how: Refinement, threads: int = 0) -> Refined:
     """
     Decide the boundaries of a mask anew.
 

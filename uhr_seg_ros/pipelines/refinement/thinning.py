@@ -21,7 +21,6 @@ Element = tuple[tuple[int, ...], tuple[int, ...]]
 """Numbers of the neighbours that have to be of the pixel's class, and of those that must not."""
 
 
-
 def _turned(element: Element, turn: int) -> Element:
     """Turn an element by 45 degrees `turn` times."""
     there, absent = (tuple((each + turn) % 8 for each in part) for part in element)

@@ -39,19 +39,23 @@ def camera_of(info: CameraInfo, height: int, width: int, *, rectified: bool = Fa
         msg = f'camera_info is of {info.width} x {info.height}: calibrate the camera'
         raise CameraInfoError(msg)
     # From the pixels of the sensor to those of the mask, along x and y.
-    x, y = (factor / (binning or 1)
-            for factor, binning in zip(scale, (info.binning_x, info.binning_y), strict=True))
+    x, y = (
+        factor / (binning or 1)
+        for factor, binning in zip(scale, (info.binning_x, info.binning_y), strict=True)
+    )
     matrix = np.reshape(info.p, (3, 4)) if rectified else np.reshape(info.k, (3, 3))
     return Camera(
         # A calibration without distortion may leave its model empty.
         model='plumb_bob' if rectified else info.distortion_model or 'plumb_bob',
         focal=(float(matrix[0, 0]) * x, float(matrix[1, 1]) * y),
-        center=((float(matrix[0, 2]) - info.roi.x_offset) * x,
-                (float(matrix[1, 2]) - info.roi.y_offset) * y),
+        center=(
+            (float(matrix[0, 2]) - info.roi.x_offset) * x,
+            (float(matrix[1, 2]) - info.roi.y_offset) * y,
+        ),
         distortion=() if rectified else tuple(map(float, info.d)),
         height=height,
         width=width,
-    )  # fmt: skip
+    )
 
 
 def second_of_pair(info: CameraInfo) -> Transform:

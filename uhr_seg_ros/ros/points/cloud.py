@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 # PCL and rviz read a colour from a float32 field `rgb` whose bits are 0x00RRGGBB; PCL would not
 # match a uint32 field of that name to its PointXYZRGB.
-_LAYOUT = np.dtype([
-    ('x', 'f4'), ('y', 'f4'), ('z', 'f4'), ('rgb', 'f4'), ('label', 'u1'), ('confidence', 'u1')
-])  # fmt: skip
+_LAYOUT = np.dtype(
+    [('x', 'f4'), ('y', 'f4'), ('z', 'f4'), ('rgb', 'f4'), ('label', 'u1'), ('confidence', 'u1')]
+)
 _TYPES = {'f4': PointField.FLOAT32, 'u1': PointField.UINT8}
 FIELDS = [
     PointField(name=name, offset=offset, datatype=_TYPES[dtype.str[1:]], count=1)
@@ -58,9 +58,7 @@ def encode_cloud(labelled: LabelledPoints, header: Header, height: int, width: i
     return cloud
 
 
-def pack_records(
-    header: Header, fields: list[PointField], records: np.ndarray
-) -> PointCloud2:
+def pack_records(header: Header, fields: list[PointField], records: np.ndarray) -> PointCloud2:
     """
     Do what `sensor_msgs_py.point_cloud2.create_cloud` does, where that is not installed.
 

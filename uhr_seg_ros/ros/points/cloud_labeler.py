@@ -176,9 +176,11 @@ class CloudPath:
         counts = self._pairing.counts()._asdict()
         with self._lock:
             counts |= {
-                'waiting_for_transform': len(self._waiting), 'rejected': self.rejected,
-                'late_transform': self._waiting.late, 'dropped': self.dropped,
-            }  # fmt: skip
+                'waiting_for_transform': len(self._waiting),
+                'rejected': self.rejected,
+                'late_transform': self._waiting.late,
+                'dropped': self.dropped,
+            }
         values = {f'clouds_{name}': str(count) for name, count in counts.items()}
         values['clouds_time_difference_ms'] = f'{self._difference_ms:.1f}'
         if self._is_depth:
@@ -205,16 +207,20 @@ class CloudPath:
         """Tell why masks find no points, and the way out."""
         over = self._over_memory() - self._over_memory_before
         if over:
-            return (f'{over} clouds or masks were given up while they waited, as they had more '
-                    f'bytes than {self._memory_limit}; raise it')
+            return (
+                f'{over} clouds or masks were given up while they waited, as they had more '
+                f'bytes than {self._memory_limit}; raise it'
+            )
         missed_ns = self._pairing.missed_ns
         if missed_ns is None:
             subscriptions = tuple(self._subscriptions)  # another thread may close them
             if self._pairing.counts().received or not subscriptions:
                 return 'see that they come'
             return f'none has come; {why_silent(self._node, subscriptions[0], self._topic)}'
-        return (f'the nearest were {missed_ns / 1e9:.3f} s away; compare the stamps of both '
-                'sensors, or raise cloud.max_time_difference')
+        return (
+            f'the nearest were {missed_ns / 1e9:.3f} s away; compare the stamps of both '
+            'sensors, or raise cloud.max_time_difference'
+        )
 
     def _over_memory(self) -> int:
         return self._pairing.counts().over_memory + self._pairing.masks_over_memory
@@ -279,9 +285,10 @@ class CloudPath:
         count = self._waiting.forget_after(after_ns)
         with self._lock:
             kept = [
-                each for each in self._ready
+                each
+                for each in self._ready
                 if after_ns is not None and stamp_ns(each[0].cloud.header) <= after_ns
-            ]  # fmt: skip
+            ]
             self.dropped += count + len(self._ready) - len(kept)
             self._ready = deque(kept)
 
@@ -297,9 +304,12 @@ class CloudPath:
         settings = self._hooks.settings()
         header = pair.cloud.header
         find = partial(
-            self._poses.find, pair.mask.header, header, settings.extrinsics[self._camera],
+            self._poses.find,
+            pair.mask.header,
+            header,
+            settings.extrinsics[self._camera],
             settings.cloud_fixed_frame,
-        )  # fmt: skip
+        )
         frames = hash((pair.mask.header.frame_id, header.frame_id))  # names may be long
         search = Search(pair, frames, stamp_ns(header), message_bytes(pair.cloud), find)
         self._waiting.find(search, settings.cloud_transform_timeout)
@@ -336,14 +346,14 @@ class CloudPath:
         else:
             self._hooks.on_time((time.perf_counter() - start) * 1e3)
 
-    def _label(
-        self, message: PointCloud2 | Image, seen: SeenMask, pose: Transform
-    ) -> PointCloud2:
+    def _label(self, message: PointCloud2 | Image, seen: SeenMask, pose: Transform) -> PointCloud2:
         settings = self._hooks.settings()
         info = self._calibrations.find(seen.header)
         if info is None:
-            msg = (f'no camera_info has come for frames of {shown(seen.header.frame_id)}, so '
-                   f'points of {shown(message.header.frame_id)} cannot be projected: publish it')
+            msg = (
+                f'no camera_info has come for frames of {shown(seen.header.frame_id)}, so '
+                f'points of {shown(message.header.frame_id)} cannot be projected: publish it'
+            )
             raise CameraInfoError(msg)
         height, width = seen.mask.shape
         camera = camera_of(info, height, width, rectified=settings.cloud_rectified)
@@ -362,8 +372,10 @@ class CloudPath:
             return read_points(message, self._hooks.remark), (message.height, message.width)
         info = self._depth_calibrations.find(message.header)
         if info is None:
-            msg = ('no camera_info has come for the depth images of '
-                   f'{shown(message.header.frame_id)}: publish it beside them')
+            msg = (
+                'no camera_info has come for the depth images of '
+                f'{shown(message.header.frame_id)}: publish it beside them'
+            )
             raise CameraInfoError(msg)
         camera = camera_of(info, message.height, message.width, rectified=rectified)
         settings = self._hooks.settings()

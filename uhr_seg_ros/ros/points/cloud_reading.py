@@ -80,14 +80,19 @@ def read_points(cloud: PointCloud2, remark: Remark = log_once) -> np.ndarray:
 
 
 def _view(
-    cloud: PointCloud2, first: _Coordinate, shape: tuple[int, ...] = (),
+    cloud: PointCloud2,
+    first: _Coordinate,
+    shape: tuple[int, ...] = (),
     strides: tuple[int, ...] = (),
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """Return (H, W, *shape), without a copy."""
     return np.ndarray(
-        (cloud.height, cloud.width, *shape), first.dtype, cloud.data, first.offset,
+        (cloud.height, cloud.width, *shape),
+        first.dtype,
+        cloud.data,
+        first.offset,
         (cloud.row_step, cloud.point_step, *strides),
-    )  # fmt: skip
+    )
 
 
 def _check_size(cloud: PointCloud2) -> None:
@@ -112,16 +117,20 @@ def _find(cloud: PointCloud2, name: str, order: str) -> _Coordinate:
 def _coordinate(field: Any, order: str, point_step: int) -> _Coordinate:
     """Return a coordinate of a sensor_msgs/PointField."""
     if field.datatype not in _FLOATS:
-        msg = (f'point cloud field {field.name} has data type {field.datatype}: expected '
-               '7 (float32) or 8 (float64)')
+        msg = (
+            f'point cloud field {field.name} has data type {field.datatype}: expected '
+            '7 (float32) or 8 (float64)'
+        )
         raise CloudError(msg)
     if field.count != 1:
         msg = f'point cloud field {field.name} has count {field.count}: expected 1'
         raise CloudError(msg)
     coordinate = _Coordinate(field.name, field.offset, np.dtype(order + _FLOATS[field.datatype]))
     if coordinate.end > point_step:
-        msg = (f'point cloud field {field.name} ends at byte {coordinate.end}, beyond '
-               f'point_step {point_step}: check the offsets')
+        msg = (
+            f'point cloud field {field.name} ends at byte {coordinate.end}, beyond '
+            f'point_step {point_step}: check the offsets'
+        )
         raise CloudError(msg)
     return coordinate
 
@@ -130,8 +139,10 @@ def _check_overlap(coordinates: list[_Coordinate]) -> None:
     ordered = sorted(coordinates, key=lambda each: each.offset)
     for before, after in zip(ordered, ordered[1:], strict=False):
         if before.end > after.offset:
-            msg = (f'point cloud field {after.name} at byte {after.offset} overlaps '
-                   f'{before.name}, which ends at {before.end}: check the offsets')
+            msg = (
+                f'point cloud field {after.name} at byte {after.offset} overlaps '
+                f'{before.name}, which ends at {before.end}: check the offsets'
+            )
             raise CloudError(msg)
 
 
@@ -139,21 +150,27 @@ def _check_data(cloud: PointCloud2, remark: Remark) -> None:
     """Refuse a `row_step` shorter than a row, and data that does not fit the sizes."""
     row_bytes = cloud.width * cloud.point_step
     if cloud.row_step < row_bytes:
-        msg = (f'point cloud row_step {cloud.row_step} is smaller than width {cloud.width} x '
-               f'point_step {cloud.point_step} = {row_bytes} bytes')
+        msg = (
+            f'point cloud row_step {cloud.row_step} is smaller than width {cloud.width} x '
+            f'point_step {cloud.point_step} = {row_bytes} bytes'
+        )
         raise CloudError(msg)
     # The padding after the last row may be absent.
     needed = cloud.row_step * (cloud.height - 1) + row_bytes
     if len(cloud.data) < needed:
-        msg = (f'point cloud data is truncated: {len(cloud.data)} bytes, but {cloud.width} x '
-               f'{cloud.height} points with row_step {cloud.row_step} need {needed}')
+        msg = (
+            f'point cloud data is truncated: {len(cloud.data)} bytes, but {cloud.width} x '
+            f'{cloud.height} points with row_step {cloud.row_step} need {needed}'
+        )
         raise CloudError(msg)
     declared = cloud.row_step * cloud.height
     surplus = len(cloud.data) - declared
     if surplus <= 0:
         return
-    longer = (f'point cloud data is {surplus} bytes longer than {cloud.width} x {cloud.height} '
-              f'points with row_step {cloud.row_step} = {declared}')
+    longer = (
+        f'point cloud data is {surplus} bytes longer than {cloud.width} x {cloud.height} '
+        f'points with row_step {cloud.row_step} = {declared}'
+    )
     if step := _other_step(cloud):
         msg = f'{longer}: set {step} if that is all that is wrong, else width and height'
         raise CloudError(msg)

@@ -51,8 +51,10 @@ def read_depth(
     """
     check_size(message, limit)
     if message.encoding not in _ENCODINGS:
-        msg = (f'depth image has encoding {shown(message.encoding)}: expected 16UC1 in mm or '
-               '32FC1 in m, as REP-118 says')
+        msg = (
+            f'depth image has encoding {shown(message.encoding)}: expected 16UC1 in mm or '
+            '32FC1 in m, as REP-118 says'
+        )
         raise ImageError(msg)
     dtype = np.dtype(('>' if message.is_bigendian else '<') + _ENCODINGS[message.encoding])
     row_bytes = message.width * dtype.itemsize

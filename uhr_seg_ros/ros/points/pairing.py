@@ -160,16 +160,18 @@ class Pairing:
             waiting = len(self._clouds)
             unpaired = self._received - self._paired - waiting
             return PairCounts(
-                self._received, self._paired, unpaired, waiting,
-                self._over_memory, self._over_age,
-            )  # fmt: skip
+                self._received,
+                self._paired,
+                unpaired,
+                waiting,
+                self._over_memory,
+                self._over_age,
+            )
 
     def _nearest(self, kept: list[_Kept], stamp_ns: int) -> _Kept | None:
         """Return what is nearest in time, if it is near enough."""
         # Of equals the newest: a recording that begins again repeats its stamps.
-        nearest = min(
-            reversed(kept), key=lambda each: abs(each.stamp_ns - stamp_ns), default=None
-        )
+        nearest = min(reversed(kept), key=lambda each: abs(each.stamp_ns - stamp_ns), default=None)
         if nearest is None or abs(nearest.stamp_ns - stamp_ns) > self._max_difference_ns:
             return None
         return nearest
@@ -192,7 +194,7 @@ class Pairing:
                 self._over_age += 1
             else:
                 kept.append(cloud)
-        self._clouds = kept[_too_many(kept, self._max_bytes):]
+        self._clouds = kept[_too_many(kept, self._max_bytes) :]
         self._over_memory += len(kept) - len(self._clouds)
 
     def _is_passed(self, cloud: _Kept, newest_ns: int, now: float) -> bool:
@@ -212,7 +214,7 @@ class Pairing:
         kept = [
             mask for mask in self._masks if mask.arrival >= earliest and mask.stamp_ns not in gone
         ]
-        self._masks = kept[_too_many(kept, self._max_bytes):]
+        self._masks = kept[_too_many(kept, self._max_bytes) :]
         self.masks_over_memory += len(kept) - len(self._masks)
 
 

@@ -113,9 +113,10 @@ class PoseWaiting:
         with self._lock:
             before = len(self._waiting)
             self._waiting = [
-                each for each in self._waiting
+                each
+                for each in self._waiting
                 if stamp_ns is not None and each.search.stamp_ns <= stamp_ns
-            ]  # fmt: skip
+            ]
             self._unconnected.clear()
             return before - len(self._waiting)
 
@@ -176,8 +177,10 @@ class PoseWaiting:
     def _limit_memory(self) -> None:
         while self._bytes() > self._max_bytes:
             oldest = self._waiting.pop(0)
-            msg = (f'{oldest.first}. It is waited for no longer: clouds and masks that wait have '
-                   f'more bytes than {self._limit}')
+            msg = (
+                f'{oldest.first}. It is waited for no longer: clouds and masks that wait have '
+                f'more bytes than {self._limit}'
+            )
             self._on_failed(oldest.search, PoseError(msg))
 
     def _bytes(self) -> int:

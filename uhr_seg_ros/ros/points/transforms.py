@@ -162,12 +162,16 @@ class PoseFinder:
         frames = _plain(camera.frame_id), _plain(points.frame_id)
         fixed_frame = _plain(fixed_frame)
         if not all(frames):
-            msg = (f'the frame_id of the image is {shown(frames[0])} and that of the points '
-                   f'{shown(frames[1])}: both need one')
+            msg = (
+                f'the frame_id of the image is {shown(frames[0])} and that of the points '
+                f'{shown(frames[1])}: both need one'
+            )
             raise PoseError(msg)
         if (longest := max(map(len, frames))) > MAX_FRAME:
-            msg = (f'a frame_id has {longest} letters: at most {MAX_FRAME} are accepted; these '
-                   f'are {shown(frames[0])} and {shown(frames[1])}')
+            msg = (
+                f'a frame_id has {longest} letters: at most {MAX_FRAME} are accepted; these '
+                f'are {shown(frames[0])} and {shown(frames[1])}'
+            )
             raise PoseError(msg)
         # With a fixed frame a sensor that moves has another pose at the other stamp.
         if frames[0] == frames[1] and not fixed_frame:
@@ -287,10 +291,14 @@ class _WatchedBuffer:
 def _advice(declared: Extrinsics, fixed_frame: str) -> str:
     """Tell the ways out where there is no transform."""
     if fixed_frame:
-        return (f'With cloud.fixed_frame {fixed_frame} only tf2 can tell it: publish it, or leave '
-                'cloud.fixed_frame empty')
-    msg = ('Publish it to /tf or /tf_static, or declare it: parameters translation, quaternion, '
-           'camera_frame and points_frame under cloud, or under cloud.<camera>')
+        return (
+            f'With cloud.fixed_frame {fixed_frame} only tf2 can tell it: publish it, or leave '
+            'cloud.fixed_frame empty'
+        )
+    msg = (
+        'Publish it to /tf or /tf_static, or declare it: parameters translation, quaternion, '
+        'camera_frame and points_frame under cloud, or under cloud.<camera>'
+    )
     if declared.camera_frame:
         msg += f', which are from {declared.frames[1]} to {declared.frames[0]} now'
     return msg
