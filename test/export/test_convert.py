@@ -193,7 +193,8 @@ CITY = 'deform_cityscapes'
         (
             CITY,
             ['encoder.pth', '--part', 'decoder=decoder.pth'],
-            'encoder.pth beside --part decoder=decoder.pth: give one file, or --part saliency=FILE',
+            'encoder.pth beside --part decoder=decoder.pth: give one file, '
+            'or --part saliency=FILE',
         ),
         (
             CITY,
