@@ -25,7 +25,7 @@ from uhr_seg_ros.core.atomic_io import write_bytes, write_text
 from uhr_seg_ros.core.subprocesses import python_child
 
 #: Less time than this is not worth starting a section, s.
-_LEAST_S = 20.0
+_MIN_S = 20.0
 
 
 def main() -> int:
@@ -103,7 +103,7 @@ def read_section(path: Path) -> dict[str, Any]:
 
 def _run_apart(name: str, output: Path, work: Path, seconds: float) -> None:
     """Run a section in a process of its own, since a GPU error spoils the whole process."""
-    if seconds < _LEAST_S:
+    if seconds < _MIN_S:
         print(f'{name}: no time left', flush=True)
         return
     print(f'{name} ...', flush=True)

@@ -17,7 +17,7 @@ from uhr_seg_ros.backends.tensorrt.kernels import DeviceFrame, DeviceMap, Kernel
 from uhr_seg_ros.backends.tensorrt.preflight import find_gpu
 from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.core.raw_frame import FORMATS, RawFrame
-from uhr_seg_ros.core.visualization import Pictures, scaled_size
+from uhr_seg_ros.core.visualization import OverlayOptions, scaled_size
 
 LAUNCHES = 100
 _BYTES_AS_THEY_ARE = (1.0, 1.0, 1.0, 0.0, 0.0, 0.0)
@@ -94,7 +94,7 @@ class KernelBench:
         milliseconds = self._time(
             lambda: kernels.paint(on_device, mask_at, palette, small, 0.5, *places, self._stream)
         )
-        expected = Pictures(True, True, 0.5, scale).paint(frame.bgr, mask, classes)
+        expected = OverlayOptions(True, True, 0.5, scale).paint(frame.bgr, mask, classes)
         found = [self._get(place, (*small, 3), np.uint8).astype(int) for place in places]
         self._free()
         moved = frame.data.size + mask.size + 6 * small[0] * small[1]

@@ -19,7 +19,7 @@ from uhr_seg_ros.core.image_writing import write_image
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.frame_program import FrameProgram
-from uhr_seg_ros.pipelines.pipeline import Limits, Request
+from uhr_seg_ros.pipelines.pipeline import OutputRequest, TilingOptions
 from uhr_seg_ros.pipelines.two_branch_gpu import TwoBranchGpu
 
 Spans = dict[str, tuple[float, float]]
@@ -40,7 +40,7 @@ def measure(bundle: Bundle, size: tuple[int, int], cache: Path) -> tuple[dict, S
     frame = RawFrame.of_bgr(benchmark_image(size))
     times = {}
     for name, single in (('two_streams', False), ('one_stream', True)):
-        strategy = TwoBranchGpu.open(bundle, Limits(0), options)
+        strategy = TwoBranchGpu.open(bundle, TilingOptions(0), options)
         program = _program(strategy, size)
         if single:
             # Before the first frame, so that the graph is captured like this.
@@ -70,7 +70,7 @@ def draw_timeline(spans: Spans, path: Path, title: str) -> None:
 
 def _engines_ms(strategy: TwoBranchGpu, frame: RawFrame) -> float:
     clock = StageClock()
-    strategy.segment(frame, Request(), clock)
+    strategy.segment(frame, OutputRequest(), clock)
     return clock.times['engines']
 
 
@@ -83,7 +83,7 @@ def _spans(
     bundle: Bundle, size: tuple[int, int], options: EngineOptions, frame: RawFrame
 ) -> Spans:
     """Record events around every engine; without a graph, whose inside has no times."""
-    strategy = TwoBranchGpu.open(bundle, Limits(0), options)
+    strategy = TwoBranchGpu.open(bundle, TilingOptions(0), options)
     program = _program(strategy, size)
     pipeline, cuda = strategy._pipelines[size], program._cuda
     pipeline._captures = False
@@ -94,7 +94,7 @@ def _spans(
         _surround(execution, cuda, *events[name])
     for _ in range(4):
         slot = pipeline._slots[pipeline._next]
-        strategy.segment(frame, Request(), StageClock())
+        strategy.segment(frame, OutputRequest(), StageClock())
     spans = {
         name: (cuda.elapsed_ms(slot.started, start), cuda.elapsed_ms(slot.started, end))
         for name, (start, end) in events.items()

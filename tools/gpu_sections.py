@@ -21,8 +21,8 @@ from uhr_seg_ros.benchmark.stages import benchmark_image
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.raw_frame import FORMATS, memory_shape, RawFrame
 from uhr_seg_ros.core.subprocesses import find_tool
-from uhr_seg_ros.core.visualization import Pictures
-from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.core.visualization import OverlayOptions
+from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
@@ -125,11 +125,11 @@ def pytorch(work: Path) -> Result:
     """Time the same network and weights in PyTorch: eager float32 and float16, and compiled."""
     import torch
 
-    from uhr_seg_ros.networks.backbones.normalization import normalised
+    from uhr_seg_ros.networks.backbones.normalization import normalized
 
     network = _paper_network().cuda()
     bundle = paper_bundle(work, PAPER_NETWORK)
-    picture = normalised(benchmark_image(PAPER_SIZE)[None], bundle.mean, bundle.std).cuda()
+    picture = normalized(benchmark_image(PAPER_SIZE)[None], bundle.mean, bundle.std).cuda()
     forms: dict[str, tuple[Any, Any]] = {'eager fp32': (network, picture)}
     half = _paper_network().cuda().half()
     forms['eager fp16'] = half, picture.half()
@@ -205,11 +205,13 @@ def _engine_case(bundle: Bundle, size: tuple[int, int], precision: str, work: Pa
         _calibrate(bundle, size, work)
     start = perf_counter()
     frame = benchmark_image(size)
-    with Segmenter(bundle, 'tensorrt', Limits(0), input_size=size, options=options) as segmenter:
+    with Segmenter(
+        bundle, 'tensorrt', TilingOptions(0), input_size=size, options=options
+    ) as segmenter:
         ready_s = perf_counter() - start
         stages = [segmenter(frame).stage_times for _ in range(FRAMES)][3:]
         walls = _wall_times(segmenter, frame, FRAMES)
-        pictures = Pictures(True, True, 0.5, 0.5)
+        pictures = OverlayOptions(True, True, 0.5, 0.5)
         painted = _wall_times(lambda image: segmenter(image, pictures=pictures), frame, FRAMES)
         result = {
             'engines': spread([times['engines'] for times in stages]),
@@ -225,12 +227,12 @@ def _engine_case(bundle: Bundle, size: tuple[int, int], precision: str, work: Pa
 
 def _calibrate(bundle: Bundle, size: tuple[int, int], work: Path) -> None:
     from uhr_seg_ros.backends.tensorrt.cache import EngineCache
-    from uhr_seg_ros.backends.tensorrt.specialized_graphs import TypedGraphs
+    from uhr_seg_ros.backends.tensorrt.specialized_graphs import SpecializedGraphs
     from uhr_seg_ros.quantization.tensorrt_calibration import calibrate
 
-    graphs = TypedGraphs(bundle.name, 'int8', EngineCache(work / 'cache'))
+    graphs = SpecializedGraphs(bundle.name, 'int8', EngineCache(work / 'cache'))
     frames = [generate_scene(seed, *size)[0] for seed in range(4)]
-    calibrate(bundle, graphs, Limits(0), size, frames)
+    calibrate(bundle, graphs, TilingOptions(0), size, frames)
 
 
 def _wall_times(

@@ -26,7 +26,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from uhr_seg_ros.core.atomic_io import check_writable, write_text
-from uhr_seg_ros.core.classes import ClassSet, UNLABELLED
+from uhr_seg_ros.core.classes import ClassSet, UNLABELED
 from uhr_seg_ros.core.image_writing import check_format, write_image
 from uhr_seg_ros.core.visualization import colorize
 from uhr_seg_ros.data.datasets import open_dataset
@@ -141,7 +141,7 @@ def measured(samples: Sequence[Sample], masks: Sequence[np.ndarray]) -> dict[str
     None stands for what has no value, such as the recall where there are no thin parts.
     """
     classes = 1 + max(
-        int(ids[ids != UNLABELLED].max(initial=0))
+        int(ids[ids != UNLABELED].max(initial=0))
         for ids in (*masks, *(sample.labels for sample in samples))
     )
     matrix, contours = ConfusionMatrix(classes), BoundaryF(classes, RADII)
@@ -169,7 +169,7 @@ def measured(samples: Sequence[Sample], masks: Sequence[np.ndarray]) -> dict[str
 def thin_parts(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Count pixels of thin parts of the labels: those found, and all."""
     counts = np.zeros(2, np.int64)
-    for each in np.unique(labels[labels != UNLABELLED]):
+    for each in np.unique(labels[labels != UNLABELED]):
         region = (labels == each).astype(np.uint8)
         thin = region > cv2.morphologyEx(region, cv2.MORPH_OPEN, disk(THIN))
         counts += [(mask[thin] == each).sum(), thin.sum()]
@@ -189,9 +189,9 @@ def panels(sample: Sample, classes: ClassSet, side: int = 200, zoom: int = 2) ->
     inner = changes[side // 2 : -(side // 2), side // 2 : -(side // 2)]
     top, left = np.unravel_index(inner.argmax(), inner.shape)
     area = slice(top, top + side), slice(left, left + side)
-    colours = colorize(mask, classes)
-    seeds = np.where(thinned_band(mask, how.passes)[..., None], np.uint8(0), colours)
-    parts = [sample.image, colours, seeds, colorize(refined, classes)]
+    colors = colorize(mask, classes)
+    seeds = np.where(thinned_band(mask, how.passes)[..., None], np.uint8(0), colors)
+    parts = [sample.image, colors, seeds, colorize(refined, classes)]
     row = np.hstack([part[area] for part in parts])
     return cv2.resize(row, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_NEAREST)
 

@@ -115,7 +115,7 @@ def to_double(model: onnx.ModelProto) -> None:
     model.graph.output[1].type.tensor_type.elem_type = double
 
 
-def to_grey(model: onnx.ModelProto) -> None:
+def to_gray(model: onnx.ModelProto) -> None:
     """Take pictures of one channel."""
     model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 1
     tripled = onnx.helper.make_node('Concat', ['image'] * 3, ['triple'], axis=1)
@@ -134,7 +134,7 @@ def with_one_more_input(model: onnx.ModelProto) -> None:
     ('edit', 'text'),
     [
         (to_double, r'edited\.onnx: local is tensor\(double\) of .*, expected tensor\(float\)'),
-        (to_grey, r'image is .*\(1, 1, None, None\), expected .* 4 dimensions, the second one 3'),
+        (to_gray, r'image is .*\(1, 1, None, None\), expected .* 4 dimensions, the second one 3'),
         (with_one_more_input, r'edited\.onnx needs time, which nobody gives'),
     ],
 )

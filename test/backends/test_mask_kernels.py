@@ -21,9 +21,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from uhr_seg_ros.core.classes import ClassSet, UNLABELLED
+from uhr_seg_ros.core.classes import ClassSet, UNLABELED
 from uhr_seg_ros.core.raw_frame import FORMATS, RawFrame
-from uhr_seg_ros.core.visualization import Pictures, scaled_size
+from uhr_seg_ros.core.visualization import OverlayOptions, scaled_size
 
 AERIAL = Path(__file__).resolve().parents[2] / 'models/hlrc_s_aerial'
 
@@ -114,7 +114,7 @@ def test_what_is_not_finite_gets_no_class(
     finish(kernels, quarter, right)
     quarter[1, 3, 5] = value
     finish(kernels, quarter, mask)
-    assert (mask[12:16, 20:24] == UNLABELLED).all()
+    assert (mask[12:16, 20:24] == UNLABELED).all()
     far = np.ones(mask.shape, bool)
     far[8:20, 16:28] = False  # the neighbours are interpolated with it
     assert (mask[far] == right[far]).all()
@@ -171,7 +171,7 @@ def paint(
 
 def patchy_mask(size: tuple[int, int], dtype: type) -> np.ndarray:
     """Make a mask of patches, some of them without a class."""
-    ids = np.array([0, 1, 2, UNLABELLED, 3 if dtype is np.uint8 else 60000], dtype)
+    ids = np.array([0, 1, 2, UNLABELED, 3 if dtype is np.uint8 else 60000], dtype)
     patches = np.random.default_rng(0).integers(0, len(ids), (99, 99))
     return ids[patches.repeat(3, 0).repeat(2, 1)[: size[0], : size[1]]]
 
@@ -184,7 +184,7 @@ def test_paint(
 ) -> None:
     for size in ((48, 64), (45, 67), (1, 1)):
         frame, mask = random_frame('bgr8', size, 3), patchy_mask(size, dtype)
-        pictures = Pictures(overlay=True, color_mask=True, alpha=alpha, scale=scale)
+        pictures = OverlayOptions(overlay=True, color_mask=True, alpha=alpha, scale=scale)
         wanted = pictures.paint(frame.bgr, mask, CLASSES)
         shape = (*scaled_size(size, scale), 3)
         found = {name: output(shape, np.uint8) for name in wanted}
@@ -203,7 +203,7 @@ def test_paint_over_every_format(
     kernels: HostKernels, output: Output, pixel_format: str, scale: float
 ) -> None:
     frame, mask = random_frame(pixel_format, (30, 46), 1), patchy_mask((30, 46), np.uint8)
-    wanted = Pictures(overlay=True, scale=scale).paint(frame.bgr, mask, CLASSES)['overlay']
+    wanted = OverlayOptions(overlay=True, scale=scale).paint(frame.bgr, mask, CLASSES)['overlay']
     overlay = output(wanted.shape, np.uint8)
     paint(kernels, frame, mask, CLASSES, {'overlay': overlay}, 0.5)
     difference = overlay.astype(int) - wanted
@@ -220,7 +220,7 @@ def test_paint_takes_the_pixel_that_opencv_takes(kernels: HostKernels, output: O
         frame = random_frame('mono8', (1, width))
         mask = np.arange(width, dtype=np.uint16)[None]
         for scale in (0.5, 1 / 3, 0.3, 0.7):
-            pictures = Pictures(color_mask=True, scale=scale)
+            pictures = OverlayOptions(color_mask=True, scale=scale)
             wanted = pictures.paint(frame.bgr, mask, classes)['color_mask']
             found = output(wanted.shape, np.uint8)
             paint(kernels, frame, mask, classes, {'color_mask': found}, 0.5)

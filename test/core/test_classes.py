@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from uhr_seg_ros.core.classes import CLASS_SETS, ClassSet, ClassSetError, UNLABELLED
+from uhr_seg_ros.core.classes import CLASS_SETS, ClassSet, ClassSetError, UNLABELED
 
 
 def test_known_sets() -> None:
@@ -25,7 +25,7 @@ def test_palette_is_bgr_and_black_without_class() -> None:
     assert palette.shape == (256, 3)
     assert palette[1].tolist() == [6, 5, 4]
     assert not palette[2:].any()
-    assert not palette[UNLABELLED].any()
+    assert not palette[UNLABELED].any()
 
 
 def test_palette_of_many_classes() -> None:

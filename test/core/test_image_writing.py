@@ -17,12 +17,12 @@ from uhr_seg_ros.core.image_writing import (
     encode_image,
     fits,
     ImageWriteError,
-    LONGEST_SIDES,
+    MAX_SIDES,
     write_image,
 )
 
 
-@pytest.mark.parametrize(('suffix', 'limit'), LONGEST_SIDES.items())
+@pytest.mark.parametrize(('suffix', 'limit'), MAX_SIDES.items())
 def test_limits_are_those_of_the_encoders(suffix: str, limit: int) -> None:
     for shape in ((1, limit, 3), (limit, 1, 3)):
         assert fits(suffix, shape) and fits(suffix.upper(), shape)

@@ -15,14 +15,14 @@ import pytest
 
 from uhr_seg_ros.core.patch_grid import (
     Context,
-    Cutting,
     patch_starts,
     PatchError,
+    PatchGrid,
     place_in,
     reduced,
     WHOLE,
 )
-from uhr_seg_ros.pipelines.logit_accumulator import PatchSums
+from uhr_seg_ros.pipelines.logit_accumulator import LogitAccumulator
 
 SIDE = 508
 DATA = Path(__file__).resolve().parents[1] / 'data'
@@ -91,8 +91,8 @@ def test_contexts(fixture: dict[str, Any]) -> None:
 
 def test_merged_scores(fixture: dict[str, Any]) -> None:
     size = fixture['image_u8'].shape[:2]
-    cutting = Cutting(*(patch_starts(length, SIDE) for length in size), size)
-    sums = PatchSums(size, 3, SIDE, cutting, ['logits', 'confidence'])
+    cutting = PatchGrid(*(patch_starts(length, SIDE) for length in size), size)
+    sums = LogitAccumulator(size, 3, SIDE, cutting, ['logits', 'confidence'])
     scores = fixture['fake_scores_quarter'].repeat(4, 2).repeat(4, 3)
     for row in range(2):
         for column, left in enumerate(cutting.columns):
@@ -113,8 +113,8 @@ def test_a_whole_evaluation(fixture: dict[str, Any]) -> None:
     """The stand-in network of the fixture, from the image to the mask."""
     image = fixture['square_image_u8']
     size = image.shape[:2]
-    cutting = Cutting(*(patch_starts(length, SIDE) for length in size), size)
-    sums = PatchSums(size, 3, SIDE, cutting, ['mask'])
+    cutting = PatchGrid(*(patch_starts(length, SIDE) for length in size), size)
+    sums = LogitAccumulator(size, 3, SIDE, cutting, ['mask'])
     ramp = np.linspace(0, 1, SIDE, dtype=np.float32)
     for row, top in enumerate(cutting.rows):
         for left in cutting.columns:
@@ -140,7 +140,7 @@ def test_contexts_are_windows_of_reduced_frames(
     side = 128
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     contexts = {name: Context(f, side) for name, f in zip('ab', factors, strict=True)}
-    cutting = Cutting.of(size, side, contexts)
+    cutting = PatchGrid.of(size, side, contexts)
     assert all(padded >= length for padded, length in zip(cutting.size, size, strict=True))
     for context in contexts.values():
         if context.is_whole:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from uhr_seg_ros.core.classes import ClassSet, UNLABELLED
+from uhr_seg_ros.core.classes import ClassSet, UNLABELED
 from uhr_seg_ros.core.visualization import (
     colorize,
     draw_density,
     DrawingError,
+    OverlayOptions,
     OverlayPainter,
-    Pictures,
 )
 
 CLASSES = ClassSet(('a', 'b'), ((10, 20, 30), (200, 100, 50)))
@@ -25,7 +25,7 @@ def mask() -> np.ndarray:
     """Left half class 0, right half class 1, one pixel without a class."""
     mask = np.zeros((40, 60), np.uint8)
     mask[:, 30:] = 1
-    mask[0, 0] = UNLABELLED
+    mask[0, 0] = UNLABELED
     return mask
 
 
@@ -77,7 +77,7 @@ def test_pictures_that_are_wanted(mask: np.ndarray) -> None:
     overlay = OverlayPainter(CLASSES, 0.25, 0.4).paint(image, mask)
     color_mask = colorize(mask, CLASSES, 0.4)
     for wanted in ({'overlay'}, {'color_mask'}, {'overlay', 'color_mask'}):
-        pictures = Pictures(**dict.fromkeys(wanted, True), alpha=0.25, scale=0.4)
+        pictures = OverlayOptions(**dict.fromkeys(wanted, True), alpha=0.25, scale=0.4)
         assert pictures.any
         painted = pictures.paint(image, mask, CLASSES)
         assert painted.keys() == wanted
@@ -86,7 +86,7 @@ def test_pictures_that_are_wanted(mask: np.ndarray) -> None:
 
 
 def test_no_picture_is_wanted(mask: np.ndarray) -> None:
-    pictures = Pictures(alpha=0.25, scale=0.4)
+    pictures = OverlayOptions(alpha=0.25, scale=0.4)
     assert not pictures.any
     assert pictures.paint(np.zeros((40, 60, 3), np.uint8), mask, CLASSES) == {}
 

@@ -17,7 +17,7 @@ from uhr_seg_ros.data.augmentation import Augmentation, AUGMENTATIONS
 from uhr_seg_ros.data.crops import CropSampler, View
 from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.image_io import Window
-from uhr_seg_ros.data.sample import LabelledImage, Mosaic, Part
+from uhr_seg_ros.data.sample import LabeledImage, Mosaic, Part
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
 NEUTRAL = Augmentation(
@@ -30,7 +30,7 @@ PLAIN = replace(NEUTRAL, symmetries=False)
 class Watched(Part):
     """A whole image that remembers the windows that were read."""
 
-    def __init__(self, whole: LabelledImage) -> None:
+    def __init__(self, whole: LabeledImage) -> None:
         super().__init__(whole, (0, 0, *whole.size))
         object.__setattr__(self, 'seen', [])
 

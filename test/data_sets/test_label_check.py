@@ -19,7 +19,7 @@ from uhr_seg_ros.data.dataset import Dataset
 from uhr_seg_ros.data.datasets import open_dataset
 from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.label_check import checked_images, Share
-from uhr_seg_ros.data.label_noise import WithoutDoubtful
+from uhr_seg_ros.data.label_noise import MaskNoisyLabels
 from uhr_seg_ros.data.label_table import show_shares
 from uhr_seg_ros.data.sample import Mosaic, Part
 
@@ -161,10 +161,10 @@ def test_shares_count_what_is_left() -> None:
     image = Mosaic('m', picture(0, *SIZE), labels)
     share = Share.of('some', [image])
     assert share.pixels[:3].tolist() == [30 * 56 - 200, 200, 0]
-    assert (share.labelled, share.missing(NAMES)) == ([0, 1], ['water'])
+    assert (share.labeled, share.missing(NAMES)) == ([0, 1], ['water'])
     assert share.warnings(NAMES) == ['some: no pixel is labelled water']
-    assert share.without([1]).labelled == [0]
-    assert Share.of('some', [WithoutDoubtful(image, {1: 100})]).labelled == [0]
+    assert share.without([1]).labeled == [0]
+    assert Share.of('some', [MaskNoisyLabels(image, {1: 100})]).labeled == [0]
     bottom = Part(image, (30, 0, 10, 56))
     assert Share.of('some', [image, bottom]).warnings(NAMES)[1] == (
         'some: 1 of 2 images are ignored throughout: m'

@@ -16,8 +16,8 @@ from written import ids, picture, write
 from uhr_seg_ros.data import label_counts
 from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.label_counts import bands, count_ids, count_values, histogram, scan
-from uhr_seg_ros.data.label_map import Encoding
-from uhr_seg_ros.data.sample import LabelledFile
+from uhr_seg_ros.data.label_map import LabelMap
+from uhr_seg_ros.data.sample import LabeledFile
 
 SIZE = (90, 70)
 
@@ -35,11 +35,11 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(label_counts, '_known', {})
 
 
-def labelled(folder: Path, name: str, seed: int = 0, end: str = '.png') -> LabelledFile:
+def labeled(folder: Path, name: str, seed: int = 0, end: str = '.png') -> LabeledFile:
     write(folder / f'images/{name}.png', picture(seed, *SIZE))
     write(folder / f'labels/{name}{end}', ids(seed, *SIZE, 3))
     paths = folder / f'images/{name}.png', folder / f'labels/{name}{end}'
-    return LabelledFile(name, *paths, Encoding({0: 2, 1: 0, 2: 255}))
+    return LabeledFile(name, *paths, LabelMap({0: 2, 1: 0, 2: 255}))
 
 
 def expected(seed: int = 0) -> np.ndarray:
@@ -72,16 +72,16 @@ def test_values_and_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: st
         pytest.importorskip('tifffile', reason='TIFF files need tifffile')
         monkeypatch.setattr(label_counts, 'BAND', 700)
         monkeypatch.setattr(label_counts, 'ROWS', 4)
-    image = labelled(tmp_path, 'a', end=end)
+    image = labeled(tmp_path, 'a', end=end)
     assert np.array_equal(count_values(image), expected())
     found = count_ids(image)
     assert found[[2, 0, 255]].tolist() == expected()[:3].tolist() and found.sum() == 90 * 70
 
 
 def test_a_changed_file_is_counted_again(tmp_path: Path) -> None:
-    image = labelled(tmp_path, 'a')
+    image = labeled(tmp_path, 'a')
     assert np.array_equal(scan([image], tmp_path, quiet=True)[0], expected())
-    labelled(tmp_path, 'a', seed=1)
+    labeled(tmp_path, 'a', seed=1)
     os.utime(image.label_path, ns=(1, 1))
     assert np.array_equal(scan([image], tmp_path, quiet=True)[0], expected(1))
 
@@ -89,7 +89,7 @@ def test_a_changed_file_is_counted_again(tmp_path: Path) -> None:
 def test_counts_are_kept_for_the_next_process(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images = [labelled(tmp_path, 'a'), labelled(tmp_path, 'b', 1)]
+    images = [labeled(tmp_path, 'a'), labeled(tmp_path, 'b', 1)]
     scan(images[:1], tmp_path, quiet=True)
     scan(images[1:], tmp_path, quiet=True)  # adds to what is kept
     (ledger,) = cache.iterdir()
@@ -109,7 +109,7 @@ def test_counts_are_kept_for_the_next_process(
 def test_the_folder_of_engines_stays_the_user_s_own(tmp_path: Path, cache: Path) -> None:
     before = os.umask(0o002)
     try:
-        scan([labelled(tmp_path, 'a')], tmp_path, quiet=True)
+        scan([labeled(tmp_path, 'a')], tmp_path, quiet=True)
     finally:
         os.umask(before)
     assert list(cache.iterdir())
@@ -120,7 +120,7 @@ def test_the_folder_of_engines_stays_the_user_s_own(tmp_path: Path, cache: Path)
 def test_odd_ledgers_are_left_alone(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, content: str
 ) -> None:
-    image = labelled(tmp_path, 'a')
+    image = labeled(tmp_path, 'a')
     scan([image], tmp_path, quiet=True)
     (ledger,) = cache.iterdir()
     kept = json.loads(ledger.read_text())
@@ -142,5 +142,5 @@ def test_a_cache_that_cannot_be_written_does_no_harm(
 ) -> None:
     (tmp_path / 'file').write_text('')
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
-    image = labelled(tmp_path, 'a')
+    image = labeled(tmp_path, 'a')
     assert np.array_equal(scan([image], tmp_path, quiet=True)[0], expected())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from uhr_seg_ros.data.label_noise import Doubt, larger_regions, WithoutDoubtful
+from uhr_seg_ros.data.label_noise import larger_regions, MaskNoisyLabels, NoisyRegion
 from uhr_seg_ros.data.sample import Mosaic, Part
 
 HOUSE, LAND = 0, 1
@@ -26,7 +26,7 @@ def test_only_the_block_is_ignored() -> None:
     whole = mosaic()
     expected = whole.labels.copy()
     expected[20:40, 30:60] = 255
-    image = WithoutDoubtful(whole, {HOUSE: 32})
+    image = MaskNoisyLabels(whole, {HOUSE: 32})
     assert (image.name, image.ground, image.size) == ('m', 'm', (60, 90))
     assert np.array_equal(image.read_labels(), expected)
     assert np.array_equal(image.read_image(), whole.image)
@@ -42,7 +42,7 @@ def test_limit_is_the_largest_region_that_stays() -> None:
 
 
 def test_windows_are_those_of_the_whole() -> None:
-    image = WithoutDoubtful(mosaic(), {HOUSE: 32, LAND: 10})
+    image = MaskNoisyLabels(mosaic(), {HOUSE: 32, LAND: 10})
     labels = image.read_labels()
     assert (labels[10] == 255).all()
     for window in ((0, 0, 60, 90), (19, 29, 22, 32), (25, 33, 3, 1), (59, 89, 1, 1), (0, 8, 7, 8)):
@@ -54,7 +54,7 @@ def test_windows_are_those_of_the_whole() -> None:
 
 def test_regions_are_those_of_the_whole_image() -> None:
     """A window that cuts a house off a block does not make it a house."""
-    image = WithoutDoubtful(mosaic(), {HOUSE: 32})
+    image = MaskNoisyLabels(mosaic(), {HOUSE: 32})
     assert (image.read_labels((20, 30, 4, 4)) == 255).all()
 
 
@@ -62,8 +62,8 @@ def test_only_the_doubted_classes_are_ignored_in_a_window() -> None:
     whole = mosaic()
     expected = whole.labels.copy()
     expected[20:30, 30:60] = 255
-    image = WithoutDoubtful(whole, {}, [Doubt((15, 20, 15, 70), (HOUSE,))])
+    image = MaskNoisyLabels(whole, {}, [NoisyRegion((15, 20, 15, 70), (HOUSE,))])
     assert np.array_equal(image.read_labels(), expected)
-    both = WithoutDoubtful(whole, {HOUSE: 599}, [Doubt((0, 0, 10, 90), (HOUSE, LAND))])
+    both = MaskNoisyLabels(whole, {HOUSE: 599}, [NoisyRegion((0, 0, 10, 90), (HOUSE, LAND))])
     expected[20:40, 30:60] = expected[:10] = 255
     assert np.array_equal(both.read_labels(), expected)

@@ -47,9 +47,9 @@ def test_what_comes_back_is_no_view() -> None:
     ],
 )
 def test_ranges(order: bool, change: dict, low: float, high: float) -> None:
-    grey = np.full((16, 16, 3), 128, np.uint8)
+    gray = np.full((16, 16, 3), 128, np.uint8)
     ranges = replace(OFF, published_order=order, **change)
-    values = [image[..., 0].astype(float) for image in _draws(ranges, 300, grey)]
+    values = [image[..., 0].astype(float) for image in _draws(ranges, 300, gray)]
     changed = np.mean([np.abs(value - 128).max() > 1 for value in values])
     assert 0.35 < changed < 0.6
     lowest, highest = np.min(values), np.max(values)

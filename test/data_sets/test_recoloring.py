@@ -28,8 +28,8 @@ def test_the_region_alone_changes() -> None:
     found = [recolour(image, region, np.random.default_rng(seed)) for seed in range(20)]
     assert all(each.dtype == np.uint8 and each.shape == image.shape for each in found)
     assert all(np.array_equal(each[~region], image[~region]) for each in found)
-    colours = np.stack([each[region].mean(0) for each in found])
-    assert (colours.std(0) > 5).all()
+    colors = np.stack([each[region].mean(0) for each in found])
+    assert (colors.std(0) > 5).all()
     again = recolour(image, region, np.random.default_rng(3))
     assert np.array_equal(again, found[3])
 

@@ -12,16 +12,16 @@ import pytest
 from written import ids, picture, write
 
 from uhr_seg_ros.data.errors import DataError
-from uhr_seg_ros.data.label_map import Encoding
-from uhr_seg_ros.data.sample import LabelledFile, LabelledImage, Mosaic, Part
+from uhr_seg_ros.data.label_map import LabelMap
+from uhr_seg_ros.data.sample import LabeledFile, LabeledImage, Mosaic, Part
 
 IMAGE, LABELS = picture(0, 60, 90), ids(0, 60, 90, 5)
 LABELS[3, 4] = 255
-FIVE = Encoding.of_classes(5)
+FIVE = LabelMap.of_classes(5)
 
 
 @pytest.fixture(params=['memory', 'disk', 'part'])
-def labelled(request: pytest.FixtureRequest, tmp_path: Path) -> LabelledImage:
+def labeled(request: pytest.FixtureRequest, tmp_path: Path) -> LabeledImage:
     if request.param == 'memory':
         return Mosaic('m', IMAGE, LABELS)
     if request.param == 'part':
@@ -30,35 +30,35 @@ def labelled(request: pytest.FixtureRequest, tmp_path: Path) -> LabelledImage:
         return Part(Mosaic('m', image, labels), (11, 7, 60, 90))
     write(tmp_path / 'm.png', IMAGE)
     write(tmp_path / 'm_labels.png', LABELS)
-    return LabelledFile('m', tmp_path / 'm.png', tmp_path / 'm_labels.png', FIVE)
+    return LabeledFile('m', tmp_path / 'm.png', tmp_path / 'm_labels.png', FIVE)
 
 
-def test_whole_and_by_window(labelled: LabelledImage) -> None:
-    assert labelled.name == labelled.ground == 'm'
-    assert labelled.size == (60, 90)
-    image, labels = labelled.read()
+def test_whole_and_by_window(labeled: LabeledImage) -> None:
+    assert labeled.name == labeled.ground == 'm'
+    assert labeled.size == (60, 90)
+    image, labels = labeled.read()
     assert np.array_equal(image, IMAGE)
     assert np.array_equal(labels, LABELS)
     assert image.dtype == labels.dtype == np.uint8
-    image, labels = labelled.read((2, 3, 20, 40))
+    image, labels = labeled.read((2, 3, 20, 40))
     assert np.array_equal(image, IMAGE[2:22, 3:43])
     assert np.array_equal(labels, LABELS[2:22, 3:43])
-    assert np.array_equal(labelled.read_image((59, 89, 1, 1)), IMAGE[59:, 89:])
-    assert np.array_equal(labelled.read_labels((59, 89, 1, 1)), LABELS[59:, 89:])
+    assert np.array_equal(labeled.read_image((59, 89, 1, 1)), IMAGE[59:, 89:])
+    assert np.array_equal(labeled.read_labels((59, 89, 1, 1)), LABELS[59:, 89:])
 
 
 @pytest.mark.parametrize(
     'window', [(-1, 0, 5, 5), (0, -1, 5, 5), (56, 0, 5, 5), (0, 86, 5, 5), (0, 0, 0, 5)]
 )
-def test_a_window_lies_inside(labelled: LabelledImage, window: tuple) -> None:
+def test_a_window_lies_inside(labeled: LabeledImage, window: tuple) -> None:
     with pytest.raises(DataError, match='m: window .* is not inside the image of 60x90 px'):
-        labelled.read(window)
+        labeled.read(window)
 
 
-def _files(folder: Path, labels: np.ndarray, encoding: Encoding = FIVE) -> LabelledFile:
+def _files(folder: Path, labels: np.ndarray, encoding: LabelMap = FIVE) -> LabeledFile:
     write(folder / 'm.jpg', IMAGE)
     write(folder / 'm.png', labels)
-    return LabelledFile('m', folder / 'm.jpg', folder / 'm.png', encoding)
+    return LabeledFile('m', folder / 'm.jpg', folder / 'm.png', encoding)
 
 
 def test_size_mismatch(tmp_path: Path) -> None:
@@ -79,9 +79,9 @@ def test_value_out_of_range(tmp_path: Path, value: int) -> None:
 
 def test_encodings_map_values_and_give_hints(tmp_path: Path) -> None:
     labels = np.where(LABELS == 255, 7, LABELS).astype(np.uint8)
-    image = _files(tmp_path, labels, Encoding({0: 3, 1: 2, 2: 1, 3: 0, 4: 4, 7: 255}))
+    image = _files(tmp_path, labels, LabelMap({0: 3, 1: 2, 2: 1, 3: 0, 4: 4, 7: 255}))
     expected = np.select([LABELS < 4], [3 - LABELS], LABELS)
     assert np.array_equal(image.read_labels(), expected)
-    image = _files(tmp_path, labels, Encoding({0: 0, 1: 1}, {7: ', ask the author'}))
+    image = _files(tmp_path, labels, LabelMap({0: 0, 1: 1}, {7: ', ask the author'}))
     with pytest.raises(DataError, match='holds the value 2, expected 0 to 1, ask the author'):
         image.read_labels()

@@ -14,7 +14,7 @@ from uhr_seg_ros.data.sample import Mosaic
 from uhr_seg_ros.evaluation.block import Block, blocks_of
 from uhr_seg_ros.evaluation.evaluator import Evaluator
 from uhr_seg_ros.evaluation.figures import Figures
-from uhr_seg_ros.evaluation.memmap_mask import ScratchMask
+from uhr_seg_ros.evaluation.memmap_mask import MemmapMask
 
 NAMES = [f'class {index}' for index in range(CLASSES)]
 
@@ -50,7 +50,7 @@ def test_several_images_add_up() -> None:
     counts = np.zeros((CLASSES, CLASSES), np.int64)
     for seed, size in ((0, (50, 60)), (9, (70, 31))):
         labels, mask = pair(seed, size)
-        with ScratchMask(size) as stored:
+        with MemmapMask(size) as stored:
             stored.append(mask[:20])
             stored.append(mask[20:])
             results.add(Mosaic(str(seed), np.zeros((*size, 3), np.uint8), labels), stored)

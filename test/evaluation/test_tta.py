@@ -31,9 +31,9 @@ def test_the_views_are_different_ones() -> None:
 
 def by_place(image: np.ndarray) -> np.ndarray:
     """Logits of two classes that depend on the pixel and on where it lies in the view."""
-    grey = image.mean(2, dtype=np.float32) / 64
-    ramp = np.linspace(0, 2, grey.size, dtype=np.float32).reshape(grey.shape)
-    return np.stack([grey, ramp])
+    gray = image.mean(2, dtype=np.float32) / 64
+    ramp = np.linspace(0, 2, gray.size, dtype=np.float32).reshape(gray.shape)
+    return np.stack([gray, ramp])
 
 
 def test_probabilities_are_averaged() -> None:

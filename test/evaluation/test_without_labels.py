@@ -58,7 +58,7 @@ def test_two_labelled_classes_keep_the_published_mean() -> None:
     matrix = ConfusionMatrix(4)
     matrix.add(np.array([[0, 0, 1, 1]]), np.array([[0, 0, 1, 2]]))
     assert matrix.mean_iou() == pytest.approx((1 + 0.5 + 0) / 3)
-    assert matrix.labelled().tolist() == [True, True, False, False]
+    assert matrix.labeled().tolist() == [True, True, False, False]
     assert matrix.found().tolist() == [True, True, True, False]
 
 

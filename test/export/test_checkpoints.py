@@ -84,9 +84,9 @@ def test_reads_bare_and_wrapped(
 def test_an_expert_row_moves_to_its_place(network: HLRC, state: dict[str, torch.Tensor]) -> None:
     load_checkpoint(network, state)
     published = state['refine_head.region.rpae.experts.5.w.4.weight']
-    neighbour, subpixel = 7, 11
-    ours = network.region.experts.last[5, subpixel * 9 + neighbour]
-    assert torch.equal(ours, published[neighbour * 16 + subpixel])
+    neighbor, subpixel = 7, 11
+    ours = network.region.experts.last[5, subpixel * 9 + neighbor]
+    assert torch.equal(ours, published[neighbor * 16 + subpixel])
 
 
 def test_lists_missing_unexpected_and_misshapen(

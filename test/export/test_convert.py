@@ -24,7 +24,7 @@ from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.export.checkpoints import load_state
 from uhr_seg_ros.export.convert import RELEASED, state_of
-from uhr_seg_ros.networks.backbones.normalization import normalised
+from uhr_seg_ros.networks.backbones.normalization import normalized
 from uhr_seg_ros.networks.deformation.inverse import inverse_grid
 from uhr_seg_ros.networks.presets import build_network, Network
 from uhr_seg_ros.pipelines.segmenter import Segmenter
@@ -126,7 +126,7 @@ def test_the_bundle_computes_what_the_released_network_does(tmp_path: Path) -> N
     assert (bundle.name, bundle.network, len(bundle.classes)) == ('city', preset, 19)
     assert set(bundle.provenance['checkpoint_sha256']) == set(PARTS[preset])
     image = np.random.default_rng(0).integers(0, 256, (256, 512, 3), np.uint8)
-    planes = normalised(image[None])
+    planes = normalized(image[None])
     expected = source(planes)[0].numpy()
     hit = ~inverse_grid(source.look(planes)[1], image.shape[:2])[0].isnan().any(2).numpy()
     with Segmenter(bundle, 'onnxruntime') as segmenter:

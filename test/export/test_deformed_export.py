@@ -20,7 +20,7 @@ from uhr_seg_ros.core.bundle import Bundle, IMAGENET_MEAN
 from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.export import export
 from uhr_seg_ros.export.export import export_bundle, ExportError
-from uhr_seg_ros.networks.backbones.normalization import normalised
+from uhr_seg_ros.networks.backbones.normalization import normalized
 from uhr_seg_ros.networks.deformation.inverse import inverse_grid
 from uhr_seg_ros.networks.deformation.network import (
     DEEPGLOBE_STATISTICS,
@@ -56,7 +56,7 @@ def test_any_network_inside(inner: str, sampling: str, tmp_path: Path) -> None:
     assert bundle.detail_bytes_per_pixel is None
     image = generate_scene(0, 90, 121)[0]
     with torch.no_grad():
-        expected = network(normalised(image[None]))[0].numpy()
+        expected = network(normalized(image[None]))[0].numpy()
     with Segmenter(bundle, 'onnxruntime') as segmenter:
         found = segmenter(image, logits=True, confidence=True)
     assert (found.mask == expected.argmax(0)).mean() > (0.9 if sampling == 'learned' else 0.999)
@@ -69,7 +69,7 @@ def test_any_network_inside(inner: str, sampling: str, tmp_path: Path) -> None:
 def test_pixels_that_are_sampled_at_have_the_logits_of_torch(tmp_path: Path) -> None:
     network = seen_something(build_network('deform_s', 5, **SMALL))
     image = generate_scene(1, 180, 250)[0]
-    planes = normalised(image[None])
+    planes = normalized(image[None])
     expected = network(planes)[0].numpy()
     hit = ~inverse_grid(network.look(planes)[1], (180, 250))[0].isnan().any(2).numpy()
     with Segmenter(exported(network, tmp_path), 'onnxruntime') as segmenter:

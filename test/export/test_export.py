@@ -88,9 +88,9 @@ def test_same_as_torch_at_other_sizes(small: HLRC, bundle: Bundle, size: tuple[i
     rows, columns = (-side % 16 for side in size)
     padded = np.pad(image, ((0, rows), (0, columns), (0, 0)), 'edge')
     rgb = torch.from_numpy(padded[:, :, ::-1].astype(np.float32))
-    normalised = (rgb - torch.tensor(bundle.mean)) / torch.tensor(bundle.std)
+    normalized = (rgb - torch.tensor(bundle.mean)) / torch.tensor(bundle.std)
     with torch.no_grad():
-        expected = small(normalised.permute(2, 0, 1)[None])[0].numpy()
+        expected = small(normalized.permute(2, 0, 1)[None])[0].numpy()
     expected = expected[:, : size[0], : size[1]]
     with Segmenter(bundle) as segmenter:
         found = segmenter(image, logits=True, confidence=True)
@@ -120,9 +120,9 @@ def test_routing_is_not_frozen_to_the_traced_image(small: HLRC, bundle: Bundle) 
 
 def _compare_mask(network: HLRC, bundle: Bundle, image: np.ndarray) -> None:
     rgb = torch.from_numpy(image[:, :, ::-1].astype(np.float32))
-    normalised = (rgb - torch.tensor(bundle.mean)) / torch.tensor(bundle.std)
+    normalized = (rgb - torch.tensor(bundle.mean)) / torch.tensor(bundle.std)
     with torch.no_grad():
-        expected = network(normalised.permute(2, 0, 1)[None])[0].argmax(0).numpy()
+        expected = network(normalized.permute(2, 0, 1)[None])[0].argmax(0).numpy()
     with Segmenter(bundle) as segmenter:
         assert (segmenter(image).mask == expected).mean() >= 0.9999
 

@@ -26,7 +26,7 @@ from uhr_seg_ros.export.pretrained import load_start
 ONES = torch.ones(3, 3)
 
 
-def _quantised() -> torch.Tensor:
+def _quantized() -> torch.Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         return torch.quantize_per_tensor(ONES, 0.1, 0, torch.qint8)
@@ -39,7 +39,7 @@ def _nested(layout: torch.layout) -> torch.Tensor:
 HOSTILE = {
     'sparse': (lambda: ONES.to_sparse(), r'is sparse \(sparse_coo\): .*to_dense\(\)'),
     'csr': (lambda: ONES.to_sparse_csr(), r'is sparse \(sparse_csr\)'),
-    'quantised': (_quantised, r'is quantised \(qint8\): give the checkpoint from before'),
+    'quantised': (_quantized, r'is quantised \(qint8\): give the checkpoint from before'),
     'meta': (lambda: ONES.to('meta'), 'is on the device meta, without values'),
     'nested': (lambda: _nested(torch.strided), 'is nested'),
     'jagged': (lambda: _nested(torch.jagged), 'is nested'),

@@ -14,7 +14,7 @@ from ray_scene import cast, CLASSES, lidar_directions, SKY
 
 from uhr_seg_ros.geometry.camera import Camera
 from uhr_seg_ros.geometry.depth import depth_points, pixel_rays
-from uhr_seg_ros.geometry.labeling import LabelledPoints, PointLabeller
+from uhr_seg_ros.geometry.labeling import LabeledPoints, PointLabeler
 from uhr_seg_ros.geometry.transform import IDENTITY, OPTICAL_FROM_BODY, Transform
 from uhr_seg_ros.geometry.visibility import find_seen, ZBuffer
 
@@ -96,9 +96,9 @@ def sweep() -> Sweep:
 
 
 @pytest.fixture(scope='module')
-def labelled(camera: Camera, picture: Picture, sweep: Sweep) -> LabelledPoints:
-    labeller = PointLabeller(CLASSES, ZBuffer())
-    return labeller.label(sweep.points, camera, OPTICAL_FROM_LIDAR, picture.mask)
+def labeled(camera: Camera, picture: Picture, sweep: Sweep) -> LabeledPoints:
+    labeler = PointLabeler(CLASSES, ZBuffer())
+    return labeler.label(sweep.points, camera, OPTICAL_FROM_LIDAR, picture.mask)
 
 
 @pytest.fixture(scope='module')
@@ -110,32 +110,32 @@ def away_from_edges(camera: Camera, picture: Picture, sweep: Sweep) -> np.ndarra
     return away
 
 
-def test_labels_agree(labelled: LabelledPoints, sweep: Sweep, away_from_edges: np.ndarray) -> None:
-    chosen = away_from_edges & (labelled.label != 255)
+def test_labels_agree(labeled: LabeledPoints, sweep: Sweep, away_from_edges: np.ndarray) -> None:
+    chosen = away_from_edges & (labeled.label != 255)
     assert chosen.sum() > 10_000
-    assert set(np.unique(labelled.label[chosen])) == {0, 1, 2, 3}
-    assert (labelled.label[chosen] == sweep.label[chosen]).mean() >= 0.995
+    assert set(np.unique(labeled.label[chosen])) == {0, 1, 2, 3}
+    assert (labeled.label[chosen] == sweep.label[chosen]).mean() >= 0.995
 
 
 def test_hidden_points_have_no_label(
-    labelled: LabelledPoints, sweep: Sweep, away_from_edges: np.ndarray
+    labeled: LabeledPoints, sweep: Sweep, away_from_edges: np.ndarray
 ) -> None:
     hidden = away_from_edges & (sweep.hidden_by_m > 1.5)
     assert hidden.sum() > 200
-    assert (labelled.label[hidden] == 255).mean() > 0.99
+    assert (labeled.label[hidden] == 255).mean() > 0.99
 
 
 def test_visible_points_have_one(
-    labelled: LabelledPoints, sweep: Sweep, away_from_edges: np.ndarray
+    labeled: LabeledPoints, sweep: Sweep, away_from_edges: np.ndarray
 ) -> None:
     visible = away_from_edges & (sweep.hidden_by_m < 0.01)
-    assert (labelled.label[visible] != 255).mean() > 0.985
+    assert (labeled.label[visible] != 255).mean() > 0.985
 
 
 def test_without_z_buffer_hidden_points_get_the_label_of_what_hides_them(
     camera: Camera, picture: Picture, sweep: Sweep, away_from_edges: np.ndarray
 ) -> None:
-    result = PointLabeller(CLASSES, None).label(
+    result = PointLabeler(CLASSES, None).label(
         sweep.points, camera, OPTICAL_FROM_LIDAR, picture.mask
     )
     hidden = away_from_edges & (sweep.hidden_by_m > 1.5)
@@ -145,12 +145,12 @@ def test_without_z_buffer_hidden_points_get_the_label_of_what_hides_them(
 
 def test_depth_image_gets_the_labels_of_its_own_pixels(camera: Camera, picture: Picture) -> None:
     points = depth_points(picture.depth, camera)
-    labeller = PointLabeller(CLASSES, None, keep_unseen=False)
-    result = labeller.label(points, camera, IDENTITY, picture.mask)
+    labeler = PointLabeler(CLASSES, None, keep_unseen=False)
+    result = labeler.label(points, camera, IDENTITY, picture.mask)
     np.testing.assert_array_equal(result.label, picture.mask[np.isfinite(picture.depth)])
 
 
 def test_a_depth_image_does_not_hide_itself(camera: Camera, picture: Picture) -> None:
     points = depth_points(picture.depth, camera)
-    result = PointLabeller(CLASSES, ZBuffer()).label(points, camera, IDENTITY, picture.mask)
+    result = PointLabeler(CLASSES, ZBuffer()).label(points, camera, IDENTITY, picture.mask)
     assert (result.label != 255).mean() > 0.97

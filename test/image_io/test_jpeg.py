@@ -285,9 +285,9 @@ def test_what_is_not_read_is_named(data: bytes, text: str) -> None:
 
 
 @pytest.mark.parametrize('progressive', [0, 1])
-@pytest.mark.parametrize('grey', [0, 1])
-def test_a_small_file_with_a_huge_picture(progressive: int, grey: int) -> None:
-    image = np.zeros((16, 16), np.uint8) if grey else np.zeros((16, 16, 3), np.uint8)
+@pytest.mark.parametrize('gray', [0, 1])
+def test_a_small_file_with_a_huge_picture(progressive: int, gray: int) -> None:
+    image = np.zeros((16, 16), np.uint8) if gray else np.zeros((16, 16, 3), np.uint8)
     data = bytearray(encode(image, PROGRESSIVE=progressive))
     at = data.index(b'\xff\xc2' if progressive else b'\xff\xc0')
     data[at + 5 : at + 9] = b'\x3f\xff' * 2

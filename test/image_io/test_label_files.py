@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from uhr_seg_ros.data.errors import DataError
-from uhr_seg_ros.data.label_map import Encoding
-from uhr_seg_ros.data.sample import LabelledFile
+from uhr_seg_ros.data.label_map import LabelMap
+from uhr_seg_ros.data.sample import LabeledFile
 from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.files import read_ids, read_image
 from uhr_seg_ros.image_io.headers import orientation
@@ -25,7 +25,7 @@ HEIGHT, WIDTH = 37, 45
 IDS = ids(0, HEIGHT, WIDTH, 9)[..., np.newaxis]
 RGB = picture(0, HEIGHT, WIDTH)
 COLORS = picture(1, 256, 1)[:, 0]
-GREYS = np.repeat(np.arange(256, dtype=np.uint8)[:, np.newaxis], 3, axis=1)
+GRAYS = np.repeat(np.arange(256, dtype=np.uint8)[:, np.newaxis], 3, axis=1)
 
 
 def plte(colors: np.ndarray) -> bytes:
@@ -49,7 +49,7 @@ READ: dict[str, tuple[Callable[[], bytes], int]] = {
         lambda: png(IDS, 3, 4, before=plte(COLORS[:16]) + chunk(b'tRNS', bytes(9))),
         9,
     ),
-    'png palette of plain greys': (lambda: png(IDS, 3, before=plte(GREYS)), 9),
+    'png palette of plain greys': (lambda: png(IDS, 3, before=plte(GRAYS)), 9),
     'png with a transparent value': (lambda: png(IDS, 0, before=chunk(b'tRNS', bytes(2))), 9),
     'tiff': (lambda: tiff(page(IDS, 1, rows=7)), 9),
     'tiff 1 bit': (lambda: tiff(page(IDS % 2, 1, bits=1)), 2),
@@ -140,7 +140,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         'palette gives the indices other values of grey',
     ),
     'tiff palette of other greys': (
-        lambda: tiff(page(IDS, 3, tags=colormap(GREYS[::-1]))),
+        lambda: tiff(page(IDS, 3, tags=colormap(GRAYS[::-1]))),
         'other values of grey',
     ),
 }
@@ -183,11 +183,11 @@ def test_orientation_where_labels_are(tmp_path: Path, name: str) -> None:
         image.write_bytes(TURNED[name](value))
         assert orientation(image) == (value if value < 9 else 1)
         if value in (1, 9):
-            LabelledFile('a', image, labels, Encoding.of_classes(9))
+            LabeledFile('a', image, labels, LabelMap.of_classes(9))
             continue
         text = rf'a\.jpg has the EXIF tag Orientation = {value} .*a\.png.*exiftool.*mogrify'
         with pytest.raises(DataError, match=text):
-            LabelledFile('a', image, labels, Encoding.of_classes(9))
+            LabeledFile('a', image, labels, LabelMap.of_classes(9))
 
 
 def test_orientation_comes_before_the_size(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_orientation_comes_before_the_size(tmp_path: Path) -> None:
     image.write_bytes(TURNED['jpeg'](6))
     labels.write_bytes(png(IDS.swapaxes(0, 1), 0))
     with pytest.raises(DataError, match='Orientation = 6'):
-        LabelledFile('a', image, labels, Encoding.of_classes(9))
+        LabeledFile('a', image, labels, LabelMap.of_classes(9))
 
 
 def test_turned_labels(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_turned_labels(tmp_path: Path) -> None:
     image.write_bytes(tiff(page(RGB, 2)))
     labels.write_bytes(tiff(page(IDS, 1, tags={274: (3, [8])})))
     with pytest.raises(DataError, match=r'b\.tif has the EXIF tag Orientation = 8 .*a\.tif'):
-        LabelledFile('a', image, labels, Encoding.of_classes(9))
+        LabeledFile('a', image, labels, LabelMap.of_classes(9))
 
 
 @pytest.mark.parametrize(

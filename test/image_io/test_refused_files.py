@@ -17,16 +17,16 @@ import numpy as np
 import pytest
 
 from uhr_seg_ros.data.errors import DataError
-from uhr_seg_ros.data.label_map import Encoding
-from uhr_seg_ros.data.sample import LabelledFile
+from uhr_seg_ros.data.label_map import LabelMap
+from uhr_seg_ros.data.sample import LabeledFile
 from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.headers import image_size
 from uhr_seg_ros.replay.image_source import FramesError, read_image
 
 HEIGHT, WIDTH = 20, 30
 RGB = picture(0, HEIGHT, WIDTH)
-GREY = RGB[..., :1]
-MANY = np.repeat(GREY, 6, axis=2)
+GRAY = RGB[..., :1]
+MANY = np.repeat(GRAY, 6, axis=2)
 DEEP = RGB.astype(np.uint16) * 16
 SCALE = 'gdal_translate -ot Byte -scale'
 DEFLATE = 'gdal_translate -co COMPRESS=DEFLATE'
@@ -55,15 +55,15 @@ REFUSED: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
         ('uint12', SCALE),
     ),
     'tiff signed': (
-        lambda: tiff(page(GREY.astype(np.int8), 1, tags={339: (3, [2])})),
+        lambda: tiff(page(GRAY.astype(np.int8), 1, tags={339: (3, [2])})),
         ('int8', SCALE),
     ),
     'tiff float': (
-        lambda: tiff(page(GREY.astype(np.float32), 1, tags={339: (3, [3])})),
+        lambda: tiff(page(GRAY.astype(np.float32), 1, tags={339: (3, [3])})),
         ('float32', SCALE),
     ),
     'tiff complex': (
-        lambda: tiff(page(GREY.astype(np.complex64), 1, tags={339: (3, [6])})),
+        lambda: tiff(page(GRAY.astype(np.complex64), 1, tags={339: (3, [6])})),
         ('complex64',),
     ),
     'tiff cmyk': (lambda: tiff(page(MANY[..., :4], 5)), ('CMYK', 'RGB')),
@@ -74,7 +74,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
         ('YCbCr', 'RGB'),
     ),
     'tiff predictor of bits': (
-        lambda: tiff(page(GREY, 1, bits=1, compression=8, tags={317: (3, [2])})),
+        lambda: tiff(page(GRAY, 1, bits=1, compression=8, tags={317: (3, [2])})),
         ('predictor 2',),
     ),
     'tiff predictor of floats': (
@@ -100,7 +100,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
         ('LERC', DEFLATE),
     ),
     'tiff fax': (
-        lambda: tiff(page(GREY, 1, bits=1, compression=4, compress=stored)),
+        lambda: tiff(page(GRAY, 1, bits=1, compression=4, compress=stored)),
         ('CCITT', DEFLATE),
     ),
     'tiff jpeg of four bands': (
@@ -145,9 +145,9 @@ DAMAGED: dict[str, tuple[Callable[[], bytes], str]] = {
     'png noise': (lambda: png(RGB, 2, pixels=lambda _: bytes(range(200))), 'damaged or inc'),
     'png without end': (lambda: png(RGB, 2)[:-12], 'before its end mark'),
     'png half': (lambda: png(RGB, 2)[:900], 'before its end mark'),
-    'png without palette': (lambda: png(GREY, 3), 'palette'),
+    'png without palette': (lambda: png(GRAY, 3), 'palette'),
     'png index beyond the palette': (
-        lambda: png(GREY, 3, before=chunk(b'PLTE', bytes(30))),
+        lambda: png(GRAY, 3, before=chunk(b'PLTE', bytes(30))),
         'index .* of 10 colours',
     ),
     'png of nothing': (lambda: png(RGB[:0], 2), '30 x 0 px'),
@@ -183,7 +183,7 @@ DAMAGED: dict[str, tuple[Callable[[], bytes], str]] = {
         'holds at most .* of 1800 bytes',
     ),
     'tiff lzw cut': (lambda: _cut(5), 'cannot be decoded'),
-    'tiff lzw of odd bytes cut': (lambda: _cut(5, GREY[:19, :29]), 'cannot be decoded'),
+    'tiff lzw of odd bytes cut': (lambda: _cut(5, GRAY[:19, :29]), 'cannot be decoded'),
     'tiff packbits cut': (lambda: _cut(32773), 'holds at most .* of 1800'),
     'tiff short strip': (
         lambda: tiff(page(RGB, 2, tags={279: (4, [1000])})),
@@ -290,13 +290,13 @@ def texts(path: Path) -> set[str]:
     """Return what every command says about a file, whole and by window."""
     found = set()
     labels = path.with_name('labels.png')
-    labels.write_bytes(png(0 * GREY, 0))
+    labels.write_bytes(png(0 * GRAY, 0))
     with pytest.raises(FramesError) as error:
         read_image(path)
     found.add(str(error.value))
     for window in (None, (HEIGHT - 5, 5, 5, 5)):
         with pytest.raises(DataError) as error:
-            LabelledFile('a', path, labels, Encoding.of_classes(2)).read_image(window)
+            LabeledFile('a', path, labels, LabelMap.of_classes(2)).read_image(window)
         found.add(str(error.value))
     return found
 

@@ -32,8 +32,8 @@ from making import (
 import numpy as np
 import pytest
 
-from uhr_seg_ros.data.label_map import Encoding
-from uhr_seg_ros.data.sample import LabelledFile
+from uhr_seg_ros.data.label_map import LabelMap
+from uhr_seg_ros.data.sample import LabeledFile
 from uhr_seg_ros.replay.image_source import read_image
 
 HEIGHT, WIDTH = 37, 45
@@ -41,18 +41,18 @@ BGR = picture(0, HEIGHT, WIDTH)
 RGB = np.ascontiguousarray(BGR[..., ::-1])
 FIVE = np.dstack((RGB, picture(1, HEIGHT, WIDTH, 2)))
 FOUR = FIVE[..., :4]
-GREY = BGR[..., :1]
-GREY_ALPHA = BGR[..., :2]
-WIDE_GREY = np.repeat(GREY, 3, axis=2)
-BIT = (GREY > 127).astype(np.uint8)
+GRAY = BGR[..., :1]
+GRAY_ALPHA = BGR[..., :2]
+WIDE_GRAY = np.repeat(GRAY, 3, axis=2)
+BIT = (GRAY > 127).astype(np.uint8)
 PALETTE = picture(2, 256, 1)[:, 0]
-COLORED = PALETTE[GREY[..., 0]]
+COLORED = PALETTE[GRAY[..., 0]]
 WINDOWS = [(0, 0, HEIGHT, WIDTH), (3, 5, 20, 30), (16, 16, 16, 16), (36, 44, 1, 1), (15, 0, 2, 45)]
 
 
 def spread(bits: int) -> tuple[np.ndarray, np.ndarray]:
     """Return grey samples of a few bits, and the picture that they are."""
-    values = GREY >> (8 - bits)
+    values = GRAY >> (8 - bits)
     return values, np.repeat(values * np.uint8(255 // (2**bits - 1)), 3, axis=2)
 
 
@@ -100,7 +100,7 @@ ADOBE_RGB = app(14, b'Adobe\0\x64\0\0\0\0\0')
 ADOBE_FIRST = b'\xff\xd8' + ADOBE_RGB
 PLAIN_WEBP = encoded('.webp', BGR, cv2.IMWRITE_WEBP_QUALITY, 101)
 LOSSY_WEBP = encoded('.webp', BGR, cv2.IMWRITE_WEBP_QUALITY, 80)
-ALPHA_WEBP = encoded('.webp', np.dstack((BGR, GREY)), cv2.IMWRITE_WEBP_QUALITY, 101)
+ALPHA_WEBP = encoded('.webp', np.dstack((BGR, GRAY)), cv2.IMWRITE_WEBP_QUALITY, 101)
 ZLIB_PNG = encoded('.png', BGR, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT)
 
 
@@ -112,21 +112,21 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
     # PNG
     'png rgb': lambda: (png(RGB, 2), BGR),
     'png by opencv': lambda: (ZLIB_PNG, BGR),
-    'png grey': lambda: (png(GREY, 0), WIDE_GREY),
+    'png grey': lambda: (png(GRAY, 0), WIDE_GRAY),
     'png grey 1 bit': lambda: (png(spread(1)[0], 0, 1), spread(1)[1]),
     'png grey 2 bit': lambda: (png(spread(2)[0], 0, 2), spread(2)[1]),
     'png grey 4 bit': lambda: (png(spread(4)[0], 0, 4), spread(4)[1]),
-    'png grey alpha': lambda: (png(GREY_ALPHA, 4), WIDE_GREY),
+    'png grey alpha': lambda: (png(GRAY_ALPHA, 4), WIDE_GRAY),
     'png rgb alpha': lambda: (png(FOUR, 6), BGR),
-    'png rgb alpha zero': lambda: (png(np.dstack((RGB, 0 * GREY)), 6), BGR),
-    'png palette': lambda: (png(GREY, 3, before=plte(256)), COLORED),
+    'png rgb alpha zero': lambda: (png(np.dstack((RGB, 0 * GRAY)), 6), BGR),
+    'png palette': lambda: (png(GRAY, 3, before=plte(256)), COLORED),
     'png palette and transparency': lambda: (
-        png(GREY, 3, before=plte(256) + chunk(b'tRNS', bytes(200))),
+        png(GRAY, 3, before=plte(256) + chunk(b'tRNS', bytes(200))),
         COLORED,
     ),
     'png palette 4 bit': lambda: (
-        png(GREY >> 4, 3, 4, before=plte(16)),
-        PALETTE[GREY[..., 0] >> 4],
+        png(GRAY >> 4, 3, 4, before=plte(16)),
+        PALETTE[GRAY[..., 0] >> 4],
     ),
     'png palette 1 bit': lambda: (png(BIT, 3, 1, before=plte(2)), PALETTE[BIT[..., 0]]),
     'png rgb with a transparent colour': lambda: (
@@ -140,7 +140,7 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
     'png with data after its end': lambda: (png(RGB, 2) + bytes(100), BGR),
     # JPEG
     'jpeg': lambda: (jpeg(BGR), decoded(jpeg(BGR))),
-    'jpeg grey': lambda: (jpeg(GREY), decoded(jpeg(GREY))),
+    'jpeg grey': lambda: (jpeg(GRAY), decoded(jpeg(GRAY))),
     'jpeg progressive': lambda: (
         jpeg(BGR, cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
         decoded(jpeg(BGR, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)),
@@ -151,12 +151,12 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
     # BMP
     'bmp': lambda: (encoded('.bmp', BGR), BGR),
     'bmp top-down': lambda: (bmp(padded(BGR.reshape(HEIGHT, -1)), -HEIGHT, WIDTH, 24), BGR),
-    'bmp grey': lambda: (encoded('.bmp', GREY), WIDE_GREY),
-    'bmp alpha': lambda: (encoded('.bmp', np.dstack((BGR, 0 * GREY))), BGR),
-    'bmp 32 bit': lambda: (bmp(_bmp_rows(np.dstack((BGR, 0 * GREY))), HEIGHT, WIDTH, 32), BGR),
+    'bmp grey': lambda: (encoded('.bmp', GRAY), WIDE_GRAY),
+    'bmp alpha': lambda: (encoded('.bmp', np.dstack((BGR, 0 * GRAY))), BGR),
+    'bmp 32 bit': lambda: (bmp(_bmp_rows(np.dstack((BGR, 0 * GRAY))), HEIGHT, WIDTH, 32), BGR),
     'bmp masks': lambda: (
         bmp(
-            _bmp_rows(np.dstack((0 * GREY, BGR))),
+            _bmp_rows(np.dstack((0 * GRAY, BGR))),
             HEIGHT,
             WIDTH,
             32,
@@ -181,13 +181,13 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
     ),
     'bmp palette 4 bit': lambda: (
         bmp(
-            padded(np.frombuffer(_nibbles(GREY[::-1, :, 0] >> 4), np.uint8).reshape(HEIGHT, -1)),
+            padded(np.frombuffer(_nibbles(GRAY[::-1, :, 0] >> 4), np.uint8).reshape(HEIGHT, -1)),
             HEIGHT,
             WIDTH,
             4,
             palette=np.pad(PALETTE[:16], ((0, 0), (0, 1))).tobytes(),
         ),
-        PALETTE[GREY[..., 0] >> 4],
+        PALETTE[GRAY[..., 0] >> 4],
     ),
     'bmp of old': lambda: (bmp(_bmp_rows(BGR), HEIGHT, WIDTH, 24, core=True), BGR),
     # WebP
@@ -214,8 +214,8 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
         tiff(page(RGB, 2, compression=5, predictor=2, tile=(16, 16))),
         BGR,
     ),
-    'tiff lzw of odd bytes': lambda: (tiff(page(GREY, 1, compression=5, rows=5)), WIDE_GREY),
-    'tiff lzw in one strip': lambda: (tiff(page(GREY, 1, compression=5)), WIDE_GREY),
+    'tiff lzw of odd bytes': lambda: (tiff(page(GRAY, 1, compression=5, rows=5)), WIDE_GRAY),
+    'tiff lzw in one strip': lambda: (tiff(page(GRAY, 1, compression=5)), WIDE_GRAY),
     'tiff lzw by opencv': lambda: (encoded('.tif', BGR), BGR),
     'tiff packbits': lambda: (tiff(page(RGB, 2, compression=32773, rows=7)), BGR),
     'tiff packbits planes': lambda: (tiff(page(RGB, 2, compression=32773, planar=True)), BGR),
@@ -267,8 +267,8 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
         BGR,
     ),
     'tiff jpeg grey': lambda: (
-        tiff(page(GREY, 1, compression=7, compress=jpeg)),
-        decoded(jpeg(GREY)),
+        tiff(page(GRAY, 1, compression=7, compress=jpeg)),
+        decoded(jpeg(GRAY)),
     ),
     'tiff webp': lambda: (
         tiff(
@@ -289,9 +289,9 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
     'tiff five bands': lambda: (tiff(page(FIVE, 2, tags=extra(0, 2))), BGR),
     'tiff four bands of grey': lambda: (tiff(page(FOUR, 1, tags=extra(0, 0, 0))), BGR),
     'tiff three bands of grey': lambda: (tiff(page(RGB, 1, planar=True, compression=8)), BGR),
-    'tiff grey': lambda: (tiff(page(GREY, 1, rows=7, compression=8)), WIDE_GREY),
-    'tiff grey alpha': lambda: (tiff(page(GREY_ALPHA, 1, tags=extra(2))), WIDE_GREY),
-    'tiff white is zero': lambda: (tiff(page(~GREY, 0)), WIDE_GREY),
+    'tiff grey': lambda: (tiff(page(GRAY, 1, rows=7, compression=8)), WIDE_GRAY),
+    'tiff grey alpha': lambda: (tiff(page(GRAY_ALPHA, 1, tags=extra(2))), WIDE_GRAY),
+    'tiff white is zero': lambda: (tiff(page(~GRAY, 0)), WIDE_GRAY),
     'tiff 1 bit': lambda: (tiff(page(BIT, 1, bits=1)), spread(1)[1]),
     'tiff 1 bit white is zero': lambda: (tiff(page(1 - BIT, 0, bits=1, rows=7)), spread(1)[1]),
     'tiff 1 bit reversed': lambda: (
@@ -302,14 +302,14 @@ FILES: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
         tiff(page(spread(4)[0], 1, bits=4, compression=32773, rows=7)),
         spread(4)[1],
     ),
-    'tiff palette': lambda: (tiff(page(GREY, 3, tags=colors_of_tiff())), COLORED),
+    'tiff palette': lambda: (tiff(page(GRAY, 3, tags=colors_of_tiff())), COLORED),
     'tiff palette of 8 bit': lambda: (
-        tiff(page(GREY, 3, tags=colors_of_tiff(wide=False))),
+        tiff(page(GRAY, 3, tags=colors_of_tiff(wide=False))),
         COLORED,
     ),
     'tiff palette 4 bit': lambda: (
-        tiff(page(GREY >> 4, 3, bits=4, tags=colors_of_tiff(4))),
-        PALETTE[GREY[..., 0] >> 4],
+        tiff(page(GRAY >> 4, 3, bits=4, tags=colors_of_tiff(4))),
+        PALETTE[GRAY[..., 0] >> 4],
     ),
     'tiff turned': lambda: (tiff(page(RGB, 2, tags={274: (3, [6])})), BGR),
     'tiff sparse': lambda: (
@@ -380,8 +380,8 @@ def test_the_right_pixels(tmp_path: Path, name: str) -> None:
     if turned:
         assert right.shape == (HEIGHT, WIDTH, 3)
         return
-    labels.write_bytes(png(0 * GREY, 0))
-    image = LabelledFile('a', path, labels, Encoding.of_classes(2))
+    labels.write_bytes(png(0 * GRAY, 0))
+    image = LabeledFile('a', path, labels, LabelMap.of_classes(2))
     assert image.size == (HEIGHT, WIDTH)
     assert np.array_equal(image.read_image(), right)
     for top, left, height, width in WINDOWS:

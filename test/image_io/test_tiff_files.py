@@ -131,23 +131,23 @@ def test_what_needs_imagecodecs_goes_through_opencv(tifffile: Any, tmp_path: Pat
 
 def test_grey_alpha_and_ids(tifffile: Any, tmp_path: Path) -> None:
     path = tmp_path / 'a.tif'
-    grey = BGR[..., 0]
-    tifffile.imwrite(path, grey, photometric='minisblack', rowsperstrip=7, compression='zlib')
-    assert np.array_equal(read_image(path, (9, 9, 30, 30)), np.stack([grey[9:39, 9:39]] * 3, 2))
-    assert np.array_equal(read_ids(path, (9, 9, 30, 30)), grey[9:39, 9:39])
-    rgba = np.dstack([BGR[..., ::-1], grey])
+    gray = BGR[..., 0]
+    tifffile.imwrite(path, gray, photometric='minisblack', rowsperstrip=7, compression='zlib')
+    assert np.array_equal(read_image(path, (9, 9, 30, 30)), np.stack([gray[9:39, 9:39]] * 3, 2))
+    assert np.array_equal(read_ids(path, (9, 9, 30, 30)), gray[9:39, 9:39])
+    rgba = np.dstack([BGR[..., ::-1], gray])
     tifffile.imwrite(path, rgba, photometric='rgb', extrasamples=['unassalpha'], tile=(32, 32))
     assert np.array_equal(read_image(path, (9, 9, 30, 30)), BGR[9:39, 9:39])
 
 
 def test_a_palette_is_colours(tifffile: Any, tmp_path: Path) -> None:
     path = tmp_path / 'a.tif'
-    colours = np.zeros((3, 256), np.uint16)
-    colours[0] = 257 * np.arange(255, -1, -1)
-    grey = BGR[..., 0]
-    tifffile.imwrite(path, grey, photometric='palette', colormap=colours)
-    assert np.array_equal(read_image(path, (9, 9, 30, 30))[..., 2], 255 - grey[9:39, 9:39])
-    assert np.array_equal(read_ids(path, (9, 9, 30, 30)), grey[9:39, 9:39])
+    colors = np.zeros((3, 256), np.uint16)
+    colors[0] = 257 * np.arange(255, -1, -1)
+    gray = BGR[..., 0]
+    tifffile.imwrite(path, gray, photometric='palette', colormap=colors)
+    assert np.array_equal(read_image(path, (9, 9, 30, 30))[..., 2], 255 - gray[9:39, 9:39])
+    assert np.array_equal(read_ids(path, (9, 9, 30, 30)), gray[9:39, 9:39])
 
 
 def test_16_bits_are_refused(tifffile: Any, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from uhr_seg_ros.export.deformed_checkpoints import (
     ROOMS,
     UNUSED,
 )
-from uhr_seg_ros.networks.backbones.normalization import normalised
+from uhr_seg_ros.networks.backbones.normalization import normalized
 from uhr_seg_ros.networks.deformation.grid import (
     blend_labels,
     sample_image,
@@ -91,7 +91,7 @@ def network_of(name: str) -> DeformedNetwork:
 def image_of(name: str) -> torch.Tensor:
     """Give the image as the network takes it from ours, in the statistics of its data set."""
     bgr = np.ascontiguousarray(fixture(name).arrays['image_u8'][None, ..., ::-1])
-    return network_of(name).normalise(normalised(bgr))
+    return network_of(name).normalize(normalized(bgr))
 
 
 @lru_cache
@@ -228,7 +228,7 @@ def test_networks() -> None:
     network = network_of('cityscapes')
     load_released(network, released_parts())
     bgr = np.ascontiguousarray(fixture('networks').arrays['image_u8'][None, ..., ::-1])
-    image = normalised(bgr)
+    image = normalized(bgr)
     encoder, decoder = network.inner.body
     feature = encoder(image)
     logits = decoder(feature)

@@ -17,10 +17,10 @@ torch = pytest.importorskip('torch', reason='the networks need torch')
 
 from torch.utils.flop_counter import FlopCounterMode
 
-from uhr_seg_ros.core.patch_grid import Cutting
+from uhr_seg_ros.core.patch_grid import PatchGrid
 from uhr_seg_ros.export.checkpoints import CheckpointError
 from uhr_seg_ros.export.fctl_checkpoints import load_released, released_names
-from uhr_seg_ros.networks.backbones.normalization import normalised, unit_range
+from uhr_seg_ros.networks.backbones.normalization import normalized, unit_range
 from uhr_seg_ros.networks.fctl.fcn8 import bilinear_kernel, enlarge
 from uhr_seg_ros.networks.fctl.network import (
     fctl_deepglobe,
@@ -80,7 +80,7 @@ def inputs_of(name: str) -> dict[str, torch.Tensor]:
     large = 'context_large_u8' if 'context_large_u8' in arrays else 'global_u8'
     keys = {'patch': 'patch_u8', 'medium': 'context_medium_u8', 'large': large}
     return {
-        part: normalised(np.ascontiguousarray(arrays[key][None, ..., ::-1]))
+        part: normalized(np.ascontiguousarray(arrays[key][None, ..., ::-1]))
         for part, key in keys.items()
     }
 
@@ -158,7 +158,7 @@ def test_a_whole_image_of_deepglobe_takes_half() -> None:
     """The context of the whole image is encoded once, and borders of zeros are not computed."""
     network = fctl_deepglobe(7).eval()
     exported = network.exported().to('meta')
-    patches = len(Cutting.of((2448, 2448), PATCH, network.contexts).rows) ** 2
+    patches = len(PatchGrid.of((2448, 2448), PATCH, network.contexts).rows) ** 2
     assert patches == 36
     plain = costs_of(network.to('meta'))
     every_patch = patches * sum(plain.values())

@@ -15,9 +15,9 @@ torch = pytest.importorskip('torch', reason='the networks need torch')
 
 from uhr_seg_ros.core.bundle import Patches
 from uhr_seg_ros.core.classes import CLASS_SETS
-from uhr_seg_ros.core.patch_grid import Cutting, reduced, WHOLE
+from uhr_seg_ros.core.patch_grid import PatchGrid, reduced, WHOLE
 from uhr_seg_ros.export.export import export_bundle
-from uhr_seg_ros.networks.backbones.normalization import normalised, unit_range
+from uhr_seg_ros.networks.backbones.normalization import normalized, unit_range
 from uhr_seg_ros.networks.fctl import fcn8, patch_network
 from uhr_seg_ros.networks.fctl import network as fctl
 from uhr_seg_ros.networks.fctl.network import fctl_deepglobe, fctl_inria
@@ -58,11 +58,11 @@ def grey_levels(planes: torch.Tensor) -> np.ndarray:
 def test_one_patch_of_an_image(contexts: dict[str, float | str]) -> None:
     """An image of one patch: the contexts are it, reduced, in black."""
     network, image = Mirror(contexts), picture(SIDE, SIDE)
-    shown = network(normalised(image[None]))[0]
+    shown = network(normalized(image[None]))[0]
     assert np.array_equal(grey_levels(shown[:3]), image)
     size = (SIDE, SIDE)
     for index, context in enumerate(network.contexts.values(), 1):
-        cutting = Cutting.of(size, SIDE, network.contexts)
+        cutting = PatchGrid.of(size, SIDE, network.contexts)
         expected = reduced(image, *context.of_frame(size, cutting.size))
         found = grey_levels(shown[3 * index : 3 * index + 3])
         assert np.abs(found.astype(int) - expected).max() <= 1  # sums in another order
@@ -73,7 +73,7 @@ def test_one_patch_of_an_image(contexts: dict[str, float | str]) -> None:
 def test_a_place_in_training_is_the_one_of_the_window() -> None:
     torch.manual_seed(0)
     network = Mirror({'medium': 2, 'large': 3})
-    image = normalised(picture(3 * SIDE + 40, 3 * SIDE + 40)[None])
+    image = normalized(picture(3 * SIDE + 40, 3 * SIDE + 40)[None])
     seen = set()
     for _ in range(20):
         outputs = network.forward_train(image)
@@ -92,13 +92,13 @@ def test_a_place_in_training_is_the_one_of_the_window() -> None:
 def test_contexts_of_training_are_those_of_whole_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patch_network, 'AT_BORDER', 0.0)
     torch.manual_seed(0)
-    image = normalised(picture(3 * SIDE, 3 * SIDE)[None])
+    image = normalized(picture(3 * SIDE, 3 * SIDE)[None])
     network = Mirror({'medium': 2, 'large': 3})
     outputs = network.forward_train(image)  # in the middle: there is no other place
     assert (outputs['rows'].start, outputs['columns'].start) == (SIDE, SIDE)
-    centre = image[..., SIDE : 2 * SIDE, SIDE : 2 * SIDE]
+    center = image[..., SIDE : 2 * SIDE, SIDE : 2 * SIDE]
     shown = outputs['refine'][0]
-    assert torch.equal(shown[:3], centre[0])
+    assert torch.equal(shown[:3], center[0])
     large = network.contexts['large']
     rows, columns = (large.reduction(3 * SIDE, SIDE) for _ in range(2))
     expected = reduced(picture(3 * SIDE, 3 * SIDE), rows, columns)
@@ -109,7 +109,7 @@ def test_patches_at_borders(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some patches get black beside them, but never in them."""
     monkeypatch.setattr(patch_network, 'AT_BORDER', 1.0)
     torch.manual_seed(0)
-    image = normalised(np.full((1, 3 * SIDE, 3 * SIDE, 3), 200, np.uint8))
+    image = normalized(np.full((1, 3 * SIDE, 3 * SIDE, 3), 200, np.uint8))
     network = Mirror({'large': 3})
     sides = set()
     for _ in range(40):
@@ -134,7 +134,7 @@ def test_patches_at_borders(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_any_place_of_a_whole_image() -> None:
     torch.manual_seed(0)
     network = Mirror({'medium': 2, 'large': WHOLE})
-    image = normalised(picture(2 * SIDE, 2 * SIDE)[None])
+    image = normalized(picture(2 * SIDE, 2 * SIDE)[None])
     starts = {network.forward_train(image)['rows'].start for _ in range(200)}
     assert min(starts) <= 2 and max(starts) >= SIDE - 2
 

@@ -16,11 +16,11 @@ from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.export.export import export_bundle
-from uhr_seg_ros.networks.backbones.normalization import normalised
+from uhr_seg_ros.networks.backbones.normalization import normalized
 from uhr_seg_ros.networks.baselines.single import SingleBranch
 from uhr_seg_ros.networks.hlrc.network import NetworkError
 from uhr_seg_ros.networks.presets import build_network, NETWORKS
-from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.pipelines.single import SingleBranchError
 
@@ -53,7 +53,7 @@ def test_bundle_gives_what_the_network_gives(name: str, tmp_path: Path) -> None:
     assert bundle.kind == 'single' and bundle.low_res_factor == network.low_res_factor
     image = picture(2 * network.stride, 3 * network.stride)
     with torch.no_grad():
-        expected = network(normalised(image[None]))[0].numpy()
+        expected = network(normalized(image[None]))[0].numpy()
     with Segmenter(bundle) as segmenter:
         assert 'tensorrt' in segmenter.fallback
         found = segmenter(image, logits=True, confidence=True)
@@ -77,7 +77,7 @@ def test_tiles_meet_without_a_seam(tmp_path: Path) -> None:
 
     bundle = export(SingleBranch(Local(), 5, factor=1, stride=32), 'local', tmp_path)
     image = picture(500, 700)
-    with Segmenter(bundle) as whole, Segmenter(bundle, limits=Limits(tile=256)) as tiled:
+    with Segmenter(bundle) as whole, Segmenter(bundle, limits=TilingOptions(tile=256)) as tiled:
         expected, found = whole(image, logits=True), tiled(image, logits=True)
     assert np.abs(found.logits - expected.logits).max() < 1e-4
     assert found.mask.shape == (500, 700)

@@ -18,7 +18,7 @@ from onnx import helper, numpy_helper, TensorProto
 import onnxruntime as ort
 
 from uhr_seg_ros.core.bundle import load_bundle
-from uhr_seg_ros.onnx_graphs.calibration import LEAST_CHANNELS, quantize, range_end
+from uhr_seg_ros.onnx_graphs.calibration import MIN_CHANNELS, quantize, range_end
 from uhr_seg_ros.onnx_graphs.folding import GraphError
 from uhr_seg_ros.onnx_graphs.precision import float32_tensors, to_half
 
@@ -38,7 +38,7 @@ def model() -> onnx.ModelProto:
 
     A first convolution, two dense ones with a skip connection, one by groups, and the classifier.
     """
-    wide = LEAST_CHANNELS
+    wide = MIN_CHANNELS
     shapes = {
         'first': (wide, 3, 3, 3),
         'dense': (wide, wide, 3, 3),

@@ -24,7 +24,7 @@ import onnxruntime as ort
 from uhr_seg_ros.backends.tensorrt.api import describe
 from uhr_seg_ros.backends.tensorrt.builder import build_plan
 from uhr_seg_ros.backends.tensorrt.cache import EngineCache
-from uhr_seg_ros.backends.tensorrt.specialized_graphs import TypedGraphs
+from uhr_seg_ros.backends.tensorrt.specialized_graphs import SpecializedGraphs
 from uhr_seg_ros.core.bundle import Bundle, Graph, load_bundle
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.graph_files import hash_graph
@@ -232,7 +232,7 @@ def test_squares_in_split_norms_do_not_overflow(tmp_path: Path) -> None:
     """Squares of more than 256 overflow in half. ONNX Runtime on a CPU would not show it."""
     path = layer_norm(tmp_path / 'norm.onnx')
     graph = Graph('norm', path, hash_graph(path), ('x',), ('y',))
-    graphs = TypedGraphs('some', 'fp16', EngineCache(tmp_path))
+    graphs = SpecializedGraphs('some', 'fp16', EngineCache(tmp_path))
     models = [graphs.load(graph, {'x': (1, 5, 8)}, plain_norms=plain) for plain in (False, True)]
     assert [len(model.graph.node) > 6 for model in models] == [False, True]
     x = (150 * np.random.default_rng(1).standard_normal((1, 5, 8))).astype(np.float16)

@@ -18,9 +18,9 @@ from onnx import helper, numpy_helper, TensorProto
 import onnxruntime as ort
 from wide_bundle import branch_graph, WIDE
 
-from uhr_seg_ros.onnx_graphs.cross_layer_equalization import equalise
+from uhr_seg_ros.onnx_graphs.cross_layer_equalization import equalize
 from uhr_seg_ros.onnx_graphs.folding import GraphError
-from uhr_seg_ros.onnx_graphs.latency_model import Payoff
+from uhr_seg_ros.onnx_graphs.latency_model import LatencyModel
 from uhr_seg_ros.onnx_graphs.qdq import Int8Nodes
 from uhr_seg_ros.onnx_graphs.quantization import Quantizer
 
@@ -43,7 +43,7 @@ def path(tmp_path: Path) -> Path:
 def quantizer(path: Path) -> Quantizer:
     """Give the branch, equalised and calibrated."""
     quantizer = Quantizer(path.read_bytes(), path)
-    quantizer.equalise(feeds())
+    quantizer.equalize(feeds())
     quantizer.calibrate(feeds())
     return quantizer
 
@@ -140,7 +140,7 @@ def test_a_lonely_convolution_does_not_pay(path: Path) -> None:
     nodes = Quantizer(path.read_bytes(), path)._nodes
     # 3x3 on 32 channels saves 1.7 ms per million values; conversions cost 0.75 and 1.2.
     sizes = dict.fromkeys(nodes.activations(WIDE), 1_000_000)
-    payoff = Payoff(nodes, sizes)
+    payoff = LatencyModel(nodes, sizes)
     assert payoff.gain(['first_conv']) == pytest.approx(6e-3 * 9 * 32 - 0.75 - 1.2)
     assert payoff.best_of(['first_conv']) == set()
     assert payoff.best_of(WIDE) == set(WIDE)
@@ -153,7 +153,7 @@ def test_ends_of_a_chain_that_cost_more_are_left_out(path: Path) -> None:
     sizes = dict.fromkeys(nodes.activations(WIDE), 1_000_000)
     # To enter before the first convolution costs 7.5 ms, it saves 1.7.
     sizes['stem_relu'] = 10_000_000
-    assert 'first_conv' not in Payoff(nodes, sizes).best_of(WIDE)
+    assert 'first_conv' not in LatencyModel(nodes, sizes).best_of(WIDE)
 
 
 def test_an_island_goes_as_a_whole(path: Path) -> None:
@@ -161,7 +161,7 @@ def test_an_island_goes_as_a_whole(path: Path) -> None:
     sizes = dict.fromkeys(nodes.activations(WIDE), 1_000_000)
     # What passes between these two is so large that either alone would cost more than both.
     sizes |= {'first_relu': 2_000_000, 'depth_relu': 4_000_000, 'third_relu': 10_000_000}
-    payoff = Payoff(nodes, sizes)
+    payoff = LatencyModel(nodes, sizes)
     both = payoff.gain(['depth_conv', 'second_conv'])
     assert max(payoff.gain(['depth_conv']), payoff.gain(['second_conv'])) < both < 0
     assert payoff.best_of(['depth_conv', 'second_conv', 'third_conv']) == {'third_conv'}
@@ -198,7 +198,7 @@ def test_equalised_channels_compute_the_same(path: Path, quantizer: Quantizer) -
     nodes = Int8Nodes(model)
     pairs = [('depth_conv', 'second_conv'), ('third_conv', 'last_conv')]
     assert nodes.pairs() == pairs  # the sum reads what the first one gives, too
-    equalise(model, nodes, feeds())
+    equalize(model, nodes, feeds())
     assert error(model, onnx.load(path)) < 1e-4
 
 
@@ -207,7 +207,7 @@ def test_equalising_makes_one_range_serve_all_channels(path: Path) -> None:
     for equal in (False, True):
         quantizer = Quantizer(path.read_bytes(), path)
         if equal:
-            quantizer.equalise(feeds())
+            quantizer.equalize(feeds())
         quantizer.calibrate(feeds())
         errors.append(error(quantizer.quantize(['depth_conv', 'second_conv']), onnx.load(path)))
     assert errors[1] < 0.5 * errors[0]
@@ -222,7 +222,7 @@ def test_a_dead_channel_is_left_alone(path: Path) -> None:
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     onnx.save(model, path)
     quantizer = Quantizer(path.read_bytes(), path)
-    quantizer.equalise(feeds())
+    quantizer.equalize(feeds())
     quantizer.calibrate(feeds())
     found = quantizer.quantize(WIDE)
     assert np.isfinite(run(found, next(feeds(1)))).all()

@@ -24,13 +24,13 @@ from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.classes import CLASS_SETS, ClassSet
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
-from uhr_seg_ros.core.visualization import Pictures
+from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.export.export import export_bundle
-from uhr_seg_ros.networks.backbones.normalization import normalised
+from uhr_seg_ros.networks.backbones.normalization import normalized
 from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.pipelines.deformed import Deformed, DeformedError
 from uhr_seg_ros.pipelines.outputs import OutputError
-from uhr_seg_ros.pipelines.pipeline import Limits, Request
+from uhr_seg_ros.pipelines.pipeline import OutputRequest, TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter, SegmenterError
 from uhr_seg_ros.pipelines.single import SingleBranchError
 from uhr_seg_ros.pipelines.tiling import TilingError
@@ -52,7 +52,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
         )
         with torch.no_grad():  # norms that have seen something, so that classes differ
             for _ in range(20):
-                network.forward_train(normalised(picture(270, 481)[None]).repeat(2, 1, 1, 1))
+                network.forward_train(normalized(picture(270, 481)[None]).repeat(2, 1, 1, 1))
         folder = tmp_path_factory.mktemp(kind)
         found[kind] = export_bundle(
             network, folder, name=kind, preset='deform_s', classes=CLASS_SETS['aerial']
@@ -72,7 +72,10 @@ def test_everything_that_can_be_asked_for(bundles: dict[str, Bundle], kind: str)
         segmenter.warm_up((270, 481))
         plain = segmenter(image)
         full = segmenter(
-            image, confidence=True, logits=True, pictures=Pictures(overlay=True, color_mask=True)
+            image,
+            confidence=True,
+            logits=True,
+            pictures=OverlayOptions(overlay=True, color_mask=True),
         )
     assert plain.mask.shape == (270, 481) and plain.mask.dtype == np.uint8
     assert len(np.unique(plain.mask)) > 1
@@ -105,7 +108,7 @@ def test_bytes_of_a_camera(bundles: dict[str, Bundle]) -> None:
 @pytest.mark.parametrize('kind', KINDS)
 def test_what_there_is_not(bundles: dict[str, Bundle], kind: str) -> None:
     with pytest.raises(TilingError, match=f'a tile of 512 px: {kind} sees every frame as a whole'):
-        Segmenter(bundles[kind], 'onnxruntime', Limits(tile=512))
+        Segmenter(bundles[kind], 'onnxruntime', TilingOptions(tile=512))
     with (
         Segmenter(bundles[kind], 'onnxruntime') as segmenter,
         pytest.raises((DeformedError, SingleBranchError), match='no semantic'),
@@ -114,7 +117,9 @@ def test_what_there_is_not(bundles: dict[str, Bundle], kind: str) -> None:
 
 
 def test_no_frame_is_cut(bundles: dict[str, Bundle]) -> None:
-    with Segmenter(bundles['uniform'], 'onnxruntime', Limits(memory_limit_mb=1)) as segmenter:
+    with Segmenter(
+        bundles['uniform'], 'onnxruntime', TilingOptions(memory_limit_mb=1)
+    ) as segmenter:
         assert segmenter(picture(500, 800)).mask.shape == (500, 800)
 
 
@@ -184,7 +189,7 @@ def test_graphs_that_give_nonsense(
     engines = open_engines(bundle, bundle.graphs, EngineOptions())
     values = np.full(shape, value, np.float32)
     engines[graph] = Answering(engines[graph], **{name: values})
-    strategy = Deformed(bundle, engines, Limits())
+    strategy = Deformed(bundle, engines, TilingOptions())
     with pytest.raises((DeformedError, OutputError), match=text):
-        strategy.segment(RawFrame.of_bgr(picture(60, 80)), Request(), StageClock())
+        strategy.segment(RawFrame.of_bgr(picture(60, 80)), OutputRequest(), StageClock())
     strategy.close()

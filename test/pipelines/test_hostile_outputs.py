@@ -21,7 +21,7 @@ from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.core.graph_files import hash_graph
 from uhr_seg_ros.export.bundle_writing import write_bundle
 from uhr_seg_ros.pipelines.outputs import OutputError
-from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 FRAME = paint(np.repeat(np.arange(3, dtype=np.uint8), 32)[None].repeat(64, 0))
@@ -63,7 +63,7 @@ def test_logits_that_are_not_finite(tmp_path: Path, kind: str, value: float) -> 
 
 def test_logits_that_are_not_finite_in_a_tile(tmp_path: Path) -> None:
     bundle = one_convolution(tmp_path, np.nan)
-    with Segmenter(bundle, 'onnxruntime', Limits(tile=128)) as segmenter:
+    with Segmenter(bundle, 'onnxruntime', TilingOptions(tile=128)) as segmenter:
         with pytest.raises(UhrSegError, match='logits that are not finite'):
             segmenter(FRAME.repeat(4, 0))
 
@@ -76,7 +76,7 @@ def test_large_logits_are_right(tmp_path: Path) -> None:
 
 def test_tiles_whose_logits_do_not_divide_them(tmp_path: Path) -> None:
     bundle = one_convolution(tmp_path, 2, stride=3)
-    with Segmenter(bundle, 'onnxruntime', Limits(tile=128)) as segmenter:
+    with Segmenter(bundle, 'onnxruntime', TilingOptions(tile=128)) as segmenter:
         with pytest.raises(UhrSegError, match='the logits of a tile of .* px have shape'):
             segmenter(FRAME.repeat(4, 0))
 

@@ -23,12 +23,12 @@ from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.patch_grid import PatchError
 from uhr_seg_ros.export.export import export_bundle
-from uhr_seg_ros.networks.backbones.normalization import normalised
+from uhr_seg_ros.networks.backbones.normalization import normalized
 from uhr_seg_ros.networks.fctl.patch_network import PatchNetwork
 from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.pipelines import patches
 from uhr_seg_ros.pipelines.outputs import OutputError
-from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 SIDE = 64
@@ -72,7 +72,7 @@ def test_bundle_gives_what_the_network_gives(
     network, bundle = made
     image = picture(*size)
     with torch.no_grad():
-        expected = network(normalised(image[None]))[0].numpy()
+        expected = network(normalized(image[None]))[0].numpy()
     with Segmenter(bundle) as segmenter:
         found = segmenter(image, logits=True, confidence=True)
     assert found.mask.shape == size
@@ -99,7 +99,7 @@ def test_contexts_matter(made: tuple[PatchNetwork, Bundle]) -> None:
 def test_batches_change_nothing(made: tuple[PatchNetwork, Bundle]) -> None:
     _, bundle = made
     image = picture(100, 400)
-    one = Limits(memory_limit_mb=1)
+    one = TilingOptions(memory_limit_mb=1)
     with Segmenter(bundle, limits=one) as single, Segmenter(bundle) as several:
         alone, together = (each(image, logits=True).logits for each in (single, several))
     assert np.abs(alone - together).max() <= 1e-4 * np.abs(alone).max()
@@ -111,7 +111,7 @@ def test_memory_does_not_grow_with_the_height(
     """Logits of as many rows as a patch has are kept, and at most a batch of patches runs."""
     _, bundle = made
     bands, batches = [], []
-    sums, run = patches.PatchSums, patches.PatchesWithContexts._patches
+    sums, run = patches.LogitAccumulator, patches.PatchesWithContexts._patches
 
     class Watched(sums):
         def __init__(self, *args: object) -> None:
@@ -122,7 +122,7 @@ def test_memory_does_not_grow_with_the_height(
         batches.append(len(places))
         return run(self, image, places, *rest)
 
-    monkeypatch.setattr(patches, 'PatchSums', Watched)
+    monkeypatch.setattr(patches, 'LogitAccumulator', Watched)
     monkeypatch.setattr(patches.PatchesWithContexts, '_patches', watched)
     with Segmenter(bundle) as segmenter:
         segmenter(picture(500, 1000))
@@ -225,7 +225,7 @@ def test_other_classes_than_the_graph(bundle: Bundle) -> None:
 
 def test_tiles_make_no_sense(bundle: Bundle) -> None:
     with pytest.raises(PatchError, match='a tile of 256 px: patches of p have a size'):
-        Segmenter(bundle, 'onnxruntime', Limits(tile=256))
+        Segmenter(bundle, 'onnxruntime', TilingOptions(tile=256))
 
 
 def test_there_is_no_semantic_branch(bundle: Bundle) -> None:

@@ -23,7 +23,7 @@ from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.export.export import export_bundle
 from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.pipelines import patches_gpu
-from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.pipelines.verification import AgreementError
 from uhr_seg_ros.synthetic.scenes import generate_scene
@@ -76,7 +76,7 @@ def test_every_batch_size(stand_in: StandIn, bundle: Bundle) -> None:
     with Segmenter(bundle, 'onnxruntime') as reference:
         expected = reference(scene(64, 500), logits=True).logits
     for limit in (0, 10, 1):
-        limits = Limits(memory_limit_mb=limit)
+        limits = TilingOptions(memory_limit_mb=limit)
         options = EngineOptions(precision='fp32')
         with Segmenter(bundle, 'tensorrt', limits, options=options) as segmenter:
             found = segmenter(scene(64, 500), logits=True).logits

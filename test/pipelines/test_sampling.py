@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip('torch', reason='torch is what it is compared with')
 
 from uhr_seg_ros.core.bundle import IMAGENET_MEAN, IMAGENET_STD
-from uhr_seg_ros.networks.backbones.normalization import normalised
+from uhr_seg_ros.networks.backbones.normalization import normalized
 from uhr_seg_ros.networks.deformation.grid import sample_image
 from uhr_seg_ros.networks.deformation.saliency import reduced
 from uhr_seg_ros.pipelines.sampling import Sampler
@@ -26,7 +26,7 @@ def picture(height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize('size', [(90, 121), (1080, 1920), (7, 5), (24, 40), (1, 1)])
 def test_resizing(size: tuple[int, int]) -> None:
     image = picture(*size)
-    expected = reduced(normalised(image[None]), (24, 40)).numpy()
+    expected = reduced(normalized(image[None]), (24, 40)).numpy()
     found = SAMPLER.resized(image, (24, 40))
     np.testing.assert_allclose(found, expected, atol=2e-3)  # float32 places in 1920 columns
     assert found.dtype == np.float32 and found.flags.c_contiguous
@@ -38,7 +38,7 @@ def test_along_a_grid(size: tuple[int, int]) -> None:
     image = picture(*size)
     grid = np.random.default_rng(1).uniform(-1, 1, (30, 50, 2)).astype(np.float32)
     grid[0], grid[-1], grid[:, 0, 0], grid[:, -1, 0] = -1, 1, -1, 1
-    expected = sample_image(normalised(image[None]), torch.from_numpy(grid)[None]).numpy()
+    expected = sample_image(normalized(image[None]), torch.from_numpy(grid)[None]).numpy()
     np.testing.assert_allclose(SAMPLER.along(image, grid), expected, atol=2e-3)
 
 

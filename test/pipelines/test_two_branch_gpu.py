@@ -28,10 +28,10 @@ from uhr_seg_ros.core.bundle import BundleError, load_bundle
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.raw_frame import FORMATS, memory_shape, RawFrame
 from uhr_seg_ros.core.timing import StageClock
-from uhr_seg_ros.core.visualization import Pictures
+from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.pipelines.maps import TwoBranchError
 from uhr_seg_ros.pipelines.outputs import OutputError
-from uhr_seg_ros.pipelines.pipeline import Limits, Request
+from uhr_seg_ros.pipelines.pipeline import OutputRequest, TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.pipelines.two_branch_gpu import TwoBranchGpu
 from uhr_seg_ros.pipelines.verification import AgreementError
@@ -65,9 +65,9 @@ def on_gpu(bundle: str, **changes: object) -> Segmenter:
     return Segmenter(bundle, 'tensorrt', options=options(**changes))
 
 
-def on_cpu(bundle: str, limits: Limits | None = None) -> Segmenter:
+def on_cpu(bundle: str, limits: TilingOptions | None = None) -> Segmenter:
     """Open the reference, which by itself might take int8."""
-    return Segmenter(bundle, 'onnxruntime', limits or Limits(), options=options())
+    return Segmenter(bundle, 'onnxruntime', limits or TilingOptions(), options=options())
 
 
 @pytest.mark.parametrize('order', ['lazy', 'hasty', 'eager'])
@@ -108,7 +108,7 @@ def test_every_version(
 @pytest.mark.parametrize('order', ['lazy', 'hasty', 'eager'])
 def test_tiles(stand_in: StandIn, bundle: str, order: str) -> None:
     stand_in.order = order
-    limits = Limits(tile=192)
+    limits = TilingOptions(tile=192)
     image = scene(400, 500)
     with on_cpu(bundle, limits) as reference:
         expected = reference(image, logits=True)
@@ -132,18 +132,18 @@ def test_the_frame_crosses_the_bus_once(stand_in: StandIn, tiny_bundle: Path) ->
     with on_gpu(tiny_bundle) as segmenter:
         segmenter(scene())
         before = stand_in.cuda.uploaded
-        segmenter(scene(), confidence=True, pictures=Pictures(True, True, 0.5, 0.5))
+        segmenter(scene(), confidence=True, pictures=OverlayOptions(True, True, 0.5, 0.5))
         assert stand_in.cuda.uploaded - before == 200 * 300 * 3
 
 
 def test_pictures(stand_in: StandIn, bundle: str) -> None:
-    pictures = Pictures(True, True, 0.3, 0.4)
+    pictures = OverlayOptions(True, True, 0.3, 0.4)
     with on_gpu(bundle) as segmenter:
         found = segmenter(scene(), pictures=pictures)
         expected = pictures.paint(scene(), found.mask, segmenter.bundle.classes)
         np.testing.assert_array_equal(found.color_mask, expected['color_mask'])
         assert np.abs(found.overlay.astype(int) - expected['overlay']).max() <= 1
-        alone = segmenter(scene(), pictures=Pictures(overlay=True, scale=0.2))
+        alone = segmenter(scene(), pictures=OverlayOptions(overlay=True, scale=0.2))
         assert alone.overlay.shape == (40, 60, 3)
         assert alone.color_mask is None
         assert segmenter(scene()).overlay is None
@@ -153,7 +153,7 @@ def test_changing_scales_keep_memory_bounded(stand_in: StandIn, tiny_bundle: Pat
     with on_gpu(tiny_bundle) as segmenter:
         scales = [0.1 + 0.05 * step for step in range(15)]
         for scale in (*scales, *scales, 0.5):
-            pictures = Pictures(True, True, 0.5, scale)
+            pictures = OverlayOptions(True, True, 0.5, scale)
             found = segmenter(scene(), pictures=pictures)
             expected = pictures.paint(scene(), found.mask, segmenter.bundle.classes)
             np.testing.assert_array_equal(found.color_mask, expected['color_mask'])
@@ -170,14 +170,14 @@ def test_results_belong_to_the_caller(stand_in: StandIn, tiny_bundle: Path) -> N
 
 
 def test_next_frame_is_uploaded_while_one_is_computed(stand_in: StandIn, bundle: str) -> None:
-    gpu = TwoBranchGpu.open(load_bundle(bundle), Limits(), options())
+    gpu = TwoBranchGpu.open(load_bundle(bundle), TilingOptions(), options())
     images = [scene(seed=seed) for seed in range(6)]
     with on_cpu(bundle) as reference:
         expected = [reference(image).mask for image in images]
     frames = [RawFrame.of_bgr(image) for image in images]
-    waiting = gpu.begin(frames[0], Request(), StageClock())
+    waiting = gpu.begin(frames[0], OutputRequest(), StageClock())
     for place, frame in enumerate(frames[1:], start=1):
-        following = gpu.begin(frame, Request(), StageClock())
+        following = gpu.begin(frame, OutputRequest(), StageClock())
         assert (waiting()['mask'] == expected[place - 1]).mean() > 0.9999
         waiting = following
     assert (waiting()['mask'] == expected[-1]).mean() > 0.9999
@@ -185,13 +185,13 @@ def test_next_frame_is_uploaded_while_one_is_computed(stand_in: StandIn, bundle:
 
 
 def test_no_more_than_two_frames_at_a_time(stand_in: StandIn, tiny_bundle: Path) -> None:
-    gpu = TwoBranchGpu.open(load_bundle(tiny_bundle), Limits(), options())
+    gpu = TwoBranchGpu.open(load_bundle(tiny_bundle), TilingOptions(), options())
     frame = RawFrame.of_bgr(scene())
-    waiting = [gpu.begin(frame, Request(), StageClock()) for _ in range(2)]
+    waiting = [gpu.begin(frame, OutputRequest(), StageClock()) for _ in range(2)]
     with pytest.raises(EngineError, match='2 frames are in work already'):
-        gpu.begin(frame, Request(), StageClock())
+        gpu.begin(frame, OutputRequest(), StageClock())
     assert (waiting[0]()['mask'] == waiting[1]()['mask']).all()
-    gpu.begin(frame, Request(), StageClock())()
+    gpu.begin(frame, OutputRequest(), StageClock())()
     gpu.close()
 
 

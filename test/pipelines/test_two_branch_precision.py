@@ -24,7 +24,7 @@ from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.export.bundle_writing import add_precision
-from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.pipelines.verification import reference
 from uhr_seg_ros.quantization.int8_choice import Int8Choice, Int8Error, Layer, matching
@@ -115,7 +115,7 @@ def test_tensorrt_is_calibrated_with_fp32(bundle: Path, plain: Path) -> None:
     with edited_model(bundle) as content:
         content['cpu_precision'] = 'int8'
     maps = [
-        next(_Feeds(load_bundle(path), Limits(), FRAME.shape[:2]).quarter(FRAME))
+        next(_Feeds(load_bundle(path), TilingOptions(), FRAME.shape[:2]).quarter(FRAME))
         for path in (bundle, plain)
     ]
     assert (maps[0]['local'] == maps[1]['local']).all()
@@ -125,7 +125,7 @@ def test_other_back_ends_are_compared_with_fp32(bundle: Path) -> None:
     with edited_model(bundle) as content:
         content['cpu_precision'] = 'int8'
     options = EngineOptions(precision='int8')
-    found = reference(load_bundle(bundle), Limits(), options, RawFrame.of_bgr(FRAME))
+    found = reference(load_bundle(bundle), TilingOptions(), options, RawFrame.of_bgr(FRAME))
     with Segmenter(bundle, 'onnxruntime', options=EngineOptions(precision='fp32')) as segmenter:
         assert (found['mask'] == segmenter(FRAME).mask).all()
     with Segmenter(bundle, 'onnxruntime', options=options) as segmenter:

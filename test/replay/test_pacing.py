@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from uhr_seg_ros.replay.pacing import AsAnswered, AsRecorded, AtRate, Pace
+from uhr_seg_ros.replay.pacing import AsRecorded, AtRate, Lockstep, Pace
 
 
 @pytest.mark.parametrize('make', [AsRecorded, lambda: AtRate(10.0)])
@@ -37,7 +37,7 @@ def test_time_begins_with_the_first_frame(make: Callable[[], Pace]) -> None:
 
 
 def test_a_frame_goes_when_the_one_before_was_answered() -> None:
-    pace = AsAnswered(timeout_s=20.0)
+    pace = Lockstep(timeout_s=20.0)
     pace.wait(0, 0)  # nothing to wait for
     Timer(0.2, pace.answered).start()
     start = time.monotonic()
@@ -46,7 +46,7 @@ def test_a_frame_goes_when_the_one_before_was_answered() -> None:
 
 
 def test_a_lost_frame_does_not_stop_the_rest() -> None:
-    pace = AsAnswered(timeout_s=0.05)
+    pace = Lockstep(timeout_s=0.05)
     pace.wait(0, 0)
     pace.wait(1, 0)  # nobody answers frame 0
     pace.answered()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from uhr_seg_ros.core.classes import CLASS_SETS
-from uhr_seg_ros.geometry.labeling import LabelledPoints
+from uhr_seg_ros.geometry.labeling import LabeledPoints
 from uhr_seg_ros.replay.ply import PlyError, read_ply, VERTEX, vertices_of, write_ply
 
 
@@ -62,8 +62,8 @@ def test_points_of_the_node() -> None:
     label = np.array([0, 2, 255], np.uint8)
     color = np.array([0xD63C36, 0x6E54A0, 0], np.uint32)
     points = np.arange(9, dtype=np.float32).reshape(3, 3)
-    labelled = LabelledPoints(points, label, np.array([9, 255, 0], np.uint8), color)
-    vertices = vertices_of(encode_cloud(labelled, Header(), 1, 3))
+    labeled = LabeledPoints(points, label, np.array([9, 255, 0], np.uint8), color)
+    vertices = vertices_of(encode_cloud(labeled, Header(), 1, 3))
     for axis, name in enumerate('xyz'):
         np.testing.assert_array_equal(vertices[name], points[:, axis])
     np.testing.assert_array_equal(vertices['label'], label)

@@ -16,7 +16,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from uhr_seg_ros.replay import peeking
 from uhr_seg_ros.replay.topics import choose_topic, TopicError
 
-COLOR, GREY, DEPTH = image('bgr8'), image('mono8'), image('16UC1')
+COLOR, GRAY, DEPTH = image('bgr8'), image('mono8'), image('16UC1')
 JPEG = compressed('rgb8; jpeg compressed bgr8')
 MASK = image('mono8', np.tile(np.arange(5, dtype=np.uint8).repeat(8), (24, 1)))
 UNLABELED = image('8UC1', np.random.default_rng(0).choice([0, 3, 255], (24, 40)).astype(np.uint8))
@@ -25,7 +25,7 @@ CHOSEN = {
     'realsense': (
         {
             '/camera/depth/image_rect_raw': [DEPTH] * 3,
-            '/camera/infra1/image_rect_raw': [GREY] * 3,
+            '/camera/infra1/image_rect_raw': [GRAY] * 3,
             '/camera/color/image_raw': [COLOR],
         },
         '/camera/color/image_raw',
@@ -99,7 +99,7 @@ CHOSEN = {
             '/net/out_seg': [image('8UC1')] * 3,
             '/net/output': [MASK] * 3,
             '/other/output': [UNLABELED],
-            '/cam/image_raw': [GREY],
+            '/cam/image_raw': [GRAY],
         },
         '/cam/image_raw',
     ),
@@ -107,7 +107,7 @@ CHOSEN = {
         {
             '/yolo/annotated_image': [COLOR] * 3,
             '/depth/image_colormap': [COLOR] * 3,
-            '/cam/image_raw': [GREY],
+            '/cam/image_raw': [GRAY],
         },
         '/cam/image_raw',
     ),
@@ -128,9 +128,9 @@ CHOSEN = {
         '/cam/image_raw/compressed',
     ),
     'video': ({'/cam/compressed': [compressed('h264')] * 3, '/other': [COLOR]}, '/other'),
-    'bayer beside grey': ({'/a': [image('bayer_rggb8')], '/b': [GREY] * 3}, '/a'),
+    'bayer beside grey': ({'/a': [image('bayer_rggb8')], '/b': [GRAY] * 3}, '/a'),
     'a first message that is not whole': (
-        {'/a': [b'', GREY[:20], DEPTH], '/b': [b'\0' * 4, COLOR]},
+        {'/a': [b'', GRAY[:20], DEPTH], '/b': [b'\0' * 4, COLOR]},
         '/b',
     ),
 }
@@ -152,7 +152,7 @@ def test_what_is_chosen_and_told(tmp_path: Path, case: str) -> None:
     'topics',
     [
         {'/front/image_raw': [COLOR] * 9, '/rear/image_raw': [COLOR]},
-        {'/left/image_mono': [GREY], '/right/image_mono': [GREY]},
+        {'/left/image_mono': [GRAY], '/right/image_mono': [GRAY]},
         {'/cam/image_raw': [COLOR], '/cam/image_rect_color': [COLOR]},
         {'/front/compressed': [JPEG], '/rear/compressed': [compressed('jpeg')]},
     ],
@@ -185,7 +185,7 @@ def test_both_cameras_raw_and_compressed_are_two(tmp_path: Path) -> None:
 
 def test_a_grey_camera_alone_is_taken_and_told(tmp_path: Path) -> None:
     told: list[str] = []
-    bag = record(tmp_path / 'bag', {'/cam/image_raw': [GREY]})
+    bag = record(tmp_path / 'bag', {'/cam/image_raw': [GRAY]})
     assert choose_topic(bag, tell=told.append).name == '/cam/image_raw'
     assert told == ["warning: topic /cam/image_raw (Image 'mono8' 40x24, 1 messages): grey"]
 

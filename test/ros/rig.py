@@ -31,7 +31,7 @@ DECLARED = {
     'cloud.translation': [0.0, -ABOVE, 0.0],
     'cloud.quaternion': [0.5, -0.5, 0.5, 0.5],
 }
-LABELLED = np.dtype(
+LABELED = np.dtype(
     [('x', 'f4'), ('y', 'f4'), ('z', 'f4'), ('rgb', 'u4'), ('label', 'u1'), ('confidence', 'u1')]
 )
 
@@ -78,7 +78,7 @@ def cloud(points: np.ndarray, stamp: float = 1.0, frame_id: str = 'lidar') -> Po
 
 def values(message: PointCloud2) -> np.ndarray:
     """Return a labelled cloud (N,) structured, its colour as a number."""
-    return np.frombuffer(message.data, LABELLED)
+    return np.frombuffer(message.data, LABELED)
 
 
 class Rig:
@@ -125,7 +125,7 @@ class Rig:
 
         return wait_until(reached, str(wanted), last=lambda: self.stage.values('/image_raw'))
 
-    def labelled(self, count: int = 1) -> PointCloud2:
+    def labeled(self, count: int = 1) -> PointCloud2:
         return wait_until(
             lambda: len(self.clouds) >= count and self.clouds[count - 1],
             f'labelled cloud {count}',

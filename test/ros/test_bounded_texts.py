@@ -23,7 +23,7 @@ from uhr_seg_ros.ros.points.cloud_reading import CloudError, read_points
 from uhr_seg_ros.ros.points.depth import read_depth
 
 LONG = 'mono8\n' + 'x' * 2_000_000
-MOST = 1500
+MAX = 1500
 """Longest line, characters: more than one text of a message may be in it."""
 
 
@@ -45,7 +45,7 @@ def test_of_the_node(
     stage.wait_for_log('frame rejected')
     status = wait_until(lambda: stage.status(f'/{topic}'), 'diagnostics')
     texts = [*stage.log_lines(), status.message, *(pair.value for pair in status.values)]
-    assert max(map(len, texts)) < MOST
+    assert max(map(len, texts)) < MAX
     assert all('\n' not in text for text in texts)
     good = frame(paint(example_mask()))
     if topic != 'image_raw':
@@ -93,17 +93,17 @@ def test_of_errors(
     monkeypatch.setattr(decoding, '_cv_bridge', Bridge)
     with pytest.raises(error) as found:
         read()
-    assert len(str(found.value)) < MOST
+    assert len(str(found.value)) < MAX
     assert '\n' not in str(found.value)
 
 
 def test_of_remarks() -> None:
     remarks: list[str] = []
-    grey = cv2.imencode('.png', np.zeros((4, 4), np.uint8))[1].tobytes()
+    gray = cv2.imencode('.png', np.zeros((4, 4), np.uint8))[1].tobytes()
     form = 'rgb8; png compressed mono8' + ' ' * 500 + LONG
-    decode_compressed(CompressedImage(format=form, data=grey), remarks.append)
+    decode_compressed(CompressedImage(format=form, data=gray), remarks.append)
     assert [text for text in remarks if 'grey picture' in text]
-    assert max(map(len, remarks)) < MOST
+    assert max(map(len, remarks)) < MAX
 
 
 def test_that_vary_are_one_kind(make_stage: Callable[..., Stage]) -> None:

@@ -145,8 +145,8 @@ def test_alpha_multiplies_no_color(suffix: str) -> None:
     ],
 )
 def test_a_grey_picture_of_a_color_camera_is_told(form: str) -> None:
-    grey = cv2.resize(noise('mono', 8)[:3, :3], (WIDTH, HEIGHT))
-    data = encode('.jpg', grey)
+    gray = cv2.resize(noise('mono', 8)[:3, :3], (WIDTH, HEIGHT))
+    data = encode('.jpg', gray)
     image, remarks = decode(form, data)
     assert (image == image[..., :1]).all()
     assert len(remarks) == 1

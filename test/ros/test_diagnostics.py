@@ -15,7 +15,7 @@ import pytest
 
 from uhr_seg_ros.reports.benchmark_report import stage_percentiles
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
-from uhr_seg_ros.ros.dashboard import draw_dashboard, HEIGHT, P50_COLOUR, WIDTH
+from uhr_seg_ros.ros.dashboard import draw_dashboard, HEIGHT, P50_COLOR, WIDTH
 from uhr_seg_ros.ros.diagnostics import (
     cut_short,
     failed,
@@ -454,7 +454,7 @@ def test_dashboard_has_room_for_every_stage(count: int) -> None:
     stages = StageWindows()
     stages.add({f'stage {index}': 100.0 for index in range(count)}, latency_ms=100.0)
     picture = draw_dashboard([node_status('/segmentation', 'active', [], stages.values())])
-    bars = (picture == P50_COLOUR).all(axis=2).any(axis=1)
+    bars = (picture == P50_COLOR).all(axis=2).any(axis=1)
     drawn = int(bars[0]) + int(np.count_nonzero(np.diff(bars.astype(int)) == 1))
     most = (HEIGHT - 96) // 14
     assert drawn == (count + 1 if count + 1 <= most else most - 1)
@@ -481,6 +481,6 @@ def test_dashboard_draws_what_the_status_says() -> None:
     problem = failed('no bundle\nline two')
     broken = node_status('/segmentation', 'unconfigured', [], {}, problem)
     assert (draw_dashboard([broken])[0, 0] != picture[0, 0]).any()
-    bars = (picture == P50_COLOUR).all(axis=2).sum(axis=1)
+    bars = (picture == P50_COLOR).all(axis=2).sum(axis=1)
     lengths = sorted(set(bars[bars > 0]))
     assert lengths[-1] == pytest.approx(4 * lengths[0], rel=0.02)

@@ -18,7 +18,7 @@ from stage import example_mask, frame, pixels, Stage, wait_until
 from test_node_cloud import calibration, header, Rig
 from tiny_bundle import paint, TINY_CLASSES
 
-from uhr_seg_ros.core.process_memory import give_back
+from uhr_seg_ros.core.process_memory import trim_heap
 from uhr_seg_ros.image_io.limits import DEFAULT_FRAME_PIXELS, FrameLimit
 from uhr_seg_ros.ros import frame_processor
 from uhr_seg_ros.ros.decoding import decode_compressed, ImageError, view_image
@@ -208,7 +208,7 @@ def test_memory_is_given_back_behind_an_outlier(
     make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = []
-    monkeypatch.setattr(frame_processor, 'give_back', lambda: times.append(give_back()))
+    monkeypatch.setattr(frame_processor, 'trim_heap', lambda: times.append(trim_heap()))
     stage = make_stage()
     camera = stage.camera()
     (masks,) = stage.outputs('mask')
@@ -234,7 +234,7 @@ def test_memory_is_given_back_behind_an_outlier(
 def test_memory_of_engines_is_given_back(tmp_path: Path) -> None:
     onnx = pytest.importorskip('onnx', reason='the bundle is made with onnx')
     from uhr_seg_ros.export.bundle_writing import write_bundle
-    from uhr_seg_ros.pipelines.pipeline import Limits
+    from uhr_seg_ros.pipelines.pipeline import TilingOptions
     from uhr_seg_ros.pipelines.segmenter import Segmenter
 
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
@@ -260,11 +260,11 @@ def test_memory_of_engines_is_given_back(tmp_path: Path) -> None:
         tmp_path, name='one', network='one', kind='single', classes=TINY_CLASSES, low_res_factor=1
     )
     taken = 32 * 4 * 512 * 512  # 34 MB a tile
-    with Segmenter(tmp_path, 'onnxruntime', Limits(tile=512)) as segmenter:
+    with Segmenter(tmp_path, 'onnxruntime', TilingOptions(tile=512)) as segmenter:
 
         def resident_after(side: int) -> int:
             segmenter(np.zeros((side, side, 3), np.uint8))
-            assert give_back()
+            assert trim_heap()
             return int(Path('/proc/self/statm').read_text().split()[1]) * 4096
 
         usual = [resident_after(64) for _ in range(3)][-1]

@@ -157,8 +157,8 @@ def test_no_height_is_read_from_the_wrong_row() -> None:
     # Every row of the luma has its number, the chroma is grey, so a wrong place is a wrong value.
     for height in range(16, 200, 2):
         numbers = np.arange(height, dtype=np.uint8)[:, None].repeat(46, 1)
-        grey, message = np.full((height // 2, 46), 128, np.uint8), Image(encoding='nv12')
-        expected = cv2.cvtColor(np.vstack((numbers, grey)), TO_BGR['nv12'])
+        gray, message = np.full((height // 2, 46), 128, np.uint8), Image(encoding='nv12')
+        expected = cv2.cvtColor(np.vstack((numbers, gray)), TO_BGR['nv12'])
         message.height, message.width, message.step = height, 46, 46
         for to in (2, 4, 8, 16, 32, 64):
             luma = -(-height // to) * to
@@ -166,7 +166,7 @@ def test_no_height_is_read_from_the_wrong_row() -> None:
                 parts = (
                     numbers,
                     bytes((luma - height) * 46),
-                    grey,
+                    gray,
                     bytes((rows - height // 2) * 46),
                 )
                 message.data = b''.join(map(bytes, parts))

@@ -19,7 +19,7 @@ from uhr_seg_ros.ros.camera import Camera
 from uhr_seg_ros.ros.inputs import CameraInput
 from uhr_seg_ros.ros.node import SegmentationNode
 from uhr_seg_ros.ros.outputs import CameraOutput
-from uhr_seg_ros.ros.points.cloud_labeler import CloudPath
+from uhr_seg_ros.ros.points.cloud_labeler import CloudLabeler
 
 MakeStage = Callable[..., Stage]
 NODE = '/segmentation: segmentation'
@@ -33,8 +33,8 @@ FAULTS = {
         (CameraOutput, 'close', True),
     ],
     'points': [
-        (CloudPath, 'close_input', False),
-        (CloudPath, 'close', False),
+        (CloudLabeler, 'close_input', False),
+        (CloudLabeler, 'close', False),
     ],
     'topics': [
         (SegmentationNode, 'destroy_lifecycle_publisher', True),
@@ -43,7 +43,7 @@ FAULTS = {
     ],
     'memory': [
         (Segmenter, 'close', False),
-        (node_module, 'give_back', False),
+        (node_module, 'trim_heap', False),
     ],
 }
 

@@ -53,7 +53,7 @@ def test_every_point_has_the_class_of_its_pixel(make_stage: MakeStage, cloud_fir
     else:
         rig.see(mask)
         rig.lidar.publish(sent)
-    message = rig.labelled()
+    message = rig.labeled()
     assert message.header == sent.header
     assert (message.height, message.width) == (HEIGHT, WIDTH)
     found = values(message)
@@ -77,12 +77,12 @@ def test_what_the_camera_does_not_see(make_stage: MakeStage) -> None:
     points[0, 8:12, 1] += 100.0  # aside
     rig.see(example_mask())
     rig.lidar.publish(cloud(points))
-    found = values(rig.labelled())
+    found = values(rig.labeled())
     np.testing.assert_array_equal(np.flatnonzero(found['label'] == 255), range(12))
     assert not found['rgb'][:12].any()
     assert rig.stage.set_parameter('cloud.keep_unseen', False).successful
     rig.lidar.publish(cloud(points))
-    rest = rig.labelled(2)
+    rest = rig.labeled(2)
     assert (rest.height, rest.width) == (1, 2 * WIDTH - 12)
     np.testing.assert_array_equal(values(rest), found[12:])
 
@@ -96,12 +96,12 @@ def test_hidden_points_and_without_the_z_buffer(make_stage: MakeStage) -> None:
     far[..., 2] = (far[..., 2] + ABOVE) * 2 - ABOVE
     rig.see(example_mask())
     rig.lidar.publish(cloud(np.concatenate((near, far))))
-    label = values(rig.labelled())['label'].reshape(2, HEIGHT, WIDTH)
+    label = values(rig.labeled())['label'].reshape(2, HEIGHT, WIDTH)
     np.testing.assert_array_equal(label[0], example_mask())
     assert (label[1] == 255).all()
     assert rig.stage.set_parameter('cloud.z_buffer.enabled', False).successful
     rig.lidar.publish(cloud(np.concatenate((near, far))))
-    label = values(rig.labelled(2))['label'].reshape(2, HEIGHT, WIDTH)
+    label = values(rig.labeled(2))['label'].reshape(2, HEIGHT, WIDTH)
     np.testing.assert_array_equal(label[1], label[0])
 
 
@@ -118,10 +118,10 @@ def test_depth_image(make_stage: MakeStage, encoding: str) -> None:
     message.data = array.array('B', depth.tobytes())
     rig.see(example_mask())
     rig.lidar.publish(message)
-    labelled = rig.labelled()
-    assert labelled.header == message.header
-    assert (labelled.height, labelled.width) == (1, (HEIGHT - 10) * WIDTH)
-    found = values(labelled)
+    labeled = rig.labeled()
+    assert labeled.header == message.header
+    assert (labeled.height, labeled.width) == (1, (HEIGHT - 10) * WIDTH)
+    found = values(labeled)
     np.testing.assert_array_equal(found['label'], example_mask()[10:].reshape(-1))
     np.testing.assert_allclose(found['z'], DISTANCE)
 
@@ -153,7 +153,7 @@ def test_without_a_calibration_frames_go_on(make_stage: MakeStage) -> None:
     rig.see(example_mask(), stamp=2.0)
     rig.calibrate()
     rig.lidar.publish(cloud(wall(), stamp=2.0))
-    assert values(rig.labelled())['label'].max() < 255
+    assert values(rig.labeled())['label'].max() < 255
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_without_a_transform(
         'a warning in the diagnostics',
     )
     rig.lidar.publish(cloud(wall(), frame_id='/lidar'))  # as ROS 1 wrote it
-    assert values(rig.labelled())['label'].max() < 255
+    assert values(rig.labeled())['label'].max() < 255
 
 
 def test_malformed_clouds_are_counted_and_survived(make_stage: MakeStage) -> None:
@@ -205,7 +205,7 @@ def test_malformed_clouds_are_counted_and_survived(make_stage: MakeStage) -> Non
         rig.wait_for(received=count, paired=count, rejected=count)
     rig.lidar.publish(cloud(wall()))
     np.testing.assert_array_equal(
-        values(rig.labelled())['label'].reshape(HEIGHT, WIDTH), example_mask()
+        values(rig.labeled())['label'].reshape(HEIGHT, WIDTH), example_mask()
     )
     assert rig.stage.wait_for_count(rejected=0, processed=1)
 
@@ -219,7 +219,7 @@ def test_clouds_without_a_mask_in_time(make_stage: MakeStage) -> None:
     rig.see(example_mask(), stamp=6.0)
     rig.wait_for(received=1, unpaired=1, waiting=0)
     rig.lidar.publish(cloud(wall(), stamp=5.95))
-    assert rig.labelled().header.stamp.nanosec == 950_000_000
+    assert rig.labeled().header.stamp.nanosec == 950_000_000
     rig.wait_for(received=2, paired=1, unpaired=1)
 
 
@@ -239,8 +239,8 @@ def test_a_slow_network_finds_the_cloud_of_its_frame(make_stage: MakeStage, gate
     # That of the frame in work, and what is no older than the frame that waits.
     rig.wait_for(received=24, waiting=1 + 3)
     gate.open()
-    assert rig.labelled().header == header('lidar', 1.01)
-    assert rig.labelled(2).header == header('lidar', 3.11)
+    assert rig.labeled().header == header('lidar', 1.01)
+    assert rig.labeled(2).header == header('lidar', 3.11)
     rig.wait_for(received=24, paired=2, over_memory=0, rejected=0, dropped=0)
 
 
@@ -262,7 +262,7 @@ def test_clouds_beyond_the_memory_limit(make_stage: MakeStage) -> None:
         last=lambda: rig.stage.status('/image_raw').message,
     )
     rig.lidar.publish(giant)  # its mask was faster
-    rig.labelled()
+    rig.labeled()
 
 
 def test_masks_without_points_are_a_warning(make_stage: MakeStage) -> None:
@@ -279,7 +279,7 @@ def test_masks_without_points_are_a_warning(make_stage: MakeStage) -> None:
     told = rig.stage.status('/image_raw').message
     assert 'none has come; publishers: /watcher (reliable, sensor_msgs/msg/PointCloud2)' in told
     rig.lidar.publish(cloud(wall(), stamp=5.99))
-    rig.labelled()
+    rig.labeled()
     wait_until(lambda: not warned(), 'no warning')
     assert rig.stage.values('/image_raw')['clouds_time_difference_ms'] == '10.0'
 
@@ -291,7 +291,7 @@ def test_a_recording_begins_again(make_stage: MakeStage) -> None:
         mask = example_mask(seed=turn)
         rig.see(mask, stamp)
         rig.lidar.publish(cloud(wall(), stamp + 0.01))
-        label = values(rig.labelled(turn))['label'].reshape(HEIGHT, WIDTH)
+        label = values(rig.labeled(turn))['label'].reshape(HEIGHT, WIDTH)
         np.testing.assert_array_equal(label, mask)
 
 
@@ -368,7 +368,7 @@ def test_rectified_frames(make_stage: MakeStage) -> None:
     points[..., 1] -= 0.4
     rig.lidar.publish(cloud(points))
     np.testing.assert_array_equal(
-        values(rig.labelled())['label'].reshape(HEIGHT, WIDTH), example_mask()
+        values(rig.labeled())['label'].reshape(HEIGHT, WIDTH), example_mask()
     )
 
 
@@ -412,12 +412,12 @@ def test_transforms_of_tf2(make_stage: MakeStage, monkeypatch: pytest.MonkeyPatc
     rig.calibrate()
     rig.see(example_mask(), stamp=3.0)
     rig.lidar.publish(cloud(wall(), stamp=3.01))
-    label = values(rig.labelled())['label'].reshape(HEIGHT, WIDTH)
+    label = values(rig.labeled())['label'].reshape(HEIGHT, WIDTH)
     np.testing.assert_array_equal(label, example_mask())
     assert OneTransform.asked == [('camera', 'lidar', 3_010_000_000)]
     assert rig.stage.set_parameter('cloud.fixed_frame', 'odom').successful
     rig.lidar.publish(cloud(wall(), stamp=3.02))
-    rig.labelled(2)
+    rig.labeled(2)
     assert OneTransform.asked[1:] == [(3_000_000_000, 'odom'), ('camera', 'lidar', 3_020_000_000)]
     rig.lidar.publish(cloud(wall(), stamp=3.02, frame_id='radar'))
     rig.stage.wait_for_log('from radar to camera', 'does not exist', 'cloud.fixed_frame odom only')
@@ -427,7 +427,7 @@ def test_transforms_of_tf2(make_stage: MakeStage, monkeypatch: pytest.MonkeyPatc
     assert rig.stage.set_parameter('cloud.points_frame', 'radar').successful
     assert rig.stage.set_parameter('cloud.translation', DECLARED['cloud.translation']).successful
     rig.lidar.publish(cloud(wall(), stamp=3.02, frame_id='radar'))
-    label = values(rig.labelled(3))['label'].reshape(HEIGHT, WIDTH)
+    label = values(rig.labeled(3))['label'].reshape(HEIGHT, WIDTH)
     np.testing.assert_array_equal(label, example_mask())
 
 
@@ -447,6 +447,6 @@ def test_absurd_stamps_do_not_pair_or_harm(make_stage: MakeStage) -> None:
     rig.lidar.publish(bad)
     rig.wait_for(received=1)
     rig.lidar.publish(cloud(wall()))
-    rig.labelled()
+    rig.labeled()
     status = rig.stage.status('/image_raw')
     assert status.level != DiagnosticStatus.ERROR

@@ -19,7 +19,7 @@ torch = pytest.importorskip('torch', reason='the bundle is exported')
 from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.core.visualization import draw_density
 from uhr_seg_ros.export.export import export_bundle
-from uhr_seg_ros.networks.backbones.normalization import normalised
+from uhr_seg_ros.networks.backbones.normalization import normalized
 from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
@@ -33,7 +33,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = build_network('deform_s', bent=[64, 96], size=[16, 24], radius=3)
     with torch.no_grad():  # norms that have seen something, so that classes differ
         for _ in range(20):
-            network.forward_train(normalised(IMAGE[None]).repeat(2, 1, 1, 1))
+            network.forward_train(normalized(IMAGE[None]).repeat(2, 1, 1, 1))
     folder = tmp_path_factory.mktemp('deformed')
     classes = CLASS_SETS['aerial']
     return export_bundle(network, folder, name='d', preset='deform_s', classes=classes).path

@@ -16,7 +16,7 @@ import pytest
 from stage import example_mask, frame, Stage, wait_until
 from tiny_bundle import paint
 
-from uhr_seg_ros.ros.frame_processor import FramePath, Segmenter
+from uhr_seg_ros.ros.frame_processor import FrameProcessor, Segmenter
 
 MakeStage = Callable[..., Stage]
 NODE = '/segmentation: segmentation'
@@ -165,7 +165,7 @@ def test_shutting_down_does_not_wait_for_a_warm_up_for_ever(
 def test_progress_of_a_build_keeps_configuring(
     make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loading = Hold(monkeypatch, FramePath, 'load')
+    loading = Hold(monkeypatch, FrameProcessor, 'load')
     stage = make_stage(autostart=False)
     hurry(stage)
     path = stage.node._path

@@ -15,21 +15,21 @@ from stage import example_mask, frame, Stage, wait_until
 from test_node_cloud import calibration, cloud, Rig, wall
 from tiny_bundle import paint
 
-from uhr_seg_ros.geometry.labeling import PointLabeller
+from uhr_seg_ros.geometry.labeling import PointLabeler
 from uhr_seg_ros.pipelines.segmenter import Segmenter
-from uhr_seg_ros.ros.frame_processor import FramePath
+from uhr_seg_ros.ros.frame_processor import FrameProcessor
 from uhr_seg_ros.ros.inputs import Frame
 from uhr_seg_ros.ros.outputs import CameraOutput
 
 MakeStage = Callable[..., Stage]
 
 STAGES = [
-    (FramePath, 'process'),
+    (FrameProcessor, 'process'),
     (Frame, 'view'),
     (Segmenter, 'begin'),
     (CameraOutput, 'publish'),
     (CameraOutput, 'publish_times'),
-    (PointLabeller, 'label'),
+    (PointLabeler, 'label'),
 ]
 
 

@@ -18,7 +18,7 @@ from stage import example_mask, frame, RELIABLE, Stage, wait_until
 from tiny_bundle import paint
 
 from uhr_seg_ros.ros import stalls
-from uhr_seg_ros.ros.stalls import LEAST_S, Pace, Sign, stalled, UNKNOWN_S
+from uhr_seg_ros.ros.stalls import MIN_S, Pace, Sign, stalled, UNKNOWN_S
 
 MakeStage = Callable[..., Stage]
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -77,8 +77,8 @@ def pace(*seconds: float, size: tuple[int, int] = (4, 4)) -> Pace:
     ('usual', 'warning', 'error'),
     [
         ([], *UNKNOWN_S),
-        ([0.02] * 9, *LEAST_S),
-        ([0.02, 0.02, 0.02, 9.0, 0.02], *LEAST_S),  # one was slow
+        ([0.02] * 9, *MIN_S),
+        ([0.02, 0.02, 0.02, 9.0, 0.02], *MIN_S),  # one was slow
         ([5.0], 15.0, 50.0),
         ([5.0, 6.0] * 4, 18.0, 60.0),  # 8K on a CPU
     ],
@@ -108,7 +108,7 @@ def test_a_new_size_may_take_longer() -> None:
     usual.add((4320, 7680), 5.0)
     assert usual.limits() == (15.0, 50.0)
     usual.begin((4, 4))  # both are known now, whatever the order
-    assert usual.limits() == LEAST_S
+    assert usual.limits() == MIN_S
     usual.begin((4320, 7680))
     assert usual.limits() == (15.0, 50.0)
     usual.forget()

@@ -78,7 +78,7 @@ def test_points_wait_for_the_motion_of_the_vehicle(make_rig: Callable) -> None:
     rig.see(example_mask(seed=1), stamp=9.0)  # the worker goes on
     rig.wait_for(waiting_for_transform=1, rejected=0)
     transforms.send('odom', 'base', 3.04, x=1.0)
-    label = values(rig.labelled())['label'].reshape(HEIGHT, WIDTH)
+    label = values(rig.labeled())['label'].reshape(HEIGHT, WIDTH)
     np.testing.assert_array_equal(label, example_mask())
     rig.wait_for(received=1, paired=1, waiting_for_transform=0, rejected=0, late_transform=0)
 
@@ -91,7 +91,7 @@ def test_a_sensor_that_moves_without_a_fixed_frame(make_rig: Callable) -> None:
     rig.lidar.publish(cloud(wall(), stamp=3.0))
     rig.wait_for(paired=1, waiting_for_transform=1)
     transforms.send('base', 'lidar', 3.1, x=-5.0)
-    label = values(rig.labelled())['label'].reshape(HEIGHT, WIDTH)
+    label = values(rig.labeled())['label'].reshape(HEIGHT, WIDTH)
     np.testing.assert_array_equal(label, example_mask())
 
 
@@ -104,7 +104,7 @@ def test_depth_images_wait_too(make_rig: Callable) -> None:
     rig.wait_for(paired=1, waiting_for_transform=1)
     transforms.send('odom', 'base', 3.1)
     np.testing.assert_array_equal(
-        values(rig.labelled())['label'].reshape(HEIGHT, WIDTH), example_mask()
+        values(rig.labeled())['label'].reshape(HEIGHT, WIDTH), example_mask()
     )
 
 
@@ -115,12 +115,12 @@ def test_a_static_transform_is_not_waited_for(
         raise AssertionError
 
     rig, transforms = make_rig()
-    monkeypatch.setattr('uhr_seg_ros.ros.points.cloud_labeler.PoseWaiting._wait', forbidden)
+    monkeypatch.setattr('uhr_seg_ros.ros.points.cloud_labeler.TransformWaiting._wait', forbidden)
     transforms.send('base', 'lidar', None)
     transforms.send('odom', 'base', None)
     rig.see(example_mask())
     rig.lidar.publish(cloud(wall()))
-    rig.labelled()
+    rig.labeled()
     assert not [each for each in threading.enumerate() if each.name == 'pose_waiting']
 
 
@@ -134,7 +134,7 @@ def test_clouds_that_one_transform_releases_keep_their_order(make_rig: Callable)
         rig.lidar.publish(cloud(wall(), stamp))
         rig.wait_for(paired=count, waiting_for_transform=count)
     transforms.send('odom', 'base', 3.3)
-    rig.labelled(len(stamps))
+    rig.labeled(len(stamps))
     for count, (stamp, message) in enumerate(zip(stamps, rig.clouds, strict=True), 1):
         assert message.header == header('lidar', stamp)
         label = values(message)['label'].reshape(HEIGHT, WIDTH)
@@ -160,7 +160,7 @@ def test_time_is_over(make_rig: Callable, timeout: float, parts: tuple[str, ...]
     rig.wait_for(paired=1, rejected=1, late_transform=int(bool(timeout)), waiting_for_transform=0)
     transforms.send('odom', 'base', 3.1)
     rig.lidar.publish(cloud(wall(), stamp=3.01))
-    rig.labelled()
+    rig.labeled()
 
 
 def test_frames_that_nothing_connects_are_waited_for_once(make_rig: Callable) -> None:
@@ -177,7 +177,7 @@ def test_frames_that_nothing_connects_are_waited_for_once(make_rig: Callable) ->
     rig.lidar.publish(cloud(wall(), stamp=3.0))
     rig.wait_for(paired=4, rejected=3, waiting_for_transform=1)
     transforms.send('map', 'base', 3.1)
-    rig.labelled()
+    rig.labeled()
 
 
 def test_a_declared_pose_does_not_stand_in_for_a_late_one(make_rig: Callable) -> None:
@@ -186,7 +186,7 @@ def test_a_declared_pose_does_not_stand_in_for_a_late_one(make_rig: Callable) ->
     )
     rig.see(example_mask(), stamp=3.0)
     rig.lidar.publish(cloud(wall(), stamp=3.0))
-    rig.labelled()  # tf2 knows nothing of the LiDAR
+    rig.labeled()  # tf2 knows nothing of the LiDAR
     transforms.send('base', 'lidar', 2.9, x=5.0)
     rig.lidar.publish(cloud(wall(), stamp=3.0))
     rig.stage.wait_for_log('from lidar to camera within', '100 ms behind')
@@ -207,7 +207,7 @@ def test_deactivation_ends_the_wait(make_rig: Callable) -> None:
     transforms.send('odom', 'base', 3.1)
     rig.see(example_mask(), stamp=3.02)
     rig.lidar.publish(cloud(wall(), stamp=3.02))
-    assert rig.labelled().header == header('lidar', 3.02)
+    assert rig.labeled().header == header('lidar', 3.02)
     rig.lidar.publish(cloud(wall(), stamp=3.05))
     rig.wait_for(paired=3)
     assert rig.stage.change('deactivate')
@@ -223,7 +223,7 @@ def test_every_lap_of_a_recording_is_labelled(make_rig: Callable, has_clock: boo
     rig, transforms = make_rig(use_sim_time=has_clock, **{'cloud.transform_timeout': 2.0})
     transforms.send('base', 'lidar', None)
     clock = rig.stage.watcher.create_publisher(Clock, '/clock', 10) if has_clock else None
-    labelled = 0
+    labeled = 0
     for lap in range(2):
         for stamp in range(100, 140, 8):
             if clock:
@@ -238,14 +238,14 @@ def test_every_lap_of_a_recording_is_labelled(make_rig: Callable, has_clock: boo
                 transforms.send('odom', 'base', stamp + 0.1 * part)
             rig.see(example_mask(seed=lap), stamp + 0.1)
             rig.lidar.publish(cloud(wall(), stamp + 0.1))
-            labelled += 1
-            message = rig.labelled(labelled)
+            labeled += 1
+            message = rig.labeled(labeled)
             np.testing.assert_array_equal(
                 values(message)['label'].reshape(HEIGHT, WIDTH), example_mask(seed=lap)
             )
     lines = [line for line in rig.stage.log_lines() if 'from before is given up' in line]
     assert len(lines) == 1
-    rig.wait_for(received=labelled, paired=labelled, rejected=0, dropped=0)
+    rig.wait_for(received=labeled, paired=labeled, rejected=0, dropped=0)
 
 
 def test_a_frame_name_of_a_megabyte(make_rig: Callable) -> None:
@@ -256,7 +256,7 @@ def test_a_frame_name_of_a_megabyte(make_rig: Callable) -> None:
     rig.lidar.publish(cloud(wall(), frame_id='x' * 1_000_000))
     assert len(rig.stage.wait_for_log('a frame_id has 1000000 letters: at most 1000')) < 1000
     rig.lidar.publish(cloud(wall()))
-    rig.labelled()
+    rig.labeled()
 
 
 def test_points_of_another_clock(make_rig: Callable) -> None:

@@ -16,7 +16,7 @@ from stage import BEST_EFFORT, example_mask, frame, RELIABLE, Stage, wait_until
 from tiny_bundle import paint
 
 from uhr_seg_ros.ros import qos as module
-from uhr_seg_ros.ros.qos import FollowingSubscription
+from uhr_seg_ros.ros.qos import AdaptiveQosSubscription
 
 
 def subscribed(stage: Stage, topic: str = '/image_raw') -> set[ReliabilityPolicy]:
@@ -102,7 +102,7 @@ def test_publications_are_reliable_and_can_be_overridden(
 def test_following_after_the_end_subscribes_nothing(context: Context) -> None:
     node = Node('follower', context=context)
     node.create_publisher(Image, 'image', BEST_EFFORT)
-    subscription = FollowingSubscription(node, Image, 'image', lambda _message: None)
+    subscription = AdaptiveQosSubscription(node, Image, 'image', lambda _message: None)
     wait_until(lambda: node.get_publishers_info_by_topic('image'), 'the publisher')
     found = subscription.publishers()
 

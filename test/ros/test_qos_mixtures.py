@@ -23,7 +23,7 @@ from tiny_bundle import paint
 from uhr_seg_ros.ros import qos as module
 from uhr_seg_ros.ros.images import encode_image
 from uhr_seg_ros.ros.offers import Offer
-from uhr_seg_ros.ros.qos import FollowingSubscription
+from uhr_seg_ros.ros.qos import AdaptiveQosSubscription
 
 MakeStage = Callable[..., Stage]
 
@@ -46,7 +46,7 @@ class Field:
         self.open()
 
     def open(self) -> None:
-        self.subscription = FollowingSubscription(
+        self.subscription = AdaptiveQosSubscription(
             self.robot,
             Image,
             'image',

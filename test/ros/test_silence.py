@@ -18,7 +18,7 @@ from tiny_bundle import paint
 
 from uhr_seg_ros.core.image_writing import encode_image
 from uhr_seg_ros.ros.inputs import camera_info_topic, image_topic
-from uhr_seg_ros.ros.qos import FollowingSubscription
+from uhr_seg_ros.ros.qos import AdaptiveQosSubscription
 from uhr_seg_ros.ros.silence import why_silent
 
 Ask = Callable[..., str]
@@ -54,7 +54,7 @@ def ask(contexts: list[Context]) -> Iterator[Ask]:
         nodes.extend((driver, node))
         name = 'image_raw' if kind[1] else 'depth' if kind == DEPTH else 'points'
         topic = image_topic(node, '', kind[1]) if kind[1] else name
-        subscription = FollowingSubscription(node, kind[0], topic, print, reliability)
+        subscription = AdaptiveQosSubscription(node, kind[0], topic, print, reliability)
         for other, message_type, qos in published:
             driver.create_publisher(message_type, other, qos)
         for other, *_ in published:
@@ -203,7 +203,9 @@ def test_others_that_publish_no_images(ask: Ask) -> None:
 
 def test_nobody_else(context: Context) -> None:
     node = Node('robot', context=context)
-    answer = why_silent(node, FollowingSubscription(node, Image, 'image_raw', print), 'image_raw')
+    answer = why_silent(
+        node, AdaptiveQosSubscription(node, Image, 'image_raw', print), 'image_raw'
+    )
     assert 'publishers: none; subscribed reliable. No other node is seen' in answer
     assert f'ROS_DOMAIN_ID {context.get_domain_id()}' in answer
     assert 'ROS_AUTOMATIC_DISCOVERY_RANGE is LOCALHOST' in answer

@@ -168,7 +168,7 @@ def test_freed_frame_buffers_are_used_again() -> None:
     code = """
 import resource
 from uhr_seg_ros.core.process_memory import keep_large_buffers
-assert keep_large_buffers()
+assert tune_malloc()
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(10):
@@ -184,7 +184,7 @@ assert faults() < 1000, 'ten buffers of 25 MB have 61000 pages'
 def test_freed_memory_is_given_back() -> None:
     code = """
 from uhr_seg_ros.core.process_memory import give_back, keep_large_buffers
-keep_large_buffers()
+tune_malloc()
 def pages():
     return int(open('/proc/self/statm').read().split()[1])
 before = pages()
@@ -192,7 +192,7 @@ kept = [bytearray(4_000_000) for _ in range(10)]
 above = bytearray(1000)
 del kept
 assert pages() - before > 8000
-assert give_back()
+assert trim_heap()
 assert pages() - before < 1000
 """
     subprocess.run([sys.executable, '-c', code], check=True, timeout=60)

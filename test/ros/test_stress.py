@@ -23,7 +23,7 @@ from stage import example_mask, frame, pixels, Stage, wait_until
 from test_node_cloud import calibration, cloud, wall
 from tiny_bundle import paint
 
-from uhr_seg_ros.ros.frame_processor import FramePath
+from uhr_seg_ros.ros.frame_processor import FrameProcessor
 from uhr_seg_ros.ros.parameters import Settings
 
 MakeStage = Callable[..., Stage]
@@ -175,13 +175,13 @@ def test_everything_at_once(
     seed = int(os.environ.get('UHR_SEG_STRESS_SEED') or time.time_ns() % 1_000_000)
     print(f'UHR_SEG_STRESS_SEED={seed}')  # shown if it fails, to be set for another try
     pairs = set()
-    process = FramePath.process
+    process = FrameProcessor.process
 
-    def note_and_process(path: FramePath, camera: Any, image: Any, settings: Settings) -> Any:
+    def note_and_process(path: FrameProcessor, camera: Any, image: Any, settings: Settings) -> Any:
         pairs.add((settings.overlay_alpha, settings.overlay_scale))
         return process(path, camera, image, settings)
 
-    monkeypatch.setattr(FramePath, 'process', note_and_process)
+    monkeypatch.setattr(FrameProcessor, 'process', note_and_process)
     stage = make_stage(
         cameras=list(CAMERAS),
         overlay__scale=0.5,

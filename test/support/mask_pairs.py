@@ -11,7 +11,7 @@ import numpy as np
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.data.sample import Mosaic
 from uhr_seg_ros.evaluation.evaluator import Evaluator
-from uhr_seg_ros.evaluation.memmap_mask import ScratchMask
+from uhr_seg_ros.evaluation.memmap_mask import MemmapMask
 
 CLASSES = 4
 
@@ -43,7 +43,7 @@ def measured(labels: np.ndarray, mask: np.ndarray, side: int, classes: int = CLA
     """Measure one mask in blocks of `side` px."""
     results = Evaluator(classes, StageClock())
     image = Mosaic('a', np.zeros((*labels.shape, 3), np.uint8), labels)
-    with ScratchMask(labels.shape) as stored:
+    with MemmapMask(labels.shape) as stored:
         stored.append(mask)
         results.add(image, stored, side=side)
     return results

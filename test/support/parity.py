@@ -49,7 +49,7 @@ GAINS = (
     (r'^stage[234]\.\d+\.branches\.\d+\.\d+\.conv2\.', 0.4),
     (r'^stage[234]\.\d+\.fuse_layers\.', 0.4),
 )
-CENTRED = re.compile(
+CENTERED = re.compile(
     r'(\.affinity_head\.1\.conv|\.affinity_head\.0\.pointwise_conv\.conv|\.rpae\.gate'
     r'|\.conv_out|conv_seg)\.'
 )
@@ -101,7 +101,7 @@ def weight(name: str, shape: tuple[int, ...], salt: str) -> np.ndarray:
     elif leaf.startswith('gamma') or (leaf == 'weight' and len(shape) == 1):
         value = 1.0 + 0.1 * noise
     else:
-        if CENTRED.search(name):
+        if CENTERED.search(name):
             axes = tuple(range(1, noise.ndim))
             noise = noise - noise.mean(axes, keepdims=True)
         gain = next((gain for pattern, gain in GAINS if re.search(pattern, name)), 1.0)

@@ -18,12 +18,12 @@ from uhr_seg_ros.data.crops import CropSampler
 from uhr_seg_ros.data.sample import Mosaic
 from uhr_seg_ros.synthetic.scenes import generate_scene
 from uhr_seg_ros.training.batches import Batches
-from uhr_seg_ros.training.config import Config, Data, Recipe
-from uhr_seg_ros.training.distributed import World
+from uhr_seg_ros.training.config import Config, Data, TrainingConfig
+from uhr_seg_ros.training.distributed import DistContext
 from uhr_seg_ros.training.validation import Validation
 
 CLASSES = CLASS_SETS['aerial']
-RECIPE = Recipe(
+RECIPE = TrainingConfig(
     network='hlrc_s',
     options={'experts': 4},
     steps=6,
@@ -46,7 +46,7 @@ def scene(seed: int = 0, side: int = 256) -> Mosaic:
     return Mosaic('scene', *generate_scene(seed, side, side))
 
 
-def batches_of(config: Config = CONFIG, world: World = World()) -> Batches:  # noqa: B008
+def batches_of(config: Config = CONFIG, world: DistContext = DistContext()) -> Batches:  # noqa: B008
     sampler = CropSampler([scene()], config.recipe.crop)
     return Batches(sampler, sampler, config.data.generated, config.recipe, world)
 

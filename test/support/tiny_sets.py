@@ -82,10 +82,10 @@ def disagreement(window: int, stride: int, reach: int) -> tuple[float, float]:
             logits = expected_logits(scene(seed)[1][place])
             answers[(slice(None), *place)] |= logits.argmax(0) == np.arange(3)[:, None, None]
             count[place] += 1
-            for axis, centres in enumerate((rows, columns)):
+            for axis, centers in enumerate((rows, columns)):
                 for border in (place[axis].start, place[axis].stop):
                     if 0 < border < SIZE[axis]:
-                        near |= np.abs(centres - border) <= reach
+                        near |= np.abs(centers - border) <= reach
         for index, part in enumerate((near, ~near)):
             shared[index] += (part & (count > 1)).sum()
             differing[index] += (part & (answers.sum(0) > 1)).sum()

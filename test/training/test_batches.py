@@ -13,7 +13,7 @@ from tiny import batches_of, config_with, scene
 
 from uhr_seg_ros.data.crops import CropSampler
 from uhr_seg_ros.training.batches import Batches
-from uhr_seg_ros.training.distributed import World
+from uhr_seg_ros.training.distributed import DistContext
 from uhr_seg_ros.training.errors import TrainingError
 
 
@@ -38,14 +38,14 @@ def test_processes_and_micro_batches_share_the_same_crops() -> None:
     whole = images(batches_of(config_with(batch=8)), 1)[0]
     first, second = images(batches_of(config), 1)
     assert torch.equal(torch.cat([first, second]), whole)
-    shares = [images(batches_of(config, World(rank=rank, size=2)), 1) for rank in range(2)]
+    shares = [images(batches_of(config, DistContext(rank=rank, size=2)), 1) for rank in range(2)]
     for part, micro in enumerate((first, second)):
         assert torch.equal(torch.cat([share[part] for share in shares]), micro)
 
 
 def test_a_batch_that_does_not_divide() -> None:
     with pytest.raises(TrainingError, match=r'field batch is 2, expected a multiple of 3'):
-        batches_of(world=World(size=3))
+        batches_of(world=DistContext(size=3))
 
 
 def test_without_scenes_only_real_crops_are_drawn() -> None:

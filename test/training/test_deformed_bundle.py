@@ -15,7 +15,7 @@ torch = pytest.importorskip('torch', reason='training needs torch')
 from tiny import batches_of, CLASSES, config_with
 
 from uhr_seg_ros.export.export import export_bundle
-from uhr_seg_ros.networks.backbones.normalization import normalised
+from uhr_seg_ros.networks.backbones.normalization import normalized
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.synthetic.scenes import generate_scene
 from uhr_seg_ros.training.trainer import Trainer
@@ -30,9 +30,9 @@ def test_masks_of_the_bundle_are_those_of_torch(tmp_path: Path) -> None:
     network, image = trainer.network, generate_scene(2, 200, 260)[0]
     with torch.no_grad():
         for _ in range(20):  # norms that have seen something, so that classes differ
-            network.forward_train(normalised(image[None]).repeat(2, 1, 1, 1))
+            network.forward_train(normalized(image[None]).repeat(2, 1, 1, 1))
         network.eval()
-        expected = network(normalised(image[None]))[0].argmax(0).numpy()
+        expected = network(normalized(image[None]))[0].argmax(0).numpy()
     bundle = export_bundle(
         network, tmp_path / 'bundle', name='d', preset='deform_s', classes=CLASSES
     )

@@ -27,7 +27,7 @@ from uhr_seg_ros.data.sample import Mosaic
 from uhr_seg_ros.reports.training_curves import draw_curves
 from uhr_seg_ros.training.config import Data
 from uhr_seg_ros.training.dataloaders import feed
-from uhr_seg_ros.training.distributed import World
+from uhr_seg_ros.training.distributed import DistContext
 from uhr_seg_ros.training.errors import TrainingError
 from uhr_seg_ros.training.validation import described, Validation
 
@@ -110,16 +110,18 @@ def test_what_larger_regions_leave(
     assert 'training (train): no pixel of 1 image is labelled' in capsys.readouterr().err
     config = config_with(network='fast_scnn', options={})
     chosen = Data(**data, ignore_larger={'water': 1})
-    feed(replace(config, data=chosen), open_dataset('folder', root), World())
+    feed(replace(config, data=chosen), open_dataset('folder', root), DistContext())
     text = 'warning: training (train): no pixel is labelled water'
     assert text in capsys.readouterr().err
     # Only the first of several processes looks and speaks; none goes on without it.
-    monkeypatch.setattr(World, 'sum', lambda self, values: values)
-    feed(replace(config, data=chosen), open_dataset('folder', root), World(rank=1, size=2))
+    monkeypatch.setattr(DistContext, 'sum', lambda self, values: values)
+    feed(replace(config, data=chosen), open_dataset('folder', root), DistContext(rank=1, size=2))
     assert capsys.readouterr() == ('', '')
-    monkeypatch.setattr(World, 'sum', lambda self, values: values + 1)
+    monkeypatch.setattr(DistContext, 'sum', lambda self, values: values + 1)
     with pytest.raises(TrainingError, match='another process found something wrong'):
-        feed(replace(config, data=chosen), open_dataset('folder', root), World(rank=1, size=2))
+        feed(
+            replace(config, data=chosen), open_dataset('folder', root), DistContext(rank=1, size=2)
+        )
 
 
 def test_validation_over_one_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,7 +160,7 @@ def test_a_validation_in_words() -> None:
     network = torch.nn.Conv2d(3, 5, 1)
     network.stride = 1
     score = Validation([Mosaic('m', scene(1, 80).image, labels)], CLASSES).score(
-        network, World(), torch.float32
+        network, DistContext(), torch.float32
     )
     text = described(score.figures(CLASSES))
     missing = [name for index, name in enumerate(CLASSES.names) if index not in labels]

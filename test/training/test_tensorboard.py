@@ -15,18 +15,18 @@ torch = pytest.importorskip('torch', reason='training needs torch')
 from tiny import CLASSES, validation
 
 from uhr_seg_ros.networks.presets import build_network
-from uhr_seg_ros.training.distributed import World
-from uhr_seg_ros.training.tensorboard import Board
+from uhr_seg_ros.training.distributed import DistContext
+from uhr_seg_ros.training.tensorboard import TensorBoardLogger
 from uhr_seg_ros.training.validation import Score
 
 
 @pytest.fixture(scope='module')
 def score() -> Score:
     torch.manual_seed(0)
-    return validation().score(build_network('fast_scnn', 5), World(), torch.float32)
+    return validation().score(build_network('fast_scnn', 5), DistContext(), torch.float32)
 
 
-def fill(board: Board, score: Score, steps: range) -> None:
+def fill(board: TensorBoardLogger, score: Score, steps: range) -> None:
     for step in steps:
         board.step(step, {'refine': 1.5 - step, 'rate': 1e-3}, 0.25)
     board.validation(steps.stop, score, CLASSES)
@@ -38,8 +38,8 @@ def test_curves_and_pictures(tmp_path: Path, score: Score) -> None:
         'tensorboard.backend.event_processing.event_accumulator',
         reason='the package tensorboard is not installed',
     )
-    fill(Board(tmp_path, 0), score, range(3))
-    fill(Board(tmp_path, 2), score, range(2, 4))  # resumed
+    fill(TensorBoardLogger(tmp_path, 0), score, range(3))
+    fill(TensorBoardLogger(tmp_path, 2), score, range(2, 4))  # resumed
     events = accumulator.EventAccumulator(str(tmp_path / 'tensorboard'))
     events.Reload()
     tags = events.Tags()
@@ -60,7 +60,7 @@ def test_without_the_package(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setitem(sys.modules, 'torch.utils.tensorboard', None)
-    fill(Board(tmp_path, 0), score, range(3))
+    fill(TensorBoardLogger(tmp_path, 0), score, range(3))
     text = ' '.join(capsys.readouterr().err.split())
     assert text.count('pip install tensorboard') == 1
     assert list(tmp_path.iterdir()) == []

@@ -15,8 +15,8 @@ from tiny import batches_of, config_with
 
 from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.training.batches import MicroBatch
-from uhr_seg_ros.training.distributed import World
-from uhr_seg_ros.training.train_step import Optimisation
+from uhr_seg_ros.training.distributed import DistContext
+from uhr_seg_ros.training.train_step import TrainStep
 
 
 @pytest.fixture(scope='module')
@@ -36,7 +36,7 @@ def gradients(
     network, average = (build_network('hlrc_s', 5) for _ in range(2))
     network.load_state_dict(weights)
     config = config_with(losses=losses)
-    optimisation = Optimisation(network.eval(), average, config.recipe, World())
+    optimisation = TrainStep(network.eval(), average, config.recipe, DistContext())
     optimisation.step(3, batch)
     return {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
 

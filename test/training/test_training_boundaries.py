@@ -14,7 +14,7 @@ torch = pytest.importorskip('torch', reason='training needs torch')
 
 from tiny import config_with
 
-from uhr_seg_ros.core.classes import UNLABELLED
+from uhr_seg_ros.core.classes import UNLABELED
 from uhr_seg_ros.networks.deformation.grid import sample_labels
 from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.training.boundaries import (
@@ -33,7 +33,7 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
-def random_grey(height: int = 13, width: int = 17) -> torch.Tensor:
+def random_gray(height: int = 13, width: int = 17) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randint(0, 256, (2, 1, height, width), generator=generator)
 
@@ -41,11 +41,11 @@ def random_grey(height: int = 13, width: int = 17) -> torch.Tensor:
 def test_blur_and_edges_are_those_of_pillow() -> None:
     image = pytest.importorskip('PIL.Image', reason='Pillow is not installed')
     filters = pytest.importorskip('PIL.ImageFilter', reason='Pillow is not installed')
-    grey = random_grey()
-    blurred = blur(grey)
+    gray = random_gray()
+    blurred = blur(gray)
     edges = find_edges(blurred)
     for sample in range(2):
-        picture = image.fromarray(grey[sample, 0].numpy().astype(np.uint8))
+        picture = image.fromarray(gray[sample, 0].numpy().astype(np.uint8))
         picture = picture.filter(filters.GaussianBlur(1))
         assert np.array_equal(blurred[sample, 0], np.asarray(picture))
         found = np.asarray(picture.filter(filters.FIND_EDGES))
@@ -53,26 +53,26 @@ def test_blur_and_edges_are_those_of_pillow() -> None:
 
 
 def test_edges_pixel_by_pixel() -> None:
-    grey = random_grey(5, 6)
-    found = find_edges(grey)
+    gray = random_gray(5, 6)
+    found = find_edges(gray)
     for row, column in product(range(5), range(6)):
-        expected = grey[0, 0, row, column]
+        expected = gray[0, 0, row, column]
         if 0 < row < 4 and 0 < column < 5:
-            around = grey[0, 0, row - 1 : row + 2, column - 1 : column + 2]
+            around = gray[0, 0, row - 1 : row + 2, column - 1 : column + 2]
             expected = (9 * expected - around.sum()).clamp(0, 255)
         assert found[0, 0, row, column] == expected
 
 
 def test_blur_is_a_gaussian_of_one_pixel() -> None:
-    grey = torch.zeros(1, 1, 21, 21, dtype=torch.int64)
-    grey[..., 8:13, 8:13] = 255
-    found = blur(grey).double()[0, 0]
+    gray = torch.zeros(1, 1, 21, 21, dtype=torch.int64)
+    gray[..., 8:13, 8:13] = 255
+    found = blur(gray).double()[0, 0]
     places = torch.arange(21).double()
     line = found.sum(0) / found.sum()
-    centre = (line * places).sum()
+    center = (line * places).sum()
     box = (25 - 1) / 12  # variance of five pixels
-    assert float(centre) == pytest.approx(10, abs=0.01)
-    assert float((line * (places - centre) ** 2).sum() - box) == pytest.approx(1, abs=0.05)
+    assert float(center) == pytest.approx(10, abs=0.01)
+    assert float((line * (places - center) ** 2).sum() - box) == pytest.approx(1, abs=0.05)
 
 
 def test_target_lies_where_labels_change() -> None:
@@ -110,10 +110,10 @@ def test_objective_bends_the_labels(sampling: str) -> None:
     options = {'bent': [32, 32], 'size': [16, 16], 'radius': 2, 'sampling': sampling}
     network = build_network('deform_s', 5, **options).eval()
     image, labels = torch.randn(2, 3, 64, 64), torch.randint(0, 5, (2, 64, 64))
-    labels[0, :9] = UNLABELLED
+    labels[0, :9] = UNLABELED
     terms = Objective(network, config_with(network='deform_s').recipe)(image, labels)
     outputs = network.forward_train(image)
-    bent = sample_labels(labels, outputs['grid'], outside=UNLABELLED)
+    bent = sample_labels(labels, outputs['grid'], outside=UNLABELED)
     expected = {'refine': cross_entropy(outputs['refine'], bent)}
     if sampling == 'learned':
         target = edge_target(labels.clamp(max=5), (16, 16), framed=True)

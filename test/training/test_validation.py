@@ -14,13 +14,13 @@ from tiny import CLASSES, scene
 
 from uhr_seg_ros.data.sample import Mosaic
 from uhr_seg_ros.evaluation.metrics import ConfusionMatrix
-from uhr_seg_ros.networks.backbones.normalization import normalised
+from uhr_seg_ros.networks.backbones.normalization import normalized
 from uhr_seg_ros.training import validation
-from uhr_seg_ros.training.distributed import World
+from uhr_seg_ros.training.distributed import DistContext
 from uhr_seg_ros.training.validation import Validation
 
 
-class ByColour(torch.nn.Module):
+class ByColor(torch.nn.Module):
     """A network without context: windows make no difference to it."""
 
     stride = 16
@@ -39,9 +39,9 @@ def test_windows_count_every_pixel_once(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(validation, 'WINDOW', 64)
     image = Mosaic('part', *(array[:150, :199] for array in scene().read()))
     torch.manual_seed(0)
-    network = ByColour()
-    score = Validation([image], CLASSES).score(network, World(), torch.float32)
-    whole = network(normalised(image.image[None])).argmax(1)[0].numpy()
+    network = ByColor()
+    score = Validation([image], CLASSES).score(network, DistContext(), torch.float32)
+    whole = network(normalized(image.image[None])).argmax(1)[0].numpy()
     expected = ConfusionMatrix(len(CLASSES))
     expected.add(image.labels, whole.astype(np.uint8))
     assert (score.matrix.counts == expected.counts).all()
@@ -53,13 +53,13 @@ def test_windows_count_every_pixel_once(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_processes_share_the_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validation, 'WINDOW', 100)
-    network, images = ByColour(), [scene(0, 150), scene(1, 80)]
+    network, images = ByColor(), [scene(0, 150), scene(1, 80)]
     parts = []
     for rank in range(2):
-        world = World(rank=rank, size=2)
-        monkeypatch.setattr(World, 'sum', lambda self, values: values)
+        world = DistContext(rank=rank, size=2)
+        monkeypatch.setattr(DistContext, 'sum', lambda self, values: values)
         parts.append(Validation(images, CLASSES).score(network, world, torch.float32))
-    whole = Validation(images, CLASSES).score(network, World(), torch.float32)
+    whole = Validation(images, CLASSES).score(network, DistContext(), torch.float32)
     assert (sum(part.matrix.counts for part in parts) == whole.matrix.counts).all()
     assert all(part.matrix.counts.any() for part in parts)
     assert len(whole.pictures) == 3
@@ -68,18 +68,20 @@ def test_processes_share_the_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_ignored_classes_are_not_counted() -> None:
     image = scene()
-    matrix = Validation([image], CLASSES, (1,)).score(ByColour(), World(), torch.float32).matrix
+    matrix = (
+        Validation([image], CLASSES, (1,)).score(ByColor(), DistContext(), torch.float32).matrix
+    )
     counted = np.isin(image.labels, [0, 2, 3, 4]).sum()
     assert matrix.counts[1].sum() == 0
     assert matrix.counts.sum() == counted < image.labels.size
 
 
 def test_figures_and_pictures() -> None:
-    score = Validation([scene()], CLASSES).score(ByColour(), World(), torch.float32)
+    score = Validation([scene()], CLASSES).score(ByColor(), DistContext(), torch.float32)
     figures = score.figures(CLASSES)
     assert figures['mean_iou'] == pytest.approx(score.matrix.mean_iou())
     assert list(figures['iou']) == list(CLASSES.names)
     (picture,) = score.pictures
     assert picture.shape == (256, 3 * 256, 3)
-    colours = {tuple(colour) for colour in picture[:, 256:512].reshape(-1, 3).tolist()}
-    assert colours <= set(CLASSES.colors)
+    colors = {tuple(color) for color in picture[:, 256:512].reshape(-1, 3).tolist()}
+    assert colors <= set(CLASSES.colors)

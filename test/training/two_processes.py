@@ -17,7 +17,7 @@ from tiny import batches_of, CLASSES, config_with, scene
 import torch
 
 from uhr_seg_ros.core.errors import UhrSegError
-from uhr_seg_ros.training.distributed import joined, World
+from uhr_seg_ros.training.distributed import DistContext, joined
 from uhr_seg_ros.training.trainer import Trainer
 from uhr_seg_ros.training.validation import Validation
 
@@ -30,7 +30,7 @@ CASES = {
 }
 
 
-def train(world: World, output: Path, steps: int, case: str) -> None:
+def train(world: DistContext, output: Path, steps: int, case: str) -> None:
     # The balance counts more than as published, so that it shows in the gradients.
     losses = {'balance': 20.0, **CASES[case].get('losses', {})}
     config = config_with(**{'batch': 8, **CASES[case], 'losses': losses})

@@ -23,12 +23,12 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
 from uhr_seg_ros.benchmark.stages import BenchmarkError
-from uhr_seg_ros.core.classes import CLASS_SETS, UNLABELLED
-from uhr_seg_ros.core.process_memory import keep_large_buffers
+from uhr_seg_ros.core.classes import CLASS_SETS, UNLABELED
+from uhr_seg_ros.core.process_memory import tune_malloc
 from uhr_seg_ros.core.subprocesses import python_child
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.geometry.camera import Camera
-from uhr_seg_ros.geometry.labeling import PointLabeller
+from uhr_seg_ros.geometry.labeling import PointLabeler
 from uhr_seg_ros.geometry.transform import OPTICAL_FROM_BODY, Transform
 from uhr_seg_ros.geometry.visibility import ZBuffer
 from uhr_seg_ros.reports.benchmark_report import percentiles
@@ -109,26 +109,26 @@ def measure_cloud(options: CloudOptions) -> dict[str, Any]:
 
 def measure_here(options: CloudOptions) -> dict[str, Any]:
     """Measure in this process; see `measure_cloud`."""
-    keep_large_buffers()
+    tune_malloc()
     message = received_cloud(options.points)
     camera, pose = benchmark_camera(options.size), benchmark_pose()
     mask, confidence = _seen(options.size)
-    labeller = PointLabeller(CLASSES, ZBuffer())
+    labeler = PointLabeler(CLASSES, ZBuffer())
     runs = [_Clocks() for _ in range(options.repeat + 1)]
     for clocks in runs:
         with clocks.stage('read'):
             points = read_points(message)
         with clocks.stage('label'):
-            labelled = labeller.label(points, camera, pose, mask, confidence)
+            labeled = labeler.label(points, camera, pose, mask, confidence)
         with clocks.stage('encode'):
-            encode_cloud(labelled, message.header, message.height, message.width)
-    all_in_image = PointLabeller(CLASSES, None).label(points, camera, pose, mask).label
+            encode_cloud(labeled, message.header, message.height, message.width)
+    all_in_image = PointLabeler(CLASSES, None).label(points, camera, pose, mask).label
     return {
         'points': len(points),
         'size': list(options.size),
         'cores': len(os.sched_getaffinity(0)),
         'in_image': _share(all_in_image),
-        'labelled': _share(labelled.label),
+        'labelled': _share(labeled.label),
         'stage_ms': _spread([run.elapsed for run in runs[1:]]),
         'processor_ms': _spread([run.processor for run in runs[1:]]),
     }
@@ -232,7 +232,7 @@ def _seen(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _share(label: np.ndarray) -> float:
-    return round(float((label != UNLABELLED).mean()), 4)
+    return round(float((label != UNLABELED).mean()), 4)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

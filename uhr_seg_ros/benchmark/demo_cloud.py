@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from uhr_seg_ros.benchmark.cloud_picture import draw_cloud
-from uhr_seg_ros.core.classes import ClassSet, UNLABELLED
+from uhr_seg_ros.core.classes import ClassSet, UNLABELED
 from uhr_seg_ros.core.image_writing import write_image
 from uhr_seg_ros.replay.collector import STAMP_PATTERN
 from uhr_seg_ros.replay.ply import read_ply
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 COUNTS = ('received', 'paired', 'unpaired', 'waiting', 'rejected', 'dropped')
 
 # Of points without a label, BGR.
-_GREY = (105, 105, 105)
+_GRAY = (105, 105, 105)
 
 
 def cloud_figures(
@@ -62,9 +62,9 @@ def cloud_figures(
             continue
         # In the order of the scan: the node leaves unseen points where they are.
         expected = mask[scan_pixels(mask.shape)].reshape(-1)
-        labelled = label != UNLABELLED
-        compared += int(labelled.sum())
-        alike += int((label == expected)[labelled].sum())
+        labeled = label != UNLABELED
+        compared += int(labeled.sum())
+        alike += int((label == expected)[labeled].sum())
     points = int(totals.sum())
     counted = next(iter(result.report.inputs.values()), {})
     return {
@@ -74,10 +74,10 @@ def cloud_figures(
         'points': points,
         'label_share': {
             name: _share(int(totals[index]), points)
-            for index, name in enumerate(classes.names[:UNLABELLED])
+            for index, name in enumerate(classes.names[:UNLABELED])
             if totals[index]
         },
-        'unlabelled_share': _share(int(totals[UNLABELLED]), points),
+        'unlabelled_share': _share(int(totals[UNLABELED]), points),
         'like_mask_points': compared,
         'like_mask_share': _share(alike, compared),
     }
@@ -91,14 +91,14 @@ def draw_saved_cloud(output: Path, classes: ClassSet) -> None:
     vertices = read_ply(files[len(files) // 2])
     points = np.stack([vertices[axis] for axis in 'xyz'], axis=-1)
     colors = np.stack([vertices[name] for name in ('blue', 'green', 'red')], axis=-1)
-    colors[vertices['label'] == UNLABELLED] = _GREY
+    colors[vertices['label'] == UNLABELED] = _GRAY
     legend = {
         name: color[::-1]
         for index, (name, color) in enumerate(zip(classes.names, classes.colors, strict=True))
         if (vertices['label'] == index).any()
     }
-    if (vertices['label'] == UNLABELLED).any():
-        legend['no label'] = _GREY
+    if (vertices['label'] == UNLABELED).any():
+        legend['no label'] = _GRAY
     camera = OPTICAL_FROM_LIDAR.inverse().translation
     write_image(output / 'cloud.jpg', draw_cloud(points, colors, camera, legend))
 

@@ -49,7 +49,7 @@ _MARK = '.made_by_demo'
 _FIRST_STAMP = 1_000_000_000
 
 # So far stamps go that ROS 2 can tell, less a margin, s.
-_LONGEST_S = 2_000_000_000
+_MAX_S = 2_000_000_000
 
 # So much earlier than its frame a calibration counts as recorded, so that it is there first, ns.
 _INFO_LEAD = 1_000_000
@@ -114,10 +114,10 @@ def prepare_bag(
     if len(paths) > 1:
         _record(_images(paths), folder, rate_hz, len(paths), cloud, tell)
         return folder
-    if count / rate_hz > _LONGEST_S:
+    if count / rate_hz > _MAX_S:
         msg = (
             f'{count} frames at {rate_hz:g} Hz take {count / rate_hz:.0f} s, and stamps go to '
-            f'{_LONGEST_S} s: choose fewer, or a higher --rate'
+            f'{_MAX_S} s: choose fewer, or a higher --rate'
         )
         raise SourceError(msg)
     _check_room(folder, count * size[0] * size[1] * 3)

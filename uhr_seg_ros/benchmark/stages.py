@@ -20,9 +20,9 @@ from uhr_seg_ros.backends.memory_profile import peak_resident_bytes
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.core.errors import UhrSegError
-from uhr_seg_ros.core.process_memory import keep_large_buffers
+from uhr_seg_ros.core.process_memory import tune_malloc
 from uhr_seg_ros.core.subprocesses import python_child
-from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
@@ -85,14 +85,14 @@ def measure(options: StageOptions) -> dict[str, Any]:
 
 def measure_here(options: StageOptions) -> dict[str, Any]:
     """Measure in this process; see `measure`."""
-    keep_large_buffers()
+    tune_malloc()
     image = benchmark_image(options.size)
     start_mb = _peak_mb()
     runs: list[dict[str, float]] = []
     with Segmenter(
         options.bundle,
         options.backend,
-        Limits(options.memory_limit_mb),
+        TilingOptions(options.memory_limit_mb),
         input_size=options.size,
         options=EngineOptions(threads=options.threads, precision=options.precision),
     ) as segmenter:

@@ -24,7 +24,7 @@ from std_msgs.msg import Header
 from uhr_seg_ros.benchmark.stages import benchmark_image
 from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.core.interruption import signals_held
-from uhr_seg_ros.core.process_memory import keep_large_buffers
+from uhr_seg_ros.core.process_memory import tune_malloc
 from uhr_seg_ros.core.subprocesses import python_child
 from uhr_seg_ros.replay.environment import isolate, PROFILE_VARIABLES
 from uhr_seg_ros.reports.benchmark_report import percentiles
@@ -52,7 +52,7 @@ class Setting:
         name: for the table.
         reliability: of both ends, `reliable` or `best_effort`.
         profile: whether the processes use the Fast DDS profile of this package.
-        allocator: whether they call `keep_large_buffers`.
+        allocator: whether they call `tune_malloc`.
 
     """
 
@@ -185,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     role, options = sys.argv[1:] if arguments is None else arguments
     reliability, allocator, height, width, count, rate_hz = json.loads(options)
     if allocator:
-        keep_large_buffers()
+        tune_malloc()
     profile = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy[reliability.upper()])
     rclpy.init()
     try:

@@ -18,7 +18,7 @@ from uhr_seg_ros.benchmark.sizes import parse_duration, parse_rate
 from uhr_seg_ros.core.atomic_io import write_text
 from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.core.interruption import telling
-from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.reports.benchmark_report import machine, print_table, write_json
 
@@ -123,7 +123,7 @@ def run_offline(arguments: argparse.Namespace) -> int:
     prefix = check_offline(arguments.bag, arguments.offline, arguments.prefix or PREFIX)
     topic = choose_topic(arguments.bag, arguments.topic)
     options = EngineOptions(threads=arguments.threads, precision=arguments.precision)
-    limits = Limits(arguments.memory_limit_mb)
+    limits = TilingOptions(arguments.memory_limit_mb)
     with (
         Segmenter(arguments.bundle, arguments.backend, limits, options=options) as segmenter,
         tqdm(total=topic.count, unit=' frames') as bar,

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from uhr_seg_ros.backends.options import DEFAULT_WORKSPACE_MB, EngineOptions, WIDTHS
 from uhr_seg_ros.benchmark.sizes import parse_size
 from uhr_seg_ros.core.bundle import Bundle, DEFAULT_MEMORY_LIMIT_MB, load_bundle
-from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.replay.image_source import FramesError, read_frames
 
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         msg = '--topic: only with --frames'
         raise FramesError(msg)
     bundle = load_bundle(args.bundle)
-    limits = Limits(args.memory_limit_mb)
+    limits = TilingOptions(args.memory_limit_mb)
     frames = read_frames(args.frames, args.topic) if args.frames else iter(())
     frames = list(_first(frames, CALIBRATION_FRAMES))
     if args.precision == 'int8':
@@ -103,17 +103,17 @@ def _calibrate(
     console: Console,
     args: argparse.Namespace,
     bundle: Bundle,
-    limits: Limits,
+    limits: TilingOptions,
     frames: list[np.ndarray],
 ) -> None:
     """Calibrate int8 graphs with the given frames; without any, earlier ones are taken."""
     if not frames:
         return
     from uhr_seg_ros.backends.tensorrt.cache import EngineCache
-    from uhr_seg_ros.backends.tensorrt.specialized_graphs import TypedGraphs
+    from uhr_seg_ros.backends.tensorrt.specialized_graphs import SpecializedGraphs
     from uhr_seg_ros.quantization.tensorrt_calibration import calibrate
 
-    graphs = TypedGraphs(bundle.name, args.precision, EngineCache(args.cache))
+    graphs = SpecializedGraphs(bundle.name, args.precision, EngineCache(args.cache))
     console.print(f'calibrating int8 with {len(frames)} frames')
     calibrate(bundle, graphs, limits, args.input, frames)
 

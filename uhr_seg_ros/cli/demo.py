@@ -15,14 +15,14 @@ from uhr_seg_ros.cli.options import Mode, refuse_without_effect
 from uhr_seg_ros.replay.bags import is_bag
 from uhr_seg_ros.synthetic.flight import FRAME_SIZE
 
-_USUAL = '--bundle --output --rate'
+_DEFAULT = '--bundle --output --rate'
 
 #: What is flown over, and the options that count then; clouds beside a recording are refused with
 #: more words later on.
 MODES = (
-    Mode('a recording', f'{_USUAL} --topic --cloud', lambda given: _is_recording(given.paths)),
-    Mode('several images', f'{_USUAL} --cloud', lambda given: len(given.paths) > 1),
-    Mode('', f'{_USUAL} --cloud --frames --size'),
+    Mode('a recording', f'{_DEFAULT} --topic --cloud', lambda given: _is_recording(given.paths)),
+    Mode('several images', f'{_DEFAULT} --cloud', lambda given: len(given.paths) > 1),
+    Mode('', f'{_DEFAULT} --cloud --frames --size'),
 )
 
 

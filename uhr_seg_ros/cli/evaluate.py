@@ -29,17 +29,17 @@ from uhr_seg_ros.core.interruption import telling
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.data import image_io
 from uhr_seg_ros.data.datasets import Dataset, DATASETS, open_dataset
-from uhr_seg_ros.data.sample import LabelledImage
+from uhr_seg_ros.data.sample import LabeledImage
 from uhr_seg_ros.evaluation.evaluator import Evaluator
 from uhr_seg_ros.evaluation.figures import Figures
 from uhr_seg_ros.evaluation.gallery import Gallery
 from uhr_seg_ros.evaluation.ignore_classes import Ignoring
 from uhr_seg_ros.evaluation.labels import evaluated_images
-from uhr_seg_ros.evaluation.memmap_mask import ScratchMask
+from uhr_seg_ros.evaluation.memmap_mask import MemmapMask
 from uhr_seg_ros.evaluation.predictor import Predictor
 from uhr_seg_ros.evaluation.settings import BRANCHES, MODES, Settings, settings_for
 from uhr_seg_ros.evaluation.tta import VIEWS
-from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.refinement.refine import METHODS
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.reports import evaluation_report
@@ -159,7 +159,7 @@ def run(args: argparse.Namespace) -> int:
 def evaluate(
     bundle: Bundle,
     dataset: Dataset,
-    images: Sequence[LabelledImage],
+    images: Sequence[LabeledImage],
     settings: Settings,
     engines: Engines,
     gallery: Gallery | None = None,
@@ -190,7 +190,7 @@ def evaluate(
     ):
         for whole in tqdm(images, desc='evaluating', unit='image'):
             image = Ignoring(whole, dataset.ignored)
-            with ScratchMask(image.size) as mask:
+            with MemmapMask(image.size) as mask:
                 with clock.stage('segmenting'):
                     predictor.predict(image, mask, results.seams)
                 results.add(image, mask, gallery)
@@ -211,13 +211,13 @@ def evaluate(
 def _predictor(
     bundle: Bundle, settings: Settings, engines: Engines
 ) -> Iterator[tuple[Predictor, Segmenter]]:
-    limits = Limits(tile=settings.tile)
+    limits = TilingOptions(tile=settings.tile)
     options = EngineOptions(precision=engines.precision)
     with Segmenter(bundle, engines.backend, limits, options=options) as segmenter:
         if not settings.against_whole:
             yield Predictor(segmenter, settings, limits), segmenter
             return
-        unlimited = Limits(memory_limit_mb=0)
+        unlimited = TilingOptions(memory_limit_mb=0)
         with Segmenter(bundle, engines.backend, unlimited, options=options) as whole:
             yield Predictor(segmenter, settings, limits, whole), segmenter
 

@@ -33,11 +33,11 @@ from uhr_seg_ros.replay.image_source import read_frames
 #: Side of the tiles, px, and how many there are at most.
 TILE, TILES = 512, 48
 #: A half of the tiles is calibrated with, a quarter chosen by and a quarter checked with.
-LEAST_TILES = 4
+MIN_TILES = 4
 SEED = 5
 
 #: Share of the pixels that keep their class, on the tiles that layers are chosen by.
-LEAST_AGREEMENT = 0.995
+MIN_AGREEMENT = 0.995
 
 #: Layers of the ranking that are shown and stored.
 SHOWN = 10
@@ -70,10 +70,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--agreement',
         type=float,
-        default=LEAST_AGREEMENT,
+        default=MIN_AGREEMENT,
         metavar='SHARE',
         help='share of the pixels that have to keep their class; layers stay in fp32 until they '
-        f'do (default: {LEAST_AGREEMENT})',
+        f'do (default: {MIN_AGREEMENT})',
     )
     parser.add_argument('--tile', type=int, default=TILE, metavar='PX', help='side of the tiles')
     parser.add_argument(
@@ -93,9 +93,9 @@ def run(args: argparse.Namespace) -> int:
 def _quantize(args: argparse.Namespace, bundle: Bundle, output: Path) -> int:
     frames = tqdm(read_frames(args.frames, args.topic), desc='reading', unit='frame')
     tiles = sample_tiles(frames, args.tile, TILES, SEED)
-    if len(tiles) < LEAST_TILES:
+    if len(tiles) < MIN_TILES:
         msg = (
-            f'{args.frames} gives {len(tiles)} tiles of {args.tile} px, at least {LEAST_TILES} '
+            f'{args.frames} gives {len(tiles)} tiles of {args.tile} px, at least {MIN_TILES} '
             'are needed: give more or larger frames, or a smaller --tile'
         )
         raise Int8Error(msg)

@@ -18,8 +18,8 @@ from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.core.folder_lock import locked
 from uhr_seg_ros.core.interruption import telling
-from uhr_seg_ros.core.visualization import draw_density, Pictures
-from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.core.visualization import draw_density, OverlayOptions
+from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.refinement.refine import METHODS, Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.replay.image_source import FramesError, read_image
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     with locked(args.output):
         check_names(args.images, results)
         with Segmenter(
-            args.bundle, args.backend, Limits(args.memory_limit_mb, args.tile)
+            args.bundle, args.backend, TilingOptions(args.memory_limit_mb, args.tile)
         ) as segmenter:
             if segmenter.fallback:
                 print(f'uhr_seg: {segmenter.fallback}', file=sys.stderr)
@@ -106,7 +106,7 @@ def _segment(
     for note in files.notes:
         print(f'uhr_seg: {path}: {note}', file=sys.stderr)
     refinement = Refinement() if args.refine == 'random_walker' else None
-    pictures = Pictures(overlay=True, color_mask=args.color_mask)
+    pictures = OverlayOptions(overlay=True, color_mask=args.color_mask)
     start = perf_counter()
     result = segmenter(image, logits=args.save_logits, pictures=pictures, refinement=refinement)
     elapsed = (perf_counter() - start) * 1e3

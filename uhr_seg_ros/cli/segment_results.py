@@ -15,7 +15,7 @@ import numpy as np
 
 from uhr_seg_ros.core.atomic_io import written
 from uhr_seg_ros.core.errors import UhrSegError
-from uhr_seg_ros.core.image_writing import encode_image, fits, LONGEST_SIDES
+from uhr_seg_ros.core.image_writing import encode_image, fits, MAX_SIDES
 from uhr_seg_ros.pipelines.segmenter import Segmentation
 
 #: What a photograph becomes that is too large for JPEG.
@@ -105,7 +105,7 @@ class Results:
         if not fits('.png', size):
             msg = (
                 f'a mask of {size[1]}x{size[0]} px does not fit into PNG, whose sides end at '
-                f'{LONGEST_SIDES[".png"]:,} px: cut the image'
+                f'{MAX_SIDES[".png"]:,} px: cut the image'
             )
             raise ResultsError(msg)
         photograph = '.jpg' if fits('.jpg', size) else _LARGE
@@ -114,7 +114,7 @@ class Results:
             names = ['overlay', *(['sampling'] if self.sampling else [])]
             notes.append(
                 f'{" and ".join(names)} of {size[1]}x{size[0]} px does not fit into JPEG, whose '
-                f'sides end at {LONGEST_SIDES[".jpg"]:,} px: written as PNG'
+                f'sides end at {MAX_SIDES[".jpg"]:,} px: written as PNG'
             )
         return Files(
             self._path(stem, 'mask.png'),

@@ -15,12 +15,12 @@ from typing import Any
 import yaml
 
 from uhr_seg_ros.core.atomic_io import write_text
-from uhr_seg_ros.core.config_reader import Fields, MOST_WHOLE, read_mapping
+from uhr_seg_ros.core.config_reader import Fields, MAX_WHOLE, read_mapping
 from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.core.text import listed, shown
 
 #: Largest side of frames and tiles, px.
-MOST_SIDE = 1 << 16
+MAX_SIDE = 1 << 16
 
 FIELDS = ('base', 'common', 'seeds', 'size', 'variants', 'window')
 
@@ -96,8 +96,8 @@ def read_plan(path: Path) -> Plan:
     if not variants or len(set(folders)) < len(folders) or not all(folders):
         raise fields.error(f'field variants needs names that differ in letters: {shown(folders)}')
     width, height = fields.numbers('size', 2)
-    if not all(1 <= side <= MOST_SIDE and side == int(side) for side in (width, height)):
-        text = f'field size is {[width, height]}, expected whole numbers of px, 1 to {MOST_SIDE}'
+    if not all(1 <= side <= MAX_SIDE and side == int(side) for side in (width, height)):
+        text = f'field size is {[width, height]}, expected whole numbers of px, 1 to {MAX_SIDE}'
         raise fields.error(text)
     return Plan(variants, _seeds(fields), (int(height), int(width)), _window(fields))
 
@@ -158,7 +158,7 @@ def _mapping(fields: Fields, name: object, changes: object) -> Mapping[str, Any]
 def _seeds(fields: Fields) -> tuple[int, ...]:
     seeds = fields.get('seeds', list)
     right = all(
-        isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed <= MOST_WHOLE
+        isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed <= MAX_WHOLE
         for seed in seeds
     )
     if not seeds or not right or len(set(seeds)) < len(seeds):
@@ -169,6 +169,6 @@ def _seeds(fields: Fields) -> tuple[int, ...]:
 
 def _window(fields: Fields) -> int:
     window = fields.get('window', int) if fields.has('window') else 0
-    if not 0 <= window <= MOST_SIDE:
+    if not 0 <= window <= MAX_SIDE:
         raise fields.error(f'field window is {shown(window)}, expected px, or 0 for whole images')
     return window

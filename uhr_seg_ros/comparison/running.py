@@ -38,7 +38,7 @@ from uhr_seg_ros.core.subprocesses import python_child
 REPEAT = 7
 
 #: The way out of a file of a step that cannot be used.
-AGAIN = 'move it away, and the next call makes it again'
+REEXPORT_HINT = 'move it away, and the next call makes it again'
 
 
 class OutOfTimeError(ComparisonError):
@@ -225,17 +225,17 @@ class Comparison:
     def figures(self, variant: Variant) -> list[dict[str, Any]]:
         """Read what ``evaluate`` wrote for each seed."""
         paths = [self.folder(variant, seed) / 'figures.json' for seed in self.plan.seeds]
-        return [read_json(path, ComparisonError, AGAIN) for path in paths]
+        return [read_json(path, ComparisonError, REEXPORT_HINT) for path in paths]
 
     def cost(self, variant: Variant) -> tuple[float, int]:
         """Read the median time of a frame, ms, and the peak memory of the process, MB."""
         path = self.output / variant.folder / 'time.json'
-        report = read_json(path, ComparisonError, AGAIN)
+        report = read_json(path, ComparisonError, REEXPORT_HINT)
         try:
             size = report['sizes'][0]
             return size['stage_ms']['total']['median'], size['peak_mb']
         except (IndexError, KeyError, TypeError) as err:
-            msg = f'{path} holds something else than `uhr_seg benchmark` writes: {AGAIN}'
+            msg = f'{path} holds something else than `uhr_seg benchmark` writes: {REEXPORT_HINT}'
             raise ComparisonError(msg) from err
 
     def _call(self, folder: Path | None, *words: object) -> None:

@@ -24,7 +24,7 @@ from uhr_seg_ros.core.config_reader import (
     read_mapping,
 )
 from uhr_seg_ros.core.domain import Domain, read_domain
-from uhr_seg_ros.core.graph_files import AGAIN, BundleError, Graph, MODEL_FILE
+from uhr_seg_ros.core.graph_files import BundleError, Graph, MODEL_FILE, REEXPORT_HINT
 from uhr_seg_ros.core.regular_files import file_sha256  # noqa: F401 - where it was before
 from uhr_seg_ros.core.resources import share_folders
 from uhr_seg_ros.core.text import listed, printable, shortened, shown
@@ -78,7 +78,7 @@ CPU_PRECISIONS = ('int8',)
 
 #: Upper bounds of `input.multiple`, px, and of `input.low_res_factor` and `patches.side`, px: what
 #: is larger would pad, reduce or cut every frame beyond use.
-MOST_MULTIPLE, MOST_FACTOR, MOST_SIDE = 4096, 256, 16384
+MAX_MULTIPLE, MAX_FACTOR, MAX_SIDE = 4096, 256, 16384
 
 #: What engines may run in, and `agreement` may name.
 _PRECISIONS = ('fp32', 'fp16', 'int8')
@@ -193,7 +193,7 @@ def load_bundle(path_or_name: str | Path) -> Bundle:
 
     """
     path = find_bundle(path_or_name)
-    return read_bundle(path, read_content(path / MODEL_FILE, BundleError, AGAIN))
+    return read_bundle(path, read_content(path / MODEL_FILE, BundleError, REEXPORT_HINT))
 
 
 def read_bundle(path: Path, content: bytes) -> Bundle:
@@ -209,7 +209,7 @@ def read_bundle(path: Path, content: bytes) -> Bundle:
 
     """
     file = path / MODEL_FILE
-    fields = Fields(file, parse_mapping(content, file, BundleError, AGAIN), BundleError)
+    fields = Fields(file, parse_mapping(content, file, BundleError, REEXPORT_HINT), BundleError)
     if (version := fields.get('format', int)) != FORMAT:
         text = f'format {shown(version)} is unknown, this version reads format {FORMAT}'
         raise fields.error(text)
@@ -227,8 +227,8 @@ def read_bundle(path: Path, content: bytes) -> Bundle:
         classes=read_classes(fields),
         mean=_read_rgb(fields, 'input.mean', lowest=0.0),
         std=_read_rgb(fields, 'input.std', lowest=1e-3),
-        multiple=fields.positive_int('input.multiple', MOST_MULTIPLE),
-        low_res_factor=fields.positive_int('input.low_res_factor', MOST_FACTOR),
+        multiple=fields.positive_int('input.multiple', MAX_MULTIPLE),
+        low_res_factor=fields.positive_int('input.low_res_factor', MAX_FACTOR),
         graphs={name: _read_graph(fields, name, *names) for name, names in graphs.items()},
         detail_bytes_per_pixel=fields.positive_number(memory) if fields.has(memory) else None,
         domain=read_domain(fields),
@@ -299,7 +299,7 @@ def peek_domain(path: Path) -> Domain:
 
     """
     file = path / MODEL_FILE
-    return read_domain(Fields(file, read_mapping(file, BundleError, AGAIN), BundleError))
+    return read_domain(Fields(file, read_mapping(file, BundleError, REEXPORT_HINT), BundleError))
 
 
 def _find_bundle(path: Path) -> Path:
@@ -310,7 +310,7 @@ def _find_bundle(path: Path) -> Path:
     if len(path.parts) == 1 and str(path) in installed:
         return installed[str(path)]
     if path.is_dir():
-        msg = f'bundle {shortened(printable(str(path)))} has no {MODEL_FILE}: {AGAIN}'
+        msg = f'bundle {shortened(printable(str(path)))} has no {MODEL_FILE}: {REEXPORT_HINT}'
         raise BundleError(msg)
     msg = f'no bundle {shown(str(path), 300)}: neither a folder nor one of the installed models '
     raise BundleError(msg + f'({listed(installed) or "none installed"})')
@@ -344,7 +344,7 @@ def _read_patches(fields: Fields) -> Patches:
                 f'{", ".join(CONTEXTS)} with a factor'
             )
             raise fields.error(text)
-    return Patches(fields.positive_int('patches.side', MOST_SIDE), dict(contexts))
+    return Patches(fields.positive_int('patches.side', MAX_SIDE), dict(contexts))
 
 
 def _read_precisions(

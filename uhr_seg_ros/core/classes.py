@@ -17,7 +17,7 @@ from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.core.text import listed, shown
 
 #: Mask id of a pixel without a class, as in vision_msgs/LabelInfo and in label images.
-UNLABELLED = 255
+UNLABELED = 255
 
 #: The largest number of classes that a uint8 mask with `UNLABELLED` can hold.
 MAX_UINT8_CLASSES = 255

@@ -21,13 +21,13 @@ from uhr_seg_ros.core.text import printable, shortened, shown
 from uhr_seg_ros.core.yaml_reader import load_yaml, ValueFault
 
 #: Largest files, bytes: 65,535 classes take 5 MB; a report of a long recording some.
-MOST_YAML_BYTES, MOST_JSON_BYTES = 8 << 20, 64 << 20
+MAX_YAML_BYTES, MAX_JSON_BYTES = 8 << 20, 64 << 20
 
 #: Longest name of a model, a class and the like, characters.
-MOST_NAME = 200
+MAX_NAME = 200
 
 #: Largest whole number that is taken where a field has no limit of its own.
-MOST_WHOLE = 2**31 - 1
+MAX_WHOLE = 2**31 - 1
 
 T = TypeVar('T')
 
@@ -79,7 +79,7 @@ class Fields:
             raise self.error(f'field {key} is {shown(value)}, expected {fault}')
         return value
 
-    def positive_int(self, key: str, most: int = MOST_WHOLE) -> int:
+    def positive_int(self, key: str, most: int = MAX_WHOLE) -> int:
         """Give a whole number above zero, up to a limit."""
         value = self.get(key, int)
         if value < 1:
@@ -148,7 +148,7 @@ def read_json(path: Path, error_class: type[UhrSegError], advice: str) -> dict[s
         advice: the way out, the end of the text of the error.
 
     """
-    content = read_content(path, error_class, advice, MOST_JSON_BYTES)
+    content = read_content(path, error_class, advice, MAX_JSON_BYTES)
     return _mapping(load_json, content, path, error_class, advice)
 
 
@@ -156,7 +156,7 @@ def read_content(
     path: Path,
     error_class: type[UhrSegError],
     advice: str,
-    most: int = MOST_YAML_BYTES,
+    most: int = MAX_YAML_BYTES,
 ) -> bytes:
     """
     Read a regular file; nothing is read of a pipe, a device or too large a file.
@@ -210,8 +210,8 @@ def name_fault(value: str) -> str:
     """Say what a name has to be if this text is none; empty if it is one."""
     if not value.strip():
         return 'a text that is not empty'
-    if len(value) > MOST_NAME:
-        return f'at most {MOST_NAME} characters'
+    if len(value) > MAX_NAME:
+        return f'at most {MAX_NAME} characters'
     if not value.isprintable():
         return 'a text without control characters'
     return ''

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from uhr_seg_ros.core.config_reader import Fields, is_finite, MOST_NAME, name_fault, quoting_hint
+from uhr_seg_ros.core.config_reader import Fields, is_finite, MAX_NAME, name_fault, quoting_hint
 from uhr_seg_ros.core.text import shortened, shown
 
 #: How a camera may look: straight down, down at an angle, along the ground as from a vehicle (to
@@ -25,10 +25,10 @@ CAMERA_VIEWS = (ANY, *VIEWS)
 COARSEST = 10_000.0
 
 #: So many keys of one's own a domain may have.
-MOST_NOTES = 16
+MAX_NOTES = 16
 
 #: Longest line about a domain, characters.
-MOST_LINE = 500
+MAX_LINE = 500
 
 #: What generated scenes are called among the images of a training.
 SCENES = 'generated scenes'
@@ -67,7 +67,7 @@ class Domain:
         if self.trained_on:
             parts.append(f'trained on {self.trained_on}')
         parts += [f'{key}: {value}' for key, value in self.notes.items()]
-        return shortened(', '.join(parts), MOST_LINE)
+        return shortened(', '.join(parts), MAX_LINE)
 
     def plain(self) -> dict[str, Any]:
         """Return plain values as model.yaml has them; empty where nothing is known."""
@@ -88,7 +88,7 @@ class Domain:
 
     def with_scenes(self) -> Domain:
         """Return it for a training that saw generated scenes beside its images."""
-        room = MOST_NAME - len(SCENES) - 2
+        room = MAX_NAME - len(SCENES) - 2
         parts = filter(None, (shortened(self.trained_on, room), SCENES))
         return replace(self, trained_on=', '.join(parts))
 
@@ -181,8 +181,8 @@ def _read_resolution(fields: Fields, value: Any) -> tuple[float, float] | None:
 
 
 def _read_notes(fields: Fields, notes: dict[Any, Any]) -> dict[str, str | float]:
-    if len(notes) > MOST_NOTES:
-        text = f'field domain has {len(notes)} keys of its own, expected at most {MOST_NOTES}'
+    if len(notes) > MAX_NOTES:
+        text = f'field domain has {len(notes)} keys of its own, expected at most {MAX_NOTES}'
         raise fields.error(text)
     for key, value in notes.items():
         if fault := _text_fault(key):

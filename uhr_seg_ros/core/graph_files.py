@@ -10,13 +10,13 @@ import hashlib
 from pathlib import Path
 
 from uhr_seg_ros.core.errors import UhrSegError
-from uhr_seg_ros.core.onnx_scan import describe, first_outside, MOST_BYTES, NoGraphError
+from uhr_seg_ros.core.onnx_scan import describe, first_outside, MAX_BYTES, NoGraphError
 from uhr_seg_ros.core.regular_files import FileFault, read_regular
 
 MODEL_FILE = 'model.yaml'
 
 #: How to get out of every fault of a bundle.
-AGAIN = 'export or convert the model again, or fetch the bundle again'
+REEXPORT_HINT = 'export or convert the model again, or fetch the bundle again'
 
 #: Hashes of graphs that were found to be whole in themselves.
 _whole: set[str] = set()
@@ -51,7 +51,7 @@ class Graph:
         if found != self.sha256:
             msg = (
                 f'graph file {self.path} has sha256 {found}, {MODEL_FILE} expects '
-                f'{self.sha256}: {AGAIN}'
+                f'{self.sha256}: {REEXPORT_HINT}'
             )
             raise BundleError(msg)
         _check_whole(self.path, content, found)
@@ -78,9 +78,9 @@ def hash_graph(path: Path) -> str:
 
 def _content(path: Path) -> bytes:
     try:
-        return read_regular(path, MOST_BYTES)
+        return read_regular(path, MAX_BYTES)
     except FileFault as err:
-        msg = f'graph file {err}: {AGAIN}'
+        msg = f'graph file {err}: {REEXPORT_HINT}'
         raise BundleError(msg) from err
 
 
@@ -90,7 +90,7 @@ def _check_whole(path: Path, content: bytes, sha256: str) -> None:
     try:
         outside = first_outside(content)
     except NoGraphError as err:
-        msg = f'graph file {path} is no ONNX graph ({err}): {AGAIN}'
+        msg = f'graph file {path} is no ONNX graph ({err}): {REEXPORT_HINT}'
         raise BundleError(msg) from err
     if outside:
         msg = (

@@ -15,7 +15,7 @@ from uhr_seg_ros.core.atomic_io import write_bytes
 from uhr_seg_ros.core.errors import UhrSegError
 
 #: Suffix -> longest side that the format, or its encoder, can hold, px.
-LONGEST_SIDES = {
+MAX_SIDES = {
     '.jpg': 65_500,
     '.jpeg': 65_500,
     '.png': 1_000_000,
@@ -33,7 +33,7 @@ class ImageWriteError(UhrSegError):
 
 def fits(suffix: str, size: Sequence[int]) -> bool:
     """Return whether a format, such as ``.jpg``, can hold an image of (height, width), px."""
-    return max(size[:2]) <= LONGEST_SIDES.get(suffix.lower(), max(size[:2]))
+    return max(size[:2]) <= MAX_SIDES.get(suffix.lower(), max(size[:2]))
 
 
 def check_format(path: Path) -> None:
@@ -66,7 +66,7 @@ def encode_image(suffix: str, image: np.ndarray, flags: Sequence[int] = ()) -> b
     form = suffix.lstrip('.').upper() or 'a file without a suffix'
     size = f'{image.shape[1]}x{image.shape[0]}' if image.ndim > 1 else f'shape {image.shape}'
     if image.size and not fits(suffix, image.shape):
-        limit = LONGEST_SIDES[suffix.lower()]
+        limit = MAX_SIDES[suffix.lower()]
         msg = f'an image of {size} px does not fit into {form}, whose sides end at {limit:,} px'
         raise ImageWriteError(msg)
     if image.dtype != np.uint8 and (image.dtype != np.uint16 or suffix.lower() not in DEEP):

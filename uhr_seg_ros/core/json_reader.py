@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from uhr_seg_ros.core.text import one_line, shown
-from uhr_seg_ros.core.yaml_reader import checked_text, MOST_DIGITS, MOST_LEVELS, ValueFault
+from uhr_seg_ros.core.yaml_reader import checked_text, MAX_DIGITS, MAX_LEVELS, ValueFault
 
 
 def load_json(text: str) -> Any:
@@ -33,7 +33,7 @@ def load_json(text: str) -> Any:
     return content
 
 
-_TOO_DEEP = f'nested deeper than {MOST_LEVELS} levels'
+_TOO_DEEP = f'nested deeper than {MAX_LEVELS} levels'
 
 
 def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -57,8 +57,8 @@ def _number(text: str) -> float:
 
 
 def _short(text: str) -> str:
-    if len(text) > MOST_DIGITS:
-        msg = f'a number of {len(text)} characters, at most {MOST_DIGITS} are read'
+    if len(text) > MAX_DIGITS:
+        msg = f'a number of {len(text)} characters, at most {MAX_DIGITS} are read'
         raise ValueFault(msg)
     return text
 
@@ -71,7 +71,7 @@ def _check(content: Any) -> None:
         if isinstance(value, str):
             checked_text(value)
         elif isinstance(value, (list, dict)):
-            if level >= MOST_LEVELS:
+            if level >= MAX_LEVELS:
                 raise ValueFault(_TOO_DEEP)
             inner = value if isinstance(value, list) else [*value, *value.values()]
             waiting += [(each, level + 1) for each in inner]

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from uhr_seg_ros.core.text import shown
 
 #: No protocol buffer is larger, bytes.
-MOST_BYTES = (1 << 31) - 1
+MAX_BYTES = (1 << 31) - 1
 
 #: Message -> field number -> the message that it holds, for all that leads to tensors
 #: (onnx.proto of ONNX 1.16).

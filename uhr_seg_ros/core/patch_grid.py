@@ -96,11 +96,11 @@ def reduction(
         black: what lies outside of the old axis counts as 0; otherwise it does not count.
 
     """
-    centres = first + (np.arange(count) + 0.5) * ratio
+    centers = first + (np.arange(count) + 0.5) * ratio
     reach = max(ratio, 1.0)
-    starts = np.floor(centres - reach + 0.5)
+    starts = np.floor(centers - reach + 0.5)
     places = starts[:, None] + np.arange(ceil(2 * reach) + 1)
-    weights = np.maximum(1 - np.abs((places + 0.5 - centres[:, None]) / reach), 0)
+    weights = np.maximum(1 - np.abs((places + 0.5 - centers[:, None]) / reach), 0)
     inside = (places >= 0) & (places < size)
     if black:
         weights /= weights.sum(1, keepdims=True)
@@ -226,7 +226,7 @@ def patch_starts(size: int, side: int, alignment: int = 1) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Cutting:
+class PatchGrid:
     """
     Where the patches of a frame lie.
 
@@ -242,7 +242,7 @@ class Cutting:
     size: tuple[int, int]
 
     @classmethod
-    def of(cls, size: tuple[int, int], side: int, contexts: Mapping[str, Context]) -> Cutting:
+    def of(cls, size: tuple[int, int], side: int, contexts: Mapping[str, Context]) -> PatchGrid:
         """
         Cut a frame.
 

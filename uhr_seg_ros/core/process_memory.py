@@ -13,7 +13,7 @@ _M_TOP_PAD = -2
 _M_MMAP_THRESHOLD = -3
 
 
-def keep_large_buffers() -> bool:
+def tune_malloc() -> bool:
     """
     Make glibc reuse freed frame buffers instead of giving their pages back.
 
@@ -35,7 +35,7 @@ def keep_large_buffers() -> bool:
     return bool(threshold and trim and pad)
 
 
-def give_back() -> bool:
+def trim_heap() -> bool:
     """
     Return the pages of everything freed to the system.
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 import reprlib
 
 #: Longest value that is shown, characters.
-MOST_SHOWN = 120
+MAX_SHOWN = 120
 
 #: Longest text of an error about a file, characters.
-MOST_TEXT = 1000
+MAX_TEXT = 1000
 
 
 class _Short(reprlib.Repr):
@@ -22,13 +22,13 @@ class _Short(reprlib.Repr):
         super().__init__()
         self.maxlevel = 3
         self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = 6
-        self.maxstring = self.maxlong = self.maxother = MOST_SHOWN
+        self.maxstring = self.maxlong = self.maxother = MAX_SHOWN
 
 
 _SHORT = _Short()
 
 
-def shown(value: object, most: int = MOST_SHOWN) -> str:
+def shown(value: object, most: int = MAX_SHOWN) -> str:
     """
     Show a value in one line: a path or a name of ordinary characters as `repr` shows it.
 
@@ -45,7 +45,7 @@ def shown(value: object, most: int = MOST_SHOWN) -> str:
         return f'<{type(value).__name__}>'
 
 
-def shortened(text: str, most: int = MOST_TEXT) -> str:
+def shortened(text: str, most: int = MAX_TEXT) -> str:
     """Leave out the middle of a text that is too long; the way out stands at its end."""
     if len(text) <= most:
         return text
@@ -58,7 +58,7 @@ def printable(text: str) -> str:
     return ''.join(each if each.isprintable() else '?' for each in text)
 
 
-def one_line(text: object, most: int = MOST_TEXT) -> str:
+def one_line(text: object, most: int = MAX_TEXT) -> str:
     """Bring the text of somebody else's error into one short line."""
     # No more than this is looked at, or a long text would take long.
     words = ' '.join(str(text)[: 20 * most].split())

@@ -24,7 +24,7 @@ class DrawingError(UhrSegError):
 
 
 @dataclass(frozen=True)
-class Pictures:
+class OverlayOptions:
     """
     Which pictures of a mask are wanted, and how they look.
 

@@ -20,13 +20,13 @@ import yaml
 from uhr_seg_ros.core.text import one_line, shown
 
 #: Deepest nesting of lists and mappings.
-MOST_LEVELS = 40
+MAX_LEVELS = 40
 
 #: Most values, with those that aliases repeat.
-MOST_VALUES = 2_000_000
+MAX_VALUES = 2_000_000
 
 #: Longest number, characters.
-MOST_DIGITS = 100
+MAX_DIGITS = 100
 
 _TAG = 'tag:yaml.org,2002:'
 _MERGE = f'{_TAG}merge'
@@ -118,8 +118,8 @@ class _Composer:
         if isinstance(event, yaml.ScalarEvent):
             node = _Node(_scalar(event, self._tag(event)))
         else:
-            if level >= MOST_LEVELS:
-                raise _fault(event, f'nested deeper than {MOST_LEVELS} levels')
+            if level >= MAX_LEVELS:
+                raise _fault(event, f'nested deeper than {MAX_LEVELS} levels')
             is_list = isinstance(event, yaml.SequenceStartEvent)
             allowed = f'{_TAG}seq' if is_list else f'{_TAG}map'
             if event.tag not in (None, '!', allowed):
@@ -199,8 +199,8 @@ def _merged(event: yaml.Event, value: Any) -> dict[Any, Any]:
 
 
 def _added(event: yaml.Event, size: int, node: _Node) -> int:
-    if size + node.size > MOST_VALUES:
-        raise _fault(event, f'more than {MOST_VALUES} values, counted as aliases repeat them')
+    if size + node.size > MAX_VALUES:
+        raise _fault(event, f'more than {MAX_VALUES} values, counted as aliases repeat them')
     return size + node.size
 
 
@@ -236,8 +236,8 @@ def _number(text: str) -> float:
 
 
 def _check_number(text: str) -> None:
-    if len(text) > MOST_DIGITS:
-        msg = f'a number of {len(text)} characters, at most {MOST_DIGITS} are read'
+    if len(text) > MAX_DIGITS:
+        msg = f'a number of {len(text)} characters, at most {MAX_DIGITS} are read'
         raise ValueFault(msg)
     if ':' in text:
         msg = f'{shown(text)} is a number to the base 60 in YAML: put it in quotes'

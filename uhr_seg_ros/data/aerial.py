@@ -13,10 +13,10 @@ from uhr_seg_ros.core.config_reader import read_json
 from uhr_seg_ros.core.domain import DOMAINS
 from uhr_seg_ros.data.dataset import Dataset
 from uhr_seg_ros.data.errors import DataError
-from uhr_seg_ros.data.label_map import Encoding
-from uhr_seg_ros.data.label_noise import Doubt
+from uhr_seg_ros.data.label_map import LabelMap
+from uhr_seg_ros.data.label_noise import NoisyRegion
 from uhr_seg_ros.data.pairing import Files
-from uhr_seg_ros.data.sample import LabelledFile, LabelledImage
+from uhr_seg_ros.data.sample import LabeledFile, LabeledImage
 
 #: Tiles that show partly the same ground: neither splits nor a hold-out may separate them.
 GROUND = dict.fromkeys(('tile4', 'tile7', 'tile8'), 'tile7')
@@ -27,19 +27,19 @@ _BUILDING, _LAND, _ROAD, _VEGETATION, _WATER = range(5)
 DOUBTS = {
     'tile6': (
         # Green shallow water is vegetation here, but water in all other parts; a creek is a road.
-        Doubt((838, 0, 838, 1718), (_VEGETATION,)),
-        Doubt((838, 859, 838, 1718), (_ROAD,)),
-        Doubt((1170, 2350, 135, 227), (_WATER,)),  # a strip of white sand
+        NoisyRegion((838, 0, 838, 1718), (_VEGETATION,)),
+        NoisyRegion((838, 859, 838, 1718), (_ROAD,)),
+        NoisyRegion((1170, 2350, 135, 227), (_WATER,)),  # a strip of white sand
     ),
     'tile7': (
-        Doubt((2061, 1500, 230, 280), (_VEGETATION,)),  # the rest of a lake
-        Doubt((2061, 1817, 1200, 1817), (_WATER,)),  # groups of trees
+        NoisyRegion((2061, 1500, 230, 280), (_VEGETATION,)),  # the rest of a lake
+        NoisyRegion((2061, 1817, 1200, 1817), (_WATER,)),  # groups of trees
         # A corridor without a road, tracks that cannot be seen, sheds drawn as large buildings.
-        Doubt((2061, 3634, 2061, 1816), (_BUILDING, _ROAD, _WATER)),
-        Doubt((4122, 0, 2062, 1817), (_WATER,)),  # scrub
+        NoisyRegion((2061, 3634, 2061, 1816), (_BUILDING, _ROAD, _WATER)),
+        NoisyRegion((4122, 0, 2062, 1817), (_WATER,)),  # scrub
         # A motorway is land; roads are drawn where there is sand.
-        Doubt((4122, 1817, 2062, 1817), (_LAND, _ROAD, _VEGETATION)),
-        Doubt((4122, 3634, 2062, 1816), (_LAND, _ROAD)),
+        NoisyRegion((4122, 1817, 2062, 1817), (_LAND, _ROAD, _VEGETATION)),
+        NoisyRegion((4122, 3634, 2062, 1816), (_LAND, _ROAD)),
     ),
 }
 
@@ -74,8 +74,8 @@ class Aerial(Dataset):
             for name in self._names[split]
         ]
 
-    def _open(self, files: Files, encoding: Encoding) -> LabelledImage:
-        return LabelledFile(*files, encoding, GROUND.get(files.name))
+    def _open(self, files: Files, encoding: LabelMap) -> LabeledImage:
+        return LabeledFile(*files, encoding, GROUND.get(files.name))
 
     def _read_names(self) -> dict[str, list[str]]:
         names = read_json(self._path, DataError, 'give the folder of the mosaics')

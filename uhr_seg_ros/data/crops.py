@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from uhr_seg_ros.core.classes import UNLABELLED
+from uhr_seg_ros.core.classes import UNLABELED
 from uhr_seg_ros.data.augmentation import Augmentation
 from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.geometric import mirror, pad, Pair, rotate, take_symmetry
 from uhr_seg_ros.data.image_io import Window
 from uhr_seg_ros.data.photometric import distort
 from uhr_seg_ros.data.recoloring import recolour
-from uhr_seg_ros.data.sample import LabelledImage
+from uhr_seg_ros.data.sample import LabeledImage
 
 #: So many places are tried for a crop that shows a mixture of classes.
 TRIES = 10
@@ -37,7 +37,7 @@ class View:
         shape: Height and width in px of the view.
     """
 
-    image: LabelledImage
+    image: LabeledImage
     scale: float
     angle: float
     window: Window
@@ -69,7 +69,7 @@ class View:
     def counts(self) -> np.ndarray:
         """Count pixels by class, every fourth of every fourth row of the window: (255,) int."""
         labels = self.image.read_labels(self.window)[::4, ::4]
-        return np.bincount(labels.ravel(), minlength=256)[:UNLABELLED]
+        return np.bincount(labels.ravel(), minlength=256)[:UNLABELED]
 
     def largest_share(self) -> float:
         """Share of the most frequent class among what is labelled; 1 where nothing is."""
@@ -95,7 +95,7 @@ class CropSampler:
 
     def __init__(
         self,
-        images: Sequence[LabelledImage],
+        images: Sequence[LabeledImage],
         size: int,
         augmentation: Augmentation | None = None,
         recoloured: Mapping[int, float] | None = None,
@@ -172,7 +172,7 @@ class CropSampler:
         return self._place(image, scale, angle, rng)
 
     def _place(
-        self, image: LabelledImage, scale: float, angle: float, rng: np.random.Generator
+        self, image: LabeledImage, scale: float, angle: float, rng: np.random.Generator
     ) -> View:
         """Put a crop somewhere in an image of which scale and rotation are known."""
         extent = float(self.size)

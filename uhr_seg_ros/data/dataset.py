@@ -14,10 +14,10 @@ from types import MappingProxyType
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.data.errors import DataError, faults_error
-from uhr_seg_ros.data.label_map import Encoding
-from uhr_seg_ros.data.label_noise import Doubt
+from uhr_seg_ros.data.label_map import LabelMap
+from uhr_seg_ros.data.label_noise import NoisyRegion
 from uhr_seg_ros.data.pairing import Files, pair
-from uhr_seg_ros.data.sample import LabelledFile, LabelledImage, Part
+from uhr_seg_ros.data.sample import LabeledFile, LabeledImage, Part
 
 #: The usual names of splits, in their usual order.
 SPLITS = ('train', 'val', 'test')
@@ -48,7 +48,7 @@ class Dataset(ABC):
     splits: tuple[str, ...]
     ignored: tuple[int, ...] = ()
     reported: str | None = None
-    doubts: Mapping[str, Sequence[Doubt]] = MappingProxyType({})
+    doubts: Mapping[str, Sequence[NoisyRegion]] = MappingProxyType({})
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
@@ -56,7 +56,7 @@ class Dataset(ABC):
             msg = f'{self.root} is no folder: give the root folder of the {self.name} set'
             raise DataError(msg)
 
-    def images(self, split: str) -> list[LabelledImage]:
+    def images(self, split: str) -> list[LabeledImage]:
         """
         Give all images of a split; the files are found and their sizes compared.
 
@@ -71,7 +71,7 @@ class Dataset(ABC):
             raise faults_error(faults, f'split {split} of {self.root}')
         return images
 
-    def open_images(self, split: str) -> tuple[list[LabelledImage], list[str]]:
+    def open_images(self, split: str) -> tuple[list[LabeledImage], list[str]]:
         """
         Open the images of a split, as `images`, and go on where one cannot be used.
 
@@ -97,11 +97,11 @@ class Dataset(ABC):
     def _files(self, split: str) -> Sequence[Files]:
         """Files of a split, at least one."""
 
-    def _encoding(self, split: str) -> Encoding:
-        return Encoding.of_classes(len(self.classes))
+    def _encoding(self, split: str) -> LabelMap:
+        return LabelMap.of_classes(len(self.classes))
 
-    def _open(self, files: Files, encoding: Encoding) -> LabelledImage:
-        return LabelledFile(*files, encoding)
+    def _open(self, files: Files, encoding: LabelMap) -> LabeledImage:
+        return LabeledFile(*files, encoding)
 
 
 @dataclass(frozen=True)
@@ -157,8 +157,8 @@ class SplitFolders(Dataset):
 
 
 def hold_out(
-    images: Sequence[LabelledImage], name: str, share: float = 1 / 3
-) -> tuple[list[LabelledImage], LabelledImage]:
+    images: Sequence[LabeledImage], name: str, share: float = 1 / 3
+) -> tuple[list[LabeledImage], LabeledImage]:
     """
     Cut a validation part off the bottom of one training image.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from uhr_seg_ros.core.classes import UNLABELLED
+from uhr_seg_ros.core.classes import UNLABELED
 
 #: Padding is 0 after normalisation: the mean colour, BGR, rounded to 8 bits.
 PAD = (104, 116, 124)
@@ -49,7 +49,7 @@ def rotate(image: np.ndarray, labels: np.ndarray, angle: float, size: tuple[int,
     return (
         cv2.warpAffine(image, matrix, target, flags=cv2.INTER_LINEAR, borderValue=0),
         cv2.warpAffine(
-            labels, matrix, target, flags=cv2.INTER_NEAREST, borderValue=float(UNLABELLED)
+            labels, matrix, target, flags=cv2.INTER_NEAREST, borderValue=float(UNLABELED)
         ),
     )
 
@@ -59,5 +59,5 @@ def pad(image: np.ndarray, labels: np.ndarray, side: int) -> Pair:
     edges = (0, side - labels.shape[0], 0, side - labels.shape[1])
     if any(edges):
         image = cv2.copyMakeBorder(image, *edges, cv2.BORDER_CONSTANT, value=PAD)
-        labels = cv2.copyMakeBorder(labels, *edges, cv2.BORDER_CONSTANT, value=UNLABELLED)
+        labels = cv2.copyMakeBorder(labels, *edges, cv2.BORDER_CONSTANT, value=UNLABELED)
     return image, labels

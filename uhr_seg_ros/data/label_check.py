@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from uhr_seg_ros.core.classes import UNLABELLED
+from uhr_seg_ros.core.classes import UNLABELED
 from uhr_seg_ros.data.dataset import Dataset
 from uhr_seg_ros.data.errors import DataError, faults_error, named
 from uhr_seg_ros.data.label_counts import count_ids, scan
-from uhr_seg_ros.data.sample import LabelledImage
+from uhr_seg_ros.data.sample import LabeledImage
 
 _WAY_OUT = (
     '255 is ignored here. If it is the foreground of your masks, write class ids: divide by 255; '
@@ -40,11 +40,11 @@ class Share:
     """
 
     title: str
-    images: Sequence[LabelledImage]
+    images: Sequence[LabeledImage]
     counts: np.ndarray
 
     @classmethod
-    def of(cls, title: str, images: Sequence[LabelledImage]) -> Share:
+    def of(cls, title: str, images: Sequence[LabeledImage]) -> Share:
         """Count what is labelled, after everything that ignores a part of it."""
         # Files are known by now; what ignores large regions has to look for them first.
         progress = tqdm(images, 'counting labels', leave=False, unit='image', delay=1)
@@ -54,17 +54,17 @@ class Share:
     def without(self, ids: Sequence[int]) -> Share:
         """Ignore what is labelled as some classes."""
         counts = self.counts.copy()
-        counts[:, UNLABELLED] += counts[:, list(ids)].sum(1)
+        counts[:, UNLABELED] += counts[:, list(ids)].sum(1)
         counts[:, list(ids)] = 0
         return Share(self.title, self.images, counts)
 
     @property
     def pixels(self) -> np.ndarray:
         """Labelled px of each class id, (255,) int64."""
-        return self.counts.sum(0)[:UNLABELLED]
+        return self.counts.sum(0)[:UNLABELED]
 
     @property
-    def labelled(self) -> list[int]:
+    def labeled(self) -> list[int]:
         """Class ids with at least one pixel."""
         return np.flatnonzero(self.pixels).tolist()
 
@@ -75,7 +75,7 @@ class Share:
     @property
     def ignored_images(self) -> list[str]:
         """Names of the images without a labelled pixel."""
-        empty = ~self.counts[:, :UNLABELLED].any(1)
+        empty = ~self.counts[:, :UNLABELED].any(1)
         return [image.name for image, nothing in zip(self.images, empty, strict=True) if nothing]
 
     def check(self) -> None:
@@ -85,7 +85,7 @@ class Share:
         Raises:
             DataError: No pixel is labelled.
         """
-        if not self.labelled:
+        if not self.labeled:
             count = f'{len(self.images)} image{"" if len(self.images) == 1 else "s"}'
             msg = f'{self.title}: no pixel of {count} is labelled, all are ignored'
             raise DataError(msg)
@@ -106,7 +106,7 @@ class Share:
 
 def checked_images(
     dataset: Dataset, splits: Sequence[str], *, quiet: bool = False
-) -> tuple[dict[str, list[LabelledImage]], list[str]]:
+) -> tuple[dict[str, list[LabeledImage]], list[str]]:
     """
     Open the images of splits and look at every value of their labels.
 
@@ -144,19 +144,19 @@ def checked_images(
 
 
 def _masks(
-    dataset: Dataset, split: str, images: Sequence[LabelledImage], values: dict[str, np.ndarray]
+    dataset: Dataset, split: str, images: Sequence[LabeledImage], values: dict[str, np.ndarray]
 ) -> list[str]:
     """Find masks of 0 and 255 where 255 is ignored."""
     encoding = images[0].encoding
-    if encoding.ids.get(UNLABELLED) != UNLABELLED or len(encoding.classes) < 2:
+    if encoding.ids.get(UNLABELED) != UNLABELED or len(encoding.classes) < 2:
         return []
     counts = values[split]
-    looks_so = counts[:, UNLABELLED].astype(bool) & ~counts[:, 1:UNLABELLED].any(1)
+    looks_so = counts[:, UNLABELED].astype(bool) & ~counts[:, 1:UNLABELED].any(1)
     suspects = [image for image, found in zip(images, looks_so, strict=True) if found]
     if not suspects or any(map(_ignores, values.values())):
         return []
     first = suspects[0].label_path
-    if counts[:, 1:UNLABELLED].any():
+    if counts[:, 1:UNLABELED].any():
         return [
             f'split {split}: {len(suspects)} of {len(images)} label files hold no value but 0 and '
             f'255, such as {first}, while the others hold classes and no 255. {_WAY_OUT}'
@@ -174,7 +174,7 @@ def _masks(
 
 def _ignores(counts: np.ndarray) -> bool:
     """Tell if a label file, (images, 256) px, holds 255 beside a class other than 0."""
-    return bool((counts[:, UNLABELLED].astype(bool) & counts[:, 1:UNLABELLED].any(1)).any())
+    return bool((counts[:, UNLABELED].astype(bool) & counts[:, 1:UNLABELED].any(1)).any())
 
 
 def _ignored_elsewhere(dataset: Dataset, values: dict[str, np.ndarray]) -> bool:

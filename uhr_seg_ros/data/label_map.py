@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from uhr_seg_ros.core.classes import UNLABELLED
+from uhr_seg_ros.core.classes import UNLABELED
 from uhr_seg_ros.data.errors import DataError
 
 #: So many wrong values are named.
@@ -20,7 +20,7 @@ SHOWN = 8
 WHITE = 100
 
 
-class Encoding:
+class LabelMap:
     """
     What the values in a label image mean.
 
@@ -32,20 +32,20 @@ class Encoding:
     def __init__(self, ids: Mapping[int, int], hints: Mapping[int, str] | None = None) -> None:
         self.ids = dict(ids)
         self.hints = dict(hints or {})
-        self._table = np.full(256, UNLABELLED, np.uint8)
+        self._table = np.full(256, UNLABELED, np.uint8)
         self._table[list(self.ids)] = list(self.ids.values())
         self._unknown = np.ones(256, np.uint8)
         self._unknown[list(self.ids)] = 0
 
     @classmethod
-    def of_classes(cls, count: int) -> Encoding:
+    def of_classes(cls, count: int) -> LabelMap:
         """Values are class ids, and 255 is ignored."""
-        return cls({**{value: value for value in range(count)}, UNLABELLED: UNLABELLED})
+        return cls({**{value: value for value in range(count)}, UNLABELED: UNLABELED})
 
     @property
     def classes(self) -> set[int]:
         """Class ids that values can mean."""
-        return set(self.ids.values()) - {UNLABELLED}
+        return set(self.ids.values()) - {UNLABELED}
 
     def ids_of(self, counts: np.ndarray) -> np.ndarray:
         """
@@ -104,6 +104,6 @@ class Encoding:
         return ''
 
     def _expected(self) -> str:
-        known = sorted(set(self.ids) - {UNLABELLED})
-        ignored = f' or {UNLABELLED}' if UNLABELLED in self.ids else ''
+        known = sorted(set(self.ids) - {UNLABELED})
+        ignored = f' or {UNLABELED}' if UNLABELED in self.ids else ''
         return f'{known[0]} to {known[-1]}{ignored}'

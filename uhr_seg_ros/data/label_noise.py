@@ -18,13 +18,13 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from uhr_seg_ros.core.classes import UNLABELLED
+from uhr_seg_ros.core.classes import UNLABELED
 from uhr_seg_ros.data.image_io import Window
-from uhr_seg_ros.data.sample import LabelledImage
+from uhr_seg_ros.data.sample import LabeledImage
 
 
 @dataclass(frozen=True)
-class Doubt:
+class NoisyRegion:
     """
     Where labels of some classes are wrong.
 
@@ -37,7 +37,7 @@ class Doubt:
     class_ids: tuple[int, ...]
 
 
-class WithoutDoubtful(LabelledImage):
+class MaskNoisyLabels(LabeledImage):
     """
     A labelled image that ignores doubtful labels.
 
@@ -50,7 +50,7 @@ class WithoutDoubtful(LabelledImage):
     """
 
     def __init__(
-        self, whole: LabelledImage, limits: Mapping[int, int], doubts: Sequence[Doubt] = ()
+        self, whole: LabeledImage, limits: Mapping[int, int], doubts: Sequence[NoisyRegion] = ()
     ) -> None:
         self.name = whole.name
         self._whole, self._limits, self._doubts = whole, limits, doubts
@@ -85,7 +85,7 @@ class WithoutDoubtful(LabelledImage):
         first, end = left // 8, -(-(left + width) // 8)
         bits = np.unpackbits(self._ignored[top : top + height, first:end], axis=1)
         ignored = bits[:, left - 8 * first :][:, :width].astype(bool)
-        return np.where(ignored, np.uint8(UNLABELLED), self._whole.read_labels(window))
+        return np.where(ignored, np.uint8(UNLABELED), self._whole.read_labels(window))
 
 
 def larger_regions(region: np.ndarray, limit: int) -> np.ndarray:

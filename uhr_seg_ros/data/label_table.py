@@ -45,9 +45,9 @@ def warn(texts: Sequence[str]) -> None:
         console.print(f'warning: {text}', markup=False, highlight=False, soft_wrap=True)
 
 
-def only(labelled: Sequence[str]) -> str:
+def only(labeled: Sequence[str]) -> str:
     """Say that fewer than two classes are labelled, given the names of those that are."""
-    return f'only {labelled[0]} is labelled' if labelled else 'nothing is labelled'
+    return f'only {labeled[0]} is labelled' if labeled else 'nothing is labelled'
 
 
 def _cells(share: Share, index: int) -> tuple[str, str, str]:

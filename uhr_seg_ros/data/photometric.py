@@ -30,8 +30,8 @@ def distort(image: np.ndarray, ranges: Augmentation, rng: np.random.Generator) -
         image = _shade(image, ranges.shade, rng)
     if ranges.gamma[0] < ranges.gamma[1] and _half(rng):
         image = _gamma(image, ranges.gamma, rng)
-    colours = _distort_in_published_order if ranges.published_order else _distort_at_once
-    image = colours(image, ranges, rng)
+    colors = _distort_in_published_order if ranges.published_order else _distort_at_once
+    image = colors(image, ranges, rng)
     if ranges.blur and _half(rng):
         image = cv2.GaussianBlur(image, (0, 0), ranges.blur * (1 - rng.random()))
     if ranges.noise and _half(rng):

@@ -42,8 +42,8 @@ def recolour(image: np.ndarray, region: np.ndarray, rng: np.random.Generator) ->
     opacity = _patches(rng, count, region.shape) * np.float32(rng.uniform(*OPACITY))
     # Softer towards the border of the region, where water is shallow.
     opacity *= cv2.blur(region.astype(np.float32), (5, 5))
-    colour = cv2.blur(image.astype(np.float32), (9, 9))
-    changed = image + waves[..., None] + opacity[..., None] * (tint - colour)
+    color = cv2.blur(image.astype(np.float32), (9, 9))
+    changed = image + waves[..., None] + opacity[..., None] * (tint - color)
     return np.where(region[..., None], np.clip(np.rint(changed), 0, 255), image).astype(np.uint8)
 
 

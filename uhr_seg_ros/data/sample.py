@@ -14,10 +14,10 @@ import numpy as np
 
 from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.image_io import check_upright, image_size, read_ids, read_image, Window
-from uhr_seg_ros.data.label_map import Encoding
+from uhr_seg_ros.data.label_map import LabelMap
 
 
-class LabelledImage(ABC):
+class LabeledImage(ABC):
     """
     An image and the class ids of its pixels.
 
@@ -92,7 +92,7 @@ class LabelledImage(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class Mosaic(LabelledImage):
+class Mosaic(LabeledImage):
     """
     A labelled image in memory.
 
@@ -121,7 +121,7 @@ class Mosaic(LabelledImage):
 
 
 @dataclass(frozen=True, eq=False)
-class Part(LabelledImage):
+class Part(LabeledImage):
     """
     A window of another labelled image, as an image of its own.
 
@@ -130,7 +130,7 @@ class Part(LabelledImage):
         window: Top, left, height and width in px.
     """
 
-    whole: LabelledImage
+    whole: LabeledImage
     window: Window
 
     @property
@@ -158,7 +158,7 @@ class Part(LabelledImage):
         return self.window[0] + window[0], self.window[1] + window[1], *window[2:]
 
 
-class LabelledFile(LabelledImage):
+class LabeledFile(LabeledImage):
     """
     A labelled image on disk: an image file and a file of class ids.
 
@@ -179,7 +179,7 @@ class LabelledFile(LabelledImage):
         name: str,
         image_path: Path,
         label_path: Path,
-        encoding: Encoding,
+        encoding: LabelMap,
         ground: str | None = None,
     ) -> None:
         self.name = name

@@ -8,7 +8,7 @@ from __future__ import annotations
 from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.core.domain import DOMAINS
 from uhr_seg_ros.data.dataset import Layout, SplitFolders
-from uhr_seg_ros.data.label_map import Encoding
+from uhr_seg_ros.data.label_map import LabelMap
 
 
 class Inria(SplitFolders):
@@ -24,8 +24,8 @@ class Inria(SplitFolders):
     reported = 'building'
     layout = Layout('imgs/{split}', '_sat.tif', 'labels/{split}', '_mask.png')
 
-    def _encoding(self, split: str) -> Encoding:
-        return Encoding({0: 0, 1: 1})
+    def _encoding(self, split: str) -> LabelMap:
+        return LabelMap({0: 0, 1: 1})
 
 
 class DeepGlobe(SplitFolders):

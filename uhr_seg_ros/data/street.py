@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from uhr_seg_ros.core.classes import CLASS_SETS, UNLABELLED
+from uhr_seg_ros.core.classes import CLASS_SETS, UNLABELED
 from uhr_seg_ros.core.domain import DOMAINS
 from uhr_seg_ros.data.dataset import Layout, SplitFolders
-from uhr_seg_ros.data.label_map import Encoding
+from uhr_seg_ros.data.label_map import LabelMap
 
 VOID = 11
 
@@ -21,5 +21,5 @@ class Street(SplitFolders):
     domain = DOMAINS['street']
     layout = Layout('{split}/images', '.jpg', '{split}/labels', '.png')
 
-    def _encoding(self, split: str) -> Encoding:
-        return Encoding({**{value: value for value in range(VOID)}, VOID: UNLABELLED})
+    def _encoding(self, split: str) -> LabelMap:
+        return LabelMap({**{value: value for value in range(VOID)}, VOID: UNLABELED})

@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from uhr_seg_ros.core.classes import UNLABELLED
+from uhr_seg_ros.core.classes import UNLABELED
 
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
@@ -27,13 +27,13 @@ def near_other_class(ids: np.ndarray, kernel: np.ndarray, *, border: bool = Fals
     Returns:
         (H, W) bool.
     """
-    ignored = ids == UNLABELLED
+    ignored = ids == UNLABELED
     # For the maximum an ignored pixel must be low, for the minimum it is high as it is. With an
     # outside that is another class the maximum there is higher than every class.
     low = np.where(ignored, np.uint8(0), ids)
-    outside = UNLABELLED if border else 0
+    outside = UNLABELED if border else 0
     highest = cv2.dilate(low, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=outside)
-    lowest = cv2.erode(ids, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=UNLABELLED)
+    lowest = cv2.erode(ids, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=UNLABELED)
     return (highest != lowest) & ~ignored
 
 
@@ -64,4 +64,4 @@ def square(distance: int) -> np.ndarray:
 
 def hide_ignored(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Give the mask (H, W) with 255 where the labels are ignored."""
-    return np.where(labels == UNLABELLED, np.uint8(UNLABELLED), mask)
+    return np.where(labels == UNLABELED, np.uint8(UNLABELED), mask)

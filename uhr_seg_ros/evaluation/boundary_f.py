@@ -21,7 +21,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from uhr_seg_ros.core.classes import UNLABELLED
+from uhr_seg_ros.core.classes import UNLABELED
 from uhr_seg_ros.evaluation.block import Block, Metric
 from uhr_seg_ros.evaluation.boundaries import contours, disk, hide_ignored
 from uhr_seg_ros.evaluation.metrics import mean, ratio
@@ -55,8 +55,8 @@ class BoundaryF(Metric):
     def add(self, block: Block) -> None:
         """Count one block."""
         mask = hide_ignored(block.labels, block.mask)
-        true = np.where(contours(block.labels), block.labels, UNLABELLED)
-        found = np.where(contours(mask), mask, UNLABELLED)
+        true = np.where(contours(block.labels), block.labels, UNLABELED)
+        found = np.where(contours(mask), mask, UNLABELED)
         present = np.unique(np.concatenate([np.unique(true), np.unique(found)]))
         for index in present[present < self.counts.shape[2]]:
             self._add_class(block, (found == index), (true == index), index)

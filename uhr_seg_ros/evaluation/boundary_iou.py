@@ -21,7 +21,7 @@ from math import hypot
 
 import numpy as np
 
-from uhr_seg_ros.core.classes import UNLABELLED
+from uhr_seg_ros.core.classes import UNLABELED
 from uhr_seg_ros.evaluation.block import Block, Metric
 from uhr_seg_ros.evaluation.boundaries import hide_ignored, near_other_class, square
 from uhr_seg_ros.evaluation.metrics import mean, ratio
@@ -54,8 +54,8 @@ class BoundaryIou(Metric):
         """Count one block."""
         kernel = square(self.margin(block.size))
         mask = hide_ignored(block.labels, block.mask)
-        true = block.part(np.where(_band(block.labels, kernel), block.labels, UNLABELLED))
-        found = block.part(np.where(_band(mask, kernel), mask, UNLABELLED))
+        true = block.part(np.where(_band(block.labels, kernel), block.labels, UNLABELED))
+        found = block.part(np.where(_band(mask, kernel), mask, UNLABELED))
         for count, ids in zip(self.counts, (true[true == found], true, found), strict=True):
             count += np.bincount(ids.ravel(), minlength=256)[: len(count)]
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from uhr_seg_ros.core.timing import StageClock
-from uhr_seg_ros.data.sample import LabelledImage
+from uhr_seg_ros.data.sample import LabeledImage
 from uhr_seg_ros.evaluation.block import Block, blocks_of, Metric, SIDE, Window
 from uhr_seg_ros.evaluation.boundary_accuracy import BoundaryAccuracy
 from uhr_seg_ros.evaluation.boundary_f import BoundaryF
 from uhr_seg_ros.evaluation.boundary_iou import BoundaryIou, RATIOS
 from uhr_seg_ros.evaluation.gallery import Gallery
-from uhr_seg_ros.evaluation.memmap_mask import ScratchMask
+from uhr_seg_ros.evaluation.memmap_mask import MemmapMask
 from uhr_seg_ros.evaluation.metrics import ConfusionMatrix
 from uhr_seg_ros.evaluation.object_recall import ObjectRecall
 from uhr_seg_ros.evaluation.seams import Seams
@@ -78,8 +78,8 @@ class Evaluator:
 
     def add(
         self,
-        image: LabelledImage,
-        mask: ScratchMask,
+        image: LabeledImage,
+        mask: MemmapMask,
         gallery: Gallery | None = None,
         side: int = SIDE,
     ) -> None:

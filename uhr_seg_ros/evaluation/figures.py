@@ -43,7 +43,7 @@ class Figures:
         """
         matrix = results.matrix
         return {
-            **self._labelled(matrix),
+            **self._labeled(matrix),
             'mean_iou': number(matrix.mean_iou()),
             'mean_iou_evaluated': self._mean(matrix, matrix.iou()),
             'reported': self._published(matrix.iou(), matrix.mean_iou()),
@@ -117,9 +117,9 @@ class Figures:
             for index, name in enumerate(BINS)
         }
 
-    def _labelled(self, matrix: ConfusionMatrix) -> dict[str, list[str]]:
+    def _labeled(self, matrix: ConfusionMatrix) -> dict[str, list[str]]:
         """Name the evaluated classes without a labelled pixel, and what is found all the same."""
-        missing = [i for i in self._evaluated if not matrix.labelled()[i]]
+        missing = [i for i in self._evaluated if not matrix.labeled()[i]]
         found = [i for i in missing if matrix.found()[i]]
         return {
             'classes_without_labels': [self._names[index] for index in missing],

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from uhr_seg_ros.core.classes import ClassSet, UNLABELLED
+from uhr_seg_ros.core.classes import ClassSet, UNLABELED
 from uhr_seg_ros.core.image_writing import encode_image
 from uhr_seg_ros.core.visualization import colorize
-from uhr_seg_ros.data.sample import LabelledImage
+from uhr_seg_ros.data.sample import LabeledImage
 from uhr_seg_ros.evaluation.block import Block, Window
-from uhr_seg_ros.evaluation.memmap_mask import ScratchMask
+from uhr_seg_ros.evaluation.memmap_mask import MemmapMask
 
 #: Side of a tile, px; it divides the side of a block.
 TILE = 512
@@ -75,7 +75,7 @@ class Gallery:
         self._canvas: _Canvas | None = None
         self._tiles: list[tuple[int, int, Window]] = []
 
-    def add(self, block: Block, image: LabelledImage) -> None:
+    def add(self, block: Block, image: LabeledImage) -> None:
         """Take one block of an image."""
         if self._canvas is None:
             longest = LARGE if len(self.images) < LARGE_IMAGES else SMALL
@@ -84,7 +84,7 @@ class Gallery:
         self._canvas.add(block.place, image.read_image(block.place), labels, mask)
         self._count_tiles(block.place, labels, mask)
 
-    def end_image(self, image: LabelledImage, mask: ScratchMask) -> None:
+    def end_image(self, image: LabeledImage, mask: MemmapMask) -> None:
         """Make the pictures of the image whose blocks have come."""
         files = self._canvas.files(self._classes)
         wrong, known = (sum(tile[index] for tile in self._tiles) for index in (0, 1))
@@ -100,7 +100,7 @@ class Gallery:
         self._canvas, self._tiles = None, []
 
     def _count_tiles(self, place: Window, labels: np.ndarray, mask: np.ndarray) -> None:
-        known = labels != UNLABELLED
+        known = labels != UNLABELED
         wrong = known & (labels != mask)
         for top in range(0, place[2], TILE):
             for left in range(0, place[3], TILE):
@@ -110,7 +110,7 @@ class Gallery:
                 self._tiles.append((*counts, window))
 
     def _tile_files(
-        self, image: LabelledImage, mask: ScratchMask, window: Window
+        self, image: LabeledImage, mask: MemmapMask, window: Window
     ) -> dict[str, bytes]:
         canvas = _Canvas(window[2:], TILE)
         canvas.add((0, 0, *window[2:]), *image.read(window), mask.read(window))
@@ -124,7 +124,7 @@ class _Canvas:
         self._scale = min(1.0, longest / max(size))
         height, width = (self._at(side) for side in size)
         self._image = np.zeros((height, width, 3), np.uint8)
-        self._ids = np.full((2, height, width), UNLABELLED, np.uint8)
+        self._ids = np.full((2, height, width), UNLABELED, np.uint8)
         self._wrong = np.zeros((height, width), np.float32)
 
     def add(self, place: Window, image: np.ndarray, labels: np.ndarray, mask: np.ndarray) -> None:
@@ -137,7 +137,7 @@ class _Canvas:
         self._image[rows, columns] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         for ids, values in zip(self._ids, (labels, mask), strict=True):
             ids[rows, columns] = cv2.resize(values, size, interpolation=cv2.INTER_NEAREST)
-        wrong = ((labels != mask) & (labels != UNLABELLED)).astype(np.float32)
+        wrong = ((labels != mask) & (labels != UNLABELED)).astype(np.float32)
         self._wrong[rows, columns] = cv2.resize(wrong, size, interpolation=cv2.INTER_AREA)
 
     def files(self, classes: ClassSet) -> dict[str, bytes]:
@@ -154,8 +154,8 @@ class _Canvas:
 
     def _errors(self) -> np.ndarray:
         """Paint wrong pixels over a pale image."""
-        grey = cv2.cvtColor(self._image, cv2.COLOR_BGR2GRAY)
-        pale = np.repeat(150 + grey[..., None] * np.float32(0.35), 3, axis=2)
+        gray = cv2.cvtColor(self._image, cv2.COLOR_BGR2GRAY)
+        pale = np.repeat(150 + gray[..., None] * np.float32(0.35), 3, axis=2)
         share = self._wrong[..., None]
         painted = (pale * (1 - share) + np.float32(WRONG) * share).astype(np.uint8)
         return _striped(painted, self._ids[0])
@@ -166,7 +166,7 @@ class _Canvas:
 
 def _striped(painted: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Lay stripes over the pixels that are ignored."""
-    rows, columns = np.nonzero(ids == UNLABELLED)
+    rows, columns = np.nonzero(ids == UNLABELED)
     level = np.array(STRIPES, np.uint8)[(rows + columns) // STRIPE % 2]
     painted[rows, columns] = level[:, None]
     return painted

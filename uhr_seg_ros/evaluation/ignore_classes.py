@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from uhr_seg_ros.core.classes import UNLABELLED
-from uhr_seg_ros.data.sample import LabelledImage
+from uhr_seg_ros.core.classes import UNLABELED
+from uhr_seg_ros.data.sample import LabeledImage
 from uhr_seg_ros.evaluation.block import Window
 
 
-class Ignoring(LabelledImage):
+class Ignoring(LabeledImage):
     """
     A labelled image on which some classes count as ignored.
 
@@ -23,11 +23,11 @@ class Ignoring(LabelledImage):
         ids: Class ids that become 255.
     """
 
-    def __init__(self, image: LabelledImage, ids: Sequence[int]) -> None:
+    def __init__(self, image: LabeledImage, ids: Sequence[int]) -> None:
         self.name = image.name
         self._whole = image
         self._table = np.arange(256, dtype=np.uint8)
-        self._table[list(ids)] = UNLABELLED
+        self._table[list(ids)] = UNLABELED
 
     @property
     def size(self) -> tuple[int, int]:

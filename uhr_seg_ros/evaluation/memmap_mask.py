@@ -14,7 +14,7 @@ import numpy as np
 from uhr_seg_ros.evaluation.block import Window
 
 
-class ScratchMask:
+class MemmapMask:
     """
     A mask in a temporary file; use it in a `with` block.
 
@@ -40,7 +40,7 @@ class ScratchMask:
         rows = np.frombuffer(stored, np.uint8).reshape(height, self.size[1])
         return rows[:, left : left + width]
 
-    def __enter__(self) -> ScratchMask:
+    def __enter__(self) -> MemmapMask:
         return self
 
     def __exit__(

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from uhr_seg_ros.core.classes import UNLABELLED
+from uhr_seg_ros.core.classes import UNLABELED
 from uhr_seg_ros.core.errors import UhrSegError
 
 
@@ -61,7 +61,7 @@ class ConfusionMatrix:
         if labels.shape != mask.shape:
             msg = f'labels are {labels.shape}, the mask {mask.shape}'
             raise MetricError(msg)
-        known = labels != UNLABELLED
+        known = labels != UNLABELED
         truth, found = labels[known].astype(np.int64), mask[known].astype(np.int64)
         classes = len(self.counts)
         for name, ids in (('label', truth), ('mask', found)):
@@ -88,7 +88,7 @@ class ConfusionMatrix:
         """F1 per class, (classes,) float64; NaN for a class that occurs nowhere."""
         return ratio(2 * np.diag(self.counts), self.counts.sum(0) + self.counts.sum(1))
 
-    def labelled(self) -> np.ndarray:
+    def labeled(self) -> np.ndarray:
         """Tell which classes have a labelled pixel, (classes,) bool."""
         return self.counts.any(1)
 
@@ -106,7 +106,7 @@ class ConfusionMatrix:
         Returns:
             NaN if there are none, or fewer than two classes are labelled.
         """
-        return mean(values) if self.labelled().sum() > 1 else float('nan')
+        return mean(values) if self.labeled().sum() > 1 else float('nan')
 
     def mean_iou(self) -> float:
         """Mean of the IoUs, as `mean`; classes that occur nowhere are left out."""
@@ -118,7 +118,7 @@ class ConfusionMatrix:
 
     def frequency_weighted_iou(self) -> float:
         """Mean of the IoUs weighted by the pixels of the class in the labels; NaN as `mean`."""
-        if self.labelled().sum() < 2:
+        if self.labeled().sum() < 2:
             return float('nan')
         pixels = self.counts.sum(1)
         present = pixels > 0

@@ -10,15 +10,15 @@ import tempfile
 
 import numpy as np
 
-from uhr_seg_ros.data.sample import LabelledImage
+from uhr_seg_ros.data.sample import LabeledImage
 from uhr_seg_ros.evaluation.block import Window
-from uhr_seg_ros.evaluation.memmap_mask import ScratchMask
+from uhr_seg_ros.evaluation.memmap_mask import MemmapMask
 from uhr_seg_ros.evaluation.resize import resized_rows, ROWS, ScaledImage
 from uhr_seg_ros.evaluation.seams import Grid, Seams
 from uhr_seg_ros.evaluation.settings import Settings
 from uhr_seg_ros.evaluation.sliding_window import arg_max, slide
 from uhr_seg_ros.evaluation.tta import averaged, VIEWS
-from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.refinement.refine import refine
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.pipelines.tiling import padded_size, tile_spans, TileLimit
@@ -39,7 +39,7 @@ class Predictor:
         self,
         segmenter: Segmenter,
         settings: Settings,
-        limits: Limits,
+        limits: TilingOptions,
         whole: Segmenter | None = None,
     ) -> None:
         self._segmenter, self._whole = segmenter, whole
@@ -49,7 +49,7 @@ class Predictor:
         if not bundle.patches:  # which lie as their network wants them
             self._limit = TileLimit(bundle, limits.memory_limit_mb or None, limits.tile)
 
-    def predict(self, image: LabelledImage, mask: ScratchMask, seams: Seams) -> None:
+    def predict(self, image: LabeledImage, mask: MemmapMask, seams: Seams) -> None:
         """
         Segment one image.
 
@@ -72,7 +72,7 @@ class Predictor:
         for band in bands:
             mask.append(arg_max(band))
 
-    def _whole_mask(self, image: np.ndarray, mask: ScratchMask, seams: Seams) -> None:
+    def _whole_mask(self, image: np.ndarray, mask: MemmapMask, seams: Seams) -> None:
         if self._settings.branch == 'semantic':
             found = self._segmenter.semantic_only(image)
         else:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from uhr_seg_ros.data.sample import LabelledImage
+from uhr_seg_ros.data.sample import LabeledImage
 from uhr_seg_ros.evaluation.block import Window
 
 #: Rows that are resized at a time.
@@ -41,8 +41,8 @@ class Taps:
     @classmethod
     def along(cls, source: int, target: int, start: int = 0, stop: int | None = None) -> Taps:
         """Place `start` to `stop` of an axis resized from `source` to `target`."""
-        centres = np.arange(start, target if stop is None else stop) + 0.5
-        place = np.maximum(centres * (source / target) - 0.5, 0)
+        centers = np.arange(start, target if stop is None else stop) + 0.5
+        place = np.maximum(centers * (source / target) - 0.5, 0)
         lower = np.minimum(place.astype(np.int64), source - 1)
         weight = (place - lower).astype(np.float32)
         return cls(lower, np.minimum(lower + 1, source - 1), weight)
@@ -70,7 +70,7 @@ class ScaledImage:
         size: Height and width after resizing, px, at least 1.
     """
 
-    def __init__(self, image: LabelledImage, scale: float) -> None:
+    def __init__(self, image: LabeledImage, scale: float) -> None:
         self._image = image
         self.size = tuple(max(1, int(side * scale + 0.5)) for side in image.size)
 

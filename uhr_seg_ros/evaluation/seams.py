@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from uhr_seg_ros.core.classes import UNLABELLED
+from uhr_seg_ros.core.classes import UNLABELED
 from uhr_seg_ros.evaluation.block import Block, Metric, Window
 from uhr_seg_ros.evaluation.metrics import ratio
 from uhr_seg_ros.evaluation.sliding_window import window_starts
@@ -115,7 +115,7 @@ class Seams(Metric):
             return
         near = self.grid.near(block.place, block.size)
         labels = block.part(block.labels)
-        known = labels != UNLABELLED
+        known = labels != UNLABELED
         self.known += _split(known, near)
         self.wrong += _split(known & (labels != block.part(block.mask)), near)
 
@@ -135,10 +135,10 @@ def _inner(spans: Sequence[tuple[int, int]], size: int) -> tuple[int, ...]:
 
 def _near(borders: Sequence[int], span: tuple[int, int], scale: float) -> np.ndarray:
     """Tell which of `span` (start, length) lie within reach of a border."""
-    centres = (span[0] + np.arange(span[1]) + 0.5) * scale
+    centers = (span[0] + np.arange(span[1]) + 0.5) * scale
     near = np.zeros(span[1], bool)
     for border in borders:
-        near |= np.abs(centres - border) <= REACH
+        near |= np.abs(centers - border) <= REACH
     return near
 
 

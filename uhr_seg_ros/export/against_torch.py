@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.export.export import export_bundle
-from uhr_seg_ros.networks.backbones.normalization import normalised
+from uhr_seg_ros.networks.backbones.normalization import normalized
 from uhr_seg_ros.networks.hlrc.network import HLRC
 from uhr_seg_ros.networks.presets import build_network, NETWORKS
 from uhr_seg_ros.pipelines.segmenter import Segmenter
@@ -65,7 +65,7 @@ def _eager(
     network: HLRC, mean: tuple[float, ...], std: tuple[float, ...], image: np.ndarray
 ) -> np.ndarray:
     with torch.inference_mode():
-        return network(normalised(image[None], mean, std)).argmax(1)[0].byte().numpy()
+        return network(normalized(image[None], mean, std)).argmax(1)[0].byte().numpy()
 
 
 def _milliseconds(call: Callable[[], object]) -> float:

@@ -14,7 +14,6 @@ import yaml
 
 from uhr_seg_ros.core.atomic_io import write_text
 from uhr_seg_ros.core.bundle import (
-    AGAIN,
     Bundle,
     BundleError,
     FORMAT,
@@ -24,6 +23,7 @@ from uhr_seg_ros.core.bundle import (
     MODEL_FILE,
     Patches,
     read_bundle,
+    REEXPORT_HINT,
 )
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.config_reader import read_mapping
@@ -121,7 +121,7 @@ def add_precision(
 
     """
     path = Path(directory)
-    content = read_mapping(path / MODEL_FILE, BundleError, AGAIN)
+    content = read_mapping(path / MODEL_FILE, BundleError, REEXPORT_HINT)
     graphs = {
         name: {'file': file, 'sha256': hash_graph(path / file)} for name, file in files.items()
     }

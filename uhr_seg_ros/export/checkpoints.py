@@ -18,7 +18,7 @@ from torch import nn
 from uhr_seg_ros.export.checkpoint_files import CheckpointError, load_plain
 from uhr_seg_ros.export.description import Description, read_description
 from uhr_seg_ros.export.state_dicts import tensors_of
-from uhr_seg_ros.networks.hlrc.experts import NEIGHBOURS, SUBPIXELS
+from uhr_seg_ros.networks.hlrc.experts import NEIGHBORS, SUBPIXELS
 from uhr_seg_ros.networks.hlrc.network import HLRC
 
 # In a published checkpoint but without influence on the result: a constant, and a classifier
@@ -178,10 +178,10 @@ def published_shapes(network: HLRC) -> dict[str, torch.Size]:
     return {name: shape for parts in _sources(network).values() for name, shape in parts}
 
 
-def _neighbours_last(weight: torch.Tensor) -> torch.Tensor:
+def _neighbors_last(weight: torch.Tensor) -> torch.Tensor:
     """Rows of an expert's last layer from (neighbour, sub-pixel) to (sub-pixel, neighbour)."""
-    rows = weight.reshape(NEIGHBOURS, SUBPIXELS, -1)
-    return rows.transpose(0, 1).reshape(NEIGHBOURS * SUBPIXELS, -1)
+    rows = weight.reshape(NEIGHBORS, SUBPIXELS, -1)
+    return rows.transpose(0, 1).reshape(NEIGHBORS * SUBPIXELS, -1)
 
 
 def published_state(network: HLRC, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -196,7 +196,7 @@ def published_state(network: HLRC, tensors: Mapping[str, torch.Tensor]) -> dict[
     for name, parts in _sources(network).items():
         values = [tensors[source] for source, _ in parts]
         if name == 'region.experts.last':
-            values = [_neighbours_last(value) for value in values]
+            values = [_neighbors_last(value) for value in values]
         stacked = name.startswith('region.experts.') and not name.endswith('gate.weight')
         state[name] = torch.stack(values) if stacked else values[0]
     return state

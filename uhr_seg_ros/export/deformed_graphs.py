@@ -17,12 +17,12 @@ from torch import nn
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.timing import StageClock
-from uhr_seg_ros.networks.backbones.normalization import normalised
+from uhr_seg_ros.networks.backbones.normalization import normalized
 from uhr_seg_ros.networks.deformation.grid import sample_image
 from uhr_seg_ros.networks.deformation.network import DeformedNetwork
 from uhr_seg_ros.networks.deformation.saliency import saliency_map
 from uhr_seg_ros.pipelines.deformed import Deformed
-from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.pipelines.pipeline import TilingOptions
 
 
 class SaliencyGraph(nn.Module):
@@ -82,10 +82,10 @@ def bent_both_ways(
     Returns:
         Grid (h', w', 2) and probabilities (C, h', w') of torch, and those of the graphs.
     """
-    planes = network.normalise(normalised(image[None]))
+    planes = network.normalize(normalized(image[None]))
     _, grid = network.look(planes)
     probabilities = network.inner(sample_image(planes, grid)).softmax(1)
-    strategy = Deformed.open(bundle, Limits(), EngineOptions(precision='fp32'))
+    strategy = Deformed.open(bundle, TilingOptions(), EngineOptions(precision='fp32'))
     found = strategy.bent(image, StageClock())
     strategy.close()
     return (grid[0].numpy(), probabilities[0].numpy()), found

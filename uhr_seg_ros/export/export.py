@@ -26,7 +26,7 @@ from uhr_seg_ros.export.bundle_writing import write_bundle
 from uhr_seg_ros.export.deformed_graphs import bent_both_ways, deformed_graphs, statistics_of
 from uhr_seg_ros.export.hlrc_graphs import DetailGraph, FusionGraph, QuarterGraph, SemanticGraph
 from uhr_seg_ros.export.patch_graphs import cut_as, patch_graphs
-from uhr_seg_ros.networks.backbones.normalization import normalised
+from uhr_seg_ros.networks.backbones.normalization import normalized
 from uhr_seg_ros.networks.baselines.single import SingleBranch
 from uhr_seg_ros.networks.deformation.network import DeformedNetwork, UniformNetwork
 from uhr_seg_ros.networks.fctl.patch_network import PatchNetwork
@@ -239,7 +239,7 @@ def compare(network: Network, bundle: Bundle, size: tuple[int, int]) -> None:
     if isinstance(network, DeformedNetwork):
         _compare_bent(network, bundle, image)
         return
-    expected = network(normalised(image[None], bundle.mean, bundle.std))[0].numpy()
+    expected = network(normalized(image[None], bundle.mean, bundle.std))[0].numpy()
     segmenter = Segmenter(bundle, backend='onnxruntime')
     found = segmenter(image, logits=True)
     segmenter.close()

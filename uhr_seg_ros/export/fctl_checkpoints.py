@@ -57,7 +57,7 @@ def released_state(
     state = state_of_parts(network, released_names(network), parts, {'patch': UNUSED, **unused})
     for tensors in parts.values():
         _check_kernels(tensors)
-    if not network.centred:
+    if not network.centered:
         state |= {
             name: _in_our_order(state[name]) for name in ('fusion.mix.weight', 'fusion.mix.bias')
         }
@@ -77,7 +77,7 @@ def load_released(network: ReleasedFCtL, parts: Mapping[str, Mapping[str, torch.
 def released_names(network: ReleasedFCtL) -> dict[str, dict[str, str]]:
     """Give for ``patch`` and every context: our name -> released name."""
     found: dict[str, dict[str, str]] = {'patch': {}, **{name: {} for name in network.contexts}}
-    fused = _centred_name if network.centred else _inria_name
+    fused = _centered_name if network.centered else _inria_name
     for name in network.state_dict():
         room, _, rest = name.partition('.')
         if room == 'extractors':
@@ -101,7 +101,7 @@ def _vgg_name(name: str) -> str:
     return f'pool{pool}.{int(index) + (before if pool == 3 else 0)}.{leaf}'
 
 
-def _centred_name(layer: str, *rest: str) -> str:
+def _centered_name(layer: str, *rest: str) -> str:
     """Translate a layer of the fusion of the DeepGlobe network."""
     if layer == 'attend':
         source, part, *leaf = rest

@@ -9,18 +9,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from uhr_seg_ros.core.classes import ClassSet, UNLABELLED
+from uhr_seg_ros.core.classes import ClassSet, UNLABELED
 from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.geometry.camera import Camera
 from uhr_seg_ros.geometry.transform import Transform
 from uhr_seg_ros.geometry.visibility import find_seen, Seen, ZBuffer
 
 
-class LabellingError(UhrSegError):
+class LabelingError(UhrSegError):
     """A mask, a confidence and a calibration that do not belong together."""
 
 
-class LabelledPoints(NamedTuple):
+class LabeledPoints(NamedTuple):
     """
     Points and what the camera sees there.
 
@@ -39,7 +39,7 @@ class LabelledPoints(NamedTuple):
     color: np.ndarray
 
 
-class PointLabeller:
+class PointLabeler:
     """
     Labels points by a mask.
 
@@ -65,7 +65,7 @@ class PointLabeller:
         pose: Transform,
         mask: np.ndarray,
         confidence: np.ndarray | None = None,
-    ) -> LabelledPoints:
+    ) -> LabeledPoints:
         """
         Label points.
 
@@ -77,7 +77,7 @@ class PointLabeller:
             confidence: (H, W) uint8; None: every pixel counts as sure.
 
         Raises:
-            LabellingError: sizes that differ.
+            LabelingError: sizes that differ.
 
         """
         _check_sizes(camera, mask, confidence)
@@ -86,14 +86,14 @@ class PointLabeller:
             seen = seen.take(self._z_buffer.find_visible(seen, camera.height, camera.width))
         pixels = seen.row.astype(np.intp) * camera.width + seen.column
         ids = mask.reshape(-1).take(pixels)
-        label = np.minimum(ids, UNLABELLED).astype(np.uint8, copy=False)
+        label = np.minimum(ids, UNLABELED).astype(np.uint8, copy=False)
         sure = np.full(len(ids), 255, np.uint8)
         if confidence is not None:
             confidence.reshape(-1).take(pixels, out=sure)
         values = (label, sure, self._colors.take(ids))
         if self._keep_unseen:
-            return LabelledPoints(points, *_spread(seen, len(points), *values))
-        return LabelledPoints(points[seen.index], *values)
+            return LabeledPoints(points, *_spread(seen, len(points), *values))
+        return LabeledPoints(points[seen.index], *values)
 
 
 def _spread(
@@ -101,7 +101,7 @@ def _spread(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the values of all points from those of the seen ones."""
     spread = (
-        np.full(count, UNLABELLED, np.uint8),
+        np.full(count, UNLABELED, np.uint8),
         np.zeros(count, np.uint8),
         np.zeros(count, np.uint32),
     )
@@ -115,4 +115,4 @@ def _check_sizes(camera: Camera, mask: np.ndarray, confidence: np.ndarray | None
     for name, array in (('mask', mask), ('confidence', confidence)):
         if array is not None and array.shape != size:
             msg = f'{name} is {array.shape}, but the calibration is for {size} (height, width)'
-            raise LabellingError(msg)
+            raise LabelingError(msg)

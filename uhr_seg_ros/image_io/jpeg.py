@@ -30,7 +30,7 @@ from uhr_seg_ros.image_io.jpeg_structure import (
     segments,
     SOS,
 )
-from uhr_seg_ros.image_io.limits import MOST_FRAME_PIXELS
+from uhr_seg_ros.image_io.limits import MAX_FRAME_PIXELS
 
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
@@ -44,15 +44,15 @@ _LEFT_OVER = re.compile(r'(\d+) extraneous bytes before marker 0x(\w\w)')
 
 #: So many bytes of any value encoders leave before a marker, and so many zeros those that align.
 #: After damage there are more, or too few.
-_MOST_LEFT_OVER, _MOST_PADDING = 16, 64
+_MAX_LEFT_OVER, _MAX_PADDING = 16, 64
 
 #: How often a picture is read until the last cosmetic complaint is mended.
-_MOST_READINGS = 3
+_MAX_READINGS = 3
 
 
 def decode_jpeg(
     data: bytes | memoryview,
-    max_pixels: int = MOST_FRAME_PIXELS,
+    max_pixels: int = MAX_FRAME_PIXELS,
     note: Callable[[str], None] = lambda _: None,
 ) -> np.ndarray:
     """
@@ -82,7 +82,7 @@ def decode_jpeg(
     return _decode_strictly(decoder, data, note)
 
 
-def check_header(header: JpegHeader, size: int, max_pixels: int = MOST_FRAME_PIXELS) -> None:
+def check_header(header: JpegHeader, size: int, max_pixels: int = MAX_FRAME_PIXELS) -> None:
     """
     Refuse a picture of too many pixels, or of more than its bytes can hold.
 
@@ -135,7 +135,7 @@ def _decode_strictly(
     if not has_one_scan(data):
         find_end(data)
     size = len(data)
-    for _ in range(_MOST_READINGS):
+    for _ in range(_MAX_READINGS):
         try:
             return decoder.decode_jpeg(data, colorspace='BGR', strict=True)
         except ValueError as err:
@@ -146,7 +146,7 @@ def _decode_strictly(
             return _decode_with_opencv(data)
         left, before = _left_over(complaint)
         if 0xD0 <= before <= 0xD7:
-            if left > _MOST_LEFT_OVER or not has_all_restarts(data):
+            if left > _MAX_LEFT_OVER or not has_all_restarts(data):
                 break
             note(
                 f'JPEG has bytes before its restart markers, as of some webcams: '
@@ -206,8 +206,8 @@ def _mend(data: memoryview, left: int, before: int) -> bytes:
             if header.process != PROGRESSIVE:
                 after = segment.entropy - segment.at
                 body[after - 3 : after] = 0, 63, 0
-            zeros = left <= _MOST_PADDING and body.endswith(bytes(left))
-            last = data[segment.end + 1] == before == EOI and left <= _MOST_LEFT_OVER
+            zeros = left <= _MAX_PADDING and body.endswith(bytes(left))
+            last = data[segment.end + 1] == before == EOI and left <= _MAX_LEFT_OVER
             if left and (zeros or last):
                 del body[-left:]
                 left = 0

@@ -22,7 +22,7 @@ from uhr_seg_ros.image_io.jpeg_structure import (
 
 #: Far beyond what encoders write. Each scan of a progressive picture costs a pass over it, which
 #: a file of a few kB could ask for thousands of times.
-_MOST_SCANS = 100
+_MAX_SCANS = 100
 
 
 class _Scan(NamedTuple):
@@ -66,8 +66,8 @@ def find_end(data: bytes | memoryview) -> int:
     for segment in segments(data):
         if segment.marker == SOS:
             scans.append(_scan_parameters(data, segment))
-            if len(scans) > _MOST_SCANS:
-                msg = f'JPEG has more than {_MOST_SCANS} scans: refused'
+            if len(scans) > _MAX_SCANS:
+                msg = f'JPEG has more than {_MAX_SCANS} scans: refused'
                 raise JpegError(msg)
         end = segment.end
     _check_scans(header, scans)

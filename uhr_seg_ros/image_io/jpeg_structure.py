@@ -32,7 +32,7 @@ _MARKERS = np.ones(256, bool)
 _MARKERS[[0x00, *range(0xD0, 0xD8), 0xFF]] = False
 
 #: From so many equal bytes on the end of the data is padding; an encoder leaves fewer.
-_LEAST_FILLING = 64
+_MIN_FILLING = 64
 
 #: How many bytes of a scan are looked at in one go; they and what is found fit into a cache.
 _BLOCK = 1 << 16
@@ -221,7 +221,7 @@ def _next_marker(data: bytes | memoryview, start: int) -> int:
 
 def _truncated(data: bytes | memoryview) -> JpegError:
     filled = filling(data)
-    if filled < _LEAST_FILLING:
+    if filled < _MIN_FILLING:
         return JpegError(f'JPEG of {len(data)} bytes is truncated: its end marker is missing')
     return JpegError(
         f'JPEG of {len(data) - filled} bytes is padded to {len(data)}, and its end marker is '

@@ -14,7 +14,7 @@ from uhr_seg_ros.image_io.errors import ImageIoError
 MAX_PIXELS = 1 << 32
 """Largest picture file, 65536 x 65536 px. `uhr_seg_ros` tells OpenCV the same."""
 
-MOST_FRAME_PIXELS = 1 << 28
+MAX_FRAME_PIXELS = 1 << 28
 """Largest frame of a message, 16384 x 16384 px: beyond it the size fields are garbage."""
 
 DEFAULT_FRAME_PIXELS = 2 * 7680 * 4320
@@ -39,7 +39,7 @@ class FrameLimit:
         bytes_per_pixel: What a frame is turned into, beside the picture itself.
     """
 
-    max_pixels: int = MOST_FRAME_PIXELS
+    max_pixels: int = MAX_FRAME_PIXELS
     memory_limit_mb: int = 0
     bytes_per_pixel: float = 0.0
 
@@ -63,7 +63,7 @@ class FrameLimit:
         pixels = height * width
         if pixels > self.max_pixels:
             msg = f'{size}: at most {self.max_pixels} pixels are accepted'
-            if self.max_pixels < MOST_FRAME_PIXELS:
+            if self.max_pixels < MAX_FRAME_PIXELS:
                 msg += f'; if the camera is that large, set max_pixels to {pixels}'
             raise ImageIoError(msg)
         needed = ceil(pixels * (_PICTURE_BYTES + self.bytes_per_pixel) / 1e6)

@@ -32,7 +32,7 @@ _HEAD = 32
 _TIFF_RATIO = 4096
 
 #: Cameras give three, some of them infrared or alpha too.
-_MOST_BANDS = 8
+_MAX_BANDS = 8
 
 _Decode = Callable[[bytes, FrameLimit], np.ndarray]
 
@@ -43,12 +43,12 @@ class Picture(NamedTuple):
 
     Attributes:
         pixels: (H, W) grey or (H, W, 3) BGR, uint8 or, of 16 bits, uint16.
-        is_grey: whether it has one channel; a decoder may have made three of it.
+        is_gray: whether it has one channel; a decoder may have made three of it.
 
     """
 
     pixels: np.ndarray
-    is_grey: bool
+    is_gray: bool
 
 
 def decode_picture(
@@ -115,8 +115,8 @@ def _decode_tiff(data: bytes, limit: FrameLimit) -> np.ndarray:
     limit.check('TIFF', page.height, page.width)
     # Tiles are stored whole, however little of them the picture needs.
     limit.check('tile of a TIFF', page.segment_height, page.segment_width)
-    if page.samples > _MOST_BANDS:
-        msg = f'TIFF has {page.samples} bands, at most {_MOST_BANDS} are read: publish rgb8'
+    if page.samples > _MAX_BANDS:
+        msg = f'TIFF has {page.samples} bands, at most {_MAX_BANDS} are read: publish rgb8'
         raise ImageIoError(msg)
     needed = page.height * page.width * page.samples * page.bits // 8
     if needed > len(data) * _TIFF_RATIO:

@@ -19,13 +19,13 @@ from uhr_seg_ros.image_io.limits import check_memory, check_pixels
 
 SIGNATURE = b'\x89PNG\r\n\x1a\n'
 
-GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
-_SAMPLES = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
+GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6
+_SAMPLES = {GRAY: 1, RGB: 3, PALETTE: 1, GRAY_ALPHA: 2, RGBA: 4}
 _DEPTHS = {
-    GREY: (1, 2, 4, 8, 16),
+    GRAY: (1, 2, 4, 8, 16),
     RGB: (8, 16),
     PALETTE: (1, 2, 4, 8),
-    GREY_ALPHA: (8, 16),
+    GRAY_ALPHA: (8, 16),
     RGBA: (8, 16),
 }
 #: Offset and distance of the pixels of Adam7's passes: column, row, columns, rows.
@@ -80,9 +80,9 @@ class Png:
         """
         self._check_pixels()
         # Without palette and transparency, no version of OpenCV has anything to choose.
-        color = GREY if self.color == PALETTE else self.color
-        grey = color in (GREY, GREY_ALPHA)
-        flags = (cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR) | cv2.IMREAD_ANYDEPTH
+        color = GRAY if self.color == PALETTE else self.color
+        gray = color in (GRAY, GRAY_ALPHA)
+        flags = (cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR) | cv2.IMREAD_ANYDEPTH
         header = struct.pack(
             '>IIBBBBB', self.width, self.height, self.bits, color, 0, 0, self.interlaced
         )
@@ -122,7 +122,7 @@ class Png:
             )
             raise ImageIoError(msg)
         # Grey and indices become three channels.
-        samples = 4 if self.color in (GREY, PALETTE, GREY_ALPHA) else 3
+        samples = 4 if self.color in (GRAY, PALETTE, GRAY_ALPHA) else 3
         pixels = self.height * self.width * samples * (2 if self.bits == 16 else 1)
         check_memory('PNG', self.height, self.width, pixels + stored)
 
@@ -189,7 +189,7 @@ def parse(data: bytes) -> Png:
         msg = 'PNG has a damaged palette'
         raise ImageIoError(msg)
     palette = palette.reshape(-1, 3) if color == PALETTE else None
-    alpha = transparent or color in (GREY_ALPHA, RGBA)
+    alpha = transparent or color in (GRAY_ALPHA, RGBA)
     return Png(height, width, bits, color, interlaced, palette, alpha, parts)
 
 

@@ -141,8 +141,8 @@ def note_of_palette(palette: np.ndarray) -> str:
     Raises:
         ImageIoError: The palette is of other greys than its indices, so both could be meant.
     """
-    grey = (palette == palette[:, :1]).all()
-    if grey and (palette[:, 0] != np.arange(len(palette))).any():
+    gray = (palette == palette[:, :1]).all()
+    if gray and (palette[:, 0] != np.arange(len(palette))).any():
         msg = (
             'its palette gives the indices other values of grey, so that it is not clear '
             'which of both are class ids: write them as 8-bit grey values'

@@ -20,7 +20,7 @@ HEAD = 30
 
 #: A lossy picture tells of each 16 x 16 px at least how it is predicted: by the probabilities of
 #: key frames (RFC 6386, 11.2) that takes 3.4 bits. One without loss may take none.
-_LEAST_BITS = 3
+_MIN_BITS = 3
 
 
 def is_webp(head: bytes) -> bool:
@@ -112,7 +112,7 @@ def read(data: bytes) -> tuple[np.ndarray, bool]:
     if _SIZES[name](body.ljust(10, b'\0')) != (height, width):
         msg = 'WebP is damaged: it declares two sizes'
         raise ImageIoError(msg)
-    least = -(-height // 16) * -(-width // 16) * _LEAST_BITS // 8
+    least = -(-height // 16) * -(-width // 16) * _MIN_BITS // 8
     if name == b'VP8 ' and len(body) < least:
         msg = (
             f'WebP of {len(data)} bytes says {width} x {height} px, which takes at least '

@@ -18,7 +18,7 @@ from uhr_seg_ros.onnx_graphs.folding import GraphError
 Feeds = Mapping[str, np.ndarray]
 
 
-class Watcher:
+class ActivationObserver:
     """
     Run a graph and look at some of its tensors.
 

@@ -18,13 +18,13 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from uhr_seg_ros.onnx_graphs.activation_observer import Feeds, Watcher
+from uhr_seg_ros.onnx_graphs.activation_observer import ActivationObserver, Feeds
 from uhr_seg_ros.onnx_graphs.folding import GraphError
 from uhr_seg_ros.onnx_graphs.ranges import best_share, sampled
 
 #: Convolutions with fewer channels on either side stay as they are: int8 saves them little time,
 #: and they cost most of the accuracy. Among them are the first ones and the classifier.
-LEAST_CHANNELS = 64
+MIN_CHANNELS = 64
 
 #: Largest int8.
 _LARGEST = 127
@@ -48,14 +48,14 @@ def quantize(model: onnx.ModelProto, feeds: Iterable[Feeds]) -> onnx.ModelProto:
         GraphError: there are no feeds, or the graph cannot take them.
 
     """
-    places = quantised_convolutions(model)
+    places = quantized_convolutions(model)
     if not places:
         return model
     names = sorted({model.graph.node[place].input[0] for place in places})
     return _insert(model, set(places), _ranges(model, names, feeds))
 
 
-def quantised_convolutions(model: onnx.ModelProto) -> list[int]:
+def quantized_convolutions(model: onnx.ModelProto) -> list[int]:
     """
     Choose the convolutions that become int8, by their places among the nodes.
 
@@ -69,13 +69,13 @@ def quantised_convolutions(model: onnx.ModelProto) -> list[int]:
         for place, node in enumerate(graph.node)
         if node.op_type == 'Conv'
         and node.output[0] not in outputs
-        and min(shapes.get(node.input[1], (0,))[:2]) >= LEAST_CHANNELS
+        and min(shapes.get(node.input[1], (0,))[:2]) >= MIN_CHANNELS
     ]
 
 
 def _ranges(model: onnx.ModelProto, names: list[str], feeds: Iterable[Feeds]) -> dict[str, float]:
     """Find the largest magnitude that each tensor is to represent, the largest of all frames."""
-    watcher = Watcher(model, names)
+    watcher = ActivationObserver(model, names)
     found = dict.fromkeys(names, 0.0)
     frames = 0
     for frames, feed in enumerate(feeds, 1):  # noqa: B007

@@ -19,17 +19,17 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from uhr_seg_ros.onnx_graphs.activation_observer import Feeds, Watcher
+from uhr_seg_ros.onnx_graphs.activation_observer import ActivationObserver, Feeds
 from uhr_seg_ros.onnx_graphs.qdq import Int8Nodes
 
 #: Share of the magnitudes of a channel below its size, and how many values are looked at.
 _QUANTILE, _SAMPLES = 0.999, 1 << 13
 
 #: A channel is dead below this part of the largest one; no factor is larger than its inverse.
-_LEAST = 1e-3
+_MIN = 1e-3
 
 
-def equalise(model: onnx.ModelProto, nodes: Int8Nodes, feeds: Iterable[Feeds]) -> None:
+def equalize(model: onnx.ModelProto, nodes: Int8Nodes, feeds: Iterable[Feeds]) -> None:
     """
     Equalise the channels between convolutions that follow each other, in place.
 
@@ -40,7 +40,7 @@ def equalise(model: onnx.ModelProto, nodes: Int8Nodes, feeds: Iterable[Feeds]) -
 
     """
     pairs = {nodes.result(first): (first, second) for first, second in nodes.pairs()}
-    watcher = Watcher(model, list(pairs))
+    watcher = ActivationObserver(model, list(pairs))
     sizes: dict[str, np.ndarray] = {}
     for feed in feeds if pairs else ():
         for name, values in watcher.values(feed).items():
@@ -92,11 +92,11 @@ def _factors(size: np.ndarray, kernel: np.ndarray | None) -> np.ndarray:
         kernel: largest weight that reads a channel, (C,); None before a depthwise convolution.
 
     """
-    alive = size > _LEAST * size.max()
+    alive = size > _MIN * size.max()
     if kernel is not None:
-        alive &= kernel > _LEAST * kernel.max()
+        alive &= kernel > _MIN * kernel.max()
         size = np.sqrt(np.where(alive, size, 1.0) / np.where(alive, kernel, 1.0))
     if not alive.any():
         return np.ones_like(size)
     usual = np.exp(np.log(size[alive]).mean())
-    return np.where(alive, np.clip(size / usual, _LEAST, 1 / _LEAST), 1.0)
+    return np.where(alive, np.clip(size / usual, _MIN, 1 / _MIN), 1.0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from uhr_seg_ros.core.atomic_io import write_bytes
 from uhr_seg_ros.core.graph_files import BundleError
-from uhr_seg_ros.core.onnx_scan import describe, first_outside, MOST_BYTES, NoGraphError, Outside
+from uhr_seg_ros.core.onnx_scan import describe, first_outside, MAX_BYTES, NoGraphError, Outside
 from uhr_seg_ros.core.regular_files import read_regular
 from uhr_seg_ros.core.text import one_line
 
@@ -31,7 +31,7 @@ def bring_inside(path: Path) -> bool:
 
     """
     try:
-        outside = first_outside(read_regular(path, MOST_BYTES))
+        outside = first_outside(read_regular(path, MAX_BYTES))
     except NoGraphError:  # which `hash_graph` tells about
         return False
     if outside is None:
@@ -50,14 +50,14 @@ def _with_all(path: Path, outside: Outside) -> bytes:
     try:
         model = onnx.load(path)
         size = model.ByteSize()
-        content = model.SerializeToString() if size <= MOST_BYTES else b''
+        content = model.SerializeToString() if size <= MAX_BYTES else b''
     except Exception as err:  # of onnx, of protobuf, or a file that is missing
         msg = f'{where}, which cannot be brought inside: {one_line(err, 300)}'
         raise BundleError(msg) from err
     if not content:
         msg = (
             f'{where}: with all tensors inside it would have {size} bytes, an ONNX file has at '
-            f'most {MOST_BYTES} (2 GB): choose a smaller network, or float16 weights'
+            f'most {MAX_BYTES} (2 GB): choose a smaller network, or float16 weights'
         )
         raise BundleError(msg)
     return content

@@ -25,7 +25,7 @@ SAVED_PER_MILLION = {'Add': 0.4, 'Concat': 0.4, 'Resize': 0.9}
 ENTERING, LEAVING = 0.75, 1.2
 
 
-class Payoff:
+class LatencyModel:
     """
     Tell what a choice of int8 nodes gains.
 

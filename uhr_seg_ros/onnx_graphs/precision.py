@@ -162,7 +162,7 @@ class _Halving:
 
     def _float32_nodes(self) -> set[int]:
         """Choose the nodes that compute in float32."""
-        kept = self._unnormalised_nodes()
+        kept = self._unnormalized_nodes()
         quantized: set[str] = set()
         for place, node in enumerate(self._model.graph.node):
             if self._is_quantized(node, quantized):
@@ -172,7 +172,7 @@ class _Halving:
                 kept.add(place)
         return kept
 
-    def _unnormalised_nodes(self) -> set[int]:
+    def _unnormalized_nodes(self) -> set[int]:
         """
         Find sums that are divided only afterwards, such as those of linear attention.
 

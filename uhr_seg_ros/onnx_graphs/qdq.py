@@ -11,7 +11,7 @@ import onnx
 
 #: Convolutions with fewer channels on either side, or in a group, stay as they are: the int8
 #: kernels gather their inputs value by value, which takes longer than float32.
-LEAST_CHANNELS = 16
+MIN_CHANNELS = 16
 
 #: They run in int8 where all that they read and something that reads them does: alone, the
 #: conversions would cost more than the operator.
@@ -143,8 +143,8 @@ class Int8Nodes:
         if not self._has_weights(node):
             return False
         outputs, inputs = self.kernel(node.name)[:2]
-        narrow = inputs < LEAST_CHANNELS and not self._is_depthwise(node)
-        return outputs >= LEAST_CHANNELS and not narrow
+        narrow = inputs < MIN_CHANNELS and not self._is_depthwise(node)
+        return outputs >= MIN_CHANNELS and not narrow
 
     def _has_weights(self, node: onnx.NodeProto) -> bool:
         """Tell if a node is a convolution of an activation, with constant weights."""

@@ -19,10 +19,10 @@ import onnx
 from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType
 from onnxruntime.quantization.calibrate import TensorsData
 
-from uhr_seg_ros.onnx_graphs.activation_observer import Feeds, Watcher
-from uhr_seg_ros.onnx_graphs.cross_layer_equalization import equalise
+from uhr_seg_ros.onnx_graphs.activation_observer import ActivationObserver, Feeds
+from uhr_seg_ros.onnx_graphs.cross_layer_equalization import equalize
 from uhr_seg_ros.onnx_graphs.folding import fold, GraphError, parse
-from uhr_seg_ros.onnx_graphs.latency_model import Payoff
+from uhr_seg_ros.onnx_graphs.latency_model import LatencyModel
 from uhr_seg_ros.onnx_graphs.qdq import Int8Nodes, JOINING
 from uhr_seg_ros.onnx_graphs.ranges import byte_range, Range, union
 
@@ -49,9 +49,9 @@ class Quantizer:
         self._nodes = Int8Nodes(self._model)
         self.candidates = self._nodes.candidates
         self._ranges: dict[str, Range] = {}
-        self._payoff = Payoff(self._nodes, {})
+        self._payoff = LatencyModel(self._nodes, {})
 
-    def equalise(self, feeds: Iterable[Feeds]) -> None:
+    def equalize(self, feeds: Iterable[Feeds]) -> None:
         """
         Give the channels between convolutions alike sizes; comes before `calibrate`.
 
@@ -62,7 +62,7 @@ class Quantizer:
             GraphError: the graph cannot take the feeds.
 
         """
-        equalise(self._model, self._nodes, feeds)
+        equalize(self._model, self._nodes, feeds)
 
     def calibrate(self, feeds: Iterable[Feeds]) -> None:
         """
@@ -79,7 +79,7 @@ class Quantizer:
         """
         if not self.candidates:
             return
-        watcher = Watcher(self._model, self._nodes.activations(self.candidates))
+        watcher = ActivationObserver(self._model, self._nodes.activations(self.candidates))
         sizes: dict[str, int] = {}
         for feed in feeds:
             for name, values in watcher.values(feed).items():
@@ -88,7 +88,7 @@ class Quantizer:
         if not sizes:
             msg = f'graph {self._model.graph.name}: int8 needs frames to calibrate with'
             raise GraphError(msg)
-        self._payoff = Payoff(self._nodes, sizes)
+        self._payoff = LatencyModel(self._nodes, sizes)
 
     def paying(self, names: Collection[str]) -> list[str]:
         """Leave those of the candidates that gain more than the conversions cost, in order."""

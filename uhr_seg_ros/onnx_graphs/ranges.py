@@ -35,10 +35,10 @@ def best_share(values: np.ndarray, low: float, high: float, steps: int) -> float
 
     """
     counts, edges = np.histogram(values, _BINS, (low, high))
-    centres = (edges[1:] + edges[:-1]) / 2
+    centers = (edges[1:] + edges[:-1]) / 2
     lows, highs = (end * SHARES[:, None] for end in (low, high))
     step = (highs - lows) / steps
-    errors = np.rint(np.clip(centres, lows, highs) / step) * step - centres
+    errors = np.rint(np.clip(centers, lows, highs) / step) * step - centers
     return float(SHARES[(errors**2 @ counts).argmin()])
 
 

@@ -20,7 +20,12 @@ from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.inverse_warp import at_points, POINT_MAP_BYTES, PointMap
 from uhr_seg_ros.pipelines.maps import arg_max, confidence_of
 from uhr_seg_ros.pipelines.outputs import CheckedGraphs, lengths
-from uhr_seg_ros.pipelines.pipeline import AtOnce, Limits, Request, warm_up_frame
+from uhr_seg_ros.pipelines.pipeline import (
+    OutputRequest,
+    SynchronousPipeline,
+    TilingOptions,
+    warm_up_frame,
+)
 from uhr_seg_ros.pipelines.sampling import Sampler
 from uhr_seg_ros.pipelines.tiling import TileLimit
 
@@ -32,7 +37,7 @@ class DeformedError(UhrSegError):
     """Something that learned downsampling has not, or graphs that do not fit."""
 
 
-class Deformed(AtOnce):
+class Deformed(SynchronousPipeline):
     """
     Run the graphs of one bundle of kind `deformed`.
 
@@ -53,7 +58,11 @@ class Deformed(AtOnce):
     """
 
     def __init__(
-        self, bundle: Bundle, engines: Mapping[str, Engine], limits: Limits, threads: int = 0
+        self,
+        bundle: Bundle,
+        engines: Mapping[str, Engine],
+        limits: TilingOptions,
+        threads: int = 0,
     ) -> None:
         TileLimit(bundle, None, limits.tile)  # which refuses tiles
         self._bundle = bundle
@@ -70,16 +79,16 @@ class Deformed(AtOnce):
         self._sampler = Sampler(bundle.mean, bundle.std)
 
     @classmethod
-    def open(cls, bundle: Bundle, limits: Limits, options: EngineOptions) -> Deformed:
+    def open(cls, bundle: Bundle, limits: TilingOptions, options: EngineOptions) -> Deformed:
         """Open the graphs of a bundle on ONNX Runtime; see `open_engines`."""
         return cls(bundle, open_engines(bundle, bundle.graphs, options), limits, options.threads)
 
     def prepare(self, size: tuple[int, int]) -> None:
         """Run once on a black frame."""
-        self.segment(warm_up_frame(size), Request(), StageClock())
+        self.segment(warm_up_frame(size), OutputRequest(), StageClock())
 
     def segment(
-        self, frame: RawFrame, request: Request, clock: StageClock
+        self, frame: RawFrame, request: OutputRequest, clock: StageClock
     ) -> dict[str, np.ndarray]:
         """
         Segment one frame; see `Strategy.segment`.
@@ -153,7 +162,7 @@ class Deformed(AtOnce):
         grid: np.ndarray,
         probabilities: np.ndarray,
         size: tuple[int, int],
-        request: Request,
+        request: OutputRequest,
     ) -> dict[str, np.ndarray]:
         """Bend back what is wanted."""
         seen = at_points(probabilities)

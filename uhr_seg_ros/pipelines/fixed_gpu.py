@@ -20,7 +20,7 @@ from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.pipelines.deformed import Deformed, fixed_size
-from uhr_seg_ros.pipelines.pipeline import Limits, Strategy
+from uhr_seg_ros.pipelines.pipeline import InferencePipeline, TilingOptions
 from uhr_seg_ros.pipelines.uniform import Uniform
 from uhr_seg_ros.pipelines.verification import proof_frame, prove
 
@@ -40,7 +40,9 @@ class _OnGpu:
     _backend: TensorRTBackend
 
     @classmethod
-    def open(cls, bundle: Bundle, limits: Limits, options: EngineOptions) -> Strategy:
+    def open(
+        cls, bundle: Bundle, limits: TilingOptions, options: EngineOptions
+    ) -> InferencePipeline:
         """
         Open a bundle on the GPU; the first time, this builds its engines (minutes).
 
@@ -77,8 +79,12 @@ class _OnGpu:
 
     @classmethod
     def _of(
-        cls, bundle: Bundle, engines: Mapping[str, Engine], limits: Limits, options: EngineOptions
-    ) -> Strategy:
+        cls,
+        bundle: Bundle,
+        engines: Mapping[str, Engine],
+        limits: TilingOptions,
+        options: EngineOptions,
+    ) -> InferencePipeline:
         return cls(bundle, engines, limits)
 
     def close(self) -> None:
@@ -92,8 +98,12 @@ class DeformedGpu(_OnGpu, Deformed):
 
     @classmethod
     def _of(
-        cls, bundle: Bundle, engines: Mapping[str, Engine], limits: Limits, options: EngineOptions
-    ) -> Strategy:
+        cls,
+        bundle: Bundle,
+        engines: Mapping[str, Engine],
+        limits: TilingOptions,
+        options: EngineOptions,
+    ) -> InferencePipeline:
         return cls(bundle, engines, limits, options.threads)
 
 

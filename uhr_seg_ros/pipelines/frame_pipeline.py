@@ -19,19 +19,19 @@ from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.raw_frame import FORMATS, RawFrame
 from uhr_seg_ros.core.timing import StageClock
-from uhr_seg_ros.core.visualization import Pictures, scaled_size
+from uhr_seg_ros.core.visualization import OverlayOptions, scaled_size
 from uhr_seg_ros.pipelines.frame_program import FrameProgram, Targets
 from uhr_seg_ros.pipelines.outputs import OutputCheck
-from uhr_seg_ros.pipelines.pipeline import Request
+from uhr_seg_ros.pipelines.pipeline import OutputRequest
 
 #: Frames in work at a time: one is computed while the next one is uploaded.
 SLOTS = 2
 
 #: Graphs are captured per slot, pixel format and wanted results; the oldest one goes.
-MOST_GRAPHS = 16
+MAX_GRAPHS = 16
 
 #: More than the frame and all results; the ones used last stay.
-MOST_BUFFERS = 12
+MAX_BUFFERS = 12
 
 Results = dict[str, np.ndarray]
 
@@ -67,7 +67,7 @@ class Slot:
         """
         key = name, shape, np.dtype(dtype)
         if key not in self._buffers:
-            while len(self._buffers) >= MOST_BUFFERS:
+            while len(self._buffers) >= MAX_BUFFERS:
                 self._cuda.free(self._buffers.popitem(last=False)[1].address)
             size = int(np.prod(shape)) * key[2].itemsize
             # Logits are too large to be locked in memory.
@@ -121,7 +121,7 @@ class FramePipeline:
     def begin(
         self,
         frame: RawFrame,
-        request: Request,
+        request: OutputRequest,
         clock: StageClock,
     ) -> Callable[[], Results]:
         """
@@ -162,7 +162,7 @@ class FramePipeline:
 
     def semantic_logits(self, frame: RawFrame) -> np.ndarray:
         """Run one frame and give what the semantic branch says alone, (C, h, w) float32."""
-        self.begin(frame, Request(), StageClock())()
+        self.begin(frame, OutputRequest(), StageClock())()
         return self._program.logits('semantic_logits')
 
     def close(self) -> None:
@@ -185,7 +185,7 @@ class FramePipeline:
             buffer.address, step, frame.height, frame.width, FORMATS.index(frame.format)
         )
 
-    def _wanted(self, request: Request) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    def _wanted(self, request: OutputRequest) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         """Give shape and type of every wanted result; a mask is always made."""
         small = self._classes <= MAX_UINT8_CLASSES
         known = {
@@ -202,7 +202,9 @@ class FramePipeline:
                     wanted[name] = shape, np.dtype(np.uint8)
         return wanted
 
-    def _compute(self, frame: DeviceFrame, buffers: dict[str, Buffer], pictures: Pictures) -> None:
+    def _compute(
+        self, frame: DeviceFrame, buffers: dict[str, Buffer], pictures: OverlayOptions
+    ) -> None:
         """Launch the graph of this kind of frame; the first one runs without, as TensorRT asks."""
         work = partial(self._enqueue, frame, buffers, pictures)
         addresses = tuple((name, buffer.address) for name, buffer in buffers.items())
@@ -213,7 +215,7 @@ class FramePipeline:
             work()
         else:
             graph.launch(self._program.stream)
-        if len(self._graphs) > MOST_GRAPHS:
+        if len(self._graphs) > MAX_GRAPHS:
             self._drop_oldest_graph()
 
     def _drop_oldest_graph(self) -> None:
@@ -230,7 +232,9 @@ class FramePipeline:
             self._report(f'frames run without CUDA graphs: {err}')
             return None
 
-    def _enqueue(self, frame: DeviceFrame, buffers: dict[str, Buffer], pictures: Pictures) -> None:
+    def _enqueue(
+        self, frame: DeviceFrame, buffers: dict[str, Buffer], pictures: OverlayOptions
+    ) -> None:
         at = {name: buffer.address for name, buffer in buffers.items()}
         mask = at['mask'], buffers['mask'].host.itemsize
         targets = Targets(*mask, at.get('confidence', 0), at.get('logits', 0))
@@ -248,7 +252,7 @@ class FramePipeline:
             )
 
     def _collect(
-        self, slot: Slot, buffers: dict[str, Buffer], request: Request, clock: StageClock
+        self, slot: Slot, buffers: dict[str, Buffer], request: OutputRequest, clock: StageClock
     ) -> Results:
         # Before the wait: should the GPU fail, the error is that of each frame to come, too.
         slot.busy = False

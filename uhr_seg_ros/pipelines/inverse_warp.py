@@ -87,7 +87,7 @@ class PointMap:
         height, margin = self._size[0], self._margin
         while True:
             first, end = max(rows.start - margin, 0), min(rows.stop + margin, height)
-            found = self._labelled(first, end)
+            found = self._labeled(first, end)
             if found is not None:
                 distances, labels, points = found
                 kept = slice(rows.start - first, rows.stop - first)
@@ -96,7 +96,7 @@ class PointMap:
                     return labels[kept], points
             margin *= 2
 
-    def _labelled(self, first: int, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    def _labeled(self, first: int, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """Give distance and label of the nearest point in some rows, None without a point."""
         sources = self._sources
         inside = sources[(self._rows[sources] >= first) & (self._rows[sources] < end)]

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
-from uhr_seg_ros.core.patch_grid import Cutting
+from uhr_seg_ros.core.patch_grid import PatchGrid
 from uhr_seg_ros.pipelines.maps import arg_max, confidence_of
 
 
-class PatchSums:
+class LogitAccumulator:
     """
     Merge patches into the results of a frame.
 
@@ -37,7 +37,7 @@ class PatchSums:
         size: tuple[int, int],
         classes: int,
         side: int,
-        cutting: Cutting,
+        cutting: PatchGrid,
         outputs: Sequence[str],
     ) -> None:
         self._size, self._side, self._cutting = size, side, cutting

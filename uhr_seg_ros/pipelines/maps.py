@@ -55,7 +55,7 @@ class BlendAxis:
         self.weights: list[np.ndarray] = blend_weights(self.spans, self.size)
 
 
-class Blend:
+class TileBlender:
     """
     Add up the weighted tiles of one map.
 

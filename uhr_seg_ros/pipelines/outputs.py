@@ -41,7 +41,7 @@ _PATCHES = ('patches', *_CLASSES[1:])
 
 _TYPES = {'mask': ('uint8', 'int32'), 'confidence': ('uint8',)}
 
-_AGAIN = 'export the model again'
+_REEXPORT_HINT = 'export the model again'
 
 
 class OutputError(UhrSegError):
@@ -131,7 +131,7 @@ class OutputCheck:
         msg = (
             f'bundle {self._bundle.path}: graph {graph} gives {name} of {columns} x {rows} for a '
             f'picture of {width} x {height} px, which no stride makes of it (are rows and columns '
-            f'swapped?): {_AGAIN}'
+            f'swapped?): {_REEXPORT_HINT}'
         )
         raise OutputError(msg)
 
@@ -163,7 +163,7 @@ class OutputCheck:
         if small or mask.max() >= count or (mask.dtype != np.uint8 and mask.min() < 0):
             msg = (
                 f'bundle {self._bundle.path} names {count} classes, its graph {graph} gives ids '
-                f'from {mask.min()} to {mask.max()} as {mask.dtype}: {_AGAIN}'
+                f'from {mask.min()} to {mask.max()} as {mask.dtype}: {_REEXPORT_HINT}'
             )
             raise OutputError(msg)
 
@@ -174,7 +174,7 @@ class OutputCheck:
         form = f'{types} {_shown(expected)}' if expected else f'{types} with values'
         return OutputError(
             f'bundle {self._bundle.path}: graph {graph} gives {name} of {what}, expected {form}, '
-            f'as model.yaml names {len(self._bundle.classes)} classes: {_AGAIN}'
+            f'as model.yaml names {len(self._bundle.classes)} classes: {_REEXPORT_HINT}'
         )
 
 

@@ -14,22 +14,27 @@ from uhr_seg_ros.backends.engine import Engine
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.registry import open_engines
 from uhr_seg_ros.core.bundle import Bundle
-from uhr_seg_ros.core.patch_grid import Context, Cutting, PatchError, place_in, reduced
+from uhr_seg_ros.core.patch_grid import Context, PatchError, PatchGrid, place_in, reduced
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
-from uhr_seg_ros.pipelines.logit_accumulator import PatchSums
+from uhr_seg_ros.pipelines.logit_accumulator import LogitAccumulator
 from uhr_seg_ros.pipelines.outputs import CheckedGraphs, lengths
-from uhr_seg_ros.pipelines.pipeline import AtOnce, Limits, Request, warm_up_frame
+from uhr_seg_ros.pipelines.pipeline import (
+    OutputRequest,
+    SynchronousPipeline,
+    TilingOptions,
+    warm_up_frame,
+)
 
 #: Memory of a patch per px when the bundle does not tell, bytes.
 DEFAULT_BYTES_PER_PIXEL = 4000.0
 #: More patches at a time gain nothing on a CPU.
 MAX_BATCH = 8
 #: A frame that takes so long tells how far it is, and then again after so long, s.
-SLOW_S, AGAIN_S = 1.0, 5.0
+SLOW_S, REPORT_INTERVAL_S = 1.0, 5.0
 
 
-class PatchesWithContexts(AtOnce):
+class PatchesWithContexts(SynchronousPipeline):
     """
     Run the graphs of one bundle of kind `patches`.
 
@@ -53,7 +58,7 @@ class PatchesWithContexts(AtOnce):
         self,
         bundle: Bundle,
         engines: Mapping[str, Engine],
-        limits: Limits,
+        limits: TilingOptions,
         report: Callable[[str], None],
     ) -> None:
         if limits.tile is not None:
@@ -72,7 +77,9 @@ class PatchesWithContexts(AtOnce):
         self._graphs = CheckedGraphs(bundle, engines, sizes)
 
     @classmethod
-    def open(cls, bundle: Bundle, limits: Limits, options: EngineOptions) -> PatchesWithContexts:
+    def open(
+        cls, bundle: Bundle, limits: TilingOptions, options: EngineOptions
+    ) -> PatchesWithContexts:
         """Open the graphs of a bundle on ONNX Runtime; see `open_engines`."""
         engines = open_engines(bundle, bundle.graphs, options)
         return cls(bundle, engines, limits, options.report)
@@ -80,10 +87,10 @@ class PatchesWithContexts(AtOnce):
     def prepare(self, size: tuple[int, int]) -> None:
         """Run once on a black frame of one patch."""
         frame = warm_up_frame((min(size[0], self._side), min(size[1], self._side)))
-        self.segment(frame, Request(), StageClock())
+        self.segment(frame, OutputRequest(), StageClock())
 
     def segment(
-        self, frame: RawFrame, request: Request, clock: StageClock
+        self, frame: RawFrame, request: OutputRequest, clock: StageClock
     ) -> dict[str, np.ndarray]:
         """
         Segment one frame; see `Strategy.segment`.
@@ -115,18 +122,20 @@ class PatchesWithContexts(AtOnce):
         self._graphs.close()
 
     def _merged(
-        self, image: np.ndarray, request: Request, clock: StageClock
+        self, image: np.ndarray, request: OutputRequest, clock: StageClock
     ) -> dict[str, np.ndarray]:
         """Segment all patches and merge them from top to bottom."""
         size = image.shape[:2]
-        cutting = Cutting.of(size, self._side, self._contexts)
+        cutting = PatchGrid.of(size, self._side, self._contexts)
         with clock.stage('reduce'):
             frames = {
                 name: reduced(image, *context.of_frame(size, cutting.size))
                 for name, context in self._contexts.items()
             }
         whole = self._whole(frames, clock)
-        sums = PatchSums(size, len(self._bundle.classes), self._side, cutting, request.outputs)
+        sums = LogitAccumulator(
+            size, len(self._bundle.classes), self._side, cutting, request.outputs
+        )
         progress = _Progress(self._report, image.shape, len(cutting.rows))
         for row, top in enumerate(cutting.rows):
             for lefts in _batches(cutting.columns, self._batch):
@@ -201,7 +210,7 @@ class _Progress:
         now = time.monotonic()
         if now < self._due or done == self._rows:
             return
-        self._due = now + AGAIN_S
+        self._due = now + REPORT_INTERVAL_S
         left = (now - self._start) * (self._rows - done) / done
         height, width = self._shape[:2]
         self._report(
@@ -210,7 +219,7 @@ class _Progress:
         )
 
 
-def batch_size(bundle: Bundle, limits: Limits) -> int:
+def batch_size(bundle: Bundle, limits: TilingOptions) -> int:
     """Tell how many patches fit into the memory limit, at least one."""
     if not limits.memory_limit_mb:
         return MAX_BATCH

@@ -15,11 +15,11 @@ from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.patch_grid import WHOLE
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.pipelines.patches import batch_size, PatchesWithContexts
-from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.verification import proof_frame, prove
 
 #: What `auto` means on a GPU.
-USUAL_PRECISION = 'fp16'
+DEFAULT_PRECISION = 'fp16'
 #: What engines of patches may compute in; nobody has calibrated them for int8.
 PRECISIONS = ('fp32', 'fp16')
 #: New engines are compared on a frame of so many patches in each direction.
@@ -46,7 +46,11 @@ class PatchesGpu(PatchesWithContexts):
     """
 
     def __init__(
-        self, bundle: Bundle, backend: TensorRTBackend, limits: Limits, options: EngineOptions
+        self,
+        bundle: Bundle,
+        backend: TensorRTBackend,
+        limits: TilingOptions,
+        options: EngineOptions,
     ) -> None:
         self._backend = backend
         super().__init__(bundle, _open(bundle, backend, limits), limits, backend.report)
@@ -54,9 +58,9 @@ class PatchesGpu(PatchesWithContexts):
             self._prove(limits, options)
 
     @classmethod
-    def open(cls, bundle: Bundle, limits: Limits, options: EngineOptions) -> PatchesGpu:
+    def open(cls, bundle: Bundle, limits: TilingOptions, options: EngineOptions) -> PatchesGpu:
         """Open a bundle on the GPU; the first time, this builds its engines (minutes)."""
-        options = options.settled(USUAL_PRECISION)
+        options = options.settled(DEFAULT_PRECISION)
         if options.precision not in PRECISIONS:
             msg = (
                 f'precision {options.precision!r} of bundle {bundle.name}: patches run on a GPU '
@@ -75,7 +79,7 @@ class PatchesGpu(PatchesWithContexts):
         super().close()
         self._backend.close()
 
-    def _prove(self, limits: Limits, options: EngineOptions) -> None:
+    def _prove(self, limits: TilingOptions, options: EngineOptions) -> None:
         """Compare the engines with ONNX Runtime in fp32 on a frame of a few patches."""
         side = PROOF_PATCHES * self._bundle.patches.side
         frame = RawFrame.of_bgr(proof_frame((side, side), options.proof))
@@ -87,7 +91,9 @@ class PatchesGpu(PatchesWithContexts):
             reference.close()
 
 
-def _open(bundle: Bundle, backend: TensorRTBackend, limits: Limits) -> dict[str, HostEngine]:
+def _open(
+    bundle: Bundle, backend: TensorRTBackend, limits: TilingOptions
+) -> dict[str, HostEngine]:
     """Open the graphs for batches of as many patches as run at a time."""
     side, count = bundle.patches.side, batch_size(bundle, limits)
     shapes: dict[str, tuple[int, ...]] = {'image': (count, 3, side, side), 'place': (count, 4)}

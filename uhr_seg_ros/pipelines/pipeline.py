@@ -14,7 +14,7 @@ import numpy as np
 from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
-from uhr_seg_ros.core.visualization import Pictures
+from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.pipelines.outputs import CheckedGraphs
 
 #: Largest height and width of the frame that warms an engine up, px.
@@ -22,7 +22,7 @@ WARM_UP_SIZE = (544, 960)
 
 
 @dataclass(frozen=True)
-class Limits:
+class TilingOptions:
     """
     How large a piece of a frame the detail branch gets at a time.
 
@@ -38,7 +38,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Request:
+class OutputRequest:
     """
     What is wanted of a frame.
 
@@ -49,7 +49,7 @@ class Request:
     """
 
     outputs: Sequence[str] = ('mask',)
-    pictures: Pictures = field(default_factory=Pictures)
+    pictures: OverlayOptions = field(default_factory=OverlayOptions)
 
 
 def warm_up_frame(size: tuple[int, int]) -> RawFrame:
@@ -58,7 +58,7 @@ def warm_up_frame(size: tuple[int, int]) -> RawFrame:
     return RawFrame.of_bgr(np.zeros((height, width, 3), np.uint8))
 
 
-class Strategy(Protocol):
+class InferencePipeline(Protocol):
     """How the graphs of a bundle make a mask on one back end."""
 
     #: What runs: `backend`, `version`, `device`, and what else tells two runs apart.
@@ -72,7 +72,7 @@ class Strategy(Protocol):
         ...
 
     def segment(
-        self, frame: RawFrame, request: Request, clock: StageClock
+        self, frame: RawFrame, request: OutputRequest, clock: StageClock
     ) -> dict[str, np.ndarray]:
         """
         Segment one frame.
@@ -91,7 +91,7 @@ class Strategy(Protocol):
         ...
 
     def begin(
-        self, frame: RawFrame, request: Request, clock: StageClock
+        self, frame: RawFrame, request: OutputRequest, clock: StageClock
     ) -> Callable[[], dict[str, np.ndarray]]:
         """
         Start a frame; see `segment`.
@@ -126,7 +126,7 @@ class Strategy(Protocol):
         ...
 
 
-class AtOnce:
+class SynchronousPipeline:
     """What strategies have in common that finish a frame before they return."""
 
     overlaps = False
@@ -141,13 +141,13 @@ class AtOnce:
             self._graphs.keep_memory(keeps)
 
     def segment(
-        self, frame: RawFrame, request: Request, clock: StageClock
+        self, frame: RawFrame, request: OutputRequest, clock: StageClock
     ) -> dict[str, np.ndarray]:
         """Segment one frame; see `Strategy.segment`."""
         raise NotImplementedError
 
     def begin(
-        self, frame: RawFrame, request: Request, clock: StageClock
+        self, frame: RawFrame, request: OutputRequest, clock: StageClock
     ) -> Callable[[], dict[str, np.ndarray]]:
         """Segment one frame at once; see `Strategy.begin`."""
         results = self.segment(frame, request, clock)

@@ -95,12 +95,12 @@ class Preprocessor:
         planes = self._buffer('planes', shape, np.float32)
         for top in range(0, height, BAND_ROWS):
             bottom = min(top + BAND_ROWS, height)
-            self._normalise(part[top:bottom], planes[0, :, top:bottom, :width])
+            self._normalize(part[top:bottom], planes[0, :, top:bottom, :width])
         planes[..., :height, width:] = planes[..., :height, width - 1 : width]
         planes[..., height:, :] = planes[..., height - 1 : height, :]
         return planes
 
-    def _normalise(self, image: np.ndarray, planes: np.ndarray) -> None:
+    def _normalize(self, image: np.ndarray, planes: np.ndarray) -> None:
         """Write (h, w, 3) uint8 BGR into planes (3, h, w) float32 RGB."""
         height, width = image.shape[:2]
         parts = self._buffer('bytes', (3, height, width), np.uint8)

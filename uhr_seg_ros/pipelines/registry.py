@@ -10,11 +10,11 @@ from importlib import import_module
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import EngineError
-from uhr_seg_ros.pipelines.pipeline import Limits, Strategy
+from uhr_seg_ros.pipelines.pipeline import InferencePipeline, TilingOptions
 
 #: Back end -> kind of bundle -> module and class; the first back end is the fastest one. A module
 #: is imported when it is needed, since what it needs itself may be missing.
-STRATEGIES: dict[str, dict[str, tuple[str, str]]] = {
+PIPELINES: dict[str, dict[str, tuple[str, str]]] = {
     'tensorrt': {
         'two_branch': ('uhr_seg_ros.pipelines.two_branch_gpu', 'TwoBranchGpu'),
         'patches': ('uhr_seg_ros.pipelines.patches_gpu', 'PatchesGpu'),
@@ -31,9 +31,9 @@ STRATEGIES: dict[str, dict[str, tuple[str, str]]] = {
 }
 
 
-def open_strategy(
-    bundle: Bundle, backend: str, limits: Limits, options: EngineOptions
-) -> Strategy:
+def open_pipeline(
+    bundle: Bundle, backend: str, limits: TilingOptions, options: EngineOptions
+) -> InferencePipeline:
     """
     Open a bundle on one back end.
 
@@ -42,11 +42,11 @@ def open_strategy(
         UhrSegError: the bundle or a limit is not usable.
 
     """
-    if backend not in STRATEGIES:
-        msg = f'back end {backend!r} is unknown, known: {", ".join(("auto", *STRATEGIES))}'
+    if backend not in PIPELINES:
+        msg = f'back end {backend!r} is unknown, known: {", ".join(("auto", *PIPELINES))}'
         raise EngineError(msg)
-    if bundle.kind not in STRATEGIES[backend]:
+    if bundle.kind not in PIPELINES[backend]:
         msg = f'back end {backend} cannot run bundles of kind {bundle.kind}: choose onnxruntime'
         raise EngineError(msg)
-    module, name = STRATEGIES[backend][bundle.kind]
+    module, name = PIPELINES[backend][bundle.kind]
     return getattr(import_module(module), name).open(bundle, limits, options)

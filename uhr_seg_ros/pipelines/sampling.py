@@ -40,7 +40,7 @@ class Sampler:
             (1, 3, *size) float32, RGB, normalised.
 
         """
-        y, x = (_centres(*each) for each in zip(image.shape, size, strict=False))
+        y, x = (_centers(*each) for each in zip(image.shape, size, strict=False))
         return self._sampled(image, y[:, None], x)
 
     def along(self, image: np.ndarray, grid: np.ndarray) -> np.ndarray:
@@ -75,7 +75,7 @@ class Sampler:
         return np.ascontiguousarray(planes.transpose(2, 0, 1))[None]
 
 
-def _centres(old: int, new: int) -> np.ndarray:
+def _centers(old: int, new: int) -> np.ndarray:
     """Give where the px of a resized axis lie along the old one, px."""
     places = (np.arange(new, dtype=np.float32) + 0.5) * np.float32(old / new) - np.float32(0.5)
     return places.clip(0, old - 1)

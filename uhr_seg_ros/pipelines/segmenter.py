@@ -19,10 +19,10 @@ from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
-from uhr_seg_ros.core.visualization import Pictures
-from uhr_seg_ros.pipelines.pipeline import Limits, Request, Strategy
+from uhr_seg_ros.core.visualization import OverlayOptions
+from uhr_seg_ros.pipelines.pipeline import InferencePipeline, OutputRequest, TilingOptions
 from uhr_seg_ros.pipelines.refinement.refine import refine, Refinement
-from uhr_seg_ros.pipelines.registry import open_strategy, STRATEGIES
+from uhr_seg_ros.pipelines.registry import open_pipeline, PIPELINES
 
 
 class SegmenterError(UhrSegError):
@@ -87,7 +87,7 @@ class Segmenter:
         self,
         bundle: str | Path | Bundle,
         backend: str = 'auto',
-        limits: Limits = Limits(),  # noqa: B008 - it cannot change
+        limits: TilingOptions = TilingOptions(),  # noqa: B008 - it cannot change
         *,
         input_size: tuple[int, int] | None = None,
         options: EngineOptions = EngineOptions(),  # noqa: B008 - it cannot change
@@ -95,9 +95,9 @@ class Segmenter:
         self.bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
         self.fallback = ''
         self._threads = options.threads
-        self._strategy: Strategy | None = None
+        self._strategy: InferencePipeline | None = None
         # The last one runs everywhere: its errors are the user's.
-        faster = list(STRATEGIES)[:-1] if backend == 'auto' else []
+        faster = list(PIPELINES)[:-1] if backend == 'auto' else []
         for name in faster:
             try:
                 self._open(name, limits, options, input_size)
@@ -105,7 +105,7 @@ class Segmenter:
             except Exception as err:  # whatever it is, there is another back end
                 self.fallback = f'{name} is not used: {err or type(err).__name__}'
         else:
-            chosen = list(STRATEGIES)[-1] if backend == 'auto' else backend
+            chosen = list(PIPELINES)[-1] if backend == 'auto' else backend
             self._open(chosen, limits, options, input_size)
         self.provenance: dict[str, Any] = {
             'bundle': self.bundle.name,
@@ -120,7 +120,7 @@ class Segmenter:
         *,
         confidence: bool = False,
         logits: bool = False,
-        pictures: Pictures = Pictures(),  # noqa: B008 - it cannot change
+        pictures: OverlayOptions = OverlayOptions(),  # noqa: B008 - it cannot change
         refinement: Refinement | None = None,
     ) -> Segmentation:
         """
@@ -163,7 +163,7 @@ class Segmenter:
         *,
         confidence: bool = False,
         logits: bool = False,
-        pictures: Pictures = Pictures(),  # noqa: B008 - it cannot change
+        pictures: OverlayOptions = OverlayOptions(),  # noqa: B008 - it cannot change
         refinement: Refinement | None = None,
     ) -> Callable[[], Segmentation]:
         """
@@ -179,8 +179,8 @@ class Segmenter:
         outputs = tuple(name for name, asked in wanted.items() if asked)
         clock = StageClock()
         # What is painted shows the refined mask.
-        at_once = pictures if refinement is None else Pictures()
-        wait = self._strategy.begin(frame, Request(outputs, at_once), clock)
+        at_once = pictures if refinement is None else OverlayOptions()
+        wait = self._strategy.begin(frame, OutputRequest(outputs, at_once), clock)
 
         def finish() -> Segmentation:
             results = wait()
@@ -234,7 +234,7 @@ class Segmenter:
         Tell whether what the frames to come take stays for those after them, as at first.
 
         It makes the next frame faster. Otherwise it goes back to the C library as they are done,
-        which may still keep it: see `core.process_memory.give_back`.
+        which may still keep it: see `core.process_memory.trim_heap`.
         """
         self._check_open()
         self._strategy.keep_memory(keeps)
@@ -244,7 +244,7 @@ class Segmenter:
         *,
         confidence: bool = False,
         logits: bool = False,
-        pictures: Pictures = Pictures(),  # noqa: B008 - it cannot change
+        pictures: OverlayOptions = OverlayOptions(),  # noqa: B008 - it cannot change
     ) -> float:
         """
         Tell what a pixel of a frame takes on its way, beside the frame as BGR, in bytes.
@@ -292,11 +292,11 @@ class Segmenter:
     def _open(
         self,
         backend: str,
-        limits: Limits,
+        limits: TilingOptions,
         options: EngineOptions,
         input_size: tuple[int, int] | None,
     ) -> None:
-        strategy = open_strategy(self.bundle, backend, limits, options)
+        strategy = open_pipeline(self.bundle, backend, limits, options)
         try:
             if input_size is not None:
                 strategy.prepare(input_size)
@@ -310,7 +310,7 @@ class Segmenter:
         frame: RawFrame,
         mask: np.ndarray,
         refinement: Refinement,
-        pictures: Pictures,
+        pictures: OverlayOptions,
         clock: StageClock,
     ) -> dict[str, Any]:
         """Give what refining changes of the results."""

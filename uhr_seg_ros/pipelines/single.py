@@ -19,13 +19,18 @@ from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.maps import (
     ARG_MAX_BYTES,
-    Blend,
     enlarged,
     enlarged_arg_max,
     enlarged_confidence,
+    TileBlender,
 )
 from uhr_seg_ros.pipelines.outputs import CheckedGraphs
-from uhr_seg_ros.pipelines.pipeline import AtOnce, Limits, Request, warm_up_frame
+from uhr_seg_ros.pipelines.pipeline import (
+    OutputRequest,
+    SynchronousPipeline,
+    TilingOptions,
+    warm_up_frame,
+)
 from uhr_seg_ros.pipelines.preprocessing import Preprocessor
 from uhr_seg_ros.pipelines.tiling import tile_spans, TileLimit
 
@@ -34,7 +39,7 @@ class SingleBranchError(UhrSegError):
     """Something that only a network of two branches has, or a graph that does not fit."""
 
 
-class SingleBranch(AtOnce):
+class SingleBranch(SynchronousPipeline):
     """
     Run the graph `network` of one bundle of kind `single`.
 
@@ -53,7 +58,9 @@ class SingleBranch(AtOnce):
 
     """
 
-    def __init__(self, bundle: Bundle, engines: Mapping[str, Engine], limits: Limits) -> None:
+    def __init__(
+        self, bundle: Bundle, engines: Mapping[str, Engine], limits: TilingOptions
+    ) -> None:
         self._bundle = bundle
         self._graphs = CheckedGraphs(bundle, engines)
         self.provenance = engines['network'].provenance()
@@ -62,16 +69,16 @@ class SingleBranch(AtOnce):
         self._logit_bytes = 0.0
 
     @classmethod
-    def open(cls, bundle: Bundle, limits: Limits, options: EngineOptions) -> SingleBranch:
+    def open(cls, bundle: Bundle, limits: TilingOptions, options: EngineOptions) -> SingleBranch:
         """Open the graph of a bundle on ONNX Runtime; see `open_engines`."""
         return cls(bundle, open_engines(bundle, ('network',), options), limits)
 
     def prepare(self, size: tuple[int, int]) -> None:
         """Run once on a black frame."""
-        self.segment(warm_up_frame(size), Request(), StageClock())
+        self.segment(warm_up_frame(size), OutputRequest(), StageClock())
 
     def segment(
-        self, frame: RawFrame, request: Request, clock: StageClock
+        self, frame: RawFrame, request: OutputRequest, clock: StageClock
     ) -> dict[str, np.ndarray]:
         """
         Segment one frame; see `Strategy.segment`.
@@ -126,7 +133,7 @@ class SingleBranch(AtOnce):
                 logits = self._run(image[slice(*row_span), slice(*column_span)], clock)
                 sides = row_span[1] - row_span[0], column_span[1] - column_span[0]
                 step = self._step(logits, sides)
-                blend = blend or Blend(rows, columns, step)
+                blend = blend or TileBlender(rows, columns, step)
                 blend.add(logits, row, column)
         return blend.total[0]
 

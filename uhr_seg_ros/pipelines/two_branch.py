@@ -17,7 +17,6 @@ from uhr_seg_ros.core.bundle import Bundle, FUSION_REACH
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.maps import (
-    Blend,
     CELL,
     check_sizes,
     DETAIL_MAPS,
@@ -25,10 +24,16 @@ from uhr_seg_ros.pipelines.maps import (
     map_sizes,
     ROW_AXES,
     STEPS,
+    TileBlender,
     TwoBranchError,
 )
 from uhr_seg_ros.pipelines.outputs import CheckedGraphs, lengths
-from uhr_seg_ros.pipelines.pipeline import AtOnce, Limits, Request, warm_up_frame
+from uhr_seg_ros.pipelines.pipeline import (
+    OutputRequest,
+    SynchronousPipeline,
+    TilingOptions,
+    warm_up_frame,
+)
 from uhr_seg_ros.pipelines.preprocessing import PLANES_BYTES, Preprocessor
 from uhr_seg_ros.pipelines.tiling import Span, strip_spans, tile_spans, TileLimit
 
@@ -44,10 +49,10 @@ MIN_STRIP_CELLS = 8
 #: Two classes are not nearly equal if their logits differ by this part of the largest one ...
 CLEAR_MARGIN = 0.05
 #: ... and then at most this share of the pixels may differ between two graphs.
-MOST_DIFFERING = 0.01
+MAX_DIFFERING = 0.01
 
 
-class TwoBranch(AtOnce):
+class TwoBranch(SynchronousPipeline):
     """
     Run the graphs of one bundle: `semantic`, `detail`, and `fusion` or `scores`.
 
@@ -71,7 +76,9 @@ class TwoBranch(AtOnce):
     #: The graphs that frames need; `quarter` is for comparisons.
     GRAPHS = ('semantic', 'detail', 'fusion', 'scores')
 
-    def __init__(self, bundle: Bundle, engines: Mapping[str, Engine], limits: Limits) -> None:
+    def __init__(
+        self, bundle: Bundle, engines: Mapping[str, Engine], limits: TilingOptions
+    ) -> None:
         check_sizes(bundle)
         self._bundle = bundle
         self._graphs = CheckedGraphs(bundle, engines)
@@ -85,7 +92,7 @@ class TwoBranch(AtOnce):
     def open(
         cls,
         bundle: Bundle,
-        limits: Limits,
+        limits: TilingOptions,
         options: EngineOptions,
         graphs: Sequence[str] = GRAPHS,
     ) -> TwoBranch:
@@ -94,10 +101,10 @@ class TwoBranch(AtOnce):
 
     def prepare(self, size: tuple[int, int]) -> None:
         """Run once on a black frame."""
-        self.segment(warm_up_frame(size), Request(), StageClock())
+        self.segment(warm_up_frame(size), OutputRequest(), StageClock())
 
     def segment(
-        self, frame: RawFrame, request: Request, clock: StageClock
+        self, frame: RawFrame, request: OutputRequest, clock: StageClock
     ) -> dict[str, np.ndarray]:
         """
         Segment one frame; see `Strategy.segment`.
@@ -184,7 +191,9 @@ class TwoBranch(AtOnce):
         height, width = self._preprocessor.padded_size(image)
         rows = tile_spans(height, tile, self._bundle.multiple)
         columns = tile_spans(width, tile, self._bundle.multiple)
-        blended = {name: Blend(rows, columns, STEPS[name], ROW_AXES[name]) for name in DETAIL_MAPS}
+        blended = {
+            name: TileBlender(rows, columns, STEPS[name], ROW_AXES[name]) for name in DETAIL_MAPS
+        }
         for row, row_span in enumerate(rows):
             for column, column_span in enumerate(columns):
                 with clock.stage('preprocess'):
@@ -239,7 +248,7 @@ class TwoBranch(AtOnce):
         # Where two classes are nearly equal, rounding decides.
         decided = first - second > CLEAR_MARGIN * np.abs(logits).max()
         differing = (mask != logits.argmax(0)) & decided
-        if differing.sum() > MOST_DIFFERING * decided.sum():
+        if differing.sum() > MAX_DIFFERING * decided.sum():
             msg = (
                 f'bundle {self._bundle.path}: its graphs fusion and scores give different masks, '
                 f'on {differing.sum() / decided.sum():.0%} of the pixels: export the model again'

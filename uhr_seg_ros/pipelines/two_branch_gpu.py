@@ -18,7 +18,7 @@ from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.frame_pipeline import FramePipeline, SLOTS
 from uhr_seg_ros.pipelines.frame_program import FrameProgram
 from uhr_seg_ros.pipelines.maps import check_sizes, enlarged_arg_max, TwoBranchError
-from uhr_seg_ros.pipelines.pipeline import Limits, Request
+from uhr_seg_ros.pipelines.pipeline import OutputRequest, TilingOptions
 from uhr_seg_ros.pipelines.tiling import padded_size, TileLimit
 from uhr_seg_ros.pipelines.verification import (
     check,
@@ -29,13 +29,13 @@ from uhr_seg_ros.pipelines.verification import (
 )
 
 #: Frame sizes whose engines stay open.
-MOST_SIZES = 4
+MAX_SIZES = 4
 
 #: So many frames until every slot has its CUDA graph.
 WARM_UP_FRAMES = 2 * SLOTS
 
 #: What `auto` means on a GPU.
-USUAL_PRECISION = 'fp16'
+DEFAULT_PRECISION = 'fp16'
 
 #: The kernels know this factor only.
 LOW_RES_FACTOR = 4
@@ -64,7 +64,11 @@ class TwoBranchGpu:
     overlaps = True
 
     def __init__(
-        self, bundle: Bundle, backend: TensorRTBackend, limits: Limits, options: EngineOptions
+        self,
+        bundle: Bundle,
+        backend: TensorRTBackend,
+        limits: TilingOptions,
+        options: EngineOptions,
     ) -> None:
         check_sizes(bundle)
         if bundle.low_res_factor != LOW_RES_FACTOR:
@@ -81,9 +85,9 @@ class TwoBranchGpu:
         self.provenance = backend.provenance()
 
     @classmethod
-    def open(cls, bundle: Bundle, limits: Limits, options: EngineOptions) -> TwoBranchGpu:
+    def open(cls, bundle: Bundle, limits: TilingOptions, options: EngineOptions) -> TwoBranchGpu:
         """Open a bundle on the GPU; engines follow with the first size, see `prepare`."""
-        options = options.settled(USUAL_PRECISION)
+        options = options.settled(DEFAULT_PRECISION)
         backend = TensorRTBackend(bundle.name, options)
         try:
             return cls(bundle, backend, limits, options)
@@ -103,10 +107,10 @@ class TwoBranchGpu:
         self._pipeline(size)
         black = RawFrame.of_bgr(np.zeros((*size, 3), np.uint8))
         for _ in range(WARM_UP_FRAMES):
-            self.segment(black, Request(), StageClock())
+            self.segment(black, OutputRequest(), StageClock())
 
     def segment(
-        self, frame: RawFrame, request: Request, clock: StageClock
+        self, frame: RawFrame, request: OutputRequest, clock: StageClock
     ) -> dict[str, np.ndarray]:
         """
         Segment one frame; see `Strategy.segment`.
@@ -116,7 +120,7 @@ class TwoBranchGpu:
         return self.begin(frame, request, clock)()
 
     def begin(
-        self, frame: RawFrame, request: Request, clock: StageClock
+        self, frame: RawFrame, request: OutputRequest, clock: StageClock
     ) -> Callable[[], dict[str, np.ndarray]]:
         """Start a frame and give what waits for its results; see `FramePipeline.begin`."""
         return self._pipeline((frame.height, frame.width)).begin(frame, request, clock)
@@ -142,7 +146,7 @@ class TwoBranchGpu:
 
     def _pipeline(self, size: tuple[int, int]) -> FramePipeline:
         if size not in self._pipelines:
-            if len(self._pipelines) >= MOST_SIZES:
+            if len(self._pipelines) >= MAX_SIZES:
                 self._pipelines.popitem(last=False)[1].close()
             self._pipelines[size] = self._proven(self._open(size), size)
         self._pipelines.move_to_end(size)
@@ -156,7 +160,7 @@ class TwoBranchGpu:
         try:
             frame = RawFrame.of_bgr(proof_frame(size, self._options.proof))
             expected = reference(self._bundle, self._limits, self._options, frame)
-            found = pipeline.begin(frame, Request(PROOF_OUTPUTS), StageClock())()
+            found = pipeline.begin(frame, OutputRequest(PROOF_OUTPUTS), StageClock())()
             agreement = compare(expected, found)
             self._backend.report(str(agreement))
             check(agreement, self._bundle, self._options.precision)

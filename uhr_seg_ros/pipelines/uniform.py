@@ -13,7 +13,7 @@ from uhr_seg_ros.backends.engine import Engine
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.deformed import fixed_size
-from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.sampling import Sampler
 from uhr_seg_ros.pipelines.single import SingleBranch
 
@@ -36,7 +36,9 @@ class Uniform(SingleBranch):
 
     """
 
-    def __init__(self, bundle: Bundle, engines: Mapping[str, Engine], limits: Limits) -> None:
+    def __init__(
+        self, bundle: Bundle, engines: Mapping[str, Engine], limits: TilingOptions
+    ) -> None:
         super().__init__(bundle, engines, limits)
         self._size = fixed_size(bundle, 'network', engines['network'])
         self._sampler = Sampler(bundle.mean, bundle.std)

@@ -16,7 +16,7 @@ from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
-from uhr_seg_ros.pipelines.pipeline import Limits, Request, Strategy
+from uhr_seg_ros.pipelines.pipeline import InferencePipeline, OutputRequest, TilingOptions
 from uhr_seg_ros.pipelines.two_branch import TwoBranch
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
@@ -63,13 +63,13 @@ class Agreement:
 
 
 def reference(
-    bundle: Bundle, limits: Limits, options: EngineOptions, frame: RawFrame
+    bundle: Bundle, limits: TilingOptions, options: EngineOptions, frame: RawFrame
 ) -> dict[str, np.ndarray]:
     """Segment a frame with ONNX Runtime in fp32: `mask` and `quarter_logits`."""
     plain = replace(options, precision='fp32')
     strategy = TwoBranch.open(bundle, limits, plain, (*TwoBranch.GRAPHS, 'quarter'))
     try:
-        return strategy.segment(frame, Request(PROOF_OUTPUTS), StageClock())
+        return strategy.segment(frame, OutputRequest(PROOF_OUTPUTS), StageClock())
     finally:
         strategy.close()
 
@@ -114,8 +114,8 @@ def check(agreement: Agreement, bundle: Bundle, precision: str) -> None:
 
 
 def prove(
-    strategy: Strategy,
-    reference: Strategy,
+    strategy: InferencePipeline,
+    reference: InferencePipeline,
     frame: RawFrame,
     bundle: Bundle,
     backend: TensorRTBackend,
@@ -137,7 +137,7 @@ def prove(
 
     """
     backend.report('comparing the engines with ONNX Runtime')
-    request = Request(('mask', 'logits'))
+    request = OutputRequest(('mask', 'logits'))
     try:
         expected = reference.segment(frame, request, StageClock())
         agreement = compare(expected, strategy.segment(frame, request, StageClock()), 'logits')

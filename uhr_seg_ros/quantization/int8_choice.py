@@ -81,7 +81,7 @@ class Int8Choice:
     def calibrate(self, tiles: Sequence[np.ndarray]) -> None:
         """Equalise channels and find ranges on tiles (h, w, 3) uint8 BGR."""
         for name, quantizer in self._quantizers.items():
-            steps = {'equalising': quantizer.equalise, 'calibrating': quantizer.calibrate}
+            steps = {'equalising': quantizer.equalize, 'calibrating': quantizer.calibrate}
             for text, step in steps.items():
                 step(feeds(self._bundle, name, self._show(tiles, f'{text} {name}')))
 

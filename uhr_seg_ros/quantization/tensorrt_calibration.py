@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.backends.tensorrt.specialized_graphs import TypedGraphs
+from uhr_seg_ros.backends.tensorrt.specialized_graphs import SpecializedGraphs
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.timing import StageClock
-from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.preprocessing import Preprocessor
 from uhr_seg_ros.pipelines.tiling import padded_size, Span, tile_spans, TileLimit
 from uhr_seg_ros.pipelines.two_branch import TwoBranch
@@ -24,8 +24,8 @@ Feeds = Iterator[dict[str, np.ndarray]]
 
 def calibrate(
     bundle: Bundle,
-    graphs: TypedGraphs,
-    limits: Limits,
+    graphs: SpecializedGraphs,
+    limits: TilingOptions,
     size: tuple[int, int],
     frames: Sequence[np.ndarray],
 ) -> None:
@@ -57,7 +57,7 @@ def calibrate(
 class _Feeds:
     """What a frame puts into each graph."""
 
-    def __init__(self, bundle: Bundle, limits: Limits, size: tuple[int, int]) -> None:
+    def __init__(self, bundle: Bundle, limits: TilingOptions, size: tuple[int, int]) -> None:
         self._bundle, self._limits = bundle, limits
         self._preprocessor = Preprocessor(bundle)
         height, width = padded_size(size, bundle.multiple)

@@ -35,7 +35,7 @@ from uhr_seg_ros.replay.storage import Damaged, LARGEST
 _CHUNK_HEAD = re.compile(
     rb'\x06(.{8}).{16}(.{8}).{4}(\0{4}|\x03\0{3}lz4|\x04\0{3}zstd)(.{8})', re.DOTALL
 )
-_LONGEST_HEAD = 53
+_MAX_HEAD = 53
 _WINDOW = 1 << 24
 
 # Messages outside of chunks are read in runs of this size.
@@ -56,7 +56,7 @@ def find_chunk(read_at: ReadAt, start: int, size: int) -> int | None:
             if length == 36 + len(name) + packed <= left and (len(name) > 4 or packed == unpacked):
                 return start + found.start()
             found = _CHUNK_HEAD.search(window, found.start() + 1)
-        start += max(1, len(window) - _LONGEST_HEAD)
+        start += max(1, len(window) - _MAX_HEAD)
     return None
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.core.interruption import telling
-from uhr_seg_ros.core.visualization import Pictures
+from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.pipelines.segmenter import Segmentation, Segmenter
 from uhr_seg_ros.replay.bag_writing import BagTimeError, BagWriter
 from uhr_seg_ros.replay.bags import (
@@ -35,7 +35,7 @@ PREFIX = '/segmentation'
 
 # What ROS 2 takes for a topic, as long as a middleware takes it with what is put before it.
 _NAME = re.compile(r'(/[A-Za-z_][A-Za-z0-9_]*)+')
-_LONGEST_NAME = 247
+_MAX_NAME = 247
 
 
 class OfflineError(UhrSegError):
@@ -70,7 +70,7 @@ def segment_recording(
     segmenter: Segmenter,
     *,
     prefix: str = PREFIX,
-    pictures: Pictures = Pictures(True, True, scale=0.5),  # noqa: B008 - it cannot change
+    pictures: OverlayOptions = OverlayOptions(True, True, scale=0.5),  # noqa: B008 - it cannot change
     on_frame: Callable[[], object] = lambda: None,
     tell: Callable[[str], None] = print,
 ) -> OfflineRun:
@@ -135,11 +135,11 @@ def check_offline(source: Path, output: Path, prefix: str = PREFIX) -> str:
 
     """
     name = f'/{prefix.strip("/")}'
-    if not _NAME.fullmatch(name) or '__' in name or len(f'{name}/{COLOR_MASK}') > _LONGEST_NAME:
+    if not _NAME.fullmatch(name) or '__' in name or len(f'{name}/{COLOR_MASK}') > _MAX_NAME:
         msg = (
             f'{prefix!r} is no prefix of topics: expected names of letters, digits and single '
             f'underscores with slashes between them, such as {PREFIX}_2, of at most '
-            f'{_LONGEST_NAME - len(COLOR_MASK) - 1} characters'
+            f'{_MAX_NAME - len(COLOR_MASK) - 1} characters'
         )
         raise OfflineError(msg)
     target, recording = output.resolve(), source.resolve()
@@ -179,7 +179,7 @@ def _copy(
 
 
 def _segment(
-    message: bytes, kind: str, segmenter: Segmenter, pictures: Pictures, run: OfflineRun
+    message: bytes, kind: str, segmenter: Segmenter, pictures: OverlayOptions, run: OfflineRun
 ) -> tuple[Any, Segmentation]:
     start = perf_counter()
     header, frame = read_frame(message, kind)

@@ -18,7 +18,7 @@ from uhr_seg_ros.replay.storage import BagError, Damaged, Storage, ZSTD_MAGIC
 _BLOCK = 1 << 20
 
 # Bytes that the head of a frame of zstd has at most.
-_LONGEST_HEAD = 18
+_MAX_HEAD = 18
 
 # No recording shrinks to less than a thousandth; what would do so was made to fill the disk.
 _RATIO = 1000
@@ -96,7 +96,7 @@ def _unpack(path: Path, unpacked: Path) -> str:
 
     most = max(_ALWAYS_ACCEPTED, _RATIO * path.stat().st_size)
     with path.open('rb') as stream:
-        declared = zstd.get_frame_info(stream.read(_LONGEST_HEAD)).decompressed_size or 0
+        declared = zstd.get_frame_info(stream.read(_MAX_HEAD)).decompressed_size or 0
     _check_size(declared, most)
     _check_room(path, declared)
     written = 0

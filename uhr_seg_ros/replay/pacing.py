@@ -61,7 +61,7 @@ class AtRate:
         self._clock.sleep_until(index / self._rate_hz)
 
 
-class AsAnswered:
+class Lockstep:
     """
     Lets a frame go when the one before it was answered: one is under way at any time.
 

@@ -17,7 +17,7 @@ from uhr_seg_ros.replay.bags import BagError
 
 _MARK = 'partial'
 # Of a name, with room for what stands beside it in the name of a hidden folder.
-_LONGEST_NAME = 200
+_MAX_NAME = 200
 
 
 class PartialFolder:
@@ -106,7 +106,7 @@ def check_absent(path: Path) -> None:
 
 def _prefix(path: Path) -> str:
     name = path.name
-    if len(os.fsencode(name)) > _LONGEST_NAME:
+    if len(os.fsencode(name)) > _MAX_NAME:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
     return f'.{name}.{_MARK}.'
 

@@ -22,7 +22,7 @@ from uhr_seg_ros.replay.bags import COMPRESSED_IMAGE, IMAGE, read_beside, read_m
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 
-COLOR, GREY, DEEP, WIDE, VIDEO, UNKNOWN = (
+COLOR, GRAY, DEEP, WIDE, VIDEO, UNKNOWN = (
     'color',
     'grey',
     '16 bits',
@@ -37,7 +37,7 @@ _TOGETHER, _EACH = 64, 3
 # Whatever an encoding means, its letters are not always written as they should be.
 _ENCODINGS = (
     (COLOR, re.compile(r'(rgb|bgr|bayer_|yuv|uyvy|yuyv|nv\d\d|(8|16)uc[34])')),
-    (GREY, re.compile(r'(mono8|8uc1|8sc1)$')),
+    (GRAY, re.compile(r'(mono8|8uc1|8sc1)$')),
     (DEEP, re.compile(r'(mono16|16[us]c1)$')),
     (WIDE, re.compile(r'(32|64)[fsu]c1$')),
 )
@@ -125,7 +125,7 @@ def look(message: bytes, kind: str) -> Look:
         return _look_at_compressed(image)
     pixels = _pixels(image.encoding)
     return Look(
-        image.encoding, image.width, image.height, pixels, pixels == GREY and _has_ids(image)
+        image.encoding, image.width, image.height, pixels, pixels == GRAY and _has_ids(image)
     )
 
 
@@ -204,7 +204,7 @@ def _header_of(data: memoryview) -> tuple[int, int, str]:
     if data[:8] == b'\x89PNG\r\n\x1a\n' and len(data) >= 26:
         width, height = (int.from_bytes(data[start : start + 4], 'big') for start in (16, 20))
         depth, is_color = data[24], data[25] in (2, 3, 6)
-        return width, height, COLOR if is_color else GREY if depth <= 8 else DEEP
+        return width, height, COLOR if is_color else GRAY if depth <= 8 else DEEP
     if data[:2] != b'\xff\xd8':
         return 0, 0, UNKNOWN
     position = 2
@@ -215,7 +215,7 @@ def _header_of(data: memoryview) -> tuple[int, int, str]:
                 int.from_bytes(data[position + start : position + start + 2], 'big')
                 for start in (5, 7)
             )
-            return width, height, GREY if data[position + 9] == 1 else COLOR
+            return width, height, GRAY if data[position + 9] == 1 else COLOR
         position += 2 + int.from_bytes(data[position + 2 : position + 4], 'big')
     return 0, 0, UNKNOWN
 

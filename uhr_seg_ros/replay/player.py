@@ -25,7 +25,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from uhr_seg_ros.core.atomic_io import write_text
 from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.core.interruption import exit_code, signals_end_the_block, Terminated
-from uhr_seg_ros.core.process_memory import keep_large_buffers
+from uhr_seg_ros.core.process_memory import tune_malloc
 from uhr_seg_ros.replay.bags import (
     CAMERA_INFO,
     COMPRESSED_IMAGE,
@@ -35,7 +35,7 @@ from uhr_seg_ros.replay.bags import (
     stamp_ns,
     topic_types,
 )
-from uhr_seg_ros.replay.pacing import AsAnswered, AsRecorded, AtRate, Pace
+from uhr_seg_ros.replay.pacing import AsRecorded, AtRate, Lockstep, Pace
 from uhr_seg_ros.replay.peeking import is_whole
 from uhr_seg_ros.replay.prefetch import read_ahead, with_stamp
 from uhr_seg_ros.replay.topics import choose_topic, print_line
@@ -229,7 +229,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     options = parser.parse_args(arguments)
     if options.live and options.beside:
         parser.error('--beside keeps the stamps of the recording, so it is not for --live')
-    keep_large_buffers()
+    tune_malloc()
     # With its own handlers it would shut down in the middle of a call, which then fails.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
@@ -263,12 +263,12 @@ def _main(arguments: Sequence[str] | None) -> int:
 def _pace(options: argparse.Namespace) -> Pace:
     if not options.as_answered:
         return AtRate(options.rate) if options.rate else AsRecorded()
-    pace = AsAnswered()
+    pace = Lockstep()
     Thread(target=_count_answers, args=(pace,), daemon=True).start()
     return pace
 
 
-def _count_answers(pace: AsAnswered) -> None:
+def _count_answers(pace: Lockstep) -> None:
     """Take a byte of the input for an answer."""
     # Not through sys.stdin, whose lock a thread that reads would hold when the process ends.
     while os.read(0, 1):

@@ -20,7 +20,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.core.interruption import signals_held
-from uhr_seg_ros.core.process_memory import keep_large_buffers
+from uhr_seg_ros.core.process_memory import tune_malloc
 from uhr_seg_ros.core.subprocesses import python_child
 from uhr_seg_ros.replay.bags import COMPRESSED_IMAGE, ImageTopic
 from uhr_seg_ros.replay.collector import Collector, NodeReport
@@ -174,7 +174,7 @@ class Session:
         self._told: set[str] = set()
         self._transport = transport
         isolate()
-        keep_large_buffers()
+        tune_malloc()
         if complaint := shared_memory_complaint(processes=3):
             tell(f'warning: {complaint}')
         with ExitStack() as stack:

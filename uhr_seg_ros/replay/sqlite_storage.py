@@ -25,7 +25,7 @@ from uhr_seg_ros.replay.storage import Damaged, Losses, parse_profiles, tell_onc
 _FIRST, _LAST = -(1 << 63), (1 << 63) - 1
 
 # Places that are jumped over, before the rest of a file is given up.
-_MOST_PLACES = 1000
+_MAX_PLACES = 1000
 
 _FORMATS = {'ros2msg': MessageDefinitionFormat.MSG, 'ros2idl': MessageDefinitionFormat.IDL}
 
@@ -169,7 +169,7 @@ class SqliteStorage:
         table = array('q')
         start: int | None = _FIRST
         chosen = '' if wanted is None else f'AND topic_id IN ({",".join(map(str, wanted))})'
-        for _ in range(_MOST_PLACES):
+        for _ in range(_MAX_PLACES):
             try:
                 for row, topic, time_ns in self._database.execute(
                     'SELECT rowid, topic_id, timestamp FROM messages NOT INDEXED '

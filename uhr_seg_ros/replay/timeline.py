@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
 #: A pause between two images that is longer than the first is played as the second, s.
-LONGEST_PAUSE_S, SHORT_PAUSE_S = 10.0, 1.0
+MAX_PAUSE_S, SHORT_PAUSE_S = 10.0, 1.0
 
 # Between the last image of a recording and its first one, played again, if nothing tells.
 _GAP_NS = 100_000_000
@@ -57,7 +57,7 @@ class Timeline:
 
     def _step(self, last_ns: int, time_ns: int) -> int:
         step = time_ns - last_ns
-        if 0 <= step <= LONGEST_PAUSE_S * _S:
+        if 0 <= step <= MAX_PAUSE_S * _S:
             return step
         is_back = step < 0
         if is_back not in self._told:
@@ -66,7 +66,7 @@ class Timeline:
                 'goes back from {} to {}: played on without a pause'
                 if is_back
                 else f'goes from {{}} to {{}} between two images: played as a pause of '
-                f'{SHORT_PAUSE_S:.0f} s, as is every one of more than {LONGEST_PAUSE_S:.0f} s'
+                f'{SHORT_PAUSE_S:.0f} s, as is every one of more than {MAX_PAUSE_S:.0f} s'
             )
             self._tell('the time of recording ' + what.format(_text(last_ns), _text(time_ns)))
         return 0 if is_back else round(SHORT_PAUSE_S * _S)

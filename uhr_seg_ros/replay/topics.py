@@ -20,7 +20,7 @@ from uhr_seg_ros.replay.bags import (
     ImageTopic,
     topic_types,
 )
-from uhr_seg_ros.replay.peeking import DEEP, GREY, Look, look_at, UNKNOWN, VIDEO, WIDE
+from uhr_seg_ros.replay.peeking import DEEP, GRAY, Look, look_at, UNKNOWN, VIDEO, WIDE
 
 #: Image topics that the node publishes, below its own name or that and the name of a camera.
 PUBLISHED = ('mask', 'confidence', 'overlay', 'color_mask', 'sampling', 'diagnostics_image')
@@ -40,7 +40,7 @@ _DRAWN_NAME = re.compile(
 _CAMERA_NAME = re.compile(r'(^|[/_])(image|cam|infra|ir|left|right|mono|gr[ae]y|thermal)')
 
 # From the likeliest on; what is beyond is taken only when it is named.
-_CAMERA, _GREY, _DRAWN, _UNKNOWN, _NEVER = range(5)
+_CAMERA, _GRAY, _DRAWN, _UNKNOWN, _NEVER = range(5)
 
 
 class TopicError(BagError):
@@ -156,14 +156,14 @@ def _judge(topic: ImageTopic, look: Look, names: Collection[str]) -> _Candidate:
         return _Candidate(topic, look, _NEVER, reason, is_refused=True)
     if look.pixels == DEEP:
         return _Candidate(topic, look, _NEVER, '16 bits of one channel, as depth has')
-    if look.pixels == GREY and is_mask:
+    if look.pixels == GRAY and is_mask:
         return _Candidate(topic, look, _NEVER, 'a mask by its name')
     if look.has_ids and not _CAMERA_NAME.search(base.lower()):
         return _Candidate(topic, look, _NEVER, 'its pixels are small numbers, as those of a mask')
     if is_depth or is_mask or _DRAWN_NAME.search(name):
         return _Candidate(topic, look, _DRAWN, 'not of a camera by its name')
-    if look.pixels == GREY:
-        return _Candidate(topic, look, _GREY, 'grey')
+    if look.pixels == GRAY:
+        return _Candidate(topic, look, _GRAY, 'grey')
     if look.pixels == UNKNOWN and topic.type != COMPRESSED_IMAGE:
         return _Candidate(topic, look, _UNKNOWN, 'an encoding that is not known here')
     return _Candidate(topic, look, _CAMERA)

@@ -17,7 +17,7 @@ from uhr_seg_ros.reports.evaluation_charts import bars, class_cell, matrix
 from uhr_seg_ros.reports.html import cards, page, panel, section, settings, share, table
 
 _MEDIA = {'image': 'jpeg', 'label': 'png', 'mask': 'png', 'error': 'jpeg'}
-_COLOURS = (
+_COLORS = (
     'Error: red where the mask has another class than the label, stripes where the label is '
     'ignored.'
 )
@@ -59,7 +59,7 @@ _OBJECT_NOTE = (
 )
 _MATRIX_NOTE = 'Per cent of the pixels with the label of the row that were found as the column.'
 
-_IMAGES_NOTE = f'An image in which fewer than two classes are labelled has no mean IoU. {_COLOURS}'
+_IMAGES_NOTE = f'An image in which fewer than two classes are labelled has no mean IoU. {_COLORS}'
 
 
 def _subtitle(report: Mapping[str, Any]) -> str:
@@ -180,7 +180,7 @@ def _seams(report: Mapping[str, Any]) -> str:
 
 
 def _worst_note(gallery: Gallery) -> str:
-    return f'The {len(gallery.worst)} tiles with the most wrong pixels. {_COLOURS}'
+    return f'The {len(gallery.worst)} tiles with the most wrong pixels. {_COLORS}'
 
 
 def _snapshots(snapshots: list[Snapshot]) -> str:

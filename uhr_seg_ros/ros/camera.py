@@ -19,12 +19,12 @@ from uhr_seg_ros.ros.diagnostics import Problem, worst
 from uhr_seg_ros.ros.inputs import CameraInput, Frame, image_topic
 from uhr_seg_ros.ros.outputs import CameraOutput
 from uhr_seg_ros.ros.parameters import Settings
-from uhr_seg_ros.ros.points.cloud_labeler import CloudHooks, CloudPath
-from uhr_seg_ros.ros.points.transforms import PoseFinder
+from uhr_seg_ros.ros.points.cloud_labeler import CloudHooks, CloudLabeler
+from uhr_seg_ros.ros.points.transforms import TransformFinder
 from uhr_seg_ros.ros.time_jumps import TimeJumps
 from uhr_seg_ros.ros.worker import Counts
 
-_MOST_TEXT = 500
+_MAX_TEXT = 500
 
 
 class Camera:
@@ -60,12 +60,12 @@ class Camera:
         self._calibrations = CameraInfoCache(on_error)
         jumps.listen(lambda _: self._calibrations.forget_stamps())
         self._input: CameraInput | None = None
-        self._unclosed: list[CameraInput | CameraOutput | CloudPath] = []
+        self._unclosed: list[CameraInput | CameraOutput | CloudLabeler] = []
         self._topic = image_topic(node, self._prefix, transport)
         self.monitor = CameraMonitor(self._topic, node.get_fully_qualified_name())
         self._had_publisher = False
         self.output: CameraOutput | None = None
-        self.clouds: CloudPath | None = None
+        self.clouds: CloudLabeler | None = None
 
     @property
     def wants_points(self) -> bool:
@@ -110,7 +110,7 @@ class Camera:
         """Tell what is odd about a frame that is processed all the same, once."""
         if self.monitor.note_remark(text):
             camera = f'camera {self._name}: ' if self._name else ''
-            self._node.get_logger().warning(f'{camera}{shortened(text, _MOST_TEXT)}')
+            self._node.get_logger().warning(f'{camera}{shortened(text, _MAX_TEXT)}')
 
     def open_output(self, classes: ClassSet, *, samples: bool) -> None:
         """Announce the masks and their classes, and where frames are sampled if that varies."""
@@ -120,9 +120,11 @@ class Camera:
             self._node, self._prefix, classes, self._calibrations, samples=samples
         )
 
-    def open_clouds(self, classes: ClassSet, poses: PoseFinder, hooks: CloudHooks) -> None:
+    def open_clouds(self, classes: ClassSet, poses: TransformFinder, hooks: CloudHooks) -> None:
         """Announce labelled points."""
-        self.clouds = CloudPath(self._node, self._name, classes, self._calibrations, poses, hooks)
+        self.clouds = CloudLabeler(
+            self._node, self._name, classes, self._calibrations, poses, hooks
+        )
 
     def open_input(self, settings: Settings, on_frame: Callable[[Frame], None]) -> None:
         """Subscribe; every frame is noted by the monitor and handed on."""
@@ -162,7 +164,7 @@ class Camera:
         clouds, self.clouds = self.clouds, None
         self._close(output, clouds)
 
-    def _close(self, *used: CameraInput | CameraOutput | CloudPath | None) -> None:
+    def _close(self, *used: CameraInput | CameraOutput | CloudLabeler | None) -> None:
         # Nobody uses them any more from here on, whether they can be closed or not.
         self._unclosed += filter(None, used)
         close_all(self._unclosed, lambda each: each.close())

@@ -40,7 +40,7 @@ from uhr_seg_ros.ros.remarks import log_once, Remark
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage
 
-_MOST_FORMAT = 200
+_MAX_FORMAT = 200
 
 _COLORS = ('rgb', 'bgr', 'bayer_', 'yuv', 'uyvy', 'yuyv', 'nv1', 'nv2', '8uc3', '8uc4')
 
@@ -78,7 +78,7 @@ class Format(NamedTuple):
 
 def parse_format(text: str) -> Format:
     """Return the words of a message's `format`, as far as it is no longer than one can be."""
-    encoding, separator, rest = text[:_MOST_FORMAT].strip().lower().partition(';')
+    encoding, separator, rest = text[:_MAX_FORMAT].strip().lower().partition(';')
     if not separator:
         return Format('', encoding, '')
     codec, *others = (*rest.split(), '', '')
@@ -117,7 +117,7 @@ def decode_compressed(
             'segmented as if they were whole: pip install simplejpeg'
         )
     try:
-        image, is_grey = decode_picture(data, limit, remark)
+        image, is_gray = decode_picture(data, limit, remark)
     except ImageIoError as err:
         msg = (
             f'compressed image ({len(data)} bytes, format {shown(message.format)}) could not '
@@ -126,7 +126,7 @@ def decode_compressed(
         raise ImageError(msg) from err
     if image.dtype != np.uint8:
         image = cv2.convertScaleAbs(image, alpha=255.0 / 65535.0)
-    if is_grey and form.is_of_color_camera:
+    if is_gray and form.is_of_color_camera:
         remark(
             f'compressed image format {shown(message.format)} holds a grey picture of a '
             'colour camera: its publisher drops the colours; take the raw topic, or let the '
@@ -141,7 +141,7 @@ def decode_compressed(
 
 def _check_kind(text: str, form: Format) -> None:
     """Refuse what the format says to be no picture."""
-    if 'compressedDepth' in text[:_MOST_FORMAT] or form.encoding == '32fc1':
+    if 'compressedDepth' in text[:_MAX_FORMAT] or form.encoding == '32fc1':
         msg = f'compressed image format {shown(text)} is depth: choose a colour topic'
         raise ImageError(msg)
     if form.is_mosaic:

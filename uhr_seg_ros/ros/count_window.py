@@ -12,7 +12,7 @@ from uhr_seg_ros.ros.rhythm import FEWEST, WINDOW_S
 from uhr_seg_ros.ros.worker import Counts
 
 _STEP_S = 1.0
-_MOST_STEPS = 120
+_MAX_STEPS = 120
 
 
 class _Step(NamedTuple):
@@ -51,7 +51,7 @@ class CountWindow:
         self._counts = self._seen = Counts(0, 0, 0, 0, 0)
         self._seen_at = 0.0
         self._limit = 0.0
-        self._steps: deque[_Step] = deque(maxlen=_MOST_STEPS)
+        self._steps: deque[_Step] = deque(maxlen=_MAX_STEPS)
 
     def restart(self, now: float) -> None:
         """Begin with what was noted last."""

@@ -20,8 +20,8 @@ _MARGIN = 12
 _BAR_LEFT, _BAR_RIGHT = 110, 470
 _STAGES_TOP = 4 * _ROW
 # Of a row and of a letter, as long as one can read them.
-_LEAST_ROW, _LEAST_SCALE = 14, 0.3
-_LONGEST_TEXT = 200
+_MIN_ROW, _MIN_SCALE = 14, 0.3
+_MAX_TEXT = 200
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LEVELS = {
     DiagnosticStatus.OK: (96, 174, 39),
@@ -30,7 +30,7 @@ _LEVELS = {
     DiagnosticStatus.STALE: (141, 140, 127),
 }
 _BACKGROUND, _INK, _FAINT = (48, 48, 48), (236, 236, 236), (150, 150, 150)
-P50_COLOUR, _P95_COLOUR = (219, 152, 52), (118, 92, 58)
+P50_COLOR, _P95_COLOR = (219, 152, 52), (118, 92, 58)
 
 
 def draw_dashboard(statuses: Sequence[DiagnosticStatus]) -> np.ndarray:
@@ -52,8 +52,8 @@ def draw_dashboard(statuses: Sequence[DiagnosticStatus]) -> np.ndarray:
     values = {pair.key: pair.value for pair in node.values}
     # The node's own, unless a camera is worse.
     worst = max(reversed(statuses), key=lambda status: SEVERITY.index(status.level))
-    colour = _LEVELS.get(worst.level, _FAINT)
-    cv2.rectangle(picture, (0, 0), (WIDTH, _ROW + _MARGIN // 2), colour, cv2.FILLED)
+    color = _LEVELS.get(worst.level, _FAINT)
+    cv2.rectangle(picture, (0, 0), (WIDTH, _ROW + _MARGIN // 2), color, cv2.FILLED)
     first_line = worst.message.partition('\n')[0]
     if worst is not node:
         first_line = f'{worst.name.rpartition(": ")[2]}: {first_line}'
@@ -74,21 +74,21 @@ def _draw_stages(picture: np.ndarray, values: dict[str, str]) -> None:
         if key.endswith('_p50_ms')
     }
     longest = max((p95 for _, p95 in times.values()), default=0.0) or 1.0
-    height = max(_LEAST_ROW, min(_ROW, (HEIGHT - _STAGES_TOP) // max(len(times), 1)))
+    height = max(_MIN_ROW, min(_ROW, (HEIGHT - _STAGES_TOP) // max(len(times), 1)))
     rows = (HEIGHT - _STAGES_TOP) // height
     shown = list(times.items()) if len(times) <= rows else list(times.items())[: rows - 1]
     for row, (stage, (p50, p95)) in enumerate(shown):
         top = _STAGES_TOP + row * height
         _write(picture, stage, _MARGIN, top, width=_BAR_LEFT - _MARGIN - 4, height=height)
-        for milliseconds, colour in ((p95, _P95_COLOUR), (p50, P50_COLOUR)):
+        for milliseconds, color in ((p95, _P95_COLOR), (p50, P50_COLOR)):
             right = _BAR_LEFT + round((_BAR_RIGHT - _BAR_LEFT) * milliseconds / longest)
             corners = (_BAR_LEFT, top + height // 4), (right, top + height - height // 6)
-            cv2.rectangle(picture, *corners, colour, cv2.FILLED)
+            cv2.rectangle(picture, *corners, color, cv2.FILLED)
         text = f'{p50:.1f} / {p95:.1f} ms'
-        _write(picture, text, _BAR_RIGHT + _MARGIN, top, colour=_FAINT, height=height)
+        _write(picture, text, _BAR_RIGHT + _MARGIN, top, color=_FAINT, height=height)
     if hidden := len(times) - len(shown):
         text = f'and {hidden} more stages'
-        _write(picture, text, _MARGIN, HEIGHT - height, colour=_FAINT, height=height)
+        _write(picture, text, _MARGIN, HEIGHT - height, color=_FAINT, height=height)
 
 
 def _write(
@@ -97,20 +97,20 @@ def _write(
     left: int,
     top: float,
     *,
-    colour: tuple[int, int, int] = _INK,
+    color: tuple[int, int, int] = _INK,
     width: int = WIDTH,
     height: int = _ROW,
 ) -> None:
     """Write a line into a box, smaller if it does not fit, and cut if it still does not."""
     scale = 0.5 * height / _ROW
-    shown = text = text[:_LONGEST_TEXT]
+    shown = text = text[:_MAX_TEXT]
     if (taken := _width(text, scale)) > width:
-        scale = max(_LEAST_SCALE, scale * width / taken)
+        scale = max(_MIN_SCALE, scale * width / taken)
         while text and _width(shown, scale) > width:
             text = text[:-1]
             shown = f'{text}...'
     base = (left, round(top) + round(height * 19 / _ROW))
-    cv2.putText(picture, shown, base, _FONT, scale, colour, 1, cv2.LINE_AA)
+    cv2.putText(picture, shown, base, _FONT, scale, color, 1, cv2.LINE_AA)
 
 
 def _width(text: str, scale: float) -> int:

@@ -31,7 +31,7 @@ Problem = tuple[bytes, str]
 _SHARE_OVER_BUDGET = 0.05
 
 # If nobody takes them; a report is made every second.
-_MOST_RECENT = 1000
+_MAX_RECENT = 1000
 
 
 class StageWindows:
@@ -47,7 +47,7 @@ class StageWindows:
         self._order: list[str] = []
         self._latency = LatencyWindow()
         self._lock = Lock()
-        self._recent: deque[tuple[float, float | None]] = deque(maxlen=_MOST_RECENT)
+        self._recent: deque[tuple[float, float | None]] = deque(maxlen=_MAX_RECENT)
 
     def add(
         self,
@@ -123,7 +123,7 @@ def node_status(
         state: label of its lifecycle state.
         counts: of every camera.
         values: what else to tell: stage times, back end, bundle.
-        problems: what is wrong, see `failed`, `not_alone`, `over_budget` and the
+        problems: what is wrong, see `failed`, `check_duplicate_name`, `over_budget` and the
             like.
 
     """
@@ -201,7 +201,7 @@ def not_kept(reason: str) -> Problem | None:
     return (DiagnosticStatus.WARN, reason) if reason else None
 
 
-def not_alone(name: str, count: int) -> Problem | None:
+def check_duplicate_name(name: str, count: int) -> Problem | None:
     """Judge how many nodes have the same fully qualified name."""
     if count < 2:
         return None

@@ -17,13 +17,13 @@ import numpy as np
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.tensorrt.gpu_health import GpuSample, open_probe, Probe
 from uhr_seg_ros.core.classes import ClassSet
-from uhr_seg_ros.core.process_memory import give_back
+from uhr_seg_ros.core.process_memory import trim_heap
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.usual_size import UsualSize
 from uhr_seg_ros.core.visualization import draw_density, scaled_size
 from uhr_seg_ros.image_io.limits import FrameLimit
-from uhr_seg_ros.pipelines.pipeline import Limits
+from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.ros.camera import Camera
 from uhr_seg_ros.ros.diagnostics import StageWindows
@@ -37,7 +37,7 @@ SMALL_MESSAGE = 1 << 24
 """Messages of up to so many bytes are not worth giving back; those of pictures vary in size."""
 
 
-class FramePath:
+class FrameProcessor:
     """
     Owns the segmenter.
 
@@ -112,7 +112,7 @@ class FramePath:
         self._segmenter = Segmenter(
             settings.bundle,
             settings.backend,
-            Limits(settings.memory_limit_mb),
+            TilingOptions(settings.memory_limit_mb),
             input_size=settings.input_size[::-1],
             options=EngineOptions(
                 threads=settings.threads,
@@ -166,7 +166,7 @@ class FramePath:
         }
         # A message that is rejected has been in memory, too.
         if self._messages.outgrows(max(len(frame.message.data), SMALL_MESSAGE)):
-            self._later(give_back)
+            self._later(trim_heap)
         with clock.stage('convert'):
             image = frame.view(camera.remark, self._limit(settings, wanted))
         size = image.height, image.width
@@ -174,7 +174,7 @@ class FramePath:
         outgrows = self._usual.outgrows(image.height * image.width)
         self._segmenter.keep_memory(not outgrows)
         if outgrows:
-            self._later(give_back)  # when the frame is done and gone
+            self._later(trim_heap)  # when the frame is done and gone
         wait = self._segmenter.begin(image, **wanted, refinement=settings.refinement)
 
         def finish() -> None:

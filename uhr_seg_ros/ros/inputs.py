@@ -14,14 +14,14 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from uhr_seg_ros.core.raw_frame import RawFrame
-from uhr_seg_ros.core.text import MOST_SHOWN, one_line
+from uhr_seg_ros.core.text import MAX_SHOWN, one_line
 from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.ros.camera_info import CameraInfoCache
 from uhr_seg_ros.ros.closing import close_all
 from uhr_seg_ros.ros.decoding import decode_compressed, view_image
 from uhr_seg_ros.ros.ip_reassembly import failed_reassemblies, reassembly_advice
 from uhr_seg_ros.ros.parameters import Settings
-from uhr_seg_ros.ros.qos import FollowingSubscription
+from uhr_seg_ros.ros.qos import AdaptiveQosSubscription
 from uhr_seg_ros.ros.remarks import Remark
 from uhr_seg_ros.ros.silence import SUFFIX, why_silent
 
@@ -50,8 +50,8 @@ class Frame(NamedTuple):
     def encoding(self) -> str:
         """What the message says that it holds, in a short line."""
         if isinstance(self.message, CompressedImage):
-            return one_line(self.message.format, MOST_SHOWN)
-        return one_line(self.message.encoding, MOST_SHOWN)
+            return one_line(self.message.format, MAX_SHOWN)
+        return one_line(self.message.encoding, MAX_SHOWN)
 
 
 class CameraInput:
@@ -78,11 +78,11 @@ class CameraInput:
         self._node = node
         self._name = f'{prefix}image_raw'
         self._on_frame = on_frame
-        self._images = FollowingSubscription(
+        self._images = AdaptiveQosSubscription(
             node, *_source(node, prefix, settings), self._on_image, settings.image_qos
         )
         try:
-            self._infos = FollowingSubscription(
+            self._infos = AdaptiveQosSubscription(
                 node,
                 CameraInfo,
                 camera_info_topic(node, self._name, f'{prefix}camera_info'),
@@ -122,7 +122,7 @@ class CameraInput:
 
     def close(self) -> None:
         """Unsubscribe from both, whatever one of them raises."""
-        close_all([self._images, self._infos], FollowingSubscription.close)
+        close_all([self._images, self._infos], AdaptiveQosSubscription.close)
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         self._last_frame = time.monotonic()

@@ -22,10 +22,10 @@ from uhr_seg_ros.core.text import one_line, printable, shortened, shown
 NODE = 'segmentation'
 
 #: Longest list of bundles, characters.
-MOST_TEXT = 2000
+MAX_TEXT = 2000
 
 #: Longest delay before the node starts again, s.
-MOST_DELAY_S = 3600.0
+MAX_DELAY_S = 3600.0
 
 _CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 
@@ -37,7 +37,7 @@ class LaunchArgumentError(UhrSegError):
 def bundles_text() -> str:
     """Return the installed bundles in one line, each with what it is for."""
     text = '; '.join(map(_bundle_text, installed_bundles().items())) or 'none'
-    return shortened(printable(text), MOST_TEXT)
+    return shortened(printable(text), MAX_TEXT)
 
 
 def _bundle_text(bundle: tuple[str, Path]) -> str:
@@ -197,10 +197,10 @@ def respawn_delay_s(text: str) -> float:
         delay = float(text)
     except ValueError:
         delay = -1.0
-    if not 0.0 <= delay <= MOST_DELAY_S:
+    if not 0.0 <= delay <= MAX_DELAY_S:
         msg = (
             f'launch argument respawn_delay is {shown(text)}: expected seconds, 0 to '
-            f'{MOST_DELAY_S:g}'
+            f'{MAX_DELAY_S:g}'
         )
         raise LaunchArgumentError(msg)
     return delay

@@ -23,14 +23,14 @@ from rclpy.node import Node
 
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import UhrSegError
-from uhr_seg_ros.core.process_memory import give_back, keep_large_buffers
+from uhr_seg_ros.core.process_memory import trim_heap, tune_malloc
 from uhr_seg_ros.core.text import shortened
 from uhr_seg_ros.ros.camera import Camera
-from uhr_seg_ros.ros.frame_processor import FramePath
+from uhr_seg_ros.ros.frame_processor import FrameProcessor
 from uhr_seg_ros.ros.inputs import Frame
 from uhr_seg_ros.ros.parameters import Parameters, Settings
 from uhr_seg_ros.ros.points.cloud_labeler import CloudHooks
-from uhr_seg_ros.ros.points.transforms import PoseFinder
+from uhr_seg_ros.ros.points.transforms import TransformFinder
 from uhr_seg_ros.ros.process import RCLError, run
 from uhr_seg_ros.ros.reporting import Reporter
 from uhr_seg_ros.ros.throttle import Throttle
@@ -47,7 +47,7 @@ from uhr_seg_ros.ros.worker import Worker
 
 DIAGNOSTICS_PERIOD_S = 1.0
 FOLLOW_PERIOD_S = 0.5
-_MOST_LINES = 30
+_MAX_LINES = 30
 
 
 def told(failure: str) -> Callable[[Callable], Callable]:
@@ -109,10 +109,10 @@ class SegmentationNode(LifecycleNode):
             )
             for name in settings.cameras
         }
-        self._path = FramePath(
+        self._path = FrameProcessor(
             self.get_logger().info, self.get_logger().warning, lambda job: self._worker.call(job)
         )
-        self._poses: PoseFinder | None = None
+        self._poses: TransformFinder | None = None
         self.watchdog = Watchdog(
             lambda: self._declared.settings.watchdog_timeout, lambda: self._path.last_sign
         )
@@ -263,7 +263,7 @@ class SegmentationNode(LifecycleNode):
 
     def _open_clouds(self, classes: ClassSet) -> None:
         # Transforms are remembered from here on, across transitions.
-        self._poses = self._poses or PoseFinder(self, self._jumps)
+        self._poses = self._poses or TransformFinder(self, self._jumps)
         for name, camera in self._cameras.items():
             hooks = CloudHooks(
                 settings=lambda: self._declared.settings,
@@ -304,13 +304,13 @@ class SegmentationNode(LifecycleNode):
             with self._step(f'withdrawing the outputs{_of(name)}'):
                 camera.close_output()
         with self._step('giving back memory'):
-            give_back()
+            trim_heap()
 
     def _unload(self) -> None:
         try:
             self._path.unload()
         finally:
-            give_back()
+            trim_heap()
 
     @contextmanager
     def _step(self, what: str) -> Iterator[None]:
@@ -386,12 +386,12 @@ def _describe(error: Exception) -> str:
     if isinstance(error, UhrSegError | ParameterException):
         return shortened(str(error))
     lines = traceback.format_exception(type(error), error, error.__traceback__)
-    return ''.join(shortened(line) for line in lines[-_MOST_LINES:])
+    return ''.join(shortened(line) for line in lines[-_MAX_LINES:])
 
 
 def main(args: list[str] | None = None) -> None:
     """Run the executable `segmentation_node`."""
-    keep_large_buffers()
+    tune_malloc()
     sys.exit(run(SegmentationNode, args))
 
 

@@ -15,7 +15,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from uhr_seg_ros.core.text import listed
 
-MOST_NAMED = 5
+MAX_NAMED = 5
 """So many publishers are named in a text."""
 
 _WINDOW = 32
@@ -75,7 +75,7 @@ def named(publishers: Sequence[TopicEndpointInfo], *, types: bool = False) -> st
     """Return names and offers of publishers, with their types where asked for; or `none`."""
     texts = [
         f'{name_of(each)} ({offer_of(each)}{f", {each.topic_type}" if types else ""})'
-        for each in publishers[:MOST_NAMED]
+        for each in publishers[:MAX_NAMED]
     ]
     if more := len(publishers) - len(texts):
         texts.append(f'{more} more')

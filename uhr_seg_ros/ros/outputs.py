@@ -18,7 +18,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from uhr_seg_ros.core.classes import ClassSet
-from uhr_seg_ros.core.visualization import Pictures
+from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.pipelines.segmenter import Segmentation
 from uhr_seg_ros.ros.camera_info import CameraInfoCache, fit_camera_info
 from uhr_seg_ros.ros.closing import close_all, withdraw
@@ -80,9 +80,9 @@ class CameraOutput:
         """Whether someone subscribes to the pictures of where frames are sampled."""
         return self._sampling is not None and _is_wanted(self._sampling)
 
-    def wanted_pictures(self, settings: Settings) -> Pictures:
+    def wanted_pictures(self, settings: Settings) -> OverlayOptions:
         """Tell which pictures someone subscribes to."""
-        return Pictures(
+        return OverlayOptions(
             overlay=_is_wanted(self._overlay),
             color_mask=_is_wanted(self._color_mask),
             alpha=settings.overlay_alpha,

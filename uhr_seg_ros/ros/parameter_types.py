@@ -15,7 +15,7 @@ from rclpy.parameter import Parameter
 
 from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.core.text import one_line, shown
-from uhr_seg_ros.ros.parameter_table import Spec
+from uhr_seg_ros.ros.parameter_table import ParameterSpec
 
 Check = Callable[[list[Parameter]], SetParametersResult]
 
@@ -38,7 +38,7 @@ class ParameterTypeError(UhrSegError):
     """A value of a type that the parameter cannot have; the message names both."""
 
 
-def declare(node: Node, spec: Spec, check: Check) -> None:
+def declare(node: Node, spec: ParameterSpec, check: Check) -> None:
     """
     Declare a parameter; whole numbers are taken where numbers are expected.
 
@@ -68,7 +68,7 @@ def accept_whole_numbers(node: Node) -> None:
         node.add_pre_set_parameters_callback(convert)
 
 
-def fitted(spec: Spec, value: Any) -> Any:
+def fitted(spec: ParameterSpec, value: Any) -> Any:
     """Return a value in the type of a parameter, or raise ParameterTypeError."""
     found = _as_numbers(spec.default, value)
     if type(found) is type(spec.default) and not isinstance(found, list):

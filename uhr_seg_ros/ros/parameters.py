@@ -18,7 +18,7 @@ from rclpy.parameter import Parameter
 
 from uhr_seg_ros.geometry.visibility import ZBuffer
 from uhr_seg_ros.pipelines.refinement.refine import Refinement
-from uhr_seg_ros.ros.parameter_table import extrinsic_specs, OBJECTIONS, Spec, SPECS
+from uhr_seg_ros.ros.parameter_table import extrinsic_specs, OBJECTIONS, ParameterSpec, SPECS
 from uhr_seg_ros.ros.parameter_types import accept_whole_numbers, declare
 from uhr_seg_ros.ros.points.transforms import Extrinsics
 
@@ -101,7 +101,7 @@ class Parameters:
     def __init__(self, node: Node, is_unconfigured: Callable[[], bool]) -> None:
         self._node = node
         self._is_unconfigured = is_unconfigured
-        self._specs: dict[str, Spec] = {}
+        self._specs: dict[str, ParameterSpec] = {}
         self._values: dict[str, Any] = {}
         self._settings: Settings | None = None
         # One thread may set a parameter while another one configures the node.
@@ -128,7 +128,7 @@ class Parameters:
         """The cameras to serve; one without a name where none is given."""
         return tuple(self._values['cameras']) or ('',)
 
-    def _declare(self, specs: Iterable[Spec]) -> None:
+    def _declare(self, specs: Iterable[ParameterSpec]) -> None:
         for spec in specs:
             self._specs[spec.name] = spec
             if not self._node.has_parameter(spec.name):
@@ -139,7 +139,7 @@ class Parameters:
                 value = None
             self._note(spec, value)
 
-    def _note(self, spec: Spec, value: Any) -> None:
+    def _note(self, spec: ParameterSpec, value: Any) -> None:
         value = spec.default if value is None else value
         self._values[spec.name] = tuple(value) if isinstance(spec.default, list) else value
 
@@ -171,7 +171,7 @@ class Parameters:
                 self._settings = self._snapshot()
         return SetParametersResult(successful=True)
 
-    def _objection(self, spec: Spec, value: Any) -> str:
+    def _objection(self, spec: ParameterSpec, value: Any) -> str:
         """Return why `value` is refused, or an empty string."""
         is_set = self._settings is not None
         if spec.change == 'unconfigured' and is_set and not self._is_unconfigured():

@@ -48,7 +48,7 @@ PATIENCE_S = 3.0
 FLOW_S = 0.5
 """So long messages have to come before they count, s: those that were kept come all at once."""
 
-MOST_PATIENCE_S = 30.0
+MAX_PATIENCE_S = 30.0
 """The same for publishers that send seldom."""
 
 _REMEMBERED = 64
@@ -105,8 +105,8 @@ class _Link:
         gap = now - self._last_s
         if gap >= self._patience_s:
             self._since_s = now
-        if gap < MOST_PATIENCE_S:
-            self._patience_s = min(max(PATIENCE_S, 2 * gap), MOST_PATIENCE_S)
+        if gap < MAX_PATIENCE_S:
+            self._patience_s = min(max(PATIENCE_S, 2 * gap), MAX_PATIENCE_S)
         self._last_s = now
 
     @property
@@ -129,7 +129,7 @@ class _Link:
         return not is_silent and self._last_s - self._since_s >= seconds
 
 
-class FollowingSubscription:
+class AdaptiveQosSubscription:
     """
     A subscription that takes the quality of service its publishers offer.
 

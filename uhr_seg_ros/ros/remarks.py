@@ -15,8 +15,8 @@ from uhr_seg_ros.ros.throttle import template
 Remark = Callable[[str], None]
 """Gets a sentence about a frame, for every such frame again."""
 
-_MOST_KINDS = 16
-_MOST_TEXT = 500
+_MAX_KINDS = 16
+_MAX_TEXT = 500
 
 
 class Remarks:
@@ -30,9 +30,9 @@ class Remarks:
         """Note a remark and return whether it is a new one."""
         kind = template(text)
         with self._lock:
-            if kind in self._kinds or len(self._kinds) >= _MOST_KINDS:
+            if kind in self._kinds or len(self._kinds) >= _MAX_KINDS:
                 return False
-            self._kinds[kind] = shortened(text, _MOST_TEXT)
+            self._kinds[kind] = shortened(text, _MAX_TEXT)
         return True
 
     def __str__(self) -> str:
@@ -47,4 +47,4 @@ _of_this_process = Remarks()
 def log_once(text: str) -> None:
     """Log a remark that this process has not logged before; for readers without a node."""
     if _of_this_process.add(text):
-        logging.getLogger('uhr_seg_ros.ros').warning('%s (said once)', shortened(text, _MOST_TEXT))
+        logging.getLogger('uhr_seg_ros.ros').warning('%s (said once)', shortened(text, _MAX_TEXT))

@@ -17,6 +17,7 @@ from std_msgs.msg import Header
 from uhr_seg_ros.ros.camera import Camera
 from uhr_seg_ros.ros.dashboard import draw_dashboard
 from uhr_seg_ros.ros.diagnostics import (
+    check_duplicate_name,
     cut_short,
     failed,
     fallen_back,
@@ -24,12 +25,11 @@ from uhr_seg_ros.ros.diagnostics import (
     hot,
     Lasting,
     node_status,
-    not_alone,
     not_kept,
     out_of_domain,
     over_budget,
 )
-from uhr_seg_ros.ros.frame_processor import FramePath
+from uhr_seg_ros.ros.frame_processor import FrameProcessor
 from uhr_seg_ros.ros.images import encode_image
 from uhr_seg_ros.ros.parameters import Settings
 from uhr_seg_ros.ros.qos import output_overrides, output_qos
@@ -50,7 +50,7 @@ class Reporter:
     """
 
     def __init__(
-        self, node: Node, cameras: Mapping[str, Camera], worker: Worker, path: FramePath
+        self, node: Node, cameras: Mapping[str, Camera], worker: Worker, path: FrameProcessor
     ) -> None:
         self._node, self._cameras, self._worker, self._path = node, cameras, worker, path
         self._lasting = Lasting()
@@ -108,7 +108,7 @@ class Reporter:
             values,
             failed(failure),
             *dict.fromkeys(stalls.values()),
-            not_alone(name, self._namesakes()),
+            check_duplicate_name(name, self._namesakes()),
             last('budget', budget_ms, late),
             last('refining', refine_ms, short),
             last('temperature', limit_c, warm),

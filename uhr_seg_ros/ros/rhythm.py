@@ -18,7 +18,7 @@ FEWEST = 5
 UNUSUAL = 3.0
 """A silence is unusual when it is this many times as long as the usual one."""
 
-LEAST_SILENCE_S = 2.0
+MIN_SILENCE_S = 2.0
 """No shorter silence is unusual, s."""
 
 FIRST_SILENCE_S = 30.0
@@ -94,7 +94,7 @@ class Rhythm:
             usual = max(usual, 1.0 / expected_frequency)
         elif not self._usual:
             return FIRST_SILENCE_S
-        return max(LEAST_SILENCE_S, UNUSUAL * usual)
+        return max(MIN_SILENCE_S, UNUSUAL * usual)
 
     def is_silent(self, now: float, expected_frequency: float = 0.0) -> bool:
         """Tell whether nothing has come for unusually long."""

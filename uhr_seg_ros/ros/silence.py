@@ -12,8 +12,8 @@ from rclpy.node import Node
 from rclpy.utilities import get_rmw_implementation_identifier
 
 from uhr_seg_ros.core.text import listed
-from uhr_seg_ros.ros.offers import MOST_NAMED, named
-from uhr_seg_ros.ros.qos import FollowingSubscription
+from uhr_seg_ros.ros.offers import MAX_NAMED, named
+from uhr_seg_ros.ros.qos import AdaptiveQosSubscription
 
 IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 
@@ -30,7 +30,7 @@ _LIMITS = ('ROS_AUTOMATIC_DISCOVERY_RANGE', 'ROS_LOCALHOST_ONLY', 'ROS_STATIC_PE
 """Variables that keep nodes from seeing each other."""
 
 
-def why_silent(node: Node, subscription: FollowingSubscription, name: str) -> str:
+def why_silent(node: Node, subscription: AdaptiveQosSubscription, name: str) -> str:
     """
     Tell what the graph knows about a topic without messages, and the way out.
 
@@ -67,7 +67,7 @@ def why_silent(node: Node, subscription: FollowingSubscription, name: str) -> st
     )
 
 
-def _take_type(subscription: FollowingSubscription, name: str, types: list[str]) -> str:
+def _take_type(subscription: AdaptiveQosSubscription, name: str, types: list[str]) -> str:
     """Tell how to take a topic of another type."""
     topic = subscription.topic_name
     transport = next((_TRANSPORTS[each] for each in types if each in _TRANSPORTS), '')
@@ -81,7 +81,7 @@ def _take_type(subscription: FollowingSubscription, name: str, types: list[str])
     )
 
 
-def _nobody_publishes(node: Node, subscription: FollowingSubscription, name: str) -> str:
+def _nobody_publishes(node: Node, subscription: AdaptiveQosSubscription, name: str) -> str:
     """Tell what is published in the place of a topic."""
     topic, type_name = subscription.topic_name, subscription.type_name
     published = _published(node)
@@ -104,8 +104,8 @@ def _nobody_publishes(node: Node, subscription: FollowingSubscription, name: str
         and not each.endswith('compressedDepth')
     ]
     if fitting:
-        more = [f'{len(fitting) - MOST_NAMED} more'] if len(fitting) > MOST_NAMED else []
-        which = listed([*fitting[:MOST_NAMED], *more], 600)
+        more = [f'{len(fitting) - MAX_NAMED} more'] if len(fitting) > MAX_NAMED else []
+        which = listed([*fitting[:MAX_NAMED], *more], 600)
         way = f'Published are {which}: remap {name} to one'
         if is_image:
             way += f'; image_transport {_TRANSPORTS[type_name]} takes {type_name}'
@@ -113,7 +113,7 @@ def _nobody_publishes(node: Node, subscription: FollowingSubscription, name: str
     return _nothing_fits(node, 'images' if is_image else type_name)
 
 
-def _has_transports(subscription: FollowingSubscription, name: str) -> bool:
+def _has_transports(subscription: AdaptiveQosSubscription, name: str) -> bool:
     """Return whether image_transport chooses the type of a topic: not for depth images."""
     return subscription.type_name in _TRANSPORTS and name.endswith('image_raw')
 

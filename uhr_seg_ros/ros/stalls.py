@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 UNKNOWN_S = (15.0, 60.0)
 """A frame of a size that is new is a warning and an error from here, s."""
 
-LEAST_S = (3.0, 10.0)
+MIN_S = (3.0, 10.0)
 """No frame is a warning or an error before, s."""
 
 TIMES = (3.0, 10.0)
@@ -95,7 +95,7 @@ class Pace:
         if not (usual := self.usual):
             return UNKNOWN_S
         warning, error = (
-            max(least, times * usual) for least, times in zip(LEAST_S, TIMES, strict=True)
+            max(least, times * usual) for least, times in zip(MIN_S, TIMES, strict=True)
         )
         return warning, error
 

@@ -12,10 +12,10 @@ import time
 
 _MAX_KINDS = 64
 
-_MOST_CAUSES = 4
+_MAX_CAUSES = 4
 """So far back the causes of an error are part of its kind."""
 
-_MOST_COMPARED = 200
+_MAX_COMPARED = 200
 
 _VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?|\b(?:nan|inf)\b")
 """Values in a text: what is quoted, as texts of messages are, and numbers."""
@@ -63,14 +63,14 @@ class Throttle:
 
 def template(text: str) -> str:
     """Return the beginning of a text without its values."""
-    return _VARYING.sub('#', text[:_MOST_COMPARED])
+    return _VARYING.sub('#', text[:_MAX_COMPARED])
 
 
 def place_of(error: BaseException) -> tuple[Hashable, ...]:
     """Return of what types an error and its causes are, and where they were raised."""
     places: list[Hashable] = []
     cause: BaseException | None = error
-    while cause is not None and len(places) < _MOST_CAUSES:
+    while cause is not None and len(places) < _MAX_CAUSES:
         trace, place = cause.__traceback__, None
         while trace is not None:
             place = trace.tb_frame.f_code.co_filename, trace.tb_lineno

@@ -15,7 +15,7 @@ import time
 from typing import Any, NamedTuple
 
 # A frame that is held back is looked at again at least this often, so that a changed limit counts.
-_LONGEST_WAIT_S = 0.5
+_MAX_WAIT_S = 0.5
 
 
 class Counts(NamedTuple):
@@ -258,7 +258,7 @@ class Worker:
         due = [slot.last_taken for slot in self._slots.values() if slot.frame is not None]
         if not due:
             return None
-        return min(min(due) + interval - now, _LONGEST_WAIT_S)
+        return min(min(due) + interval - now, _MAX_WAIT_S)
 
     def _run_job(self, job: _Job) -> None:
         if not job.future.set_running_or_notify_cancel():

@@ -106,10 +106,10 @@ def _highways(canvas: Canvas) -> None:
         bend = np.cumsum(rng.normal(0, 0.06, 7)) + rng.uniform(0.05, 0.95)
         across, down = (along, bend) if rng.random() < 0.5 else (bend, along)
         points = smooth(np.stack([across * width, down * height], 1), 80)
-        wide, grey = int(rng.integers(12, 30)), asphalt(rng)
-        stroke(canvas, points, wide, grey)
+        wide, gray = int(rng.integers(12, 30)), asphalt(rng)
+        stroke(canvas, points, wide, gray)
         if rng.random() < 0.6:
-            stroke(canvas, points + wide * 1.35, wide, grey)
+            stroke(canvas, points + wide * 1.35, wide, gray)
         _cars(canvas, points, wide)
 
 

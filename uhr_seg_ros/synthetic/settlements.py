@@ -74,11 +74,11 @@ def _streets(canvas: Canvas, districts: list[_District]) -> None:
     """Two streets through every district and a thin track out of it."""
     rng = canvas.rng
     for district in districts:
-        grey = asphalt(rng)
+        gray = asphalt(rng)
         du, dv = district.half
         for ends in (((-du, 0), (du, 0)), ((0, -dv), (0, dv))):
             points = np.array([district.point(*end) for end in ends])
-            stroke(canvas, points, int(rng.integers(7, 13)), grey)
+            stroke(canvas, points, int(rng.integers(7, 13)), gray)
         start = np.array(district.point(du, 0))
         steps = np.cumsum(rng.normal(0, 0.3, 12)) + district.angle
         track = start + 40 * np.cumsum(np.stack([np.cos(steps), np.sin(steps)], 1), 0)

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from uhr_seg_ros.data.crops import CropSampler
-from uhr_seg_ros.networks.backbones.normalization import normalised
-from uhr_seg_ros.training.config import Recipe
-from uhr_seg_ros.training.distributed import World
+from uhr_seg_ros.networks.backbones.normalization import normalized
+from uhr_seg_ros.training.config import TrainingConfig
+from uhr_seg_ros.training.distributed import DistContext
 
 #: Batches that are made ahead.
 AHEAD = 3
@@ -55,8 +55,8 @@ class Batches:
         real: CropSampler,
         scenes: CropSampler | None,
         generated: float,
-        recipe: Recipe,
-        world: World = World(),  # noqa: B008 - it cannot change
+        recipe: TrainingConfig,
+        world: DistContext = DistContext(),  # noqa: B008 - it cannot change
     ) -> None:
         self.real, self.scenes, self.generated = real, scenes, generated
         self.seed, self.threads = recipe.seed, THREADS[world.device.type]
@@ -100,5 +100,5 @@ class Batches:
 def _stacked(crops: list[tuple[np.ndarray, np.ndarray]]) -> MicroBatch:
     labels = np.stack([labels for _, labels in crops]).astype(np.int64)
     return MicroBatch(
-        normalised(np.stack([image for image, _ in crops])), torch.from_numpy(labels)
+        normalized(np.stack([image for image, _ in crops])), torch.from_numpy(labels)
     )

@@ -36,12 +36,12 @@ def edge_target(labels: torch.Tensor, size: tuple[int, int], *, framed: bool) ->
         (N, 1, *size) float32, 0..1, and all zeros for an image of one class, where the released
         code divides by zero.
     """
-    grey = labels[:, None].float()
-    low, high = grey.amin((2, 3), keepdim=True), grey.amax((2, 3), keepdim=True)
+    gray = labels[:, None].float()
+    low, high = gray.amin((2, 3), keepdim=True), gray.amax((2, 3), keepdim=True)
     # As released, and not (high - low) of 1 where both are the same: 0 / 1 is 0.
-    grey = (grey - low) / (high - low).clamp(min=1)
-    grey = functional.interpolate(grey, size=size, mode='bilinear')
-    edges = find_edges(blur((grey * LARGEST).long())).float() / LARGEST
+    gray = (gray - low) / (high - low).clamp(min=1)
+    gray = functional.interpolate(gray, size=size, mode='bilinear')
+    edges = find_edges(blur((gray * LARGEST).long())).float() / LARGEST
     if framed:
         edges = functional.pad(edges[..., 1:-1, 1:-1], (1, 1, 1, 1))
     return edges
@@ -65,46 +65,46 @@ def stretched(values: torch.Tensor) -> torch.Tensor:
     return (values - low) / span.where(span > 0, 1)
 
 
-def blur(grey: torch.Tensor) -> torch.Tensor:
+def blur(gray: torch.Tensor) -> torch.Tensor:
     """
     Blur by a Gaussian of standard deviation 1 px, borders replicated.
 
     Args:
-        grey: (N, 1, H, W) int64, 0..255.
+        gray: (N, 1, H, W) int64, 0..255.
 
     Returns:
         The same.
     """
     for axis in (3, 2):
         for _ in range(PASSES):
-            before, after = _neighbours(grey, axis)
-            grey = (grey * MIDDLE + (before + after) * SIDE + UNIT // 2) // UNIT
-    return grey
+            before, after = _neighbors(gray, axis)
+            gray = (gray * MIDDLE + (before + after) * SIDE + UNIT // 2) // UNIT
+    return gray
 
 
-def find_edges(grey: torch.Tensor) -> torch.Tensor:
+def find_edges(gray: torch.Tensor) -> torch.Tensor:
     """
     Take eight neighbours off eight times each pixel, limited to 0..255.
 
     Args:
-        grey: (N, 1, H, W) int64, 0..255.
+        gray: (N, 1, H, W) int64, 0..255.
 
     Returns:
         The same; the outermost pixels are those of ``grey``.
     """
-    total = grey
+    total = gray
     for axis in (3, 2):
-        before, after = _neighbours(total, axis)
+        before, after = _neighbors(total, axis)
         total = total + before + after
-    found = (9 * grey - total).clamp(0, LARGEST)
-    found[..., [0, -1], :] = grey[..., [0, -1], :]
-    found[..., [0, -1]] = grey[..., [0, -1]]
+    found = (9 * gray - total).clamp(0, LARGEST)
+    found[..., [0, -1], :] = gray[..., [0, -1], :]
+    found[..., [0, -1]] = gray[..., [0, -1]]
     return found
 
 
-def _neighbours(grey: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _neighbors(gray: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Give every pixel's neighbours before and after it, the border's being itself."""
-    length = grey.shape[axis]
-    places = torch.arange(length, device=grey.device)
+    length = gray.shape[axis]
+    places = torch.arange(length, device=gray.device)
     before, after = (places - 1).clamp(min=0), (places + 1).clamp(max=length - 1)
-    return grey.index_select(axis, before), grey.index_select(axis, after)
+    return gray.index_select(axis, before), gray.index_select(axis, after)

@@ -40,7 +40,7 @@ OPTIMIZERS = ('adamw', 'adam')
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingConfig:
     """
     What the training loop does.
 
@@ -210,7 +210,7 @@ class Config:
         TrainingError: As ``Recipe``.
     """
 
-    recipe: Recipe
+    recipe: TrainingConfig
     data: Data
     starts: dict[str, str] = field(default_factory=dict)
     domain: Domain | None = None
@@ -245,7 +245,7 @@ def read_config(path: Path) -> Config:
 
 def _config(content: dict[str, Any]) -> Config:
     outer = {f.name for f in fields(Config)} - {'recipe'}
-    recipe = filled(Recipe, {k: v for k, v in content.items() if k not in outer})
+    recipe = filled(TrainingConfig, {k: v for k, v in content.items() if k not in outer})
     rest = {k: v for k, v in content.items() if k in outer}
     if 'data' not in rest:
         msg = 'fields missing: data; unknown: none'

@@ -18,14 +18,14 @@ from uhr_seg_ros.data.crops import CropSampler
 from uhr_seg_ros.data.datasets import Dataset, hold_out
 from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.label_check import checked_images, Share
-from uhr_seg_ros.data.label_noise import WithoutDoubtful
+from uhr_seg_ros.data.label_noise import MaskNoisyLabels
 from uhr_seg_ros.data.label_table import only, show_shares, warn
-from uhr_seg_ros.data.sample import LabelledImage, Mosaic
+from uhr_seg_ros.data.sample import LabeledImage, Mosaic
 from uhr_seg_ros.synthetic.scenes import generate_scene
 from uhr_seg_ros.training.batches import Batches
 from uhr_seg_ros.training.checks import wrong
 from uhr_seg_ros.training.config import Config, Data
-from uhr_seg_ros.training.distributed import World
+from uhr_seg_ros.training.distributed import DistContext
 from uhr_seg_ros.training.errors import TrainingError
 from uhr_seg_ros.training.validation import Validation
 
@@ -34,7 +34,7 @@ SCENE_SIZE = (1536, 1536)
 T = TypeVar('T')
 
 
-def feed(config: Config, dataset: Dataset, world: World) -> tuple[Batches, Validation]:
+def feed(config: Config, dataset: Dataset, world: DistContext) -> tuple[Batches, Validation]:
     """
     Open what is trained and validated on.
 
@@ -48,7 +48,7 @@ def feed(config: Config, dataset: Dataset, world: World) -> tuple[Batches, Valid
     recoloured = _by_id(data.recolour, 'data.recolour', dataset)
     scenes = _scenes(data, dataset, world)
 
-    def sampler(images: list[LabelledImage]) -> CropSampler:
+    def sampler(images: list[LabeledImage]) -> CropSampler:
         return CropSampler(images, config.recipe.crop, augmentation, recoloured)
 
     batches = Batches(
@@ -62,8 +62,8 @@ def feed(config: Config, dataset: Dataset, world: World) -> tuple[Batches, Valid
 
 
 def _split_together(
-    config: Config, dataset: Dataset, world: World
-) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    config: Config, dataset: Dataset, world: DistContext
+) -> tuple[list[LabeledImage], list[LabeledImage]]:
     """Split the data set; where one process cannot, none goes on to wait for it."""
     found, error = None, None
     try:
@@ -80,8 +80,8 @@ def _split_together(
 
 
 def _split(
-    config: Config, dataset: Dataset, world: World
-) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    config: Config, dataset: Dataset, world: DistContext
+) -> tuple[list[LabeledImage], list[LabeledImage]]:
     data = config.data
     splits = [data.train] if data.validation is None else [data.train, data.validation]
     if world.writes:
@@ -104,8 +104,8 @@ def _split(
 def _tell_labels(
     config: Config,
     dataset: Dataset,
-    training: list[LabelledImage],
-    validating: list[LabelledImage],
+    training: list[LabeledImage],
+    validating: list[LabeledImage],
     warnings: list[str],
 ) -> None:
     """
@@ -121,9 +121,9 @@ def _tell_labels(
     found = Share.of(f'validation ({data.validation or f"part of {data.hold_out}"})', validating)
     if data.generated < 1:
         train.check()
-    if len(train.labelled) == 1 < len(names) and not data.generated:
+    if len(train.labeled) == 1 < len(names) and not data.generated:
         msg = (
-            f'{train.title}: all labelled pixels are {names[train.labelled[0]]}, so that there is '
+            f'{train.title}: all labelled pixels are {names[train.labeled[0]]}, so that there is '
             f'nothing to tell apart; known classes: {", ".join(names)}'
         )
         raise DataError(msg)
@@ -131,8 +131,8 @@ def _tell_labels(
     counted.check()
     show_shares([train, found], names)
     warnings = [*warnings, *train.warnings(names), *counted.warnings(names, ignored)]
-    if len(counted.labelled) < 2:
-        text = f'{found.title}: {only([names[index] for index in counted.labelled])}'
+    if len(counted.labeled) < 2:
+        text = f'{found.title}: {only([names[index] for index in counted.labeled])}'
         if config.export == 'best':
             raise wrong('export', 'best', f'last: no validation will have a mIoU ({text})')
         warnings.append(f'{text}, so there is no mIoU')
@@ -140,8 +140,8 @@ def _tell_labels(
 
 
 def _without_doubtful(
-    images: list[LabelledImage], data: Data, dataset: Dataset
-) -> list[LabelledImage]:
+    images: list[LabeledImage], data: Data, dataset: Dataset
+) -> list[LabeledImage]:
     if data.ignore_doubtful and not dataset.doubts:
         expected = f'false: no labels of {dataset.name} are known to be wrong'
         raise wrong('data.ignore_doubtful', data.ignore_doubtful, expected)
@@ -149,7 +149,7 @@ def _without_doubtful(
     doubts = dataset.doubts if data.ignore_doubtful else {}
     if not (limits or doubts):
         return images
-    return [WithoutDoubtful(image, limits, doubts.get(image.name, ())) for image in images]
+    return [MaskNoisyLabels(image, limits, doubts.get(image.name, ())) for image in images]
 
 
 def _by_id(values: Mapping[str, T], field: str, dataset: Dataset) -> dict[int, T]:
@@ -160,7 +160,7 @@ def _by_id(values: Mapping[str, T], field: str, dataset: Dataset) -> dict[int, T
     return {names.index(name): value for name, value in values.items()}
 
 
-def _scenes(data: Data, dataset: Dataset, world: World) -> list[LabelledImage]:
+def _scenes(data: Data, dataset: Dataset, world: DistContext) -> list[LabeledImage]:
     if not data.generated:
         return []
     if dataset.classes != CLASS_SETS['aerial']:

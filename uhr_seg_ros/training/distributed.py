@@ -19,7 +19,7 @@ DEVICES = ('auto', 'cpu', 'cuda')
 
 
 @dataclass(frozen=True)
-class World:
+class DistContext:
     """
     Where this process stands among all.
 
@@ -57,7 +57,7 @@ class World:
 
 
 @contextmanager
-def joined(device: str = 'auto') -> Iterator[World]:
+def joined(device: str = 'auto') -> Iterator[DistContext]:
     """
     Join the processes that torchrun started; without torchrun there is only this one.
 
@@ -70,11 +70,11 @@ def joined(device: str = 'auto') -> Iterator[World]:
     size, rank = (int(os.environ.get(name, low)) for name, low in (('WORLD_SIZE', 1), ('RANK', 0)))
     chosen = _device(device, int(os.environ.get('LOCAL_RANK', 0)))
     if size == 1:
-        yield World(chosen)
+        yield DistContext(chosen)
         return
     distributed.init_process_group('nccl' if chosen.type == 'cuda' else 'gloo')
     try:
-        yield World(chosen, rank, size)
+        yield DistContext(chosen, rank, size)
     finally:
         distributed.destroy_process_group()
 

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch.nn import functional
 
-from uhr_seg_ros.core.classes import UNLABELLED
+from uhr_seg_ros.core.classes import UNLABELED
 from uhr_seg_ros.networks.backbones.layers import resize_like
 from uhr_seg_ros.training.boundaries import edge_loss
 from uhr_seg_ros.training.sync_batchnorm import sum_over_processes
@@ -60,7 +60,7 @@ def cross_entropy(
     logits = logits.contiguous()
     logits = functional.interpolate(logits, size=labels.shape[1:], mode='bilinear')
     losses = functional.cross_entropy(
-        logits, labels, class_weights, ignore_index=UNLABELLED, reduction='none'
+        logits, labels, class_weights, ignore_index=UNLABELED, reduction='none'
     )
     return losses.mean()
 
@@ -81,8 +81,8 @@ def focal(
         class_weights: As of ``cross_entropy``.
     """
     logits = functional.interpolate(logits.contiguous(), size=labels.shape[1:], mode='bilinear')
-    inside = (labels != UNLABELLED).to(logits.dtype)
-    named = labels.where(labels != UNLABELLED, 0)
+    inside = (labels != UNLABELED).to(logits.dtype)
+    named = labels.where(labels != UNLABELED, 0)
     probability = logits.softmax(1).gather(1, named[:, None])[:, 0]
     probability = probability.clamp(PROBABILITY_EPSILON, 1 - PROBABILITY_EPSILON)
     if class_weights is not None:

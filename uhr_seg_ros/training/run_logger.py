@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.training.run_folder import LOG, RunFolder, VALIDATION
-from uhr_seg_ros.training.tensorboard import Board
+from uhr_seg_ros.training.tensorboard import TensorBoardLogger
 from uhr_seg_ros.training.validation import described, Score
 
 
@@ -46,7 +46,7 @@ class WrittenRecord(Record):
     def __init__(self, output: Path, step: int, steps: int) -> None:
         self._folder = RunFolder(output)
         self._folder.open(step)
-        self._board = Board(output, step)
+        self._board = TensorBoardLogger(output, step)
         self._progress = tqdm(total=steps, initial=step, unit='step', mininterval=5)
 
     def step(self, step: int, terms: Mapping[str, float], seconds: float) -> None:

@@ -48,11 +48,11 @@ class SyncNorm(nn.BatchNorm2d):
             return super().forward(x)
         count = x.numel() / x.shape[1] * distributed.get_world_size()
         mean = sum_over_processes(x.float().sum((0, 2, 3))) / count
-        centred = x.float() - mean[:, None, None]
-        variance = sum_over_processes(centred.square().sum((0, 2, 3))) / count
+        centered = x.float() - mean[:, None, None]
+        variance = sum_over_processes(centered.square().sum((0, 2, 3))) / count
         self._follow(mean.detach(), variance.detach() * count / (count - 1))
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+        return (centered * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
     def _follow(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
         self.num_batches_tracked += 1
@@ -60,7 +60,7 @@ class SyncNorm(nn.BatchNorm2d):
         self.running_var.lerp_(variance, self.momentum)
 
 
-def synchronised(network: nn.Module) -> nn.Module:
+def synchronized(network: nn.Module) -> nn.Module:
     """Give the network with every batch norm replaced by one over all processes, same weights."""
     if next(network.parameters()).is_cuda:
         return nn.SyncBatchNorm.convert_sync_batchnorm(network)

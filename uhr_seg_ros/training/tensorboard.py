@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FOLDER = 'tensorboard'
 
 
-class Board:
+class TensorBoardLogger:
     """
     Writes scalars and pictures; does nothing, and says so once, without the package tensorboard.
 

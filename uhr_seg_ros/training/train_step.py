@@ -14,15 +14,15 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from uhr_seg_ros.core.classes import UNLABELLED
+from uhr_seg_ros.core.classes import UNLABELED
 from uhr_seg_ros.networks.deformation.grid import sample_labels
 from uhr_seg_ros.training.batches import MicroBatch
 from uhr_seg_ros.training.boundaries import edge_target
-from uhr_seg_ros.training.config import Recipe
-from uhr_seg_ros.training.distributed import World
+from uhr_seg_ros.training.config import TrainingConfig
+from uhr_seg_ros.training.distributed import DistContext
 from uhr_seg_ros.training.losses import losses
 from uhr_seg_ros.training.schedule import learning_rate
-from uhr_seg_ros.training.sync_batchnorm import synchronised
+from uhr_seg_ros.training.sync_batchnorm import synchronized
 
 BETAS = (0.9, 0.999)
 #: ``adam`` adds the decay to the gradient, ``adamw`` to the step.
@@ -45,7 +45,7 @@ class Objective(nn.Module):
     ``forward``: image (N, 3, S, S) and labels (N, S, S) -> weighted losses by name, in float32.
     """
 
-    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
+    def __init__(self, network: nn.Module, recipe: TrainingConfig) -> None:
         super().__init__()
         self.network = network
         self.weights: Mapping[str, float] = recipe.loss_weights
@@ -67,17 +67,17 @@ class Objective(nn.Module):
         if (grid := outputs.pop('grid', None)) is not None:
             if (saliency := outputs.get('saliency')) is not None:
                 # Next to the other ids, as the published ones: 255 would outshine all edges.
-                named = labels.where(labels != UNLABELLED, self.network.classes)
+                named = labels.where(labels != UNLABELED, self.network.classes)
                 size, framed = saliency.shape[2:], self.network.framed
                 outputs['edges'] = edge_target(named, size, framed=framed)
-            labels = sample_labels(labels, grid, outside=UNLABELLED)
+            labels = sample_labels(labels, grid, outside=UNLABELED)
         # A network of patches looks at a part of the crop only.
         whole = slice(None)
         window = outputs.pop('rows', whole), outputs.pop('columns', whole)
         return labels[(slice(None), *window)]
 
 
-class Optimisation:
+class TrainStep:
     """
     The weights of a training and how they move.
 
@@ -89,10 +89,10 @@ class Optimisation:
     """
 
     def __init__(
-        self, network: nn.Module, average: nn.Module, recipe: Recipe, world: World
+        self, network: nn.Module, average: nn.Module, recipe: TrainingConfig, world: DistContext
     ) -> None:
         self.recipe, self.world = recipe, world
-        self.network = synchronised(network) if world.size > 1 else network
+        self.network = synchronized(network) if world.size > 1 else network
         self.average = average
         self.average.load_state_dict(self.network.state_dict())
         self.objective: nn.Module = Objective(self.network, recipe)

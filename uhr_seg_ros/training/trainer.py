@@ -29,11 +29,11 @@ from uhr_seg_ros.networks.presets import build_network, options_of
 from uhr_seg_ros.training.batches import Batches, MicroBatch
 from uhr_seg_ros.training.checks import wrong
 from uhr_seg_ros.training.config import Config
-from uhr_seg_ros.training.distributed import World
+from uhr_seg_ros.training.distributed import DistContext
 from uhr_seg_ros.training.errors import TrainingError
 from uhr_seg_ros.training.run_folder import BEST, LAST, load_last, save_whole
 from uhr_seg_ros.training.run_logger import Record, WrittenRecord
-from uhr_seg_ros.training.train_step import DTYPES, NotFiniteError, Optimisation
+from uhr_seg_ros.training.train_step import DTYPES, NotFiniteError, TrainStep
 from uhr_seg_ros.training.validation import Validation
 
 
@@ -68,7 +68,7 @@ class Trainer:
         config: Config,
         classes: ClassSet,
         output: Path,
-        world: World = World(),  # noqa: B008 - it cannot change
+        world: DistContext = DistContext(),  # noqa: B008 - it cannot change
         *,
         resume: bool = False,
         domain: Domain = Domain(),  # noqa: B008 - it cannot change
@@ -88,7 +88,7 @@ class Trainer:
         network, average = (_built(config, len(classes)) for _ in range(2))
         if state is None:
             _start(network, config, self.description, report)
-        self.optimisation = Optimisation(
+        self.optimisation = TrainStep(
             network.to(world.device, memory_format=torch.channels_last),
             average.to(world.device),
             config.recipe,

@@ -15,13 +15,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from uhr_seg_ros.core.classes import ClassSet, UNLABELLED
+from uhr_seg_ros.core.classes import ClassSet, UNLABELED
 from uhr_seg_ros.data.errors import named
 from uhr_seg_ros.data.label_table import only
-from uhr_seg_ros.data.sample import LabelledImage
+from uhr_seg_ros.data.sample import LabeledImage
 from uhr_seg_ros.evaluation.metrics import ConfusionMatrix, number
-from uhr_seg_ros.networks.backbones.normalization import normalised
-from uhr_seg_ros.training.distributed import World
+from uhr_seg_ros.networks.backbones.normalization import normalized
+from uhr_seg_ros.training.distributed import DistContext
 
 #: Largest side of a window, px: enough for context, small enough for any memory.
 WINDOW = 1024
@@ -51,13 +51,13 @@ class Score:
         ``mean_iou`` is None too where fewer than two classes are labelled;
         ``classes_without_labels`` names those that are not, left out on purpose or not.
         """
-        labelled = self.matrix.labelled()
+        labeled = self.matrix.labeled()
         return {
             'mean_iou': number(self.matrix.mean_iou()),
             'accuracy': number(self.matrix.accuracy()),
             'iou': dict(zip(classes.names, map(number, self.matrix.iou()), strict=True)),
             'classes_without_labels': [
-                name for name, there in zip(classes.names, labelled, strict=True) if not there
+                name for name, there in zip(classes.names, labeled, strict=True) if not there
             ],
         }
 
@@ -73,13 +73,13 @@ class Validation:
     """
 
     def __init__(
-        self, images: Sequence[LabelledImage], classes: ClassSet, ignored: Sequence[int] = ()
+        self, images: Sequence[LabeledImage], classes: ClassSet, ignored: Sequence[int] = ()
     ) -> None:
         self.images, self.classes, self.ignored = images, classes, ignored
         self.windows = [(image, window) for image in images for window in _windows(*image.size)]
 
     @torch.no_grad()
-    def score(self, network: nn.Module, world: World, dtype: torch.dtype) -> Score:
+    def score(self, network: nn.Module, world: DistContext, dtype: torch.dtype) -> Score:
         """
         Score a network.
 
@@ -94,7 +94,7 @@ class Validation:
             source, window = self.windows[index]
             image, labels = source.read(window)
             mask = _mask(network, image, world.device, dtype)
-            counted = np.where(np.isin(labels, self.ignored), UNLABELLED, labels)
+            counted = np.where(np.isin(labels, self.ignored), UNLABELED, labels)
             matrix.add(counted.astype(np.uint8), mask)
             if len(pictures) < PICTURES and world.writes:
                 pictures.append(self._picture(image, labels, mask))
@@ -114,8 +114,8 @@ def described(figures: Mapping[str, Any]) -> str:
     value, names = figures['mean_iou'], list(figures['iou'])
     missing = figures.get('classes_without_labels', [])
     if value is None:
-        labelled = [name for name in names if name not in missing]
-        return f'mIoU -: {only(labelled)}'
+        labeled = [name for name in names if name not in missing]
+        return f'mIoU -: {only(labeled)}'
     note = f' (without labels: {named(missing, 20)})' if missing else ''
     return f'mIoU {value:.3f}{note}'
 
@@ -139,7 +139,7 @@ def _mask(
 ) -> np.ndarray:
     """Segment one window, padded to the stride of the network by its last row and column."""
     height, width = image.shape[:2]
-    tensor = normalised(image[None].copy()).to(device)
+    tensor = normalized(image[None].copy()).to(device)
     padding = (0, -width % network.stride, 0, -height % network.stride)
     tensor = functional.pad(tensor, padding, 'replicate')
     mixed = dtype != torch.float32

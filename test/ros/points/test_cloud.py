@@ -14,16 +14,16 @@ from std_msgs.msg import Header
 
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.geometry.camera import Camera
-from uhr_seg_ros.geometry.labeling import LabelledPoints, PointLabeller
+from uhr_seg_ros.geometry.labeling import LabeledPoints, PointLabeler
 from uhr_seg_ros.geometry.transform import OPTICAL_FROM_BODY
 from uhr_seg_ros.ros.points import cloud as cloud_module
 from uhr_seg_ros.ros.points.cloud import encode_cloud, FIELDS, pack_records
 from uhr_seg_ros.ros.points.cloud_reading import read_points
 
 
-def labelled(count: int = 6, dtype: type = np.float32) -> LabelledPoints:
+def labeled(count: int = 6, dtype: type = np.float32) -> LabeledPoints:
     generator = np.random.default_rng(0)
-    return LabelledPoints(
+    return LabeledPoints(
         generator.normal(size=(count, 3)).astype(dtype),
         generator.integers(0, 256, count, np.uint8),
         generator.integers(0, 256, count, np.uint8),
@@ -43,7 +43,7 @@ def packer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 @pytest.mark.parametrize('dtype', [np.float32, np.float64])
 def test_every_value_is_where_its_field_says(packer: str, dtype: type) -> None:
-    points = labelled(dtype=dtype)
+    points = labeled(dtype=dtype)
     header = Header(frame_id='lidar')
     header.stamp.sec = 12
     cloud = encode_cloud(points, header, 1, 6)
@@ -65,7 +65,7 @@ def test_every_value_is_where_its_field_says(packer: str, dtype: type) -> None:
 
 
 def test_an_organised_cloud_stays_organised(packer: str) -> None:
-    points = labelled()
+    points = labeled()
     points.points[1] = np.nan
     cloud = encode_cloud(points, Header(), 2, 3)
     assert (cloud.height, cloud.width, cloud.row_step) == (2, 3, 54)
@@ -74,18 +74,18 @@ def test_an_organised_cloud_stays_organised(packer: str) -> None:
 
 
 def test_a_cloud_with_points_left_out_is_not_organised(packer: str) -> None:
-    cloud = encode_cloud(labelled(4), Header(), 2, 3)
+    cloud = encode_cloud(labeled(4), Header(), 2, 3)
     assert (cloud.height, cloud.width, cloud.row_step) == (1, 4, 72)
 
 
 def test_no_points(packer: str) -> None:
-    cloud = encode_cloud(labelled(0), Header(), 2, 3)
+    cloud = encode_cloud(labeled(0), Header(), 2, 3)
     assert (cloud.height, cloud.width, cloud.row_step, len(cloud.data)) == (1, 0, 0, 0)
 
 
 def test_own_packing_is_that_of_sensor_msgs_py() -> None:
     theirs = pytest.importorskip('sensor_msgs_py.point_cloud2', reason='no sensor_msgs_py here')
-    records = cloud_module._records(labelled())
+    records = cloud_module._records(labeled())
     header = Header(frame_id='lidar')
     ours, expected = (
         make(header, FIELDS, records) for make in (pack_records, theirs.create_cloud)
@@ -96,7 +96,7 @@ def test_own_packing_is_that_of_sensor_msgs_py() -> None:
 
 def test_sensor_msgs_py_reads_the_cloud(packer: str) -> None:
     theirs = pytest.importorskip('sensor_msgs_py.point_cloud2', reason='no sensor_msgs_py here')
-    points = labelled()
+    points = labeled()
     read = theirs.read_points(encode_cloud(points, Header(), 1, 6))
     for axis, name in enumerate('xyz'):
         np.testing.assert_array_equal(read[name], points.points[:, axis])
@@ -127,7 +127,7 @@ def test_from_message_to_message(packer: str) -> None:
     mask[:, 4:] = 1
     classes = ClassSet(('left', 'right'), ((1, 2, 3), (4, 5, 6)))
     camera = Camera('plumb_bob', (4.0, 4.0), (4.0, 3.0), (), 6, 8)
-    result = PointLabeller(classes, None).label(
+    result = PointLabeler(classes, None).label(
         read_points(message), camera, OPTICAL_FROM_BODY, mask
     )
     cloud = encode_cloud(result, message.header, message.height, message.width)

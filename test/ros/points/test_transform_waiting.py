@@ -12,8 +12,8 @@ from stage import wait_until
 
 from uhr_seg_ros.geometry.transform import IDENTITY, Transform
 from uhr_seg_ros.ros.points.pairing import Pair
-from uhr_seg_ros.ros.points.transform_waiting import PoseWaiting, Search
-from uhr_seg_ros.ros.points.transforms import PoseNotYetError
+from uhr_seg_ros.ros.points.transform_waiting import Search, TransformWaiting
+from uhr_seg_ros.ros.points.transforms import TransformNotYetError
 
 LONG = 60.0
 
@@ -35,7 +35,7 @@ class Desk:
         self.latest: dict[str, Any] = {'a': 0, 'b': 0}
         self.found: list[int] = []
         self.failed: list[tuple[int, str]] = []
-        self.waiting = PoseWaiting(
+        self.waiting = TransformWaiting(
             lambda search, _: self.found.append(search.stamp_ns),
             lambda search, error: self.failed.append((search.stamp_ns, str(error))),
             max_bytes,
@@ -56,7 +56,7 @@ class Desk:
                 raise latest
             if latest is None or latest < stamp:
                 lag = None if latest is None else stamp - latest
-                raise PoseNotYetError(f'no transform {frames}', 'why', 'what to do', lag)
+                raise TransformNotYetError(f'no transform {frames}', 'why', 'what to do', lag)
             return IDENTITY
 
         pair = Pair('cloud', mask or Mask(0), 0)

@@ -90,15 +90,19 @@ def test_transforms_from_before_the_beginning_of_time(jumps: TimeJumps, buffer: 
 @pytest.mark.parametrize(
     ('sent', 'declared', 'expected'),
     [
-        ([], NOTHING, (poses.PoseNotYetError, None)),
+        ([], NOTHING, (poses.TransformNotYetError, None)),
         ([], DECLARED, 7.0),
-        ([transform(2.0, 'lidar', 'map')], NOTHING, (poses.PoseNotYetError, None)),
-        ([transform(1.9, 'lidar', 'camera')], NOTHING, (poses.PoseNotYetError, 100)),
-        ([transform(1.9, 'lidar', 'camera')], DECLARED, (poses.PoseNotYetError, 100)),
-        ([transform(2.1, 'lidar', 'camera')], NOTHING, (poses.PoseError, None)),  # before it
+        ([transform(2.0, 'lidar', 'map')], NOTHING, (poses.TransformNotYetError, None)),
+        ([transform(1.9, 'lidar', 'camera')], NOTHING, (poses.TransformNotYetError, 100)),
+        ([transform(1.9, 'lidar', 'camera')], DECLARED, (poses.TransformNotYetError, 100)),
+        (
+            [transform(2.1, 'lidar', 'camera')],
+            NOTHING,
+            (poses.TransformLookupError, None),
+        ),  # before it
         # Time may have been set back.
-        ([transform(9.0, 'lidar', 'camera')], NOTHING, (poses.PoseNotYetError, -7000)),
-        ([transform(0.0, 'lidar', 'camera')], NOTHING, (poses.PoseNotYetError, 2000)),
+        ([transform(9.0, 'lidar', 'camera')], NOTHING, (poses.TransformNotYetError, -7000)),
+        ([transform(0.0, 'lidar', 'camera')], NOTHING, (poses.TransformNotYetError, 2000)),
         ([transform(1.5, 'lidar', 'camera'), transform(2.5, 'lidar', 'camera')], DECLARED, 2.0),
     ],
 )
@@ -107,7 +111,7 @@ def test_what_may_still_come(
 ) -> None:
     if tf2_ros is None:
         monkeypatch.setattr(poses, 'tf2_ros', stand_in([]))
-    finder = poses.PoseFinder(jumps._node, jumps)
+    finder = poses.TransformFinder(jumps._node, jumps)
     for each in sent:
         finder._buffer.set_transform(each, 'test')
     if isinstance(expected, float):
@@ -115,8 +119,10 @@ def test_what_may_still_come(
         assert found.translation[0] == pytest.approx(expected)
         return
     kind, lag_ms = expected
-    with pytest.raises(poses.PoseError, match='no transform from lidar to camera') as caught:
+    with pytest.raises(
+        poses.TransformLookupError, match='no transform from lidar to camera'
+    ) as caught:
         finder.find(header('camera', 2.0), header('lidar', 2.0), declared)
     assert type(caught.value) is kind
-    if kind is poses.PoseNotYetError:
+    if kind is poses.TransformNotYetError:
         assert caught.value.lag_ns == (None if lag_ms is None else lag_ms * 10**6)

@@ -44,7 +44,7 @@ def build_plan(
 
     Args:
         tensorrt: from `load_tensorrt`.
-        model: ONNX file, as `TypedGraphs.load` gives it.
+        model: ONNX file, as `SpecializedGraphs.load` gives it.
         shapes: input name -> shape.
         precision: `fp32`, `fp16` or `int8`, as the model was converted.
         workspace_mb: limit for the scratch memory of the engine and of the build, MB.

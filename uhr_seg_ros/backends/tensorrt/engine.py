@@ -22,7 +22,7 @@ from uhr_seg_ros.core.bundle import Graph
 from uhr_seg_ros.core.errors import EngineError
 
 if TYPE_CHECKING:
-    from uhr_seg_ros.backends.tensorrt.specialized_graphs import Shapes, TypedGraphs
+    from uhr_seg_ros.backends.tensorrt.specialized_graphs import Shapes, SpecializedGraphs
 
 _DTYPES = {'FLOAT': np.float32, 'HALF': np.float16}
 
@@ -92,14 +92,14 @@ class Execution:
         return Tensor(shape, np.dtype(_DTYPES[kind]))
 
 
-def _typed_graphs(bundle: str, precision: str, cache: EngineCache) -> TypedGraphs:
+def _typed_graphs(bundle: str, precision: str, cache: EngineCache) -> SpecializedGraphs:
     # It needs onnx, which a machine without a GPU does not need.
     try:
-        from uhr_seg_ros.backends.tensorrt.specialized_graphs import TypedGraphs
+        from uhr_seg_ros.backends.tensorrt.specialized_graphs import SpecializedGraphs
     except ImportError as err:
         msg = f'engines are built with onnx, which cannot be imported ({err}): pip install onnx'
         raise EngineError(msg) from err
-    return TypedGraphs(bundle, precision, cache)
+    return SpecializedGraphs(bundle, precision, cache)
 
 
 class TensorRTBackend:

@@ -20,7 +20,7 @@ from uhr_seg_ros.backends.tensorrt.cuda_driver import Driver, DriverCallError, D
 from uhr_seg_ros.core.errors import EngineError
 
 #: Xavier, the oldest Jetson that TensorRT 8.5 runs on.
-LEAST_CAPABILITY = (7, 2)
+MIN_CAPABILITY = (7, 2)
 
 #: On a Jetson the release of its Linux stands here.
 TEGRA_RELEASE = Path('/etc/nv_tegra_release')
@@ -101,10 +101,10 @@ def find_gpu(ordinal: int = 0) -> Gpu:
         raise
     except EngineError as err:
         raise GpuUnavailableError(str(err), _OTHER_REMEDY) from err
-    if gpu.capability < LEAST_CAPABILITY:
+    if gpu.capability < MIN_CAPABILITY:
         reason = (
             f'GPU {gpu.name} has compute capability {_dotted(gpu.capability)}, '
-            f'{_dotted(LEAST_CAPABILITY)} or newer is needed'
+            f'{_dotted(MIN_CAPABILITY)} or newer is needed'
         )
         raise GpuUnavailableError(reason, 'use the back end onnxruntime, or a newer GPU')
     return gpu

@@ -25,7 +25,7 @@ from uhr_seg_ros.onnx_graphs.precision import (
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-class TypedGraphs:
+class SpecializedGraphs:
     """
     Converts graphs to a precision; those in int8 were calibrated earlier and lie in the cache.
 

@@ -13,7 +13,7 @@ import torch
 from uhr_seg_ros.core.bundle import IMAGENET_MEAN, IMAGENET_STD
 
 
-def normalised(
+def normalized(
     images: np.ndarray,
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
@@ -30,17 +30,17 @@ def normalised(
         (N, 3, H, W) float32 RGB, in memory channels last.
     """
     rgb = torch.from_numpy(images).flip(-1).permute(0, 3, 1, 2).float()
-    return normalised_planes(rgb, mean, std)
+    return normalized_planes(rgb, mean, std)
 
 
-def normalised_planes(
+def normalized_planes(
     planes: torch.Tensor,
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
 ) -> torch.Tensor:
     """Normalise planes (..., 3, H, W), RGB in 0..255."""
-    centre, spread = (planes.new_tensor(values)[:, None, None] for values in (mean, std))
-    return (planes - centre) / spread
+    center, spread = (planes.new_tensor(values)[:, None, None] for values in (mean, std))
+    return (planes - center) / spread
 
 
 def unit_range(image: torch.Tensor) -> torch.Tensor:

@@ -70,7 +70,7 @@ class DeformedNetwork(nn.Module):
         self.deformation = Deformation(size, bent, radius)
         self.inner = inner
 
-    def normalise(self, image: torch.Tensor) -> torch.Tensor:
+    def normalize(self, image: torch.Tensor) -> torch.Tensor:
         """Give the image, (N, 3, H, W), with the statistics that the weights expect."""
         if self.statistics is None:
             return image
@@ -92,7 +92,7 @@ class DeformedNetwork(nn.Module):
         return saliency, self.deformation(saliency)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        image = self.normalise(image)
+        image = self.normalize(image)
         _, grid = self.look(image)
         probabilities = self.inner(sample_image(image, grid)).float().softmax(1)
         inverse = whole_inverse_grid(inverse_grid(grid, (image.shape[2], image.shape[3])))
@@ -108,7 +108,7 @@ class DeformedNetwork(nn.Module):
             What the inner network gives for the bent image; ``grid`` (N, h', w', 2): along which
             the labels are to be sampled; ``saliency`` (N, 1, h, w): what the edge loss looks at.
         """
-        image = self.normalise(image)
+        image = self.normalize(image)
         saliency, grid = self.look(image)
         outputs = self.inner.forward_train(sample_image(image, grid))
         return outputs | {'grid': grid, 'saliency': saliency}

@@ -25,13 +25,13 @@ class ContextAttention(nn.Module):
 
     Args:
         channels: C.
-        centred: Take the mean over places off queries and keys, so that what all places have in
+        centered: Take the mean over places off queries and keys, so that what all places have in
             common does not decide.
     """
 
-    def __init__(self, channels: int, *, centred: bool = False) -> None:
+    def __init__(self, channels: int, *, centered: bool = False) -> None:
         super().__init__()
-        self.centred = centred
+        self.centered = centered
         self.query = nn.Conv2d(channels, channels, 1)
         self.key = nn.Conv2d(channels, channels, 1)
         self.value = nn.Conv2d(channels, channels, 1, bias=False)
@@ -40,7 +40,7 @@ class ContextAttention(nn.Module):
     def forward(self, patch: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
         query = self.query(patch).flatten(2)
         key = self.key(source).flatten(2)
-        if self.centred:
+        if self.centered:
             query, key = (each - each.mean(2, keepdim=True) for each in (query, key))
         attention = (query.transpose(1, 2) @ key).softmax(2)
         found = self.value(source).flatten(2) @ attention.transpose(1, 2)
@@ -55,13 +55,13 @@ class ContextFusion(nn.Module):
 
     Args:
         channels: C.
-        centred: Of ``ContextAttention``.
+        centered: Of ``ContextAttention``.
     """
 
-    def __init__(self, channels: int, *, centred: bool = False) -> None:
+    def __init__(self, channels: int, *, centered: bool = False) -> None:
         super().__init__()
         self.attend = nn.ModuleDict(
-            {name: ContextAttention(channels, centred=centred) for name in SOURCES}
+            {name: ContextAttention(channels, centered=centered) for name in SOURCES}
         )
         self.enter = nn.ModuleDict({name: nn.Conv2d(channels, channels, 1) for name in SOURCES})
         self.mix = nn.Conv2d(len(SOURCES) * channels, len(SOURCES) * channels, 1)

@@ -130,7 +130,7 @@ def _interpolation(
 ) -> torch.Tensor:
     """Give the matrices (N, count, size) that interpolate windows of an axis linearly."""
     share = (torch.arange(count).to(start) + 0.5) / count
-    centres = (start[:, None] + share * length[:, None]) * size - 0.5
-    centres = centres.clamp(0, size - 1)
-    distance = (centres[..., None] - torch.arange(size).to(start)).abs()
+    centers = (start[:, None] + share * length[:, None]) * size - 0.5
+    centers = centers.clamp(0, size - 1)
+    distance = (centers[..., None] - torch.arange(size).to(start)).abs()
     return (1 - distance).clamp(min=0)

@@ -83,7 +83,7 @@ def relative_positions(
         places of the patch.
     """
     rows, columns = (
-        spacing * _centred(there)[None, :] - _centred(here)[:, None]
+        spacing * _centered(there)[None, :] - _centered(here)[:, None]
         for here, there in zip(patch, context, strict=True)
     )
     rows = rows[:, None, :, None].expand(patch[0], patch[1], context[0], context[1])
@@ -92,7 +92,7 @@ def relative_positions(
     return both.reshape(patch[0] * patch[1], context[0] * context[1], 3)
 
 
-def _centred(count: int) -> torch.Tensor:
+def _centered(count: int) -> torch.Tensor:
     return torch.arange(count) - (count - 1) / 2
 
 

@@ -52,7 +52,7 @@ class ReleasedFCtL(PatchNetwork):
     Args:
         classes: Number of classes.
         contexts: Factors of ``medium`` and ``large``.
-        centred: Of ``ContextFusion``.
+        centered: Of ``ContextFusion``.
         side: Of a patch, px.
     """
 
@@ -61,14 +61,14 @@ class ReleasedFCtL(PatchNetwork):
         classes: int,
         contexts: Mapping[str, float | str],
         *,
-        centred: bool,
+        centered: bool,
         side: int = PATCH,
     ) -> None:
         super().__init__(classes, side, contexts)
-        self.centred = centred
+        self.centered = centered
         self.backbone = VGG16()
         self.extractors = nn.ModuleDict({name: VGG16() for name in contexts})
-        self.fusion = ContextFusion(VGG16.widths[-1], centred=centred)
+        self.fusion = ContextFusion(VGG16.widths[-1], centered=centered)
         self.head = FCN8Head(VGG16.widths, classes)
         self.extractors.requires_grad_(requires_grad=False)
 
@@ -184,12 +184,12 @@ class FCtL(PatchNetwork):
 
 def fctl_inria(classes: int, *, side: int = PATCH) -> ReleasedFCtL:
     """Build the released network of the Inria data set: contexts of 2 and 3 patches."""
-    return ReleasedFCtL(classes, {'medium': 2, 'large': 3}, centred=False, side=side)
+    return ReleasedFCtL(classes, {'medium': 2, 'large': 3}, centered=False, side=side)
 
 
 def fctl_deepglobe(classes: int, *, side: int = PATCH) -> ReleasedFCtL:
     """Build the released network of DeepGlobe: contexts of 3 patches and of the whole image."""
-    return ReleasedFCtL(classes, {'medium': 3, 'large': WHOLE}, centred=True, side=side)
+    return ReleasedFCtL(classes, {'medium': 3, 'large': WHOLE}, centered=True, side=side)
 
 
 def fctl(

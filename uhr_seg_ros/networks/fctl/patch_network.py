@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from uhr_seg_ros.core.patch_grid import Context, Cutting, place_in, Reduction
-from uhr_seg_ros.networks.backbones.normalization import normalised_planes, unit_range
+from uhr_seg_ros.core.patch_grid import Context, PatchGrid, place_in, Reduction
+from uhr_seg_ros.networks.backbones.normalization import normalized_planes, unit_range
 
 #: Share of the training patches that are made to lie at a border of their image, as many of the
 #: patches of an image do.
@@ -72,7 +72,7 @@ class PatchNetwork(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         size = (image.shape[2], image.shape[3])
-        cutting = Cutting.of(size, self.side, self.contexts)
+        cutting = PatchGrid.of(size, self.side, self.contexts)
         frames = {
             name: self._reduce(image, context.of_frame(size, cutting.size))
             for name, context in self.contexts.items()
@@ -142,16 +142,16 @@ class PatchNetwork(nn.Module):
         rows, columns = (
             _matrix(axis, size).to(image) for axis, size in zip(axes, image.shape[2:], strict=True)
         )
-        grey = (255 * unit_range(image)).round()
+        gray = (255 * unit_range(image)).round()
         # Half precision has not enough digits for sums of grey levels.
         with torch.autocast(image.device.type, enabled=False):
-            reduced = rows @ grey @ columns.T
-        return normalised_planes((reduced + 0.5).floor())
+            reduced = rows @ gray @ columns.T
+        return normalized_planes((reduced + 0.5).floor())
 
 
 def black(like: torch.Tensor) -> torch.Tensor:
     """Give what black is after normalisation, (3, 1, 1)."""
-    return normalised_planes(like.new_zeros(3, 1, 1))
+    return normalized_planes(like.new_zeros(3, 1, 1))
 
 
 def _random_start(length: int, side: int, margin: int) -> int:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from uhr_seg_ros.networks.hlrc.experts import NEIGHBOURS, SUBPIXELS
+from uhr_seg_ros.networks.hlrc.experts import NEIGHBORS, SUBPIXELS
 
 
 def assign(tokens: torch.Tensor, affinity: torch.Tensor) -> torch.Tensor:
@@ -31,7 +31,7 @@ def assign(tokens: torch.Tensor, affinity: torch.Tensor) -> torch.Tensor:
     batch, channels, height, width = tokens.shape
     padded = functional.pad(tokens, (1, 1, 1, 1)).permute(0, 2, 3, 1)
     around = [padded[:, dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3)]
-    weights = affinity.reshape(batch, height, width, SUBPIXELS, NEIGHBOURS)
+    weights = affinity.reshape(batch, height, width, SUBPIXELS, NEIGHBORS)
     pixels = weights @ torch.stack(around, 3)
     pixels = pixels.reshape(batch, height, width, 4, 4, channels).permute(0, 1, 3, 2, 4, 5)
     return pixels.reshape(batch, 4 * height, 4 * width, channels).permute(0, 3, 1, 2)

@@ -18,8 +18,8 @@ from torch.nn import functional
 from uhr_seg_ros.networks.backbones.layers import phase_kernels
 
 SUBPIXELS = 16
-NEIGHBOURS = 9
-AFFINITY_CHANNELS = SUBPIXELS * NEIGHBOURS
+NEIGHBORS = 9
+AFFINITY_CHANNELS = SUBPIXELS * NEIGHBORS
 
 
 class Experts(nn.Module):

@@ -18,7 +18,7 @@ STEPS = ((-1, 0), (0, -1), (0, 1), (1, 0))
 #: Those of them that meet every edge once.
 FORWARD = slice(2, 4)
 #: Of an edge: a walker is never stuck.
-LEAST_WEIGHT = 1e-10
+MIN_WEIGHT = 1e-10
 
 
 def edge_weights(beta: float, spread: float) -> np.ndarray:
@@ -37,7 +37,7 @@ def edge_weights(beta: float, spread: float) -> np.ndarray:
     """
     difference = np.arange(256) / 255.0
     scale = beta / (10.0 * max(spread / 255.0, 1e-6))
-    return np.exp(-scale * difference**2) + LEAST_WEIGHT
+    return np.exp(-scale * difference**2) + MIN_WEIGHT
 
 
 class Walk(NamedTuple):
@@ -99,12 +99,12 @@ def _graph(band: np.ndarray, mask: np.ndarray, gray: np.ndarray, weights: np.nda
     rows, columns = np.divmod(pixels, width)
     inside = np.stack([rows > 0, columns > 0, columns < width - 1, rows < height - 1])
     offsets = np.array([row * width + column for row, column in STEPS])
-    neighbours = np.where(inside, pixels + offsets[:, None], pixels)
+    neighbors = np.where(inside, pixels + offsets[:, None], pixels)
     levels, classes = gray.ravel().astype(np.int16), mask.ravel()
-    differences = np.abs(levels[neighbours] - levels[pixels])
+    differences = np.abs(levels[neighbors] - levels[pixels])
     edges = weights[differences] * inside
-    ends = np.where(inside, numbers[neighbours], -1)
-    return _Graph(pixels, classes[pixels], edges, ends, classes[neighbours], inside & (ends < 0))
+    ends = np.where(inside, numbers[neighbors], -1)
+    return _Graph(pixels, classes[pixels], edges, ends, classes[neighbors], inside & (ends < 0))
 
 
 def _solve(graph: _Graph, classes: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 #: Rows and columns to the neighbours of a pixel, clockwise from the one above.
-NEIGHBOURS = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
+NEIGHBORS = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
 Element = tuple[tuple[int, ...], tuple[int, ...]]
 """Numbers of the neighbours that have to be of the pixel's class, and of those that must not."""
 
@@ -57,16 +57,16 @@ def thinned_band(mask: np.ndarray, passes: int) -> np.ndarray:
     width = mask.shape[1]
     # For each neighbour: whether it is of the pixel's class and left, and whether it is another.
     around = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
-    same = [_packed(_equals_neighbour(around, *offset)) for offset in NEIGHBOURS]
-    other = [_has_neighbour(mask.shape, *offset) for offset in NEIGHBOURS]
+    same = [_packed(_equals_neighbor(around, *offset)) for offset in NEIGHBORS]
+    other = [_has_neighbor(mask.shape, *offset) for offset in NEIGHBORS]
     left = _packed(np.ones(mask.shape, bool))
     removed = np.zeros_like(left)
     for element in passes * THINNING + passes * PRUNING:
         hit = _hit(same, other, element) & left
         left &= ~hit
         removed |= hit
-        for plane, offset in zip(same, NEIGHBOURS, strict=True):
-            plane &= ~_at_neighbour(hit, *offset, width)
+        for plane, offset in zip(same, NEIGHBORS, strict=True):
+            plane &= ~_at_neighbor(hit, *offset, width)
     return _unpacked(removed, width)
 
 
@@ -82,14 +82,14 @@ def _nearest(size: int, step: int) -> np.ndarray:
     return np.clip(np.arange(size) + step, 0, size - 1)
 
 
-def _equals_neighbour(around: np.ndarray, rows: int, columns: int) -> np.ndarray:
+def _equals_neighbor(around: np.ndarray, rows: int, columns: int) -> np.ndarray:
     """Tell for each pixel (H, W) of (H + 2, W + 2) values whether the neighbour has its value."""
     height, width = (side - 2 for side in around.shape)
-    neighbours = around[1 + rows : 1 + rows + height, 1 + columns : 1 + columns + width]
-    return around[1:-1, 1:-1] == neighbours
+    neighbors = around[1 + rows : 1 + rows + height, 1 + columns : 1 + columns + width]
+    return around[1:-1, 1:-1] == neighbors
 
 
-def _has_neighbour(size: tuple[int, int], rows: int, columns: int) -> np.ndarray:
+def _has_neighbor(size: tuple[int, int], rows: int, columns: int) -> np.ndarray:
     """Tell, packed, for which pixels a neighbour that is moved inside is not the pixel itself."""
     height, width = size
     above_or_below = _nearest(height, rows) != np.arange(height)
@@ -113,7 +113,7 @@ def _unpacked(words: np.ndarray, width: int) -> np.ndarray:
     return np.unpackbits(words.view(np.uint8), axis=1, count=width, bitorder='little').view(bool)
 
 
-def _at_neighbour(words: np.ndarray, rows: int, columns: int, width: int) -> np.ndarray:
+def _at_neighbor(words: np.ndarray, rows: int, columns: int, width: int) -> np.ndarray:
     """Give for each pixel the bit of its neighbour, see `_nearest`; `width` in pixels."""
     there = words[_nearest(len(words), rows)]
     if columns == 0:

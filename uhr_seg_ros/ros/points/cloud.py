@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sensor_msgs.msg import PointCloud2, PointField
 
-from uhr_seg_ros.geometry.labeling import LabelledPoints
+from uhr_seg_ros.geometry.labeling import LabeledPoints
 
 try:
     from sensor_msgs_py.point_cloud2 import create_cloud
@@ -35,26 +35,26 @@ FIELDS = [
 """Fields of a labelled cloud; a point has 18 bytes, without padding."""
 
 
-def encode_cloud(labelled: LabelledPoints, header: Header, height: int, width: int) -> PointCloud2:
+def encode_cloud(labeled: LabeledPoints, header: Header, height: int, width: int) -> PointCloud2:
     """
     Return a labelled cloud.
 
     Args:
-        labelled: N points.
+        labeled: N points.
         header: stamp and frame of the cloud that the points came from; taken over untouched.
         height: of the cloud that the points came from.
         width: of that cloud. Where height * width is not N, as points were left out, the message
             is unorganised.
 
     """
-    records = _records(labelled)
+    records = _records(labeled)
     # create_cloud of some distributions cannot cast an empty array.
     create = pack_records if create_cloud is None or not len(records) else create_cloud
     cloud = create(header, FIELDS, records)
     if len(records) == height * width:
         cloud.height, cloud.width = height, width
         cloud.row_step = width * cloud.point_step
-    cloud.is_dense = bool(np.isfinite(labelled.points).all())
+    cloud.is_dense = bool(np.isfinite(labeled.points).all())
     return cloud
 
 
@@ -78,13 +78,13 @@ def pack_records(header: Header, fields: list[PointField], records: np.ndarray) 
     return cloud
 
 
-def _records(labelled: LabelledPoints) -> np.ndarray:
+def _records(labeled: LabeledPoints) -> np.ndarray:
     """Return (N,) structured."""
-    records = np.empty(len(labelled.points), _LAYOUT)
+    records = np.empty(len(labeled.points), _LAYOUT)
     for axis, name in enumerate('xyz'):
-        records[name] = labelled.points[:, axis]
+        records[name] = labeled.points[:, axis]
     # As bits: a float32 conversion of the number would be another colour.
-    records['rgb'] = labelled.color.view(np.float32)
-    records['label'] = labelled.label
-    records['confidence'] = labelled.confidence
+    records['rgb'] = labeled.color.view(np.float32)
+    records['label'] = labeled.label
+    records['confidence'] = labeled.confidence
     return records

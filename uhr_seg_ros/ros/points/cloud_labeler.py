@@ -23,7 +23,7 @@ from std_msgs.msg import Header
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.text import one_line, shown
 from uhr_seg_ros.geometry.depth import depth_points
-from uhr_seg_ros.geometry.labeling import PointLabeller
+from uhr_seg_ros.geometry.labeling import PointLabeler
 from uhr_seg_ros.geometry.transform import Transform
 from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.pipelines.segmenter import Segmentation
@@ -37,9 +37,9 @@ from uhr_seg_ros.ros.points.cloud import encode_cloud
 from uhr_seg_ros.ros.points.cloud_reading import read_points
 from uhr_seg_ros.ros.points.depth import DEPTH_BYTES, read_depth
 from uhr_seg_ros.ros.points.pairing import Pair, Pairing
-from uhr_seg_ros.ros.points.transform_waiting import PoseWaiting, Search
-from uhr_seg_ros.ros.points.transforms import PoseFinder
-from uhr_seg_ros.ros.qos import FollowingSubscription, output_overrides, output_qos
+from uhr_seg_ros.ros.points.transform_waiting import Search, TransformWaiting
+from uhr_seg_ros.ros.points.transforms import TransformFinder
+from uhr_seg_ros.ros.qos import AdaptiveQosSubscription, output_overrides, output_qos
 from uhr_seg_ros.ros.silence import why_silent
 from uhr_seg_ros.ros.sizes import message_bytes
 from uhr_seg_ros.ros.time_jumps import JUMP_NS, TimeJumps
@@ -96,7 +96,7 @@ class CloudHooks(NamedTuple):
     on_time: Callable[[float], None]
 
 
-class CloudPath:
+class CloudLabeler:
     """
     Labels the points of one camera and publishes them; announced while the node is configured.
 
@@ -126,7 +126,7 @@ class CloudPath:
         camera: str,
         classes: ClassSet,
         calibrations: CameraInfoCache,
-        poses: PoseFinder,
+        poses: TransformFinder,
         hooks: CloudHooks,
     ) -> None:
         self._node, self._camera, self._classes = node, camera, classes
@@ -142,13 +142,13 @@ class CloudPath:
         self._pairing = Pairing(
             round(settings.cloud_max_time_difference * 1e9), max_bytes, hooks.frames
         )
-        self._waiting = PoseWaiting(
+        self._waiting = TransformWaiting(
             self._on_found, lambda _, error: self._reject(error), max_bytes, limit
         )
         self._ready: deque[tuple[Pair, Transform]] = deque()
         self._lock = Lock()  # of what is ready, and of the counters
         self._is_open = False
-        self._subscriptions: list[FollowingSubscription] = []
+        self._subscriptions: list[AdaptiveQosSubscription] = []
         self._masks_alone = 0
         self._over_memory_before = 0
         self._rejected_before = 0
@@ -241,7 +241,7 @@ class CloudPath:
     def close_input(self) -> None:
         """Unsubscribe, and give up what waits, whatever one of the subscriptions raises."""
         try:
-            close_all(self._subscriptions, FollowingSubscription.close)
+            close_all(self._subscriptions, AdaptiveQosSubscription.close)
         finally:
             with self._lock:  # a callback may be under way, and the worker in a frame
                 self._is_open = False
@@ -265,7 +265,7 @@ class CloudPath:
         self._serve_ready()
 
     def _subscribe(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
-        self._subscriptions.append(FollowingSubscription(self._node, kind, topic, callback))
+        self._subscriptions.append(AdaptiveQosSubscription(self._node, kind, topic, callback))
 
     def _receive(self, message: PointCloud2 | Image) -> None:
         stamp = stamp_ns(message.header)
@@ -360,9 +360,9 @@ class CloudPath:
         if settings.cloud_rectified:
             pose = second_of_pair(info) @ pose
         points, size = self._read(message, rectified=settings.cloud_rectified)
-        labeller = PointLabeller(self._classes, settings.z_buffer, settings.cloud_keep_unseen)
-        labelled = labeller.label(points, camera, pose, seen.mask, seen.confidence)
-        return encode_cloud(labelled, message.header, *size)
+        labeler = PointLabeler(self._classes, settings.z_buffer, settings.cloud_keep_unseen)
+        labeled = labeler.label(points, camera, pose, seen.mask, seen.confidence)
+        return encode_cloud(labeled, message.header, *size)
 
     def _read(
         self, message: PointCloud2 | Image, *, rectified: bool

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from uhr_seg_ros.geometry.transform import Transform
 from uhr_seg_ros.ros.points.pairing import Pair
-from uhr_seg_ros.ros.points.transforms import PoseError, PoseNotYetError
+from uhr_seg_ros.ros.points.transforms import TransformLookupError, TransformNotYetError
 
 POLL_S = 0.01
 """How often tf2 is asked while something waits, s: a question takes a quarter of a ms."""
@@ -30,7 +30,7 @@ class Search(NamedTuple):
         frames: a number for the frames of both.
         stamp_ns: of the cloud.
         size: bytes of the cloud, without those of its mask.
-        find: asks tf2; raises `PoseNotYetError` as long as waiting may help.
+        find: asks tf2; raises `TransformNotYetError` as long as waiting may help.
 
     """
 
@@ -43,12 +43,12 @@ class Search(NamedTuple):
 
 class _Waiting(NamedTuple):
     search: Search
-    first: PoseNotYetError
+    first: TransformNotYetError
     timeout: float
     deadline: float
 
 
-class PoseWaiting:
+class TransformWaiting:
     """
     Asks tf2 now and then for the poses of waiting clouds, in the order of their stamps.
 
@@ -94,7 +94,7 @@ class PoseWaiting:
         self.look()  # what is found at last comes before what is found at once
         try:
             pose = search.find()
-        except PoseNotYetError as error:
+        except TransformNotYetError as error:
             # Its traceback would keep alive what it was raised in.
             self._wait(search, error.with_traceback(None), timeout)
         except Exception as error:
@@ -120,7 +120,7 @@ class PoseWaiting:
             self._unconnected.clear()
             return before - len(self._waiting)
 
-    def _wait(self, search: Search, error: PoseNotYetError, timeout: float) -> None:
+    def _wait(self, search: Search, error: TransformNotYetError, timeout: float) -> None:
         if error.lag_ns is not None:
             self._unconnected.discard(search.frames)
         if not timeout or search.frames in self._unconnected:
@@ -159,7 +159,7 @@ class PoseWaiting:
             return True
         try:
             pose = search.find()
-        except PoseNotYetError as error:
+        except TransformNotYetError as error:
             if self._clock_s < waiting.deadline:
                 late.add(search.frames)
                 return True
@@ -181,7 +181,7 @@ class PoseWaiting:
                 f'{oldest.first}. It is waited for no longer: clouds and masks that wait have '
                 f'more bytes than {self._limit}'
             )
-            self._on_failed(oldest.search, PoseError(msg))
+            self._on_failed(oldest.search, TransformLookupError(msg))
 
     def _bytes(self) -> int:
         """Return how many bytes wait; clouds may share a mask."""

@@ -14,7 +14,7 @@ from rclpy.time import Time
 from std_msgs.msg import Header
 
 from uhr_seg_ros.core.errors import UhrSegError
-from uhr_seg_ros.core.text import MOST_SHOWN, one_line, shown
+from uhr_seg_ros.core.text import MAX_SHOWN, one_line, shown
 from uhr_seg_ros.geometry.transform import IDENTITY, Transform
 from uhr_seg_ros.ros.time_jumps import JUMP_NS, TimeJumps
 
@@ -38,11 +38,11 @@ NEVER_NS = -(1 << 63)
 """Before any stamp."""
 
 
-class PoseError(UhrSegError):
+class TransformLookupError(UhrSegError):
     """No transform between two frames; the message names both."""
 
 
-class PoseNotYetError(PoseError):
+class TransformNotYetError(TransformLookupError):
     """
     No transform yet between two frames, but there may be in a moment.
 
@@ -60,14 +60,14 @@ class PoseNotYetError(PoseError):
         self._what, self._reason, self._way_out = what, reason, way_out
         self.lag_ns = lag_ns
 
-    def after(self, timeout: float, first: PoseNotYetError) -> PoseError:
+    def after(self, timeout: float, first: TransformNotYetError) -> TransformLookupError:
         """Return the error for one that was waited for, s; `first` is from the beginning."""
         what = f'{self._what} within cloud.transform_timeout = {timeout:g} s'
         if self.lag_ns is None:
-            return PoseError(f'{what}: {self._reason}. {self._way_out}')
+            return TransformLookupError(f'{what}: {self._reason}. {self._way_out}')
         now = f'{self.lag_ns / 1e6:.0f} ms'
         if self.lag_ns <= 0:
-            return PoseError(
+            return TransformLookupError(
                 f'{what}: the stamps are {-self.lag_ns / 1e6:.0f} ms older than what tf2 knows: '
                 f'have all publishers the same clock? {self._reason}'
             )
@@ -78,7 +78,7 @@ class PoseNotYetError(PoseError):
         else:
             lag = f'tf2 was {first.lag_ns / 1e6:.0f} ms behind the stamps, and is {now} now'
         way_out = 'see that it is published in time, or raise cloud.transform_timeout above that'
-        return PoseError(f'{what}: {lag}; {way_out}. {self._reason}')
+        return TransformLookupError(f'{what}: {lag}; {way_out}. {self._reason}')
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class _Unknown(Exception):
         self.lag_ns, self.may_come = lag_ns, may_come
 
 
-class PoseFinder:
+class TransformFinder:
     """
     Finds transforms; listens to tf2 where tf2_ros is installed.
 
@@ -155,8 +155,9 @@ class PoseFinder:
                 two stamps is taken into account. Empty: the transform at the points' stamp.
 
         Raises:
-            PoseNotYetError: tf2 does not know it yet.
-            PoseError: no frame_id, or no such transform; names both frames and the way out.
+            TransformNotYetError: tf2 does not know it yet.
+            TransformLookupError: no frame_id, or no such transform; names both frames and the
+                way out.
 
         """
         frames = _plain(camera.frame_id), _plain(points.frame_id)
@@ -166,13 +167,13 @@ class PoseFinder:
                 f'the frame_id of the image is {shown(frames[0])} and that of the points '
                 f'{shown(frames[1])}: both need one'
             )
-            raise PoseError(msg)
+            raise TransformLookupError(msg)
         if (longest := max(map(len, frames))) > MAX_FRAME:
             msg = (
                 f'a frame_id has {longest} letters: at most {MAX_FRAME} are accepted; these '
                 f'are {shown(frames[0])} and {shown(frames[1])}'
             )
-            raise PoseError(msg)
+            raise TransformLookupError(msg)
         # With a fixed frame a sensor that moves has another pose at the other stamp.
         if frames[0] == frames[1] and not fixed_frame:
             return IDENTITY
@@ -181,13 +182,13 @@ class PoseFinder:
         except _Unknown as unknown:
             if unknown.lag_ns is None and declared.frames == frames and not fixed_frame:
                 return declared.pose
-            camera_frame, points_frame = (one_line(each, MOST_SHOWN) for each in frames)
+            camera_frame, points_frame = (one_line(each, MAX_SHOWN) for each in frames)
             what = f'no transform from {points_frame} to {camera_frame}'
             way_out = _advice(declared, fixed_frame)
             if unknown.may_come:
-                raise PoseNotYetError(what, str(unknown), way_out, unknown.lag_ns) from None
+                raise TransformNotYetError(what, str(unknown), way_out, unknown.lag_ns) from None
             msg = f'{what}: {unknown}. {way_out}'
-            raise PoseError(msg) from None
+            raise TransformLookupError(msg) from None
 
     def _ask(
         self, frames: tuple[str, str], camera: Header, points: Header, fixed_frame: str

@@ -14,7 +14,7 @@ import pytest
 
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.geometry.camera import Camera
-from uhr_seg_ros.geometry.labeling import LabellingError, PointLabeller
+from uhr_seg_ros.geometry.labeling import LabelingError, PointLabeler
 from uhr_seg_ros.geometry.transform import IDENTITY, Transform
 from uhr_seg_ros.geometry.visibility import BLOCK, find_seen, Seen, ZBuffer
 
@@ -33,8 +33,8 @@ def halves(left: int = 0, right: int = 1, dtype: type = np.uint8) -> np.ndarray:
 def test_points_get_class_confidence_and_colour() -> None:
     points = np.float32([LEFT, BEHIND, RIGHT, OUTSIDE, BROKEN])
     confidence = np.arange(48, dtype=np.uint8).reshape(6, 8)
-    labeller = PointLabeller(CLASSES, None)
-    result = labeller.label(points, CAMERA, IDENTITY, halves(), confidence)
+    labeler = PointLabeler(CLASSES, None)
+    result = labeler.label(points, CAMERA, IDENTITY, halves(), confidence)
     assert result.points is points
     assert result.label.tolist() == [0, 255, 1, 255, 255]
     assert result.confidence.tolist() == [3 * 8 + 2, 0, 3 * 8 + 6, 0, 0]
@@ -44,8 +44,8 @@ def test_points_get_class_confidence_and_colour() -> None:
 
 def test_unseen_points_can_be_left_out() -> None:
     points = np.float64([BEHIND, LEFT, BROKEN, RIGHT])
-    labeller = PointLabeller(CLASSES, ZBuffer(), keep_unseen=False)
-    result = labeller.label(points, CAMERA, IDENTITY, halves())
+    labeler = PointLabeler(CLASSES, ZBuffer(), keep_unseen=False)
+    result = labeler.label(points, CAMERA, IDENTITY, halves())
     np.testing.assert_array_equal(result.points, points[[1, 3]])
     assert result.label.tolist() == [0, 1]
     assert result.confidence.tolist() == [255, 255]
@@ -54,8 +54,8 @@ def test_unseen_points_can_be_left_out() -> None:
 
 @pytest.mark.parametrize('keep_unseen', [True, False])
 def test_nothing_seen(keep_unseen: bool) -> None:
-    labeller = PointLabeller(CLASSES, ZBuffer(), keep_unseen)
-    result = labeller.label(np.float32([BEHIND]), CAMERA, IDENTITY, halves())
+    labeler = PointLabeler(CLASSES, ZBuffer(), keep_unseen)
+    result = labeler.label(np.float32([BEHIND]), CAMERA, IDENTITY, halves())
     assert result.label.tolist() == ([255] if keep_unseen else [])
 
 
@@ -63,24 +63,24 @@ def test_ids_beyond_a_byte_are_unlabelled_but_keep_their_colour() -> None:
     names = tuple(map(str, range(300)))
     classes = ClassSet(names, tuple((number % 256, 7, 0) for number in range(300)))
     mask = halves(left=254, right=299, dtype=np.uint16)
-    result = PointLabeller(classes, None).label(np.float32([LEFT, RIGHT]), CAMERA, IDENTITY, mask)
+    result = PointLabeler(classes, None).label(np.float32([LEFT, RIGHT]), CAMERA, IDENTITY, mask)
     assert result.label.tolist() == [254, 255]
     assert result.color.tolist() == [254 << 16 | 7 << 8, 43 << 16 | 7 << 8]
 
 
 def test_pose_takes_points_to_the_camera() -> None:
     pose = Transform.of_quaternion((0.4, 0, 0), (0, 0, 0, 1))
-    labeller = PointLabeller(CLASSES, None)
-    assert labeller.label(np.float32([LEFT]), CAMERA, pose, halves()).label.tolist() == [1]
+    labeler = PointLabeler(CLASSES, None)
+    assert labeler.label(np.float32([LEFT]), CAMERA, pose, halves()).label.tolist() == [1]
 
 
 def test_sizes_that_differ() -> None:
-    labeller = PointLabeller(CLASSES, None)
+    labeler = PointLabeler(CLASSES, None)
     points = np.float32([LEFT])
-    with pytest.raises(LabellingError, match=r'mask is \(6, 9\), .* for \(6, 8\)'):
-        labeller.label(points, CAMERA, IDENTITY, np.zeros((6, 9), np.uint8))
-    with pytest.raises(LabellingError, match=r'confidence is \(6, 9\)'):
-        labeller.label(points, CAMERA, IDENTITY, halves(), np.zeros((6, 9), np.uint8))
+    with pytest.raises(LabelingError, match=r'mask is \(6, 9\), .* for \(6, 8\)'):
+        labeler.label(points, CAMERA, IDENTITY, np.zeros((6, 9), np.uint8))
+    with pytest.raises(LabelingError, match=r'confidence is \(6, 9\)'):
+        labeler.label(points, CAMERA, IDENTITY, halves(), np.zeros((6, 9), np.uint8))
 
 
 def test_a_pixel_reaches_half_a_pixel_around_its_centre() -> None:
@@ -178,11 +178,11 @@ def test_any_points_are_labelled_in_silence(
     with np.errstate(all='ignore'):
         array = np.array(points).reshape(-1, 3).astype(np.float32 if single else np.float64)
         array = np.fmod(array, 2) if near else array
-    labeller = PointLabeller(CLASSES, ZBuffer())
+    labeler = PointLabeler(CLASSES, ZBuffer())
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         seen = find_seen(array, CAMERA, IDENTITY)
-        result = labeller.label(array, CAMERA, IDENTITY, halves())
+        result = labeler.label(array, CAMERA, IDENTITY, halves())
     assert ((seen.column >= 0) & (seen.column < 8) & (seen.row >= 0) & (seen.row < 6)).all()
     assert set(np.flatnonzero(result.label != 255)) <= set(seen.index)
     assert np.isfinite(array[seen.index]).all()
