@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from uhr_seg_ros.ros.launching import camera_names, LaunchArgumentError
+from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.ros.launching import camera_names
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -209,7 +210,7 @@ def test_the_node_starts_again_only_if_wanted(name: str) -> None:
 def test_arguments_that_nothing_can_start_with(
     name: str, argument: str, value: str, said: str
 ) -> None:
-    with pytest.raises((RuntimeError, LaunchArgumentError)) as error:
+    with pytest.raises((RuntimeError, ConfigError)) as error:
         included(name, **{'bundle': 'city', argument: value})
     assert said in str(error.value)
 

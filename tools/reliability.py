@@ -29,13 +29,9 @@ from uhr_seg_ros.benchmark.figures import figures, spread
 from uhr_seg_ros.benchmark.host import describe_host
 from uhr_seg_ros.benchmark.sources import prepare_bag
 from uhr_seg_ros.cli.main import guarded
-from uhr_seg_ros.cli.options import (
-    CommandParser,
-    Mode,
-    OptionError,
-    refuse_without_effect,
-)
+from uhr_seg_ros.cli.options import CommandParser, Mode, refuse_without_effect
 from uhr_seg_ros.core.bundle import load_bundle
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.replay.bags import ImageTopic
 from uhr_seg_ros.replay.session import Pacing, Replay, Session, transport_of
 from uhr_seg_ros.replay.topics import choose_topic
@@ -240,7 +236,7 @@ def main() -> int:
     args = parser.parse_args()
     try:
         refuse_without_effect(args, *TABLES)
-    except OptionError as err:
+    except ConfigError as err:
         parser.error(str(err))
     paths = {name: args.output / f'{name}.json' for name in args.only or SECTIONS}
     missing = {name: path for name, path in paths.items() if args.again or not path.is_file()}

@@ -18,8 +18,8 @@ import onnx
 import pytest
 
 from uhr_seg_ros.backends.registry import open_engine
-from uhr_seg_ros.core.bundle import BundleError, Graph, load_bundle
-from uhr_seg_ros.core.errors import EngineError
+from uhr_seg_ros.core.bundle import Graph, load_bundle
+from uhr_seg_ros.core.errors import BundleError, EngineError
 
 
 @pytest.fixture

@@ -25,14 +25,10 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_typestore, Stores
 from tiny_bundle import paint
 
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.reports import bag_page
-from uhr_seg_ros.reports.bag_compare import (
-    CompareError,
-    differences,
-    paired_figures,
-    read_report,
-)
+from uhr_seg_ros.reports.bag_compare import differences, paired_figures, read_report
 
 STRIPES = np.tile(np.repeat(np.arange(3, dtype=np.uint8), 32), (64, 1))
 
@@ -325,5 +321,5 @@ def test_comparison(measured: Path) -> None:
 )
 def test_comparison_of_something_else(tmp_path: Path, text: str, reason: str) -> None:
     (tmp_path / 'stages.json').write_text(text)
-    with pytest.raises(CompareError, match=reason):
+    with pytest.raises(ConfigError, match=reason):
         read_report(tmp_path / 'stages.json')

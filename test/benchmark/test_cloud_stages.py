@@ -23,8 +23,8 @@ from uhr_seg_ros.benchmark.cloud_stages import (
     measure_cloud,
     received_cloud,
 )
-from uhr_seg_ros.benchmark.stages import BenchmarkError
 from uhr_seg_ros.cli.main import main
+from uhr_seg_ros.core.errors import ProcessError
 from uhr_seg_ros.geometry.visibility import find_seen
 from uhr_seg_ros.ros.points.cloud_reading import read_points
 
@@ -96,5 +96,5 @@ def test_without_ros(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 
 def test_a_process_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, 'executable', shutil.which('false'))
-    with pytest.raises(BenchmarkError, match='cloud of 1000 points failed: exit code 1'):
+    with pytest.raises(ProcessError, match='cloud of 1000 points failed: exit code 1'):
         measure_cloud(CloudOptions(1000, (96, 160), 1))

@@ -25,8 +25,9 @@ pytest.importorskip('rclpy', reason='rclpy is not installed')
 
 from uhr_seg_ros.benchmark import demo
 from uhr_seg_ros.benchmark.demo_cloud import cloud_figures
-from uhr_seg_ros.benchmark.sources import prepare_bag, SourceError
+from uhr_seg_ros.benchmark.sources import prepare_bag
 from uhr_seg_ros.cli.main import main
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.folder_lock import locked
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.replay.bag_writing import BagWriter
@@ -426,7 +427,7 @@ def test_labels_unlike_the_mask_are_counted(tmp_path: Path) -> None:
 
 
 def test_no_room_for_a_recording(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match='MB free, the recording takes'):
+    with pytest.raises(ConfigError, match='MB free, the recording takes'):
         prepare_bag([], tmp_path / 'flight', count=10**9, rate_hz=1.0)
 
 
@@ -434,6 +435,6 @@ def test_recording_of_somebody_else_stays(tmp_path: Path) -> None:
     folder = tmp_path / 'flight'
     with BagWriter(folder, topic='/cam') as bag:
         bag.write(paint(MASKS[0]), 0)
-    with pytest.raises(SourceError, match='not made by the demo'):
+    with pytest.raises(ConfigError, match='not made by the demo'):
         prepare_bag([], folder, count=1, rate_hz=1.0, size=(96, 160))
     assert choose_topic(folder).name == '/cam'

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from uhr_seg_ros.benchmark.sizes import parse_rate
-from uhr_seg_ros.benchmark.sources import prepare_bag, SourceError
+from uhr_seg_ros.benchmark.sources import prepare_bag
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.interruption import done_until
 from uhr_seg_ros.replay.bags import read_messages
 
@@ -46,12 +47,12 @@ def test_a_flight_that_is_interrupted_leaves_nothing(tmp_path: Path, mosaic: Pat
 
 
 def test_a_topic_is_one_of_a_recording(tmp_path: Path, mosaic: Path) -> None:
-    with pytest.raises(SourceError, match='--topic /cam: only with a recording'):
+    with pytest.raises(ConfigError, match='--topic /cam: only with a recording'):
         prepare_bag([mosaic], tmp_path / 'flight', count=1, rate_hz=1.0, topic='/cam')
 
 
 def test_rates_whose_stamps_cannot_be_stored(tmp_path: Path, mosaic: Path) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=r"'1e-9' is no rate: expected 0, or"):
         parse_rate('1e-9')
-    with pytest.raises(SourceError, match='stamps go to 2000000000 s'):
+    with pytest.raises(ConfigError, match='stamps go to 2000000000 s'):
         prepare_bag([mosaic], tmp_path / 'flight', count=300_000, rate_hz=1e-4, size=SIZE)

@@ -12,12 +12,8 @@ from pathlib import Path
 import pytest
 
 from uhr_seg_ros.cli.main import COMMANDS, main
-from uhr_seg_ros.cli.options import (
-    CommandParser,
-    Mode,
-    OptionError,
-    refuse_without_effect,
-)
+from uhr_seg_ros.cli.options import CommandParser, Mode, refuse_without_effect
+from uhr_seg_ros.core.errors import ConfigError
 
 MODES = (
     Mode('--bag --offline', '--topic', lambda given: given.bag and given.offline),
@@ -69,7 +65,7 @@ def test_what_goes_together(words: str) -> None:
 )
 def test_what_has_no_effect_is_refused(words: str, text: str) -> None:
     """Also a value that is the default, an empty one, and a name that is cut short."""
-    with pytest.raises(OptionError) as caught:
+    with pytest.raises(ConfigError) as caught:
         refuse(*words.split())
     assert str(caught.value).startswith(text)
 

@@ -17,8 +17,9 @@ import pytest
 from tiny_bundle import edited_model, paint
 
 from uhr_seg_ros.cli.main import main
-from uhr_seg_ros.cli.segment_results import Results, ResultsError
+from uhr_seg_ros.cli.segment_results import Results
 from uhr_seg_ros.core.bundle import file_sha256
+from uhr_seg_ros.core.errors import WriteError
 from uhr_seg_ros.core.folder_lock import locked
 
 #: Of images of which the second one fails, px.
@@ -58,7 +59,7 @@ def test_overlay_that_does_not_fit_into_jpeg(
 
 def test_mask_that_fits_into_nothing() -> None:
     results = Results(Path('out'), sampling=True)
-    with pytest.raises(ResultsError, match='a mask of 1000001x2 px does not fit into PNG'):
+    with pytest.raises(WriteError, match='a mask of 1000001x2 px does not fit into PNG'):
         results.files('a', (2, 1_000_001))
     files = results.files('a', (70_000, 2))
     assert files.sampling.name == 'a_sampling.png'

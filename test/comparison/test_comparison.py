@@ -28,19 +28,12 @@ from tiny import scene, write_recipe
 from uhr_seg_ros.cli import compare
 from uhr_seg_ros.comparison.chart import draw_chart
 from uhr_seg_ros.comparison.pictures import busiest
-from uhr_seg_ros.comparison.plan import (
-    ComparisonError,
-    merged,
-    read_plan,
-    write_config,
-)
+from uhr_seg_ros.comparison.plan import merged, read_plan, write_config
 from uhr_seg_ros.comparison.running import Comparison, Steps
 from uhr_seg_ros.comparison.table import spread, table
-from uhr_seg_ros.core.atomic_io import OutputError
 from uhr_seg_ros.core.classes import CLASS_SETS
+from uhr_seg_ros.core.errors import ConfigError, DataError, WriteError
 from uhr_seg_ros.core.folder_lock import locked
-from uhr_seg_ros.core.image_writing import ImageWriteError
-from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.export.pretrained import PARTS
 from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.training.config import read_config
@@ -87,7 +80,7 @@ def test_a_run_of_another_plan_is_not_taken_for_this_one(tmp_path: Path) -> None
         Comparison(plan, tmp_path, 'test', tmp_path / 'out', math.inf) for plan in (before, now)
     )
     same.train(before.variants[0], 0)  # is done
-    with pytest.raises(ComparisonError, match=r'options was .*64, 64.* is .*128, 64'):
+    with pytest.raises(ConfigError, match=r'options was .*64, 64.* is .*128, 64'):
         other.train(now.variants[0], 0)
 
 
@@ -142,7 +135,7 @@ def test_a_real_comparison(
     for index in (1, 2, 3):
         assert {tuple(pixel) for pixel in masks[:, index].reshape(-1, 3).tolist()} <= palette
     args.pictures = tmp_path / 'masks.doc'
-    with pytest.raises(ImageWriteError, match='masks.doc cannot be written'):
+    with pytest.raises(WriteError, match='masks.doc cannot be written'):
         compare.run(args)
 
 
@@ -182,7 +175,7 @@ def test_comparison_in_a_folder_of_another_one(tmp_path: Path) -> None:
         chart=None,
         pictures=None,
     )
-    with locked(tmp_path / 'out'), pytest.raises(OutputError, match='another run'):
+    with locked(tmp_path / 'out'), pytest.raises(WriteError, match='another run'):
         compare.run(args)
 
 
@@ -200,7 +193,7 @@ def test_pictures_that_cannot_be_are_told_before_the_work(tmp_path: Path, option
         jobs=1,
         **places,
     )
-    with pytest.raises((ComparisonError, ImageWriteError, OSError)):
+    with pytest.raises((ConfigError, WriteError, OSError)):
         compare.run(args)
     assert not (tmp_path / 'out').exists()
 
@@ -224,7 +217,7 @@ def test_chart(tmp_path: Path) -> None:
     assert text.lstrip().startswith('<?xml') and 'Fast-SCNN' in text and '160x96' in text
     draw_chart(comparison, tmp_path / 'chart.png')
     assert cv2.imread(str(tmp_path / 'chart.png')).std() > 5
-    with pytest.raises(ComparisonError, match='chart.doc cannot be drawn'):
+    with pytest.raises(ConfigError, match='chart.doc cannot be drawn'):
         draw_chart(comparison, tmp_path / 'chart.doc')
 
 
@@ -286,7 +279,7 @@ def test_failed_step_is_named(tmp_path: Path) -> None:
         chart=None,
         pictures=None,
     )
-    with pytest.raises(ComparisonError, match='exit code 2: uhr_seg train --config'):
+    with pytest.raises(ConfigError, match='exit code 2: uhr_seg train --config'):
         compare.run(args)
 
 
@@ -339,7 +332,7 @@ def test_variants_change_the_base(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_plan(tmp_path: Path, changes: dict[str, Any], text: str) -> None:
-    with pytest.raises(ComparisonError, match=text):
+    with pytest.raises(ConfigError, match=text):
         read_plan(write_plan(tmp_path, **changes))
 
 

@@ -13,13 +13,8 @@ import threading
 import pytest
 from small_disk import SmallDisk
 
-from uhr_seg_ros.core.atomic_io import (
-    check_writable,
-    OutputError,
-    write_bytes,
-    write_text,
-    written,
-)
+from uhr_seg_ros.core.atomic_io import check_writable, write_bytes, write_text, written
+from uhr_seg_ros.core.errors import WriteError
 
 PACKAGE = Path(__file__).resolve().parents[2] / 'uhr_seg_ros'
 
@@ -117,7 +112,7 @@ def test_places_are_checked_before_the_work(tmp_path: Path) -> None:
         with pytest.raises(OSError) as caught:
             check_writable(path)
         assert caught.value.filename == str(path)
-    with pytest.raises(OutputError, match='is to hold two results'):
+    with pytest.raises(WriteError, match='is to hold two results'):
         check_writable(tmp_path / 'a', tmp_path / 'new/../a')
 
 

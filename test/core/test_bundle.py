@@ -11,7 +11,8 @@ import shutil
 import pytest
 from tiny_bundle import edited_model, make_tiny_bundle, TINY_CLASSES
 
-from uhr_seg_ros.core.bundle import BundleError, find_bundle, KINDS, load_bundle
+from uhr_seg_ros.core.bundle import find_bundle, KINDS, load_bundle
+from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.export.bundle_writing import add_precision, write_bundle
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from uhr_seg_ros.core.classes import CLASS_SETS, ClassSet, ClassSetError, UNLABELED
+from uhr_seg_ros.core.classes import CLASS_SETS, ClassSet, UNLABELED
+from uhr_seg_ros.core.errors import BundleError
 
 
 def test_known_sets() -> None:
@@ -45,7 +46,7 @@ def test_palette_of_many_classes() -> None:
     ],
 )
 def test_refused(names: tuple, colors: tuple, text: str) -> None:
-    with pytest.raises(ClassSetError, match=text):
+    with pytest.raises(BundleError, match=text):
         ClassSet(names, colors)
 
 
@@ -57,10 +58,10 @@ def test_what_is_no_name_or_colour() -> None:
         ('a\x1b[31m', 'without control characters'),
         ('x' * 201, 'at most 200 characters'),
     ):
-        with pytest.raises(ClassSetError, match=text):
+        with pytest.raises(BundleError, match=text):
             ClassSet((name,), ((0, 0, 0),))
     for color in ((12.7, 0, 0), (True, 0, 0), ('1', 0, 0), (float('nan'), 0, 0), 7, 'abc'):
-        with pytest.raises(ClassSetError, match='is not three whole numbers from 0 to 255'):
+        with pytest.raises(BundleError, match='is not three whole numbers from 0 to 255'):
             ClassSet(('a',), (color,))
     assert ClassSet(('a',), (tuple(np.uint8([1, 2, 3])),)).palette_bgr()[0].tolist() == [3, 2, 1]
 

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from tiny_bundle import edited_model
 
-from uhr_seg_ros.core.bundle import BundleError, installed_bundles, load_bundle, peek_domain
+from uhr_seg_ros.core.bundle import installed_bundles, load_bundle, peek_domain
 from uhr_seg_ros.core.config_reader import Fields
 from uhr_seg_ros.core.domain import Domain, DOMAINS, read_domain, VIEWS
+from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.export.bundle_writing import add_precision, write_bundle
 
 NADIR = Domain(('nadir',), (0.3, 1.0), 'mosaics', {'season': 'summer', 'year': 2026})

@@ -13,7 +13,7 @@ from threading import Thread
 
 import pytest
 
-from uhr_seg_ros.core.atomic_io import OutputError
+from uhr_seg_ros.core.errors import WriteError
 from uhr_seg_ros.core.folder_lock import LOCK, locked
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +29,7 @@ HOLD = (
 def test_second_run_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / 'a/out'
     with locked(folder):
-        with pytest.raises(OutputError) as caught, locked(tmp_path / 'a/../a/out'):
+        with pytest.raises(WriteError) as caught, locked(tmp_path / 'a/../a/out'):
             pytest.fail('two runs in one folder')
         assert f'another run (process {os.getpid()}) writes into {tmp_path}' in str(caught.value)
         assert 'choose another output folder' in str(caught.value)
@@ -44,7 +44,7 @@ def test_lock_of_a_killed_run_does_not_stay(tmp_path: Path) -> None:
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         process.stdout.readline()
-        with pytest.raises(OutputError, match=f'process {process.pid}'), locked(tmp_path):
+        with pytest.raises(WriteError, match=f'process {process.pid}'), locked(tmp_path):
             pytest.fail('two runs in one folder')
         process.kill()
         process.wait()
@@ -67,7 +67,7 @@ def test_never_two_at_once(tmp_path: Path) -> None:
                     most = max(most, inside)
                     times += 1
                     inside -= 1
-            except OutputError:
+            except WriteError:
                 pass
 
     threads = [Thread(target=work) for _ in range(4)]
@@ -84,5 +84,5 @@ def test_folder_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / 'file').touch()
     for path in (tmp_path / 'file', tmp_path / 'file/out'):
         text = f'output folder {path} cannot be made'
-        with pytest.raises(OutputError, match=text), locked(path):
+        with pytest.raises(WriteError, match=text), locked(path):
             pytest.fail('locked')

@@ -12,14 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from uhr_seg_ros.core.image_writing import (
-    check_format,
-    encode_image,
-    fits,
-    ImageWriteError,
-    MAX_SIDES,
-    write_image,
-)
+from uhr_seg_ros.core.errors import WriteError
+from uhr_seg_ros.core.image_writing import check_format, encode_image, fits, MAX_SIDES, write_image
 
 
 @pytest.mark.parametrize(('suffix', 'limit'), MAX_SIDES.items())
@@ -55,7 +49,7 @@ def _without_words(suffix: str, image: np.ndarray) -> tuple[bool, object]:
 )
 def test_what_cannot_be_written(tmp_path: Path, name: str, image: np.ndarray, text: str) -> None:
     path = tmp_path / name
-    with pytest.raises(ImageWriteError) as caught:
+    with pytest.raises(WriteError) as caught:
         write_image(path, image)
     assert str(caught.value).startswith(f'{path} cannot be written: ')
     assert text in str(caught.value)
@@ -73,5 +67,5 @@ def test_masks_of_many_classes(tmp_path: Path) -> None:
 @pytest.mark.parametrize('name', ['a.doc', 'a', '.png', 'png'])
 def test_formats_are_known_before_the_work(name: str) -> None:
     check_format(Path('a.png'))
-    with pytest.raises(ImageWriteError, match='cannot be written: give a .jpg or .png file'):
+    with pytest.raises(WriteError, match='cannot be written: give a .jpg or .png file'):
         check_format(Path(name))

@@ -13,15 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from uhr_seg_ros.core.patch_grid import (
-    Context,
-    patch_starts,
-    PatchError,
-    PatchGrid,
-    place_in,
-    reduced,
-    WHOLE,
-)
+from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.core.patch_grid import Context, patch_starts, PatchGrid, place_in, reduced, WHOLE
 from uhr_seg_ros.pipelines.logit_accumulator import LogitAccumulator
 
 SIDE = 508
@@ -172,10 +165,10 @@ def test_places() -> None:
 
 @pytest.mark.parametrize('factor', [0.5, 9, 'half', float('nan'), 1.2345])
 def test_a_factor_that_cannot_be_cut(factor: float | str) -> None:
-    with pytest.raises(PatchError, match=f'factor {factor!r} around patches of 508 px'):
+    with pytest.raises(ConfigError, match=f'factor {factor!r} around patches of 508 px'):
         Context(factor, 508)
 
 
 def test_half_a_pixel_of_border() -> None:
-    with pytest.raises(PatchError, match='sides are whole px'):
+    with pytest.raises(ConfigError, match='sides are whole px'):
         Context(2, 509)

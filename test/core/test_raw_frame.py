@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from uhr_seg_ros.core.raw_frame import FORMATS, memory_shape, PixelError, RawFrame
+from uhr_seg_ros.core.errors import ImageError
+from uhr_seg_ros.core.raw_frame import FORMATS, memory_shape, RawFrame
 
 HEIGHT, WIDTH = 6, 8
 
@@ -77,14 +78,14 @@ def test_an_image_whose_pixels_lie_apart() -> None:
 
 @pytest.mark.parametrize('shape', [(4, 4), (4, 4, 4), (4, 4, 1), (1, 4, 4, 3)])
 def test_not_an_image(shape: tuple[int, ...]) -> None:
-    with pytest.raises(PixelError, match='expected \\(height, width, 3\\)'):
+    with pytest.raises(ImageError, match='expected \\(height, width, 3\\)'):
         RawFrame.of_bgr(np.zeros(shape, np.uint8))
 
 
 def test_image_of_another_kind() -> None:
-    with pytest.raises(PixelError, match=r'the data is float32 \(4, 12\), expected uint8 \(4, 12'):
+    with pytest.raises(ImageError, match=r'the data is float32 \(4, 12\), expected uint8 \(4, 12'):
         RawFrame.of_bgr(np.zeros((4, 4, 3), np.float32))
-    with pytest.raises(PixelError, match='4x0 px is empty'):
+    with pytest.raises(ImageError, match='4x0 px is empty'):
         RawFrame.of_bgr(np.zeros((0, 4, 3), np.uint8))
 
 
@@ -103,7 +104,7 @@ def test_image_of_another_kind() -> None:
     ],
 )
 def test_sizes_that_a_format_cannot_have(name: str, height: int, width: int, text: str) -> None:
-    with pytest.raises(PixelError) as error:
+    with pytest.raises(ImageError) as error:
         RawFrame(np.zeros((4, 4), np.uint8), name, height, width)
     assert text in str(error.value)
 
@@ -119,5 +120,5 @@ def test_smallest_sizes(name: str, height: int, width: int) -> None:
 
 @pytest.mark.parametrize('shape', [(6, 8), (9, 7), (8, 9), (9, 8, 1), (72,)])
 def test_data_that_does_not_fit(shape: tuple[int, ...]) -> None:
-    with pytest.raises(PixelError, match=r'nv12 frame of 8x6 px: the data is uint8 \(.*\(9, 8\)'):
+    with pytest.raises(ImageError, match=r'nv12 frame of 8x6 px: the data is uint8 \(.*\(9, 8\)'):
         RawFrame(np.zeros(shape, np.uint8), 'nv12', 6, 8)

@@ -9,13 +9,8 @@ import numpy as np
 import pytest
 
 from uhr_seg_ros.core.classes import ClassSet, UNLABELED
-from uhr_seg_ros.core.visualization import (
-    colorize,
-    draw_density,
-    DrawingError,
-    OverlayOptions,
-    OverlayPainter,
-)
+from uhr_seg_ros.core.errors import ImageError
+from uhr_seg_ros.core.visualization import colorize, draw_density, OverlayOptions, OverlayPainter
 
 CLASSES = ClassSet(('a', 'b'), ((10, 20, 30), (200, 100, 50)))
 
@@ -92,13 +87,13 @@ def test_no_picture_is_wanted(mask: np.ndarray) -> None:
 
 
 def test_refused(mask: np.ndarray) -> None:
-    with pytest.raises(DrawingError, match=r'alpha 1\.5'):
+    with pytest.raises(ImageError, match=r'alpha 1\.5'):
         OverlayPainter(CLASSES, alpha=1.5)
-    with pytest.raises(DrawingError, match=r'scale 0\.0'):
+    with pytest.raises(ImageError, match=r'scale 0\.0'):
         OverlayPainter(CLASSES, scale=0.0)
-    with pytest.raises(DrawingError, match='scale 2'):
+    with pytest.raises(ImageError, match='scale 2'):
         colorize(mask, CLASSES, 2)
-    with pytest.raises(DrawingError, match=r'\(41, 60\) and mask size \(40, 60\) differ'):
+    with pytest.raises(ImageError, match=r'\(41, 60\) and mask size \(40, 60\) differ'):
         OverlayPainter(CLASSES).paint(np.zeros((41, 60, 3), np.uint8), mask)
 
 

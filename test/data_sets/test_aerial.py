@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from written import ids, picture, SHARED, write
 
+from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.aerial import Aerial
 from uhr_seg_ros.data.dataset import hold_out
 from uhr_seg_ros.data.datasets import open_dataset
-from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.sample import Mosaic, Part
 
 SIZE = (90, 120)

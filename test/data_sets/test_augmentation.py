@@ -9,8 +9,8 @@ from dataclasses import fields, replace
 
 import pytest
 
+from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.augmentation import Augmentation, AUGMENTATIONS, read_augmentation
-from uhr_seg_ros.data.errors import DataError
 
 
 def test_published_presets() -> None:

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from written import ids, picture
 
+from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.augmentation import Augmentation, AUGMENTATIONS
 from uhr_seg_ros.data.crops import CropSampler, View
-from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.image_io import Window
 from uhr_seg_ros.data.sample import LabeledImage, Mosaic, Part
 from uhr_seg_ros.synthetic.scenes import generate_scene

@@ -13,8 +13,8 @@ from written import ids, picture, write
 import yaml
 
 from uhr_seg_ros.core.domain import Domain
+from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.datasets import open_dataset
-from uhr_seg_ros.data.errors import DataError
 
 SIZE = (48, 64)
 CLASSES = [{'name': 'road', 'color': [1, 2, 3]}, {'name': 'field', 'color': [4, 5, 6]}]

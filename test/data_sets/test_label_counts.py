@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from written import ids, picture, write
 
+from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data import label_counts
-from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.label_counts import bands, count_ids, count_values, histogram, scan
 from uhr_seg_ros.data.label_map import LabelMap
 from uhr_seg_ros.data.sample import LabeledFile

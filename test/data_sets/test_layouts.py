@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from written import ids, picture, SHARED, write
 
+from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.dataset import Dataset
 from uhr_seg_ros.data.datasets import DATASETS, open_dataset
-from uhr_seg_ros.data.errors import DataError
 
 #: Path of an image and of its labels, and the values that may be in them.
 PLACES = {

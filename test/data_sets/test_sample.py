@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from written import ids, picture, write
 
-from uhr_seg_ros.data.errors import DataError
+from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.label_map import LabelMap
 from uhr_seg_ros.data.sample import LabeledFile, LabeledImage, Mosaic, Part
 

@@ -9,7 +9,8 @@ from mask_pairs import pair
 import numpy as np
 import pytest
 
-from uhr_seg_ros.evaluation.metrics import ConfusionMatrix, MetricError
+from uhr_seg_ros.core.errors import DataError
+from uhr_seg_ros.evaluation.metrics import ConfusionMatrix
 
 
 def brute_force_iou(labels: np.ndarray, mask: np.ndarray, classes: int) -> list[float]:
@@ -47,9 +48,9 @@ def test_nothing_labelled() -> None:
 
 def test_what_cannot_be_compared() -> None:
     matrix = ConfusionMatrix(2)
-    with pytest.raises(MetricError, match=r'labels are \(2, 2\), the mask \(2, 3\)'):
+    with pytest.raises(DataError, match=r'labels are \(2, 2\), the mask \(2, 3\)'):
         matrix.add(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8))
-    with pytest.raises(MetricError, match='mask id 2 with 2 classes'):
+    with pytest.raises(DataError, match='mask id 2 with 2 classes'):
         matrix.add(np.zeros((2, 2), np.uint8), np.full((2, 2), 2, np.uint8))
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from uhr_seg_ros.evaluation.settings import Settings, settings_for, SettingsError
+from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.evaluation.settings import Settings, settings_for
 
 
 def test_what_is_published() -> None:
@@ -46,5 +47,5 @@ def test_what_is_chosen_counts() -> None:
     ],
 )
 def test_what_does_not_fit(chosen: dict[str, Any], text: str) -> None:
-    with pytest.raises(SettingsError, match=text):
+    with pytest.raises(ConfigError, match=text):
         settings_for('aerial', chosen)

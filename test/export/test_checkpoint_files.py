@@ -16,7 +16,8 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='checkpoints are read by torch')
 
-from uhr_seg_ros.export.checkpoint_files import CheckpointError, load_plain
+from uhr_seg_ros.core.errors import CheckpointError
+from uhr_seg_ros.export.checkpoint_files import load_plain
 
 
 def _safetensors(path: Path) -> None:

@@ -12,14 +12,14 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
+from uhr_seg_ros.core.errors import CheckpointError, ConfigError
 from uhr_seg_ros.export.checkpoints import (
-    CheckpointError,
     load_checkpoint,
     published_name,
     published_shapes,
     read_checkpoint,
 )
-from uhr_seg_ros.networks.hlrc.network import HLRC, NetworkError
+from uhr_seg_ros.networks.hlrc.network import HLRC
 from uhr_seg_ros.networks.presets import build_network
 
 # Published names that are in the checkpoint but not used, with their shapes for two classes.
@@ -166,7 +166,7 @@ def test_only_named_tensors_count(tmp_path: Path) -> None:
 
 
 def test_unknown_network() -> None:
-    with pytest.raises(NetworkError, match='hlrc_s'):
+    with pytest.raises(ConfigError, match='hlrc_s'):
         build_network('hlrc_moon')
 
 

@@ -16,12 +16,8 @@ torch = pytest.importorskip('torch', reason='checkpoints are read by torch')
 
 from uhr_seg_ros.core.classes import CLASS_SETS, ClassSet
 from uhr_seg_ros.core.domain import Domain, DOMAINS
-from uhr_seg_ros.export.checkpoints import (
-    Checkpoint,
-    CheckpointError,
-    open_checkpoint,
-    published_shapes,
-)
+from uhr_seg_ros.core.errors import CheckpointError, ConfigError
+from uhr_seg_ros.export.checkpoints import Checkpoint, open_checkpoint, published_shapes
 from uhr_seg_ros.export.convert import (
     blank_network,
     meaning_of,
@@ -35,7 +31,6 @@ from uhr_seg_ros.export.requested import (
     asked_domain,
     asked_options,
 )
-from uhr_seg_ros.networks.hlrc.network import NetworkError
 from uhr_seg_ros.networks.presets import NETWORKS, options_of
 
 OWN = ClassSet(('roof', 'lawn', 'pool'), ((1, 2, 3), (4, 5, 6), (7, 8, 9)))
@@ -142,7 +137,7 @@ def test_what_agrees_is_no_contradiction() -> None:
     colors = ClassSet(OWN.names, ((0, 0, 0),) * 3)
     asked = Asked('deform_s', {'bent': [64, 64], 'radius': 8}, colors)
     assert told(own(description=BENT), asked)[0].classes == colors
-    with pytest.raises(NetworkError, match='deform_s has no option side'):
+    with pytest.raises(ConfigError, match='deform_s has no option side'):
         told(own(description=BENT), Asked(options={'side': 3}))
 
 
@@ -318,5 +313,5 @@ def test_options_that_cannot_be_built() -> None:
         {'radius': 10**9},
         {'size': [64, float('inf')]},
     ):
-        with pytest.raises((CheckpointError, NetworkError), match='cannot be built with'):
+        with pytest.raises((CheckpointError, ConfigError), match='cannot be built with'):
             blank_network('deform_s', options, 5)

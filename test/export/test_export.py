@@ -16,9 +16,10 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
-from uhr_seg_ros.core.bundle import Bundle, BundleError, load_bundle
+from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.classes import CLASS_SETS, ClassSet
-from uhr_seg_ros.export.export import compare, export_bundle, ExportError
+from uhr_seg_ros.core.errors import BundleError
+from uhr_seg_ros.export.export import compare, export_bundle
 from uhr_seg_ros.networks.hlrc.network import HLRC
 from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.pipelines.segmenter import Segmenter
@@ -128,7 +129,7 @@ def _compare_mask(network: HLRC, bundle: Bundle, image: np.ndarray) -> None:
 
 
 def test_a_mismatch_is_an_error(bundle: Bundle) -> None:
-    with torch.no_grad(), pytest.raises(ExportError, match='disagrees with torch'):
+    with torch.no_grad(), pytest.raises(BundleError, match='disagrees with torch'):
         compare(lively('hlrc_s').apply(_disturb), bundle, (64, 64))
 
 
@@ -137,13 +138,13 @@ def test_a_mismatch_leaves_what_was_there(
 ) -> None:
     def refuse(*_: object) -> None:
         msg = 'disagrees'
-        raise ExportError(msg)
+        raise BundleError(msg)
 
     monkeypatch.setitem(export_bundle.__globals__, 'compare', refuse)
     folder = tmp_path / 'out'
     folder.mkdir()
     (folder / 'model.yaml').write_text('the older one')
-    with pytest.raises(ExportError, match='disagrees'):
+    with pytest.raises(BundleError, match='disagrees'):
         export_bundle(small, folder, name='s', preset='hlrc_s', classes=CLASS_SETS['aerial'])
     assert [file.name for file in tmp_path.rglob('*')] == ['out', 'model.yaml']
     assert (folder / 'model.yaml').read_text() == 'the older one'
@@ -194,7 +195,7 @@ def _disturb(module: torch.nn.Module) -> None:
 
 
 def test_class_count_must_match(small: HLRC, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match='2 class names for a network with 5'):
+    with pytest.raises(BundleError, match='2 class names for a network with 5'):
         export_bundle(small, tmp_path, name='x', preset='hlrc_s', classes=CLASS_SETS['inria'])
 
 

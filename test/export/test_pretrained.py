@@ -17,7 +17,8 @@ torch = pytest.importorskip('torch', reason='the networks need torch')
 from torch.nn import functional
 
 from uhr_seg_ros.core.classes import ClassSet
-from uhr_seg_ros.export.checkpoints import CheckpointError, published_name
+from uhr_seg_ros.core.errors import CheckpointError
+from uhr_seg_ros.export.checkpoints import published_name
 from uhr_seg_ros.export.description import Description, KEY
 from uhr_seg_ros.export.pretrained import load_start
 from uhr_seg_ros.networks.backbones import efficientnet_lite

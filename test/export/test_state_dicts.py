@@ -16,11 +16,8 @@ torch = pytest.importorskip('torch', reason='checkpoints are read by torch')
 
 from torch import nn
 
-from uhr_seg_ros.export.checkpoints import (
-    CheckpointError,
-    load_checkpoint,
-    read_checkpoint,
-)
+from uhr_seg_ros.core.errors import CheckpointError
+from uhr_seg_ros.export.checkpoints import load_checkpoint, read_checkpoint
 from uhr_seg_ros.export.pretrained import load_start
 
 ONES = torch.ones(3, 3)

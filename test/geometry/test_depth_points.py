@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from uhr_seg_ros.geometry.camera import Camera, CameraError
+from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.geometry.camera import Camera
 from uhr_seg_ros.geometry.depth import depth_points, pixel_rays
 
 HEIGHT, WIDTH = 48, 64
@@ -62,5 +63,5 @@ def test_rays_are_computed_once() -> None:
 
 
 def test_calibration_of_another_size() -> None:
-    with pytest.raises(CameraError, match='depth image is 3 x 2, but .* for 64 x 48'):
+    with pytest.raises(ConfigError, match='depth image is 3 x 2, but .* for 64 x 48'):
         depth_points(np.ones((2, 3), np.float32), camera_with('pinhole'))

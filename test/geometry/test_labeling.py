@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from uhr_seg_ros.core.classes import ClassSet
+from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.geometry.camera import Camera
-from uhr_seg_ros.geometry.labeling import LabelingError, PointLabeler
+from uhr_seg_ros.geometry.labeling import PointLabeler
 from uhr_seg_ros.geometry.transform import IDENTITY, Transform
 from uhr_seg_ros.geometry.visibility import BLOCK, find_seen, Seen, ZBuffer
 
@@ -77,9 +78,9 @@ def test_pose_takes_points_to_the_camera() -> None:
 def test_sizes_that_differ() -> None:
     labeler = PointLabeler(CLASSES, None)
     points = np.float32([LEFT])
-    with pytest.raises(LabelingError, match=r'mask is \(6, 9\), .* for \(6, 8\)'):
+    with pytest.raises(DataError, match=r'mask is \(6, 9\), .* for \(6, 8\)'):
         labeler.label(points, CAMERA, IDENTITY, np.zeros((6, 9), np.uint8))
-    with pytest.raises(LabelingError, match=r'confidence is \(6, 9\)'):
+    with pytest.raises(DataError, match=r'confidence is \(6, 9\)'):
         labeler.label(points, CAMERA, IDENTITY, halves(), np.zeros((6, 9), np.uint8))
 
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from uhr_seg_ros.geometry.camera import Camera, CameraError, Projection
+from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.geometry.camera import Camera, Projection
 
 HEIGHT, WIDTH = 1080, 1920
 FOCAL, CENTER = (1000.0, 1010.0), (950.0, 545.0)
@@ -175,7 +176,7 @@ def test_trailing_zeros_are_no_coefficients() -> None:
 def test_what_is_no_camera(
     model: str, distortion: tuple[float, ...], focal: float, message: str
 ) -> None:
-    with pytest.raises(CameraError, match=message):
+    with pytest.raises(ConfigError, match=message):
         camera_with(model, distortion, focal)
 
 

@@ -11,12 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from uhr_seg_ros.geometry.transform import (
-    IDENTITY,
-    OPTICAL_FROM_BODY,
-    Transform,
-    TransformError,
-)
+from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.geometry.transform import IDENTITY, OPTICAL_FROM_BODY, Transform
 
 
 def turn(axis: tuple[float, float, float], angle: float) -> list[float]:
@@ -80,5 +76,5 @@ def test_quaternion_is_normalised() -> None:
 def test_what_is_no_transform(
     translation: tuple[float, ...], quaternion: tuple[float, ...], message: str
 ) -> None:
-    with pytest.raises(TransformError, match=message):
+    with pytest.raises(ConfigError, match=message):
         Transform.of_quaternion(translation, quaternion)

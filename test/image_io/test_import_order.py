@@ -16,10 +16,10 @@ import pytest
 READ = """
 import cv2
 from uhr_seg_ros.image_io import opencv
-from uhr_seg_ros.image_io.errors import ImageIoError
+from uhr_seg_ros.core.errors import ImageError
 try:
     opencv.decode(open('a.png', 'rb').read(), cv2.IMREAD_GRAYSCALE, 'PNG')
-except ImageIoError as err:
+except ImageError as err:
     print(err)
 """
 #: What is said of a size that OpenCV accepts: there are no pixels, so that no memory is taken.

@@ -14,10 +14,9 @@ from making import app, chunk, exif, ids, jpeg, page, picture, png, tiff, webp
 import numpy as np
 import pytest
 
-from uhr_seg_ros.data.errors import DataError
+from uhr_seg_ros.core.errors import DataError, ImageError
 from uhr_seg_ros.data.label_map import LabelMap
 from uhr_seg_ros.data.sample import LabeledFile
-from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.files import read_ids, read_image
 from uhr_seg_ros.image_io.headers import orientation
 
@@ -151,7 +150,7 @@ def test_refused(tmp_path: Path, name: str) -> None:
     make, text = REFUSED[name]
     path = tmp_path / 'a.png'
     path.write_bytes(make())
-    with pytest.raises(ImageIoError, match=rf'a\.png cannot be read: .*{text}'):
+    with pytest.raises(ImageError, match=rf'a\.png cannot be read: .*{text}'):
         read_ids(path)
 
 

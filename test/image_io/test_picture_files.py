@@ -12,7 +12,7 @@ from making import ids, picture, write
 import numpy as np
 import pytest
 
-from uhr_seg_ros.image_io.errors import ImageIoError
+from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.image_io.files import read_ids, read_image
 
 WINDOW = (5, 7, 20, 30)
@@ -56,24 +56,24 @@ def test_incomplete(tmp_path: Path, suffix: str, keep: float) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * keep)])
     text = rf'a\{suffix} cannot be read: .* (cut short|truncated|missing)'
-    with pytest.raises(ImageIoError, match=text):
+    with pytest.raises(ImageError, match=text):
         read_image(path, WINDOW)
 
 
 def test_missing(tmp_path: Path) -> None:
-    with pytest.raises(ImageIoError, match=r'a\.png cannot be read: No such file'):
+    with pytest.raises(ImageError, match=r'a\.png cannot be read: No such file'):
         read_image(tmp_path / 'a.png', WINDOW)
 
 
 def test_16_bits_are_refused(tmp_path: Path) -> None:
     write(tmp_path / 'a.png', np.full((40, 60), 300, np.uint16))
     for read in (read_image, read_ids):
-        with pytest.raises(ImageIoError, match=r'a\.png cannot be read: it is uint16.* 300'):
+        with pytest.raises(ImageError, match=r'a\.png cannot be read: it is uint16.* 300'):
             read(tmp_path / 'a.png', WINDOW)
 
 
 def test_colours_are_no_ids(tmp_path: Path) -> None:
     write(tmp_path / 'a.png', picture(0, 40, 60))
     text = r'a\.png cannot be read: it has 3 channels, expected one channel of class'
-    with pytest.raises(ImageIoError, match=text):
+    with pytest.raises(ImageError, match=text):
         read_ids(tmp_path / 'a.png', WINDOW)

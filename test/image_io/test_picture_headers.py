@@ -12,7 +12,7 @@ from making import write
 import numpy as np
 import pytest
 
-from uhr_seg_ros.image_io.errors import ImageIoError
+from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.image_io.headers import image_size
 
 IMAGE = np.zeros((37, 53, 3), np.uint8)
@@ -48,10 +48,10 @@ def test_only_the_header_is_read(tmp_path: Path) -> None:
 def test_damaged(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / 'a.png'
     path.write_bytes(data)
-    with pytest.raises(ImageIoError, match=r'a\.png cannot be read: .* (header|begin like no)'):
+    with pytest.raises(ImageError, match=r'a\.png cannot be read: .* (header|begin like no)'):
         image_size(path)
 
 
 def test_missing(tmp_path: Path) -> None:
-    with pytest.raises(ImageIoError, match=r'a\.png cannot be read: No such file'):
+    with pytest.raises(ImageError, match=r'a\.png cannot be read: No such file'):
         image_size(tmp_path / 'a.png')

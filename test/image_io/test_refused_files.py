@@ -16,12 +16,11 @@ from making import bmp, canvas, chunk, jpeg, page, picture, png, tiff, webp
 import numpy as np
 import pytest
 
-from uhr_seg_ros.data.errors import DataError
+from uhr_seg_ros.core.errors import DataError, ImageError, RecordingError
 from uhr_seg_ros.data.label_map import LabelMap
 from uhr_seg_ros.data.sample import LabeledFile
-from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.headers import image_size
-from uhr_seg_ros.replay.image_source import FramesError, read_image
+from uhr_seg_ros.replay.image_source import read_image
 
 HEIGHT, WIDTH = 20, 30
 RGB = picture(0, HEIGHT, WIDTH)
@@ -291,7 +290,7 @@ def texts(path: Path) -> set[str]:
     found = set()
     labels = path.with_name('labels.png')
     labels.write_bytes(png(0 * GRAY, 0))
-    with pytest.raises(FramesError) as error:
+    with pytest.raises(RecordingError) as error:
         read_image(path)
     found.add(str(error.value))
     for window in (None, (HEIGHT - 5, 5, 5, 5)):
@@ -317,7 +316,7 @@ def test_damaged(tmp_path: Path, name: str) -> None:
     make, text = DAMAGED[name]
     path = tmp_path / 'a.png'
     path.write_bytes(make())
-    with pytest.raises(FramesError, match=rf'a\.png cannot be read: .*({text})'):
+    with pytest.raises(RecordingError, match=rf'a\.png cannot be read: .*({text})'):
         read_image(path)
 
 
@@ -337,7 +336,7 @@ def test_what_is_no_file(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(path)
     for read in (read_image, image_size):
         text = r'a\.png cannot be read: (it is a named pipe|it is a folder|No such)'
-        with pytest.raises((FramesError, ImageIoError), match=text):
+        with pytest.raises((RecordingError, ImageError), match=text):
             read(path)
 
 
@@ -356,7 +355,9 @@ def test_what_does_not_fit_into_memory(tmp_path: Path, monkeypatch: pytest.Monke
         cv2.imencode('.webp', black)[1].tobytes(),
     ):
         path.write_bytes(data)
-        with pytest.raises(FramesError, match=r'1024 x 1024 px needs [34] MiB .* 2 MiB of memory'):
+        with pytest.raises(
+            RecordingError, match=r'1024 x 1024 px needs [34] MiB .* 2 MiB of memory'
+        ):
             read_image(path)
 
 
@@ -370,6 +371,6 @@ def test_cut_anywhere_it_is_never_another_picture(tmp_path: Path) -> None:
             path.write_bytes(data[: int(len(data) * share)])
             try:
                 found = read_image(path)
-            except FramesError:
+            except RecordingError:
                 continue
             assert np.array_equal(found, right), (name, share)

@@ -13,7 +13,7 @@ from making import picture
 import numpy as np
 import pytest
 
-from uhr_seg_ros.image_io.errors import ImageIoError
+from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.image_io.files import cache, read_ids, read_image
 from uhr_seg_ros.image_io.headers import image_size, is_read_by_window
 
@@ -73,7 +73,7 @@ def test_other_tiles_are_not_read(tifffile: Any, tmp_path: Path) -> None:
         data[offsets[index] : offsets[index] + counts[index]] = bytes(counts[index])
     path.write_bytes(data)
     assert np.array_equal(read_image(path, (32, 48, 32, 48)), BGR[32:64, 48:96])
-    with pytest.raises(ImageIoError, match=r'a\.tif cannot be read: .* damaged: strip or tile 1'):
+    with pytest.raises(ImageError, match=r'a\.tif cannot be read: .* damaged: strip or tile 1'):
         read_image(path, (31, 48, 32, 48))
 
 
@@ -118,7 +118,7 @@ def test_a_file_that_ends_early(tifffile: Any, tmp_path: Path, end: int) -> None
     for kind in ('one strip', 'tiles', 'deflated strips', 'one deflated strip'):
         _write(tifffile, path, kind)
         path.write_bytes(path.read_bytes()[:end])
-        with pytest.raises(ImageIoError, match=r'a\.tif'):
+        with pytest.raises(ImageError, match=r'a\.tif'):
             read_image(path, (HEIGHT - 20, WIDTH - 20, 20, 20))
 
 
@@ -152,5 +152,5 @@ def test_a_palette_is_colours(tifffile: Any, tmp_path: Path) -> None:
 
 def test_16_bits_are_refused(tifffile: Any, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / 'a.tif', BGR.astype(np.uint16), photometric='rgb')
-    with pytest.raises(ImageIoError, match=r'a\.tif cannot be read: it is uint16, .* is 180'):
+    with pytest.raises(ImageError, match=r'a\.tif cannot be read: it is uint16, .* is 180'):
         read_image(tmp_path / 'a.tif', (0, 0, 9, 9))

@@ -18,7 +18,7 @@ torch = pytest.importorskip('torch', reason='the networks need torch')
 from scipy.spatial import cKDTree
 from torch.nn import functional
 
-from uhr_seg_ros.export.checkpoints import CheckpointError
+from uhr_seg_ros.core.errors import CheckpointError
 from uhr_seg_ros.export.deformed_checkpoints import (
     load_released,
     released_names,

@@ -12,11 +12,11 @@ torch = pytest.importorskip('torch', reason='the networks need torch')
 from torch import nn
 from torch.nn import functional
 
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.networks.baselines.single import SingleBranch
 from uhr_seg_ros.networks.deformation.grid import sample_image
 from uhr_seg_ros.networks.deformation.inverse import inverse_grid, reverse
 from uhr_seg_ros.networks.deformation.network import DeformedNetwork
-from uhr_seg_ros.networks.hlrc.network import NetworkError
 from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.training.boundaries import edge_target
 
@@ -118,5 +118,5 @@ def test_saliency_learns_from_the_segmentation() -> None:
     ],
 )
 def test_options_that_cannot_be_built(options: dict[str, object], text: str) -> None:
-    with pytest.raises(NetworkError, match=text):
+    with pytest.raises(ConfigError, match=text):
         build_network('deform_s', 5, **options)

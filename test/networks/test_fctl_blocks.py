@@ -13,6 +13,7 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.networks.fctl.local_enhancement import (
     AlternatingLocalEnhancement,
     crop,
@@ -26,7 +27,6 @@ from uhr_seg_ros.networks.fctl.locality_aware import (
     MultiContextFusion,
     relative_positions,
 )
-from uhr_seg_ros.networks.hlrc.network import NetworkError
 from uhr_seg_ros.networks.presets import build_network
 
 CHANNELS = 8
@@ -251,5 +251,5 @@ def test_crop_beyond_a_map_continues_its_border() -> None:
     ],
 )
 def test_options_that_cannot_be_built(options: dict[str, object], text: str) -> None:
-    with pytest.raises(NetworkError, match=text):
+    with pytest.raises(ConfigError, match=text):
         build_network('fctl', **options)

@@ -17,8 +17,8 @@ torch = pytest.importorskip('torch', reason='the networks need torch')
 
 from torch.utils.flop_counter import FlopCounterMode
 
+from uhr_seg_ros.core.errors import CheckpointError
 from uhr_seg_ros.core.patch_grid import PatchGrid
-from uhr_seg_ros.export.checkpoints import CheckpointError
 from uhr_seg_ros.export.fctl_checkpoints import load_released, released_names
 from uhr_seg_ros.networks.backbones.normalization import normalized, unit_range
 from uhr_seg_ros.networks.fctl.fcn8 import bilinear_kernel, enlarge

@@ -14,15 +14,13 @@ torch = pytest.importorskip('torch', reason='the networks need torch')
 
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.classes import CLASS_SETS
-from uhr_seg_ros.core.errors import EngineError
+from uhr_seg_ros.core.errors import BundleError, ConfigError, EngineError
 from uhr_seg_ros.export.export import export_bundle
 from uhr_seg_ros.networks.backbones.normalization import normalized
 from uhr_seg_ros.networks.baselines.single import SingleBranch
-from uhr_seg_ros.networks.hlrc.network import NetworkError
 from uhr_seg_ros.networks.presets import build_network, NETWORKS
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
-from uhr_seg_ros.pipelines.single import SingleBranchError
 
 SINGLE = ('semantic_s', 'fast_scnn', 'segformer_b0_low')
 
@@ -85,19 +83,19 @@ def test_tiles_meet_without_a_seam(tmp_path: Path) -> None:
 
 def test_there_is_no_semantic_branch(tmp_path: Path) -> None:
     bundle = export(make('fast_scnn'), 'fast_scnn', tmp_path)
-    with Segmenter(bundle) as segmenter, pytest.raises(SingleBranchError, match='one branch'):
+    with Segmenter(bundle) as segmenter, pytest.raises(BundleError, match='one branch'):
         segmenter.semantic_only(picture(64, 64))
     with pytest.raises(EngineError, match='choose onnxruntime'):
         Segmenter(bundle, 'tensorrt')
 
 
 def test_unknown_option() -> None:
-    with pytest.raises(NetworkError, match='fast_scnn has no option experts: none'):
+    with pytest.raises(ConfigError, match='fast_scnn has no option experts: none'):
         build_network('fast_scnn', experts=3)
     assert 'hlrc_s' in NETWORKS
 
 
 def test_option_that_cannot_be_built() -> None:
-    with pytest.raises(NetworkError, match=r"hlrc_s cannot be built with .*'mixing': 4.* 8 px"):
+    with pytest.raises(ConfigError, match=r"hlrc_s cannot be built with .*'mixing': 4.* 8 px"):
         build_network('hlrc_s', mixing=4)
     build_network('hlrc_s', mixing=3)

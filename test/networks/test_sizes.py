@@ -9,7 +9,8 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
-from uhr_seg_ros.networks.hlrc.network import HLRC, NetworkError
+from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.networks.hlrc.network import HLRC
 from uhr_seg_ros.networks.presets import build_network
 
 
@@ -29,5 +30,5 @@ def test_every_remainder_but_three(small: HLRC, remainder: int) -> None:
 def test_sizes_at_which_the_branches_do_not_meet(small: HLRC, size: tuple[int, int]) -> None:
     image = torch.randn(2, 3, *size)
     for call in (small, small.forward_train):
-        with pytest.raises(NetworkError, match='pad to a multiple of 16'):
+        with pytest.raises(ConfigError, match='pad to a multiple of 16'):
             call(image)

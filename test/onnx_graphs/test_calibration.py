@@ -18,8 +18,8 @@ from onnx import helper, numpy_helper, TensorProto
 import onnxruntime as ort
 
 from uhr_seg_ros.core.bundle import load_bundle
+from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.onnx_graphs.calibration import MIN_CHANNELS, quantize, range_end
-from uhr_seg_ros.onnx_graphs.folding import GraphError
 from uhr_seg_ros.onnx_graphs.precision import float32_tensors, to_half
 
 SHAPE = (1, 3, 24, 40)
@@ -188,10 +188,10 @@ def test_nothing_worth_it(tiny_bundle: Path) -> None:
 
 
 def test_without_frames(model: onnx.ModelProto) -> None:
-    with pytest.raises(GraphError, match='graph small: int8 needs frames to calibrate with'):
+    with pytest.raises(EngineError, match='graph small: int8 needs frames to calibrate with'):
         quantize(model, ())
 
 
 def test_frames_that_do_not_fit(model: onnx.ModelProto) -> None:
-    with pytest.raises(GraphError, match='graph small cannot be calibrated: .*image'):
+    with pytest.raises(EngineError, match='graph small cannot be calibrated: .*image'):
         quantize(model, [{'image': np.zeros(SHAPE, np.float32)}])

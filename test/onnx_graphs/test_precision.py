@@ -29,7 +29,7 @@ from uhr_seg_ros.core.bundle import Bundle, Graph, load_bundle
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.graph_files import hash_graph
 from uhr_seg_ros.onnx_graphs.calibration import quantize
-from uhr_seg_ros.onnx_graphs.folding import fix_shapes, GraphError
+from uhr_seg_ros.onnx_graphs.folding import fix_shapes
 from uhr_seg_ros.onnx_graphs.precision import float32_tensors, split_layer_norms, to_half
 from uhr_seg_ros.pipelines.preprocessing import Preprocessor
 from uhr_seg_ros.synthetic.scenes import generate_scene
@@ -357,7 +357,7 @@ def test_opset_that_tensorrt_8_5_cannot_read(bundle: Bundle, tmp_path: Path) -> 
     model = onnx.load(bundle.graphs['quarter'].path)
     model.opset_import[0].version = 18
     onnx.save(model, tmp_path / 'new.onnx')
-    with pytest.raises(GraphError, match=r'new\.onnx uses ai\.onnx 18: TensorRT 8\.5 reads'):
+    with pytest.raises(EngineError, match=r'new\.onnx uses ai\.onnx 18: TensorRT 8\.5 reads'):
         fix_shapes((tmp_path / 'new.onnx').read_bytes(), shapes_of(*SIZE)['quarter'], 'new.onnx')
 
 
@@ -365,7 +365,7 @@ def test_operators_of_another_domain(bundle: Bundle, tmp_path: Path) -> None:
     model = onnx.load(bundle.graphs['quarter'].path)
     model.opset_import.append(helper.make_opsetid('com.microsoft', 1))
     onnx.save(model, tmp_path / 'foreign.onnx')
-    with pytest.raises(GraphError, match='uses com.microsoft 1'):
+    with pytest.raises(EngineError, match='uses com.microsoft 1'):
         fix_shapes(
             (tmp_path / 'foreign.onnx').read_bytes(), shapes_of(*SIZE)['quarter'], 'foreign'
         )
@@ -373,5 +373,5 @@ def test_operators_of_another_domain(bundle: Bundle, tmp_path: Path) -> None:
 
 def test_shapes_that_do_not_fit(bundle: Bundle) -> None:
     shapes = {**shapes_of(*SIZE)['quarter'], 'tokens': (1, CHANNELS + 1, 16, 24)}
-    with pytest.raises(GraphError, match=r'quarter\.onnx cannot be fixed to .*tokens'):
+    with pytest.raises(EngineError, match=r'quarter\.onnx cannot be fixed to .*tokens'):
         fix_shapes(bundle.graphs['quarter'].read(), shapes, 'quarter.onnx')

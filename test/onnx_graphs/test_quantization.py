@@ -18,8 +18,8 @@ from onnx import helper, numpy_helper, TensorProto
 import onnxruntime as ort
 from wide_bundle import branch_graph, WIDE
 
+from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.onnx_graphs.cross_layer_equalization import equalize
-from uhr_seg_ros.onnx_graphs.folding import GraphError
 from uhr_seg_ros.onnx_graphs.latency_model import LatencyModel
 from uhr_seg_ros.onnx_graphs.qdq import Int8Nodes
 from uhr_seg_ros.onnx_graphs.quantization import Quantizer
@@ -121,9 +121,9 @@ def test_nothing_chosen_is_the_same_model(quantizer: Quantizer, path: Path) -> N
 
 
 def test_without_frames_or_with_others(path: Path) -> None:
-    with pytest.raises(GraphError, match='int8 needs frames to calibrate with'):
+    with pytest.raises(EngineError, match='int8 needs frames to calibrate with'):
         Quantizer(path.read_bytes(), path).calibrate(())
-    with pytest.raises(GraphError, match='graph branch cannot be calibrated: '):
+    with pytest.raises(EngineError, match='graph branch cannot be calibrated: '):
         photo = np.zeros((1, 3, 16, 16), np.float32)
         Quantizer(path.read_bytes(), path).calibrate([{'photo': photo}])
 
@@ -132,7 +132,7 @@ def test_not_a_graph(tmp_path: Path) -> None:
     model = branch_graph('image', ['affinity', 'local'], np.random.default_rng(3))
     model.graph.node[0].input[0] = 'nowhere'
     onnx.save(model, tmp_path / 'broken.onnx')
-    with pytest.raises(GraphError, match=r'broken\.onnx cannot be quantised: .*nowhere'):
+    with pytest.raises(EngineError, match=r'broken\.onnx cannot be quantised: .*nowhere'):
         Quantizer((tmp_path / 'broken.onnx').read_bytes(), 'broken.onnx')
 
 

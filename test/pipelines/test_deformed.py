@@ -22,18 +22,16 @@ from uhr_seg_ros.backends.registry import open_engines
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.classes import CLASS_SETS, ClassSet
+from uhr_seg_ros.core.errors import BundleError, ConfigError, EngineError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.export.export import export_bundle
 from uhr_seg_ros.networks.backbones.normalization import normalized
 from uhr_seg_ros.networks.presets import build_network
-from uhr_seg_ros.pipelines.deformed import Deformed, DeformedError
-from uhr_seg_ros.pipelines.outputs import OutputError
+from uhr_seg_ros.pipelines.deformed import Deformed
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, TilingOptions
-from uhr_seg_ros.pipelines.segmenter import Segmenter, SegmenterError
-from uhr_seg_ros.pipelines.single import SingleBranchError
-from uhr_seg_ros.pipelines.tiling import TilingError
+from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 STAGES = {
     'deformed': ['reduce', 'saliency', 'sample', 'network', 'enlarge'],
@@ -107,11 +105,11 @@ def test_bytes_of_a_camera(bundles: dict[str, Bundle]) -> None:
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_what_there_is_not(bundles: dict[str, Bundle], kind: str) -> None:
-    with pytest.raises(TilingError, match=f'a tile of 512 px: {kind} sees every frame as a whole'):
+    with pytest.raises(ConfigError, match=f'a tile of 512 px: {kind} sees every frame as a whole'):
         Segmenter(bundles[kind], 'onnxruntime', TilingOptions(tile=512))
     with (
         Segmenter(bundles[kind], 'onnxruntime') as segmenter,
-        pytest.raises((DeformedError, SingleBranchError), match='no semantic'),
+        pytest.raises((BundleError, BundleError), match='no semantic'),
     ):
         segmenter.semantic_only(picture(10, 10))
 
@@ -126,7 +124,7 @@ def test_no_frame_is_cut(bundles: dict[str, Bundle]) -> None:
 @pytest.mark.parametrize('kind', KINDS)
 def test_other_classes_than_those_of_the_graph(bundles: dict[str, Bundle], kind: str) -> None:
     fewer = ClassSet(('a', 'b'), ((0, 0, 0), (1, 1, 1)))
-    with pytest.raises(OutputError, match='names 2 classes: export the model again'):
+    with pytest.raises(EngineError, match='names 2 classes: export the model again'):
         Segmenter(replace(bundles[kind], classes=fewer), 'onnxruntime')
 
 
@@ -138,7 +136,7 @@ def test_a_graph_without_a_fixed_size(bundles: dict[str, Bundle], tmp_path: Path
     onnx.save(model, path)
     graph = bundle.graphs['segment'].with_file(path)
     loose = replace(bundle, graphs={**bundle.graphs, 'segment': graph})
-    with pytest.raises(DeformedError, match='graph segment takes images of shape .* fixed'):
+    with pytest.raises(BundleError, match='graph segment takes images of shape .* fixed'):
         Segmenter(loose, 'onnxruntime')
 
 
@@ -152,7 +150,7 @@ def test_the_density_of_sampling_is_drawn(bundles: dict[str, Bundle], tmp_path: 
 def test_no_sampling_to_show(bundles: dict[str, Bundle]) -> None:
     with (
         Segmenter(bundles['uniform'], 'onnxruntime') as segmenter,
-        pytest.raises(SegmenterError, match='uniform is of kind uniform, .* of kind deformed'),
+        pytest.raises(ConfigError, match='uniform is of kind uniform, .* of kind deformed'),
     ):
         segmenter.sampling_grid(picture(10, 10))
 
@@ -190,6 +188,6 @@ def test_graphs_that_give_nonsense(
     values = np.full(shape, value, np.float32)
     engines[graph] = Answering(engines[graph], **{name: values})
     strategy = Deformed(bundle, engines, TilingOptions())
-    with pytest.raises((DeformedError, OutputError), match=text):
+    with pytest.raises((BundleError, EngineError), match=text):
         strategy.segment(RawFrame.of_bgr(picture(60, 80)), OutputRequest(), StageClock())
     strategy.close()

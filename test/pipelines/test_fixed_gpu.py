@@ -24,7 +24,6 @@ from uhr_seg_ros.export.export import export_bundle
 from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.pipelines import fixed_gpu
 from uhr_seg_ros.pipelines.segmenter import Segmenter
-from uhr_seg_ros.pipelines.verification import AgreementError
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
 GRAPHS = {'deformed': 2, 'uniform': 1}
@@ -96,7 +95,7 @@ def test_engines_that_compute_something_else(
 
     with monkeypatch.context() as patch:
         patch.setattr(fixed_gpu.HostEngine, 'run', wrong)
-        with pytest.raises(AgreementError, match='the fp32 engines of f are refused'):
+        with pytest.raises(EngineError, match='the fp32 engines of f are refused'):
             on_gpu(bundle)
     assert not stand_in.cuda.blocks
     on_gpu(bundle).close()

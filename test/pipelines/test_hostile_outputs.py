@@ -17,10 +17,9 @@ from onnx import helper, numpy_helper, TensorProto
 from tiny_bundle import edited_model, paint, TINY_CLASSES
 
 from uhr_seg_ros.core.bundle import Bundle, Patches
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import EngineError, UhrSegError
 from uhr_seg_ros.core.graph_files import hash_graph
 from uhr_seg_ros.export.bundle_writing import write_bundle
-from uhr_seg_ros.pipelines.outputs import OutputError
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
@@ -256,7 +255,7 @@ def test_more_classes_than_a_graph_tells_of(whole: dict[str, Path], tmp_path: Pa
         folder = Path(shutil.copytree(whole[kind], tmp_path / kind))
         with edited_model(folder) as content:
             content['classes'].pop()
-        with pytest.raises(OutputError, match=f'graph {graphs[0]} .* names 2 classes'):
+        with pytest.raises(EngineError, match=f'graph {graphs[0]} .* names 2 classes'):
             Segmenter(folder, 'onnxruntime')
 
 

@@ -18,16 +18,14 @@ torch = pytest.importorskip('torch', reason='the bundles are exported')
 from networks_seen import see
 
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.core.bundle import Bundle, BundleError, load_bundle
+from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.classes import CLASS_SETS
-from uhr_seg_ros.core.errors import EngineError
-from uhr_seg_ros.core.patch_grid import PatchError
+from uhr_seg_ros.core.errors import BundleError, ConfigError, EngineError
 from uhr_seg_ros.export.export import export_bundle
 from uhr_seg_ros.networks.backbones.normalization import normalized
 from uhr_seg_ros.networks.fctl.patch_network import PatchNetwork
 from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.pipelines import patches
-from uhr_seg_ros.pipelines.outputs import OutputError
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
@@ -170,7 +168,7 @@ def test_logits_that_are_not_finite(bundle: Bundle) -> None:
     else:
         pytest.fail('the classifier has another name')
     with Segmenter(replaced(bundle, model)) as segmenter:
-        with pytest.raises(OutputError, match='graph patch .* logits that are not finite'):
+        with pytest.raises(EngineError, match='graph patch .* logits that are not finite'):
             segmenter(picture(64, 64))
 
 
@@ -211,7 +209,7 @@ def test_damaged_fields(bundle: Bundle, field: str, value: object, text: str) ->
 def test_a_factor_that_cannot_be_cut(bundle: Bundle) -> None:
     with edited_model(bundle.path) as content:
         content['patches']['contexts']['medium'] = 20
-    with pytest.raises(PatchError, match='factor 20 around patches of 64 px'):
+    with pytest.raises(ConfigError, match='factor 20 around patches of 64 px'):
         Segmenter(bundle.path)
 
 
@@ -219,15 +217,15 @@ def test_other_classes_than_the_graph(bundle: Bundle) -> None:
     with edited_model(bundle.path) as content:
         content['classes'].pop()
     text = r'shape \(1, 5, 64, 64\), expected float32 \(1, 4, 64, 64\), as model.yaml'
-    with pytest.raises(OutputError, match=text), Segmenter(bundle.path) as segmenter:
+    with pytest.raises(EngineError, match=text), Segmenter(bundle.path) as segmenter:
         segmenter(picture(64, 64))
 
 
 def test_tiles_make_no_sense(bundle: Bundle) -> None:
-    with pytest.raises(PatchError, match='a tile of 256 px: patches of p have a size'):
+    with pytest.raises(ConfigError, match='a tile of 256 px: patches of p have a size'):
         Segmenter(bundle, 'onnxruntime', TilingOptions(tile=256))
 
 
 def test_there_is_no_semantic_branch(bundle: Bundle) -> None:
-    with Segmenter(bundle) as segmenter, pytest.raises(PatchError, match='no semantic branch'):
+    with Segmenter(bundle) as segmenter, pytest.raises(ConfigError, match='no semantic branch'):
         segmenter.semantic_only(picture(64, 64))

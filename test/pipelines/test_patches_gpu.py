@@ -25,7 +25,6 @@ from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.pipelines import patches_gpu
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
-from uhr_seg_ros.pipelines.verification import AgreementError
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
 SIDE = 64
@@ -111,7 +110,7 @@ def test_engines_that_compute_something_else(
 
     with monkeypatch.context() as patch:
         patch.setattr(patches_gpu.HostEngine, 'run', wrong)
-        with pytest.raises(AgreementError, match='the fp32 engines of p are refused'):
+        with pytest.raises(EngineError, match='the fp32 engines of p are refused'):
             on_gpu(bundle)
     on_gpu(bundle).close()
     assert stand_in.trt.notes.built == 6  # the wrong ones were not kept

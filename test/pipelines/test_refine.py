@@ -13,8 +13,9 @@ from pictures import coarse, picture, regions
 import pytest
 from skimage.segmentation import random_walker
 
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.pipelines.refinement import refine as refining
-from uhr_seg_ros.pipelines.refinement.refine import refine, Refinement, RefinementError
+from uhr_seg_ros.pipelines.refinement.refine import refine, Refinement
 from uhr_seg_ros.pipelines.refinement.thinning import thinned_band
 
 
@@ -93,7 +94,7 @@ def test_nothing_to_do() -> None:
     ],
 )
 def test_options_that_mean_nothing(options: dict[str, float], text: str) -> None:
-    with pytest.raises(RefinementError, match=text):
+    with pytest.raises(ConfigError, match=text):
         Refinement(**options)
 
 
@@ -101,5 +102,5 @@ def test_libraries_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refining, 'find_spec', lambda name: None)
     mask = regions(20, 20)
     text = 'needs scipy and threadpoolctl: pip install scipy threadpoolctl'
-    with pytest.raises(RefinementError, match=text):
+    with pytest.raises(ConfigError, match=text):
         refine(mask, picture(mask), Refinement())

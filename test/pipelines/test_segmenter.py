@@ -15,17 +15,14 @@ from tiny_bundle import edited_model, expected_logits, make_tiny_bundle, paint, 
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.core.bundle import load_bundle
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import BundleError, ConfigError, EngineError, UhrSegError
 from uhr_seg_ros.core.raw_frame import memory_shape, RawFrame
 from uhr_seg_ros.core.visualization import colorize, OverlayOptions, OverlayPainter
 from uhr_seg_ros.pipelines import two_branch
-from uhr_seg_ros.pipelines.maps import TwoBranchError
-from uhr_seg_ros.pipelines.outputs import OutputError
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.preprocessing import Preprocessor
 from uhr_seg_ros.pipelines.refinement.refine import refine, Refinement
-from uhr_seg_ros.pipelines.segmenter import Segmenter, SegmenterError
-from uhr_seg_ros.pipelines.tiling import TilingError
+from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 
 @pytest.fixture(scope='module')
@@ -218,9 +215,9 @@ def test_memory_limit_makes_tiles(tmp_path: Path) -> None:
 
 
 def test_limits_that_are_too_small(tiny_bundle: Path) -> None:
-    with pytest.raises(TilingError, match='memory limit of 2 MB is too small'):
+    with pytest.raises(ConfigError, match='memory limit of 2 MB is too small'):
         Segmenter(tiny_bundle, limits=TilingOptions(2))
-    with pytest.raises(TilingError, match='tile of 64 px is too small'):
+    with pytest.raises(ConfigError, match='tile of 64 px is too small'):
         Segmenter(tiny_bundle, limits=TilingOptions(tile=64))
 
 
@@ -247,7 +244,7 @@ def test_takes_a_loaded_bundle_and_warms_up(tiny_bundle: Path) -> None:
     segmenter.warm_up((20, 30))
     segmenter.close()
     segmenter.close()
-    with pytest.raises(SegmenterError, match='was closed'):
+    with pytest.raises(ConfigError, match='was closed'):
         segmenter(random_image(16, 16))
 
 
@@ -265,7 +262,7 @@ def test_takes_a_loaded_bundle_and_warms_up(tiny_bundle: Path) -> None:
 )
 def test_wrong_image(segmenter: Segmenter, image: object, text: str) -> None:
     for call in (segmenter, segmenter.semantic_only):
-        with pytest.raises(SegmenterError, match=text):
+        with pytest.raises(ConfigError, match=text):
             call(image)
 
 
@@ -274,7 +271,7 @@ def test_wrong_class_count(tiny_bundle: Path, tmp_path: Path) -> None:
     with edited_model(bundle) as model:
         model['classes'].pop()
     text = r'graph semantic gives semantic_logits of shape \(1, 3, .* names 2 classes'
-    with pytest.raises(OutputError, match=text):
+    with pytest.raises(EngineError, match=text):
         Segmenter(bundle)
 
 
@@ -291,7 +288,7 @@ def test_padding_that_the_branches_cannot_take(
     tiny_bundle: Path, tmp_path: Path, multiple: int, factor: int
 ) -> None:
     bundle = with_input(tiny_bundle, tmp_path / 'bundle', multiple=multiple, low_res_factor=factor)
-    with pytest.raises(TwoBranchError, match=f'input.multiple {multiple} must be one of 16, 32'):
+    with pytest.raises(BundleError, match=f'input.multiple {multiple} must be one of 16, 32'):
         Segmenter(bundle)
 
 

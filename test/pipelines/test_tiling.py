@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.pipelines.tiling import (
     blend_weights,
     checked_tile,
@@ -16,7 +17,6 @@ from uhr_seg_ros.pipelines.tiling import (
     strip_spans,
     tile_for_pixels,
     tile_spans,
-    TilingError,
 )
 
 
@@ -71,11 +71,11 @@ def test_tile_from_memory() -> None:
 @pytest.mark.parametrize('limit', [6, 0, -5])
 def test_memory_limit_too_small(limit: int) -> None:
     text = f'limit of {limit} MB is too small: .* 256 px at 100 bytes per pixel needs 7 MB'
-    with pytest.raises(TilingError, match=text):
+    with pytest.raises(ConfigError, match=text):
         pixels_for_memory(100.0, limit)
 
 
 def test_tile_too_small() -> None:
     assert checked_tile(500, 16) == 496
-    with pytest.raises(TilingError, match='tile of 100 px is too small, the smallest one is 128'):
+    with pytest.raises(ConfigError, match='tile of 100 px is too small, the smallest one is 128'):
         checked_tile(100, 16)

@@ -24,17 +24,14 @@ from tiny_bundle import edited_model
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.tensorrt.cache import EngineCache
 from uhr_seg_ros.backends.tensorrt.engine import TensorRTBackend
-from uhr_seg_ros.core.bundle import BundleError, load_bundle
-from uhr_seg_ros.core.errors import EngineError
+from uhr_seg_ros.core.bundle import load_bundle
+from uhr_seg_ros.core.errors import BundleError, EngineError
 from uhr_seg_ros.core.raw_frame import FORMATS, memory_shape, RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import OverlayOptions
-from uhr_seg_ros.pipelines.maps import TwoBranchError
-from uhr_seg_ros.pipelines.outputs import OutputError
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.pipelines.two_branch_gpu import TwoBranchGpu
-from uhr_seg_ros.pipelines.verification import AgreementError
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
 
@@ -278,7 +275,7 @@ def test_engines_that_disagree_are_refused(
     assert len(good) == 3
     monkeypatch.setattr(stand_in.trt._Engine, 'create_execution_context', wrong)
     text = r'fp16 engines of tiny are refused: same class as ONNX Runtime on .* precision fp32, or'
-    with pytest.raises(AgreementError, match=text):
+    with pytest.raises(EngineError, match=text):
         Segmenter(tiny_bundle, 'tensorrt', input_size=(64, 64), options=options(precision='fp16'))
     fallen = Segmenter(tiny_bundle, input_size=(64, 64), options=options(precision='fp16'))
     assert fallen.backend == 'onnxruntime'
@@ -325,7 +322,7 @@ def test_logits_that_are_not_finite_are_refused(
         segmenter.warm_up((64, 64))
         values += [np.nan, np.inf]
         for _ in range(2):
-            with pytest.raises(OutputError, match='graph quarter gives .* not finite'):
+            with pytest.raises(EngineError, match='graph quarter gives .* not finite'):
                 segmenter(scene(64, 64))
         assert segmenter(scene(64, 64)).mask.max() < 3
 
@@ -359,7 +356,7 @@ def test_factor_that_the_kernels_do_not_know(
     folder = Path(shutil.copytree(tiny_bundle, tmp_path / 'bundle'))
     with edited_model(folder) as model:
         model['input']['low_res_factor'] = 8
-    with pytest.raises(TwoBranchError, match='low_res_factor is 8, TensorRT runs with 4 only'):
+    with pytest.raises(BundleError, match='low_res_factor is 8, TensorRT runs with 4 only'):
         on_gpu(folder)
 
 

@@ -21,13 +21,13 @@ from wide_bundle import make_wide_bundle, WIDE
 from uhr_seg_ros.backends import cpu_features
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.core.bundle import load_bundle
-from uhr_seg_ros.core.errors import EngineError
+from uhr_seg_ros.core.errors import BundleError, EngineError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.export.bundle_writing import add_precision
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.pipelines.verification import reference
-from uhr_seg_ros.quantization.int8_choice import Int8Choice, Int8Error, Layer, matching
+from uhr_seg_ros.quantization.int8_choice import Int8Choice, Layer, matching
 from uhr_seg_ros.quantization.int8_trial import Loss, LossCounter, Trial
 from uhr_seg_ros.quantization.tensorrt_calibration import _Feeds
 from uhr_seg_ros.synthetic.scenes import generate_scene
@@ -214,7 +214,7 @@ def test_what_stays_float_in_any_case(choice: Int8Choice, plain: Path) -> None:
 
 def test_nothing_to_gain(choice: Int8Choice, plain: Path) -> None:
     trial = Trial(load_bundle(plain), TILES[2:])
-    with pytest.raises(Int8Error, match=r'no layer of bundle .* smaller --agreement'):
+    with pytest.raises(BundleError, match=r'no layer of bundle .* smaller --agreement'):
         choice.choose(trial, 0.0, choice.candidates)
 
 
@@ -222,5 +222,7 @@ def test_names_of_layers() -> None:
     layers = [Layer('detail', 'a/b/Conv'), Layer('detail', 'a/bc/Conv'), Layer('semantic', 'a')]
     assert matching(layers, 'detail') == layers[:2]
     assert matching(layers, 'detail/a/b') == layers[:1]
-    with pytest.raises(Int8Error, match=r"is called 'fusion': name a graph \(semantic, detail\)"):
+    with pytest.raises(
+        BundleError, match=r"is called 'fusion': name a graph \(semantic, detail\)"
+    ):
         matching(layers, 'fusion')

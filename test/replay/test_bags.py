@@ -11,15 +11,9 @@ import numpy as np
 import pytest
 from rosbags.typesys import get_typestore, Stores
 
+from uhr_seg_ros.core.errors import RecordingError
 from uhr_seg_ros.replay.bag_writing import BagWriter
-from uhr_seg_ros.replay.bags import (
-    BagError,
-    IMAGE,
-    image_topics,
-    is_bag,
-    read_messages,
-    stamp_ns,
-)
+from uhr_seg_ros.replay.bags import IMAGE, image_topics, is_bag, read_messages, stamp_ns
 from uhr_seg_ros.replay.topics import choose_topic
 
 SHARED_BAGS = Path(__file__).resolve().parents[3] / 'shared/data/bags'
@@ -78,13 +72,13 @@ def test_split_recording_without_metadata_is_read_in_order(tmp_path: Path) -> No
 def test_errors_name_the_file(tmp_path: Path) -> None:
     broken = tmp_path / 'broken.mcap'
     broken.write_bytes(b'no recording')
-    with pytest.raises(BagError, match='broken.mcap cannot be read as a rosbag2 recording'):
+    with pytest.raises(RecordingError, match='broken.mcap cannot be read as a rosbag2 recording'):
         image_topics(broken)
-    with pytest.raises(BagError, match='is no rosbag2 recording'):
+    with pytest.raises(RecordingError, match='is no rosbag2 recording'):
         image_topics(Path(__file__))
     with BagWriter(tmp_path / 'bag') as bag:
         bag.write(frame(0), 0)
-    with pytest.raises(BagError, match='exists already'):
+    with pytest.raises(RecordingError, match='exists already'):
         BagWriter(tmp_path / 'bag')
 
 
@@ -117,5 +111,5 @@ def test_recording_of_a_real_camera() -> None:
     'name', ['talker_mcap', 'talker_sqlite3', 'empty_sqlite3', 'split_mcap_no_metadata']
 )
 def test_recordings_without_images(name: str) -> None:
-    with pytest.raises(BagError, match='has no images; its image topics: none'):
+    with pytest.raises(RecordingError, match='has no images; its image topics: none'):
         choose_topic(SHARED_BAGS / name)

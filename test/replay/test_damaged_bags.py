@@ -20,8 +20,8 @@ import pytest
 from recordings import alone, contents, killed_recorder, record, times, TOPIC
 from small_disk import SmallDisk
 
+from uhr_seg_ros.core.errors import RecordingError
 from uhr_seg_ros.replay.bags import (
-    BagError,
     COMPRESSED_IMAGE,
     describe_bag,
     IMAGE,
@@ -124,9 +124,11 @@ def test_no_room_for_a_copy(
     packed = alone(tmp_path / 'packed', 1)
     packed.with_suffix('.mcap.zstd').write_bytes(zstd.compress(packed.read_bytes()))
     monkeypatch.setattr(tempfile, 'tempdir', str(small_disk.path))
-    with pytest.raises(BagError, match=r'does not fit .* set TMPDIR, .*sqlite3 .*flight_0.db3 '):
+    with pytest.raises(
+        RecordingError, match=r'does not fit .* set TMPDIR, .*sqlite3 .*flight_0.db3 '
+    ):
         image_topics(journal)
-    with pytest.raises(BagError, match=r'does not fit .* unzstd .*packed.mcap.zstd'):
+    with pytest.raises(RecordingError, match=r'does not fit .* unzstd .*packed.mcap.zstd'):
         image_topics(packed.with_suffix('.mcap.zstd'))
 
 
@@ -172,7 +174,7 @@ def test_nothing_is_unpacked_without_bound(
     monkeypatch.setattr('uhr_seg_ros.replay.opening._ALWAYS_ACCEPTED', 1 << 19)
     for data in (counted, uncounted):
         bomb.write_bytes(data)
-        with pytest.raises(BagError, match=r'would give more than the 524288 bytes.*unzstd'):
+        with pytest.raises(RecordingError, match=r'would give more than the 524288 bytes.*unzstd'):
             image_topics(bomb)
 
 
@@ -193,7 +195,9 @@ def test_mcap_that_lost_its_end(tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert counts == [4, 4, 4, 3, 3, 3]
     assert all('mcap recover' in each for each in caplog.messages)
     shorten(file, 300)
-    with pytest.raises(BagError, match=r'cut or damaged at byte 43: 248 of .* `mcap recover'):
+    with pytest.raises(
+        RecordingError, match=r'cut or damaged at byte 43: 248 of .* `mcap recover'
+    ):
         image_topics(file)
 
     file = alone(tmp_path / 'small', 5)
@@ -299,7 +303,7 @@ def test_chunks_of_other_writers(
     end = HEAD.pack(15, 4) + bytes(4) + HEAD.pack(2, 20) + bytes(20) + data[:8]
     file.write_bytes(data[:offset] + HEAD.pack(CHUNK, len(chunk)) + chunk + end)
     if compression == 'lzma':
-        with pytest.raises(BagError, match="compressed by 'lzma': known are zstd and lz4"):
+        with pytest.raises(RecordingError, match="compressed by 'lzma': known are zstd and lz4"):
             list(read_all(file))
     else:
         assert times(file) == [0, 1, 2]
@@ -315,7 +319,7 @@ def test_huge_lengths_in_an_mcap(tmp_path: Path, opcode: int) -> None:
             overwrite(file, offset + 1, struct.pack('<Q', huge))
             try:
                 list(read_all(tmp_path / 'flight'))
-            except BagError as err:
+            except RecordingError as err:
                 assert 'Memory' not in str(err)
 
 
@@ -328,7 +332,7 @@ def test_db3_cut_while_it_was_recorded(tmp_path: Path, caplog: pytest.LogCapture
         shorten(file, cut)
         try:
             found = times(file)
-        except BagError as err:
+        except RecordingError as err:
             assert cut == 12288, err
         else:
             assert found == list(range(len(found))) and len(found) <= before
@@ -388,10 +392,10 @@ def test_files_that_hold_something_else(tmp_path: Path) -> None:
         'number.db3': 'has a topic without a number',
         'view.db3': r'no tables .*found: topics',
     }.items():
-        with pytest.raises(BagError, match=rf'{name}.*{reason}'):
+        with pytest.raises(RecordingError, match=rf'{name}.*{reason}'):
             list(read_all(tmp_path / name))
     for name in ('x' * 5000 + '.mcap', 'a\0.mcap', 'gone.db3'):
-        with pytest.raises(BagError, match='is no rosbag2 recording'):
+        with pytest.raises(RecordingError, match='is no rosbag2 recording'):
             list(read_all(tmp_path / name))
 
 
@@ -416,7 +420,7 @@ def test_other_splits_are_read_where_one_is_damaged(
     assert described['sha256'] != describe_bag(folder, topic)['sha256']
     for part in (0, 2):
         overwrite(folder / f'flight_{part}.mcap', 0, b'lost')
-    with pytest.raises(BagError, match=r'flight_0\.mcap cannot be read .*begins with'):
+    with pytest.raises(RecordingError, match=r'flight_0\.mcap cannot be read .*begins with'):
         image_topics(folder)
 
 
@@ -433,8 +437,10 @@ def test_other_splits_are_read_where_one_is_damaged(
     ],
 )
 def test_short_messages(message: bytes, kind: str) -> None:
-    with pytest.raises(BagError, match=f'a message of {len(message)} bytes is no {kind}'):
+    with pytest.raises(RecordingError, match=f'a message of {len(message)} bytes is no {kind}'):
         read_frame(message, kind)
     if len(message) < 12:
-        with pytest.raises(BagError, match=f'a message of {len(message)} bytes has no stamp'):
+        with pytest.raises(
+            RecordingError, match=f'a message of {len(message)} bytes has no stamp'
+        ):
             stamp_ns(message)

@@ -11,8 +11,9 @@ import sys
 
 import pytest
 
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.replay import environment
-from uhr_seg_ros.replay.environment import NoFreeDomainError, reserve_domain
+from uhr_seg_ros.replay.environment import reserve_domain
 
 RESERVE = """
 from uhr_seg_ros.replay.environment import reserve_domain
@@ -54,7 +55,7 @@ def test_domain_of_a_running_participant_is_left_alone(monkeypatch: pytest.Monke
 
 def test_no_free_domain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, '_bind', lambda _kind, _port: None)
-    with pytest.raises(NoFreeDomainError, match='set ROS_DOMAIN_ID'):
+    with pytest.raises(ConfigError, match='set ROS_DOMAIN_ID'):
         reserve_domain()
 
 

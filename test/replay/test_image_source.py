@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from uhr_seg_ros.replay.image_source import FramesError, read_frames
+from uhr_seg_ros.core.errors import RecordingError
+from uhr_seg_ros.replay.image_source import read_frames
 
 
 def picture(value: int) -> np.ndarray:
@@ -51,7 +52,7 @@ def test_bad_messages_of_a_recording_are_left_out_and_counted(
     pytest.importorskip('rosbags', reason='recordings are read with rosbags')
     from image_bags import image, record
 
-    from uhr_seg_ros.replay.bags import BagError
+    from uhr_seg_ros.core.errors import RecordingError
 
     whole, bad = image('bgr8'), [b'', b'\0\1\0\0', image('bgr8')[:60]]
     bag = record(tmp_path / 'bag', {'/cam': [whole, *bad, whole], '/depth': [image('16UC1')] * 9})
@@ -60,19 +61,19 @@ def test_bad_messages_of_a_recording_are_left_out_and_counted(
     assert told[0].startswith('topic /cam (') and '/depth (' in told[0]
     assert told[1].startswith('bag: frame left out: a message of 0 bytes')
     assert told[4] == 'bag: 3 of 5 frames on /cam left out'
-    with pytest.raises(BagError, match='/depth .*is depth'):
+    with pytest.raises(RecordingError, match='/depth .*is depth'):
         next(read_frames(bag, '/depth'))
     bag = record(tmp_path / 'none', {'/cam': bad})
-    with pytest.raises(BagError, match='none of the 3 messages on /cam is a frame'):
+    with pytest.raises(RecordingError, match='none of the 3 messages on /cam is a frame'):
         list(read_frames(bag))
 
 
 def test_images_beside_a_recording_are_not_chosen_silently(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / 'a.png'), picture(7))
-    with pytest.raises(FramesError, match=r'a topic \(/cam\) is one of a recording'):
+    with pytest.raises(RecordingError, match=r'a topic \(/cam\) is one of a recording'):
         next(read_frames(tmp_path, '/cam'))
     (tmp_path / 'flight.mcap').touch()
-    with pytest.raises(FramesError, match=r'images and a recording.*flight\.mcap or .*a\.png'):
+    with pytest.raises(RecordingError, match=r'images and a recording.*flight\.mcap or .*a\.png'):
         next(read_frames(tmp_path))
     (frame,) = read_frames(tmp_path / 'a.png')
     np.testing.assert_array_equal(frame, picture(7))
@@ -87,11 +88,11 @@ def test_recording_of_others() -> None:
 
 
 def test_nothing_to_read(tmp_path: Path) -> None:
-    with pytest.raises(FramesError, match='no such file: .*nowhere'):
+    with pytest.raises(RecordingError, match='no such file: .*nowhere'):
         list(read_frames(tmp_path / 'nowhere'))
     (tmp_path / 'broken.jpg').write_bytes(b'\xff\xd8 no picture')
-    with pytest.raises(FramesError, match=r'broken\.jpg cannot be read: JPEG has a dam'):
+    with pytest.raises(RecordingError, match=r'broken\.jpg cannot be read: JPEG has a dam'):
         list(read_frames(tmp_path))
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(FramesError, match='is neither an image nor a recording'):
+    with pytest.raises(RecordingError, match='is neither an image nor a recording'):
         list(read_frames(tmp_path / 'empty'))

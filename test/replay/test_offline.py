@@ -19,11 +19,12 @@ from small_disk import SmallDisk
 from tiny_bundle import paint
 
 from uhr_seg_ros.cli.main import main
+from uhr_seg_ros.core.errors import RecordingError
 from uhr_seg_ros.core.interruption import done_until
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.replay.bag_writing import BagWriter
-from uhr_seg_ros.replay.bags import BagError, IMAGE, read_all, read_frame
-from uhr_seg_ros.replay.offline import OfflineError, segment_recording
+from uhr_seg_ros.replay.bags import IMAGE, read_all, read_frame
+from uhr_seg_ros.replay.offline import segment_recording
 from uhr_seg_ros.replay.topics import choose_topic
 
 SHARED_BAGS = Path(__file__).resolve().parents[3] / 'shared/data/bags'
@@ -90,7 +91,10 @@ def test_masks_are_added_and_all_else_is_copied(tiny_bundle: Path, tmp_path: Pat
 
 def test_what_was_there_already_stays(tiny_bundle: Path, tmp_path: Path) -> None:
     record_with_noise(tmp_path / 'in')
-    with Segmenter(tiny_bundle) as segmenter, pytest.raises(BagError, match='exists already'):
+    with (
+        Segmenter(tiny_bundle) as segmenter,
+        pytest.raises(RecordingError, match='exists already'),
+    ):
         segment_recording(tmp_path / 'in', choose_topic(tmp_path / 'in'), tmp_path, segmenter)
 
 
@@ -178,7 +182,7 @@ def test_prefixes_and_places_that_cannot_be(tiny_bundle: Path, tmp_path: Path) -
     topic = choose_topic(bag)
     with Segmenter(tiny_bundle) as segmenter:
         for prefix in ('', '/', '2nd', 'a//b', 'a b', 'a__b', '~/a', 'ä', 'a-b', 'a' * 240):
-            with pytest.raises(OfflineError, match='is no prefix of topics'):
+            with pytest.raises(RecordingError, match='is no prefix of topics'):
                 segment_recording(bag, topic, tmp_path / 'out', segmenter, prefix=prefix)
         (tmp_path / 'link').symlink_to(bag)
         for source, output in (
@@ -188,7 +192,7 @@ def test_prefixes_and_places_that_cannot_be(tiny_bundle: Path, tmp_path: Path) -
             (bag / 'in.mcap', bag / 'in.mcap'),
             (bag / 'in.mcap', bag / 'out'),
         ):
-            with pytest.raises(OfflineError, match='lies in the recording'):
+            with pytest.raises(RecordingError, match='lies in the recording'):
                 segment_recording(source, topic, output, segmenter)
     assert {each.name for each in bag.iterdir()} == {'in.mcap', 'metadata.yaml'}
 
@@ -243,7 +247,7 @@ def test_command_needs_no_ros(tiny_bundle: Path, tmp_path: Path) -> None:
 def test_full_disk_leaves_no_half_of_a_recording(small_disk: SmallDisk, storage: str) -> None:
     path = small_disk.path / 'out'
     frame = np.zeros((200, 200, 3), np.uint8)  # two of them fit
-    with pytest.raises(BagError, match=r'out cannot be written \(.*full|No space'):
+    with pytest.raises(RecordingError, match=r'out cannot be written \(.*full|No space'):
         with BagWriter(path, storage=storage) as bag:
             for stamp_ns in range(10):
                 bag.write(frame, stamp_ns)

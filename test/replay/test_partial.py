@@ -13,8 +13,9 @@ import sys
 import numpy as np
 import pytest
 
+from uhr_seg_ros.core.errors import RecordingError
 from uhr_seg_ros.replay.bag_writing import BagWriter
-from uhr_seg_ros.replay.bags import BagError, read_messages
+from uhr_seg_ros.replay.bags import read_messages
 
 FRAME = np.zeros((8, 8, 3), np.uint8)
 
@@ -41,7 +42,7 @@ def test_names_are_those_of_the_folder(tmp_path: Path, storage: str) -> None:
 
 
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
-@pytest.mark.parametrize('error', [KeyboardInterrupt, SystemExit, ValueError, BagError])
+@pytest.mark.parametrize('error', [KeyboardInterrupt, SystemExit, ValueError, RecordingError])
 def test_an_exception_leaves_nothing(
     tmp_path: Path, storage: str, error: type[BaseException]
 ) -> None:
@@ -59,7 +60,7 @@ def test_a_killed_process_leaves_a_hidden_folder_that_the_next_one_removes(tmp_p
         hidden = Path(process.stdout.readline().strip()).parent
         assert hidden == tmp_path / f'.flight.partial.{process.pid}'
         # While it runs nobody else may make the same, but others.
-        with pytest.raises(BagError, match=f'is being written by process {process.pid}'):
+        with pytest.raises(RecordingError, match=f'is being written by process {process.pid}'):
             BagWriter(path)
         with BagWriter(tmp_path / 'flight_2') as bag:
             bag.write(FRAME, 0)
@@ -78,7 +79,7 @@ def test_a_process_is_known_where_locks_do_not_work(tmp_path: Path) -> None:
     with subprocess.Popen(['sleep', '100']) as process:
         hidden = tmp_path / f'.flight.partial.{process.pid}'
         hidden.mkdir()
-        with pytest.raises(BagError, match='is being written'):
+        with pytest.raises(RecordingError, match='is being written'):
             BagWriter(tmp_path / 'flight')
         process.kill()
     with BagWriter(tmp_path / 'flight') as bag:
@@ -90,12 +91,15 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
     (tmp_path / 'link').symlink_to('nowhere')
     (tmp_path / 'file').write_text('mine')
     for name in ('link', 'file'):
-        with pytest.raises(BagError, match='exists already'):
+        with pytest.raises(RecordingError, match='exists already'):
             BagWriter(tmp_path / name)
-    with pytest.raises(BagError, match='cannot be written'):
+    with pytest.raises(RecordingError, match='cannot be written'):
         BagWriter(tmp_path / 'file/flight')
     # Somebody else has made it meanwhile.
-    with pytest.raises(BagError, match='cannot be written'), BagWriter(tmp_path / 'late') as bag:
+    with (
+        pytest.raises(RecordingError, match='cannot be written'),
+        BagWriter(tmp_path / 'late') as bag,
+    ):
         bag.write(FRAME, 0)
         (tmp_path / 'late').mkdir()
         (tmp_path / 'late/flight.txt').write_text('mine')

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from uhr_seg_ros.core.classes import CLASS_SETS
+from uhr_seg_ros.core.errors import WriteError
 from uhr_seg_ros.geometry.labeling import LabeledPoints
-from uhr_seg_ros.replay.ply import PlyError, read_ply, VERTEX, vertices_of, write_ply
+from uhr_seg_ros.replay.ply import read_ply, VERTEX, vertices_of, write_ply
 
 
 def example() -> np.ndarray:
@@ -48,7 +49,7 @@ def test_other_files_are_refused(tmp_path: Path, damage: object) -> None:
     file = tmp_path / 'cloud.ply'
     write_ply(file, example())
     file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(PlyError, match=f'{file} is no PLY file'):
+    with pytest.raises(WriteError, match=f'{file} is no PLY file'):
         read_ply(file)
 
 

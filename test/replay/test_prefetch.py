@@ -14,9 +14,10 @@ from image_bags import image, record
 import numpy as np
 import pytest
 
+from uhr_seg_ros.core.errors import RecordingError
 from uhr_seg_ros.replay import prefetch
 from uhr_seg_ros.replay.bag_writing import BagWriter
-from uhr_seg_ros.replay.bags import BagError, stamp_ns
+from uhr_seg_ros.replay.bags import stamp_ns
 from uhr_seg_ros.replay.player import recorded_age
 from uhr_seg_ros.replay.prefetch import AHEAD, read_ahead, with_stamp
 
@@ -75,12 +76,12 @@ def test_the_thread_ends_with_the_reader(bag: Path) -> None:
 
 def test_a_damaged_recording_is_an_error_of_who_reads(tmp_path: Path) -> None:
     (tmp_path / 'broken.mcap').write_bytes(b'nothing')
-    with pytest.raises(BagError, match='cannot be read'):
+    with pytest.raises(RecordingError, match='cannot be read'):
         list(read_ahead(tmp_path / 'broken.mcap', '/cam', repeat=False))
 
 
 def test_a_topic_without_messages_does_not_repeat_for_ever(bag: Path) -> None:
-    with pytest.raises(BagError, match='has no messages on /other'):
+    with pytest.raises(RecordingError, match='has no messages on /other'):
         next(read_ahead(bag, '/other', repeat=True))
 
 
@@ -94,12 +95,12 @@ def test_a_stamp_changes_and_nothing_else(bag: Path) -> None:
 
 def test_a_stamp_that_cannot_be_stored(bag: Path) -> None:
     message = next(read_ahead(bag, '/cam', repeat=False))[2]
-    with pytest.raises(BagError, match='a stamp of 2147483648 s cannot be stored'):
+    with pytest.raises(RecordingError, match='a stamp of 2147483648 s cannot be stored'):
         with_stamp(message, 2**31 * S)
     for short in (b'', b'\0\1\0\0', message[:11]):
-        with pytest.raises(BagError, match=f'a message of {len(short)} bytes has no header'):
+        with pytest.raises(RecordingError, match=f'a message of {len(short)} bytes has no header'):
             with_stamp(short, 0)
-        with pytest.raises(BagError, match=f'a message of {len(short)} bytes has no stamp'):
+        with pytest.raises(RecordingError, match=f'a message of {len(short)} bytes has no stamp'):
             stamp_ns(short)
 
 
@@ -119,7 +120,7 @@ def test_a_message_that_is_not_whole_costs_itself_only(tmp_path: Path) -> None:
     items = [message for *_, message, _ in read_ahead(bag, '/cam', repeat=False)]
     assert items == [whole[0], b'', b'', *whole[1:]]
     bag = record(tmp_path / 'none', {'/cam': [b'', b'\0\1\0\0']})
-    with pytest.raises(BagError, match='no messages on /cam but 2 that are not whole'):
+    with pytest.raises(RecordingError, match='no messages on /cam but 2 that are not whole'):
         list(read_ahead(bag, '/cam', repeat=True))
 
 

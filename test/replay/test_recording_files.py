@@ -16,8 +16,8 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StorageP
 from rosbags.typesys import get_typestore, Stores
 import yaml
 
+from uhr_seg_ros.core.errors import RecordingError
 from uhr_seg_ros.replay.bags import (
-    BagError,
     describe_bag,
     IMAGE,
     image_topics,
@@ -195,7 +195,9 @@ def test_two_recordings_in_a_folder(tmp_path: Path, caplog: pytest.LogCaptureFix
 
     shutil.copy(other, tmp_path / 'flight')
     (tmp_path / 'flight/metadata.yaml').unlink()
-    with pytest.raises(BagError, match=r'two storages \(flight.mcap and other.db3\): name the'):
+    with pytest.raises(
+        RecordingError, match=r'two storages \(flight.mcap and other.db3\): name the'
+    ):
         image_topics(tmp_path / 'flight')
     assert times(other) == [7, 8]
 
@@ -221,11 +223,11 @@ def test_hash_sees_every_file(tmp_path: Path) -> None:
         hashes.add(describe_bag(folder, ANY)['sha256'])
     assert len(hashes) == 6
 
-    with pytest.raises(BagError, match='without a byte'):
+    with pytest.raises(RecordingError, match='without a byte'):
         (tmp_path / 'none.mcap').touch()
         describe_bag(tmp_path / 'none.mcap', ANY)
     (tmp_path / 'nothing').mkdir()
-    with pytest.raises(BagError, match='holds no files of a recording'):
+    with pytest.raises(RecordingError, match='holds no files of a recording'):
         describe_bag(tmp_path / 'nothing', ANY)
 
 

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from uhr_seg_ros.core.errors import RecordingError
 from uhr_seg_ros.replay import peeking
-from uhr_seg_ros.replay.topics import choose_topic, TopicError
+from uhr_seg_ros.replay.topics import choose_topic
 
 COLOR, GRAY, DEPTH = image('bgr8'), image('mono8'), image('16UC1')
 JPEG = compressed('rgb8; jpeg compressed bgr8')
@@ -161,7 +162,7 @@ def test_equally_likely_topics_are_asked_for(
     tmp_path: Path, topics: dict[str, list[bytes]]
 ) -> None:
     bag = record(tmp_path / 'bag', {**topics, '/depth': [DEPTH]})
-    with pytest.raises(TopicError, match='2 image topics .*equally likely.*--topic') as info:
+    with pytest.raises(RecordingError, match='2 image topics .*equally likely.*--topic') as info:
         choose_topic(bag)
     likely, left_out = str(info.value).split('(left out: ')
     for name, messages in topics.items():
@@ -179,7 +180,7 @@ def test_both_cameras_raw_and_compressed_are_two(tmp_path: Path) -> None:
             for transport, message in (('', COLOR), ('/compressed', JPEG))
         },
     )
-    with pytest.raises(TopicError, match='has 2 image topics that are equally likely'):
+    with pytest.raises(RecordingError, match='has 2 image topics that are equally likely'):
         choose_topic(bag)
 
 
@@ -201,7 +202,9 @@ def test_a_grey_camera_alone_is_taken_and_told(tmp_path: Path) -> None:
 )
 def test_nothing_of_a_camera(tmp_path: Path, topics: dict[str, list[bytes]]) -> None:
     bag = record(tmp_path / 'bag', topics)
-    with pytest.raises(TopicError, match='no images that seem to be of a camera.*--topic') as info:
+    with pytest.raises(
+        RecordingError, match='no images that seem to be of a camera.*--topic'
+    ) as info:
         choose_topic(bag)
     assert all(name in str(info.value) for name in topics)
 
@@ -211,7 +214,9 @@ def test_what_sounds_like_images_but_is_not_read_is_named(tmp_path: Path) -> Non
     with Writer(tmp_path / 'bag', version=8, storage_plugin=StoragePlugin.MCAP) as writer:
         connection = writer.add_connection('/stereo', kind, typestore=TYPES)
         writer.write(connection, 1, b'')
-    with pytest.raises(TopicError, match=f'topics: none .*/stereo is {kind}, which is not read'):
+    with pytest.raises(
+        RecordingError, match=f'topics: none .*/stereo is {kind}, which is not read'
+    ):
         choose_topic(tmp_path / 'bag')
 
 
@@ -238,7 +243,7 @@ def test_named_topics(tmp_path: Path) -> None:
         '/none': 'no messages',
         '/other': 'no images on /other; its image topics: /cam/image_raw',
     }.items():
-        with pytest.raises(TopicError, match=text):
+        with pytest.raises(RecordingError, match=text):
             choose_topic(bag, name)
     for name in ('/segmentation/overlay', '/thermal/image', '/net/output'):
         told: list[str] = []

@@ -15,11 +15,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, Poi
 from stage import example_mask, frame, Stage, wait_until
 from tiny_bundle import paint
 
-from uhr_seg_ros.geometry.camera import CameraError
+from uhr_seg_ros.core.errors import ConfigError, ImageError, MessageError
 from uhr_seg_ros.ros import decoding
-from uhr_seg_ros.ros.decoding import decode_compressed, ImageError, view_image
+from uhr_seg_ros.ros.decoding import decode_compressed, view_image
 from uhr_seg_ros.ros.points.camera_model import camera_of
-from uhr_seg_ros.ros.points.cloud_reading import CloudError, read_points
+from uhr_seg_ros.ros.points.cloud_reading import read_points
 from uhr_seg_ros.ros.points.depth import read_depth
 
 LONG = 'mono8\n' + 'x' * 2_000_000
@@ -79,8 +79,8 @@ def through_bridge() -> None:
 @pytest.mark.parametrize(
     ('read', 'error'),
     [
-        (lambda: camera_of(calibration(), 16, 16), CameraError),
-        (lambda: read_points(cloud()), CloudError),
+        (lambda: camera_of(calibration(), 16, 16), ConfigError),
+        (lambda: read_points(cloud()), MessageError),
         (lambda: read_depth(Image(width=1, height=1, encoding=LONG)), ImageError),
         (lambda: decode_compressed(SimpleNamespace(format=LONG, data=b'x')), ImageError),
         (through_bridge, ImageError),

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import CompressedImage, Image
 
+from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.image_io import jpeg
 from uhr_seg_ros.image_io.jpeg import damage_is_told
-from uhr_seg_ros.ros.decoding import decode_compressed, ImageError, view_image
+from uhr_seg_ros.ros.decoding import decode_compressed, view_image
 
 HEIGHT, WIDTH = 20, 28
 CHANNELS = {'bgr': 3, 'rgb': 3, 'bgra': 4, 'rgba': 4, 'mono': 1}

@@ -18,10 +18,11 @@ from stage import example_mask, frame, pixels, Stage, wait_until
 from test_node_cloud import calibration, header, Rig
 from tiny_bundle import paint, TINY_CLASSES
 
+from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.core.process_memory import trim_heap
 from uhr_seg_ros.image_io.limits import DEFAULT_FRAME_PIXELS, FrameLimit
 from uhr_seg_ros.ros import frame_processor
-from uhr_seg_ros.ros.decoding import decode_compressed, ImageError, view_image
+from uhr_seg_ros.ros.decoding import decode_compressed, view_image
 from uhr_seg_ros.ros.points.depth import read_depth
 
 MakeStage = Callable[..., Stage]

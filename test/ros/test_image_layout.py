@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import Image
 
-from uhr_seg_ros.ros.decoding import ImageError, view_image
+from uhr_seg_ros.core.errors import ImageError
+from uhr_seg_ros.ros.decoding import view_image
 from uhr_seg_ros.ros.points.depth import read_depth
 
 HEIGHT, WIDTH = 108, 148

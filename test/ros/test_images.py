@@ -13,8 +13,9 @@ import pytest
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.core.raw_frame import FORMATS, memory_shape
-from uhr_seg_ros.ros.decoding import decode_compressed, ImageError, view_image
+from uhr_seg_ros.ros.decoding import decode_compressed, view_image
 from uhr_seg_ros.ros.images import encode_image
 
 HEIGHT, WIDTH = 6, 8

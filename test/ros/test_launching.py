@@ -15,11 +15,11 @@ from rclpy.node import Node
 from tiny_bundle import edited_model
 import yaml
 
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.ros.launching import (
     bundles_text,
     camera_names,
     file_remark,
-    LaunchArgumentError,
     parameter_file,
     respawn_delay_s,
     street_text,
@@ -112,7 +112,7 @@ def test_names_of_cameras(text: str, names: list[str]) -> None:
     ],
 )
 def test_what_is_no_list_of_names(text: str, said: str) -> None:
-    with pytest.raises(LaunchArgumentError, match='^launch argument cameras ') as error:
+    with pytest.raises(ConfigError, match='^launch argument cameras ') as error:
         camera_names(text)
     assert said in str(error.value)
     assert len(str(error.value)) < 500
@@ -130,7 +130,7 @@ def test_what_is_no_list_of_names(text: str, said: str) -> None:
     ],
 )
 def test_parameter_files_that_are_not_there(text: str, said: str) -> None:
-    with pytest.raises(LaunchArgumentError, match='^launch argument params_file ') as error:
+    with pytest.raises(ConfigError, match='^launch argument params_file ') as error:
         parameter_file(text)
     assert said in str(error.value)
     assert len(str(error.value)) < 600
@@ -197,7 +197,7 @@ def test_other_parameter_files_are_told_or_left_to_the_node(tmp_path: Path) -> N
 
 @pytest.mark.parametrize('text', ['soon', '-1', 'nan', 'inf', '1e9', ''])
 def test_delays_that_are_none(text: str) -> None:
-    with pytest.raises(LaunchArgumentError, match='^launch argument respawn_delay is '):
+    with pytest.raises(ConfigError, match='^launch argument respawn_delay is '):
         respawn_delay_s(text)
     assert respawn_delay_s('0.5') == 0.5
 

@@ -17,7 +17,8 @@ from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from uhr_seg_ros.ros.parameter_types import explained, ParameterTypeError
+from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.ros.parameter_types import explained
 from uhr_seg_ros.ros.parameters import Parameters
 
 MakeNode = Callable[..., Node]
@@ -156,7 +157,7 @@ def test_whole_numbers_for_numbers(
 def test_a_value_of_another_type_is_named(
     make_node: MakeNode, argument: str, texts: list[str]
 ) -> None:
-    with pytest.raises((ParameterTypeError, InvalidParameterValueException)) as error:
+    with pytest.raises((ConfigError, InvalidParameterValueException)) as error:
         Parameters(make_node('-p', argument), lambda: True)
     assert all(text in str(error.value) for text in texts), str(error.value)
 

@@ -16,7 +16,8 @@ import pytest
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
 
-from uhr_seg_ros.ros.camera_info import CameraInfoCache, CameraInfoError, fit_camera_info
+from uhr_seg_ros.core.errors import MessageError
+from uhr_seg_ros.ros.camera_info import CameraInfoCache, fit_camera_info
 from uhr_seg_ros.ros.remarks import Remarks
 from uhr_seg_ros.ros.throttle import Throttle
 
@@ -115,17 +116,17 @@ def test_throttle_goes_by_the_kind_of_message() -> None:
 
 
 def test_throttle_goes_by_the_place_of_an_error() -> None:
-    def fail(value: object, how: str = 'size') -> CameraInfoError:
+    def fail(value: object, how: str = 'size') -> MessageError:
         try:
             if how == 'size':
                 msg = f'it is {value}'
-                raise CameraInfoError(msg)
+                raise MessageError(msg)
             try:
                 raise KeyError(value) if how == 'key' else OSError(value)
             except (KeyError, OSError) as err:
                 msg = f'{value} is not there'
-                raise CameraInfoError(msg) from err
-        except CameraInfoError as err:
+                raise MessageError(msg) from err
+        except MessageError as err:
             return err
 
     throttle = Throttle(period=1e6)

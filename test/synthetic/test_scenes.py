@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.synthetic.canvas import BUILDING, ROAD, WATER
-from uhr_seg_ros.synthetic.scenes import generate_scene, SceneError
+from uhr_seg_ros.synthetic.scenes import generate_scene
 
 
 def test_same_seed_same_scene() -> None:
@@ -57,5 +58,5 @@ def test_thin_roads_and_tiny_buildings_occur() -> None:
 
 @pytest.mark.parametrize('size', [(0, 10), (10, 30000)])
 def test_absurd_sizes(size: tuple[int, int]) -> None:
-    with pytest.raises(SceneError, match='expected 1 to 20000'):
+    with pytest.raises(ConfigError, match='expected 1 to 20000'):
         generate_scene(1, *size)

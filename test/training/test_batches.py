@@ -11,10 +11,10 @@ torch = pytest.importorskip('torch', reason='training needs torch')
 
 from tiny import batches_of, config_with, scene
 
+from uhr_seg_ros.core.errors import TrainingError
 from uhr_seg_ros.data.crops import CropSampler
 from uhr_seg_ros.training.batches import Batches
 from uhr_seg_ros.training.distributed import DistContext
-from uhr_seg_ros.training.errors import TrainingError
 
 
 def images(batches: Batches, step: int) -> list:

@@ -14,9 +14,8 @@ import yaml
 pytest.importorskip('torch', reason='training needs torch')
 
 from uhr_seg_ros.core.domain import Domain
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import TrainingError, UhrSegError
 from uhr_seg_ros.training.config import read_config
-from uhr_seg_ros.training.errors import TrainingError
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'config' / 'train'
 CONFIG = CONFIGS / 'compare_aerial.yaml'

@@ -14,8 +14,8 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='training needs torch')
 
+from uhr_seg_ros.core.errors import TrainingError
 from uhr_seg_ros.training.distributed import joined
-from uhr_seg_ros.training.errors import TrainingError
 
 HERE = Path(__file__).resolve().parent
 STEPS = 2

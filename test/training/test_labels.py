@@ -22,13 +22,13 @@ from tiny import CLASSES, config_with, log_of, scene, write_recipe
 
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.bundle import load_bundle
+from uhr_seg_ros.core.errors import TrainingError
 from uhr_seg_ros.data.datasets import open_dataset
 from uhr_seg_ros.data.sample import Mosaic
 from uhr_seg_ros.reports.training_curves import draw_curves
 from uhr_seg_ros.training.config import Data
 from uhr_seg_ros.training.dataloaders import feed
 from uhr_seg_ros.training.distributed import DistContext
-from uhr_seg_ros.training.errors import TrainingError
 from uhr_seg_ros.training.validation import described, Validation
 
 NAMES = ('ground', 'house', 'water')

@@ -17,12 +17,12 @@ torch = pytest.importorskip('torch', reason='training needs torch')
 from tiny import batches_of, CLASSES, CONFIG, config_with, log_of, RECIPE, validation
 
 from uhr_seg_ros.core.classes import CLASS_SETS, ClassSet
-from uhr_seg_ros.export.checkpoints import CheckpointError, open_checkpoint
+from uhr_seg_ros.core.errors import CheckpointError, TrainingError
+from uhr_seg_ros.export.checkpoints import open_checkpoint
 from uhr_seg_ros.export.description import Description, KEY
 from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.training.batches import Batches
 from uhr_seg_ros.training.config import Config
-from uhr_seg_ros.training.errors import TrainingError
 from uhr_seg_ros.training.trainer import Trainer
 
 

@@ -17,7 +17,7 @@ from uhr_seg_ros.benchmark.figures import facts, figures, is_sustained, series, 
 from uhr_seg_ros.benchmark.host import describe_host
 from uhr_seg_ros.benchmark.peak import find_peak
 from uhr_seg_ros.core.bundle import load_bundle
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ProcessError
 from uhr_seg_ros.replay.bags import describe_bag, ImageTopic
 from uhr_seg_ros.replay.load import idle_percent
 from uhr_seg_ros.replay.session import Pacing, Replay, Session, transport_of
@@ -33,10 +33,6 @@ _ESTIMATE_S = 5.0
 PEAK_RUNS = 5
 #: Overlays on the page.
 PICTURES = 8
-
-
-class BagBenchmarkError(UhrSegError):
-    """A measurement that gave nothing."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +151,7 @@ def _measure_peak(
     peak = find_peak(keeps_up, estimate)
     if not peak:
         msg = f'the node kept up with no rate; it answered {trials[-1]}'
-        raise BagBenchmarkError(msg)
+        raise ProcessError(msg)
     runs = []
     for number in range(PEAK_RUNS):
         tell(f'run {number + 1} of {PEAK_RUNS} at {peak:.2f} Hz')
@@ -175,4 +171,4 @@ def _check(replay: Replay) -> None:
             f'{len(replay.played)} frames were sent and no mask came; the node counts {counts}. '
             'Play slower, or look at what `uhr_seg demo` says about the recording'
         )
-        raise BagBenchmarkError(msg)
+        raise ProcessError(msg)

@@ -22,8 +22,8 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
-from uhr_seg_ros.benchmark.stages import BenchmarkError
 from uhr_seg_ros.core.classes import CLASS_SETS, UNLABELED
+from uhr_seg_ros.core.errors import ProcessError
 from uhr_seg_ros.core.process_memory import tune_malloc
 from uhr_seg_ros.core.subprocesses import python_child
 from uhr_seg_ros.core.timing import StageClock
@@ -89,7 +89,7 @@ def measure_cloud(options: CloudOptions) -> dict[str, Any]:
         `processor_ms`: the same without the time that the core worked for other processes.
 
     Raises:
-        BenchmarkError: the child failed.
+        ProcessError: the child failed.
 
     """
     # Libraries count the cores when they are loaded.
@@ -103,7 +103,7 @@ def measure_cloud(options: CloudOptions) -> dict[str, Any]:
     if child.returncode:
         last = (child.stderr.strip().splitlines() or [f'exit code {child.returncode}'])[-1]
         msg = f'measuring a cloud of {options.points} points failed: {last}'
-        raise BenchmarkError(msg)
+        raise ProcessError(msg)
     return json.loads(child.stdout)
 
 

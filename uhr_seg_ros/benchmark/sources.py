@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.interruption import telling
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.bags import is_bag
@@ -55,10 +55,6 @@ _MAX_S = 2_000_000_000
 _INFO_LEAD = 1_000_000
 
 
-class SourceError(UhrSegError):
-    """A path that is not there or not what is asked for, or no room to record."""
-
-
 def prepare_bag(
     paths: Sequence[Path],
     folder: Path,
@@ -86,14 +82,14 @@ def prepare_bag(
 
     Raises:
         FramesError: a path is none of these.
-        SourceError: a path is not there, the folder is somebody's, the disk is full, clouds are
+        ConfigError: a path is not there, the folder is somebody's, the disk is full, clouds are
             asked for beside a recording, or a topic without one.
-        BagError: the recording cannot be made.
+        RecordingError: the recording cannot be made.
 
     """
     if missing := [str(path) for path in paths if not path.exists()]:
         msg = f'no such file: {", ".join(missing)}'
-        raise SourceError(msg)
+        raise ConfigError(msg)
     if len(paths) == 1 and is_bag(paths[0]):
         if cloud:
             msg = (
@@ -101,15 +97,15 @@ def prepare_bag(
                 'if it has clouds of its own, start the node with the parameter cloud.enabled and '
                 'play it with `ros2 bag play`'
             )
-            raise SourceError(msg)
+            raise ConfigError(msg)
         return paths[0]
     if topic:
         msg = f'--topic {topic}: only with a recording'
-        raise SourceError(msg)
+        raise ConfigError(msg)
     if folder.exists():
         if not (folder / _MARK).is_file():
             msg = f'{folder} is there already and not made by the demo: choose another --output'
-            raise SourceError(msg)
+            raise ConfigError(msg)
         shutil.rmtree(folder)
     if len(paths) > 1:
         _record(_images(paths), folder, rate_hz, len(paths), cloud, tell)
@@ -119,7 +115,7 @@ def prepare_bag(
             f'{count} frames at {rate_hz:g} Hz take {count / rate_hz:.0f} s, and stamps go to '
             f'{_MAX_S} s: choose fewer, or a higher --rate'
         )
-        raise SourceError(msg)
+        raise ConfigError(msg)
     _check_room(folder, count * size[0] * size[1] * 3)
     mosaic, labels = (read_image(paths[0]), None) if paths else _generated(size, tell)
     flight = _fly(mosaic, labels, count, size)
@@ -198,4 +194,4 @@ def _check_room(folder: Path, needed: int) -> None:
             f'{folder.parent} has {free >> 20} MB free, the recording takes {needed >> 20} MB: '
             'make room or choose --output on another disk'
         )
-        raise SourceError(msg)
+        raise ConfigError(msg)

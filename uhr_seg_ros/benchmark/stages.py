@@ -19,7 +19,7 @@ import numpy as np
 from uhr_seg_ros.backends.memory_profile import peak_resident_bytes
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ProcessError, UhrSegError
 from uhr_seg_ros.core.process_memory import tune_malloc
 from uhr_seg_ros.core.subprocesses import python_child
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
@@ -30,10 +30,6 @@ SCENE_SEED = 21
 
 # A scene of this side is repeated over the frame: what is drawn hardly matters for the time.
 _SCENE_SIDE = 1024
-
-
-class BenchmarkError(UhrSegError):
-    """The measuring process has failed; the text holds what it printed last."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,7 @@ def measure(options: StageOptions) -> dict[str, Any]:
         loaded; `provenance` of the segmenter.
 
     Raises:
-        BenchmarkError: the child failed.
+        ProcessError: the child failed.
 
     """
     command = python_child('uhr_seg_ros.benchmark.stages', json.dumps(asdict(options)))
@@ -79,7 +75,7 @@ def measure(options: StageOptions) -> dict[str, Any]:
     if child.returncode:
         last = (child.stderr.strip().splitlines() or [f'exit code {child.returncode}'])[-1]
         msg = f'measuring {options.size[1]}x{options.size[0]} failed: {last}'
-        raise BenchmarkError(msg)
+        raise ProcessError(msg)
     return json.loads(child.stdout)
 
 

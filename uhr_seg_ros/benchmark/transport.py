@@ -22,7 +22,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from uhr_seg_ros.benchmark.stages import benchmark_image
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ProcessError
 from uhr_seg_ros.core.interruption import signals_held
 from uhr_seg_ros.core.process_memory import tune_malloc
 from uhr_seg_ros.core.subprocesses import python_child
@@ -37,10 +37,6 @@ _CONNECT_TIMEOUT_S = 20.0
 # What is still under way when the last frame was sent.
 _SETTLE_S = 2.0
 _POLL_S = 0.001
-
-
-class TransportError(UhrSegError):
-    """A process of the measurement has failed; the text holds what it printed last."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,7 @@ def measure_transport(
         `receive_ms`: the part of it that the receiving process works.
 
     Raises:
-        TransportError: a process failed.
+        ProcessError: a process failed.
 
     """
     isolate()
@@ -135,7 +131,7 @@ def _outcome(process: subprocess.Popen) -> list[Any]:
     if process.returncode:
         last = (errors.strip().splitlines() or [f'exit code {process.returncode}'])[-1]
         msg = f'the measurement of the transport failed: {last}'
-        raise TransportError(msg)
+        raise ProcessError(msg)
     return json.loads(output)
 
 
@@ -148,7 +144,7 @@ def _publish(profile: QoSProfile, size: tuple[int, int], count: int, rate_hz: fl
     while not publisher.get_subscription_count():
         if time.monotonic() > deadline:
             msg = f'no subscriber within {_CONNECT_TIMEOUT_S:.0f} s'
-            raise TransportError(msg)
+            raise ProcessError(msg)
         time.sleep(0.05)
     time.sleep(0.5)  # until the other side has found this one too
     sent = []
@@ -193,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             times = _publish(profile, (height, width), count, rate_hz)
         else:
             times = _subscribe(profile)
-    except TransportError as err:
+    except ProcessError as err:
         print(err, file=sys.stderr)
         return 1
     finally:

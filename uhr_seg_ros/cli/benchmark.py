@@ -14,9 +14,10 @@ from uhr_seg_ros.backends.options import PRECISIONS
 from uhr_seg_ros.benchmark.sizes import format_size, parse_count, parse_size
 from uhr_seg_ros.benchmark.stages import measure, StageOptions
 from uhr_seg_ros.cli import benchmark_bag
-from uhr_seg_ros.cli.options import Mode, OptionError, refuse_without_effect
+from uhr_seg_ros.cli.options import Mode, refuse_without_effect
 from uhr_seg_ros.core.atomic_io import check_writable
 from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.interruption import telling
 from uhr_seg_ros.reports.bag_compare import compare_files
 from uhr_seg_ros.reports.benchmark_report import (
@@ -128,7 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure and print; the exit code is 0."""
     if isinstance(arguments.rate, str) and not arguments.bag:
         msg = f'--rate {arguments.rate} has no effect without --bag: give Hz'
-        raise OptionError(msg)
+        raise ConfigError(msg)
     refuse_without_effect(arguments, MODES)
     if arguments.compare:
         compare_files(*arguments.compare)

@@ -16,17 +16,13 @@ from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.benchmark.figures import spread
 from uhr_seg_ros.benchmark.sizes import parse_duration, parse_rate
 from uhr_seg_ros.core.atomic_io import write_text
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.interruption import telling
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.reports.benchmark_report import machine, print_table, write_json
 
 _COLUMNS = ('mean', 'p50', 'p90', 'p95', 'p99', 'max')
-
-
-class BagCommandError(UhrSegError):
-    """Options that do not go together."""
 
 
 def parse_bag_rate(text: str) -> str | float:
@@ -73,7 +69,7 @@ def run_bag(arguments: argparse.Namespace) -> int:
     """Measure the node on a recording; the exit code is 0."""
     if arguments.rate == 0.0:
         msg = '--rate 0 is no rate: expected realtime, max, peak, or Hz above 0'
-        raise BagCommandError(msg)
+        raise ConfigError(msg)
     # Only here: everything but this and --node runs without ROS.
     from uhr_seg_ros.benchmark.bag_benchmark import BagOptions, benchmark_bag, REALTIME
 

@@ -16,9 +16,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from uhr_seg_ros.backends.options import DEFAULT_WORKSPACE_MB, EngineOptions, WIDTHS
 from uhr_seg_ros.benchmark.sizes import parse_size
 from uhr_seg_ros.core.bundle import Bundle, DEFAULT_MEMORY_LIMIT_MB, load_bundle
+from uhr_seg_ros.core.errors import RecordingError
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
-from uhr_seg_ros.replay.image_source import FramesError, read_frames
+from uhr_seg_ros.replay.image_source import read_frames
 
 #: Frames that an int8 calibration looks at, at most.
 CALIBRATION_FRAMES = 32
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console()
     if args.topic and not args.frames:
         msg = '--topic: only with --frames'
-        raise FramesError(msg)
+        raise RecordingError(msg)
     bundle = load_bundle(args.bundle)
     limits = TilingOptions(args.memory_limit_mb)
     frames = read_frames(args.frames, args.topic) if args.frames else iter(())

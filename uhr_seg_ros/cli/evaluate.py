@@ -24,7 +24,7 @@ from uhr_seg_ros.backends.options import EngineOptions, PRECISIONS
 from uhr_seg_ros.cli.options import Mode, refuse_without_effect
 from uhr_seg_ros.core.atomic_io import check_writable, write_text
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.interruption import telling
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.data import image_io
@@ -58,10 +58,6 @@ TILES = (
     Mode('--tile', '--against-whole', lambda given: given.tile is not None),
     Mode('', ''),
 )
-
-
-class EvaluationError(UhrSegError):
-    """A bundle and a data set that do not belong together."""
 
 
 @dataclass(frozen=True)
@@ -232,7 +228,7 @@ def _check_classes(bundle: Bundle, dataset: Dataset) -> None:
         f'{dataset.name} in {dataset.root} has {len(labels)} ({", ".join(labels)}): they have to '
         'be the same in the same order; take a bundle that was trained on this data set'
     )
-    raise EvaluationError(msg)
+    raise ConfigError(msg)
 
 
 def _versions() -> dict[str, str]:

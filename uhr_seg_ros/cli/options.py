@@ -10,15 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ConfigError
 
 #: Attribute of the parsed arguments: the options that were given, such as ``--bag``, whatever
 #: their values.
 GIVEN = 'given'
-
-
-class OptionError(UhrSegError):
-    """An option that has no effect beside others, or without another one."""
 
 
 class CommandParser(ArgumentParser):
@@ -78,14 +74,14 @@ def refuse_without_effect(arguments: Namespace, *tables: Sequence[Mode]) -> None
             last one always. Options that are in none of its modes are not its business.
 
     Raises:
-        OptionError: Names the option and what it does not go with.
+        ConfigError: Names the option and what it does not go with.
     """
     given = getattr(arguments, GIVEN, frozenset())
     for modes in tables:
         mode = next(mode for mode in modes if mode.holds(arguments))
         known = frozenset().union(*(each.options for each in modes))
         if idle := sorted((given & known) - mode.options):
-            raise OptionError(_complaint(idle, mode, modes))
+            raise ConfigError(_complaint(idle, mode, modes))
 
 
 def _complaint(idle: Sequence[str], mode: Mode, modes: Sequence[Mode]) -> str:

@@ -20,12 +20,13 @@ from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.core.atomic_io import written
 from uhr_seg_ros.core.bundle import Bundle, GraphSet, load_bundle, MODEL_FILE
 from uhr_seg_ros.core.drafts import draft_folder
+from uhr_seg_ros.core.errors import BundleError, EngineError
 from uhr_seg_ros.core.folder_lock import locked
 from uhr_seg_ros.core.interruption import signals_held, telling
 from uhr_seg_ros.export.bundle_writing import add_precision
 from uhr_seg_ros.pipelines.segmenter import Segmenter
-from uhr_seg_ros.pipelines.verification import AGREEMENT, AgreementError
-from uhr_seg_ros.quantization.int8_choice import Choice, Int8Choice, Int8Error, matching
+from uhr_seg_ros.pipelines.verification import AGREEMENT
+from uhr_seg_ros.quantization.int8_choice import Choice, Int8Choice, matching
 from uhr_seg_ros.quantization.int8_trial import Loss, LossCounter, Trial
 from uhr_seg_ros.quantization.tile_sample import sample_tiles
 from uhr_seg_ros.replay.image_source import read_frames
@@ -98,7 +99,7 @@ def _quantize(args: argparse.Namespace, bundle: Bundle, output: Path) -> int:
             f'{args.frames} gives {len(tiles)} tiles of {args.tile} px, at least {MIN_TILES} '
             'are needed: give more or larger frames, or a smaller --tile'
         )
-        raise Int8Error(msg)
+        raise BundleError(msg)
     calibrating, choosing, checking = tiles[::2], tiles[1::4], tiles[3::4]
     layers = Int8Choice(bundle, _show)
     kept = {layer for name in args.keep_fp32 for layer in matching(layers.candidates, name)}
@@ -133,13 +134,13 @@ def _quantize(args: argparse.Namespace, bundle: Bundle, output: Path) -> int:
 def _check(args: argparse.Namespace, bundle: Bundle) -> None:
     if bundle.kind != 'two_branch':
         msg = f'bundle {bundle.path} is of kind {bundle.kind}: int8 is made of two_branch only'
-        raise Int8Error(msg)
+        raise BundleError(msg)
     if not 0.0 <= args.agreement <= 1.0:
         msg = f'--agreement is {args.agreement:g}, expected a share of 0 to 1'
-        raise Int8Error(msg)
+        raise BundleError(msg)
     if args.tile < bundle.multiple:
         msg = f'--tile is {args.tile} px, expected at least {bundle.multiple}'
-        raise Int8Error(msg)
+        raise BundleError(msg)
 
 
 def _show(items: Sequence, text: str) -> Iterable:
@@ -172,7 +173,7 @@ def _checked(bundle: Bundle, paths: dict[str, Path], tiles: Sequence[np.ndarray]
             f'the int8 graphs of {bundle.name} are refused: {counter.loss}, at least {least:.3%} '
             'is needed: give more frames, or a larger --agreement'
         )
-        raise AgreementError(msg)
+        raise EngineError(msg)
     return counter.loss
 
 

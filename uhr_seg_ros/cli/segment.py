@@ -15,14 +15,14 @@ import numpy as np
 
 from uhr_seg_ros.cli.segment_results import check_names, Results
 from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import RecordingError, UhrSegError
 from uhr_seg_ros.core.folder_lock import locked
 from uhr_seg_ros.core.interruption import telling
 from uhr_seg_ros.core.visualization import draw_density, OverlayOptions
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.refinement.refine import METHODS, Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmenter
-from uhr_seg_ros.replay.image_source import FramesError, read_image
+from uhr_seg_ros.replay.image_source import read_image
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +80,7 @@ def _segment_all(args: argparse.Namespace, segmenter: Segmenter, results: Result
             try:
                 image = read_image(path)
                 elapsed = _segment(path, image, args, segmenter, results)
-            except FramesError as err:
+            except RecordingError as err:
                 print(f'uhr_seg: error: {err}', file=sys.stderr)
                 unreadable += 1
                 continue

@@ -14,16 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from uhr_seg_ros.core.atomic_io import written
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import WriteError
 from uhr_seg_ros.core.image_writing import encode_image, fits, MAX_SIDES
 from uhr_seg_ros.pipelines.segmenter import Segmentation
 
 #: What a photograph becomes that is too large for JPEG.
 _LARGE = '.png'
-
-
-class ResultsError(UhrSegError):
-    """A result that cannot be written."""
 
 
 @dataclass
@@ -53,7 +49,7 @@ class Files:
         Write what there is, all files of the image or none.
 
         Raises:
-            ImageWriteError: a format cannot hold a picture.
+            WriteError: a format cannot hold a picture.
             OSError: a file cannot be written; names it.
 
         """
@@ -99,7 +95,7 @@ class Results:
             size: its height and width, px.
 
         Raises:
-            ResultsError: no format holds a mask of this size.
+            WriteError: no format holds a mask of this size.
 
         """
         if not fits('.png', size):
@@ -107,7 +103,7 @@ class Results:
                 f'a mask of {size[1]}x{size[0]} px does not fit into PNG, whose sides end at '
                 f'{MAX_SIDES[".png"]:,} px: cut the image'
             )
-            raise ResultsError(msg)
+            raise WriteError(msg)
         photograph = '.jpg' if fits('.jpg', size) else _LARGE
         notes = []
         if photograph == _LARGE:
@@ -141,7 +137,7 @@ def check_names(images: Sequence[Path], results: Results) -> None:
     Check the names of all results before the work.
 
     Raises:
-        ResultsError: results would overwrite each other or an image, or a name is too long for
+        WriteError: results would overwrite each other or an image, or a name is too long for
             the file system.
 
     """
@@ -151,7 +147,7 @@ def check_names(images: Sequence[Path], results: Results) -> None:
     for path in images:
         if other := seen.get(path.stem):
             msg = f'{other} and {path} would both write {path.stem}_mask.png: rename one of them'
-            raise ResultsError(msg)
+            raise WriteError(msg)
         seen[path.stem] = path
         for result in results.possible(path.stem):
             length = len(os.fsencode(result.name))
@@ -160,16 +156,16 @@ def check_names(images: Sequence[Path], results: Results) -> None:
                     f'the name {result.name} has {length} bytes, {results.folder} takes '
                     f'{longest}: rename {path}'
                 )
-                raise ResultsError(msg)
+                raise WriteError(msg)
             if other := inputs.get(_identity(result)):
                 msg = (
                     f'{result}, a result of {path}, would overwrite the image {other}: choose '
                     'another --output, or rename one of them'
                 )
-                raise ResultsError(msg)
+                raise WriteError(msg)
             if result.is_dir():
                 msg = f'{result}, a result of {path}, is a folder: choose another --output'
-                raise ResultsError(msg)
+                raise WriteError(msg)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

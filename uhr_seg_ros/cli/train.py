@@ -17,6 +17,7 @@ from torch import nn
 
 from uhr_seg_ros.cli.options import Mode, refuse_without_effect
 from uhr_seg_ros.core.domain import Domain
+from uhr_seg_ros.core.errors import TrainingError
 from uhr_seg_ros.core.folder_lock import locked
 from uhr_seg_ros.core.interruption import telling
 from uhr_seg_ros.data.datasets import Dataset, open_dataset
@@ -29,7 +30,6 @@ from uhr_seg_ros.training.checks import wrong
 from uhr_seg_ros.training.config import Config, read_config
 from uhr_seg_ros.training.dataloaders import feed
 from uhr_seg_ros.training.distributed import DEVICES, joined
-from uhr_seg_ros.training.errors import TrainingError
 from uhr_seg_ros.training.run_folder import BEST, LAST, read_log, VALIDATION
 from uhr_seg_ros.training.trainer import Trainer
 from uhr_seg_ros.training.validation import described

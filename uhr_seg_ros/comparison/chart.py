@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from uhr_seg_ros.comparison.plan import ComparisonError
 from uhr_seg_ros.comparison.running import Comparison
 from uhr_seg_ros.comparison.table import COLUMNS
 from uhr_seg_ros.core.atomic_io import written
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.plain_charts import plain_charts
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def draw_chart(comparison: Comparison, path: Path) -> None:
         path: A file whose ending tells the format: ``.svg`` or ``.png``.
 
     Raises:
-        ComparisonError: The package matplotlib is missing, or it does not know the format.
+        ConfigError: The package matplotlib is missing, or it does not know the format.
     """
     check_chart(path)
     from matplotlib.figure import Figure
@@ -50,17 +50,17 @@ def check_chart(path: Path) -> None:
     Check that a chart can be drawn into a file, before the work that it shows.
 
     Raises:
-        ComparisonError: The package matplotlib is missing, or it does not know the format.
+        ConfigError: The package matplotlib is missing, or it does not know the format.
     """
     try:
         from matplotlib.figure import Figure
     except ImportError as err:
         msg = f'{path} needs a package that is not installed: pip install matplotlib'
-        raise ComparisonError(msg) from err
+        raise ConfigError(msg) from err
     known = Figure().canvas.get_supported_filetypes()
     if path.suffix.lower().lstrip('.') not in known:
         msg = f'{path} cannot be drawn: give a .svg or .png file'
-        raise ComparisonError(msg)
+        raise ConfigError(msg)
 
 
 def _panel(axes: Axes, comparison: Comparison, column: str) -> None:

@@ -13,7 +13,8 @@ import numpy as np
 
 from uhr_seg_ros.comparison.plan import Plan
 from uhr_seg_ros.comparison.running import Comparison
-from uhr_seg_ros.core.image_writing import check_format, fits, ImageWriteError, write_image
+from uhr_seg_ros.core.errors import WriteError
+from uhr_seg_ros.core.image_writing import check_format, fits, write_image
 from uhr_seg_ros.core.visualization import colorize
 from uhr_seg_ros.data.datasets import open_dataset
 from uhr_seg_ros.data.image_io import Window
@@ -34,7 +35,7 @@ def check_pictures(plan: Plan, path: Path) -> None:
     Check that pictures of all variants can be drawn into a file, before the work.
 
     Raises:
-        ImageWriteError: The format is unknown, or cannot hold so many.
+        WriteError: The format is unknown, or cannot hold so many.
     """
     check_format(path)
     side = SIDE + 2 * MARGIN
@@ -42,7 +43,7 @@ def check_pictures(plan: Plan, path: Path) -> None:
     if not fits(path.suffix, (TITLE + PLACES * side, width)):
         count = len(plan.variants)
         msg = f'{path} cannot be written: {count} variants take {width} px, give a .png file'
-        raise ImageWriteError(msg)
+        raise WriteError(msg)
 
 
 def draw_pictures(comparison: Comparison, path: Path) -> None:
@@ -57,7 +58,7 @@ def draw_pictures(comparison: Comparison, path: Path) -> None:
         path: A ``.jpg`` or ``.png`` file.
 
     Raises:
-        ImageWriteError: The format is unknown, or cannot hold so many places.
+        WriteError: The format is unknown, or cannot hold so many places.
     """
     check_pictures(comparison.plan, path)
     dataset = open_dataset(comparison.plan.variants[0].config['data']['dataset'], comparison.root)

@@ -16,17 +16,13 @@ import yaml
 
 from uhr_seg_ros.core.atomic_io import write_text
 from uhr_seg_ros.core.config_reader import Fields, MAX_WHOLE, read_mapping
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.text import listed, shown
 
 #: Largest side of frames and tiles, px.
 MAX_SIDE = 1 << 16
 
 FIELDS = ('base', 'common', 'seeds', 'size', 'variants', 'window')
-
-
-class ComparisonError(UhrSegError):
-    """A plan that cannot be followed, or a step of it that failed."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +73,14 @@ def read_plan(path: Path) -> Plan:
     the side of tiles that are measured instead of whole images.
 
     Raises:
-        ComparisonError: The file, a field or the base is missing or wrong.
+        ConfigError: The file, a field or the base is missing or wrong.
     """
-    content = read_mapping(path, ComparisonError, 'see config/compare/ for a plan')
-    fields = Fields(path, content, ComparisonError)
+    content = read_mapping(path, ConfigError, 'see config/compare/ for a plan')
+    fields = Fields(path, content, ConfigError)
     if unknown := sorted(map(str, set(content) - set(FIELDS))):
         raise fields.error(f'unknown {listed(unknown)}, known: {", ".join(FIELDS)}')
     base = read_mapping(
-        path.parent / fields.get('base', str), ComparisonError, 'base is a file of config/train/'
+        path.parent / fields.get('base', str), ConfigError, 'base is a file of config/train/'
     )
     if fields.has('common'):
         base = merged(base, fields.get('common', dict))
@@ -128,11 +124,11 @@ def check_config(variant: Variant, seed: int, path: Path) -> None:
         path: What ``write_config`` wrote before the run; a run without it is taken as it is.
 
     Raises:
-        ComparisonError: Fields differ; names them with both values.
+        ConfigError: Fields differ; names them with both values.
     """
     if not path.is_file():
         return
-    trained = read_mapping(path, ComparisonError, 'remove its folder to train it again')
+    trained = read_mapping(path, ConfigError, 'remove its folder to train it again')
     planned = variant.config | {'seed': seed}
     differ = [
         f'{name} was {reprlib.repr(trained.get(name))} and is {reprlib.repr(planned.get(name))}'
@@ -144,7 +140,7 @@ def check_config(variant: Variant, seed: int, path: Path) -> None:
             f'{path.parent} was trained by another plan: {"; ".join(differ)}; choose another '
             '--output, or remove the folder to train it again'
         )
-        raise ComparisonError(msg)
+        raise ConfigError(msg)
 
 
 def _mapping(fields: Fields, name: object, changes: object) -> Mapping[str, Any]:

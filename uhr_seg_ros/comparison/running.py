@@ -21,15 +21,10 @@ from threading import Lock
 from time import monotonic
 from typing import Any
 
-from uhr_seg_ros.comparison.plan import (
-    check_config,
-    ComparisonError,
-    Plan,
-    Variant,
-    write_config,
-)
+from uhr_seg_ros.comparison.plan import check_config, Plan, Variant, write_config
 from uhr_seg_ros.core.bundle import MODEL_FILE
 from uhr_seg_ros.core.config_reader import read_json
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.interruption import Terminated
 from uhr_seg_ros.core.resources import available_cores
 from uhr_seg_ros.core.subprocesses import python_child
@@ -41,7 +36,7 @@ REPEAT = 7
 REEXPORT_HINT = 'move it away, and the next call makes it again'
 
 
-class OutOfTimeError(ComparisonError):
+class OutOfTimeError(ConfigError):
     """The time is over before the plan is."""
 
     def __init__(self) -> None:
@@ -110,7 +105,7 @@ class Comparison:
 
         Raises:
             OutOfTimeError: Call it again to go on.
-            ComparisonError: A command failed; names it.
+            ConfigError: A command failed; names it.
         """
         pool = ThreadPoolExecutor(self.jobs)
         try:
@@ -173,7 +168,7 @@ class Comparison:
                 f'{minutes:.2f}',
                 *resume,
             )
-        except ComparisonError as err:
+        except ConfigError as err:
             # A training that --minutes stopped ends with 1, as does one that breaks.
             if monotonic() >= self.deadline:
                 raise OutOfTimeError from err
@@ -225,18 +220,18 @@ class Comparison:
     def figures(self, variant: Variant) -> list[dict[str, Any]]:
         """Read what ``evaluate`` wrote for each seed."""
         paths = [self.folder(variant, seed) / 'figures.json' for seed in self.plan.seeds]
-        return [read_json(path, ComparisonError, REEXPORT_HINT) for path in paths]
+        return [read_json(path, ConfigError, REEXPORT_HINT) for path in paths]
 
     def cost(self, variant: Variant) -> tuple[float, int]:
         """Read the median time of a frame, ms, and the peak memory of the process, MB."""
         path = self.output / variant.folder / 'time.json'
-        report = read_json(path, ComparisonError, REEXPORT_HINT)
+        report = read_json(path, ConfigError, REEXPORT_HINT)
         try:
             size = report['sizes'][0]
             return size['stage_ms']['total']['median'], size['peak_mb']
         except (IndexError, KeyError, TypeError) as err:
             msg = f'{path} holds something else than `uhr_seg benchmark` writes: {REEXPORT_HINT}'
-            raise ComparisonError(msg) from err
+            raise ConfigError(msg) from err
 
     def _call(self, folder: Path | None, *words: object) -> None:
         """Run a command; the folder is that of the run, None where it has the machine alone."""
@@ -250,4 +245,4 @@ class Comparison:
                 code = self._steps.run(**child, stdout=log, stderr=subprocess.STDOUT)
         if code:
             msg = f'this failed with exit code {code}: uhr_seg {" ".join(map(str, words))}'
-            raise ComparisonError(msg)
+            raise ConfigError(msg)

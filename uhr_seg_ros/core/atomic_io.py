@@ -12,17 +12,13 @@ import os
 from pathlib import Path
 import secrets
 
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import WriteError
 
 #: Part of the name of a file that is being written.
 UNFINISHED = '.unfinished'
 
 # Beyond it a suffix names no format, and might make a name too long.
 _LONG_SUFFIX = 20
-
-
-class OutputError(UhrSegError):
-    """A place where results cannot go."""
 
 
 @contextmanager
@@ -98,7 +94,7 @@ def check_writable(*paths: Path | None) -> None:
         paths: files; their folders are made. None is left out.
 
     Raises:
-        OutputError: two are the same file.
+        WriteError: two are the same file.
         OSError: one cannot be written; names it.
 
     """
@@ -120,7 +116,7 @@ def check_writable(*paths: Path | None) -> None:
             raise OSError(err.errno, err.strerror, str(path)) from err
         if target in targets:
             msg = f'{path} is to hold two results: give each a file of its own'
-            raise OutputError(msg)
+            raise WriteError(msg)
         targets.add(target)
 
 

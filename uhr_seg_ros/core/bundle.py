@@ -24,7 +24,8 @@ from uhr_seg_ros.core.config_reader import (
     read_mapping,
 )
 from uhr_seg_ros.core.domain import Domain, read_domain
-from uhr_seg_ros.core.graph_files import BundleError, Graph, MODEL_FILE, REEXPORT_HINT
+from uhr_seg_ros.core.errors import BundleError
+from uhr_seg_ros.core.graph_files import Graph, MODEL_FILE, REEXPORT_HINT
 from uhr_seg_ros.core.regular_files import file_sha256  # noqa: F401 - where it was before
 from uhr_seg_ros.core.resources import share_folders
 from uhr_seg_ros.core.text import listed, printable, shortened, shown

@@ -13,7 +13,7 @@ from numbers import Integral
 import numpy as np
 
 from uhr_seg_ros.core.config_reader import Fields, name_fault, quoting_hint
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.text import listed, shown
 
 #: Mask id of a pixel without a class, as in vision_msgs/LabelInfo and in label images.
@@ -26,10 +26,6 @@ MAX_UINT8_CLASSES = 255
 MAX_CLASSES = 65535
 
 
-class ClassSetError(UhrSegError):
-    """Class names and colours that do not fit together."""
-
-
 @dataclass(frozen=True)
 class ClassSet:
     """
@@ -40,7 +36,7 @@ class ClassSet:
         colors: one RGB colour per class, components 0..255.
 
     Raises:
-        ClassSetError: no class, too many classes, a name that is empty, repeated or no text, or a
+        BundleError: no class, too many classes, a name that is empty, repeated or no text, or a
             colour that is none.
 
     """
@@ -51,28 +47,28 @@ class ClassSet:
     def __post_init__(self) -> None:
         if not 1 <= len(self.names) <= MAX_CLASSES:
             msg = f'a class set has 1 to {MAX_CLASSES} classes, not {len(self.names)}'
-            raise ClassSetError(msg)
+            raise BundleError(msg)
         if len(self.names) != len(self.colors):
             msg = f'{len(self.names)} class names but {len(self.colors)} colours'
-            raise ClassSetError(msg)
+            raise BundleError(msg)
         for name, color in zip(self.names, self.colors, strict=True):
             if not isinstance(name, str):
                 msg = f'class name {shown(name)} is no text{quoting_hint(name)}'
-                raise ClassSetError(msg)
+                raise BundleError(msg)
             if fault := name_fault(name):
                 msg = f'class name {shown(name)}: expected {fault}'
-                raise ClassSetError(msg)
+                raise BundleError(msg)
             if not _is_color(color):
                 msg = (
                     f'class {shown(name)}: colour {shown(color)} is not three whole numbers '
                     'from 0 to 255'
                 )
-                raise ClassSetError(msg)
+                raise BundleError(msg)
         if len(set(self.names)) < len(self.names):
             counts = Counter(self.names)
             repeated = sorted(name for name, count in counts.items() if count > 1)
             msg = f'class names appear more than once: {listed(repeated)}'
-            raise ClassSetError(msg)
+            raise BundleError(msg)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -113,7 +109,7 @@ def read_classes(fields: Fields) -> ClassSet:
         colors.append(tuple(entry['color']))
     try:
         return ClassSet(tuple(names), tuple(colors))
-    except ClassSetError as err:
+    except BundleError as err:
         raise fields.error(str(err)) from err
 
 

@@ -12,7 +12,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from uhr_seg_ros.core.atomic_io import OutputError
+from uhr_seg_ros.core.errors import WriteError
 
 #: Is there while a run writes into its folder.
 LOCK = '.uhr_seg.lock'
@@ -32,14 +32,14 @@ def locked(folder: Path) -> Iterator[None]:
         folder: made if absent.
 
     Raises:
-        OutputError: another run writes into the folder, or it cannot be made or written.
+        WriteError: another run writes into the folder, or it cannot be made or written.
 
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as err:
         msg = f'output folder {folder} cannot be made: {err.strerror}'
-        raise OutputError(msg) from err
+        raise WriteError(msg) from err
     path = folder / LOCK
     file = _open(path)
     try:
@@ -57,7 +57,7 @@ def _open(path: Path) -> int:
             file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as err:
             msg = f'output folder {path.parent} cannot be written: {err.strerror}'
-            raise OutputError(msg) from err
+            raise WriteError(msg) from err
         try:
             _take(file, path)
             if _is_there(file, path):
@@ -81,7 +81,7 @@ def _take(file: int, path: Path) -> None:
             f'another run{process} writes into {path.parent}: wait until it has ended, or choose '
             'another output folder'
         )
-        raise OutputError(msg) from err
+        raise WriteError(msg) from err
     except OSError as err:
         if err.errno not in _NO_LOCKS:
             raise

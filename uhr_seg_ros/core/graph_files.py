@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import hashlib
 from pathlib import Path
 
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.onnx_scan import describe, first_outside, MAX_BYTES, NoGraphError
 from uhr_seg_ros.core.regular_files import FileFault, read_regular
 
@@ -20,10 +20,6 @@ REEXPORT_HINT = 'export or convert the model again, or fetch the bundle again'
 
 #: Hashes of graphs that were found to be whole in themselves.
 _whole: set[str] = set()
-
-
-class BundleError(UhrSegError):
-    """A bundle that is missing, incomplete or damaged."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from uhr_seg_ros.core.atomic_io import write_bytes
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import WriteError
 
 #: Suffix -> longest side that the format, or its encoder, can hold, px.
 MAX_SIDES = {
@@ -27,10 +27,6 @@ MAX_SIDES = {
 DEEP = ('.png', '.tif', '.tiff')
 
 
-class ImageWriteError(UhrSegError):
-    """An image that a format cannot hold, or a format that is unknown."""
-
-
 def fits(suffix: str, size: Sequence[int]) -> bool:
     """Return whether a format, such as ``.jpg``, can hold an image of (height, width), px."""
     return max(size[:2]) <= MAX_SIDES.get(suffix.lower(), max(size[:2]))
@@ -41,11 +37,11 @@ def check_format(path: Path) -> None:
     Check that the suffix of a file names an image format, before the work.
 
     Raises:
-        ImageWriteError: It does not; names the file.
+        WriteError: It does not; names the file.
     """
     if not path.suffix or not cv2.haveImageWriter(f'image{path.suffix}'):
         msg = f'{path} cannot be written: give a .jpg or .png file'
-        raise ImageWriteError(msg)
+        raise WriteError(msg)
 
 
 def encode_image(suffix: str, image: np.ndarray, flags: Sequence[int] = ()) -> bytes:
@@ -61,25 +57,25 @@ def encode_image(suffix: str, image: np.ndarray, flags: Sequence[int] = ()) -> b
         The content of the file.
 
     Raises:
-        ImageWriteError: The format is unknown, or cannot hold the image.
+        WriteError: The format is unknown, or cannot hold the image.
     """
     form = suffix.lstrip('.').upper() or 'a file without a suffix'
     size = f'{image.shape[1]}x{image.shape[0]}' if image.ndim > 1 else f'shape {image.shape}'
     if image.size and not fits(suffix, image.shape):
         limit = MAX_SIDES[suffix.lower()]
         msg = f'an image of {size} px does not fit into {form}, whose sides end at {limit:,} px'
-        raise ImageWriteError(msg)
+        raise WriteError(msg)
     if image.dtype != np.uint8 and (image.dtype != np.uint16 or suffix.lower() not in DEEP):
         msg = f'an image of {size} px, {image.dtype}, cannot be made {form}'
-        raise ImageWriteError(msg)
+        raise WriteError(msg)
     try:
         done, content = cv2.imencode(suffix, image, list(flags))
     except cv2.error as err:
         msg = f'an image of {size} px, {image.dtype}, cannot be made {form}: {err.err or err}'
-        raise ImageWriteError(msg) from err
+        raise WriteError(msg) from err
     if not done:
         msg = f'an image of {size} px, {image.dtype}, cannot be made {form}: OpenCV refuses it'
-        raise ImageWriteError(msg)
+        raise WriteError(msg)
     return content.tobytes()
 
 
@@ -96,12 +92,12 @@ def write_image(
         durable: See ``files.written``.
 
     Raises:
-        ImageWriteError: The format is unknown, or cannot hold the image; names the file.
+        WriteError: The format is unknown, or cannot hold the image; names the file.
         OSError: It cannot be written; names the file.
     """
     try:
         content = encode_image(path.suffix, image, flags)
-    except ImageWriteError as err:
+    except WriteError as err:
         msg = f'{path} cannot be written: {err}'
-        raise ImageWriteError(msg) from err
+        raise WriteError(msg) from err
     write_bytes(path, content, durable=durable)

@@ -18,7 +18,7 @@ from math import ceil, lcm
 
 import numpy as np
 
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ConfigError
 
 #: The factor of a context that is the whole frame, fitted into a patch.
 WHOLE = 'whole'
@@ -30,10 +30,6 @@ MAX_OVERLAP_PART = Fraction(1, 4)
 BAND_ROWS = 64
 #: The range of the factors of contexts.
 FACTORS = (1, 8)
-
-
-class PatchError(UhrSegError):
-    """Patches or contexts that cannot be cut."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +116,7 @@ class Context:
         side: of a patch and of the reduced context, px.
 
     Raises:
-        PatchError: the factor is out of range, or does not fit the side.
+        ConfigError: the factor is out of range, or does not fit the side.
 
     """
 
@@ -137,7 +133,7 @@ class Context:
                 f'cut: the factor is {WHOLE!r} or a number from {FACTORS[0]} to {FACTORS[1]} of '
                 f'few digits, such as 2 or 1.5, and (factor - 1) / 2 sides are whole px'
             )
-            raise PatchError(msg)
+            raise ConfigError(msg)
 
     @property
     def is_whole(self) -> bool:

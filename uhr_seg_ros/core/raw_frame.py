@@ -12,11 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from uhr_seg_ros.core.errors import UhrSegError
-
-
-class PixelError(UhrSegError):
-    """Bytes that are no frame of the named format."""
+from uhr_seg_ros.core.errors import ImageError
 
 
 class _Layout(NamedTuple):
@@ -63,7 +59,7 @@ class RawFrame:
         width: px.
 
     Raises:
-        PixelError: the format is unknown, or size, format and shape of the data do not fit.
+        ImageError: the format is unknown, or size, format and shape of the data do not fit.
 
     """
 
@@ -79,7 +75,7 @@ class RawFrame:
                 f'{self.format} frame of {self.width}x{self.height} px: the data is '
                 f'{self.data.dtype} {self.data.shape}, expected uint8 {expected}'
             )
-            raise PixelError(msg)
+            raise ImageError(msg)
 
     @classmethod
     def of_bgr(cls, image: np.ndarray) -> RawFrame:
@@ -87,12 +83,12 @@ class RawFrame:
         Wrap an image (H, W, 3) uint8 BGR; it is copied only if its pixels lie apart.
 
         Raises:
-            PixelError: not an image of this form.
+            ImageError: not an image of this form.
 
         """
         if image.ndim != 3 or image.shape[2] != 3:
             msg = f'the image has shape {image.shape}, expected (height, width, 3)'
-            raise PixelError(msg)
+            raise ImageError(msg)
         height, width, _ = image.shape
         return cls(image.reshape(height, 3 * width), 'bgr8', height, width)
 
@@ -102,7 +98,7 @@ class RawFrame:
         The image (H, W, 3) uint8 BGR; for `bgr8` a view of the data.
 
         Raises:
-            PixelError: OpenCV cannot convert it.
+            ImageError: OpenCV cannot convert it.
 
         """
         layout = _LAYOUTS[self.format]
@@ -118,7 +114,7 @@ class RawFrame:
                 f'{self.format} frame of {self.width}x{self.height} px '
                 f'could not be converted to bgr8: {err.err}'
             )
-            raise PixelError(msg) from err
+            raise ImageError(msg) from err
 
 
 def memory_shape(format_name: str, height: int, width: int) -> tuple[int, int]:
@@ -126,15 +122,15 @@ def memory_shape(format_name: str, height: int, width: int) -> tuple[int, int]:
     Give how many rows of how many bytes a frame takes, without padding.
 
     Raises:
-        PixelError: the format is unknown or has no such size.
+        ImageError: the format is unknown or has no such size.
 
     """
     if format_name not in _LAYOUTS:
         msg = f'pixel format {format_name!r} is unknown, known: {", ".join(FORMATS)}'
-        raise PixelError(msg)
+        raise ImageError(msg)
     if objection := _objection_to_size(format_name, height, width):
         msg = f'{format_name} frame of {width}x{height} px {objection}'
-        raise PixelError(msg)
+        raise ImageError(msg)
     layout = _LAYOUTS[format_name]
     return height * layout.rows_per_two // 2, width * layout.bytes_each
 

@@ -11,16 +11,12 @@ import cv2
 import numpy as np
 
 from uhr_seg_ros.core.classes import ClassSet
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ImageError
 
 #: Density of sampling is counted in so many cells along the longer side of an image ...
 DENSITY_CELLS = 64
 #: ... and shown up to so many times that of uniform sampling.
 DENSITY_RANGE = 4.0
-
-
-class DrawingError(UhrSegError):
-    """A mask and an image that do not belong together, or a style that is none."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ class OverlayOptions:
             `overlay` and `color_mask`, those that are wanted, (h, w, 3) uint8 BGR.
 
         Raises:
-            DrawingError: image and mask differ in size; alpha or scale out of range.
+            ImageError: image and mask differ in size; alpha or scale out of range.
 
         """
         painted = {}
@@ -103,14 +99,14 @@ class OverlayPainter:
         scale: size of the overlay relative to the image, above 0 and at most 1.
 
     Raises:
-        DrawingError: alpha or scale out of range.
+        ImageError: alpha or scale out of range.
 
     """
 
     def __init__(self, classes: ClassSet, alpha: float = 0.5, scale: float = 1.0) -> None:
         if not 0.0 <= alpha <= 1.0:
             msg = f'alpha {alpha} is outside 0 to 1'
-            raise DrawingError(msg)
+            raise ImageError(msg)
         _check_scale(scale)
         self._palette = classes.palette_bgr()
         self._count = len(classes)
@@ -129,12 +125,12 @@ class OverlayPainter:
             (h, w, 3) uint8 BGR with h = round(H scale), w = round(W scale), at least 1.
 
         Raises:
-            DrawingError: image and mask differ in size.
+            ImageError: image and mask differ in size.
 
         """
         if image.shape[:2] != mask.shape:
             msg = f'image size {image.shape[:2]} and mask size {mask.shape} differ'
-            raise DrawingError(msg)
+            raise ImageError(msg)
         size = scaled_size(mask.shape, self._scale)
         small = _reduce_mask(mask, size)
         background = image
@@ -179,7 +175,7 @@ def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
     Give height and width of a picture of a frame, px, at least 1.
 
     Raises:
-        DrawingError: scale out of range.
+        ImageError: scale out of range.
 
     """
     _check_scale(scale)
@@ -190,7 +186,7 @@ def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
 def _check_scale(scale: float) -> None:
     if not 0.0 < scale <= 1.0:
         msg = f'scale {scale} is outside 0 (excluded) to 1'
-        raise DrawingError(msg)
+        raise ImageError(msg)
 
 
 def _reduce_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

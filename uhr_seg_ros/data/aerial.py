@@ -11,8 +11,8 @@ from pathlib import Path
 from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.core.config_reader import read_json
 from uhr_seg_ros.core.domain import DOMAINS
+from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.dataset import Dataset
-from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.label_map import LabelMap
 from uhr_seg_ros.data.label_noise import NoisyRegion
 from uhr_seg_ros.data.pairing import Files

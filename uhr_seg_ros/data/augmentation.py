@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from uhr_seg_ros.core.config_reader import is_number
-from uhr_seg_ros.data.errors import DataError
+from uhr_seg_ros.core.errors import DataError
 
 Range = tuple[float, float]
 

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from uhr_seg_ros.core.classes import UNLABELED
+from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.augmentation import Augmentation
-from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.geometric import mirror, pad, Pair, rotate, take_symmetry
 from uhr_seg_ros.data.image_io import Window
 from uhr_seg_ros.data.photometric import distort

@@ -13,7 +13,8 @@ from types import MappingProxyType
 
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.domain import Domain
-from uhr_seg_ros.data.errors import DataError, faults_error
+from uhr_seg_ros.core.errors import DataError
+from uhr_seg_ros.data.errors import faults_error
 from uhr_seg_ros.data.label_map import LabelMap
 from uhr_seg_ros.data.label_noise import NoisyRegion
 from uhr_seg_ros.data.pairing import Files, pair

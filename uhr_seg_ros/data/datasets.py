@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.aerial import Aerial
 from uhr_seg_ros.data.cityscapes import Cityscapes
 from uhr_seg_ros.data.dataset import Dataset, hold_out
-from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.folder import Folder
 from uhr_seg_ros.data.satellite import DeepGlobe, Inria
 from uhr_seg_ros.data.street import Street

@@ -7,12 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from uhr_seg_ros.core.errors import UhrSegError
-
-
-class DataError(UhrSegError):
-    """A data set that is missing, incomplete or inconsistent; the text names the file."""
-
+from uhr_seg_ros.core.errors import DataError
 
 #: So many files are named in one error.
 NAMED = 20

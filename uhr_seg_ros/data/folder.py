@@ -12,9 +12,9 @@ from typing import Any
 from uhr_seg_ros.core.classes import ClassSet, MAX_UINT8_CLASSES, read_classes
 from uhr_seg_ros.core.config_reader import Fields, quoting_hint, read_mapping
 from uhr_seg_ros.core.domain import read_domain
+from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.core.text import shown
 from uhr_seg_ros.data.dataset import Dataset
-from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.pairing import Files, find, match
 from uhr_seg_ros.image_io.headers import SUFFIXES
 

@@ -10,9 +10,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from uhr_seg_ros.data.errors import DataError
+from uhr_seg_ros.core.errors import DataError, ImageError
 from uhr_seg_ros.image_io import exif, files, headers
-from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.files import cache
 from uhr_seg_ros.image_io.tiff_windows import Window
 
@@ -33,7 +32,7 @@ def _of_data(function: Callable) -> Callable:
     def call(*arguments: Any) -> Any:
         try:
             return function(*arguments)
-        except ImageIoError as err:
+        except ImageError as err:
             raise DataError(str(err)) from err
 
     return call

@@ -17,8 +17,9 @@ import numpy as np
 from tqdm import tqdm
 
 from uhr_seg_ros.core.classes import UNLABELED
+from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.dataset import Dataset
-from uhr_seg_ros.data.errors import DataError, faults_error, named
+from uhr_seg_ros.data.errors import faults_error, named
 from uhr_seg_ros.data.label_counts import count_ids, scan
 from uhr_seg_ros.data.sample import LabeledImage
 

@@ -26,8 +26,8 @@ from tqdm import tqdm
 
 from uhr_seg_ros import __version__
 from uhr_seg_ros.core.atomic_io import write_text
+from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.core.resources import available_cores, cache_folder
-from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.image_io import is_read_by_window
 from uhr_seg_ros.data.sample import LabeledFile, LabeledImage
 

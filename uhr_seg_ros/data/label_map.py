@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from uhr_seg_ros.core.classes import UNLABELED
-from uhr_seg_ros.data.errors import DataError
+from uhr_seg_ros.core.errors import DataError
 
 #: So many wrong values are named.
 SHOWN = 8

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from uhr_seg_ros.data.errors import DataError
+from uhr_seg_ros.core.errors import DataError
 
 
 class Files(NamedTuple):

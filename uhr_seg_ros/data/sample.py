@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from uhr_seg_ros.data.errors import DataError
+from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.image_io import check_upright, image_size, read_ids, read_image, Window
 from uhr_seg_ros.data.label_map import LabelMap
 

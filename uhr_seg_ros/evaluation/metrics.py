@@ -26,11 +26,7 @@ from __future__ import annotations
 import numpy as np
 
 from uhr_seg_ros.core.classes import UNLABELED
-from uhr_seg_ros.core.errors import UhrSegError
-
-
-class MetricError(UhrSegError):
-    """Labels and a mask that cannot be compared."""
+from uhr_seg_ros.core.errors import DataError
 
 
 class ConfusionMatrix:
@@ -56,18 +52,18 @@ class ConfusionMatrix:
             mask: (H, W) found ids.
 
         Raises:
-            MetricError: Another size, or an id that is no class.
+            DataError: Another size, or an id that is no class.
         """
         if labels.shape != mask.shape:
             msg = f'labels are {labels.shape}, the mask {mask.shape}'
-            raise MetricError(msg)
+            raise DataError(msg)
         known = labels != UNLABELED
         truth, found = labels[known].astype(np.int64), mask[known].astype(np.int64)
         classes = len(self.counts)
         for name, ids in (('label', truth), ('mask', found)):
             if ids.size and ids.max() >= classes:
                 msg = f'{name} id {ids.max()} with {classes} classes'
-                raise MetricError(msg)
+                raise DataError(msg)
         joint = np.bincount(truth * classes + found, minlength=classes**2)
         self.counts += joint.reshape(classes, classes)
 

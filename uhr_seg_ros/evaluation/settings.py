@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.evaluation.tta import VIEWS
 from uhr_seg_ros.pipelines.refinement.refine import METHODS, Refinement
 
@@ -19,10 +19,6 @@ BRANCHES = ('fused', 'semantic')
 #: The smallest window, px, and the range of the factor that images are scaled by.
 MIN_WINDOW = 64
 SCALES = (0.1, 4.0)
-
-
-class SettingsError(UhrSegError):
-    """Settings that contradict each other or are out of range."""
 
 
 @dataclass(frozen=True)
@@ -61,19 +57,19 @@ class Settings:
         for name, known in choices:
             if getattr(self, name) not in known:
                 msg = f'{name} {getattr(self, name)!r} is unknown, known: {", ".join(known)}'
-                raise SettingsError(msg)
+                raise ConfigError(msg)
         if self.window < MIN_WINDOW:
             msg = f'a window of {self.window} px is too small, the smallest one is {MIN_WINDOW} px'
-            raise SettingsError(msg)
+            raise ConfigError(msg)
         if not 1 <= self.stride <= self.window:
             msg = (
                 f'a stride of {self.stride} px with windows of {self.window} px: it has to be '
                 f'1 to {self.window}, or pixels between the windows would get no class'
             )
-            raise SettingsError(msg)
+            raise ConfigError(msg)
         if not SCALES[0] <= self.scale <= SCALES[1]:
             msg = f'scale {self.scale} is outside {SCALES[0]} to {SCALES[1]}'
-            raise SettingsError(msg)
+            raise ConfigError(msg)
         self._check_branch()
         self._check_tile()
         self._check_refinement()
@@ -94,7 +90,7 @@ class Settings:
                 'the semantic branch alone gives a mask of the whole image: evaluate it with '
                 'mode whole, scale 1, without test-time augmentation and without tiles'
             )
-            raise SettingsError(msg)
+            raise ConfigError(msg)
 
     def _check_tile(self) -> None:
         if self.mode == 'slide' and self.tile:
@@ -102,13 +98,13 @@ class Settings:
                 f'a tile of {self.tile} px in mode slide: tiles cut the detail branch of a whole '
                 'image, windows cut the image; take one of them'
             )
-            raise SettingsError(msg)
+            raise ConfigError(msg)
         if self.against_whole and (not self.tile or self.needs_logits):
             msg = (
                 'a comparison against the image in one piece is for tiles: mode whole with a '
                 'tile, scale 1, without test-time augmentation'
             )
-            raise SettingsError(msg)
+            raise ConfigError(msg)
 
     def _check_refinement(self) -> None:
         if self.refinement and (self.needs_logits or self.against_whole):
@@ -116,7 +112,7 @@ class Settings:
                 f'refine {self.refine} is for whole masks: evaluate it with mode whole, scale 1, '
                 'without test-time augmentation and without a comparison against the whole'
             )
-            raise SettingsError(msg)
+            raise ConfigError(msg)
 
 
 #: The test settings published for HLRC; every other data set is evaluated whole.
@@ -136,7 +132,7 @@ def settings_for(dataset: str, chosen: Mapping[str, Any]) -> Settings:
         chosen: Field -> value; None leaves the published one.
 
     Raises:
-        SettingsError: They do not fit together.
+        ConfigError: They do not fit together.
     """
     published = PUBLISHED.get(dataset, Settings())
     wanted = {name: value for name, value in chosen.items() if value is not None}
@@ -145,5 +141,5 @@ def settings_for(dataset: str, chosen: Mapping[str, Any]) -> Settings:
         published = Settings()
     if wanted.get('mode', published.mode) == 'whole' and {'window', 'stride'} & set(wanted):
         msg = 'window and stride are for mode slide: add --mode slide'
-        raise SettingsError(msg)
+        raise ConfigError(msg)
     return replace(published, **wanted)

@@ -15,7 +15,6 @@ import yaml
 from uhr_seg_ros.core.atomic_io import write_text
 from uhr_seg_ros.core.bundle import (
     Bundle,
-    BundleError,
     FORMAT,
     graphs_of,
     IMAGENET_MEAN,
@@ -28,6 +27,7 @@ from uhr_seg_ros.core.bundle import (
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.config_reader import read_mapping
 from uhr_seg_ros.core.domain import Domain
+from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.graph_files import hash_graph
 from uhr_seg_ros.onnx_graphs.external_data import bring_inside
 

@@ -14,7 +14,7 @@ import zipfile
 
 import torch
 
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import CheckpointError
 
 #: So many bytes tell what a file is.
 HEAD = 512
@@ -42,10 +42,6 @@ TAR = (
     'is a tar archive: unpack it and give the checkpoint in it; PyTorch before 0.2 saved so, too: '
     'save such a file anew with the version that wrote it'
 )
-
-
-class CheckpointError(UhrSegError):
-    """A file that is not a checkpoint, or one whose tensors do not fit the network."""
 
 
 def load_plain(path: str | Path) -> Any:

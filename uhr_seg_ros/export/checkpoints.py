@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from uhr_seg_ros.export.checkpoint_files import CheckpointError, load_plain
+from uhr_seg_ros.core.errors import CheckpointError
+from uhr_seg_ros.export.checkpoint_files import load_plain
 from uhr_seg_ros.export.description import Description, read_description
 from uhr_seg_ros.export.state_dicts import tensors_of
 from uhr_seg_ros.networks.hlrc.experts import NEIGHBORS, SUBPIXELS

@@ -21,18 +21,13 @@ import torch
 from uhr_seg_ros.core.classes import CLASS_SETS, ClassSet
 from uhr_seg_ros.core.config_reader import Fields
 from uhr_seg_ros.core.domain import Domain, DOMAINS, read_domain
+from uhr_seg_ros.core.errors import CheckpointError, ConfigError
 from uhr_seg_ros.data.datasets import DATASETS
 from uhr_seg_ros.export import deformed_checkpoints, fctl_checkpoints
-from uhr_seg_ros.export.checkpoints import (
-    Checkpoint,
-    CheckpointError,
-    is_own,
-    published_name,
-    state_from,
-)
+from uhr_seg_ros.export.checkpoints import Checkpoint, is_own, published_name, state_from
 from uhr_seg_ros.export.description import Description, other_classes, other_options
 from uhr_seg_ros.export.requested import Asked
-from uhr_seg_ros.networks.hlrc.network import HLRC, NetworkError
+from uhr_seg_ros.networks.hlrc.network import HLRC
 from uhr_seg_ros.networks.presets import build_network, Network, NETWORKS, options_of
 
 #: Network whose released weights are one file per part -> what knows the parts and their names.
@@ -151,7 +146,7 @@ def _of_earlier_training(
         raise CheckpointError(msg)
     try:
         options = options_of(network, options)
-    except NetworkError as err:
+    except ConfigError as err:
         msg = f'{path}: {err}; it was written by another version'
         raise CheckpointError(msg) from err
     _check_network(path, network, options, asked)
@@ -234,7 +229,7 @@ def built(network: str, options: Mapping[str, Any], classes: int) -> Network:
     """
     try:
         return build_network(network, classes, **options)
-    except (NetworkError, ModuleNotFoundError):
+    except (ConfigError, ModuleNotFoundError):
         raise
     # Options of another type or size fail in as many ways as there are layers.
     except Exception as err:

@@ -19,8 +19,7 @@ from typing import Any
 from uhr_seg_ros.core.classes import ClassSet, read_classes
 from uhr_seg_ros.core.config_reader import Fields
 from uhr_seg_ros.core.domain import Domain, read_domain
-from uhr_seg_ros.export.checkpoint_files import CheckpointError
-from uhr_seg_ros.networks.hlrc.network import NetworkError
+from uhr_seg_ros.core.errors import CheckpointError, ConfigError
 from uhr_seg_ros.networks.presets import options_of
 
 #: Key of a checkpoint under which its description is; no other program writes one of that name.
@@ -94,7 +93,7 @@ def read_description(content: Any, path: str | Path) -> Description | None:
     network = fields.get('network', str)
     try:
         options = options_of(network, fields.get('options', dict))
-    except NetworkError as err:
+    except ConfigError as err:
         raise fields.error(f'{err}; it was written by another version') from err
     return Description(network, options, read_classes(fields), read_domain(fields))
 

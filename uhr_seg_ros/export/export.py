@@ -21,7 +21,7 @@ from uhr_seg_ros.core.bundle import Bundle, graphs_of, load_bundle, MODEL_FILE
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.core.drafts import draft_folder
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.export.bundle_writing import write_bundle
 from uhr_seg_ros.export.deformed_graphs import bent_both_ways, deformed_graphs, statistics_of
 from uhr_seg_ros.export.hlrc_graphs import DetailGraph, FusionGraph, QuarterGraph, SemanticGraph
@@ -81,10 +81,6 @@ AXES = {
 }
 
 
-class ExportError(UhrSegError):
-    """The exported graphs do not compute what the network computes."""
-
-
 def export_bundle(
     network: Network,
     directory: str | Path,
@@ -111,11 +107,11 @@ def export_bundle(
         The written bundle.
 
     Raises:
-        ExportError: The number of classes differs, or a graph disagrees with torch.
+        BundleError: The number of classes differs, or a graph disagrees with torch.
     """
     if len(classes) != network.classes:
         msg = f'{len(classes)} class names for a network with {network.classes} classes'
-        raise ExportError(msg)
+        raise BundleError(msg)
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     fields = {
@@ -233,7 +229,7 @@ def compare(network: Network, bundle: Bundle, size: tuple[int, int]) -> None:
     Run torch and the bundle on one image and compare logits and arg max.
 
     Raises:
-        ExportError: They differ by more than the tolerances above; names the figures.
+        BundleError: They differ by more than the tolerances above; names the figures.
     """
     image = _noise_image(*size)
     if isinstance(network, DeformedNetwork):
@@ -252,7 +248,7 @@ def compare(network: Network, bundle: Bundle, size: tuple[int, int]) -> None:
             f'{error:.2e} (limit {LOGIT_TOLERANCE:.0e} of the largest), same class on '
             f'{agreement:.2%} of the pixels (limit {MASK_AGREEMENT:.2%})'
         )
-        raise ExportError(msg)
+        raise BundleError(msg)
 
 
 def _compare_bent(network: DeformedNetwork, bundle: Bundle, image: np.ndarray) -> None:
@@ -270,7 +266,7 @@ def _compare_bent(network: DeformedNetwork, bundle: Bundle, image: np.ndarray) -
             f'{error:.2e} (limit {LOGIT_TOLERANCE:.0e}), same class at {agreement:.2%} of the '
             f'points (limit {POINT_AGREEMENT:.1%})'
         )
-        raise ExportError(msg)
+        raise BundleError(msg)
 
 
 def _noise_image(height: int, width: int) -> np.ndarray:

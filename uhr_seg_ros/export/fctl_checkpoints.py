@@ -15,7 +15,8 @@ import re
 
 import torch
 
-from uhr_seg_ros.export.checkpoints import CheckpointError, load_state, state_of_parts
+from uhr_seg_ros.core.errors import CheckpointError
+from uhr_seg_ros.export.checkpoints import load_state, state_of_parts
 from uhr_seg_ros.networks.fctl.context_attention import SOURCES
 from uhr_seg_ros.networks.fctl.fcn8 import bilinear_kernel
 from uhr_seg_ros.networks.fctl.network import ReleasedFCtL

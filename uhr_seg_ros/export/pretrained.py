@@ -18,8 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from uhr_seg_ros.core.errors import CheckpointError
 from uhr_seg_ros.export.checkpoints import (
-    CheckpointError,
     load_checkpoint,
     open_checkpoint,
     published_name,

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from uhr_seg_ros.export.checkpoint_files import CheckpointError
+from uhr_seg_ros.core.errors import CheckpointError
 
 #: Keys that the weights of a network are saved under, the preferred one first.
 WRAPPERS = ('state_dict', 'model')

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.text import shown
 from uhr_seg_ros.geometry.distortion import (
     Distortion,
@@ -26,10 +26,6 @@ MODELS = {'plumb_bob': (4, 5), 'rational_polynomial': (4, 5, 8), 'equidistant': 
 
 MIN_DEPTH_M = 1e-3
 """What is nearer than this to the camera's plane is behind it."""
-
-
-class CameraError(UhrSegError):
-    """A calibration that points cannot be projected with; the message names the value."""
 
 
 class Projection(NamedTuple):
@@ -62,7 +58,7 @@ class Camera:
         width: of the mask, px.
 
     Raises:
-        CameraError: an unknown model, another count of coefficients, or a focal length that is
+        ConfigError: an unknown model, another count of coefficients, or a focal length that is
             not positive.
 
     """
@@ -78,7 +74,7 @@ class Camera:
     def __post_init__(self) -> None:
         if not all(0 < length < math.inf for length in self.focal):
             msg = f'focal length {self.focal} px is not positive: calibrate the camera'
-            raise CameraError(msg)
+            raise ConfigError(msg)
         object.__setattr__(self, '_lens', _lens(self.model, self.distortion))
 
     def project(self, points: np.ndarray) -> Projection:
@@ -107,7 +103,7 @@ class Camera:
 def _lens(model: str, coefficients: Sequence[float]) -> Distortion:
     if model not in MODELS:
         msg = f'distortion model {shown(model)} is not one of {", ".join(MODELS)}'
-        raise CameraError(msg)
+        raise ConfigError(msg)
     if model == 'equidistant':
         return EquidistantDistortion(_counted(model, coefficients or (0.0,) * 4))
     if not any(coefficients):
@@ -125,5 +121,5 @@ def _counted(model: str, coefficients: Sequence[float]) -> tuple[float, ...]:
             f'{model} has {" or ".join(map(str, counts))} coefficients, not '
             f'{len(coefficients)}: {list(coefficients)}'
         )
-        raise CameraError(msg)
+        raise ConfigError(msg)
     return known

@@ -10,7 +10,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from uhr_seg_ros.geometry.camera import Camera, CameraError
+from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.geometry.camera import Camera
 
 MAX_ERROR_PX = 0.1
 """So far from its pixel a ray may be projected: beyond it no ray belongs to the pixel."""
@@ -29,7 +30,7 @@ def depth_points(depth: np.ndarray, camera: Camera) -> np.ndarray:
         (N, 3) float32 in the camera's optical frame (REP-103), m, in the order of the pixels.
 
     Raises:
-        CameraError: the calibration is of another size.
+        ConfigError: the calibration is of another size.
 
     """
     if depth.shape != (camera.height, camera.width):
@@ -37,7 +38,7 @@ def depth_points(depth: np.ndarray, camera: Camera) -> np.ndarray:
             f'depth image is {depth.shape[1]} x {depth.shape[0]}, but its calibration is for '
             f'{camera.width} x {camera.height}'
         )
-        raise CameraError(msg)
+        raise ConfigError(msg)
     rays = pixel_rays(camera)
     with np.errstate(invalid='ignore'):
         known = (depth > 0) & (depth < np.inf) & np.isfinite(rays[0])

@@ -10,14 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from uhr_seg_ros.core.classes import ClassSet, UNLABELED
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.geometry.camera import Camera
 from uhr_seg_ros.geometry.transform import Transform
 from uhr_seg_ros.geometry.visibility import find_seen, Seen, ZBuffer
-
-
-class LabelingError(UhrSegError):
-    """A mask, a confidence and a calibration that do not belong together."""
 
 
 class LabeledPoints(NamedTuple):
@@ -77,7 +73,7 @@ class PointLabeler:
             confidence: (H, W) uint8; None: every pixel counts as sure.
 
         Raises:
-            LabelingError: sizes that differ.
+            DataError: sizes that differ.
 
         """
         _check_sizes(camera, mask, confidence)
@@ -115,4 +111,4 @@ def _check_sizes(camera: Camera, mask: np.ndarray, confidence: np.ndarray | None
     for name, array in (('mask', mask), ('confidence', confidence)):
         if array is not None and array.shape != size:
             msg = f'{name} is {array.shape}, but the calibration is for {size} (height, width)'
-            raise LabelingError(msg)
+            raise DataError(msg)

@@ -15,14 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ConfigError
 
 NORM_TOLERANCE = 0.01
 """How far the norm of a quaternion may be from 1: hand-written ones have three digits."""
-
-
-class TransformError(UhrSegError):
-    """Numbers that are no rigid transform; the message names them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +45,7 @@ class Transform:
             quaternion: x, y, z, w, as geometry_msgs/Quaternion orders them; it is normalised.
 
         Raises:
-            TransformError: wrong counts, numbers that are not finite, or a norm that is not 1.
+            ConfigError: wrong counts, numbers that are not finite, or a norm that is not 1.
 
         """
         offset = _finite('translation', translation, 3)
@@ -103,10 +99,10 @@ def _finite(name: str, values: Sequence[float], count: int) -> np.ndarray:
     array = np.asarray(values, np.float64)
     if array.shape != (count,):
         msg = f'{name} {list(values)} has {len(values)} numbers: expected {count}'
-        raise TransformError(msg)
+        raise ConfigError(msg)
     if not np.isfinite(array).all():
         msg = f'{name} {array.tolist()} is not finite: check who publishes the transform'
-        raise TransformError(msg)
+        raise ConfigError(msg)
     return array
 
 
@@ -117,5 +113,5 @@ def _unit(quaternion: np.ndarray) -> np.ndarray:
             f'quaternion {quaternion.tolist()} (x, y, z, w) has norm {norm:g}: expected 1; '
             'no rotation is 0, 0, 0, 1'
         )
-        raise TransformError(msg)
+        raise ConfigError(msg)
     return quaternion / norm

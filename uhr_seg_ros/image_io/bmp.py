@@ -9,7 +9,7 @@ import struct
 
 import numpy as np
 
-from uhr_seg_ros.image_io.errors import ImageIoError
+from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.image_io.limits import check_memory, check_pixels
 
 SIGNATURE = b'BM'
@@ -25,7 +25,7 @@ def size(head: bytes) -> tuple[int, int]:
     Read (height, width) from the first 26 bytes.
 
     Raises:
-        ImageIoError: They are no header.
+        ImageError: They are no header.
     """
     try:
         (length,) = struct.unpack_from('<I', head, 14)
@@ -33,7 +33,7 @@ def size(head: bytes) -> tuple[int, int]:
         width, height = struct.unpack_from(form, head, 18)
     except struct.error as err:
         msg = 'BMP has a damaged header'
-        raise ImageIoError(msg) from err
+        raise ImageError(msg) from err
     check_pixels('BMP', abs(height), width)
     return abs(height), width
 
@@ -46,14 +46,14 @@ def read(data: bytes) -> np.ndarray:
         (H, W, 3) uint8 BGR.
 
     Raises:
-        ImageIoError: The file is cut short, damaged or compressed.
+        ImageError: The file is cut short, damaged or compressed.
     """
     height, width = size(data)
     try:
         return _read(data, height, width)
     except struct.error as err:
         msg = 'BMP has a damaged header'
-        raise ImageIoError(msg) from err
+        raise ImageError(msg) from err
 
 
 def _read(data: bytes, height: int, width: int) -> np.ndarray:
@@ -64,16 +64,16 @@ def _read(data: bytes, height: int, width: int) -> np.ndarray:
     (compression,) = (0,) if core else struct.unpack_from('<I', data, 30)
     if compression not in (_RGB, _FIELDS, _ALPHA_FIELDS):
         msg = f'BMP has compression {compression}, which is not read: save it as PNG'
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     if bits not in (1, 4, 8, 16, 24, 32):
         msg = f'BMP has a damaged header: {bits} bits per pixel'
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     row = (bits * width + 31) // 32 * 4
     # The padding after the last row may be absent.
     needed = start + row * (height - 1) + (bits * width + 7) // 8
     if len(data) < needed:
         msg = f'BMP is cut short: {len(data)} of {needed} bytes are there'
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     check_memory('BMP', height, width, height * width * (7 if bits in (16, 32) else 4))
     stored = np.frombuffer(data[start : start + row * height].ljust(row * height, b'\0'), np.uint8)
     rows = stored.reshape(height, row)
@@ -83,7 +83,7 @@ def _read(data: bytes, height: int, width: int) -> np.ndarray:
         indices = _indices(rows, bits, width)
         if indices.max() >= len(palette):
             msg = f'BMP is damaged: it holds index {indices.max()} of {len(palette)} colours'
-            raise ImageIoError(msg)
+            raise ImageError(msg)
         return palette[indices]
     if bits == 24:
         return np.ascontiguousarray(rows[:, : width * 3].reshape(height, width, 3))
@@ -119,7 +119,7 @@ def _by_masks(rows: np.ndarray, bits: int, masks: tuple[int, ...]) -> np.ndarray
         largest = mask >> shift
         if not mask or largest & (largest + 1) or mask >> bits:
             msg = f'BMP is damaged: its mask of a colour is {mask:#x}'
-            raise ImageIoError(msg)
+            raise ImageError(msg)
         part = (values & values.dtype.type(mask)) >> values.dtype.type(shift)
         if largest != 255:
             # Spread over 0 to 255, rounded.

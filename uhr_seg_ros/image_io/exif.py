@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
+from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.image_io import ifd
-from uhr_seg_ros.image_io.errors import ImageIoError
 
 TAG = 274
 UPRIGHT = 1
@@ -32,7 +32,7 @@ def orientation(exif: bytes) -> int:
     try:
         first = next(ifd.in_memory(exif), None)
         value = first.number(TAG, UPRIGHT) if first is not None else UPRIGHT
-    except ImageIoError:
+    except ImageError:
         # Viewers do not turn such a picture either.
         return UPRIGHT
     return value if value in NAMES else UPRIGHT

@@ -17,9 +17,9 @@ from typing import BinaryIO
 
 import numpy as np
 
+from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.image_io import bmp, exif, headers, jpeg_header, png, tiff, webp
 from uhr_seg_ros.image_io.caching import ArrayCache
-from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.headers import BMP, JPEG, opened, PNG, TIFF, WEBP
 from uhr_seg_ros.image_io.jpeg import check_header, decode_jpeg
 from uhr_seg_ros.image_io.jpeg_structure import read_header
@@ -51,7 +51,7 @@ def read_image(path: Path, window: Window | None = None) -> np.ndarray:
         out.
 
     Raises:
-        ImageIoError: The file is missing, damaged, too large, or its values are none that are
+        ImageError: The file is missing, damaged, too large, or its values are none that are
             read.
     """
     with opened(path) as file:
@@ -78,7 +78,7 @@ def read_ids(path: Path, window: Window | None = None) -> np.ndarray:
         to 15; of a palette they are its indices.
 
     Raises:
-        ImageIoError: As `read_image`; or the file has not one channel, or the part has a value
+        ImageError: As `read_image`; or the file has not one channel, or the part has a value
             that does not fit into 8 bits.
     """
     with opened(path) as file:
@@ -89,7 +89,7 @@ def read_ids(path: Path, window: Window | None = None) -> np.ndarray:
             values = _whole(path, file, _ids_of_png, window)
         else:
             msg = f'it is a {form} file, which is none of class ids: expected PNG or TIFF'
-            raise ImageIoError(msg)
+            raise ImageError(msg)
         return _in_8_bits(values)
 
 
@@ -102,7 +102,7 @@ def _in_8_bits(values: np.ndarray) -> np.ndarray:
             f'it is {values.dtype} and holds the value {wrong[0]}, expected class ids that '
             'fit into 8 bits: 0 to 254, and 255 for what is ignored'
         )
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     return values.astype(np.uint8)
 
 
@@ -162,7 +162,7 @@ def _pixels_of_png(path: Path, file: BinaryIO) -> np.ndarray:
     picture = png.parse(_bytes(file))
     values = picture.read()
     if picture.bits == 16:
-        raise ImageIoError(_DEEP.format(values.max()))
+        raise ImageError(_DEEP.format(values.max()))
     if picture.has_alpha:
         tell(path, 'alpha left out')
     if picture.palette is not None:
@@ -179,7 +179,7 @@ def _ids_of_png(path: Path, file: BinaryIO) -> np.ndarray:
             f'it has {picture.samples} channels, expected one channel of class ids '
             '(colours: write the ids as 8-bit grey values)'
         )
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     if picture.palette is not None:
         tell(path, tiff.note_of_palette(picture.palette))
     return picture.read()
@@ -190,11 +190,11 @@ def _pixels_of_jpeg(path: Path, file: BinaryIO) -> np.ndarray:
     header = jpeg_header.read(file)
     if header.components == 4:
         msg = 'its colours are CMYK, those of print, which is not read: save it as RGB'
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     data = _bytes(file)
     try:
         check_memory(JPEG, header.height, header.width, 3 * header.height * header.width)
-    except ImageIoError:
+    except ImageError:
         # Of a file that lies, memory is not what is wrong.
         check_header(read_header(data), len(data), MAX_PIXELS)
         raise

@@ -13,9 +13,9 @@ import struct
 from typing import BinaryIO
 import zlib
 
+from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.core.regular_files import FileFault, open_regular
 from uhr_seg_ros.image_io import bmp, exif, ifd, jpeg_header, png, tiff, tiff_page, webp
-from uhr_seg_ros.image_io.errors import ImageIoError
 
 PNG, JPEG, TIFF, BMP, WEBP = 'PNG', 'JPEG', 'TIFF', 'BMP', 'WebP'
 
@@ -28,7 +28,7 @@ def image_size(path: Path) -> tuple[int, int]:
     Read (height, width) in px, as stored (EXIF rotation is ignored).
 
     Raises:
-        ImageIoError: The file is missing, damaged, too large, or none of PNG, JPEG, TIFF, BMP
+        ImageError: The file is missing, damaged, too large, or none of PNG, JPEG, TIFF, BMP
             and WebP.
     """
     with opened(path) as file:
@@ -40,7 +40,7 @@ def orientation(path: Path) -> int:
     Read the EXIF orientation, 1 to 8; 1 without one.
 
     Raises:
-        ImageIoError: As `image_size`.
+        ImageError: As `image_size`.
     """
     with opened(path) as file:
         return orientation_of(file, kind(file))
@@ -63,20 +63,20 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     Open a regular file; every error in the block gets its name.
 
     Raises:
-        ImageIoError: The file cannot be opened or read, is no regular file, or the block says so.
+        ImageError: The file cannot be opened or read, is no regular file, or the block says so.
     """
     try:
         with open_regular(path) as file:
             yield file
     except FileFault as err:
         msg = f'{path} cannot be read: {err.reason}'
-        raise ImageIoError(msg) from err
+        raise ImageError(msg) from err
     except OSError as err:
         msg = f'{path} cannot be read: {err.strerror or err}'
-        raise ImageIoError(msg) from err
-    except ImageIoError as err:
+        raise ImageError(msg) from err
+    except ImageError as err:
         msg = f'{path} cannot be read: {err}'
-        raise ImageIoError(msg) from err
+        raise ImageError(msg) from err
 
 
 def bytes_of(file: BinaryIO) -> int:
@@ -89,7 +89,7 @@ def kind(file: BinaryIO) -> str:
     Tell the format of an open file by its content, whatever its name is.
 
     Raises:
-        ImageIoError: It is none of those that are read.
+        ImageError: It is none of those that are read.
     """
     file.seek(0)
     head = file.read(16)
@@ -106,7 +106,7 @@ def kind(file: BinaryIO) -> str:
     size = bytes_of(file)
     what = 'it is empty' if not size else f'its {size} bytes begin like no format that is read'
     msg = f'{what} (PNG, JPEG, TIFF, BMP or WebP; gdal_translate makes a TIFF of many others)'
-    raise ImageIoError(msg)
+    raise ImageError(msg)
 
 
 def _png_size(file: BinaryIO) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from uhr_seg_ros.image_io.errors import ImageIoError
+from uhr_seg_ros.core.errors import ImageError
 
 #: Little and big endian, of 32 and of 64 bit.
 MAGIC = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
@@ -71,14 +71,14 @@ class Directory:
         Read all values of a tag; None without it.
 
         Raises:
-            ImageIoError: They lie outside the file, or are of an unknown type.
+            ImageError: They lie outside the file, or are of an unknown type.
         """
         if tag not in self._entries:
             return None
         kind, count, inline = self._entries[tag]
         if kind not in _TYPES:
             msg = f'TIFF is damaged: tag {tag} has the type {kind}'
-            raise ImageIoError(msg)
+            raise ImageError(msg)
         dtype = np.dtype(self.order + _TYPES[kind])
         length = count * dtype.itemsize * (2 if kind in (5, 10) else 1)
         if length <= len(inline):
@@ -86,7 +86,7 @@ class Directory:
         offset = int.from_bytes(inline, 'little' if self.order == '<' else 'big')
         if offset + length > self.size:
             msg = f'TIFF is cut short or damaged: tag {tag} lies outside its {self.size} bytes'
-            raise ImageIoError(msg)
+            raise ImageError(msg)
         self.file.seek(offset)
         return np.frombuffer(self.file.read(length), dtype)
 
@@ -95,14 +95,14 @@ class Directory:
         Read the first value of a tag.
 
         Raises:
-            ImageIoError: As `values`; or there is none, and no default.
+            ImageError: As `values`; or there is none, and no default.
         """
         values = self.values(tag)
         if values is not None and values.size:
             return int(values[0])
         if default is None:
             msg = f'TIFF is damaged: tag {tag} is missing'
-            raise ImageIoError(msg)
+            raise ImageError(msg)
         return default
 
 
@@ -111,7 +111,7 @@ def directories(file: BinaryIO, size: int) -> Iterator[Directory]:
     Read the directories of a file, in its order; no value outside of them is read.
 
     Raises:
-        ImageIoError: The file is cut short or damaged, or its directories run in a circle.
+        ImageError: The file is cut short or damaged, or its directories run in a circle.
     """
     file.seek(0)
     head = file.read(16)
@@ -123,12 +123,12 @@ def directories(file: BinaryIO, size: int) -> Iterator[Directory]:
         (offset,) = struct.unpack_from(order + ('Q' if big else 'I'), head, 8 if big else 4)
     except struct.error as err:
         msg = 'TIFF has a damaged header'
-        raise ImageIoError(msg) from err
+        raise ImageError(msg) from err
     seen: set[int] = set()
     while offset:
         if offset in seen or len(seen) >= _MAX_PAGES:
             msg = 'TIFF is damaged: its directories run in a circle'
-            raise ImageIoError(msg)
+            raise ImageError(msg)
         seen.add(offset)
         entries, offset = _directory(file, size, order, big, offset)
         yield Directory(file, size, order, entries)
@@ -150,7 +150,7 @@ def _directory(
         after = file.read(struct.calcsize(order + next_form))
     except (struct.error, OverflowError, ValueError, OSError) as err:
         msg = f'TIFF is cut short or damaged: no directory at byte {offset} of {size}'
-        raise ImageIoError(msg) from err
+        raise ImageError(msg) from err
     # Some writers end a file after its last directory.
     whole = len(after) == struct.calcsize(order + next_form)
     return entries, struct.unpack(order + next_form, after)[0] if whole else 0

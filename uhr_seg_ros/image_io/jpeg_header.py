@@ -8,8 +8,8 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO, NamedTuple
 
+from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.image_io import exif
-from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.limits import check_pixels
 
 #: SOF0 to SOF15 hold the size, but for the three of them that are other segments.
@@ -41,7 +41,7 @@ def read(file: BinaryIO) -> JpegHeader:
     Walk over the segments before the pixels (ITU T.81, B.2.2).
 
     Raises:
-        ImageIoError: None of them is the header of a frame.
+        ImageError: None of them is the header of a frame.
     """
     file.seek(2)
     turned, frame = exif.UPRIGHT, None
@@ -61,7 +61,7 @@ def read(file: BinaryIO) -> JpegHeader:
             if frame is not None:
                 break
             msg = 'JPEG has a damaged header'
-            raise ImageIoError(msg) from err
+            raise ImageError(msg) from err
         if marker == _EXIF and turned == exif.UPRIGHT and body.startswith(b'Exif\0'):
             turned = exif.orientation(body)
     bits, height, width, components = frame

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from uhr_seg_ros.image_io.errors import ImageIoError
+from uhr_seg_ros.core.errors import ImageError
 
 SOI, EOI, SOS, DRI = 0xD8, 0xD9, 0xDA, 0xDD
 _TEM = 0x01  # for temporary use, without parameters
@@ -38,7 +38,7 @@ _MIN_FILLING = 64
 _BLOCK = 1 << 16
 
 
-class JpegError(ImageIoError):
+class JpegError(ImageError):
     """A JPEG that cannot be read whole, or is of a kind that is not accepted."""
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
-from uhr_seg_ros.image_io.errors import ImageIoError
+from uhr_seg_ros.core.errors import ImageError
 
 MAX_PIXELS = 1 << 32
 """Largest picture file, 65536 x 65536 px. `uhr_seg_ros` tells OpenCV the same."""
@@ -54,25 +54,25 @@ class FrameLimit:
             form: Stands behind the size, such as an encoding.
 
         Raises:
-            ImageIoError: Names the size, the limit and the way out.
+            ImageError: Names the size, the limit and the way out.
         """
         size = f'{what} is {width} x {height} {form}'
         if min(height, width) < 1:
             msg = f'{size}: width and height must be at least 1'
-            raise ImageIoError(msg)
+            raise ImageError(msg)
         pixels = height * width
         if pixels > self.max_pixels:
             msg = f'{size}: at most {self.max_pixels} pixels are accepted'
             if self.max_pixels < MAX_FRAME_PIXELS:
                 msg += f'; if the camera is that large, set max_pixels to {pixels}'
-            raise ImageIoError(msg)
+            raise ImageError(msg)
         needed = ceil(pixels * (_PICTURE_BYTES + self.bytes_per_pixel) / 1e6)
         if 0 < self.memory_limit_mb < needed:
             msg = (
                 f'{size}: its buffers take {needed} MB, memory_limit_mb is '
                 f'{self.memory_limit_mb}: set it to {needed}, or send smaller frames'
             )
-            raise ImageIoError(msg)
+            raise ImageError(msg)
 
 
 def check_pixels(kind: str, height: int, width: int) -> None:
@@ -80,17 +80,17 @@ def check_pixels(kind: str, height: int, width: int) -> None:
     Refuse a picture without pixels or with more than `MAX_PIXELS`.
 
     Raises:
-        ImageIoError: The size is none; the text begins with the kind, such as "PNG".
+        ImageError: The size is none; the text begins with the kind, such as "PNG".
     """
     if min(height, width) < 1:
         msg = f'{kind} has a damaged header: {width} x {height} px'
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     if height * width > MAX_PIXELS:
         msg = (
             f'{kind} declares {width} x {height} px, at most {MAX_PIXELS} pixels are read: '
             'cut it into parts (gdal_translate -srcwin)'
         )
-        raise ImageIoError(msg)
+        raise ImageError(msg)
 
 
 def check_memory(kind: str, height: int, width: int, needed: int) -> None:
@@ -104,7 +104,7 @@ def check_memory(kind: str, height: int, width: int, needed: int) -> None:
         needed: Bytes that decoding takes.
 
     Raises:
-        ImageIoError: There is less memory; the text names both numbers.
+        ImageError: There is less memory; the text names both numbers.
     """
     available = available_memory() if needed > _LITTLE else None
     if available is not None and needed > available:
@@ -113,7 +113,7 @@ def check_memory(kind: str, height: int, width: int, needed: int) -> None:
             f'{available >> 20} MiB of memory are available: cut it into parts, or make it a '
             'tiled TIFF, of which windows are read (gdal_translate -co TILED=YES)'
         )
-        raise ImageIoError(msg)
+        raise ImageError(msg)
 
 
 def available_memory() -> int | None:

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.image_io import bmp, ifd, opencv, png, tiff, webp
-from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.jpeg import decode_jpeg
 from uhr_seg_ros.image_io.jpeg_structure import is_jpeg, read_header
 from uhr_seg_ros.image_io.limits import FrameLimit
@@ -63,7 +63,7 @@ def decode_picture(
         note: told when damage cannot be.
 
     Raises:
-        ImageIoError: the data is none of these, damaged, truncated or too large.
+        ImageError: the data is none of these, damaged, truncated or too large.
 
     """
     if is_jpeg(data):
@@ -72,7 +72,7 @@ def decode_picture(
         components = len(header.components)
         if components == 4:
             msg = 'JPEG has CMYK colours, those of print, which are not read: save it as RGB'
-            raise ImageIoError(msg)
+            raise ImageError(msg)
         return Picture(decode_jpeg(data, note=note), components == 1)
     decode = _decoder(bytes(data[:_HEAD]))
     if decode is None:
@@ -81,7 +81,7 @@ def decode_picture(
             f'{what} (JPEG, PNG, TIFF, BMP or WebP; a video stream, such as h264, needs a node '
             'that decodes it)'
         )
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     pixels = decode(bytes(data), limit)
     return Picture(pixels, pixels.ndim == 2)
 
@@ -117,14 +117,14 @@ def _decode_tiff(data: bytes, limit: FrameLimit) -> np.ndarray:
     limit.check('tile of a TIFF', page.segment_height, page.segment_width)
     if page.samples > _MAX_BANDS:
         msg = f'TIFF has {page.samples} bands, at most {_MAX_BANDS} are read: publish rgb8'
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     needed = page.height * page.width * page.samples * page.bits // 8
     if needed > len(data) * _TIFF_RATIO:
         msg = (
             f'TIFF of {len(data)} bytes is cut short: it says {page.width}x{page.height} px, '
             f'{needed} bytes'
         )
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     if page.bits == 16:
         return _decode_deep_tiff(data, page)
     pixels, _ = tiff.read_pixels(io.BytesIO(data), len(data), None)
@@ -143,7 +143,7 @@ def _decode_deep_tiff(data: bytes, page: Page) -> np.ndarray:
             f'TIFF has {page.samples} bands of 16 bits that are neither grey nor RGB: '
             'publish mono16 or rgb16'
         )
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     pixels = opencv.decode(data, cv2.IMREAD_UNCHANGED, 'TIFF')
     return pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., :3])
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from uhr_seg_ros.image_io.errors import ImageIoError
+from uhr_seg_ros.core.errors import ImageError
 
 
 def decode(data: bytes, flags: int, kind: str) -> np.ndarray:
@@ -21,7 +21,7 @@ def decode(data: bytes, flags: int, kind: str) -> np.ndarray:
         kind: Begins the text of the error, such as "PNG".
 
     Raises:
-        ImageIoError: OpenCV refuses it.
+        ImageError: OpenCV refuses it.
     """
     array = np.frombuffer(data, np.uint8)
     try:
@@ -32,13 +32,13 @@ def decode(data: bytes, flags: int, kind: str) -> np.ndarray:
                 f'{kind} is larger than this process lets OpenCV read: import uhr_seg_ros '
                 'before cv2, or set OPENCV_IO_MAX_IMAGE_PIXELS in the environment'
             )
-            raise ImageIoError(msg) from err
+            raise ImageError(msg) from err
         msg = f'{kind} cannot be decoded: {err.err}'
-        raise ImageIoError(msg) from err
+        raise ImageError(msg) from err
     except MemoryError as err:
         msg = f'{kind} cannot be decoded: not enough memory'
-        raise ImageIoError(msg) from err
+        raise ImageError(msg) from err
     if image is None:
         msg = f'{kind} ({len(data)} bytes) cannot be decoded: damaged or incomplete'
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     return image

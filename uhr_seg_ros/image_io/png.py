@@ -13,8 +13,8 @@ import zlib
 import cv2
 import numpy as np
 
+from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.image_io import opencv
-from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.limits import check_memory, check_pixels
 
 SIGNATURE = b'\x89PNG\r\n\x1a\n'
@@ -76,7 +76,7 @@ class Png:
             of 1, 2 or 4 bits is 0 or 1, 0 to 3, 0 to 15); uint8, or uint16 for 16 bits.
 
         Raises:
-            ImageIoError: Pixels are missing or damaged, or do not fit into memory.
+            ImageError: Pixels are missing or damaged, or do not fit into memory.
         """
         self._check_pixels()
         # Without palette and transparency, no version of OpenCV has anything to choose.
@@ -104,11 +104,11 @@ class Png:
         Look the indices up in the palette; (H, W, 3) uint8 BGR.
 
         Raises:
-            ImageIoError: There are less colours.
+            ImageError: There are less colours.
         """
         if indices.max() >= len(self.palette):
             msg = f'PNG is damaged: it holds index {indices.max()} of {len(self.palette)} colours'
-            raise ImageIoError(msg)
+            raise ImageError(msg)
         return np.ascontiguousarray(self.palette[:, ::-1])[indices]
 
     def _check_pixels(self) -> None:
@@ -120,7 +120,7 @@ class Png:
                 f'PNG of {self.width} x {self.height} px is cut short: {stored} compressed '
                 f'bytes cannot hold {needed}'
             )
-            raise ImageIoError(msg)
+            raise ImageError(msg)
         # Grey and indices become three channels.
         samples = 4 if self.color in (GRAY, PALETTE, GRAY_ALPHA) else 3
         pixels = self.height * self.width * samples * (2 if self.bits == 16 else 1)
@@ -143,11 +143,11 @@ def size(head: bytes) -> tuple[int, int]:
     Read (height, width) from the first 24 bytes.
 
     Raises:
-        ImageIoError: They are no header.
+        ImageError: They are no header.
     """
     if len(head) < 24 or head[12:16] != b'IHDR':
         msg = 'PNG has a damaged header'
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     width, height = struct.unpack('>II', head[16:24])
     check_pixels('PNG', height, width)
     return height, width
@@ -158,13 +158,13 @@ def parse(data: bytes) -> Png:
     Check the chunks of a file.
 
     Raises:
-        ImageIoError: The file is cut short or damaged, or its header is none of PNG's.
+        ImageError: The file is cut short or damaged, or its header is none of PNG's.
     """
     header, palette, parts, transparent = None, None, [], False
     for name, body in _chunks(data):
         if header is None and name != b'IHDR':
             msg = 'PNG has no header'
-            raise ImageIoError(msg)
+            raise ImageError(msg)
         if name == b'IHDR':
             header = _header(body)
         elif name == b'PLTE':
@@ -175,19 +175,19 @@ def parse(data: bytes) -> Png:
             transparent = True
         elif name == b'acTL':
             msg = 'PNG is animated: save the picture that is meant as a plain one'
-            raise ImageIoError(msg)
+            raise ImageError(msg)
         elif name == b'IEND':
             break
         elif not name[0] & 0x20:
             msg = f'PNG has a part {name!r} that is unknown and needed for reading it'
-            raise ImageIoError(msg)
+            raise ImageError(msg)
     else:
         msg = f'PNG is cut short: it ends after {len(data)} bytes, before its end mark'
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     height, width, bits, color, interlaced = header
     if color == PALETTE and (palette is None or palette.size % 3 or not palette.size):
         msg = 'PNG has a damaged palette'
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     palette = palette.reshape(-1, 3) if color == PALETTE else None
     alpha = transparent or color in (GRAY_ALPHA, RGBA)
     return Png(height, width, bits, color, interlaced, palette, alpha, parts)
@@ -204,7 +204,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
         # A part that may be left out may also be damaged.
         if not name[0] & 0x20 and zlib.crc32(view[place + 4 : end]) != expected:
             msg = f'PNG is damaged: the check sum of {name!r} at byte {place} is wrong'
-            raise ImageIoError(msg)
+            raise ImageError(msg)
         yield name, view[place + 8 : end]
         place = end + 4
 
@@ -216,11 +216,11 @@ def _header(body: memoryview) -> tuple[int, int, int, int, bool]:
         )
     except struct.error as err:
         msg = 'PNG has a damaged header'
-        raise ImageIoError(msg) from err
+        raise ImageError(msg) from err
     known = bits in _DEPTHS.get(color, ()) and not compression and not filtering
     if not known or interlacing > 1:
         msg = f'PNG has a damaged header: colour type {color} of {bits} bits'
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     check_pixels('PNG', height, width)
     return height, width, bits, color, bool(interlacing)
 

@@ -9,8 +9,8 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.image_io import tiff_segments, tiff_windows
-from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.tiff_page import (
     BLACK_IS_ZERO,
     CMYK,
@@ -59,7 +59,7 @@ def read_pixels(file: BinaryIO, size: int, window: Window | None) -> tuple[np.nd
         (h, w, 3) BGR or (h, w) grey, uint8; and what is to be told.
 
     Raises:
-        ImageIoError: The file is damaged, too large, or its values are none that are read.
+        ImageError: The file is damaged, too large, or its values are none that are read.
     """
     page, following = first_page(file, size)
     _check_depth(page)
@@ -89,25 +89,25 @@ def read_values(file: BinaryIO, size: int, window: Window | None) -> tuple[np.nd
         (h, w) of any type of whole numbers; and what is to be told.
 
     Raises:
-        ImageIoError: As `read_pixels`; or there are several bands, or values are not kept.
+        ImageError: As `read_pixels`; or there are several bands, or values are not kept.
     """
     page, following = first_page(file, size)
     if page.samples != 1:
         msg = f'it has {page.samples} channels, expected one channel of class ids'
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     if page.photometric == WHITE_IS_ZERO:
         msg = (
             'its values are stored with white as 0, so that it is not clear which value is '
             'meant: gdal_translate -co PHOTOMETRIC=MINISBLACK in.tif out.tif keeps the stored '
             'ones'
         )
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     if page.photometric not in (BLACK_IS_ZERO, PALETTE, MASK):
         msg = f'photometric interpretation {page.photometric} is none of class ids'
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     if page.compression in tiff_segments.LOSSY:
         msg = 'its compression changes values: write class ids with LZW or deflate'
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     kinds = (UNSIGNED, SIGNED, UNDEFINED)
     if page.sample_format not in kinds or page.bits not in (1, 2, 4, 8, 16, 32):
         text = 'expected whole numbers of up to 32 bits as class ids'
@@ -125,7 +125,7 @@ def is_one_piece(file: BinaryIO, size: int) -> bool:
     Tell if every window takes all of a file to be decoded: one compressed strip or tile.
 
     Raises:
-        ImageIoError: The file is damaged.
+        ImageError: The file is damaged.
     """
     page = first_page(file, size).page
     return page.compression != tiff_segments.NONE and page.down == page.across == 1
@@ -139,7 +139,7 @@ def note_of_palette(palette: np.ndarray) -> str:
         palette: (n, 3) uint8.
 
     Raises:
-        ImageIoError: The palette is of other greys than its indices, so both could be meant.
+        ImageError: The palette is of other greys than its indices, so both could be meant.
     """
     gray = (palette == palette[:, :1]).all()
     if gray and (palette[:, 0] != np.arange(len(palette))).any():
@@ -147,7 +147,7 @@ def note_of_palette(palette: np.ndarray) -> str:
             'its palette gives the indices other values of grey, so that it is not clear '
             'which of both are class ids: write them as 8-bit grey values'
         )
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     return 'it has a palette: its indices are the class ids, its colours are left out'
 
 
@@ -162,10 +162,10 @@ def _check_depth(page: Page) -> None:
 _WAY_OUT = 'gdal_translate -ot Byte -scale in.tif out.tif makes 8 bits of the values in it'
 
 
-def _not_read(page: Page, text: str) -> ImageIoError:
+def _not_read(page: Page, text: str) -> ImageError:
     names = {UNSIGNED: 'uint', UNDEFINED: 'uint', SIGNED: 'int', FLOAT: 'float'}
     kind = names.get(page.sample_format, 'complex')
-    return ImageIoError(f'it is {kind}{page.bits}, {text}')
+    return ImageError(f'it is {kind}{page.bits}, {text}')
 
 
 def _found(page: Page) -> str:
@@ -187,13 +187,13 @@ def _check_compression(page: Page) -> None:
             f'its compression {name} is not read: '
             'gdal_translate -co COMPRESS=DEFLATE in.tif out.tif'
         )
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     if page.predictor not in (1, 2) or (page.predictor == 2 and page.bits < 8):
         msg = (
             f'its predictor {page.predictor} for {page.bits} bits is not read: '
             'gdal_translate -co COMPRESS=DEFLATE in.tif out.tif'
         )
-        raise ImageIoError(msg)
+        raise ImageError(msg)
 
 
 def _choose_bands(page: Page) -> Chosen:
@@ -212,23 +212,23 @@ def _choose_bands(page: Page) -> Chosen:
         if page.compression == tiff_segments.JPEG and not page.planar:
             return Chosen(3, ())
         msg = 'its colours are YCbCr, which is read with JPEG only: save it as RGB'
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     if page.photometric in _OTHER_COLORS:
         name = _OTHER_COLORS[page.photometric]
         msg = f'its colours are {name}, which is not read: save it as RGB'
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     if page.samples == 2:
         msg = (
             'it has 2 bands, and nothing says that the second one is alpha: choose one by '
             'gdal_translate -b 1 in.tif out.tif'
         )
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     msg = (
         f'it has {page.samples} bands, and nothing says which are red, green and blue: choose '
         'them by gdal_translate -b 3 -b 2 -b 1 -co PHOTOMETRIC=RGB in.tif out.tif (their '
         'numbers in the order of red, green, blue)'
     )
-    raise ImageIoError(msg)
+    raise ImageError(msg)
 
 
 _OTHER_COLORS = {

@@ -11,8 +11,8 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.image_io import exif
-from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.ifd import directories, Directory
 from uhr_seg_ros.image_io.limits import check_pixels
 
@@ -88,7 +88,7 @@ class Page:
         Offset and number of bytes of every strip or tile.
 
         Raises:
-            ImageIoError: There are less than the size needs.
+            ImageError: There are less than the size needs.
         """
         needed = self.down * self.across * (self.samples if self.planar else 1)
         tags = (324, 325) if 324 in self.directory else (273, 279)
@@ -102,7 +102,7 @@ class Page:
                 f'TIFF is damaged: {self.width} x {self.height} px need {needed} strips or '
                 f'tiles, {0 if offsets is None else len(offsets)} are listed'
             )
-            raise ImageIoError(msg)
+            raise ImageError(msg)
         return offsets, counts
 
     @property
@@ -121,13 +121,13 @@ class Page:
         Colours of the indices, (2**bits, 3) uint8 BGR.
 
         Raises:
-            ImageIoError: There is none, or it is too short.
+            ImageError: There is none, or it is too short.
         """
         values = self.directory.values(320)
         count = 1 << self.bits
         if values is None or len(values) < 3 * count:
             msg = 'TIFF is damaged: its palette is missing or too short'
-            raise ImageIoError(msg)
+            raise ImageError(msg)
         values = values[: 3 * count].reshape(3, count).T[:, ::-1]
         # Some writers store 8 bits where 16 are meant.
         return np.ascontiguousarray(values >> 8 if values.max() > 255 else values).astype(np.uint8)
@@ -155,12 +155,12 @@ def first_page(file: BinaryIO, size: int) -> First:
     Find the first page that is a picture, not a smaller version or a mask of one.
 
     Raises:
-        ImageIoError: The file is cut short or damaged, or there is no such page.
+        ImageError: The file is cut short or damaged, or there is no such page.
     """
     found: list[Directory] = []
     try:
         found.extend(filter(_is_picture, directories(file, size)))
-    except ImageIoError:
+    except ImageError:
         # The page is what counts, not what comes after it.
         if not found:
             raise
@@ -169,7 +169,7 @@ def first_page(file: BinaryIO, size: int) -> First:
             'TIFF has no picture of full size in it, only smaller versions or masks of one: '
             'gdal_translate in.tif out.tif'
         )
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     return First(_page(found[0]), len(found) - 1)
 
 
@@ -188,13 +188,13 @@ def _page(directory: Directory) -> Page:
     extra = directory.values(338)
     if len(set(bits.tolist())) > 1 or (formats is not None and len(set(formats.tolist())) > 1):
         msg = 'TIFF has bands of different depths, which are not read'
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     tiled = 322 in directory
     rows = directory.number(323 if tiled else 278, None if tiled else height)
     columns = directory.number(322) if tiled else width
     if min(samples, rows, columns) < 1:
         msg = f'TIFF is damaged: {samples} bands, strips or tiles of {columns} x {rows} px'
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     return Page(
         directory,
         height,

@@ -17,8 +17,8 @@ import zlib
 import cv2
 import numpy as np
 
+from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.image_io import jpeg_parts, opencv, webp
-from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.jpeg_structure import read_header
 from uhr_seg_ros.image_io.limits import check_memory
 from uhr_seg_ros.image_io.tiff_page import Page, SIGNED, YCBCR
@@ -64,7 +64,7 @@ def read(page: Page, index: int, rows: slice) -> np.ndarray | None:
         sparse file leaves it out.
 
     Raises:
-        ImageIoError: It is cut short or damaged.
+        ImageError: It is cut short or damaged.
     """
     offset, count = (int(values[index]) for values in page.places)
     if not offset or not count:
@@ -103,7 +103,7 @@ def check_counts(page: Page) -> None:
     Refuse a page of which a strip or tile has too few bytes for its rows; none is read.
 
     Raises:
-        ImageIoError: It is cut short or damaged.
+        ImageError: It is cut short or damaged.
     """
     ratio = 1 if page.compression == NONE else _RATIOS.get(page.compression)
     if ratio is None:  # a picture of its own, of which the header would have to be read
@@ -128,7 +128,7 @@ def _check_inside(index: int, offset: int, count: int, size: int) -> None:
             f'TIFF is cut short or damaged: strip or tile {index} ends at byte '
             f'{offset + count} of {size}'
         )
-        raise ImageIoError(msg)
+        raise ImageError(msg)
 
 
 def _stored(page: Page, offset: int, count: int) -> bytes:
@@ -137,7 +137,7 @@ def _stored(page: Page, offset: int, count: int) -> bytes:
     data = file.read(count)
     if len(data) < count:
         msg = f'TIFF is cut short: {len(data)} of {count} bytes are there at byte {offset}'
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     if page.directory.number(266, 1) == 2 and page.compression not in LOSSY:
         # The first pixel is in the lowest bit.
         return data.translate(_REVERSED)
@@ -147,8 +147,8 @@ def _stored(page: Page, offset: int, count: int) -> bytes:
 _REVERSED = bytes(int(f'{value:08b}'[::-1], 2) for value in range(256))
 
 
-def _short(index: int, found: int, needed: int) -> ImageIoError:
-    return ImageIoError(
+def _short(index: int, found: int, needed: int) -> ImageError:
+    return ImageError(
         f'TIFF is cut short or damaged: strip or tile {index} holds at most {found} of '
         f'{needed} bytes'
     )
@@ -159,7 +159,7 @@ def _inflate(stored: bytes, needed: int, index: int) -> bytes:
         return zlib.decompressobj().decompress(stored, needed)
     except zlib.error as err:
         msg = f'TIFF is damaged: strip or tile {index}: {err}'
-        raise ImageIoError(msg) from err
+        raise ImageError(msg) from err
 
 
 def _unpack_bits(stored: bytes, needed: int, _: int) -> bytes:
@@ -272,4 +272,4 @@ def _expect(page: Page, size: tuple[int, int], index: int, rows: int) -> None:
             f'TIFF is damaged: strip or tile {index} is a picture of {size[1]} x {size[0]} px, '
             f'expected {page.segment_width} x {rows}'
         )
-        raise ImageIoError(msg)
+        raise ImageError(msg)

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.image_io import tiff_segments
-from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.limits import check_memory
 from uhr_seg_ros.image_io.tiff_page import Page, SIGNED
 
@@ -22,7 +22,7 @@ def check_window(window: Window | None, height: int, width: int) -> None:
     Refuse a window that is not inside a picture, as where a file has changed meanwhile.
 
     Raises:
-        ImageIoError: It is not.
+        ImageError: It is not.
     """
     top, left, rows, columns = window or (0, 0, height, width)
     inside = min(top, left) >= 0 and top + rows <= height and left + columns <= width
@@ -31,7 +31,7 @@ def check_window(window: Window | None, height: int, width: int) -> None:
             f'a window of {columns} x {rows} px at row {top}, column {left} is not inside its '
             f'{width} x {height} px'
         )
-        raise ImageIoError(msg)
+        raise ImageError(msg)
 
 
 def read(page: Page, window: Window | None, bands: int) -> np.ndarray:
@@ -47,7 +47,7 @@ def read(page: Page, window: Window | None, bands: int) -> np.ndarray:
         (h, w, bands) of the stored type, the last band first: BGR of RGB.
 
     Raises:
-        ImageIoError: The window is not inside the page, or the page is damaged or too large.
+        ImageError: The window is not inside the page, or the page is damaged or too large.
     """
     top, left, height, width = window or (0, 0, page.height, page.width)
     check_window(window, page.height, page.width)
@@ -56,7 +56,7 @@ def read(page: Page, window: Window | None, bands: int) -> np.ndarray:
     needed = height * width * each * (4 if bands == 1 else bands)
     try:
         check_memory('TIFF', page.height, page.width, needed)
-    except ImageIoError:
+    except ImageError:
         # Of a file that lies, memory is not what is wrong.
         tiff_segments.check_counts(page)
         raise

@@ -11,8 +11,8 @@ import struct
 import cv2
 import numpy as np
 
+from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.image_io import opencv
-from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.limits import check_memory, check_pixels
 
 #: Bytes that hold the size in any of the three forms.
@@ -33,14 +33,14 @@ def size(head: bytes) -> tuple[int, int]:
     Read (height, width) from the first 30 bytes.
 
     Raises:
-        ImageIoError: They are no header.
+        ImageError: They are no header.
     """
     name, body = head[12:16], head[20:]
     try:
         height, width = _SIZES[name](body)
     except (KeyError, struct.error, IndexError) as err:
         msg = 'WebP has a damaged header'
-        raise ImageIoError(msg) from err
+        raise ImageError(msg) from err
     check_pixels('WebP', height, width)
     return height, width
 
@@ -68,20 +68,20 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     Give name and body of every part of a file.
 
     Raises:
-        ImageIoError: The file is shorter than it says.
+        ImageError: The file is shorter than it says.
     """
     (length,) = struct.unpack_from('<I', data.ljust(8, b'\0'), 4)
     end = 8 + length
     if end > len(data):
         msg = f'WebP is cut short: {len(data)} of {end} bytes are there'
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     place = 12
     while place + 8 <= end:
         name, length = struct.unpack_from('<4sI', data, place)
         place += 8
         if place + length > end:
             msg = f'WebP is damaged: {name!r} at byte {place - 8} is longer than the file'
-            raise ImageIoError(msg)
+            raise ImageError(msg)
         yield name, data[place : place + length]
         place += length + length % 2
 
@@ -94,31 +94,31 @@ def read(data: bytes) -> tuple[np.ndarray, bool]:
         (H, W, 3) uint8 BGR, and if there was alpha.
 
     Raises:
-        ImageIoError: The file is cut short, damaged or animated.
+        ImageError: The file is cut short, damaged or animated.
     """
     height, width = size(data[:HEAD])
     picture, alpha = None, False
     for name, body in chunks(data):
         if name in (b'ANIM', b'ANMF'):
             msg = 'WebP is animated: save the picture that is meant as PNG'
-            raise ImageIoError(msg)
+            raise ImageError(msg)
         alpha |= name == b'ALPH'
         if name in (b'VP8 ', b'VP8L') and picture is None:
             picture = name, body
     if picture is None:
         msg = 'WebP has no picture in it'
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     name, body = picture
     if _SIZES[name](body.ljust(10, b'\0')) != (height, width):
         msg = 'WebP is damaged: it declares two sizes'
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     least = -(-height // 16) * -(-width // 16) * _MIN_BITS // 8
     if name == b'VP8 ' and len(body) < least:
         msg = (
             f'WebP of {len(data)} bytes says {width} x {height} px, which takes at least '
             f'{least} bytes: it is cut short or forged'
         )
-        raise ImageIoError(msg)
+        raise ImageError(msg)
     check_memory('WebP', height, width, height * width * 4 + len(data))
     if name == b'VP8L':
         alpha = bool(body[4] & 0x10)

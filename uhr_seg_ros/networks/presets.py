@@ -26,7 +26,7 @@ import reprlib
 from typing import Any
 
 from uhr_seg_ros.core.classes import CLASS_SETS
-from uhr_seg_ros.core.patch_grid import PatchError
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.networks.baselines.fast_scnn import FastSCNN
 from uhr_seg_ros.networks.baselines.segformer import SegFormer
 from uhr_seg_ros.networks.baselines.single import SingleBranch
@@ -38,7 +38,7 @@ from uhr_seg_ros.networks.deformation.network import (
 )
 from uhr_seg_ros.networks.fctl.network import fctl, fctl_deepglobe, fctl_inria, fctl_s
 from uhr_seg_ros.networks.fctl.patch_network import PatchNetwork
-from uhr_seg_ros.networks.hlrc.network import HLRC, hlrc, hlrc_s, NetworkError, semantic_s
+from uhr_seg_ros.networks.hlrc.network import HLRC, hlrc, hlrc_s, semantic_s
 
 #: Largest number in an option: sizes in px, radii, counts.
 LARGEST = 4096
@@ -133,25 +133,25 @@ def options_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         given: What differs from the defaults.
 
     Raises:
-        NetworkError: The name or an option is unknown, and the message lists the known ones; or a
+        ConfigError: The name or an option is unknown, and the message lists the known ones; or a
             value is not plain, negative or above ``LARGEST``.
     """
     if name not in NETWORKS:
         msg = f'unknown network {reprlib.repr(name)}: one of {", ".join(NETWORKS)}'
-        raise NetworkError(msg)
+        raise ConfigError(msg)
     _, *parameters = inspect.signature(NETWORKS[name].build).parameters.values()
     defaults = {parameter.name: parameter.default for parameter in parameters}
     if unknown := sorted(str(option) for option in given if option not in defaults):
         known = ', '.join(defaults) or 'none'
         msg = f'network {name} has no option {", ".join(unknown)}: {known}'
-        raise NetworkError(msg)
+        raise ConfigError(msg)
     for option, value in given.items():
         if not all(map(_is_sane, value if isinstance(value, Sequence) else [value])):
             msg = (
                 f'network {name} cannot be built with {option} {reprlib.repr(value)}: expected '
                 f'plain values, numbers from 0 to {LARGEST}'
             )
-            raise NetworkError(msg)
+            raise ConfigError(msg)
     return {
         option: list(value) if isinstance(value, tuple) else value
         for option, value in (defaults | dict(given)).items()
@@ -175,13 +175,13 @@ def build_network(name: str, num_classes: int | None = None, **options: Any) -> 
         **options: Of the preset's builder, such as ``experts``.
 
     Raises:
-        NetworkError: The name or an option is unknown, and the message lists the known ones; or
+        ConfigError: The name or an option is unknown, and the message lists the known ones; or
             an option has a value that cannot be built.
     """
     options_of(name, options)
     preset = NETWORKS[name]
     try:
         return preset.build(num_classes or len(CLASS_SETS[preset.classes]), **options)
-    except (ValueError, PatchError) as err:
+    except (ValueError, ConfigError) as err:
         msg = f'network {name} cannot be built with {options}: {err}'
-        raise NetworkError(msg) from err
+        raise ConfigError(msg) from err

@@ -12,8 +12,8 @@ import onnx
 from onnx import helper
 import onnxruntime as ort
 
+from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.text import one_line
-from uhr_seg_ros.onnx_graphs.folding import GraphError
 
 Feeds = Mapping[str, np.ndarray]
 
@@ -47,7 +47,7 @@ class ActivationObserver:
         Give the tensors for one input.
 
         Raises:
-            GraphError: the graph cannot take it.
+            EngineError: the graph cannot take it.
 
         """
         wanted = [name for name in self._names if name not in feed]
@@ -55,5 +55,5 @@ class ActivationObserver:
             found = dict(zip(wanted, self._session.run(wanted, dict(feed)), strict=True))
         except Exception as err:  # the classes of ONNX Runtime have no common base
             msg = f'graph {self._name} cannot be calibrated: {one_line(err)}'
-            raise GraphError(msg) from err
+            raise EngineError(msg) from err
         return {name: found[name] if name in found else feed[name] for name in self._names}

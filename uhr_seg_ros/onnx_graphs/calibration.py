@@ -18,8 +18,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.onnx_graphs.activation_observer import ActivationObserver, Feeds
-from uhr_seg_ros.onnx_graphs.folding import GraphError
 from uhr_seg_ros.onnx_graphs.ranges import best_share, sampled
 
 #: Convolutions with fewer channels on either side stay as they are: int8 saves them little time,
@@ -45,7 +45,7 @@ def quantize(model: onnx.ModelProto, feeds: Iterable[Feeds]) -> onnx.ModelProto:
         convolutions is worth it.
 
     Raises:
-        GraphError: there are no feeds, or the graph cannot take them.
+        EngineError: there are no feeds, or the graph cannot take them.
 
     """
     places = quantized_convolutions(model)
@@ -83,7 +83,7 @@ def _ranges(model: onnx.ModelProto, names: list[str], feeds: Iterable[Feeds]) ->
             found[name] = max(found[name], range_end(values))
     if not frames:
         msg = f'graph {model.graph.name}: int8 needs frames to calibrate with, none were given'
-        raise GraphError(msg)
+        raise EngineError(msg)
     return found
 
 

@@ -19,10 +19,6 @@ from uhr_seg_ros.core.text import listed, one_line
 NEWEST_OPSET = 17
 
 
-class GraphError(EngineError):
-    """A graph that cannot be converted."""
-
-
 def parse(content: bytes, name: object) -> onnx.ModelProto:
     """
     Read a graph.
@@ -32,14 +28,14 @@ def parse(content: bytes, name: object) -> onnx.ModelProto:
         name: of the file, for errors.
 
     Raises:
-        GraphError: it is no ONNX file.
+        EngineError: it is no ONNX file.
 
     """
     try:
         return onnx.load_model_from_string(content)
     except Exception as err:  # of the package protobuf, which is not ours to name
         msg = f'graph {name} is no ONNX graph: {one_line(err, 300)}: export the model again'
-        raise GraphError(msg) from err
+        raise EngineError(msg) from err
 
 
 def fix_shapes(
@@ -57,7 +53,7 @@ def fix_shapes(
         name: of the file, for errors.
 
     Raises:
-        GraphError: the graph is not of opset 17 or older, or not of these inputs.
+        EngineError: the graph is not of opset 17 or older, or not of these inputs.
 
     """
     model = parse(content, name)
@@ -69,7 +65,7 @@ def fix_shapes(
                 f'graph {name} takes {tensor.name} of {len(dimensions)} dimensions, expected '
                 f'{dict(shapes)}: export the model again'
             )
-            raise GraphError(msg)
+            raise EngineError(msg)
         for dimension, size in zip(dimensions, shapes[tensor.name], strict=True):
             dimension.Clear()
             dimension.dim_value = size
@@ -92,7 +88,7 @@ def fold(model: onnx.ModelProto, failure: str) -> onnx.ModelProto:
         failure: what to say before the reason when ONNX Runtime cannot read it.
 
     Raises:
-        GraphError: ONNX Runtime cannot read it.
+        EngineError: ONNX Runtime cannot read it.
 
     """
     options = ort.SessionOptions()
@@ -106,7 +102,7 @@ def fold(model: onnx.ModelProto, failure: str) -> onnx.ModelProto:
             )
         except Exception as err:  # the classes of ONNX Runtime have no common base
             msg = f'{failure}: {one_line(err)}'
-            raise GraphError(msg) from err
+            raise EngineError(msg) from err
         folded = onnx.load(options.optimized_model_filepath)
     # ONNX Runtime names its own domains, too; at this level nothing in the graph is of them.
     own = [opset for opset in folded.opset_import if not opset.domain]
@@ -123,11 +119,11 @@ def _check_opset(model: onnx.ModelProto, path: object) -> None:
                 f'graph {path} uses {name} {opset.version}: TensorRT 8.5 reads ai.onnx up to '
                 f'{NEWEST_OPSET} only: export the model again'
             )
-            raise GraphError(msg)
+            raise EngineError(msg)
 
 
 def _check_operators(model: onnx.ModelProto, path: object) -> None:
     foreign = sorted({f'{node.domain}.{node.op_type}' for node in model.graph.node if node.domain})
     if foreign:
         msg = f'graph {path} needs {listed(foreign)}, which TensorRT does not have'
-        raise GraphError(msg)
+        raise EngineError(msg)

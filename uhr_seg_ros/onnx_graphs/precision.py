@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto
 
-from uhr_seg_ros.onnx_graphs.folding import GraphError
+from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.onnx_graphs.fp16_rounding import rounded, summed_axes
 
 #: Another value of this builds all engines anew: raise it with every change of the results.
@@ -105,7 +105,7 @@ def _plain_layer_norm(
     attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
     if attributes.get('axis', -1) != -1:
         msg = f'layer normalisation {node.name} is over axis {attributes["axis"]}, expected -1'
-        raise GraphError(msg)
+        raise EngineError(msg)
     epsilon = np.array(attributes.get('epsilon', 1e-5), np.float32)
     model.graph.initializer.append(numpy_helper.from_array(epsilon, f'{name}_epsilon'))
     source, weight, *bias = node.input

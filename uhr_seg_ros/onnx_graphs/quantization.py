@@ -19,9 +19,10 @@ import onnx
 from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType
 from onnxruntime.quantization.calibrate import TensorsData
 
+from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.onnx_graphs.activation_observer import ActivationObserver, Feeds
 from uhr_seg_ros.onnx_graphs.cross_layer_equalization import equalize
-from uhr_seg_ros.onnx_graphs.folding import fold, GraphError, parse
+from uhr_seg_ros.onnx_graphs.folding import fold, parse
 from uhr_seg_ros.onnx_graphs.latency_model import LatencyModel
 from uhr_seg_ros.onnx_graphs.qdq import Int8Nodes, JOINING
 from uhr_seg_ros.onnx_graphs.ranges import byte_range, Range, union
@@ -40,7 +41,7 @@ class Quantizer:
             `Int8Nodes`.
 
     Raises:
-        GraphError: ONNX Runtime cannot read the graph.
+        EngineError: ONNX Runtime cannot read the graph.
 
     """
 
@@ -59,7 +60,7 @@ class Quantizer:
             feeds: as for `calibrate`.
 
         Raises:
-            GraphError: the graph cannot take the feeds.
+            EngineError: the graph cannot take the feeds.
 
         """
         equalize(self._model, self._nodes, feeds)
@@ -74,7 +75,7 @@ class Quantizer:
             feeds: inputs of the graph from real frames, float32; taken one at a time.
 
         Raises:
-            GraphError: there are no feeds, or the graph cannot take them.
+            EngineError: there are no feeds, or the graph cannot take them.
 
         """
         if not self.candidates:
@@ -87,7 +88,7 @@ class Quantizer:
                 self._ranges[name] = union(byte_range(values), self._ranges.get(name))
         if not sizes:
             msg = f'graph {self._model.graph.name}: int8 needs frames to calibrate with'
-            raise GraphError(msg)
+            raise EngineError(msg)
         self._payoff = LatencyModel(self._nodes, sizes)
 
     def paying(self, names: Collection[str]) -> list[str]:

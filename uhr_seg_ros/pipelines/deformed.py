@@ -13,7 +13,7 @@ from uhr_seg_ros.backends.engine import Engine
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.registry import open_engines
 from uhr_seg_ros.core.bundle import Bundle
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.resources import available_cores
 from uhr_seg_ros.core.timing import StageClock
@@ -33,10 +33,6 @@ from uhr_seg_ros.pipelines.tiling import TileLimit
 GRID_SLACK = 1e-5
 
 
-class DeformedError(UhrSegError):
-    """Something that learned downsampling has not, or graphs that do not fit."""
-
-
 class Deformed(SynchronousPipeline):
     """
     Run the graphs of one bundle of kind `deformed`.
@@ -52,8 +48,8 @@ class Deformed(SynchronousPipeline):
 
     Raises:
         TilingError: a tile is asked for.
-        DeformedError: graphs without fixed sizes.
-        OutputError: graphs whose outputs have another size or number of classes.
+        BundleError: graphs without fixed sizes.
+        EngineError: graphs whose outputs have another size or number of classes.
 
     """
 
@@ -134,7 +130,7 @@ class Deformed(SynchronousPipeline):
     def semantic_mask(self, frame: RawFrame) -> np.ndarray:
         """Refuse: there is no such branch."""
         msg = f'bundle {self._bundle.name} segments bent frames, it has no semantic branch'
-        raise DeformedError(msg)
+        raise BundleError(msg)
 
     def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
         """Count what bending back looks up for every px."""
@@ -154,7 +150,7 @@ class Deformed(SynchronousPipeline):
                 f'bundle {self._bundle.path}: graph saliency gives a grid from {grid.min():g} to '
                 f'{grid.max():g}, which leaves the frame, -1 to 1: export the model again'
             )
-            raise DeformedError(msg)
+            raise BundleError(msg)
         return grid
 
     def _enlarged(
@@ -189,7 +185,7 @@ def fixed_size(bundle: Bundle, name: str, engine: Engine) -> tuple[int, int]:
     Give height and width of the image that a graph takes, px.
 
     Raises:
-        DeformedError: they are not fixed.
+        BundleError: they are not fixed.
 
     """
     shape = engine.input_shapes['image']
@@ -198,7 +194,7 @@ def fixed_size(bundle: Bundle, name: str, engine: Engine) -> tuple[int, int]:
             f'bundle {bundle.path}: graph {name} takes images of shape {shape}, expected a fixed '
             'height and width: export the model again'
         )
-        raise DeformedError(msg)
+        raise BundleError(msg)
     return shape[2], shape[3]
 
 

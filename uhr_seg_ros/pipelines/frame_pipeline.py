@@ -137,7 +137,7 @@ class FramePipeline:
 
         Raises:
             EngineError: `SLOTS` frames are in work already, or the GPU failed.
-            OutputError: by what waits, when logits are not finite.
+            EngineError: by what waits, when logits are not finite.
 
         """
         slot = self._slots[self._next]

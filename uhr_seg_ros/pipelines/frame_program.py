@@ -50,7 +50,7 @@ class FrameProgram:
 
     Raises:
         EngineError: an engine cannot be built or does not fit to the others.
-        OutputError: an output has another size than is expected, or number of classes.
+        EngineError: an output has another size than is expected, or number of classes.
 
     """
 

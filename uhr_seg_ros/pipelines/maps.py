@@ -12,7 +12,7 @@ import numpy as np
 
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.pipelines.outputs import lengths
 from uhr_seg_ros.pipelines.tiling import blend_weights, padded_size, Span
 
@@ -28,10 +28,6 @@ DETAIL_MAPS = ('affinity', 'local')
 
 #: What frames may be padded to multiples of, px: whole cells, at most what tiles overlap by.
 MULTIPLES = (16, 32, 64)
-
-
-class TwoBranchError(UhrSegError):
-    """Graphs that do not fit to each other, or to how their bundle pads frames."""
 
 
 class BlendAxis:
@@ -120,7 +116,7 @@ def check_sizes(bundle: Bundle) -> None:
     Refuse a bundle whose frames are padded to sizes that its graphs cannot take.
 
     Raises:
-        TwoBranchError: names the fields of the bundle.
+        BundleError: names the fields of the bundle.
 
     """
     if bundle.multiple not in MULTIPLES or bundle.multiple % bundle.low_res_factor:
@@ -129,7 +125,7 @@ def check_sizes(bundle: Bundle) -> None:
             f'{", ".join(map(str, MULTIPLES))} and a multiple of input.low_res_factor '
             f'{bundle.low_res_factor}: export it again'
         )
-        raise TwoBranchError(msg)
+        raise BundleError(msg)
 
 
 #: What `enlarged_arg_max` takes per pixel beside its result: the best logit, the next one, and

@@ -18,7 +18,7 @@ import numpy as np
 from uhr_seg_ros.backends.engine import Engine, Shape
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import EngineError
 
 #: Name of an axis -> its length, as far as a frame decides about it.
 Sizes = Mapping[str, int]
@@ -42,10 +42,6 @@ _PATCHES = ('patches', *_CLASSES[1:])
 _TYPES = {'mask': ('uint8', 'int32'), 'confidence': ('uint8',)}
 
 _REEXPORT_HINT = 'export the model again'
-
-
-class OutputError(UhrSegError):
-    """Outputs of a graph of which no right mask can be made."""
 
 
 class OutputCheck:
@@ -73,7 +69,7 @@ class OutputCheck:
             sizes: tensor name -> lengths of its axes that are known already.
 
         Raises:
-            OutputError: a shape is not what is expected.
+            EngineError: a shape is not what is expected.
 
         """
         for name in self._bundle.graphs[graph].outputs:
@@ -93,7 +89,7 @@ class OutputCheck:
             sizes: lengths of its axes as far as they are known.
 
         Raises:
-            OutputError: another type or shape, NaN or infinity, or an id that no class has.
+            EngineError: another type or shape, NaN or infinity, or an id that no class has.
 
         """
         expected = self._expected(name, sizes)
@@ -119,7 +115,7 @@ class OutputCheck:
             seen: height and width of the network's input, px.
 
         Raises:
-            OutputError: no stride gives as many rows and columns, as when they are swapped.
+            EngineError: no stride gives as many rows and columns, as when they are swapped.
 
         """
         (rows, columns), (height, width) = values.shape[-2:], seen
@@ -133,15 +129,15 @@ class OutputCheck:
             f'picture of {width} x {height} px, which no stride makes of it (are rows and columns '
             f'swapped?): {_REEXPORT_HINT}'
         )
-        raise OutputError(msg)
+        raise EngineError(msg)
 
-    def not_finite(self, graph: str, name: str, values: np.ndarray | None = None) -> OutputError:
+    def not_finite(self, graph: str, name: str, values: np.ndarray | None = None) -> EngineError:
         """Give the error for NaN or infinity."""
         where = ''
         if values is not None:
             bad = values[~np.isfinite(values)]
             where = f' ({bad[0]} and the like in {bad.size} of {values.size})'
-        return OutputError(
+        return EngineError(
             f'bundle {self._bundle.path}: graph {graph} gives {name} that are not '
             f'finite{where}: use precision fp32; if that does not help, the weights are broken: '
             'export another checkpoint'
@@ -165,14 +161,14 @@ class OutputCheck:
                 f'bundle {self._bundle.path} names {count} classes, its graph {graph} gives ids '
                 f'from {mask.min()} to {mask.max()} as {mask.dtype}: {_REEXPORT_HINT}'
             )
-            raise OutputError(msg)
+            raise EngineError(msg)
 
     def _wrong(
         self, graph: str, name: str, what: str, expected: tuple[int | str, ...] | None
-    ) -> OutputError:
+    ) -> EngineError:
         types = ' or '.join(_TYPES.get(name, ('float32',)))
         form = f'{types} {_shown(expected)}' if expected else f'{types} with values'
-        return OutputError(
+        return EngineError(
             f'bundle {self._bundle.path}: graph {graph} gives {name} of {what}, expected {form}, '
             f'as model.yaml names {len(self._bundle.classes)} classes: {_REEXPORT_HINT}'
         )
@@ -188,7 +184,7 @@ class CheckedGraphs:
         sizes: graph name -> tensor name -> lengths of its axes that are known already.
 
     Raises:
-        OutputError: a graph says of itself that it gives something else than is expected.
+        EngineError: a graph says of itself that it gives something else than is expected.
 
     """
 
@@ -218,7 +214,7 @@ class CheckedGraphs:
             wanted: name of an output -> lengths of its axes as far as they are known.
 
         Raises:
-            OutputError: an output is not what is expected.
+            EngineError: an output is not what is expected.
             EngineError: an input does not fit, or the back end failed.
 
         """

@@ -14,7 +14,8 @@ from uhr_seg_ros.backends.engine import Engine
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.registry import open_engines
 from uhr_seg_ros.core.bundle import Bundle
-from uhr_seg_ros.core.patch_grid import Context, PatchError, PatchGrid, place_in, reduced
+from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.core.patch_grid import Context, PatchGrid, place_in, reduced
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.logit_accumulator import LogitAccumulator
@@ -49,8 +50,8 @@ class PatchesWithContexts(SynchronousPipeline):
         report: gets a line now and then while a frame takes long.
 
     Raises:
-        PatchError: contexts that cannot be cut, or a limit for tiles.
-        OutputError: a graph with another number of classes than the bundle.
+        ConfigError: contexts that cannot be cut, or a limit for tiles.
+        EngineError: a graph with another number of classes than the bundle.
 
     """
 
@@ -63,7 +64,7 @@ class PatchesWithContexts(SynchronousPipeline):
     ) -> None:
         if limits.tile is not None:
             msg = f'a tile of {limits.tile} px: patches of {bundle.name} have a size of their own'
-            raise PatchError(msg)
+            raise ConfigError(msg)
         self._bundle, self._report = bundle, report
         self.provenance = engines['patch'].provenance()
         self._side = bundle.patches.side
@@ -110,7 +111,7 @@ class PatchesWithContexts(SynchronousPipeline):
     def semantic_mask(self, frame: RawFrame) -> np.ndarray:
         """Refuse: there is no such branch."""
         msg = f'bundle {self._bundle.name} segments patches, it has no semantic branch'
-        raise PatchError(msg)
+        raise ConfigError(msg)
 
     def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
         """Count the reduced frames; one row of patches does not grow with a frame's height."""

@@ -16,17 +16,13 @@ import numpy as np
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.core.bundle import Bundle, Graph, load_bundle
 from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.pipelines.pipeline import InferencePipeline, OutputRequest, TilingOptions
 from uhr_seg_ros.pipelines.refinement.refine import refine, Refinement
 from uhr_seg_ros.pipelines.registry import open_pipeline, PIPELINES
-
-
-class SegmenterError(UhrSegError):
-    """An image that cannot be segmented, or a segmenter that was closed."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +135,7 @@ class Segmenter:
             the caller.
 
         Raises:
-            SegmenterError: not an image of this form.
+            ConfigError: not an image of this form.
             UhrSegError: a frame that cannot be converted, or a back end that failed.
 
         """
@@ -201,7 +197,7 @@ class Segmenter:
             mask (H, W) uint8, uint16 above 255 classes.
 
         Raises:
-            SegmenterError: not an image of this form.
+            ConfigError: not an image of this form.
 
         """
         return self._strategy.semantic_mask(self._checked(image))
@@ -217,7 +213,7 @@ class Segmenter:
             (h, w, 2) float32, x first, in -1..1 over the image.
 
         Raises:
-            SegmenterError: not an image of this form, or a bundle of another kind.
+            ConfigError: not an image of this form, or a bundle of another kind.
 
         """
         frame = self._checked(image)
@@ -226,7 +222,7 @@ class Segmenter:
                 f'bundle {self.bundle.name} is of kind {self.bundle.kind}, which does not choose '
                 'where it samples: take a bundle of kind deformed'
             )
-            raise SegmenterError(msg)
+            raise ConfigError(msg)
         return self._strategy.sampling_grid(frame)
 
     def keep_memory(self, keeps: bool) -> None:
@@ -331,7 +327,7 @@ class Segmenter:
     def _check_open(self) -> None:
         if self._strategy is None:
             msg = 'the segmenter was closed: make a new one'
-            raise SegmenterError(msg)
+            raise ConfigError(msg)
 
     def _checked(self, image: np.ndarray | RawFrame) -> RawFrame:
         self._check_open()
@@ -339,11 +335,11 @@ class Segmenter:
             return image
         if not isinstance(image, np.ndarray):
             msg = f'the image is a {type(image).__name__}, expected a numpy array'
-            raise SegmenterError(msg)
+            raise ConfigError(msg)
         if image.dtype != np.uint8:
             msg = f'the image is {image.dtype}, expected uint8'
-            raise SegmenterError(msg)
+            raise ConfigError(msg)
         if image.ndim != 3 or image.shape[2] != 3 or not image.size:
             msg = f'the image has shape {image.shape}, expected (height, width, 3), none of them 0'
-            raise SegmenterError(msg)
+            raise ConfigError(msg)
         return RawFrame.of_bgr(image)

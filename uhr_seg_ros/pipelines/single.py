@@ -14,7 +14,7 @@ from uhr_seg_ros.backends.engine import Engine
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.registry import open_engines
 from uhr_seg_ros.core.bundle import Bundle
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.maps import (
@@ -35,10 +35,6 @@ from uhr_seg_ros.pipelines.preprocessing import Preprocessor
 from uhr_seg_ros.pipelines.tiling import tile_spans, TileLimit
 
 
-class SingleBranchError(UhrSegError):
-    """Something that only a network of two branches has, or a graph that does not fit."""
-
-
 class SingleBranch(SynchronousPipeline):
     """
     Run the graph `network` of one bundle of kind `single`.
@@ -54,7 +50,7 @@ class SingleBranch(SynchronousPipeline):
 
     Raises:
         TilingError: a limit is too small.
-        OutputError: the graph has another number of classes than the bundle.
+        EngineError: the graph has another number of classes than the bundle.
 
     """
 
@@ -109,7 +105,7 @@ class SingleBranch(SynchronousPipeline):
     def semantic_mask(self, frame: RawFrame) -> np.ndarray:
         """Refuse: there is only one branch."""
         msg = f'bundle {self._bundle.name} has one branch, no semantic one to run alone'
-        raise SingleBranchError(msg)
+        raise BundleError(msg)
 
     def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
         """Count the logits, as large as they were last, and enlarging them plane by plane."""
@@ -157,5 +153,5 @@ class SingleBranch(SynchronousPipeline):
                 f'bundle {self._bundle.path}: the logits of a tile of {sides[1]} x {sides[0]} px '
                 f'have shape {logits.shape}: use no tiles, or export the model again'
             )
-            raise SingleBranchError(msg)
+            raise BundleError(msg)
         return step

@@ -11,7 +11,7 @@ from math import ceil, isqrt
 import numpy as np
 
 from uhr_seg_ros.core.bundle import Bundle, FIXED_KINDS
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ConfigError
 
 #: Start and stop of a tile along one axis.
 Span = tuple[int, int]
@@ -24,10 +24,6 @@ MIN_OVERLAP, MAX_OVERLAP = 64, 256
 MIN_TILE = 128
 #: The smallest tile that a memory limit is answered with.
 MIN_LIMITED_TILE = 256
-
-
-class TilingError(UhrSegError):
-    """A tile or a memory limit that is too small."""
 
 
 #: Peak memory of the detail branch per pixel when the bundle does not tell, bytes.
@@ -44,7 +40,7 @@ class TileLimit:
         tile: largest side of a tile in px; None for the whole frame where memory allows.
 
     Raises:
-        TilingError: `tile` or `memory_limit_mb` is too small, or there is nothing to tile.
+        ConfigError: `tile` or `memory_limit_mb` is too small, or there is nothing to tile.
 
     """
 
@@ -52,7 +48,7 @@ class TileLimit:
         fixed = bundle.kind in FIXED_KINDS
         if fixed and tile is not None:
             msg = f'a tile of {tile} px: {bundle.name} sees every frame as a whole, in small'
-            raise TilingError(msg)
+            raise ConfigError(msg)
         self._multiple = bundle.multiple
         self._most_pixels = None
         if memory_limit_mb is not None and not fixed:
@@ -137,12 +133,12 @@ def checked_tile(tile: int, multiple: int) -> int:
     Round a wanted tile side down to a multiple.
 
     Raises:
-        TilingError: the side is below `MIN_TILE`.
+        ConfigError: the side is below `MIN_TILE`.
 
     """
     if tile < MIN_TILE:
         msg = f'a tile of {tile} px is too small, the smallest one is {MIN_TILE} px'
-        raise TilingError(msg)
+        raise ConfigError(msg)
     return tile // multiple * multiple
 
 
@@ -155,7 +151,7 @@ def pixels_for_memory(bytes_per_pixel: float, limit_mb: int) -> int:
         limit_mb: limit in MB (10^6 bytes).
 
     Raises:
-        TilingError: not even a square tile of `MIN_LIMITED_TILE` px fits.
+        ConfigError: not even a square tile of `MIN_LIMITED_TILE` px fits.
 
     """
     pixels = int(limit_mb * 1e6 / bytes_per_pixel)
@@ -165,7 +161,7 @@ def pixels_for_memory(bytes_per_pixel: float, limit_mb: int) -> int:
             f'a memory limit of {limit_mb} MB is too small: a tile of {MIN_LIMITED_TILE} px '
             f'at {bytes_per_pixel:g} bytes per pixel needs {needed} MB'
         )
-        raise TilingError(msg)
+        raise ConfigError(msg)
     return pixels
 
 

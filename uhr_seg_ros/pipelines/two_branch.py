@@ -14,6 +14,7 @@ from uhr_seg_ros.backends.engine import Engine
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.registry import open_engines
 from uhr_seg_ros.core.bundle import Bundle, FUSION_REACH
+from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.maps import (
@@ -25,7 +26,6 @@ from uhr_seg_ros.pipelines.maps import (
     ROW_AXES,
     STEPS,
     TileBlender,
-    TwoBranchError,
 )
 from uhr_seg_ros.pipelines.outputs import CheckedGraphs, lengths
 from uhr_seg_ros.pipelines.pipeline import (
@@ -68,8 +68,8 @@ class TwoBranch(SynchronousPipeline):
 
     Raises:
         TilingError: a limit is too small.
-        TwoBranchError: frames are padded to sizes that the graphs cannot take.
-        OutputError: a graph has another number of classes than the bundle.
+        BundleError: frames are padded to sizes that the graphs cannot take.
+        EngineError: a graph has another number of classes than the bundle.
 
     """
 
@@ -253,7 +253,7 @@ class TwoBranch(SynchronousPipeline):
                 f'bundle {self._bundle.path}: its graphs fusion and scores give different masks, '
                 f'on {differing.sum() / decided.sum():.0%} of the pixels: export the model again'
             )
-            raise TwoBranchError(msg)
+            raise BundleError(msg)
 
 
 def _rows_of(name: str, values: np.ndarray, cells: Span) -> np.ndarray:

@@ -13,11 +13,12 @@ import numpy as np
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.tensorrt.engine import TensorRTBackend
 from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.frame_pipeline import FramePipeline, SLOTS
 from uhr_seg_ros.pipelines.frame_program import FrameProgram
-from uhr_seg_ros.pipelines.maps import check_sizes, enlarged_arg_max, TwoBranchError
+from uhr_seg_ros.pipelines.maps import check_sizes, enlarged_arg_max
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, TilingOptions
 from uhr_seg_ros.pipelines.tiling import padded_size, TileLimit
 from uhr_seg_ros.pipelines.verification import (
@@ -55,7 +56,7 @@ class TwoBranchGpu:
 
     Raises:
         TilingError: a limit is too small.
-        TwoBranchError: the bundle pads or reduces frames in a way that the graphs or the kernels
+        BundleError: the bundle pads or reduces frames in a way that the graphs or the kernels
             cannot take.
         EngineError: the kernels cannot be compiled or loaded.
 
@@ -76,7 +77,7 @@ class TwoBranchGpu:
                 f'bundle {bundle.path}: input.low_res_factor is {bundle.low_res_factor}, '
                 f'TensorRT runs with {LOW_RES_FACTOR} only: use the back end onnxruntime'
             )
-            raise TwoBranchError(msg)
+            raise BundleError(msg)
         self._bundle, self._backend = bundle, backend
         self._limits, self._options = limits, options
         self._limit = TileLimit(bundle, limits.memory_limit_mb or None, limits.tile)

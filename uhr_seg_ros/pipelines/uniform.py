@@ -31,7 +31,7 @@ class Uniform(SingleBranch):
 
     Raises:
         TilingError: a tile is asked for.
-        OutputError: as of `SingleBranch`.
+        EngineError: as of `SingleBranch`.
         DeformedError: the graph has no fixed size.
 
     """

@@ -13,7 +13,7 @@ import numpy as np
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.core.bundle import Bundle
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.pipeline import InferencePipeline, OutputRequest, TilingOptions
@@ -31,10 +31,6 @@ PROOF_OUTPUTS = ('mask', 'quarter_logits')
 
 #: Seed and side (px) of the generated scene on which engines are compared.
 _SCENE = (21, 1024)
-
-
-class AgreementError(UhrSegError):
-    """A back end that computes something else than ONNX Runtime."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +95,7 @@ def check(agreement: Agreement, bundle: Bundle, precision: str) -> None:
     Refuse engines that disagree.
 
     Raises:
-        AgreementError: names what was found, the limit, and the way out.
+        EngineError: names what was found, the limit, and the way out.
 
     """
     least = bundle.agreement.get(precision, AGREEMENT[precision])
@@ -110,7 +106,7 @@ def check(agreement: Agreement, bundle: Bundle, precision: str) -> None:
             f'the {precision} engines of {bundle.name} are refused: {agreement}, '
             f'at least {least:.3%} is needed: {remedy} report it'
         )
-        raise AgreementError(msg)
+        raise EngineError(msg)
 
 
 def prove(
@@ -133,7 +129,7 @@ def prove(
         precision: of the engines.
 
     Raises:
-        AgreementError: they compute something else.
+        EngineError: they compute something else.
 
     """
     backend.report('comparing the engines with ONNX Runtime')

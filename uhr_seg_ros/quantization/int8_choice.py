@@ -13,16 +13,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from uhr_seg_ros.core.bundle import Bundle
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.onnx_graphs.quantization import Quantizer
 from uhr_seg_ros.quantization.int8_trial import BRANCHES, feeds, Loss, Trial
 
 #: Shows the progress over something.
 Show = Callable[[Sequence, str], Iterable]
-
-
-class Int8Error(UhrSegError):
-    """A bundle that int8 does not suit, or names of layers that it does not have."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +93,7 @@ class Int8Choice:
             keep: layers that stay float32 in any case.
 
         Raises:
-            Int8Error: nothing is left to gain.
+            BundleError: nothing is left to gain.
 
         """
         possible = [layer for layer in self.candidates if layer not in keep]
@@ -119,7 +115,7 @@ class Int8Choice:
                 f'no layer of bundle {self._bundle.path} gains by int8 while {least:.3%} of the '
                 'pixels keep their class: leave it in fp32, or accept a smaller --agreement'
             )
-            raise Int8Error(msg)
+            raise BundleError(msg)
         return Choice(layers, worst[:low], ranking, found[low])
 
     def write(self, layers: Iterable[Layer], directory: Path) -> dict[str, Path]:
@@ -167,5 +163,5 @@ def matching(layers: Iterable[Layer], prefix: str) -> list[Layer]:
             f'no layer that could be int8 is called {prefix!r}: name a graph '
             f'({", ".join(BRANCHES)}) or the beginning of a name that uhr_seg quantize prints'
         )
-        raise Int8Error(msg)
+        raise BundleError(msg)
     return found

@@ -17,8 +17,9 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 
+from uhr_seg_ros.core.errors import RecordingError
 from uhr_seg_ros.geometry.camera import Camera
-from uhr_seg_ros.replay.bags import BagError, CAMERA_INFO, full_type, IMAGE, POINT_CLOUD
+from uhr_seg_ros.replay.bags import CAMERA_INFO, full_type, IMAGE, POINT_CLOUD
 from uhr_seg_ros.replay.partial import PartialFolder
 
 STORAGES = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
@@ -33,7 +34,7 @@ _FLOAT32 = 7
 _UNKNOWN_DIGEST = f'RIHS01_{0:064x}'
 
 
-class BagTimeError(BagError):
+class BagTimeError(RecordingError):
     """A message whose time of recording cannot be stored; what was written before stays."""
 
 
@@ -56,8 +57,8 @@ class BagWriter:
         mark: name of an empty file to make beside the storage; empty: none.
 
     Raises:
-        BagError: the folder exists, another process is writing it, or it cannot be written, as
-            when the disk is full.
+        RecordingError: the folder exists, another process is writing it, or it cannot be
+            written, as when the disk is full.
 
     """
 
@@ -259,7 +260,7 @@ class BagWriter:
                 f'recording {self._path} cannot be written ({reason}), so it was removed: make '
                 'room, or choose another place'
             )
-            raise BagError(msg) from err
+            raise RecordingError(msg) from err
 
 
 def _digest(source: Connection) -> str:

@@ -16,18 +16,17 @@ from typing import Any, TYPE_CHECKING
 from rosbags.interfaces import Connection
 from rosbags.typesys import get_typestore, Stores
 
+from uhr_seg_ros.core.errors import RecordingError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.replay.recording import connections_of, is_bag, read_recording, storage_files
 from uhr_seg_ros.replay.recording_files import storage_suffix
 from uhr_seg_ros.replay.sqlite_files import side_files
-from uhr_seg_ros.replay.storage import BagError
 from uhr_seg_ros.ros.decoding import decode_compressed, view_image
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 
 __all__ = [
-    'BagError',
     'describe_bag',
     'full_type',
     'ImageTopic',
@@ -65,7 +64,7 @@ def image_topics(path: Path) -> list[ImageTopic]:
     List the image topics of a recording.
 
     Raises:
-        BagError: not a recording, or a damaged one.
+        RecordingError: not a recording, or a damaged one.
 
     """
     counts: dict[tuple[str, str], int] = {}
@@ -83,7 +82,7 @@ def describe_bag(path: Path, topic: ImageTopic) -> dict[str, Any]:
     their hashes in hexadecimal.
 
     Raises:
-        BagError: it has no files, or nothing of them can be read.
+        RecordingError: it has no files, or nothing of them can be read.
 
     """
     files = [part for file in storage_files(path) for part in (file, *_beside(file))]
@@ -98,7 +97,7 @@ def describe_bag(path: Path, topic: ImageTopic) -> dict[str, Any]:
         hashes.append(digest.hexdigest())
     if not size:
         msg = f'{path} is empty, or cannot be read: {len(files)} files without a byte'
-        raise BagError(msg)
+        raise RecordingError(msg)
     if len(hashes) > 1:
         hashes = [hashlib.sha256(''.join(hashes).encode()).hexdigest()]
     return {
@@ -119,7 +118,7 @@ def read_messages(path: Path, topic: str) -> Iterator[tuple[int, bytes]]:
         Time of recording in ns, and the message in CDR.
 
     Raises:
-        BagError: a damaged recording.
+        RecordingError: a damaged recording.
 
     """
     for _, time_ns, data in read_beside(path, topic, ()):
@@ -136,7 +135,7 @@ def read_beside(
         Topic, time of recording in ns, and the message in CDR.
 
     Raises:
-        BagError: a damaged recording.
+        RecordingError: a damaged recording.
 
     """
 
@@ -152,7 +151,7 @@ def topic_types(path: Path) -> dict[str, str]:
     Give the type of every topic of a recording, such as `sensor_msgs/msg/PointCloud2`.
 
     Raises:
-        BagError: not a recording, or a damaged one.
+        RecordingError: not a recording, or a damaged one.
 
     """
     return {each.topic: full_type(each.msgtype) for each in connections_of(path)}
@@ -167,7 +166,7 @@ def read_all(path: Path) -> Iterator[tuple[Connection, int, bytes]]:
         message in CDR.
 
     Raises:
-        BagError: a damaged recording.
+        RecordingError: a damaged recording.
 
     """
     yield from read_recording(path, lambda _: True)
@@ -185,7 +184,7 @@ def read_frame(message: bytes, kind: str) -> tuple[Any, RawFrame]:
         Its header, with the fields that a header of ROS has, and the frame.
 
     Raises:
-        BagError: it does not hold what its type says.
+        RecordingError: it does not hold what its type says.
         ImageError: its fields do not fit together, or the encoding is not known.
 
     """
@@ -193,7 +192,7 @@ def read_frame(message: bytes, kind: str) -> tuple[Any, RawFrame]:
         image = _types().deserialize_cdr(message, kind)
     except Exception as err:  # whatever the generated code runs into
         msg = f'a message of {len(message)} bytes is no {kind}: {err or type(err).__name__}'
-        raise BagError(msg) from err
+        raise RecordingError(msg) from err
     if kind == COMPRESSED_IMAGE:
         return image.header, RawFrame.of_bgr(decode_compressed(image))
     return image.header, view_image(image)
@@ -204,12 +203,12 @@ def stamp_ns(message: bytes) -> int:
     Give header.stamp of a message in CDR whose first field is a header, in ns.
 
     Raises:
-        BagError: the message is too short for one.
+        RecordingError: the message is too short for one.
 
     """
     if len(message) < _STAMP_END:
         msg = f'a message of {len(message)} bytes has no stamp: {_STAMP_END} are needed'
-        raise BagError(msg)
+        raise RecordingError(msg)
     order = '<' if message[1] & 1 else '>'
     seconds, nanoseconds = struct.unpack_from(f'{order}iI', message, 4)
     return seconds * 1_000_000_000 + nanoseconds

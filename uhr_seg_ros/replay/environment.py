@@ -10,7 +10,7 @@ from pathlib import Path
 import shutil
 import socket
 
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.resources import share_folders
 
 PROFILE = 'config/dds/fastdds_localhost.xml'
@@ -34,20 +34,12 @@ _reservations: list[socket.socket] = []
 _SHARED_MEMORY = Path('/dev/shm')
 
 
-class EnvironmentFileError(UhrSegError):
-    """A file of this package is not where it is installed."""
-
-
-class NoFreeDomainError(UhrSegError):
-    """Every ROS domain of this machine is in use."""
-
-
 def share_file(relative: str) -> Path:
     """
     Find a file of this package: in the source tree, a ROS workspace or the Python installation.
 
     Raises:
-        EnvironmentFileError: it is in none of them.
+        ConfigError: it is in none of them.
 
     """
     folders = share_folders()
@@ -55,7 +47,7 @@ def share_file(relative: str) -> Path:
         if (folder / relative).is_file():
             return folder / relative
     msg = f'{relative} is in none of {", ".join(map(str, folders))}: install uhr_seg_ros again'
-    raise EnvironmentFileError(msg)
+    raise ConfigError(msg)
 
 
 def isolate() -> None:
@@ -65,8 +57,8 @@ def isolate() -> None:
     A domain that is set already is kept; else one is taken that nobody has.
 
     Raises:
-        EnvironmentFileError: the profile is not where it is installed.
-        NoFreeDomainError: every domain of this machine is in use.
+        ConfigError: the profile is not where it is installed.
+        ConfigError: every domain of this machine is in use.
 
     """
     is_new = os.environ.get('ROS_DISTRO') not in ('humble', 'jazzy')
@@ -85,7 +77,7 @@ def reserve_domain() -> int:
     Take a ROS domain that nobody on this machine uses, until this process ends.
 
     Raises:
-        NoFreeDomainError: every domain of this machine is in use.
+        ConfigError: every domain of this machine is in use.
 
     """
     for offset in range(_DOMAINS - 1):
@@ -100,7 +92,7 @@ def reserve_domain() -> int:
             _reservations.append(reservation)
             return domain
     msg = f'all ROS domains from 1 to {_DOMAINS - 1} are in use: set ROS_DOMAIN_ID to share one'
-    raise NoFreeDomainError(msg)
+    raise ConfigError(msg)
 
 
 def _bind(kind: socket.SocketKind, port: int) -> socket.socket | None:

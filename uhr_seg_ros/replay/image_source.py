@@ -10,17 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ImageError, RecordingError
 from uhr_seg_ros.image_io import files
-from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.headers import SUFFIXES
 
 #: Files of a recording, as `replay.bags` knows them, which needs rosbags.
 STORAGES = {'.mcap', '.db3'}
-
-
-class FramesError(UhrSegError):
-    """A path that holds no frames, or an image that cannot be read."""
 
 
 def read_frames(path: Path, topic: str = '') -> Iterator[np.ndarray]:
@@ -33,15 +28,15 @@ def read_frames(path: Path, topic: str = '') -> Iterator[np.ndarray]:
         topic: of a recording; empty: its only likely one, see `choose_topic`.
 
     Raises:
-        FramesError: there are none, or one cannot be read, or a folder holds a recording beside
+        RecordingError: there are none, or one cannot be read, or a folder holds a recording beside
             images.
-        BagError: a recording has no such topic, or none of its messages is a frame.
+        RecordingError: a recording has no such topic, or none of its messages is a frame.
         ModuleNotFoundError: for a recording, rosbags is missing.
 
     """
     if not path.exists():
         msg = f'no such file: {path}'
-        raise FramesError(msg)
+        raise RecordingError(msg)
     images = [path] if path.is_file() else sorted(path.iterdir())
     # Hidden ones are no pictures: macOS writes "._a.jpg" beside "a.jpg" on foreign disks.
     images = [
@@ -57,10 +52,10 @@ def read_frames(path: Path, topic: str = '') -> Iterator[np.ndarray]:
             f'{path} holds images and a recording: give one of them, such as {storages[0]} '
             f'or {images[0]}'
         )
-        raise FramesError(msg)
+        raise RecordingError(msg)
     if topic:
         msg = f'{path} holds images, and a topic ({topic}) is one of a recording'
-        raise FramesError(msg)
+        raise RecordingError(msg)
     yield from map(read_image, images)
 
 
@@ -69,13 +64,13 @@ def read_image(path: Path) -> np.ndarray:
     Read an image file as (H, W, 3) uint8 BGR, by the rules of `uhr_seg_ros.image_io`.
 
     Raises:
-        FramesError: the file is missing, damaged, or of a kind that is not read.
+        RecordingError: the file is missing, damaged, or of a kind that is not read.
 
     """
     try:
         return files.read_image(path)
-    except ImageIoError as err:
-        raise FramesError(str(err)) from err
+    except ImageError as err:
+        raise RecordingError(str(err)) from err
 
 
 def _is_storage(path: Path) -> bool:
@@ -88,5 +83,5 @@ def _read_recording(path: Path, topic: str) -> Iterator[np.ndarray]:
 
     if not is_bag(path):
         msg = f'{path} is neither an image nor a recording, and has no images in it'
-        raise FramesError(msg)
+        raise RecordingError(msg)
     yield from recorded_frames(path, topic)

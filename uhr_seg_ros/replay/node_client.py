@@ -15,13 +15,9 @@ from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ProcessError
 
 ANSWER_TIMEOUT_S = 10.0
-
-
-class NodeClientError(UhrSegError):
-    """The node does not answer, or refuses."""
 
 
 class NodeClient:
@@ -44,7 +40,7 @@ class NodeClient:
         Give parameters by name, all of them if none is named.
 
         Raises:
-            NodeClientError: no answer within 10 s.
+            ProcessError: no answer within 10 s.
 
         """
         if names is None:
@@ -62,7 +58,7 @@ class NodeClient:
         Give the label of the lifecycle state.
 
         Raises:
-            NodeClientError: no answer within 10 s.
+            ProcessError: no answer within 10 s.
 
         """
         return self._call(GetState, 'get_state').current_state.label
@@ -75,14 +71,14 @@ class NodeClient:
             transition: its label, such as `activate`.
 
         Raises:
-            NodeClientError: no answer within 10 s, or the node refuses.
+            ProcessError: no answer within 10 s, or the node refuses.
 
         """
         request = ChangeState.Request()
         request.transition.label = transition
         if not self._answer(self._client(ChangeState, 'change_state'), request).success:
             msg = f'{self._name} refuses to {transition} in state {self.state()}'
-            raise NodeClientError(msg)
+            raise ProcessError(msg)
 
     def _call(self, service: type, name: str, **fields: Any) -> Any:
         return self._answer(self._client(service, name), service.Request(**fields))
@@ -99,7 +95,7 @@ class NodeClient:
             future.add_done_callback(lambda _: answered.set())
         if not answered.wait(ANSWER_TIMEOUT_S):
             msg = f'{client.srv_name} does not answer within {ANSWER_TIMEOUT_S:.0f} s'
-            raise NodeClientError(msg)
+            raise ProcessError(msg)
         return future.result()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import RecordingError, UhrSegError
 from uhr_seg_ros.core.interruption import telling
 from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.pipelines.segmenter import Segmentation, Segmenter
@@ -36,10 +36,6 @@ PREFIX = '/segmentation'
 # What ROS 2 takes for a topic, as long as a middleware takes it with what is put before it.
 _NAME = re.compile(r'(/[A-Za-z_][A-Za-z0-9_]*)+')
 _MAX_NAME = 247
-
-
-class OfflineError(UhrSegError):
-    """A recording that cannot take masks, or a place or a name that they cannot have."""
 
 
 @dataclass
@@ -91,8 +87,8 @@ def segment_recording(
         tell: called with what is wrong with a frame that is left out.
 
     Raises:
-        BagError: the folder exists, or the recording is damaged.
-        OfflineError: the recording has topics below the prefix already, which is no name of
+        RecordingError: the folder exists, or the recording is damaged.
+        RecordingError: the recording has topics below the prefix already, which is no name of
             topics, or the folder lies in the recording.
 
     """
@@ -130,8 +126,8 @@ def check_offline(source: Path, output: Path, prefix: str = PREFIX) -> str:
         The prefix with a slash in front and none at its end.
 
     Raises:
-        BagError: it is no recording, or the folder exists.
-        OfflineError: see `segment_recording`.
+        RecordingError: it is no recording, or the folder exists.
+        RecordingError: see `segment_recording`.
 
     """
     name = f'/{prefix.strip("/")}'
@@ -141,13 +137,13 @@ def check_offline(source: Path, output: Path, prefix: str = PREFIX) -> str:
             f'underscores with slashes between them, such as {PREFIX}_2, of at most '
             f'{_MAX_NAME - len(COLOR_MASK) - 1} characters'
         )
-        raise OfflineError(msg)
+        raise RecordingError(msg)
     target, recording = output.resolve(), source.resolve()
     if (recording.parent / 'metadata.yaml').is_file():  # a file of a recording
         recording = recording.parent
     if recording in (target, *target.parents):
         msg = f'{output} lies in the recording {source}: choose a folder outside'
-        raise OfflineError(msg)
+        raise RecordingError(msg)
     check_absent(output)
     there = [
         topic for topic in topic_types(source) if f'/{topic.strip("/")}/'.startswith(f'{name}/')
@@ -157,7 +153,7 @@ def check_offline(source: Path, output: Path, prefix: str = PREFIX) -> str:
             f'{source} has {", ".join(there)} already, and new masks are not mixed with those: '
             f'give the new ones another name, such as --prefix {name}_2'
         )
-        raise OfflineError(msg)
+        raise RecordingError(msg)
     return name
 
 

@@ -10,10 +10,11 @@ import shutil
 import stat
 from tempfile import gettempdir, TemporaryDirectory
 
+from uhr_seg_ros.core.errors import RecordingError
 from uhr_seg_ros.replay import mcap_records, sqlite_files
 from uhr_seg_ros.replay.mcap_storage import McapStorage
 from uhr_seg_ros.replay.sqlite_storage import SqliteStorage
-from uhr_seg_ros.replay.storage import BagError, Damaged, Storage, ZSTD_MAGIC
+from uhr_seg_ros.replay.storage import Damaged, Storage, ZSTD_MAGIC
 
 _BLOCK = 1 << 20
 
@@ -33,7 +34,7 @@ def open_storage(path: Path) -> Storage:
     Open a storage file.
 
     Raises:
-        BagError: it cannot be read at all.
+        RecordingError: it cannot be read at all.
 
     """
     hint = ''
@@ -52,11 +53,11 @@ def open_storage(path: Path) -> Storage:
         elif magic == sqlite_files.MAGIC:
             hint = f': `sqlite3 {path} .recover` may save a part of it'
         return _open_plain(path, path)
-    except BagError:
+    except RecordingError:
         raise
     except Exception as err:  # a file of others: whatever the code that reads it runs into
         msg = f'{path} cannot be read as a rosbag2 recording ({reason_of(err)}){hint}'
-        raise BagError(msg) from err
+        raise RecordingError(msg) from err
 
 
 def reason_of(error: Exception) -> str:
@@ -130,4 +131,4 @@ def _check_room(path: Path, needed: int) -> None:
             f'{path} is compressed, and unpacked it does not fit into {gettempdir()} ({free} '
             f'bytes free): make room, set TMPDIR, or unpack it elsewhere: unzstd {path}'
         )
-        raise BagError(msg)
+        raise RecordingError(msg)

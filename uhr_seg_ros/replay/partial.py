@@ -13,7 +13,7 @@ from pathlib import Path
 import shutil
 from tempfile import mkdtemp
 
-from uhr_seg_ros.replay.bags import BagError
+from uhr_seg_ros.core.errors import RecordingError
 
 _MARK = 'partial'
 # Of a name, with room for what stands beside it in the name of a hidden folder.
@@ -34,7 +34,7 @@ class PartialFolder:
         path: where to make the folder that is to become the final one; it has the same name.
 
     Raises:
-        BagError: the final folder exists, or another process is making it.
+        RecordingError: the final folder exists, or another process is making it.
         OSError: the folder that it lies in cannot be written.
 
     """
@@ -92,16 +92,16 @@ class PartialFolder:
                     f'{self._final} is being written by process {process}: wait until it has '
                     f'ended, or choose another name (it writes to {folder})'
                 )
-                raise BagError(msg)
+                raise RecordingError(msg)
             if process.isdecimal():
                 shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_absent(path: Path) -> None:
-    """Raise a BagError where something has the name of a folder that is to be made."""
+    """Raise a RecordingError where something has the name of a folder that is to be made."""
     if os.path.lexists(path):
         msg = f'{path} exists already: remove it or choose another name'
-        raise BagError(msg)
+        raise RecordingError(msg)
 
 
 def _prefix(path: Path) -> str:

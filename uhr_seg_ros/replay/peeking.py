@@ -88,7 +88,7 @@ def look_at(path: Path, kinds: dict[str, str]) -> dict[str, Look]:
         Topic -> what was seen; a topic without any message is left out.
 
     Raises:
-        BagError: a damaged recording.
+        RecordingError: a damaged recording.
 
     """
     looks: dict[str, Look] = {}

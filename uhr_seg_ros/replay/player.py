@@ -23,7 +23,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from uhr_seg_ros.core.atomic_io import write_text
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ProcessError, UhrSegError
 from uhr_seg_ros.core.interruption import exit_code, signals_end_the_block, Terminated
 from uhr_seg_ros.core.process_memory import tune_malloc
 from uhr_seg_ros.replay.bags import (
@@ -58,10 +58,6 @@ _ACKNOWLEDGED_S = 10.0
 _SIGNALS_S = 0.2
 
 
-class PlayerError(UhrSegError):
-    """Nobody listens to what is played, or a topic cannot be played."""
-
-
 class Player:
     """
     Publishes the images of one topic and notes when, and what was recorded beside them.
@@ -78,8 +74,8 @@ class Player:
         told: what is odd about the recording.
 
     Raises:
-        BagError: no such recording, or a damaged one.
-        PlayerError: one of the topics beside them is not there, or of another type.
+        RecordingError: no such recording, or a damaged one.
+        ProcessError: one of the topics beside them is not there, or of another type.
 
     """
 
@@ -109,7 +105,7 @@ class Player:
         Wait until somebody subscribes to each topic.
 
         Raises:
-            PlayerError: nobody did in time.
+            ProcessError: nobody did in time.
 
         """
         deadline = time.monotonic() + timeout_s
@@ -117,7 +113,7 @@ class Player:
             while not publisher.get_subscription_count():
                 if time.monotonic() > deadline:
                     msg = f'nobody subscribed to {publisher.topic_name} within {timeout_s:.0f} s'
-                    raise PlayerError(msg)
+                    raise ProcessError(msg)
                 time.sleep(0.05)
 
     def play(
@@ -205,7 +201,7 @@ def _type_of(bag: Path, topic: str) -> str:
             f'{bag} has {types.get(topic, "nothing")} on {topic}: what is played beside the '
             f'images is one of {", ".join(MESSAGE_TYPES)}'
         )
-        raise PlayerError(msg)
+        raise ProcessError(msg)
     return types[topic]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from uhr_seg_ros.core.atomic_io import write_bytes
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import WriteError
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import PointCloud2
@@ -34,10 +34,6 @@ _NAMES = {'<f4': 'float', '|u1': 'uchar'}
 
 # Of sensor_msgs/PointField, as far as the node publishes them.
 _TYPES = {2: 'u1', 7: 'f4'}
-
-
-class PlyError(UhrSegError):
-    """A file that is not as `write_ply` writes it."""
 
 
 def vertices_of(cloud: PointCloud2) -> np.ndarray:
@@ -81,7 +77,7 @@ def read_ply(path: Path) -> np.ndarray:
         (N,) `VERTEX`.
 
     Raises:
-        PlyError: it is another file, or cut short.
+        WriteError: it is another file, or cut short.
 
     """
     content = path.read_bytes()
@@ -89,7 +85,7 @@ def read_ply(path: Path) -> np.ndarray:
     count, rest = divmod(len(content) - start, VERTEX.itemsize)
     if rest or content[:start] != _header(count):
         msg = f'{path} is no PLY file of labelled points, or cut short: make it again'
-        raise PlyError(msg)
+        raise WriteError(msg)
     return np.frombuffer(content, VERTEX, offset=start)
 
 

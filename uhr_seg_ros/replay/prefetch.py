@@ -11,7 +11,8 @@ from queue import Full, Queue
 import struct
 from threading import Event, Thread
 
-from uhr_seg_ros.replay.bags import BagError, read_beside
+from uhr_seg_ros.core.errors import RecordingError
+from uhr_seg_ros.replay.bags import read_beside
 from uhr_seg_ros.replay.timeline import Timeline
 
 #: Messages in memory, never the recording.
@@ -50,7 +51,7 @@ def read_ahead(
         topic. The former never goes back, also from round to round; see `Timeline`.
 
     Raises:
-        BagError: a damaged recording, or one without a whole message on the topic.
+        RecordingError: a damaged recording, or one without a whole message on the topic.
 
     """
     queue: Queue[tuple[int, int, bytes, str] | Exception | None] = Queue(AHEAD)
@@ -89,20 +90,20 @@ def with_stamp(message: bytes, stamp_ns: int) -> bytes:
     Give a message in CDR whose first field is a header another stamp, in ns.
 
     Raises:
-        BagError: the message is too short to have one, or the stamp is before 1901 or after 2038,
-            which ROS 2 cannot tell.
+        RecordingError: the message is too short to have one, or the stamp is before 1901 or
+            after 2038, which ROS 2 cannot tell.
 
     """
     seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
     if len(message) < HEADER_BYTES:
         msg = f'a message of {len(message)} bytes has no header: {HEADER_BYTES} are needed'
-        raise BagError(msg)
+        raise RecordingError(msg)
     if seconds not in _SECONDS:
         msg = (
             f'a stamp of {seconds} s cannot be stored: ROS 2 takes {_SECONDS[0]} to '
             f'{_SECONDS[-1]} s from 1970; is the clock of this machine right?'
         )
-        raise BagError(msg)
+        raise RecordingError(msg)
     order = '<' if message[1] & 1 else '>'
     stamp = struct.pack(f'{order}iI', seconds, nanoseconds)
     return message[:4] + stamp + message[12:]
@@ -129,7 +130,7 @@ def _rounds(
         if not count:
             whole = f' but {broken} that are not whole' if broken else ''
             msg = f'{path} has no messages on {topic}{whole}'
-            raise BagError(msg)
+            raise RecordingError(msg)
         if not repeat:
             return
         timeline.begin_again()

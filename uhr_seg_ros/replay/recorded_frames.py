@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from uhr_seg_ros.core.errors import UhrSegError
-from uhr_seg_ros.replay.bags import BagError, read_frame, read_messages
+from uhr_seg_ros.core.errors import RecordingError, UhrSegError
+from uhr_seg_ros.replay.bags import read_frame, read_messages
 from uhr_seg_ros.replay.topics import choose_topic, print_line
 
 # So many of the messages that are left out are described; all are counted.
@@ -31,7 +31,7 @@ def recorded_frames(
             these are.
 
     Raises:
-        BagError: no such topic, a damaged recording, or none of its messages is a frame.
+        RecordingError: no such topic, a damaged recording, or none of its messages is a frame.
 
     """
     chosen = choose_topic(path, topic, tell=tell)
@@ -52,7 +52,7 @@ def recorded_frames(
             what = f'none of the {left_out} messages' if left_out else 'no message'
             cause = f', the last one: {reason}' if left_out else ''
             msg = f'{path}: {what} on {chosen.name} is a frame{cause}'
-            raise BagError(msg)
+            raise RecordingError(msg)
     finally:
         if left_out and read:
             tell(f'{path.name}: {left_out} of {read + left_out} frames on {chosen.name} left out')

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rosbags.interfaces import Connection
 
+from uhr_seg_ros.core.errors import RecordingError
 from uhr_seg_ros.replay.opening import open_storage, reason_of
 from uhr_seg_ros.replay.recording_files import (
     find_files,
@@ -21,14 +22,7 @@ from uhr_seg_ros.replay.recording_files import (
     storage_suffix,
     SUFFIXES,
 )
-from uhr_seg_ros.replay.storage import (
-    BagError,
-    Damaged,
-    Storage,
-    tell_once,
-    unpack_zstd,
-    ZSTD_MAGIC,
-)
+from uhr_seg_ros.replay.storage import Damaged, Storage, tell_once, unpack_zstd, ZSTD_MAGIC
 
 
 def is_bag(path: Path) -> bool:
@@ -47,7 +41,7 @@ def storage_files(path: Path) -> list[Path]:
     List the storage files of a recording in their order: name_2 comes before name_10.
 
     Raises:
-        BagError: the folder holds two recordings, or none.
+        RecordingError: the folder holds two recordings, or none.
 
     """
     return find_files(path)
@@ -58,7 +52,7 @@ def connections_of(path: Path) -> Iterator[Connection]:
     Give the topics of every file, each with its messages there.
 
     Raises:
-        BagError: not a recording, or nothing of it can be read.
+        RecordingError: not a recording, or nothing of it can be read.
 
     """
     counts: Counter[str] = Counter()
@@ -85,17 +79,17 @@ def _storages(path: Path) -> Iterator[tuple[Path, Storage]]:
     """Open one file after the other; one that cannot be read does not take the others along."""
     if not is_bag(path):
         msg = f'{path} is no rosbag2 recording: expected a folder of one, or an mcap or db3 file'
-        raise BagError(msg)
+        raise RecordingError(msg)
 
     def counts() -> dict[str, int]:
         return read_metadata(path).file_counts
 
-    errors: list[tuple[Path, BagError]] = []
+    errors: list[tuple[Path, RecordingError]] = []
     files = find_files(path)
     for file in files:
         try:
             storage = open_storage(file)
-        except BagError as err:
+        except RecordingError as err:
             errors.append((file, err))
             continue
         if storage.loss:
@@ -128,7 +122,7 @@ def read_recording(
         Its connection, time of recording in ns, and the message in CDR.
 
     Raises:
-        BagError: not a recording, or nothing of it can be read.
+        RecordingError: not a recording, or nothing of it can be read.
 
     """
     digests = read_metadata(path).digests
@@ -147,7 +141,7 @@ def read_recording(
             tell_once(file, 'losses', f'is damaged: {storage.losses}')
     if lost and not given:
         msg = f'{path} cannot be read as a rosbag2 recording: {lost}'
-        raise BagError(msg)
+        raise RecordingError(msg)
 
 
 def _messages(storage: Storage, wanted: Collection[int]) -> Iterator[tuple[int, int, bytes]]:

@@ -14,7 +14,8 @@ from typing import Any
 
 import yaml
 
-from uhr_seg_ros.replay.storage import BagError, tell_once
+from uhr_seg_ros.core.errors import RecordingError
+from uhr_seg_ros.replay.storage import tell_once
 
 METADATA = 'metadata.yaml'
 
@@ -56,7 +57,7 @@ def find_files(path: Path) -> list[Path]:
     List the storage files of a recording in their order; what is odd about them is told once.
 
     Raises:
-        BagError: the folder holds two recordings, or none.
+        RecordingError: the folder holds two recordings, or none.
 
     """
     if not path.is_dir():
@@ -65,7 +66,7 @@ def find_files(path: Path) -> list[Path]:
         there = {file.name: file for file in path.iterdir()}
     except OSError as err:
         msg = f'{path} cannot be read: {err.strerror}'
-        raise BagError(msg) from err
+        raise RecordingError(msg) from err
     listed = read_metadata(path).files
     found = {name for name, file in there.items() if is_storage(file)}
     found |= {name for name in listed if name in there}
@@ -173,7 +174,7 @@ def _of_one_kind(path: Path, found: set[str], listed: tuple[str, ...]) -> set[st
         f'{path} holds files of two storages ({first} and {second}): name the one that is meant '
         'instead of the folder'
     )
-    raise BagError(msg)
+    raise RecordingError(msg)
 
 
 def _tell_differences(
@@ -185,7 +186,7 @@ def _tell_differences(
     if not found:
         names = f': {METADATA} names {_joined(missing)}' if missing else ''
         msg = f'{path} holds no files of a recording (mcap or db3){names}'
-        raise BagError(msg)
+        raise RecordingError(msg)
     parts = []
     if missing:
         parts.append(f'names {_joined(missing)}, which {_is(missing)} not here')

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ProcessError
 from uhr_seg_ros.core.interruption import signals_held
 from uhr_seg_ros.core.process_memory import tune_malloc
 from uhr_seg_ros.core.subprocesses import python_child
@@ -40,10 +40,6 @@ _POLL_S = 0.05
 
 # How long the player may take to end.
 _PLAYER_END_S = 10.0
-
-
-class ReplayError(UhrSegError):
-    """The node or the player has failed; the text holds what it printed last."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +148,7 @@ class Session:
         client: its services.
 
     Raises:
-        ReplayError: the node failed.
+        ProcessError: the node failed.
 
     """
 
@@ -205,7 +201,7 @@ class Session:
             pictures: folder for masks and overlays of this replay, which costs the node work.
 
         Raises:
-            ReplayError: the node or the player failed.
+            ProcessError: the node or the player failed.
 
         """
         log = self._folder / 'played.json'
@@ -379,7 +375,7 @@ def _player(bag: Path, options: list[str], log: Path) -> Iterator[subprocess.Pop
         if process.wait():
             text = log.read_text(encoding='utf-8', errors='replace').strip()
             msg = f'the player ended with code {process.returncode}: {text}'
-            raise ReplayError(msg)
+            raise ProcessError(msg)
     finally:
         if process is not None:
             _end(process)
@@ -403,14 +399,14 @@ def _wait_until_active(node: NodeProcess, collector: Collector) -> None:
         _check_alive(node)
         if collector.report.is_error:
             msg = f'the node reports an error: {collector.report.message}'
-            raise ReplayError(msg)
+            raise ProcessError(msg)
         if time.monotonic() > deadline:
             msg = f'the node was not ready within {START_TIMEOUT_S:.0f} s:\n{node.last_lines()}'
-            raise ReplayError(msg)
+            raise ProcessError(msg)
         time.sleep(_POLL_S)
 
 
 def _check_alive(node: NodeProcess) -> None:
     if not node.is_running():
         msg = f'the node has ended, its log {node.log} closes with:\n{node.last_lines()}'
-        raise ReplayError(msg)
+        raise ProcessError(msg)

@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 import apsw
 
-from uhr_seg_ros.replay.storage import BagError, Damaged, LARGEST, tell_once
+from uhr_seg_ros.core.errors import RecordingError
+from uhr_seg_ros.replay.storage import Damaged, LARGEST, tell_once
 
 MAGIC = b'SQLite format 3\0'
 
@@ -47,7 +48,7 @@ def open_sqlite(path: Path, name: Path) -> apsw.Connection:
 
     Raises:
         apsw.Error: it is no such file, or damaged where it begins.
-        BagError: there is no room for a copy of it, which a journal asks for.
+        RecordingError: there is no room for a copy of it, which a journal asks for.
         Damaged: it is cut within its first page.
 
     """
@@ -161,7 +162,7 @@ def _open_restored(path: Path, journal: Path, name: Path) -> apsw.Connection:
             f'{gettempdir()} ({free} bytes free, {needed + _SPARE} needed): make room, set '
             f'TMPDIR, or let SQLite restore it in its place: sqlite3 {path} "PRAGMA user_version"'
         )
-        raise BagError(msg)
+        raise RecordingError(msg)
     with TemporaryDirectory(prefix='uhr_seg_') as folder:
         copy = Path(folder) / 'copy.db3'
         shutil.copyfile(path, copy)

@@ -41,7 +41,7 @@ class SqliteStorage:
 
     Raises:
         apsw.Error: it is no such file, or damaged where it begins.
-        BagError: there is no room for a copy of it, which a journal asks for.
+        RecordingError: there is no room for a copy of it, which a journal asks for.
         Damaged: it is cut within its first page, or has no table of topics or messages.
 
     """

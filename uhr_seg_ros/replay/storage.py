@@ -11,8 +11,6 @@ from functools import cache
 import logging
 from typing import Protocol, TYPE_CHECKING
 
-from uhr_seg_ros.core.errors import UhrSegError
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -31,10 +29,6 @@ _LARGEST_QOS = 1 << 16
 
 _LOG = logging.getLogger(__name__)
 _TOLD: set[tuple[Path, str]] = set()
-
-
-class BagError(UhrSegError):
-    """A recording that cannot be read or holds no images."""
 
 
 class Damaged(Exception):  # noqa: N818 - what is wrong at one place; nobody outside sees it

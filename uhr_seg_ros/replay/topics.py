@@ -13,13 +13,8 @@ import posixpath
 import re
 import sys
 
-from uhr_seg_ros.replay.bags import (
-    BagError,
-    COMPRESSED_IMAGE,
-    image_topics,
-    ImageTopic,
-    topic_types,
-)
+from uhr_seg_ros.core.errors import RecordingError
+from uhr_seg_ros.replay.bags import COMPRESSED_IMAGE, image_topics, ImageTopic, topic_types
 from uhr_seg_ros.replay.peeking import DEEP, GRAY, Look, look_at, UNKNOWN, VIDEO, WIDE
 
 #: Image topics that the node publishes, below its own name or that and the name of a camera.
@@ -41,10 +36,6 @@ _CAMERA_NAME = re.compile(r'(^|[/_])(image|cam|infra|ir|left|right|mono|gr[ae]y|
 
 # From the likeliest on; what is beyond is taken only when it is named.
 _CAMERA, _GRAY, _DRAWN, _UNKNOWN, _NEVER = range(5)
-
-
-class TopicError(BagError):
-    """No image topic is meant more than others, or the one that is named holds no pictures."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +91,8 @@ def choose_topic(
             they were left out.
 
     Raises:
-        BagError: not a recording, or a damaged one.
-        TopicError: there is no such topic, none with pictures of a camera, or several that are
+        RecordingError: not a recording, or a damaged one.
+        RecordingError: there is no such topic, none with pictures of a camera, or several that are
             equally likely.
 
     """
@@ -229,7 +220,7 @@ def _likeliest(path: Path, candidates: Sequence[_Candidate]) -> _Candidate:
                 f'{path} has no images that seem to be of a camera: {", ".join(full)}: name '
                 f'one with --topic if it is one after all{_not_read(path)}'
             )
-        raise TopicError(msg)
+        raise RecordingError(msg)
     if len(likely) > 1:
         others = [each.with_reason() for each in candidates if each.rank != best]
         left_out = f' (left out: {", ".join(others)})' if others else ''
@@ -237,7 +228,7 @@ def _likeliest(path: Path, candidates: Sequence[_Candidate]) -> _Candidate:
             f'{path} has {len(likely)} image topics that are equally likely: '
             f'{", ".join(map(str, likely))}: choose one with --topic{left_out}'
         )
-        raise TopicError(msg)
+        raise RecordingError(msg)
     return likely[0]
 
 
@@ -249,12 +240,12 @@ def _named(path: Path, name: str, candidates: Sequence[_Candidate]) -> _Candidat
         what = f', but {kinds[wanted]}' if wanted in kinds else ''
         known = ', '.join(each.topic.name for each in candidates if each.topic.count) or 'none'
         msg = f'{path} has no images on {name}{what}; its image topics: {known}'
-        raise TopicError(msg)
+        raise RecordingError(msg)
     if found[0].is_refused:
         others = [str(each) for each in candidates if each.rank < _NEVER]
         instead = f'; others are {", ".join(others)}' if others else ''
         msg = f'{path} has no images on {found[0].with_reason()}{instead}'
-        raise TopicError(msg)
+        raise RecordingError(msg)
     return found[0]
 
 

@@ -11,7 +11,7 @@ from typing import Any, TYPE_CHECKING
 
 import numpy as np
 
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import WriteError
 from uhr_seg_ros.core.plain_charts import plain_charts
 
 if TYPE_CHECKING:
@@ -28,10 +28,6 @@ _FITTING = 'style="width:100%;height:auto"'
 
 #: More points than this become an image inside the drawing.
 _MANY = 2000
-
-
-class ChartError(UhrSegError):
-    """matplotlib is missing."""
 
 
 @plain_charts()
@@ -107,7 +103,7 @@ def _figure(columns: int) -> tuple[Figure, list[Axes]]:
         from matplotlib.figure import Figure
     except ImportError as err:
         msg = 'a page needs a package that is not installed: pip install matplotlib'
-        raise ChartError(msg) from err
+        raise WriteError(msg) from err
     figure = Figure(figsize=(11, 3.4), layout='constrained')
     axes = figure.subplots(1, columns, squeeze=False)[0]
     for each in axes:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from uhr_seg_ros.core.config_reader import is_number, read_json
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.text import one_line, shortened, shown
 from uhr_seg_ros.reports.benchmark_report import print_table
 
@@ -37,16 +37,12 @@ SETTINGS = (
 _MOMENTS = {('machine', 'idle_percent'), ('node', 'bundle')}
 
 
-class CompareError(UhrSegError):
-    """A file that is not what `uhr_seg benchmark --bag --json` writes."""
-
-
 def compare_files(first: Path, second: Path) -> None:
     """
     Print the figures of two files, the second one also relative to the first.
 
     Raises:
-        CompareError: a file is missing or holds something else.
+        ConfigError: a file is missing or holds something else.
 
     """
     reports = read_report(first), read_report(second)
@@ -66,11 +62,11 @@ def read_report(path: Path) -> dict[str, Any]:
     Read a report.
 
     Raises:
-        CompareError: the file is missing or holds something else.
+        ConfigError: the file is missing or holds something else.
 
     """
     advice = 'expected a file that `uhr_seg benchmark --bag --json` wrote'
-    report = read_json(path, CompareError, advice)
+    report = read_json(path, ConfigError, advice)
     try:
         if report['benchmark'] == 'bag':
             _flat(report)
@@ -79,7 +75,7 @@ def read_report(path: Path) -> dict[str, Any]:
     except (AttributeError, KeyError, TypeError) as err:
         reason = f'what is in it is not of this form: {one_line(err, 100)}'
     msg = f'{path} is no report ({reason}): {advice}'
-    raise CompareError(msg)
+    raise ConfigError(msg)
 
 
 def paired_figures(

@@ -11,8 +11,9 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.lifecycle import LifecycleNode
 
 from uhr_seg_ros.core.classes import ClassSet
+from uhr_seg_ros.core.errors import MessageError
 from uhr_seg_ros.core.text import shortened
-from uhr_seg_ros.ros.camera_info import CameraInfoCache, CameraInfoError
+from uhr_seg_ros.ros.camera_info import CameraInfoCache
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
 from uhr_seg_ros.ros.closing import close_all
 from uhr_seg_ros.ros.diagnostics import Problem, worst
@@ -51,7 +52,7 @@ class Camera:
         name: str,
         transport: str,
         jumps: TimeJumps,
-        on_error: Callable[[CameraInfoError], None],
+        on_error: Callable[[MessageError], None],
     ) -> None:
         self._node = node
         self._name = name

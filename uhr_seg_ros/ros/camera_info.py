@@ -14,7 +14,7 @@ from threading import Lock
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import MessageError
 from uhr_seg_ros.ros.sizes import message_bytes
 
 MAX_SIDE = 1 << 16
@@ -28,10 +28,6 @@ MAX_BYTES = 1 << 16
 
 KEPT_BYTES = 4 << 20
 """Most bytes of the calibrations of a camera: 15 s of them at 60 Hz, for frames in work."""
-
-
-class CameraInfoError(UhrSegError):
-    """A calibration that no camera can have; the message names the value."""
 
 
 class CameraInfoCache:
@@ -50,7 +46,7 @@ class CameraInfoCache:
 
     """
 
-    def __init__(self, on_error: Callable[[CameraInfoError], None] = lambda _: None) -> None:
+    def __init__(self, on_error: Callable[[MessageError], None] = lambda _: None) -> None:
         self._on_error = on_error
         self._lock = Lock()
         # By stamp, in the order of arrival.
@@ -64,7 +60,7 @@ class CameraInfoCache:
         self.received += 1
         try:
             check_camera_info(info)
-        except CameraInfoError as err:
+        except MessageError as err:
             self.rejected += 1
             self._on_error(err)
             return
@@ -102,7 +98,7 @@ def check_camera_info(info: CameraInfo) -> None:
     Refuse what would make nonsense of the mask's calibration.
 
     Raises:
-        CameraInfoError: more bytes than `MAX_BYTES`, sizes that no camera has, a region outside
+        MessageError: more bytes than `MAX_BYTES`, sizes that no camera has, a region outside
             the image, or numbers that are not finite or so large that scaling them overflows.
 
     """
@@ -113,29 +109,29 @@ def check_camera_info(info: CameraInfo) -> None:
             f'{len(info.header.frame_id)} letters in frame_id and {len(info.distortion_model)} '
             f'in distortion_model: at most {MAX_BYTES} are accepted'
         )
-        raise CameraInfoError(msg)
+        raise MessageError(msg)
     if info.width > MAX_SIDE or info.height > MAX_SIDE:
         msg = f'camera_info is of {info.width} x {info.height}: a side has at most {MAX_SIDE} px'
-        raise CameraInfoError(msg)
+        raise MessageError(msg)
     for side, binning in ((info.width, info.binning_x), (info.height, info.binning_y)):
         if binning > max(side, 1):
             msg = f'camera_info has a binning of {binning} for a side of {side} px'
-            raise CameraInfoError(msg)
+            raise MessageError(msg)
     roi = info.roi
     if roi.x_offset + roi.width > info.width or roi.y_offset + roi.height > info.height:
         msg = (
             f'camera_info has a roi of {roi.width} x {roi.height} at {roi.x_offset}, '
             f'{roi.y_offset}, outside its {info.width} x {info.height}'
         )
-        raise CameraInfoError(msg)
+        raise MessageError(msg)
     for name in ('k', 'p', 'r', 'd'):
         values = getattr(info, name)
         if bad := [value for value in values if not math.isfinite(value)]:
             msg = f'camera_info has {bad[0]} in {name}: expected finite numbers'
-            raise CameraInfoError(msg)
+            raise MessageError(msg)
         if bad := [value for value in values if abs(value) > LARGEST]:
             msg = f'camera_info has {bad[0]:g} in {name}: no camera has more than {LARGEST:g}'
-            raise CameraInfoError(msg)
+            raise MessageError(msg)
 
 
 def fit_camera_info(info: CameraInfo, header: Header, height: int, width: int) -> CameraInfo:

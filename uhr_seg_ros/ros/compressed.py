@@ -28,13 +28,12 @@ from typing import NamedTuple, TYPE_CHECKING
 import cv2
 import numpy as np
 
+from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.core.text import one_line, shown
-from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.jpeg import damage_is_told
 from uhr_seg_ros.image_io.jpeg_structure import is_jpeg
 from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.image_io.memory import decode_picture, is_tiff
-from uhr_seg_ros.ros.layout import ImageError
 from uhr_seg_ros.ros.remarks import log_once, Remark
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ def decode_compressed(
         )
     try:
         image, is_gray = decode_picture(data, limit, remark)
-    except ImageIoError as err:
+    except ImageError as err:
         msg = (
             f'compressed image ({len(data)} bytes, format {shown(message.format)}) could not '
             f'be decoded: {one_line(err)}'

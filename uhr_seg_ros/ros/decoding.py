@@ -15,12 +15,13 @@ from typing import Any, NamedTuple, TYPE_CHECKING
 import cv2
 import numpy as np
 
-from uhr_seg_ros.core.raw_frame import memory_shape, PixelError, RawFrame
+from uhr_seg_ros.core.errors import ImageError
+from uhr_seg_ros.core.raw_frame import memory_shape, RawFrame
 from uhr_seg_ros.core.text import one_line, shown
 from uhr_seg_ros.image_io.jpeg_structure import JpegError, read_header
 from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.ros.compressed import decode_compressed
-from uhr_seg_ros.ros.layout import check_data, check_size, describe, find_chroma, ImageError
+from uhr_seg_ros.ros.layout import check_data, check_size, describe, find_chroma
 from uhr_seg_ros.ros.remarks import log_once, Remark
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def view_image(
             return _view_planar(message, remark)
         if packed := _PACKED.get(message.encoding):
             return _view_packed(message, packed, remark)
-    except PixelError as error:
+    except ImageError as error:
         msg = f'image {describe(message)} could not be converted to bgr8: {error}'
         raise ImageError(msg) from error
     return RawFrame.of_bgr(_decode_with_cv_bridge(message))

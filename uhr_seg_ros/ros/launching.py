@@ -14,7 +14,7 @@ import yaml
 
 from uhr_seg_ros.core.bundle import installed_bundles, peek_domain
 from uhr_seg_ros.core.config_reader import quoting_hint
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ConfigError, UhrSegError
 from uhr_seg_ros.core.resources import share_folders
 from uhr_seg_ros.core.text import one_line, printable, shortened, shown
 
@@ -28,10 +28,6 @@ MAX_TEXT = 2000
 MAX_DELAY_S = 3600.0
 
 _CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
-
-
-class LaunchArgumentError(UhrSegError):
-    """A launch argument with a value that nothing can start with."""
 
 
 def bundles_text() -> str:
@@ -84,7 +80,7 @@ def camera_names(text: str) -> list[str]:
         The names; one empty name for the camera without a name.
 
     Raises:
-        LaunchArgumentError: it is no such list, or a name is none.
+        ConfigError: it is no such list, or a name is none.
 
     """
     expected = "expected a list of names, such as cameras:='[front, rear]'"
@@ -93,22 +89,22 @@ def camera_names(text: str) -> list[str]:
     except (yaml.YAMLError, ValueError) as err:  # a date that there is not is a ValueError
         problem = one_line(getattr(err, 'problem', None) or err, 100)
         msg = f'launch argument cameras is {shown(text)} ({problem}): {expected}'
-        raise LaunchArgumentError(msg) from err
+        raise ConfigError(msg) from err
     if names is None or names == []:
         return ['']
     if isinstance(names, str) and _CAMERA_NAME.fullmatch(names):
         expected = f"expected a list, for one camera cameras:='[{names}]'"
     if not isinstance(names, list):
         msg = f'launch argument cameras is {shown(text)}: {expected}'
-        raise LaunchArgumentError(msg)
+        raise ConfigError(msg)
     for name in names:
         if not isinstance(name, str):
             hint = quoting_hint(name)
             msg = f'launch argument cameras is {shown(text)}, {shown(name)} is no name{hint}'
-            raise LaunchArgumentError(f'{msg}; {expected}')
+            raise ConfigError(f'{msg}; {expected}')
     if fault := camera_fault(names):
         msg = f'launch argument {fault}; {expected}'
-        raise LaunchArgumentError(msg)
+        raise ConfigError(msg)
     return names
 
 
@@ -120,7 +116,7 @@ def parameter_file(text: str) -> Path:
         text: path; `~` is the home folder.
 
     Raises:
-        LaunchArgumentError: there is no such file.
+        ConfigError: there is no such file.
 
     """
     try:
@@ -135,7 +131,7 @@ def parameter_file(text: str) -> Path:
         f'launch argument params_file is {shown(str(path.absolute()), 300)}, which {what}: give a '
         'YAML file of parameters, such as a copy of config/drone.yaml or config/vehicle.yaml'
     )
-    raise LaunchArgumentError(msg)
+    raise ConfigError(msg)
 
 
 def file_remark(path: Path, namespace: str) -> str:
@@ -190,7 +186,7 @@ def respawn_delay_s(text: str) -> float:
     Read the launch argument `respawn_delay`, s.
 
     Raises:
-        LaunchArgumentError: it is no number from 0 to `MOST_DELAY_S`.
+        ConfigError: it is no number from 0 to `MOST_DELAY_S`.
 
     """
     try:
@@ -202,5 +198,5 @@ def respawn_delay_s(text: str) -> float:
             f'launch argument respawn_delay is {shown(text)}: expected seconds, 0 to '
             f'{MAX_DELAY_S:g}'
         )
-        raise LaunchArgumentError(msg)
+        raise ConfigError(msg)
     return delay

@@ -19,9 +19,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.core.text import shown
-from uhr_seg_ros.image_io.errors import ImageIoError
 from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.ros.remarks import log_once, Remark
 
@@ -36,10 +35,6 @@ _BYTES_EACH = (1, 1.5, 2, 3, 4)
 
 _OTHER_ENCODINGS = ((5, 4), (4, 3))
 """How much more data another encoding of the same size has: raw10; bgra8, nv16."""
-
-
-class ImageError(UhrSegError):
-    """A frame that cannot be read; the message names the value, the limit and the way out."""
 
 
 def describe(message: Image) -> str:
@@ -57,7 +52,7 @@ def check_size(message: Image, limit: FrameLimit) -> None:
     """
     try:
         limit.check('image', message.height, message.width, shown(message.encoding))
-    except ImageIoError as err:
+    except ImageError as err:
         raise ImageError(str(err)) from err
 
 

@@ -14,7 +14,8 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from uhr_seg_ros.backends.options import DEFAULT_WORKSPACE_MB, PRECISIONS
 from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.core.domain import ANY, CAMERA_VIEWS
-from uhr_seg_ros.geometry.transform import Transform, TransformError
+from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.geometry.transform import Transform
 from uhr_seg_ros.image_io.limits import DEFAULT_FRAME_PIXELS, MAX_FRAME_PIXELS
 from uhr_seg_ros.pipelines.refinement.refine import METHODS, missing_library
 from uhr_seg_ros.ros.launching import camera_fault
@@ -350,7 +351,7 @@ def _objection_to_quaternion(values: list[float]) -> str:
 def _objection_to_pose(translation: Sequence[float], quaternion: Sequence[float]) -> str:
     try:
         Transform.of_quaternion(translation, quaternion)
-    except TransformError as err:
+    except ConfigError as err:
         return str(err)
     return ''
 

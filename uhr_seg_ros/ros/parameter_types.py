@@ -13,7 +13,7 @@ from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.text import one_line, shown
 from uhr_seg_ros.ros.parameter_table import ParameterSpec
 
@@ -34,10 +34,6 @@ _EXPECTED_IN_LISTS = {
 _NAMES = {bool: 'a truth value', int: 'a whole number', float: 'a number', str: 'a text'}
 
 
-class ParameterTypeError(UhrSegError):
-    """A value of a type that the parameter cannot have; the message names both."""
-
-
 def declare(node: Node, spec: ParameterSpec, check: Check) -> None:
     """
     Declare a parameter; whole numbers are taken where numbers are expected.
@@ -48,7 +44,7 @@ def declare(node: Node, spec: ParameterSpec, check: Check) -> None:
         check: a callback of the node, which is not asked about a value of the wrong type.
 
     Raises:
-        ParameterTypeError: the value from outside is of another type.
+        ConfigError: the value from outside is of another type.
 
     """
     try:
@@ -69,7 +65,7 @@ def accept_whole_numbers(node: Node) -> None:
 
 
 def fitted(spec: ParameterSpec, value: Any) -> Any:
-    """Return a value in the type of a parameter, or raise ParameterTypeError."""
+    """Return a value in the type of a parameter, or raise ConfigError."""
     found = _as_numbers(spec.default, value)
     if type(found) is type(spec.default) and not isinstance(found, list):
         return found
@@ -82,7 +78,7 @@ def fitted(spec: ParameterSpec, value: Any) -> Any:
     msg = f'parameter {spec.name} is {shown(value)}, {what}: expected {expected}'
     if spec.choices:
         msg += f'; one of {", ".join(spec.choices)}'
-    raise ParameterTypeError(msg)
+    raise ConfigError(msg)
 
 
 def explained(error: Exception) -> str:

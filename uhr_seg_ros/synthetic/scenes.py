@@ -13,7 +13,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.synthetic.canvas import (
     asphalt,
     Canvas,
@@ -31,10 +31,6 @@ from uhr_seg_ros.synthetic.settlements import draw_settlements
 MAX_SIDE = 20000
 
 
-class SceneError(UhrSegError):
-    """A scene of a size that cannot be drawn."""
-
-
 def generate_scene(seed: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """
     Draw a scene.
@@ -49,12 +45,12 @@ def generate_scene(seed: int, height: int, width: int) -> tuple[np.ndarray, np.n
         3 vegetation, 4 water.
 
     Raises:
-        SceneError: A side is not within 1 to 20000 px.
+        ConfigError: A side is not within 1 to 20000 px.
     """
     for name, size in (('height', height), ('width', width)):
         if not 1 <= size <= MAX_SIDE:
             msg = f'scene {name} is {size} px, expected 1 to {MAX_SIDE}'
-            raise SceneError(msg)
+            raise ConfigError(msg)
     rng = np.random.default_rng(seed)
     canvas = _land(rng, height, width)
     _water(canvas)

@@ -10,8 +10,8 @@ from dataclasses import fields, MISSING
 from typing import Any, NamedTuple, TypeVar
 
 from uhr_seg_ros.core.config_reader import is_number, quoting_hint
+from uhr_seg_ros.core.errors import TrainingError
 from uhr_seg_ros.core.text import listed, shown
-from uhr_seg_ros.training.errors import TrainingError
 
 T = TypeVar('T')
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from uhr_seg_ros.core.config_reader import Fields, read_mapping
 from uhr_seg_ros.core.domain import Domain, read_domain
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import TrainingError, UhrSegError
 from uhr_seg_ros.core.text import printable, shortened
 from uhr_seg_ros.data.augmentation import read_augmentation
 from uhr_seg_ros.data.datasets import DATASETS
@@ -31,7 +31,6 @@ from uhr_seg_ros.training.checks import (
     whole,
     wrong,
 )
-from uhr_seg_ros.training.errors import TrainingError
 from uhr_seg_ros.training.losses import WEIGHTS
 
 PRECISIONS = ('fp32', 'bf16', 'fp16')

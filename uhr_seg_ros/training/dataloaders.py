@@ -12,11 +12,10 @@ import torch
 from tqdm import tqdm
 
 from uhr_seg_ros.core.classes import CLASS_SETS
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import DataError, TrainingError, UhrSegError
 from uhr_seg_ros.data.augmentation import read_augmentation
 from uhr_seg_ros.data.crops import CropSampler
 from uhr_seg_ros.data.datasets import Dataset, hold_out
-from uhr_seg_ros.data.errors import DataError
 from uhr_seg_ros.data.label_check import checked_images, Share
 from uhr_seg_ros.data.label_noise import MaskNoisyLabels
 from uhr_seg_ros.data.label_table import only, show_shares, warn
@@ -26,7 +25,6 @@ from uhr_seg_ros.training.batches import Batches
 from uhr_seg_ros.training.checks import wrong
 from uhr_seg_ros.training.config import Config, Data
 from uhr_seg_ros.training.distributed import DistContext
-from uhr_seg_ros.training.errors import TrainingError
 from uhr_seg_ros.training.validation import Validation
 
 SCENE_SIZE = (1536, 1536)

@@ -13,7 +13,7 @@ import os
 import torch
 from torch import distributed
 
-from uhr_seg_ros.training.errors import TrainingError
+from uhr_seg_ros.core.errors import TrainingError
 
 DEVICES = ('auto', 'cpu', 'cuda')
 

@@ -19,10 +19,10 @@ from typing import Any, TextIO
 
 import torch
 
+from uhr_seg_ros.core.errors import TrainingError
 from uhr_seg_ros.export.checkpoint_files import load_plain
 from uhr_seg_ros.export.description import Description, other_classes, read_description
 from uhr_seg_ros.export.state_dicts import plain_tensors
-from uhr_seg_ros.training.errors import TrainingError
 
 LAST = 'last.pth'
 BEST = 'best.pth'

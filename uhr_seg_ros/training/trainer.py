@@ -22,6 +22,7 @@ from torch import nn
 
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.domain import Domain
+from uhr_seg_ros.core.errors import TrainingError
 from uhr_seg_ros.export.description import Description, KEY
 from uhr_seg_ros.export.pretrained import load_start
 from uhr_seg_ros.networks.init import initialise, PUBLISHED
@@ -30,7 +31,6 @@ from uhr_seg_ros.training.batches import Batches, MicroBatch
 from uhr_seg_ros.training.checks import wrong
 from uhr_seg_ros.training.config import Config
 from uhr_seg_ros.training.distributed import DistContext
-from uhr_seg_ros.training.errors import TrainingError
 from uhr_seg_ros.training.run_folder import BEST, LAST, load_last, save_whole
 from uhr_seg_ros.training.run_logger import Record, WrittenRecord
 from uhr_seg_ros.training.train_step import DTYPES, NotFiniteError, TrainStep

@@ -12,8 +12,8 @@ import pytest
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from uhr_seg_ros.geometry.camera import CameraError
-from uhr_seg_ros.ros.camera_info import CameraInfoError, fit_camera_info
+from uhr_seg_ros.core.errors import ConfigError, MessageError
+from uhr_seg_ros.ros.camera_info import fit_camera_info
 from uhr_seg_ros.ros.points.camera_model import camera_of
 
 POINT = np.float32([[0.3], [-0.2], [2.0]])
@@ -76,11 +76,11 @@ def test_no_model_is_a_pinhole() -> None:
 @pytest.mark.parametrize(
     ('name', 'value', 'error', 'message'),
     [
-        ('width', 0, CameraInfoError, '0 x 480: calibrate the camera'),
-        ('k', [0.0] * 9, CameraError, 'focal length .* calibrate the camera'),
-        ('k', [math.nan] * 9, CameraInfoError, 'nan in k'),
-        ('distortion_model', 'omni', CameraError, "'omni' is not one of"),
-        ('d', [0.1], CameraError, '4 or 5 coefficients, not 1'),
+        ('width', 0, MessageError, '0 x 480: calibrate the camera'),
+        ('k', [0.0] * 9, ConfigError, 'focal length .* calibrate the camera'),
+        ('k', [math.nan] * 9, MessageError, 'nan in k'),
+        ('distortion_model', 'omni', ConfigError, "'omni' is not one of"),
+        ('d', [0.1], ConfigError, '4 or 5 coefficients, not 1'),
     ],
 )
 def test_what_is_no_calibration(name: str, value: object, error: type, message: str) -> None:

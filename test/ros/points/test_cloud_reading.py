@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import PointCloud2, PointField
 
-from uhr_seg_ros.ros.points.cloud_reading import CloudError, MAX_POINTS, read_points
+from uhr_seg_ros.core.errors import MessageError
+from uhr_seg_ros.ros.points.cloud_reading import MAX_POINTS, read_points
 
 HEIGHT, WIDTH = 3, 5
 FLOATS = {PointField.FLOAT32: 'f4', PointField.FLOAT64: 'f8'}
@@ -103,7 +104,7 @@ def test_padding_after_the_last_row_may_be_absent() -> None:
     cloud.data = cloud.data[:-8]
     np.testing.assert_array_equal(read_points(cloud), some_points().reshape(-1, 3))
     cloud.data = cloud.data[:-1]
-    with pytest.raises(CloudError, match='truncated: 195 bytes, .* row_step 68 need 196'):
+    with pytest.raises(MessageError, match='truncated: 195 bytes, .* row_step 68 need 196'):
         read_points(cloud)
 
 
@@ -150,7 +151,7 @@ def test_broken_clouds(name: str) -> None:
     damage, message = BROKEN[name]
     cloud = make_cloud(some_points(), XYZ, 12)
     damage(cloud)
-    with pytest.raises(CloudError, match=message):
+    with pytest.raises(MessageError, match=message):
         read_points(cloud)
 
 
@@ -180,7 +181,7 @@ def test_any_numbers_are_read_or_refused(
     cloud.data.frombytes(data)
     try:
         points = read_points(cloud)
-    except CloudError:
+    except MessageError:
         return
     assert points.shape == (height * width, 3)
 
@@ -212,7 +213,7 @@ def test_data_that_is_longer_than_declared(
     cloud.data.frombytes(b'\x7f' * surplus)
     remarks: list[str] = []
     if refused:
-        with pytest.raises(CloudError, match=f'{surplus} bytes longer than .*: {refused}'):
+        with pytest.raises(MessageError, match=f'{surplus} bytes longer than .*: {refused}'):
             read_points(cloud, remarks.append)
         assert not remarks
         return

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import Image
 
-from uhr_seg_ros.ros.decoding import ImageError
+from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.ros.points.depth import read_depth
 
 DEPTH = np.array([[0.0, 1.5, 0.003], [65.535, 2.25, 7.0]])

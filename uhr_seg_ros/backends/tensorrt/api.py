@@ -33,10 +33,6 @@ class TensorRTError(EngineError):
     """TensorRT is missing, too old, or failed; the text repeats the end of its log."""
 
 
-class TensorRTMissingError(TensorRTError):
-    """No TensorRT can be imported."""
-
-
 @dataclass(frozen=True)
 class TensorRT:
     """
@@ -114,7 +110,7 @@ def load_tensorrt() -> TensorRT:
     Ask `preflight.find_gpu` first: without a driver TensorRT 8.6 ends the process.
 
     Raises:
-        TensorRTMissingError: none can be imported; the text says how to install one.
+        TensorRTError: none can be imported; the text says how to install one.
         TensorRTError: it is older than 8.5.
 
     """
@@ -125,7 +121,7 @@ def load_tensorrt() -> TensorRT:
         except ImportError as err:
             reasons.append(' '.join(str(err).split()))
     msg = f'TensorRT cannot be imported ({"; ".join(reasons)}): {_REMEDY}'
-    raise TensorRTMissingError(msg)
+    raise TensorRTError(msg)
 
 
 def describe(module: ModuleType | Any) -> TensorRT:

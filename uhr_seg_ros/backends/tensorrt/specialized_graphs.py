@@ -13,8 +13,9 @@ import onnx
 
 from uhr_seg_ros.backends.tensorrt.cache import EngineCache, Key
 from uhr_seg_ros.core.bundle import Graph
+from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.onnx_graphs.calibration import quantize
-from uhr_seg_ros.onnx_graphs.folding import fix_shapes, GraphError
+from uhr_seg_ros.onnx_graphs.folding import fix_shapes
 from uhr_seg_ros.onnx_graphs.precision import (
     CONVERSION,
     float32_tensors,
@@ -82,7 +83,7 @@ class SpecializedGraphs:
 
         Raises:
             BundleError: the file is not the one that was hashed.
-            GraphError: it cannot be converted, or was never calibrated.
+            EngineError: it cannot be converted, or was never calibrated.
 
         """
         if self._precision == 'int8':
@@ -109,5 +110,5 @@ class SpecializedGraphs:
                 f'{self.name(graph, shapes)} was never calibrated: run uhr_seg build '
                 f'--precision int8 with --frames, a folder or a recording of your camera'
             )
-            raise GraphError(msg)
+            raise EngineError(msg)
         return found[0]

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.networks.backbones.efficientnet_lite import EfficientNetLite
 from uhr_seg_ros.networks.backbones.efficientvit import EfficientViTTrunk
 from uhr_seg_ros.networks.backbones.layers import resize_like
@@ -31,10 +31,6 @@ from uhr_seg_ros.networks.hlrc.training_heads import AuxiliaryHead, Reconstructi
 
 #: Channels of the semantic feature of the small network.
 SEMANTIC_CHANNELS = 80
-
-
-class NetworkError(UhrSegError):
-    """An unknown network or an input that it cannot take."""
 
 
 class SemanticBranch(nn.Module):
@@ -152,14 +148,14 @@ class HLRC(nn.Module):
         return outputs
 
     def check_size(self, image: torch.Tensor) -> None:
-        """Raise ``NetworkError`` for the sizes at which the two branches do not meet."""
+        """Raise ``ConfigError`` for the sizes at which the two branches do not meet."""
         for name, size in zip(('height', 'width'), image.shape[2:], strict=True):
             if size < self.stride or size % self.stride in (1, 2, 3):
                 msg = (
                     f'image {name} {int(size)} does not fit the network: it must be at least 16 '
                     'px and its remainder by 16 not 1, 2 or 3; pad to a multiple of 16'
                 )
-                raise NetworkError(msg)
+                raise ConfigError(msg)
 
 
 def hlrc(num_classes: int, experts: int = 8, *, reconstruct: bool = True) -> HLRC:

@@ -22,7 +22,7 @@ from typing import NamedTuple, TYPE_CHECKING
 import cv2
 import numpy as np
 
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.resources import available_cores
 from uhr_seg_ros.pipelines.refinement.random_walker import edge_weights, walk
 from uhr_seg_ros.pipelines.refinement.thinning import thinned_band
@@ -40,10 +40,6 @@ TILE = 192
 REACH = 4
 
 
-class RefinementError(UhrSegError):
-    """Options that mean nothing, or a missing library."""
-
-
 @dataclass(frozen=True)
 class Refinement:
     """
@@ -55,7 +51,7 @@ class Refinement:
         budget_ms: time after which the rest of the mask stays as it is; 0 for none.
 
     Raises:
-        RefinementError: a number out of range.
+        ConfigError: a number out of range.
 
     """
 
@@ -66,13 +62,13 @@ class Refinement:
     def __post_init__(self) -> None:
         if not 1 <= self.passes <= 64:
             msg = f'passes of thinning are {self.passes}, expected 1 to 64'
-            raise RefinementError(msg)
+            raise ConfigError(msg)
         if not 0 < self.beta < 1e6:
             msg = f'beta is {self.beta}, expected a number above 0, such as 500'
-            raise RefinementError(msg)
+            raise ConfigError(msg)
         if not 0 <= self.budget_ms < 1e9:
             msg = f'the time budget is {self.budget_ms} ms, expected 0 (none) or more'
-            raise RefinementError(msg)
+            raise ConfigError(msg)
 
 
 class Refined(NamedTuple):
@@ -112,11 +108,11 @@ def refine(mask: np.ndarray, image: np.ndarray, how: Refinement, threads: int = 
         A new mask, and the share of it that the time budget sufficed for.
 
     Raises:
-        RefinementError: a library is missing.
+        ConfigError: a library is missing.
 
     """
     if missing := missing_library():
-        raise RefinementError(missing)
+        raise ConfigError(missing)
     deadline = time.monotonic() + how.budget_ms / 1e3 if how.budget_ms else np.inf
     band = thinned_band(mask, how.passes)
     gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from uhr_seg_ros.core.errors import MessageError
 from uhr_seg_ros.geometry.camera import Camera
 from uhr_seg_ros.geometry.transform import Transform
-from uhr_seg_ros.ros.camera_info import CameraInfoError, check_camera_info, frame_scale
+from uhr_seg_ros.ros.camera_info import check_camera_info, frame_scale
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CameraInfo
@@ -29,7 +30,7 @@ def camera_of(info: CameraInfo, height: int, width: int, *, rectified: bool = Fa
         rectified: whether the frames are: then P projects, without distortion, else K and D.
 
     Raises:
-        CameraInfoError: a calibration that no camera can have, or without a size.
+        MessageError: a calibration that no camera can have, or without a size.
         CameraError: no calibration, or a distortion model that is not known.
 
     """
@@ -37,7 +38,7 @@ def camera_of(info: CameraInfo, height: int, width: int, *, rectified: bool = Fa
     scale = frame_scale(info, height, width)
     if scale is None:
         msg = f'camera_info is of {info.width} x {info.height}: calibrate the camera'
-        raise CameraInfoError(msg)
+        raise MessageError(msg)
     # From the pixels of the sensor to those of the mask, along x and y.
     x, y = (
         factor / (binning or 1)

@@ -21,13 +21,14 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
 from uhr_seg_ros.core.classes import ClassSet
+from uhr_seg_ros.core.errors import MessageError
 from uhr_seg_ros.core.text import one_line, shown
 from uhr_seg_ros.geometry.depth import depth_points
 from uhr_seg_ros.geometry.labeling import PointLabeler
 from uhr_seg_ros.geometry.transform import Transform
 from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.pipelines.segmenter import Segmentation
-from uhr_seg_ros.ros.camera_info import CameraInfoCache, CameraInfoError
+from uhr_seg_ros.ros.camera_info import CameraInfoCache
 from uhr_seg_ros.ros.closing import close_all, withdraw
 from uhr_seg_ros.ros.diagnostics import Problem
 from uhr_seg_ros.ros.inputs import camera_info_topic, stamp_ns
@@ -354,7 +355,7 @@ class CloudLabeler:
                 f'no camera_info has come for frames of {shown(seen.header.frame_id)}, so '
                 f'points of {shown(message.header.frame_id)} cannot be projected: publish it'
             )
-            raise CameraInfoError(msg)
+            raise MessageError(msg)
         height, width = seen.mask.shape
         camera = camera_of(info, height, width, rectified=settings.cloud_rectified)
         if settings.cloud_rectified:
@@ -376,7 +377,7 @@ class CloudLabeler:
                 'no camera_info has come for the depth images of '
                 f'{shown(message.header.frame_id)}: publish it beside them'
             )
-            raise CameraInfoError(msg)
+            raise MessageError(msg)
         camera = camera_of(info, message.height, message.width, rectified=rectified)
         settings = self._hooks.settings()
         limit = FrameLimit(settings.max_pixels, settings.memory_limit_mb, DEPTH_BYTES)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TYPE_CHECKING
 
 import numpy as np
 
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import MessageError
 from uhr_seg_ros.core.text import listed, printable
 from uhr_seg_ros.ros.remarks import log_once, Remark
 
@@ -29,10 +29,6 @@ MAX_POINTS = 1 << 24
 
 _FLOATS = {7: 'f4', 8: 'f8'}
 """Data types of sensor_msgs/PointField that coordinates may have."""
-
-
-class CloudError(UhrSegError):
-    """A point cloud that cannot be read; the message names the value and the way out."""
 
 
 class _Coordinate(NamedTuple):
@@ -61,7 +57,7 @@ def read_points(cloud: PointCloud2, remark: Remark = log_once) -> np.ndarray:
         or of two types, or the bytes are in the other order.
 
     Raises:
-        CloudError: sizes, steps, fields and the amount of data do not fit together.
+        MessageError: sizes, steps, fields and the amount of data do not fit together.
 
     """
     _check_size(cloud)
@@ -99,10 +95,10 @@ def _check_size(cloud: PointCloud2) -> None:
     size = f'{cloud.width} x {cloud.height}'
     if cloud.width == 0 or cloud.height == 0:
         msg = f'point cloud is {size}: width and height must be at least 1'
-        raise CloudError(msg)
+        raise MessageError(msg)
     if cloud.width * cloud.height > MAX_POINTS:
         msg = f'point cloud is {size}: more than {MAX_POINTS} points are not accepted'
-        raise CloudError(msg)
+        raise MessageError(msg)
 
 
 def _find(cloud: PointCloud2, name: str, order: str) -> _Coordinate:
@@ -110,7 +106,7 @@ def _find(cloud: PointCloud2, name: str, order: str) -> _Coordinate:
     if len(found) != 1:
         names = printable(listed(field.name[:100] for field in cloud.fields[:100])) or 'none'
         msg = f'point cloud has {len(found)} fields {name}: expected 1, its fields are {names}'
-        raise CloudError(msg)
+        raise MessageError(msg)
     return _coordinate(found[0], order, cloud.point_step)
 
 
@@ -121,17 +117,17 @@ def _coordinate(field: Any, order: str, point_step: int) -> _Coordinate:
             f'point cloud field {field.name} has data type {field.datatype}: expected '
             '7 (float32) or 8 (float64)'
         )
-        raise CloudError(msg)
+        raise MessageError(msg)
     if field.count != 1:
         msg = f'point cloud field {field.name} has count {field.count}: expected 1'
-        raise CloudError(msg)
+        raise MessageError(msg)
     coordinate = _Coordinate(field.name, field.offset, np.dtype(order + _FLOATS[field.datatype]))
     if coordinate.end > point_step:
         msg = (
             f'point cloud field {field.name} ends at byte {coordinate.end}, beyond '
             f'point_step {point_step}: check the offsets'
         )
-        raise CloudError(msg)
+        raise MessageError(msg)
     return coordinate
 
 
@@ -143,7 +139,7 @@ def _check_overlap(coordinates: list[_Coordinate]) -> None:
                 f'point cloud field {after.name} at byte {after.offset} overlaps '
                 f'{before.name}, which ends at {before.end}: check the offsets'
             )
-            raise CloudError(msg)
+            raise MessageError(msg)
 
 
 def _check_data(cloud: PointCloud2, remark: Remark) -> None:
@@ -154,7 +150,7 @@ def _check_data(cloud: PointCloud2, remark: Remark) -> None:
             f'point cloud row_step {cloud.row_step} is smaller than width {cloud.width} x '
             f'point_step {cloud.point_step} = {row_bytes} bytes'
         )
-        raise CloudError(msg)
+        raise MessageError(msg)
     # The padding after the last row may be absent.
     needed = cloud.row_step * (cloud.height - 1) + row_bytes
     if len(cloud.data) < needed:
@@ -162,7 +158,7 @@ def _check_data(cloud: PointCloud2, remark: Remark) -> None:
             f'point cloud data is truncated: {len(cloud.data)} bytes, but {cloud.width} x '
             f'{cloud.height} points with row_step {cloud.row_step} need {needed}'
         )
-        raise CloudError(msg)
+        raise MessageError(msg)
     declared = cloud.row_step * cloud.height
     surplus = len(cloud.data) - declared
     if surplus <= 0:
@@ -173,10 +169,10 @@ def _check_data(cloud: PointCloud2, remark: Remark) -> None:
     )
     if step := _other_step(cloud):
         msg = f'{longer}: set {step} if that is all that is wrong, else width and height'
-        raise CloudError(msg)
+        raise MessageError(msg)
     if surplus >= cloud.row_step:
         msg = f'{longer}: set the width and height that the data has'
-        raise CloudError(msg)
+        raise MessageError(msg)
     remark(f'{longer}: the rest is left out')
 
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.core.text import shown
 from uhr_seg_ros.image_io.limits import FrameLimit
-from uhr_seg_ros.ros.layout import check_data, check_size, ImageError
+from uhr_seg_ros.ros.layout import check_data, check_size
 from uhr_seg_ros.ros.remarks import log_once, Remark
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from threading import Lock, Thread
 import time
 from typing import NamedTuple
 
+from uhr_seg_ros.core.errors import MessageError
 from uhr_seg_ros.geometry.transform import Transform
 from uhr_seg_ros.ros.points.pairing import Pair
-from uhr_seg_ros.ros.points.transforms import TransformLookupError, TransformNotYetError
+from uhr_seg_ros.ros.points.transforms import TransformNotYetError
 
 POLL_S = 0.01
 """How often tf2 is asked while something waits, s: a question takes a quarter of a ms."""
@@ -181,7 +182,7 @@ class TransformWaiting:
                 f'{oldest.first}. It is waited for no longer: clouds and masks that wait have '
                 f'more bytes than {self._limit}'
             )
-            self._on_failed(oldest.search, TransformLookupError(msg))
+            self._on_failed(oldest.search, MessageError(msg))
 
     def _bytes(self) -> int:
         """Return how many bytes wait; clouds may share a mask."""

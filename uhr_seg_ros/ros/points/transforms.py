@@ -13,7 +13,7 @@ from rclpy.node import Node
 from rclpy.time import Time
 from std_msgs.msg import Header
 
-from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.errors import MessageError
 from uhr_seg_ros.core.text import MAX_SHOWN, one_line, shown
 from uhr_seg_ros.geometry.transform import IDENTITY, Transform
 from uhr_seg_ros.ros.time_jumps import JUMP_NS, TimeJumps
@@ -38,11 +38,7 @@ NEVER_NS = -(1 << 63)
 """Before any stamp."""
 
 
-class TransformLookupError(UhrSegError):
-    """No transform between two frames; the message names both."""
-
-
-class TransformNotYetError(TransformLookupError):
+class TransformNotYetError(MessageError):
     """
     No transform yet between two frames, but there may be in a moment.
 
@@ -60,14 +56,14 @@ class TransformNotYetError(TransformLookupError):
         self._what, self._reason, self._way_out = what, reason, way_out
         self.lag_ns = lag_ns
 
-    def after(self, timeout: float, first: TransformNotYetError) -> TransformLookupError:
+    def after(self, timeout: float, first: TransformNotYetError) -> MessageError:
         """Return the error for one that was waited for, s; `first` is from the beginning."""
         what = f'{self._what} within cloud.transform_timeout = {timeout:g} s'
         if self.lag_ns is None:
-            return TransformLookupError(f'{what}: {self._reason}. {self._way_out}')
+            return MessageError(f'{what}: {self._reason}. {self._way_out}')
         now = f'{self.lag_ns / 1e6:.0f} ms'
         if self.lag_ns <= 0:
-            return TransformLookupError(
+            return MessageError(
                 f'{what}: the stamps are {-self.lag_ns / 1e6:.0f} ms older than what tf2 knows: '
                 f'have all publishers the same clock? {self._reason}'
             )
@@ -78,7 +74,7 @@ class TransformNotYetError(TransformLookupError):
         else:
             lag = f'tf2 was {first.lag_ns / 1e6:.0f} ms behind the stamps, and is {now} now'
         way_out = 'see that it is published in time, or raise cloud.transform_timeout above that'
-        return TransformLookupError(f'{what}: {lag}; {way_out}. {self._reason}')
+        return MessageError(f'{what}: {lag}; {way_out}. {self._reason}')
 
 
 @dataclass(frozen=True)
@@ -156,7 +152,7 @@ class TransformFinder:
 
         Raises:
             TransformNotYetError: tf2 does not know it yet.
-            TransformLookupError: no frame_id, or no such transform; names both frames and the
+            MessageError: no frame_id, or no such transform; names both frames and the
                 way out.
 
         """
@@ -167,13 +163,13 @@ class TransformFinder:
                 f'the frame_id of the image is {shown(frames[0])} and that of the points '
                 f'{shown(frames[1])}: both need one'
             )
-            raise TransformLookupError(msg)
+            raise MessageError(msg)
         if (longest := max(map(len, frames))) > MAX_FRAME:
             msg = (
                 f'a frame_id has {longest} letters: at most {MAX_FRAME} are accepted; these '
                 f'are {shown(frames[0])} and {shown(frames[1])}'
             )
-            raise TransformLookupError(msg)
+            raise MessageError(msg)
         # With a fixed frame a sensor that moves has another pose at the other stamp.
         if frames[0] == frames[1] and not fixed_frame:
             return IDENTITY
@@ -188,7 +184,7 @@ class TransformFinder:
             if unknown.may_come:
                 raise TransformNotYetError(what, str(unknown), way_out, unknown.lag_ns) from None
             msg = f'{what}: {unknown}. {way_out}'
-            raise TransformLookupError(msg) from None
+            raise MessageError(msg) from None
 
     def _ask(
         self, frames: tuple[str, str], camera: Header, points: Header, fixed_frame: str
