@@ -137,7 +137,7 @@ def arguments() -> list[DeclareLaunchArgument]:
 
 
 def large_image_transport() -> SetEnvironmentVariable:
-    """Give every process of this launch the Fast DDS profile, unless the user has chosen one."""
+    """Return every process of this launch the Fast DDS profile, unless the user has chosen one."""
     profile = PathJoinSubstitution([SHARE, 'config', 'dds', 'fastdds_large_images.xml'])
     for name in PROFILE_VARIABLES.values():
         profile = EnvironmentVariable(name, default_value=profile)
@@ -146,7 +146,7 @@ def large_image_transport() -> SetEnvironmentVariable:
 
 
 def points_remappings(context: LaunchContext, cameras: list[str]) -> list[tuple[str, str]]:
-    """Give every camera the same points, if a topic is given."""
+    """Return every camera the same points, if a topic is given."""
     topic = LaunchConfiguration('points_topic').perform(context)
     if not topic:
         return []

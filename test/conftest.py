@@ -57,7 +57,7 @@ def hostile_folder(
 
 @pytest.fixture(scope='session')
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder of the tiny bundle; tests must not write into it."""
+    """Return the folder of the tiny bundle; tests must not write into it."""
     pytest.importorskip('onnx', reason='the tiny bundle is made with onnx')
     from tiny_bundle import make_tiny_bundle
 
@@ -66,7 +66,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    """Give a disk of 256 KB, or skip where none can be mounted."""
+    """Return a disk of 256 KB, or skip where none can be mounted."""
     try:
         disk = SmallDisk(tmp_path / 'disk')
     except (OSError, subprocess.CalledProcessError) as err:

@@ -304,7 +304,7 @@ def test_parameter_file_of_each_vehicle_exists(name: str) -> None:
 
 
 def profile_after(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Give the profile variables that the processes of the core launch file see."""
+    """Return the profile variables that the processes of the core launch file see."""
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
     context = launch.LaunchContext()

@@ -35,7 +35,7 @@ class Rooms:
         self.trace = folder / 'trace'
 
     def options(self, **environment: str) -> dict[str, object]:
-        """Give `cwd` and `env`, in which nothing is that anybody has set."""
+        """Return `cwd` and `env`, in which nothing is that anybody has set."""
         env = {
             'HOME': str(self._folders['home']),
             'TMPDIR': str(self._folders['tmp']),
@@ -67,7 +67,7 @@ def rooms(tmp_path: Path) -> Rooms:
 
 
 def traced(rooms: Rooms, calls: str) -> list[str]:
-    """Give what comes before a command to have its calls of the kernel noted."""
+    """Return what comes before a command to have its calls of the kernel noted."""
     strace = shutil.which('strace')
     if strace is None or subprocess.run([strace, '-o', os.devnull, 'true']).returncode:
         pytest.skip('strace cannot trace here')

@@ -41,7 +41,7 @@ BINARY = {'.onnx', '.npz', '.png', '.jpg', '.mcap', '.db3'}
 
 @pytest.fixture(scope='module')
 def recipe() -> dict[str, Any]:
-    """Give the arguments of setup()."""
+    """Return the arguments of setup()."""
     setuptools = pytest.importorskip('setuptools', reason='setuptools is not installed')
     arguments: dict[str, Any] = {}
     original, here = setuptools.setup, Path.cwd()
@@ -57,7 +57,7 @@ def recipe() -> dict[str, Any]:
 
 @pytest.fixture(scope='module')
 def manifest() -> ElementTree.Element:
-    """Give the root of package.xml."""
+    """Return the root of package.xml."""
     return ElementTree.parse(ROOT / 'package.xml').getroot()
 
 
@@ -313,7 +313,7 @@ def test_poses_shown_in_parameter_files(name: str, camera: str, seen: tuple[floa
 
 
 def flattened(tree: dict[str, Any], prefix: str = '') -> list[tuple[str, Any]]:
-    """Give the leaves of nested parameters under their dotted names."""
+    """Return the leaves of nested parameters under their dotted names."""
     leaves = []
     for key, value in tree.items():
         below = flattened(value, f'{prefix}{key}.') if isinstance(value, dict) else None
@@ -349,7 +349,7 @@ def test_cyclone_profile_sends_large_fragments() -> None:
 
 
 def rviz_displays(name: str) -> list[dict[str, Any]]:
-    """Give the displays of an rviz layout that show a topic."""
+    """Return the displays of an rviz layout that show a topic."""
     content = yaml.safe_load((ROOT / f'config/{name}.rviz').read_text(encoding='utf-8'))
     return [each for each in content['Visualization Manager']['Displays'] if 'Topic' in each]
 

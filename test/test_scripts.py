@@ -114,7 +114,7 @@ def test_machine_without_wheels_is_sent_to_ros(clone: Path) -> None:
 
 
 def functions(*names: str) -> str:
-    """Give functions of scripts/setup."""
+    """Return functions of scripts/setup."""
     text = (ROOT / 'scripts/setup').read_text(encoding='utf-8')
     return '\n'.join(re.search(rf'^{name}\(\) {{\n.*?^}}', text, re.M | re.S)[0] for name in names)
 

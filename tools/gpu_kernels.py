@@ -34,7 +34,7 @@ class KernelBench:
         self._taken: list[int] = []
 
     def write_bandwidth(self) -> float:
-        """Give how fast memory can be filled, GB/s: what kernels are compared with."""
+        """Return how fast memory can be filled, GB/s: what kernels are compared with."""
         size = 1 << 30
         address = self._take(size)
         milliseconds = self._time(lambda: self._cuda.clear(address, size, self._stream))
@@ -105,7 +105,7 @@ class KernelBench:
         }
 
     def close(self) -> None:
-        """Give everything back."""
+        """Return everything back."""
         self._cuda.close()
 
     def _put(self, frame: RawFrame) -> DeviceFrame:
@@ -133,7 +133,7 @@ class KernelBench:
             self._cuda.free(self._taken.pop())
 
     def _time(self, work: Callable[[], None]) -> float:
-        """Give the time of one launch among many, ms."""
+        """Return the time of one launch among many, ms."""
         for _ in range(5):
             work()
         start, end = self._cuda.event(), self._cuda.event()

@@ -47,7 +47,7 @@ Result = dict[str, Any]
 
 
 def environment(work: Path) -> Result:
-    """Say what is there, and why what is not there is missing."""
+    """Return what is there, and why what is not there is missing."""
     found: Result = {}
     for package in ('tensorrt', 'tensorrt_rtx', 'pycuda.driver', 'torch', 'onnxruntime'):
         try:
@@ -168,7 +168,7 @@ def random_frame(name: str, size: tuple[int, int]) -> RawFrame:
 
 
 def spread(times: Sequence[float]) -> Result:
-    """Give median and 95th percentile of times in ms."""
+    """Return median and 95th percentile of times in ms."""
     median, p95 = np.percentile(times, (50, 95)).tolist()
     return {'median_ms': round(median, 3), 'p95_ms': round(p95, 3), 'runs': len(times)}
 

@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def real(root: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Give image and labels of the test mosaics."""
+    """Return image and labels of the test mosaics."""
     dataset = open_dataset('aerial', root)
     for whole in dataset.images('test'):
         image = Ignoring(whole, dataset.ignored)
@@ -101,7 +101,7 @@ def real(root: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def generated() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Give image and labels of generated scenes, which no training has seen."""
+    """Return image and labels of generated scenes, which no training has seen."""
     for seed in range(SCENES):
         yield generate_scene(90_000 + seed, *SCENE_SIZE)
 
@@ -136,7 +136,7 @@ def study(samples: Sequence[Sample]) -> list[dict[str, Any]]:
 
 def measured(samples: Sequence[Sample], masks: Sequence[np.ndarray]) -> dict[str, Any]:
     """
-    Give mean IoU, boundary F, recall of thin parts and of small objects, all in percent.
+    Return mean IoU, boundary F, recall of thin parts and of small objects, all in percent.
 
     None stands for what has no value, such as the recall where there are no thin parts.
     """

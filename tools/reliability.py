@@ -183,14 +183,14 @@ TABLES = [
 
 
 def outer_parts(latencies_ms: Sequence[float]) -> tuple[float, float]:
-    """Give p99 of the first and of the last sixth."""
+    """Return p99 of the first and of the last sixth."""
     count = max(1, len(latencies_ms) // 6)
     first, last = np.percentile([latencies_ms[:count], latencies_ms[-count:]], 99, axis=1)
     return round(float(first), 3), round(float(last), 3)
 
 
 def memory_at(replay: Replay, *shares: float) -> list[float]:
-    """Give the memory of the node after shares of a replay, MB."""
+    """Return the memory of the node after shares of a replay, MB."""
     series = replay.load.memory_series
     return [series[min(len(series) - 1, int(share * len(series)))][1] for share in shares]
 

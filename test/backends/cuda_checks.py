@@ -25,7 +25,7 @@ pytest_plugins = ['cuda_fixtures']
 
 
 def read(cuda: Cuda, address: int, size: int, stream: Stream) -> np.ndarray:
-    """Give what lies on the device."""
+    """Return what lies on the device."""
     values = np.zeros(size, np.uint8)
     cuda.download(values, address, stream)
     cuda.synchronize(stream)
@@ -133,7 +133,7 @@ def test_kernels_that_are_not_there(cuda: Cuda, standin: StandIn) -> None:
 
 
 def uses(cuda: Cuda) -> dict[str, Callable[[], object]]:
-    """Give a use of CUDA for each function of the driver that it ends in."""
+    """Return a use of CUDA for each function of the driver that it ends in."""
     stream, event, address, host = cuda.stream(), cuda.event(), cuda.allocate(64), cuda.pinned(64)
     module = cuda.load(b'standin image with paint')
     kernel, graph = cuda.function(module, 'paint'), cuda.capture(stream, lambda: None)

@@ -67,7 +67,7 @@ def test_failed_capture_leaves_the_streams_usable(cuda: Cuda, kind: str) -> None
 
 
 def in_another_thread(work: Callable[[], object]) -> str:
-    """Give the text of the error that work raises in a thread called camera."""
+    """Return the text of the error that work raises in a thread called camera."""
     texts = []
 
     def run() -> None:

@@ -24,19 +24,19 @@ SHAPES = {'image': (1, 3, 64, 96)}
 
 @pytest.fixture(params=VERSIONS)
 def tensorrt(request: pytest.FixtureRequest) -> TensorRT:
-    """Give a stand-in of every version."""
+    """Return a stand-in of every version."""
     return describe(make_tensorrt(request.param))
 
 
 @pytest.fixture
 def newest() -> TensorRT:
-    """Give a stand-in of the newest version."""
+    """Return a stand-in of the newest version."""
     return describe(make_tensorrt('11.4.0.106'))
 
 
 @pytest.fixture
 def model(tiny_bundle: Path) -> bytes:
-    """Give the detail graph of the tiny bundle."""
+    """Return the detail graph of the tiny bundle."""
     return load_bundle(tiny_bundle).graphs['detail'].path.read_bytes()
 
 
@@ -151,7 +151,7 @@ def test_too_old() -> None:
 
 @pytest.fixture
 def real() -> TensorRT:
-    """Give TensorRT for RTX, whose parser and builder need no GPU."""
+    """Return TensorRT for RTX, whose parser and builder need no GPU."""
     return describe(pytest.importorskip('tensorrt_rtx', reason='tensorrt-rtx is not installed'))
 
 

@@ -21,13 +21,13 @@ from uhr_seg_ros.core.resources import cache_folder
 
 
 def make_key(kind: str = 'engine', name: str = 'detail', **fields: str) -> Key:
-    """Give a key; fields that are not given have a default."""
+    """Return a key; fields that are not given have a default."""
     return Key(kind, name, {'graph': 'aa', 'tensorrt': '10.3.0', 'gpu': 'Orin', **fields})
 
 
 @pytest.fixture
 def cache(tmp_path: Path) -> EngineCache:
-    """Give an empty cache in a folder that is not there yet."""
+    """Return an empty cache in a folder that is not there yet."""
     return EngineCache(tmp_path / 'new' / 'cache')
 
 
@@ -151,7 +151,7 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 @pytest.fixture
 def cache_on_disk(small_disk: SmallDisk) -> EngineCache:
-    """Give an empty cache on a small disk."""
+    """Return an empty cache on a small disk."""
     return EngineCache(small_disk.path / 'cache')
 
 

@@ -56,7 +56,7 @@ def test_every_architecture(architecture: int) -> None:
 
 
 def first_of(kind: type) -> Compiler:
-    """Give a compiler of this machine."""
+    """Return a compiler of this machine."""
     found = [compiler for compiler in find_compilers() if isinstance(compiler, kind)]
     if not found:
         pytest.skip(f'no {kind.__name__} here')
@@ -65,7 +65,7 @@ def first_of(kind: type) -> Compiler:
 
 @pytest.fixture
 def small_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Give a source file that compiles in no time."""
+    """Return a source file that compiles in no time."""
     source = tmp_path / 'small.cu'
     source.write_text('extern "C" __global__ void paint(char* picture) { *picture = 1; }\n')
     monkeypatch.setattr(compiling, 'SOURCE', source)

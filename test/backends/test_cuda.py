@@ -33,7 +33,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope='module')
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the path of the stand-in."""
+    """Return the path of the stand-in."""
     return build_standin(tmp_path_factory.mktemp('driver'))
 
 
@@ -107,7 +107,7 @@ class Bench:
         return filled
 
     def close(self) -> None:
-        """Give all back."""
+        """Free all of it."""
         for stream, event in zip(self.raw, self.events, strict=True):
             self.call('cuStreamDestroy_v2', stream)
             self.call('cuEventDestroy_v2', event)
@@ -117,7 +117,7 @@ class Bench:
 
 @pytest.fixture
 def bench(standin: StandIn) -> Iterator[Bench]:
-    """Give two streams."""
+    """Return two streams."""
     opened = Bench()
     yield opened
     standin.fail('', 0)

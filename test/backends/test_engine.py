@@ -24,7 +24,7 @@ from uhr_seg_ros.core.errors import BundleError, EngineError
 
 @pytest.fixture
 def graph(tiny_bundle: Path) -> Graph:
-    """Give the detail graph of the tiny bundle."""
+    """Return the detail graph of the tiny bundle."""
     return load_bundle(tiny_bundle).graphs['detail']
 
 
@@ -90,7 +90,7 @@ def test_a_file_that_was_replaced_after_loading(graph: Graph, tmp_path: Path) ->
 
 
 def edited(graph: Graph, tmp_path: Path, edit: Callable[[onnx.ModelProto], object]) -> Graph:
-    """Give a graph with another file."""
+    """Return a graph with another file."""
     model = onnx.load(graph.path)
     edit(model)
     onnx.save(model, tmp_path / 'edited.onnx')
@@ -106,7 +106,7 @@ def test_an_operator_that_nobody_knows(graph: Graph, tmp_path: Path) -> None:
 
 
 def to_double(model: onnx.ModelProto) -> None:
-    """Give `local` as float64."""
+    """Return `local` as float64."""
     for node in model.graph.node:
         for names in (node.input, node.output):
             names[:] = ['single' if name == 'local' else name for name in names]

@@ -58,7 +58,7 @@ def test_neither_nvml_nor_a_jetson(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def stand_in(temperature: float | None) -> SimpleNamespace:
-    """Give a stand-in for pynvml that knows the GPU at 0000:41:00.0."""
+    """Return a stand-in for pynvml that knows the GPU at 0000:41:00.0."""
 
     def handle(bus_id: bytes) -> str:
         if bus_id != b'0000:41:00.0':

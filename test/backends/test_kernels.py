@@ -59,13 +59,13 @@ def planes_of(image: np.ndarray) -> np.ndarray:
 
 
 def means_of(planes: np.ndarray) -> np.ndarray:
-    """Give the means of 4x4 blocks of (3, H, W)."""
+    """Return the means of 4x4 blocks of (3, H, W)."""
     _, height, width = planes.shape
     return planes.reshape(3, height // 4, 4, width // 4, 4).mean((2, 4))
 
 
 def sizes_for(pixel_format: str) -> list[tuple[int, int]]:
-    """Give sizes that a format can have, odd ones among them."""
+    """Return sizes that a format can have, odd ones among them."""
     sizes = [(1, 1), (2, 2), (2, 6), (3, 3), (5, 4), (16, 16), (18, 34), (37, 51), (38, 50)]
     if pixel_format.startswith('bayer'):
         return [size for size in sizes if min(size) >= 3]

@@ -18,7 +18,7 @@ from uhr_seg_ros.backends.tensorrt.preflight import find_gpu, Gpu, GpuUnavailabl
 
 @pytest.fixture(scope='module')
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the path of the stand-in."""
+    """Return the path of the stand-in."""
     return build_standin(tmp_path_factory.mktemp('driver'))
 
 
@@ -34,7 +34,7 @@ def standin(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def refusal(ordinal: int = 0) -> GpuUnavailableError:
-    """Give the error, whose parts are one line each."""
+    """Return the error, whose parts are one line each."""
     with pytest.raises(GpuUnavailableError) as caught:
         find_gpu(ordinal)
     error = caught.value

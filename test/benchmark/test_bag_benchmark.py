@@ -42,7 +42,7 @@ def benchmark(*arguments: object) -> subprocess.CompletedProcess[str]:
 @cache
 def recording(folder: Path) -> Path:
     """
-    Give a recording of 10 frames at 10 Hz, each 30 ms old when it was recorded.
+    Return a recording of 10 frames at 10 Hz, each 30 ms old when it was recorded.
 
     Between them is a message without a byte, and depth beside them.
     """
@@ -75,7 +75,7 @@ def recording(folder: Path) -> Path:
 
 @pytest.fixture(scope='module')
 def measured(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder with figures.json and page.html of a run in lock step."""
+    """Return a folder with figures.json and page.html of a run in lock step."""
     folder = tmp_path_factory.mktemp('measured')
     result = benchmark(
         '--bag',

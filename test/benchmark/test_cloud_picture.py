@@ -32,7 +32,7 @@ def count(picture: np.ndarray, color: tuple[int, int, int]) -> int:
 
 
 def is_like(picture: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
-    """Tell which pixels have a colour, or one that is a little darker."""
+    """Return which pixels have a colour, or one that is a little darker."""
     return (np.abs(picture.astype(int) - color) < 40).all(-1)
 
 

@@ -233,7 +233,7 @@ def processes_of(session: int) -> list[psutil.Process]:
 
 
 def session_of(process: psutil.Process) -> int | None:
-    """Give the session of a process that has not ended."""
+    """Return the session of a process that has not ended."""
     try:
         return None if process.status() == psutil.STATUS_ZOMBIE else os.getsid(process.pid)
     except (psutil.Error, OSError):

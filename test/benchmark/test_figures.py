@@ -29,7 +29,7 @@ COUNTS = {'received': 9, 'processed': 7, 'dropped': 1, 'rejected': 1}
 
 
 def example() -> Replay:
-    """Give ten frames, one each 100 ms, 5 ms old; masks of all but the last four after 40+i ms."""
+    """Return ten frames, every 100 ms, 5 ms old; masks of all but the last four after 40+i ms."""
     played = [(index + 1, 1000 * MS + index * 100 * MS, 5 * MS) for index in range(10)]
     arrivals = [(stamp, when + (40 + stamp) * MS) for stamp, when, _ in played[:6]]
     stages = {stamp: {'wait': 1.0, 'detail': 20.0 + stamp, 'total': 30.0} for stamp, _ in arrivals}

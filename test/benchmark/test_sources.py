@@ -23,7 +23,7 @@ SIZE = (24, 40)
 
 @pytest.fixture
 def mosaic(tmp_path: Path) -> Path:
-    """Give a mosaic to fly over."""
+    """Return a mosaic to fly over."""
     path = tmp_path / 'mosaic.png'
     cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8))
     return path

@@ -31,7 +31,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StandIn:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Give a folder of images."""
+    """Return a folder of images."""
     folder = tmp_path / 'photos'
     folder.mkdir()
     for seed in range(3):

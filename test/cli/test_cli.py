@@ -29,7 +29,7 @@ BUILDING = ('specialized_graphs.py',)
 
 @pytest.fixture
 def mask() -> np.ndarray:
-    """Give three vertical bands, one per class."""
+    """Return three vertical bands, one per class."""
     return np.arange(3, dtype=np.uint8).repeat(16)[None].repeat(36, 0)
 
 

@@ -43,7 +43,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(made: Path, tmp_path: Path) -> Path:
-    """Give copies that a test may change."""
+    """Return copies that a test may change."""
     return Path(shutil.copytree(made, tmp_path / 'made'))
 
 

@@ -18,7 +18,7 @@ from uhr_seg_ros.export.bundle_writing import add_precision, write_bundle
 
 @pytest.fixture
 def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
-    """Give a copy of the tiny bundle that a test may damage."""
+    """Return a copy of the tiny bundle that a test may damage."""
     return Path(shutil.copytree(tiny_bundle, tmp_path / 'bundle'))
 
 
@@ -154,7 +154,7 @@ def test_changed_graph(bundle: Path) -> None:
 
 @pytest.fixture
 def with_int8(bundle: Path) -> Path:
-    """Give a bundle that has its detail graph a second time, as if in int8."""
+    """Return a bundle that has its detail graph a second time, as if in int8."""
     shutil.copy(bundle / 'detail.onnx', bundle / 'detail_int8.onnx')
     add_precision(bundle, 'int8', {'detail': 'detail_int8.onnx'}, {'frames': Path('a/b')})
     return bundle

@@ -84,12 +84,12 @@ DUMPER = getattr(yaml, 'CSafeDumper', yaml.SafeDumper)
 
 @pytest.fixture
 def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
-    """Give a copy of the tiny bundle that a test may damage."""
+    """Return a copy of the tiny bundle that a test may damage."""
     return Path(shutil.copytree(tiny_bundle, tmp_path / 'bundle'))
 
 
 def places(content: Any, path: tuple = ()) -> Iterator[tuple]:
-    """Give the path of every value."""
+    """Return the path of every value."""
     inner = content.items() if isinstance(content, dict) else enumerate(content)
     for key, value in inner:
         yield (*path, key)
@@ -101,7 +101,7 @@ def places(content: Any, path: tuple = ()) -> Iterator[tuple]:
 def many_fields(
     tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Any]]:
-    """Give a bundle that uses every field, and the content of its model.yaml."""
+    """Return a bundle that uses every field, and the content of its model.yaml."""
     folder = Path(shutil.copytree(tiny_bundle, tmp_path_factory.mktemp('many') / 'bundle'))
     shutil.copy(folder / 'detail.onnx', folder / 'detail_int8.onnx')
     add_precision(folder, 'int8', {'detail': 'detail_int8.onnx'}, {'a': [1]}, default=True)

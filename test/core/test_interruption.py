@@ -46,7 +46,7 @@ def _usual_signals() -> Iterator[None]:
 
 @pytest.fixture
 def images(tmp_path: Path) -> list[str]:
-    """Give images of which some are always still to come."""
+    """Return images of which some are always still to come."""
     first = tmp_path / 'images/0.png'
     first.parent.mkdir()
     cv2.imwrite(str(first), paint(np.zeros((160, 160), np.uint8)))

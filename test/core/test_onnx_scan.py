@@ -18,7 +18,7 @@ FOUND = Outside('far', 'weights.bin')
 
 
 def far(name: str = 'far') -> TensorProto:
-    """Give a tensor whose values are in a file."""
+    """Return a tensor whose values are in a file."""
     tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[2])
     tensor.data_location = TensorProto.EXTERNAL
     for key, value in (('offset', '0'), ('location', 'weights.bin')):

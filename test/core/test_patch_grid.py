@@ -23,7 +23,7 @@ DATA = Path(__file__).resolve().parents[1] / 'data'
 
 @pytest.fixture(scope='module')
 def fixture() -> dict[str, Any]:
-    """Give the arrays of the released implementation, and `meta`."""
+    """Return the arrays of the released implementation, and `meta`."""
     with np.load(DATA / 'fctl_cutting.npz') as stored:
         return {**stored, 'meta': json.loads(str(stored['meta']))}
 

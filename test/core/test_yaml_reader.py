@@ -25,7 +25,7 @@ class FileError(UhrSegError):
 
 
 def bomb(depth: int = 12) -> str:
-    """Give ten texts, ten times themselves, ten times that, and so on."""
+    """Return ten texts, ten times themselves, ten times that, and so on."""
     lines = ['a0: &a0 [x, x, x, x, x, x, x, x, x, x]']
     lines += [f'a{n + 1}: &a{n + 1} [{", ".join([f"*a{n}"] * 10)}]' for n in range(depth)]
     return '\n'.join(lines)

@@ -151,7 +151,7 @@ def test_one_file_from_the_command_line(
 
 @pytest.fixture(scope='module')
 def empty_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder of files that are named like the parts, each with tensors of no network."""
+    """Return a folder of files that are named like the parts, each with tensors of no network."""
     folder = tmp_path_factory.mktemp('parts')
     for part in PARTS['deform_cityscapes']:
         torch.save({'strange': torch.zeros(1)}, folder / f'{part}.pth')

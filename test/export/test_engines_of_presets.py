@@ -81,7 +81,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
-    """Give the input shapes of a graph for one frame size."""
+    """Return the input shapes of a graph for one frame size."""
     sizes = {
         'low_height': HEIGHT // 4,
         'low_width': WIDTH // 4,

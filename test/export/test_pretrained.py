@@ -84,7 +84,7 @@ def original_file(swin: Swin) -> Tensors:
 
 
 def in_blocks(merging: torch.Tensor) -> torch.Tensor:
-    """Give the inputs of a patch merging in the order of the original: four blocks of channels."""
+    """Return inputs of a patch merging in the order of the original: four blocks of channels."""
     channels = range(merging.shape[-1] // 4)
     blocks = ((0, 0), (1, 0), (0, 1), (1, 1))
     order = [channel * 4 + 2 * dy + dx for dy, dx in blocks for channel in channels]

@@ -103,7 +103,7 @@ def labeled(camera: Camera, picture: Picture, sweep: Sweep) -> LabeledPoints:
 
 @pytest.fixture(scope='module')
 def away_from_edges(camera: Camera, picture: Picture, sweep: Sweep) -> np.ndarray:
-    """Tell which points fall into the image, but not near an edge of the mask."""
+    """Return which points fall into the image, but not near an edge of the mask."""
     seen = find_seen(sweep.points, camera, OPTICAL_FROM_LIDAR)
     away = np.zeros(len(sweep.points), bool)
     away[seen.index] = ~picture.near_edge[seen.row, seen.column]

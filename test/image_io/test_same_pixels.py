@@ -360,7 +360,7 @@ def _with_holes(value: int) -> np.ndarray:
 
 
 def _without(data: bytes, tag: int) -> bytes:
-    """Give a tag of a TIFF a number that means nothing."""
+    """Return a tag of a TIFF a number that means nothing."""
     return data.replace(struct.pack('<HH', tag, 4), struct.pack('<HH', 65000, 4))
 
 

@@ -89,7 +89,7 @@ def network_of(name: str) -> DeformedNetwork:
 
 
 def image_of(name: str) -> torch.Tensor:
-    """Give the image as the network takes it from ours, in the statistics of its data set."""
+    """Return the image as the network takes it from ours, in the statistics of its data set."""
     bgr = np.ascontiguousarray(fixture(name).arrays['image_u8'][None, ..., ::-1])
     return network_of(name).normalize(normalized(bgr))
 

@@ -73,7 +73,7 @@ def network_of(name: str) -> ReleasedFCtL:
 
 
 def inputs_of(name: str) -> dict[str, torch.Tensor]:
-    """Give patch and contexts as the network takes them."""
+    """Return patch and contexts as the network takes them."""
     arrays = fixture(name).arrays
     if 'context_medium_u8' not in arrays:  # it shows the same patch as this one
         arrays = fixture('fctl_mode3_2c_508').arrays

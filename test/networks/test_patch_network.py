@@ -28,7 +28,7 @@ SIDE = 64
 
 
 class Mirror(PatchNetwork):
-    """Gives as logits what it is shown: patch, contexts, and its place."""
+    """Return as logits what it is shown: patch, contexts, and its place."""
 
     def __init__(self, contexts: Mapping[str, float | str]) -> None:
         super().__init__(3 * (1 + len(contexts)), SIDE, contexts)

@@ -34,7 +34,7 @@ def feeds(count: int = 2) -> Iterator[dict[str, np.ndarray]]:
 @pytest.fixture(scope='module')
 def model() -> onnx.ModelProto:
     """
-    Give a network with every case in it.
+    Return a network with every case in it.
 
     A first convolution, two dense ones with a skip connection, one by groups, and the classifier.
     """
@@ -87,7 +87,7 @@ def model() -> onnx.ModelProto:
 
 @pytest.fixture(scope='module')
 def quantised(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Give the network in int8."""
+    """Return the network in int8."""
     return quantize(model, feeds())
 
 

@@ -43,12 +43,12 @@ SIZE = (256, 384)
 
 @pytest.fixture(scope='module')
 def bundle() -> Bundle:
-    """Give the shipped model."""
+    """Return the shipped model."""
     return load_bundle('hlrc_s_aerial')
 
 
 def shapes_of(height: int, width: int) -> dict[str, dict[str, tuple[int, ...]]]:
-    """Give the input shapes of the shipped model's graphs."""
+    """Return the input shapes of the shipped model's graphs."""
     rows, columns = height // 16, width // 16
     meeting = {
         'tokens': (1, CHANNELS, rows, columns),
@@ -61,7 +61,7 @@ def shapes_of(height: int, width: int) -> dict[str, dict[str, tuple[int, ...]]]:
 
 @pytest.fixture(scope='module')
 def fixed(bundle: Bundle) -> dict[str, onnx.ModelProto]:
-    """Give the graphs of the shipped model at `SIZE`."""
+    """Return the graphs of the shipped model at `SIZE`."""
     shapes = shapes_of(*SIZE)
     return {name: fix_shapes(bundle.graphs[name].read(), shapes[name], name) for name in GRAPHS}
 
@@ -72,7 +72,7 @@ def copied(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def feeds_of(bundle: Bundle, image: np.ndarray) -> dict[str, np.ndarray]:
-    """Give the inputs of both branches."""
+    """Return the inputs of both branches."""
     planes, low_res = Preprocessor(bundle).whole(image)
     return {'image': planes.copy(), 'low_res': low_res.copy()}
 

@@ -41,7 +41,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def quantizer(path: Path) -> Quantizer:
-    """Give the branch, equalised and calibrated."""
+    """Return the branch, equalised and calibrated."""
     quantizer = Quantizer(path.read_bytes(), path)
     quantizer.equalize(feeds())
     quantizer.calibrate(feeds())
@@ -54,7 +54,7 @@ def run(model: onnx.ModelProto, feed: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def error(model: onnx.ModelProto, reference: onnx.ModelProto) -> float:
-    """Give the largest error, relative to the largest value."""
+    """Return the largest error, relative to the largest value."""
     (feed,) = feeds(1, seed=9)
     expected = run(reference, feed)
     return float(np.abs(run(model, feed) - expected).max() / np.abs(expected).max())
@@ -168,7 +168,7 @@ def test_an_island_goes_as_a_whole(path: Path) -> None:
 
 
 def attention() -> onnx.ModelProto:
-    """Give two convolutions whose results are multiplied over all positions, and a third."""
+    """Return two convolutions whose results are multiplied over all positions, and a third."""
     generator = np.random.default_rng(1)
     constants = [
         numpy_helper.from_array(generator.standard_normal((32, 32, 1, 1)).astype(np.float32), name)

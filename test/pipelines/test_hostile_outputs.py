@@ -130,7 +130,7 @@ def write_patches(folder: Path) -> None:
 
 @pytest.fixture(scope='module')
 def whole(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Give a bundle of every kind that works."""
+    """Return a bundle of every kind that works."""
     folder = tmp_path_factory.mktemp('whole')
     found = {'two_branch': Path(tiny_bundle)}
     for kind in ('single', 'uniform', 'deformed', 'patches'):
@@ -160,7 +160,7 @@ def whole(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 
 def node(kind: str, **attributes: object) -> Callable[[str], tuple[Nodes, int]]:
-    """Give what puts one node before an output; inputs that are no tensor are constants."""
+    """Return what puts one node before an output; inputs that are no tensor are constants."""
     constants = attributes.pop('constants', ())
     to = attributes.get('to', TensorProto.INT64 if kind == 'ArgMax' else FLOAT)
 
@@ -261,7 +261,7 @@ def test_more_classes_than_a_graph_tells_of(whole: dict[str, Path], tmp_path: Pa
 
 @pytest.fixture
 def tiny(tiny_bundle: Path, tmp_path: Path) -> Path:
-    """Give a copy of the tiny bundle."""
+    """Return a copy of the tiny bundle."""
     return Path(shutil.copytree(tiny_bundle, tmp_path / 'tiny'))
 
 

@@ -22,14 +22,14 @@ from uhr_seg_ros.pipelines.inverse_warp import at_points, PointMap
 
 
 def bent_grid(bent: tuple[int, int], strength: float) -> torch.Tensor:
-    """Give a grid that is pulled to a few places."""
+    """Return a grid that is pulled to a few places."""
     torch.manual_seed(0)
     logits = functional.interpolate(strength * torch.randn(1, 1, 6, 6), (32, 32), mode='bicubic')
     return Deformation((32, 32), bent, 4)(logits.flatten(1).softmax(1).view_as(logits))
 
 
 def exact_points(grid: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
-    """Give the point of each pixel, (H, W), in the exact form."""
+    """Return the point of each pixel, (H, W), in the exact form."""
     height, width = grid.shape[1:3]
     inverse = whole_inverse_grid(inverse_grid(grid, size))[0]
     places = ((inverse + 1) / 2 * torch.tensor([width, height])).round().long().numpy()
@@ -37,7 +37,7 @@ def exact_points(grid: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
 
 
 def farther(grid: torch.Tensor, found: np.ndarray, exact: np.ndarray) -> np.ndarray:
-    """Tell which pixels took a point that is farther than the exact one."""
+    """Return which pixels took a point that is farther than the exact one."""
     height, width = found.shape
     spans = torch.tensor([width - 1, height - 1])
     x, y = ((grid + 1) / 2 * spans).long().numpy()[0].reshape(-1, 2).T

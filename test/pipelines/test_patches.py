@@ -154,7 +154,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture
 def bundle(original: Bundle, tmp_path: Path) -> Bundle:
-    """Give a bundle that a test may damage."""
+    """Return a bundle that a test may damage."""
     return load_bundle(shutil.copytree(original.path, tmp_path / 'p'))
 
 

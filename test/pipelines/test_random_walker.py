@@ -16,7 +16,7 @@ from uhr_seg_ros.pipelines.refinement.thinning import thinned_band
 
 
 def spread_out(found: Walk, size: tuple[int, int], classes: np.ndarray) -> np.ndarray:
-    """Give probabilities (K, H, W), 0 outside the band."""
+    """Return probabilities (K, H, W), 0 outside the band."""
     result = np.zeros((len(classes), *size))
     flat = result.reshape(len(classes), -1)
     for index, each in enumerate(found.classes):

@@ -32,7 +32,7 @@ def segmenter(tiny_bundle: Path) -> Iterator[Segmenter]:
 
 
 def band_mask(height: int, width: int, band: int) -> np.ndarray:
-    """Give vertical bands of random classes: (H, W) uint8."""
+    """Return vertical bands of random classes: (H, W) uint8."""
     generator = np.random.default_rng(height * width)
     classes = generator.integers(0, len(TINY_CLASSES), -(-width // band), np.uint8)
     return classes.repeat(band)[None, :width].repeat(height, 0)

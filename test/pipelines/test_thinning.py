@@ -31,14 +31,14 @@ def turned(element: np.ndarray, turn: int) -> np.ndarray:
 
 
 def elements(passes: int) -> list[np.ndarray]:
-    """Give the elements in the order in which they come."""
+    """Return the elements in the order in which they come."""
     thinning = [turned(FIRST, turn) for turn in range(8)]
     pruning = [turned(ENDS[turn % 2], turn) for turn in range(8)]
     return thinning * passes + pruning * passes
 
 
 def fits(region: np.ndarray, element: np.ndarray, row: int, column: int) -> bool:
-    """Tell whether an element fits at a pixel; beyond the frame it goes on as at its edge."""
+    """Return whether an element fits at a pixel; beyond the frame it goes on as at its edge."""
     for (i, j), wanted in np.ndenumerate(element):
         there = (
             np.clip(row + i - 1, 0, region.shape[0] - 1),

@@ -37,7 +37,7 @@ from uhr_seg_ros.synthetic.scenes import generate_scene
 
 @pytest.fixture(scope='module')
 def bundle() -> str:
-    """Give the shipped model."""
+    """Return the shipped model."""
     return 'hlrc_s_aerial'
 
 
@@ -48,12 +48,12 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StandIn:
 
 
 def scene(height: int = 200, width: int = 300, seed: int = 5) -> np.ndarray:
-    """Give a generated frame."""
+    """Return a generated frame."""
     return generate_scene(seed, height, width)[0]
 
 
 def options(**changes: object) -> EngineOptions:
-    """Give the options of most tests."""
+    """Return the options of most tests."""
     return EngineOptions(**{'precision': 'fp32', **changes})
 
 

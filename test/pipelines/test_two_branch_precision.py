@@ -42,13 +42,13 @@ def quiet(items: list, text: str) -> list:
 
 @pytest.fixture(scope='module')
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a bundle without int8."""
+    """Return a bundle without int8."""
     return make_wide_bundle(tmp_path_factory.mktemp('bundles') / 'wide')
 
 
 @pytest.fixture(scope='module')
 def choice(plain: Path) -> Int8Choice:
-    """Give the graphs of the bundle, calibrated."""
+    """Return the graphs of the bundle, calibrated."""
     choice = Int8Choice(load_bundle(plain), quiet)
     choice.calibrate(TILES[:2])
     return choice
@@ -56,7 +56,7 @@ def choice(plain: Path) -> Int8Choice:
 
 @pytest.fixture
 def bundle(plain: Path, choice: Int8Choice, tmp_path: Path) -> Path:
-    """Give a bundle with both branches in int8."""
+    """Return a bundle with both branches in int8."""
     path = Path(shutil.copytree(plain, tmp_path / 'both'))
     files = {name: file.name for name, file in choice.write(choice.candidates, path).items()}
     add_precision(path, 'int8', files, {'frames': 'scenes'})
@@ -78,7 +78,7 @@ def exact(
 
 
 def segment(bundle: Path, precision: str = 'auto') -> tuple[np.ndarray, dict, list[str]]:
-    """Give logits, provenance and reports."""
+    """Return logits, provenance and reports."""
     lines: list[str] = []
     options = EngineOptions(precision=precision, report=lines.append)
     with Segmenter(bundle, 'onnxruntime', options=options) as segmenter:

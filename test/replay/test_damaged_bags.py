@@ -37,7 +37,7 @@ from uhr_seg_ros.replay.storage import Damaged, unpack_lz4, unpack_zstd
 
 
 def records_of(file: Path) -> list[tuple[int, int, int]]:
-    """Give opcode, offset and size of every record of an mcap file."""
+    """Return opcode, offset and size of every record of an mcap file."""
     data, at, found = file.read_bytes(), 8, []
     while at < len(data) - 8:
         opcode, size = HEAD.unpack_from(data, at)

@@ -33,7 +33,7 @@ POINTS = np.arange(36, dtype=np.float32).reshape(3, 4, 3)
 
 @pytest.fixture
 def bag(tmp_path: Path) -> Path:
-    """Give a recording of three frames, each with a calibration before and a cloud after it."""
+    """Return a recording of three frames, each with a calibration before and a cloud after it."""
     with BagWriter(tmp_path / 'bag', frame_id='cam') as writer:
         for stamp in (S, 2 * S, 3 * S):
             writer.write_calibration('/camera_info', CAMERA, stamp, stamp - 1)

@@ -16,7 +16,7 @@ from uhr_seg_ros.replay.image_source import read_frames
 
 
 def picture(value: int) -> np.ndarray:
-    """Give a plain picture."""
+    """Return a plain picture."""
     return np.full((20, 30, 3), value, np.uint8)
 
 

@@ -33,7 +33,7 @@ STRIPES = np.tile(np.repeat(np.arange(3, dtype=np.uint8), 32), (64, 1))
 
 
 def messages(bag: Path) -> dict[str, list[tuple[int, bytes]]]:
-    """Give times and messages of every topic."""
+    """Return times and messages of every topic."""
     found: dict[str, list[tuple[int, bytes]]] = {}
     for connection, time_ns, data in read_all(bag):
         found.setdefault(connection.topic, []).append((time_ns, data))

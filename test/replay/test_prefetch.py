@@ -26,7 +26,7 @@ S = 1_000_000_000
 
 @pytest.fixture
 def bag(tmp_path: Path) -> Path:
-    """Give a recording of 12 frames, one per second from second 5 on."""
+    """Return a recording of 12 frames, one per second from second 5 on."""
     with BagWriter(tmp_path / 'bag', topic='/cam') as writer:
         for index in range(12):
             writer.write(np.full((8, 8, 3), index, np.uint8), (5 + index) * S)

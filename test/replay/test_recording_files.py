@@ -43,7 +43,7 @@ def edit(path: Path, change: Callable[[dict], object]) -> None:
 
 
 def doubled(times: int) -> list:
-    """Give a list that is short in YAML and endless when it is printed."""
+    """Return a list that is short in YAML and endless when it is printed."""
     found: list = ['x']
     for _ in range(times):
         found = [found, found]

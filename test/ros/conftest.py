@@ -45,7 +45,7 @@ def _ros_log_directory(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture
 def context() -> Iterator[Any]:
-    """Give a ROS context of this test alone."""
+    """Return a ROS context of this test alone."""
     import rclpy
     from rclpy.context import Context
 
@@ -60,7 +60,7 @@ def make_stage(
     context: Any, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Any]]:
     """
-    Give a function that starts the node with some parameters, beside a node that watches.
+    Return a function that starts the node with some parameters, beside a node that watches.
 
     Diagnostics come ten times as often as usual, as most tests wait for a counter.
     """
@@ -79,7 +79,7 @@ def make_stage(
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Give a gate that holds engines up while it is closed; open at the end of the test."""
+    """Return a gate that holds engines up while it is closed; open at the end of the test."""
     from gate import Gate
 
     from uhr_seg_ros.backends import registry

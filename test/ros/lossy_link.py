@@ -58,7 +58,7 @@ class LossyLink:
         self._thread.start()
 
     def command(self, side: str, arguments: Sequence[str]) -> list[str]:
-        """Give the command line that runs a program on one side."""
+        """Return the command line that runs a program on one side."""
         return ['ip', 'netns', 'exec', self._names[side], *arguments]
 
     def tune(self, *settings: str) -> None:

@@ -90,7 +90,7 @@ def test_a_lossy_webp_of_too_few_bytes() -> None:
 
 
 def tiled_tiff(width: int, side: int, bands: int = 1) -> bytes:
-    """Give a black TIFF of one square tile, of which the picture is a part."""
+    """Return a black TIFF of one square tile, of which the picture is a part."""
     data = zlib.compress(bytes(side * side * bands), 9)
     tags = {
         256: width,
@@ -119,7 +119,7 @@ def test_a_small_picture_in_a_giant_tile() -> None:
 
 
 def flat_png(side: int) -> bytes:
-    """Give a PNG of one bit per pixel, the smallest file for its size."""
+    """Return a PNG of one bit per pixel, the smallest file for its size."""
     rows = zlib.compress(bytes((1 + side // 8) * side), 9)
     chunks = [
         (b'IHDR', struct.pack('>IIBBBBB', side, side, 1, 0, 0, 0, 0)),

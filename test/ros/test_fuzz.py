@@ -91,7 +91,7 @@ def images(draw: st.DrawFn) -> Image:
 
 
 def pictures() -> list[bytes]:
-    """Give a picture in several formats."""
+    """Return a picture in several formats."""
     image = paint(example_mask(32, 48))
     return [cv2.imencode(suffix, image)[1].tobytes() for suffix in ('.jpg', '.png', '.bmp')]
 
@@ -129,19 +129,19 @@ def calibrations(draw: st.DrawFn) -> CameraInfo:
 
 
 def resident_mb() -> float:
-    """Give the resident memory of this process."""
+    """Return the resident memory of this process."""
     return psutil.Process().memory_info().rss / 2**20
 
 
 def callback(stage: Stage, topic: str) -> Callable[[Any], None]:
-    """Give the callback of the node's subscription to a topic."""
+    """Return the callback of the node's subscription to a topic."""
     wait_until(lambda: any(each.topic_name == topic for each in stage.node.subscriptions), topic)
     found = next(each for each in stage.node.subscriptions if each.topic_name == topic).callback
     return lambda message: found(message, {})
 
 
 def counts(stage: Stage) -> Counts:
-    """Give the counters of the camera."""
+    """Return the counters of the camera."""
     return stage.node._worker.counts('')
 
 

@@ -20,7 +20,7 @@ Udp: 12 0
 
 @pytest.fixture
 def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a /proc of our own, with the settings that Linux has by default."""
+    """Return a /proc of our own, with the settings that Linux has by default."""
     (tmp_path / 'net').mkdir()
     (tmp_path / 'sys/net/ipv4').mkdir(parents=True)
     (tmp_path / 'net/snmp').write_text(SNMP)

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the folder of models of a workspace that is installed beside the package."""
+    """Return the folder of models of a workspace that is installed beside the package."""
     monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path))
     models = tmp_path / 'share/uhr_seg_ros/models'
     models.mkdir(parents=True)

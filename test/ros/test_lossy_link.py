@@ -43,7 +43,7 @@ PROFILE = """<?xml version="1.0" encoding="UTF-8"?>
 
 @pytest.fixture
 def link() -> Iterator[LossyLink]:
-    """Give a link, or skip where none can be made."""
+    """Return a link, or skip where none can be made."""
     try:
         made = LossyLink()
     except (OSError, subprocess.CalledProcessError) as err:
@@ -54,7 +54,7 @@ def link() -> Iterator[LossyLink]:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """Give the environment of both sides, which have a network of their own."""
+    """Return the environment of both sides, which have a network of their own."""
     (tmp_path / 'udp.xml').write_text(PROFILE)
     variables = {
         **os.environ,

@@ -23,7 +23,7 @@ SATELLITE = {'view': 'nadir', 'ground_resolution': [0.3, 1.0], 'trained_on': 'mo
 
 @pytest.fixture
 def bundle_for(tiny_bundle: Path, tmp_path: Path) -> Callable[[Any], str]:
-    """Give a function that writes a bundle with a domain, or None."""
+    """Return a function that writes a bundle with a domain, or None."""
 
     def make(domain: Any) -> str:
         folder = Path(shutil.copytree(tiny_bundle, tmp_path / 'bundle'))

@@ -23,7 +23,7 @@ NODE = '/segmentation: segmentation'
 
 
 def image(stamp: float) -> Image:
-    """Give a good frame."""
+    """Return a good frame."""
     return frame(paint(example_mask()), stamp)
 
 

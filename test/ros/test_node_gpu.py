@@ -124,7 +124,7 @@ def test_services_are_answered_during_a_build(
 
 
 def unwritable(kind: str, disk: SmallDisk) -> Path:
-    """Give a cache folder in which nothing can be written, for this reason."""
+    """Return a cache folder in which nothing can be written, for this reason."""
     if kind == 'full':
         disk.fill()
     elif kind == 'read-only':

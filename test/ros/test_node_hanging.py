@@ -30,14 +30,14 @@ def hurry(stage: Stage) -> None:
 
 
 def relax(stage: Stage) -> None:
-    """Give transitions their usual time again."""
+    """Return transitions their usual time again."""
     for name in ('transition_timeout', 'configure_timeout'):
         assert stage.set_parameter(name, 60.0).successful
 
 
 @pytest.fixture
 def hanging(make_stage: MakeStage, gate: Gate) -> Stage:
-    """Give an active node that hangs in a frame."""
+    """Return an active node that hangs in a frame."""
     stage = make_stage()
     camera = stage.camera()
     stage.wait_for_state('active')

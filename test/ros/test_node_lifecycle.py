@@ -25,7 +25,7 @@ MakeStage = Callable[..., Stage]
 
 @pytest.fixture
 def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
-    """Give a copy of the tiny bundle that a test may damage."""
+    """Return a copy of the tiny bundle that a test may damage."""
     return Path(shutil.copytree(tiny_bundle, tmp_path / 'bundle'))
 
 

@@ -41,7 +41,7 @@ def make_rig(
     make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[Rig, Transforms]]:
     """
-    Give a function that makes a vehicle: odom, base and the sensors on it, nothing declared.
+    Return a function that makes a vehicle: odom, base and the sensors on it, nothing declared.
 
     odom moves; what `fixed` says is static. By default the transform between the sensors is.
     """

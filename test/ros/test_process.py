@@ -124,7 +124,7 @@ def start() -> Iterator[Callable[..., Process]]:
 
 @pytest.fixture
 def camera(context: Context) -> Iterator[Node]:
-    """Give a node on a spinning executor."""
+    """Return a node on a spinning executor."""
     node = Node('camera', context=context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)

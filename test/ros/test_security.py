@@ -37,7 +37,7 @@ SOMETIMES = {
 
 
 def allowed(kind: str, element: str) -> set[str]:
-    """Give the resolved names that the policy allows."""
+    """Return the resolved names that the policy allows."""
     names = set()
     (profile,) = ElementTree.parse(POLICY).getroot().iter('profile')
     for group in profile:

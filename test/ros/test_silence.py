@@ -28,7 +28,7 @@ DEPTH = (Image, '')
 
 @pytest.fixture
 def contexts() -> Iterator[list[Context]]:
-    """Give two participants: one cannot have two types of a topic, as two processes can."""
+    """Return two participants: one cannot have two types of a topic, as two processes can."""
     contexts = [Context(), Context()]
     for each in contexts:
         rclpy.init(context=each)
@@ -39,7 +39,7 @@ def contexts() -> Iterator[list[Context]]:
 
 @pytest.fixture
 def ask(contexts: list[Context]) -> Iterator[Ask]:
-    """Give a function that asks why nothing comes, while others publish (topic, type, QoS)."""
+    """Return a function that asks why nothing comes, while others publish (topic, type, QoS)."""
     nodes: list[Node] = []
 
     def make(

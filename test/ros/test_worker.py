@@ -47,7 +47,7 @@ class Desk:
         assert self.started.wait(TIMEOUT_S)
 
     def finish(self) -> None:
-        """Give permission and wait until nothing is left."""
+        """Return permission and wait until nothing is left."""
         self.permission.set()
         deadline = time.monotonic() + TIMEOUT_S
         while any(self.worker.counts(camera).pending for camera in self.worker.cameras):

@@ -163,7 +163,7 @@ class Transforms:
         z: float = 0.0,
         turn: tuple[float, ...] = UNIT,
     ) -> None:
-        """Tell where a frame is in its parent: at a stamp, s, or always."""
+        """Return where a frame is in its parent: at a stamp, s, or always."""
         transform = TransformStamped(child_frame_id=child)
         transform.header.frame_id = parent
         transform.header.stamp.sec = int(stamp or 0)

@@ -23,7 +23,7 @@ sys.setdlopenflags(os.RTLD_LAZY)
 
 @pytest.fixture
 def standin() -> Iterator[StandIn]:
-    """Give the controls of the stand-in; at the end everything has been given back."""
+    """Return the controls of the stand-in; at the end everything has been given back."""
     if not ON_STANDIN:
         pytest.skip('needs the stand-in of the driver')
     control = StandIn(cuda_driver.LIBRARY)
@@ -35,7 +35,7 @@ def standin() -> Iterator[StandIn]:
 
 @pytest.fixture
 def cuda(request: pytest.FixtureRequest) -> Iterator[Cuda]:
-    """Give an open `Cuda`; on the stand-in, everything it took has to be given back."""
+    """Return an open `Cuda`; on the stand-in, everything it took has to be given back."""
     if ON_STANDIN:
         request.getfixturevalue('standin')
     opened = Cuda()

@@ -112,7 +112,7 @@ class HostCuda:
         self.uploaded = 0
 
     def memory(self) -> tuple[int, int]:
-        """Give free and total memory, bytes."""
+        """Return free and total memory, bytes."""
         return 8 << 30, 8 << 30
 
     def allocate(self, size: int) -> int:
@@ -123,7 +123,7 @@ class HostCuda:
         return address
 
     def free(self, address: int) -> None:
-        """Give memory back."""
+        """Return memory back."""
         del self.blocks[address]
 
     def pinned(self, size: int) -> np.ndarray:
@@ -179,7 +179,7 @@ class HostCuda:
         stream.add(catch_up)
 
     def elapsed_ms(self, start: HostEvent, end: HostEvent) -> float:
-        """Give one millisecond; the stand-in measures nothing."""
+        """Return one millisecond; the stand-in measures nothing."""
         assert start.reached
         assert end.reached
         return 1.0
@@ -238,7 +238,7 @@ class HostCuda:
         return graph
 
     def close(self) -> None:
-        """Give all memory back."""
+        """Return all memory back."""
         self.blocks.clear()
 
     def _check(self, address: int, size: int) -> None:

@@ -30,14 +30,14 @@ _NOISE = np.random.default_rng(0).integers(0, 256, (24, 40, 4), np.uint8)
 
 
 def header(stamp_ns: int = 0) -> object:
-    """Give a header."""
+    """Return a header."""
     seconds, nanoseconds = divmod(stamp_ns, 10**9)
     stamp = TYPES.types['builtin_interfaces/msg/Time'](sec=seconds, nanosec=nanoseconds)
     return TYPES.types['std_msgs/msg/Header'](stamp=stamp, frame_id='lens')
 
 
 def image(encoding: str, pixels: np.ndarray | None = None, stamp_ns: int = 0) -> bytes:
-    """Give an image of 40 x 24 px, of noise unless there are pixels."""
+    """Return an image of 40 x 24 px, of noise unless there are pixels."""
     size = _BYTES.get(encoding, 3)
     data = _NOISE[..., :size] if pixels is None else pixels
     height, width = data.shape[:2]
@@ -54,7 +54,7 @@ def image(encoding: str, pixels: np.ndarray | None = None, stamp_ns: int = 0) ->
 
 
 def compressed(text: str, suffix: str = '.jpg', pixels: np.ndarray = _NOISE[..., :3]) -> bytes:
-    """Give a compressed image of a format."""
+    """Return a compressed image of a format."""
     data = cv2.imencode(suffix, pixels)[1].reshape(-1)
     message = TYPES.types[COMPRESSED](header=header(), format=text, data=data)
     return bytes(TYPES.serialize_cdr(message, COMPRESSED))

@@ -46,6 +46,6 @@ def random_frame(pixel_format: str, size: tuple[int, int], padding: int = 0) -> 
 
 
 def frame_arguments(frame: RawFrame) -> list:
-    """Give what kernels take for a frame."""
+    """Return what kernels take for a frame."""
     size = frame.height, frame.width
     return [frame.data, frame.data.strides[0], *size, FORMATS.index(frame.format)]

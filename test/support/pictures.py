@@ -10,7 +10,7 @@ import numpy as np
 
 
 def regions(height: int, width: int, classes: int = 4, seed: int = 0) -> np.ndarray:
-    """Give touching blobs with thin parts: (H, W) uint8 class ids."""
+    """Return touching blobs with thin parts: (H, W) uint8 class ids."""
     noise = np.random.default_rng(seed).normal(size=(classes, height, width)).astype(np.float32)
     smooth = [cv2.GaussianBlur(each, (0, 0), 6) for each in noise]
     mask = np.argmax(smooth, 0).astype(np.uint8)

@@ -36,7 +36,7 @@ def alone(path: Path, count: int, **options: object) -> Path:
 
 
 def times(path: Path, topic: str = TOPIC) -> list[int]:
-    """Give the times of the frames that are read; each must be the one that was recorded."""
+    """Return the times of the frames that are read; each must be the one that was recorded."""
     found = []
     for time_ns, message in read_messages(path, topic):
         pixels = message[-message_size(message) :]
@@ -47,7 +47,7 @@ def times(path: Path, topic: str = TOPIC) -> list[int]:
 
 
 def message_size(message: bytes) -> int:
-    """Give the bytes of the pixels of a frame that `record` wrote."""
+    """Return the bytes of the pixels of a frame that `record` wrote."""
     return len(message) // 1200 * 1200
 
 
@@ -75,5 +75,5 @@ def killed_recorder(path: Path, mode: str, *, done: int, more: int) -> Path:
 
 
 def contents(path: Path) -> dict[str, bytes]:
-    """Give what is in the files of a folder."""
+    """Return what is in the files of a folder."""
     return {file.name: file.read_bytes() for file in path.iterdir()}

@@ -83,7 +83,7 @@ class StandIn:
         return {kind: count for kind, count in counts.items() if count}
 
     def launches(self) -> list[Launch]:
-        """Give all launches so far."""
+        """Return all launches so far."""
         count = self._library.standin_launch_count()
         return [self._library.standin_launch(index)[0] for index in range(count)]
 

@@ -105,7 +105,7 @@ class ParserError(ApiObject):
         self._text = text
 
     def node(self) -> int:
-        """Give the index of the node."""
+        """Return the index of the node."""
         return 7
 
     def node_name(self) -> str:
@@ -117,7 +117,7 @@ class ParserError(ApiObject):
         return 'Bad'
 
     def code(self) -> Any:
-        """Say what kind of error it is."""
+        """Return what kind of error it is."""
         return self._trt.ErrorCode.INVALID_NODE
 
     def desc(self) -> str:
@@ -155,7 +155,7 @@ class Network(ApiObject):
         return 0
 
     def get_input(self, index: int) -> Any:
-        """Give an input."""
+        """Return an input."""
         return self._inputs[index]
 
 
@@ -168,7 +168,7 @@ class TimingCache(ApiObject):
         self._content = content
 
     def serialize(self) -> bytes:
-        """Give it as bytes."""
+        """Return it as bytes."""
         return self._content + b'+'
 
 
@@ -205,7 +205,7 @@ class Config(ApiObject):
         return True
 
     def get_timing_cache(self) -> Any:
-        """Give the cache."""
+        """Return the cache."""
         return self._timing
 
     @property
@@ -288,7 +288,7 @@ class Parser(ApiObject):
         return len(self._errors)
 
     def get_error(self, index: int) -> Any:
-        """Give an error."""
+        """Return an error."""
         return self._errors[index]
 
 
@@ -343,11 +343,11 @@ class Engine(ApiObject):
         return modes.INPUT if name in self._inputs else modes.OUTPUT
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        """Give a shape."""
+        """Return a shape."""
         return {**self._inputs, **self._outputs}[name].shape
 
     def get_tensor_dtype(self, name: str) -> Any:
-        """Give a type."""
+        """Return a type."""
         found = {**self._inputs, **self._outputs}[name].dtype
         label = next(label for label, dtype in _DTYPES.items() if dtype == found)
         return getattr(self._trt.DataType, label)

@@ -79,7 +79,7 @@ def make_tiny_bundle(
 
 @contextmanager
 def edited_model(bundle: Path) -> Iterator[dict[str, Any]]:
-    """Give the content of model.yaml and write back what became of it."""
+    """Return the content of model.yaml and write back what became of it."""
     path = bundle / 'model.yaml'
     content = yaml.safe_load(path.read_text())
     yield content
@@ -92,7 +92,7 @@ def paint(mask: np.ndarray, classes: ClassSet = TINY_CLASSES) -> np.ndarray:
 
 
 def scores(rgb: np.ndarray, classes: ClassSet = TINY_CLASSES) -> np.ndarray:
-    """Give 2 p x - p p for colours (..., 3) in 0..1 and every prototype p: (..., C)."""
+    """Return 2 p x - p p for colours (..., 3) in 0..1 and every prototype p: (..., C)."""
     prototypes = np.array(classes.colors, np.float64) / 255
     return 2 * rgb @ prototypes.T - (prototypes**2).sum(1)
 

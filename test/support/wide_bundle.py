@@ -50,7 +50,7 @@ def branch_graph(
     source: str, outputs: list[str], generator: np.random.Generator
 ) -> onnx.ModelProto:
     """
-    Give a branch: the mean of 4x4 px, convolutions with a residual, and a skip to the output.
+    Return a branch: the mean of 4x4 px, convolutions with a residual, and a skip to the output.
 
     Only `WIDE` are worth int8: the stem reads 3 channels, the others give as few. Channels differ
     by a factor of 100.

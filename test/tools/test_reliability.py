@@ -24,7 +24,7 @@ from uhr_seg_ros.replay.session import Replay
 
 @pytest.fixture(scope='module')
 def results(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
-    """Give the results of all sections on a small bundle and small frames."""
+    """Return the results of all sections on a small bundle and small frames."""
     folder = tmp_path_factory.mktemp('reliability')
     with BagWriter(folder / 'bag', topic='/cam') as bag:
         for index in range(4):

@@ -39,7 +39,7 @@ def launch(output: Path, *launcher: str) -> Path:
 
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Give the folders of one process and of two."""
+    """Return the folders of one process and of two."""
     folder = tmp_path_factory.mktemp('processes')
     return launch(folder / 'one'), launch(folder / 'two', *TORCHRUN)
 

@@ -21,7 +21,7 @@ from uhr_seg_ros.training.train_step import TrainStep
 
 @pytest.fixture(scope='module')
 def weights(whole: list[MicroBatch]) -> dict[str, torch.Tensor]:
-    """Give random weights whose batch norms know their statistics."""
+    """Return random weights whose batch norms know their statistics."""
     torch.manual_seed(0)
     network = build_network('hlrc_s', 5)
     for _ in range(20):

@@ -33,7 +33,7 @@ class Engine(Protocol):
     output_shapes: Mapping[str, Shape]
 
     def provenance(self) -> dict[str, str]:
-        """Tell what runs the graph: `backend`, `version`, `device`, `precision`."""
+        """Return what runs the graph: `backend`, `version`, `device`, `precision`."""
         ...
 
     def run(
@@ -59,5 +59,5 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back the memory; the engine is not used afterwards."""
+        """Free the memory; the engine is not used afterwards."""
         ...

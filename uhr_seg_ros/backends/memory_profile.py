@@ -81,7 +81,7 @@ def _image_feeds(bundle: Bundle, height: int, width: int) -> tuple[Graph, dict[s
 
 
 def _patch_feeds(bundle: Bundle, side: int, width: int) -> tuple[Graph, dict[str, np.ndarray]]:
-    """Give the graph of patches and as many of them as a width holds, with empty contexts."""
+    """Return the graph of patches and as many of them as a width holds, with empty contexts."""
     graph, count = bundle.graphs['patch'], width // side
     shapes = open_engine(graph).input_shapes
     fixed = {'image': (count, 3, side, side)}
@@ -94,7 +94,7 @@ def _patch_feeds(bundle: Bundle, side: int, width: int) -> tuple[Graph, dict[str
 
 def peak_resident_bytes(pid: int | None = None) -> int | None:
     """
-    Give the largest resident memory that a process ever had; None outside Linux.
+    Return the largest resident memory that a process ever had; None outside Linux.
 
     Args:
         pid: of the process; None: this one.

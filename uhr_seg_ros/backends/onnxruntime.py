@@ -61,7 +61,7 @@ class OnnxRuntimeEngine:
         self.output_shapes = _shapes(self._session.get_outputs())
 
     def provenance(self) -> dict[str, str]:
-        """Tell what runs the graph: `backend`, `version`, `device`, `precision`."""
+        """Return what runs the graph: `backend`, `version`, `device`, `precision`."""
         return {
             'backend': self.name,
             'version': ort.__version__,
@@ -83,7 +83,7 @@ class OnnxRuntimeEngine:
         return dict(zip(outputs, arrays, strict=True))
 
     def close(self) -> None:
-        """Give back the memory of the session."""
+        """Free the memory of the session."""
         del self._session
 
 

@@ -100,7 +100,7 @@ def open_engines(
 
 def cpu_precision(bundle: Bundle, options: EngineOptions) -> str:
     """
-    Tell in which precision ONNX Runtime runs a bundle.
+    Return in which precision ONNX Runtime runs a bundle.
 
     Raises:
         EngineError: the precision is unknown, or the bundle has no graphs in it.

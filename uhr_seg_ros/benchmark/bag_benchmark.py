@@ -58,7 +58,7 @@ class BagOptions:
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def pacing(self) -> Pacing:
-        """Tell how the recording is played, for any `rate` but `peak`."""
+        """Return how the recording is played, for any `rate` but `peak`."""
         rate = self.rate if isinstance(self.rate, float) else 0.0
         return Pacing(rate, self.rate == MAX, self.duration_s, live=True)
 

@@ -49,7 +49,7 @@ class _View(NamedTuple):
     middle: np.ndarray
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Give x and y, (N, 2) px, and the depth, (N,) m, of points (N, 3)."""
+        """Return x and y, (N, 2) px, and the depth, (N,) m, of points (N, 3)."""
         seen = (points - self.eye) @ self.rotation.T
         return seen[:, :2] / seen[:, 2:] * self.scale + self.middle, seen[:, 2]
 

@@ -156,7 +156,7 @@ class _Clocks:
 
 
 def _spread(clocks: Sequence[StageClock]) -> dict[str, dict[str, float]]:
-    """Give the percentiles of every stage, and of their sum, over several clouds."""
+    """Return the percentiles of every stage, and of their sum, over several clouds."""
     runs = [{**clock.times, 'total': sum(clock.times.values())} for clock in clocks]
     return {stage: percentiles(run[stage] for run in runs) for stage in runs[0]}
 
@@ -199,12 +199,12 @@ def benchmark_camera(size: tuple[int, int]) -> Camera:
 
 
 def benchmark_pose() -> Transform:
-    """Give the transform from the LiDAR's frame to the camera's optical frame."""
+    """Return the transform from the LiDAR's frame to the camera's optical frame."""
     return Transform(OPTICAL_FROM_BODY.rotation, np.array(_MOUNTED))
 
 
 def _scan(columns: int) -> np.ndarray:
-    """Give what a LiDAR sees of a street: (BEAMS, columns, 3) float32, m."""
+    """Return what a LiDAR sees of a street: (BEAMS, columns, 3) float32, m."""
     up = np.linspace(_UP, _DOWN, BEAMS)[:, None]
     turn = np.linspace(_ASIDE, -_ASIDE, columns)[None]
     ahead, left, above = np.broadcast_arrays(

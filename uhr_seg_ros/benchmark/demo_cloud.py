@@ -109,7 +109,7 @@ def saved_clouds(output: Path) -> list[Path]:
 
 
 def _mask_of(cloud: Path, output: Path, delay_ns: int) -> np.ndarray | None:
-    """Give the mask (H, W) of the frame that a saved cloud belongs to, if it was saved."""
+    """Return the mask (H, W) of the frame that a saved cloud belongs to, if it was saved."""
     seconds, nanoseconds = map(int, cloud.name.removesuffix('_points.ply').split('.'))
     stamp = divmod(seconds * 1_000_000_000 + nanoseconds - delay_ns, 1_000_000_000)
     file = output / 'masks' / '{:010d}.{:09d}_mask.png'.format(*stamp)

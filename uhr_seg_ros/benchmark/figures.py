@@ -31,13 +31,13 @@ _MEASURED = re.compile('state|frames_.*|gpu_.*|.*_m?s')
 
 
 def facts(diagnostics: Mapping[str, str]) -> dict[str, str]:
-    """Give what the node's diagnostics tell about what runs: all but states and figures."""
+    """Return what the node's diagnostics tell about what runs: all but states and figures."""
     return {key: value for key, value in diagnostics.items() if not _MEASURED.fullmatch(key)}
 
 
 def figures(replay: Replay) -> dict[str, Any]:
     """
-    Give the figures of one replay.
+    Return the figures of one replay.
 
     Returns:
         `frames`: `sent`, `masks`, and what became of the others: `dropped` (a newer frame took
@@ -85,7 +85,7 @@ def _load(replay: Replay) -> dict[str, Any] | None:
 
 def series(replay: Replay) -> dict[str, Any]:
     """
-    Give what is drawn over time.
+    Return what is drawn over time.
 
     Returns:
         `time_s`: when each answered frame was published, from the first one on, and its
@@ -109,7 +109,7 @@ def series(replay: Replay) -> dict[str, Any]:
 
 
 def spread(values: Iterable[float]) -> dict[str, float]:
-    """Give mean, p50, p90, p95, p99 and max; nothing for no values."""
+    """Return mean, p50, p90, p95, p99 and max; nothing for no values."""
     values = list(values)
     if not values:
         return {}
@@ -120,20 +120,20 @@ def spread(values: Iterable[float]) -> dict[str, float]:
 
 
 def stage_spread(frames: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Give the `spread` of every stage over frames; a stage that a frame skipped took 0 ms."""
+    """Return the `spread` of every stage over frames; a stage that a frame skipped took 0 ms."""
     names = dict.fromkeys(name for times in frames for name in times)
     return {name: spread(times.get(name, 0.0) for times in frames) for name in names}
 
 
 def frame_rate(times_ns: Sequence[int]) -> float | None:
-    """Give frames per second as ros2_benchmark does, number / (last - first); None below two."""
+    """Return frames per second as ros2_benchmark does, number / (last - first); None below two."""
     if len(times_ns) < 2 or times_ns[-1] == times_ns[0]:
         return None
     return round(len(times_ns) / ((times_ns[-1] - times_ns[0]) / 1e9), 3)
 
 
 def jitter(times_ns: Sequence[int]) -> dict[str, float]:
-    """Give mean, max and std of |second difference| of arrivals, ms; nothing below three."""
+    """Return mean, max and std of |second difference| of arrivals, ms; nothing below three."""
     if len(times_ns) < 3:
         return {}
     changes = np.abs(np.diff(np.asarray(times_ns, np.float64) / 1e6, n=2))

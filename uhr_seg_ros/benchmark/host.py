@@ -69,7 +69,7 @@ def _driver() -> str | None:
 
 
 def _printed(tool: str, *arguments: str) -> str:
-    """Give what a tool prints; nothing where it is missing or fails."""
+    """Return what a tool prints; nothing where it is missing or fails."""
     path = find_tool(tool)
     if path is None:
         return ''

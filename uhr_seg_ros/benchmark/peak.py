@@ -45,7 +45,7 @@ def find_peak(keeps_up: Callable[[float], bool], estimate_hz: float) -> float:
 
 
 def _bounds(keeps_up: Callable[[float], bool], estimate_hz: float) -> tuple[float, float]:
-    """Give a rate that is kept up with, or 0, and one that is not."""
+    """Return a rate that is kept up with, or 0, and one that is not."""
     if keeps_up(estimate_hz):
         rate = estimate_hz
         for _ in range(_LARGEST_DOUBLINGS):

@@ -67,7 +67,7 @@ def prepare_bag(
     tell: Callable[[str], None] = print,
 ) -> Path:
     """
-    Give a recording to play, and make it if there is none.
+    Return a recording to play, and make it if there is none.
 
     Args:
         paths: nothing for a flight over a generated scene; one recording; one mosaic to fly
@@ -142,7 +142,7 @@ def _fly(
 
 
 def _images(paths: Sequence[Path]) -> Iterator[_View]:
-    """Give images as frames; nobody knows where they were taken, so one after the other."""
+    """Return images as frames; nobody knows where they were taken, so one after the other."""
     for index, frame in enumerate(map(read_image, paths)):
         height, width = frame.shape[:2]
         pose = Pose(x=(index + 0.5) * width, y=0.5 * height, heading=0.0)

@@ -115,7 +115,7 @@ def benchmark_image(size: tuple[int, int]) -> np.ndarray:
 
 
 def spread(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Give min, median and max of every stage that a run has; 0 ms in those that lack it."""
+    """Return min, median and max of every stage that a run has; 0 ms in those that lack it."""
     stages = dict.fromkeys(stage for run in runs for stage in run)
     columns = {stage: [run.get(stage, 0.0) for run in runs] for stage in stages}
     return {

@@ -155,7 +155,7 @@ def read_weights(network: str | None, checkpoint: Path | None, parts: Sequence[s
 
 def files_of(weights: Weights) -> dict[str, Any]:
     """
-    Tell where weights come from.
+    Return where weights come from.
 
     Returns:
         ``checkpoint`` and ``checkpoint_sha256``: name and hash of the file, or those of every

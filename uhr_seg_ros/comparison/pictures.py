@@ -97,7 +97,7 @@ def busiest(labels: np.ndarray) -> Window:
 
 
 def cut(array: np.ndarray, window: Window) -> np.ndarray:
-    """Give a window of an array (H, W, ...)."""
+    """Return a window of an array (H, W, ...)."""
     top, left, height, width = window
     return array[top : top + height, left : left + width]
 

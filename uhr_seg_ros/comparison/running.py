@@ -125,13 +125,13 @@ class Comparison:
             self.measure(variant)
 
     def done(self) -> str:
-        """Say how much of the plan is done."""
+        """Return how much of the plan is done."""
         runs = [(variant, seed) for seed in self.plan.seeds for variant in self.plan.variants]
         count = sum((self.folder(*run) / 'figures.json').is_file() for run in runs)
         return f'{count} of {len(runs)} runs are done, the same command goes on: {self.output}'
 
     def folder(self, variant: Variant, seed: int) -> Path:
-        """Give the folder of one run."""
+        """Return the folder of one run."""
         return self.output / variant.folder / str(seed)
 
     def _run_one(self, variant: Variant, seed: int) -> None:

@@ -64,7 +64,7 @@ def _class_table(comparison: Comparison) -> str:
 
 
 def _notes(comparison: Comparison) -> str:
-    """Say what the labels lack, which all variants share; empty if they lack nothing."""
+    """Return what the labels lack, which all variants share; empty if they lack nothing."""
     runs = [run for variant in comparison.plan.variants for run in comparison.figures(variant)]
     # Figures of earlier versions do not tell.
     missing = next((run.get('classes_without_labels', ()) for run in runs), ())
@@ -88,7 +88,7 @@ def _scores(runs: Sequence[Figures], takes: Iterable[Callable[[Figures], Any]]) 
 
 
 def spread(values: Sequence[float | None]) -> str:
-    """Give mean and standard deviation over the seeds, in percent."""
+    """Return mean and standard deviation over the seeds, in percent."""
     if any(value is None for value in values):
         return '-'
     percent = 100 * np.array(values, np.float64)

@@ -174,7 +174,7 @@ class Bundle:
         return f'{self.name} is for: {self.domain}'
 
     def graphs_in(self, precision: str) -> dict[str, Graph]:
-        """Give every graph, in a precision where there is one in it: `fp32` or of `precisions`."""
+        """Return every graph, in a precision where it has one: `fp32` or of `precisions`."""
         others = self.precisions[precision].graphs if precision in self.precisions else {}
         return {**self.graphs, **others}
 
@@ -246,7 +246,7 @@ def graphs_of(
     kind: str, patches: Patches | None = None
 ) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
     """
-    Give the graphs of a bundle: name -> (input tensors, output tensors).
+    Return the graphs of a bundle: name -> (input tensors, output tensors).
 
     Args:
         kind: a key of `KINDS`.
@@ -396,7 +396,7 @@ def _read_graph(fields: Fields, name: str, inputs: Sequence[str], outputs: Seque
 
 
 def _read_file(fields: Fields, key: str) -> tuple[Path, str]:
-    """Give path and sha256 of a graph file that is there and has it."""
+    """Return path and sha256 of a graph file that is there and has it."""
     file, expected = fields.get(f'{key}.file', str), fields.get(f'{key}.sha256', str)
     other = os.path.basename(file) != file or not file.isprintable()
     if other or file in ('', '.', '..', MODEL_FILE):

@@ -75,7 +75,7 @@ class ClassSet:
 
     def palette_bgr(self) -> np.ndarray:
         """
-        Give the colour of every mask id.
+        Return the colour of every mask id.
 
         Returns:
             (256, 3) uint8 BGR, or (65536, 3) for more than 255 classes; ids without a class,

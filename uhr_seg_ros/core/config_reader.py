@@ -59,11 +59,11 @@ class Fields:
         return self._find(key) is not None
 
     def value(self, key: str) -> Any:
-        """Give the value for a dotted key, whatever it is; None where there is none."""
+        """Return the value for a dotted key, whatever it is; None where there is none."""
         return self._find(key)
 
     def get(self, key: str, kind: type[T]) -> T:
-        """Give the value of a field; raises when it is missing or of another type."""
+        """Return the value of a field; raises when it is missing or of another type."""
         value = self._find(key)
         if value is None:
             raise self.error(f'field {key} is missing')
@@ -73,14 +73,14 @@ class Fields:
         return value
 
     def name(self, key: str) -> str:
-        """Give a text that can be shown and be the name of something; see `name_fault`."""
+        """Return a text that can be shown and be the name of something; see `name_fault`."""
         value = self.get(key, str)
         if fault := name_fault(value):
             raise self.error(f'field {key} is {shown(value)}, expected {fault}')
         return value
 
     def positive_int(self, key: str, most: int = MAX_WHOLE) -> int:
-        """Give a whole number above zero, up to a limit."""
+        """Return a whole number above zero, up to a limit."""
         value = self.get(key, int)
         if value < 1:
             raise self.error(f'field {key} is {shown(value)}, expected a number above zero')
@@ -89,21 +89,21 @@ class Fields:
         return value
 
     def positive_number(self, key: str) -> float:
-        """Give a finite number above zero."""
+        """Return a finite number above zero."""
         value = self._find(key)
         if not is_finite(value) or value <= 0:
             raise self.error(f'field {key} is {shown(value)}, expected a number above zero')
         return float(value)
 
     def numbers(self, key: str, count: int) -> tuple[float, ...]:
-        """Give a list of exactly `count` finite numbers."""
+        """Return a list of exactly `count` finite numbers."""
         values = self.get(key, list)
         if len(values) != count or not all(is_finite(value) for value in values):
             raise self.error(f'field {key} is {shown(values)}, expected {count} numbers')
         return tuple(float(value) for value in values)
 
     def strings(self, key: str) -> tuple[str, ...]:
-        """Give a list of strings."""
+        """Return a list of strings."""
         values = self.get(key, list)
         for value in values:
             if not isinstance(value, str):
@@ -207,7 +207,7 @@ def is_finite(value: object) -> bool:
 
 
 def name_fault(value: str) -> str:
-    """Say what a name has to be if this text is none; empty if it is one."""
+    """Return what a name has to be if this text is none; empty if it is one."""
     if not value.strip():
         return 'a text that is not empty'
     if len(value) > MAX_NAME:
@@ -218,7 +218,7 @@ def name_fault(value: str) -> str:
 
 
 def quoting_hint(value: object) -> str:
-    """Tell how a text is written that YAML takes for something else."""
+    """Return how a text is written that YAML takes for something else."""
     if isinstance(value, bool):
         return ': put yes, no, on, off, true and false in quotes'
     if value is None or isinstance(value, (int, float, datetime.date)):

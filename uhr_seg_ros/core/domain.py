@@ -94,7 +94,7 @@ class Domain:
 
     def misfit(self, name: str, camera_view: str) -> str:
         """
-        Say why a bundle does not fit to how the cameras look.
+        Return why a bundle does not fit to how the cameras look.
 
         Args:
             name: of the bundle.

@@ -34,7 +34,7 @@ class Graph:
 
     def read(self) -> bytes:
         """
-        Give the content of the file, which has the recorded sha256 and no tensor outside of it.
+        Return the content of the file, which has the recorded sha256 and no tensor outside of it.
 
         Whatever runs is opened from these bytes: a file can be replaced after it was verified.
 
@@ -54,13 +54,13 @@ class Graph:
         return content
 
     def with_file(self, path: Path) -> Graph:
-        """Give the same graph with another file as it is now, such as that of a draft."""
+        """Return the same graph with another file as it is now, such as that of a draft."""
         return replace(self, path=path, sha256=hash_graph(path))
 
 
 def hash_graph(path: Path) -> str:
     """
-    Give the sha256 of a graph file that may be part of a bundle.
+    Return the sha256 of a graph file that may be part of a bundle.
 
     Raises:
         BundleError: it cannot be read, is no ONNX file, or keeps tensors in other files.

@@ -110,7 +110,7 @@ _BROKEN = 'it is cut, damaged or no ONNX file'
 
 
 def _outside(content: bytes, start: int, stop: int) -> Outside | None:
-    """Tell where the values of a tensor lie, if not in it."""
+    """Return where the values of a tensor lie, if not in it."""
     name, is_outside = '', False
     places: dict[str, str] = {}
     for field in _fields(content, start, stop):
@@ -149,7 +149,7 @@ def _fields(content: bytes, start: int, stop: int) -> Iterator[_Field]:
 
 
 def _varint(content: bytes, place: int, stop: int) -> tuple[int, int]:
-    """Give a number of variable length and the place after it."""
+    """Return a number of variable length and the place after it."""
     value = shift = 0
     while place < stop and shift < 70:
         byte = content[place]
@@ -166,5 +166,5 @@ def _text(content: bytes, field: _Field) -> str:
 
 
 def describe(outside: Outside) -> str:
-    """Say which tensor lies where."""
+    """Return which tensor lies where."""
     return f'tensor {shown(outside.tensor)} lies in another file, {shown(outside.location)}'

@@ -151,7 +151,7 @@ class Context:
         return int(self._border)
 
     def start(self, place: Sequence[int]) -> tuple[int, int]:
-        """Tell where the context of the patch at (top, left) starts in the reduced frame."""
+        """Return where the context of the patch at (top, left) starts in the reduced frame."""
         top, left = (int(start / self.ratio) for start in place)
         return top, left
 
@@ -159,7 +159,7 @@ class Context:
         self, frame: tuple[int, int], padded: tuple[int, int]
     ) -> tuple[Reduction, Reduction]:
         """
-        Tell how a frame is reduced, so that the contexts of all patches are windows of it.
+        Return how a frame is reduced, so that the contexts of all patches are windows of it.
 
         Args:
             frame: height and width of the frame, px.
@@ -177,7 +177,7 @@ class Context:
 
     def reduction(self, size: int, first: int, last: int | None = None) -> Reduction:
         """
-        Tell how one axis of a frame is reduced.
+        Return how one axis of a frame is reduced.
 
         Args:
             size: length of the axis, px.
@@ -262,7 +262,7 @@ class PatchGrid:
 
 def place_in(place: Sequence[int], side: int, size: Sequence[int]) -> tuple[float, ...]:
     """
-    Tell where a patch lies in its frame.
+    Return where a patch lies in its frame.
 
     Args:
         place: top and left, px.

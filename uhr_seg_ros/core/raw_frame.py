@@ -119,7 +119,7 @@ class RawFrame:
 
 def memory_shape(format_name: str, height: int, width: int) -> tuple[int, int]:
     """
-    Give how many rows of how many bytes a frame takes, without padding.
+    Return how many rows of how many bytes a frame takes, without padding.
 
     Raises:
         ImageError: the format is unknown or has no such size.

@@ -88,7 +88,7 @@ def read_regular(path: Path, most: int) -> bytes:
 
 def file_sha256(path: Path) -> str:
     """
-    Give the sha256 of a regular file as 64 hexadecimal digits.
+    Return the sha256 of a regular file as 64 hexadecimal digits.
 
     Raises:
         FileFault: as `open_regular`.

@@ -26,7 +26,7 @@ def share_folders() -> list[Path]:
 
 
 def cache_folder() -> Path:
-    """Give the folder that the XDG base directory specification says."""
+    """Return the folder that the XDG base directory specification says."""
     base = os.environ.get('XDG_CACHE_HOME', '')
     # The specification: a relative path is to be ignored.
     root = Path(base) if Path(base).is_absolute() else Path.home() / '.cache'

@@ -79,7 +79,7 @@ class LatencyWindow:
             self._values.clear()
 
     def percentiles(self) -> dict[str, float]:
-        """Give `p50`, `p95`, `p99` and `max` in ms; an empty window gives an empty mapping."""
+        """Return `p50`, `p95`, `p99` and `max` in ms; an empty window gives an empty mapping."""
         with self._lock:
             values = list(self._values)
         if not values:

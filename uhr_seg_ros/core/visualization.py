@@ -172,7 +172,7 @@ def draw_density(image: np.ndarray, grid: np.ndarray) -> np.ndarray:
 
 def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
     """
-    Give height and width of a picture of a frame, px, at least 1.
+    Return height and width of a picture of a frame, px, at least 1.
 
     Raises:
         ImageError: scale out of range.

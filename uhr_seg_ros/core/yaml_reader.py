@@ -71,7 +71,7 @@ def load_yaml(text: str) -> Any:
 
 def checked_text(text: str) -> str:
     """
-    Give a text that can be a name, be printed and be written to a file.
+    Return a text that can be a name, be printed and be written to a file.
 
     Raises:
         ValueFault: it holds a NUL, or half of a surrogate pair.
@@ -96,7 +96,7 @@ class _Composer:
         self._anchors: dict[str, _Node | None] = {}
 
     def document(self) -> Any:
-        """Give the value of the only document; None if there is none."""
+        """Return the value of the only document; None if there is none."""
         value = None
         count = 0
         for event in self._events:
@@ -188,7 +188,7 @@ _MERGE_KEY = object()
 
 
 def _merged(event: yaml.Event, value: Any) -> dict[Any, Any]:
-    """Give what `<<` brings; of several mappings the first one decides."""
+    """Return what `<<` brings; of several mappings the first one decides."""
     mappings = value if isinstance(value, list) else [value]
     result: dict[Any, Any] = {}
     for mapping in mappings:

@@ -112,7 +112,7 @@ class CropSampler:
 
     def draw(self, rng: np.random.Generator) -> Pair:
         """
-        Give one crop.
+        Return one crop.
 
         Returns:
             Image (size, size, 3) uint8 BGR and labels (size, size) uint8. Where the image ends,

@@ -59,7 +59,7 @@ class Dataset(ABC):
 
     def images(self, split: str) -> list[LabeledImage]:
         """
-        Give all images of a split; the files are found and their sizes compared.
+        Return all images of a split; the files are found and their sizes compared.
 
         Every file that cannot be used is named, not the first one alone.
 
@@ -124,7 +124,7 @@ class Layout:
 
     def splits(self, root: Path) -> tuple[str, ...]:
         """
-        Give the usual splits that have a folder of images.
+        Return the usual splits that have a folder of images.
 
         Raises:
             DataError: There is none.

@@ -146,7 +146,7 @@ def bands(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _ledger(root: Path) -> Path | None:
-    """Give the file with the counts of a data set; None for a user without a home."""
+    """Return the file with the counts of a data set; None for a user without a home."""
     name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
     try:
         return cache_folder() / 'labels' / f'{name}.json'

@@ -90,7 +90,7 @@ class MaskNoisyLabels(LabeledImage):
 
 def larger_regions(region: np.ndarray, limit: int) -> np.ndarray:
     """
-    Give the connected parts (8 neighbours) of a region that have more than ``limit`` px.
+    Return the connected parts (8 neighbours) of a region that have more than ``limit`` px.
 
     Args:
         region: (H, W) bool.

@@ -67,7 +67,7 @@ class Metric(ABC):
     """What is added up from blocks; the blocks of an image come row by row, left to right."""
 
     def margin(self, size: tuple[int, int]) -> int:
-        """Tell how much of the surroundings of a block matters, px, in an image of a size."""
+        """Return how much of the surroundings of a block matters, px, in an image of a size."""
         return 0
 
     @abstractmethod

@@ -52,16 +52,16 @@ def contours(ids: np.ndarray) -> np.ndarray:
 
 
 def disk(radius: int) -> np.ndarray:
-    """Give the kernel of all pixels whose centre is at most `radius` px away, uint8."""
+    """Return the kernel of all pixels whose centre is at most `radius` px away, uint8."""
     rows, columns = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     return (rows**2 + columns**2 <= radius**2).astype(np.uint8)
 
 
 def square(distance: int) -> np.ndarray:
-    """Give the kernel of all pixels at most `distance` px away along both axes, uint8."""
+    """Return the kernel of all pixels at most `distance` px away along both axes, uint8."""
     return np.ones((2 * distance + 1, 2 * distance + 1), np.uint8)
 
 
 def hide_ignored(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Give the mask (H, W) with 255 where the labels are ignored."""
+    """Return the mask (H, W) with 255 where the labels are ignored."""
     return np.where(labels == UNLABELED, np.uint8(UNLABELED), mask)

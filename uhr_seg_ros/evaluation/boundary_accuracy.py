@@ -26,7 +26,7 @@ STEPS = 5
 
 
 def radii_for(size: tuple[int, int]) -> list[int]:
-    """Give the radii for an image of (height, width), px."""
+    """Return the radii for an image of (height, width), px."""
     largest = sum(size) / 300
     return [max(1, 1 + int((largest - 1) / STEPS * step)) for step in range(STEPS)]
 
@@ -44,7 +44,7 @@ class BoundaryAccuracy(Metric):
         self._counts = np.zeros((2, STEPS), np.int64)
 
     def margin(self, size: tuple[int, int]) -> int:
-        """Give the largest radius."""
+        """Return the largest radius."""
         return max(radii_for(size))
 
     def add(self, block: Block) -> None:

@@ -49,7 +49,7 @@ class BoundaryF(Metric):
         self._disks = [disk(radius) for radius in radii]
 
     def margin(self, size: tuple[int, int]) -> int:
-        """Give the largest tolerance and 1 px to see the contour."""
+        """Return the largest tolerance and 1 px to see the contour."""
         return max(self.radii) + 1
 
     def add(self, block: Block) -> None:

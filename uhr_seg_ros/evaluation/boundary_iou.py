@@ -47,7 +47,7 @@ class BoundaryIou(Metric):
         self.counts = np.zeros((3, classes), np.int64)
 
     def margin(self, size: tuple[int, int]) -> int:
-        """Give d for an image of (height, width), px, at least 1."""
+        """Return d for an image of (height, width), px, at least 1."""
         return max(1, round(self.share * hypot(*size)))
 
     def add(self, block: Block) -> None:

@@ -53,7 +53,7 @@ class Components:
         self._left = edges['right']
 
     def totals(self) -> np.ndarray:
-        """Give (components, 3) int64: class, area in px and px whose class was found."""
+        """Return (components, 3) int64: class, area in px and px whose class was found."""
         if not self._counted:
             return np.zeros((0, 3), np.int64)
         parts = np.concatenate(self._counted)

@@ -35,7 +35,7 @@ class Figures:
 
     def of(self, results: Evaluator) -> dict[str, Any]:
         """
-        Give all figures; None stands for what has no value.
+        Return all figures; None stands for what has no value.
 
         `mean_iou` is the published mean: a class that is left out of the labels but found
         somewhere counts as 0. All other means are over the evaluated classes. Where fewer than
@@ -134,7 +134,7 @@ class Figures:
 
 
 def _seams(seams: Seams) -> dict[str, Any] | None:
-    """Give the figures along seams; None where no image was cut."""
+    """Return the figures along seams; None where no image was cut."""
     if not (seams.known.any() or seams.compared.any()):
         return None
     disagreement, error = seams.disagreement(), seams.error()

@@ -85,11 +85,11 @@ class ConfusionMatrix:
         return ratio(2 * np.diag(self.counts), self.counts.sum(0) + self.counts.sum(1))
 
     def labeled(self) -> np.ndarray:
-        """Tell which classes have a labelled pixel, (classes,) bool."""
+        """Return which classes have a labelled pixel, (classes,) bool."""
         return self.counts.any(1)
 
     def found(self) -> np.ndarray:
-        """Tell which classes were found on a labelled pixel, (classes,) bool."""
+        """Return which classes were found on a labelled pixel, (classes,) bool."""
         return self.counts.any(0)
 
     def mean(self, values: np.ndarray) -> float:
@@ -139,5 +139,5 @@ def mean(values: np.ndarray) -> float:
 
 
 def number(value: float) -> float | None:
-    """Give a plain float; None for NaN, which JSON has not."""
+    """Return a plain float; None for NaN, which JSON has not."""
     return None if np.isnan(value) else float(value)

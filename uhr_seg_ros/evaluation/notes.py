@@ -16,7 +16,7 @@ _CLASSES = 20
 
 
 def remark(report: Mapping[str, Any], name: str) -> str:
-    """Give what stands behind the name of a class in a table of figures; mostly nothing."""
+    """Return what stands behind the name of a class in a table of figures; mostly nothing."""
     if name in report['ignored']:
         return ' (ignored)'
     return ' (no labels)' if name in report['classes_without_labels'] else ''
@@ -24,7 +24,7 @@ def remark(report: Mapping[str, Any], name: str) -> str:
 
 def notes(report: Mapping[str, Any]) -> list[str]:
     """
-    Tell which classes and images have no labels, and what that does to the figures.
+    Return which classes and images have no labels, and what that does to the figures.
 
     Args:
         report: What the JSON file holds, see docs/evaluation.md.

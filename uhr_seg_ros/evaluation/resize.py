@@ -75,7 +75,7 @@ class ScaledImage:
         self.size = tuple(max(1, int(side * scale + 0.5)) for side in image.size)
 
     def read(self, window: Window) -> np.ndarray:
-        """Give (h, w, 3) uint8 BGR of a window of the resized image."""
+        """Return (h, w, 3) uint8 BGR of a window of the resized image."""
         if self.size == self._image.size:
             return self._image.read_image(window)
         top, left, height, width = window

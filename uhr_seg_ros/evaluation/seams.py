@@ -70,7 +70,7 @@ class Grid:
         return cls.of_spans(size, *spans)
 
     def near(self, window: Window, size: tuple[int, int]) -> np.ndarray:
-        """Tell which pixels of a window of the image, in a size of its own, lie in the band."""
+        """Return which pixels of a window of the image, in a size of its own, lie in the band."""
         top, left, height, width = window
         rows = _near(self.rows, (top, height), self.size[0] / size[0])
         columns = _near(self.columns, (left, width), self.size[1] / size[1])
@@ -134,7 +134,7 @@ def _inner(spans: Sequence[tuple[int, int]], size: int) -> tuple[int, ...]:
 
 
 def _near(borders: Sequence[int], span: tuple[int, int], scale: float) -> np.ndarray:
-    """Tell which of `span` (start, length) lie within reach of a border."""
+    """Return which of `span` (start, length) lie within reach of a border."""
     centers = (span[0] + np.arange(span[1]) + 0.5) * scale
     near = np.zeros(span[1], bool)
     for border in borders:

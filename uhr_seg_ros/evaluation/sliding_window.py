@@ -21,7 +21,7 @@ from uhr_seg_ros.pipelines.maps import arg_max
 
 
 def window_starts(size: int, window: int, stride: int) -> list[int]:
-    """Give the starts of the windows along one axis in px; the last one is moved inside."""
+    """Return the starts of the windows along one axis in px; the last one is moved inside."""
     count = max(size - window + stride - 1, 0) // stride + 1
     return [max(min(index * stride, size - window), 0) for index in range(count)]
 
@@ -92,7 +92,7 @@ class _Sums:
         self._count[place] += 1
 
     def take(self, rows: int) -> Band:
-        """Give the first rows away and make room for as many."""
+        """Return the first rows away and make room for as many."""
         count = self._count[:rows]
         band = Band(self._scores[:, :rows] / count, count > 1, self._differing[:rows].copy())
         for array in (self._scores, self._count, self._first, self._differing):

@@ -93,7 +93,7 @@ def _check_kind(path: Path) -> None:
 
 
 def _other_kind(path: Path, head: bytes, size: int) -> str | None:
-    """Tell what a file is instead of a checkpoint, and the way out."""
+    """Return what a file is instead of a checkpoint, and the way out."""
     if head.startswith(b'PK\x03\x04'):
         return _other_zip(path, size)
     header = int.from_bytes(head[:8], 'little')
@@ -125,7 +125,7 @@ def _other_zip(path: Path, size: int) -> str | None:
 
 
 def _reason(error: Exception) -> str:
-    """Tell why a file was not read, without PyTorch's advice to run the code inside it."""
+    """Return why a file was not read, without PyTorch's advice to run the code inside it."""
     if found := re.search(r'GLOBAL (\S+)', str(error)):
         return (
             f'it also holds an object of {found[1]}, which would have to be run: save its '

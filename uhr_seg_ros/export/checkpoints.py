@@ -187,7 +187,7 @@ def _neighbors_last(weight: torch.Tensor) -> torch.Tensor:
 
 def published_state(network: HLRC, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """
-    Give published weights under our names.
+    Return published weights under our names.
 
     Raises:
         CheckpointError: Lists the names that are missing, unexpected or of another shape.
@@ -286,7 +286,7 @@ def is_own(network: nn.Module, tensors: Mapping[str, torch.Tensor]) -> bool:
 
 def state_from(network: nn.Module, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """
-    Give weights with our own names or the published ones of HLRC under our own.
+    Return weights with our own names or the published ones of HLRC under our own.
 
     Args:
         network: What they are for; its own weights do not count, only their shapes.
@@ -327,7 +327,7 @@ def load_checkpoint(network: nn.Module, tensors: Mapping[str, torch.Tensor]) -> 
 
 def wrong_values(name: str, own: torch.Tensor, value: torch.Tensor) -> str | None:
     """
-    Tell what is wrong with a tensor of the right shape.
+    Return what is wrong with a tensor of the right shape.
 
     Args:
         name: Of the tensor in the network.
@@ -383,6 +383,6 @@ def _hint(problems: Mapping[str, list[str]]) -> str | None:
 
 
 def _ends(name: str) -> Iterator[str]:
-    """Give what is left of a name without its first parts."""
+    """Return what is left of a name without its first parts."""
     while name := name.partition('.')[2]:
         yield name

@@ -83,7 +83,7 @@ def meaning_of(weights: Weights, asked: Asked, report: Callable[[str], None] = p
 
 
 def _domain_said(checkpoint: Checkpoint, found: Meaning) -> Domain:
-    """Give what training wrote, or what is known of the data set that it names."""
+    """Return what training wrote, or what is known of the data set that it names."""
     decisive = checkpoint.decisive or {}
     dataset = decisive.get('data.dataset')
     known = DOMAINS.get(dataset) if isinstance(dataset, str) else None
@@ -266,7 +266,7 @@ def part_names(network: str | None) -> tuple[str, ...]:
 
 def state_of(blank: Network, network: str, weights: Weights) -> dict[str, torch.Tensor]:
     """
-    Give weights under our names.
+    Return weights under our names.
 
     Args:
         blank: The network that they are for; its own weights do not count.

@@ -74,7 +74,7 @@ def released_state(
     network: DeformedNetwork, parts: Mapping[str, Mapping[str, torch.Tensor]]
 ) -> dict[str, torch.Tensor]:
     """
-    Give released weights under our names.
+    Return released weights under our names.
 
     Args:
         network: ``deform_cityscapes`` or ``deform_deepglobe``, whichever the weights are of.
@@ -100,7 +100,7 @@ def load_released(
 
 
 def released_names(network: DeformedNetwork) -> dict[str, dict[str, str]]:
-    """Give for each of ``ROOMS``: our name -> released name."""
+    """Return for each of ``ROOMS``: our name -> released name."""
     found: dict[str, dict[str, str]] = {part: {} for part in ROOMS}
     for name in network.state_dict():
         part = next(part for part, room in ROOMS.items() if name.startswith(room))

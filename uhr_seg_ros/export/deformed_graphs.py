@@ -50,7 +50,7 @@ class SegmentGraph(nn.Module):
 def deformed_graphs(
     network: DeformedNetwork,
 ) -> dict[str, tuple[nn.Module, dict[str, torch.Tensor]]]:
-    """Give the graphs by name, each with an example of its inputs."""
+    """Return the graphs by name, each with an example of its inputs."""
     size, bent = network.deformation.size, network.bent
     return {
         'saliency': (SaliencyGraph(network), {'image': torch.randn(1, 3, *size)}),
@@ -59,7 +59,7 @@ def deformed_graphs(
 
 
 def statistics_of(network: DeformedNetwork) -> dict[str, tuple[float, ...]]:
-    """Give mean and standard deviation as a bundle names them, if they are not the usual ones."""
+    """Return mean and standard deviation as a bundle names them, unless they are the usual ones."""
     if network.statistics is None:
         return {}
     mean, std = (tuple(255.0 * value for value in values) for values in network.statistics)

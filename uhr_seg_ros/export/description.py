@@ -50,7 +50,7 @@ class Description:
         return mine == theirs
 
     def plain(self) -> dict[str, Any]:
-        """Give plain values, which ``weights_only`` loads."""
+        """Return plain values, which ``weights_only`` loads."""
         entries = zip(self.classes.names, self.classes.colors, strict=True)
         domain = self.domain.plain()
         return {

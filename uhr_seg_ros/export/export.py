@@ -143,7 +143,7 @@ def export_bundle(
 
 
 def _compared_sizes(network: Network) -> Iterator[tuple[int, int]]:
-    """Give sizes (height, width) of images on which a bundle is compared with torch, px."""
+    """Return sizes (height, width) of images on which a bundle is compared with torch, px."""
     if isinstance(network, PatchNetwork):
         # Not more than two of the large patches, which take seconds, but enough px to compare.
         side = network.side
@@ -184,7 +184,7 @@ def write_graphs(network: Network, directory: Path) -> None:
 def _two_branch_graphs(
     network: HLRC, image: torch.Tensor
 ) -> dict[str, tuple[nn.Module, dict[str, torch.Tensor]]]:
-    """Give the graphs of HLRC by name, each with an example of its inputs."""
+    """Return the graphs of HLRC by name, each with an example of its inputs."""
     low_res = network.low_pass(image)
     semantic, detail = SemanticGraph(network), DetailGraph(network)
     tokens, _ = semantic(low_res)

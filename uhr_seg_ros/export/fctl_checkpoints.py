@@ -41,7 +41,7 @@ def released_state(
     network: ReleasedFCtL, parts: Mapping[str, Mapping[str, torch.Tensor]]
 ) -> dict[str, torch.Tensor]:
     """
-    Give released weights under our names.
+    Return released weights under our names.
 
     Args:
         network: Of the data set that the weights are of.
@@ -76,7 +76,7 @@ def load_released(network: ReleasedFCtL, parts: Mapping[str, Mapping[str, torch.
 
 
 def released_names(network: ReleasedFCtL) -> dict[str, dict[str, str]]:
-    """Give for ``patch`` and every context: our name -> released name."""
+    """Return for ``patch`` and every context: our name -> released name."""
     found: dict[str, dict[str, str]] = {'patch': {}, **{name: {} for name in network.contexts}}
     fused = _centered_name if network.centered else _inria_name
     for name in network.state_dict():

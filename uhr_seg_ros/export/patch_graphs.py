@@ -42,7 +42,7 @@ class PatchGraph(nn.Module):
 def patch_graphs(
     network: PatchNetwork,
 ) -> dict[str, tuple[nn.Module, dict[str, torch.Tensor]]]:
-    """Give the graphs by name, each with an example of its inputs."""
+    """Return the graphs by name, each with an example of its inputs."""
     image = torch.randn(TRACED, 3, network.side, network.side)
     graphs: dict[str, tuple[nn.Module, dict[str, torch.Tensor]]] = {}
     inputs = {'image': image}
@@ -57,6 +57,6 @@ def patch_graphs(
 
 
 def cut_as(network: PatchNetwork) -> Patches:
-    """Tell how the network cuts frames, as its bundle does."""
+    """Return how the network cuts frames, as its bundle does."""
     contexts = {name: context.factor for name, context in network.contexts.items()}
     return Patches(network.side, contexts)

@@ -154,7 +154,7 @@ def _load_whole(
 def _tell_differences(
     theirs: Description, ours: Description, path: str | Path, report: Callable[[str], None]
 ) -> None:
-    """Tell what differs although all tensors fit, such as the size that frames are reduced to."""
+    """Return what differs although all tensors fit, such as the size that frames are reduced to."""
     if theirs.network != ours.network:
         report(f'{path} was trained as {theirs.network} and starts {ours.network}')
     for name in other_options(theirs.options, ours.options):
@@ -229,7 +229,7 @@ def _renamed(source: Callable[[str], str]) -> Callable[[nn.Module, Tensors], dic
 
 
 def swin_name(name: str) -> str:
-    """Give the name in the file of mmsegmentation; the norms of the outputs are new."""
+    """Return the name in the file of mmsegmentation; the norms of the outputs are new."""
     if name.startswith('norms.'):
         return ''
     return published_name(f'semantic.backbone.{name}').removeprefix('backbone.')
@@ -246,7 +246,7 @@ ORIGINAL_SWIN = (
 
 
 def original_swin_name(name: str) -> str:
-    """Give the name in the original file."""
+    """Return the name in the original file."""
     name = swin_name(name)
     for theirs, original in ORIGINAL_SWIN:
         name = name.replace(theirs, original)
@@ -272,7 +272,7 @@ def _channels_first(merging: torch.Tensor) -> torch.Tensor:
 
 
 def efficientvit_name(name: str) -> str:
-    """Give the name in the published file."""
+    """Return the name in the published file."""
     return published_name(f'region.trunk.{name}').removeprefix('refine_head.efficientvit.')
 
 

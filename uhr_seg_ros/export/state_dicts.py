@@ -33,7 +33,7 @@ Tensors = dict[str, torch.Tensor]
 
 def tensors_of(content: Any, path: str | Path, report: Callable[[str], None] = print) -> Tensors:
     """
-    Give the tensors of a checkpoint, bare or wrapped in ``state_dict`` or ``model``.
+    Return the tensors of a checkpoint, bare or wrapped in ``state_dict`` or ``model``.
 
     Args:
         content: What ``load_plain`` gave.
@@ -98,7 +98,7 @@ def renamed(
     tensors: Mapping[str, torch.Tensor], rename: Callable[[str], str], path: str | Path
 ) -> Tensors:
     """
-    Give tensors other names.
+    Return tensors other names.
 
     Args:
         tensors: By name.
@@ -185,7 +185,7 @@ def _without_wrapper(name: str) -> str:
 
 
 def _flaw(tensor: torch.Tensor) -> str | None:
-    """Tell what keeps a tensor out of a network, and the way out."""
+    """Return what keeps a tensor out of a network, and the way out."""
     title = _title(tensor)
     if tensor.is_nested:
         return 'is nested: a weight has one shape, save it as such'

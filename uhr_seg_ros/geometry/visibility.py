@@ -95,7 +95,7 @@ class ZBuffer:
 
     def find_visible(self, seen: Seen, height: int, width: int) -> np.ndarray:
         """
-        Tell which points nothing hides.
+        Return which points nothing hides.
 
         Args:
             seen: points inside an image of height x width px.

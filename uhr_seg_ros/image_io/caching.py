@@ -49,7 +49,7 @@ class ArrayCache:
             self.set_limit(before)
 
     def get(self, key: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """Give the array of a key, made now if it is not here. It is read-only."""
+        """Return the array of a key, made now if it is not here. It is read-only."""
         with self._lock:
             if key in self._arrays:
                 self._arrays.move_to_end(key)

@@ -80,7 +80,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def bytes_of(file: BinaryIO) -> int:
-    """Give the size of an open file."""
+    """Return the size of an open file."""
     return file.seek(0, os.SEEK_END)
 
 

@@ -117,7 +117,7 @@ def check_memory(kind: str, height: int, width: int, needed: int) -> None:
 
 
 def available_memory() -> int | None:
-    """Give the bytes that can be taken without swapping; None where the system does not tell."""
+    """Return the bytes that can be taken without swapping; None where the system does not tell."""
     try:
         text = _MEMORY.read_text()
         line = next(line for line in text.splitlines() if line.startswith('MemAvailable:'))

@@ -231,6 +231,6 @@ def _chunk(name: bytes, body: bytes | memoryview) -> tuple[bytes, ...]:
 
 
 def _contraction(bits: int) -> np.ndarray:
-    """Give the table from values that are spread over 0 to 255 to those that are stored."""
+    """Return the table from values that are spread over 0 to 255 to those that are stored."""
     step = 255 // ((1 << bits) - 1)
     return (np.arange(256) // step).astype(np.uint8)

@@ -133,7 +133,7 @@ def is_one_piece(file: BinaryIO, size: int) -> bool:
 
 def note_of_palette(palette: np.ndarray) -> str:
     """
-    Give what is told about class ids with a palette, whose indices are read.
+    Return what is told about class ids with a palette, whose indices are read.
 
     Args:
         palette: (n, 3) uint8.

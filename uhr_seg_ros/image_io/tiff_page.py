@@ -134,7 +134,7 @@ class Page:
 
     @property
     def fill(self) -> int:
-        """Give what strips and tiles that a sparse file leaves out hold: GDAL's value, or 0."""
+        """Return what strips and tiles that a sparse file leaves out hold: GDAL's value, or 0."""
         text = self.directory.values(42113)
         try:
             value = float(bytes(text).split(b'\0')[0]) if text is not None else 0

@@ -115,7 +115,7 @@ def check_counts(page: Page) -> None:
 
 
 def _rows(page: Page, index: int) -> int:
-    """Give the rows that are stored: the last strip ends with the picture."""
+    """Return the rows that are stored: the last strip ends with the picture."""
     if page.tiled:
         return page.segment_height
     top = index % page.down * page.segment_height

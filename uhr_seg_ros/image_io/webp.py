@@ -65,7 +65,7 @@ _SIZES = {b'VP8X': _size_of_canvas, b'VP8 ': _size_of_lossy, b'VP8L': _size_of_l
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """
-    Give name and body of every part of a file.
+    Return name and body of every part of a file.
 
     Raises:
         ImageError: The file is shorter than it says.

@@ -126,7 +126,7 @@ NETWORKS = {
 
 def options_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Give every option of a preset with the value that it is built with, in plain values.
+    Return every option of a preset with the value that it is built with, in plain values.
 
     Args:
         name: Key of ``NETWORKS``.

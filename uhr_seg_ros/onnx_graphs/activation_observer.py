@@ -44,7 +44,7 @@ class ActivationObserver:
 
     def values(self, feed: Feeds) -> dict[str, np.ndarray]:
         """
-        Give the tensors for one input.
+        Return the tensors for one input.
 
         Raises:
             EngineError: the graph cannot take it.

@@ -89,7 +89,7 @@ def _ranges(model: onnx.ModelProto, names: list[str], feeds: Iterable[Feeds]) ->
 
 def range_end(values: np.ndarray) -> float:
     """
-    Give the magnitude to clip at, by which int8 makes the smallest mean squared error.
+    Return the magnitude to clip at, by which int8 makes the smallest mean squared error.
 
     Args:
         values: of any shape, float32.
@@ -152,6 +152,6 @@ class _Pairs:
         return result
 
     def take(self) -> list[onnx.NodeProto]:
-        """Give the nodes that were made since the last time."""
+        """Return the nodes that were made since the last time."""
         nodes, self._nodes = self._nodes, []
         return nodes

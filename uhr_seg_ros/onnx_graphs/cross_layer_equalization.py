@@ -52,7 +52,7 @@ def equalize(model: onnx.ModelProto, nodes: Int8Nodes, feeds: Iterable[Feeds]) -
 
 
 def _channel_sizes(values: np.ndarray) -> np.ndarray:
-    """Give the size of every channel of (1, C, h, w)."""
+    """Return the size of every channel of (1, C, h, w)."""
     rows = np.abs(values[0].reshape(values.shape[1], -1))
     step = max(1, rows.shape[1] // _SAMPLES) | 1
     return np.quantile(rows[:, ::step], _QUANTILE, axis=1)
@@ -85,7 +85,7 @@ class _Weights:
 
 def _factors(size: np.ndarray, kernel: np.ndarray | None) -> np.ndarray:
     """
-    Give what every channel is divided by.
+    Return what every channel is divided by.
 
     Args:
         size: of the channels, (C,).

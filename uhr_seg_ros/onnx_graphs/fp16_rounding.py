@@ -9,7 +9,7 @@ import numpy as np
 
 
 def summed_axes(operator: str, place: int) -> tuple[int, ...]:
-    """Give the axes of an input of an ONNX operator that its sums run over."""
+    """Return the axes of an input of an ONNX operator that its sums run over."""
     if operator == 'Conv' and place == 1:
         return (1, 2, 3)
     if operator == 'MatMul':

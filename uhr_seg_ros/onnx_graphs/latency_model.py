@@ -27,7 +27,7 @@ ENTERING, LEAVING = 0.75, 1.2
 
 class LatencyModel:
     """
-    Tell what a choice of int8 nodes gains.
+    Return what a choice of int8 nodes gains.
 
     Args:
         nodes: of the graph.
@@ -75,7 +75,7 @@ class LatencyModel:
             yield island
 
     def _touches(self, island: Collection[str]) -> Callable[[str], bool]:
-        """Give a test: whether a node reads the island, or is read by it."""
+        """Return a test: whether a node reads the island, or is read by it."""
         nodes = self._nodes
         given = nodes.results(island)
         read = {tensor for name in island for tensor in nodes.inputs(name)}

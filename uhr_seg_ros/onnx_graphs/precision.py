@@ -249,7 +249,7 @@ class _Halving:
 
 
 def _with_nodes(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> onnx.ModelProto:
-    """Give a graph new nodes, and drop the constants that none of them uses."""
+    """Return a graph new nodes, and drop the constants that none of them uses."""
     nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     used = {name for node in nodes for name in node.input}
     constants = [each for each in model.graph.initializer if each.name in used]

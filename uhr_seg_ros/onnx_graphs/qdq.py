@@ -80,11 +80,11 @@ class Int8Nodes:
         return kept
 
     def operator(self, name: str) -> str:
-        """Give the type of a node."""
+        """Return the type of a node."""
         return self._nodes[name].op_type
 
     def kernel(self, name: str) -> tuple[int, ...]:
-        """Give the shape of the weights of a convolution."""
+        """Return the shape of the weights of a convolution."""
         return self._weights[self._nodes[name].input[1]]
 
     def inputs(self, name: str) -> list[str]:

@@ -54,7 +54,7 @@ class Quantizer:
 
     def equalize(self, feeds: Iterable[Feeds]) -> None:
         """
-        Give the channels between convolutions alike sizes; comes before `calibrate`.
+        Return the channels between convolutions alike sizes; comes before `calibrate`.
 
         Args:
             feeds: as for `calibrate`.

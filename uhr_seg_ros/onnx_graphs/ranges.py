@@ -44,7 +44,7 @@ def best_share(values: np.ndarray, low: float, high: float, steps: int) -> float
 
 def byte_range(values: np.ndarray) -> Range:
     """
-    Give the range of an activation as uint8 with a zero point; zero lies in it.
+    Return the range of an activation as uint8 with a zero point; zero lies in it.
 
     Args:
         values: of any shape, float32.
@@ -56,5 +56,5 @@ def byte_range(values: np.ndarray) -> Range:
 
 
 def union(one: Range, other: Range | None) -> Range:
-    """Give the range that holds both."""
+    """Return the range that holds both."""
     return one if other is None else (min(one[0], other[0]), max(one[1], other[1]))

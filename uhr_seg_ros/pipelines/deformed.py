@@ -124,7 +124,7 @@ class Deformed(SynchronousPipeline):
         return grid, found['probabilities'][0]
 
     def sampling_grid(self, frame: RawFrame) -> np.ndarray:
-        """Tell where a frame is sampled: grid (h, w, 2) float32 as of `bent`."""
+        """Return where a frame is sampled: grid (h, w, 2) float32 as of `bent`."""
         return self._grid(frame.bgr, StageClock())
 
     def semantic_mask(self, frame: RawFrame) -> np.ndarray:
@@ -137,7 +137,7 @@ class Deformed(SynchronousPipeline):
         return POINT_MAP_BYTES
 
     def close(self) -> None:
-        """Give back the memory of the engines."""
+        """Free the memory of the engines."""
         self._graphs.close()
 
     def _grid(self, image: np.ndarray, clock: StageClock) -> np.ndarray:
@@ -182,7 +182,7 @@ class Deformed(SynchronousPipeline):
 
 def fixed_size(bundle: Bundle, name: str, engine: Engine) -> tuple[int, int]:
     """
-    Give height and width of the image that a graph takes, px.
+    Return height and width of the image that a graph takes, px.
 
     Raises:
         BundleError: they are not fixed.

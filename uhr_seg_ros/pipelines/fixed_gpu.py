@@ -88,7 +88,7 @@ class _OnGpu:
         return cls(bundle, engines, limits)
 
     def close(self) -> None:
-        """Give back the memory."""
+        """Free the memory."""
         super().close()
         self._backend.close()
 

@@ -61,7 +61,7 @@ class Slot:
 
     def buffer(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> Buffer:
         """
-        Give the memory of a result or of the frame itself, the same for as long as it is used.
+        Return the memory of a result or of the frame itself, the same for as long as it is used.
 
         A scale of the pictures that changes again and again leaves no more than `MOST_BUFFERS`.
         """
@@ -78,7 +78,7 @@ class Slot:
         return self._buffers[key]
 
     def close(self) -> None:
-        """Give back the memory."""
+        """Free the memory."""
         while self._buffers:
             self._cuda.free(self._buffers.popitem()[1].address)
 
@@ -186,7 +186,7 @@ class FramePipeline:
         )
 
     def _wanted(self, request: OutputRequest) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-        """Give shape and type of every wanted result; a mask is always made."""
+        """Return shape and type of every wanted result; a mask is always made."""
         small = self._classes <= MAX_UINT8_CLASSES
         known = {
             'mask': (self._size, np.dtype(np.uint8 if small else np.uint16)),

@@ -116,7 +116,7 @@ class FrameProgram:
 
     def logits(self, name: str) -> np.ndarray:
         """
-        Give logits of the last frame, (C, h, w) float32.
+        Return logits of the last frame, (C, h, w) float32.
 
         Args:
             name: `semantic_logits` or `quarter_logits`.
@@ -129,7 +129,7 @@ class FrameProgram:
         return logits[0].astype(np.float32)
 
     def close(self) -> None:
-        """Give back the memory."""
+        """Free the memory."""
         for address in self._memory:
             self._cuda.free(address)
         self._memory.clear()
@@ -173,7 +173,7 @@ class FrameProgram:
         self._quarter.bind({**self._at, **self._total_at})
 
     def _common_type(self) -> np.dtype:
-        """Give the type of the tensors between the engines, which bind the same memory."""
+        """Return the type of the tensors between the engines, which bind the same memory."""
         engines = (self._semantic, self._detail, self._quarter)
         tensors = [each for engine in engines for each in (engine.inputs, engine.outputs)]
         types = {tensor.dtype for each in tensors for tensor in each.values()}

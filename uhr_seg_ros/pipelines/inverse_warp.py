@@ -83,7 +83,7 @@ class PointMap:
             values[points].take(labels, out=whole[rows], mode='clip')
 
     def _nearest(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Give the labels of a band (rows, W), and which point each label stands for."""
+        """Return the labels of a band (rows, W), and which point each label stands for."""
         height, margin = self._size[0], self._margin
         while True:
             first, end = max(rows.start - margin, 0), min(rows.stop + margin, height)
@@ -97,7 +97,7 @@ class PointMap:
             margin *= 2
 
     def _labeled(self, first: int, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-        """Give distance and label of the nearest point in some rows, None without a point."""
+        """Return distance and label of the nearest point in some rows, None without a point."""
         sources = self._sources
         inside = sources[(self._rows[sources] >= first) & (self._rows[sources] < end)]
         if not inside.size:
@@ -154,14 +154,14 @@ def settle(labels: np.ndarray, values: np.ndarray, places: tuple[np.ndarray, np.
 def _squares(
     pixels: np.ndarray, labels: np.ndarray, places: tuple[np.ndarray, np.ndarray], width: int
 ) -> np.ndarray:
-    """Give the squared distances from pixels, counted along rows, to points."""
+    """Return the squared distances from pixels, counted along rows, to points."""
     rows, columns = np.divmod(pixels, width)
     return (places[0][labels] - rows) ** 2 + (places[1][labels] - columns) ** 2
 
 
 def at_points(values: np.ndarray) -> np.ndarray:
     """
-    Give what the points of a grid have of a map of the bent image.
+    Return what the points of a grid have of a map of the bent image.
 
     As published, a point stands for a place half a row and half a column before its centre, and
     there are zeros before the first ones.
@@ -180,7 +180,7 @@ def at_points(values: np.ndarray) -> np.ndarray:
 
 def _beside_missing(empty: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """
-    Tell which points have a pixel without one above or below them.
+    Return which points have a pixel without one above or below them.
 
     As released this is looked up in a mask that is reduced by leaving out rows and columns.
     """
@@ -194,7 +194,7 @@ def _beside_missing(empty: np.ndarray, rows: np.ndarray, columns: np.ndarray) ->
 
 
 def _rows_to_cuts(rows: slice, first: int, end: int, height: int) -> np.ndarray:
-    """Give how far the rows of a band are from where the frame was cut for it, px."""
+    """Return how far the rows of a band are from where the frame was cut for it, px."""
     places = np.arange(rows.start, rows.stop)
     above = places - first if first else np.full(len(places), np.inf)
     below = end - 1 - places if end < height else np.full(len(places), np.inf)

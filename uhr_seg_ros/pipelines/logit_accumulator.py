@@ -59,7 +59,7 @@ class LogitAccumulator:
         self._band[..., left : left + self._side] += logits
 
     def finish(self, row: int) -> None:
-        """Give away the rows that no later row of patches reaches; the next row follows."""
+        """Return away the rows that no later row of patches reaches; the next row follows."""
         rows = self._cutting.rows
         top = rows[row]
         following = rows[row + 1] if row + 1 < len(rows) else top + self._side

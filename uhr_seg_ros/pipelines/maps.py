@@ -84,7 +84,7 @@ class TileBlender:
 
 def map_shape(name: str, tile: Sequence[int], rows: int, columns: int) -> tuple[int, ...]:
     """
-    Give the shape of a map over a whole frame.
+    Return the shape of a map over a whole frame.
 
     Args:
         name: name of the map.
@@ -100,7 +100,7 @@ def map_shape(name: str, tile: Sequence[int], rows: int, columns: int) -> tuple[
 
 def map_sizes(name: str, rows: int, columns: int) -> dict[str, int]:
     """
-    Give the lengths of the axes of a map.
+    Return the lengths of the axes of a map.
 
     Args:
         name: name of the map.
@@ -161,7 +161,7 @@ def enlarged_confidence(
     logits: np.ndarray, size: tuple[int, int], padded: tuple[int, int]
 ) -> np.ndarray:
     """
-    Give the confidence of enlarged logits, plane by plane: all of them would be the most memory.
+    Return the confidence of enlarged logits, plane by plane: all of them would be the most memory.
 
     Args:
         logits: (C, h, w) float32.
@@ -187,14 +187,14 @@ def enlarged(plane: np.ndarray, size: tuple[int, int], padded: tuple[int, int]) 
 
 
 def confidence_of(logits: np.ndarray) -> np.ndarray:
-    """Give 255 times the largest softmax: (C, h, w) float32 -> (h, w) uint8."""
+    """Return 255 times the largest softmax: (C, h, w) float32 -> (h, w) uint8."""
     below = np.exp(logits - logits.max(0)).sum(0)
     return np.uint8(255.0 / below + 0.5)
 
 
 def arg_max(scores: np.ndarray) -> np.ndarray:
     """
-    Give the class of the largest score, the first of equal ones.
+    Return the class of the largest score, the first of equal ones.
 
     Args:
         scores: (C, h, w) float32.

@@ -132,7 +132,7 @@ class OutputCheck:
         raise EngineError(msg)
 
     def not_finite(self, graph: str, name: str, values: np.ndarray | None = None) -> EngineError:
-        """Give the error for NaN or infinity."""
+        """Return the error for NaN or infinity."""
         where = ''
         if values is not None:
             bad = values[~np.isfinite(values)]
@@ -224,12 +224,12 @@ class CheckedGraphs:
         return outputs
 
     def keep_memory(self, keeps: bool) -> None:
-        """Tell whether runs leave their memory to those to come."""
+        """Return whether runs leave their memory to those to come."""
         for engine in self._engines.values():
             engine.keeps_memory = keeps
 
     def close(self) -> None:
-        """Give back the memory of the engines."""
+        """Free the memory of the engines."""
         for engine in self._engines.values():
             engine.close()
         self._engines.clear()
@@ -244,7 +244,7 @@ def is_finite(values: np.ndarray) -> bool:
 
 
 def lengths(rows: int, columns: int) -> dict[str, int]:
-    """Give the lengths of the axes of a map."""
+    """Return the lengths of the axes of a map."""
     return {'rows': rows, 'columns': columns}
 
 

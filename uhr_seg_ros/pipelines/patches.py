@@ -119,7 +119,7 @@ class PatchesWithContexts(SynchronousPipeline):
         return sum(3 / float(ratio) ** 2 for ratio in ratios)
 
     def close(self) -> None:
-        """Give back the memory of the engines."""
+        """Free the memory of the engines."""
         self._graphs.close()
 
     def _merged(
@@ -182,7 +182,7 @@ class PatchesWithContexts(SynchronousPipeline):
         maps: Mapping[str, np.ndarray],
         clock: StageClock,
     ) -> np.ndarray:
-        """Give the logits of some patches, (N, C, side, side) float32."""
+        """Return the logits of some patches, (N, C, side, side) float32."""
         with clock.stage('patches'):
             planes = self._planes(_cut(image, places, self._side))
             feeds = {'image': planes, **maps}
@@ -221,7 +221,7 @@ class _Progress:
 
 
 def batch_size(bundle: Bundle, limits: TilingOptions) -> int:
-    """Tell how many patches fit into the memory limit, at least one."""
+    """Return how many patches fit into the memory limit, at least one."""
     if not limits.memory_limit_mb:
         return MAX_BATCH
     per_pixel = bundle.detail_bytes_per_pixel or DEFAULT_BYTES_PER_PIXEL

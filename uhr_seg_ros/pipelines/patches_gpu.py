@@ -75,7 +75,7 @@ class PatchesGpu(PatchesWithContexts):
             raise
 
     def close(self) -> None:
-        """Give back the memory."""
+        """Free the memory."""
         super().close()
         self._backend.close()
 

@@ -53,7 +53,7 @@ class OutputRequest:
 
 
 def warm_up_frame(size: tuple[int, int]) -> RawFrame:
-    """Give a black frame of (height, width), a small one: its size hardly matters to a CPU."""
+    """Return a black frame of (height, width), a small one: its size hardly matters to a CPU."""
     height, width = (min(side, most) for side, most in zip(size, WARM_UP_SIZE, strict=True))
     return RawFrame.of_bgr(np.zeros((height, width, 3), np.uint8))
 
@@ -105,7 +105,7 @@ class InferencePipeline(Protocol):
 
     def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
         """
-        Tell what grows with a frame beside it and its results, in bytes per px of it.
+        Return what grows with a frame beside it and its results, in bytes per px of it.
 
         Args:
             outputs: what is wanted, see `Request`.
@@ -122,7 +122,7 @@ class InferencePipeline(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back the memory; the strategy is not used afterwards."""
+        """Free the memory; the strategy is not used afterwards."""
         ...
 
 

@@ -40,11 +40,11 @@ class Preprocessor:
         self._buffers: dict[str, np.ndarray] = {}
 
     def forget(self) -> None:
-        """Give back the memory of the last call."""
+        """Free the memory of the last call."""
         self._buffers.clear()
 
     def padded_size(self, image: np.ndarray) -> tuple[int, int]:
-        """Give height and width of the padded frame, px."""
+        """Return height and width of the padded frame, px."""
         return padded_size(image.shape[:2], self._multiple)
 
     def whole(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -76,13 +76,13 @@ class Sampler:
 
 
 def _centers(old: int, new: int) -> np.ndarray:
-    """Give where the px of a resized axis lie along the old one, px."""
+    """Return where the px of a resized axis lie along the old one, px."""
     places = (np.arange(new, dtype=np.float32) + 0.5) * np.float32(old / new) - np.float32(0.5)
     return places.clip(0, old - 1)
 
 
 def _corners(places: np.ndarray, length: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Give the px before and after each place, and how much each counts: outside, nothing."""
+    """Return the px before and after each place, and how much each counts: outside, nothing."""
     before = np.floor(places)
     share = places - before
     found = []

@@ -204,7 +204,7 @@ class Segmenter:
 
     def sampling_grid(self, image: np.ndarray | RawFrame) -> np.ndarray:
         """
-        Tell where a bundle of kind `deformed` samples an image.
+        Return where a bundle of kind `deformed` samples an image.
 
         Args:
             image: see `__call__`.
@@ -227,7 +227,7 @@ class Segmenter:
 
     def keep_memory(self, keeps: bool) -> None:
         """
-        Tell whether what the frames to come take stays for those after them, as at first.
+        Return whether what the frames to come take stays for those after them, as at first.
 
         It makes the next frame faster. Otherwise it goes back to the C library as they are done,
         which may still keep it: see `core.process_memory.trim_heap`.
@@ -243,7 +243,7 @@ class Segmenter:
         pictures: OverlayOptions = OverlayOptions(),  # noqa: B008 - it cannot change
     ) -> float:
         """
-        Tell what a pixel of a frame takes on its way, beside the frame as BGR, in bytes.
+        Return what a pixel of a frame takes on its way, beside the frame as BGR, in bytes.
 
         Counted are the buffers that grow with the frame, results among them; the memory of
         engines and of tiles is not, which `Limits` bounds.
@@ -269,7 +269,7 @@ class Segmenter:
         self._strategy.prepare(size)
 
     def close(self) -> None:
-        """Give back the memory; calling it again does nothing."""
+        """Free the memory; calling it again does nothing."""
         strategy, self._strategy = self._strategy, None
         if strategy is not None:
             strategy.close()
@@ -309,7 +309,7 @@ class Segmenter:
         pictures: OverlayOptions,
         clock: StageClock,
     ) -> dict[str, Any]:
-        """Give what refining changes of the results."""
+        """Return what refining changes of the results."""
         with clock.stage('refine'):
             image = frame.bgr
             refined = refine(mask, image, refinement, self._threads)
@@ -320,7 +320,7 @@ class Segmenter:
         return results
 
     def _graphs(self) -> dict[str, Graph]:
-        """Give the graphs that run: TensorRT makes its own precisions of those in float32."""
+        """Return the graphs that run: TensorRT makes its own precisions of those in float32."""
         on_cpu = self.backend == 'onnxruntime'
         return self.bundle.graphs_in(self._strategy.provenance['precision'] if on_cpu else 'fp32')
 

@@ -112,11 +112,11 @@ class SingleBranch(SynchronousPipeline):
         return self._logit_bytes + ARG_MAX_BYTES + (8 if 'confidence' in outputs else 0)
 
     def close(self) -> None:
-        """Give back the memory of the engine."""
+        """Free the memory of the engine."""
         self._graphs.close()
 
     def _logits(self, image: np.ndarray, clock: StageClock) -> np.ndarray:
-        """Give the logits of the padded frame, (C, h, w) float32."""
+        """Return the logits of the padded frame, (C, h, w) float32."""
         height, width = self._preprocessor.padded_size(image)
         tile = self._limit.side_for(height, width)
         if tile is None:
@@ -139,14 +139,14 @@ class SingleBranch(SynchronousPipeline):
         return self._run_network(planes, clock)
 
     def _run_network(self, planes: np.ndarray, clock: StageClock) -> np.ndarray:
-        """Give the logits of the network's input, (1, C, h, w) float32."""
+        """Return the logits of the network's input, (1, C, h, w) float32."""
         with clock.stage('network'):
             logits = self._graphs.run('network', {'image': planes}, {'logits': {}})['logits']
             self._graphs.check.found_of('network', 'logits', logits, planes.shape[2:])
         return logits
 
     def _step(self, logits: np.ndarray, sides: tuple[int, int]) -> int:
-        """Give the px of the frame per row and column of the logits of a tile."""
+        """Return the px of the frame per row and column of the logits of a tile."""
         step = max(sides[0] // logits.shape[2], 1)
         if tuple(step * side for side in logits.shape[2:]) != sides:
             msg = (

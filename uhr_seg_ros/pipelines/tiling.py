@@ -57,7 +57,7 @@ class TileLimit:
         self._tile = None if tile is None else checked_tile(tile, bundle.multiple)
 
     def side_for(self, height: int, width: int) -> int | None:
-        """Give the side of the tiles for a padded frame, px, or None for the whole frame."""
+        """Return the side of the tiles for a padded frame, px, or None for the whole frame."""
         sides = [] if self._tile is None or max(height, width) <= self._tile else [self._tile]
         if self._most_pixels is not None:
             side = tile_for_pixels(height, width, self._most_pixels, self._multiple)
@@ -66,7 +66,7 @@ class TileLimit:
 
 
 def padded_size(size: tuple[int, int], multiple: int) -> tuple[int, int]:
-    """Give height and width of a frame of (height, width), px, rounded up to a multiple."""
+    """Return height and width of a frame of (height, width), px, rounded up to a multiple."""
     height, width = size
     return _round_up(height, multiple), _round_up(width, multiple)
 
@@ -123,7 +123,7 @@ def strip_spans(size: int, strip: int) -> list[Span]:
 
 
 def overlap_of(tile: int, multiple: int) -> int:
-    """Give how many px two neighbouring tiles share at least."""
+    """Return how many px two neighbouring tiles share at least."""
     part = tile // OVERLAP_PART
     return _round_up(min(max(part, MIN_OVERLAP), MAX_OVERLAP), multiple)
 
@@ -144,7 +144,7 @@ def checked_tile(tile: int, multiple: int) -> int:
 
 def pixels_for_memory(bytes_per_pixel: float, limit_mb: int) -> int:
     """
-    Tell how many pixels fit into a memory limit.
+    Return how many pixels fit into a memory limit.
 
     Args:
         bytes_per_pixel: memory per input pixel.
@@ -167,7 +167,7 @@ def pixels_for_memory(bytes_per_pixel: float, limit_mb: int) -> int:
 
 def tile_for_pixels(height: int, width: int, pixels: int, multiple: int) -> int | None:
     """
-    Give the side of the largest square tile of at most `pixels`, or None if the frame fits.
+    Return the side of the largest square tile of at most `pixels`, or None if the frame fits.
 
     Args:
         height: height of the padded frame, px.

@@ -139,7 +139,7 @@ class TwoBranch(SynchronousPipeline):
         return self._map_bytes + PLANES_BYTES / self._bundle.low_res_factor**2
 
     def close(self) -> None:
-        """Give back the memory of the engines."""
+        """Free the memory of the engines."""
         self._graphs.close()
 
     def semantic_mask(self, frame: RawFrame) -> np.ndarray:

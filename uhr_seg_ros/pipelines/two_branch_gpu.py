@@ -140,7 +140,7 @@ class TwoBranchGpu:
         return SLOTS * (3.0 + len(outputs))
 
     def close(self) -> None:
-        """Give back the memory."""
+        """Free the memory."""
         while self._pipelines:
             self._pipelines.popitem()[1].close()
         self._backend.close()

@@ -48,7 +48,7 @@ class Agreement:
     logit_error: float
 
     def facts(self) -> dict[str, float]:
-        """Give it as numbers to store."""
+        """Return it as numbers to store."""
         return asdict(self)
 
     def __str__(self) -> str:

@@ -156,7 +156,7 @@ def _badness(loss: Loss) -> tuple[float, float]:
 
 
 def matching(layers: Iterable[Layer], prefix: str) -> list[Layer]:
-    """Give the layers of a graph (`detail`), of a block, or of a name (`detail/region/...`)."""
+    """Return the layers of a graph (`detail`), of a block, or of a name (`detail/region/...`)."""
     found = [layer for layer in layers if f'{layer}/'.startswith(f'{prefix.rstrip("/")}/')]
     if not found:
         msg = (

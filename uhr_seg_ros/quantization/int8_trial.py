@@ -44,7 +44,7 @@ class Loss:
     logit_error: float
 
     def facts(self) -> dict[str, float]:
-        """Give it as numbers to store."""
+        """Return it as numbers to store."""
         return {name: round(value, 6) for name, value in asdict(self).items()}
 
     def __str__(self) -> str:
@@ -112,7 +112,7 @@ class Trial:
         return counter.loss
 
     def speed(self, name: str, path: Path) -> float:
-        """Tell how many times faster a graph is in int8, by the time of one core."""
+        """Return how many times faster a graph is in int8, by the time of one core."""
         graph = self._bundle.graphs[name]
         engines = [open_engine(each, threads=1) for each in (graph, graph.with_file(path))]
         times: list[list[float]] = [[], []]
@@ -141,7 +141,7 @@ class Trial:
 def feeds(
     bundle: Bundle, name: str, tiles: Sequence[np.ndarray]
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Give what tiles put into a branch."""
+    """Return what tiles put into a branch."""
     preprocessor = Preprocessor(bundle)
     for tile in tiles:
         planes, low_res = preprocessor.whole(tile)

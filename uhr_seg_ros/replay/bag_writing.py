@@ -264,7 +264,7 @@ class BagWriter:
 
 
 def _digest(source: Connection) -> str:
-    """Give the hash of a type, which older recordings lack, from its definition."""
+    """Return the hash of a type, which older recordings lack, from its definition."""
     types = get_typestore(Stores.ROS2_HUMBLE)
     name = full_type(source.msgtype)
     try:

@@ -76,7 +76,7 @@ def image_topics(path: Path) -> list[ImageTopic]:
 
 def describe_bag(path: Path, topic: ImageTopic) -> dict[str, Any]:
     """
-    Give `name`, `bytes` and `sha256` of a recording, and its topic.
+    Return `name`, `bytes` and `sha256` of a recording, and its topic.
 
     The hash is that of its file; of several, which a log that was not merged is one of, that of
     their hashes in hexadecimal.
@@ -148,7 +148,7 @@ def read_beside(
 
 def topic_types(path: Path) -> dict[str, str]:
     """
-    Give the type of every topic of a recording, such as `sensor_msgs/msg/PointCloud2`.
+    Return the type of every topic of a recording, such as `sensor_msgs/msg/PointCloud2`.
 
     Raises:
         RecordingError: not a recording, or a damaged one.
@@ -200,7 +200,7 @@ def read_frame(message: bytes, kind: str) -> tuple[Any, RawFrame]:
 
 def stamp_ns(message: bytes) -> int:
     """
-    Give header.stamp of a message in CDR whose first field is a header, in ns.
+    Return header.stamp of a message in CDR whose first field is a header, in ns.
 
     Raises:
         RecordingError: the message is too short for one.
@@ -236,6 +236,6 @@ def _is_image(connection: Connection) -> bool:
 
 
 def full_type(name: str) -> str:
-    """Give package/msg/Type; some recorders leave out the middle part, others name no package."""
+    """Return package/msg/Type; some recorders omit the middle part, others name no package."""
     package, *others = name.split('/')
     return f'{package}/msg/{others[-1]}' if others else name

@@ -58,11 +58,11 @@ class NodeReport:
     inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def value(self, key: str) -> str:
-        """Give a value, or an empty string."""
+        """Return a value, or an empty string."""
         return (self.values or {}).get(key, '')
 
     def count(self, key: str) -> int:
-        """Give one of the frame counters, such as `processed`; 0 while there is none."""
+        """Return one of the frame counters, such as `processed`; 0 while there is none."""
         return int(self.value(f'frames_{key}') or 0)
 
 
@@ -138,13 +138,13 @@ class Collector:
             self._lock.wait_for(lambda: len(self._arrivals) > seen, timeout_s)
 
     def take_stages(self) -> dict[int, dict[str, float]]:
-        """Give the stamps of the frames since the last call, each with its ms per stage."""
+        """Return the stamps of the frames since the last call, each with its ms per stage."""
         with self._lock:
             stages, self._stages = self._stages, {}
         return stages
 
     def describe_dds(self, transport: str) -> dict[str, Any]:
-        """Tell how frames and masks travel; see `facts`."""
+        """Return how frames and masks travel; see `facts`."""
         image_topic = 'image_raw/compressed' if transport == 'compressed' else 'image_raw'
         return describe_dds(
             self._node, self._node.resolve_topic_name(image_topic), f'{self._node_name}/mask'

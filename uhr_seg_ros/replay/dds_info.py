@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def describe_dds(node: Node, inputs: str, outputs: str) -> dict[str, Any]:
-    """Give the middleware, and the QoS of a subscription and of a publication of others."""
+    """Return the middleware, and the QoS of a subscription and of a publication of others."""
     return {
         'rmw': get_rmw_implementation_identifier(),
         'image_qos': _qos(node.get_subscriptions_info_by_topic(inputs)),

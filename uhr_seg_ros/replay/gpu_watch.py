@@ -69,7 +69,7 @@ class GpuWatch:
                 break
 
     def stop(self) -> dict[str, dict[str, float]]:
-        """Give mean and maximum of what was seen; nothing without a GPU."""
+        """Return mean and maximum of what was seen; nothing without a GPU."""
         if self._process is None:
             return {}
         self.close()
@@ -88,7 +88,7 @@ class GpuWatch:
 
 
 def summary(samples: Sequence[GpuSample]) -> dict[str, dict[str, float]]:
-    """Give mean and maximum of every figure that was seen."""
+    """Return mean and maximum of every figure that was seen."""
     result = {}
     for name in GpuSample._fields:
         values = [value for sample in samples if (value := getattr(sample, name)) is not None]

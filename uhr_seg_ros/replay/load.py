@@ -62,7 +62,7 @@ class LoadMeter:
         Thread(target=self._watch, daemon=True).start()
 
     def stop(self, player_cpu_s: float) -> Load:
-        """Give what was taken since; the player has ended and knows itself what it took."""
+        """Return what was taken since; the player has ended and knows itself what it took."""
         seconds = time.monotonic() - self._start
         self._ended.set()
         used = {name: now - self._cpu_s[name] for name, now in self._used().items()}

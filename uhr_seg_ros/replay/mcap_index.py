@@ -47,7 +47,7 @@ def index_mcap(read_at: ReadAt, size: int) -> Index:
 
 
 def _by_summary(read_at: ReadAt, size: int) -> Index | None:
-    """Give what the summary tells; None where it may leave out what is needed."""
+    """Return what the summary tells; None where it may leave out what is needed."""
     end = read_at(max(size - _END, 0), _END)
     if len(end) < _END or not end.endswith(MAGIC):
         msg = 'no end'

@@ -61,7 +61,7 @@ class Fields:
         return len(self._data) - self._at
 
     def take(self, size: int) -> memoryview:
-        """Give the next bytes."""
+        """Return the next bytes."""
         if size > self.left:
             msg = f'a field of {size} bytes where {self.left} are left'
             raise Damaged(msg)
@@ -69,16 +69,16 @@ class Fields:
         return self._data[self._at - size : self._at]
 
     def numbers(self, layout: str) -> tuple[int, ...]:
-        """Give the next numbers, by a layout of `struct`."""
+        """Return the next numbers, by a layout of `struct`."""
         layout = f'<{layout}'
         return struct.unpack(layout, self.take(struct.calcsize(layout)))
 
     def number(self, layout: str) -> int:
-        """Give the next number."""
+        """Return the next number."""
         return self.numbers(layout)[0]
 
     def text(self) -> str:
-        """Give a string; what is no UTF-8 of it is replaced."""
+        """Return a string; what is no UTF-8 of it is replaced."""
         return bytes(self.take(self.number('I'))).decode(errors='replace')
 
 
@@ -158,7 +158,7 @@ def _profiles(pairs: Fields) -> list:
 
 def records(data: bytes | memoryview) -> Iterator[tuple[int, memoryview]]:
     """
-    Give opcode and content of every record.
+    Return opcode and content of every record.
 
     Raises:
         Damaged: the data end within one.
@@ -172,7 +172,7 @@ def records(data: bytes | memoryview) -> Iterator[tuple[int, memoryview]]:
 
 def unpack_chunk(content: bytes | memoryview, *, cut: bool = False) -> bytes | memoryview:
     """
-    Give the records within a record of a chunk.
+    Return the records within a record of a chunk.
 
     Args:
         content: of the record.

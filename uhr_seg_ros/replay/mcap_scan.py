@@ -97,7 +97,7 @@ class _Scan:
         self._close_run()
 
     def _skip(self, opcode: int, at: int, length: int) -> int | None:
-        """Give where reading goes on behind what is no record; None: nowhere."""
+        """Return where reading goes on behind what is no record; None: nowhere."""
         following = find_chunk(self._read_at, at + 1, self._size)
         end = self._size if following is None else following
         if not self.index.loss:

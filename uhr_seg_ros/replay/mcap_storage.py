@@ -60,7 +60,7 @@ class McapStorage:
             tell_once(path, f'has {topic} in {encoding!r} instead of cdr: it is left out')
 
     def messages(self, wanted: Collection[int]) -> Iterator[tuple[int, int, bytes]]:
-        """Give id of the connection, time in ns and message, in the order of time."""
+        """Return id of the connection, time in ns and message, in the order of time."""
         given = 0
         for time_ns, _, channel, message in self._ordered(frozenset(wanted)):
             yield channel, time_ns, bytes(message)

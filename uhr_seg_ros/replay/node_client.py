@@ -37,7 +37,7 @@ class NodeClient:
 
     def parameters(self, names: list[str] | None = None) -> dict[str, Any]:
         """
-        Give parameters by name, all of them if none is named.
+        Return parameters by name, all of them if none is named.
 
         Raises:
             ProcessError: no answer within 10 s.
@@ -55,7 +55,7 @@ class NodeClient:
 
     def state(self) -> str:
         """
-        Give the label of the lifecycle state.
+        Return the label of the lifecycle state.
 
         Raises:
             ProcessError: no answer within 10 s.
@@ -100,5 +100,5 @@ class NodeClient:
 
 
 def _plain(value: Any) -> Any:
-    """Give a value that JSON has; arrays of numbers come as array.array."""
+    """Return a value that JSON has; arrays of numbers come as array.array."""
     return value if isinstance(value, str | int | float | None) else list(value)

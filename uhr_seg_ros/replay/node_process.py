@@ -55,7 +55,7 @@ class NodeProcess:
         return self._process.poll() is None
 
     def last_lines(self, count: int = 10) -> str:
-        """Give the end of the log."""
+        """Return the end of the log."""
         text = self.log.read_text(encoding='utf-8', errors='replace')
         return '\n'.join(text.splitlines()[-count:])
 

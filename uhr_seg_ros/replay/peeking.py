@@ -200,7 +200,7 @@ def _look_at_compressed(image: _Fields) -> Look:
 
 
 def _header_of(data: memoryview) -> tuple[int, int, str]:
-    """Give width, height and pixels of a JPEG or PNG; zeros for anything else."""
+    """Return width, height and pixels of a JPEG or PNG; zeros for anything else."""
     if data[:8] == b'\x89PNG\r\n\x1a\n' and len(data) >= 26:
         width, height = (int.from_bytes(data[start : start + 4], 'big') for start in (16, 20))
         depth, is_color = data[24], data[25] in (2, 3, 6)

@@ -206,7 +206,7 @@ def _type_of(bag: Path, topic: str) -> str:
 
 
 def recorded_age(recorded_ns: int, stamp: int) -> int:
-    """Give the age of a frame when it was recorded, ns; 0 if its stamp is of another clock."""
+    """Return the age of a frame when it was recorded, ns; 0 if its stamp is of another clock."""
     age = recorded_ns - stamp
     return age if 0 <= age <= _OLDEST_NS else 0
 

@@ -87,7 +87,7 @@ def read_ahead(
 
 def with_stamp(message: bytes, stamp_ns: int) -> bytes:
     """
-    Give a message in CDR whose first field is a header another stamp, in ns.
+    Return a message in CDR whose first field is a header another stamp, in ns.
 
     Raises:
         RecordingError: the message is too short to have one, or the stamp is before 1901 or

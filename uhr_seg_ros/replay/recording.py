@@ -49,7 +49,7 @@ def storage_files(path: Path) -> list[Path]:
 
 def connections_of(path: Path) -> Iterator[Connection]:
     """
-    Give the topics of every file, each with its messages there.
+    Return the topics of every file, each with its messages there.
 
     Raises:
         RecordingError: not a recording, or nothing of it can be read.
@@ -145,7 +145,7 @@ def read_recording(
 
 
 def _messages(storage: Storage, wanted: Collection[int]) -> Iterator[tuple[int, int, bytes]]:
-    """Give the messages that can be read and unpacked; the others are counted."""
+    """Return the messages that can be read and unpacked; the others are counted."""
     messages = storage.messages(wanted)
     while True:
         try:

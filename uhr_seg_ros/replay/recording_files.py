@@ -47,7 +47,7 @@ def is_storage(path: Path) -> bool:
 
 
 def storage_suffix(name: str) -> str:
-    """Give the suffix of a storage file in lower case, without that of its compression."""
+    """Return the suffix of a storage file in lower case, without that of its compression."""
     path = PurePath(name.lower())
     return PurePath(path.stem).suffix if path.suffix in COMPRESSED else path.suffix
 
@@ -111,7 +111,7 @@ def read_metadata(path: Path) -> Metadata:
 
 
 def natural_order(name: str) -> tuple[tuple[str, int], ...]:
-    """Give a key that sorts names part by part, numbers by their value: 2 comes before 10."""
+    """Return a key that sorts names part by part, numbers by their value: 2 comes before 10."""
     parts = re.split(r'([0-9]+)', name)
     numbers = [int(number) for number in parts[1::2]] + [0]
     return tuple(zip(parts[::2], numbers, strict=True))
@@ -154,7 +154,7 @@ def _without_copies(path: Path, found: set[str]) -> set[str]:
 
 
 def _plain(name: str) -> str:
-    """Give the name of a file before it was compressed."""
+    """Return the name of a file before it was compressed."""
     return PurePath(name).stem if PurePath(name).suffix.lower() in COMPRESSED else name
 
 
@@ -202,7 +202,7 @@ def _tell_differences(
 
 
 def _ordered(found: set[str], listed: tuple[str, ...]) -> Iterator[str]:
-    """Give names in order; metadata.yaml decides only where they differ in more than numbers."""
+    """Return names in order; metadata.yaml decides only where they differ in more than numbers."""
     by_number = sorted(found, key=lambda name: (natural_order(name), name))
     if len({re.sub('[0-9]+', '#', name) for name in found}) == 1:
         return iter(by_number)

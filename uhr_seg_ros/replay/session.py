@@ -66,7 +66,7 @@ class Pacing:
     beside: tuple[str, ...] = ()
 
     def options(self) -> list[str]:
-        """Give the options of the player."""
+        """Return the options of the player."""
         return [
             *('--rate', str(self.rate_hz)),
             *('--duration', str(self.duration_s)),
@@ -241,7 +241,7 @@ class Session:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Give the node's `parameters`, its last `diagnostics`, and `dds`; see `facts`."""
+        """Return the node's `parameters`, its last `diagnostics`, and `dds`; see `facts`."""
         return {
             'parameters': self.client.parameters(),
             'dds': self._collector.describe_dds(self._transport),
@@ -266,7 +266,7 @@ class Session:
         self._resources.close()
 
     def _tell_once(self, bag: Path, told: Sequence[str]) -> None:
-        """Tell what the player found odd, once, however often a recording is played."""
+        """Return what the player found odd, once, however often a recording is played."""
         for text in told:
             if text not in self._told:
                 self._told.add(text)
@@ -358,7 +358,7 @@ def replay(
 
 
 def transport_of(topic: ImageTopic) -> str:
-    """Give the `image_transport` that fits a topic of a recording."""
+    """Return the `image_transport` that fits a topic of a recording."""
     return 'compressed' if topic.type == COMPRESSED_IMAGE else 'raw'
 
 

@@ -71,7 +71,7 @@ def open_sqlite(path: Path, name: Path) -> apsw.Connection:
 
 def lost_bytes(path: Path) -> int:
     """
-    Tell how much shorter a file is than its first page says.
+    Return how much shorter a file is than its first page says.
 
     Raises:
         Damaged: it is cut within its first page.
@@ -91,7 +91,7 @@ def lost_bytes(path: Path) -> int:
 
 def pages_in_log(path: Path) -> int:
     """
-    Give the pages that a database has after the last transaction in the log beside it, or 0.
+    Return the pages that a database has after the last transaction in the log beside it, or 0.
 
     SQLite ends reading a log where a checksum fails, and says nothing of what comes behind.
     """
@@ -175,7 +175,7 @@ def _open_restored(path: Path, journal: Path, name: Path) -> apsw.Connection:
 
 @cache
 def _reading_only() -> str:
-    """Give the name of an access to files that opens each for reading, and none beyond its end."""
+    """Return name of an access to files that opens each for reading, and none beyond its end."""
 
     class File(apsw.VFSFile):
         def __init__(self, name: str | apsw.URIFilename, flags: list[int], size: int) -> None:

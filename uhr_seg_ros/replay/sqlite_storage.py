@@ -64,7 +64,7 @@ class SqliteStorage:
             tell_once(name, f'has {unknown} messages of topics that it does not name')
 
     def messages(self, wanted: Collection[int]) -> Iterator[tuple[int, int, bytes]]:
-        """Give id of the connection, time in ns and message, in the order of time."""
+        """Return id of the connection, time in ns and message, in the order of time."""
         self.losses = Losses()
         table = self._find(frozenset(wanted))
         times, rows, topics = np.asarray(table, np.int64).reshape(-1, 3).T
@@ -88,7 +88,7 @@ class SqliteStorage:
         self._database.close()
 
     def _missing(self, path: Path) -> str:
-        """Say what is known to be missing before a message is read."""
+        """Return what is known to be missing before a message is read."""
         if pages := pages_in_log(path):
             there = self._database.pragma('page_count')
             lost = pages - there
@@ -137,7 +137,7 @@ class SqliteStorage:
             yield Connection(number, topic, kind, definition, digest, 0, extra, None)
 
     def _definitions(self) -> dict[str, MessageDefinition]:
-        """Give the definition of each type; older recordings have none."""
+        """Return the definition of each type; older recordings have none."""
         try:
             rows = self._database.execute(
                 'SELECT CAST(topic_type AS BLOB), CAST(encoding AS BLOB), '

@@ -50,7 +50,7 @@ class Losses:
         self.first = self.first or f'{place}: {reason}'
 
     def __str__(self) -> str:
-        """Say how much is lost, and where first."""
+        """Return how much is lost, and where first."""
         lost = f'{self.messages} messages are lost' if self.messages else 'messages are lost'
         if self.messages == 1:
             lost = '1 message is lost'
@@ -71,7 +71,7 @@ class Storage(Protocol):
     losses: Losses
 
     def messages(self, wanted: Collection[int]) -> Iterator[tuple[int, int, bytes]]:
-        """Give id of the connection, time in ns and message, in the order of time."""
+        """Return id of the connection, time in ns and message, in the order of time."""
 
     def close(self) -> None:
         """Close the file."""

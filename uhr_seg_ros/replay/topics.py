@@ -65,7 +65,7 @@ class _Candidate:
         return f'{self.topic.name} ({kind}{encoding}{size}, {self.topic.count} messages)'
 
     def with_reason(self) -> str:
-        """Give it in words, with the reason why it is left out."""
+        """Return it in words, with the reason why it is left out."""
         return f'{str(self)[:-1]}: {self.reason})' if self.reason else str(self)
 
 
@@ -129,7 +129,7 @@ def _candidates(path: Path, topics: Sequence[ImageTopic]) -> list[_Candidate]:
 
 
 def _judge(topic: ImageTopic, look: Look, names: Collection[str]) -> _Candidate:
-    """Tell what a topic seems to be."""
+    """Return what a topic seems to be."""
     base = _base(topic)
     published = _published(base, names)
     name = '/'.join(base.split('/')[-2:]).lower()
@@ -161,7 +161,7 @@ def _judge(topic: ImageTopic, look: Look, names: Collection[str]) -> _Candidate:
 
 
 def _published(name: str, names: Collection[str]) -> str:
-    """Give the output of the node that a topic is, if it is one; names tell it by their like."""
+    """Return the output of the node that a topic is, if it is one; names tell it by their like."""
     *parents, last = name.split('/')
     if last not in PUBLISHED:
         return ''
@@ -173,7 +173,7 @@ def _published(name: str, names: Collection[str]) -> str:
 
 
 def _base(topic: ImageTopic) -> str:
-    """Give the name without that of the transport."""
+    """Return the name without that of the transport."""
     name = _normal(topic.name)
     return (
         posixpath.dirname(name)
@@ -250,7 +250,7 @@ def _named(path: Path, name: str, candidates: Sequence[_Candidate]) -> _Candidat
 
 
 def _normal(name: str) -> str:
-    """Give a name with a slash in front and none at the end."""
+    """Return a name with a slash in front and none at the end."""
     return f'/{name.strip().strip("/")}'
 
 

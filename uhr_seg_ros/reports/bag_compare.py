@@ -81,14 +81,14 @@ def read_report(path: Path) -> dict[str, Any]:
 def paired_figures(
     first: Mapping[str, Any], second: Mapping[str, Any]
 ) -> dict[str, tuple[Any, Any]]:
-    """Give every figure that either report has, with its value in both or None."""
+    """Return every figure that either report has, with its value in both or None."""
     columns = [_flat(report) for report in (first, second)]
     names = dict.fromkeys(name for column in columns for name in column)
     return {name: (columns[0].get(name), columns[1].get(name)) for name in names}
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Give the `SETTINGS` that differ, and what else of node and machine, with both values."""
+    """Return the `SETTINGS` that differ, and what else of node and machine, with both values."""
     found = {}
     named = {keys for _, keys in SETTINGS} | _MOMENTS
     others = dict.fromkeys(
@@ -106,7 +106,7 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str
 
 
 def _flat(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Give figures that can be set against each other, named for people."""
+    """Return figures that can be set against each other, named for people."""
     figures = report['figures']
     named = {'peak, Hz': report.get('peak_hz')} if 'peak_hz' in report else {}
     named |= {

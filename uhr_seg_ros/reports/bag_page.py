@@ -75,7 +75,7 @@ _LATENCY = (
 
 
 def mode_text(mode: Mapping[str, Any]) -> str:
-    """Say how a recording was played."""
+    """Return how a recording was played."""
     texts = {
         'realtime': 'as recorded',
         'max': 'each frame when the one before was answered',

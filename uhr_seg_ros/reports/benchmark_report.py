@@ -22,7 +22,7 @@ PERCENTILES = ('p50', 'p95', 'p99', 'max')
 
 
 def percentiles(milliseconds: Iterable[float]) -> dict[str, float]:
-    """Give p50, p95, p99 and max, in ms with three digits; nothing for no values."""
+    """Return p50, p95, p99 and max, in ms with three digits; nothing for no values."""
     values = list(milliseconds)
     window = LatencyWindow(max(len(values), 1))
     for value in values:
@@ -42,7 +42,7 @@ def stage_percentiles(diagnostics: Mapping[str, str]) -> dict[str, dict[str, flo
 
 def segmenter_stages(stages: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """
-    Give the medians of the segmenter's stages: all that the node does not name as its own.
+    Return the medians of the segmenter's stages: all that the node does not name as its own.
 
     Args:
         stages: stage -> percentile -> ms, as the node reports them.
@@ -55,7 +55,7 @@ def segmenter_stages(stages: Mapping[str, Mapping[str, float]]) -> dict[str, flo
 
 
 def machine() -> dict[str, Any]:
-    """Tell what the numbers were measured on."""
+    """Return what the numbers were measured on."""
     return {
         'machine': platform.machine(),
         'system': platform.system(),

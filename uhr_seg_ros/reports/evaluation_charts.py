@@ -16,18 +16,18 @@ RIGHT, MISTAKEN = (38, 110, 170), (196, 62, 48)
 
 
 def swatch(color: Sequence[int]) -> str:
-    """Give a small square of a colour (RGB)."""
+    """Return a small square of a colour (RGB)."""
     return f'<span class="swatch" style="background:{_css(color)}"></span>'
 
 
 def class_cell(classes: ClassSet, index: int) -> str:
-    """Give the name of a class with its colour."""
+    """Return the name of a class with its colour."""
     return swatch(classes.colors[index]) + escape(classes.names[index])
 
 
 def bars(title: str, values: Mapping[str, float | None], classes: ClassSet) -> str:
     """
-    Give one horizontal bar per class.
+    Return one horizontal bar per class.
 
     Args:
         title: What is shown.
@@ -48,7 +48,7 @@ def bars(title: str, values: Mapping[str, float | None], classes: ClassSet) -> s
 
 def matrix(counts: Sequence[Sequence[int]], classes: ClassSet) -> str:
     """
-    Give the confusion matrix; every row is a share of the pixels of its label.
+    Return the confusion matrix; every row is a share of the pixels of its label.
 
     Args:
         counts: Rows are labels, columns masks.

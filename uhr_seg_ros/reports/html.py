@@ -79,7 +79,7 @@ def page(title: str, body: str) -> str:
 
 
 def section(title: str, note: str, content: str) -> str:
-    """Give a part of the page: title and note are text, `content` is HTML."""
+    """Return a part of the page: title and note are text, `content` is HTML."""
     note = f'<p class="soft">{escape(note)}</p>' if note else ''
     return f'<section><h2>{escape(title)}</h2>{note}{content}</section>'
 
@@ -90,7 +90,7 @@ def panel(content: str) -> str:
 
 
 def table(header: list[str], rows: list[list[str]], *, last_is_mean: bool = False) -> str:
-    """Give a table: the header is text, the cells are HTML; the first one names the row."""
+    """Return a table: the header is text, the cells are HTML; the first one names the row."""
     head = ''.join(f'<th scope="col">{escape(name)}</th>' for name in header)
     lines = []
     for index, row in enumerate(rows):
@@ -102,7 +102,7 @@ def table(header: list[str], rows: list[list[str]], *, last_is_mean: bool = Fals
 
 
 def cards(values: Mapping[str, str]) -> str:
-    """Give figures in large type: name (text) -> figure (HTML)."""
+    """Return figures in large type: name (text) -> figure (HTML)."""
     inner = ''.join(
         f'<div class="card"><b>{value}</b><span>{escape(name)}</span></div>'
         for name, value in values.items()
@@ -111,7 +111,7 @@ def cards(values: Mapping[str, str]) -> str:
 
 
 def settings(values: Mapping[str, object]) -> str:
-    """Give a table of names and values of any type, both text."""
+    """Return a table of names and values of any type, both text."""
     rows = ''.join(
         f'<tr><th scope="row">{escape(name)}</th>'
         f'<td class="path">{escape(_plain(value))}</td></tr>'

@@ -102,13 +102,13 @@ class Camera:
         )
 
     def _is_published(self) -> bool:
-        """Tell whether somebody publishes frames, as far as discovery tells of anybody."""
+        """Return whether somebody publishes frames, as far as discovery tells of anybody."""
         count = self._node.count_publishers(self.monitor.topic_name)
         self._had_publisher = self._had_publisher or count > 0
         return count > 0 or not self._had_publisher
 
     def remark(self, text: str) -> None:
-        """Tell what is odd about a frame that is processed all the same, once."""
+        """Return what is odd about a frame that is processed all the same, once."""
         if self.monitor.note_remark(text):
             camera = f'camera {self._name}: ' if self._name else ''
             self._node.get_logger().warning(f'{camera}{shortened(text, _MAX_TEXT)}')

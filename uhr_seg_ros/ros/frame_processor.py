@@ -93,7 +93,7 @@ class FrameProcessor:
         return self._facts.get('fallback', '')
 
     def misfit(self, settings: Settings) -> str:
-        """Say why the bundle is not for how the cameras look, and what to do; or empty."""
+        """Return why the bundle is not for how the cameras look, and what to do; or empty."""
         segmenter = self._segmenter  # the worker may unload meanwhile
         if segmenter is None:
             return ''
@@ -206,7 +206,7 @@ class FrameProcessor:
         return None
 
     def _limit(self, settings: Settings, wanted: Mapping[str, Any]) -> FrameLimit:
-        """Tell how large a frame may be of which this is wanted."""
+        """Return how large a frame may be of which this is wanted."""
         each = self._segmenter.bytes_per_pixel(**wanted)
         return FrameLimit(settings.max_pixels, settings.memory_limit_mb, each)
 

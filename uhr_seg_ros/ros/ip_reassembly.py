@@ -16,7 +16,7 @@ NEEDED_BYTES, NEEDED_S = 134217728, 3
 
 
 def failed_reassemblies() -> int:
-    """Give how many datagrams could not be put together so far; 0 where nobody tells."""
+    """Return how many datagrams could not be put together so far; 0 where nobody tells."""
     try:
         lines = (_PROC / 'net/snmp').read_text(encoding='ascii').splitlines()
     except OSError:
@@ -29,7 +29,7 @@ def failed_reassemblies() -> int:
 
 def reassembly_advice(failed: int) -> str:
     """
-    Say what to do about failed reassemblies.
+    Return what to do about failed reassemblies.
 
     Args:
         failed: how many there were since frames came last.

@@ -59,7 +59,7 @@ def street_text() -> str:
 
 
 def camera_fault(names: Sequence[str]) -> str:
-    """Say what is wrong with the names of cameras, or return an empty text."""
+    """Return what is wrong with the names of cameras, or return an empty text."""
     if list(names) in ([], ['']):
         return ''
     if bad := [name for name in names if not _CAMERA_NAME.fullmatch(name)]:

@@ -51,7 +51,7 @@ _MAX_LINES = 30
 
 
 def told(failure: str) -> Callable[[Callable], Callable]:
-    """Tell what a transition raises, and go to error processing: rclpy only does the latter."""
+    """Return what a transition raises, and go to error processing: rclpy only does the latter."""
 
     def decorate(transition: Callable[[SegmentationNode, LifecycleState], Return]) -> Callable:
         @wraps(transition)
@@ -314,7 +314,7 @@ class SegmentationNode(LifecycleNode):
 
     @contextmanager
     def _step(self, what: str) -> Iterator[None]:
-        """Tell what a step of closing raises, and go on."""
+        """Return what a step of closing raises, and go on."""
         try:
             yield
         except WorkerBusyError:
@@ -323,7 +323,7 @@ class SegmentationNode(LifecycleNode):
             self._fail(f'{what} failed', error)
 
     def _fail(self, what: str, error: Exception) -> None:
-        """Tell what went wrong in a transition, in the log and until the next transition."""
+        """Return what went wrong in a transition, in the log and until the next transition."""
         if isinstance(error, NodeStoppedError):
             return
         text = f'{what}: {_describe(error)}'

@@ -81,7 +81,7 @@ class CameraOutput:
         return self._sampling is not None and _is_wanted(self._sampling)
 
     def wanted_pictures(self, settings: Settings) -> OverlayOptions:
-        """Tell which pictures someone subscribes to."""
+        """Return which pictures someone subscribes to."""
         return OverlayOptions(
             overlay=_is_wanted(self._overlay),
             color_mask=_is_wanted(self._color_mask),

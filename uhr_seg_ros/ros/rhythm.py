@@ -97,7 +97,7 @@ class Rhythm:
         return max(MIN_SILENCE_S, UNUSUAL * usual)
 
     def is_silent(self, now: float, expected_frequency: float = 0.0) -> bool:
-        """Tell whether nothing has come for unusually long."""
+        """Return whether nothing has come for unusually long."""
         return self.silence(now) > self.silence_limit(expected_frequency)
 
     def frequency(self, now: float) -> float:

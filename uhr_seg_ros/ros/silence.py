@@ -32,7 +32,7 @@ _LIMITS = ('ROS_AUTOMATIC_DISCOVERY_RANGE', 'ROS_LOCALHOST_ONLY', 'ROS_STATIC_PE
 
 def why_silent(node: Node, subscription: AdaptiveQosSubscription, name: str) -> str:
     """
-    Tell what the graph knows about a topic without messages, and the way out.
+    Return what the graph knows about a topic without messages, and the way out.
 
     Args:
         node: owner of the subscription.
@@ -68,7 +68,7 @@ def why_silent(node: Node, subscription: AdaptiveQosSubscription, name: str) -> 
 
 
 def _take_type(subscription: AdaptiveQosSubscription, name: str, types: list[str]) -> str:
-    """Tell how to take a topic of another type."""
+    """Return how to take a topic of another type."""
     topic = subscription.topic_name
     transport = next((_TRANSPORTS[each] for each in types if each in _TRANSPORTS), '')
     if not transport or not _has_transports(subscription, name):
@@ -82,7 +82,7 @@ def _take_type(subscription: AdaptiveQosSubscription, name: str, types: list[str
 
 
 def _nobody_publishes(node: Node, subscription: AdaptiveQosSubscription, name: str) -> str:
-    """Tell what is published in the place of a topic."""
+    """Return what is published in the place of a topic."""
     topic, type_name = subscription.topic_name, subscription.type_name
     published = _published(node)
     is_image = _has_transports(subscription, name)
@@ -119,7 +119,7 @@ def _has_transports(subscription: AdaptiveQosSubscription, name: str) -> bool:
 
 
 def _nothing_fits(node: Node, what: str) -> str:
-    """Tell whether the node sees any other."""
+    """Return whether the node sees any other."""
     own = node.get_name(), node.get_namespace()
     others = {
         each

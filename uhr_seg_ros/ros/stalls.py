@@ -100,7 +100,7 @@ class Pace:
         return warning, error
 
     def describe(self) -> str:
-        """Say what is usual."""
+        """Return what is usual."""
         usual = self.usual
         return f'usual is {usual:.2g} s' if usual else 'the first one of its size'
 

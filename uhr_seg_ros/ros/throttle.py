@@ -40,7 +40,7 @@ class Throttle:
 
     def allows(self, *kind: str | BaseException) -> bool:
         """
-        Tell whether to log a message.
+        Return whether to log a message.
 
         Args:
             kind: what makes it one of a kind, such as a camera and an error: an error is of a kind

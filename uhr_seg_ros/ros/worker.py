@@ -168,7 +168,7 @@ class Worker:
             return self._begun[0][0] if self._begun else None
 
     def occupation(self) -> str:
-        """Tell what the thread is inside and for how long, for a message; empty for nothing."""
+        """Return what the thread is inside and for how long, for a message; empty for nothing."""
         inside, frame = self._job, self.in_work()
         if inside is None and frame is not None:
             camera = f' of camera {frame.camera}' if frame.camera else ''

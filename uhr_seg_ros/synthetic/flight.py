@@ -94,7 +94,7 @@ def cut_frame(mosaic: np.ndarray, pose: Pose, size: tuple[int, int]) -> np.ndarr
 
 
 def frame_to_mosaic(pose: Pose, size: tuple[int, int]) -> np.ndarray:
-    """Give the (2, 3) float64 matrix from column, row and 1 in a frame to x and y, px."""
+    """Return the (2, 3) float64 matrix from column, row and 1 in a frame to x and y, px."""
     height, width = size
     cosine, sine = math.cos(pose.heading), math.sin(pose.heading)
     middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
@@ -107,7 +107,7 @@ def frame_to_mosaic(pose: Pose, size: tuple[int, int]) -> np.ndarray:
 
 
 def _around(middle: float, length: int, limit: int) -> tuple[int, int]:
-    """Give start and end, within 0..limit, of a window with a margin of 2 px."""
+    """Return start and end, within 0..limit, of a window with a margin of 2 px."""
     start, end = math.floor(middle - length / 2) - 2, math.ceil(middle + length / 2) + 2
     return max(0, start), min(limit, end)
 
@@ -122,7 +122,7 @@ def enlarged(mosaic: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def turned_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Give height and width of the upright rectangle around a frame at its largest turn."""
+    """Return height and width of the upright rectangle around a frame at its largest turn."""
     height, width = size
     cosine, sine = math.cos(_LARGEST_TURN), math.sin(_LARGEST_TURN)
     return math.ceil(height * cosine + width * sine), math.ceil(width * cosine + height * sine)

@@ -69,7 +69,7 @@ class Ground:
             self._rises[label] = rise * ALTITUDE / _focal(frame_width)
 
     def heights(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Give the heights above the mean ground, m, at places of the mosaic, px."""
+        """Return the heights above the mean ground, m, at places of the mosaic, px."""
         height = np.zeros(x.shape)
         for top, length, direction in _WAVES:
             along = (x * math.cos(direction) + y * math.sin(direction)) / self._frame_width
@@ -83,7 +83,7 @@ class Ground:
 
 
 def flight_camera(size: tuple[int, int]) -> Camera:
-    """Give the camera of frames of a height and width: a pinhole of 77 degrees across."""
+    """Return the camera of frames of a height and width: a pinhole of 77 degrees across."""
     height, width = size
     focal = _focal(width)
     return Camera(
@@ -98,7 +98,7 @@ def flight_camera(size: tuple[int, int]) -> Camera:
 
 def scan_pixels(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """
-    Give the pixels that the points of a scan are cast from.
+    Return the pixels that the points of a scan are cast from.
 
     Args:
         size: height and width of the frame.
@@ -137,12 +137,12 @@ def scan(size: tuple[int, int], pose: Pose, ground: Ground) -> np.ndarray:
 
 
 def cloud_delay_ns(rate_hz: float) -> int:
-    """Give how much later than its frame a cloud is stamped, ns; at any rate it is the nearest."""
+    """Return how much later than its frame a cloud is stamped, ns; it stays the nearest."""
     return min(_DELAY, round(0.25e9 / rate_hz))
 
 
 def node_parameters() -> dict[str, Any]:
-    """Give the parameters by which the node learns where the LiDAR is."""
+    """Return the parameters by which the node learns where the LiDAR is."""
     return {
         'cloud.enabled': True,
         'cloud.camera_frame': CAMERA_FRAME,

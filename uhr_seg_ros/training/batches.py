@@ -66,13 +66,13 @@ class Batches:
         self.numbers = [range(first, first + size) for first in firsts]
 
     def draw(self, step: int, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Give one crop: (S, S, 3) uint8 BGR and labels (S, S) uint8."""
+        """Return one crop: (S, S, 3) uint8 BGR and labels (S, S) uint8."""
         rng = np.random.default_rng((self.seed, step, number))
         generated = self.scenes is not None and rng.random() < self.generated
         return (self.scenes if generated else self.real).draw(rng)
 
     def make(self, step: int) -> list[MicroBatch]:
-        """Give the micro-batches of a step."""
+        """Return the micro-batches of a step."""
         return [
             _stacked([self.draw(step, number) for number in numbers]) for numbers in self.numbers
         ]

@@ -103,7 +103,7 @@ def find_edges(gray: torch.Tensor) -> torch.Tensor:
 
 
 def _neighbors(gray: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Give every pixel's neighbours before and after it, the border's being itself."""
+    """Return every pixel's neighbours before and after it, the border's being itself."""
     length = gray.shape[axis]
     places = torch.arange(length, device=gray.device)
     before, after = (places - 1).clamp(min=0), (places + 1).clamp(max=length - 1)

@@ -116,7 +116,7 @@ class TrainingConfig:
 
     def share(self, processes: int) -> int:
         """
-        Give the number of crops in a micro-batch of one of so many processes.
+        Return the number of crops in a micro-batch of one of so many processes.
 
         Raises:
             TrainingError: The batch cannot be divided into as many equal parts, or they are too
@@ -220,7 +220,7 @@ class Config:
         check_fields(self, checks)
 
     def decisive(self) -> dict[str, Any]:
-        """Give what a resumed run must have in common with the interrupted one."""
+        """Return what a resumed run must have in common with the interrupted one."""
         return asdict(self.recipe) | {f'data.{k}': v for k, v in asdict(self.data).items()}
 
 

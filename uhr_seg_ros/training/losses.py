@@ -129,7 +129,7 @@ def feature_affinity(reduced: torch.Tensor, rebuilt: torch.Tensor) -> torch.Tens
 
 
 def _similarities(feature: torch.Tensor) -> torch.Tensor:
-    """Give (N, h w, h w) scalar products of places, every channel scaled to length one."""
+    """Return (N, h w, h w) scalar products of places, every channel scaled to length one."""
     flat = feature.flatten(2)
     unit = flat / (flat.norm(dim=2, keepdim=True) + NORM_EPSILON)
     return unit.transpose(1, 2) @ unit

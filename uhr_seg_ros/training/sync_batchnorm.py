@@ -61,7 +61,7 @@ class SyncNorm(nn.BatchNorm2d):
 
 
 def synchronized(network: nn.Module) -> nn.Module:
-    """Give the network with every batch norm replaced by one over all processes, same weights."""
+    """Return network with every batch norm replaced by one over all processes, same weights."""
     if next(network.parameters()).is_cuda:
         return nn.SyncBatchNorm.convert_sync_batchnorm(network)
     for parent in list(network.modules()):

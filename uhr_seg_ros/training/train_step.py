@@ -63,7 +63,7 @@ class Objective(nn.Module):
         return losses(outputs, labels, self.weights, self.class_weights)
 
     def _seen(self, outputs: dict[str, Any], labels: torch.Tensor) -> torch.Tensor:
-        """Give the labels of what the network looked at, and take off its outputs where it did."""
+        """Return labels of what the network looked at, and take off its outputs where it did."""
         if (grid := outputs.pop('grid', None)) is not None:
             if (saliency := outputs.get('saliency')) is not None:
                 # Next to the other ids, as the published ones: 255 would outshine all edges.
@@ -190,7 +190,7 @@ class TrainStep:
                 value.copy_(live[name])
 
     def state_dict(self) -> dict[str, Any]:
-        """Give everything that a resumed training needs; ``state_dict`` is the running mean."""
+        """Return everything that a resumed training needs; ``state_dict`` is the running mean."""
         return {
             'network': self.network.state_dict(),
             'state_dict': self.average.state_dict(),

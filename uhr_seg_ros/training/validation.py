@@ -46,7 +46,7 @@ class Score:
 
     def figures(self, classes: ClassSet) -> dict[str, object]:
         """
-        Give plain numbers: ``mean_iou``, ``accuracy``, ``iou`` by class, None if absent.
+        Return plain numbers: ``mean_iou``, ``accuracy``, ``iou`` by class, None if absent.
 
         ``mean_iou`` is None too where fewer than two classes are labelled;
         ``classes_without_labels`` names those that are not, left out on purpose or not.

@@ -71,7 +71,7 @@ class TensorRT:
 
     def creation_flags(self) -> int:
         """
-        Give the flags of `Builder.create_network`.
+        Return the flags of `Builder.create_network`.
 
         Explicit batch is a flag before TensorRT 10 and the only way since; strong typing is a
         flag in TensorRT 10 and the only way from 11 on.

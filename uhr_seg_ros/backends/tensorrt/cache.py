@@ -98,7 +98,7 @@ class EngineCache:
         self.directory = Path(directory).expanduser() if directory else cache_folder()
 
     def read(self, key: Key) -> tuple[bytes, dict[str, Any]] | None:
-        """Give content and facts of an entry; None if it is not there or `fault` finds one."""
+        """Return content and facts of an entry; None if it is not there or `fault` finds one."""
         content, facts, fault = self._examine(key)
         if fault:
             return None
@@ -107,7 +107,7 @@ class EngineCache:
         return content, facts
 
     def facts(self, key: Key) -> dict[str, Any]:
-        """Give what was noted about an entry, without reading it; empty if it is not there."""
+        """Return what was noted about an entry, without reading it; empty if it is not there."""
         return _read_facts(self._path(key))
 
     def fault(self, key: Key) -> str:
@@ -214,7 +214,7 @@ class EngineCache:
                     path.unlink()
 
     def _examine(self, key: Key) -> tuple[bytes, dict[str, Any], str]:
-        """Give content, facts, and what is wrong with them."""
+        """Return content, facts, and what is wrong with them."""
         path = self._path(key)
         try:
             with open_regular(path) as file:
@@ -234,7 +234,7 @@ class EngineCache:
         return self.directory / f'{key.stem}.{key.kind}'
 
     def _nearest_difference(self, key: Key) -> str:
-        """Tell what changed since an entry of the same name was made."""
+        """Return what changed since an entry of the same name was made."""
         for entry in self.entries():
             if entry.facts.get('kind') == key.kind and entry.facts.get('name') == key.name:
                 before = entry.facts.get('fields')

@@ -46,7 +46,7 @@ class Compiler(Protocol):
     """What makes cubins."""
 
     def architectures(self) -> list[int]:
-        """Give the architectures that it knows, such as 87 for compute capability 8.7."""
+        """Return the architectures that it knows, such as 87 for compute capability 8.7."""
         ...
 
     def compile(self, architecture: int) -> bytes:
@@ -87,7 +87,7 @@ def compile_kernels(capability: tuple[int, int]) -> bytes:
 
 
 def source_sha256() -> str:
-    """Give a digest of everything that decides what is compiled, for cache keys."""
+    """Return a digest of everything that decides what is compiled, for cache keys."""
     return hashlib.sha256(SOURCE.read_bytes() + ' '.join(_OPTIONS).encode()).hexdigest()
 
 

@@ -74,7 +74,7 @@ class Cuda:
 
     @_guarded
     def memory(self) -> tuple[int, int]:
-        """Give free and total memory, bytes."""
+        """Return free and total memory, bytes."""
         return self._pycuda.mem_get_info()
 
     @_guarded
@@ -94,7 +94,7 @@ class Cuda:
 
     @_guarded
     def free(self, address: int) -> None:
-        """Give device memory back."""
+        """Return device memory back."""
         self._context.allocations.pop(address).free()
 
     @_guarded
@@ -150,7 +150,7 @@ class Cuda:
 
     @_guarded
     def elapsed_ms(self, start: Event, end: Event) -> float:
-        """Give the time between two places that the GPU has passed, ms."""
+        """Return the time between two places that the GPU has passed, ms."""
         return end.raw.time_since(start.raw)
 
     @_guarded

@@ -24,7 +24,7 @@ class Handle:
         self.raw = raw
 
     def close(self) -> None:
-        """Give it back; calling it again does nothing."""
+        """Return it back; calling it again does nothing."""
         # The destructor of pycuda's object does it.
         self.raw = None
 

@@ -97,7 +97,7 @@ class Driver:
             raise EngineError(msg) from err
 
     def _describe(self, code: int) -> str:
-        """Give name and text of an error, such as `CUDA_ERROR_NO_DEVICE (no ...)`."""
+        """Return name and text of an error, such as `CUDA_ERROR_NO_DEVICE (no ...)`."""
         name, text = ctypes.c_char_p(), ctypes.c_char_p()
         self._function('cuGetErrorName')(code, ctypes.byref(name))
         self._function('cuGetErrorString')(code, ctypes.byref(text))

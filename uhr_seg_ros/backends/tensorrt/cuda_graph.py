@@ -54,7 +54,7 @@ class Graph(Handle):
         self._driver.call('cuGraphLaunch', self.raw, ctypes.c_void_p(stream.handle))
 
     def close(self) -> None:
-        """Give it back; calling it again does nothing."""
+        """Return it back; calling it again does nothing."""
         self._driver.check_thread()
         self._destroy()
         self.raw = None

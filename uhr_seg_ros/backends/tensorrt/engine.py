@@ -68,7 +68,7 @@ class Execution:
         self.outputs = {name: self._tensor(name) for name in names if name not in inputs}
 
     def bind(self, addresses: Mapping[str, int]) -> None:
-        """Tell where inputs are read and outputs are written; one call for every tensor."""
+        """Return where inputs are read and outputs are written; one call for every tensor."""
         for name in (*self.inputs, *self.outputs):
             self._context.set_tensor_address(name, addresses[name])
 
@@ -151,7 +151,7 @@ class TensorRTBackend:
         self._options.report(text)
 
     def provenance(self) -> dict[str, str]:
-        """Tell what runs the graphs: `backend`, `version`, `device`, `precision`."""
+        """Return what runs the graphs: `backend`, `version`, `device`, `precision`."""
         return {
             'backend': self.name,
             'version': str(self.tensorrt),
@@ -210,7 +210,7 @@ class TensorRTBackend:
         self._unproven.clear()
 
     def close(self) -> None:
-        """Give back the memory of the GPU; calling it again does nothing."""
+        """Free the memory of the GPU; calling it again does nothing."""
         self._runtime = None
         self.cuda.close()
 

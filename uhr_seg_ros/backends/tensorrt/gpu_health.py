@@ -37,7 +37,7 @@ class Probe(Protocol):
     """Something that can be asked again and again."""
 
     def __call__(self) -> GpuSample:
-        """Give the figures of this moment; raises whatever its library raises."""
+        """Return the figures of this moment; raises whatever its library raises."""
 
 
 def open_probe() -> Probe | None:
@@ -103,7 +103,7 @@ def _jetson_probe() -> Probe | None:
 
 
 def _bus_id() -> bytes:
-    """Give the PCI address of CUDA's first GPU; NVML counts them in another order."""
+    """Return the PCI address of CUDA's first GPU; NVML counts them in another order."""
     driver = Driver()
     driver.call('cuInit', ctypes.c_uint(0))
     device, text = ctypes.c_int(), ctypes.create_string_buffer(_BUS_ID_BYTES)

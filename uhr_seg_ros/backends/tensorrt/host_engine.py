@@ -62,7 +62,7 @@ class HostEngine:
         return {name: tensor.shape for name, tensor in self._execution.outputs.items()}
 
     def provenance(self) -> dict[str, str]:
-        """Tell what runs the graph; see `Engine.provenance`."""
+        """Return what runs the graph; see `Engine.provenance`."""
         return self._backend.provenance()
 
     def run(
@@ -89,7 +89,7 @@ class HostEngine:
         }
 
     def close(self) -> None:
-        """Give back the memory."""
+        """Free the memory."""
         for address in self._addresses.values():
             self._cuda.free(address)
         self._addresses.clear()

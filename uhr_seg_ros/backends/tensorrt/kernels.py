@@ -28,7 +28,7 @@ class DeviceFrame(NamedTuple):
     format: int
 
     def arguments(self) -> tuple[np.generic, ...]:
-        """Give what kernels take for a frame."""
+        """Return what kernels take for a frame."""
         return np.uint64(self.address), *_ints(self.step, self.height, self.width, self.format)
 
 

@@ -46,7 +46,7 @@ class SpecializedGraphs:
         return f'{self._bundle}-{graph.name}-{self._precision}-{sizes}'
 
     def fields(self, graph: Graph, shapes: Shapes) -> dict[str, str]:
-        """Tell what an engine of the graph depends on."""
+        """Return what an engine of the graph depends on."""
         fields = {
             'graph': graph.sha256,
             'precision': self._precision,

@@ -43,5 +43,5 @@ class SingleBranch(nn.Module):
         return functional.interpolate(logits, size=image.shape[2:], mode='bilinear')
 
     def forward_train(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Give ``refine``, the logits before they are enlarged: what the losses look at."""
+        """Return ``refine``, the logits before they are enlarged: what the losses look at."""
         return {'refine': self.body(self.reduce(image))}

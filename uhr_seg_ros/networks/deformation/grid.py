@@ -63,7 +63,7 @@ class Deformation(nn.Module):
 
 def gaussian_kernel(radius: int, stretch: int = 1) -> torch.Tensor:
     """
-    Give exp(-4 ln 2 d^2 / radius^2), resized bilinearly to be wider than high.
+    Return exp(-4 ln 2 d^2 / radius^2), resized bilinearly to be wider than high.
 
     Args:
         radius: Of the rows; half of the kernel's height.
@@ -84,7 +84,7 @@ def gaussian_kernel(radius: int, stretch: int = 1) -> torch.Tensor:
 
 def padded_places(size: tuple[int, int], padding: tuple[int, int]) -> torch.Tensor:
     """
-    Give the coordinates of a padded map, 0..1 inside, continued linearly over the padding.
+    Return the coordinates of a padded map, 0..1 inside, continued linearly over the padding.
 
     Args:
         size: h and w of the map.
@@ -119,7 +119,7 @@ def sample_image(image: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
 
 def sample_labels(labels: torch.Tensor, grid: torch.Tensor, outside: int = 0) -> torch.Tensor:
     """
-    Give the label that lies nearest to each point of a grid.
+    Return the label that lies nearest to each point of a grid.
 
     Args:
         labels: (N, H, W) class ids.

@@ -21,7 +21,7 @@ RIM_SIDE = 512
 
 def fill_nearest(values: np.ndarray, missing: np.ndarray) -> np.ndarray:
     """
-    Give missing pixels the value of the nearest pixel of the rim, as released.
+    Return missing pixels the value of the nearest pixel of the rim, as released.
 
     Of pixels equally near the one is taken that SciPy's tree over *all* axes of the values finds
     first: the channels of one pixel may come from different ones.
@@ -67,7 +67,7 @@ def fill_linear(values: np.ndarray, missing: np.ndarray) -> np.ndarray:
 
 def rim(missing: np.ndarray) -> np.ndarray:
     """
-    Give the pixels that missing ones are filled from: known, and below or above a missing one.
+    Return the pixels that missing ones are filled from: known, and below or above a missing one.
 
     As released this is looked up in a mask that was reduced to 512 px by leaving out rows and
     columns, and is enlarged again. Where there is no such pixel all known ones are given.
@@ -92,5 +92,5 @@ def rim(missing: np.ndarray) -> np.ndarray:
 
 
 def _picked(old: int, new: int) -> np.ndarray:
-    """Give the indices that resizing an axis to the nearest takes."""
+    """Return the indices that resizing an axis to the nearest takes."""
     return np.arange(new) * old // new

@@ -71,7 +71,7 @@ class DeformedNetwork(nn.Module):
         self.inner = inner
 
     def normalize(self, image: torch.Tensor) -> torch.Tensor:
-        """Give the image, (N, 3, H, W), with the statistics that the weights expect."""
+        """Return the image, (N, 3, H, W), with the statistics that the weights expect."""
         if self.statistics is None:
             return image
         mean, std = (image.new_tensor(values)[:, None, None] for values in self.statistics)

@@ -81,7 +81,7 @@ def enlarge(scores: torch.Tensor, factor: int) -> torch.Tensor:
 
 
 def bilinear_kernel(side: int) -> torch.Tensor:
-    """Give the (side, side) kernel that enlarges bilinearly by side / 2; side is even."""
+    """Return the (side, side) kernel that enlarges bilinearly by side / 2; side is even."""
     middle = (side + 1) // 2
     line = 1 - (torch.arange(side) - (middle - 0.5)).abs() / middle
     return line[:, None] * line

@@ -58,7 +58,7 @@ class LocalFeatureInteraction(nn.Module):
         return target + self.attention(references) * target
 
     def attention(self, references: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Give E of equation 6, (N, C, h, w)."""
+        """Return E of equation 6, (N, C, h, w)."""
         tokens = [conv(x) for conv, x in zip(self.references, references, strict=True)]
         groups = torch.cat(tokens, 1).chunk(len(self.groups), 1)
         return torch.cat([conv(x) for conv, x in zip(self.groups, groups, strict=True)], 1)
@@ -128,7 +128,7 @@ def crop(context: torch.Tensor, place: torch.Tensor, size: Sequence[int]) -> tor
 def _interpolation(
     start: torch.Tensor, length: torch.Tensor, count: int, size: int
 ) -> torch.Tensor:
-    """Give the matrices (N, count, size) that interpolate windows of an axis linearly."""
+    """Return the matrices (N, count, size) that interpolate windows of an axis linearly."""
     share = (torch.arange(count).to(start) + 0.5) / count
     centers = (start[:, None] + share * length[:, None]) * size - 0.5
     centers = centers.clamp(0, size - 1)

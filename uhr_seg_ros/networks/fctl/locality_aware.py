@@ -55,7 +55,7 @@ class LocalityAwareCorrelation(nn.Module):
         return found.reshape(patch.shape)
 
     def attention(self, patch: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        """Give M of equation 2, (N, places of the patch, places of the context)."""
+        """Return M of equation 2, (N, places of the patch, places of the context)."""
         query = self.query(patch).flatten(2)
         key = self.key(context).flatten(2)
         content = (query.transpose(1, 2) @ key).softmax(2)
@@ -71,7 +71,7 @@ def relative_positions(
     patch: Sequence[int], context: Sequence[int], spacing: float
 ) -> torch.Tensor:
     """
-    Tell where the places of a context lie, as seen from the places of its patch.
+    Return where the places of a context lie, as seen from the places of its patch.
 
     Args:
         patch: Height and width of the patch map.
@@ -135,7 +135,7 @@ class MultiContextFusion(nn.Module):
         return (self.weights(features) * stacked).sum(0)
 
     def weights(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Give the weights H of equation 3: (sources, N, C, h, w), or constants."""
+        """Return the weights H of equation 3: (sources, N, C, h, w), or constants."""
         if self.constant is not None:
             return self.constant.softmax(0)[:, None]
         estimated = self.estimate(torch.cat(list(features), 1))

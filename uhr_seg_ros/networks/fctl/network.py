@@ -82,7 +82,7 @@ class ReleasedFCtL(PatchNetwork):
         return self.head([*fine, self.fusion(coarse, maps)], (self.side, self.side))
 
     def exported(self) -> ReleasedFCtL:
-        """Give a network with the same weights that saves what borders of zeros cost."""
+        """Return a network with the same weights that saves what borders of zeros cost."""
         network = copy(self)
         network._modules = dict(self._modules)
         network.backbone = WindowedVGG16(self.backbone, self.side)
@@ -174,7 +174,7 @@ class FCtL(PatchNetwork):
         return functional.interpolate(logits, size=(self.side, self.side), mode='bilinear')
 
     def _inside(self, name: str, place: torch.Tensor) -> torch.Tensor:
-        """Tell where the patch lies in a context, as shares of it: (N, 4)."""
+        """Return where the patch lies in a context, as shares of it: (N, 4)."""
         context = self.contexts[name]
         if context.is_whole:
             return place

@@ -67,7 +67,7 @@ class PatchNetwork(nn.Module):
         raise NotImplementedError
 
     def exported(self) -> PatchNetwork:
-        """Give a network that computes the same, in the form that its graphs are written in."""
+        """Return a network that computes the same, in the form that its graphs are written in."""
         return self
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -150,12 +150,12 @@ class PatchNetwork(nn.Module):
 
 
 def black(like: torch.Tensor) -> torch.Tensor:
-    """Give what black is after normalisation, (3, 1, 1)."""
+    """Return what black is after normalisation, (3, 1, 1)."""
     return normalized_planes(like.new_zeros(3, 1, 1))
 
 
 def _random_start(length: int, side: int, margin: int) -> int:
-    """Give a place of a patch with as much of a margin around it as there is room for."""
+    """Return a place of a patch with as much of a margin around it as there is room for."""
     room = length - side
     margin = min(margin, room // 2)
     return margin + int(torch.randint(room - 2 * margin + 1, ()))
@@ -164,7 +164,7 @@ def _random_start(length: int, side: int, margin: int) -> int:
 def _around(
     context: Context, image: torch.Tensor, place: Sequence[int]
 ) -> tuple[Reduction, Reduction]:
-    """Tell how an image is reduced to the context of one patch."""
+    """Return how an image is reduced to the context of one patch."""
     rows, columns = (
         context.reduction(length, start)
         for length, start in zip(image.shape[2:], place, strict=True)
@@ -173,7 +173,7 @@ def _around(
 
 
 def _matrix(axis: Reduction, size: int) -> torch.Tensor:
-    """Give the matrix (new, old) that reduces an axis."""
+    """Return the matrix (new, old) that reduces an axis."""
     places, weights = torch.from_numpy(axis.places), torch.from_numpy(axis.weights)
     return torch.zeros(len(places), size).scatter_add_(1, places, weights)
 

@@ -24,7 +24,7 @@ def _gaussian() -> torch.Tensor:
 
 def _phases() -> torch.Tensor:
     """
-    Give the four 3x3 kernels that ``4 G`` becomes on the pixels that are not inserted zeros.
+    Return the four 3x3 kernels that ``4 G`` becomes on the pixels that are not inserted zeros.
 
     Output pixel (2p + a, 2q + b) only meets the taps whose source is a real pixel: along one
     axis an even pixel sees (p-1, p, p+1) with weights (1, 6, 1) / 8, an odd one sees (p, p+1)

@@ -158,7 +158,7 @@ def _along(graph: _Graph) -> np.ndarray:
 
 
 def _lower_part(graph: _Graph, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give distance from the diagonal, column and weight of the links, each link once."""
+    """Return distance from the diagonal, column and weight of the links, each link once."""
     places = np.empty(len(order), np.int64)
     places[order] = np.arange(len(order))
     ends, weights = graph.ends[FORWARD], graph.weights[FORWARD]

@@ -154,7 +154,7 @@ def _tiles(band: np.ndarray, reach: int) -> Iterator[_Tile]:
 
 
 def missing_library() -> str:
-    """Tell what refining lacks and where it is to be had; empty where it lacks nothing."""
+    """Return what refining lacks and where it is to be had; empty where it lacks nothing."""
     missing = [name for name in ('scipy', 'threadpoolctl') if find_spec(name) is None]
     if not missing:
         return ''

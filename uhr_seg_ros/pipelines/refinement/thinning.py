@@ -78,7 +78,7 @@ def _hit(same: list[np.ndarray], other: list[np.ndarray], element: Element) -> n
 
 
 def _nearest(size: int, step: int) -> np.ndarray:
-    """Give the neighbours of the indices from 0 to `size`, those beyond the ends moved inside."""
+    """Return neighbours of the indices from 0 to `size`, those beyond the ends moved inside."""
     return np.clip(np.arange(size) + step, 0, size - 1)
 
 
@@ -114,7 +114,7 @@ def _unpacked(words: np.ndarray, width: int) -> np.ndarray:
 
 
 def _at_neighbor(words: np.ndarray, rows: int, columns: int, width: int) -> np.ndarray:
-    """Give for each pixel the bit of its neighbour, see `_nearest`; `width` in pixels."""
+    """Return for each pixel the bit of its neighbour, see `_nearest`; `width` in pixels."""
     there = words[_nearest(len(words), rows)]
     if columns == 0:
         return there

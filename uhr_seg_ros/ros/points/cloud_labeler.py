@@ -205,7 +205,7 @@ class CloudLabeler:
         return DiagnosticStatus.WARN, text
 
     def _why_alone(self) -> str:
-        """Tell why masks find no points, and the way out."""
+        """Return why masks find no points, and the way out."""
         over = self._over_memory() - self._over_memory_before
         if over:
             return (
@@ -275,14 +275,14 @@ class CloudLabeler:
         self._place(self._pairing.offer_cloud(stamp, message, message_bytes(message)))
 
     def _on_jump(self, now_ns: int) -> None:
-        """Give up what is from before time was set back."""
+        """Return up what is from before time was set back."""
         self._pairing.forget_after(now_ns + JUMP_NS)
         self._give_up_after(now_ns + JUMP_NS)
         self._depth_calibrations.forget_stamps()
         self._masks_alone = 0
 
     def _give_up_after(self, after_ns: int | None) -> None:
-        """Give up the pairs that are from after a time, ns; None: all."""
+        """Return up the pairs that are from after a time, ns; None: all."""
         count = self._waiting.forget_after(after_ns)
         with self._lock:
             kept = [
