@@ -98,7 +98,7 @@ def test_batches_change_nothing(made: tuple[PatchNetwork, Bundle]) -> None:
     _, bundle = made
     image = picture(100, 400)
     one = TilingOptions(memory_limit_mb=1)
-    with Segmenter(bundle, limits=one) as single, Segmenter(bundle) as several:
+    with Segmenter(bundle, tiling=one) as single, Segmenter(bundle) as several:
         alone, together = (each(image, logits=True).logits for each in (single, several))
     assert np.abs(alone - together).max() <= 1e-4 * np.abs(alone).max()
 

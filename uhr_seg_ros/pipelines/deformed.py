@@ -87,7 +87,7 @@ class Deformed(SynchronousPipeline):
         self, frame: RawFrame, request: OutputRequest, clock: StageClock
     ) -> dict[str, np.ndarray]:
         """
-        Segment one frame; see `Strategy.segment`.
+        Segment one frame; see `InferencePipeline.segment`.
 
         The stages are `convert`, `reduce`, `saliency`, `sample`, `network`, `enlarge` and
         `overlay`. The logits are logarithms of probabilities.
@@ -97,10 +97,10 @@ class Deformed(SynchronousPipeline):
         grid, probabilities = self.bent(image, clock)
         with clock.stage('enlarge'):
             results = self._enlarged(grid, probabilities, image.shape[:2], request)
-        if request.pictures.any:
+        if request.overlay.any:
             with clock.stage('overlay'):
                 classes = self._bundle.classes
-                results |= request.pictures.paint(image, results['mask'], classes)
+                results |= request.overlay.paint(image, results['mask'], classes)
         return results
 
     def bent(self, image: np.ndarray, clock: StageClock) -> tuple[np.ndarray, np.ndarray]:

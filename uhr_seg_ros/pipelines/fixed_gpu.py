@@ -32,7 +32,7 @@ PROOF_SIZE = (512, 512)
 
 class _OnGpu:
     """
-    Mixed into a strategy whose graphs take images of fixed sizes.
+    Mixed into a pipeline whose graphs take images of fixed sizes.
 
     Engines do not depend on the size of frames: they are built and proven when this opens.
     """
@@ -63,19 +63,19 @@ class _OnGpu:
         backend = TensorRTBackend(bundle.name, options)
         try:
             engines = _opened(bundle, backend, references)
-            strategy = cls._of(bundle, engines, limits, options)
-            strategy._backend = backend
+            pipeline = cls._of(bundle, engines, limits, options)
+            pipeline._backend = backend
             if backend.unproven:
                 frame = RawFrame.of_bgr(proof_frame(PROOF_SIZE, options.proof))
                 reference = cls._of(bundle, references, limits, options)
-                prove(strategy, reference, frame, bundle, backend, options.precision)
+                prove(pipeline, reference, frame, bundle, backend, options.precision)
         except Exception:
             backend.close()
             raise
         finally:
             for engine in references.values():
                 engine.close()
-        return strategy
+        return pipeline
 
     @classmethod
     def _of(

@@ -94,7 +94,7 @@ class PatchesWithContexts(SynchronousPipeline):
         self, frame: RawFrame, request: OutputRequest, clock: StageClock
     ) -> dict[str, np.ndarray]:
         """
-        Segment one frame; see `Strategy.segment`.
+        Segment one frame; see `InferencePipeline.segment`.
 
         The stages are `convert`, `reduce`, `contexts`, `patches`, `merge` and `overlay`. The
         logits are sums over the patches, the confidence is that of their mean.
@@ -102,10 +102,10 @@ class PatchesWithContexts(SynchronousPipeline):
         with clock.stage('convert'):
             image = frame.bgr
         results = self._merged(image, request, clock)
-        if request.pictures.any:
+        if request.overlay.any:
             with clock.stage('overlay'):
                 classes = self._bundle.classes
-                results |= request.pictures.paint(image, results['mask'], classes)
+                results |= request.overlay.paint(image, results['mask'], classes)
         return results
 
     def semantic_mask(self, frame: RawFrame) -> np.ndarray:

@@ -1,13 +1,14 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What every strategy is asked for, and within which limits."""
+"""What every pipeline is asked for, and within which limits."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -16,6 +17,11 @@ from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.pipelines.outputs import CheckedGraphs
+
+T = TypeVar('T')
+
+#: Results of a frame by name, see `InferencePipeline.segment`.
+Results = dict[str, np.ndarray]
 
 #: Largest height and width of the frame that warms an engine up, px.
 WARM_UP_SIZE = (544, 960)
@@ -44,12 +50,12 @@ class OutputRequest:
 
     Attributes:
         outputs: of `mask`, `confidence`, `logits` and `quarter_logits`.
-        pictures: what to paint.
+        overlay: which pictures to render.
 
     """
 
     outputs: Sequence[str] = ('mask',)
-    pictures: OverlayOptions = field(default_factory=OverlayOptions)
+    overlay: OverlayOptions = field(default_factory=OverlayOptions)
 
 
 def warm_up_frame(size: tuple[int, int]) -> RawFrame:
@@ -58,22 +64,44 @@ def warm_up_frame(size: tuple[int, int]) -> RawFrame:
     return RawFrame.of_bgr(np.zeros((height, width, 3), np.uint8))
 
 
+class PendingResult(Generic[T]):
+    """
+    The result of a frame in work.
+
+    Args:
+        finish: waits for the result and returns it; called once.
+
+    """
+
+    def __init__(self, finish: Callable[[], T]) -> None:
+        self._finish: Callable[[], T] | None = finish
+        self._outcome: Future[T] = Future()
+
+    def result(self) -> T:
+        """Wait for the result and return it, or raise what went wrong; again each time."""
+        finish, self._finish = self._finish, None
+        if finish is not None:
+            try:
+                self._outcome.set_result(finish())
+            except BaseException as err:  # whatever it is, whoever asks again gets it too
+                self._outcome.set_exception(err)
+        return self._outcome.result()
+
+
 class InferencePipeline(Protocol):
     """How the graphs of a bundle make a mask on one back end."""
 
     #: What runs: `backend`, `version`, `device`, and what else tells two runs apart.
     provenance: dict[str, str]
 
-    #: Whether `begin` returns before the work is done.
-    overlaps: bool
+    #: Whether `submit` returns before the work is done.
+    is_async: bool
 
     def prepare(self, size: tuple[int, int]) -> None:
         """Make frames of a size (height, width) fast; the first time, this may take minutes."""
         ...
 
-    def segment(
-        self, frame: RawFrame, request: OutputRequest, clock: StageClock
-    ) -> dict[str, np.ndarray]:
+    def segment(self, frame: RawFrame, request: OutputRequest, clock: StageClock) -> Results:
         """
         Segment one frame.
 
@@ -90,16 +118,13 @@ class InferencePipeline(Protocol):
         """
         ...
 
-    def begin(
+    def submit(
         self, frame: RawFrame, request: OutputRequest, clock: StageClock
-    ) -> Callable[[], dict[str, np.ndarray]]:
+    ) -> PendingResult[Results]:
         """
         Start a frame; see `segment`.
 
-        Returns:
-            Waits for the results and gives them. Where `overlaps`, one more frame may be begun
-            before that.
-
+        Where `is_async`, one more frame may be submitted before the result of this one is taken.
         """
         ...
 
@@ -108,7 +133,7 @@ class InferencePipeline(Protocol):
         Return what grows with a frame beside it and its results, in bytes per px of it.
 
         Args:
-            outputs: what is wanted, see `Request`.
+            outputs: what is wanted, see `OutputRequest`.
 
         """
         ...
@@ -122,33 +147,31 @@ class InferencePipeline(Protocol):
         ...
 
     def close(self) -> None:
-        """Free the memory; the strategy is not used afterwards."""
+        """Free the memory; the pipeline is not used afterwards."""
         ...
 
 
 class SynchronousPipeline:
-    """What strategies have in common that finish a frame before they return."""
+    """What pipelines have in common that finish a frame before they return."""
 
-    overlaps = False
+    is_async = False
 
     _graphs: CheckedGraphs
     _keeps_memory = True
 
     def keep_memory(self, keeps: bool) -> None:
-        """Tell the engines too; see `Strategy.keep_memory`."""
+        """Tell the engines too; see `InferencePipeline.keep_memory`."""
         if keeps != self._keeps_memory:
             self._keeps_memory = keeps
             self._graphs.keep_memory(keeps)
 
-    def segment(
-        self, frame: RawFrame, request: OutputRequest, clock: StageClock
-    ) -> dict[str, np.ndarray]:
-        """Segment one frame; see `Strategy.segment`."""
+    def segment(self, frame: RawFrame, request: OutputRequest, clock: StageClock) -> Results:
+        """Segment one frame; see `InferencePipeline.segment`."""
         raise NotImplementedError
 
-    def begin(
+    def submit(
         self, frame: RawFrame, request: OutputRequest, clock: StageClock
-    ) -> Callable[[], dict[str, np.ndarray]]:
-        """Segment one frame at once; see `Strategy.begin`."""
+    ) -> PendingResult[Results]:
+        """Segment one frame at once; see `InferencePipeline.submit`."""
         results = self.segment(frame, request, clock)
-        return lambda: results
+        return PendingResult(lambda: results)

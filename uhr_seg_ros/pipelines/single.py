@@ -77,7 +77,7 @@ class SingleBranch(SynchronousPipeline):
         self, frame: RawFrame, request: OutputRequest, clock: StageClock
     ) -> dict[str, np.ndarray]:
         """
-        Segment one frame; see `Strategy.segment`.
+        Segment one frame; see `InferencePipeline.segment`.
 
         The stages are `convert`, `preprocess`, `network`, `enlarge` and `overlay`.
         """
@@ -96,10 +96,10 @@ class SingleBranch(SynchronousPipeline):
                 results['confidence'] = enlarged_confidence(logits, size, padded)
             if 'logits' in request.outputs:
                 results['logits'] = np.stack([enlarged(each, size, padded) for each in logits])
-        if request.pictures.any:
+        if request.overlay.any:
             with clock.stage('overlay'):
                 classes = self._bundle.classes
-                results |= request.pictures.paint(image, results['mask'], classes)
+                results |= request.overlay.paint(image, results['mask'], classes)
         return results
 
     def semantic_mask(self, frame: RawFrame) -> np.ndarray:

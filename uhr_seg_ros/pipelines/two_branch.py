@@ -107,7 +107,7 @@ class TwoBranch(SynchronousPipeline):
         self, frame: RawFrame, request: OutputRequest, clock: StageClock
     ) -> dict[str, np.ndarray]:
         """
-        Segment one frame; see `Strategy.segment`.
+        Segment one frame; see `InferencePipeline.segment`.
 
         The stages are `convert`, `preprocess`, `semantic`, `detail`, `fusion` and `overlay`.
         """
@@ -128,9 +128,9 @@ class TwoBranch(SynchronousPipeline):
             size = map_sizes('local', *self._preprocessor.padded_size(image))
             quarter = self._graphs.run('quarter', maps, {'quarter_logits': size})
             results['quarter_logits'] = quarter['quarter_logits'][0]
-        if request.pictures.any:
+        if request.overlay.any:
             with clock.stage('overlay'):
-                painted = request.pictures.paint(image, results['mask'], self._bundle.classes)
+                painted = request.overlay.paint(image, results['mask'], self._bundle.classes)
             results |= painted
         return results
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,7 +19,12 @@ from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.frame_pipeline import FramePipeline, SLOTS
 from uhr_seg_ros.pipelines.frame_program import FrameProgram
 from uhr_seg_ros.pipelines.maps import check_sizes, enlarged_arg_max
-from uhr_seg_ros.pipelines.pipeline import OutputRequest, TilingOptions
+from uhr_seg_ros.pipelines.pipeline import (
+    OutputRequest,
+    PendingResult,
+    Results,
+    TilingOptions,
+)
 from uhr_seg_ros.pipelines.tiling import padded_size, TileLimit
 from uhr_seg_ros.pipelines.verification import (
     check,
@@ -62,7 +67,7 @@ class TwoBranchGpu:
 
     """
 
-    overlaps = True
+    is_async = True
 
     def __init__(
         self,
@@ -110,21 +115,19 @@ class TwoBranchGpu:
         for _ in range(WARM_UP_FRAMES):
             self.segment(black, OutputRequest(), StageClock())
 
-    def segment(
-        self, frame: RawFrame, request: OutputRequest, clock: StageClock
-    ) -> dict[str, np.ndarray]:
+    def segment(self, frame: RawFrame, request: OutputRequest, clock: StageClock) -> Results:
         """
-        Segment one frame; see `Strategy.segment`.
+        Segment one frame; see `InferencePipeline.segment`.
 
         The stages are `upload`, `engines` and `download`.
         """
-        return self.begin(frame, request, clock)()
+        return self.submit(frame, request, clock).result()
 
-    def begin(
+    def submit(
         self, frame: RawFrame, request: OutputRequest, clock: StageClock
-    ) -> Callable[[], dict[str, np.ndarray]]:
-        """Start a frame and give what waits for its results; see `FramePipeline.begin`."""
-        return self._pipeline((frame.height, frame.width)).begin(frame, request, clock)
+    ) -> PendingResult[Results]:
+        """Start a frame; see `FramePipeline.submit`."""
+        return self._pipeline((frame.height, frame.width)).submit(frame, request, clock)
 
     def semantic_mask(self, frame: RawFrame) -> np.ndarray:
         """Take the arg max of the bilinearly enlarged `semantic_logits`."""
@@ -161,7 +164,7 @@ class TwoBranchGpu:
         try:
             frame = RawFrame.of_bgr(proof_frame(size, self._options.proof))
             expected = reference(self._bundle, self._limits, self._options, frame)
-            found = pipeline.begin(frame, OutputRequest(PROOF_OUTPUTS), StageClock())()
+            found = pipeline.submit(frame, OutputRequest(PROOF_OUTPUTS), StageClock()).result()
             agreement = compare(expected, found)
             self._backend.report(str(agreement))
             check(agreement, self._bundle, self._options.precision)

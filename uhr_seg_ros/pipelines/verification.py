@@ -63,11 +63,11 @@ def reference(
 ) -> dict[str, np.ndarray]:
     """Segment a frame with ONNX Runtime in fp32: `mask` and `quarter_logits`."""
     plain = replace(options, precision='fp32')
-    strategy = TwoBranch.open(bundle, limits, plain, (*TwoBranch.GRAPHS, 'quarter'))
+    pipeline = TwoBranch.open(bundle, limits, plain, (*TwoBranch.GRAPHS, 'quarter'))
     try:
-        return strategy.segment(frame, OutputRequest(PROOF_OUTPUTS), StageClock())
+        return pipeline.segment(frame, OutputRequest(PROOF_OUTPUTS), StageClock())
     finally:
-        strategy.close()
+        pipeline.close()
 
 
 def compare(
@@ -110,7 +110,7 @@ def check(agreement: Agreement, bundle: Bundle, precision: str) -> None:
 
 
 def prove(
-    strategy: InferencePipeline,
+    pipeline: InferencePipeline,
     reference: InferencePipeline,
     frame: RawFrame,
     bundle: Bundle,
@@ -121,7 +121,7 @@ def prove(
     Compare new engines with ONNX Runtime, and remember or forget them.
 
     Args:
-        strategy: runs the engines.
+        pipeline: runs the engines.
         reference: runs the same bundle on ONNX Runtime in fp32.
         frame: what both segment.
         bundle: its limits count.
@@ -136,7 +136,7 @@ def prove(
     request = OutputRequest(('mask', 'logits'))
     try:
         expected = reference.segment(frame, request, StageClock())
-        agreement = compare(expected, strategy.segment(frame, request, StageClock()), 'logits')
+        agreement = compare(expected, pipeline.segment(frame, request, StageClock()), 'logits')
         backend.report(str(agreement))
         check(agreement, bundle, precision)
     except Exception:
