@@ -85,7 +85,7 @@ class FrameProcessor:
     @property
     def samples(self) -> bool:
         """Whether the bundle chooses where it samples a frame."""
-        return self._segmenter is not None and self._segmenter.bundle.kind == 'deformed'
+        return self._segmenter is not None and self._segmenter.bundle.kind.has_sampling_grid
 
     @property
     def fallback(self) -> str:
