@@ -14,7 +14,7 @@ from standin_tensorrt import make_tensorrt
 
 from uhr_seg_ros.backends.tensorrt import engine
 from uhr_seg_ros.backends.tensorrt.api import describe
-from uhr_seg_ros.backends.tensorrt.preflight import Gpu
+from uhr_seg_ros.core.gpu import Gpu
 
 ORIN = Gpu('Orin', (8, 7), 30 << 30, (12, 6), 'R36.4.0')
 

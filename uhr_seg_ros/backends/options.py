@@ -37,8 +37,8 @@ class EngineOptions:
         cache: folder of built engines; empty for the user's cache folder (TensorRT).
         proof: picture (h, w, 3) uint8 BGR on which new engines are compared with ONNX Runtime;
             None for a generated scene (TensorRT).
-        must_keep: whether it is an error that an engine cannot be written to the cache; if not,
-            it runs all the same, and `warn` gets the reason (TensorRT).
+        require_cache: whether it is an error that an engine cannot be written to the cache; if
+            not, it runs all the same, and `warn` gets the reason (TensorRT).
         report: gets one line whenever something takes long, and why.
         warn: gets one line about what works, but should be mended.
         on_progress: gets the progress of a build, where TensorRT tells it.
@@ -50,11 +50,11 @@ class EngineOptions:
     workspace_mb: int = DEFAULT_WORKSPACE_MB
     cache: str = ''
     proof: np.ndarray | None = None
-    must_keep: bool = False
+    require_cache: bool = False
     report: Callable[[str], None] = _silent
     warn: Callable[[str], None] = _silent
     on_progress: Progress | None = None
 
-    def settled(self, usual: str) -> EngineOptions:
+    def resolve_precision(self, default: str) -> EngineOptions:
         """Put a precision in the place of `auto`."""
-        return replace(self, precision=usual) if self.precision == 'auto' else self
+        return replace(self, precision=default) if self.precision == 'auto' else self

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 
-from uhr_seg_ros.backends.cpu_features import has_exact_int8
 from uhr_seg_ros.backends.engine import Engine, Shape
 from uhr_seg_ros.backends.options import EngineOptions, PRECISIONS, WIDTHS
 from uhr_seg_ros.core.bundle import Bundle, Graph
 from uhr_seg_ros.core.errors import EngineError
-from uhr_seg_ros.core.resources import available_cores
+from uhr_seg_ros.core.resources import available_cores, has_exact_int8
 from uhr_seg_ros.core.text import listed
 
 _FLOAT, _BYTE = ('tensor(float)',), ('tensor(uint8)',)
@@ -106,7 +105,7 @@ def cpu_precision(bundle: Bundle, options: EngineOptions) -> str:
         EngineError: the precision is unknown, or the bundle has no graphs in it.
 
     """
-    precision = options.settled(bundle.cpu_precision).precision
+    precision = options.resolve_precision(bundle.cpu_precision).precision
     if precision == 'int8' and not has_exact_int8():
         if options.precision == 'auto':
             options.report('this CPU has no VNNI, its int8 sums may saturate: fp32 runs')

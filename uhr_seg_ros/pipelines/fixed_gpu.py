@@ -51,7 +51,7 @@ class _OnGpu:
             AgreementError: the engines compute something else than ONNX Runtime.
 
         """
-        options = options.settled(PRECISION)
+        options = options.resolve_precision(PRECISION)
         if options.precision != PRECISION:
             msg = (
                 f'precision {options.precision!r} of bundle {bundle.name}: bundles of kind '

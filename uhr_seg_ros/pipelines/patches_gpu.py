@@ -60,7 +60,7 @@ class PatchesGpu(PatchesWithContexts):
     @classmethod
     def open(cls, bundle: Bundle, limits: TilingOptions, options: EngineOptions) -> PatchesGpu:
         """Open a bundle on the GPU; the first time, this builds its engines (minutes)."""
-        options = options.settled(DEFAULT_PRECISION)
+        options = options.resolve_precision(DEFAULT_PRECISION)
         if options.precision not in PRECISIONS:
             msg = (
                 f'precision {options.precision!r} of bundle {bundle.name}: patches run on a GPU '

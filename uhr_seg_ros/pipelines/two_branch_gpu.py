@@ -88,7 +88,7 @@ class TwoBranchGpu:
     @classmethod
     def open(cls, bundle: Bundle, limits: TilingOptions, options: EngineOptions) -> TwoBranchGpu:
         """Open a bundle on the GPU; engines follow with the first size, see `prepare`."""
-        options = options.settled(DEFAULT_PRECISION)
+        options = options.resolve_precision(DEFAULT_PRECISION)
         backend = TensorRTBackend(bundle.name, options)
         try:
             return cls(bundle, backend, limits, options)

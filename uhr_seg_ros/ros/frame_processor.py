@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.backends.tensorrt.gpu_health import GpuSample, open_probe, Probe
 from uhr_seg_ros.core.classes import ClassSet
+from uhr_seg_ros.core.gpu_health import GpuSample, open_probe, Probe
 from uhr_seg_ros.core.process_memory import trim_heap
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock

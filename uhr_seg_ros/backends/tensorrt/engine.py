@@ -17,9 +17,9 @@ from uhr_seg_ros.backends.tensorrt.builder import build_plan
 from uhr_seg_ros.backends.tensorrt.cache import CacheError, EngineCache, Key
 from uhr_seg_ros.backends.tensorrt.compiling import compile_kernels, source_sha256
 from uhr_seg_ros.backends.tensorrt.cuda import Cuda, Stream
-from uhr_seg_ros.backends.tensorrt.preflight import find_gpu, Gpu
 from uhr_seg_ros.core.bundle import Graph
 from uhr_seg_ros.core.errors import EngineError
+from uhr_seg_ros.core.gpu import find_gpu, Gpu
 
 if TYPE_CHECKING:
     from uhr_seg_ros.backends.tensorrt.specialized_graphs import Shapes, SpecializedGraphs
@@ -219,7 +219,7 @@ class TensorRTBackend:
         try:
             change(*arguments)
         except CacheError as err:
-            if self._options.must_keep:
+            if self._options.require_cache:
                 raise
             if str(err) != self._warned:
                 self._options.warn(f'engines are built again at the next start: {err}')

@@ -10,7 +10,7 @@ import ctypes
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from uhr_seg_ros.backends.tensorrt.cuda_driver import Driver
+from uhr_seg_ros.core.cuda_driver import Driver
 from uhr_seg_ros.core.errors import EngineError
 
 _SYS = Path('/sys')

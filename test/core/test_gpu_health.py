@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from uhr_seg_ros.backends.tensorrt import gpu_health
+from uhr_seg_ros.core import gpu_health
 
 
 class NoSuchFigureError(Exception):

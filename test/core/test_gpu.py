@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The preflight: what is said without a driver, and with a stand-in for one."""
+"""Finding a GPU: what is said without a driver, and with a stand-in for one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from standin_libcuda import build_standin, StandIn
 
-from uhr_seg_ros.backends.tensorrt import cuda_driver, preflight
-from uhr_seg_ros.backends.tensorrt.preflight import find_gpu, Gpu, GpuUnavailableError
+from uhr_seg_ros.core import cuda_driver, gpu
+from uhr_seg_ros.core.gpu import find_gpu, Gpu, GpuUnavailableError
 
 
 @pytest.fixture(scope='module')
@@ -26,7 +26,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def standin(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     """Put the stand-in in the place of the driver, on a machine that is no Jetson."""
     monkeypatch.setattr(cuda_driver, 'LIBRARY', str(library))
-    monkeypatch.setattr(preflight, 'TEGRA_RELEASE', tmp_path / 'nv_tegra_release')
+    monkeypatch.setattr(gpu, 'TEGRA_RELEASE', tmp_path / 'nv_tegra_release')
     monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
     control = StandIn(str(library))
     yield control
@@ -93,7 +93,7 @@ def test_finds_a_gpu_and_takes_nothing(
     ],
 )
 def test_tells_the_release_of_a_jetson(standin: StandIn, line: str, release: str | None) -> None:
-    preflight.TEGRA_RELEASE.write_text(f'{line}, EABI: aarch64\n# KERNEL_VARIANT: oot\n')
+    gpu.TEGRA_RELEASE.write_text(f'{line}, EABI: aarch64\n# KERNEL_VARIANT: oot\n')
     assert find_gpu().l4t == release
 
 

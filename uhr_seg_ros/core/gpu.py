@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Is there a GPU that we can use? Asked before anything imports TensorRT.
+Find out whether there is a GPU that we can use, before anything imports TensorRT.
 
-Without a driver TensorRT 8.6 ends the process, so CUDA itself is asked first, through ctypes:
+Without a driver TensorRT 8.6 ends the process, so CUDA itself is called first, through ctypes:
 that loads one library, makes no context and needs no package.
 """
 
@@ -16,7 +16,7 @@ import os
 from pathlib import Path
 import re
 
-from uhr_seg_ros.backends.tensorrt.cuda_driver import Driver, DriverCallError, DriverMissingError
+from uhr_seg_ros.core.cuda_driver import Driver, DriverCallError, DriverMissingError
 from uhr_seg_ros.core.errors import EngineError
 
 #: Xavier, the oldest Jetson that TensorRT 8.5 runs on.
