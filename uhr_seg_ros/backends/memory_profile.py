@@ -15,6 +15,7 @@ import numpy as np
 from uhr_seg_ros.backends.registry import open_engine
 from uhr_seg_ros.core.bundle import Bundle, FIXED_KINDS, Graph, load_bundle
 from uhr_seg_ros.core.errors import EngineError
+from uhr_seg_ros.core.process_memory import peak_resident_bytes
 from uhr_seg_ros.core.subprocesses import python_child
 
 #: The growth between these sizes (height, width) is what one more pixel costs.
@@ -90,22 +91,6 @@ def _patch_feeds(bundle: Bundle, side: int, width: int) -> tuple[Graph, dict[str
         for name, shape in shapes.items()
     }
     return graph, feeds
-
-
-def peak_resident_bytes(pid: int | None = None) -> int | None:
-    """
-    Return the largest resident memory that a process ever had; None outside Linux.
-
-    Args:
-        pid: of the process; None: this one.
-    """
-    # Not getrusage: its maximum survives exec, so a child would start with its parent's.
-    try:
-        status = Path(f'/proc/{pid or "self"}/status').read_text(encoding='ascii')
-    except OSError:
-        return None
-    lines = dict(line.split(':', 1) for line in status.splitlines())
-    return 1024 * int(lines['VmHWM'].split()[0])
 
 
 if __name__ == '__main__':
