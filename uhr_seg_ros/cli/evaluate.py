@@ -21,11 +21,11 @@ from tqdm import tqdm
 
 from uhr_seg_ros import __version__
 from uhr_seg_ros.backends.options import EngineOptions, PRECISIONS
-from uhr_seg_ros.cli.options import Mode, refuse_without_effect
 from uhr_seg_ros.core.atomic_io import check_writable, write_text
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
+from uhr_seg_ros.core.command_line import Mode, refuse_without_effect
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.core.interruption import telling
+from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.data import image_io
 from uhr_seg_ros.data.datasets import Dataset, DATASETS, open_dataset
@@ -182,7 +182,7 @@ def evaluate(
     measured = 0
     with (
         _predictor(bundle, settings, engines) as (predictor, segmenter),
-        telling(lambda: f'{measured} of {len(images)} images measured, nothing was written'),
+        note_progress(lambda: f'{measured} of {len(images)} images measured, nothing was written'),
     ):
         for whole in tqdm(images, desc='evaluating', unit='image'):
             image = Ignoring(whole, dataset.ignored)

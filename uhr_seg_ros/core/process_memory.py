@@ -1,11 +1,12 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What the allocator keeps: frame-sized buffers between frames, nothing without a model."""
+"""The memory of a process: its peak, and what the allocator keeps."""
 
 from __future__ import annotations
 
 import ctypes
+from pathlib import Path
 
 # Names of malloc.h
 _M_TRIM_THRESHOLD = -1
@@ -49,3 +50,19 @@ def trim_heap() -> bool:
         return False
     trim(0)
     return True
+
+
+def peak_resident_bytes(pid: int | None = None) -> int | None:
+    """
+    Return the largest resident memory that a process ever had; None outside Linux.
+
+    Args:
+        pid: of the process; None: this one.
+    """
+    # Not getrusage: its maximum survives exec, so a child would start with its parent's.
+    try:
+        status = Path(f'/proc/{pid or "self"}/status').read_text(encoding='ascii')
+    except OSError:
+        return None
+    lines = dict(line.split(':', 1) for line in status.splitlines())
+    return 1024 * int(lines['VmHWM'].split()[0])

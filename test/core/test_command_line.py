@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from uhr_seg_ros.cli.main import COMMANDS, main
-from uhr_seg_ros.cli.options import CommandParser, Mode, refuse_without_effect
+from uhr_seg_ros.core.command_line import CommandParser, Mode, refuse_without_effect
 from uhr_seg_ros.core.errors import ConfigError
 
 MODES = (
