@@ -33,7 +33,7 @@ from uhr_seg_ros.comparison.running import Comparison, Steps
 from uhr_seg_ros.comparison.table import spread, table
 from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.core.errors import ConfigError, DataError, WriteError
-from uhr_seg_ros.core.folder_lock import locked
+from uhr_seg_ros.core.work_folders import locked
 from uhr_seg_ros.export.pretrained import PARTS
 from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.training.config import read_config

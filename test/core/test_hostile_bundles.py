@@ -21,8 +21,8 @@ import yaml
 
 onnx = pytest.importorskip('onnx', reason='the bundles are made with onnx')
 from uhr_seg_ros.core.bundle import load_bundle
-from uhr_seg_ros.core.drafts import draft_folder
 from uhr_seg_ros.core.errors import BundleError
+from uhr_seg_ros.core.work_folders import draft_folder
 from uhr_seg_ros.export.bundle_writing import add_precision, write_bundle
 from uhr_seg_ros.onnx_graphs.external_data import bring_inside
 from uhr_seg_ros.pipelines.segmenter import Segmenter

@@ -24,7 +24,7 @@ from std_msgs.msg import Header
 
 from uhr_seg_ros.core.classes import CLASS_SETS, UNLABELED
 from uhr_seg_ros.core.errors import ProcessError
-from uhr_seg_ros.core.process_memory import tune_malloc
+from uhr_seg_ros.core.memory import tune_malloc
 from uhr_seg_ros.core.subprocesses import python_child
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.geometry.camera import Camera

@@ -18,8 +18,8 @@ from torch import nn
 from uhr_seg_ros.core.command_line import Mode, refuse_without_effect
 from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.core.errors import TrainingError
-from uhr_seg_ros.core.folder_lock import locked
 from uhr_seg_ros.core.interruption import note_progress
+from uhr_seg_ros.core.work_folders import locked
 from uhr_seg_ros.data.datasets import Dataset, open_dataset
 from uhr_seg_ros.export.checkpoints import load_checkpoint, open_checkpoint
 from uhr_seg_ros.export.description import Description

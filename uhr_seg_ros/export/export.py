@@ -21,8 +21,8 @@ from uhr_seg_ros.core.bundle import Bundle, graphs_of, load_bundle, MODEL_FILE
 from uhr_seg_ros.core.bundle_kinds import BUNDLE_KINDS
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.domain import Domain
-from uhr_seg_ros.core.drafts import draft_folder
 from uhr_seg_ros.core.errors import BundleError
+from uhr_seg_ros.core.work_folders import draft_folder
 from uhr_seg_ros.export.bundle_writing import write_bundle
 from uhr_seg_ros.export.deformed_graphs import bent_both_ways, deformed_graphs, statistics_of
 from uhr_seg_ros.export.hlrc_graphs import DetailGraph, FusionGraph, QuarterGraph, SemanticGraph

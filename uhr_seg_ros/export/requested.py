@@ -15,8 +15,8 @@ from uhr_seg_ros.core.classes import CLASS_SETS, ClassSet, read_classes
 from uhr_seg_ros.core.config_reader import Fields, read_mapping
 from uhr_seg_ros.core.domain import Domain, DOMAINS, read_domain
 from uhr_seg_ros.core.errors import CheckpointError
+from uhr_seg_ros.core.strict_load import load_yaml, ValueFault
 from uhr_seg_ros.core.text import shown
-from uhr_seg_ros.core.yaml_reader import load_yaml, ValueFault
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-YAML to plain values, strictly: nothing is guessed, repeated, unfolded or built.
+YAML and JSON to plain values, strictly: nothing is guessed, repeated, unfolded or built.
 
 PyYAML splits the text into events; what they mean is decided here, since its own constructors
 take the last of repeated keys, read `1:30` as 90 and fail on `2024-99-99` with errors of their
@@ -12,6 +12,7 @@ own.
 from __future__ import annotations
 
 from collections.abc import Iterator
+import json
 import re
 from typing import Any, NamedTuple
 
@@ -264,3 +265,68 @@ _NAMES = {'int': 'whole number', 'float': 'number', 'bool': 'truth value', 'time
 
 def _fault(event: yaml.Event, text: str) -> ValueFault:
     return ValueFault(f'line {event.start_mark.line + 1}: {text}')
+
+
+def load_json(text: str) -> Any:
+    """
+    Read one JSON document; `NaN` and `Infinity` are numbers, as Python writes them.
+
+    Raises:
+        ValueFault: no JSON, repeated keys, or nesting and numbers without end.
+
+    """
+    try:
+        content = json.loads(
+            text, object_pairs_hook=_unique, parse_int=_json_int, parse_float=_json_float
+        )
+    except RecursionError as err:
+        raise ValueFault(_TOO_DEEP) from err
+    except json.JSONDecodeError as err:
+        msg = f'line {err.lineno}: {one_line(err.msg, 200)}'
+        raise ValueFault(msg) from err
+    _check_values(content)
+    return content
+
+
+_TOO_DEEP = f'nested deeper than {MAX_LEVELS} levels'
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                msg = f'{shown(key)} is there twice in one mapping: keep one'
+                raise ValueFault(msg)
+            seen.add(key)
+    return result
+
+
+def _json_int(text: str) -> int:
+    return int(_bounded(text))
+
+
+def _json_float(text: str) -> float:
+    return float(_bounded(text))
+
+
+def _bounded(text: str) -> str:
+    if len(text) > MAX_DIGITS:
+        msg = f'a number of {len(text)} characters, at most {MAX_DIGITS} are read'
+        raise ValueFault(msg)
+    return text
+
+
+def _check_values(content: Any) -> None:
+    """Check texts and depth, without recursion."""
+    waiting = [(content, 0)]
+    while waiting:
+        value, level = waiting.pop()
+        if isinstance(value, str):
+            checked_text(value)
+        elif isinstance(value, (list, dict)):
+            if level >= MAX_LEVELS:
+                raise ValueFault(_TOO_DEEP)
+            inner = value if isinstance(value, list) else [*value, *value.values()]
+            waiting += [(each, level + 1) for each in inner]
