@@ -18,6 +18,10 @@ WIDTHS = ('fp32', 'fp16', 'int8')
 #: What a user may ask for; `auto` is fp16 on TensorRT and what the bundle says on a CPU.
 PRECISIONS = ('auto', *WIDTHS)
 
+#: Execution providers of ONNX Runtime by the name that a user writes.
+PROVIDERS = ('cpu', 'cuda', 'tensorrt', 'openvino')
+DEFAULT_PROVIDER = 'cpu'
+
 DEFAULT_WORKSPACE_MB = 2048
 
 
@@ -31,6 +35,8 @@ class EngineOptions:
     What a user may choose about engines.
 
     Attributes:
+        backend: what opens the graphs, a key of `registry.BACKENDS`.
+        provider: execution provider, one of `PROVIDERS` (ONNX Runtime).
         threads: CPU threads, 0 for as many as this process may use (ONNX Runtime).
         precision: one of `PRECISIONS`.
         workspace_mb: limit for the scratch memory of an engine and of its build, MB (TensorRT).
@@ -45,6 +51,8 @@ class EngineOptions:
 
     """
 
+    backend: str = 'onnxruntime'
+    provider: str = DEFAULT_PROVIDER
     threads: int = 0
     precision: str = 'auto'
     workspace_mb: int = DEFAULT_WORKSPACE_MB
