@@ -15,7 +15,7 @@ from rig import header
 from transforms import stand_in, StandInBuffer, tf2_ros
 
 from uhr_seg_ros.ros.points import transforms as poses
-from uhr_seg_ros.ros.time_jumps import TimeJumps
+from uhr_seg_ros.ros.topics.time_jumps import TimeJumps
 
 NOTHING = poses.Extrinsics('', '', (0.0,) * 3, (0.0, 0.0, 0.0, 1.0))
 DECLARED = poses.Extrinsics('camera', 'lidar', (7.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
