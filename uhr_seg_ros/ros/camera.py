@@ -17,7 +17,7 @@ from uhr_seg_ros.ros.camera_monitor import CameraMonitor
 from uhr_seg_ros.ros.inputs import CameraInput, Frame
 from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache
 from uhr_seg_ros.ros.outputs import CameraOutput
-from uhr_seg_ros.ros.parameters.node_parameters import Settings
+from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.points.cloud_labeler import CloudHooks, CloudLabeler
 from uhr_seg_ros.ros.points.transforms import TransformFinder
 from uhr_seg_ros.ros.topics.closing import close_all

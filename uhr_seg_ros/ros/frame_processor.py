@@ -27,7 +27,7 @@ from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.ros.camera import Camera
 from uhr_seg_ros.ros.inputs import Frame
-from uhr_seg_ros.ros.parameters.node_parameters import Settings
+from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.stage_windows import StageWindows
 from uhr_seg_ros.ros.stalls import Sign
 

@@ -21,7 +21,7 @@ from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache
 from uhr_seg_ros.ros.messages.compressed import decode_compressed
 from uhr_seg_ros.ros.messages.images import view_image
 from uhr_seg_ros.ros.messages.remarks import Remark
-from uhr_seg_ros.ros.parameters.node_parameters import Settings
+from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.topics.adaptive_subscription import AdaptiveQosSubscription
 from uhr_seg_ros.ros.topics.closing import close_all
 from uhr_seg_ros.ros.topics.names import SUFFIX

@@ -29,7 +29,8 @@ from uhr_seg_ros.ros.camera import Camera
 from uhr_seg_ros.ros.frame_processor import FrameProcessor
 from uhr_seg_ros.ros.inputs import Frame
 from uhr_seg_ros.ros.messages.remarks import Throttle
-from uhr_seg_ros.ros.parameters.node_parameters import Parameters, Settings
+from uhr_seg_ros.ros.parameters.node_parameters import Parameters
+from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.points.cloud_labeler import CloudHooks
 from uhr_seg_ros.ros.points.transforms import TransformFinder
 from uhr_seg_ros.ros.process import RCLError, run

@@ -29,7 +29,7 @@ from uhr_seg_ros.ros.diagnostics import (
 )
 from uhr_seg_ros.ros.frame_processor import FrameProcessor
 from uhr_seg_ros.ros.messages.images import encode_image
-from uhr_seg_ros.ros.parameters.node_parameters import Settings
+from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.stalls import find_stalls
 from uhr_seg_ros.ros.topics.qos import output_overrides, output_qos
 from uhr_seg_ros.ros.topics.status import HOLD_S, Lasting

@@ -32,3 +32,8 @@ def message_bytes(message: PointCloud2 | Image | CameraInfo) -> int:
     for name, itemsize in (('data', 1), ('d', 8)):
         size += itemsize * len(getattr(message, name, ()))
     return size + sum(_FIELD + len(field.name) for field in getattr(message, 'fields', ()))
+
+
+def plain_frame(frame: str) -> str:
+    """Return a frame's name without the slash that ROS 1 put before it; tf2 knows none."""
+    return frame.lstrip('/')

@@ -15,7 +15,7 @@ from rclpy.parameter import Parameter
 
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.text import one_line, shown
-from uhr_seg_ros.ros.parameters.settings import ParameterSpec
+from uhr_seg_ros.ros.parameters.spec import ParameterSpec
 
 Check = Callable[[list[Parameter]], SetParametersResult]
 

@@ -1,12 +1,11 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Every parameter of the node, declared once, read as one typed settings object."""
+"""The parameters of the node: declared, guarded, and at hand as settings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from threading import Lock
 from types import MappingProxyType
 from typing import Any
@@ -16,74 +15,10 @@ from rclpy.exceptions import ParameterUninitializedException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from uhr_seg_ros.geometry.visibility import ZBuffer
-from uhr_seg_ros.pipelines.refinement.refine import Refinement
 from uhr_seg_ros.ros.parameters.declaration import accept_whole_numbers, declare
-from uhr_seg_ros.ros.parameters.settings import extrinsic_specs, OBJECTIONS, ParameterSpec, SPECS
-from uhr_seg_ros.ros.points.transforms import Extrinsics
-
-
-@dataclass(frozen=True)
-class Settings:
-    """
-    The node's parameters at one moment; a dot in a parameter's name is an underscore here.
-
-    It cannot change. `extrinsics` has the declared pose of every camera.
-    """
-
-    bundle: str
-    camera_view: str
-    backend: str
-    memory_limit_mb: int
-    max_pixels: int
-    threads: int
-    input_size: tuple[int, int]
-    precision: str
-    workspace_mb: int
-    engine_cache: str
-    cameras: tuple[str, ...]
-    image_transport: str
-    image_qos: str
-    autostart: bool
-    transition_timeout: float
-    configure_timeout: float
-    watchdog_timeout: float
-    max_rate_hz: float
-    confidence_enabled: bool
-    overlay_alpha: float
-    overlay_scale: float
-    refine: str
-    refine_budget_ms: float
-    cloud_enabled: bool
-    cloud_source: str
-    cloud_max_time_difference: float
-    cloud_memory_limit_mb: int
-    cloud_rectified: bool
-    cloud_keep_unseen: bool
-    cloud_z_buffer_enabled: bool
-    cloud_z_buffer_columns: int
-    cloud_z_buffer_tolerance: float
-    cloud_fixed_frame: str
-    cloud_transform_timeout: float
-    no_frame_warning_s: float
-    diagnostics_expected_frequency: float
-    diagnostics_gpu_temperature_limit: float
-    latency_budget_ms: float
-    extrinsics: Mapping[str, Extrinsics]
-
-    @property
-    def refinement(self) -> Refinement | None:
-        """How boundaries are refined, or None."""
-        if self.refine == 'none':
-            return None
-        return Refinement(budget_ms=self.refine_budget_ms)
-
-    @property
-    def z_buffer(self) -> ZBuffer | None:
-        """How hidden points are found, or None."""
-        if not self.cloud_z_buffer_enabled:
-            return None
-        return ZBuffer(self.cloud_z_buffer_columns, self.cloud_z_buffer_tolerance)
+from uhr_seg_ros.ros.parameters.extrinsics import extrinsic_specs, Extrinsics
+from uhr_seg_ros.ros.parameters.settings import Settings, SPECS
+from uhr_seg_ros.ros.parameters.spec import ParameterSpec
 
 
 class Parameters:
@@ -96,14 +31,19 @@ class Parameters:
         node: where they are declared; those it has already are left as they are.
         is_unconfigured: tells whether structural parameters may change now.
 
+    Attributes:
+        settings: the values of this moment; another object after each change.
+
     """
+
+    settings: Settings
 
     def __init__(self, node: Node, is_unconfigured: Callable[[], bool]) -> None:
         self._node = node
         self._is_unconfigured = is_unconfigured
         self._specs: dict[str, ParameterSpec] = {}
         self._values: dict[str, Any] = {}
-        self._settings: Settings | None = None
+        self._is_declared = False
         # One thread may set a parameter while another one configures the node.
         self._lock = Lock()
         node.add_on_set_parameters_callback(self._check)
@@ -111,17 +51,13 @@ class Parameters:
         self._declare(SPECS)
         for camera in self._cameras:
             self._declare(extrinsic_specs(camera))
-        self._settings = self._snapshot()
-
-    @property
-    def settings(self) -> Settings:
-        """The values of this moment."""
-        return self._settings
+        self.settings = self._snapshot()
+        self._is_declared = True
 
     def settled(self) -> Settings:
         """Return the values that hold when a change that is being checked is over."""
         with self._lock:
-            return self._settings
+            return self.settings
 
     @property
     def _cameras(self) -> tuple[str, ...]:
@@ -144,13 +80,15 @@ class Parameters:
         self._values[spec.name] = tuple(value) if isinstance(spec.default, list) else value
 
     def _snapshot(self) -> Settings:
-        values = {spec.field: self._values[spec.name] for spec in SPECS}
+        values = self._fields(SPECS)
         values['cameras'] = self._cameras
         poses = {
-            camera: Extrinsics(*(self._values[spec.name] for spec in extrinsic_specs(camera)))
-            for camera in self._cameras
+            camera: Extrinsics(**self._fields(extrinsic_specs(camera))) for camera in self._cameras
         }
         return Settings(**values, extrinsics=MappingProxyType(poses))
+
+    def _fields(self, specs: Iterable[ParameterSpec]) -> dict[str, Any]:
+        return {spec.field: self._values[spec.name] for spec in specs}
 
     def _check(self, parameters: list[Parameter]) -> SetParametersResult:
         """
@@ -165,25 +103,17 @@ class Parameters:
             for parameter in ours:
                 if reason := self._objection(self._specs[parameter.name], parameter.value):
                     return SetParametersResult(successful=False, reason=reason)
-            if self._settings is not None:
+            if self._is_declared:
                 for parameter in ours:
                     self._note(self._specs[parameter.name], parameter.value)
-                self._settings = self._snapshot()
+                self.settings = self._snapshot()
         return SetParametersResult(successful=True)
 
     def _objection(self, spec: ParameterSpec, value: Any) -> str:
         """Return why `value` is refused, or an empty string."""
-        is_set = self._settings is not None
-        if spec.change == 'unconfigured' and is_set and not self._is_unconfigured():
+        if spec.change == 'unconfigured' and self._is_declared and not self._is_unconfigured():
             return (
                 f'{spec.name} can change only while the node is unconfigured: deactivate and '
                 'clean up first'
             )
-        if spec.choices and value not in spec.choices:
-            return f'{spec.name} is {value!r}: expected one of {", ".join(spec.choices)}'
-        if isinstance(spec.default, str) and spec.default and not value:
-            return f'{spec.name} is empty'
-        if spec.least and 0 < value < spec.least:
-            return f'{spec.name} is {value:g}: expected 0, or at least {spec.least:g}'
-        other = OBJECTIONS.get(spec.name.rpartition('.')[2])
-        return other(value or []) if other else ''
+        return spec.objection(value)

@@ -33,7 +33,7 @@ from uhr_seg_ros.ros.messages.cloud import encode_cloud
 from uhr_seg_ros.ros.messages.cloud_reading import read_points
 from uhr_seg_ros.ros.messages.depth import DEPTH_BYTES, read_depth
 from uhr_seg_ros.ros.messages.headers import message_bytes, stamp_ns
-from uhr_seg_ros.ros.parameters.node_parameters import Settings
+from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.points.pairing import Pair, Pairing
 from uhr_seg_ros.ros.points.transform_waiting import Search, TransformWaiting
 from uhr_seg_ros.ros.points.transforms import TransformFinder

@@ -16,7 +16,7 @@ from tiny_bundle import edited_model
 import yaml
 
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.ros.launching import (
+from uhr_seg_ros.ros.parameters.launch_arguments import (
     bundles_text,
     camera_names,
     file_remark,
@@ -25,7 +25,7 @@ from uhr_seg_ros.ros.launching import (
     street_text,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
