@@ -17,9 +17,8 @@ from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
 
 from uhr_seg_ros.core.errors import MessageError
-from uhr_seg_ros.ros.camera_info import CameraInfoCache, fit_camera_info
-from uhr_seg_ros.ros.remarks import Remarks
-from uhr_seg_ros.ros.throttle import Throttle
+from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache, fit_camera_info
+from uhr_seg_ros.ros.messages.remarks import Remarks, Throttle
 
 
 def calibration(stamp: int = 0, **fields: int) -> CameraInfo:

@@ -25,9 +25,9 @@ from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.ros.camera import Camera
-from uhr_seg_ros.ros.diagnostics import StageWindows
 from uhr_seg_ros.ros.inputs import Frame
-from uhr_seg_ros.ros.parameters import Settings
+from uhr_seg_ros.ros.parameters.settings import Settings
+from uhr_seg_ros.ros.stage_windows import StageWindows
 from uhr_seg_ros.ros.stalls import Sign
 
 PROGRESS_PERIOD_S = 5.0
