@@ -15,7 +15,7 @@ import numpy as np
 from uhr_seg_ros.backends.registry import open_engine
 from uhr_seg_ros.core.bundle import Bundle, Graph, load_bundle
 from uhr_seg_ros.core.errors import EngineError
-from uhr_seg_ros.core.resources import peak_resident_bytes
+from uhr_seg_ros.core.memory import peak_resident_bytes
 from uhr_seg_ros.core.subprocesses import python_child
 
 #: The growth between these sizes (height, width) is what one more pixel costs.

@@ -243,7 +243,7 @@ class Segmenter:
         Return whether what the frames to come take stays for those after them, as at first.
 
         It makes the next frame faster. Otherwise it goes back to the C library as they are done,
-        which may still keep it: see `core.process_memory.trim_heap`.
+        which may still keep it: see `core.memory.trim_heap`.
         """
         self._running.keep_memory(keeps)
 
