@@ -85,8 +85,6 @@ def test_there_is_no_semantic_branch(tmp_path: Path) -> None:
     bundle = export(make('fast_scnn'), 'fast_scnn', tmp_path)
     with Segmenter(bundle) as segmenter, pytest.raises(BundleError, match='one branch'):
         segmenter.semantic_only(picture(64, 64))
-    with pytest.raises(EngineError, match='choose onnxruntime'):
-        Segmenter(bundle, 'tensorrt')
 
 
 def test_unknown_option() -> None:

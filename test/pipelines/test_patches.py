@@ -79,6 +79,7 @@ def test_bundle_gives_what_the_network_gives(
     assert found.confidence.shape == size and found.confidence.min() >= 255 // 5
     stages = set(found.stage_times)
     assert stages == {'convert', 'reduce', 'contexts', 'patches', 'merge'}
+    assert list(found.stage_times) == [name for name in segmenter.stages if name in stages]
 
 
 def test_contexts_matter(made: tuple[PatchNetwork, Bundle]) -> None:

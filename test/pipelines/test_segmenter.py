@@ -61,6 +61,7 @@ def test_refined_boundaries(segmenter: Segmenter) -> None:
     assert (found.mask == wanted.mask).all()
     assert found.refined_share == 1.0
     assert found.stage_times['refine'] > 0
+    assert list(found.stage_times) == list(segmenter.stages)
     assert (found.color_mask == colorize(wanted.mask, TINY_CLASSES)).all()
     assert (found.overlay == OverlayPainter(TINY_CLASSES).paint(image, wanted.mask)).all()
     assert (found.logits.argmax(0) == plain.mask).all()

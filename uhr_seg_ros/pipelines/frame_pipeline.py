@@ -158,6 +158,10 @@ class FramePipeline:
         self._next = (self._next + 1) % SLOTS
         return PendingResult(partial(self._collect, slot, buffers, request, clock))
 
+    def segment(self, frame: RawFrame, request: OutputRequest, clock: StageClock) -> Results:
+        """Segment one frame and wait for it."""
+        return self.submit(frame, request, clock).result()
+
     def semantic_logits(self, frame: RawFrame) -> np.ndarray:
         """Run one frame and give what the semantic branch says alone, (C, h, w) float32."""
         self.submit(frame, OutputRequest(), StageClock()).result()

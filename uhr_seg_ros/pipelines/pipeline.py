@@ -1,10 +1,11 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What every pipeline is asked for, and within which limits."""
+"""What every pipeline does, and within which limits."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -16,12 +17,14 @@ from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import OverlayOptions
-from uhr_seg_ros.pipelines.outputs import CheckedGraphs
 
 T = TypeVar('T')
 
 #: Results of a frame by name, see `InferencePipeline.segment`.
 Results = dict[str, np.ndarray]
+
+#: Frame sizes whose engines stay open.
+MAX_SIZES = 4
 
 #: Largest height and width of the frame that warms an engine up, px.
 WARM_UP_SIZE = (544, 960)
@@ -88,7 +91,15 @@ class PendingResult(Generic[T]):
         return self._outcome.result()
 
 
-class InferencePipeline(Protocol):
+class FrameSegmenter(Protocol):
+    """What segments one frame."""
+
+    def segment(self, frame: RawFrame, request: OutputRequest, clock: StageClock) -> Results:
+        """Segment one frame; see `InferencePipeline.segment`."""
+        ...
+
+
+class InferencePipeline(FrameSegmenter, Protocol):
     """How the graphs of a bundle make a mask on one back end."""
 
     #: What runs: `backend`, `version`, `device`, and what else tells two runs apart.
@@ -151,27 +162,44 @@ class InferencePipeline(Protocol):
         ...
 
 
-class SynchronousPipeline:
-    """What pipelines have in common that finish a frame before they return."""
+class Closable(Protocol):
+    """What holds memory until it is closed."""
 
-    is_async = False
+    def close(self) -> None:
+        """Free the memory."""
+        ...
 
-    _graphs: CheckedGraphs
-    _keeps_memory = True
 
-    def keep_memory(self, keeps: bool) -> None:
-        """Tell the engines too; see `InferencePipeline.keep_memory`."""
-        if keeps != self._keeps_memory:
-            self._keeps_memory = keeps
-            self._graphs.keep_memory(keeps)
+C = TypeVar('C', bound=Closable)
 
-    def segment(self, frame: RawFrame, request: OutputRequest, clock: StageClock) -> Results:
-        """Segment one frame; see `InferencePipeline.segment`."""
-        raise NotImplementedError
 
-    def submit(
-        self, frame: RawFrame, request: OutputRequest, clock: StageClock
-    ) -> PendingResult[Results]:
-        """Segment one frame at once; see `InferencePipeline.submit`."""
-        results = self.segment(frame, request, clock)
-        return PendingResult(lambda: results)
+class PipelinesBySize(Generic[C]):
+    """
+    Pipelines for frames of one size each; those of the `MAX_SIZES` used last stay open.
+
+    Args:
+        open_size: opens one for frames of (height, width).
+
+    """
+
+    def __init__(self, open_size: Callable[[tuple[int, int]], C]) -> None:
+        self._open_size = open_size
+        self._open: OrderedDict[tuple[int, int], C] = OrderedDict()
+
+    def __getitem__(self, size: tuple[int, int]) -> C:
+        if size not in self._open:
+            if len(self._open) >= MAX_SIZES:
+                self._open.popitem(last=False)[1].close()
+            self._open[size] = self._open_size(size)
+        self._open.move_to_end(size)
+        return self._open[size]
+
+    @property
+    def newest(self) -> C | None:
+        """The one that was used last."""
+        return next(reversed(self._open.values()), None)
+
+    def close(self) -> None:
+        """Close all of them."""
+        while self._open:
+            self._open.popitem()[1].close()

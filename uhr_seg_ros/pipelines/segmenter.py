@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.backends.registry import BACKENDS
 from uhr_seg_ros.core.bundle import Bundle, Graph, load_bundle
 from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.core.errors import ConfigError
@@ -26,7 +27,7 @@ from uhr_seg_ros.pipelines.pipeline import (
     TilingOptions,
 )
 from uhr_seg_ros.pipelines.refinement.refine import refine, Refinement
-from uhr_seg_ros.pipelines.registry import BACKENDS, open_pipeline, pipeline_entry
+from uhr_seg_ros.pipelines.registry import open_pipeline, pipeline_entry
 
 #: Stages of the segmenter itself, after those of its pipeline.
 SEGMENTER_STAGES = ('refine', 'overlay')
@@ -100,7 +101,7 @@ class Segmenter:
         self._threads = options.threads
         self._pipeline: InferencePipeline | None = None
         # The last one runs everywhere: its errors are the user's.
-        faster = BACKENDS[:-1] if backend == 'auto' else []
+        faster = list(BACKENDS)[:-1] if backend == 'auto' else []
         for name in faster:
             try:
                 self._open(name, tiling, options, input_size)
@@ -108,7 +109,7 @@ class Segmenter:
             except Exception as err:  # whatever it is, there is another back end
                 self.fallback = f'{name} is not used: {err or type(err).__name__}'
         else:
-            chosen = BACKENDS[-1] if backend == 'auto' else backend
+            chosen = list(BACKENDS)[-1] if backend == 'auto' else backend
             self._open(chosen, tiling, options, input_size)
         self.provenance: dict[str, Any] = {
             'bundle': self.bundle.name,
