@@ -18,7 +18,7 @@ torch = pytest.importorskip('torch', reason='the bundle is exported')
 
 from uhr_seg_ros.backends.engine import Engine
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.backends.registry import open_engines
+from uhr_seg_ros.backends.registry import open_backend
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.classes import CLASS_SETS, ClassSet
@@ -185,7 +185,9 @@ def test_graphs_that_give_nonsense(
     text: str,
 ) -> None:
     bundle = bundles['deformed']
-    engines = open_engines(bundle, bundle.graphs, EngineOptions())
+    options = EngineOptions()
+    backend = open_backend(bundle, options)
+    engines = Deformed.open_graphs(bundle, backend, TilingOptions(), options)
     values = np.full(shape, value, np.float32)
     engines[graph] = Answering(engines[graph], **{name: values})
     pipeline = Deformed(bundle, engines, TilingOptions())

@@ -192,7 +192,7 @@ class FrameProgram:
             if engine is not self._quarter or name == 'quarter_logits'
         }
         addresses = {name: self._take(size) for name, size in sizes.items()}
-        self._total_at = {}
+        self._total_at: dict[str, int] = {}
         if len(self._rows) * len(self._columns) > 1:
             self._prepare_tiles()
         return addresses

@@ -177,7 +177,7 @@ def enlarged_confidence(
         np.maximum(best, enlarged(plane, size, padded), out=best)
     for plane in logits:
         below += np.exp(enlarged(plane, size, padded) - best)
-    return np.uint8(255.0 / below + 0.5)
+    return (255.0 / below + 0.5).astype(np.uint8)
 
 
 def enlarged(plane: np.ndarray, size: tuple[int, int], padded: tuple[int, int]) -> np.ndarray:
@@ -189,7 +189,7 @@ def enlarged(plane: np.ndarray, size: tuple[int, int], padded: tuple[int, int]) 
 def confidence_of(logits: np.ndarray) -> np.ndarray:
     """Return 255 times the largest softmax: (C, h, w) float32 -> (h, w) uint8."""
     below = np.exp(logits - logits.max(0)).sum(0)
-    return np.uint8(255.0 / below + 0.5)
+    return (255.0 / below + 0.5).astype(np.uint8)
 
 
 def arg_max(scores: np.ndarray) -> np.ndarray:

@@ -148,7 +148,7 @@ class OutputCheck:
             return None
         if batch := self._bundle.kind.axis_name(name, 0):
             axes = (batch, *axes[1:])
-        known = {'classes': len(self._bundle.classes), **sizes}
+        known: dict[int | str, int] = {'classes': len(self._bundle.classes), **sizes}
         return tuple(known.get(axis, axis) for axis in axes)
 
     def _check_ids(self, graph: str, mask: np.ndarray) -> None:

@@ -128,15 +128,16 @@ class SingleBranch(SynchronousPipeline):
             return self._run(image, clock)[0]
         rows = tile_spans(height, tile, self._bundle.multiple)
         columns = tile_spans(width, tile, self._bundle.multiple)
-        blend = None
+        blender: TileBlender | None = None
         for row, row_span in enumerate(rows):
             for column, column_span in enumerate(columns):
                 logits = self._run(image[slice(*row_span), slice(*column_span)], clock)
                 sides = row_span[1] - row_span[0], column_span[1] - column_span[0]
-                step = self._step(logits, sides)
-                blend = blend or TileBlender(rows, columns, step)
-                blend.add(logits, row, column)
-        return blend.total[0]
+                if blender is None:
+                    blender = TileBlender(rows, columns, self._step(logits, sides))
+                blender.add(logits, row, column)
+        assert blender is not None  # there is a tile
+        return blender.total[0]
 
     def _run(self, image: np.ndarray, clock: StageClock) -> np.ndarray:
         with clock.stage('preprocess'):

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
+
+import numpy as np
 
 from uhr_seg_ros.backends.engine import Backend, Engine
 from uhr_seg_ros.backends.options import EngineOptions
@@ -30,7 +33,7 @@ P = TypeVar('P', bound='SynchronousPipeline')
 VERIFICATION_SIZE = (512, 512)
 
 
-class SynchronousPipeline:
+class SynchronousPipeline(ABC):
     """
     Run graphs that take and give arrays of the host, on any back end.
 
@@ -53,14 +56,14 @@ class SynchronousPipeline:
     _backend: Backend | None = None
     _keeps_memory = True
 
+    @abstractmethod
     def __init__(
         self,
         bundle: Bundle,
         engines: Mapping[str, Engine],
         limits: TilingOptions,
         options: EngineOptions = EngineOptions(),  # noqa: B008 - it cannot change
-    ) -> None:
-        raise NotImplementedError
+    ) -> None: ...
 
     @classmethod
     def open(cls: type[P], bundle: Bundle, limits: TilingOptions, options: EngineOptions) -> P:
@@ -97,7 +100,7 @@ class SynchronousPipeline:
         cls, bundle: Bundle, backend: Backend, limits: TilingOptions, options: EngineOptions
     ) -> dict[str, Engine]:
         """Open the graphs that frames need, in the shapes that a back end has to know."""
-        return {name: backend.open(graph) for name, graph in bundle.graphs.items()}
+        return {name: backend.open(graph, {}) for name, graph in bundle.graphs.items()}
 
     @classmethod
     def verification_size(cls, bundle: Bundle) -> tuple[int, int]:
@@ -108,9 +111,17 @@ class SynchronousPipeline:
         """Run once on a black frame."""
         self.segment(warm_up_frame(size), OutputRequest(), StageClock())
 
+    @abstractmethod
     def segment(self, frame: RawFrame, request: OutputRequest, clock: StageClock) -> Results:
         """Segment one frame; see `InferencePipeline.segment`."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def semantic_mask(self, frame: RawFrame) -> np.ndarray:
+        """Segment one frame by the semantic branch alone, or refuse."""
+
+    @abstractmethod
+    def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
+        """Return what grows with a frame; see `InferencePipeline.bytes_per_pixel`."""
 
     def submit(
         self, frame: RawFrame, request: OutputRequest, clock: StageClock

@@ -93,7 +93,7 @@ class TwoBranch(SynchronousPipeline):
         cls, bundle: Bundle, backend: Backend, limits: TilingOptions, options: EngineOptions
     ) -> dict[str, Engine]:
         """Open `GRAPHS`."""
-        return {name: backend.open(bundle.graphs[name]) for name in cls.GRAPHS}
+        return {name: backend.open(bundle.graphs[name], {}) for name in cls.GRAPHS}
 
     def segment(self, frame: RawFrame, request: OutputRequest, clock: StageClock) -> Results:
         """

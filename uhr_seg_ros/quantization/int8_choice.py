@@ -18,7 +18,7 @@ from uhr_seg_ros.onnx_graphs.quantization import Quantizer
 from uhr_seg_ros.quantization.int8_trial import BRANCHES, feeds, Loss, Trial
 
 #: Shows the progress over something.
-Show = Callable[[Sequence, str], Iterable]
+Show = Callable[[Sequence[Any], str], Iterable[Any]]
 
 
 @dataclass(frozen=True)

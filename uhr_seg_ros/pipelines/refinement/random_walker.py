@@ -126,7 +126,7 @@ def _solve(graph: _Graph, classes: np.ndarray) -> np.ndarray:
 
     order = _along(graph)
     below, place, weights = _lower_part(graph, order)
-    kept = _cut_off(graph.to_seed.any(0)[order], place)
+    kept = _cut_off(np.any(graph.to_seed, axis=0)[order], place)
     matrix = np.zeros((1 + below.max(initial=0), len(order)), order='F')
     matrix[0] = graph.weights.sum(0)[order] + kept
     matrix[below, place] = -weights
