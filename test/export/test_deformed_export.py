@@ -27,7 +27,7 @@ from uhr_seg_ros.networks.deformation.network import (
     DEEPGLOBE_STATISTICS,
     DeformedNetwork,
 )
-from uhr_seg_ros.networks.presets import build_network, Network
+from uhr_seg_ros.networks.presets import build_network, SegmentationNetwork
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
@@ -40,11 +40,11 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
-def exported(network: Network, folder: Path) -> Bundle:
+def exported(network: SegmentationNetwork, folder: Path) -> Bundle:
     return export_bundle(network, folder, name='d', preset='deform_s', classes=CLASSES)
 
 
-def seen_something(network: nn.Module) -> Network:
+def seen_something(network: nn.Module) -> SegmentationNetwork:
     return see(network, torch.randn(2, 3, 128, 192))
 
 

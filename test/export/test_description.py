@@ -52,8 +52,9 @@ def earlier(**fields: Any) -> Checkpoint:
 
 
 def told(
-    weights: Any, request: ConversionRequest = ConversionRequest()
-) -> tuple[Description, str]:  # noqa: B008
+    weights: Any,
+    request: ConversionRequest = ConversionRequest(),  # noqa: B008
+) -> tuple[Description, str]:
     lines: list[str] = []
     resolved = resolve_description(weights, request, lines.append)
     return resolved.description, ''.join(lines)

@@ -31,7 +31,7 @@ from uhr_seg_ros.export.requested import (
     parse_domain,
     parse_options,
 )
-from uhr_seg_ros.networks.presets import Network, NETWORKS
+from uhr_seg_ros.networks.presets import NETWORKS, SegmentationNetwork
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +113,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _exported(
-    network: Network, output: Path, name: str, said: Description, provenance: dict[str, Any]
+    network: SegmentationNetwork,
+    output: Path,
+    name: str,
+    said: Description,
+    provenance: dict[str, Any],
 ) -> Bundle:
     try:
         return export_bundle(

@@ -28,7 +28,7 @@ from uhr_seg_ros.export.checkpoints import Checkpoint, is_own, published_name, s
 from uhr_seg_ros.export.description import Description, other_classes, other_options
 from uhr_seg_ros.export.requested import ConversionRequest
 from uhr_seg_ros.networks.hlrc.network import HLRC
-from uhr_seg_ros.networks.presets import build_network, Network, NETWORKS, options_of
+from uhr_seg_ros.networks.presets import build_network, NETWORKS, options_of, SegmentationNetwork
 
 #: Network whose released weights are one file per part -> what knows the parts and their names.
 RELEASED = {
@@ -224,13 +224,13 @@ def _check_count(path: Path, count: int, request: ConversionRequest) -> None:
         raise CheckpointError(msg)
 
 
-def blank_network(network: str, options: Mapping[str, Any], classes: int) -> Network:
+def blank_network(network: str, options: Mapping[str, Any], classes: int) -> SegmentationNetwork:
     """Build a network without values, which costs neither time nor memory."""
     with torch.device('meta'):
         return build_checked(network, options, classes)
 
 
-def build_checked(network: str, options: Mapping[str, Any], classes: int) -> Network:
+def build_checked(network: str, options: Mapping[str, Any], classes: int) -> SegmentationNetwork:
     """
     Build a network with options that come from a file or a command line.
 
@@ -248,7 +248,7 @@ def build_checked(network: str, options: Mapping[str, Any], classes: int) -> Net
 
 
 def _last_layers(
-    blank: Network, network: str, options: Mapping[str, Any], weights: Weights
+    blank: SegmentationNetwork, network: str, options: Mapping[str, Any], weights: Weights
 ) -> Iterator[torch.Tensor]:
     """Find the tensors of a file whose first axis is the classes."""
     wider = blank_network(network, options, blank.classes + 1).state_dict()
@@ -274,7 +274,9 @@ def part_names(network: str | None) -> tuple[str, ...]:
     return tuple(RELEASED[network].released_names(blank))
 
 
-def own_state_dict(blank: Network, network: str, weights: Weights) -> dict[str, torch.Tensor]:
+def own_state_dict(
+    blank: SegmentationNetwork, network: str, weights: Weights
+) -> dict[str, torch.Tensor]:
     """
     Return weights under our names.
 

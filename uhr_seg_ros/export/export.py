@@ -32,7 +32,7 @@ from uhr_seg_ros.networks.baselines.single import SingleNetwork
 from uhr_seg_ros.networks.deformation.network import DeformedNetwork, UniformNetwork
 from uhr_seg_ros.networks.fctl.patch_network import PatchNetwork
 from uhr_seg_ros.networks.hlrc.network import HLRC
-from uhr_seg_ros.networks.presets import Network
+from uhr_seg_ros.networks.presets import SegmentationNetwork
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 OPSET = 17
@@ -48,7 +48,7 @@ POINT_AGREEMENT = 0.999
 
 
 def export_bundle(
-    network: Network,
+    network: SegmentationNetwork,
     directory: str | Path,
     *,
     name: str,
@@ -108,7 +108,7 @@ def export_bundle(
     return load_bundle(directory)
 
 
-def _compared_sizes(network: Network) -> tuple[tuple[int, int], ...]:
+def _compared_sizes(network: SegmentationNetwork) -> tuple[tuple[int, int], ...]:
     """Return sizes (height, width) of images on which a bundle is compared with torch, px."""
     seen = network.stride, network.stride
     if isinstance(network, PatchNetwork):
@@ -118,7 +118,7 @@ def _compared_sizes(network: Network) -> tuple[tuple[int, int], ...]:
     return BUNDLE_KINDS[network.kind].compare_sizes(*seen)
 
 
-def write_graphs(network: Network, directory: Path) -> None:
+def write_graphs(network: SegmentationNetwork, directory: Path) -> None:
     """Write the graphs of a network in evaluation mode as ``<graph>.onnx``, without gradients."""
     image = torch.randn(1, 3, *TRACE_SIZE)
     patches = None
@@ -182,7 +182,7 @@ def _write_graph(
         )
 
 
-def compare(network: Network, bundle: Bundle, size: tuple[int, int]) -> None:
+def compare(network: SegmentationNetwork, bundle: Bundle, size: tuple[int, int]) -> None:
     """
     Run torch and the bundle on one image and compare logits and arg max.
 
