@@ -108,7 +108,7 @@ def test_a_description_that_is_wrong(change: dict[str, Any], text: str, tmp_path
 
 
 @pytest.mark.parametrize(
-    ('asked', 'text'),
+    ('requested', 'text'),
     [
         (ConversionRequest('fast_scnn'), 'trained as deform_s, --network says fast_scnn'),
         (
@@ -122,9 +122,9 @@ def test_a_description_that_is_wrong(change: dict[str, Any], text: str, tmp_path
     ],
 )
 @pytest.mark.parametrize('checkpoint', [own(description=BENT), earlier()])
-def test_contradictions(checkpoint: Checkpoint, request: ConversionRequest, text: str) -> None:
+def test_contradictions(checkpoint: Checkpoint, requested: ConversionRequest, text: str) -> None:
     with pytest.raises(CheckpointError, match=text):
-        told(checkpoint, request)
+        told(checkpoint, requested)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_a_domain_is_read_back_and_completed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ('weights', 'asked', 'domain'),
+    ('weights', 'requested', 'domain'),
     [
         (
             earlier(**{'data.dataset': 'inria', 'classes': 2}),
@@ -264,9 +264,9 @@ def test_a_domain_is_read_back_and_completed(tmp_path: Path) -> None:
     ],
 )
 def test_the_domain_of_a_training(
-    weights: Checkpoint, request: ConversionRequest, domain: Domain
+    weights: Checkpoint, requested: ConversionRequest, domain: Domain
 ) -> None:
-    assert told(weights, request)[0].domain == domain
+    assert told(weights, requested)[0].domain == domain
 
 
 def test_the_domain_of_published_weights() -> None:
