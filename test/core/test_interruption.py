@@ -27,7 +27,7 @@ from uhr_seg_ros.core.interruption import (
     exit_code,
     signals_end_the_block,
     signals_held,
-    telling,
+    summarize_on_interrupt,
     Terminated,
 )
 
@@ -166,7 +166,11 @@ def test_signals_wait_where_a_process_is_started() -> None:
 
 
 def test_what_was_done_is_told_once() -> None:
-    with pytest.raises(ValueError) as caught, telling(lambda: 'outer'), telling(lambda: 'inner'):
+    with (
+        pytest.raises(ValueError) as caught,
+        summarize_on_interrupt(lambda: 'outer'),
+        summarize_on_interrupt(lambda: 'inner'),
+    ):
         raise ValueError
     assert done_until(caught.value) == 'inner'
     assert done_until(ValueError()) == ''

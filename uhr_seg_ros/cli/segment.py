@@ -16,9 +16,9 @@ import numpy as np
 from uhr_seg_ros.cli.segment_results import check_names, Results
 from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.core.errors import RecordingError, UhrSegError
-from uhr_seg_ros.core.interruption import telling
+from uhr_seg_ros.core.interruption import summarize_on_interrupt
 from uhr_seg_ros.core.visualization import draw_density, OverlayOptions
-from uhr_seg_ros.core.work_folders import locked
+from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.refinement.refine import METHODS, Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmenter
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Segment every image; returns 1 when one of them could not be, else 0."""
     results = Results(args.output, args.color_mask, args.save_logits, args.show_sampling)
-    with locked(args.output):
+    with lock_folder(args.output):
         check_names(args.images, results)
         with Segmenter(
             args.bundle, args.backend, TilingOptions(args.memory_limit_mb, args.tile)
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 def _segment_all(args: argparse.Namespace, segmenter: Segmenter, results: Results) -> int:
     count = len(args.images)
     segmented = unreadable = failed = 0
-    with telling(lambda: f'{segmented} of {count} images segmented: {args.output}'):
+    with summarize_on_interrupt(lambda: f'{segmented} of {count} images segmented: {args.output}'):
         for index, path in enumerate(args.images, start=1):
             try:
                 image = read_image(path)

@@ -110,7 +110,7 @@ def signals_held() -> Iterator[None]:
 
 
 @contextmanager
-def telling(done: Callable[[], str]) -> Iterator[None]:
+def summarize_on_interrupt(done: Callable[[], str]) -> Iterator[None]:
     """
     Note on whatever ends the block early what was done until then.
 
@@ -127,7 +127,7 @@ def telling(done: Callable[[], str]) -> Iterator[None]:
 
 
 def done_until(error: BaseException) -> str:
-    """Return what `telling` has noted on an exception; empty without a note."""
+    """Return what `summarize_on_interrupt` has noted on an exception; empty without a note."""
     return getattr(error, 'done_until', '')
 
 

@@ -16,7 +16,7 @@ from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.label_map import LabelMap
 from uhr_seg_ros.data.label_noise import NoisyRegion
 from uhr_seg_ros.data.pairing import Files
-from uhr_seg_ros.data.sample import LabeledFile, LabeledImage, Part
+from uhr_seg_ros.data.sample import Crop, FileSample, Sample
 
 #: The usual names of splits, in their usual order.
 SPLITS = ('train', 'val', 'test')
@@ -55,7 +55,7 @@ class Dataset(ABC):
             msg = f'{self.root} is no folder: give the root folder of the {self.name} set'
             raise DataError(msg)
 
-    def images(self, split: str) -> list[LabeledImage]:
+    def images(self, split: str) -> list[Sample]:
         """
         Return all images of a split; the files are found and their sizes compared.
 
@@ -70,7 +70,7 @@ class Dataset(ABC):
             raise faults_error(faults, f'split {split} of {self.root}')
         return images
 
-    def open_images(self, split: str) -> tuple[list[LabeledImage], list[str]]:
+    def open_images(self, split: str) -> tuple[list[Sample], list[str]]:
         """
         Open the images of a split, as `images`, and go on where one cannot be used.
 
@@ -99,13 +99,13 @@ class Dataset(ABC):
     def _encoding(self, split: str) -> LabelMap:
         return LabelMap.of_classes(len(self.classes))
 
-    def _open(self, files: Files, encoding: LabelMap) -> LabeledImage:
-        return LabeledFile(*files, encoding)
+    def _open(self, files: Files, encoding: LabelMap) -> Sample:
+        return FileSample(*files, encoding)
 
 
 def hold_out(
-    images: Sequence[LabeledImage], name: str, share: float = 1 / 3
-) -> tuple[list[LabeledImage], LabeledImage]:
+    images: Sequence[Sample], name: str, share: float = 1 / 3
+) -> tuple[list[Sample], Sample]:
     """
     Cut a validation part off the bottom of one training image.
 
@@ -133,9 +133,9 @@ def hold_out(
     if not 0 < cut < height:
         msg = f'share {share} of {name!r} ({height} rows) to hold out leaves nothing on one side'
         raise DataError(msg)
-    parts = {name: Part(whole, (0, 0, cut, width))}
+    parts = {name: Crop(whole, (0, 0, cut, width))}
     training = [parts.get(image.name, image) for image in images]
-    return training, Part(whole, (cut, 0, height - cut, width))
+    return training, Crop(whole, (cut, 0, height - cut, width))
 
 
 #: So many files are named in one error.

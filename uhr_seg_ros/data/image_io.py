@@ -61,7 +61,7 @@ def check_upright(path: Path, other: str) -> None:
         msg = (
             f'{path} has the EXIF tag Orientation = {turned} ({ifd.ORIENTATION_NAMES[turned]}), '
             f'and it is not clear what goes with {other}: the pixels as they are stored, or as '
-            'viewers show them. If the stored ones, strip the tag (exiftool -Orientation= FILE), else turn the '
-            'pixels (mogrify -auto-orient FILE)'
+            'viewers show them. If the stored ones, strip the tag (exiftool -Orientation= FILE), '
+            'else turn the pixels (mogrify -auto-orient FILE)'
         )
         raise DataError(msg)

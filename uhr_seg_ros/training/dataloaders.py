@@ -18,7 +18,7 @@ from uhr_seg_ros.data.crops import CropSampler
 from uhr_seg_ros.data.datasets import Dataset, hold_out
 from uhr_seg_ros.data.label_check import checked_images, only, Share, show_shares, warn
 from uhr_seg_ros.data.label_noise import MaskNoisyLabels
-from uhr_seg_ros.data.sample import LabeledImage, Mosaic
+from uhr_seg_ros.data.sample import ArraySample, Sample
 from uhr_seg_ros.synthetic.scenes import generate_scene
 from uhr_seg_ros.training.batches import Batches
 from uhr_seg_ros.training.checks import wrong
@@ -45,7 +45,7 @@ def feed(config: Config, dataset: Dataset, world: DistContext) -> tuple[Batches,
     recoloured = _by_id(data.recolour, 'data.recolour', dataset)
     scenes = _scenes(data, dataset, world)
 
-    def sampler(images: list[LabeledImage]) -> CropSampler:
+    def sampler(images: list[Sample]) -> CropSampler:
         return CropSampler(images, config.recipe.crop, augmentation, recoloured)
 
     batches = Batches(
@@ -60,7 +60,7 @@ def feed(config: Config, dataset: Dataset, world: DistContext) -> tuple[Batches,
 
 def _split_together(
     config: Config, dataset: Dataset, world: DistContext
-) -> tuple[list[LabeledImage], list[LabeledImage]]:
+) -> tuple[list[Sample], list[Sample]]:
     """Split the data set; where one process cannot, none goes on to wait for it."""
     found, error = None, None
     try:
@@ -78,7 +78,7 @@ def _split_together(
 
 def _split(
     config: Config, dataset: Dataset, world: DistContext
-) -> tuple[list[LabeledImage], list[LabeledImage]]:
+) -> tuple[list[Sample], list[Sample]]:
     data = config.data
     splits = [data.train] if data.validation is None else [data.train, data.validation]
     if world.writes:
@@ -101,8 +101,8 @@ def _split(
 def _tell_labels(
     config: Config,
     dataset: Dataset,
-    training: list[LabeledImage],
-    validating: list[LabeledImage],
+    training: list[Sample],
+    validating: list[Sample],
     warnings: list[str],
 ) -> None:
     """
@@ -136,9 +136,7 @@ def _tell_labels(
     warn(warnings)
 
 
-def _without_doubtful(
-    images: list[LabeledImage], data: Data, dataset: Dataset
-) -> list[LabeledImage]:
+def _without_doubtful(images: list[Sample], data: Data, dataset: Dataset) -> list[Sample]:
     if data.ignore_doubtful and not dataset.doubts:
         expected = f'false: no labels of {dataset.name} are known to be wrong'
         raise wrong('data.ignore_doubtful', data.ignore_doubtful, expected)
@@ -157,7 +155,7 @@ def _by_id(values: Mapping[str, T], field: str, dataset: Dataset) -> dict[int, T
     return {names.index(name): value for name, value in values.items()}
 
 
-def _scenes(data: Data, dataset: Dataset, world: DistContext) -> list[LabeledImage]:
+def _scenes(data: Data, dataset: Dataset, world: DistContext) -> list[Sample]:
     if not data.generated:
         return []
     if dataset.classes != CLASS_SETS['aerial']:
@@ -166,4 +164,4 @@ def _scenes(data: Data, dataset: Dataset, world: DistContext) -> list[LabeledIma
     numbers = tqdm(
         range(data.scenes), desc='generating scenes', unit='scene', disable=not world.writes
     )
-    return [Mosaic(f'scene {seed}', *generate_scene(seed, *SCENE_SIZE)) for seed in numbers]
+    return [ArraySample(f'scene {seed}', *generate_scene(seed, *SCENE_SIZE)) for seed in numbers]
