@@ -16,7 +16,7 @@ from uhr_seg_ros.benchmark.demo_cloud import cloud_figures, draw_saved_cloud
 from uhr_seg_ros.benchmark.sources import prepare_bag
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.image_writing import write_image
-from uhr_seg_ros.core.interruption import summarize_on_interrupt
+from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.replay.collector import STAMP_PATTERN
 from uhr_seg_ros.replay.session import Replay, replay
@@ -84,9 +84,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     bundle = load_bundle(options.bundle)
     with (
         lock_folder(options.output),
-        summarize_on_interrupt(
-            lambda: f'{len(_masks(options.output))} masks saved: {options.output}'
-        ),
+        note_progress(lambda: f'{len(_masks(options.output))} masks saved: {options.output}'),
     ):
         return _run(options, bundle)
 

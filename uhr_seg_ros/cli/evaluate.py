@@ -25,7 +25,7 @@ from uhr_seg_ros.cli.options import Mode, refuse_without_effect
 from uhr_seg_ros.core.atomic_io import check_writable, write_text
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.core.interruption import summarize_on_interrupt
+from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.data import image_io
 from uhr_seg_ros.data.datasets import Dataset, DATASETS, open_dataset
@@ -181,9 +181,7 @@ def evaluate(
     measured = 0
     with (
         _predictor(bundle, settings, engines) as (predictor, segmenter),
-        summarize_on_interrupt(
-            lambda: f'{measured} of {len(images)} images measured, nothing was written'
-        ),
+        note_progress(lambda: f'{measured} of {len(images)} images measured, nothing was written'),
     ):
         for whole in tqdm(images, desc='evaluating', unit='image'):
             image = IgnoreClasses(whole, dataset.ignored)

@@ -15,8 +15,8 @@ from uhr_seg_ros import __version__
 from uhr_seg_ros.cli.options import CommandParser
 from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.core.interruption import (
-    done_until,
     exit_code,
+    progress_note,
     signals_end_the_block,
     Terminated,
 )
@@ -164,7 +164,7 @@ def _fail(text: str, error: BaseException | None = None) -> int:
 
 
 def _with_done(text: str, error: BaseException | None) -> str:
-    done = done_until(error) if error else ''
+    done = progress_note(error) if error else ''
     return f'{text}; {done}' if done else text
 
 

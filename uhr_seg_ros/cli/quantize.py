@@ -20,7 +20,7 @@ from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.core.atomic_io import atomic_write
 from uhr_seg_ros.core.bundle import Bundle, GraphSet, load_bundle, MODEL_FILE
 from uhr_seg_ros.core.errors import BundleError, EngineError
-from uhr_seg_ros.core.interruption import signals_held, summarize_on_interrupt
+from uhr_seg_ros.core.interruption import note_progress, signals_held
 from uhr_seg_ros.core.work_folders import draft_folder, lock_folder
 from uhr_seg_ros.export.bundle_writing import add_precision
 from uhr_seg_ros.pipelines.segmenter import Segmenter
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     bundle = load_bundle(args.bundle)
     _check(args, bundle)
     output = args.output or bundle.path
-    with lock_folder(output), summarize_on_interrupt(lambda: f'nothing was changed in {output}'):
+    with lock_folder(output), note_progress(lambda: f'nothing was changed in {output}'):
         return _quantize(args, bundle, output)
 
 

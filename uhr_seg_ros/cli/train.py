@@ -18,7 +18,7 @@ from torch import nn
 from uhr_seg_ros.cli.options import Mode, refuse_without_effect
 from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.core.errors import TrainingError
-from uhr_seg_ros.core.interruption import summarize_on_interrupt
+from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.data.datasets import Dataset, open_dataset
 from uhr_seg_ros.export.checkpoints import load_checkpoint, open_checkpoint
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
                 domain=_domain(config, dataset),
             )
             batches, validation = feed(config, dataset, world)
-            with summarize_on_interrupt(lambda: _so_far(trainer)):
+            with note_progress(lambda: _so_far(trainer)):
                 finished = trainer.run(batches, validation, deadline=deadline)
         if not world.writes:
             return FINISHED  # torchrun ends all processes when one fails: the first speaks for all

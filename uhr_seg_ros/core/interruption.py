@@ -110,7 +110,7 @@ def signals_held() -> Iterator[None]:
 
 
 @contextmanager
-def summarize_on_interrupt(done: Callable[[], str]) -> Iterator[None]:
+def note_progress(done: Callable[[], str]) -> Iterator[None]:
     """
     Note on whatever ends the block early what was done until then.
 
@@ -121,13 +121,13 @@ def summarize_on_interrupt(done: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except BaseException as err:
-        if not done_until(err):
-            err.done_until = done()
+        if not progress_note(err):
+            err.progress_note = done()
         raise
 
 
-def done_until(error: BaseException) -> str:
-    """Return what `summarize_on_interrupt` has noted on an exception; empty without a note."""
+def progress_note(error: BaseException) -> str:
+    """Return what `note_progress` has noted on an exception; empty without a note."""
     return getattr(error, 'done_until', '')
 
 
