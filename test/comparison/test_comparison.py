@@ -160,7 +160,7 @@ def test_cores_are_those_that_the_process_may_use() -> None:
     """Of the machine there may be more: in a container, or beside others."""
     package = Path(compare.__file__).parents[1]
     files = [file for file in package.rglob('*.py') if 'cpu_count' in file.read_text()]
-    assert [file.name for file in files] == ['opening.py']
+    assert [file.name for file in files] == ['resources.py']
 
 
 def test_comparison_in_a_folder_of_another_one(tmp_path: Path) -> None:

@@ -260,7 +260,7 @@ def test_weights_that_do_not_fit_into_one_file(
     model.graph.initializer.append(onnx.numpy_helper.from_array(many, 'many'))
     onnx.save(model, path)
     scatter(bundle)
-    monkeypatch.setattr('uhr_seg_ros.onnx_graphs.external_data.MOST_BYTES', 30_000)
+    monkeypatch.setattr('uhr_seg_ros.onnx_graphs.external_data.MAX_BYTES', 30_000)
     with pytest.raises(BundleError, match=r'it would have \d+ bytes, an ONNX file has at most'):
         bring_inside(path)
 

@@ -218,7 +218,7 @@ def test_command_needs_no_ros(tiny_bundle: Path, tmp_path: Path) -> None:
     # Importing a module that is None in sys.modules fails, as if it were not installed.
     program = (
         "import sys; sys.modules['rclpy'] = sys.modules['sensor_msgs'] = None; "
-        'from uhr_seg_ros.cli import main; sys.exit(main(sys.argv[1:]))'
+        'from uhr_seg_ros.cli.main import main; sys.exit(main(sys.argv[1:]))'
     )
     arguments = [
         'benchmark',

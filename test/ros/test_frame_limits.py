@@ -22,8 +22,9 @@ from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.core.memory import trim_heap
 from uhr_seg_ros.image_io.limits import DEFAULT_FRAME_PIXELS, FrameLimit
 from uhr_seg_ros.ros import frame_processor
-from uhr_seg_ros.ros.decoding import decode_compressed, view_image
-from uhr_seg_ros.ros.points.depth import read_depth
+from uhr_seg_ros.ros.messages.compressed import decode_compressed
+from uhr_seg_ros.ros.messages.depth import read_depth
+from uhr_seg_ros.ros.messages.images import view_image
 
 MakeStage = Callable[..., Stage]
 

@@ -32,8 +32,8 @@ from uhr_seg_ros.geometry.labeling import PointLabeler
 from uhr_seg_ros.geometry.transform import OPTICAL_FROM_BODY, Transform
 from uhr_seg_ros.geometry.visibility import ZBuffer
 from uhr_seg_ros.reports.benchmark_report import percentiles
-from uhr_seg_ros.ros.points.cloud import encode_cloud, pack_records
-from uhr_seg_ros.ros.points.cloud_reading import read_points
+from uhr_seg_ros.ros.messages.cloud import encode_cloud, pack_records
+from uhr_seg_ros.ros.messages.cloud_reading import read_points
 
 CLASSES = CLASS_SETS['cityscapes']
 

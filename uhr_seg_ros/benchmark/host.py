@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from uhr_seg_ros.backends.tensorrt.preflight import find_gpu, GpuUnavailableError
+from uhr_seg_ros.core.gpu import find_gpu, GpuUnavailableError
 from uhr_seg_ros.core.subprocesses import find_tool
 from uhr_seg_ros.reports.benchmark_report import machine
 

@@ -131,7 +131,7 @@ def _quantize(args: argparse.Namespace, bundle: Bundle, output: Path) -> int:
 
 
 def _check(args: argparse.Namespace, bundle: Bundle) -> None:
-    if bundle.kind != 'two_branch':
+    if not bundle.kind.is_quantizable:
         msg = f'bundle {bundle.path} is of kind {bundle.kind}: int8 is made of two_branch only'
         raise BundleError(msg)
     if not 0.0 <= args.agreement <= 1.0:

@@ -15,7 +15,7 @@ from time import monotonic
 from rich.console import Console
 from torch import nn
 
-from uhr_seg_ros.cli.options import Mode, refuse_without_effect
+from uhr_seg_ros.core.command_line import Mode, refuse_without_effect
 from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.core.errors import TrainingError
 from uhr_seg_ros.core.interruption import note_progress

@@ -122,13 +122,13 @@ def note_progress(done: Callable[[], str]) -> Iterator[None]:
         yield
     except BaseException as err:
         if not progress_note(err):
-            err.progress_note = done()
+            err.progress_note = done()  # type: ignore[attr-defined]
         raise
 
 
 def progress_note(error: BaseException) -> str:
     """Return what `note_progress` has noted on an exception; empty without a note."""
-    return getattr(error, 'done_until', '')
+    return getattr(error, 'progress_note', '')
 
 
 def exit_code(error: BaseException) -> int:

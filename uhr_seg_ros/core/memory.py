@@ -1,12 +1,13 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Memory of frames: what the allocator keeps between them, and when buffers are released."""
+"""The memory of a process: its peak, what the allocator keeps, when buffers are released."""
 
 from __future__ import annotations
 
 from collections import deque
 import ctypes
+from pathlib import Path
 
 # Names of malloc.h
 _M_TRIM_THRESHOLD = -1
@@ -50,6 +51,22 @@ def trim_heap() -> bool:
         return False
     trim(0)
     return True
+
+
+def peak_resident_bytes(pid: int | None = None) -> int | None:
+    """
+    Return the largest resident memory that a process ever had; None outside Linux.
+
+    Args:
+        pid: of the process; None: this one.
+    """
+    # Not getrusage: its maximum survives exec, so a child would start with its parent's.
+    try:
+        status = Path(f'/proc/{pid or "self"}/status').read_text(encoding='ascii')
+    except OSError:
+        return None
+    lines = dict(line.split(':', 1) for line in status.splitlines())
+    return 1024 * int(lines['VmHWM'].split()[0])
 
 
 #: Sizes that are remembered; of them, what came once is no reason to keep memory.

@@ -59,7 +59,7 @@ def deformed_graphs(
 
 
 def statistics_of(network: DeformedNetwork) -> dict[str, tuple[float, ...]]:
-    """Return mean and standard deviation as a bundle names them, unless they are the usual ones."""
+    """Return mean and standard deviation as a bundle names them, where they are its own."""
     if network.statistics is None:
         return {}
     mean, std = (tuple(255.0 * value for value in values) for values in network.statistics)

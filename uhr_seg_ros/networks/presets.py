@@ -36,9 +36,11 @@ from uhr_seg_ros.networks.deformation.network import (
     DeformedNetwork,
     UniformNetwork,
 )
-from uhr_seg_ros.networks.fctl.network import fctl, fctl_deepglobe, fctl_inria, fctl_s
+from uhr_seg_ros.networks.fctl.network import fctl, fctl_s
 from uhr_seg_ros.networks.fctl.patch_network import PatchNetwork
-from uhr_seg_ros.networks.hlrc.network import HLRC, hlrc, hlrc_s, semantic_s
+from uhr_seg_ros.networks.fctl.released import fctl_deepglobe, fctl_inria
+from uhr_seg_ros.networks.hlrc.network import HLRC, hlrc, hlrc_s
+from uhr_seg_ros.networks.hlrc.semantic import semantic_s
 
 #: Largest number in an option: sizes in px, radii, counts.
 LARGEST = 4096
