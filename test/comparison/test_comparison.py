@@ -69,7 +69,7 @@ def write_set(folder: Path) -> Path:
 
 def test_a_run_of_another_plan_is_not_taken_for_this_one(tmp_path: Path) -> None:
     before, now = (
-        read_plan(write_plan(tmp_path, variants={'a': {'options': {'bent': bent}}}))
+        read_plan(write_plan(tmp_path, variants={'a': {'options': {'warped_size': bent}}}))
         for bent in ([64, 64], [128, 64])
     )
     folder = tmp_path / 'out/a/0'
@@ -348,10 +348,10 @@ def test_plans_of_the_package(path: Path, tmp_path: Path) -> None:
         config = tmp_path / f'{number}.yaml'
         write_config(variant, 0, config)
         read = read_config(config)
-        assert read.recipe.network == variant.config['network']
-        if read.recipe.network.startswith('segformer'):
+        assert read.training.network == variant.config['network']
+        if read.training.network.startswith('segformer'):
             pytest.importorskip('transformers', reason='SegFormer needs transformers')
-        network = build_network(read.recipe.network, 5, **read.recipe.options)
+        network = build_network(read.training.network, 5, **read.training.options)
         modules = dict(network.named_modules())
-        for part in read.starts:
+        for part in read.pretrained:
             assert modules.keys() & set(PARTS[part]), (variant.name, part)

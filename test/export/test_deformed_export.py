@@ -32,7 +32,7 @@ from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
 CLASSES = CLASS_SETS['aerial']
-SMALL = {'bent': [64, 96], 'size': [16, 24], 'radius': 3}
+SMALL = {'warped_size': [64, 96], 'size': [16, 24], 'radius': 3}
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +82,7 @@ def test_pixels_that_are_sampled_at_have_the_logits_of_torch(tmp_path: Path) -> 
 def test_statistics_of_its_own(tmp_path: Path) -> None:
     inner = build_network('deform_s', 5, **SMALL).inner
     network = DeformedNetwork(
-        inner, size=(16, 24), bent=(64, 96), radius=3, statistics=DEEPGLOBE_STATISTICS
+        inner, size=(16, 24), warped_size=(64, 96), radius=3, statistics=DEEPGLOBE_STATISTICS
     )
     bundle = exported(seen_something(network), tmp_path)
     assert bundle.mean == pytest.approx([255 * value for value in DEEPGLOBE_STATISTICS[0]])

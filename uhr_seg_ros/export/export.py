@@ -28,7 +28,7 @@ from uhr_seg_ros.export.deformed_graphs import bent_both_ways, deformed_graphs, 
 from uhr_seg_ros.export.hlrc_graphs import DetailGraph, FusionGraph, QuarterGraph, SemanticGraph
 from uhr_seg_ros.export.patch_graphs import cut_as, patch_graphs
 from uhr_seg_ros.networks.backbones.normalization import normalized
-from uhr_seg_ros.networks.baselines.single import SingleBranch
+from uhr_seg_ros.networks.baselines.single import SingleNetwork
 from uhr_seg_ros.networks.deformation.network import DeformedNetwork, UniformNetwork
 from uhr_seg_ros.networks.fctl.patch_network import PatchNetwork
 from uhr_seg_ros.networks.hlrc.network import HLRC
@@ -43,7 +43,7 @@ LOGIT_TOLERANCE = 1e-3
 MASK_AGREEMENT = 0.9999
 #: Largest error of a sampling grid, in -1..1.
 GRID_TOLERANCE = 1e-4
-#: The same for the few points of a bent image, of which a single one may be nearly undecided.
+#: The same for the few points of a warped image, of which a single one may be nearly undecided.
 POINT_AGREEMENT = 0.999
 
 
@@ -114,7 +114,7 @@ def _compared_sizes(network: Network) -> tuple[tuple[int, int], ...]:
     if isinstance(network, PatchNetwork):
         seen = network.side, network.side
     elif isinstance(network, DeformedNetwork | UniformNetwork):
-        seen = network.bent
+        seen = network.warped_size
     return BUNDLE_KINDS[network.kind].compare_sizes(*seen)
 
 
@@ -122,14 +122,14 @@ def write_graphs(network: Network, directory: Path) -> None:
     """Write the graphs of a network in evaluation mode as ``<graph>.onnx``, without gradients."""
     image = torch.randn(1, 3, *TRACE_SIZE)
     patches = None
-    if isinstance(network, SingleBranch):
+    if isinstance(network, SingleNetwork):
         graphs = {'network': (network.body, {'image': network.reduce(image)})}
     elif isinstance(network, PatchNetwork):
         graphs, patches = patch_graphs(network.exported()), cut_as(network)
     elif isinstance(network, DeformedNetwork):
         graphs = deformed_graphs(network)
     elif isinstance(network, UniformNetwork):
-        graphs = {'network': (network.inner, {'image': torch.randn(1, 3, *network.bent)})}
+        graphs = {'network': (network.inner, {'image': torch.randn(1, 3, *network.warped_size)})}
     else:
         graphs = _two_branch_graphs(network, image)
     tensors = graphs_of(BUNDLE_KINDS[network.kind], patches)

@@ -76,7 +76,7 @@ class Format(NamedTuple):
     ignored: re.Pattern[str]
 
 
-def load_start(
+def load_pretrained(
     network: nn.Module,
     part: str,
     path: str | Path,

@@ -11,7 +11,6 @@ the same design scaled for CPUs and small Jetsons.
 from __future__ import annotations
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from uhr_seg_ros.core.errors import ConfigError
@@ -19,6 +18,7 @@ from uhr_seg_ros.networks.backbones.efficientnet_lite import EfficientNetLite
 from uhr_seg_ros.networks.backbones.efficientvit import EfficientViTTrunk
 from uhr_seg_ros.networks.backbones.layers import resize_like
 from uhr_seg_ros.networks.backbones.swin import Swin
+from uhr_seg_ros.networks.base import SegmentationNetwork
 from uhr_seg_ros.networks.hlrc.assignment import assign, Decoder
 from uhr_seg_ros.networks.hlrc.local_perception import LocalPerception, NoLocalPerception
 from uhr_seg_ros.networks.hlrc.region import (
@@ -37,7 +37,7 @@ from uhr_seg_ros.networks.hlrc.semantic import (
 )
 
 
-class HLRC(nn.Module):
+class HLRC(SegmentationNetwork):
     """
     The whole network.
 
@@ -45,10 +45,10 @@ class HLRC(nn.Module):
     whose remainder by 16 is not 1, 2 or 3.
     """
 
-    #: Height and width of a frame are padded to multiples of this, px.
-    stride = 16
-    #: The kind of bundle that it is exported as.
     kind = 'two_branch'
+    stride = 16
+    #: The semantic branch sees the image reduced by this factor.
+    low_res_factor = HaarLowPass.factor
 
     def __init__(
         self,
@@ -65,18 +65,9 @@ class HLRC(nn.Module):
         self.region = region
         self.local = local
         self.decoder = decoder
+        self.classes = decoder.classify.out_channels
         self.auxiliary = auxiliary
         self.reconstruction = reconstruction
-
-    @property
-    def classes(self) -> int:
-        """Number of classes of the logits."""
-        return self.decoder.classify.out_channels
-
-    @property
-    def low_res_factor(self) -> int:
-        """The semantic branch sees the image reduced by this factor."""
-        return self.low_pass.factor
 
     def fuse(
         self, feature: torch.Tensor, affinity: torch.Tensor, local: list[torch.Tensor]

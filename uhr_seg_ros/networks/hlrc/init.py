@@ -25,7 +25,7 @@ CLASSIFIER_STD = 0.01
 PUBLISHED = ('hlrc_cityscapes', 'hlrc_inria', 'hlrc_deepglobe')
 
 
-def initialise(network: HLRC) -> None:
+def init_published(network: HLRC) -> None:
     """Draw the published initial weights, in place, from torch's random numbers."""
     for conv in _kaiming(network):
         nn.init.kaiming_normal_(conv.weight, mode='fan_out', nonlinearity='relu')
