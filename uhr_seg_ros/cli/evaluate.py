@@ -28,7 +28,7 @@ from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.data import image_io
-from uhr_seg_ros.data.datasets import Dataset, DATASETS, open_dataset
+from uhr_seg_ros.data.datasets import Dataset, DATASET_HELP, is_dataset_name, open_dataset
 from uhr_seg_ros.data.sample import Sample
 from uhr_seg_ros.evaluation.block import MemmapMask
 from uhr_seg_ros.evaluation.evaluator import Evaluator
@@ -70,7 +70,13 @@ class Engines:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('--bundle', required=True, help='folder of the bundle, or its name')
-    parser.add_argument('--dataset', choices=sorted(DATASETS), default='aerial')
+    parser.add_argument(
+        '--dataset',
+        type=_dataset,
+        default='aerial',
+        metavar='NAME',
+        help=f'{DATASET_HELP} (default: aerial)',
+    )
     parser.add_argument('--root', required=True, type=Path, help='folder of the data set')
     parser.add_argument('--split', default='test')
     how = parser.add_argument_group('how images are segmented (default: as published)')
@@ -200,6 +206,13 @@ def evaluate(
         'peak_memory_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         **Figures(bundle.classes.names, dataset.ignored, dataset.reported).of(results),
     }
+
+
+def _dataset(name: str) -> str:
+    if not is_dataset_name(name):
+        msg = f'{name!r} is not a data set: {DATASET_HELP}'
+        raise argparse.ArgumentTypeError(msg)
+    return name
 
 
 @contextmanager

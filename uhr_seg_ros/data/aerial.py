@@ -64,7 +64,7 @@ class Aerial(Dataset):
         self.splits = tuple(self._names)
         self._check_grounds()
 
-    def _files(self, split: str) -> Sequence[Files]:
+    def files(self, split: str) -> Sequence[Files]:
         if not self._names[split]:
             msg = f'{self._path}: split {split!r} is empty'
             raise DataError(msg)
@@ -74,7 +74,7 @@ class Aerial(Dataset):
             for name in self._names[split]
         ]
 
-    def _open(self, files: Files, encoding: LabelMap) -> Sample:
+    def open_sample(self, files: Files, encoding: LabelMap) -> Sample:
         return FileSample(*files, encoding, GROUND.get(files.name))
 
     def _read_names(self) -> dict[str, list[str]]:

@@ -24,10 +24,13 @@ SPLITS = ('train', 'val', 'test')
 
 class Dataset(ABC):
     """
-    Labelled images on disk, by split.
+    Labeled images on disk, by split: the base of every data set, also of a user's own.
+
+    A subclass says what its classes are and which files belong to a split. docs/extending.md
+    has an example.
 
     Attributes:
-        name: Its name in `DATASETS`.
+        name: Its name in `DATASETS`, or what a user's own set is called.
         root: Folder.
         classes: Names and colours.
         domain: What its images show, and how; empty where it does not say it.
@@ -83,23 +86,25 @@ class Dataset(ABC):
         if split not in self.splits:
             msg = f'{self.root} has no split {split!r}: {", ".join(self.splits)}'
             raise DataError(msg)
-        encoding = self._encoding(split)
+        encoding = self.label_map(split)
         images, faults = [], []
-        for files in self._files(split):
+        for files in self.files(split):
             try:
-                images.append(self._open(files, encoding))
+                images.append(self.open_sample(files, encoding))
             except DataError as err:
                 faults.append(str(err))
         return images, faults
 
     @abstractmethod
-    def _files(self, split: str) -> Sequence[Files]:
-        """Files of a split, at least one."""
+    def files(self, split: str) -> Sequence[Files]:
+        """List the files of a split, at least one."""
 
-    def _encoding(self, split: str) -> LabelMap:
+    def label_map(self, split: str) -> LabelMap:
+        """Tell what the values in the label files of a split mean; by default class ids."""
         return LabelMap.of_classes(len(self.classes))
 
-    def _open(self, files: Files, encoding: LabelMap) -> Sample:
+    def open_sample(self, files: Files, encoding: LabelMap) -> Sample:
+        """Open the files of one image; by default an image file and a file of labels."""
         return FileSample(*files, encoding)
 
 
