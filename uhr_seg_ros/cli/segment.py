@@ -102,7 +102,7 @@ def _segment(
     refinement = Refinement() if args.refine == 'random_walker' else None
     pictures = OverlayOptions(overlay=True, color_mask=args.color_mask)
     start = perf_counter()
-    result = segmenter(image, logits=args.save_logits, pictures=pictures, refinement=refinement)
+    result = segmenter(image, logits=args.save_logits, overlay=pictures, refinement=refinement)
     elapsed = (perf_counter() - start) * 1e3
     sampling = None
     if args.show_sampling:
