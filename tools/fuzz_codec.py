@@ -19,10 +19,11 @@ from types import SimpleNamespace
 import atheris
 
 with atheris.instrument_imports(
-    include=['uhr_seg_ros.ros.decoding', 'uhr_seg_ros.core.raw_frame']
+    include=['uhr_seg_ros.ros.messages', 'uhr_seg_ros.core.raw_frame']
 ):
     from uhr_seg_ros.core.errors import ImageError
-    from uhr_seg_ros.ros.decoding import _PACKED, _PLANAR, decode_compressed, view_image
+    from uhr_seg_ros.ros.messages.compressed import decode_compressed
+    from uhr_seg_ros.ros.messages.images import _PACKED, _PLANAR, view_image
 
 FORMATS = ['jpeg', 'png', '', 'bayer_rggb8; jpeg', '16UC1; compressedDepth']
 ENCODINGS = [*_PACKED, *_PLANAR, '32FC1', '']

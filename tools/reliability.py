@@ -28,10 +28,10 @@ import psutil
 from uhr_seg_ros.benchmark.figures import figures, spread
 from uhr_seg_ros.benchmark.host import describe_host
 from uhr_seg_ros.benchmark.sources import prepare_bag
-from uhr_seg_ros.cli.main import guarded
-from uhr_seg_ros.cli.options import CommandParser, Mode, refuse_without_effect
 from uhr_seg_ros.core.bundle import load_bundle
+from uhr_seg_ros.core.command_line import CommandParser, Mode, refuse_without_effect
 from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.core.program import guarded
 from uhr_seg_ros.replay.bags import ImageTopic
 from uhr_seg_ros.replay.load import Load
 from uhr_seg_ros.replay.session import Pacing, Replay, Session, transport_of

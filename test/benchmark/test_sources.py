@@ -15,7 +15,7 @@ import pytest
 from uhr_seg_ros.benchmark.sizes import parse_rate
 from uhr_seg_ros.benchmark.sources import prepare_bag
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.core.interruption import done_until
+from uhr_seg_ros.core.interruption import progress_note
 from uhr_seg_ros.replay.bags import read_messages
 
 SIZE = (24, 40)
@@ -38,7 +38,7 @@ def test_a_flight_that_is_interrupted_leaves_nothing(tmp_path: Path, mosaic: Pat
 
     with pytest.raises(KeyboardInterrupt) as info:
         prepare_bag([mosaic], folder, count=4, rate_hz=1.0, size=SIZE, tell=tell)
-    assert done_until(info.value).startswith('2 of 4 frames were recorded')
+    assert progress_note(info.value).startswith('2 of 4 frames were recorded')
     assert not list(folder.parent.iterdir())
     # The next one is whole, and may be replaced by another.
     for count in (3, 2):

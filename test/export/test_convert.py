@@ -19,11 +19,12 @@ torch = pytest.importorskip('torch', reason='the bundle is exported')
 from torch import nn
 
 from uhr_seg_ros.cli.convert import files_of, read_weights
-from uhr_seg_ros.cli.main import FAILED, main, OK
+from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.domain import Domain
+from uhr_seg_ros.core.program import FAILED, OK
 from uhr_seg_ros.export.checkpoints import load_state
-from uhr_seg_ros.export.convert import RELEASED, state_of
+from uhr_seg_ros.export.convert import own_state_dict, RELEASED
 from uhr_seg_ros.networks.backbones.normalization import normalized
 from uhr_seg_ros.networks.deformation.inverse import inverse_grid
 from uhr_seg_ros.networks.presets import build_network, Network
@@ -86,7 +87,7 @@ def same(one: nn.Module, other: nn.Module) -> bool:
 def load(network: Network, preset: str, checkpoint: Path | None, parts: Sequence[str]) -> dict:
     """Load weights as the command does, and give what the bundle tells of their files."""
     weights = read_weights(preset, checkpoint, parts)
-    load_state(network, state_of(network, preset, weights))
+    load_state(network, own_state_dict(network, preset, weights))
     return files_of(weights)
 
 

@@ -20,7 +20,7 @@ from tiny_bundle import paint
 
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.errors import RecordingError
-from uhr_seg_ros.core.interruption import done_until
+from uhr_seg_ros.core.interruption import progress_note
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.bags import IMAGE, read_all, read_frame
@@ -131,7 +131,7 @@ def test_what_ends_it_early_leaves_nothing_and_says_how_far_it_came(
 
     with Segmenter(tiny_bundle) as segmenter, pytest.raises(KeyboardInterrupt) as info:
         segment_recording(bag, choose_topic(bag), tmp_path / 'out', segmenter, on_frame=on_frame)
-    assert done_until(info.value).startswith('3 of 5 frames were done')
+    assert progress_note(info.value).startswith('3 of 5 frames were done')
     assert [each.name for each in tmp_path.iterdir()] == ['in']
 
 
@@ -218,7 +218,7 @@ def test_command_needs_no_ros(tiny_bundle: Path, tmp_path: Path) -> None:
     # Importing a module that is None in sys.modules fails, as if it were not installed.
     program = (
         "import sys; sys.modules['rclpy'] = sys.modules['sensor_msgs'] = None; "
-        'from uhr_seg_ros.cli import main; sys.exit(main(sys.argv[1:]))'
+        'from uhr_seg_ros.cli.main import main; sys.exit(main(sys.argv[1:]))'
     )
     arguments = [
         'benchmark',

@@ -15,9 +15,9 @@ import numpy as np
 from uhr_seg_ros.benchmark.demo_cloud import cloud_figures, draw_saved_cloud
 from uhr_seg_ros.benchmark.sources import prepare_bag
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
-from uhr_seg_ros.core.folder_lock import locked
 from uhr_seg_ros.core.image_writing import write_image
-from uhr_seg_ros.core.interruption import telling
+from uhr_seg_ros.core.interruption import note_progress
+from uhr_seg_ros.core.work_folders import locked
 from uhr_seg_ros.replay.collector import STAMP_PATTERN
 from uhr_seg_ros.replay.session import Replay, replay
 from uhr_seg_ros.replay.topics import choose_topic
@@ -84,7 +84,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     bundle = load_bundle(options.bundle)
     with (
         locked(options.output),
-        telling(lambda: f'{len(_masks(options.output))} masks saved: {options.output}'),
+        note_progress(lambda: f'{len(_masks(options.output))} masks saved: {options.output}'),
     ):
         return _run(options, bundle)
 

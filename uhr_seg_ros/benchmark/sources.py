@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.core.interruption import telling
+from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.bags import is_bag
 from uhr_seg_ros.replay.image_source import read_image
@@ -162,7 +162,7 @@ def _record(
     def told() -> str:
         return f'{done} of {count} frames were recorded, {folder} was not made' if done else ''
 
-    with telling(told), BagWriter(folder, frame_id=CAMERA_FRAME, mark=_MARK) as bag:
+    with note_progress(told), BagWriter(folder, frame_id=CAMERA_FRAME, mark=_MARK) as bag:
         for index, view in enumerate(views):
             stamp = _FIRST_STAMP + round(index * 1e9 / rate_hz)
             height, width = size = view.frame.shape[:2]

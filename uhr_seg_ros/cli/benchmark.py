@@ -14,11 +14,11 @@ from uhr_seg_ros.backends.options import PRECISIONS
 from uhr_seg_ros.benchmark.sizes import format_size, parse_count, parse_size
 from uhr_seg_ros.benchmark.stages import measure, StageOptions
 from uhr_seg_ros.cli import benchmark_bag
-from uhr_seg_ros.cli.options import Mode, refuse_without_effect
 from uhr_seg_ros.core.atomic_io import check_writable
 from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
+from uhr_seg_ros.core.command_line import Mode, refuse_without_effect
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.core.interruption import telling
+from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.reports.bag_compare import compare_files
 from uhr_seg_ros.reports.benchmark_report import (
     machine,
@@ -234,7 +234,7 @@ def _largest(sizes: list[tuple[int, int]]) -> tuple[int, int]:
 
 def _stages(arguments: argparse.Namespace, sizes: list[tuple[int, int]]) -> dict[str, Any]:
     report: dict[str, Any] = {'bundle': arguments.bundle, 'machine': machine(), 'sizes': []}
-    with telling(lambda: f'{len(report["sizes"])} of {len(sizes)} sizes measured'):
+    with note_progress(lambda: f'{len(report["sizes"])} of {len(sizes)} sizes measured'):
         _measure_stages(arguments, sizes, report)
     if arguments.node:
         # Only here: the segmenter is measured without a ROS installation, too.

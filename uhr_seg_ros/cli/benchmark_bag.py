@@ -17,7 +17,7 @@ from uhr_seg_ros.benchmark.figures import spread
 from uhr_seg_ros.benchmark.sizes import parse_duration, parse_rate
 from uhr_seg_ros.core.atomic_io import write_text
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.core.interruption import telling
+from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.reports.benchmark_report import machine, print_table, write_json
@@ -89,7 +89,7 @@ def run_bag(arguments: argparse.Namespace) -> int:
     with (
         TemporaryDirectory(prefix='uhr_seg_') as name,
         tqdm(unit=' masks') as bar,
-        telling(lambda: f'{bar.n} masks came, no figures were written'),
+        note_progress(lambda: f'{bar.n} masks came, no figures were written'),
     ):
 
         def tell(text: str) -> None:

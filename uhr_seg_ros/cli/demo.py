@@ -11,7 +11,7 @@ from pathlib import Path
 
 from uhr_seg_ros.benchmark.demo import DemoOptions, run_demo
 from uhr_seg_ros.benchmark.sizes import parse_count, parse_rate, parse_size
-from uhr_seg_ros.cli.options import Mode, refuse_without_effect
+from uhr_seg_ros.core.command_line import Mode, refuse_without_effect
 from uhr_seg_ros.replay.bags import is_bag
 from uhr_seg_ros.synthetic.flight import FRAME_SIZE
 

@@ -16,9 +16,9 @@ import numpy as np
 from uhr_seg_ros.cli.segment_results import check_names, Results
 from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.core.errors import RecordingError, UhrSegError
-from uhr_seg_ros.core.folder_lock import locked
-from uhr_seg_ros.core.interruption import telling
+from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.visualization import draw_density, OverlayOptions
+from uhr_seg_ros.core.work_folders import locked
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.refinement.refine import METHODS, Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmenter
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 def _segment_all(args: argparse.Namespace, segmenter: Segmenter, results: Results) -> int:
     count = len(args.images)
     segmented = unreadable = failed = 0
-    with telling(lambda: f'{segmented} of {count} images segmented: {args.output}'):
+    with note_progress(lambda: f'{segmented} of {count} images segmented: {args.output}'):
         for index, path in enumerate(args.images, start=1):
             try:
                 image = read_image(path)

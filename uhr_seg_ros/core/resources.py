@@ -62,20 +62,3 @@ def has_exact_int8() -> bool:
     except OSError:
         return True
     return flags is None or 'vnni' in flags[1]
-
-
-def peak_resident_bytes(pid: int | None = None) -> int | None:
-    """
-    Return the largest resident memory that a process ever had; None outside Linux.
-
-    Args:
-        pid: of the process; None: this one.
-
-    """
-    # Not getrusage: its maximum survives exec, so a child would start with its parent's.
-    try:
-        status = Path(f'/proc/{pid or "self"}/status').read_text(encoding='ascii')
-    except OSError:
-        return None
-    lines = dict(line.split(':', 1) for line in status.splitlines())
-    return 1024 * int(lines['VmHWM'].split()[0])

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from uhr_seg_ros.core.errors import RecordingError, UhrSegError
-from uhr_seg_ros.core.interruption import telling
+from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.pipelines.segmenter import Segmentation, Segmenter
 from uhr_seg_ros.replay.bag_writing import BagTimeError, BagWriter
@@ -100,7 +100,7 @@ def segment_recording(
         count = len(run.total_ms) + run.rejected
         return f'{count} of {topic.count} frames were done, {output} was not made' if count else ''
 
-    with telling(done), BagWriter(output) as bag:
+    with note_progress(done), BagWriter(output) as bag:
         for connection, time_ns, message in read_all(source):
             if not _copy(bag, connection, time_ns, message, run, tell):
                 continue

@@ -64,7 +64,7 @@ class Execution:
         self.outputs = {name: self._tensor(name) for name in names if name not in inputs}
 
     def bind(self, addresses: Mapping[str, int]) -> None:
-        """Set the addresses of all tensors: what inputs are read from, outputs written to."""
+        """Set the addresses of all tensors, inputs and outputs."""
         for name in (*self.inputs, *self.outputs):
             self._context.set_tensor_address(name, addresses[name])
 
