@@ -14,23 +14,24 @@ import yaml
 
 torch = pytest.importorskip('torch', reason='checkpoints are read by torch')
 
+from logged import logged
+
 from uhr_seg_ros.core.classes import CLASS_SETS, ClassSet
 from uhr_seg_ros.core.domain import Domain, DOMAINS
 from uhr_seg_ros.core.errors import CheckpointError, ConfigError
-from uhr_seg_ros.export.checkpoints import Checkpoint, open_checkpoint, published_shapes
-from uhr_seg_ros.export.convert import (
-    blank_network,
-    resolve_description,
-    RELEASED,
-)
-from uhr_seg_ros.export.description import Description, KEY
-from uhr_seg_ros.export.pretrained import CLASSIFIERS
-from uhr_seg_ros.export.requested import (
+from uhr_seg_ros.export.checkpoints import Checkpoint, open_checkpoint
+from uhr_seg_ros.export.convert import resolve_description
+from uhr_seg_ros.export.description import (
     ConversionRequest,
+    Description,
+    KEY,
     parse_classes,
     parse_domain,
     parse_options,
 )
+from uhr_seg_ros.export.hlrc_checkpoints import published_shapes
+from uhr_seg_ros.export.pretrained import CLASSIFIERS
+from uhr_seg_ros.export.released import blank_network, RELEASED
 from uhr_seg_ros.networks.presets import NETWORKS, options_of
 
 OWN = ClassSet(('roof', 'lawn', 'pool'), ((1, 2, 3), (4, 5, 6), (7, 8, 9)))
@@ -52,10 +53,11 @@ def earlier(**fields: Any) -> Checkpoint:
 
 
 def told(
-    weights: Any, request: ConversionRequest = ConversionRequest()
-) -> tuple[Description, str]:  # noqa: B008
-    lines: list[str] = []
-    resolved = resolve_description(weights, request, lines.append)
+    weights: Any,
+    request: ConversionRequest = ConversionRequest(),  # noqa: B008 - it cannot change
+) -> tuple[Description, str]:
+    with logged() as lines:
+        resolved = resolve_description(weights, request)
     return resolved.description, ''.join(lines)
 
 

@@ -12,8 +12,8 @@ import pytest
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
 from uhr_seg_ros.networks.backbones.layers import ConvNorm
-from uhr_seg_ros.networks.hlrc.network import HLRC
 from uhr_seg_ros.networks.hlrc.init import init_published, PUBLISHED
+from uhr_seg_ros.networks.hlrc.network import HLRC
 from uhr_seg_ros.networks.presets import build_network
 
 

@@ -22,8 +22,7 @@ from uhr_seg_ros.training.losses import (
     losses,
     WEIGHTS,
 )
-from uhr_seg_ros.training.train_step import learning_rate
-from uhr_seg_ros.training.train_step import Objective
+from uhr_seg_ros.training.train_step import learning_rate, Objective
 
 DATA = Path(__file__).resolve().parents[1] / 'data'
 

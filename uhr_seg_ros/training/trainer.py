@@ -32,7 +32,7 @@ from uhr_seg_ros.training.checks import wrong
 from uhr_seg_ros.training.config import Config
 from uhr_seg_ros.training.distributed import DistContext
 from uhr_seg_ros.training.run_folder import BEST, LAST, load_last, save_whole
-from uhr_seg_ros.training.run_logger import RunLogger, FileRunLogger
+from uhr_seg_ros.training.run_logger import FileRunLogger, RunLogger
 from uhr_seg_ros.training.train_step import DTYPES, NotFiniteError, TrainStep
 from uhr_seg_ros.training.validation import Validation
 

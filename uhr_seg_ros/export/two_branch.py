@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The graphs that HLRC is exported as: semantic, detail, and the fusion in three forms.
+Bundles of kind ``two_branch``, HLRC: semantic, detail, and the fusion in three forms.
 
 Semantic and detail know nothing of each other and can run side by side. Three identities, exact
 in real arithmetic, save work against the network as published:
@@ -22,6 +22,7 @@ from torch import nn
 from torch.nn import functional
 
 from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
+from uhr_seg_ros.export.exporter import Exporter, Graphs, Size
 from uhr_seg_ros.networks.backbones.layers import ConvNorm, phase_kernels, resize_like
 from uhr_seg_ros.networks.hlrc.assignment import assign
 from uhr_seg_ros.networks.hlrc.local_perception import LocalPerception
@@ -30,6 +31,8 @@ from uhr_seg_ros.networks.hlrc.region import RegionPartition
 from uhr_seg_ros.networks.hlrc.semantic import SemanticBranch
 
 UPSAMPLING = 4
+#: Height and width of the image that is traced, px.
+TRACE_SIZE = (192, 256)
 
 
 def folded(block: ConvNorm) -> tuple[torch.Tensor, torch.Tensor]:
@@ -185,3 +188,27 @@ def shuffle(phases: torch.Tensor) -> torch.Tensor:
     count, _, height, width = phases.shape
     grid = phases.reshape(count, UPSAMPLING, UPSAMPLING, height, width).permute(0, 3, 1, 4, 2)
     return grid.reshape(count, UPSAMPLING * height, UPSAMPLING * width)
+
+
+def two_branch_graphs(network: HLRC) -> Graphs:
+    """Return the graphs of HLRC by name, each with an example of its inputs."""
+    image = torch.randn(1, 3, *TRACE_SIZE)
+    low_res = network.low_pass(image)
+    semantic, detail = SemanticGraph(network), DetailGraph(network)
+    tokens, _ = semantic(low_res)
+    affinity, local = detail(image)
+    meeting = {'tokens': tokens, 'affinity': affinity, 'local': local}
+    return {
+        'semantic': (semantic, {'low_res': low_res}),
+        'detail': (detail, {'image': image}),
+        'fusion': (FusionGraph(network), meeting),
+        'scores': (FusionGraph(network, scores=True), meeting),
+        'quarter': (QuarterGraph(network), meeting),
+    }
+
+
+def _stride(network: HLRC) -> Size:
+    return network.stride, network.stride
+
+
+EXPORTER = Exporter(HLRC, two_branch_graphs, _stride)
