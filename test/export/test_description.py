@@ -109,7 +109,7 @@ def test_a_description_that_is_wrong(change: dict[str, Any], text: str, tmp_path
 
 
 @pytest.mark.parametrize(
-    ('asked', 'text'),
+    ('request', 'text'),
     [
         (ConversionRequest('fast_scnn'), 'trained as deform_s, --network says fast_scnn'),
         (
@@ -228,7 +228,7 @@ def test_a_domain_is_read_back_and_completed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ('weights', 'asked', 'domain'),
+    ('weights', 'request', 'domain'),
     [
         (
             earlier(**{'data.dataset': 'inria', 'classes': 2}),

@@ -25,7 +25,7 @@ from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.export.exporter import Exporter, Graphs, Size
 from uhr_seg_ros.networks.backbones.layers import ConvNorm, phase_kernels, resize_like
 from uhr_seg_ros.networks.hlrc.assignment import assign
-from uhr_seg_ros.networks.hlrc.local_perception import LocalPerception
+from uhr_seg_ros.networks.hlrc.local_perception import LocalPerception, NoLocalPerception
 from uhr_seg_ros.networks.hlrc.network import HLRC
 from uhr_seg_ros.networks.hlrc.region import RegionPartition
 from uhr_seg_ros.networks.hlrc.semantic import SemanticBranch
@@ -38,6 +38,8 @@ TRACE_SIZE = (192, 256)
 def folded(block: ConvNorm) -> tuple[torch.Tensor, torch.Tensor]:
     """Weight and bias of a convolution with its batch norm (running statistics) folded in."""
     norm = block.norm
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None and norm.running_var is not None
     scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
     return block.conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
 
@@ -74,7 +76,7 @@ class DetailGraph(nn.Module):
     def __init__(self, network: HLRC) -> None:
         super().__init__()
         self.region: RegionPartition = network.region
-        self.local: LocalPerception = network.local
+        self.local: LocalPerception | NoLocalPerception = network.local
         weight, bias = folded(network.decoder.fuse)
         self.weight = nn.Parameter(weight[:, network.decoder.region :].contiguous())
         self.bias = nn.Parameter(bias)
@@ -125,13 +127,12 @@ class QuarterGraph(nn.Module):
         reach = self.kernel // 2
         height, width = assigned.shape[2:]
         padded = functional.pad(assigned, (reach, reach, reach, reach))
-        total = None
+        shifted = []
         for tap in range(self.kernel**2):
             dy, dx = divmod(tap, self.kernel)
             channels = slice(tap * self.hidden, (tap + 1) * self.hidden)
-            part = padded[:, channels, dy : dy + height, dx : dx + width]
-            total = part if total is None else total + part
-        return total
+            shifted.append(padded[:, channels, dy : dy + height, dx : dx + width])
+        return sum(shifted[1:], shifted[0])
 
     def forward(
         self, tokens: torch.Tensor, affinity: torch.Tensor, local: torch.Tensor
@@ -150,6 +151,8 @@ class FusionGraph(nn.Module):
     probability, and ``logits`` (1, classes, H, W) float32: a graph of its own, since a runtime
     computes every output of a graph.
     """
+
+    kernels: torch.Tensor
 
     def __init__(self, network: HLRC, *, scores: bool = False) -> None:
         super().__init__()

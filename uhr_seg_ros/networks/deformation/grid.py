@@ -34,6 +34,9 @@ class Deformation(nn.Module):
             high.
     """
 
+    kernel: torch.Tensor
+    places: torch.Tensor
+
     def __init__(self, size: tuple[int, int], warped_size: tuple[int, int], radius: int) -> None:
         super().__init__()
         self.size, self.warped_size = size, warped_size

@@ -54,6 +54,9 @@ class LaplacianResiduals(nn.Module):
     ``L2 = d(x) - u(d(d(x)))``. Borders are reflected.
     """
 
+    gaussian: torch.Tensor
+    phases: torch.Tensor
+
     def __init__(self, channels: int = 3) -> None:
         super().__init__()
         self.channels = channels
@@ -183,6 +186,8 @@ class BilinearAffinity(nn.Module):
     Cells (N, h, w, C) -> affinity (N, h, w, 144), laid out as ``Experts`` says, no gate logits.
     """
 
+    weights: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         weights = phase_kernels(4).reshape(AFFINITY_CHANNELS)
@@ -215,15 +220,17 @@ class RegionPartition(nn.Module):
         self.affinity_head = AffinityHead(trunk.widths[-1])
         self.experts = experts
 
-    def with_residuals(self, image: torch.Tensor) -> torch.Tensor:
-        """``[x, L1, bilinear(L2)]``: (N, 9, H, W)."""
+    def seen(self, image: torch.Tensor) -> torch.Tensor:
+        """Return what the trunk sees: the image, or ``[x, L1, bilinear(L2)]`` (N, 9, H, W)."""
+        if self.residuals is None:
+            return image
         fine, coarse = self.residuals(image)
         return torch.cat([image, fine, resize_like(coarse, fine)], 1)
 
     def forward(
         self, image: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor | None, list[torch.Tensor]]:
-        maps = self.trunk(image if self.residuals is None else self.with_residuals(image))
+        maps = self.trunk(self.seen(image))
         cells = self.affinity_head(maps[-1]).permute(0, 2, 3, 1)
         affinity, gate_logits = self.experts(cells)
         return affinity.relu(), gate_logits, maps
