@@ -127,12 +127,16 @@ class QuarterGraph(nn.Module):
         reach = self.kernel // 2
         height, width = assigned.shape[2:]
         padded = functional.pad(assigned, (reach, reach, reach, reach))
-        shifted = []
-        for tap in range(self.kernel**2):
+
+        def shifted(tap: int) -> torch.Tensor:
             dy, dx = divmod(tap, self.kernel)
             channels = slice(tap * self.hidden, (tap + 1) * self.hidden)
-            shifted.append(padded[:, channels, dy : dy + height, dx : dx + width])
-        return sum(shifted[1:], shifted[0])
+            return padded[:, channels, dy : dy + height, dx : dx + width]
+
+        total = shifted(0)
+        for tap in range(1, self.kernel**2):
+            total = total + shifted(tap)
+        return total
 
     def forward(
         self, tokens: torch.Tensor, affinity: torch.Tensor, local: torch.Tensor
