@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,8 @@ class Objective(nn.Module):
     def forward(self, image: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         mixed = self.dtype != torch.float32
         with torch.autocast(image.device.type, self.dtype, enabled=mixed):
-            outputs = dict(self.network.forward_train(image))
+            found = self.network.forward_train(image)
+        outputs: dict[str, Any] = dict(found)
         labels = self._seen(outputs, labels)
         return losses(outputs, labels, self.weights, self.class_weights)
 
@@ -152,10 +153,9 @@ class TrainStep:
             image = micro.image.to(self.dist.device, memory_format=torch.channels_last)
             labels = micro.labels.to(self.dist.device)
             # Processes exchange gradients once per step, after the last micro-batch.
+            exchange: AbstractContextManager[None] = nullcontext()
             if part < len(batch) - 1 and isinstance(self.objective, DistributedDataParallel):
                 exchange = self.objective.no_sync()
-            else:
-                exchange = nullcontext()
             with exchange:
                 terms = self.objective(image, labels)
                 self.scaler.scale(sum(terms.values()) / len(batch)).backward()

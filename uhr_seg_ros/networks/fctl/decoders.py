@@ -124,10 +124,10 @@ class SkipDecoder(nn.Module):
             )
 
     def forward(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
-        total, *finer = (
-            score(x) for score, x in zip(reversed(self.scores), reversed(maps), strict=True)
-        )
-        for found in finer:
+        *finer, (score, x) = zip(self.scores, maps, strict=True)
+        total = score(x)
+        for score, x in reversed(finer):
+            found = score(x)
             total = found + resize_like(total, found)
         return total
 
