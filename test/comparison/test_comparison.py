@@ -33,7 +33,7 @@ from uhr_seg_ros.comparison.running import Comparison, Steps
 from uhr_seg_ros.comparison.table import spread, table
 from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.core.errors import ConfigError, DataError, WriteError
-from uhr_seg_ros.core.folder_lock import locked
+from uhr_seg_ros.core.work_folders import locked
 from uhr_seg_ros.export.pretrained import PARTS
 from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.training.config import read_config
@@ -160,7 +160,7 @@ def test_cores_are_those_that_the_process_may_use() -> None:
     """Of the machine there may be more: in a container, or beside others."""
     package = Path(compare.__file__).parents[1]
     files = [file for file in package.rglob('*.py') if 'cpu_count' in file.read_text()]
-    assert [file.name for file in files] == ['opening.py']
+    assert [file.name for file in files] == ['resources.py']
 
 
 def test_comparison_in_a_folder_of_another_one(tmp_path: Path) -> None:

@@ -19,9 +19,10 @@ torch = pytest.importorskip('torch', reason='the bundle is exported')
 from torch import nn
 
 from uhr_seg_ros.cli.convert import files_of, read_weights
-from uhr_seg_ros.cli.main import FAILED, main, OK
+from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.domain import Domain
+from uhr_seg_ros.core.program import FAILED, OK
 from uhr_seg_ros.export.checkpoints import load_state
 from uhr_seg_ros.export.released import own_state_dict, RELEASED
 from uhr_seg_ros.networks.backbones.normalization import normalized

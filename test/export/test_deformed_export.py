@@ -54,7 +54,7 @@ def seen_something(network: nn.Module) -> SegmentationNetwork:
 def test_any_network_inside(inner: str, sampling: str, tmp_path: Path) -> None:
     network = build_network('deform_s', 5, inner=inner, sampling=sampling, **SMALL)
     bundle = exported(seen_something(network), tmp_path)
-    assert bundle.kind == {'learned': 'deformed', 'uniform': 'uniform'}[sampling]
+    assert bundle.kind.name == {'learned': 'deformed', 'uniform': 'uniform'}[sampling]
     assert bundle.detail_bytes_per_pixel is None
     image = generate_scene(0, 90, 121)[0]
     with torch.no_grad():

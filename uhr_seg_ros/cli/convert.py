@@ -13,7 +13,7 @@ from typing import Any
 
 from uhr_seg_ros.core.bundle import Bundle, file_sha256
 from uhr_seg_ros.core.errors import CheckpointError
-from uhr_seg_ros.core.folder_lock import locked
+from uhr_seg_ros.core.work_folders import locked
 from uhr_seg_ros.export.checkpoints import Checkpoint, load_state, open_checkpoint
 from uhr_seg_ros.export.convert import resolve_description
 from uhr_seg_ros.export.description import (

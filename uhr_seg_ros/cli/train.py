@@ -15,11 +15,11 @@ from time import monotonic
 from rich.console import Console
 from torch import nn
 
-from uhr_seg_ros.cli.options import Mode, refuse_without_effect
+from uhr_seg_ros.core.command_line import Mode, refuse_without_effect
 from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.core.errors import TrainingError
-from uhr_seg_ros.core.folder_lock import locked
-from uhr_seg_ros.core.interruption import telling
+from uhr_seg_ros.core.interruption import note_progress
+from uhr_seg_ros.core.work_folders import locked
 from uhr_seg_ros.data.datasets import Dataset, open_dataset
 from uhr_seg_ros.export.checkpoints import open_checkpoint
 from uhr_seg_ros.export.description import Description
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
                 domain=_domain(config, dataset),
             )
             batches, validation = build_dataloaders(config, dataset, dist)
-            with telling(lambda: _so_far(trainer)):
+            with note_progress(lambda: _so_far(trainer)):
                 finished = trainer.run(batches, validation, deadline=deadline)
         if not dist.writes:
             return FINISHED  # torchrun ends all processes when one fails: the first speaks for all

@@ -23,8 +23,8 @@ from uhr_seg_ros.core.config_reader import Fields, read_mapping
 from uhr_seg_ros.core.domain import Domain, DOMAINS, read_domain
 from uhr_seg_ros.core.entry_points import is_entry_point
 from uhr_seg_ros.core.errors import CheckpointError, ConfigError
+from uhr_seg_ros.core.strict_load import load_yaml, ValueFault
 from uhr_seg_ros.core.text import shown
-from uhr_seg_ros.core.yaml_reader import load_yaml, ValueFault
 from uhr_seg_ros.networks.presets import options_of
 
 #: Key of a checkpoint under which its description is; no other program writes one of that name.

@@ -15,10 +15,11 @@ from torch.nn import functional
 
 from uhr_seg_ros.backends.memory_profile import detail_bytes_per_pixel
 from uhr_seg_ros.core.bundle import Bundle, graphs_of, load_bundle, MODEL_FILE
+from uhr_seg_ros.core.bundle_kinds import BUNDLE_KINDS
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.domain import Domain
-from uhr_seg_ros.core.drafts import draft_folder
 from uhr_seg_ros.core.errors import BundleError
+from uhr_seg_ros.core.work_folders import draft_folder
 from uhr_seg_ros.export import deformed, patches, single, two_branch
 from uhr_seg_ros.export.bundle_writing import write_bundle
 from uhr_seg_ros.export.exporter import Exporter, OPSET, Size, write_graph
@@ -31,38 +32,6 @@ EXPORTERS: dict[str, Exporter[Any]] = {
     'patches': patches.EXPORTER,
     'deformed': deformed.EXPORTER,
     'uniform': deformed.UNIFORM_EXPORTER,
-}
-#: Of patches so many px are compared, or as many as two patches have.
-COMPARED_PIXELS = 100_000
-
-#: Kind of bundle -> tensor -> names of the axes whose length depends on the frame.
-AXES = {
-    'two_branch': {
-        'low_res': {2: 'low_height', 3: 'low_width'},
-        'image': {2: 'height', 3: 'width'},
-        'tokens': {2: 'rows', 3: 'columns'},
-        'semantic_logits': {2: 'rows', 3: 'columns'},
-        'affinity': {1: 'rows', 2: 'columns'},
-        'local': {2: 'quarter_height', 3: 'quarter_width'},
-        'quarter_logits': {2: 'quarter_height', 3: 'quarter_width'},
-        'mask': {1: 'height', 2: 'width'},
-        'confidence': {1: 'height', 2: 'width'},
-        'logits': {2: 'height', 3: 'width'},
-    },
-    'single': {
-        'image': {2: 'height', 3: 'width'},
-        'logits': {2: 'rows', 3: 'columns'},
-    },
-    # The whole frame as a context comes once for all patches, hence names of their own.
-    'patches': {
-        'image': {0: 'patches'},
-        'medium': {0: 'mediums'},
-        'large': {0: 'larges'},
-        'place': {0: 'patches'},
-        'logits': {0: 'patches'},
-    },
-    'deformed': {},
-    'uniform': {},
 }
 
 
@@ -121,7 +90,7 @@ def export_bundle(
     with draft_folder(directory, '.export_') as draft, torch.no_grad():
         write_graphs(network, draft)
         bundle = write()
-        for size in compared_sizes(network.kind, *exporter.seen_size(network)):
+        for size in BUNDLE_KINDS[network.kind].compare_sizes(*exporter.seen_size(network)):
             compare(network, bundle, size)
         write(detail_bytes_per_pixel(bundle))
         # model.yaml last: in between it does not fit to the graphs, and with it come the hashes of
@@ -149,24 +118,14 @@ def exporter_of(network: SegmentationNetwork) -> Exporter[Any]:
     return exporter
 
 
-def compared_sizes(kind: str, height: int, width: int) -> tuple[Size, ...]:
-    """Return sizes (height, width) of images on which a bundle is compared with torch, px."""
-    if kind == 'patches':
-        # Not more than two of the large patches, which take seconds, but enough px to compare.
-        wider = max(width + width // 2, COMPARED_PIXELS // height)
-        return (height, wider), (height // 2, wider + 1)
-    if kind in ('deformed', 'uniform'):
-        return (2 * height + 3, 3 * width // 2), (height - 3, 2 * width + 1)
-    return (11 * height, 19 * width), (17 * height, 13 * width)
-
-
 def write_graphs(network: SegmentationNetwork, directory: Path) -> None:
     """Write the graphs of a network in evaluation mode as ``<graph>.onnx``, without gradients."""
     exporter = exporter_of(network)
-    tensors = graphs_of(network.kind, exporter.fields(network).get('patches'))
+    kind = BUNDLE_KINDS[network.kind]
+    tensors = graphs_of(kind, exporter.fields(network).get('patches'))
     for name, (graph, inputs) in exporter.graphs(network).items():
-        outputs = tensors[name][1]
-        write_graph(graph, inputs, outputs, AXES[network.kind], directory / f'{name}.onnx')
+        outputs = tensors[name].outputs
+        write_graph(graph, inputs, outputs, kind.dynamic_axes, directory / f'{name}.onnx')
 
 
 def compare(network: SegmentationNetwork, bundle: Bundle, size: Size) -> None:

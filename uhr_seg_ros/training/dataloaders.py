@@ -16,9 +16,8 @@ from uhr_seg_ros.core.errors import DataError, TrainingError, UhrSegError
 from uhr_seg_ros.data.augmentation import read_augmentation
 from uhr_seg_ros.data.crops import CropSampler
 from uhr_seg_ros.data.datasets import Dataset, hold_out
-from uhr_seg_ros.data.label_check import checked_images, Share
+from uhr_seg_ros.data.label_check import checked_images, only, Share, show_shares, warn
 from uhr_seg_ros.data.label_noise import MaskNoisyLabels
-from uhr_seg_ros.data.label_table import only, show_shares, warn
 from uhr_seg_ros.data.sample import LabeledImage, Mosaic
 from uhr_seg_ros.synthetic.scenes import generate_scene
 from uhr_seg_ros.training.batches import Batches

@@ -15,8 +15,8 @@ import torch
 from torch.nn import functional
 
 from uhr_seg_ros.core.classes import ClassSet, UNLABELED
-from uhr_seg_ros.data.errors import named
-from uhr_seg_ros.data.label_table import only
+from uhr_seg_ros.data.dataset import named
+from uhr_seg_ros.data.label_check import only
 from uhr_seg_ros.data.sample import LabeledImage
 from uhr_seg_ros.evaluation.metrics import ConfusionMatrix, number
 from uhr_seg_ros.networks.backbones.normalization import normalized
