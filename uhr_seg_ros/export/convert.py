@@ -111,7 +111,7 @@ def _described(path: Path, said: Description, request: ConversionRequest) -> Res
     if differ := other_classes(said.classes, request.classes):
         msg = f'{path} was trained for {differ[0]}, {request.classes_from} says {differ[1]}'
         raise CheckpointError(f'{msg}: leave --classes out')
-    # The same classes, perhaps in other colours.
+    # The same classes, perhaps in other colors.
     return ResolvedDescription(replace(said, classes=request.classes), request.classes_from)
 
 

@@ -37,7 +37,7 @@ POINT_AGREEMENT = 0.999
 
 
 class SaliencyGraph(nn.Module):
-    """Reduced image (1, 3, h, w), normalised as the network's -> sampling grid (1, h', w', 2)."""
+    """Reduced image (1, 3, h, w), normalized as the network's -> sampling grid (1, h', w', 2)."""
 
     def __init__(self, network: DeformedNetwork) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class SaliencyGraph(nn.Module):
 
 
 class SegmentGraph(nn.Module):
-    """Warped image (1, 3, h', w'), normalised as the network's -> probabilities of the classes."""
+    """Warped image (1, 3, h', w'), normalized as the network's -> probabilities of the classes."""
 
     def __init__(self, network: DeformedNetwork) -> None:
         super().__init__()

@@ -40,7 +40,7 @@ class Description:
     Attributes:
         network: As of ``find_preset``.
         options: All arguments of its construction, also those that nobody gave.
-        classes: Names and colours in the order of the outputs.
+        classes: Names and colors in the order of the outputs.
         domain: What they are for; empty where nobody says it.
     """
 
@@ -50,7 +50,7 @@ class Description:
     domain: Domain = Domain()  # noqa: RUF009 - it cannot change
 
     def means(self, other: Description) -> bool:
-        """Tell if another description is of the same, perhaps with other colours or domain."""
+        """Tell if another description is of the same, perhaps with other colors or domain."""
         mine, theirs = ((one.network, one.options, one.classes.names) for one in (self, other))
         return mine == theirs
 
@@ -111,7 +111,7 @@ def other_options(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]
 
 def other_classes(one: ClassSet, other: ClassSet) -> tuple[str, str] | None:
     """
-    Compare the meaning of the outputs of two networks; colours are none.
+    Compare the meaning of the outputs of two networks; colors are none.
 
     Returns:
         Both in words, where they differ; None where all names are the same.
@@ -138,7 +138,7 @@ class ConversionRequest:
     Attributes:
         network: As of ``find_preset``.
         options: Of the network.
-        classes: Names and colours.
+        classes: Names and colors.
         classes_from: Where they are from, in words.
         domain: What the model is for.
     """

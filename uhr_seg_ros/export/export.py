@@ -53,7 +53,7 @@ def export_bundle(
         directory: Folder of the bundle, made if it is missing.
         name: Name of the model.
         preset: Name of the network, as ``build_network`` takes it.
-        classes: Names and colours, as many as the network has classes.
+        classes: Names and colors, as many as the network has classes.
         domain: What the model is for.
         provenance: Where the weights come from.
 

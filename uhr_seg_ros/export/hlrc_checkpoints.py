@@ -120,7 +120,7 @@ def published_shapes(network: HLRC) -> dict[str, torch.Size]:
 
 
 def _neighbors_last(weight: torch.Tensor) -> torch.Tensor:
-    """Rows of an expert's last layer from (neighbour, sub-pixel) to (sub-pixel, neighbour)."""
+    """Rows of an expert's last layer from (neighbor, sub-pixel) to (sub-pixel, neighbor)."""
     rows = weight.reshape(NEIGHBORS, SUBPIXELS, -1)
     return rows.transpose(0, 1).reshape(NEIGHBORS * SUBPIXELS, -1)
 

@@ -70,7 +70,7 @@ def plain_tensors(
         path: Their file, for texts.
 
     Raises:
-        CheckpointError: A tensor is sparse, quantised, nested, without values, of another kind
+        CheckpointError: A tensor is sparse, quantized, nested, without values, of another kind
             of numbers, overlaps itself, or is not finite; names it, and the way out.
     """
     found: Tensors = {}

@@ -29,7 +29,7 @@ THREADS = {'cpu': 1, 'cuda': 8}
 
 
 class MicroBatch(NamedTuple):
-    """Images (N, 3, S, S) float32, normalised RGB, and labels (N, S, S) int64."""
+    """Images (N, 3, S, S) float32, normalized RGB, and labels (N, S, S) int64."""
 
     image: torch.Tensor
     labels: torch.Tensor

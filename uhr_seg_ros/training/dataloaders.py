@@ -105,7 +105,7 @@ def _tell_labels(
     warnings: list[str],
 ) -> None:
     """
-    Print what is labelled.
+    Print what is labeled.
 
     Raises:
         DataError: There is nothing to learn, or nothing to validate on.

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""One step of the optimiser: forward, losses, gradients, weights, running mean of the weights."""
+"""One step of the optimizer: forward, losses, gradients, weights, running mean of the weights."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class TrainStep:
     The weights of a training and how they move.
 
     Args:
-        network: Initialised network on the device of ``dist``.
+        network: Initialized network on the device of ``dist``.
         ema: Another one of the same kind, which gets the running mean of the weights.
         config: What to do.
         dist: The processes that train together.

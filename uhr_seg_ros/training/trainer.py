@@ -43,7 +43,7 @@ class Trainer:
 
     Args:
         config: What to do.
-        classes: Names and colours of the classes.
+        classes: Names and colors of the classes.
         output: Folder of the run, made if it is missing.
         dist: The processes that train together; each has a trainer, the first one writes.
         resume: Continue from the checkpoint in the folder.

@@ -48,7 +48,7 @@ class Score:
         """
         Return plain numbers: ``mean_iou``, ``accuracy``, ``iou`` by class, None if absent.
 
-        ``mean_iou`` is None too where fewer than two classes are labelled;
+        ``mean_iou`` is None too where fewer than two classes are labeled;
         ``classes_without_labels`` names those that are not, left out on purpose or not.
         """
         labeled = self.matrix.labeled()
@@ -67,9 +67,9 @@ class Validation:
     Images to validate on; the processes share the windows among themselves.
 
     Args:
-        images: Labelled images.
-        classes: Names and colours.
-        ignored: Class ids that are not counted where they are labelled.
+        images: Labeled images.
+        classes: Names and colors.
+        ignored: Class ids that are not counted where they are labeled.
     """
 
     def __init__(

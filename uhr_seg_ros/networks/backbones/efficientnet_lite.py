@@ -114,8 +114,8 @@ def from_published(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tenso
     """
     Turn a published ImageNet classification checkpoint into a state dict of the backbone.
 
-    The normalisation of the input is folded into the first convolution and its norm; the border
-    of one pixel, where zero means another colour, differs.
+    The normalization of the input is folded into the first convolution and its norm; the border
+    of one pixel, where zero means another color, differs.
 
     Raises:
         KeyError: A tensor is missing.

@@ -135,7 +135,7 @@ class SwinBlock(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Halve the map: 2x2 neighbours, channel-major, to one token of twice the width."""
+    """Halve the map: 2x2 neighbors, channel-major, to one token of twice the width."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

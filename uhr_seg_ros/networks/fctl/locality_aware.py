@@ -75,7 +75,7 @@ def relative_positions(
 
     Args:
         patch: Height and width of the patch map.
-        context: Those of the context map; both have the same centre.
+        context: Those of the context map; both have the same center.
         spacing: As of ``LocalityAwareCorrelation``.
 
     Returns:
@@ -100,7 +100,7 @@ class MultiContextFusion(nn.Module):
     """
     Multi-context fusion (MCF), equations 3 and 4: squeeze and split.
 
-    Locality-aware features (N, C, h, w), one per source -> their weighed sum; the weights of all
+    Locality-aware features (N, C, h, w), one per source -> their weighted sum; the weights of all
     sources add up to one in every channel and place.
 
     Args:

@@ -41,7 +41,7 @@ class HLRC(SegmentationNetwork):
     """
     The whole network.
 
-    ``forward``: normalised RGB image (N, 3, H, W) -> logits (N, classes, H, W). Any size works
+    ``forward``: normalized RGB image (N, 3, H, W) -> logits (N, classes, H, W). Any size works
     whose remainder by 16 is not 1, 2 or 3.
     """
 

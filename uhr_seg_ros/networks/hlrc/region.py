@@ -77,7 +77,7 @@ class LaplacianResiduals(nn.Module):
         return functional.pixel_shuffle(x, 2)
 
     def residual(self, x: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
-        """``x - u(half)``; for odd sizes ``u`` is resized to x by nearest neighbour."""
+        """``x - u(half)``; for odd sizes ``u`` is resized to x by nearest neighbor."""
         blurred = self.up(half)
         if blurred.shape[2:] != x.shape[2:] and not torch.jit.is_tracing():
             blurred = functional.interpolate(blurred, size=x.shape[2:], mode='nearest')
@@ -97,14 +97,14 @@ class Experts(nn.Module):
     data-dependent control flow, and the result equals routing each cell to its experts.
 
     The 144 channels are ``(4 i + j) * 9 + 3 (dy + 1) + (dx + 1)``: sub-row i and sub-column j of
-    the cell's 4x4 block, then the neighbour at (dy, dx).
+    the cell's 4x4 block, then the neighbor at (dy, dx).
 
     Args:
         channels: Channels of a cell.
         experts: Number of experts.
         hidden: Width inside an expert.
         top_k: Experts that answer a cell.
-        offset: Add a learnt offset to every answer, which starts as bilinear enlargement: the
+        offset: Add a learned offset to every answer, which starts as bilinear enlargement: the
             tokens are of use from the first step on.
     """
 
@@ -199,7 +199,7 @@ class BilinearAffinity(nn.Module):
 
 class RegionPartition(nn.Module):
     """
-    Normalised image (N, 3, H, W) -> affinity, gate logits and the maps of the trunk.
+    Normalized image (N, 3, H, W) -> affinity, gate logits and the maps of the trunk.
 
     Args:
         trunk: Features at strides 4, 8, 16.
