@@ -31,6 +31,25 @@ def _environment_stays() -> Iterator[None]:
     os.environ.update(before)
 
 
+@pytest.fixture(scope='session', autouse=True)
+def _memory_is_not_measured() -> Iterator[None]:
+    """
+    Let exports in this process take a fixed figure for the memory of a pixel.
+
+    Measuring takes two processes and seconds, and there are dozens of exports. For real it is done
+    by `test_a_script_without_guard_can_export`.
+    """
+    from uhr_seg_ros.backends import memory_profile
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            memory_profile,
+            '_in_new_process',
+            lambda bundle, height, width: 50_000_000 + 50 * height * width,
+        )
+        yield
+
+
 @pytest.fixture
 def hostile_folder(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch

@@ -85,12 +85,19 @@ def inputs_of(name: str) -> dict[str, torch.Tensor]:
     }
 
 
+@lru_cache(maxsize=1)
+@torch.no_grad()
+def contexts_of(name: str) -> dict[str, torch.Tensor]:
+    """Encode the contexts of a fixture."""
+    inputs = inputs_of(name)
+    inputs.pop('patch')
+    return {context: network_of(name).encode(context, image) for context, image in inputs.items()}
+
+
 @torch.no_grad()
 def tensors_of(name: str) -> dict[str, np.ndarray]:
     """Run the network on the patch of a fixture: every stored tensor by its name there."""
-    network, inputs = network_of(name), inputs_of(name)
-    patch = inputs.pop('patch')
-    contexts = {context: network.encode(context, image) for context, image in inputs.items()}
+    network, patch, contexts = network_of(name), inputs_of(name)['patch'], contexts_of(name)
     pool3, pool4, pool5 = network.backbone(unit_range(patch))
     fused = network.fusion(pool5, contexts)
     head = network.head
@@ -121,10 +128,10 @@ def tensors_of(name: str) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in found.items()}
 
 
-#: The last one's network is then used by the test below. Seven classes of `mode3` are another
-#: number of rows in one matrix: with `--all`.
+#: One of three, each of which takes half a minute, is always compared. The others differ from it
+#: in the two convolutions around the maps of a context and in the number of classes.
 NAMES = (
-    'fctl_mode3_2c_508',
+    pytest.param('fctl_mode3_2c_508', marks=pytest.mark.slow),
     pytest.param('fctl_mode3_7c_508', marks=pytest.mark.slow),
     'fctl_deepglobe_mode4_7c_508',
 )
