@@ -28,6 +28,7 @@ from uhr_seg_ros.networks.fctl.network import (
     PATCH,
     ReleasedFCtL,
 )
+from uhr_seg_ros.networks.fctl.vgg_windowed import WindowedVGG16
 
 #: Largest difference, relative to the largest value of a tensor.
 TOLERANCE = 2e-5
@@ -154,20 +155,23 @@ def test_every_tensor_and_the_mask(name: str) -> None:
 @torch.no_grad()
 def test_the_exported_form_gives_the_same() -> None:
     name = 'fctl_deepglobe_mode4_7c_508'
-    network, inputs = network_of(name).exported(), inputs_of(name)
-    patch = inputs.pop('patch')
-    contexts = {context: network.encode(context, image) for context, image in inputs.items()}
+    network, patch = network_of(name).exported(), inputs_of(name)['patch']
+    # Contexts have encoders of the same kind, see test_vgg_windowed.py.
+    kinds = {type(each) for each in (network.backbone, *network.extractors.values())}
+    assert kinds == {WindowedVGG16}
+    contexts = contexts_of(name)
     logits = network.segment(patch, contexts, torch.zeros(1, 4)).numpy()
     assert fixture(name).error('logits', logits) < 1e-4
 
 
 def test_a_whole_image_of_deepglobe_takes_half() -> None:
     """The context of the whole image is encoded once, and borders of zeros are not computed."""
-    network = fctl_deepglobe(7).eval()
-    exported = network.exported().to('meta')
+    with torch.device('meta'):
+        network = fctl_deepglobe(7).eval()
+        exported = network.exported()
     patches = len(PatchGrid.of((2448, 2448), PATCH, network.contexts).rows) ** 2
     assert patches == 36
-    plain = costs_of(network.to('meta'))
+    plain = costs_of(network)
     every_patch = patches * sum(plain.values())
     ours = costs_of(exported)
     shared = ours.pop('large')

@@ -26,6 +26,7 @@ from uhr_seg_ros.pipelines import patches
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
+
 @pytest.fixture(scope='module', params=CONTEXTS)
 def made(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

@@ -77,10 +77,7 @@ def test_every_batch_size(stand_in: StandIn, bundle: Bundle) -> None:
 
 @pytest.mark.parametrize(
     'version',
-    [
-        each if each in ALWAYS else pytest.param(each, marks=pytest.mark.slow)
-        for each in VERSIONS
-    ],
+    [each if each in ALWAYS else pytest.param(each, marks=pytest.mark.slow) for each in VERSIONS],
 )
 def test_every_version(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bundle: Bundle, version: str
