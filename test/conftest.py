@@ -9,10 +9,14 @@ from collections.abc import Iterator
 import os
 from pathlib import Path
 import subprocess
+import sys
 
 from hypothesis import HealthCheck, settings
 import pytest
 from small_disk import SmallDisk
+
+if os.environ.get('UHR_SEG_TEST_WITHOUT_TORCH'):  # scripts/test --no-torch
+    sys.modules.update(dict.fromkeys(('torch', 'transformers')))
 
 import uhr_seg_ros  # noqa: F401 - before any test imports onnxruntime, whose telemetry it stops
 
