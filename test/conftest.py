@@ -21,7 +21,8 @@ if os.environ.get('UHR_SEG_TEST_WITHOUT_TORCH'):  # scripts/test --no-torch
 import uhr_seg_ros  # noqa: F401 - before any test imports onnxruntime, whose telemetry it stops
 
 usual = {'deadline': None, 'database': None, 'suppress_health_check': list(HealthCheck)}
-settings.register_profile('default', max_examples=300, derandomize=True, **usual)
+settings.register_profile('default', max_examples=100, derandomize=True, **usual)
+settings.register_profile('all', max_examples=300, derandomize=True, **usual)  # scripts/test --all
 settings.register_profile('long', max_examples=40_000, **usual)
 settings.load_profile('default')
 
