@@ -20,8 +20,8 @@ from typing import Any
 
 from tools.gpu_report import write_report
 from tools.gpu_sections import SECTIONS
-from uhr_seg_ros.cli.main import guarded
 from uhr_seg_ros.core.atomic_io import write_bytes, write_text
+from uhr_seg_ros.core.program import guarded
 from uhr_seg_ros.core.subprocesses import python_child
 
 #: Less time than this is not worth starting a section, s.

@@ -28,14 +28,14 @@ import psutil
 from uhr_seg_ros.benchmark.figures import figures, spread
 from uhr_seg_ros.benchmark.host import describe_host
 from uhr_seg_ros.benchmark.sources import prepare_bag
-from uhr_seg_ros.cli.main import guarded
-from uhr_seg_ros.cli.options import CommandParser, Mode, refuse_without_effect
+from uhr_seg_ros.core.atomic_io import write_json
 from uhr_seg_ros.core.bundle import load_bundle
+from uhr_seg_ros.core.command_line import CommandParser, Mode, refuse_without_effect
 from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.core.program import guarded
 from uhr_seg_ros.replay.bags import ImageTopic
 from uhr_seg_ros.replay.session import Pacing, Replay, Session, transport_of
 from uhr_seg_ros.replay.topics import choose_topic
-from uhr_seg_ros.reports.benchmark_report import write_json
 
 #: Lifecycle: transitions of a cycle, and how many cycles pass before resources are compared.
 CYCLE = ('deactivate', 'cleanup', 'configure', 'activate')

@@ -29,7 +29,7 @@ from uhr_seg_ros.benchmark.demo_cloud import cloud_figures
 from uhr_seg_ros.benchmark.sources import prepare_bag
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.core.folder_lock import locked
+from uhr_seg_ros.core.work_folders import locked
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.bags import read_beside, stamp_ns
@@ -283,15 +283,13 @@ def test_bad_input_ends_in_one_line(
     assert message in capsys.readouterr().err
 
 
-def test_generated_flight(tmp_path: Path) -> None:
-    told: list[str] = []
-    bag = prepare_bag(
-        [], tmp_path / 'flight', count=3, rate_hz=2.0, size=(96, 160), tell=told.append
-    )
+def test_generated_flight(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level('INFO', 'uhr_seg_ros.benchmark')
+    bag = prepare_bag([], tmp_path / 'flight', count=3, rate_hz=2.0, size=(96, 160))
     assert choose_topic(bag).count == 3
-    assert told[-1] == 'recorded frame 3 of 3, 160x96'
+    assert caplog.messages[-1] == 'recorded frame 3 of 3, 160x96'
     # Recorded again, it takes the place of the first.
-    prepare_bag([], tmp_path / 'flight', count=2, rate_hz=2.0, size=(96, 160), tell=told.append)
+    prepare_bag([], tmp_path / 'flight', count=2, rate_hz=2.0, size=(96, 160))
     assert choose_topic(bag).count == 2
 
 
@@ -342,7 +340,6 @@ def test_a_recording_of_a_mosaic_with_clouds(tmp_path: Path) -> None:
         rate_hz=40.0,
         size=(96, 160),
         cloud=True,
-        tell=lambda _: None,
     )
     stamps = [
         (topic, stamp_ns(message) - 1_000_000_000)

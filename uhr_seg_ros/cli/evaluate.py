@@ -20,22 +20,22 @@ import numpy as np
 from tqdm import tqdm
 
 from uhr_seg_ros import __version__
-from uhr_seg_ros.backends.options import EngineOptions, PRECISIONS
-from uhr_seg_ros.cli.options import Mode, refuse_without_effect
+from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.cli.arguments import add_backend, add_bundle, add_precision
 from uhr_seg_ros.core.atomic_io import check_writable, write_text
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
+from uhr_seg_ros.core.command_line import Mode, refuse_without_effect
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.core.interruption import telling
+from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.data import image_io
 from uhr_seg_ros.data.datasets import Dataset, DATASETS, open_dataset
 from uhr_seg_ros.data.sample import LabeledImage
+from uhr_seg_ros.evaluation.block import MemmapMask
 from uhr_seg_ros.evaluation.evaluator import Evaluator
 from uhr_seg_ros.evaluation.figures import Figures
 from uhr_seg_ros.evaluation.gallery import Gallery
-from uhr_seg_ros.evaluation.ignore_classes import Ignoring
-from uhr_seg_ros.evaluation.labels import evaluated_images
-from uhr_seg_ros.evaluation.memmap_mask import MemmapMask
+from uhr_seg_ros.evaluation.labels import evaluated_images, Ignoring
 from uhr_seg_ros.evaluation.predictor import Predictor
 from uhr_seg_ros.evaluation.settings import BRANCHES, MODES, Settings, settings_for
 from uhr_seg_ros.evaluation.tta import VIEWS
@@ -70,7 +70,7 @@ class Engines:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument('--bundle', required=True, help='folder of the bundle, or its name')
+    add_bundle(parser)
     parser.add_argument('--dataset', choices=sorted(DATASETS), default='aerial')
     parser.add_argument('--root', required=True, type=Path, help='folder of the data set')
     parser.add_argument('--split', default='test')
@@ -104,14 +104,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='with --tile: count what tiles change; takes the memory of the image in one piece',
     )
-    parser.add_argument(
-        '--backend',
-        default='onnxruntime',
-        help='back end (default: onnxruntime, the reference; TensorRT builds for every size)',
+    add_backend(
+        parser, default='onnxruntime', note=', the reference; TensorRT builds for every size'
     )
-    parser.add_argument(
-        '--precision', choices=PRECISIONS, default='auto', help='numbers to compute in'
-    )
+    add_precision(parser)
     parser.add_argument('--json', type=Path, help='also write the figures to this file')
     parser.add_argument('--report', type=Path, help='also write an HTML page with pictures')
 
@@ -182,7 +178,7 @@ def evaluate(
     measured = 0
     with (
         _predictor(bundle, settings, engines) as (predictor, segmenter),
-        telling(lambda: f'{measured} of {len(images)} images measured, nothing was written'),
+        note_progress(lambda: f'{measured} of {len(images)} images measured, nothing was written'),
     ):
         for whole in tqdm(images, desc='evaluating', unit='image'):
             image = Ignoring(whole, dataset.ignored)

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 import errno
+import json
 import os
 from pathlib import Path
 import secrets
+from typing import Any
 
 from uhr_seg_ros.core.errors import WriteError
 
@@ -84,6 +86,11 @@ def write_text(path: Path, text: str) -> None:
 
     """
     write_bytes(path, text.encode('utf-8'))
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a report as JSON; see `write_text`."""
+    write_text(path, json.dumps(content, indent=2) + '\n')
 
 
 def check_writable(*paths: Path | None) -> None:
