@@ -271,31 +271,15 @@ def test_peak(
         (['node', '--rate', 'max'], "'max' is not a rate"),
     ],
 )
-<<<<<<< HEAD
 def test_bad_options_end_in_one_line(
-    tiny_bundle: Path,
-    tmp_path: Path,
-    arguments: list[str],
-    message: str,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with BagWriter(tmp_path / 'bag', topic='/cam') as bag:
         bag.write(paint(STRIPES), 0)
     values = {'tmp': tmp_path, 'bag': tmp_path / 'bag'}
-    words = (argument.format(**values) for argument in arguments)
-    code, text = refusal(capsys, '--bundle', tiny_bundle, *words)
+    code, text = refusal(capsys, *(argument.format(**values) for argument in arguments))
     assert code == 2
     assert message in text
-=======
-def test_bad_options_end_in_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
-    with BagWriter(tmp_path / 'bag', topic='/cam') as bag:
-        bag.write(paint(STRIPES), 0)
-    values = {'tmp': tmp_path, 'bag': tmp_path / 'bag'}
-    result = benchmark(*(argument.format(**values) for argument in arguments))
-    assert result.returncode == 2
-    assert message in result.stderr
-    assert 'Traceback' not in result.stderr
->>>>>>> integrate
 
 
 def test_frames_that_the_node_rejects_are_no_endless_wait(
@@ -332,16 +316,10 @@ def test_comparison(measured: Path, capsys: pytest.CaptureFixture[str]) -> None:
         'node: unheard of': (None, 'new'),
     }
     (measured / 'other.json').write_text(json.dumps(second), encoding='utf-8')
-<<<<<<< HEAD
     files = [str(measured / name) for name in ('figures.json', 'other.json')]
     assert main(['benchmark', '--compare', *files]) == 0
     text = capsys.readouterr().out
     assert '2.000' in text and 'threads 1' in text
-=======
-    result = benchmark('compare', measured / 'figures.json', measured / 'other.json')
-    assert result.returncode == 0, result.stderr
-    assert '2.000' in result.stdout and 'threads 1' in result.stdout
->>>>>>> integrate
 
 
 @pytest.mark.parametrize(

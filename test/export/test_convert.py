@@ -55,8 +55,7 @@ def source_of(preset: str) -> SegmentationNetwork:
     return network
 
 
-<<<<<<< HEAD
-def blank(preset: str) -> Network:
+def blank(preset: str) -> SegmentationNetwork:
     """Build a network of zeros, which takes less than one with weights of its own."""
     with torch.device('meta'):
         network = build_network(preset)
@@ -66,10 +65,7 @@ def blank(preset: str) -> Network:
     return network
 
 
-def released_files(network: Network, preset: str, folder: Path) -> dict[str, Path]:
-=======
 def released_files(network: SegmentationNetwork, preset: str, folder: Path) -> dict[str, Path]:
->>>>>>> integrate
     """Write the weights of a network as they are released: part -> file."""
     state, released = network.state_dict(), RELEASED[preset]
     tensors = {

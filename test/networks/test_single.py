@@ -52,18 +52,11 @@ def picture(height: int, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize('name', SINGLE)
-<<<<<<< HEAD
 def test_bundle_gives_what_the_network_gives(
     name: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     network, bundle = make(name), exported(name, tmp_path_factory)
-    assert bundle.kind == 'single' and bundle.low_res_factor == network.low_res_factor
-=======
-def test_bundle_gives_what_the_network_gives(name: str, tmp_path: Path) -> None:
-    network = make(name)
-    bundle = export(network, name, tmp_path)
     assert bundle.kind.name == 'single' and bundle.low_res_factor == network.low_res_factor
->>>>>>> integrate
     image = picture(2 * network.stride, 3 * network.stride)
     with torch.no_grad():
         expected = network(normalized(image[None]))[0].numpy()

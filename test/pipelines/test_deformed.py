@@ -41,29 +41,7 @@ KINDS = tuple(STAGES)
 
 @pytest.fixture(scope='module')
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
-<<<<<<< HEAD
     return {kind: deformed_bundle(tmp_path_factory, kind) for kind in KINDS}
-=======
-    found = {}
-    for kind, sampling in zip(KINDS, ('learned', 'uniform'), strict=True):
-        torch.manual_seed(0)
-        network = build_network(
-            'deform_s', sampling=sampling, warped_size=[64, 96], size=[16, 24], radius=3
-        )
-        with torch.no_grad():  # norms that have seen something, so that classes differ
-            for _ in range(20):
-                network.forward_train(normalized(picture(270, 481)[None]).repeat(2, 1, 1, 1))
-        folder = tmp_path_factory.mktemp(kind)
-        found[kind] = export_bundle(
-            network, folder, name=kind, preset='deform_s', classes=CLASS_SETS['aerial']
-        )
-    return found
-
-
-def picture(height: int, width: int) -> np.ndarray:
-    cells = np.random.default_rng(0).integers(0, 256, (9, 16, 3), np.uint8)
-    return cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC)
->>>>>>> integrate
 
 
 @pytest.mark.parametrize('kind', KINDS)

@@ -28,18 +28,7 @@ GRAPHS = {'deformed': 2, 'uniform': 1}
 
 @pytest.fixture(scope='module', params=GRAPHS)
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-<<<<<<< HEAD
     return deformed_bundle(tmp_path_factory, request.param)
-=======
-    sampling = {'deformed': 'learned', 'uniform': 'uniform'}[request.param]
-    torch.manual_seed(0)
-    network = build_network(
-        'deform_s', sampling=sampling, warped_size=[64, 96], size=[16, 24], radius=3
-    )
-    see(network, torch.randn(2, 3, 270, 481))
-    folder, classes = tmp_path_factory.mktemp('fixed'), CLASS_SETS['aerial']
-    return export_bundle(network, folder, name='f', preset='deform_s', classes=classes)
->>>>>>> integrate
 
 
 @pytest.fixture

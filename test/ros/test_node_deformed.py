@@ -27,18 +27,7 @@ IMAGE = CELLS.repeat(10, 0).repeat(10, 1)
 
 @pytest.fixture
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-<<<<<<< HEAD
     return deformed_bundle(tmp_path_factory, 'deformed').path
-=======
-    torch.manual_seed(0)
-    network = build_network('deform_s', warped_size=[64, 96], size=[16, 24], radius=3)
-    with torch.no_grad():  # norms that have seen something, so that classes differ
-        for _ in range(20):
-            network.forward_train(normalized(IMAGE[None]).repeat(2, 1, 1, 1))
-    folder = tmp_path_factory.mktemp('deformed')
-    classes = CLASS_SETS['aerial']
-    return export_bundle(network, folder, name='d', preset='deform_s', classes=classes).path
->>>>>>> integrate
 
 
 def test_masks_and_diagnostics(make_stage: Callable[..., Stage], bundle: Path) -> None:

@@ -30,7 +30,7 @@ def deformed_bundle(factory: pytest.TempPathFactory, kind: str) -> Bundle:
     def build(folder: Path) -> None:
         torch.manual_seed(0)
         network = build_network(
-            'deform_s', sampling=SAMPLING[kind], bent=[64, 96], size=[16, 24], radius=3
+            'deform_s', sampling=SAMPLING[kind], warped_size=[64, 96], size=[16, 24], radius=3
         )
         see(network, normalized(picture(270, 481)[None]).repeat(2, 1, 1, 1))
         fields = {'name': kind, 'preset': 'deform_s', 'classes': CLASS_SETS['aerial']}
