@@ -17,7 +17,7 @@ import numpy as np
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.gpu_health import GpuSample, open_probe, Probe
-from uhr_seg_ros.core.memory import trim_heap, UsualSize
+from uhr_seg_ros.core.memory import trim_heap, TypicalSize
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import draw_density, scaled_size
@@ -65,7 +65,7 @@ class FrameProcessor:
         self._report = report
         self._warn = warn
         self._later = later
-        self._usual, self._messages = UsualSize(), UsualSize()
+        self._usual, self._messages = TypicalSize(), TypicalSize()
         self.not_kept = ''
         self.last_sign = -math.inf
         self.sign: Sign | None = None
