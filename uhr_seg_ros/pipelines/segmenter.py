@@ -65,8 +65,18 @@ class Segmenter:
     Segment images with one bundle; for use by one thread at a time.
 
     Example:
-        >>> segmenter = Segmenter('hlrc_s_aerial')
-        >>> mask = segmenter(cv2.imread('field.jpg')).mask
+        >>> from uhr_seg_ros import OverlayOptions, Segmenter
+        >>> segmenter = Segmenter('hlrc_s_aerial', 'onnxruntime')
+        >>> image = np.full((300, 400, 3), 90, np.uint8)  # or cv2.imread('field.jpg')
+        >>> result = segmenter(image, overlay=OverlayOptions(overlay=True))
+        >>> result.mask.shape, result.overlay.shape
+        ((300, 400), (300, 400, 3))
+        >>> 'road' in segmenter.bundle.classes.names
+        True
+        >>> pending = segmenter.submit(image)  # returns before the work is done on a GPU
+        >>> bool((pending.result().mask == result.mask).all())
+        True
+        >>> segmenter.close()
 
     Args:
         bundle: a loaded bundle, or a path or name for `load_bundle`.
