@@ -61,7 +61,9 @@ def test_what_came_since_the_jump_is_kept(jumps: TimeJumps, buffer: Any) -> None
     assert (known(buffer), known(buffer, 'arm')) == (0.2, 0.1)
     with pytest.raises(Exception, match='tree'):
         known(buffer, 'wheel')
-    found = buffer.lookup_transform('odom', 'base', transforms.Time(seconds=0, nanoseconds=150_000_000))
+    found = buffer.lookup_transform(
+        'odom', 'base', transforms.Time(seconds=0, nanoseconds=150_000_000)
+    )
     assert found.transform.translation.x == pytest.approx(0.15)
 
 
@@ -120,7 +122,9 @@ def test_what_may_still_come(
         assert found.translation[0] == pytest.approx(expected)
         return
     kind, lag_ms = expected
-    with pytest.raises(transforms.MessageError, match='no transform from lidar to camera') as caught:
+    with pytest.raises(
+        transforms.MessageError, match='no transform from lidar to camera'
+    ) as caught:
         finder.find(header('camera', 2.0), header('lidar', 2.0), declared)
     assert type(caught.value) is kind
     if kind is transforms.TransformNotYetError:

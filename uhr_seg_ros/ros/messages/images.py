@@ -21,11 +21,12 @@ from uhr_seg_ros.core.raw_frame import memory_shape, RawFrame
 from uhr_seg_ros.core.text import one_line, shown
 from uhr_seg_ros.image_io.jpeg_structure import JpegError, read_header
 from uhr_seg_ros.image_io.limits import FrameLimit
+from uhr_seg_ros.ros.messages.compressed import decode_compressed
 from uhr_seg_ros.ros.messages.layout import check_data, check_size, describe, find_chroma
 from uhr_seg_ros.ros.messages.remarks import log_once, Remark
 
 if TYPE_CHECKING:
-    from sensor_msgs.msg import Image
+    from sensor_msgs.msg import CompressedImage, Image
     from std_msgs.msg import Header
 
 
@@ -58,6 +59,13 @@ def _packed_encodings() -> dict[str, _Packed]:
 _PACKED = _packed_encodings()
 
 _PLANAR = ('nv12', 'nv21', 'nv24')
+
+
+def read_frame(message: Image | CompressedImage, remark: Remark, limit: FrameLimit) -> RawFrame:
+    """Return the frame of a message; see `view_image` and `decode_compressed`."""
+    if hasattr(message, 'format'):
+        return RawFrame.of_bgr(decode_compressed(message, remark, limit))
+    return view_image(message, remark, limit)
 
 
 def view_image(
