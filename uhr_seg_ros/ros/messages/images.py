@@ -89,7 +89,11 @@ def view_image(
         ImageError: sizes, `step`, `encoding` and the amount of data do not fit together.
 
     """
-    check_size(message, limit)
+    try:
+        limit.check('image', message.height, message.width)
+    except ImageError:
+        check_size(message, limit)  # the same, and it names the encoding
+        raise
     _check_raw(message)
     try:
         if message.encoding == 'nv24':
@@ -126,8 +130,9 @@ def _check_raw(message: Image) -> None:
 def _view_packed(message: Image, packed: _Packed, remark: Remark) -> RawFrame:
     height, width = message.height, message.width
     row_bytes = width * packed.channels * packed.bytes_each
-    why = f'width {width} x {packed.channels} channels x {packed.bytes_each} byte'
-    check_data(message, row_bytes, height, why, remark)
+    if message.step < row_bytes or len(message.data) != message.step * height:
+        why = f'width {width} x {packed.channels} channels x {packed.bytes_each} byte'
+        check_data(message, row_bytes, height, why, remark)
     if packed.channels == 1:
         _check_channels(message, row_bytes, remark)
     if packed.bytes_each > 1:
