@@ -28,7 +28,7 @@ from uhr_seg_ros.benchmark.demo_cloud import cloud_figures
 from uhr_seg_ros.benchmark.sources import prepare_bag
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.core.folder_lock import locked
+from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.bags import read_beside, stamp_ns
@@ -243,7 +243,7 @@ def session_of(process: psutil.Process) -> int | None:
 def test_two_demos_in_one_folder(
     tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with locked(tmp_path):
+    with lock_folder(tmp_path):
         assert main(['demo', '--bundle', str(tiny_bundle), '--output', str(tmp_path)]) == 2
     assert 'another run' in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -271,15 +271,13 @@ def test_bad_input_ends_in_one_line(
     assert 'Traceback' not in result.stderr
 
 
-def test_generated_flight(tmp_path: Path) -> None:
-    told: list[str] = []
-    bag = prepare_bag(
-        [], tmp_path / 'flight', count=3, rate_hz=2.0, size=(96, 160), tell=told.append
-    )
+def test_generated_flight(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level('INFO', 'uhr_seg_ros.benchmark')
+    bag = prepare_bag([], tmp_path / 'flight', count=3, rate_hz=2.0, size=(96, 160))
     assert choose_topic(bag).count == 3
-    assert told[-1] == 'recorded frame 3 of 3, 160x96'
+    assert caplog.messages[-1] == 'recorded frame 3 of 3, 160x96'
     # Recorded again, it takes the place of the first.
-    prepare_bag([], tmp_path / 'flight', count=2, rate_hz=2.0, size=(96, 160), tell=told.append)
+    prepare_bag([], tmp_path / 'flight', count=2, rate_hz=2.0, size=(96, 160))
     assert choose_topic(bag).count == 2
 
 
@@ -340,7 +338,6 @@ def test_a_recording_of_a_mosaic_with_clouds(tmp_path: Path) -> None:
         rate_hz=40.0,
         size=(96, 160),
         cloud=True,
-        tell=lambda _: None,
     )
     stamps = [
         (topic, stamp_ns(message) - 1_000_000_000)

@@ -19,7 +19,7 @@ from test_node_cloud import calibration, header, Rig
 from tiny_bundle import paint, TINY_CLASSES
 
 from uhr_seg_ros.core.errors import ImageError
-from uhr_seg_ros.core.process_memory import trim_heap
+from uhr_seg_ros.core.memory import trim_heap
 from uhr_seg_ros.image_io.limits import DEFAULT_FRAME_PIXELS, FrameLimit
 from uhr_seg_ros.ros import frame_processor
 from uhr_seg_ros.ros.messages.compressed import decode_compressed

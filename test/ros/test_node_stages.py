@@ -25,7 +25,7 @@ MakeStage = Callable[..., Stage]
 STAGES = [
     (CameraOutput, 'wanted'),
     (frame_processor, 'read_frame'),
-    (Segmenter, 'begin'),
+    (Segmenter, 'submit'),
     (CameraOutput, 'publish'),
     (CameraOutput, 'publish_times'),
     (PointLabeler, 'label'),

@@ -167,7 +167,7 @@ def test_freed_frame_buffers_are_used_again() -> None:
     # In a process of its own, as the settings hold for all of it.
     code = """
 import resource
-from uhr_seg_ros.core.process_memory import tune_malloc
+from uhr_seg_ros.core.memory import tune_malloc
 assert tune_malloc()
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -183,7 +183,7 @@ assert faults() < 1000, 'ten buffers of 25 MB have 61000 pages'
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='the settings are of glibc')
 def test_freed_memory_is_given_back() -> None:
     code = """
-from uhr_seg_ros.core.process_memory import trim_heap, tune_malloc
+from uhr_seg_ros.core.memory import trim_heap, tune_malloc
 tune_malloc()
 def pages():
     return int(open('/proc/self/statm').read().split()[1])

@@ -11,24 +11,25 @@ from dataclasses import replace
 from functools import partial
 import math
 import time
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.backends.tensorrt.gpu_health import GpuSample, open_probe, Probe
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import UhrSegError
-from uhr_seg_ros.core.process_memory import trim_heap
+from uhr_seg_ros.core.gpu_health import GpuSample, open_probe, Probe
+from uhr_seg_ros.core.memory import trim_heap
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.visualization import draw_density, OverlayOptions, scaled_size
 from uhr_seg_ros.image_io.limits import FrameLimit
-from uhr_seg_ros.pipelines.pipeline import TilingOptions
-from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.pipelines.pipeline import PendingResult, TilingOptions
+from uhr_seg_ros.pipelines.segmenter import Segmentation, Segmenter
 from uhr_seg_ros.ros.camera import Camera, Frame
 from uhr_seg_ros.ros.messages.images import read_frame
-from uhr_seg_ros.ros.outputs import FrameResult
+from uhr_seg_ros.ros.outputs import CameraOutput, FrameResult
 from uhr_seg_ros.ros.parameters.node_parameters import Parameters
 from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.stage_windows import StageWindows
@@ -46,7 +47,7 @@ _SLACK = 1.5
 """How many times the usual size may be kept."""
 
 
-class UsualSize:
+class TypicalSize:
     """
     Tells when buffers that grow with the work should be given back.
 
@@ -73,6 +74,19 @@ class UsualSize:
             return False
         self._held = 0
         return True
+
+
+class _Work(NamedTuple):
+    """A frame that the segmenter has begun; times in s (`time.monotonic`)."""
+
+    camera: Camera
+    output: CameraOutput
+    frame: Frame
+    pending: PendingResult[Segmentation]
+    asked: frozenset[str]
+    sampling: Callable[[], np.ndarray]
+    start: float
+    convert_ms: float
 
 
 class FrameProcessor:
@@ -107,7 +121,7 @@ class FrameProcessor:
     ) -> None:
         self._cameras, self._parameters = cameras, parameters
         self._logger, self._run_later = logger, run_later
-        self._frame_sizes, self._message_sizes = UsualSize(), UsualSize()
+        self._frame_sizes, self._message_sizes = TypicalSize(), TypicalSize()
         self.rebuild_reason = ''
         self.last_sign = -math.inf
         self.sign: Sign | None = None
@@ -126,7 +140,7 @@ class FrameProcessor:
     @property
     def samples(self) -> bool:
         """Whether the bundle chooses where it samples a frame."""
-        return self._segmenter is not None and self._segmenter.bundle.kind == 'deformed'
+        return self._segmenter is not None and self._segmenter.bundle.kind.has_sampling_grid
 
     @property
     def fallback(self) -> str:
@@ -201,18 +215,14 @@ class FrameProcessor:
 
         """
         start = time.monotonic()
-        camera, settings, segmenter = (
-            self._cameras[name],
-            self._parameters.settings,
-            self._segmenter,
-        )
-        output = camera.output
+        camera, settings = self._cameras[name], self._parameters.settings
+        segmenter, output = self._segmenter, camera.output
         if output is None or segmenter is None:  # a transition did not wait for the frame
             msg = 'the node was closed while the frame was in work'
             raise UhrSegError(msg)
         asked = output.wanted(settings)
         confidence = 'confidence' in asked or camera.wants_points
-        pictures = OverlayOptions(
+        overlay = OverlayOptions(
             overlay='overlay' in asked,
             color_mask='color_mask' in asked,
             alpha=settings.overlay_alpha,
@@ -221,55 +231,50 @@ class FrameProcessor:
         # A message that is rejected has been in memory, too.
         if self._message_sizes.outgrows(max(len(frame.message.data), SMALL_MESSAGE)):
             self._run_later(trim_heap)
-        each = segmenter.bytes_per_pixel(confidence=confidence, pictures=pictures)
+        begun = time.monotonic()
+        each = segmenter.bytes_per_pixel(confidence=confidence, overlay=overlay)
         limit = FrameLimit(settings.max_pixels, settings.memory_limit_mb, each)
         image = read_frame(frame.message, camera.remark, limit)
-        convert_s = time.monotonic() - start
-        size = image.height, image.width
-        camera.monitor.pace.begin(size)
+        convert_ms = 1e3 * (time.monotonic() - begun)
+        camera.monitor.pace.begin((image.height, image.width))
         outgrows = self._frame_sizes.outgrows(image.height * image.width)
         segmenter.keep_memory(not outgrows)
         if outgrows:
             self._run_later(trim_heap)  # when the frame is done and gone
-        wait = segmenter.begin(
-            image, confidence=confidence, pictures=pictures, refinement=settings.refinement
+        pending = segmenter.submit(
+            image, confidence=confidence, overlay=overlay, refinement=settings.refinement
         )
-
-        def finish() -> None:
-            result = wait()
-            done = time.monotonic()
-            sampling = partial(self._sampling_picture, segmenter, image, settings.overlay_scale)
-            published = FrameResult(frame.message.header, result, asked, sampling)
-            output.publish(published)
-            now = time.monotonic()
-            times = dict(result.stage_times)
-            # On the CPU the segmenter converts the frame too.
-            times = {'convert': 1e3 * convert_s + times.pop('convert', 0.0), **times}
-            times |= {'publish': 1e3 * (now - done), 'total': 1e3 * (now - start)}
-            latency_ms = 1e3 * (now - frame.arrival)
-            self._stages.add(times, latency_ms, result.refined_share)
-            camera.monitor.note_mask(now, size, now - start)
-            waited_ms = 1e3 * (start - frame.arrival)
-            times = {'wait': waited_ms, **times, 'latency': latency_ms}
-            output.publish_times(replace(published, times_ms=times))
-            if camera.clouds is not None:
-                camera.clouds.put_mask(frame.message.header, result)
-
-        if segmenter.overlaps:
-            return finish
-        finish()
+        sampling = partial(_sampling_picture, segmenter, image, settings.overlay_scale)
+        work = _Work(camera, output, frame, pending, asked, sampling, start, convert_ms)
+        if segmenter.is_async:
+            return partial(self._finish, work)
+        self._finish(work)
         return None
+
+    def _finish(self, work: _Work) -> None:
+        """Wait for the result of a frame, publish it, and note what that took."""
+        header, result = work.frame.message.header, work.pending.result()
+        done = time.monotonic()
+        published = FrameResult(header, result, work.asked, work.sampling)
+        work.output.publish(published)
+        now = time.monotonic()
+        stages = dict(result.stage_times)
+        # On the CPU the segmenter converts the frame too.
+        times = {'convert': work.convert_ms + stages.pop('convert', 0.0), **stages}
+        times |= {'publish': 1e3 * (now - done), 'total': 1e3 * (now - work.start)}
+        latency_ms = 1e3 * (now - work.frame.arrival)
+        self._stages.add(times, latency_ms, result.refined_share)
+        height, width = result.mask.shape
+        work.camera.monitor.note_mask(now, (height, width), now - work.start)
+        waited_ms = 1e3 * (work.start - work.frame.arrival)
+        times = {'wait': waited_ms, **times, 'latency': latency_ms}
+        work.output.publish_times(replace(published, times_ms=times))
+        if work.camera.clouds is not None:
+            work.camera.clouds.put_mask(header, result)
 
     def note_cloud(self, milliseconds: float) -> None:
         """Note what labelling and publishing the points of a camera took."""
         self._stages.add_cloud(milliseconds)
-
-    @staticmethod
-    def _sampling_picture(segmenter: Segmenter, image: RawFrame, scale: float) -> np.ndarray:
-        """Paint where a frame is sampled; to look at, so it is worked out once more."""
-        height, width = scaled_size((image.height, image.width), scale)
-        small = cv2.resize(image.bgr, (width, height), interpolation=cv2.INTER_AREA)
-        return draw_density(small, segmenter.sampling_grid(image))
 
     def values(self) -> dict[str, str]:
         """Return stage times, what runs, and how the GPU is, for `/diagnostics`."""
@@ -308,6 +313,13 @@ class FrameProcessor:
         if now >= self._next_progress_s:
             self._next_progress_s = now + PROGRESS_PERIOD_S
             self._logger.info(f'{phase}: {done} of {total}')
+
+
+def _sampling_picture(segmenter: Segmenter, image: RawFrame, scale: float) -> np.ndarray:
+    """Paint where a frame is sampled; to look at, so it is worked out once more."""
+    height, width = scaled_size((image.height, image.width), scale)
+    small = cv2.resize(image.bgr, (width, height), interpolation=cv2.INTER_AREA)
+    return draw_density(small, segmenter.sampling_grid(image))
 
 
 def _facts(segmenter: Segmenter) -> dict[str, str]:

@@ -23,7 +23,7 @@ from rclpy.node import Node
 
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import UhrSegError
-from uhr_seg_ros.core.process_memory import trim_heap, tune_malloc
+from uhr_seg_ros.core.memory import trim_heap, tune_malloc
 from uhr_seg_ros.core.text import shortened
 from uhr_seg_ros.ros.camera import Camera
 from uhr_seg_ros.ros.frame_processor import FrameProcessor
