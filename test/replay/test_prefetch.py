@@ -48,14 +48,14 @@ def test_time_goes_on_in_the_second_round(bag: Path) -> None:
 
 def test_only_a_few_messages_are_in_memory(bag: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    original = prefetch.read_beside
+    original = prefetch.read_topics
 
     def counted(path: Path, topic: str, others: object) -> object:
         for item in original(path, topic, others):
             read.append(item[1])
             yield item
 
-    monkeypatch.setattr(prefetch, 'read_beside', counted)
+    monkeypatch.setattr(prefetch, 'read_topics', counted)
     messages = read_ahead(bag, '/cam', repeat=True)
     next(messages)
     time.sleep(0.5)

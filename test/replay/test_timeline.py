@@ -9,8 +9,7 @@ import time
 
 import pytest
 
-from uhr_seg_ros.replay.pacing import AsRecorded
-from uhr_seg_ros.replay.timeline import Timeline
+from uhr_seg_ros.replay.pacing import AsRecorded, Timeline
 
 S = 1_000_000_000
 TODAY = 1_700_000_000 * S

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from uhr_seg_ros.replay.gpu_watch import GpuWatch, parse_nvidia_smi, parse_tegrastats
+from uhr_seg_ros.replay.load import GpuWatch, parse_nvidia_smi, parse_tegrastats
 
 ORIN = (
     '11-21-2026 10:00:00 RAM 5123/15656MB (lfb 4x4MB) SWAP 0/7828MB (cached 0MB) '
