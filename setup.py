@@ -36,6 +36,18 @@ BUILDERS = [
 # Independent implementations that metrics and readers are checked against.
 JUDGES = ['scikit-image', 'scikit-learn', 'tifffile']
 
+# What runs the tests, and checks style and layers without importing anything.
+RUNNERS = [
+    'hypothesis',
+    'import-linter',
+    'pytest',
+    'pytest-cov',
+    'pytest-randomly',
+    'pytest-timeout',
+    'pytest-xdist',
+    'ruff',
+]
+
 
 def installed_tree(folder: str) -> list[tuple[str, list[str]]]:
     """List every file below a folder as data_files, one entry per directory."""
@@ -50,7 +62,7 @@ setup(
     name=PACKAGE,
     version='0.1.0',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={f'{PACKAGE}.backends.tensorrt': ['kernels.cu']},
+    package_data={PACKAGE: ['py.typed'], f'{PACKAGE}.backends.tensorrt': ['kernels.cu']},
     data_files=[
         ('share/ament_index/resource_index/packages', [os.path.join('resource', PACKAGE)]),
         (SHARE, ['package.xml']),
@@ -84,15 +96,11 @@ setup(
         ],
         # Networks of others, to compare with.
         'baselines': ['transformers'],
-        'test': [
-            'hypothesis',
-            'pytest',
-            'pytest-timeout',
-            'pytest-xdist',
-            'ruff',
-            *JUDGES,
-            *BUILDERS,
-        ],
+        # Tests of what runs on a robot: no torch, and no builders.
+        'test-robot': ['onnx', *RUNNERS, *JUDGES],
+        'test': ['mypy', 'types-PyYAML', *RUNNERS, *JUDGES, *BUILDERS],
+        # The API reference: scripts/docs.
+        'docs': ['myst-parser', 'sphinx'],
     },
     zip_safe=False,
     author='uhr_seg_ros contributors',

@@ -10,7 +10,7 @@ from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import FindPackagePrefix
 
-from uhr_seg_ros.ros.launching import bundles_text
+from uhr_seg_ros.ros.parameters.launch_arguments import bundles_text
 
 # Argument -> option of the command; an empty value leaves the option out. The recording, `bag`, is
 # its first argument.

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.ros.launching import camera_names
+from uhr_seg_ros.ros.parameters.launch_arguments import camera_names
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -103,7 +103,7 @@ def test_full_disk_tells_how_much_is_needed(clone: Path) -> None:
     program(clone, 'df', 'echo "Filesystem MB"; echo "/dev/x 100 60 40 60% /"')
     result = setup(clone, 'run', PYTHON=sys.executable)
     assert result.returncode == 1
-    assert 'has 40 MB free, the environment takes 2000 MB' in result.stderr
+    assert 'has 40 MB free, the environment takes 1000 MB' in result.stderr
 
 
 def test_machine_without_wheels_is_sent_to_ros(clone: Path) -> None:
@@ -178,4 +178,4 @@ def test_requirements_are_those_of_the_extras() -> None:
 def test_unknown_argument(clone: Path) -> None:
     result = setup(clone, 'everything')
     assert result.returncode == 1
-    assert "unknown argument 'everything': expected run, test or pins" in result.stderr
+    assert "unknown argument 'everything': expected run, test-robot, test or pins" in result.stderr

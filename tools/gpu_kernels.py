@@ -14,8 +14,8 @@ from tools.gpu_sections import random_frame
 from uhr_seg_ros.backends.tensorrt.compiling import compile_kernels
 from uhr_seg_ros.backends.tensorrt.cuda import Cuda
 from uhr_seg_ros.backends.tensorrt.kernels import DeviceFrame, DeviceMap, Kernels
-from uhr_seg_ros.backends.tensorrt.preflight import find_gpu
 from uhr_seg_ros.core.classes import CLASS_SETS
+from uhr_seg_ros.core.gpu import find_gpu
 from uhr_seg_ros.core.raw_frame import FORMATS, RawFrame
 from uhr_seg_ros.core.visualization import OverlayOptions, scaled_size
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from uhr_seg_ros.backends.options import EngineOptions, PRECISIONS
-from uhr_seg_ros.backends.tensorrt.preflight import find_gpu
 from uhr_seg_ros.benchmark.stages import benchmark_image
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
+from uhr_seg_ros.core.gpu import find_gpu
 from uhr_seg_ros.core.raw_frame import FORMATS, memory_shape, RawFrame
 from uhr_seg_ros.core.subprocesses import find_tool
 from uhr_seg_ros.core.visualization import OverlayOptions

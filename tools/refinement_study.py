@@ -31,9 +31,8 @@ from uhr_seg_ros.core.image_writing import check_format, write_image
 from uhr_seg_ros.core.visualization import colorize
 from uhr_seg_ros.data.datasets import open_dataset
 from uhr_seg_ros.evaluation.block import Block
-from uhr_seg_ros.evaluation.boundaries import disk
-from uhr_seg_ros.evaluation.boundary_f import BoundaryF
-from uhr_seg_ros.evaluation.ignore_classes import Ignoring
+from uhr_seg_ros.evaluation.boundary_metrics import BoundaryF, disk
+from uhr_seg_ros.evaluation.labels import Ignoring
 from uhr_seg_ros.evaluation.metrics import ConfusionMatrix, ratio
 from uhr_seg_ros.evaluation.object_recall import ObjectRecall
 from uhr_seg_ros.pipelines.refinement.refine import refine, Refinement

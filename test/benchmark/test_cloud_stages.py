@@ -26,7 +26,7 @@ from uhr_seg_ros.benchmark.cloud_stages import (
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.errors import ProcessError
 from uhr_seg_ros.geometry.visibility import find_seen
-from uhr_seg_ros.ros.points.cloud_reading import read_points
+from uhr_seg_ros.ros.messages.cloud_reading import read_points
 
 
 @pytest.mark.usefixtures('hostile_folder')

@@ -28,7 +28,7 @@ from uhr_seg_ros.benchmark.demo_cloud import cloud_figures
 from uhr_seg_ros.benchmark.sources import prepare_bag
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.core.folder_lock import locked
+from uhr_seg_ros.core.work_folders import locked
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.bags import read_topics, stamp_ns

@@ -19,7 +19,7 @@ from tiny_bundle import edited_model, paint
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.bundle import file_sha256
 from uhr_seg_ros.core.errors import WriteError
-from uhr_seg_ros.core.folder_lock import locked
+from uhr_seg_ros.core.work_folders import locked
 from uhr_seg_ros.reports.result_files import Results
 
 #: Of images of which the second one fails, px.

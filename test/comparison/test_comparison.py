@@ -33,7 +33,7 @@ from uhr_seg_ros.comparison.running import Comparison, Steps
 from uhr_seg_ros.comparison.table import spread, table
 from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.core.errors import ConfigError, DataError, WriteError
-from uhr_seg_ros.core.folder_lock import locked
+from uhr_seg_ros.core.work_folders import locked
 from uhr_seg_ros.export.pretrained import PARTS
 from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.training.config import read_config
@@ -69,7 +69,7 @@ def write_set(folder: Path) -> Path:
 
 def test_a_run_of_another_plan_is_not_taken_for_this_one(tmp_path: Path) -> None:
     before, now = (
-        read_plan(write_plan(tmp_path, variants={'a': {'options': {'bent': bent}}}))
+        read_plan(write_plan(tmp_path, variants={'a': {'options': {'warped_size': bent}}}))
         for bent in ([64, 64], [128, 64])
     )
     folder = tmp_path / 'out/a/0'
@@ -160,7 +160,7 @@ def test_cores_are_those_that_the_process_may_use() -> None:
     """Of the machine there may be more: in a container, or beside others."""
     package = Path(compare.__file__).parents[1]
     files = [file for file in package.rglob('*.py') if 'cpu_count' in file.read_text()]
-    assert [file.name for file in files] == ['opening.py']
+    assert [file.name for file in files] == ['resources.py']
 
 
 def test_comparison_in_a_folder_of_another_one(tmp_path: Path) -> None:
@@ -348,10 +348,10 @@ def test_plans_of_the_package(path: Path, tmp_path: Path) -> None:
         config = tmp_path / f'{number}.yaml'
         write_config(variant, 0, config)
         read = read_config(config)
-        assert read.recipe.network == variant.config['network']
-        if read.recipe.network.startswith('segformer'):
+        assert read.training.network == variant.config['network']
+        if read.training.network.startswith('segformer'):
             pytest.importorskip('transformers', reason='SegFormer needs transformers')
-        network = build_network(read.recipe.network, 5, **read.recipe.options)
+        network = build_network(read.training.network, 5, **read.training.options)
         modules = dict(network.named_modules())
-        for part in read.starts:
+        for part in read.pretrained:
             assert modules.keys() & set(PARTS[part]), (variant.name, part)

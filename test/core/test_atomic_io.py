@@ -22,9 +22,9 @@ PACKAGE = Path(__file__).resolve().parents[2] / 'uhr_seg_ros'
 DIRECT = {'imwrite', 'imencode', 'savefig', 'savez', 'savetxt', 'write_bytes', 'write_text'}
 ALLOWED = {
     'imencode': {'image_writing.py'},
-    'write_bytes': {'files.py', 'result_files.py'},  # each renames
-    'write_text': {'footprint.py', 'run_folder.py'},  # a file of the kernel; its own rules
-    'savefig': {'bag_charts.py', 'chart.py', 'curves.py'},  # into memory; into `written`
+    'write_bytes': {'atomic_io.py', 'result_files.py'},  # each renames
+    'write_text': {'memory_profile.py', 'run_folder.py'},  # a file of the kernel; its own rules
+    'savefig': {'bag_charts.py', 'chart.py', 'training_curves.py'},  # into memory; into `written`
     'savez': {'result_files.py'},
     'open': {'storage_probe.py'},  # a recording that is unpacked into a temporary folder
 }

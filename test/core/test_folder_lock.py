@@ -14,12 +14,12 @@ from threading import Thread
 import pytest
 
 from uhr_seg_ros.core.errors import WriteError
-from uhr_seg_ros.core.folder_lock import LOCK, locked
+from uhr_seg_ros.core.work_folders import LOCK, locked
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = (
     'import sys, pathlib\n'
-    'from uhr_seg_ros.core.folder_lock import locked\n'
+    'from uhr_seg_ros.core.work_folders import locked\n'
     'with locked(pathlib.Path(sys.argv[1])):\n'
     '    print(flush=True)\n'
     '    sys.stdin.read()\n'

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from uhr_seg_ros.core.usual_size import UsualSize
+from uhr_seg_ros.core.memory import UsualSize
 
 
 @pytest.mark.parametrize(

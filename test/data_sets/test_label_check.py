@@ -18,9 +18,8 @@ import yaml
 from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.dataset import Dataset
 from uhr_seg_ros.data.datasets import open_dataset
-from uhr_seg_ros.data.label_check import checked_images, Share
+from uhr_seg_ros.data.label_check import checked_images, Share, show_shares
 from uhr_seg_ros.data.label_noise import MaskNoisyLabels
-from uhr_seg_ros.data.label_table import show_shares
 from uhr_seg_ros.data.sample import Mosaic, Part
 
 SIZE = (40, 56)

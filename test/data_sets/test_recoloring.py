@@ -9,7 +9,7 @@ import numpy as np
 
 from uhr_seg_ros.data.augmentation import Augmentation
 from uhr_seg_ros.data.crops import CropSampler
-from uhr_seg_ros.data.recoloring import recolour
+from uhr_seg_ros.data.photometric import recolour
 from uhr_seg_ros.data.sample import Mosaic
 
 WATER = 4

@@ -11,10 +11,9 @@ import pytest
 
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.data.sample import Mosaic
-from uhr_seg_ros.evaluation.block import Block, blocks_of
+from uhr_seg_ros.evaluation.block import Block, blocks_of, MemmapMask
 from uhr_seg_ros.evaluation.evaluator import Evaluator
 from uhr_seg_ros.evaluation.figures import Figures
-from uhr_seg_ros.evaluation.memmap_mask import MemmapMask
 
 NAMES = [f'class {index}' for index in range(CLASSES)]
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from uhr_seg_ros.core.errors import CheckpointError
 from uhr_seg_ros.export.checkpoints import load_checkpoint, read_checkpoint
-from uhr_seg_ros.export.pretrained import load_start
+from uhr_seg_ros.export.pretrained import load_pretrained
 
 ONES = torch.ones(3, 3)
 
@@ -64,7 +64,7 @@ def test_what_no_network_can_hold(kind: str, tmp_path: Path) -> None:
         read_checkpoint(path)
     assert str(path) in str(error.value)
     with pytest.raises(CheckpointError, match=r'odd\.weight'):
-        load_start(nn.Module(), 'semantic', path)
+        load_pretrained(nn.Module(), 'semantic', path)
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
@@ -120,7 +120,7 @@ def test_a_name_that_is_there_twice(tmp_path: Path) -> None:
         read_checkpoint(path)
     torch.save({'norm.bias': A, 'backbone.norm.bias': B}, path)
     with pytest.raises(CheckpointError, match=r'norm\.bias twice'):
-        load_start(nn.Module(), 'semantic', path)
+        load_pretrained(nn.Module(), 'semantic', path)
 
 
 TAKEN = {'a': A}

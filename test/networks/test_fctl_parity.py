@@ -21,8 +21,8 @@ from uhr_seg_ros.core.errors import CheckpointError
 from uhr_seg_ros.core.patch_grid import PatchGrid
 from uhr_seg_ros.export.fctl_checkpoints import load_released, released_names
 from uhr_seg_ros.networks.backbones.normalization import normalized, unit_range
-from uhr_seg_ros.networks.fctl.fcn8 import bilinear_kernel, enlarge
-from uhr_seg_ros.networks.fctl.network import (
+from uhr_seg_ros.networks.fctl.decoders import bilinear_kernel, enlarge
+from uhr_seg_ros.networks.fctl.released import (
     fctl_deepglobe,
     fctl_inria,
     PATCH,

@@ -241,12 +241,13 @@ def test_squares_in_split_norms_do_not_overflow(tmp_path: Path) -> None:
 
 
 def test_missing_onnx_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    tensorrt = import_module('uhr_seg_ros.backends.tensorrt.engine')
+    tensorrt = import_module('uhr_seg_ros.backends.tensorrt.backend')
     monkeypatch.setitem(sys.modules, 'onnx', None)
-    for name in ('typed_graphs', 'calibration', 'precision'):
-        monkeypatch.delitem(sys.modules, f'uhr_seg_ros.engines.{name}', raising=False)
+    for name in ('backends.tensorrt.specialized_graphs', 'onnx_graphs'):
+        for module in [each for each in sys.modules if each.startswith(f'uhr_seg_ros.{name}')]:
+            monkeypatch.delitem(sys.modules, module)
     with pytest.raises(EngineError, match='pip install onnx'):
-        tensorrt._typed_graphs('some', 'fp16', EngineCache())
+        tensorrt._specialized_graphs('some', 'fp16', EngineCache())
 
 
 def test_int8_graph(bundle: Bundle, fixed: dict[str, onnx.ModelProto]) -> None:

@@ -46,7 +46,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
     for kind, sampling in zip(KINDS, ('learned', 'uniform'), strict=True):
         torch.manual_seed(0)
         network = build_network(
-            'deform_s', sampling=sampling, bent=[64, 96], size=[16, 24], radius=3
+            'deform_s', sampling=sampling, warped_size=[64, 96], size=[16, 24], radius=3
         )
         with torch.no_grad():  # norms that have seen something, so that classes differ
             for _ in range(20):

@@ -33,7 +33,9 @@ GRAPHS = {'deformed': 2, 'uniform': 1}
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     sampling = {'deformed': 'learned', 'uniform': 'uniform'}[request.param]
     torch.manual_seed(0)
-    network = build_network('deform_s', sampling=sampling, bent=[64, 96], size=[16, 24], radius=3)
+    network = build_network(
+        'deform_s', sampling=sampling, warped_size=[64, 96], size=[16, 24], radius=3
+    )
     see(network, torch.randn(2, 3, 270, 481))
     folder, classes = tmp_path_factory.mktemp('fixed'), CLASS_SETS['aerial']
     return export_bundle(network, folder, name='f', preset='deform_s', classes=classes)
@@ -68,13 +70,13 @@ def test_the_mask_of_the_cpu_path(stand_in: StandIn, bundle: Bundle) -> None:
             assert segmenter.provenance['backend'] == 'tensorrt'
             assert segmenter.provenance['precision'] == 'fp32'
     # Built and proven once, then taken from the cache.
-    assert stand_in.trt.notes.built == GRAPHS[bundle.kind]
+    assert stand_in.trt.notes.built == GRAPHS[bundle.kind.name]
     assert sum('comparing the engines' in line for line in lines) == 1
     assert not stand_in.cuda.blocks
 
 
 def test_where_frames_are_sampled(stand_in: StandIn, bundle: Bundle) -> None:
-    if bundle.kind == 'uniform':
+    if bundle.kind.name == 'uniform':
         pytest.skip('uniform sampling has no grid')
     from uhr_seg_ros.core.raw_frame import RawFrame
 
@@ -99,7 +101,7 @@ def test_engines_that_compute_something_else(
             on_gpu(bundle)
     assert not stand_in.cuda.blocks
     on_gpu(bundle).close()
-    assert stand_in.trt.notes.built == 2 * GRAPHS[bundle.kind]  # the wrong ones were not kept
+    assert stand_in.trt.notes.built == 2 * GRAPHS[bundle.kind.name]  # the wrong ones were not kept
 
 
 @pytest.mark.parametrize('precision', ['fp16', 'int8'])

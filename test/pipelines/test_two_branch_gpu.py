@@ -22,8 +22,8 @@ from standin_tensorrt import VERSIONS
 from tiny_bundle import edited_model
 
 from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.backends.tensorrt.backend import TensorRTBackend
 from uhr_seg_ros.backends.tensorrt.cache import EngineCache
-from uhr_seg_ros.backends.tensorrt.engine import TensorRTBackend
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.errors import BundleError, EngineError
 from uhr_seg_ros.core.raw_frame import FORMATS, memory_shape, RawFrame
@@ -381,6 +381,6 @@ def test_a_graph_that_was_replaced_after_loading(
     backend = TensorRTBackend(loaded.name, options())
     try:
         with pytest.raises(BundleError, match=r'quarter\.onnx has sha256 .*model\.yaml expects'):
-            backend.open(loaded.graphs['quarter'], {'tokens': (1, 3, 4, 4)})
+            backend.execution(loaded.graphs['quarter'], {'tokens': (1, 3, 4, 4)})
     finally:
         backend.close()

@@ -18,8 +18,8 @@ pytest.importorskip('onnx')
 from tiny_bundle import edited_model
 from wide_bundle import make_wide_bundle, WIDE
 
-from uhr_seg_ros.backends import cpu_features
 from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.core import resources
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.errors import BundleError, EngineError
 from uhr_seg_ros.core.raw_frame import RawFrame
@@ -70,11 +70,11 @@ def exact(
     """Let the CPU have VNNI, or not."""
     info = tmp_path / 'cpuinfo'
     info.write_text(f'processor : 0\nflags\t\t: avx2{" avx_vnni" * request.param}\nbugs : none\n')
-    monkeypatch.setattr(cpu_features, 'CPU_INFO', info)
-    monkeypatch.setattr(cpu_features.platform, 'machine', lambda: 'x86_64')
-    cpu_features.has_exact_int8.cache_clear()
+    monkeypatch.setattr(resources, 'CPU_INFO', info)
+    monkeypatch.setattr(resources.platform, 'machine', lambda: 'x86_64')
+    resources.has_exact_int8.cache_clear()
     yield request.param
-    cpu_features.has_exact_int8.cache_clear()
+    resources.has_exact_int8.cache_clear()
 
 
 def segment(bundle: Path, precision: str = 'auto') -> tuple[np.ndarray, dict, list[str]]:
@@ -154,12 +154,12 @@ def test_what_is_not_there(plain: Path, precision: str, text: str) -> None:
 def test_arm_and_unknown_machines_count_as_exact(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(cpu_features, 'CPU_INFO', tmp_path / 'absent')
+    monkeypatch.setattr(resources, 'CPU_INFO', tmp_path / 'absent')
     for machine in ('aarch64', 'x86_64'):
-        monkeypatch.setattr(cpu_features.platform, 'machine', lambda name=machine: name)
-        cpu_features.has_exact_int8.cache_clear()
-        assert cpu_features.has_exact_int8()
-    cpu_features.has_exact_int8.cache_clear()
+        monkeypatch.setattr(resources.platform, 'machine', lambda name=machine: name)
+        resources.has_exact_int8.cache_clear()
+        assert resources.has_exact_int8()
+    resources.has_exact_int8.cache_clear()
 
 
 def test_loss() -> None:

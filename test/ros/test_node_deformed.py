@@ -30,7 +30,7 @@ IMAGE = CELLS.repeat(10, 0).repeat(10, 1)
 @pytest.fixture(scope='module')
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    network = build_network('deform_s', bent=[64, 96], size=[16, 24], radius=3)
+    network = build_network('deform_s', warped_size=[64, 96], size=[16, 24], radius=3)
     with torch.no_grad():  # norms that have seen something, so that classes differ
         for _ in range(20):
             network.forward_train(normalized(IMAGE[None]).repeat(2, 1, 1, 1))

@@ -25,9 +25,9 @@ from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.visualization import colorize, OverlayPainter
 from uhr_seg_ros.pipelines.refinement.refine import refine, Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmentation, Segmenter
-from uhr_seg_ros.ros.camera_info import CameraInfoCache
+from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache
 from uhr_seg_ros.ros.outputs import CameraOutput
-from uhr_seg_ros.ros.parameters import Parameters
+from uhr_seg_ros.ros.parameters.node_parameters import Parameters
 
 MakeStage = Callable[..., Stage]
 

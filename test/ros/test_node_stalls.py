@@ -137,7 +137,7 @@ def test_a_build_that_goes_on_is_no_error() -> None:
 def test_an_engine_that_hangs_is_told_by_every_status(
     make_stage: MakeStage, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ('LEAST_S', 'UNKNOWN_S'):
+    for name in ('MIN_S', 'UNKNOWN_S'):
         monkeypatch.setattr(stalls, name, (1.0, 3.0))
     for module in ('camera_monitor', 'reporting'):  # a busy machine may have dropped frames
         monkeypatch.setattr(f'uhr_seg_ros.ros.{module}.HOLD_S', 0.5)

@@ -24,7 +24,7 @@ from test_node_cloud import calibration, cloud, wall
 from tiny_bundle import paint
 
 from uhr_seg_ros.ros.frame_processor import FrameProcessor
-from uhr_seg_ros.ros.parameters import Settings
+from uhr_seg_ros.ros.parameters.settings import Settings
 
 MakeStage = Callable[..., Stage]
 NODE = '/segmentation: segmentation'

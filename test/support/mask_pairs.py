@@ -10,8 +10,8 @@ import numpy as np
 
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.data.sample import Mosaic
+from uhr_seg_ros.evaluation.block import MemmapMask
 from uhr_seg_ros.evaluation.evaluator import Evaluator
-from uhr_seg_ros.evaluation.memmap_mask import MemmapMask
 
 CLASSES = 4
 

@@ -16,7 +16,7 @@ from tiny import CLASSES, validation
 
 from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.training.distributed import DistContext
-from uhr_seg_ros.training.tensorboard import TensorBoardLogger
+from uhr_seg_ros.training.run_logger import TensorBoardLogger
 from uhr_seg_ros.training.validation import Score
 
 

@@ -137,18 +137,18 @@ def test_the_average_follows_the_weights(batches: Batches, tmp_path: Path) -> No
     run = trainer(tmp_path)
     before = run.network.decoder.classify.weight.detach().clone()
     run.run(batches, until=3)
-    average, live = run.average.decoder.classify.weight, run.network.decoder.classify.weight
+    ema, live = run.ema.decoder.classify.weight, run.network.decoder.classify.weight
     assert not torch.equal(live, before)
-    assert 0 < (average - before).norm() < (live - before).norm() * 1.01
+    assert 0 < (ema - before).norm() < (live - before).norm() * 1.01
     state = saved(tmp_path)['state_dict']
-    assert torch.equal(state['decoder.classify.weight'], average)
+    assert torch.equal(state['decoder.classify.weight'], ema)
 
 
 def test_without_average_the_weights_are_the_exported_ones(tmp_path: Path) -> None:
-    run = trainer(tmp_path, config_with(average=0.0))
+    run = trainer(tmp_path, config_with(ema_decay=0.0))
     run.run(batches_of(), until=2)
     expected = run.network.state_dict()
-    for name, value in run.average.state_dict().items():
+    for name, value in run.ema.state_dict().items():
         assert torch.equal(value, expected[name])
 
 
@@ -171,10 +171,10 @@ def test_mixed_precision_stays_close(precision: str, tmp_path: Path) -> None:
 def test_an_overflowing_scale_is_halved_and_the_step_left_out(tmp_path: Path) -> None:
     run = trainer(tmp_path, config_with(precision='fp16'))
     before = run.network.decoder.classify.weight.detach().clone()
-    run.optimisation.scaler = torch.amp.GradScaler('cpu', init_scale=2.0**40)
+    run.train_step.scaler = torch.amp.GradScaler('cpu', init_scale=2.0**40)
     run.run(batches_of(), until=1)
     assert torch.equal(run.network.decoder.classify.weight, before)
-    assert run.optimisation.scaler.get_scale() == 2.0**39
+    assert run.train_step.scaler.get_scale() == 2.0**39
 
 
 def test_the_best_is_kept(batches: Batches, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_the_best_is_kept(batches: Batches, tmp_path: Path) -> None:
     assert trainer(tmp_path, config_with(validate_every=1), resume=True).best == run.best
     network = build_network(RECIPE.network, 5, **RECIPE.options)
     network.load_state_dict(best['state_dict'])
-    score = validation().score(network, run.world, torch.float32)
+    score = validation().score(network, run.dist, torch.float32)
     assert score.matrix.mean_iou() == top['mean_iou']
 
 

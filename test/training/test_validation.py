@@ -56,9 +56,9 @@ def test_processes_share_the_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     network, images = ByColor(), [scene(0, 150), scene(1, 80)]
     parts = []
     for rank in range(2):
-        world = DistContext(rank=rank, size=2)
+        dist = DistContext(rank=rank, size=2)
         monkeypatch.setattr(DistContext, 'sum', lambda self, values: values)
-        parts.append(Validation(images, CLASSES).score(network, world, torch.float32))
+        parts.append(Validation(images, CLASSES).score(network, dist, torch.float32))
     whole = Validation(images, CLASSES).score(network, DistContext(), torch.float32)
     assert (sum(part.matrix.counts for part in parts) == whole.matrix.counts).all()
     assert all(part.matrix.counts.any() for part in parts)

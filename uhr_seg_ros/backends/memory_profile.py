@@ -13,9 +13,9 @@ import sys
 import numpy as np
 
 from uhr_seg_ros.backends.registry import open_engine
-from uhr_seg_ros.core.bundle import Bundle, FIXED_KINDS, Graph, load_bundle
+from uhr_seg_ros.core.bundle import Bundle, Graph, load_bundle
 from uhr_seg_ros.core.errors import EngineError
-from uhr_seg_ros.core.process_memory import peak_resident_bytes
+from uhr_seg_ros.core.memory import peak_resident_bytes
 from uhr_seg_ros.core.subprocesses import python_child
 
 #: The growth between these sizes (height, width) is what one more pixel costs.
@@ -36,7 +36,7 @@ def detail_bytes_per_pixel(bundle: Bundle) -> float | None:
     Raises:
         EngineError: The graph does not run at one of the sizes.
     """
-    if bundle.kind in FIXED_KINDS or peak_resident_bytes() is None:
+    if bundle.kind.is_fixed_size or peak_resident_bytes() is None:
         return None
     sizes = SIZES
     if bundle.patches:
@@ -77,7 +77,7 @@ def _forget_peak() -> None:
 
 def _image_feeds(bundle: Bundle, height: int, width: int) -> tuple[Graph, dict[str, np.ndarray]]:
     graph = next(graph for graph in bundle.graphs.values() if graph.inputs == ('image',))
-    factor = bundle.low_res_factor if bundle.kind == 'single' else 1
+    factor = bundle.low_res_factor if bundle.kind.sees_reduced_frame else 1
     return graph, {'image': np.zeros((1, 3, height // factor, width // factor), np.float32)}
 
 

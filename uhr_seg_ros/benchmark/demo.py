@@ -19,9 +19,9 @@ from uhr_seg_ros.benchmark.host import machine
 from uhr_seg_ros.benchmark.sources import prepare_bag
 from uhr_seg_ros.core.atomic_io import write_json
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
-from uhr_seg_ros.core.folder_lock import locked
 from uhr_seg_ros.core.image_writing import write_image
 from uhr_seg_ros.core.interruption import note_progress
+from uhr_seg_ros.core.work_folders import locked
 from uhr_seg_ros.replay.collector import STAMP_PATTERN
 from uhr_seg_ros.replay.image_source import read_image
 from uhr_seg_ros.replay.results import Replay

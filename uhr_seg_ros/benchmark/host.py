@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from uhr_seg_ros.backends.tensorrt.preflight import find_gpu, GpuUnavailableError
+from uhr_seg_ros.core.gpu import find_gpu, GpuUnavailableError
 from uhr_seg_ros.core.subprocesses import find_tool
 
 _GOVERNOR = Path('/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor')

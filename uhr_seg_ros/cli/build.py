@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
             workspace_mb=args.workspace,
             cache=args.cache,
             proof=frames[0] if frames else None,
-            must_keep=True,
+            require_cache=True,
             report=console.print,
             on_progress=show,
         )

@@ -18,8 +18,8 @@ from uhr_seg_ros.comparison.table import table
 from uhr_seg_ros.core.atomic_io import check_writable, write_text
 from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB, load_bundle
 from uhr_seg_ros.core.errors import DataError
-from uhr_seg_ros.core.folder_lock import locked
 from uhr_seg_ros.core.interruption import note_progress
+from uhr_seg_ros.core.work_folders import locked
 from uhr_seg_ros.data.datasets import open_dataset
 from uhr_seg_ros.evaluation.labels import evaluated_images
 from uhr_seg_ros.networks.cost import multiply_adds, parameters

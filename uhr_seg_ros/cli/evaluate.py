@@ -31,12 +31,11 @@ from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.data import image_io
 from uhr_seg_ros.data.datasets import Dataset, DATASETS, open_dataset
 from uhr_seg_ros.data.sample import LabeledImage
+from uhr_seg_ros.evaluation.block import MemmapMask
 from uhr_seg_ros.evaluation.evaluator import Evaluator
 from uhr_seg_ros.evaluation.figures import Figures
 from uhr_seg_ros.evaluation.gallery import Gallery
-from uhr_seg_ros.evaluation.ignore_classes import Ignoring
-from uhr_seg_ros.evaluation.labels import evaluated_images
-from uhr_seg_ros.evaluation.memmap_mask import MemmapMask
+from uhr_seg_ros.evaluation.labels import evaluated_images, Ignoring
 from uhr_seg_ros.evaluation.predictor import Predictor
 from uhr_seg_ros.evaluation.settings import BRANCHES, MODES, Settings, settings_for
 from uhr_seg_ros.evaluation.tta import VIEWS

@@ -20,10 +20,9 @@ from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.cli.arguments import add_bundle, add_frames
 from uhr_seg_ros.core.atomic_io import written
 from uhr_seg_ros.core.bundle import Bundle, GraphSet, load_bundle, MODEL_FILE
-from uhr_seg_ros.core.drafts import draft_folder
 from uhr_seg_ros.core.errors import BundleError, EngineError
-from uhr_seg_ros.core.folder_lock import locked
 from uhr_seg_ros.core.interruption import note_progress, signals_held
+from uhr_seg_ros.core.work_folders import draft_folder, locked
 from uhr_seg_ros.export.bundle_writing import add_precision
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.pipelines.verification import AGREEMENT
@@ -124,7 +123,7 @@ def _quantize(args: argparse.Namespace, bundle: Bundle, output: Path) -> int:
 
 
 def _check(args: argparse.Namespace, bundle: Bundle) -> None:
-    if bundle.kind != 'two_branch':
+    if not bundle.kind.is_quantizable:
         msg = f'bundle {bundle.path} is of kind {bundle.kind}: int8 is made of two_branch only'
         raise BundleError(msg)
     if not 0.0 <= args.agreement <= 1.0:

@@ -15,9 +15,9 @@ import numpy as np
 
 from uhr_seg_ros.cli.arguments import add_backend, add_bundle, add_memory_limit
 from uhr_seg_ros.core.errors import RecordingError, UhrSegError
-from uhr_seg_ros.core.folder_lock import locked
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.visualization import draw_density, OverlayOptions
+from uhr_seg_ros.core.work_folders import locked
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.refinement.refine import METHODS, Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmenter

@@ -14,7 +14,7 @@ from uhr_seg_ros.comparison.running import Comparison
 from uhr_seg_ros.comparison.table import COLUMNS
 from uhr_seg_ros.core.atomic_io import written
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.core.plain_charts import plain_charts
+from uhr_seg_ros.core.visualization import plain_charts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,8 +16,7 @@ from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.augmentation import Augmentation
 from uhr_seg_ros.data.geometric import mirror, pad, Pair, rotate, take_symmetry
 from uhr_seg_ros.data.image_io import Window
-from uhr_seg_ros.data.photometric import distort
-from uhr_seg_ros.data.recoloring import recolour
+from uhr_seg_ros.data.photometric import distort, recolour
 from uhr_seg_ros.data.sample import LabeledImage
 
 #: So many places are tried for a crop that shows a mixture of classes.

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.core.errors import DataError
-from uhr_seg_ros.data.errors import faults_error
 from uhr_seg_ros.data.label_map import LabelMap
 from uhr_seg_ros.data.label_noise import NoisyRegion
-from uhr_seg_ros.data.pairing import Files, pair
+from uhr_seg_ros.data.pairing import Files
 from uhr_seg_ros.data.sample import LabeledFile, LabeledImage, Part
 
 #: The usual names of splits, in their usual order.
@@ -105,58 +103,6 @@ class Dataset(ABC):
         return LabeledFile(*files, encoding)
 
 
-@dataclass(frozen=True)
-class Layout:
-    """
-    Names of files where each split has a folder of images and a folder of labels.
-
-    Attributes:
-        images: Folder of the images, with ``{split}`` in it.
-        image_end: What follows the name of an image.
-        labels: Folder of the labels.
-        label_end: What follows the name of an image in the name of its labels.
-    """
-
-    images: str
-    image_end: str
-    labels: str
-    label_end: str
-
-    def splits(self, root: Path) -> tuple[str, ...]:
-        """
-        Return the usual splits that have a folder of images.
-
-        Raises:
-            DataError: There is none.
-        """
-        found = tuple(s for s in SPLITS if (root / self.images.format(split=s)).is_dir())
-        if not found:
-            folders = ', '.join(self.images.format(split=split) for split in SPLITS)
-            msg = f'{root} has no folder of images: expected at least one of {folders}'
-            raise DataError(msg)
-        return found
-
-    def files(self, root: Path, split: str) -> list[Files]:
-        """Pair the files of a split, as `pair`."""
-        image_folder, label_folder = (
-            root / folder.format(split=split) for folder in (self.images, self.labels)
-        )
-        return pair(image_folder, self.image_end, label_folder, self.label_end)
-
-
-class SplitFolders(Dataset):
-    """A data set that is described by its layout."""
-
-    layout: Layout
-
-    def __init__(self, root: str | Path) -> None:
-        super().__init__(root)
-        self.splits = self.layout.splits(self.root)
-
-    def _files(self, split: str) -> Sequence[Files]:
-        return self.layout.files(self.root, split)
-
-
 def hold_out(
     images: Sequence[LabeledImage], name: str, share: float = 1 / 3
 ) -> tuple[list[LabeledImage], LabeledImage]:
@@ -190,3 +136,28 @@ def hold_out(
     parts = {name: Part(whole, (0, 0, cut, width))}
     training = [parts.get(image.name, image) for image in images]
     return training, Part(whole, (cut, 0, height - cut, width))
+
+
+#: So many files are named in one error.
+NAMED = 20
+
+
+def faults_error(faults: Sequence[str], where: str) -> DataError:
+    """
+    Build the error about files that cannot be used.
+
+    Args:
+        faults: A text about each.
+        where: What they belong to, for the text where there are several.
+    """
+    if len(faults) == 1:
+        return DataError(faults[0])
+    more = [f'and {len(faults) - NAMED} more'] if len(faults) > NAMED else []
+    lines = '\n  '.join([*faults[:NAMED], *more])
+    return DataError(f'{where}: {len(faults)} files cannot be used\n  {lines}')
+
+
+def named(names: Sequence[str], most: int = 5) -> str:
+    """List the first names and say how many more there are."""
+    more = f' and {len(names) - most} more' if len(names) > most else ''
+    return ', '.join(names[:most]) + more

@@ -9,11 +9,9 @@ from pathlib import Path
 
 from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.aerial import Aerial
-from uhr_seg_ros.data.cityscapes import Cityscapes
 from uhr_seg_ros.data.dataset import Dataset, hold_out
 from uhr_seg_ros.data.folder import Folder
-from uhr_seg_ros.data.satellite import DeepGlobe, Inria
-from uhr_seg_ros.data.street import Street
+from uhr_seg_ros.data.layouts import Cityscapes, DeepGlobe, Inria, Street
 
 __all__ = ['Dataset', 'DATASETS', 'hold_out', 'open_dataset']
 

@@ -14,8 +14,7 @@ from uhr_seg_ros.core.classes import ClassSet, UNLABELED
 from uhr_seg_ros.core.image_writing import encode_image
 from uhr_seg_ros.core.visualization import colorize
 from uhr_seg_ros.data.sample import LabeledImage
-from uhr_seg_ros.evaluation.block import Block, Window
-from uhr_seg_ros.evaluation.memmap_mask import MemmapMask
+from uhr_seg_ros.evaluation.block import Block, MemmapMask, Window
 
 #: Side of a tile, px; it divides the side of a block.
 TILE = 512

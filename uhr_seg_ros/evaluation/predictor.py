@@ -11,8 +11,7 @@ import tempfile
 import numpy as np
 
 from uhr_seg_ros.data.sample import LabeledImage
-from uhr_seg_ros.evaluation.block import Window
-from uhr_seg_ros.evaluation.memmap_mask import MemmapMask
+from uhr_seg_ros.evaluation.block import MemmapMask, Window
 from uhr_seg_ros.evaluation.resize import resized_rows, ROWS, ScaledImage
 from uhr_seg_ros.evaluation.seams import Grid, Seams
 from uhr_seg_ros.evaluation.settings import Settings

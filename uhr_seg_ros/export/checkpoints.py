@@ -19,8 +19,8 @@ from uhr_seg_ros.core.errors import CheckpointError
 from uhr_seg_ros.export.checkpoint_files import load_plain
 from uhr_seg_ros.export.description import Description, read_description
 from uhr_seg_ros.export.state_dicts import tensors_of
-from uhr_seg_ros.networks.hlrc.experts import NEIGHBORS, SUBPIXELS
 from uhr_seg_ros.networks.hlrc.network import HLRC
+from uhr_seg_ros.networks.hlrc.region import NEIGHBORS, SUBPIXELS
 
 # In a published checkpoint but without influence on the result: a constant, and a classifier
 # that is never called.

@@ -26,9 +26,9 @@ from uhr_seg_ros.data.datasets import DATASETS
 from uhr_seg_ros.export import deformed_checkpoints, fctl_checkpoints
 from uhr_seg_ros.export.checkpoints import Checkpoint, is_own, published_name, state_from
 from uhr_seg_ros.export.description import Description, other_classes, other_options
-from uhr_seg_ros.export.requested import Asked
+from uhr_seg_ros.export.requested import ConversionRequest
 from uhr_seg_ros.networks.hlrc.network import HLRC
-from uhr_seg_ros.networks.presets import build_network, Network, NETWORKS, options_of
+from uhr_seg_ros.networks.presets import build_network, NETWORKS, options_of, SegmentationNetwork
 
 #: Network whose released weights are one file per part -> what knows the parts and their names.
 RELEASED = {
@@ -44,7 +44,7 @@ Weights = Checkpoint | dict[str, Checkpoint]
 
 
 @dataclass(frozen=True)
-class Meaning:
+class ResolvedDescription:
     """
     What weights are converted as.
 
@@ -57,13 +57,15 @@ class Meaning:
     classes_from: str
 
 
-def meaning_of(weights: Weights, asked: Asked, report: Callable[[str], None] = print) -> Meaning:
+def resolve_description(
+    weights: Weights, request: ConversionRequest, report: Callable[[str], None] = print
+) -> ResolvedDescription:
     """
     Decide what weights are converted as.
 
     Args:
         weights: What was read.
-        asked: What the command line says.
+        request: What the command line says.
         report: Gets a line about everything that neither of them says.
 
     Raises:
@@ -72,17 +74,17 @@ def meaning_of(weights: Weights, asked: Asked, report: Callable[[str], None] = p
     """
     if isinstance(weights, Checkpoint):
         if weights.description is not None:
-            found = _described(weights.path, weights.description, asked)
-            return _in_domain(found, weights.path, _domain_said(weights, found), asked)
+            found = _described(weights.path, weights.description, request)
+            return _in_domain(found, weights.path, _domain_said(weights, found), request)
         if weights.decisive is not None:
-            found = _of_earlier_training(weights, weights.decisive, asked, report)
-            return _in_domain(found, weights.path, _domain_said(weights, found), asked)
+            found = _of_earlier_training(weights, weights.decisive, request, report)
+            return _in_domain(found, weights.path, _domain_said(weights, found), request)
     path = weights.path if isinstance(weights, Checkpoint) else _first(weights).path
-    found, published = _of_others(weights, asked, report)
-    return _in_domain(found, path, published, asked)
+    found, published = _of_others(weights, request, report)
+    return _in_domain(found, path, published, request)
 
 
-def _domain_said(checkpoint: Checkpoint, found: Meaning) -> Domain:
+def _domain_said(checkpoint: Checkpoint, found: ResolvedDescription) -> Domain:
     """Return what training wrote, or what is known of the data set that it names."""
     decisive = checkpoint.decisive or {}
     dataset = decisive.get('data.dataset')
@@ -92,9 +94,11 @@ def _domain_said(checkpoint: Checkpoint, found: Meaning) -> Domain:
     return known.with_scenes() if decisive.get('data.generated') else known
 
 
-def _in_domain(found: Meaning, path: Path, said: Domain, asked: Asked) -> Meaning:
+def _in_domain(
+    found: ResolvedDescription, path: Path, said: Domain, request: ConversionRequest
+) -> ResolvedDescription:
     """Add what the model is for; the command line may add keys, and change none."""
-    theirs, ours = said.plain(), asked.domain.plain()
+    theirs, ours = said.plain(), request.domain.plain()
     for key in other_options(ours, theirs):
         msg = (
             f'{path} is for {key} {reprlib.repr(theirs[key])}, --domain says '
@@ -106,22 +110,24 @@ def _in_domain(found: Meaning, path: Path, said: Domain, asked: Asked) -> Meanin
     return replace(found, description=replace(found.description, domain=domain))
 
 
-def _described(path: Path, said: Description, asked: Asked) -> Meaning:
-    _check_network(path, said.network, said.options, asked)
-    if asked.classes is None:
-        return Meaning(said, 'the checkpoint')
-    if differ := other_classes(said.classes, asked.classes):
-        msg = f'{path} was trained for {differ[0]}, {asked.classes_from} says {differ[1]}'
+def _described(path: Path, said: Description, request: ConversionRequest) -> ResolvedDescription:
+    _check_network(path, said.network, said.options, request)
+    if request.classes is None:
+        return ResolvedDescription(said, 'the checkpoint')
+    if differ := other_classes(said.classes, request.classes):
+        msg = f'{path} was trained for {differ[0]}, {request.classes_from} says {differ[1]}'
         raise CheckpointError(f'{msg}: leave --classes out')
     # The same classes, perhaps in other colours.
-    return Meaning(replace(said, classes=asked.classes), asked.classes_from)
+    return ResolvedDescription(replace(said, classes=request.classes), request.classes_from)
 
 
-def _check_network(path: Path, network: str, options: Mapping[str, Any], asked: Asked) -> None:
-    if asked.network not in (None, network):
-        msg = f'{path} was trained as {network}, --network says {asked.network}: leave it out'
+def _check_network(
+    path: Path, network: str, options: Mapping[str, Any], request: ConversionRequest
+) -> None:
+    if request.network not in (None, network):
+        msg = f'{path} was trained as {network}, --network says {request.network}: leave it out'
         raise CheckpointError(msg)
-    given = asked.options
+    given = request.options
     options_of(network, given)  # refuses what is none of its options
     for name in other_options(given, options):
         msg = (
@@ -134,9 +140,9 @@ def _check_network(path: Path, network: str, options: Mapping[str, Any], asked: 
 def _of_earlier_training(
     checkpoint: Checkpoint,
     decisive: Mapping[str, Any],
-    asked: Asked,
+    request: ConversionRequest,
     report: Callable[[str], None],
-) -> Meaning:
+) -> ResolvedDescription:
     """Take what training wrote before there were descriptions: all but names of classes."""
     path = checkpoint.path
     network, options = decisive.get('network'), decisive.get('options')
@@ -149,10 +155,12 @@ def _of_earlier_training(
     except ConfigError as err:
         msg = f'{path}: {err}; it was written by another version'
         raise CheckpointError(msg) from err
-    _check_network(path, network, options, asked)
-    if asked.classes is not None:
-        _check_count(path, count, asked)
-        return Meaning(Description(network, options, asked.classes), asked.classes_from)
+    _check_network(path, network, options, request)
+    if request.classes is not None:
+        _check_count(path, count, request)
+        return ResolvedDescription(
+            Description(network, options, request.classes), request.classes_from
+        )
     dataset = decisive.get('data.dataset')
     family = DATASETS.get(dataset) if isinstance(dataset, str) else None
     classes = getattr(family, 'classes', None)
@@ -164,30 +172,32 @@ def _of_earlier_training(
         )
         raise CheckpointError(msg)
     report(f'{path}: classes of {dataset} taken from the data set that it was trained on')
-    return Meaning(Description(network, options, classes), f'the data set {dataset}')
+    return ResolvedDescription(Description(network, options, classes), f'the data set {dataset}')
 
 
 def _of_others(
-    weights: Weights, asked: Asked, report: Callable[[str], None]
-) -> tuple[Meaning, Domain]:
+    weights: Weights, request: ConversionRequest, report: Callable[[str], None]
+) -> tuple[ResolvedDescription, Domain]:
     """Take the command line's word for files that say nothing; what is published comes along."""
     path = weights.path if isinstance(weights, Checkpoint) else _first(weights).path
-    if asked.network is None:
+    if request.network is None:
         msg = f'{path} does not say what it was trained as: give --network'
         raise CheckpointError(msg)
-    preset = NETWORKS[asked.network].classes
-    options = options_of(asked.network, asked.options)
-    blank = blank_network(asked.network, options, len(CLASS_SETS[preset]))
+    preset = NETWORKS[request.network].classes
+    options = options_of(request.network, request.options)
+    blank = blank_network(request.network, options, len(CLASS_SETS[preset]))
     own = isinstance(weights, Checkpoint) and is_own(blank, weights.tensors)
-    counts = {tensor.shape[0] for tensor in _last_layers(blank, asked.network, options, weights)}
+    counts = {tensor.shape[0] for tensor in _last_layers(blank, request.network, options, weights)}
     count = counts.pop() if len(counts) == 1 else None
-    if asked.classes is not None:
+    if request.classes is not None:
         if count is not None:
-            _check_count(path, count, asked)
+            _check_count(path, count, request)
         # Other classes are another training, and our names are that of somebody here.
-        same = not own and asked.classes.names == CLASS_SETS[preset].names
-        description = Description(asked.network, options, asked.classes)
-        return Meaning(description, asked.classes_from), DOMAINS[preset] if same else Domain()
+        same = not own and request.classes.names == CLASS_SETS[preset].names
+        description = Description(request.network, options, request.classes)
+        return ResolvedDescription(description, request.classes_from), DOMAINS[
+            preset
+        ] if same else Domain()
     known = len(CLASS_SETS[preset])
     if own:
         found = '' if count is None else f'{count} '
@@ -198,29 +208,29 @@ def _of_others(
         raise CheckpointError(msg)
     if count not in (None, known):
         msg = (
-            f'{path} has {count} classes, and {asked.network} was published for the {known} of '
+            f'{path} has {count} classes, and {request.network} was published for the {known} of '
             f'{preset}: name them by {CLASSES_HELP}'
         )
         raise CheckpointError(msg)
     if count is not None:
         report(f'{path}: classes of {preset} taken from the preset')
-    description = Description(asked.network, options, CLASS_SETS[preset])
-    return Meaning(description, f'preset {preset}'), DOMAINS[preset]
+    description = Description(request.network, options, CLASS_SETS[preset])
+    return ResolvedDescription(description, f'preset {preset}'), DOMAINS[preset]
 
 
-def _check_count(path: Path, count: int, asked: Asked) -> None:
-    if len(asked.classes) != count:
-        msg = f'{path} has {count} classes, {asked.classes_from} names {len(asked.classes)}'
+def _check_count(path: Path, count: int, request: ConversionRequest) -> None:
+    if len(request.classes) != count:
+        msg = f'{path} has {count} classes, {request.classes_from} names {len(request.classes)}'
         raise CheckpointError(msg)
 
 
-def blank_network(network: str, options: Mapping[str, Any], classes: int) -> Network:
+def blank_network(network: str, options: Mapping[str, Any], classes: int) -> SegmentationNetwork:
     """Build a network without values, which costs neither time nor memory."""
     with torch.device('meta'):
-        return built(network, options, classes)
+        return build_checked(network, options, classes)
 
 
-def built(network: str, options: Mapping[str, Any], classes: int) -> Network:
+def build_checked(network: str, options: Mapping[str, Any], classes: int) -> SegmentationNetwork:
     """
     Build a network with options that come from a file or a command line.
 
@@ -238,7 +248,7 @@ def built(network: str, options: Mapping[str, Any], classes: int) -> Network:
 
 
 def _last_layers(
-    blank: Network, network: str, options: Mapping[str, Any], weights: Weights
+    blank: SegmentationNetwork, network: str, options: Mapping[str, Any], weights: Weights
 ) -> Iterator[torch.Tensor]:
     """Find the tensors of a file whose first axis is the classes."""
     wider = blank_network(network, options, blank.classes + 1).state_dict()
@@ -264,7 +274,9 @@ def part_names(network: str | None) -> tuple[str, ...]:
     return tuple(RELEASED[network].released_names(blank))
 
 
-def state_of(blank: Network, network: str, weights: Weights) -> dict[str, torch.Tensor]:
+def own_state_dict(
+    blank: SegmentationNetwork, network: str, weights: Weights
+) -> dict[str, torch.Tensor]:
     """
     Return weights under our names.
 

@@ -37,7 +37,7 @@ class SaliencyGraph(nn.Module):
 
 
 class SegmentGraph(nn.Module):
-    """Bent image (1, 3, h', w'), normalised as the network's -> probabilities of the classes."""
+    """Warped image (1, 3, h', w'), normalised as the network's -> probabilities of the classes."""
 
     def __init__(self, network: DeformedNetwork) -> None:
         super().__init__()
@@ -51,15 +51,15 @@ def deformed_graphs(
     network: DeformedNetwork,
 ) -> dict[str, tuple[nn.Module, dict[str, torch.Tensor]]]:
     """Return the graphs by name, each with an example of its inputs."""
-    size, bent = network.deformation.size, network.bent
+    size, warped_size = network.deformation.size, network.warped_size
     return {
         'saliency': (SaliencyGraph(network), {'image': torch.randn(1, 3, *size)}),
-        'segment': (SegmentGraph(network), {'image': torch.randn(1, 3, *bent)}),
+        'segment': (SegmentGraph(network), {'image': torch.randn(1, 3, *warped_size)}),
     }
 
 
 def statistics_of(network: DeformedNetwork) -> dict[str, tuple[float, ...]]:
-    """Return mean and standard deviation as a bundle names them, unless they are the usual ones."""
+    """Return mean and standard deviation as a bundle names them, where they are its own."""
     if network.statistics is None:
         return {}
     mean, std = (tuple(255.0 * value for value in values) for values in network.statistics)
@@ -70,7 +70,7 @@ def bent_both_ways(
     network: DeformedNetwork, bundle: Bundle, image: np.ndarray
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """
-    Segment the bent form of an image in torch and by the graphs.
+    Segment the warped form of an image in torch and by the graphs.
 
     What comes after it is no work of the graphs, see ``pipelines.inverse_warp``.
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 import logging
 from pathlib import Path
 from typing import Any
@@ -18,71 +18,37 @@ from torch.nn import functional
 
 from uhr_seg_ros.backends.memory_profile import detail_bytes_per_pixel
 from uhr_seg_ros.core.bundle import Bundle, graphs_of, load_bundle, MODEL_FILE
+from uhr_seg_ros.core.bundle_kinds import BUNDLE_KINDS
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.domain import Domain
-from uhr_seg_ros.core.drafts import draft_folder
 from uhr_seg_ros.core.errors import BundleError
+from uhr_seg_ros.core.work_folders import draft_folder
 from uhr_seg_ros.export.bundle_writing import write_bundle
 from uhr_seg_ros.export.deformed_graphs import bent_both_ways, deformed_graphs, statistics_of
 from uhr_seg_ros.export.hlrc_graphs import DetailGraph, FusionGraph, QuarterGraph, SemanticGraph
 from uhr_seg_ros.export.patch_graphs import cut_as, patch_graphs
 from uhr_seg_ros.networks.backbones.normalization import normalized
-from uhr_seg_ros.networks.baselines.single import SingleBranch
+from uhr_seg_ros.networks.baselines.single import SingleNetwork
 from uhr_seg_ros.networks.deformation.network import DeformedNetwork, UniformNetwork
 from uhr_seg_ros.networks.fctl.patch_network import PatchNetwork
 from uhr_seg_ros.networks.hlrc.network import HLRC
-from uhr_seg_ros.networks.presets import Network
+from uhr_seg_ros.networks.presets import SegmentationNetwork
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 OPSET = 17
 TRACE_SIZE = (192, 256)
-#: Sizes on which a bundle is compared with torch, in strides of the network: neither is the
-#: traced one.
-COMPARED_STRIDES = ((11, 19), (17, 13))
-#: The same for patches: px, or as many as two patches have.
-COMPARED_PIXELS = 100_000
 #: Largest logit error, relative to the largest absolute logit.
 LOGIT_TOLERANCE = 1e-3
 #: Smallest share of pixels with the same arg max.
 MASK_AGREEMENT = 0.9999
 #: Largest error of a sampling grid, in -1..1.
 GRID_TOLERANCE = 1e-4
-#: The same for the few points of a bent image, of which a single one may be nearly undecided.
+#: The same for the few points of a warped image, of which a single one may be nearly undecided.
 POINT_AGREEMENT = 0.999
-
-#: Kind of bundle -> tensor -> names of the axes whose length depends on the frame.
-AXES = {
-    'two_branch': {
-        'low_res': {2: 'low_height', 3: 'low_width'},
-        'image': {2: 'height', 3: 'width'},
-        'tokens': {2: 'rows', 3: 'columns'},
-        'semantic_logits': {2: 'rows', 3: 'columns'},
-        'affinity': {1: 'rows', 2: 'columns'},
-        'local': {2: 'quarter_height', 3: 'quarter_width'},
-        'quarter_logits': {2: 'quarter_height', 3: 'quarter_width'},
-        'mask': {1: 'height', 2: 'width'},
-        'confidence': {1: 'height', 2: 'width'},
-        'logits': {2: 'height', 3: 'width'},
-    },
-    'single': {
-        'image': {2: 'height', 3: 'width'},
-        'logits': {2: 'rows', 3: 'columns'},
-    },
-    # The whole frame as a context comes once for all patches, hence names of their own.
-    'patches': {
-        'image': {0: 'patches'},
-        'medium': {0: 'mediums'},
-        'large': {0: 'larges'},
-        'place': {0: 'patches'},
-        'logits': {0: 'patches'},
-    },
-    'deformed': {},
-    'uniform': {},
-}
 
 
 def export_bundle(
-    network: Network,
+    network: SegmentationNetwork,
     directory: str | Path,
     *,
     name: str,
@@ -142,41 +108,33 @@ def export_bundle(
     return load_bundle(directory)
 
 
-def _compared_sizes(network: Network) -> Iterator[tuple[int, int]]:
+def _compared_sizes(network: SegmentationNetwork) -> tuple[tuple[int, int], ...]:
     """Return sizes (height, width) of images on which a bundle is compared with torch, px."""
+    seen = network.stride, network.stride
     if isinstance(network, PatchNetwork):
-        # Not more than two of the large patches, which take seconds, but enough px to compare.
-        side = network.side
-        width = max(side + side // 2, COMPARED_PIXELS // side)
-        yield side, width
-        yield side // 2, width + 1
-        return
-    if isinstance(network, DeformedNetwork | UniformNetwork):
-        height, width = network.bent
-        yield 2 * height + 3, 3 * width // 2
-        yield height - 3, 2 * width + 1
-        return
-    for rows, columns in COMPARED_STRIDES:
-        yield rows * network.stride, columns * network.stride
+        seen = network.side, network.side
+    elif isinstance(network, DeformedNetwork | UniformNetwork):
+        seen = network.warped_size
+    return BUNDLE_KINDS[network.kind].compare_sizes(*seen)
 
 
-def write_graphs(network: Network, directory: Path) -> None:
+def write_graphs(network: SegmentationNetwork, directory: Path) -> None:
     """Write the graphs of a network in evaluation mode as ``<graph>.onnx``, without gradients."""
     image = torch.randn(1, 3, *TRACE_SIZE)
     patches = None
-    if isinstance(network, SingleBranch):
+    if isinstance(network, SingleNetwork):
         graphs = {'network': (network.body, {'image': network.reduce(image)})}
     elif isinstance(network, PatchNetwork):
         graphs, patches = patch_graphs(network.exported()), cut_as(network)
     elif isinstance(network, DeformedNetwork):
         graphs = deformed_graphs(network)
     elif isinstance(network, UniformNetwork):
-        graphs = {'network': (network.inner, {'image': torch.randn(1, 3, *network.bent)})}
+        graphs = {'network': (network.inner, {'image': torch.randn(1, 3, *network.warped_size)})}
     else:
         graphs = _two_branch_graphs(network, image)
-    tensors = graphs_of(network.kind, patches)
+    tensors = graphs_of(BUNDLE_KINDS[network.kind], patches)
     for name, (graph, inputs) in graphs.items():
-        axes = AXES[network.kind]
+        axes = BUNDLE_KINDS[network.kind].dynamic_axes
         outputs = tensors[name][1]
         _write_graph(graph, inputs, outputs, axes, directory / f'{name}.onnx')
 
@@ -203,7 +161,7 @@ def _write_graph(
     graph: nn.Module,
     inputs: Mapping[str, torch.Tensor],
     outputs: tuple[str, ...],
-    axes: Mapping[str, dict[int, str]],
+    axes: Mapping[str, Mapping[int, str]],
     path: Path,
 ) -> None:
     names = (*inputs, *outputs)
@@ -220,11 +178,11 @@ def _write_graph(
             opset_version=OPSET,
             input_names=list(inputs),
             output_names=list(outputs),
-            dynamic_axes={name: axes[name] for name in names if name in axes},
+            dynamic_axes={name: dict(axes[name]) for name in names if name in axes},
         )
 
 
-def compare(network: Network, bundle: Bundle, size: tuple[int, int]) -> None:
+def compare(network: SegmentationNetwork, bundle: Bundle, size: tuple[int, int]) -> None:
     """
     Run torch and the bundle on one image and compare logits and arg max.
 

@@ -25,8 +25,9 @@ from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.networks.backbones.layers import ConvNorm, phase_kernels, resize_like
 from uhr_seg_ros.networks.hlrc.assignment import assign
 from uhr_seg_ros.networks.hlrc.local_perception import LocalPerception
-from uhr_seg_ros.networks.hlrc.network import HLRC, SemanticBranch
+from uhr_seg_ros.networks.hlrc.network import HLRC
 from uhr_seg_ros.networks.hlrc.region import RegionPartition
+from uhr_seg_ros.networks.hlrc.semantic import SemanticBranch
 
 UPSAMPLING = 4
 

@@ -76,7 +76,7 @@ class Format(NamedTuple):
     ignored: re.Pattern[str]
 
 
-def load_start(
+def load_pretrained(
     network: nn.Module,
     part: str,
     path: str | Path,
@@ -154,7 +154,7 @@ def _load_whole(
 def _tell_differences(
     theirs: Description, ours: Description, path: str | Path, report: Callable[[str], None]
 ) -> None:
-    """Return what differs although all tensors fit, such as the size that frames are reduced to."""
+    """Report what differs although all tensors fit, such as the size of reduced frames."""
     if theirs.network != ours.network:
         report(f'{path} was trained as {theirs.network} and starts {ours.network}')
     for name in other_options(theirs.options, ours.options):

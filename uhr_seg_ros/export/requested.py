@@ -15,12 +15,12 @@ from uhr_seg_ros.core.classes import CLASS_SETS, ClassSet, read_classes
 from uhr_seg_ros.core.config_reader import Fields, read_mapping
 from uhr_seg_ros.core.domain import Domain, DOMAINS, read_domain
 from uhr_seg_ros.core.errors import CheckpointError
+from uhr_seg_ros.core.strict_load import load_yaml, ValueFault
 from uhr_seg_ros.core.text import shown
-from uhr_seg_ros.core.yaml_reader import load_yaml, ValueFault
 
 
 @dataclass(frozen=True)
-class Asked:
+class ConversionRequest:
     """
     What the command line says; None and empty: nothing.
 
@@ -39,7 +39,7 @@ class Asked:
     domain: Domain = Domain()  # noqa: RUF009 - it cannot change
 
 
-def asked_classes(text: str) -> ClassSet:
+def parse_classes(text: str) -> ClassSet:
     """
     Read the value of ``--classes``: a key of ``CLASS_SETS``, or a file with a list ``classes``.
 
@@ -56,9 +56,9 @@ def asked_classes(text: str) -> ClassSet:
     return read_classes(Fields(path, content, CheckpointError))
 
 
-def asked_domain(texts: Sequence[str]) -> Domain:
+def parse_domain(texts: Sequence[str]) -> Domain:
     """
-    Read the values of ``--domain``: a key of ``DOMAINS``, or what ``asked_options`` takes.
+    Read the values of ``--domain``: a key of ``DOMAINS``, or what ``parse_options`` takes.
 
     Raises:
         CheckpointError: A text, a file or a value is wrong, or a key is there with two values.
@@ -69,11 +69,11 @@ def asked_domain(texts: Sequence[str]) -> Domain:
         known = ', '.join(DOMAINS)
         msg = f'--domain {shown(names[0])}: expected KEY=VALUE, a YAML file, or one of {known}'
         raise CheckpointError(msg)
-    found = asked_options(texts, '--domain')
+    found = parse_options(texts, '--domain')
     return read_domain(Fields(Path('--domain'), {'domain': found}, CheckpointError))
 
 
-def asked_options(texts: Sequence[str], option: str = '--options') -> dict[str, Any]:
+def parse_options(texts: Sequence[str], option: str = '--options') -> dict[str, Any]:
     """
     Read the values of ``--options``: ``KEY=VALUE`` with a value as in YAML, or a file of them.
 

@@ -18,14 +18,14 @@ from typing import BinaryIO
 import numpy as np
 
 from uhr_seg_ros.core.errors import ImageError
-from uhr_seg_ros.image_io import bmp, exif, headers, jpeg_header, png, tiff, webp
+from uhr_seg_ros.image_io import bmp, headers, ifd, png, tiff, webp
 from uhr_seg_ros.image_io.caching import ArrayCache
 from uhr_seg_ros.image_io.headers import BMP, JPEG, opened, PNG, TIFF, WEBP
 from uhr_seg_ros.image_io.jpeg import check_header, decode_jpeg
-from uhr_seg_ros.image_io.jpeg_structure import read_header
+from uhr_seg_ros.image_io.jpeg_structure import read_file_header, read_header
 from uhr_seg_ros.image_io.limits import check_memory, MAX_PIXELS
 from uhr_seg_ros.image_io.telling import tell
-from uhr_seg_ros.image_io.tiff_windows import check_window, Window
+from uhr_seg_ros.image_io.tiff_segments import check_window, Window
 
 _Decode = Callable[..., np.ndarray]
 
@@ -114,10 +114,10 @@ def _of_tiff(path: Path, file: BinaryIO, decode: _Decode, window: Window | None)
 
 def _tell_orientation(path: Path, file: BinaryIO, form: str) -> None:
     turned = headers.orientation_of(file, form)
-    if turned != exif.UPRIGHT:
+    if turned != ifd.UPRIGHT:
         tell(
             path,
-            f'EXIF orientation {turned} ({exif.NAMES[turned]}) is not applied: results '
+            f'EXIF orientation {turned} ({ifd.ORIENTATION_NAMES[turned]}) is not applied: results '
             'fit the pixels as they are stored',
         )
 
@@ -187,7 +187,7 @@ def _ids_of_png(path: Path, file: BinaryIO) -> np.ndarray:
 
 def _pixels_of_jpeg(path: Path, file: BinaryIO) -> np.ndarray:
     _tell_orientation(path, file, JPEG)
-    header = jpeg_header.read(file)
+    header = read_file_header(file)
     if header.components == 4:
         msg = 'its colours are CMYK, those of print, which is not read: save it as RGB'
         raise ImageError(msg)

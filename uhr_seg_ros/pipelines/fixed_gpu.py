@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from uhr_seg_ros.backends.engine import Engine
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.registry import open_engines
-from uhr_seg_ros.backends.tensorrt.engine import TensorRTBackend
-from uhr_seg_ros.backends.tensorrt.host_engine import HostEngine
+from uhr_seg_ros.backends.tensorrt.backend import TensorRTBackend
+from uhr_seg_ros.backends.tensorrt.engine import HostEngine
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.raw_frame import RawFrame
@@ -51,7 +51,7 @@ class _OnGpu:
             AgreementError: the engines compute something else than ONNX Runtime.
 
         """
-        options = options.settled(PRECISION)
+        options = options.resolve_precision(PRECISION)
         if options.precision != PRECISION:
             msg = (
                 f'precision {options.precision!r} of bundle {bundle.name}: bundles of kind '
@@ -116,8 +116,6 @@ def _opened(
 ) -> dict[str, HostEngine]:
     """Open the graphs for the sizes that ONNX Runtime reads out of them."""
     return {
-        name: HostEngine(
-            backend, graph, {'image': (1, 3, *fixed_size(bundle, name, references[name]))}
-        )
+        name: backend.open(graph, {'image': (1, 3, *fixed_size(bundle, name, references[name]))})
         for name, graph in bundle.graphs.items()
     }

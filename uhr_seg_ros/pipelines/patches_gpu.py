@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.backends.tensorrt.engine import TensorRTBackend
-from uhr_seg_ros.backends.tensorrt.host_engine import HostEngine
+from uhr_seg_ros.backends.tensorrt.backend import TensorRTBackend
+from uhr_seg_ros.backends.tensorrt.engine import HostEngine
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.patch_grid import WHOLE
@@ -60,7 +60,7 @@ class PatchesGpu(PatchesWithContexts):
     @classmethod
     def open(cls, bundle: Bundle, limits: TilingOptions, options: EngineOptions) -> PatchesGpu:
         """Open a bundle on the GPU; the first time, this builds its engines (minutes)."""
-        options = options.settled(DEFAULT_PRECISION)
+        options = options.resolve_precision(DEFAULT_PRECISION)
         if options.precision not in PRECISIONS:
             msg = (
                 f'precision {options.precision!r} of bundle {bundle.name}: patches run on a GPU '
@@ -101,9 +101,9 @@ def _open(
     for name, factor in bundle.patches.contexts.items():
         samples = 1 if factor == WHOLE else count
         image = {'image': (samples, 3, side, side)}
-        engines[name] = HostEngine(backend, bundle.graphs[name], image)
+        engines[name] = backend.open(bundle.graphs[name], image)
         shapes[name] = _known(engines[name].output_shapes[name], name)
-    engines['patch'] = HostEngine(backend, bundle.graphs['patch'], shapes)
+    engines['patch'] = backend.open(bundle.graphs['patch'], shapes)
     return engines
 
 

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Which strategy runs a bundle on which back end."""
+"""Open the pipeline that runs a bundle on a back end; `core.bundle_kinds` names them."""
 
 from __future__ import annotations
 
@@ -9,26 +9,29 @@ from importlib import import_module
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.bundle_kinds import PipelineEntry
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.pipelines.pipeline import InferencePipeline, TilingOptions
 
-#: Back end -> kind of bundle -> module and class; the first back end is the fastest one. A module
-#: is imported when it is needed, since what it needs itself may be missing.
-PIPELINES: dict[str, dict[str, tuple[str, str]]] = {
-    'tensorrt': {
-        'two_branch': ('uhr_seg_ros.pipelines.two_branch_gpu', 'TwoBranchGpu'),
-        'patches': ('uhr_seg_ros.pipelines.patches_gpu', 'PatchesGpu'),
-        'deformed': ('uhr_seg_ros.pipelines.fixed_gpu', 'DeformedGpu'),
-        'uniform': ('uhr_seg_ros.pipelines.fixed_gpu', 'UniformGpu'),
-    },
-    'onnxruntime': {
-        'two_branch': ('uhr_seg_ros.pipelines.two_branch', 'TwoBranch'),
-        'single': ('uhr_seg_ros.pipelines.single', 'SingleBranch'),
-        'patches': ('uhr_seg_ros.pipelines.patches', 'PatchesWithContexts'),
-        'deformed': ('uhr_seg_ros.pipelines.deformed', 'Deformed'),
-        'uniform': ('uhr_seg_ros.pipelines.uniform', 'Uniform'),
-    },
-}
+#: The back ends, the fastest one first; the last one runs everywhere.
+BACKENDS = ('tensorrt', 'onnxruntime')
+
+
+def pipeline_entry(bundle: Bundle, backend: str) -> PipelineEntry:
+    """
+    Find what runs a bundle on a back end, and which stages it times.
+
+    Raises:
+        EngineError: the back end is unknown or cannot run this bundle.
+
+    """
+    if backend not in BACKENDS:
+        msg = f'back end {backend!r} is unknown, known: {", ".join(("auto", *BACKENDS))}'
+        raise EngineError(msg)
+    if backend not in bundle.kind.pipelines:
+        msg = f'back end {backend} cannot run bundles of kind {bundle.kind}: choose onnxruntime'
+        raise EngineError(msg)
+    return bundle.kind.pipelines[backend]
 
 
 def open_pipeline(
@@ -42,11 +45,5 @@ def open_pipeline(
         UhrSegError: the bundle or a limit is not usable.
 
     """
-    if backend not in PIPELINES:
-        msg = f'back end {backend!r} is unknown, known: {", ".join(("auto", *PIPELINES))}'
-        raise EngineError(msg)
-    if bundle.kind not in PIPELINES[backend]:
-        msg = f'back end {backend} cannot run bundles of kind {bundle.kind}: choose onnxruntime'
-        raise EngineError(msg)
-    module, name = PIPELINES[backend][bundle.kind]
+    module, _, name = pipeline_entry(bundle, backend).target.partition(':')
     return getattr(import_module(module), name).open(bundle, limits, options)

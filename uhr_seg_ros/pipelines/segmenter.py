@@ -22,7 +22,10 @@ from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.pipelines.pipeline import InferencePipeline, OutputRequest, TilingOptions
 from uhr_seg_ros.pipelines.refinement.refine import refine, Refinement
-from uhr_seg_ros.pipelines.registry import open_pipeline, PIPELINES
+from uhr_seg_ros.pipelines.registry import BACKENDS, open_pipeline, pipeline_entry
+
+#: Stages of the segmenter itself, after those of its pipeline.
+SEGMENTER_STAGES = ('refine', 'overlay')
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class Segmenter:
         self._threads = options.threads
         self._strategy: InferencePipeline | None = None
         # The last one runs everywhere: its errors are the user's.
-        faster = list(PIPELINES)[:-1] if backend == 'auto' else []
+        faster = BACKENDS[:-1] if backend == 'auto' else []
         for name in faster:
             try:
                 self._open(name, limits, options, input_size)
@@ -101,7 +104,7 @@ class Segmenter:
             except Exception as err:  # whatever it is, there is another back end
                 self.fallback = f'{name} is not used: {err or type(err).__name__}'
         else:
-            chosen = list(PIPELINES)[-1] if backend == 'auto' else backend
+            chosen = BACKENDS[-1] if backend == 'auto' else backend
             self._open(chosen, limits, options, input_size)
         self.provenance: dict[str, Any] = {
             'bundle': self.bundle.name,
@@ -147,6 +150,12 @@ class Segmenter:
             refinement=refinement,
         )
         return begun()
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that a frame may have, in the order in which they run."""
+        own = pipeline_entry(self.bundle, self.backend).stages
+        return (*(stage for stage in own if stage not in SEGMENTER_STAGES), *SEGMENTER_STAGES)
 
     @property
     def overlaps(self) -> bool:
@@ -217,7 +226,7 @@ class Segmenter:
 
         """
         frame = self._checked(image)
-        if self.bundle.kind != 'deformed':
+        if not self.bundle.kind.has_sampling_grid:
             msg = (
                 f'bundle {self.bundle.name} is of kind {self.bundle.kind}, which does not choose '
                 'where it samples: take a bundle of kind deformed'
@@ -230,7 +239,7 @@ class Segmenter:
         Return whether what the frames to come take stays for those after them, as at first.
 
         It makes the next frame faster. Otherwise it goes back to the C library as they are done,
-        which may still keep it: see `core.process_memory.trim_heap`.
+        which may still keep it: see `core.memory.trim_heap`.
         """
         self._check_open()
         self._strategy.keep_memory(keeps)

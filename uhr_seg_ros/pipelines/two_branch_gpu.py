@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.backends.tensorrt.engine import TensorRTBackend
+from uhr_seg_ros.backends.tensorrt.backend import TensorRTBackend
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.raw_frame import RawFrame
@@ -88,7 +88,7 @@ class TwoBranchGpu:
     @classmethod
     def open(cls, bundle: Bundle, limits: TilingOptions, options: EngineOptions) -> TwoBranchGpu:
         """Open a bundle on the GPU; engines follow with the first size, see `prepare`."""
-        options = options.settled(DEFAULT_PRECISION)
+        options = options.resolve_precision(DEFAULT_PRECISION)
         backend = TensorRTBackend(bundle.name, options)
         try:
             return cls(bundle, backend, limits, options)

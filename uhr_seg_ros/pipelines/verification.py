@@ -21,7 +21,7 @@ from uhr_seg_ros.pipelines.two_branch import TwoBranch
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
 if TYPE_CHECKING:
-    from uhr_seg_ros.backends.tensorrt.engine import TensorRTBackend
+    from uhr_seg_ros.backends.tensorrt.backend import TensorRTBackend
 
 #: Smallest share of pixels of the same class, where the bundle does not say otherwise.
 AGREEMENT = {'fp32': 0.9995, 'fp16': 0.999, 'int8': 0.99}

@@ -12,11 +12,11 @@ import re
 import subprocess
 from threading import Event, Thread
 import time
-from typing import NamedTuple
 
 import psutil
 
-from uhr_seg_ros.core.process_memory import peak_resident_bytes
+from uhr_seg_ros.core.gpu_health import GpuSample
+from uhr_seg_ros.core.memory import peak_resident_bytes
 from uhr_seg_ros.core.subprocesses import find_tool
 
 SAMPLE_PERIOD_S = 2.0
@@ -107,14 +107,6 @@ def idle_percent(seconds: float = 1.0) -> float:
 
 #: How often the tools look, ms.
 PERIOD_MS = 500
-
-
-class GpuSample(NamedTuple):
-    """What a tool tells of a GPU at a moment; None for what it does not tell."""
-
-    load_percent: float | None
-    memory_mb: float | None
-    temperature_c: float | None
 
 
 def parse_nvidia_smi(line: str) -> GpuSample | None:

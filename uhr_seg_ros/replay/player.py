@@ -26,7 +26,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from uhr_seg_ros.core.atomic_io import write_text
 from uhr_seg_ros.core.errors import ProcessError, UhrSegError
 from uhr_seg_ros.core.interruption import exit_code, signals_end_the_block, Terminated
-from uhr_seg_ros.core.process_memory import tune_malloc
+from uhr_seg_ros.core.memory import tune_malloc
 from uhr_seg_ros.core.program import terminal_logging
 from uhr_seg_ros.replay.bags import (
     CAMERA_INFO,

@@ -18,7 +18,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from uhr_seg_ros.core.errors import ProcessError
 from uhr_seg_ros.core.interruption import signals_held
-from uhr_seg_ros.core.process_memory import tune_malloc
+from uhr_seg_ros.core.memory import tune_malloc
 from uhr_seg_ros.replay.bags import COMPRESSED_IMAGE, ImageTopic
 from uhr_seg_ros.replay.collector import Collector, NodeReport
 from uhr_seg_ros.replay.environment import isolate, shared_memory_complaint

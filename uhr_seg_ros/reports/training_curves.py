@@ -11,7 +11,7 @@ from typing import Any, TYPE_CHECKING
 import numpy as np
 
 from uhr_seg_ros.core.atomic_io import written
-from uhr_seg_ros.core.plain_charts import plain_charts
+from uhr_seg_ros.core.visualization import plain_charts
 from uhr_seg_ros.training.run_folder import LOG, read_log, VALIDATION
 
 if TYPE_CHECKING:

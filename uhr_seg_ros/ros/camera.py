@@ -13,16 +13,17 @@ from rclpy.lifecycle import LifecycleNode
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import MessageError
 from uhr_seg_ros.core.text import shortened
-from uhr_seg_ros.ros.camera_info import CameraInfoCache
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
-from uhr_seg_ros.ros.closing import close_all
-from uhr_seg_ros.ros.diagnostics import Problem, worst
-from uhr_seg_ros.ros.inputs import CameraInput, Frame, image_topic
+from uhr_seg_ros.ros.inputs import CameraInput, Frame
+from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache
 from uhr_seg_ros.ros.outputs import CameraOutput
-from uhr_seg_ros.ros.parameters import Settings
+from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.points.cloud_labeler import CloudHooks, CloudLabeler
 from uhr_seg_ros.ros.points.transforms import TransformFinder
-from uhr_seg_ros.ros.time_jumps import TimeJumps
+from uhr_seg_ros.ros.topics.closing import close_all
+from uhr_seg_ros.ros.topics.names import image_topic
+from uhr_seg_ros.ros.topics.status import Problem, worst
+from uhr_seg_ros.ros.topics.time_jumps import TimeJumps
 from uhr_seg_ros.ros.worker import Counts
 
 _MAX_TEXT = 500

@@ -14,19 +14,12 @@ from types import MappingProxyType
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from uhr_seg_ros.ros.arrivals import ArrivalWindow, TOLERANCE_PERCENT
 from uhr_seg_ros.ros.count_window import CountWindow, Done
-from uhr_seg_ros.ros.diagnostics import (
-    count_values,
-    HOLD_S,
-    Lasting,
-    make_status,
-    Problem,
-    worst,
-)
-from uhr_seg_ros.ros.remarks import Remarks
-from uhr_seg_ros.ros.rhythm import Rhythm
+from uhr_seg_ros.ros.diagnostics import count_values
+from uhr_seg_ros.ros.frame_rates import ArrivalWindow, Rhythm, TOLERANCE_PERCENT
+from uhr_seg_ros.ros.messages.remarks import Remarks
 from uhr_seg_ros.ros.stalls import Pace
+from uhr_seg_ros.ros.topics.status import HOLD_S, Lasting, make_status, Problem, worst
 from uhr_seg_ros.ros.worker import Counts
 
 # Every frame is rejected when so many were, one after the other, or all there were.

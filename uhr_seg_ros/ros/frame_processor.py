@@ -15,20 +15,19 @@ import cv2
 import numpy as np
 
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.backends.tensorrt.gpu_health import GpuSample, open_probe, Probe
 from uhr_seg_ros.core.classes import ClassSet
-from uhr_seg_ros.core.process_memory import trim_heap
+from uhr_seg_ros.core.gpu_health import GpuSample, open_probe, Probe
+from uhr_seg_ros.core.memory import trim_heap, UsualSize
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
-from uhr_seg_ros.core.usual_size import UsualSize
 from uhr_seg_ros.core.visualization import draw_density, scaled_size
 from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.ros.camera import Camera
-from uhr_seg_ros.ros.diagnostics import StageWindows
 from uhr_seg_ros.ros.inputs import Frame
-from uhr_seg_ros.ros.parameters import Settings
+from uhr_seg_ros.ros.parameters.settings import Settings
+from uhr_seg_ros.ros.stage_windows import StageWindows
 from uhr_seg_ros.ros.stalls import Sign
 
 PROGRESS_PERIOD_S = 5.0
@@ -85,7 +84,7 @@ class FrameProcessor:
     @property
     def samples(self) -> bool:
         """Whether the bundle chooses where it samples a frame."""
-        return self._segmenter is not None and self._segmenter.bundle.kind == 'deformed'
+        return self._segmenter is not None and self._segmenter.bundle.kind.has_sampling_grid
 
     @property
     def fallback(self) -> str:

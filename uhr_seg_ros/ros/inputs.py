@@ -16,14 +16,16 @@ from std_msgs.msg import Header
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.text import MAX_SHOWN, one_line
 from uhr_seg_ros.image_io.limits import FrameLimit
-from uhr_seg_ros.ros.camera_info import CameraInfoCache
-from uhr_seg_ros.ros.closing import close_all
-from uhr_seg_ros.ros.decoding import decode_compressed, view_image
 from uhr_seg_ros.ros.ip_reassembly import failed_reassemblies, reassembly_advice
-from uhr_seg_ros.ros.parameters import Settings
-from uhr_seg_ros.ros.qos import AdaptiveQosSubscription
-from uhr_seg_ros.ros.remarks import Remark
-from uhr_seg_ros.ros.silence import SUFFIX, why_silent
+from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache
+from uhr_seg_ros.ros.messages.compressed import decode_compressed
+from uhr_seg_ros.ros.messages.images import view_image
+from uhr_seg_ros.ros.messages.remarks import Remark
+from uhr_seg_ros.ros.parameters.settings import Settings
+from uhr_seg_ros.ros.topics.adaptive_subscription import AdaptiveQosSubscription
+from uhr_seg_ros.ros.topics.closing import close_all
+from uhr_seg_ros.ros.topics.names import SUFFIX
+from uhr_seg_ros.ros.topics.silence import why_silent
 
 FRESH_S = 1.0
 """So long after a frame, s, what the network loses is not why frames do not come."""

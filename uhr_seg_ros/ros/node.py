@@ -23,18 +23,19 @@ from rclpy.node import Node
 
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import UhrSegError
-from uhr_seg_ros.core.process_memory import trim_heap, tune_malloc
+from uhr_seg_ros.core.memory import trim_heap, tune_malloc
 from uhr_seg_ros.core.text import shortened
 from uhr_seg_ros.ros.camera import Camera
 from uhr_seg_ros.ros.frame_processor import FrameProcessor
 from uhr_seg_ros.ros.inputs import Frame
-from uhr_seg_ros.ros.parameters import Parameters, Settings
+from uhr_seg_ros.ros.messages.remarks import Throttle
+from uhr_seg_ros.ros.parameters.node_parameters import Parameters
+from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.points.cloud_labeler import CloudHooks
 from uhr_seg_ros.ros.points.transforms import TransformFinder
 from uhr_seg_ros.ros.process import RCLError, run
 from uhr_seg_ros.ros.reporting import Reporter
-from uhr_seg_ros.ros.throttle import Throttle
-from uhr_seg_ros.ros.time_jumps import TimeJumps
+from uhr_seg_ros.ros.topics.time_jumps import TimeJumps
 from uhr_seg_ros.ros.waiting import (
     Limit,
     NodeStoppedError,

@@ -20,13 +20,13 @@ from std_msgs.msg import Header
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.pipelines.segmenter import Segmentation
-from uhr_seg_ros.ros.camera_info import CameraInfoCache, fit_camera_info
-from uhr_seg_ros.ros.closing import close_all, withdraw
-from uhr_seg_ros.ros.diagnostics import make_status
-from uhr_seg_ros.ros.images import encode_image
 from uhr_seg_ros.ros.labels import publish_labels
-from uhr_seg_ros.ros.parameters import Settings
-from uhr_seg_ros.ros.qos import output_overrides, output_qos
+from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache, fit_camera_info
+from uhr_seg_ros.ros.messages.images import encode_image
+from uhr_seg_ros.ros.parameters.settings import Settings
+from uhr_seg_ros.ros.topics.closing import close_all, withdraw
+from uhr_seg_ros.ros.topics.qos import output_overrides, output_qos
+from uhr_seg_ros.ros.topics.status import make_status
 
 
 class CameraOutput:

@@ -13,8 +13,8 @@ from typing import NamedTuple, TYPE_CHECKING
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from uhr_seg_ros.core.text import shortened
-from uhr_seg_ros.ros.diagnostics import Problem
-from uhr_seg_ros.ros.rhythm import longest_usual
+from uhr_seg_ros.ros.frame_rates import longest_usual
+from uhr_seg_ros.ros.topics.status import Problem
 
 if TYPE_CHECKING:
     from uhr_seg_ros.ros.camera_monitor import CameraMonitor

@@ -43,8 +43,8 @@ class Batches:
         real: Crops of real images.
         scenes: Crops of generated scenes; None where there are none.
         generated: Share of the crops that come from generated scenes.
-        recipe: Gives batch size, micro-batches and seed.
-        world: Which of the processes this is; each makes its own share of a batch.
+        config: Gives batch size, micro-batches and seed.
+        dist: Which of the processes this is; each makes its own share of a batch.
 
     Raises:
         TrainingError: The batch does not divide among the processes.
@@ -55,14 +55,16 @@ class Batches:
         real: CropSampler,
         scenes: CropSampler | None,
         generated: float,
-        recipe: TrainingConfig,
-        world: DistContext = DistContext(),  # noqa: B008 - it cannot change
+        config: TrainingConfig,
+        dist: DistContext = DistContext(),  # noqa: B008 - it cannot change
     ) -> None:
         self.real, self.scenes, self.generated = real, scenes, generated
-        self.seed, self.threads = recipe.seed, THREADS[world.device.type]
-        size = recipe.share(world.size)
+        self.seed, self.threads = config.seed, THREADS[dist.device.type]
+        size = config.share(dist.size)
         # A micro-batch has the same crops whatever the number of processes that share it.
-        firsts = [(part * world.size + world.rank) * size for part in range(recipe.accumulate)]
+        firsts = [
+            (part * dist.size + dist.rank) * size for part in range(config.grad_accumulation_steps)
+        ]
         self.numbers = [range(first, first + size) for first in firsts]
 
     def draw(self, step: int, number: int) -> tuple[np.ndarray, np.ndarray]:

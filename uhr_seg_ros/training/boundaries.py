@@ -20,7 +20,9 @@ PASSES, SIDE, MIDDLE, UNIT = 3, 2796202, 11184811, 1 << 24
 LARGEST = 255
 
 
-def edge_target(labels: torch.Tensor, size: tuple[int, int], *, framed: bool) -> torch.Tensor:
+def edge_target(
+    labels: torch.Tensor, size: tuple[int, int], *, ignore_image_border: bool
+) -> torch.Tensor:
     """
     Draw the edges between labels.
 
@@ -30,7 +32,7 @@ def edge_target(labels: torch.Tensor, size: tuple[int, int], *, framed: bool) ->
     Args:
         labels: (N, H, W) class ids.
         size: Height and width of the saliency map.
-        framed: Set the outermost pixels to zero.
+        ignore_image_border: Set the outermost pixels to zero.
 
     Returns:
         (N, 1, *size) float32, 0..1, and all zeros for an image of one class, where the released
@@ -42,7 +44,7 @@ def edge_target(labels: torch.Tensor, size: tuple[int, int], *, framed: bool) ->
     gray = (gray - low) / (high - low).clamp(min=1)
     gray = functional.interpolate(gray, size=size, mode='bilinear')
     edges = find_edges(blur((gray * LARGEST).long())).float() / LARGEST
-    if framed:
+    if ignore_image_border:
         edges = functional.pad(edges[..., 1:-1, 1:-1], (1, 1, 1, 1))
     return edges
 

@@ -25,7 +25,7 @@ from torch.nn import functional
 from uhr_seg_ros.core.classes import UNLABELED
 from uhr_seg_ros.networks.backbones.layers import resize_like
 from uhr_seg_ros.training.boundaries import edge_loss
-from uhr_seg_ros.training.sync_batchnorm import sum_over_processes
+from uhr_seg_ros.training.distributed import sum_over_processes
 
 #: What each loss counts in the total, as published for HLRC and, ``edge``, for learned
 #: downsampling; FCtL has ``focal`` in the place of ``refine``.

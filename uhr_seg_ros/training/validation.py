@@ -16,8 +16,8 @@ from torch import nn
 from torch.nn import functional
 
 from uhr_seg_ros.core.classes import ClassSet, UNLABELED
-from uhr_seg_ros.data.errors import named
-from uhr_seg_ros.data.label_table import only
+from uhr_seg_ros.data.dataset import named
+from uhr_seg_ros.data.label_check import only
 from uhr_seg_ros.data.sample import LabeledImage
 from uhr_seg_ros.evaluation.metrics import ConfusionMatrix, number
 from uhr_seg_ros.networks.backbones.normalization import normalized
@@ -79,26 +79,26 @@ class Validation:
         self.windows = [(image, window) for image in images for window in _windows(*image.size)]
 
     @torch.no_grad()
-    def score(self, network: nn.Module, world: DistContext, dtype: torch.dtype) -> Score:
+    def score(self, network: nn.Module, dist: DistContext, dtype: torch.dtype) -> Score:
         """
         Score a network.
 
         Args:
-            network: On the device of ``world``; it is put into evaluation mode.
-            world: The processes that validate together.
+            network: On the device of ``dist``; it is put into evaluation mode.
+            dist: The processes that validate together.
             dtype: Precision of the network's arithmetic.
         """
         network.eval()
         matrix, pictures = ConfusionMatrix(len(self.classes)), []
-        for index in range(world.rank, len(self.windows), world.size):
+        for index in range(dist.rank, len(self.windows), dist.size):
             source, window = self.windows[index]
             image, labels = source.read(window)
-            mask = _mask(network, image, world.device, dtype)
+            mask = _mask(network, image, dist.device, dtype)
             counted = np.where(np.isin(labels, self.ignored), UNLABELED, labels)
             matrix.add(counted.astype(np.uint8), mask)
-            if len(pictures) < PICTURES and world.writes:
+            if len(pictures) < PICTURES and dist.writes:
                 pictures.append(self._picture(image, labels, mask))
-        matrix.counts = world.sum(torch.from_numpy(matrix.counts)).cpu().numpy()
+        matrix.counts = dist.sum(torch.from_numpy(matrix.counts)).cpu().numpy()
         return Score(matrix, pictures)
 
     def _picture(self, image: np.ndarray, labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -109,7 +109,7 @@ class Validation:
         return cv2.resize(row, (width, PICTURE_HEIGHT), interpolation=cv2.INTER_AREA)
 
 
-def described(figures: Mapping[str, Any]) -> str:
+def format_figures(figures: Mapping[str, Any]) -> str:
     """Write the mIoU of ``Score.figures``, and what it leaves out."""
     value, names = figures['mean_iou'], list(figures['iou'])
     missing = figures.get('classes_without_labels', [])

@@ -107,7 +107,7 @@ def load_tensorrt() -> TensorRT:
     """
     Import TensorRT, or TensorRT for RTX where that is what is installed.
 
-    Ask `preflight.find_gpu` first: without a driver TensorRT 8.6 ends the process.
+    Call `core.gpu.find_gpu` first: without a driver TensorRT 8.6 ends the process.
 
     Raises:
         TensorRTError: none can be imported; the text says how to install one.

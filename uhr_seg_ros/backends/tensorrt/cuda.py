@@ -60,7 +60,7 @@ class Cuda:
         capability: compute capability, such as (8, 7).
 
     Raises:
-        EngineError: pycuda is missing, or there is no GPU; see `preflight.find_gpu`.
+        EngineError: pycuda is missing, or there is no GPU; see `core.gpu.find_gpu`.
 
     """
 

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from uhr_seg_ros.backends.tensorrt.cuda_driver import Driver
+from uhr_seg_ros.core.cuda_driver import Driver
 from uhr_seg_ros.core.errors import EngineError
 
 _Held = TypeVar('_Held', bound='Handle')

@@ -11,7 +11,7 @@ import ctypes
 from weakref import finalize
 
 from uhr_seg_ros.backends.tensorrt.cuda_context import Handle, Stream
-from uhr_seg_ros.backends.tensorrt.cuda_driver import Driver
+from uhr_seg_ros.core.cuda_driver import Driver
 from uhr_seg_ros.core.errors import EngineError
 
 _CAPTURE_THREAD_LOCAL = 1  # CUstreamCaptureMode

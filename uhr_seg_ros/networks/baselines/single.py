@@ -9,8 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from uhr_seg_ros.networks.base import SegmentationNetwork
 
-class SingleBranch(nn.Module):
+
+class SingleNetwork(SegmentationNetwork):
     """
     Reduce the image, run one network, enlarge its logits.
 
@@ -23,7 +25,6 @@ class SingleBranch(nn.Module):
         stride: Height and width of the image are to be multiples of this, px.
     """
 
-    #: The kind of bundle that it is exported as.
     kind = 'single'
 
     def __init__(self, body: nn.Module, classes: int, *, factor: int, stride: int) -> None:

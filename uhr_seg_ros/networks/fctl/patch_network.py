@@ -10,18 +10,18 @@ from itertools import product
 from types import EllipsisType
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from uhr_seg_ros.core.patch_grid import Context, PatchGrid, place_in, Reduction
 from uhr_seg_ros.networks.backbones.normalization import normalized_planes, unit_range
+from uhr_seg_ros.networks.base import SegmentationNetwork
 
 #: Share of the training patches that are made to lie at a border of their image, as many of the
 #: patches of an image do.
 AT_BORDER = 0.25
 
 
-class PatchNetwork(nn.Module):
+class PatchNetwork(SegmentationNetwork):
     """
     Cut an image into patches, segment each with its contexts, add up their logits.
 
@@ -34,11 +34,7 @@ class PatchNetwork(nn.Module):
         contexts: Name -> factor, see ``Context``.
     """
 
-    #: The kind of bundle that it is exported as.
     kind = 'patches'
-    #: Any size is fine.
-    stride = 1
-    low_res_factor = 1
 
     def __init__(self, classes: int, side: int, contexts: Mapping[str, float | str]) -> None:
         super().__init__()

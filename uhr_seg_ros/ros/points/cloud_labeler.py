@@ -28,22 +28,22 @@ from uhr_seg_ros.geometry.labeling import PointLabeler
 from uhr_seg_ros.geometry.transform import Transform
 from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.pipelines.segmenter import Segmentation
-from uhr_seg_ros.ros.camera_info import CameraInfoCache
-from uhr_seg_ros.ros.closing import close_all, withdraw
-from uhr_seg_ros.ros.diagnostics import Problem
-from uhr_seg_ros.ros.inputs import camera_info_topic, stamp_ns
-from uhr_seg_ros.ros.parameters import Settings
-from uhr_seg_ros.ros.points.camera_model import camera_of, second_of_pair
-from uhr_seg_ros.ros.points.cloud import encode_cloud
-from uhr_seg_ros.ros.points.cloud_reading import read_points
-from uhr_seg_ros.ros.points.depth import DEPTH_BYTES, read_depth
+from uhr_seg_ros.ros.messages.camera_info import camera_of, CameraInfoCache, second_of_pair
+from uhr_seg_ros.ros.messages.cloud import encode_cloud
+from uhr_seg_ros.ros.messages.cloud_reading import read_points
+from uhr_seg_ros.ros.messages.depth import DEPTH_BYTES, read_depth
+from uhr_seg_ros.ros.messages.headers import message_bytes, stamp_ns
+from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.points.pairing import Pair, Pairing
 from uhr_seg_ros.ros.points.transform_waiting import Search, TransformWaiting
 from uhr_seg_ros.ros.points.transforms import TransformFinder
-from uhr_seg_ros.ros.qos import AdaptiveQosSubscription, output_overrides, output_qos
-from uhr_seg_ros.ros.silence import why_silent
-from uhr_seg_ros.ros.sizes import message_bytes
-from uhr_seg_ros.ros.time_jumps import JUMP_NS, TimeJumps
+from uhr_seg_ros.ros.topics.adaptive_subscription import AdaptiveQosSubscription
+from uhr_seg_ros.ros.topics.closing import close_all, withdraw
+from uhr_seg_ros.ros.topics.names import camera_info_topic
+from uhr_seg_ros.ros.topics.qos import output_overrides, output_qos
+from uhr_seg_ros.ros.topics.silence import why_silent
+from uhr_seg_ros.ros.topics.status import Problem
+from uhr_seg_ros.ros.topics.time_jumps import JUMP_NS, TimeJumps
 
 MASKS_ALONE = 5
 """So many masks in a row without points are no accident."""

@@ -11,7 +11,7 @@ from threading import Lock
 import time
 from typing import Any, NamedTuple
 
-from uhr_seg_ros.ros.time_jumps import JUMP_NS
+from uhr_seg_ros.ros.topics.time_jumps import JUMP_NS
 
 TRANSPORT_S = 2.0
 """So long, s, a frame may be under way to the node after a cloud of its time, or the other way."""
