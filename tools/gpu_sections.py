@@ -212,7 +212,7 @@ def _engine_case(bundle: Bundle, size: tuple[int, int], precision: str, work: Pa
         stages = [segmenter(frame).stage_times for _ in range(FRAMES)][3:]
         walls = _wall_times(segmenter, frame, FRAMES)
         pictures = OverlayOptions(True, True, 0.5, 0.5)
-        painted = _wall_times(lambda image: segmenter(image, pictures=pictures), frame, FRAMES)
+        painted = _wall_times(lambda image: segmenter(image, overlay=pictures), frame, FRAMES)
         result = {
             'engines': spread([times['engines'] for times in stages]),
             'upload': spread([times['upload'] for times in stages]),

@@ -179,7 +179,7 @@ def _segment(
     start = perf_counter()
     header, frame = read_frame(message, kind)
     converted = perf_counter()
-    result = segmenter(frame, pictures=pictures)
+    result = segmenter(frame, overlay=pictures)
     run.total_ms.append((perf_counter() - start) * 1e3)
     times = dict(result.stage_times)  # on the CPU the segmenter converts the frame too
     times = {'convert': times.pop('convert', 0.0) + (converted - start) * 1e3, **times}
