@@ -14,7 +14,7 @@ torch = pytest.importorskip('torch', reason='the networks need torch')
 
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.classes import CLASS_SETS
-from uhr_seg_ros.core.errors import BundleError, ConfigError, EngineError
+from uhr_seg_ros.core.errors import BundleError, ConfigError
 from uhr_seg_ros.export.export import export_bundle
 from uhr_seg_ros.networks.backbones.normalization import normalized
 from uhr_seg_ros.networks.baselines.single import SingleNetwork
