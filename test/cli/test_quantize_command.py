@@ -11,8 +11,8 @@ import shutil
 import cv2
 import pytest
 
-pytest.importorskip('onnx')
-pytest.importorskip('tqdm')
+pytest.importorskip('onnx', reason='onnx is not installed')
+pytest.importorskip('tqdm', reason='tqdm is not installed')
 
 from tiny_bundle import edited_model
 from wide_bundle import make_wide_bundle

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+import sys
 import time
 
 import pytest
@@ -20,10 +21,24 @@ ORIN = (
 XAVIER = 'RAM 2488/7765MB (lfb 930x4MB) CPU [1%@1190] GR3D_FREQ 7% GPU@33.5C AUX@33C'
 
 
-def tool(folder: Path, name: str, line: str) -> None:
-    """Make a program that prints a line again and again."""
+#: What `nvidia-smi` knows of a GPU; it prints what it is asked for, in that order.
+NVIDIA_SMI = """
+figures = {'utilization.gpu': 40, 'memory.used': 1000, 'temperature.gpu': 60, 'power.draw': 99}
+(query,) = [each for each in sys.argv if each.startswith('--query-gpu=')]
+assert '--format=csv,noheader,nounits' in sys.argv
+line = ', '.join(str(figures[name]) for name in query.partition('=')[2].split(','))
+"""
+TEGRASTATS = f"""
+assert sys.argv[1] == '--interval' and int(sys.argv[2]) > 0
+line = {ORIN!r}
+"""
+
+
+def make_tool(folder: Path, name: str, program: str) -> None:
+    """Make a program that prints its line again and again."""
     path = folder / name
-    path.write_text(f'#!/bin/sh\nwhile :; do echo "{line}"; sleep 0.02; done\n')
+    end = 'while True:\n    print(line, flush=True)\n    time.sleep(0.02)\n'
+    path.write_text(f'#!{sys.executable}\nimport sys, time\n{program}\n{end}')
     path.chmod(0o755)
 
 
@@ -40,18 +55,31 @@ def test_lines_of_tegrastats() -> None:
 
 
 @pytest.mark.parametrize(
-    ('name', 'line', 'load'), [('nvidia-smi', '40, 1000, 60', 40.0), ('tegrastats', ORIN, 61.0)]
+    ('name', 'program', 'expected'),
+    [
+        ('nvidia-smi', NVIDIA_SMI, (40.0, 1000.0, 60.0)),
+        ('tegrastats', TEGRASTATS, (61.0, 5123.0, 47.25)),
+    ],
 )
 def test_watching(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, line: str, load: float
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    program: str,
+    expected: tuple[float, ...],
 ) -> None:
-    tool(tmp_path, name, line)
+    make_tool(tmp_path, name, program)
     monkeypatch.setenv('PATH', f'{tmp_path}:/usr/bin:/bin')
     watch = GpuWatch()
-    time.sleep(1.0)
-    seen = watch.stop()
-    assert seen['load_percent'] == {'mean': load, 'max': load}
-    assert set(seen) == {'load_percent', 'memory_mb', 'temperature_c'}
+    deadline = time.monotonic() + 20
+    while not watch._lines:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    names = ('load_percent', 'memory_mb', 'temperature_c')
+    found = {
+        key: {'mean': value, 'max': value} for key, value in zip(names, expected, strict=True)
+    }
+    assert watch.stop() == found
 
 
 def test_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
