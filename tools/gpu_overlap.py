@@ -19,9 +19,9 @@ from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.image_writing import write_image
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
-from uhr_seg_ros.pipelines.frame_program import FrameProgram
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, TilingOptions
 from uhr_seg_ros.pipelines.two_branch_gpu import TwoBranchGpu
+from uhr_seg_ros.pipelines.two_branch_gpu_engines import FrameProgram
 
 Spans = dict[str, tuple[float, float]]
 

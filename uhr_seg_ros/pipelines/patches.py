@@ -135,19 +135,17 @@ class PatchesWithContexts(SynchronousPipeline):
     ) -> dict[str, np.ndarray]:
         """Segment all patches and merge them from top to bottom."""
         size = image.shape[:2]
-        cutting = PatchGrid.of(size, self._side, self._contexts)
+        grid = PatchGrid.of(size, self._side, self._contexts)
         with clock.stage('reduce'):
             frames = {
-                name: reduced(image, *context.of_frame(size, cutting.size))
+                name: reduced(image, *context.of_frame(size, grid.size))
                 for name, context in self._contexts.items()
             }
         whole = self._whole(frames, clock)
-        sums = LogitAccumulator(
-            size, len(self._bundle.classes), self._side, cutting, request.outputs
-        )
-        progress = _Progress(self._report, image.shape, len(cutting.rows))
-        for row, top in enumerate(cutting.rows):
-            for lefts in _batches(cutting.columns, self._batch):
+        sums = LogitAccumulator(size, len(self._bundle.classes), self._side, grid, request.outputs)
+        progress = _Progress(self._report, image.shape, len(grid.rows))
+        for row, top in enumerate(grid.rows):
+            for lefts in _batches(grid.columns, self._batch):
                 places = [(top, left) for left in lefts]
                 maps = whole | self._encoded(frames, places, clock)
                 logits = self._patches(image, places, maps, clock)
@@ -201,7 +199,7 @@ class PatchesWithContexts(SynchronousPipeline):
             return self._graphs.run('patch', feeds, {'logits': sizes})['logits']
 
     def _planes(self, images: np.ndarray) -> np.ndarray:
-        """(N, h, w, 3) uint8 BGR -> (N, 3, h, w) float32 RGB, normalised."""
+        """(N, h, w, 3) uint8 BGR -> (N, 3, h, w) float32 RGB, normalized."""
         planes = [table[images[..., 2 - index]] for index, table in enumerate(self._tables)]
         return np.stack(planes, 1)
 

@@ -11,10 +11,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from uhr_seg_ros.backends.engine import Backend, Engine
+from uhr_seg_ros.backends.engine import Backend, Engine, Shapes
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.backends.registry import as_reference, open_backend
+from uhr_seg_ros.backends.registry import as_reference, BACKENDS, open_backend, open_engine
 from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.outputs import CheckedGraphs
@@ -141,3 +142,39 @@ class SynchronousPipeline(ABC):
         self._graphs.close()
         if self._backend is not None:
             self._backend.close()
+
+
+def fixed_size(bundle: Bundle, name: str, engine: Engine) -> tuple[int, int]:
+    """
+    Return height and width of the image that a graph takes, px.
+
+    Raises:
+        BundleError: they are not fixed.
+
+    """
+    shape = engine.input_shapes['image']
+    if len(shape) != 4 or shape[2] is None or shape[3] is None:
+        msg = (
+            f'bundle {bundle.path}: graph {name} takes images of shape {shape}, expected a fixed '
+            'height and width: export the model again'
+        )
+        raise BundleError(msg)
+    return shape[2], shape[3]
+
+
+def open_fixed(bundle: Bundle, backend: Backend, options: EngineOptions) -> dict[str, Engine]:
+    """Open graphs of fixed sizes; ONNX Runtime reads them for a back end that has to know."""
+    return {
+        name: backend.open(graph, _fixed_shapes(bundle, name, options))
+        for name, graph in bundle.graphs.items()
+    }
+
+
+def _fixed_shapes(bundle: Bundle, name: str, options: EngineOptions) -> Shapes:
+    if BACKENDS[options.backend].takes_any_shape:
+        return {}
+    reader = open_engine(bundle.graphs[name], options.threads)
+    try:
+        return {'image': (1, 3, *fixed_size(bundle, name, reader))}
+    finally:
+        reader.close()
