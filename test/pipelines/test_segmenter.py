@@ -207,7 +207,7 @@ def test_strips_are_exact(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture(scope='module')
 def shipped() -> Iterator[TwoBranch]:
-    """The model that is shipped: its fusion looks around, unlike that of the tiny bundle."""
+    """Open the model that is shipped: its fusion looks around, unlike that of the tiny bundle."""
     bundle = load_bundle('hlrc_s_aerial')
     pipeline = TwoBranch.open(bundle, TilingOptions(), EngineOptions(precision='fp32'))
     yield pipeline
@@ -216,7 +216,7 @@ def shipped() -> Iterator[TwoBranch]:
 
 @pytest.fixture(scope='module')
 def shipped_maps(shipped: TwoBranch) -> dict[str, np.ndarray]:
-    """What its branches find in a frame of 608 x 320 px."""
+    """Return what its branches find in a frame of 608 x 320 px."""
     return shipped.maps(generate_scene(21, 608, 320)[0], StageClock())
 
 
