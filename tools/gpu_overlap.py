@@ -77,7 +77,7 @@ def _engines_ms(strategy: TwoBranchGpu, frame: RawFrame) -> float:
 
 def _program(strategy: TwoBranchGpu, size: tuple[int, int]) -> FrameProgram:
     # Opened, but not warmed up: no graph is captured yet.
-    return strategy._pipeline(size)._program
+    return strategy._pipelines[size]._program
 
 
 def _spans(
