@@ -40,6 +40,8 @@ _PASSES = (
 )
 #: Deflate gives at most so many bytes for one.
 _RATIO = 1032
+#: OpenCV decodes so many px in one go, those of larger pictures in strips of so many.
+AT_ONCE, STRIP = 1 << 28, 1 << 24
 
 
 @dataclass(frozen=True)
@@ -79,14 +81,55 @@ class Png:
             ImageError: Pixels are missing or damaged, or do not fit into memory.
         """
         self._check_pixels()
+        if self.height * self.width > AT_ONCE and not self.interlaced:
+            return self._read_strips()
+        return self._decode(self.height, self.parts)
+
+    def _read_strips(self) -> np.ndarray:
+        """
+        Decode a few rows after the other, each strip as a picture of its own.
+
+        OpenCV has a limit of its own, which can be set only before it is imported.
+        """
+        rows = max(STRIP // self.width, 1)
+        row_bytes = (self.width * self.bits * self.samples + 7) // 8
+        stream = _Inflated(self.parts)
+        image: np.ndarray | None = None
+        for top in range(0, self.height, rows):
+            count = min(rows, self.height - top)
+            stored = stream.take(count * (1 + row_bytes))
+            # Rows are stored as differences to the one above, which is put on top, unfiltered.
+            above = b'' if image is None else b'\0' + self._packed(image[top - 1], row_bytes)
+            part = self._decode(
+                count + bool(above), [memoryview(zlib.compress(above + stored, 0))]
+            )
+            if image is None:
+                image = np.empty((self.height, *part.shape[1:]), part.dtype)
+            image[top : top + count] = part[len(part) - count :]
+        return image
+
+    def _packed(self, row: np.ndarray, row_bytes: int) -> bytes:
+        """Return a decoded row as PNG stores it; alpha is 0, and no other sample rests on it."""
+        if self.bits < 8:
+            each = 8 // self.bits
+            values = np.zeros(row_bytes * each, np.uint8)
+            values[: self.width] = row
+            shifts = np.arange(8 - self.bits, -1, -self.bits, dtype=np.uint8)
+            return np.bitwise_or.reduce(values.reshape(-1, each) << shifts, axis=1).tobytes()
+        samples = np.zeros((self.width, self.samples), '>u2' if self.bits == 16 else np.uint8)
+        colors = 1 if row.ndim == 1 else 3
+        samples[:, :colors] = row.reshape(self.width, colors)[:, ::-1]
+        return samples.tobytes()
+
+    def _decode(self, height: int, parts: Sequence[memoryview]) -> np.ndarray:
         # Without palette and transparency, no version of OpenCV has anything to choose.
         color = GRAY if self.color == PALETTE else self.color
         gray = color in (GRAY, GRAY_ALPHA)
         flags = (cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR) | cv2.IMREAD_ANYDEPTH
         header = struct.pack(
-            '>IIBBBBB', self.width, self.height, self.bits, color, 0, 0, self.interlaced
+            '>IIBBBBB', self.width, height, self.bits, color, 0, 0, self.interlaced
         )
-        chunks = [(b'IHDR', header), *((b'IDAT', part) for part in self.parts), (b'IEND', b'')]
+        chunks = [(b'IHDR', header), *((b'IDAT', part) for part in parts), (b'IEND', b'')]
         data = b''.join((SIGNATURE, *(piece for chunk in chunks for piece in _chunk(*chunk))))
         image = opencv.decode(data, flags, 'PNG')
         if self.bits < 8:
@@ -136,6 +179,35 @@ class Png:
             height = -(-max(self.height - top, 0) // rows)
             total += height * (1 + (width * bits + 7) // 8) if width else 0
         return total
+
+
+class _Inflated:
+    """The compressed pixels of a PNG, decompressed as far as they are taken."""
+
+    def __init__(self, parts: Sequence[memoryview]) -> None:
+        self._parts = iter(parts)
+        self._stream = zlib.decompressobj()
+
+    def take(self, count: int) -> bytes:
+        """
+        Return the next bytes.
+
+        Raises:
+            ImageError: There are less, or they are damaged.
+        """
+        taken = bytearray()
+        while len(taken) < count:
+            try:
+                waiting = self._stream.unconsumed_tail or next(self._parts, b'')
+                piece = self._stream.decompress(waiting, count - len(taken))
+            except zlib.error as err:
+                msg = f'PNG is damaged: {err}'
+                raise ImageError(msg) from err
+            if not (piece or waiting):
+                msg = 'PNG cannot be decoded: pixels are missing'
+                raise ImageError(msg)
+            taken += piece
+        return bytes(taken)
 
 
 def size(head: bytes) -> tuple[int, int]:
