@@ -129,8 +129,13 @@ class Png:
         header = struct.pack(
             '>IIBBBBB', self.width, height, self.bits, color, 0, 0, self.interlaced
         )
-        chunks = [(b'IHDR', header), *((b'IDAT', part) for part in parts), (b'IEND', b'')]
-        data = b''.join((SIGNATURE, *(piece for chunk in chunks for piece in _chunk(*chunk))))
+        chunks: list[tuple[bytes, bytes | memoryview]] = [
+            (b'IHDR', header),
+            *((b'IDAT', part) for part in parts),
+            (b'IEND', b''),
+        ]
+        pieces = (piece for name, body in chunks for piece in _chunk(name, body))
+        data = b''.join((SIGNATURE, *pieces))
         image = opencv.decode(data, flags, 'PNG')
         if self.bits < 8:
             # OpenCV spreads the values over 0 to 255.
@@ -149,10 +154,11 @@ class Png:
         Raises:
             ImageError: There are less colours.
         """
-        if indices.max() >= len(self.palette):
-            msg = f'PNG is damaged: it holds index {indices.max()} of {len(self.palette)} colours'
+        palette = np.zeros((0, 3), np.uint8) if self.palette is None else self.palette
+        if indices.max() >= len(palette):
+            msg = f'PNG is damaged: it holds index {indices.max()} of {len(palette)} colours'
             raise ImageError(msg)
-        return np.ascontiguousarray(self.palette[:, ::-1])[indices]
+        return np.ascontiguousarray(palette[:, ::-1])[indices]
 
     def _check_pixels(self) -> None:
         """Refuse what cannot be whole; libpng refuses pixels that end before the last row."""
@@ -232,7 +238,9 @@ def parse(data: bytes) -> Png:
     Raises:
         ImageError: The file is cut short or damaged, or its header is none of PNG's.
     """
-    header, palette, parts, transparent = None, None, [], False
+    header: tuple[int, int, int, int, bool] | None = None
+    colors: np.ndarray | None = None
+    parts, transparent = [], False
     for name, body in _chunks(data):
         if header is None and name != b'IHDR':
             msg = 'PNG has no header'
@@ -240,7 +248,7 @@ def parse(data: bytes) -> Png:
         if name == b'IHDR':
             header = _header(body)
         elif name == b'PLTE':
-            palette = np.frombuffer(body, np.uint8)
+            colors = np.frombuffer(body, np.uint8)
         elif name == b'IDAT':
             parts.append(body)
         elif name == b'tRNS':
@@ -256,11 +264,16 @@ def parse(data: bytes) -> Png:
     else:
         msg = f'PNG is cut short: it ends after {len(data)} bytes, before its end mark'
         raise ImageError(msg)
-    height, width, bits, color, interlaced = header
-    if color == PALETTE and (palette is None or palette.size % 3 or not palette.size):
-        msg = 'PNG has a damaged palette'
+    if header is None:
+        msg = 'PNG has no header'
         raise ImageError(msg)
-    palette = palette.reshape(-1, 3) if color == PALETTE else None
+    height, width, bits, color, interlaced = header
+    palette = None
+    if color == PALETTE:
+        if colors is None or colors.size % 3 or not colors.size:
+            msg = 'PNG has a damaged palette'
+            raise ImageError(msg)
+        palette = colors.reshape(-1, 3)
     alpha = transparent or color in (GRAY_ALPHA, RGBA)
     return Png(height, width, bits, color, interlaced, palette, alpha, parts)
 
