@@ -94,16 +94,16 @@ class Png:
         rows = max(STRIP // self.width, 1)
         row_bytes = (self.width * self.bits * self.samples + 7) // 8
         stream = _Inflated(self.parts)
-        image: np.ndarray | None = None
+        image = np.empty(0, np.uint8)
         for top in range(0, self.height, rows):
             count = min(rows, self.height - top)
             stored = stream.take(count * (1 + row_bytes))
             # Rows are stored as differences to the one above, which is put on top, unfiltered.
-            above = b'' if image is None else b'\0' + self._packed(image[top - 1], row_bytes)
+            above = b'\0' + self._packed(image[top - 1], row_bytes) if top else b''
             part = self._decode(
                 count + bool(above), [memoryview(zlib.compress(above + stored, 0))]
             )
-            if image is None:
+            if not top:
                 image = np.empty((self.height, *part.shape[1:]), part.dtype)
             image[top : top + count] = part[len(part) - count :]
         return image
