@@ -160,8 +160,8 @@ def measured(samples: Sequence[Sample], masks: Sequence[np.ndarray]) -> dict[str
             f'boundary_f_{radius}px': _percent(value)
             for radius, value in zip(RADII, contours.mean_f(), strict=True)
         },
-        'thin_recall': _percent(ratio(*thin)),
-        'small_object_recall': _percent(small),
+        'thin_recall': _percent(float(ratio(*thin))),
+        'small_object_recall': _percent(float(small)),
     }
 
 

@@ -271,15 +271,13 @@ def test_bad_input_ends_in_one_line(
     assert 'Traceback' not in result.stderr
 
 
-def test_generated_flight(tmp_path: Path) -> None:
-    told: list[str] = []
-    bag = prepare_bag(
-        [], tmp_path / 'flight', count=3, rate_hz=2.0, size=(96, 160), tell=told.append
-    )
+def test_generated_flight(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level('INFO', 'uhr_seg_ros.benchmark')
+    bag = prepare_bag([], tmp_path / 'flight', count=3, rate_hz=2.0, size=(96, 160))
     assert choose_topic(bag).count == 3
-    assert told[-1] == 'recorded frame 3 of 3, 160x96'
+    assert caplog.messages[-1] == 'recorded frame 3 of 3, 160x96'
     # Recorded again, it takes the place of the first.
-    prepare_bag([], tmp_path / 'flight', count=2, rate_hz=2.0, size=(96, 160), tell=told.append)
+    prepare_bag([], tmp_path / 'flight', count=2, rate_hz=2.0, size=(96, 160))
     assert choose_topic(bag).count == 2
 
 
@@ -340,7 +338,6 @@ def test_a_recording_of_a_mosaic_with_clouds(tmp_path: Path) -> None:
         rate_hz=40.0,
         size=(96, 160),
         cloud=True,
-        tell=lambda _: None,
     )
     stamps = [
         (topic, stamp_ns(message) - 1_000_000_000)

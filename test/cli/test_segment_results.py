@@ -17,10 +17,10 @@ import pytest
 from tiny_bundle import edited_model, paint
 
 from uhr_seg_ros.cli.main import main
-from uhr_seg_ros.cli.segment_results import Results
 from uhr_seg_ros.core.bundle import file_sha256
 from uhr_seg_ros.core.errors import WriteError
 from uhr_seg_ros.core.work_folders import lock_folder
+from uhr_seg_ros.reports.result_files import Results
 
 #: Of images of which the second one fails, px.
 SIDES = (16, 32, 16)

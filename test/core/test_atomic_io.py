@@ -22,10 +22,10 @@ PACKAGE = Path(__file__).resolve().parents[2] / 'uhr_seg_ros'
 DIRECT = {'imwrite', 'imencode', 'savefig', 'savez', 'savetxt', 'write_bytes', 'write_text'}
 ALLOWED = {
     'imencode': {'image_writing.py'},
-    'write_bytes': {'atomic_io.py', 'segment_results.py'},  # each renames
+    'write_bytes': {'atomic_io.py', 'result_files.py'},  # each renames
     'write_text': {'memory_profile.py', 'run_folder.py'},  # a file of the kernel; its own rules
     'savefig': {'bag_charts.py', 'chart.py', 'training_curves.py'},  # into memory; into `written`
-    'savez': {'segment_results.py'},
+    'savez': {'result_files.py'},
     'open': {'opening.py'},  # a recording that is unpacked into a temporary folder
 }
 

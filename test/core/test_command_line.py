@@ -87,32 +87,6 @@ def test_values_are_those_of_a_plain_parser() -> None:
 @pytest.mark.parametrize(
     ('command', 'option', 'other'),
     [
-        ('benchmark --bag b --cloud', '--cloud', '--bag'),
-        ('benchmark --bag b --node', '--node', '--bag'),
-        ('benchmark --bag b --size 8x8', '--size', '--bag'),
-        ('benchmark --bag b --repeat 3', '--repeat', '--bag'),
-        ('benchmark --bag b --torch hlrc_s', '--torch', '--bag'),
-        ('benchmark --bag b --transport', '--transport', '--bag'),
-        ('benchmark --bag b --points 10', '--points', '--bag'),
-        ('benchmark --bag b --offline o --rate 2', '--rate', '--offline'),
-        ('benchmark --bag b --offline o --rate realtime', '--rate', '--offline'),
-        ('benchmark --bag b --offline o --report r.html', '--report', '--offline'),
-        ('benchmark --bag b --offline o --duration 3', '--duration', '--offline'),
-        ('benchmark --offline o', '--offline', '--bag'),
-        ('benchmark --topic /a', '--topic', '--bag'),
-        ('benchmark --node --rate max', '--rate max', '--bag'),
-        ('benchmark --rate 3', '--rate', '--node'),
-        ('benchmark --compare a b --bag c', '--bag', '--compare'),
-        ('benchmark --compare a b --json c', '--json', '--compare'),
-        ('benchmark --compare a b --bundle c', '--bundle', '--compare'),
-        ('benchmark --torch hlrc_s --backend onnxruntime', '--backend', '--torch'),
-        ('benchmark --torch hlrc_s --precision auto', '--precision', '--torch'),
-        ('benchmark --torch hlrc_s --bundle b', '--bundle', '--torch'),
-        ('benchmark --torch hlrc_s --threads 0', '--threads', '--torch'),
-        ('benchmark --torch hlrc_s --cloud', '--cloud', '--torch'),
-        ('benchmark --torch hlrc_s --node', '--node', '--torch'),
-        ('benchmark --transport --memory-limit-mb 100', '--memory-limit-mb', '--transport'),
-        ('benchmark --cloud --rate 3', '--rate', '--cloud'),
         ('evaluate --bundle b --root r --passes 3', '--passes', '--refine random_walker'),
         ('evaluate --bundle b --root r --refine none --beta 3', '--beta', '--refine random'),
         ('evaluate --bundle b --root r --against-whole', '--against-whole', '--tile'),
@@ -158,11 +132,10 @@ def recording(folder: Path) -> Path:
     return folder / 'bag'
 
 
-@pytest.mark.parametrize('command', ['benchmark', 'demo'])
-def test_every_option_is_in_the_table(command: str) -> None:
+def test_every_option_is_in_the_table() -> None:
     """One that is in no mode would be taken for one that counts always."""
     pytest.importorskip('rclpy', reason='rclpy is not installed')
-    module = import_module(COMMANDS[command][0])
+    module = import_module(COMMANDS['demo'][0])
     parser = ArgumentParser()
     module.add_arguments(parser)
     known = frozenset().union(*(mode.options for mode in module.MODES))

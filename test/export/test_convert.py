@@ -24,10 +24,11 @@ from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.core.program import FAILED, OK
 from uhr_seg_ros.export.checkpoints import load_state
-from uhr_seg_ros.export.convert import own_state_dict, RELEASED
+from uhr_seg_ros.export.released import own_state_dict, RELEASED
 from uhr_seg_ros.networks.backbones.normalization import normalized
+from uhr_seg_ros.networks.base import SegmentationNetwork
 from uhr_seg_ros.networks.deformation.inverse import inverse_grid
-from uhr_seg_ros.networks.presets import build_network, Network
+from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 PARTS = {
@@ -38,7 +39,7 @@ PARTS = {
 }
 
 
-def source_of(preset: str) -> Network:
+def source_of(preset: str) -> SegmentationNetwork:
     """Build a network whose every tensor differs from those of a new one."""
     torch.manual_seed(0)
     network = build_network(preset).eval()
@@ -55,7 +56,7 @@ def source_of(preset: str) -> Network:
     return network
 
 
-def released_files(network: Network, preset: str, folder: Path) -> dict[str, Path]:
+def released_files(network: SegmentationNetwork, preset: str, folder: Path) -> dict[str, Path]:
     """Write the weights of a network as they are released: part -> file."""
     state, released = network.state_dict(), RELEASED[preset]
     tensors = {
@@ -84,7 +85,9 @@ def same(one: nn.Module, other: nn.Module) -> bool:
     return all(torch.equal(states[0][name], value) for name, value in states[1].items())
 
 
-def load(network: Network, preset: str, checkpoint: Path | None, parts: Sequence[str]) -> dict:
+def load(
+    network: SegmentationNetwork, preset: str, checkpoint: Path | None, parts: Sequence[str]
+) -> dict:
     """Load weights as the command does, and give what the bundle tells of their files."""
     weights = read_weights(preset, checkpoint, parts)
     load_state(network, own_state_dict(network, preset, weights))
@@ -188,7 +191,7 @@ CITY = 'deform_cityscapes'
         (
             CITY,
             ['encoder.pth'],
-            'encoder.pth holds no whole deform_cityscapes as `uhr_seg train`'
+            'encoder.pth does not hold a whole deform_cityscapes as `uhr_seg train`'
             ' writes it: give released weights by --part saliency=FILE --part compress=FILE',
         ),
         (

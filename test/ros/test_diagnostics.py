@@ -13,7 +13,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 import numpy as np
 import pytest
 
-from uhr_seg_ros.reports.benchmark_report import stage_percentiles
+from uhr_seg_ros.benchmark.figures import stage_percentiles
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
 from uhr_seg_ros.ros.dashboard import draw_dashboard, HEIGHT, P50_COLOR, WIDTH
 from uhr_seg_ros.ros.diagnostics import (

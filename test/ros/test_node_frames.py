@@ -20,11 +20,11 @@ from stage import BEST_EFFORT, example_mask, frame, LATCHED, pixels, Stage, wait
 from std_msgs.msg import Header, String
 from tiny_bundle import paint, TINY_CLASSES
 
+from uhr_seg_ros.benchmark.figures import stage_percentiles
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.visualization import colorize, OverlayPainter
 from uhr_seg_ros.pipelines.refinement.refine import refine, Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmentation, Segmenter
-from uhr_seg_ros.reports.benchmark_report import stage_percentiles
 from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache
 from uhr_seg_ros.ros.outputs import CameraOutput
 from uhr_seg_ros.ros.parameters.node_parameters import Parameters

@@ -20,7 +20,8 @@ import numpy as np
 from tqdm import tqdm
 
 from uhr_seg_ros import __version__
-from uhr_seg_ros.backends.options import EngineOptions, PRECISIONS
+from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.cli.arguments import add_backend, add_bundle, add_precision
 from uhr_seg_ros.core.atomic_io import check_writable, write_text
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.command_line import Mode, refuse_without_effect
@@ -69,7 +70,7 @@ class Engines:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument('--bundle', required=True, help='folder of the bundle, or its name')
+    add_bundle(parser)
     parser.add_argument(
         '--dataset',
         type=_dataset,
@@ -109,14 +110,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='with --tile: count what tiles change; takes the memory of the image in one piece',
     )
-    parser.add_argument(
-        '--backend',
-        default='onnxruntime',
-        help='back end (default: onnxruntime, the reference; TensorRT builds for every size)',
+    add_backend(
+        parser, default='onnxruntime', note=', the reference; TensorRT builds for every size'
     )
-    parser.add_argument(
-        '--precision', choices=PRECISIONS, default='auto', help='numbers to compute in'
-    )
+    add_precision(parser)
     parser.add_argument('--json', type=Path, help='also write the figures to this file')
     parser.add_argument('--report', type=Path, help='also write an HTML page with pictures')
 

@@ -9,13 +9,15 @@ import argparse
 from collections.abc import Sequence
 from importlib import import_module
 import sys
+from types import ModuleType
 
 from uhr_seg_ros import __version__
 from uhr_seg_ros.core.command_line import CommandParser
-from uhr_seg_ros.core.program import guarded
+from uhr_seg_ros.core.program import guarded, OK
 
 #: Command -> (module, one line of help). A module has `add_arguments(parser)` and
-#: `run(args) -> int` and is imported only when its command is called.
+#: `run(args) -> int` and is imported only when its command is called. Where it also has
+#: `update_words(words)`, that turns an earlier form of the command into the one of today.
 COMMANDS: dict[str, tuple[str, str]] = {
     'segment': (
         'uhr_seg_ros.cli.segment',
@@ -75,25 +77,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
 
     def run() -> int:
-        args = _parser(arguments).parse_args(arguments)
-        return args.run(args)
+        name, *words = arguments or ['']
+        if name not in COMMANDS:
+            _parser().parse_args(arguments)
+            return OK
+        module = import_module(COMMANDS[name][0])
+        if hasattr(module, 'update_words'):
+            words = module.update_words(words)
+        args = _parser(name, module).parse_args([name, *words])
+        return module.run(args)
 
     return guarded(run, arguments[0] if arguments else '')
 
 
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """Build the parser; only the command that is called is imported."""
+def _parser(called: str = '', module: ModuleType | None = None) -> argparse.ArgumentParser:
+    """Build the parser, with the arguments of the command that is called."""
     parser = argparse.ArgumentParser(
         prog='uhr_seg', description='Semantic segmentation of ultra-high-resolution images.'
     )
     parser.add_argument('--version', action='version', version=f'uhr_seg {__version__}')
     commands = parser.add_subparsers(metavar='COMMAND', required=True, parser_class=CommandParser)
-    for name, (module_name, summary) in COMMANDS.items():
+    for name, (_, summary) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f'{summary.capitalize()}.')
-        if arguments[:1] == [name]:
-            module = import_module(module_name)
+        if module is not None and name == called:
             module.add_arguments(command)
-            command.set_defaults(run=module.run)
     return parser
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.cli.arguments import add_bundle, add_frames
 from uhr_seg_ros.core.atomic_io import atomic_write
 from uhr_seg_ros.core.bundle import Bundle, GraphSet, load_bundle, MODEL_FILE
 from uhr_seg_ros.core.errors import BundleError, EngineError
@@ -45,17 +46,8 @@ SHOWN = 10
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    parser.add_argument('--bundle', required=True, help='folder or name of a model bundle')
-    parser.add_argument(
-        '--frames',
-        required=True,
-        type=Path,
-        metavar='PATH',
-        help='folder of images, image, or recording, like what the model will see',
-    )
-    parser.add_argument(
-        '--topic', default='', help='of --frames, a recording; default: the only likely one'
-    )
+    add_bundle(parser)
+    add_frames(parser, required=True, note=', like what the model will see')
     parser.add_argument(
         '--output', type=Path, metavar='DIR', help='folder of the new bundle (default: in place)'
     )

@@ -29,7 +29,7 @@ import inspect
 import reprlib
 from typing import Any
 
-from uhr_seg_ros.core.bundle import KINDS
+from uhr_seg_ros.core.bundle_kinds import BUNDLE_KINDS
 from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.core.entry_points import check_result, is_entry_point, load_entry_point
 from uhr_seg_ros.core.errors import ConfigError
@@ -271,8 +271,8 @@ def build_network(
 def _checked(found: object, name: str, classes: int) -> SegmentationNetwork:
     """Refuse what a user's function returned where training and export could not use it."""
     network = check_result(found, SegmentationNetwork, name, 'network', ConfigError)
-    if (kind := getattr(network, 'kind', None)) not in KINDS:
-        msg = f'network {name} has kind {kind!r}, expected one of {", ".join(KINDS)}'
+    if (kind := getattr(network, 'kind', None)) not in BUNDLE_KINDS:
+        msg = f'network {name} has kind {kind!r}, expected one of {", ".join(BUNDLE_KINDS)}'
         raise ConfigError(msg)
     if (count := getattr(network, 'classes', None)) != classes:
         msg = f'network {name} was built for {classes} classes and has {count!r}'

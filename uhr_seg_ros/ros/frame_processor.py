@@ -161,7 +161,7 @@ class FrameProcessor:
         confidence = settings.confidence_enabled and camera.output.wants_confidence
         wanted = {
             'confidence': confidence or camera.wants_points,
-            'pictures': camera.output.wanted_pictures(settings),
+            'overlay': camera.output.wanted_pictures(settings),
         }
         # A message that is rejected has been in memory, too.
         if self._messages.outgrows(max(len(frame.message.data), SMALL_MESSAGE)):
@@ -174,10 +174,10 @@ class FrameProcessor:
         self._segmenter.keep_memory(not outgrows)
         if outgrows:
             self._later(trim_heap)  # when the frame is done and gone
-        wait = self._segmenter.begin(image, **wanted, refinement=settings.refinement)
+        pending = self._segmenter.submit(image, **wanted, refinement=settings.refinement)
 
         def finish() -> None:
-            result = wait()
+            result = pending.result()
             with clock.stage('publish'):
                 camera.output.publish(frame.message.header, result, confidence=confidence)
                 if camera.output.wants_sampling:
@@ -199,7 +199,7 @@ class FrameProcessor:
             if camera.clouds is not None:
                 camera.clouds.offer_mask(frame.message.header, result)
 
-        if self._segmenter.overlaps:
+        if self._segmenter.is_async:
             return finish
         finish()
         return None
