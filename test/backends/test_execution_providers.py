@@ -136,36 +136,6 @@ def test_another_provider_runs_and_is_told(bundle: Bundle, remote: Provider) -> 
     }
 
 
-def test_segmenter_verifies_another_provider(tiny_bundle: Path, remote: Provider) -> None:
-    frame = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
-    lines: list[str] = []
-    options = EngineOptions(report=lines.append)
-    with Segmenter(tiny_bundle, 'onnxruntime', options=options) as reference:
-        assert lines == []
-        with Segmenter(tiny_bundle, 'onnxruntime:openvino', options=options) as segmenter:
-            assert (segmenter(frame).mask == reference(frame).mask).all()
-            assert segmenter.stages == reference.stages
-    assert lines[0] == 'comparing the engines with ONNX Runtime'
-    assert lines[1].startswith('same class as ONNX Runtime on 100.000%')
-    assert segmenter.provenance['backend'] == 'onnxruntime:openvino'
-    assert segmenter.provenance['sha256'] == reference.provenance['sha256']
-
-
-def test_a_provider_that_computes_something_else_is_refused(
-    tiny_bundle: Path, remote: Provider, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = OnnxRuntimeEngine.run
-
-    def wrong(self: OnnxRuntimeEngine, *args: Any) -> dict[str, np.ndarray]:
-        found = run(self, *args)
-        elsewhere = self.name != 'onnxruntime' and 'affinity' in found
-        return {name: -found[name] if elsewhere else found[name] for name in found}
-
-    monkeypatch.setattr(OnnxRuntimeEngine, 'run', wrong)
-    with pytest.raises(EngineError, match='fp32 engines of tiny are refused: same class'):
-        Segmenter(tiny_bundle, 'onnxruntime:openvino')
-
-
 def test_auto_takes_no_other_provider(tiny_bundle: Path, remote: Provider) -> None:
     with Segmenter(tiny_bundle, 'auto') as segmenter:
         assert segmenter.provenance['backend'] in ('onnxruntime', 'tensorrt')
