@@ -36,7 +36,7 @@ def measure(bundle: Bundle, size: tuple[int, int], cache: Path) -> tuple[dict, S
         ms after the frame began.
 
     """
-    options = EngineOptions(cache=str(cache))
+    options = EngineOptions(precision='fp16', cache=str(cache))
     frame = RawFrame.of_bgr(benchmark_image(size))
     times = {}
     for name, single in (('two_streams', False), ('one_stream', True)):
