@@ -25,8 +25,7 @@ from uhr_seg_ros.pipelines.segmenter import Segmenter
 MODULE = """
 from torch import nn
 
-from uhr_seg_ros.networks.base import SegmentationNetwork
-from uhr_seg_ros.networks.baselines.single import SingleNetwork
+from uhr_seg_ros.networks.presets import SegmentationNetwork, SingleNetwork
 
 
 def build(classes, *, width=4, kernel=3):

@@ -16,7 +16,7 @@ import torch
 
 from uhr_seg_ros.core.errors import CheckpointError
 
-#: So many bytes tell what a file is.
+#: So many bytes show what a file is.
 HEAD = 512
 #: Beginning of a file -> what it is and what to do.
 SIGNS = (

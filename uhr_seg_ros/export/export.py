@@ -23,7 +23,7 @@ from uhr_seg_ros.core.work_folders import draft_folder
 from uhr_seg_ros.export import deformed, patches, single, two_branch
 from uhr_seg_ros.export.bundle_writing import write_bundle
 from uhr_seg_ros.export.exporter import Exporter, OPSET, Size, write_graph
-from uhr_seg_ros.networks.base import SegmentationNetwork
+from uhr_seg_ros.networks.presets import SegmentationNetwork
 
 #: Kind of bundle -> how networks become one; one entry per kind.
 EXPORTERS: dict[str, Exporter[Any]] = {

@@ -18,7 +18,7 @@ from uhr_seg_ros.export.description import Description, other_classes, other_opt
 from uhr_seg_ros.export.hlrc_checkpoints import published_name
 from uhr_seg_ros.export.released import load_checkpoint
 from uhr_seg_ros.export.state_dicts import renamed
-from uhr_seg_ros.networks.base import SegmentationNetwork
+from uhr_seg_ros.networks.presets import SegmentationNetwork
 
 logger = logging.getLogger(__name__)
 

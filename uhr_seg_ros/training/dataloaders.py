@@ -109,7 +109,7 @@ def _tell_labels(
 
     Raises:
         DataError: There is nothing to learn, or nothing to validate on.
-        TrainingError: The best validation is asked for, and none can have a figure.
+        TrainingError: The best validation is required, and none can have a figure.
     """
     data = config.data
     names, ignored = dataset.classes.names, dataset.ignored

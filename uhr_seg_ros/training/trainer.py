@@ -25,8 +25,12 @@ from uhr_seg_ros.core.errors import TrainingError
 from uhr_seg_ros.export.description import Description, KEY
 from uhr_seg_ros.export.export import exporter_of
 from uhr_seg_ros.export.pretrained import load_pretrained
-from uhr_seg_ros.networks.base import SegmentationNetwork
-from uhr_seg_ros.networks.presets import build_network, find_preset, options_of
+from uhr_seg_ros.networks.presets import (
+    build_network,
+    find_preset,
+    options_of,
+    SegmentationNetwork,
+)
 from uhr_seg_ros.training.batches import Batches, MicroBatch
 from uhr_seg_ros.training.checks import wrong
 from uhr_seg_ros.training.config import Config
@@ -52,7 +56,7 @@ class Trainer:
     Raises:
         TrainingError: The folder holds another run; or with ``resume`` there is no checkpoint,
             or another recipe or version wrote it, or it is for other classes; or the network
-            cannot be built as asked.
+            cannot be built as required.
         CheckpointError: With ``resume``, the checkpoint is damaged; or a start does not fit.
 
     Attributes:
