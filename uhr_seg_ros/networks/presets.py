@@ -17,8 +17,8 @@ around any of the others.
 
 ``my.module:build``, wherever a network is named: a function of the user's. It is called with the
 number of classes and the options, takes the options by name, and returns a
-``SegmentationNetwork``, such as ``SingleNetwork(module, classes, factor=1, stride=32)``; both can be
-imported from here.
+``SegmentationNetwork``, such as ``SingleNetwork(module, classes, factor=1, stride=32)``; both can
+be imported from here.
 """
 
 from __future__ import annotations
