@@ -28,7 +28,7 @@ from uhr_seg_ros.benchmark.demo_cloud import cloud_figures
 from uhr_seg_ros.benchmark.sources import prepare_bag
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.core.work_folders import locked
+from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.bags import read_beside, stamp_ns
@@ -243,7 +243,7 @@ def session_of(process: psutil.Process) -> int | None:
 def test_two_demos_in_one_folder(
     tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with locked(tmp_path):
+    with lock_folder(tmp_path):
         assert main(['demo', '--bundle', str(tiny_bundle), '--output', str(tmp_path)]) == 2
     assert 'another run' in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

@@ -51,7 +51,7 @@ def farther(grid: torch.Tensor, found: np.ndarray, exact: np.ndarray) -> np.ndar
 
 @pytest.mark.parametrize('strength', [0.0, 1.0, 3.0])
 @pytest.mark.parametrize(
-    ('warped_size', 'size'),
+    ('bent', 'size'),
     [
         ((64, 96), (540, 960)),
         ((32, 64), (1200, 900)),

@@ -21,7 +21,7 @@ from uhr_seg_ros.core.atomic_io import write_json
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.image_writing import write_image
 from uhr_seg_ros.core.interruption import note_progress
-from uhr_seg_ros.core.work_folders import locked
+from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.replay.collector import STAMP_PATTERN
 from uhr_seg_ros.replay.session import Replay, replay
 from uhr_seg_ros.replay.topics import choose_topic
@@ -80,7 +80,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     """
     bundle = load_bundle(options.bundle)
     with (
-        locked(options.output),
+        lock_folder(options.output),
         note_progress(lambda: f'{len(_masks(options.output))} masks saved: {options.output}'),
     ):
         return _run(options, bundle)

@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
             precision=args.precision,
             workspace_mb=args.workspace,
             cache=args.cache,
-            proof=frames[0] if frames else None,
+            verification_image=frames[0] if frames else None,
             require_cache=True,
             report=console.print,
             on_progress=show,

@@ -13,7 +13,7 @@ from typing import Any
 
 from uhr_seg_ros.core.bundle import Bundle, file_sha256
 from uhr_seg_ros.core.errors import CheckpointError
-from uhr_seg_ros.core.work_folders import locked
+from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.export.checkpoints import Checkpoint, load_state, open_checkpoint
 from uhr_seg_ros.export.convert import resolve_description
 from uhr_seg_ros.export.description import (
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         'options': said.options,
         'classes_from': resolved.classes_from,
     }
-    with locked(args.output):
+    with lock_folder(args.output):
         bundle = _exported(network, args.output, name, said, provenance)
     print(
         f'{bundle.path}: {bundle.network}, {len(said.classes)} classes '

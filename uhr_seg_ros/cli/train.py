@@ -19,7 +19,7 @@ from uhr_seg_ros.core.command_line import Mode, refuse_without_effect
 from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.core.errors import TrainingError
 from uhr_seg_ros.core.interruption import note_progress
-from uhr_seg_ros.core.work_folders import locked
+from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.data.datasets import Dataset, open_dataset
 from uhr_seg_ros.export.checkpoints import open_checkpoint
 from uhr_seg_ros.export.description import Description
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _keep_others_out(locks: ExitStack, *folders: Path | None) -> None:
     for folder in {each.resolve() for each in folders if each}:
-        locks.enter_context(locked(folder))
+        locks.enter_context(lock_folder(folder))
 
 
 def _so_far(trainer: Trainer) -> str:

@@ -75,7 +75,7 @@ _REMEMBERED = 8
 _SLACK = 1.5
 
 
-class UsualSize:
+class TypicalSize:
     """
     Tells when buffers that grow with the work should be given back.
 

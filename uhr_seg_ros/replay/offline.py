@@ -180,7 +180,7 @@ def _segment(
     start = perf_counter()
     header, frame = read_frame(message, kind)
     converted = perf_counter()
-    result = segmenter(frame, pictures=pictures)
+    result = segmenter(frame, overlay=pictures)
     run.total_ms.append((perf_counter() - start) * 1e3)
     times = Counter(convert=(converted - start) * 1e3)
     times.update(result.stage_times)  # on the CPU the segmenter converts the frame too

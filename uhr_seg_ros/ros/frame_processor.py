@@ -17,7 +17,7 @@ import numpy as np
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.gpu_health import GpuSample, open_probe, Probe
-from uhr_seg_ros.core.memory import trim_heap, UsualSize
+from uhr_seg_ros.core.memory import trim_heap, TypicalSize
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import draw_density, scaled_size
@@ -65,7 +65,7 @@ class FrameProcessor:
         self._report = report
         self._warn = warn
         self._later = later
-        self._usual, self._messages = UsualSize(), UsualSize()
+        self._usual, self._messages = TypicalSize(), TypicalSize()
         self.not_kept = ''
         self.last_sign = -math.inf
         self.sign: Sign | None = None
@@ -161,7 +161,7 @@ class FrameProcessor:
         confidence = settings.confidence_enabled and camera.output.wants_confidence
         wanted = {
             'confidence': confidence or camera.wants_points,
-            'pictures': camera.output.wanted_pictures(settings),
+            'overlay': camera.output.wanted_pictures(settings),
         }
         # A message that is rejected has been in memory, too.
         if self._messages.outgrows(max(len(frame.message.data), SMALL_MESSAGE)):
@@ -174,10 +174,10 @@ class FrameProcessor:
         self._segmenter.keep_memory(not outgrows)
         if outgrows:
             self._later(trim_heap)  # when the frame is done and gone
-        wait = self._segmenter.begin(image, **wanted, refinement=settings.refinement)
+        pending = self._segmenter.submit(image, **wanted, refinement=settings.refinement)
 
         def finish() -> None:
-            result = wait()
+            result = pending.result()
             with clock.stage('publish'):
                 camera.output.publish(frame.message.header, result, confidence=confidence)
                 if camera.output.wants_sampling:
@@ -199,7 +199,7 @@ class FrameProcessor:
             if camera.clouds is not None:
                 camera.clouds.offer_mask(frame.message.header, result)
 
-        if self._segmenter.overlaps:
+        if self._segmenter.is_async:
             return finish
         finish()
         return None

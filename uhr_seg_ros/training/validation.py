@@ -17,7 +17,7 @@ from torch.nn import functional
 from uhr_seg_ros.core.classes import ClassSet, UNLABELED
 from uhr_seg_ros.data.dataset import named
 from uhr_seg_ros.data.label_check import only
-from uhr_seg_ros.data.sample import LabeledImage
+from uhr_seg_ros.data.sample import Sample
 from uhr_seg_ros.evaluation.metrics import ConfusionMatrix, number
 from uhr_seg_ros.networks.backbones.normalization import normalized
 from uhr_seg_ros.networks.presets import SegmentationNetwork
@@ -73,7 +73,7 @@ class Validation:
     """
 
     def __init__(
-        self, images: Sequence[LabeledImage], classes: ClassSet, ignored: Sequence[int] = ()
+        self, images: Sequence[Sample], classes: ClassSet, ignored: Sequence[int] = ()
     ) -> None:
         self.images, self.classes, self.ignored = images, classes, ignored
         self.windows = [(image, window) for image in images for window in _windows(*image.size)]
