@@ -44,11 +44,11 @@ def build_dataloaders(
     data = config.data
     training, validating = _split_together(config, dataset, dist)
     augmentation = read_augmentation(data.augmentation)
-    recoloured = _by_id(data.recolor, 'data.recolor', dataset)
+    recolored = _by_id(data.recolor, 'data.recolor', dataset)
     scenes = _scenes(data, dataset, dist)
 
     def sampler(images: list[Sample]) -> CropSampler:
-        return CropSampler(images, config.training.crop, augmentation, recoloured)
+        return CropSampler(images, config.training.crop, augmentation, recolored)
 
     batches = Batches(
         sampler(training),
@@ -119,7 +119,7 @@ def _tell_labels(
         train.check()
     if len(train.labeled) == 1 < len(names) and not data.generated:
         msg = (
-            f'{train.title}: all labelled pixels are {names[train.labeled[0]]}, so that there is '
+            f'{train.title}: all labeled pixels are {names[train.labeled[0]]}, so that there is '
             f'nothing to tell apart; known classes: {", ".join(names)}'
         )
         raise DataError(msg)

@@ -124,7 +124,7 @@ def load_last(
     state = load_plain(path)
     theirs = state.get('decisive') if isinstance(state, dict) else None
     if not isinstance(theirs, dict):
-        msg = f'{path} is not a checkpoint of this version: start anew in another folder'
+        msg = f'{path} is not a checkpoint of this version: start again in another folder'
         raise TrainingError(msg)
     theirs = with_current_facts(theirs)
     changed = [
@@ -142,7 +142,7 @@ def load_last(
     elif differ := other_classes(said.classes, ours.classes):
         msg = (
             f'{path} was trained for other classes: {differ[0]} is {differ[1]} in the data set; '
-            'give that back its order, or start anew in another folder (--start network=FILE)'
+            'give that back its order, or start again in another folder (--start network=FILE)'
         )
         raise TrainingError(msg)
     for name in ('network', 'state_dict'):

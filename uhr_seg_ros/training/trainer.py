@@ -180,7 +180,7 @@ class Trainer:
         kept = f'; {LAST} is intact' if (self.output / LAST).is_file() else ''
         return TrainingError(
             f'the {what} is not finite at step {step}: its batch is in {path}{kept}. To resume '
-            'would meet the same batch: look at it, or start anew with a lower learning_rate'
+            'would meet the same batch: look at it, or start again with a lower learning_rate'
         )
 
     def _validate(self, validation: Validation, logger: RunLogger) -> None:
@@ -205,7 +205,7 @@ class Trainer:
             self.train_step.load_state_dict(state)
             self.step, self.best = int(state['step']), float(state['best'])
         except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as err:
-            msg = f'{self.output / LAST} does not fit this version: start anew in another folder'
+            msg = f'{self.output / LAST} does not fit this version: start again in another folder'
             raise TrainingError(msg) from err
 
 
