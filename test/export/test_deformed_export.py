@@ -48,8 +48,17 @@ def seen_something(network: nn.Module) -> SegmentationNetwork:
     return see(network, torch.randn(2, 3, 128, 192))
 
 
-@pytest.mark.parametrize('inner', ['semantic_s', 'fast_scnn', 'hlrc_s'])
-@pytest.mark.parametrize('sampling', ['learned', 'uniform'])
+@pytest.mark.parametrize(
+    ('sampling', 'inner'),
+    [
+        ('learned', 'semantic_s'),
+        ('learned', 'fast_scnn'),
+        ('learned', 'hlrc_s'),
+        ('uniform', 'semantic_s'),
+        pytest.param('uniform', 'fast_scnn', marks=pytest.mark.slow),
+        pytest.param('uniform', 'hlrc_s', marks=pytest.mark.slow),
+    ],
+)
 def test_any_network_inside(inner: str, sampling: str, tmp_path: Path) -> None:
     network = build_network('deform_s', 5, inner=inner, sampling=sampling, **SMALL)
     bundle = exported(seen_something(network), tmp_path)

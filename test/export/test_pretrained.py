@@ -226,7 +226,7 @@ def test_names_and_shapes_are_the_published_ones(swin: Swin, trunk: EfficientViT
 @pytest.mark.parametrize('preset', ['hlrc_s', 'fast_scnn', 'segformer_b0'])
 def test_the_whole_network(tmp_path: Path, preset: str) -> None:
     if preset.startswith('segformer'):
-        pytest.importorskip('transformers')
+        pytest.importorskip('transformers', reason='SegFormer needs transformers')
     path = tmp_path / 'best.pth'
     given = build_network(preset).state_dict()
     torch.save({'step': 3, 'state_dict': given}, path)

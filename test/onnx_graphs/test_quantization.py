@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip('onnx')
+pytest.importorskip('onnx', reason='graphs are quantized with onnx')
 
 import onnx
 from onnx import helper, numpy_helper, TensorProto
