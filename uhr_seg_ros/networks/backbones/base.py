@@ -22,7 +22,7 @@ class SegmentationNetwork(nn.Module):
 
     Attributes:
         kind: Kind of bundle that it is exported as, a key of ``core.bundle_kinds.BUNDLE_KINDS``;
-            ``export.export.EXPORTERS`` knows how.
+            its ``exporter`` knows how.
         classes: Number of classes of the logits.
         stride: Height and width of an image are to be multiples of this, px.
         low_res_factor: What sees a reduced image sees it reduced by this.
