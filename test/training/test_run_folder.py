@@ -22,7 +22,7 @@ from uhr_seg_ros.training.run_folder import (
     LOG,
     read_log,
     RunFolder,
-    save_whole,
+    save_atomically,
     VALIDATION,
 )
 
@@ -37,9 +37,9 @@ class Breaks:
 
 def test_a_write_that_breaks_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / LAST
-    save_whole({'step': 1, 'weights': torch.ones(3)}, path)
+    save_atomically({'step': 1, 'weights': torch.ones(3)}, path)
     with pytest.raises(OSError, match='broken on the way'):
-        save_whole({'step': 2, 'weights': torch.ones(100000), 'last': Breaks()}, path)
+        save_atomically({'step': 2, 'weights': torch.ones(100000), 'last': Breaks()}, path)
     assert torch.load(path, weights_only=True)['step'] == 1
     assert [file.name for file in tmp_path.iterdir()] == [LAST]
     (tmp_path / f'{LAST}.unfinished').touch()  # of a run that was killed

@@ -32,10 +32,10 @@ from uhr_seg_ros.networks.presets import (
     SegmentationNetwork,
 )
 from uhr_seg_ros.training.batches import Batches, MicroBatch
-from uhr_seg_ros.training.checks import wrong
+from uhr_seg_ros.training.checks import field_error
 from uhr_seg_ros.training.config import Config
 from uhr_seg_ros.training.distributed import DistContext
-from uhr_seg_ros.training.run_folder import BEST, LAST, load_last, save_whole
+from uhr_seg_ros.training.run_folder import BEST, LAST, load_last, save_atomically
 from uhr_seg_ros.training.run_logger import FileRunLogger, RunLogger
 from uhr_seg_ros.training.train_step import DTYPES, NotFiniteError, TrainStep
 from uhr_seg_ros.training.validation import Validation
@@ -148,7 +148,7 @@ class Trainer:
                 if validation is not None and self._due(training.validate_every, training.steps):
                     self._validate(validation, logger)
                 if late or self._due(training.checkpoint_every, until):
-                    logger.save(LAST, self._stamp() | self.train_step.state_dict())
+                    logger.save(LAST, self._header() | self.train_step.state_dict())
                 if late:
                     break
                 started = monotonic()
@@ -175,7 +175,7 @@ class Trainer:
         process = f'_{self.dist.rank}' if self.dist.size > 1 else ''
         path = self.output / f'not_finite_{step}{process}.pth'
         image, labels = (torch.cat(parts) for parts in zip(*batch, strict=True))
-        save_whole({'step': step, 'image': image, 'labels': labels}, path)
+        save_atomically({'step': step, 'image': image, 'labels': labels}, path)
         self.dist.wait()  # torchrun ends all processes when one has failed
         kept = f'; {LAST} is intact' if (self.output / LAST).is_file() else ''
         return TrainingError(
@@ -190,9 +190,9 @@ class Trainer:
         if score.matrix.mean_iou() > self.best:  # never where there is none, which is NaN
             self.best = score.matrix.mean_iou()
             weights = {'state_dict': self.ema.state_dict()}
-            logger.save(BEST, self._stamp() | weights)
+            logger.save(BEST, self._header() | weights)
 
-    def _stamp(self) -> dict[str, Any]:
+    def _header(self) -> dict[str, Any]:
         return {
             'step': self.step,
             'best': self.best,
@@ -226,11 +226,15 @@ def _built(config: Config, classes: int) -> SegmentationNetwork:
         raise TrainingError(msg) from err
     if training.crop % network.stride:
         expected = f'a multiple of {network.stride}, the stride of {training.network}'
-        raise wrong('crop', training.crop, expected)
+        raise field_error('crop', training.crop, expected)
     if (side := getattr(network, 'side', 1)) > training.crop:
-        raise wrong('crop', training.crop, f'at least {side} px, a patch of {training.network}')
+        raise field_error(
+            'crop', training.crop, f'at least {side} px, a patch of {training.network}'
+        )
     if training.class_weights and len(training.class_weights) != classes:
-        raise wrong('class_weights', training.class_weights, f'one for each of {classes} classes')
+        raise field_error(
+            'class_weights', training.class_weights, f'one for each of {classes} classes'
+        )
     return network
 
 
