@@ -107,7 +107,7 @@ def _segment(
     sampling = None
     if args.show_sampling:
         sampling = draw_density(image, segmenter.sampling_grid(image))
-    files.write(result, sampling)
+    files.write(result.mask, result.overlay, result.color_mask, sampling, result.logits)
     return elapsed
 
 

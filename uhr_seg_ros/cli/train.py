@@ -31,7 +31,7 @@ from uhr_seg_ros.training.checks import wrong
 from uhr_seg_ros.training.config import Config, read_config
 from uhr_seg_ros.training.dataloaders import build_dataloaders
 from uhr_seg_ros.training.distributed import DEVICES, process_group
-from uhr_seg_ros.training.run_folder import BEST, LAST, read_log, VALIDATION
+from uhr_seg_ros.training.run_folder import BEST, LAST, LOG, read_log, VALIDATION
 from uhr_seg_ros.training.trainer import Trainer
 from uhr_seg_ros.training.validation import format_figures
 
@@ -113,7 +113,8 @@ def _finish(trainer: Trainer, finished: bool, dataset: Dataset, args: argparse.N
         steps = trainer.config.training.steps
         console.print(f'stopped after {trainer.step} of {steps} steps: go on with --resume')
         return UNFINISHED
-    if curves := draw_curves(args.output):
+    curves = args.output / 'curves.png'
+    if draw_curves(curves, read_log(args.output / LOG), read_log(args.output / VALIDATION)):
         console.print(f'curves: {curves}')
     _export(trainer, dataset, args, console)
     return FINISHED
