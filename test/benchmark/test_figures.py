@@ -9,6 +9,7 @@ import statistics
 
 import pytest
 
+from uhr_seg_ros.benchmark.bag_benchmark import find_peak
 from uhr_seg_ros.benchmark.figures import (
     facts,
     figures,
@@ -19,7 +20,6 @@ from uhr_seg_ros.benchmark.figures import (
     spread,
     without_extremes,
 )
-from uhr_seg_ros.benchmark.peak import find_peak
 from uhr_seg_ros.replay.collector import NodeReport
 from uhr_seg_ros.replay.load import Load
 from uhr_seg_ros.replay.results import Replay

@@ -51,7 +51,7 @@ class DemoOptions:
         frames: length of a flight.
         rate_hz: frames per second; 0: a recording as it was recorded.
         size: height and width of the frames of a flight.
-        cloud: whether a LiDAR flies along, whose points are labelled.
+        cloud: whether a LiDAR flies along, whose points are labeled.
         topic: of a recording; empty: the only likely one, see `choose_topic`.
 
     """

@@ -84,7 +84,7 @@ def prepare_bag(
     Raises:
         FramesError: a path is none of these.
         ConfigError: a path is not there, the folder is somebody's, the disk is full, clouds are
-            asked for beside a recording, or a topic without one.
+            required beside a recording, or a topic is given without one.
         RecordingError: the recording cannot be made.
 
     """

@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         print('error: no mask came')
         return 1
     if options.cloud and not report['clouds']['clouds_saved']:
-        print(f'error: no labelled cloud came: {options.output / "node.log"} may say why')
+        print(f'error: no labeled cloud came: {options.output / "node.log"} may say why')
         return 1
     if report['node_exit_code']:
         print(f'error: the node ended with code {report["node_exit_code"]}')

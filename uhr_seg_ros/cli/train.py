@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""``uhr_seg train``: from labelled images to a bundle."""
+"""``uhr_seg train``: from labeled images to a bundle."""
 
 from __future__ import annotations
 

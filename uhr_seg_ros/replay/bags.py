@@ -192,7 +192,7 @@ def read_frame(message: bytes, kind: str) -> tuple[Any, RawFrame]:
     try:
         image: Any = _types().deserialize_cdr(message, kind)
     except Exception as err:  # whatever the generated code runs into
-        msg = f'a message of {len(message)} bytes is no {kind}: {err or type(err).__name__}'
+        msg = f'a message of {len(message)} bytes is not a {kind}: {err or type(err).__name__}'
         raise RecordingError(msg) from err
     if kind == COMPRESSED_IMAGE:
         return image.header, RawFrame.of_bgr(decode_compressed(image))

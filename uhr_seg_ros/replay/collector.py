@@ -74,7 +74,7 @@ class Collector:
         output: folder for `masks/` and `overlays/`; None: take the times, save nothing, and do
             not subscribe to the overlay, which would cost the node work.
         name: of its own node.
-        clouds: whether to save labelled points too, in `clouds/`.
+        clouds: whether to save labeled points too, in `clouds/`.
 
     Attributes:
         client: the services of the node.

@@ -110,7 +110,7 @@ PERIOD_MS = 500
 
 
 def parse_nvidia_smi(line: str) -> GpuSample | None:
-    """Read `utilization.gpu, memory.used, temperature.gpu` of one line; None if it is no such."""
+    """Read `utilization.gpu, memory.used, temperature.gpu` of one line; None if it is another."""
     values = [_number(part) for part in line.split(',')]
     if len(values) != 3:
         return None

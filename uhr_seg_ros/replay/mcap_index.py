@@ -42,7 +42,7 @@ def index_mcap(read_at: ReadAt, size: int) -> Index:
     Find topics and chunks of a file of `size` bytes.
 
     Raises:
-        Damaged: it is no mcap file.
+        Damaged: it is not an mcap file.
 
     """
     if read_at(0, len(MAGIC)) != MAGIC:
@@ -199,7 +199,7 @@ class _Scan:
         self._close_run()
 
     def _skip(self, opcode: int, at: int, length: int) -> int | None:
-        """Return where reading goes on behind what is no record; None: nowhere."""
+        """Return where reading goes on behind what is not a record; None: nowhere."""
         following = find_chunk(self._read_at, at + 1, self._size)
         end = self._size if following is None else following
         if not self.index.loss:

@@ -78,7 +78,7 @@ class Fields:
         return self.numbers(layout)[0]
 
     def text(self) -> str:
-        """Return a string; what is no UTF-8 of it is replaced."""
+        """Return a string; what is not UTF-8 of it is replaced."""
         return bytes(self.take(self.number('I'))).decode(errors='replace')
 
 

@@ -39,7 +39,7 @@ class McapStorage:
         loss: what is known to be missing of it before it is read.
 
     Raises:
-        Damaged: it is no mcap file, or one that has lost all its topics.
+        Damaged: it is not an mcap file, or one that has lost all its topics.
 
     """
 

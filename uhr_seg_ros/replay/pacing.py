@@ -90,7 +90,7 @@ class Lockstep:
 
 
 class _Clock:
-    """Counts from the first frame on: how long that one took to be read is no delay of others."""
+    """Counts from the first frame on: what that one took to be read does not delay others."""
 
     def __init__(self) -> None:
         self._start: float | None = None

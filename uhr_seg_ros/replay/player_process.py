@@ -128,4 +128,4 @@ class PlayerProcess:
 
     @property
     def _input(self) -> BinaryIO:
-        return cast('BinaryIO', self._process.stdin)  # a pipe was asked for
+        return cast('BinaryIO', self._process.stdin)  # a pipe is requested above

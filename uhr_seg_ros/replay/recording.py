@@ -78,7 +78,9 @@ def connections_of(path: Path) -> Iterator[Connection]:
 def _storages(path: Path) -> Iterator[tuple[Path, Storage]]:
     """Open one file after the other; one that cannot be read does not take the others along."""
     if not is_bag(path):
-        msg = f'{path} is no rosbag2 recording: expected a folder of one, or an mcap or db3 file'
+        msg = (
+            f'{path} is not a rosbag2 recording: expected a folder of one, or an mcap or db3 file'
+        )
         raise RecordingError(msg)
 
     def counts() -> dict[str, int]:

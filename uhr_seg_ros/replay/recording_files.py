@@ -80,7 +80,7 @@ def read_metadata(path: Path) -> Metadata:
     file = path / METADATA
     if not os.path.isfile(file):
         if os.path.exists(file):
-            warn_once(file, 'is no file; the recording is read without it')
+            warn_once(file, 'is not a file; the recording is read without it')
         return Metadata()
     try:
         size = file.stat().st_size
@@ -104,7 +104,7 @@ def read_metadata(path: Path) -> Metadata:
         return Metadata()
     storage = content.get('storage_identifier')
     if storage not in STORAGES:
-        # What is no text may be endless when it is printed.
+        # What is not text may be endless when it is printed.
         shown = repr(storage)[:40] if isinstance(storage, str | None) else type(storage).__name__
         warn_once(file, f'names no storage that is known ({shown}): the files tell it')
     return metadata

@@ -47,7 +47,7 @@ def open_sqlite(path: Path, name: Path) -> apsw.Connection:
         name: its name in what is told.
 
     Raises:
-        apsw.Error: it is no such file, or damaged where it begins.
+        apsw.Error: it is not such a file, or damaged where it begins.
         RecordingError: there is no room for a copy of it, which a journal asks for.
         Damaged: it is cut within its first page.
 

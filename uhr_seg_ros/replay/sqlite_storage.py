@@ -40,7 +40,7 @@ class SqliteStorage:
         loss: what is known to be missing of it before it is read.
 
     Raises:
-        apsw.Error: it is no such file, or damaged where it begins.
+        apsw.Error: it is not such a file, or damaged where it begins.
         RecordingError: there is no room for a copy of it, which a journal asks for.
         Damaged: it is cut within its first page, or has no table of topics or messages.
 
@@ -117,7 +117,7 @@ class SqliteStorage:
         if missing := [column for column in wanted if column not in columns]:
             msg = f'has a table of topics without {", ".join(missing)}'
             raise Damaged(msg)
-        # What is no UTF-8 must not end the reading, so text comes as bytes.
+        # What is not UTF-8 must not end the reading, so text comes as bytes.
         optional = ('offered_qos_profiles', 'type_description_hash')
         fields = [f'CAST({column} AS BLOB)' for column in wanted[1:]]
         fields += [f'CAST({each} AS BLOB)' if each in columns else "x''" for each in optional]

@@ -94,7 +94,7 @@ def unpack_zstd(data: bytes | memoryview, largest: int = LARGEST, *, cut: bool =
         cut: whether its end may be missing; then what is there is given.
 
     Raises:
-        Damaged: it is no such frame, it is cut, or it would give more.
+        Damaged: it is not such a frame, it is cut, or it would give more.
 
     """
     from backports import zstd  # comes with rosbags
@@ -118,7 +118,7 @@ def unpack_lz4(data: bytes | memoryview, size: int, *, cut: bool = False) -> byt
     Decompress a frame of LZ4 that gives `size` bytes; otherwise as `unpack_zstd`.
 
     Raises:
-        Damaged: it is no such frame, it is cut, or it would give more.
+        Damaged: it is not such a frame, it is cut, or it would give more.
 
     """
     from lz4.frame import LZ4FrameDecompressor  # comes with rosbags

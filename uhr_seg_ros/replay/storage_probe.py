@@ -61,7 +61,7 @@ def open_storage(path: Path) -> Storage:
 
 
 def reason_of(error: Exception) -> str:
-    """Return what an error says, and its kind where that is no error of reading."""
+    """Return what an error says, and its kind where that is not an error of reading."""
     if isinstance(error, Damaged):
         return str(error)
     text = getattr(error, 'strerror', None) or str(error)

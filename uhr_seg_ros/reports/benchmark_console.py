@@ -94,7 +94,7 @@ def print_cloud(result: Mapping[str, Any]) -> None:
     """Print what `benchmark.cloud_stages.measure_cloud` returns."""
     title = (
         f'{result["points"]} points, {result["in_image"]:.0%} of them inside '
-        f'{format_size(result["size"])} and {result["labelled"]:.0%} labelled, on one core'
+        f'{format_size(result["size"])} and {result["labelled"]:.0%} labeled, on one core'
     )
     keys = ('p50', 'p95')
     rows = [

@@ -81,7 +81,7 @@ class Results:
 
     Attributes:
         folder: where.
-        color_mask: whether the classes as colours are.
+        color_mask: whether the classes as colors are.
         logits: whether the logits are.
         sampling: whether a picture of where is sampled is.
 
