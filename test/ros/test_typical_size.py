@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from uhr_seg_ros.core.memory import TypicalSize
+from uhr_seg_ros.ros.frame_processor import TypicalSize
 
 
 @pytest.mark.parametrize(
