@@ -14,7 +14,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from uhr_seg_ros import __version__
-from uhr_seg_ros.benchmark.figures import facts, figures, is_sustained, series, without_extremes
+from uhr_seg_ros.benchmark.figures import (
+    engine_facts,
+    figures,
+    is_sustained,
+    series,
+    without_extremes,
+)
 from uhr_seg_ros.benchmark.host import describe_host
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.errors import ProcessError
@@ -115,7 +121,7 @@ def benchmark_bag(
         'machine': {**describe_host(), 'idle_percent': idle},
         'bag': describe_bag(options.bag, topic),
         'node': {
-            **facts(described['diagnostics']),
+            **engine_facts(described['diagnostics']),
             'parameters': {**described['parameters'], 'bundle': bundle.name},
         },
         'dds': described['dds'],

@@ -121,7 +121,7 @@ def _finish(trainer: Trainer, finished: bool, dataset: Dataset, args: argparse.N
 
 
 def _domain(config: Config, dataset: Dataset) -> Domain:
-    """Return what the model will be for: what the recipe says, or else the data set."""
+    """Return the domain that the recipe names, or else that of the data set."""
     if config.domain is not None:
         return config.domain
     return dataset.domain.with_scenes() if config.data.generated else dataset.domain

@@ -93,7 +93,7 @@ def describe_bag(path: Path, topic: ImageTopic) -> dict[str, Any]:
         try:
             if file.is_file():  # a pipe would never end
                 size += _hash(file, digest)
-        except OSError:  # who read the recording was told, and had the other files
+        except OSError:  # reading it has warned of this already
             digest.update(b'unreadable')
         hashes.append(digest.hexdigest())
     if not size:

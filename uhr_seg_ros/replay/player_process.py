@@ -89,7 +89,7 @@ class PlayerProcess:
         return self._process.poll() is None
 
     def answer(self, count: int) -> None:
-        """Let so many more frames go, in lock step."""
+        """Tell the player of so many more answers, in lock step."""
         with suppress(BrokenPipeError):  # it has ended meanwhile
             self._input.write(b'.' * count)
             self._input.flush()

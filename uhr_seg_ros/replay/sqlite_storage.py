@@ -36,8 +36,8 @@ class SqliteStorage:
 
     Args:
         path: the file.
-        name: its name in what is told.
-        loss: what is known to be missing of it before it is read.
+        name: its name in warnings.
+        loss: what is already known to be missing.
 
     Raises:
         apsw.Error: it is not such a file, or damaged where it begins.
@@ -64,7 +64,7 @@ class SqliteStorage:
             warn_once(name, f'has {unknown} messages of topics that it does not name')
 
     def messages(self, wanted: Collection[int]) -> Iterator[tuple[int, int, bytes]]:
-        """Return id of the connection, time in ns and message, in the order of time."""
+        """Yield the id of the connection, time in ns and message, in the order of time."""
         self.losses = Losses()
         table = self._find(frozenset(wanted))
         times, rows, topics = np.asarray(table, np.int64).reshape(-1, 3).T

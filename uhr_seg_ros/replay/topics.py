@@ -32,7 +32,7 @@ PUBLISHED = ('mask', 'confidence', 'overlay', 'color_mask', 'sampling', 'diagnos
 _IDS = ('mask', 'confidence')
 _NODE_NAME = 'segmentation'
 
-# What the last two parts of a name tell, in small letters.
+# What the last two parts of a name may contain, in lower case.
 _DEPTH_NAME = re.compile(r'depth|disparity|(^|[/_])range([/_]|$)')
 _MASK_NAME = re.compile(
     r'mask|label|segm|semantic|panoptic|instance|confidence|probabilit|costmap'
@@ -75,7 +75,7 @@ class _Candidate:
         return f'{self.topic.name} ({kind}{encoding}{size}, {self.topic.count} messages)'
 
     def with_reason(self) -> str:
-        """Return it in words, with the reason why it is left out."""
+        """Describe it, with the reason why it is left out."""
         return f'{str(self)[:-1]}: {self.reason})' if self.reason else str(self)
 
 
@@ -135,7 +135,7 @@ def _candidates(path: Path, topics: Sequence[ImageTopic]) -> list[_Candidate]:
 
 
 def _judge(topic: ImageTopic, info: ImageInfo, names: Collection[str]) -> _Candidate:
-    """Return what a topic seems to be."""
+    """Judge what a topic seems to be."""
     base = _base(topic)
     published = _published(base, names)
     name = '/'.join(base.split('/')[-2:]).lower()
@@ -167,7 +167,7 @@ def _judge(topic: ImageTopic, info: ImageInfo, names: Collection[str]) -> _Candi
 
 
 def _published(name: str, names: Collection[str]) -> str:
-    """Return the output of the node that a topic is, if it is one; names tell it by their like."""
+    """Return the output of the node that a topic is, if it is one; its siblings may show it."""
     *parents, last = name.split('/')
     if last not in PUBLISHED:
         return ''

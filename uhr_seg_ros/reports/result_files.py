@@ -176,7 +176,7 @@ def check_names(images: Sequence[Path], results: Results) -> None:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Tell files apart whatever they are called; None for none."""
+    """Return what identifies a file, whatever it is called; None if it is not there."""
     try:
         status = path.stat()
     except OSError:
