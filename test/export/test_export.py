@@ -274,6 +274,6 @@ def test_the_small_network_is_small(small: HLRC) -> None:
     assert sum(parameter.numel() for parameter in small.parameters()) <= 4e6
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        deepcopy(small).to('meta')(torch.zeros(1, 3, 1024, 2048, device='meta'))
-    # The published network takes 444.45 GFLOP at this size.
-    assert counter.get_total_flops() <= 444.45e9 / 20
+        small(torch.zeros(1, 3, 512, 1024))
+    # The published network takes 444.45 GFLOP at four times as many pixels.
+    assert 4 * counter.get_total_flops() <= 444.45e9 / 20
