@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 import yaml
 
-pytest.importorskip('torch', reason='training needs torch')
+torch = pytest.importorskip('torch', reason='training needs torch')
 
 
 from tiny import scene, write_recipe
@@ -298,7 +298,9 @@ def test_common_changes_come_before_those_of_a_variant(tmp_path: Path) -> None:
     assert variant.config['losses'] == {'decode': 0}
 
 
-def test_failed_step_is_named(tmp_path: Path) -> None:
+def test_failed_step_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, 'ThreadPoolExecutor', _AtOnce)
+    monkeypatch.setattr(Steps, 'run', run_here)
     args = argparse.Namespace(
         plan=write_plan(tmp_path, window=96),
         root=tmp_path / 'nowhere',
