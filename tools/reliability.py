@@ -34,7 +34,10 @@ from uhr_seg_ros.core.command_line import CommandParser, Mode, refuse_without_ef
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.program import guarded
 from uhr_seg_ros.replay.bags import ImageTopic
-from uhr_seg_ros.replay.session import Pacing, Replay, Session, transport_of
+from uhr_seg_ros.replay.load import Load
+from uhr_seg_ros.replay.player_process import Pacing
+from uhr_seg_ros.replay.results import Replay
+from uhr_seg_ros.replay.session import Session, transport_of
 from uhr_seg_ros.replay.topics import choose_topic
 
 #: Lifecycle: transitions of a cycle, and how many cycles pass before resources are compared.
@@ -147,7 +150,7 @@ def soak(options: Options, folder: Path) -> dict[str, Any]:
     first, last = outer_parts([ms for _, ms, _ in replay.latencies()])
     memory = memory_at(replay, 1 / 6, 1.0)
     return {
-        'seconds': replay.load.seconds,
+        'seconds': load_of(replay).seconds,
         'frames': found['frames'],
         'latency_ms': found['latency_ms'],
         'p99_ms': [first, last],
@@ -189,9 +192,15 @@ def outer_parts(latencies_ms: Sequence[float]) -> tuple[float, float]:
     return round(float(first), 3), round(float(last), 3)
 
 
+def load_of(replay: Replay) -> Load:
+    """Return what a replay took of the machine; it ended, so it was measured."""
+    assert replay.load is not None
+    return replay.load
+
+
 def memory_at(replay: Replay, *shares: float) -> list[float]:
     """Return the memory of the node after shares of a replay, MB."""
-    series = replay.load.memory_series
+    series = load_of(replay).memory_series
     return [series[min(len(series) - 1, int(share * len(series)))][1] for share in shares]
 
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import itertools
+import json
 from multiprocessing import get_context
 import os
 from pathlib import Path
+import stat
 import time
 from typing import Any
 
@@ -53,6 +55,27 @@ def test_every_field_makes_another_entry(cache: EngineCache, field: str) -> None
     assert cache.fault(other) == f'{field} was {before}, is zz'
 
 
+def test_reason_for_a_rebuild_names_what_changed(cache: EngineCache) -> None:
+    """Of entries of the same kind and name only, and of the one used last."""
+    cache.write(make_key(gpu='Xavier'), b'oldest')
+    os.utime(next(cache.directory.glob('*.engine')), (1, 1))
+    cache.write(make_key(), b'plan')
+    assert cache.fault(make_key(gpu='Thor')) == 'gpu was Orin, is Thor'
+    both = make_key(gpu='Thor', tensorrt='11.4.0')
+    assert cache.fault(both) == 'tensorrt was 10.3.0, is 11.4.0; gpu was Orin, is Thor'
+    new = Key('engine', 'detail', {**make_key().fields, 'l4t': 'R36.4.0'})
+    assert cache.fault(new) == 'l4t was None, is R36.4.0'
+    assert cache.fault(make_key(name='semantic', gpu='Thor')) == 'none was made yet'
+    assert cache.fault(make_key(kind='graph', gpu='Thor')) == 'none was made yet'
+
+
+def test_reason_with_a_sidecar_without_fields(cache: EngineCache) -> None:
+    sidecar = cache.write(make_key(), b'plan').with_suffix('.json')
+    content = json.loads(sidecar.read_text())
+    sidecar.write_text(json.dumps({**content, 'fields': 'none'}))
+    assert cache.fault(make_key(gpu='Thor')).endswith('gpu was None, is Thor')
+
+
 def test_order_of_fields_does_not_matter(cache: EngineCache) -> None:
     cache.write(Key('engine', 'a', {'x': '1', 'y': '2'}), b'plan')
     assert cache.read(Key('engine', 'a', {'y': '2', 'x': '1'})) is not None
@@ -83,9 +106,25 @@ def nest_sidecar(path: Path) -> None:
     path.with_suffix('.json').write_text('{"fields": ' + '[' * 100_000)
 
 
-def open_to_all(path: Path) -> None:
-    """Let everybody write the engine."""
-    path.chmod(0o666)
+#: Bits of the mode -> whether somebody else may write.
+MODES = {
+    **{bit: bit in (stat.S_IWGRP, stat.S_IWOTH) for bit in (0o1, 0o2, 0o4, 0o10, 0o20, 0o40)},
+    0o055: False,
+    0o077: True,
+}
+
+
+@pytest.mark.parametrize('mode', MODES, ids=oct)
+@pytest.mark.parametrize('place', ['file', 'folder'])
+def test_each_bit_of_the_mode(cache: EngineCache, mode: int, place: str) -> None:
+    """Only who may write could put something else there; others may read and list."""
+    key = make_key()
+    path = cache.write(key, b'plan')
+    target = path if place == 'file' else path.parent
+    target.chmod((0o600 if place == 'file' else 0o700) | mode)
+    shared = MODES[mode]
+    assert (cache.read(key) is None) == shared
+    assert cache.fault(key) == (f'{target} can be written by other users' if shared else '')
 
 
 def test_folder_of_everybody_is_not_read(cache: EngineCache) -> None:
@@ -108,7 +147,6 @@ def test_folder_of_everybody_is_not_read(cache: EngineCache) -> None:
         (lose_sidecar, 'is damaged'),
         (garble_sidecar, 'is damaged'),
         (nest_sidecar, 'is damaged'),
-        (open_to_all, 'can be written by other users'),
     ],
 )
 def test_what_cannot_be_trusted_is_not_read(

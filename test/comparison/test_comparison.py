@@ -38,7 +38,7 @@ from uhr_seg_ros.comparison.running import Comparison, Steps
 from uhr_seg_ros.comparison.table import spread, table
 from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.core.errors import ConfigError, DataError, WriteError
-from uhr_seg_ros.core.work_folders import locked
+from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.export.pretrained import PARTS
 from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.training.config import read_config
@@ -206,7 +206,7 @@ def test_comparison_in_a_folder_of_another_one(tmp_path: Path) -> None:
         chart=None,
         pictures=None,
     )
-    with locked(tmp_path / 'out'), pytest.raises(WriteError, match='another run'):
+    with lock_folder(tmp_path / 'out'), pytest.raises(WriteError, match='another run'):
         compare.run(args)
 
 

@@ -94,3 +94,21 @@ def test_gpu_that_nvml_does_not_know(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(gpu_health, '_bus_id', lambda: b'0000:00:00.0')
     monkeypatch.setattr(gpu_health, '_SYS', tmp_path)
     assert gpu_health.open_probe() is None
+
+
+def test_what_nvidia_smi_is_asked_is_what_is_read() -> None:
+    """A stand-in answers the query field by field, as nvidia-smi does."""
+    figures = {'utilization.gpu': '37', 'memory.used': '1234', 'temperature.gpu': '61'}
+    query, form = gpu_health.SMI_QUERY
+    fields = query.removeprefix('--query-gpu=').split(',')
+    assert form == '--format=csv,noheader,nounits'
+    line = ', '.join(figures[field] for field in fields)
+    assert gpu_health.parse_nvidia_smi(line) == gpu_health.GpuSample(
+        load_percent=37.0, memory_mb=1234.0, temperature_c=61.0
+    )
+
+
+def test_lines_of_nvidia_smi_that_lack_something() -> None:
+    assert gpu_health.parse_nvidia_smi('[N/A], 1234, 61') == (None, 1234.0, 61.0)
+    assert gpu_health.parse_nvidia_smi('No devices were found') is None
+    assert gpu_health.parse_nvidia_smi('1, 2, 3, 4') is None

@@ -10,7 +10,13 @@ import pytest
 
 from uhr_seg_ros.core.classes import ClassSet, UNLABELED
 from uhr_seg_ros.core.errors import ImageError
-from uhr_seg_ros.core.visualization import colorize, draw_density, OverlayOptions, OverlayPainter
+from uhr_seg_ros.core.visualization import (
+    colorize,
+    draw_density,
+    OverlayOptions,
+    OverlayPainter,
+    series_colors,
+)
 
 CLASSES = ClassSet(('a', 'b'), ((10, 20, 30), (200, 100, 50)))
 
@@ -112,3 +118,10 @@ def test_density_of_uniform_sampling_is_green() -> None:
     grid = np.stack(np.meshgrid(places, places), -1)
     picture = draw_density(np.zeros((90, 90, 3), np.uint8), grid)
     assert (picture[20:70, 20:70].argmax(2) == 1).all()
+
+
+@pytest.mark.parametrize('count', [0, 1, 10, 11, 19, 20, 21, 64])
+def test_no_two_series_look_alike(count: int) -> None:
+    pytest.importorskip('matplotlib', reason='charts need matplotlib')
+    colors = series_colors(count)
+    assert len({tuple(round(255 * part) for part in color) for color in colors}) == count

@@ -24,10 +24,11 @@ from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.core.program import FAILED, OK
 from uhr_seg_ros.export.checkpoints import load_state
-from uhr_seg_ros.export.convert import own_state_dict, RELEASED
+from uhr_seg_ros.export.released import own_state_dict, RELEASED
 from uhr_seg_ros.networks.backbones.normalization import normalized
+from uhr_seg_ros.networks.base import SegmentationNetwork
 from uhr_seg_ros.networks.deformation.inverse import inverse_grid
-from uhr_seg_ros.networks.presets import build_network, SegmentationNetwork
+from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 PARTS = {
@@ -218,7 +219,7 @@ CITY = 'deform_cityscapes'
         (
             CITY,
             ['encoder.pth'],
-            'encoder.pth holds no whole deform_cityscapes as `uhr_seg train`'
+            'encoder.pth does not hold a whole deform_cityscapes as `uhr_seg train`'
             ' writes it: give released weights by --part saliency=FILE --part compress=FILE',
         ),
         (

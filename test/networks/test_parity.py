@@ -18,7 +18,7 @@ torch = pytest.importorskip('torch', reason='the networks need torch')
 
 from uhr_seg_ros.evaluation.resize import resized_rows
 from uhr_seg_ros.evaluation.sliding_window import arg_max, slide
-from uhr_seg_ros.export import checkpoints
+from uhr_seg_ros.export import hlrc_checkpoints
 from uhr_seg_ros.networks.hlrc.assignment import assign
 from uhr_seg_ros.networks.hlrc.network import HLRC
 from uhr_seg_ros.networks.presets import build_network
@@ -47,15 +47,18 @@ def network_of(preset: str) -> HLRC:
     """Build the preset with the weights of the fixtures, through the checkpoint converter."""
     network = build_network(preset).eval()
     state = published_state(network, preset)
-    checkpoints.load_published(network, state)
+    hlrc_checkpoints.load_published(network, state)
     return network
 
 
 def published_state(network: HLRC, preset: str) -> dict[str, torch.Tensor]:
     """Make a state dict with published names."""
-    own = {checkpoints.published_name(name): value for name, value in network.state_dict().items()}
+    own = {
+        hlrc_checkpoints.published_name(name): value
+        for name, value in network.state_dict().items()
+    }
     state = {}
-    for name, shape in checkpoints.published_shapes(network).items():
+    for name, shape in hlrc_checkpoints.published_shapes(network).items():
         if name.endswith(CONSTANTS):
             state[name] = own[name]
         else:
@@ -99,7 +102,7 @@ def tensors_along(network: HLRC, image: torch.Tensor) -> dict[str, torch.Tensor]
     kept |= {f'swin{stage}': value for stage, value in enumerate(maps)}
     kept['uper_feat'], kept['uper_logits'] = feature, network.semantic.logits(feature)
     kept['lap1'], kept['lap2'] = network.region.residuals(image)
-    kept['effvit_in9'] = network.region.with_residuals(image)
+    kept['effvit_in9'] = network.region.seen(image)
     affinity, gate, trunk_maps = network.region(image)
     kept |= {f'eff_stage{stage + 1}': value for stage, value in enumerate(trunk_maps)}
     kept['gate_logits'] = gate.flatten(0, 2)

@@ -15,7 +15,7 @@ torch = pytest.importorskip('torch', reason='the networks need torch')
 
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.classes import CLASS_SETS
-from uhr_seg_ros.core.errors import BundleError, ConfigError, EngineError
+from uhr_seg_ros.core.errors import BundleError, ConfigError
 from uhr_seg_ros.export.export import export_bundle
 from uhr_seg_ros.networks.backbones.normalization import normalized
 from uhr_seg_ros.networks.baselines.single import SingleNetwork
@@ -83,7 +83,7 @@ def test_tiles_meet_without_a_seam(tmp_path: Path) -> None:
 
     bundle = export(SingleNetwork(Local(), 5, factor=1, stride=32), 'local', tmp_path)
     image = picture(500, 700)
-    with Segmenter(bundle) as whole, Segmenter(bundle, limits=TilingOptions(tile=256)) as tiled:
+    with Segmenter(bundle) as whole, Segmenter(bundle, tiling=TilingOptions(tile=256)) as tiled:
         expected, found = whole(image, logits=True), tiled(image, logits=True)
     assert np.abs(found.logits - expected.logits).max() < 1e-4
     assert found.mask.shape == (500, 700)
@@ -93,8 +93,6 @@ def test_there_is_no_semantic_branch(tmp_path_factory: pytest.TempPathFactory) -
     bundle = exported('fast_scnn', tmp_path_factory)
     with Segmenter(bundle) as segmenter, pytest.raises(BundleError, match='one branch'):
         segmenter.semantic_only(picture(64, 64))
-    with pytest.raises(EngineError, match='choose onnxruntime'):
-        Segmenter(bundle, 'tensorrt')
 
 
 def test_unknown_option() -> None:

@@ -18,7 +18,7 @@ torch = pytest.importorskip('torch', reason='training needs torch')
 
 from test_parity import network_of, preset_of
 
-from uhr_seg_ros.export.checkpoints import EXPERT_LAYERS, published_name
+from uhr_seg_ros.export.hlrc_checkpoints import EXPERT_LAYERS, published_name
 from uhr_seg_ros.networks.hlrc.network import HLRC
 from uhr_seg_ros.training.losses import losses
 

@@ -28,9 +28,9 @@ from uhr_seg_ros.backends.tensorrt.specialized_graphs import SpecializedGraphs
 from uhr_seg_ros.core.bundle import Bundle, Graph, load_bundle
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.graph_files import hash_graph
-from uhr_seg_ros.onnx_graphs.calibration import quantize
-from uhr_seg_ros.onnx_graphs.folding import fix_shapes
-from uhr_seg_ros.onnx_graphs.precision import float32_tensors, split_layer_norms, to_half
+from uhr_seg_ros.onnx_graphs.folding import fix_shapes, split_layer_norms
+from uhr_seg_ros.onnx_graphs.precision import float32_tensors, to_half
+from uhr_seg_ros.onnx_graphs.qdq import quantize
 from uhr_seg_ros.pipelines.preprocessing import Preprocessor
 from uhr_seg_ros.synthetic.scenes import generate_scene
 

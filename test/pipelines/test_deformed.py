@@ -54,11 +54,12 @@ def test_everything_that_can_be_asked_for(bundles: dict[str, Bundle], kind: str)
             image,
             confidence=True,
             logits=True,
-            pictures=OverlayOptions(overlay=True, color_mask=True),
+            overlay=OverlayOptions(overlay=True, color_mask=True),
         )
     assert plain.mask.shape == (270, 481) and plain.mask.dtype == np.uint8
     assert len(np.unique(plain.mask)) > 1
     assert list(plain.stage_times) == ['convert', *STAGES[kind]]
+    assert [*full.stage_times] == [each for each in segmenter.stages if each != 'refine']
     np.testing.assert_array_equal(full.mask, plain.mask)
     np.testing.assert_array_equal(full.logits.argmax(0), full.mask)
     shares = np.exp(full.logits - full.logits.max(0))
@@ -168,7 +169,7 @@ def test_graphs_that_give_nonsense(
     engines = open_engines(bundle, bundle.graphs, EngineOptions())
     values = np.full(shape, value, np.float32)
     engines[graph] = Answering(engines[graph], **{name: values})
-    strategy = Deformed(bundle, engines, TilingOptions())
+    pipeline = Deformed(bundle, engines, TilingOptions())
     with pytest.raises((BundleError, EngineError), match=text):
-        strategy.segment(RawFrame.of_bgr(picture(60, 80)), OutputRequest(), StageClock())
-    strategy.close()
+        pipeline.segment(RawFrame.of_bgr(picture(60, 80)), OutputRequest(), StageClock())
+    pipeline.close()

@@ -17,9 +17,9 @@ from deformed_bundles import deformed_bundle
 from standin_backend import StandIn
 
 from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.backends.tensorrt.engine import HostEngine
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import EngineError
-from uhr_seg_ros.pipelines import fixed_gpu
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
@@ -80,13 +80,13 @@ def test_where_frames_are_sampled(stand_in: StandIn, bundle: Bundle) -> None:
 def test_engines_that_compute_something_else(
     stand_in: StandIn, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = fixed_gpu.HostEngine.run
+    run = HostEngine.run
 
     def wrong(self: object, feeds: dict, outputs: list[str]) -> dict[str, np.ndarray]:
         return {name: values[:, ::-1] for name, values in run(self, feeds, outputs).items()}
 
     with monkeypatch.context() as patch:
-        patch.setattr(fixed_gpu.HostEngine, 'run', wrong)
+        patch.setattr(HostEngine, 'run', wrong)
         with pytest.raises(EngineError, match=f'the fp32 engines of {bundle.name} are refused'):
             on_gpu(bundle)
     assert not stand_in.cuda.blocks

@@ -56,6 +56,7 @@ def test_bundle_gives_what_the_network_gives(
     assert found.confidence.shape == size and found.confidence.min() >= 255 // 5
     stages = set(found.stage_times)
     assert stages == {'convert', 'reduce', 'contexts', 'patches', 'merge'}
+    assert list(found.stage_times) == [name for name in segmenter.stages if name in stages]
 
 
 def test_contexts_matter(made: tuple[PatchNetwork, Bundle]) -> None:
@@ -75,7 +76,7 @@ def test_batches_change_nothing(made: tuple[PatchNetwork, Bundle]) -> None:
     _, bundle = made
     image = picture(100, 400)
     one = TilingOptions(memory_limit_mb=1)
-    with Segmenter(bundle, limits=one) as single, Segmenter(bundle) as several:
+    with Segmenter(bundle, tiling=one) as single, Segmenter(bundle) as several:
         alone, together = (each(image, logits=True).logits for each in (single, several))
     assert np.abs(alone - together).max() <= 1e-4 * np.abs(alone).max()
 

@@ -18,9 +18,9 @@ from standin_backend import StandIn
 from standin_tensorrt import VERSIONS
 
 from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.backends.tensorrt.engine import HostEngine
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import EngineError
-from uhr_seg_ros.pipelines import patches_gpu
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.synthetic.scenes import generate_scene
@@ -99,13 +99,13 @@ def test_engines_are_kept_and_proven_once(stand_in: StandIn, bundle: Bundle) -> 
 def test_engines_that_compute_something_else(
     stand_in: StandIn, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = patches_gpu.HostEngine.run
+    run = HostEngine.run
 
     def wrong(self: object, feeds: dict, outputs: list[str]) -> dict[str, np.ndarray]:
         return {name: values[:, ::-1] for name, values in run(self, feeds, outputs).items()}
 
     with monkeypatch.context() as patch:
-        patch.setattr(patches_gpu.HostEngine, 'run', wrong)
+        patch.setattr(HostEngine, 'run', wrong)
         with pytest.raises(EngineError, match='the fp32 engines of p are refused'):
             on_gpu(bundle)
     on_gpu(bundle).close()
@@ -123,7 +123,7 @@ def test_memory_is_given_back(stand_in: StandIn, bundle: Bundle) -> None:
 
 def test_an_input_that_does_not_fit(stand_in: StandIn, bundle: Bundle) -> None:
     with on_gpu(bundle) as segmenter:
-        engine = segmenter._strategy._graphs['medium']
+        engine = segmenter._pipeline._graphs['medium']
         with pytest.raises(EngineError, match='graph medium: image has shape'):
             engine.run({'image': np.zeros((1, 3, 32, 32), np.float32)}, ['medium'])
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 import shutil
 import sys
@@ -19,14 +20,16 @@ from tiny_bundle import edited_model
 from wide_bundle import make_wide_bundle, WIDE
 
 from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.backends.registry import as_reference
 from uhr_seg_ros.core import resources
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.errors import BundleError, EngineError
 from uhr_seg_ros.core.raw_frame import RawFrame
+from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.export.bundle_writing import add_precision
-from uhr_seg_ros.pipelines.pipeline import TilingOptions
+from uhr_seg_ros.pipelines.pipeline import OutputRequest, TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
-from uhr_seg_ros.pipelines.verification import reference
+from uhr_seg_ros.pipelines.two_branch import TwoBranchReference
 from uhr_seg_ros.quantization.int8_choice import Int8Choice, Layer, matching
 from uhr_seg_ros.quantization.int8_trial import Loss, LossCounter, Trial
 from uhr_seg_ros.quantization.tensorrt_calibration import _Feeds
@@ -125,7 +128,12 @@ def test_other_back_ends_are_compared_with_fp32(bundle: Path) -> None:
     with edited_model(bundle) as content:
         content['cpu_precision'] = 'int8'
     options = EngineOptions(precision='int8')
-    found = reference(load_bundle(bundle), TilingOptions(), options, RawFrame.of_bgr(FRAME))
+    loaded, frame = load_bundle(bundle), RawFrame.of_bgr(FRAME)
+    with closing(
+        TwoBranchReference.open(loaded, TilingOptions(), as_reference(options))
+    ) as reference:
+        found = reference.segment(frame, OutputRequest(('mask', 'quarter_logits')), StageClock())
+    assert found['quarter_logits'].ndim == 3
     with Segmenter(bundle, 'onnxruntime', options=EngineOptions(precision='fp32')) as segmenter:
         assert (found['mask'] == segmenter(FRAME).mask).all()
     with Segmenter(bundle, 'onnxruntime', options=options) as segmenter:

@@ -18,7 +18,8 @@ from stage import example_mask, frame, RELIABLE, Stage, wait_until
 from tiny_bundle import paint
 
 from uhr_seg_ros.ros import stalls
-from uhr_seg_ros.ros.stalls import MIN_S, Pace, Sign, stalled, UNKNOWN_S
+from uhr_seg_ros.ros.frame_rates import Pace
+from uhr_seg_ros.ros.stalls import MIN_S, pace_limits, Sign, stalled, UNKNOWN_S
 
 MakeStage = Callable[..., Stage]
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -101,18 +102,18 @@ def test_what_is_slow_depends_on_what_is_usual(
 def test_a_new_size_may_take_longer() -> None:
     usual = pace(*[0.02] * 9)
     usual.begin((4320, 7680))
-    assert usual.limits() == UNKNOWN_S
+    assert pace_limits(usual) == UNKNOWN_S
     usual.add((4320, 7680), 90.0)
-    assert usual.limits() == UNKNOWN_S
+    assert pace_limits(usual) == UNKNOWN_S
     usual.begin((4320, 7680))
     usual.add((4320, 7680), 5.0)
-    assert usual.limits() == (15.0, 50.0)
+    assert pace_limits(usual) == (15.0, 50.0)
     usual.begin((4, 4))  # both are known now, whatever the order
-    assert usual.limits() == MIN_S
+    assert pace_limits(usual) == MIN_S
     usual.begin((4320, 7680))
-    assert usual.limits() == (15.0, 50.0)
+    assert pace_limits(usual) == (15.0, 50.0)
     usual.forget()
-    assert usual.limits() == UNKNOWN_S
+    assert pace_limits(usual) == UNKNOWN_S
     for side in range(100):
         usual.begin((side, side))
         usual.add((side, side), 1.0)

@@ -15,7 +15,7 @@ import yaml
 
 from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.data.crops import CropSampler
-from uhr_seg_ros.data.sample import Mosaic
+from uhr_seg_ros.data.sample import ArraySample
 from uhr_seg_ros.synthetic.scenes import generate_scene
 from uhr_seg_ros.training.batches import Batches
 from uhr_seg_ros.training.config import Config, Data, TrainingConfig
@@ -42,8 +42,8 @@ def config_with(**fields: Any) -> Config:
     return replace(CONFIG, training=replace(RECIPE, **fields))
 
 
-def scene(seed: int = 0, side: int = 256) -> Mosaic:
-    return Mosaic('scene', *generate_scene(seed, side, side))
+def scene(seed: int = 0, side: int = 256) -> ArraySample:
+    return ArraySample('scene', *generate_scene(seed, side, side))
 
 
 def batches_of(config: Config = CONFIG, dist: DistContext = DistContext()) -> Batches:  # noqa: B008

@@ -24,7 +24,7 @@ from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.errors import TrainingError
 from uhr_seg_ros.data.datasets import open_dataset
-from uhr_seg_ros.data.sample import Mosaic
+from uhr_seg_ros.data.sample import ArraySample
 from uhr_seg_ros.reports.training_curves import draw_curves
 from uhr_seg_ros.training.config import Data
 from uhr_seg_ros.training.dataloaders import build_dataloaders
@@ -161,7 +161,7 @@ def test_a_validation_in_words() -> None:
     labels[labels == 4] = 255
     network = torch.nn.Conv2d(3, 5, 1)
     network.stride = 1
-    score = Validation([Mosaic('m', scene(1, 80).image, labels)], CLASSES).score(
+    score = Validation([ArraySample('m', scene(1, 80).image, labels)], CLASSES).score(
         network, DistContext(), torch.float32
     )
     text = format_figures(score.figures(CLASSES))

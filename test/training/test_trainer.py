@@ -14,6 +14,7 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='training needs torch')
 
+from logged import logged
 from tiny import batches_of, CLASSES, CONFIG, config_with, log_of, RECIPE, validation
 
 from uhr_seg_ros.core.classes import CLASS_SETS, ClassSet
@@ -95,9 +96,7 @@ def swapped(classes: ClassSet) -> ClassSet:
     return ClassSet(classes.names[::-1], classes.colors[::-1])
 
 
-def test_checkpoints_tell_what_they_are_for(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_checkpoints_tell_what_they_are_for(tmp_path: Path) -> None:
     config = config_with(network='fast_scnn', options={}, validate_every=1)
     trainer(tmp_path, config).run(batches_of(config), validation(), until=1)
     said = Description('fast_scnn', {}, CLASSES)
@@ -110,9 +109,9 @@ def test_checkpoints_tell_what_they_are_for(
     state = saved(tmp_path)
     del state[KEY]  # as it was written before
     torch.save(state, tmp_path / 'last.pth')
-    capsys.readouterr()
-    assert trainer(tmp_path, config, swapped(CLASSES), resume=True).step == 1
-    assert 'last.pth does not name its classes' in capsys.readouterr().out
+    with logged() as lines:
+        assert trainer(tmp_path, config, swapped(CLASSES), resume=True).step == 1
+    assert 'last.pth does not name its classes' in ''.join(lines)
     state['network']['body.classify.3.bias'][0] = float('nan')
     torch.save(state, tmp_path / 'last.pth')
     with pytest.raises(CheckpointError, match=r'body\.classify\.3\.bias is not finite'):

@@ -12,7 +12,7 @@ torch = pytest.importorskip('torch', reason='training needs torch')
 
 from tiny import CLASSES, scene
 
-from uhr_seg_ros.data.sample import Mosaic
+from uhr_seg_ros.data.sample import ArraySample
 from uhr_seg_ros.evaluation.metrics import ConfusionMatrix
 from uhr_seg_ros.networks.backbones.normalization import normalized
 from uhr_seg_ros.training import validation
@@ -37,7 +37,7 @@ class ByColor(torch.nn.Module):
 
 def test_windows_count_every_pixel_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validation, 'WINDOW', 64)
-    image = Mosaic('part', *(array[:150, :199] for array in scene().read()))
+    image = ArraySample('part', *(array[:150, :199] for array in scene().read()))
     torch.manual_seed(0)
     network = ByColor()
     score = Validation([image], CLASSES).score(network, DistContext(), torch.float32)

@@ -103,6 +103,19 @@ class Backend(Protocol):
         """Return what runs the graphs: `backend`, `version`, `device`, `precision`."""
         ...
 
+    @property
+    def unverified(self) -> bool:
+        """Whether engines that are open were never compared with the reference."""
+        ...
+
+    def commit_engines(self, facts: Mapping[str, float]) -> None:
+        """Keep the unverified engines, and how well they agree, if the back end keeps any."""
+        ...
+
+    def discard_engines(self) -> None:
+        """Forget the unverified engines, because they compute something else."""
+        ...
+
     def close(self) -> None:
         """Free what the engines share, after the engines; calling it again does nothing."""
         ...

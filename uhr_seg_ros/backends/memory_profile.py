@@ -12,6 +12,7 @@ import sys
 
 import numpy as np
 
+from uhr_seg_ros.backends.engine import Shape
 from uhr_seg_ros.backends.registry import open_engine
 from uhr_seg_ros.core.bundle import Bundle, Graph, load_bundle
 from uhr_seg_ros.core.errors import EngineError
@@ -86,11 +87,19 @@ def _patch_feeds(bundle: Bundle, side: int, width: int) -> tuple[Graph, dict[str
     graph, count = bundle.graphs['patch'], width // side
     shapes = open_engine(graph).input_shapes
     fixed = {'image': (count, 3, side, side)}
-    feeds = {
-        name: np.zeros(fixed.get(name, (count, *shape[1:])), np.float32)
+    sizes = {
+        name: fixed.get(name) or (count, *_known(name, shape[1:]))
         for name, shape in shapes.items()
     }
-    return graph, feeds
+    return graph, {name: np.zeros(size, np.float32) for name, size in sizes.items()}
+
+
+def _known(name: str, shape: Shape) -> tuple[int, ...]:
+    sizes = tuple(size for size in shape if size is not None)
+    if len(sizes) < len(shape):
+        msg = f'context {name} has shape {shape}, which is not fixed: export the model again'
+        raise EngineError(msg)
+    return sizes
 
 
 if __name__ == '__main__':

@@ -94,6 +94,17 @@ class OnnxRuntimeBackend:
         """Return what runs the graphs: `backend`, `version`, `device`, `precision`."""
         return _provenance(self._provider, self._precision)
 
+    @property
+    def unverified(self) -> bool:
+        """Whether this is not what others are verified by; nothing is kept for the next start."""
+        return self._provider != DEFAULT_PROVIDER
+
+    def commit_engines(self, facts: Mapping[str, float]) -> None:
+        """Do nothing: see `unverified`."""
+
+    def discard_engines(self) -> None:
+        """Do nothing: see `unverified`."""
+
     def close(self) -> None:
         """Do nothing: engines share nothing."""
 

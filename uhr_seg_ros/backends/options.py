@@ -41,8 +41,8 @@ class EngineOptions:
         precision: one of `PRECISIONS`.
         workspace_mb: limit for the scratch memory of an engine and of its build, MB (TensorRT).
         cache: folder of built engines; empty for the user's cache folder (TensorRT).
-        proof: picture (h, w, 3) uint8 BGR on which new engines are compared with ONNX Runtime;
-            None for a generated scene (TensorRT).
+        verification_image: picture (h, w, 3) uint8 BGR on which new engines are compared with
+            ONNX Runtime on the CPU; None for a generated scene.
         require_cache: whether it is an error that an engine cannot be written to the cache; if
             not, it runs all the same, and `warn` gets the reason (TensorRT).
         report: gets one line whenever something takes long, and why.
@@ -57,7 +57,7 @@ class EngineOptions:
     precision: str = 'auto'
     workspace_mb: int = DEFAULT_WORKSPACE_MB
     cache: str = ''
-    proof: np.ndarray | None = None
+    verification_image: np.ndarray | None = None
     require_cache: bool = False
     report: Callable[[str], None] = _silent
     warn: Callable[[str], None] = _silent

@@ -29,15 +29,15 @@ from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.data import image_io
-from uhr_seg_ros.data.datasets import Dataset, DATASETS, open_dataset
-from uhr_seg_ros.data.sample import LabeledImage
+from uhr_seg_ros.data.datasets import Dataset, DATASET_HELP, is_dataset_name, open_dataset
+from uhr_seg_ros.data.sample import Sample
 from uhr_seg_ros.evaluation.block import MemmapMask
 from uhr_seg_ros.evaluation.evaluator import Evaluator
 from uhr_seg_ros.evaluation.figures import Figures
 from uhr_seg_ros.evaluation.gallery import Gallery
-from uhr_seg_ros.evaluation.labels import evaluated_images, Ignoring
+from uhr_seg_ros.evaluation.labels import evaluated_images, IgnoreClasses
 from uhr_seg_ros.evaluation.predictor import Predictor
-from uhr_seg_ros.evaluation.settings import BRANCHES, MODES, Settings, settings_for
+from uhr_seg_ros.evaluation.settings import BRANCHES, EvaluationSettings, MODES, settings_for
 from uhr_seg_ros.evaluation.tta import VIEWS
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.refinement.refine import METHODS
@@ -71,7 +71,13 @@ class Engines:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_bundle(parser)
-    parser.add_argument('--dataset', choices=sorted(DATASETS), default='aerial')
+    parser.add_argument(
+        '--dataset',
+        type=_dataset,
+        default='aerial',
+        metavar='NAME',
+        help=f'{DATASET_HELP} (default: aerial)',
+    )
     parser.add_argument('--root', required=True, type=Path, help='folder of the data set')
     parser.add_argument('--split', default='test')
     how = parser.add_argument_group('how images are segmented (default: as published)')
@@ -115,7 +121,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Segment every image, measure it and print the figures."""
     refuse_without_effect(args, REFINING, TILES)
-    chosen = {name: getattr(args, name) for name in Settings.__dataclass_fields__}
+    chosen = {name: getattr(args, name) for name in EvaluationSettings.__dataclass_fields__}
     chosen['against_whole'] = args.against_whole or None
     settings = settings_for(args.dataset, chosen)
     check_writable(args.json, args.report)
@@ -143,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
     show(content)
     if args.json:
         write_text(args.json, json.dumps(content, indent=2) + '\n')
-    if args.report:
+    if gallery is not None:
         write_text(args.report, evaluation_report.build(content, bundle.classes, gallery))
     return 0
 
@@ -151,8 +157,8 @@ def run(args: argparse.Namespace) -> int:
 def evaluate(
     bundle: Bundle,
     dataset: Dataset,
-    images: Sequence[LabeledImage],
-    settings: Settings,
+    images: Sequence[Sample],
+    settings: EvaluationSettings,
     engines: Engines,
     gallery: Gallery | None = None,
 ) -> dict[str, Any]:
@@ -181,7 +187,7 @@ def evaluate(
         note_progress(lambda: f'{measured} of {len(images)} images measured, nothing was written'),
     ):
         for whole in tqdm(images, desc='evaluating', unit='image'):
-            image = Ignoring(whole, dataset.ignored)
+            image = IgnoreClasses(whole, dataset.ignored)
             with MemmapMask(image.size) as mask:
                 with clock.stage('segmenting'):
                     predictor.predict(image, mask, results.seams)
@@ -199,9 +205,16 @@ def evaluate(
     }
 
 
+def _dataset(name: str) -> str:
+    if not is_dataset_name(name):
+        msg = f'{name!r} is not a data set: {DATASET_HELP}'
+        raise argparse.ArgumentTypeError(msg)
+    return name
+
+
 @contextmanager
 def _predictor(
-    bundle: Bundle, settings: Settings, engines: Engines
+    bundle: Bundle, settings: EvaluationSettings, engines: Engines
 ) -> Iterator[tuple[Predictor, Segmenter]]:
     limits = TilingOptions(tile=settings.tile)
     options = EngineOptions(precision=engines.precision)

@@ -18,11 +18,11 @@ from tqdm import tqdm
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.cli.arguments import add_bundle, add_frames
-from uhr_seg_ros.core.atomic_io import written
+from uhr_seg_ros.core.atomic_io import atomic_write
 from uhr_seg_ros.core.bundle import Bundle, GraphSet, load_bundle, MODEL_FILE
 from uhr_seg_ros.core.errors import BundleError, EngineError
 from uhr_seg_ros.core.interruption import note_progress, signals_held
-from uhr_seg_ros.core.work_folders import draft_folder, locked
+from uhr_seg_ros.core.work_folders import draft_folder, lock_folder
 from uhr_seg_ros.export.bundle_writing import add_precision
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.pipelines.verification import AGREEMENT
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     bundle = load_bundle(args.bundle)
     _check(args, bundle)
     output = args.output or bundle.path
-    with locked(output), note_progress(lambda: f'nothing was changed in {output}'):
+    with lock_folder(output), note_progress(lambda: f'nothing was changed in {output}'):
         return _quantize(args, bundle, output)
 
 
@@ -153,11 +153,11 @@ def _checked(bundle: Bundle, paths: dict[str, Path], tiles: Sequence[np.ndarray]
     counter = LossCounter()
     with (
         Segmenter(draft, 'onnxruntime', options=EngineOptions(precision='fp32')) as reference,
-        Segmenter(draft, 'onnxruntime', options=EngineOptions(precision='int8')) as quantised,
+        Segmenter(draft, 'onnxruntime', options=EngineOptions(precision='int8')) as quantized,
     ):
         for tile in tqdm(tiles, desc='comparing'):
-            expected, found = (each(tile, logits=True) for each in (reference, quantised))
-            counter.add(expected.logits, found.logits)
+            expected, found = (_logits(each, tile) for each in (reference, quantized))
+            counter.add(expected, found)
     least = bundle.agreement.get('int8', AGREEMENT['int8'])
     if counter.loss.agreement < least:
         msg = (
@@ -166,6 +166,12 @@ def _checked(bundle: Bundle, paths: dict[str, Path], tiles: Sequence[np.ndarray]
         )
         raise EngineError(msg)
     return counter.loss
+
+
+def _logits(segmenter: Segmenter, tile: np.ndarray) -> np.ndarray:
+    logits = segmenter(tile, logits=True).logits
+    assert logits is not None  # they were asked for
+    return logits
 
 
 @contextmanager
@@ -199,7 +205,7 @@ def _copy_bundle(bundle: Bundle, output: Path) -> None:
 
 
 def _copy_whole(source: str | Path, target: str | Path) -> None:
-    with written(Path(target)) as unfinished:
+    with atomic_write(Path(target)) as unfinished:
         shutil.copyfile(source, unfinished)
 
 

@@ -17,7 +17,7 @@ from uhr_seg_ros.cli.arguments import add_backend, add_bundle, add_memory_limit
 from uhr_seg_ros.core.errors import RecordingError, UhrSegError
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.visualization import draw_density, OverlayOptions
-from uhr_seg_ros.core.work_folders import locked
+from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.refinement.refine import METHODS, Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmenter
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Segment every image; returns 1 when one of them could not be, else 0."""
     results = Results(args.output, args.color_mask, args.save_logits, args.show_sampling)
-    with locked(args.output):
+    with lock_folder(args.output):
         check_names(args.images, results)
         with Segmenter(
             args.bundle, args.backend, TilingOptions(args.memory_limit_mb, args.tile)
@@ -102,7 +102,7 @@ def _segment(
     refinement = Refinement() if args.refine == 'random_walker' else None
     pictures = OverlayOptions(overlay=True, color_mask=args.color_mask)
     start = perf_counter()
-    result = segmenter(image, logits=args.save_logits, pictures=pictures, refinement=refinement)
+    result = segmenter(image, logits=args.save_logits, overlay=pictures, refinement=refinement)
     elapsed = (perf_counter() - start) * 1e3
     sampling = None
     if args.show_sampling:

@@ -19,12 +19,13 @@ from uhr_seg_ros.core.command_line import Mode, refuse_without_effect
 from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.core.errors import TrainingError
 from uhr_seg_ros.core.interruption import note_progress
-from uhr_seg_ros.core.work_folders import locked
+from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.data.datasets import Dataset, open_dataset
-from uhr_seg_ros.export.checkpoints import load_checkpoint, open_checkpoint
+from uhr_seg_ros.export.checkpoints import open_checkpoint
 from uhr_seg_ros.export.description import Description
 from uhr_seg_ros.export.export import export_bundle
 from uhr_seg_ros.export.pretrained import PARTS
+from uhr_seg_ros.export.released import load_checkpoint
 from uhr_seg_ros.reports.training_curves import draw_curves
 from uhr_seg_ros.training.checks import wrong
 from uhr_seg_ros.training.config import Config, read_config
@@ -97,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _keep_others_out(locks: ExitStack, *folders: Path | None) -> None:
     for folder in {each.resolve() for each in folders if each}:
-        locks.enter_context(locked(folder))
+        locks.enter_context(lock_folder(folder))
 
 
 def _so_far(trainer: Trainer) -> str:

@@ -24,7 +24,7 @@ _LONG_SUFFIX = 20
 
 
 @contextmanager
-def written(path: Path, *, durable: bool = True) -> Iterator[Path]:
+def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """
     Write a file under a temporary name, which becomes its name when the block ends well.
 
@@ -32,7 +32,7 @@ def written(path: Path, *, durable: bool = True) -> Iterator[Path]:
     followed; a device or a pipe, such as `/dev/stdout`, is written as it is.
 
     Example:
-        >>> with written(Path('chart.png')) as unfinished:
+        >>> with atomic_write(Path('chart.png')) as unfinished:
         ...     figure.savefig(unfinished)
 
     Args:
@@ -67,19 +67,19 @@ def written(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
     """
-    Write a file, and the folders that it lies in; see `written`.
+    Write a file, and the folders that it lies in; see `atomic_write`.
 
     Raises:
         OSError: it cannot be written; names the file.
 
     """
-    with written(path, durable=durable) as unfinished:
+    with atomic_write(path, durable=durable) as unfinished:
         unfinished.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
     """
-    Write a file in UTF-8, and the folders that it lies in; see `written`.
+    Write a file in UTF-8, and the folders that it lies in; see `atomic_write`.
 
     Raises:
         OSError: it cannot be written; names the file.

@@ -40,11 +40,14 @@ class PipelineEntry(NamedTuple):
     Attributes:
         target: `module:class`, imported when it is needed, since what it needs may be missing.
         stages: what it may time of a frame, in the order in which they run.
+        precisions: what its engines may compute in, first what `auto` means; empty where the
+            back end decides by the bundle.
 
     """
 
     target: str
     stages: tuple[str, ...]
+    precisions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,11 @@ _COMPARED_PIXELS = 100_000
 _FRAME, _ROWS = {2: 'height', 3: 'width'}, {2: 'rows', 3: 'columns'}
 _QUARTER = {2: 'quarter_height', 3: 'quarter_width'}
 
+# They run on every back end alike.
+_PATCHES = 'uhr_seg_ros.pipelines.patches:PatchesWithContexts'
+_DEFORMED = 'uhr_seg_ros.pipelines.deformed:Deformed'
+_UNIFORM = 'uhr_seg_ros.pipelines.uniform:Uniform'
+
 _SINGLE_STAGES = ('convert', 'preprocess', 'network', 'enlarge', 'overlay')
 _PATCH_STAGES = ('convert', 'reduce', 'contexts', 'patches', 'merge', 'overlay')
 _DEFORMED_STAGES = (
@@ -159,6 +167,7 @@ _KINDS = (
             'tensorrt': PipelineEntry(
                 'uhr_seg_ros.pipelines.two_branch_gpu:TwoBranchGpu',
                 ('upload', 'engines', 'download'),
+                ('fp16', 'fp32', 'int8'),
             ),
             'onnxruntime': PipelineEntry(
                 'uhr_seg_ros.pipelines.two_branch:TwoBranch',
@@ -185,6 +194,9 @@ _KINDS = (
         'single',
         graphs={'network': GraphTensors(('image',), ('logits',))},
         pipelines={
+            'tensorrt': PipelineEntry(
+                'uhr_seg_ros.pipelines.single_gpu:SingleGpu', _SINGLE_STAGES, ('fp16', 'fp32')
+            ),
             'onnxruntime': PipelineEntry(
                 'uhr_seg_ros.pipelines.single:SingleBranch', _SINGLE_STAGES
             ),
@@ -202,12 +214,9 @@ _KINDS = (
             'patch': GraphTensors(('image', 'medium', 'large'), ('logits',)),
         },
         pipelines={
-            'tensorrt': PipelineEntry(
-                'uhr_seg_ros.pipelines.patches_gpu:PatchesGpu', _PATCH_STAGES
-            ),
-            'onnxruntime': PipelineEntry(
-                'uhr_seg_ros.pipelines.patches:PatchesWithContexts', _PATCH_STAGES
-            ),
+            # Nobody has calibrated them for int8.
+            'tensorrt': PipelineEntry(_PATCHES, _PATCH_STAGES, ('fp16', 'fp32')),
+            'onnxruntime': PipelineEntry(_PATCHES, _PATCH_STAGES),
         },
         compare_sizes=_of_patches,
         # The whole frame as a context comes once for all patches, hence names of their own.
@@ -228,12 +237,10 @@ _KINDS = (
             'segment': GraphTensors(('image',), ('probabilities',)),
         },
         pipelines={
-            'tensorrt': PipelineEntry(
-                'uhr_seg_ros.pipelines.fixed_gpu:DeformedGpu', _DEFORMED_STAGES
-            ),
-            'onnxruntime': PipelineEntry(
-                'uhr_seg_ros.pipelines.deformed:Deformed', _DEFORMED_STAGES
-            ),
+            # A place in a large frame has more digits than half precision, and so small graphs
+            # gain nothing by it.
+            'tensorrt': PipelineEntry(_DEFORMED, _DEFORMED_STAGES, ('fp32',)),
+            'onnxruntime': PipelineEntry(_DEFORMED, _DEFORMED_STAGES),
         },
         compare_sizes=_of_fixed,
         is_fixed_size=True,
@@ -247,7 +254,7 @@ _KINDS = (
             'tensorrt': PipelineEntry(
                 'uhr_seg_ros.pipelines.fixed_gpu:UniformGpu', _SINGLE_STAGES
             ),
-            'onnxruntime': PipelineEntry('uhr_seg_ros.pipelines.uniform:Uniform', _SINGLE_STAGES),
+            'onnxruntime': PipelineEntry(_UNIFORM, _SINGLE_STAGES),
         },
         compare_sizes=_of_fixed,
         is_fixed_size=True,

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""How busy and how warm the GPU is: NVML, or what a Jetson's kernel tells in /sys."""
+"""How busy and how warm the GPU is: NVML, nvidia-smi, or a Jetson's /sys."""
 
 from __future__ import annotations
 
@@ -31,6 +31,25 @@ class GpuSample(NamedTuple):
     load_percent: float | None
     memory_mb: float | None
     temperature_c: float | None
+
+
+#: Figure of a sample -> what nvidia-smi calls it.
+_SMI_FIELDS = {
+    'load_percent': 'utilization.gpu',
+    'memory_mb': 'memory.used',
+    'temperature_c': 'temperature.gpu',
+}
+
+#: Arguments by which nvidia-smi prints what `parse_nvidia_smi` reads.
+SMI_QUERY = (f'--query-gpu={",".join(_SMI_FIELDS.values())}', '--format=csv,noheader,nounits')
+
+
+def parse_nvidia_smi(line: str) -> GpuSample | None:
+    """Read a line that nvidia-smi prints for `SMI_QUERY`; None if it is not one."""
+    values = [_number(part) for part in line.split(',')]
+    if len(values) != len(_SMI_FIELDS):
+        return None
+    return GpuSample(**dict(zip(_SMI_FIELDS, values, strict=True)))
 
 
 class Probe(Protocol):
@@ -113,6 +132,13 @@ def _bus_id() -> bytes:
         msg = 'the CUDA driver gives no PCI address'
         raise EngineError(msg)
     return text.value
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:  # such as [N/A]
+        return None
 
 
 def _read(path: Path) -> str | None:

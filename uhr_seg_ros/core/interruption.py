@@ -11,9 +11,10 @@ import os
 import signal
 from threading import current_thread, main_thread
 from types import FrameType
+from typing import Any
 
 #: Signal -> what handles it in a Python process that nobody changed.
-ENDING = {
+ENDING: dict[int, Callable[..., Any] | signal.Handlers] = {
     signal.SIGINT: signal.default_int_handler,
     signal.SIGTERM: signal.SIG_DFL,
     signal.SIGHUP: signal.SIG_DFL,

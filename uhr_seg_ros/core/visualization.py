@@ -218,3 +218,24 @@ def plain_charts() -> Iterator[None]:
         return
     with style.context('default'):
         yield
+
+
+def series_colors(count: int) -> list[tuple[float, ...]]:
+    """
+    Choose colors for the series of a chart, no two alike: those of matplotlib up to ten.
+
+    Args:
+        count: of the series.
+
+    Returns:
+        RGB or RGBA of each, 0 to 1.
+
+    """
+    from matplotlib import colormaps
+
+    for name in ('tab10', 'tab20'):
+        colors = colormaps[name].colors
+        if count <= len(colors):
+            return list(colors[:count])
+    hues = colormaps['turbo']
+    return [hues(index / (count - 1)) for index in range(count)]

@@ -16,7 +16,7 @@ from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.label_map import LabelMap
 from uhr_seg_ros.data.label_noise import NoisyRegion
 from uhr_seg_ros.data.pairing import Files
-from uhr_seg_ros.data.sample import LabeledFile, LabeledImage, Part
+from uhr_seg_ros.data.sample import Crop, FileSample, Sample
 
 #: The usual names of splits, in their usual order.
 SPLITS = ('train', 'val', 'test')
@@ -24,10 +24,13 @@ SPLITS = ('train', 'val', 'test')
 
 class Dataset(ABC):
     """
-    Labelled images on disk, by split.
+    Labeled images on disk, by split: the base of every data set, also of a user's own.
+
+    A subclass says what its classes are and which files belong to a split. docs/extending.md
+    has an example.
 
     Attributes:
-        name: Its name in `DATASETS`.
+        name: Its name in `DATASETS`, or what a user's own set is called.
         root: Folder.
         classes: Names and colours.
         domain: What its images show, and how; empty where it does not say it.
@@ -55,7 +58,7 @@ class Dataset(ABC):
             msg = f'{self.root} is no folder: give the root folder of the {self.name} set'
             raise DataError(msg)
 
-    def images(self, split: str) -> list[LabeledImage]:
+    def images(self, split: str) -> list[Sample]:
         """
         Return all images of a split; the files are found and their sizes compared.
 
@@ -70,7 +73,7 @@ class Dataset(ABC):
             raise faults_error(faults, f'split {split} of {self.root}')
         return images
 
-    def open_images(self, split: str) -> tuple[list[LabeledImage], list[str]]:
+    def open_images(self, split: str) -> tuple[list[Sample], list[str]]:
         """
         Open the images of a split, as `images`, and go on where one cannot be used.
 
@@ -83,29 +86,31 @@ class Dataset(ABC):
         if split not in self.splits:
             msg = f'{self.root} has no split {split!r}: {", ".join(self.splits)}'
             raise DataError(msg)
-        encoding = self._encoding(split)
+        encoding = self.label_map(split)
         images, faults = [], []
-        for files in self._files(split):
+        for files in self.files(split):
             try:
-                images.append(self._open(files, encoding))
+                images.append(self.open_sample(files, encoding))
             except DataError as err:
                 faults.append(str(err))
         return images, faults
 
     @abstractmethod
-    def _files(self, split: str) -> Sequence[Files]:
-        """Files of a split, at least one."""
+    def files(self, split: str) -> Sequence[Files]:
+        """List the files of a split, at least one."""
 
-    def _encoding(self, split: str) -> LabelMap:
+    def label_map(self, split: str) -> LabelMap:
+        """Tell what the values in the label files of a split mean; by default class ids."""
         return LabelMap.of_classes(len(self.classes))
 
-    def _open(self, files: Files, encoding: LabelMap) -> LabeledImage:
-        return LabeledFile(*files, encoding)
+    def open_sample(self, files: Files, encoding: LabelMap) -> Sample:
+        """Open the files of one image; by default an image file and a file of labels."""
+        return FileSample(*files, encoding)
 
 
 def hold_out(
-    images: Sequence[LabeledImage], name: str, share: float = 1 / 3
-) -> tuple[list[LabeledImage], LabeledImage]:
+    images: Sequence[Sample], name: str, share: float = 1 / 3
+) -> tuple[list[Sample], Sample]:
     """
     Cut a validation part off the bottom of one training image.
 
@@ -133,9 +138,9 @@ def hold_out(
     if not 0 < cut < height:
         msg = f'share {share} of {name!r} ({height} rows) to hold out leaves nothing on one side'
         raise DataError(msg)
-    parts = {name: Part(whole, (0, 0, cut, width))}
+    parts = {name: Crop(whole, (0, 0, cut, width))}
     training = [parts.get(image.name, image) for image in images]
-    return training, Part(whole, (cut, 0, height - cut, width))
+    return training, Crop(whole, (cut, 0, height - cut, width))
 
 
 #: So many files are named in one error.

@@ -23,7 +23,7 @@ from uhr_seg_ros.core.classes import UNLABELED
 from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.dataset import Dataset, faults_error, named
 from uhr_seg_ros.data.label_counts import count_ids, scan
-from uhr_seg_ros.data.sample import LabeledImage
+from uhr_seg_ros.data.sample import Sample
 
 _WAY_OUT = (
     '255 is ignored here. If it is the foreground of your masks, write class ids: divide by 255; '
@@ -43,11 +43,11 @@ class Share:
     """
 
     title: str
-    images: Sequence[LabeledImage]
+    images: Sequence[Sample]
     counts: np.ndarray
 
     @classmethod
-    def of(cls, title: str, images: Sequence[LabeledImage]) -> Share:
+    def of(cls, title: str, images: Sequence[Sample]) -> Share:
         """Count what is labelled, after everything that ignores a part of it."""
         # Files are known by now; what ignores large regions has to look for them first.
         progress = tqdm(images, 'counting labels', leave=False, unit='image', delay=1)
@@ -109,7 +109,7 @@ class Share:
 
 def checked_images(
     dataset: Dataset, splits: Sequence[str], *, quiet: bool = False
-) -> tuple[dict[str, list[LabeledImage]], list[str]]:
+) -> tuple[dict[str, list[Sample]], list[str]]:
     """
     Open the images of splits and look at every value of their labels.
 
@@ -147,7 +147,7 @@ def checked_images(
 
 
 def _masks(
-    dataset: Dataset, split: str, images: Sequence[LabeledImage], values: dict[str, np.ndarray]
+    dataset: Dataset, split: str, images: Sequence[Sample], values: dict[str, np.ndarray]
 ) -> list[str]:
     """Find masks of 0 and 255 where 255 is ignored."""
     encoding = images[0].encoding

@@ -65,7 +65,7 @@ class SplitFolders(Dataset):
         super().__init__(root)
         self.splits = self.layout.splits(self.root)
 
-    def _files(self, split: str) -> Sequence[Files]:
+    def files(self, split: str) -> Sequence[Files]:
         return self.layout.files(self.root, split)
 
 
@@ -92,12 +92,12 @@ class Cityscapes(SplitFolders):
     domain = DOMAINS['cityscapes']
     layout = _TRAIN_IDS
 
-    def _files(self, split: str) -> Sequence[Files]:
+    def files(self, split: str) -> Sequence[Files]:
         return self._layout_of(split).files(self.root, split)
 
-    def _encoding(self, split: str) -> LabelMap:
+    def label_map(self, split: str) -> LabelMap:
         if self._layout_of(split) is _TRAIN_IDS:
-            return super()._encoding(split)
+            return super().label_map(split)
         ids = dict.fromkeys(LABEL_IDS, UNLABELED)
         return LabelMap(ids | {value: index for index, value in enumerate(TRAINED_IDS)})
 
@@ -119,7 +119,7 @@ class Inria(SplitFolders):
     reported = 'building'
     layout = Layout('imgs/{split}', '_sat.tif', 'labels/{split}', '_mask.png')
 
-    def _encoding(self, split: str) -> LabelMap:
+    def label_map(self, split: str) -> LabelMap:
         return LabelMap({0: 0, 1: 1})
 
 
@@ -150,5 +150,5 @@ class Street(SplitFolders):
     domain = DOMAINS['street']
     layout = Layout('{split}/images', '.jpg', '{split}/labels', '.png')
 
-    def _encoding(self, split: str) -> LabelMap:
+    def label_map(self, split: str) -> LabelMap:
         return LabelMap({**{value: value for value in range(VOID)}, VOID: UNLABELED})

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from uhr_seg_ros.core.timing import StageClock
-from uhr_seg_ros.data.sample import LabeledImage
+from uhr_seg_ros.data.sample import Sample
 from uhr_seg_ros.evaluation.block import Block, blocks_of, MemmapMask, Metric, SIDE, Window
 from uhr_seg_ros.evaluation.boundary_metrics import (
     BoundaryAccuracy,
@@ -80,7 +80,7 @@ class Evaluator:
 
     def add(
         self,
-        image: LabeledImage,
+        image: Sample,
         mask: MemmapMask,
         gallery: Gallery | None = None,
         side: int = SIDE,

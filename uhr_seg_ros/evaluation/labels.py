@@ -13,14 +13,14 @@ from uhr_seg_ros.core.classes import UNLABELED
 from uhr_seg_ros.data import image_io
 from uhr_seg_ros.data.dataset import Dataset
 from uhr_seg_ros.data.label_check import checked_images, Share, show_shares, warn
-from uhr_seg_ros.data.sample import LabeledImage
+from uhr_seg_ros.data.sample import Sample
 from uhr_seg_ros.evaluation.block import Window
 
 #: Labels are looked at once, one file after the other: few of them need to be kept, bytes.
 SCAN_CACHE = 1 << 28
 
 
-def evaluated_images(dataset: Dataset, split: str) -> list[LabeledImage]:
+def evaluated_images(dataset: Dataset, split: str) -> list[Sample]:
     """
     Open the images of a split after a look at all of their labels, and print what is labelled.
 
@@ -38,7 +38,7 @@ def evaluated_images(dataset: Dataset, split: str) -> list[LabeledImage]:
     return images
 
 
-class Ignoring(LabeledImage):
+class IgnoreClasses(Sample):
     """
     A labelled image on which some classes count as ignored.
 
@@ -47,7 +47,7 @@ class Ignoring(LabeledImage):
         ids: Class ids that become 255.
     """
 
-    def __init__(self, image: LabeledImage, ids: Sequence[int]) -> None:
+    def __init__(self, image: Sample, ids: Sequence[int]) -> None:
         self.name = image.name
         self._whole = image
         self._table = np.arange(256, dtype=np.uint8)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from uhr_seg_ros.core.atomic_io import written
+from uhr_seg_ros.core.atomic_io import atomic_write
 from uhr_seg_ros.core.errors import WriteError
 from uhr_seg_ros.core.image_writing import encode_image, fits, MAX_SIDES
 from uhr_seg_ros.pipelines.segmenter import Segmentation
@@ -63,9 +63,9 @@ class Files:
             for path, picture in pictures.items():
                 if picture is not None:
                     content = encode_image(path.suffix, picture)
-                    stack.enter_context(written(path)).write_bytes(content)
+                    stack.enter_context(atomic_write(path)).write_bytes(content)
             if result.logits is not None:
-                np.savez(stack.enter_context(written(self.logits)), logits=result.logits)
+                np.savez(stack.enter_context(atomic_write(self.logits)), logits=result.logits)
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,8 @@ def check_names(images: Sequence[Path], results: Results) -> None:
                     f'{longest}: rename {path}'
                 )
                 raise WriteError(msg)
-            if other := inputs.get(_identity(result)):
+            identity = _identity(result)
+            if identity is not None and (other := inputs.get(identity)):
                 msg = (
                     f'{result}, a result of {path}, would overwrite the image {other}: choose '
                     'another --output, or rename one of them'

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""When frames come, and when their masks do."""
+"""When the frames of a camera come, how long they take, and when their masks are there."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from itertools import pairwise
 import math
+from threading import Lock
 
 WINDOW_S = 10.0
 """How far back rates look, s; further where that holds less than `FEWEST` intervals."""
@@ -25,6 +26,7 @@ FIRST_SILENCE_S = 30.0
 """A silence after the very first arrival, of which no interval is known, is unusual from here."""
 
 _REMEMBERED = 20
+_SIZES = 8
 
 _FEW = 4
 
@@ -130,7 +132,7 @@ class ArrivalWindow(Rhythm):
         self._non_increasing = 0
         self._delay_ms = math.nan
 
-    def add(self, arrival: float, stamp_ns: int, now_ns: int) -> None:
+    def add_frame(self, arrival: float, stamp_ns: int, now_ns: int) -> None:
         """
         Note a frame.
 
@@ -142,7 +144,7 @@ class ArrivalWindow(Rhythm):
         """
         if self._stamps and stamp_ns <= self._stamps[-1]:
             self._non_increasing += 1
-        super().add(arrival)
+        self.add(arrival)
         self._stamps.append(stamp_ns)
         while len(self._stamps) > len(self.times):
             self._stamps.popleft()
@@ -181,3 +183,93 @@ class ArrivalWindow(Rhythm):
         longest = UNUSUAL * longest_usual(steps)
         steps = [step for step in steps if step <= longest]
         return 1e9 * len(steps) / sum(steps) if steps else 0.0
+
+
+class Pace:
+    """How long the frames of a camera take, by their size: a camera may take turns with two."""
+
+    def __init__(self) -> None:
+        # The first time of a size is left out: it warms up, or builds engines.
+        self._times: dict[tuple[int, int], deque[float] | None] = {}
+        self._size = (0, 0)
+        self._lock = Lock()
+
+    def begin(self, size: tuple[int, int]) -> None:
+        """Note the height and width of a frame that is begun; a new size takes what it takes."""
+        with self._lock:
+            times = self._times.pop(size, None)
+            while len(self._times) >= _SIZES:
+                del self._times[next(iter(self._times))]  # the one that was seen longest ago
+            self._times[size] = times
+            self._size = size
+
+    def forget(self) -> None:
+        """Begin anew, as with other engines."""
+        with self._lock:
+            self._times.clear()
+
+    def add(self, size: tuple[int, int], seconds: float) -> None:
+        """Note what a frame of this height and width took; the next one may have begun before."""
+        with self._lock:
+            times = self._times.get(size)
+            if times is None:
+                self._times[size] = deque(maxlen=_REMEMBERED)
+            else:
+                times.append(seconds)
+
+    @property
+    def usual(self) -> float:
+        """What a frame takes at most, s; 0 where that is not known."""
+        with self._lock:
+            return longest_usual(self._times.get(self._size) or ())
+
+
+class FrameLog:
+    """
+    What is noted of the frames of one camera, and of the masks that they become.
+
+    Attributes:
+        pace: how long its frames take; for the worker's thread, which adds to it.
+
+    """
+
+    def __init__(self) -> None:
+        self.pace = Pace()
+        self._lock = Lock()
+        self._arrivals = ArrivalWindow()
+        self._masks = Rhythm()
+        self._waiting_since: float | None = None
+        self._encoding = ''
+        self._reason = ''
+
+    def note(self, arrival: float, stamp_ns: int, now_ns: int, encoding: str) -> None:
+        """Note a frame that arrived; see `ArrivalWindow.add_frame`."""
+        with self._lock:
+            self._arrivals.add_frame(arrival, stamp_ns, now_ns)
+            self._encoding = encoding
+            if self._waiting_since is None:
+                self._waiting_since = arrival
+
+    def note_rejected(self, reason: str) -> None:
+        """Note why a frame was rejected."""
+        with self._lock:
+            self._reason = reason.partition('\n')[0]
+            self._waiting_since = None
+
+    def note_mask(self, now: float, size: tuple[int, int], seconds: float) -> None:
+        """Note when a frame was done, s (monotonic), its height and width, and what it took, s."""
+        with self._lock:
+            self._masks.add(now)
+            self._waiting_since = None
+        self.pace.add(size, seconds)
+
+    @property
+    def usual_silence(self) -> float:
+        """Which silence is usual for this camera, s; 0 as long as no interval is known."""
+        with self._lock:
+            return self._arrivals.usual_silence
+
+    def waited(self, now: float) -> float:
+        """Return for how long frames have come of which none was finished, s."""
+        with self._lock:
+            return 0.0 if self._waiting_since is None else now - self._waiting_since

@@ -112,7 +112,7 @@ class Reporter:
             last('refining', refine_ms, short),
             last('temperature', limit_c, warm),
             fallen_back(path.fallback),
-            not_kept(path.not_kept),
+            not_kept(path.rebuild_reason),
             out_of_domain(path.misfit(settings)),
         )
         return [*cameras, node]

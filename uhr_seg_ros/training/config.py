@@ -16,7 +16,7 @@ from uhr_seg_ros.core.errors import TrainingError, UhrSegError
 from uhr_seg_ros.core.recipe_keys import with_current_keys
 from uhr_seg_ros.core.text import printable, shortened
 from uhr_seg_ros.data.augmentation import read_augmentation
-from uhr_seg_ros.data.datasets import DATASETS
+from uhr_seg_ros.data.datasets import DATASET_HELP, is_dataset_name
 from uhr_seg_ros.export.pretrained import PARTS
 from uhr_seg_ros.networks.presets import is_network_name, NETWORKS
 from uhr_seg_ros.training.checks import (
@@ -39,6 +39,9 @@ PRECISIONS = ('fp32', 'bf16', 'fp16')
 EXPORTS = ('last', 'best')
 OPTIMIZERS = ('adamw', 'adam')
 NETWORK = Check(is_network_name, f'one of {", ".join(NETWORKS)}, or module:attribute of your own')
+
+#: What ``dataset`` may be: known, or ``module:attribute`` of a user.
+DATASET = Check(is_dataset_name, DATASET_HELP)
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,7 @@ class Data:
     Which images are trained on.
 
     Attributes:
-        dataset: Key of ``DATASETS``.
+        dataset: Key of ``DATASETS``, or ``module:attribute`` of a user.
         augmentation: What ``read_augmentation`` takes: a preset's name, or fields.
         train: Split to train on.
         validation: Split to validate on; this or ``hold_out`` is given.
@@ -158,7 +161,7 @@ class Data:
         ignore_larger: Class name -> px above which a connected region of the class is ignored in
             training, as an outline around many objects.
         ignore_noisy_labels: Do not train on labels that the data set knows to be wrong.
-        recolor: Class name -> share of the crops in which it takes other colours and textures.
+        recolor: Class name -> share of the crops in which it takes other colors and textures.
 
     Raises:
         TrainingError: Names the field, its value and what was expected.
@@ -180,7 +183,7 @@ class Data:
         check_fields(
             self,
             {
-                'dataset': one_of(DATASETS),
+                'dataset': DATASET,
                 'train': TEXT,
                 'generated': number(0, 1),
                 'scenes': whole(1 if self.generated else 0),

@@ -18,7 +18,7 @@ from uhr_seg_ros.data.crops import CropSampler
 from uhr_seg_ros.data.datasets import Dataset, hold_out
 from uhr_seg_ros.data.label_check import checked_images, only, Share, show_shares, warn
 from uhr_seg_ros.data.label_noise import MaskNoisyLabels
-from uhr_seg_ros.data.sample import LabeledImage, Mosaic
+from uhr_seg_ros.data.sample import ArraySample, Sample
 from uhr_seg_ros.synthetic.scenes import generate_scene
 from uhr_seg_ros.training.batches import Batches
 from uhr_seg_ros.training.checks import wrong
@@ -47,7 +47,7 @@ def build_dataloaders(
     recoloured = _by_id(data.recolor, 'data.recolor', dataset)
     scenes = _scenes(data, dataset, dist)
 
-    def sampler(images: list[LabeledImage]) -> CropSampler:
+    def sampler(images: list[Sample]) -> CropSampler:
         return CropSampler(images, config.training.crop, augmentation, recoloured)
 
     batches = Batches(
@@ -62,17 +62,14 @@ def build_dataloaders(
 
 def _split_together(
     config: Config, dataset: Dataset, dist: DistContext
-) -> tuple[list[LabeledImage], list[LabeledImage]]:
+) -> tuple[list[Sample], list[Sample]]:
     """Split the data set; where one process cannot, none goes on to wait for it."""
-    found, error = None, None
     try:
         found = _split(config, dataset, dist)
-    except UhrSegError as err:
-        error = err
-    failed = dist.sum(torch.tensor(0.0 if error is None else 1.0))
-    if error is not None:
-        raise error
-    if failed:
+    except UhrSegError:
+        dist.sum(torch.tensor(1.0))
+        raise
+    if dist.sum(torch.tensor(0.0)):
         msg = 'another process found something wrong with the data and tells what'
         raise TrainingError(msg)
     return found
@@ -80,7 +77,7 @@ def _split_together(
 
 def _split(
     config: Config, dataset: Dataset, dist: DistContext
-) -> tuple[list[LabeledImage], list[LabeledImage]]:
+) -> tuple[list[Sample], list[Sample]]:
     data = config.data
     splits = [data.train] if data.validation is None else [data.train, data.validation]
     if dist.writes:
@@ -89,12 +86,12 @@ def _split(
         opened, warnings = {split: dataset.open_images(split)[0] for split in splits}, []
     images = opened[data.train]
     trained = _without_noisy_labels(images, data, dataset)
-    if data.validation is None:
+    if data.hold_out is not None:
         # What is validated on keeps all of its labels.
         training, _ = hold_out(trained, data.hold_out)
         validating = [hold_out(images, data.hold_out)[1]]
     else:
-        training, validating = trained, opened[data.validation]
+        training, validating = trained, opened[splits[-1]]
     if dist.writes:
         _tell_labels(config, dataset, training, validating, warnings)
     return training, validating
@@ -103,12 +100,12 @@ def _split(
 def _tell_labels(
     config: Config,
     dataset: Dataset,
-    training: list[LabeledImage],
-    validating: list[LabeledImage],
+    training: list[Sample],
+    validating: list[Sample],
     warnings: list[str],
 ) -> None:
     """
-    Print what is labelled.
+    Print what is labeled.
 
     Raises:
         DataError: There is nothing to learn, or nothing to validate on.
@@ -138,9 +135,7 @@ def _tell_labels(
     warn(warnings)
 
 
-def _without_noisy_labels(
-    images: list[LabeledImage], data: Data, dataset: Dataset
-) -> list[LabeledImage]:
+def _without_noisy_labels(images: list[Sample], data: Data, dataset: Dataset) -> list[Sample]:
     if data.ignore_noisy_labels and not dataset.doubts:
         expected = f'false: no labels of {dataset.name} are known to be wrong'
         raise wrong('data.ignore_noisy_labels', data.ignore_noisy_labels, expected)
@@ -159,7 +154,7 @@ def _by_id(values: Mapping[str, T], field: str, dataset: Dataset) -> dict[int, T
     return {names.index(name): value for name, value in values.items()}
 
 
-def _scenes(data: Data, dataset: Dataset, dist: DistContext) -> list[LabeledImage]:
+def _scenes(data: Data, dataset: Dataset, dist: DistContext) -> list[Sample]:
     if not data.generated:
         return []
     if dataset.classes != CLASS_SETS['aerial']:
@@ -168,4 +163,4 @@ def _scenes(data: Data, dataset: Dataset, dist: DistContext) -> list[LabeledImag
     numbers = tqdm(
         range(data.scenes), desc='generating scenes', unit='scene', disable=not dist.writes
     )
-    return [Mosaic(f'scene {seed}', *generate_scene(seed, *SCENE_SIZE)) for seed in numbers]
+    return [ArraySample(f'scene {seed}', *generate_scene(seed, *SCENE_SIZE)) for seed in numbers]

@@ -70,7 +70,7 @@ class TensorRTBackend:
         self.cache = EngineCache(options.cache)
         self._options = options
         self._graphs = _specialized_graphs(bundle, options.precision, self.cache)
-        self._unproven: list[Key] = []
+        self._unverified: list[Key] = []
         self._warned = ''
         self.cuda = Cuda()
         try:
@@ -121,7 +121,7 @@ class TensorRTBackend:
                 # Another process may have built it while this one waited.
                 engine = self._load(key) or self._build(graph, shapes, key)
         if 'agreement' not in self.cache.facts(key):
-            self._unproven.append(key)
+            self._unverified.append(key)
         return Execution(self.tensorrt, engine, key.name)
 
     def load_kernels(self) -> Any:
@@ -137,24 +137,24 @@ class TensorRTBackend:
 
     def begin_size(self) -> None:
         """Forget engines of a size that could not be opened whole: nothing compares them now."""
-        self._unproven.clear()
+        self._unverified.clear()
 
     @property
-    def unproven(self) -> bool:
+    def unverified(self) -> bool:
         """Whether engines of this size were never compared with ONNX Runtime."""
-        return bool(self._unproven)
+        return bool(self._unverified)
 
-    def accept_engines(self, facts: Mapping[str, float]) -> None:
-        """Store how well the unproven engines agree with ONNX Runtime."""
-        for key in self._unproven:
+    def commit_engines(self, facts: Mapping[str, float]) -> None:
+        """Store how well the unverified engines agree with ONNX Runtime."""
+        for key in self._unverified:
             self._keep(self.cache.note, key, facts)
-        self._unproven.clear()
+        self._unverified.clear()
 
-    def refuse_engines(self) -> None:
-        """Remove the unproven engines from the cache, because they compute something wrong."""
-        for key in self._unproven:
+    def discard_engines(self) -> None:
+        """Remove the unverified engines from the cache, because they compute something wrong."""
+        for key in self._unverified:
             self._keep(self.cache.discard, key)
-        self._unproven.clear()
+        self._unverified.clear()
 
     def close(self) -> None:
         """Free the memory of the GPU; calling it again does nothing."""

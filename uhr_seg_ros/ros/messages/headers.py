@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What every message has: a stamp, and a size in memory."""
+"""What messages have in common: their size in memory, and how they name frames."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CameraInfo, Image, PointCloud2
-    from std_msgs.msg import Header
 
 
 _MESSAGE = 4096
@@ -17,11 +16,6 @@ _MESSAGE = 4096
 
 _FIELD = 512
 """Bytes that a PointField has in Python, about."""
-
-
-def stamp_ns(header: Header) -> int:
-    """Return a stamp in ns, whatever it is: rclpy.time refuses what a camera may send."""
-    return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
 
 
 def message_bytes(message: PointCloud2 | Image | CameraInfo) -> int:

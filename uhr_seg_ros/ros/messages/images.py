@@ -21,11 +21,12 @@ from uhr_seg_ros.core.raw_frame import memory_shape, RawFrame
 from uhr_seg_ros.core.text import one_line, shown
 from uhr_seg_ros.image_io.jpeg_structure import JpegError, read_header
 from uhr_seg_ros.image_io.limits import FrameLimit
+from uhr_seg_ros.ros.messages.compressed import decode_compressed
 from uhr_seg_ros.ros.messages.layout import check_data, check_size, describe, find_chroma
 from uhr_seg_ros.ros.messages.remarks import log_once, Remark
 
 if TYPE_CHECKING:
-    from sensor_msgs.msg import Image
+    from sensor_msgs.msg import CompressedImage, Image
     from std_msgs.msg import Header
 
 
@@ -60,6 +61,13 @@ _PACKED = _packed_encodings()
 _PLANAR = ('nv12', 'nv21', 'nv24')
 
 
+def read_frame(message: Image | CompressedImage, remark: Remark, limit: FrameLimit) -> RawFrame:
+    """Return the frame of a message; see `view_image` and `decode_compressed`."""
+    if hasattr(message, 'format'):
+        return RawFrame.of_bgr(decode_compressed(message, remark, limit))
+    return view_image(message, remark, limit)
+
+
 def view_image(
     message: Image,
     remark: Remark = log_once,
@@ -81,7 +89,11 @@ def view_image(
         ImageError: sizes, `step`, `encoding` and the amount of data do not fit together.
 
     """
-    check_size(message, limit)
+    try:
+        limit.check('image', message.height, message.width)
+    except ImageError:
+        check_size(message, limit)  # the same, and it names the encoding
+        raise
     _check_raw(message)
     try:
         if message.encoding == 'nv24':
@@ -118,8 +130,9 @@ def _check_raw(message: Image) -> None:
 def _view_packed(message: Image, packed: _Packed, remark: Remark) -> RawFrame:
     height, width = message.height, message.width
     row_bytes = width * packed.channels * packed.bytes_each
-    why = f'width {width} x {packed.channels} channels x {packed.bytes_each} byte'
-    check_data(message, row_bytes, height, why, remark)
+    if message.step < row_bytes or len(message.data) != message.step * height:
+        why = f'width {width} x {packed.channels} channels x {packed.bytes_each} byte'
+        check_data(message, row_bytes, height, why, remark)
     if packed.channels == 1:
         _check_channels(message, row_bytes, remark)
     if packed.bytes_each > 1:

@@ -50,10 +50,7 @@ def check_size(message: Image, limit: FrameLimit) -> None:
         ImageError: names the size, the limit and the way out.
 
     """
-    try:
-        limit.check('image', message.height, message.width, shown(message.encoding))
-    except ImageError as err:
-        raise ImageError(str(err)) from err
+    limit.check('image', message.height, message.width, shown(message.encoding))
 
 
 def check_data(

@@ -97,7 +97,7 @@ class Pairing:
         self.masks_over_memory = 0
         self.missed_ns: int | None = None
 
-    def offer_cloud(self, stamp_ns: int, cloud: Any, size: int) -> Pair | None:
+    def put_cloud(self, stamp_ns: int, cloud: Any, size: int) -> Pair | None:
         """Count a cloud of so many bytes; return it with its mask, or keep it for one to come."""
         with self._lock:
             self._received += 1
@@ -115,7 +115,7 @@ class Pairing:
             self._tidy_clouds()
             return None
 
-    def offer_mask(self, stamp_ns: int, mask: Any, size: int) -> Pair | None:
+    def put_mask(self, stamp_ns: int, mask: Any, size: int) -> Pair | None:
         """Keep a mask of so many bytes; return it with the nearest cloud that waits, if any."""
         with self._lock:
             self._newest_mask_ns = stamp_ns

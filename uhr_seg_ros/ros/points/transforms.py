@@ -15,9 +15,9 @@ from std_msgs.msg import Header
 from uhr_seg_ros.core.errors import MessageError
 from uhr_seg_ros.core.text import MAX_SHOWN, one_line, shown
 from uhr_seg_ros.geometry.transform import IDENTITY, Transform
-from uhr_seg_ros.ros.messages.headers import plain_frame, stamp_ns
+from uhr_seg_ros.ros.messages.headers import plain_frame
 from uhr_seg_ros.ros.parameters.extrinsics import Extrinsics
-from uhr_seg_ros.ros.topics.time_jumps import JUMP_NS, TimeJumps
+from uhr_seg_ros.ros.topics.time_jumps import JUMP_NS, stamp_ns, TimeJumps
 
 if TYPE_CHECKING:
     from geometry_msgs.msg import TransformStamped

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Notices that time was set back: a recording that begins again, a simulator that is reset."""
+"""Notice that time was set back: a recording that begins again, a simulator that is reset."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from weakref import WeakMethod
 from rclpy.clock import JumpHandle, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.node import Node
+from std_msgs.msg import Header
 
 from uhr_seg_ros.ros.messages.remarks import Throttle
 
@@ -23,6 +24,11 @@ LEAP_NS = 60_000_000_000
 """So far ahead of its predecessors, ns, a stamp has to be confirmed before it is believed."""
 
 _MAX_SOURCES = 1024
+
+
+def stamp_ns(header: Header) -> int:
+    """Return a stamp in ns, whatever it is: rclpy.time refuses what a camera may send."""
+    return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
 
 
 @dataclass

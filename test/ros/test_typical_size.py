@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from uhr_seg_ros.core.memory import UsualSize
+from uhr_seg_ros.ros.frame_processor import TypicalSize
 
 
 @pytest.mark.parametrize(
@@ -24,11 +24,11 @@ from uhr_seg_ros.core.memory import UsualSize
     ],
 )
 def test_what_came_twice_is_kept(sizes: list[int], expected: list[int]) -> None:
-    usual = UsualSize()
+    usual = TypicalSize()
     assert [usual.outgrows(size) for size in sizes] == list(map(bool, expected))
 
 
 def test_rare_giants_never_stay() -> None:
-    usual = UsualSize()
+    usual = TypicalSize()
     found = [usual.outgrows(size) for _ in range(20) for size in (100, *[4] * 9)]
     assert [index for index, told in enumerate(found) if told] == [1, *range(10, 200, 10)]
