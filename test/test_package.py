@@ -112,7 +112,7 @@ def test_manifest_names_rosdep_keys(manifest: ElementTree.Element) -> None:
 
 def test_messages_that_the_node_imports_are_dependencies(manifest: ElementTree.Element) -> None:
     keys = {element.text for element in manifest if element.tag.endswith('depend')}
-    files = [*PACKAGE.glob('ros/*.py'), *PACKAGE.glob('benchmark/*.py')]
+    files = [*PACKAGE.glob('ros/**/*.py'), *PACKAGE.glob('benchmark/*.py')]
     imported = set().union(*map(imports, files))
     messages = {name for name in imported if name.endswith(('_msgs', '_interfaces', 'rclpy'))}
     assert {'sensor_msgs', 'rclpy'} <= messages <= keys
