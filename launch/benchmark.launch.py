@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Measure the segmentation node on a recording: `uhr_seg benchmark --bag` as a launch file."""
+"""Measure the segmentation node on a recording: `uhr_seg benchmark bag` as a launch file."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import FindPackagePrefix
 
-from uhr_seg_ros.ros.launching import bundles_text
+from uhr_seg_ros.ros.parameters.launch_arguments import bundles_text
 
-# Argument -> option of the command; an empty value leaves the option out.
+# Argument -> option of the command; an empty value leaves the option out. The recording, `bag`, is
+# its first argument.
 OPTIONS = {
-    'bag': '--bag',
     'topic': '--topic',
     'rate': '--rate',
     'duration': '--duration',
@@ -62,7 +62,9 @@ def command(context: LaunchContext) -> list[ExecuteProcess]:
     for name, option in OPTIONS.items():
         if value := LaunchConfiguration(name).perform(context):
             options += [option, value]
-    return [ExecuteProcess(cmd=[program, 'benchmark', *options], output='screen')]
+    recording = LaunchConfiguration('bag').perform(context)
+    command_line = [program, 'benchmark', 'bag', recording, *options]
+    return [ExecuteProcess(cmd=command_line, output='screen')]
 
 
 def generate_launch_description() -> LaunchDescription:

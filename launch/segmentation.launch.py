@@ -28,7 +28,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from uhr_seg_ros.core.domain import ANY, CAMERA_VIEWS
-from uhr_seg_ros.ros.launching import (
+from uhr_seg_ros.ros.parameters.launch_arguments import (
     bundles_text,
     camera_names,
     file_remark,

@@ -15,7 +15,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from uhr_seg_ros.core.domain import CAMERA_VIEWS
-from uhr_seg_ros.ros.launching import bundles_text, street_text
+from uhr_seg_ros.ros.parameters.launch_arguments import bundles_text, street_text
 
 SHARE = FindPackageShare('uhr_seg_ros')
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.ros.launching import camera_names
+from uhr_seg_ros.ros.parameters.launch_arguments import camera_names
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -356,19 +356,19 @@ def test_benchmark_hands_its_arguments_to_the_command() -> None:
     (process,) = action.execute(context)
     program, *arguments = [plain(context, part) for part in process.cmd]
     assert program.endswith('lib/uhr_seg_ros/uhr_seg')
-    assert arguments == ['benchmark', '--bag', 'flight', '--rate', 'peak', '--json', 'a.json']
+    assert arguments == ['benchmark', 'bag', 'flight', '--rate', 'peak', '--json', 'a.json']
 
 
 def test_options_of_the_benchmark_are_those_of_the_command() -> None:
     from argparse import ArgumentParser
     from importlib.util import module_from_spec, spec_from_file_location
 
-    from uhr_seg_ros.cli.benchmark import add_arguments
+    from uhr_seg_ros.cli.benchmark import KINDS
 
     spec = spec_from_file_location('benchmark_launch', ROOT / 'launch/benchmark.launch.py')
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     parser = ArgumentParser()
-    add_arguments(parser)
+    KINDS['bag'].add_arguments(parser)
     assert set(module.OPTIONS.values()) <= set(parser.format_help().replace(',', ' ').split())
-    assert set(module.OPTIONS) == BENCHMARK
+    assert {'bag', *module.OPTIONS} == BENCHMARK

@@ -269,7 +269,7 @@ def imported_beside(module: str, *unwanted: str) -> list[str]:
 @pytest.mark.parametrize('name', ['drone', 'vehicle'])
 def test_parameter_files_name_parameters_of_the_node(name: str) -> None:
     pytest.importorskip('rclpy', reason='rclpy is not installed')
-    from uhr_seg_ros.ros.parameter_table import SPECS
+    from uhr_seg_ros.ros.parameters.settings import SPECS
 
     specs = {spec.name: spec for spec in SPECS}
     content = yaml.safe_load((ROOT / f'config/{name}.yaml').read_text(encoding='utf-8'))
@@ -295,7 +295,7 @@ def test_poses_shown_in_parameter_files(name: str, camera: str, seen: tuple[floa
     """What the text says lies 10 m before the camera is in the middle of its image."""
     pytest.importorskip('rclpy', reason='rclpy is not installed')
     from uhr_seg_ros.geometry.transform import Transform
-    from uhr_seg_ros.ros.parameter_table import extrinsic_specs
+    from uhr_seg_ros.ros.parameters.extrinsics import extrinsic_specs
 
     text = (ROOT / f'config/{name}.yaml').read_text(encoding='utf-8')
     keys = 'front|rear|camera_frame|points_frame|translation|quaternion'

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 import subprocess
 import sys
@@ -20,9 +21,11 @@ from typing import Any
 
 from tools.gpu_report import write_report
 from tools.gpu_sections import SECTIONS
-from uhr_seg_ros.cli.main import guarded
 from uhr_seg_ros.core.atomic_io import write_bytes, write_text
+from uhr_seg_ros.core.program import guarded
 from uhr_seg_ros.core.subprocesses import python_child
+
+ROOT = Path(__file__).resolve().parents[1]
 
 #: Less time than this is not worth starting a section, s.
 _MIN_S = 20.0
@@ -107,7 +110,11 @@ def _run_apart(name: str, output: Path, work: Path, seconds: float) -> None:
         print(f'{name}: no time left', flush=True)
         return
     print(f'{name} ...', flush=True)
-    child = python_child(__spec__.name, '--section', name, '--output', output, '--work', work)
+    arguments = ('--section', name, '--output', output, '--work', work)
+    # Children find modules of the package only; the tools lie beside it.
+    folders = filter(None, (str(ROOT), os.environ.get('PYTHONPATH')))
+    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(folders)}
+    child = python_child('tools.gpu_acceptance', *arguments, env=environment)
     try:
         done = subprocess.run(**child, timeout=seconds, stderr=subprocess.PIPE, text=True)
     except subprocess.TimeoutExpired:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from tools.gpu_sections import random_frame
+from tools.gpu_cases import random_frame
 from uhr_seg_ros.backends.tensorrt.compiling import compile_kernels
 from uhr_seg_ros.backends.tensorrt.cuda import Cuda
 from uhr_seg_ros.backends.tensorrt.kernels import DeviceFrame, DeviceMap, Kernels
-from uhr_seg_ros.backends.tensorrt.preflight import find_gpu
 from uhr_seg_ros.core.classes import CLASS_SETS
+from uhr_seg_ros.core.gpu import find_gpu
 from uhr_seg_ros.core.raw_frame import FORMATS, RawFrame
 from uhr_seg_ros.core.visualization import OverlayOptions, scaled_size
 
@@ -42,7 +42,7 @@ class KernelBench:
         return round(size / milliseconds / 1e6, 1)
 
     def prepare(self, name: str, size: tuple[int, int]) -> dict[str, Any]:
-        """Convert a frame; colours have to be OpenCV's, bit for bit."""
+        """Convert a frame; colors have to be OpenCV's, bit for bit."""
         frame = random_frame(name, size)
         kernels = Kernels(self._cuda, self._module, np.dtype(np.float16))
         on_device, pixels = self._put(frame), size[0] * size[1]
@@ -88,14 +88,19 @@ class KernelBench:
         frame = random_frame('bgr8', size)
         mask = np.random.default_rng(1).integers(0, 19, size, np.uint8)
         small = scaled_size(size, scale)
-        places = [self._take(3 * small[0] * small[1]) for _ in range(2)]
+        overlay, color_mask = (self._take(3 * small[0] * small[1]) for _ in range(2))
         palette = self._upload(np.ascontiguousarray(classes.palette_bgr())), len(classes)
         on_device, mask_at = self._put(frame), (self._upload(mask), 1)
         milliseconds = self._time(
-            lambda: kernels.paint(on_device, mask_at, palette, small, 0.5, *places, self._stream)
+            lambda: kernels.paint(
+                on_device, mask_at, palette, small, 0.5, overlay, color_mask, self._stream
+            )
         )
         expected = OverlayOptions(True, True, 0.5, scale).paint(frame.bgr, mask, classes)
-        found = [self._get(place, (*small, 3), np.uint8).astype(int) for place in places]
+        found = [
+            self._get(address, (*small, 3), np.uint8).astype(int)
+            for address in (overlay, color_mask)
+        ]
         self._free()
         moved = frame.data.size + mask.size + 6 * small[0] * small[1]
         return {
@@ -105,7 +110,7 @@ class KernelBench:
         }
 
     def close(self) -> None:
-        """Return everything back."""
+        """Free everything."""
         self._cuda.close()
 
     def _put(self, frame: RawFrame) -> DeviceFrame:
@@ -119,7 +124,7 @@ class KernelBench:
         return address
 
     def _get(self, address: int, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-        values = np.empty(shape, dtype)
+        values: np.ndarray = np.empty(shape, dtype)
         self._cuda.download(values, address, self._stream)
         self._cuda.synchronize(self._stream)
         return values

@@ -10,8 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tools.gpu_sections import FRAMES, spread
+from tools.gpu_cases import FRAMES, spread
 from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.backends.tensorrt.cuda import Cuda, Event, Stream
 from uhr_seg_ros.backends.tensorrt.engine import Execution
 from uhr_seg_ros.benchmark.stages import benchmark_image
 from uhr_seg_ros.core.bundle import Bundle
@@ -89,9 +90,9 @@ def _spans(
     pipeline._captures = False
     events = {}
     for name in _COLORS:
-        execution: Execution = getattr(program, f'_{name}')
         events[name] = cuda.event(), cuda.event()
-        _surround(execution, cuda, *events[name])
+        execution: Execution = getattr(program, f'_{name}')
+        setattr(program, f'_{name}', _Timed(execution, cuda, *events[name]))
     for _ in range(4):
         slot = pipeline._slots[pipeline._next]
         strategy.segment(frame, OutputRequest(), StageClock())
@@ -103,12 +104,15 @@ def _spans(
     return spans
 
 
-def _surround(execution: Execution, cuda: object, start: object, end: object) -> None:
-    enqueue = execution.enqueue
+class _Timed:
+    """An engine with an event before and after its work; see `Execution`."""
 
-    def timed(stream: object) -> None:
-        cuda.record(start, stream)
-        enqueue(stream)
-        cuda.record(end, stream)
+    def __init__(self, execution: Execution, cuda: Cuda, start: Event, end: Event) -> None:
+        self.inputs, self.outputs = execution.inputs, execution.outputs
+        self._execution, self._cuda = execution, cuda
+        self._start, self._end = start, end
 
-    execution.enqueue = timed
+    def enqueue(self, stream: Stream) -> None:
+        self._cuda.record(self._start, stream)
+        self._execution.enqueue(stream)
+        self._cuda.record(self._end, stream)

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 import subprocess
@@ -15,33 +14,28 @@ from typing import Any
 
 import numpy as np
 
-from uhr_seg_ros.backends.options import EngineOptions, PRECISIONS
-from uhr_seg_ros.backends.tensorrt.preflight import find_gpu
+from tools.gpu_cases import (
+    CASES,
+    FRAMES,
+    paper_bundle,
+    PAPER_NETWORK,
+    paper_network,
+    PAPER_SIZE,
+    size_of,
+    spread,
+)
+from tools.gpu_kernels import KernelBench
+from tools.gpu_overlap import draw_timeline, measure
+from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.benchmark.stages import benchmark_image
-from uhr_seg_ros.core.bundle import Bundle, load_bundle
-from uhr_seg_ros.core.raw_frame import FORMATS, memory_shape, RawFrame
+from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.gpu import find_gpu
+from uhr_seg_ros.core.raw_frame import FORMATS
 from uhr_seg_ros.core.subprocesses import find_tool
 from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.synthetic.scenes import generate_scene
-
-SIZES = {'1080p': (1080, 1920), '4K': (2160, 3840), '8K': (4320, 7680)}
-PAPER_SIZE = (1024, 2048)
-PAPER_NETWORK = 'hlrc_cityscapes'
-FRAMES = 40
-
-#: (bundle, size, precision), the most important ones first.
-CASES = (
-    ('hlrc_s_aerial', '4K', 'fp16'),
-    (PAPER_NETWORK, '2048x1024', 'fp16'),
-    ('hlrc_s_aerial', '1080p', 'fp16'),
-    ('hlrc_s_aerial', '4K', 'int8'),
-    ('hlrc_s_aerial', '8K', 'fp16'),
-    ('hlrc_s_aerial', '4K', 'fp32'),
-    (PAPER_NETWORK, '2048x1024', 'fp32'),
-    (PAPER_NETWORK, '4K', 'fp16'),
-)
 
 Result = dict[str, Any]
 
@@ -79,8 +73,6 @@ def environment(work: Path) -> Result:
 
 def kernels(work: Path) -> Result:
     """Run every kernel on the GPU, against the CPU and against the memory's bandwidth."""
-    from tools.gpu_kernels import KernelBench
-
     bench = KernelBench()
     result: Result = {'write_gb_per_s': bench.write_bandwidth(), 'prepare': {}}
     for name in FORMATS:
@@ -109,8 +101,6 @@ def engines(work: Path, done: Mapping[str, Any]) -> Iterator[tuple[str, Result]]
 
 def overlap(work: Path) -> Result:
     """Time both branches on two streams and on one, and draw when each of them works."""
-    from tools.gpu_overlap import draw_timeline, measure
-
     result: Result = {}
     for name, size in (('hlrc_s_aerial', '4K'), (PAPER_NETWORK, '2048x1024')):
         bundle = paper_bundle(work, name)
@@ -127,11 +117,11 @@ def pytorch(work: Path) -> Result:
 
     from uhr_seg_ros.networks.backbones.normalization import normalized
 
-    network = _paper_network().cuda()
+    network = paper_network().cuda()
     bundle = paper_bundle(work, PAPER_NETWORK)
     picture = normalized(benchmark_image(PAPER_SIZE)[None], bundle.mean, bundle.std).cuda()
     forms: dict[str, tuple[Any, Any]] = {'eager fp32': (network, picture)}
-    half = _paper_network().cuda().half()
+    half = paper_network().cuda().half()
     forms['eager fp16'] = half, picture.half()
     forms['compiled fp16'] = torch.compile(half, mode='max-autotune'), picture.half()
     result: Result = {}
@@ -153,51 +143,6 @@ def onnxruntime(work: Path) -> Result:
     return result
 
 
-def size_of(name: str) -> tuple[int, int]:
-    """Read `4K` or `2048x1024` as (height, width)."""
-    if name in SIZES:
-        return SIZES[name]
-    width, height = name.split('x')
-    return int(height), int(width)
-
-
-def random_frame(name: str, size: tuple[int, int]) -> RawFrame:
-    """Make a frame of random bytes."""
-    data = np.random.default_rng(0).integers(0, 256, memory_shape(name, *size), np.uint8)
-    return RawFrame(data, name, *size)
-
-
-def spread(times: Sequence[float]) -> Result:
-    """Return median and 95th percentile of times in ms."""
-    median, p95 = np.percentile(times, (50, 95)).tolist()
-    return {'median_ms': round(median, 3), 'p95_ms': round(p95, 3), 'runs': len(times)}
-
-
-def paper_bundle(work: Path, name: str) -> Bundle:
-    """Load a bundle; that of the paper's network is exported first, with seeded weights."""
-    if name != PAPER_NETWORK:
-        return load_bundle(name)
-    folder = work / name
-    if not (folder / 'model.yaml').is_file():
-        from uhr_seg_ros.core.classes import CLASS_SETS
-        from uhr_seg_ros.export.export import export_bundle
-
-        export_bundle(
-            _paper_network(), folder, name=name, preset=name, classes=CLASS_SETS['cityscapes']
-        )
-    # Random weights leave many pixels between two classes, which a rounding decides.
-    return replace(load_bundle(folder), agreement=dict.fromkeys(PRECISIONS, 0.9))
-
-
-def _paper_network() -> Any:
-    import torch
-
-    from uhr_seg_ros.networks.presets import build_network
-
-    torch.manual_seed(0)
-    return build_network(PAPER_NETWORK).eval()
-
-
 def _engine_case(bundle: Bundle, size: tuple[int, int], precision: str, work: Path) -> Result:
     lines: list[str] = []
     options = EngineOptions(precision=precision, cache=str(work / 'cache'), report=lines.append)
@@ -212,7 +157,7 @@ def _engine_case(bundle: Bundle, size: tuple[int, int], precision: str, work: Pa
         stages = [segmenter(frame).stage_times for _ in range(FRAMES)][3:]
         walls = _wall_times(segmenter, frame, FRAMES)
         pictures = OverlayOptions(True, True, 0.5, 0.5)
-        painted = _wall_times(lambda image: segmenter(image, pictures=pictures), frame, FRAMES)
+        painted = _wall_times(lambda image: segmenter(image, overlay=pictures), frame, FRAMES)
         result = {
             'engines': spread([times['engines'] for times in stages]),
             'upload': spread([times['upload'] for times in stages]),

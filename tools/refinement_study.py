@@ -31,9 +31,8 @@ from uhr_seg_ros.core.image_writing import check_format, write_image
 from uhr_seg_ros.core.visualization import colorize
 from uhr_seg_ros.data.datasets import open_dataset
 from uhr_seg_ros.evaluation.block import Block
-from uhr_seg_ros.evaluation.boundaries import disk
-from uhr_seg_ros.evaluation.boundary_f import BoundaryF
-from uhr_seg_ros.evaluation.ignore_classes import Ignoring
+from uhr_seg_ros.evaluation.boundary_metrics import BoundaryF, disk
+from uhr_seg_ros.evaluation.labels import IgnoreClasses
 from uhr_seg_ros.evaluation.metrics import ConfusionMatrix, ratio
 from uhr_seg_ros.evaluation.object_recall import ObjectRecall
 from uhr_seg_ros.pipelines.refinement.refine import refine, Refinement
@@ -96,7 +95,7 @@ def real(root: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Return image and labels of the test mosaics."""
     dataset = open_dataset('aerial', root)
     for whole in dataset.images('test'):
-        image = Ignoring(whole, dataset.ignored)
+        image = IgnoreClasses(whole, dataset.ignored)
         yield image.read_image(), image.read_labels((0, 0, *image.size))
 
 
@@ -161,8 +160,8 @@ def measured(samples: Sequence[Sample], masks: Sequence[np.ndarray]) -> dict[str
             f'boundary_f_{radius}px': _percent(value)
             for radius, value in zip(RADII, contours.mean_f(), strict=True)
         },
-        'thin_recall': _percent(ratio(*thin)),
-        'small_object_recall': _percent(small),
+        'thin_recall': _percent(float(ratio(*thin))),
+        'small_object_recall': _percent(float(small)),
     }
 
 

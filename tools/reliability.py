@@ -28,14 +28,15 @@ import psutil
 from uhr_seg_ros.benchmark.figures import figures, spread
 from uhr_seg_ros.benchmark.host import describe_host
 from uhr_seg_ros.benchmark.sources import prepare_bag
-from uhr_seg_ros.cli.main import guarded
-from uhr_seg_ros.cli.options import CommandParser, Mode, refuse_without_effect
+from uhr_seg_ros.core.atomic_io import write_json
 from uhr_seg_ros.core.bundle import load_bundle
+from uhr_seg_ros.core.command_line import CommandParser, Mode, refuse_without_effect
 from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.core.program import guarded
 from uhr_seg_ros.replay.bags import ImageTopic
+from uhr_seg_ros.replay.load import Load
 from uhr_seg_ros.replay.session import Pacing, Replay, Session, transport_of
 from uhr_seg_ros.replay.topics import choose_topic
-from uhr_seg_ros.reports.benchmark_report import write_json
 
 #: Lifecycle: transitions of a cycle, and how many cycles pass before resources are compared.
 CYCLE = ('deactivate', 'cleanup', 'configure', 'activate')
@@ -147,7 +148,7 @@ def soak(options: Options, folder: Path) -> dict[str, Any]:
     first, last = outer_parts([ms for _, ms, _ in replay.latencies()])
     memory = memory_at(replay, 1 / 6, 1.0)
     return {
-        'seconds': replay.load.seconds,
+        'seconds': load_of(replay).seconds,
         'frames': found['frames'],
         'latency_ms': found['latency_ms'],
         'p99_ms': [first, last],
@@ -189,9 +190,15 @@ def outer_parts(latencies_ms: Sequence[float]) -> tuple[float, float]:
     return round(float(first), 3), round(float(last), 3)
 
 
+def load_of(replay: Replay) -> Load:
+    """Return what a replay took of the machine; it ended, so it was measured."""
+    assert replay.load is not None
+    return replay.load
+
+
 def memory_at(replay: Replay, *shares: float) -> list[float]:
     """Return the memory of the node after shares of a replay, MB."""
-    series = replay.load.memory_series
+    series = load_of(replay).memory_series
     return [series[min(len(series) - 1, int(share * len(series)))][1] for share in shares]
 
 

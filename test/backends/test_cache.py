@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import itertools
+import json
 from multiprocessing import get_context
 import os
 from pathlib import Path
-import random
+import stat
 import time
+from typing import Any
 
 import pytest
 from small_disk import SmallDisk
@@ -53,6 +55,27 @@ def test_every_field_makes_another_entry(cache: EngineCache, field: str) -> None
     assert cache.fault(other) == f'{field} was {before}, is zz'
 
 
+def test_reason_for_a_rebuild_names_what_changed(cache: EngineCache) -> None:
+    """Of entries of the same kind and name only, and of the one used last."""
+    cache.write(make_key(gpu='Xavier'), b'oldest')
+    os.utime(next(cache.directory.glob('*.engine')), (1, 1))
+    cache.write(make_key(), b'plan')
+    assert cache.fault(make_key(gpu='Thor')) == 'gpu was Orin, is Thor'
+    both = make_key(gpu='Thor', tensorrt='11.4.0')
+    assert cache.fault(both) == 'tensorrt was 10.3.0, is 11.4.0; gpu was Orin, is Thor'
+    new = Key('engine', 'detail', {**make_key().fields, 'l4t': 'R36.4.0'})
+    assert cache.fault(new) == 'l4t was None, is R36.4.0'
+    assert cache.fault(make_key(name='semantic', gpu='Thor')) == 'none was made yet'
+    assert cache.fault(make_key(kind='graph', gpu='Thor')) == 'none was made yet'
+
+
+def test_reason_with_a_sidecar_without_fields(cache: EngineCache) -> None:
+    sidecar = cache.write(make_key(), b'plan').with_suffix('.json')
+    content = json.loads(sidecar.read_text())
+    sidecar.write_text(json.dumps({**content, 'fields': 'none'}))
+    assert cache.fault(make_key(gpu='Thor')).endswith('gpu was None, is Thor')
+
+
 def test_order_of_fields_does_not_matter(cache: EngineCache) -> None:
     cache.write(Key('engine', 'a', {'x': '1', 'y': '2'}), b'plan')
     assert cache.read(Key('engine', 'a', {'y': '2', 'x': '1'})) is not None
@@ -83,9 +106,25 @@ def nest_sidecar(path: Path) -> None:
     path.with_suffix('.json').write_text('{"fields": ' + '[' * 100_000)
 
 
-def open_to_all(path: Path) -> None:
-    """Let everybody write the engine."""
-    path.chmod(0o666)
+#: Bits of the mode -> whether somebody else may write.
+MODES = {
+    **{bit: bit in (stat.S_IWGRP, stat.S_IWOTH) for bit in (0o1, 0o2, 0o4, 0o10, 0o20, 0o40)},
+    0o055: False,
+    0o077: True,
+}
+
+
+@pytest.mark.parametrize('mode', MODES, ids=oct)
+@pytest.mark.parametrize('place', ['file', 'folder'])
+def test_each_bit_of_the_mode(cache: EngineCache, mode: int, place: str) -> None:
+    """Only who may write could put something else there; others may read and list."""
+    key = make_key()
+    path = cache.write(key, b'plan')
+    target = path if place == 'file' else path.parent
+    target.chmod((0o600 if place == 'file' else 0o700) | mode)
+    shared = MODES[mode]
+    assert (cache.read(key) is None) == shared
+    assert cache.fault(key) == (f'{target} can be written by other users' if shared else '')
 
 
 def test_folder_of_everybody_is_not_read(cache: EngineCache) -> None:
@@ -108,7 +147,6 @@ def test_folder_of_everybody_is_not_read(cache: EngineCache) -> None:
         (lose_sidecar, 'is damaged'),
         (garble_sidecar, 'is damaged'),
         (nest_sidecar, 'is damaged'),
-        (open_to_all, 'can be written by other users'),
     ],
 )
 def test_what_cannot_be_trusted_is_not_read(
@@ -255,39 +293,56 @@ def test_lock_keeps_another_process_out(cache: EngineCache, tmp_path: Path) -> N
     process.join()
 
 
-KILLED_SIZE = 4 << 20
+def write_until(directory: Path, steps: int, reached: Path) -> None:
+    """Write an entry, then another one in its place, and stop before a step on the disk."""
+    cache, left = EngineCache(directory), itertools.count(steps, -1)
 
+    def stopping(step: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any) -> Any:
+            if next(left) == 0:
+                reached.touch()
+                time.sleep(600)
+            return step(*args)
 
-def write_until_killed(directory: Path) -> None:
-    """Write the same entry again and again, each time another byte."""
-    cache = EngineCache(directory)
+        return wrapper
+
     with cache.lock(make_key()):
-        for number in itertools.count():
-            content = bytes([number % 256]) * KILLED_SIZE
-            cache.write(make_key(), content, {'number': number})
+        cache.write(make_key(), b'0' * 1000, {'number': 0})
+        os.fsync, Path.replace = stopping(os.fsync), stopping(Path.replace)
+        cache.write(make_key(), b'1' * 1000, {'number': 1})
+        reached.touch()
+        time.sleep(600)
 
 
-def test_killed_while_it_writes(cache: EngineCache) -> None:
-    key, pause = make_key(), random.Random(0)
-    for _ in range(8):
-        process = get_context('spawn').Process(target=write_until_killed, args=(cache.directory,))
+def test_killed_while_it_writes(cache: EngineCache, tmp_path: Path) -> None:
+    """Whatever is the last step on the disk, the entry is whole or counts as damaged."""
+    key, states = make_key(), []
+    for steps in range(6):
+        reached = tmp_path / f'reached_{steps}'
+        process = get_context('spawn').Process(
+            target=write_until, args=(cache.directory, steps, reached)
+        )
         process.start()
-        while cache.read(key) is None:  # until it is at it
+        while not reached.exists():
             assert process.is_alive()
             time.sleep(0.002)
-        time.sleep(pause.uniform(0.0, 0.05))
         process.kill()
         process.join()
         if (found := cache.read(key)) is not None:
             content, facts = found
-            assert content == bytes([facts['number'] % 256]) * KILLED_SIZE
+            assert content == str(facts['number']).encode() * 1000
+            states.append(facts['number'])
         else:
             assert 'is damaged' in cache.fault(key)
+            states.append('damaged')
+        if steps == 0:
+            assert list(cache.directory.glob('.*.unfinished'))
         with cache.lock(key):  # nobody holds it any more
             cache.write(key, b'plan')
         assert cache.read(key)[0] == b'plan'
         cache.discard(key)
-    assert list(cache.directory.glob('.*.unfinished'))  # some were in the middle
+    assert states[0] == 0 and states[-1] == 1
+    assert 'damaged' in states
 
 
 def test_what_killed_processes_left_goes(cache: EngineCache) -> None:

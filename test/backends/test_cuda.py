@@ -23,9 +23,9 @@ import numpy as np
 import pytest
 from standin_libcuda import build_standin, StandIn
 
-from uhr_seg_ros.backends.tensorrt import cuda_driver as driver_module
 from uhr_seg_ros.backends.tensorrt.cuda import Cuda, Graph, GraphCaptureError, Stream
-from uhr_seg_ros.backends.tensorrt.cuda_driver import Driver
+from uhr_seg_ros.core import cuda_driver as driver_module
+from uhr_seg_ros.core.cuda_driver import Driver
 from uhr_seg_ros.core.errors import EngineError
 
 HERE = Path(__file__).parent

@@ -25,6 +25,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_typestore, Stores
 from tiny_bundle import paint
 
+from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.reports import bag_page
@@ -78,7 +79,7 @@ def measured(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """Return a folder with figures.json and page.html of a run in lock step."""
     folder = tmp_path_factory.mktemp('measured')
     result = benchmark(
-        '--bag',
+        'bag',
         recording(folder),
         '--bundle',
         tiny_bundle,
@@ -95,6 +96,16 @@ def measured(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     assert 'published to mask' in result.stdout
     assert 'topic /front/image (' in result.stdout and '/front/depth (' in result.stdout
     return folder
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+    """Run the command in this process; return its exit code and what it says."""
+    capsys.readouterr()
+    try:
+        code = main(['benchmark', *map(str, arguments)])
+    except SystemExit as err:  # as argparse ends
+        code = err.code
+    return code, capsys.readouterr().err
 
 
 def report(folder: Path) -> dict[str, Any]:
@@ -181,7 +192,7 @@ def test_page_in_a_browser(measured: Path) -> None:
 
 def test_times_of_the_recording(tiny_bundle: Path, tmp_path: Path) -> None:
     result = benchmark(
-        '--bag', recording(tmp_path), '--bundle', tiny_bundle, '--json', tmp_path / 'figures.json'
+        'bag', recording(tmp_path), '--bundle', tiny_bundle, '--json', tmp_path / 'figures.json'
     )
     assert result.returncode == 0, result.stderr
     figures = report(tmp_path)['figures']
@@ -197,7 +208,7 @@ def test_too_fast_a_rate_drops_frames_and_the_accounts_close(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:
     result = benchmark(
-        '--bag',
+        'bag',
         recording(tmp_path),
         '--bundle',
         tiny_bundle,
@@ -216,7 +227,12 @@ def test_too_fast_a_rate_drops_frames_and_the_accounts_close(
 
 
 @pytest.mark.slow
-def test_peak(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peak(
+    tiny_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     from uhr_seg_ros.benchmark import bag_benchmark
 
     # The search is that of the command, on shorter trials.
@@ -229,14 +245,12 @@ def test_peak(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     options = bag_benchmark.BagOptions(
         recording(tmp_path), 'peak', parameters={'bundle': str(tiny_bundle)}
     )
-    told: list[str] = []
-    result = bag_benchmark.benchmark_bag(
-        options, tmp_path / 'pictures', told.append, lambda *_: None
-    )
+    caplog.set_level('INFO', 'uhr_seg_ros')
+    result = bag_benchmark.benchmark_bag(options, tmp_path / 'pictures', lambda *_: None)
     assert result['peak_hz'] > 0
     kept = [trial for trial in result['trials'] if trial['answered'] >= 0.95]
     assert result['peak_hz'] in [trial['rate_hz'] for trial in kept]
-    assert f'run 3 of 3 at {result["peak_hz"]:.2f} Hz' in told
+    assert f'run 3 of 3 at {result["peak_hz"]:.2f} Hz' in caplog.messages
     page = bag_page.build(result, sorted((tmp_path / 'pictures').glob('overlays/*.jpg')))
     assert f'Peak: {result["peak_hz"]:.2f} Hz' in page
 
@@ -244,29 +258,28 @@ def test_peak(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['--bag', '{tmp}/nothing'], 'is no rosbag2 recording'),
-        (['--bag', '{bag}', '--topic', '/left'], 'has no images on /left; its image topics: /cam'),
-        (['--bag', '{bag}', '--rate', '0'], '--rate 0 is no rate'),
-        (['--bag', '{bag}', '--rate', 'fast'], "'fast' is no rate"),
-        (['--bag', '{bag}', '--duration', '-3'], "'-3' is no duration"),
-        (['--bag', '{bag}', '--bundle', 'none_such'], "no bundle 'none_such'"),
-        (['--report', 'page.html'], '--report has no effect without --bag'),
-        (['--rate', 'max'], '--rate max has no effect without --bag'),
-        (['--compare', '{tmp}/a.json', '{tmp}/b.json'], '--bundle has no effect beside --compare'),
+        (['bag', '{tmp}/nothing'], 'is no rosbag2 recording'),
+        (['bag', '{bag}', '--topic', '/left'], 'has no images on /left; its image topics: /cam'),
+        (
+            ['bag', '{bag}', '--rate', '0'],
+            "'0' is not a rate: expected realtime, max, peak",
+        ),
+        (['bag', '{bag}', '--rate', 'fast'], "'fast' is not a rate"),
+        (['bag', '{bag}', '--duration', '-3'], "'-3' is not a duration"),
+        (['bag', '{bag}', '--bundle', 'none_such'], "no bundle 'none_such'"),
+        (['stages', '--report', 'page.html'], 'unrecognized arguments: --report'),
+        (['node', '--rate', 'max'], "'max' is not a rate"),
     ],
 )
 def test_bad_options_end_in_one_line(
-    tiny_bundle: Path, tmp_path: Path, arguments: list[str], message: str
+    tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with BagWriter(tmp_path / 'bag', topic='/cam') as bag:
         bag.write(paint(STRIPES), 0)
     values = {'tmp': tmp_path, 'bag': tmp_path / 'bag'}
-    result = benchmark(
-        '--bundle', tiny_bundle, *(argument.format(**values) for argument in arguments)
-    )
-    assert result.returncode == 2
-    assert message in result.stderr
-    assert 'Traceback' not in result.stderr
+    code, text = refusal(capsys, *(argument.format(**values) for argument in arguments))
+    assert code == 2
+    assert message in text
 
 
 def test_frames_that_the_node_rejects_are_no_endless_wait(
@@ -282,12 +295,12 @@ def test_frames_that_the_node_rejects_are_no_endless_wait(
             data = np.frombuffer(b'no picture', np.uint8)
             message = types.types[kind](header=header, format='jpeg', data=data)
             writer.write(connection, index, types.serialize_cdr(message, kind))
-    result = benchmark('--bag', tmp_path / 'bag', '--bundle', tiny_bundle, '--rate', 'max')
+    result = benchmark('bag', tmp_path / 'bag', '--bundle', tiny_bundle, '--rate', 'max')
     assert result.returncode == 2
     assert '2 frames were sent and no mask came; the node counts 2 received' in result.stderr
 
 
-def test_comparison(measured: Path) -> None:
+def test_comparison(measured: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = report(measured)
     second = copy.deepcopy(first)
     second['figures']['latency_ms']['p50'] = 2 * first['figures']['latency_ms']['p50']
@@ -303,9 +316,10 @@ def test_comparison(measured: Path) -> None:
         'node: unheard of': (None, 'new'),
     }
     (measured / 'other.json').write_text(json.dumps(second), encoding='utf-8')
-    result = benchmark('--compare', measured / 'figures.json', measured / 'other.json')
-    assert result.returncode == 0, result.stderr
-    assert '2.000' in result.stdout and 'threads 1' in result.stdout
+    files = [str(measured / name) for name in ('figures.json', 'other.json')]
+    assert main(['benchmark', '--compare', *files]) == 0
+    text = capsys.readouterr().out
+    assert '2.000' in text and 'threads 1' in text
 
 
 @pytest.mark.parametrize(

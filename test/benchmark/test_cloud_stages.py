@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""``uhr_seg benchmark --cloud``: what it measures is a cloud that is really labelled."""
+"""``uhr_seg benchmark cloud``: what it measures is a cloud that is really labelled."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from uhr_seg_ros.benchmark.cloud_stages import (
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.errors import ProcessError
 from uhr_seg_ros.geometry.visibility import find_seen
-from uhr_seg_ros.ros.points.cloud_reading import read_points
+from uhr_seg_ros.ros.messages.cloud_reading import read_points
 
 
 @pytest.mark.usefixtures('hostile_folder')
 def test_stages_of_every_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / 'report.json'
-    options = ['--cloud', '--points', '12800', '1', '--size', '320x192', '--repeat', '3']
+    options = ['cloud', '--points', '12800', '1', '--size', '320x192', '--repeat', '3']
     assert main(['benchmark', *options, '--json', str(file)]) == 0
     report = json.loads(file.read_text())
     assert report['repeat'] == 3
@@ -78,17 +78,12 @@ def test_most_points_are_inside_the_image(size: tuple[int, int]) -> None:
     assert np.ptp(seen.row) > 0.85 * height
 
 
-def test_points_need_the_option(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(['benchmark', '--points', '1000']) == 2
-    assert '--points has no effect without --cloud' in capsys.readouterr().err
-
-
 def test_without_ros(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delitem(sys.modules, 'uhr_seg_ros.benchmark.cloud_stages')
     for name in [name for name in sys.modules if name.partition('.')[0] == 'rclpy']:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, 'rclpy', None)
-    assert main(['benchmark', '--cloud', '--points', '1000']) == 2
+    assert main(['benchmark', 'cloud', '--points', '1000']) == 2
     error = capsys.readouterr().err
     assert 'needs the Python package rclpy' in error
     assert 'source a ROS 2 installation' in error

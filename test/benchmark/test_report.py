@@ -11,14 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from uhr_seg_ros.benchmark.sizes import format_size, parse_size
+from uhr_seg_ros.benchmark.figures import percentiles, segmenter_stages, stage_percentiles
 from uhr_seg_ros.benchmark.stages import benchmark_image, measure, spread, StageOptions
-from uhr_seg_ros.reports.benchmark_report import (
-    percentiles,
-    segmenter_stages,
-    stage_percentiles,
-    write_json,
-)
+from uhr_seg_ros.cli.arguments import parse_size
+from uhr_seg_ros.core.atomic_io import write_json
+from uhr_seg_ros.reports.benchmark_console import format_size
 
 
 def test_percentiles() -> None:
@@ -72,7 +69,7 @@ def test_sizes() -> None:
     assert parse_size('3840x2160') == (2160, 3840)
     assert format_size((2160, 3840)) == '3840x2160'
     for text in ('3840', '0x10', '10x', 'axb', '-1x5', '999999x5'):
-        with pytest.raises(argparse.ArgumentTypeError, match='no size: expected <width>x<height>'):
+        with pytest.raises(argparse.ArgumentTypeError, match='is not a size: expected <width>x'):
             parse_size(text)
 
 

@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
-from uhr_seg_ros.benchmark.sizes import parse_rate
+from uhr_seg_ros.benchmark import sources
 from uhr_seg_ros.benchmark.sources import prepare_bag
+from uhr_seg_ros.cli.arguments import parse_rate
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.core.interruption import done_until
+from uhr_seg_ros.core.interruption import progress_note
 from uhr_seg_ros.replay.bags import read_messages
 
 SIZE = (24, 40)
@@ -29,20 +30,23 @@ def mosaic(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_flight_that_is_interrupted_leaves_nothing(tmp_path: Path, mosaic: Path) -> None:
+def test_a_flight_that_is_interrupted_leaves_nothing(
+    tmp_path: Path, mosaic: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / 'out/flight'
 
-    def tell(text: str) -> None:
-        if text.startswith('recorded frame 2 of 4'):
+    def interrupt(text: str, *values: object) -> None:
+        if text.startswith('recorded frame') and values[:2] == (2, 4):
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt) as info:
-        prepare_bag([mosaic], folder, count=4, rate_hz=1.0, size=SIZE, tell=tell)
-    assert done_until(info.value).startswith('2 of 4 frames were recorded')
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as info:
+        patch.setattr(sources._LOG, 'info', interrupt)
+        prepare_bag([mosaic], folder, count=4, rate_hz=1.0, size=SIZE)
+    assert progress_note(info.value).startswith('2 of 4 frames were recorded')
     assert not list(folder.parent.iterdir())
     # The next one is whole, and may be replaced by another.
     for count in (3, 2):
-        prepare_bag([mosaic], folder, count=count, rate_hz=1.0, size=SIZE, tell=lambda _: None)
+        prepare_bag([mosaic], folder, count=count, rate_hz=1.0, size=SIZE)
         assert len(list(read_messages(folder, '/image_raw'))) == count
 
 
@@ -52,7 +56,7 @@ def test_a_topic_is_one_of_a_recording(tmp_path: Path, mosaic: Path) -> None:
 
 
 def test_rates_whose_stamps_cannot_be_stored(tmp_path: Path, mosaic: Path) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match=r"'1e-9' is no rate: expected 0, or"):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"'1e-9' is not a rate: expected 0, or"):
         parse_rate('1e-9')
     with pytest.raises(ConfigError, match='stamps go to 2000000000 s'):
         prepare_bag([mosaic], tmp_path / 'flight', count=300_000, rate_hz=1e-4, size=SIZE)

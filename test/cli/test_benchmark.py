@@ -5,13 +5,19 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
 import json
 from pathlib import Path
 
 import pytest
 from small_disk import SmallDisk
 
+from uhr_seg_ros.cli import benchmark as benchmark_command
+from uhr_seg_ros.cli.benchmark import KINDS
 from uhr_seg_ros.cli.main import main
+
+SMALL = ('--size', '64x64', '--repeat', '1')
 
 
 def benchmark(tmp_path: Path, *arguments: object) -> dict:
@@ -23,7 +29,7 @@ def benchmark(tmp_path: Path, *arguments: object) -> dict:
 @pytest.mark.usefixtures('hostile_folder')
 def test_stages_of_every_size(tmp_path: Path, tiny_bundle: Path) -> None:
     sizes = ['--size', '320x192', '--size', '100x50']
-    report = benchmark(tmp_path, '--bundle', tiny_bundle, *sizes, '--repeat', 2)
+    report = benchmark(tmp_path, 'stages', '--bundle', tiny_bundle, *sizes, '--repeat', 2)
     assert [result['size'] for result in report['sizes']] == [[192, 320], [50, 100]]
     for result in report['sizes']:
         stages = ['convert', 'preprocess', 'semantic', 'detail', 'fusion', 'total']
@@ -38,8 +44,8 @@ def test_cost_of_the_node(
     tmp_path: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip('rclpy', reason='rclpy is not installed')
-    options = ['--size', '320x192', '--repeat', 3, '--node', '--rate', 5]
-    node = benchmark(tmp_path, '--bundle', tiny_bundle, *options)['node']
+    options = ['--size', '320x192', '--repeat', 3, '--rate', 5]
+    node = benchmark(tmp_path, 'node', '--bundle', tiny_bundle, *options)['node']
     # A frame may be dropped for a newer one on a busy machine.
     assert 0 < node['frames_processed'] <= node['frames_played'] == 3
     # No sign of `node_ms`: medians of three frames do not add up on a busy machine.
@@ -58,7 +64,7 @@ def test_cost_of_the_node(
 @pytest.mark.slow
 def test_export_against_torch(tmp_path: Path) -> None:
     pytest.importorskip('torch', reason='PyTorch is not installed')
-    report = benchmark(tmp_path, '--torch', 'hlrc_s', '--size', '128x64', '--repeat', 2)
+    report = benchmark(tmp_path, 'torch', 'hlrc_s', '--size', '128x64', '--repeat', 2)
     (result,) = report['against_torch']
     assert len(result['eager_ms']) == len(result['exported_ms']) == 2
     assert result['ratio'] > 0
@@ -66,19 +72,19 @@ def test_export_against_torch(tmp_path: Path) -> None:
 
 def test_bad_sizes_and_bundles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(['benchmark', '--size', '3840'])
+        main(['benchmark', 'stages', '--size', '3840'])
     assert '3840' in capsys.readouterr().err
-    assert main(['benchmark', '--bundle', str(tmp_path / 'none'), '--size', '64x64']) == 2
+    assert main(['benchmark', 'stages', '--bundle', str(tmp_path / 'none'), *SMALL]) == 2
     assert str(tmp_path / 'none') in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ('arguments', 'text'),
     [
-        (['--frames', '0'], "'0' is no count"),
-        (['--frames', 'x'], "'x' is no count"),
-        (['--rate', '-1'], "'-1' is no rate"),
-        (['--rate', 'nan'], "'nan' is no rate"),
+        (['--frames', '0'], "'0' is not a count"),
+        (['--frames', 'x'], "'x' is not a count"),
+        (['--rate', '-1'], "'-1' is not a rate"),
+        (['--rate', 'nan'], "'nan' is not a rate"),
     ],
 )
 def test_absurd_numbers(
@@ -94,8 +100,8 @@ def test_report_that_cannot_be_written(
 ) -> None:
     (tmp_path / 'file').touch()
     wanted = str(tmp_path / 'file/report.json')
-    size = ['--size', '64x64', '--repeat', '1']
-    assert main(['benchmark', '--bundle', str(tiny_bundle), *size, '--json', wanted]) == 2
+    words = ['benchmark', 'stages', '--bundle', str(tiny_bundle), *SMALL]
+    assert main([*words, '--json', wanted]) == 2
     assert str(tmp_path / 'file') in capsys.readouterr().err
 
 
@@ -106,8 +112,104 @@ def test_report_on_a_full_disk(
     wanted.write_text('earlier')
     small_disk.fill()
     before = set(small_disk.path.iterdir())
-    size = ['--size', '64x64', '--repeat', '1']
-    assert main(['benchmark', '--bundle', str(tiny_bundle), *size, '--json', str(wanted)]) == 2
+    words = ['benchmark', 'stages', '--bundle', str(tiny_bundle), *SMALL]
+    assert main([*words, '--json', str(wanted)]) == 2
     assert f'{wanted}: No space left on device' in capsys.readouterr().err
     assert wanted.read_text() == 'earlier'
     assert set(small_disk.path.iterdir()) == before
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    benchmark_command.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_every_kind_has_help(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(['benchmark', kind, '--help'])
+    assert ended.value.code == 0
+    assert KINDS[kind].summary.split()[-1] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('old', 'new'),
+    [
+        ('', 'stages'),
+        ('--bundle b --size 8x8', 'stages --bundle b --size 8x8'),
+        ('--size 8x8 --node --rate 5', 'node --size 8x8 --rate 5'),
+        ('--repeat 3 --transport', 'transport --repeat 3'),
+        ('--cloud --points 10 20 --json j', 'cloud --points 10 20 --json j'),
+        ('--torch hlrc_s --size 8x8', 'torch hlrc_s --size 8x8'),
+        ('--bundle b --bag r --rate max --report p', 'bag r --bundle b --rate max --report p'),
+        ('--bag=r --rate=peak', 'bag r --rate=peak'),
+        ('--bag r --bundle b --offline o --prefix p', 'offline r o --bundle b --prefix p'),
+        ('--offline=o --bag r', 'offline r o'),
+        ('--compare a b', 'compare a b'),
+        ('--comp a b', 'compare a b'),
+    ],
+)
+def test_the_earlier_form_names_the_one_of_today(
+    old: str, new: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert benchmark_command.update_words(old.split()) == new.split()
+    (line,) = caplog.messages
+    assert line.endswith(f'use: uhr_seg benchmark {new}')
+    parse(new.split())
+
+
+def test_the_earlier_form_works(
+    tmp_path: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = benchmark(tmp_path, '--bundle', tiny_bundle, *SMALL)
+    assert [result['size'] for result in report['sizes']] == [[64, 64]]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f'uhr_seg benchmark stages --bundle {tiny_bundle} --size 64x64' in line
+
+
+@pytest.mark.parametrize(
+    ('words', 'text'),
+    [
+        ('--bag b --cloud', '--cloud has no effect beside --bag'),
+        ('--bag b --node', '--node has no effect beside --bag'),
+        ('--bag b --torch hlrc_s', '--torch has no effect beside --bag'),
+        ('--compare a b --bag c', '--bag has no effect beside --compare'),
+        ('--torch hlrc_s --offline o', '--offline has no effect beside --torch'),
+        ('--offline o', '--offline has no effect without --bag'),
+        ('--compare a', '--compare needs 2 values'),
+    ],
+)
+def test_flags_that_exclude_each_other(
+    words: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(['benchmark', *words.split()]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f'uhr_seg: error: {text}')
+
+
+@pytest.mark.parametrize(
+    'words',
+    [
+        'bag b --size 8x8',
+        'bag b --points 10',
+        'bag b --prefix p',
+        'offline b o --rate 2',
+        'offline b o --report r.html',
+        'compare a b --json c',
+        'compare a b --bundle c',
+        'stages --rate 3',
+        'stages --topic /a',
+        'torch hlrc_s --backend onnxruntime',
+        'torch hlrc_s --bundle b',
+        'transport --memory-limit-mb 100',
+        'cloud --rate 3',
+        'stages --points 10',
+        'nonesuch',
+    ],
+)
+def test_a_kind_has_only_its_own_options(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(['benchmark', *words.split()])
+    assert ended.value.code == 2
+    assert 'error: ' in capsys.readouterr().err.splitlines()[-1]

@@ -171,7 +171,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize('command', sorted(COMMANDS))
 def test_every_command_has_its_room(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     for package in ('torch', 'rosbags', 'rclpy'):
-        pytest.importorskip(package)
+        pytest.importorskip(package, reason=f'{package} is not installed')
     with pytest.raises(SystemExit) as caught:
         main([command, '--help'])
     assert caught.value.code == 0
@@ -197,7 +197,13 @@ def test_missing_package_names_the_extra(
             raise ModuleNotFoundError(f'No module named {name!r}', name=name)
         return real_import(name, *args, **kwargs)
 
-    for name in [name for name in sys.modules if name.startswith('uhr_seg_ros.networks')]:
+    for name in [
+        name
+        for name in sys.modules
+        if name.startswith(
+            ('uhr_seg_ros.networks', 'uhr_seg_ros.export', 'uhr_seg_ros.cli.convert')
+        )
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, '__import__', without_torch)
     assert main(['convert', 'x.pth', '--network', 'hlrc_s', '--output', 'y']) == 2
@@ -209,7 +215,7 @@ def test_missing_package_names_the_extra(
 def test_segment_needs_neither_torch_nor_onnx(tiny_bundle: Path, field: Path) -> None:
     code = (
         'import sys\n'
-        'from uhr_seg_ros.cli import main\n'
+        'from uhr_seg_ros.cli.main import main\n'
         f'code = main(["segment", {str(field)!r}, "--bundle", {str(tiny_bundle)!r}, '
         f'"--output", {str(field.parent)!r}])\n'
         'assert not {"torch", "onnx", "rclpy"} & set(sys.modules), sys.modules\n'

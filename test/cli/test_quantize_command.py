@@ -11,17 +11,17 @@ import shutil
 import cv2
 import pytest
 
-pytest.importorskip('onnx')
-pytest.importorskip('tqdm')
+pytest.importorskip('onnx', reason='graphs are quantized with onnx')
+pytest.importorskip('tqdm', reason='progress is shown by tqdm')
 
 from tiny_bundle import edited_model
 from wide_bundle import make_wide_bundle
 
-from uhr_seg_ros.backends.cpu_features import has_exact_int8
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.domain import Domain
+from uhr_seg_ros.core.resources import has_exact_int8
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.synthetic.scenes import generate_scene
 

@@ -17,10 +17,10 @@ import pytest
 from tiny_bundle import edited_model, paint
 
 from uhr_seg_ros.cli.main import main
-from uhr_seg_ros.cli.segment_results import Results
 from uhr_seg_ros.core.bundle import file_sha256
 from uhr_seg_ros.core.errors import WriteError
-from uhr_seg_ros.core.folder_lock import locked
+from uhr_seg_ros.core.work_folders import lock_folder
+from uhr_seg_ros.reports.result_files import Results
 
 #: Of images of which the second one fails, px.
 SIDES = (16, 32, 16)
@@ -127,7 +127,7 @@ def test_two_runs_into_one_folder(
     tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image = picture(tmp_path / 'a.png')
-    with locked(tmp_path / 'out'):
+    with lock_folder(tmp_path / 'out'):
         assert segment(tiny_bundle, tmp_path / 'out', image) == 2
     assert 'another run' in capsys.readouterr().err
     assert os.listdir(tmp_path / 'out') == []

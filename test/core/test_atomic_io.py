@@ -13,7 +13,7 @@ import threading
 import pytest
 from small_disk import SmallDisk
 
-from uhr_seg_ros.core.atomic_io import check_writable, write_bytes, write_text, written
+from uhr_seg_ros.core.atomic_io import atomic_write, check_writable, write_bytes, write_text
 from uhr_seg_ros.core.errors import WriteError
 
 PACKAGE = Path(__file__).resolve().parents[2] / 'uhr_seg_ros'
@@ -22,10 +22,10 @@ PACKAGE = Path(__file__).resolve().parents[2] / 'uhr_seg_ros'
 DIRECT = {'imwrite', 'imencode', 'savefig', 'savez', 'savetxt', 'write_bytes', 'write_text'}
 ALLOWED = {
     'imencode': {'image_writing.py'},
-    'write_bytes': {'files.py', 'segment_results.py'},  # each renames
-    'write_text': {'footprint.py', 'run_folder.py'},  # a file of the kernel; its own rules
-    'savefig': {'bag_charts.py', 'chart.py', 'curves.py'},  # into memory; into `written`
-    'savez': {'segment_results.py'},
+    'write_bytes': {'atomic_io.py', 'result_files.py'},  # each renames
+    'write_text': {'memory_profile.py', 'run_folder.py'},  # a file of the kernel; its own rules
+    'savefig': {'bag_charts.py', 'chart.py', 'training_curves.py'},  # into memory; into `written`
+    'savez': {'result_files.py'},
     'open': {'opening.py'},  # a recording that is unpacked into a temporary folder
 }
 
@@ -34,7 +34,7 @@ ALLOWED = {
 def test_what_ends_early_leaves_the_earlier_file(tmp_path: Path, error: type) -> None:
     path = tmp_path / 'report.json'
     path.write_text('earlier')
-    with pytest.raises(error), written(path) as unfinished:
+    with pytest.raises(error), atomic_write(path) as unfinished:
         unfinished.write_text('half')
         assert unfinished.suffix == '.json'
         raise error
@@ -44,7 +44,7 @@ def test_what_ends_early_leaves_the_earlier_file(tmp_path: Path, error: type) ->
 
 def test_nobody_sees_half_a_file(tmp_path: Path) -> None:
     path = tmp_path / 'deep/er/mask.png'
-    with written(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_bytes(b'half')
         assert not path.exists()
         assert unfinished.parent == path.parent
@@ -99,7 +99,7 @@ def test_full_disk(small_disk: SmallDisk) -> None:
 
 
 def test_errors_of_the_block_stay_as_they_are(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError) as caught, written(tmp_path / 'out.txt'):
+    with pytest.raises(FileNotFoundError) as caught, atomic_write(tmp_path / 'out.txt'):
         (tmp_path / 'absent').read_text()
     assert caught.value.filename == str(tmp_path / 'absent')
 
@@ -117,7 +117,7 @@ def test_places_are_checked_before_the_work(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_past_this() -> None:
-    """Whoever writes a file takes `written`, or what is built on it."""
+    """Whoever writes a file takes `atomic_write`, or what is built on it."""
     for file in PACKAGE.rglob('*.py'):
         tree = ast.parse(file.read_text(encoding='utf-8'))
         for node in ast.walk(tree):

@@ -11,7 +11,7 @@ import shutil
 import pytest
 from tiny_bundle import edited_model, make_tiny_bundle, TINY_CLASSES
 
-from uhr_seg_ros.core.bundle import find_bundle, KINDS, load_bundle
+from uhr_seg_ros.core.bundle import find_bundle, load_bundle
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.export.bundle_writing import add_precision, write_bundle
 
@@ -36,13 +36,13 @@ def edit(bundle: Path, key: str, value: object) -> None:
 
 def test_reads_back_what_was_written(tiny_bundle: Path) -> None:
     bundle = load_bundle(tiny_bundle)
-    assert (bundle.name, bundle.network, bundle.kind) == ('tiny', 'tiny', 'two_branch')
+    assert (bundle.name, bundle.network, bundle.kind.name) == ('tiny', 'tiny', 'two_branch')
     assert bundle.classes == TINY_CLASSES
     assert bundle.mean == (123.675, 116.28, 103.53)
     assert (bundle.multiple, bundle.low_res_factor) == (16, 4)
     assert bundle.detail_bytes_per_pixel == 40.0
     assert bundle.provenance == {'weights': 'by hand'}
-    assert set(bundle.graphs) == set(KINDS['two_branch'])
+    assert set(bundle.graphs) == set(bundle.kind.graphs)
     assert bundle.graphs['fusion'].outputs == ('mask',)
 
 

@@ -14,13 +14,13 @@ from threading import Thread
 import pytest
 
 from uhr_seg_ros.core.errors import WriteError
-from uhr_seg_ros.core.folder_lock import LOCK, locked
+from uhr_seg_ros.core.work_folders import LOCK, lock_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = (
     'import sys, pathlib\n'
-    'from uhr_seg_ros.core.folder_lock import locked\n'
-    'with locked(pathlib.Path(sys.argv[1])):\n'
+    'from uhr_seg_ros.core.work_folders import lock_folder\n'
+    'with lock_folder(pathlib.Path(sys.argv[1])):\n'
     '    print(flush=True)\n'
     '    sys.stdin.read()\n'
 )
@@ -28,13 +28,13 @@ HOLD = (
 
 def test_second_run_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / 'a/out'
-    with locked(folder):
-        with pytest.raises(WriteError) as caught, locked(tmp_path / 'a/../a/out'):
+    with lock_folder(folder):
+        with pytest.raises(WriteError) as caught, lock_folder(tmp_path / 'a/../a/out'):
             pytest.fail('two runs in one folder')
         assert f'another run (process {os.getpid()}) writes into {tmp_path}' in str(caught.value)
         assert 'choose another output folder' in str(caught.value)
     assert os.listdir(folder) == []
-    with locked(folder):
+    with lock_folder(folder):
         pass
 
 
@@ -44,12 +44,12 @@ def test_lock_of_a_killed_run_does_not_stay(tmp_path: Path) -> None:
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         process.stdout.readline()
-        with pytest.raises(WriteError, match=f'process {process.pid}'), locked(tmp_path):
+        with pytest.raises(WriteError, match=f'process {process.pid}'), lock_folder(tmp_path):
             pytest.fail('two runs in one folder')
         process.kill()
         process.wait()
     assert os.listdir(tmp_path) == [LOCK]
-    with locked(tmp_path):
+    with lock_folder(tmp_path):
         pass
     assert os.listdir(tmp_path) == []
 
@@ -62,7 +62,7 @@ def test_never_two_at_once(tmp_path: Path) -> None:
         nonlocal inside, most, times
         for _ in range(300):
             try:
-                with locked(tmp_path):
+                with lock_folder(tmp_path):
                     inside += 1
                     most = max(most, inside)
                     times += 1
@@ -84,5 +84,5 @@ def test_folder_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / 'file').touch()
     for path in (tmp_path / 'file', tmp_path / 'file/out'):
         text = f'output folder {path} cannot be made'
-        with pytest.raises(WriteError, match=text), locked(path):
+        with pytest.raises(WriteError, match=text), lock_folder(path):
             pytest.fail('locked')

@@ -21,8 +21,8 @@ import yaml
 
 onnx = pytest.importorskip('onnx', reason='the bundles are made with onnx')
 from uhr_seg_ros.core.bundle import load_bundle
-from uhr_seg_ros.core.drafts import draft_folder
 from uhr_seg_ros.core.errors import BundleError
+from uhr_seg_ros.core.work_folders import draft_folder
 from uhr_seg_ros.export.bundle_writing import add_precision, write_bundle
 from uhr_seg_ros.onnx_graphs.external_data import bring_inside
 from uhr_seg_ros.pipelines.segmenter import Segmenter
@@ -260,7 +260,7 @@ def test_weights_that_do_not_fit_into_one_file(
     model.graph.initializer.append(onnx.numpy_helper.from_array(many, 'many'))
     onnx.save(model, path)
     scatter(bundle)
-    monkeypatch.setattr('uhr_seg_ros.onnx_graphs.external_data.MOST_BYTES', 30_000)
+    monkeypatch.setattr('uhr_seg_ros.onnx_graphs.external_data.MAX_BYTES', 30_000)
     with pytest.raises(BundleError, match=r'it would have \d+ bytes, an ONNX file has at most'):
         bring_inside(path)
 

@@ -22,12 +22,12 @@ from tiny_bundle import paint
 
 from uhr_seg_ros.cli import main as cli
 from uhr_seg_ros.core.interruption import (
-    done_until,
     ENDING,
     exit_code,
+    note_progress,
+    progress_note,
     signals_end_the_block,
     signals_held,
-    telling,
     Terminated,
 )
 
@@ -166,7 +166,11 @@ def test_signals_wait_where_a_process_is_started() -> None:
 
 
 def test_what_was_done_is_told_once() -> None:
-    with pytest.raises(ValueError) as caught, telling(lambda: 'outer'), telling(lambda: 'inner'):
+    with (
+        pytest.raises(ValueError) as caught,
+        note_progress(lambda: 'outer'),
+        note_progress(lambda: 'inner'),
+    ):
         raise ValueError
-    assert done_until(caught.value) == 'inner'
-    assert done_until(ValueError()) == ''
+    assert progress_note(caught.value) == 'inner'
+    assert progress_note(ValueError()) == ''

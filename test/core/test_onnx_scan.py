@@ -12,7 +12,7 @@ import onnx
 from onnx import helper, numpy_helper, TensorProto
 import pytest
 
-from uhr_seg_ros.core.onnx_scan import first_outside, NoGraphError, Outside
+from uhr_seg_ros.core.graph_files import first_outside, NoGraphError, Outside
 
 FOUND = Outside('far', 'weights.bin')
 

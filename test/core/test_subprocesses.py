@@ -84,7 +84,7 @@ def test_charts_do_not_depend_on_the_current_folder(tmp_path: Path) -> None:
     (tmp_path / 'matplotlibrc').write_text('text.usetex: True\n')
     code = (
         'from uhr_seg_ros.reports.bag_charts import memory_over_time\n'
-        'from uhr_seg_ros.core.plain_charts import plain_charts\n'
+        'from uhr_seg_ros.core.visualization import plain_charts\n'
         'import matplotlib\n'
         'assert matplotlib.rcParams["text.usetex"]\n'
         'with plain_charts():\n'

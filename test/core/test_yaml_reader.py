@@ -15,7 +15,7 @@ import yaml
 
 from uhr_seg_ros.core.config_reader import Fields, read_json, read_mapping
 from uhr_seg_ros.core.errors import UhrSegError
-from uhr_seg_ros.core.yaml_reader import load_yaml, ValueFault
+from uhr_seg_ros.core.strict_load import load_yaml, ValueFault
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -96,7 +96,7 @@ def test_refused_with_its_line(text: str, reason: str) -> None:
 
 
 def test_the_slower_parser_decides_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr('uhr_seg_ros.core.yaml_reader._LOADER', yaml.SafeLoader)
+    monkeypatch.setattr('uhr_seg_ros.core.strict_load._LOADER', yaml.SafeLoader)
     found = load_yaml('a: &a {x: 1}\nb: {<<: *a, y: ä}')
     assert found == {'a': {'x': 1}, 'b': {'x': 1, 'y': 'ä'}}
     for text in ('a: "\\ud800"', 'a: 1\na: 2', 'a: ' + '[' * 200, bomb(), 'a: [', 'a: 2024-99-99'):

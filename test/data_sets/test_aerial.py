@@ -16,7 +16,7 @@ from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.aerial import Aerial
 from uhr_seg_ros.data.dataset import hold_out
 from uhr_seg_ros.data.datasets import open_dataset
-from uhr_seg_ros.data.sample import Mosaic, Part
+from uhr_seg_ros.data.sample import ArraySample, Crop
 
 SIZE = (90, 120)
 
@@ -81,7 +81,7 @@ def test_unreadable_split_files(root: Path) -> None:
 
 def test_hold_out_cuts_the_bottom_third() -> None:
     rows = np.repeat(np.arange(90, dtype=np.uint8)[:, None], 4, 1)
-    images = [Mosaic(name, np.stack([rows] * 3, 2), rows) for name in 'mn']
+    images = [ArraySample(name, np.stack([rows] * 3, 2), rows) for name in 'mn']
     (rest, other), part = hold_out(images, 'm')
     assert other is images[1]
     assert (rest.name, rest.size, part.name, part.size) == ('m', (60, 4), 'm', (30, 4))
@@ -98,7 +98,7 @@ def test_hold_out_from_disk(root: Path) -> None:
     assert np.array_equal(part.read_labels(), ids(0, *SIZE, 5)[60:])
     assert [image.size for image in training] == [(60, 120), SIZE, SIZE]
     assert [image.ground for image in training] == ['a', 'tile7', 'tile7']
-    assert Part(training[1], (0, 0, 9, 9)).ground == 'tile7'
+    assert Crop(training[1], (0, 0, 9, 9)).ground == 'tile7'
 
 
 def test_hold_out_refuses(root: Path) -> None:

@@ -17,7 +17,7 @@ from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.augmentation import Augmentation, AUGMENTATIONS
 from uhr_seg_ros.data.crops import CropSampler, View
 from uhr_seg_ros.data.image_io import Window
-from uhr_seg_ros.data.sample import LabeledImage, Mosaic, Part
+from uhr_seg_ros.data.sample import ArraySample, Crop, Sample
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
 NEUTRAL = Augmentation(
@@ -27,10 +27,10 @@ NEUTRAL = Augmentation(
 PLAIN = replace(NEUTRAL, symmetries=False)
 
 
-class Watched(Part):
+class Watched(Crop):
     """A whole image that remembers the windows that were read."""
 
-    def __init__(self, whole: LabeledImage) -> None:
+    def __init__(self, whole: Sample) -> None:
         super().__init__(whole, (0, 0, *whole.size))
         object.__setattr__(self, 'seen', [])
 
@@ -39,8 +39,8 @@ class Watched(Part):
         return super()._image(window)
 
 
-def _mosaic(height: int, width: int, classes: int = 5, name: str = 'm') -> Mosaic:
-    return Mosaic(name, picture(0, height, width), ids(0, height, width, classes))
+def _mosaic(height: int, width: int, classes: int = 5, name: str = 'm') -> ArraySample:
+    return ArraySample(name, picture(0, height, width), ids(0, height, width, classes))
 
 
 def _crops(sampler: CropSampler, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -49,7 +49,7 @@ def _crops(sampler: CropSampler, count: int) -> list[tuple[np.ndarray, np.ndarra
 
 def test_crops_keep_image_and_labels_together() -> None:
     labels = ids(0, 320, 400, 5)
-    sampler = CropSampler([Mosaic('m', np.stack([labels * 50] * 3, 2), labels)], 96, NEUTRAL)
+    sampler = CropSampler([ArraySample('m', np.stack([labels * 50] * 3, 2), labels)], 96, NEUTRAL)
     for image, crop in _crops(sampler, 20):
         assert image.shape == (96, 96, 3)
         assert image.dtype == crop.dtype == np.uint8
@@ -75,8 +75,12 @@ def test_crops_are_no_views_of_the_image() -> None:
 
 
 def test_images_in_proportion_to_their_area() -> None:
-    small = Mosaic('s', np.zeros((40, 40, 3), np.uint8), np.tile(np.uint8([[0, 1]]), (40, 20)))
-    large = Mosaic('l', np.zeros((80, 80, 3), np.uint8), np.tile(np.uint8([[2, 3]]), (80, 40)))
+    small = ArraySample(
+        's', np.zeros((40, 40, 3), np.uint8), np.tile(np.uint8([[0, 1]]), (40, 20))
+    )
+    large = ArraySample(
+        'l', np.zeros((80, 80, 3), np.uint8), np.tile(np.uint8([[2, 3]]), (80, 40))
+    )
     crops = _crops(CropSampler([small, large], 16, PLAIN), 200)
     assert np.mean([labels.min() == 2 for _, labels in crops]) == pytest.approx(0.8, abs=0.08)
 
@@ -156,7 +160,7 @@ def test_a_small_image_is_rotated_about_its_own_centre() -> None:
 
 def test_a_crop_larger_than_its_image_is_padded_as_unknown() -> None:
     labels = np.arange(4, dtype=np.uint8).repeat(8)[None].repeat(20, 0)
-    sampler = CropSampler([Mosaic('m', np.stack([labels] * 3, 2), labels)], 64, NEUTRAL)
+    sampler = CropSampler([ArraySample('m', np.stack([labels] * 3, 2), labels)], 64, NEUTRAL)
     for image, crop in _crops(sampler, 8):
         assert (crop != 255).sum() == labels.size
         assert (image[crop == 255] == (104, 116, 124)).all()
@@ -166,7 +170,7 @@ def test_a_crop_larger_than_its_image_is_padded_as_unknown() -> None:
 def test_crops_avoid_one_class_alone(preset: Augmentation) -> None:
     labels = np.zeros((400, 400), np.uint8)
     labels[:, 330:] = np.tile(np.arange(1, 5, dtype=np.uint8), 100)[:, None]
-    mosaic = Mosaic('m', np.zeros((400, 400, 3), np.uint8), labels)
+    mosaic = ArraySample('m', np.zeros((400, 400, 3), np.uint8), labels)
 
     def alone(share: float) -> float:
         sampler = CropSampler([mosaic], 100, replace(preset, max_share=share))
@@ -179,14 +183,14 @@ def test_crops_avoid_one_class_alone(preset: Augmentation) -> None:
 def test_crops_avoid_what_is_not_labelled() -> None:
     labels = np.full((400, 400), 255, np.uint8)
     labels[:, :200] = ids(0, 400, 200, 5)
-    mosaic = Mosaic('m', np.zeros((400, 400, 3), np.uint8), labels)
+    mosaic = ArraySample('m', np.zeros((400, 400, 3), np.uint8), labels)
     crops = _crops(CropSampler([mosaic], 100, NEUTRAL), 30)
     assert all((crop != 255).any() for _, crop in crops)
 
 
 def test_another_try_stays_in_its_image_as_published() -> None:
     mixed = _mosaic(100, 100, name='mixed')
-    one = Mosaic('one', np.zeros((100, 100, 3), np.uint8), np.zeros((100, 100), np.uint8))
+    one = ArraySample('one', np.zeros((100, 100, 3), np.uint8), np.zeros((100, 100), np.uint8))
 
     def share_of_one(keep: bool) -> float:
         sampler = CropSampler([mixed, one], 50, replace(PLAIN, keep_image=keep))
@@ -200,7 +204,7 @@ def test_balanced_crops_show_rare_classes() -> None:
     labels = np.zeros((800, 800), np.uint8)
     labels[:, ::2] = 1
     labels[40:80, 40:80] = 2
-    mosaic = Mosaic('m', np.zeros((800, 800, 3), np.uint8), labels)
+    mosaic = ArraySample('m', np.zeros((800, 800, 3), np.uint8), labels)
 
     def shown(balanced: float) -> float:
         sampler = CropSampler([mosaic], 200, replace(PLAIN, balanced=balanced))
@@ -215,7 +219,7 @@ def test_rotation() -> None:
     for fill in (False, True):
         turned = replace(PLAIN, rotation=1.0, angle=(45.0, 45.0), fill_corners=fill)
         # In the middle of the mosaic, so that there is ground around.
-        sampler = CropSampler([Part(mosaic, (100, 100, 200, 200))], 120, turned)
+        sampler = CropSampler([Crop(mosaic, (100, 100, 200, 200))], 120, turned)
         crops = _crops(sampler, 10)
         empty.append(np.mean([(labels == 255).mean() for _, labels in crops]))
         assert all(labels.shape == (120, 120) for _, labels in crops)
@@ -225,7 +229,7 @@ def test_rotation() -> None:
 
 def test_half_of_the_crops_are_rotated_and_flipped() -> None:
     labels = np.tile(np.arange(100, dtype=np.uint8), (100, 1))
-    mosaic = Mosaic('m', np.stack([labels] * 3, 2), labels)
+    mosaic = ArraySample('m', np.stack([labels] * 3, 2), labels)
     preset = replace(AUGMENTATIONS['deepglobe'], fit=(100, 100))
     crops = _crops(CropSampler([mosaic], 60, preset), 300)
     turned = [(labels == 255).any() or labels[0, 0] != labels[-1, 0] for _, labels in crops]
@@ -239,7 +243,7 @@ def test_half_of_the_crops_are_rotated_and_flipped() -> None:
 
 
 def test_augmentation_changes_colours_not_labels() -> None:
-    mosaic = Mosaic('m', *generate_scene(3, 128, 128))
+    mosaic = ArraySample('m', *generate_scene(3, 128, 128))
     plain = _crops(CropSampler([mosaic], 128, NEUTRAL), 8)
     changed = _crops(CropSampler([mosaic], 128, Augmentation(scale=(1.0, 1.0))), 8)
     assert any(not np.array_equal(a[0], b[0]) for a, b in zip(plain, changed, strict=True))

@@ -18,10 +18,9 @@ import yaml
 from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.dataset import Dataset
 from uhr_seg_ros.data.datasets import open_dataset
-from uhr_seg_ros.data.label_check import checked_images, Share
+from uhr_seg_ros.data.label_check import checked_images, Share, show_shares
 from uhr_seg_ros.data.label_noise import MaskNoisyLabels
-from uhr_seg_ros.data.label_table import show_shares
-from uhr_seg_ros.data.sample import Mosaic, Part
+from uhr_seg_ros.data.sample import ArraySample, Crop
 
 SIZE = (40, 56)
 NAMES = ('ground', 'house', 'water')
@@ -158,14 +157,14 @@ def test_shares_count_what_is_left() -> None:
     labels = np.zeros(SIZE, np.uint8)
     labels[:10, :20] = 1
     labels[30:, :] = 255
-    image = Mosaic('m', picture(0, *SIZE), labels)
+    image = ArraySample('m', picture(0, *SIZE), labels)
     share = Share.of('some', [image])
     assert share.pixels[:3].tolist() == [30 * 56 - 200, 200, 0]
     assert (share.labeled, share.missing(NAMES)) == ([0, 1], ['water'])
     assert share.warnings(NAMES) == ['some: no pixel is labelled water']
     assert share.without([1]).labeled == [0]
     assert Share.of('some', [MaskNoisyLabels(image, {1: 100})]).labeled == [0]
-    bottom = Part(image, (30, 0, 10, 56))
+    bottom = Crop(image, (30, 0, 10, 56))
     assert Share.of('some', [image, bottom]).warnings(NAMES)[1] == (
         'some: 1 of 2 images are ignored throughout: m'
     )
@@ -177,7 +176,7 @@ def test_table_of_shares() -> None:
     labels = np.zeros((1000, 1000), np.uint8)
     labels[:250] = 1
     labels[500:] = 255
-    share = Share.of('train', [Mosaic('m', picture(0, 1000, 1000), labels)])
+    share = Share.of('train', [ArraySample('m', picture(0, 1000, 1000), labels)])
     text = StringIO()
     show_shares([share], ('ground', 'house', '[bold]'), Console(file=text, width=100))
     rows = [[c.strip() for c in line.split('│')[1:-1]] for line in text.getvalue().splitlines()]

@@ -17,7 +17,7 @@ from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data import label_counts
 from uhr_seg_ros.data.label_counts import bands, count_ids, count_values, histogram, scan
 from uhr_seg_ros.data.label_map import LabelMap
-from uhr_seg_ros.data.sample import LabeledFile
+from uhr_seg_ros.data.sample import FileSample
 
 SIZE = (90, 70)
 
@@ -35,11 +35,11 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(label_counts, '_known', {})
 
 
-def labeled(folder: Path, name: str, seed: int = 0, end: str = '.png') -> LabeledFile:
+def labeled(folder: Path, name: str, seed: int = 0, end: str = '.png') -> FileSample:
     write(folder / f'images/{name}.png', picture(seed, *SIZE))
     write(folder / f'labels/{name}{end}', ids(seed, *SIZE, 3))
     paths = folder / f'images/{name}.png', folder / f'labels/{name}{end}'
-    return LabeledFile(name, *paths, LabelMap({0: 2, 1: 0, 2: 255}))
+    return FileSample(name, *paths, LabelMap({0: 2, 1: 0, 2: 255}))
 
 
 def expected(seed: int = 0) -> np.ndarray:

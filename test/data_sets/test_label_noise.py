@@ -8,18 +8,18 @@ from __future__ import annotations
 import numpy as np
 
 from uhr_seg_ros.data.label_noise import larger_regions, MaskNoisyLabels, NoisyRegion
-from uhr_seg_ros.data.sample import Mosaic, Part
+from uhr_seg_ros.data.sample import ArraySample, Crop
 
 HOUSE, LAND = 0, 1
 
 
-def mosaic() -> Mosaic:
+def mosaic() -> ArraySample:
     """Land with a house of 4x5 px, a block of 20x30 px and two houses that meet in a corner."""
     labels = np.full((60, 90), LAND, np.uint8)
     labels[3:7, 4:9] = HOUSE
     labels[20:40, 30:60] = HOUSE
     labels[50:54, 70:74] = labels[54:58, 74:78] = HOUSE
-    return Mosaic('m', np.zeros((60, 90, 3), np.uint8), labels)
+    return ArraySample('m', np.zeros((60, 90, 3), np.uint8), labels)
 
 
 def test_only_the_block_is_ignored() -> None:
@@ -49,7 +49,7 @@ def test_windows_are_those_of_the_whole() -> None:
         top, left, height, width = window
         part = labels[top : top + height, left : left + width]
         assert np.array_equal(image.read_labels(window), part)
-        assert np.array_equal(Part(image, window).read_labels(), part)
+        assert np.array_equal(Crop(image, window).read_labels(), part)
 
 
 def test_regions_are_those_of_the_whole_image() -> None:

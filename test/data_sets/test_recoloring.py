@@ -9,18 +9,18 @@ import numpy as np
 
 from uhr_seg_ros.data.augmentation import Augmentation
 from uhr_seg_ros.data.crops import CropSampler
-from uhr_seg_ros.data.recoloring import recolour
-from uhr_seg_ros.data.sample import Mosaic
+from uhr_seg_ros.data.photometric import recolour
+from uhr_seg_ros.data.sample import ArraySample
 
 WATER = 4
 
 
-def mosaic() -> Mosaic:
+def mosaic() -> ArraySample:
     """Grey noise, the left half of it water."""
     rng = np.random.default_rng(0)
     labels = np.ones((96, 128), np.uint8)
     labels[:, :64] = WATER
-    return Mosaic('m', rng.integers(90, 110, (96, 128, 1), np.uint8).repeat(3, 2), labels)
+    return ArraySample('m', rng.integers(90, 110, (96, 128, 1), np.uint8).repeat(3, 2), labels)
 
 
 def test_the_region_alone_changes() -> None:

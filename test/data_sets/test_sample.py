@@ -13,7 +13,7 @@ from written import ids, picture, write
 
 from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.label_map import LabelMap
-from uhr_seg_ros.data.sample import LabeledFile, LabeledImage, Mosaic, Part
+from uhr_seg_ros.data.sample import ArraySample, Crop, FileSample, Sample
 
 IMAGE, LABELS = picture(0, 60, 90), ids(0, 60, 90, 5)
 LABELS[3, 4] = 255
@@ -21,19 +21,19 @@ FIVE = LabelMap.of_classes(5)
 
 
 @pytest.fixture(params=['memory', 'disk', 'part'])
-def labeled(request: pytest.FixtureRequest, tmp_path: Path) -> LabeledImage:
+def labeled(request: pytest.FixtureRequest, tmp_path: Path) -> Sample:
     if request.param == 'memory':
-        return Mosaic('m', IMAGE, LABELS)
+        return ArraySample('m', IMAGE, LABELS)
     if request.param == 'part':
         around = ((11, 5), (7, 3))
         image, labels = np.pad(IMAGE, (*around, (0, 0))), np.pad(LABELS, around)
-        return Part(Mosaic('m', image, labels), (11, 7, 60, 90))
+        return Crop(ArraySample('m', image, labels), (11, 7, 60, 90))
     write(tmp_path / 'm.png', IMAGE)
     write(tmp_path / 'm_labels.png', LABELS)
-    return LabeledFile('m', tmp_path / 'm.png', tmp_path / 'm_labels.png', FIVE)
+    return FileSample('m', tmp_path / 'm.png', tmp_path / 'm_labels.png', FIVE)
 
 
-def test_whole_and_by_window(labeled: LabeledImage) -> None:
+def test_whole_and_by_window(labeled: Sample) -> None:
     assert labeled.name == labeled.ground == 'm'
     assert labeled.size == (60, 90)
     image, labels = labeled.read()
@@ -50,15 +50,15 @@ def test_whole_and_by_window(labeled: LabeledImage) -> None:
 @pytest.mark.parametrize(
     'window', [(-1, 0, 5, 5), (0, -1, 5, 5), (56, 0, 5, 5), (0, 86, 5, 5), (0, 0, 0, 5)]
 )
-def test_a_window_lies_inside(labeled: LabeledImage, window: tuple) -> None:
+def test_a_window_lies_inside(labeled: Sample, window: tuple) -> None:
     with pytest.raises(DataError, match='m: window .* is not inside the image of 60x90 px'):
         labeled.read(window)
 
 
-def _files(folder: Path, labels: np.ndarray, encoding: LabelMap = FIVE) -> LabeledFile:
+def _files(folder: Path, labels: np.ndarray, encoding: LabelMap = FIVE) -> FileSample:
     write(folder / 'm.jpg', IMAGE)
     write(folder / 'm.png', labels)
-    return LabeledFile('m', folder / 'm.jpg', folder / 'm.png', encoding)
+    return FileSample('m', folder / 'm.jpg', folder / 'm.png', encoding)
 
 
 def test_size_mismatch(tmp_path: Path) -> None:

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from uhr_seg_ros.core.timing import StageClock
-from uhr_seg_ros.data.sample import Mosaic
-from uhr_seg_ros.evaluation.block import Block, blocks_of
+from uhr_seg_ros.data.sample import ArraySample
+from uhr_seg_ros.evaluation.block import Block, blocks_of, MemmapMask
 from uhr_seg_ros.evaluation.evaluator import Evaluator
 from uhr_seg_ros.evaluation.figures import Figures
-from uhr_seg_ros.evaluation.memmap_mask import MemmapMask
 
 NAMES = [f'class {index}' for index in range(CLASSES)]
 
@@ -53,7 +52,7 @@ def test_several_images_add_up() -> None:
         with MemmapMask(size) as stored:
             stored.append(mask[:20])
             stored.append(mask[20:])
-            results.add(Mosaic(str(seed), np.zeros((*size, 3), np.uint8), labels), stored)
+            results.add(ArraySample(str(seed), np.zeros((*size, 3), np.uint8), labels), stored)
         single = measured(labels, mask, 1000)
         counts += single.matrix.counts
         assert results.images[-1].mean_iou == single.matrix.mean_iou()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from uhr_seg_ros.evaluation.block import Block
-from uhr_seg_ros.evaluation.boundary_f import BoundaryF
+from uhr_seg_ros.evaluation.boundary_metrics import BoundaryF
 
 
 def measured(labels: np.ndarray, mask: np.ndarray) -> BoundaryF:

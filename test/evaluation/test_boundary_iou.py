@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from uhr_seg_ros.evaluation.block import Block
-from uhr_seg_ros.evaluation.boundary_iou import BoundaryIou
+from uhr_seg_ros.evaluation.boundary_metrics import BoundaryIou
 
 
 def measured(labels: np.ndarray, mask: np.ndarray, share: float) -> BoundaryIou:

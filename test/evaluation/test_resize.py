@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from uhr_seg_ros.data.sample import Mosaic
+from uhr_seg_ros.data.sample import ArraySample
 from uhr_seg_ros.evaluation import resize as interpolation
 from uhr_seg_ros.evaluation.resize import resized_rows, ScaledImage
 
@@ -59,7 +59,7 @@ def test_windows_of_a_scaled_image(scale: float) -> None:
     pixels = cv2.GaussianBlur(
         np.random.default_rng(2).integers(0, 256, (90, 125, 3), np.uint8), None, 1.5
     )
-    image = ScaledImage(Mosaic('a', pixels, np.zeros((90, 125), np.uint8)), scale)
+    image = ScaledImage(ArraySample('a', pixels, np.zeros((90, 125), np.uint8)), scale)
     height, width = image.size
     assert image.size == (int(90 * scale + 0.5), int(125 * scale + 0.5))
     whole = image.read((0, 0, height, width))
@@ -75,5 +75,5 @@ def test_windows_of_a_scaled_image(scale: float) -> None:
 
 def test_scale_1_leaves_the_pixels() -> None:
     pixels = np.random.default_rng(3).integers(0, 256, (9, 8, 3), np.uint8)
-    image = ScaledImage(Mosaic('a', pixels, np.zeros((9, 8), np.uint8)), 1.0)
+    image = ScaledImage(ArraySample('a', pixels, np.zeros((9, 8), np.uint8)), 1.0)
     assert np.array_equal(image.read((2, 1, 5, 6)), pixels[2:7, 1:7])

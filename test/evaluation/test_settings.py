@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Settings: what is published, and what does not fit together."""
+"""EvaluationSettings: what is published, and what does not fit together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.evaluation.settings import Settings, settings_for
+from uhr_seg_ros.evaluation.settings import EvaluationSettings, settings_for
 
 
 def test_what_is_published() -> None:
@@ -19,14 +19,14 @@ def test_what_is_published() -> None:
     assert (deepglobe.mode, deepglobe.window, deepglobe.stride) == ('slide', 1408, 1056)
     inria = settings_for('inria', {'mode': None, 'window': None})
     assert (inria.mode, inria.window, inria.stride, inria.scale) == ('slide', 1280, 960, 0.8)
-    assert settings_for('folder', {}) == Settings('whole')
+    assert settings_for('folder', {}) == EvaluationSettings('whole')
 
 
 def test_what_is_chosen_counts() -> None:
     inria = settings_for('inria', {'window': 640, 'stride': 480})
     assert (inria.window, inria.stride, inria.scale) == (640, 480, 0.8)
     assert settings_for('inria', {'mode': 'whole'}).scale == 0.8
-    assert settings_for('inria', {'branch': 'semantic'}) == Settings(branch='semantic')
+    assert settings_for('inria', {'branch': 'semantic'}) == EvaluationSettings(branch='semantic')
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,7 @@ import pytest
 from tools.refinement_study import measured, Sample
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.evaluation.block import Block
-from uhr_seg_ros.evaluation.boundary_f import BoundaryF
-from uhr_seg_ros.evaluation.boundary_iou import BoundaryIou
+from uhr_seg_ros.evaluation.boundary_metrics import BoundaryF, BoundaryIou
 from uhr_seg_ros.evaluation.evaluator import Evaluator
 from uhr_seg_ros.evaluation.figures import Figures
 from uhr_seg_ros.evaluation.metrics import ConfusionMatrix

@@ -14,28 +14,29 @@ import yaml
 
 torch = pytest.importorskip('torch', reason='checkpoints are read by torch')
 
+from logged import logged
+
 from uhr_seg_ros.core.classes import CLASS_SETS, ClassSet
 from uhr_seg_ros.core.domain import Domain, DOMAINS
 from uhr_seg_ros.core.errors import CheckpointError, ConfigError
-from uhr_seg_ros.export.checkpoints import Checkpoint, open_checkpoint, published_shapes
-from uhr_seg_ros.export.convert import (
-    blank_network,
-    meaning_of,
-    RELEASED,
+from uhr_seg_ros.export.checkpoints import Checkpoint, open_checkpoint
+from uhr_seg_ros.export.convert import resolve_description
+from uhr_seg_ros.export.description import (
+    ConversionRequest,
+    Description,
+    KEY,
+    parse_classes,
+    parse_domain,
+    parse_options,
 )
-from uhr_seg_ros.export.description import Description, KEY
+from uhr_seg_ros.export.hlrc_checkpoints import published_shapes
 from uhr_seg_ros.export.pretrained import CLASSIFIERS
-from uhr_seg_ros.export.requested import (
-    Asked,
-    asked_classes,
-    asked_domain,
-    asked_options,
-)
+from uhr_seg_ros.export.released import blank_network, RELEASED
 from uhr_seg_ros.networks.presets import NETWORKS, options_of
 
 OWN = ClassSet(('roof', 'lawn', 'pool'), ((1, 2, 3), (4, 5, 6), (7, 8, 9)))
 OTHERS = ClassSet(('roof', 'pool', 'lawn'), ((1, 2, 3), (7, 8, 9), (4, 5, 6)))
-BENT = Description('deform_s', options_of('deform_s', {'bent': (64, 64)}), OWN)
+BENT = Description('deform_s', options_of('deform_s', {'warped_size': (64, 64)}), OWN)
 
 
 def own(**fields: Any) -> Checkpoint:
@@ -47,14 +48,17 @@ def own(**fields: Any) -> Checkpoint:
 
 def earlier(**fields: Any) -> Checkpoint:
     """Make one as training wrote it before there were descriptions."""
-    decisive = {'network': 'deform_s', 'options': {'bent': [64, 64]}, 'classes': 3}
+    decisive = {'network': 'deform_s', 'options': {'warped_size': [64, 64]}, 'classes': 3}
     return own(decisive=decisive | {'data.dataset': 'folder'} | fields)
 
 
-def told(weights: Any, asked: Asked = Asked()) -> tuple[Description, str]:  # noqa: B008
-    lines: list[str] = []
-    meaning = meaning_of(weights, asked, lines.append)
-    return meaning.description, ''.join(lines)
+def told(
+    weights: Any,
+    wanted: ConversionRequest = ConversionRequest(),  # noqa: B008 - it cannot change
+) -> tuple[Description, str]:
+    with logged() as lines:
+        resolved = resolve_description(weights, wanted)
+    return resolved.description, ''.join(lines)
 
 
 def test_what_training_writes_is_read_back(tmp_path: Path) -> None:
@@ -64,7 +68,7 @@ def test_what_training_writes_is_read_back(tmp_path: Path) -> None:
     assert found.description == BENT
     assert found.description.options['radius'] == 8  # a default, as it was then
     network = blank_network(BENT.network, found.description.options, 3)
-    assert (network.bent, network.classes) == ((64, 64), 3)
+    assert (network.warped_size, network.classes) == ((64, 64), 3)
     assert told(found) == (BENT, '')
 
 
@@ -91,7 +95,7 @@ def test_last_layers_are_those_that_grow_with_the_classes(network: str) -> None:
         ({'network': 'hlrc_moon'}, "unknown network 'hlrc_moon'"),
         ({'network': None}, 'field network is missing'),
         ({'options': {'depth': 3}}, 'deform_s has no option depth'),
-        ({'options': {'bent': {}}}, r'with bent \{\}: expected plain'),
+        ({'options': {'warped_size': {}}}, r'with warped_size \{\}: expected plain'),
         ({'classes': [{'name': 'a'}]}, 'field classes'),
         ({'classes': []}, 'field classes|1 to'),
     ],
@@ -105,20 +109,23 @@ def test_a_description_that_is_wrong(change: dict[str, Any], text: str, tmp_path
 
 
 @pytest.mark.parametrize(
-    ('asked', 'text'),
+    ('wanted', 'text'),
     [
-        (Asked('fast_scnn'), 'trained as deform_s, --network says fast_scnn'),
+        (ConversionRequest('fast_scnn'), 'trained as deform_s, --network says fast_scnn'),
         (
-            Asked(options={'bent': [256, 256]}),
-            r'trained with bent \[64, 64\], --options says \[256, 256\]',
+            ConversionRequest(options={'warped_size': [256, 256]}),
+            r'trained with warped_size \[64, 64\], --options says \[256, 256\]',
         ),
-        (Asked(options={'size': [32, 32]}), r'trained with size \[64, 64\], --options says'),
+        (
+            ConversionRequest(options={'size': [32, 32]}),
+            r'trained with size \[64, 64\], --options says',
+        ),
     ],
 )
 @pytest.mark.parametrize('checkpoint', [own(description=BENT), earlier()])
-def test_contradictions(checkpoint: Checkpoint, asked: Asked, text: str) -> None:
+def test_contradictions(checkpoint: Checkpoint, wanted: ConversionRequest, text: str) -> None:
     with pytest.raises(CheckpointError, match=text):
-        told(checkpoint, asked)
+        told(checkpoint, wanted)
 
 
 @pytest.mark.parametrize(
@@ -130,23 +137,23 @@ def test_contradictions(checkpoint: Checkpoint, asked: Asked, text: str) -> None
 )
 def test_contradicting_classes(classes: ClassSet, text: str) -> None:
     with pytest.raises(CheckpointError, match=text):
-        told(own(description=BENT), Asked(classes=classes))
+        told(own(description=BENT), ConversionRequest(classes=classes))
 
 
 def test_what_agrees_is_no_contradiction() -> None:
     colors = ClassSet(OWN.names, ((0, 0, 0),) * 3)
-    asked = Asked('deform_s', {'bent': [64, 64], 'radius': 8}, colors)
-    assert told(own(description=BENT), asked)[0].classes == colors
+    wanted = ConversionRequest('deform_s', {'warped_size': [64, 64], 'radius': 8}, colors)
+    assert told(own(description=BENT), wanted)[0].classes == colors
     with pytest.raises(ConfigError, match='deform_s has no option side'):
-        told(own(description=BENT), Asked(options={'side': 3}))
+        told(own(description=BENT), ConversionRequest(options={'side': 3}))
 
 
 def test_an_earlier_training_does_not_name_its_classes() -> None:
     with pytest.raises(CheckpointError, match=r"earlier version.*3 classes.*'folder'.*--classes"):
         told(earlier())
     with pytest.raises(CheckpointError, match='3 classes, --classes names 2'):
-        told(earlier(), Asked(classes=CLASS_SETS['inria']))
-    assert told(earlier(), Asked(classes=OWN)) == (BENT, '')
+        told(earlier(), ConversionRequest(classes=CLASS_SETS['inria']))
+    assert told(earlier(), ConversionRequest(classes=OWN)) == (BENT, '')
     found, line = told(earlier(**{'data.dataset': 'inria', 'classes': 2}))
     assert found.classes == CLASS_SETS['inria']
     assert 'classes of inria taken from the data set' in line
@@ -158,10 +165,12 @@ def test_our_names_alone_say_nothing_about_classes() -> None:
     with pytest.raises(CheckpointError, match='does not say what it was trained as'):
         told(own())
     with pytest.raises(CheckpointError, match='does not name its 3 classes: .*--classes'):
-        told(own(), Asked('fast_scnn'))
+        told(own(), ConversionRequest('fast_scnn'))
     with pytest.raises(CheckpointError, match='3 classes, --classes names 2'):
-        told(own(), Asked('fast_scnn', classes=CLASS_SETS['inria']))
-    assert told(own(), Asked('fast_scnn', classes=OWN))[0] == Description('fast_scnn', {}, OWN)
+        told(own(), ConversionRequest('fast_scnn', classes=CLASS_SETS['inria']))
+    assert told(own(), ConversionRequest('fast_scnn', classes=OWN))[0] == Description(
+        'fast_scnn', {}, OWN
+    )
 
 
 def published(classes: int) -> Checkpoint:
@@ -186,13 +195,13 @@ def parts(classes: int) -> dict[str, Checkpoint]:
 
 @pytest.mark.parametrize(('make', 'network'), [(published, 'hlrc_inria'), (parts, 'fctl_inria')])
 def test_published_weights(make: Any, network: str) -> None:
-    found, line = told(make(2), Asked(network))
+    found, line = told(make(2), ConversionRequest(network))
     assert found.classes == CLASS_SETS['inria']
     assert found.domain == DOMAINS['inria']
     assert 'classes of inria taken from the preset' in line
     with pytest.raises(CheckpointError, match=r'3 classes, .* the 2 of inria: .*--classes'):
-        told(make(3), Asked(network))
-    assert told(make(3), Asked(network, classes=OWN)) == (
+        told(make(3), ConversionRequest(network))
+    assert told(make(3), ConversionRequest(network, classes=OWN)) == (
         Description(network, options_of(network, {}), OWN),
         '',
     )
@@ -207,61 +216,79 @@ def test_a_domain_is_read_back_and_completed(tmp_path: Path) -> None:
     torch.save({'state_dict': {'a': torch.zeros(1)}, KEY: said.plain()}, path)
     assert open_checkpoint(path).description == said
     assert said.means(BENT)
-    assert told(own(description=said), Asked(domain=HERE))[0] == said
+    assert told(own(description=said), ConversionRequest(domain=HERE))[0] == said
     more = Domain(('forward',), notes={'camera': 'wide'})
-    found = told(own(description=said), Asked(domain=more))[0].domain
+    found = told(own(description=said), ConversionRequest(domain=more))[0].domain
     assert found == replace(HERE, notes={'season': 'summer', 'camera': 'wide'})
     with pytest.raises(CheckpointError, match=r"is for view 'forward', --domain says 'nadir'"):
-        told(own(description=said), Asked(domain=Domain(('nadir',))))
+        told(own(description=said), ConversionRequest(domain=Domain(('nadir',))))
     torch.save({KEY: BENT.plain() | {'domain': {'view': 'up'}}, 'a': torch.zeros(1)}, path)
     with pytest.raises(CheckpointError, match="field domain.view is 'up'"):
         open_checkpoint(path)
 
 
 @pytest.mark.parametrize(
-    ('weights', 'asked', 'domain'),
+    ('weights', 'wanted', 'domain'),
     [
-        (earlier(**{'data.dataset': 'inria', 'classes': 2}), Asked(), DOMAINS['inria']),
+        (
+            earlier(**{'data.dataset': 'inria', 'classes': 2}),
+            ConversionRequest(),
+            DOMAINS['inria'],
+        ),
         (
             earlier(**{'data.dataset': 'aerial', 'data.generated': 0.2}),
-            Asked(classes=OWN),
+            ConversionRequest(classes=OWN),
             DOMAINS['aerial'].with_scenes(),
         ),
-        (own(description=BENT, decisive={'data.dataset': 'street'}), Asked(), DOMAINS['street']),
-        (own(description=BENT, decisive={'data.dataset': 'folder'}), Asked(), Domain()),
-        (own(description=BENT, decisive={'data.dataset': ['street']}), Asked(), Domain()),
+        (
+            own(description=BENT, decisive={'data.dataset': 'street'}),
+            ConversionRequest(),
+            DOMAINS['street'],
+        ),
+        (
+            own(description=BENT, decisive={'data.dataset': 'folder'}),
+            ConversionRequest(),
+            Domain(),
+        ),
+        (
+            own(description=BENT, decisive={'data.dataset': ['street']}),
+            ConversionRequest(),
+            Domain(),
+        ),
         (
             own(description=replace(BENT, domain=HERE), decisive={'data.dataset': 'street'}),
-            Asked(),
+            ConversionRequest(),
             HERE,
         ),
-        (own(), Asked('fast_scnn', classes=OWN, domain=HERE), HERE),
-        (own(), Asked('fast_scnn', classes=OWN), Domain()),
+        (own(), ConversionRequest('fast_scnn', classes=OWN, domain=HERE), HERE),
+        (own(), ConversionRequest('fast_scnn', classes=OWN), Domain()),
     ],
 )
-def test_the_domain_of_a_training(weights: Checkpoint, asked: Asked, domain: Domain) -> None:
-    assert told(weights, asked)[0].domain == domain
+def test_the_domain_of_a_training(
+    weights: Checkpoint, wanted: ConversionRequest, domain: Domain
+) -> None:
+    assert told(weights, wanted)[0].domain == domain
 
 
 def test_the_domain_of_published_weights() -> None:
-    asked = Asked('fctl_inria', classes=CLASS_SETS['inria'])
-    assert told(parts(2), asked)[0].domain == DOMAINS['inria']
+    wanted = ConversionRequest('fctl_inria', classes=CLASS_SETS['inria'])
+    assert told(parts(2), wanted)[0].domain == DOMAINS['inria']
     with pytest.raises(CheckpointError, match="is for view 'nadir', --domain says 'forward'"):
-        told(parts(2), replace(asked, domain=HERE))
+        told(parts(2), replace(wanted, domain=HERE))
     # Other classes: somebody has trained it again, on what nobody says.
-    assert told(parts(3), replace(asked, classes=OWN))[0].domain == Domain()
-    assert told(parts(3), replace(asked, classes=OWN, domain=HERE))[0].domain == HERE
+    assert told(parts(3), replace(wanted, classes=OWN))[0].domain == Domain()
+    assert told(parts(3), replace(wanted, classes=OWN, domain=HERE))[0].domain == HERE
 
 
 def test_domain_of_a_name_texts_or_a_file(tmp_path: Path) -> None:
-    assert asked_domain([]) == Domain()
-    assert asked_domain(['cityscapes']) == DOMAINS['cityscapes']
+    assert parse_domain([]) == Domain()
+    assert parse_domain(['cityscapes']) == DOMAINS['cityscapes']
     texts = ['view=[nadir, oblique]', 'ground_resolution=[0.1,0.2]', 'trained_on=a farm', 'crop=a']
     expected = Domain(('nadir', 'oblique'), (0.1, 0.2), 'a farm', {'crop': 'a'})
-    assert asked_domain(texts) == expected
+    assert parse_domain(texts) == expected
     file = tmp_path / 'domain.yaml'
     file.write_text(yaml.safe_dump(expected.plain()))
-    assert asked_domain([str(file)]) == expected
+    assert parse_domain([str(file)]) == expected
     for texts, said in (
         (['moon'], "--domain 'moon': expected KEY=VALUE, a YAML file, or one of cityscapes"),
         (['view=up'], "--domain: field domain.view is 'up', expected one of nadir"),
@@ -270,15 +297,15 @@ def test_domain_of_a_name_texts_or_a_file(tmp_path: Path) -> None:
         (['view=['], '--domain view=[: the value is not YAML'),
     ):
         with pytest.raises(CheckpointError) as error:
-            asked_domain(texts)
+            parse_domain(texts)
         assert said in str(error.value)
 
 
 def test_classes_of_a_name_or_a_file(tmp_path: Path) -> None:
-    assert asked_classes('street') == CLASS_SETS['street']
+    assert parse_classes('street') == CLASS_SETS['street']
     path = tmp_path / 'classes.yaml'
     path.write_text('classes: [{name: roof, color: [1, 2, 3]}]\nignored: [roof]\n')
-    assert asked_classes(str(path)).names == ('roof',)
+    assert parse_classes(str(path)).names == ('roof',)
     path.write_text('names: [roof]\n')
     for text, reason in (
         (str(path), 'classes.yaml'),
@@ -286,28 +313,33 @@ def test_classes_of_a_name_or_a_file(tmp_path: Path) -> None:
         ('none.yaml', 'none.yaml cannot be read'),
     ):
         with pytest.raises(CheckpointError, match=reason):
-            asked_classes(text)
+            parse_classes(text)
 
 
 def test_options_of_a_text_or_a_file(tmp_path: Path) -> None:
     path = tmp_path / 'options.yaml'
     path.write_text('bent: [64, 64]\nframed: false\n')
-    found = asked_options([str(path), 'inner=fast_scnn', 'bent=[64, 64]', 'radius=2'])
-    assert found == {'bent': [64, 64], 'framed': False, 'inner': 'fast_scnn', 'radius': 2}
+    found = parse_options([str(path), 'inner=fast_scnn', 'warped_size=[64, 64]', 'radius=2'])
+    assert found == {
+        'warped_size': [64, 64],
+        'ignore_image_border': False,
+        'inner': 'fast_scnn',
+        'radius': 2,
+    }
     for texts, reason in (
         (['radius=2', 'radius=3'], 'radius is 2 already, and here 3'),
-        (['bent=[64'], 'not YAML'),
+        (['warped_size=[64'], 'not YAML'),
         (['radius'], 'expected KEY=VALUE, or a YAML file'),
     ):
         with pytest.raises(CheckpointError, match=reason):
-            asked_options(texts)
+            parse_options(texts)
 
 
 def test_options_that_cannot_be_built() -> None:
     # The last ones would take all memory.
     for options in (
-        {'bent': [65, 64]},
-        {'bent': 7},
+        {'warped_size': [65, 64]},
+        {'warped_size': 7},
         {'radius': 'wide'},
         {'radius': -1},
         {'radius': 10**9},

@@ -14,13 +14,14 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
+from logged import logged
 from torch.nn import functional
 
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import CheckpointError
-from uhr_seg_ros.export.checkpoints import published_name
 from uhr_seg_ros.export.description import Description, KEY
-from uhr_seg_ros.export.pretrained import load_start
+from uhr_seg_ros.export.hlrc_checkpoints import published_name
+from uhr_seg_ros.export.pretrained import load_pretrained
 from uhr_seg_ros.networks.backbones import efficientnet_lite
 from uhr_seg_ros.networks.backbones.efficientnet_lite import EfficientNetLite
 from uhr_seg_ros.networks.backbones.efficientvit import EfficientViTTrunk
@@ -113,7 +114,7 @@ def test_swin(
     tensors = make(swin)
     torch.save(tensors if wrapper is None else {wrapper: tensors, 'meta': {}}, path)
     untouched = network.region.trunk.stem[0].conv.weight.clone()
-    load_start(network, 'semantic', path)
+    load_pretrained(network, 'semantic', path)
     backbone = network.semantic.backbone
     image = torch.randn(1, 3, 60, 92)
     with torch.no_grad():
@@ -147,7 +148,7 @@ def test_efficientvit(
     path = tmp_path / 'b2.pt'
     tensors = {module_prefix + name: value for name, value in efficientvit_file(trunk).items()}
     torch.save({'state_dict': tensors}, path)
-    load_start(network, 'detail', path)
+    load_pretrained(network, 'detail', path)
     image = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
         for found, expected in zip(network.local.trunk(image), trunk(image), strict=True):
@@ -172,7 +173,7 @@ def test_efficientnet_lite(tmp_path: Path) -> None:
     }
     for preset, place in places.items():
         network = build_network(preset)
-        load_start(network, 'semantic', path)
+        load_pretrained(network, 'semantic', path)
         found = network.get_submodule(place).groups[2][1].block.depth.conv.weight
         assert torch.equal(found, given.groups[2][1].block.depth.conv.weight)
 
@@ -192,7 +193,7 @@ def test_vgg(tmp_path: Path) -> None:
     network = torch.nn.Module()  # the rest of an FCtL has 120 million weights
     network.backbone = VGG16(border=1)
     network.extractors = torch.nn.ModuleDict({'medium': VGG16(border=1)})
-    load_start(network, 'patches', path)
+    load_pretrained(network, 'patches', path)
     for part in (network.backbone, network.extractors['medium']):
         assert torch.equal(part.stages[4][4].weight, tensors['features.28.weight'])
         assert torch.equal(part.stages[2][0].bias, tensors['features.10.bias'])
@@ -225,12 +226,12 @@ def test_names_and_shapes_are_the_published_ones(swin: Swin, trunk: EfficientViT
 @pytest.mark.parametrize('preset', ['hlrc_s', 'fast_scnn', 'segformer_b0'])
 def test_the_whole_network(tmp_path: Path, preset: str) -> None:
     if preset.startswith('segformer'):
-        pytest.importorskip('transformers')
+        pytest.importorskip('transformers', reason='SegFormer needs transformers')
     path = tmp_path / 'best.pth'
     given = build_network(preset).state_dict()
     torch.save({'step': 3, 'state_dict': given}, path)
     network = build_network(preset)
-    load_start(network, 'network', path)
+    load_pretrained(network, 'network', path)
     assert all(torch.equal(given[name], value) for name, value in network.state_dict().items())
 
 
@@ -240,7 +241,7 @@ def test_the_whole_network_for_other_classes(tmp_path: Path) -> None:
     torch.save(given, path)
     network = build_network('hlrc_s', 7)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    load_start(network, 'network', path)
+    load_pretrained(network, 'network', path)
     for name, value in network.state_dict().items():
         source = before if 'classify' in name else given
         assert torch.equal(source[name], value), name
@@ -264,13 +265,14 @@ def of_classes(names: str) -> Description:
 def test_last_layers_are_for_the_same_classes(
     tmp_path: Path, theirs: str | None, ours: str, told: str, anew: bool
 ) -> None:
-    path, lines = tmp_path / 'best.pth', []
+    path = tmp_path / 'best.pth'
     given = build_network('fast_scnn', 3).state_dict()
     described = {KEY: of_classes(theirs).plain()} if theirs else {}
     torch.save({'state_dict': given} | described, path)
     network = build_network('fast_scnn', len(ours))
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    load_start(network, 'network', path, of_classes(ours), lines.append)
+    with logged() as lines:
+        load_pretrained(network, 'network', path, of_classes(ours))
     for name, value in network.state_dict().items():
         source = before if anew and name.startswith('body.classify.3.') else given
         assert torch.equal(source[name], value), name
@@ -279,23 +281,28 @@ def test_last_layers_are_for_the_same_classes(
 
 
 def test_a_start_with_other_options_is_told(tmp_path: Path) -> None:
-    small, large = ({'inner': 'fast_scnn', 'bent': [n, n], 'size': [16, 16]} for n in (32, 64))
-    classes, path, lines = of_classes('abc').classes, tmp_path / 'best.pth', []
+    small, large = (
+        {'inner': 'fast_scnn', 'warped_size': [n, n], 'size': [16, 16]} for n in (32, 64)
+    )
+    classes, path = of_classes('abc').classes, tmp_path / 'best.pth'
     said, ours = (
         Description('deform_s', options_of('deform_s', options), classes)
         for options in (small, large)
     )
     given = build_network('deform_s', 3, **small).state_dict()
     torch.save({'state_dict': given, KEY: said.plain()}, path)
-    load_start(build_network('deform_s', 3, **large), 'network', path, ours, lines.append)
-    assert lines == [f'{path} was trained with bent [32, 32] and starts a network with [64, 64]']
+    with logged() as lines:
+        load_pretrained(build_network('deform_s', 3, **large), 'network', path, ours)
+    assert lines == [
+        f'{path} was trained with warped_size [32, 32] and starts a network with [64, 64]'
+    ]
 
 
 def test_a_checkpoint_of_another_network(tmp_path: Path) -> None:
     path = tmp_path / 'best.pth'
     torch.save(build_network('hlrc_s', experts=8).state_dict(), path)
     with pytest.raises(CheckpointError, match='experts') as error:
-        load_start(build_network('hlrc_s'), 'network', path)
+        load_pretrained(build_network('hlrc_s'), 'network', path)
     assert str(path) in str(error.value)
 
 
@@ -341,7 +348,7 @@ def test_a_file_that_does_not_fit(
     torch.save(change(mmseg_file(swin)), path)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     with pytest.raises(CheckpointError, match=text) as error:
-        load_start(network, 'semantic', path)
+        load_pretrained(network, 'semantic', path)
     assert str(path) in str(error.value)
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
@@ -350,11 +357,11 @@ def test_a_file_of_another_backbone(network: HLRC, swin: Swin, tmp_path: Path) -
     path = tmp_path / 'swin.pth'
     torch.save(mmseg_file(swin), path)
     with pytest.raises(CheckpointError, match='the detail part of this network is EfficientViT'):
-        load_start(network, 'detail', path)
+        load_pretrained(network, 'detail', path)
     with pytest.raises(CheckpointError, match='the detail part, which this network does not have'):
-        load_start(build_network('fast_scnn'), 'detail', path)
+        load_pretrained(build_network('fast_scnn'), 'detail', path)
 
 
 def test_no_file(network: HLRC, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match='does not exist'):
-        load_start(network, 'semantic', tmp_path / 'none.pth')
+        load_pretrained(network, 'semantic', tmp_path / 'none.pth')

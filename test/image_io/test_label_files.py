@@ -16,7 +16,7 @@ import pytest
 
 from uhr_seg_ros.core.errors import DataError, ImageError
 from uhr_seg_ros.data.label_map import LabelMap
-from uhr_seg_ros.data.sample import LabeledFile
+from uhr_seg_ros.data.sample import FileSample
 from uhr_seg_ros.image_io.files import read_ids, read_image
 from uhr_seg_ros.image_io.headers import orientation
 
@@ -182,11 +182,11 @@ def test_orientation_where_labels_are(tmp_path: Path, name: str) -> None:
         image.write_bytes(TURNED[name](value))
         assert orientation(image) == (value if value < 9 else 1)
         if value in (1, 9):
-            LabeledFile('a', image, labels, LabelMap.of_classes(9))
+            FileSample('a', image, labels, LabelMap.of_classes(9))
             continue
         text = rf'a\.jpg has the EXIF tag Orientation = {value} .*a\.png.*exiftool.*mogrify'
         with pytest.raises(DataError, match=text):
-            LabeledFile('a', image, labels, LabelMap.of_classes(9))
+            FileSample('a', image, labels, LabelMap.of_classes(9))
 
 
 def test_orientation_comes_before_the_size(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_orientation_comes_before_the_size(tmp_path: Path) -> None:
     image.write_bytes(TURNED['jpeg'](6))
     labels.write_bytes(png(IDS.swapaxes(0, 1), 0))
     with pytest.raises(DataError, match='Orientation = 6'):
-        LabeledFile('a', image, labels, LabelMap.of_classes(9))
+        FileSample('a', image, labels, LabelMap.of_classes(9))
 
 
 def test_turned_labels(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_turned_labels(tmp_path: Path) -> None:
     image.write_bytes(tiff(page(RGB, 2)))
     labels.write_bytes(tiff(page(IDS, 1, tags={274: (3, [8])})))
     with pytest.raises(DataError, match=r'b\.tif has the EXIF tag Orientation = 8 .*a\.tif'):
-        LabeledFile('a', image, labels, LabelMap.of_classes(9))
+        FileSample('a', image, labels, LabelMap.of_classes(9))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import pytest
 
 from uhr_seg_ros.core.errors import DataError, ImageError, RecordingError
 from uhr_seg_ros.data.label_map import LabelMap
-from uhr_seg_ros.data.sample import LabeledFile
+from uhr_seg_ros.data.sample import FileSample
 from uhr_seg_ros.image_io.headers import image_size
 from uhr_seg_ros.replay.image_source import read_image
 
@@ -295,7 +295,7 @@ def texts(path: Path) -> set[str]:
     found.add(str(error.value))
     for window in (None, (HEIGHT - 5, 5, 5, 5)):
         with pytest.raises(DataError) as error:
-            LabeledFile('a', path, labels, LabelMap.of_classes(2)).read_image(window)
+            FileSample('a', path, labels, LabelMap.of_classes(2)).read_image(window)
         found.add(str(error.value))
     return found
 

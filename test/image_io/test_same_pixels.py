@@ -33,7 +33,7 @@ import numpy as np
 import pytest
 
 from uhr_seg_ros.data.label_map import LabelMap
-from uhr_seg_ros.data.sample import LabeledFile
+from uhr_seg_ros.data.sample import FileSample
 from uhr_seg_ros.replay.image_source import read_image
 
 HEIGHT, WIDTH = 37, 45
@@ -381,7 +381,7 @@ def test_the_right_pixels(tmp_path: Path, name: str) -> None:
         assert right.shape == (HEIGHT, WIDTH, 3)
         return
     labels.write_bytes(png(0 * GRAY, 0))
-    image = LabeledFile('a', path, labels, LabelMap.of_classes(2))
+    image = FileSample('a', path, labels, LabelMap.of_classes(2))
     assert image.size == (HEIGHT, WIDTH)
     assert np.array_equal(image.read_image(), right)
     for top, left, height, width in WINDOWS:

@@ -95,7 +95,9 @@ def test_a_salient_place_draws_the_grid_near() -> None:
 
 def test_bent_image_of_another_size() -> None:
     saliency = saliency_map(torch.randn(2, 1, 4, 8))
-    small, large = (Deformation((4, 8), bent, 2)(saliency) for bent in ((4, 8), (6, 10)))
+    small, large = (
+        Deformation((4, 8), warped_size, 2)(saliency) for warped_size in ((4, 8), (6, 10))
+    )
     assert large.shape == (2, 6, 10, 2)
     resized = functional.interpolate(small.permute(0, 3, 1, 2), size=(6, 10), mode='bilinear')
     assert torch.equal(large, resized.permute(0, 2, 3, 1))

@@ -109,7 +109,9 @@ def tensors_of(name: str) -> dict[str, torch.Tensor]:
     probabilities = torch.einsum('kc,nchw->nkhw', matrix, sampled).softmax(1)
     inverse = inverse_grid(stored, tuple(fixture(name).meta['seg_size']))
     target = edge_target(
-        tensor_of(name, 'label_u8')[None], deformation.size, framed=network_of(name).framed
+        tensor_of(name, 'label_u8')[None],
+        deformation.size,
+        ignore_image_border=network_of(name).ignore_image_border,
     )
     return {
         'gaussian_kernel': deformation.kernel,
@@ -163,7 +165,9 @@ def test_losses(name: str) -> None:
     network, grid = network_of(name), tensor_of(name, 'grid')
     labels = tensor_of(name, 'label_u8')[None]
     saliency = saliency_map(tensor_of(name, 'saliency_logits'))
-    target = edge_target(labels, network.deformation.size, framed=network.framed)
+    target = edge_target(
+        labels, network.deformation.size, ignore_image_border=network.ignore_image_border
+    )
     edge = EDGE_WEIGHT * float(edge_loss(saliency, target))
     matrix = tensor_of(name, 'decoder_matrix')
     logits = torch.einsum('kc,nchw->nkhw', matrix, tensors_of(name)['x_sampled_train'])

@@ -13,14 +13,14 @@ from torch import nn
 from torch.nn import functional
 
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.networks.baselines.single import SingleBranch
+from uhr_seg_ros.networks.baselines.single import SingleNetwork
 from uhr_seg_ros.networks.deformation.grid import sample_image
 from uhr_seg_ros.networks.deformation.inverse import inverse_grid, reverse
 from uhr_seg_ros.networks.deformation.network import DeformedNetwork
 from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.training.boundaries import edge_target
 
-SMALL = {'bent': [64, 96], 'size': [16, 24], 'radius': 3}
+SMALL = {'warped_size': [64, 96], 'size': [16, 24], 'radius': 3}
 
 
 @pytest.fixture(autouse=True)
@@ -84,8 +84,8 @@ class Copying(nn.Module):
 
 @torch.no_grad()
 def test_what_is_bent_comes_back_to_its_place() -> None:
-    inner = SingleBranch(Copying(), 3, factor=1, stride=1)
-    network = DeformedNetwork(inner, size=(32, 32), bent=(64, 64), radius=4).eval()
+    inner = SingleNetwork(Copying(), 3, factor=1, stride=1)
+    network = DeformedNetwork(inner, size=(32, 32), warped_size=(64, 64), radius=4).eval()
     rows, columns = torch.meshgrid(torch.arange(128), torch.arange(128), indexing='ij')
     labels = (rows >= 64).long() + (columns >= 80)
     image = 20.0 * functional.one_hot(labels, 3).permute(2, 0, 1)[None].float()
@@ -95,11 +95,13 @@ def test_what_is_bent_comes_back_to_its_place() -> None:
 def test_the_border_of_an_image_is_no_edge_unless_asked_for() -> None:
     labels = torch.full((1, 64, 64), 3)
     labels[0, :32, :32] = 1
-    for framed in (True, False):
-        network = build_network('deform_s', 5, framed=framed, **SMALL)
-        edges = edge_target(labels, (32, 32), framed=network.framed)[0, 0]
+    for ignore_image_border in (True, False):
+        network = build_network('deform_s', 5, ignore_image_border=ignore_image_border, **SMALL)
+        edges = edge_target(labels, (32, 32), ignore_image_border=network.ignore_image_border)[
+            0, 0
+        ]
         assert edges[15:17, 4:12].any()
-        assert edges[-1].any() != framed
+        assert edges[-1].any() != ignore_image_border
 
 
 def test_saliency_learns_from_the_segmentation() -> None:
@@ -114,7 +116,10 @@ def test_saliency_learns_from_the_segmentation() -> None:
     [
         ({'sampling': 'z'}, "sampling 'z' is unknown, known: learned, uniform"),
         ({'inner': 'z'}, "unknown network 'z'"),
-        ({'inner': 'fast_scnn', 'bent': [250, 256]}, r'\(250, 256\) is no multiple of 32 px'),
+        (
+            {'inner': 'fast_scnn', 'warped_size': [250, 256]},
+            r'\(250, 256\) is not a multiple of 32 px',
+        ),
     ],
 )
 def test_options_that_cannot_be_built(options: dict[str, object], text: str) -> None:

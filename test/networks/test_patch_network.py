@@ -18,10 +18,10 @@ from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.core.patch_grid import PatchGrid, reduced, WHOLE
 from uhr_seg_ros.export.export import export_bundle
 from uhr_seg_ros.networks.backbones.normalization import normalized, unit_range
-from uhr_seg_ros.networks.fctl import fcn8, patch_network
+from uhr_seg_ros.networks.fctl import decoders, patch_network
 from uhr_seg_ros.networks.fctl import network as fctl
-from uhr_seg_ros.networks.fctl.network import fctl_deepglobe, fctl_inria
 from uhr_seg_ros.networks.fctl.patch_network import PatchNetwork
+from uhr_seg_ros.networks.fctl.released import fctl_deepglobe, fctl_inria
 from uhr_seg_ros.networks.presets import build_network
 
 SIDE = 64
@@ -169,7 +169,7 @@ def test_released_networks_become_bundles(
     build: Callable[..., PatchNetwork], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Export compares with torch; a narrow classifier saves most of the weights."""
-    monkeypatch.setattr(fcn8, 'HIDDEN', 16)
+    monkeypatch.setattr(decoders, 'HIDDEN', 16)
     torch.manual_seed(0)
     network = build(2, side=92)
     with torch.no_grad():

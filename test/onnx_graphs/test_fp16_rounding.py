@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from uhr_seg_ros.onnx_graphs.fp16_rounding import rounded, summed_axes
+from uhr_seg_ros.onnx_graphs.precision import round_to_half, summed_axes
 
 GENERATOR = np.random.default_rng(0)
 
@@ -25,7 +25,7 @@ GENERATOR = np.random.default_rng(0)
 def test_sums_stay(operator: str, place: int, shape: tuple[int, ...]) -> None:
     weights = GENERATOR.standard_normal(shape).astype(np.float32)
     axes = summed_axes(operator, place)
-    kept, plain = rounded(weights, axes), weights.astype(np.float16)
+    kept, plain = round_to_half(weights, axes), weights.astype(np.float16)
     assert kept.dtype == np.float16
     assert kept.shape == shape
     np.testing.assert_allclose(kept, weights, atol=4e-3)
@@ -37,9 +37,9 @@ def test_biases_are_rounded_each_by_itself() -> None:
     bias = GENERATOR.standard_normal(64).astype(np.float32)
     assert summed_axes('Conv', 2) == summed_axes('Add', 0) == ()
     for axes in (summed_axes('Conv', 2), summed_axes('MatMul', 1)):
-        np.testing.assert_array_equal(rounded(bias, axes), bias.astype(np.float16))
+        np.testing.assert_array_equal(round_to_half(bias, axes), bias.astype(np.float16))
 
 
 def test_what_half_can_say_stays() -> None:
     weights = GENERATOR.integers(-8, 8, (4, 16, 3, 3)).astype(np.float32) / 4
-    np.testing.assert_array_equal(rounded(weights, (1, 2, 3)), weights)
+    np.testing.assert_array_equal(round_to_half(weights, (1, 2, 3)), weights)

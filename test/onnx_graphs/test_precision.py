@@ -28,9 +28,9 @@ from uhr_seg_ros.backends.tensorrt.specialized_graphs import SpecializedGraphs
 from uhr_seg_ros.core.bundle import Bundle, Graph, load_bundle
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.graph_files import hash_graph
-from uhr_seg_ros.onnx_graphs.calibration import quantize
-from uhr_seg_ros.onnx_graphs.folding import fix_shapes
-from uhr_seg_ros.onnx_graphs.precision import float32_tensors, split_layer_norms, to_half
+from uhr_seg_ros.onnx_graphs.folding import fix_shapes, split_layer_norms
+from uhr_seg_ros.onnx_graphs.precision import float32_tensors, to_half
+from uhr_seg_ros.onnx_graphs.qdq import quantize
 from uhr_seg_ros.pipelines.preprocessing import Preprocessor
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
@@ -241,12 +241,13 @@ def test_squares_in_split_norms_do_not_overflow(tmp_path: Path) -> None:
 
 
 def test_missing_onnx_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    tensorrt = import_module('uhr_seg_ros.backends.tensorrt.engine')
+    tensorrt = import_module('uhr_seg_ros.backends.tensorrt.backend')
     monkeypatch.setitem(sys.modules, 'onnx', None)
-    for name in ('typed_graphs', 'calibration', 'precision'):
-        monkeypatch.delitem(sys.modules, f'uhr_seg_ros.engines.{name}', raising=False)
+    for name in ('backends.tensorrt.specialized_graphs', 'onnx_graphs'):
+        for module in [each for each in sys.modules if each.startswith(f'uhr_seg_ros.{name}')]:
+            monkeypatch.delitem(sys.modules, module)
     with pytest.raises(EngineError, match='pip install onnx'):
-        tensorrt._typed_graphs('some', 'fp16', EngineCache())
+        tensorrt._specialized_graphs('some', 'fp16', EngineCache())
 
 
 def test_int8_graph(bundle: Bundle, fixed: dict[str, onnx.ModelProto]) -> None:
@@ -304,6 +305,7 @@ def real_crops(tiles: tuple[int, ...], count: int, size: tuple[int, int]) -> lis
     return crops
 
 
+@pytest.mark.slow
 def test_aims_on_real_frames(bundle: Bundle) -> None:
     """Half: 99.9 % of the pixels get the same class; int8: 99 %."""
     size = (768, 1024)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip('onnx')
+pytest.importorskip('onnx', reason='graphs are quantized with onnx')
 
 import onnx
 from onnx import helper, numpy_helper, TensorProto
@@ -20,8 +20,8 @@ from wide_bundle import branch_graph, WIDE
 
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.onnx_graphs.cross_layer_equalization import equalize
+from uhr_seg_ros.onnx_graphs.int8_nodes import Int8Nodes
 from uhr_seg_ros.onnx_graphs.latency_model import LatencyModel
-from uhr_seg_ros.onnx_graphs.qdq import Int8Nodes
 from uhr_seg_ros.onnx_graphs.quantization import Quantizer
 
 
@@ -69,7 +69,7 @@ def test_candidates_are_wide_and_give_no_output(quantizer: Quantizer) -> None:
 
 
 def test_every_candidate_is_int8_at_run_time(quantizer: Quantizer, tmp_path: Path) -> None:
-    chosen = quantizer.paying(quantizer.candidates)
+    chosen = quantizer.profitable(quantizer.candidates)
     options = ort.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / 'optimised.onnx')
     options.log_severity_level = 3

@@ -13,16 +13,13 @@ import pytest
 torch = pytest.importorskip('torch', reason='the bundle is exported')
 pytest.importorskip('onnx', reason='engines are built with onnx')
 
-from networks_seen import see
+from deformed_bundles import deformed_bundle
 from standin_backend import StandIn
 
 from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.backends.tensorrt.engine import HostEngine
 from uhr_seg_ros.core.bundle import Bundle
-from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.core.errors import EngineError
-from uhr_seg_ros.export.export import export_bundle
-from uhr_seg_ros.networks.presets import build_network
-from uhr_seg_ros.pipelines import fixed_gpu
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
@@ -31,12 +28,7 @@ GRAPHS = {'deformed': 2, 'uniform': 1}
 
 @pytest.fixture(scope='module', params=GRAPHS)
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    sampling = {'deformed': 'learned', 'uniform': 'uniform'}[request.param]
-    torch.manual_seed(0)
-    network = build_network('deform_s', sampling=sampling, bent=[64, 96], size=[16, 24], radius=3)
-    see(network, torch.randn(2, 3, 270, 481))
-    folder, classes = tmp_path_factory.mktemp('fixed'), CLASS_SETS['aerial']
-    return export_bundle(network, folder, name='f', preset='deform_s', classes=classes)
+    return deformed_bundle(tmp_path_factory, request.param)
 
 
 @pytest.fixture
@@ -68,13 +60,13 @@ def test_the_mask_of_the_cpu_path(stand_in: StandIn, bundle: Bundle) -> None:
             assert segmenter.provenance['backend'] == 'tensorrt'
             assert segmenter.provenance['precision'] == 'fp32'
     # Built and proven once, then taken from the cache.
-    assert stand_in.trt.notes.built == GRAPHS[bundle.kind]
+    assert stand_in.trt.notes.built == GRAPHS[bundle.kind.name]
     assert sum('comparing the engines' in line for line in lines) == 1
     assert not stand_in.cuda.blocks
 
 
 def test_where_frames_are_sampled(stand_in: StandIn, bundle: Bundle) -> None:
-    if bundle.kind == 'uniform':
+    if bundle.kind.name == 'uniform':
         pytest.skip('uniform sampling has no grid')
     from uhr_seg_ros.core.raw_frame import RawFrame
 
@@ -88,21 +80,23 @@ def test_where_frames_are_sampled(stand_in: StandIn, bundle: Bundle) -> None:
 def test_engines_that_compute_something_else(
     stand_in: StandIn, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = fixed_gpu.HostEngine.run
+    run = HostEngine.run
 
     def wrong(self: object, feeds: dict, outputs: list[str]) -> dict[str, np.ndarray]:
         return {name: values[:, ::-1] for name, values in run(self, feeds, outputs).items()}
 
     with monkeypatch.context() as patch:
-        patch.setattr(fixed_gpu.HostEngine, 'run', wrong)
-        with pytest.raises(EngineError, match='the fp32 engines of f are refused'):
+        patch.setattr(HostEngine, 'run', wrong)
+        with pytest.raises(EngineError, match='the fp32 engines of deformed are refused'):
             on_gpu(bundle)
     assert not stand_in.cuda.blocks
     on_gpu(bundle).close()
-    assert stand_in.trt.notes.built == 2 * GRAPHS[bundle.kind]  # the wrong ones were not kept
+    assert stand_in.trt.notes.built == 2 * GRAPHS[bundle.kind.name]  # the wrong ones were not kept
 
 
 @pytest.mark.parametrize('precision', ['fp16', 'int8'])
 def test_other_precisions_are_refused(stand_in: StandIn, bundle: Bundle, precision: str) -> None:
-    with pytest.raises(EngineError, match=f"precision '{precision}' of bundle f: .* in fp32"):
+    with pytest.raises(
+        EngineError, match=f"precision '{precision}' of bundle deformed: .* in fp32"
+    ):
         on_gpu(bundle, precision)

@@ -57,10 +57,11 @@ def test_refined_boundaries(segmenter: Segmenter) -> None:
     wanted = refine(plain.mask, image, Refinement(2, 130.0))
     assert (wanted.mask != plain.mask).any()
     pictures = OverlayOptions(overlay=True, color_mask=True)
-    found = segmenter(image, pictures=pictures, logits=True, refinement=Refinement(2, 130.0))
+    found = segmenter(image, overlay=pictures, logits=True, refinement=Refinement(2, 130.0))
     assert (found.mask == wanted.mask).all()
     assert found.refined_share == 1.0
     assert found.stage_times['refine'] > 0
+    assert list(found.stage_times) == list(segmenter.stages)
     assert (found.color_mask == colorize(wanted.mask, TINY_CLASSES)).all()
     assert (found.overlay == OverlayPainter(TINY_CLASSES).paint(image, wanted.mask)).all()
     assert (found.logits.argmax(0) == plain.mask).all()
@@ -146,7 +147,7 @@ def test_pictures(tiny_bundle: Path, tile: int | None) -> None:
     wanted = OverlayOptions(overlay=True, color_mask=True, alpha=0.25, scale=0.5)
     with Segmenter(tiny_bundle, 'onnxruntime', TilingOptions(tile=tile)) as segmenter:
         plain = segmenter(image)
-        result = segmenter(image, pictures=wanted)
+        result = segmenter(image, overlay=wanted)
     assert plain.overlay is None
     assert plain.color_mask is None
     assert 'overlay' not in plain.stage_times
@@ -158,7 +159,7 @@ def test_pictures(tiny_bundle: Path, tile: int | None) -> None:
 
 
 def test_one_picture(segmenter: Segmenter) -> None:
-    result = segmenter(random_image(40, 56), pictures=OverlayOptions(color_mask=True))
+    result = segmenter(random_image(40, 56), overlay=OverlayOptions(color_mask=True))
     assert result.overlay is None
     assert (result.color_mask == colorize(result.mask, TINY_CLASSES)).all()
 
@@ -168,11 +169,11 @@ def test_tiles_are_the_whole_frame_where_the_network_is_local(
     segmenter: Segmenter, tiny_bundle: Path, tile: int
 ) -> None:
     image = random_image(530, 413)
-    tiled = Segmenter(tiny_bundle, limits=TilingOptions(tile=tile))(image, logits=True)
+    tiled = Segmenter(tiny_bundle, tiling=TilingOptions(tile=tile))(image, logits=True)
     assert np.abs(tiled.logits - segmenter(image, logits=True).logits).max() < 1e-5
     mask = band_mask(530, 413, 16)
     assert (
-        Segmenter(tiny_bundle, limits=TilingOptions(tile=tile))(paint(mask)).mask == mask
+        Segmenter(tiny_bundle, tiling=TilingOptions(tile=tile))(paint(mask)).mask == mask
     ).all()
 
 
@@ -182,7 +183,7 @@ def test_seams_are_blended(tmp_path: Path) -> None:
     image = np.full((128, 400, 3), 60, np.uint8)
     image[:, 300:] = 200
     whole = Segmenter(bundle)(image[:, :300], logits=True).logits
-    tiled = Segmenter(bundle, limits=TilingOptions(tile=256))(image, logits=True).logits
+    tiled = Segmenter(bundle, tiling=TilingOptions(tile=256))(image, logits=True).logits
     assert np.abs(np.diff(whole[:, :, :280], axis=2)).max() < 1e-5
     difference = tiled[:, :, 0] - tiled[:, :, 280]
     assert np.abs(difference).max() > 0.3
@@ -207,18 +208,18 @@ def test_memory_limit_makes_tiles(tmp_path: Path) -> None:
     image = random_image(400, 400)
     image[:, 200:] //= 4
     whole = Segmenter(bundle)(image, logits=True).logits
-    limited = Segmenter(bundle, limits=TilingOptions(8))(image, logits=True).logits
-    tiled = Segmenter(bundle, limits=TilingOptions(tile=272))(image, logits=True).logits
+    limited = Segmenter(bundle, tiling=TilingOptions(8))(image, logits=True).logits
+    tiled = Segmenter(bundle, tiling=TilingOptions(tile=272))(image, logits=True).logits
     assert (limited == tiled).all()
     assert np.abs(limited - whole).max() > 0.01
-    assert (Segmenter(bundle, limits=TilingOptions(20))(image, logits=True).logits == whole).all()
+    assert (Segmenter(bundle, tiling=TilingOptions(20))(image, logits=True).logits == whole).all()
 
 
 def test_limits_that_are_too_small(tiny_bundle: Path) -> None:
     with pytest.raises(ConfigError, match='memory limit of 2 MB is too small'):
-        Segmenter(tiny_bundle, limits=TilingOptions(2))
+        Segmenter(tiny_bundle, tiling=TilingOptions(2))
     with pytest.raises(ConfigError, match='tile of 64 px is too small'):
-        Segmenter(tiny_bundle, limits=TilingOptions(tile=64))
+        Segmenter(tiny_bundle, tiling=TilingOptions(tile=64))
 
 
 def test_semantic_only(segmenter: Segmenter) -> None:
@@ -299,7 +300,7 @@ def test_tiles_of_every_side_at_every_multiple(
 ) -> None:
     bundle = with_input(tiny_bundle, tmp_path / 'bundle', multiple=multiple)
     mask = np.repeat(np.arange(9, dtype=np.uint8) % 3, 44)[:, None].repeat(500, 1)
-    with Segmenter(bundle, limits=TilingOptions(tile=tile)) as segmenter:
+    with Segmenter(bundle, tiling=TilingOptions(tile=tile)) as segmenter:
         assert np.array_equal(segmenter(paint(mask)).mask, mask)
 
 

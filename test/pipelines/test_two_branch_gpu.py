@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The GPU path, run on the CPU: real strategy, buffers, graphs and kernels.
+The GPU path, run on the CPU: real pipeline, buffers, graphs and kernels.
 
 Stand-ins are the driver, pycuda and TensorRT (test/support/host_cuda.py, standin_tensorrt.py).
 """
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 import shutil
 
@@ -22,8 +23,8 @@ from standin_tensorrt import VERSIONS
 from tiny_bundle import edited_model
 
 from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.backends.tensorrt.backend import TensorRTBackend
 from uhr_seg_ros.backends.tensorrt.cache import EngineCache
-from uhr_seg_ros.backends.tensorrt.engine import TensorRTBackend
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.errors import BundleError, EngineError
 from uhr_seg_ros.core.raw_frame import FORMATS, memory_shape, RawFrame
@@ -47,6 +48,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StandIn:
     return StandIn(monkeypatch, tmp_path / 'cache', '10.3.0')
 
 
+@cache
 def scene(height: int = 200, width: int = 300, seed: int = 5) -> np.ndarray:
     """Return a generated frame."""
     return generate_scene(seed, height, width)[0]
@@ -82,6 +84,7 @@ def test_the_mask_of_the_cpu_path(
             np.testing.assert_allclose(found.logits, expected.logits, atol=2e-3)
             assert np.abs(found.confidence.astype(int) - expected.confidence).max() <= 2
             assert list(found.stage_times) == ['upload', 'engines', 'download']
+            assert list(segmenter.stages) == [*found.stage_times, 'refine', 'overlay']
         assert [graph.launches for graph in stand_in.cuda.captured] == ([2, 2] if graphs else [])
 
 
@@ -129,18 +132,18 @@ def test_the_frame_crosses_the_bus_once(stand_in: StandIn, tiny_bundle: Path) ->
     with on_gpu(tiny_bundle) as segmenter:
         segmenter(scene())
         before = stand_in.cuda.uploaded
-        segmenter(scene(), confidence=True, pictures=OverlayOptions(True, True, 0.5, 0.5))
+        segmenter(scene(), confidence=True, overlay=OverlayOptions(True, True, 0.5, 0.5))
         assert stand_in.cuda.uploaded - before == 200 * 300 * 3
 
 
 def test_pictures(stand_in: StandIn, bundle: str) -> None:
     pictures = OverlayOptions(True, True, 0.3, 0.4)
     with on_gpu(bundle) as segmenter:
-        found = segmenter(scene(), pictures=pictures)
+        found = segmenter(scene(), overlay=pictures)
         expected = pictures.paint(scene(), found.mask, segmenter.bundle.classes)
         np.testing.assert_array_equal(found.color_mask, expected['color_mask'])
         assert np.abs(found.overlay.astype(int) - expected['overlay']).max() <= 1
-        alone = segmenter(scene(), pictures=OverlayOptions(overlay=True, scale=0.2))
+        alone = segmenter(scene(), overlay=OverlayOptions(overlay=True, scale=0.2))
         assert alone.overlay.shape == (40, 60, 3)
         assert alone.color_mask is None
         assert segmenter(scene()).overlay is None
@@ -151,7 +154,7 @@ def test_changing_scales_keep_memory_bounded(stand_in: StandIn, tiny_bundle: Pat
         scales = [0.1 + 0.05 * step for step in range(15)]
         for scale in (*scales, *scales, 0.5):
             pictures = OverlayOptions(True, True, 0.5, scale)
-            found = segmenter(scene(), pictures=pictures)
+            found = segmenter(scene(), overlay=pictures)
             expected = pictures.paint(scene(), found.mask, segmenter.bundle.classes)
             np.testing.assert_array_equal(found.color_mask, expected['color_mask'])
         assert len(stand_in.cuda.blocks) < 40
@@ -172,23 +175,23 @@ def test_next_frame_is_uploaded_while_one_is_computed(stand_in: StandIn, bundle:
     with on_cpu(bundle) as reference:
         expected = [reference(image).mask for image in images]
     frames = [RawFrame.of_bgr(image) for image in images]
-    waiting = gpu.begin(frames[0], OutputRequest(), StageClock())
+    pending = gpu.submit(frames[0], OutputRequest(), StageClock())
     for place, frame in enumerate(frames[1:], start=1):
-        following = gpu.begin(frame, OutputRequest(), StageClock())
-        assert (waiting()['mask'] == expected[place - 1]).mean() > 0.9999
-        waiting = following
-    assert (waiting()['mask'] == expected[-1]).mean() > 0.9999
+        following = gpu.submit(frame, OutputRequest(), StageClock())
+        assert (pending.result()['mask'] == expected[place - 1]).mean() > 0.9999
+        pending = following
+    assert (pending.result()['mask'] == expected[-1]).mean() > 0.9999
     gpu.close()
 
 
 def test_no_more_than_two_frames_at_a_time(stand_in: StandIn, tiny_bundle: Path) -> None:
     gpu = TwoBranchGpu.open(load_bundle(tiny_bundle), TilingOptions(), options())
     frame = RawFrame.of_bgr(scene())
-    waiting = [gpu.begin(frame, OutputRequest(), StageClock()) for _ in range(2)]
+    pending = [gpu.submit(frame, OutputRequest(), StageClock()) for _ in range(2)]
     with pytest.raises(EngineError, match='2 frames are in work already'):
-        gpu.begin(frame, OutputRequest(), StageClock())
-    assert (waiting[0]()['mask'] == waiting[1]()['mask']).all()
-    gpu.begin(frame, OutputRequest(), StageClock())()
+        gpu.submit(frame, OutputRequest(), StageClock())
+    assert (pending[0].result()['mask'] == pending[1].result()['mask']).all()
+    gpu.submit(frame, OutputRequest(), StageClock()).result()
     gpu.close()
 
 
@@ -381,6 +384,6 @@ def test_a_graph_that_was_replaced_after_loading(
     backend = TensorRTBackend(loaded.name, options())
     try:
         with pytest.raises(BundleError, match=r'quarter\.onnx has sha256 .*model\.yaml expects'):
-            backend.open(loaded.graphs['quarter'], {'tokens': (1, 3, 4, 4)})
+            backend.execution(loaded.graphs['quarter'], {'tokens': (1, 3, 4, 4)})
     finally:
         backend.close()

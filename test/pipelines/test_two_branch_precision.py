@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 import shutil
 import sys
@@ -13,20 +14,22 @@ import sys
 import numpy as np
 import pytest
 
-pytest.importorskip('onnx')
+pytest.importorskip('onnx', reason='half graphs are made with onnx')
 
 from tiny_bundle import edited_model
 from wide_bundle import make_wide_bundle, WIDE
 
-from uhr_seg_ros.backends import cpu_features
 from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.backends.registry import as_reference
+from uhr_seg_ros.core import resources
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.errors import BundleError, EngineError
 from uhr_seg_ros.core.raw_frame import RawFrame
+from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.export.bundle_writing import add_precision
-from uhr_seg_ros.pipelines.pipeline import TilingOptions
+from uhr_seg_ros.pipelines.pipeline import OutputRequest, TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
-from uhr_seg_ros.pipelines.verification import reference
+from uhr_seg_ros.pipelines.two_branch import TwoBranchReference
 from uhr_seg_ros.quantization.int8_choice import Int8Choice, Layer, matching
 from uhr_seg_ros.quantization.int8_trial import Loss, LossCounter, Trial
 from uhr_seg_ros.quantization.tensorrt_calibration import _Feeds
@@ -70,11 +73,11 @@ def exact(
     """Let the CPU have VNNI, or not."""
     info = tmp_path / 'cpuinfo'
     info.write_text(f'processor : 0\nflags\t\t: avx2{" avx_vnni" * request.param}\nbugs : none\n')
-    monkeypatch.setattr(cpu_features, 'CPU_INFO', info)
-    monkeypatch.setattr(cpu_features.platform, 'machine', lambda: 'x86_64')
-    cpu_features.has_exact_int8.cache_clear()
+    monkeypatch.setattr(resources, 'CPU_INFO', info)
+    monkeypatch.setattr(resources.platform, 'machine', lambda: 'x86_64')
+    resources.has_exact_int8.cache_clear()
     yield request.param
-    cpu_features.has_exact_int8.cache_clear()
+    resources.has_exact_int8.cache_clear()
 
 
 def segment(bundle: Path, precision: str = 'auto') -> tuple[np.ndarray, dict, list[str]]:
@@ -125,7 +128,12 @@ def test_other_back_ends_are_compared_with_fp32(bundle: Path) -> None:
     with edited_model(bundle) as content:
         content['cpu_precision'] = 'int8'
     options = EngineOptions(precision='int8')
-    found = reference(load_bundle(bundle), TilingOptions(), options, RawFrame.of_bgr(FRAME))
+    loaded, frame = load_bundle(bundle), RawFrame.of_bgr(FRAME)
+    with closing(
+        TwoBranchReference.open(loaded, TilingOptions(), as_reference(options))
+    ) as reference:
+        found = reference.segment(frame, OutputRequest(('mask', 'quarter_logits')), StageClock())
+    assert found['quarter_logits'].ndim == 3
     with Segmenter(bundle, 'onnxruntime', options=EngineOptions(precision='fp32')) as segmenter:
         assert (found['mask'] == segmenter(FRAME).mask).all()
     with Segmenter(bundle, 'onnxruntime', options=options) as segmenter:
@@ -154,12 +162,12 @@ def test_what_is_not_there(plain: Path, precision: str, text: str) -> None:
 def test_arm_and_unknown_machines_count_as_exact(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(cpu_features, 'CPU_INFO', tmp_path / 'absent')
+    monkeypatch.setattr(resources, 'CPU_INFO', tmp_path / 'absent')
     for machine in ('aarch64', 'x86_64'):
-        monkeypatch.setattr(cpu_features.platform, 'machine', lambda name=machine: name)
-        cpu_features.has_exact_int8.cache_clear()
-        assert cpu_features.has_exact_int8()
-    cpu_features.has_exact_int8.cache_clear()
+        monkeypatch.setattr(resources.platform, 'machine', lambda name=machine: name)
+        resources.has_exact_int8.cache_clear()
+        assert resources.has_exact_int8()
+    resources.has_exact_int8.cache_clear()
 
 
 def test_loss() -> None:

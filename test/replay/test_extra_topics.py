@@ -71,8 +71,8 @@ def test_rclpy_reads_what_was_written(bag: Path) -> None:
     serialization = pytest.importorskip('rclpy.serialization', reason='rclpy is not installed')
     from sensor_msgs.msg import CameraInfo, PointCloud2
 
-    from uhr_seg_ros.ros.points.camera_model import camera_of
-    from uhr_seg_ros.ros.points.cloud_reading import read_points
+    from uhr_seg_ros.ros.messages.camera_info import camera_of
+    from uhr_seg_ros.ros.messages.cloud_reading import read_points
 
     messages = {
         topic: data for topic, _, data in read_beside(bag, '/x', ['/camera_info', '/points'])

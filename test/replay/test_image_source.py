@@ -47,7 +47,7 @@ def test_recording(tmp_path: Path) -> None:
 
 
 def test_bad_messages_of_a_recording_are_left_out_and_counted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip('rosbags', reason='recordings are read with rosbags')
     from image_bags import image, record
@@ -56,11 +56,12 @@ def test_bad_messages_of_a_recording_are_left_out_and_counted(
 
     whole, bad = image('bgr8'), [b'', b'\0\1\0\0', image('bgr8')[:60]]
     bag = record(tmp_path / 'bag', {'/cam': [whole, *bad, whole], '/depth': [image('16UC1')] * 9})
+    caplog.set_level('INFO', 'uhr_seg_ros')
     assert len(list(read_frames(bag))) == len(list(read_frames(bag, 'cam/'))) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert told[0].startswith('topic /cam (') and '/depth (' in told[0]
-    assert told[1].startswith('bag: frame left out: a message of 0 bytes')
-    assert told[4] == 'bag: 3 of 5 frames on /cam left out'
+    lines = caplog.messages
+    assert lines[0].startswith('topic /cam (') and '/depth (' in lines[0]
+    assert lines[1].startswith('bag: frame left out: a message of 0 bytes')
+    assert lines[4] == 'bag: 3 of 5 frames on /cam left out'
     with pytest.raises(RecordingError, match='/depth .*is depth'):
         next(read_frames(bag, '/depth'))
     bag = record(tmp_path / 'none', {'/cam': bad})

@@ -39,8 +39,8 @@ def test_broken_messages_are_skipped_and_stamps_of_another_clock_are_told(tmp_pa
     assert len(played) == player.skipped == 2
     stamps, _, ages = zip(*played, strict=True)
     assert stamps[1] > stamps[0] > YEARS_NS and ages == (0, 0)
-    (told,) = player.told
-    assert told.startswith(f'stamps are {YEARS_NS // 10**9} s away from the times of recording')
+    (text,) = player.findings
+    assert text.startswith(f'stamps are {YEARS_NS // 10**9} s away from the times of recording')
 
 
 def test_stamps_of_the_recording_stay(tmp_path: Path) -> None:
@@ -49,4 +49,4 @@ def test_stamps_of_the_recording_stay(tmp_path: Path) -> None:
     player = Player(bag, choose_topic(bag), 'image_raw')
     played = player.play(AtRate(1000.0), 0.0, live=False)
     assert [stamp for stamp, *_ in played] == [stamp_ns(frames[0])] * 2
-    assert (player.skipped, player.told) == (0, [])
+    assert (player.skipped, player.findings) == (0, [])

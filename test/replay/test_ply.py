@@ -57,7 +57,7 @@ def test_points_of_the_node() -> None:
     pytest.importorskip('sensor_msgs', reason='sensor_msgs is not installed')
     from std_msgs.msg import Header
 
-    from uhr_seg_ros.ros.points.cloud import encode_cloud
+    from uhr_seg_ros.ros.messages.cloud import encode_cloud
 
     classes = CLASS_SETS['aerial']
     label = np.array([0, 2, 255], np.uint8)

@@ -109,7 +109,7 @@ def test_time_goes_on_after_a_jump_of_the_clock(tmp_path: Path) -> None:
         for seconds in (30, 31, 1_700_000_000, 1_700_000_001):
             writer.write(np.zeros((8, 8, 3), np.uint8), seconds * S)
     told: list[str] = []
-    items = islice(read_ahead(tmp_path / 'bag', '/cam', repeat=True, tell=told.append), 12)
+    items = islice(read_ahead(tmp_path / 'bag', '/cam', repeat=True, on_jump=told.append), 12)
     assert [elapsed for elapsed, _, _, _ in items] == [index * S for index in range(12)]
     assert len(told) == 1 and '2023-11-14' in told[0]
 

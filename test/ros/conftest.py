@@ -82,9 +82,9 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Return a gate that holds engines up while it is closed; open at the end of the test."""
     from gate import Gate
 
-    from uhr_seg_ros.backends import registry
+    from uhr_seg_ros.backends.onnxruntime import OnnxRuntimeBackend
 
-    gate = Gate()
-    monkeypatch.setattr(registry, 'open_engine', gate.opener)
+    gate, open_graph = Gate(), OnnxRuntimeBackend.open
+    monkeypatch.setattr(OnnxRuntimeBackend, 'open', lambda *args: gate.hold(open_graph(*args)))
     yield gate
     gate.open()

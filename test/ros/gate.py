@@ -11,8 +11,6 @@ from threading import Event
 import numpy as np
 
 from uhr_seg_ros.backends.engine import Engine
-from uhr_seg_ros.backends.registry import open_engine
-from uhr_seg_ros.core.bundle import Graph
 
 TIMEOUT_S = 60.0
 
@@ -60,9 +58,9 @@ class Gate:
             results[name] = change(results[name])
         return results
 
-    def opener(self, graph: Graph, threads: int, precision: str) -> Engine:
-        """Open a graph on ONNX Runtime, behind the gate."""
-        return _GatedEngine(open_engine(graph, threads, precision), self)
+    def hold(self, engine: Engine) -> Engine:
+        """Put an engine behind the gate."""
+        return _GatedEngine(engine, self)
 
 
 class _GatedEngine:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from uhr_seg_ros.backends import registry
 from uhr_seg_ros.backends.engine import Engine
+from uhr_seg_ros.backends.onnxruntime import OnnxRuntimeBackend
 from uhr_seg_ros.core.bundle import Graph
 from uhr_seg_ros.ros.node import main
 
@@ -26,7 +26,7 @@ _LIBRARY = {'free': ctypes.CDLL, 'locked': ctypes.PyDLL}[os.environ['HANGS']](No
 _HOUR_S = 3600
 _FILE = Path(os.environ['HANGS_WITH'])
 
-_open_engine = registry.open_engine
+_open_graph = OnnxRuntimeBackend.open
 
 
 class _HangingEngine:
@@ -47,10 +47,10 @@ class _HangingEngine:
         return self._run(feeds, outputs)
 
 
-def _open_hanging(graph: Graph, threads: int, precision: str) -> Engine:
-    return _HangingEngine(_open_engine(graph, threads, precision))
+def _open_hanging(backend: OnnxRuntimeBackend, graph: Graph) -> Engine:
+    return _HangingEngine(_open_graph(backend, graph))
 
 
 if __name__ == '__main__':
-    registry.open_engine = _open_hanging
+    OnnxRuntimeBackend.open = _open_hanging
     main()

@@ -15,7 +15,7 @@ from stage import frame, Stage, wait_until
 from std_msgs.msg import Header
 from tiny_bundle import paint
 
-from uhr_seg_ros.ros.points.cloud import FIELDS, pack_records
+from uhr_seg_ros.ros.messages.cloud import FIELDS, pack_records
 
 MakeStage = Callable[..., Stage]
 

@@ -27,7 +27,7 @@ from rclpy.task import Future
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from uhr_seg_ros.ros.images import encode_image
+from uhr_seg_ros.ros.messages.images import encode_image
 from uhr_seg_ros.ros.node import SegmentationNode
 from uhr_seg_ros.ros.process import spin, THREADS
 

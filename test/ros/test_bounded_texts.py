@@ -16,11 +16,12 @@ from stage import example_mask, frame, Stage, wait_until
 from tiny_bundle import paint
 
 from uhr_seg_ros.core.errors import ConfigError, ImageError, MessageError
-from uhr_seg_ros.ros import decoding
-from uhr_seg_ros.ros.decoding import decode_compressed, view_image
-from uhr_seg_ros.ros.points.camera_model import camera_of
-from uhr_seg_ros.ros.points.cloud_reading import read_points
-from uhr_seg_ros.ros.points.depth import read_depth
+from uhr_seg_ros.ros.messages import images
+from uhr_seg_ros.ros.messages.camera_info import camera_of
+from uhr_seg_ros.ros.messages.cloud_reading import read_points
+from uhr_seg_ros.ros.messages.compressed import decode_compressed
+from uhr_seg_ros.ros.messages.depth import read_depth
+from uhr_seg_ros.ros.messages.images import view_image
 
 LONG = 'mono8\n' + 'x' * 2_000_000
 MAX = 1500
@@ -90,7 +91,7 @@ def through_bridge() -> None:
 def test_of_errors(
     monkeypatch: pytest.MonkeyPatch, read: Callable[[], object], error: type[Exception]
 ) -> None:
-    monkeypatch.setattr(decoding, '_cv_bridge', Bridge)
+    monkeypatch.setattr(images, '_cv_bridge', Bridge)
     with pytest.raises(error) as found:
         read()
     assert len(str(found.value)) < MAX

@@ -13,7 +13,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 import numpy as np
 import pytest
 
-from uhr_seg_ros.reports.benchmark_report import stage_percentiles
+from uhr_seg_ros.benchmark.figures import stage_percentiles
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
 from uhr_seg_ros.ros.dashboard import draw_dashboard, HEIGHT, P50_COLOR, WIDTH
 from uhr_seg_ros.ros.diagnostics import (
@@ -21,13 +21,12 @@ from uhr_seg_ros.ros.diagnostics import (
     failed,
     fallen_back,
     hot,
-    Lasting,
     node_status,
     over_budget,
-    StageWindows,
-    worst,
 )
-from uhr_seg_ros.ros.rhythm import Rhythm
+from uhr_seg_ros.ros.frame_rates import Rhythm
+from uhr_seg_ros.ros.stage_windows import StageWindows
+from uhr_seg_ros.ros.topics.status import Lasting, worst
 from uhr_seg_ros.ros.worker import Counts
 
 SECOND = 1_000_000_000

@@ -19,11 +19,12 @@ from test_node_cloud import calibration, header, Rig
 from tiny_bundle import paint, TINY_CLASSES
 
 from uhr_seg_ros.core.errors import ImageError
-from uhr_seg_ros.core.process_memory import trim_heap
+from uhr_seg_ros.core.memory import trim_heap
 from uhr_seg_ros.image_io.limits import DEFAULT_FRAME_PIXELS, FrameLimit
 from uhr_seg_ros.ros import frame_processor
-from uhr_seg_ros.ros.decoding import decode_compressed, view_image
-from uhr_seg_ros.ros.points.depth import read_depth
+from uhr_seg_ros.ros.messages.compressed import decode_compressed
+from uhr_seg_ros.ros.messages.depth import read_depth
+from uhr_seg_ros.ros.messages.images import view_image
 
 MakeStage = Callable[..., Stage]
 

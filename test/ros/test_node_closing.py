@@ -15,8 +15,7 @@ from tiny_bundle import paint
 
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.ros import node as node_module
-from uhr_seg_ros.ros.camera import Camera
-from uhr_seg_ros.ros.inputs import CameraInput
+from uhr_seg_ros.ros.camera import Camera, CameraInput
 from uhr_seg_ros.ros.node import SegmentationNode
 from uhr_seg_ros.ros.outputs import CameraOutput
 from uhr_seg_ros.ros.points.cloud_labeler import CloudLabeler

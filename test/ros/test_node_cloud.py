@@ -35,9 +35,9 @@ from stage import example_mask, frame, TIMEOUT_S, wait_until
 from tiny_bundle import paint, TINY_CLASSES
 
 from uhr_seg_ros.geometry.transform import OPTICAL_FROM_BODY
-from uhr_seg_ros.ros.images import encode_image
+from uhr_seg_ros.ros.messages.cloud_reading import read_points
+from uhr_seg_ros.ros.messages.images import encode_image
 from uhr_seg_ros.ros.points import transforms
-from uhr_seg_ros.ros.points.cloud_reading import read_points
 
 
 @pytest.mark.parametrize('cloud_first', [True, False])

@@ -20,14 +20,14 @@ from stage import BEST_EFFORT, example_mask, frame, LATCHED, pixels, Stage, wait
 from std_msgs.msg import Header, String
 from tiny_bundle import paint, TINY_CLASSES
 
+from uhr_seg_ros.benchmark.figures import stage_percentiles
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.visualization import colorize, OverlayPainter
 from uhr_seg_ros.pipelines.refinement.refine import refine, Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmentation, Segmenter
-from uhr_seg_ros.reports.benchmark_report import stage_percentiles
-from uhr_seg_ros.ros.camera_info import CameraInfoCache
-from uhr_seg_ros.ros.outputs import CameraOutput
-from uhr_seg_ros.ros.parameters import Parameters
+from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache
+from uhr_seg_ros.ros.outputs import CameraOutput, FrameResult
+from uhr_seg_ros.ros.parameters.node_parameters import Parameters
 
 MakeStage = Callable[..., Stage]
 
@@ -249,12 +249,10 @@ def test_more_than_255_classes_make_mono16(make_stage: MakeStage) -> None:
     assert stage.change('activate')
     masks, color_masks = stage.outputs('many/mask', 'many/color_mask')
     settings = Parameters(stage.node, lambda: True).settings
-    wanted = wait_until(
-        lambda: (found := output.wanted_pictures(settings)).color_mask and found, 'a subscriber'
-    )
-    painted = wanted.paint(np.zeros((20, 30, 3), np.uint8), mask, classes)
-    assert list(painted) == ['color_mask']
-    output.publish(Header(frame_id='camera'), Segmentation(mask, {}, **painted))
+    asked = wait_until(lambda: output.wanted(settings), 'a subscriber')
+    assert asked == {'color_mask'}
+    result = Segmentation(mask, {}, color_mask=colorize(mask, classes, 0.5))
+    output.publish(FrameResult(Header(frame_id='camera'), result, asked))
     wait_until(lambda: masks and color_masks, 'a mask and its picture')
     assert (masks[0].encoding, masks[0].step) == ('mono16', 60)
     np.testing.assert_array_equal(np.frombuffer(masks[0].data, np.uint16), mask.ravel())

@@ -83,7 +83,7 @@ def test_cleaning_up_gives_up_on_a_frame_and_can_be_repeated(hanging: Stage, gat
     assert hanging.change('deactivate')
     assert hanging.change('cleanup')
     expect(hanging, 'unconfigured')
-    assert hanging.node._path._segmenter is None
+    assert hanging.node._processor._segmenter is None
 
 
 @pytest.mark.parametrize('state', ['active', 'inactive'])
@@ -97,7 +97,7 @@ def test_shutting_down_does_not_wait_for_a_frame_for_ever(
     relax(hanging)
     gate.open()
     hanging.wait_for_count(received=1, rejected=1, pending=0)
-    wait_until(lambda: hanging.node._path._segmenter is None, 'the models are unloaded')
+    wait_until(lambda: hanging.node._processor._segmenter is None, 'the models are unloaded')
     assert not any('Traceback' in line for line in hanging.log_lines())
 
 
@@ -168,7 +168,7 @@ def test_progress_of_a_build_keeps_configuring(
     loading = Hold(monkeypatch, FrameProcessor, 'load')
     stage = make_stage(autostart=False)
     hurry(stage)
-    path = stage.node._path
+    path = stage.node._processor
     for show in (lambda: path._on_report('building'), lambda: path._on_progress('build', 1, 2)):
         before, path.last_sign = time.monotonic(), -math.inf
         show()

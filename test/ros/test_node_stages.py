@@ -17,16 +17,15 @@ from tiny_bundle import paint
 
 from uhr_seg_ros.geometry.labeling import PointLabeler
 from uhr_seg_ros.pipelines.segmenter import Segmenter
-from uhr_seg_ros.ros.frame_processor import FrameProcessor
-from uhr_seg_ros.ros.inputs import Frame
+from uhr_seg_ros.ros import frame_processor
 from uhr_seg_ros.ros.outputs import CameraOutput
 
 MakeStage = Callable[..., Stage]
 
 STAGES = [
-    (FrameProcessor, 'process'),
-    (Frame, 'view'),
-    (Segmenter, 'begin'),
+    (CameraOutput, 'wanted'),
+    (frame_processor, 'read_frame'),
+    (Segmenter, 'submit'),
     (CameraOutput, 'publish'),
     (CameraOutput, 'publish_times'),
     (PointLabeler, 'label'),

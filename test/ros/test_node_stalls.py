@@ -18,7 +18,8 @@ from stage import example_mask, frame, RELIABLE, Stage, wait_until
 from tiny_bundle import paint
 
 from uhr_seg_ros.ros import stalls
-from uhr_seg_ros.ros.stalls import MIN_S, Pace, Sign, stalled, UNKNOWN_S
+from uhr_seg_ros.ros.frame_rates import Pace
+from uhr_seg_ros.ros.stalls import MIN_S, pace_limits, Sign, stalled, UNKNOWN_S
 
 MakeStage = Callable[..., Stage]
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -101,18 +102,18 @@ def test_what_is_slow_depends_on_what_is_usual(
 def test_a_new_size_may_take_longer() -> None:
     usual = pace(*[0.02] * 9)
     usual.begin((4320, 7680))
-    assert usual.limits() == UNKNOWN_S
+    assert pace_limits(usual) == UNKNOWN_S
     usual.add((4320, 7680), 90.0)
-    assert usual.limits() == UNKNOWN_S
+    assert pace_limits(usual) == UNKNOWN_S
     usual.begin((4320, 7680))
     usual.add((4320, 7680), 5.0)
-    assert usual.limits() == (15.0, 50.0)
+    assert pace_limits(usual) == (15.0, 50.0)
     usual.begin((4, 4))  # both are known now, whatever the order
-    assert usual.limits() == MIN_S
+    assert pace_limits(usual) == MIN_S
     usual.begin((4320, 7680))
-    assert usual.limits() == (15.0, 50.0)
+    assert pace_limits(usual) == (15.0, 50.0)
     usual.forget()
-    assert usual.limits() == UNKNOWN_S
+    assert pace_limits(usual) == UNKNOWN_S
     for side in range(100):
         usual.begin((side, side))
         usual.add((side, side), 1.0)
@@ -137,7 +138,7 @@ def test_a_build_that_goes_on_is_no_error() -> None:
 def test_an_engine_that_hangs_is_told_by_every_status(
     make_stage: MakeStage, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ('LEAST_S', 'UNKNOWN_S'):
+    for name in ('MIN_S', 'UNKNOWN_S'):
         monkeypatch.setattr(stalls, name, (1.0, 3.0))
     for module in ('camera_monitor', 'reporting'):  # a busy machine may have dropped frames
         monkeypatch.setattr(f'uhr_seg_ros.ros.{module}.HOLD_S', 0.5)
@@ -216,7 +217,7 @@ def test_levels_and_rates_outlive_a_jump_of_time(
     stage = make_stage(use_sim_time=use_sim_time)
     clock = stage.watcher.create_publisher(Clock, '/clock', RELIABLE)
     with Film(stage.camera(), clock=clock if use_sim_time else None) as film:
-        for start in (5000.0, 1000.0, 9000.0, 1000.0):
+        for start in (5000.0, 1000.0, 9000.0):
             before = stage.received()
             film.begin_again(start)
 
@@ -233,4 +234,4 @@ def test_levels_and_rates_outlive_a_jump_of_time(
         values = stage.values('/image_raw')
         if use_sim_time:
             assert abs(float(values['current_delay_from_realtime_ms'])) < 10_000.0
-        assert values['num_non_increasing_msg'] == '2'
+        assert values['num_non_increasing_msg'] == '1'

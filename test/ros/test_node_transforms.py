@@ -28,7 +28,7 @@ from rosgraph_msgs.msg import Clock
 from stage import example_mask, wait_until
 from transforms import Transforms
 
-from uhr_seg_ros.ros.images import encode_image
+from uhr_seg_ros.ros.messages.images import encode_image
 
 #: Of a LiDAR in the frame of a body that looks ahead as it does, and of the camera there.
 TURN = DECLARED['cloud.quaternion']

@@ -17,9 +17,8 @@ from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
 
 from uhr_seg_ros.core.errors import MessageError
-from uhr_seg_ros.ros.camera_info import CameraInfoCache, fit_camera_info
-from uhr_seg_ros.ros.remarks import Remarks
-from uhr_seg_ros.ros.throttle import Throttle
+from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache, fit_camera_info
+from uhr_seg_ros.ros.messages.remarks import Remarks, Throttle
 
 
 def calibration(stamp: int = 0, **fields: int) -> CameraInfo:
@@ -168,7 +167,7 @@ def test_freed_frame_buffers_are_used_again() -> None:
     # In a process of its own, as the settings hold for all of it.
     code = """
 import resource
-from uhr_seg_ros.core.process_memory import keep_large_buffers
+from uhr_seg_ros.core.memory import tune_malloc
 assert tune_malloc()
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -184,7 +183,7 @@ assert faults() < 1000, 'ten buffers of 25 MB have 61000 pages'
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='the settings are of glibc')
 def test_freed_memory_is_given_back() -> None:
     code = """
-from uhr_seg_ros.core.process_memory import give_back, keep_large_buffers
+from uhr_seg_ros.core.memory import trim_heap, tune_malloc
 tune_malloc()
 def pages():
     return int(open('/proc/self/statm').read().split()[1])

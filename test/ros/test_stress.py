@@ -10,7 +10,6 @@ import os
 from random import Random
 from threading import Event, Thread
 import time
-from typing import Any
 
 from gate import Gate
 import numpy as np
@@ -23,8 +22,8 @@ from stage import example_mask, frame, pixels, Stage, wait_until
 from test_node_cloud import calibration, cloud, wall
 from tiny_bundle import paint
 
-from uhr_seg_ros.ros.frame_processor import FrameProcessor
-from uhr_seg_ros.ros.parameters import Settings
+from uhr_seg_ros.ros.outputs import CameraOutput
+from uhr_seg_ros.ros.parameters.settings import Settings
 
 MakeStage = Callable[..., Stage]
 NODE = '/segmentation: segmentation'
@@ -175,13 +174,13 @@ def test_everything_at_once(
     seed = int(os.environ.get('UHR_SEG_STRESS_SEED') or time.time_ns() % 1_000_000)
     print(f'UHR_SEG_STRESS_SEED={seed}')  # shown if it fails, to be set for another try
     pairs = set()
-    process = FrameProcessor.process
+    wanted = CameraOutput.wanted
 
-    def note_and_process(path: FrameProcessor, camera: Any, image: Any, settings: Settings) -> Any:
+    def note_and_ask(output: CameraOutput, settings: Settings) -> frozenset[str]:
         pairs.add((settings.overlay_alpha, settings.overlay_scale))
-        return process(path, camera, image, settings)
+        return wanted(output, settings)
 
-    monkeypatch.setattr(FrameProcessor, 'process', note_and_process)
+    monkeypatch.setattr(CameraOutput, 'wanted', note_and_ask)
     stage = make_stage(
         cameras=list(CAMERAS),
         overlay__scale=0.5,

@@ -43,7 +43,7 @@ class Desk:
     def occupy(self, camera: str) -> None:
         """Let the worker hang on a first frame until permission is given."""
         self.permission.clear()
-        self.worker.offer(camera, 'first')
+        self.worker.put(camera, 'first')
         assert self.started.wait(TIMEOUT_S)
 
     def finish(self) -> None:
@@ -66,7 +66,7 @@ def desk() -> Iterator[Desk]:
 def test_newest_frame_wins(desk: Desk) -> None:
     desk.occupy('front')
     for number in range(5):
-        desk.worker.offer('front', number)
+        desk.worker.put('front', number)
     assert desk.worker.counts('front') == Counts(6, 0, 4, 0, 2)
     desk.finish()
     assert desk.served == [('front', 'first'), ('front', 4)]
@@ -76,7 +76,7 @@ def test_newest_frame_wins(desk: Desk) -> None:
 def test_cameras_are_served_in_turn(desk: Desk) -> None:
     desk.occupy('front')
     for camera in ('front', 'left', 'right'):
-        desk.worker.offer(camera, 'second')
+        desk.worker.put(camera, 'second')
     desk.finish()
     assert [camera for camera, _ in desk.served] == ['front', 'left', 'right', 'front']
 
@@ -85,8 +85,8 @@ def test_busy_camera_does_not_starve_the_others(desk: Desk) -> None:
     for number in range(10):
         desk.permission.clear()
         desk.started.clear()
-        desk.worker.offer('front', number)
-        desk.worker.offer('left', number)
+        desk.worker.put('front', number)
+        desk.worker.put('left', number)
         desk.permission.set()
     desk.finish()
     served = [camera for camera, _ in desk.served]
@@ -95,9 +95,9 @@ def test_busy_camera_does_not_starve_the_others(desk: Desk) -> None:
 
 
 def test_bad_frame_is_rejected_and_the_next_one_served(desk: Desk) -> None:
-    desk.worker.offer('left', 'bad')
+    desk.worker.put('left', 'bad')
     desk.finish()
-    desk.worker.offer('left', 'good')
+    desk.worker.put('left', 'good')
     desk.finish()
     assert desk.errors == [('left', 'a bad frame')]
     assert desk.worker.counts('left') == Counts(2, 1, 0, 1, 0)
@@ -105,22 +105,22 @@ def test_bad_frame_is_rejected_and_the_next_one_served(desk: Desk) -> None:
 
 def test_pause_drops_what_waits_and_what_comes(desk: Desk) -> None:
     desk.occupy('front')
-    desk.worker.offer('left', 'waiting')
+    desk.worker.put('left', 'waiting')
     desk.worker.pause()
-    desk.worker.offer('left', 'late')
+    desk.worker.put('left', 'late')
     assert desk.worker.counts('left') == Counts(2, 0, 2, 0, 0)
     assert desk.worker.counts('front') == Counts(1, 0, 0, 0, 1)
     desk.finish()
     assert desk.worker.call(lambda: 'a job').result(TIMEOUT_S) == 'a job'
     desk.worker.resume()
-    desk.worker.offer('left', 'again')
+    desk.worker.put('left', 'again')
     desk.finish()
     assert desk.served == [('front', 'first'), ('left', 'again')]
 
 
 def test_jobs_run_on_the_same_thread_before_frames(desk: Desk) -> None:
     desk.occupy('front')
-    desk.worker.offer('left', 'after')
+    desk.worker.put('left', 'after')
     job = desk.worker.call(lambda: (len(desk.served), current_thread().name))
     desk.finish()
     assert job.result(TIMEOUT_S) == (1, 'segmentation_worker')
@@ -134,7 +134,7 @@ def test_job_hands_on_its_exception(desk: Desk) -> None:
 def test_stop_during_work_gives_up_in_time() -> None:
     desk = Desk('')
     desk.occupy('')
-    desk.worker.offer('', 'waiting')
+    desk.worker.put('', 'waiting')
     waiting = desk.worker.call(lambda: None)
     assert not desk.worker.stop(0.01)
     assert waiting.cancelled()
@@ -147,11 +147,11 @@ def test_stop_during_work_gives_up_in_time() -> None:
 def test_rate_limit_takes_the_newest_frame_when_it_is_due() -> None:
     desk = Desk('', interval=0.2)
     start = time.monotonic()
-    desk.worker.offer('', 0)
+    desk.worker.put('', 0)
     while not desk.served:
         time.sleep(0.001)
     for number in range(1, 4):
-        desk.worker.offer('', number)
+        desk.worker.put('', number)
     desk.finish()
     assert time.monotonic() - start >= 0.2
     assert desk.served == [('', 0), ('', 3)]
@@ -171,7 +171,7 @@ def test_frame_inside_is_told_and_when_the_last_one_was_done(desk: Desk) -> None
     assert desk.worker.in_work() is None
     assert since <= desk.worker.last_processed('front') <= time.monotonic()
     done = desk.worker.last_processed('front')
-    desk.worker.offer('front', 'bad')
+    desk.worker.put('front', 'bad')
     desk.finish()
     desk.worker.call(lambda: None).result(TIMEOUT_S)
     assert desk.worker.in_work() is None
@@ -219,13 +219,13 @@ class Pipeline:
 
 def test_next_frame_begins_before_one_ends() -> None:
     line = Pipeline()
-    line.worker.offer('front', '1')
+    line.worker.put('front', '1')
     assert line.started.wait(TIMEOUT_S)
-    line.worker.offer('front', '2')  # waits while 1 begins
+    line.worker.put('front', '2')  # waits while 1 begins
     line.permission.set()
     line.wait_for(processed=2)
     assert line.steps == ['begin 1', 'begin 2', 'end 1', 'end 2']
-    line.worker.offer('front', '3')
+    line.worker.put('front', '3')
     line.wait_for(processed=3)
     assert line.steps[-2:] == ['begin 3', 'end 3']
     first, meanwhile, first_end, second_end, *third = line.inside
@@ -236,10 +236,10 @@ def test_next_frame_begins_before_one_ends() -> None:
 
 def test_jobs_come_behind_frames_that_have_begun() -> None:
     line = Pipeline()
-    line.worker.offer('front', '1')
+    line.worker.put('front', '1')
     assert line.started.wait(TIMEOUT_S)
     future = line.worker.call(lambda: line.steps.append('job'))
-    line.worker.offer('front', '2')
+    line.worker.put('front', '2')
     line.permission.set()
     future.result(TIMEOUT_S)
     assert line.steps[:3] == ['begin 1', 'end 1', 'job']
@@ -250,17 +250,17 @@ def test_jobs_come_behind_frames_that_have_begun() -> None:
 def test_frame_that_fails_at_its_end_is_rejected() -> None:
     line = Pipeline()
     line.permission.set()
-    line.worker.offer('front', 'bad end')
+    line.worker.put('front', 'bad end')
     line.wait_for(rejected=1, pending=0)
     assert line.errors == ['a bad end']
-    line.worker.offer('front', 'good')
+    line.worker.put('front', 'good')
     line.wait_for(received=2, processed=1, rejected=1)
     assert line.worker.stop(TIMEOUT_S)
 
 
 def test_stopping_finishes_what_has_begun() -> None:
     line = Pipeline()
-    line.worker.offer('front', '1')
+    line.worker.put('front', '1')
     assert line.started.wait(TIMEOUT_S)
     stopped = Thread(target=line.worker.stop, args=(TIMEOUT_S,))
     stopped.start()
@@ -280,18 +280,18 @@ class Stamped:
 def test_stamps_of_the_frames_that_are_inside_or_wait(desk: Desk) -> None:
     assert desk.worker.stamps('front') == []
     desk.occupy('left')
-    desk.worker.offer('front', Stamped(1))
-    desk.worker.offer('front', Stamped(2))
+    desk.worker.put('front', Stamped(1))
+    desk.worker.put('front', Stamped(2))
     assert desk.worker.stamps('front') == [2]
     desk.finish()
     desk.worker.call(lambda: None).result(TIMEOUT_S)
     assert desk.worker.stamps('front') == []
     desk.started.clear()
     desk.permission.clear()
-    desk.worker.offer('front', Stamped(3))
+    desk.worker.put('front', Stamped(3))
     assert desk.started.wait(TIMEOUT_S)
-    desk.worker.offer('front', Stamped(4))
-    desk.worker.offer('left', Stamped(5))
+    desk.worker.put('front', Stamped(4))
+    desk.worker.put('left', Stamped(5))
     assert desk.worker.stamps('front') == [3, 4]
     assert desk.worker.stamps('left') == [5]
     desk.worker.pause()
@@ -310,9 +310,9 @@ def test_stamps_while_the_work_of_two_frames_overlaps() -> None:
         return lambda: seen.append((f'end {frame.stamp_ns}', worker.stamps(camera)))
 
     worker = Worker(['front'], begin, lambda camera, error: seen.append((str(error), [])))
-    worker.offer('front', Stamped(1))
+    worker.put('front', Stamped(1))
     assert started.wait(TIMEOUT_S)
-    worker.offer('front', Stamped(2))
+    worker.put('front', Stamped(2))
     permission.set()
     deadline = time.monotonic() + TIMEOUT_S
     while worker.counts('front').processed < 2:

@@ -13,8 +13,8 @@ import sys
 import pytest
 from standin_libcuda import StandIn
 
-from uhr_seg_ros.backends.tensorrt import cuda_driver
 from uhr_seg_ros.backends.tensorrt.cuda import Cuda
+from uhr_seg_ros.core import cuda_driver
 
 ON_STANDIN = hasattr(ctypes.CDLL(cuda_driver.LIBRARY), 'standin_fail')
 # The stand-in has only the functions that we use: pycuda must not look up the others.

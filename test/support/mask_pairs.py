@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 
 from uhr_seg_ros.core.timing import StageClock
-from uhr_seg_ros.data.sample import Mosaic
+from uhr_seg_ros.data.sample import ArraySample
+from uhr_seg_ros.evaluation.block import MemmapMask
 from uhr_seg_ros.evaluation.evaluator import Evaluator
-from uhr_seg_ros.evaluation.memmap_mask import MemmapMask
 
 CLASSES = 4
 
@@ -42,7 +42,7 @@ def pair(
 def measured(labels: np.ndarray, mask: np.ndarray, side: int, classes: int = CLASSES) -> Evaluator:
     """Measure one mask in blocks of `side` px."""
     results = Evaluator(classes, StageClock())
-    image = Mosaic('a', np.zeros((*labels.shape, 3), np.uint8), labels)
+    image = ArraySample('a', np.zeros((*labels.shape, 3), np.uint8), labels)
     with MemmapMask(labels.shape) as stored:
         stored.append(mask)
         results.add(image, stored, side=side)

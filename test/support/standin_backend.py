@@ -12,9 +12,9 @@ from host_cuda import HostCuda
 import pytest
 from standin_tensorrt import make_tensorrt
 
-from uhr_seg_ros.backends.tensorrt import engine
+from uhr_seg_ros.backends.tensorrt import backend
 from uhr_seg_ros.backends.tensorrt.api import describe
-from uhr_seg_ros.backends.tensorrt.preflight import Gpu
+from uhr_seg_ros.core.gpu import Gpu
 
 ORIN = Gpu('Orin', (8, 7), 30 << 30, (12, 6), 'R36.4.0')
 
@@ -37,10 +37,10 @@ class StandIn:
         self.order, self.graphs = 'lazy', True
         self.cache = cache
         monkeypatch.setenv('XDG_CACHE_HOME', str(cache))
-        monkeypatch.setattr(engine, 'find_gpu', lambda: self.gpu)
-        monkeypatch.setattr(engine, 'load_tensorrt', lambda: describe(self.trt))
-        monkeypatch.setattr(engine, 'Cuda', self._make_cuda)
-        monkeypatch.setattr(engine, 'compile_kernels', lambda capability: b'\x7fELF')
+        monkeypatch.setattr(backend, 'find_gpu', lambda: self.gpu)
+        monkeypatch.setattr(backend, 'load_tensorrt', lambda: describe(self.trt))
+        monkeypatch.setattr(backend, 'Cuda', self._make_cuda)
+        monkeypatch.setattr(backend, 'compile_kernels', lambda capability: b'\x7fELF')
 
     def _make_cuda(self) -> HostCuda:
         self.cuda = HostCuda(order=self.order, graphs=self.graphs)

@@ -1,7 +1,7 @@
 /* Copyright 2026 uhr_seg_ros contributors
  * SPDX-License-Identifier: Apache-2.0
  *
- * A stand-in for libcuda.so.1 on host memory: the part of the driver that `backends.tensorrt.preflight` and
+ * A stand-in for libcuda.so.1 on host memory: the part of the driver that `core.gpu` and
  * `backends.tensorrt.cuda` use, the latter through the real pycuda. Work is done at once, or recorded while
  * a stream is captured; kernels are only written down. Functions named standin_* are for tests. */
 

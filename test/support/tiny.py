@@ -15,7 +15,7 @@ import yaml
 
 from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.data.crops import CropSampler
-from uhr_seg_ros.data.sample import Mosaic
+from uhr_seg_ros.data.sample import ArraySample
 from uhr_seg_ros.synthetic.scenes import generate_scene
 from uhr_seg_ros.training.batches import Batches
 from uhr_seg_ros.training.config import Config, Data, TrainingConfig
@@ -31,7 +31,7 @@ RECIPE = TrainingConfig(
     crop=64,
     learning_rate=1e-3,
     warmup=2,
-    average=0.9,
+    ema_decay=0.9,
     validate_every=100,
     checkpoint_every=100,
 )
@@ -39,16 +39,16 @@ CONFIG = Config(RECIPE, Data('aerial', 'aerial', hold_out='scene', generated=0.5
 
 
 def config_with(**fields: Any) -> Config:
-    return replace(CONFIG, recipe=replace(RECIPE, **fields))
+    return replace(CONFIG, training=replace(RECIPE, **fields))
 
 
-def scene(seed: int = 0, side: int = 256) -> Mosaic:
-    return Mosaic('scene', *generate_scene(seed, side, side))
+def scene(seed: int = 0, side: int = 256) -> ArraySample:
+    return ArraySample('scene', *generate_scene(seed, side, side))
 
 
-def batches_of(config: Config = CONFIG, world: DistContext = DistContext()) -> Batches:  # noqa: B008
-    sampler = CropSampler([scene()], config.recipe.crop)
-    return Batches(sampler, sampler, config.data.generated, config.recipe, world)
+def batches_of(config: Config = CONFIG, dist: DistContext = DistContext()) -> Batches:  # noqa: B008
+    sampler = CropSampler([scene()], config.training.crop)
+    return Batches(sampler, sampler, config.data.generated, config.training, dist)
 
 
 def validation() -> Validation:
@@ -68,7 +68,7 @@ def write_recipe(path: Path, **fields: Any) -> Path:
         'batch': 2,
         'crop': 64,
         'learning_rate': 1e-3,
-        'average': 0.9,
+        'ema_decay': 0.9,
         'validate_every': 4,
         'checkpoint_every': 2,
     }

@@ -19,7 +19,7 @@ pytest.importorskip('onnx', reason='engines are built with onnx')
 
 from standin_backend import ORIN, StandIn
 
-from tools import gpu_kernels, gpu_sections
+from tools import gpu_cases, gpu_kernels, gpu_sections
 from tools.gpu_acceptance import read_section, run_section
 from tools.gpu_kernels import KernelBench
 from tools.gpu_overlap import draw_timeline, measure
@@ -39,7 +39,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StandIn:
     monkeypatch.setattr(gpu_kernels, 'Cuda', stand_in._make_cuda)
     monkeypatch.setattr(gpu_kernels, 'LAUNCHES', 1)
     monkeypatch.setattr(gpu_sections, 'FRAMES', 4)
-    monkeypatch.setattr(gpu_sections, 'SIZES', {'4K': (96, 160)})
+    monkeypatch.setattr(gpu_cases, 'SIZES', {'4K': (96, 160)})
     return stand_in
 
 

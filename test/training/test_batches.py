@@ -34,7 +34,7 @@ def test_they_depend_on_seed_and_step_only() -> None:
 
 
 def test_processes_and_micro_batches_share_the_same_crops() -> None:
-    config = config_with(batch=8, accumulate=2)
+    config = config_with(batch=8, grad_accumulation_steps=2)
     whole = images(batches_of(config_with(batch=8)), 1)[0]
     first, second = images(batches_of(config), 1)
     assert torch.equal(torch.cat([first, second]), whole)
@@ -45,14 +45,14 @@ def test_processes_and_micro_batches_share_the_same_crops() -> None:
 
 def test_a_batch_that_does_not_divide() -> None:
     with pytest.raises(TrainingError, match=r'field batch is 2, expected a multiple of 3'):
-        batches_of(world=DistContext(size=3))
+        batches_of(dist=DistContext(size=3))
 
 
 def test_without_scenes_only_real_crops_are_drawn() -> None:
     config = config_with()
     real, blank = CropSampler([scene()], 64), CropSampler([scene(5)], 64)
-    alone = Batches(real, None, 0.0, config.recipe)
-    mixed = Batches(real, blank, 0.5, config.recipe)
+    alone = Batches(real, None, 0.0, config.training)
+    mixed = Batches(real, blank, 0.5, config.training)
     same = [
         torch.equal(a, b)
         for step in range(6)

@@ -40,18 +40,18 @@ def changed(folder: Path, **fields: Any) -> Path:
 @pytest.mark.parametrize('path', sorted(CONFIGS.glob('*.yaml')), ids=lambda path: path.stem)
 def test_a_shipped_recipe_reads(path: Path) -> None:
     config = read_config(path)
-    assert path.stem.startswith(config.recipe.network) or path.stem == 'compare_aerial'
+    assert path.stem.startswith(config.training.network) or path.stem == 'compare_aerial'
     assert config.data.dataset == path.stem.rpartition('_')[2]
 
 
 @pytest.mark.parametrize(('name', 'expected'), PUBLISHED.items())
 def test_published_settings(name: str, expected: tuple[int, ...]) -> None:
     config = read_config(CONFIGS / f'hlrc_{name}.yaml')
-    recipe = config.recipe
+    recipe = config.training
     found = (recipe.steps, recipe.batch, recipe.crop, recipe.validate_every)
     assert found == expected
     assert (recipe.learning_rate, recipe.warmup, recipe.power) == (6e-5, 1500, 1.0)
-    assert (recipe.weight_decay, recipe.average, recipe.precision) == (0.01, 0, 'fp32')
+    assert (recipe.weight_decay, recipe.ema_decay, recipe.precision) == (0.01, 0, 'fp32')
     assert recipe.loss_weights == {
         'refine': 1,
         'focal': 0,
@@ -75,7 +75,7 @@ def test_published_settings(name: str, expected: tuple[int, ...]) -> None:
         ('steps', 0),
         ('steps', 10.5),
         ('batch', 1),
-        ('accumulate', 0),
+        ('grad_accumulation_steps', 0),
         ('crop', 16),
         ('checkpoint_every', 0),
         ('validate_every', 0),
@@ -83,22 +83,22 @@ def test_published_settings(name: str, expected: tuple[int, ...]) -> None:
         ('learning_rate', float('nan')),
         ('power', -1),
         ('weight_decay', -1),
-        ('average', True),
+        ('ema_decay', True),
         ('precision', 'int8'),
         ('losses', {'dice': 1}),
         ('losses', {'refine': -1}),
         ('class_weights', [1, -1]),
         ('class_weights', {'building': 2}),
         ('seed', -1),
-        ('starts', {'middle': 'x.pth'}),
-        ('starts', {'semantic': 3}),
+        ('pretrained', {'middle': 'x.pth'}),
+        ('pretrained', {'semantic': 3}),
         ('export', 'first'),
         ('data.dataset', 'mars'),
         ('data.generated', 1.5),
         ('data.scenes', 0),
         ('data.ignore_larger', {'building': 0}),
-        ('data.ignore_doubtful', 'yes'),
-        ('data.recolour', {'water': 2}),
+        ('data.ignore_noisy_labels', 'yes'),
+        ('data.recolor', {'water': 2}),
         ('data.hold_out', 6),
         ('data.train', ''),
     ],
@@ -118,19 +118,19 @@ def test_a_number_without_a_point_is_explained(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ('batch', 'accumulate', 'processes', 'share'),
+    ('batch', 'grad_accumulation_steps', 'processes', 'share'),
     [(12, 1, 1, 12), (12, 3, 2, 2), (12, 5, 1, None), (12, 2, 4, None), (4, 4, 1, None)],
 )
 def test_how_a_batch_divides(
-    tmp_path: Path, batch: int, accumulate: int, processes: int, share: int | None
+    tmp_path: Path, batch: int, grad_accumulation_steps: int, processes: int, share: int | None
 ) -> None:
-    path = changed(tmp_path, batch=batch, accumulate=accumulate)
+    path = changed(tmp_path, batch=batch, grad_accumulation_steps=grad_accumulation_steps)
     if share is not None:
-        assert read_config(path).recipe.share(processes) == share
+        assert read_config(path).training.share(processes) == share
         return
-    parts = accumulate * processes
+    parts = grad_accumulation_steps * processes
     with pytest.raises(TrainingError, match=f'field batch is {batch}, .* multiple of {parts} '):
-        read_config(path).recipe.share(processes)
+        read_config(path).training.share(processes)
 
 
 @pytest.mark.parametrize('field', ['stepz', 'data'])
@@ -191,5 +191,5 @@ def test_no_file(tmp_path: Path) -> None:
 def test_what_a_resumed_run_must_have_in_common(tmp_path: Path) -> None:
     shipped, other = (read_config(p).decisive() for p in (CONFIG, changed(tmp_path, seed=4)))
     assert {name for name in shipped if shipped[name] != other[name]} == {'seed'}
-    started = read_config(changed(tmp_path, starts={'semantic': 'x.pth'}, export='best'))
+    started = read_config(changed(tmp_path, pretrained={'semantic': 'x.pth'}, export='best'))
     assert started.decisive() == shipped

@@ -18,13 +18,13 @@ from uhr_seg_ros.data.aerial import Aerial
 from uhr_seg_ros.data.datasets import open_dataset
 from uhr_seg_ros.data.label_noise import NoisyRegion
 from uhr_seg_ros.training.config import Data
-from uhr_seg_ros.training.dataloaders import feed
+from uhr_seg_ros.training.dataloaders import build_dataloaders
 from uhr_seg_ros.training.distributed import DistContext
 
 LAND = CLASSES.names.index('land')
 
 
-@pytest.mark.parametrize('how', [{'ignore_larger': {'land': 1}}, {'ignore_doubtful': True}])
+@pytest.mark.parametrize('how', [{'ignore_larger': {'land': 1}}, {'ignore_noisy_labels': True}])
 def test_labels_are_left_out_of_training_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict
 ) -> None:
@@ -32,7 +32,7 @@ def test_labels_are_left_out_of_training_alone(
     monkeypatch.setattr(Aerial, 'doubts', {'one': everywhere, 'two': everywhere})
     dataset = open_dataset('aerial', write_mosaics(tmp_path / 'set'))
     plain, ignoring = (
-        feed(
+        build_dataloaders(
             replace(CONFIG, data=Data('aerial', 'aerial', hold_out='one', **options)),
             dataset,
             DistContext(),
@@ -50,6 +50,6 @@ def test_labels_are_left_out_of_training_alone(
 def test_scenes_are_recoloured_as_real_images(tmp_path: Path) -> None:
     dataset = open_dataset('aerial', write_mosaics(tmp_path / 'set'))
     data = replace(CONFIG.data, hold_out='one', recolour={'water': 0.5})
-    batches, _ = feed(replace(CONFIG, data=data), dataset, DistContext())
+    batches, _ = build_dataloaders(replace(CONFIG, data=data), dataset, DistContext())
     water = {CLASSES.names.index('water'): 0.5}
     assert batches.real.recoloured == batches.scenes.recoloured == water

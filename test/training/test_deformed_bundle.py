@@ -20,7 +20,7 @@ from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.synthetic.scenes import generate_scene
 from uhr_seg_ros.training.trainer import Trainer
 
-OPTIONS = {'bent': [64, 96], 'size': [16, 24], 'radius': 3}
+OPTIONS = {'warped_size': [64, 96], 'size': [16, 24], 'radius': 3}
 
 
 def test_masks_of_the_bundle_are_those_of_torch(tmp_path: Path) -> None:

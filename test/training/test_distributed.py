@@ -15,7 +15,7 @@ import pytest
 torch = pytest.importorskip('torch', reason='training needs torch')
 
 from uhr_seg_ros.core.errors import TrainingError
-from uhr_seg_ros.training.distributed import joined
+from uhr_seg_ros.training.distributed import process_group
 
 HERE = Path(__file__).resolve().parent
 STEPS = 2
@@ -88,14 +88,14 @@ def test_all_stop_at_a_loss_that_one_finds_broken(runs: tuple[Path, Path]) -> No
 
 
 def test_alone_without_torchrun() -> None:
-    with joined('cpu') as world:
-        assert (world.rank, world.size, world.writes) == (0, 1, True)
-        assert world.device == torch.device('cpu')
+    with process_group('cpu') as dist:
+        assert (dist.rank, dist.size, dist.writes) == (0, 1, True)
+        assert dist.device == torch.device('cpu')
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
 def test_no_gpu() -> None:
-    with joined('auto') as world:
-        assert world.device.type == 'cpu'
-    with pytest.raises(TrainingError, match='use --device cpu'), joined('cuda'):
+    with process_group('auto') as dist:
+        assert dist.device.type == 'cpu'
+    with pytest.raises(TrainingError, match='use --device cpu'), process_group('cuda'):
         pass

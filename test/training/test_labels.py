@@ -24,19 +24,19 @@ from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.errors import TrainingError
 from uhr_seg_ros.data.datasets import open_dataset
-from uhr_seg_ros.data.sample import Mosaic
+from uhr_seg_ros.data.sample import ArraySample
 from uhr_seg_ros.reports.training_curves import draw_curves
 from uhr_seg_ros.training.config import Data
-from uhr_seg_ros.training.dataloaders import feed
+from uhr_seg_ros.training.dataloaders import build_dataloaders
 from uhr_seg_ros.training.distributed import DistContext
-from uhr_seg_ros.training.validation import described, Validation
+from uhr_seg_ros.training.validation import format_figures, Validation
 
 NAMES = ('ground', 'house', 'water')
 
 
 def folder_set(root: Path, **labels: np.ndarray | tuple[int, ...]) -> Path:
     """Write a folder set of three classes: ``split_name`` -> labels, or values in stripes."""
-    described = [{'name': name, 'color': [0, 0, 0]} for name in NAMES]
+    format_figures = [{'name': name, 'color': [0, 0, 0]} for name in NAMES]
     for name, ids in labels.items():
         split, _, stem = name.partition('_')
         for kind in ('images', 'labels'):
@@ -46,7 +46,7 @@ def folder_set(root: Path, **labels: np.ndarray | tuple[int, ...]) -> Path:
             ids = np.resize(np.uint8(ids).repeat(12), (96, 96))
         cv2.imwrite(str(root / f'images/{split}/{stem}.png'), mosaic.image)
         cv2.imwrite(str(root / f'labels/{split}/{stem}.png'), ids)
-    (root / 'classes.yaml').write_text(yaml.safe_dump({'classes': described}))
+    (root / 'classes.yaml').write_text(yaml.safe_dump({'classes': format_figures}))
     return root
 
 
@@ -110,16 +110,18 @@ def test_what_larger_regions_leave(
     assert 'training (train): no pixel of 1 image is labelled' in capsys.readouterr().err
     config = config_with(network='fast_scnn', options={})
     chosen = Data(**data, ignore_larger={'water': 1})
-    feed(replace(config, data=chosen), open_dataset('folder', root), DistContext())
+    build_dataloaders(replace(config, data=chosen), open_dataset('folder', root), DistContext())
     text = 'warning: training (train): no pixel is labelled water'
     assert text in capsys.readouterr().err
     # Only the first of several processes looks and speaks; none goes on without it.
     monkeypatch.setattr(DistContext, 'sum', lambda self, values: values)
-    feed(replace(config, data=chosen), open_dataset('folder', root), DistContext(rank=1, size=2))
+    build_dataloaders(
+        replace(config, data=chosen), open_dataset('folder', root), DistContext(rank=1, size=2)
+    )
     assert capsys.readouterr() == ('', '')
     monkeypatch.setattr(DistContext, 'sum', lambda self, values: values + 1)
     with pytest.raises(TrainingError, match='another process found something wrong'):
-        feed(
+        build_dataloaders(
             replace(config, data=chosen), open_dataset('folder', root), DistContext(rank=1, size=2)
         )
 
@@ -159,10 +161,10 @@ def test_a_validation_in_words() -> None:
     labels[labels == 4] = 255
     network = torch.nn.Conv2d(3, 5, 1)
     network.stride = 1
-    score = Validation([Mosaic('m', scene(1, 80).image, labels)], CLASSES).score(
+    score = Validation([ArraySample('m', scene(1, 80).image, labels)], CLASSES).score(
         network, DistContext(), torch.float32
     )
-    text = described(score.figures(CLASSES))
+    text = format_figures(score.figures(CLASSES))
     missing = [name for index, name in enumerate(CLASSES.names) if index not in labels]
     assert 'water' in missing
     assert text == f'mIoU {score.matrix.mean_iou():.3f} (without labels: {", ".join(missing)})'

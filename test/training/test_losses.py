@@ -22,8 +22,7 @@ from uhr_seg_ros.training.losses import (
     losses,
     WEIGHTS,
 )
-from uhr_seg_ros.training.schedule import learning_rate
-from uhr_seg_ros.training.train_step import Objective
+from uhr_seg_ros.training.train_step import learning_rate, Objective
 
 DATA = Path(__file__).resolve().parents[1] / 'data'
 
@@ -152,7 +151,7 @@ def test_class_weights_scale_the_pixels_of_their_class() -> None:
 def test_class_weights_of_a_recipe_reach_the_losses() -> None:
     network = build_network('fast_scnn', 5).eval()
     image, labels = torch.randn(2, 3, 64, 64), torch.randint(0, 5, (2, 64, 64))
-    recipes = [config_with(class_weights=weights).recipe for weights in ([], [2] * 5)]
+    recipes = [config_with(class_weights=weights).training for weights in ([], [2] * 5)]
     with torch.no_grad():
         terms = [Objective(network, recipe)(image, labels)['refine'] for recipe in recipes]
     assert float(terms[1]) == pytest.approx(2 * float(terms[0]), rel=1e-5)

@@ -33,11 +33,11 @@ def gradients(
     weights: dict[str, torch.Tensor], batch: Sequence[MicroBatch], **losses: float
 ) -> dict[str, torch.Tensor]:
     """Gradients of a step whose batch norm uses running statistics."""
-    network, average = (build_network('hlrc_s', 5) for _ in range(2))
+    network, ema = (build_network('hlrc_s', 5) for _ in range(2))
     network.load_state_dict(weights)
     config = config_with(losses=losses)
-    optimisation = TrainStep(network.eval(), average, config.recipe, DistContext())
-    optimisation.step(3, batch)
+    train_step = TrainStep(network.eval(), ema, config.training, DistContext())
+    train_step.step(3, batch)
     return {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
 
 
@@ -49,7 +49,7 @@ def difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
 
 @pytest.fixture(scope='module')
 def parts() -> list[MicroBatch]:
-    return batches_of(config_with(batch=6, accumulate=3)).make(0)
+    return batches_of(config_with(batch=6, grad_accumulation_steps=3)).make(0)
 
 
 @pytest.fixture(scope='module')

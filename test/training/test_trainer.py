@@ -14,6 +14,7 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='training needs torch')
 
+from logged import logged
 from tiny import batches_of, CLASSES, CONFIG, config_with, log_of, RECIPE, validation
 
 from uhr_seg_ros.core.classes import CLASS_SETS, ClassSet
@@ -24,6 +25,9 @@ from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.training.batches import Batches
 from uhr_seg_ros.training.config import Config
 from uhr_seg_ros.training.trainer import Trainer
+
+#: A network that takes less time than HLRC, for what does not depend on it.
+QUICK = config_with(network='fast_scnn', options={})
 
 
 @pytest.fixture(scope='module')
@@ -70,10 +74,10 @@ def test_resumed_equals_uninterrupted(fields: dict[str, Any], tmp_path: Path) ->
 
 
 def test_another_run_is_not_overwritten(batches: Batches, tmp_path: Path) -> None:
-    trainer(tmp_path).run(batches, until=1)
+    trainer(tmp_path, QUICK).run(batches, until=1)
     before = (tmp_path / 'last.pth').read_bytes()
     with pytest.raises(TrainingError, match='holds a run already: add --resume'):
-        trainer(tmp_path)
+        trainer(tmp_path, QUICK)
     assert (tmp_path / 'last.pth').read_bytes() == before
 
 
@@ -92,9 +96,7 @@ def swapped(classes: ClassSet) -> ClassSet:
     return ClassSet(classes.names[::-1], classes.colors[::-1])
 
 
-def test_checkpoints_tell_what_they_are_for(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_checkpoints_tell_what_they_are_for(tmp_path: Path) -> None:
     config = config_with(network='fast_scnn', options={}, validate_every=1)
     trainer(tmp_path, config).run(batches_of(config), validation(), until=1)
     said = Description('fast_scnn', {}, CLASSES)
@@ -107,9 +109,9 @@ def test_checkpoints_tell_what_they_are_for(
     state = saved(tmp_path)
     del state[KEY]  # as it was written before
     torch.save(state, tmp_path / 'last.pth')
-    capsys.readouterr()
-    assert trainer(tmp_path, config, swapped(CLASSES), resume=True).step == 1
-    assert 'last.pth does not name its classes' in capsys.readouterr().out
+    with logged() as lines:
+        assert trainer(tmp_path, config, swapped(CLASSES), resume=True).step == 1
+    assert 'last.pth does not name its classes' in ''.join(lines)
     state['network']['body.classify.3.bias'][0] = float('nan')
     torch.save(state, tmp_path / 'last.pth')
     with pytest.raises(CheckpointError, match=r'body\.classify\.3\.bias is not finite'):
@@ -117,38 +119,38 @@ def test_checkpoints_tell_what_they_are_for(
 
 
 def test_a_damaged_checkpoint_does_not_resume(batches: Batches, tmp_path: Path) -> None:
-    trainer(tmp_path).run(batches, until=1)
+    trainer(tmp_path, QUICK).run(batches, until=1)
     path = tmp_path / 'last.pth'
     whole, state = path.read_bytes(), saved(tmp_path)
     for content in (b'', b'text', whole[: len(whole) // 2]):
         path.write_bytes(content)
         with pytest.raises(CheckpointError, match=r'last\.pth cannot be read'):
-            trainer(tmp_path, resume=True)
+            trainer(tmp_path, QUICK, resume=True)
     torch.save({'step': 1}, path)
     with pytest.raises(TrainingError, match='no checkpoint of this version'):
-        trainer(tmp_path, resume=True)
+        trainer(tmp_path, QUICK, resume=True)
     del state['optimizer']
     torch.save(state, path)
     with pytest.raises(TrainingError, match='does not fit this version'):
-        trainer(tmp_path, resume=True)
+        trainer(tmp_path, QUICK, resume=True)
 
 
 def test_the_average_follows_the_weights(batches: Batches, tmp_path: Path) -> None:
     run = trainer(tmp_path)
     before = run.network.decoder.classify.weight.detach().clone()
     run.run(batches, until=3)
-    average, live = run.average.decoder.classify.weight, run.network.decoder.classify.weight
+    ema, live = run.ema.decoder.classify.weight, run.network.decoder.classify.weight
     assert not torch.equal(live, before)
-    assert 0 < (average - before).norm() < (live - before).norm() * 1.01
+    assert 0 < (ema - before).norm() < (live - before).norm() * 1.01
     state = saved(tmp_path)['state_dict']
-    assert torch.equal(state['decoder.classify.weight'], average)
+    assert torch.equal(state['decoder.classify.weight'], ema)
 
 
 def test_without_average_the_weights_are_the_exported_ones(tmp_path: Path) -> None:
-    run = trainer(tmp_path, config_with(average=0.0))
+    run = trainer(tmp_path, config_with(ema_decay=0.0))
     run.run(batches_of(), until=2)
     expected = run.network.state_dict()
-    for name, value in run.average.state_dict().items():
+    for name, value in run.ema.state_dict().items():
         assert torch.equal(value, expected[name])
 
 
@@ -171,10 +173,10 @@ def test_mixed_precision_stays_close(precision: str, tmp_path: Path) -> None:
 def test_an_overflowing_scale_is_halved_and_the_step_left_out(tmp_path: Path) -> None:
     run = trainer(tmp_path, config_with(precision='fp16'))
     before = run.network.decoder.classify.weight.detach().clone()
-    run.optimisation.scaler = torch.amp.GradScaler('cpu', init_scale=2.0**40)
+    run.train_step.scaler = torch.amp.GradScaler('cpu', init_scale=2.0**40)
     run.run(batches_of(), until=1)
     assert torch.equal(run.network.decoder.classify.weight, before)
-    assert run.optimisation.scaler.get_scale() == 2.0**39
+    assert run.train_step.scaler.get_scale() == 2.0**39
 
 
 def test_the_best_is_kept(batches: Batches, tmp_path: Path) -> None:
@@ -189,15 +191,15 @@ def test_the_best_is_kept(batches: Batches, tmp_path: Path) -> None:
     assert trainer(tmp_path, config_with(validate_every=1), resume=True).best == run.best
     network = build_network(RECIPE.network, 5, **RECIPE.options)
     network.load_state_dict(best['state_dict'])
-    score = validation().score(network, run.world, torch.float32)
+    score = validation().score(network, run.dist, torch.float32)
     assert score.matrix.mean_iou() == top['mean_iou']
 
 
 def test_a_deadline_stops_with_a_checkpoint(batches: Batches, tmp_path: Path) -> None:
-    run = trainer(tmp_path)
+    run = trainer(tmp_path, QUICK)
     assert run.run(batches, deadline=0.0) is False
     assert run.step == saved(tmp_path)['step'] == 1
-    assert trainer(tmp_path, resume=True).run(batches) is True
+    assert trainer(tmp_path, QUICK, resume=True).run(batches) is True
 
 
 def test_a_broken_loss_stops_and_keeps_the_checkpoint(batches: Batches, tmp_path: Path) -> None:

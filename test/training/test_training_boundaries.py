@@ -78,13 +78,16 @@ def test_blur_is_a_gaussian_of_one_pixel() -> None:
 def test_target_lies_where_labels_change() -> None:
     labels = torch.zeros(2, 40, 60, dtype=torch.int64)
     labels[0, :, 30:] = 3
-    plain = edge_target(labels, (20, 30), framed=False)
+    plain = edge_target(labels, (20, 30), ignore_image_border=False)
     assert plain.shape == (2, 1, 20, 30) and plain.dtype == torch.float32
     assert plain[1].eq(0).all()  # one class: no edge, where the released code divides by zero
     assert set(plain[0, 0, 5].nonzero()[:, 0].tolist()) <= set(range(12, 19)) | {29}
-    framed = edge_target(labels, (20, 30), framed=True)
-    assert framed[..., [0, -1], :].eq(0).all() and framed[..., [0, -1]].eq(0).all()
-    assert torch.equal(framed[..., 1:-1, 1:-1], plain[..., 1:-1, 1:-1])
+    ignore_image_border = edge_target(labels, (20, 30), ignore_image_border=True)
+    assert (
+        ignore_image_border[..., [0, -1], :].eq(0).all()
+        and ignore_image_border[..., [0, -1]].eq(0).all()
+    )
+    assert torch.equal(ignore_image_border[..., 1:-1, 1:-1], plain[..., 1:-1, 1:-1])
 
 
 def test_loss_stretches_over_the_batch() -> None:
@@ -107,16 +110,16 @@ def test_what_is_the_same_everywhere_gives_no_nan() -> None:
 
 @pytest.mark.parametrize('sampling', ['learned', 'uniform'])
 def test_objective_bends_the_labels(sampling: str) -> None:
-    options = {'bent': [32, 32], 'size': [16, 16], 'radius': 2, 'sampling': sampling}
+    options = {'warped_size': [32, 32], 'size': [16, 16], 'radius': 2, 'sampling': sampling}
     network = build_network('deform_s', 5, **options).eval()
     image, labels = torch.randn(2, 3, 64, 64), torch.randint(0, 5, (2, 64, 64))
     labels[0, :9] = UNLABELED
-    terms = Objective(network, config_with(network='deform_s').recipe)(image, labels)
+    terms = Objective(network, config_with(network='deform_s').training)(image, labels)
     outputs = network.forward_train(image)
-    bent = sample_labels(labels, outputs['grid'], outside=UNLABELED)
-    expected = {'refine': cross_entropy(outputs['refine'], bent)}
+    warped_size = sample_labels(labels, outputs['grid'], outside=UNLABELED)
+    expected = {'refine': cross_entropy(outputs['refine'], warped_size)}
     if sampling == 'learned':
-        target = edge_target(labels.clamp(max=5), (16, 16), framed=True)
+        target = edge_target(labels.clamp(max=5), (16, 16), ignore_image_border=True)
         expected['edge'] = 100 * edge_loss(outputs['saliency'], target)
     assert set(terms) == set(expected)
     for name, value in expected.items():
@@ -124,10 +127,10 @@ def test_objective_bends_the_labels(sampling: str) -> None:
 
 
 def test_saliency_learns_where_the_edges_are() -> None:
-    network = build_network('deform_s', 5, bent=[32, 32], size=[16, 16], radius=2)
+    network = build_network('deform_s', 5, warped_size=[32, 32], size=[16, 16], radius=2)
     image, labels = torch.zeros(2, 3, 64, 64), torch.zeros(2, 64, 64, dtype=torch.int64)
     image[..., 20:44], labels[..., 20:44] = 1.0, 3
-    objective = Objective(network, config_with(network='deform_s').recipe)
+    objective = Objective(network, config_with(network='deform_s').training)
     optimizer = torch.optim.Adam(network.saliency.parameters(), 1e-3)
     found = []
     for _ in range(30):

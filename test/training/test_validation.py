@@ -12,7 +12,7 @@ torch = pytest.importorskip('torch', reason='training needs torch')
 
 from tiny import CLASSES, scene
 
-from uhr_seg_ros.data.sample import Mosaic
+from uhr_seg_ros.data.sample import ArraySample
 from uhr_seg_ros.evaluation.metrics import ConfusionMatrix
 from uhr_seg_ros.networks.backbones.normalization import normalized
 from uhr_seg_ros.training import validation
@@ -37,7 +37,7 @@ class ByColor(torch.nn.Module):
 
 def test_windows_count_every_pixel_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validation, 'WINDOW', 64)
-    image = Mosaic('part', *(array[:150, :199] for array in scene().read()))
+    image = ArraySample('part', *(array[:150, :199] for array in scene().read()))
     torch.manual_seed(0)
     network = ByColor()
     score = Validation([image], CLASSES).score(network, DistContext(), torch.float32)
@@ -56,9 +56,9 @@ def test_processes_share_the_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     network, images = ByColor(), [scene(0, 150), scene(1, 80)]
     parts = []
     for rank in range(2):
-        world = DistContext(rank=rank, size=2)
+        dist = DistContext(rank=rank, size=2)
         monkeypatch.setattr(DistContext, 'sum', lambda self, values: values)
-        parts.append(Validation(images, CLASSES).score(network, world, torch.float32))
+        parts.append(Validation(images, CLASSES).score(network, dist, torch.float32))
     whole = Validation(images, CLASSES).score(network, DistContext(), torch.float32)
     assert (sum(part.matrix.counts for part in parts) == whole.matrix.counts).all()
     assert all(part.matrix.counts.any() for part in parts)

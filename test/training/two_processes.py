@@ -5,7 +5,7 @@
 Train for real on the processes that torchrun started, or on this one alone.
 
 Usage: two_processes.py OUTPUT STEPS. Writes OUTPUT/CASE.pth for each of `CASES`: the gradients of
-the last step, the weights after it, and the counts of a validation.
+the last step and the weights after it, and for the first case the counts of a validation.
 """
 
 from __future__ import annotations
@@ -17,51 +17,52 @@ from tiny import batches_of, CLASSES, config_with, scene
 import torch
 
 from uhr_seg_ros.core.errors import UhrSegError
-from uhr_seg_ros.training.distributed import DistContext, joined
+from uhr_seg_ros.training.distributed import DistContext, process_group
 from uhr_seg_ros.training.trainer import Trainer
 from uhr_seg_ros.training.validation import Validation
 
 #: Case -> fields of the recipe.
 CASES = {
     'whole': {},
-    'accumulated': {'accumulate': 2},
+    'accumulated': {'grad_accumulation_steps': 2},
     'unused': {'losses': {'auxiliary': 0}},
     'broken': {},
 }
 
 
-def train(world: DistContext, output: Path, steps: int, case: str) -> None:
+def train(dist: DistContext, output: Path, steps: int, case: str) -> None:
     # The balance counts more than as published, so that it shows in the gradients.
     losses = {'balance': 20.0, **CASES[case].get('losses', {})}
     config = config_with(**{'batch': 8, **CASES[case], 'losses': losses})
-    trainer = Trainer(config, CLASSES, output / case, world)
+    trainer = Trainer(config, CLASSES, output / case, dist)
     for module in trainer.network.modules():
         if isinstance(module, torch.nn.Dropout2d):
             module.p = 0.0  # every process has its own
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eps = 0.1  # the coarsest maps are of one pixel: rounding errors would explode
-    if case == 'broken' and world.rank == world.size - 1:
+    if case == 'broken' and dist.rank == dist.size - 1:
         with torch.no_grad():
             trainer.network.decoder.classify.bias[0] = float('nan')
     try:
-        trainer.run(batches_of(config, world), until=steps)
+        trainer.run(batches_of(config, dist), until=steps)
     except UhrSegError as err:
-        (output / f'error_{world.rank}.txt').write_text(str(err))
+        (output / f'error_{dist.rank}.txt').write_text(str(err))
         return
-    validation = Validation([scene(1, 80), scene(2, 80), scene(3, 80)], CLASSES)
-    score = validation.score(trainer.average, world, torch.float32)
-    if world.writes:
-        named = trainer.network.named_parameters()
-        state = {
-            'gradients': {n: p.grad for n, p in named if p.grad is not None},
-            'weights': dict(trainer.network.state_dict()),
-            'counts': torch.from_numpy(score.matrix.counts),
-        }
+    named = trainer.network.named_parameters()
+    state = {
+        'gradients': {n: p.grad for n, p in named if p.grad is not None},
+        'weights': dict(trainer.network.state_dict()),
+    }
+    if case == 'whole':
+        validation = Validation([scene(1, 80), scene(2, 80), scene(3, 80)], CLASSES)
+        score = validation.score(trainer.ema, dist, torch.float32)
+        state['counts'] = torch.from_numpy(score.matrix.counts)
+    if dist.writes:
         torch.save(state, output / f'{case}.pth')
 
 
 if __name__ == '__main__':
     torch.set_num_threads(1)
-    with joined('cpu') as together:
+    with process_group('cpu') as together:
         for name in CASES:
             train(together, Path(sys.argv[1]), int(sys.argv[2]), name)

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The `Engine` protocol, which every back end implements."""
+"""The protocols `Backend` and `Engine`, which every back end implements."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from typing import Protocol
 
 import numpy as np
 
+from uhr_seg_ros.core.bundle import Graph
+
 #: Shape of a tensor; a dimension that is only known at run time is None.
 Shape = tuple[int | None, ...]
+#: Input name -> shape that an engine is built for.
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Engine(Protocol):
@@ -20,8 +24,6 @@ class Engine(Protocol):
 
     Attributes:
         name: name of the back end, such as `onnxruntime`.
-        input_shapes: tensor name -> shape.
-        output_shapes: tensor name -> shape.
         keeps_memory: whether what a run takes stays for the next one. A back end whose memory
             does not grow with the inputs may not look at it.
 
@@ -29,8 +31,16 @@ class Engine(Protocol):
 
     keeps_memory: bool
     name: str
-    input_shapes: Mapping[str, Shape]
-    output_shapes: Mapping[str, Shape]
+
+    @property
+    def input_shapes(self) -> Mapping[str, Shape]:
+        """Tensor name -> shape."""
+        ...
+
+    @property
+    def output_shapes(self) -> Mapping[str, Shape]:
+        """Tensor name -> shape."""
+        ...
 
     def provenance(self) -> dict[str, str]:
         """Return what runs the graph: `backend`, `version`, `device`, `precision`."""
@@ -60,4 +70,52 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free the memory; the engine is not used afterwards."""
+        ...
+
+
+class Backend(Protocol):
+    """
+    One runtime on one device, for the graphs of one bundle; `registry.open_backend` opens it.
+
+    Attributes:
+        name: such as `onnxruntime` or `onnxruntime:cuda`.
+
+    """
+
+    name: str
+
+    def open(self, graph: Graph, shapes: Shapes = ...) -> Engine:
+        """
+        Open a graph of the bundle in the precision of the options.
+
+        Args:
+            graph: graph of the bundle.
+            shapes: of the inputs; a back end that takes every size at run time ignores them.
+
+        Raises:
+            BundleError: the file is not the one that was hashed.
+            EngineError: the graph cannot be opened; says why.
+
+        """
+        ...
+
+    def provenance(self) -> dict[str, str]:
+        """Return what runs the graphs: `backend`, `version`, `device`, `precision`."""
+        ...
+
+    @property
+    def unverified(self) -> bool:
+        """Whether engines that are open were never compared with the reference."""
+        ...
+
+    def commit_engines(self, facts: Mapping[str, float]) -> None:
+        """Keep the unverified engines, and how well they agree, if the back end keeps any."""
+        ...
+
+    def discard_engines(self) -> None:
+        """Forget the unverified engines, because they compute something else."""
+        ...
+
+    def close(self) -> None:
+        """Free what the engines share, after the engines; calling it again does nothing."""
         ...

@@ -12,9 +12,11 @@ import sys
 
 import numpy as np
 
+from uhr_seg_ros.backends.engine import Shape
 from uhr_seg_ros.backends.registry import open_engine
-from uhr_seg_ros.core.bundle import Bundle, FIXED_KINDS, Graph, load_bundle
+from uhr_seg_ros.core.bundle import Bundle, Graph, load_bundle
 from uhr_seg_ros.core.errors import EngineError
+from uhr_seg_ros.core.memory import peak_resident_bytes
 from uhr_seg_ros.core.subprocesses import python_child
 
 #: The growth between these sizes (height, width) is what one more pixel costs.
@@ -35,7 +37,7 @@ def detail_bytes_per_pixel(bundle: Bundle) -> float | None:
     Raises:
         EngineError: The graph does not run at one of the sizes.
     """
-    if bundle.kind in FIXED_KINDS or peak_resident_bytes() is None:
+    if bundle.kind.is_fixed_size or peak_resident_bytes() is None:
         return None
     sizes = SIZES
     if bundle.patches:
@@ -76,7 +78,7 @@ def _forget_peak() -> None:
 
 def _image_feeds(bundle: Bundle, height: int, width: int) -> tuple[Graph, dict[str, np.ndarray]]:
     graph = next(graph for graph in bundle.graphs.values() if graph.inputs == ('image',))
-    factor = bundle.low_res_factor if bundle.kind == 'single' else 1
+    factor = bundle.low_res_factor if bundle.kind.sees_reduced_frame else 1
     return graph, {'image': np.zeros((1, 3, height // factor, width // factor), np.float32)}
 
 
@@ -85,27 +87,19 @@ def _patch_feeds(bundle: Bundle, side: int, width: int) -> tuple[Graph, dict[str
     graph, count = bundle.graphs['patch'], width // side
     shapes = open_engine(graph).input_shapes
     fixed = {'image': (count, 3, side, side)}
-    feeds = {
-        name: np.zeros(fixed.get(name, (count, *shape[1:])), np.float32)
+    sizes = {
+        name: fixed.get(name) or (count, *_known(name, shape[1:]))
         for name, shape in shapes.items()
     }
-    return graph, feeds
+    return graph, {name: np.zeros(size, np.float32) for name, size in sizes.items()}
 
 
-def peak_resident_bytes(pid: int | None = None) -> int | None:
-    """
-    Return the largest resident memory that a process ever had; None outside Linux.
-
-    Args:
-        pid: of the process; None: this one.
-    """
-    # Not getrusage: its maximum survives exec, so a child would start with its parent's.
-    try:
-        status = Path(f'/proc/{pid or "self"}/status').read_text(encoding='ascii')
-    except OSError:
-        return None
-    lines = dict(line.split(':', 1) for line in status.splitlines())
-    return 1024 * int(lines['VmHWM'].split()[0])
+def _known(name: str, shape: Shape) -> tuple[int, ...]:
+    sizes = tuple(size for size in shape if size is not None)
+    if len(sizes) < len(shape):
+        msg = f'context {name} has shape {shape}, which is not fixed: export the model again'
+        raise EngineError(msg)
+    return sizes
 
 
 if __name__ == '__main__':

@@ -1,17 +1,26 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""ONNX Runtime on the CPU, the back end that is always there."""
+"""
+ONNX Runtime: on the CPU it is always there; other execution providers are options of it.
+
+Nodes that a provider does not have run on the CPU, as ONNX Runtime means it. A provider that is
+not there as a whole is an error: ONNX Runtime itself would take the CPU and say so in its log.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from uhr_seg_ros.backends.engine import Shape
-from uhr_seg_ros.core.bundle import Graph
+from uhr_seg_ros.backends.engine import Shape, Shapes
+from uhr_seg_ros.backends.options import DEFAULT_PROVIDER, EngineOptions, PRECISIONS, WIDTHS
+from uhr_seg_ros.backends.tensor_forms import check_tensors
+from uhr_seg_ros.core.bundle import Bundle, Graph
 from uhr_seg_ros.core.errors import EngineError
+from uhr_seg_ros.core.resources import available_cores, has_exact_int8
 from uhr_seg_ros.core.text import one_line
 
 try:
@@ -19,6 +28,90 @@ try:
 except ImportError as err:
     msg = f'ONNX Runtime cannot be imported ({err}): pip install onnxruntime'
     raise EngineError(msg) from err
+
+NAME = 'onnxruntime'
+
+
+class Provider(NamedTuple):
+    """
+    One execution provider.
+
+    Attributes:
+        name: as ONNX Runtime has it.
+        package: of PyPI, whose ONNX Runtime has it.
+        options: of the provider; what computes in float32 is to stay float32.
+
+    """
+
+    name: str
+    package: str
+    options: Mapping[str, str]
+
+
+_CPU = Provider('CPUExecutionProvider', 'onnxruntime', {})
+
+#: `options.PROVIDERS` -> what ONNX Runtime knows it as.
+PROVIDERS = {
+    'cpu': _CPU,
+    # TF32 is float32 with the mantissa of float16.
+    'cuda': Provider('CUDAExecutionProvider', 'onnxruntime-gpu', {'use_tf32': '0'}),
+    'tensorrt': Provider('TensorrtExecutionProvider', 'onnxruntime-gpu', {}),
+    'openvino': Provider('OpenVINOExecutionProvider', 'onnxruntime-openvino', {}),
+}
+
+
+class OnnxRuntimeBackend:
+    """
+    ONNX Runtime for the graphs of one bundle; see `Backend`.
+
+    On the CPU, precision `auto` takes what the bundle says, but fp32 where int8 is not exact
+    (`has_exact_int8`); elsewhere it is fp32. Bundles have no graphs in fp16: where that is
+    required, fp32 runs. One line says so.
+
+    Args:
+        bundle: the model.
+        options: `provider`, `threads`, `precision` and `report` count.
+
+    Raises:
+        EngineError: the execution provider is not there, or the bundle has no graphs in this
+            precision.
+
+    """
+
+    def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
+        check_provider(options.provider)
+        self.name = _name_with(options.provider)
+        self._provider, self._threads = options.provider, options.threads or available_cores()
+        self._precision = choose_precision(bundle, options)
+        self._graphs = bundle.graphs_in(self._precision)
+
+    def open(self, graph: Graph, shapes: Shapes | None = None) -> OnnxRuntimeEngine:
+        """Open a graph, which takes every size at run time; see `Backend.open`."""
+        chosen = self._graphs[graph.name]
+        return OnnxRuntimeEngine(chosen, self._threads, self._precision, self._provider)
+
+    def provenance(self) -> dict[str, str]:
+        """Return what runs the graphs: `backend`, `version`, `device`, `precision`."""
+        return _provenance(self._provider, self._precision)
+
+    @property
+    def unverified(self) -> bool:
+        """Whether this is not what others are verified by; nothing is kept for the next start."""
+        return self._provider != DEFAULT_PROVIDER
+
+    def commit_engines(self, facts: Mapping[str, float]) -> None:
+        """Do nothing: see `unverified`."""
+
+    def discard_engines(self) -> None:
+        """Do nothing: see `unverified`."""
+
+    def close(self) -> None:
+        """Do nothing: engines share nothing."""
+
+
+def open_backend(bundle: Bundle, options: EngineOptions) -> OnnxRuntimeBackend:
+    """Open ONNX Runtime for a bundle; see `OnnxRuntimeBackend`."""
+    return OnnxRuntimeBackend(bundle, options)
 
 
 class OnnxRuntimeEngine:
@@ -29,51 +122,47 @@ class OnnxRuntimeEngine:
         graph: graph of a bundle.
         threads: CPU threads of one operator.
         precision: of the graph, for its provenance.
+        provider: a key of `PROVIDERS`.
 
     Attributes:
-        types: tensor name -> what ONNX Runtime calls its type, such as `tensor(float)`.
+        name: `onnxruntime`, with the execution provider if that is not the CPU.
+        input_shapes: tensor name -> shape.
+        output_shapes: tensor name -> shape.
         keeps_memory: whether a run leaves its memory to the next one, which is then faster.
 
     Raises:
         BundleError: the file is not the one that was hashed.
-        EngineError: with the text of ONNX Runtime when it cannot read the graph.
+        EngineError: with the text of ONNX Runtime when it cannot read the graph; the execution
+            provider cannot be used; or the tensors are not the ones that model.yaml promises, or
+            not of the form that they have.
 
     """
 
-    name = 'onnxruntime'
-
-    def __init__(self, graph: Graph, threads: int, precision: str = 'fp32') -> None:
-        self._graph, self._precision = graph, precision
+    def __init__(
+        self,
+        graph: Graph,
+        threads: int,
+        precision: str = 'fp32',
+        provider: str = DEFAULT_PROVIDER,
+    ) -> None:
+        self.name = _name_with(provider)
+        self._graph, self._precision, self._provider = graph, precision, provider
         self.keeps_memory = True
-        content = graph.read()
-        try:
-            self._session = ort.InferenceSession(
-                content, _session_options(threads), providers=['CPUExecutionProvider']
-            )
-        except Exception as err:  # the classes of ONNX Runtime have no common base
-            msg = f'ONNX Runtime cannot open graph {graph.path}: {one_line(err)}'
-            raise EngineError(msg) from err
-        # Kept by the package for other providers, of which there are none: as large as the file.
-        self._session._model_bytes = None
-        tensors = (*self._session.get_inputs(), *self._session.get_outputs())
-        self.types = {tensor.name: tensor.type for tensor in tensors}
-        self.input_shapes = _shapes(self._session.get_inputs())
-        self.output_shapes = _shapes(self._session.get_outputs())
+        self._session = _open_session(graph, threads, PROVIDERS[provider])
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        self.input_shapes, self.output_shapes = _shapes(inputs), _shapes(outputs)
+        types = {tensor.name: tensor.type for tensor in (*inputs, *outputs)}
+        check_tensors(graph, self.input_shapes, self.output_shapes, types)
 
     def provenance(self) -> dict[str, str]:
         """Return what runs the graph: `backend`, `version`, `device`, `precision`."""
-        return {
-            'backend': self.name,
-            'version': ort.__version__,
-            'device': 'cpu',
-            'precision': self._precision,
-        }
+        return _provenance(self._provider, self._precision)
 
     def run(
         self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str]
     ) -> dict[str, np.ndarray]:
         """Run the graph once; see `Engine.run`."""
-        options = None if self.keeps_memory else _GIVING_BACK
+        options = None if self.keeps_memory else _SHRINKING
         try:
             arrays = self._session.run(list(outputs), dict(feeds), options)
         except Exception as err:  # the classes of ONNX Runtime have no common base
@@ -87,14 +176,109 @@ class OnnxRuntimeEngine:
         del self._session
 
 
-def _giving_back() -> ort.RunOptions:
-    """Let a run end by giving back what the arena does not hold for a result."""
+def check_provider(name: str) -> None:
+    """
+    Refuse an execution provider that the installed ONNX Runtime does not have.
+
+    Args:
+        name: a key of `PROVIDERS`.
+
+    Raises:
+        EngineError: names those that it has, and the way out.
+
+    """
+    there = ort.get_available_providers()
+    if PROVIDERS[name].name not in there:
+        known = [key for key, provider in PROVIDERS.items() if provider.name in there]
+        package = PROVIDERS[name].package
+        msg = (
+            f'execution provider {name} is not in the installed ONNX Runtime {ort.__version__}, '
+            f'which has {", ".join(known)}: pip install {package} in place of onnxruntime, or '
+            f'choose the back end onnxruntime'
+        )
+        raise EngineError(msg)
+
+
+def choose_precision(bundle: Bundle, options: EngineOptions) -> str:
+    """
+    Return in which precision ONNX Runtime runs a bundle.
+
+    Raises:
+        EngineError: the precision is unknown, or the bundle has no graphs in it.
+
+    """
+    on_cpu = options.provider == DEFAULT_PROVIDER
+    default = bundle.cpu_precision if on_cpu else 'fp32'
+    precision = options.resolve_precision(default).precision
+    if precision == 'int8' and on_cpu and not has_exact_int8():
+        if options.precision == 'auto':
+            options.report('this CPU has no VNNI, its int8 sums may saturate: fp32 runs')
+            return 'fp32'
+        options.report('this CPU has no VNNI, its int8 sums may saturate: prefer fp32')
+    if precision not in WIDTHS:
+        msg = f'precision {precision!r} is unknown, known: {", ".join(PRECISIONS)}'
+        raise EngineError(msg)
+    if precision == 'fp16':
+        where = 'a CPU' if on_cpu else f'{options.provider} from a graph in fp32'
+        options.report(f'ONNX Runtime has no fp16 on {where}: fp32 runs')
+        return 'fp32'
+    if precision not in ('fp32', *bundle.precisions):
+        msg = (
+            f'bundle {bundle.path} has no {precision} graphs for the CPU: make them by uhr_seg '
+            'quantize --frames, a folder or a recording of your camera, or choose precision fp32'
+        )
+        raise EngineError(msg)
+    return precision
+
+
+def _name_with(provider: str) -> str:
+    return NAME if provider == DEFAULT_PROVIDER else f'{NAME}:{provider}'
+
+
+def _provenance(provider: str, precision: str) -> dict[str, str]:
+    name = PROVIDERS[provider].name
+    return {
+        'backend': _name_with(provider),
+        'version': ort.__version__,
+        'device': provider if provider == DEFAULT_PROVIDER else f'{provider} ({name})',
+        'precision': precision,
+    }
+
+
+def _open_session(graph: Graph, threads: int, provider: Provider) -> ort.InferenceSession:
+    """Open a session on a provider, with the CPU for the nodes that it does not have."""
+    content = graph.read()
+    providers: list[Any] = [(provider.name, dict(provider.options))]
+    if provider is not _CPU:
+        providers.append(_CPU.name)
+    try:
+        session = ort.InferenceSession(
+            content, _session_options(threads), providers=providers, enable_fallback=0
+        )
+    except Exception as err:  # the classes of ONNX Runtime have no common base
+        msg = f'ONNX Runtime cannot open graph {graph.path}: {one_line(err)}'
+        raise EngineError(msg) from err
+    # A library that the provider needs may be missing; ONNX Runtime logs that and goes on.
+    if provider.name not in session.get_providers():
+        msg = (
+            f'ONNX Runtime {ort.__version__} did not start {provider.name} for graph '
+            f'{graph.path}: install the libraries that it names on the terminal, or choose the '
+            'back end onnxruntime'
+        )
+        raise EngineError(msg)
+    # Kept by the package to open the session again elsewhere: as large as the file.
+    session._model_bytes = None
+    return session
+
+
+def _shrinking() -> ort.RunOptions:
+    """Let a run end by returning what the arena does not hold for a result."""
     options = ort.RunOptions()
     options.add_run_config_entry('memory.enable_memory_arena_shrinkage', 'cpu:0')
     return options
 
 
-_GIVING_BACK = _giving_back()
+_SHRINKING = _shrinking()
 
 
 def _session_options(threads: int) -> ort.SessionOptions:

@@ -18,6 +18,10 @@ WIDTHS = ('fp32', 'fp16', 'int8')
 #: What a user may ask for; `auto` is fp16 on TensorRT and what the bundle says on a CPU.
 PRECISIONS = ('auto', *WIDTHS)
 
+#: Execution providers of ONNX Runtime by the name that a user writes.
+PROVIDERS = ('cpu', 'cuda', 'tensorrt', 'openvino')
+DEFAULT_PROVIDER = 'cpu'
+
 DEFAULT_WORKSPACE_MB = 2048
 
 
@@ -31,30 +35,34 @@ class EngineOptions:
     What a user may choose about engines.
 
     Attributes:
+        backend: what opens the graphs, a key of `registry.BACKENDS`.
+        provider: execution provider, one of `PROVIDERS` (ONNX Runtime).
         threads: CPU threads, 0 for as many as this process may use (ONNX Runtime).
         precision: one of `PRECISIONS`.
         workspace_mb: limit for the scratch memory of an engine and of its build, MB (TensorRT).
         cache: folder of built engines; empty for the user's cache folder (TensorRT).
-        proof: picture (h, w, 3) uint8 BGR on which new engines are compared with ONNX Runtime;
-            None for a generated scene (TensorRT).
-        must_keep: whether it is an error that an engine cannot be written to the cache; if not,
-            it runs all the same, and `warn` gets the reason (TensorRT).
+        verification_image: picture (h, w, 3) uint8 BGR on which new engines are compared with
+            ONNX Runtime on the CPU; None for a generated scene.
+        require_cache: whether it is an error that an engine cannot be written to the cache; if
+            not, it runs all the same, and `warn` gets the reason (TensorRT).
         report: gets one line whenever something takes long, and why.
         warn: gets one line about what works, but should be mended.
         on_progress: gets the progress of a build, where TensorRT tells it.
 
     """
 
+    backend: str = 'onnxruntime'
+    provider: str = DEFAULT_PROVIDER
     threads: int = 0
     precision: str = 'auto'
     workspace_mb: int = DEFAULT_WORKSPACE_MB
     cache: str = ''
-    proof: np.ndarray | None = None
-    must_keep: bool = False
+    verification_image: np.ndarray | None = None
+    require_cache: bool = False
     report: Callable[[str], None] = _silent
     warn: Callable[[str], None] = _silent
     on_progress: Progress | None = None
 
-    def settled(self, usual: str) -> EngineOptions:
+    def resolve_precision(self, default: str) -> EngineOptions:
         """Put a precision in the place of `auto`."""
-        return replace(self, precision=usual) if self.precision == 'auto' else self
+        return replace(self, precision=default) if self.precision == 'auto' else self

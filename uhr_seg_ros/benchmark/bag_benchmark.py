@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +23,8 @@ from uhr_seg_ros.replay.bags import describe_bag, ImageTopic
 from uhr_seg_ros.replay.load import idle_percent
 from uhr_seg_ros.replay.session import Pacing, Replay, Session, transport_of
 from uhr_seg_ros.replay.topics import choose_topic
+
+_LOG = logging.getLogger(__name__)
 
 REALTIME, MAX, PEAK = 'realtime', 'max', 'peak'
 
@@ -64,10 +67,7 @@ class BagOptions:
 
 
 def benchmark_bag(
-    options: BagOptions,
-    pictures: Path,
-    tell: Callable[[str], None],
-    on_mask: Callable[[int, int], None],
+    options: BagOptions, pictures: Path, on_mask: Callable[[int, int], None]
 ) -> dict[str, Any]:
     """
     Start the node, play to it, gather the figures.
@@ -75,7 +75,6 @@ def benchmark_bag(
     Args:
         options: what to measure.
         pictures: folder for a few masks and overlays, made afterwards.
-        tell: called with progress.
         on_mask: called with number and stamp of every mask.
 
     Returns:
@@ -86,17 +85,17 @@ def benchmark_bag(
         UhrSegError: no such recording or bundle, a node that failed, or no answer at all.
 
     """
-    topic = choose_topic(options.bag, options.topic, tell=tell)
+    topic = choose_topic(options.bag, options.topic)
     bundle = load_bundle(options.parameters['bundle'])
-    tell(bundle.domain_line)
+    _LOG.info(bundle.domain_line)
     parameters = {**options.parameters, 'bundle': str(bundle.path.resolve())}
     idle = idle_percent()
     with TemporaryDirectory(prefix='uhr_seg_') as name:
         with Session(
-            parameters, Path(name), transport=transport_of(topic), tell=tell, on_mask=on_mask
+            parameters, Path(name), transport=transport_of(topic), on_mask=on_mask
         ) as session:
-            measured = _measure(session, options, topic, tell)
-            tell('taking pictures')
+            measured = _measure(session, options, topic)
+            _LOG.info('taking pictures')
             every = max(1, topic.count // PICTURES)
             pacing = Pacing(as_answered=True, every=every, live=True)
             session.play(options.bag, pacing, topic, pictures=pictures)
@@ -117,20 +116,16 @@ def benchmark_bag(
     }
 
 
-def _measure(
-    session: Session, options: BagOptions, topic: ImageTopic, tell: Callable[[str], None]
-) -> dict[str, Any]:
+def _measure(session: Session, options: BagOptions, topic: ImageTopic) -> dict[str, Any]:
     if options.rate == PEAK:
-        return _measure_peak(session, options, topic, tell)
-    tell(f'playing {topic.name} of {options.bag.name}')
+        return _measure_peak(session, options, topic)
+    _LOG.info('playing %s of %s', topic.name, options.bag.name)
     replay = session.play(options.bag, options.pacing(), topic)
     _check(replay)
     return {'figures': figures(replay), 'series': series(replay)}
 
 
-def _measure_peak(
-    session: Session, options: BagOptions, topic: ImageTopic, tell: Callable[[str], None]
-) -> dict[str, Any]:
+def _measure_peak(session: Session, options: BagOptions, topic: ImageTopic) -> dict[str, Any]:
     trials: list[dict[str, float]] = []
 
     def play(rate_hz: float) -> Replay:
@@ -138,12 +133,12 @@ def _measure_peak(
         return session.play(options.bag, Pacing(rate_hz, duration_s=seconds, live=True), topic)
 
     def keeps_up(rate_hz: float) -> bool:
-        tell(f'trying {rate_hz:.2f} Hz')
+        _LOG.info('trying %.2f Hz', rate_hz)
         result = figures(play(rate_hz))
         trials.append({'rate_hz': round(rate_hz, 3), 'answered': result['answered']})
         return is_sustained(result, rate_hz)
 
-    tell('estimating the peak')
+    _LOG.info('estimating the peak')
     pacing = Pacing(as_answered=True, duration_s=_ESTIMATE_S, live=True)
     first = session.play(options.bag, pacing, topic)
     _check(first)
@@ -154,7 +149,7 @@ def _measure_peak(
         raise ProcessError(msg)
     runs = []
     for number in range(PEAK_RUNS):
-        tell(f'run {number + 1} of {PEAK_RUNS} at {peak:.2f} Hz')
+        _LOG.info('run %d of %d at %.2f Hz', number + 1, PEAK_RUNS, peak)
         runs.append(play(peak))
     return {
         'peak_hz': round(peak, 3),

@@ -22,18 +22,18 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
+from uhr_seg_ros.benchmark.figures import percentiles
 from uhr_seg_ros.core.classes import CLASS_SETS, UNLABELED
 from uhr_seg_ros.core.errors import ProcessError
-from uhr_seg_ros.core.process_memory import tune_malloc
+from uhr_seg_ros.core.memory import tune_malloc
 from uhr_seg_ros.core.subprocesses import python_child
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.geometry.camera import Camera
 from uhr_seg_ros.geometry.labeling import PointLabeler
 from uhr_seg_ros.geometry.transform import OPTICAL_FROM_BODY, Transform
 from uhr_seg_ros.geometry.visibility import ZBuffer
-from uhr_seg_ros.reports.benchmark_report import percentiles
-from uhr_seg_ros.ros.points.cloud import encode_cloud, pack_records
-from uhr_seg_ros.ros.points.cloud_reading import read_points
+from uhr_seg_ros.ros.messages.cloud import encode_cloud, pack_records
+from uhr_seg_ros.ros.messages.cloud_reading import read_points
 
 CLASSES = CLASS_SETS['cityscapes']
 

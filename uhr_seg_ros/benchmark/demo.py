@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +14,18 @@ import cv2
 import numpy as np
 
 from uhr_seg_ros.benchmark.demo_cloud import cloud_figures, draw_saved_cloud
+from uhr_seg_ros.benchmark.figures import percentiles, stage_percentiles
+from uhr_seg_ros.benchmark.host import machine
 from uhr_seg_ros.benchmark.sources import prepare_bag
+from uhr_seg_ros.core.atomic_io import write_json
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
-from uhr_seg_ros.core.folder_lock import locked
 from uhr_seg_ros.core.image_writing import write_image
-from uhr_seg_ros.core.interruption import telling
+from uhr_seg_ros.core.interruption import note_progress
+from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.replay.collector import STAMP_PATTERN
 from uhr_seg_ros.replay.session import Replay, replay
 from uhr_seg_ros.replay.topics import choose_topic
-from uhr_seg_ros.reports.benchmark_report import (
-    machine,
-    percentiles,
-    print_percentiles,
-    print_table,
-    stage_percentiles,
-    write_json,
-)
+from uhr_seg_ros.reports.benchmark_console import print_percentiles, print_table
 from uhr_seg_ros.synthetic.flight_cloud import (
     cloud_delay_ns,
     INFO_TOPIC,
@@ -83,8 +80,8 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     """
     bundle = load_bundle(options.bundle)
     with (
-        locked(options.output),
-        telling(lambda: f'{len(_masks(options.output))} masks saved: {options.output}'),
+        lock_folder(options.output),
+        note_progress(lambda: f'{len(_masks(options.output))} masks saved: {options.output}'),
     ):
         return _run(options, bundle)
 
@@ -104,7 +101,7 @@ def _run(options: DemoOptions, bundle: Bundle) -> dict[str, Any]:
     is_given = bag in options.paths
     if options.paths:  # a flight is over a scene that the default model knows
         print(bundle.domain_line)
-    topic = choose_topic(bag, options.topic, tell=print if is_given else lambda _: None)
+    topic = choose_topic(bag, options.topic, log_level=logging.INFO if is_given else logging.DEBUG)
     _remove_results(output)
     parameters = {'bundle': str(bundle.path.resolve())}
     if options.cloud:

@@ -17,6 +17,8 @@ from typing import Any, TYPE_CHECKING
 
 import numpy as np
 
+from uhr_seg_ros.core.timing import LatencyWindow, NODE_STAGES
+
 if TYPE_CHECKING:
     from uhr_seg_ros.replay.session import Replay
 
@@ -117,6 +119,39 @@ def spread(values: Iterable[float]) -> dict[str, float]:
     named = {f'p{name}': value for name, value in zip(PERCENTILES, percentiles, strict=True)}
     whole = {'mean': float(np.mean(values)), **named, 'max': max(values)}
     return {name: round(value, 3) for name, value in whole.items()}
+
+
+def percentiles(milliseconds: Iterable[float]) -> dict[str, float]:
+    """Return p50, p95, p99 and max, in ms with three digits; nothing for no values."""
+    values = list(milliseconds)
+    window = LatencyWindow(max(len(values), 1))
+    for value in values:
+        window.add(value)
+    return {key: round(value, 3) for key, value in window.percentiles().items()}
+
+
+def stage_percentiles(diagnostics: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """Turn the node's keys such as `detail_p95_ms` into stage -> percentile -> ms."""
+    stages: dict[str, dict[str, float]] = {}
+    for key, value in diagnostics.items():
+        stage, _, rest = key.rpartition('_p')
+        if rest in ('50_ms', '95_ms', '99_ms'):
+            stages.setdefault(stage, {})[f'p{rest[:2]}'] = float(value)
+    return stages
+
+
+def segmenter_stages(stages: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """
+    Return the medians of the segmenter's stages: all that the node does not name as its own.
+
+    Args:
+        stages: stage -> percentile -> ms, as the node reports them.
+
+    Returns:
+        Stage -> ms.
+
+    """
+    return {name: times['p50'] for name, times in stages.items() if name not in NODE_STAGES}
 
 
 def stage_spread(frames: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:

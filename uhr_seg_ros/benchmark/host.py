@@ -1,10 +1,11 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The machine that figures were measured on, in more detail than `machine()`."""
+"""The machine that figures were measured on."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 import platform
 import re
@@ -13,12 +14,21 @@ from typing import Any
 
 import psutil
 
-from uhr_seg_ros.backends.tensorrt.preflight import find_gpu, GpuUnavailableError
+from uhr_seg_ros.core.gpu import find_gpu, GpuUnavailableError
 from uhr_seg_ros.core.subprocesses import find_tool
-from uhr_seg_ros.reports.benchmark_report import machine
 
 _GOVERNOR = Path('/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor')
 _CPUINFO = Path('/proc/cpuinfo')
+
+
+def machine() -> dict[str, Any]:
+    """Return what the numbers were measured on."""
+    return {
+        'machine': platform.machine(),
+        'system': platform.system(),
+        'python': platform.python_version(),
+        'cpus': len(os.sched_getaffinity(0)),
+    }
 
 
 def describe_host() -> dict[str, Any]:

@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from uhr_seg_ros.benchmark.figures import percentiles, segmenter_stages, stage_percentiles
 from uhr_seg_ros.benchmark.stages import benchmark_image
 from uhr_seg_ros.benchmark.transport import measure_transport, SETTINGS
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.session import replay
-from uhr_seg_ros.reports.benchmark_report import percentiles, segmenter_stages, stage_percentiles
+from uhr_seg_ros.replay.topics import choose_topic
 
 TRANSPORT_RATE_HZ = 5.0
 
@@ -47,8 +49,15 @@ def measure_node(bundle: str, size: tuple[int, int], count: int, rate_hz: float)
         with BagWriter(folder / 'frames') as bag:
             for index in range(count):
                 bag.write(image, (index + 1) * 1_000_000_000)
+        topic = choose_topic(folder / 'frames', log_level=logging.DEBUG)
         result, _ = replay(
-            folder / 'frames', parameters, folder, rate_hz=rate_hz, save=False, tell=_quiet
+            folder / 'frames',
+            parameters,
+            folder,
+            rate_hz=rate_hz,
+            topic=topic,
+            save=False,
+            on_mask=lambda *_: None,
         )
     transport = measure_transport(SETTINGS[-1], size, count, TRANSPORT_RATE_HZ)
     receive_ms = transport['receive_ms']['p50']
@@ -66,7 +75,3 @@ def measure_node(bundle: str, size: tuple[int, int], count: int, rate_hz: float)
         'receive_ms': receive_ms,
         'outside_ms': round(latency['p50'] - stages['latency']['p50'] - receive_ms, 3),
     }
-
-
-def _quiet(text: str) -> None:
-    del text

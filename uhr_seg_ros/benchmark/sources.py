@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+import logging
 from pathlib import Path
 import shutil
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.core.interruption import telling
+from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.bags import is_bag
 from uhr_seg_ros.replay.image_source import read_image
@@ -36,6 +37,8 @@ from uhr_seg_ros.synthetic.flight_cloud import (
     scan,
 )
 from uhr_seg_ros.synthetic.scenes import generate_scene
+
+_LOG = logging.getLogger(__name__)
 
 SCENE_SEED = 20
 
@@ -64,7 +67,6 @@ def prepare_bag(
     size: tuple[int, int] = FRAME_SIZE,
     cloud: bool = False,
     topic: str = '',
-    tell: Callable[[str], None] = print,
 ) -> Path:
     """
     Return a recording to play, and make it if there is none.
@@ -78,7 +80,6 @@ def prepare_bag(
         size: height and width of the frames of a flight.
         cloud: record a calibration and a cloud beside every frame; see `flight_cloud`.
         topic: one of a recording that is meant; for a recording only.
-        tell: called with progress.
 
     Raises:
         FramesError: a path is none of these.
@@ -108,7 +109,7 @@ def prepare_bag(
             raise ConfigError(msg)
         shutil.rmtree(folder)
     if len(paths) > 1:
-        _record(_images(paths), folder, rate_hz, len(paths), cloud, tell)
+        _record(_images(paths), folder, rate_hz, len(paths), cloud)
         return folder
     if count / rate_hz > _MAX_S:
         msg = (
@@ -117,9 +118,9 @@ def prepare_bag(
         )
         raise ConfigError(msg)
     _check_room(folder, count * size[0] * size[1] * 3)
-    mosaic, labels = (read_image(paths[0]), None) if paths else _generated(size, tell)
+    mosaic, labels = (read_image(paths[0]), None) if paths else _generated(size)
     flight = _fly(mosaic, labels, count, size)
-    _record(flight, folder, rate_hz, count, cloud, tell)
+    _record(flight, folder, rate_hz, count, cloud)
     return folder
 
 
@@ -155,14 +156,13 @@ def _record(
     rate_hz: float,
     count: int,
     cloud: bool,
-    tell: Callable[[str], None],
 ) -> None:
     done = 0
 
-    def told() -> str:
+    def progress() -> str:
         return f'{done} of {count} frames were recorded, {folder} was not made' if done else ''
 
-    with telling(told), BagWriter(folder, frame_id=CAMERA_FRAME, mark=_MARK) as bag:
+    with note_progress(progress), BagWriter(folder, frame_id=CAMERA_FRAME, mark=_MARK) as bag:
         for index, view in enumerate(views):
             stamp = _FIRST_STAMP + round(index * 1e9 / rate_hz)
             height, width = size = view.frame.shape[:2]
@@ -175,14 +175,12 @@ def _record(
                     POINTS_TOPIC, points, LIDAR_FRAME, stamp + cloud_delay_ns(rate_hz)
                 )
             done = index + 1
-            tell(f'recorded frame {done} of {count}, {width}x{height}')
+            _LOG.info('recorded frame %d of %d, %dx%d', done, count, width, height)
 
 
-def _generated(
-    size: tuple[int, int], tell: Callable[[str], None]
-) -> tuple[np.ndarray, np.ndarray]:
+def _generated(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     height, width = (side + way for side, way in zip(turned_size(size), _WAY, strict=True))
-    tell(f'generating a scene of {width}x{height}')
+    _LOG.info('generating a scene of %dx%d', width, height)
     return generate_scene(SCENE_SEED, height, width)
 
 

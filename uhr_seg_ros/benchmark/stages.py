@@ -16,11 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from uhr_seg_ros.backends.memory_profile import peak_resident_bytes
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.core.errors import ProcessError, UhrSegError
-from uhr_seg_ros.core.process_memory import tune_malloc
+from uhr_seg_ros.core.memory import peak_resident_bytes, tune_malloc
 from uhr_seg_ros.core.subprocesses import python_child
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter

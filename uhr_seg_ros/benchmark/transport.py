@@ -21,14 +21,14 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from uhr_seg_ros.benchmark.figures import percentiles
 from uhr_seg_ros.benchmark.stages import benchmark_image
 from uhr_seg_ros.core.errors import ProcessError
 from uhr_seg_ros.core.interruption import signals_held
-from uhr_seg_ros.core.process_memory import tune_malloc
+from uhr_seg_ros.core.memory import tune_malloc
 from uhr_seg_ros.core.subprocesses import python_child
 from uhr_seg_ros.replay.environment import isolate, PROFILE_VARIABLES
-from uhr_seg_ros.reports.benchmark_report import percentiles
-from uhr_seg_ros.ros.images import encode_image
+from uhr_seg_ros.ros.messages.images import encode_image
 
 TOPIC = 'transported_image'
 

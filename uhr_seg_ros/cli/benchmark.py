@@ -1,31 +1,36 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The command `uhr_seg benchmark`."""
+"""The command `uhr_seg benchmark`, which has a subcommand for every kind of measurement."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
-from uhr_seg_ros.backends.options import PRECISIONS
-from uhr_seg_ros.benchmark.sizes import format_size, parse_count, parse_size
+from uhr_seg_ros.benchmark.figures import segmenter_stages
+from uhr_seg_ros.benchmark.host import machine
 from uhr_seg_ros.benchmark.stages import measure, StageOptions
-from uhr_seg_ros.cli import benchmark_bag
-from uhr_seg_ros.cli.options import Mode, refuse_without_effect
-from uhr_seg_ros.core.atomic_io import check_writable
-from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
-from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.core.interruption import telling
-from uhr_seg_ros.reports.bag_compare import compare_files
-from uhr_seg_ros.reports.benchmark_report import (
-    machine,
-    PERCENTILES,
-    print_table,
-    segmenter_stages,
-    write_json,
+from uhr_seg_ros.cli import benchmark_recordings as recordings
+from uhr_seg_ros.cli.arguments import (
+    add_bundle,
+    add_engines,
+    DEFAULT_BUNDLE,
+    parse_count,
+    parse_positive_rate,
+    parse_size,
+)
+from uhr_seg_ros.cli.benchmark_old_form import to_subcommand
+from uhr_seg_ros.core.atomic_io import check_writable, write_json
+from uhr_seg_ros.core.interruption import note_progress
+from uhr_seg_ros.reports.benchmark_console import (
+    print_against_torch,
+    print_cloud,
+    print_node,
+    print_stages,
+    print_transport,
 )
 
 DEFAULT_SIZES = ((1080, 1920), (2160, 3840))
@@ -35,263 +40,228 @@ CLOUD_REPEAT = 100
 NODE_RATE_HZ = 0.5
 TRANSPORT_RATE_HZ = 5.0
 
-_ENGINES = '--bundle --backend --precision --threads --memory-limit-mb'
 
-#: What is measured, and the options that count then.
-MODES = (
-    Mode('--compare', '', lambda given: given.compare),
-    Mode(
-        '--bag --offline',
-        f'{_ENGINES} --topic --prefix --json',
-        lambda given: given.bag and given.offline,
-    ),
-    Mode(
-        '--bag',
-        f'{_ENGINES} --topic --rate --duration --report --json',
-        lambda given: given.bag,
-    ),
-    Mode('--torch', '--size --repeat --json', lambda given: given.torch),
-    Mode('--transport', '--size --repeat --rate --json', lambda given: given.transport),
-    Mode('--cloud', '--size --repeat --points --json', lambda given: given.cloud),
-    Mode('--node', f'{_ENGINES} --size --repeat --rate --json', lambda given: given.node),
-    Mode('', f'{_ENGINES} --size --repeat --json'),
-)
+class Kind(NamedTuple):
+    """
+    A subcommand.
+
+    Attributes:
+        summary: its line of help.
+        add_arguments: declares its arguments.
+        run: does the work and returns the exit code.
+
+    """
+
+    summary: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.add_argument('--bundle', default='hlrc_s_aerial', help='folder or name of a bundle')
+    """Declare the subcommands, each with arguments of its own."""
+    kinds = parser.add_subparsers(dest='kind', metavar='KIND', required=True)
+    for name, kind in KINDS.items():
+        described = f'{kind.summary[0].upper()}{kind.summary[1:]}.'
+        subcommand = kinds.add_parser(name, help=kind.summary, description=described)
+        kind.add_arguments(subcommand)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and print; the exit code is 1 if `offline` left something out, else 0."""
+    return KINDS[arguments.kind].run(arguments)
+
+
+def update_words(words: Sequence[str]) -> Sequence[str]:
+    """Turn the form without a subcommand, which stays for one release, into one with it."""
+    return to_subcommand(words, KINDS)
+
+
+def _add_frames(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--size',
         type=parse_size,
         action='append',
         dest='sizes',
+        metavar='WxH',
         help='frame size, such as 7680x4320; may be repeated (default: 1920x1080 and 3840x2160)',
     )
     parser.add_argument(
         '--repeat',
         type=parse_count,
-        help=f'frames per size (default: {REPEAT}), clouds of each count (default: '
-        f'{CLOUD_REPEAT})',
+        default=REPEAT,
+        metavar='N',
+        help=f'frames that count (default: {REPEAT})',
     )
-    parser.add_argument('--backend', default='auto', help='engine back end')
-    parser.add_argument(
-        '--precision',
-        choices=PRECISIONS,
-        default='auto',
-        help='of the engines (default: fp16 with TensorRT, what the bundle says on a CPU)',
-    )
-    parser.add_argument('--threads', type=int, default=0, help='of the engines; 0: one per core')
-    parser.add_argument(
-        '--memory-limit-mb',
-        type=int,
-        default=DEFAULT_MEMORY_LIMIT_MB,
-        help='of the segmenter; 0: none',
-    )
-    parser.add_argument(
-        '--node', action='store_true', help='measure the node too, over DDS, at the largest size'
-    )
+    _add_json(parser)
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--json', type=Path, metavar='FILE', help='file for the figures')
+
+
+def _add_rate(parser: argparse.ArgumentParser, default: float) -> None:
     parser.add_argument(
         '--rate',
-        type=benchmark_bag.parse_bag_rate,
-        help=f'frames per second; default: {NODE_RATE_HZ} with --node, {TRANSPORT_RATE_HZ} with '
-        '--transport, as recorded with --bag, which also takes realtime, max (each frame when the '
-        'one before was answered) and peak (search the highest rate)',
+        type=parse_positive_rate,
+        default=default,
+        metavar='HZ',
+        help=f'frames per second (default: {default})',
     )
-    parser.add_argument(
-        '--transport',
-        action='store_true',
-        help='instead: send frames of the largest size through DDS, with and without the profile',
-    )
-    parser.add_argument(
-        '--torch',
-        metavar='NETWORK',
-        help='instead: time a network in PyTorch eager against its export, such as '
-        'hlrc_cityscapes at 2048x1024',
-    )
-    parser.add_argument(
-        '--cloud',
-        action='store_true',
-        help='instead: label generated point clouds by a mask of the largest size, on one core',
-    )
+
+
+def _add_stages(parser: argparse.ArgumentParser) -> None:
+    add_bundle(parser, default=DEFAULT_BUNDLE)
+    add_engines(parser)
+    _add_frames(parser)
+
+
+def _add_node(parser: argparse.ArgumentParser) -> None:
+    _add_stages(parser)
+    _add_rate(parser, NODE_RATE_HZ)
+
+
+def _add_transport(parser: argparse.ArgumentParser) -> None:
+    _add_frames(parser)
+    _add_rate(parser, TRANSPORT_RATE_HZ)
+
+
+def _add_cloud(parser: argparse.ArgumentParser) -> None:
+    _add_frames(parser)
+    parser.set_defaults(repeat=CLOUD_REPEAT)
     parser.add_argument(
         '--points',
         type=parse_count,
         nargs='+',
+        default=DEFAULT_POINTS,
         metavar='N',
-        help='with --cloud: points of a cloud (default: 130000 and 1000000)',
+        help='points of a cloud (default: 130000 and 1000000)',
     )
-    parser.add_argument('--json', type=Path, help='file for the figures')
-    benchmark_bag.add_arguments(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Measure and print; the exit code is 0."""
-    if isinstance(arguments.rate, str) and not arguments.bag:
-        msg = f'--rate {arguments.rate} has no effect without --bag: give Hz'
-        raise ConfigError(msg)
-    refuse_without_effect(arguments, MODES)
-    if arguments.compare:
-        compare_files(*arguments.compare)
-        return 0
-    check_writable(arguments.json, arguments.report)
-    if arguments.bag:
-        run_it = benchmark_bag.run_offline if arguments.offline else benchmark_bag.run_bag
-        return run_it(arguments)
-    arguments.repeat = arguments.repeat or (CLOUD_REPEAT if arguments.cloud else REPEAT)
-    sizes = arguments.sizes or list(DEFAULT_SIZES)
-    measure_all = _stages
-    if arguments.torch:
-        measure_all = _against_torch
-    elif arguments.transport:
-        measure_all = _transport
-    elif arguments.cloud:
-        measure_all = _clouds
-    report = measure_all(arguments, sizes)
+def _add_torch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('network', metavar='NETWORK', help='such as hlrc_cityscapes')
+    _add_frames(parser)
+
+
+def _run_stages(arguments: argparse.Namespace) -> int:
+    return _finish(arguments, _measure_stages(arguments))
+
+
+def _run_node(arguments: argparse.Namespace) -> int:
+    report = _measure_stages(arguments)
+    # Only here: the segmenter is measured without a ROS installation, too.
+    from uhr_seg_ros.benchmark.node_cost import measure_node
+
+    result = measure_node(arguments.bundle, _largest(arguments), arguments.repeat, arguments.rate)
+    print_node(result, segmenter_stages(result['stage_ms']))
+    return _finish(arguments, {**report, 'node': result})
+
+
+def _measure_stages(arguments: argparse.Namespace) -> dict[str, Any]:
+    check_writable(arguments.json)
+    sizes, results = _sizes(arguments), []
+    with note_progress(lambda: f'{len(results)} of {len(sizes)} sizes measured'):
+        for size in sizes:
+            options = StageOptions(
+                arguments.bundle,
+                size,
+                arguments.repeat,
+                backend=arguments.backend,
+                precision=arguments.precision,
+                threads=arguments.threads,
+                memory_limit_mb=arguments.memory_limit_mb,
+            )
+            result = measure(options)
+            if reason := result['provenance']['fallback']:
+                print(reason)
+            results.append(result)
+            print_stages(result)
+    return {'bundle': arguments.bundle, 'machine': machine(), 'sizes': results}
+
+
+def _run_transport(arguments: argparse.Namespace) -> int:
+    check_writable(arguments.json)
+    # Only here: it needs ROS.
+    from uhr_seg_ros.benchmark.transport import measure_transport, SETTINGS
+
+    largest, results = _largest(arguments), []
+    for setting in SETTINGS:
+        print(f'sending {arguments.repeat} frames: {setting.name}')
+        results.append(measure_transport(setting, largest, arguments.repeat, arguments.rate))
+    print_transport(largest, results)
+    report = {'machine': machine(), 'size': list(largest), 'transport': results}
+    return _finish(arguments, report)
+
+
+def _run_cloud(arguments: argparse.Namespace) -> int:
+    check_writable(arguments.json)
+    # Only here: it makes messages, which need ROS.
+    from uhr_seg_ros.benchmark.cloud_stages import CloudOptions, measure_cloud
+
+    results = []
+    for points in arguments.points:
+        result = measure_cloud(CloudOptions(points, _largest(arguments), arguments.repeat))
+        print_cloud(result)
+        results.append(result)
+    report = {'machine': machine(), 'repeat': arguments.repeat, 'clouds': results}
+    return _finish(arguments, report)
+
+
+def _run_torch(arguments: argparse.Namespace) -> int:
+    check_writable(arguments.json)
+    # Only here: everything else runs without PyTorch.
+    from uhr_seg_ros.export.against_torch import compare_speed
+
+    results = [
+        compare_speed(arguments.network, *size, arguments.repeat) for size in _sizes(arguments)
+    ]
+    for result in results:
+        print_against_torch(result)
+    return _finish(arguments, {'machine': machine(), 'against_torch': results})
+
+
+def _sizes(arguments: argparse.Namespace) -> Sequence[tuple[int, int]]:
+    return arguments.sizes or DEFAULT_SIZES
+
+
+def _largest(arguments: argparse.Namespace) -> tuple[int, int]:
+    return max(_sizes(arguments), key=lambda size: size[0] * size[1])
+
+
+def _finish(arguments: argparse.Namespace, report: dict[str, Any]) -> int:
     if arguments.json:
         write_json(arguments.json, report)
     return 0
 
 
-def _against_torch(arguments: argparse.Namespace, sizes: list[tuple[int, int]]) -> dict[str, Any]:
-    # Only here: everything else runs without PyTorch.
-    from uhr_seg_ros.export.against_torch import compare_speed
-
-    results = [compare_speed(arguments.torch, *size, arguments.repeat) for size in sizes]
-    for result in results:
-        rows = [
-            [name, *(f'{value:.0f}' for value in (min(times), median(times), max(times)))]
-            for name, times in (
-                ('PyTorch eager', result['eager_ms']),
-                ('exported', result['exported_ms']),
-            )
-        ]
-        title = f'{result["network"]} at {result["size"]}: {result["ratio"]:.2f} times faster'
-        print_table(title, ['', 'min ms', 'median ms', 'max ms'], rows)
-    return {'machine': machine(), 'against_torch': results}
-
-
-def _transport(arguments: argparse.Namespace, sizes: list[tuple[int, int]]) -> dict[str, Any]:
-    # Only here: everything else but --node runs without ROS.
-    from uhr_seg_ros.benchmark.transport import measure_transport, SETTINGS
-
-    largest = _largest(sizes)
-    results = []
-    for setting in SETTINGS:
-        print(f'sending {arguments.repeat} frames: {setting.name}')
-        rate = arguments.rate or TRANSPORT_RATE_HZ
-        results.append(measure_transport(setting, largest, arguments.repeat, rate))
-    rows = [
-        [
-            result['setting']['name'],
-            f'{result["received"]} of {result["sent"]}',
-            *(f'{value:.1f}' for value in result['latency_ms'].values()),
-        ]
-        for result in results
-    ]
-    header = ['', 'received', *(f'{name} ms' for name in PERCENTILES)]
-    print_table(f'{format_size(largest)} bgr8 from one process to another', header, rows)
-    return {'machine': machine(), 'size': list(largest), 'transport': results}
-
-
-def _clouds(arguments: argparse.Namespace, sizes: list[tuple[int, int]]) -> dict[str, Any]:
-    # Only here: it makes messages, which need ROS.
-    from uhr_seg_ros.benchmark.cloud_stages import CloudOptions, measure_cloud
-
-    largest = _largest(sizes)
-    results = []
-    for points in arguments.points or DEFAULT_POINTS:
-        result = measure_cloud(CloudOptions(points, largest, arguments.repeat))
-        _print_cloud(result)
-        results.append(result)
-    return {'machine': machine(), 'repeat': arguments.repeat, 'clouds': results}
-
-
-def _print_cloud(result: dict[str, Any]) -> None:
-    title = (
-        f'{result["points"]} points, {result["in_image"]:.0%} of them inside '
-        f'{format_size(tuple(result["size"]))} and {result["labelled"]:.0%} labelled, on one core'
-    )
-    keys = ('p50', 'p95')
-    rows = [
-        [
-            stage,
-            *(
-                f'{result[kind][stage][key]:.1f}'
-                for kind in ('stage_ms', 'processor_ms')
-                for key in keys
-            ),
-        ]
-        for stage in result['stage_ms']
-    ]
-    header = [f'{key} ms' for key in keys] + [f'processor {key} ms' for key in keys]
-    print_table(title, ['', *header], rows)
-
-
-def _largest(sizes: list[tuple[int, int]]) -> tuple[int, int]:
-    return max(sizes, key=lambda size: size[0] * size[1])
-
-
-def _stages(arguments: argparse.Namespace, sizes: list[tuple[int, int]]) -> dict[str, Any]:
-    report: dict[str, Any] = {'bundle': arguments.bundle, 'machine': machine(), 'sizes': []}
-    with telling(lambda: f'{len(report["sizes"])} of {len(sizes)} sizes measured'):
-        _measure_stages(arguments, sizes, report)
-    if arguments.node:
-        # Only here: the segmenter is measured without a ROS installation, too.
-        from uhr_seg_ros.benchmark.node_cost import measure_node
-
-        report['node'] = measure_node(
-            arguments.bundle, _largest(sizes), arguments.repeat, arguments.rate or NODE_RATE_HZ
-        )
-        _print_node(report['node'])
-    return report
-
-
-def _measure_stages(
-    arguments: argparse.Namespace, sizes: list[tuple[int, int]], report: dict[str, Any]
-) -> None:
-    for size in sizes:
-        options = StageOptions(
-            arguments.bundle,
-            size,
-            arguments.repeat,
-            backend=arguments.backend,
-            precision=arguments.precision,
-            threads=arguments.threads,
-            memory_limit_mb=arguments.memory_limit_mb,
-        )
-        result = measure(options)
-        if reason := result['provenance']['fallback']:
-            print(reason)
-        report['sizes'].append(result)
-        _print_stages(result)
-
-
-def _print_stages(result: dict[str, Any]) -> None:
-    size = format_size(tuple(result['size']))
-    keys = ('min', 'median', 'max')
-    rows = [
-        [stage, *(f'{times[key]:.1f}' for key in keys)]
-        for stage, times in result['stage_ms'].items()
-    ]
-    title = f'{size}: peak memory {result["peak_mb"]} MB, first frame {result["first_ms"]:.0f} ms'
-    print_table(title, ['', *(f'{key} ms' for key in keys)], rows)
-
-
-def _print_node(result: dict[str, Any]) -> None:
-    names = {
-        'receive_ms': 'node: receive',
-        'node_ms': 'node: convert, publish, wait',
-        'outside_ms': 'outside: camera sends, mask travels',
-    }
-    stages = segmenter_stages(result['stage_ms'])
-    title = (
-        f'Node at {format_size(tuple(result["size"]))}, '
-        f'{result["frames_processed"]} of {result["frames_played"]} frames'
-    )
-    rows = [
-        ['segmenter', f'{result["segmenter_ms"]:.1f}'],
-        *([f'  {stage}', f'{milliseconds:.1f}'] for stage, milliseconds in stages.items()),
-        *([text, f'{result[key]:.1f}'] for key, text in names.items()),
-    ]
-    print_table(title, ['', 'median ms'], rows)
+#: Subcommand -> what it does.
+KINDS = {
+    'stages': Kind('time per stage and memory of a bundle', _add_stages, _run_stages),
+    'node': Kind(
+        'the same, and what the node costs beside it, over DDS at the largest size',
+        _add_node,
+        _run_node,
+    ),
+    'transport': Kind(
+        'send frames of the largest size through DDS, with and without the profile',
+        _add_transport,
+        _run_transport,
+    ),
+    'cloud': Kind(
+        'label generated point clouds by a mask of the largest size, on one core',
+        _add_cloud,
+        _run_cloud,
+    ),
+    'torch': Kind('time a network in PyTorch eager against its export', _add_torch, _run_torch),
+    'bag': Kind('play a recording to the node', recordings.add_bag, recordings.run_bag),
+    'offline': Kind(
+        'without ROS: write a copy of a recording with masks and overlays added',
+        recordings.add_offline,
+        recordings.run_offline,
+    ),
+    'compare': Kind(
+        'two files that `benchmark bag --json` wrote, side by side',
+        recordings.add_compare,
+        recordings.run_compare,
+    ),
+}

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from uhr_seg_ros.backends.options import DEFAULT_WORKSPACE_MB, EngineOptions, WIDTHS
-from uhr_seg_ros.benchmark.sizes import parse_size
-from uhr_seg_ros.core.bundle import Bundle, DEFAULT_MEMORY_LIMIT_MB, load_bundle
+from uhr_seg_ros.cli.arguments import (
+    add_bundle,
+    add_cache,
+    add_frames,
+    add_memory_limit,
+    parse_size,
+)
+from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.errors import RecordingError
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
@@ -27,7 +32,7 @@ CALIBRATION_FRAMES = 32
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    parser.add_argument('--bundle', required=True, help='folder or name of a model bundle')
+    add_bundle(parser)
     parser.add_argument('--precision', choices=WIDTHS, default='fp16')
     parser.add_argument(
         '--input',
@@ -43,23 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='MB',
         help=f'scratch memory of an engine and of its build (default: {DEFAULT_WORKSPACE_MB})',
     )
-    parser.add_argument(
-        '--memory-limit-mb',
-        type=int,
-        default=DEFAULT_MEMORY_LIMIT_MB,
-        metavar='MB',
-        help='memory for the detail branch, as the node will have it; 0: no limit',
-    )
-    parser.add_argument(
-        '--frames',
-        type=Path,
-        metavar='PATH',
-        help='folder of images, image, or recording: to compare on, and to calibrate int8 with',
-    )
-    parser.add_argument(
-        '--topic', default='', help='of --frames, a recording; default: the only likely one'
-    )
-    parser.add_argument('--cache', default='', metavar='DIR', help='folder of built engines')
+    add_memory_limit(parser)
+    add_frames(parser, required=False, note=': to compare on, and to calibrate int8 with')
+    add_cache(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -85,8 +76,8 @@ def run(args: argparse.Namespace) -> int:
             precision=args.precision,
             workspace_mb=args.workspace,
             cache=args.cache,
-            proof=frames[0] if frames else None,
-            must_keep=True,
+            verification_image=frames[0] if frames else None,
+            require_cache=True,
             report=console.print,
             on_progress=show,
         )

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from uhr_seg_ros.backends.tensorrt.cache import EngineCache, Entry
+from uhr_seg_ros.cli.arguments import add_cache
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--keep', type=float, default=0.0, metavar='MB', help='keep this much (default: 0)'
     )
     for action in (listing, pruning):
-        action.add_argument('--cache', default='', metavar='DIR', help='folder of built engines')
+        add_cache(action)
 
 
 def run(args: argparse.Namespace) -> int:

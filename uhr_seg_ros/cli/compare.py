@@ -18,8 +18,8 @@ from uhr_seg_ros.comparison.table import table
 from uhr_seg_ros.core.atomic_io import check_writable, write_text
 from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB, load_bundle
 from uhr_seg_ros.core.errors import DataError
-from uhr_seg_ros.core.folder_lock import locked
-from uhr_seg_ros.core.interruption import telling
+from uhr_seg_ros.core.interruption import note_progress
+from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.data.datasets import open_dataset
 from uhr_seg_ros.evaluation.labels import evaluated_images
 from uhr_seg_ros.networks.cost import multiply_adds, parameters
@@ -66,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
     _check_labels(plan, args)
     deadline = monotonic() + 60 * args.minutes
     comparison = Comparison(plan, args.root, args.split, args.output, deadline, args.jobs)
-    with locked(args.output):
+    with lock_folder(args.output):
         try:
-            with telling(comparison.done):
+            with note_progress(comparison.done):
                 comparison.run()
         except OutOfTimeError as err:
             print(err)

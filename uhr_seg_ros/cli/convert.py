@@ -13,20 +13,26 @@ from typing import Any
 
 from uhr_seg_ros.core.bundle import Bundle, file_sha256
 from uhr_seg_ros.core.errors import CheckpointError
-from uhr_seg_ros.core.folder_lock import locked
+from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.export.checkpoints import Checkpoint, load_state, open_checkpoint
-from uhr_seg_ros.export.convert import (
+from uhr_seg_ros.export.convert import resolve_description
+from uhr_seg_ros.export.description import (
+    ConversionRequest,
+    Description,
+    parse_classes,
+    parse_domain,
+    parse_options,
+)
+from uhr_seg_ros.export.export import export_bundle
+from uhr_seg_ros.export.released import (
     blank_network,
-    built,
-    meaning_of,
+    build_checked,
+    own_state_dict,
     part_names,
-    state_of,
     Weights,
 )
-from uhr_seg_ros.export.description import Description
-from uhr_seg_ros.export.export import export_bundle
-from uhr_seg_ros.export.requested import Asked, asked_classes, asked_domain, asked_options
-from uhr_seg_ros.networks.presets import Network, NETWORKS
+from uhr_seg_ros.networks.base import SegmentationNetwork
+from uhr_seg_ros.networks.presets import is_network_name, NETWORKS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,8 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--network',
-        choices=sorted(NETWORKS),
-        help='what the checkpoint was trained as; those of `uhr_seg train` say it themselves',
+        type=_network,
+        metavar='NETWORK',
+        help='what the checkpoint was trained as; those of `uhr_seg train` say it themselves: '
+        f'{", ".join(sorted(NETWORKS))}, or module:attribute of your own',
     )
     parser.add_argument('--output', required=True, type=Path, help='folder of the bundle')
     parser.add_argument(
@@ -52,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar='KEY=VALUE|FILE',
         help='options of the network for a checkpoint that does not tell them, such as '
-        'bent=[64,64], or a YAML file of them',
+        'warped_size=[64,64], or a YAML file of them',
     )
     parser.add_argument(
         '--domain',
@@ -74,41 +82,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--name', help='name of the model; default: name of the output folder')
 
 
+def _network(text: str) -> str:
+    if not is_network_name(text):
+        known = ', '.join(map(repr, sorted(NETWORKS)))
+        msg = f'invalid choice: {text!r} (choose from {known}, or module:attribute)'
+        raise argparse.ArgumentTypeError(msg)
+    return text
+
+
 def run(args: argparse.Namespace) -> int:
     """Load the weights, export, and compare the export with torch."""
     name = args.output.resolve().name if args.name is None else args.name
     if not name:
         msg = '--name is empty: leave it out for the name of the output folder'
         raise CheckpointError(msg)
-    domain = asked_domain(args.domain)
-    asked = Asked(args.network, asked_options(args.options), domain=domain)
+    domain = parse_domain(args.domain)
+    request = ConversionRequest(args.network, parse_options(args.options), domain=domain)
     if args.classes is not None:
         where = f'--classes {Path(args.classes).name}'
-        asked = replace(asked, classes=asked_classes(args.classes), classes_from=where)
+        request = replace(request, classes=parse_classes(args.classes), classes_from=where)
     weights = read_weights(args.network, args.checkpoint, args.part)
-    meaning = meaning_of(weights, asked)
-    said = meaning.description
+    resolved = resolve_description(weights, request)
+    said = resolved.description
     blank = blank_network(said.network, said.options, len(said.classes))
-    state = state_of(blank, said.network, weights)
-    network = built(said.network, said.options, len(said.classes))
+    state = own_state_dict(blank, said.network, weights)
+    network = build_checked(said.network, said.options, len(said.classes))
     load_state(network, state)
     provenance = {
         **files_of(weights),
         'options': said.options,
-        'classes_from': meaning.classes_from,
+        'classes_from': resolved.classes_from,
     }
-    with locked(args.output):
+    with lock_folder(args.output):
         bundle = _exported(network, args.output, name, said, provenance)
     print(
         f'{bundle.path}: {bundle.network}, {len(said.classes)} classes '
-        f'(from {meaning.classes_from}), compared with torch'
+        f'(from {resolved.classes_from}), compared with torch'
     )
     print(f'{bundle.domain_line}{bundle.domain.advice}')
     return 0
 
 
 def _exported(
-    network: Network, output: Path, name: str, said: Description, provenance: dict[str, Any]
+    network: SegmentationNetwork,
+    output: Path,
+    name: str,
+    said: Description,
+    provenance: dict[str, Any],
 ) -> Bundle:
     try:
         return export_bundle(

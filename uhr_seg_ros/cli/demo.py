@@ -10,8 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from uhr_seg_ros.benchmark.demo import DemoOptions, run_demo
-from uhr_seg_ros.benchmark.sizes import parse_count, parse_rate, parse_size
-from uhr_seg_ros.cli.options import Mode, refuse_without_effect
+from uhr_seg_ros.cli.arguments import (
+    add_bundle,
+    DEFAULT_BUNDLE,
+    parse_count,
+    parse_rate,
+    parse_size,
+)
+from uhr_seg_ros.core.command_line import Mode, refuse_without_effect
 from uhr_seg_ros.replay.bags import is_bag
 from uhr_seg_ros.synthetic.flight import FRAME_SIZE
 
@@ -36,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='a rosbag2 recording, several images, or one mosaic to fly over; '
         'nothing: a flight over a generated scene',
     )
-    parser.add_argument('--bundle', default='hlrc_s_aerial', help='folder or name of a bundle')
+    add_bundle(parser, default=DEFAULT_BUNDLE)
     parser.add_argument('--output', type=Path, default=Path('out/demo'), help='folder to write')
     parser.add_argument(
         '--topic', default='', help='image topic of a recording; default: the only likely one'

@@ -20,24 +20,24 @@ import numpy as np
 from tqdm import tqdm
 
 from uhr_seg_ros import __version__
-from uhr_seg_ros.backends.options import EngineOptions, PRECISIONS
-from uhr_seg_ros.cli.options import Mode, refuse_without_effect
+from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.cli.arguments import add_backend, add_bundle, add_precision
 from uhr_seg_ros.core.atomic_io import check_writable, write_text
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
+from uhr_seg_ros.core.command_line import Mode, refuse_without_effect
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.core.interruption import telling
+from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.data import image_io
-from uhr_seg_ros.data.datasets import Dataset, DATASETS, open_dataset
-from uhr_seg_ros.data.sample import LabeledImage
+from uhr_seg_ros.data.datasets import Dataset, DATASET_HELP, is_dataset_name, open_dataset
+from uhr_seg_ros.data.sample import Sample
+from uhr_seg_ros.evaluation.block import MemmapMask
 from uhr_seg_ros.evaluation.evaluator import Evaluator
 from uhr_seg_ros.evaluation.figures import Figures
 from uhr_seg_ros.evaluation.gallery import Gallery
-from uhr_seg_ros.evaluation.ignore_classes import Ignoring
-from uhr_seg_ros.evaluation.labels import evaluated_images
-from uhr_seg_ros.evaluation.memmap_mask import MemmapMask
+from uhr_seg_ros.evaluation.labels import evaluated_images, IgnoreClasses
 from uhr_seg_ros.evaluation.predictor import Predictor
-from uhr_seg_ros.evaluation.settings import BRANCHES, MODES, Settings, settings_for
+from uhr_seg_ros.evaluation.settings import BRANCHES, EvaluationSettings, MODES, settings_for
 from uhr_seg_ros.evaluation.tta import VIEWS
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.refinement.refine import METHODS
@@ -70,8 +70,14 @@ class Engines:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument('--bundle', required=True, help='folder of the bundle, or its name')
-    parser.add_argument('--dataset', choices=sorted(DATASETS), default='aerial')
+    add_bundle(parser)
+    parser.add_argument(
+        '--dataset',
+        type=_dataset,
+        default='aerial',
+        metavar='NAME',
+        help=f'{DATASET_HELP} (default: aerial)',
+    )
     parser.add_argument('--root', required=True, type=Path, help='folder of the data set')
     parser.add_argument('--split', default='test')
     how = parser.add_argument_group('how images are segmented (default: as published)')
@@ -104,14 +110,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='with --tile: count what tiles change; takes the memory of the image in one piece',
     )
-    parser.add_argument(
-        '--backend',
-        default='onnxruntime',
-        help='back end (default: onnxruntime, the reference; TensorRT builds for every size)',
+    add_backend(
+        parser, default='onnxruntime', note=', the reference; TensorRT builds for every size'
     )
-    parser.add_argument(
-        '--precision', choices=PRECISIONS, default='auto', help='numbers to compute in'
-    )
+    add_precision(parser)
     parser.add_argument('--json', type=Path, help='also write the figures to this file')
     parser.add_argument('--report', type=Path, help='also write an HTML page with pictures')
 
@@ -119,7 +121,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Segment every image, measure it and print the figures."""
     refuse_without_effect(args, REFINING, TILES)
-    chosen = {name: getattr(args, name) for name in Settings.__dataclass_fields__}
+    chosen = {name: getattr(args, name) for name in EvaluationSettings.__dataclass_fields__}
     chosen['against_whole'] = args.against_whole or None
     settings = settings_for(args.dataset, chosen)
     check_writable(args.json, args.report)
@@ -155,8 +157,8 @@ def run(args: argparse.Namespace) -> int:
 def evaluate(
     bundle: Bundle,
     dataset: Dataset,
-    images: Sequence[LabeledImage],
-    settings: Settings,
+    images: Sequence[Sample],
+    settings: EvaluationSettings,
     engines: Engines,
     gallery: Gallery | None = None,
 ) -> dict[str, Any]:
@@ -182,10 +184,10 @@ def evaluate(
     measured = 0
     with (
         _predictor(bundle, settings, engines) as (predictor, segmenter),
-        telling(lambda: f'{measured} of {len(images)} images measured, nothing was written'),
+        note_progress(lambda: f'{measured} of {len(images)} images measured, nothing was written'),
     ):
         for whole in tqdm(images, desc='evaluating', unit='image'):
-            image = Ignoring(whole, dataset.ignored)
+            image = IgnoreClasses(whole, dataset.ignored)
             with MemmapMask(image.size) as mask:
                 with clock.stage('segmenting'):
                     predictor.predict(image, mask, results.seams)
@@ -203,9 +205,16 @@ def evaluate(
     }
 
 
+def _dataset(name: str) -> str:
+    if not is_dataset_name(name):
+        msg = f'{name!r} is not a data set: {DATASET_HELP}'
+        raise argparse.ArgumentTypeError(msg)
+    return name
+
+
 @contextmanager
 def _predictor(
-    bundle: Bundle, settings: Settings, engines: Engines
+    bundle: Bundle, settings: EvaluationSettings, engines: Engines
 ) -> Iterator[tuple[Predictor, Segmenter]]:
     limits = TilingOptions(tile=settings.tile)
     options = EngineOptions(precision=engines.precision)

@@ -6,23 +6,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from importlib import import_module
 import sys
+from types import ModuleType
 
 from uhr_seg_ros import __version__
-from uhr_seg_ros.cli.options import CommandParser
-from uhr_seg_ros.core.errors import UhrSegError
-from uhr_seg_ros.core.interruption import (
-    done_until,
-    exit_code,
-    signals_end_the_block,
-    Terminated,
-)
+from uhr_seg_ros.core.command_line import CommandParser
+from uhr_seg_ros.core.program import guarded, OK
 
 #: Command -> (module, one line of help). A module has `add_arguments(parser)` and
-#: `run(args) -> int` and is imported only when its command is called.
+#: `run(args) -> int` and is imported only when its command is called. Where it also has
+#: `update_words(words)`, that turns an earlier form of the command into the one of today.
 COMMANDS: dict[str, tuple[str, str]] = {
     'segment': (
         'uhr_seg_ros.cli.segment',
@@ -66,16 +61,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
 }
 
-#: Package whose name is not what is installed -> how to get it.
-PACKAGES = {
-    'cv2': 'pip install opencv-python-headless, or the python3-opencv of the distribution',
-    'yaml': 'pip install PyYAML',
-    'rclpy': 'source a ROS 2 installation',
-}
-
-#: Exit codes: all good; something went wrong and was said; wrong usage or an error.
-OK, INCOMPLETE, FAILED = 0, 1, 2
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """
@@ -92,80 +77,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
 
     def run() -> int:
-        args = _parser(arguments).parse_args(arguments)
-        return args.run(args)
+        name, *words = arguments or ['']
+        if name not in COMMANDS:
+            _parser().parse_args(arguments)
+            return OK
+        module = import_module(COMMANDS[name][0])
+        if hasattr(module, 'update_words'):
+            words = module.update_words(words)
+        args = _parser(name, module).parse_args([name, *words])
+        return module.run(args)
 
     return guarded(run, arguments[0] if arguments else '')
 
 
-def guarded(run: Callable[[], int], command: str) -> int:
-    """
-    Run what a user has called, and say in one line what ended it early.
-
-    Args:
-        run: the work; returns the exit code.
-        command: how it was called, for the text of errors.
-
-    Returns:
-        Exit code; see `main`.
-
-    """
-    with signals_end_the_block():
-        return _guarded(run, command)
-
-
-def _guarded(run: Callable[[], int], command: str) -> int:
-    try:
-        return run()
-    except UhrSegError as err:
-        return _fail(str(err), err)
-    except ModuleNotFoundError as err:
-        if err.name is None or err.name.partition('.')[0] == 'uhr_seg_ros':
-            raise
-        return _fail(_missing_package(command, err.name.partition('.')[0]))
-    except OSError as err:  # such as a folder that cannot be written
-        return _fail(f'{err.filename}: {err.strerror}' if err.filename else str(err), err)
-    except MemoryError as err:
-        return _fail(f'out of memory: {err}' if str(err) else 'out of memory', err)
-    except (KeyboardInterrupt, Terminated) as err:
-        with suppress(OSError):  # the terminal may be gone
-            print(_with_done(f'uhr_seg: ended by {str(err) or "Ctrl-C"}', err), file=sys.stderr)
-        return exit_code(err)
-
-
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """Build the parser; only the command that is called is imported."""
+def _parser(called: str = '', module: ModuleType | None = None) -> argparse.ArgumentParser:
+    """Build the parser, with the arguments of the command that is called."""
     parser = argparse.ArgumentParser(
         prog='uhr_seg', description='Semantic segmentation of ultra-high-resolution images.'
     )
     parser.add_argument('--version', action='version', version=f'uhr_seg {__version__}')
     commands = parser.add_subparsers(metavar='COMMAND', required=True, parser_class=CommandParser)
-    for name, (module_name, summary) in COMMANDS.items():
+    for name, (_, summary) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f'{summary.capitalize()}.')
-        if arguments[:1] == [name]:
-            module = import_module(module_name)
+        if module is not None and name == called:
             module.add_arguments(command)
-            command.set_defaults(run=module.run)
     return parser
-
-
-def _missing_package(command: str, package: str) -> str:
-    wanted = PACKAGES.get(package, f'pip install {package}')
-    level = 'test' if package in ('torch', 'onnx') else 'run'
-    return (
-        f'`{command}` needs the Python package {package}, which is not installed: {wanted}; '
-        f'in a clone, bash scripts/setup {level}'
-    )
-
-
-def _fail(text: str, error: BaseException | None = None) -> int:
-    print(_with_done(f'uhr_seg: error: {text}', error), file=sys.stderr)
-    return FAILED
-
-
-def _with_done(text: str, error: BaseException | None) -> str:
-    done = done_until(error) if error else ''
-    return f'{text}; {done}' if done else text
 
 
 if __name__ == '__main__':

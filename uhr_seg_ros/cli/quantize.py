@@ -17,12 +17,12 @@ import numpy as np
 from tqdm import tqdm
 
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.core.atomic_io import written
+from uhr_seg_ros.cli.arguments import add_bundle, add_frames
+from uhr_seg_ros.core.atomic_io import atomic_write
 from uhr_seg_ros.core.bundle import Bundle, GraphSet, load_bundle, MODEL_FILE
-from uhr_seg_ros.core.drafts import draft_folder
 from uhr_seg_ros.core.errors import BundleError, EngineError
-from uhr_seg_ros.core.folder_lock import locked
-from uhr_seg_ros.core.interruption import signals_held, telling
+from uhr_seg_ros.core.interruption import note_progress, signals_held
+from uhr_seg_ros.core.work_folders import draft_folder, lock_folder
 from uhr_seg_ros.export.bundle_writing import add_precision
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.pipelines.verification import AGREEMENT
@@ -46,17 +46,8 @@ SHOWN = 10
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    parser.add_argument('--bundle', required=True, help='folder or name of a model bundle')
-    parser.add_argument(
-        '--frames',
-        required=True,
-        type=Path,
-        metavar='PATH',
-        help='folder of images, image, or recording, like what the model will see',
-    )
-    parser.add_argument(
-        '--topic', default='', help='of --frames, a recording; default: the only likely one'
-    )
+    add_bundle(parser)
+    add_frames(parser, required=True, note=', like what the model will see')
     parser.add_argument(
         '--output', type=Path, metavar='DIR', help='folder of the new bundle (default: in place)'
     )
@@ -87,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     bundle = load_bundle(args.bundle)
     _check(args, bundle)
     output = args.output or bundle.path
-    with locked(output), telling(lambda: f'nothing was changed in {output}'):
+    with lock_folder(output), note_progress(lambda: f'nothing was changed in {output}'):
         return _quantize(args, bundle, output)
 
 
@@ -132,7 +123,7 @@ def _quantize(args: argparse.Namespace, bundle: Bundle, output: Path) -> int:
 
 
 def _check(args: argparse.Namespace, bundle: Bundle) -> None:
-    if bundle.kind != 'two_branch':
+    if not bundle.kind.is_quantizable:
         msg = f'bundle {bundle.path} is of kind {bundle.kind}: int8 is made of two_branch only'
         raise BundleError(msg)
     if not 0.0 <= args.agreement <= 1.0:
@@ -208,7 +199,7 @@ def _copy_bundle(bundle: Bundle, output: Path) -> None:
 
 
 def _copy_whole(source: str | Path, target: str | Path) -> None:
-    with written(Path(target)) as unfinished:
+    with atomic_write(Path(target)) as unfinished:
         shutil.copyfile(source, unfinished)
 
 

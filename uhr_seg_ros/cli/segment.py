@@ -13,22 +13,22 @@ from time import perf_counter
 import cv2
 import numpy as np
 
-from uhr_seg_ros.cli.segment_results import check_names, Results
-from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
+from uhr_seg_ros.cli.arguments import add_backend, add_bundle, add_memory_limit
 from uhr_seg_ros.core.errors import RecordingError, UhrSegError
-from uhr_seg_ros.core.folder_lock import locked
-from uhr_seg_ros.core.interruption import telling
+from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.visualization import draw_density, OverlayOptions
+from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.refinement.refine import METHODS, Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.replay.image_source import read_image
+from uhr_seg_ros.reports.result_files import check_names, Results
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument('images', nargs='+', type=Path, metavar='IMAGE', help='image file')
-    parser.add_argument('--bundle', required=True, help='folder or name of a model bundle')
+    add_bundle(parser)
     parser.add_argument('--output', required=True, type=Path, metavar='DIR', help='made if absent')
     parser.add_argument(
         '--save-logits', action='store_true', help='write <stem>_logits.npz with logits (C, H, W)'
@@ -47,20 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--tile', type=int, metavar='PX', help='largest side of a tile; default: by memory'
     )
-    parser.add_argument('--backend', default='auto', help='back end (default: auto)')
-    parser.add_argument(
-        '--memory-limit-mb',
-        type=int,
-        default=DEFAULT_MEMORY_LIMIT_MB,
-        metavar='MB',
-        help='memory for the detail branch; larger images are cut into tiles; 0: no limit',
-    )
+    add_backend(parser)
+    add_memory_limit(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Segment every image; returns 1 when one of them could not be, else 0."""
     results = Results(args.output, args.color_mask, args.save_logits, args.show_sampling)
-    with locked(args.output):
+    with lock_folder(args.output):
         check_names(args.images, results)
         with Segmenter(
             args.bundle, args.backend, TilingOptions(args.memory_limit_mb, args.tile)
@@ -75,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
 def _segment_all(args: argparse.Namespace, segmenter: Segmenter, results: Results) -> int:
     count = len(args.images)
     segmented = unreadable = failed = 0
-    with telling(lambda: f'{segmented} of {count} images segmented: {args.output}'):
+    with note_progress(lambda: f'{segmented} of {count} images segmented: {args.output}'):
         for index, path in enumerate(args.images, start=1):
             try:
                 image = read_image(path)
@@ -108,7 +102,7 @@ def _segment(
     refinement = Refinement() if args.refine == 'random_walker' else None
     pictures = OverlayOptions(overlay=True, color_mask=args.color_mask)
     start = perf_counter()
-    result = segmenter(image, logits=args.save_logits, pictures=pictures, refinement=refinement)
+    result = segmenter(image, logits=args.save_logits, overlay=pictures, refinement=refinement)
     elapsed = (perf_counter() - start) * 1e3
     sampling = None
     if args.show_sampling:

@@ -15,24 +15,25 @@ from time import monotonic
 from rich.console import Console
 from torch import nn
 
-from uhr_seg_ros.cli.options import Mode, refuse_without_effect
+from uhr_seg_ros.core.command_line import Mode, refuse_without_effect
 from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.core.errors import TrainingError
-from uhr_seg_ros.core.folder_lock import locked
-from uhr_seg_ros.core.interruption import telling
+from uhr_seg_ros.core.interruption import note_progress
+from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.data.datasets import Dataset, open_dataset
-from uhr_seg_ros.export.checkpoints import load_checkpoint, open_checkpoint
+from uhr_seg_ros.export.checkpoints import open_checkpoint
 from uhr_seg_ros.export.description import Description
 from uhr_seg_ros.export.export import export_bundle
 from uhr_seg_ros.export.pretrained import PARTS
+from uhr_seg_ros.export.released import load_checkpoint
 from uhr_seg_ros.reports.training_curves import draw_curves
 from uhr_seg_ros.training.checks import wrong
 from uhr_seg_ros.training.config import Config, read_config
-from uhr_seg_ros.training.dataloaders import feed
-from uhr_seg_ros.training.distributed import DEVICES, joined
+from uhr_seg_ros.training.dataloaders import build_dataloaders
+from uhr_seg_ros.training.distributed import DEVICES, process_group
 from uhr_seg_ros.training.run_folder import BEST, LAST, read_log, VALIDATION
 from uhr_seg_ros.training.trainer import Trainer
-from uhr_seg_ros.training.validation import described
+from uhr_seg_ros.training.validation import format_figures
 
 #: Exit codes: the recipe is finished; --minutes ran out before it was.
 FINISHED, UNFINISHED = 0, 1
@@ -73,35 +74,35 @@ def run(args: argparse.Namespace) -> int:
     """Train and export; several processes where torchrun started them."""
     refuse_without_effect(args, RESUMING)
     deadline = monotonic() + 60 * args.minutes
-    config = _with_starts(read_config(args.config), args.start)
+    config = _with_pretrained(read_config(args.config), args.start)
     dataset = open_dataset(config.data.dataset, args.root)
     with ExitStack() as locks:
-        with joined(args.device) as world:
-            if world.writes:
+        with process_group(args.device) as dist:
+            if dist.writes:
                 _keep_others_out(locks, args.output, args.bundle)
             trainer = Trainer(
                 config,
                 dataset.classes,
                 args.output,
-                world,
+                dist,
                 resume=args.resume,
                 domain=_domain(config, dataset),
             )
-            batches, validation = feed(config, dataset, world)
-            with telling(lambda: _so_far(trainer)):
+            batches, validation = build_dataloaders(config, dataset, dist)
+            with note_progress(lambda: _so_far(trainer)):
                 finished = trainer.run(batches, validation, deadline=deadline)
-        if not world.writes:
+        if not dist.writes:
             return FINISHED  # torchrun ends all processes when one fails: the first speaks for all
         return _finish(trainer, finished, dataset, args)
 
 
 def _keep_others_out(locks: ExitStack, *folders: Path | None) -> None:
     for folder in {each.resolve() for each in folders if each}:
-        locks.enter_context(locked(folder))
+        locks.enter_context(lock_folder(folder))
 
 
 def _so_far(trainer: Trainer) -> str:
-    text = f'{trainer.step} of {trainer.config.recipe.steps} steps trained'
+    text = f'{trainer.step} of {trainer.config.training.steps} steps trained'
     has_checkpoint = (trainer.output / LAST).is_file()
     return f'{text}, go on from the last checkpoint with --resume' if has_checkpoint else text
 
@@ -109,7 +110,7 @@ def _so_far(trainer: Trainer) -> str:
 def _finish(trainer: Trainer, finished: bool, dataset: Dataset, args: argparse.Namespace) -> int:
     console = Console()
     if not finished:
-        steps = trainer.config.recipe.steps
+        steps = trainer.config.training.steps
         console.print(f'stopped after {trainer.step} of {steps} steps: go on with --resume')
         return UNFINISHED
     if curves := draw_curves(args.output):
@@ -125,20 +126,20 @@ def _domain(config: Config, dataset: Dataset) -> Domain:
     return dataset.domain.with_scenes() if config.data.generated else dataset.domain
 
 
-def _with_starts(config: Config, given: list[str]) -> Config:
-    starts = dict(config.starts)
+def _with_pretrained(config: Config, given: list[str]) -> Config:
+    pretrained = dict(config.pretrained)
     for text in given:
         part, _, path = text.partition('=')
         if part not in PARTS or not path:
             raise wrong('--start', text, f'PART=FILE with PART one of {", ".join(PARTS)}')
-        starts[part] = path
-    return replace(config, starts=starts)
+        pretrained[part] = path
+    return replace(config, pretrained=pretrained)
 
 
 def _export(
     trainer: Trainer, dataset: Dataset, args: argparse.Namespace, console: Console
 ) -> None:
-    config, network = trainer.config, trainer.average.cpu()
+    config, network = trainer.config, trainer.ema.cpu()
     if config.export == 'best':
         _load_best(network, args.output / BEST, trainer.description)
     folder = args.bundle or args.output / 'bundle'
@@ -150,20 +151,20 @@ def _export(
         network,
         folder,
         name=folder.resolve().name,
-        preset=config.recipe.network,
+        preset=config.training.network,
         classes=dataset.classes,
         domain=trainer.description.domain,
         provenance={
             'config': args.config.name,
-            'options': config.recipe.options,
+            'options': config.training.options,
             'dataset': dataset.name,
-            'steps': config.recipe.steps,
-            'seed': config.recipe.seed,
+            'steps': config.training.steps,
+            'seed': config.training.seed,
             'weights': config.export,
             'validation_mean_iou': None if figure is None else round(figure, 4),
         },
     )
-    console.print(f'bundle: {bundle.path}, validation {described(figures)}', markup=False)
+    console.print(f'bundle: {bundle.path}, validation {format_figures(figures)}', markup=False)
     console.print(f'{bundle.domain_line}{bundle.domain.advice}', markup=False)
 
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from uhr_seg_ros.comparison.running import Comparison
 from uhr_seg_ros.comparison.table import COLUMNS
-from uhr_seg_ros.core.atomic_io import written
+from uhr_seg_ros.core.atomic_io import atomic_write
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.core.plain_charts import plain_charts
+from uhr_seg_ros.core.visualization import plain_charts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +41,7 @@ def draw_chart(comparison: Comparison, path: Path) -> None:
     figure = Figure(figsize=(10, 4.2), layout='constrained')
     for axes, column in zip(figure.subplots(1, len(DRAWN)), DRAWN, strict=True):
         _panel(axes, comparison, column)
-    with written(path) as unfinished:
+    with atomic_write(path) as unfinished:
         figure.savefig(unfinished, dpi=110)
 
 

@@ -205,6 +205,7 @@ class Comparison:
             self._call(
                 None,
                 'benchmark',
+                'stages',
                 '--bundle',
                 bundle,
                 '--size',

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 import errno
+import json
 import os
 from pathlib import Path
 import secrets
+from typing import Any
 
 from uhr_seg_ros.core.errors import WriteError
 
@@ -22,7 +24,7 @@ _LONG_SUFFIX = 20
 
 
 @contextmanager
-def written(path: Path, *, durable: bool = True) -> Iterator[Path]:
+def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """
     Write a file under a temporary name, which becomes its name when the block ends well.
 
@@ -30,7 +32,7 @@ def written(path: Path, *, durable: bool = True) -> Iterator[Path]:
     followed; a device or a pipe, such as `/dev/stdout`, is written as it is.
 
     Example:
-        >>> with written(Path('chart.png')) as unfinished:
+        >>> with atomic_write(Path('chart.png')) as unfinished:
         ...     figure.savefig(unfinished)
 
     Args:
@@ -65,25 +67,30 @@ def written(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
     """
-    Write a file, and the folders that it lies in; see `written`.
+    Write a file, and the folders that it lies in; see `atomic_write`.
 
     Raises:
         OSError: it cannot be written; names the file.
 
     """
-    with written(path, durable=durable) as unfinished:
+    with atomic_write(path, durable=durable) as unfinished:
         unfinished.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
     """
-    Write a file in UTF-8, and the folders that it lies in; see `written`.
+    Write a file in UTF-8, and the folders that it lies in; see `atomic_write`.
 
     Raises:
         OSError: it cannot be written; names the file.
 
     """
     write_bytes(path, text.encode('utf-8'))
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a report as JSON; see `write_text`."""
+    write_text(path, json.dumps(content, indent=2) + '\n')
 
 
 def check_writable(*paths: Path | None) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import re
 from typing import Any
 
+from uhr_seg_ros.core.bundle_kinds import BUNDLE_KINDS, BundleKind, GraphTensors
 from uhr_seg_ros.core.classes import ClassSet, read_classes
 from uhr_seg_ros.core.config_reader import (
     Fields,
@@ -36,40 +37,6 @@ FORMAT = 1
 #: Mean and standard deviation of ImageNet, RGB, 0..255.
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
-
-#: The graphs of every kind of bundle: name -> (input tensors, output tensors).
-KINDS: dict[str, dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
-    'two_branch': {
-        'semantic': (('low_res',), ('tokens', 'semantic_logits')),
-        'detail': (('image',), ('affinity', 'local')),
-        'fusion': (('tokens', 'affinity', 'local'), ('mask',)),
-        # A graph of its own: ONNX Runtime computes every output that a graph has.
-        'scores': (('tokens', 'affinity', 'local'), ('mask', 'confidence', 'logits')),
-        # For a back end that upsamples by itself: TensorRT has no uint8 inside a graph.
-        'quarter': (('tokens', 'affinity', 'local'), ('quarter_logits',)),
-    },
-    # One network on the frame reduced by `low_res_factor`; logits of any stride.
-    'single': {'network': (('image',), ('logits',))},
-    # Patches with the help of contexts, see `Patches`; every context has a graph of its name.
-    'patches': {
-        'medium': (('image',), ('medium',)),
-        'large': (('image',), ('large',)),
-        'patch': (('image', 'medium', 'large'), ('logits',)),
-    },
-    # Of fixed sizes; in between, the frame is sampled along the grid.
-    'deformed': {
-        'saliency': (('image',), ('grid',)),
-        'segment': (('image',), ('probabilities',)),
-    },
-    # One network on the frame resized to the size that it takes.
-    'uniform': {'network': (('image',), ('logits',))},
-}
-
-#: Kinds whose graphs see as many px of every frame: there is nothing to tile.
-FIXED_KINDS = ('deformed', 'uniform')
-
-#: The contexts that a bundle of kind `patches` may have, each with the graph of that name.
-CONTEXTS = ('medium', 'large')
 
 #: So far around it, in quarter-resolution px, the fusion may look before it upsamples.
 FUSION_REACH = 7
@@ -130,7 +97,7 @@ class Bundle:
         path: the folder.
         name: name of the model, such as `hlrc_s_aerial`.
         network: preset that it was built from, such as `hlrc_s`.
-        kind: how the graphs make a mask, a key of `KINDS`.
+        kind: how the graphs make a mask.
         classes: names and colours.
         mean: RGB mean that the input is normalised with, in 0..255.
         std: RGB standard deviation, in 0..255.
@@ -152,7 +119,7 @@ class Bundle:
     path: Path
     name: str
     network: str
-    kind: str
+    kind: BundleKind
     classes: ClassSet
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -214,10 +181,11 @@ def read_bundle(path: Path, content: bytes) -> Bundle:
     if (version := fields.get('format', int)) != FORMAT:
         text = f'format {shown(version)} is unknown, this version reads format {FORMAT}'
         raise fields.error(text)
-    if (kind := fields.get('kind', str)) not in KINDS:
-        raise fields.error(f'kind {shown(kind)} is unknown, known: {", ".join(KINDS)}')
+    if (name := fields.get('kind', str)) not in BUNDLE_KINDS:
+        raise fields.error(f'kind {shown(name)} is unknown, known: {", ".join(BUNDLE_KINDS)}')
+    kind = BUNDLE_KINDS[name]
     memory = 'memory.detail_bytes_per_pixel'
-    patches = _read_patches(fields) if kind == 'patches' else None
+    patches = _read_patches(fields, kind) if kind.has_patches else None
     graphs = graphs_of(kind, patches)
     precisions = _read_precisions(fields, graphs)
     return Bundle(
@@ -242,23 +210,9 @@ def read_bundle(path: Path, content: bytes) -> Bundle:
     )
 
 
-def graphs_of(
-    kind: str, patches: Patches | None = None
-) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
-    """
-    Return the graphs of a bundle: name -> (input tensors, output tensors).
-
-    Args:
-        kind: a key of `KINDS`.
-        patches: tells which contexts there are, for kind `patches`.
-
-    """
-    missing = set(CONTEXTS) - set(patches.contexts) if patches else ()
-    return {
-        graph: (tuple(name for name in inputs if name not in missing), outputs)
-        for graph, (inputs, outputs) in KINDS[kind].items()
-        if graph not in missing
-    }
+def graphs_of(kind: BundleKind, patches: Patches | None = None) -> dict[str, GraphTensors]:
+    """Return the graphs of a bundle by name, without those of contexts that it has not."""
+    return kind.graphs_with(patches.contexts) if patches else dict(kind.graphs)
 
 
 def find_bundle(path_or_name: str | Path) -> Path:
@@ -336,21 +290,19 @@ def _read_agreement(fields: Fields) -> dict[str, float]:
     return {precision: float(share) for precision, share in shares.items()}
 
 
-def _read_patches(fields: Fields) -> Patches:
+def _read_patches(fields: Fields, kind: BundleKind) -> Patches:
     contexts = fields.get('patches.contexts', dict)
     for name, factor in contexts.items():
-        if name not in CONTEXTS or not (is_finite(factor) or isinstance(factor, str)):
+        if name not in kind.contexts or not (is_finite(factor) or isinstance(factor, str)):
             text = (
                 f'field patches.contexts has {shown(name)}: {shown(factor)}, expected one of '
-                f'{", ".join(CONTEXTS)} with a factor'
+                f'{", ".join(kind.contexts)} with a factor'
             )
             raise fields.error(text)
     return Patches(fields.positive_int('patches.side', MAX_SIDE), dict(contexts))
 
 
-def _read_precisions(
-    fields: Fields, graphs: Mapping[str, tuple[Sequence[str], Sequence[str]]]
-) -> dict[str, GraphSet]:
+def _read_precisions(fields: Fields, graphs: Mapping[str, GraphTensors]) -> dict[str, GraphSet]:
     sets = fields.get('precisions', dict) if fields.has('precisions') else {}
     return {precision: _read_graph_set(fields, precision, graphs) for precision in sets}
 
@@ -358,7 +310,7 @@ def _read_precisions(
 def _read_graph_set(
     fields: Fields,
     precision: str,
-    known: Mapping[str, tuple[Sequence[str], Sequence[str]]],
+    known: Mapping[str, GraphTensors],
 ) -> GraphSet:
     if precision not in CPU_PRECISIONS:
         text = f'field precisions has {shown(precision)}, known: {", ".join(CPU_PRECISIONS)}'

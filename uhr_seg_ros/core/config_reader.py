@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from uhr_seg_ros.core.errors import UhrSegError
-from uhr_seg_ros.core.json_reader import load_json
 from uhr_seg_ros.core.regular_files import FileFault, read_regular
+from uhr_seg_ros.core.strict_load import load_json, load_yaml, ValueFault
 from uhr_seg_ros.core.text import printable, shortened, shown
-from uhr_seg_ros.core.yaml_reader import load_yaml, ValueFault
 
 #: Largest files, bytes: 65,535 classes take 5 MB; a report of a long recording some.
 MAX_YAML_BYTES, MAX_JSON_BYTES = 8 << 20, 64 << 20

@@ -89,7 +89,7 @@ def write_image(
         path: Its suffix tells the format; the folders that it lies in are made.
         image: See ``encode_image``.
         flags: Of ``cv2.imencode``.
-        durable: See ``files.written``.
+        durable: See `atomic_io.atomic_write`.
 
     Raises:
         WriteError: The format is unknown, or cannot hold the image; names the file.

@@ -110,7 +110,7 @@ def signals_held() -> Iterator[None]:
 
 
 @contextmanager
-def telling(done: Callable[[], str]) -> Iterator[None]:
+def note_progress(done: Callable[[], str]) -> Iterator[None]:
     """
     Note on whatever ends the block early what was done until then.
 
@@ -121,14 +121,14 @@ def telling(done: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except BaseException as err:
-        if not done_until(err):
-            err.done_until = done()
+        if not progress_note(err):
+            err.progress_note = done()  # type: ignore[attr-defined]
         raise
 
 
-def done_until(error: BaseException) -> str:
-    """Return what `telling` has noted on an exception; empty without a note."""
-    return getattr(error, 'done_until', '')
+def progress_note(error: BaseException) -> str:
+    """Return what `note_progress` has noted on an exception; empty without a note."""
+    return getattr(error, 'progress_note', '')
 
 
 def exit_code(error: BaseException) -> int:

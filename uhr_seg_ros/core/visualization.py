@@ -1,10 +1,12 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Colour masks and overlays, by look-up tables and at the size asked for; where is sampled."""
+"""Color masks and overlays, by look-up tables and at the required size; and plain charts."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import cv2
@@ -199,3 +201,20 @@ def _paint(mask: np.ndarray, palette: np.ndarray) -> np.ndarray:
     if mask.dtype == np.uint8 and len(palette) == 256:
         return cv2.applyColorMap(mask, palette[:, None])
     return palette.take(mask, axis=0, mode='clip')
+
+
+@contextmanager
+def plain_charts() -> Iterator[None]:
+    """
+    Draw as matplotlib does by default, whatever a `matplotlibrc` says; also a decorator.
+
+    One of the current folder is read first, and may lie beside a downloaded recording: it can have
+    LaTeX run with lines of its own. Where matplotlib is missing, the block runs, and tells so.
+    """
+    try:
+        from matplotlib import style
+    except ImportError:
+        yield
+        return
+    with style.context('default'):
+        yield

@@ -16,7 +16,7 @@ from uhr_seg_ros.data.dataset import Dataset
 from uhr_seg_ros.data.label_map import LabelMap
 from uhr_seg_ros.data.label_noise import NoisyRegion
 from uhr_seg_ros.data.pairing import Files
-from uhr_seg_ros.data.sample import LabeledFile, LabeledImage
+from uhr_seg_ros.data.sample import FileSample, Sample
 
 #: Tiles that show partly the same ground: neither splits nor a hold-out may separate them.
 GROUND = dict.fromkeys(('tile4', 'tile7', 'tile8'), 'tile7')
@@ -64,7 +64,7 @@ class Aerial(Dataset):
         self.splits = tuple(self._names)
         self._check_grounds()
 
-    def _files(self, split: str) -> Sequence[Files]:
+    def files(self, split: str) -> Sequence[Files]:
         if not self._names[split]:
             msg = f'{self._path}: split {split!r} is empty'
             raise DataError(msg)
@@ -74,8 +74,8 @@ class Aerial(Dataset):
             for name in self._names[split]
         ]
 
-    def _open(self, files: Files, encoding: LabelMap) -> LabeledImage:
-        return LabeledFile(*files, encoding, GROUND.get(files.name))
+    def open_sample(self, files: Files, encoding: LabelMap) -> Sample:
+        return FileSample(*files, encoding, GROUND.get(files.name))
 
     def _read_names(self) -> dict[str, list[str]]:
         names = read_json(self._path, DataError, 'give the folder of the mosaics')

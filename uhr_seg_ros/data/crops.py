@@ -16,9 +16,8 @@ from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.augmentation import Augmentation
 from uhr_seg_ros.data.geometric import mirror, pad, Pair, rotate, take_symmetry
 from uhr_seg_ros.data.image_io import Window
-from uhr_seg_ros.data.photometric import distort
-from uhr_seg_ros.data.recoloring import recolour
-from uhr_seg_ros.data.sample import LabeledImage
+from uhr_seg_ros.data.photometric import distort, recolour
+from uhr_seg_ros.data.sample import Sample
 
 #: So many places are tried for a crop that shows a mixture of classes.
 TRIES = 10
@@ -37,7 +36,7 @@ class View:
         shape: Height and width in px of the view.
     """
 
-    image: LabeledImage
+    image: Sample
     scale: float
     angle: float
     window: Window
@@ -95,7 +94,7 @@ class CropSampler:
 
     def __init__(
         self,
-        images: Sequence[LabeledImage],
+        images: Sequence[Sample],
         size: int,
         augmentation: Augmentation | None = None,
         recoloured: Mapping[int, float] | None = None,
@@ -171,9 +170,7 @@ class CropSampler:
         angle = rng.uniform(*choices.angle) if turned else 0.0
         return self._place(image, scale, angle, rng)
 
-    def _place(
-        self, image: LabeledImage, scale: float, angle: float, rng: np.random.Generator
-    ) -> View:
+    def _place(self, image: Sample, scale: float, angle: float, rng: np.random.Generator) -> View:
         """Put a crop somewhere in an image of which scale and rotation are known."""
         extent = float(self.size)
         if self.augmentation.fill_corners:

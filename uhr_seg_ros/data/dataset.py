@@ -7,18 +7,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.core.errors import DataError
-from uhr_seg_ros.data.errors import faults_error
 from uhr_seg_ros.data.label_map import LabelMap
 from uhr_seg_ros.data.label_noise import NoisyRegion
-from uhr_seg_ros.data.pairing import Files, pair
-from uhr_seg_ros.data.sample import LabeledFile, LabeledImage, Part
+from uhr_seg_ros.data.pairing import Files
+from uhr_seg_ros.data.sample import Crop, FileSample, Sample
 
 #: The usual names of splits, in their usual order.
 SPLITS = ('train', 'val', 'test')
@@ -26,10 +24,13 @@ SPLITS = ('train', 'val', 'test')
 
 class Dataset(ABC):
     """
-    Labelled images on disk, by split.
+    Labeled images on disk, by split: the base of every data set, also of a user's own.
+
+    A subclass says what its classes are and which files belong to a split. docs/extending.md
+    has an example.
 
     Attributes:
-        name: Its name in `DATASETS`.
+        name: Its name in `DATASETS`, or what a user's own set is called.
         root: Folder.
         classes: Names and colours.
         domain: What its images show, and how; empty where it does not say it.
@@ -57,7 +58,7 @@ class Dataset(ABC):
             msg = f'{self.root} is no folder: give the root folder of the {self.name} set'
             raise DataError(msg)
 
-    def images(self, split: str) -> list[LabeledImage]:
+    def images(self, split: str) -> list[Sample]:
         """
         Return all images of a split; the files are found and their sizes compared.
 
@@ -72,7 +73,7 @@ class Dataset(ABC):
             raise faults_error(faults, f'split {split} of {self.root}')
         return images
 
-    def open_images(self, split: str) -> tuple[list[LabeledImage], list[str]]:
+    def open_images(self, split: str) -> tuple[list[Sample], list[str]]:
         """
         Open the images of a split, as `images`, and go on where one cannot be used.
 
@@ -85,81 +86,31 @@ class Dataset(ABC):
         if split not in self.splits:
             msg = f'{self.root} has no split {split!r}: {", ".join(self.splits)}'
             raise DataError(msg)
-        encoding = self._encoding(split)
+        encoding = self.label_map(split)
         images, faults = [], []
-        for files in self._files(split):
+        for files in self.files(split):
             try:
-                images.append(self._open(files, encoding))
+                images.append(self.open_sample(files, encoding))
             except DataError as err:
                 faults.append(str(err))
         return images, faults
 
     @abstractmethod
-    def _files(self, split: str) -> Sequence[Files]:
-        """Files of a split, at least one."""
+    def files(self, split: str) -> Sequence[Files]:
+        """List the files of a split, at least one."""
 
-    def _encoding(self, split: str) -> LabelMap:
+    def label_map(self, split: str) -> LabelMap:
+        """Tell what the values in the label files of a split mean; by default class ids."""
         return LabelMap.of_classes(len(self.classes))
 
-    def _open(self, files: Files, encoding: LabelMap) -> LabeledImage:
-        return LabeledFile(*files, encoding)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """
-    Names of files where each split has a folder of images and a folder of labels.
-
-    Attributes:
-        images: Folder of the images, with ``{split}`` in it.
-        image_end: What follows the name of an image.
-        labels: Folder of the labels.
-        label_end: What follows the name of an image in the name of its labels.
-    """
-
-    images: str
-    image_end: str
-    labels: str
-    label_end: str
-
-    def splits(self, root: Path) -> tuple[str, ...]:
-        """
-        Return the usual splits that have a folder of images.
-
-        Raises:
-            DataError: There is none.
-        """
-        found = tuple(s for s in SPLITS if (root / self.images.format(split=s)).is_dir())
-        if not found:
-            folders = ', '.join(self.images.format(split=split) for split in SPLITS)
-            msg = f'{root} has no folder of images: expected at least one of {folders}'
-            raise DataError(msg)
-        return found
-
-    def files(self, root: Path, split: str) -> list[Files]:
-        """Pair the files of a split, as `pair`."""
-        image_folder, label_folder = (
-            root / folder.format(split=split) for folder in (self.images, self.labels)
-        )
-        return pair(image_folder, self.image_end, label_folder, self.label_end)
-
-
-class SplitFolders(Dataset):
-    """A data set that is described by its layout."""
-
-    layout: Layout
-
-    def __init__(self, root: str | Path) -> None:
-        super().__init__(root)
-        self.splits = self.layout.splits(self.root)
-
-    def _files(self, split: str) -> Sequence[Files]:
-        return self.layout.files(self.root, split)
+    def open_sample(self, files: Files, encoding: LabelMap) -> Sample:
+        """Open the files of one image; by default an image file and a file of labels."""
+        return FileSample(*files, encoding)
 
 
 def hold_out(
-    images: Sequence[LabeledImage], name: str, share: float = 1 / 3
-) -> tuple[list[LabeledImage], LabeledImage]:
+    images: Sequence[Sample], name: str, share: float = 1 / 3
+) -> tuple[list[Sample], Sample]:
     """
     Cut a validation part off the bottom of one training image.
 
@@ -187,6 +138,31 @@ def hold_out(
     if not 0 < cut < height:
         msg = f'share {share} of {name!r} ({height} rows) to hold out leaves nothing on one side'
         raise DataError(msg)
-    parts = {name: Part(whole, (0, 0, cut, width))}
+    parts = {name: Crop(whole, (0, 0, cut, width))}
     training = [parts.get(image.name, image) for image in images]
-    return training, Part(whole, (cut, 0, height - cut, width))
+    return training, Crop(whole, (cut, 0, height - cut, width))
+
+
+#: So many files are named in one error.
+NAMED = 20
+
+
+def faults_error(faults: Sequence[str], where: str) -> DataError:
+    """
+    Build the error about files that cannot be used.
+
+    Args:
+        faults: A text about each.
+        where: What they belong to, for the text where there are several.
+    """
+    if len(faults) == 1:
+        return DataError(faults[0])
+    more = [f'and {len(faults) - NAMED} more'] if len(faults) > NAMED else []
+    lines = '\n  '.join([*faults[:NAMED], *more])
+    return DataError(f'{where}: {len(faults)} files cannot be used\n  {lines}')
+
+
+def named(names: Sequence[str], most: int = 5) -> str:
+    """List the first names and say how many more there are."""
+    more = f' and {len(names) - most} more' if len(names) > most else ''
+    return ', '.join(names[:most]) + more

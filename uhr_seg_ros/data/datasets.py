@@ -1,25 +1,41 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The known data sets by name."""
+"""The data sets by name: the known ones, and those of users as ``module:attribute``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from uhr_seg_ros.core.classes import ClassSet, MAX_UINT8_CLASSES
+from uhr_seg_ros.core.entry_points import check_result, is_entry_point, load_entry_point
 from uhr_seg_ros.core.errors import DataError
+from uhr_seg_ros.core.text import shown
 from uhr_seg_ros.data.aerial import Aerial
-from uhr_seg_ros.data.cityscapes import Cityscapes
 from uhr_seg_ros.data.dataset import Dataset, hold_out
 from uhr_seg_ros.data.folder import Folder
-from uhr_seg_ros.data.satellite import DeepGlobe, Inria
-from uhr_seg_ros.data.street import Street
+from uhr_seg_ros.data.layouts import Cityscapes, DeepGlobe, Inria, Street
 
-__all__ = ['Dataset', 'DATASETS', 'hold_out', 'open_dataset']
+__all__ = [
+    'Dataset',
+    'DATASET_HELP',
+    'DATASETS',
+    'hold_out',
+    'is_dataset_name',
+    'open_dataset',
+]
 
 DATASETS: dict[str, type[Dataset]] = {
     family.name: family for family in (Cityscapes, Inria, DeepGlobe, Aerial, Street, Folder)
 }
+
+#: What the name of a data set may be, for people.
+DATASET_HELP = f'one of {", ".join(DATASETS)}, or module:attribute of your own'
+
+
+def is_dataset_name(name: object) -> bool:
+    """Tell if a value names a known data set, or a function of a user."""
+    return isinstance(name, str) and (name in DATASETS or is_entry_point(name))
 
 
 def open_dataset(name: str, root: str | Path) -> Dataset:
@@ -27,13 +43,46 @@ def open_dataset(name: str, root: str | Path) -> Dataset:
     Open a data set.
 
     Args:
-        name: One of `DATASETS`.
+        name: One of `DATASETS`, or ``module:attribute`` of a function or class of a user that
+            takes the folder and returns a `Dataset`.
         root: Its folder; docs/data.md shows what has to be in it.
 
     Raises:
-        DataError: The name is unknown, or the folder does not hold such a set.
+        DataError: The name is unknown, the folder does not hold such a set, or a user's function
+            cannot be imported or returns something else.
     """
+    if is_entry_point(name):
+        found = load_entry_point(name, _FIELD, DataError)(Path(root))
+        dataset = check_result(found, Dataset, name, _FIELD, DataError)
+        _check_users(dataset, name)
+        return dataset
     if name not in DATASETS:
         msg = f'data set {name!r} is unknown, known: {", ".join(DATASETS)}'
         raise DataError(msg)
     return DATASETS[name](root)
+
+
+def _check_users(dataset: Dataset, name: str) -> None:
+    """Refuse a data set of a user that lacks what training and evaluation rely on."""
+    for field, kind, expected in _NEEDED:
+        value = getattr(dataset, field, None)
+        if not isinstance(value, kind) or not value:
+            msg = f'dataset {name}: {field} is {shown(value)}, expected {expected}'
+            raise DataError(msg)
+    if len(dataset.classes) > MAX_UINT8_CLASSES:
+        msg = (
+            f'dataset {name}: {len(dataset.classes)} classes, at most {MAX_UINT8_CLASSES} fit '
+            'into 8-bit labels'
+        )
+        raise DataError(msg)
+
+
+#: How a data set is called where users name it.
+_FIELD = 'dataset'
+
+_NEEDED: tuple[tuple[str, type, str], ...] = (
+    ('name', str, 'a text'),
+    ('root', Path, 'the folder, as Dataset.__init__ sets it'),
+    ('classes', ClassSet, 'a uhr_seg_ros.core.classes.ClassSet'),
+    ('splits', tuple, 'a tuple of names'),
+)

@@ -55,7 +55,7 @@ class Folder(Dataset):
         self._folders = () if self._listed else self._sub_folders()
         self.splits = tuple(self._listed) or self._folders or (ALL,)
 
-    def _files(self, split: str) -> Sequence[Files]:
+    def files(self, split: str) -> Sequence[Files]:
         names = self._listed.get(split)
         sub = split if split in self._folders else ''
         image_folder, label_folder = self.root / 'images' / sub, self.root / 'labels' / sub

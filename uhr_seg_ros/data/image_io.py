@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from uhr_seg_ros.core.errors import DataError, ImageError
-from uhr_seg_ros.image_io import exif, files, headers
+from uhr_seg_ros.image_io import files, headers, ifd
 from uhr_seg_ros.image_io.files import cache
-from uhr_seg_ros.image_io.tiff_windows import Window
+from uhr_seg_ros.image_io.tiff_segments import Window
 
 __all__ = [
     'cache',
@@ -57,11 +57,11 @@ def check_upright(path: Path, other: str) -> None:
         DataError: The file has another orientation than 1, or no header.
     """
     turned = orientation(path)
-    if turned != exif.UPRIGHT:
+    if turned != ifd.UPRIGHT:
         msg = (
-            f'{path} has the EXIF tag Orientation = {turned} ({exif.NAMES[turned]}), and it is '
-            f'not clear what goes with {other}: the pixels as they are stored, or as viewers show '
-            'them. If the stored ones, strip the tag (exiftool -Orientation= FILE), else turn the '
-            'pixels (mogrify -auto-orient FILE)'
+            f'{path} has the EXIF tag Orientation = {turned} ({ifd.ORIENTATION_NAMES[turned]}), '
+            f'and it is not clear what goes with {other}: the pixels as they are stored, or as '
+            'viewers show them. If the stored ones, strip the tag (exiftool -Orientation= FILE), '
+            'else turn the pixels (mogrify -auto-orient FILE)'
         )
         raise DataError(msg)

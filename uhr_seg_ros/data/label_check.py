@@ -14,14 +14,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 from tqdm import tqdm
 
 from uhr_seg_ros.core.classes import UNLABELED
 from uhr_seg_ros.core.errors import DataError
-from uhr_seg_ros.data.dataset import Dataset
-from uhr_seg_ros.data.errors import faults_error, named
+from uhr_seg_ros.data.dataset import Dataset, faults_error, named
 from uhr_seg_ros.data.label_counts import count_ids, scan
-from uhr_seg_ros.data.sample import LabeledImage
+from uhr_seg_ros.data.sample import Sample
 
 _WAY_OUT = (
     '255 is ignored here. If it is the foreground of your masks, write class ids: divide by 255; '
@@ -41,11 +43,11 @@ class Share:
     """
 
     title: str
-    images: Sequence[LabeledImage]
+    images: Sequence[Sample]
     counts: np.ndarray
 
     @classmethod
-    def of(cls, title: str, images: Sequence[LabeledImage]) -> Share:
+    def of(cls, title: str, images: Sequence[Sample]) -> Share:
         """Count what is labelled, after everything that ignores a part of it."""
         # Files are known by now; what ignores large regions has to look for them first.
         progress = tqdm(images, 'counting labels', leave=False, unit='image', delay=1)
@@ -107,7 +109,7 @@ class Share:
 
 def checked_images(
     dataset: Dataset, splits: Sequence[str], *, quiet: bool = False
-) -> tuple[dict[str, list[LabeledImage]], list[str]]:
+) -> tuple[dict[str, list[Sample]], list[str]]:
     """
     Open the images of splits and look at every value of their labels.
 
@@ -145,7 +147,7 @@ def checked_images(
 
 
 def _masks(
-    dataset: Dataset, split: str, images: Sequence[LabeledImage], values: dict[str, np.ndarray]
+    dataset: Dataset, split: str, images: Sequence[Sample], values: dict[str, np.ndarray]
 ) -> list[str]:
     """Find masks of 0 and 255 where 255 is ignored."""
     encoding = images[0].encoding
@@ -191,3 +193,60 @@ def _ignored_elsewhere(dataset: Dataset, values: dict[str, np.ndarray]) -> bool:
         if _ignores(np.array(counts, np.int64).reshape(-1, 256)):
             return True
     return False
+
+
+def show_shares(
+    shares: Sequence[Share], names: Sequence[str], console: Console | None = None
+) -> None:
+    """
+    Print a table of the classes: their pixels, their share of what is labelled, their images.
+
+    Args:
+        shares: What is labelled, such as in each of two splits.
+        names: Names of the classes.
+        console: Where to; None for standard output.
+    """
+    table = Table(title='labels')
+    table.add_column('class', no_wrap=True)
+    for share in shares:
+        table.add_column(f'{escape(share.title)}\nMpx', justify='right')
+        table.add_column('share', justify='right', vertical='bottom')
+        table.add_column('images', justify='right', vertical='bottom')
+    for index, name in enumerate(names):
+        table.add_row(escape(name), *(cell for share in shares for cell in _cells(share, index)))
+    table.add_section()
+    table.add_row('ignored', *(cell for share in shares for cell in _ignored(share)))
+    (console or Console()).print(table)
+
+
+def warn(texts: Sequence[str]) -> None:
+    """Print warnings to standard error, each in one line."""
+    console = Console(stderr=True)
+    for text in texts:
+        console.print(f'warning: {text}', markup=False, highlight=False, soft_wrap=True)
+
+
+def only(labeled: Sequence[str]) -> str:
+    """Say that fewer than two classes are labelled, given the names of those that are."""
+    return f'only {labeled[0]} is labelled' if labeled else 'nothing is labelled'
+
+
+def _cells(share: Share, index: int) -> tuple[str, str, str]:
+    pixels, images = share.pixels[index], (share.counts[:, index] > 0).sum()
+    if not pixels:
+        return '-', '-', '0'
+    return _millions(pixels), _percent(pixels / share.pixels.sum()), str(images)
+
+
+def _ignored(share: Share) -> tuple[str, str, str]:
+    pixels = share.counts[:, -1]
+    part = pixels.sum() / max(share.counts.sum(), 1)
+    return _millions(pixels.sum()), _percent(part), str((pixels > 0).sum())
+
+
+def _millions(pixels: int) -> str:
+    return f'{pixels / 1e6:.6f}' if 0 < pixels < 1e4 else f'{pixels / 1e6:.2f}'
+
+
+def _percent(share: float) -> str:
+    return f'{100 * share:.1f} %' if share >= 1e-3 else '< 0.1 %' if share else '0.0 %'

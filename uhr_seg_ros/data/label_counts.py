@@ -29,7 +29,7 @@ from uhr_seg_ros.core.atomic_io import write_text
 from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.core.resources import available_cores, cache_folder
 from uhr_seg_ros.data.image_io import is_read_by_window
-from uhr_seg_ros.data.sample import LabeledFile, LabeledImage
+from uhr_seg_ros.data.sample import FileSample, Sample
 
 #: Counts of a scan that took longer are kept on disk, s.
 KEPT_FROM = 1.0
@@ -47,7 +47,7 @@ _known: dict[tuple[str, int, int], dict[int, int]] = {}
 _large = Lock()
 
 
-def count_values(image: LabeledFile) -> np.ndarray:
+def count_values(image: FileSample) -> np.ndarray:
     """
     Count the values of a label file as they are stored.
 
@@ -69,7 +69,7 @@ def count_values(image: LabeledFile) -> np.ndarray:
     return _dense(_known[key])
 
 
-def count_ids(image: LabeledImage) -> np.ndarray:
+def count_ids(image: Sample) -> np.ndarray:
     """
     Count the class ids of any labelled image, after everything that ignores some of them.
 
@@ -77,15 +77,15 @@ def count_ids(image: LabeledImage) -> np.ndarray:
         (256,) int64 px.
 
     Raises:
-        DataError: As `LabeledImage.read_labels`.
+        DataError: As `Sample.read_labels`.
     """
-    if isinstance(image, LabeledFile):
+    if isinstance(image, FileSample):
         return image.encoding.ids_of(count_values(image))
     return sum(histogram(image.read_labels(window)) for window in bands(image.size))
 
 
 def scan(
-    images: Sequence[LabeledFile], root: Path, *, quiet: bool = False
+    images: Sequence[FileSample], root: Path, *, quiet: bool = False
 ) -> list[np.ndarray | DataError]:
     """
     Count the values of many label files, side by side.
@@ -102,7 +102,7 @@ def scan(
     ledger = _ledger(root)
     _recall(ledger, root, images)
 
-    def one(image: LabeledFile) -> np.ndarray | DataError:
+    def one(image: FileSample) -> np.ndarray | DataError:
         try:
             return count_values(image)
         except DataError as err:
@@ -154,7 +154,7 @@ def _ledger(root: Path) -> Path | None:
         return None
 
 
-def _recall(ledger: Path | None, root: Path, images: Sequence[LabeledFile]) -> None:
+def _recall(ledger: Path | None, root: Path, images: Sequence[FileSample]) -> None:
     """Take over what an earlier process counted; what is odd about it is counted anew."""
     with suppress(DataError, *_ODD):
         content = json.loads(ledger.read_text(encoding='utf-8'))
@@ -170,7 +170,7 @@ def _recall(ledger: Path | None, root: Path, images: Sequence[LabeledFile]) -> N
                 _known.setdefault(key, counts)
 
 
-def _note(ledger: Path | None, root: Path, images: Sequence[LabeledFile]) -> None:
+def _note(ledger: Path | None, root: Path, images: Sequence[FileSample]) -> None:
     if ledger is None:
         return
     files = {}

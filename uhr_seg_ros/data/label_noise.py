@@ -20,7 +20,7 @@ import numpy as np
 
 from uhr_seg_ros.core.classes import UNLABELED
 from uhr_seg_ros.data.image_io import Window
-from uhr_seg_ros.data.sample import LabeledImage
+from uhr_seg_ros.data.sample import Sample
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class NoisyRegion:
     class_ids: tuple[int, ...]
 
 
-class MaskNoisyLabels(LabeledImage):
+class MaskNoisyLabels(Sample):
     """
     A labelled image that ignores doubtful labels.
 
@@ -50,7 +50,7 @@ class MaskNoisyLabels(LabeledImage):
     """
 
     def __init__(
-        self, whole: LabeledImage, limits: Mapping[int, int], doubts: Sequence[NoisyRegion] = ()
+        self, whole: Sample, limits: Mapping[int, int], doubts: Sequence[NoisyRegion] = ()
     ) -> None:
         self.name = whole.name
         self._whole, self._limits, self._doubts = whole, limits, doubts

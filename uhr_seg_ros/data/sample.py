@@ -17,7 +17,7 @@ from uhr_seg_ros.data.image_io import check_upright, image_size, read_ids, read_
 from uhr_seg_ros.data.label_map import LabelMap
 
 
-class LabeledImage(ABC):
+class Sample(ABC):
     """
     An image and the class ids of its pixels.
 
@@ -92,7 +92,7 @@ class LabeledImage(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class Mosaic(LabeledImage):
+class ArraySample(Sample):
     """
     A labelled image in memory.
 
@@ -121,7 +121,7 @@ class Mosaic(LabeledImage):
 
 
 @dataclass(frozen=True, eq=False)
-class Part(LabeledImage):
+class Crop(Sample):
     """
     A window of another labelled image, as an image of its own.
 
@@ -130,7 +130,7 @@ class Part(LabeledImage):
         window: Top, left, height and width in px.
     """
 
-    whole: LabeledImage
+    whole: Sample
     window: Window
 
     @property
@@ -158,7 +158,7 @@ class Part(LabeledImage):
         return self.window[0] + window[0], self.window[1] + window[1], *window[2:]
 
 
-class LabeledFile(LabeledImage):
+class FileSample(Sample):
     """
     A labelled image on disk: an image file and a file of class ids.
 

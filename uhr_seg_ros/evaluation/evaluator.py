@@ -10,13 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from uhr_seg_ros.core.timing import StageClock
-from uhr_seg_ros.data.sample import LabeledImage
-from uhr_seg_ros.evaluation.block import Block, blocks_of, Metric, SIDE, Window
-from uhr_seg_ros.evaluation.boundary_accuracy import BoundaryAccuracy
-from uhr_seg_ros.evaluation.boundary_f import BoundaryF
-from uhr_seg_ros.evaluation.boundary_iou import BoundaryIou, RATIOS
+from uhr_seg_ros.data.sample import Sample
+from uhr_seg_ros.evaluation.block import Block, blocks_of, MemmapMask, Metric, SIDE, Window
+from uhr_seg_ros.evaluation.boundary_metrics import (
+    BoundaryAccuracy,
+    BoundaryF,
+    BoundaryIou,
+    RATIOS,
+)
 from uhr_seg_ros.evaluation.gallery import Gallery
-from uhr_seg_ros.evaluation.memmap_mask import MemmapMask
 from uhr_seg_ros.evaluation.metrics import ConfusionMatrix
 from uhr_seg_ros.evaluation.object_recall import ObjectRecall
 from uhr_seg_ros.evaluation.seams import Seams
@@ -78,7 +80,7 @@ class Evaluator:
 
     def add(
         self,
-        image: LabeledImage,
+        image: Sample,
         mask: MemmapMask,
         gallery: Gallery | None = None,
         side: int = SIDE,

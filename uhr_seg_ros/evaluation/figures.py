@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from uhr_seg_ros.data.dataset import named
+from uhr_seg_ros.data.label_check import only
 from uhr_seg_ros.evaluation.evaluator import Evaluator
 from uhr_seg_ros.evaluation.metrics import ConfusionMatrix, number
 from uhr_seg_ros.evaluation.object_recall import BINS
@@ -145,3 +147,44 @@ def _seams(seams: Seams) -> dict[str, Any] | None:
         'error_near': number(error[NEAR]),
         'error_elsewhere': number(error[ELSEWHERE]),
     }
+
+
+#: So many classes are named.
+_CLASSES = 20
+
+
+def remark(report: Mapping[str, Any], name: str) -> str:
+    """Return what stands behind the name of a class in a table of figures; mostly nothing."""
+    if name in report['ignored']:
+        return ' (ignored)'
+    return ' (no labels)' if name in report['classes_without_labels'] else ''
+
+
+def notes(report: Mapping[str, Any]) -> list[str]:
+    """
+    Return which classes and images have no labels, and what that does to the figures.
+
+    Args:
+        report: What the JSON file holds, see docs/evaluation.md.
+    """
+    missing = report['classes_without_labels']
+    found = report['classes_found_without_labels']
+    left = [name for name in report['iou'] if name not in (*missing, *report['ignored'])]
+    texts = []
+    if missing:
+        texts.append(f'No pixel is labelled {named(missing, _CLASSES)}.')
+    if found:
+        texts.append(
+            f'Found, but labelled nowhere: {named(found, _CLASSES)}. By definition their IoU and '
+            'F1 are 0, which enters the means.'
+        )
+    if len(left) < 2:
+        text = f'{only(left)}: there is nothing to tell apart, and no mean over classes.'
+        texts.append(text[0].upper() + text[1:])
+    elif all(each['mean'] is None for each in report['boundary_f'].values()):
+        texts.append('The labels have no contour between two classes: there is no boundary F.')
+    empty = [image['name'] for image in report['per_image'] if image['accuracy'] is None]
+    if empty:
+        count = f'{len(empty)} of {len(report["per_image"])} images'
+        texts.append(f'No pixel is labelled in {count}: {named(empty)}.')
+    return texts

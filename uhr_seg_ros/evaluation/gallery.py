@@ -13,9 +13,8 @@ import numpy as np
 from uhr_seg_ros.core.classes import ClassSet, UNLABELED
 from uhr_seg_ros.core.image_writing import encode_image
 from uhr_seg_ros.core.visualization import colorize
-from uhr_seg_ros.data.sample import LabeledImage
-from uhr_seg_ros.evaluation.block import Block, Window
-from uhr_seg_ros.evaluation.memmap_mask import MemmapMask
+from uhr_seg_ros.data.sample import Sample
+from uhr_seg_ros.evaluation.block import Block, MemmapMask, Window
 
 #: Side of a tile, px; it divides the side of a block.
 TILE = 512
@@ -75,7 +74,7 @@ class Gallery:
         self._canvas: _Canvas | None = None
         self._tiles: list[tuple[int, int, Window]] = []
 
-    def add(self, block: Block, image: LabeledImage) -> None:
+    def add(self, block: Block, image: Sample) -> None:
         """Take one block of an image."""
         if self._canvas is None:
             longest = LARGE if len(self.images) < LARGE_IMAGES else SMALL
@@ -84,7 +83,7 @@ class Gallery:
         self._canvas.add(block.place, image.read_image(block.place), labels, mask)
         self._count_tiles(block.place, labels, mask)
 
-    def end_image(self, image: LabeledImage, mask: MemmapMask) -> None:
+    def end_image(self, image: Sample, mask: MemmapMask) -> None:
         """Make the pictures of the image whose blocks have come."""
         files = self._canvas.files(self._classes)
         wrong, known = (sum(tile[index] for tile in self._tiles) for index in (0, 1))
@@ -109,9 +108,7 @@ class Gallery:
                 counts = int(wrong[tile].sum()), int(known[tile].sum())
                 self._tiles.append((*counts, window))
 
-    def _tile_files(
-        self, image: LabeledImage, mask: MemmapMask, window: Window
-    ) -> dict[str, bytes]:
+    def _tile_files(self, image: Sample, mask: MemmapMask, window: Window) -> dict[str, bytes]:
         canvas = _Canvas(window[2:], TILE)
         canvas.add((0, 0, *window[2:]), *image.read(window), mask.read(window))
         return canvas.files(self._classes)

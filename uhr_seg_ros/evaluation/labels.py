@@ -1,21 +1,26 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The labels that an evaluation is about, looked at before anything is segmented."""
+"""The labels of an evaluation: looked at before anything is segmented, some left out."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
+from uhr_seg_ros.core.classes import UNLABELED
 from uhr_seg_ros.data import image_io
 from uhr_seg_ros.data.dataset import Dataset
-from uhr_seg_ros.data.label_check import checked_images, Share
-from uhr_seg_ros.data.label_table import show_shares, warn
-from uhr_seg_ros.data.sample import LabeledImage
+from uhr_seg_ros.data.label_check import checked_images, Share, show_shares, warn
+from uhr_seg_ros.data.sample import Sample
+from uhr_seg_ros.evaluation.block import Window
 
 #: Labels are looked at once, one file after the other: few of them need to be kept, bytes.
 SCAN_CACHE = 1 << 28
 
 
-def evaluated_images(dataset: Dataset, split: str) -> list[LabeledImage]:
+def evaluated_images(dataset: Dataset, split: str) -> list[Sample]:
     """
     Open the images of a split after a look at all of their labels, and print what is labelled.
 
@@ -31,3 +36,30 @@ def evaluated_images(dataset: Dataset, split: str) -> list[LabeledImage]:
     show_shares([labeled], names)
     warn([*warnings, *counted.warnings(names, dataset.ignored)])
     return images
+
+
+class IgnoreClasses(Sample):
+    """
+    A labelled image on which some classes count as ignored.
+
+    Args:
+        image: The image.
+        ids: Class ids that become 255.
+    """
+
+    def __init__(self, image: Sample, ids: Sequence[int]) -> None:
+        self.name = image.name
+        self._whole = image
+        self._table = np.arange(256, dtype=np.uint8)
+        self._table[list(ids)] = UNLABELED
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in px."""
+        return self._whole.size
+
+    def _image(self, window: Window) -> np.ndarray:
+        return self._whole.read_image(window)
+
+    def _labels(self, window: Window) -> np.ndarray:
+        return self._table[self._whole.read_labels(window)]

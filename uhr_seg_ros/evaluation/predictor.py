@@ -10,12 +10,11 @@ import tempfile
 
 import numpy as np
 
-from uhr_seg_ros.data.sample import LabeledImage
-from uhr_seg_ros.evaluation.block import Window
-from uhr_seg_ros.evaluation.memmap_mask import MemmapMask
+from uhr_seg_ros.data.sample import Sample
+from uhr_seg_ros.evaluation.block import MemmapMask, Window
 from uhr_seg_ros.evaluation.resize import resized_rows, ROWS, ScaledImage
 from uhr_seg_ros.evaluation.seams import Grid, Seams
-from uhr_seg_ros.evaluation.settings import Settings
+from uhr_seg_ros.evaluation.settings import EvaluationSettings
 from uhr_seg_ros.evaluation.sliding_window import arg_max, slide
 from uhr_seg_ros.evaluation.tta import averaged, VIEWS
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
@@ -38,7 +37,7 @@ class Predictor:
     def __init__(
         self,
         segmenter: Segmenter,
-        settings: Settings,
+        settings: EvaluationSettings,
         limits: TilingOptions,
         whole: Segmenter | None = None,
     ) -> None:
@@ -49,7 +48,7 @@ class Predictor:
         if not bundle.patches:  # which lie as their network wants them
             self._limit = TileLimit(bundle, limits.memory_limit_mb or None, limits.tile)
 
-    def predict(self, image: LabeledImage, mask: MemmapMask, seams: Seams) -> None:
+    def predict(self, image: Sample, mask: MemmapMask, seams: Seams) -> None:
         """
         Segment one image.
 

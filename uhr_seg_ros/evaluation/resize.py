@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from uhr_seg_ros.data.sample import LabeledImage
+from uhr_seg_ros.data.sample import Sample
 from uhr_seg_ros.evaluation.block import Window
 
 #: Rows that are resized at a time.
@@ -70,7 +70,7 @@ class ScaledImage:
         size: Height and width after resizing, px, at least 1.
     """
 
-    def __init__(self, image: LabeledImage, scale: float) -> None:
+    def __init__(self, image: Sample, scale: float) -> None:
         self._image = image
         self.size = tuple(max(1, int(side * scale + 0.5)) for side in image.size)
 

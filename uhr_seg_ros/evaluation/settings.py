@@ -22,7 +22,7 @@ SCALES = (0.1, 4.0)
 
 
 @dataclass(frozen=True)
-class Settings:
+class EvaluationSettings:
     """
     How images are segmented.
 
@@ -116,14 +116,14 @@ class Settings:
 
 
 #: The test settings published for HLRC; every other data set is evaluated whole.
-PUBLISHED: dict[str, Settings] = {
-    'cityscapes': Settings('whole'),
-    'deepglobe': Settings('slide', window=1408, stride=1056),
-    'inria': Settings('slide', window=1280, stride=960, scale=0.8),
+PUBLISHED: dict[str, EvaluationSettings] = {
+    'cityscapes': EvaluationSettings('whole'),
+    'deepglobe': EvaluationSettings('slide', window=1408, stride=1056),
+    'inria': EvaluationSettings('slide', window=1280, stride=960, scale=0.8),
 }
 
 
-def settings_for(dataset: str, chosen: Mapping[str, Any]) -> Settings:
+def settings_for(dataset: str, chosen: Mapping[str, Any]) -> EvaluationSettings:
     """
     Take the published settings of a data set and what was chosen otherwise.
 
@@ -134,11 +134,11 @@ def settings_for(dataset: str, chosen: Mapping[str, Any]) -> Settings:
     Raises:
         ConfigError: They do not fit together.
     """
-    published = PUBLISHED.get(dataset, Settings())
+    published = PUBLISHED.get(dataset, EvaluationSettings())
     wanted = {name: value for name, value in chosen.items() if value is not None}
     if wanted.get('branch') == 'semantic':
         # What the published settings say is about logits, which this branch alone has not.
-        published = Settings()
+        published = EvaluationSettings()
     if wanted.get('mode', published.mode) == 'whole' and {'window', 'stride'} & set(wanted):
         msg = 'window and stride are for mode slide: add --mode slide'
         raise ConfigError(msg)

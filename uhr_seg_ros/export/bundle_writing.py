@@ -24,6 +24,7 @@ from uhr_seg_ros.core.bundle import (
     read_bundle,
     REEXPORT_HINT,
 )
+from uhr_seg_ros.core.bundle_kinds import BUNDLE_KINDS
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.config_reader import read_mapping
 from uhr_seg_ros.core.domain import Domain
@@ -51,7 +52,7 @@ def write_bundle(
     """
     Write model.yaml beside graph files that are already in `directory`.
 
-    The graphs are `<graph name>.onnx` for every graph of `graphs_of(kind, patches)`; their hashes
+    The graphs are `<graph name>.onnx` for every graph of `graphs_of`; their hashes
     are taken here. Tensors that a graph keeps in other files are brought inside. model.yaml
     appears complete and right or not at all.
 
@@ -80,7 +81,7 @@ def write_bundle(
         },
         'graphs': {
             graph: _graph_entry(path, graph, *tensors)
-            for graph, tensors in graphs_of(kind, patches).items()
+            for graph, tensors in graphs_of(BUNDLE_KINDS[kind], patches).items()
         },
     }
     if plain := domain.plain():

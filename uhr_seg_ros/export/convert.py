@@ -10,41 +10,37 @@ checkpoint are those that its network was published with, if it has as many.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+import logging
 from pathlib import Path
 import reprlib
 from typing import Any
 
-import torch
-
 from uhr_seg_ros.core.classes import CLASS_SETS, ClassSet
 from uhr_seg_ros.core.config_reader import Fields
 from uhr_seg_ros.core.domain import Domain, DOMAINS, read_domain
+from uhr_seg_ros.core.entry_points import is_entry_point
 from uhr_seg_ros.core.errors import CheckpointError, ConfigError
+from uhr_seg_ros.core.recipe_keys import rename_keys, RENAMED_OPTIONS
 from uhr_seg_ros.data.datasets import DATASETS
-from uhr_seg_ros.export import deformed_checkpoints, fctl_checkpoints
-from uhr_seg_ros.export.checkpoints import Checkpoint, is_own, published_name, state_from
-from uhr_seg_ros.export.description import Description, other_classes, other_options
-from uhr_seg_ros.export.requested import Asked
-from uhr_seg_ros.networks.hlrc.network import HLRC
-from uhr_seg_ros.networks.presets import build_network, Network, NETWORKS, options_of
+from uhr_seg_ros.export.checkpoints import Checkpoint, is_own
+from uhr_seg_ros.export.description import (
+    ConversionRequest,
+    Description,
+    other_classes,
+    other_options,
+)
+from uhr_seg_ros.export.released import blank_network, last_layers, Weights
+from uhr_seg_ros.networks.presets import find_preset, options_of
 
-#: Network whose released weights are one file per part -> what knows the parts and their names.
-RELEASED = {
-    'fctl_inria': fctl_checkpoints,
-    'fctl_deepglobe': fctl_checkpoints,
-    'deform_cityscapes': deformed_checkpoints,
-    'deform_deepglobe': deformed_checkpoints,
-}
+logger = logging.getLogger(__name__)
+
 CLASSES_HELP = f'--classes FILE.yaml or --classes NAME, one of {", ".join(CLASS_SETS)}'
-
-#: One checkpoint, or one per part of a network that is released so.
-Weights = Checkpoint | dict[str, Checkpoint]
 
 
 @dataclass(frozen=True)
-class Meaning:
+class ResolvedDescription:
     """
     What weights are converted as.
 
@@ -57,14 +53,13 @@ class Meaning:
     classes_from: str
 
 
-def meaning_of(weights: Weights, asked: Asked, report: Callable[[str], None] = print) -> Meaning:
+def resolve_description(weights: Weights, request: ConversionRequest) -> ResolvedDescription:
     """
     Decide what weights are converted as.
 
     Args:
         weights: What was read.
-        asked: What the command line says.
-        report: Gets a line about everything that neither of them says.
+        request: What the command line says.
 
     Raises:
         CheckpointError: They contradict each other, or both leave out what cannot be known; names
@@ -72,17 +67,17 @@ def meaning_of(weights: Weights, asked: Asked, report: Callable[[str], None] = p
     """
     if isinstance(weights, Checkpoint):
         if weights.description is not None:
-            found = _described(weights.path, weights.description, asked)
-            return _in_domain(found, weights.path, _domain_said(weights, found), asked)
+            found = _described(weights.path, weights.description, request)
+            return _in_domain(found, weights.path, _domain_said(weights, found), request)
         if weights.decisive is not None:
-            found = _of_earlier_training(weights, weights.decisive, asked, report)
-            return _in_domain(found, weights.path, _domain_said(weights, found), asked)
+            found = _of_earlier_training(weights, weights.decisive, request)
+            return _in_domain(found, weights.path, _domain_said(weights, found), request)
     path = weights.path if isinstance(weights, Checkpoint) else _first(weights).path
-    found, published = _of_others(weights, asked, report)
-    return _in_domain(found, path, published, asked)
+    found, published = _of_others(weights, request)
+    return _in_domain(found, path, published, request)
 
 
-def _domain_said(checkpoint: Checkpoint, found: Meaning) -> Domain:
+def _domain_said(checkpoint: Checkpoint, found: ResolvedDescription) -> Domain:
     """Return what training wrote, or what is known of the data set that it names."""
     decisive = checkpoint.decisive or {}
     dataset = decisive.get('data.dataset')
@@ -92,9 +87,11 @@ def _domain_said(checkpoint: Checkpoint, found: Meaning) -> Domain:
     return known.with_scenes() if decisive.get('data.generated') else known
 
 
-def _in_domain(found: Meaning, path: Path, said: Domain, asked: Asked) -> Meaning:
+def _in_domain(
+    found: ResolvedDescription, path: Path, said: Domain, request: ConversionRequest
+) -> ResolvedDescription:
     """Add what the model is for; the command line may add keys, and change none."""
-    theirs, ours = said.plain(), asked.domain.plain()
+    theirs, ours = said.plain(), request.domain.plain()
     for key in other_options(ours, theirs):
         msg = (
             f'{path} is for {key} {reprlib.repr(theirs[key])}, --domain says '
@@ -106,22 +103,36 @@ def _in_domain(found: Meaning, path: Path, said: Domain, asked: Asked) -> Meanin
     return replace(found, description=replace(found.description, domain=domain))
 
 
-def _described(path: Path, said: Description, asked: Asked) -> Meaning:
-    _check_network(path, said.network, said.options, asked)
-    if asked.classes is None:
-        return Meaning(said, 'the checkpoint')
-    if differ := other_classes(said.classes, asked.classes):
-        msg = f'{path} was trained for {differ[0]}, {asked.classes_from} says {differ[1]}'
+def _described(path: Path, said: Description, request: ConversionRequest) -> ResolvedDescription:
+    _check_requested(path, said.network, request)
+    _check_options(path, said.network, said.options, request)
+    if request.classes is None:
+        return ResolvedDescription(said, 'the checkpoint')
+    if differ := other_classes(said.classes, request.classes):
+        msg = f'{path} was trained for {differ[0]}, {request.classes_from} says {differ[1]}'
         raise CheckpointError(f'{msg}: leave --classes out')
-    # The same classes, perhaps in other colours.
-    return Meaning(replace(said, classes=asked.classes), asked.classes_from)
+    # The same classes, perhaps in other colors.
+    return ResolvedDescription(replace(said, classes=request.classes), request.classes_from)
 
 
-def _check_network(path: Path, network: str, options: Mapping[str, Any], asked: Asked) -> None:
-    if asked.network not in (None, network):
-        msg = f'{path} was trained as {network}, --network says {asked.network}: leave it out'
+def _check_requested(path: Path, network: str, request: ConversionRequest) -> None:
+    if request.network not in (None, network):
+        msg = f'{path} was trained as {network}, --network says {request.network}: leave it out'
         raise CheckpointError(msg)
-    given = asked.options
+    if is_entry_point(network) and request.network is None:
+        msg = (
+            f'{path} was trained as {network}, a function that is not part of this package: to '
+            f'let it run, name it by --network {network}'
+        )
+        raise CheckpointError(msg)
+
+
+def _check_options(
+    path: Path, network: str, options: Mapping[str, Any], request: ConversionRequest
+) -> None:
+    given = request.options
+    if not is_entry_point(network):
+        given = rename_keys(given, RENAMED_OPTIONS)
     options_of(network, given)  # refuses what is none of its options
     for name in other_options(given, options):
         msg = (
@@ -134,9 +145,8 @@ def _check_network(path: Path, network: str, options: Mapping[str, Any], asked: 
 def _of_earlier_training(
     checkpoint: Checkpoint,
     decisive: Mapping[str, Any],
-    asked: Asked,
-    report: Callable[[str], None],
-) -> Meaning:
+    request: ConversionRequest,
+) -> ResolvedDescription:
     """Take what training wrote before there were descriptions: all but names of classes."""
     path = checkpoint.path
     network, options = decisive.get('network'), decisive.get('options')
@@ -144,15 +154,18 @@ def _of_earlier_training(
     if not (isinstance(network, str) and isinstance(options, dict) and isinstance(count, int)):
         msg = f'{path}: its entry decisive names no network, options and number of classes'
         raise CheckpointError(msg)
+    _check_requested(path, network, request)
     try:
         options = options_of(network, options)
     except ConfigError as err:
         msg = f'{path}: {err}; it was written by another version'
         raise CheckpointError(msg) from err
-    _check_network(path, network, options, asked)
-    if asked.classes is not None:
-        _check_count(path, count, asked)
-        return Meaning(Description(network, options, asked.classes), asked.classes_from)
+    _check_options(path, network, options, request)
+    if request.classes is not None:
+        _check_count(path, count, request.classes, request)
+        return ResolvedDescription(
+            Description(network, options, request.classes), request.classes_from
+        )
     dataset = decisive.get('data.dataset')
     family = DATASETS.get(dataset) if isinstance(dataset, str) else None
     classes = getattr(family, 'classes', None)
@@ -163,134 +176,54 @@ def _of_earlier_training(
             f'give the classes.yaml that it was trained with ({CLASSES_HELP})'
         )
         raise CheckpointError(msg)
-    report(f'{path}: classes of {dataset} taken from the data set that it was trained on')
-    return Meaning(Description(network, options, classes), f'the data set {dataset}')
+    logger.info('%s: classes of %s taken from the data set that it was trained on', path, dataset)
+    return ResolvedDescription(Description(network, options, classes), f'the data set {dataset}')
 
 
-def _of_others(
-    weights: Weights, asked: Asked, report: Callable[[str], None]
-) -> tuple[Meaning, Domain]:
+def _of_others(weights: Weights, request: ConversionRequest) -> tuple[ResolvedDescription, Domain]:
     """Take the command line's word for files that say nothing; what is published comes along."""
     path = weights.path if isinstance(weights, Checkpoint) else _first(weights).path
-    if asked.network is None:
+    if request.network is None:
         msg = f'{path} does not say what it was trained as: give --network'
         raise CheckpointError(msg)
-    preset = NETWORKS[asked.network].classes
-    options = options_of(asked.network, asked.options)
-    blank = blank_network(asked.network, options, len(CLASS_SETS[preset]))
+    options = options_of(request.network, request.options)
+    preset = find_preset(request.network).classes
+    blank = blank_network(request.network, options, len(CLASS_SETS.get(preset, 'ab')))
     own = isinstance(weights, Checkpoint) and is_own(blank, weights.tensors)
-    counts = {tensor.shape[0] for tensor in _last_layers(blank, asked.network, options, weights)}
+    counts = {tensor.shape[0] for tensor in last_layers(blank, request.network, options, weights)}
     count = counts.pop() if len(counts) == 1 else None
-    if asked.classes is not None:
+    if request.classes is not None:
         if count is not None:
-            _check_count(path, count, asked)
+            _check_count(path, count, request.classes, request)
         # Other classes are another training, and our names are that of somebody here.
-        same = not own and asked.classes.names == CLASS_SETS[preset].names
-        description = Description(asked.network, options, asked.classes)
-        return Meaning(description, asked.classes_from), DOMAINS[preset] if same else Domain()
-    known = len(CLASS_SETS[preset])
-    if own:
+        same = not own and preset and request.classes.names == CLASS_SETS[preset].names
+        description = Description(request.network, options, request.classes)
+        domain = DOMAINS[preset] if same else Domain()
+        return ResolvedDescription(description, request.classes_from), domain
+    if own or not preset:
         found = '' if count is None else f'{count} '
         msg = (
             f'{path} does not name its {found}classes: give the classes.yaml that it was '
             f'trained with ({CLASSES_HELP})'
         )
         raise CheckpointError(msg)
+    known = len(CLASS_SETS[preset])
     if count not in (None, known):
         msg = (
-            f'{path} has {count} classes, and {asked.network} was published for the {known} of '
+            f'{path} has {count} classes, and {request.network} was published for the {known} of '
             f'{preset}: name them by {CLASSES_HELP}'
         )
         raise CheckpointError(msg)
     if count is not None:
-        report(f'{path}: classes of {preset} taken from the preset')
-    description = Description(asked.network, options, CLASS_SETS[preset])
-    return Meaning(description, f'preset {preset}'), DOMAINS[preset]
+        logger.info('%s: classes of %s taken from the preset', path, preset)
+    description = Description(request.network, options, CLASS_SETS[preset])
+    return ResolvedDescription(description, f'preset {preset}'), DOMAINS[preset]
 
 
-def _check_count(path: Path, count: int, asked: Asked) -> None:
-    if len(asked.classes) != count:
-        msg = f'{path} has {count} classes, {asked.classes_from} names {len(asked.classes)}'
+def _check_count(path: Path, count: int, classes: ClassSet, request: ConversionRequest) -> None:
+    if len(classes) != count:
+        msg = f'{path} has {count} classes, {request.classes_from} names {len(classes)}'
         raise CheckpointError(msg)
-
-
-def blank_network(network: str, options: Mapping[str, Any], classes: int) -> Network:
-    """Build a network without values, which costs neither time nor memory."""
-    with torch.device('meta'):
-        return built(network, options, classes)
-
-
-def built(network: str, options: Mapping[str, Any], classes: int) -> Network:
-    """
-    Build a network with options that come from a file or a command line.
-
-    Raises:
-        CheckpointError: It cannot be built with them.
-    """
-    try:
-        return build_network(network, classes, **options)
-    except (ConfigError, ModuleNotFoundError):
-        raise
-    # Options of another type or size fail in as many ways as there are layers.
-    except Exception as err:
-        msg = f'network {network} cannot be built with {reprlib.repr(dict(options))}: {err}'
-        raise CheckpointError(msg) from err
-
-
-def _last_layers(
-    blank: Network, network: str, options: Mapping[str, Any], weights: Weights
-) -> Iterator[torch.Tensor]:
-    """Find the tensors of a file whose first axis is the classes."""
-    wider = blank_network(network, options, blank.classes + 1).state_dict()
-    own = blank.state_dict()
-    names = [name for name, value in own.items() if value.shape != wider[name].shape]
-    if not isinstance(weights, Checkpoint):
-        for part, translated in RELEASED[network].released_names(blank).items():
-            tensors = weights[part].tensors if part in weights else {}
-            found = (translated[name] for name in names if name in translated)
-            yield from (tensors[name] for name in found if name in tensors and tensors[name].ndim)
-        return
-    for name in names:
-        for source in {name, published_name(name)} if isinstance(blank, HLRC) else {name}:
-            if source in weights.tensors and weights.tensors[source].ndim:
-                yield weights.tensors[source]
-
-
-def part_names(network: str | None) -> tuple[str, ...]:
-    """Name the parts that a network is released in; none where it is released whole."""
-    if network not in RELEASED:
-        return ()
-    blank = blank_network(network, {}, 2)
-    return tuple(RELEASED[network].released_names(blank))
-
-
-def state_of(blank: Network, network: str, weights: Weights) -> dict[str, torch.Tensor]:
-    """
-    Return weights under our names.
-
-    Args:
-        blank: The network that they are for; its own weights do not count.
-        network: Its key of ``NETWORKS``.
-        weights: What was read.
-
-    Raises:
-        CheckpointError: They do not fit; lists the names.
-    """
-    if isinstance(weights, Checkpoint):
-        if network in RELEASED and not is_own(blank, weights.tensors):
-            parts = ' '.join(f'--part {name}=FILE' for name in part_names(network))
-            msg = (
-                f'{weights.path} holds no whole {network} as `uhr_seg train` writes it: give '
-                f'released weights by {parts}'
-            )
-            raise CheckpointError(msg)
-        try:
-            return state_from(blank, weights.tensors)
-        except CheckpointError as err:
-            msg = f'{weights.path}: {err}'
-            raise CheckpointError(msg) from err
-    tensors = {name: checkpoint.tensors for name, checkpoint in weights.items()}
-    return RELEASED[network].released_state(blank, tensors)
 
 
 def _first(weights: Mapping[str, Checkpoint]) -> Checkpoint:

@@ -5,84 +5,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-import warnings
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional
 
 from uhr_seg_ros.backends.memory_profile import detail_bytes_per_pixel
 from uhr_seg_ros.core.bundle import Bundle, graphs_of, load_bundle, MODEL_FILE
+from uhr_seg_ros.core.bundle_kinds import BUNDLE_KINDS
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.domain import Domain
-from uhr_seg_ros.core.drafts import draft_folder
 from uhr_seg_ros.core.errors import BundleError
+from uhr_seg_ros.core.work_folders import draft_folder
+from uhr_seg_ros.export import deformed, patches, single, two_branch
 from uhr_seg_ros.export.bundle_writing import write_bundle
-from uhr_seg_ros.export.deformed_graphs import bent_both_ways, deformed_graphs, statistics_of
-from uhr_seg_ros.export.hlrc_graphs import DetailGraph, FusionGraph, QuarterGraph, SemanticGraph
-from uhr_seg_ros.export.patch_graphs import cut_as, patch_graphs
-from uhr_seg_ros.networks.backbones.normalization import normalized
-from uhr_seg_ros.networks.baselines.single import SingleBranch
-from uhr_seg_ros.networks.deformation.network import DeformedNetwork, UniformNetwork
-from uhr_seg_ros.networks.fctl.patch_network import PatchNetwork
-from uhr_seg_ros.networks.hlrc.network import HLRC
-from uhr_seg_ros.networks.presets import Network
-from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.export.exporter import Exporter, OPSET, Size, write_graph
+from uhr_seg_ros.networks.base import SegmentationNetwork
 
-OPSET = 17
-TRACE_SIZE = (192, 256)
-#: Sizes on which a bundle is compared with torch, in strides of the network: neither is the
-#: traced one.
-COMPARED_STRIDES = ((11, 19), (17, 13))
-#: The same for patches: px, or as many as two patches have.
-COMPARED_PIXELS = 100_000
-#: Largest logit error, relative to the largest absolute logit.
-LOGIT_TOLERANCE = 1e-3
-#: Smallest share of pixels with the same arg max.
-MASK_AGREEMENT = 0.9999
-#: Largest error of a sampling grid, in -1..1.
-GRID_TOLERANCE = 1e-4
-#: The same for the few points of a bent image, of which a single one may be nearly undecided.
-POINT_AGREEMENT = 0.999
-
-#: Kind of bundle -> tensor -> names of the axes whose length depends on the frame.
-AXES = {
-    'two_branch': {
-        'low_res': {2: 'low_height', 3: 'low_width'},
-        'image': {2: 'height', 3: 'width'},
-        'tokens': {2: 'rows', 3: 'columns'},
-        'semantic_logits': {2: 'rows', 3: 'columns'},
-        'affinity': {1: 'rows', 2: 'columns'},
-        'local': {2: 'quarter_height', 3: 'quarter_width'},
-        'quarter_logits': {2: 'quarter_height', 3: 'quarter_width'},
-        'mask': {1: 'height', 2: 'width'},
-        'confidence': {1: 'height', 2: 'width'},
-        'logits': {2: 'height', 3: 'width'},
-    },
-    'single': {
-        'image': {2: 'height', 3: 'width'},
-        'logits': {2: 'rows', 3: 'columns'},
-    },
-    # The whole frame as a context comes once for all patches, hence names of their own.
-    'patches': {
-        'image': {0: 'patches'},
-        'medium': {0: 'mediums'},
-        'large': {0: 'larges'},
-        'place': {0: 'patches'},
-        'logits': {0: 'patches'},
-    },
-    'deformed': {},
-    'uniform': {},
+#: Kind of bundle -> how networks become one; one entry per kind.
+EXPORTERS: dict[str, Exporter[Any]] = {
+    'two_branch': two_branch.EXPORTER,
+    'single': single.EXPORTER,
+    'patches': patches.EXPORTER,
+    'deformed': deformed.EXPORTER,
+    'uniform': deformed.UNIFORM_EXPORTER,
 }
 
 
 def export_bundle(
-    network: Network,
+    network: SegmentationNetwork,
     directory: str | Path,
     *,
     name: str,
@@ -99,7 +53,7 @@ def export_bundle(
         directory: Folder of the bundle, made if it is missing.
         name: Name of the model.
         preset: Name of the network, as ``build_network`` takes it.
-        classes: Names and colours, as many as the network has classes.
+        classes: Names and colors, as many as the network has classes.
         domain: What the model is for.
         provenance: Where the weights come from.
 
@@ -112,161 +66,81 @@ def export_bundle(
     if len(classes) != network.classes:
         msg = f'{len(classes)} class names for a network with {network.classes} classes'
         raise BundleError(msg)
+    exporter = exporter_of(network)
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    fields = {
-        'name': name,
-        'network': preset,
-        'kind': network.kind,
-        'classes': classes,
-        'domain': domain,
-        'multiple': network.stride,
-        'low_res_factor': network.low_res_factor,
-        'patches': cut_as(network) if isinstance(network, PatchNetwork) else None,
-        'provenance': {'torch': torch.__version__, 'opset': OPSET, **(provenance or {})},
-        **(statistics_of(network) if isinstance(network, DeformedNetwork) else {}),
-    }
     network.eval()
-    # A bundle that is there stays until the new one is proven.
+
+    def write(memory: float | None = None) -> Bundle:
+        return write_bundle(
+            draft,
+            name=name,
+            network=preset,
+            kind=network.kind,
+            classes=classes,
+            domain=domain,
+            multiple=network.stride,
+            low_res_factor=network.low_res_factor,
+            detail_bytes_per_pixel=memory,
+            provenance={'torch': torch.__version__, 'opset': OPSET, **(provenance or {})},
+            **exporter.fields(network),
+        )
+
+    # A bundle that is there stays until the new one is verified.
     with draft_folder(directory, '.export_') as draft, torch.no_grad():
         write_graphs(network, draft)
-        bundle = write_bundle(draft, **fields)
-        for size in _compared_sizes(network):
+        bundle = write()
+        for size in BUNDLE_KINDS[network.kind].compare_sizes(*exporter.seen_size(network)):
             compare(network, bundle, size)
-        memory = detail_bytes_per_pixel(bundle)
-        write_bundle(draft, **fields, detail_bytes_per_pixel=memory)
+        write(detail_bytes_per_pixel(bundle))
         # model.yaml last: in between it does not fit to the graphs, and with it come the hashes of
-        # what was proven, whoever else writes into the folder.
+        # what was verified, whoever else writes into the folder.
         for path in (*(graph.path for graph in bundle.graphs.values()), draft / MODEL_FILE):
             path.replace(directory / path.name)
     return load_bundle(directory)
 
 
-def _compared_sizes(network: Network) -> Iterator[tuple[int, int]]:
-    """Return sizes (height, width) of images on which a bundle is compared with torch, px."""
-    if isinstance(network, PatchNetwork):
-        # Not more than two of the large patches, which take seconds, but enough px to compare.
-        side = network.side
-        width = max(side + side // 2, COMPARED_PIXELS // side)
-        yield side, width
-        yield side // 2, width + 1
-        return
-    if isinstance(network, DeformedNetwork | UniformNetwork):
-        height, width = network.bent
-        yield 2 * height + 3, 3 * width // 2
-        yield height - 3, 2 * width + 1
-        return
-    for rows, columns in COMPARED_STRIDES:
-        yield rows * network.stride, columns * network.stride
-
-
-def write_graphs(network: Network, directory: Path) -> None:
-    """Write the graphs of a network in evaluation mode as ``<graph>.onnx``, without gradients."""
-    image = torch.randn(1, 3, *TRACE_SIZE)
-    patches = None
-    if isinstance(network, SingleBranch):
-        graphs = {'network': (network.body, {'image': network.reduce(image)})}
-    elif isinstance(network, PatchNetwork):
-        graphs, patches = patch_graphs(network.exported()), cut_as(network)
-    elif isinstance(network, DeformedNetwork):
-        graphs = deformed_graphs(network)
-    elif isinstance(network, UniformNetwork):
-        graphs = {'network': (network.inner, {'image': torch.randn(1, 3, *network.bent)})}
-    else:
-        graphs = _two_branch_graphs(network, image)
-    tensors = graphs_of(network.kind, patches)
-    for name, (graph, inputs) in graphs.items():
-        axes = AXES[network.kind]
-        outputs = tensors[name][1]
-        _write_graph(graph, inputs, outputs, axes, directory / f'{name}.onnx')
-
-
-def _two_branch_graphs(
-    network: HLRC, image: torch.Tensor
-) -> dict[str, tuple[nn.Module, dict[str, torch.Tensor]]]:
-    """Return the graphs of HLRC by name, each with an example of its inputs."""
-    low_res = network.low_pass(image)
-    semantic, detail = SemanticGraph(network), DetailGraph(network)
-    tokens, _ = semantic(low_res)
-    affinity, local = detail(image)
-    meeting = {'tokens': tokens, 'affinity': affinity, 'local': local}
-    return {
-        'semantic': (semantic, {'low_res': low_res}),
-        'detail': (detail, {'image': image}),
-        'fusion': (FusionGraph(network), meeting),
-        'scores': (FusionGraph(network, scores=True), meeting),
-        'quarter': (QuarterGraph(network), meeting),
-    }
-
-
-def _write_graph(
-    graph: nn.Module,
-    inputs: Mapping[str, torch.Tensor],
-    outputs: tuple[str, ...],
-    axes: Mapping[str, dict[int, str]],
-    path: Path,
-) -> None:
-    names = (*inputs, *outputs)
-    # The tracing exporter is the one that writes opset 17 with symbolic sizes; it warns of
-    # every shape that it records as an operation, which is what we want of it.
-    logging.getLogger('torch.onnx').setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        torch.onnx.export(
-            graph.eval(),
-            tuple(inputs.values()),
-            path,
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=list(inputs),
-            output_names=list(outputs),
-            dynamic_axes={name: axes[name] for name in names if name in axes},
-        )
-
-
-def compare(network: Network, bundle: Bundle, size: tuple[int, int]) -> None:
+def exporter_of(network: SegmentationNetwork) -> Exporter[Any]:
     """
-    Run torch and the bundle on one image and compare logits and arg max.
+    Return how a network is exported.
 
     Raises:
-        BundleError: They differ by more than the tolerances above; names the figures.
+        BundleError: Its kind is exported from networks of another class.
     """
-    image = _noise_image(*size)
-    if isinstance(network, DeformedNetwork):
-        _compare_bent(network, bundle, image)
-        return
-    expected = network(normalized(image[None], bundle.mean, bundle.std))[0].numpy()
-    segmenter = Segmenter(bundle, backend='onnxruntime')
-    found = segmenter(image, logits=True)
-    segmenter.close()
-    scale = max(float(np.abs(expected).max()), np.finfo(np.float32).tiny)
-    error = float(np.abs(found.logits - expected).max()) / scale
-    agreement = float((found.mask == expected.argmax(0)).mean())
-    if not error <= LOGIT_TOLERANCE or agreement < MASK_AGREEMENT:
-        msg = (
-            f'bundle {bundle.path} disagrees with torch at {size[1]}x{size[0]}: logit error '
-            f'{error:.2e} (limit {LOGIT_TOLERANCE:.0e} of the largest), same class on '
-            f'{agreement:.2%} of the pixels (limit {MASK_AGREEMENT:.2%})'
+    exporter = EXPORTERS.get(network.kind)
+    if exporter is None or not isinstance(network, exporter.network):
+        expected = ', '.join(
+            f'{each.network.__name__} ({kind})' for kind, each in EXPORTERS.items()
         )
+        found = type(network).__name__
+        msg = f'{found} of kind {network.kind!r} cannot be exported, only networks of {expected}'
         raise BundleError(msg)
+    return exporter
 
 
-def _compare_bent(network: DeformedNetwork, bundle: Bundle, image: np.ndarray) -> None:
-    expected, found = bent_both_ways(network, bundle, image)
-    grid_error, error = (
-        float(np.abs(one - other).max()) for one, other in zip(expected, found, strict=True)
-    )
-    agreement = float((found[1].argmax(0) == expected[1].argmax(0)).mean())
-    if not (grid_error <= GRID_TOLERANCE and error <= LOGIT_TOLERANCE) or (
-        agreement < POINT_AGREEMENT
-    ):
-        msg = (
-            f'bundle {bundle.path} disagrees with torch at {image.shape[1]}x{image.shape[0]}: '
-            f'grid error {grid_error:.2e} (limit {GRID_TOLERANCE:.0e}), error of probabilities '
-            f'{error:.2e} (limit {LOGIT_TOLERANCE:.0e}), same class at {agreement:.2%} of the '
-            f'points (limit {POINT_AGREEMENT:.1%})'
-        )
-        raise BundleError(msg)
+def write_graphs(network: SegmentationNetwork, directory: Path) -> None:
+    """Write the graphs of a network in evaluation mode as ``<graph>.onnx``, without gradients."""
+    exporter = exporter_of(network)
+    kind = BUNDLE_KINDS[network.kind]
+    tensors = graphs_of(kind, exporter.fields(network).get('patches'))
+    for name, (graph, inputs) in exporter.graphs(network).items():
+        outputs = tensors[name].outputs
+        write_graph(graph, inputs, outputs, kind.dynamic_axes, directory / f'{name}.onnx')
+
+
+def compare(network: SegmentationNetwork, bundle: Bundle, size: Size) -> None:
+    """
+    Compare a network and its bundle on one image.
+
+    Args:
+        network: In evaluation mode.
+        bundle: Its bundle.
+        size: Height and width of the image, px.
+
+    Raises:
+        BundleError: They differ by more than the tolerances of the kind; names the figures.
+    """
+    exporter_of(network).compare(network, bundle, _noise_image(*size))
 
 
 def _noise_image(height: int, width: int) -> np.ndarray:

@@ -11,21 +11,24 @@ decoded whole; what was decoded last is kept for windows.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+import logging
 import os
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO
 
 import numpy as np
 
 from uhr_seg_ros.core.errors import ImageError
-from uhr_seg_ros.image_io import bmp, exif, headers, jpeg_header, png, tiff, webp
+from uhr_seg_ros.image_io import bmp, headers, ifd, png, tiff, webp
 from uhr_seg_ros.image_io.caching import ArrayCache
 from uhr_seg_ros.image_io.headers import BMP, JPEG, opened, PNG, TIFF, WEBP
 from uhr_seg_ros.image_io.jpeg import check_header, decode_jpeg
-from uhr_seg_ros.image_io.jpeg_structure import read_header
+from uhr_seg_ros.image_io.jpeg_structure import read_file_header, read_header
 from uhr_seg_ros.image_io.limits import check_memory, MAX_PIXELS
-from uhr_seg_ros.image_io.telling import tell
-from uhr_seg_ros.image_io.tiff_windows import check_window, Window
+from uhr_seg_ros.image_io.tiff_segments import check_window, Window
+
+_LOGGER = logging.getLogger(__name__)
 
 _Decode = Callable[..., np.ndarray]
 
@@ -114,10 +117,10 @@ def _of_tiff(path: Path, file: BinaryIO, decode: _Decode, window: Window | None)
 
 def _tell_orientation(path: Path, file: BinaryIO, form: str) -> None:
     turned = headers.orientation_of(file, form)
-    if turned != exif.UPRIGHT:
-        tell(
+    if turned != ifd.UPRIGHT:
+        log_once(
             path,
-            f'EXIF orientation {turned} ({exif.NAMES[turned]}) is not applied: results '
+            f'EXIF orientation {turned} ({ifd.ORIENTATION_NAMES[turned]}) is not applied: results '
             'fit the pixels as they are stored',
         )
 
@@ -126,14 +129,14 @@ def _pixels_of_tiff(path: Path, file: BinaryIO, window: Window | None = None) ->
     _tell_orientation(path, file, TIFF)
     pixels, notes = tiff.read_pixels(file, headers.bytes_of(file), window)
     for note in notes:
-        tell(path, note)
+        log_once(path, note)
     return pixels
 
 
 def _ids_of_tiff(path: Path, file: BinaryIO, window: Window | None = None) -> np.ndarray:
     values, notes = tiff.read_values(file, headers.bytes_of(file), window)
     for note in notes:
-        tell(path, note)
+        log_once(path, note)
     return values
 
 
@@ -164,7 +167,7 @@ def _pixels_of_png(path: Path, file: BinaryIO) -> np.ndarray:
     if picture.bits == 16:
         raise ImageError(_DEEP.format(values.max()))
     if picture.has_alpha:
-        tell(path, 'alpha left out')
+        log_once(path, 'alpha left out')
     if picture.palette is not None:
         return picture.colors(values)
     if picture.bits < 8:
@@ -181,13 +184,13 @@ def _ids_of_png(path: Path, file: BinaryIO) -> np.ndarray:
         )
         raise ImageError(msg)
     if picture.palette is not None:
-        tell(path, tiff.note_of_palette(picture.palette))
+        log_once(path, tiff.note_of_palette(picture.palette))
     return picture.read()
 
 
 def _pixels_of_jpeg(path: Path, file: BinaryIO) -> np.ndarray:
     _tell_orientation(path, file, JPEG)
-    header = jpeg_header.read(file)
+    header = read_file_header(file)
     if header.components == 4:
         msg = 'its colours are CMYK, those of print, which is not read: save it as RGB'
         raise ImageError(msg)
@@ -205,7 +208,7 @@ def _pixels_of_webp(path: Path, file: BinaryIO) -> np.ndarray:
     _tell_orientation(path, file, WEBP)
     pixels, alpha = webp.read(_bytes(file))
     if alpha:
-        tell(path, 'alpha left out')
+        log_once(path, 'alpha left out')
     return pixels
 
 
@@ -219,3 +222,23 @@ _DECODERS = {
     WEBP: _pixels_of_webp,
     BMP: _pixels_of_bmp,
 }
+
+
+_told: set[tuple[Path, str]] = set()
+_lock = Lock()
+
+
+def log_once(path: Path, text: str) -> None:
+    """
+    Log what was chosen in reading a file; silent where the folder has been told the same.
+
+    Args:
+        path: The file.
+        text: What was chosen; the same text for every file that it happens to.
+    """
+    key = path.parent, text
+    with _lock:
+        if key in _told:
+            return
+        _told.add(key)
+    _LOGGER.warning('%s: %s (said once for this folder)', path, text)

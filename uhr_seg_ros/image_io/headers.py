@@ -15,7 +15,8 @@ import zlib
 
 from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.core.regular_files import FileFault, open_regular
-from uhr_seg_ros.image_io import bmp, exif, ifd, jpeg_header, png, tiff, tiff_page, webp
+from uhr_seg_ros.image_io import bmp, ifd, png, tiff, tiff_page, webp
+from uhr_seg_ros.image_io.jpeg_structure import read_file_header
 
 PNG, JPEG, TIFF, BMP, WEBP = 'PNG', 'JPEG', 'TIFF', 'BMP', 'WebP'
 
@@ -125,7 +126,7 @@ def _png_orientation(file: BinaryIO) -> int:
         if name in _WITH_EXIF and place + 12 + length <= end:
             found = _exif_of_png(name, file.read(length))
             if found is not None:
-                return exif.orientation(found)
+                return ifd.exif_orientation(found)
         place += 12 + length
     # Thousands of parts may follow: what stands after the pixels is looked for from the end.
     tail = max(place, end - _TAIL)
@@ -146,9 +147,9 @@ def _orientation_in(data: bytes) -> int:
             if zlib.crc32(data[at:end]) == int.from_bytes(data[end : end + 4], 'big'):
                 found = _exif_of_png(name, data[at + 4 : end])
                 if found is not None:
-                    return exif.orientation(found)
+                    return ifd.exif_orientation(found)
             at = data.find(name, at + 1)
-    return exif.UPRIGHT
+    return ifd.UPRIGHT
 
 
 def _exif_of_png(name: bytes, body: bytes) -> bytes | None:
@@ -181,8 +182,8 @@ def _webp_orientation(file: BinaryIO) -> int:
     file.seek(0)
     for name, body in webp.chunks(file.read()):
         if name == b'EXIF':
-            return exif.orientation(body)
-    return exif.UPRIGHT
+            return ifd.exif_orientation(body)
+    return ifd.UPRIGHT
 
 
 def _bmp_size(file: BinaryIO) -> tuple[int, int]:
@@ -201,15 +202,15 @@ def _tiff_orientation(file: BinaryIO) -> int:
 
 _SIZES: dict[str, Callable[[BinaryIO], tuple[int, int]]] = {
     PNG: _png_size,
-    JPEG: lambda file: jpeg_header.read(file)[:2],
+    JPEG: lambda file: read_file_header(file)[:2],
     TIFF: _tiff_size,
     BMP: _bmp_size,
     WEBP: _webp_size,
 }
 _ORIENTATIONS: dict[str, Callable[[BinaryIO], int]] = {
     PNG: _png_orientation,
-    JPEG: lambda file: jpeg_header.read(file).orientation,
+    JPEG: lambda file: read_file_header(file).orientation,
     TIFF: _tiff_orientation,
-    BMP: lambda _: exif.UPRIGHT,
+    BMP: lambda _: ifd.UPRIGHT,
     WEBP: _webp_orientation,
 }

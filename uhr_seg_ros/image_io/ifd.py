@@ -1,7 +1,11 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Directories of TIFF files, classic and BigTIFF: tags and their values, nothing of pixels."""
+"""
+Directories of TIFF files, classic and BigTIFF: tags and their values, nothing of pixels.
+
+EXIF data has the same form: how a camera was held. Pixels are always taken as they are stored.
+"""
 
 from __future__ import annotations
 
@@ -159,3 +163,33 @@ def _directory(
 def in_memory(data: bytes) -> Iterator[Directory]:
     """Read the directories of a TIFF structure in memory, as `directories`."""
     return directories(io.BytesIO(data), len(data))
+
+
+ORIENTATION_TAG = 274
+UPRIGHT = 1
+ORIENTATION_NAMES = {
+    2: 'mirrored',
+    3: 'turned by 180 degrees',
+    4: 'mirrored and turned by 180 degrees',
+    5: 'mirrored and turned by 90 degrees',
+    6: 'turned by 90 degrees',
+    7: 'mirrored and turned by 270 degrees',
+    8: 'turned by 270 degrees',
+}
+
+
+def exif_orientation(exif: bytes) -> int:
+    """
+    Read the orientation in EXIF data; 1, which is upright, without one or where it is damaged.
+
+    Args:
+        exif: A TIFF structure, with or without the mark ``Exif`` before it.
+    """
+    exif = exif[6:] if exif[:6] == b'Exif\0\0' else exif
+    try:
+        first = next(in_memory(exif), None)
+        value = first.number(ORIENTATION_TAG, UPRIGHT) if first is not None else UPRIGHT
+    except ImageError:
+        # Viewers do not turn such a picture either.
+        return UPRIGHT
+    return value if value in ORIENTATION_NAMES else UPRIGHT

@@ -1,16 +1,19 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What the markers of a JPEG say, without decoding: its size and its segments."""
+"""What the markers of a JPEG say, without decoding: its size, its segments, its orientation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+import struct
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from uhr_seg_ros.core.errors import ImageError
+from uhr_seg_ros.image_io import ifd
+from uhr_seg_ros.image_io.limits import check_pixels
 
 SOI, EOI, SOS, DRI = 0xD8, 0xD9, 0xDA, 0xDD
 _TEM = 0x01  # for temporary use, without parameters
@@ -236,3 +239,60 @@ def filling(data: bytes | memoryview) -> int:
         return 0
     others = np.flatnonzero(array != array[-1])
     return len(array) - (int(others[-1]) + 1 if others.size else 0)
+
+
+#: SOF0 to SOF15 hold the size, but for the three of them that are other segments.
+_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_EXIF, _SCAN = 0xE1, 0xDA
+
+
+class FileHeader(NamedTuple):
+    """
+    What the segments before the pixels of a JPEG say, whatever its kind.
+
+    Attributes:
+        height: In px.
+        width: In px.
+        bits: Of a sample.
+        components: 1 grey, 3 colours, 4 print colours.
+        orientation: Of EXIF, 1 to 8.
+    """
+
+    height: int
+    width: int
+    bits: int
+    components: int
+    orientation: int
+
+
+def read_file_header(file: BinaryIO) -> FileHeader:
+    """
+    Read the segments before the pixels of an open file (ITU T.81, B.2.2).
+
+    Raises:
+        ImageError: None of them is the header of a frame.
+    """
+    file.seek(2)
+    turned, frame = ifd.UPRIGHT, None
+    while True:
+        try:
+            filler, marker, length = struct.unpack('>BBH', file.read(4))
+            if marker == 0xFF:
+                # A fill byte: the marker starts one byte later.
+                file.seek(-3, 1)
+                continue
+            if filler != 0xFF or length < 2 or marker == _SCAN:
+                raise struct.error
+            body = file.read(length - 2)
+            if marker in _FRAMES and frame is None:
+                frame = struct.unpack('>BHHB', body[:6])
+        except struct.error as err:
+            if frame is not None:
+                break
+            msg = 'JPEG has a damaged header'
+            raise ImageError(msg) from err
+        if marker == _EXIF and turned == ifd.UPRIGHT and body.startswith(b'Exif\0'):
+            turned = ifd.exif_orientation(body)
+    bits, height, width, components = frame
+    check_pixels('JPEG', height, width)
+    return FileHeader(height, width, bits, components, turned)

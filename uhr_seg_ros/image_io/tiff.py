@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from uhr_seg_ros.core.errors import ImageError
-from uhr_seg_ros.image_io import tiff_segments, tiff_windows
+from uhr_seg_ros.image_io import tiff_codecs, tiff_segments
 from uhr_seg_ros.image_io.tiff_page import (
     BLACK_IS_ZERO,
     CMYK,
@@ -26,7 +26,7 @@ from uhr_seg_ros.image_io.tiff_page import (
     WHITE_IS_ZERO,
     YCBCR,
 )
-from uhr_seg_ros.image_io.tiff_windows import Window
+from uhr_seg_ros.image_io.tiff_segments import Window
 
 _ALPHA = (1, 2)
 #: Values that are looked at to name the largest one in the text of an error.
@@ -66,7 +66,7 @@ def read_pixels(file: BinaryIO, size: int, window: Window | None) -> tuple[np.nd
     _check_compression(page)
     bands, notes = _choose_bands(page)
     notes = [*notes, *_note_of_pages(following)]
-    pixels = tiff_windows.read(page, window, bands)
+    pixels = tiff_segments.read_window(page, window, bands)
     if page.photometric == PALETTE:
         return page.palette[pixels[..., 0]], notes
     if page.bits < 8:
@@ -105,7 +105,7 @@ def read_values(file: BinaryIO, size: int, window: Window | None) -> tuple[np.nd
     if page.photometric not in (BLACK_IS_ZERO, PALETTE, MASK):
         msg = f'photometric interpretation {page.photometric} is none of class ids'
         raise ImageError(msg)
-    if page.compression in tiff_segments.LOSSY:
+    if page.compression in tiff_codecs.LOSSY:
         msg = 'its compression changes values: write class ids with LZW or deflate'
         raise ImageError(msg)
     kinds = (UNSIGNED, SIGNED, UNDEFINED)
@@ -117,7 +117,7 @@ def read_values(file: BinaryIO, size: int, window: Window | None) -> tuple[np.nd
     if page.photometric == PALETTE:
         palette = page.palette
         notes.append(note_of_palette(palette))
-    return tiff_windows.read(page, window, 1)[..., 0], notes
+    return tiff_segments.read_window(page, window, 1)[..., 0], notes
 
 
 def is_one_piece(file: BinaryIO, size: int) -> bool:
@@ -128,7 +128,7 @@ def is_one_piece(file: BinaryIO, size: int) -> bool:
         ImageError: The file is damaged.
     """
     page = first_page(file, size).page
-    return page.compression != tiff_segments.NONE and page.down == page.across == 1
+    return page.compression != tiff_codecs.NONE and page.down == page.across == 1
 
 
 def note_of_palette(palette: np.ndarray) -> str:
@@ -170,19 +170,19 @@ def _not_read(page: Page, text: str) -> ImageError:
 
 def _found(page: Page) -> str:
     """Name the largest value, which tells how many of 16 bits are used."""
-    plain = page.compression in tiff_segments.COMPRESSIONS and page.predictor in (1, 2)
+    plain = page.compression in tiff_codecs.COMPRESSIONS and page.predictor in (1, 2)
     if not plain or page.bits not in (16, 32):
         return ''
     if page.height * page.width * page.samples > _LOOKED_AT:
         return ''
-    parts = (part for *_, part in tiff_windows.segments(page, None, page.samples))
+    parts = (part for *_, part in tiff_segments.segments(page, None, page.samples))
     largest = max((int(part.max()) for part in parts if part is not None), default=0)
     return f' (its largest value is {largest})'
 
 
 def _check_compression(page: Page) -> None:
-    if page.compression not in tiff_segments.COMPRESSIONS:
-        name = tiff_segments.NAMES.get(page.compression, f'number {page.compression}')
+    if page.compression not in tiff_codecs.COMPRESSIONS:
+        name = tiff_codecs.NAMES.get(page.compression, f'number {page.compression}')
         msg = (
             f'its compression {name} is not read: '
             'gdal_translate -co COMPRESS=DEFLATE in.tif out.tif'
@@ -209,7 +209,7 @@ def _choose_bands(page: Page) -> Chosen:
     if page.photometric == RGB and page.samples - len(page.extra) >= 3:
         return Chosen(3, _note_of_rest(page, 3))
     if page.photometric == YCBCR and page.samples == 3:
-        if page.compression == tiff_segments.JPEG and not page.planar:
+        if page.compression == tiff_codecs.JPEG and not page.planar:
             return Chosen(3, ())
         msg = 'its colours are YCbCr, which is read with JPEG only: save it as RGB'
         raise ImageError(msg)

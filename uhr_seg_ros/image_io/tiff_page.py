@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from uhr_seg_ros.core.errors import ImageError
-from uhr_seg_ros.image_io import exif
+from uhr_seg_ros.image_io import ifd
 from uhr_seg_ros.image_io.ifd import directories, Directory
 from uhr_seg_ros.image_io.limits import check_pixels
 
@@ -213,5 +213,5 @@ def _page(directory: Directory) -> Page:
 
 
 def _orientation(directory: Directory) -> int:
-    value = directory.number(exif.TAG, exif.UPRIGHT)
-    return value if value in exif.NAMES else exif.UPRIGHT
+    value = directory.number(ifd.ORIENTATION_TAG, ifd.UPRIGHT)
+    return value if value in ifd.ORIENTATION_NAMES else ifd.UPRIGHT

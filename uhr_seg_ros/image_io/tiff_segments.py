@@ -2,54 +2,25 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Strips and tiles of TIFF files as samples: whole, or an error.
+Strips and tiles of TIFF files as samples, whole or an error; and windows made of them.
 
-zlib undoes deflate. LZW is undone by OpenCV's TIFF reader, of bytes that are handed over as a
-picture of their own, so that it has nothing to interpret; JPEG and WebP are pictures of their own
-already.
+Only the strips or tiles that a window touches are read.
 """
 
 from __future__ import annotations
 
-import struct
-import zlib
+from collections.abc import Iterator
 
-import cv2
 import numpy as np
 
 from uhr_seg_ros.core.errors import ImageError
-from uhr_seg_ros.image_io import jpeg_parts, opencv, webp
+from uhr_seg_ros.image_io import tiff_codecs, webp
 from uhr_seg_ros.image_io.jpeg_structure import read_header
 from uhr_seg_ros.image_io.limits import check_memory
 from uhr_seg_ros.image_io.tiff_page import Page, SIGNED, YCBCR
 
-NONE, LZW, JPEG, DEFLATE, OLD_DEFLATE, PACK_BITS, WEBP = 1, 5, 7, 8, 32946, 32773, 50001
-COMPRESSIONS = (NONE, LZW, JPEG, DEFLATE, OLD_DEFLATE, PACK_BITS, WEBP)
-#: Those that change values.
-LOSSY = (JPEG, WEBP)
-#: Those of other files, for the text of an error.
-NAMES = {
-    2: 'CCITT',
-    3: 'CCITT group 3',
-    4: 'CCITT group 4',
-    6: 'old JPEG',
-    34712: 'JPEG 2000',
-    33003: 'JPEG 2000',
-    33005: 'JPEG 2000',
-    34887: 'LERC',
-    34925: 'LZMA',
-    50000: 'Zstandard',
-    50002: 'JPEG XL',
-    52546: 'JPEG XL',
-}
 
-#: At most so many bytes come from one.
-_RATIOS = {LZW: 3641, DEFLATE: 1032, OLD_DEFLATE: 1032, PACK_BITS: 64}
-#: Most columns that OpenCV reads.
-_MAX_COLUMNS = 1 << 20
-
-
-def read(page: Page, index: int, rows: slice) -> np.ndarray | None:
+def read_segment(page: Page, index: int, rows: slice) -> np.ndarray | None:
     """
     Read a strip or tile.
 
@@ -72,7 +43,7 @@ def read(page: Page, index: int, rows: slice) -> np.ndarray | None:
     size = page.directory.size
     height = _rows(page, index)
     rows = slice(rows.start, min(rows.stop, height))
-    if page.compression == NONE:
+    if page.compression == tiff_codecs.NONE:
         needed = height * page.row_bytes
         if needed > count:
             raise _short(index, count, needed)
@@ -82,16 +53,20 @@ def read(page: Page, index: int, rows: slice) -> np.ndarray | None:
         return _samples(page, _stored(page, offset, (rows.stop - rows.start) * page.row_bytes))
     _check_inside(index, offset, count, size)
     stored = _stored(page, offset, count)
-    if page.compression in LOSSY:
+    if page.compression in tiff_codecs.LOSSY:
         return _picture(page, stored, index, height)[rows]
     needed = height * page.row_bytes
-    if needed > count * _RATIOS[page.compression]:
-        raise _short(index, count * _RATIOS[page.compression], needed)
+    if needed > count * tiff_codecs.MAX_RATIOS[page.compression]:
+        raise _short(index, count * tiff_codecs.MAX_RATIOS[page.compression], needed)
     check_memory('TIFF', page.height, page.width, 3 * needed)
-    if page.compression == LZW:
-        data = _undo_lzw(stored, height, page.row_bytes)
+    if page.compression == tiff_codecs.LZW:
+        data = tiff_codecs.undo_lzw(stored, height, page.row_bytes)
     else:
-        undo = _unpack_bits if page.compression == PACK_BITS else _inflate
+        undo = (
+            tiff_codecs.unpack_bits
+            if page.compression == tiff_codecs.PACK_BITS
+            else tiff_codecs.inflate
+        )
         data = undo(stored, needed, index)
         if len(data) < needed:
             raise _short(index, len(data), needed)
@@ -105,7 +80,9 @@ def check_counts(page: Page) -> None:
     Raises:
         ImageError: It is cut short or damaged.
     """
-    ratio = 1 if page.compression == NONE else _RATIOS.get(page.compression)
+    ratio = (
+        1 if page.compression == tiff_codecs.NONE else tiff_codecs.MAX_RATIOS.get(page.compression)
+    )
     if ratio is None:  # a picture of its own, of which the header would have to be read
         return
     for index, (offset, count) in enumerate(zip(*page.places, strict=False)):
@@ -138,7 +115,7 @@ def _stored(page: Page, offset: int, count: int) -> bytes:
     if len(data) < count:
         msg = f'TIFF is cut short: {len(data)} of {count} bytes are there at byte {offset}'
         raise ImageError(msg)
-    if page.directory.number(266, 1) == 2 and page.compression not in LOSSY:
+    if page.directory.number(266, 1) == 2 and page.compression not in tiff_codecs.LOSSY:
         # The first pixel is in the lowest bit.
         return data.translate(_REVERSED)
     return data
@@ -152,76 +129,6 @@ def _short(index: int, found: int, needed: int) -> ImageError:
         f'TIFF is cut short or damaged: strip or tile {index} holds at most {found} of '
         f'{needed} bytes'
     )
-
-
-def _inflate(stored: bytes, needed: int, index: int) -> bytes:
-    try:
-        return zlib.decompressobj().decompress(stored, needed)
-    except zlib.error as err:
-        msg = f'TIFF is damaged: strip or tile {index}: {err}'
-        raise ImageError(msg) from err
-
-
-def _unpack_bits(stored: bytes, needed: int, _: int) -> bytes:
-    out, place = bytearray(), 0
-    while place + 1 < len(stored) and len(out) < needed:
-        count = stored[place]
-        if count < 128:
-            out += stored[place + 1 : place + 2 + count]
-            place += 2 + count
-        elif count > 128:
-            out += stored[place + 1 : place + 2] * (257 - count)
-            place += 2
-        else:
-            place += 1
-    return bytes(out[:needed])
-
-
-def _undo_lzw(stored: bytes, rows: int, row_bytes: int) -> np.ndarray:
-    """
-    Undo LZW.
-
-    OpenCV fills in what is missing of 8 bits and refuses what is missing of 16, so the bytes
-    go in as samples of 16 bits.
-    """
-    total = rows * row_bytes
-    if row_bytes % 2 == 0:
-        shape = rows, row_bytes // 2
-    elif rows % 2 == 0:
-        shape = rows // 2, row_bytes
-    elif total // 2 <= _MAX_COLUMNS:
-        shape = 1, total // 2
-    else:
-        shape = (rows - 1) // 2, row_bytes
-    data = np.empty(0, np.uint8)
-    if min(shape):
-        pairs = opencv.decode(_as_file(stored, 16, *shape), cv2.IMREAD_UNCHANGED, 'TIFF')
-        data = pairs.view(np.uint8).ravel()
-    if data.size < total:
-        # A pair of bytes is not whole: its half comes from a second reading.
-        every = opencv.decode(_as_file(stored, 8, rows, row_bytes), cv2.IMREAD_UNCHANGED, 'TIFF')
-        data = np.concatenate((data, every.ravel()[data.size :]))
-    return data
-
-
-def _as_file(stored: bytes, bits: int, rows: int, columns: int) -> bytes:
-    """Return a TIFF file of one strip of grey values in the byte order of this machine."""
-    order, mark = ('<', b'II') if np.little_endian else ('>', b'MM')
-    tags = (
-        (256, columns),
-        (257, rows),
-        (258, bits),
-        (259, LZW),
-        (262, 1),
-        (273, 134),
-        (277, 1),
-        (278, rows),
-        (279, len(stored)),
-        (284, 1),
-    )
-    entries = b''.join(struct.pack(f'{order}HHII', tag, 4, 1, value) for tag, value in tags)
-    head = mark + struct.pack(f'{order}HIH', 42, 8, len(tags))
-    return head + entries + bytes(4) + stored
 
 
 def _samples(page: Page, data: np.ndarray | bytes) -> np.ndarray:
@@ -253,16 +160,16 @@ def _unpack(rows: np.ndarray, bits: int, count: int) -> np.ndarray:
 def _picture(page: Page, stored: bytes, index: int, rows: int) -> np.ndarray:
     """Decode a JPEG or WebP to RGB or grey."""
     check_memory('TIFF', page.height, page.width, 4 * rows * page.segment_width)
-    if page.compression == WEBP:
+    if page.compression == tiff_codecs.WEBP:
         _expect(page, webp.size(stored[: webp.HEAD]), index, rows)
         return webp.read(stored)[0][..., ::-1]
     tables = page.directory.values(347)
-    whole = jpeg_parts.join(
+    whole = tiff_codecs.join_jpeg(
         stored, b'' if tables is None else tables.tobytes(), page.photometric == YCBCR
     )
     header = read_header(whole)
     _expect(page, (header.height, header.width), index, rows)
-    return jpeg_parts.decode(whole, page.bands_together)
+    return tiff_codecs.decode_jpeg_bands(whole, page.bands_together)
 
 
 def _expect(page: Page, size: tuple[int, int], index: int, rows: int) -> None:
@@ -273,3 +180,89 @@ def _expect(page: Page, size: tuple[int, int], index: int, rows: int) -> None:
             f'expected {page.segment_width} x {rows}'
         )
         raise ImageError(msg)
+
+
+Window = tuple[int, int, int, int]
+
+
+def check_window(window: Window | None, height: int, width: int) -> None:
+    """
+    Refuse a window that is not inside a picture, as where a file has changed meanwhile.
+
+    Raises:
+        ImageError: It is not.
+    """
+    top, left, rows, columns = window or (0, 0, height, width)
+    inside = min(top, left) >= 0 and top + rows <= height and left + columns <= width
+    if not inside or min(rows, columns) < 1:
+        msg = (
+            f'a window of {columns} x {rows} px at row {top}, column {left} is not inside its '
+            f'{width} x {height} px'
+        )
+        raise ImageError(msg)
+
+
+def read_window(page: Page, window: Window | None, bands: int) -> np.ndarray:
+    """
+    Read the first bands of a part.
+
+    Args:
+        page: Of a compression and a depth that are read.
+        window: Top, left, height and width in px; None for all of the page.
+        bands: How many.
+
+    Returns:
+        (h, w, bands) of the stored type, the last band first: BGR of RGB.
+
+    Raises:
+        ImageError: The window is not inside the page, or the page is damaged or too large.
+    """
+    top, left, height, width = window or (0, 0, page.height, page.width)
+    check_window(window, page.height, page.width)
+    each = max(page.bits // 8, 1)
+    # Grey becomes three channels.
+    needed = height * width * each * (4 if bands == 1 else bands)
+    try:
+        check_memory('TIFF', page.height, page.width, needed)
+    except ImageError:
+        # Of a file that lies, memory is not what is wrong.
+        check_counts(page)
+        raise
+    letter = 'i' if page.sample_format == SIGNED else 'u'
+    dtype = np.dtype(f'{letter}{each}')
+    # Memory that is not written to is not taken: a file that lies is found out before.
+    out = np.zeros((height, width, bands), dtype)
+    in_order = out[..., ::-1]
+    for (y, x, band), (rows, columns), pixels in segments(page, window, bands):
+        y0, y1 = max(y, top), min(y + rows, top + height)
+        x0, x1 = max(x, left), min(x + columns, left + width)
+        place = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
+        if pixels is not None:
+            part = pixels[y0 - y : y1 - y, x0 - x : x1 - x, : bands - band]
+            in_order[(*place, slice(band, band + part.shape[2]))] = part
+        elif page.fill:
+            in_order[(*place, slice(band, band + (1 if page.planar else bands)))] = page.fill
+    return out
+
+
+def segments(
+    page: Page, window: Window | None, bands: int
+) -> Iterator[tuple[tuple[int, int, int], tuple[int, int], np.ndarray | None]]:
+    """
+    Read the strips or tiles that a window touches.
+
+    Yields:
+        Row, column and band of the first value; rows and columns; and (rows, columns, bands) of
+        values, None for those that a sparse file leaves out.
+    """
+    top, left, height, width = window or (0, 0, page.height, page.width)
+    rows, columns = page.segment_height, page.segment_width
+    for plane in range(bands if page.planar else 1):
+        for down in range(top // rows, (top + height - 1) // rows + 1):
+            first = max(top - down * rows, 0)
+            wanted = slice(first, min(top + height - down * rows, rows))
+            for across in range(left // columns, (left + width - 1) // columns + 1):
+                index = (plane * page.down + down) * page.across + across
+                pixels = read_segment(page, index, wanted)
+                size = wanted.stop - wanted.start, columns
+                yield (down * rows + first, across * columns, plane), size, pixels

@@ -1,90 +1,100 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""
-Q/DQ nodes around convolutions, with the ranges that real frames show.
-
-What is written is what `onnxruntime.quantization` writes for TensorRT: symmetric int8, weights
-per channel with Q/DQ nodes of their own, biases as they are. That library does not serve here,
-since it hands the quantised tensor to everything that reads the tensor: skip connections lose
-accuracy, and a small convolution beside a large one is left in float32.
-"""
+"""What real frames show: the values of inner tensors, and ranges for eight bits of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
+import onnxruntime as ort
 
 from uhr_seg_ros.core.errors import EngineError
-from uhr_seg_ros.onnx_graphs.activation_observer import ActivationObserver, Feeds
-from uhr_seg_ros.onnx_graphs.ranges import best_share, sampled
+from uhr_seg_ros.core.text import one_line
 
-#: Convolutions with fewer channels on either side stay as they are: int8 saves them little time,
-#: and they cost most of the accuracy. Among them are the first ones and the classifier.
-MIN_CHANNELS = 64
+#: Input name -> values.
+Feeds = Mapping[str, np.ndarray]
+
+#: Lowest and highest value.
+Range = tuple[np.float32, np.float32]
+
+#: Shares of the whole range that are tried.
+SHARES = np.linspace(0.2, 1.0, 33)
+_BINS = 4096
+#: Values of one tensor and frame that are looked at.
+_SAMPLES = 1 << 18
 
 #: Largest int8.
-_LARGEST = 127
+LARGEST_INT8 = 127
 
 
-def quantize(model: onnx.ModelProto, feeds: Iterable[Feeds]) -> onnx.ModelProto:
+class ActivationObserver:
     """
-    Quantise the convolutions of a graph that are worth it to int8.
-
-    Weights end at their largest magnitude, per channel; see `range_end` for activations.
+    Run a graph and look at some of its tensors.
 
     Args:
-        model: float32, of one size or of any.
-        feeds: inputs of the graph from real frames, float32; taken one at a time.
-
-    Returns:
-        The model with Q/DQ nodes, everything else in float32; the same model if none of its
-        convolutions is worth it.
-
-    Raises:
-        EngineError: there are no feeds, or the graph cannot take them.
+        model: float32.
+        names: of inputs, inner tensors and outputs.
 
     """
-    places = quantized_convolutions(model)
-    if not places:
-        return model
-    names = sorted({model.graph.node[place].input[0] for place in places})
-    return _insert(model, set(places), _ranges(model, names, feeds))
+
+    def __init__(self, model: onnx.ModelProto, names: Sequence[str]) -> None:
+        self._name, self._names = model.graph.name, names
+        observed = onnx.ModelProto()
+        observed.CopyFrom(model)
+        known = {info.name for info in (*model.graph.input, *model.graph.output)}
+        observed.graph.output.extend(
+            helper.make_empty_tensor_value_info(name) for name in names if name not in known
+        )
+        options = ort.SessionOptions()
+        options.log_severity_level = 3  # warnings repeat what the raised error says
+        self._session = ort.InferenceSession(
+            observed.SerializeToString(), options, providers=['CPUExecutionProvider']
+        )
+
+    def values(self, feed: Feeds) -> dict[str, np.ndarray]:
+        """
+        Return the tensors for one input.
+
+        Raises:
+            EngineError: the graph cannot take it.
+
+        """
+        wanted = [name for name in self._names if name not in feed]
+        try:
+            found = dict(zip(wanted, self._session.run(wanted, dict(feed)), strict=True))
+        except Exception as err:  # the classes of ONNX Runtime have no common base
+            msg = f'graph {self._name} cannot be calibrated: {one_line(err)}'
+            raise EngineError(msg) from err
+        return {name: found[name] if name in found else feed[name] for name in self._names}
 
 
-def quantized_convolutions(model: onnx.ModelProto) -> list[int]:
+def sampled(values: np.ndarray) -> np.ndarray:
+    """Take some of the values, in one row."""
+    # An odd step meets all columns of a map whose width is a power of two.
+    return values.reshape(-1)[:: max(1, values.size // _SAMPLES) | 1]
+
+
+def best_share(values: np.ndarray, low: float, high: float, steps: int) -> float:
     """
-    Choose the convolutions that become int8, by their places among the nodes.
+    Find by how much to shrink a range, so that rounding and clipping err least.
 
-    They have `LEAST_CHANNELS` on both sides, in each group, and give no output of the graph.
+    Args:
+        values: one row, float32.
+        low: zero or the lowest value, whichever is lower.
+        high: zero or the highest value, whichever is higher; above `low`.
+        steps: between the ends of the range.
+
     """
-    graph = model.graph
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    outputs = {info.name for info in graph.output}
-    return [
-        place
-        for place, node in enumerate(graph.node)
-        if node.op_type == 'Conv'
-        and node.output[0] not in outputs
-        and min(shapes.get(node.input[1], (0,))[:2]) >= MIN_CHANNELS
-    ]
-
-
-def _ranges(model: onnx.ModelProto, names: list[str], feeds: Iterable[Feeds]) -> dict[str, float]:
-    """Find the largest magnitude that each tensor is to represent, the largest of all frames."""
-    watcher = ActivationObserver(model, names)
-    found = dict.fromkeys(names, 0.0)
-    frames = 0
-    for frames, feed in enumerate(feeds, 1):  # noqa: B007
-        for name, values in watcher.values(feed).items():
-            found[name] = max(found[name], range_end(values))
-    if not frames:
-        msg = f'graph {model.graph.name}: int8 needs frames to calibrate with, none were given'
-        raise EngineError(msg)
-    return found
+    counts, edges = np.histogram(values, _BINS, (low, high))
+    centers = (edges[1:] + edges[:-1]) / 2
+    lows, highs = (end * SHARES[:, None] for end in (low, high))
+    step = (highs - lows) / steps
+    errors = np.rint(np.clip(centers, lows, highs) / step) * step - centers
+    return float(SHARES[(errors**2 @ counts).argmin()])
 
 
 def range_end(values: np.ndarray) -> float:
@@ -97,61 +107,22 @@ def range_end(values: np.ndarray) -> float:
     """
     magnitudes = np.abs(sampled(values))
     largest = float(magnitudes.max(initial=0.0))
-    return largest * best_share(magnitudes, 0.0, largest, _LARGEST) if largest else 0.0
+    return largest * best_share(magnitudes, 0.0, largest, LARGEST_INT8) if largest else 0.0
 
 
-def _insert(
-    model: onnx.ModelProto, places: set[int], ends: Mapping[str, float]
-) -> onnx.ModelProto:
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    pairs = _Pairs()
-    nodes = []
-    for place, original in enumerate(model.graph.node):
-        node = onnx.NodeProto()
-        node.CopyFrom(original)
-        if place in places:
-            source, kernel = node.input[:2]
-            node.input[0] = pairs.add(source, np.array(ends[source]))
-            largest = np.abs(numpy_helper.to_array(weights[kernel])).max((1, 2, 3))
-            node.input[1] = pairs.add(kernel, largest, axis=0)
-        nodes += [*pairs.take(), node]
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    del result.graph.node[:]
-    result.graph.node.extend(nodes)
-    result.graph.initializer.extend(pairs.constants)
-    return result
+def byte_range(values: np.ndarray) -> Range:
+    """
+    Return the range of an activation as uint8 with a zero point; zero lies in it.
+
+    Args:
+        values: of any shape, float32.
+
+    """
+    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    share = best_share(sampled(values), low, high, 255) if low < high else 1.0
+    return np.float32(low * share), np.float32(high * share)
 
 
-class _Pairs:
-    """Makes pairs of Q/DQ nodes, one for each tensor."""
-
-    def __init__(self) -> None:
-        self.constants: list[onnx.TensorProto] = []
-        self._nodes: list[onnx.NodeProto] = []
-        self._made: set[str] = set()
-
-    def add(self, name: str, ends: np.ndarray, **axis: int) -> str:
-        """Quantise a tensor and give the name of what comes back."""
-        result = f'{name}_DequantizeLinear_Output'
-        if name in self._made:
-            return result
-        self._made.add(name)
-        # What is zero everywhere needs some scale, too.
-        scale = np.where(ends > 0, ends, 1.0).astype(np.float32) / np.float32(_LARGEST)
-        zero = np.zeros(scale.shape, np.int8)
-        for values, what in ((scale, 'scale'), (zero, 'zero_point')):
-            self.constants.append(numpy_helper.from_array(values, f'{name}_{what}'))
-        steps = (
-            ('QuantizeLinear', name, f'{name}_QuantizeLinear_Output'),
-            ('DequantizeLinear', f'{name}_QuantizeLinear_Output', result),
-        )
-        for kind, source, target in steps:
-            inputs = [source, f'{name}_scale', f'{name}_zero_point']
-            self._nodes.append(helper.make_node(kind, inputs, [target], target, **axis))
-        return result
-
-    def take(self) -> list[onnx.NodeProto]:
-        """Return the nodes that were made since the last time."""
-        nodes, self._nodes = self._nodes, []
-        return nodes
+def union(one: Range, other: Range | None) -> Range:
+    """Return the range that holds both."""
+    return one if other is None else (min(one[0], other[0]), max(one[1], other[1]))

@@ -19,8 +19,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from uhr_seg_ros.onnx_graphs.activation_observer import ActivationObserver, Feeds
-from uhr_seg_ros.onnx_graphs.qdq import Int8Nodes
+from uhr_seg_ros.onnx_graphs.calibration import ActivationObserver, Feeds
+from uhr_seg_ros.onnx_graphs.int8_nodes import Int8Nodes
 
 #: Share of the magnitudes of a channel below its size, and how many values are looked at.
 _QUANTILE, _SAMPLES = 0.999, 1 << 13
@@ -31,7 +31,7 @@ _MIN = 1e-3
 
 def equalize(model: onnx.ModelProto, nodes: Int8Nodes, feeds: Iterable[Feeds]) -> None:
     """
-    Equalise the channels between convolutions that follow each other, in place.
+    Equalize the channels between convolutions that follow each other, in place.
 
     Args:
         model: float32, batch norms folded.
@@ -40,10 +40,10 @@ def equalize(model: onnx.ModelProto, nodes: Int8Nodes, feeds: Iterable[Feeds]) -
 
     """
     pairs = {nodes.result(first): (first, second) for first, second in nodes.pairs()}
-    watcher = ActivationObserver(model, list(pairs))
+    observer = ActivationObserver(model, list(pairs))
     sizes: dict[str, np.ndarray] = {}
     for feed in feeds if pairs else ():
-        for name, values in watcher.values(feed).items():
+        for name, values in observer.values(feed).items():
             sizes[name] = np.maximum(_channel_sizes(values), sizes.get(name, 0.0))
     weights = _Weights(model)
     for name, size in sizes.items():

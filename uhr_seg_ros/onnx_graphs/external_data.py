@@ -9,7 +9,7 @@ from pathlib import Path
 
 from uhr_seg_ros.core.atomic_io import write_bytes
 from uhr_seg_ros.core.errors import BundleError
-from uhr_seg_ros.core.onnx_scan import describe, first_outside, MAX_BYTES, NoGraphError, Outside
+from uhr_seg_ros.core.graph_files import describe, first_outside, MAX_BYTES, NoGraphError, Outside
 from uhr_seg_ros.core.regular_files import read_regular
 from uhr_seg_ros.core.text import one_line
 

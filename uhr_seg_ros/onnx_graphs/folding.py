@@ -1,15 +1,17 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""ONNX graphs of fixed shapes, for TensorRT."""
+"""ONNX graphs of fixed shapes and plain operators, for TensorRT."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from tempfile import TemporaryDirectory
+from typing import Any
 
+import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 import onnxruntime as ort
 
 from uhr_seg_ros.core.errors import EngineError
@@ -28,7 +30,7 @@ def parse(content: bytes, name: object) -> onnx.ModelProto:
         name: of the file, for errors.
 
     Raises:
-        EngineError: it is no ONNX file.
+        EngineError: it is not an ONNX file.
 
     """
     try:
@@ -109,6 +111,62 @@ def fold(model: onnx.ModelProto, failure: str) -> onnx.ModelProto:
     del folded.opset_import[:]
     folded.opset_import.extend(own)
     return folded
+
+
+def split_layer_norms(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Write layer normalization in operators that TensorRT 8.5 has."""
+    nodes: list[onnx.NodeProto] = []
+    for place, node in enumerate(model.graph.node):
+        if node.op_type == 'LayerNormalization':
+            nodes += _plain_layer_norm(model, node, f'layer_norm_{place}')
+        else:
+            nodes.append(node)
+    return replace_nodes(model, nodes)
+
+
+def _plain_layer_norm(
+    model: onnx.ModelProto, node: onnx.NodeProto, name: str
+) -> list[onnx.NodeProto]:
+    """(x - mean) / sqrt(variance + epsilon) * weight + bias, over the last axis."""
+    attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+    if attributes.get('axis', -1) != -1:
+        msg = f'layer normalization {node.name} is over axis {attributes["axis"]}, expected -1'
+        raise EngineError(msg)
+    epsilon = np.array(attributes.get('epsilon', 1e-5), np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(epsilon, f'{name}_epsilon'))
+    source, weight, *bias = node.input
+    steps: list[tuple[str, list[str], str, dict[str, Any]]] = [
+        ('ReduceMean', [source], 'mean', {'axes': [-1], 'keepdims': 1}),
+        ('Sub', [source, f'{name}_mean'], 'centered', {}),
+        ('Mul', [f'{name}_centered', f'{name}_centered'], 'square', {}),
+        ('ReduceMean', [f'{name}_square'], 'variance', {'axes': [-1], 'keepdims': 1}),
+        ('Add', [f'{name}_variance', f'{name}_epsilon'], 'safe', {}),
+        ('Sqrt', [f'{name}_safe'], 'deviation', {}),
+        ('Div', [f'{name}_centered', f'{name}_deviation'], 'normal', {}),
+        ('Mul', [f'{name}_normal', weight], 'weighted', {}),
+    ]
+    if bias:
+        steps.append(('Add', [f'{name}_weighted', *bias], 'biased', {}))
+    nodes = [
+        helper.make_node(operator, inputs, [f'{name}_{result}'], f'{name}_{result}', **others)
+        for operator, inputs, result, others in steps
+    ]
+    nodes[-1].output[0] = node.output[0]
+    return nodes
+
+
+def replace_nodes(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> onnx.ModelProto:
+    """Return a model with other nodes, without the constants that none of them uses."""
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    used = {name for node in nodes for name in node.input}
+    constants = [each for each in model.graph.initializer if each.name in used]
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    for field, values in (('node', nodes), ('initializer', constants)):
+        result.graph.ClearField(field)
+        getattr(result.graph, field).extend(values)
+    del result.graph.value_info[:]
+    return result
 
 
 def _check_opset(model: onnx.ModelProto, path: object) -> None:

@@ -15,19 +15,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 import math
 
-from uhr_seg_ros.onnx_graphs.qdq import Int8Nodes
+from uhr_seg_ros.onnx_graphs.int8_nodes import Int8Nodes
 
 #: What a convolution saves per 10^9 multiply-adds, ms.
 SAVED_PER_GMAC = 6.0
 #: What others save per 10^6 values of their result, ms.
 SAVED_PER_MILLION = {'Add': 0.4, 'Concat': 0.4, 'Resize': 0.9}
-#: Quantising 10^6 values and putting their channels last, and the way back, ms.
+#: Quantizing 10^6 values and putting their channels last, and the way back, ms.
 ENTERING, LEAVING = 0.75, 1.2
 
 
 class LatencyModel:
     """
-    Return what a choice of int8 nodes gains.
+    Estimate what a choice of int8 nodes gains.
 
     Args:
         nodes: of the graph.

@@ -1,191 +1,143 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Which nodes of a graph can run in int8 on a CPU, and what they read and write."""
+"""
+Q/DQ nodes around convolutions for TensorRT, with the ranges that real frames show.
+
+What is written is what `onnxruntime.quantization` writes for TensorRT: symmetric int8, weights
+per channel with Q/DQ nodes of their own, biases as they are. That library does not serve here,
+since it hands the quantized tensor to everything that reads the tensor: skip connections lose
+accuracy, and a small convolution beside a large one is left in float32.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable, Mapping
 
+import numpy as np
 import onnx
+from onnx import helper, numpy_helper
 
-#: Convolutions with fewer channels on either side, or in a group, stay as they are: the int8
-#: kernels gather their inputs value by value, which takes longer than float32.
-MIN_CHANNELS = 16
+from uhr_seg_ros.core.errors import EngineError
+from uhr_seg_ros.onnx_graphs.calibration import ActivationObserver, Feeds, LARGEST_INT8, range_end
 
-#: They run in int8 where all that they read and something that reads them does: alone, the
-#: conversions would cost more than the operator.
-JOINING = ('Add', 'Concat', 'Resize')
-
-#: Operators through which values pass on their way into a product of two activations.
-_PASSING = (
-    'Cast',
-    'Concat',
-    'Div',
-    'Flatten',
-    'Mul',
-    'Pad',
-    'Relu',
-    'Reshape',
-    'Slice',
-    'Split',
-    'Squeeze',
-    'Transpose',
-    'Unsqueeze',
-)
+#: Convolutions with fewer channels on either side stay as they are: int8 saves them little time,
+#: and they cost most of the accuracy. Among them are the first ones and the classifier.
+MIN_CHANNELS = 64
 
 
-class Int8Nodes:
+def quantize(model: onnx.ModelProto, feeds: Iterable[Feeds]) -> onnx.ModelProto:
     """
-    Answers about the nodes of a graph.
+    Quantize the convolutions of a graph that are worth it to int8.
+
+    Weights end at their largest magnitude, per channel; see `range_end` for activations.
 
     Args:
-        model: float32, batch norms folded, every node with a name of its own.
+        model: float32, of one size or of any.
+        feeds: inputs of the graph from real frames, float32; taken one at a time.
 
-    Attributes:
-        candidates: names of the nodes that may become int8, in the order of the graph:
-            convolutions of `LEAST_CHANNELS`, and those in `JOINING` beside them. Not those
-            that give an output, nor those whose results are multiplied with each other and
-            summed over all positions, as in linear attention.
+    Returns:
+        The model with Q/DQ nodes, everything else in float32; the same model if none of its
+        convolutions is worth it.
+
+    Raises:
+        EngineError: there are no feeds, or the graph cannot take them.
 
     """
+    places = quantized_convolutions(model)
+    if not places:
+        return model
+    names = sorted({model.graph.node[place].input[0] for place in places})
+    return _insert(model, set(places), _ranges(model, names, feeds))
 
-    def __init__(self, model: onnx.ModelProto) -> None:
-        graph = model.graph
-        self._nodes = {node.name: node for node in graph.node}
-        self._weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-        self._outputs = {info.name for info in graph.output}
-        self._producers = {name: node for node in graph.node for name in node.output if name}
-        self._readers: dict[str, list[onnx.NodeProto]] = {}
-        for node in graph.node:
-            for name in node.input:
-                self._readers.setdefault(name, []).append(node)
-        summed = self._summed()
-        possible = {
-            node.name
-            for node in graph.node
-            if not self._outputs & set(node.output)
-            and (node.op_type in JOINING or (self._is_wide(node) and node.name not in summed))
-        }
-        found = self.joined(possible)
-        self.candidates = [node.name for node in graph.node if node.name in found]
 
-    def joined(self, names: Collection[str]) -> set[str]:
-        """Leave out those in `JOINING` that would read or write float32 only."""
-        chosen = set(names)
-        while kept := {name for name in chosen if self._joins(name, chosen)}:
-            if kept == chosen:
-                break
-            chosen = kept
-        return kept
+def quantized_convolutions(model: onnx.ModelProto) -> list[int]:
+    """
+    Choose the convolutions that become int8, by their places among the nodes.
 
-    def operator(self, name: str) -> str:
-        """Return the type of a node."""
-        return self._nodes[name].op_type
+    They have `MIN_CHANNELS` on both sides, in each group, and give no output of the graph.
+    """
+    graph = model.graph
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    outputs = {info.name for info in graph.output}
+    return [
+        place
+        for place, node in enumerate(graph.node)
+        if node.op_type == 'Conv'
+        and node.output[0] not in outputs
+        and min(shapes.get(node.input[1], (0,))[:2]) >= MIN_CHANNELS
+    ]
 
-    def kernel(self, name: str) -> tuple[int, ...]:
-        """Return the shape of the weights of a convolution."""
-        return self._weights[self._nodes[name].input[1]]
 
-    def inputs(self, name: str) -> list[str]:
-        """Name the activations that a node reads."""
-        node = self._nodes[name]
-        count = 1 if node.op_type in ('Conv', 'Resize') else len(node.input)
-        return [tensor for tensor in node.input[:count] if tensor not in self._weights]
+def _ranges(model: onnx.ModelProto, names: list[str], feeds: Iterable[Feeds]) -> dict[str, float]:
+    """Find the largest magnitude that each tensor is to represent, the largest of all frames."""
+    observer = ActivationObserver(model, names)
+    found = dict.fromkeys(names, 0.0)
+    frames = 0
+    for frames, feed in enumerate(feeds, 1):  # noqa: B007
+        for name, values in observer.values(feed).items():
+            found[name] = max(found[name], range_end(values))
+    if not frames:
+        msg = f'graph {model.graph.name}: int8 needs frames to calibrate with, none were given'
+        raise EngineError(msg)
+    return found
 
-    def result(self, name: str) -> str:
-        """Name what a node gives, after a ReLU that alone reads it."""
-        rectifier = self._rectifier(name)
-        return (rectifier or self._nodes[name]).output[0]
 
-    def results(self, names: Collection[str]) -> set[str]:
-        """Name what nodes give; in int8 it exists as uint8 only."""
-        return {self.result(name) for name in names}
+def _insert(
+    model: onnx.ModelProto, places: set[int], ends: Mapping[str, float]
+) -> onnx.ModelProto:
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    writer = QdqWriter()
+    nodes = []
+    for place, original in enumerate(model.graph.node):
+        node = onnx.NodeProto()
+        node.CopyFrom(original)
+        if place in places:
+            source, kernel = node.input[:2]
+            node.input[0] = writer.add(source, np.array(ends[source]))
+            largest = np.abs(numpy_helper.to_array(weights[kernel])).max((1, 2, 3))
+            node.input[1] = writer.add(kernel, largest, axis=0)
+        nodes += [*writer.take(), node]
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    del result.graph.node[:]
+    result.graph.node.extend(nodes)
+    result.graph.initializer.extend(writer.constants)
+    return result
 
-    def pairs(self) -> list[tuple[str, str]]:
-        """Name convolutions and the depthwise or dense ones that alone read them."""
-        found = []
-        for name, node in self._nodes.items():
-            tensor = self.result(name) if self._has_weights(node) else ''
-            readers = self._readers.get(tensor, [])
-            if len(readers) != 1 or tensor in self._outputs:
-                continue
-            (reader,) = readers
-            if self._has_weights(reader) and (_groups(reader) == 1 or self._is_depthwise(reader)):
-                found.append((name, reader.name))
-        return found
 
-    def leaves(self, name: str, chosen: Collection[str]) -> bool:
-        """Tell if something reads a node that is not among the chosen ones."""
-        tensor = self.result(name)
-        readers = self._readers.get(tensor, [])
-        return tensor in self._outputs or any(each.name not in chosen for each in readers)
+class QdqWriter:
+    """Write symmetric int8 Q/DQ nodes, one pair for each tensor."""
 
-    def activations(self, names: Collection[str]) -> list[str]:
-        """Name the tensors that need a range when nodes are int8."""
-        found = []
-        for name in names:
-            found += [*self.inputs(name), self._nodes[name].output[0], self.result(name)]
-        return list(dict.fromkeys(found))
+    def __init__(self) -> None:
+        self.constants: list[onnx.TensorProto] = []
+        self._nodes: list[onnx.NodeProto] = []
+        self._made: set[str] = set()
 
-    def rectifiers(self, names: Collection[str]) -> set[str]:
-        """Name the ReLUs that become the lower end of a range."""
-        found = map(self._rectifier, names)
-        return {node.name for node in found if node is not None}
-
-    def _rectifier(self, name: str) -> onnx.NodeProto | None:
-        tensor = self._nodes[name].output[0]
-        readers = self._readers.get(tensor, [])
-        alone = len(readers) == 1 and tensor not in self._outputs
-        return readers[0] if alone and readers[0].op_type == 'Relu' else None
-
-    def _is_wide(self, node: onnx.NodeProto) -> bool:
-        if not self._has_weights(node):
-            return False
-        outputs, inputs = self.kernel(node.name)[:2]
-        narrow = inputs < MIN_CHANNELS and not self._is_depthwise(node)
-        return outputs >= MIN_CHANNELS and not narrow
-
-    def _has_weights(self, node: onnx.NodeProto) -> bool:
-        """Tell if a node is a convolution of an activation, with constant weights."""
-        return (
-            node.op_type == 'Conv'
-            and node.input[0] not in self._weights
-            and all(name in self._weights for name in node.input[1:])
+    def add(self, name: str, ends: np.ndarray, axis: int | None = None) -> str:
+        """Quantize a tensor, and return the name of what comes back."""
+        result = f'{name}_DequantizeLinear_Output'
+        if name in self._made:
+            return result
+        self._made.add(name)
+        # What is zero everywhere needs some scale, too.
+        scale = np.where(ends > 0, ends, 1.0).astype(np.float32) / np.float32(LARGEST_INT8)
+        zero = np.zeros(scale.shape, np.int8)
+        for values, what in ((scale, 'scale'), (zero, 'zero_point')):
+            self.constants.append(numpy_helper.from_array(values, f'{name}_{what}'))
+        steps = (
+            ('QuantizeLinear', name, f'{name}_QuantizeLinear_Output'),
+            ('DequantizeLinear', f'{name}_QuantizeLinear_Output', result),
         )
+        for kind, source, target in steps:
+            inputs = [source, f'{name}_scale', f'{name}_zero_point']
+            node = helper.make_node(kind, inputs, [target], target)
+            if axis is not None:
+                node.attribute.append(helper.make_attribute('axis', axis))
+            self._nodes.append(node)
+        return result
 
-    def _is_depthwise(self, node: onnx.NodeProto) -> bool:
-        outputs, inputs = self.kernel(node.name)[:2]
-        return inputs == 1 and _groups(node) == outputs
-
-    def _joins(self, name: str, chosen: set[str]) -> bool:
-        if self._nodes[name].op_type not in JOINING:
-            return True
-        inputs, results = self.inputs(name), self.results(chosen)
-        read = any(each.name in chosen for each in self._readers.get(self.result(name), []))
-        return read and bool(inputs) and results.issuperset(inputs)
-
-    def _summed(self) -> set[str]:
-        """Name the convolutions that end in a product of two activations."""
-        waiting = [
-            name
-            for node in self._nodes.values()
-            if node.op_type == 'MatMul' and not self._weights.keys() & set(node.input)
-            for name in node.input
-        ]
-        found, seen = set(), set()
-        while waiting:
-            name = waiting.pop()
-            node = self._producers.get(name)
-            if node is None or name in seen:
-                continue
-            seen.add(name)
-            if node.op_type == 'Conv':
-                found.add(node.name)
-            elif node.op_type in _PASSING:
-                waiting += node.input
-        return found
-
-
-def _groups(node: onnx.NodeProto) -> int:
-    return next((each.i for each in node.attribute if each.name == 'group'), 1)
+    def take(self) -> list[onnx.NodeProto]:
+        """Return the nodes that were made since the last time."""
+        nodes, self._nodes = self._nodes, []
+        return nodes

@@ -6,8 +6,10 @@ Graphs in int8 for ONNX Runtime on a CPU.
 
 `onnxruntime.quantization` writes the Q/DQ nodes: weights int8, symmetric, per channel; activations
 uint8, since its x86 kernels multiply unsigned by signed bytes (int8 activations were measured to
-be slower than float32). Which nodes pay (`payoff`) and the ranges (`ranges`) are ours, and
-float32 nodes get their float32 inputs back: the library hands the rounded tensor to all readers.
+be slower than float32), biases int32, all in the pattern that its fusions look for. Which nodes
+pay (`latency_model`) and the ranges (`calibration`) are ours, and float32 nodes get their float32
+inputs back: the library hands the rounded tensor to all readers. TensorRT needs other nodes: see
+`qdq`.
 """
 
 from __future__ import annotations
@@ -20,12 +22,11 @@ from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType
 from onnxruntime.quantization.calibrate import TensorsData
 
 from uhr_seg_ros.core.errors import EngineError
-from uhr_seg_ros.onnx_graphs.activation_observer import ActivationObserver, Feeds
+from uhr_seg_ros.onnx_graphs.calibration import ActivationObserver, byte_range, Feeds, Range, union
 from uhr_seg_ros.onnx_graphs.cross_layer_equalization import equalize
 from uhr_seg_ros.onnx_graphs.folding import fold, parse
+from uhr_seg_ros.onnx_graphs.int8_nodes import Int8Nodes, JOINING
 from uhr_seg_ros.onnx_graphs.latency_model import LatencyModel
-from uhr_seg_ros.onnx_graphs.qdq import Int8Nodes, JOINING
-from uhr_seg_ros.onnx_graphs.ranges import byte_range, Range, union
 
 
 class Quantizer:
@@ -46,15 +47,15 @@ class Quantizer:
     """
 
     def __init__(self, content: bytes, name: object) -> None:
-        self._model = _named(fold(parse(content, name), f'graph {name} cannot be quantised'))
+        self._model = _named(fold(parse(content, name), f'graph {name} cannot be quantized'))
         self._nodes = Int8Nodes(self._model)
         self.candidates = self._nodes.candidates
         self._ranges: dict[str, Range] = {}
-        self._payoff = LatencyModel(self._nodes, {})
+        self._latency = LatencyModel(self._nodes, {})
 
     def equalize(self, feeds: Iterable[Feeds]) -> None:
         """
-        Return the channels between convolutions alike sizes; comes before `calibrate`.
+        Equalize the sizes of channels between convolutions; comes before `calibrate`.
 
         Args:
             feeds: as for `calibrate`.
@@ -80,20 +81,20 @@ class Quantizer:
         """
         if not self.candidates:
             return
-        watcher = ActivationObserver(self._model, self._nodes.activations(self.candidates))
+        observer = ActivationObserver(self._model, self._nodes.activations(self.candidates))
         sizes: dict[str, int] = {}
         for feed in feeds:
-            for name, values in watcher.values(feed).items():
+            for name, values in observer.values(feed).items():
                 sizes[name] = values.size
                 self._ranges[name] = union(byte_range(values), self._ranges.get(name))
         if not sizes:
             msg = f'graph {self._model.graph.name}: int8 needs frames to calibrate with'
             raise EngineError(msg)
-        self._payoff = LatencyModel(self._nodes, sizes)
+        self._latency = LatencyModel(self._nodes, sizes)
 
-    def paying(self, names: Collection[str]) -> list[str]:
+    def profitable(self, names: Collection[str]) -> list[str]:
         """Leave those of the candidates that gain more than the conversions cost, in order."""
-        chosen = self._payoff.best_of(names)
+        chosen = self._latency.best_of(names)
         return [name for name in self.candidates if name in chosen]
 
     def write(self, names: Collection[str], path: Path) -> None:
@@ -129,7 +130,7 @@ class Quantizer:
         quantizer.quantize_model()
         quantizer.model.topological_sort()
         written = quantizer.model.model
-        _give_back(written, chosen, self._nodes.results(chosen))
+        _restore_float_inputs(written, chosen, self._nodes.results(chosen))
         return written
 
 
@@ -140,14 +141,16 @@ def _named(model: onnx.ModelProto) -> onnx.ModelProto:
     return onnx.shape_inference.infer_shapes(model)
 
 
-def _give_back(model: onnx.ModelProto, chosen: set[str], only_bytes: set[str]) -> None:
+def _restore_float_inputs(model: onnx.ModelProto, chosen: set[str], only_bytes: set[str]) -> None:
     """Let float32 nodes read a tensor as it is, not its rounded copy, where there are both."""
     nodes = model.graph.node
-    rounded = {node.output[0]: node.input[0] for node in nodes if node.op_type == 'QuantizeLinear'}
+    quantized = {
+        node.output[0]: node.input[0] for node in nodes if node.op_type == 'QuantizeLinear'
+    }
     originals = {
-        node.output[0]: rounded[node.input[0]]
+        node.output[0]: quantized[node.input[0]]
         for node in nodes
-        if node.op_type == 'DequantizeLinear' and node.input[0] in rounded
+        if node.op_type == 'DequantizeLinear' and node.input[0] in quantized
     }
     for node in nodes:
         if node.name in chosen:

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from uhr_seg_ros.backends.engine import Engine
+from uhr_seg_ros.backends.engine import Backend, Engine, Shapes
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.backends.registry import open_engines
+from uhr_seg_ros.backends.registry import BACKENDS, open_engine
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.raw_frame import RawFrame
@@ -20,13 +20,9 @@ from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.inverse_warp import at_points, POINT_MAP_BYTES, PointMap
 from uhr_seg_ros.pipelines.maps import arg_max, confidence_of
 from uhr_seg_ros.pipelines.outputs import CheckedGraphs, lengths
-from uhr_seg_ros.pipelines.pipeline import (
-    OutputRequest,
-    SynchronousPipeline,
-    TilingOptions,
-    warm_up_frame,
-)
+from uhr_seg_ros.pipelines.pipeline import OutputRequest, Results, TilingOptions
 from uhr_seg_ros.pipelines.sampling import Sampler
+from uhr_seg_ros.pipelines.synchronous import SynchronousPipeline
 from uhr_seg_ros.pipelines.tiling import TileLimit
 
 #: So much may rounding add to a grid that is in -1..1.
@@ -44,7 +40,7 @@ class Deformed(SynchronousPipeline):
         bundle: a bundle of kind `deformed`.
         engines: the engines of `saliency` and `segment`.
         limits: nothing of them is needed.
-        threads: that bend masks back, 0 for as many as this process may use.
+        options: `threads` of it unwarp masks too.
 
     Raises:
         TilingError: a tile is asked for.
@@ -58,11 +54,11 @@ class Deformed(SynchronousPipeline):
         bundle: Bundle,
         engines: Mapping[str, Engine],
         limits: TilingOptions,
-        threads: int = 0,
+        options: EngineOptions = EngineOptions(),  # noqa: B008 - it cannot change
     ) -> None:
         TileLimit(bundle, None, limits.tile)  # which refuses tiles
         self._bundle = bundle
-        self._threads = threads or available_cores()
+        self._threads = options.threads or available_cores()
         self.provenance = engines['segment'].provenance()
         self._size, bent = (
             fixed_size(bundle, name, engines[name]) for name in ('saliency', 'segment')
@@ -75,19 +71,15 @@ class Deformed(SynchronousPipeline):
         self._sampler = Sampler(bundle.mean, bundle.std)
 
     @classmethod
-    def open(cls, bundle: Bundle, limits: TilingOptions, options: EngineOptions) -> Deformed:
-        """Open the graphs of a bundle on ONNX Runtime; see `open_engines`."""
-        return cls(bundle, open_engines(bundle, bundle.graphs, options), limits, options.threads)
+    def open_graphs(
+        cls, bundle: Bundle, backend: Backend, limits: TilingOptions, options: EngineOptions
+    ) -> dict[str, Engine]:
+        """Open the graphs for the sizes that they take; see `open_fixed`."""
+        return open_fixed(bundle, backend, options)
 
-    def prepare(self, size: tuple[int, int]) -> None:
-        """Run once on a black frame."""
-        self.segment(warm_up_frame(size), OutputRequest(), StageClock())
-
-    def segment(
-        self, frame: RawFrame, request: OutputRequest, clock: StageClock
-    ) -> dict[str, np.ndarray]:
+    def segment(self, frame: RawFrame, request: OutputRequest, clock: StageClock) -> Results:
         """
-        Segment one frame; see `Strategy.segment`.
+        Segment one frame; see `InferencePipeline.segment`.
 
         The stages are `convert`, `reduce`, `saliency`, `sample`, `network`, `enlarge` and
         `overlay`. The logits are logarithms of probabilities.
@@ -97,10 +89,10 @@ class Deformed(SynchronousPipeline):
         grid, probabilities = self.bent(image, clock)
         with clock.stage('enlarge'):
             results = self._enlarged(grid, probabilities, image.shape[:2], request)
-        if request.pictures.any:
+        if request.overlay.any:
             with clock.stage('overlay'):
                 classes = self._bundle.classes
-                results |= request.pictures.paint(image, results['mask'], classes)
+                results |= request.overlay.paint(image, results['mask'], classes)
         return results
 
     def bent(self, image: np.ndarray, clock: StageClock) -> tuple[np.ndarray, np.ndarray]:
@@ -135,10 +127,6 @@ class Deformed(SynchronousPipeline):
     def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
         """Count what bending back looks up for every px."""
         return POINT_MAP_BYTES
-
-    def close(self) -> None:
-        """Free the memory of the engines."""
-        self._graphs.close()
 
     def _grid(self, image: np.ndarray, clock: StageClock) -> np.ndarray:
         with clock.stage('reduce'):
@@ -196,6 +184,24 @@ def fixed_size(bundle: Bundle, name: str, engine: Engine) -> tuple[int, int]:
         )
         raise BundleError(msg)
     return shape[2], shape[3]
+
+
+def open_fixed(bundle: Bundle, backend: Backend, options: EngineOptions) -> dict[str, Engine]:
+    """Open graphs of fixed sizes; ONNX Runtime reads them for a back end that has to know."""
+    return {
+        name: backend.open(graph, _fixed_shapes(bundle, name, options))
+        for name, graph in bundle.graphs.items()
+    }
+
+
+def _fixed_shapes(bundle: Bundle, name: str, options: EngineOptions) -> Shapes:
+    if BACKENDS[options.backend].takes_any_shape:
+        return {}
+    reader = open_engine(bundle.graphs[name], options.threads)
+    try:
+        return {'image': (1, 3, *fixed_size(bundle, name, reader))}
+    finally:
+        reader.close()
 
 
 def _planes(values: np.ndarray) -> np.ndarray:

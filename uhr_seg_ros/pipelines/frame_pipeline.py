@@ -22,7 +22,7 @@ from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import OverlayOptions, scaled_size
 from uhr_seg_ros.pipelines.frame_program import FrameProgram, Targets
 from uhr_seg_ros.pipelines.outputs import OutputCheck
-from uhr_seg_ros.pipelines.pipeline import OutputRequest
+from uhr_seg_ros.pipelines.pipeline import OutputRequest, PendingResult, Results
 
 #: Frames in work at a time: one is computed while the next one is uploaded.
 SLOTS = 2
@@ -32,8 +32,6 @@ MAX_GRAPHS = 16
 
 #: More than the frame and all results; the ones used last stay.
 MAX_BUFFERS = 12
-
-Results = dict[str, np.ndarray]
 
 
 class Buffer(NamedTuple):
@@ -118,12 +116,12 @@ class FramePipeline:
         self._graphs: dict[tuple, Graph | None] = {}
         self._captures = True
 
-    def begin(
+    def submit(
         self,
         frame: RawFrame,
         request: OutputRequest,
         clock: StageClock,
-    ) -> Callable[[], Results]:
+    ) -> PendingResult[Results]:
         """
         Upload a frame and start its work; returns without waiting for the GPU.
 
@@ -133,11 +131,11 @@ class FramePipeline:
             clock: takes the times of `upload`, `engines` and `download`.
 
         Returns:
-            Waits for the results and gives them by name, `overlay` and `color_mask` among them.
+            The results by name, `overlay` and `color_mask` among them.
 
         Raises:
             EngineError: `SLOTS` frames are in work already, or the GPU failed.
-            EngineError: by what waits, when logits are not finite.
+            EngineError: by `PendingResult.result`, when logits are not finite.
 
         """
         slot = self._slots[self._next]
@@ -151,18 +149,22 @@ class FramePipeline:
         stream = self._program.stream
         self._cuda.wait(stream, slot.uploaded)
         self._cuda.record(slot.started, stream)
-        self._compute(on_device, buffers, request.pictures)
+        self._compute(on_device, buffers, request.overlay)
         self._cuda.record(slot.computed, stream)
         for buffer in buffers.values():
             self._cuda.download(buffer.host, buffer.address, stream)
         self._cuda.record(slot.done, stream)
         slot.busy = True
         self._next = (self._next + 1) % SLOTS
-        return partial(self._collect, slot, buffers, request, clock)
+        return PendingResult(partial(self._collect, slot, buffers, request, clock))
+
+    def segment(self, frame: RawFrame, request: OutputRequest, clock: StageClock) -> Results:
+        """Segment one frame and wait for it."""
+        return self.submit(frame, request, clock).result()
 
     def semantic_logits(self, frame: RawFrame) -> np.ndarray:
         """Run one frame and give what the semantic branch says alone, (C, h, w) float32."""
-        self.begin(frame, OutputRequest(), StageClock())()
+        self.submit(frame, OutputRequest(), StageClock()).result()
         return self._program.logits('semantic_logits')
 
     def close(self) -> None:
@@ -195,10 +197,10 @@ class FramePipeline:
         }
         names = {'mask', *request.outputs}
         wanted = {name: known[name] for name in known if name in names}
-        if request.pictures.any:
-            shape = (*scaled_size(self._size, request.pictures.scale), 3)
+        if request.overlay.any:
+            shape = (*scaled_size(self._size, request.overlay.scale), 3)
             for name in ('overlay', 'color_mask'):
-                if getattr(request.pictures, name):
+                if getattr(request.overlay, name):
                     wanted[name] = shape, np.dtype(np.uint8)
         return wanted
 

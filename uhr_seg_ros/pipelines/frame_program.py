@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from uhr_seg_ros.backends.tensorrt.backend import TensorRTBackend
 from uhr_seg_ros.backends.tensorrt.cuda import Stream
-from uhr_seg_ros.backends.tensorrt.engine import Execution, TensorRTBackend
+from uhr_seg_ros.backends.tensorrt.engine import Execution
 from uhr_seg_ros.backends.tensorrt.kernels import DeviceFrame, DeviceMap, Kernels
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import EngineError
@@ -139,9 +140,9 @@ class FrameProgram:
         factor = bundle.low_res_factor
         low_res = (1, 3, height // factor, width // factor)
         (top, bottom), (left, right) = self._rows[0], self._columns[0]
-        self._semantic = backend.open(graphs['semantic'], {'low_res': low_res})
+        self._semantic = backend.execution(graphs['semantic'], {'low_res': low_res})
         image = (1, 3, bottom - top, right - left)
-        self._detail = backend.open(graphs['detail'], {'image': image})
+        self._detail = backend.execution(graphs['detail'], {'image': image})
         check = OutputCheck(bundle)
         check.declared(
             'semantic',
@@ -158,7 +159,7 @@ class FrameProgram:
         tiles = {name: self._detail.outputs[name].shape for name in DETAIL_MAPS}
         self._totals = {name: map_shape(name, tiles[name], height, width) for name in tiles}
         meeting = {'tokens': self._semantic.outputs['tokens'].shape, **self._totals}
-        self._quarter = backend.open(graphs['quarter'], meeting)
+        self._quarter = backend.execution(graphs['quarter'], meeting)
         check.declared(
             'quarter',
             _shapes(self._quarter),

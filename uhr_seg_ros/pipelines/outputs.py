@@ -37,7 +37,6 @@ _AXES: dict[str, tuple[int | str, ...]] = {
     'grid': (1, *_PLANES, 2),
     **dict.fromkeys(('semantic_logits', 'logits', 'quarter_logits', 'probabilities'), _CLASSES),
 }
-_PATCHES = ('patches', *_CLASSES[1:])
 
 _TYPES = {'mask': ('uint8', 'int32'), 'confidence': ('uint8',)}
 
@@ -147,8 +146,8 @@ class OutputCheck:
         axes = _AXES.get(name)
         if axes is None:
             return None
-        if self._bundle.kind == 'patches' and axes == _CLASSES:
-            axes = _PATCHES
+        if batch := self._bundle.kind.axis_name(name, 0):
+            axes = (batch, *axes[1:])
         known = {'classes': len(self._bundle.classes), **sizes}
         return tuple(known.get(axis, axis) for axis in axes)
 

@@ -10,27 +10,25 @@ import time
 
 import numpy as np
 
-from uhr_seg_ros.backends.engine import Engine
+from uhr_seg_ros.backends.engine import Backend, Engine, Shape
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.backends.registry import open_engines
+from uhr_seg_ros.backends.registry import BACKENDS
 from uhr_seg_ros.core.bundle import Bundle
-from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.core.patch_grid import Context, PatchGrid, place_in, reduced
+from uhr_seg_ros.core.errors import ConfigError, EngineError
+from uhr_seg_ros.core.patch_grid import Context, PatchGrid, place_in, reduced, WHOLE
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.logit_accumulator import LogitAccumulator
 from uhr_seg_ros.pipelines.outputs import CheckedGraphs, lengths
-from uhr_seg_ros.pipelines.pipeline import (
-    OutputRequest,
-    SynchronousPipeline,
-    TilingOptions,
-    warm_up_frame,
-)
+from uhr_seg_ros.pipelines.pipeline import OutputRequest, Results, TilingOptions, warm_up_frame
+from uhr_seg_ros.pipelines.synchronous import SynchronousPipeline
 
 #: Memory of a patch per px when the bundle does not tell, bytes.
 DEFAULT_BYTES_PER_PIXEL = 4000.0
 #: More patches at a time gain nothing on a CPU.
 MAX_BATCH = 8
+#: New engines are verified on a frame of so many patches in each direction.
+VERIFICATION_PATCHES = 2
 #: A frame that takes so long tells how far it is, and then again after so long, s.
 SLOW_S, REPORT_INTERVAL_S = 1.0, 5.0
 
@@ -47,7 +45,7 @@ class PatchesWithContexts(SynchronousPipeline):
         bundle: a bundle of kind `patches`.
         engines: graph name -> engine.
         limits: `memory_limit_mb` decides how many patches run at a time, at least one.
-        report: gets a line now and then while a frame takes long.
+        options: `report` of it gets a line now and then while a frame takes long.
 
     Raises:
         ConfigError: contexts that cannot be cut, or a limit for tiles.
@@ -60,12 +58,12 @@ class PatchesWithContexts(SynchronousPipeline):
         bundle: Bundle,
         engines: Mapping[str, Engine],
         limits: TilingOptions,
-        report: Callable[[str], None],
+        options: EngineOptions = EngineOptions(),  # noqa: B008 - it cannot change
     ) -> None:
         if limits.tile is not None:
             msg = f'a tile of {limits.tile} px: patches of {bundle.name} have a size of their own'
             raise ConfigError(msg)
-        self._bundle, self._report = bundle, report
+        self._bundle, self._report = bundle, options.report
         self.provenance = engines['patch'].provenance()
         self._side = bundle.patches.side
         self._contexts = {
@@ -78,23 +76,35 @@ class PatchesWithContexts(SynchronousPipeline):
         self._graphs = CheckedGraphs(bundle, engines, sizes)
 
     @classmethod
-    def open(
-        cls, bundle: Bundle, limits: TilingOptions, options: EngineOptions
-    ) -> PatchesWithContexts:
-        """Open the graphs of a bundle on ONNX Runtime; see `open_engines`."""
-        engines = open_engines(bundle, bundle.graphs, options)
-        return cls(bundle, engines, limits, options.report)
+    def open_graphs(
+        cls, bundle: Bundle, backend: Backend, limits: TilingOptions, options: EngineOptions
+    ) -> dict[str, Engine]:
+        """Open the graphs for batches of as many patches as run at a time."""
+        side, count = bundle.patches.side, batch_size(bundle, limits)
+        shapes: dict[str, tuple[int, ...]] = {'image': (count, 3, side, side), 'place': (count, 4)}
+        engines: dict[str, Engine] = {}
+        for name, factor in bundle.patches.contexts.items():
+            samples = 1 if factor == WHOLE else count
+            engines[name] = backend.open(bundle.graphs[name], {'image': (samples, 3, side, side)})
+            if not BACKENDS[options.backend].takes_any_shape:
+                shapes[name] = _known(engines[name].output_shapes[name], name)
+        engines['patch'] = backend.open(bundle.graphs['patch'], shapes)
+        return engines
+
+    @classmethod
+    def verification_size(cls, bundle: Bundle) -> tuple[int, int]:
+        """Return the size of a frame of a few patches."""
+        side = VERIFICATION_PATCHES * bundle.patches.side
+        return side, side
 
     def prepare(self, size: tuple[int, int]) -> None:
         """Run once on a black frame of one patch."""
         frame = warm_up_frame((min(size[0], self._side), min(size[1], self._side)))
         self.segment(frame, OutputRequest(), StageClock())
 
-    def segment(
-        self, frame: RawFrame, request: OutputRequest, clock: StageClock
-    ) -> dict[str, np.ndarray]:
+    def segment(self, frame: RawFrame, request: OutputRequest, clock: StageClock) -> Results:
         """
-        Segment one frame; see `Strategy.segment`.
+        Segment one frame; see `InferencePipeline.segment`.
 
         The stages are `convert`, `reduce`, `contexts`, `patches`, `merge` and `overlay`. The
         logits are sums over the patches, the confidence is that of their mean.
@@ -102,10 +112,10 @@ class PatchesWithContexts(SynchronousPipeline):
         with clock.stage('convert'):
             image = frame.bgr
         results = self._merged(image, request, clock)
-        if request.pictures.any:
+        if request.overlay.any:
             with clock.stage('overlay'):
                 classes = self._bundle.classes
-                results |= request.pictures.paint(image, results['mask'], classes)
+                results |= request.overlay.paint(image, results['mask'], classes)
         return results
 
     def semantic_mask(self, frame: RawFrame) -> np.ndarray:
@@ -117,10 +127,6 @@ class PatchesWithContexts(SynchronousPipeline):
         """Count the reduced frames; one row of patches does not grow with a frame's height."""
         ratios = [context.ratio for context in self._contexts.values() if not context.is_whole]
         return sum(3 / float(ratio) ** 2 for ratio in ratios)
-
-    def close(self) -> None:
-        """Free the memory of the engines."""
-        self._graphs.close()
 
     def _merged(
         self, image: np.ndarray, request: OutputRequest, clock: StageClock
@@ -227,6 +233,13 @@ def batch_size(bundle: Bundle, limits: TilingOptions) -> int:
     per_pixel = bundle.detail_bytes_per_pixel or DEFAULT_BYTES_PER_PIXEL
     fitting = int(limits.memory_limit_mb * 1e6 / (per_pixel * bundle.patches.side**2))
     return min(max(fitting, 1), MAX_BATCH)
+
+
+def _known(shape: Shape, name: str) -> tuple[int, ...]:
+    if None in shape or np.prod([length or 0 for length in shape]) < 1:
+        msg = f'the engine of {name} gives a map of shape {shape}: export the model again'
+        raise EngineError(msg)
+    return tuple(length for length in shape if length is not None)
 
 
 def _batches(starts: Sequence[int], most: int) -> Iterator[Sequence[int]]:

@@ -1,13 +1,15 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What every strategy is asked for, and within which limits."""
+"""What every pipeline does, and within which limits."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -15,7 +17,14 @@ from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import OverlayOptions
-from uhr_seg_ros.pipelines.outputs import CheckedGraphs
+
+T = TypeVar('T')
+
+#: Results of a frame by name, see `InferencePipeline.segment`.
+Results = dict[str, np.ndarray]
+
+#: Frame sizes whose engines stay open.
+MAX_SIZES = 4
 
 #: Largest height and width of the frame that warms an engine up, px.
 WARM_UP_SIZE = (544, 960)
@@ -44,12 +53,12 @@ class OutputRequest:
 
     Attributes:
         outputs: of `mask`, `confidence`, `logits` and `quarter_logits`.
-        pictures: what to paint.
+        overlay: which pictures to render.
 
     """
 
     outputs: Sequence[str] = ('mask',)
-    pictures: OverlayOptions = field(default_factory=OverlayOptions)
+    overlay: OverlayOptions = field(default_factory=OverlayOptions)
 
 
 def warm_up_frame(size: tuple[int, int]) -> RawFrame:
@@ -58,22 +67,52 @@ def warm_up_frame(size: tuple[int, int]) -> RawFrame:
     return RawFrame.of_bgr(np.zeros((height, width, 3), np.uint8))
 
 
-class InferencePipeline(Protocol):
+class PendingResult(Generic[T]):
+    """
+    The result of a frame in work.
+
+    Args:
+        finish: waits for the result and returns it; called once.
+
+    """
+
+    def __init__(self, finish: Callable[[], T]) -> None:
+        self._finish: Callable[[], T] | None = finish
+        self._outcome: Future[T] = Future()
+
+    def result(self) -> T:
+        """Wait for the result and return it, or raise what went wrong; again each time."""
+        finish, self._finish = self._finish, None
+        if finish is not None:
+            try:
+                self._outcome.set_result(finish())
+            except BaseException as err:  # whatever it is, whoever asks again gets it too
+                self._outcome.set_exception(err)
+        return self._outcome.result()
+
+
+class FrameSegmenter(Protocol):
+    """What segments one frame."""
+
+    def segment(self, frame: RawFrame, request: OutputRequest, clock: StageClock) -> Results:
+        """Segment one frame; see `InferencePipeline.segment`."""
+        ...
+
+
+class InferencePipeline(FrameSegmenter, Protocol):
     """How the graphs of a bundle make a mask on one back end."""
 
     #: What runs: `backend`, `version`, `device`, and what else tells two runs apart.
     provenance: dict[str, str]
 
-    #: Whether `begin` returns before the work is done.
-    overlaps: bool
+    #: Whether `submit` returns before the work is done.
+    is_async: bool
 
     def prepare(self, size: tuple[int, int]) -> None:
         """Make frames of a size (height, width) fast; the first time, this may take minutes."""
         ...
 
-    def segment(
-        self, frame: RawFrame, request: OutputRequest, clock: StageClock
-    ) -> dict[str, np.ndarray]:
+    def segment(self, frame: RawFrame, request: OutputRequest, clock: StageClock) -> Results:
         """
         Segment one frame.
 
@@ -90,16 +129,13 @@ class InferencePipeline(Protocol):
         """
         ...
 
-    def begin(
+    def submit(
         self, frame: RawFrame, request: OutputRequest, clock: StageClock
-    ) -> Callable[[], dict[str, np.ndarray]]:
+    ) -> PendingResult[Results]:
         """
         Start a frame; see `segment`.
 
-        Returns:
-            Waits for the results and gives them. Where `overlaps`, one more frame may be begun
-            before that.
-
+        Where `is_async`, one more frame may be submitted before the result of this one is taken.
         """
         ...
 
@@ -108,7 +144,7 @@ class InferencePipeline(Protocol):
         Return what grows with a frame beside it and its results, in bytes per px of it.
 
         Args:
-            outputs: what is wanted, see `Request`.
+            outputs: what is wanted, see `OutputRequest`.
 
         """
         ...
@@ -122,33 +158,48 @@ class InferencePipeline(Protocol):
         ...
 
     def close(self) -> None:
-        """Free the memory; the strategy is not used afterwards."""
+        """Free the memory; the pipeline is not used afterwards."""
         ...
 
 
-class SynchronousPipeline:
-    """What strategies have in common that finish a frame before they return."""
+class Closable(Protocol):
+    """What holds memory until it is closed."""
 
-    overlaps = False
+    def close(self) -> None:
+        """Free the memory."""
+        ...
 
-    _graphs: CheckedGraphs
-    _keeps_memory = True
 
-    def keep_memory(self, keeps: bool) -> None:
-        """Tell the engines too; see `Strategy.keep_memory`."""
-        if keeps != self._keeps_memory:
-            self._keeps_memory = keeps
-            self._graphs.keep_memory(keeps)
+C = TypeVar('C', bound=Closable)
 
-    def segment(
-        self, frame: RawFrame, request: OutputRequest, clock: StageClock
-    ) -> dict[str, np.ndarray]:
-        """Segment one frame; see `Strategy.segment`."""
-        raise NotImplementedError
 
-    def begin(
-        self, frame: RawFrame, request: OutputRequest, clock: StageClock
-    ) -> Callable[[], dict[str, np.ndarray]]:
-        """Segment one frame at once; see `Strategy.begin`."""
-        results = self.segment(frame, request, clock)
-        return lambda: results
+class PipelinesBySize(Generic[C]):
+    """
+    Pipelines for frames of one size each; those of the `MAX_SIZES` used last stay open.
+
+    Args:
+        open_size: opens one for frames of (height, width).
+
+    """
+
+    def __init__(self, open_size: Callable[[tuple[int, int]], C]) -> None:
+        self._open_size = open_size
+        self._open: OrderedDict[tuple[int, int], C] = OrderedDict()
+
+    def __getitem__(self, size: tuple[int, int]) -> C:
+        if size not in self._open:
+            if len(self._open) >= MAX_SIZES:
+                self._open.popitem(last=False)[1].close()
+            self._open[size] = self._open_size(size)
+        self._open.move_to_end(size)
+        return self._open[size]
+
+    @property
+    def newest(self) -> C | None:
+        """The one that was used last."""
+        return next(reversed(self._open.values()), None)
+
+    def close(self) -> None:
+        """Close all of them."""
+        while self._open:
+            self._open.popitem()[1].close()

@@ -1,34 +1,37 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Which strategy runs a bundle on which back end."""
+"""Open the pipeline that runs a bundle on a back end; `core.bundle_kinds` names them."""
 
 from __future__ import annotations
 
 from importlib import import_module
 
-from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.backends.options import EngineOptions, WIDTHS
+from uhr_seg_ros.backends.registry import select_backend
 from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.bundle_kinds import PipelineEntry
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.pipelines.pipeline import InferencePipeline, TilingOptions
 
-#: Back end -> kind of bundle -> module and class; the first back end is the fastest one. A module
-#: is imported when it is needed, since what it needs itself may be missing.
-PIPELINES: dict[str, dict[str, tuple[str, str]]] = {
-    'tensorrt': {
-        'two_branch': ('uhr_seg_ros.pipelines.two_branch_gpu', 'TwoBranchGpu'),
-        'patches': ('uhr_seg_ros.pipelines.patches_gpu', 'PatchesGpu'),
-        'deformed': ('uhr_seg_ros.pipelines.fixed_gpu', 'DeformedGpu'),
-        'uniform': ('uhr_seg_ros.pipelines.fixed_gpu', 'UniformGpu'),
-    },
-    'onnxruntime': {
-        'two_branch': ('uhr_seg_ros.pipelines.two_branch', 'TwoBranch'),
-        'single': ('uhr_seg_ros.pipelines.single', 'SingleBranch'),
-        'patches': ('uhr_seg_ros.pipelines.patches', 'PatchesWithContexts'),
-        'deformed': ('uhr_seg_ros.pipelines.deformed', 'Deformed'),
-        'uniform': ('uhr_seg_ros.pipelines.uniform', 'Uniform'),
-    },
-}
+
+def pipeline_entry(bundle: Bundle, backend: str) -> PipelineEntry:
+    """
+    Find what runs a bundle on a back end, and which stages it times.
+
+    Args:
+        bundle: the model.
+        backend: as the user writes it, see `select_backend`.
+
+    Raises:
+        EngineError: the back end is unknown or cannot run this bundle.
+
+    """
+    name, _ = select_backend(backend, EngineOptions())
+    if name not in bundle.kind.pipelines:
+        msg = f'back end {name} cannot run bundles of kind {bundle.kind}: choose onnxruntime'
+        raise EngineError(msg)
+    return bundle.kind.pipelines[name]
 
 
 def open_pipeline(
@@ -37,16 +40,32 @@ def open_pipeline(
     """
     Open a bundle on one back end.
 
+    Args:
+        bundle: the model.
+        backend: as the user writes it, see `select_backend`.
+        limits: how large a piece of a frame is segmented at a time.
+        options: of the engines.
+
     Raises:
         EngineError: the back end is unknown or cannot run this bundle here.
         UhrSegError: the bundle or a limit is not usable.
 
     """
-    if backend not in PIPELINES:
-        msg = f'back end {backend!r} is unknown, known: {", ".join(("auto", *PIPELINES))}'
-        raise EngineError(msg)
-    if bundle.kind not in PIPELINES[backend]:
-        msg = f'back end {backend} cannot run bundles of kind {bundle.kind}: choose onnxruntime'
-        raise EngineError(msg)
-    module, name = PIPELINES[backend][bundle.kind]
+    entry = pipeline_entry(bundle, backend)
+    _, options = select_backend(backend, options)
+    if entry.precisions:
+        options = options.resolve_precision(entry.precisions[0])
+        _check_precision(bundle, entry, options.precision)
+    module, _, name = entry.target.partition(':')
     return getattr(import_module(module), name).open(bundle, limits, options)
+
+
+def _check_precision(bundle: Bundle, entry: PipelineEntry, precision: str) -> None:
+    # The back end says what is not known at all.
+    if precision in WIDTHS and precision not in entry.precisions:
+        known = [width for width in WIDTHS if width in entry.precisions]
+        msg = (
+            f'precision {precision!r} of bundle {bundle.name}: bundles of kind {bundle.kind} run '
+            f'on a GPU in {" or ".join(known)}'
+        )
+        raise EngineError(msg)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,15 +13,24 @@ from typing import Any
 import numpy as np
 
 from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.backends.registry import BACKENDS
 from uhr_seg_ros.core.bundle import Bundle, Graph, load_bundle
 from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import OverlayOptions
-from uhr_seg_ros.pipelines.pipeline import InferencePipeline, OutputRequest, TilingOptions
+from uhr_seg_ros.pipelines.pipeline import (
+    InferencePipeline,
+    OutputRequest,
+    PendingResult,
+    TilingOptions,
+)
 from uhr_seg_ros.pipelines.refinement.refine import refine, Refinement
-from uhr_seg_ros.pipelines.registry import open_pipeline, PIPELINES
+from uhr_seg_ros.pipelines.registry import open_pipeline, pipeline_entry
+
+#: Stages of the segmenter itself, after those of its pipeline.
+SEGMENTER_STAGES = ('refine', 'overlay')
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ class Segmenter:
     Args:
         bundle: a loaded bundle, or a path or name for `load_bundle`.
         backend: `tensorrt`, `onnxruntime`, or `auto` for the fastest one that runs here.
-        limits: how large a piece of a frame the detail branch gets at a time.
+        tiling: how large a piece of a frame the detail branch gets at a time.
         input_size: height and width of the frames to come, px: back ends that build for a size
             do so at once. None leaves it to the first frame.
         options: of the engines; their threads are those of refining, too.
@@ -83,7 +91,7 @@ class Segmenter:
         self,
         bundle: str | Path | Bundle,
         backend: str = 'auto',
-        limits: TilingOptions = TilingOptions(),  # noqa: B008 - it cannot change
+        tiling: TilingOptions = TilingOptions(),  # noqa: B008 - it cannot change
         *,
         input_size: tuple[int, int] | None = None,
         options: EngineOptions = EngineOptions(),  # noqa: B008 - it cannot change
@@ -91,22 +99,22 @@ class Segmenter:
         self.bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
         self.fallback = ''
         self._threads = options.threads
-        self._strategy: InferencePipeline | None = None
+        self._pipeline: InferencePipeline | None = None
         # The last one runs everywhere: its errors are the user's.
-        faster = list(PIPELINES)[:-1] if backend == 'auto' else []
+        faster = list(BACKENDS)[:-1] if backend == 'auto' else []
         for name in faster:
             try:
-                self._open(name, limits, options, input_size)
+                self._open(name, tiling, options, input_size)
                 break
             except Exception as err:  # whatever it is, there is another back end
                 self.fallback = f'{name} is not used: {err or type(err).__name__}'
         else:
-            chosen = list(PIPELINES)[-1] if backend == 'auto' else backend
-            self._open(chosen, limits, options, input_size)
+            chosen = list(BACKENDS)[-1] if backend == 'auto' else backend
+            self._open(chosen, tiling, options, input_size)
         self.provenance: dict[str, Any] = {
             'bundle': self.bundle.name,
             'network': self.bundle.network,
-            **self._strategy.provenance,
+            **self._running.provenance,
             'sha256': {name: graph.sha256 for name, graph in self._graphs().items()},
         }
 
@@ -116,7 +124,7 @@ class Segmenter:
         *,
         confidence: bool = False,
         logits: bool = False,
-        pictures: OverlayOptions = OverlayOptions(),  # noqa: B008 - it cannot change
+        overlay: OverlayOptions = OverlayOptions(),  # noqa: B008 - it cannot change
         refinement: Refinement | None = None,
     ) -> Segmentation:
         """
@@ -127,7 +135,7 @@ class Segmenter:
                 frame in the bytes of its camera.
             confidence: ask for the confidence too.
             logits: ask for the logits too.
-            pictures: ask for an overlay or a colour mask too.
+            overlay: ask for an overlay or a color mask too, and tell how they look.
             refinement: let a random walker decide the boundaries of the mask anew.
 
         Returns:
@@ -139,35 +147,41 @@ class Segmenter:
             UhrSegError: a frame that cannot be converted, or a back end that failed.
 
         """
-        begun = self.begin(
+        pending = self.submit(
             image,
             confidence=confidence,
             logits=logits,
-            pictures=pictures,
+            overlay=overlay,
             refinement=refinement,
         )
-        return begun()
+        return pending.result()
 
     @property
-    def overlaps(self) -> bool:
-        """Whether `begin` returns before the work is done, as it does on a GPU."""
-        return self._strategy.overlaps
+    def stages(self) -> tuple[str, ...]:
+        """The stages that a frame may have, in the order in which they run."""
+        own = pipeline_entry(self.bundle, self.backend).stages
+        return (*(stage for stage in own if stage not in SEGMENTER_STAGES), *SEGMENTER_STAGES)
 
-    def begin(
+    @property
+    def is_async(self) -> bool:
+        """Whether `submit` returns before the work is done, as it does on a GPU."""
+        return self._running.is_async
+
+    def submit(
         self,
         image: np.ndarray | RawFrame,
         *,
         confidence: bool = False,
         logits: bool = False,
-        pictures: OverlayOptions = OverlayOptions(),  # noqa: B008 - it cannot change
+        overlay: OverlayOptions = OverlayOptions(),  # noqa: B008 - it cannot change
         refinement: Refinement | None = None,
-    ) -> Callable[[], Segmentation]:
+    ) -> PendingResult[Segmentation]:
         """
         Start one image; see `__call__`.
 
         Returns:
-            Waits for the result and gives it. Where `overlaps`, one more image may be begun
-            before that: it is uploaded while this one is computed.
+            Its `result` waits. Where `is_async`, one more image may be submitted before that:
+            it is uploaded while this one is computed.
 
         """
         frame = self._checked(image)
@@ -175,16 +189,16 @@ class Segmenter:
         outputs = tuple(name for name, asked in wanted.items() if asked)
         clock = StageClock()
         # What is painted shows the refined mask.
-        at_once = pictures if refinement is None else OverlayOptions()
-        wait = self._strategy.begin(frame, OutputRequest(outputs, at_once), clock)
+        at_once = overlay if refinement is None else OverlayOptions()
+        pending = self._running.submit(frame, OutputRequest(outputs, at_once), clock)
 
         def finish() -> Segmentation:
-            results = wait()
+            results = pending.result()
             if refinement is not None:
-                results.update(self._refined(frame, results['mask'], refinement, pictures, clock))
+                results.update(self._refined(frame, results['mask'], refinement, overlay, clock))
             return Segmentation(**results, stage_times=clock.times)
 
-        return finish
+        return PendingResult(finish)
 
     def semantic_only(self, image: np.ndarray | RawFrame) -> np.ndarray:
         """
@@ -200,7 +214,7 @@ class Segmenter:
             ConfigError: not an image of this form.
 
         """
-        return self._strategy.semantic_mask(self._checked(image))
+        return self._running.semantic_mask(self._checked(image))
 
     def sampling_grid(self, image: np.ndarray | RawFrame) -> np.ndarray:
         """
@@ -217,62 +231,61 @@ class Segmenter:
 
         """
         frame = self._checked(image)
-        if self.bundle.kind != 'deformed':
+        if not self.bundle.kind.has_sampling_grid:
             msg = (
                 f'bundle {self.bundle.name} is of kind {self.bundle.kind}, which does not choose '
                 'where it samples: take a bundle of kind deformed'
             )
             raise ConfigError(msg)
-        return self._strategy.sampling_grid(frame)
+        return self._running.sampling_grid(frame)
 
     def keep_memory(self, keeps: bool) -> None:
         """
         Return whether what the frames to come take stays for those after them, as at first.
 
         It makes the next frame faster. Otherwise it goes back to the C library as they are done,
-        which may still keep it: see `core.process_memory.trim_heap`.
+        which may still keep it: see `core.memory.trim_heap`.
         """
-        self._check_open()
-        self._strategy.keep_memory(keeps)
+        self._running.keep_memory(keeps)
 
     def bytes_per_pixel(
         self,
         *,
         confidence: bool = False,
         logits: bool = False,
-        pictures: OverlayOptions = OverlayOptions(),  # noqa: B008 - it cannot change
+        overlay: OverlayOptions = OverlayOptions(),  # noqa: B008 - it cannot change
     ) -> float:
         """
         Return what a pixel of a frame takes on its way, beside the frame as BGR, in bytes.
 
         Counted are the buffers that grow with the frame, results among them; the memory of
-        engines and of tiles is not, which `Limits` bounds.
+        engines and of tiles is not, which `TilingOptions` bounds.
 
         Args:
             confidence: as of `__call__`.
             logits: as of `__call__`.
-            pictures: as of `__call__`.
+            overlay: as of `__call__`.
 
         """
-        self._check_open()
+        pipeline = self._running
         classes = len(self.bundle.classes)
         each = {'mask': 1 if classes <= MAX_UINT8_CLASSES else 2}
         each |= {'confidence': 1} if confidence else {}
         each |= {'logits': 4 * classes} if logits else {}
-        painted = 3 * pictures.scale**2 * (pictures.overlay + pictures.color_mask)
+        painted = 3 * overlay.scale**2 * (overlay.overlay + overlay.color_mask)
         # Each result, and the copy of it that is handed on; painting takes as much again.
         results = 2 * sum(each.values()) + 3 * painted
-        return results + self._strategy.bytes_per_pixel(tuple(each))
+        return results + pipeline.bytes_per_pixel(tuple(each))
 
     def warm_up(self, size: tuple[int, int]) -> None:
         """Get ready for frames of (height, width), so that the first one is fast."""
-        self._strategy.prepare(size)
+        self._running.prepare(size)
 
     def close(self) -> None:
         """Free the memory; calling it again does nothing."""
-        strategy, self._strategy = self._strategy, None
-        if strategy is not None:
-            strategy.close()
+        pipeline, self._pipeline = self._pipeline, None
+        if pipeline is not None:
+            pipeline.close()
 
     def __enter__(self) -> Segmenter:
         return self
@@ -288,25 +301,25 @@ class Segmenter:
     def _open(
         self,
         backend: str,
-        limits: TilingOptions,
+        tiling: TilingOptions,
         options: EngineOptions,
         input_size: tuple[int, int] | None,
     ) -> None:
-        strategy = open_pipeline(self.bundle, backend, limits, options)
+        pipeline = open_pipeline(self.bundle, backend, tiling, options)
         try:
             if input_size is not None:
-                strategy.prepare(input_size)
+                pipeline.prepare(input_size)
         except Exception:
-            strategy.close()
+            pipeline.close()
             raise
-        self.backend, self._strategy = backend, strategy
+        self.backend, self._pipeline = backend, pipeline
 
     def _refined(
         self,
         frame: RawFrame,
         mask: np.ndarray,
         refinement: Refinement,
-        pictures: OverlayOptions,
+        overlay: OverlayOptions,
         clock: StageClock,
     ) -> dict[str, Any]:
         """Return what refining changes of the results."""
@@ -314,23 +327,25 @@ class Segmenter:
             image = frame.bgr
             refined = refine(mask, image, refinement, self._threads)
         results: dict[str, Any] = {'mask': refined.mask, 'refined_share': refined.share}
-        if pictures.any:
+        if overlay.any:
             with clock.stage('overlay'):
-                results.update(pictures.paint(image, refined.mask, self.bundle.classes))
+                results.update(overlay.paint(image, refined.mask, self.bundle.classes))
         return results
 
     def _graphs(self) -> dict[str, Graph]:
         """Return the graphs that run: TensorRT makes its own precisions of those in float32."""
         on_cpu = self.backend == 'onnxruntime'
-        return self.bundle.graphs_in(self._strategy.provenance['precision'] if on_cpu else 'fp32')
+        return self.bundle.graphs_in(self._running.provenance['precision'] if on_cpu else 'fp32')
 
-    def _check_open(self) -> None:
-        if self._strategy is None:
+    @property
+    def _running(self) -> InferencePipeline:
+        if self._pipeline is None:
             msg = 'the segmenter was closed: make a new one'
             raise ConfigError(msg)
+        return self._pipeline
 
     def _checked(self, image: np.ndarray | RawFrame) -> RawFrame:
-        self._check_open()
+        _ = self._running  # closed is the first thing to say
         if isinstance(image, RawFrame):
             return image
         if not isinstance(image, np.ndarray):

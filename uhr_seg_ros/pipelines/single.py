@@ -12,7 +12,6 @@ import numpy as np
 
 from uhr_seg_ros.backends.engine import Engine
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.backends.registry import open_engines
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.raw_frame import RawFrame
@@ -25,14 +24,10 @@ from uhr_seg_ros.pipelines.maps import (
     TileBlender,
 )
 from uhr_seg_ros.pipelines.outputs import CheckedGraphs
-from uhr_seg_ros.pipelines.pipeline import (
-    OutputRequest,
-    SynchronousPipeline,
-    TilingOptions,
-    warm_up_frame,
-)
+from uhr_seg_ros.pipelines.pipeline import OutputRequest, Results, TilingOptions
 from uhr_seg_ros.pipelines.preprocessing import Preprocessor
-from uhr_seg_ros.pipelines.tiling import tile_spans, TileLimit
+from uhr_seg_ros.pipelines.synchronous import SynchronousPipeline
+from uhr_seg_ros.pipelines.tiling import padded_size, tile_spans, TileLimit
 
 
 class SingleBranch(SynchronousPipeline):
@@ -47,6 +42,7 @@ class SingleBranch(SynchronousPipeline):
         bundle: a bundle of kind `single`.
         engines: the engine of `network`.
         limits: how large a piece of a frame the network gets.
+        options: of the engines.
 
     Raises:
         TilingError: a limit is too small.
@@ -55,29 +51,43 @@ class SingleBranch(SynchronousPipeline):
     """
 
     def __init__(
-        self, bundle: Bundle, engines: Mapping[str, Engine], limits: TilingOptions
+        self,
+        bundle: Bundle,
+        engines: Mapping[str, Engine],
+        limits: TilingOptions,
+        options: EngineOptions = EngineOptions(),  # noqa: B008 - it cannot change
     ) -> None:
         self._bundle = bundle
         self._graphs = CheckedGraphs(bundle, engines)
         self.provenance = engines['network'].provenance()
-        self._limit = TileLimit(bundle, limits.memory_limit_mb or None, limits.tile)
+        self._limit = _tile_limit(bundle, limits)
         self._preprocessor = Preprocessor(bundle)
         self._logit_bytes = 0.0
 
-    @classmethod
-    def open(cls, bundle: Bundle, limits: TilingOptions, options: EngineOptions) -> SingleBranch:
-        """Open the graph of a bundle on ONNX Runtime; see `open_engines`."""
-        return cls(bundle, open_engines(bundle, ('network',), options), limits)
-
-    def prepare(self, size: tuple[int, int]) -> None:
-        """Run once on a black frame."""
-        self.segment(warm_up_frame(size), OutputRequest(), StageClock())
-
-    def segment(
-        self, frame: RawFrame, request: OutputRequest, clock: StageClock
-    ) -> dict[str, np.ndarray]:
+    @staticmethod
+    def input_size(
+        bundle: Bundle, limits: TilingOptions, size: tuple[int, int]
+    ) -> tuple[int, int]:
         """
-        Segment one frame; see `Strategy.segment`.
+        Return height and width of what the graph sees of a frame, or of each of its tiles, px.
+
+        Args:
+            bundle: as of the class.
+            limits: as of the class.
+            size: height and width of the frame, px.
+
+        """
+        height, width = padded_size(size, bundle.multiple)
+        tile = _tile_limit(bundle, limits).side_for(height, width)
+        if tile is not None:
+            height, width = (
+                tile_spans(side, tile, bundle.multiple)[0][1] for side in (height, width)
+            )
+        return height // bundle.low_res_factor, width // bundle.low_res_factor
+
+    def segment(self, frame: RawFrame, request: OutputRequest, clock: StageClock) -> Results:
+        """
+        Segment one frame; see `InferencePipeline.segment`.
 
         The stages are `convert`, `preprocess`, `network`, `enlarge` and `overlay`.
         """
@@ -96,24 +106,19 @@ class SingleBranch(SynchronousPipeline):
                 results['confidence'] = enlarged_confidence(logits, size, padded)
             if 'logits' in request.outputs:
                 results['logits'] = np.stack([enlarged(each, size, padded) for each in logits])
-        if request.pictures.any:
+        if request.overlay.any:
             with clock.stage('overlay'):
                 classes = self._bundle.classes
-                results |= request.pictures.paint(image, results['mask'], classes)
+                results |= request.overlay.paint(image, results['mask'], classes)
         return results
 
     def semantic_mask(self, frame: RawFrame) -> np.ndarray:
         """Refuse: there is only one branch."""
-        msg = f'bundle {self._bundle.name} has one branch, no semantic one to run alone'
-        raise BundleError(msg)
+        raise no_semantic_branch(self._bundle)
 
     def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
         """Count the logits, as large as they were last, and enlarging them plane by plane."""
         return self._logit_bytes + ARG_MAX_BYTES + (8 if 'confidence' in outputs else 0)
-
-    def close(self) -> None:
-        """Free the memory of the engine."""
-        self._graphs.close()
 
     def _logits(self, image: np.ndarray, clock: StageClock) -> np.ndarray:
         """Return the logits of the padded frame, (C, h, w) float32."""
@@ -155,3 +160,12 @@ class SingleBranch(SynchronousPipeline):
             )
             raise BundleError(msg)
         return step
+
+
+def no_semantic_branch(bundle: Bundle) -> BundleError:
+    """Return the error for asking what a semantic branch alone says."""
+    return BundleError(f'bundle {bundle.name} has one branch, no semantic one to run alone')
+
+
+def _tile_limit(bundle: Bundle, limits: TilingOptions) -> TileLimit:
+    return TileLimit(bundle, limits.memory_limit_mb or None, limits.tile)

@@ -10,7 +10,7 @@ from math import ceil, isqrt
 
 import numpy as np
 
-from uhr_seg_ros.core.bundle import Bundle, FIXED_KINDS
+from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import ConfigError
 
 #: Start and stop of a tile along one axis.
@@ -45,7 +45,7 @@ class TileLimit:
     """
 
     def __init__(self, bundle: Bundle, memory_limit_mb: int | None, tile: int | None) -> None:
-        fixed = bundle.kind in FIXED_KINDS
+        fixed = bundle.kind.is_fixed_size
         if fixed and tile is not None:
             msg = f'a tile of {tile} px: {bundle.name} sees every frame as a whole, in small'
             raise ConfigError(msg)

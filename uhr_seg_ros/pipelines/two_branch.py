@@ -10,9 +10,8 @@ import math
 
 import numpy as np
 
-from uhr_seg_ros.backends.engine import Engine
+from uhr_seg_ros.backends.engine import Backend, Engine
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.backends.registry import open_engines
 from uhr_seg_ros.core.bundle import Bundle, FUSION_REACH
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.raw_frame import RawFrame
@@ -28,13 +27,9 @@ from uhr_seg_ros.pipelines.maps import (
     TileBlender,
 )
 from uhr_seg_ros.pipelines.outputs import CheckedGraphs, lengths
-from uhr_seg_ros.pipelines.pipeline import (
-    OutputRequest,
-    SynchronousPipeline,
-    TilingOptions,
-    warm_up_frame,
-)
+from uhr_seg_ros.pipelines.pipeline import OutputRequest, Results, TilingOptions
 from uhr_seg_ros.pipelines.preprocessing import PLANES_BYTES, Preprocessor
+from uhr_seg_ros.pipelines.synchronous import SynchronousPipeline
 from uhr_seg_ros.pipelines.tiling import Span, strip_spans, tile_spans, TileLimit
 
 #: Rows of cells that the fusion needs above and below its output: a cell looks at its neighbours,
@@ -65,6 +60,7 @@ class TwoBranch(SynchronousPipeline):
         bundle: a bundle of kind `two_branch`.
         engines: graph name -> engine.
         limits: how large a piece of a frame the detail branch gets.
+        options: of the engines.
 
     Raises:
         TilingError: a limit is too small.
@@ -73,11 +69,15 @@ class TwoBranch(SynchronousPipeline):
 
     """
 
-    #: The graphs that frames need; `quarter` is for comparisons.
-    GRAPHS = ('semantic', 'detail', 'fusion', 'scores')
+    #: The graphs that frames need.
+    GRAPHS: tuple[str, ...] = ('semantic', 'detail', 'fusion', 'scores')
 
     def __init__(
-        self, bundle: Bundle, engines: Mapping[str, Engine], limits: TilingOptions
+        self,
+        bundle: Bundle,
+        engines: Mapping[str, Engine],
+        limits: TilingOptions,
+        options: EngineOptions = EngineOptions(),  # noqa: B008 - it cannot change
     ) -> None:
         check_sizes(bundle)
         self._bundle = bundle
@@ -89,25 +89,15 @@ class TwoBranch(SynchronousPipeline):
         self._map_bytes = 0.0
 
     @classmethod
-    def open(
-        cls,
-        bundle: Bundle,
-        limits: TilingOptions,
-        options: EngineOptions,
-        graphs: Sequence[str] = GRAPHS,
-    ) -> TwoBranch:
-        """Open the graphs of a bundle on ONNX Runtime; see `open_engines`."""
-        return cls(bundle, open_engines(bundle, graphs, options), limits)
+    def open_graphs(
+        cls, bundle: Bundle, backend: Backend, limits: TilingOptions, options: EngineOptions
+    ) -> dict[str, Engine]:
+        """Open `GRAPHS`."""
+        return {name: backend.open(bundle.graphs[name]) for name in cls.GRAPHS}
 
-    def prepare(self, size: tuple[int, int]) -> None:
-        """Run once on a black frame."""
-        self.segment(warm_up_frame(size), OutputRequest(), StageClock())
-
-    def segment(
-        self, frame: RawFrame, request: OutputRequest, clock: StageClock
-    ) -> dict[str, np.ndarray]:
+    def segment(self, frame: RawFrame, request: OutputRequest, clock: StageClock) -> Results:
         """
-        Segment one frame; see `Strategy.segment`.
+        Segment one frame; see `InferencePipeline.segment`.
 
         The stages are `convert`, `preprocess`, `semantic`, `detail`, `fusion` and `overlay`.
         """
@@ -128,19 +118,15 @@ class TwoBranch(SynchronousPipeline):
             size = map_sizes('local', *self._preprocessor.padded_size(image))
             quarter = self._graphs.run('quarter', maps, {'quarter_logits': size})
             results['quarter_logits'] = quarter['quarter_logits'][0]
-        if request.pictures.any:
+        if request.overlay.any:
             with clock.stage('overlay'):
-                painted = request.pictures.paint(image, results['mask'], self._bundle.classes)
+                painted = request.overlay.paint(image, results['mask'], self._bundle.classes)
             results |= painted
         return results
 
     def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
         """Count the maps, as large as they were last, and the input of the semantic branch."""
         return self._map_bytes + PLANES_BYTES / self._bundle.low_res_factor**2
-
-    def close(self) -> None:
-        """Free the memory of the engines."""
-        self._graphs.close()
 
     def semantic_mask(self, frame: RawFrame) -> np.ndarray:
         """Take the arg max of the bilinearly enlarged `semantic_logits`."""
@@ -254,6 +240,12 @@ class TwoBranch(SynchronousPipeline):
                 f'on {differing.sum() / decided.sum():.0%} of the pixels: export the model again'
             )
             raise BundleError(msg)
+
+
+class TwoBranchReference(TwoBranch):
+    """The same with the output `quarter_logits`, which other back ends are compared by."""
+
+    GRAPHS = (*TwoBranch.GRAPHS, 'quarter')
 
 
 def _rows_of(name: str, values: np.ndarray, cells: Span) -> np.ndarray:

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.backends.tensorrt.engine import TensorRTBackend
+from uhr_seg_ros.backends.registry import as_reference
+from uhr_seg_ros.backends.tensorrt.backend import TensorRTBackend
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.raw_frame import RawFrame
@@ -19,24 +19,19 @@ from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.frame_pipeline import FramePipeline, SLOTS
 from uhr_seg_ros.pipelines.frame_program import FrameProgram
 from uhr_seg_ros.pipelines.maps import check_sizes, enlarged_arg_max
-from uhr_seg_ros.pipelines.pipeline import OutputRequest, TilingOptions
-from uhr_seg_ros.pipelines.tiling import padded_size, TileLimit
-from uhr_seg_ros.pipelines.verification import (
-    check,
-    compare,
-    proof_frame,
-    PROOF_OUTPUTS,
-    reference,
+from uhr_seg_ros.pipelines.pipeline import (
+    OutputRequest,
+    PendingResult,
+    PipelinesBySize,
+    Results,
+    TilingOptions,
 )
-
-#: Frame sizes whose engines stay open.
-MAX_SIZES = 4
+from uhr_seg_ros.pipelines.tiling import padded_size, TileLimit
+from uhr_seg_ros.pipelines.two_branch import TwoBranchReference
+from uhr_seg_ros.pipelines.verification import verify_engines
 
 #: So many frames until every slot has its CUDA graph.
 WARM_UP_FRAMES = 2 * SLOTS
-
-#: What `auto` means on a GPU.
-DEFAULT_PRECISION = 'fp16'
 
 #: The kernels know this factor only.
 LOW_RES_FACTOR = 4
@@ -62,7 +57,7 @@ class TwoBranchGpu:
 
     """
 
-    overlaps = True
+    is_async = True
 
     def __init__(
         self,
@@ -82,13 +77,12 @@ class TwoBranchGpu:
         self._limits, self._options = limits, options
         self._limit = TileLimit(bundle, limits.memory_limit_mb or None, limits.tile)
         self._module = backend.load_kernels()
-        self._pipelines: OrderedDict[tuple[int, int], FramePipeline] = OrderedDict()
+        self._pipelines = PipelinesBySize(self._open)
         self.provenance = backend.provenance()
 
     @classmethod
     def open(cls, bundle: Bundle, limits: TilingOptions, options: EngineOptions) -> TwoBranchGpu:
         """Open a bundle on the GPU; engines follow with the first size, see `prepare`."""
-        options = options.settled(DEFAULT_PRECISION)
         backend = TensorRTBackend(bundle.name, options)
         try:
             return cls(bundle, backend, limits, options)
@@ -102,38 +96,35 @@ class TwoBranchGpu:
 
         Raises:
             EngineError: an engine cannot be built.
-            AgreementError: the engines compute something else than ONNX Runtime.
+            EngineError: the engines compute something else than ONNX Runtime.
 
         """
-        self._pipeline(size)
         black = RawFrame.of_bgr(np.zeros((*size, 3), np.uint8))
         for _ in range(WARM_UP_FRAMES):
             self.segment(black, OutputRequest(), StageClock())
 
-    def segment(
-        self, frame: RawFrame, request: OutputRequest, clock: StageClock
-    ) -> dict[str, np.ndarray]:
+    def segment(self, frame: RawFrame, request: OutputRequest, clock: StageClock) -> Results:
         """
-        Segment one frame; see `Strategy.segment`.
+        Segment one frame; see `InferencePipeline.segment`.
 
         The stages are `upload`, `engines` and `download`.
         """
-        return self.begin(frame, request, clock)()
+        return self.submit(frame, request, clock).result()
 
-    def begin(
+    def submit(
         self, frame: RawFrame, request: OutputRequest, clock: StageClock
-    ) -> Callable[[], dict[str, np.ndarray]]:
-        """Start a frame and give what waits for its results; see `FramePipeline.begin`."""
-        return self._pipeline((frame.height, frame.width)).begin(frame, request, clock)
+    ) -> PendingResult[Results]:
+        """Start a frame; see `FramePipeline.submit`."""
+        return self._pipelines[frame.height, frame.width].submit(frame, request, clock)
 
     def semantic_mask(self, frame: RawFrame) -> np.ndarray:
         """Take the arg max of the bilinearly enlarged `semantic_logits`."""
         size = frame.height, frame.width
-        logits = self._pipeline(size).semantic_logits(frame)
+        logits = self._pipelines[size].semantic_logits(frame)
         return enlarged_arg_max(logits, size, self._bundle.multiple)
 
     def keep_memory(self, keeps: bool) -> None:
-        """Do nothing: sizes have their own memory, and the oldest of `MOST_SIZES` goes."""
+        """Do nothing: sizes have their own memory, and the oldest one goes."""
 
     def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
         """Count the locked copies of frame and results; the rest is memory of the GPU."""
@@ -141,42 +132,14 @@ class TwoBranchGpu:
 
     def close(self) -> None:
         """Free the memory."""
-        while self._pipelines:
-            self._pipelines.popitem()[1].close()
+        self._pipelines.close()
         self._backend.close()
-
-    def _pipeline(self, size: tuple[int, int]) -> FramePipeline:
-        if size not in self._pipelines:
-            if len(self._pipelines) >= MAX_SIZES:
-                self._pipelines.popitem(last=False)[1].close()
-            self._pipelines[size] = self._proven(self._open(size), size)
-        self._pipelines.move_to_end(size)
-        return self._pipelines[size]
-
-    def _proven(self, pipeline: FramePipeline, size: tuple[int, int]) -> FramePipeline:
-        """Compare engines that were never compared with ONNX Runtime."""
-        if not self._backend.unproven:
-            return pipeline
-        self._backend.report(f'comparing the engines for {size[1]}x{size[0]} with ONNX Runtime')
-        try:
-            frame = RawFrame.of_bgr(proof_frame(size, self._options.proof))
-            expected = reference(self._bundle, self._limits, self._options, frame)
-            found = pipeline.begin(frame, OutputRequest(PROOF_OUTPUTS), StageClock())()
-            agreement = compare(expected, found)
-            self._backend.report(str(agreement))
-            check(agreement, self._bundle, self._options.precision)
-        except Exception:
-            pipeline.close()
-            self._backend.refuse_engines()
-            raise
-        self._backend.accept_engines(agreement.facts())
-        return pipeline
 
     def _open(self, size: tuple[int, int]) -> FramePipeline:
         self._backend.begin_size()
         tile = self._limit.side_for(*padded_size(size, self._bundle.multiple))
         program = FrameProgram(self._bundle, self._backend, size, tile)
-        return FramePipeline(
+        pipeline = FramePipeline(
             program,
             self._backend.cuda,
             self._module,
@@ -184,3 +147,20 @@ class TwoBranchGpu:
             size,
             self._backend.report,
         )
+        try:
+            verify_engines(
+                self._backend,
+                pipeline,
+                lambda: TwoBranchReference.open(
+                    self._bundle, self._limits, as_reference(self._options)
+                ),
+                self._bundle,
+                self._options,
+                size,
+                logits='quarter_logits',
+                of_size=f' for {size[1]}x{size[0]}',
+            )
+        except Exception:
+            pipeline.close()
+            raise
+        return pipeline

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from uhr_seg_ros.backends.engine import Engine
+from uhr_seg_ros.backends.engine import Backend, Engine
+from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.timing import StageClock
-from uhr_seg_ros.pipelines.deformed import fixed_size
+from uhr_seg_ros.pipelines.deformed import fixed_size, open_fixed
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.sampling import Sampler
 from uhr_seg_ros.pipelines.single import SingleBranch
@@ -28,20 +29,32 @@ class Uniform(SingleBranch):
         bundle: a bundle of kind `uniform`.
         engines: the engine of `network`.
         limits: nothing of them is needed.
+        options: of the engines.
 
     Raises:
         TilingError: a tile is asked for.
         EngineError: as of `SingleBranch`.
-        DeformedError: the graph has no fixed size.
+        BundleError: the graph has no fixed size.
 
     """
 
     def __init__(
-        self, bundle: Bundle, engines: Mapping[str, Engine], limits: TilingOptions
+        self,
+        bundle: Bundle,
+        engines: Mapping[str, Engine],
+        limits: TilingOptions,
+        options: EngineOptions = EngineOptions(),  # noqa: B008 - it cannot change
     ) -> None:
-        super().__init__(bundle, engines, limits)
+        super().__init__(bundle, engines, limits, options)
         self._size = fixed_size(bundle, 'network', engines['network'])
         self._sampler = Sampler(bundle.mean, bundle.std)
+
+    @classmethod
+    def open_graphs(
+        cls, bundle: Bundle, backend: Backend, limits: TilingOptions, options: EngineOptions
+    ) -> dict[str, Engine]:
+        """Open the graph for the size that it takes; see `open_fixed`."""
+        return open_fixed(bundle, backend, options)
 
     def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
         """Count enlarging the logits, which are as large for every frame."""

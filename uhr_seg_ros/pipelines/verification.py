@@ -1,33 +1,28 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Proof that another back end computes what ONNX Runtime computes."""
+"""Verification that a pipeline computes what ONNX Runtime computes on the CPU."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, dataclass
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from uhr_seg_ros.backends.engine import Backend
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
-from uhr_seg_ros.pipelines.pipeline import InferencePipeline, OutputRequest, TilingOptions
-from uhr_seg_ros.pipelines.two_branch import TwoBranch
+from uhr_seg_ros.pipelines.pipeline import FrameSegmenter, InferencePipeline, OutputRequest
 from uhr_seg_ros.synthetic.scenes import generate_scene
-
-if TYPE_CHECKING:
-    from uhr_seg_ros.backends.tensorrt.engine import TensorRTBackend
 
 #: Smallest share of pixels of the same class, where the bundle does not say otherwise.
 AGREEMENT = {'fp32': 0.9995, 'fp16': 0.999, 'int8': 0.99}
-
-#: What is compared.
-PROOF_OUTPUTS = ('mask', 'quarter_logits')
 
 #: Seed and side (px) of the generated scene on which engines are compared.
 _SCENE = (21, 1024)
@@ -48,7 +43,7 @@ class Agreement:
     logit_error: float
 
     def facts(self) -> dict[str, float]:
-        """Return it as numbers to store."""
+        """Return it as numbers to backend."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -58,20 +53,54 @@ class Agreement:
         )
 
 
-def reference(
-    bundle: Bundle, limits: TilingOptions, options: EngineOptions, frame: RawFrame
-) -> dict[str, np.ndarray]:
-    """Segment a frame with ONNX Runtime in fp32: `mask` and `quarter_logits`."""
-    plain = replace(options, precision='fp32')
-    strategy = TwoBranch.open(bundle, limits, plain, (*TwoBranch.GRAPHS, 'quarter'))
+def verify_engines(
+    backend: Backend,
+    candidate: FrameSegmenter,
+    open_reference: Callable[[], InferencePipeline],
+    bundle: Bundle,
+    options: EngineOptions,
+    size: tuple[int, int],
+    *,
+    logits: str = 'logits',
+    of_size: str = '',
+) -> None:
+    """
+    Compare engines that never were verified with the reference, and commit or discard them.
+
+    Args:
+        backend: opened the engines, and keeps them from one start to the next if it can.
+        candidate: runs the engines.
+        open_reference: opens what runs the same bundle on ONNX Runtime in fp32; closed here.
+        bundle: its limits count.
+        options: of the candidate.
+        size: height and width, px, of the frame that both segment.
+        logits: name of the output that is compared beside the mask.
+        of_size: what else to call the engines in the line that says so, such as ` for 64x48`.
+
+    Raises:
+        EngineError: they compute something else; names what was found, the limit, and the way
+            out.
+
+    """
+    if not backend.unverified:
+        return
+    options.report(f'comparing the engines{of_size} with ONNX Runtime')
+    frame = RawFrame.of_bgr(verification_frame(size, options.verification_image))
+    request = OutputRequest(('mask', logits))
     try:
-        return strategy.segment(frame, OutputRequest(PROOF_OUTPUTS), StageClock())
-    finally:
-        strategy.close()
+        with closing(open_reference()) as reference:
+            expected = reference.segment(frame, request, StageClock())
+        agreement = compare(expected, candidate.segment(frame, request, StageClock()), logits)
+        options.report(str(agreement))
+        check(agreement, bundle, backend.provenance()['precision'])
+    except Exception:
+        backend.discard_engines()
+        raise
+    backend.commit_engines(agreement.facts())
 
 
 def compare(
-    expected: dict[str, np.ndarray], found: dict[str, np.ndarray], logits: str = 'quarter_logits'
+    expected: dict[str, np.ndarray], found: dict[str, np.ndarray], logits: str
 ) -> Agreement:
     """
     Compare what two back ends gave for one frame.
@@ -109,43 +138,7 @@ def check(agreement: Agreement, bundle: Bundle, precision: str) -> None:
         raise EngineError(msg)
 
 
-def prove(
-    strategy: InferencePipeline,
-    reference: InferencePipeline,
-    frame: RawFrame,
-    bundle: Bundle,
-    backend: TensorRTBackend,
-    precision: str,
-) -> None:
-    """
-    Compare new engines with ONNX Runtime, and remember or forget them.
-
-    Args:
-        strategy: runs the engines.
-        reference: runs the same bundle on ONNX Runtime in fp32.
-        frame: what both segment.
-        bundle: its limits count.
-        backend: keeps the engines.
-        precision: of the engines.
-
-    Raises:
-        EngineError: they compute something else.
-
-    """
-    backend.report('comparing the engines with ONNX Runtime')
-    request = OutputRequest(('mask', 'logits'))
-    try:
-        expected = reference.segment(frame, request, StageClock())
-        agreement = compare(expected, strategy.segment(frame, request, StageClock()), 'logits')
-        backend.report(str(agreement))
-        check(agreement, bundle, precision)
-    except Exception:
-        backend.refuse_engines()
-        raise
-    backend.accept_engines(agreement.facts())
-
-
-def proof_frame(size: tuple[int, int], image: np.ndarray | None = None) -> np.ndarray:
+def verification_frame(size: tuple[int, int], image: np.ndarray | None = None) -> np.ndarray:
     """
     Make the frame that back ends are compared on.
 

@@ -133,7 +133,7 @@ class Int8Choice:
         return [
             Layer(graph, node)
             for graph, quantizer in self._quantizers.items()
-            for node in quantizer.paying([each.node for each in layers if each.graph == graph])
+            for node in quantizer.profitable([each.node for each in layers if each.graph == graph])
         ]
 
     def _without(self, layers: Collection[Layer], kept: Collection[Layer]) -> list[Layer]:

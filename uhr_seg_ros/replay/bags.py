@@ -21,7 +21,8 @@ from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.replay.recording import connections_of, is_bag, read_recording, storage_files
 from uhr_seg_ros.replay.recording_files import storage_suffix
 from uhr_seg_ros.replay.sqlite_files import side_files
-from uhr_seg_ros.ros.decoding import decode_compressed, view_image
+from uhr_seg_ros.ros.messages.compressed import decode_compressed
+from uhr_seg_ros.ros.messages.images import view_image
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore

@@ -26,7 +26,7 @@ from uhr_seg_ros.core.image_writing import write_image
 from uhr_seg_ros.replay.dds_info import describe_dds
 from uhr_seg_ros.replay.node_client import NodeClient
 from uhr_seg_ros.replay.ply import vertices_of, write_ply
-from uhr_seg_ros.ros.decoding import view_image
+from uhr_seg_ros.ros.messages.images import view_image
 
 # Pictures that wait to be written; beyond it the subscriptions wait, instead of the memory.
 _WAITING_FILES = 4

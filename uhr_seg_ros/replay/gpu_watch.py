@@ -10,7 +10,7 @@ import re
 import subprocess
 from threading import Thread
 
-from uhr_seg_ros.backends.tensorrt.gpu_health import GpuSample
+from uhr_seg_ros.core.gpu_health import GpuSample
 from uhr_seg_ros.core.subprocesses import find_tool
 
 #: How often the tools look, ms.

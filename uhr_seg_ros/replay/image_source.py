@@ -24,7 +24,7 @@ def read_frames(path: Path, topic: str = '') -> Iterator[np.ndarray]:
 
     Args:
         path: an image, a folder of images (in the order of their names), or a recording; what is
-            odd about one is told on stderr.
+            odd about one is logged.
         topic: of a recording; empty: its only likely one, see `choose_topic`.
 
     Raises:

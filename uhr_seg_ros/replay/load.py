@@ -12,7 +12,7 @@ import time
 
 import psutil
 
-from uhr_seg_ros.backends.memory_profile import peak_resident_bytes
+from uhr_seg_ros.core.memory import peak_resident_bytes
 from uhr_seg_ros.replay.gpu_watch import GpuWatch
 
 SAMPLE_PERIOD_S = 2.0

@@ -23,7 +23,7 @@ from uhr_seg_ros.replay.mcap_records import (
     records,
     unpack_chunk,
 )
-from uhr_seg_ros.replay.storage import Damaged, LARGEST, Losses, tell_once
+from uhr_seg_ros.replay.storage import Damaged, LARGEST, Losses, warn_once
 
 # Time in ns, number in the order of the file, channel and message.
 _Message = tuple[int, int, int, memoryview]
@@ -57,7 +57,7 @@ class McapStorage:
         self.loss = loss or index.loss
         self.way_out = f'`mcap recover {path}` makes a whole file of it'
         for topic, encoding in index.topics.foreign.values():
-            tell_once(path, f'has {topic} in {encoding!r} instead of cdr: it is left out')
+            warn_once(path, f'has {topic} in {encoding!r} instead of cdr: it is left out')
 
     def messages(self, wanted: Collection[int]) -> Iterator[tuple[int, int, bytes]]:
         """Return id of the connection, time in ns and message, in the order of time."""

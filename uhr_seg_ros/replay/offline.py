@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+import logging
 from pathlib import Path
 import re
 from time import perf_counter
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from uhr_seg_ros.core.errors import RecordingError, UhrSegError
-from uhr_seg_ros.core.interruption import telling
+from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.pipelines.segmenter import Segmentation, Segmenter
 from uhr_seg_ros.replay.bag_writing import BagTimeError, BagWriter
@@ -28,6 +29,8 @@ from uhr_seg_ros.replay.bags import (
     topic_types,
 )
 from uhr_seg_ros.replay.partial import check_absent
+
+_LOG = logging.getLogger(__name__)
 
 #: What the node would have published, below a prefix that is its name by default.
 MASK, COLOR_MASK, OVERLAY = 'mask', 'color_mask', 'overlay'
@@ -68,7 +71,6 @@ def segment_recording(
     prefix: str = PREFIX,
     pictures: OverlayOptions = OverlayOptions(True, True, scale=0.5),  # noqa: B008 - it cannot change
     on_frame: Callable[[], object] = lambda: None,
-    tell: Callable[[str], None] = print,
 ) -> OfflineRun:
     """
     Copy a recording message by message and add mask, colour mask and overlay of every frame.
@@ -84,7 +86,6 @@ def segment_recording(
         prefix: of the topics that are added.
         pictures: which are added beside the mask, and how they look.
         on_frame: called after every frame.
-        tell: called with what is wrong with a frame that is left out.
 
     Raises:
         RecordingError: the folder exists, or the recording is damaged.
@@ -100,9 +101,9 @@ def segment_recording(
         count = len(run.total_ms) + run.rejected
         return f'{count} of {topic.count} frames were done, {output} was not made' if count else ''
 
-    with telling(done), BagWriter(output) as bag:
+    with note_progress(done), BagWriter(output) as bag:
         for connection, time_ns, message in read_all(source):
-            if not _copy(bag, connection, time_ns, message, run, tell):
+            if not _copy(bag, connection, time_ns, message, run):
                 continue
             if (connection.topic, full_type(connection.msgtype)) != (topic.name, topic.type):
                 continue
@@ -110,7 +111,7 @@ def segment_recording(
                 header, result = _segment(message, topic.type, segmenter, pictures, run)
             except UhrSegError as err:
                 run.rejected += 1
-                tell(f'frame left out: {err}')
+                _LOG.warning('frame left out: %s', err)
             else:
                 _add(bag, prefix, header, result, time_ns)
             on_frame()
@@ -163,13 +164,12 @@ def _copy(
     time_ns: int,
     message: bytes,
     run: OfflineRun,
-    tell: Callable[[str], None],
 ) -> bool:
     try:
         bag.copy(connection, time_ns, message)
     except BagTimeError as err:
         run.lost += 1
-        tell(f'message left out: {err}')
+        _LOG.warning('message left out: %s', err)
         return False
     return True
 
@@ -180,7 +180,7 @@ def _segment(
     start = perf_counter()
     header, frame = read_frame(message, kind)
     converted = perf_counter()
-    result = segmenter(frame, pictures=pictures)
+    result = segmenter(frame, overlay=pictures)
     run.total_ms.append((perf_counter() - start) * 1e3)
     times = Counter(convert=(converted - start) * 1e3)
     times.update(result.stage_times)  # on the CPU the segmenter converts the frame too

@@ -9,6 +9,7 @@ import argparse
 from collections import Counter
 from collections.abc import Sequence
 import json
+import logging
 import os
 from pathlib import Path
 import sys
@@ -25,7 +26,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from uhr_seg_ros.core.atomic_io import write_text
 from uhr_seg_ros.core.errors import ProcessError, UhrSegError
 from uhr_seg_ros.core.interruption import exit_code, signals_end_the_block, Terminated
-from uhr_seg_ros.core.process_memory import tune_malloc
+from uhr_seg_ros.core.memory import tune_malloc
+from uhr_seg_ros.core.program import terminal_logging
 from uhr_seg_ros.replay.bags import (
     CAMERA_INFO,
     COMPRESSED_IMAGE,
@@ -38,7 +40,9 @@ from uhr_seg_ros.replay.bags import (
 from uhr_seg_ros.replay.pacing import AsRecorded, AtRate, Lockstep, Pace
 from uhr_seg_ros.replay.peeking import is_whole
 from uhr_seg_ros.replay.prefetch import read_ahead, with_stamp
-from uhr_seg_ros.replay.topics import choose_topic, print_line
+from uhr_seg_ros.replay.topics import choose_topic
+
+_LOG = logging.getLogger(__name__)
 
 MESSAGE_TYPES = {
     IMAGE: Image,
@@ -71,7 +75,7 @@ class Player:
     Attributes:
         beside: how many messages of these were published.
         skipped: messages that were not published, because they are not whole.
-        told: what is odd about the recording.
+        findings: what is odd about the recording.
 
     Raises:
         RecordingError: no such recording, or a damaged one.
@@ -93,7 +97,7 @@ class Player:
         self._types[recorded.name] = recorded.type
         self.beside = Counter(dict.fromkeys(beside, 0))
         self.skipped = 0
-        self.told: list[str] = []
+        self.findings: list[str] = []
         self._is_apart = False
 
     def _publish_on(self, topic: str, kind: str) -> Publisher:
@@ -143,7 +147,7 @@ class Player:
             repeat=duration_s > 0,
             beside=self._others,
             is_whole=self._is_whole,
-            tell=self._tell,
+            on_jump=self._note,
         ):
             if not message:
                 self.skipped += 1
@@ -176,15 +180,15 @@ class Player:
     def _age(self, recorded_ns: int, stamp: int) -> int:
         if not self._is_apart and abs(recorded_ns - stamp) > _OLDEST_NS:
             self._is_apart = True
-            self._tell(
+            self._note(
                 f'stamps are {abs(recorded_ns - stamp) / 1e9:.0f} s away from the times of '
                 'recording, by another clock: frames count as recorded when stamped'
             )
         return recorded_age(recorded_ns, stamp)
 
-    def _tell(self, text: str) -> None:
-        self.told.append(text)
-        print_line(text)
+    def _note(self, text: str) -> None:
+        self.findings.append(text)
+        _LOG.warning(text)
 
 
 def _wait_until_acknowledged(publisher: Publisher) -> None:
@@ -214,7 +218,7 @@ def recorded_age(recorded_ns: int, stamp: int) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Play a recording; the exit code is 0 if every message was published."""
     try:
-        with signals_end_the_block():
+        with signals_end_the_block(), terminal_logging():
             return _main(arguments)
     except (KeyboardInterrupt, Terminated) as err:
         return exit_code(err)
@@ -244,7 +248,7 @@ def _main(arguments: Sequence[str] | None) -> int:
                 'played': played,
                 'beside': player.beside,
                 'skipped': player.skipped,
-                'told': player.told,
+                'findings': player.findings,
                 'cpu_s': cpu_s,
             }
             write_text(options.log, json.dumps(outcome))

@@ -32,7 +32,7 @@ def read_ahead(
     repeat: bool,
     beside: Collection[str] = (),
     is_whole: Callable[[str, bytes], bool] = lambda _, message: len(message) >= HEADER_BYTES,
-    tell: Callable[[str], None] = lambda _: None,
+    on_jump: Callable[[str], None] = lambda _: None,
 ) -> Iterator[tuple[int, int, bytes, str]]:
     """
     Read on a thread of its own.
@@ -43,7 +43,7 @@ def read_ahead(
         repeat: begin again at the end, for ever.
         beside: other topics of it, of any type.
         is_whole: tells of a topic and a message if the message can be played.
-        tell: called from that thread when the clock of the recording has jumped.
+        on_jump: called from that thread when the clock of the recording has jumped.
 
     Yields:
         Time from the first image to this one, or to the last one before a message of another
@@ -68,7 +68,7 @@ def read_ahead(
 
     def read() -> None:
         try:
-            for item in _rounds(path, topic, repeat, beside, is_whole, Timeline(tell)):
+            for item in _rounds(path, topic, repeat, beside, is_whole, Timeline(on_jump)):
                 if not put(item):
                     return
             put(None)

@@ -5,36 +5,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+import logging
 from pathlib import Path
 
 import numpy as np
 
 from uhr_seg_ros.core.errors import RecordingError, UhrSegError
 from uhr_seg_ros.replay.bags import read_frame, read_messages
-from uhr_seg_ros.replay.topics import choose_topic, print_line
+from uhr_seg_ros.replay.topics import choose_topic
+
+_LOG = logging.getLogger(__name__)
 
 # So many of the messages that are left out are described; all are counted.
 _DESCRIBED = 3
 
 
-def recorded_frames(
-    path: Path, topic: str = '', *, tell: Callable[[str], None] = print_line
-) -> Iterator[np.ndarray]:
+def recorded_frames(path: Path, topic: str = '') -> Iterator[np.ndarray]:
     """
-    Read the frames of one topic, one at a time, (H, W, 3) uint8 BGR.
+    Read the frames of one topic, one at a time, (H, W, 3) uint8 BGR; log what is left out.
 
     Args:
         path: a recording.
         topic: one of its image topics; empty: the only likely one, see `choose_topic`.
-        tell: called with the topic, what is wrong with messages that are left out, and how many
-            these are.
 
     Raises:
         RecordingError: no such topic, a damaged recording, or none of its messages is a frame.
 
     """
-    chosen = choose_topic(path, topic, tell=tell)
+    chosen = choose_topic(path, topic)
     read = left_out = 0
     try:
         for _, message in read_messages(path, chosen.name):
@@ -43,7 +42,7 @@ def recorded_frames(
             except UhrSegError as err:
                 left_out += 1
                 if left_out <= _DESCRIBED:
-                    tell(f'{path.name}: frame left out: {err}')
+                    _LOG.warning('%s: frame left out: %s', path.name, err)
                 reason = err
             else:
                 read += 1
@@ -55,4 +54,10 @@ def recorded_frames(
             raise RecordingError(msg)
     finally:
         if left_out and read:
-            tell(f'{path.name}: {left_out} of {read + left_out} frames on {chosen.name} left out')
+            _LOG.warning(
+                '%s: %d of %d frames on %s left out',
+                path.name,
+                left_out,
+                read + left_out,
+                chosen.name,
+            )

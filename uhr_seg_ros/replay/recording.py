@@ -22,7 +22,7 @@ from uhr_seg_ros.replay.recording_files import (
     storage_suffix,
     SUFFIXES,
 )
-from uhr_seg_ros.replay.storage import Damaged, Storage, tell_once, unpack_zstd, ZSTD_MAGIC
+from uhr_seg_ros.replay.storage import Damaged, Storage, unpack_zstd, warn_once, ZSTD_MAGIC
 
 
 def is_bag(path: Path) -> bool:
@@ -72,7 +72,7 @@ def connections_of(path: Path) -> Iterator[Connection]:
         if wrong:
             more = f', and of {len(wrong) - 1} more topics wrongly' if len(wrong) > 1 else ''
             text = f'tells of {wrong[0]}{more}: the files count'
-            tell_once(path / METADATA, 'counts', text)
+            warn_once(path / METADATA, 'counts', text)
 
 
 def _storages(path: Path) -> Iterator[tuple[Path, Storage]]:
@@ -97,7 +97,7 @@ def _storages(path: Path) -> Iterator[tuple[Path, Storage]]:
             told = counts().get(file.name)
             of = '' if told is None else f' of the {told} that {METADATA} names'
             text = f'{storage.loss}: {there} messages{of} are there; {storage.way_out}'
-            tell_once(file, 'loss', text)
+            warn_once(file, 'loss', text)
         try:
             yield file, storage
         finally:
@@ -107,7 +107,7 @@ def _storages(path: Path) -> Iterator[tuple[Path, Storage]]:
     for file, error in errors:
         count = counts().get(file.name)
         lost = '' if count is None else f' with its {count} messages'
-        tell_once(file, 'file', f'is left out{lost}; the other files are read: {error}')
+        warn_once(file, 'file', f'is left out{lost}; the other files are read: {error}')
 
 
 def read_recording(
@@ -138,7 +138,7 @@ def read_recording(
             yield wanted[number], time_ns, message
         if storage.losses.places:
             lost = lost or f'{file}: {storage.losses}'
-            tell_once(file, 'losses', f'is damaged: {storage.losses}')
+            warn_once(file, 'losses', f'is damaged: {storage.losses}')
     if lost and not given:
         msg = f'{path} cannot be read as a rosbag2 recording: {lost}'
         raise RecordingError(msg)

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from uhr_seg_ros.core.errors import RecordingError
-from uhr_seg_ros.replay.storage import tell_once
+from uhr_seg_ros.replay.storage import warn_once
 
 METADATA = 'metadata.yaml'
 
@@ -80,7 +80,7 @@ def read_metadata(path: Path) -> Metadata:
     file = path / METADATA
     if not os.path.isfile(file):
         if os.path.exists(file):
-            tell_once(file, 'is no file; the recording is read without it')
+            warn_once(file, 'is no file; the recording is read without it')
         return Metadata()
     try:
         size = file.stat().st_size
@@ -95,7 +95,7 @@ def read_metadata(path: Path) -> Metadata:
         metadata = _parsed(content)
     except Exception as err:  # whatever the parser runs into: the files themselves tell more
         reason = ' '.join(str(err).split())[:200]
-        tell_once(
+        warn_once(
             file,
             'metadata',
             f'cannot be used ({type(err).__name__}: {reason}): the recording is read without it '
@@ -106,7 +106,7 @@ def read_metadata(path: Path) -> Metadata:
     if storage not in STORAGES:
         # What is no text may be endless when it is printed.
         shown = repr(storage)[:40] if isinstance(storage, str | None) else type(storage).__name__
-        tell_once(file, f'names no storage that is known ({shown}): the files tell it')
+        warn_once(file, f'names no storage that is known ({shown}): the files tell it')
     return metadata
 
 
@@ -149,7 +149,7 @@ def _without_copies(path: Path, found: set[str]) -> set[str]:
     """Leave out what looks as another file compressed: its recorder may have died over it."""
     copies = {name for name in found if _plain(name) != name and _plain(name) in found}
     for name in sorted(copies):
-        tell_once(path / name, f'is left out: it looks like {_plain(name)} compressed')
+        warn_once(path / name, f'is left out: it looks like {_plain(name)} compressed')
     return found - copies
 
 
@@ -167,7 +167,7 @@ def _of_one_kind(path: Path, found: set[str], listed: tuple[str, ...]) -> set[st
     if len(meant) == 1:
         others = found - meant[0] - set(listed)
         names = _joined(sorted(others))
-        tell_once(path, f'holds {names}, which {METADATA} does not name: left out')
+        warn_once(path, f'holds {names}, which {METADATA} does not name: left out')
         return found - others
     first, second = (min(kind) for kind in kinds)
     msg = (
@@ -193,7 +193,7 @@ def _tell_differences(
     if more:
         parts.append(f'does not name {_joined(more)}, which {_is(more)}')
     if parts:
-        tell_once(
+        warn_once(
             path / METADATA,
             'files',
             f'{", and ".join(parts)}: what is here is read (`ros2 bag reindex {path}` writes it '

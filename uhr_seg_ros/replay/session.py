@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, ExitStack, suppress
 from dataclasses import dataclass, field, replace
 import json
+import logging
 from pathlib import Path
 import subprocess
 import time
@@ -20,7 +21,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from uhr_seg_ros.core.errors import ProcessError
 from uhr_seg_ros.core.interruption import signals_held
-from uhr_seg_ros.core.process_memory import tune_malloc
+from uhr_seg_ros.core.memory import tune_malloc
 from uhr_seg_ros.core.subprocesses import python_child
 from uhr_seg_ros.replay.bags import COMPRESSED_IMAGE, ImageTopic
 from uhr_seg_ros.replay.collector import Collector, NodeReport
@@ -28,6 +29,8 @@ from uhr_seg_ros.replay.environment import isolate, shared_memory_complaint
 from uhr_seg_ros.replay.load import Load, LoadMeter
 from uhr_seg_ros.replay.node_process import NodeProcess
 from uhr_seg_ros.replay.topics import choose_topic
+
+_LOG = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 120.0
 
@@ -140,8 +143,7 @@ class Session:
         transport: `raw` or `compressed`; see `transport_of`.
         save: whether to write masks and overlays.
         clouds: with `save`, whether to write labelled clouds too.
-        tell: called with progress.
-        on_mask: called with number and stamp, ns, of every mask; by default it is told.
+        on_mask: called with number and stamp, ns, of every mask; by default it is logged.
 
     Attributes:
         node: the process.
@@ -160,19 +162,17 @@ class Session:
         transport: str,
         save: bool = False,
         clouds: bool = False,
-        tell: Callable[[str], None] = print,
         on_mask: Callable[[int, int], None] | None = None,
     ) -> None:
         self._folder = folder
-        self._tell = tell
-        self._on_mask = on_mask or self._tell_mask
+        self._on_mask = on_mask or _log_mask
         self._noted = 0
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
         self._transport = transport
         isolate()
         tune_malloc()
         if complaint := shared_memory_complaint(processes=3):
-            tell(f'warning: {complaint}')
+            _LOG.warning('warning: %s', complaint)
         with ExitStack() as stack:
             # Signals end the block that this is in; rclpy would shut down under its feet.
             rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
@@ -184,7 +184,7 @@ class Session:
             node_parameters = {**parameters, 'image_transport': transport}
             with signals_held():
                 self.node = stack.enter_context(NodeProcess(node_parameters, folder))
-            tell('starting the node')
+            _LOG.info('starting the node')
             _wait_until_active(self.node, self._collector)
             self._resources = stack.pop_all()
 
@@ -226,7 +226,7 @@ class Session:
                 self._watch(player, start, pacing.as_answered)
             outcome = json.loads(log.read_text(encoding='utf-8'))
             load = meter.stop(outcome['cpu_s'])
-            self._tell_once(bag, outcome['told'])
+            self._log_once(bag, outcome['findings'])
             self._wait_until_settled(start)
         report = self._collector.report
         return Replay(
@@ -265,12 +265,12 @@ class Session:
     def __exit__(self, *error: object) -> None:
         self._resources.close()
 
-    def _tell_once(self, bag: Path, told: Sequence[str]) -> None:
-        """Return what the player found odd, once, however often a recording is played."""
-        for text in told:
-            if text not in self._told:
-                self._told.add(text)
-                self._tell(f'{bag.name}: {text}')
+    def _log_once(self, bag: Path, findings: Sequence[str]) -> None:
+        """Log what the player found odd, once, however often a recording is played."""
+        for text in findings:
+            if text not in self._logged:
+                self._logged.add(text)
+                _LOG.warning('%s: %s', bag.name, text)
 
     def _watch(self, player: subprocess.Popen, start: _Start, answer: bool) -> None:
         """Tell of every mask while the player runs, and the player of every answer."""
@@ -301,8 +301,8 @@ class Session:
             if answered and not report.count('pending') and report.number >= first_report + 2:
                 return
             time.sleep(_POLL_S)
-        self._tell(
-            f'warning: waited {SILENCE_TIMEOUT_S:.0f} s in vain for masks that the node counts'
+        _LOG.warning(
+            'warning: waited %.0f s in vain for masks that the node counts', SILENCE_TIMEOUT_S
         )
 
     def _note_new(self) -> int:
@@ -313,8 +313,9 @@ class Session:
                 self._on_mask(self._noted, stamp)
         return self._noted
 
-    def _tell_mask(self, number: int, stamp: int) -> None:
-        self._tell(f'mask {number} arrived, stamp {stamp / 1e9:.3f} s')
+
+def _log_mask(number: int, stamp: int) -> None:
+    _LOG.info('mask %d arrived, stamp %.3f s', number, stamp / 1e9)
 
 
 class _Start(NamedTuple):
@@ -337,20 +338,25 @@ def replay(
     save: bool = True,
     beside: tuple[str, ...] = (),
     clouds: bool = False,
-    tell: Callable[[str], None] = print,
+    on_mask: Callable[[int, int], None] | None = None,
 ) -> tuple[Replay, int]:
     """
     Start the node, play a recording to it once, end the node; see `Session` and `Pacing`.
 
-    Without a topic the likeliest is chosen, and told; see `choose_topic`.
+    Without a topic the likeliest is chosen, and logged; see `choose_topic`.
 
     Returns:
         What came, and the exit code of the node.
 
     """
-    topic = topic or choose_topic(bag, tell=tell)
+    topic = topic or choose_topic(bag)
     with Session(
-        parameters, folder, transport=transport_of(topic), save=save, clouds=clouds, tell=tell
+        parameters,
+        folder,
+        transport=transport_of(topic),
+        save=save,
+        clouds=clouds,
+        on_mask=on_mask,
     ) as session:
         result = session.play(bag, Pacing(rate_hz=rate_hz, beside=beside), topic)
         code = session.close()

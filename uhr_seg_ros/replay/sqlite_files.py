@@ -15,7 +15,7 @@ from urllib.parse import quote
 import apsw
 
 from uhr_seg_ros.core.errors import RecordingError
-from uhr_seg_ros.replay.storage import Damaged, LARGEST, tell_once
+from uhr_seg_ros.replay.storage import Damaged, LARGEST, warn_once
 
 MAGIC = b'SQLite format 3\0'
 
@@ -65,7 +65,7 @@ def open_sqlite(path: Path, name: Path) -> apsw.Connection:
             )
         else:
             text = f'{log} holds nothing that was finished, or is damaged where it begins'
-        tell_once(name, 'log', f'was not closed by its recorder: {text}')
+        warn_once(name, 'log', f'was not closed by its recorder: {text}')
     return _connect(path, with_log=bool(logs))
 
 
@@ -149,7 +149,7 @@ def _connect(path: Path, *, with_log: bool = False) -> apsw.Connection:
 
 def _open_restored(path: Path, journal: Path, name: Path) -> apsw.Connection:
     """Undo in a copy what the recorder had not finished; the copy has no name once it is open."""
-    tell_once(
+    warn_once(
         name,
         'journal',
         f'was not closed by its recorder: it is read as {journal.name} restores it, in a copy',

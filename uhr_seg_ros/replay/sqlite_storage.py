@@ -20,7 +20,7 @@ from rosbags.interfaces import (
 )
 
 from uhr_seg_ros.replay.sqlite_files import LOG, lost_bytes, open_sqlite, pages_in_log, side_files
-from uhr_seg_ros.replay.storage import Damaged, Losses, parse_profiles, tell_once
+from uhr_seg_ros.replay.storage import Damaged, Losses, parse_profiles, warn_once
 
 _FIRST, _LAST = -(1 << 63), (1 << 63) - 1
 
@@ -61,7 +61,7 @@ class SqliteStorage:
             self.close()
             raise
         if unknown := counts.total():
-            tell_once(name, f'has {unknown} messages of topics that it does not name')
+            warn_once(name, f'has {unknown} messages of topics that it does not name')
 
     def messages(self, wanted: Collection[int]) -> Iterator[tuple[int, int, bytes]]:
         """Return id of the connection, time in ns and message, in the order of time."""
@@ -129,7 +129,7 @@ class SqliteStorage:
                 raise Damaged(msg)
             topic, kind, encoding, profiles, digest = map(_text, texts)
             if encoding not in ('cdr', ''):
-                tell_once(name, f'has {topic} in {encoding!r} instead of cdr: it is left out')
+                warn_once(name, f'has {topic} in {encoding!r} instead of cdr: it is left out')
                 continue
             nothing = MessageDefinition(MessageDefinitionFormat.NONE, '')
             extra = ConnectionExtRosbag2('cdr', parse_profiles(profiles))

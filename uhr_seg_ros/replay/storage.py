@@ -28,7 +28,7 @@ _LZ4_RATIO = 255
 _LARGEST_QOS = 1 << 16
 
 _LOG = logging.getLogger(__name__)
-_TOLD: set[tuple[Path, str]] = set()
+_WARNED: set[tuple[Path, str]] = set()
 
 
 class Damaged(Exception):  # noqa: N818 - what is wrong at one place; nobody outside sees it
@@ -77,10 +77,10 @@ class Storage(Protocol):
         """Close the file."""
 
 
-def tell_once(path: Path, cause: str, text: str = '') -> None:
+def warn_once(path: Path, cause: str, text: str = '') -> None:
     """Warn of a cause in a file, once in a process."""
-    if (path, cause) not in _TOLD:
-        _TOLD.add((path, cause))
+    if (path, cause) not in _WARNED:
+        _WARNED.add((path, cause))
         _LOG.warning('%s %s', path, text or cause)
 
 

@@ -23,17 +23,17 @@ class Timeline:
     Goes on from image to image, never back and never by more than `LONGEST_PAUSE_S`.
 
     Args:
-        tell: called for the first pause that is shortened, and for the first step back, with both
-            times.
+        on_jump: called for the first pause that is shortened, and for the first step back, with
+            a line that names both times.
 
     Attributes:
         elapsed_ns: from the first image to the last one so far.
 
     """
 
-    def __init__(self, tell: Callable[[str], None] = lambda _: None) -> None:
-        self._tell = tell
-        self._told: set[bool] = set()
+    def __init__(self, on_jump: Callable[[str], None] = lambda _: None) -> None:
+        self._on_jump = on_jump
+        self._reported: set[bool] = set()
         self._last: int | None = None
         self._steps = 0
         self._round_start_ns = 0
@@ -60,15 +60,15 @@ class Timeline:
         if 0 <= step <= MAX_PAUSE_S * _S:
             return step
         is_back = step < 0
-        if is_back not in self._told:
-            self._told.add(is_back)
+        if is_back not in self._reported:
+            self._reported.add(is_back)
             what = (
                 'goes back from {} to {}: played on without a pause'
                 if is_back
                 else f'goes from {{}} to {{}} between two images: played as a pause of '
                 f'{SHORT_PAUSE_S:.0f} s, as is every one of more than {MAX_PAUSE_S:.0f} s'
             )
-            self._tell('the time of recording ' + what.format(_text(last_ns), _text(time_ns)))
+            self._on_jump('the time of recording ' + what.format(_text(last_ns), _text(time_ns)))
         return 0 if is_back else round(SHORT_PAUSE_S * _S)
 
 

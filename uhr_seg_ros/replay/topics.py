@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+import logging
 from pathlib import Path
 import posixpath
 import re
-import sys
 
 from uhr_seg_ros.core.errors import RecordingError
 from uhr_seg_ros.replay.bags import COMPRESSED_IMAGE, image_topics, ImageTopic, topic_types
 from uhr_seg_ros.replay.peeking import DEEP, GRAY, Look, look_at, UNKNOWN, VIDEO, WIDE
+
+_LOG = logging.getLogger(__name__)
 
 #: Image topics that the node publishes, below its own name or that and the name of a camera.
 PUBLISHED = ('mask', 'confidence', 'overlay', 'color_mask', 'sampling', 'diagnostics_image')
@@ -69,14 +71,7 @@ class _Candidate:
         return f'{str(self)[:-1]}: {self.reason})' if self.reason else str(self)
 
 
-def print_line(text: str) -> None:
-    """Print on stderr, beside whatever a command gives."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def choose_topic(
-    path: Path, name: str = '', *, tell: Callable[[str], None] = print_line
-) -> ImageTopic:
+def choose_topic(path: Path, name: str = '', *, log_level: int = logging.INFO) -> ImageTopic:
     """
     Find the image topic that is meant, by the types, names and first messages of all.
 
@@ -87,8 +82,8 @@ def choose_topic(
     Args:
         path: a recording.
         name: the topic; slashes at its ends do not matter. Empty: the only likely one.
-        tell: called once with the topic that was chosen, and the others with the reasons why
-            they were left out.
+        log_level: of the line with the topic that was chosen, and the others with the reasons
+            why they were left out; a doubtful choice is a warning at any level.
 
     Raises:
         RecordingError: not a recording, or a damaged one.
@@ -104,10 +99,11 @@ def choose_topic(
     others = [each for each in candidates if each is not chosen]
     text = f'topic {chosen}'
     if chosen.reason:
+        log_level = logging.WARNING
         text = f'warning: {text}: {chosen.reason}'
     if others and not name:
         text += f'; left out: {", ".join(each.with_reason() for each in others)}'
-    tell(text)
+    _LOG.log(log_level, text)
     return chosen.topic
 
 

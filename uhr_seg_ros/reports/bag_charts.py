@@ -12,7 +12,7 @@ from typing import Any, TYPE_CHECKING
 import numpy as np
 
 from uhr_seg_ros.core.errors import WriteError
-from uhr_seg_ros.core.plain_charts import plain_charts
+from uhr_seg_ros.core.visualization import plain_charts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

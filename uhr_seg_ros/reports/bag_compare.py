@@ -12,7 +12,7 @@ from typing import Any
 from uhr_seg_ros.core.config_reader import is_number, read_json
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.text import one_line, shortened, shown
-from uhr_seg_ros.reports.benchmark_report import print_table
+from uhr_seg_ros.reports.benchmark_console import print_table
 
 #: What makes figures hard to compare where it differs.
 SETTINGS = (
@@ -65,7 +65,7 @@ def read_report(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing or holds something else.
 
     """
-    advice = 'expected a file that `uhr_seg benchmark --bag --json` wrote'
+    advice = 'expected a file that `uhr_seg benchmark bag --json` wrote'
     report = read_json(path, ConfigError, advice)
     try:
         if report['benchmark'] == 'bag':

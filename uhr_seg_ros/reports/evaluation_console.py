@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from uhr_seg_ros.evaluation.notes import notes, remark
+from uhr_seg_ros.evaluation.figures import notes, remark
 
 
 def show(report: Mapping[str, Any], console: Console | None = None) -> None:

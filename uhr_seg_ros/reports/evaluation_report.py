@@ -11,8 +11,8 @@ from html import escape
 from typing import Any
 
 from uhr_seg_ros.core.classes import ClassSet
+from uhr_seg_ros.evaluation.figures import notes, remark
 from uhr_seg_ros.evaluation.gallery import Gallery, Snapshot
-from uhr_seg_ros.evaluation.notes import notes, remark
 from uhr_seg_ros.reports.evaluation_charts import bars, class_cell, matrix
 from uhr_seg_ros.reports.html import cards, page, panel, section, settings, share, table
 

@@ -10,8 +10,8 @@ from typing import Any, TYPE_CHECKING
 
 import numpy as np
 
-from uhr_seg_ros.core.atomic_io import written
-from uhr_seg_ros.core.plain_charts import plain_charts
+from uhr_seg_ros.core.atomic_io import atomic_write
+from uhr_seg_ros.core.visualization import plain_charts
 from uhr_seg_ros.training.run_folder import LOG, read_log, VALIDATION
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def draw_curves(run: Path) -> Path | None:
     left, right = figure.subplots(1, 2, sharex=True)
     _losses(left, steps)
     _validation(right, checks)
-    with written(run / CURVES) as unfinished:
+    with atomic_write(run / CURVES) as unfinished:
         figure.savefig(unfinished, dpi=110)
     return run / CURVES
 

@@ -6,26 +6,126 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import time
+from typing import NamedTuple
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import MessageError
-from uhr_seg_ros.core.text import shortened
-from uhr_seg_ros.ros.camera_info import CameraInfoCache
+from uhr_seg_ros.core.text import MAX_SHOWN, one_line, shortened
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
-from uhr_seg_ros.ros.closing import close_all
-from uhr_seg_ros.ros.diagnostics import Problem, worst
-from uhr_seg_ros.ros.inputs import CameraInput, Frame, image_topic
+from uhr_seg_ros.ros.ip_reassembly import failed_reassemblies, reassembly_advice
+from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache
 from uhr_seg_ros.ros.outputs import CameraOutput
-from uhr_seg_ros.ros.parameters import Settings
+from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.points.cloud_labeler import CloudHooks, CloudLabeler
 from uhr_seg_ros.ros.points.transforms import TransformFinder
-from uhr_seg_ros.ros.time_jumps import TimeJumps
+from uhr_seg_ros.ros.topics.adaptive_subscription import AdaptiveQosSubscription
+from uhr_seg_ros.ros.topics.closing import close_all
+from uhr_seg_ros.ros.topics.names import camera_info_topic, image_topic
+from uhr_seg_ros.ros.topics.silence import why_silent
+from uhr_seg_ros.ros.topics.status import Problem, worst
+from uhr_seg_ros.ros.topics.time_jumps import stamp_ns, TimeJumps
 from uhr_seg_ros.ros.worker import Counts
 
+FRESH_S = 1.0
+"""So long after a frame, s, what the network loses is not why frames do not come."""
+
 _MAX_TEXT = 500
+
+
+class Frame(NamedTuple):
+    """A message on its way through the node, when it arrived (monotonic, s), and its stamp, ns."""
+
+    message: Image | CompressedImage
+    arrival: float
+    stamp_ns: int
+
+
+class CameraInput:
+    """
+    Frames and calibration of one camera.
+
+    Args:
+        node: owner of the subscriptions.
+        prefix: `front/` for the camera `front`, empty for the one without a name.
+        settings: transport and reliability.
+        calibrations: gets every camera_info.
+        receive: gets every frame.
+
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        prefix: str,
+        settings: Settings,
+        calibrations: CameraInfoCache,
+        receive: Callable[[Frame], None],
+    ) -> None:
+        self._node = node
+        self._name = f'{prefix}image_raw'
+        self._receive = receive
+        self._images = AdaptiveQosSubscription(
+            node, *_source(node, prefix, settings), self._on_image, settings.image_qos
+        )
+        try:
+            self._infos = AdaptiveQosSubscription(
+                node,
+                CameraInfo,
+                camera_info_topic(node, self._name, f'{prefix}camera_info'),
+                calibrations.add,
+            )
+        except Exception:  # such as an override of a QoS that does not exist
+            self._images.close()
+            raise
+        self._last_frame = time.monotonic()
+        self._next_warning_s = 0.0
+        self._failed_reassemblies = failed_reassemblies()
+
+    def follow(self, warning_s: float) -> None:
+        """
+        Follow the publishers' quality of service, and warn when no frame comes.
+
+        Args:
+            warning_s: silence to warn after, s; 0 = never.
+
+        """
+        self._images.follow()
+        self._infos.follow()
+        silence = time.monotonic() - self._last_frame
+        if silence < FRESH_S:
+            self._failed_reassemblies = failed_reassemblies()
+        if warning_s and silence >= max(warning_s, self._next_warning_s):
+            self._next_warning_s = 2 * silence  # a camera that stays away does not fill the log
+            lost = reassembly_advice(failed_reassemblies() - self._failed_reassemblies)
+            self._node.get_logger().warning(
+                f'no frame on {self._images.topic_name} for {silence:.0f} s; '
+                f'{why_silent(self._node, self._images, self._name)}{f". {lost}" if lost else ""}'
+            )
+
+    def problem(self) -> str:
+        """Return what is wrong with the frames that come, or an empty string."""
+        return self._images.problem() or self._infos.problem()
+
+    def close(self) -> None:
+        """Unsubscribe from both, whatever one of them raises."""
+        close_all([self._images, self._infos], AdaptiveQosSubscription.close)
+
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        self._last_frame = time.monotonic()
+        self._next_warning_s = 0.0
+        self._receive(Frame(message, self._last_frame, stamp_ns(message.header)))
+
+
+def _source(node: Node, prefix: str, settings: Settings) -> tuple[type, str]:
+    if settings.image_transport == 'raw':
+        return Image, f'{prefix}image_raw'
+    return CompressedImage, image_topic(node, prefix, 'compressed')
 
 
 class Camera:
@@ -61,6 +161,7 @@ class Camera:
         self._calibrations = CameraInfoCache(on_error)
         jumps.listen(lambda _: self._calibrations.forget_stamps())
         self._input: CameraInput | None = None
+        self._put: Callable[[str, Frame], None]
         self._unclosed: list[CameraInput | CameraOutput | CloudLabeler] = []
         self._topic = image_topic(node, self._prefix, transport)
         self.monitor = CameraMonitor(self._topic, node.get_fully_qualified_name())
@@ -127,20 +228,26 @@ class Camera:
             self._node, self._name, classes, self._calibrations, poses, hooks
         )
 
-    def open_input(self, settings: Settings, on_frame: Callable[[Frame], None]) -> None:
+    def open_input(self, settings: Settings, put: Callable[[str, Frame], None]) -> None:
         """Subscribe; every frame is noted by the monitor and handed on."""
-
-        def receive(frame: Frame) -> None:
-            self._jumps.note(self._topic, frame.stamp_ns)
-            now_ns = self._node.get_clock().now().nanoseconds
-            self.monitor.note(frame.arrival, frame.stamp_ns, now_ns, frame.encoding)
-            on_frame(frame)
-
+        self._put = put
         self.monitor.restart()
         self.close_input()  # what an end that failed has left
-        self._input = CameraInput(self._node, self._prefix, settings, self._calibrations, receive)
+        self._input = CameraInput(
+            self._node, self._prefix, settings, self._calibrations, self._receive
+        )
         if self.clouds is not None:
             self.clouds.open_input()
+
+    def _receive(self, frame: Frame) -> None:
+        message = frame.message
+        encoding = message.format if isinstance(message, CompressedImage) else message.encoding
+        if len(encoding) > MAX_SHOWN:
+            encoding = one_line(encoding, MAX_SHOWN)
+        self._jumps.note(self._topic, frame.stamp_ns)
+        now_ns = self._node.get_clock().now().nanoseconds
+        self.monitor.note(frame.arrival, frame.stamp_ns, now_ns, encoding)
+        self._put(self._name, frame)
 
     def follow(self, warning_s: float) -> None:
         """Let the subscriptions follow their publishers; see `CameraInput.follow`."""

@@ -8,25 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 import math
-from threading import Lock
 import time
 from types import MappingProxyType
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from uhr_seg_ros.ros.arrivals import ArrivalWindow, TOLERANCE_PERCENT
+from uhr_seg_ros.core.text import MAX_SHOWN, one_line
 from uhr_seg_ros.ros.count_window import CountWindow, Done
-from uhr_seg_ros.ros.diagnostics import (
-    count_values,
-    HOLD_S,
-    Lasting,
-    make_status,
-    Problem,
-    worst,
-)
-from uhr_seg_ros.ros.remarks import Remarks
-from uhr_seg_ros.ros.rhythm import Rhythm
-from uhr_seg_ros.ros.stalls import Pace
+from uhr_seg_ros.ros.diagnostics import count_values
+from uhr_seg_ros.ros.frame_rates import FrameLog, TOLERANCE_PERCENT
+from uhr_seg_ros.ros.messages.remarks import Remarks
+from uhr_seg_ros.ros.topics.status import HOLD_S, Lasting, make_status, Problem, worst
 from uhr_seg_ros.ros.worker import Counts
 
 # Every frame is rejected when so many were, one after the other, or all there were.
@@ -38,7 +30,7 @@ _NOBODY_S = 1.0
 _UNSUBSCRIBED = DiagnosticStatus.STALE, 'not subscribed, as the node is not active'
 
 
-class CameraMonitor:
+class CameraMonitor(FrameLog):
     """
     What `/diagnostics` tells about one input topic.
 
@@ -49,21 +41,14 @@ class CameraMonitor:
 
     Attributes:
         topic_name: as given.
-        pace: how long its frames take; for the worker's thread, which adds to it.
 
     """
 
     def __init__(self, topic_name: str, node_name: str) -> None:
+        super().__init__()
         self.topic_name = topic_name
-        self.pace = Pace()
         self._node_name = node_name
-        self._lock = Lock()
-        self._arrivals = ArrivalWindow()
-        self._masks = Rhythm()
         self._counts = CountWindow()
-        self._waiting_since: float | None = None
-        self._encoding = ''
-        self._reason = ''
         self._remarks = Remarks()
         self._lasting = Lasting()
 
@@ -80,38 +65,6 @@ class CameraMonitor:
     def note_remark(self, text: str) -> bool:
         """Note what is odd about frames that are processed; return whether that is new."""
         return self._remarks.add(text)
-
-    def note_rejected(self, reason: str) -> None:
-        """Note why a frame was rejected."""
-        with self._lock:
-            self._reason = reason.partition('\n')[0]
-            self._waiting_since = None
-
-    def note(self, arrival: float, stamp_ns: int, now_ns: int, encoding: str) -> None:
-        """Note a frame that arrived; see `ArrivalWindow.add`."""
-        with self._lock:
-            self._arrivals.add(arrival, stamp_ns, now_ns)
-            self._encoding = encoding
-            if self._waiting_since is None:
-                self._waiting_since = arrival
-
-    def note_mask(self, now: float, size: tuple[int, int], seconds: float) -> None:
-        """Note when a frame was done, s (monotonic), its height and width, and what it took, s."""
-        with self._lock:
-            self._masks.add(now)
-            self._waiting_since = None
-        self.pace.add(size, seconds)
-
-    @property
-    def usual_silence(self) -> float:
-        """Which silence is usual for this camera, s; 0 as long as no interval is known."""
-        with self._lock:
-            return self._arrivals.usual_silence
-
-    def waited(self, now: float) -> float:
-        """Return for how long frames have come of which none was finished, s."""
-        with self._lock:
-            return 0.0 if self._waiting_since is None else now - self._waiting_since
 
     def status(
         self,
@@ -161,7 +114,7 @@ class CameraMonitor:
             **timing,
             'total_dropped_frames': str(counts.dropped),
             **count_values([counts]),
-            'encoding': self._encoding,
+            'encoding': one_line(self._encoding, MAX_SHOWN),
             **more,
         }
         if remarks := str(self._remarks):

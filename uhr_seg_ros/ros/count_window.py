@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-from uhr_seg_ros.ros.rhythm import FEWEST, WINDOW_S
+from uhr_seg_ros.ros.frame_rates import FEWEST, WINDOW_S
 from uhr_seg_ros.ros.worker import Counts
 
 _STEP_S = 1.0

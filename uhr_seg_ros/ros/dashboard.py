@@ -11,7 +11,7 @@ import cv2
 from diagnostic_msgs.msg import DiagnosticStatus
 import numpy as np
 
-from uhr_seg_ros.ros.diagnostics import SEVERITY
+from uhr_seg_ros.ros.topics.status import SEVERITY
 
 HEIGHT, WIDTH = 360, 640
 

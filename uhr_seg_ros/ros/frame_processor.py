@@ -5,30 +5,34 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 import math
 import time
-from typing import Any
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.backends.tensorrt.gpu_health import GpuSample, open_probe, Probe
 from uhr_seg_ros.core.classes import ClassSet
-from uhr_seg_ros.core.process_memory import trim_heap
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.core.gpu_health import GpuSample, open_probe, Probe
+from uhr_seg_ros.core.memory import trim_heap
 from uhr_seg_ros.core.raw_frame import RawFrame
-from uhr_seg_ros.core.timing import StageClock
-from uhr_seg_ros.core.usual_size import UsualSize
-from uhr_seg_ros.core.visualization import draw_density, scaled_size
+from uhr_seg_ros.core.visualization import draw_density, OverlayOptions, scaled_size
 from uhr_seg_ros.image_io.limits import FrameLimit
-from uhr_seg_ros.pipelines.pipeline import TilingOptions
-from uhr_seg_ros.pipelines.segmenter import Segmenter
-from uhr_seg_ros.ros.camera import Camera
-from uhr_seg_ros.ros.diagnostics import StageWindows
-from uhr_seg_ros.ros.inputs import Frame
-from uhr_seg_ros.ros.parameters import Settings
+from uhr_seg_ros.pipelines.pipeline import PendingResult, TilingOptions
+from uhr_seg_ros.pipelines.segmenter import Segmentation, Segmenter
+from uhr_seg_ros.ros.camera import Camera, Frame
+from uhr_seg_ros.ros.messages.images import read_frame
+from uhr_seg_ros.ros.outputs import CameraOutput, FrameResult
+from uhr_seg_ros.ros.parameters.node_parameters import Parameters
+from uhr_seg_ros.ros.parameters.settings import Settings
+from uhr_seg_ros.ros.stage_windows import StageWindows
 from uhr_seg_ros.ros.stalls import Sign
 
 PROGRESS_PERIOD_S = 5.0
@@ -36,21 +40,72 @@ PROGRESS_PERIOD_S = 5.0
 SMALL_MESSAGE = 1 << 24
 """Messages of up to so many bytes are not worth giving back; those of pictures vary in size."""
 
+_REMEMBERED = 8
+"""Sizes that are remembered; of them, what came once is no reason to keep memory."""
+
+_SLACK = 1.5
+"""How many times the usual size may be kept."""
+
+
+class TypicalSize:
+    """
+    Tells when buffers that grow with the work should be given back.
+
+    They may stay as large as what came twice among the last pieces of work, so that two cameras
+    of different sizes, or a change of resolution, cost nothing for long.
+    """
+
+    def __init__(self) -> None:
+        self._recent: deque[int] = deque(maxlen=_REMEMBERED)
+        self._held = 0
+
+    def outgrows(self, size: int) -> bool:
+        """
+        Note a piece of work; True asks for its buffers to be given back when it is done.
+
+        Args:
+            size: of the work, in any unit.
+
+        """
+        self._recent.append(size)
+        usual = sorted(self._recent)[-2] if len(self._recent) > 1 else size
+        self._held = max(self._held, size)
+        if self._held <= _SLACK * usual:
+            return False
+        self._held = 0
+        return True
+
+
+class _Work(NamedTuple):
+    """A frame that the segmenter has begun; times in s (`time.monotonic`)."""
+
+    camera: Camera
+    output: CameraOutput
+    frame: Frame
+    pending: PendingResult[Segmentation]
+    asked: frozenset[str]
+    sampling: Callable[[], np.ndarray]
+    start: float
+    convert_ms: float
+
 
 class FrameProcessor:
     """
-    Owns the segmenter.
+    Owns the segmenter, turns frames into messages, and knows how long that takes.
 
     `load`, `unload` and `process` are for the worker's thread alone: an engine may belong to the
     thread that opened it, as those of CUDA do.
 
     Args:
-        report: gets a line when something takes long, such as building an engine.
-        warn: gets a line about what works, but should be mended.
-        later: runs a job on the worker, when the frame in work is gone.
+        cameras: by their names.
+        parameters: of the node.
+        logger: gets a line when something takes long, such as building an engine, and about what
+            works, but should be mended.
+        run_later: runs a job on the worker, when the frame in work is gone.
 
     Attributes:
-        not_kept: why engines have to be built again at the next start, and what to do; or empty.
+        rebuild_reason: why engines have to be built again at the next start, and what to do; or
+            empty.
         gpu_temperature_c: what `values` has found last, None without a GPU.
         last_sign: when a build has shown progress last, s (`time.monotonic`).
         sign: what was told last by something that takes long, None for nothing.
@@ -59,15 +114,15 @@ class FrameProcessor:
 
     def __init__(
         self,
-        report: Callable[[str], None],
-        warn: Callable[[str], None],
-        later: Callable[[Callable[[], object]], object],
+        cameras: Mapping[str, Camera],
+        parameters: Parameters,
+        logger: RcutilsLogger,
+        run_later: Callable[[Callable[[], object]], object],
     ) -> None:
-        self._report = report
-        self._warn = warn
-        self._later = later
-        self._usual, self._messages = UsualSize(), UsualSize()
-        self.not_kept = ''
+        self._cameras, self._parameters = cameras, parameters
+        self._logger, self._run_later = logger, run_later
+        self._frame_sizes, self._message_sizes = TypicalSize(), TypicalSize()
+        self.rebuild_reason = ''
         self.last_sign = -math.inf
         self.sign: Sign | None = None
         self._next_progress_s = 0.0
@@ -85,7 +140,7 @@ class FrameProcessor:
     @property
     def samples(self) -> bool:
         """Whether the bundle chooses where it samples a frame."""
-        return self._segmenter is not None and self._segmenter.bundle.kind == 'deformed'
+        return self._segmenter is not None and self._segmenter.bundle.kind.has_sampling_grid
 
     @property
     def fallback(self) -> str:
@@ -107,7 +162,7 @@ class FrameProcessor:
             UhrSegError: the bundle, the back end or the memory limit is not usable.
 
         """
-        self.not_kept = ''
+        self.rebuild_reason = ''
         FrameLimit(settings.max_pixels).check('input_size', *settings.input_size[::-1])
         self._segmenter = Segmenter(
             settings.bundle,
@@ -120,16 +175,16 @@ class FrameProcessor:
                 workspace_mb=settings.workspace_mb,
                 cache=settings.engine_cache,
                 report=self._on_report,
-                warn=self._note_not_kept,
+                warn=self._note_rebuild,
                 on_progress=self._on_progress,
             ),
         )
         self._stages = StageWindows()
         self._facts = _facts(self._segmenter)
         line = self._segmenter.bundle.domain_line
-        self._report(f'{line}; camera_view is {settings.camera_view}')
+        self._logger.info(f'{line}; camera_view is {settings.camera_view}')
         if misfit := self.misfit(settings):
-            self._warn(misfit)
+            self._logger.warning(misfit)
         self._probe = open_probe() if self._segmenter.backend == 'tensorrt' else None
         return self._segmenter.bundle.classes
 
@@ -137,17 +192,19 @@ class FrameProcessor:
         """Close the engines, if there are any."""
         segmenter, self._segmenter = self._segmenter, None
         self._facts = {}
-        self.not_kept = ''
+        self.rebuild_reason = ''
         self._probe = None
         self._stages = StageWindows()
         if segmenter is not None:
             segmenter.close()
 
-    def process(
-        self, camera: Camera, frame: Frame, settings: Settings
-    ) -> Callable[[], None] | None:
+    def min_interval(self) -> float:
+        """Return the least time between two frames of a camera that are processed, s."""
+        return self._parameters.settings.min_interval_s
+
+    def process(self, name: str, frame: Frame) -> Callable[[], None] | None:
         """
-        Turn one frame into the messages that someone subscribes to.
+        Turn one frame of a camera into the messages that someone subscribes to.
 
         Returns:
             None when that is done; on a GPU what waits for it and publishes, so that the next
@@ -158,67 +215,66 @@ class FrameProcessor:
 
         """
         start = time.monotonic()
-        clock = StageClock()
-        confidence = settings.confidence_enabled and camera.output.wants_confidence
-        wanted = {
-            'confidence': confidence or camera.wants_points,
-            'pictures': camera.output.wanted_pictures(settings),
-        }
+        camera, settings = self._cameras[name], self._parameters.settings
+        segmenter, output = self._segmenter, camera.output
+        if output is None or segmenter is None:  # a transition did not wait for the frame
+            msg = 'the node was closed while the frame was in work'
+            raise UhrSegError(msg)
+        asked = output.wanted(settings)
+        confidence = 'confidence' in asked or camera.wants_points
+        overlay = OverlayOptions(
+            overlay='overlay' in asked,
+            color_mask='color_mask' in asked,
+            alpha=settings.overlay_alpha,
+            scale=settings.overlay_scale,
+        )
         # A message that is rejected has been in memory, too.
-        if self._messages.outgrows(max(len(frame.message.data), SMALL_MESSAGE)):
-            self._later(trim_heap)
-        with clock.stage('convert'):
-            image = frame.view(camera.remark, self._limit(settings, wanted))
-        size = image.height, image.width
-        camera.monitor.pace.begin(size)
-        outgrows = self._usual.outgrows(image.height * image.width)
-        self._segmenter.keep_memory(not outgrows)
+        if self._message_sizes.outgrows(max(len(frame.message.data), SMALL_MESSAGE)):
+            self._run_later(trim_heap)
+        begun = time.monotonic()
+        each = segmenter.bytes_per_pixel(confidence=confidence, overlay=overlay)
+        limit = FrameLimit(settings.max_pixels, settings.memory_limit_mb, each)
+        image = read_frame(frame.message, camera.remark, limit)
+        convert_ms = 1e3 * (time.monotonic() - begun)
+        camera.monitor.pace.begin((image.height, image.width))
+        outgrows = self._frame_sizes.outgrows(image.height * image.width)
+        segmenter.keep_memory(not outgrows)
         if outgrows:
-            self._later(trim_heap)  # when the frame is done and gone
-        wait = self._segmenter.begin(image, **wanted, refinement=settings.refinement)
-
-        def finish() -> None:
-            result = wait()
-            with clock.stage('publish'):
-                camera.output.publish(frame.message.header, result, confidence=confidence)
-                if camera.output.wants_sampling:
-                    picture = self._sampling_picture(image, settings.overlay_scale)
-                    camera.output.publish_sampling(frame.message.header, picture)
-            now = time.monotonic()
-            clock.add('total', (now - start) * 1e3)
-            # On the CPU the segmenter converts the frame too.
-            times = Counter(convert=0.0)
-            times.update(result.stage_times)
-            times.update(clock.times)
-            latency_ms = (now - frame.arrival) * 1e3
-            self._stages.add(times, latency_ms, result.refined_share)
-            waited_ms = (start - frame.arrival) * 1e3
-            camera.monitor.note_mask(now, size, now - start)
-            camera.output.publish_times(
-                frame.message.header, {'wait': waited_ms, **times, 'latency': latency_ms}
-            )
-            if camera.clouds is not None:
-                camera.clouds.offer_mask(frame.message.header, result)
-
-        if self._segmenter.overlaps:
-            return finish
-        finish()
+            self._run_later(trim_heap)  # when the frame is done and gone
+        pending = segmenter.submit(
+            image, confidence=confidence, overlay=overlay, refinement=settings.refinement
+        )
+        sampling = partial(_sampling_picture, segmenter, image, settings.overlay_scale)
+        work = _Work(camera, output, frame, pending, asked, sampling, start, convert_ms)
+        if segmenter.is_async:
+            return partial(self._finish, work)
+        self._finish(work)
         return None
 
-    def _limit(self, settings: Settings, wanted: Mapping[str, Any]) -> FrameLimit:
-        """Return how large a frame may be of which this is wanted."""
-        each = self._segmenter.bytes_per_pixel(**wanted)
-        return FrameLimit(settings.max_pixels, settings.memory_limit_mb, each)
+    def _finish(self, work: _Work) -> None:
+        """Wait for the result of a frame, publish it, and note what that took."""
+        header, result = work.frame.message.header, work.pending.result()
+        done = time.monotonic()
+        published = FrameResult(header, result, work.asked, work.sampling)
+        work.output.publish(published)
+        now = time.monotonic()
+        stages = dict(result.stage_times)
+        # On the CPU the segmenter converts the frame too.
+        times = {'convert': work.convert_ms + stages.pop('convert', 0.0), **stages}
+        times |= {'publish': 1e3 * (now - done), 'total': 1e3 * (now - work.start)}
+        latency_ms = 1e3 * (now - work.frame.arrival)
+        self._stages.add(times, latency_ms, result.refined_share)
+        height, width = result.mask.shape
+        work.camera.monitor.note_mask(now, (height, width), now - work.start)
+        waited_ms = 1e3 * (work.start - work.frame.arrival)
+        times = {'wait': waited_ms, **times, 'latency': latency_ms}
+        work.output.publish_times(replace(published, times_ms=times))
+        if work.camera.clouds is not None:
+            work.camera.clouds.put_mask(header, result)
 
     def note_cloud(self, milliseconds: float) -> None:
         """Note what labelling and publishing the points of a camera took."""
         self._stages.add_cloud(milliseconds)
-
-    def _sampling_picture(self, image: RawFrame, scale: float) -> np.ndarray:
-        """Paint where a frame is sampled; to look at, so it is worked out once more."""
-        height, width = scaled_size((image.height, image.width), scale)
-        small = cv2.resize(image.bgr, (width, height), interpolation=cv2.INTER_AREA)
-        return draw_density(small, self._segmenter.sampling_grid(image))
 
     def values(self) -> dict[str, str]:
         """Return stage times, what runs, and how the GPU is, for `/diagnostics`."""
@@ -236,13 +292,13 @@ class FrameProcessor:
         """Return latency, ms, and refined share of the frames since the last call."""
         return self._stages.take_recent()
 
-    def _note_not_kept(self, text: str) -> None:
-        self.not_kept = text
-        self._warn(text)
+    def _note_rebuild(self, text: str) -> None:
+        self.rebuild_reason = text
+        self._logger.warning(text)
 
     def _on_report(self, text: str) -> None:
         self._note_sign(text)
-        self._report(text)
+        self._logger.info(text)
 
     def _note_sign(self, text: str) -> float:
         segmenter = self._segmenter  # none while the first engines are built
@@ -256,7 +312,14 @@ class FrameProcessor:
         now = self._note_sign(f'{phase}: {done} of {total}')
         if now >= self._next_progress_s:
             self._next_progress_s = now + PROGRESS_PERIOD_S
-            self._report(f'{phase}: {done} of {total}')
+            self._logger.info(f'{phase}: {done} of {total}')
+
+
+def _sampling_picture(segmenter: Segmenter, image: RawFrame, scale: float) -> np.ndarray:
+    """Paint where a frame is sampled; to look at, so it is worked out once more."""
+    height, width = scaled_size((image.height, image.width), scale)
+    small = cv2.resize(image.bgr, (width, height), interpolation=cv2.INTER_AREA)
+    return draw_density(small, segmenter.sampling_grid(image))
 
 
 def _facts(segmenter: Segmenter) -> dict[str, str]:

@@ -14,7 +14,7 @@ from rclpy.publisher import Publisher
 from std_msgs.msg import String
 
 from uhr_seg_ros.core.classes import ClassSet
-from uhr_seg_ros.ros.qos import latched_qos, output_overrides
+from uhr_seg_ros.ros.topics.qos import latched_qos, output_overrides
 
 try:
     from vision_msgs.msg import LabelInfo, VisionClass

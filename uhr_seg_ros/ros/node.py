@@ -23,18 +23,18 @@ from rclpy.node import Node
 
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import UhrSegError
-from uhr_seg_ros.core.process_memory import trim_heap, tune_malloc
+from uhr_seg_ros.core.memory import trim_heap, tune_malloc
 from uhr_seg_ros.core.text import shortened
 from uhr_seg_ros.ros.camera import Camera
 from uhr_seg_ros.ros.frame_processor import FrameProcessor
-from uhr_seg_ros.ros.inputs import Frame
-from uhr_seg_ros.ros.parameters import Parameters, Settings
+from uhr_seg_ros.ros.messages.remarks import Throttle
+from uhr_seg_ros.ros.parameters.node_parameters import Parameters
+from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.points.cloud_labeler import CloudHooks
 from uhr_seg_ros.ros.points.transforms import TransformFinder
 from uhr_seg_ros.ros.process import RCLError, run
 from uhr_seg_ros.ros.reporting import Reporter
-from uhr_seg_ros.ros.throttle import Throttle
-from uhr_seg_ros.ros.time_jumps import TimeJumps
+from uhr_seg_ros.ros.topics.time_jumps import TimeJumps
 from uhr_seg_ros.ros.waiting import (
     Limit,
     NodeStoppedError,
@@ -109,18 +109,18 @@ class SegmentationNode(LifecycleNode):
             )
             for name in settings.cameras
         }
-        self._path = FrameProcessor(
-            self.get_logger().info, self.get_logger().warning, lambda job: self._worker.call(job)
+        self._processor = FrameProcessor(
+            self._cameras, self._declared, self.get_logger(), self._run_later
         )
-        self._poses: TransformFinder | None = None
+        self._transforms: TransformFinder | None = None
         self.watchdog = Watchdog(
-            lambda: self._declared.settings.watchdog_timeout, lambda: self._path.last_sign
+            lambda: self._declared.settings.watchdog_timeout, lambda: self._processor.last_sign
         )
         self._worker = Worker(
             settings.cameras,
-            self._process,
+            self._processor.process,
             self._on_rejected,
-            self._min_interval,
+            self._processor.min_interval,
             self.watchdog.note,
         )
         self._start_timers(settings)
@@ -151,8 +151,8 @@ class SegmentationNode(LifecycleNode):
         super().on_activate(state)  # before the inputs: until then, publications are discarded
         self._worker.resume()
         try:
-            for name, camera in self._cameras.items():
-                camera.open_input(settings, partial(self._worker.offer, name))
+            for camera in self._cameras.values():
+                camera.open_input(settings, self._worker.put)
         except Exception as error:  # such as an override of a QoS that does not exist
             self._fail('cannot be activated', error)
             failure = self._failure
@@ -221,7 +221,7 @@ class SegmentationNode(LifecycleNode):
         super().destroy_node()
 
     def _start_timers(self, settings: Settings) -> None:
-        reporter = Reporter(self, self._cameras, self._worker, self._path)
+        reporter = Reporter(self, self._cameras, self._worker, self._processor)
         # The node's own clock stands still with use_sim_time while no simulation runs.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(
@@ -248,22 +248,22 @@ class SegmentationNode(LifecycleNode):
         start = time.monotonic()
         self.get_logger().info(f'loading bundle {settings.bundle}')
         classes = self._on_worker(
-            partial(self._path.load, settings),
+            partial(self._processor.load, settings),
             f'loading bundle {settings.bundle}',
             Limit('configure_timeout', lambda: self._declared.settings.configure_timeout),
         )
         for camera in self._cameras.values():
-            camera.open_output(classes, samples=self._path.samples)
+            camera.open_output(classes, samples=self._processor.samples)
         if settings.cloud_enabled:
             self._open_clouds(classes)
-        if self._path.fallback:
-            self.get_logger().warning(self._path.fallback)
+        if self._processor.fallback:
+            self.get_logger().warning(self._processor.fallback)
         seconds = time.monotonic() - start
-        self.get_logger().info(f'{self._path.name} is ready after {seconds:.1f} s')
+        self.get_logger().info(f'{self._processor.name} is ready after {seconds:.1f} s')
 
     def _open_clouds(self, classes: ClassSet) -> None:
         # Transforms are remembered from here on, across transitions.
-        self._poses = self._poses or TransformFinder(self, self._jumps)
+        self._transforms = self._transforms or TransformFinder(self, self._jumps)
         for name, camera in self._cameras.items():
             hooks = CloudHooks(
                 settings=lambda: self._declared.settings,
@@ -272,9 +272,9 @@ class SegmentationNode(LifecycleNode):
                 jumps=self._jumps,
                 remark=camera.remark,
                 on_error=partial(self._warn, name, 'cloud'),
-                on_time=self._path.note_cloud,
+                on_time=self._processor.note_cloud,
             )
-            camera.open_clouds(classes, self._poses, hooks)
+            camera.open_clouds(classes, self._transforms, hooks)
 
     def _close_inputs(self) -> None:
         self._worker.pause()
@@ -308,7 +308,7 @@ class SegmentationNode(LifecycleNode):
 
     def _unload(self) -> None:
         try:
-            self._path.unload()
+            self._processor.unload()
         finally:
             trim_heap()
 
@@ -330,6 +330,9 @@ class SegmentationNode(LifecycleNode):
         self._failure = f'{self._failure}; {text}' if self._failure else text
         self.get_logger().error(text)
 
+    def _run_later(self, job: Callable[[], object]) -> object:
+        return self._worker.call(job)
+
     def _on_worker(self, job: Callable[[], Any], what: str, to_go_on: Limit | None = None) -> Any:
         """Run a job on the worker and wait for its result, as long as the parameters say."""
         limit = Limit('transition_timeout', lambda: self._declared.settings.transition_timeout)
@@ -340,15 +343,8 @@ class SegmentationNode(LifecycleNode):
             self._stopping,
             to_begin=limit,
             to_go_on=to_go_on or limit,
-            last_sign=lambda: self._path.last_sign,
+            last_sign=lambda: self._processor.last_sign,
         )
-
-    def _process(self, name: str, frame: Frame) -> Callable[[], None] | None:
-        return self._path.process(self._cameras[name], frame, self._declared.settings)
-
-    def _min_interval(self) -> float:
-        rate = self._declared.settings.max_rate_hz
-        return 1.0 / rate if rate else 0.0
 
     def _on_rejected(self, name: str, error: Exception) -> None:
         camera = self._cameras[name]

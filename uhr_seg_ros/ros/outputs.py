@@ -1,12 +1,14 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The publications of one camera."""
+"""What is published of a frame: a row of `OUTPUTS` is a topic."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, Generic, TypeVar
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 import numpy as np
@@ -18,20 +20,111 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from uhr_seg_ros.core.classes import ClassSet
-from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.pipelines.segmenter import Segmentation
-from uhr_seg_ros.ros.camera_info import CameraInfoCache, fit_camera_info
-from uhr_seg_ros.ros.closing import close_all, withdraw
-from uhr_seg_ros.ros.diagnostics import make_status
-from uhr_seg_ros.ros.images import encode_image
 from uhr_seg_ros.ros.labels import publish_labels
-from uhr_seg_ros.ros.parameters import Settings
-from uhr_seg_ros.ros.qos import output_overrides, output_qos
+from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache, fit_camera_info
+from uhr_seg_ros.ros.messages.images import encode_image
+from uhr_seg_ros.ros.parameters.settings import Settings
+from uhr_seg_ros.ros.topics.closing import close_all, withdraw
+from uhr_seg_ros.ros.topics.qos import output_overrides, output_qos
+from uhr_seg_ros.ros.topics.status import make_status
+
+M = TypeVar('M')
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """
+    What a frame became, for the rows of `OUTPUTS`.
+
+    Attributes:
+        header: of the frame.
+        result: of the segmenter.
+        asked: what was asked for, see `OutputSpec.needs`.
+        sampling: paints where the frame was sampled, (h, w, 3) uint8 BGR.
+        times_ms: what the frame took, by stage; empty until it is published.
+
+    """
+
+    header: Header
+    result: Segmentation
+    asked: frozenset[str] = frozenset()
+    sampling: Callable[[], np.ndarray] | None = None
+    times_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OutputSpec(Generic[M]):
+    """
+    One output topic.
+
+    Attributes:
+        name: of the topic, below the camera's.
+        type: of the messages.
+        needs: what has to be asked for where somebody subscribes: `confidence`, `overlay` or
+            `color_mask` of the segmenter; `sampling` where bundles choose where they sample, and
+            the topic is announced for those only; `times_ms` for what is known at last.
+        encode: makes the message; None for none.
+        is_enabled: whether the parameters let it be asked for.
+
+    """
+
+    name: str
+    type: type[M]
+    needs: str
+    encode: Callable[[CameraOutput, FrameResult], M | None]
+    is_enabled: Callable[[Settings], bool] = lambda settings: True
+
+
+def _picture(name: str, encoding: str) -> Callable[[CameraOutput, FrameResult], Image]:
+    """Return what encodes an array of the segmenter's result."""
+    return lambda output, frame: encode_image(getattr(frame.result, name), encoding, frame.header)
+
+
+def _mask(output: CameraOutput, frame: FrameResult) -> Image:
+    mask = frame.result.mask
+    return encode_image(mask, 'mono8' if mask.dtype == np.uint8 else 'mono16', frame.header)
+
+
+def _calibration(output: CameraOutput, frame: FrameResult) -> CameraInfo | None:
+    info = output.calibrations.find(frame.header)
+    height, width = frame.result.mask.shape
+    return None if info is None else fit_camera_info(info, frame.header, height, width)
+
+
+def _sampling(output: CameraOutput, frame: FrameResult) -> Image | None:
+    picture = frame.sampling and frame.sampling()
+    return None if picture is None else encode_image(picture, 'bgr8', frame.header)
+
+
+def _times(output: CameraOutput, frame: FrameResult) -> DiagnosticArray:
+    values = {f'{stage}_ms': f'{value:.3f}' for stage, value in frame.times_ms.items()}
+    topic, node = output.topic_name('latency'), output.node.get_fully_qualified_name()
+    status = make_status(topic, DiagnosticStatus.OK, '', node, values)
+    return DiagnosticArray(header=frame.header, status=[status])
+
+
+OUTPUTS: tuple[OutputSpec[Any], ...] = (
+    OutputSpec('mask', Image, '', _mask),
+    OutputSpec(
+        'confidence',
+        Image,
+        'confidence',
+        _picture('confidence', 'mono8'),
+        lambda settings: settings.confidence_enabled,
+    ),
+    OutputSpec('overlay', Image, 'overlay', _picture('overlay', 'bgr8')),
+    OutputSpec('color_mask', Image, 'color_mask', _picture('color_mask', 'bgr8')),
+    OutputSpec('camera_info', CameraInfo, '', _calibration),
+    OutputSpec('sampling', Image, 'sampling', _sampling),
+    OutputSpec('latency', DiagnosticArray, 'times_ms', _times),
+)
+"""Every topic of a camera that has a message for each frame."""
 
 
 class CameraOutput:
     """
-    Mask, confidence, pictures, calibration and times of one camera, each for a subscriber only.
+    The publications of one camera, each with messages for a subscriber only.
 
     Args:
         node: owner of the publishers.
@@ -39,6 +132,10 @@ class CameraOutput:
         classes: what the mask's ids mean.
         calibrations: where the mask's camera_info comes from.
         samples: whether to announce pictures of where frames are sampled, too.
+
+    Attributes:
+        node: as given.
+        calibrations: as given.
 
     """
 
@@ -51,88 +148,63 @@ class CameraOutput:
         *,
         samples: bool = False,
     ) -> None:
-        self._node = node
-        self._calibrations = calibrations
-        self._prefix = f'~/{prefix}'
+        self.node, self.calibrations = node, calibrations
         # Goes with the publishers; the node's own group would keep a reference to each for ever.
         self._group = MutuallyExclusiveCallbackGroup()
-        self._publishers: list[Publisher] = []
+        self._open: list[Publisher[Any]] = []
+        self._topics: list[tuple[OutputSpec[Any], LifecyclePublisher[Any]]] = []
         try:
-            self._mask = self._publisher(Image, 'mask')
-            self._confidence = self._publisher(Image, 'confidence')
-            self._overlay = self._publisher(Image, 'overlay')
-            self._color_mask = self._publisher(Image, 'color_mask')
-            self._camera_info = self._publisher(CameraInfo, 'camera_info')
-            self._latency = self._publisher(DiagnosticArray, 'latency')
-            self._sampling = self._publisher(Image, 'sampling') if samples else None
-            self._publishers.append(publish_labels(node, self._prefix, classes, self._group))
+            for spec in OUTPUTS:
+                if samples or spec.needs != 'sampling':
+                    self._topics.append((spec, self._publisher(spec, f'~/{prefix}{spec.name}')))
+            self._open.append(publish_labels(node, f'~/{prefix}', classes, self._group))
         except Exception:  # such as an override of a QoS that does not exist
             self.close()
             raise
 
-    @property
-    def wants_confidence(self) -> bool:
-        """Whether someone subscribes to the confidence."""
-        return _is_wanted(self._confidence)
+    def topic_name(self, name: str) -> str:
+        """Return the resolved topic of an output."""
+        return next(topic.topic_name for spec, topic in self._topics if spec.name == name)
 
-    @property
-    def wants_sampling(self) -> bool:
-        """Whether someone subscribes to the pictures of where frames are sampled."""
-        return self._sampling is not None and _is_wanted(self._sampling)
-
-    def wanted_pictures(self, settings: Settings) -> OverlayOptions:
-        """Return which pictures someone subscribes to."""
-        return OverlayOptions(
-            overlay=_is_wanted(self._overlay),
-            color_mask=_is_wanted(self._color_mask),
-            alpha=settings.overlay_alpha,
-            scale=settings.overlay_scale,
+    def wanted(self, settings: Settings) -> frozenset[str]:
+        """Return what to ask for, as somebody subscribes to it; see `OutputSpec.needs`."""
+        return frozenset(
+            spec.needs
+            for spec, publisher in self._topics
+            if spec.needs and spec.is_enabled(settings) and publisher.get_subscription_count()
         )
 
-    def publish(self, header: Header, result: Segmentation, *, confidence: bool = True) -> None:
-        """Publish what became of a frame, all of it under its own header; points may need more."""
-        if _is_wanted(self._mask):
-            encoding = 'mono8' if result.mask.dtype == np.uint8 else 'mono16'
-            self._mask.publish(encode_image(result.mask, encoding, header))
-        if confidence and result.confidence is not None:
-            self._confidence.publish(encode_image(result.confidence, 'mono8', header))
-        if result.overlay is not None:
-            self._overlay.publish(encode_image(result.overlay, 'bgr8', header))
-        if result.color_mask is not None:
-            self._color_mask.publish(encode_image(result.color_mask, 'bgr8', header))
-        info = self._calibrations.find(header)
-        if info is not None and _is_wanted(self._camera_info):
-            self._camera_info.publish(fit_camera_info(info, header, *result.mask.shape))
+    def publish(self, frame: FrameResult) -> None:
+        """Publish what became of a frame, all of it under its own header."""
+        for spec, publisher in self._topics:
+            is_there = not spec.needs or spec.needs in frame.asked
+            if is_there and spec.needs != 'times_ms' and publisher.get_subscription_count():
+                self._send(spec, publisher, frame)
 
-    def publish_sampling(self, header: Header, picture: np.ndarray) -> None:
-        """Publish where a frame was sampled: (h, w, 3) uint8 BGR."""
-        self._sampling.publish(encode_image(picture, 'bgr8', header))
-
-    def publish_times(self, header: Header, times_ms: Mapping[str, float]) -> None:
+    def publish_times(self, frame: FrameResult) -> None:
         """Publish what a frame took, in ms per stage, under the frame's own header."""
-        if not _is_wanted(self._latency):
-            return
-        values = {f'{stage}_ms': f'{value:.3f}' for stage, value in times_ms.items()}
-        topic = self._latency.topic_name
-        name = self._node.get_fully_qualified_name()
-        status = make_status(topic, DiagnosticStatus.OK, '', name, values)
-        self._latency.publish(DiagnosticArray(header=header, status=[status]))
+        for spec, publisher in self._topics:
+            if spec.needs == 'times_ms' and publisher.get_subscription_count():
+                self._send(spec, publisher, frame)
 
     def close(self) -> None:
         """Withdraw the topics; what fails at that is tried again by the next call."""
-        close_all(self._publishers, partial(withdraw, self._node))
+        close_all(self._open, partial(withdraw, self.node))
 
-    def _publisher(self, message_type: type, name: str) -> LifecyclePublisher:
-        publisher = self._node.create_lifecycle_publisher(
-            message_type,
-            self._prefix + name,
+    def _send(
+        self, spec: OutputSpec[M], publisher: LifecyclePublisher[Any], frame: FrameResult
+    ) -> None:
+        message = spec.encode(self, frame)
+        if message is not None:
+            publisher.publish(message)
+
+    def _publisher(self, spec: OutputSpec[Any], topic: str) -> LifecyclePublisher[Any]:
+        publisher: LifecyclePublisher[Any] = self.node.create_lifecycle_publisher(
+            spec.type,
+            topic,
             output_qos(),
             callback_group=self._group,
             qos_overriding_options=output_overrides(),
         )
-        self._publishers.append(publisher)
+        self._open.append(publisher)
         return publisher
-
-
-def _is_wanted(publisher: LifecyclePublisher) -> bool:
-    return publisher.get_subscription_count() > 0

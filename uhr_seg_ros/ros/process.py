@@ -22,7 +22,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
 
-from uhr_seg_ros.ros.parameter_types import explained
+from uhr_seg_ros.ros.parameters.declaration import explained
 from uhr_seg_ros.ros.watchdog import Watchdog
 
 RCLError = rclpy_implementation.RCLError

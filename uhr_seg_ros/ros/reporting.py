@@ -21,19 +21,18 @@ from uhr_seg_ros.ros.diagnostics import (
     cut_short,
     failed,
     fallen_back,
-    HOLD_S,
     hot,
-    Lasting,
     node_status,
     not_kept,
     out_of_domain,
     over_budget,
 )
 from uhr_seg_ros.ros.frame_processor import FrameProcessor
-from uhr_seg_ros.ros.images import encode_image
-from uhr_seg_ros.ros.parameters import Settings
-from uhr_seg_ros.ros.qos import output_overrides, output_qos
+from uhr_seg_ros.ros.messages.images import encode_image
+from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.stalls import find_stalls
+from uhr_seg_ros.ros.topics.qos import output_overrides, output_qos
+from uhr_seg_ros.ros.topics.status import HOLD_S, Lasting
 from uhr_seg_ros.ros.worker import Worker
 
 
@@ -113,7 +112,7 @@ class Reporter:
             last('refining', refine_ms, short),
             last('temperature', limit_c, warm),
             fallen_back(path.fallback),
-            not_kept(path.not_kept),
+            not_kept(path.rebuild_reason),
             out_of_domain(path.misfit(settings)),
         )
         return [*cameras, node]

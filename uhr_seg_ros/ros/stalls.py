@@ -5,16 +5,14 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
-from threading import Lock
 from typing import NamedTuple, TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from uhr_seg_ros.core.text import shortened
-from uhr_seg_ros.ros.diagnostics import Problem
-from uhr_seg_ros.ros.rhythm import longest_usual
+from uhr_seg_ros.ros.frame_rates import Pace
+from uhr_seg_ros.ros.topics.status import Problem
 
 if TYPE_CHECKING:
     from uhr_seg_ros.ros.camera_monitor import CameraMonitor
@@ -31,9 +29,6 @@ TIMES = (3.0, 10.0)
 
 SILENT_BUILD_S = 1800.0
 """A build of engines is an error when it has told nothing for so long, s; TensorRT 8 is silent."""
-
-_REMEMBERED = 20
-_SIZES = 8
 
 
 class Sign(NamedTuple):
@@ -52,57 +47,18 @@ class Sign(NamedTuple):
     builds: bool
 
 
-class Pace:
-    """How long the frames of a camera take, by their size: a camera may take turns with two."""
+def pace_limits(pace: Pace) -> tuple[float, float]:
+    """Return from where on a frame is a warning and an error, s."""
+    if not (usual := pace.usual):
+        return UNKNOWN_S
+    warning, error = (max(least, times * usual) for least, times in zip(MIN_S, TIMES, strict=True))
+    return warning, error
 
-    def __init__(self) -> None:
-        # The first time of a size is left out: it warms up, or builds engines.
-        self._times: dict[tuple[int, int], deque[float] | None] = {}
-        self._size = (0, 0)
-        self._lock = Lock()
 
-    def begin(self, size: tuple[int, int]) -> None:
-        """Note the height and width of a frame that is begun; a new size takes what it takes."""
-        with self._lock:
-            times = self._times.pop(size, None)
-            while len(self._times) >= _SIZES:
-                del self._times[next(iter(self._times))]  # the one that was seen longest ago
-            self._times[size] = times
-            self._size = size
-
-    def forget(self) -> None:
-        """Begin anew, as with other engines."""
-        with self._lock:
-            self._times.clear()
-
-    def add(self, size: tuple[int, int], seconds: float) -> None:
-        """Note what a frame of this height and width took; the next one may have begun before."""
-        with self._lock:
-            times = self._times.get(size)
-            if times is None:
-                self._times[size] = deque(maxlen=_REMEMBERED)
-            else:
-                times.append(seconds)
-
-    @property
-    def usual(self) -> float:
-        """What a frame takes at most, s; 0 where that is not known."""
-        with self._lock:
-            return longest_usual(self._times.get(self._size) or ())
-
-    def limits(self) -> tuple[float, float]:
-        """Return from where on a frame is a warning and an error, s."""
-        if not (usual := self.usual):
-            return UNKNOWN_S
-        warning, error = (
-            max(least, times * usual) for least, times in zip(MIN_S, TIMES, strict=True)
-        )
-        return warning, error
-
-    def describe(self) -> str:
-        """Return what is usual."""
-        usual = self.usual
-        return f'usual is {usual:.2g} s' if usual else 'the first one of its size'
+def _describe(pace: Pace) -> str:
+    """Return what is usual."""
+    usual = pace.usual
+    return f'usual is {usual:.2g} s' if usual else 'the first one of its size'
 
 
 def stalled(
@@ -120,10 +76,10 @@ def stalled(
 
     """
     seconds = now - since
-    warning, error = pace.limits()
+    warning, error = pace_limits(pace)
     if seconds < warning:
         return None
-    text = f'the node is inside one frame of {topic} for {seconds:.0f} s ({pace.describe()})'
+    text = f'the node is inside one frame of {topic} for {seconds:.0f} s ({_describe(pace)})'
     silence = seconds
     if sign is not None and sign.told >= since:
         silence = now - sign.told
@@ -148,7 +104,7 @@ def starved(
         occupation: what the worker does instead; may be empty.
 
     """
-    warning, error = (limit + extra for limit in pace.limits())
+    warning, error = (limit + extra for limit in pace_limits(pace))
     if waited < warning:
         return None
     doing = f': the node is inside {occupation}' if occupation else ''

@@ -113,7 +113,7 @@ class Worker:
         self._thread = Thread(target=self._run, name='segmentation_worker', daemon=True)
         self._thread.start()
 
-    def offer(self, camera: str, frame: Any) -> None:
+    def put(self, camera: str, frame: Any) -> None:
         """Count a frame and put it in the camera's slot, in place of one that still waits."""
         with self._changed:
             slot = self._slots[camera]

@@ -10,7 +10,7 @@ would have seen, and so does one with another number of processes or micro-batch
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ THREADS = {'cpu': 1, 'cuda': 8}
 
 
 class MicroBatch(NamedTuple):
-    """Images (N, 3, S, S) float32, normalised RGB, and labels (N, S, S) int64."""
+    """Images (N, 3, S, S) float32, normalized RGB, and labels (N, S, S) int64."""
 
     image: torch.Tensor
     labels: torch.Tensor
@@ -43,8 +43,8 @@ class Batches:
         real: Crops of real images.
         scenes: Crops of generated scenes; None where there are none.
         generated: Share of the crops that come from generated scenes.
-        recipe: Gives batch size, micro-batches and seed.
-        world: Which of the processes this is; each makes its own share of a batch.
+        config: Gives batch size, micro-batches and seed.
+        dist: Which of the processes this is; each makes its own share of a batch.
 
     Raises:
         TrainingError: The batch does not divide among the processes.
@@ -55,21 +55,24 @@ class Batches:
         real: CropSampler,
         scenes: CropSampler | None,
         generated: float,
-        recipe: TrainingConfig,
-        world: DistContext = DistContext(),  # noqa: B008 - it cannot change
+        config: TrainingConfig,
+        dist: DistContext = DistContext(),  # noqa: B008 - it cannot change
     ) -> None:
         self.real, self.scenes, self.generated = real, scenes, generated
-        self.seed, self.threads = recipe.seed, THREADS[world.device.type]
-        size = recipe.share(world.size)
+        self.seed, self.threads = config.seed, THREADS[dist.device.type]
+        size = config.share(dist.size)
         # A micro-batch has the same crops whatever the number of processes that share it.
-        firsts = [(part * world.size + world.rank) * size for part in range(recipe.accumulate)]
+        firsts = [
+            (part * dist.size + dist.rank) * size for part in range(config.grad_accumulation_steps)
+        ]
         self.numbers = [range(first, first + size) for first in firsts]
 
     def draw(self, step: int, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Return one crop: (S, S, 3) uint8 BGR and labels (S, S) uint8."""
         rng = np.random.default_rng((self.seed, step, number))
-        generated = self.scenes is not None and rng.random() < self.generated
-        return (self.scenes if generated else self.real).draw(rng)
+        if self.scenes is not None and rng.random() < self.generated:
+            return self.scenes.draw(rng)
+        return self.real.draw(rng)
 
     def make(self, step: int) -> list[MicroBatch]:
         """Return the micro-batches of a step."""
@@ -77,7 +80,7 @@ class Batches:
             _stacked([self.draw(step, number) for number in numbers]) for numbers in self.numbers
         ]
 
-    def range(self, start: int, stop: int) -> Iterator[tuple[int, list[MicroBatch]]]:
+    def range(self, start: int, stop: int) -> Generator[tuple[int, list[MicroBatch]], None, None]:
         """Yield (step, micro-batches)."""
         pool = ThreadPoolExecutor(self.threads)
         try:

@@ -13,12 +13,14 @@ from typing import Any
 from uhr_seg_ros.core.config_reader import Fields, read_mapping
 from uhr_seg_ros.core.domain import Domain, read_domain
 from uhr_seg_ros.core.errors import TrainingError, UhrSegError
+from uhr_seg_ros.core.recipe_keys import with_current_keys
 from uhr_seg_ros.core.text import printable, shortened
 from uhr_seg_ros.data.augmentation import read_augmentation
-from uhr_seg_ros.data.datasets import DATASETS
+from uhr_seg_ros.data.datasets import DATASET_HELP, is_dataset_name
 from uhr_seg_ros.export.pretrained import PARTS
-from uhr_seg_ros.networks.presets import NETWORKS
+from uhr_seg_ros.networks.presets import is_network_name, NETWORKS
 from uhr_seg_ros.training.checks import (
+    Check,
     check_fields,
     filled,
     list_of,
@@ -36,6 +38,10 @@ from uhr_seg_ros.training.losses import WEIGHTS
 PRECISIONS = ('fp32', 'bf16', 'fp16')
 EXPORTS = ('last', 'best')
 OPTIMIZERS = ('adamw', 'adam')
+NETWORK = Check(is_network_name, f'one of {", ".join(NETWORKS)}, or module:attribute of your own')
+
+#: What ``dataset`` may be: known, or ``module:attribute`` of a user.
+DATASET = Check(is_dataset_name, DATASET_HELP)
 
 
 @dataclass(frozen=True)
@@ -44,18 +50,19 @@ class TrainingConfig:
     What the training loop does.
 
     Attributes:
-        network: Key of ``NETWORKS``.
+        network: As of ``find_preset``: the name of a network, or ``my.module:build``.
         options: Keyword arguments of its construction.
-        steps: Optimiser steps.
+        steps: Optimizer steps.
         batch: Crops per step, over all processes and micro-batches.
-        accumulate: Micro-batches that a process works through one after the other in a step.
+        grad_accumulation_steps: Micro-batches that a process works through one after the other in
+            a step.
         crop: Side of a crop, px, a multiple of the network's stride.
         learning_rate: Rate after the warm-up.
         warmup: Steps of linear warm-up.
         power: Exponent of the decay of the rate.
         optimizer: One of ``OPTIMIZERS``.
         weight_decay: Of the optimizer, on all parameters.
-        average: Decay of the running mean of the weights, which is what is validated and
+        ema_decay: Decay of the running mean of the weights, which is what is validated and
             exported; 0 keeps the weights as they are.
         precision: One of ``PRECISIONS``; weights and losses stay in fp32.
         losses: Loss -> weight, for those that differ from ``losses.WEIGHTS``; 0 leaves one out.
@@ -77,12 +84,12 @@ class TrainingConfig:
     validate_every: int
     checkpoint_every: int
     options: dict[str, Any] = field(default_factory=dict)
-    accumulate: int = 1
+    grad_accumulation_steps: int = 1
     warmup: int = 0
     power: float = 1.0
     optimizer: str = 'adamw'
     weight_decay: float = 0.01
-    average: float = 0.0
+    ema_decay: float = 0.0
     precision: str = 'fp32'
     losses: dict[str, float] = field(default_factory=dict)
     class_weights: list[float] = field(default_factory=list)
@@ -92,18 +99,18 @@ class TrainingConfig:
         check_fields(
             self,
             {
-                'network': one_of(NETWORKS),
+                'network': NETWORK,
                 'options': mapping_of(PLAIN),
                 'steps': whole(1),
                 'batch': whole(2),
-                'accumulate': whole(1),
+                'grad_accumulation_steps': whole(1),
                 'crop': whole(32),
                 'learning_rate': number(0, 1),
                 'warmup': whole(0),
                 'power': number(0, 10),
                 'optimizer': one_of(OPTIMIZERS),
                 'weight_decay': number(0, 1),
-                'average': number(0, 1),
+                'ema_decay': number(0, 1),
                 'precision': one_of(PRECISIONS),
                 'losses': mapping_of(number(0, 1000), WEIGHTS),
                 'class_weights': list_of(number(0, 1000)),
@@ -122,11 +129,12 @@ class TrainingConfig:
             TrainingError: The batch cannot be divided into as many equal parts, or they are too
                 small for the statistics of batch norm.
         """
-        parts = processes * self.accumulate
-        if self.batch % parts or self.batch // self.accumulate < 2:
+        parts = processes * self.grad_accumulation_steps
+        if self.batch % parts or self.batch // self.grad_accumulation_steps < 2:
             expected = (
-                f'a multiple of {parts} ({processes} processes, accumulate {self.accumulate}), '
-                f'at least {2 * self.accumulate}'
+                f'a multiple of {parts} ({processes} processes, grad_accumulation_steps '
+                f'{self.grad_accumulation_steps}), '
+                f'at least {2 * self.grad_accumulation_steps}'
             )
             raise wrong('batch', self.batch, expected)
         return self.batch // parts
@@ -143,7 +151,7 @@ class Data:
     Which images are trained on.
 
     Attributes:
-        dataset: Key of ``DATASETS``.
+        dataset: Key of ``DATASETS``, or ``module:attribute`` of a user.
         augmentation: What ``read_augmentation`` takes: a preset's name, or fields.
         train: Split to train on.
         validation: Split to validate on; this or ``hold_out`` is given.
@@ -152,8 +160,8 @@ class Data:
         scenes: How many scenes are generated.
         ignore_larger: Class name -> px above which a connected region of the class is ignored in
             training, as an outline around many objects.
-        ignore_doubtful: Do not train on labels that the data set knows to be wrong.
-        recolour: Class name -> share of the crops in which it takes other colours and textures.
+        ignore_noisy_labels: Do not train on labels that the data set knows to be wrong.
+        recolor: Class name -> share of the crops in which it takes other colors and textures.
 
     Raises:
         TrainingError: Names the field, its value and what was expected.
@@ -168,20 +176,20 @@ class Data:
     generated: float = 0.0
     scenes: int = 0
     ignore_larger: dict[str, int] = field(default_factory=dict)
-    ignore_doubtful: bool = False
-    recolour: dict[str, float] = field(default_factory=dict)
+    ignore_noisy_labels: bool = False
+    recolor: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_fields(
             self,
             {
-                'dataset': one_of(DATASETS),
+                'dataset': DATASET,
                 'train': TEXT,
                 'generated': number(0, 1),
                 'scenes': whole(1 if self.generated else 0),
                 'ignore_larger': mapping_of(whole(1)),
-                'ignore_doubtful': TRUTH,
-                'recolour': mapping_of(number(0, 1)),
+                'ignore_noisy_labels': TRUTH,
+                'recolor': mapping_of(number(0, 1)),
             },
             'data.',
         )
@@ -199,34 +207,34 @@ class Config:
     Everything that a configuration file says.
 
     Attributes:
-        recipe: What the training loop does.
+        training: What the training loop does.
         data: What it works on.
-        starts: Part of the network -> file with its pre-trained weights.
+        pretrained: Part of the network -> file with its pre-trained weights.
         domain: What the model is for; None: what the data set says of its images.
         export: Whether the bundle gets the averaged weights of the ``last`` or the ``best`` step.
 
     Raises:
-        TrainingError: As ``Recipe``.
+        TrainingError: As ``TrainingConfig``.
     """
 
-    recipe: TrainingConfig
+    training: TrainingConfig
     data: Data
-    starts: dict[str, str] = field(default_factory=dict)
+    pretrained: dict[str, str] = field(default_factory=dict)
     domain: Domain | None = None
     export: str = 'last'
 
     def __post_init__(self) -> None:
-        checks = {'starts': mapping_of(TEXT, PARTS), 'export': one_of(EXPORTS)}
+        checks = {'pretrained': mapping_of(TEXT, PARTS), 'export': one_of(EXPORTS)}
         check_fields(self, checks)
 
     def decisive(self) -> dict[str, Any]:
         """Return what a resumed run must have in common with the interrupted one."""
-        return asdict(self.recipe) | {f'data.{k}': v for k, v in asdict(self.data).items()}
+        return asdict(self.training) | {f'data.{k}': v for k, v in asdict(self.data).items()}
 
 
 def read_config(path: Path) -> Config:
     """
-    Read a YAML file with the fields of ``Recipe`` and ``Config``.
+    Read a YAML file, a recipe, with the fields of ``TrainingConfig`` and ``Config``.
 
     Raises:
         TrainingError: The file cannot be read, a field is missing, unknown or wrong; the text
@@ -236,18 +244,18 @@ def read_config(path: Path) -> Config:
     fields_of_file = Fields(path, content, TrainingError)
     domain = read_domain(fields_of_file) if fields_of_file.has('domain') else None
     try:
-        return _config({**content, 'domain': domain})
+        return _config({**with_current_keys(content), 'domain': domain})
     except UhrSegError as err:
         msg = f'{path}: {shortened(printable(str(err)))}'
         raise TrainingError(msg) from err
 
 
 def _config(content: dict[str, Any]) -> Config:
-    outer = {f.name for f in fields(Config)} - {'recipe'}
-    recipe = filled(TrainingConfig, {k: v for k, v in content.items() if k not in outer})
+    outer = {f.name for f in fields(Config)} - {'training'}
+    training = filled(TrainingConfig, {k: v for k, v in content.items() if k not in outer})
     rest = {k: v for k, v in content.items() if k in outer}
     if 'data' not in rest:
         msg = 'fields missing: data; unknown: none'
         raise TrainingError(msg)
     data = filled(Data, rest.pop('data'), 'data.')
-    return filled(Config, rest, recipe=recipe, data=data)
+    return filled(Config, rest, training=training, data=data)

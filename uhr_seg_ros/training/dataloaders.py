@@ -16,10 +16,9 @@ from uhr_seg_ros.core.errors import DataError, TrainingError, UhrSegError
 from uhr_seg_ros.data.augmentation import read_augmentation
 from uhr_seg_ros.data.crops import CropSampler
 from uhr_seg_ros.data.datasets import Dataset, hold_out
-from uhr_seg_ros.data.label_check import checked_images, Share
+from uhr_seg_ros.data.label_check import checked_images, only, Share, show_shares, warn
 from uhr_seg_ros.data.label_noise import MaskNoisyLabels
-from uhr_seg_ros.data.label_table import only, show_shares, warn
-from uhr_seg_ros.data.sample import LabeledImage, Mosaic
+from uhr_seg_ros.data.sample import ArraySample, Sample
 from uhr_seg_ros.synthetic.scenes import generate_scene
 from uhr_seg_ros.training.batches import Batches
 from uhr_seg_ros.training.checks import wrong
@@ -32,7 +31,9 @@ SCENE_SIZE = (1536, 1536)
 T = TypeVar('T')
 
 
-def feed(config: Config, dataset: Dataset, world: DistContext) -> tuple[Batches, Validation]:
+def build_dataloaders(
+    config: Config, dataset: Dataset, dist: DistContext
+) -> tuple[Batches, Validation]:
     """
     Open what is trained and validated on.
 
@@ -41,60 +42,57 @@ def feed(config: Config, dataset: Dataset, world: DistContext) -> tuple[Batches,
         DataError: As ``checked_images`` and ``hold_out``; or there is nothing to learn.
     """
     data = config.data
-    training, validating = _split_together(config, dataset, world)
+    training, validating = _split_together(config, dataset, dist)
     augmentation = read_augmentation(data.augmentation)
-    recoloured = _by_id(data.recolour, 'data.recolour', dataset)
-    scenes = _scenes(data, dataset, world)
+    recoloured = _by_id(data.recolor, 'data.recolor', dataset)
+    scenes = _scenes(data, dataset, dist)
 
-    def sampler(images: list[LabeledImage]) -> CropSampler:
-        return CropSampler(images, config.recipe.crop, augmentation, recoloured)
+    def sampler(images: list[Sample]) -> CropSampler:
+        return CropSampler(images, config.training.crop, augmentation, recoloured)
 
     batches = Batches(
         sampler(training),
         sampler(scenes) if scenes else None,
         data.generated,
-        config.recipe,
-        world,
+        config.training,
+        dist,
     )
     return batches, Validation(validating, dataset.classes, dataset.ignored)
 
 
 def _split_together(
-    config: Config, dataset: Dataset, world: DistContext
-) -> tuple[list[LabeledImage], list[LabeledImage]]:
+    config: Config, dataset: Dataset, dist: DistContext
+) -> tuple[list[Sample], list[Sample]]:
     """Split the data set; where one process cannot, none goes on to wait for it."""
-    found, error = None, None
     try:
-        found = _split(config, dataset, world)
-    except UhrSegError as err:
-        error = err
-    failed = world.sum(torch.tensor(0.0 if error is None else 1.0))
-    if error is not None:
-        raise error
-    if failed:
+        found = _split(config, dataset, dist)
+    except UhrSegError:
+        dist.sum(torch.tensor(1.0))
+        raise
+    if dist.sum(torch.tensor(0.0)):
         msg = 'another process found something wrong with the data and tells what'
         raise TrainingError(msg)
     return found
 
 
 def _split(
-    config: Config, dataset: Dataset, world: DistContext
-) -> tuple[list[LabeledImage], list[LabeledImage]]:
+    config: Config, dataset: Dataset, dist: DistContext
+) -> tuple[list[Sample], list[Sample]]:
     data = config.data
     splits = [data.train] if data.validation is None else [data.train, data.validation]
-    if world.writes:
+    if dist.writes:
         opened, warnings = checked_images(dataset, splits)
     else:  # the first process looks and speaks for all
         opened, warnings = {split: dataset.open_images(split)[0] for split in splits}, []
     images = opened[data.train]
-    trained = _without_doubtful(images, data, dataset)
-    if data.validation is None:
+    trained = _without_noisy_labels(images, data, dataset)
+    if data.hold_out is not None:
         # What is validated on keeps all of its labels.
         training, _ = hold_out(trained, data.hold_out)
         validating = [hold_out(images, data.hold_out)[1]]
     else:
-        training, validating = trained, opened[data.validation]
-    if world.writes:
+        training, validating = trained, opened[splits[-1]]
+    if dist.writes:
         _tell_labels(config, dataset, training, validating, warnings)
     return training, validating
 
@@ -102,12 +100,12 @@ def _split(
 def _tell_labels(
     config: Config,
     dataset: Dataset,
-    training: list[LabeledImage],
-    validating: list[LabeledImage],
+    training: list[Sample],
+    validating: list[Sample],
     warnings: list[str],
 ) -> None:
     """
-    Print what is labelled.
+    Print what is labeled.
 
     Raises:
         DataError: There is nothing to learn, or nothing to validate on.
@@ -137,14 +135,12 @@ def _tell_labels(
     warn(warnings)
 
 
-def _without_doubtful(
-    images: list[LabeledImage], data: Data, dataset: Dataset
-) -> list[LabeledImage]:
-    if data.ignore_doubtful and not dataset.doubts:
+def _without_noisy_labels(images: list[Sample], data: Data, dataset: Dataset) -> list[Sample]:
+    if data.ignore_noisy_labels and not dataset.doubts:
         expected = f'false: no labels of {dataset.name} are known to be wrong'
-        raise wrong('data.ignore_doubtful', data.ignore_doubtful, expected)
+        raise wrong('data.ignore_noisy_labels', data.ignore_noisy_labels, expected)
     limits = _by_id(data.ignore_larger, 'data.ignore_larger', dataset)
-    doubts = dataset.doubts if data.ignore_doubtful else {}
+    doubts = dataset.doubts if data.ignore_noisy_labels else {}
     if not (limits or doubts):
         return images
     return [MaskNoisyLabels(image, limits, doubts.get(image.name, ())) for image in images]
@@ -158,13 +154,13 @@ def _by_id(values: Mapping[str, T], field: str, dataset: Dataset) -> dict[int, T
     return {names.index(name): value for name, value in values.items()}
 
 
-def _scenes(data: Data, dataset: Dataset, world: DistContext) -> list[LabeledImage]:
+def _scenes(data: Data, dataset: Dataset, dist: DistContext) -> list[Sample]:
     if not data.generated:
         return []
     if dataset.classes != CLASS_SETS['aerial']:
         expected = f'0 with the classes of {dataset.name}: scenes show those of aerial'
         raise wrong('data.generated', data.generated, expected)
     numbers = tqdm(
-        range(data.scenes), desc='generating scenes', unit='scene', disable=not world.writes
+        range(data.scenes), desc='generating scenes', unit='scene', disable=not dist.writes
     )
-    return [Mosaic(f'scene {seed}', *generate_scene(seed, *SCENE_SIZE)) for seed in numbers]
+    return [ArraySample(f'scene {seed}', *generate_scene(seed, *SCENE_SIZE)) for seed in numbers]

@@ -11,8 +11,9 @@ where it is ahead of one, resuming cuts it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,9 +21,12 @@ from typing import Any, TextIO
 import torch
 
 from uhr_seg_ros.core.errors import TrainingError
+from uhr_seg_ros.core.recipe_keys import with_current_facts
 from uhr_seg_ros.export.checkpoint_files import load_plain
 from uhr_seg_ros.export.description import Description, other_classes, read_description
 from uhr_seg_ros.export.state_dicts import plain_tensors
+
+logger = logging.getLogger(__name__)
 
 LAST = 'last.pth'
 BEST = 'best.pth'
@@ -99,7 +103,6 @@ def load_last(
     folder: Path,
     decisive: Mapping[str, Any],
     ours: Description,
-    report: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """
     Read the checkpoint that a run goes on from.
@@ -108,7 +111,6 @@ def load_last(
         folder: Folder of the run.
         decisive: What the interrupted run must have had in common with this one.
         ours: What this run trains; its classes must be those of the interrupted run, too.
-        report: Gets a line where the checkpoint does not tell its classes.
 
     Raises:
         TrainingError: There is none, another version or another recipe wrote it, or it was for
@@ -122,8 +124,9 @@ def load_last(
     state = load_plain(path)
     theirs = state.get('decisive') if isinstance(state, dict) else None
     if not isinstance(theirs, dict):
-        msg = f'{path} is no checkpoint of this version: start anew in another folder'
+        msg = f'{path} is not a checkpoint of this version: start anew in another folder'
         raise TrainingError(msg)
+    theirs = with_current_facts(theirs)
     changed = [
         f'{name} was {theirs.get(name)!r} and is {value!r}'
         for name, value in decisive.items()
@@ -134,7 +137,8 @@ def load_last(
         raise TrainingError(msg)
     said = read_description(state, path)
     if said is None:
-        report(f'{path} does not name its classes: they are taken to be those of the data set')
+        text = '%s does not name its classes: they are taken to be those of the data set'
+        logger.info(text, path)
     elif differ := other_classes(said.classes, ours.classes):
         msg = (
             f'{path} was trained for other classes: {differ[0]} is {differ[1]} in the data set; '
@@ -143,7 +147,7 @@ def load_last(
         raise TrainingError(msg)
     for name in ('network', 'state_dict'):
         if isinstance(state.get(name), dict):
-            plain_tensors(state[name], path, report)
+            plain_tensors(state[name], path)
     return state
 
 

@@ -1,12 +1,12 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""One step of the optimiser: forward, losses, gradients, weights, running mean of the weights."""
+"""One step of the optimizer: forward, losses, gradients, weights, running mean of the weights."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,13 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from uhr_seg_ros.core.classes import UNLABELED
+from uhr_seg_ros.networks.base import SegmentationNetwork
 from uhr_seg_ros.networks.deformation.grid import sample_labels
 from uhr_seg_ros.training.batches import MicroBatch
 from uhr_seg_ros.training.boundaries import edge_target
 from uhr_seg_ros.training.config import TrainingConfig
-from uhr_seg_ros.training.distributed import DistContext
+from uhr_seg_ros.training.distributed import DistContext, synchronized
 from uhr_seg_ros.training.losses import losses
-from uhr_seg_ros.training.schedule import learning_rate
-from uhr_seg_ros.training.sync_batchnorm import synchronized
 
 BETAS = (0.9, 0.999)
 #: ``adam`` adds the decay to the gradient, ``adamw`` to the step.
@@ -45,20 +44,21 @@ class Objective(nn.Module):
     ``forward``: image (N, 3, S, S) and labels (N, S, S) -> weighted losses by name, in float32.
     """
 
-    def __init__(self, network: nn.Module, recipe: TrainingConfig) -> None:
+    def __init__(self, network: SegmentationNetwork, config: TrainingConfig) -> None:
         super().__init__()
         self.network = network
-        self.weights: Mapping[str, float] = recipe.loss_weights
+        self.weights: Mapping[str, float] = config.loss_weights
         self.class_weights = None
-        if recipe.class_weights:
+        if config.class_weights:
             device = next(network.parameters()).device
-            self.class_weights = torch.tensor(recipe.class_weights, device=device).float()
-        self.dtype = DTYPES[recipe.precision]
+            self.class_weights = torch.tensor(config.class_weights, device=device).float()
+        self.dtype = DTYPES[config.precision]
 
     def forward(self, image: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         mixed = self.dtype != torch.float32
         with torch.autocast(image.device.type, self.dtype, enabled=mixed):
-            outputs = self.network.forward_train(image)
+            found = self.network.forward_train(image)
+        outputs: dict[str, Any] = dict(found)
         labels = self._seen(outputs, labels)
         return losses(outputs, labels, self.weights, self.class_weights)
 
@@ -68,8 +68,9 @@ class Objective(nn.Module):
             if (saliency := outputs.get('saliency')) is not None:
                 # Next to the other ids, as the published ones: 255 would outshine all edges.
                 named = labels.where(labels != UNLABELED, self.network.classes)
-                size, framed = saliency.shape[2:], self.network.framed
-                outputs['edges'] = edge_target(named, size, framed=framed)
+                border = bool(getattr(self.network, 'ignore_image_border', False))
+                size = (saliency.shape[2], saliency.shape[3])
+                outputs['edges'] = edge_target(named, size, ignore_image_border=border)
             labels = sample_labels(labels, grid, outside=UNLABELED)
         # A network of patches looks at a part of the crop only.
         whole = slice(None)
@@ -82,30 +83,35 @@ class TrainStep:
     The weights of a training and how they move.
 
     Args:
-        network: Initialised network on the device of ``world``.
-        average: Another one of the same kind, which gets the running mean of the weights.
-        recipe: What to do.
-        world: The processes that train together.
+        network: Initialized network on the device of ``dist``.
+        ema: Another one of the same kind, which gets the running mean of the weights.
+        config: What to do.
+        dist: The processes that train together.
     """
 
     def __init__(
-        self, network: nn.Module, average: nn.Module, recipe: TrainingConfig, world: DistContext
+        self,
+        network: SegmentationNetwork,
+        ema: SegmentationNetwork,
+        config: TrainingConfig,
+        dist: DistContext,
     ) -> None:
-        self.recipe, self.world = recipe, world
-        self.network = synchronized(network) if world.size > 1 else network
-        self.average = average
-        self.average.load_state_dict(self.network.state_dict())
-        self.objective: nn.Module = Objective(self.network, recipe)
-        if world.size > 1:
-            unused = _leaves_unused(self.objective, recipe.crop, world.device)
-            self.objective = DistributedDataParallel(self.objective, find_unused_parameters=unused)
-        self.optimizer = OPTIMIZERS[recipe.optimizer](
+        self.config, self.dist = config, dist
+        self.network = synchronized(network) if dist.size > 1 else network
+        self.ema = ema
+        self.ema.load_state_dict(self.network.state_dict())
+        objective = Objective(self.network, config)
+        self.objective: Objective | DistributedDataParallel = objective
+        if dist.size > 1:
+            unused = _leaves_unused(objective, config.crop, dist.device)
+            self.objective = DistributedDataParallel(objective, find_unused_parameters=unused)
+        self.optimizer = OPTIMIZERS[config.optimizer](
             [weight for weight in self.network.parameters() if weight.requires_grad],
-            recipe.learning_rate,
+            config.learning_rate,
             betas=BETAS,
-            weight_decay=recipe.weight_decay,
+            weight_decay=config.weight_decay,
         )
-        self.scaler = torch.amp.GradScaler(world.device.type, enabled=recipe.precision == 'fp16')
+        self.scaler = torch.amp.GradScaler(dist.device.type, enabled=config.precision == 'fp16')
 
     def step(
         self, step: int, batch: Sequence[MicroBatch], *, flag: bool = False
@@ -130,7 +136,7 @@ class TrainStep:
         terms = self._gradients(step, batch)
         names, values = list(terms), torch.stack([*terms.values()])
         values = torch.cat([values, values.new_tensor([float(flag)])])
-        *found, flags = self.world.mean(values).tolist()
+        *found, flags = self.dist.mean(values).tolist()
         if not np.isfinite(found).all():
             raise NotFiniteError('loss')
         self.scaler.unscale_(self.optimizer)
@@ -143,27 +149,29 @@ class TrainStep:
     def _gradients(self, step: int, batch: Sequence[MicroBatch]) -> dict[str, torch.Tensor]:
         totals: dict[str, torch.Tensor] = {}
         for part, micro in enumerate(batch):
-            _seed(self.recipe.seed, step, self.world.rank, part)
-            image = micro.image.to(self.world.device, memory_format=torch.channels_last)
-            labels = micro.labels.to(self.world.device)
-            last = part == len(batch) - 1
+            _seed(self.config.seed, step, self.dist.rank, part)
+            image = micro.image.to(self.dist.device, memory_format=torch.channels_last)
+            labels = micro.labels.to(self.dist.device)
             # Processes exchange gradients once per step, after the last micro-batch.
-            wait = nullcontext() if last or self.world.size == 1 else self.objective.no_sync()
-            with wait:
+            exchange: AbstractContextManager[None] = nullcontext()
+            if part < len(batch) - 1 and isinstance(self.objective, DistributedDataParallel):
+                exchange = self.objective.no_sync()
+            with exchange:
                 terms = self.objective(image, labels)
                 self.scaler.scale(sum(terms.values()) / len(batch)).backward()
             for name, value in terms.items():
-                totals[name] = totals.get(name, 0.0) + value.detach() / len(batch)
+                share = value.detach() / len(batch)
+                totals[name] = totals[name] + share if name in totals else share
         return totals
 
     def _set_rate(self, step: int) -> float:
-        recipe = self.recipe
+        config = self.config
         rate = learning_rate(
             step,
-            base=recipe.learning_rate,
-            steps=recipe.steps,
-            warmup=recipe.warmup,
-            power=recipe.power,
+            base=config.learning_rate,
+            steps=config.steps,
+            warmup=config.warmup,
+            power=config.power,
         )
         for group in self.optimizer.param_groups:
             group['lr'] = rate
@@ -181,9 +189,9 @@ class TrainStep:
     @torch.no_grad()
     def _follow(self, step: int) -> None:
         """Move the running mean; it starts short, so that early weights are soon forgotten."""
-        keep = min(self.recipe.average, (1 + step) / (10 + step))
+        keep = min(self.config.ema_decay, (1 + step) / (10 + step))
         live = self.network.state_dict()
-        for name, value in self.average.state_dict().items():
+        for name, value in self.ema.state_dict().items():
             if value.dtype.is_floating_point:
                 value.lerp_(live[name], 1 - keep)
             else:
@@ -193,7 +201,7 @@ class TrainStep:
         """Return everything that a resumed training needs; ``state_dict`` is the running mean."""
         return {
             'network': self.network.state_dict(),
-            'state_dict': self.average.state_dict(),
+            'state_dict': self.ema.state_dict(),
             'optimizer': self.optimizer.state_dict(),
             'scaler': self.scaler.state_dict(),
         }
@@ -201,9 +209,29 @@ class TrainStep:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what ``state_dict`` gave."""
         self.network.load_state_dict(state['network'])
-        self.average.load_state_dict(state['state_dict'])
+        self.ema.load_state_dict(state['state_dict'])
         self.optimizer.load_state_dict(state['optimizer'])
         self.scaler.load_state_dict(state['scaler'])
+
+
+def learning_rate(
+    step: int, *, base: float, steps: int, warmup: int, power: float = 1.0, start: float = 1e-6
+) -> float:
+    """
+    Rate at a step: ``base (1 - step/steps)^power``, scaled up linearly during warm-up.
+
+    Args:
+        step: 0 to steps - 1.
+        base: Rate without warm-up at step 0.
+        steps: Length of the training.
+        warmup: Steps during which the factor rises from ``start`` to 1.
+        power: Exponent of the decay, 1 as published.
+        start: Factor at step 0.
+    """
+    rate = base * (1 - step / steps) ** power
+    if step < warmup:
+        rate *= 1 - (1 - step / warmup) * (1 - start)
+    return rate
 
 
 def _leaves_unused(objective: Objective, crop: int, device: torch.device) -> bool:

@@ -10,7 +10,7 @@ is no state of a generator to keep: a resumed training continues as the interrup
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 import math
 from pathlib import Path
@@ -18,21 +18,21 @@ from time import monotonic
 from typing import Any
 
 import torch
-from torch import nn
 
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.core.errors import TrainingError
 from uhr_seg_ros.export.description import Description, KEY
-from uhr_seg_ros.export.pretrained import load_start
-from uhr_seg_ros.networks.init import initialise, PUBLISHED
-from uhr_seg_ros.networks.presets import build_network, options_of
+from uhr_seg_ros.export.export import exporter_of
+from uhr_seg_ros.export.pretrained import load_pretrained
+from uhr_seg_ros.networks.base import SegmentationNetwork
+from uhr_seg_ros.networks.presets import build_network, find_preset, options_of
 from uhr_seg_ros.training.batches import Batches, MicroBatch
 from uhr_seg_ros.training.checks import wrong
 from uhr_seg_ros.training.config import Config
 from uhr_seg_ros.training.distributed import DistContext
 from uhr_seg_ros.training.run_folder import BEST, LAST, load_last, save_whole
-from uhr_seg_ros.training.run_logger import Record, WrittenRecord
+from uhr_seg_ros.training.run_logger import FileRunLogger, RunLogger
 from uhr_seg_ros.training.train_step import DTYPES, NotFiniteError, TrainStep
 from uhr_seg_ros.training.validation import Validation
 
@@ -43,9 +43,9 @@ class Trainer:
 
     Args:
         config: What to do.
-        classes: Names and colours of the classes.
+        classes: Names and colors of the classes.
         output: Folder of the run, made if it is missing.
-        world: The processes that train together; each has a trainer, the first one writes.
+        dist: The processes that train together; each has a trainer, the first one writes.
         resume: Continue from the checkpoint in the folder.
         domain: What the model is for.
 
@@ -57,7 +57,7 @@ class Trainer:
 
     Attributes:
         network: The network being trained.
-        average: The same with the running mean of the weights.
+        ema: The same with the running mean of the weights.
         step: The next step.
         description: What the checkpoints are for, which is written into them.
         best: Highest mIoU of a validation so far.
@@ -68,7 +68,7 @@ class Trainer:
         config: Config,
         classes: ClassSet,
         output: Path,
-        world: DistContext = DistContext(),  # noqa: B008 - it cannot change
+        dist: DistContext = DistContext(),  # noqa: B008 - it cannot change
         *,
         resume: bool = False,
         domain: Domain = Domain(),  # noqa: B008 - it cannot change
@@ -76,36 +76,34 @@ class Trainer:
         if not resume and (output / LAST).exists():
             msg = f'{output} holds a run already: add --resume or choose another --output'
             raise TrainingError(msg)
-        self.config, self.output, self.world = config, output, world
+        self.config, self.output, self.dist = config, output, dist
         self.decisive = config.decisive() | {'classes': len(classes)}
         self.description = _described(config, classes, domain)
         self.step, self.best = 0, -math.inf
-        report = print if world.writes else _silent
-        state = None
-        if resume:
-            state = load_last(output, self.decisive, self.description, report)
-        torch.manual_seed(config.recipe.seed)
-        network, average = (_built(config, len(classes)) for _ in range(2))
+        state = load_last(output, self.decisive, self.description) if resume else None
+        torch.manual_seed(config.training.seed)
+        network, ema = (_built(config, len(classes)) for _ in range(2))
         if state is None:
-            _start(network, config, self.description, report)
-        self.optimisation = TrainStep(
-            network.to(world.device, memory_format=torch.channels_last),
-            average.to(world.device),
-            config.recipe,
-            world,
+            _init_weights(network, config, self.description)
+        self.train_step = TrainStep(
+            # The overloads of torch leave the memory format out.
+            network.to(dist.device, memory_format=torch.channels_last),  # type: ignore[call-overload]
+            ema.to(dist.device),
+            config.training,
+            dist,
         )
         if state is not None:
             self._resume(state)
 
     @property
-    def network(self) -> nn.Module:
+    def network(self) -> SegmentationNetwork:
         """The network being trained."""
-        return self.optimisation.network
+        return self.train_step.network
 
     @property
-    def average(self) -> nn.Module:
+    def ema(self) -> SegmentationNetwork:
         """The same network with the running mean of the weights."""
-        return self.optimisation.average
+        return self.train_step.ema
 
     def run(
         self,
@@ -130,11 +128,11 @@ class Trainer:
         Raises:
             TrainingError: A loss or a gradient is not finite; its batch is saved.
         """
-        recipe = self.config.recipe
-        until = recipe.steps if until is None else until
+        training = self.config.training
+        until = training.steps if until is None else until
         self.network.train()
         with (
-            closing(self._record()) as record,
+            closing(self._open_logger()) as logger,
             closing(batches.range(self.step, until)) as steps,
         ):
             started = monotonic()
@@ -142,20 +140,20 @@ class Trainer:
                 terms, late = self._update(step, batch, late=monotonic() > deadline)
                 self.step = step + 1
                 now = monotonic()
-                record.step(step, terms, now - started)
-                if validation is not None and self._due(recipe.validate_every, recipe.steps):
-                    self._validate(validation, record)
-                if late or self._due(recipe.checkpoint_every, until):
-                    record.save(LAST, self._stamp() | self.optimisation.state_dict())
+                logger.step(step, terms, now - started)
+                if validation is not None and self._due(training.validate_every, training.steps):
+                    self._validate(validation, logger)
+                if late or self._due(training.checkpoint_every, until):
+                    logger.save(LAST, self._stamp() | self.train_step.state_dict())
                 if late:
                     break
                 started = monotonic()
-        return self.step == recipe.steps
+        return self.step == training.steps
 
-    def _record(self) -> Record:
-        if not self.world.writes:
-            return Record()
-        return WrittenRecord(self.output, self.step, self.config.recipe.steps)
+    def _open_logger(self) -> RunLogger:
+        if not self.dist.writes:
+            return RunLogger()
+        return FileRunLogger(self.output, self.step, self.config.training.steps)
 
     def _due(self, every: int, last: int) -> bool:
         return self.step % every == 0 or self.step == last
@@ -164,31 +162,31 @@ class Trainer:
         self, step: int, batch: Sequence[MicroBatch], *, late: bool
     ) -> tuple[dict[str, float], bool]:
         try:
-            return self.optimisation.step(step, batch, flag=late)
+            return self.train_step.step(step, batch, flag=late)
         except NotFiniteError as err:
             raise self._not_finite(err.what, step, batch) from err
 
     def _not_finite(self, what: str, step: int, batch: Sequence[MicroBatch]) -> TrainingError:
         """Save the batch, each process its own share, and build the error."""
-        process = f'_{self.world.rank}' if self.world.size > 1 else ''
+        process = f'_{self.dist.rank}' if self.dist.size > 1 else ''
         path = self.output / f'not_finite_{step}{process}.pth'
         image, labels = (torch.cat(parts) for parts in zip(*batch, strict=True))
         save_whole({'step': step, 'image': image, 'labels': labels}, path)
-        self.world.wait()  # torchrun ends all processes when one has failed
+        self.dist.wait()  # torchrun ends all processes when one has failed
         kept = f'; {LAST} is intact' if (self.output / LAST).is_file() else ''
         return TrainingError(
             f'the {what} is not finite at step {step}: its batch is in {path}{kept}. To resume '
             'would meet the same batch: look at it, or start anew with a lower learning_rate'
         )
 
-    def _validate(self, validation: Validation, record: Record) -> None:
-        dtype = DTYPES[self.config.recipe.precision]
-        score = validation.score(self.average, self.world, dtype)
-        record.validation(self.step, score, validation.classes)
+    def _validate(self, validation: Validation, logger: RunLogger) -> None:
+        dtype = DTYPES[self.config.training.precision]
+        score = validation.score(self.ema, self.dist, dtype)
+        logger.validation(self.step, score, validation.classes)
         if score.matrix.mean_iou() > self.best:  # never where there is none, which is NaN
             self.best = score.matrix.mean_iou()
-            weights = {'state_dict': self.average.state_dict()}
-            record.save(BEST, self._stamp() | weights)
+            weights = {'state_dict': self.ema.state_dict()}
+            logger.save(BEST, self._stamp() | weights)
 
     def _stamp(self) -> dict[str, Any]:
         return {
@@ -200,43 +198,40 @@ class Trainer:
 
     def _resume(self, state: dict[str, Any]) -> None:
         try:
-            self.optimisation.load_state_dict(state)
+            self.train_step.load_state_dict(state)
             self.step, self.best = int(state['step']), float(state['best'])
         except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as err:
             msg = f'{self.output / LAST} does not fit this version: start anew in another folder'
             raise TrainingError(msg) from err
 
 
-def _silent(_text: str) -> None:
-    """Say nothing: the first process does."""
-
-
 def _described(config: Config, classes: ClassSet, domain: Domain) -> Description:
-    network = config.recipe.network
-    return Description(network, options_of(network, config.recipe.options), classes, domain)
+    network = config.training.network
+    return Description(network, options_of(network, config.training.options), classes, domain)
 
 
-def _built(config: Config, classes: int) -> nn.Module:
-    recipe = config.recipe
+def _built(config: Config, classes: int) -> SegmentationNetwork:
+    training = config.training
     try:
-        network = build_network(recipe.network, classes, **recipe.options)
+        network = build_network(training.network, classes, **training.options)
+        exporter_of(network)
     except (TypeError, ValueError) as err:
-        msg = f'field options is {recipe.options!r}, which {recipe.network} does not take: {err}'
+        msg = (
+            f'field options is {training.options!r}, which {training.network} does not take: {err}'
+        )
         raise TrainingError(msg) from err
-    if recipe.crop % network.stride:
-        expected = f'a multiple of {network.stride}, the stride of {recipe.network}'
-        raise wrong('crop', recipe.crop, expected)
-    if (side := getattr(network, 'side', 1)) > recipe.crop:
-        raise wrong('crop', recipe.crop, f'at least {side} px, a patch of {recipe.network}')
-    if recipe.class_weights and len(recipe.class_weights) != classes:
-        raise wrong('class_weights', recipe.class_weights, f'one for each of {classes} classes')
+    if training.crop % network.stride:
+        expected = f'a multiple of {network.stride}, the stride of {training.network}'
+        raise wrong('crop', training.crop, expected)
+    if (side := getattr(network, 'side', 1)) > training.crop:
+        raise wrong('crop', training.crop, f'at least {side} px, a patch of {training.network}')
+    if training.class_weights and len(training.class_weights) != classes:
+        raise wrong('class_weights', training.class_weights, f'one for each of {classes} classes')
     return network
 
 
-def _start(
-    network: nn.Module, config: Config, ours: Description, report: Callable[[str], None]
-) -> None:
-    if config.recipe.network in PUBLISHED:
-        initialise(network)
-    for part, path in config.starts.items():
-        load_start(network, part, path, ours, report)
+def _init_weights(network: SegmentationNetwork, config: Config, ours: Description) -> None:
+    if init := find_preset(config.training.network).init:
+        init(network)
+    for part, path in config.pretrained.items():
+        load_pretrained(network, part, path, ours)

@@ -12,15 +12,15 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional
 
 from uhr_seg_ros.core.classes import ClassSet, UNLABELED
-from uhr_seg_ros.data.errors import named
-from uhr_seg_ros.data.label_table import only
-from uhr_seg_ros.data.sample import LabeledImage
+from uhr_seg_ros.data.dataset import named
+from uhr_seg_ros.data.label_check import only
+from uhr_seg_ros.data.sample import Sample
 from uhr_seg_ros.evaluation.metrics import ConfusionMatrix, number
 from uhr_seg_ros.networks.backbones.normalization import normalized
+from uhr_seg_ros.networks.base import SegmentationNetwork
 from uhr_seg_ros.training.distributed import DistContext
 
 #: Largest side of a window, px: enough for context, small enough for any memory.
@@ -44,11 +44,11 @@ class Score:
     matrix: ConfusionMatrix
     pictures: list[np.ndarray]
 
-    def figures(self, classes: ClassSet) -> dict[str, object]:
+    def figures(self, classes: ClassSet) -> dict[str, Any]:
         """
         Return plain numbers: ``mean_iou``, ``accuracy``, ``iou`` by class, None if absent.
 
-        ``mean_iou`` is None too where fewer than two classes are labelled;
+        ``mean_iou`` is None too where fewer than two classes are labeled;
         ``classes_without_labels`` names those that are not, left out on purpose or not.
         """
         labeled = self.matrix.labeled()
@@ -67,38 +67,39 @@ class Validation:
     Images to validate on; the processes share the windows among themselves.
 
     Args:
-        images: Labelled images.
-        classes: Names and colours.
-        ignored: Class ids that are not counted where they are labelled.
+        images: Labeled images.
+        classes: Names and colors.
+        ignored: Class ids that are not counted where they are labeled.
     """
 
     def __init__(
-        self, images: Sequence[LabeledImage], classes: ClassSet, ignored: Sequence[int] = ()
+        self, images: Sequence[Sample], classes: ClassSet, ignored: Sequence[int] = ()
     ) -> None:
         self.images, self.classes, self.ignored = images, classes, ignored
         self.windows = [(image, window) for image in images for window in _windows(*image.size)]
 
     @torch.no_grad()
-    def score(self, network: nn.Module, world: DistContext, dtype: torch.dtype) -> Score:
+    def score(self, network: SegmentationNetwork, dist: DistContext, dtype: torch.dtype) -> Score:
         """
         Score a network.
 
         Args:
-            network: On the device of ``world``; it is put into evaluation mode.
-            world: The processes that validate together.
+            network: On the device of ``dist``; it is put into evaluation mode.
+            dist: The processes that validate together.
             dtype: Precision of the network's arithmetic.
         """
         network.eval()
-        matrix, pictures = ConfusionMatrix(len(self.classes)), []
-        for index in range(world.rank, len(self.windows), world.size):
+        matrix = ConfusionMatrix(len(self.classes))
+        pictures: list[np.ndarray] = []
+        for index in range(dist.rank, len(self.windows), dist.size):
             source, window = self.windows[index]
             image, labels = source.read(window)
-            mask = _mask(network, image, world.device, dtype)
+            mask = _mask(network, image, dist.device, dtype)
             counted = np.where(np.isin(labels, self.ignored), UNLABELED, labels)
             matrix.add(counted.astype(np.uint8), mask)
-            if len(pictures) < PICTURES and world.writes:
+            if len(pictures) < PICTURES and dist.writes:
                 pictures.append(self._picture(image, labels, mask))
-        matrix.counts = world.sum(torch.from_numpy(matrix.counts)).cpu().numpy()
+        matrix.counts = dist.sum(torch.from_numpy(matrix.counts)).cpu().numpy()
         return Score(matrix, pictures)
 
     def _picture(self, image: np.ndarray, labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -109,7 +110,7 @@ class Validation:
         return cv2.resize(row, (width, PICTURE_HEIGHT), interpolation=cv2.INTER_AREA)
 
 
-def described(figures: Mapping[str, Any]) -> str:
+def format_figures(figures: Mapping[str, Any]) -> str:
     """Write the mIoU of ``Score.figures``, and what it leaves out."""
     value, names = figures['mean_iou'], list(figures['iou'])
     missing = figures.get('classes_without_labels', [])
@@ -135,7 +136,7 @@ def _parts(size: int) -> Iterator[tuple[int, int]]:
 
 
 def _mask(
-    network: nn.Module, image: np.ndarray, device: torch.device, dtype: torch.dtype
+    network: SegmentationNetwork, image: np.ndarray, device: torch.device, dtype: torch.dtype
 ) -> np.ndarray:
     """Segment one window, padded to the stride of the network by its last row and column."""
     height, width = image.shape[:2]

@@ -33,10 +33,10 @@ class Desk(Pairing):
         )
 
     def cloud(self, stamp_ms: int, content: object = 'cloud', size: int = 1) -> Pair | None:
-        return self.offer_cloud(stamp_ms * MS, content, size)
+        return self.put_cloud(stamp_ms * MS, content, size)
 
     def mask(self, stamp_ms: int, content: object = 'mask', size: int = 1) -> Pair | None:
-        return self.offer_mask(stamp_ms * MS, content, size)
+        return self.put_mask(stamp_ms * MS, content, size)
 
     def account(self) -> tuple[int, ...]:
         """Return received, paired, unpaired, waiting."""
@@ -63,7 +63,7 @@ def test_a_mask_waits_for_its_clouds(desk: Desk) -> None:
 
 def test_what_is_too_far_apart_is_no_pair(desk: Desk) -> None:
     assert desk.cloud(100) is None
-    assert desk.offer_mask(100 * MS + LIMIT + 1, 'mask', 1) is None
+    assert desk.put_mask(100 * MS + LIMIT + 1, 'mask', 1) is None
     # No mask to come is older than this one.
     assert desk.account() == (1, 0, 1, 0)
     assert desk.cloud(201) is None

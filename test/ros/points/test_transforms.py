@@ -14,11 +14,12 @@ from rclpy.node import Node
 from rig import header
 from transforms import stand_in, StandInBuffer, tf2_ros
 
-from uhr_seg_ros.ros.points import transforms as poses
-from uhr_seg_ros.ros.time_jumps import TimeJumps
+from uhr_seg_ros.ros.parameters.extrinsics import Extrinsics
+from uhr_seg_ros.ros.points import transforms
+from uhr_seg_ros.ros.topics.time_jumps import TimeJumps
 
-NOTHING = poses.Extrinsics('', '', (0.0,) * 3, (0.0, 0.0, 0.0, 1.0))
-DECLARED = poses.Extrinsics('camera', 'lidar', (7.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+NOTHING = Extrinsics('', '', (0.0,) * 3, (0.0, 0.0, 0.0, 1.0))
+DECLARED = Extrinsics('camera', 'lidar', (7.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def buffer() -> Any:
 
 
 def test_what_came_since_the_jump_is_kept(jumps: TimeJumps, buffer: Any) -> None:
-    watched = poses._WatchedBuffer(buffer, jumps)
+    watched = transforms._WatchedBuffer(buffer, jumps)
     jumps.listen(watched.start_again)
     for child in ('base', 'arm', 'wheel'):
         for number in range(5):
@@ -60,14 +61,16 @@ def test_what_came_since_the_jump_is_kept(jumps: TimeJumps, buffer: Any) -> None
     assert (known(buffer), known(buffer, 'arm')) == (0.2, 0.1)
     with pytest.raises(Exception, match='tree'):
         known(buffer, 'wheel')
-    found = buffer.lookup_transform('odom', 'base', poses.Time(seconds=0, nanoseconds=150_000_000))
+    found = buffer.lookup_transform(
+        'odom', 'base', transforms.Time(seconds=0, nanoseconds=150_000_000)
+    )
     assert found.transform.translation.x == pytest.approx(0.15)
 
 
 def test_what_came_before_the_clock_was_set_back_is_kept_too(
     jumps: TimeJumps, buffer: Any
 ) -> None:
-    watched = poses._WatchedBuffer(buffer, jumps)
+    watched = transforms._WatchedBuffer(buffer, jumps)
     for stamp in (59.0, 60.0, 0.1):
         watched.set_transform(transform(stamp), 'test')
     watched.start_again(0)
@@ -76,7 +79,7 @@ def test_what_came_before_the_clock_was_set_back_is_kept_too(
 
 def test_transforms_from_before_the_beginning_of_time(jumps: TimeJumps, buffer: Any) -> None:
     """Stamps below zero would be an exception on the executor."""
-    watched = poses._WatchedBuffer(buffer, jumps)
+    watched = transforms._WatchedBuffer(buffer, jumps)
     jumps.listen(watched.start_again)
     buffer.set_transform = lambda *_: None
     for _ in range(3):
@@ -90,19 +93,19 @@ def test_transforms_from_before_the_beginning_of_time(jumps: TimeJumps, buffer: 
 @pytest.mark.parametrize(
     ('sent', 'declared', 'expected'),
     [
-        ([], NOTHING, (poses.TransformNotYetError, None)),
+        ([], NOTHING, (transforms.TransformNotYetError, None)),
         ([], DECLARED, 7.0),
-        ([transform(2.0, 'lidar', 'map')], NOTHING, (poses.TransformNotYetError, None)),
-        ([transform(1.9, 'lidar', 'camera')], NOTHING, (poses.TransformNotYetError, 100)),
-        ([transform(1.9, 'lidar', 'camera')], DECLARED, (poses.TransformNotYetError, 100)),
+        ([transform(2.0, 'lidar', 'map')], NOTHING, (transforms.TransformNotYetError, None)),
+        ([transform(1.9, 'lidar', 'camera')], NOTHING, (transforms.TransformNotYetError, 100)),
+        ([transform(1.9, 'lidar', 'camera')], DECLARED, (transforms.TransformNotYetError, 100)),
         (
             [transform(2.1, 'lidar', 'camera')],
             NOTHING,
-            (poses.MessageError, None),
+            (transforms.MessageError, None),
         ),  # before it
         # Time may have been set back.
-        ([transform(9.0, 'lidar', 'camera')], NOTHING, (poses.TransformNotYetError, -7000)),
-        ([transform(0.0, 'lidar', 'camera')], NOTHING, (poses.TransformNotYetError, 2000)),
+        ([transform(9.0, 'lidar', 'camera')], NOTHING, (transforms.TransformNotYetError, -7000)),
+        ([transform(0.0, 'lidar', 'camera')], NOTHING, (transforms.TransformNotYetError, 2000)),
         ([transform(1.5, 'lidar', 'camera'), transform(2.5, 'lidar', 'camera')], DECLARED, 2.0),
     ],
 )
@@ -110,8 +113,8 @@ def test_what_may_still_come(
     jumps: TimeJumps, monkeypatch: pytest.MonkeyPatch, sent: list, declared: Any, expected: Any
 ) -> None:
     if tf2_ros is None:
-        monkeypatch.setattr(poses, 'tf2_ros', stand_in([]))
-    finder = poses.TransformFinder(jumps._node, jumps)
+        monkeypatch.setattr(transforms, 'tf2_ros', stand_in([]))
+    finder = transforms.TransformFinder(jumps._node, jumps)
     for each in sent:
         finder._buffer.set_transform(each, 'test')
     if isinstance(expected, float):
@@ -119,8 +122,10 @@ def test_what_may_still_come(
         assert found.translation[0] == pytest.approx(expected)
         return
     kind, lag_ms = expected
-    with pytest.raises(poses.MessageError, match='no transform from lidar to camera') as caught:
+    with pytest.raises(
+        transforms.MessageError, match='no transform from lidar to camera'
+    ) as caught:
         finder.find(header('camera', 2.0), header('lidar', 2.0), declared)
     assert type(caught.value) is kind
-    if kind is poses.TransformNotYetError:
+    if kind is transforms.TransformNotYetError:
         assert caught.value.lag_ns == (None if lag_ms is None else lag_ms * 10**6)

@@ -9,7 +9,6 @@ from collections import deque
 from dataclasses import dataclass
 from importlib import import_module
 import re
-from types import ModuleType
 from typing import Any
 
 from uhr_seg_ros.core.errors import EngineError
@@ -46,7 +45,7 @@ class TensorRT:
 
     """
 
-    module: ModuleType | Any
+    module: Any
     product: str
     version: tuple[int, ...]
     log: Any
@@ -107,7 +106,7 @@ def load_tensorrt() -> TensorRT:
     """
     Import TensorRT, or TensorRT for RTX where that is what is installed.
 
-    Ask `preflight.find_gpu` first: without a driver TensorRT 8.6 ends the process.
+    Call `core.gpu.find_gpu` first: without a driver TensorRT 8.6 ends the process.
 
     Raises:
         TensorRTError: none can be imported; the text says how to install one.
@@ -124,7 +123,7 @@ def load_tensorrt() -> TensorRT:
     raise TensorRTError(msg)
 
 
-def describe(module: ModuleType | Any) -> TensorRT:
+def describe(module: Any) -> TensorRT:
     """
     Look at an imported module.
 
@@ -143,7 +142,7 @@ def describe(module: ModuleType | Any) -> TensorRT:
     return TensorRT(module, product, version, _make_log(module))
 
 
-def _make_log(trt: ModuleType | Any) -> Any:
+def _make_log(trt: Any) -> Any:
     """Make a logger that keeps the newest errors; its base class exists only at run time."""
     errors = (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR)
 

@@ -130,7 +130,7 @@ def _constrain_types(
         return
     config.set_flag(trt.BuilderFlag.FP16)
     config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
-    free = _UNTYPED_LAYERS
+    free: tuple[str, ...] = _UNTYPED_LAYERS
     if precision == 'int8':
         config.set_flag(trt.BuilderFlag.INT8)
         free += _QUANTIZED_LAYERS
@@ -147,6 +147,7 @@ def _watch(trt: Any, config: Any, on_progress: Progress | None) -> Any | None:
     """Attach a progress monitor, where this version has one."""
     if on_progress is None or not hasattr(trt, 'IProgressMonitor'):
         return None
+    show = on_progress
 
     class Monitor(trt.IProgressMonitor):
         def __init__(self) -> None:
@@ -160,7 +161,7 @@ def _watch(trt: Any, config: Any, on_progress: Progress | None) -> Any | None:
         def step_complete(self, phase_name: str, step: int) -> bool:
             if self.error is None:
                 try:
-                    on_progress(phase_name, step + 1, self._steps[phase_name])
+                    show(phase_name, step + 1, self._steps[phase_name])
                 except BaseException as err:  # noqa: BLE001 - TensorRT's C++ cannot pass it on
                     self.error = err
             return self.error is None

@@ -7,78 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 import fcntl
 import hashlib
 import json
 import os
 from pathlib import Path
-import re
-from tempfile import NamedTemporaryFile
 import time
 from typing import Any
 
-from uhr_seg_ros.core.config_reader import read_json
-from uhr_seg_ros.core.errors import EngineError
+from uhr_seg_ros.backends.tensorrt.cache_entries import (
+    CacheError,
+    Entry,
+    file_of,
+    is_shared,
+    Key,
+    read_facts,
+    remove_entry,
+    replace_file,
+    UNFINISHED,
+)
 from uhr_seg_ros.core.regular_files import FileFault, open_regular
 from uhr_seg_ros.core.resources import cache_folder
 
-#: What entries are; also the suffix of their files.
-KINDS = ('engine', 'timing', 'graph', 'kernels')
+__all__ = ['CacheError', 'EngineCache', 'Entry', 'Key']
 
-#: How much of a key's digest its file name shows, hexadecimal digits.
-_DIGITS = 16
-
-#: Ends the name of a file that is being written, and how long nobody writes on one, s.
-_UNFINISHED = '.unfinished'
-_UNFINISHED_S = 3600.0
-
-
-class CacheError(EngineError):
-    """A cache folder that cannot be written."""
-
-
-@dataclass(frozen=True)
-class Key:
-    """
-    What an entry was made from; another value of any field is another entry.
-
-    Attributes:
-        kind: one of `KINDS`.
-        name: for people, such as `hlrc_s_aerial-detail-fp16-3840x2160`.
-        fields: such as the sha256 of the graph, the version of TensorRT, the GPU.
-
-    """
-
-    kind: str
-    name: str
-    fields: Mapping[str, str]
-
-    @property
-    def stem(self) -> str:
-        """File name without its suffix: the name and the digest of the fields."""
-        text = json.dumps(dict(sorted(self.fields.items())))
-        name = re.sub(r'[^A-Za-z0-9_.-]', '_', self.name)
-        return f'{name}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]}'
-
-
-@dataclass(frozen=True)
-class Entry:
-    """
-    One entry that was found.
-
-    Attributes:
-        path: the file; its sidecar has the suffix .json.
-        size: bytes.
-        used: when it was read or written last, s since 1970.
-        facts: the content of the sidecar: kind, name, fields, sha256, and what was noted.
-
-    """
-
-    path: Path
-    size: int
-    used: float
-    facts: dict[str, Any] = field(default_factory=dict)
+#: Nobody writes on a file for so long, s.
+_ABANDONED_S = 3600.0
 
 
 class EngineCache:
@@ -108,7 +62,7 @@ class EngineCache:
 
     def facts(self, key: Key) -> dict[str, Any]:
         """Return what was noted about an entry, without reading it; empty if it is not there."""
-        return _read_facts(self._path(key))
+        return read_facts(self._path(key))
 
     def fault(self, key: Key) -> str:
         """Say in a few words why there is no usable entry; empty if there is one."""
@@ -139,8 +93,8 @@ class EngineCache:
         with self._writing():
             self._clear_unfinished()
             # The sidecar last: without it the entry counts as damaged.
-            _replace(path, content)
-            _replace(path.with_suffix('.json'), text.encode())
+            replace_file(path, content)
+            replace_file(path.with_suffix('.json'), text.encode())
         return path
 
     def note(self, key: Key, facts: Mapping[str, Any]) -> None:
@@ -154,9 +108,9 @@ class EngineCache:
         path = self._path(key)
         if not path.is_file():
             return
-        text = json.dumps({**_read_facts(path), **facts}, indent=2) + '\n'
+        text = json.dumps({**read_facts(path), **facts}, indent=2) + '\n'
         with self._writing():
-            _replace(path.with_suffix('.json'), text.encode())
+            replace_file(path.with_suffix('.json'), text.encode())
 
     def discard(self, key: Key) -> None:
         """
@@ -167,7 +121,7 @@ class EngineCache:
 
         """
         with self._writing():
-            _remove(self._path(key))
+            remove_entry(self._path(key))
 
     @contextmanager
     def lock(self, key: Key) -> Iterator[None]:
@@ -182,10 +136,10 @@ class EngineCache:
         """List what is there, the one used last first."""
         found = []
         for sidecar in self.directory.glob('*.json'):
-            path = _file_of(sidecar)
+            path = file_of(sidecar)
             if path is not None:
                 status = path.stat()
-                found.append(Entry(path, status.st_size, status.st_mtime, _read_facts(path)))
+                found.append(Entry(path, status.st_size, status.st_mtime, read_facts(path)))
         return sorted(found, key=lambda entry: entry.used, reverse=True)
 
     def prune(self, keep_mb: float = 0.0) -> list[Entry]:
@@ -202,15 +156,15 @@ class EngineCache:
         for entry in self.entries():
             room -= entry.size
             if room < 0:
-                _remove(entry.path)
+                remove_entry(entry.path)
                 removed.append(entry)
         return removed
 
     def _clear_unfinished(self) -> None:
         """Remove what processes left behind that were killed while they wrote."""
-        for path in self.directory.glob(f'.*{_UNFINISHED}'):
+        for path in self.directory.glob(f'.*{UNFINISHED}'):
             with suppress(FileNotFoundError):  # its writer was not killed after all
-                if time.time() - path.stat().st_mtime > _UNFINISHED_S:
+                if time.time() - path.stat().st_mtime > _ABANDONED_S:
                     path.unlink()
 
     def _examine(self, key: Key) -> tuple[bytes, dict[str, Any], str]:
@@ -222,9 +176,9 @@ class EngineCache:
             folder = path.parent.stat()
         except (OSError, FileFault):
             return b'', {}, self._nearest_difference(key)
-        facts = _read_facts(path)
-        if _is_shared(folder) or _is_shared(status):
-            place = path.parent if _is_shared(folder) else path
+        facts = read_facts(path)
+        if is_shared(folder) or is_shared(status):
+            place = path.parent if is_shared(folder) else path
             return b'', {}, f'{place} can be written by other users'
         if facts.get('sha256') != hashlib.sha256(content).hexdigest():
             return b'', {}, f'{path} is damaged'
@@ -251,7 +205,7 @@ class EngineCache:
     def _writing(self) -> Iterator[None]:
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if _is_shared(self.directory.stat()):
+            if is_shared(self.directory.stat()):
                 msg = (
                     f'engine cache {self.directory} can be written by other users, so nothing in '
                     f'it is read: chmod go-w {self.directory}, or choose a folder of your own'
@@ -265,39 +219,3 @@ class EngineCache:
                 'or XDG_CACHE_HOME'
             )
             raise CacheError(msg) from err
-
-
-def _is_shared(status: os.stat_result) -> bool:
-    """Tell if anybody but the present user may write a file, or put files into a folder."""
-    return status.st_uid != os.geteuid() or bool(status.st_mode & 0o022)
-
-
-def _read_facts(path: Path) -> dict[str, Any]:
-    try:
-        return read_json(path.with_suffix('.json'), CacheError, '')
-    except CacheError:
-        return {}
-
-
-def _file_of(sidecar: Path) -> Path | None:
-    paths = (sidecar.with_suffix(f'.{kind}') for kind in KINDS)
-    return next((path for path in paths if path.is_file()), None)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    with NamedTemporaryFile(
-        dir=path.parent, prefix=f'.{path.name}.', suffix=_UNFINISHED, delete=False
-    ) as file:
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(file.name, path)
-        except BaseException:  # such as a full disk, or Ctrl-C
-            os.unlink(file.name)
-            raise
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
-    path.with_suffix('.json').unlink(missing_ok=True)

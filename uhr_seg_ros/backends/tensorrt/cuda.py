@@ -14,8 +14,15 @@ from weakref import finalize
 
 import numpy as np
 
-from uhr_seg_ros.backends.tensorrt.cuda_context import Context, Event, Handle, Stream, translated
-from uhr_seg_ros.backends.tensorrt.cuda_graph import Graph, GraphCaptureError
+from uhr_seg_ros.backends.tensorrt.cuda_context import (
+    Context,
+    Event,
+    Graph,
+    GraphCaptureError,
+    Handle,
+    Stream,
+    translated,
+)
 from uhr_seg_ros.core.errors import EngineError
 
 __all__ = ['Cuda', 'Event', 'Graph', 'GraphCaptureError', 'Stream']
@@ -60,7 +67,7 @@ class Cuda:
         capability: compute capability, such as (8, 7).
 
     Raises:
-        EngineError: pycuda is missing, or there is no GPU; see `preflight.find_gpu`.
+        EngineError: pycuda is missing, or there is no GPU; see `core.gpu.find_gpu`.
 
     """
 
@@ -94,7 +101,7 @@ class Cuda:
 
     @_guarded
     def free(self, address: int) -> None:
-        """Return device memory back."""
+        """Free device memory."""
         self._context.allocations.pop(address).free()
 
     @_guarded

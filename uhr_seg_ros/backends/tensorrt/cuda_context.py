@@ -1,30 +1,37 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The primary context of a GPU on one thread, by pycuda, and everything that is taken from it."""
+"""
+The primary context of a GPU on one thread, by pycuda, and everything that is taken from it.
+
+CUDA graphs go through ctypes, since pycuda has none.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 import ctypes
 from importlib import import_module
 from typing import Any, TypeVar
-from weakref import WeakSet
+from weakref import finalize, WeakSet
 
-from uhr_seg_ros.backends.tensorrt.cuda_driver import Driver
+from uhr_seg_ros.core.cuda_driver import Driver
 from uhr_seg_ros.core.errors import EngineError
+
+_CAPTURE_THREAD_LOCAL = 1  # CUstreamCaptureMode
 
 _Held = TypeVar('_Held', bound='Handle')
 
 
 class Handle:
-    """Something of CUDA's; goes when nothing refers to it, at the latest with `Cuda.close`."""
+    """Something of CUDA's; released when nothing refers to it, at the latest by `Cuda.close`."""
 
     def __init__(self, raw: Any) -> None:
         self.raw = raw
 
     def close(self) -> None:
-        """Return it back; calling it again does nothing."""
+        """Release it; calling it again does nothing."""
         # The destructor of pycuda's object does it.
         self.raw = None
 
@@ -39,6 +46,72 @@ class Stream(Handle):
     def __init__(self, raw: Any) -> None:
         super().__init__(raw)
         self.handle = int(raw.handle)
+
+
+class GraphCaptureError(EngineError):
+    """Work cannot be captured as a CUDA graph; it can be done without one."""
+
+
+class Graph(Handle):
+    """Captured work that is launched as one."""
+
+    def __init__(self, driver: Driver, executable: ctypes.c_void_p) -> None:
+        super().__init__(executable)
+        self._driver = driver
+        self._destroy = finalize(self, _destroy, driver, executable)
+
+    @classmethod
+    def capture(cls, driver: Driver, stream: Stream, work: Callable[[], None]) -> Graph:
+        """Capture what `work` puts on a stream; see `Cuda.capture`."""
+        executable = ctypes.c_void_p()
+        try:
+            captured = _capture(driver, ctypes.c_void_p(stream.handle), work)
+            try:
+                flags = ctypes.c_uint64(0)
+                instantiate = 'cuGraphInstantiateWithFlags'
+                driver.call(instantiate, ctypes.byref(executable), captured, flags)
+            finally:
+                driver.call('cuGraphDestroy', captured)
+        except EngineError as err:
+            msg = f'the work cannot be captured as a CUDA graph: {err}'
+            raise GraphCaptureError(msg) from err
+        return cls(driver, executable)
+
+    def launch(self, stream: Stream) -> None:
+        """Put the work on a stream; EngineError when the graph is closed or CUDA refuses."""
+        if self.raw is None:
+            msg = 'a CUDA graph is launched after it was closed'
+            raise EngineError(msg)
+        self._driver.call('cuGraphLaunch', self.raw, ctypes.c_void_p(stream.handle))
+
+    def close(self) -> None:
+        """Release it; calling it again does nothing."""
+        self._driver.check_thread()
+        self._destroy()
+        self.raw = None
+
+
+def _capture(driver: Driver, stream: ctypes.c_void_p, work: Callable[[], None]) -> ctypes.c_void_p:
+    captured = ctypes.c_void_p()
+    # Thread-local: other threads may go on using CUDA, but a call on this one that cannot be
+    # replayed, such as an allocation, fails now instead of being missing from the graph.
+    driver.call('cuStreamBeginCapture_v2', stream, ctypes.c_int(_CAPTURE_THREAD_LOCAL))
+    try:
+        work()
+    except BaseException:
+        # Otherwise the streams could not be used again.
+        with suppress(EngineError):
+            driver.call('cuStreamEndCapture', stream, ctypes.byref(captured))
+            driver.call('cuGraphDestroy', captured)
+        raise
+    driver.call('cuStreamEndCapture', stream, ctypes.byref(captured))
+    return captured
+
+
+def _destroy(driver: Driver, executable: ctypes.c_void_p) -> None:
+    # Fails on another thread that collects it, and after the GPU failed, which was told then.
+    with suppress(EngineError):
+        driver.call('cuGraphExecDestroy', executable)
 
 
 class Context:
@@ -78,7 +151,7 @@ class Context:
             raise translated(err) from err
 
     def hold(self, handle: _Held) -> _Held:
-        """Take a handle away when this is closed."""
+        """Register a handle that is released when this is closed."""
         self._handles.add(handle)
         return handle
 

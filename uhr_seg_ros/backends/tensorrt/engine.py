@@ -1,33 +1,29 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""TensorRT: graphs of a bundle as engines of fixed shapes on one GPU."""
+"""TensorRT engines at work: on device memory, or on arrays of the host."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, ExitStack
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TYPE_CHECKING
 
 import numpy as np
 
-from uhr_seg_ros.backends.options import EngineOptions, PRECISIONS
-from uhr_seg_ros.backends.tensorrt.api import load_tensorrt, TensorRT, TensorRTError
-from uhr_seg_ros.backends.tensorrt.builder import build_plan
-from uhr_seg_ros.backends.tensorrt.cache import CacheError, EngineCache, Key
-from uhr_seg_ros.backends.tensorrt.compiling import compile_kernels, source_sha256
-from uhr_seg_ros.backends.tensorrt.cuda import Cuda, Stream
-from uhr_seg_ros.backends.tensorrt.preflight import find_gpu, Gpu
+from uhr_seg_ros.backends.engine import Shape, Shapes
+from uhr_seg_ros.backends.tensorrt.api import TensorRT, TensorRTError
+from uhr_seg_ros.backends.tensorrt.cuda import Stream
 from uhr_seg_ros.core.bundle import Graph
 from uhr_seg_ros.core.errors import EngineError
 
 if TYPE_CHECKING:
-    from uhr_seg_ros.backends.tensorrt.specialized_graphs import Shapes, SpecializedGraphs
+    from uhr_seg_ros.backends.tensorrt.backend import TensorRTBackend
+
 
 _DTYPES = {'FLOAT': np.float32, 'HALF': np.float16}
 
 
-class Tensor(NamedTuple):
+class TensorSpec(NamedTuple):
     """What one input or output of an engine holds."""
 
     shape: tuple[int, ...]
@@ -68,7 +64,7 @@ class Execution:
         self.outputs = {name: self._tensor(name) for name in names if name not in inputs}
 
     def bind(self, addresses: Mapping[str, int]) -> None:
-        """Return where inputs are read and outputs are written; one call for every tensor."""
+        """Set the addresses of all tensors, inputs and outputs."""
         for name in (*self.inputs, *self.outputs):
             self._context.set_tensor_address(name, addresses[name])
 
@@ -83,203 +79,100 @@ class Execution:
         if not self._context.execute_async_v3(stream.handle):
             raise self._tensorrt.error(f'engine {self._label} failed')
 
-    def _tensor(self, name: str) -> Tensor:
+    def _tensor(self, name: str) -> TensorSpec:
         kind = self._engine.get_tensor_dtype(name).name
         if kind not in _DTYPES:
             msg = f'engine {self._label}: tensor {name} is {kind}, expected {", ".join(_DTYPES)}'
             raise TensorRTError(msg)
         shape = tuple(self._engine.get_tensor_shape(name))
-        return Tensor(shape, np.dtype(_DTYPES[kind]))
+        return TensorSpec(shape, np.dtype(_DTYPES[kind]))
 
 
-def _typed_graphs(bundle: str, precision: str, cache: EngineCache) -> SpecializedGraphs:
-    # It needs onnx, which a machine without a GPU does not need.
-    try:
-        from uhr_seg_ros.backends.tensorrt.specialized_graphs import SpecializedGraphs
-    except ImportError as err:
-        msg = f'engines are built with onnx, which cannot be imported ({err}): pip install onnx'
-        raise EngineError(msg) from err
-    return SpecializedGraphs(bundle, precision, cache)
-
-
-class TensorRTBackend:
+class HostEngine:
     """
-    TensorRT on one GPU; belongs to the thread that makes it.
+    One graph of a bundle on the GPU; see `Engine`.
 
-    Engines come from the cache, or are built and kept there. An entry of the cache that does
-    not fit is replaced, with one line that says why. Where the cache cannot be written, engines
-    are built anew each time, unless the options ask for an error.
+    Engines have fixed shapes: a smaller batch is filled up, and what that gives is left out.
+    Arrays of the host are float32, whatever the engine computes in.
 
     Args:
-        bundle: name of the bundle, for file names.
-        options: precision, workspace, cache, and whom builds are reported to.
-
-    Attributes:
-        cuda: the GPU's context.
-        gpu: what the driver says about it.
-        cache: where engines are kept.
+        backend: opens the engine; it stays open longer than this.
+        graph: graph of a bundle.
+        shapes: input name -> shape; the first axis is the batch.
 
     Raises:
-        EngineError: no GPU, no TensorRT, no pycuda or an unknown precision; says which and
-            what to do.
+        EngineError: the engine cannot be built or gets no memory.
 
     """
 
-    name = 'tensorrt'
+    keeps_memory = True
 
-    def __init__(self, bundle: str, options: EngineOptions) -> None:
-        if options.precision not in PRECISIONS:
-            msg = f'precision {options.precision!r} is unknown, known: {", ".join(PRECISIONS)}'
-            raise EngineError(msg)
-        # In this order: without a driver, some versions of TensorRT end the process.
-        self.gpu: Gpu = find_gpu()
-        self.tensorrt = load_tensorrt()
-        self.cache = EngineCache(options.cache)
-        self._options = options
-        self._graphs = _typed_graphs(bundle, options.precision, self.cache)
-        self._unproven: list[Key] = []
-        self._warned = ''
-        self.cuda = Cuda()
-        try:
-            self._runtime = self.tensorrt.make('Runtime')
-        except TensorRTError:
-            self.cuda.close()
-            raise
-
-    def report(self, text: str) -> None:
-        """Tell the user something that takes long or is slower than it could be."""
-        self._options.report(text)
-
-    def provenance(self) -> dict[str, str]:
-        """Return what runs the graphs: `backend`, `version`, `device`, `precision`."""
-        return {
-            'backend': self.name,
-            'version': str(self.tensorrt),
-            'device': f'{self.gpu.name}, driver {".".join(map(str, self.gpu.driver_version))}',
-            'precision': self._options.precision,
-        }
-
-    def open(self, graph: Graph, shapes: Shapes) -> Execution:
-        """
-        Open a graph at fixed shapes; the first time, this builds its engine (minutes).
-
-        Raises:
-            EngineError: it cannot be built, run, or kept where that is asked for; says why.
-
-        """
-        key = self._engine_key(graph, shapes)
-        engine = self._load(key)
-        if engine is None:
-            with self._lock(key):
-                # Another process may have built it while this one waited.
-                engine = self._load(key) or self._build(graph, shapes, key)
-        if 'agreement' not in self.cache.facts(key):
-            self._unproven.append(key)
-        return Execution(self.tensorrt, engine, key.name)
-
-    def load_kernels(self) -> Any:
-        """Load our kernels, compiled for this GPU now or earlier."""
-        capability = self.gpu.capability
-        key = Key('kernels', 'kernels-sm{}{}'.format(*capability), {'source': source_sha256()})
-        found = self.cache.read(key)
-        if found is None:
-            self._options.report(f'compiling kernels for {self.gpu.name}')
-            found = compile_kernels(capability), {}
-            self._keep(self.cache.write, key, found[0])
-        return self.cuda.load(found[0])
-
-    def begin_size(self) -> None:
-        """Forget engines of a size that could not be opened whole: nothing compares them now."""
-        self._unproven.clear()
+    def __init__(self, backend: TensorRTBackend, graph: Graph, shapes: Shapes) -> None:
+        self.name = backend.name
+        self._backend, self._cuda = backend, backend.cuda
+        self._graph = graph.name
+        self._execution = backend.execution(graph, shapes)
+        self._tensors = {**self._execution.inputs, **self._execution.outputs}
+        self._addresses: dict[str, int] = {}
+        self._stream = self._cuda.stream()
+        for name, spec in self._tensors.items():
+            self._addresses[name] = self._cuda.allocate(spec.size)
+        self._execution.bind(self._addresses)
 
     @property
-    def unproven(self) -> bool:
-        """Whether engines of this size were never compared with ONNX Runtime."""
-        return bool(self._unproven)
+    def input_shapes(self) -> dict[str, Shape]:
+        """TensorSpec name -> shape."""
+        return {name: spec.shape for name, spec in self._execution.inputs.items()}
 
-    def accept_engines(self, facts: Mapping[str, float]) -> None:
-        """Store how well the unproven engines agree with ONNX Runtime."""
-        for key in self._unproven:
-            self._keep(self.cache.note, key, facts)
-        self._unproven.clear()
+    @property
+    def output_shapes(self) -> dict[str, Shape]:
+        """TensorSpec name -> shape."""
+        return {name: spec.shape for name, spec in self._execution.outputs.items()}
 
-    def refuse_engines(self) -> None:
-        """Remove the unproven engines from the cache, because they compute something wrong."""
-        for key in self._unproven:
-            self._keep(self.cache.discard, key)
-        self._unproven.clear()
+    def provenance(self) -> dict[str, str]:
+        """Return what runs the graph; see `Engine.provenance`."""
+        return self._backend.provenance()
+
+    def run(
+        self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str]
+    ) -> dict[str, np.ndarray]:
+        """
+        Run once; see `Engine.run`.
+
+        Raises:
+            EngineError: an input does not fit, or the back end failed.
+
+        """
+        count = max(len(values) for values in feeds.values())
+        for name, spec in self._execution.inputs.items():
+            filled = self._filled(name, feeds[name])
+            self._cuda.upload(self._addresses[name], filled.astype(spec.dtype), self._stream)
+            # The array may go as soon as the copy is done.
+            self._cuda.synchronize(self._stream)
+        self._execution.enqueue(self._stream)
+        found = {name: self._download(name) for name in outputs}
+        self._cuda.synchronize(self._stream)
+        return {
+            name: values[:count].astype(np.float32, copy=False) for name, values in found.items()
+        }
 
     def close(self) -> None:
-        """Free the memory of the GPU; calling it again does nothing."""
-        self._runtime = None
-        self.cuda.close()
+        """Free the memory."""
+        for address in self._addresses.values():
+            self._cuda.free(address)
+        self._addresses.clear()
 
-    def _keep(self, change: Callable[..., object], *arguments: Any) -> None:
-        """Change the cache; where that fails, warn once for each reason, or raise if asked to."""
-        try:
-            change(*arguments)
-        except CacheError as err:
-            if self._options.must_keep:
-                raise
-            if str(err) != self._warned:
-                self._options.warn(f'engines are built again at the next start: {err}')
-            self._warned = str(err)
+    def _filled(self, name: str, values: np.ndarray) -> np.ndarray:
+        """Repeat the last sample until the batch is full."""
+        shape = self._execution.inputs[name].shape
+        missing = shape[0] - len(values)
+        if missing < 0 or values.shape[1:] != shape[1:]:
+            msg = f'graph {self._graph}: {name} has shape {values.shape}, its engine takes {shape}'
+            raise EngineError(msg)
+        return np.concatenate([values, values[-1:].repeat(missing, 0)]) if missing else values
 
-    @contextmanager
-    def _lock(self, key: Key) -> Iterator[None]:
-        """Keep other processes from building the same, if the cache can be written."""
-        with ExitStack() as held:
-            self._keep(held.enter_context, self.cache.lock(key))
-            yield
-
-    def _engine_key(self, graph: Graph, shapes: Shapes) -> Key:
-        fields = {
-            **self._graphs.fields(graph, shapes),
-            'workspace_mb': str(self._options.workspace_mb),
-            **self._platform(),
-        }
-        return Key('engine', self._graphs.name(graph, shapes), fields)
-
-    def _platform(self) -> dict[str, str]:
-        return {
-            'tensorrt': str(self.tensorrt),
-            'gpu': self.gpu.name,
-            'capability': '.'.join(map(str, self.gpu.capability)),
-            'l4t': self.gpu.l4t or 'none',
-        }
-
-    def _load(self, key: Key) -> Any | None:
-        found = self.cache.read(key)
-        if found is None:
-            return None
-        engine = self._runtime.deserialize_cuda_engine(found[0])
-        if engine is None:
-            # Whole and of this version by its sidecar, but TensorRT thinks otherwise.
-            self._options.report(str(self.tensorrt.error(f'engine {key.name} is not accepted')))
-            self._keep(self.cache.discard, key)
-        return engine
-
-    def _build(self, graph: Graph, shapes: Shapes, key: Key) -> Any:
-        options = self._options
-        options.report(f'building engine {key.name}: {self.cache.fault(key)}')
-        plain_norms = not self.tensorrt.has_layer_norm
-        model = self._graphs.load(graph, shapes, plain_norms=plain_norms)
-        timing = Key('timing', 'timing', self._platform())
-        earlier = self.cache.read(timing)
-        built = build_plan(
-            self.tensorrt,
-            model.SerializeToString(),
-            shapes,
-            precision=options.precision,
-            workspace_mb=options.workspace_mb,
-            float32_tensors=self._graphs.float32_tensors(model),
-            timing_cache=earlier[0] if earlier else b'',
-            on_progress=options.on_progress,
-        )
-        if built.timing_cache:
-            self._keep(self.cache.write, timing, built.timing_cache)
-        engine = self._runtime.deserialize_cuda_engine(built.plan)
-        if engine is None:
-            raise self.tensorrt.error(f'engine {key.name} was built, but cannot be loaded')
-        self._keep(self.cache.write, key, built.plan)
-        return engine
+    def _download(self, name: str) -> np.ndarray:
+        spec = self._tensors[name]
+        values = np.empty(spec.shape, spec.dtype)
+        self._cuda.download(values, self._addresses[name], self._stream)
+        return values

@@ -12,14 +12,14 @@ import numpy as np
 
 from uhr_seg_ros.backends.tensorrt.cuda import Cuda, Stream
 
-#: Threads of a block along x and y: a warp works on neighbouring pixels of a row.
+#: Threads of a block along x and y: a warp works on neighboring pixels of a row.
 BLOCK = (32, 8, 1)
 
 _SUFFIXES = {np.dtype(np.float32): 'f32', np.dtype(np.float16): 'f16'}
 
 
 class DeviceFrame(NamedTuple):
-    """A frame in device memory; `format` is the place of its name in `pixels.FORMATS`."""
+    """A frame in device memory; `format` is the index of its name in `raw_frame.FORMATS`."""
 
     address: int
     step: int
@@ -28,7 +28,7 @@ class DeviceFrame(NamedTuple):
     format: int
 
     def arguments(self) -> tuple[np.generic, ...]:
-        """Return what kernels take for a frame."""
+        """Return the arguments that kernels take for a frame."""
         return np.uint64(self.address), *_ints(self.step, self.height, self.width, self.format)
 
 
@@ -91,7 +91,7 @@ class Kernels:
             stream: to run on.
 
         """
-        arguments = [
+        arguments: list[np.generic] = [
             *frame.arguments(),
             *_ints(*window),
             *map(np.float32, scale_bias),
@@ -121,7 +121,7 @@ class Kernels:
 
         """
         offset = place[0] * total.strides[1] + place[1] * total.strides[2]
-        arguments = [
+        arguments: list[np.generic] = [
             np.uint64(tile.address),
             np.uint64(total.address),
             *_ints(tile.channels, tile.rows, tile.columns, *tile.strides),
@@ -152,7 +152,7 @@ class Kernels:
             stream: to run on.
 
         """
-        arguments = [
+        arguments: list[np.generic] = [
             np.uint64(quarter.address),
             *_ints(quarter.channels, quarter.rows, quarter.columns, *size),
             np.uint64(mask[0]),
@@ -174,20 +174,20 @@ class Kernels:
         stream: Stream,
     ) -> None:
         """
-        Paint the overlay and the colour mask.
+        Render the overlay and the color mask.
 
         Args:
             frame: the camera's bytes.
             mask: address and bytes per id.
             palette: address of (n, 3) uint8 BGR, and the number of classes.
             size: height and width of the pictures, px.
-            alpha: weight of the colours.
+            alpha: weight of the colors.
             overlay: address of (h, w, 3), or 0.
             color_mask: address of (h, w, 3), or 0.
             stream: to run on.
 
         """
-        arguments = [
+        arguments: list[np.generic] = [
             *frame.arguments(),
             np.uint64(mask[0]),
             *_ints(mask[1]),

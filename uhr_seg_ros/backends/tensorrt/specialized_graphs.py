@@ -14,14 +14,13 @@ import onnx
 from uhr_seg_ros.backends.tensorrt.cache import EngineCache, Key
 from uhr_seg_ros.core.bundle import Graph
 from uhr_seg_ros.core.errors import EngineError
-from uhr_seg_ros.onnx_graphs.calibration import quantize
-from uhr_seg_ros.onnx_graphs.folding import fix_shapes
+from uhr_seg_ros.onnx_graphs.folding import fix_shapes, split_layer_norms
 from uhr_seg_ros.onnx_graphs.precision import (
     CONVERSION,
     float32_tensors,
-    split_layer_norms,
     to_half,
 )
+from uhr_seg_ros.onnx_graphs.qdq import quantize
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -9,12 +9,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from uhr_seg_ros.networks.base import SegmentationNetwork
 
-class SingleBranch(nn.Module):
+
+class SingleNetwork(SegmentationNetwork):
     """
     Reduce the image, run one network, enlarge its logits.
 
-    ``forward``: normalised RGB image (N, 3, H, W) -> logits (N, classes, H, W).
+    ``forward``: normalized RGB image (N, 3, H, W) -> logits (N, classes, H, W).
 
     Args:
         body: Reduced image (N, 3, h, w) -> logits (N, classes, h / s, w / s) of any stride s.
@@ -23,7 +25,6 @@ class SingleBranch(nn.Module):
         stride: Height and width of the image are to be multiples of this, px.
     """
 
-    #: The kind of bundle that it is exported as.
     kind = 'single'
 
     def __init__(self, body: nn.Module, classes: int, *, factor: int, stride: int) -> None:

@@ -28,15 +28,18 @@ class Deformation(nn.Module):
 
     Args:
         size: h and w of the saliency map.
-        bent: H and W of the bent image, px.
+        warped_size: H and W of the warped image, px.
         radius: Radius of the Gaussian in rows of the saliency map, which is also its width at
             half of its height; in columns it is as many times larger as the map is wider than
             high.
     """
 
-    def __init__(self, size: tuple[int, int], bent: tuple[int, int], radius: int) -> None:
+    kernel: torch.Tensor
+    places: torch.Tensor
+
+    def __init__(self, size: tuple[int, int], warped_size: tuple[int, int], radius: int) -> None:
         super().__init__()
-        self.size, self.bent = size, bent
+        self.size, self.warped_size = size, warped_size
         stretch = max(size[1] // size[0], 1)
         self.padding = (radius, radius * stretch)
         # Constants, of which a checkpoint need not know.
@@ -56,8 +59,8 @@ class Deformation(nn.Module):
             sums = functional.conv2d(terms.flatten(0, 1)[:, None], self.kernel[None, None])
             sums = sums.view(-1, 3, *self.size)
             grid = (sums[:, :2] / sums[:, 2:] * 2 - 1).clamp(-1, 1)
-            if self.bent != self.size:
-                grid = functional.interpolate(grid, size=self.bent, mode='bilinear')
+            if self.warped_size != self.size:
+                grid = functional.interpolate(grid, size=self.warped_size, mode='bilinear')
         return grid.permute(0, 2, 3, 1)
 
 
@@ -70,7 +73,7 @@ def gaussian_kernel(radius: int, stretch: int = 1) -> torch.Tensor:
         stretch: How many times larger the radius of the columns is.
 
     Returns:
-        (2 radius + 1, 2 stretch radius + 1) float32, 1 at the centre.
+        (2 radius + 1, 2 stretch radius + 1) float32, 1 at the center.
     """
     offsets = np.arange(-radius, radius + 1)
     squares = offsets[:, None] ** 2 + offsets**2

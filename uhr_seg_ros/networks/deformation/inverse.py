@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Deformed sampling taken back: from a map of a bent image to one of the image.
+Deformed sampling taken back: from a map of a warped image to one of the image.
 
 Every grid point is written to the pixel that it was sampled at; pixels that none was sampled at
 are missing and are filled from the others.
@@ -28,7 +28,7 @@ Filling = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 def inverse_grid(grid: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """
-    Tell for every pixel of the image where in the bent image it is.
+    Tell for every pixel of the image where in the warped image it is.
 
     Where several grid points hit one pixel the released code leaves open which of them wins.
     Here it is always the last one in row-major order, as there with one thread.
@@ -38,9 +38,9 @@ def inverse_grid(grid: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         size: H and W of the image, px.
 
     Returns:
-        (N, H, W, 2) of the grid's type, x first, in -1..1 over the bent image; NaN where no grid
+        (N, H, W, 2) of the grid's type, x first, in -1..1 over the warped image; NaN where no grid
         point hits. As published a point of row a stands for 2 a / h - 1, which lies half a row
-        above its centre.
+        above its center.
     """
     count, height, width, _ = grid.shape
     spans = grid.new_tensor([size[1] - 1, size[0] - 1])
@@ -60,7 +60,7 @@ def reverse(
     fill: Filling = fill_nearest,
 ) -> torch.Tensor:
     """
-    Bring a map of the bent image back, exactly as released.
+    Bring a map of the warped image back, exactly as released.
 
     Args:
         values: (N, C, h, w), such as probabilities.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Learned downsampling around a network: bend the image, segment it, bend the answer back.
+Learned downsampling around a network: warp the image, segment it, warp the answer back.
 
 ``deform_cityscapes`` and ``deform_deepglobe`` are the networks that were released.
 
@@ -12,15 +12,15 @@ ICLR 2022.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from uhr_seg_ros.networks.backbones.hrnet import hrnet_segmenter
 from uhr_seg_ros.networks.backbones.normalization import unit_range
-from uhr_seg_ros.networks.baselines.single import SingleBranch
+from uhr_seg_ros.networks.base import SegmentationNetwork
+from uhr_seg_ros.networks.baselines.single import SingleNetwork
 from uhr_seg_ros.networks.deformation.grid import Deformation, sample_image
 from uhr_seg_ros.networks.deformation.inverse import inverse_grid, whole_inverse_grid
 from uhr_seg_ros.networks.deformation.saliency import reduced, saliency_map, SaliencyNetwork
@@ -29,45 +29,42 @@ from uhr_seg_ros.networks.deformation.saliency import reduced, saliency_map, Sal
 DEEPGLOBE_STATISTICS = ((0.282, 0.379, 0.408), (0.089, 0.101, 0.127))
 
 
-class DeformedNetwork(nn.Module):
+class DeformedNetwork(SegmentationNetwork):
     """
     Segment an image through a small one that shows salient places larger.
 
-    ``forward``: normalised RGB image (N, 3, H, W) -> logits (N, classes, H, W).
+    ``forward``: normalized RGB image (N, 3, H, W) -> logits (N, classes, H, W).
 
     Args:
-        inner: Segments the bent image; has ``classes``, ``forward`` and ``forward_train`` as all
+        inner: Segments the warped image; has ``classes``, ``forward`` and ``forward_train`` as all
             networks here.
         size: Height and width of what the saliency network sees, px.
-        bent: Height and width of the bent image, px.
+        warped_size: Height and width of the warped image, px.
         radius: Of ``Deformation``.
-        framed: Edges at the border of the image are no edges, see ``training.boundaries``.
+        ignore_image_border: Edges at the border of the image are no edges, see
+            ``training.boundaries``.
         statistics: Mean and standard deviation, RGB in 0..1, of the images that saliency and
             inner network take; None: those of ImageNet, as the images come.
     """
 
-    #: The kind of bundle that it is exported as.
     kind = 'deformed'
-    #: Any size is fine.
-    stride = 1
-    low_res_factor = 1
 
     def __init__(
         self,
-        inner: nn.Module,
+        inner: SegmentationNetwork,
         *,
         size: tuple[int, int],
-        bent: tuple[int, int],
+        warped_size: tuple[int, int],
         radius: int,
-        framed: bool = False,
+        ignore_image_border: bool = False,
         statistics: tuple[Sequence[float], Sequence[float]] | None = None,
     ) -> None:
         super().__init__()
         self.classes = inner.classes
-        self.framed, self.statistics = framed, statistics
-        self.bent = bent
+        self.ignore_image_border, self.statistics = ignore_image_border, statistics
+        self.warped_size = warped_size
         self.saliency = SaliencyNetwork()
-        self.deformation = Deformation(size, bent, radius)
+        self.deformation = Deformation(size, warped_size, radius)
         self.inner = inner
 
     def normalize(self, image: torch.Tensor) -> torch.Tensor:
@@ -82,7 +79,7 @@ class DeformedNetwork(nn.Module):
         Decide where to sample.
 
         Args:
-            image: (N, 3, H, W) of ``normalise``.
+            image: (N, 3, H, W) of ``normalize``.
 
         Returns:
             Saliency map (N, 1, h, w), which adds up to one, and sampling grid (N, h', w', 2).
@@ -96,25 +93,25 @@ class DeformedNetwork(nn.Module):
         _, grid = self.look(image)
         probabilities = self.inner(sample_image(image, grid)).float().softmax(1)
         inverse = whole_inverse_grid(inverse_grid(grid, (image.shape[2], image.shape[3])))
-        # It is probabilities that are bent back; the softmax of their logarithms are they again.
+        # It is probabilities that are warped back; the softmax of their logarithms are they again.
         smallest = torch.finfo(probabilities.dtype).tiny
         return sample_image(probabilities, inverse).clamp(min=smallest).log()
 
-    def forward_train(self, image: torch.Tensor) -> dict[str, torch.Tensor | slice]:
+    def forward_train(self, image: torch.Tensor) -> Mapping[str, torch.Tensor | slice]:
         """
-        Segment the bent image.
+        Segment the warped image.
 
         Returns:
-            What the inner network gives for the bent image; ``grid`` (N, h', w', 2): along which
+            What the inner network gives for the warped image; ``grid`` (N, h', w', 2): along which
             the labels are to be sampled; ``saliency`` (N, 1, h, w): what the edge loss looks at.
         """
         image = self.normalize(image)
         saliency, grid = self.look(image)
         outputs = self.inner.forward_train(sample_image(image, grid))
-        return outputs | {'grid': grid, 'saliency': saliency}
+        return {**outputs, 'grid': grid, 'saliency': saliency}
 
 
-class UniformNetwork(nn.Module):
+class UniformNetwork(SegmentationNetwork):
     """
     The same with uniform sampling: what learned downsampling is compared with.
 
@@ -123,42 +120,44 @@ class UniformNetwork(nn.Module):
 
     Args:
         inner: As of ``DeformedNetwork``.
-        bent: Height and width of the reduced image, px.
+        warped_size: Height and width of the reduced image, px.
     """
 
     kind = 'uniform'
-    stride = 1
-    low_res_factor = 1
 
-    def __init__(self, inner: nn.Module, bent: tuple[int, int]) -> None:
+    def __init__(self, inner: SegmentationNetwork, warped_size: tuple[int, int]) -> None:
         super().__init__()
-        self.classes, self.bent = inner.classes, bent
+        self.classes, self.warped_size = inner.classes, warped_size
         self.inner = inner
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        logits = self.inner(reduced(image, self.bent))
+        logits = self.inner(reduced(image, self.warped_size))
         return functional.interpolate(logits, size=image.shape[2:], mode='bilinear')
 
-    def forward_train(self, image: torch.Tensor) -> dict[str, torch.Tensor | slice]:
+    def forward_train(self, image: torch.Tensor) -> Mapping[str, torch.Tensor | slice]:
         same = torch.eye(2, 3, device=image.device).expand(len(image), -1, -1)
         with torch.autocast(image.device.type, enabled=False):  # see ``Deformation``
-            grid = functional.affine_grid(same, [len(image), 3, *self.bent], align_corners=False)
-        return self.inner.forward_train(reduced(image, self.bent)) | {'grid': grid}
+            grid = functional.affine_grid(
+                same, [len(image), 3, *self.warped_size], align_corners=False
+            )
+        return {**self.inner.forward_train(reduced(image, self.warped_size)), 'grid': grid}
 
 
 def deform_cityscapes(classes: int) -> DeformedNetwork:
     """Build the released network of Cityscapes: 64x128 px, from images of 1024x2048."""
     size = (64, 128)
-    return DeformedNetwork(_hrnet(classes), size=size, bent=size, radius=15, framed=True)
+    return DeformedNetwork(
+        _hrnet(classes), size=size, warped_size=size, radius=15, ignore_image_border=True
+    )
 
 
 def deform_deepglobe(classes: int) -> DeformedNetwork:
     """Build the released network of DeepGlobe: 300x300 px, from images of 2448x2448."""
     size = (300, 300)
     return DeformedNetwork(
-        _hrnet(classes), size=size, bent=size, radius=30, statistics=DEEPGLOBE_STATISTICS
+        _hrnet(classes), size=size, warped_size=size, radius=30, statistics=DEEPGLOBE_STATISTICS
     )
 
 
-def _hrnet(classes: int) -> SingleBranch:
-    return SingleBranch(hrnet_segmenter(classes), classes, factor=1, stride=1)
+def _hrnet(classes: int) -> SingleNetwork:
+    return SingleNetwork(hrnet_segmenter(classes), classes, factor=1, stride=1)

@@ -2,20 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-FCtL: patches that know their surroundings.
+FCtL extended: patches that know their surroundings.
 
-``fctl_inria`` and ``fctl_deepglobe`` are the two networks that were released, ``fctl`` is the
-extended one of the paper, ``fctl_s`` the same scaled for CPUs.
+``fctl`` is the network of the paper, ``fctl_s`` the same scaled for CPUs; those that were released
+are in ``released``.
 
-Sources: Li et al., "From Contexts to Locality: Ultra-high Resolution Image Segmentation via
-Locality-aware Contextual Correlation", ICCV 2021; Liu et al., "Ultra-high Resolution Image
-Segmentation via Locality-aware Context Fusion and Alternating Local Enhancement".
+Source: Liu et al., "Ultra-high Resolution Image Segmentation via Locality-aware Context Fusion and
+Alternating Local Enhancement".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from copy import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import nn
@@ -23,73 +22,17 @@ from torch.nn import functional
 
 from uhr_seg_ros.core.patch_grid import WHOLE
 from uhr_seg_ros.networks.backbones.efficientnet_lite import EfficientNetLite
+from uhr_seg_ros.networks.backbones.layers import Encoder
 from uhr_seg_ros.networks.backbones.mit import DEPTHS, MixTransformer
-from uhr_seg_ros.networks.backbones.normalization import unit_range
-from uhr_seg_ros.networks.backbones.upernet import UPerHead
 from uhr_seg_ros.networks.backbones.vgg import VGG16
-from uhr_seg_ros.networks.fctl.context_attention import ContextFusion, SOURCES
-from uhr_seg_ros.networks.fctl.fcn8 import FCN8Head, HIDDEN
+from uhr_seg_ros.networks.fctl.decoders import HIDDEN, SkipDecoder, UPerDecoder
 from uhr_seg_ros.networks.fctl.local_enhancement import AlternatingLocalEnhancement, crop
 from uhr_seg_ros.networks.fctl.locality_aware import LocalityAwareFusion
 from uhr_seg_ros.networks.fctl.patch_network import PatchNetwork
-from uhr_seg_ros.networks.fctl.skip_decoder import SkipDecoder
-from uhr_seg_ros.networks.fctl.vgg_windowed import WindowedVGG16
+from uhr_seg_ros.networks.fctl.released import PATCH, SOURCES
 
-#: Side of a patch as published, px.
-PATCH = 508
 #: The same of the small network: a multiple of its coarsest stride.
 SMALL_PATCH = 384
-#: Channels of the decoder of the small network.
-SMALL_CHANNELS = 64
-
-
-class ReleasedFCtL(PatchNetwork):
-    """
-    FCN-8s on patches, whose coarsest map is enriched from two contexts.
-
-    The extractors of the contexts are trained before and stay as they are.
-
-    Args:
-        classes: Number of classes.
-        contexts: Factors of ``medium`` and ``large``.
-        centered: Of ``ContextFusion``.
-        side: Of a patch, px.
-    """
-
-    def __init__(
-        self,
-        classes: int,
-        contexts: Mapping[str, float | str],
-        *,
-        centered: bool,
-        side: int = PATCH,
-    ) -> None:
-        super().__init__(classes, side, contexts)
-        self.centered = centered
-        self.backbone = VGG16()
-        self.extractors = nn.ModuleDict({name: VGG16() for name in contexts})
-        self.fusion = ContextFusion(VGG16.widths[-1], centered=centered)
-        self.head = FCN8Head(VGG16.widths, classes)
-        self.extractors.requires_grad_(requires_grad=False)
-
-    def encode(self, name: str, image: torch.Tensor) -> torch.Tensor:
-        return self.extractors[name](unit_range(image))[-1]
-
-    def segment(
-        self, patch: torch.Tensor, maps: Mapping[str, torch.Tensor], place: torch.Tensor
-    ) -> torch.Tensor:
-        *fine, coarse = self.backbone(unit_range(patch))
-        return self.head([*fine, self.fusion(coarse, maps)], (self.side, self.side))
-
-    def exported(self) -> ReleasedFCtL:
-        """Return a network with the same weights that saves what borders of zeros cost."""
-        network = copy(self)
-        network._modules = dict(self._modules)
-        network.backbone = WindowedVGG16(self.backbone, self.side)
-        network.extractors = nn.ModuleDict(
-            {name: WindowedVGG16(each, self.side) for name, each in self.extractors.items()}
-        )
-        return network
 
 
 class FCtL(PatchNetwork):
@@ -113,7 +56,7 @@ class FCtL(PatchNetwork):
         classes: int,
         side: int,
         contexts: Mapping[str, float | str],
-        backbone: Callable[[], nn.Module],
+        backbone: Callable[[], Encoder],
         decoder: Callable[[Sequence[int], int], nn.Module],
         *,
         sources: Sequence[str] = SOURCES,
@@ -144,7 +87,7 @@ class FCtL(PatchNetwork):
         self.decoder = decoder(self.backbone.widths, classes)
         self._check_use(contexts, sources)
 
-    def _check_use(self, contexts: Sequence[str], sources: Sequence[str]) -> None:
+    def _check_use(self, contexts: Iterable[str], sources: Sequence[str]) -> None:
         used = {*sources, *(self.ale.contexts if self.ale is not None else ())}
         if idle := [name for name in contexts if name not in used]:
             msg = (
@@ -182,16 +125,6 @@ class FCtL(PatchNetwork):
         return place.new_tensor([[(1 - length) / 2, (1 - length) / 2, length, length]])
 
 
-def fctl_inria(classes: int, *, side: int = PATCH) -> ReleasedFCtL:
-    """Build the released network of the Inria data set: contexts of 2 and 3 patches."""
-    return ReleasedFCtL(classes, {'medium': 2, 'large': 3}, centered=False, side=side)
-
-
-def fctl_deepglobe(classes: int, *, side: int = PATCH) -> ReleasedFCtL:
-    """Build the released network of DeepGlobe: contexts of 3 patches and of the whole image."""
-    return ReleasedFCtL(classes, {'medium': 3, 'large': WHOLE}, centered=True, side=side)
-
-
 def fctl(
     classes: int,
     *,
@@ -219,9 +152,9 @@ def fctl(
         positions: Of ``FCtL``.
         fusion: Of ``FCtL``.
     """
-    encoders = {
-        'vgg16': lambda: VGG16(border=1),
-        **{name: lambda name=name: MixTransformer(name) for name in DEPTHS},
+    encoders: dict[str, Callable[[], Encoder]] = {
+        'vgg16': partial(VGG16, border=1),
+        **{name: partial(MixTransformer, name) for name in DEPTHS},
     }
     if backbone not in encoders:
         msg = f'backbone {backbone!r} is unknown, known: {", ".join(encoders)}'
@@ -267,18 +200,6 @@ def fctl_s(
         positions=positions,
         fusion=fusion,
     )
-
-
-class UPerDecoder(nn.Module):
-    """``UPerHead`` with a classifier: maps, finest first -> logits in the size of the finest."""
-
-    def __init__(self, widths: Sequence[int], classes: int) -> None:
-        super().__init__()
-        self.join = UPerHead(widths, SMALL_CHANNELS)
-        self.classify = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(SMALL_CHANNELS, classes, 1))
-
-    def forward(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
-        return self.classify(self.join(maps))
 
 
 def _contexts(medium: float | str | None, large: float | str | None) -> dict[str, float | str]:

@@ -10,23 +10,23 @@ from itertools import product
 from types import EllipsisType
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from uhr_seg_ros.core.patch_grid import Context, PatchGrid, place_in, Reduction
 from uhr_seg_ros.networks.backbones.normalization import normalized_planes, unit_range
+from uhr_seg_ros.networks.base import SegmentationNetwork
 
 #: Share of the training patches that are made to lie at a border of their image, as many of the
 #: patches of an image do.
 AT_BORDER = 0.25
 
 
-class PatchNetwork(nn.Module):
+class PatchNetwork(SegmentationNetwork):
     """
     Cut an image into patches, segment each with its contexts, add up their logits.
 
-    ``forward``: normalised RGB image (N, 3, H, W) -> logits (N, classes, H, W), patch by patch as
-    the strategy ``patches`` does it at run time. A subclass encodes contexts and segments patches.
+    ``forward``: normalized RGB image (N, 3, H, W) -> logits (N, classes, H, W), patch by patch as
+    the pipeline ``patches`` does it at run time. A subclass encodes contexts and segments patches.
 
     Args:
         classes: Number of classes.
@@ -34,11 +34,7 @@ class PatchNetwork(nn.Module):
         contexts: Name -> factor, see ``Context``.
     """
 
-    #: The kind of bundle that it is exported as.
     kind = 'patches'
-    #: Any size is fine.
-    stride = 1
-    low_res_factor = 1
 
     def __init__(self, classes: int, side: int, contexts: Mapping[str, float | str]) -> None:
         super().__init__()
@@ -72,9 +68,9 @@ class PatchNetwork(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         size = (image.shape[2], image.shape[3])
-        cutting = PatchGrid.of(size, self.side, self.contexts)
+        grid = PatchGrid.of(size, self.side, self.contexts)
         frames = {
-            name: self._reduce(image, context.of_frame(size, cutting.size))
+            name: self._reduce(image, context.of_frame(size, grid.size))
             for name, context in self.contexts.items()
         }
         known = {
@@ -82,9 +78,9 @@ class PatchNetwork(nn.Module):
             for name, context in self.contexts.items()
             if context.is_whole
         }
-        image = self._with_black(image, cutting.size)
-        total = image.new_zeros(len(image), self.classes, *cutting.size)
-        for place in product(cutting.rows, cutting.columns):
+        image = self._with_black(image, grid.size)
+        total = image.new_zeros(len(image), self.classes, *grid.size)
+        for place in product(grid.rows, grid.columns):
             maps = {
                 name: known[name]
                 if name in known
@@ -138,19 +134,19 @@ class PatchNetwork(nn.Module):
 
     @torch.no_grad()
     def _reduce(self, image: torch.Tensor, axes: tuple[Reduction, Reduction]) -> torch.Tensor:
-        """Reduce an image to whole grey levels, as cameras and files have them."""
+        """Reduce an image to whole gray levels, as cameras and files have them."""
         rows, columns = (
             _matrix(axis, size).to(image) for axis, size in zip(axes, image.shape[2:], strict=True)
         )
         gray = (255 * unit_range(image)).round()
-        # Half precision has not enough digits for sums of grey levels.
+        # Half precision has not enough digits for sums of gray levels.
         with torch.autocast(image.device.type, enabled=False):
             reduced = rows @ gray @ columns.T
         return normalized_planes((reduced + 0.5).floor())
 
 
 def black(like: torch.Tensor) -> torch.Tensor:
-    """Return what black is after normalisation, (3, 1, 1)."""
+    """Return what black is after normalization, (3, 1, 1)."""
     return normalized_planes(like.new_zeros(3, 1, 1))
 
 

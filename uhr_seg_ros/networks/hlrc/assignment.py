@@ -4,22 +4,27 @@
 """
 Semantic assignment branch (SAB): compact semantic tokens are assigned to the partitioned regions.
 
-``R(c, 4h+i, 4w+j) = sum_n A(n, i, j, h, w) F(c, h+dy_n, w+dx_n)``: each quarter-resolution pixel
-is a weighted sum of the nine tokens around its cell. The weights are neither normalised nor put
-through a softmax; tokens outside the map are zero.
+With them, the classifier on assigned tokens and local features.
 """
 
 from __future__ import annotations
 
 import torch
+from torch import nn
 from torch.nn import functional
 
-from uhr_seg_ros.networks.hlrc.experts import NEIGHBORS, SUBPIXELS
+from uhr_seg_ros.core.bundle import FUSION_REACH
+from uhr_seg_ros.networks.backbones.layers import ConvNorm, Residual
+from uhr_seg_ros.networks.hlrc.region import NEIGHBORS, SUBPIXELS
 
 
 def assign(tokens: torch.Tensor, affinity: torch.Tensor) -> torch.Tensor:
     """
     Assign tokens to quarter-resolution pixels.
+
+    ``R(c, 4h+i, 4w+j) = sum_n A(n, i, j, h, w) F(c, h+dy_n, w+dx_n)``: each pixel is a weighted
+    sum of the nine tokens around its cell. The weights are neither normalized nor put through a
+    softmax; tokens outside the map are zero.
 
     Args:
         tokens: (N, C, h, w) semantic tokens.
@@ -35,3 +40,56 @@ def assign(tokens: torch.Tensor, affinity: torch.Tensor) -> torch.Tensor:
     pixels = weights @ torch.stack(around, 3)
     pixels = pixels.reshape(batch, height, width, 4, 4, channels).permute(0, 1, 3, 2, 4, 5)
     return pixels.reshape(batch, 4 * height, 4 * width, channels).permute(0, 3, 1, 2)
+
+
+class Mixing(nn.Sequential):
+    """5x5 depthwise convolution, then a bottleneck twice as wide: (N, C, h, w) -> same shape."""
+
+    #: Neighbors that it looks at on each side, px.
+    reach = 2
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.depth = ConvNorm(channels, channels, 5, groups=channels, act='none')
+        self.widen = ConvNorm(channels, 2 * channels)
+        self.point = ConvNorm(2 * channels, channels, act='none')
+
+
+class Decoder(nn.Module):
+    """
+    (N, region + local, h, w) -> logits (N, classes, h, w).
+
+    Args:
+        region: Channels of the assigned tokens.
+        local: Channels of the local features.
+        hidden: Channels between the two convolutions.
+        classes: Number of classes.
+        kernel: Size of the first convolution; 3 as published.
+        mixing: Residual blocks between the two, in which a quarter-resolution pixel sees its
+            neighbors; none as published.
+
+    Raises:
+        ValueError: It would look further than the back ends expect of a fusion.
+    """
+
+    def __init__(
+        self,
+        region: int,
+        local: int,
+        hidden: int,
+        classes: int,
+        kernel: int = 3,
+        *,
+        mixing: int = 0,
+    ) -> None:
+        super().__init__()
+        if (reach := kernel // 2 + Mixing.reach * mixing) > FUSION_REACH:
+            msg = f'the decoder looks {reach} px around, at most {FUSION_REACH}: lessen mixing'
+            raise ValueError(msg)
+        self.region = region
+        self.fuse = ConvNorm(region + local, hidden, kernel)
+        self.mixing = nn.Sequential(*(Residual(Mixing(hidden)) for _ in range(mixing)))
+        self.classify = nn.Conv2d(hidden, classes, 1)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.classify(self.mixing(self.fuse(features)))

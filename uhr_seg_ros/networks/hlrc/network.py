@@ -11,7 +11,6 @@ the same design scaled for CPUs and small Jetsons.
 from __future__ import annotations
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from uhr_seg_ros.core.errors import ConfigError
@@ -19,60 +18,37 @@ from uhr_seg_ros.networks.backbones.efficientnet_lite import EfficientNetLite
 from uhr_seg_ros.networks.backbones.efficientvit import EfficientViTTrunk
 from uhr_seg_ros.networks.backbones.layers import resize_like
 from uhr_seg_ros.networks.backbones.swin import Swin
-from uhr_seg_ros.networks.backbones.upernet import UPerHead
-from uhr_seg_ros.networks.hlrc.assignment import assign
-from uhr_seg_ros.networks.hlrc.decoder import Decoder
-from uhr_seg_ros.networks.hlrc.experts import Experts
-from uhr_seg_ros.networks.hlrc.haar import HaarLowPass
-from uhr_seg_ros.networks.hlrc.laplacian import LaplacianResiduals
+from uhr_seg_ros.networks.base import SegmentationNetwork
+from uhr_seg_ros.networks.hlrc.assignment import assign, Decoder
 from uhr_seg_ros.networks.hlrc.local_perception import LocalPerception, NoLocalPerception
-from uhr_seg_ros.networks.hlrc.region import BilinearAffinity, RegionPartition, ResidualStem
-from uhr_seg_ros.networks.hlrc.training_heads import AuxiliaryHead, Reconstruction
-
-#: Channels of the semantic feature of the small network.
-SEMANTIC_CHANNELS = 80
-
-
-class SemanticBranch(nn.Module):
-    """
-    Low-resolution image (N, 3, h, w) -> the maps of the backbone and the semantic feature F.
-
-    Args:
-        backbone: Module that returns maps, finest (1/16 of the full image) first, and has their
-            ``widths``.
-        channels: Channels of F.
-        classes: Classes of the branch's own classifier, which training and ``semantic_logits``
-            use.
-    """
-
-    def __init__(self, backbone: Swin | EfficientNetLite, channels: int, classes: int) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.decoder = UPerHead(backbone.widths, channels)
-        self.dropout = nn.Dropout2d(0.1)
-        self.classify = nn.Conv2d(channels, classes, 1)
-
-    def forward(self, low_res: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
-        maps = self.backbone(low_res)
-        return maps, self.decoder(maps)
-
-    def logits(self, feature: torch.Tensor) -> torch.Tensor:
-        """Classify F alone: (N, channels, h, w) -> (N, classes, h, w)."""
-        return self.classify(self.dropout(feature))
+from uhr_seg_ros.networks.hlrc.region import (
+    BilinearAffinity,
+    Experts,
+    LaplacianResiduals,
+    RegionPartition,
+    ResidualStem,
+)
+from uhr_seg_ros.networks.hlrc.semantic import (
+    AuxiliaryHead,
+    HaarLowPass,
+    Reconstruction,
+    SEMANTIC_CHANNELS,
+    SemanticBranch,
+)
 
 
-class HLRC(nn.Module):
+class HLRC(SegmentationNetwork):
     """
     The whole network.
 
-    ``forward``: normalised RGB image (N, 3, H, W) -> logits (N, classes, H, W). Any size works
+    ``forward``: normalized RGB image (N, 3, H, W) -> logits (N, classes, H, W). Any size works
     whose remainder by 16 is not 1, 2 or 3.
     """
 
-    #: Height and width of a frame are padded to multiples of this, px.
-    stride = 16
-    #: The kind of bundle that it is exported as.
     kind = 'two_branch'
+    stride = 16
+    #: The semantic branch sees the image reduced by this factor.
+    low_res_factor = HaarLowPass.factor
 
     def __init__(
         self,
@@ -84,23 +60,17 @@ class HLRC(nn.Module):
         reconstruction: Reconstruction | None = None,
     ) -> None:
         super().__init__()
+        if reconstruction is not None and region.residuals is None:
+            msg = 'the reconstruction is trained on residuals, which this region partition lacks'
+            raise ValueError(msg)
         self.low_pass = HaarLowPass()
         self.semantic = semantic
         self.region = region
         self.local = local
         self.decoder = decoder
+        self.classes = decoder.classify.out_channels
         self.auxiliary = auxiliary
         self.reconstruction = reconstruction
-
-    @property
-    def classes(self) -> int:
-        """Number of classes of the logits."""
-        return self.decoder.classify.out_channels
-
-    @property
-    def low_res_factor(self) -> int:
-        """The semantic branch sees the image reduced by this factor."""
-        return self.low_pass.factor
 
     def fuse(
         self, feature: torch.Tensor, affinity: torch.Tensor, local: list[torch.Tensor]
@@ -136,7 +106,7 @@ class HLRC(nn.Module):
         }
         if gate_logits is not None:
             outputs['gate_probabilities'] = gate_logits.float().softmax(-1).flatten(0, 2)
-        if self.reconstruction is not None:
+        if self.reconstruction is not None and self.region.residuals is not None:
             reduced, rebuilt, reconstruction = self.reconstruction(feature)
             fine, coarse = self.region.residuals(image)
             outputs |= {
@@ -199,10 +169,10 @@ def hlrc_s(
         local: With local perception.
         mixing: Residual blocks in the decoder.
     """
-    first, *widths = (width * channels for channels in (16, 32, 48, 96))
+    widths = (16 * width, 32 * width, 48 * width, 96 * width)
     trunk = EfficientViTTrunk(
-        ResidualStem((first, widths[0])),
-        (first, *widths),
+        ResidualStem(widths[:2]),
+        widths,
         (0, 0, 1, 2),
         expand=3,
         act='relu',
@@ -225,19 +195,3 @@ def hlrc_s(
         Decoder(channels, perception.channels, hidden, num_classes, kernel=1, mixing=mixing),
         AuxiliaryHead(semantic.backbone.widths[-2], 64, num_classes),
     )
-
-
-class SemanticLogits(nn.Module):
-    """The semantic branch as a network of its own: (N, 3, h, w) -> (N, classes, h / 4, w / 4)."""
-
-    def __init__(self, branch: SemanticBranch) -> None:
-        super().__init__()
-        self.branch = branch
-
-    def forward(self, low_res: torch.Tensor) -> torch.Tensor:
-        return self.branch.logits(self.branch(low_res)[1])
-
-
-def semantic_s(num_classes: int) -> SemanticLogits:
-    """Build the semantic branch of the small network, to tell what the other one adds."""
-    return SemanticLogits(SemanticBranch(EfficientNetLite(), SEMANTIC_CHANNELS, num_classes))

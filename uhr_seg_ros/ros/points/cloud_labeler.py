@@ -28,22 +28,22 @@ from uhr_seg_ros.geometry.labeling import PointLabeler
 from uhr_seg_ros.geometry.transform import Transform
 from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.pipelines.segmenter import Segmentation
-from uhr_seg_ros.ros.camera_info import CameraInfoCache
-from uhr_seg_ros.ros.closing import close_all, withdraw
-from uhr_seg_ros.ros.diagnostics import Problem
-from uhr_seg_ros.ros.inputs import camera_info_topic, stamp_ns
-from uhr_seg_ros.ros.parameters import Settings
-from uhr_seg_ros.ros.points.camera_model import camera_of, second_of_pair
-from uhr_seg_ros.ros.points.cloud import encode_cloud
-from uhr_seg_ros.ros.points.cloud_reading import read_points
-from uhr_seg_ros.ros.points.depth import DEPTH_BYTES, read_depth
+from uhr_seg_ros.ros.messages.camera_info import camera_of, CameraInfoCache, second_of_pair
+from uhr_seg_ros.ros.messages.cloud import encode_cloud
+from uhr_seg_ros.ros.messages.cloud_reading import read_points
+from uhr_seg_ros.ros.messages.depth import DEPTH_BYTES, read_depth
+from uhr_seg_ros.ros.messages.headers import message_bytes
+from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.points.pairing import Pair, Pairing
 from uhr_seg_ros.ros.points.transform_waiting import Search, TransformWaiting
 from uhr_seg_ros.ros.points.transforms import TransformFinder
-from uhr_seg_ros.ros.qos import AdaptiveQosSubscription, output_overrides, output_qos
-from uhr_seg_ros.ros.silence import why_silent
-from uhr_seg_ros.ros.sizes import message_bytes
-from uhr_seg_ros.ros.time_jumps import JUMP_NS, TimeJumps
+from uhr_seg_ros.ros.topics.adaptive_subscription import AdaptiveQosSubscription
+from uhr_seg_ros.ros.topics.closing import close_all, withdraw
+from uhr_seg_ros.ros.topics.names import camera_info_topic
+from uhr_seg_ros.ros.topics.qos import output_overrides, output_qos
+from uhr_seg_ros.ros.topics.silence import why_silent
+from uhr_seg_ros.ros.topics.status import Problem
+from uhr_seg_ros.ros.topics.time_jumps import JUMP_NS, stamp_ns, TimeJumps
 
 MASKS_ALONE = 5
 """So many masks in a row without points are no accident."""
@@ -258,11 +258,11 @@ class CloudLabeler:
         finally:
             withdraw(self._node, self._publisher)
 
-    def offer_mask(self, header: Header, result: Segmentation) -> None:
+    def put_mask(self, header: Header, result: Segmentation) -> None:
         """Label the cloud that waits for this mask, if one does; else keep it for one to come."""
         seen = SeenMask(header, result.mask, result.confidence)
         self._masks_alone += 1
-        self._place(self._pairing.offer_mask(stamp_ns(header), seen, seen.size))
+        self._place(self._pairing.put_mask(stamp_ns(header), seen, seen.size))
         self._serve_ready()
 
     def _subscribe(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
@@ -272,7 +272,7 @@ class CloudLabeler:
         stamp = stamp_ns(message.header)
         self._hooks.jumps.note(self.topic_name, stamp)
         # A pair at once: its mask was faster.
-        self._place(self._pairing.offer_cloud(stamp, message, message_bytes(message)))
+        self._place(self._pairing.put_cloud(stamp, message, message_bytes(message)))
 
     def _on_jump(self, now_ns: int) -> None:
         """Return up what is from before time was set back."""

@@ -11,7 +11,7 @@ from threading import Lock
 import time
 from typing import Any, NamedTuple
 
-from uhr_seg_ros.ros.time_jumps import JUMP_NS
+from uhr_seg_ros.ros.topics.time_jumps import JUMP_NS
 
 TRANSPORT_S = 2.0
 """So long, s, a frame may be under way to the node after a cloud of its time, or the other way."""
@@ -97,7 +97,7 @@ class Pairing:
         self.masks_over_memory = 0
         self.missed_ns: int | None = None
 
-    def offer_cloud(self, stamp_ns: int, cloud: Any, size: int) -> Pair | None:
+    def put_cloud(self, stamp_ns: int, cloud: Any, size: int) -> Pair | None:
         """Count a cloud of so many bytes; return it with its mask, or keep it for one to come."""
         with self._lock:
             self._received += 1
@@ -115,7 +115,7 @@ class Pairing:
             self._tidy_clouds()
             return None
 
-    def offer_mask(self, stamp_ns: int, mask: Any, size: int) -> Pair | None:
+    def put_mask(self, stamp_ns: int, mask: Any, size: int) -> Pair | None:
         """Keep a mask of so many bytes; return it with the nearest cloud that waits, if any."""
         with self._lock:
             self._newest_mask_ns = stamp_ns

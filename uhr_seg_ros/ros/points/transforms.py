@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Any, TYPE_CHECKING
 
 from rclpy.node import Node
@@ -16,7 +15,9 @@ from std_msgs.msg import Header
 from uhr_seg_ros.core.errors import MessageError
 from uhr_seg_ros.core.text import MAX_SHOWN, one_line, shown
 from uhr_seg_ros.geometry.transform import IDENTITY, Transform
-from uhr_seg_ros.ros.time_jumps import JUMP_NS, TimeJumps
+from uhr_seg_ros.ros.messages.headers import plain_frame
+from uhr_seg_ros.ros.parameters.extrinsics import Extrinsics
+from uhr_seg_ros.ros.topics.time_jumps import JUMP_NS, stamp_ns, TimeJumps
 
 if TYPE_CHECKING:
     from geometry_msgs.msg import TransformStamped
@@ -77,35 +78,6 @@ class TransformNotYetError(MessageError):
         return MessageError(f'{what}: {lag}; {way_out}. {self._reason}')
 
 
-@dataclass(frozen=True)
-class Extrinsics:
-    """
-    A declared pose.
-
-    Attributes:
-        camera_frame: the optical frame of a camera; empty: nothing is declared.
-        points_frame: the frame of a LiDAR or a depth camera.
-        translation: where the points' frame begins in the camera's: x, y, z, m.
-        quaternion: how it is turned in it: x, y, z, w.
-
-    """
-
-    camera_frame: str
-    points_frame: str
-    translation: tuple[float, ...]
-    quaternion: tuple[float, ...]
-
-    @property
-    def frames(self) -> tuple[str, str]:
-        """Both frames, the camera's first."""
-        return _plain(self.camera_frame), _plain(self.points_frame)
-
-    @property
-    def pose(self) -> Transform:
-        """The transform from the points' frame to the camera's."""
-        return Transform.of_quaternion(self.translation, self.quaternion)
-
-
 class _Unknown(Exception):
     """What tf2 says, how far it is behind the stamps, ns, and whether waiting may help."""
 
@@ -156,8 +128,8 @@ class TransformFinder:
                 way out.
 
         """
-        frames = _plain(camera.frame_id), _plain(points.frame_id)
-        fixed_frame = _plain(fixed_frame)
+        frames = plain_frame(camera.frame_id), plain_frame(points.frame_id)
+        fixed_frame = plain_frame(fixed_frame)
         if not all(frames):
             msg = (
                 f'the frame_id of the image is {shown(frames[0])} and that of the points '
@@ -266,9 +238,9 @@ class _WatchedBuffer:
         since: list[TransformStamped] = []
         bounds: dict[str, int] = {}
         for transform in reversed(list(self._recent)):
-            child, stamp_ns = transform.child_frame_id, _stamp_ns(transform.header)
-            if stamp_ns <= bounds.get(child, now_ns + JUMP_NS):
-                bounds[child] = stamp_ns
+            child, stamp = transform.child_frame_id, stamp_ns(transform.header)
+            if stamp <= bounds.get(child, now_ns + JUMP_NS):
+                bounds[child] = stamp
                 since.append(transform)
             else:
                 bounds[child] = NEVER_NS
@@ -279,7 +251,7 @@ class _WatchedBuffer:
 
     def set_transform(self, transform: TransformStamped, authority: str) -> None:
         child = transform.child_frame_id[:MAX_FRAME]
-        self._jumps.note(f'transforms to {child}', _stamp_ns(transform.header))
+        self._jumps.note(f'transforms to {child}', stamp_ns(transform.header))
         if len(transform.child_frame_id) + len(transform.header.frame_id) <= MAX_FRAME:
             self._recent.append(transform)
         self._buffer.set_transform(transform, authority)
@@ -299,13 +271,3 @@ def _advice(declared: Extrinsics, fixed_frame: str) -> str:
     if declared.camera_frame:
         msg += f', which are from {declared.frames[1]} to {declared.frames[0]} now'
     return msg
-
-
-def _stamp_ns(header: Header) -> int:
-    """Return a stamp in ns, whatever it is: `Time` refuses one below zero."""
-    return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
-
-
-def _plain(frame: str) -> str:
-    """Return a frame's name without the slash that ROS 1 put before it; tf2 knows none."""
-    return frame.lstrip('/')

@@ -1,0 +1,146 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Execution providers of ONNX Runtime: what chooses one, and that none is replaced silently."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from uhr_seg_ros.backends import onnxruntime
+from uhr_seg_ros.backends.onnxruntime import Provider
+from uhr_seg_ros.backends.options import EngineOptions, PROVIDERS
+from uhr_seg_ros.backends.registry import (
+    as_reference,
+    BACKENDS,
+    is_reference,
+    open_backend,
+    select_backend,
+)
+from uhr_seg_ros.core.bundle import Bundle, load_bundle
+from uhr_seg_ros.core.errors import EngineError
+
+
+@pytest.fixture
+def bundle(tiny_bundle: Path) -> Bundle:
+    """Return the tiny bundle."""
+    return load_bundle(tiny_bundle)
+
+
+@pytest.fixture
+def remote(monkeypatch: pytest.MonkeyPatch) -> Provider:
+    """
+    Let `openvino` mean a provider that every ONNX Runtime has beside the CPU.
+
+    It takes no node of ours, so the CPU computes what a graph gives.
+    """
+    provider = Provider('AzureExecutionProvider', 'onnxruntime', {})
+    if provider.name not in ort.get_available_providers():
+        pytest.skip('this ONNX Runtime has no provider beside the CPU')
+    monkeypatch.setitem(onnxruntime.PROVIDERS, 'openvino', provider)
+    return provider
+
+
+def test_every_provider_that_can_be_written_is_known() -> None:
+    assert tuple(onnxruntime.PROVIDERS) == PROVIDERS
+    assert {provider.name for provider in onnxruntime.PROVIDERS.values()} <= set(
+        ort.get_all_providers()
+    )
+
+
+@pytest.mark.parametrize(
+    ('text', 'name', 'provider'),
+    [
+        ('tensorrt', 'tensorrt', 'cpu'),
+        ('onnxruntime', 'onnxruntime', 'cpu'),
+        ('onnxruntime:cpu', 'onnxruntime', 'cpu'),
+        ('onnxruntime:openvino', 'onnxruntime', 'openvino'),
+    ],
+)
+def test_text_chooses(text: str, name: str, provider: str) -> None:
+    found, options = select_backend(text, EngineOptions(threads=3, provider='cuda'))
+    assert (found, options.backend, options.provider) == (name, name, provider)
+    assert options.threads == 3
+    assert is_reference(options) == (text in ('onnxruntime', 'onnxruntime:cpu'))
+    assert is_reference(as_reference(options)) and as_reference(options).precision == 'fp32'
+
+
+@pytest.mark.parametrize(
+    ('text', 'reason'),
+    [
+        ('abacus', "back end 'abacus' is unknown, known: auto, tensorrt, onnxruntime"),
+        ('abacus:cuda', "back end 'abacus:cuda' is unknown"),
+        ('onnxruntime:abacus', 'provider is unknown, known: cpu, cuda, tensorrt, openvino'),
+        ('onnxruntime:', 'provider is unknown'),
+        ('tensorrt:cuda', 'only onnxruntime has execution providers, choose tensorrt'),
+    ],
+)
+def test_text_that_chooses_nothing(text: str, reason: str) -> None:
+    with pytest.raises(EngineError, match=reason):
+        select_backend(text, EngineOptions())
+
+
+@pytest.mark.parametrize('provider', PROVIDERS[1:])
+def test_a_provider_that_is_not_installed(bundle: Bundle, provider: str) -> None:
+    known = onnxruntime.PROVIDERS[provider]
+    if known.name in ort.get_available_providers():
+        pytest.skip(f'{known.name} is installed here')
+    reason = (
+        rf'{provider} is not in .* {ort.__version__}, which has cpu: pip install {known.package} '
+    )
+    with pytest.raises(EngineError, match=f'{reason}.*choose the back end onnxruntime'):
+        open_backend(bundle, EngineOptions(provider=provider))
+
+
+@pytest.mark.filterwarnings('ignore:Specified provider')
+def test_a_provider_that_does_not_start(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its library may be missing: ONNX Runtime goes on with the CPU, we do not."""
+    name = onnxruntime.PROVIDERS['cuda'].name
+    if name in ort.get_available_providers():
+        pytest.skip(f'{name} is installed here')
+    monkeypatch.setattr(ort, 'get_available_providers', lambda: [name, 'CPUExecutionProvider'])
+    backend = open_backend(bundle, EngineOptions(provider='cuda'))
+    with pytest.raises(EngineError, match=f'did not start {name} for graph .*detail.onnx'):
+        backend.open(bundle.graphs['detail'])
+
+
+def test_another_provider_runs_and_is_told(bundle: Bundle, remote: Provider) -> None:
+    image = np.random.default_rng(0).random((1, 3, 32, 48), np.float32)
+    results = []
+    for provider in ('cpu', 'openvino'):
+        backend = open_backend(bundle, EngineOptions(provider=provider))
+        engine = backend.open(bundle.graphs['detail'])
+        assert engine.provenance() == backend.provenance()
+        results.append((engine.run({'image': image}, ['local'])['local'], engine))
+        engine.close()
+        backend.close()
+    assert (results[0][0] == results[1][0]).all()
+    on_cpu, elsewhere = (engine for _, engine in results)
+    assert (on_cpu.name, elsewhere.name) == ('onnxruntime', 'onnxruntime:openvino')
+    assert on_cpu.provenance()['device'] == 'cpu'
+    assert elsewhere.provenance() == {
+        'backend': 'onnxruntime:openvino',
+        'version': ort.__version__,
+        'device': f'openvino ({remote.name})',
+        'precision': 'fp32',
+    }
+
+
+def test_half_precision_is_fp32_elsewhere_too(bundle: Bundle, remote: Provider) -> None:
+    lines: list[str] = []
+    options = EngineOptions(provider='openvino', precision='fp16', report=lines.append)
+    assert open_backend(bundle, options).provenance()['precision'] == 'fp32'
+    assert lines == ['ONNX Runtime has no fp16 on openvino from a graph in fp32: fp32 runs']
+
+
+def test_every_back_end_has_its_door() -> None:
+    """Modules that a machine without a GPU can import, with the function that opens them."""
+    from importlib import import_module
+
+    assert list(BACKENDS) == ['tensorrt', 'onnxruntime']
+    for entry in BACKENDS.values():
+        assert callable(import_module(entry.module).open_backend)

@@ -1,0 +1,135 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""A network of one branch on the GPU path, with stand-ins for driver, CUDA and TensorRT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip('onnx', reason='the bundle is made with onnx')
+from onnx import helper, numpy_helper, TensorProto
+from standin_backend import StandIn
+from tiny_bundle import TINY_CLASSES
+
+from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.backends.tensorrt.engine import HostEngine
+from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.errors import BundleError, ConfigError, EngineError
+from uhr_seg_ros.export.bundle_writing import write_bundle
+from uhr_seg_ros.pipelines.pipeline import MAX_SIZES, TilingOptions
+from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.synthetic.scenes import generate_scene
+
+
+@pytest.fixture(scope='module')
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """One convolution of stride 4 on the frame reduced by 2."""
+    weights = np.random.default_rng(0).normal(size=(3, 3, 4, 4)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node('Conv', ['image', 'weights'], ['logits'], strides=[4, 4])],
+        'network',
+        [helper.make_tensor_value_info('image', TensorProto.FLOAT, [1, 3, 'h', 'w'])],
+        [helper.make_tensor_value_info('logits', TensorProto.FLOAT, [1, 3, 'a', 'b'])],
+        [numpy_helper.from_array(weights, 'weights')],
+    )
+    folder = tmp_path_factory.mktemp('single')
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8)
+    onnx.save(model, folder / 'network.onnx')
+    return write_bundle(
+        folder, name='s', network='s', kind='single', classes=TINY_CLASSES, low_res_factor=2
+    )
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StandIn:
+    """Put stand-ins in the place of driver, CUDA and TensorRT."""
+    return StandIn(monkeypatch, tmp_path / 'cache', '10.3.0')
+
+
+def scene(height: int = 150, width: int = 270) -> np.ndarray:
+    return generate_scene(5, height, width)[0]
+
+
+def on_gpu(
+    bundle: Bundle, precision: str = 'fp32', tile: int | None = None, **changes: object
+) -> Segmenter:
+    options = EngineOptions(precision=precision, **changes)
+    return Segmenter(bundle, 'tensorrt', TilingOptions(tile=tile), options=options)
+
+
+@pytest.mark.parametrize('tile', [None, 128])
+def test_the_mask_of_the_cpu_path(stand_in: StandIn, bundle: Bundle, tile: int | None) -> None:
+    lines: list[str] = []
+    for _ in range(2):
+        with (
+            on_gpu(bundle, tile=tile, report=lines.append) as segmenter,
+            Segmenter(bundle, 'onnxruntime', TilingOptions(tile=tile)) as reference,
+        ):
+            for size in ((150, 270), (64, 64), (90, 400)):
+                found = segmenter(scene(*size), logits=True, confidence=True)
+                expected = reference(scene(*size), logits=True, confidence=True)
+                assert (found.mask == expected.mask).mean() > 0.999
+                assert len(np.unique(found.mask)) > 1
+                largest = np.abs(expected.logits).max()
+                assert np.abs(found.logits - expected.logits).max() <= 1e-4 * largest
+                assert list(found.stage_times) == list(expected.stage_times)
+                assert set(found.stage_times) <= set(segmenter.stages)
+            assert segmenter.provenance['backend'] == 'tensorrt'
+    # A size was verified once, then taken from the cache.
+    compared = [line for line in lines if 'comparing the engines for' in line]
+    assert len(set(compared)) == len(compared) == stand_in.trt.notes.built
+    assert not stand_in.cuda.blocks
+
+
+def test_sizes_that_were_not_used_for_long_are_closed(stand_in: StandIn, bundle: Bundle) -> None:
+    with on_gpu(bundle) as segmenter:
+        segmenter(scene(64, 64))
+        blocks = len(stand_in.cuda.blocks)
+        for width in range(1, 2 * MAX_SIZES):
+            segmenter(scene(64, 64 + 32 * width))
+        assert len(stand_in.cuda.blocks) == MAX_SIZES * blocks
+
+
+def test_fp16_is_usual(stand_in: StandIn, bundle: Bundle) -> None:
+    with on_gpu(bundle, 'auto') as segmenter, Segmenter(bundle, 'onnxruntime') as reference:
+        assert segmenter.provenance['precision'] == 'fp16'
+        assert (segmenter(scene()).mask == reference(scene()).mask).mean() > 0.98
+
+
+def test_engines_that_compute_something_else(
+    stand_in: StandIn, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = HostEngine.run
+
+    def wrong(self: object, feeds: dict, outputs: list[str]) -> dict[str, np.ndarray]:
+        return {name: values[:, ::-1] for name, values in run(self, feeds, outputs).items()}
+
+    with on_gpu(bundle) as segmenter:
+        with monkeypatch.context() as patch:
+            patch.setattr(HostEngine, 'run', wrong)
+            with pytest.raises(EngineError, match='the fp32 engines of s are refused'):
+                segmenter(scene())
+        assert not stand_in.cuda.blocks
+        segmenter(scene())
+    assert stand_in.trt.notes.built == 2  # the wrong one was not kept
+
+
+def test_what_is_refused(stand_in: StandIn, bundle: Bundle) -> None:
+    with pytest.raises(EngineError, match=r"precision 'int8' of bundle s: .* in fp32 or fp16"):
+        on_gpu(bundle, 'int8')
+    with pytest.raises(ConfigError, match='tile'):
+        on_gpu(bundle, tile=1)
+    with on_gpu(bundle) as segmenter, pytest.raises(BundleError, match='has one branch'):
+        segmenter.semantic_only(scene())
+
+
+def test_getting_ready_builds_the_engine(stand_in: StandIn, bundle: Bundle) -> None:
+    with on_gpu(bundle) as segmenter:
+        segmenter.warm_up((1200, 2000))
+        assert stand_in.trt.notes.built == 1
+        segmenter(scene(1200, 2000))
+        assert stand_in.trt.notes.built == 1

@@ -1,0 +1,237 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""TensorRT: graphs of a bundle as engines of fixed shapes on one GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, ExitStack
+from typing import Any, TYPE_CHECKING
+
+from uhr_seg_ros.backends.engine import Shapes
+from uhr_seg_ros.backends.options import EngineOptions, PRECISIONS
+from uhr_seg_ros.backends.tensorrt.api import load_tensorrt, TensorRTError
+from uhr_seg_ros.backends.tensorrt.builder import build_plan
+from uhr_seg_ros.backends.tensorrt.cache import CacheError, EngineCache, Key
+from uhr_seg_ros.backends.tensorrt.compiling import compile_kernels, source_sha256
+from uhr_seg_ros.backends.tensorrt.cuda import Cuda
+from uhr_seg_ros.backends.tensorrt.engine import Execution, HostEngine
+from uhr_seg_ros.core.bundle import Bundle, Graph
+from uhr_seg_ros.core.errors import EngineError
+from uhr_seg_ros.core.gpu import find_gpu, Gpu
+
+if TYPE_CHECKING:
+    from uhr_seg_ros.backends.tensorrt.specialized_graphs import SpecializedGraphs
+
+
+def _specialized_graphs(bundle: str, precision: str, cache: EngineCache) -> SpecializedGraphs:
+    # It needs onnx, which a machine without a GPU does not need.
+    try:
+        from uhr_seg_ros.backends.tensorrt.specialized_graphs import SpecializedGraphs
+    except ImportError as err:
+        msg = f'engines are built with onnx, which cannot be imported ({err}): pip install onnx'
+        raise EngineError(msg) from err
+    return SpecializedGraphs(bundle, precision, cache)
+
+
+class TensorRTBackend:
+    """
+    TensorRT on one GPU; belongs to the thread that makes it.
+
+    Engines come from the cache, or are built and kept there. An entry of the cache that does
+    not fit is replaced, with one line that says why. Where the cache cannot be written, engines
+    are built anew each time, unless the options ask for an error.
+
+    Args:
+        bundle: name of the bundle, for file names.
+        options: precision, workspace, cache, and whom builds are reported to.
+
+    Attributes:
+        cuda: the GPU's context.
+        gpu: what the driver says about it.
+        cache: where engines are kept.
+
+    Raises:
+        EngineError: no GPU, no TensorRT, no pycuda or an unknown precision; says which and
+            what to do.
+
+    """
+
+    name = 'tensorrt'
+
+    def __init__(self, bundle: str, options: EngineOptions) -> None:
+        if options.precision not in PRECISIONS:
+            msg = f'precision {options.precision!r} is unknown, known: {", ".join(PRECISIONS)}'
+            raise EngineError(msg)
+        # In this order: without a driver, some versions of TensorRT end the process.
+        self.gpu: Gpu = find_gpu()
+        self.tensorrt = load_tensorrt()
+        self.cache = EngineCache(options.cache)
+        self._options = options
+        self._graphs = _specialized_graphs(bundle, options.precision, self.cache)
+        self._unverified: list[Key] = []
+        self._warned = ''
+        self.cuda = Cuda()
+        try:
+            self._runtime = self.tensorrt.make('Runtime')
+        except TensorRTError:
+            self.cuda.close()
+            raise
+
+    def report(self, text: str) -> None:
+        """Tell the user something that takes long or is slower than it could be."""
+        self._options.report(text)
+
+    def provenance(self) -> dict[str, str]:
+        """Return what runs the graphs: `backend`, `version`, `device`, `precision`."""
+        return {
+            'backend': self.name,
+            'version': str(self.tensorrt),
+            'device': f'{self.gpu.name}, driver {".".join(map(str, self.gpu.driver_version))}',
+            'precision': self._options.precision,
+        }
+
+    def open(self, graph: Graph, shapes: Shapes) -> HostEngine:
+        """
+        Open a graph at fixed shapes, for arrays of the host; see `Backend.open`.
+
+        Raises:
+            EngineError: as of `execution`.
+
+        """
+        return HostEngine(self, graph, shapes)
+
+    def execution(self, graph: Graph, shapes: Shapes) -> Execution:
+        """
+        Open a graph at fixed shapes; the first time, this builds its engine (minutes).
+
+        It reads and writes device memory: engines that hand maps to each other and to kernels,
+        as those of two branches do, take no detour over the host, and run within CUDA graphs.
+
+        Raises:
+            EngineError: it cannot be built, run, or written to a cache that is required; says
+                why.
+
+        """
+        key = self._engine_key(graph, shapes)
+        engine = self._load(key)
+        if engine is None:
+            with self._lock(key):
+                # Another process may have built it while this one waited.
+                engine = self._load(key) or self._build(graph, shapes, key)
+        if 'agreement' not in self.cache.facts(key):
+            self._unverified.append(key)
+        return Execution(self.tensorrt, engine, key.name)
+
+    def load_kernels(self) -> Any:
+        """Load our kernels, compiled for this GPU now or earlier."""
+        capability = self.gpu.capability
+        key = Key('kernels', 'kernels-sm{}{}'.format(*capability), {'source': source_sha256()})
+        found = self.cache.read(key)
+        if found is None:
+            self._options.report(f'compiling kernels for {self.gpu.name}')
+            found = compile_kernels(capability), {}
+            self._keep(self.cache.write, key, found[0])
+        return self.cuda.load(found[0])
+
+    def begin_size(self) -> None:
+        """Forget engines of a size that could not be opened whole: nothing compares them now."""
+        self._unverified.clear()
+
+    @property
+    def unverified(self) -> bool:
+        """Whether engines of this size were never compared with ONNX Runtime."""
+        return bool(self._unverified)
+
+    def commit_engines(self, facts: Mapping[str, float]) -> None:
+        """Store how well the unverified engines agree with ONNX Runtime."""
+        for key in self._unverified:
+            self._keep(self.cache.note, key, facts)
+        self._unverified.clear()
+
+    def discard_engines(self) -> None:
+        """Remove the unverified engines from the cache, because they compute something wrong."""
+        for key in self._unverified:
+            self._keep(self.cache.discard, key)
+        self._unverified.clear()
+
+    def close(self) -> None:
+        """Free the memory of the GPU; calling it again does nothing."""
+        self._runtime = None
+        self.cuda.close()
+
+    def _keep(self, change: Callable[..., object], *arguments: Any) -> None:
+        """Change the cache; where that fails, warn once for each reason, or raise if asked to."""
+        try:
+            change(*arguments)
+        except CacheError as err:
+            if self._options.require_cache:
+                raise
+            if str(err) != self._warned:
+                self._options.warn(f'engines are built again at the next start: {err}')
+            self._warned = str(err)
+
+    @contextmanager
+    def _lock(self, key: Key) -> Iterator[None]:
+        """Keep other processes from building the same, if the cache can be written."""
+        with ExitStack() as held:
+            self._keep(held.enter_context, self.cache.lock(key))
+            yield
+
+    def _engine_key(self, graph: Graph, shapes: Shapes) -> Key:
+        fields = {
+            **self._graphs.fields(graph, shapes),
+            'workspace_mb': str(self._options.workspace_mb),
+            **self._platform(),
+        }
+        return Key('engine', self._graphs.name(graph, shapes), fields)
+
+    def _platform(self) -> dict[str, str]:
+        return {
+            'tensorrt': str(self.tensorrt),
+            'gpu': self.gpu.name,
+            'capability': '.'.join(map(str, self.gpu.capability)),
+            'l4t': self.gpu.l4t or 'none',
+        }
+
+    def _load(self, key: Key) -> Any | None:
+        found = self.cache.read(key)
+        if found is None:
+            return None
+        engine = self._runtime.deserialize_cuda_engine(found[0])
+        if engine is None:
+            # Whole and of this version by its sidecar, but TensorRT thinks otherwise.
+            self._options.report(str(self.tensorrt.error(f'engine {key.name} is not accepted')))
+            self._keep(self.cache.discard, key)
+        return engine
+
+    def _build(self, graph: Graph, shapes: Shapes, key: Key) -> Any:
+        options = self._options
+        options.report(f'building engine {key.name}: {self.cache.fault(key)}')
+        plain_norms = not self.tensorrt.has_layer_norm
+        model = self._graphs.load(graph, shapes, plain_norms=plain_norms)
+        timing = Key('timing', 'timing', self._platform())
+        earlier = self.cache.read(timing)
+        built = build_plan(
+            self.tensorrt,
+            model.SerializeToString(),
+            shapes,
+            precision=options.precision,
+            workspace_mb=options.workspace_mb,
+            float32_tensors=self._graphs.float32_tensors(model),
+            timing_cache=earlier[0] if earlier else b'',
+            on_progress=options.on_progress,
+        )
+        if built.timing_cache:
+            self._keep(self.cache.write, timing, built.timing_cache)
+        engine = self._runtime.deserialize_cuda_engine(built.plan)
+        if engine is None:
+            raise self.tensorrt.error(f'engine {key.name} was built, but cannot be loaded')
+        self._keep(self.cache.write, key, built.plan)
+        return engine
+
+
+def open_backend(bundle: Bundle, options: EngineOptions) -> TensorRTBackend:
+    """Open TensorRT for a bundle; `auto` is fp16. See `TensorRTBackend`."""
+    return TensorRTBackend(bundle.name, options.resolve_precision('fp16'))

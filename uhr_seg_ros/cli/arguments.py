@@ -1,0 +1,153 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Types and groups of arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+import re
+
+from uhr_seg_ros.backends.options import PRECISIONS
+from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
+
+#: The bundle of commands that need not be given one.
+DEFAULT_BUNDLE = 'hlrc_s_aerial'
+
+#: A frame in 10,000 s.
+MIN_RATE_HZ = 1e-4
+MAX_RATE_HZ = 1000.0
+MAX_DURATION_S = 604_800.0
+
+#: Ways to play a recording that are not a rate.
+PACES = ('realtime', 'max', 'peak')
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Turn `<width>x<height>` into (height, width)."""
+    match = re.fullmatch(r'([1-9]\d{0,4})x([1-9]\d{0,4})', text)
+    if not match:
+        msg = f'{text!r} is not a size: expected <width>x<height>, such as 3840x2160'
+        raise argparse.ArgumentTypeError(msg)
+    return int(match[2]), int(match[1])
+
+
+def parse_count(text: str) -> int:
+    """Turn text into a whole number of at least 1."""
+    if not text.isdecimal() or not int(text):
+        msg = f'{text!r} is not a count: expected a whole number from 1'
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def parse_rate(text: str) -> float:
+    """Turn text into Hz, from 0 to 1000; the slowest that is not 0 is a frame in 10,000 s."""
+    rate = _parse_number(text, MAX_RATE_HZ, 'rate', 'Hz')
+    if 0.0 < rate < MIN_RATE_HZ:
+        msg = f'{text!r} is not a rate: expected 0, or {MIN_RATE_HZ:g} to {MAX_RATE_HZ:.0f} Hz'
+        raise argparse.ArgumentTypeError(msg)
+    return rate
+
+
+def parse_positive_rate(text: str) -> float:
+    """Turn text into Hz above 0, to 1000."""
+    rate = parse_rate(text)
+    if not rate:
+        msg = f'{text!r} is not a rate: expected {MIN_RATE_HZ:g} to {MAX_RATE_HZ:.0f} Hz'
+        raise argparse.ArgumentTypeError(msg)
+    return rate
+
+
+def parse_pace(text: str) -> str | float:
+    """Turn text into Hz above 0, or leave one of `PACES`."""
+    if text in PACES:
+        return text
+    rate = parse_rate(text)
+    if not rate:
+        msg = f'{text!r} is not a rate: expected {", ".join(PACES)}, or Hz above 0'
+        raise argparse.ArgumentTypeError(msg)
+    return rate
+
+
+def parse_duration(text: str) -> float:
+    """Turn text into seconds, from 0 to a week."""
+    return _parse_number(text, MAX_DURATION_S, 'duration', 's')
+
+
+def _parse_number(text: str, highest: float, what: str, unit: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= highest:
+        msg = f'{text!r} is not a {what}: expected 0 to {highest:.0f} {unit}'
+        raise argparse.ArgumentTypeError(msg)
+    return value
+
+
+def add_bundle(parser: argparse.ArgumentParser, *, default: str | None = None) -> None:
+    """Declare `--bundle`, which is required unless there is a default."""
+    usual = f' (default: {default})' if default else ''
+    parser.add_argument(
+        '--bundle',
+        required=default is None,
+        default=default,
+        help=f'folder or name of a model bundle{usual}',
+    )
+
+
+def add_backend(parser: argparse.ArgumentParser, *, default: str = 'auto', note: str = '') -> None:
+    """Declare `--backend`; the note follows the default in its help."""
+    parser.add_argument(
+        '--backend', default=default, help=f'back end of the engines (default: {default}{note})'
+    )
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """Declare `--precision`."""
+    parser.add_argument(
+        '--precision',
+        choices=PRECISIONS,
+        default='auto',
+        help='of the engines (default: fp16 with TensorRT, what the bundle says on a CPU)',
+    )
+
+
+def add_memory_limit(parser: argparse.ArgumentParser) -> None:
+    """Declare `--memory-limit-mb`."""
+    parser.add_argument(
+        '--memory-limit-mb',
+        type=int,
+        default=DEFAULT_MEMORY_LIMIT_MB,
+        metavar='MB',
+        help='memory for the detail branch, which runs in tiles where a frame needs more; 0: no '
+        f'limit (default: {DEFAULT_MEMORY_LIMIT_MB})',
+    )
+
+
+def add_engines(parser: argparse.ArgumentParser) -> None:
+    """Declare what is chosen about engines: back end, precision, threads and memory."""
+    add_backend(parser)
+    add_precision(parser)
+    parser.add_argument('--threads', type=int, default=0, help='of the engines; 0: one per core')
+    add_memory_limit(parser)
+
+
+def add_frames(parser: argparse.ArgumentParser, *, required: bool, note: str) -> None:
+    """Declare `--frames` and the `--topic` of a recording; the note tells what they are for."""
+    parser.add_argument(
+        '--frames',
+        required=required,
+        type=Path,
+        metavar='PATH',
+        help=f'folder of images, image, or recording{note}',
+    )
+    parser.add_argument(
+        '--topic', default='', help='of --frames, a recording; default: the only likely one'
+    )
+
+
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    """Declare `--cache`."""
+    parser.add_argument('--cache', default='', metavar='DIR', help='folder of built engines')

@@ -1,0 +1,163 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The subcommands of `uhr_seg benchmark` about recordings: `bag`, `offline` and `compare`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tqdm import tqdm
+
+from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.benchmark.figures import spread
+from uhr_seg_ros.benchmark.host import machine
+from uhr_seg_ros.cli.arguments import (
+    add_bundle,
+    add_engines,
+    DEFAULT_BUNDLE,
+    parse_duration,
+    parse_pace,
+)
+from uhr_seg_ros.core.atomic_io import check_writable, write_json, write_text
+from uhr_seg_ros.core.interruption import note_progress
+from uhr_seg_ros.pipelines.pipeline import TilingOptions
+from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.reports.bag_compare import compare_files
+from uhr_seg_ros.reports.benchmark_console import print_bag, print_spreads
+
+
+def add_bag(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `benchmark bag`."""
+    _add_recording(parser)
+    parser.add_argument(
+        '--rate',
+        type=parse_pace,
+        default='realtime',
+        metavar='HZ|realtime|max|peak',
+        help='frames per second; realtime: as recorded (default); max: each frame when the one '
+        'before was answered; peak: search the highest rate that is kept up with',
+    )
+    parser.add_argument(
+        '--duration',
+        type=parse_duration,
+        default=0.0,
+        metavar='S',
+        help='play so long, repeating the recording; default: the recording once',
+    )
+    parser.add_argument('--report', type=Path, metavar='HTML', help='file for a page with charts')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='file for the figures')
+
+
+def add_offline(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `benchmark offline`."""
+    _add_recording(parser)
+    parser.add_argument('output', type=Path, metavar='OUTPUT', help='folder of the copy to write')
+    parser.add_argument(
+        '--prefix', metavar='NAME', help='of the topics that are added (default: /segmentation)'
+    )
+    parser.add_argument('--json', type=Path, metavar='FILE', help='file for the figures')
+
+
+def add_compare(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `benchmark compare`."""
+    for name in ('first', 'second'):
+        parser.add_argument(name, type=Path, metavar=name.upper(), help='file of figures')
+
+
+def _add_recording(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('recording', type=Path, metavar='RECORDING', help='rosbag2 recording')
+    parser.add_argument(
+        '--topic', default='', help='image topic in it; default: the only likely one'
+    )
+    add_bundle(parser, default=DEFAULT_BUNDLE)
+    add_engines(parser)
+
+
+def run_bag(arguments: argparse.Namespace) -> int:
+    """Measure the node on a recording; the exit code is 0."""
+    check_writable(arguments.json, arguments.report)
+    # Only here: what does not play to the node runs without ROS.
+    from uhr_seg_ros.benchmark.bag_benchmark import BagOptions, benchmark_bag
+
+    options = BagOptions(
+        bag=arguments.recording,
+        rate=arguments.rate,
+        topic=arguments.topic,
+        duration_s=arguments.duration,
+        parameters={
+            'bundle': arguments.bundle,
+            'backend': arguments.backend,
+            'precision': arguments.precision,
+            'threads': arguments.threads,
+            'memory_limit_mb': arguments.memory_limit_mb,
+        },
+    )
+    with (
+        TemporaryDirectory(prefix='uhr_seg_') as name,
+        tqdm(unit=' masks') as bar,
+        note_progress(lambda: f'{bar.n} masks came, no figures were written'),
+    ):
+        pictures = Path(name)
+        report = benchmark_bag(options, pictures, lambda *_: bar.update())
+        bar.close()
+        print_bag(report)
+        if arguments.report:
+            # Only here: it draws with matplotlib.
+            from uhr_seg_ros.reports.bag_page import build
+
+            overlays = sorted(pictures.glob('overlays/*.jpg'))
+            write_text(arguments.report, build(report, overlays))
+    if arguments.json:
+        write_json(arguments.json, report)
+    return 0
+
+
+def run_offline(arguments: argparse.Namespace) -> int:
+    """Segment a recording without ROS; the exit code is 1 if a frame was left out."""
+    check_writable(arguments.json)
+    from uhr_seg_ros.replay.bags import describe_bag
+    from uhr_seg_ros.replay.offline import check_offline, PREFIX, segment_recording
+    from uhr_seg_ros.replay.topics import choose_topic
+
+    recording, output = arguments.recording, arguments.output
+    prefix = check_offline(recording, output, arguments.prefix or PREFIX)
+    topic = choose_topic(recording, arguments.topic)
+    options = EngineOptions(threads=arguments.threads, precision=arguments.precision)
+    limits = TilingOptions(arguments.memory_limit_mb)
+    with (
+        Segmenter(arguments.bundle, arguments.backend, limits, options=options) as segmenter,
+        tqdm(total=topic.count, unit=' frames') as bar,
+    ):
+        result = segment_recording(
+            recording, topic, output, segmenter, prefix=prefix, on_frame=bar.update
+        )
+        provenance = segmenter.provenance
+    total, stages = spread(result.total_ms), {k: spread(v) for k, v in result.stage_ms.items()}
+    print_spreads('Per frame', {**stages, 'total': total})
+    print(segmenter.bundle.domain_line)
+    print(f'{len(result.total_ms)} frames segmented, {result.rejected} left out: {output}')
+    if result.lost:
+        print(f'{result.lost} messages could not be copied')
+    if arguments.json:
+        report = {
+            'benchmark': 'offline',
+            'total_ms': total,
+            'stage_ms': stages,
+            'rejected': result.rejected,
+            'lost': result.lost,
+            'seconds': round(result.seconds, 3),
+            'provenance': provenance,
+            'bag': describe_bag(recording, topic),
+            'machine': machine(),
+        }
+        write_json(arguments.json, report)
+    return 1 if result.rejected or result.lost else 0
+
+
+def run_compare(arguments: argparse.Namespace) -> int:
+    """Print two files of figures side by side; the exit code is 0."""
+    compare_files(arguments.first, arguments.second)
+    return 0

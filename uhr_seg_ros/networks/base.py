@@ -1,0 +1,52 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What training and export need of a network, whoever wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+
+class SegmentationNetwork(nn.Module):
+    """
+    A network that can be trained and exported.
+
+    ``forward``: normalized RGB image (N, 3, H, W) -> logits (N, classes, H, W).
+
+    Who has a module of one graph, image to logits of any stride, need not derive from this:
+    ``SingleNetwork(module, classes, factor=1, stride=32)`` is one.
+
+    Attributes:
+        kind: Kind of bundle that it is exported as, a key of ``core.bundle_kinds.BUNDLE_KINDS``;
+            ``export.kinds`` tells how.
+        classes: Number of classes of the logits.
+        stride: Height and width of an image are to be multiples of this, px.
+        low_res_factor: What sees a reduced image sees it reduced by this.
+    """
+
+    kind: str
+    classes: int
+    stride: int = 1
+    low_res_factor: int = 1
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Segment images."""
+        raise NotImplementedError
+
+    def forward_train(self, image: torch.Tensor) -> Mapping[str, torch.Tensor | slice]:
+        """
+        Compute what the losses look at.
+
+        Args:
+            image: (N, 3, S, S), normalized RGB.
+
+        Returns:
+            ``refine``, logits (N, classes, h, w), and whatever else the losses of
+            ``training.losses`` take; for a network that does not look at the whole image as it is
+            also ``rows`` and ``columns``, or a sampling ``grid``, of what the logits show.
+        """
+        raise NotImplementedError

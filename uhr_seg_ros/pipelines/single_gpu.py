@@ -1,0 +1,127 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Networks of one branch on a GPU: an engine for every size of frames, the rest on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.backends.registry import as_reference
+from uhr_seg_ros.backends.tensorrt.backend import TensorRTBackend
+from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.raw_frame import RawFrame
+from uhr_seg_ros.core.timing import StageClock
+from uhr_seg_ros.pipelines.pipeline import (
+    OutputRequest,
+    PendingResult,
+    PipelinesBySize,
+    Results,
+    TilingOptions,
+)
+from uhr_seg_ros.pipelines.single import no_semantic_branch, SingleBranch
+from uhr_seg_ros.pipelines.verification import verify_engines
+
+
+class SingleGpu:
+    """
+    Run the graph `network` of one bundle of kind `single` on the GPU.
+
+    Does what `SingleBranch` does, with engines that are built for one frame size each.
+
+    Args:
+        bundle: a bundle of kind `single`.
+        backend: opens the engines; closed with this.
+        limits: how large a piece of a frame the network gets.
+        options: of the engines.
+
+    Raises:
+        ConfigError: a limit is too small.
+
+    """
+
+    is_async = False
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        backend: TensorRTBackend,
+        limits: TilingOptions,
+        options: EngineOptions,
+    ) -> None:
+        SingleBranch.input_size(bundle, limits, (bundle.multiple, bundle.multiple))  # or refuses
+        self._bundle, self._backend = bundle, backend
+        self._limits, self._options = limits, options
+        self._pipelines = PipelinesBySize(self._open)
+        self.provenance = backend.provenance()
+
+    @classmethod
+    def open(cls, bundle: Bundle, limits: TilingOptions, options: EngineOptions) -> SingleGpu:
+        """Open a bundle on the GPU; engines follow with the first size, see `prepare`."""
+        backend = TensorRTBackend(bundle.name, options)
+        try:
+            return cls(bundle, backend, limits, options)
+        except Exception:
+            backend.close()
+            raise
+
+    def prepare(self, size: tuple[int, int]) -> None:
+        """
+        Open the engine for frames of a size and run it once; the first time, this builds it.
+
+        Raises:
+            EngineError: it cannot be built, or computes something else than ONNX Runtime.
+
+        """
+        black = RawFrame.of_bgr(np.zeros((*size, 3), np.uint8))
+        self.segment(black, OutputRequest(), StageClock())
+
+    def segment(self, frame: RawFrame, request: OutputRequest, clock: StageClock) -> Results:
+        """Segment one frame; see `SingleBranch.segment`."""
+        return self._pipelines[frame.height, frame.width].segment(frame, request, clock)
+
+    def submit(
+        self, frame: RawFrame, request: OutputRequest, clock: StageClock
+    ) -> PendingResult[Results]:
+        """Segment one frame at once; see `InferencePipeline.submit`."""
+        return self._pipelines[frame.height, frame.width].submit(frame, request, clock)
+
+    def semantic_mask(self, frame: RawFrame) -> np.ndarray:
+        """Refuse: there is only one branch."""
+        raise no_semantic_branch(self._bundle)
+
+    def keep_memory(self, keeps: bool) -> None:
+        """Do nothing: sizes have their own memory, and the oldest one goes."""
+
+    def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
+        """Count the logits of the size that was used last; see `SingleBranch`."""
+        newest = self._pipelines.newest
+        return 0.0 if newest is None else newest.bytes_per_pixel(outputs)
+
+    def close(self) -> None:
+        """Free the memory."""
+        self._pipelines.close()
+        self._backend.close()
+
+    def _open(self, size: tuple[int, int]) -> SingleBranch:
+        self._backend.begin_size()
+        shape = 1, 3, *SingleBranch.input_size(self._bundle, self._limits, size)
+        engine = self._backend.open(self._bundle.graphs['network'], {'image': shape})
+        try:
+            pipeline = SingleBranch(self._bundle, {'network': engine}, self._limits)
+            verify_engines(
+                self._backend,
+                pipeline,
+                lambda: SingleBranch.open(self._bundle, self._limits, as_reference(self._options)),
+                self._bundle,
+                self._options,
+                size,
+                of_size=f' for {size[1]}x{size[0]}',
+            )
+        except Exception:
+            engine.close()
+            raise
+        return pipeline

@@ -1,0 +1,132 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What pipelines have in common that finish a frame before they return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from uhr_seg_ros.backends.engine import Backend, Engine
+from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.backends.registry import as_reference, open_backend
+from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.raw_frame import RawFrame
+from uhr_seg_ros.core.timing import StageClock
+from uhr_seg_ros.pipelines.outputs import CheckedGraphs
+from uhr_seg_ros.pipelines.pipeline import (
+    OutputRequest,
+    PendingResult,
+    Results,
+    TilingOptions,
+    warm_up_frame,
+)
+from uhr_seg_ros.pipelines.verification import verify_engines
+
+P = TypeVar('P', bound='SynchronousPipeline')
+
+#: Height and width of the frame that new engines are verified on, px.
+VERIFICATION_SIZE = (512, 512)
+
+
+class SynchronousPipeline:
+    """
+    Run graphs that take and give arrays of the host, on any back end.
+
+    A kind of bundle derives from it and writes `segment`, and what differs from the usual below.
+
+    Args:
+        bundle: the model.
+        engines: graph name -> engine.
+        limits: how large a piece of a frame is segmented at a time.
+        options: of the engines.
+
+    """
+
+    is_async = False
+
+    provenance: dict[str, str]
+
+    _bundle: Bundle
+    _graphs: CheckedGraphs
+    _backend: Backend | None = None
+    _keeps_memory = True
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        engines: Mapping[str, Engine],
+        limits: TilingOptions,
+        options: EngineOptions = EngineOptions(),  # noqa: B008 - it cannot change
+    ) -> None:
+        raise NotImplementedError
+
+    @classmethod
+    def open(cls: type[P], bundle: Bundle, limits: TilingOptions, options: EngineOptions) -> P:
+        """
+        Open a bundle on the back end of the options, and verify it unless it is the reference.
+
+        Where engines are built for it, the first time takes minutes.
+
+        Raises:
+            EngineError: an engine cannot be opened, or computes something else than ONNX Runtime
+                on the CPU.
+
+        """
+        backend = open_backend(bundle, options)
+        try:
+            engines = cls.open_graphs(bundle, backend, limits, options)
+            pipeline = cls(bundle, engines, limits, options)
+            pipeline._backend = backend
+            verify_engines(
+                backend,
+                pipeline,
+                lambda: cls.open(bundle, limits, as_reference(options)),
+                bundle,
+                options,
+                cls.verification_size(bundle),
+            )
+        except Exception:
+            backend.close()
+            raise
+        return pipeline
+
+    @classmethod
+    def open_graphs(
+        cls, bundle: Bundle, backend: Backend, limits: TilingOptions, options: EngineOptions
+    ) -> dict[str, Engine]:
+        """Open the graphs that frames need, in the shapes that a back end has to know."""
+        return {name: backend.open(graph) for name, graph in bundle.graphs.items()}
+
+    @classmethod
+    def verification_size(cls, bundle: Bundle) -> tuple[int, int]:
+        """Return height and width of the frame that new engines are verified on, px."""
+        return VERIFICATION_SIZE
+
+    def prepare(self, size: tuple[int, int]) -> None:
+        """Run once on a black frame."""
+        self.segment(warm_up_frame(size), OutputRequest(), StageClock())
+
+    def segment(self, frame: RawFrame, request: OutputRequest, clock: StageClock) -> Results:
+        """Segment one frame; see `InferencePipeline.segment`."""
+        raise NotImplementedError
+
+    def submit(
+        self, frame: RawFrame, request: OutputRequest, clock: StageClock
+    ) -> PendingResult[Results]:
+        """Segment one frame at once; see `InferencePipeline.submit`."""
+        results = self.segment(frame, request, clock)
+        return PendingResult(lambda: results)
+
+    def keep_memory(self, keeps: bool) -> None:
+        """Tell the engines too; see `InferencePipeline.keep_memory`."""
+        if keeps != self._keeps_memory:
+            self._keeps_memory = keeps
+            self._graphs.keep_memory(keeps)
+
+    def close(self) -> None:
+        """Free the memory of the engines."""
+        self._graphs.close()
+        if self._backend is not None:
+            self._backend.close()

@@ -1,0 +1,160 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The figures of benchmarks on the console: a table for each kind of measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+PERCENTILES = ('p50', 'p95', 'p99', 'max')
+SPREAD = ('mean', 'p50', 'p90', 'p95', 'p99', 'max')
+
+_NODE_PARTS = {
+    'receive_ms': 'node: receive',
+    'node_ms': 'node: convert, publish, wait',
+    'outside_ms': 'outside: camera sends, mask travels',
+}
+
+
+def format_size(size: Sequence[int]) -> str:
+    """Turn (height, width) into `<width>x<height>`."""
+    return f'{size[1]}x{size[0]}'
+
+
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a title and a table; the first column is text, the others are numbers."""
+    table = Table()
+    for index, name in enumerate(header):
+        table.add_column(name, justify='right' if index else 'left')
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    console.print(title)
+    console.print(table)
+
+
+def print_percentiles(title: str, rows: Mapping[str, Mapping[str, float]]) -> None:
+    """Print a table of ms: one row per name, one column per percentile that a row has."""
+    _print_ms(
+        title, [key for key in PERCENTILES if any(key in row for row in rows.values())], rows
+    )
+
+
+def print_stages(result: Mapping[str, Any]) -> None:
+    """Print what `benchmark.stages.measure` returns."""
+    title = (
+        f'{format_size(result["size"])}: peak memory {result["peak_mb"]} MB, first frame '
+        f'{result["first_ms"]:.0f} ms'
+    )
+    _print_ms(title, ('min', 'median', 'max'), result['stage_ms'])
+
+
+def print_node(result: Mapping[str, Any], stages: Mapping[str, float]) -> None:
+    """
+    Print what `benchmark.node_cost.measure_node` returns.
+
+    Args:
+        result: of the measurement.
+        stages: those of the segmenter -> median, ms.
+
+    """
+    title = (
+        f'Node at {format_size(result["size"])}, '
+        f'{result["frames_processed"]} of {result["frames_played"]} frames'
+    )
+    rows = [
+        ['segmenter', f'{result["segmenter_ms"]:.1f}'],
+        *([f'  {stage}', f'{milliseconds:.1f}'] for stage, milliseconds in stages.items()),
+        *([text, f'{result[key]:.1f}'] for key, text in _NODE_PARTS.items()),
+    ]
+    print_table(title, ['', 'median ms'], rows)
+
+
+def print_transport(size: Sequence[int], results: Sequence[Mapping[str, Any]]) -> None:
+    """Print what `benchmark.transport.measure_transport` returns for each setting."""
+    rows = [
+        [
+            result['setting']['name'],
+            f'{result["received"]} of {result["sent"]}',
+            *(f'{value:.1f}' for value in result['latency_ms'].values()),
+        ]
+        for result in results
+    ]
+    header = ['', 'received', *(f'{name} ms' for name in PERCENTILES)]
+    print_table(f'{format_size(size)} bgr8 from one process to another', header, rows)
+
+
+def print_cloud(result: Mapping[str, Any]) -> None:
+    """Print what `benchmark.cloud_stages.measure_cloud` returns."""
+    title = (
+        f'{result["points"]} points, {result["in_image"]:.0%} of them inside '
+        f'{format_size(result["size"])} and {result["labelled"]:.0%} labelled, on one core'
+    )
+    keys = ('p50', 'p95')
+    rows = [
+        [
+            stage,
+            *(
+                f'{result[kind][stage][key]:.1f}'
+                for kind in ('stage_ms', 'processor_ms')
+                for key in keys
+            ),
+        ]
+        for stage in result['stage_ms']
+    ]
+    header = [f'{key} ms' for key in keys] + [f'processor {key} ms' for key in keys]
+    print_table(title, ['', *header], rows)
+
+
+def print_against_torch(result: Mapping[str, Any]) -> None:
+    """Print what `export.against_torch.compare_speed` returns."""
+    rows = [
+        [name, *(f'{value:.0f}' for value in (min(times), median(times), max(times)))]
+        for name, times in (
+            ('PyTorch eager', result['eager_ms']),
+            ('exported', result['exported_ms']),
+        )
+    ]
+    title = f'{result["network"]} at {result["size"]}: {result["ratio"]:.2f} times faster'
+    print_table(title, ['', 'min ms', 'median ms', 'max ms'], rows)
+
+
+def print_bag(report: Mapping[str, Any]) -> None:
+    """Print the figures of what `benchmark.bag_benchmark.benchmark_bag` returns."""
+    figures = report['figures']
+    if 'peak_hz' in report:
+        print(f'peak: {report["peak_hz"]:.2f} Hz')
+    print_spreads(
+        'Latency',
+        {
+            **figures['stage_ms'],
+            'stamp to mask': figures['stamp_to_mask_ms'],
+            'published to mask': figures['latency_ms'],
+        },
+    )
+    frames = figures['frames']
+    rows = [['frames', *(f'{value:.0f}' for value in frames.values())]]
+    print_table('Frames', ['', *(name.replace('_', ' ') for name in frames)], rows)
+    print(f'sent {figures["sent_hz"]} Hz, masks {figures["throughput_hz"]} Hz')
+    if figures['skipped']:
+        print(f'messages that were skipped, as they are not whole: {figures["skipped"]:.0f}')
+
+
+def print_spreads(title: str, rows: Mapping[str, Mapping[str, float]]) -> None:
+    """Print a table of ms: one row per name, columns as `benchmark.figures.spread` has them."""
+    _print_ms(title, SPREAD, rows)
+
+
+def _print_ms(title: str, keys: Sequence[str], rows: Mapping[str, Mapping[str, float]]) -> None:
+    lines = [[name, *(_cell(row.get(key)) for key in keys)] for name, row in rows.items()]
+    print_table(title, ['', *(f'{key} ms' for key in keys)], lines)
+
+
+def _cell(value: float | None) -> str:
+    return '' if value is None else f'{value:.1f}'

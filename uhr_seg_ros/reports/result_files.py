@@ -1,0 +1,177 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The files that `uhr_seg segment` writes: their names, their formats, and all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+import os
+from pathlib import Path
+
+import numpy as np
+
+from uhr_seg_ros.core.atomic_io import atomic_write
+from uhr_seg_ros.core.errors import WriteError
+from uhr_seg_ros.core.image_writing import encode_image, fits, MAX_SIDES
+from uhr_seg_ros.pipelines.segmenter import Segmentation
+
+#: What a photograph becomes that is too large for JPEG.
+_LARGE = '.png'
+
+
+@dataclass
+class Files:
+    """
+    What is written for one image.
+
+    Attributes:
+        mask: <stem>_mask.png.
+        overlay: <stem>_overlay.jpg, or .png where the image is too large for JPEG.
+        color: <stem>_color.png.
+        sampling: <stem>_sampling.jpg, or .png.
+        logits: <stem>_logits.npz.
+        notes: what differs from what is usual, a line each.
+
+    """
+
+    mask: Path
+    overlay: Path
+    color: Path
+    sampling: Path
+    logits: Path
+    notes: list[str] = field(default_factory=list)
+
+    def write(self, result: Segmentation, sampling: np.ndarray | None = None) -> None:
+        """
+        Write what there is, all files of the image or none.
+
+        Raises:
+            WriteError: a format cannot hold a picture.
+            OSError: a file cannot be written; names it.
+
+        """
+        pictures = {
+            self.mask: result.mask,
+            self.overlay: result.overlay,
+            self.color: result.color_mask,
+            self.sampling: sampling,
+        }
+        with ExitStack() as stack:
+            for path, picture in pictures.items():
+                if picture is not None:
+                    content = encode_image(path.suffix, picture)
+                    stack.enter_context(atomic_write(path)).write_bytes(content)
+            if result.logits is not None:
+                np.savez(stack.enter_context(atomic_write(self.logits)), logits=result.logits)
+
+
+@dataclass(frozen=True)
+class Results:
+    """
+    What is written for every image.
+
+    Attributes:
+        folder: where.
+        color_mask: whether the classes as colours are.
+        logits: whether the logits are.
+        sampling: whether a picture of where is sampled is.
+
+    """
+
+    folder: Path
+    color_mask: bool = False
+    logits: bool = False
+    sampling: bool = False
+
+    def files(self, stem: str, size: tuple[int, int]) -> Files:
+        """
+        Choose the files of an image.
+
+        Args:
+            stem: name of the image without its suffix.
+            size: its height and width, px.
+
+        Raises:
+            WriteError: no format holds a mask of this size.
+
+        """
+        if not fits('.png', size):
+            msg = (
+                f'a mask of {size[1]}x{size[0]} px does not fit into PNG, whose sides end at '
+                f'{MAX_SIDES[".png"]:,} px: cut the image'
+            )
+            raise WriteError(msg)
+        photograph = '.jpg' if fits('.jpg', size) else _LARGE
+        notes = []
+        if photograph == _LARGE:
+            names = ['overlay', *(['sampling'] if self.sampling else [])]
+            notes.append(
+                f'{" and ".join(names)} of {size[1]}x{size[0]} px does not fit into JPEG, whose '
+                f'sides end at {MAX_SIDES[".jpg"]:,} px: written as PNG'
+            )
+        return Files(
+            self._path(stem, 'mask.png'),
+            self._path(stem, f'overlay{photograph}'),
+            self._path(stem, 'color.png'),
+            self._path(stem, f'sampling{photograph}'),
+            self._path(stem, 'logits.npz'),
+            notes,
+        )
+
+    def possible(self, stem: str) -> list[Path]:
+        """List every file that may be written for an image, whatever its size."""
+        names = ['mask.png', 'overlay.jpg', 'overlay.png']
+        names += ['color.png'] * self.color_mask + ['logits.npz'] * self.logits
+        names += ['sampling.jpg', 'sampling.png'] * self.sampling
+        return [self._path(stem, name) for name in names]
+
+    def _path(self, stem: str, name: str) -> Path:
+        return self.folder / f'{stem}_{name}'
+
+
+def check_names(images: Sequence[Path], results: Results) -> None:
+    """
+    Check the names of all results before the work.
+
+    Raises:
+        WriteError: results would overwrite each other or an image, or a name is too long for
+            the file system.
+
+    """
+    longest = os.pathconf(results.folder, 'PC_NAME_MAX')
+    inputs = {identity: path for path in images if (identity := _identity(path))}
+    seen: dict[str, Path] = {}
+    for path in images:
+        if other := seen.get(path.stem):
+            msg = f'{other} and {path} would both write {path.stem}_mask.png: rename one of them'
+            raise WriteError(msg)
+        seen[path.stem] = path
+        for result in results.possible(path.stem):
+            length = len(os.fsencode(result.name))
+            if length > longest:
+                msg = (
+                    f'the name {result.name} has {length} bytes, {results.folder} takes '
+                    f'{longest}: rename {path}'
+                )
+                raise WriteError(msg)
+            if other := inputs.get(_identity(result)):
+                msg = (
+                    f'{result}, a result of {path}, would overwrite the image {other}: choose '
+                    'another --output, or rename one of them'
+                )
+                raise WriteError(msg)
+            if result.is_dir():
+                msg = f'{result}, a result of {path}, is a folder: choose another --output'
+                raise WriteError(msg)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Tell files apart whatever they are called; None for none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,149 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Why no message comes, as far as the ROS graph proves it, and what to do."""
+
+from __future__ import annotations
+
+from difflib import SequenceMatcher
+import os
+
+from rclpy.node import Node
+from rclpy.utilities import get_rmw_implementation_identifier
+
+from uhr_seg_ros.core.text import listed
+from uhr_seg_ros.ros.topics.adaptive_subscription import AdaptiveQosSubscription
+from uhr_seg_ros.ros.topics.names import SUFFIX
+from uhr_seg_ros.ros.topics.qos import MAX_NAMED, named
+
+IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
+
+_TRANSPORTS = {IMAGE: 'raw', COMPRESSED: 'compressed'}
+"""Type of images -> the value of image_transport that takes them."""
+
+_NOT_READ = ('theora', 'ffmpeg', 'zstd', 'compressedDepth', 'h264', 'foxglove')
+"""Last parts of topics of other transports."""
+
+_LIMITS = ('ROS_AUTOMATIC_DISCOVERY_RANGE', 'ROS_LOCALHOST_ONLY', 'ROS_STATIC_PEERS')
+"""Variables that keep nodes from seeing each other."""
+
+
+def why_silent(node: Node, subscription: AdaptiveQosSubscription, name: str) -> str:
+    """
+    Return what the graph knows about a topic without messages, and the way out.
+
+    Args:
+        node: owner of the subscription.
+        subscription: gets nothing.
+        name: of the topic before it is remapped, such as `front/image_raw`.
+
+    Returns:
+        Who publishes and how, and what follows from that.
+
+    """
+    publishers = subscription.publishers()
+    asked = ' and '.join(map(str, subscription.offers))
+    found = f'publishers: {named(publishers, types=True)}; subscribed {asked}'
+    if not publishers:
+        return f'{found}. {_nobody_publishes(node, subscription, name)}'
+    right = [each for each in publishers if each.topic_type == subscription.type_name]
+    if not right:
+        types = sorted({each.topic_type for each in publishers})
+        return (
+            f'{found}. It is of type {listed(types)}, but {subscription.type_name} is '
+            f'expected: {_take_type(subscription, name, types)}'
+        )
+    if not subscription.suited(right):
+        return (
+            f'{found}. That does not connect to a publisher that is best_effort: set '
+            'image_qos to auto'
+        )
+    return (
+        f'{found}. They send nothing, or it is lost: see with ros2 topic hz '
+        f'{subscription.topic_name}. Frames above 0.5 MB need a DDS profile for their '
+        'publisher (config/dds)'
+    )
+
+
+def _take_type(subscription: AdaptiveQosSubscription, name: str, types: list[str]) -> str:
+    """Return how to take a topic of another type."""
+    topic = subscription.topic_name
+    transport = next((_TRANSPORTS[each] for each in types if each in _TRANSPORTS), '')
+    if not transport or not _has_transports(subscription, name):
+        return f'remap {name} to a topic of that type'
+    if transport == 'raw' or topic.endswith(SUFFIX):
+        return f'set image_transport to {transport}'
+    return (
+        f'set image_transport to compressed, and remap {name}{SUFFIX} to {topic} in the place '
+        f'of {name}'
+    )
+
+
+def _nobody_publishes(node: Node, subscription: AdaptiveQosSubscription, name: str) -> str:
+    """Return what is published in the place of a topic."""
+    topic, type_name = subscription.topic_name, subscription.type_name
+    published = _published(node)
+    is_image = _has_transports(subscription, name)
+    base = topic.removesuffix(SUFFIX) if type_name == COMPRESSED else topic
+    if is_image and published.get(base) == IMAGE:
+        return f'{base} is published: set image_transport to raw'
+    if is_image and published.get(base + SUFFIX) == COMPRESSED:
+        return f'{base}{SUFFIX} is published: set image_transport to compressed'
+    others = [f'{base}/{each}' for each in _NOT_READ if f'{base}/{each}' in published]
+    if is_image and others:
+        return (
+            f'Published is {listed(others)}, which is not read: let republish of '
+            'image_transport decode it, or the driver publish raw or compressed images'
+        )
+    fitting = [
+        f'{each} ({published[each]})'
+        for each in sorted(published, key=lambda each: -_likeness(each, topic))
+        if published[each] in (_TRANSPORTS if is_image else (type_name,))
+        and not each.endswith('compressedDepth')
+    ]
+    if fitting:
+        more = [f'{len(fitting) - MAX_NAMED} more'] if len(fitting) > MAX_NAMED else []
+        which = listed([*fitting[:MAX_NAMED], *more], 600)
+        way = f'Published are {which}: remap {name} to one'
+        if is_image:
+            way += f'; image_transport {_TRANSPORTS[type_name]} takes {type_name}'
+        return way
+    return _nothing_fits(node, 'images' if is_image else type_name)
+
+
+def _has_transports(subscription: AdaptiveQosSubscription, name: str) -> bool:
+    """Return whether image_transport chooses the type of a topic: not for depth images."""
+    return subscription.type_name in _TRANSPORTS and name.endswith('image_raw')
+
+
+def _nothing_fits(node: Node, what: str) -> str:
+    """Return whether the node sees any other."""
+    own = node.get_name(), node.get_namespace()
+    others = {
+        each
+        for each in node.get_node_names_and_namespaces()
+        if each != own and not each[0].startswith('_')
+    }
+    if others:
+        count = len(others)
+        return f'Nodes that are seen besides: {count}; none publishes {what}: start the driver'
+    limits = [f'{each} is {os.environ[each]}' for each in _LIMITS if os.environ.get(each)]
+    return (
+        f'No other node is seen: start the driver, with the ROS_DOMAIN_ID '
+        f'{node.context.get_domain_id()} and the RMW {get_rmw_implementation_identifier()} '
+        'that this node has' + (f'; {listed(limits)} here' if limits else '')
+    )
+
+
+def _published(node: Node) -> dict[str, str]:
+    """Return topics that others publish, with their first type."""
+    own = node.get_fully_qualified_name() + '/'
+    return {
+        topic: types[0]
+        for topic, types in node.get_topic_names_and_types()
+        if types and not topic.startswith(own) and node.count_publishers(topic)
+    }
+
+
+def _likeness(topic: str, other: str) -> float:
+    return SequenceMatcher(None, topic, other).ratio()
