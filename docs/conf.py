@@ -21,7 +21,7 @@ version = release = re.search(r"version='([\d.]+)'", (ROOT / 'setup.py').read_te
 
 extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon']
 source_suffix = {'.md': 'markdown', '.rst': 'restructuredtext'}
-exclude_patterns = ['images', 'results/*.json', 'results/reliability']
+exclude_patterns = ['images', 'results/reliability']
 html_theme = 'alabaster'
 html_theme_options = {
     'description': 'Segmentation of 4K and 8K camera frames for ROS 2',
