@@ -123,7 +123,9 @@ def keep_colons(
         lines[:0] = ['..', '']
 
 
-def skip_fields(_app: Any, _what: str, _name: str, obj: Any, _skip: bool, _options: Any) -> bool | None:
+def skip_fields(
+    _app: Any, _what: str, _name: str, obj: Any, _skip: bool, _options: Any
+) -> bool | None:
     """Skip the fields of named tuples: the docstring of the class tells what they are."""
     return True if (getattr(obj, '__doc__', None) or '').startswith('Alias for field') else None
 
