@@ -32,10 +32,10 @@ from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.replay.bag_writing import BagWriter
-from uhr_seg_ros.replay.bags import read_beside, stamp_ns
+from uhr_seg_ros.replay.bags import read_topics, stamp_ns
 from uhr_seg_ros.replay.collector import NodeReport
 from uhr_seg_ros.replay.ply import read_ply, VERTEX, write_ply
-from uhr_seg_ros.replay.session import Replay
+from uhr_seg_ros.replay.results import Replay
 from uhr_seg_ros.replay.topics import choose_topic
 from uhr_seg_ros.synthetic.flight import Pose
 from uhr_seg_ros.synthetic.flight_cloud import Ground, node_parameters, scan, scan_pixels
@@ -343,7 +343,7 @@ def test_a_recording_of_a_mosaic_with_clouds(tmp_path: Path) -> None:
     )
     stamps = [
         (topic, stamp_ns(message) - 1_000_000_000)
-        for topic, _, message in read_beside(bag, '/image_raw', ['/camera_info', '/points'])
+        for topic, _, message in read_topics(bag, '/image_raw', ['/camera_info', '/points'])
     ]
     # A quarter of the time between frames later.
     assert stamps == [
@@ -420,7 +420,7 @@ def test_labels_unlike_the_mask_are_counted(tmp_path: Path) -> None:
     write_ply(tmp_path / 'clouds/0000000001.000000007_points.ply', vertices)
     # Its frame has no mask.
     write_ply(tmp_path / 'clouds/0000000002.000000007_points.ply', vertices)
-    result = Replay([], [], NodeReport(), beside={'/points': 5})
+    result = Replay([], [], NodeReport(), extra_counts={'/points': 5})
     found = cloud_figures(result, tmp_path, TINY_CLASSES, 7)
     assert (found['clouds_played'], found['clouds_saved'], found['points']) == (5, 2, 1920)
     assert found['unlabelled_share'] == 0.1
