@@ -21,7 +21,6 @@ from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, TilingOptions
 from uhr_seg_ros.pipelines.two_branch_gpu import TwoBranchGpu
-from uhr_seg_ros.pipelines.two_branch_gpu_engines import FrameProgram
 
 Spans = dict[str, tuple[float, float]]
 

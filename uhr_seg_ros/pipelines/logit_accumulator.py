@@ -59,7 +59,7 @@ class LogitAccumulator:
         self._band[..., left : left + self._side] += logits
 
     def finish(self, row: int) -> None:
-        """Turn the rows that no later row of patches reaches into results; the next row follows."""
+        """Turn rows that no later patch reaches into results; the next row of patches follows."""
         rows = self._grid.rows
         top = rows[row]
         following = rows[row + 1] if row + 1 < len(rows) else top + self._side

@@ -255,8 +255,8 @@ class Segmenter:
         """
         Choose whether memory of the frames to come stays for those after them; at first it does.
 
-        That makes the next frame faster. Otherwise the memory goes back to the C library as they are done,
-        which may still keep it: see `core.memory.trim_heap`.
+        That makes the next frame faster. Otherwise the memory goes back to the C library as they
+        are done, which may still keep it: see `core.memory.trim_heap`.
         """
         self._running.keep_memory(keeps)
 
