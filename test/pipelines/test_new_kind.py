@@ -70,6 +70,7 @@ KIND = BundleKind(
     'pixelwise',
     graphs={'colors': GraphTensors(('image',), ('logits',))},
     pipelines={'onnxruntime': PipelineEntry(f'{__name__}:Pixelwise', ('color', 'overlay'))},
+    exporter='',  # nothing exports it here
     compare_sizes=lambda height, width: ((2 * height, width), (height, 3 * width)),
     dynamic_axes={'image': {2: 'height', 3: 'width'}, 'logits': {2: 'height', 3: 'width'}},
 )
