@@ -15,6 +15,7 @@ import numpy as np
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.registry import BACKENDS, REFERENCE
 from uhr_seg_ros.core.bundle import Bundle, Graph, load_bundle
+from uhr_seg_ros.core.bundle_kinds import SEGMENTER_STAGES
 from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.raw_frame import RawFrame
@@ -29,9 +30,6 @@ from uhr_seg_ros.pipelines.pipeline import (
 )
 from uhr_seg_ros.pipelines.refinement.refine import refine, Refinement
 from uhr_seg_ros.pipelines.registry import open_pipeline, pipeline_entry
-
-#: Stages of the segmenter itself, after those of its pipeline.
-SEGMENTER_STAGES = ('refine', 'overlay')
 
 
 @dataclass(frozen=True)
