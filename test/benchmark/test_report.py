@@ -13,9 +13,9 @@ import pytest
 
 from uhr_seg_ros.benchmark.figures import percentiles, segmenter_stages, stage_percentiles
 from uhr_seg_ros.benchmark.stages import benchmark_image, measure, spread, StageOptions
-from uhr_seg_ros.core.bundle_kinds import BUNDLE_KINDS
 from uhr_seg_ros.cli.arguments import parse_size
 from uhr_seg_ros.core.atomic_io import write_json
+from uhr_seg_ros.core.bundle_kinds import BUNDLE_KINDS
 from uhr_seg_ros.reports.benchmark_console import format_size
 
 
