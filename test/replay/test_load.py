@@ -71,7 +71,8 @@ def test_watching(
         time.sleep(0.01)
     names = ('load_percent', 'memory_mb', 'temperature_c')
     found = {
-        key: {'mean': value, 'max': value} for key, value in zip(names, expected, strict=True)
+        key: {'mean': round(value, 1), 'max': value}
+        for key, value in zip(names, expected, strict=True)
     }
     assert watch.stop() == found
 
