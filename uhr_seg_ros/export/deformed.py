@@ -76,7 +76,7 @@ def compare_warped(network: DeformedNetwork, bundle: Bundle, image: np.ndarray) 
     """
     Segment the warped form of an image by torch and by the graphs, and compare.
 
-    What comes after it is no work of the graphs, see ``pipelines.inverse_warp``.
+    What comes after it is not done by graphs, see ``pipelines.inverse_warp``.
 
     Args:
         network: In evaluation mode.
