@@ -240,7 +240,7 @@ def read(path: Path) -> None:
         for _, message in attempt(bags.read_messages, path, topic.name):
             attempt(bags.read_frame, message, topic.type)
             attempt(bags.stamp_ns, message)
-    attempt(bags.read_beside, path, '/image_raw', ['/talk'])
+    attempt(bags.read_topics, path, '/image_raw', ['/talk'])
     attempt(bags.read_all, path)
 
 
