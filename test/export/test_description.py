@@ -318,7 +318,7 @@ def test_classes_of_a_name_or_a_file(tmp_path: Path) -> None:
 
 def test_options_of_a_text_or_a_file(tmp_path: Path) -> None:
     path = tmp_path / 'options.yaml'
-    path.write_text('bent: [64, 64]\nframed: false\n')
+    path.write_text('warped_size: [64, 64]\nignore_image_border: false\n')
     found = parse_options([str(path), 'inner=fast_scnn', 'warped_size=[64, 64]', 'radius=2'])
     assert found == {
         'warped_size': [64, 64],
