@@ -28,6 +28,7 @@ from uhr_seg_ros.export.description import (
     parse_classes,
     parse_domain,
     parse_options,
+    read_description,
 )
 from uhr_seg_ros.export.hlrc_checkpoints import published_shapes
 from uhr_seg_ros.export.pretrained import CLASSIFIERS
@@ -278,6 +279,21 @@ def test_the_domain_of_published_weights() -> None:
     # Other classes: somebody has trained it again, on what nobody says.
     assert told(parts(3), replace(wanted, classes=OWN))[0].domain == Domain()
     assert told(parts(3), replace(wanted, classes=OWN, domain=HERE))[0].domain == HERE
+
+
+def test_options_of_former_names() -> None:
+    plain = BENT.plain()
+    options = dict(plain['options'])
+    options['bent'], options['framed'] = (
+        options.pop('warped_size'),
+        options.pop('ignore_image_border'),
+    )
+    assert read_description({KEY: plain | {'options': options}}, 'x.pth') == BENT
+    assert told(own(description=BENT), ConversionRequest(options={'bent': [64, 64]}))[0] == BENT
+    with pytest.raises(
+        CheckpointError, match=r'\[64, 64\], --options says \[9, 9'
+    ):
+        told(own(description=BENT), ConversionRequest(options={'bent': [9, 9]}))
 
 
 def test_domain_of_a_name_texts_or_a_file(tmp_path: Path) -> None:
