@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import cv2
 from hypothesis import given
-from hypothesis import pipelines as some
+from hypothesis import strategies as some
 import numpy as np
 from pictures import regions
 import pytest

@@ -174,7 +174,7 @@ def read_weights(network: str | None, checkpoint: Path | None, parts: Sequence[s
 
 def files_of(weights: Weights) -> dict[str, Any]:
     """
-    Return where weights come from.
+    Describe where weights come from.
 
     Returns:
         ``checkpoint`` and ``checkpoint_sha256``: name and hash of the file, or those of every

@@ -258,9 +258,7 @@ _KINDS = (
         'uniform',
         graphs={'network': GraphTensors(('image',), ('logits',))},
         pipelines={
-            'tensorrt': PipelineEntry(
-                'uhr_seg_ros.pipelines.fixed_gpu:UniformGpu', _SINGLE_STAGES
-            ),
+            'tensorrt': PipelineEntry(_UNIFORM, _SINGLE_STAGES, ('fp32',)),
             'onnxruntime': PipelineEntry(_UNIFORM, _SINGLE_STAGES),
         },
         exporter='uhr_seg_ros.export.deformed:UNIFORM_EXPORTER',
