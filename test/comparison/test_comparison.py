@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 import yaml
 
-pytest.importorskip('torch', reason='training needs torch')
+torch = pytest.importorskip('torch', reason='training needs torch')
 
 
 from tiny import scene, write_recipe
@@ -313,7 +313,9 @@ def test_a_plan_may_use_former_names(tmp_path: Path) -> None:
         check_config(variant, 0, path)
 
 
-def test_failed_step_is_named(tmp_path: Path) -> None:
+def test_failed_step_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, 'ThreadPoolExecutor', _AtOnce)
+    monkeypatch.setattr(Steps, 'run', run_here)
     args = argparse.Namespace(
         plan=write_plan(tmp_path, window=96),
         root=tmp_path / 'nowhere',

@@ -42,7 +42,7 @@ def fixtures(kind: str) -> list[ParameterSet]:
     ]
 
 
-@lru_cache(maxsize=1)
+@lru_cache  # of three; tests come in any order
 def network_of(preset: str) -> HLRC:
     """Build the preset with the weights of the fixtures, through the checkpoint converter."""
     network = build_network(preset).eval()

@@ -138,7 +138,7 @@ _QUARTER = {2: 'quarter_height', 3: 'quarter_width'}
 # They run on every back end alike.
 _PATCHES = 'uhr_seg_ros.pipelines.patches:PatchesWithContexts'
 _DEFORMED = 'uhr_seg_ros.pipelines.deformed:Deformed'
-_UNIFORM = 'uhr_seg_ros.pipelines.uniform:Uniform'
+_UNIFORM = 'uhr_seg_ros.pipelines.single:Uniform'
 
 _SINGLE_STAGES = ('convert', 'preprocess', 'network', 'enlarge', 'overlay')
 _PATCH_STAGES = ('convert', 'reduce', 'contexts', 'patches', 'merge', 'overlay')
