@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from uhr_seg_ros.replay.load import GpuWatch, parse_nvidia_smi, parse_tegrastats
+from uhr_seg_ros.replay.load import GpuWatch, parse_tegrastats
 
 ORIN = (
     '11-21-2026 10:00:00 RAM 5123/15656MB (lfb 4x4MB) SWAP 0/7828MB (cached 0MB) '
@@ -40,12 +40,6 @@ def make_tool(folder: Path, name: str, program: str) -> None:
     end = 'while True:\n    print(line, flush=True)\n    time.sleep(0.02)\n'
     path.write_text(f'#!{sys.executable}\nimport sys, time\n{program}\n{end}')
     path.chmod(0o755)
-
-
-def test_lines_of_nvidia_smi() -> None:
-    assert parse_nvidia_smi('37, 1234, 61') == (37.0, 1234.0, 61.0)
-    assert parse_nvidia_smi('[N/A], 1234, 61') == (None, 1234.0, 61.0)
-    assert parse_nvidia_smi('No devices were found') is None
 
 
 def test_lines_of_tegrastats() -> None:

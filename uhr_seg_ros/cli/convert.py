@@ -31,8 +31,7 @@ from uhr_seg_ros.export.released import (
     part_names,
     Weights,
 )
-from uhr_seg_ros.networks.base import SegmentationNetwork
-from uhr_seg_ros.networks.presets import is_network_name, NETWORKS
+from uhr_seg_ros.networks.presets import is_network_name, NETWORKS, SegmentationNetwork
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -27,7 +27,7 @@ from uhr_seg_ros.export.export import export_bundle
 from uhr_seg_ros.export.pretrained import PARTS
 from uhr_seg_ros.export.released import load_checkpoint
 from uhr_seg_ros.reports.training_curves import draw_curves
-from uhr_seg_ros.training.checks import wrong
+from uhr_seg_ros.training.checks import field_error
 from uhr_seg_ros.training.config import Config, read_config
 from uhr_seg_ros.training.dataloaders import build_dataloaders
 from uhr_seg_ros.training.distributed import DEVICES, process_group
@@ -132,7 +132,7 @@ def _with_pretrained(config: Config, given: list[str]) -> Config:
     for text in given:
         part, _, path = text.partition('=')
         if part not in PARTS or not path:
-            raise wrong('--start', text, f'PART=FILE with PART one of {", ".join(PARTS)}')
+            raise field_error('--start', text, f'PART=FILE with PART one of {", ".join(PARTS)}')
         pretrained[part] = path
     return replace(config, pretrained=pretrained)
 

@@ -15,7 +15,7 @@ import time
 
 import psutil
 
-from uhr_seg_ros.core.gpu_health import GpuSample
+from uhr_seg_ros.core.gpu_health import GpuSample, parse_nvidia_smi, SMI_QUERY
 from uhr_seg_ros.core.memory import peak_resident_bytes
 from uhr_seg_ros.core.subprocesses import find_tool
 
@@ -109,15 +109,6 @@ def idle_percent(seconds: float = 1.0) -> float:
 PERIOD_MS = 500
 
 
-def parse_nvidia_smi(line: str) -> GpuSample | None:
-    """Read `utilization.gpu, memory.used, temperature.gpu` of one line; None if it is another."""
-    values = [_number(part) for part in line.split(',')]
-    if len(values) != 3:
-        return None
-    load, memory, temperature = values
-    return GpuSample(load, memory, temperature)
-
-
 def parse_tegrastats(line: str) -> GpuSample | None:
     """Read a line of a Jetson's tool, whose GPU shares the memory of the board."""
     load = re.search(r'GR3D_FREQ (\d+)%', line)
@@ -134,11 +125,7 @@ def parse_tegrastats(line: str) -> GpuSample | None:
 TOOLS: dict[str, tuple[Sequence[str], Callable[[str], GpuSample | None]]] = {
     'tegrastats': (('--interval', str(PERIOD_MS)), parse_tegrastats),
     'nvidia-smi': (
-        (
-            '--query-gpu=utilization.gpu,memory.used,temperature.gpu',
-            '--format=csv,noheader,nounits',
-            f'--loop-ms={PERIOD_MS}',
-        ),
+        (*SMI_QUERY, f'--loop-ms={PERIOD_MS}'),
         parse_nvidia_smi,
     ),
 }
@@ -192,10 +179,3 @@ def summary(samples: Sequence[GpuSample]) -> dict[str, dict[str, float]]:
         if values:
             result[name] = {'mean': round(sum(values) / len(values), 1), 'max': max(values)}
     return result
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:  # such as [N/A]
-        return None
