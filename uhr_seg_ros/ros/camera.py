@@ -87,7 +87,7 @@ class CameraInput:
         self._next_warning_s = 0.0
         self._failed_reassemblies = failed_reassemblies()
 
-    def follow(self, warning_s: float) -> None:
+    def check_publishers(self, warning_s: float) -> None:
         """
         Follow the publishers' quality of service, and warn when no frame comes.
 
@@ -95,8 +95,8 @@ class CameraInput:
             warning_s: silence to warn after, s; 0 = never.
 
         """
-        self._images.follow()
-        self._infos.follow()
+        self._images.update_qos()
+        self._infos.update_qos()
         silence = time.monotonic() - self._last_frame
         if silence < FRESH_S:
             self._failed_reassemblies = failed_reassemblies()
@@ -249,13 +249,13 @@ class Camera:
         self.monitor.note(frame.arrival, frame.stamp_ns, now_ns, encoding)
         self._put(self._name, frame)
 
-    def follow(self, warning_s: float) -> None:
-        """Let the subscriptions follow their publishers; see `CameraInput.follow`."""
+    def check_publishers(self, warning_s: float) -> None:
+        """Let the subscriptions follow their publishers; see `CameraInput.check_publishers`."""
         if (camera_input := self._input) is not None:
             # Of a camera that comes every 10 s, 5 s are no silence.
-            camera_input.follow(warning_s and max(warning_s, self.monitor.usual_silence))
+            camera_input.check_publishers(warning_s and max(warning_s, self.monitor.usual_silence))
         if (clouds := self.clouds) is not None:
-            clouds.follow()
+            clouds.update_qos()
 
     def close_input(self) -> None:
         """Unsubscribe, if subscribed; what fails at that is tried again by the next call."""

@@ -30,8 +30,8 @@ def node_status(
         state: label of its lifecycle state.
         counts: of every camera.
         values: what else to tell: stage times, back end, bundle.
-        problems: what is wrong, see `failed`, `check_duplicate_name`, `over_budget` and the
-            like.
+        problems: what is wrong, see `check_failure`, `check_duplicate_name`, `check_latency` and
+            the like.
 
     """
     level, message = worst(*problems, otherwise=state)
@@ -41,22 +41,22 @@ def node_status(
     )
 
 
-def failed(failure: str) -> Problem | None:
+def check_failure(failure: str) -> Problem | None:
     """Judge a node that cannot be configured or activated, for this reason."""
     return (DiagnosticStatus.ERROR, failure) if failure else None
 
 
-def out_of_domain(misfit: str) -> Problem | None:
+def check_domain(misfit: str) -> Problem | None:
     """Judge a bundle that is for other cameras than these, for this reason."""
     return (DiagnosticStatus.WARN, misfit) if misfit else None
 
 
-def fallen_back(fallback: str) -> Problem | None:
+def check_fallback(fallback: str) -> Problem | None:
     """Judge a back end that is not the fastest there could be, for this reason."""
     return (DiagnosticStatus.WARN, fallback) if fallback else None
 
 
-def not_kept(reason: str) -> Problem | None:
+def check_cache(reason: str) -> Problem | None:
     """Judge engines that have to be built again at the next start, for this reason."""
     return (DiagnosticStatus.WARN, reason) if reason else None
 
@@ -72,7 +72,7 @@ def check_duplicate_name(name: str, count: int) -> Problem | None:
     return DiagnosticStatus.WARN, text
 
 
-def over_budget(latencies_ms: Sequence[float], budget_ms: float) -> Problem | None:
+def check_latency(latencies_ms: Sequence[float], budget_ms: float) -> Problem | None:
     """Judge latencies since the last report; more than 5 % may not be over the budget, ms."""
     late = [latency for latency in latencies_ms if latency > budget_ms]
     if not budget_ms or len(late) <= _SHARE_OVER_BUDGET * len(latencies_ms):
@@ -84,7 +84,7 @@ def over_budget(latencies_ms: Sequence[float], budget_ms: float) -> Problem | No
     return DiagnosticStatus.WARN, text
 
 
-def cut_short(shares: Sequence[float | None], budget_ms: float) -> Problem | None:
+def check_refinement_budget(shares: Sequence[float | None], budget_ms: float) -> Problem | None:
     """Judge how much of their boundaries was refined; None where that was not asked for."""
     short = [share for share in shares if share is not None and share < 1]
     if not short:
@@ -96,7 +96,7 @@ def cut_short(shares: Sequence[float | None], budget_ms: float) -> Problem | Non
     return DiagnosticStatus.WARN, text
 
 
-def hot(temperature_c: float | None, limit_c: float) -> Problem | None:
+def check_temperature(temperature_c: float | None, limit_c: float) -> Problem | None:
     """Judge the temperature of the GPU, degrees C; a limit of 0 is none."""
     if not limit_c or temperature_c is None or temperature_c < limit_c:
         return None

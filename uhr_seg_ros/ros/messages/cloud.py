@@ -24,14 +24,20 @@ if TYPE_CHECKING:
 
 # PCL and rviz read a colour from a float32 field `rgb` whose bits are 0x00RRGGBB; PCL would not
 # match a uint32 field of that name to its PointXYZRGB.
-_LAYOUT = np.dtype(
-    [('x', 'f4'), ('y', 'f4'), ('z', 'f4'), ('rgb', 'f4'), ('label', 'u1'), ('confidence', 'u1')]
-)
+_COLUMNS = {'x': 'f4', 'y': 'f4', 'z': 'f4', 'rgb': 'f4', 'label': 'u1', 'confidence': 'u1'}
+_LAYOUT = np.dtype(list(_COLUMNS.items()))
 _TYPES = {'f4': PointField.FLOAT32, 'u1': PointField.UINT8}
-FIELDS = [
-    PointField(name=name, offset=offset, datatype=_TYPES[dtype.str[1:]], count=1)
-    for name, (dtype, offset) in _LAYOUT.fields.items()
-]
+
+
+def _fields() -> list[PointField]:
+    fields, offset = [], 0
+    for name, code in _COLUMNS.items():
+        fields.append(PointField(name=name, offset=offset, datatype=_TYPES[code], count=1))
+        offset += np.dtype(code).itemsize
+    return fields
+
+
+FIELDS = _fields()
 """Fields of a labelled cloud; a point has 18 bytes, without padding."""
 
 
@@ -74,7 +80,7 @@ def pack_records(header: Header, fields: list[PointField], records: np.ndarray) 
     cloud.row_step = cloud.point_step * len(records)
     # An array.array is the one type that every distribution takes over as it is.
     cloud.data = array.array('B')
-    cloud.data.frombytes(memoryview(records.view(np.uint8)))
+    cloud.data.frombytes(records.view(np.uint8).data)
     return cloud
 
 

@@ -80,8 +80,8 @@ def parse_format(text: str) -> Format:
     encoding, separator, rest = text[:_MAX_FORMAT].strip().lower().partition(';')
     if not separator:
         return Format('', encoding, '')
-    codec, *others = (*rest.split(), '', '')
-    return Format(encoding.strip(), codec, others[1] if others[0] == 'compressed' else '')
+    codec, word, target = [*rest.split(), '', '', ''][:3]
+    return Format(encoding.strip(), codec, target if word == 'compressed' else '')
 
 
 def decode_compressed(

@@ -243,5 +243,5 @@ def encode_image(array: np.ndarray, encoding: str, header: Header) -> Image:
     message.step = int(np.prod(array.shape[1:])) * array.itemsize
     # Filling the array that the message already owns is the one way that costs a single copy on
     # every distribution: setters check or copy again, element by element for an ndarray.
-    message.data.frombytes(memoryview(np.ascontiguousarray(array)).cast('B'))
+    message.data.frombytes(np.ascontiguousarray(array).data.cast('B'))
     return message

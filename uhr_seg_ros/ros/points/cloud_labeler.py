@@ -234,10 +234,10 @@ class CloudLabeler:
             infos = camera_info_topic(self._node, self._topic, f'{self._topic}/camera_info')
             self._subscribe(CameraInfo, infos, self._depth_calibrations.add)
 
-    def follow(self) -> None:
+    def update_qos(self) -> None:
         """Let the subscriptions follow their publishers."""
         for subscription in tuple(self._subscriptions):
-            subscription.follow()
+            subscription.update_qos()
 
     def close_input(self) -> None:
         """Unsubscribe, and give up what waits, whatever one of the subscriptions raises."""
