@@ -9,15 +9,20 @@ from collections.abc import Iterator
 import os
 from pathlib import Path
 import subprocess
+import sys
 
 from hypothesis import HealthCheck, settings
 import pytest
 from small_disk import SmallDisk
 
+if os.environ.get('UHR_SEG_TEST_WITHOUT_TORCH'):  # scripts/test --no-torch
+    sys.modules.update(dict.fromkeys(('torch', 'transformers')))
+
 import uhr_seg_ros  # noqa: F401 - before any test imports onnxruntime, whose telemetry it stops
 
 usual = {'deadline': None, 'database': None, 'suppress_health_check': list(HealthCheck)}
-settings.register_profile('default', max_examples=300, derandomize=True, **usual)
+settings.register_profile('default', max_examples=100, derandomize=True, **usual)
+settings.register_profile('all', max_examples=300, derandomize=True, **usual)  # scripts/test --all
 settings.register_profile('long', max_examples=40_000, **usual)
 settings.load_profile('default')
 
@@ -29,6 +34,25 @@ def _environment_stays() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture(scope='session', autouse=True)
+def _memory_is_not_measured() -> Iterator[None]:
+    """
+    Let exports in this process take a fixed figure for the memory of a pixel.
+
+    Measuring takes two processes and seconds, and there are dozens of exports. For real it is done
+    by `test_a_script_without_guard_can_export`.
+    """
+    from uhr_seg_ros.backends import memory_profile
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            memory_profile,
+            '_in_new_process',
+            lambda bundle, height, width: 50_000_000 + 50 * height * width,
+        )
+        yield
 
 
 @pytest.fixture

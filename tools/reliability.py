@@ -35,7 +35,9 @@ from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.program import guarded
 from uhr_seg_ros.replay.bags import ImageTopic
 from uhr_seg_ros.replay.load import Load
-from uhr_seg_ros.replay.session import Pacing, Replay, Session, transport_of
+from uhr_seg_ros.replay.player_process import Pacing
+from uhr_seg_ros.replay.results import Replay
+from uhr_seg_ros.replay.session import Session, transport_of
 from uhr_seg_ros.replay.topics import choose_topic
 
 #: Lifecycle: transitions of a cycle, and how many cycles pass before resources are compared.

@@ -18,10 +18,6 @@ if (
 ):
     del sys.path[0]
 
-# OpenCV reads its own limit when it is first imported. Here the header of a picture decides
-# (`image_io.limits`, `ros.decoding`), and OpenCV's must not be lower.
-os.environ.setdefault('OPENCV_IO_MAX_IMAGE_PIXELS', str(1 << 32))
-
 # ONNX Runtime's wheels have a telemetry client: as soon as onnxruntime is imported it makes a
 # device id and a queue in ~/.cache/Microsoft and `.ses` in the temporary folder, and looks for
 # its makers' collector. Nothing leaves the machine, unless its user has decided otherwise. It is

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-pytest.importorskip('onnx')
+pytest.importorskip('onnx', reason='graphs to build are made with onnx')
 
 import onnx
 from standin_tensorrt import API, make_tensorrt, public_names, VERSIONS

@@ -11,9 +11,9 @@ import json
 from multiprocessing import get_context
 import os
 from pathlib import Path
-import random
 import stat
 import time
+from typing import Any
 
 import pytest
 from small_disk import SmallDisk
@@ -293,39 +293,56 @@ def test_lock_keeps_another_process_out(cache: EngineCache, tmp_path: Path) -> N
     process.join()
 
 
-KILLED_SIZE = 4 << 20
+def write_until(directory: Path, steps: int, reached: Path) -> None:
+    """Write an entry, then another one in its place, and stop before a step on the disk."""
+    cache, left = EngineCache(directory), itertools.count(steps, -1)
 
+    def stopping(step: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any) -> Any:
+            if next(left) == 0:
+                reached.touch()
+                time.sleep(600)
+            return step(*args)
 
-def write_until_killed(directory: Path) -> None:
-    """Write the same entry again and again, each time another byte."""
-    cache = EngineCache(directory)
+        return wrapper
+
     with cache.lock(make_key()):
-        for number in itertools.count():
-            content = bytes([number % 256]) * KILLED_SIZE
-            cache.write(make_key(), content, {'number': number})
+        cache.write(make_key(), b'0' * 1000, {'number': 0})
+        os.fsync, Path.replace = stopping(os.fsync), stopping(Path.replace)
+        cache.write(make_key(), b'1' * 1000, {'number': 1})
+        reached.touch()
+        time.sleep(600)
 
 
-def test_killed_while_it_writes(cache: EngineCache) -> None:
-    key, pause = make_key(), random.Random(0)
-    for _ in range(8):
-        process = get_context('spawn').Process(target=write_until_killed, args=(cache.directory,))
+def test_killed_while_it_writes(cache: EngineCache, tmp_path: Path) -> None:
+    """Whatever is the last step on the disk, the entry is whole or counts as damaged."""
+    key, states = make_key(), []
+    for steps in range(6):
+        reached = tmp_path / f'reached_{steps}'
+        process = get_context('spawn').Process(
+            target=write_until, args=(cache.directory, steps, reached)
+        )
         process.start()
-        while cache.read(key) is None:  # until it is at it
+        while not reached.exists():
             assert process.is_alive()
             time.sleep(0.002)
-        time.sleep(pause.uniform(0.0, 0.05))
         process.kill()
         process.join()
         if (found := cache.read(key)) is not None:
             content, facts = found
-            assert content == bytes([facts['number'] % 256]) * KILLED_SIZE
+            assert content == str(facts['number']).encode() * 1000
+            states.append(facts['number'])
         else:
             assert 'is damaged' in cache.fault(key)
+            states.append('damaged')
+        if steps == 0:
+            assert list(cache.directory.glob('.*.unfinished'))
         with cache.lock(key):  # nobody holds it any more
             cache.write(key, b'plan')
         assert cache.read(key)[0] == b'plan'
         cache.discard(key)
-    assert list(cache.directory.glob('.*.unfinished'))  # some were in the middle
+    assert states[0] == 0 and states[-1] == 1
+    assert 'damaged' in states
 
 
 def test_what_killed_processes_left_goes(cache: EngineCache) -> None:

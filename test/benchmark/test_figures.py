@@ -22,7 +22,7 @@ from uhr_seg_ros.benchmark.figures import (
 from uhr_seg_ros.benchmark.peak import find_peak
 from uhr_seg_ros.replay.collector import NodeReport
 from uhr_seg_ros.replay.load import Load
-from uhr_seg_ros.replay.session import Replay
+from uhr_seg_ros.replay.results import Replay
 
 MS = 1_000_000
 COUNTS = {'received': 9, 'processed': 7, 'dropped': 1, 'rejected': 1}

@@ -13,7 +13,16 @@ from uhr_seg_ros.benchmark.transport import main, measure_transport, SETTINGS
 
 
 @pytest.mark.usefixtures('hostile_folder')
-@pytest.mark.parametrize('setting', [s for s in SETTINGS if s.reliability == 'reliable'])
+@pytest.mark.parametrize(
+    'setting',
+    [
+        setting
+        if setting.profile and setting.allocator
+        else pytest.param(setting, marks=pytest.mark.slow)
+        for setting in SETTINGS
+        if setting.reliability == 'reliable'
+    ],
+)
 def test_reliable_frames_arrive(setting: object) -> None:
     result = measure_transport(setting, (720, 1280), 3, 10.0)
     assert (result['sent'], result['received']) == (3, 3)

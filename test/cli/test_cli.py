@@ -171,7 +171,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize('command', sorted(COMMANDS))
 def test_every_command_has_its_room(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     for package in ('torch', 'rosbags', 'rclpy'):
-        pytest.importorskip(package)
+        pytest.importorskip(package, reason=f'{package} is not installed')
     with pytest.raises(SystemExit) as caught:
         main([command, '--help'])
     assert caught.value.code == 0

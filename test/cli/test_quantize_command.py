@@ -11,8 +11,8 @@ import shutil
 import cv2
 import pytest
 
-pytest.importorskip('onnx')
-pytest.importorskip('tqdm')
+pytest.importorskip('onnx', reason='graphs are quantized with onnx')
+pytest.importorskip('tqdm', reason='progress is shown by tqdm')
 
 from tiny_bundle import edited_model
 from wide_bundle import make_wide_bundle

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 import json
 import math
 from pathlib import Path
@@ -13,6 +15,7 @@ import signal
 import subprocess
 import sys
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -26,6 +29,8 @@ pytest.importorskip('torch', reason='training needs torch')
 from tiny import scene, write_recipe
 
 from uhr_seg_ros.cli import compare
+from uhr_seg_ros.cli.main import main
+from uhr_seg_ros.comparison import running
 from uhr_seg_ros.comparison.chart import draw_chart
 from uhr_seg_ros.comparison.pictures import busiest
 from uhr_seg_ros.comparison.plan import merged, read_plan, write_config
@@ -84,11 +89,36 @@ def test_a_run_of_another_plan_is_not_taken_for_this_one(tmp_path: Path) -> None
         other.train(now.variants[0], 0)
 
 
+class _AtOnce:
+    """Does what a pool of threads is given in the thread that gives it."""
+
+    def __init__(self, jobs: int) -> None:
+        assert jobs == 1
+
+    def submit(self, function: Callable[..., None], *args: object) -> SimpleNamespace:
+        return SimpleNamespace(result=partial(function, *args))
+
+    def shutdown(self, **_: bool) -> None:
+        pass
+
+
+def run_here(_: Steps, args: list[str], **__: object) -> int:
+    """Do in this process what a step does in its own, which takes seconds to import torch."""
+    return main(args[args.index('uhr_seg_ros.cli') + 1 :])
+
+
+@pytest.mark.parametrize('jobs', [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures('hostile_folder')
 def test_a_real_comparison(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    jobs: int,
 ) -> None:
     monkeypatch.setenv('OMP_NUM_THREADS', '1')
+    if jobs == 1:
+        monkeypatch.setattr(running, 'ThreadPoolExecutor', _AtOnce)
+        monkeypatch.setattr(Steps, 'run', run_here)
     table = tmp_path / 'table.md'
     args = argparse.Namespace(
         plan=write_plan(tmp_path, window=96),
@@ -96,7 +126,7 @@ def test_a_real_comparison(
         split='test',
         output=tmp_path / 'out',
         minutes=0.0,
-        jobs=2,
+        jobs=jobs,
         table=table,
         chart=None,
         pictures=None,
@@ -120,7 +150,8 @@ def test_a_real_comparison(
     assert classes[0] == ['IoU', *CLASS_SETS['aerial'].names]
     building = figures['iou']['building']
     assert classes[2][:2] == ['Fast-SCNN', '-' if building is None else f'{100 * building:.1f}']
-    assert 'bundle:' in (tmp_path / 'out/fast_scnn/0/output.log').read_text()
+    if jobs > 1:
+        assert 'bundle:' in (tmp_path / 'out/fast_scnn/0/output.log').read_text()
     # What is done is not done again.
     bundle = tmp_path / 'out/its_branch/0/bundle/model.yaml'
     before = bundle.stat().st_mtime_ns

@@ -26,7 +26,7 @@ ALLOWED = {
     'write_text': {'memory_profile.py', 'run_folder.py'},  # a file of the kernel; its own rules
     'savefig': {'bag_charts.py', 'chart.py', 'training_curves.py'},  # into memory; into `written`
     'savez': {'result_files.py'},
-    'open': {'opening.py'},  # a recording that is unpacked into a temporary folder
+    'open': {'storage_probe.py'},  # a recording that is unpacked into a temporary folder
 }
 
 

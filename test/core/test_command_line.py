@@ -112,7 +112,7 @@ def test_commands(
 ) -> None:
     """Each is refused by one line that names both, before anything is read or written."""
     for package in ('torch', 'rosbags', 'rclpy'):
-        pytest.importorskip(package)
+        pytest.importorskip(package, reason=f'{package} is not installed')
     monkeypatch.chdir(tmp_path)
     words = command.format(bag=recording(tmp_path) if '{bag}' in command else '').split()
     before = set(tmp_path.iterdir())

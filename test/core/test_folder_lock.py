@@ -19,8 +19,8 @@ from uhr_seg_ros.core.work_folders import LOCK, lock_folder
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = (
     'import sys, pathlib\n'
-    'from uhr_seg_ros.core.work_folders import locked\n'
-    'with locked(pathlib.Path(sys.argv[1])):\n'
+    'from uhr_seg_ros.core.work_folders import lock_folder\n'
+    'with lock_folder(pathlib.Path(sys.argv[1])):\n'
     '    print(flush=True)\n'
     '    sys.stdin.read()\n'
 )

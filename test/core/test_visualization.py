@@ -10,7 +10,13 @@ import pytest
 
 from uhr_seg_ros.core.classes import ClassSet, UNLABELED
 from uhr_seg_ros.core.errors import ImageError
-from uhr_seg_ros.core.visualization import colorize, draw_density, OverlayOptions, OverlayPainter
+from uhr_seg_ros.core.visualization import (
+    colorize,
+    draw_density,
+    OverlayOptions,
+    OverlayPainter,
+    series_colors,
+)
 
 CLASSES = ClassSet(('a', 'b'), ((10, 20, 30), (200, 100, 50)))
 
@@ -63,8 +69,16 @@ def test_overlay_ends_of_alpha(mask: np.ndarray) -> None:
 
 
 def test_overlay_is_scaled(mask: np.ndarray) -> None:
+    """Frame and mask keep their places: a quarter of the rows and columns, in the same colors."""
     image = np.zeros((40, 60, 3), np.uint8)
-    assert OverlayPainter(CLASSES, scale=0.25).paint(image, mask).shape == (10, 15, 3)
+    image[20:] = 200
+    mask[:] = 0
+    mask[:, 32:] = 1
+    overlay = OverlayPainter(CLASSES, alpha=0.5, scale=0.25).paint(image, mask)
+    expected = np.empty((10, 15, 3), np.uint8)
+    expected[:5, :8], expected[:5, 8:] = (15, 10, 5), (25, 50, 100)
+    expected[5:, :8], expected[5:, 8:] = (115, 110, 105), (125, 150, 200)
+    assert overlay.tolist() == expected.tolist()
 
 
 def test_pictures_that_are_wanted(mask: np.ndarray) -> None:
@@ -112,3 +126,10 @@ def test_density_of_uniform_sampling_is_green() -> None:
     grid = np.stack(np.meshgrid(places, places), -1)
     picture = draw_density(np.zeros((90, 90, 3), np.uint8), grid)
     assert (picture[20:70, 20:70].argmax(2) == 1).all()
+
+
+@pytest.mark.parametrize('count', [0, 1, 10, 11, 19, 20, 21, 64])
+def test_no_two_series_look_alike(count: int) -> None:
+    pytest.importorskip('matplotlib', reason='charts need matplotlib')
+    colors = series_colors(count)
+    assert len({tuple(round(255 * part) for part in color) for color in colors}) == count

@@ -26,7 +26,14 @@ def expected(labels: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 @pytest.mark.parametrize('side', [5, 16, 33, 1000])
-@pytest.mark.parametrize(('grain', 'size'), [(0.6, (61, 74)), (4.0, (120, 130)), (30, (210, 260))])
+@pytest.mark.parametrize(
+    ('grain', 'size'),
+    [
+        (0.6, (61, 74)),
+        (4.0, (120, 130)),
+        pytest.param(30, (210, 260), marks=pytest.mark.slow),
+    ],
+)
 def test_equals_components(side: int, grain: float, size: tuple[int, int]) -> None:
     labels, mask = pair(7, size, grain)
     objects, found = expected(labels, mask)

@@ -13,12 +13,9 @@ import pytest
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
 from uhr_seg_ros.core.errors import CheckpointError, ConfigError
-from uhr_seg_ros.export.checkpoints import (
-    load_checkpoint,
-    published_name,
-    published_shapes,
-    read_checkpoint,
-)
+from uhr_seg_ros.export.checkpoints import read_checkpoint
+from uhr_seg_ros.export.hlrc_checkpoints import published_name, published_shapes
+from uhr_seg_ros.export.released import load_checkpoint
 from uhr_seg_ros.networks.hlrc.network import HLRC
 from uhr_seg_ros.networks.presets import build_network
 

@@ -19,15 +19,16 @@ from torch import nn
 from uhr_seg_ros.core.bundle import Bundle, IMAGENET_MEAN
 from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.core.errors import BundleError
-from uhr_seg_ros.export import export
+from uhr_seg_ros.export import deformed
 from uhr_seg_ros.export.export import export_bundle
 from uhr_seg_ros.networks.backbones.normalization import normalized
+from uhr_seg_ros.networks.base import SegmentationNetwork
 from uhr_seg_ros.networks.deformation.inverse import inverse_grid
 from uhr_seg_ros.networks.deformation.network import (
     DEEPGLOBE_STATISTICS,
     DeformedNetwork,
 )
-from uhr_seg_ros.networks.presets import build_network, SegmentationNetwork
+from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
@@ -48,8 +49,17 @@ def seen_something(network: nn.Module) -> SegmentationNetwork:
     return see(network, torch.randn(2, 3, 128, 192))
 
 
-@pytest.mark.parametrize('inner', ['semantic_s', 'fast_scnn', 'hlrc_s'])
-@pytest.mark.parametrize('sampling', ['learned', 'uniform'])
+@pytest.mark.parametrize(
+    ('sampling', 'inner'),
+    [
+        ('learned', 'semantic_s'),
+        ('learned', 'fast_scnn'),
+        ('learned', 'hlrc_s'),
+        ('uniform', 'semantic_s'),
+        pytest.param('uniform', 'fast_scnn', marks=pytest.mark.slow),
+        pytest.param('uniform', 'hlrc_s', marks=pytest.mark.slow),
+    ],
+)
 def test_any_network_inside(inner: str, sampling: str, tmp_path: Path) -> None:
     network = build_network('deform_s', 5, inner=inner, sampling=sampling, **SMALL)
     bundle = exported(seen_something(network), tmp_path)
@@ -98,6 +108,6 @@ def test_graphs(tmp_path: Path) -> None:
 
 
 def test_graphs_that_disagree_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, 'GRID_TOLERANCE', -1.0)
+    monkeypatch.setattr(deformed, 'GRID_TOLERANCE', -1.0)
     with pytest.raises(BundleError, match='disagrees with torch at 144x131: grid error'):
         exported(build_network('deform_s', 5, **SMALL).eval(), tmp_path)

@@ -14,23 +14,24 @@ import yaml
 
 torch = pytest.importorskip('torch', reason='checkpoints are read by torch')
 
+from logged import logged
+
 from uhr_seg_ros.core.classes import CLASS_SETS, ClassSet
 from uhr_seg_ros.core.domain import Domain, DOMAINS
 from uhr_seg_ros.core.errors import CheckpointError, ConfigError
-from uhr_seg_ros.export.checkpoints import Checkpoint, open_checkpoint, published_shapes
-from uhr_seg_ros.export.convert import (
-    blank_network,
-    RELEASED,
-    resolve_description,
-)
-from uhr_seg_ros.export.description import Description, KEY
-from uhr_seg_ros.export.pretrained import CLASSIFIERS
-from uhr_seg_ros.export.requested import (
+from uhr_seg_ros.export.checkpoints import Checkpoint, open_checkpoint
+from uhr_seg_ros.export.convert import resolve_description
+from uhr_seg_ros.export.description import (
     ConversionRequest,
+    Description,
+    KEY,
     parse_classes,
     parse_domain,
     parse_options,
 )
+from uhr_seg_ros.export.hlrc_checkpoints import published_shapes
+from uhr_seg_ros.export.pretrained import CLASSIFIERS
+from uhr_seg_ros.export.released import blank_network, RELEASED
 from uhr_seg_ros.networks.presets import NETWORKS, options_of
 
 OWN = ClassSet(('roof', 'lawn', 'pool'), ((1, 2, 3), (4, 5, 6), (7, 8, 9)))
@@ -53,10 +54,10 @@ def earlier(**fields: Any) -> Checkpoint:
 
 def told(
     weights: Any,
-    request: ConversionRequest = ConversionRequest(),  # noqa: B008
+    wanted: ConversionRequest = ConversionRequest(),  # noqa: B008 - it cannot change
 ) -> tuple[Description, str]:
-    lines: list[str] = []
-    resolved = resolve_description(weights, request, lines.append)
+    with logged() as lines:
+        resolved = resolve_description(weights, wanted)
     return resolved.description, ''.join(lines)
 
 
@@ -108,7 +109,7 @@ def test_a_description_that_is_wrong(change: dict[str, Any], text: str, tmp_path
 
 
 @pytest.mark.parametrize(
-    ('requested', 'text'),
+    ('wanted', 'text'),
     [
         (ConversionRequest('fast_scnn'), 'trained as deform_s, --network says fast_scnn'),
         (
@@ -122,9 +123,9 @@ def test_a_description_that_is_wrong(change: dict[str, Any], text: str, tmp_path
     ],
 )
 @pytest.mark.parametrize('checkpoint', [own(description=BENT), earlier()])
-def test_contradictions(checkpoint: Checkpoint, requested: ConversionRequest, text: str) -> None:
+def test_contradictions(checkpoint: Checkpoint, wanted: ConversionRequest, text: str) -> None:
     with pytest.raises(CheckpointError, match=text):
-        told(checkpoint, requested)
+        told(checkpoint, wanted)
 
 
 @pytest.mark.parametrize(
@@ -141,8 +142,8 @@ def test_contradicting_classes(classes: ClassSet, text: str) -> None:
 
 def test_what_agrees_is_no_contradiction() -> None:
     colors = ClassSet(OWN.names, ((0, 0, 0),) * 3)
-    request = ConversionRequest('deform_s', {'warped_size': [64, 64], 'radius': 8}, colors)
-    assert told(own(description=BENT), request)[0].classes == colors
+    wanted = ConversionRequest('deform_s', {'warped_size': [64, 64], 'radius': 8}, colors)
+    assert told(own(description=BENT), wanted)[0].classes == colors
     with pytest.raises(ConfigError, match='deform_s has no option side'):
         told(own(description=BENT), ConversionRequest(options={'side': 3}))
 
@@ -227,7 +228,7 @@ def test_a_domain_is_read_back_and_completed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ('weights', 'requested', 'domain'),
+    ('weights', 'wanted', 'domain'),
     [
         (
             earlier(**{'data.dataset': 'inria', 'classes': 2}),
@@ -264,19 +265,19 @@ def test_a_domain_is_read_back_and_completed(tmp_path: Path) -> None:
     ],
 )
 def test_the_domain_of_a_training(
-    weights: Checkpoint, requested: ConversionRequest, domain: Domain
+    weights: Checkpoint, wanted: ConversionRequest, domain: Domain
 ) -> None:
-    assert told(weights, requested)[0].domain == domain
+    assert told(weights, wanted)[0].domain == domain
 
 
 def test_the_domain_of_published_weights() -> None:
-    request = ConversionRequest('fctl_inria', classes=CLASS_SETS['inria'])
-    assert told(parts(2), request)[0].domain == DOMAINS['inria']
+    wanted = ConversionRequest('fctl_inria', classes=CLASS_SETS['inria'])
+    assert told(parts(2), wanted)[0].domain == DOMAINS['inria']
     with pytest.raises(CheckpointError, match="is for view 'nadir', --domain says 'forward'"):
-        told(parts(2), replace(request, domain=HERE))
+        told(parts(2), replace(wanted, domain=HERE))
     # Other classes: somebody has trained it again, on what nobody says.
-    assert told(parts(3), replace(request, classes=OWN))[0].domain == Domain()
-    assert told(parts(3), replace(request, classes=OWN, domain=HERE))[0].domain == HERE
+    assert told(parts(3), replace(wanted, classes=OWN))[0].domain == Domain()
+    assert told(parts(3), replace(wanted, classes=OWN, domain=HERE))[0].domain == HERE
 
 
 def test_domain_of_a_name_texts_or_a_file(tmp_path: Path) -> None:

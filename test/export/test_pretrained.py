@@ -14,12 +14,13 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
+from logged import logged
 from torch.nn import functional
 
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import CheckpointError
-from uhr_seg_ros.export.checkpoints import published_name
 from uhr_seg_ros.export.description import Description, KEY
+from uhr_seg_ros.export.hlrc_checkpoints import published_name
 from uhr_seg_ros.export.pretrained import load_pretrained
 from uhr_seg_ros.networks.backbones import efficientnet_lite
 from uhr_seg_ros.networks.backbones.efficientnet_lite import EfficientNetLite
@@ -225,7 +226,7 @@ def test_names_and_shapes_are_the_published_ones(swin: Swin, trunk: EfficientViT
 @pytest.mark.parametrize('preset', ['hlrc_s', 'fast_scnn', 'segformer_b0'])
 def test_the_whole_network(tmp_path: Path, preset: str) -> None:
     if preset.startswith('segformer'):
-        pytest.importorskip('transformers')
+        pytest.importorskip('transformers', reason='SegFormer needs transformers')
     path = tmp_path / 'best.pth'
     given = build_network(preset).state_dict()
     torch.save({'step': 3, 'state_dict': given}, path)
@@ -264,13 +265,14 @@ def of_classes(names: str) -> Description:
 def test_last_layers_are_for_the_same_classes(
     tmp_path: Path, theirs: str | None, ours: str, told: str, anew: bool
 ) -> None:
-    path, lines = tmp_path / 'best.pth', []
+    path = tmp_path / 'best.pth'
     given = build_network('fast_scnn', 3).state_dict()
     described = {KEY: of_classes(theirs).plain()} if theirs else {}
     torch.save({'state_dict': given} | described, path)
     network = build_network('fast_scnn', len(ours))
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    load_pretrained(network, 'network', path, of_classes(ours), lines.append)
+    with logged() as lines:
+        load_pretrained(network, 'network', path, of_classes(ours))
     for name, value in network.state_dict().items():
         source = before if anew and name.startswith('body.classify.3.') else given
         assert torch.equal(source[name], value), name
@@ -282,14 +284,15 @@ def test_a_start_with_other_options_is_told(tmp_path: Path) -> None:
     small, large = (
         {'inner': 'fast_scnn', 'warped_size': [n, n], 'size': [16, 16]} for n in (32, 64)
     )
-    classes, path, lines = of_classes('abc').classes, tmp_path / 'best.pth', []
+    classes, path = of_classes('abc').classes, tmp_path / 'best.pth'
     said, ours = (
         Description('deform_s', options_of('deform_s', options), classes)
         for options in (small, large)
     )
     given = build_network('deform_s', 3, **small).state_dict()
     torch.save({'state_dict': given, KEY: said.plain()}, path)
-    load_pretrained(build_network('deform_s', 3, **large), 'network', path, ours, lines.append)
+    with logged() as lines:
+        load_pretrained(build_network('deform_s', 3, **large), 'network', path, ours)
     assert lines == [
         f'{path} was trained with warped_size [32, 32] and starts a network with [64, 64]'
     ]

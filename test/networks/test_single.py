@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from built_once import built_once
 import numpy as np
 import pytest
 
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
-from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.core.errors import BundleError, ConfigError
 from uhr_seg_ros.export.export import export_bundle
@@ -40,14 +41,21 @@ def export(network: SingleNetwork, name: str, folder: Path) -> Bundle:
     return export_bundle(network, folder, name=name, preset=name, classes=CLASS_SETS['aerial'])
 
 
+def exported(name: str, factory: pytest.TempPathFactory) -> Bundle:
+    """Return the bundle of `make`, which tests must not write into."""
+    folder = built_once(factory, name, lambda folder: export(make(name), name, folder))
+    return load_bundle(folder)
+
+
 def picture(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
 
 
 @pytest.mark.parametrize('name', SINGLE)
-def test_bundle_gives_what_the_network_gives(name: str, tmp_path: Path) -> None:
-    network = make(name)
-    bundle = export(network, name, tmp_path)
+def test_bundle_gives_what_the_network_gives(
+    name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    network, bundle = make(name), exported(name, tmp_path_factory)
     assert bundle.kind.name == 'single' and bundle.low_res_factor == network.low_res_factor
     image = picture(2 * network.stride, 3 * network.stride)
     with torch.no_grad():
@@ -81,8 +89,8 @@ def test_tiles_meet_without_a_seam(tmp_path: Path) -> None:
     assert found.mask.shape == (500, 700)
 
 
-def test_there_is_no_semantic_branch(tmp_path: Path) -> None:
-    bundle = export(make('fast_scnn'), 'fast_scnn', tmp_path)
+def test_there_is_no_semantic_branch(tmp_path_factory: pytest.TempPathFactory) -> None:
+    bundle = exported('fast_scnn', tmp_path_factory)
     with Segmenter(bundle) as segmenter, pytest.raises(BundleError, match='one branch'):
         segmenter.semantic_only(picture(64, 64))
 

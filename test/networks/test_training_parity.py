@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 
+from _pytest.mark import ParameterSet
 import numpy as np
 from parity import DATA, Fixture, SHARED
 import pytest
@@ -17,7 +18,7 @@ torch = pytest.importorskip('torch', reason='training needs torch')
 
 from test_parity import network_of, preset_of
 
-from uhr_seg_ros.export.checkpoints import EXPERT_LAYERS, published_name
+from uhr_seg_ros.export.hlrc_checkpoints import EXPERT_LAYERS, published_name
 from uhr_seg_ros.networks.hlrc.network import HLRC
 from uhr_seg_ros.training.losses import losses
 
@@ -35,10 +36,14 @@ NAMES = {
 GRADIENT_TOLERANCE = {'eval_bn': 2e-3, 'train_bn': 3e-2}
 
 
-def fixtures() -> list[Path]:
+def fixtures() -> list[ParameterSet]:
     found = {path.name: path for path in SHARED.glob('hlrc_*_train.npz')}
     found |= {path.name: path for path in DATA.glob('hlrc_*_train.npz')}
-    return [found[name] for name in sorted(found)]
+    # The shared ones are other presets: with `--all`.
+    return [
+        pytest.param(path, id=path.stem, marks=[] if path.parent == DATA else pytest.mark.slow)
+        for _, path in sorted(found.items())
+    ]
 
 
 def gradients(network: HLRC) -> dict[str, np.ndarray]:
@@ -69,7 +74,7 @@ def _two_threads() -> Iterator[None]:
 
 
 @pytest.mark.parametrize('statistics', GRADIENT_TOLERANCE)
-@pytest.mark.parametrize('path', fixtures(), ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', fixtures())
 def test_losses_and_gradients(path: Path, statistics: str) -> None:
     fixture = Fixture(path)
     network = deepcopy(network_of(preset_of(path))).requires_grad_()

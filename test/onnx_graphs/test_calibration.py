@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+pytest.importorskip('onnx', reason='graphs are calibrated with onnx')
 from uhr_seg_ros.onnx_graphs.calibration import byte_range, union
 
 VALUES = np.random.default_rng(2).standard_normal((1, 64, 64, 64)).astype(np.float32)

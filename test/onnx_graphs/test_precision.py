@@ -305,6 +305,7 @@ def real_crops(tiles: tuple[int, ...], count: int, size: tuple[int, int]) -> lis
     return crops
 
 
+@pytest.mark.slow
 def test_aims_on_real_frames(bundle: Bundle) -> None:
     """Half: 99.9 % of the pixels get the same class; int8: 99 %."""
     size = (768, 1024)

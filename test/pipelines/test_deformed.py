@@ -16,19 +16,18 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='the bundle is exported')
 
+from deformed_bundles import deformed_bundle, picture
+
 from uhr_seg_ros.backends.engine import Engine
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.registry import open_engines
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.bundle import Bundle
-from uhr_seg_ros.core.classes import CLASS_SETS, ClassSet
+from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import BundleError, ConfigError, EngineError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import OverlayOptions
-from uhr_seg_ros.export.export import export_bundle
-from uhr_seg_ros.networks.backbones.normalization import normalized
-from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.pipelines.deformed import Deformed
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
@@ -42,25 +41,7 @@ KINDS = tuple(STAGES)
 
 @pytest.fixture(scope='module')
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
-    found = {}
-    for kind, sampling in zip(KINDS, ('learned', 'uniform'), strict=True):
-        torch.manual_seed(0)
-        network = build_network(
-            'deform_s', sampling=sampling, warped_size=[64, 96], size=[16, 24], radius=3
-        )
-        with torch.no_grad():  # norms that have seen something, so that classes differ
-            for _ in range(20):
-                network.forward_train(normalized(picture(270, 481)[None]).repeat(2, 1, 1, 1))
-        folder = tmp_path_factory.mktemp(kind)
-        found[kind] = export_bundle(
-            network, folder, name=kind, preset='deform_s', classes=CLASS_SETS['aerial']
-        )
-    return found
-
-
-def picture(height: int, width: int) -> np.ndarray:
-    cells = np.random.default_rng(0).integers(0, 256, (9, 16, 3), np.uint8)
-    return cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC)
+    return {kind: deformed_bundle(tmp_path_factory, kind) for kind in KINDS}
 
 
 @pytest.mark.parametrize('kind', KINDS)

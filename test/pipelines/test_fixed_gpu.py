@@ -13,16 +13,13 @@ import pytest
 torch = pytest.importorskip('torch', reason='the bundle is exported')
 pytest.importorskip('onnx', reason='engines are built with onnx')
 
-from networks_seen import see
+from deformed_bundles import deformed_bundle
 from standin_backend import StandIn
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.tensorrt.engine import HostEngine
 from uhr_seg_ros.core.bundle import Bundle
-from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.core.errors import EngineError
-from uhr_seg_ros.export.export import export_bundle
-from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
@@ -31,14 +28,7 @@ GRAPHS = {'deformed': 2, 'uniform': 1}
 
 @pytest.fixture(scope='module', params=GRAPHS)
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    sampling = {'deformed': 'learned', 'uniform': 'uniform'}[request.param]
-    torch.manual_seed(0)
-    network = build_network(
-        'deform_s', sampling=sampling, warped_size=[64, 96], size=[16, 24], radius=3
-    )
-    see(network, torch.randn(2, 3, 270, 481))
-    folder, classes = tmp_path_factory.mktemp('fixed'), CLASS_SETS['aerial']
-    return export_bundle(network, folder, name='f', preset='deform_s', classes=classes)
+    return deformed_bundle(tmp_path_factory, request.param)
 
 
 @pytest.fixture
@@ -97,7 +87,7 @@ def test_engines_that_compute_something_else(
 
     with monkeypatch.context() as patch:
         patch.setattr(HostEngine, 'run', wrong)
-        with pytest.raises(EngineError, match='the fp32 engines of f are refused'):
+        with pytest.raises(EngineError, match='the fp32 engines of deformed are refused'):
             on_gpu(bundle)
     assert not stand_in.cuda.blocks
     on_gpu(bundle).close()
@@ -106,5 +96,7 @@ def test_engines_that_compute_something_else(
 
 @pytest.mark.parametrize('precision', ['fp16', 'int8'])
 def test_other_precisions_are_refused(stand_in: StandIn, bundle: Bundle, precision: str) -> None:
-    with pytest.raises(EngineError, match=f"precision '{precision}' of bundle f: .* in fp32"):
+    with pytest.raises(
+        EngineError, match=f"precision '{precision}' of bundle deformed: .* in fp32"
+    ):
         on_gpu(bundle, precision)

@@ -15,46 +15,23 @@ from tiny_bundle import edited_model
 
 torch = pytest.importorskip('torch', reason='the bundles are exported')
 
-from networks_seen import see
+from patch_bundles import CONTEXTS, patch_bundle, patch_network, SIDE
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
-from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.core.errors import BundleError, ConfigError, EngineError
-from uhr_seg_ros.export.export import export_bundle
 from uhr_seg_ros.networks.backbones.normalization import normalized
 from uhr_seg_ros.networks.fctl.patch_network import PatchNetwork
-from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.pipelines import patches
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
-
-SIDE = 64
-#: Every kind of context, and none.
-CONTEXTS = {
-    'numbers': {'medium': 2, 'large': 3},
-    'whole': {'medium': 1.5, 'large': 'whole'},
-    'none': {'medium': None, 'large': None},
-}
 
 
 @pytest.fixture(scope='module', params=CONTEXTS)
 def made(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[PatchNetwork, Bundle]:
-    return make(tmp_path_factory.mktemp('bundle'), request.param)
-
-
-def make(folder: Path, contexts: str) -> tuple[PatchNetwork, Bundle]:
-    """Build a small network with weights that make contexts and places matter, and export it."""
-    torch.manual_seed(0)
-    network = build_network('fctl_s', side=SIDE, **CONTEXTS[contexts]).eval()
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    see(network, torch.randn(2, 3, 3 * SIDE, 3 * SIDE))
-    classes = CLASS_SETS['aerial']
-    return network, export_bundle(network, folder, name='p', preset='fctl_s', classes=classes)
+    return patch_network(request.param), patch_bundle(tmp_path_factory, request.param)
 
 
 def picture(height: int, width: int) -> np.ndarray:
@@ -124,11 +101,11 @@ def test_memory_does_not_grow_with_the_height(
     monkeypatch.setattr(patches, 'LogitAccumulator', Watched)
     monkeypatch.setattr(patches.PatchesWithContexts, '_patches', watched)
     with Segmenter(bundle) as segmenter:
-        segmenter(picture(500, 1000))
+        segmenter(picture(320, 600))
     (band,) = bands
     assert band[:2] == (5, SIDE)
     assert max(batches) <= patches.MAX_BATCH
-    assert sum(batches) >= (500 // SIDE) * (1000 // SIDE)
+    assert sum(batches) >= (320 // SIDE) * (600 // SIDE)
 
 
 def test_slow_frames_tell_how_far_they_are(
@@ -148,14 +125,10 @@ def test_slow_frames_tell_how_far_they_are(
     assert not quick
 
 
-@pytest.fixture(scope='module')
-def original(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return make(tmp_path_factory.mktemp('bundle'), 'numbers')[1]
-
-
 @pytest.fixture
-def bundle(original: Bundle, tmp_path: Path) -> Bundle:
+def bundle(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Bundle:
     """Return a bundle that a test may damage."""
+    original = patch_bundle(tmp_path_factory, 'numbers')
     return load_bundle(shutil.copytree(original.path, tmp_path / 'p'))
 
 

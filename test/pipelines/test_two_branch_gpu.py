@@ -9,6 +9,7 @@ Stand-ins are the driver, pycuda and TensorRT (test/support/host_cuda.py, standi
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 import shutil
 
@@ -47,6 +48,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StandIn:
     return StandIn(monkeypatch, tmp_path / 'cache', '10.3.0')
 
 
+@cache
 def scene(height: int = 200, width: int = 300, seed: int = 5) -> np.ndarray:
     """Return a generated frame."""
     return generate_scene(seed, height, width)[0]

@@ -171,7 +171,7 @@ def test_nothing_is_unpacked_without_bound(
         unpack_lz4(b'\x04\x22\x4d\x18\x60\x40\x82\0\0\0\0', 1 << 40)
 
     bomb = tmp_path / 'bomb.mcap.zstd'
-    monkeypatch.setattr('uhr_seg_ros.replay.opening._ALWAYS_ACCEPTED', 1 << 19)
+    monkeypatch.setattr('uhr_seg_ros.replay.storage_probe._ALWAYS_ACCEPTED', 1 << 19)
     for data in (counted, uncounted):
         bomb.write_bytes(data)
         with pytest.raises(RecordingError, match=r'would give more than the 524288 bytes.*unzstd'):

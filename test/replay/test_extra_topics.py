@@ -19,7 +19,7 @@ from uhr_seg_ros.replay.bags import (
     CAMERA_INFO,
     IMAGE,
     POINT_CLOUD,
-    read_beside,
+    read_topics,
     stamp_ns,
     topic_types,
 )
@@ -49,7 +49,7 @@ def test_topics_are_read_in_the_order_of_recording(bag: Path) -> None:
         '/points': POINT_CLOUD,
     }
     assert choose_topic(bag).name == '/image_raw'
-    both = [(topic, time_ns) for topic, time_ns, _ in read_beside(bag, '/image_raw', ['/points'])]
+    both = [(topic, time_ns) for topic, time_ns, _ in read_topics(bag, '/image_raw', ['/points'])]
     assert both == [
         (topic, second * S + later)
         for second in (1, 2, 3)
@@ -58,7 +58,7 @@ def test_topics_are_read_in_the_order_of_recording(bag: Path) -> None:
 
 
 def test_rounds_with_topics_beside(bag: Path) -> None:
-    items = read_ahead(bag, '/image_raw', repeat=True, beside=['/camera_info', '/points'])
+    items = read_ahead(bag, '/image_raw', repeat=True, extra_topics=['/camera_info', '/points'])
     first = [next(items) for _ in range(18)]
     items.close()
     order = ['/camera_info', '/image_raw', '/points']
@@ -75,7 +75,7 @@ def test_rclpy_reads_what_was_written(bag: Path) -> None:
     from uhr_seg_ros.ros.messages.cloud_reading import read_points
 
     messages = {
-        topic: data for topic, _, data in read_beside(bag, '/x', ['/camera_info', '/points'])
+        topic: data for topic, _, data in read_topics(bag, '/x', ['/camera_info', '/points'])
     }
     info = serialization.deserialize_message(messages['/camera_info'], CameraInfo)
     assert info.header.frame_id == 'cam'
@@ -94,9 +94,9 @@ def test_rclpy_reads_what_was_written(bag: Path) -> None:
 @pytest.mark.parametrize(
     ('options', 'code', 'text'),
     [
-        (['--beside', '/none'], 1, 'has nothing on /none: what is played beside the images'),
-        (['--beside', '/points', '--wait', '0'], 1, 'nobody subscribed to'),
-        (['--beside', '/points', '--live'], 2, 'not for --live'),
+        (['--extra-topic', '/none'], 1, 'has nothing on /none: what is played beside the images'),
+        (['--extra-topic', '/points', '--wait', '0'], 1, 'nobody subscribed to'),
+        (['--extra-topic', '/points', '--live'], 2, 'not for --live'),
     ],
 )
 def test_what_the_player_refuses(bag: Path, options: list[str], code: int, text: str) -> None:

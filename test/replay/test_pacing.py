@@ -1,55 +1,146 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""When frames are due."""
+"""When frames are due: neither earlier nor later, also where the clock of a recording jumps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Timer
-import time
+from threading import Event, Thread
 
 import pytest
 
-from uhr_seg_ros.replay.pacing import AsRecorded, AtRate, Lockstep, Pace
+from uhr_seg_ros.replay import pacing
+from uhr_seg_ros.replay.pacing import AsRecorded, AtRate, Lockstep, Pace, Timeline
+
+S = 1_000_000_000
+TODAY = 1_700_000_000 * S
+
+
+class Clock:
+    """Stands in for the module `time`: sleeping takes what it says, nothing else takes time."""
+
+    def __init__(self) -> None:
+        self.now = 5000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds >= 0
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Return the clock that paces look at."""
+    clock = Clock()
+    monkeypatch.setattr(pacing, 'time', clock)
+    return clock
 
 
 @pytest.mark.parametrize('make', [AsRecorded, lambda: AtRate(10.0)])
-def test_frames_keep_their_distance(make: Callable[[], Pace]) -> None:
-    start = time.monotonic()
+def test_frames_keep_their_distance(make: Callable[[], Pace], clock: Clock) -> None:
     pace = make()
-    due = []
-    for index in range(3):
+    start, due = clock.now, []
+    for index in range(4):
+        clock.now += 0.03  # such as the frame before being sent
         pace.wait(index, index * 100_000_000)
-        due.append(time.monotonic() - start)
-    for index, when in enumerate(due):
-        assert when >= 0.1 * index - 0.001
+        due.append(clock.now - start)
+    assert due == pytest.approx([0.03, 0.13, 0.23, 0.33])
 
 
 @pytest.mark.parametrize('make', [AsRecorded, lambda: AtRate(10.0)])
-def test_time_begins_with_the_first_frame(make: Callable[[], Pace]) -> None:
+def test_time_begins_with_the_first_frame(make: Callable[[], Pace], clock: Clock) -> None:
     pace = make()
-    time.sleep(0.1)  # such as a large recording that is opened
-    start = time.monotonic()
+    clock.now += 7  # such as a large recording that is opened
+    start = clock.now
     pace.wait(0, 0)
+    assert clock.now == start
     pace.wait(1, 100_000_000)
-    assert time.monotonic() - start >= 0.099
+    assert clock.now - start == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize('make', [AsRecorded, lambda: AtRate(10.0)])
+def test_a_late_frame_goes_at_once_and_the_next_in_time(
+    make: Callable[[], Pace], clock: Clock
+) -> None:
+    pace = make()
+    pace.wait(0, 0)
+    start = clock.now
+    clock.now += 0.15
+    pace.wait(1, 100_000_000)
+    assert clock.now - start == pytest.approx(0.15)
+    pace.wait(2, 200_000_000)
+    assert clock.now - start == pytest.approx(0.2)
 
 
 def test_a_frame_goes_when_the_one_before_was_answered() -> None:
-    pace = Lockstep(timeout_s=20.0)
+    pace, gone = Lockstep(timeout_s=60.0), Event()
     pace.wait(0, 0)  # nothing to wait for
-    Timer(0.2, pace.answered).start()
-    start = time.monotonic()
-    pace.wait(1, 0)
-    assert 0.15 < time.monotonic() - start < 15.0
+
+    def wait() -> None:
+        pace.wait(1, 0)
+        gone.set()
+
+    thread = Thread(target=wait)
+    thread.start()
+    assert not gone.wait(0.1)
+    pace.answered()
+    assert gone.wait(20)
+    thread.join()
 
 
 def test_a_lost_frame_does_not_stop_the_rest() -> None:
     pace = Lockstep(timeout_s=0.05)
     pace.wait(0, 0)
     pace.wait(1, 0)  # nobody answers frame 0
+    pace = _with_timeout(pace, 3600.0)
     pace.answered()
-    start = time.monotonic()
-    pace.wait(2, 0)
-    assert time.monotonic() - start < 5.0
+    pace.wait(2, 0)  # or else this would wait for an hour
+
+
+def _with_timeout(pace: Lockstep, seconds: float) -> Lockstep:
+    pace._timeout_s = seconds
+    return pace
+
+
+def test_a_player_does_not_wait_for_a_clock_that_went_back(clock: Clock) -> None:
+    pace = AsRecorded()
+    start = clock.now
+    for index, elapsed in enumerate((0, 20_000_000, -3600 * S, -3600 * S + 20_000_000)):
+        pace.wait(index, elapsed)
+    assert clock.now - start == pytest.approx(0.04)
+
+
+@pytest.mark.parametrize(
+    ('times', 'elapsed'),
+    [
+        ([5 * S, 6 * S, 16 * S], [0, S, 11 * S]),  # 10 s are waited for
+        ([S, 2 * S, TODAY, TODAY + S], [0, S, 2 * S, 3 * S]),  # from 1970 to today
+        ([TODAY, TODAY + S, TODAY - 3600 * S, TODAY - 3599 * S], [0, S, S, 2 * S]),
+        ([0, 2**63 - 1, 0, 2**64], [0, S, S, 2 * S]),
+        ([7, 7, 7], [0, 0, 0]),
+    ],
+)
+def test_time_goes_on(times: list[int], elapsed: list[int]) -> None:
+    timeline = Timeline()
+    assert [timeline.advance(each) for each in times] == elapsed
+    # And again: the second round is as long as the first.
+    timeline.begin_again()
+    start = timeline.elapsed_ns
+    assert elapsed[-1] < start <= elapsed[-1] + 10 * S
+    assert [timeline.advance(each) - start for each in times] == elapsed
+
+
+def test_each_kind_of_jump_is_told_once_with_both_times() -> None:
+    told: list[str] = []
+    timeline = Timeline(told.append)
+    for _ in range(2):
+        for each in (S // 2, TODAY, S, TODAY):
+            timeline.advance(each)
+        timeline.begin_again()
+    forward, back = told
+    assert 'from 1970-01-01 00:00:00.500 UTC to 2023-11-14 22:13:20.000 UTC' in forward
+    assert 'pause of 1 s' in forward and 'more than 10 s' in forward
+    assert 'back from 2023-11-14 22:13:20.000 UTC to 1970-01-01 00:00:01.000 UTC' in back

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 import threading
@@ -22,6 +23,14 @@ from uhr_seg_ros.replay.player import recorded_age
 from uhr_seg_ros.replay.prefetch import AHEAD, read_ahead, with_stamp
 
 S = 1_000_000_000
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until something holds, at most 20 s."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -48,18 +57,20 @@ def test_time_goes_on_in_the_second_round(bag: Path) -> None:
 
 def test_only_a_few_messages_are_in_memory(bag: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    original = prefetch.read_beside
+    original = prefetch.read_topics
 
     def counted(path: Path, topic: str, others: object) -> object:
         for item in original(path, topic, others):
             read.append(item[1])
             yield item
 
-    monkeypatch.setattr(prefetch, 'read_beside', counted)
+    monkeypatch.setattr(prefetch, 'read_topics', counted)
     messages = read_ahead(bag, '/cam', repeat=True)
-    next(messages)
-    time.sleep(0.5)
-    assert len(read) <= AHEAD + 2  # the one in hand, and the one that waits for room
+    for taken in range(1, 4):
+        next(messages)
+        most = taken + AHEAD + 1  # those in hand, and the one that waits for room
+        wait_until(lambda most=most: len(read) >= most)
+        assert len(read) == most
     messages.close()
 
 
@@ -68,10 +79,7 @@ def test_the_thread_ends_with_the_reader(bag: Path) -> None:
     messages = read_ahead(bag, '/cam', repeat=True)
     next(messages)
     messages.close()
-    deadline = time.monotonic() + 10
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert threading.active_count() == before
+    wait_until(lambda: threading.active_count() == before)
 
 
 def test_a_damaged_recording_is_an_error_of_who_reads(tmp_path: Path) -> None:

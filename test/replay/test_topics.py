@@ -14,7 +14,7 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from uhr_seg_ros.core.errors import RecordingError
-from uhr_seg_ros.replay import peeking
+from uhr_seg_ros.replay import topic_probe
 from uhr_seg_ros.replay.topics import choose_topic
 
 COLOR, GRAY, DEPTH = image('bgr8'), image('mono8'), image('16UC1')
@@ -260,7 +260,7 @@ def test_a_topic_that_begins_late_does_not_cost_reading_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count = 0
-    original = peeking.read_beside
+    original = topic_probe.read_topics
 
     def counted(*arguments: object) -> Iterator[object]:
         nonlocal count
@@ -268,7 +268,7 @@ def test_a_topic_that_begins_late_does_not_cost_reading_all(
             count += 1
             yield item
 
-    monkeypatch.setattr(peeking, 'read_beside', counted)
+    monkeypatch.setattr(topic_probe, 'read_topics', counted)
     bag = record(tmp_path / 'bag', {'/early': [COLOR] * 300, '/late/depth': [DEPTH]})
     assert choose_topic(bag).name == '/early'
     assert count < 100

@@ -15,11 +15,11 @@ from tiny_bundle import make_tiny_bundle, TINY_CLASSES
 from uhr_seg_ros.export.bundle_writing import write_bundle
 
 
-def make_slow_bundle(directory: Path, size: int = 1500, repetitions: int = 100) -> Path:
+def make_slow_bundle(directory: Path, size: int = 1500, repetitions: int = 40) -> Path:
     """
     Write the tiny bundle with so many matrix products before its tokens that it takes long.
 
-    That is 7 s a frame on a fast core, and 15 s on a slow one.
+    That is 3 s a frame on a fast core, and 6 s on a slow one.
 
     Args:
         directory: of the bundle.

@@ -16,27 +16,18 @@ from stage import frame, pixels, Stage, wait_until
 
 torch = pytest.importorskip('torch', reason='the bundle is exported')
 
-from uhr_seg_ros.core.classes import CLASS_SETS
+from deformed_bundles import deformed_bundle
+
 from uhr_seg_ros.core.visualization import draw_density
-from uhr_seg_ros.export.export import export_bundle
-from uhr_seg_ros.networks.backbones.normalization import normalized
-from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 CELLS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
 IMAGE = CELLS.repeat(10, 0).repeat(10, 1)
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    network = build_network('deform_s', warped_size=[64, 96], size=[16, 24], radius=3)
-    with torch.no_grad():  # norms that have seen something, so that classes differ
-        for _ in range(20):
-            network.forward_train(normalized(IMAGE[None]).repeat(2, 1, 1, 1))
-    folder = tmp_path_factory.mktemp('deformed')
-    classes = CLASS_SETS['aerial']
-    return export_bundle(network, folder, name='d', preset='deform_s', classes=classes).path
+    return deformed_bundle(tmp_path_factory, 'deformed').path
 
 
 def test_masks_and_diagnostics(make_stage: Callable[..., Stage], bundle: Path) -> None:

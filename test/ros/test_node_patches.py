@@ -13,24 +13,17 @@ import numpy as np
 import pytest
 from stage import frame, pixels, Stage, wait_until
 
-torch = pytest.importorskip('torch', reason='the bundle is exported')
+pytest.importorskip('torch', reason='the bundle is exported')
 
-from networks_seen import see
+from patch_bundles import patch_bundle
 
-from uhr_seg_ros.core.classes import CLASS_SETS
-from uhr_seg_ros.export.export import export_bundle
-from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.pipelines import patches
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    network = see(build_network('fctl_s', side=64), torch.randn(2, 3, 192, 192))
-    folder = tmp_path_factory.mktemp('patches')
-    classes = CLASS_SETS['aerial']
-    return export_bundle(network, folder, name='p', preset='fctl_s', classes=classes).path
+    return patch_bundle(tmp_path_factory, 'numbers').path
 
 
 def test_masks_and_diagnostics(

@@ -146,7 +146,9 @@ def test_signal_ends_an_idle_node(
     assert process.end(number) < limit()
 
 
-@pytest.mark.parametrize('number', SIGNALS[:2])
+@pytest.mark.parametrize(
+    'number', [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_signal_ends_a_node_that_infers(
     start: Callable[..., Process],
     camera: Node,

@@ -46,7 +46,7 @@ def test_labels_are_what_is_painted() -> None:
 
 
 def test_thin_roads_and_tiny_buildings_occur() -> None:
-    cv2 = pytest.importorskip('cv2')
+    cv2 = pytest.importorskip('cv2', reason='the picture is read with OpenCV')
     _, labels = generate_scene(2, 1000, 1400)
     road = (labels == ROAD).astype(np.uint8)
     thin = road & (1 - cv2.morphologyEx(road, cv2.MORPH_OPEN, np.ones((7, 7), np.uint8)))

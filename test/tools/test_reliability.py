@@ -19,7 +19,7 @@ from tools.reliability import memory_at, outer_parts
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.collector import NodeReport
 from uhr_seg_ros.replay.load import Load
-from uhr_seg_ros.replay.session import Replay
+from uhr_seg_ros.replay.results import Replay
 
 
 @pytest.fixture(scope='module')

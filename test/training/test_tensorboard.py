@@ -12,6 +12,7 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='training needs torch')
 
+from logged import logged
 from tiny import CLASSES, validation
 
 from uhr_seg_ros.networks.presets import build_network
@@ -57,10 +58,9 @@ def test_without_the_package(
     tmp_path: Path,
     score: Score,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setitem(sys.modules, 'torch.utils.tensorboard', None)
-    fill(TensorBoardLogger(tmp_path, 0), score, range(3))
-    text = ' '.join(capsys.readouterr().err.split())
-    assert text.count('pip install tensorboard') == 1
+    with logged() as lines:
+        fill(TensorBoardLogger(tmp_path, 0), score, range(3))
+    assert ''.join(lines).count('pip install tensorboard') == 1
     assert list(tmp_path.iterdir()) == []

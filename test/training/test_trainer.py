@@ -14,6 +14,7 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='training needs torch')
 
+from logged import logged
 from tiny import batches_of, CLASSES, CONFIG, config_with, log_of, RECIPE, validation
 
 from uhr_seg_ros.core.classes import CLASS_SETS, ClassSet
@@ -24,6 +25,9 @@ from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.training.batches import Batches
 from uhr_seg_ros.training.config import Config
 from uhr_seg_ros.training.trainer import Trainer
+
+#: A network that takes less time than HLRC, for what does not depend on it.
+QUICK = config_with(network='fast_scnn', options={})
 
 
 @pytest.fixture(scope='module')
@@ -70,10 +74,10 @@ def test_resumed_equals_uninterrupted(fields: dict[str, Any], tmp_path: Path) ->
 
 
 def test_another_run_is_not_overwritten(batches: Batches, tmp_path: Path) -> None:
-    trainer(tmp_path).run(batches, until=1)
+    trainer(tmp_path, QUICK).run(batches, until=1)
     before = (tmp_path / 'last.pth').read_bytes()
     with pytest.raises(TrainingError, match='holds a run already: add --resume'):
-        trainer(tmp_path)
+        trainer(tmp_path, QUICK)
     assert (tmp_path / 'last.pth').read_bytes() == before
 
 
@@ -92,9 +96,7 @@ def swapped(classes: ClassSet) -> ClassSet:
     return ClassSet(classes.names[::-1], classes.colors[::-1])
 
 
-def test_checkpoints_tell_what_they_are_for(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_checkpoints_tell_what_they_are_for(tmp_path: Path) -> None:
     config = config_with(network='fast_scnn', options={}, validate_every=1)
     trainer(tmp_path, config).run(batches_of(config), validation(), until=1)
     said = Description('fast_scnn', {}, CLASSES)
@@ -107,9 +109,9 @@ def test_checkpoints_tell_what_they_are_for(
     state = saved(tmp_path)
     del state[KEY]  # as it was written before
     torch.save(state, tmp_path / 'last.pth')
-    capsys.readouterr()
-    assert trainer(tmp_path, config, swapped(CLASSES), resume=True).step == 1
-    assert 'last.pth does not name its classes' in capsys.readouterr().out
+    with logged() as lines:
+        assert trainer(tmp_path, config, swapped(CLASSES), resume=True).step == 1
+    assert 'last.pth does not name its classes' in ''.join(lines)
     state['network']['body.classify.3.bias'][0] = float('nan')
     torch.save(state, tmp_path / 'last.pth')
     with pytest.raises(CheckpointError, match=r'body\.classify\.3\.bias is not finite'):
@@ -117,20 +119,20 @@ def test_checkpoints_tell_what_they_are_for(
 
 
 def test_a_damaged_checkpoint_does_not_resume(batches: Batches, tmp_path: Path) -> None:
-    trainer(tmp_path).run(batches, until=1)
+    trainer(tmp_path, QUICK).run(batches, until=1)
     path = tmp_path / 'last.pth'
     whole, state = path.read_bytes(), saved(tmp_path)
     for content in (b'', b'text', whole[: len(whole) // 2]):
         path.write_bytes(content)
         with pytest.raises(CheckpointError, match=r'last\.pth cannot be read'):
-            trainer(tmp_path, resume=True)
+            trainer(tmp_path, QUICK, resume=True)
     torch.save({'step': 1}, path)
     with pytest.raises(TrainingError, match='no checkpoint of this version'):
-        trainer(tmp_path, resume=True)
+        trainer(tmp_path, QUICK, resume=True)
     del state['optimizer']
     torch.save(state, path)
     with pytest.raises(TrainingError, match='does not fit this version'):
-        trainer(tmp_path, resume=True)
+        trainer(tmp_path, QUICK, resume=True)
 
 
 def test_the_average_follows_the_weights(batches: Batches, tmp_path: Path) -> None:
@@ -194,10 +196,10 @@ def test_the_best_is_kept(batches: Batches, tmp_path: Path) -> None:
 
 
 def test_a_deadline_stops_with_a_checkpoint(batches: Batches, tmp_path: Path) -> None:
-    run = trainer(tmp_path)
+    run = trainer(tmp_path, QUICK)
     assert run.run(batches, deadline=0.0) is False
     assert run.step == saved(tmp_path)['step'] == 1
-    assert trainer(tmp_path, resume=True).run(batches) is True
+    assert trainer(tmp_path, QUICK, resume=True).run(batches) is True
 
 
 def test_a_broken_loss_stops_and_keeps_the_checkpoint(batches: Batches, tmp_path: Path) -> None:

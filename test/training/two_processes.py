@@ -5,7 +5,7 @@
 Train for real on the processes that torchrun started, or on this one alone.
 
 Usage: two_processes.py OUTPUT STEPS. Writes OUTPUT/CASE.pth for each of `CASES`: the gradients of
-the last step, the weights after it, and the counts of a validation.
+the last step and the weights after it, and for the first case the counts of a validation.
 """
 
 from __future__ import annotations
@@ -48,15 +48,16 @@ def train(dist: DistContext, output: Path, steps: int, case: str) -> None:
     except UhrSegError as err:
         (output / f'error_{dist.rank}.txt').write_text(str(err))
         return
-    validation = Validation([scene(1, 80), scene(2, 80), scene(3, 80)], CLASSES)
-    score = validation.score(trainer.ema, dist, torch.float32)
+    named = trainer.network.named_parameters()
+    state = {
+        'gradients': {n: p.grad for n, p in named if p.grad is not None},
+        'weights': dict(trainer.network.state_dict()),
+    }
+    if case == 'whole':
+        validation = Validation([scene(1, 80), scene(2, 80), scene(3, 80)], CLASSES)
+        score = validation.score(trainer.ema, dist, torch.float32)
+        state['counts'] = torch.from_numpy(score.matrix.counts)
     if dist.writes:
-        named = trainer.network.named_parameters()
-        state = {
-            'gradients': {n: p.grad for n, p in named if p.grad is not None},
-            'weights': dict(trainer.network.state_dict()),
-            'counts': torch.from_numpy(score.matrix.counts),
-        }
         torch.save(state, output / f'{case}.pth')
 
 

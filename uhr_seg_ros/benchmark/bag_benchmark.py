@@ -21,7 +21,9 @@ from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.errors import ProcessError
 from uhr_seg_ros.replay.bags import describe_bag, ImageTopic
 from uhr_seg_ros.replay.load import idle_percent
-from uhr_seg_ros.replay.session import Pacing, Replay, Session, transport_of
+from uhr_seg_ros.replay.player_process import Pacing
+from uhr_seg_ros.replay.results import Replay
+from uhr_seg_ros.replay.session import Session, transport_of
 from uhr_seg_ros.replay.topics import choose_topic
 
 _LOG = logging.getLogger(__name__)
@@ -97,7 +99,7 @@ def benchmark_bag(
             measured = _measure(session, options, topic)
             _LOG.info('taking pictures')
             every = max(1, topic.count // PICTURES)
-            pacing = Pacing(as_answered=True, every=every, live=True)
+            pacing = Pacing(lockstep=True, every=every, live=True)
             session.play(options.bag, pacing, topic, pictures=pictures)
             described = session.describe()
     return {
@@ -139,7 +141,7 @@ def _measure_peak(session: Session, options: BagOptions, topic: ImageTopic) -> d
         return is_sustained(result, rate_hz)
 
     _LOG.info('estimating the peak')
-    pacing = Pacing(as_answered=True, duration_s=_ESTIMATE_S, live=True)
+    pacing = Pacing(lockstep=True, duration_s=_ESTIMATE_S, live=True)
     first = session.play(options.bag, pacing, topic)
     _check(first)
     estimate = 1e3 / figures(first)['latency_ms']['p50']

@@ -177,7 +177,7 @@ def received_cloud(points: int) -> PointCloud2:
     records['ring'] = np.repeat(np.arange(BEAMS), columns)
     fields = [
         PointField(name=name, offset=offset, datatype=_TYPES[dtype.str[1:]], count=1)
-        for name, (dtype, offset) in _POINT.fields.items()
+        for name, (dtype, offset, *_) in (_POINT.fields or {}).items()
     ]
     message = pack_records(Header(frame_id='lidar'), fields, records)
     message.height, message.width = BEAMS, columns

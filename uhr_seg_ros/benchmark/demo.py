@@ -23,7 +23,9 @@ from uhr_seg_ros.core.image_writing import write_image
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.replay.collector import STAMP_PATTERN
-from uhr_seg_ros.replay.session import Replay, replay
+from uhr_seg_ros.replay.image_source import read_image
+from uhr_seg_ros.replay.results import Replay
+from uhr_seg_ros.replay.session import replay
 from uhr_seg_ros.replay.topics import choose_topic
 from uhr_seg_ros.reports.benchmark_console import print_percentiles, print_table
 from uhr_seg_ros.synthetic.flight_cloud import (
@@ -113,7 +115,7 @@ def _run(options: DemoOptions, bundle: Bundle) -> dict[str, Any]:
         rate_hz=options.rate_hz,
         topic=topic,
         clouds=options.cloud,
-        beside=(INFO_TOPIC, POINTS_TOPIC) if options.cloud else (),
+        extra_topics=(INFO_TOPIC, POINTS_TOPIC) if options.cloud else (),
     )
     report = {
         'bundle': bundle.name,
@@ -142,8 +144,7 @@ def draw_overview(output: Path) -> None:
     if not files:
         return
     tiles = [
-        cv2.resize(cv2.imread(str(file)), _THUMBNAIL, interpolation=cv2.INTER_AREA)
-        for file in files
+        cv2.resize(read_image(file), _THUMBNAIL, interpolation=cv2.INTER_AREA) for file in files
     ]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % min(_COLUMNS, len(tiles)))
     columns = min(_COLUMNS, len(tiles))

@@ -23,7 +23,7 @@ from uhr_seg_ros.synthetic.flight_cloud import (
 )
 
 if TYPE_CHECKING:
-    from uhr_seg_ros.replay.session import Replay
+    from uhr_seg_ros.replay.results import Replay
 
 COUNTS = ('received', 'paired', 'unpaired', 'waiting', 'rejected', 'dropped')
 
@@ -68,7 +68,7 @@ def cloud_figures(
     points = int(totals.sum())
     counted = next(iter(result.report.inputs.values()), {})
     return {
-        'clouds_played': result.beside.get(POINTS_TOPIC, 0),
+        'clouds_played': result.extra_counts.get(POINTS_TOPIC, 0),
         **{f'clouds_{name}': int(counted.get(f'clouds_{name}', 0)) for name in COUNTS},
         'clouds_saved': len(files),
         'points': points,

@@ -20,7 +20,7 @@ import numpy as np
 from uhr_seg_ros.core.timing import LatencyWindow, NODE_STAGES
 
 if TYPE_CHECKING:
-    from uhr_seg_ros.replay.session import Replay
+    from uhr_seg_ros.replay.results import Replay
 
 PERCENTILES = (50, 90, 95, 99)
 

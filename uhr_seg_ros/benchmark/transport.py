@@ -164,7 +164,12 @@ def _subscribe(profile: QoSProfile) -> list[tuple[int, int, int]]:
     node = rclpy.create_node('transport_subscriber')
     subscription = node.create_subscription(Image, TOPIC, received.append, profile)
     ended = Event()
-    Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+
+    def wait_for_end() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    Thread(target=wait_for_end, daemon=True).start()
     while not ended.wait(_POLL_S):
         before = time.monotonic_ns()
         with subscription.handle:

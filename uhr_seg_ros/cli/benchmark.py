@@ -159,7 +159,8 @@ def _run_node(arguments: argparse.Namespace) -> int:
 
 def _measure_stages(arguments: argparse.Namespace) -> dict[str, Any]:
     check_writable(arguments.json)
-    sizes, results = _sizes(arguments), []
+    sizes = _sizes(arguments)
+    results: list[dict[str, Any]] = []
     with note_progress(lambda: f'{len(results)} of {len(sizes)} sizes measured'):
         for size in sizes:
             options = StageOptions(

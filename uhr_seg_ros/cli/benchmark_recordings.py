@@ -118,8 +118,8 @@ def run_bag(arguments: argparse.Namespace) -> int:
 def run_offline(arguments: argparse.Namespace) -> int:
     """Segment a recording without ROS; the exit code is 1 if a frame was left out."""
     check_writable(arguments.json)
+    from uhr_seg_ros.benchmark.offline import check_offline, PREFIX, segment_recording
     from uhr_seg_ros.replay.bags import describe_bag
-    from uhr_seg_ros.replay.offline import check_offline, PREFIX, segment_recording
     from uhr_seg_ros.replay.topics import choose_topic
 
     recording, output = arguments.recording, arguments.output

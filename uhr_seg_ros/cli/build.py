@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 from rich.console import Console
@@ -61,8 +61,8 @@ def run(args: argparse.Namespace) -> int:
         raise RecordingError(msg)
     bundle = load_bundle(args.bundle)
     limits = TilingOptions(args.memory_limit_mb)
-    frames = read_frames(args.frames, args.topic) if args.frames else iter(())
-    frames = list(_first(frames, CALIBRATION_FRAMES))
+    source = read_frames(args.frames, args.topic) if args.frames else iter(())
+    frames = list(islice(source, CALIBRATION_FRAMES))
     if args.precision == 'int8':
         _calibrate(console, args, bundle, limits, frames)
     columns = TextColumn('{task.description}'), BarColumn(), TimeElapsedColumn()
@@ -108,8 +108,3 @@ def _calibrate(
     graphs = SpecializedGraphs(bundle.name, args.precision, EngineCache(args.cache))
     console.print(f'calibrating int8 with {len(frames)} frames')
     calibrate(bundle, graphs, limits, args.input, frames)
-
-
-def _first(frames: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:
-    for _, frame in zip(range(count), frames, strict=False):
-        yield frame

@@ -15,23 +15,24 @@ from uhr_seg_ros.core.bundle import Bundle, file_sha256
 from uhr_seg_ros.core.errors import CheckpointError
 from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.export.checkpoints import Checkpoint, load_state, open_checkpoint
-from uhr_seg_ros.export.convert import (
-    blank_network,
-    build_checked,
-    own_state_dict,
-    part_names,
-    resolve_description,
-    Weights,
-)
-from uhr_seg_ros.export.description import Description
-from uhr_seg_ros.export.export import export_bundle
-from uhr_seg_ros.export.requested import (
+from uhr_seg_ros.export.convert import resolve_description
+from uhr_seg_ros.export.description import (
     ConversionRequest,
+    Description,
     parse_classes,
     parse_domain,
     parse_options,
 )
-from uhr_seg_ros.networks.presets import NETWORKS, SegmentationNetwork
+from uhr_seg_ros.export.export import export_bundle
+from uhr_seg_ros.export.released import (
+    blank_network,
+    build_checked,
+    own_state_dict,
+    part_names,
+    Weights,
+)
+from uhr_seg_ros.networks.base import SegmentationNetwork
+from uhr_seg_ros.networks.presets import is_network_name, NETWORKS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--network',
-        choices=sorted(NETWORKS),
-        help='what the checkpoint was trained as; those of `uhr_seg train` say it themselves',
+        type=_network,
+        metavar='NETWORK',
+        help='what the checkpoint was trained as; those of `uhr_seg train` say it themselves: '
+        f'{", ".join(sorted(NETWORKS))}, or module:attribute of your own',
     )
     parser.add_argument('--output', required=True, type=Path, help='folder of the bundle')
     parser.add_argument(
@@ -57,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar='KEY=VALUE|FILE',
         help='options of the network for a checkpoint that does not tell them, such as '
-        'bent=[64,64], or a YAML file of them',
+        'warped_size=[64,64], or a YAML file of them',
     )
     parser.add_argument(
         '--domain',
@@ -77,6 +80,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'released learned downsampling (saliency, compress, encoder, decoder)',
     )
     parser.add_argument('--name', help='name of the model; default: name of the output folder')
+
+
+def _network(text: str) -> str:
+    if not is_network_name(text):
+        known = ', '.join(map(repr, sorted(NETWORKS)))
+        msg = f'invalid choice: {text!r} (choose from {known}, or module:attribute)'
+        raise argparse.ArgumentTypeError(msg)
+    return text
 
 
 def run(args: argparse.Namespace) -> int:

@@ -149,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
     show(content)
     if args.json:
         write_text(args.json, json.dumps(content, indent=2) + '\n')
-    if args.report:
+    if gallery is not None:
         write_text(args.report, evaluation_report.build(content, bundle.classes, gallery))
     return 0
 

@@ -21,10 +21,11 @@ from uhr_seg_ros.core.errors import TrainingError
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.data.datasets import Dataset, open_dataset
-from uhr_seg_ros.export.checkpoints import load_checkpoint, open_checkpoint
+from uhr_seg_ros.export.checkpoints import open_checkpoint
 from uhr_seg_ros.export.description import Description
 from uhr_seg_ros.export.export import export_bundle
 from uhr_seg_ros.export.pretrained import PARTS
+from uhr_seg_ros.export.released import load_checkpoint
 from uhr_seg_ros.reports.training_curves import draw_curves
 from uhr_seg_ros.training.checks import wrong
 from uhr_seg_ros.training.config import Config, read_config

@@ -14,7 +14,7 @@ from uhr_seg_ros.comparison.running import Comparison
 from uhr_seg_ros.comparison.table import COLUMNS
 from uhr_seg_ros.core.atomic_io import atomic_write
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.core.visualization import plain_charts
+from uhr_seg_ros.core.visualization import plain_charts, series_colors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,12 +67,12 @@ def _panel(axes: Axes, comparison: Comparison, column: str) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     height, width = comparison.plan.size
-    for number, variant in enumerate(comparison.plan.variants):
+    variants = comparison.plan.variants
+    for variant, color in zip(variants, series_colors(len(variants)), strict=True):
         runs = comparison.figures(variant)
         found = [COLUMNS[column](figures) for figures in runs]
         scores = [100 * score for score in found if score is not None]
         time, _ = comparison.cost(variant)
-        color = f'C{number % 10}'
         axes.plot([time] * len(scores), scores, '.', color=color, alpha=0.5)
         # As in the table: no mean where a seed has no figure.
         whole = len(scores) == len(found)

@@ -17,6 +17,7 @@ import yaml
 from uhr_seg_ros.core.atomic_io import write_text
 from uhr_seg_ros.core.config_reader import Fields, MAX_WHOLE, read_mapping
 from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.core.recipe_keys import with_current_keys
 from uhr_seg_ros.core.text import listed, shown
 
 #: Largest side of frames and tiles, px.
@@ -79,13 +80,18 @@ def read_plan(path: Path) -> Plan:
     fields = Fields(path, content, ConfigError)
     if unknown := sorted(map(str, set(content) - set(FIELDS))):
         raise fields.error(f'unknown {listed(unknown)}, known: {", ".join(FIELDS)}')
-    base = read_mapping(
-        path.parent / fields.get('base', str), ConfigError, 'base is a file of config/train/'
+    base = with_current_keys(
+        read_mapping(
+            path.parent / fields.get('base', str), ConfigError, 'base is a file of config/train/'
+        )
     )
+    network = base.get('network')
     if fields.has('common'):
-        base = merged(base, fields.get('common', dict))
+        base = merged(base, with_current_keys(fields.get('common', dict), network))
     variants = tuple(
-        Variant(str(name), merged(base, _mapping(fields, name, changes)))
+        Variant(
+            str(name), merged(base, with_current_keys(_mapping(fields, name, changes), network))
+        )
         for name, changes in fields.get('variants', dict).items()
     )
     folders = [variant.folder for variant in variants]
@@ -103,8 +109,9 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     result = dict(base)
     for name, value in changes.items():
         old = base.get(name)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping) and value
-        result[name] = merged(old, value) if both else value
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and value:
+            value = merged(old, value)
+        result[name] = value
     return result
 
 
@@ -129,6 +136,7 @@ def check_config(variant: Variant, seed: int, path: Path) -> None:
     if not path.is_file():
         return
     trained = read_mapping(path, ConfigError, 'remove its folder to train it again')
+    trained = with_current_keys(trained)
     planned = variant.config | {'seed': seed}
     differ = [
         f'{name} was {reprlib.repr(trained.get(name))} and is {reprlib.repr(planned.get(name))}'

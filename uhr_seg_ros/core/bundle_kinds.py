@@ -251,9 +251,7 @@ _KINDS = (
         'uniform',
         graphs={'network': GraphTensors(('image',), ('logits',))},
         pipelines={
-            'tensorrt': PipelineEntry(
-                'uhr_seg_ros.pipelines.fixed_gpu:UniformGpu', _SINGLE_STAGES
-            ),
+            'tensorrt': PipelineEntry(_UNIFORM, _SINGLE_STAGES, ('fp32',)),
             'onnxruntime': PipelineEntry(_UNIFORM, _SINGLE_STAGES),
         },
         compare_sizes=_of_fixed,

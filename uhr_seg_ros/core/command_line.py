@@ -20,7 +20,7 @@ GIVEN = 'given'
 class CommandParser(ArgumentParser):
     """A parser that also tells which options were given, which their defaults hide."""
 
-    def parse_known_args(
+    def parse_known_args(  # type: ignore[override]  # overloads that nobody here needs
         self, args: Sequence[str] | None = None, namespace: Namespace | None = None
     ) -> tuple[Namespace, list[str]]:
         """Parse as usual, and note the names of what was given as ``given``."""
@@ -76,7 +76,7 @@ def refuse_without_effect(arguments: Namespace, *tables: Sequence[Mode]) -> None
     Raises:
         ConfigError: Names the option and what it does not go with.
     """
-    given = getattr(arguments, GIVEN, frozenset())
+    given: frozenset[str] = getattr(arguments, GIVEN, frozenset())
     for modes in tables:
         mode = next(mode for mode in modes if mode.holds(arguments))
         known = frozenset().union(*(each.options for each in modes))

@@ -13,7 +13,7 @@ from threading import current_thread, main_thread
 from types import FrameType
 
 #: Signal -> what handles it in a Python process that nobody changed.
-ENDING = {
+ENDING: dict[signal.Signals, Callable[[int, FrameType | None], None] | signal.Handlers] = {
     signal.SIGINT: signal.default_int_handler,
     signal.SIGTERM: signal.SIG_DFL,
     signal.SIGHUP: signal.SIG_DFL,

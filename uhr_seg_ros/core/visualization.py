@@ -167,7 +167,7 @@ def draw_density(image: np.ndarray, grid: np.ndarray) -> np.ndarray:
     density = cv2.GaussianBlur(counts.astype(np.float32), (5, 5), 0)
     density *= counts.size / len(points)
     level = np.log(np.maximum(density, np.finfo(np.float32).tiny)) / np.log(DENSITY_RANGE)
-    heat = np.uint8((level.clip(-1, 1) + 1) * 127.5)
+    heat = ((level.clip(-1, 1) + 1) * 127.5).astype(np.uint8)
     heat = cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
     return cv2.addWeighted(image, 0.5, cv2.applyColorMap(heat, cv2.COLORMAP_JET), 0.5, 0)
 
@@ -218,3 +218,24 @@ def plain_charts() -> Iterator[None]:
         return
     with style.context('default'):
         yield
+
+
+def series_colors(count: int) -> list[tuple[float, ...]]:
+    """
+    Choose colors for the series of a chart, no two alike: those of matplotlib up to ten.
+
+    Args:
+        count: of the series.
+
+    Returns:
+        RGB or RGBA of each, 0 to 1.
+
+    """
+    from matplotlib import colormaps
+
+    for name in ('tab10', 'tab20'):
+        colors = colormaps[name].colors
+        if count <= len(colors):
+            return list(colors[:count])
+    hues = colormaps['turbo']
+    return [hues(index / (count - 1)) for index in range(count)]

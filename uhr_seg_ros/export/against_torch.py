@@ -17,7 +17,7 @@ from tqdm import tqdm
 from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.export.export import export_bundle
 from uhr_seg_ros.networks.backbones.normalization import normalized
-from uhr_seg_ros.networks.hlrc.network import HLRC
+from uhr_seg_ros.networks.base import SegmentationNetwork
 from uhr_seg_ros.networks.presets import build_network, NETWORKS
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
@@ -48,7 +48,7 @@ def compare_speed(preset: str, height: int, width: int, repeat: int) -> dict[str
             classes=CLASS_SETS[NETWORKS[preset].classes],
         )
         with Segmenter(bundle, 'onnxruntime') as segmenter:
-            times = {'eager_ms': [], 'exported_ms': []}
+            times: dict[str, list[float]] = {'eager_ms': [], 'exported_ms': []}
             for turn in tqdm(range(repeat + 1), desc=f'{preset} {width}x{height}', unit='pair'):
                 pair = (
                     _milliseconds(lambda: _eager(network, bundle.mean, bundle.std, image)),
@@ -62,7 +62,10 @@ def compare_speed(preset: str, height: int, width: int, repeat: int) -> dict[str
 
 
 def _eager(
-    network: HLRC, mean: tuple[float, ...], std: tuple[float, ...], image: np.ndarray
+    network: SegmentationNetwork,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    image: np.ndarray,
 ) -> np.ndarray:
     with torch.inference_mode():
         return network(normalized(image[None], mean, std)).argmax(1)[0].byte().numpy()

@@ -5,21 +5,26 @@
 What a checkpoint means: its network, the options of it, and the classes.
 
 Training writes this beside the weights, in plain values; whatever reads a checkpoint takes it from
-there. Shapes of tensors cannot tell it: the same ones fit other classes and other options.
+there. Shapes of tensors cannot tell it: the same ones fit other classes and other options. For a
+checkpoint that does not say it, the command line does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+import re
 import reprlib
 from typing import Any
 
-from uhr_seg_ros.core.classes import ClassSet, read_classes
-from uhr_seg_ros.core.config_reader import Fields
-from uhr_seg_ros.core.domain import Domain, read_domain
+from uhr_seg_ros.core.classes import CLASS_SETS, ClassSet, read_classes
+from uhr_seg_ros.core.config_reader import Fields, read_mapping
+from uhr_seg_ros.core.domain import Domain, DOMAINS, read_domain
+from uhr_seg_ros.core.entry_points import is_entry_point
 from uhr_seg_ros.core.errors import CheckpointError, ConfigError
+from uhr_seg_ros.core.strict_load import load_yaml, ValueFault
+from uhr_seg_ros.core.text import shown
 from uhr_seg_ros.networks.presets import options_of
 
 #: Key of a checkpoint under which its description is; no other program writes one of that name.
@@ -33,9 +38,9 @@ class Description:
     What the weights beside it are for.
 
     Attributes:
-        network: Key of ``NETWORKS``.
+        network: As of ``find_preset``.
         options: All arguments of its construction, also those that nobody gave.
-        classes: Names and colours in the order of the outputs.
+        classes: Names and colors in the order of the outputs.
         domain: What they are for; empty where nobody says it.
     """
 
@@ -45,7 +50,7 @@ class Description:
     domain: Domain = Domain()  # noqa: RUF009 - it cannot change
 
     def means(self, other: Description) -> bool:
-        """Tell if another description is of the same, perhaps with other colours or domain."""
+        """Tell if another description is of the same, perhaps with other colors or domain."""
         mine, theirs = ((one.network, one.options, one.classes.names) for one in (self, other))
         return mine == theirs
 
@@ -90,9 +95,10 @@ def read_description(content: Any, path: str | Path) -> Description | None:
             f'its entry {KEY} has format {reprlib.repr(version)}, this version reads {FORMAT}: '
             'use the version that wrote it, or a newer one'
         )
-    network = fields.get('network', str)
+    network, given = fields.get('network', str), fields.get('options', dict)
     try:
-        options = options_of(network, fields.get('options', dict))
+        # The function of a user is not imported because a file names it.
+        options = dict(given) if is_entry_point(network) else options_of(network, given)
     except ConfigError as err:
         raise fields.error(f'{err}; it was written by another version') from err
     return Description(network, options, read_classes(fields), read_domain(fields))
@@ -105,7 +111,7 @@ def other_options(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]
 
 def other_classes(one: ClassSet, other: ClassSet) -> tuple[str, str] | None:
     """
-    Compare the meaning of the outputs of two networks; colours are none.
+    Compare the meaning of the outputs of two networks; colors are none.
 
     Returns:
         Both in words, where they differ; None where all names are the same.
@@ -122,3 +128,91 @@ def other_classes(one: ClassSet, other: ClassSet) -> tuple[str, str] | None:
 
 def _listed(classes: ClassSet) -> str:
     return f'{len(classes)} classes ({reprlib.repr(", ".join(classes.names))[1:-1]})'
+
+
+@dataclass(frozen=True)
+class ConversionRequest:
+    """
+    What the command line says; None and empty: nothing.
+
+    Attributes:
+        network: As of ``find_preset``.
+        options: Of the network.
+        classes: Names and colors.
+        classes_from: Where they are from, in words.
+        domain: What the model is for.
+    """
+
+    network: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    classes: ClassSet | None = None
+    classes_from: str = '--classes'
+    domain: Domain = Domain()  # noqa: RUF009 - it cannot change
+
+
+def parse_classes(text: str) -> ClassSet:
+    """
+    Read the value of ``--classes``: a key of ``CLASS_SETS``, or a file with a list ``classes``.
+
+    Raises:
+        CheckpointError: There is neither, or the file is wrong.
+    """
+    if text in CLASS_SETS:
+        return CLASS_SETS[text]
+    path = Path(text)
+    if path.suffix not in ('.yaml', '.yml'):
+        msg = f'--classes {text!r} is neither a YAML file nor one of {", ".join(CLASS_SETS)}'
+        raise CheckpointError(msg)
+    content = read_mapping(path, CheckpointError, 'docs/data.md shows an example of classes.yaml')
+    return read_classes(Fields(path, content, CheckpointError))
+
+
+def parse_domain(texts: Sequence[str]) -> Domain:
+    """
+    Read the values of ``--domain``: a key of ``DOMAINS``, or what ``parse_options`` takes.
+
+    Raises:
+        CheckpointError: A text, a file or a value is wrong, or a key is there with two values.
+    """
+    if len(texts) == 1 and texts[0] in DOMAINS:
+        return DOMAINS[texts[0]]
+    if names := [text for text in texts if '=' not in text and not Path(text).exists()]:
+        known = ', '.join(DOMAINS)
+        msg = f'--domain {shown(names[0])}: expected KEY=VALUE, a YAML file, or one of {known}'
+        raise CheckpointError(msg)
+    found = parse_options(texts, '--domain')
+    return read_domain(Fields(Path('--domain'), {'domain': found}, CheckpointError))
+
+
+def parse_options(texts: Sequence[str], option: str = '--options') -> dict[str, Any]:
+    """
+    Read the values of ``--options``: ``KEY=VALUE`` with a value as in YAML, or a file of them.
+
+    Args:
+        texts: The values.
+        option: What it is called, for texts.
+
+    Raises:
+        CheckpointError: A text or a file is wrong, or an option is there with two values.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        if match := re.fullmatch(r'([A-Za-z_]\w*)=(.*)', text, re.DOTALL):
+            options = {match[1]: _value(match[2], f'{option} {text}')}
+        else:
+            advice = 'expected KEY=VALUE, or a YAML file of them'
+            options = read_mapping(Path(text), CheckpointError, advice)
+        for name, value in options.items():
+            if name in found and found[name] != value:
+                msg = f'{option} {text}: {name} is {found[name]!r} already, and here {value!r}'
+                raise CheckpointError(msg)
+            found[name] = value
+    return found
+
+
+def _value(text: str, whole: str) -> Any:
+    try:
+        return load_yaml(text)
+    except ValueFault as err:
+        msg = f'{whole}: the value is not YAML ({err})'
+        raise CheckpointError(msg) from err

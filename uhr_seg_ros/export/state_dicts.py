@@ -11,6 +11,7 @@ dense, finite tensors of float32 or int64.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+import logging
 from pathlib import Path
 import re
 import reprlib
@@ -19,6 +20,8 @@ from typing import Any
 import torch
 
 from uhr_seg_ros.core.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
 
 #: Keys that the weights of a network are saved under, the preferred one first.
 WRAPPERS = ('state_dict', 'model')
@@ -31,14 +34,13 @@ LISTED = 4
 Tensors = dict[str, torch.Tensor]
 
 
-def tensors_of(content: Any, path: str | Path, report: Callable[[str], None] = print) -> Tensors:
+def tensors_of(content: Any, path: str | Path) -> Tensors:
     """
     Return the tensors of a checkpoint, bare or wrapped in ``state_dict`` or ``model``.
 
     Args:
         content: What ``load_plain`` gave.
         path: Its file, for texts.
-        report: Gets a line about everything that was chosen or converted.
 
     Returns:
         Tensors by name without what wrappers of modules put before it, float32 or int64.
@@ -47,19 +49,18 @@ def tensors_of(content: Any, path: str | Path, report: Callable[[str], None] = p
         CheckpointError: No tensors; several sets of them with nothing to choose by; a name that
             is there twice; or as ``plain_tensors``.
     """
-    state = _state_dict(content, path, report)
+    state = _state_dict(content, path)
     tensors = {
         name: value
         for name, value in state.items()
         if isinstance(name, str) and isinstance(value, torch.Tensor)
     }
-    return plain_tensors(_without_prefixes(tensors, path), path, report)
+    return plain_tensors(_without_prefixes(tensors, path), path)
 
 
 def plain_tensors(
     tensors: Mapping[str, torch.Tensor],
     path: str | Path,
-    report: Callable[[str], None] = print,
 ) -> Tensors:
     """
     Check that a network can hold tensors, and convert those of another precision.
@@ -67,10 +68,9 @@ def plain_tensors(
     Args:
         tensors: By name.
         path: Their file, for texts.
-        report: Gets a line about every precision that was converted.
 
     Raises:
-        CheckpointError: A tensor is sparse, quantised, nested, without values, of another kind
+        CheckpointError: A tensor is sparse, quantized, nested, without values, of another kind
             of numbers, overlaps itself, or is not finite; names it, and the way out.
     """
     found: Tensors = {}
@@ -90,7 +90,7 @@ def plain_tensors(
             converted[_title(value)] = converted.get(_title(value), 0) + 1
         found[name] = plain
     for title, count in converted.items():
-        report(f'{path}: {count} tensors of {title} are converted to float32')
+        logger.info('%s: %d tensors of %s are converted to float32', path, count, title)
     return found
 
 
@@ -98,7 +98,7 @@ def renamed(
     tensors: Mapping[str, torch.Tensor], rename: Callable[[str], str], path: str | Path
 ) -> Tensors:
     """
-    Return tensors other names.
+    Rename tensors.
 
     Args:
         tensors: By name.
@@ -119,9 +119,7 @@ def renamed(
     return found
 
 
-def _state_dict(
-    content: Any, path: str | Path, report: Callable[[str], None]
-) -> Mapping[Any, Any]:
+def _state_dict(content: Any, path: str | Path) -> Mapping[Any, Any]:
     """Find the mapping that holds the tensors."""
     if not isinstance(content, Mapping) or not content:
         msg = f'checkpoint {path} holds no state dict but {type(content).__name__}'
@@ -130,7 +128,7 @@ def _state_dict(
     bare = [key for key, value in content.items() if _is_named_tensor(key, value)]
     known = [key for key in WRAPPERS if key in inside]
     if not known and bare:
-        _tell_left(path, 'its own level', inside, report)
+        _log_left(path, 'its own level', inside)
         return content
     if not inside:
         msg = f'checkpoint {path} holds no tensors by name'
@@ -144,15 +142,14 @@ def _state_dict(
     chosen = (known or inside)[0]
     left = [key for key in inside if key != chosen]
     left += [key for key in bare if content[key].ndim]  # a tensor of one number counts something
-    _tell_left(path, repr(chosen), left, report)
-    return _state_dict(content[chosen], path, report)
+    _log_left(path, repr(chosen), left)
+    return _state_dict(content[chosen], path)
 
 
-def _tell_left(
-    path: str | Path, taken: str, left: list[str], report: Callable[[str], None]
-) -> None:
+def _log_left(path: str | Path, taken: str, left: list[str]) -> None:
     if left:
-        report(f'{path}: weights under {taken} are taken, those under {_some(left)} are left out')
+        text = '%s: weights under %s are taken, those under %s are left out'
+        logger.info(text, path, taken, _some(left))
 
 
 def _is_named_tensor(key: object, value: object) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.backends.registry import BACKENDS
+from uhr_seg_ros.backends.registry import BACKENDS, REFERENCE
 from uhr_seg_ros.core.bundle import Bundle, Graph, load_bundle
 from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.core.errors import ConfigError
@@ -334,8 +334,9 @@ class Segmenter:
 
     def _graphs(self) -> dict[str, Graph]:
         """Return the graphs that run: TensorRT makes its own precisions of those in float32."""
-        on_cpu = self.backend == 'onnxruntime'
-        return self.bundle.graphs_in(self._running.provenance['precision'] if on_cpu else 'fp32')
+        as_they_are = self.backend.partition(':')[0] == REFERENCE
+        precision = self._running.provenance['precision'] if as_they_are else 'fp32'
+        return self.bundle.graphs_in(precision)
 
     @property
     def _running(self) -> InferencePipeline:

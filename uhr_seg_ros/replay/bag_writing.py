@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, ExitStack, suppress
 from pathlib import Path
 import sqlite3
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
-from rosbags.interfaces import Connection
+from rosbags.interfaces import Connection, ConnectionExtRosbag2
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 
@@ -25,7 +25,7 @@ from uhr_seg_ros.replay.partial import PartialFolder
 STORAGES = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
 
 # The newest metadata version that Humble reads too.
-_METADATA_VERSION = 8
+_METADATA_VERSION: Final = 8
 
 # Of sensor_msgs/PointField.
 _FLOAT32 = 7
@@ -76,14 +76,15 @@ class BagWriter:
         self._frame_id = frame_id
         self._types = get_typestore(Stores.ROS2_HUMBLE)
         self._connections: dict[tuple[str, str], Connection] = {}
-        self._writer: Writer | None = None
-        self._folder: PartialFolder | None = None
+        self._undo = ExitStack()
         with self._writing():
             self._folder = PartialFolder(path)
+            self._undo.callback(self._folder.discard)
             # The storage is named after the folder, so this has its final name already.
             self._writer = Writer(
                 self._folder.path, version=_METADATA_VERSION, storage_plugin=STORAGES[storage]
             )
+            self._undo.callback(self._abort)
             self._writer.open()
             if mark:
                 (self._folder.path / mark).touch()
@@ -206,6 +207,7 @@ class BagWriter:
             raise BagTimeError(msg)
         key = (source.topic, full_type(source.msgtype))
         if key not in self._connections:
+            assert isinstance(source.ext, ConnectionExtRosbag2)
             self._connections[key] = self._writer.add_connection(
                 *key,
                 msgdef=source.msgdef.data,
@@ -227,11 +229,11 @@ class BagWriter:
 
     def discard(self) -> None:
         """Remove what was written, unless it was finished."""
-        if self._writer is not None:
-            with suppress(Exception):  # it cannot be finished, and need not be
-                self._writer.abort()
-        if self._folder is not None:
-            self._folder.discard()
+        self._undo.close()
+
+    def _abort(self) -> None:
+        with suppress(Exception):  # it cannot be finished, and need not be
+            self._writer.abort()
 
     def __enter__(self) -> BagWriter:
         return self

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
 from dataclasses import dataclass
 from functools import cache
 import hashlib
@@ -34,9 +34,9 @@ __all__ = [
     'image_topics',
     'is_bag',
     'read_all',
-    'read_beside',
     'read_frame',
     'read_messages',
+    'read_topics',
     'stamp_ns',
     'storage_files',
     'topic_types',
@@ -111,7 +111,7 @@ def describe_bag(path: Path, topic: ImageTopic) -> dict[str, Any]:
     }
 
 
-def read_messages(path: Path, topic: str) -> Iterator[tuple[int, bytes]]:
+def read_messages(path: Path, topic: str) -> Generator[tuple[int, bytes], None, None]:
     """
     Read one topic of a recording, message by message.
 
@@ -122,13 +122,13 @@ def read_messages(path: Path, topic: str) -> Iterator[tuple[int, bytes]]:
         RecordingError: a damaged recording.
 
     """
-    for _, time_ns, data in read_beside(path, topic, ()):
+    for _, time_ns, data in read_topics(path, topic, ()):
         yield time_ns, data
 
 
-def read_beside(
+def read_topics(
     path: Path, topic: str, others: Collection[str]
-) -> Iterator[tuple[str, int, bytes]]:
+) -> Generator[tuple[str, int, bytes], None, None]:
     """
     Read an image topic and others of any type, in the order of recording.
 
@@ -190,7 +190,7 @@ def read_frame(message: bytes, kind: str) -> tuple[Any, RawFrame]:
 
     """
     try:
-        image = _types().deserialize_cdr(message, kind)
+        image: Any = _types().deserialize_cdr(message, kind)
     except Exception as err:  # whatever the generated code runs into
         msg = f'a message of {len(message)} bytes is no {kind}: {err or type(err).__name__}'
         raise RecordingError(msg) from err

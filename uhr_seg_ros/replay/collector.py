@@ -23,8 +23,7 @@ from sensor_msgs.msg import Image, PointCloud2
 
 from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.core.image_writing import write_image
-from uhr_seg_ros.replay.dds_info import describe_dds
-from uhr_seg_ros.replay.node_client import NodeClient
+from uhr_seg_ros.replay.node_client import describe_dds, NodeClient
 from uhr_seg_ros.replay.ply import vertices_of, write_ply
 from uhr_seg_ros.ros.messages.images import view_image
 
@@ -181,18 +180,20 @@ class Collector:
         with self._lock:
             self._arrivals.append((_stamp_ns(message), arrival))
             self._lock.notify_all()
-        if self._output:
+        if self._output is not None:
             pixel = np.uint8 if message.encoding == 'mono8' else np.uint16
             mask = np.frombuffer(message.data, pixel).reshape(message.height, message.width)
-            self._files.put((self._output / 'masks' / f'{_stem(message)}_mask.png', mask))
+            self._save('masks', f'{_stem(message)}_mask.png', mask)
 
     def _on_overlay(self, message: Image) -> None:
-        path = self._output / 'overlays' / f'{_stem(message)}_overlay.jpg'
-        self._files.put((path, view_image(message).bgr))
+        self._save('overlays', f'{_stem(message)}_overlay.jpg', view_image(message).bgr)
 
     def _on_points(self, message: PointCloud2) -> None:
-        path = self._output / 'clouds' / f'{_stem(message)}_points.ply'
-        self._files.put((path, vertices_of(message)))
+        self._save('clouds', f'{_stem(message)}_points.ply', vertices_of(message))
+
+    def _save(self, folder: str, name: str, content: np.ndarray) -> None:
+        if self._output is not None:
+            self._files.put((self._output / folder / name, content))
 
     def _on_diagnostics(self, array: DiagnosticArray) -> None:
         ours = {each.name: each for each in array.status if each.hardware_id == self._node_name}

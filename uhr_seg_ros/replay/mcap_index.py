@@ -6,21 +6,31 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
+import re
 from zlib import crc32
 
 from uhr_seg_ros.replay.mcap_records import (
+    CHANNEL,
+    CHUNK,
     Chunk,
     CHUNK_INDEX,
+    DATA_END,
     Fields,
     FOOTER,
     HEAD,
     Index,
     MAGIC,
+    MESSAGE,
+    MESSAGE_HEAD,
+    MESSAGE_INDEX,
     ReadAt,
     records,
+    SCHEMA,
     STATISTICS,
+    unpack_chunk,
 )
-from uhr_seg_ros.replay.mcap_scan import scan_mcap
 from uhr_seg_ros.replay.storage import Damaged, LARGEST
 
 # A footer with its head, and the magic bytes behind it.
@@ -120,3 +130,152 @@ def _count_indexed(fields: Fields, start: int) -> Counter[int]:
             for (offset, channel), stop in zip(begins, stops, strict=True)
         }
     )
+
+
+# How the record of a chunk begins: length, times, unpacked size, checksum, name of the
+# compression with its length, and packed size.
+_CHUNK_HEAD = re.compile(
+    rb'\x06(.{8}).{16}(.{8}).{4}(\0{4}|\x03\0{3}lz4|\x04\0{3}zstd)(.{8})', re.DOTALL
+)
+_MAX_HEAD = 53
+_WINDOW = 1 << 24
+
+# Messages outside of chunks are read in runs of this size.
+_RUN = 1 << 22
+
+
+def find_chunk(read_at: ReadAt, start: int, size: int) -> int | None:
+    """Find the next record of a chunk in a file, by all lengths in it fitting together."""
+    while start < size:
+        window = read_at(start, _WINDOW)
+        found = _CHUNK_HEAD.search(window)
+        while found:
+            length, unpacked, name, packed = found.groups()
+            length, unpacked, packed = (
+                int.from_bytes(each, 'little') for each in (length, unpacked, packed)
+            )
+            left = size - start - found.start() - HEAD.size
+            if length == 36 + len(name) + packed <= left and (len(name) > 4 or packed == unpacked):
+                return start + found.start()
+            found = _CHUNK_HEAD.search(window, found.start() + 1)
+        start += max(1, len(window) - _MAX_HEAD)
+    return None
+
+
+def scan_mcap(read_at: ReadAt, size: int) -> Index:
+    """Find topics and chunks of a file of `size` bytes by its records, as far as they go."""
+    scan = _Scan(read_at, size)
+    scan.run()
+    return scan.index
+
+
+class _Scan:
+    """Go from record to record."""
+
+    def __init__(self, read_at: ReadAt, size: int) -> None:
+        self.index = Index()
+        self._read_at = read_at
+        self._size = size
+        self._run: list[int] = []  # offset, end and earliest time of messages outside of chunks
+        self._open: Chunk | None = None
+        self._indexed = Counter[int]()
+
+    def run(self) -> None:
+        at: int | None = len(MAGIC)
+        while at is not None:
+            head = self._read_at(at, HEAD.size)
+            if len(head) < HEAD.size:
+                self.index.loss = self.index.loss or f'has lost its end: it stops at byte {at}'
+                break
+            opcode, length = HEAD.unpack(head)
+            if opcode in (DATA_END, FOOTER):
+                break
+            if opcode and length <= self._size - at - HEAD.size:
+                self._take(opcode, at, length)
+                at += HEAD.size + length
+            else:
+                at = self._skip(opcode, at, length)
+        self._close_chunk()
+        self._close_run()
+
+    def _skip(self, opcode: int, at: int, length: int) -> int | None:
+        """Return where reading goes on behind what is no record; None: nowhere."""
+        following = find_chunk(self._read_at, at + 1, self._size)
+        end = self._size if following is None else following
+        if not self.index.loss:
+            self.index.loss = f'is damaged from byte {at} to {end}'
+            if following is None and opcode:
+                self.index.loss = (
+                    f'is cut or damaged at byte {at}: {end - at - HEAD.size} of {length} bytes '
+                    'of a record are left'
+                )
+        if opcode == CHUNK:
+            self._close_chunk()
+            self._open = Chunk(self._start_of(at), at, end - at, cut=True)
+        return following
+
+    def _take(self, opcode: int, at: int, length: int) -> None:
+        if opcode == MESSAGE_INDEX:
+            channel, count = Fields(self._read_at(at + HEAD.size, 6).ljust(6)).numbers('HI')
+            self._indexed[channel] += count // 16
+            return
+        self._close_chunk()
+        if opcode == MESSAGE:
+            self._add_message(at, length)
+            return
+        self._close_run()
+        if opcode == CHUNK:
+            self._open = Chunk(self._start_of(at), at, HEAD.size + length)
+        elif opcode in (SCHEMA, CHANNEL) and length <= LARGEST:
+            self._learn(opcode, self._read_at(at + HEAD.size, length))
+
+    def _start_of(self, at: int) -> int:
+        return int.from_bytes(self._read_at(at + HEAD.size, 8), 'little')
+
+    def _learn(self, opcode: int, content: bytes | memoryview) -> None:
+        with suppress(Damaged):  # its messages are then of no topic that is known
+            self.index.topics.add(opcode, content)
+
+    def _add_message(self, at: int, length: int) -> None:
+        head = self._read_at(at + HEAD.size, min(length, MESSAGE_HEAD.size))
+        if len(head) < MESSAGE_HEAD.size:
+            return
+        channel, _, time_ns, _ = MESSAGE_HEAD.unpack(head)
+        self.index.counts[channel] += 1
+        end = at + HEAD.size + length
+        if self._run and end - self._run[0] > _RUN:
+            self._close_run()
+        first, _, earliest = self._run or (at, end, time_ns)
+        self._run = [first, end, min(earliest, time_ns)]
+
+    def _close_run(self) -> None:
+        if self._run:
+            offset, end, earliest = self._run
+            self.index.chunks.append(Chunk(earliest, offset, end - offset, bare=True))
+        self._run = []
+
+    def _close_chunk(self) -> None:
+        """Count the messages of a chunk by the records behind it, or else by what is in it."""
+        chunk, indexed = self._open, self._indexed
+        self._open, self._indexed = None, Counter()
+        if chunk is None:
+            return
+        if indexed and all(map(self.index.topics.knows, indexed)):
+            self._add_chunk(chunk, indexed)
+            return
+        counts = Counter[int]()
+        try:
+            content = self._read_at(chunk.offset + HEAD.size, chunk.size - HEAD.size)
+            for opcode, record in records(unpack_chunk(content, cut=chunk.cut)):
+                self._learn(opcode, record)
+                if opcode == MESSAGE:
+                    counts[Fields(record).number('H')] += 1
+        except Damaged as err:
+            if not chunk.cut:
+                self.index.loss = self.index.loss or f'is damaged at byte {chunk.offset} ({err})'
+        if counts:
+            self._add_chunk(chunk, counts)
+
+    def _add_chunk(self, chunk: Chunk, counts: Counter[int]) -> None:
+        self.index.chunks.append(replace(chunk, channels=frozenset(counts)))
+        self.index.counts += counts

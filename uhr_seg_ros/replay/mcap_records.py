@@ -190,6 +190,7 @@ def unpack_chunk(content: bytes | memoryview, *, cut: bool = False) -> bytes | m
         msg = f'a chunk declares {size} bytes, more than the {LARGEST} that are accepted'
         raise Damaged(msg)
     data = fields.take(min(packed, fields.left) if cut else packed)
+    unpacked: bytes | memoryview
     if compression == 'zstd':
         unpacked = unpack_zstd(data, size, cut=cut)
     elif compression == 'lz4':

@@ -55,7 +55,7 @@ class McapStorage:
             for number, connection in index.topics.channels.items()
         ]
         self.loss = loss or index.loss
-        self.way_out = f'`mcap recover {path}` makes a whole file of it'
+        self.remedy = f'`mcap recover {path}` makes a whole file of it'
         for topic, encoding in index.topics.foreign.values():
             warn_once(path, f'has {topic} in {encoding!r} instead of cdr: it is left out')
 

@@ -1,21 +1,25 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The services of the node, asked from another process."""
+"""The services of the node, called from another process, and how DDS carries its topics."""
 
 from __future__ import annotations
 
 from threading import Event
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.srv import GetParameters, ListParameters
+from rclpy import get_rmw_implementation_identifier
 from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from uhr_seg_ros.core.errors import ProcessError
+
+if TYPE_CHECKING:
+    from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 ANSWER_TIMEOUT_S = 10.0
 
@@ -80,7 +84,7 @@ class NodeClient:
             msg = f'{self._name} refuses to {transition} in state {self.state()}'
             raise ProcessError(msg)
 
-    def _call(self, service: type, name: str, **fields: Any) -> Any:
+    def _call(self, service: Any, name: str, **fields: Any) -> Any:
         return self._answer(self._client(service, name), service.Request(**fields))
 
     def _client(self, service: type, name: str) -> Client:
@@ -102,3 +106,19 @@ class NodeClient:
 def _plain(value: Any) -> Any:
     """Return a value that JSON has; arrays of numbers come as array.array."""
     return value if isinstance(value, str | int | float | None) else list(value)
+
+
+def describe_dds(node: Node, inputs: str, outputs: str) -> dict[str, Any]:
+    """Return the middleware, and the QoS of a subscription and of a publication of others."""
+    return {
+        'rmw': get_rmw_implementation_identifier(),
+        'image_qos': _qos(node.get_subscriptions_info_by_topic(inputs)),
+        'mask_qos': _qos(node.get_publishers_info_by_topic(outputs)),
+    }
+
+
+def _qos(endpoints: list[TopicEndpointInfo]) -> str | None:
+    if not endpoints:
+        return None
+    profile = endpoints[0].qos_profile
+    return f'{profile.reliability.name.lower()}, {profile.durability.name.lower()}'

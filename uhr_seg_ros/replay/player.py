@@ -38,8 +38,8 @@ from uhr_seg_ros.replay.bags import (
     topic_types,
 )
 from uhr_seg_ros.replay.pacing import AsRecorded, AtRate, Lockstep, Pace
-from uhr_seg_ros.replay.peeking import is_whole
 from uhr_seg_ros.replay.prefetch import read_ahead, with_stamp
+from uhr_seg_ros.replay.topic_probe import is_whole
 from uhr_seg_ros.replay.topics import choose_topic
 
 _LOG = logging.getLogger(__name__)
@@ -70,10 +70,10 @@ class Player:
         bag: the recording.
         recorded: which of its topics.
         topic: where to publish; compressed images go to `<topic>/compressed`.
-        beside: its topics of calibrations and clouds, which are published under their own names.
+        extra_topics: its topics of calibrations and clouds, published under their own names.
 
     Attributes:
-        beside: how many messages of these were published.
+        extra_counts: how many messages of these were published.
         skipped: messages that were not published, because they are not whole.
         findings: what is odd about the recording.
 
@@ -84,7 +84,7 @@ class Player:
     """
 
     def __init__(
-        self, bag: Path, recorded: ImageTopic, topic: str, beside: Sequence[str] = ()
+        self, bag: Path, recorded: ImageTopic, topic: str, extra_topics: Sequence[str] = ()
     ) -> None:
         self._bag = bag
         self._recorded = recorded
@@ -92,10 +92,10 @@ class Player:
             topic = f'{topic}/compressed'
         self._node = rclpy.create_node('bag_player')
         self._publisher = self._publish_on(topic, recorded.type)
-        self._types = {name: _type_of(bag, name) for name in beside}
+        self._types = {name: _type_of(bag, name) for name in extra_topics}
         self._others = {name: self._publish_on(name, kind) for name, kind in self._types.items()}
         self._types[recorded.name] = recorded.type
-        self.beside = Counter(dict.fromkeys(beside, 0))
+        self.extra_counts = Counter(dict.fromkeys(extra_topics, 0))
         self.skipped = 0
         self.findings: list[str] = []
         self._is_apart = False
@@ -145,7 +145,7 @@ class Player:
             self._bag,
             self._recorded.name,
             repeat=duration_s > 0,
-            beside=self._others,
+            extra_topics=self._others,
             is_whole=self._is_whole,
             on_jump=self._note,
         ):
@@ -154,7 +154,7 @@ class Player:
                 continue
             if topic in self._others:
                 self._others[topic].publish(message)
-                self.beside[topic] += 1
+                self.extra_counts[topic] += 1
                 continue
             start = start or time.monotonic()
             images += 1
@@ -227,8 +227,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str] | None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
-    if options.live and options.beside:
-        parser.error('--beside keeps the stamps of the recording, so it is not for --live')
+    if options.live and options.extra_topics:
+        parser.error('--extra-topic keeps the stamps of the recording, so it is not for --live')
     tune_malloc()
     # With its own handlers it would shut down in the middle of a call, which then fails.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
@@ -236,7 +236,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         recorded = ImageTopic(options.recorded_topic, options.recorded_type, 0)
         if not options.recorded_type:
             recorded = choose_topic(options.bag, options.recorded_topic)
-        player = Player(options.bag, recorded, options.topic, options.beside)
+        player = Player(options.bag, recorded, options.topic, options.extra_topics)
         player.wait_for_subscriber(options.wait)
         before = time.process_time()
         played = player.play(
@@ -246,7 +246,7 @@ def _main(arguments: Sequence[str] | None) -> int:
             cpu_s = time.process_time() - before
             outcome = {
                 'played': played,
-                'beside': player.beside,
+                'extra_counts': player.extra_counts,
                 'skipped': player.skipped,
                 'findings': player.findings,
                 'cpu_s': cpu_s,
@@ -261,7 +261,7 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 
 def _pace(options: argparse.Namespace) -> Pace:
-    if not options.as_answered:
+    if not options.lockstep:
         return AtRate(options.rate) if options.rate else AsRecorded()
     pace = Lockstep()
     Thread(target=_count_answers, args=(pace,), daemon=True).start()
@@ -286,7 +286,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--topic', default='image_raw', help='topic to publish')
     parser.add_argument(
-        '--beside',
+        '--extra-topic',
+        dest='extra_topics',
         action='append',
         default=[],
         metavar='TOPIC',
@@ -294,7 +295,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--rate', type=float, default=0.0, help='Hz; 0: as recorded')
     parser.add_argument(
-        '--as-answered', action='store_true', help='a frame per byte of the input, after the first'
+        '--lockstep', action='store_true', help='a frame per byte of the input, after the first'
     )
     parser.add_argument('--duration', type=float, default=0.0, help='s; 0: the recording, once')
     parser.add_argument('--every', type=int, default=1, help='play only every n-th frame')

@@ -91,5 +91,5 @@ def read_ply(path: Path) -> np.ndarray:
 
 def _header(count: int) -> bytes:
     lines = ['ply', 'format binary_little_endian 1.0', f'element vertex {count}']
-    lines += [f'property {_NAMES[dtype.str]} {name}' for name, (dtype, _) in VERTEX.fields.items()]
+    lines += [f'property {_NAMES[VERTEX[name].str]} {name}' for name in VERTEX.names or ()]
     return '\n'.join([*lines, 'end_header', '']).encode('ascii')

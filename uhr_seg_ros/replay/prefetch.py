@@ -12,8 +12,8 @@ import struct
 from threading import Event, Thread
 
 from uhr_seg_ros.core.errors import RecordingError
-from uhr_seg_ros.replay.bags import read_beside
-from uhr_seg_ros.replay.timeline import Timeline
+from uhr_seg_ros.replay.bags import read_topics
+from uhr_seg_ros.replay.pacing import Timeline
 
 #: Messages in memory, never the recording.
 AHEAD = 4
@@ -30,7 +30,7 @@ def read_ahead(
     topic: str,
     *,
     repeat: bool,
-    beside: Collection[str] = (),
+    extra_topics: Collection[str] = (),
     is_whole: Callable[[str, bytes], bool] = lambda _, message: len(message) >= HEADER_BYTES,
     on_jump: Callable[[str], None] = lambda _: None,
 ) -> Iterator[tuple[int, int, bytes, str]]:
@@ -41,7 +41,7 @@ def read_ahead(
         path: the recording.
         topic: one of its image topics.
         repeat: begin again at the end, for ever.
-        beside: other topics of it, of any type.
+        extra_topics: other topics of it, of any type.
         is_whole: tells of a topic and a message if the message can be played.
         on_jump: called from that thread when the clock of the recording has jumped.
 
@@ -68,7 +68,7 @@ def read_ahead(
 
     def read() -> None:
         try:
-            for item in _rounds(path, topic, repeat, beside, is_whole, Timeline(on_jump)):
+            for item in _rounds(path, topic, repeat, extra_topics, is_whole, Timeline(on_jump)):
                 if not put(item):
                     return
             put(None)
@@ -113,13 +113,13 @@ def _rounds(
     path: Path,
     topic: str,
     repeat: bool,
-    beside: Collection[str],
+    extra_topics: Collection[str],
     is_whole: Callable[[str, bytes], bool],
     timeline: Timeline,
 ) -> Iterator[tuple[int, int, bytes, str]]:
     while True:
         count = broken = 0
-        for name, time_ns, message in read_beside(path, topic, beside):
+        for name, time_ns, message in read_topics(path, topic, extra_topics):
             if not is_whole(name, message):
                 broken += name == topic
                 message = b''

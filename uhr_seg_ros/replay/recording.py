@@ -13,7 +13,6 @@ from pathlib import Path
 from rosbags.interfaces import Connection
 
 from uhr_seg_ros.core.errors import RecordingError
-from uhr_seg_ros.replay.opening import open_storage, reason_of
 from uhr_seg_ros.replay.recording_files import (
     find_files,
     is_storage,
@@ -23,6 +22,7 @@ from uhr_seg_ros.replay.recording_files import (
     SUFFIXES,
 )
 from uhr_seg_ros.replay.storage import Damaged, Storage, unpack_zstd, warn_once, ZSTD_MAGIC
+from uhr_seg_ros.replay.storage_probe import open_storage, reason_of
 
 
 def is_bag(path: Path) -> bool:
@@ -96,7 +96,7 @@ def _storages(path: Path) -> Iterator[tuple[Path, Storage]]:
             there = sum(each.msgcount for each in storage.connections)
             told = counts().get(file.name)
             of = '' if told is None else f' of the {told} that {METADATA} names'
-            text = f'{storage.loss}: {there} messages{of} are there; {storage.way_out}'
+            text = f'{storage.loss}: {there} messages{of} are there; {storage.remedy}'
             warn_once(file, 'loss', text)
         try:
             yield file, storage

@@ -5,14 +5,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, ExitStack, suppress
-from dataclasses import dataclass, field, replace
-import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 import logging
 from pathlib import Path
-import subprocess
 import time
 from typing import Any, NamedTuple
 
@@ -22,12 +19,13 @@ from rclpy.signals import SignalHandlerOptions
 from uhr_seg_ros.core.errors import ProcessError
 from uhr_seg_ros.core.interruption import signals_held
 from uhr_seg_ros.core.memory import tune_malloc
-from uhr_seg_ros.core.subprocesses import python_child
 from uhr_seg_ros.replay.bags import COMPRESSED_IMAGE, ImageTopic
 from uhr_seg_ros.replay.collector import Collector, NodeReport
 from uhr_seg_ros.replay.environment import isolate, shared_memory_complaint
-from uhr_seg_ros.replay.load import Load, LoadMeter
+from uhr_seg_ros.replay.load import LoadMeter
 from uhr_seg_ros.replay.node_process import NodeProcess
+from uhr_seg_ros.replay.player_process import Pacing, PlayerProcess
+from uhr_seg_ros.replay.results import COUNTERS, Replay
 from uhr_seg_ros.replay.topics import choose_topic
 
 _LOG = logging.getLogger(__name__)
@@ -37,94 +35,7 @@ START_TIMEOUT_S = 120.0
 # How long nothing may happen after the last frame was played.
 SILENCE_TIMEOUT_S = 30.0
 
-COUNTERS = ('received', 'processed', 'dropped', 'rejected')
-
 _POLL_S = 0.05
-
-# How long the player may take to end.
-_PLAYER_END_S = 10.0
-
-
-@dataclass(frozen=True)
-class Pacing:
-    """
-    How a recording is played.
-
-    Attributes:
-        rate_hz: frames per second; 0 as recorded.
-        as_answered: each frame when the one before it was answered, whatever the rate.
-        duration_s: how long, repeating the recording as often as that takes; 0: once.
-        live: frames get stamps of now, so that they are unique; else they stay as recorded.
-        every: play only every n-th frame.
-        beside: topics of calibrations and clouds that are played under their own names; their
-            stamps stay as recorded, so not for `live`.
-
-    """
-
-    rate_hz: float = 0.0
-    as_answered: bool = False
-    duration_s: float = 0.0
-    live: bool = False
-    every: int = 1
-    beside: tuple[str, ...] = ()
-
-    def options(self) -> list[str]:
-        """Return the options of the player."""
-        return [
-            *('--rate', str(self.rate_hz)),
-            *('--duration', str(self.duration_s)),
-            *('--every', str(self.every)),
-            *(['--as-answered'] if self.as_answered else []),
-            *(['--live'] if self.live else []),
-            *(option for topic in self.beside for option in ('--beside', topic)),
-        ]
-
-
-@dataclass(frozen=True)
-class Replay:
-    """
-    What a replay gave.
-
-    Attributes:
-        played: stamps, times of publication, and age of the stamps at that time, ns.
-        arrivals: stamps of the masks and times of arrival, ns.
-        report: the node's last diagnostics.
-        counts: what the node counted meanwhile, a number for each of `COUNTERS`.
-        stages: stamp of a frame -> ms per stage, as the node published them.
-        load: what the processes took meanwhile.
-        beside: topic -> how many messages were played beside the frames.
-        skipped: messages that were not played, because they are not whole.
-        unsaved: why files could not be written, a line for each.
-
-    """
-
-    played: list[tuple[int, int, int]]
-    arrivals: list[tuple[int, int]]
-    report: NodeReport
-    counts: Mapping[str, int] = field(default_factory=dict)
-    stages: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
-    load: Load | None = None
-    beside: Mapping[str, int] = field(default_factory=dict)
-    skipped: int = 0
-    unsaved: tuple[str, ...] = ()
-
-    def latencies(self) -> list[tuple[int, float, float]]:
-        """
-        Match masks with frames by unique stamps.
-
-        Returns:
-            Per mask when its frame was published, ns, and how long it took from there, and from
-            the frame's stamp, until the mask arrived, ms.
-
-        """
-        repeats = Counter(stamp for stamp, _, _ in self.played)
-        published = {stamp: (when, age) for stamp, when, age in self.played if repeats[stamp] == 1}
-        matched = []
-        for stamp, arrival in self.arrivals:
-            if stamp in published:
-                when, age = published[stamp]
-                matched.append((when, (arrival - when) / 1e6, (arrival - when + age) / 1e6))
-        return matched
 
 
 class Session:
@@ -204,17 +115,6 @@ class Session:
             ProcessError: the node or the player failed.
 
         """
-        log = self._folder / 'played.json'
-        log.unlink(missing_ok=True)
-        options = [
-            *pacing.options(),
-            '--log',
-            str(log),
-            '--recorded-topic',
-            topic.name,
-            '--recorded-type',
-            topic.type,
-        ]
         start = _Start(self._collector.count, self._collector.report)
         with ExitStack() as stack:
             with signals_held():
@@ -222,9 +122,9 @@ class Session:
                 stack.callback(meter.close)
                 if pictures is not None:
                     stack.enter_context(Collector(output=pictures, name='picture_collector'))
-            with _player(bag, options, self._folder / 'player.log') as player:
-                self._watch(player, start, pacing.as_answered)
-            outcome = json.loads(log.read_text(encoding='utf-8'))
+                player = stack.enter_context(PlayerProcess(bag, topic, pacing, self._folder))
+            self._watch(player, start, pacing.lockstep)
+            outcome = player.outcome()
             load = meter.stop(outcome['cpu_s'])
             self._log_once(bag, outcome['findings'])
             self._wait_until_settled(start)
@@ -236,7 +136,7 @@ class Session:
             {key: start.since(report, key) for key in COUNTERS},
             self._collector.take_stages(),
             load,
-            outcome['beside'],
+            outcome['extra_counts'],
             outcome['skipped'],
         )
 
@@ -272,19 +172,17 @@ class Session:
                 self._logged.add(text)
                 _LOG.warning('%s: %s', bag.name, text)
 
-    def _watch(self, player: subprocess.Popen, start: _Start, answer: bool) -> None:
-        """Tell of every mask while the player runs, and the player of every answer."""
+    def _watch(self, player: PlayerProcess, start: _Start, lockstep: bool) -> None:
+        """Report every mask while the player runs, and let it go on in lock step."""
         answers = 0
-        while player.poll() is None:
+        while player.is_running():
             _check_alive(self.node)
             seen = self._note_new()
-            if answer:
+            if lockstep:
                 report = self._collector.report
                 lost = start.since(report, 'dropped') + start.since(report, 'rejected')
                 count = seen - start.masks + lost
-                with suppress(BrokenPipeError):  # it has ended meanwhile
-                    player.stdin.write(b'.' * (count - answers))
-                    player.stdin.flush()
+                player.answer(count - answers)
                 answers = count
             self._collector.wait_for_mask(seen, _POLL_S)
 
@@ -306,7 +204,7 @@ class Session:
         )
 
     def _note_new(self) -> int:
-        """Tell of the masks that came since the last call; give how many came in all."""
+        """Report the masks that came since the last call; return how many came in all."""
         if self._collector.count > self._noted:
             for stamp, _ in self._collector.arrivals[self._noted :]:
                 self._noted += 1
@@ -336,7 +234,7 @@ def replay(
     rate_hz: float = 0.0,
     topic: ImageTopic | None = None,
     save: bool = True,
-    beside: tuple[str, ...] = (),
+    extra_topics: tuple[str, ...] = (),
     clouds: bool = False,
     on_mask: Callable[[int, int], None] | None = None,
 ) -> tuple[Replay, int]:
@@ -358,7 +256,7 @@ def replay(
         clouds=clouds,
         on_mask=on_mask,
     ) as session:
-        result = session.play(bag, Pacing(rate_hz=rate_hz, beside=beside), topic)
+        result = session.play(bag, Pacing(rate_hz=rate_hz, extra_topics=extra_topics), topic)
         code = session.close()
         return replace(result, unsaved=session.unsaved), code
 
@@ -366,37 +264,6 @@ def replay(
 def transport_of(topic: ImageTopic) -> str:
     """Return the `image_transport` that fits a topic of a recording."""
     return 'compressed' if topic.type == COMPRESSED_IMAGE else 'raw'
-
-
-@contextmanager
-def _player(bag: Path, options: list[str], log: Path) -> Iterator[subprocess.Popen]:
-    player = python_child('uhr_seg_ros.replay.player', bag, *options)
-    process = None
-    try:
-        with signals_held(), log.open('wb') as file:
-            process = subprocess.Popen(
-                **player, stdin=subprocess.PIPE, stdout=file, stderr=subprocess.STDOUT
-            )
-        yield process
-        if process.wait():
-            text = log.read_text(encoding='utf-8', errors='replace').strip()
-            msg = f'the player ended with code {process.returncode}: {text}'
-            raise ProcessError(msg)
-    finally:
-        if process is not None:
-            _end(process)
-
-
-def _end(process: subprocess.Popen) -> None:
-    with suppress(BrokenPipeError):  # it has ended, and left bytes in the pipe
-        process.stdin.close()
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(_PLAYER_END_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _wait_until_active(node: NodeProcess, collector: Collector) -> None:

@@ -49,7 +49,7 @@ class SqliteStorage:
     def __init__(self, path: Path, name: Path, loss: str = '') -> None:
         self.losses = Losses()
         self._database = open_sqlite(path, name)
-        self.way_out = f'`sqlite3 {name} .recover` makes a whole file of it'
+        self.remedy = f'`sqlite3 {name} .recover` makes a whole file of it'
         try:
             self.loss = loss or self._missing(path)
             self._check_tables()
@@ -104,7 +104,7 @@ class SqliteStorage:
             "AND name IN ('messages', 'topics')"
         ).fetchall()
         if len(found) != 2:
-            names = ', '.join(sorted(name for (name,) in found)) or 'neither'
+            names = ', '.join(sorted(str(name) for (name,) in found)) or 'neither'
             msg = f'has no tables of messages and topics (found: {names})'
             raise Damaged(msg)
 
@@ -145,7 +145,7 @@ class SqliteStorage:
             ).fetchall()
         except apsw.Error:
             return {}
-        texts = [tuple(map(_text, row)) for row in rows]
+        texts = (map(_text, row) for row in rows)
         return {
             kind: MessageDefinition(_FORMATS[encoding], definition)
             for kind, encoding, definition in texts
@@ -161,13 +161,17 @@ class SqliteStorage:
         except apsw.Error:
             table = np.asarray(self._find(None), np.int64).reshape(-1, 3)
             topics, counts = np.unique(table[:, 2], return_counts=True)
-            rows = zip(topics.tolist(), counts.tolist(), strict=True)
-        return Counter({topic: count for topic, count in rows if isinstance(topic, int)})
+            return Counter(dict(zip(topics.tolist(), counts.tolist(), strict=True)))
+        found: Counter[int] = Counter()
+        for topic, count in rows:
+            if isinstance(topic, int) and isinstance(count, int):
+                found[topic] = count
+        return found
 
     def _find(self, wanted: frozenset[int] | None) -> array:
         """List time, row and topic of messages; pages that are damaged are jumped over."""
         table = array('q')
-        start: int | None = _FIRST
+        start = _FIRST
         chosen = '' if wanted is None else f'AND topic_id IN ({",".join(map(str, wanted))})'
         for _ in range(_MAX_PLACES):
             try:
@@ -187,9 +191,10 @@ class SqliteStorage:
                 return table
             except (apsw.Error, ValueError, OverflowError) as err:
                 self.losses.add(f'message {max(start, 1)}', str(err), 0)
-                start = self._next_readable(start)
-            if start is None:
+                following = self._next_readable(start)
+            if following is None:
                 break
+            start = following
         return table
 
     def _next_readable(self, start: int) -> int | None:
@@ -216,5 +221,6 @@ class SqliteStorage:
         return True
 
 
-def _text(value: bytes | None) -> str:
-    return (value or b'').decode(errors='replace')
+def _text(value: object) -> str:
+    """Decode what a query cast to a blob; NULL is empty."""
+    return value.decode(errors='replace') if isinstance(value, bytes) else ''

@@ -62,11 +62,11 @@ class Storage(Protocol):
     """
     An open file of a recording.
 
-    `loss` says what of it is missing as far as that is known, `way_out` what could help.
+    `loss` says what of it is missing as far as that is known, `remedy` what could help.
     """
 
     loss: str
-    way_out: str
+    remedy: str
     connections: list[Connection]
     losses: Losses
 

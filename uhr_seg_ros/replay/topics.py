@@ -15,7 +15,15 @@ import re
 
 from uhr_seg_ros.core.errors import RecordingError
 from uhr_seg_ros.replay.bags import COMPRESSED_IMAGE, image_topics, ImageTopic, topic_types
-from uhr_seg_ros.replay.peeking import DEEP, GRAY, Look, look_at, UNKNOWN, VIDEO, WIDE
+from uhr_seg_ros.replay.topic_probe import (
+    DEEP,
+    GRAY,
+    ImageInfo,
+    probe_topics,
+    UNKNOWN,
+    VIDEO,
+    WIDE,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,7 +55,7 @@ class _Candidate:
 
     Attributes:
         topic: of the recording.
-        look: what its first messages say.
+        info: what its first messages say.
         rank: how likely it is meant, 0 first.
         reason: why it is less likely than a colour camera; may be empty.
         is_refused: it is no picture, whoever asks for it.
@@ -55,15 +63,15 @@ class _Candidate:
     """
 
     topic: ImageTopic
-    look: Look
+    info: ImageInfo
     rank: int
     reason: str = ''
     is_refused: bool = False
 
     def __str__(self) -> str:
         kind = 'CompressedImage' if self.topic.type == COMPRESSED_IMAGE else 'Image'
-        size = f' {self.look.width}x{self.look.height}' if self.look.width else ''
-        encoding = f' {self.look.encoding.strip()!r}' if self.look.encoding else ''
+        size = f' {self.info.width}x{self.info.height}' if self.info.width else ''
+        encoding = f' {self.info.encoding.strip()!r}' if self.info.encoding else ''
         return f'{self.topic.name} ({kind}{encoding}{size}, {self.topic.count} messages)'
 
     def with_reason(self) -> str:
@@ -110,50 +118,52 @@ def choose_topic(path: Path, name: str = '', *, log_level: int = logging.INFO) -
 def _candidates(path: Path, topics: Sequence[ImageTopic]) -> list[_Candidate]:
     full = [topic for topic in topics if topic.count]
     repeated = {name for name, count in Counter(each.name for each in full).items() if count > 1}
-    looks = look_at(path, {each.name: each.type for each in full if each.name not in repeated})
+    infos = probe_topics(
+        path, {each.name: each.type for each in full if each.name not in repeated}
+    )
     names = {_base(topic) for topic in full}
     found = []
     for topic in topics:
-        if topic.name in looks:
-            found.append(_judge(topic, looks[topic.name], names))
+        if topic.name in infos:
+            found.append(_judge(topic, infos[topic.name], names))
         elif topic.name in repeated and topic.count:
             reason = 'two types under one name'
-            found.append(_Candidate(topic, Look(), _NEVER, reason, is_refused=True))
+            found.append(_Candidate(topic, ImageInfo(), _NEVER, reason, is_refused=True))
         else:
-            found.append(_Candidate(topic, Look(), _NEVER, 'no messages', is_refused=True))
+            found.append(_Candidate(topic, ImageInfo(), _NEVER, 'no messages', is_refused=True))
     return found
 
 
-def _judge(topic: ImageTopic, look: Look, names: Collection[str]) -> _Candidate:
+def _judge(topic: ImageTopic, info: ImageInfo, names: Collection[str]) -> _Candidate:
     """Return what a topic seems to be."""
     base = _base(topic)
     published = _published(base, names)
     name = '/'.join(base.split('/')[-2:]).lower()
     is_depth, is_mask = (bool(each.search(name)) for each in (_DEPTH_NAME, _MASK_NAME))
     if published in _IDS:
-        return _Candidate(topic, look, _NEVER, f'a {published} of this package', is_refused=True)
+        return _Candidate(topic, info, _NEVER, f'a {published} of this package', is_refused=True)
     if published:
-        return _Candidate(topic, look, _NEVER, 'drawn by this package')
-    if not look.is_readable:
-        return _Candidate(topic, look, _UNKNOWN, 'none of its first messages is whole')
-    if look.pixels == VIDEO:
-        return _Candidate(topic, look, _NEVER, 'video, which is not read', is_refused=True)
-    if look.pixels == WIDE or (look.pixels == DEEP and is_depth):
+        return _Candidate(topic, info, _NEVER, 'drawn by this package')
+    if not info.is_readable:
+        return _Candidate(topic, info, _UNKNOWN, 'none of its first messages is whole')
+    if info.pixels == VIDEO:
+        return _Candidate(topic, info, _NEVER, 'video, which is not read', is_refused=True)
+    if info.pixels == WIDE or (info.pixels == DEEP and is_depth):
         reason = 'labels, no picture' if is_mask else 'is depth, no picture'
-        return _Candidate(topic, look, _NEVER, reason, is_refused=True)
-    if look.pixels == DEEP:
-        return _Candidate(topic, look, _NEVER, '16 bits of one channel, as depth has')
-    if look.pixels == GRAY and is_mask:
-        return _Candidate(topic, look, _NEVER, 'a mask by its name')
-    if look.has_ids and not _CAMERA_NAME.search(base.lower()):
-        return _Candidate(topic, look, _NEVER, 'its pixels are small numbers, as those of a mask')
+        return _Candidate(topic, info, _NEVER, reason, is_refused=True)
+    if info.pixels == DEEP:
+        return _Candidate(topic, info, _NEVER, '16 bits of one channel, as depth has')
+    if info.pixels == GRAY and is_mask:
+        return _Candidate(topic, info, _NEVER, 'a mask by its name')
+    if info.has_ids and not _CAMERA_NAME.search(base.lower()):
+        return _Candidate(topic, info, _NEVER, 'its pixels are small numbers, as those of a mask')
     if is_depth or is_mask or _DRAWN_NAME.search(name):
-        return _Candidate(topic, look, _DRAWN, 'not of a camera by its name')
-    if look.pixels == GRAY:
-        return _Candidate(topic, look, _GRAY, 'grey')
-    if look.pixels == UNKNOWN and topic.type != COMPRESSED_IMAGE:
-        return _Candidate(topic, look, _UNKNOWN, 'an encoding that is not known here')
-    return _Candidate(topic, look, _CAMERA)
+        return _Candidate(topic, info, _DRAWN, 'not of a camera by its name')
+    if info.pixels == GRAY:
+        return _Candidate(topic, info, _GRAY, 'grey')
+    if info.pixels == UNKNOWN and topic.type != COMPRESSED_IMAGE:
+        return _Candidate(topic, info, _UNKNOWN, 'an encoding that is not known here')
+    return _Candidate(topic, info, _CAMERA)
 
 
 def _published(name: str, names: Collection[str]) -> str:
@@ -187,7 +197,7 @@ def _without_transports(candidates: list[_Candidate]) -> list[_Candidate]:
         if (
             raw is each
             or _NEVER in (raw.rank, each.rank)
-            or (raw.rank != each.rank and each.look.pixels != UNKNOWN)
+            or (raw.rank != each.rank and each.info.pixels != UNKNOWN)
         ):
             continue
         if 2 * raw.topic.count >= each.topic.count:

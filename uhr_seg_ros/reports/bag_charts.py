@@ -12,7 +12,7 @@ from typing import Any, TYPE_CHECKING
 import numpy as np
 
 from uhr_seg_ros.core.errors import WriteError
-from uhr_seg_ros.core.visualization import plain_charts
+from uhr_seg_ros.core.visualization import plain_charts, series_colors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,7 +76,7 @@ def stage_stack(stages: Mapping[str, Sequence[float]]) -> str:
     figure, (axes,) = _figure(1)
     parts = {name: values for name, values in stages.items() if name not in _SUMS}
     frames = np.arange(len(next(iter(parts.values()))))
-    colors = [f'C{number}' for number in range(len(parts))]
+    colors = series_colors(len(parts))
     drawn = axes.stackplot(frames, *parts.values(), labels=parts, colors=colors, step='mid')
     for area in drawn:
         area.set_rasterized(len(frames) > _MANY)

@@ -13,6 +13,7 @@ from typing import Any
 
 import cv2
 
+from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.core.image_writing import encode_image
 from uhr_seg_ros.reports.bag_charts import (
     latency_distribution,
@@ -169,6 +170,9 @@ def _pictures(overlays: Sequence[Path]) -> str:
 
 def _thumbnail(path: Path) -> str:
     picture = cv2.imread(str(path))
+    if picture is None:
+        msg = f'{path} cannot be read'
+        raise ImageError(msg)
     height, width = picture.shape[:2]
     if width > _WIDTH:
         size = (_WIDTH, max(1, round(height * _WIDTH / width)))

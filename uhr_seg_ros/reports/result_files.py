@@ -157,7 +157,8 @@ def check_names(images: Sequence[Path], results: Results) -> None:
                     f'{longest}: rename {path}'
                 )
                 raise WriteError(msg)
-            if other := inputs.get(_identity(result)):
+            identity = _identity(result)
+            if identity is not None and (other := inputs.get(identity)):
                 msg = (
                     f'{result}, a result of {path}, would overwrite the image {other}: choose '
                     'another --output, or rename one of them'

@@ -11,7 +11,7 @@ from typing import Any, TYPE_CHECKING
 import numpy as np
 
 from uhr_seg_ros.core.atomic_io import atomic_write
-from uhr_seg_ros.core.visualization import plain_charts
+from uhr_seg_ros.core.visualization import plain_charts, series_colors
 from uhr_seg_ros.training.run_folder import LOG, read_log, VALIDATION
 
 if TYPE_CHECKING:
@@ -62,8 +62,10 @@ def _losses(axes: Axes, entries: list[dict[str, Any]]) -> None:
 
 def _validation(axes: Axes, entries: list[dict[str, Any]]) -> None:
     steps = [entry['step'] for entry in entries]
-    for name in entries[0]['iou'] if entries else ():
-        axes.plot(steps, [entry['iou'].get(name) for entry in entries], '.-', lw=0.8, label=name)
+    names = list(entries[0]['iou']) if entries else []
+    for name, color in zip(names, series_colors(len(names)), strict=True):
+        values = [entry['iou'].get(name) for entry in entries]
+        axes.plot(steps, values, '.-', color=color, lw=0.8, label=name)
     axes.plot(steps, [entry['mean_iou'] for entry in entries], 'k.-', lw=2, label='mean')
     axes.set(xlabel='step', ylabel='validation IoU', ylim=(0, 1))
     axes.legend(loc='lower right', ncols=2)

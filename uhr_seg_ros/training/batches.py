@@ -10,7 +10,7 @@ would have seen, and so does one with another number of processes or micro-batch
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ THREADS = {'cpu': 1, 'cuda': 8}
 
 
 class MicroBatch(NamedTuple):
-    """Images (N, 3, S, S) float32, normalised RGB, and labels (N, S, S) int64."""
+    """Images (N, 3, S, S) float32, normalized RGB, and labels (N, S, S) int64."""
 
     image: torch.Tensor
     labels: torch.Tensor
@@ -70,8 +70,9 @@ class Batches:
     def draw(self, step: int, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Return one crop: (S, S, 3) uint8 BGR and labels (S, S) uint8."""
         rng = np.random.default_rng((self.seed, step, number))
-        generated = self.scenes is not None and rng.random() < self.generated
-        return (self.scenes if generated else self.real).draw(rng)
+        if self.scenes is not None and rng.random() < self.generated:
+            return self.scenes.draw(rng)
+        return self.real.draw(rng)
 
     def make(self, step: int) -> list[MicroBatch]:
         """Return the micro-batches of a step."""
@@ -79,7 +80,7 @@ class Batches:
             _stacked([self.draw(step, number) for number in numbers]) for numbers in self.numbers
         ]
 
-    def range(self, start: int, stop: int) -> Iterator[tuple[int, list[MicroBatch]]]:
+    def range(self, start: int, stop: int) -> Generator[tuple[int, list[MicroBatch]], None, None]:
         """Yield (step, micro-batches)."""
         pool = ThreadPoolExecutor(self.threads)
         try:

@@ -5,7 +5,7 @@
 The edge loss of learned downsampling: saliency is to be where labels change.
 
 Source: Jin et al., "Learning to Downsample for Segmentation of Ultra-High Resolution Images",
-ICLR 2022, the regularisation of the deformation module, as released. The released code blurs and
+ICLR 2022, the regularization of the deformation module, as released. The released code blurs and
 finds edges in images of 8 bits with Pillow; the arithmetic here is the same.
 """
 
@@ -26,7 +26,7 @@ def edge_target(
     """
     Draw the edges between labels.
 
-    Class ids are taken for grey levels, stretched to 0..1 per image: an edge is as strong as ids
+    Class ids are taken for gray levels, stretched to 0..1 per image: an edge is as strong as ids
     differ. Ids of ignored pixels count, so they should lie next to the others.
 
     Args:
@@ -86,13 +86,13 @@ def blur(gray: torch.Tensor) -> torch.Tensor:
 
 def find_edges(gray: torch.Tensor) -> torch.Tensor:
     """
-    Take eight neighbours off eight times each pixel, limited to 0..255.
+    Take eight neighbors off eight times each pixel, limited to 0..255.
 
     Args:
         gray: (N, 1, H, W) int64, 0..255.
 
     Returns:
-        The same; the outermost pixels are those of ``grey``.
+        The same; the outermost pixels are those of ``gray``.
     """
     total = gray
     for axis in (3, 2):
@@ -105,7 +105,7 @@ def find_edges(gray: torch.Tensor) -> torch.Tensor:
 
 
 def _neighbors(gray: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return every pixel's neighbours before and after it, the border's being itself."""
+    """Return every pixel's neighbors before and after it, the border's being itself."""
     length = gray.shape[axis]
     places = torch.arange(length, device=gray.device)
     before, after = (places - 1).clamp(min=0), (places + 1).clamp(max=length - 1)

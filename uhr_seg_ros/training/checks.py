@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields, MISSING
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TYPE_CHECKING, TypeVar
 
 from uhr_seg_ros.core.config_reader import is_number, quoting_hint
 from uhr_seg_ros.core.errors import TrainingError
 from uhr_seg_ros.core.text import listed, shown
 
-T = TypeVar('T')
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar('T', bound='DataclassInstance')
 
 
 class Check(NamedTuple):

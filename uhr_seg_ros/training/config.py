@@ -161,7 +161,7 @@ class Data:
         ignore_larger: Class name -> px above which a connected region of the class is ignored in
             training, as an outline around many objects.
         ignore_noisy_labels: Do not train on labels that the data set knows to be wrong.
-        recolor: Class name -> share of the crops in which it takes other colours and textures.
+        recolor: Class name -> share of the crops in which it takes other colors and textures.
 
     Raises:
         TrainingError: Names the field, its value and what was expected.

@@ -64,15 +64,12 @@ def _split_together(
     config: Config, dataset: Dataset, dist: DistContext
 ) -> tuple[list[Sample], list[Sample]]:
     """Split the data set; where one process cannot, none goes on to wait for it."""
-    found, error = None, None
     try:
         found = _split(config, dataset, dist)
-    except UhrSegError as err:
-        error = err
-    failed = dist.sum(torch.tensor(0.0 if error is None else 1.0))
-    if error is not None:
-        raise error
-    if failed:
+    except UhrSegError:
+        dist.sum(torch.tensor(1.0))
+        raise
+    if dist.sum(torch.tensor(0.0)):
         msg = 'another process found something wrong with the data and tells what'
         raise TrainingError(msg)
     return found
@@ -89,12 +86,12 @@ def _split(
         opened, warnings = {split: dataset.open_images(split)[0] for split in splits}, []
     images = opened[data.train]
     trained = _without_noisy_labels(images, data, dataset)
-    if data.validation is None:
+    if data.hold_out is not None:
         # What is validated on keeps all of its labels.
         training, _ = hold_out(trained, data.hold_out)
         validating = [hold_out(images, data.hold_out)[1]]
     else:
-        training, validating = trained, opened[data.validation]
+        training, validating = trained, opened[splits[-1]]
     if dist.writes:
         _tell_labels(config, dataset, training, validating, warnings)
     return training, validating
@@ -108,7 +105,7 @@ def _tell_labels(
     warnings: list[str],
 ) -> None:
     """
-    Print what is labelled.
+    Print what is labeled.
 
     Raises:
         DataError: There is nothing to learn, or nothing to validate on.

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 import logging
 import os
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed, nn
@@ -18,6 +18,8 @@ from torch import distributed, nn
 from uhr_seg_ros.core.errors import TrainingError
 
 DEVICES = ('auto', 'cpu', 'cuda')
+
+M = TypeVar('M', bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -151,17 +153,21 @@ class SyncNorm(nn.BatchNorm2d):
         mean = sum_over_processes(x.float().sum((0, 2, 3))) / count
         centered = x.float() - mean[:, None, None]
         variance = sum_over_processes(centered.square().sum((0, 2, 3))) / count
-        self._follow(mean.detach(), variance.detach() * count / (count - 1))
+        self._update(mean.detach(), variance.detach() * count / (count - 1))
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return (centered * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
-    def _follow(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
-        self.num_batches_tracked += 1
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance, self.momentum)
+    def _update(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
+        counter, running_mean = self.num_batches_tracked, self.running_mean
+        running_var, momentum = self.running_var, self.momentum
+        assert counter is not None and running_mean is not None
+        assert running_var is not None and momentum is not None
+        counter += 1
+        running_mean.lerp_(mean, momentum)
+        running_var.lerp_(variance, momentum)
 
 
-def synchronized(network: nn.Module) -> nn.Module:
+def synchronized(network: M) -> M:
     """Return network with every batch norm replaced by one over all processes, same weights."""
     if next(network.parameters()).is_cuda:
         return nn.SyncBatchNorm.convert_sync_batchnorm(network)

@@ -7,7 +7,7 @@ The losses of all networks.
 Of HLRC: cross entropies of the fused, the semantic and the auxiliary logits, the balance of the
 experts and, where the network rebuilds the Laplacian residuals, the error of that and the affinity
 between the semantic feature and the rebuilt one. Of FCtL: the focal loss. Of learned downsampling:
-the edge loss, see ``edges``. Each is a plain number; the total is their sum.
+the edge loss, see ``boundaries``. Each is a plain number; the total is their sum.
 
 All but two are means over the images of a batch, so the gradient of a batch is the mean of those
 of its equal parts. The balance of the experts is not: it is a ratio of sums over all tokens.
@@ -161,7 +161,7 @@ def losses(
     class_weights: torch.Tensor | None = None,
 ) -> dict[str, torch.Tensor]:
     """
-    Weighted losses of what ``forward_train`` returned, by name; their sum is minimised.
+    Weighted losses of what ``forward_train`` returned, by name; their sum is minimized.
 
     Args:
         outputs: What ``forward_train`` returned: ``refine`` and whatever else the network has.

@@ -137,9 +137,8 @@ def load_last(
         raise TrainingError(msg)
     said = read_description(state, path)
     if said is None:
-        logger.info(
-            '%s does not name its classes: they are taken to be those of the data set', path
-        )
+        text = '%s does not name its classes: they are taken to be those of the data set'
+        logger.info(text, path)
     elif differ := other_classes(said.classes, ours.classes):
         msg = (
             f'{path} was trained for other classes: {differ[0]} is {differ[1]} in the data set; '

@@ -1,12 +1,12 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""One step of the optimiser: forward, losses, gradients, weights, running mean of the weights."""
+"""One step of the optimizer: forward, losses, gradients, weights, running mean of the weights."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from uhr_seg_ros.core.classes import UNLABELED
+from uhr_seg_ros.networks.base import SegmentationNetwork
 from uhr_seg_ros.networks.deformation.grid import sample_labels
 from uhr_seg_ros.training.batches import MicroBatch
 from uhr_seg_ros.training.boundaries import edge_target
@@ -43,7 +44,7 @@ class Objective(nn.Module):
     ``forward``: image (N, 3, S, S) and labels (N, S, S) -> weighted losses by name, in float32.
     """
 
-    def __init__(self, network: nn.Module, config: TrainingConfig) -> None:
+    def __init__(self, network: SegmentationNetwork, config: TrainingConfig) -> None:
         super().__init__()
         self.network = network
         self.weights: Mapping[str, float] = config.loss_weights
@@ -56,7 +57,8 @@ class Objective(nn.Module):
     def forward(self, image: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         mixed = self.dtype != torch.float32
         with torch.autocast(image.device.type, self.dtype, enabled=mixed):
-            outputs = self.network.forward_train(image)
+            found = self.network.forward_train(image)
+        outputs: dict[str, Any] = dict(found)
         labels = self._seen(outputs, labels)
         return losses(outputs, labels, self.weights, self.class_weights)
 
@@ -66,10 +68,9 @@ class Objective(nn.Module):
             if (saliency := outputs.get('saliency')) is not None:
                 # Next to the other ids, as the published ones: 255 would outshine all edges.
                 named = labels.where(labels != UNLABELED, self.network.classes)
-                size, ignore_image_border = saliency.shape[2:], self.network.ignore_image_border
-                outputs['edges'] = edge_target(
-                    named, size, ignore_image_border=ignore_image_border
-                )
+                border = bool(getattr(self.network, 'ignore_image_border', False))
+                size = (saliency.shape[2], saliency.shape[3])
+                outputs['edges'] = edge_target(named, size, ignore_image_border=border)
             labels = sample_labels(labels, grid, outside=UNLABELED)
         # A network of patches looks at a part of the crop only.
         whole = slice(None)
@@ -82,23 +83,28 @@ class TrainStep:
     The weights of a training and how they move.
 
     Args:
-        network: Initialised network on the device of ``dist``.
+        network: Initialized network on the device of ``dist``.
         ema: Another one of the same kind, which gets the running mean of the weights.
         config: What to do.
         dist: The processes that train together.
     """
 
     def __init__(
-        self, network: nn.Module, ema: nn.Module, config: TrainingConfig, dist: DistContext
+        self,
+        network: SegmentationNetwork,
+        ema: SegmentationNetwork,
+        config: TrainingConfig,
+        dist: DistContext,
     ) -> None:
         self.config, self.dist = config, dist
         self.network = synchronized(network) if dist.size > 1 else network
         self.ema = ema
         self.ema.load_state_dict(self.network.state_dict())
-        self.objective: nn.Module = Objective(self.network, config)
+        objective = Objective(self.network, config)
+        self.objective: Objective | DistributedDataParallel = objective
         if dist.size > 1:
-            unused = _leaves_unused(self.objective, config.crop, dist.device)
-            self.objective = DistributedDataParallel(self.objective, find_unused_parameters=unused)
+            unused = _leaves_unused(objective, config.crop, dist.device)
+            self.objective = DistributedDataParallel(objective, find_unused_parameters=unused)
         self.optimizer = OPTIMIZERS[config.optimizer](
             [weight for weight in self.network.parameters() if weight.requires_grad],
             config.learning_rate,
@@ -146,14 +152,16 @@ class TrainStep:
             _seed(self.config.seed, step, self.dist.rank, part)
             image = micro.image.to(self.dist.device, memory_format=torch.channels_last)
             labels = micro.labels.to(self.dist.device)
-            last = part == len(batch) - 1
             # Processes exchange gradients once per step, after the last micro-batch.
-            wait = nullcontext() if last or self.dist.size == 1 else self.objective.no_sync()
-            with wait:
+            exchange: AbstractContextManager[None] = nullcontext()
+            if part < len(batch) - 1 and isinstance(self.objective, DistributedDataParallel):
+                exchange = self.objective.no_sync()
+            with exchange:
                 terms = self.objective(image, labels)
                 self.scaler.scale(sum(terms.values()) / len(batch)).backward()
             for name, value in terms.items():
-                totals[name] = totals.get(name, 0.0) + value.detach() / len(batch)
+                share = value.detach() / len(batch)
+                totals[name] = totals[name] + share if name in totals else share
         return totals
 
     def _set_rate(self, step: int) -> float:

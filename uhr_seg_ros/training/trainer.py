@@ -18,12 +18,12 @@ from time import monotonic
 from typing import Any
 
 import torch
-from torch import nn
 
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.core.errors import TrainingError
 from uhr_seg_ros.export.description import Description, KEY
+from uhr_seg_ros.export.export import exporter_of
 from uhr_seg_ros.export.pretrained import load_pretrained
 from uhr_seg_ros.networks.base import SegmentationNetwork
 from uhr_seg_ros.networks.presets import build_network, find_preset, options_of
@@ -43,7 +43,7 @@ class Trainer:
 
     Args:
         config: What to do.
-        classes: Names and colours of the classes.
+        classes: Names and colors of the classes.
         output: Folder of the run, made if it is missing.
         dist: The processes that train together; each has a trainer, the first one writes.
         resume: Continue from the checkpoint in the folder.
@@ -86,7 +86,8 @@ class Trainer:
         if state is None:
             _init_weights(network, config, self.description)
         self.train_step = TrainStep(
-            network.to(dist.device, memory_format=torch.channels_last),
+            # The overloads of torch leave the memory format out.
+            network.to(dist.device, memory_format=torch.channels_last),  # type: ignore[call-overload]
             ema.to(dist.device),
             config.training,
             dist,
@@ -95,12 +96,12 @@ class Trainer:
             self._resume(state)
 
     @property
-    def network(self) -> nn.Module:
+    def network(self) -> SegmentationNetwork:
         """The network being trained."""
         return self.train_step.network
 
     @property
-    def ema(self) -> nn.Module:
+    def ema(self) -> SegmentationNetwork:
         """The same network with the running mean of the weights."""
         return self.train_step.ema
 
@@ -213,6 +214,7 @@ def _built(config: Config, classes: int) -> SegmentationNetwork:
     training = config.training
     try:
         network = build_network(training.network, classes, **training.options)
+        exporter_of(network)
     except (TypeError, ValueError) as err:
         msg = (
             f'field options is {training.options!r}, which {training.network} does not take: {err}'
@@ -228,7 +230,7 @@ def _built(config: Config, classes: int) -> SegmentationNetwork:
     return network
 
 
-def _init_weights(network: nn.Module, config: Config, ours: Description) -> None:
+def _init_weights(network: SegmentationNetwork, config: Config, ours: Description) -> None:
     if init := find_preset(config.training.network).init:
         init(network)
     for part, path in config.pretrained.items():

@@ -12,7 +12,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional
 
 from uhr_seg_ros.core.classes import ClassSet, UNLABELED
@@ -21,6 +20,7 @@ from uhr_seg_ros.data.label_check import only
 from uhr_seg_ros.data.sample import Sample
 from uhr_seg_ros.evaluation.metrics import ConfusionMatrix, number
 from uhr_seg_ros.networks.backbones.normalization import normalized
+from uhr_seg_ros.networks.base import SegmentationNetwork
 from uhr_seg_ros.training.distributed import DistContext
 
 #: Largest side of a window, px: enough for context, small enough for any memory.
@@ -44,11 +44,11 @@ class Score:
     matrix: ConfusionMatrix
     pictures: list[np.ndarray]
 
-    def figures(self, classes: ClassSet) -> dict[str, object]:
+    def figures(self, classes: ClassSet) -> dict[str, Any]:
         """
         Return plain numbers: ``mean_iou``, ``accuracy``, ``iou`` by class, None if absent.
 
-        ``mean_iou`` is None too where fewer than two classes are labelled;
+        ``mean_iou`` is None too where fewer than two classes are labeled;
         ``classes_without_labels`` names those that are not, left out on purpose or not.
         """
         labeled = self.matrix.labeled()
@@ -67,9 +67,9 @@ class Validation:
     Images to validate on; the processes share the windows among themselves.
 
     Args:
-        images: Labelled images.
-        classes: Names and colours.
-        ignored: Class ids that are not counted where they are labelled.
+        images: Labeled images.
+        classes: Names and colors.
+        ignored: Class ids that are not counted where they are labeled.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Validation:
         self.windows = [(image, window) for image in images for window in _windows(*image.size)]
 
     @torch.no_grad()
-    def score(self, network: nn.Module, dist: DistContext, dtype: torch.dtype) -> Score:
+    def score(self, network: SegmentationNetwork, dist: DistContext, dtype: torch.dtype) -> Score:
         """
         Score a network.
 
@@ -89,7 +89,8 @@ class Validation:
             dtype: Precision of the network's arithmetic.
         """
         network.eval()
-        matrix, pictures = ConfusionMatrix(len(self.classes)), []
+        matrix = ConfusionMatrix(len(self.classes))
+        pictures: list[np.ndarray] = []
         for index in range(dist.rank, len(self.windows), dist.size):
             source, window = self.windows[index]
             image, labels = source.read(window)
@@ -135,7 +136,7 @@ def _parts(size: int) -> Iterator[tuple[int, int]]:
 
 
 def _mask(
-    network: nn.Module, image: np.ndarray, device: torch.device, dtype: torch.dtype
+    network: SegmentationNetwork, image: np.ndarray, device: torch.device, dtype: torch.dtype
 ) -> np.ndarray:
     """Segment one window, padded to the stride of the network by its last row and column."""
     height, width = image.shape[:2]

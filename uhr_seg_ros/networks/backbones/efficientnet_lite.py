@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from uhr_seg_ros.core.bundle import IMAGENET_MEAN, IMAGENET_STD
-from uhr_seg_ros.networks.backbones.layers import ConvNorm, Residual
+from uhr_seg_ros.networks.backbones.layers import ConvNorm, Encoder, Residual
 
 #: Per group of blocks: kernel, stride, channels, number of blocks. All expand by six.
 GROUPS = ((3, 2, 24, 2), (5, 2, 40, 2), (3, 2, 80, 3), (5, 1, 112, 3), (5, 2, 192, 1))
@@ -48,7 +48,7 @@ class InvertedResidual(nn.Sequential):
         self.point = ConvNorm(hidden, outputs, act='none')
 
 
-class EfficientNetLite(nn.Module):
+class EfficientNetLite(Encoder):
     """
     Features at strides 4, 8, 16 and 32 of the input.
 
@@ -77,9 +77,9 @@ class EfficientNetLite(nn.Module):
             if isinstance(module, nn.BatchNorm2d):
                 module.eps = EPSILON
 
-    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """(N, 3, H, W) normalised RGB -> maps at strides 4, 8, 16, 32, finest first."""
-        x = self.stem(x)
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """(N, 3, H, W) normalized RGB -> maps at strides 4, 8, 16, 32, finest first."""
+        x = self.stem(image)
         maps = []
         for index, group in enumerate(self.groups):
             x = group(x)
@@ -100,7 +100,8 @@ def published_name(name: str) -> str:
     if match := re.match(r'stem\.1\.([01])\.(conv|norm)\.(\w+)$', name):
         return _in_block(0, _FIRST_BLOCK[match[1]], match[2], match[3])
     match = re.match(r'groups\.(\d)\.(\d)\.(?:block\.)?(\w+)\.(conv|norm)\.(\w+)$', name)
-    before = 1 + sum(group[3] for group in GROUPS[: int(match[1])])
+    assert match is not None, name
+    before = 1 + sum(blocks for *_, blocks in GROUPS[: int(match[1])])
     return _in_block(before + int(match[2]), match[3], match[4], match[5])
 
 
@@ -113,8 +114,8 @@ def from_published(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tenso
     """
     Turn a published ImageNet classification checkpoint into a state dict of the backbone.
 
-    The normalisation of the input is folded into the first convolution and its norm; the border
-    of one pixel, where zero means another colour, differs.
+    The normalization of the input is folded into the first convolution and its norm; the border
+    of one pixel, where zero means another color, differs.
 
     Raises:
         KeyError: A tensor is missing.

@@ -11,6 +11,8 @@ of B2.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import nn
 
@@ -124,22 +126,23 @@ class EfficientViTTrunk(nn.Module):
             self.stem.extend(Residual(SeparableConv(widths[0], act)) for _ in range(depths[0]))
         self.stages = nn.ModuleList()
         for level in (1, 2):
+            down: nn.Module
             if level == 1 and isinstance(inputs, nn.Module):
                 down = inputs
             elif fused:
                 down = ConvNorm(widths[level - 1], widths[level], 3, stride=2, act=act)
             else:
                 down = MBConv(widths[level - 1], widths[level], stride=2, expand=expand, act=act)
-            blocks = (
+            residuals = (
                 Residual(MBConv(widths[level], widths[level], expand=expand, act=act))
                 for _ in range(depths[level])
             )
-            self.stages.append(nn.Sequential(down, *blocks))
-        options = {'expand': expand, 'act': act, 'inner_norm': False}
-        blocks = [MBConv(widths[2], widths[3], stride=2, **options)]
+            self.stages.append(nn.Sequential(down, *residuals))
+        block = partial(MBConv, outputs=widths[3], expand=expand, act=act, inner_norm=False)
+        blocks: list[nn.Module] = [block(widths[2], stride=2)]
         for _ in range(depths[3]):
             blocks.append(Residual(LinearAttention(widths[3], head_dim)))
-            blocks.append(Residual(MBConv(widths[3], widths[3], **options)))
+            blocks.append(Residual(block(widths[3])))
         self.stages.append(nn.Sequential(*blocks))
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:

@@ -101,8 +101,12 @@ class Exchange(nn.Module):
         return [self._sum(target, maps).relu() for target in range(len(maps))]
 
     def _sum(self, target: int, maps: list[torch.Tensor]) -> torch.Tensor:
-        paths = zip(self.paths[target], maps, strict=True)
-        return sum(resize_like(path(each), maps[target]) for path, each in paths)
+        paths = self.paths[target]
+        assert isinstance(paths, nn.ModuleList)
+        first, *others = (
+            resize_like(path(each), maps[target]) for path, each in zip(paths, maps, strict=True)
+        )
+        return sum(others, first)
 
 
 class ResidualUnit(nn.Module):

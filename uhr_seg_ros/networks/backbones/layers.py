@@ -50,6 +50,21 @@ class ConvNorm(nn.Sequential):
         self.act = ACTIVATIONS[act]()
 
 
+class Encoder(nn.Module):
+    """
+    Image (N, 3, H, W) -> maps of several strides, finest first.
+
+    Attributes:
+        widths: Channels of the maps.
+    """
+
+    widths: tuple[int, ...]
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """Compute the maps."""
+        raise NotImplementedError
+
+
 class Residual(nn.Module):
     """``x + block(x)``."""
 

@@ -11,14 +11,15 @@ Transformers", NeurIPS 2021, https://arxiv.org/abs/2105.15203, table 6.
 from __future__ import annotations
 
 import torch
-from torch import nn
+
+from uhr_seg_ros.networks.backbones.layers import Encoder
 
 #: Blocks per stage; all of these have the same widths.
 DEPTHS = {'mit_b2': (3, 4, 6, 3), 'mit_b5': (3, 6, 40, 3)}
 WIDTHS = (64, 128, 320, 512)
 
 
-class MixTransformer(nn.Module):
+class MixTransformer(Encoder):
     """
     Image (N, 3, H, W) -> maps at 1/8, 1/16 and 1/32, with random weights.
 

@@ -38,12 +38,12 @@ def normalized_planes(
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
 ) -> torch.Tensor:
-    """Normalise planes (..., 3, H, W), RGB in 0..255."""
+    """Normalize planes (..., 3, H, W), RGB in 0..255."""
     center, spread = (planes.new_tensor(values)[:, None, None] for values in (mean, std))
     return (planes - center) / spread
 
 
 def unit_range(image: torch.Tensor) -> torch.Tensor:
-    """Take the normalisation of ImageNet back: (N, 3, H, W) -> the same in 0..1."""
+    """Take the normalization of ImageNet back: (N, 3, H, W) -> the same in 0..1."""
     mean, std = (image.new_tensor(v)[:, None, None] / 255 for v in (IMAGENET_MEAN, IMAGENET_STD))
     return image * std + mean

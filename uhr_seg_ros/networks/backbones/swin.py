@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from uhr_seg_ros.networks.backbones.layers import Encoder
+
 MASKED = -100.0
 
 
@@ -42,7 +44,7 @@ def relative_position_index(window: int) -> torch.Tensor:
     return delta_row * (2 * window - 1) + delta_column
 
 
-def axis_labels(size: int | torch.Tensor, window: int, shift: int) -> torch.Tensor:
+def axis_labels(size: int, window: int, shift: int) -> torch.Tensor:
     """Label along one axis after the shift: 0, then 1 from size-window, then 2 from size-shift."""
     position = torch.arange(size)
     return (position >= size - window).long() + (position >= size - shift).long()
@@ -62,9 +64,7 @@ def windows_back(x: torch.Tensor, window: int, shape: torch.Size) -> torch.Tenso
     return x.permute(0, 1, 3, 2, 4, 5).reshape(batch, height, width, channels)
 
 
-def shift_mask(
-    height: int | torch.Tensor, width: int | torch.Tensor, window: int, shift: int
-) -> torch.Tensor:
+def shift_mask(height: int, width: int, window: int, shift: int) -> torch.Tensor:
     """Additive attention mask of a shifted block: (windows, window^2, window^2) float32."""
     rows = axis_labels(height, window, shift)
     columns = axis_labels(width, window, shift)
@@ -76,6 +76,8 @@ def shift_mask(
 
 class WindowAttention(nn.Module):
     """Multi-head attention inside windows with a learned relative position bias."""
+
+    position_index: torch.Tensor
 
     def __init__(self, dim: int, heads: int, window: int) -> None:
         super().__init__()
@@ -133,7 +135,7 @@ class SwinBlock(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Halve the map: 2x2 neighbours, channel-major, to one token of twice the width."""
+    """Halve the map: 2x2 neighbors, channel-major, to one token of twice the width."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -162,7 +164,7 @@ class PatchEmbed(nn.Module):
         return self.norm(self.projection(image).permute(0, 2, 3, 1))
 
 
-class Swin(nn.Module):
+class Swin(Encoder):
     """
     Swin Transformer; the defaults are Swin-T.
 
@@ -198,6 +200,7 @@ class Swin(nn.Module):
         for index, (blocks, norm) in enumerate(zip(self.stages, self.norms, strict=True)):
             if index:
                 x = self.merges[index - 1](x)
+            assert isinstance(blocks, nn.ModuleList)
             for block in blocks:
                 x = block(x)
             maps.append(norm(x).permute(0, 3, 1, 2))

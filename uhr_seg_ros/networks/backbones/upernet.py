@@ -21,7 +21,7 @@ from uhr_seg_ros.networks.backbones.layers import ConvNorm, resize_like
 POOL_SIZES = (1, 2, 3, 6)
 
 
-def pooling_matrix(length: int | torch.Tensor, bins: int) -> torch.Tensor:
+def pooling_matrix(length: int, bins: int) -> torch.Tensor:
     """
     Rows that average an axis as adaptive average pooling does: (bins, length) float32.
 

@@ -16,13 +16,15 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from uhr_seg_ros.networks.backbones.layers import Encoder
+
 #: Convolutions and channels of each stage; every stage ends with a pool.
 STAGES = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 #: Zeros around the image, px: the 7x7 classifier of FCN-8s shrinks the map, and this makes up.
 BORDER = 100
 
 
-class VGG16(nn.Module):
+class VGG16(Encoder):
     """
     Image (N, 3, H, W) -> maps after the third, fourth and fifth pool: about 1/8, 1/16 and 1/32.
 

@@ -10,6 +10,8 @@ https://arxiv.org/abs/1902.04502, table 1.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -66,9 +68,9 @@ class FastSCNN(nn.Module):
         blocks: list[nn.Module] = []
         width = 64
         for channels, count, stride in BOTTLENECKS:
-            options = {'expand': EXPAND, 'act': 'relu'}
-            blocks.append(MBConv(width, channels, stride=stride, **options))
-            blocks += [Residual(MBConv(channels, channels, **options)) for _ in range(count - 1)]
+            block = partial(MBConv, outputs=channels, expand=EXPAND, act='relu')
+            blocks.append(block(width, stride=stride))
+            blocks += [Residual(block(channels)) for _ in range(count - 1)]
             width = channels
         self.context = nn.Sequential(*blocks, PyramidPooling(CHANNELS))
         self.high = ConvNorm(64, CHANNELS, act='none')

@@ -16,7 +16,7 @@ class SingleNetwork(SegmentationNetwork):
     """
     Reduce the image, run one network, enlarge its logits.
 
-    ``forward``: normalised RGB image (N, 3, H, W) -> logits (N, classes, H, W).
+    ``forward``: normalized RGB image (N, 3, H, W) -> logits (N, classes, H, W).
 
     Args:
         body: Reduced image (N, 3, h, w) -> logits (N, classes, h / s, w / s) of any stride s.

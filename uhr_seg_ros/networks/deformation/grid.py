@@ -34,6 +34,9 @@ class Deformation(nn.Module):
             high.
     """
 
+    kernel: torch.Tensor
+    places: torch.Tensor
+
     def __init__(self, size: tuple[int, int], warped_size: tuple[int, int], radius: int) -> None:
         super().__init__()
         self.size, self.warped_size = size, warped_size
@@ -70,7 +73,7 @@ def gaussian_kernel(radius: int, stretch: int = 1) -> torch.Tensor:
         stretch: How many times larger the radius of the columns is.
 
     Returns:
-        (2 radius + 1, 2 stretch radius + 1) float32, 1 at the centre.
+        (2 radius + 1, 2 stretch radius + 1) float32, 1 at the center.
     """
     offsets = np.arange(-radius, radius + 1)
     squares = offsets[:, None] ** 2 + offsets**2

@@ -40,7 +40,7 @@ def inverse_grid(grid: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     Returns:
         (N, H, W, 2) of the grid's type, x first, in -1..1 over the warped image; NaN where no grid
         point hits. As published a point of row a stands for 2 a / h - 1, which lies half a row
-        above its centre.
+        above its center.
     """
     count, height, width, _ = grid.shape
     spans = grid.new_tensor([size[1] - 1, size[0] - 1])

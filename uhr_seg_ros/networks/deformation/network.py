@@ -33,7 +33,7 @@ class DeformedNetwork(SegmentationNetwork):
     """
     Segment an image through a small one that shows salient places larger.
 
-    ``forward``: normalised RGB image (N, 3, H, W) -> logits (N, classes, H, W).
+    ``forward``: normalized RGB image (N, 3, H, W) -> logits (N, classes, H, W).
 
     Args:
         inner: Segments the warped image; has ``classes``, ``forward`` and ``forward_train`` as all
@@ -79,7 +79,7 @@ class DeformedNetwork(SegmentationNetwork):
         Decide where to sample.
 
         Args:
-            image: (N, 3, H, W) of ``normalise``.
+            image: (N, 3, H, W) of ``normalize``.
 
         Returns:
             Saliency map (N, 1, h, w), which adds up to one, and sampling grid (N, h', w', 2).

@@ -124,10 +124,11 @@ class SkipDecoder(nn.Module):
             )
 
     def forward(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
-        total = None
-        for score, x in zip(reversed(self.scores), reversed(maps), strict=True):
+        *finer, (score, x) = zip(self.scores, maps, strict=True)
+        total = score(x)
+        for score, x in reversed(finer):
             found = score(x)
-            total = found if total is None else found + resize_like(total, found)
+            total = found + resize_like(total, found)
         return total
 
 

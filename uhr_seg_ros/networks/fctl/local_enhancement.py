@@ -100,6 +100,7 @@ class AlternatingLocalEnhancement(nn.Module):
         """
         maps = {'local': patch, **{name: cropped[name] for name in self.contexts}}
         for blocks in self.rounds:
+            assert isinstance(blocks, nn.ModuleDict)
             maps = {
                 name: block(maps[name], [maps[other] for other in maps if other != name])
                 for name, block in blocks.items()

@@ -45,7 +45,7 @@ class LocalityAwareCorrelation(nn.Module):
         self.value = nn.Conv2d(channels, channels, 1, bias=False)
         self.gate = nn.Parameter(torch.tensor(GATE)) if positions else None
         self.position = nn.Linear(3, 1, bias=False) if positions else None
-        if positions:
+        if self.position is not None:
             nn.init.zeros_(self.position.weight)
             self.position.weight.data[0, 2] = -NEARNESS
 
@@ -59,7 +59,7 @@ class LocalityAwareCorrelation(nn.Module):
         query = self.query(patch).flatten(2)
         key = self.key(context).flatten(2)
         content = (query.transpose(1, 2) @ key).softmax(2)
-        if self.gate is None:
+        if self.gate is None or self.position is None:
             return content
         relative = relative_positions(patch.shape[2:], context.shape[2:], self.spacing)
         position = self.position(relative.to(patch)).squeeze(2).softmax(1)
@@ -75,7 +75,7 @@ def relative_positions(
 
     Args:
         patch: Height and width of the patch map.
-        context: Those of the context map; both have the same centre.
+        context: Those of the context map; both have the same center.
         spacing: As of ``LocalityAwareCorrelation``.
 
     Returns:
@@ -100,7 +100,7 @@ class MultiContextFusion(nn.Module):
     """
     Multi-context fusion (MCF), equations 3 and 4: squeeze and split.
 
-    Locality-aware features (N, C, h, w), one per source -> their weighed sum; the weights of all
+    Locality-aware features (N, C, h, w), one per source -> their weighted sum; the weights of all
     sources add up to one in every channel and place.
 
     Args:
@@ -130,14 +130,15 @@ class MultiContextFusion(nn.Module):
 
     def forward(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         stacked = torch.stack(list(features))
-        if self.estimate is None and self.constant is None:
-            return stacked.mean(0)
-        return (self.weights(features) * stacked).sum(0)
+        weights = self.weights(features)
+        return stacked.mean(0) if weights is None else (weights * stacked).sum(0)
 
-    def weights(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Return the weights H of equation 3: (sources, N, C, h, w), or constants."""
+    def weights(self, features: Sequence[torch.Tensor]) -> torch.Tensor | None:
+        """Return the weights H of equation 3: (sources, N, C, h, w), or constants; None: equal."""
         if self.constant is not None:
             return self.constant.softmax(0)[:, None]
+        if self.estimate is None:
+            return None
         estimated = self.estimate(torch.cat(list(features), 1))
         return torch.stack(estimated.chunk(self.sources, 1)).softmax(0)
 

@@ -13,7 +13,8 @@ Alternating Local Enhancement".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import nn
@@ -21,6 +22,7 @@ from torch.nn import functional
 
 from uhr_seg_ros.core.patch_grid import WHOLE
 from uhr_seg_ros.networks.backbones.efficientnet_lite import EfficientNetLite
+from uhr_seg_ros.networks.backbones.layers import Encoder
 from uhr_seg_ros.networks.backbones.mit import DEPTHS, MixTransformer
 from uhr_seg_ros.networks.backbones.vgg import VGG16
 from uhr_seg_ros.networks.fctl.decoders import HIDDEN, SkipDecoder, UPerDecoder
@@ -54,7 +56,7 @@ class FCtL(PatchNetwork):
         classes: int,
         side: int,
         contexts: Mapping[str, float | str],
-        backbone: Callable[[], nn.Module],
+        backbone: Callable[[], Encoder],
         decoder: Callable[[Sequence[int], int], nn.Module],
         *,
         sources: Sequence[str] = SOURCES,
@@ -85,7 +87,7 @@ class FCtL(PatchNetwork):
         self.decoder = decoder(self.backbone.widths, classes)
         self._check_use(contexts, sources)
 
-    def _check_use(self, contexts: Sequence[str], sources: Sequence[str]) -> None:
+    def _check_use(self, contexts: Iterable[str], sources: Sequence[str]) -> None:
         used = {*sources, *(self.ale.contexts if self.ale is not None else ())}
         if idle := [name for name in contexts if name not in used]:
             msg = (
@@ -150,9 +152,9 @@ def fctl(
         positions: Of ``FCtL``.
         fusion: Of ``FCtL``.
     """
-    encoders = {
-        'vgg16': lambda: VGG16(border=1),
-        **{name: lambda name=name: MixTransformer(name) for name in DEPTHS},
+    encoders: dict[str, Callable[[], Encoder]] = {
+        'vgg16': partial(VGG16, border=1),
+        **{name: partial(MixTransformer, name) for name in DEPTHS},
     }
     if backbone not in encoders:
         msg = f'backbone {backbone!r} is unknown, known: {", ".join(encoders)}'

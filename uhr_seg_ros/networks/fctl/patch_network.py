@@ -25,8 +25,8 @@ class PatchNetwork(SegmentationNetwork):
     """
     Cut an image into patches, segment each with its contexts, add up their logits.
 
-    ``forward``: normalised RGB image (N, 3, H, W) -> logits (N, classes, H, W), patch by patch as
-    the strategy ``patches`` does it at run time. A subclass encodes contexts and segments patches.
+    ``forward``: normalized RGB image (N, 3, H, W) -> logits (N, classes, H, W), patch by patch as
+    the pipeline ``patches`` does it at run time. A subclass encodes contexts and segments patches.
 
     Args:
         classes: Number of classes.
@@ -68,9 +68,9 @@ class PatchNetwork(SegmentationNetwork):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         size = (image.shape[2], image.shape[3])
-        cutting = PatchGrid.of(size, self.side, self.contexts)
+        grid = PatchGrid.of(size, self.side, self.contexts)
         frames = {
-            name: self._reduce(image, context.of_frame(size, cutting.size))
+            name: self._reduce(image, context.of_frame(size, grid.size))
             for name, context in self.contexts.items()
         }
         known = {
@@ -78,9 +78,9 @@ class PatchNetwork(SegmentationNetwork):
             for name, context in self.contexts.items()
             if context.is_whole
         }
-        image = self._with_black(image, cutting.size)
-        total = image.new_zeros(len(image), self.classes, *cutting.size)
-        for place in product(cutting.rows, cutting.columns):
+        image = self._with_black(image, grid.size)
+        total = image.new_zeros(len(image), self.classes, *grid.size)
+        for place in product(grid.rows, grid.columns):
             maps = {
                 name: known[name]
                 if name in known
@@ -134,19 +134,19 @@ class PatchNetwork(SegmentationNetwork):
 
     @torch.no_grad()
     def _reduce(self, image: torch.Tensor, axes: tuple[Reduction, Reduction]) -> torch.Tensor:
-        """Reduce an image to whole grey levels, as cameras and files have them."""
+        """Reduce an image to whole gray levels, as cameras and files have them."""
         rows, columns = (
             _matrix(axis, size).to(image) for axis, size in zip(axes, image.shape[2:], strict=True)
         )
         gray = (255 * unit_range(image)).round()
-        # Half precision has not enough digits for sums of grey levels.
+        # Half precision has not enough digits for sums of gray levels.
         with torch.autocast(image.device.type, enabled=False):
             reduced = rows @ gray @ columns.T
         return normalized_planes((reduced + 0.5).floor())
 
 
 def black(like: torch.Tensor) -> torch.Tensor:
-    """Return what black is after normalisation, (3, 1, 1)."""
+    """Return what black is after normalization, (3, 1, 1)."""
     return normalized_planes(like.new_zeros(3, 1, 1))
 
 

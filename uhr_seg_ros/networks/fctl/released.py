@@ -111,7 +111,7 @@ class ReleasedFCtL(PatchNetwork):
     ) -> None:
         super().__init__(classes, side, contexts)
         self.centered = centered
-        self.backbone = VGG16()
+        self.backbone: VGG16 | WindowedVGG16 = VGG16()
         self.extractors = nn.ModuleDict({name: VGG16() for name in contexts})
         self.fusion = ContextFusion(VGG16.widths[-1], centered=centered)
         self.head = FCN8Head(VGG16.widths, classes)
@@ -130,11 +130,17 @@ class ReleasedFCtL(PatchNetwork):
         """Return a network with the same weights that saves what borders of zeros cost."""
         network = copy(self)
         network._modules = dict(self._modules)
-        network.backbone = WindowedVGG16(self.backbone, self.side)
+        network.backbone = self._windowed(self.backbone)
         network.extractors = nn.ModuleDict(
-            {name: WindowedVGG16(each, self.side) for name, each in self.extractors.items()}
+            {name: self._windowed(each) for name, each in self.extractors.items()}
         )
         return network
+
+    def _windowed(self, encoder: nn.Module) -> WindowedVGG16:
+        if isinstance(encoder, WindowedVGG16):
+            return encoder
+        assert isinstance(encoder, VGG16)
+        return WindowedVGG16(encoder, self.side)
 
 
 def fctl_inria(classes: int, *, side: int = PATCH) -> ReleasedFCtL:

@@ -45,10 +45,11 @@ class WindowedVGG16(nn.Module):
         # First px that the image reaches, and the one behind the last.
         start, stop = BORDER, BORDER + side
         self.layers = nn.ModuleList()
-        self.starts = []
+        self.starts: list[int] = []
         with torch.no_grad():
             black = nn.Sequential(*network.stages[:2])(torch.zeros(1, 3, side, side))
             for index, stage in enumerate(network.stages[:WINDOWED]):
+                assert isinstance(stage, nn.Sequential)
                 convolutions = [layer for layer in stage if isinstance(layer, nn.Conv2d)]
                 layers = nn.ModuleList()
                 for convolution in convolutions:
@@ -107,9 +108,13 @@ class Difference(nn.Module):
         constant: (1, D, 1, 1), the same of the output.
     """
 
+    bias: torch.Tensor
+    constant: torch.Tensor
+
     def __init__(self, convolution: nn.Conv2d, constant: torch.Tensor) -> None:
         super().__init__()
         self.weight = convolution.weight
+        assert convolution.bias is not None
         bias = convolution.weight.sum((2, 3)) @ constant + convolution.bias
         self.register_buffer('bias', bias)
         self.register_buffer('constant', bias.relu().reshape(1, -1, 1, 1))

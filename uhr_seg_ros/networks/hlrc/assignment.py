@@ -45,7 +45,7 @@ def assign(tokens: torch.Tensor, affinity: torch.Tensor) -> torch.Tensor:
 class Mixing(nn.Sequential):
     """5x5 depthwise convolution, then a bottleneck twice as wide: (N, C, h, w) -> same shape."""
 
-    #: Neighbours that it looks at on each side, px.
+    #: Neighbors that it looks at on each side, px.
     reach = 2
 
     def __init__(self, channels: int) -> None:
@@ -66,7 +66,7 @@ class Decoder(nn.Module):
         classes: Number of classes.
         kernel: Size of the first convolution; 3 as published.
         mixing: Residual blocks between the two, in which a quarter-resolution pixel sees its
-            neighbours; none as published.
+            neighbors; none as published.
 
     Raises:
         ValueError: It would look further than the back ends expect of a fusion.

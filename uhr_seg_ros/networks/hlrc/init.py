@@ -21,9 +21,6 @@ from uhr_seg_ros.networks.hlrc.network import HLRC
 #: Standard deviation of the classifiers' weights.
 CLASSIFIER_STD = 0.01
 
-#: The networks that these weights are published for.
-PUBLISHED = ('hlrc_cityscapes', 'hlrc_inria', 'hlrc_deepglobe')
-
 
 def init_published(network: HLRC) -> None:
     """Draw the published initial weights, in place, from torch's random numbers."""
@@ -33,11 +30,13 @@ def init_published(network: HLRC) -> None:
             nn.init.zeros_(conv.bias)
     for classify in (network.semantic.classify, network.auxiliary.classify):
         nn.init.normal_(classify.weight, std=CLASSIFIER_STD)
-        nn.init.zeros_(classify.bias)
+        if classify.bias is not None:
+            nn.init.zeros_(classify.bias)
     # The published code treats the batch norm in the last classifier like its convolutions: its
     # scale starts around zero, not at one.
-    fuse, classify = network.decoder.fuse, network.decoder.classify
-    for layer in (fuse.conv, fuse.norm, classify):
+    fuse = network.decoder.fuse
+    assert isinstance(fuse.norm, nn.BatchNorm2d)
+    for layer in (fuse.conv, fuse.norm, network.decoder.classify):
         nn.init.normal_(layer.weight, std=CLASSIFIER_STD)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)

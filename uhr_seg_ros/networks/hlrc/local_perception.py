@@ -76,7 +76,7 @@ class LocalPerception(nn.Module):
         Return the features whose resized concatenation is the local feature.
 
         Args:
-            image: (N, 3, H, W) normalised.
+            image: (N, 3, H, W) normalized.
             maps: The maps of the region partition branch, used when the trunk is shared.
         """
         quarter, eighth, sixteenth = self.trunk(image) if self.trunk is not None else maps

@@ -41,7 +41,7 @@ class HLRC(SegmentationNetwork):
     """
     The whole network.
 
-    ``forward``: normalised RGB image (N, 3, H, W) -> logits (N, classes, H, W). Any size works
+    ``forward``: normalized RGB image (N, 3, H, W) -> logits (N, classes, H, W). Any size works
     whose remainder by 16 is not 1, 2 or 3.
     """
 
@@ -60,6 +60,9 @@ class HLRC(SegmentationNetwork):
         reconstruction: Reconstruction | None = None,
     ) -> None:
         super().__init__()
+        if reconstruction is not None and region.residuals is None:
+            msg = 'the reconstruction is trained on residuals, which this region partition lacks'
+            raise ValueError(msg)
         self.low_pass = HaarLowPass()
         self.semantic = semantic
         self.region = region
@@ -103,7 +106,7 @@ class HLRC(SegmentationNetwork):
         }
         if gate_logits is not None:
             outputs['gate_probabilities'] = gate_logits.float().softmax(-1).flatten(0, 2)
-        if self.reconstruction is not None:
+        if self.reconstruction is not None and self.region.residuals is not None:
             reduced, rebuilt, reconstruction = self.reconstruction(feature)
             fine, coarse = self.region.residuals(image)
             outputs |= {
@@ -166,10 +169,10 @@ def hlrc_s(
         local: With local perception.
         mixing: Residual blocks in the decoder.
     """
-    first, *widths = (width * channels for channels in (16, 32, 48, 96))
+    widths = (16 * width, 32 * width, 48 * width, 96 * width)
     trunk = EfficientViTTrunk(
-        ResidualStem((first, widths[0])),
-        (first, *widths),
+        ResidualStem(widths[:2]),
+        widths,
         (0, 0, 1, 2),
         expand=3,
         act='relu',

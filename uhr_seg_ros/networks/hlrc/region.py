@@ -54,6 +54,9 @@ class LaplacianResiduals(nn.Module):
     ``L2 = d(x) - u(d(d(x)))``. Borders are reflected.
     """
 
+    gaussian: torch.Tensor
+    phases: torch.Tensor
+
     def __init__(self, channels: int = 3) -> None:
         super().__init__()
         self.channels = channels
@@ -74,7 +77,7 @@ class LaplacianResiduals(nn.Module):
         return functional.pixel_shuffle(x, 2)
 
     def residual(self, x: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
-        """``x - u(half)``; for odd sizes ``u`` is resized to x by nearest neighbour."""
+        """``x - u(half)``; for odd sizes ``u`` is resized to x by nearest neighbor."""
         blurred = self.up(half)
         if blurred.shape[2:] != x.shape[2:] and not torch.jit.is_tracing():
             blurred = functional.interpolate(blurred, size=x.shape[2:], mode='nearest')
@@ -94,14 +97,14 @@ class Experts(nn.Module):
     data-dependent control flow, and the result equals routing each cell to its experts.
 
     The 144 channels are ``(4 i + j) * 9 + 3 (dy + 1) + (dx + 1)``: sub-row i and sub-column j of
-    the cell's 4x4 block, then the neighbour at (dy, dx).
+    the cell's 4x4 block, then the neighbor at (dy, dx).
 
     Args:
         channels: Channels of a cell.
         experts: Number of experts.
         hidden: Width inside an expert.
         top_k: Experts that answer a cell.
-        offset: Add a learnt offset to every answer, which starts as bilinear enlargement: the
+        offset: Add a learned offset to every answer, which starts as bilinear enlargement: the
             tokens are of use from the first step on.
     """
 
@@ -183,6 +186,8 @@ class BilinearAffinity(nn.Module):
     Cells (N, h, w, C) -> affinity (N, h, w, 144), laid out as ``Experts`` says, no gate logits.
     """
 
+    weights: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         weights = phase_kernels(4).reshape(AFFINITY_CHANNELS)
@@ -194,7 +199,7 @@ class BilinearAffinity(nn.Module):
 
 class RegionPartition(nn.Module):
     """
-    Normalised image (N, 3, H, W) -> affinity, gate logits and the maps of the trunk.
+    Normalized image (N, 3, H, W) -> affinity, gate logits and the maps of the trunk.
 
     Args:
         trunk: Features at strides 4, 8, 16.
@@ -215,15 +220,17 @@ class RegionPartition(nn.Module):
         self.affinity_head = AffinityHead(trunk.widths[-1])
         self.experts = experts
 
-    def with_residuals(self, image: torch.Tensor) -> torch.Tensor:
-        """``[x, L1, bilinear(L2)]``: (N, 9, H, W)."""
+    def seen(self, image: torch.Tensor) -> torch.Tensor:
+        """Return what the trunk sees: the image, or ``[x, L1, bilinear(L2)]`` (N, 9, H, W)."""
+        if self.residuals is None:
+            return image
         fine, coarse = self.residuals(image)
         return torch.cat([image, fine, resize_like(coarse, fine)], 1)
 
     def forward(
         self, image: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor | None, list[torch.Tensor]]:
-        maps = self.trunk(image if self.residuals is None else self.with_residuals(image))
+        maps = self.trunk(self.seen(image))
         cells = self.affinity_head(maps[-1]).permute(0, 2, 3, 1)
         affinity, gate_logits = self.experts(cells)
         return affinity.relu(), gate_logits, maps

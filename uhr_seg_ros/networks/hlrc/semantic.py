@@ -15,8 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from uhr_seg_ros.networks.backbones.efficientnet_lite import EfficientNetLite
-from uhr_seg_ros.networks.backbones.layers import ConvNorm
-from uhr_seg_ros.networks.backbones.swin import Swin
+from uhr_seg_ros.networks.backbones.layers import ConvNorm, Encoder
 from uhr_seg_ros.networks.backbones.upernet import UPerHead
 
 #: Channels of the semantic feature of the small network.
@@ -49,7 +48,7 @@ class SemanticBranch(nn.Module):
             use.
     """
 
-    def __init__(self, backbone: Swin | EfficientNetLite, channels: int, classes: int) -> None:
+    def __init__(self, backbone: Encoder, channels: int, classes: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.decoder = UPerHead(backbone.widths, channels)

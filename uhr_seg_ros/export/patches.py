@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
 from uhr_seg_ros.core.bundle import Patches
+from uhr_seg_ros.export.exporter import Exporter, Graphs, Size
 from uhr_seg_ros.networks.fctl.patch_network import PatchNetwork
 
 #: Patches of the example that is traced.
@@ -39,12 +42,11 @@ class PatchGraph(nn.Module):
         return self.network.segment(image, named, place)
 
 
-def patch_graphs(
-    network: PatchNetwork,
-) -> dict[str, tuple[nn.Module, dict[str, torch.Tensor]]]:
+def patch_graphs(network: PatchNetwork) -> Graphs:
     """Return the graphs by name, each with an example of its inputs."""
+    network = network.exported()
     image = torch.randn(TRACED, 3, network.side, network.side)
-    graphs: dict[str, tuple[nn.Module, dict[str, torch.Tensor]]] = {}
+    graphs: Graphs = {}
     inputs = {'image': image}
     for name, context in network.contexts.items():
         seen = image[:1] if context.is_whole else image
@@ -56,7 +58,14 @@ def patch_graphs(
     return graphs
 
 
-def cut_as(network: PatchNetwork) -> Patches:
+def _fields(network: PatchNetwork) -> dict[str, Any]:
     """Return how the network cuts frames, as its bundle does."""
     contexts = {name: context.factor for name, context in network.contexts.items()}
-    return Patches(network.side, contexts)
+    return {'patches': Patches(network.side, contexts)}
+
+
+def _side(network: PatchNetwork) -> Size:
+    return network.side, network.side
+
+
+EXPORTER = Exporter(PatchNetwork, patch_graphs, _side, _fields)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The graphs that HLRC is exported as: semantic, detail, and the fusion in three forms.
+Bundles of kind ``two_branch``, HLRC: semantic, detail, and the fusion in three forms.
 
 Semantic and detail know nothing of each other and can run side by side. Three identities, exact
 in real arithmetic, save work against the network as published:
@@ -22,19 +22,24 @@ from torch import nn
 from torch.nn import functional
 
 from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
+from uhr_seg_ros.export.exporter import Exporter, Graphs, Size
 from uhr_seg_ros.networks.backbones.layers import ConvNorm, phase_kernels, resize_like
 from uhr_seg_ros.networks.hlrc.assignment import assign
-from uhr_seg_ros.networks.hlrc.local_perception import LocalPerception
+from uhr_seg_ros.networks.hlrc.local_perception import LocalPerception, NoLocalPerception
 from uhr_seg_ros.networks.hlrc.network import HLRC
 from uhr_seg_ros.networks.hlrc.region import RegionPartition
 from uhr_seg_ros.networks.hlrc.semantic import SemanticBranch
 
 UPSAMPLING = 4
+#: Height and width of the image that is traced, px.
+TRACE_SIZE = (192, 256)
 
 
 def folded(block: ConvNorm) -> tuple[torch.Tensor, torch.Tensor]:
     """Weight and bias of a convolution with its batch norm (running statistics) folded in."""
     norm = block.norm
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None and norm.running_var is not None
     scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
     return block.conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
 
@@ -71,7 +76,7 @@ class DetailGraph(nn.Module):
     def __init__(self, network: HLRC) -> None:
         super().__init__()
         self.region: RegionPartition = network.region
-        self.local: LocalPerception = network.local
+        self.local: LocalPerception | NoLocalPerception = network.local
         weight, bias = folded(network.decoder.fuse)
         self.weight = nn.Parameter(weight[:, network.decoder.region :].contiguous())
         self.bias = nn.Parameter(bias)
@@ -122,12 +127,15 @@ class QuarterGraph(nn.Module):
         reach = self.kernel // 2
         height, width = assigned.shape[2:]
         padded = functional.pad(assigned, (reach, reach, reach, reach))
-        total = None
-        for tap in range(self.kernel**2):
+
+        def shifted(tap: int) -> torch.Tensor:
             dy, dx = divmod(tap, self.kernel)
             channels = slice(tap * self.hidden, (tap + 1) * self.hidden)
-            part = padded[:, channels, dy : dy + height, dx : dx + width]
-            total = part if total is None else total + part
+            return padded[:, channels, dy : dy + height, dx : dx + width]
+
+        total = shifted(0)
+        for tap in range(1, self.kernel**2):
+            total = total + shifted(tap)
         return total
 
     def forward(
@@ -147,6 +155,8 @@ class FusionGraph(nn.Module):
     probability, and ``logits`` (1, classes, H, W) float32: a graph of its own, since a runtime
     computes every output of a graph.
     """
+
+    kernels: torch.Tensor
 
     def __init__(self, network: HLRC, *, scores: bool = False) -> None:
         super().__init__()
@@ -185,3 +195,27 @@ def shuffle(phases: torch.Tensor) -> torch.Tensor:
     count, _, height, width = phases.shape
     grid = phases.reshape(count, UPSAMPLING, UPSAMPLING, height, width).permute(0, 3, 1, 4, 2)
     return grid.reshape(count, UPSAMPLING * height, UPSAMPLING * width)
+
+
+def two_branch_graphs(network: HLRC) -> Graphs:
+    """Return the graphs of HLRC by name, each with an example of its inputs."""
+    image = torch.randn(1, 3, *TRACE_SIZE)
+    low_res = network.low_pass(image)
+    semantic, detail = SemanticGraph(network), DetailGraph(network)
+    tokens, _ = semantic(low_res)
+    affinity, local = detail(image)
+    meeting = {'tokens': tokens, 'affinity': affinity, 'local': local}
+    return {
+        'semantic': (semantic, {'low_res': low_res}),
+        'detail': (detail, {'image': image}),
+        'fusion': (FusionGraph(network), meeting),
+        'scores': (FusionGraph(network, scores=True), meeting),
+        'quarter': (QuarterGraph(network), meeting),
+    }
+
+
+def _stride(network: HLRC) -> Size:
+    return network.stride, network.stride
+
+
+EXPORTER = Exporter(HLRC, two_branch_graphs, _stride)

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What the messages of a topic say about themselves: the first is looked at, none is decoded."""
+"""What the messages of a topic say about themselves: the first is read, none is decoded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import NamedTuple, TYPE_CHECKING
 import numpy as np
 from rosbags.typesys import get_typestore, Stores
 
-from uhr_seg_ros.replay.bags import COMPRESSED_IMAGE, IMAGE, read_beside, read_messages
+from uhr_seg_ros.replay.bags import COMPRESSED_IMAGE, IMAGE, read_messages, read_topics
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
@@ -45,12 +45,12 @@ _VIDEO = re.compile(r'(h\.?26[45]|hevc|av1|vp[89]|mpeg|theora)')
 
 # Class ids lie below this, and so do few pixels of a picture. 255 is what carries no label.
 _HIGHEST_ID, _NO_LABEL = 64, 255
-# Rows that are looked at for that.
+# Rows that are checked for that.
 _ROWS = 48
 
 
 @dataclass(frozen=True)
-class Look:
+class ImageInfo:
     """
     What the first messages of a topic say.
 
@@ -73,7 +73,7 @@ class Look:
     is_readable: bool = True
 
 
-def look_at(path: Path, kinds: dict[str, str]) -> dict[str, Look]:
+def probe_topics(path: Path, kinds: dict[str, str]) -> dict[str, ImageInfo]:
     """
     Look at the first whole message of each of some topics.
 
@@ -91,25 +91,25 @@ def look_at(path: Path, kinds: dict[str, str]) -> dict[str, Look]:
         RecordingError: a damaged recording.
 
     """
-    looks: dict[str, Look] = {}
+    infos: dict[str, ImageInfo] = {}
 
     def note(topic: str, message: bytes) -> None:
-        if not looks.get(topic, Look(is_readable=False)).is_readable:
-            looks[topic] = look(message, kinds[topic])
+        if not infos.get(topic, ImageInfo(is_readable=False)).is_readable:
+            infos[topic] = probe_image(message, kinds[topic])
 
-    with closing(read_beside(path, '', kinds)) as messages:
-        for topic, _, message in islice(messages, _TOGETHER):
+    with closing(read_topics(path, '', kinds)) as together:
+        for topic, _, message in islice(together, _TOGETHER):
             note(topic, message)
-            if len(looks) == len(kinds) and all(each.is_readable for each in looks.values()):
-                return looks
-    for topic in kinds.keys() - looks.keys():
+            if len(infos) == len(kinds) and all(each.is_readable for each in infos.values()):
+                return infos
+    for topic in kinds.keys() - infos.keys():
         with closing(read_messages(path, topic)) as messages:
             for _, message in islice(messages, _EACH):
                 note(topic, message)
-    return looks
+    return infos
 
 
-def look(message: bytes, kind: str) -> Look:
+def probe_image(message: bytes, kind: str) -> ImageInfo:
     """
     Read what a message says about its picture; nothing is decoded.
 
@@ -120,11 +120,11 @@ def look(message: bytes, kind: str) -> Look:
     """
     image = _fields_of(message, kind)
     if image is None:
-        return Look(is_readable=False)
+        return ImageInfo(is_readable=False)
     if kind == COMPRESSED_IMAGE:
-        return _look_at_compressed(image)
+        return _probe_compressed(image)
     pixels = _pixels(image.encoding)
-    return Look(
+    return ImageInfo(
         image.encoding, image.width, image.height, pixels, pixels == GRAY and _has_ids(image)
     )
 
@@ -188,15 +188,15 @@ def _pixels(encoding: str) -> str:
     return next(matches, UNKNOWN)
 
 
-def _look_at_compressed(image: _Fields) -> Look:
+def _probe_compressed(image: _Fields) -> ImageInfo:
     width, height, found = _header_of(image.data)
     if 'compresseddepth' in image.encoding.lower():
-        return Look(image.encoding, width, height, WIDE)
+        return ImageInfo(image.encoding, width, height, WIDE)
     if _VIDEO.match(image.encoding.lower()):
-        return Look(image.encoding, pixels=VIDEO)
+        return ImageInfo(image.encoding, pixels=VIDEO)
     # `mono8; png compressed ` names the pixels of the camera; `png` or nothing does not.
     named = _pixels(image.encoding.partition(';')[0].strip())
-    return Look(image.encoding, width, height, found if named == UNKNOWN else named)
+    return ImageInfo(image.encoding, width, height, found if named == UNKNOWN else named)
 
 
 def _header_of(data: memoryview) -> tuple[int, int, str]:

@@ -18,13 +18,13 @@ from rosbags.typesys import get_typestore, Stores
 from small_disk import SmallDisk
 from tiny_bundle import paint
 
+from uhr_seg_ros.benchmark.offline import segment_recording
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.errors import RecordingError
 from uhr_seg_ros.core.interruption import progress_note
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.bags import IMAGE, read_all, read_frame
-from uhr_seg_ros.replay.offline import segment_recording
 from uhr_seg_ros.replay.topics import choose_topic
 
 SHARED_BAGS = Path(__file__).resolve().parents[3] / 'shared/data/bags'

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 import logging
@@ -182,8 +181,8 @@ def _segment(
     converted = perf_counter()
     result = segmenter(frame, overlay=pictures)
     run.total_ms.append((perf_counter() - start) * 1e3)
-    times = Counter(convert=(converted - start) * 1e3)
-    times.update(result.stage_times)  # on the CPU the segmenter converts the frame too
+    times = dict(result.stage_times)  # on the CPU the segmenter converts the frame too
+    times = {'convert': times.pop('convert', 0.0) + (converted - start) * 1e3, **times}
     for stage, milliseconds in times.items():
         run.stage_ms.setdefault(stage, []).append(milliseconds)
     return header, result

@@ -1,0 +1,63 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What a replay gave: frames, masks, and what the node told of itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from uhr_seg_ros.replay.collector import NodeReport
+from uhr_seg_ros.replay.load import Load
+
+#: What the node counts of the frames.
+COUNTERS = ('received', 'processed', 'dropped', 'rejected')
+
+
+@dataclass(frozen=True)
+class Replay:
+    """
+    What a replay gave.
+
+    Attributes:
+        played: stamps, times of publication, and age of the stamps at that time, ns.
+        arrivals: stamps of the masks and times of arrival, ns.
+        report: the node's last diagnostics.
+        counts: what the node counted meanwhile, a number for each of `COUNTERS`.
+        stages: stamp of a frame -> ms per stage, as the node published them.
+        load: what the processes took meanwhile.
+        extra_counts: topic -> how many messages were played beside the frames.
+        skipped: messages that were not played, because they are not whole.
+        unsaved: why files could not be written, a line for each.
+
+    """
+
+    played: list[tuple[int, int, int]]
+    arrivals: list[tuple[int, int]]
+    report: NodeReport
+    counts: Mapping[str, int] = field(default_factory=dict)
+    stages: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    load: Load | None = None
+    extra_counts: Mapping[str, int] = field(default_factory=dict)
+    skipped: int = 0
+    unsaved: tuple[str, ...] = ()
+
+    def latencies(self) -> list[tuple[int, float, float]]:
+        """
+        Match masks with frames by unique stamps.
+
+        Returns:
+            Per mask when its frame was published, ns, and how long it took from there, and from
+            the frame's stamp, until the mask arrived, ms.
+
+        """
+        repeats = Counter(stamp for stamp, _, _ in self.played)
+        published = {stamp: (when, age) for stamp, when, age in self.played if repeats[stamp] == 1}
+        matched = []
+        for stamp, arrival in self.arrivals:
+            if stamp in published:
+                when, age = published[stamp]
+                matched.append((when, (arrival - when) / 1e6, (arrival - when + age) / 1e6))
+        return matched
