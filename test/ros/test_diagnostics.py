@@ -133,12 +133,15 @@ def test_wrong_rate_is_a_warning(monitor: CameraMonitor) -> None:
 
 def test_rate_after_a_pause_is_that_of_today(monitor: CameraMonitor) -> None:
     for index in range(90):
-        monitor.note(index / 30, index, index, 'bgr8')
+        monitor.note(index / 30, index * SECOND // 15, index, 'bgr8')
     for index in range(3):
-        monitor.note(600 + index / 30, 200 + index, index, 'bgr8')
+        monitor.note(600 + index / 30, (600 + index) * SECOND, index, 'bgr8')
     status = monitor.status(Counts(93, 93, 0, 0, 0), 600.1, expected_frequency=30.0)
     assert status.level == DiagnosticStatus.OK
     assert values(status)['frame_rate_node'] == '30.000'
+    assert values(status)['frame_rate_msg'] == '1.000'
+    silent = values(monitor.status(Counts(93, 93, 0, 0, 0), 700.0))
+    assert (silent['frame_rate_node'], silent['frame_rate_msg']) == ('0.000', '0.000')
 
 
 @pytest.mark.parametrize('period_s', [0.033, 0.5, 1.0, 2.0, 10.0, 60.0])
