@@ -171,7 +171,7 @@ class Camera:
 
     @property
     def wants_points(self) -> bool:
-        """Whether someone subscribes to labelled points."""
+        """Whether someone subscribes to labeled points."""
         return self.clouds is not None and self.clouds.is_wanted
 
     def status(
@@ -209,7 +209,7 @@ class Camera:
         return count > 0 or not self._had_publisher
 
     def remark(self, text: str) -> None:
-        """Return what is odd about a frame that is processed all the same, once."""
+        """Log what is odd about a frame that is processed all the same, once."""
         if self.monitor.note_remark(text):
             camera = f'camera {self._name}: ' if self._name else ''
             self._node.get_logger().warning(f'{camera}{shortened(text, _MAX_TEXT)}')
@@ -223,7 +223,7 @@ class Camera:
         )
 
     def open_clouds(self, classes: ClassSet, poses: TransformFinder, hooks: CloudHooks) -> None:
-        """Announce labelled points."""
+        """Announce labeled points."""
         self.clouds = CloudLabeler(
             self._node, self._name, classes, self._calibrations, poses, hooks
         )
@@ -250,7 +250,7 @@ class Camera:
         self._put(self._name, frame)
 
     def check_publishers(self, warning_s: float) -> None:
-        """Let the subscriptions follow their publishers; see `CameraInput.check_publishers`."""
+        """Adapt the subscriptions to their publishers; see `CameraInput.check_publishers`."""
         if (camera_input := self._input) is not None:
             # Of a camera that comes every 10 s, 5 s are no silence.
             camera_input.check_publishers(warning_s and max(warning_s, self.monitor.usual_silence))

@@ -273,7 +273,7 @@ class FrameProcessor:
             work.camera.clouds.put_mask(header, result)
 
     def note_cloud(self, milliseconds: float) -> None:
-        """Note what labelling and publishing the points of a camera took."""
+        """Note what labeling and publishing the points of a camera took."""
         self._stages.add_cloud(milliseconds)
 
     def values(self) -> dict[str, str]:

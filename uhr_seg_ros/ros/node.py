@@ -245,7 +245,7 @@ class SegmentationNode(StoppableNode):
         for name, camera in self._cameras.items():
             hooks = CloudHooks(
                 settings=lambda: self._declared.settings,
-                call=lambda job: self._worker.call(job, 'labelling points'),
+                call=lambda job: self._worker.call(job, 'labeling points'),
                 frames=partial(self._worker.stamps, name),
                 jumps=self._jumps,
                 remark=camera.remark,

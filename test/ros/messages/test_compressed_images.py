@@ -152,7 +152,7 @@ def test_a_grey_picture_of_a_color_camera_is_told(form: str) -> None:
     image, remarks = decode(form, data)
     assert (image == image[..., :1]).all()
     assert len(remarks) == 1
-    assert f'{form!r} holds a grey picture of a colour camera' in remarks[0]
+    assert f'{form!r} holds a gray picture of a color camera' in remarks[0]
     for other in ('mono8; jpeg compressed mono8', 'mono16; jpeg compressed mono8', 'jpeg', ''):
         assert decode(other, data)[1] == []
 
