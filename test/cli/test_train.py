@@ -216,7 +216,7 @@ def test_a_set_without_known_doubts_cannot_ignore_them(
 def test_patches_are_trained_exported_and_evaluated(
     mosaics: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr('uhr_seg_ros.export.export.COMPARED_PIXELS', 2 * 64 * 64)
+    monkeypatch.setattr('uhr_seg_ros.core.bundle_kinds._COMPARED_PIXELS', 2 * 64 * 64)
     recipe = write_recipe(
         tmp_path / 'patches.yaml',
         network='fctl_s',

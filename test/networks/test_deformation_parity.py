@@ -83,7 +83,7 @@ def bits_of(name: str, key: str, shape: tuple[int, ...]) -> np.ndarray:
     return bits[: np.prod(shape)].reshape(shape).astype(bool)
 
 
-@lru_cache(maxsize=1)
+@lru_cache
 def network_of(name: str) -> DeformedNetwork:
     return build_network(f'deform_{name}').eval()
 
@@ -196,7 +196,7 @@ def test_the_fast_way_back_differs_in_ties_only(name: str) -> None:
     assert alone.mean() > 0.3 and wrong.mean() < 0.03
 
 
-@lru_cache(maxsize=1)
+@lru_cache
 def shapes_of_released() -> dict[str, dict[str, list[int]]]:
     return json.loads(path_of('ds_state_dict_keys.json').read_text(encoding='utf-8'))
 

@@ -87,7 +87,7 @@ def test_engines_that_compute_something_else(
 
     with monkeypatch.context() as patch:
         patch.setattr(HostEngine, 'run', wrong)
-        with pytest.raises(EngineError, match='the fp32 engines of deformed are refused'):
+        with pytest.raises(EngineError, match=f'the fp32 engines of {bundle.name} are refused'):
             on_gpu(bundle)
     assert not stand_in.cuda.blocks
     on_gpu(bundle).close()
@@ -97,6 +97,6 @@ def test_engines_that_compute_something_else(
 @pytest.mark.parametrize('precision', ['fp16', 'int8'])
 def test_other_precisions_are_refused(stand_in: StandIn, bundle: Bundle, precision: str) -> None:
     with pytest.raises(
-        EngineError, match=f"precision '{precision}' of bundle deformed: .* in fp32"
+        EngineError, match=f"precision '{precision}' of bundle {bundle.name}: .* in fp32"
     ):
         on_gpu(bundle, precision)

@@ -70,10 +70,10 @@ def test_watching(
         assert time.monotonic() < deadline
         time.sleep(0.01)
     names = ('load_percent', 'memory_mb', 'temperature_c')
-    found = {
-        key: {'mean': value, 'max': value} for key, value in zip(names, expected, strict=True)
+    assert watch.stop() == {
+        key: {'mean': round(value, 1), 'max': value}
+        for key, value in zip(names, expected, strict=True)
     }
-    assert watch.stop() == found
 
 
 def test_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

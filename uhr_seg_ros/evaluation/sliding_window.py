@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from uhr_seg_ros.evaluation.block import Window
-from uhr_seg_ros.pipelines.maps import arg_max
+from uhr_seg_ros.pipelines.masks import arg_max
 
 
 def window_starts(size: int, window: int, stride: int) -> list[int]:

@@ -66,7 +66,7 @@ class LoadMeter:
         Thread(target=self._watch, daemon=True).start()
 
     def stop(self, player_cpu_s: float) -> Load:
-        """Return what was taken since; the player has ended and knows itself what it took."""
+        """Return what was taken since; the player, which has ended, says itself what it took."""
         seconds = time.monotonic() - self._start
         self._ended.set()
         used = {name: now - self._cpu_s[name] for name, now in self._used().items()}
@@ -87,7 +87,7 @@ class LoadMeter:
         self._gpu.close()
 
     def _watch(self) -> None:
-        """Note the memory of the node now and then."""
+        """Record the memory of the node now and then."""
         with suppress(psutil.Error):  # the node has ended
             while True:
                 seconds = round(time.monotonic() - self._start, 1)
@@ -101,7 +101,7 @@ class LoadMeter:
 
 
 def idle_percent(seconds: float = 1.0) -> float:
-    """Watch the machine; give the share of its processor time that nobody takes."""
+    """Watch the machine; return the share of its processor time that nobody takes, %."""
     return psutil.cpu_times_percent(seconds).idle
 
 
