@@ -23,9 +23,9 @@ from uhr_seg_ros.ros.diagnostics import (
     check_refinement_budget,
     check_temperature,
     node_status,
+    StageWindows,
 )
 from uhr_seg_ros.ros.frame_rates import Rhythm
-from uhr_seg_ros.ros.stage_windows import StageWindows
 from uhr_seg_ros.ros.topics.status import Lasting, worst
 from uhr_seg_ros.ros.worker import Counts
 

@@ -18,7 +18,6 @@ from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import MessageError
 from uhr_seg_ros.core.text import MAX_SHOWN, one_line, shortened
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
-from uhr_seg_ros.ros.ip_reassembly import failed_reassemblies, reassembly_advice
 from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache
 from uhr_seg_ros.ros.outputs import CameraOutput
 from uhr_seg_ros.ros.parameters.settings import Settings
@@ -27,7 +26,7 @@ from uhr_seg_ros.ros.points.transforms import TransformFinder
 from uhr_seg_ros.ros.topics.adaptive_subscription import AdaptiveQosSubscription
 from uhr_seg_ros.ros.topics.closing import close_all
 from uhr_seg_ros.ros.topics.names import camera_info_topic, image_topic
-from uhr_seg_ros.ros.topics.silence import why_silent
+from uhr_seg_ros.ros.topics.silence import failed_reassemblies, reassembly_advice, why_silent
 from uhr_seg_ros.ros.topics.status import Problem, worst
 from uhr_seg_ros.ros.topics.time_jumps import stamp_ns, TimeJumps
 from uhr_seg_ros.ros.worker import Counts

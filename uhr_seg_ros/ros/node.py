@@ -31,9 +31,11 @@ from uhr_seg_ros.ros.points.transforms import TransformFinder
 from uhr_seg_ros.ros.process import RCLError, run, StoppableNode
 from uhr_seg_ros.ros.reporting import Reporter
 from uhr_seg_ros.ros.topics.time_jumps import TimeJumps
-from uhr_seg_ros.ros.transitions import describe, Failures, reported
-from uhr_seg_ros.ros.waiting import (
+from uhr_seg_ros.ros.transitions import (
+    describe,
+    Failures,
     Limit,
+    reported,
     run_and_wait,
     WorkerBusyError,
     WorkerTimeoutError,
