@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = [
     'scripts/setup',
     'scripts/demo',
+    'scripts/docs',
     'scripts/test',
     'scripts/train_on_gpu',
     'scripts/reliability',

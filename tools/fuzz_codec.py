@@ -16,7 +16,7 @@ from __future__ import annotations
 import sys
 from types import SimpleNamespace
 
-import atheris
+import atheris  # type: ignore[import-untyped]
 
 with atheris.instrument_imports(
     include=['uhr_seg_ros.ros.messages', 'uhr_seg_ros.core.raw_frame']

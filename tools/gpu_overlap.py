@@ -19,7 +19,6 @@ from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.image_writing import write_image
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
-from uhr_seg_ros.pipelines.frame_program import FrameProgram
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, TilingOptions
 from uhr_seg_ros.pipelines.two_branch_gpu import TwoBranchGpu
 
@@ -37,17 +36,18 @@ def measure(bundle: Bundle, size: tuple[int, int], cache: Path) -> tuple[dict, S
         ms after the frame began.
 
     """
-    options = EngineOptions(cache=str(cache))
+    options = EngineOptions(precision='fp16', cache=str(cache))
     frame = RawFrame.of_bgr(benchmark_image(size))
     times = {}
     for name, single in (('two_streams', False), ('one_stream', True)):
-        strategy = TwoBranchGpu.open(bundle, TilingOptions(0), options)
-        program = _program(strategy, size)
+        segmenter = TwoBranchGpu.open(bundle, TilingOptions(0), options)
+        # Opened, but not warmed up: no graph is captured yet.
+        program = segmenter._pipelines[size]._program
         if single:
             # Before the first frame, so that the graph is captured like this.
             program._side = program._main
-        times[name] = spread([_engines_ms(strategy, frame) for _ in range(FRAMES)][3:])
-        strategy.close()
+        times[name] = spread([_engines_ms(segmenter, frame) for _ in range(FRAMES)][3:])
+        segmenter.close()
     times['ratio'] = times['two_streams']['median_ms'] / times['one_stream']['median_ms']
     return times, _spans(bundle, size, options, frame)
 
@@ -69,38 +69,33 @@ def draw_timeline(spans: Spans, path: Path, title: str) -> None:
     write_image(path, picture)
 
 
-def _engines_ms(strategy: TwoBranchGpu, frame: RawFrame) -> float:
+def _engines_ms(segmenter: TwoBranchGpu, frame: RawFrame) -> float:
     clock = StageClock()
-    strategy.segment(frame, OutputRequest(), clock)
+    segmenter.segment(frame, OutputRequest(), clock)
     return clock.times['engines']
-
-
-def _program(strategy: TwoBranchGpu, size: tuple[int, int]) -> FrameProgram:
-    # Opened, but not warmed up: no graph is captured yet.
-    return strategy._pipeline(size)._program
 
 
 def _spans(
     bundle: Bundle, size: tuple[int, int], options: EngineOptions, frame: RawFrame
 ) -> Spans:
     """Record events around every engine; without a graph, whose inside has no times."""
-    strategy = TwoBranchGpu.open(bundle, TilingOptions(0), options)
-    program = _program(strategy, size)
-    pipeline, cuda = strategy._pipelines[size], program._cuda
+    segmenter = TwoBranchGpu.open(bundle, TilingOptions(0), options)
+    pipeline = segmenter._pipelines[size]
+    program, cuda = pipeline._program, pipeline._cuda
     pipeline._captures = False
-    events = {}
+    events: dict[str, tuple[Event, Event]] = {}
     for name in _COLORS:
         events[name] = cuda.event(), cuda.event()
         execution: Execution = getattr(program, f'_{name}')
         setattr(program, f'_{name}', _Timed(execution, cuda, *events[name]))
     for _ in range(4):
         slot = pipeline._slots[pipeline._next]
-        strategy.segment(frame, OutputRequest(), StageClock())
+        segmenter.segment(frame, OutputRequest(), StageClock())
     spans = {
         name: (cuda.elapsed_ms(slot.started, start), cuda.elapsed_ms(slot.started, end))
         for name, (start, end) in events.items()
     }
-    strategy.close()
+    segmenter.close()
     return spans
 
 

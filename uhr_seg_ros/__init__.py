@@ -1,13 +1,80 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Real-time semantic segmentation of ultra-high-resolution camera frames for ROS 2."""
+"""
+Real-time semantic segmentation of ultra-high-resolution camera frames for ROS 2.
 
+What is named here is what other packages may build on; it is imported when it is first used.
+
+Example:
+    >>> import numpy as np
+    >>> from uhr_seg_ros import Segmenter
+    >>> with Segmenter('hlrc_s_aerial') as segmenter:
+    ...     result = segmenter(np.zeros((480, 640, 3), np.uint8), confidence=True)
+    >>> result.mask.shape, result.confidence.dtype
+    ((480, 640), dtype('uint8'))
+
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
 import os
 import sys
+from typing import TYPE_CHECKING
 import warnings
 
+if TYPE_CHECKING:
+    from uhr_seg_ros.backends.options import EngineOptions
+    from uhr_seg_ros.core.bundle import Bundle, load_bundle
+    from uhr_seg_ros.core.errors import UhrSegError
+    from uhr_seg_ros.core.visualization import OverlayOptions
+    from uhr_seg_ros.pipelines.pipeline import PendingResult, TilingOptions
+    from uhr_seg_ros.pipelines.refinement.refine import Refinement
+    from uhr_seg_ros.pipelines.segmenter import Segmentation, Segmenter
+
 __version__ = '0.1.0'
+
+__all__ = [
+    'Bundle',
+    'EngineOptions',
+    'OverlayOptions',
+    'PendingResult',
+    'Refinement',
+    'Segmentation',
+    'Segmenter',
+    'TilingOptions',
+    'UhrSegError',
+    'load_bundle',
+]
+
+#: Public name -> the module that has it.
+_MODULES = {
+    'Bundle': 'core.bundle',
+    'EngineOptions': 'backends.options',
+    'OverlayOptions': 'core.visualization',
+    'PendingResult': 'pipelines.pipeline',
+    'Refinement': 'pipelines.refinement.refine',
+    'Segmentation': 'pipelines.segmenter',
+    'Segmenter': 'pipelines.segmenter',
+    'TilingOptions': 'pipelines.pipeline',
+    'UhrSegError': 'core.errors',
+    'load_bundle': 'core.bundle',
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used (PEP 562)."""
+    if name not in _MODULES:
+        msg = f'module {__name__!r} has no attribute {name!r}'
+        raise AttributeError(msg)
+    globals()[name] = value = getattr(import_module(f'{__name__}.{_MODULES[name]}'), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 # `python -m uhr_seg_ros.cli` looks into the current folder first, where a `yaml.py` may lie beside
 # a downloaded recording. The package is found by now, and everything else lies elsewhere.
@@ -17,10 +84,6 @@ if (
     and not getattr(sys.flags, 'safe_path', sys.flags.isolated)
 ):
     del sys.path[0]
-
-# OpenCV reads its own limit when it is first imported. Here the header of a picture decides
-# (`image_io.limits`, `ros.decoding`), and OpenCV's must not be lower.
-os.environ.setdefault('OPENCV_IO_MAX_IMAGE_PIXELS', str(1 << 32))
 
 # ONNX Runtime's wheels have a telemetry client: as soon as onnxruntime is imported it makes a
 # device id and a queue in ~/.cache/Microsoft and `.ses` in the temporary folder, and looks for

@@ -5,17 +5,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+import sys
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 import pytest
 
 from uhr_seg_ros.backends import onnxruntime
-from uhr_seg_ros.backends.onnxruntime import Provider
+from uhr_seg_ros.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeEngine, Provider
 from uhr_seg_ros.backends.options import EngineOptions, PROVIDERS
 from uhr_seg_ros.backends.registry import (
     as_reference,
+    BackendEntry,
     BACKENDS,
     is_reference,
     open_backend,
@@ -23,6 +28,7 @@ from uhr_seg_ros.backends.registry import (
 )
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.errors import EngineError
+from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 
 @pytest.fixture
@@ -128,6 +134,44 @@ def test_another_provider_runs_and_is_told(bundle: Bundle, remote: Provider) -> 
         'device': f'openvino ({remote.name})',
         'precision': 'fp32',
     }
+
+
+def test_auto_takes_no_other_provider(tiny_bundle: Path, remote: Provider) -> None:
+    with Segmenter(tiny_bundle, 'auto') as segmenter:
+        assert segmenter.provenance['backend'] in ('onnxruntime', 'tensorrt')
+
+
+class Abacus(OnnxRuntimeBackend):
+    """A back end of somebody else."""
+
+    opened = verified = 0
+
+    def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
+        super().__init__(bundle, options)
+        self.name = 'abacus'
+
+    @property
+    def unverified(self) -> bool:
+        return True
+
+    def open(self, *args: Any) -> OnnxRuntimeEngine:
+        Abacus.opened += 1
+        return super().open(*args)
+
+    def commit_engines(self, facts: Mapping[str, float]) -> None:
+        assert facts['agreement'] == 1.0
+        Abacus.verified += 1
+
+
+def test_a_new_back_end_is_one_module_and_one_line(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, 'my_abacus', SimpleNamespace(open_backend=Abacus))
+    monkeypatch.setitem(BACKENDS, 'abacus', BackendEntry('my_abacus', takes_any_shape=True))
+    with Segmenter(tiny_bundle, 'abacus') as segmenter:
+        mask = segmenter(np.zeros((64, 96, 3), np.uint8)).mask
+    assert mask.shape == (64, 96)
+    assert Abacus.opened == 4 and Abacus.verified == 1
 
 
 def test_half_precision_is_fp32_elsewhere_too(bundle: Bundle, remote: Provider) -> None:

@@ -240,8 +240,8 @@ def test_peak(
     monkeypatch.setattr(bag_benchmark, 'TRIAL_FRAMES', 5)
     monkeypatch.setattr(bag_benchmark, '_ESTIMATE_S', 1.0)
     monkeypatch.setattr(bag_benchmark, 'PEAK_RUNS', 3)
-    monkeypatch.setattr('uhr_seg_ros.benchmark.peak.NARROW', 0.5)
-    monkeypatch.setattr('uhr_seg_ros.benchmark.peak.STEP', 0.2)
+    monkeypatch.setattr('uhr_seg_ros.benchmark.bag_benchmark.NARROW', 0.5)
+    monkeypatch.setattr('uhr_seg_ros.benchmark.bag_benchmark.STEP', 0.2)
     options = bag_benchmark.BagOptions(
         recording(tmp_path), 'peak', parameters={'bundle': str(tiny_bundle)}
     )
@@ -258,7 +258,7 @@ def test_peak(
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['bag', '{tmp}/nothing'], 'is no rosbag2 recording'),
+        (['bag', '{tmp}/nothing'], 'is not a rosbag2 recording'),
         (['bag', '{bag}', '--topic', '/left'], 'has no images on /left; its image topics: /cam'),
         (
             ['bag', '{bag}', '--rate', '0'],
@@ -325,10 +325,10 @@ def test_comparison(measured: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ('text', 'reason'),
     [
-        ('{"sizes": []}', 'is no report'),
-        ('{"benchmark": "bag"}', "is no report .*'figures'"),
-        ('{"benchmark": "bag", "figures": {"throughput_hz": 1, "sent_hz": []}}', 'is no report'),
-        ('{"benchmark": "bag", "figures": []}', 'is no report'),
+        ('{"sizes": []}', 'is not a report'),
+        ('{"benchmark": "bag"}', "is not a report .*'figures'"),
+        ('{"benchmark": "bag", "figures": {"throughput_hz": 1, "sent_hz": []}}', 'not a report'),
+        ('{"benchmark": "bag", "figures": []}', 'is not a report'),
         ('{"benchmark": ' + '[' * 5000, 'nested deeper'),
         ('{"benchmark": "bag", "benchmark": "bag"}', 'is there twice'),
     ],

@@ -386,7 +386,7 @@ def test_no_labelled_cloud_is_an_error(
     output = tmp_path / 'out'
     options = ['--bundle', str(tiny_bundle), '--output', str(output), '--size', '160x96']
     assert main(['demo', *options, '--frames', '2', '--cloud']) == 1
-    assert 'error: no labelled cloud came' in capsys.readouterr().out
+    assert 'error: no labeled cloud came' in capsys.readouterr().out
     report = json.loads((output / 'report.json').read_text())
     assert report['clouds']['clouds_rejected'] > 0
     assert report['clouds']['unlabelled_share'] is None

@@ -9,8 +9,9 @@ import statistics
 
 import pytest
 
+from uhr_seg_ros.benchmark.bag_benchmark import find_peak
 from uhr_seg_ros.benchmark.figures import (
-    facts,
+    engine_facts,
     figures,
     frame_rate,
     is_sustained,
@@ -19,7 +20,6 @@ from uhr_seg_ros.benchmark.figures import (
     spread,
     without_extremes,
 )
-from uhr_seg_ros.benchmark.peak import find_peak
 from uhr_seg_ros.replay.collector import NodeReport
 from uhr_seg_ros.replay.load import Load
 from uhr_seg_ros.replay.results import Replay
@@ -48,7 +48,7 @@ def test_facts_are_all_that_is_no_figure() -> None:
         'fallback': 'no GPU',
         'unheard of': 'x',
     }
-    assert facts(told) == {'bundle': 'tiny', 'fallback': 'no GPU', 'unheard of': 'x'}
+    assert engine_facts(told) == {'bundle': 'tiny', 'fallback': 'no GPU', 'unheard of': 'x'}
 
 
 def test_frames_are_accounted_for() -> None:

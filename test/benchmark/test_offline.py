@@ -172,7 +172,7 @@ def test_prefixes_and_places_that_cannot_be(tiny_bundle: Path, tmp_path: Path) -
     topic = choose_topic(bag)
     with Segmenter(tiny_bundle) as segmenter:
         for prefix in ('', '/', '2nd', 'a//b', 'a b', 'a__b', '~/a', 'ä', 'a-b', 'a' * 240):
-            with pytest.raises(RecordingError, match='is no prefix of topics'):
+            with pytest.raises(RecordingError, match='is not a prefix of topics'):
                 segment_recording(bag, topic, tmp_path / 'out', segmenter, prefix=prefix)
         (tmp_path / 'link').symlink_to(bag)
         for source, output in (

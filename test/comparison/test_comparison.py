@@ -33,7 +33,7 @@ from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.comparison import running
 from uhr_seg_ros.comparison.chart import draw_chart
 from uhr_seg_ros.comparison.pictures import busiest
-from uhr_seg_ros.comparison.plan import merged, read_plan, write_config
+from uhr_seg_ros.comparison.plan import check_config, merged, read_plan, write_config
 from uhr_seg_ros.comparison.running import Comparison, Steps
 from uhr_seg_ros.comparison.table import spread, table
 from uhr_seg_ros.core.classes import CLASS_SETS
@@ -296,6 +296,21 @@ def test_common_changes_come_before_those_of_a_variant(tmp_path: Path) -> None:
     (variant,) = read_plan(write_plan(tmp_path, **changes)).variants
     assert variant.config['steps'] == 8
     assert variant.config['losses'] == {'decode': 0}
+
+
+def test_a_plan_may_use_former_names(tmp_path: Path) -> None:
+    changes = {'common': {'average': 0.5}, 'variants': {'a': {'data': {'recolour': {}}}}}
+    (variant,) = read_plan(write_plan(tmp_path, **changes)).variants
+    assert variant.config['ema_decay'] == 0.5 and 'average' not in variant.config
+    assert variant.config['data']['recolor'] == {}
+    path = tmp_path / 'trained.yaml'
+    trained = variant.config | {'seed': 0}
+    trained['average'] = trained.pop('ema_decay')
+    path.write_text(yaml.safe_dump(trained))
+    check_config(variant, 0, path)
+    path.write_text(yaml.safe_dump(trained | {'average': 0.4}))
+    with pytest.raises(ConfigError, match=r'ema_decay was 0\.4 and is 0\.5'):
+        check_config(variant, 0, path)
 
 
 def test_failed_step_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

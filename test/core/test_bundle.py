@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import ast
+from importlib.util import find_spec
 from pathlib import Path
 import shutil
 
@@ -12,6 +14,7 @@ import pytest
 from tiny_bundle import edited_model, make_tiny_bundle, TINY_CLASSES
 
 from uhr_seg_ros.core.bundle import find_bundle, load_bundle
+from uhr_seg_ros.core.bundle_kinds import BUNDLE_KINDS, BundleKind
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.export.bundle_writing import add_precision, write_bundle
 
@@ -210,3 +213,19 @@ def test_wrong_precision_field_is_named(
     with pytest.raises(BundleError, match=text) as caught:
         load_bundle(with_int8)
     assert str(with_int8 / 'model.yaml') in str(caught.value)
+
+
+@pytest.mark.parametrize('kind', BUNDLE_KINDS.values(), ids=str)
+def test_what_a_kind_names_is_there(kind: BundleKind) -> None:
+    """Pipelines are named, not imported: a wrong name would show on the machine that needs it."""
+    for entry in kind.pipelines.values():
+        module, _, name = entry.target.partition(':')
+        source = Path(find_spec(module).origin).read_text(encoding='utf-8')
+        classes = [each.name for each in ast.parse(source).body if isinstance(each, ast.ClassDef)]
+        assert name in classes
+        assert entry.stages and len(set(entry.stages)) == len(entry.stages)
+    tensors = {name for graph in kind.graphs.values() for name in (*graph.inputs, *graph.outputs)}
+    assert set(kind.dynamic_axes) - {'place'} <= tensors
+    assert 'onnxruntime' in kind.pipelines
+    first, second = kind.compare_sizes(96, 128)
+    assert first != second and (96, 128) not in (first, second)

@@ -172,6 +172,7 @@ def with_value(bundle: Path, old: str, new: str) -> None:
         ('sha256: ', 'sha256: 12 #', 'sha256 is 12, expected a text: put it in quotes'),
         ('format: 1', 'format: 1\nname: x', "line 2: .*|'name' is there twice"),
         ('kind: two', 'agreement: {fp16: 1.5}\nkind: two', r'agreement\.fp16 is 1\.5, expected'),
+        ('kind: two', 'agreement: {fp16: -0.1}\nkind: two', r'agreement\.fp16 is -0\.1, expected'),
         ('kind: two', 'agreement: {fp16: true}\nkind: two', r'agreement\.fp16 is True'),
         ('kind: two', 'agreement: {fp16: .nan}\nkind: two', r'agreement\.fp16 is nan'),
         ('kind: two', 'agreement: {fp16: high}\nkind: two', r"agreement\.fp16 is 'high'"),

@@ -69,8 +69,16 @@ def test_overlay_ends_of_alpha(mask: np.ndarray) -> None:
 
 
 def test_overlay_is_scaled(mask: np.ndarray) -> None:
+    """Frame and mask keep their places: a quarter of the rows and columns, in the same colors."""
     image = np.zeros((40, 60, 3), np.uint8)
-    assert OverlayPainter(CLASSES, scale=0.25).paint(image, mask).shape == (10, 15, 3)
+    image[20:] = 200
+    mask[:] = 0
+    mask[:, 32:] = 1
+    overlay = OverlayPainter(CLASSES, alpha=0.5, scale=0.25).paint(image, mask)
+    expected = np.empty((10, 15, 3), np.uint8)
+    expected[:5, :8], expected[:5, 8:] = (15, 10, 5), (25, 50, 100)
+    expected[5:, :8], expected[5:, 8:] = (115, 110, 105), (125, 150, 200)
+    assert overlay.tolist() == expected.tolist()
 
 
 def test_pictures_that_are_wanted(mask: np.ndarray) -> None:

@@ -70,7 +70,10 @@ def _loop(path: Path) -> None:
         (lambda path: path.write_bytes(b'version https://git-lfs.github.com'), 'git lfs pull'),
         (lambda path: path.write_bytes(b'\x1f\x8b\x08' + bytes(20)), 'gzip: unpack it'),
         (lambda path: path.write_bytes(b'\x89HDF\r\n\x1a\n'), 'is HDF5'),
-        (lambda path: path.write_bytes(b'PK\x03\x04' + bytes(90)), 'damaged or no PyTorch file'),
+        (
+            lambda path: path.write_bytes(b'PK\x03\x04' + bytes(90)),
+            'or not a PyTorch file',
+        ),
     ],
 )
 def test_what_is_no_checkpoint(make: Callable[[Path], object], text: str, tmp_path: Path) -> None:

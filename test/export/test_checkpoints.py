@@ -115,7 +115,7 @@ def test_own_names_load_back(network: HLRC) -> None:
     [
         (b'', 'cannot be read'),
         (b'not a checkpoint at all', 'cannot be read'),
-        (b'\x80\x02X\x02\x00\x00\x00\xff\xfe.', 'damaged or no PyTorch file'),
+        (b'\x80\x02X\x02\x00\x00\x00\xff\xfe.', 'damaged or not a PyTorch file'),
         (b'\x80\x02q', 'cannot be read'),
         (None, 'not exist'),
     ],
@@ -158,7 +158,7 @@ def test_truncated_file(tmp_path: Path) -> None:
 def test_only_named_tensors_count(tmp_path: Path) -> None:
     path = tmp_path / 'numbered.pth'
     torch.save({1: torch.zeros(3)}, path)
-    with pytest.raises(CheckpointError, match='holds no tensors'):
+    with pytest.raises(CheckpointError, match='does not hold tensors'):
         read_checkpoint(path)
 
 

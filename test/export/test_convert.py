@@ -26,9 +26,8 @@ from uhr_seg_ros.core.program import FAILED, OK
 from uhr_seg_ros.export.checkpoints import load_state
 from uhr_seg_ros.export.released import own_state_dict, RELEASED
 from uhr_seg_ros.networks.backbones.normalization import normalized
-from uhr_seg_ros.networks.base import SegmentationNetwork
 from uhr_seg_ros.networks.deformation.inverse import inverse_grid
-from uhr_seg_ros.networks.presets import build_network
+from uhr_seg_ros.networks.presets import build_network, SegmentationNetwork
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 PARTS = {

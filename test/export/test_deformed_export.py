@@ -22,13 +22,12 @@ from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.export import deformed
 from uhr_seg_ros.export.export import export_bundle
 from uhr_seg_ros.networks.backbones.normalization import normalized
-from uhr_seg_ros.networks.base import SegmentationNetwork
 from uhr_seg_ros.networks.deformation.inverse import inverse_grid
 from uhr_seg_ros.networks.deformation.network import (
     DEEPGLOBE_STATISTICS,
     DeformedNetwork,
 )
-from uhr_seg_ros.networks.presets import build_network
+from uhr_seg_ros.networks.presets import build_network, SegmentationNetwork
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.synthetic.scenes import generate_scene
 

@@ -256,10 +256,20 @@ def of_classes(names: str) -> Description:
     ('theirs', 'ours', 'told', 'anew'),
     [
         ('abc', 'abc', '', False),
-        ('abc', 'acb', "the last layers start anew (class 1 'b' there, class 1 'c' here)", True),
-        ('abc', 'abcd', 'anew (3 classes (a, b, c) there, 4 classes (a, b, c, d) here)', True),
+        (
+            'abc',
+            'acb',
+            "layers start with new weights (class 1 'b' there, class 1 'c' here)",
+            True,
+        ),
+        (
+            'abc',
+            'abcd',
+            'new weights (3 classes (a, b, c) there, 4 classes (a, b, c, d) here)',
+            True,
+        ),
         (None, 'abc', 'does not name its classes: the last layers are taken as they are', False),
-        (None, 'abcd', 'the last layers start anew (another number of classes)', True),
+        (None, 'abcd', 'the last layers start with new weights (another number of classes)', True),
     ],
 )
 def test_last_layers_are_for_the_same_classes(

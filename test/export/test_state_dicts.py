@@ -38,7 +38,7 @@ def _nested(layout: torch.layout) -> torch.Tensor:
 HOSTILE = {
     'sparse': (lambda: ONES.to_sparse(), r'is sparse \(sparse_coo\): .*to_dense\(\)'),
     'csr': (lambda: ONES.to_sparse_csr(), r'is sparse \(sparse_csr\)'),
-    'quantised': (_quantized, r'is quantised \(qint8\): give the checkpoint from before'),
+    'quantised': (_quantized, r'is quantized \(qint8\): give the checkpoint from before'),
     'meta': (lambda: ONES.to('meta'), 'is on the device meta, without values'),
     'nested': (lambda: _nested(torch.strided), 'is nested'),
     'jagged': (lambda: _nested(torch.jagged), 'is nested'),
@@ -166,7 +166,7 @@ def test_nothing_to_choose_by(tmp_path: Path) -> None:
 def test_no_tensors(content: object, tmp_path: Path) -> None:
     path = tmp_path / 'none.pth'
     torch.save(content, path)
-    with pytest.raises(CheckpointError, match=r'holds no (state dict|tensors)'):
+    with pytest.raises(CheckpointError, match=r'does not hold (a state dict|tensors)'):
         read_checkpoint(path)
 
 

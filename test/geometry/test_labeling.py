@@ -84,21 +84,26 @@ def test_sizes_that_differ() -> None:
         labeler.label(points, CAMERA, IDENTITY, halves(), np.zeros((6, 9), np.uint8))
 
 
-def test_a_pixel_reaches_half_a_pixel_around_its_centre() -> None:
-    edges = np.array([-0.51, -0.49, 0.49, 0.51, 7.49, 7.51])
-    points = np.stack(((edges - 4) / 10, 0 * edges, 0 * edges + 1), axis=-1)
-    seen = find_seen(points.astype(np.float32), CAMERA, IDENTITY)
-    assert seen.index.tolist() == [1, 2, 3, 4]
-    assert seen.column.tolist() == [0, 0, 1, 7]
-    assert seen.row.tolist() == [3] * 4
+@pytest.mark.parametrize('axis', [0, 1])
+def test_a_pixel_reaches_half_a_pixel_around_its_centre(axis: int) -> None:
+    """Along both axes, at both ends of the image."""
+    size, center = (CAMERA.width, CAMERA.height)[axis], CAMERA.center[axis]
+    edges = np.array([-0.51, -0.49, 0.49, 0.51, size - 0.51, size - 0.49])
+    points = np.zeros((6, 3), np.float32)
+    points[:, axis], points[:, 2] = (edges - center) / CAMERA.focal[axis], 1
+    seen = find_seen(points, CAMERA, IDENTITY)
+    assert seen.indices.tolist() == [1, 2, 3, 4]
+    along, across = (seen.column, seen.row) if axis == 0 else (seen.row, seen.column)
+    assert along.tolist() == [0, 0, 1, size - 1]
+    assert across.tolist() == [CAMERA.center[1 - axis]] * 4
 
 
 def test_blocks_are_put_together() -> None:
     count = 2 * BLOCK + 5
     points = np.tile(np.float32([LEFT, BEHIND, RIGHT]), (count // 3 + 1, 1))[:count]
     seen = find_seen(points, CAMERA, IDENTITY)
-    np.testing.assert_array_equal(seen.index, np.flatnonzero(points[:, 2] > 0))
-    np.testing.assert_array_equal(seen.column, np.where(points[seen.index, 0] < 0, 2, 6))
+    np.testing.assert_array_equal(seen.indices, np.flatnonzero(points[:, 2] > 0))
+    np.testing.assert_array_equal(seen.column, np.where(points[seen.indices, 0] < 0, 2, 6))
 
 
 def seen_at(nearness: np.ndarray) -> Seen:
@@ -148,7 +153,7 @@ def test_a_pole_hides_what_is_behind() -> None:
 
 def test_no_points() -> None:
     nothing = find_seen(np.zeros((0, 3), np.float32), CAMERA, IDENTITY)
-    assert len(nothing.index) == 0
+    assert len(nothing.indices) == 0
     assert len(ZBuffer().find_visible(nothing, 6, 8)) == 0
 
 
@@ -185,5 +190,5 @@ def test_any_points_are_labelled_in_silence(
         seen = find_seen(array, CAMERA, IDENTITY)
         result = labeler.label(array, CAMERA, IDENTITY, halves())
     assert ((seen.column >= 0) & (seen.column < 8) & (seen.row >= 0) & (seen.row < 6)).all()
-    assert set(np.flatnonzero(result.label != 255)) <= set(seen.index)
-    assert np.isfinite(array[seen.index]).all()
+    assert set(np.flatnonzero(result.label != 255)) <= set(seen.indices)
+    assert np.isfinite(array[seen.indices]).all()

@@ -106,7 +106,7 @@ def away_from_edges(camera: Camera, picture: Picture, sweep: Sweep) -> np.ndarra
     """Return which points fall into the image, but not near an edge of the mask."""
     seen = find_seen(sweep.points, camera, OPTICAL_FROM_LIDAR)
     away = np.zeros(len(sweep.points), bool)
-    away[seen.index] = ~picture.near_edge[seen.row, seen.column]
+    away[seen.indices] = ~picture.near_edge[seen.row, seen.column]
     return away
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 import struct
+import zlib
 
 import cv2
 from making import (
@@ -32,8 +33,10 @@ from making import (
 import numpy as np
 import pytest
 
+from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.data.label_map import LabelMap
 from uhr_seg_ros.data.sample import FileSample
+from uhr_seg_ros.image_io import png as png_module
 from uhr_seg_ros.replay.image_source import read_image
 
 HEIGHT, WIDTH = 37, 45
@@ -388,3 +391,61 @@ def test_the_right_pixels(tmp_path: Path, name: str) -> None:
         part = image.read_image((top, left, height, width))
         assert np.array_equal(part, right[top : top + height, left : left + width])
         assert part.dtype == np.uint8
+
+
+@pytest.mark.parametrize('name', [name for name in FILES if name.startswith('png')])
+def test_strips_of_large_pngs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(png_module, 'AT_ONCE', 0)
+    monkeypatch.setattr(png_module, 'STRIP', 3 * GRAY.shape[1])
+    test_the_right_pixels(tmp_path, name)
+
+
+@pytest.mark.parametrize(
+    'color, bits',
+    [(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (2, 8), (2, 16), (3, 4), (4, 16), (6, 8), (6, 16)],
+)
+@pytest.mark.parametrize('kind', [*range(5), None])
+def test_strips_undo_the_filters_of_rows(
+    monkeypatch: pytest.MonkeyPatch, color: int, bits: int, kind: int | None
+) -> None:
+    """Every row is told by the one above, also the first of a strip."""
+    bands = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[color]
+    samples = np.random.default_rng(bits).integers(0, 1 << bits, (23, 41, bands))
+    each, row = max(bands * bits // 8, 1), (41 * bands * bits + 7) // 8
+
+    def filtered(rows: bytes) -> bytes:
+        """Apply one kind of filter (PNG, 9.2), or all of them in turn."""
+        plain = np.frombuffer(rows, np.uint8).reshape(23, 1 + row)[:, 1:].astype(int)
+        out = bytearray()
+        for index, here in enumerate(plain):
+            up = plain[index - 1] if index else 0 * here
+            left = np.r_[np.zeros(each, int), here[:-each]]
+            corner = np.r_[np.zeros(each, int), up[:-each]]
+            guess = left + up - corner
+            near = np.argmin([abs(guess - left), abs(guess - up), abs(guess - corner)], axis=0)
+            paeth = np.choose(near, [left, up, corner])
+            number = index % 5 if kind is None else kind
+            told = (0, left, up, (left + up) // 2, paeth)[number]
+            out += bytes([number]) + ((here - told) % 256).astype(np.uint8).tobytes()
+        return zlib.compress(bytes(out))
+
+    before = plte(16) if color == 3 else b''
+    parsed = png_module.parse(png(samples, color, bits, before=before, pixels=filtered))
+    whole = parsed.read()
+    monkeypatch.setattr(png_module, 'AT_ONCE', 0)
+    monkeypatch.setattr(png_module, 'STRIP', 4 * 41)
+    assert np.array_equal(parsed.read(), whole)
+    expected = samples[..., 0] if color in (0, 3, 4) else samples[..., 2::-1]
+    assert np.array_equal(whole, expected)
+
+
+def test_strips_of_damaged_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(png_module, 'AT_ONCE', 0)
+    monkeypatch.setattr(png_module, 'STRIP', 3 * GRAY.shape[1])
+    for pixels, reason in (
+        (lambda rows: zlib.compress(rows[:-1]), 'pixels are missing'),
+        (lambda rows: zlib.compress(rows)[:-40], 'pixels are missing'),
+        (lambda rows: b'x' + zlib.compress(rows), 'PNG is damaged: Error -3'),
+    ):
+        with pytest.raises(ImageError, match=reason):
+            png_module.parse(png(GRAY, 0, pixels=pixels)).read()

@@ -202,7 +202,7 @@ def costs_of(network: ReleasedFCtL) -> dict[str, int]:
         (lambda parts: parts['patch'].update(odd=torch.ones(1)), '1 unexpected:\n    odd'),
         (
             lambda parts: parts['patch'].update({'up_output.weight': torch.ones(7, 7, 4, 4)}),
-            'up_output.weight is no bilinear kernel',
+            'up_output.weight is not a bilinear kernel',
         ),
     ],
 )

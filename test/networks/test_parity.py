@@ -102,7 +102,7 @@ def tensors_along(network: HLRC, image: torch.Tensor) -> dict[str, torch.Tensor]
     kept |= {f'swin{stage}': value for stage, value in enumerate(maps)}
     kept['uper_feat'], kept['uper_logits'] = feature, network.semantic.logits(feature)
     kept['lap1'], kept['lap2'] = network.region.residuals(image)
-    kept['effvit_in9'] = network.region.seen(image)
+    kept['effvit_in9'] = network.region.trunk_input(image)
     affinity, gate, trunk_maps = network.region(image)
     kept |= {f'eff_stage{stage + 1}': value for stage, value in enumerate(trunk_maps)}
     kept['gate_logits'] = gate.flatten(0, 2)

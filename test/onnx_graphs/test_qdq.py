@@ -87,7 +87,7 @@ def model() -> onnx.ModelProto:
 
 
 @pytest.fixture(scope='module')
-def quantised(model: onnx.ModelProto) -> onnx.ModelProto:
+def quantized(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the network in int8."""
     return quantize(model, feeds())
 
@@ -107,14 +107,14 @@ def readers(model: onnx.ModelProto, kind: str) -> list[tuple[str, str]]:
     return [(each.op_type, each.output[0]) for each in model.graph.node if made & set(each.input)]
 
 
-def test_only_wide_convolutions(quantised: onnx.ModelProto) -> None:
-    onnx.checker.check_model(quantised, full_check=True)
-    assert readers(quantised, 'DequantizeLinear') == [('Conv', 'c'), ('Conv', 'e')]
+def test_only_wide_convolutions(quantized: onnx.ModelProto) -> None:
+    onnx.checker.check_model(quantized, full_check=True)
+    assert readers(quantized, 'DequantizeLinear') == [('Conv', 'c'), ('Conv', 'e')]
 
 
-def test_symmetric_and_per_channel(model: onnx.ModelProto, quantised: onnx.ModelProto) -> None:
-    constants = constants_of(quantised)
-    pairs = [each for each in quantised.graph.node if each.op_type == 'QuantizeLinear']
+def test_symmetric_and_per_channel(model: onnx.ModelProto, quantized: onnx.ModelProto) -> None:
+    constants = constants_of(quantized)
+    pairs = [each for each in quantized.graph.node if each.op_type == 'QuantizeLinear']
     assert len(pairs) == 4
     for each in pairs:
         source, scale, zero = each.input
@@ -128,22 +128,22 @@ def test_symmetric_and_per_channel(model: onnx.ModelProto, quantised: onnx.Model
             assert constants[scale].shape == ()
 
 
-def test_close_to_float(model: onnx.ModelProto, quantised: onnx.ModelProto) -> None:
+def test_close_to_float(model: onnx.ModelProto, quantized: onnx.ModelProto) -> None:
     feed = next(feeds(1))
-    expected, found = (run(each, feed) for each in (model, quantised))
+    expected, found = (run(each, feed) for each in (model, quantized))
     error = np.abs(found - expected)
     assert 0 < error.max() < 0.15 * np.abs(expected).max()
     assert error.mean() < 0.01 * np.abs(expected).max()
 
 
-def test_no_cast_inside_an_island(quantised: onnx.ModelProto) -> None:
+def test_no_cast_inside_an_island(quantized: onnx.ModelProto) -> None:
     copy = onnx.ModelProto()
-    copy.CopyFrom(quantised)
+    copy.CopyFrom(quantized)
     half = to_half(copy)
     onnx.checker.check_model(half, full_check=True)
     assert readers(half, 'DequantizeLinear') == [('Conv', 'c'), ('Conv', 'e')]
     kept = float32_tensors(half)
-    # From one quantised convolution to the next, and nowhere else.
+    # From one quantized convolution to the next, and nowhere else.
     assert {'c', 'd', 'e'} <= kept
     assert not kept & {'a', 'f', 'g', 'i', 'j', 'y'}
 

@@ -99,7 +99,7 @@ def test_float_nodes_read_what_was_not_rounded(quantizer: Quantizer) -> None:
     model = quantizer.quantize(WIDE)
     # The skip reads the stem as it is; the convolution beside it reads bytes.
     assert readers(model, 'stem_relu') == {'skip_conv', 'stem_relu_QuantizeLinear'}
-    # What a quantised convolution gives exists as bytes only.
+    # What a quantized convolution gives exists as bytes only.
     assert readers(model, 'first_relu') == {'first_relu_QuantizeLinear'}
 
 
@@ -132,7 +132,7 @@ def test_not_a_graph(tmp_path: Path) -> None:
     model = branch_graph('image', ['affinity', 'local'], np.random.default_rng(3))
     model.graph.node[0].input[0] = 'nowhere'
     onnx.save(model, tmp_path / 'broken.onnx')
-    with pytest.raises(EngineError, match=r'broken\.onnx cannot be quantised: .*nowhere'):
+    with pytest.raises(EngineError, match=r'broken\.onnx cannot be quantized: .*nowhere'):
         Quantizer((tmp_path / 'broken.onnx').read_bytes(), 'broken.onnx')
 
 
@@ -140,12 +140,12 @@ def test_a_lonely_convolution_does_not_pay(path: Path) -> None:
     nodes = Quantizer(path.read_bytes(), path)._nodes
     # 3x3 on 32 channels saves 1.7 ms per million values; conversions cost 0.75 and 1.2.
     sizes = dict.fromkeys(nodes.activations(WIDE), 1_000_000)
-    payoff = LatencyModel(nodes, sizes)
-    assert payoff.gain(['first_conv']) == pytest.approx(6e-3 * 9 * 32 - 0.75 - 1.2)
-    assert payoff.best_of(['first_conv']) == set()
-    assert payoff.best_of(WIDE) == set(WIDE)
+    latency = LatencyModel(nodes, sizes)
+    assert latency.gain(['first_conv']) == pytest.approx(6e-3 * 9 * 32 - 0.75 - 1.2)
+    assert latency.best_of(['first_conv']) == set()
+    assert latency.best_of(WIDE) == set(WIDE)
     # Two that do not touch are no better.
-    assert payoff.best_of(['first_conv', 'third_conv']) == set()
+    assert latency.best_of(['first_conv', 'third_conv']) == set()
 
 
 def test_ends_of_a_chain_that_cost_more_are_left_out(path: Path) -> None:
@@ -161,10 +161,10 @@ def test_an_island_goes_as_a_whole(path: Path) -> None:
     sizes = dict.fromkeys(nodes.activations(WIDE), 1_000_000)
     # What passes between these two is so large that either alone would cost more than both.
     sizes |= {'first_relu': 2_000_000, 'depth_relu': 4_000_000, 'third_relu': 10_000_000}
-    payoff = LatencyModel(nodes, sizes)
-    both = payoff.gain(['depth_conv', 'second_conv'])
-    assert max(payoff.gain(['depth_conv']), payoff.gain(['second_conv'])) < both < 0
-    assert payoff.best_of(['depth_conv', 'second_conv', 'third_conv']) == {'third_conv'}
+    latency = LatencyModel(nodes, sizes)
+    both = latency.gain(['depth_conv', 'second_conv'])
+    assert max(latency.gain(['depth_conv']), latency.gain(['second_conv'])) < both < 0
+    assert latency.best_of(['depth_conv', 'second_conv', 'third_conv']) == {'third_conv'}
 
 
 def attention() -> onnx.ModelProto:

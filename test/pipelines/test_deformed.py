@@ -20,14 +20,14 @@ from deformed_bundles import deformed_bundle, picture
 
 from uhr_seg_ros.backends.engine import Engine
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.backends.registry import open_engines
+from uhr_seg_ros.backends.registry import open_backend
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import BundleError, ConfigError, EngineError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
-from uhr_seg_ros.core.visualization import OverlayOptions
+from uhr_seg_ros.core.visualization import draw_density, OverlayOptions
 from uhr_seg_ros.pipelines.deformed import Deformed
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
@@ -123,10 +123,17 @@ def test_a_graph_without_a_fixed_size(bundles: dict[str, Bundle], tmp_path: Path
 
 
 def test_the_density_of_sampling_is_drawn(bundles: dict[str, Bundle], tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / 'field.png'), picture(270, 481))
+    image = picture(270, 481)
+    cv2.imwrite(str(tmp_path / 'field.png'), image)
     options = ['--bundle', str(bundles['deformed'].path), '--output', str(tmp_path)]
     assert main(['segment', str(tmp_path / 'field.png'), *options, '--show-sampling']) == 0
-    assert cv2.imread(str(tmp_path / 'field_sampling.jpg')).shape == (270, 481, 3)
+    with Segmenter(bundles['deformed'], 'onnxruntime') as segmenter:
+        expected = draw_density(image, segmenter.sampling_grid(image))
+    found = cv2.imread(str(tmp_path / 'field_sampling.jpg'))
+    assert found.shape == (270, 481, 3)
+    # JPEG changes values by a few levels; the image alone is far away from it.
+    assert np.abs(found.astype(int) - expected).mean() < 4
+    assert np.abs(found.astype(int) - image).mean() > 20
 
 
 def test_no_sampling_to_show(bundles: dict[str, Bundle]) -> None:
@@ -166,7 +173,9 @@ def test_graphs_that_give_nonsense(
     text: str,
 ) -> None:
     bundle = bundles['deformed']
-    engines = open_engines(bundle, bundle.graphs, EngineOptions())
+    options = EngineOptions()
+    backend = open_backend(bundle, options)
+    engines = Deformed.open_graphs(bundle, backend, TilingOptions(), options)
     values = np.full(shape, value, np.float32)
     engines[graph] = Answering(engines[graph], **{name: values})
     pipeline = Deformed(bundle, engines, TilingOptions())

@@ -99,7 +99,7 @@ def save(
 
 
 def write_deformed(folder: Path) -> None:
-    """Write graphs that sample a frame evenly and take its colours for probabilities."""
+    """Write graphs that sample a frame evenly and take its colors for probabilities."""
     places = [np.linspace(-0.9, 0.9, count, dtype=np.float32) for count in (48, 32)]
     even = np.stack(np.meshgrid(*places), -1)[None]
     save(

@@ -69,7 +69,7 @@ def test_masks_agree_away_from_ties(
     classes = at_points(values).argmax(0).ravel().astype(np.uint8)
     points = np.arange(len(classes), dtype=np.int32)
     mask, found = np.empty(size, np.uint8), np.empty(size, np.int32)
-    PointMap(grid[0].numpy(), size, 2).spread([(classes, mask), (points, found)])
+    PointMap(grid[0].numpy(), size, 2).fill([(classes, mask), (points, found)])
     exact = exact_points(grid, size)
     np.testing.assert_array_equal(mask, classes[found])
     wrong = (classes[exact] != mask) & farther(grid, found, exact)
@@ -87,7 +87,7 @@ def test_values_at_points_are_those_of_the_exact_form() -> None:
     expected = sample_image(values, inverse.nan_to_num())[0].numpy()
     maps = np.empty((3, 300, 500), np.float32)
     points = at_points(values[0].numpy()).reshape(3, -1)
-    PointMap(grid[0].numpy(), (300, 500), 1).spread(list(zip(points, maps, strict=True)))
+    PointMap(grid[0].numpy(), (300, 500), 1).fill(list(zip(points, maps, strict=True)))
     np.testing.assert_allclose(maps[:, hit], expected[:, hit], atol=1e-5)
 
 
@@ -98,6 +98,6 @@ def test_points_far_from_a_band(threads: int, monkeypatch: pytest.MonkeyPatch) -
     grid = bent_grid((16, 16), 0.0) * 0.1 - 0.9
     found = np.empty((150, 90), np.int32)
     points = np.arange(256, dtype=np.int32)
-    PointMap(grid[0].numpy(), (150, 90), threads).spread([(points, found)])
+    PointMap(grid[0].numpy(), (150, 90), threads).fill([(points, found)])
     exact = exact_points(grid, (150, 90))
     assert farther(grid, found, exact).mean() < 0.02

@@ -26,7 +26,7 @@ def random_image(size: tuple[int, int]) -> np.ndarray:
 
 
 def expected(image: np.ndarray, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
-    """Pad, normalise and reduce, one step after the other."""
+    """Pad, normalize and reduce, one step after the other."""
     padding = ((0, -image.shape[0] % 16), (0, -image.shape[1] % 16), (0, 0))
     rgb = np.pad(image, padding, mode='edge')[..., ::-1]
     planes = ((rgb - np.array(bundle.mean)) / np.array(bundle.std)).transpose(2, 0, 1)

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Sampling from bytes: equal to what torch does with whole normalised images."""
+"""Sampling from bytes: equal to what torch does with whole normalized images."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,12 +18,16 @@ from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.errors import BundleError, ConfigError, EngineError, UhrSegError
 from uhr_seg_ros.core.raw_frame import memory_shape, RawFrame
+from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import colorize, OverlayOptions, OverlayPainter
 from uhr_seg_ros.pipelines import two_branch
-from uhr_seg_ros.pipelines.pipeline import TilingOptions
+from uhr_seg_ros.pipelines.outputs import CheckedGraphs
+from uhr_seg_ros.pipelines.pipeline import PendingResult, TilingOptions
 from uhr_seg_ros.pipelines.preprocessing import Preprocessor
 from uhr_seg_ros.pipelines.refinement.refine import refine, Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.pipelines.two_branch import TwoBranch
+from uhr_seg_ros.synthetic.scenes import generate_scene
 
 
 @pytest.fixture(scope='module')
@@ -200,6 +205,51 @@ def test_strips_are_exact(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch)
     assert (strips.confidence == whole.confidence).all()
 
 
+@pytest.fixture(scope='module')
+def shipped() -> Iterator[TwoBranch]:
+    """Open the model that is shipped: its fusion looks around, unlike that of the tiny bundle."""
+    bundle = load_bundle('hlrc_s_aerial')
+    pipeline = TwoBranch.open(bundle, TilingOptions(), EngineOptions(precision='fp32'))
+    yield pipeline
+    pipeline.close()
+
+
+@pytest.fixture(scope='module')
+def shipped_maps(shipped: TwoBranch) -> dict[str, np.ndarray]:
+    """Return what its branches find in a frame of 608 x 320 px."""
+    return shipped.maps(generate_scene(21, 608, 320)[0], StageClock())
+
+
+def fused(
+    pipeline: TwoBranch, maps: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch, halo: int
+) -> tuple[np.ndarray, float]:
+    """Return where masks in one piece and in strips differ, and the same of the logits."""
+    wanted = ['mask', 'logits']
+    whole = pipeline._fuse(maps, (608, 320), wanted)
+    with monkeypatch.context() as patch:
+        patch.setattr(two_branch, 'STRIP_BYTES', 1)
+        patch.setattr(two_branch, 'HALO', halo)
+        strips = pipeline._fuse(maps, (608, 320), wanted)
+    error = np.abs(strips['logits'] - whole['logits']).max() / np.abs(whole['logits']).max()
+    return strips['mask'] != whole['mask'], float(error)
+
+
+def test_strips_of_the_shipped_model_are_exact(
+    shipped: TwoBranch, shipped_maps: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    differing, error = fused(shipped, shipped_maps, monkeypatch, two_branch.HALO)
+    assert not differing.any()
+    assert error < 1e-5
+
+
+def test_strips_of_the_shipped_model_need_their_halo(
+    shipped: TwoBranch, shipped_maps: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the test above would prove nothing."""
+    differing, error = fused(shipped, shipped_maps, monkeypatch, 1)
+    assert differing.any() or error > 1e-3
+
+
 def test_memory_limit_makes_tiles(tmp_path: Path) -> None:
     """8 MB at 100 bytes per px hold 282 px squared: the frame does not fit, a tile does."""
     bundle = make_tiny_bundle(
@@ -240,9 +290,21 @@ def test_attributes(segmenter: Segmenter, tiny_bundle: Path) -> None:
     assert set(segmenter.provenance['sha256']) == set(segmenter.bundle.graphs)
 
 
-def test_takes_a_loaded_bundle_and_warms_up(tiny_bundle: Path) -> None:
+def test_takes_a_loaded_bundle_and_warms_up(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     segmenter = Segmenter(load_bundle(tiny_bundle), options=EngineOptions(threads=1))
-    segmenter.warm_up((20, 30))
+    ran: list[str] = []
+    run = CheckedGraphs.run
+
+    def watched(self: CheckedGraphs, graph: str, *rest: Any) -> dict[str, np.ndarray]:
+        ran.append(graph)
+        return run(self, graph, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckedGraphs, 'run', watched)
+        segmenter.warm_up((20, 30))
+    assert {'semantic', 'detail', 'fusion'} <= set(ran)
     segmenter.close()
     segmenter.close()
     with pytest.raises(ConfigError, match='was closed'):
@@ -325,3 +387,23 @@ def test_memory_does_not_grow_with_new_sizes(tiny_bundle: Path) -> None:
                 segmenter(np.zeros((height, width, 3), np.uint8))
             used.append(resident_mb())
     assert max(used[8:]) < max(used[:4]) + 10
+
+
+def test_a_pending_result_is_there_as_often_as_it_is_asked_for() -> None:
+    values = iter([1, 2])
+    pending = PendingResult(lambda: next(values))
+    assert (pending.result(), pending.result()) == (1, 1)
+
+
+def test_a_pending_result_that_failed_fails_again() -> None:
+    calls = []
+
+    def fail() -> None:
+        calls.append(1)
+        raise EngineError('the GPU is gone')
+
+    pending = PendingResult(fail)
+    for _ in range(2):
+        with pytest.raises(EngineError, match='the GPU is gone'):
+            pending.result()
+    assert calls == [1]

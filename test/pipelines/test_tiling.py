@@ -33,6 +33,18 @@ def test_tiles_cover_the_axis(size: int, tile: int) -> None:
         assert before - after >= overlap_of(tile, 16)
 
 
+@pytest.mark.parametrize(
+    ('tile', 'multiple', 'shared'),
+    [(128, 16, 64), (512, 16, 64), (640, 16, 80), (1024, 16, 128), (1100, 32, 160)]
+    + [(2048, 16, 256), (4096, 64, 256)],
+)
+def test_what_tiles_share(tile: int, multiple: int, shared: int) -> None:
+    """An eighth of the tile, at least 64 and at most 256 px, in whole multiples."""
+    assert overlap_of(tile, multiple) == shared
+    (_, stop), (start, _) = tile_spans(8192, tile, multiple)[:2]
+    assert stop - start >= shared
+
+
 def test_one_tile_where_one_is_enough() -> None:
     assert tile_spans(500, 512, 16) == [(0, 500)]
     assert len(tile_spans(3840, 1920, 16)) == 3

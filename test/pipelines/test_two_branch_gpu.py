@@ -223,6 +223,16 @@ def test_engines_are_built_once(stand_in: StandIn, tiny_bundle: Path) -> None:
     assert 'none was made yet' in lines[1]
 
 
+def test_a_frame_after_the_warm_up_captures_nothing(stand_in: StandIn, tiny_bundle: Path) -> None:
+    with on_gpu(tiny_bundle) as segmenter:
+        segmenter.warm_up((64, 64))
+        captured = len(stand_in.cuda.captured)
+        assert captured
+        for _ in range(2):
+            segmenter(scene(64, 64))
+        assert len(stand_in.cuda.captured) == captured
+
+
 def test_built_for_the_size_to_come(stand_in: StandIn, tiny_bundle: Path) -> None:
     with Segmenter(tiny_bundle, 'tensorrt', input_size=(64, 96), options=options()):
         assert stand_in.trt.notes.built == 3

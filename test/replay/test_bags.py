@@ -74,7 +74,7 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
     broken.write_bytes(b'no recording')
     with pytest.raises(RecordingError, match='broken.mcap cannot be read as a rosbag2 recording'):
         image_topics(broken)
-    with pytest.raises(RecordingError, match='is no rosbag2 recording'):
+    with pytest.raises(RecordingError, match='is not a rosbag2 recording'):
         image_topics(Path(__file__))
     with BagWriter(tmp_path / 'bag') as bag:
         bag.write(frame(0), 0)

@@ -382,7 +382,7 @@ def test_files_that_hold_something_else(tmp_path: Path) -> None:
     }.items():
         sqlite3.connect(tmp_path / f'{name}.db3').executescript(schema).connection.close()
     for name, reason in {
-        'folder.db3': 'is no rosbag2 recording',
+        'folder.db3': 'is not a rosbag2 recording',
         'pipe.mcap': 'is no regular file',
         'empty.mcap': 'is empty',
         'text.mcap': "begins with b'flight o'",
@@ -395,7 +395,7 @@ def test_files_that_hold_something_else(tmp_path: Path) -> None:
         with pytest.raises(RecordingError, match=rf'{name}.*{reason}'):
             list(read_all(tmp_path / name))
     for name in ('x' * 5000 + '.mcap', 'a\0.mcap', 'gone.db3'):
-        with pytest.raises(RecordingError, match='is no rosbag2 recording'):
+        with pytest.raises(RecordingError, match='is not a rosbag2 recording'):
             list(read_all(tmp_path / name))
 
 
@@ -437,7 +437,7 @@ def test_other_splits_are_read_where_one_is_damaged(
     ],
 )
 def test_short_messages(message: bytes, kind: str) -> None:
-    with pytest.raises(RecordingError, match=f'a message of {len(message)} bytes is no {kind}'):
+    with pytest.raises(RecordingError, match=f'a message of {len(message)} bytes is not a {kind}'):
         read_frame(message, kind)
     if len(message) < 12:
         with pytest.raises(

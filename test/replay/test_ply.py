@@ -49,7 +49,7 @@ def test_other_files_are_refused(tmp_path: Path, damage: object) -> None:
     file = tmp_path / 'cloud.ply'
     write_ply(file, example())
     file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(WriteError, match=f'{file} is no PLY file'):
+    with pytest.raises(WriteError, match=f'{file} is not a PLY file'):
         read_ply(file)
 
 

@@ -191,7 +191,7 @@ def test_a_grey_camera_alone_is_taken_with_a_warning(
 ) -> None:
     bag = record(tmp_path / 'bag', {'/cam/image_raw': [GRAY]})
     assert choose_topic(bag).name == '/cam/image_raw'
-    text = "warning: topic /cam/image_raw (Image 'mono8' 40x24, 1 messages): grey"
+    text = "warning: topic /cam/image_raw (Image 'mono8' 40x24, 1 messages): gray"
     assert caplog.messages == [text]
 
 

@@ -44,6 +44,21 @@ def test_a_shipped_recipe_reads(path: Path) -> None:
     assert config.data.dataset == path.stem.rpartition('_')[2]
 
 
+def test_former_names_of_fields_are_read(tmp_path: Path) -> None:
+    content = yaml.safe_load((CONFIGS / 'hlrc_s_aerial.yaml').read_text())
+    expected = read_config(CONFIGS / 'hlrc_s_aerial.yaml')
+    content['average'] = content.pop('ema_decay')
+    data = content['data']
+    data['ignore_doubtful'] = data.pop('ignore_noisy_labels')
+    data['recolour'] = data.pop('recolor')
+    path = tmp_path / 'recipe.yaml'
+    path.write_text(yaml.safe_dump(content))
+    assert read_config(path) == expected
+    path.write_text(yaml.safe_dump(content | {'ema_decay': 0.5}))
+    with pytest.raises(TrainingError, match=r'recipe\.yaml: fields average and ema_decay are the'):
+        read_config(path)
+
+
 @pytest.mark.parametrize(('name', 'expected'), PUBLISHED.items())
 def test_published_settings(name: str, expected: tuple[int, ...]) -> None:
     config = read_config(CONFIGS / f'hlrc_{name}.yaml')

@@ -75,9 +75,9 @@ def train(tmp_path: Path, root: Path, data: dict[str, Any] | None = None, **fiel
         ({'train_a': (0, 1, 2), 'val_c': (255,)}, 'val/c.png, hold no value but 255'),
         (
             {'train_a': (1, 255), 'val_c': (0, 1)},
-            'training (train): all labelled pixels are house, so that there is nothing to tell',
+            'training (train): all labeled pixels are house, so that there is nothing to tell',
         ),
-        ({'train_a': (1,), 'val_c': (0, 1)}, 'training (train): all labelled pixels are house'),
+        ({'train_a': (1,), 'val_c': (0, 1)}, 'training (train): all labeled pixels are house'),
         ({'train_a': (0, 1, 7), 'train_b': (0, 9), 'val_c': (8, 1)}, '3 files cannot be used'),
     ],
 )

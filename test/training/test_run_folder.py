@@ -12,12 +12,17 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='training needs torch')
 
+from tiny import CLASSES, config_with
+
+from uhr_seg_ros.core.errors import TrainingError
+from uhr_seg_ros.export.description import Description
 from uhr_seg_ros.training.run_folder import (
     LAST,
+    load_last,
     LOG,
     read_log,
     RunFolder,
-    save_whole,
+    save_atomically,
     VALIDATION,
 )
 
@@ -32,9 +37,9 @@ class Breaks:
 
 def test_a_write_that_breaks_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / LAST
-    save_whole({'step': 1, 'weights': torch.ones(3)}, path)
+    save_atomically({'step': 1, 'weights': torch.ones(3)}, path)
     with pytest.raises(OSError, match='broken on the way'):
-        save_whole({'step': 2, 'weights': torch.ones(100000), 'last': Breaks()}, path)
+        save_atomically({'step': 2, 'weights': torch.ones(100000), 'last': Breaks()}, path)
     assert torch.load(path, weights_only=True)['step'] == 1
     assert [file.name for file in tmp_path.iterdir()] == [LAST]
     (tmp_path / f'{LAST}.unfinished').touch()  # of a run that was killed
@@ -66,3 +71,17 @@ def test_a_log_can_be_read_while_it_is_written(tmp_path: Path) -> None:
     path.write_text(json.dumps({'step': 0}) + '\n{"step"')
     assert read_log(path) == [{'step': 0}]
     assert read_log(tmp_path / 'none.jsonl') == []
+
+
+def test_a_run_that_was_begun_under_former_names_goes_on(tmp_path: Path) -> None:
+    decisive = config_with(ema_decay=0.5).decisive()
+    former = {
+        {'ema_decay': 'average', 'data.recolor': 'data.recolour'}.get(name, name): value
+        for name, value in decisive.items()
+    }
+    torch.save({'decisive': former, 'step': 3}, tmp_path / LAST)
+    ours = Description('hlrc_s', {}, CLASSES)
+    assert load_last(tmp_path, decisive, ours)['step'] == 3
+    other = config_with(ema_decay=0.4).decisive()
+    with pytest.raises(TrainingError, match=r'another recipe: ema_decay was 0\.5 and is 0\.4'):
+        load_last(tmp_path, other, ours)

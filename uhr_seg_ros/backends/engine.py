@@ -84,7 +84,7 @@ class Backend(Protocol):
 
     name: str
 
-    def open(self, graph: Graph, shapes: Shapes = ...) -> Engine:
+    def open(self, graph: Graph, shapes: Shapes) -> Engine:
         """
         Open a graph of the bundle in the precision of the options.
 

@@ -10,7 +10,6 @@ A new back end is one module and one line of `BACKENDS`: the module has a functi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from importlib import import_module
 from typing import NamedTuple
@@ -94,28 +93,6 @@ def open_backend(bundle: Bundle, options: EngineOptions) -> Backend:
     """
     # Imported here, so that a missing package is an error of ours.
     return import_module(BACKENDS[options.backend].module).open_backend(bundle, options)
-
-
-def open_engines(
-    bundle: Bundle, names: Iterable[str], options: EngineOptions
-) -> dict[str, Engine]:
-    """
-    Open graphs of a bundle on a back end that takes every size at run time.
-
-    Args:
-        bundle: the model.
-        names: of graphs.
-        options: of the engines; what an engine runs in is in its provenance.
-
-    Returns:
-        Graph name -> engine.
-
-    Raises:
-        EngineError: as of `open_backend` and `Backend.open`.
-
-    """
-    backend = open_backend(bundle, options)
-    return {name: backend.open(bundle.graphs[name]) for name in names}
 
 
 def open_engine(graph: Graph, threads: int = 0) -> Engine:

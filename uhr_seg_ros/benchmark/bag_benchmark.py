@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Measure the unmodified node on a recording."""
+"""Measure the unmodified node on a recording, also at the highest rate that it keeps up with."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from uhr_seg_ros import __version__
-from uhr_seg_ros.benchmark.figures import facts, figures, is_sustained, series, without_extremes
+from uhr_seg_ros.benchmark.figures import (
+    engine_facts,
+    figures,
+    is_sustained,
+    series,
+    without_extremes,
+)
 from uhr_seg_ros.benchmark.host import describe_host
-from uhr_seg_ros.benchmark.peak import find_peak
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.errors import ProcessError
 from uhr_seg_ros.replay.bags import describe_bag, ImageTopic
@@ -36,6 +41,11 @@ TRIAL_S, TRIAL_FRAMES = 5.0, 20
 _ESTIMATE_S = 5.0
 #: Runs at the peak, of which the best and the worst are dropped.
 PEAK_RUNS = 5
+#: Search for the peak, in shares of the first estimate: where halving ends, and how large the
+#: steps are afterwards.
+NARROW, STEP = 0.1, 0.025
+# How often a bound is moved that does not hold.
+_MAX_DOUBLINGS = 8
 #: Overlays on the page.
 PICTURES = 8
 
@@ -111,7 +121,7 @@ def benchmark_bag(
         'machine': {**describe_host(), 'idle_percent': idle},
         'bag': describe_bag(options.bag, topic),
         'node': {
-            **facts(described['diagnostics']),
+            **engine_facts(described['diagnostics']),
             'parameters': {**described['parameters'], 'bundle': bundle.name},
         },
         'dds': described['dds'],
@@ -169,3 +179,48 @@ def _check(replay: Replay) -> None:
             'Play slower, or look at what `uhr_seg demo` says about the recording'
         )
         raise ProcessError(msg)
+
+
+def find_peak(keeps_up: Callable[[float], bool], estimate_hz: float) -> float:
+    """
+    Find the highest rate that a node keeps up with.
+
+    As ros2_benchmark does: halve an interval until it is narrow, then go up in small steps. The
+    rule is a relative one, though, since a slack of 5 or 10 Hz says nothing about a node of a few
+    frames per second.
+
+    Args:
+        keeps_up: tries a rate in Hz.
+        estimate_hz: such as the rate when each frame waits for the answer to the one before.
+
+    Returns:
+        The highest rate that was kept up with, Hz; 0 if none was, down to 1/256 of the estimate.
+    """
+    lower, upper = _bounds(keeps_up, estimate_hz)
+    while lower and upper - lower > NARROW * estimate_hz:
+        middle = (lower + upper) / 2
+        if keeps_up(middle):
+            lower = middle
+        else:
+            upper = middle
+    step = STEP * estimate_hz
+    while lower and lower + step < upper and keeps_up(lower + step):
+        lower += step
+    return lower
+
+
+def _bounds(keeps_up: Callable[[float], bool], estimate_hz: float) -> tuple[float, float]:
+    """Return a rate that is kept up with, or 0, and one that is not."""
+    if keeps_up(estimate_hz):
+        rate = estimate_hz
+        for _ in range(_MAX_DOUBLINGS):
+            if not keeps_up(2 * rate):
+                break
+            rate *= 2
+        return rate, 2 * rate
+    rate = estimate_hz
+    for _ in range(_MAX_DOUBLINGS):
+        if keeps_up(rate / 2):
+            return rate / 2, rate
+        rate /= 2
+    return 0.0, rate

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""A labelled cloud, seen from the side."""
+"""A labeled cloud, seen from the side."""
 
 from __future__ import annotations
 
@@ -133,12 +133,12 @@ def _splat(
 
 
 def _darken_edges(picture: np.ndarray, depths: np.ndarray) -> np.ndarray:
-    """Darken pixels by how far they lie behind their neighbours, as eye-dome lighting does."""
+    """Darken pixels by how far they lie behind their neighbors, as eye-dome lighting does."""
     reach = _EDGE_REACH * _OVERSAMPLING
     far = np.log2(np.where(np.isfinite(depths), depths, np.nan))
     behind = np.zeros_like(far)
     for axis in (0, 1):
-        # Both sides together: a slope is no edge.
+        # Both sides together: a slope is not an edge.
         around = (np.roll(far, reach, axis) + np.roll(far, -reach, axis)) / 2
         behind += np.nan_to_num(np.maximum(far - around, 0))
     light = np.exp(-_EDGE_STRENGTH * behind)

@@ -24,18 +24,16 @@ from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.replay.collector import STAMP_PATTERN
 from uhr_seg_ros.replay.image_source import read_image
-from uhr_seg_ros.replay.results import Replay
+from uhr_seg_ros.replay.results import COUNTERS, Replay
 from uhr_seg_ros.replay.session import replay
 from uhr_seg_ros.replay.topics import choose_topic
-from uhr_seg_ros.reports.benchmark_console import print_percentiles, print_table
+from uhr_seg_ros.synthetic.flight import FRAME_SIZE
 from uhr_seg_ros.synthetic.flight_cloud import (
     cloud_delay_ns,
     INFO_TOPIC,
     node_parameters,
     POINTS_TOPIC,
 )
-
-_COUNTS = ('received', 'processed', 'dropped', 'rejected')
 
 _THUMBNAIL = (480, 270)
 _COLUMNS = 4
@@ -53,7 +51,7 @@ class DemoOptions:
         frames: length of a flight.
         rate_hz: frames per second; 0: a recording as it was recorded.
         size: height and width of the frames of a flight.
-        cloud: whether a LiDAR flies along, whose points are labelled.
+        cloud: whether a LiDAR flies along, whose points are labeled.
         topic: of a recording; empty: the only likely one, see `choose_topic`.
 
     """
@@ -63,14 +61,14 @@ class DemoOptions:
     output: Path
     frames: int
     rate_hz: float
-    size: tuple[int, int]
+    size: tuple[int, int] = FRAME_SIZE
     cloud: bool = False
     topic: str = ''
 
 
 def run_demo(options: DemoOptions) -> dict[str, Any]:
     """
-    Run the demo and print its tables.
+    Run the demo.
 
     Returns:
         What it also writes to `report.json`.
@@ -134,7 +132,6 @@ def _run(options: DemoOptions, bundle: Bundle) -> dict[str, Any]:
         draw_saved_cloud(output, bundle.classes)
     write_json(output / 'report.json', report)
     draw_overview(output)
-    _print(report)
     return report
 
 
@@ -159,7 +156,7 @@ def _figures(result: Replay) -> dict[str, Any]:
         'frames_played': len(result.played),
         'messages_skipped': result.skipped,
         'stamps_repeated': len(result.played) - len({stamp for stamp, *_ in result.played}),
-        **{f'frames_{name}': report.count(name) for name in _COUNTS},
+        **{f'frames_{name}': report.count(name) for name in COUNTERS},
         'latency_ms': percentiles(ms for _, ms, _ in result.latencies()),
         'stage_ms': stage_percentiles(report.values or {}),
     }
@@ -181,39 +178,3 @@ def _remove_results(output: Path) -> None:
     ):
         for file in output.glob(pattern):
             file.unlink()
-
-
-def _print(report: dict[str, Any]) -> None:
-    rows: dict[str, Any] = dict(report['stage_ms'])
-    rows['frame published to mask received'] = report['latency_ms']
-    print_percentiles('Latency', rows)
-    names = ('played', *_COUNTS)
-    print_table(
-        'Frames', ['', *names], [['frames', *(str(report[f'frames_{name}']) for name in names)]]
-    )
-    if report['messages_skipped']:
-        print(f'messages that were skipped, as they are not whole: {report["messages_skipped"]}')
-    if report['stamps_repeated']:
-        print(
-            f'warning: {report["stamps_repeated"]} of {report["frames_played"]} frames have a '
-            'stamp that another has too: files are named after stamps, so those of the last '
-            'frame stay, and latencies are not known'
-        )
-    if 'clouds' in report:
-        _print_clouds(report['clouds'])
-
-
-def _print_clouds(clouds: dict[str, Any]) -> None:
-    names = ('played', 'paired', 'unpaired', 'rejected', 'saved')
-    print_table(
-        'Clouds', ['', *names], [['clouds', *(str(clouds[f'clouds_{name}']) for name in names)]]
-    )
-    if clouds['points']:
-        shares = {**clouds['label_share'], 'no label': clouds['unlabelled_share']}
-        rows = [[name, f'{share:.1%}'] for name, share in shares.items()]
-        print_table(f'{clouds["points"]} points', ['', 'share'], rows)
-    if clouds['like_mask_share'] is not None:
-        print(
-            f'{clouds["like_mask_share"]:.2%} of the labels are those of the masks where the '
-            'points were cast from'
-        )

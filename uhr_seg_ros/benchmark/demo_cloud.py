@@ -46,7 +46,7 @@ def cloud_figures(
     Returns:
         `clouds_played`; what the node counted, a number for each of `COUNTS`; `clouds_saved`;
         `points` of all that were saved; `label_share`: name -> share of the points, those with
-        points only; `unlabelled_share`; `like_mask_share`: share of the labelled points whose
+        points only; `unlabelled_share`; `like_mask_share`: share of the labeled points whose
         label is that of the saved mask at the pixel that the point was cast from, and
         `like_mask_points`, how many were compared. Shares are None where there are no points.
 
@@ -104,7 +104,7 @@ def draw_saved_cloud(output: Path, classes: ClassSet) -> None:
 
 
 def saved_clouds(output: Path) -> list[Path]:
-    """List the labelled clouds in the order of their stamps."""
+    """List the labeled clouds in the order of their stamps."""
     return sorted(output.glob(f'clouds/{STAMP_PATTERN}_points.ply'))
 
 

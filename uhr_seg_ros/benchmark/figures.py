@@ -32,8 +32,8 @@ SUSTAINED = 0.95
 _MEASURED = re.compile('state|frames_.*|gpu_.*|.*_m?s')
 
 
-def facts(diagnostics: Mapping[str, str]) -> dict[str, str]:
-    """Return what the node's diagnostics tell about what runs: all but states and figures."""
+def engine_facts(diagnostics: Mapping[str, str]) -> dict[str, str]:
+    """Return what the node's diagnostics say about what runs: all but states and figures."""
     return {key: value for key, value in diagnostics.items() if not _MEASURED.fullmatch(key)}
 
 

@@ -22,7 +22,7 @@ _CPUINFO = Path('/proc/cpuinfo')
 
 
 def machine() -> dict[str, Any]:
-    """Return what the numbers were measured on."""
+    """Describe the machine in short; see `describe_host`."""
     return {
         'machine': platform.machine(),
         'system': platform.system(),

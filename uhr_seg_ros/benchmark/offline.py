@@ -72,7 +72,7 @@ def segment_recording(
     on_frame: Callable[[], object] = lambda: None,
 ) -> OfflineRun:
     """
-    Copy a recording message by message and add mask, colour mask and overlay of every frame.
+    Copy a recording message by message and add mask, color mask and overlay of every frame.
 
     What is added carries the header of its frame and its time of recording. The new recording
     stands under its name when it is whole.
@@ -88,7 +88,7 @@ def segment_recording(
 
     Raises:
         RecordingError: the folder exists, or the recording is damaged.
-        RecordingError: the recording has topics below the prefix already, which is no name of
+        RecordingError: the recording has topics below the prefix already, which is not a name of
             topics, or the folder lies in the recording.
 
     """
@@ -126,14 +126,14 @@ def check_offline(source: Path, output: Path, prefix: str = PREFIX) -> str:
         The prefix with a slash in front and none at its end.
 
     Raises:
-        RecordingError: it is no recording, or the folder exists.
+        RecordingError: it is not a recording, or the folder exists.
         RecordingError: see `segment_recording`.
 
     """
     name = f'/{prefix.strip("/")}'
     if not _NAME.fullmatch(name) or '__' in name or len(f'{name}/{COLOR_MASK}') > _MAX_NAME:
         msg = (
-            f'{prefix!r} is no prefix of topics: expected names of letters, digits and single '
+            f'{prefix!r} is not a prefix of topics: expected names of letters, digits and single '
             f'underscores with slashes between them, such as {PREFIX}_2, of at most '
             f'{_MAX_NAME - len(COLOR_MASK) - 1} characters'
         )

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What demo and long runs fly over: a recording, images, a mosaic, or a generated scene."""
+"""What demo and long runs play: a recording, images, a mosaic, or a generated scene."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _MARK = '.made_by_demo'
 # Stamps of a recorded flight begin here, ns.
 _FIRST_STAMP = 1_000_000_000
 
-# So far stamps go that ROS 2 can tell, less a margin, s.
+# The last stamp that ROS 2 can hold, less a margin, s.
 _MAX_S = 2_000_000_000
 
 # So much earlier than its frame a calibration counts as recorded, so that it is there first, ns.
@@ -84,7 +84,7 @@ def prepare_bag(
     Raises:
         FramesError: a path is none of these.
         ConfigError: a path is not there, the folder is somebody's, the disk is full, clouds are
-            asked for beside a recording, or a topic without one.
+            required beside a recording, or a topic is given without one.
         RecordingError: the recording cannot be made.
 
     """
@@ -143,7 +143,7 @@ def _fly(
 
 
 def _images(paths: Sequence[Path]) -> Iterator[_View]:
-    """Return images as frames; nobody knows where they were taken, so one after the other."""
+    """Yield images as frames, side by side: nobody knows where they were taken."""
     for index, frame in enumerate(map(read_image, paths)):
         height, width = frame.shape[:2]
         pose = Pose(x=(index + 0.5) * width, y=0.5 * height, heading=0.0)

@@ -99,7 +99,7 @@ def _check_places(args: argparse.Namespace, plan: Plan) -> None:
 
 
 def _check_labels(plan: Plan, args: argparse.Namespace) -> None:
-    """Look at what will be evaluated now: the first training looks at its own labels."""
+    """Check the labels that will be evaluated; the first training checks its own."""
     for name in sorted({variant.config['data']['dataset'] for variant in plan.variants}):
         try:
             dataset = open_dataset(name, args.root)

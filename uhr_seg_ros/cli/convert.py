@@ -31,8 +31,7 @@ from uhr_seg_ros.export.released import (
     part_names,
     Weights,
 )
-from uhr_seg_ros.networks.base import SegmentationNetwork
-from uhr_seg_ros.networks.presets import is_network_name, NETWORKS
+from uhr_seg_ros.networks.presets import is_network_name, NETWORKS, SegmentationNetwork
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -175,7 +174,7 @@ def read_weights(network: str | None, checkpoint: Path | None, parts: Sequence[s
 
 def files_of(weights: Weights) -> dict[str, Any]:
     """
-    Return where weights come from.
+    Describe where weights come from.
 
     Returns:
         ``checkpoint`` and ``checkpoint_sha256``: name and hash of the file, or those of every

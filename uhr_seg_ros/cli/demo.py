@@ -19,7 +19,7 @@ from uhr_seg_ros.cli.arguments import (
 )
 from uhr_seg_ros.core.command_line import Mode, refuse_without_effect
 from uhr_seg_ros.replay.bags import is_bag
-from uhr_seg_ros.synthetic.flight import FRAME_SIZE
+from uhr_seg_ros.reports.benchmark_console import print_demo
 
 _DEFAULT = '--bundle --output --rate'
 
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--rate', type=parse_rate, default=0.0, help='Hz; 0: as recorded, flights 1 Hz'
     )
     parser.add_argument(
-        '--size', type=parse_size, default=FRAME_SIZE, help='frames of a flight, 3840x2160'
+        '--size', type=parse_size, default=DemoOptions.size, help='frames of a flight, 3840x2160'
     )
     parser.add_argument(
         '--cloud',
@@ -75,6 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         topic=arguments.topic,
     )
     report = run_demo(options)
+    print_demo(report)
     saved = 'masks, overlays, clouds, cloud.jpg' if options.cloud else 'masks, overlays'
     print(f'{saved} and report.json: {options.output}/')
     if unsaved := report['files_not_saved']:
@@ -84,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         print('error: no mask came')
         return 1
     if options.cloud and not report['clouds']['clouds_saved']:
-        print(f'error: no labelled cloud came: {options.output / "node.log"} may say why')
+        print(f'error: no labeled cloud came: {options.output / "node.log"} may say why')
         return 1
     if report['node_exit_code']:
         print(f'error: the node ended with code {report["node_exit_code"]}')

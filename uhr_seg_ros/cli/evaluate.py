@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""``uhr_seg evaluate``: a bundle against labelled images."""
+"""``uhr_seg evaluate``: a bundle against labeled images."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def _checked(bundle: Bundle, paths: dict[str, Path], tiles: Sequence[np.ndarray]
 
 def _logits(segmenter: Segmenter, tile: np.ndarray) -> np.ndarray:
     logits = segmenter(tile, logits=True).logits
-    assert logits is not None  # they were asked for
+    assert logits is not None  # they are requested
     return logits
 
 

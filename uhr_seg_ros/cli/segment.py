@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--save-logits', action='store_true', help='write <stem>_logits.npz with logits (C, H, W)'
     )
     parser.add_argument(
-        '--color-mask', action='store_true', help='write <stem>_color.png, the classes as colours'
+        '--color-mask', action='store_true', help='write <stem>_color.png, the classes as colors'
     )
     parser.add_argument(
         '--show-sampling',
@@ -107,7 +107,7 @@ def _segment(
     sampling = None
     if args.show_sampling:
         sampling = draw_density(image, segmenter.sampling_grid(image))
-    files.write(result, sampling)
+    files.write(result.mask, result.overlay, result.color_mask, sampling, result.logits)
     return elapsed
 
 

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""``uhr_seg train``: from labelled images to a bundle."""
+"""``uhr_seg train``: from labeled images to a bundle."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from uhr_seg_ros.export.export import export_bundle
 from uhr_seg_ros.export.pretrained import PARTS
 from uhr_seg_ros.export.released import load_checkpoint
 from uhr_seg_ros.reports.training_curves import draw_curves
-from uhr_seg_ros.training.checks import wrong
+from uhr_seg_ros.training.checks import field_error
 from uhr_seg_ros.training.config import Config, read_config
 from uhr_seg_ros.training.dataloaders import build_dataloaders
 from uhr_seg_ros.training.distributed import DEVICES, process_group
-from uhr_seg_ros.training.run_folder import BEST, LAST, read_log, VALIDATION
+from uhr_seg_ros.training.run_folder import BEST, LAST, LOG, read_log, VALIDATION
 from uhr_seg_ros.training.trainer import Trainer
 from uhr_seg_ros.training.validation import format_figures
 
@@ -113,14 +113,15 @@ def _finish(trainer: Trainer, finished: bool, dataset: Dataset, args: argparse.N
         steps = trainer.config.training.steps
         console.print(f'stopped after {trainer.step} of {steps} steps: go on with --resume')
         return UNFINISHED
-    if curves := draw_curves(args.output):
+    curves = args.output / 'curves.png'
+    if draw_curves(curves, read_log(args.output / LOG), read_log(args.output / VALIDATION)):
         console.print(f'curves: {curves}')
     _export(trainer, dataset, args, console)
     return FINISHED
 
 
 def _domain(config: Config, dataset: Dataset) -> Domain:
-    """Return what the model will be for: what the recipe says, or else the data set."""
+    """Return the domain that the recipe names, or else that of the data set."""
     if config.domain is not None:
         return config.domain
     return dataset.domain.with_scenes() if config.data.generated else dataset.domain
@@ -131,7 +132,7 @@ def _with_pretrained(config: Config, given: list[str]) -> Config:
     for text in given:
         part, _, path = text.partition('=')
         if part not in PARTS or not path:
-            raise wrong('--start', text, f'PART=FILE with PART one of {", ".join(PARTS)}')
+            raise field_error('--start', text, f'PART=FILE with PART one of {", ".join(PARTS)}')
         pretrained[part] = path
     return replace(config, pretrained=pretrained)
 

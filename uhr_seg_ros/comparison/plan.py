@@ -109,8 +109,9 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     result = dict(base)
     for name, value in changes.items():
         old = base.get(name)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping) and value
-        result[name] = merged(old, value) if both else value
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and value:
+            value = merged(old, value)
+        result[name] = value
     return result
 
 

@@ -60,7 +60,8 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
         unfinished.replace(target)
     except BaseException as err:  # also Ctrl-C: nothing half is left
         unfinished.unlink(missing_ok=True)
-        if _is_about(err, unfinished):  # a full disk, for example, does not name the file
+        # A full disk, for example, does not name the file.
+        if isinstance(err, OSError) and _is_about(err, unfinished):
             raise OSError(err.errno, err.strerror, str(path)) from err
         raise
 
@@ -145,9 +146,9 @@ def _sync(path: Path) -> None:
         os.close(file)
 
 
-def _is_about(error: BaseException, unfinished: Path) -> bool:
+def _is_about(error: OSError, unfinished: Path) -> bool:
     """Tell if an error comes from writing a file, and not from what else a block does."""
-    if not isinstance(error, OSError) or error.errno is None:
+    if error.errno is None:
         return False
     if not isinstance(error.filename, str | bytes):
         return error.filename is None

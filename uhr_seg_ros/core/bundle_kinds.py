@@ -11,9 +11,10 @@ To add a kind of network:
 
 1. write the network, `networks/<family>/`; its attribute `kind` is the name of the new entry;
 2. write the pipeline that runs its graphs, `pipelines/<kind>.py`;
-3. add one entry to `BUNDLE_KINDS` below.
+3. write what makes graphs of it, an `Exporter`, `export/<kind>.py`;
+4. add one entry to `BUNDLE_KINDS` below.
 
-There is data only in here: neither a runtime nor a pipeline is imported, pipelines are named.
+There is data only in here: neither a runtime nor a pipeline is imported, they are named.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class BundleKind:
         name: as model.yaml has it in `kind`.
         graphs: graph name -> its tensors.
         pipelines: back end -> what runs it there.
+        exporter: `module:attribute` of the `Exporter` that makes it of a network.
         compare_sizes: takes height and width, px, of what its network sees at a time (of its
             stride, of a patch, or of its fixed input) and returns sizes of frames on which an
             export is compared with torch, neither of them the traced one.
@@ -75,6 +77,7 @@ class BundleKind:
     name: str
     graphs: Mapping[str, GraphTensors]
     pipelines: Mapping[str, PipelineEntry]
+    exporter: str
     compare_sizes: Callable[[int, int], tuple[Size, ...]]
     dynamic_axes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     is_fixed_size: bool = False
@@ -135,7 +138,7 @@ _QUARTER = {2: 'quarter_height', 3: 'quarter_width'}
 # They run on every back end alike.
 _PATCHES = 'uhr_seg_ros.pipelines.patches:PatchesWithContexts'
 _DEFORMED = 'uhr_seg_ros.pipelines.deformed:Deformed'
-_UNIFORM = 'uhr_seg_ros.pipelines.uniform:Uniform'
+_UNIFORM = 'uhr_seg_ros.pipelines.single:Uniform'
 
 _SINGLE_STAGES = ('convert', 'preprocess', 'network', 'enlarge', 'overlay')
 _PATCH_STAGES = ('convert', 'reduce', 'contexts', 'patches', 'merge', 'overlay')
@@ -174,6 +177,7 @@ _KINDS = (
                 ('convert', 'preprocess', 'semantic', 'detail', 'fusion', 'overlay'),
             ),
         },
+        exporter='uhr_seg_ros.export.two_branch:EXPORTER',
         compare_sizes=_of_strides,
         dynamic_axes={
             'low_res': {2: 'low_height', 3: 'low_width'},
@@ -201,6 +205,7 @@ _KINDS = (
                 'uhr_seg_ros.pipelines.single:SingleBranch', _SINGLE_STAGES
             ),
         },
+        exporter='uhr_seg_ros.export.single:EXPORTER',
         compare_sizes=_of_strides,
         dynamic_axes={'image': _FRAME, 'logits': _ROWS},
         sees_reduced_frame=True,
@@ -218,6 +223,7 @@ _KINDS = (
             'tensorrt': PipelineEntry(_PATCHES, _PATCH_STAGES, ('fp16', 'fp32')),
             'onnxruntime': PipelineEntry(_PATCHES, _PATCH_STAGES),
         },
+        exporter='uhr_seg_ros.export.patches:EXPORTER',
         compare_sizes=_of_patches,
         # The whole frame as a context comes once for all patches, hence names of their own.
         dynamic_axes={
@@ -242,6 +248,7 @@ _KINDS = (
             'tensorrt': PipelineEntry(_DEFORMED, _DEFORMED_STAGES, ('fp32',)),
             'onnxruntime': PipelineEntry(_DEFORMED, _DEFORMED_STAGES),
         },
+        exporter='uhr_seg_ros.export.deformed:EXPORTER',
         compare_sizes=_of_fixed,
         is_fixed_size=True,
         has_sampling_grid=True,
@@ -251,11 +258,10 @@ _KINDS = (
         'uniform',
         graphs={'network': GraphTensors(('image',), ('logits',))},
         pipelines={
-            'tensorrt': PipelineEntry(
-                'uhr_seg_ros.pipelines.fixed_gpu:UniformGpu', _SINGLE_STAGES
-            ),
+            'tensorrt': PipelineEntry(_UNIFORM, _SINGLE_STAGES, ('fp32',)),
             'onnxruntime': PipelineEntry(_UNIFORM, _SINGLE_STAGES),
         },
+        exporter='uhr_seg_ros.export.deformed:UNIFORM_EXPORTER',
         compare_sizes=_of_fixed,
         is_fixed_size=True,
     ),

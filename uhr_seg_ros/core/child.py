@@ -56,6 +56,8 @@ def main() -> None:
     spec = importlib.util.spec_from_file_location(
         _PACKAGE, f'{folder}/__init__.py', submodule_search_locations=[folder]
     )
+    if spec is None or spec.loader is None:  # which a path that ends in .py rules out
+        raise ImportError(folder)
     sys.modules[_PACKAGE] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules[_PACKAGE])
     runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)

@@ -118,7 +118,7 @@ def _is_color(color: object) -> bool:
         isinstance(color, Sequence)
         and len(color) == 3
         and all(
-            isinstance(part, Integral) and not isinstance(part, bool) and 0 <= part <= 255
+            isinstance(part, Integral) and not isinstance(part, bool) and 0 <= int(part) <= 255
             for part in color
         )
     )

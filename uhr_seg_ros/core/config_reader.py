@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.core.regular_files import FileFault, read_regular
@@ -195,12 +195,12 @@ def _mapping(
     return found
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """Tell if a value is an int or a float; a truth value is none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def is_finite(value: object) -> bool:
+def is_finite(value: object) -> TypeGuard[int | float]:
     """Tell if a value is a number that a float can hold, neither infinite nor NaN."""
     return is_number(value) and -_LARGEST <= value <= _LARGEST
 

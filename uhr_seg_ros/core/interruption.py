@@ -11,10 +11,9 @@ import os
 import signal
 from threading import current_thread, main_thread
 from types import FrameType
-from typing import Any
 
 #: Signal -> what handles it in a Python process that nobody changed.
-ENDING: dict[int, Callable[..., Any] | signal.Handlers] = {
+ENDING: dict[signal.Signals, Callable[[int, FrameType | None], None] | signal.Handlers] = {
     signal.SIGINT: signal.default_int_handler,
     signal.SIGTERM: signal.SIG_DFL,
     signal.SIGHUP: signal.SIG_DFL,

@@ -253,11 +253,11 @@ class PatchGrid:
         """
         numbers = [context for context in contexts.values() if not context.is_whole]
         alignment = lcm(*(context.ratio.numerator for context in numbers))
-        padded = tuple(
+        height, width = (
             max(side, side + -(-(length - side) // alignment) * alignment) for length in size
         )
-        rows, columns = (patch_starts(length, side, alignment) for length in padded)
-        return cls(rows, columns, padded)
+        rows, columns = (patch_starts(length, side, alignment) for length in (height, width))
+        return cls(rows, columns, (height, width))
 
 
 def place_in(place: Sequence[int], side: int, size: Sequence[int]) -> tuple[float, ...]:

@@ -111,6 +111,8 @@ class _Composer:
     def _value(self, event: yaml.Event, level: int) -> _Node:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
+        if not isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)):
+            raise _fault(event, 'a value is missing')  # which the parser rules out
         anchor = event.anchor
         if anchor is not None:
             if anchor in self._anchors:
@@ -156,7 +158,7 @@ class _Composer:
             if key in lines:
                 text = f'{shown(key)} is there twice, first in line {lines[key]}: keep one'
                 raise _fault(event, text)
-            lines[key] = event.start_mark.line + 1
+            lines[key] = _line(event)
             node = self._value(next(self._events), level + 1)
             size = _added(event, size, node)
             if key is _MERGE_KEY:
@@ -264,7 +266,11 @@ _NAMES = {'int': 'whole number', 'float': 'number', 'bool': 'truth value', 'time
 
 
 def _fault(event: yaml.Event, text: str) -> ValueFault:
-    return ValueFault(f'line {event.start_mark.line + 1}: {text}')
+    return ValueFault(f'line {_line(event)}: {text}')
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 0
 
 
 def load_json(text: str) -> Any:

@@ -167,7 +167,7 @@ def draw_density(image: np.ndarray, grid: np.ndarray) -> np.ndarray:
     density = cv2.GaussianBlur(counts.astype(np.float32), (5, 5), 0)
     density *= counts.size / len(points)
     level = np.log(np.maximum(density, np.finfo(np.float32).tiny)) / np.log(DENSITY_RANGE)
-    heat = np.uint8((level.clip(-1, 1) + 1) * 127.5)
+    heat = ((level.clip(-1, 1) + 1) * 127.5).astype(np.uint8)
     heat = cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
     return cv2.addWeighted(image, 0.5, cv2.applyColorMap(heat, cv2.COLORMAP_JET), 0.5, 0)
 

@@ -16,7 +16,7 @@ from uhr_seg_ros.data.dataset import Dataset
 from uhr_seg_ros.data.label_map import LabelMap
 from uhr_seg_ros.data.label_noise import NoisyRegion
 from uhr_seg_ros.data.pairing import Files
-from uhr_seg_ros.data.sample import FileSample, Sample
+from uhr_seg_ros.data.sample import FileSample
 
 #: Tiles that show partly the same ground: neither splits nor a hold-out may separate them.
 GROUND = dict.fromkeys(('tile4', 'tile7', 'tile8'), 'tile7')
@@ -74,7 +74,7 @@ class Aerial(Dataset):
             for name in self._names[split]
         ]
 
-    def open_sample(self, files: Files, encoding: LabelMap) -> Sample:
+    def open_sample(self, files: Files, encoding: LabelMap) -> FileSample:
         return FileSample(*files, encoding, GROUND.get(files.name))
 
     def _read_names(self) -> dict[str, list[str]]:

@@ -58,7 +58,7 @@ class Dataset(ABC):
             msg = f'{self.root} is no folder: give the root folder of the {self.name} set'
             raise DataError(msg)
 
-    def images(self, split: str) -> list[Sample]:
+    def images(self, split: str) -> list[FileSample]:
         """
         Return all images of a split; the files are found and their sizes compared.
 
@@ -73,7 +73,7 @@ class Dataset(ABC):
             raise faults_error(faults, f'split {split} of {self.root}')
         return images
 
-    def open_images(self, split: str) -> tuple[list[Sample], list[str]]:
+    def open_images(self, split: str) -> tuple[list[FileSample], list[str]]:
         """
         Open the images of a split, as `images`, and go on where one cannot be used.
 
@@ -103,7 +103,7 @@ class Dataset(ABC):
         """Tell what the values in the label files of a split mean; by default class ids."""
         return LabelMap.of_classes(len(self.classes))
 
-    def open_sample(self, files: Files, encoding: LabelMap) -> Sample:
+    def open_sample(self, files: Files, encoding: LabelMap) -> FileSample:
         """Open the files of one image; by default an image file and a file of labels."""
         return FileSample(*files, encoding)
 

@@ -53,7 +53,8 @@ def open_dataset(name: str, root: str | Path) -> Dataset:
     """
     if is_entry_point(name):
         found = load_entry_point(name, _FIELD, DataError)(Path(root))
-        dataset = check_result(found, Dataset, name, _FIELD, DataError)
+        # Of an abstract class, which `isinstance` takes.
+        dataset = check_result(found, Dataset, name, _FIELD, DataError)  # type: ignore[type-abstract]
         _check_users(dataset, name)
         return dataset
     if name not in DATASETS:

@@ -23,7 +23,7 @@ from uhr_seg_ros.core.classes import UNLABELED
 from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.dataset import Dataset, faults_error, named
 from uhr_seg_ros.data.label_counts import count_ids, scan
-from uhr_seg_ros.data.sample import Sample
+from uhr_seg_ros.data.sample import FileSample, Sample
 
 _WAY_OUT = (
     '255 is ignored here. If it is the foreground of your masks, write class ids: divide by 255; '
@@ -78,7 +78,7 @@ class Share:
     @property
     def ignored_images(self) -> list[str]:
         """Names of the images without a labelled pixel."""
-        empty = ~self.counts[:, :UNLABELED].any(1)
+        empty = ~np.any(self.counts[:, :UNLABELED], axis=1)
         return [image.name for image, nothing in zip(self.images, empty, strict=True) if nothing]
 
     def check(self) -> None:
@@ -109,7 +109,7 @@ class Share:
 
 def checked_images(
     dataset: Dataset, splits: Sequence[str], *, quiet: bool = False
-) -> tuple[dict[str, list[Sample]], list[str]]:
+) -> tuple[dict[str, list[FileSample]], list[str]]:
     """
     Open the images of splits and look at every value of their labels.
 
@@ -147,7 +147,7 @@ def checked_images(
 
 
 def _masks(
-    dataset: Dataset, split: str, images: Sequence[Sample], values: dict[str, np.ndarray]
+    dataset: Dataset, split: str, images: Sequence[FileSample], values: dict[str, np.ndarray]
 ) -> list[str]:
     """Find masks of 0 and 255 where 255 is ignored."""
     encoding = images[0].encoding

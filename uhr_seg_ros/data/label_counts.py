@@ -64,8 +64,8 @@ def count_values(image: FileSample) -> np.ndarray:
             # Others can only be decoded whole.
             by_band = is_read_by_window(image.label_path)
             windows = bands(image.size) if by_band else [(0, 0, *image.size)]
-            counts = sum(histogram(image.read_values(window)) for window in windows)
-        _known[key] = _sparse(counts)
+            counts = [histogram(image.read_values(window)) for window in windows]
+        _known[key] = _sparse(np.sum(counts, 0))
     return _dense(_known[key])
 
 
@@ -81,7 +81,7 @@ def count_ids(image: Sample) -> np.ndarray:
     """
     if isinstance(image, FileSample):
         return image.encoding.ids_of(count_values(image))
-    return sum(histogram(image.read_labels(window)) for window in bands(image.size))
+    return np.sum([histogram(image.read_labels(window)) for window in bands(image.size)], 0)
 
 
 def scan(
@@ -156,6 +156,8 @@ def _ledger(root: Path) -> Path | None:
 
 def _recall(ledger: Path | None, root: Path, images: Sequence[FileSample]) -> None:
     """Take over what an earlier process counted; what is odd about it is counted anew."""
+    if ledger is None:
+        return
     with suppress(DataError, *_ODD):
         content = json.loads(ledger.read_text(encoding='utf-8'))
         if content['made by'] != _made_by():

@@ -154,8 +154,8 @@ def recolour(image: np.ndarray, region: np.ndarray, rng: np.random.Generator) ->
     """
     count = int(rng.integers(*PATCHES))
     waves = _waves(rng, region.shape) * _patches(rng, count, region.shape)
-    hsv = np.uint8([[[rng.integers(180), rng.integers(SATURATION), rng.integers(*VALUE)]]])
-    tint = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0].astype(np.float32)
+    hsv = [rng.integers(180), rng.integers(SATURATION), rng.integers(*VALUE)]
+    tint = cv2.cvtColor(np.array([[hsv]], np.uint8), cv2.COLOR_HSV2BGR)[0, 0].astype(np.float32)
     opacity = _patches(rng, count, region.shape) * np.float32(rng.uniform(*OPACITY))
     # Softer towards the border of the region, where water is shallow.
     opacity *= cv2.blur(region.astype(np.float32), (5, 5))

@@ -120,28 +120,24 @@ class ArraySample(Sample):
         return self.labels[top : top + height, left : left + width]
 
 
-@dataclass(frozen=True, eq=False)
 class Crop(Sample):
     """
-    A window of another labelled image, as an image of its own.
+    A window of another labeled image, as an image of its own; its name is that of the whole.
 
-    Attributes:
+    Args:
         whole: The other image.
         window: Top, left, height and width in px.
     """
 
-    whole: Sample
-    window: Window
-
-    @property
-    def name(self) -> str:
-        """Name of the whole image."""
-        return self.whole.name
+    def __init__(self, whole: Sample, window: Window) -> None:
+        self.name = whole.name
+        self.whole, self.window = whole, window
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in px."""
-        return self.window[2:]
+        _, _, height, width = self.window
+        return height, width
 
     @property
     def ground(self) -> str:
@@ -155,7 +151,8 @@ class Crop(Sample):
         return self.whole.read_labels(self._moved(window))
 
     def _moved(self, window: Window) -> Window:
-        return self.window[0] + window[0], self.window[1] + window[1], *window[2:]
+        top, left, height, width = window
+        return self.window[0] + top, self.window[1] + left, height, width
 
 
 class FileSample(Sample):

@@ -131,7 +131,7 @@ class MemmapMask:
 
     def append(self, rows: np.ndarray) -> None:
         """Write the next rows, (h, W) uint8."""
-        self._file.write(np.ascontiguousarray(rows, np.uint8))
+        self._file.write(np.ascontiguousarray(rows, np.uint8).data)
         self._rows += len(rows)
 
     def read(self, window: Window) -> np.ndarray:

@@ -111,7 +111,7 @@ class Evaluator:
                 metric.end_image()
         self.matrix.counts += matrix.counts
         figures = matrix.mean_iou(), matrix.accuracy()
-        self.images.append(ImageFigures(image.name, tuple(image.size), *figures))
+        self.images.append(ImageFigures(image.name, image.size, *figures))
 
     def _count(self, block: Block, matrix: ConfusionMatrix) -> None:
         with self._clock.stage('confusion'):

@@ -85,8 +85,11 @@ class Gallery:
 
     def end_image(self, image: Sample, mask: MemmapMask) -> None:
         """Make the pictures of the image whose blocks have come."""
+        if self._canvas is None:
+            return  # no block has come
         files = self._canvas.files(self._classes)
-        wrong, known = (sum(tile[index] for tile in self._tiles) for index in (0, 1))
+        wrong = sum(wrong for wrong, _, _ in self._tiles)
+        known = sum(known for _, known, _ in self._tiles)
         whole = Snapshot(image.name, (0, 0, *image.size), wrong, known, False, files)
         self.images.append(whole)
         least = self.worst[-1].wrong if len(self.worst) == WORST else 0
@@ -104,7 +107,8 @@ class Gallery:
         for top in range(0, place[2], TILE):
             for left in range(0, place[3], TILE):
                 tile = np.s_[top : top + TILE, left : left + TILE]
-                window = (place[0] + top, place[1] + left, *known[tile].shape)
+                height, width = known[tile].shape
+                window = (place[0] + top, place[1] + left, height, width)
                 counts = int(wrong[tile].sum()), int(known[tile].sum())
                 self._tiles.append((*counts, window))
 
@@ -154,7 +158,7 @@ class _Canvas:
         gray = cv2.cvtColor(self._image, cv2.COLOR_BGR2GRAY)
         pale = np.repeat(150 + gray[..., None] * np.float32(0.35), 3, axis=2)
         share = self._wrong[..., None]
-        painted = (pale * (1 - share) + np.float32(WRONG) * share).astype(np.uint8)
+        painted = (pale * (1 - share) + np.array(WRONG, np.float32) * share).astype(np.uint8)
         return _striped(painted, self._ids[0])
 
     def _at(self, position: int) -> int:

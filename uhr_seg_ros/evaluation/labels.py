@@ -13,14 +13,14 @@ from uhr_seg_ros.core.classes import UNLABELED
 from uhr_seg_ros.data import image_io
 from uhr_seg_ros.data.dataset import Dataset
 from uhr_seg_ros.data.label_check import checked_images, Share, show_shares, warn
-from uhr_seg_ros.data.sample import Sample
+from uhr_seg_ros.data.sample import FileSample, Sample
 from uhr_seg_ros.evaluation.block import Window
 
 #: Labels are looked at once, one file after the other: few of them need to be kept, bytes.
 SCAN_CACHE = 1 << 28
 
 
-def evaluated_images(dataset: Dataset, split: str) -> list[Sample]:
+def evaluated_images(dataset: Dataset, split: str) -> list[FileSample]:
     """
     Open the images of a split after a look at all of their labels, and print what is labelled.
 

@@ -86,11 +86,11 @@ class ConfusionMatrix:
 
     def labeled(self) -> np.ndarray:
         """Return which classes have a labelled pixel, (classes,) bool."""
-        return self.counts.any(1)
+        return np.any(self.counts, axis=1)
 
     def found(self) -> np.ndarray:
         """Return which classes were found on a labelled pixel, (classes,) bool."""
-        return self.counts.any(0)
+        return np.any(self.counts, axis=0)
 
     def mean(self, values: np.ndarray) -> float:
         """

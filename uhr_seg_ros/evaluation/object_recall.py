@@ -16,6 +16,8 @@ object that the border of the image or an ignored region cuts has the size that 
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -131,7 +133,12 @@ class Components:
 
     def _number(self, labels: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
         """Count the components of a block; give the numbers along its four edges."""
-        sides = {'top': np.s_[0], 'bottom': np.s_[-1], 'left': np.s_[:, 0], 'right': np.s_[:, -1]}
+        sides: dict[str, Any] = {
+            'top': np.s_[0],
+            'bottom': np.s_[-1],
+            'left': np.s_[:, 0],
+            'right': np.s_[:, -1],
+        }
         edges = {name: np.full(labels[side].size, NONE, np.int64) for name, side in sides.items()}
         right = labels == mask
         for index in np.unique(labels):

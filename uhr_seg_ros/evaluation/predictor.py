@@ -84,7 +84,7 @@ class Predictor:
             seams.compare(0, np.ones_like(changed), changed)
 
     def _whole_scores(self, source: ScaledImage) -> Iterator[np.ndarray]:
-        image = source.read((0, 0, *source.size))
+        image = source.read((0, 0, source.size[0], source.size[1]))
         views = VIEWS[self._settings.tta]
         # The sums are as large as the logits: they wait on disk.
         scores = averaged(image, views, self._logits, _zeros_on_disk)
@@ -100,13 +100,14 @@ class Predictor:
         top = 0
         window, stride = self._settings.window, self._settings.stride
         for band in slide(source.size, window, stride, predict):
-            if seams.grid is not None:
-                seams.compare(top, band.shared, band.differing)
+            seams.compare(top, band.shared, band.differing)
             top += len(band.shared)
             yield band.scores
 
     def _logits(self, image: np.ndarray) -> np.ndarray:
-        return self._segmenter(image, logits=True).logits
+        logits = self._segmenter(image, logits=True).logits
+        assert logits is not None  # they were asked for
+        return logits
 
     def _window_grid(self, size: tuple[int, int]) -> Grid | None:
         settings = self._settings

@@ -72,7 +72,8 @@ class ScaledImage:
 
     def __init__(self, image: Sample, scale: float) -> None:
         self._image = image
-        self.size = tuple(max(1, int(side * scale + 0.5)) for side in image.size)
+        height, width = (max(1, int(side * scale + 0.5)) for side in image.size)
+        self.size = height, width
 
     def read(self, window: Window) -> np.ndarray:
         """Return (h, w, 3) uint8 BGR of a window of the resized image."""

@@ -98,14 +98,16 @@ class Seams(Metric):
 
     def compare(self, top: int, shared: np.ndarray, differing: np.ndarray) -> None:
         """
-        Count the answers for rows of an image of the size of the grid.
+        Count the answers for rows of an image of the size of the grid; none without a grid.
 
         Args:
             top: The first row, px.
             shared: (rows, W) bool, pixels that have several answers.
             differing: (rows, W) bool, those whose answers differ.
         """
-        near = self.grid.near((top, 0, *shared.shape), self.grid.size)
+        if self.grid is None:
+            return
+        near = self.grid.near((top, 0, shared.shape[0], shared.shape[1]), self.grid.size)
         self.compared += _split(shared, near)
         self.differing += _split(differing, near)
 

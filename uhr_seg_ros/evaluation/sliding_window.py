@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from uhr_seg_ros.evaluation.block import Window
-from uhr_seg_ros.pipelines.maps import arg_max
+from uhr_seg_ros.pipelines.masks import arg_max
 
 
 def window_starts(size: int, window: int, stride: int) -> list[int]:
@@ -67,10 +67,10 @@ def slide(
     for top, following in zip(rows, [*rows[1:], size[0]], strict=True):
         for left in columns:
             scores = predict((top, left, height, width))
-            if sums is None:
-                sums = _Sums(len(scores), height, size[1])
+            sums = sums or _Sums(len(scores), height, size[1])
             sums.add(scores, left)
-        yield sums.take(following - top)
+        if sums is not None:
+            yield sums.take(following - top)
 
 
 class _Sums:

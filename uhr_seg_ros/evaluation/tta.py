@@ -73,12 +73,13 @@ def averaged(
     """
     if len(views) == 1:
         return views[0].back(predict(views[0].of(image)))
-    total: np.ndarray | None = None
-    for view in views:
-        scores = view.back(softmax(predict(view.of(image))))
-        if total is None:
-            total = zeros(scores.shape)
-        total += scores
+    scores = (view.back(softmax(predict(view.of(image)))) for view in views)
+    first = next(scores)
+    total = zeros(first.shape)
+    total += first
+    del first  # it is as large as the sums
+    for each in scores:
+        total += each
     total /= len(views)
     return total
 

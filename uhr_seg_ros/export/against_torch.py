@@ -17,8 +17,7 @@ from tqdm import tqdm
 from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.export.export import export_bundle
 from uhr_seg_ros.networks.backbones.normalization import normalized
-from uhr_seg_ros.networks.base import SegmentationNetwork
-from uhr_seg_ros.networks.presets import build_network, NETWORKS
+from uhr_seg_ros.networks.presets import build_network, NETWORKS, SegmentationNetwork
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 

@@ -16,7 +16,7 @@ import torch
 
 from uhr_seg_ros.core.errors import CheckpointError
 
-#: So many bytes tell what a file is.
+#: So many bytes show what a file is.
 HEAD = 512
 #: Beginning of a file -> what it is and what to do.
 SIGNS = (
@@ -40,7 +40,7 @@ TORCHSCRIPT = (
 )
 TAR = (
     'is a tar archive: unpack it and give the checkpoint in it; PyTorch before 0.2 saved so, too: '
-    'save such a file anew with the version that wrote it'
+    'save such a file again with the version that wrote it'
 )
 
 
@@ -109,7 +109,7 @@ def _other_zip(path: Path, size: int) -> str | None:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except Exception:  # as above
-        return 'cannot be read as plain weights: it is damaged or no PyTorch file'
+        return 'cannot be read as plain weights: it is damaged or not a PyTorch file'
     names = [entry.filename for entry in entries]
     if any(re.search(r'(^|/)(constants\.pkl|code/)', name) for name in names):
         return TORCHSCRIPT
@@ -119,7 +119,7 @@ def _other_zip(path: Path, size: int) -> str | None:
     if (declared := sum(entry.file_size for entry in entries)) > size:
         return (
             f'cannot be read: its parts have {declared} bytes in a file of {size}; PyTorch does '
-            'not compress, so it is damaged or packed anew: save it again with torch.save'
+            'not compress, so it is damaged or packed again: save it with torch.save'
         )
     return None
 
@@ -132,5 +132,5 @@ def _reason(error: Exception) -> str:
             'state_dict alone, where you trust the file'
         )
     if not isinstance(error, (RuntimeError, OSError)):
-        return 'it is damaged or no PyTorch file'
+        return 'it is damaged or not a PyTorch file'
     return str(error).strip().partition('\n')[0] or repr(error)

@@ -149,13 +149,13 @@ def load_state(network: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
         CheckpointError: A tensor holds other numbers than the network can compute with; names it.
     """
     for name, own in network.state_dict().items():
-        if (flaw := wrong_values(name, own, state[name])) is not None:
+        if (flaw := value_fault(name, own, state[name])) is not None:
             msg = f'the checkpoint does not fit the network: {name} {flaw}'
             raise CheckpointError(msg)
     network.load_state_dict(dict(state))
 
 
-def wrong_values(name: str, own: torch.Tensor, value: torch.Tensor) -> str | None:
+def value_fault(name: str, own: torch.Tensor, value: torch.Tensor) -> str | None:
     """
     Return what is wrong with a tensor of the right shape.
 

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from uhr_seg_ros.core.errors import CheckpointError
-from uhr_seg_ros.export.checkpoints import wrong_values
+from uhr_seg_ros.export.checkpoints import value_fault
 from uhr_seg_ros.export.hlrc_checkpoints import published_name
 from uhr_seg_ros.networks.backbones import efficientnet_lite, vgg
 from uhr_seg_ros.networks.backbones.efficientnet_lite import EfficientNetLite
@@ -77,7 +77,7 @@ def load_classifier(module: nn.Module, form: Format, tensors: Tensors, path: str
     flaws = [
         f'{form.source(name)} {flaw}'
         for name, value in state.items()
-        if (flaw := wrong_values(name, own[name], value)) is not None
+        if (flaw := value_fault(name, own[name], value)) is not None
     ]
     if flaws:
         raise _misfit(path, form, {'with other values': flaws})

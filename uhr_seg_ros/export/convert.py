@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-What a checkpoint is converted as: from its own description, from what was asked for, or both.
+What a checkpoint is converted as: from its own description, from what was requested, or both.
 
 They may not contradict each other. What nobody says is not guessed; the classes of a published
 checkpoint are those that its network was published with, if it has as many.

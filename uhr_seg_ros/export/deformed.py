@@ -76,7 +76,7 @@ def compare_warped(network: DeformedNetwork, bundle: Bundle, image: np.ndarray) 
     """
     Segment the warped form of an image by torch and by the graphs, and compare.
 
-    What comes after it is no work of the graphs, see ``pipelines.inverse_warp``.
+    What comes after it is not done by graphs, see ``pipelines.inverse_warp``.
 
     Args:
         network: In evaluation mode.
@@ -91,7 +91,7 @@ def compare_warped(network: DeformedNetwork, bundle: Bundle, image: np.ndarray) 
     _, grid = network.look(planes)
     probabilities = network.inner(sample_image(planes, grid)).softmax(1)[0].numpy()
     pipeline = Deformed.open(bundle, TilingOptions(), EngineOptions(precision='fp32'))
-    found_grid, found = pipeline.bent(image, StageClock())
+    found_grid, found = pipeline.warped(image, StageClock())
     pipeline.close()
     grid_error = float(np.abs(grid[0].numpy() - found_grid).max())
     error = float(np.abs(probabilities - found).max())

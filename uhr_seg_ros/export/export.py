@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +21,9 @@ from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.work_folders import draft_folder
-from uhr_seg_ros.export import deformed, patches, single, two_branch
 from uhr_seg_ros.export.bundle_writing import write_bundle
 from uhr_seg_ros.export.exporter import Exporter, OPSET, Size, write_graph
-from uhr_seg_ros.networks.base import SegmentationNetwork
-
-#: Kind of bundle -> how networks become one; one entry per kind.
-EXPORTERS: dict[str, Exporter[Any]] = {
-    'two_branch': two_branch.EXPORTER,
-    'single': single.EXPORTER,
-    'patches': patches.EXPORTER,
-    'deformed': deformed.EXPORTER,
-    'uniform': deformed.UNIFORM_EXPORTER,
-}
+from uhr_seg_ros.networks.presets import SegmentationNetwork
 
 
 def export_bundle(
@@ -107,13 +98,13 @@ def exporter_of(network: SegmentationNetwork) -> Exporter[Any]:
     Raises:
         BundleError: Its kind is exported from networks of another class.
     """
-    exporter = EXPORTERS.get(network.kind)
-    if exporter is None or not isinstance(network, exporter.network):
-        expected = ', '.join(
-            f'{each.network.__name__} ({kind})' for kind, each in EXPORTERS.items()
+    module, _, attribute = BUNDLE_KINDS[network.kind].exporter.partition(':')
+    exporter: Exporter[Any] = getattr(import_module(module), attribute)
+    if not isinstance(network, exporter.network):
+        msg = (
+            f'{type(network).__name__} of kind {network.kind} cannot be exported: expected '
+            f'{exporter.network.__module__}.{exporter.network.__name__}'
         )
-        found = type(network).__name__
-        msg = f'{found} of kind {network.kind!r} cannot be exported, only networks of {expected}'
         raise BundleError(msg)
     return exporter
 

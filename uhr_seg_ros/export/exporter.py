@@ -20,7 +20,7 @@ from torch import nn
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.networks.backbones.normalization import normalized
-from uhr_seg_ros.networks.base import SegmentationNetwork
+from uhr_seg_ros.networks.presets import SegmentationNetwork
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 OPSET = 17

@@ -144,5 +144,5 @@ def _check_kernels(tensors: Mapping[str, torch.Tensor]) -> None:
         classes, side = found.shape[0], found.shape[-1]
         expected = bilinear_kernel(side) * torch.eye(classes)[..., None, None]
         if found.shape != expected.shape or not torch.allclose(found, expected, atol=1e-4):
-            msg = f'{name} is no bilinear kernel: this network cannot enlarge by it'
+            msg = f'{name} is not a bilinear kernel: this network cannot enlarge by it'
             raise CheckpointError(msg)

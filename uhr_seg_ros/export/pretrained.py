@@ -18,7 +18,7 @@ from uhr_seg_ros.export.description import Description, other_classes, other_opt
 from uhr_seg_ros.export.hlrc_checkpoints import published_name
 from uhr_seg_ros.export.released import load_checkpoint
 from uhr_seg_ros.export.state_dicts import renamed
-from uhr_seg_ros.networks.base import SegmentationNetwork
+from uhr_seg_ros.networks.presets import SegmentationNetwork
 
 logger = logging.getLogger(__name__)
 
@@ -81,13 +81,13 @@ def _load_whole(network: SegmentationNetwork, path: str | Path, ours: Descriptio
     tensors, theirs = dict(checkpoint.tensors), checkpoint.description
     differ = other_classes(theirs.classes, ours.classes) if theirs and ours else None
     own = network.state_dict()
-    anew, kept = False, False
+    redrawn, kept = False, False
     for name in own:
         if not CLASSIFIERS.search(name) or own[name].shape[:1] != (network.classes,):
             continue
         source = name if name in tensors else published_name(name)
         if source in tensors and (differ or tensors[source].shape[:1] != own[name].shape[:1]):
-            tensors[source], anew = own[name], True
+            tensors[source], redrawn = own[name], True
         else:
             kept = True
     try:
@@ -98,9 +98,9 @@ def _load_whole(network: SegmentationNetwork, path: str | Path, ours: Descriptio
         raise CheckpointError(msg) from err
     if theirs and ours:
         _log_differences(theirs, ours, path)
-    if anew:
+    if redrawn:
         why = f'{differ[0]} there, {differ[1]} here' if differ else 'another number of classes'
-        logger.info('%s: the last layers start anew (%s)', path, why)
+        logger.info('%s: the last layers start with new weights (%s)', path, why)
     elif kept and theirs is None:
         logger.info('%s does not name its classes: the last layers are taken as they are', path)
 

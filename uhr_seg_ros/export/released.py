@@ -21,9 +21,8 @@ from uhr_seg_ros.core.errors import CheckpointError, ConfigError
 from uhr_seg_ros.export import deformed_checkpoints, fctl_checkpoints
 from uhr_seg_ros.export.checkpoints import check_names, Checkpoint, is_own, load_state
 from uhr_seg_ros.export.hlrc_checkpoints import published_name, published_state
-from uhr_seg_ros.networks.base import SegmentationNetwork
 from uhr_seg_ros.networks.hlrc.network import HLRC
-from uhr_seg_ros.networks.presets import build_network
+from uhr_seg_ros.networks.presets import build_network, SegmentationNetwork
 
 #: Network whose released weights are one file per part -> what knows the parts and their names.
 RELEASED = {

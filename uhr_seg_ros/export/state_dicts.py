@@ -122,7 +122,7 @@ def renamed(
 def _state_dict(content: Any, path: str | Path) -> Mapping[Any, Any]:
     """Find the mapping that holds the tensors."""
     if not isinstance(content, Mapping) or not content:
-        msg = f'checkpoint {path} holds no state dict but {type(content).__name__}'
+        msg = f'checkpoint {path} does not hold a state dict but {type(content).__name__}'
         raise CheckpointError(msg)
     inside = [key for key, value in content.items() if isinstance(key, str) and _holds(value)]
     bare = [key for key, value in content.items() if _is_named_tensor(key, value)]
@@ -131,7 +131,7 @@ def _state_dict(content: Any, path: str | Path) -> Mapping[Any, Any]:
         _log_left(path, 'its own level', inside)
         return content
     if not inside:
-        msg = f'checkpoint {path} holds no tensors by name'
+        msg = f'checkpoint {path} does not hold tensors by name'
         raise CheckpointError(msg)
     if not known and len(inside) > 1:
         msg = (
@@ -187,7 +187,7 @@ def _flaw(tensor: torch.Tensor) -> str | None:
     if tensor.is_nested:
         return 'is nested: a weight has one shape, save it as such'
     if tensor.is_quantized:
-        return f'is quantised ({title}): give the checkpoint from before it was quantised'
+        return f'is quantized ({title}): give the checkpoint from before it was quantized'
     if tensor.layout != torch.strided:
         layout = str(tensor.layout).removeprefix('torch.')
         return f'is sparse ({layout}): save it as tensor.to_dense()'

@@ -78,7 +78,7 @@ def _undistort(camera: Camera, pixels: np.ndarray) -> np.ndarray:
         [[camera.focal[0], 0, camera.center[0]], [0, camera.focal[1], camera.center[1]], [0, 0, 1]]
     )
     if not any(camera.distortion) and camera.model != 'equidistant':
-        offset, focal = np.float32(camera.center), np.float32(camera.focal)
+        offset, focal = (np.array(each, np.float32) for each in (camera.center, camera.focal))
         return (pixels - offset[:, None]) / focal[:, None]
     criteria = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 100, 1e-8)
     source = np.ascontiguousarray(pixels.T, np.float64)[:, None]

@@ -89,21 +89,20 @@ class PointLabeler:
         values = (label, sure, self._colors.take(ids))
         if self._keep_unseen:
             return LabeledPoints(points, *_spread(seen, len(points), *values))
-        return LabeledPoints(points[seen.index], *values)
+        return LabeledPoints(points[seen.indices], *values)
 
 
 def _spread(
     seen: Seen, count: int, label: np.ndarray, confidence: np.ndarray, color: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the values of all points from those of the seen ones."""
-    spread = (
-        np.full(count, UNLABELED, np.uint8),
-        np.zeros(count, np.uint8),
-        np.zeros(count, np.uint32),
-    )
-    for target, values in zip(spread, (label, confidence, color), strict=True):
-        target[seen.index] = values
-    return spread
+    labels = np.full(count, UNLABELED, np.uint8)
+    confidences = np.zeros(count, np.uint8)
+    colors = np.zeros(count, np.uint32)
+    labels[seen.indices] = label
+    confidences[seen.indices] = confidence
+    colors[seen.indices] = color
+    return labels, confidences, colors
 
 
 def _check_sizes(camera: Camera, mask: np.ndarray, confidence: np.ndarray | None) -> None:

@@ -22,14 +22,14 @@ class Seen(NamedTuple):
     Points that fall into the image.
 
     Attributes:
-        index: (M,) int64, which of the points; ascending.
+        indices: (M,) int64, which of the points; ascending.
         column: (M,) int32, px.
         row: (M,) int32, px.
         nearness: (M,) float32, as in `Projection`.
 
     """
 
-    index: np.ndarray
+    indices: np.ndarray
     column: np.ndarray
     row: np.ndarray
     nearness: np.ndarray

@@ -150,7 +150,9 @@ def _directory(
         if offset + count * entry.size > size:
             raise struct.error
         body = file.read(count * entry.size)
-        entries = {tag: rest for tag, *rest in entry.iter_unpack(body)}
+        entries = {
+            tag: (kind, values, inline) for tag, kind, values, inline in entry.iter_unpack(body)
+        }
         after = file.read(struct.calcsize(order + next_form))
     except (struct.error, OverflowError, ValueError, OSError) as err:
         msg = f'TIFF is cut short or damaged: no directory at byte {offset} of {size}'

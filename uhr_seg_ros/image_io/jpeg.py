@@ -199,7 +199,7 @@ def _mend(data: memoryview, left: int, before: int) -> bytes:
     Bytes between segments go, and `left` bytes at the end of the scan before the marker.
     """
     header = read_header(data)
-    parts = [bytes(data[:2])]
+    parts: list[bytes | bytearray] = [bytes(data[:2])]
     for segment in segments(data):
         body = bytearray(data[segment.at : segment.end])
         if segment.marker == SOS:

@@ -12,7 +12,7 @@ from pathlib import Path
 from uhr_seg_ros.core.errors import ImageError
 
 MAX_PIXELS = 1 << 32
-"""Largest picture file, 65536 x 65536 px. `uhr_seg_ros` tells OpenCV the same."""
+"""Largest picture file, 65536 x 65536 px; OpenCV's own limit is lower, see `png.AT_ONCE`."""
 
 MAX_FRAME_PIXELS = 1 << 28
 """Largest frame of a message, 16384 x 16384 px: beyond it the size fields are garbage."""

@@ -29,8 +29,8 @@ def decode(data: bytes, flags: int, kind: str) -> np.ndarray:
     except cv2.error as err:
         if 'CV_IO_MAX_IMAGE' in str(err):
             msg = (
-                f'{kind} is larger than this process lets OpenCV read: import uhr_seg_ros '
-                'before cv2, or set OPENCV_IO_MAX_IMAGE_PIXELS in the environment'
+                f'{kind} is larger than this process lets OpenCV read: set '
+                'OPENCV_IO_MAX_IMAGE_PIXELS in the environment'
             )
             raise ImageError(msg) from err
         msg = f'{kind} cannot be decoded: {err.err}'

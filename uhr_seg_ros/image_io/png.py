@@ -40,6 +40,8 @@ _PASSES = (
 )
 #: Deflate gives at most so many bytes for one.
 _RATIO = 1032
+#: OpenCV decodes so many px in one go, those of larger pictures in strips of so many.
+AT_ONCE, STRIP = 1 << 28, 1 << 24
 
 
 @dataclass(frozen=True)
@@ -79,15 +81,61 @@ class Png:
             ImageError: Pixels are missing or damaged, or do not fit into memory.
         """
         self._check_pixels()
+        if self.height * self.width > AT_ONCE and not self.interlaced:
+            return self._read_strips()
+        return self._decode(self.height, self.parts)
+
+    def _read_strips(self) -> np.ndarray:
+        """
+        Decode a few rows after the other, each strip as a picture of its own.
+
+        OpenCV has a limit of its own, which can be set only before it is imported.
+        """
+        rows = max(STRIP // self.width, 1)
+        row_bytes = (self.width * self.bits * self.samples + 7) // 8
+        stream = _Inflated(self.parts)
+        image = np.empty(0, np.uint8)
+        for top in range(0, self.height, rows):
+            count = min(rows, self.height - top)
+            stored = stream.take(count * (1 + row_bytes))
+            # Rows are stored as differences to the one above, which is put on top, unfiltered.
+            above = b'\0' + self._packed(image[top - 1], row_bytes) if top else b''
+            part = self._decode(
+                count + bool(above), [memoryview(zlib.compress(above + stored, 0))]
+            )
+            if not top:
+                image = np.empty((self.height, *part.shape[1:]), part.dtype)
+            image[top : top + count] = part[len(part) - count :]
+        return image
+
+    def _packed(self, row: np.ndarray, row_bytes: int) -> bytes:
+        """Return a decoded row as PNG stores it; alpha is 0, and no other sample rests on it."""
+        if self.bits < 8:
+            each = 8 // self.bits
+            values = np.zeros(row_bytes * each, np.uint8)
+            values[: self.width] = row
+            shifts = np.arange(8 - self.bits, -1, -self.bits, dtype=np.uint8)
+            return np.bitwise_or.reduce(values.reshape(-1, each) << shifts, axis=1).tobytes()
+        samples = np.zeros((self.width, self.samples), '>u2' if self.bits == 16 else np.uint8)
+        colors = 1 if row.ndim == 1 else 3
+        samples[:, :colors] = row.reshape(self.width, colors)[:, ::-1]
+        return samples.tobytes()
+
+    def _decode(self, height: int, parts: Sequence[memoryview]) -> np.ndarray:
         # Without palette and transparency, no version of OpenCV has anything to choose.
         color = GRAY if self.color == PALETTE else self.color
         gray = color in (GRAY, GRAY_ALPHA)
         flags = (cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR) | cv2.IMREAD_ANYDEPTH
         header = struct.pack(
-            '>IIBBBBB', self.width, self.height, self.bits, color, 0, 0, self.interlaced
+            '>IIBBBBB', self.width, height, self.bits, color, 0, 0, self.interlaced
         )
-        chunks = [(b'IHDR', header), *((b'IDAT', part) for part in self.parts), (b'IEND', b'')]
-        data = b''.join((SIGNATURE, *(piece for chunk in chunks for piece in _chunk(*chunk))))
+        chunks: list[tuple[bytes, bytes | memoryview]] = [
+            (b'IHDR', header),
+            *((b'IDAT', part) for part in parts),
+            (b'IEND', b''),
+        ]
+        pieces = (piece for name, body in chunks for piece in _chunk(name, body))
+        data = b''.join((SIGNATURE, *pieces))
         image = opencv.decode(data, flags, 'PNG')
         if self.bits < 8:
             # OpenCV spreads the values over 0 to 255.
@@ -106,10 +154,11 @@ class Png:
         Raises:
             ImageError: There are less colours.
         """
-        if indices.max() >= len(self.palette):
-            msg = f'PNG is damaged: it holds index {indices.max()} of {len(self.palette)} colours'
+        palette = np.zeros((0, 3), np.uint8) if self.palette is None else self.palette
+        if indices.max() >= len(palette):
+            msg = f'PNG is damaged: it holds index {indices.max()} of {len(palette)} colours'
             raise ImageError(msg)
-        return np.ascontiguousarray(self.palette[:, ::-1])[indices]
+        return np.ascontiguousarray(palette[:, ::-1])[indices]
 
     def _check_pixels(self) -> None:
         """Refuse what cannot be whole; libpng refuses pixels that end before the last row."""
@@ -138,6 +187,35 @@ class Png:
         return total
 
 
+class _Inflated:
+    """The compressed pixels of a PNG, decompressed as far as they are taken."""
+
+    def __init__(self, parts: Sequence[memoryview]) -> None:
+        self._parts = iter(parts)
+        self._stream = zlib.decompressobj()
+
+    def take(self, count: int) -> bytes:
+        """
+        Return the next bytes.
+
+        Raises:
+            ImageError: There are less, or they are damaged.
+        """
+        taken = bytearray()
+        while len(taken) < count:
+            try:
+                waiting = self._stream.unconsumed_tail or next(self._parts, b'')
+                piece = self._stream.decompress(waiting, count - len(taken))
+            except zlib.error as err:
+                msg = f'PNG is damaged: {err}'
+                raise ImageError(msg) from err
+            if not (piece or waiting):
+                msg = 'PNG cannot be decoded: pixels are missing'
+                raise ImageError(msg)
+            taken += piece
+        return bytes(taken)
+
+
 def size(head: bytes) -> tuple[int, int]:
     """
     Read (height, width) from the first 24 bytes.
@@ -160,7 +238,9 @@ def parse(data: bytes) -> Png:
     Raises:
         ImageError: The file is cut short or damaged, or its header is none of PNG's.
     """
-    header, palette, parts, transparent = None, None, [], False
+    header: tuple[int, int, int, int, bool] | None = None
+    colors: np.ndarray | None = None
+    parts, transparent = [], False
     for name, body in _chunks(data):
         if header is None and name != b'IHDR':
             msg = 'PNG has no header'
@@ -168,7 +248,7 @@ def parse(data: bytes) -> Png:
         if name == b'IHDR':
             header = _header(body)
         elif name == b'PLTE':
-            palette = np.frombuffer(body, np.uint8)
+            colors = np.frombuffer(body, np.uint8)
         elif name == b'IDAT':
             parts.append(body)
         elif name == b'tRNS':
@@ -184,11 +264,16 @@ def parse(data: bytes) -> Png:
     else:
         msg = f'PNG is cut short: it ends after {len(data)} bytes, before its end mark'
         raise ImageError(msg)
-    height, width, bits, color, interlaced = header
-    if color == PALETTE and (palette is None or palette.size % 3 or not palette.size):
-        msg = 'PNG has a damaged palette'
+    if header is None:
+        msg = 'PNG has no header'
         raise ImageError(msg)
-    palette = palette.reshape(-1, 3) if color == PALETTE else None
+    height, width, bits, color, interlaced = header
+    palette = None
+    if color == PALETTE:
+        if colors is None or colors.size % 3 or not colors.size:
+            msg = 'PNG has a damaged palette'
+            raise ImageError(msg)
+        palette = colors.reshape(-1, 3)
     alpha = transparent or color in (GRAY_ALPHA, RGBA)
     return Png(height, width, bits, color, interlaced, palette, alpha, parts)
 

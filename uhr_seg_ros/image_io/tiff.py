@@ -64,8 +64,8 @@ def read_pixels(file: BinaryIO, size: int, window: Window | None) -> tuple[np.nd
     page, following = first_page(file, size)
     _check_depth(page)
     _check_compression(page)
-    bands, notes = _choose_bands(page)
-    notes = [*notes, *_note_of_pages(following)]
+    bands, chosen = _choose_bands(page)
+    notes = [*chosen, *_note_of_pages(following)]
     pixels = tiff_segments.read_window(page, window, bands)
     if page.photometric == PALETTE:
         return page.palette[pixels[..., 0]], notes

@@ -59,6 +59,7 @@ def read_segment(page: Page, index: int, rows: slice) -> np.ndarray | None:
     if needed > count * tiff_codecs.MAX_RATIOS[page.compression]:
         raise _short(index, count * tiff_codecs.MAX_RATIOS[page.compression], needed)
     check_memory('TIFF', page.height, page.width, 3 * needed)
+    data: np.ndarray | bytes
     if page.compression == tiff_codecs.LZW:
         data = tiff_codecs.undo_lzw(stored, height, page.row_bytes)
     else:

@@ -17,7 +17,8 @@ around any of the others.
 
 ``my.module:build``, wherever a network is named: a function of the user's. It is called with the
 number of classes and the options, takes the options by name, and returns a
-``SegmentationNetwork``, such as ``SingleNetwork(module, classes, factor=1, stride=32)``.
+``SegmentationNetwork``, such as ``SingleNetwork(module, classes, factor=1, stride=32)``; both can
+be imported from here.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.core.entry_points import check_result, is_entry_point, load_entry_point
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.recipe_keys import rename_keys, RENAMED_OPTIONS
-from uhr_seg_ros.networks.base import SegmentationNetwork
+from uhr_seg_ros.networks.backbones.base import SegmentationNetwork
 from uhr_seg_ros.networks.baselines.fast_scnn import FastSCNN
 from uhr_seg_ros.networks.baselines.segformer import SegFormer
 from uhr_seg_ros.networks.baselines.single import SingleNetwork
@@ -255,7 +256,7 @@ def build_network(
     full = options_of(name, options)
     preset = find_preset(name)
     if num_classes is None and not preset.classes:
-        msg = f'network {name} has no classes of its own: tell their number'
+        msg = f'network {name} has no classes of its own: give their number'
         raise ConfigError(msg)
     count = num_classes or len(CLASS_SETS[preset.classes])
     if is_entry_point(name):

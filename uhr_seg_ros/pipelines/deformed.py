@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Learned downsampling: a frame is bent towards what is worth seeing, and its mask bent back."""
+"""Learned downsampling: a frame is warped towards what is worth seeing, and its mask unwarped."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from uhr_seg_ros.backends.engine import Backend, Engine, Shapes
+from uhr_seg_ros.backends.engine import Backend, Engine
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.backends.registry import BACKENDS, open_engine
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.resources import available_cores
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.inverse_warp import at_points, POINT_MAP_BYTES, PointMap
-from uhr_seg_ros.pipelines.maps import arg_max, confidence_of
+from uhr_seg_ros.pipelines.masks import arg_max, confidence_of
 from uhr_seg_ros.pipelines.outputs import CheckedGraphs, lengths
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, Results, TilingOptions
 from uhr_seg_ros.pipelines.sampling import Sampler
-from uhr_seg_ros.pipelines.synchronous import SynchronousPipeline
+from uhr_seg_ros.pipelines.synchronous import fixed_size, open_fixed, SynchronousPipeline
 from uhr_seg_ros.pipelines.tiling import TileLimit
 
 #: So much may rounding add to a grid that is in -1..1.
@@ -34,7 +33,7 @@ class Deformed(SynchronousPipeline):
     Run the graphs of one bundle of kind `deformed`.
 
     `saliency` looks at the whole frame in small and gives a sampling grid; the frame is sampled
-    along it, from its bytes, and what `segment` says of this bent image is bent back.
+    along it, from its bytes, and what `segment` says of this warped image is unwarped.
 
     Args:
         bundle: a bundle of kind `deformed`.
@@ -43,7 +42,7 @@ class Deformed(SynchronousPipeline):
         options: `threads` of it unwarp masks too.
 
     Raises:
-        TilingError: a tile is asked for.
+        ConfigError: a tile is asked for.
         BundleError: graphs without fixed sizes.
         EngineError: graphs whose outputs have another size or number of classes.
 
@@ -60,13 +59,15 @@ class Deformed(SynchronousPipeline):
         self._bundle = bundle
         self._threads = options.threads or available_cores()
         self.provenance = engines['segment'].provenance()
-        self._size, bent = (
+        self._size, warped = (
             fixed_size(bundle, name, engines[name]) for name in ('saliency', 'segment')
         )
-        self._bent = lengths(*bent)
+        self._warped_lengths = lengths(*warped)
         outputs = {'saliency': 'grid', 'segment': 'probabilities'}
         self._graphs = CheckedGraphs(
-            bundle, engines, {graph: {name: self._bent} for graph, name in outputs.items()}
+            bundle,
+            engines,
+            {graph: {name: self._warped_lengths} for graph, name in outputs.items()},
         )
         self._sampler = Sampler(bundle.mean, bundle.std)
 
@@ -86,18 +87,18 @@ class Deformed(SynchronousPipeline):
         """
         with clock.stage('convert'):
             image = frame.bgr
-        grid, probabilities = self.bent(image, clock)
+        grid, probabilities = self.warped(image, clock)
         with clock.stage('enlarge'):
-            results = self._enlarged(grid, probabilities, image.shape[:2], request)
+            results = self._unwarped(grid, probabilities, image.shape[:2], request)
         if request.overlay.any:
             with clock.stage('overlay'):
                 classes = self._bundle.classes
                 results |= request.overlay.paint(image, results['mask'], classes)
         return results
 
-    def bent(self, image: np.ndarray, clock: StageClock) -> tuple[np.ndarray, np.ndarray]:
+    def warped(self, image: np.ndarray, clock: StageClock) -> tuple[np.ndarray, np.ndarray]:
         """
-        Segment the bent image.
+        Segment the warped image.
 
         Args:
             image: (H, W, 3) uint8 BGR.
@@ -110,13 +111,15 @@ class Deformed(SynchronousPipeline):
         """
         grid = self._grid(image, clock)
         with clock.stage('sample'):
-            bent = self._sampler.along(image, grid)
+            warped = self._sampler.along(image, grid)
         with clock.stage('network'):
-            found = self._graphs.run('segment', {'image': bent}, {'probabilities': self._bent})
+            found = self._graphs.run(
+                'segment', {'image': warped}, {'probabilities': self._warped_lengths}
+            )
         return grid, found['probabilities'][0]
 
     def sampling_grid(self, frame: RawFrame) -> np.ndarray:
-        """Return where a frame is sampled: grid (h, w, 2) float32 as of `bent`."""
+        """Return where a frame is sampled: grid (h, w, 2) float32 as of `warped`."""
         return self._grid(frame.bgr, StageClock())
 
     def semantic_mask(self, frame: RawFrame) -> np.ndarray:
@@ -125,14 +128,16 @@ class Deformed(SynchronousPipeline):
         raise BundleError(msg)
 
     def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
-        """Count what bending back looks up for every px."""
+        """Count what unwarping looks up for every px."""
         return POINT_MAP_BYTES
 
     def _grid(self, image: np.ndarray, clock: StageClock) -> np.ndarray:
         with clock.stage('reduce'):
             small = self._sampler.resized(image, self._size)
         with clock.stage('saliency'):
-            grid = self._graphs.run('saliency', {'image': small}, {'grid': self._bent})['grid'][0]
+            grid = self._graphs.run('saliency', {'image': small}, {'grid': self._warped_lengths})[
+                'grid'
+            ][0]
         if not (np.abs(grid) <= 1 + GRID_SLACK).all():
             msg = (
                 f'bundle {self._bundle.path}: graph saliency gives a grid from {grid.min():g} to '
@@ -141,14 +146,14 @@ class Deformed(SynchronousPipeline):
             raise BundleError(msg)
         return grid
 
-    def _enlarged(
+    def _unwarped(
         self,
         grid: np.ndarray,
         probabilities: np.ndarray,
         size: tuple[int, int],
         request: OutputRequest,
     ) -> dict[str, np.ndarray]:
-        """Bend back what is wanted."""
+        """Unwarp what is wanted."""
         seen = at_points(probabilities)
         small = {'mask': arg_max(seen)}
         if wanted := set(request.outputs) - {'mask'}:
@@ -164,44 +169,8 @@ class Deformed(SynchronousPipeline):
             for name, values in small.items()
             for plane, whole in zip(_planes(values), _planes(results[name]), strict=True)
         ]
-        PointMap(grid, size, self._threads).spread(pairs)
+        PointMap(grid, size, self._threads).fill(pairs)
         return results
-
-
-def fixed_size(bundle: Bundle, name: str, engine: Engine) -> tuple[int, int]:
-    """
-    Return height and width of the image that a graph takes, px.
-
-    Raises:
-        BundleError: they are not fixed.
-
-    """
-    shape = engine.input_shapes['image']
-    if len(shape) != 4 or shape[2] is None or shape[3] is None:
-        msg = (
-            f'bundle {bundle.path}: graph {name} takes images of shape {shape}, expected a fixed '
-            'height and width: export the model again'
-        )
-        raise BundleError(msg)
-    return shape[2], shape[3]
-
-
-def open_fixed(bundle: Bundle, backend: Backend, options: EngineOptions) -> dict[str, Engine]:
-    """Open graphs of fixed sizes; ONNX Runtime reads them for a back end that has to know."""
-    return {
-        name: backend.open(graph, _fixed_shapes(bundle, name, options))
-        for name, graph in bundle.graphs.items()
-    }
-
-
-def _fixed_shapes(bundle: Bundle, name: str, options: EngineOptions) -> Shapes:
-    if BACKENDS[options.backend].takes_any_shape:
-        return {}
-    reader = open_engine(bundle.graphs[name], options.threads)
-    try:
-        return {'image': (1, 3, *fixed_size(bundle, name, reader))}
-    finally:
-        reader.close()
 
 
 def _planes(values: np.ndarray) -> np.ndarray:

@@ -57,7 +57,7 @@ class PointMap:
         if len(self._sources) < len(beside):
             self._empty[self._rows[~beside], self._columns[~beside]] = 1
 
-    def spread(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+    def fill(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
         """
         Fill maps of the frame from values of the points.
 
@@ -161,7 +161,7 @@ def _squares(
 
 def at_points(values: np.ndarray) -> np.ndarray:
     """
-    Return what the points of a grid have of a map of the bent image.
+    Return what the points of a grid have of a map of the warped image.
 
     As published, a point stands for a place half a row and half a column before its centre, and
     there are zeros before the first ones.

@@ -11,7 +11,7 @@ import numpy as np
 
 from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.core.patch_grid import PatchGrid
-from uhr_seg_ros.pipelines.maps import arg_max, confidence_of
+from uhr_seg_ros.pipelines.masks import arg_max, confidence_of
 
 
 class LogitAccumulator:
@@ -24,7 +24,7 @@ class LogitAccumulator:
         size: height and width of the frame, px.
         classes: number of classes.
         side: of a patch, px.
-        cutting: where the patches lie.
+        grid: where the patches lie.
         outputs: of `mask`, `confidence` and `logits`.
 
     Attributes:
@@ -37,12 +37,12 @@ class LogitAccumulator:
         size: tuple[int, int],
         classes: int,
         side: int,
-        cutting: PatchGrid,
+        grid: PatchGrid,
         outputs: Sequence[str],
     ) -> None:
-        self._size, self._side, self._cutting = size, side, cutting
-        self._band = np.zeros((classes, side, cutting.size[1]), np.float32)
-        axes = zip((cutting.rows, cutting.columns), cutting.size, strict=True)
+        self._size, self._side, self._grid = size, side, grid
+        self._band = np.zeros((classes, side, grid.size[1]), np.float32)
+        axes = zip((grid.rows, grid.columns), grid.size, strict=True)
         self._counts = [_counts(starts, side, length) for starts, length in axes]
         dtypes = {
             'mask': np.uint8 if classes <= MAX_UINT8_CLASSES else np.uint16,
@@ -60,7 +60,7 @@ class LogitAccumulator:
 
     def finish(self, row: int) -> None:
         """Return away the rows that no later row of patches reaches; the next row follows."""
-        rows = self._cutting.rows
+        rows = self._grid.rows
         top = rows[row]
         following = rows[row + 1] if row + 1 < len(rows) else top + self._side
         height, width = self._size

@@ -149,7 +149,7 @@ class OutputCheck:
         if batch := self._bundle.kind.axis_name(name, 0):
             axes = (batch, *axes[1:])
         known = {'classes': len(self._bundle.classes), **sizes}
-        return tuple(known.get(axis, axis) for axis in axes)
+        return tuple(axis if isinstance(axis, int) else known.get(axis, axis) for axis in axes)
 
     def _check_ids(self, graph: str, mask: np.ndarray) -> None:
         """Refuse ids that no class has, or that the type of the mask cannot hold."""

@@ -13,8 +13,8 @@ import numpy as np
 from uhr_seg_ros.backends.engine import Backend, Engine, Shape
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.registry import BACKENDS
-from uhr_seg_ros.core.bundle import Bundle
-from uhr_seg_ros.core.errors import ConfigError, EngineError
+from uhr_seg_ros.core.bundle import Bundle, Patches
+from uhr_seg_ros.core.errors import BundleError, ConfigError, EngineError
 from uhr_seg_ros.core.patch_grid import Context, PatchGrid, place_in, reduced, WHOLE
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
@@ -65,9 +65,10 @@ class PatchesWithContexts(SynchronousPipeline):
             raise ConfigError(msg)
         self._bundle, self._report = bundle, options.report
         self.provenance = engines['patch'].provenance()
-        self._side = bundle.patches.side
+        patches = patches_of(bundle)
+        self._side = patches.side
         self._contexts = {
-            name: Context(factor, self._side) for name, factor in bundle.patches.contexts.items()
+            name: Context(factor, self._side) for name, factor in patches.contexts.items()
         }
         self._batch = batch_size(bundle, limits)
         mean, std = (np.array(values, np.float32)[:, None] for values in (bundle.mean, bundle.std))
@@ -80,10 +81,11 @@ class PatchesWithContexts(SynchronousPipeline):
         cls, bundle: Bundle, backend: Backend, limits: TilingOptions, options: EngineOptions
     ) -> dict[str, Engine]:
         """Open the graphs for batches of as many patches as run at a time."""
-        side, count = bundle.patches.side, batch_size(bundle, limits)
+        patches, count = patches_of(bundle), batch_size(bundle, limits)
+        side = patches.side
         shapes: dict[str, tuple[int, ...]] = {'image': (count, 3, side, side), 'place': (count, 4)}
         engines: dict[str, Engine] = {}
-        for name, factor in bundle.patches.contexts.items():
+        for name, factor in patches.contexts.items():
             samples = 1 if factor == WHOLE else count
             engines[name] = backend.open(bundle.graphs[name], {'image': (samples, 3, side, side)})
             if not BACKENDS[options.backend].takes_any_shape:
@@ -94,7 +96,7 @@ class PatchesWithContexts(SynchronousPipeline):
     @classmethod
     def verification_size(cls, bundle: Bundle) -> tuple[int, int]:
         """Return the size of a frame of a few patches."""
-        side = VERIFICATION_PATCHES * bundle.patches.side
+        side = VERIFICATION_PATCHES * patches_of(bundle).side
         return side, side
 
     def prepare(self, size: tuple[int, int]) -> None:
@@ -133,19 +135,17 @@ class PatchesWithContexts(SynchronousPipeline):
     ) -> dict[str, np.ndarray]:
         """Segment all patches and merge them from top to bottom."""
         size = image.shape[:2]
-        cutting = PatchGrid.of(size, self._side, self._contexts)
+        grid = PatchGrid.of(size, self._side, self._contexts)
         with clock.stage('reduce'):
             frames = {
-                name: reduced(image, *context.of_frame(size, cutting.size))
+                name: reduced(image, *context.of_frame(size, grid.size))
                 for name, context in self._contexts.items()
             }
         whole = self._whole(frames, clock)
-        sums = LogitAccumulator(
-            size, len(self._bundle.classes), self._side, cutting, request.outputs
-        )
-        progress = _Progress(self._report, image.shape, len(cutting.rows))
-        for row, top in enumerate(cutting.rows):
-            for lefts in _batches(cutting.columns, self._batch):
+        sums = LogitAccumulator(size, len(self._bundle.classes), self._side, grid, request.outputs)
+        progress = _Progress(self._report, image.shape, len(grid.rows))
+        for row, top in enumerate(grid.rows):
+            for lefts in _batches(grid.columns, self._batch):
                 places = [(top, left) for left in lefts]
                 maps = whole | self._encoded(frames, places, clock)
                 logits = self._patches(image, places, maps, clock)
@@ -199,7 +199,7 @@ class PatchesWithContexts(SynchronousPipeline):
             return self._graphs.run('patch', feeds, {'logits': sizes})['logits']
 
     def _planes(self, images: np.ndarray) -> np.ndarray:
-        """(N, h, w, 3) uint8 BGR -> (N, 3, h, w) float32 RGB, normalised."""
+        """(N, h, w, 3) uint8 BGR -> (N, 3, h, w) float32 RGB, normalized."""
         planes = [table[images[..., 2 - index]] for index, table in enumerate(self._tables)]
         return np.stack(planes, 1)
 
@@ -226,12 +226,26 @@ class _Progress:
         )
 
 
+def patches_of(bundle: Bundle) -> Patches:
+    """
+    Return how a bundle sees a frame.
+
+    Raises:
+        BundleError: it has no patches.
+
+    """
+    if bundle.patches is None:
+        msg = f'bundle {bundle.path} is of kind {bundle.kind}: it has no patches'
+        raise BundleError(msg)
+    return bundle.patches
+
+
 def batch_size(bundle: Bundle, limits: TilingOptions) -> int:
     """Return how many patches fit into the memory limit, at least one."""
     if not limits.memory_limit_mb:
         return MAX_BATCH
     per_pixel = bundle.detail_bytes_per_pixel or DEFAULT_BYTES_PER_PIXEL
-    fitting = int(limits.memory_limit_mb * 1e6 / (per_pixel * bundle.patches.side**2))
+    fitting = int(limits.memory_limit_mb * 1e6 / (per_pixel * patches_of(bundle).side ** 2))
     return min(max(fitting, 1), MAX_BATCH)
 
 

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, runtime_checkable, TypeVar
 
 import numpy as np
 
@@ -159,6 +159,15 @@ class InferencePipeline(FrameSegmenter, Protocol):
 
     def close(self) -> None:
         """Free the memory; the pipeline is not used afterwards."""
+        ...
+
+
+@runtime_checkable
+class GridSampler(Protocol):
+    """A pipeline that chooses where it samples a frame."""
+
+    def sampling_grid(self, frame: RawFrame) -> np.ndarray:
+        """Return where it samples: (h, w, 2) float32, x first, in -1..1 over the frame."""
         ...
 
 

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""From BGR bytes to normalised RGB planes, in few passes over memory."""
+"""From BGR bytes to normalized RGB planes, in few passes over memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from uhr_seg_ros.pipelines.tiling import padded_size, Span
 #: Rows that are split into planes at a time: enough for all cores, few enough to bound memory.
 BAND_ROWS = 512
 
-#: A pixel as normalised planes, bytes.
+#: A pixel as normalized planes, bytes.
 PLANES_BYTES = 12
 
 
@@ -24,8 +24,8 @@ class Preprocessor:
 
     A frame whose sides are not multiples of `bundle.multiple` is continued to the right and
     below with its last column and row. The fastest way measured at 3840x2160 on two cores is
-    one split into byte planes, one table look-up per plane (which normalises) and one area
-    reduction of the normalised planes, whose mean is the normalised mean.
+    one split into byte planes, one table look-up per plane (which normalizes) and one area
+    reduction of the normalized planes, whose mean is the normalized mean.
 
     Args:
         bundle: gives mean, std, multiple and low_res_factor.
@@ -56,7 +56,7 @@ class Preprocessor:
 
         Returns:
             detail input (1, 3, Hp, Wp) and low-resolution input (1, 3, Hp / f, Wp / f),
-            float32, RGB, normalised.
+            float32, RGB, normalized.
 
         """
         height, width = self.padded_size(image)
@@ -86,7 +86,7 @@ class Preprocessor:
             columns: first column and end of the part, px.
 
         Returns:
-            (1, 3, rows, columns) float32, RGB, normalised.
+            (1, 3, rows, columns) float32, RGB, normalized.
 
         """
         part = image[slice(*rows), slice(*columns)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from uhr_seg_ros.backends.options import EngineOptions, WIDTHS
-from uhr_seg_ros.backends.registry import select_backend
+from uhr_seg_ros.backends.registry import BACKENDS, REFERENCE, select_backend
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.bundle_kinds import PipelineEntry
 from uhr_seg_ros.core.errors import EngineError
@@ -28,6 +28,8 @@ def pipeline_entry(bundle: Bundle, backend: str) -> PipelineEntry:
 
     """
     name, _ = select_backend(backend, EngineOptions())
+    if name not in bundle.kind.pipelines and BACKENDS[name].takes_any_shape:
+        return bundle.kind.pipelines[REFERENCE]
     if name not in bundle.kind.pipelines:
         msg = f'back end {name} cannot run bundles of kind {bundle.kind}: choose onnxruntime'
         raise EngineError(msg)

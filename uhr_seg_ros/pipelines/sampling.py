@@ -4,7 +4,7 @@
 """
 Frames sampled bilinearly at few points, straight from their bytes.
 
-Only the four px around a point are read, so a frame is never normalised as a whole. OpenCV's
+Only the four px around a point are read, so a frame is never normalized as a whole. OpenCV's
 remap would round the places of points to 1/32 px, which is too coarse to compute what torch does.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 
 class Sampler:
     """
-    Sample frames as normalised planes.
+    Sample frames as normalized planes.
 
     Args:
         mean: RGB, in 0..255.
@@ -37,7 +37,7 @@ class Sampler:
             size: height and width, px.
 
         Returns:
-            (1, 3, *size) float32, RGB, normalised.
+            (1, 3, *size) float32, RGB, normalized.
 
         """
         y, x = (_centers(*each) for each in zip(image.shape, size, strict=False))
@@ -52,7 +52,7 @@ class Sampler:
             grid: (h, w, 2) float32, x first, in -1..1 from one outer edge to the other.
 
         Returns:
-            (1, 3, h, w) float32, RGB, normalised; zero is the mean.
+            (1, 3, h, w) float32, RGB, normalized; zero is the mean.
 
         """
         x, y = (
@@ -70,7 +70,7 @@ class Sampler:
                 weight = row_weights * weights
                 total += weight[..., None] * image[rows, places]
                 inside += weight
-        # What lies outside is zero once it is normalised.
+        # What lies outside is zero once it is normalized.
         planes = (total[..., ::-1] - inside[..., None] * self._mean) / self._std
         return np.ascontiguousarray(planes.transpose(2, 0, 1))[None]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.backends.registry import BACKENDS
+from uhr_seg_ros.backends.registry import BACKENDS, REFERENCE
 from uhr_seg_ros.core.bundle import Bundle, Graph, load_bundle
 from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.core.errors import ConfigError
@@ -21,6 +21,7 @@ from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.pipelines.pipeline import (
+    GridSampler,
     InferencePipeline,
     OutputRequest,
     PendingResult,
@@ -64,8 +65,18 @@ class Segmenter:
     Segment images with one bundle; for use by one thread at a time.
 
     Example:
-        >>> segmenter = Segmenter('hlrc_s_aerial')
-        >>> mask = segmenter(cv2.imread('field.jpg')).mask
+        >>> from uhr_seg_ros import OverlayOptions, Segmenter
+        >>> segmenter = Segmenter('hlrc_s_aerial', 'onnxruntime')
+        >>> image = np.full((300, 400, 3), 90, np.uint8)  # or cv2.imread('field.jpg')
+        >>> result = segmenter(image, overlay=OverlayOptions(overlay=True))
+        >>> result.mask.shape, result.overlay.shape
+        ((300, 400), (300, 400, 3))
+        >>> 'road' in segmenter.bundle.classes.names
+        True
+        >>> pending = segmenter.submit(image)  # returns before the work is done on a GPU
+        >>> bool((pending.result().mask == result.mask).all())
+        True
+        >>> segmenter.close()
 
     Args:
         bundle: a loaded bundle, or a path or name for `load_bundle`.
@@ -193,7 +204,7 @@ class Segmenter:
         pending = self._running.submit(frame, OutputRequest(outputs, at_once), clock)
 
         def finish() -> Segmentation:
-            results = pending.result()
+            results: dict[str, Any] = dict(pending.result())
             if refinement is not None:
                 results.update(self._refined(frame, results['mask'], refinement, overlay, clock))
             return Segmentation(**results, stage_times=clock.times)
@@ -231,13 +242,14 @@ class Segmenter:
 
         """
         frame = self._checked(image)
-        if not self.bundle.kind.has_sampling_grid:
+        pipeline = self._running
+        if not isinstance(pipeline, GridSampler):
             msg = (
                 f'bundle {self.bundle.name} is of kind {self.bundle.kind}, which does not choose '
                 'where it samples: take a bundle of kind deformed'
             )
             raise ConfigError(msg)
-        return self._running.sampling_grid(frame)
+        return pipeline.sampling_grid(frame)
 
     def keep_memory(self, keeps: bool) -> None:
         """
@@ -334,8 +346,9 @@ class Segmenter:
 
     def _graphs(self) -> dict[str, Graph]:
         """Return the graphs that run: TensorRT makes its own precisions of those in float32."""
-        on_cpu = self.backend == 'onnxruntime'
-        return self.bundle.graphs_in(self._running.provenance['precision'] if on_cpu else 'fp32')
+        as_they_are = self.backend.partition(':')[0] == REFERENCE
+        precision = self._running.provenance['precision'] if as_they_are else 'fp32'
+        return self.bundle.graphs_in(precision)
 
     @property
     def _running(self) -> InferencePipeline:

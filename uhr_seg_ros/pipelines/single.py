@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Networks of one branch, on the whole frame, on a reduced one, or in tiles."""
+"""Networks of one branch: on the whole frame, a reduced one, one of a fixed size, or in tiles."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import math
 
 import numpy as np
 
-from uhr_seg_ros.backends.engine import Engine
+from uhr_seg_ros.backends.engine import Backend, Engine
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
-from uhr_seg_ros.pipelines.maps import (
+from uhr_seg_ros.pipelines.masks import (
     ARG_MAX_BYTES,
     enlarged,
     enlarged_arg_max,
     enlarged_confidence,
-    TileBlender,
 )
 from uhr_seg_ros.pipelines.outputs import CheckedGraphs
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, Results, TilingOptions
 from uhr_seg_ros.pipelines.preprocessing import Preprocessor
-from uhr_seg_ros.pipelines.synchronous import SynchronousPipeline
-from uhr_seg_ros.pipelines.tiling import padded_size, tile_spans, TileLimit
+from uhr_seg_ros.pipelines.sampling import Sampler
+from uhr_seg_ros.pipelines.synchronous import fixed_size, open_fixed, SynchronousPipeline
+from uhr_seg_ros.pipelines.tiling import padded_size, tile_spans, TileBlender, TileLimit
 
 
 class SingleBranch(SynchronousPipeline):
@@ -45,7 +45,7 @@ class SingleBranch(SynchronousPipeline):
         options: of the engines.
 
     Raises:
-        TilingError: a limit is too small.
+        ConfigError: a limit is too small.
         EngineError: the graph has another number of classes than the bundle.
 
     """
@@ -128,15 +128,16 @@ class SingleBranch(SynchronousPipeline):
             return self._run(image, clock)[0]
         rows = tile_spans(height, tile, self._bundle.multiple)
         columns = tile_spans(width, tile, self._bundle.multiple)
-        blend = None
+        blender: TileBlender | None = None
         for row, row_span in enumerate(rows):
             for column, column_span in enumerate(columns):
                 logits = self._run(image[slice(*row_span), slice(*column_span)], clock)
                 sides = row_span[1] - row_span[0], column_span[1] - column_span[0]
-                step = self._step(logits, sides)
-                blend = blend or TileBlender(rows, columns, step)
-                blend.add(logits, row, column)
-        return blend.total[0]
+                if blender is None:
+                    blender = TileBlender(rows, columns, self._step(logits, sides))
+                blender.add(logits, row, column)
+        assert blender is not None  # there is a tile
+        return blender.total[0]
 
     def _run(self, image: np.ndarray, clock: StageClock) -> np.ndarray:
         with clock.stage('preprocess'):
@@ -160,6 +161,53 @@ class SingleBranch(SynchronousPipeline):
             )
             raise BundleError(msg)
         return step
+
+
+class Uniform(SingleBranch):
+    """
+    Run the graph `network` of one bundle of kind `uniform`.
+
+    Every frame is resized to the size that the graph takes, and its logits to the frame.
+
+    Args:
+        bundle: a bundle of kind `uniform`.
+        engines: the engine of `network`.
+        limits: nothing of them is needed.
+        options: of the engines.
+
+    Raises:
+        ConfigError: a tile is asked for.
+        EngineError: as of `SingleBranch`.
+        BundleError: the graph has no fixed size.
+
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        engines: Mapping[str, Engine],
+        limits: TilingOptions,
+        options: EngineOptions = EngineOptions(),  # noqa: B008 - it cannot change
+    ) -> None:
+        super().__init__(bundle, engines, limits, options)
+        self._size = fixed_size(bundle, 'network', engines['network'])
+        self._sampler = Sampler(bundle.mean, bundle.std)
+
+    @classmethod
+    def open_graphs(
+        cls, bundle: Bundle, backend: Backend, limits: TilingOptions, options: EngineOptions
+    ) -> dict[str, Engine]:
+        """Open the graph for the size that it takes; see `open_fixed`."""
+        return open_fixed(bundle, backend, options)
+
+    def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
+        """Count enlarging the logits, which are as large for every frame."""
+        return super().bytes_per_pixel(outputs) - self._logit_bytes
+
+    def _logits(self, image: np.ndarray, clock: StageClock) -> np.ndarray:
+        with clock.stage('preprocess'):
+            small = self._sampler.resized(image, self._size)
+        return self._run_network(small, clock)[0]
 
 
 def no_semantic_branch(bundle: Bundle) -> BundleError:

@@ -5,13 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from uhr_seg_ros.backends.engine import Backend, Engine
+import numpy as np
+
+from uhr_seg_ros.backends.engine import Backend, Engine, Shapes
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.backends.registry import as_reference, open_backend
+from uhr_seg_ros.backends.registry import as_reference, BACKENDS, open_backend, open_engine
 from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.outputs import CheckedGraphs
@@ -30,7 +34,7 @@ P = TypeVar('P', bound='SynchronousPipeline')
 VERIFICATION_SIZE = (512, 512)
 
 
-class SynchronousPipeline:
+class SynchronousPipeline(ABC):
     """
     Run graphs that take and give arrays of the host, on any back end.
 
@@ -53,14 +57,14 @@ class SynchronousPipeline:
     _backend: Backend | None = None
     _keeps_memory = True
 
+    @abstractmethod
     def __init__(
         self,
         bundle: Bundle,
         engines: Mapping[str, Engine],
         limits: TilingOptions,
         options: EngineOptions = EngineOptions(),  # noqa: B008 - it cannot change
-    ) -> None:
-        raise NotImplementedError
+    ) -> None: ...
 
     @classmethod
     def open(cls: type[P], bundle: Bundle, limits: TilingOptions, options: EngineOptions) -> P:
@@ -97,7 +101,7 @@ class SynchronousPipeline:
         cls, bundle: Bundle, backend: Backend, limits: TilingOptions, options: EngineOptions
     ) -> dict[str, Engine]:
         """Open the graphs that frames need, in the shapes that a back end has to know."""
-        return {name: backend.open(graph) for name, graph in bundle.graphs.items()}
+        return {name: backend.open(graph, {}) for name, graph in bundle.graphs.items()}
 
     @classmethod
     def verification_size(cls, bundle: Bundle) -> tuple[int, int]:
@@ -108,9 +112,17 @@ class SynchronousPipeline:
         """Run once on a black frame."""
         self.segment(warm_up_frame(size), OutputRequest(), StageClock())
 
+    @abstractmethod
     def segment(self, frame: RawFrame, request: OutputRequest, clock: StageClock) -> Results:
         """Segment one frame; see `InferencePipeline.segment`."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def semantic_mask(self, frame: RawFrame) -> np.ndarray:
+        """Segment one frame by the semantic branch alone, or refuse."""
+
+    @abstractmethod
+    def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
+        """Return what grows with a frame; see `InferencePipeline.bytes_per_pixel`."""
 
     def submit(
         self, frame: RawFrame, request: OutputRequest, clock: StageClock
@@ -130,3 +142,39 @@ class SynchronousPipeline:
         self._graphs.close()
         if self._backend is not None:
             self._backend.close()
+
+
+def fixed_size(bundle: Bundle, name: str, engine: Engine) -> tuple[int, int]:
+    """
+    Return height and width of the image that a graph takes, px.
+
+    Raises:
+        BundleError: they are not fixed.
+
+    """
+    shape = engine.input_shapes['image']
+    if len(shape) != 4 or shape[2] is None or shape[3] is None:
+        msg = (
+            f'bundle {bundle.path}: graph {name} takes images of shape {shape}, expected a fixed '
+            'height and width: export the model again'
+        )
+        raise BundleError(msg)
+    return shape[2], shape[3]
+
+
+def open_fixed(bundle: Bundle, backend: Backend, options: EngineOptions) -> dict[str, Engine]:
+    """Open graphs of fixed sizes; ONNX Runtime reads them for a back end that has to know."""
+    return {
+        name: backend.open(graph, _fixed_shapes(bundle, name, options))
+        for name, graph in bundle.graphs.items()
+    }
+
+
+def _fixed_shapes(bundle: Bundle, name: str, options: EngineOptions) -> Shapes:
+    if BACKENDS[options.backend].takes_any_shape:
+        return {}
+    reader = open_engine(bundle.graphs[name], options.threads)
+    try:
+        return {'image': (1, 3, *fixed_size(bundle, name, reader))}
+    finally:
+        reader.close()

@@ -197,3 +197,55 @@ def _ramp(spans: Sequence[Span], index: int) -> np.ndarray:
 
 def _round_up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
+
+
+class BlendAxis:
+    """
+    Where tiles lie along one axis of a map, and how much each counts.
+
+    Args:
+        spans: spans of the tiles along that axis of the frame, px.
+        step: px of the frame per row or column of the map.
+
+    Attributes:
+        spans: the same along the map.
+        size: length of the axis of the map.
+        weights: one float32 array per tile; where tiles overlap, they add up to one.
+
+    """
+
+    def __init__(self, spans: Sequence[Span], step: int) -> None:
+        self.spans = [(start // step, stop // step) for start, stop in spans]
+        self.size = self.spans[-1][1]
+        self.weights: list[np.ndarray] = blend_weights(self.spans, self.size)
+
+
+class TileBlender:
+    """
+    Add up the weighted tiles of one map.
+
+    Args:
+        rows: spans of the tiles along the height of the frame, px.
+        columns: spans along the width, px.
+        step: px of the frame per row or column of the map.
+        axis: axis of the rows in the map; the columns are the next one.
+
+    """
+
+    def __init__(
+        self, rows: Sequence[Span], columns: Sequence[Span], step: int, axis: int = 2
+    ) -> None:
+        self._axis = axis
+        self._rows, self._columns = BlendAxis(rows, step), BlendAxis(columns, step)
+        self.total = np.empty(0, np.float32)
+
+    def add(self, tile: np.ndarray, row: int, column: int) -> None:
+        """Add the tile at a place of the grid; the values of `tile` are used up."""
+        before, after = tile.shape[: self._axis], tile.shape[self._axis + 2 :]
+        if not self.total.size:
+            size = self._rows.size, self._columns.size
+            self.total = np.zeros((*before, *size, *after), np.float32)
+        weight = self._rows.weights[row][:, None] * self._columns.weights[column]
+        tile *= weight.reshape(*weight.shape, *(1,) * len(after))
+        place = slice(*self._rows.spans[row]), slice(*self._columns.spans[column])
+        self.total[(*(slice(None),) * self._axis, *place)] += tile

@@ -16,21 +16,20 @@ from uhr_seg_ros.core.bundle import Bundle, FUSION_REACH
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
-from uhr_seg_ros.pipelines.maps import (
-    CELL,
-    check_sizes,
-    DETAIL_MAPS,
-    enlarged_arg_max,
-    map_sizes,
-    ROW_AXES,
-    STEPS,
-    TileBlender,
-)
+from uhr_seg_ros.pipelines.masks import enlarged_arg_max
 from uhr_seg_ros.pipelines.outputs import CheckedGraphs, lengths
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, Results, TilingOptions
 from uhr_seg_ros.pipelines.preprocessing import PLANES_BYTES, Preprocessor
 from uhr_seg_ros.pipelines.synchronous import SynchronousPipeline
-from uhr_seg_ros.pipelines.tiling import Span, strip_spans, tile_spans, TileLimit
+from uhr_seg_ros.pipelines.tiling import Span, strip_spans, tile_spans, TileBlender, TileLimit
+from uhr_seg_ros.pipelines.two_branch_maps import (
+    check_sizes,
+    DETAIL_MAPS,
+    map_sizes,
+    ROW_AXES,
+    STRIDES,
+    TOKEN_STRIDE,
+)
 
 #: Rows of cells that the fusion needs above and below its output: a cell looks at its neighbours,
 #: and four quarter-resolution px further are another cell; the upsampling looks at one more px.
@@ -63,7 +62,7 @@ class TwoBranch(SynchronousPipeline):
         options: of the engines.
 
     Raises:
-        TilingError: a limit is too small.
+        ConfigError: a limit is too small.
         BundleError: frames are padded to sizes that the graphs cannot take.
         EngineError: a graph has another number of classes than the bundle.
 
@@ -93,7 +92,7 @@ class TwoBranch(SynchronousPipeline):
         cls, bundle: Bundle, backend: Backend, limits: TilingOptions, options: EngineOptions
     ) -> dict[str, Engine]:
         """Open `GRAPHS`."""
-        return {name: backend.open(bundle.graphs[name]) for name in cls.GRAPHS}
+        return {name: backend.open(bundle.graphs[name], {}) for name in cls.GRAPHS}
 
     def segment(self, frame: RawFrame, request: OutputRequest, clock: StageClock) -> Results:
         """
@@ -178,7 +177,7 @@ class TwoBranch(SynchronousPipeline):
         rows = tile_spans(height, tile, self._bundle.multiple)
         columns = tile_spans(width, tile, self._bundle.multiple)
         blended = {
-            name: TileBlender(rows, columns, STEPS[name], ROW_AXES[name]) for name in DETAIL_MAPS
+            name: TileBlender(rows, columns, STRIDES[name], ROW_AXES[name]) for name in DETAIL_MAPS
         }
         for row, row_span in enumerate(rows):
             for column, column_span in enumerate(columns):
@@ -196,20 +195,20 @@ class TwoBranch(SynchronousPipeline):
         """Run the fusion strip by strip; every strip has the same shape and enough halo."""
         height, width = size
         cells, columns = maps['tokens'].shape[2:]
-        row_bytes = 4 * len(self._bundle.classes) * CELL * CELL * columns
+        row_bytes = 4 * len(self._bundle.classes) * TOKEN_STRIDE * TOKEN_STRIDE * columns
         strips = strip_spans(cells, max(MIN_STRIP_CELLS, int(STRIP_BYTES / row_bytes)))
         tallest = min(cells, max(stop - start for start, stop in strips) + 2 * HALO)
         whole: dict[str, np.ndarray] = {}
         for start, stop in strips:
             first = min(max(start - HALO, 0), cells - tallest)
             strip = self._fuse_rows(maps, (first, first + tallest), outputs)
-            top, bottom = start * CELL, min(stop * CELL, height)
+            top, bottom = start * TOKEN_STRIDE, min(stop * TOKEN_STRIDE, height)
             for name, values in strip.items():
                 if name not in whole:
                     # Above 255 classes a graph gives its mask as int32.
                     dtype = np.uint16 if values.dtype == np.int32 else values.dtype
                     whole[name] = np.empty((*values.shape[:-2], height, width), dtype)
-                part = slice(top - first * CELL, bottom - first * CELL)
+                part = slice(top - first * TOKEN_STRIDE, bottom - first * TOKEN_STRIDE)
                 whole[name][..., top:bottom, :] = values[..., part, :width]
         return whole
 
@@ -219,7 +218,7 @@ class TwoBranch(SynchronousPipeline):
         """Run the fusion on a span of rows of cells; outputs come without the batch axis."""
         feeds = {name: _rows_of(name, values, rows) for name, values in maps.items()}
         graph = 'fusion' if list(outputs) == ['mask'] else 'scores'
-        size = lengths(CELL * (rows[1] - rows[0]), CELL * maps['tokens'].shape[3])
+        size = lengths(TOKEN_STRIDE * (rows[1] - rows[0]), TOKEN_STRIDE * maps['tokens'].shape[3])
         results = self._graphs.run(graph, feeds, dict.fromkeys(outputs, size))
         return {name: values[0] for name, values in results.items()}
 
@@ -250,6 +249,6 @@ class TwoBranchReference(TwoBranch):
 
 def _rows_of(name: str, values: np.ndarray, cells: Span) -> np.ndarray:
     """Cut the rows of a map that belong to a span of rows of cells."""
-    fine = CELL // STEPS[name]
+    fine = TOKEN_STRIDE // STRIDES[name]
     place = (slice(None),) * ROW_AXES[name]
     return values[(*place, slice(cells[0] * fine, cells[1] * fine))]

@@ -16,9 +16,7 @@ from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
-from uhr_seg_ros.pipelines.frame_pipeline import FramePipeline, SLOTS
-from uhr_seg_ros.pipelines.frame_program import FrameProgram
-from uhr_seg_ros.pipelines.maps import check_sizes, enlarged_arg_max
+from uhr_seg_ros.pipelines.masks import enlarged_arg_max
 from uhr_seg_ros.pipelines.pipeline import (
     OutputRequest,
     PendingResult,
@@ -28,6 +26,9 @@ from uhr_seg_ros.pipelines.pipeline import (
 )
 from uhr_seg_ros.pipelines.tiling import padded_size, TileLimit
 from uhr_seg_ros.pipelines.two_branch import TwoBranchReference
+from uhr_seg_ros.pipelines.two_branch_gpu_engines import FrameProgram
+from uhr_seg_ros.pipelines.two_branch_gpu_frames import FramePipeline, SLOTS
+from uhr_seg_ros.pipelines.two_branch_maps import check_sizes
 from uhr_seg_ros.pipelines.verification import verify_engines
 
 #: So many frames until every slot has its CUDA graph.
@@ -50,7 +51,7 @@ class TwoBranchGpu:
         options: of the engines.
 
     Raises:
-        TilingError: a limit is too small.
+        ConfigError: a limit is too small.
         BundleError: the bundle pads or reduces frames in a way that the graphs or the kernels
             cannot take.
         EngineError: the kernels cannot be compiled or loaded.

@@ -112,7 +112,7 @@ def compare(
 
     """
     reference = expected[logits].astype(np.float32)
-    largest = max(float(np.abs(reference).max()), np.finfo(np.float32).tiny)
+    largest = max(float(np.abs(reference).max()), float(np.finfo(np.float32).tiny))
     # Not a number anywhere is an infinite error.
     error = np.nan_to_num(np.abs(found[logits] - reference), nan=np.inf)
     same = float((found['mask'] == expected['mask']).mean())

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from uhr_seg_ros.onnx_graphs.quantization import Quantizer
 from uhr_seg_ros.quantization.int8_trial import BRANCHES, feeds, Loss, Trial
 
 #: Shows the progress over something.
-Show = Callable[[Sequence, str], Iterable]
+Show = Callable[[Sequence[Any], str], Iterable[Any]]
 
 
 @dataclass(frozen=True)

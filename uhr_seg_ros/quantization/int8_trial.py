@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 import time
@@ -139,7 +139,7 @@ class Trial:
 
 
 def feeds(
-    bundle: Bundle, name: str, tiles: Sequence[np.ndarray]
+    bundle: Bundle, name: str, tiles: Iterable[np.ndarray]
 ) -> Iterator[dict[str, np.ndarray]]:
     """Return what tiles put into a branch."""
     preprocessor = Preprocessor(bundle)

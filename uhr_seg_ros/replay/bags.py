@@ -93,7 +93,7 @@ def describe_bag(path: Path, topic: ImageTopic) -> dict[str, Any]:
         try:
             if file.is_file():  # a pipe would never end
                 size += _hash(file, digest)
-        except OSError:  # who read the recording was told, and had the other files
+        except OSError:  # reading it has warned of this already
             digest.update(b'unreadable')
         hashes.append(digest.hexdigest())
     if not size:
@@ -192,7 +192,7 @@ def read_frame(message: bytes, kind: str) -> tuple[Any, RawFrame]:
     try:
         image: Any = _types().deserialize_cdr(message, kind)
     except Exception as err:  # whatever the generated code runs into
-        msg = f'a message of {len(message)} bytes is no {kind}: {err or type(err).__name__}'
+        msg = f'a message of {len(message)} bytes is not a {kind}: {err or type(err).__name__}'
         raise RecordingError(msg) from err
     if kind == COMPRESSED_IMAGE:
         return image.header, RawFrame.of_bgr(decode_compressed(image))

@@ -74,7 +74,7 @@ class Collector:
         output: folder for `masks/` and `overlays/`; None: take the times, save nothing, and do
             not subscribe to the overlay, which would cost the node work.
         name: of its own node.
-        clouds: whether to save labelled points too, in `clouds/`.
+        clouds: whether to save labeled points too, in `clouds/`.
 
     Attributes:
         client: the services of the node.
@@ -137,13 +137,13 @@ class Collector:
             self._lock.wait_for(lambda: len(self._arrivals) > seen, timeout_s)
 
     def take_stages(self) -> dict[int, dict[str, float]]:
-        """Return the stamps of the frames since the last call, each with its ms per stage."""
+        """Return the ms per stage of the frames since the last call, by their stamps."""
         with self._lock:
             stages, self._stages = self._stages, {}
         return stages
 
     def describe_dds(self, transport: str) -> dict[str, Any]:
-        """Return how frames and masks travel; see `facts`."""
+        """Return how frames and masks travel; see `node_client.describe_dds`."""
         image_topic = 'image_raw/compressed' if transport == 'compressed' else 'image_raw'
         return describe_dds(
             self._node, self._node.resolve_topic_name(image_topic), f'{self._node_name}/mask'

@@ -44,7 +44,7 @@ def read_frames(path: Path, topic: str = '') -> Iterator[np.ndarray]:
         msg = f'no such file: {path}'
         raise RecordingError(msg)
     images = [path] if path.is_file() else sorted(path.iterdir())
-    # Hidden ones are no pictures: macOS writes "._a.jpg" beside "a.jpg" on foreign disks.
+    # Hidden ones are not pictures: macOS writes "._a.jpg" beside "a.jpg" on foreign disks.
     images = [
         image
         for image in images

@@ -15,7 +15,7 @@ import time
 
 import psutil
 
-from uhr_seg_ros.core.gpu_health import GpuSample
+from uhr_seg_ros.core.gpu_health import GpuSample, parse_nvidia_smi, SMI_QUERY
 from uhr_seg_ros.core.memory import peak_resident_bytes
 from uhr_seg_ros.core.subprocesses import find_tool
 
@@ -66,7 +66,7 @@ class LoadMeter:
         Thread(target=self._watch, daemon=True).start()
 
     def stop(self, player_cpu_s: float) -> Load:
-        """Return what was taken since; the player has ended and knows itself what it took."""
+        """Return what was taken since; the player, which has ended, says itself what it took."""
         seconds = time.monotonic() - self._start
         self._ended.set()
         used = {name: now - self._cpu_s[name] for name, now in self._used().items()}
@@ -87,7 +87,7 @@ class LoadMeter:
         self._gpu.close()
 
     def _watch(self) -> None:
-        """Note the memory of the node now and then."""
+        """Record the memory of the node now and then."""
         with suppress(psutil.Error):  # the node has ended
             while True:
                 seconds = round(time.monotonic() - self._start, 1)
@@ -101,21 +101,12 @@ class LoadMeter:
 
 
 def idle_percent(seconds: float = 1.0) -> float:
-    """Watch the machine; give the share of its processor time that nobody takes."""
+    """Watch the machine; return the share of its processor time that nobody takes, %."""
     return psutil.cpu_times_percent(seconds).idle
 
 
 #: How often the tools look, ms.
 PERIOD_MS = 500
-
-
-def parse_nvidia_smi(line: str) -> GpuSample | None:
-    """Read `utilization.gpu, memory.used, temperature.gpu` of one line; None if it is no such."""
-    values = [_number(part) for part in line.split(',')]
-    if len(values) != 3:
-        return None
-    load, memory, temperature = values
-    return GpuSample(load, memory, temperature)
 
 
 def parse_tegrastats(line: str) -> GpuSample | None:
@@ -134,11 +125,7 @@ def parse_tegrastats(line: str) -> GpuSample | None:
 TOOLS: dict[str, tuple[Sequence[str], Callable[[str], GpuSample | None]]] = {
     'tegrastats': (('--interval', str(PERIOD_MS)), parse_tegrastats),
     'nvidia-smi': (
-        (
-            '--query-gpu=utilization.gpu,memory.used,temperature.gpu',
-            '--format=csv,noheader,nounits',
-            f'--loop-ms={PERIOD_MS}',
-        ),
+        (*SMI_QUERY, f'--loop-ms={PERIOD_MS}'),
         parse_nvidia_smi,
     ),
 }
@@ -192,10 +179,3 @@ def summary(samples: Sequence[GpuSample]) -> dict[str, dict[str, float]]:
         if values:
             result[name] = {'mean': round(sum(values) / len(values), 1), 'max': max(values)}
     return result
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:  # such as [N/A]
-        return None

@@ -42,7 +42,7 @@ def index_mcap(read_at: ReadAt, size: int) -> Index:
     Find topics and chunks of a file of `size` bytes.
 
     Raises:
-        Damaged: it is no mcap file.
+        Damaged: it is not an mcap file.
 
     """
     if read_at(0, len(MAGIC)) != MAGIC:
@@ -57,7 +57,7 @@ def index_mcap(read_at: ReadAt, size: int) -> Index:
 
 
 def _by_summary(read_at: ReadAt, size: int) -> Index | None:
-    """Return what the summary tells; None where it may leave out what is needed."""
+    """Read the summary; None where it may leave out what is needed."""
     end = read_at(max(size - _END, 0), _END)
     if len(end) < _END or not end.endswith(MAGIC):
         msg = 'no end'
@@ -81,7 +81,7 @@ def _by_summary(read_at: ReadAt, size: int) -> Index | None:
 
 def _read_summary(section: bytes, end: int) -> Index | None:
     index, indexed = Index(), Counter[int]()
-    told: tuple[int, int] | None = None
+    stated: tuple[int, int] | None = None
     complete = True
     for opcode, content in records(section):
         fields = Fields(content)
@@ -97,16 +97,16 @@ def _read_summary(section: bytes, end: int) -> Index | None:
             indexed.update(counts)
         elif opcode == STATISTICS:
             total, *_, chunks, _, _ = fields.numbers('QHIIIIQQ')
-            told = (total, chunks)
+            stated = (total, chunks)
             pairs = Fields(fields.take(fields.number('I')))
             while pairs.left:
                 channel, count = pairs.numbers('HQ')
                 index.counts[channel] += count
-    if told is None or (told[0] and not index.chunks):
+    if stated is None or (stated[0] and not index.chunks):
         return None
     if not all(map(index.topics.knows, index.counts)):
         return None
-    total, chunks = told
+    total, chunks = stated
     if (total, chunks) != (index.counts.total(), len(index.chunks)) or (
         complete and +indexed != +index.counts
     ):
@@ -199,7 +199,7 @@ class _Scan:
         self._close_run()
 
     def _skip(self, opcode: int, at: int, length: int) -> int | None:
-        """Return where reading goes on behind what is no record; None: nowhere."""
+        """Find where reading goes on behind what is not a record; None: nowhere."""
         following = find_chunk(self._read_at, at + 1, self._size)
         end = self._size if following is None else following
         if not self.index.loss:

@@ -32,7 +32,7 @@ HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK = range(1, 7)
 MESSAGE_INDEX, CHUNK_INDEX = 7, 8
 STATISTICS, DATA_END = 0x0B, 0x0F
 
-#: Give so many bytes from an offset on, or as many as there are.
+#: (offset, size) -> so many bytes, or as many as there are.
 ReadAt = Callable[[int, int], bytes]
 
 #: Opcode and length of a record.
@@ -78,7 +78,7 @@ class Fields:
         return self.numbers(layout)[0]
 
     def text(self) -> str:
-        """Return a string; what is no UTF-8 of it is replaced."""
+        """Return a string; what is not UTF-8 of it is replaced."""
         return bytes(self.take(self.number('I'))).decode(errors='replace')
 
 
@@ -158,7 +158,7 @@ def _profiles(pairs: Fields) -> list:
 
 def records(data: bytes | memoryview) -> Iterator[tuple[int, memoryview]]:
     """
-    Return opcode and content of every record.
+    Yield opcode and content of every record.
 
     Raises:
         Damaged: the data end within one.

@@ -35,11 +35,11 @@ class McapStorage:
 
     Args:
         stream: the file, open; it is closed with the storage.
-        path: its name in what is told.
-        loss: what is known to be missing of it before it is read.
+        path: its name in warnings.
+        loss: what is already known to be missing.
 
     Raises:
-        Damaged: it is no mcap file, or one that has lost all its topics.
+        Damaged: it is not an mcap file, or one that has lost all its topics.
 
     """
 
@@ -60,7 +60,7 @@ class McapStorage:
             warn_once(path, f'has {topic} in {encoding!r} instead of cdr: it is left out')
 
     def messages(self, wanted: Collection[int]) -> Iterator[tuple[int, int, bytes]]:
-        """Return id of the connection, time in ns and message, in the order of time."""
+        """Yield the id of the connection, time in ns and message, in the order of time."""
         given = 0
         for time_ns, _, channel, message in self._ordered(frozenset(wanted)):
             yield channel, time_ns, bytes(message)
@@ -112,7 +112,7 @@ class McapStorage:
                     continue
                 yield time_ns, channel, content[MESSAGE_HEAD.size :]
         except Damaged as err:
-            if not chunk.cut:  # what is missing there was told with the index
+            if not chunk.cut:  # what is missing there was logged with the index
                 self.losses.add(f'byte {chunk.offset}', str(err), 0)
 
     def _records_of(self, chunk: Chunk) -> bytes | memoryview:

@@ -20,7 +20,7 @@ class Pace(Protocol):
 
     def wait(self, index: int, elapsed_ns: int) -> None:
         """
-        Return when a frame is due.
+        Wait until a frame is due.
 
         Args:
             index: of the frame, from 0.
@@ -90,7 +90,7 @@ class Lockstep:
 
 
 class _Clock:
-    """Counts from the first frame on: how long that one took to be read is no delay of others."""
+    """Counts from the first frame on: what that one took to be read does not delay others."""
 
     def __init__(self) -> None:
         self._start: float | None = None
@@ -105,7 +105,7 @@ class _Clock:
 #: A pause between two images that is longer than the first is played as the second, s.
 MAX_PAUSE_S, SHORT_PAUSE_S = 10.0, 1.0
 
-# Between the last image of a recording and its first one, played again, if nothing tells.
+# Between the last image of a recording and its first one, played again, where it has only one.
 _GAP_NS = 100_000_000
 
 _S = 1_000_000_000
@@ -114,7 +114,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 class Timeline:
     """
-    Goes on from image to image, never back and never by more than `LONGEST_PAUSE_S`.
+    Times that go on from image to image, never back and never by more than `MAX_PAUSE_S`.
 
     Args:
         on_jump: called for the first pause that is shortened, and for the first step back, with

@@ -61,7 +61,7 @@ class PartialFolder:
 
     def finish(self) -> None:
         """
-        Return the folder its final name, once its files are on the disk.
+        Give the folder its final name, once its files are on the disk.
 
         Raises:
             OSError: they cannot be written, or there is a folder of that name by now, which has

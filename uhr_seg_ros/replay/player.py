@@ -269,7 +269,7 @@ def _pace(options: argparse.Namespace) -> Pace:
 
 
 def _count_answers(pace: Lockstep) -> None:
-    """Take a byte of the input for an answer."""
+    """Count every byte of the input as an answer."""
     # Not through sys.stdin, whose lock a thread that reads would hold when the process ends.
     while os.read(0, 1):
         pace.answered()

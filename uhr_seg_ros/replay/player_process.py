@@ -89,7 +89,7 @@ class PlayerProcess:
         return self._process.poll() is None
 
     def answer(self, count: int) -> None:
-        """Let so many more frames go, in lock step."""
+        """Tell the player of so many more answers, in lock step."""
         with suppress(BrokenPipeError):  # it has ended meanwhile
             self._input.write(b'.' * count)
             self._input.flush()
@@ -128,4 +128,4 @@ class PlayerProcess:
 
     @property
     def _input(self) -> BinaryIO:
-        return cast('BinaryIO', self._process.stdin)  # a pipe was asked for
+        return cast('BinaryIO', self._process.stdin)  # a pipe is requested above

@@ -38,7 +38,7 @@ _TYPES = {2: 'u1', 7: 'f4'}
 
 def vertices_of(cloud: PointCloud2) -> np.ndarray:
     """
-    Return the points of a cloud that the node has labelled, (N,) `VERTEX`.
+    Return the points of a cloud that the node has labeled, (N,) `VERTEX`.
 
     Args:
         cloud: with the fields x, y, z, rgb, label and confidence.
@@ -84,7 +84,7 @@ def read_ply(path: Path) -> np.ndarray:
     start = content.find(b'end_header\n') + len(b'end_header\n')
     count, rest = divmod(len(content) - start, VERTEX.itemsize)
     if rest or content[:start] != _header(count):
-        msg = f'{path} is no PLY file of labelled points, or cut short: make it again'
+        msg = f'{path} is not a PLY file of labeled points, or cut short: make it again'
         raise WriteError(msg)
     return np.frombuffer(content, VERTEX, offset=start)
 

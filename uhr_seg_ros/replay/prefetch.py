@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Read a recording a few messages ahead of who plays it, as often as it is wanted."""
+"""Read a recording on a thread, a few messages ahead of the player."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def read_ahead(
     Args:
         path: the recording.
         topic: one of its image topics.
-        repeat: begin again at the end, for ever.
+        repeat: begin again at the end, endlessly.
         extra_topics: other topics of it, of any type.
-        is_whole: tells of a topic and a message if the message can be played.
+        is_whole: gets a topic and a message, and tells whether the message can be played.
         on_jump: called from that thread when the clock of the recording has jumped.
 
     Yields:
@@ -87,7 +87,7 @@ def read_ahead(
 
 def with_stamp(message: bytes, stamp_ns: int) -> bytes:
     """
-    Return a message in CDR whose first field is a header another stamp, in ns.
+    Return a copy of a message in CDR, whose first field is a header, with another stamp in ns.
 
     Raises:
         RecordingError: the message is too short to have one, or the stamp is before 1901 or

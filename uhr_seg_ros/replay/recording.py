@@ -49,7 +49,7 @@ def storage_files(path: Path) -> list[Path]:
 
 def connections_of(path: Path) -> Iterator[Connection]:
     """
-    Return the topics of every file, each with its messages there.
+    Yield the topics of every file, each with the number of its messages there.
 
     Raises:
         RecordingError: not a recording, or nothing of it can be read.
@@ -63,11 +63,11 @@ def connections_of(path: Path) -> Iterator[Connection]:
             counts[connection.topic] += connection.msgcount
             yield connection
     metadata = read_metadata(path)
-    if whole == len(metadata.files):  # or else the difference was told already
+    if whole == len(metadata.files):  # or else the difference was logged already
         wrong = [
-            f'{told} messages on {topic}, where {counts[topic]} are'
-            for topic, told in metadata.counts.items()
-            if told != counts[topic]
+            f'{stated} messages on {topic}, where {counts[topic]} are'
+            for topic, stated in metadata.counts.items()
+            if stated != counts[topic]
         ]
         if wrong:
             more = f', and of {len(wrong) - 1} more topics wrongly' if len(wrong) > 1 else ''
@@ -78,7 +78,9 @@ def connections_of(path: Path) -> Iterator[Connection]:
 def _storages(path: Path) -> Iterator[tuple[Path, Storage]]:
     """Open one file after the other; one that cannot be read does not take the others along."""
     if not is_bag(path):
-        msg = f'{path} is no rosbag2 recording: expected a folder of one, or an mcap or db3 file'
+        msg = (
+            f'{path} is not a rosbag2 recording: expected a folder of one, or an mcap or db3 file'
+        )
         raise RecordingError(msg)
 
     def counts() -> dict[str, int]:
@@ -94,8 +96,8 @@ def _storages(path: Path) -> Iterator[tuple[Path, Storage]]:
             continue
         if storage.loss:
             there = sum(each.msgcount for each in storage.connections)
-            told = counts().get(file.name)
-            of = '' if told is None else f' of the {told} that {METADATA} names'
+            stated = counts().get(file.name)
+            of = '' if stated is None else f' of the {stated} that {METADATA} names'
             text = f'{storage.loss}: {there} messages{of} are there; {storage.remedy}'
             warn_once(file, 'loss', text)
         try:
@@ -116,7 +118,7 @@ def read_recording(
     """
     Read the messages of topics, file by file, in each in the order of time.
 
-    What is damaged is left out and told once.
+    What is damaged is left out, with one warning.
 
     Yields:
         Its connection, time of recording in ns, and the message in CDR.
@@ -145,7 +147,7 @@ def read_recording(
 
 
 def _messages(storage: Storage, wanted: Collection[int]) -> Iterator[tuple[int, int, bytes]]:
-    """Return the messages that can be read and unpacked; the others are counted."""
+    """Yield the messages that can be read and unpacked; count the others."""
     messages = storage.messages(wanted)
     while True:
         try:

@@ -27,8 +27,8 @@ COMPRESSED = ('.zstd', '.zst')
 STORAGES = ('mcap', 'sqlite3')
 
 # Bytes of metadata.yaml that are parsed: thousands of topics.
-_LARGEST_METADATA = 1 << 24
-_DEEPEST = 100
+_MAX_METADATA_BYTES = 1 << 24
+_MAX_DEPTH = 100
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def storage_suffix(name: str) -> str:
 
 def find_files(path: Path) -> list[Path]:
     """
-    List the storage files of a recording in their order; what is odd about them is told once.
+    List the storage files of a recording in their order; what is odd about them is logged once.
 
     Raises:
         RecordingError: the folder holds two recordings, or none.
@@ -76,16 +76,16 @@ def find_files(path: Path) -> list[Path]:
 
 
 def read_metadata(path: Path) -> Metadata:
-    """Read metadata.yaml of a folder; what is wrong with it is told once."""
+    """Read metadata.yaml of a folder; what is wrong with it is logged once."""
     file = path / METADATA
     if not os.path.isfile(file):
         if os.path.exists(file):
-            warn_once(file, 'is no file; the recording is read without it')
+            warn_once(file, 'is not a file; the recording is read without it')
         return Metadata()
     try:
         size = file.stat().st_size
-        if size > _LARGEST_METADATA:
-            msg = f'{size} bytes, more than the {_LARGEST_METADATA} that are accepted'
+        if size > _MAX_METADATA_BYTES:
+            msg = f'{size} bytes, more than the {_MAX_METADATA_BYTES} that are accepted'
             raise ValueError(msg)
         text = file.read_bytes()
         _check_depth(text)
@@ -93,7 +93,7 @@ def read_metadata(path: Path) -> Metadata:
         content = yaml.load(text, loader)  # noqa: S506 - a safe one
         content = content['rosbag2_bagfile_information']
         metadata = _parsed(content)
-    except Exception as err:  # whatever the parser runs into: the files themselves tell more
+    except Exception as err:  # whatever the parser runs into: the files themselves say more
         reason = ' '.join(str(err).split())[:200]
         warn_once(
             file,
@@ -104,7 +104,7 @@ def read_metadata(path: Path) -> Metadata:
         return Metadata()
     storage = content.get('storage_identifier')
     if storage not in STORAGES:
-        # What is no text may be endless when it is printed.
+        # What is not text may be endless when it is printed.
         shown = repr(storage)[:40] if isinstance(storage, str | None) else type(storage).__name__
         warn_once(file, f'names no storage that is known ({shown}): the files tell it')
     return metadata
@@ -123,8 +123,8 @@ def _check_depth(text: bytes) -> None:
     for bracket in re.findall(rb'[\[\]{}]', text):
         depth = max(0, depth + (1 if bracket in b'[{' else -1))
         deepest = max(deepest, depth)
-    if deepest > _DEEPEST or re.search(rb'(?:[-?:][ \t]+){%d}' % _DEEPEST, text):
-        msg = f'nested more than {_DEEPEST} deep'
+    if deepest > _MAX_DEPTH or re.search(rb'(?:[-?:][ \t]+){%d}' % _MAX_DEPTH, text):
+        msg = f'nested more than {_MAX_DEPTH} deep'
         raise ValueError(msg)
 
 

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What a replay gave: frames, masks, and what the node told of itself."""
+"""What a replay gave: frames, masks, and what the node said of itself."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Session:
         folder: for the node's log and, with `save`, for masks and overlays.
         transport: `raw` or `compressed`; see `transport_of`.
         save: whether to write masks and overlays.
-        clouds: with `save`, whether to write labelled clouds too.
+        clouds: with `save`, whether to write labeled clouds too.
         on_mask: called with number and stamp, ns, of every mask; by default it is logged.
 
     Attributes:
@@ -141,7 +141,7 @@ class Session:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Return the node's `parameters`, its last `diagnostics`, and `dds`; see `facts`."""
+        """Return the node's `parameters`, its last `diagnostics`, and `dds`; see `describe_dds`."""
         return {
             'parameters': self.client.parameters(),
             'dds': self._collector.describe_dds(self._transport),

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Open SQLite files of others: nothing is ever written beside them, and what is lost is told."""
+"""Open SQLite files of others: nothing is ever written beside them, and losses are logged."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def open_sqlite(path: Path, name: Path) -> apsw.Connection:
 
     Args:
         path: the file.
-        name: its name in what is told.
+        name: its name in warnings.
 
     Raises:
-        apsw.Error: it is no such file, or damaged where it begins.
+        apsw.Error: it is not such a file, or damaged where it begins.
         RecordingError: there is no room for a copy of it, which a journal asks for.
         Damaged: it is cut within its first page.
 
@@ -175,7 +175,7 @@ def _open_restored(path: Path, journal: Path, name: Path) -> apsw.Connection:
 
 @cache
 def _reading_only() -> str:
-    """Return name of an access to files that opens each for reading, and none beyond its end."""
+    """Return the name of a VFS that opens files for reading only, and reads none beyond its end."""
 
     class File(apsw.VFSFile):
         def __init__(self, name: str | apsw.URIFilename, flags: list[int], size: int) -> None:

@@ -36,11 +36,11 @@ class SqliteStorage:
 
     Args:
         path: the file.
-        name: its name in what is told.
-        loss: what is known to be missing of it before it is read.
+        name: its name in warnings.
+        loss: what is already known to be missing.
 
     Raises:
-        apsw.Error: it is no such file, or damaged where it begins.
+        apsw.Error: it is not such a file, or damaged where it begins.
         RecordingError: there is no room for a copy of it, which a journal asks for.
         Damaged: it is cut within its first page, or has no table of topics or messages.
 
@@ -64,7 +64,7 @@ class SqliteStorage:
             warn_once(name, f'has {unknown} messages of topics that it does not name')
 
     def messages(self, wanted: Collection[int]) -> Iterator[tuple[int, int, bytes]]:
-        """Return id of the connection, time in ns and message, in the order of time."""
+        """Yield the id of the connection, time in ns and message, in the order of time."""
         self.losses = Losses()
         table = self._find(frozenset(wanted))
         times, rows, topics = np.asarray(table, np.int64).reshape(-1, 3).T
@@ -117,7 +117,7 @@ class SqliteStorage:
         if missing := [column for column in wanted if column not in columns]:
             msg = f'has a table of topics without {", ".join(missing)}'
             raise Damaged(msg)
-        # What is no UTF-8 must not end the reading, so text comes as bytes.
+        # What is not UTF-8 must not end the reading, so text comes as bytes.
         optional = ('offered_qos_profiles', 'type_description_hash')
         fields = [f'CAST({column} AS BLOB)' for column in wanted[1:]]
         fields += [f'CAST({each} AS BLOB)' if each in columns else "x''" for each in optional]

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What both storages of a recording share: errors, losses, bounds, and what is told once."""
+"""What both storages of a recording share: errors, losses, bounds, and warnings that come once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
 _LZ4_RATIO = 255
 
 # QoS profiles of a topic are some hundred bytes; a parser of YAML gets no more than this.
-_LARGEST_QOS = 1 << 16
+_MAX_QOS_BYTES = 1 << 16
 
 _LOG = logging.getLogger(__name__)
 _WARNED: set[tuple[Path, str]] = set()
@@ -71,14 +71,14 @@ class Storage(Protocol):
     losses: Losses
 
     def messages(self, wanted: Collection[int]) -> Iterator[tuple[int, int, bytes]]:
-        """Return id of the connection, time in ns and message, in the order of time."""
+        """Yield the id of the connection, time in ns and message, in the order of time."""
 
     def close(self) -> None:
         """Close the file."""
 
 
 def warn_once(path: Path, cause: str, text: str = '') -> None:
-    """Warn of a cause in a file, once in a process."""
+    """Log a warning about a file, once per cause in a process."""
     if (path, cause) not in _WARNED:
         _WARNED.add((path, cause))
         _LOG.warning('%s %s', path, text or cause)
@@ -94,7 +94,7 @@ def unpack_zstd(data: bytes | memoryview, largest: int = LARGEST, *, cut: bool =
         cut: whether its end may be missing; then what is there is given.
 
     Raises:
-        Damaged: it is no such frame, it is cut, or it would give more.
+        Damaged: it is not such a frame, it is cut, or it would give more.
 
     """
     from backports import zstd  # comes with rosbags
@@ -118,7 +118,7 @@ def unpack_lz4(data: bytes | memoryview, size: int, *, cut: bool = False) -> byt
     Decompress a frame of LZ4 that gives `size` bytes; otherwise as `unpack_zstd`.
 
     Raises:
-        Damaged: it is no such frame, it is cut, or it would give more.
+        Damaged: it is not such a frame, it is cut, or it would give more.
 
     """
     from lz4.frame import LZ4FrameDecompressor  # comes with rosbags
@@ -151,7 +151,7 @@ def parse_profiles(text: str) -> list[Qos]:
     """Read the QoS profiles of a topic; nobody needs them to read its messages."""
     from rosbags.rosbag2.metadata import parse_qos
 
-    if len(text) > _LARGEST_QOS:
+    if len(text) > _MAX_QOS_BYTES:
         return []
     try:
         return parse_qos(text)

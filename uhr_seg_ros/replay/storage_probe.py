@@ -61,7 +61,7 @@ def open_storage(path: Path) -> Storage:
 
 
 def reason_of(error: Exception) -> str:
-    """Return what an error says, and its kind where that is no error of reading."""
+    """Describe an error, with its type unless it is `Damaged`."""
     if isinstance(error, Damaged):
         return str(error)
     text = getattr(error, 'strerror', None) or str(error)

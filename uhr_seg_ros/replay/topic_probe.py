@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 COLOR, GRAY, DEEP, WIDE, VIDEO, UNKNOWN = (
     'color',
-    'grey',
+    'gray',
     '16 bits',
     '32 bits',
     'video',
@@ -58,9 +58,9 @@ class ImageInfo:
         encoding: of an image, or the format of a compressed one; empty where nothing is known.
         width: px; 0 where it is not known.
         height: px; 0 where it is not known.
-        pixels: `COLOR`, `GREY` (8 bit), `DEEP` (16 bit of one channel), `WIDE` (more bits, as of
+        pixels: `COLOR`, `GRAY` (8 bit), `DEEP` (16 bit of one channel), `WIDE` (more bits, as of
             distances), `VIDEO` (part of a stream), or `UNKNOWN`.
-        has_ids: all pixels of a grey one are small numbers or 255, as class ids are.
+        has_ids: all pixels of a gray one are small numbers or 255, as class ids are.
         is_readable: one of the messages was whole.
 
     """
@@ -221,7 +221,7 @@ def _header_of(data: memoryview) -> tuple[int, int, str]:
 
 
 def _has_ids(image: _Fields) -> bool:
-    """Tell if a grey image holds more than one value, and only such as class ids have."""
+    """Tell if a gray image holds more than one value, and only such as class ids have."""
     height, width, step = image.height, image.width, image.step
     if not width or step < width or len(image.data) < step * (height - 1) + width:
         return False

@@ -32,7 +32,7 @@ PUBLISHED = ('mask', 'confidence', 'overlay', 'color_mask', 'sampling', 'diagnos
 _IDS = ('mask', 'confidence')
 _NODE_NAME = 'segmentation'
 
-# What the last two parts of a name tell, in small letters.
+# What the last two parts of a name may contain, in lower case.
 _DEPTH_NAME = re.compile(r'depth|disparity|(^|[/_])range([/_]|$)')
 _MASK_NAME = re.compile(
     r'mask|label|segm|semantic|panoptic|instance|confidence|probabilit|costmap'
@@ -57,8 +57,8 @@ class _Candidate:
         topic: of the recording.
         info: what its first messages say.
         rank: how likely it is meant, 0 first.
-        reason: why it is less likely than a colour camera; may be empty.
-        is_refused: it is no picture, whoever asks for it.
+        reason: why it is less likely than a color camera; may be empty.
+        is_refused: it is not a picture, whoever asks for it.
 
     """
 
@@ -75,7 +75,7 @@ class _Candidate:
         return f'{self.topic.name} ({kind}{encoding}{size}, {self.topic.count} messages)'
 
     def with_reason(self) -> str:
-        """Return it in words, with the reason why it is left out."""
+        """Describe it, with the reason why it is left out."""
         return f'{str(self)[:-1]}: {self.reason})' if self.reason else str(self)
 
 
@@ -83,7 +83,7 @@ def choose_topic(path: Path, name: str = '', *, log_level: int = logging.INFO) -
     """
     Find the image topic that is meant, by the types, names and first messages of all.
 
-    A colour camera goes before a grey one. Depth, masks, and what the node publishes itself are
+    A color camera goes before a gray one. Depth, masks, and what the node publishes itself are
     left out. Of the same camera, raw and compressed, the raw topic is taken unless it holds less
     than half of the messages.
 
@@ -135,7 +135,7 @@ def _candidates(path: Path, topics: Sequence[ImageTopic]) -> list[_Candidate]:
 
 
 def _judge(topic: ImageTopic, info: ImageInfo, names: Collection[str]) -> _Candidate:
-    """Return what a topic seems to be."""
+    """Judge what a topic seems to be."""
     base = _base(topic)
     published = _published(base, names)
     name = '/'.join(base.split('/')[-2:]).lower()
@@ -149,7 +149,7 @@ def _judge(topic: ImageTopic, info: ImageInfo, names: Collection[str]) -> _Candi
     if info.pixels == VIDEO:
         return _Candidate(topic, info, _NEVER, 'video, which is not read', is_refused=True)
     if info.pixels == WIDE or (info.pixels == DEEP and is_depth):
-        reason = 'labels, no picture' if is_mask else 'is depth, no picture'
+        reason = 'labels, not a picture' if is_mask else 'is depth, not a picture'
         return _Candidate(topic, info, _NEVER, reason, is_refused=True)
     if info.pixels == DEEP:
         return _Candidate(topic, info, _NEVER, '16 bits of one channel, as depth has')
@@ -160,14 +160,14 @@ def _judge(topic: ImageTopic, info: ImageInfo, names: Collection[str]) -> _Candi
     if is_depth or is_mask or _DRAWN_NAME.search(name):
         return _Candidate(topic, info, _DRAWN, 'not of a camera by its name')
     if info.pixels == GRAY:
-        return _Candidate(topic, info, _GRAY, 'grey')
+        return _Candidate(topic, info, _GRAY, 'gray')
     if info.pixels == UNKNOWN and topic.type != COMPRESSED_IMAGE:
         return _Candidate(topic, info, _UNKNOWN, 'an encoding that is not known here')
     return _Candidate(topic, info, _CAMERA)
 
 
 def _published(name: str, names: Collection[str]) -> str:
-    """Return the output of the node that a topic is, if it is one; names tell it by their like."""
+    """Return the output of the node that a topic is, if it is one; its siblings may show it."""
     *parents, last = name.split('/')
     if last not in PUBLISHED:
         return ''
@@ -193,7 +193,7 @@ def _without_transports(candidates: list[_Candidate]) -> list[_Candidate]:
     left_out = {}
     for each in candidates:
         raw = next((other for other in candidates if other.topic.name == _base(each.topic)), each)
-        # Where they are no equals, such as a raw one that cannot be read, the ranks decide.
+        # Where they are not equals, such as a raw one that cannot be read, the ranks decide.
         if (
             raw is each
             or _NEVER in (raw.rank, each.rank)

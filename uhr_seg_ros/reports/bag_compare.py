@@ -74,7 +74,7 @@ def read_report(path: Path) -> dict[str, Any]:
         reason = f'benchmark is {shown(report["benchmark"])}'
     except (AttributeError, KeyError, TypeError) as err:
         reason = f'what is in it is not of this form: {one_line(err, 100)}'
-    msg = f'{path} is no report ({reason}): {advice}'
+    msg = f'{path} is not a report ({reason}): {advice}'
     raise ConfigError(msg)
 
 

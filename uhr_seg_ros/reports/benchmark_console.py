@@ -94,7 +94,7 @@ def print_cloud(result: Mapping[str, Any]) -> None:
     """Print what `benchmark.cloud_stages.measure_cloud` returns."""
     title = (
         f'{result["points"]} points, {result["in_image"]:.0%} of them inside '
-        f'{format_size(result["size"])} and {result["labelled"]:.0%} labelled, on one core'
+        f'{format_size(result["size"])} and {result["labelled"]:.0%} labeled, on one core'
     )
     keys = ('p50', 'p95')
     rows = [
@@ -149,6 +149,43 @@ def print_bag(report: Mapping[str, Any]) -> None:
 def print_spreads(title: str, rows: Mapping[str, Mapping[str, float]]) -> None:
     """Print a table of ms: one row per name, columns as `benchmark.figures.spread` has them."""
     _print_ms(title, SPREAD, rows)
+
+
+def print_demo(report: Mapping[str, Any]) -> None:
+    """Print what `benchmark.demo.run_demo` returns."""
+    rows: dict[str, Any] = dict(report['stage_ms'])
+    rows['frame published to mask received'] = report['latency_ms']
+    print_percentiles('Latency', rows)
+    names = ('played', 'received', 'processed', 'dropped', 'rejected')
+    print_table(
+        'Frames', ['', *names], [['frames', *(str(report[f'frames_{name}']) for name in names)]]
+    )
+    if report['messages_skipped']:
+        print(f'messages that were skipped, as they are not whole: {report["messages_skipped"]}')
+    if report['stamps_repeated']:
+        print(
+            f'warning: {report["stamps_repeated"]} of {report["frames_played"]} frames have a '
+            'stamp that another has too: files are named after stamps, so those of the last '
+            'frame stay, and latencies are not known'
+        )
+    if 'clouds' in report:
+        _print_clouds(report['clouds'])
+
+
+def _print_clouds(clouds: Mapping[str, Any]) -> None:
+    names = ('played', 'paired', 'unpaired', 'rejected', 'saved')
+    print_table(
+        'Clouds', ['', *names], [['clouds', *(str(clouds[f'clouds_{name}']) for name in names)]]
+    )
+    if clouds['points']:
+        shares = {**clouds['label_share'], 'no label': clouds['unlabelled_share']}
+        rows = [[name, f'{share:.1%}'] for name, share in shares.items()]
+        print_table(f'{clouds["points"]} points', ['', 'share'], rows)
+    if clouds['like_mask_share'] is not None:
+        print(
+            f'{clouds["like_mask_share"]:.2%} of the labels are those of the masks where the '
+            'points were cast from'
+        )
 
 
 def _print_ms(title: str, keys: Sequence[str], rows: Mapping[str, Mapping[str, float]]) -> None:

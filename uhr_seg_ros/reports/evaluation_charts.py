@@ -11,17 +11,17 @@ from html import escape
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.reports.html import share
 
-#: Colour of a full cell of the matrix on the diagonal and beside it, RGB.
+#: Color of a full cell of the matrix on the diagonal and beside it, RGB.
 RIGHT, MISTAKEN = (38, 110, 170), (196, 62, 48)
 
 
 def swatch(color: Sequence[int]) -> str:
-    """Return a small square of a colour (RGB)."""
+    """Return a small square of a color (RGB)."""
     return f'<span class="swatch" style="background:{_css(color)}"></span>'
 
 
 def class_cell(classes: ClassSet, index: int) -> str:
-    """Return the name of a class with its colour."""
+    """Return the name of a class with its color."""
     return swatch(classes.colors[index]) + escape(classes.names[index])
 
 
@@ -32,7 +32,7 @@ def bars(title: str, values: Mapping[str, float | None], classes: ClassSet) -> s
     Args:
         title: What is shown.
         values: Class -> 0 to 1, or None.
-        classes: Names and colours.
+        classes: Names and colors.
     """
     lines = []
     for name, color in zip(classes.names, classes.colors, strict=True):
@@ -52,7 +52,7 @@ def matrix(counts: Sequence[Sequence[int]], classes: ClassSet) -> str:
 
     Args:
         counts: Rows are labels, columns masks.
-        classes: Names and colours.
+        classes: Names and colors.
     """
     found = ''.join(f'<th scope="col">{escape(name)}</th>' for name in classes.names)
     lines = []

@@ -32,7 +32,7 @@ def build(report: Mapping[str, Any], classes: ClassSet, gallery: Gallery) -> str
 
     Args:
         report: What the JSON file holds, see docs/evaluation.md.
-        classes: Names and colours.
+        classes: Names and colors.
         gallery: The pictures.
     """
     title = f'{report["bundle"]} on {report["dataset"]} {report["split"]}'
@@ -59,7 +59,7 @@ _OBJECT_NOTE = (
 )
 _MATRIX_NOTE = 'Per cent of the pixels with the label of the row that were found as the column.'
 
-_IMAGES_NOTE = f'An image in which fewer than two classes are labelled has no mean IoU. {_COLORS}'
+_IMAGES_NOTE = f'An image in which fewer than two classes are labeled has no mean IoU. {_COLORS}'
 
 
 def _subtitle(report: Mapping[str, Any]) -> str:
@@ -105,7 +105,7 @@ def _class_note(report: Mapping[str, Any]) -> str:
         return ''
     names = ', '.join(report['ignored'])
     return (
-        f'Pixels labelled {names} are left out. Where other pixels are found as {names}, its IoU '
+        f'Pixels labeled {names} are left out. Where other pixels are found as {names}, its IoU '
         'is 0 and enters the published mean.'
     )
 
@@ -192,7 +192,7 @@ def _snapshot(snapshot: Snapshot) -> str:
     corner = f' at x {left}, y {top}' if snapshot.is_part else ''
     wrong = 'nothing is labelled'
     if snapshot.known:
-        wrong = f'{100 * snapshot.wrong / snapshot.known:.1f} % of the labelled pixels wrong'
+        wrong = f'{100 * snapshot.wrong / snapshot.known:.1f} % of the labeled pixels wrong'
     place = f'{width}x{height} px{corner}: {wrong}'
     figures = ''.join(
         f'<figure><img loading="lazy" alt="{name} of {escape(snapshot.name)}" '

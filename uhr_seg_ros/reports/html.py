@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Look of HTML reports: one style sheet inside the page, nothing from elsewhere."""
+"""Parts of HTML reports: one style sheet inside the page, nothing from elsewhere."""
 
 from __future__ import annotations
 

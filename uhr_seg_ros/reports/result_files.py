@@ -16,7 +16,6 @@ import numpy as np
 from uhr_seg_ros.core.atomic_io import atomic_write
 from uhr_seg_ros.core.errors import WriteError
 from uhr_seg_ros.core.image_writing import encode_image, fits, MAX_SIDES
-from uhr_seg_ros.pipelines.segmenter import Segmentation
 
 #: What a photograph becomes that is too large for JPEG.
 _LARGE = '.png'
@@ -44,7 +43,14 @@ class Files:
     logits: Path
     notes: list[str] = field(default_factory=list)
 
-    def write(self, result: Segmentation, sampling: np.ndarray | None = None) -> None:
+    def write(
+        self,
+        mask: np.ndarray,
+        overlay: np.ndarray | None = None,
+        color_mask: np.ndarray | None = None,
+        sampling: np.ndarray | None = None,
+        logits: np.ndarray | None = None,
+    ) -> None:
         """
         Write what there is, all files of the image or none.
 
@@ -54,9 +60,9 @@ class Files:
 
         """
         pictures = {
-            self.mask: result.mask,
-            self.overlay: result.overlay,
-            self.color: result.color_mask,
+            self.mask: mask,
+            self.overlay: overlay,
+            self.color: color_mask,
             self.sampling: sampling,
         }
         with ExitStack() as stack:
@@ -64,8 +70,8 @@ class Files:
                 if picture is not None:
                     content = encode_image(path.suffix, picture)
                     stack.enter_context(atomic_write(path)).write_bytes(content)
-            if result.logits is not None:
-                np.savez(stack.enter_context(atomic_write(self.logits)), logits=result.logits)
+            if logits is not None:
+                np.savez(stack.enter_context(atomic_write(self.logits)), logits=logits)
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,7 @@ class Results:
 
     Attributes:
         folder: where.
-        color_mask: whether the classes as colours are.
+        color_mask: whether the classes as colors are.
         logits: whether the logits are.
         sampling: whether a picture of where is sampled is.
 
@@ -170,7 +176,7 @@ def check_names(images: Sequence[Path], results: Results) -> None:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Tell files apart whatever they are called; None for none."""
+    """Return what identifies a file, whatever it is called; None if it is not there."""
     try:
         status = path.stat()
     except OSError:

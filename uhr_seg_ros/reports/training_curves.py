@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TYPE_CHECKING
 
@@ -12,42 +13,43 @@ import numpy as np
 
 from uhr_seg_ros.core.atomic_io import atomic_write
 from uhr_seg_ros.core.visualization import plain_charts, series_colors
-from uhr_seg_ros.training.run_folder import LOG, read_log, VALIDATION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-CURVES = 'curves.png'
 #: A loss is shown as the mean of so many parts of the run: single crops differ a lot.
 POINTS = 150
 
 
 @plain_charts()
-def draw_curves(run: Path) -> Path | None:
+def draw_curves(
+    path: Path, steps: Sequence[dict[str, Any]], checks: Sequence[dict[str, Any]]
+) -> bool:
     """
-    Draw ``curves.png`` from the logs of a run.
+    Draw the curves of a run from its logs.
 
     Args:
-        run: Folder of the run, with at least one step in its log.
+        path: The picture to write.
+        steps: Entries of the log of the training, at least one.
+        checks: Entries of the log of the validation.
 
     Returns:
-        The picture; None without the package matplotlib.
+        Whether it was drawn: not without the package matplotlib.
     """
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        return None
-    steps, checks = read_log(run / LOG), read_log(run / VALIDATION)
+        return False
     figure = Figure(figsize=(9, 3.2), layout='constrained')
     left, right = figure.subplots(1, 2, sharex=True)
     _losses(left, steps)
     _validation(right, checks)
-    with atomic_write(run / CURVES) as unfinished:
+    with atomic_write(path) as unfinished:
         figure.savefig(unfinished, dpi=110)
-    return run / CURVES
+    return True
 
 
-def _losses(axes: Axes, entries: list[dict[str, Any]]) -> None:
+def _losses(axes: Axes, entries: Sequence[dict[str, Any]]) -> None:
     parts = np.array_split(np.arange(len(entries)), min(POINTS, len(entries)))
     middle = [entries[part[len(part) // 2]]['step'] for part in parts]
     for name in (key for key in entries[0] if key not in ('step', 'rate')):
@@ -60,7 +62,7 @@ def _losses(axes: Axes, entries: list[dict[str, Any]]) -> None:
     rate.set_ylabel('learning rate (dotted)')
 
 
-def _validation(axes: Axes, entries: list[dict[str, Any]]) -> None:
+def _validation(axes: Axes, entries: Sequence[dict[str, Any]]) -> None:
     steps = [entry['step'] for entry in entries]
     names = list(entries[0]['iou']) if entries else []
     for name, color in zip(names, series_colors(len(names)), strict=True):

@@ -54,7 +54,7 @@ def field(rng: np.random.Generator, height: int, width: int, scale: float) -> np
 
 def tone(rng: np.random.Generator, low: float, high: float, tint: float = 4) -> np.ndarray:
     """Draw a grey between two values with a slight tint, (3,) float32 BGR."""
-    return np.float32(rng.uniform(low, high) + rng.normal(0, tint, 3))
+    return (rng.uniform(low, high) + rng.normal(0, tint, 3)).astype(np.float32)
 
 
 def smooth(points: np.ndarray, count: int) -> np.ndarray:

@@ -66,7 +66,7 @@ def _land(rng: np.random.Generator, height: int, width: int) -> Canvas:
     broad = field(rng, height, width, 300)
     fine = field(rng, height, width, 6)
     image = sand + (14 * broad + 9 * fine)[..., None]
-    image += (3 * field(rng, height, width, 900))[..., None] * np.float32([1, 0, -1])
+    image += (3 * field(rng, height, width, 900))[..., None] * np.array([1, 0, -1], np.float32)
     labels = np.full((height, width), LAND, np.uint8)
     return Canvas(rng, image, labels, np.zeros((height, width), np.float32))
 
@@ -87,7 +87,7 @@ def _vegetation(canvas: Canvas) -> None:
     height, width = canvas.labels.shape
     cover = field(canvas.rng, height, width, 260)
     region = (cover > canvas.rng.uniform(0.7, 1.4)) & (canvas.labels == LAND)
-    green = tone(canvas.rng, 52, 85) + np.float32([0, 9, 0])
+    green = tone(canvas.rng, 52, 85) + np.array([0, 9, 0], np.float32)
     canvas.paint(region, VEGETATION, green, 9)
     leaves = 13 * field(canvas.rng, height, width, 5) + 8 * field(canvas.rng, height, width, 40)
     canvas.image[region] += leaves[region, None]
@@ -133,7 +133,7 @@ def _trees(canvas: Canvas) -> None:
         if cover[y, x] > 0.2 and canvas.labels[y, x] in (LAND, VEGETATION):
             cv2.circle(crowns, (x, y), int(rng.integers(2, 7)), 1, -1)
     region = crowns.astype(bool) & np.isin(canvas.labels, (LAND, VEGETATION))
-    green = tone(rng, 38, 62) + np.float32([0, 10, 0])
+    green = tone(rng, 38, 62) + np.array([0, 10, 0], np.float32)
     canvas.paint(region, VEGETATION, green, 12)
     canvas.heights[region] = 3
 
@@ -145,7 +145,9 @@ def _finish(canvas: Canvas) -> np.ndarray:
     shade = np.zeros((height, width), bool)
     angle = rng.uniform(0, 2 * np.pi)
     for reach in range(2, 27, 2):
-        shift = np.float32([[1, 0, reach * np.cos(angle)], [0, 1, reach * np.sin(angle)]])
+        shift = np.array(
+            [[1, 0, reach * np.cos(angle)], [0, 1, reach * np.sin(angle)]], np.float32
+        )
         moved = cv2.warpAffine(canvas.heights, shift, (width, height), flags=cv2.INTER_NEAREST)
         shade |= (moved >= reach) & (moved > canvas.heights)
     image[shade] *= 0.45

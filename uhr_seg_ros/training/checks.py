@@ -95,10 +95,10 @@ def check_fields(owner: object, checks: Mapping[str, Check], prefix: str = '') -
     for name, check in checks.items():
         value = getattr(owner, name)
         if not check.passes(value):
-            raise wrong(prefix + name, value, check.expected)
+            raise field_error(prefix + name, value, check.expected)
 
 
-def wrong(name: str, value: object, expected: str) -> TrainingError:
+def field_error(name: str, value: object, expected: str) -> TrainingError:
     """Build the error about a field."""
     hint = quoting_hint(value) if expected == TEXT.expected else ''
     if isinstance(value, str) and expected.startswith('a number') and _reads_as_number(value):
@@ -114,7 +114,7 @@ def _reads_as_number(text: str) -> bool:
     return True
 
 
-def filled(kind: type[T], content: object, prefix: str = '', **known: Any) -> T:
+def from_fields(kind: type[T], content: object, prefix: str = '', **known: Any) -> T:
     """
     Make a dataclass from a mapping that was read from YAML.
 
@@ -128,7 +128,7 @@ def filled(kind: type[T], content: object, prefix: str = '', **known: Any) -> T:
         TrainingError: Not a mapping, or a field is missing, unknown or wrong.
     """
     if not isinstance(content, dict):
-        raise wrong(prefix.rstrip('.'), content, 'a mapping of fields')
+        raise field_error(prefix.rstrip('.'), content, 'a mapping of fields')
     own = [field for field in fields(kind) if field.name not in known]
     missing = sorted(
         prefix + field.name

@@ -22,7 +22,8 @@ from uhr_seg_ros.networks.presets import is_network_name, NETWORKS
 from uhr_seg_ros.training.checks import (
     Check,
     check_fields,
-    filled,
+    field_error,
+    from_fields,
     list_of,
     mapping_of,
     number,
@@ -31,7 +32,6 @@ from uhr_seg_ros.training.checks import (
     TEXT,
     TRUTH,
     whole,
-    wrong,
 )
 from uhr_seg_ros.training.losses import WEIGHTS
 
@@ -136,7 +136,7 @@ class TrainingConfig:
                 f'{self.grad_accumulation_steps}), '
                 f'at least {2 * self.grad_accumulation_steps}'
             )
-            raise wrong('batch', self.batch, expected)
+            raise field_error('batch', self.batch, expected)
         return self.batch // parts
 
     @property
@@ -195,7 +195,7 @@ class Data:
         )
         if (self.validation is None) == (self.hold_out is None):
             both = {'validation': self.validation, 'hold_out': self.hold_out}
-            raise wrong('data', both, 'exactly one of validation and hold_out')
+            raise field_error('data', both, 'exactly one of validation and hold_out')
         chosen = 'hold_out' if self.validation is None else 'validation'
         check_fields(self, {chosen: TEXT}, 'data.')
         read_augmentation(self.augmentation)
@@ -252,10 +252,10 @@ def read_config(path: Path) -> Config:
 
 def _config(content: dict[str, Any]) -> Config:
     outer = {f.name for f in fields(Config)} - {'training'}
-    training = filled(TrainingConfig, {k: v for k, v in content.items() if k not in outer})
+    training = from_fields(TrainingConfig, {k: v for k, v in content.items() if k not in outer})
     rest = {k: v for k, v in content.items() if k in outer}
     if 'data' not in rest:
         msg = 'fields missing: data; unknown: none'
         raise TrainingError(msg)
-    data = filled(Data, rest.pop('data'), 'data.')
-    return filled(Config, rest, training=training, data=data)
+    data = from_fields(Data, rest.pop('data'), 'data.')
+    return from_fields(Config, rest, training=training, data=data)

@@ -21,7 +21,7 @@ from uhr_seg_ros.data.label_noise import MaskNoisyLabels
 from uhr_seg_ros.data.sample import ArraySample, Sample
 from uhr_seg_ros.synthetic.scenes import generate_scene
 from uhr_seg_ros.training.batches import Batches
-from uhr_seg_ros.training.checks import wrong
+from uhr_seg_ros.training.checks import field_error
 from uhr_seg_ros.training.config import Config, Data
 from uhr_seg_ros.training.distributed import DistContext
 from uhr_seg_ros.training.validation import Validation
@@ -44,11 +44,11 @@ def build_dataloaders(
     data = config.data
     training, validating = _split_together(config, dataset, dist)
     augmentation = read_augmentation(data.augmentation)
-    recoloured = _by_id(data.recolor, 'data.recolor', dataset)
+    recolored = _by_id(data.recolor, 'data.recolor', dataset)
     scenes = _scenes(data, dataset, dist)
 
     def sampler(images: list[Sample]) -> CropSampler:
-        return CropSampler(images, config.training.crop, augmentation, recoloured)
+        return CropSampler(images, config.training.crop, augmentation, recolored)
 
     batches = Batches(
         sampler(training),
@@ -93,11 +93,11 @@ def _split(
     else:
         training, validating = trained, opened[splits[-1]]
     if dist.writes:
-        _tell_labels(config, dataset, training, validating, warnings)
+        _log_labels(config, dataset, training, validating, warnings)
     return training, validating
 
 
-def _tell_labels(
+def _log_labels(
     config: Config,
     dataset: Dataset,
     training: list[Sample],
@@ -109,7 +109,7 @@ def _tell_labels(
 
     Raises:
         DataError: There is nothing to learn, or nothing to validate on.
-        TrainingError: The best validation is asked for, and none can have a figure.
+        TrainingError: The best validation is required, and none can have a figure.
     """
     data = config.data
     names, ignored = dataset.classes.names, dataset.ignored
@@ -119,7 +119,7 @@ def _tell_labels(
         train.check()
     if len(train.labeled) == 1 < len(names) and not data.generated:
         msg = (
-            f'{train.title}: all labelled pixels are {names[train.labeled[0]]}, so that there is '
+            f'{train.title}: all labeled pixels are {names[train.labeled[0]]}, so that there is '
             f'nothing to tell apart; known classes: {", ".join(names)}'
         )
         raise DataError(msg)
@@ -130,7 +130,7 @@ def _tell_labels(
     if len(counted.labeled) < 2:
         text = f'{found.title}: {only([names[index] for index in counted.labeled])}'
         if config.export == 'best':
-            raise wrong('export', 'best', f'last: no validation will have a mIoU ({text})')
+            raise field_error('export', 'best', f'last: no validation will have a mIoU ({text})')
         warnings.append(f'{text}, so there is no mIoU')
     warn(warnings)
 
@@ -138,7 +138,7 @@ def _tell_labels(
 def _without_noisy_labels(images: list[Sample], data: Data, dataset: Dataset) -> list[Sample]:
     if data.ignore_noisy_labels and not dataset.doubts:
         expected = f'false: no labels of {dataset.name} are known to be wrong'
-        raise wrong('data.ignore_noisy_labels', data.ignore_noisy_labels, expected)
+        raise field_error('data.ignore_noisy_labels', data.ignore_noisy_labels, expected)
     limits = _by_id(data.ignore_larger, 'data.ignore_larger', dataset)
     doubts = dataset.doubts if data.ignore_noisy_labels else {}
     if not (limits or doubts):
@@ -150,7 +150,7 @@ def _by_id(values: Mapping[str, T], field: str, dataset: Dataset) -> dict[int, T
     """Turn class names into ids."""
     names = list(dataset.classes.names)
     if unknown := [name for name in values if name not in names]:
-        raise wrong(field, unknown, f'classes of {dataset.name}: {", ".join(names)}')
+        raise field_error(field, unknown, f'classes of {dataset.name}: {", ".join(names)}')
     return {names.index(name): value for name, value in values.items()}
 
 
@@ -159,7 +159,7 @@ def _scenes(data: Data, dataset: Dataset, dist: DistContext) -> list[Sample]:
         return []
     if dataset.classes != CLASS_SETS['aerial']:
         expected = f'0 with the classes of {dataset.name}: scenes show those of aerial'
-        raise wrong('data.generated', data.generated, expected)
+        raise field_error('data.generated', data.generated, expected)
     numbers = tqdm(
         range(data.scenes), desc='generating scenes', unit='scene', disable=not dist.writes
     )

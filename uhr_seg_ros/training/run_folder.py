@@ -60,7 +60,7 @@ class RunFolder:
             left_over.unlink()
         # A validation stands behind the step that it follows.
         for name, until in ((LOG, step), (VALIDATION, step + 1)):
-            _cut(self.path / name, until)
+            _truncate(self.path / name, until)
             self._logs[name] = (self.path / name).open('a', encoding='utf-8')
 
     def close(self) -> None:
@@ -77,10 +77,10 @@ class RunFolder:
         """Write the checkpoint ``LAST`` or ``BEST``."""
         for log in self._logs.values():
             os.fsync(log.fileno())
-        save_whole(state, self.path / name)
+        save_atomically(state, self.path / name)
 
 
-def save_whole(state: Mapping[str, Any], path: Path) -> None:
+def save_atomically(state: Mapping[str, Any], path: Path) -> None:
     """Write a checkpoint so that at any moment either the old or the new one is there, whole."""
     unfinished = path.with_name(path.name + UNFINISHED)
     try:
@@ -124,7 +124,7 @@ def load_last(
     state = load_plain(path)
     theirs = state.get('decisive') if isinstance(state, dict) else None
     if not isinstance(theirs, dict):
-        msg = f'{path} is not a checkpoint of this version: start anew in another folder'
+        msg = f'{path} is not a checkpoint of this version: start again in another folder'
         raise TrainingError(msg)
     theirs = with_current_facts(theirs)
     changed = [
@@ -142,7 +142,7 @@ def load_last(
     elif differ := other_classes(said.classes, ours.classes):
         msg = (
             f'{path} was trained for other classes: {differ[0]} is {differ[1]} in the data set; '
-            'give that back its order, or start anew in another folder (--start network=FILE)'
+            'give that back its order, or start again in another folder (--start network=FILE)'
         )
         raise TrainingError(msg)
     for name in ('network', 'state_dict'):
@@ -163,7 +163,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _cut(path: Path, step: int) -> None:
+def _truncate(path: Path, step: int) -> None:
     if path.is_file():
         kept = [entry for entry in read_log(path) if entry['step'] < step]
         unfinished = path.with_name(path.name + UNFINISHED)

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What a training tells: progress bar, logs, TensorBoard and checkpoints, by one process only."""
+"""What a training reports: progress, logs, TensorBoard and checkpoints, by one process only."""
 
 from __future__ import annotations
 

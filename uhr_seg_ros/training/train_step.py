@@ -15,8 +15,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from uhr_seg_ros.core.classes import UNLABELED
-from uhr_seg_ros.networks.base import SegmentationNetwork
-from uhr_seg_ros.networks.deformation.grid import sample_labels
+from uhr_seg_ros.networks.presets import SegmentationNetwork
 from uhr_seg_ros.training.batches import MicroBatch
 from uhr_seg_ros.training.boundaries import edge_target
 from uhr_seg_ros.training.config import TrainingConfig
@@ -58,24 +57,19 @@ class Objective(nn.Module):
         mixed = self.dtype != torch.float32
         with torch.autocast(image.device.type, self.dtype, enabled=mixed):
             found = self.network.forward_train(image)
-        outputs: dict[str, Any] = dict(found)
-        labels = self._seen(outputs, labels)
+        outputs = {name: each for name, each in found.items() if isinstance(each, torch.Tensor)}
+        if (saliency := outputs.get('saliency')) is not None:
+            outputs['edges'] = self._edges(saliency, labels)
+        labels = self.network.visible_labels(labels, found)
         return losses(outputs, labels, self.weights, self.class_weights)
 
-    def _seen(self, outputs: dict[str, Any], labels: torch.Tensor) -> torch.Tensor:
-        """Return labels of what the network looked at, and take off its outputs where it did."""
-        if (grid := outputs.pop('grid', None)) is not None:
-            if (saliency := outputs.get('saliency')) is not None:
-                # Next to the other ids, as the published ones: 255 would outshine all edges.
-                named = labels.where(labels != UNLABELED, self.network.classes)
-                border = bool(getattr(self.network, 'ignore_image_border', False))
-                size = (saliency.shape[2], saliency.shape[3])
-                outputs['edges'] = edge_target(named, size, ignore_image_border=border)
-            labels = sample_labels(labels, grid, outside=UNLABELED)
-        # A network of patches looks at a part of the crop only.
-        whole = slice(None)
-        window = outputs.pop('rows', whole), outputs.pop('columns', whole)
-        return labels[(slice(None), *window)]
+    def _edges(self, saliency: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return what the saliency is to show."""
+        # Next to the other ids, as the published ones: 255 would outshine all edges.
+        named = labels.where(labels != UNLABELED, self.network.classes)
+        border = bool(getattr(self.network, 'ignore_image_border', False))
+        size = (saliency.shape[2], saliency.shape[3])
+        return edge_target(named, size, ignore_image_border=border)
 
 
 class TrainStep:

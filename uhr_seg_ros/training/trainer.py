@@ -25,13 +25,17 @@ from uhr_seg_ros.core.errors import TrainingError
 from uhr_seg_ros.export.description import Description, KEY
 from uhr_seg_ros.export.export import exporter_of
 from uhr_seg_ros.export.pretrained import load_pretrained
-from uhr_seg_ros.networks.base import SegmentationNetwork
-from uhr_seg_ros.networks.presets import build_network, find_preset, options_of
+from uhr_seg_ros.networks.presets import (
+    build_network,
+    find_preset,
+    options_of,
+    SegmentationNetwork,
+)
 from uhr_seg_ros.training.batches import Batches, MicroBatch
-from uhr_seg_ros.training.checks import wrong
+from uhr_seg_ros.training.checks import field_error
 from uhr_seg_ros.training.config import Config
 from uhr_seg_ros.training.distributed import DistContext
-from uhr_seg_ros.training.run_folder import BEST, LAST, load_last, save_whole
+from uhr_seg_ros.training.run_folder import BEST, LAST, load_last, save_atomically
 from uhr_seg_ros.training.run_logger import FileRunLogger, RunLogger
 from uhr_seg_ros.training.train_step import DTYPES, NotFiniteError, TrainStep
 from uhr_seg_ros.training.validation import Validation
@@ -52,7 +56,7 @@ class Trainer:
     Raises:
         TrainingError: The folder holds another run; or with ``resume`` there is no checkpoint,
             or another recipe or version wrote it, or it is for other classes; or the network
-            cannot be built as asked.
+            cannot be built as required.
         CheckpointError: With ``resume``, the checkpoint is damaged; or a start does not fit.
 
     Attributes:
@@ -144,7 +148,7 @@ class Trainer:
                 if validation is not None and self._due(training.validate_every, training.steps):
                     self._validate(validation, logger)
                 if late or self._due(training.checkpoint_every, until):
-                    logger.save(LAST, self._stamp() | self.train_step.state_dict())
+                    logger.save(LAST, self._header() | self.train_step.state_dict())
                 if late:
                     break
                 started = monotonic()
@@ -171,12 +175,12 @@ class Trainer:
         process = f'_{self.dist.rank}' if self.dist.size > 1 else ''
         path = self.output / f'not_finite_{step}{process}.pth'
         image, labels = (torch.cat(parts) for parts in zip(*batch, strict=True))
-        save_whole({'step': step, 'image': image, 'labels': labels}, path)
+        save_atomically({'step': step, 'image': image, 'labels': labels}, path)
         self.dist.wait()  # torchrun ends all processes when one has failed
         kept = f'; {LAST} is intact' if (self.output / LAST).is_file() else ''
         return TrainingError(
             f'the {what} is not finite at step {step}: its batch is in {path}{kept}. To resume '
-            'would meet the same batch: look at it, or start anew with a lower learning_rate'
+            'would meet the same batch: look at it, or start again with a lower learning_rate'
         )
 
     def _validate(self, validation: Validation, logger: RunLogger) -> None:
@@ -186,9 +190,9 @@ class Trainer:
         if score.matrix.mean_iou() > self.best:  # never where there is none, which is NaN
             self.best = score.matrix.mean_iou()
             weights = {'state_dict': self.ema.state_dict()}
-            logger.save(BEST, self._stamp() | weights)
+            logger.save(BEST, self._header() | weights)
 
-    def _stamp(self) -> dict[str, Any]:
+    def _header(self) -> dict[str, Any]:
         return {
             'step': self.step,
             'best': self.best,
@@ -201,7 +205,7 @@ class Trainer:
             self.train_step.load_state_dict(state)
             self.step, self.best = int(state['step']), float(state['best'])
         except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as err:
-            msg = f'{self.output / LAST} does not fit this version: start anew in another folder'
+            msg = f'{self.output / LAST} does not fit this version: start again in another folder'
             raise TrainingError(msg) from err
 
 
@@ -222,11 +226,15 @@ def _built(config: Config, classes: int) -> SegmentationNetwork:
         raise TrainingError(msg) from err
     if training.crop % network.stride:
         expected = f'a multiple of {network.stride}, the stride of {training.network}'
-        raise wrong('crop', training.crop, expected)
+        raise field_error('crop', training.crop, expected)
     if (side := getattr(network, 'side', 1)) > training.crop:
-        raise wrong('crop', training.crop, f'at least {side} px, a patch of {training.network}')
+        raise field_error(
+            'crop', training.crop, f'at least {side} px, a patch of {training.network}'
+        )
     if training.class_weights and len(training.class_weights) != classes:
-        raise wrong('class_weights', training.class_weights, f'one for each of {classes} classes')
+        raise field_error(
+            'class_weights', training.class_weights, f'one for each of {classes} classes'
+        )
     return network
 
 

@@ -20,7 +20,7 @@ from uhr_seg_ros.data.label_check import only
 from uhr_seg_ros.data.sample import Sample
 from uhr_seg_ros.evaluation.metrics import ConfusionMatrix, number
 from uhr_seg_ros.networks.backbones.normalization import normalized
-from uhr_seg_ros.networks.base import SegmentationNetwork
+from uhr_seg_ros.networks.presets import SegmentationNetwork
 from uhr_seg_ros.training.distributed import DistContext
 
 #: Largest side of a window, px: enough for context, small enough for any memory.

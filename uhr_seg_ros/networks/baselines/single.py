@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from uhr_seg_ros.networks.base import SegmentationNetwork
+from uhr_seg_ros.networks.backbones.base import SegmentationNetwork
 
 
 class SingleNetwork(SegmentationNetwork):

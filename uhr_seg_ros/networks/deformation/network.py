@@ -17,11 +17,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch.nn import functional
 
+from uhr_seg_ros.core.classes import UNLABELED
+from uhr_seg_ros.networks.backbones.base import SegmentationNetwork
 from uhr_seg_ros.networks.backbones.hrnet import hrnet_segmenter
 from uhr_seg_ros.networks.backbones.normalization import unit_range
-from uhr_seg_ros.networks.base import SegmentationNetwork
 from uhr_seg_ros.networks.baselines.single import SingleNetwork
-from uhr_seg_ros.networks.deformation.grid import Deformation, sample_image
+from uhr_seg_ros.networks.deformation.grid import Deformation, sample_image, sample_labels
 from uhr_seg_ros.networks.deformation.inverse import inverse_grid, whole_inverse_grid
 from uhr_seg_ros.networks.deformation.saliency import reduced, saliency_map, SaliencyNetwork
 
@@ -103,12 +104,17 @@ class DeformedNetwork(SegmentationNetwork):
 
         Returns:
             What the inner network gives for the warped image; ``grid`` (N, h', w', 2): along which
-            the labels are to be sampled; ``saliency`` (N, 1, h, w): what the edge loss looks at.
+            labels are sampled; ``saliency`` (N, 1, h, w): what the edge loss looks at.
         """
         image = self.normalize(image)
         saliency, grid = self.look(image)
         outputs = self.inner.forward_train(sample_image(image, grid))
         return {**outputs, 'grid': grid, 'saliency': saliency}
+
+    def visible_labels(
+        self, labels: torch.Tensor, outputs: Mapping[str, torch.Tensor | slice]
+    ) -> torch.Tensor:
+        return _along_grid(self.inner, labels, outputs)
 
 
 class UniformNetwork(SegmentationNetwork):
@@ -141,6 +147,22 @@ class UniformNetwork(SegmentationNetwork):
                 same, [len(image), 3, *self.warped_size], align_corners=False
             )
         return {**self.inner.forward_train(reduced(image, self.warped_size)), 'grid': grid}
+
+    def visible_labels(
+        self, labels: torch.Tensor, outputs: Mapping[str, torch.Tensor | slice]
+    ) -> torch.Tensor:
+        return _along_grid(self.inner, labels, outputs)
+
+
+def _along_grid(
+    inner: SegmentationNetwork,
+    labels: torch.Tensor,
+    outputs: Mapping[str, torch.Tensor | slice],
+) -> torch.Tensor:
+    """Return the labels of the warped image, as far as the network inside shows it."""
+    grid = outputs['grid']
+    assert isinstance(grid, torch.Tensor)
+    return inner.visible_labels(sample_labels(labels, grid, outside=UNLABELED), outputs)
 
 
 def deform_cityscapes(classes: int) -> DeformedNetwork:

@@ -13,8 +13,8 @@ import torch
 from torch.nn import functional
 
 from uhr_seg_ros.core.patch_grid import Context, PatchGrid, place_in, Reduction
+from uhr_seg_ros.networks.backbones.base import SegmentationNetwork
 from uhr_seg_ros.networks.backbones.normalization import normalized_planes, unit_range
-from uhr_seg_ros.networks.base import SegmentationNetwork
 
 #: Share of the training patches that are made to lie at a border of their image, as many of the
 #: patches of an image do.
@@ -116,6 +116,11 @@ class PatchNetwork(SegmentationNetwork):
         shares = image.new_tensor([place_in(place, self.side, image.shape[2:])])
         logits = self.segment(image[..., rows, columns], maps, shares.expand(len(image), -1))
         return {'refine': logits, 'rows': rows, 'columns': columns}
+
+    def visible_labels(
+        self, labels: torch.Tensor, outputs: Mapping[str, torch.Tensor | slice]
+    ) -> torch.Tensor:
+        return labels[:, outputs['rows'], outputs['columns']]
 
     def _with_black(self, image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         dark = black(image)

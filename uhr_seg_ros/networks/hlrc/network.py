@@ -14,11 +14,11 @@ import torch
 from torch.nn import functional
 
 from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.networks.backbones.base import SegmentationNetwork
 from uhr_seg_ros.networks.backbones.efficientnet_lite import EfficientNetLite
 from uhr_seg_ros.networks.backbones.efficientvit import EfficientViTTrunk
 from uhr_seg_ros.networks.backbones.layers import resize_like
 from uhr_seg_ros.networks.backbones.swin import Swin
-from uhr_seg_ros.networks.base import SegmentationNetwork
 from uhr_seg_ros.networks.hlrc.assignment import assign, Decoder
 from uhr_seg_ros.networks.hlrc.local_perception import LocalPerception, NoLocalPerception
 from uhr_seg_ros.networks.hlrc.region import (

@@ -220,7 +220,7 @@ class RegionPartition(nn.Module):
         self.affinity_head = AffinityHead(trunk.widths[-1])
         self.experts = experts
 
-    def seen(self, image: torch.Tensor) -> torch.Tensor:
+    def trunk_input(self, image: torch.Tensor) -> torch.Tensor:
         """Return what the trunk sees: the image, or ``[x, L1, bilinear(L2)]`` (N, 9, H, W)."""
         if self.residuals is None:
             return image
@@ -230,7 +230,7 @@ class RegionPartition(nn.Module):
     def forward(
         self, image: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor | None, list[torch.Tensor]]:
-        maps = self.trunk(self.seen(image))
+        maps = self.trunk(self.trunk_input(image))
         cells = self.affinity_head(maps[-1]).permute(0, 2, 3, 1)
         affinity, gate_logits = self.experts(cells)
         return affinity.relu(), gate_logits, maps

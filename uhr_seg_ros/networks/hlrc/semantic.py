@@ -115,5 +115,5 @@ class Reconstruction(nn.Module):
 
 
 def semantic_s(num_classes: int) -> SemanticLogits:
-    """Build the semantic branch of the small network, to tell what the other one adds."""
+    """Build the semantic branch of the small network, to measure what the other one adds."""
     return SemanticLogits(SemanticBranch(EfficientNetLite(), SEMANTIC_CHANNELS, num_classes))

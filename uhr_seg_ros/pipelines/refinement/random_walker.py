@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 #: Rows and columns to the neighbours a walker steps to.
-STEPS = ((-1, 0), (0, -1), (0, 1), (1, 0))
+STRIDES = ((-1, 0), (0, -1), (0, 1), (1, 0))
 #: Those of them that meet every edge once.
 FORWARD = slice(2, 4)
 #: Of an edge: a walker is never stuck.
@@ -98,7 +98,7 @@ def _graph(band: np.ndarray, mask: np.ndarray, gray: np.ndarray, weights: np.nda
     numbers[pixels] = np.arange(len(pixels), dtype=np.int32)
     rows, columns = np.divmod(pixels, width)
     inside = np.stack([rows > 0, columns > 0, columns < width - 1, rows < height - 1])
-    offsets = np.array([row * width + column for row, column in STEPS])
+    offsets = np.array([row * width + column for row, column in STRIDES])
     neighbors = np.where(inside, pixels + offsets[:, None], pixels)
     levels, classes = gray.ravel().astype(np.int16), mask.ravel()
     differences = np.abs(levels[neighbors] - levels[pixels])
@@ -126,7 +126,7 @@ def _solve(graph: _Graph, classes: np.ndarray) -> np.ndarray:
 
     order = _along(graph)
     below, place, weights = _lower_part(graph, order)
-    kept = _cut_off(graph.to_seed.any(0)[order], place)
+    kept = _cut_off(np.any(graph.to_seed, axis=0)[order], place)
     matrix = np.zeros((1 + below.max(initial=0), len(order)), order='F')
     matrix[0] = graph.weights.sum(0)[order] + kept
     matrix[below, place] = -weights

@@ -146,11 +146,11 @@ def _tiles(band: np.ndarray, reach: int) -> Iterator[_Tile]:
         for left in range(0, width, TILE):
             core = (slice(top, min(top + TILE, height)), slice(left, min(left + TILE, width)))
             if band[core].any():
-                around = tuple(
+                rows, columns = (
                     slice(max(side.start - reach, 0), min(side.stop + reach, size))
                     for side, size in zip(core, band.shape, strict=True)
                 )
-                yield _Tile(core, around)
+                yield _Tile(core, (rows, columns))
 
 
 def missing_library() -> str:

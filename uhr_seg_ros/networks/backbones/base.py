@@ -22,7 +22,7 @@ class SegmentationNetwork(nn.Module):
 
     Attributes:
         kind: Kind of bundle that it is exported as, a key of ``core.bundle_kinds.BUNDLE_KINDS``;
-            ``export.kinds`` tells how.
+            its ``exporter`` knows how.
         classes: Number of classes of the logits.
         stride: Height and width of an image are to be multiples of this, px.
         low_res_factor: What sees a reduced image sees it reduced by this.
@@ -46,7 +46,18 @@ class SegmentationNetwork(nn.Module):
 
         Returns:
             ``refine``, logits (N, classes, h, w), and whatever else the losses of
-            ``training.losses`` take; for a network that does not look at the whole image as it is
-            also ``rows`` and ``columns``, or a sampling ``grid``, of what the logits show.
+            ``training.losses`` take.
         """
         raise NotImplementedError
+
+    def visible_labels(
+        self, labels: torch.Tensor, outputs: Mapping[str, torch.Tensor | slice]
+    ) -> torch.Tensor:
+        """
+        Return the labels of what the logits of ``forward_train`` show: of the whole image.
+
+        Args:
+            labels: (N, S, S) int64 class ids of the image.
+            outputs: What ``forward_train`` returned.
+        """
+        return labels

@@ -20,9 +20,9 @@ from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.raw_frame import FORMATS, RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import OverlayOptions, scaled_size
-from uhr_seg_ros.pipelines.frame_program import FrameProgram, Targets
 from uhr_seg_ros.pipelines.outputs import OutputCheck
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, PendingResult, Results
+from uhr_seg_ros.pipelines.two_branch_gpu_engines import FrameProgram, Targets
 
 #: Frames in work at a time: one is computed while the next one is uploaded.
 SLOTS = 2
@@ -61,7 +61,7 @@ class Slot:
         """
         Return the memory of a result or of the frame itself, the same for as long as it is used.
 
-        A scale of the pictures that changes again and again leaves no more than `MOST_BUFFERS`.
+        A scale of the pictures that changes again and again leaves no more than `MAX_BUFFERS`.
         """
         key = name, shape, np.dtype(dtype)
         if key not in self._buffers:
@@ -89,7 +89,7 @@ class FramePipeline:
         program: the engines.
         cuda: the context.
         module: the kernels, as `TensorRTBackend.load_kernels` gives them.
-        bundle: its classes give the colours of the pictures.
+        bundle: its classes give the colors of the overlay.
         size: height and width of the frames, px.
         report: gets a line when CUDA graphs cannot be used.
 
@@ -205,12 +205,12 @@ class FramePipeline:
         return wanted
 
     def _compute(
-        self, frame: DeviceFrame, buffers: dict[str, Buffer], pictures: OverlayOptions
+        self, frame: DeviceFrame, buffers: dict[str, Buffer], overlay: OverlayOptions
     ) -> None:
         """Launch the graph of this kind of frame; the first one runs without, as TensorRT asks."""
-        work = partial(self._enqueue, frame, buffers, pictures)
+        work = partial(self._enqueue, frame, buffers, overlay)
         addresses = tuple((name, buffer.address) for name, buffer in buffers.items())
-        key = frame, pictures, addresses
+        key = frame, overlay, addresses
         if self._captures and key in self._graphs and self._graphs[key] is None:
             self._graphs[key] = self._capture(work)
         if (graph := self._graphs.setdefault(key, None)) is None:
@@ -235,19 +235,19 @@ class FramePipeline:
             return None
 
     def _enqueue(
-        self, frame: DeviceFrame, buffers: dict[str, Buffer], pictures: OverlayOptions
+        self, frame: DeviceFrame, buffers: dict[str, Buffer], overlay: OverlayOptions
     ) -> None:
         at = {name: buffer.address for name, buffer in buffers.items()}
         mask = at['mask'], buffers['mask'].host.itemsize
         targets = Targets(*mask, at.get('confidence', 0), at.get('logits', 0))
         self._program.enqueue(self._kernels, frame, targets)
-        if pictures.any:
+        if overlay.any:
             self._kernels.paint(
                 frame,
                 mask,
                 (self._palette, self._classes),
-                scaled_size(self._size, pictures.scale),
-                pictures.alpha,
+                scaled_size(self._size, overlay.scale),
+                overlay.alpha,
                 at.get('overlay', 0),
                 at.get('color_mask', 0),
                 self._program.stream,

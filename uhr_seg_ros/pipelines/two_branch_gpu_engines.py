@@ -15,16 +15,15 @@ from uhr_seg_ros.backends.tensorrt.engine import Execution
 from uhr_seg_ros.backends.tensorrt.kernels import DeviceFrame, DeviceMap, Kernels
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import EngineError
-from uhr_seg_ros.pipelines.maps import (
-    BlendAxis,
+from uhr_seg_ros.pipelines.outputs import OutputCheck
+from uhr_seg_ros.pipelines.tiling import BlendAxis, padded_size, tile_spans
+from uhr_seg_ros.pipelines.two_branch_maps import (
     DETAIL_MAPS,
     map_shape,
     map_sizes,
     ROW_AXES,
-    STEPS,
+    STRIDES,
 )
-from uhr_seg_ros.pipelines.outputs import OutputCheck
-from uhr_seg_ros.pipelines.tiling import padded_size, tile_spans
 
 
 class Targets(NamedTuple):
@@ -192,7 +191,7 @@ class FrameProgram:
             if engine is not self._quarter or name == 'quarter_logits'
         }
         addresses = {name: self._take(size) for name, size in sizes.items()}
-        self._total_at = {}
+        self._total_at: dict[str, int] = {}
         if len(self._rows) * len(self._columns) > 1:
             self._prepare_tiles()
         return addresses
@@ -200,7 +199,7 @@ class FrameProgram:
     def _prepare_tiles(self) -> None:
         """Make room for the blended maps, and upload how much each tile counts."""
         self._axes = {
-            name: tuple(BlendAxis(spans, STEPS[name]) for spans in (self._rows, self._columns))
+            name: tuple(BlendAxis(spans, STRIDES[name]) for spans in (self._rows, self._columns))
             for name in DETAIL_MAPS
         }
         itemsize = self.dtype.itemsize

@@ -1,0 +1,96 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""From logits to masks and confidences, on the CPU."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
+from uhr_seg_ros.pipelines.tiling import padded_size
+
+#: What `enlarged_arg_max` takes per pixel beside its result: the best logit, the next one, and
+#: where that is larger, twice.
+ARG_MAX_BYTES = 11
+
+
+def enlarged_arg_max(logits: np.ndarray, size: tuple[int, int], multiple: int) -> np.ndarray:
+    """
+    Enlarge logits bilinearly to the padded size of a frame and take the arg max.
+
+    Args:
+        logits: (C, h, w) float32.
+        size: height and width of the frame, px.
+        multiple: the frame is padded to multiples of this, px.
+
+    Returns:
+        (H, W) uint8, or uint16 above 255 classes.
+
+    """
+    rows, columns = padded_size(size, multiple)
+    best = np.full((rows, columns), -np.inf, np.float32)
+    small = len(logits) <= MAX_UINT8_CLASSES
+    mask = np.zeros((rows, columns), np.uint8 if small else np.uint16)
+    for index, plane in enumerate(logits):
+        large = cv2.resize(plane, (columns, rows), interpolation=cv2.INTER_LINEAR)
+        mask[large > best] = index
+        np.maximum(best, large, out=best)
+    return mask[: size[0], : size[1]].copy()
+
+
+def enlarged_confidence(
+    logits: np.ndarray, size: tuple[int, int], padded: tuple[int, int]
+) -> np.ndarray:
+    """
+    Return the confidence of enlarged logits, plane by plane: all of them would be the most memory.
+
+    Args:
+        logits: (C, h, w) float32.
+        size: height and width of the frame, px.
+        padded: the same of the padded frame.
+
+    Returns:
+        (H, W) uint8, as `confidence_of`.
+
+    """
+    best, below = np.full(size, -np.inf, np.float32), np.zeros(size, np.float32)
+    for plane in logits:
+        np.maximum(best, enlarged(plane, size, padded), out=best)
+    for plane in logits:
+        below += np.exp(enlarged(plane, size, padded) - best)
+    return (255.0 / below + 0.5).astype(np.uint8)
+
+
+def enlarged(plane: np.ndarray, size: tuple[int, int], padded: tuple[int, int]) -> np.ndarray:
+    """Enlarge (h, w) bilinearly to the padded frame and give what lies in the frame."""
+    height, width = size
+    return cv2.resize(plane, padded[::-1], interpolation=cv2.INTER_LINEAR)[:height, :width]
+
+
+def confidence_of(logits: np.ndarray) -> np.ndarray:
+    """Return 255 times the largest softmax: (C, h, w) float32 -> (h, w) uint8."""
+    below = np.exp(logits - logits.max(0)).sum(0)
+    return (255.0 / below + 0.5).astype(np.uint8)
+
+
+def arg_max(scores: np.ndarray) -> np.ndarray:
+    """
+    Return the class of the largest score, the first of equal ones.
+
+    Args:
+        scores: (C, h, w) float32.
+
+    Returns:
+        (h, w) uint8, or uint16 above 255 classes.
+
+    """
+    best = scores[0].copy()
+    small = len(scores) <= MAX_UINT8_CLASSES
+    mask = np.zeros(best.shape, np.uint8 if small else np.uint16)
+    for index in range(1, len(scores)):
+        better = scores[index] > best
+        mask[better] = index
+        np.copyto(best, scores[index], where=better)
+    return mask
