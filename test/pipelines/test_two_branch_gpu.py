@@ -69,8 +69,17 @@ def on_cpu(bundle: str, limits: TilingOptions | None = None) -> Segmenter:
     return Segmenter(bundle, 'onnxruntime', limits or TilingOptions(), options=options())
 
 
-@pytest.mark.parametrize('order', ['lazy', 'hasty', 'eager'])
-@pytest.mark.parametrize('graphs', [False, True])
+@pytest.mark.parametrize(
+    ('graphs', 'order'),
+    [
+        (True, 'lazy'),
+        (True, 'hasty'),
+        (True, 'eager'),
+        (False, 'lazy'),
+        pytest.param(False, 'hasty', marks=pytest.mark.slow),
+        pytest.param(False, 'eager', marks=pytest.mark.slow),
+    ],
+)
 def test_the_mask_of_the_cpu_path(
     stand_in: StandIn, bundle: str, order: str, graphs: bool
 ) -> None:
