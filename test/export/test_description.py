@@ -290,9 +290,7 @@ def test_options_of_former_names() -> None:
     )
     assert read_description({KEY: plain | {'options': options}}, 'x.pth') == BENT
     assert told(own(description=BENT), ConversionRequest(options={'bent': [64, 64]}))[0] == BENT
-    with pytest.raises(
-        CheckpointError, match=r'\[64, 64\], --options says \[9, 9'
-    ):
+    with pytest.raises(CheckpointError, match=r'\[64, 64\], --options says \[9, 9'):
         told(own(description=BENT), ConversionRequest(options={'bent': [9, 9]}))
 
 
