@@ -39,7 +39,7 @@ class Structure:
         title: What the version is called.
         rooms: Name of each room -> its files.
         arrows: Room and imported room -> how many imports.
-        lines: Lines of each file of the package.
+        lines: Lines of each file of the package, without the license header.
 
     """
 
@@ -151,8 +151,14 @@ def measure(title: str, texts: Mapping[str, str]) -> Structure:
                 target = name.partition('.')[0]
                 if target in rooms and target != room:
                     arrows[room, target] = arrows.get((room, target), 0) + 1
-    lines = [text.count('\n') for text in texts.values()]
+    lines = [_length(text) for text in texts.values()]
     return Structure(title, rooms, arrows, lines)
+
+
+def _length(text: str) -> int:
+    """Return how many lines a file has below its license header."""
+    lines = text.splitlines()
+    return len(lines) - next((n for n, line in enumerate(lines) if line[:1] != '#'), len(lines))
 
 
 def figures(structure: Structure) -> dict[str, str]:
