@@ -32,6 +32,8 @@ html_sidebars = {'**': ['about.html', 'searchfield.html', 'navigation.html']}
 html_show_sourcelink = False
 
 myst_heading_anchors = 3
+# Of types that are imported for the type checker only, the first one of a name is linked.
+suppress_warnings = ['ref.python']
 
 # Not needed to read signatures and docstrings: the pages can be built without them.
 autodoc_mock_imports = [
@@ -115,12 +117,20 @@ def write_rooms(_app: Any) -> None:
             file.write_text(text)
 
 
-def keep_colons(
+def plain_text(
     _app: Any, what: str, _name: str, _obj: Any, _options: Any, lines: list[str]
 ) -> None:
-    """Keep napoleon from reading what stands before a colon in a comment as a type."""
-    if what in ('attribute', 'data', 'property') and lines:
-        lines[:0] = ['..', '']
+    """Keep stars, bars and colons of a docstring what they are, and its tables as they stand."""
+    text, is_table = [], False
+    for line in lines:
+        if line.startswith('|') != is_table:
+            is_table = not is_table
+            text += ['::', ''] if is_table else ['']
+        escaped = re.sub(r'(`[^`]*`)|([*|])', lambda found: found[1] or f'\\{found[2]}', line)
+        text.append(f'    {line}' if is_table else escaped)
+    if what in ('attribute', 'data', 'property'):
+        text[:0] = ['..', '']  # napoleon would take what stands before a colon for a type
+    lines[:] = text
 
 
 def skip_fields(
@@ -133,5 +143,5 @@ def skip_fields(
 def setup(app: Any) -> None:
     """Register what is generated with Sphinx."""
     app.connect('builder-inited', write_rooms)
-    app.connect('autodoc-process-docstring', keep_colons, priority=400)
+    app.connect('autodoc-process-docstring', plain_text, priority=400)
     app.connect('autodoc-skip-member', skip_fields)

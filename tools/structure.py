@@ -6,7 +6,8 @@ Count and draw the rooms of the package and who imports whom.
 
     python -m tools.structure                       # the working tree
     python -m tools.structure 401f757 .             # a commit beside it
-    python -m tools.structure 401f757 . --image docs/images/structure.svg
+    python -m tools.structure 401f757 . --titles before now \
+      --image docs/images/structure.svg --update docs/architecture.md
 
 A room is what lies directly in the package: a folder with all below it, or a module. An arrow
 leads from a room to another one that it imports, wherever in its files. The floor of a room is one
@@ -28,6 +29,8 @@ import tarfile
 
 PACKAGE = 'uhr_seg_ros'
 ROOT = Path(__file__).resolve().parents[1]
+#: What is around the table in a document.
+MARK = 'tools.structure'
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Structure:
         title: What the version is called.
         rooms: Name of each room -> its files.
         arrows: Room and imported room -> how many imports.
-        lines: Lines of each file of the package.
+        lines: Lines of each file of the package, without the license header.
 
     """
 
@@ -151,8 +154,14 @@ def measure(title: str, texts: Mapping[str, str]) -> Structure:
                 target = name.partition('.')[0]
                 if target in rooms and target != room:
                     arrows[room, target] = arrows.get((room, target), 0) + 1
-    lines = [text.count('\n') for text in texts.values()]
+    lines = [_length(text) for text in texts.values()]
     return Structure(title, rooms, arrows, lines)
+
+
+def _length(text: str) -> int:
+    """Return how many lines a file has below its license header."""
+    lines = text.splitlines()
+    return len(lines) - next((n for n, line in enumerate(lines) if line[:1] != '#'), len(lines))
 
 
 def figures(structure: Structure) -> dict[str, str]:
@@ -180,6 +189,16 @@ def table(structures: list[Structure]) -> str:
         f'| {key} | ' + ' | '.join(each[key] for each in columns) + ' |' for key in columns[0]
     ]
     return '\n'.join(rows)
+
+
+def update(file: Path, text: str) -> None:
+    """Replace what stands between the two marks in a document."""
+    before, start, rest = file.read_text('utf-8').partition(f'<!-- {MARK} -->\n')
+    _, end, after = rest.partition(f'<!-- end of {MARK} -->')
+    if not end:
+        msg = f'{file} has no marks: expected <!-- {MARK} --> and <!-- end of {MARK} -->'
+        raise SystemExit(msg)
+    file.write_text(f'{before}{start}{text}\n{end}{after}', 'utf-8')
 
 
 def layout(structure: Structure) -> dict[str, tuple[float, float]]:
@@ -217,7 +236,7 @@ def draw(structures: list[Structure], file: Path) -> None:
     import matplotlib
 
     matplotlib.use('agg')
-    matplotlib.rcParams['svg.hashsalt'] = PACKAGE
+    matplotlib.rcParams |= {'svg.hashsalt': PACKAGE, 'svg.fonttype': 'none'}
     import matplotlib.pyplot as plt
 
     highest = max(max(each.floors().values()) for each in structures)
@@ -293,6 +312,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument('--image', type=Path, metavar='FILE', help='an SVG or PNG file to draw to')
     parser.add_argument('--titles', nargs='+', metavar='TEXT', help='names of the versions')
+    parser.add_argument(
+        '--update', type=Path, metavar='FILE', help='a document that holds the table'
+    )
     options = parser.parse_args(arguments)
     titles = options.titles or ['now' if each == '.' else each for each in options.versions]
     if len(titles) != len(options.versions):
@@ -312,6 +334,8 @@ def main(arguments: list[str] | None = None) -> int:
         for room in sorted(room for room in newest.rooms if floors[room] == floor):
             below = ', '.join(sorted(newest.below(room))) or 'nothing'
             print(f'{floor}  {room} ({len(newest.rooms[room])} files) imports {below}')
+    if options.update:
+        update(options.update, table(structures))
     if options.image:
         draw(structures, options.image)
     return 0
