@@ -62,7 +62,7 @@ def generate_launch_description() -> LaunchDescription:
                 'rviz',
                 default_value='false',
                 choices=['true', 'false'],
-                description='Show camera, overlay, colour mask and diagnostics in rviz.',
+                description='Show camera, overlay, color mask and diagnostics in rviz.',
             ),
             core(),
             viewer(),

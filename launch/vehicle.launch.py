@@ -58,7 +58,7 @@ def arguments() -> list[DeclareLaunchArgument]:
             'rviz',
             default_value='false',
             choices=['true', 'false'],
-            description='Show labelled points, overlays and diagnostics of the cameras front and '
+            description='Show labeled points, overlays and diagnostics of the cameras front and '
             'rear in rviz.',
         ),
     ]

@@ -155,7 +155,7 @@ def _speed(milliseconds: float, moved: int) -> dict[str, float]:
 
 
 def _upsample(values: np.ndarray) -> np.ndarray:
-    """Enlarge (C, h, w) by four, bilinearly with half-pixel centres."""
+    """Enlarge (C, h, w) by four, bilinearly with half-pixel centers."""
     for axis in (1, 2):
         size = values.shape[axis]
         place = (np.arange(4 * size) + 0.5) / 4 - 0.5

@@ -125,7 +125,7 @@ def to_gray(model: onnx.ModelProto) -> None:
 
 
 def with_one_more_input(model: onnx.ModelProto) -> None:
-    """Add an input that no strategy gives."""
+    """Add an input that no pipeline gives."""
     model.graph.input.append(onnx.helper.make_tensor_value_info('time', 1, [1]))
     model.graph.node.append(onnx.helper.make_node('Identity', ['time'], ['later']))
 

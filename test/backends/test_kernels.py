@@ -77,7 +77,7 @@ def sizes_for(pixel_format: str) -> list[tuple[int, int]]:
 @both_types
 @pytest.mark.parametrize('padding', [0, 5, 8])
 @pytest.mark.parametrize('pixel_format', FORMATS)
-def test_prepare_sees_the_colours_of_opencv(
+def test_prepare_sees_the_colors_of_opencv(
     kernels: HostKernels, output: Output, pixel_format: str, padding: int, dtype: type
 ) -> None:
     for size in sizes_for(pixel_format):
@@ -104,7 +104,7 @@ def test_prepare_all_pairs_of_u_and_v(
 
 
 @pytest.mark.parametrize('size', [(15, 17), (16, 16), (70, 93)])
-def test_prepare_normalises_as_the_preprocessor(
+def test_prepare_normalizes_as_the_preprocessor(
     kernels: HostKernels, output: Output, tiny_bundle: Path, size: tuple[int, int]
 ) -> None:
     bundle = load_bundle(tiny_bundle)

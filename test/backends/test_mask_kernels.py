@@ -41,7 +41,7 @@ def output() -> Iterator[Output]:
 
 
 def upsampled(quarter: np.ndarray) -> np.ndarray:
-    """Enlarge (C, h, w) by 4 bilinearly, half-pixel centres, in float64."""
+    """Enlarge (C, h, w) by 4 bilinearly, half-pixel centers, in float64."""
     for axis in (1, 2):
         size = quarter.shape[axis]
         place = np.clip((np.arange(4 * size) + 0.5) / 4 - 0.5, 0, size - 1)
@@ -116,7 +116,7 @@ def test_what_is_not_finite_gets_no_class(
     finish(kernels, quarter, mask)
     assert (mask[12:16, 20:24] == UNLABELED).all()
     far = np.ones(mask.shape, bool)
-    far[8:20, 16:28] = False  # the neighbours are interpolated with it
+    far[8:20, 16:28] = False  # the neighbors are interpolated with it
     assert (mask[far] == right[far]).all()
     deep = output((32, 32), np.uint16)
     finish(kernels, quarter, deep)

@@ -15,6 +15,7 @@ from uhr_seg_ros.benchmark.figures import percentiles, segmenter_stages, stage_p
 from uhr_seg_ros.benchmark.stages import benchmark_image, measure, spread, StageOptions
 from uhr_seg_ros.cli.arguments import parse_size
 from uhr_seg_ros.core.atomic_io import write_json
+from uhr_seg_ros.core.bundle_kinds import BUNDLE_KINDS
 from uhr_seg_ros.reports.benchmark_console import format_size
 
 
@@ -37,18 +38,22 @@ def test_stage_percentiles_take_only_the_keys_of_stages() -> None:
 
 
 @pytest.mark.parametrize(
-    'stages',
+    ('stages', 'kind', 'warns'),
     [
-        ['preprocess', 'semantic', 'detail', 'fusion', 'refine'],
-        ['upload', 'engines', 'download'],
-        ['reduce', 'saliency', 'sample', 'network', 'enlarge'],
-        ['a stage that nobody has heard of'],
+        (['preprocess', 'semantic', 'detail', 'fusion', 'refine'], 'two_branch', False),
+        (['upload', 'engines', 'download'], 'two_branch', False),
+        (['reduce', 'saliency', 'sample', 'network', 'enlarge'], 'deformed', False),
+        (['a stage that nobody has heard of'], 'two_branch', True),
     ],
 )
-def test_every_stage_that_is_not_the_nodes_is_the_segmenters(stages: list[str]) -> None:
+def test_every_stage_that_is_not_the_nodes_is_the_segmenters(
+    stages: list[str], kind: str, warns: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     node = ['wait', 'convert', 'publish', 'total', 'cloud', 'latency']
     times = {name: {'p50': 2.0, 'p95': 3.0} for name in [*node, *stages]}
-    assert segmenter_stages(times) == dict.fromkeys(stages, 2.0)
+    with caplog.at_level('WARNING'):
+        assert segmenter_stages(times, BUNDLE_KINDS[kind]) == dict.fromkeys(stages, 2.0)
+    assert ('declare no stage a stage that nobody' in caplog.text) == warns
 
 
 def test_spread() -> None:

@@ -136,7 +136,7 @@ def test_engines_that_cannot_be_kept(
 def test_wrong_size(tiny_bundle: Path, capsys: pytest.CaptureFixture[str], size: str) -> None:
     with pytest.raises(SystemExit):
         main(['build', '--bundle', str(tiny_bundle), f'--input={size}'])
-    text = f"'{size}' is no size: expected <width>x<height>, such as 3840x2160"
+    text = f"'{size}' is not a size: expected <width>x<height>, such as 3840x2160"
     assert text in capsys.readouterr().err
 
 

@@ -132,5 +132,10 @@ def _opens_to_write(call: ast.Call) -> bool:
     """Tell if a call is `path.open` in a mode that begins a file anew, but no log."""
     first = call.args[0] if call.args else None
     mode = first.value if isinstance(first, ast.Constant) else None
-    is_log = ast.unparse(call.func) in ('self.log.open', 'log.open', 'unfinished.open')
+    is_log = ast.unparse(call.func) in (
+        'self._log.open',
+        'self.log.open',
+        'log.open',
+        'unfinished.open',
+    )
     return call.func.attr == 'open' and mode in ('w', 'wb', 'x', 'xb') and not is_log

@@ -16,6 +16,7 @@ from tiny_bundle import edited_model, make_tiny_bundle, TINY_CLASSES
 from uhr_seg_ros.core.bundle import find_bundle, load_bundle
 from uhr_seg_ros.core.bundle_kinds import BUNDLE_KINDS, BundleKind
 from uhr_seg_ros.core.errors import BundleError
+from uhr_seg_ros.core.timing import NODE_STAGES
 from uhr_seg_ros.export.bundle_writing import add_precision, write_bundle
 
 
@@ -224,6 +225,8 @@ def test_what_a_kind_names_is_there(kind: BundleKind) -> None:
         classes = [each.name for each in ast.parse(source).body if isinstance(each, ast.ClassDef)]
         assert name in classes
         assert entry.stages and len(set(entry.stages)) == len(entry.stages)
+        # The node converts frames, too; all other stages of its own have other names.
+        assert set(entry.stages) & set(NODE_STAGES) <= {'convert'}
     tensors = {name for graph in kind.graphs.values() for name in (*graph.inputs, *graph.outputs)}
     assert set(kind.dynamic_axes) - {'place'} <= tensors
     assert 'onnxruntime' in kind.pipelines

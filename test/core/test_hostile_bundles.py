@@ -24,7 +24,7 @@ from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.work_folders import draft_folder
 from uhr_seg_ros.export.bundle_writing import add_precision, write_bundle
-from uhr_seg_ros.onnx_graphs.external_data import bring_inside
+from uhr_seg_ros.onnx_graphs.external_data import embed_external_data
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 #: What may stand in the place of any value, as YAML.
@@ -242,7 +242,7 @@ def test_weights_in_another_file_are_brought_inside(bundle: Path, tmp_path: Path
     (bundle / 'weights.bin').unlink()
     with Segmenter(bundle, 'onnxruntime') as segmenter:
         np.testing.assert_array_equal(segmenter(image, logits=True).logits, expected)
-    assert not bring_inside(path)
+    assert not embed_external_data(path)
     scatter(bundle)
     (bundle / 'weights.bin').unlink()
     before = path.read_bytes(), (bundle / 'model.yaml').read_bytes()
@@ -263,7 +263,7 @@ def test_weights_that_do_not_fit_into_one_file(
     scatter(bundle)
     monkeypatch.setattr('uhr_seg_ros.onnx_graphs.external_data.MAX_BYTES', 30_000)
     with pytest.raises(BundleError, match=r'it would have \d+ bytes, an ONNX file has at most'):
-        bring_inside(path)
+        embed_external_data(path)
 
 
 def test_what_is_refused_leaves_a_bundle_as_it_was(bundle: Path) -> None:

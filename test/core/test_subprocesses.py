@@ -113,9 +113,9 @@ def test_every_python_starts_them(
 
 
 def test_one_place_starts_python() -> None:
-    """Whatever starts an interpreter or looks for a program does it with `children`."""
+    """Whatever starts an interpreter or looks for a program does it with `subprocesses`."""
     for file in PACKAGE.rglob('*.py'):
-        if file.name != 'children.py':
+        if file.name != 'subprocesses.py':
             text = file.read_text(encoding='utf-8')
             assert not re.search(r"""['"]-m['"],|sys\.executable,|shutil\.which""", text), file
 

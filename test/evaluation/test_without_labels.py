@@ -129,7 +129,7 @@ def test_one_labelled_class(
     assert 'mean IoU –, accuracy 0.' in out
     assert f'warning: split all: no pixel is labelled {red}, {blue}' in err
     assert '1 of 2 images are ignored throughout: b' in err
-    assert 'nothing is labeled' in page  # beside the pictures of the second image
+    assert 'nothing is label' in page  # beside the pictures of the second image
 
 
 def test_a_class_without_labels(

@@ -28,6 +28,7 @@ from uhr_seg_ros.export.description import (
     parse_classes,
     parse_domain,
     parse_options,
+    read_description,
 )
 from uhr_seg_ros.export.hlrc_checkpoints import published_shapes
 from uhr_seg_ros.export.pretrained import CLASSIFIERS
@@ -280,6 +281,19 @@ def test_the_domain_of_published_weights() -> None:
     assert told(parts(3), replace(wanted, classes=OWN, domain=HERE))[0].domain == HERE
 
 
+def test_options_of_former_names() -> None:
+    plain = BENT.plain()
+    options = dict(plain['options'])
+    options['bent'], options['framed'] = (
+        options.pop('warped_size'),
+        options.pop('ignore_image_border'),
+    )
+    assert read_description({KEY: plain | {'options': options}}, 'x.pth') == BENT
+    assert told(own(description=BENT), ConversionRequest(options={'bent': [64, 64]}))[0] == BENT
+    with pytest.raises(CheckpointError, match=r'\[64, 64\], --options says \[9, 9'):
+        told(own(description=BENT), ConversionRequest(options={'bent': [9, 9]}))
+
+
 def test_domain_of_a_name_texts_or_a_file(tmp_path: Path) -> None:
     assert parse_domain([]) == Domain()
     assert parse_domain(['cityscapes']) == DOMAINS['cityscapes']
@@ -318,7 +332,7 @@ def test_classes_of_a_name_or_a_file(tmp_path: Path) -> None:
 
 def test_options_of_a_text_or_a_file(tmp_path: Path) -> None:
     path = tmp_path / 'options.yaml'
-    path.write_text('bent: [64, 64]\nframed: false\n')
+    path.write_text('warped_size: [64, 64]\nignore_image_border: false\n')
     found = parse_options([str(path), 'inner=fast_scnn', 'warped_size=[64, 64]', 'radius=2'])
     assert found == {
         'warped_size': [64, 64],

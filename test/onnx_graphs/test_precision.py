@@ -172,7 +172,7 @@ def test_half_agrees(bundle: Bundle, fixed: dict[str, onnx.ModelProto]) -> None:
         assert (mask_of(found) == mask_of(expected)).mean() > 0.999
 
 
-def test_sums_that_are_normalised_later_do_not_overflow() -> None:
+def test_sums_that_are_normalized_later_do_not_overflow() -> None:
     """Linear attention over 4096 values of 30: a sum of 3.7e6 divided by one of 1.2e5."""
     inputs = [helper.make_tensor_value_info('x', TensorProto.FLOAT, [1, 4096, 4])]
     nodes = [
@@ -193,7 +193,7 @@ def test_sums_that_are_normalised_later_do_not_overflow() -> None:
 
 
 def layer_norm(path: Path) -> Path:
-    """Write a graph with a layer normalisation between two products."""
+    """Write a graph with a layer normalization between two products."""
     weights = np.random.default_rng(0).standard_normal((8, 8)).astype(np.float32)
     constants = {
         'w': weights,

@@ -41,7 +41,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def quantizer(path: Path) -> Quantizer:
-    """Return the branch, equalised and calibrated."""
+    """Return the branch, equalized and calibrated."""
     quantizer = Quantizer(path.read_bytes(), path)
     quantizer.equalize(feeds())
     quantizer.calibrate(feeds())
@@ -71,10 +71,10 @@ def test_candidates_are_wide_and_give_no_output(quantizer: Quantizer) -> None:
 def test_every_candidate_is_int8_at_run_time(quantizer: Quantizer, tmp_path: Path) -> None:
     chosen = quantizer.profitable(quantizer.candidates)
     options = ort.SessionOptions()
-    options.optimized_model_filepath = str(tmp_path / 'optimised.onnx')
+    options.optimized_model_filepath = str(tmp_path / 'optimized.onnx')
     options.log_severity_level = 3
     ort.InferenceSession(quantizer.quantize(chosen).SerializeToString(), options)
-    kinds = [node.op_type for node in onnx.load(tmp_path / 'optimised.onnx').graph.node]
+    kinds = [node.op_type for node in onnx.load(tmp_path / 'optimized.onnx').graph.node]
     assert (kinds.count('QLinearConv'), kinds.count('QLinearAdd')) == (4, 1)
     assert kinds.count('Relu') == 0  # each is the lower end of a range, or fused
 
@@ -191,7 +191,7 @@ def test_long_sums_stay_float(quantizer: Quantizer) -> None:
     assert Int8Nodes(attention()).candidates == ['v']
 
 
-def test_equalised_channels_compute_the_same(path: Path, quantizer: Quantizer) -> None:
+def test_equalized_channels_compute_the_same(path: Path, quantizer: Quantizer) -> None:
     model = onnx.load(path)
     for node in model.graph.node:
         node.name = node.output[0]
@@ -202,7 +202,7 @@ def test_equalised_channels_compute_the_same(path: Path, quantizer: Quantizer) -
     assert error(model, onnx.load(path)) < 1e-4
 
 
-def test_equalising_makes_one_range_serve_all_channels(path: Path) -> None:
+def test_equalizing_makes_one_range_serve_all_channels(path: Path) -> None:
     errors = []
     for equal in (False, True):
         quantizer = Quantizer(path.read_bytes(), path)

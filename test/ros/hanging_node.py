@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from uhr_seg_ros.backends.engine import Engine
+from uhr_seg_ros.backends.engine import Engine, Shapes
 from uhr_seg_ros.backends.onnxruntime import OnnxRuntimeBackend
 from uhr_seg_ros.core.bundle import Graph
 from uhr_seg_ros.ros.node import main
@@ -47,7 +47,7 @@ class _HangingEngine:
         return self._run(feeds, outputs)
 
 
-def _open_hanging(backend: OnnxRuntimeBackend, graph: Graph) -> Engine:
+def _open_hanging(backend: OnnxRuntimeBackend, graph: Graph, *shapes: Shapes) -> Engine:
     return _HangingEngine(_open_graph(backend, graph))
 
 

@@ -103,7 +103,7 @@ def test_of_remarks() -> None:
     gray = cv2.imencode('.png', np.zeros((4, 4), np.uint8))[1].tobytes()
     form = 'rgb8; png compressed mono8' + ' ' * 500 + LONG
     decode_compressed(CompressedImage(format=form, data=gray), remarks.append)
-    assert [text for text in remarks if 'grey picture' in text]
+    assert [text for text in remarks if 'gray picture' in text]
     assert max(map(len, remarks)) < MAX
 
 

@@ -17,15 +17,15 @@ from uhr_seg_ros.benchmark.figures import stage_percentiles
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
 from uhr_seg_ros.ros.dashboard import draw_dashboard, HEIGHT, P50_COLOR, WIDTH
 from uhr_seg_ros.ros.diagnostics import (
-    cut_short,
-    failed,
-    fallen_back,
-    hot,
+    check_failure,
+    check_fallback,
+    check_latency,
+    check_refinement_budget,
+    check_temperature,
     node_status,
-    over_budget,
+    StageWindows,
 )
 from uhr_seg_ros.ros.frame_rates import Rhythm
-from uhr_seg_ros.ros.stage_windows import StageWindows
 from uhr_seg_ros.ros.topics.status import Lasting, worst
 from uhr_seg_ros.ros.worker import Counts
 
@@ -133,12 +133,15 @@ def test_wrong_rate_is_a_warning(monitor: CameraMonitor) -> None:
 
 def test_rate_after_a_pause_is_that_of_today(monitor: CameraMonitor) -> None:
     for index in range(90):
-        monitor.note(index / 30, index, index, 'bgr8')
+        monitor.note(index / 30, index * SECOND // 15, index, 'bgr8')
     for index in range(3):
-        monitor.note(600 + index / 30, 200 + index, index, 'bgr8')
+        monitor.note(600 + index / 30, (600 + index) * SECOND, index, 'bgr8')
     status = monitor.status(Counts(93, 93, 0, 0, 0), 600.1, expected_frequency=30.0)
     assert status.level == DiagnosticStatus.OK
     assert values(status)['frame_rate_node'] == '30.000'
+    assert values(status)['frame_rate_msg'] == '1.000'
+    silent = values(monitor.status(Counts(93, 93, 0, 0, 0), 700.0))
+    assert (silent['frame_rate_node'], silent['frame_rate_msg']) == ('0.000', '0.000')
 
 
 @pytest.mark.parametrize('period_s', [0.033, 0.5, 1.0, 2.0, 10.0, 60.0])
@@ -396,34 +399,37 @@ def test_node_status_sums_the_cameras() -> None:
     told = values(status)
     assert [told[f'frames_{name}'] for name in Counts._fields] == ['7', '4', '1', '1', '1']
     assert told['backend'] == 'onnxruntime'
-    broken = node_status('/segmentation', 'unconfigured', [], {}, failed('no bundle'))
+    broken = node_status('/segmentation', 'unconfigured', [], {}, check_failure('no bundle'))
     assert (broken.level, broken.message) == (DiagnosticStatus.ERROR, 'no bundle')
 
 
 def test_the_worst_problem_comes_first() -> None:
     warning = (DiagnosticStatus.WARN, 'slow')
-    assert worst(None, warning, failed('broken')) == (DiagnosticStatus.ERROR, 'broken; slow')
-    assert worst(None, fallen_back(''), failed(''), otherwise='active') == (
+    assert worst(None, warning, check_failure('broken')) == (
+        DiagnosticStatus.ERROR,
+        'broken; slow',
+    )
+    assert worst(None, check_fallback(''), check_failure(''), otherwise='active') == (
         DiagnosticStatus.OK,
         'active',
     )
-    assert fallen_back('no GPU') == (DiagnosticStatus.WARN, 'no GPU')
+    assert check_fallback('no GPU') == (DiagnosticStatus.WARN, 'no GPU')
 
 
 def test_budget() -> None:
     latencies = [100.0] * 95 + [300.0] * 5
-    assert over_budget(latencies, 200.0) is None
-    level, text = over_budget([*latencies, 310.0], 200.0)
+    assert check_latency(latencies, 200.0) is None
+    level, text = check_latency([*latencies, 310.0], 200.0)
     assert level == DiagnosticStatus.WARN
     assert text == ('6 of 101 frames took longer than latency.budget_ms 200, the longest 310 ms')
-    assert over_budget(latencies, 0.0) is None
-    assert over_budget([], 200.0) is None
+    assert check_latency(latencies, 0.0) is None
+    assert check_latency([], 200.0) is None
 
 
 def test_refinement_that_is_cut_short() -> None:
-    assert cut_short([], 50.0) is None
-    assert cut_short([None, None, 1.0], 50.0) is None
-    level, text = cut_short([1.0, 0.75, None, 0.4], 50.0)
+    assert check_refinement_budget([], 50.0) is None
+    assert check_refinement_budget([None, None, 1.0], 50.0) is None
+    level, text = check_refinement_budget([1.0, 0.75, None, 0.4], 50.0)
     assert level == DiagnosticStatus.WARN
     assert text == (
         'refine_budget_ms 50 ended before the boundaries of 2 of 4 frames, of one after 40%: the '
@@ -432,10 +438,10 @@ def test_refinement_that_is_cut_short() -> None:
 
 
 def test_hot_gpu() -> None:
-    assert hot(84.9, 85.0) is None
-    assert hot(None, 85.0) is None
-    assert hot(120.0, 0.0) is None
-    level, text = hot(91.0, 85.0)
+    assert check_temperature(84.9, 85.0) is None
+    assert check_temperature(None, 85.0) is None
+    assert check_temperature(120.0, 0.0) is None
+    level, text = check_temperature(91.0, 85.0)
     assert level == DiagnosticStatus.WARN
     assert text.startswith('GPU at 91 degrees C, diagnostics.gpu_temperature_limit is 85')
 
@@ -477,7 +483,7 @@ def test_dashboard_draws_what_the_status_says() -> None:
     status = node_status('/segmentation', 'active', counts, stages.values())
     picture = draw_dashboard([status])
     assert picture.shape == (HEIGHT, WIDTH, 3)
-    problem = failed('no bundle\nline two')
+    problem = check_failure('no bundle\nline two')
     broken = node_status('/segmentation', 'unconfigured', [], {}, problem)
     assert (draw_dashboard([broken])[0, 0] != picture[0, 0]).any()
     bars = (picture == P50_COLOR).all(axis=2).sum(axis=1)

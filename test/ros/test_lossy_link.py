@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from uhr_seg_ros.replay.bag_writing import BagWriter
-from uhr_seg_ros.ros.ip_reassembly import NEEDED_BYTES, NEEDED_S
+from uhr_seg_ros.ros.topics.silence import NEEDED_BYTES, NEEDED_S
 
 pytestmark = pytest.mark.slow
 

@@ -146,9 +146,9 @@ def test_transition_that_raises_is_told(
 def test_camera_that_cannot_be_followed_does_not_end_the_node(
     make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = break_once(monkeypatch, Camera, 'follow', works=False)
+    broken = break_once(monkeypatch, Camera, 'check_publishers', works=False)
     stage = make_stage()
-    stage.wait_for_log('following its publishers', 'follow is broken')
+    stage.wait_for_log('following its publishers', 'check_publishers is broken')
     assert broken
     stage.wait_for_state('active')
     stage.camera().publish(frame(paint(example_mask())))

@@ -24,7 +24,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 from slow_bundle import make_slow_bundle
 from small_disk import SmallDisk
-from stage import example_mask, frame, wait_until
+from stage import example_mask, frame, TIMEOUT_S, wait_until
 from tiny_bundle import paint
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -83,8 +83,9 @@ class Process:
         for line in self.popen.stdout:
             self.lines.append(line.rstrip())
 
-    def wait_for_line(self, text: str) -> None:
-        wait_until(lambda: any(text in line for line in self.lines), f'{text!r} in the output')
+    def wait_for_line(self, text: str, timeout: float = TIMEOUT_S) -> None:
+        what = f'{text!r} in the output'
+        wait_until(lambda: any(text in line for line in self.lines), what, timeout)
 
     def shared_memory(self) -> set[Path]:
         """Return the files of Fast DDS that came with this process."""
@@ -159,7 +160,7 @@ def test_signal_ends_a_node_that_infers(
     camera.create_subscription(DiagnosticArray, '/diagnostics', arrays.append, 10)
     publisher = camera.create_publisher(Image, 'image_raw', 10)
     process = start(bundle=make_slow_bundle(tmp_path / 'slow'), threads=1)
-    process.wait_for_line('is ready')
+    process.wait_for_line('is ready', 4 * TIMEOUT_S)  # a frame warms it up
     wait_until(publisher.get_subscription_count, 'the subscription')
     publisher.publish(frame(paint(example_mask())))
 

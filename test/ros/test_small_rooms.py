@@ -54,10 +54,11 @@ def test_other_size_scales_the_pinhole() -> None:
 def test_binned_or_cut_frame_is_the_size_that_was_calibrated() -> None:
     info = calibration(binning_x=2, binning_y=2)
     assert fit_camera_info(info, info.header, 240, 320) == info
-    info.roi.width, info.roi.height, info.roi.x_offset = 400, 300, 10
+    info.roi.width, info.roi.height, info.roi.x_offset, info.roi.y_offset = 400, 300, 10, 20
     assert fit_camera_info(info, info.header, 150, 200) == info
-    fitted = fit_camera_info(info, info.header, 300, 400)
-    assert (fitted.roi.width, fitted.roi.x_offset, fitted.k[0]) == (800, 20, 1000.0)
+    fitted = fit_camera_info(info, info.header, 300, 600)
+    assert (fitted.roi.width, fitted.roi.x_offset, fitted.k[0]) == (1200, 30, 1500.0)
+    assert (fitted.roi.height, fitted.roi.y_offset, fitted.k[4]) == (600, 40, 2 * info.k[4])
 
 
 def test_uncalibrated_camera_gets_the_size() -> None:
@@ -82,8 +83,11 @@ def test_cache_prefers_the_stamp_of_the_frame() -> None:
     ('fields', 'text'),
     [
         ({'width': 70000, 'height': 1}, 'is of 70000 x 1: a side has at most 65536 px'),
+        ({'width': 1, 'height': 70000}, 'is of 1 x 70000: a side has at most 65536 px'),
+        ({'binning_x': 641}, 'a binning of 641 for a side of 640 px'),
         ({'binning_y': 481}, 'a binning of 481 for a side of 480 px'),
         ({'roi': RegionOfInterest(x_offset=600, width=41, height=1)}, 'a roi of 41 x 1 at 600, 0'),
+        ({'roi': RegionOfInterest(y_offset=440, width=1, height=41)}, 'a roi of 1 x 41 at 0, 440'),
         ({'d': [0.1, math.nan]}, 'camera_info has nan in d'),
         ({'k': [math.inf] * 9}, 'camera_info has inf in k'),
         ({'p': [0.0] * 11 + [-1e300]}, 'camera_info has -1e+300 in p: no camera has more than'),

@@ -158,6 +158,17 @@ def test_rate_limit_takes_the_newest_frame_when_it_is_due() -> None:
     assert desk.worker.stop(TIMEOUT_S)
 
 
+def test_a_held_back_frame_is_due_after_the_interval_and_no_later() -> None:
+    desk = Desk('')
+    assert desk.worker.stop(TIMEOUT_S)  # nobody takes it
+    slot = desk.worker._slots['']
+    slot.frame, slot.last_taken = 'frame', 10.0
+    assert desk.worker._due(10.19, 0.2) is None
+    assert desk.worker._due(10.2, 0.2) == ''
+    assert desk.worker._time_to_next(10.15, 0.2) == pytest.approx(0.05)
+    assert desk.worker._time_to_next(10.15, 60.0) == pytest.approx(0.5)  # the limit may change
+
+
 def test_frame_inside_is_told_and_when_the_last_one_was_done(desk: Desk) -> None:
     assert desk.worker.in_work() is None
     assert desk.worker.last_processed('front') is None

@@ -47,9 +47,9 @@ def test_labels_are_left_out_of_training_alone(
         assert (validated.read_labels() == LAND).any()
 
 
-def test_scenes_are_recoloured_as_real_images(tmp_path: Path) -> None:
+def test_scenes_are_recolored_as_real_images(tmp_path: Path) -> None:
     dataset = open_dataset('aerial', write_mosaics(tmp_path / 'set'))
-    data = replace(CONFIG.data, hold_out='one', recolour={'water': 0.5})
+    data = replace(CONFIG.data, hold_out='one', recolor={'water': 0.5})
     batches, _ = build_dataloaders(replace(CONFIG, data=data), dataset, DistContext())
     water = {CLASSES.names.index('water'): 0.5}
     assert batches.real.recoloured == batches.scenes.recoloured == water

@@ -28,7 +28,8 @@ if not torch.distributed.is_available():
 def launch(output: Path, *launcher: str) -> Path:
     output.mkdir()
     command = [sys.executable, *launcher, str(HERE / 'two_processes.py'), str(output), str(STEPS)]
-    paths = os.pathsep.join((str(HERE), str(HERE.parents[1]), os.environ.get('PYTHONPATH', '')))
+    folders = (HERE.parent / 'support', HERE.parents[1])
+    paths = os.pathsep.join((*map(str, folders), os.environ.get('PYTHONPATH', '')))
     environment = {**os.environ, 'PYTHONPATH': paths, 'OMP_NUM_THREADS': '1'}
     result = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=240, check=False

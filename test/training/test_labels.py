@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-import json
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +173,5 @@ def test_curves_without_a_figure(tmp_path: Path) -> None:
     pytest.importorskip('matplotlib', reason='curves need matplotlib')
     steps = [{'step': n, 'refine': 1.0, 'rate': 1e-3} for n in range(2)]
     found = [{'step': n, 'mean_iou': None, 'iou': {'a': None}} for n in range(2)]
-    for name, entries in (('log', steps), ('validation', found)):
-        text = ''.join(json.dumps(entry) + '\n' for entry in entries)
-        (tmp_path / f'{name}.jsonl').write_text(text)
-    assert draw_curves(tmp_path).is_file()
+    assert draw_curves(tmp_path / 'curves.png', steps, found)
+    assert (tmp_path / 'curves.png').is_file()

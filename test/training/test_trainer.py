@@ -127,7 +127,7 @@ def test_a_damaged_checkpoint_does_not_resume(batches: Batches, tmp_path: Path) 
         with pytest.raises(CheckpointError, match=r'last\.pth cannot be read'):
             trainer(tmp_path, QUICK, resume=True)
     torch.save({'step': 1}, path)
-    with pytest.raises(TrainingError, match='no checkpoint of this version'):
+    with pytest.raises(TrainingError, match='is not a checkpoint of this version'):
         trainer(tmp_path, QUICK, resume=True)
     del state['optimizer']
     torch.save(state, path)

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+import logging
 import re
 from typing import Any, TYPE_CHECKING
 
 import numpy as np
 
+from uhr_seg_ros.core.bundle_kinds import BundleKind
 from uhr_seg_ros.core.timing import LatencyWindow, NODE_STAGES
 
 if TYPE_CHECKING:
@@ -140,18 +142,30 @@ def stage_percentiles(diagnostics: Mapping[str, str]) -> dict[str, dict[str, flo
     return stages
 
 
-def segmenter_stages(stages: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+def segmenter_stages(
+    stages: Mapping[str, Mapping[str, float]], kind: BundleKind
+) -> dict[str, float]:
     """
     Return the medians of the segmenter's stages: all that the node does not name as its own.
 
+    A stage that neither the node nor the kind of bundle declares is counted, with a warning.
+
     Args:
         stages: stage -> percentile -> ms, as the node reports them.
+        kind: of the bundle that the node ran.
 
     Returns:
         Stage -> ms.
 
     """
-    return {name: times['p50'] for name, times in stages.items() if name not in NODE_STAGES}
+    found = {name: times['p50'] for name, times in stages.items() if name not in NODE_STAGES}
+    if unknown := [name for name in found if name not in kind.stages]:
+        logging.getLogger(__name__).warning(
+            "bundles of kind %s declare no stage %s: counted as the segmenter's",
+            kind,
+            ', '.join(unknown),
+        )
+    return found
 
 
 def stage_spread(frames: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:

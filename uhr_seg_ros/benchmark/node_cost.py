@@ -39,8 +39,9 @@ def measure_node(bundle: str, size: tuple[int, int], count: int, rate_hz: float)
         `outside_ms`: median of the rest: the camera sends, the mask travels and is taken.
 
     """
+    loaded = load_bundle(bundle)
     parameters = {
-        'bundle': str(load_bundle(bundle).path.resolve()),
+        'bundle': str(loaded.path.resolve()),
         'input_size': list(size[::-1]),
     }
     image = benchmark_image(size)
@@ -63,7 +64,7 @@ def measure_node(bundle: str, size: tuple[int, int], count: int, rate_hz: float)
     receive_ms = transport['receive_ms']['p50']
     latency = percentiles(ms for _, ms, _ in result.latencies())
     stages = stage_percentiles(result.report.values or {})
-    segmenter_ms = sum(segmenter_stages(stages).values())
+    segmenter_ms = sum(segmenter_stages(stages, loaded.kind).values())
     return {
         'size': list(size),
         'frames_played': count,

@@ -24,6 +24,7 @@ from uhr_seg_ros.cli.arguments import (
 )
 from uhr_seg_ros.cli.benchmark_old_form import to_subcommand
 from uhr_seg_ros.core.atomic_io import check_writable, write_json
+from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.reports.benchmark_console import (
     print_against_torch,
@@ -153,7 +154,7 @@ def _run_node(arguments: argparse.Namespace) -> int:
     from uhr_seg_ros.benchmark.node_cost import measure_node
 
     result = measure_node(arguments.bundle, _largest(arguments), arguments.repeat, arguments.rate)
-    print_node(result, segmenter_stages(result['stage_ms']))
+    print_node(result, segmenter_stages(result['stage_ms'], load_bundle(arguments.bundle).kind))
     return _finish(arguments, {**report, 'node': result})
 
 

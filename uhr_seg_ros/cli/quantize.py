@@ -27,8 +27,7 @@ from uhr_seg_ros.export.bundle_writing import add_precision
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.pipelines.verification import AGREEMENT
 from uhr_seg_ros.quantization.int8_choice import Choice, Int8Choice, matching
-from uhr_seg_ros.quantization.int8_trial import Loss, LossCounter, Trial
-from uhr_seg_ros.quantization.tile_sample import sample_tiles
+from uhr_seg_ros.quantization.int8_trial import Loss, LossCounter, sample_tiles, Trial
 from uhr_seg_ros.replay.image_source import read_frames
 
 #: Side of the tiles, px, and how many there are at most.

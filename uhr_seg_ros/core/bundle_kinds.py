@@ -26,6 +26,9 @@ from typing import NamedTuple
 #: Height and width, px.
 Size = tuple[int, int]
 
+#: Stages of the segmenter itself, after those of its pipeline.
+SEGMENTER_STAGES = ('refine', 'overlay')
+
 
 class GraphTensors(NamedTuple):
     """Names of the tensors that a graph takes and gives."""
@@ -88,6 +91,12 @@ class BundleKind:
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Every stage that a frame may have in the segmenter, on whatever back end."""
+        own = (stage for entry in self.pipelines.values() for stage in entry.stages)
+        return tuple(dict.fromkeys((*own, *SEGMENTER_STAGES)))
 
     @property
     def has_patches(self) -> bool:

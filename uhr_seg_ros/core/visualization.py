@@ -220,7 +220,7 @@ def plain_charts() -> Iterator[None]:
         yield
 
 
-def series_colors(count: int) -> list[tuple[float, ...]]:
+def series_colors(count: int) -> list[tuple[float, float, float, float]]:
     """
     Choose colors for the series of a chart, no two alike: those of matplotlib up to ten.
 
@@ -228,14 +228,13 @@ def series_colors(count: int) -> list[tuple[float, ...]]:
         count: of the series.
 
     Returns:
-        RGB or RGBA of each, 0 to 1.
+        RGBA of each, 0 to 1.
 
     """
     from matplotlib import colormaps
 
     for name in ('tab10', 'tab20'):
-        colors = colormaps[name].colors
-        if count <= len(colors):
-            return list(colors[:count])
+        if count <= colormaps[name].N:
+            return [colormaps[name](index) for index in range(count)]
     hues = colormaps['turbo']
     return [hues(index / (count - 1)) for index in range(count)]

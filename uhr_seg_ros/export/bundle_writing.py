@@ -30,7 +30,7 @@ from uhr_seg_ros.core.config_reader import read_mapping
 from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.graph_files import hash_graph
-from uhr_seg_ros.onnx_graphs.external_data import bring_inside
+from uhr_seg_ros.onnx_graphs.external_data import embed_external_data
 
 
 def write_bundle(
@@ -149,7 +149,7 @@ def _graph_entry(
     if not path.is_file():
         msg = f'graph file {path} is missing: write the graphs before model.yaml'
         raise BundleError(msg)
-    bring_inside(path)
+    embed_external_data(path)
     return {
         'file': path.name,
         'sha256': hash_graph(path),

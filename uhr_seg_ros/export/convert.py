@@ -23,7 +23,6 @@ from uhr_seg_ros.core.domain import Domain, DOMAINS, read_domain
 from uhr_seg_ros.core.entry_points import is_entry_point
 from uhr_seg_ros.core.errors import CheckpointError, ConfigError
 from uhr_seg_ros.core.recipe_keys import rename_keys, RENAMED_OPTIONS
-from uhr_seg_ros.data.datasets import DATASETS
 from uhr_seg_ros.export.checkpoints import Checkpoint, is_own
 from uhr_seg_ros.export.description import (
     ConversionRequest,
@@ -167,9 +166,8 @@ def _of_earlier_training(
             Description(network, options, request.classes), request.classes_from
         )
     dataset = decisive.get('data.dataset')
-    family = DATASETS.get(dataset) if isinstance(dataset, str) else None
-    classes = getattr(family, 'classes', None)
-    if not isinstance(classes, ClassSet) or len(classes) != count:
+    classes = CLASS_SETS.get(dataset) if isinstance(dataset, str) else None
+    if classes is None or len(classes) != count:
         msg = (
             f'{path} was written by an earlier version, which did not write the names of the '
             f'{count} classes, and its data set {reprlib.repr(dataset)} has none of its own: '

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Bringing the tensors of an ONNX file inside that lie in files beside it."""
+"""Embedding the tensors of an ONNX file that lie in files beside it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from uhr_seg_ros.core.regular_files import read_regular
 from uhr_seg_ros.core.text import one_line
 
 
-def bring_inside(path: Path) -> bool:
+def embed_external_data(path: Path) -> bool:
     """
-    Write an ONNX file anew that keeps tensors elsewhere, with all of them; it needs `onnx` then.
+    Rewrite an ONNX file with the tensors that it keeps in other files; that needs `onnx`.
 
     The file appears complete or stays as it was. The other files stay, too.
 
@@ -24,7 +24,7 @@ def bring_inside(path: Path) -> bool:
         path: ONNX file.
 
     Returns:
-        Whether there was something to bring inside.
+        Whether there was something to embed.
 
     Raises:
         BundleError: a tensor cannot be read, or the file would be larger than 2 GB.
@@ -36,11 +36,11 @@ def bring_inside(path: Path) -> bool:
         return False
     if outside is None:
         return False
-    write_bytes(path, _with_all(path, outside))
+    write_bytes(path, _embedded(path, outside))
     return True
 
 
-def _with_all(path: Path, outside: Outside) -> bytes:
+def _embedded(path: Path, outside: Outside) -> bytes:
     where = f'graph file {path}: {describe(outside)}'
     try:
         import onnx

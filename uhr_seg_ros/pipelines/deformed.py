@@ -42,7 +42,7 @@ class Deformed(SynchronousPipeline):
         options: `threads` of it unwarp masks too.
 
     Raises:
-        ConfigError: a tile is asked for.
+        ConfigError: a tile is required.
         BundleError: graphs without fixed sizes.
         EngineError: graphs whose outputs have another size or number of classes.
 

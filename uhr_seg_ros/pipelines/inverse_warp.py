@@ -130,7 +130,7 @@ def _widest_gap(points: np.ndarray, size: tuple[int, int]) -> int:
 
 def settle(labels: np.ndarray, values: np.ndarray, places: tuple[np.ndarray, np.ndarray]) -> None:
     """
-    Let pixels at borders between values take the neighbour's point where it is the nearer one.
+    Let pixels at borders between values take the neighbor's point where it is the nearer one.
 
     Args:
         labels: (H, W) int32, the point of every pixel; changed in place.
@@ -163,7 +163,7 @@ def at_points(values: np.ndarray) -> np.ndarray:
     """
     Return what the points of a grid have of a map of the warped image.
 
-    As published, a point stands for a place half a row and half a column before its centre, and
+    As published, a point stands for a place half a row and half a column before its center, and
     there are zeros before the first ones.
 
     Args:

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Adding up the logits of overlapping patches, one row of patches at a time."""
+"""Add up the logits of overlapping patches, one row of patches at a time."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class LogitAccumulator:
         self._band[..., left : left + self._side] += logits
 
     def finish(self, row: int) -> None:
-        """Return away the rows that no later row of patches reaches; the next row follows."""
+        """Turn rows that no later patch reaches into results; the next row of patches follows."""
         rows = self._grid.rows
         top = rows[row]
         following = rows[row + 1] if row + 1 < len(rows) else top + self._side
@@ -79,7 +79,7 @@ class LogitAccumulator:
 
 
 def _counts(starts: Sequence[int], side: int, length: int) -> np.ndarray:
-    """Tell in how many patches every place of an axis lies, (length,) float32."""
+    """Count the patches that every place of an axis lies in, (length,) float32."""
     counts = np.zeros(length, np.float32)
     for start in starts:
         counts[start : start + side] += 1

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""From logits to masks and confidences, on the CPU."""
+"""Turn logits into masks and confidences, on the CPU."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def enlarged_confidence(
 
 
 def enlarged(plane: np.ndarray, size: tuple[int, int], padded: tuple[int, int]) -> np.ndarray:
-    """Enlarge (h, w) bilinearly to the padded frame and give what lies in the frame."""
+    """Enlarge (h, w) bilinearly to the padded frame, and return what lies in the frame."""
     height, width = size
     return cv2.resize(plane, padded[::-1], interpolation=cv2.INTER_LINEAR)[:height, :width]
 

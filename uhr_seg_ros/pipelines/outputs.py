@@ -5,7 +5,7 @@
 The one check of what graphs give, whatever the kind of bundle and the back end.
 
 Wrong values look like values: logits that are not a number give class 0, those of another layout
-a mask that nobody doubts. So nothing reaches a mask but what is of the type and form that the kind
+a mask that looks right. So nothing reaches a mask but what is of the type and form that the kind
 promises, as many classes as model.yaml names, and finite.
 """
 
@@ -223,7 +223,7 @@ class CheckedGraphs:
         return outputs
 
     def keep_memory(self, keeps: bool) -> None:
-        """Return whether runs leave their memory to those to come."""
+        """Choose whether runs leave their memory to those to come."""
         for engine in self._engines.values():
             engine.keeps_memory = keeps
 
@@ -235,7 +235,7 @@ class CheckedGraphs:
 
 
 def is_finite(values: np.ndarray) -> bool:
-    """Tell if there is neither NaN nor infinity in an array of floats."""
+    """Return whether an array of floats has neither NaN nor infinity."""
     # A finite sum has finite parts; the sum alone may overflow, too.
     with np.errstate(invalid='ignore', over='ignore'):
         total = values.sum()

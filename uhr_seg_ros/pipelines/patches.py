@@ -205,7 +205,7 @@ class PatchesWithContexts(SynchronousPipeline):
 
 
 class _Progress:
-    """Tell now and then how far a slow frame is."""
+    """Reports now and then how far a slow frame is."""
 
     def __init__(self, report: Callable[[str], None], shape: Sequence[int], rows: int) -> None:
         self._report, self._shape, self._rows = report, shape, rows

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What every pipeline does, and within which limits."""
+"""The protocol that every pipeline implements, and what it is given."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ class InferencePipeline(FrameSegmenter, Protocol):
         ...
 
     def keep_memory(self, keeps: bool) -> None:
-        """Tell, before each frame, whether its memory is worth keeping for the next one."""
+        """Choose, before each frame, whether its memory stays for the next one."""
         ...
 
     def semantic_mask(self, frame: RawFrame) -> np.ndarray:

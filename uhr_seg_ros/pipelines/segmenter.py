@@ -15,6 +15,7 @@ import numpy as np
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.registry import BACKENDS, REFERENCE
 from uhr_seg_ros.core.bundle import Bundle, Graph, load_bundle
+from uhr_seg_ros.core.bundle_kinds import SEGMENTER_STAGES
 from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.raw_frame import RawFrame
@@ -30,9 +31,6 @@ from uhr_seg_ros.pipelines.pipeline import (
 from uhr_seg_ros.pipelines.refinement.refine import refine, Refinement
 from uhr_seg_ros.pipelines.registry import open_pipeline, pipeline_entry
 
-#: Stages of the segmenter itself, after those of its pipeline.
-SEGMENTER_STAGES = ('refine', 'overlay')
-
 
 @dataclass(frozen=True)
 class Segmentation:
@@ -42,11 +40,11 @@ class Segmentation:
     Attributes:
         mask: (H, W) uint8 class ids, uint16 above 255 classes; the size of the image.
         stage_times: stage name -> ms, in the order in which the stages ran.
-        confidence: (H, W) uint8, 255 times the largest softmax, or None if not asked for.
-        logits: (C, H, W) float32, or None if not asked for.
-        overlay: (h, w, 3) uint8 BGR, or None if not asked for.
-        color_mask: (h, w, 3) uint8 BGR, or None if not asked for.
-        refined_share: how much of the boundaries was refined, or None if not asked for; below 1
+        confidence: (H, W) uint8, 255 times the largest softmax, or None if not requested.
+        logits: (C, H, W) float32, or None if not requested.
+        overlay: (h, w, 3) uint8 BGR, or None if not requested.
+        color_mask: (h, w, 3) uint8 BGR, or None if not requested.
+        refined_share: how much of the boundaries was refined, or None if not requested; below 1
             the time budget ended before.
 
     """
@@ -144,13 +142,13 @@ class Segmenter:
         Args:
             image: (H, W, 3) uint8 BGR, rows may be padded, the memory may be read-only; or a
                 frame in the bytes of its camera.
-            confidence: ask for the confidence too.
-            logits: ask for the logits too.
-            overlay: ask for an overlay or a color mask too, and tell how they look.
-            refinement: let a random walker decide the boundaries of the mask anew.
+            confidence: whether to return the confidence too.
+            logits: whether to return the logits too.
+            overlay: whether to return an overlay or a color mask too, and how they look.
+            refinement: how a random walker refines the boundaries of the mask; None leaves them.
 
         Returns:
-            The mask in the size of the image and what was asked for; the arrays belong to
+            The mask in the size of the image and what was requested; the arrays belong to
             the caller.
 
         Raises:
@@ -253,10 +251,10 @@ class Segmenter:
 
     def keep_memory(self, keeps: bool) -> None:
         """
-        Return whether what the frames to come take stays for those after them, as at first.
+        Choose whether memory of the frames to come stays for those after them; at first it does.
 
-        It makes the next frame faster. Otherwise it goes back to the C library as they are done,
-        which may still keep it: see `core.memory.trim_heap`.
+        That makes the next frame faster. Otherwise the memory goes back to the C library as they
+        are done, which may still keep it: see `core.memory.trim_heap`.
         """
         self._running.keep_memory(keeps)
 

@@ -176,7 +176,7 @@ class Uniform(SingleBranch):
         options: of the engines.
 
     Raises:
-        ConfigError: a tile is asked for.
+        ConfigError: a tile is required.
         EngineError: as of `SingleBranch`.
         BundleError: the graph has no fixed size.
 

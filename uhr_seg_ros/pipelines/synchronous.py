@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What pipelines have in common that finish a frame before they return."""
+"""The base of pipelines that finish a frame before they return, on any back end."""
 
 from __future__ import annotations
 

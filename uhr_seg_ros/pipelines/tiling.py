@@ -16,7 +16,7 @@ from uhr_seg_ros.core.errors import ConfigError
 #: Start and stop of a tile along one axis.
 Span = tuple[int, int]
 
-#: Neighbouring tiles share an eighth of their side, but at least and at most so many px.
+#: Neighboring tiles share an eighth of their side, but at least and at most so many px.
 OVERLAP_PART = 8
 MIN_OVERLAP, MAX_OVERLAP = 64, 256
 
@@ -81,7 +81,7 @@ def tile_spans(size: int, tile: int, multiple: int) -> list[Span]:
         multiple: starts and stops are multiples of this.
 
     Returns:
-        Spans in rising order; neighbours share at least `overlap_of(tile, multiple)` px.
+        Spans in rising order; neighbors share at least `overlap_of(tile, multiple)` px.
 
     """
     overlap = overlap_of(tile, multiple)
@@ -123,7 +123,7 @@ def strip_spans(size: int, strip: int) -> list[Span]:
 
 
 def overlap_of(tile: int, multiple: int) -> int:
-    """Return how many px two neighbouring tiles share at least."""
+    """Return how many px two neighboring tiles share at least."""
     part = tile // OVERLAP_PART
     return _round_up(min(max(part, MIN_OVERLAP), MAX_OVERLAP), multiple)
 

@@ -31,7 +31,7 @@ from uhr_seg_ros.pipelines.two_branch_maps import (
     TOKEN_STRIDE,
 )
 
-#: Rows of cells that the fusion needs above and below its output: a cell looks at its neighbours,
+#: Rows of cells that the fusion needs above and below its output: a cell looks at its neighbors,
 #: and four quarter-resolution px further are another cell; the upsampling looks at one more px.
 HALO = 1 + -(-(FUSION_REACH + 1) // 4)
 

@@ -96,8 +96,8 @@ class TwoBranchGpu:
         Open the engines for frames of a size and warm them up; the first time, this builds them.
 
         Raises:
-            EngineError: an engine cannot be built.
-            EngineError: the engines compute something else than ONNX Runtime.
+            EngineError: an engine cannot be built, or the engines compute something else than
+                ONNX Runtime.
 
         """
         black = RawFrame.of_bgr(np.zeros((*size, 3), np.uint8))

@@ -27,7 +27,7 @@ from uhr_seg_ros.pipelines.two_branch_maps import (
 
 
 class Targets(NamedTuple):
-    """Where results go, as device addresses; 0 for what nobody asked for."""
+    """Where results go, as device addresses; 0 for what is not wanted."""
 
     mask: int
     mask_bytes: int
@@ -106,7 +106,7 @@ class FrameProgram:
         kernels.finish(quarter, self._size, mask, targets.confidence, targets.logits, self._main)
 
     def upload(self, values: np.ndarray) -> int:
-        """Put an array into device memory for as long as this lives; gives its address."""
+        """Put an array into device memory for as long as this lives, and return its address."""
         values = np.ascontiguousarray(values)
         address = self._take(values.nbytes)
         self._cuda.upload(address, values, self._main)

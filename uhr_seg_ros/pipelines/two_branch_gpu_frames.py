@@ -163,12 +163,12 @@ class FramePipeline:
         return self.submit(frame, request, clock).result()
 
     def semantic_logits(self, frame: RawFrame) -> np.ndarray:
-        """Run one frame and give what the semantic branch says alone, (C, h, w) float32."""
+        """Run one frame and return what the semantic branch says alone, (C, h, w) float32."""
         self.submit(frame, OutputRequest(), StageClock()).result()
         return self._program.logits('semantic_logits')
 
     def close(self) -> None:
-        """Wait for what is in work and give back the memory."""
+        """Wait for what is in work and free the memory."""
         self._cuda.synchronize(self._program.stream)
         for graph in self._graphs.values():
             if graph is not None:

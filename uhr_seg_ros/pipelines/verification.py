@@ -43,7 +43,7 @@ class Agreement:
     logit_error: float
 
     def facts(self) -> dict[str, float]:
-        """Return it as numbers to backend."""
+        """Return it as numbers to store."""
         return asdict(self)
 
     def __str__(self) -> str:

@@ -76,7 +76,7 @@ class Int8Choice:
         ]
 
     def calibrate(self, tiles: Sequence[np.ndarray]) -> None:
-        """Equalise channels and find ranges on tiles (h, w, 3) uint8 BGR."""
+        """Equalize channels and find ranges on tiles (h, w, 3) uint8 BGR."""
         for name, quantizer in self._quantizers.items():
             steps = {'equalising': quantizer.equalize, 'calibrating': quantizer.calibrate}
             for text, step in steps.items():
@@ -120,7 +120,7 @@ class Int8Choice:
         return Choice(layers, worst[:low], ranking, found[low])
 
     def write(self, layers: Iterable[Layer], directory: Path) -> dict[str, Path]:
-        """Write the graphs with int8 layers as `<graph>_int8.onnx`; gives their paths."""
+        """Write the graphs with int8 layers as `<graph>_int8.onnx`; return their paths."""
         nodes: dict[str, list[str]] = {}
         for layer in layers:
             nodes.setdefault(layer.graph, []).append(layer.node)

@@ -30,11 +30,11 @@ def calibrate(
     frames: Sequence[np.ndarray],
 ) -> None:
     """
-    Quantise the graphs that the GPU runs, with what frames of one size put into them.
+    Quantize the graphs that the GPU runs, with what frames of one size put into them.
 
     Args:
         bundle: a bundle of kind `two_branch`.
-        graphs: takes the quantised graphs.
+        graphs: takes the quantized graphs.
         limits: how large a piece of a frame the detail branch gets.
         size: height and width of the frames to come, px.
         frames: (h, w, 3) uint8 BGR; cut, or continued by mirroring, to that size.

@@ -106,7 +106,7 @@ def _bind(kind: socket.SocketKind, port: int) -> socket.socket | None:
 
 
 def shared_memory_complaint(processes: int) -> str:
-    """Describe what is wrong if shared memory is too small for so many processes; else return ''."""
+    """Say what is wrong if shared memory is too small for so many processes; else nothing."""
     needed = processes * SEGMENT_MB
     free = shutil.disk_usage(_SHARED_MEMORY).free >> 20 if _SHARED_MEMORY.is_dir() else 0
     if free >= needed:

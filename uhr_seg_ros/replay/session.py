@@ -141,7 +141,7 @@ class Session:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Return the node's `parameters`, its last `diagnostics`, and `dds`; see `describe_dds`."""
+        """Return the node's `parameters` and last `diagnostics`, and `dds`: see `describe_dds`."""
         return {
             'parameters': self.client.parameters(),
             'dds': self._collector.describe_dds(self._transport),

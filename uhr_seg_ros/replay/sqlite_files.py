@@ -175,7 +175,7 @@ def _open_restored(path: Path, journal: Path, name: Path) -> apsw.Connection:
 
 @cache
 def _reading_only() -> str:
-    """Return the name of a VFS that opens files for reading only, and reads none beyond its end."""
+    """Return the name of a VFS that opens files for reading only, none beyond its end."""
 
     class File(apsw.VFSFile):
         def __init__(self, name: str | apsw.URIFilename, flags: list[int], size: int) -> None:

@@ -18,7 +18,6 @@ from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import MessageError
 from uhr_seg_ros.core.text import MAX_SHOWN, one_line, shortened
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
-from uhr_seg_ros.ros.ip_reassembly import failed_reassemblies, reassembly_advice
 from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache
 from uhr_seg_ros.ros.outputs import CameraOutput
 from uhr_seg_ros.ros.parameters.settings import Settings
@@ -27,7 +26,7 @@ from uhr_seg_ros.ros.points.transforms import TransformFinder
 from uhr_seg_ros.ros.topics.adaptive_subscription import AdaptiveQosSubscription
 from uhr_seg_ros.ros.topics.closing import close_all
 from uhr_seg_ros.ros.topics.names import camera_info_topic, image_topic
-from uhr_seg_ros.ros.topics.silence import why_silent
+from uhr_seg_ros.ros.topics.silence import failed_reassemblies, reassembly_advice, why_silent
 from uhr_seg_ros.ros.topics.status import Problem, worst
 from uhr_seg_ros.ros.topics.time_jumps import stamp_ns, TimeJumps
 from uhr_seg_ros.ros.worker import Counts
@@ -87,7 +86,7 @@ class CameraInput:
         self._next_warning_s = 0.0
         self._failed_reassemblies = failed_reassemblies()
 
-    def follow(self, warning_s: float) -> None:
+    def check_publishers(self, warning_s: float) -> None:
         """
         Follow the publishers' quality of service, and warn when no frame comes.
 
@@ -95,8 +94,8 @@ class CameraInput:
             warning_s: silence to warn after, s; 0 = never.
 
         """
-        self._images.follow()
-        self._infos.follow()
+        self._images.update_qos()
+        self._infos.update_qos()
         silence = time.monotonic() - self._last_frame
         if silence < FRESH_S:
             self._failed_reassemblies = failed_reassemblies()
@@ -171,7 +170,7 @@ class Camera:
 
     @property
     def wants_points(self) -> bool:
-        """Whether someone subscribes to labelled points."""
+        """Whether someone subscribes to labeled points."""
         return self.clouds is not None and self.clouds.is_wanted
 
     def status(
@@ -209,7 +208,7 @@ class Camera:
         return count > 0 or not self._had_publisher
 
     def remark(self, text: str) -> None:
-        """Return what is odd about a frame that is processed all the same, once."""
+        """Log what is odd about a frame that is processed all the same, once."""
         if self.monitor.note_remark(text):
             camera = f'camera {self._name}: ' if self._name else ''
             self._node.get_logger().warning(f'{camera}{shortened(text, _MAX_TEXT)}')
@@ -223,7 +222,7 @@ class Camera:
         )
 
     def open_clouds(self, classes: ClassSet, poses: TransformFinder, hooks: CloudHooks) -> None:
-        """Announce labelled points."""
+        """Announce labeled points."""
         self.clouds = CloudLabeler(
             self._node, self._name, classes, self._calibrations, poses, hooks
         )
@@ -249,13 +248,13 @@ class Camera:
         self.monitor.note(frame.arrival, frame.stamp_ns, now_ns, encoding)
         self._put(self._name, frame)
 
-    def follow(self, warning_s: float) -> None:
-        """Let the subscriptions follow their publishers; see `CameraInput.follow`."""
+    def check_publishers(self, warning_s: float) -> None:
+        """Adapt the subscriptions to their publishers; see `CameraInput.check_publishers`."""
         if (camera_input := self._input) is not None:
             # Of a camera that comes every 10 s, 5 s are no silence.
-            camera_input.follow(warning_s and max(warning_s, self.monitor.usual_silence))
+            camera_input.check_publishers(warning_s and max(warning_s, self.monitor.usual_silence))
         if (clouds := self.clouds) is not None:
-            clouds.follow()
+            clouds.update_qos()
 
     def close_input(self) -> None:
         """Unsubscribe, if subscribed; what fails at that is tried again by the next call."""

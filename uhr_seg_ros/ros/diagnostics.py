@@ -5,12 +5,93 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from threading import Lock
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
+from uhr_seg_ros.core.timing import LatencyWindow
 from uhr_seg_ros.ros.topics.status import make_status, Problem, worst
 from uhr_seg_ros.ros.worker import Counts
+
+# If nobody takes them; a report is made every second.
+_MAX_RECENT = 1000
+
+
+class StageWindows:
+    """
+    Latency windows of the stages, and of the way from arrival to publication.
+
+    A stage has a window as soon as a frame has the stage, whatever it is called: there is no
+    list of stages that one could be missing from.
+    """
+
+    def __init__(self) -> None:
+        self._stages: dict[str, LatencyWindow] = {}
+        self._order: list[str] = []
+        self._latency = LatencyWindow()
+        self._lock = Lock()
+        self._recent: deque[tuple[float, float | None]] = deque(maxlen=_MAX_RECENT)
+
+    def add(
+        self,
+        stage_times: Mapping[str, float],
+        latency_ms: float,
+        refined_share: float | None = None,
+    ) -> None:
+        """
+        Add one frame.
+
+        Args:
+            stage_times: ms of every stage that it had, in their order.
+            latency_ms: from its arrival to its publication.
+            refined_share: how much of its boundaries was refined; None if that was not asked for.
+
+        """
+        with self._lock:
+            self._place(stage_times)
+            self._recent.append((latency_ms, refined_share))
+        for stage, milliseconds in stage_times.items():
+            self._stages[stage].add(milliseconds)
+        self._latency.add(latency_ms)
+
+    def add_cloud(self, milliseconds: float) -> None:
+        """Add what the points of a camera took; no part of a frame, they may come later."""
+        with self._lock:
+            window = self._stages.setdefault('cloud', LatencyWindow())
+        window.add(milliseconds)
+
+    def take_recent(self) -> list[tuple[float, float | None]]:
+        """Return latency, ms, and refined share of the frames since the last call."""
+        with self._lock:
+            recent = list(self._recent)
+            self._recent.clear()
+        return recent
+
+    def values(self) -> dict[str, str]:
+        """Return keys such as `detail_p95_ms` and `latency_max_ms`, the stages in their order."""
+        with self._lock:
+            windows = {name: self._stages[name] for name in self._order}
+            if cloud := self._stages.get('cloud'):
+                windows['cloud'] = cloud
+        windows['latency'] = self._latency
+        return {
+            f'{name}_{key}_ms': f'{value:.3f}'
+            for name, window in windows.items()
+            for key, value in window.percentiles().items()
+            if key != 'max' or name == 'latency'
+        }
+
+    def _place(self, stages: Iterable[str]) -> None:
+        """Make windows of new stages, and let each follow the one before it in its frame."""
+        place = 0
+        for stage in stages:
+            if stage not in self._stages:
+                self._stages[stage] = LatencyWindow()
+                self._order.insert(place, stage)
+            place = self._order.index(stage) + 1
+
 
 _SHARE_OVER_BUDGET = 0.05
 
@@ -30,8 +111,8 @@ def node_status(
         state: label of its lifecycle state.
         counts: of every camera.
         values: what else to tell: stage times, back end, bundle.
-        problems: what is wrong, see `failed`, `check_duplicate_name`, `over_budget` and the
-            like.
+        problems: what is wrong, see `check_failure`, `check_duplicate_name`, `check_latency` and
+            the like.
 
     """
     level, message = worst(*problems, otherwise=state)
@@ -41,22 +122,22 @@ def node_status(
     )
 
 
-def failed(failure: str) -> Problem | None:
+def check_failure(failure: str) -> Problem | None:
     """Judge a node that cannot be configured or activated, for this reason."""
     return (DiagnosticStatus.ERROR, failure) if failure else None
 
 
-def out_of_domain(misfit: str) -> Problem | None:
+def check_domain(misfit: str) -> Problem | None:
     """Judge a bundle that is for other cameras than these, for this reason."""
     return (DiagnosticStatus.WARN, misfit) if misfit else None
 
 
-def fallen_back(fallback: str) -> Problem | None:
+def check_fallback(fallback: str) -> Problem | None:
     """Judge a back end that is not the fastest there could be, for this reason."""
     return (DiagnosticStatus.WARN, fallback) if fallback else None
 
 
-def not_kept(reason: str) -> Problem | None:
+def check_cache(reason: str) -> Problem | None:
     """Judge engines that have to be built again at the next start, for this reason."""
     return (DiagnosticStatus.WARN, reason) if reason else None
 
@@ -72,7 +153,7 @@ def check_duplicate_name(name: str, count: int) -> Problem | None:
     return DiagnosticStatus.WARN, text
 
 
-def over_budget(latencies_ms: Sequence[float], budget_ms: float) -> Problem | None:
+def check_latency(latencies_ms: Sequence[float], budget_ms: float) -> Problem | None:
     """Judge latencies since the last report; more than 5 % may not be over the budget, ms."""
     late = [latency for latency in latencies_ms if latency > budget_ms]
     if not budget_ms or len(late) <= _SHARE_OVER_BUDGET * len(latencies_ms):
@@ -84,7 +165,7 @@ def over_budget(latencies_ms: Sequence[float], budget_ms: float) -> Problem | No
     return DiagnosticStatus.WARN, text
 
 
-def cut_short(shares: Sequence[float | None], budget_ms: float) -> Problem | None:
+def check_refinement_budget(shares: Sequence[float | None], budget_ms: float) -> Problem | None:
     """Judge how much of their boundaries was refined; None where that was not asked for."""
     short = [share for share in shares if share is not None and share < 1]
     if not short:
@@ -96,7 +177,7 @@ def cut_short(shares: Sequence[float | None], budget_ms: float) -> Problem | Non
     return DiagnosticStatus.WARN, text
 
 
-def hot(temperature_c: float | None, limit_c: float) -> Problem | None:
+def check_temperature(temperature_c: float | None, limit_c: float) -> Problem | None:
     """Judge the temperature of the GPU, degrees C; a limit of 0 is none."""
     if not limit_c or temperature_c is None or temperature_c < limit_c:
         return None

@@ -28,11 +28,11 @@ from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.pipelines.pipeline import PendingResult, TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmentation, Segmenter
 from uhr_seg_ros.ros.camera import Camera, Frame
+from uhr_seg_ros.ros.diagnostics import StageWindows
 from uhr_seg_ros.ros.messages.images import read_frame
 from uhr_seg_ros.ros.outputs import CameraOutput, FrameResult
 from uhr_seg_ros.ros.parameters.node_parameters import Parameters
 from uhr_seg_ros.ros.parameters.settings import Settings
-from uhr_seg_ros.ros.stage_windows import StageWindows
 from uhr_seg_ros.ros.stalls import Sign
 
 PROGRESS_PERIOD_S = 5.0
@@ -273,7 +273,7 @@ class FrameProcessor:
             work.camera.clouds.put_mask(header, result)
 
     def note_cloud(self, milliseconds: float) -> None:
-        """Note what labelling and publishing the points of a camera took."""
+        """Note what labeling and publishing the points of a camera took."""
         self._stages.add_cloud(milliseconds)
 
     def values(self) -> dict[str, str]:

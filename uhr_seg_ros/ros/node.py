@@ -5,26 +5,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial, wraps
+from collections.abc import Callable
+from functools import partial
 import sys
 from threading import Event
 import time
-import traceback
 from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.exceptions import InvalidHandle, ParameterException
-from rclpy.lifecycle import LifecycleNode, LifecycleNodeMixin, LifecycleState
+from rclpy.exceptions import InvalidHandle
+from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn as Return
 from rclpy.node import Node
 
 from uhr_seg_ros.core.classes import ClassSet
-from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.core.memory import trim_heap, tune_malloc
-from uhr_seg_ros.core.text import shortened
 from uhr_seg_ros.ros.camera import Camera
 from uhr_seg_ros.ros.frame_processor import FrameProcessor
 from uhr_seg_ros.ros.messages.remarks import Throttle
@@ -32,12 +28,14 @@ from uhr_seg_ros.ros.parameters.node_parameters import Parameters
 from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.points.cloud_labeler import CloudHooks
 from uhr_seg_ros.ros.points.transforms import TransformFinder
-from uhr_seg_ros.ros.process import RCLError, run
+from uhr_seg_ros.ros.process import RCLError, run, StoppableNode
 from uhr_seg_ros.ros.reporting import Reporter
 from uhr_seg_ros.ros.topics.time_jumps import TimeJumps
-from uhr_seg_ros.ros.waiting import (
+from uhr_seg_ros.ros.transitions import (
+    describe,
+    Failures,
     Limit,
-    NodeStoppedError,
+    reported,
     run_and_wait,
     WorkerBusyError,
     WorkerTimeoutError,
@@ -46,28 +44,10 @@ from uhr_seg_ros.ros.watchdog import Watchdog
 from uhr_seg_ros.ros.worker import Worker
 
 DIAGNOSTICS_PERIOD_S = 1.0
-FOLLOW_PERIOD_S = 0.5
-_MAX_LINES = 30
+QOS_PERIOD_S = 0.5
 
 
-def told(failure: str) -> Callable[[Callable], Callable]:
-    """Return what a transition raises, and go to error processing: rclpy only does the latter."""
-
-    def decorate(transition: Callable[[SegmentationNode, LifecycleState], Return]) -> Callable:
-        @wraps(transition)
-        def guarded(self: SegmentationNode, state: LifecycleState) -> Return:
-            try:
-                return transition(self, state)
-            except Exception as error:  # whatever it is, the node stays alive
-                self._fail(failure, error)
-                return Return.ERROR
-
-        return guarded
-
-    return decorate
-
-
-class SegmentationNode(LifecycleNode):
+class SegmentationNode(StoppableNode):
     """
     Turns camera frames into masks.
 
@@ -78,13 +58,10 @@ class SegmentationNode(LifecycleNode):
         node_arguments: passed on to `rclpy.node.Node`, such as `context`.
 
     Attributes:
+        failures: what went wrong in the last transition.
         watchdog: tells whether a frame has been inside for too long.
 
     """
-
-    # None as long as a refused parameter may still end the construction.
-    _worker: Worker | None = None
-    _jumps: TimeJumps | None = None
 
     def __init__(self, **node_arguments: Any) -> None:
         Node.__init__(self, 'segmentation', **node_arguments)
@@ -92,7 +69,7 @@ class SegmentationNode(LifecycleNode):
         # the node's state can be asked for while it loads a model.
         self._transitions = ReentrantCallbackGroup()
         LifecycleNodeMixin.__init__(self, callback_group=self._transitions)
-        self._failure = ''
+        self.failures = Failures(self.get_logger())
         self._is_final = False
         self._stopping = Event()
         self._declared = Parameters(self, lambda: self._state == 'unconfigured')
@@ -130,69 +107,70 @@ class SegmentationNode(LifecycleNode):
         """Label of the lifecycle state, as rclpy has it: an own copy could differ."""
         return self._state_machine.current_state[1]
 
-    @told('cannot be configured')
+    @reported('cannot be configured')
     def on_configure(self, state: LifecycleState) -> Return:
         """Load the bundle and announce the outputs; a bad bundle leaves it unconfigured."""
-        self._failure = ''
+        self.failures.clear()
         try:
             self._open(self._declared.settled())
         except Exception as error:
-            self._fail('cannot be configured', error)
-            failure = self._failure
+            self.failures.add('cannot be configured', error)
+            failure = self.failures.text
             self._close(waits=not isinstance(error, WorkerTimeoutError))
-            return Return.FAILURE if self._failure == failure else Return.ERROR
+            return Return.FAILURE if self.failures.text == failure else Return.ERROR
         return super().on_configure(state)
 
-    @told('cannot be activated')
+    @reported('cannot be activated')
     def on_activate(self, state: LifecycleState) -> Return:
         """Publish what is processed, and subscribe."""
         settings = self._declared.settings
-        self._failure = ''
+        self.failures.clear()
         super().on_activate(state)  # before the inputs: until then, publications are discarded
         self._worker.resume()
         try:
             for camera in self._cameras.values():
                 camera.open_input(settings, self._worker.put)
         except Exception as error:  # such as an override of a QoS that does not exist
-            self._fail('cannot be activated', error)
-            failure = self._failure
+            self.failures.add('cannot be activated', error)
+            failure = self.failures.text
             self._close_inputs()
             super().on_deactivate(state)
-            return Return.FAILURE if self._failure == failure else Return.ERROR
+            return Return.FAILURE if self.failures.text == failure else Return.ERROR
         return Return.SUCCESS
 
-    @told('cannot be deactivated')
+    @reported('cannot be deactivated')
     def on_deactivate(self, state: LifecycleState) -> Return:
         """Unsubscribe and drop the frames that wait; the models stay loaded."""
-        self._failure = ''
+        self.failures.clear()
         self._close_inputs()
         result = super().on_deactivate(state)
-        return Return.ERROR if self._failure else result
+        return Return.ERROR if self.failures.text else result
 
-    @told('cannot be cleaned up')
+    @reported('cannot be cleaned up')
     def on_cleanup(self, state: LifecycleState) -> Return:
         """Withdraw the outputs and unload the models; it stays inactive while they are in use."""
-        self._failure = ''
+        self.failures.clear()
         try:
             self._close(waits=True)
         except WorkerBusyError as error:
-            self._fail('cannot be cleaned up', error)
+            self.failures.add('cannot be cleaned up', error)
             return Return.FAILURE
-        return Return.ERROR if self._failure else super().on_cleanup(state)
+        return Return.ERROR if self.failures.text else super().on_cleanup(state)
 
-    @told('cannot be shut down as it should')
+    @reported('cannot be shut down as it should')
     def on_shutdown(self, state: LifecycleState) -> Return:
         """Do what cleaning up does, from any state and for good."""
-        self._failure, self._is_final = '', True
+        self.failures.clear()
+        self._is_final = True
         try:
             self._close(waits=True)
         except WorkerBusyError as error:
-            self._fail('is shut down, but for the models', error)
+            self.failures.add('is shut down, but for the models', error)
             self._close(waits=False)
             return Return.FAILURE  # which makes it finalized, too
-        return Return.ERROR if self._failure else super().on_shutdown(state)
+        return Return.ERROR if self.failures.text else super().on_shutdown(state)
 
-    @told('cannot close what an error has left')
+    @reported('cannot close what an error has left')
     def on_error(self, state: LifecycleState) -> Return:
         """Close what is left, waiting for nothing: then it is unconfigured, or finalized."""
         self._close(waits=False)
@@ -211,13 +189,15 @@ class SegmentationNode(LifecycleNode):
 
         """
         self._stopping.set()
-        return self._worker is None or self._worker.stop(timeout)
+        worker: Worker | None = getattr(self, '_worker', None)  # none after a refused parameter
+        return worker is None or worker.stop(timeout)
 
     def destroy_node(self) -> None:
         """Stop and withdraw everything."""
         self.stop(1.0)
-        if self._jumps is not None:
-            self._jumps.close()
+        jumps: TimeJumps | None = getattr(self, '_jumps', None)
+        if jumps is not None:
+            jumps.close()
         super().destroy_node()
 
     def _start_timers(self, settings: Settings) -> None:
@@ -226,10 +206,10 @@ class SegmentationNode(LifecycleNode):
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(
             DIAGNOSTICS_PERIOD_S,
-            lambda: reporter.publish(self._state, self._failure, self._declared.settings),
+            lambda: reporter.publish(self._state, self.failures.text, self._declared.settings),
             clock=clock,
         )
-        self.create_timer(FOLLOW_PERIOD_S, self._follow, clock=clock)
+        self.create_timer(QOS_PERIOD_S, self._check_publishers, clock=clock)
         if settings.autostart:
             once = MutuallyExclusiveCallbackGroup()
             self._autostart_timer = self.create_timer(
@@ -267,7 +247,7 @@ class SegmentationNode(LifecycleNode):
         for name, camera in self._cameras.items():
             hooks = CloudHooks(
                 settings=lambda: self._declared.settings,
-                call=lambda job: self._worker.call(job, 'labelling points'),
+                call=lambda job: self._worker.call(job, 'labeling points'),
                 frames=partial(self._worker.stamps, name),
                 jumps=self._jumps,
                 remark=camera.remark,
@@ -279,7 +259,7 @@ class SegmentationNode(LifecycleNode):
     def _close_inputs(self) -> None:
         self._worker.pause()
         for name, camera in self._cameras.items():
-            with self._step(f'closing the inputs{_of(name)}'):
+            with self.failures.step(f'closing the inputs{_of(name)}'):
                 camera.close_input()
 
     def _close(self, *, waits: bool) -> None:
@@ -296,14 +276,14 @@ class SegmentationNode(LifecycleNode):
         self._close_inputs()
         if waits:
             # Behind the frame in work: afterwards nobody publishes.
-            with self._step('unloading the models'):
+            with self.failures.step('unloading the models'):
                 self._on_worker(self._unload, 'unloading the models')
         else:
             self._worker.call(self._unload, 'unloading the models')
         for name, camera in self._cameras.items():
-            with self._step(f'withdrawing the outputs{_of(name)}'):
+            with self.failures.step(f'withdrawing the outputs{_of(name)}'):
                 camera.close_output()
-        with self._step('giving back memory'):
+        with self.failures.step('giving back memory'):
             trim_heap()
 
     def _unload(self) -> None:
@@ -311,24 +291,6 @@ class SegmentationNode(LifecycleNode):
             self._processor.unload()
         finally:
             trim_heap()
-
-    @contextmanager
-    def _step(self, what: str) -> Iterator[None]:
-        """Return what a step of closing raises, and go on."""
-        try:
-            yield
-        except WorkerBusyError:
-            raise
-        except Exception as error:
-            self._fail(f'{what} failed', error)
-
-    def _fail(self, what: str, error: Exception) -> None:
-        """Return what went wrong in a transition, in the log and until the next transition."""
-        if isinstance(error, NodeStoppedError):
-            return
-        text = f'{what}: {_describe(error)}'
-        self._failure = f'{self._failure}; {text}' if self._failure else text
-        self.get_logger().error(text)
 
     def _run_later(self, job: Callable[[], object]) -> object:
         return self._worker.call(job)
@@ -353,20 +315,20 @@ class SegmentationNode(LifecycleNode):
         if camera.output is None:  # they did, as a transition did not wait for it
             camera.monitor.note_rejected('the node was closed while the frame was in work')
             return
-        camera.monitor.note_rejected(_describe(error))
+        camera.monitor.note_rejected(describe(error))
         self._warn(name, 'frame', error)
 
     def _warn(self, name: str, what: str, error: Exception) -> None:
         """Log what was rejected, now and then."""
         if self._throttle.allows(name, what, error):
             camera = f'camera {name}: ' if name else ''
-            self.get_logger().warning(f'{camera}{what} rejected: {_describe(error)}')
+            self.get_logger().warning(f'{camera}{what} rejected: {describe(error)}')
 
-    def _follow(self) -> None:
+    def _check_publishers(self) -> None:
         warning_s = self._declared.settings.no_frame_warning_s
         for name, camera in self._cameras.items():
             try:
-                camera.follow(warning_s)
+                camera.check_publishers(warning_s)
             except InvalidHandle:  # a transition has closed it meanwhile
                 continue
             except Exception as error:  # one of them must not end the node
@@ -375,14 +337,6 @@ class SegmentationNode(LifecycleNode):
 
 def _of(camera: str) -> str:
     return f' of camera {camera}' if camera else ''
-
-
-def _describe(error: Exception) -> str:
-    """Return our own errors as they are, an unexpected one with where it came from."""
-    if isinstance(error, UhrSegError | ParameterException):
-        return shortened(str(error))
-    lines = traceback.format_exception(type(error), error, error.__traceback__)
-    return ''.join(shortened(line) for line in lines[-_MAX_LINES:])
 
 
 def main(args: list[str] | None = None) -> None:

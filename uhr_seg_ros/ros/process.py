@@ -5,23 +5,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 import faulthandler
+import logging
 import os
 import signal
 import sys
 from threading import Event, Thread
 import traceback
-from typing import Protocol
 
 import rclpy
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.impl.rcutils_logger import RcutilsLogger
+from rclpy.lifecycle import LifecycleNode
 from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
 
+from uhr_seg_ros.core.program import LOGGER
 from uhr_seg_ros.ros.parameters.declaration import explained
 from uhr_seg_ros.ros.watchdog import Watchdog
 
@@ -43,22 +46,57 @@ WORKER_GRACE_S = 0.5
 _STDERR = 2
 
 
-class StoppableNode(Protocol):
-    """A node that has threads of its own; `watchdog` looks at them."""
+class StoppableNode(LifecycleNode):
+    """
+    A node that has threads of its own.
+
+    Attributes:
+        watchdog: looks at them.
+
+    """
 
     watchdog: Watchdog
 
-    def get_logger(self) -> RcutilsLogger:
-        """Return where to tell something."""
-        ...
-
     def stop(self, timeout: float) -> bool:
         """Begin nothing more; tell whether the threads have ended within `timeout` s."""
-        ...
+        raise NotImplementedError
 
-    def destroy_node(self) -> None:
-        """Withdraw every topic and service."""
-        ...
+
+class RosLogHandler(logging.Handler):
+    """Hands what the package logs on to the logger of a node, in its level."""
+
+    def __init__(self, logger: RcutilsLogger) -> None:
+        super().__init__()
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log a record."""
+        text = self.format(record)
+        # rclpy knows a call by its line, which has to keep to one level.
+        if record.levelno >= logging.CRITICAL:
+            self._logger.fatal(text)
+        elif record.levelno >= logging.ERROR:
+            self._logger.error(text)
+        elif record.levelno >= logging.WARNING:
+            self._logger.warning(text)
+        elif record.levelno >= logging.INFO:
+            self._logger.info(text)
+        else:
+            self._logger.debug(text)
+
+
+@contextmanager
+def ros_logging(logger: RcutilsLogger) -> Iterator[None]:
+    """Let a node log what the package logs, from information on, while the block runs."""
+    package, handler = logging.getLogger(LOGGER), RosLogHandler(logger)
+    level = package.level
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        package.setLevel(level)
 
 
 def run(make_node: Callable[[], StoppableNode], args: list[str] | None = None) -> int:
@@ -82,6 +120,12 @@ def run(make_node: Callable[[], StoppableNode], args: list[str] | None = None) -
         print(f'segmentation_node: {explained(error)}', file=sys.stderr)
         rclpy.try_shutdown()
         return 1
+    with ros_logging(node.get_logger()):
+        return _spin_until_the_end(node, stop, numbers)
+
+
+def _spin_until_the_end(node: StoppableNode, stop: Event, numbers: list[signal.Signals]) -> int:
+    """Spin a node until something sets `stop` or fails, and clean up; return the exit code."""
     executor = MultiThreadedExecutor(num_threads=THREADS)
     executor.add_node(node)
     failures: list[BaseException] = []

@@ -17,15 +17,15 @@ from std_msgs.msg import Header
 from uhr_seg_ros.ros.camera import Camera
 from uhr_seg_ros.ros.dashboard import draw_dashboard
 from uhr_seg_ros.ros.diagnostics import (
+    check_cache,
+    check_domain,
     check_duplicate_name,
-    cut_short,
-    failed,
-    fallen_back,
-    hot,
+    check_failure,
+    check_fallback,
+    check_latency,
+    check_refinement_budget,
+    check_temperature,
     node_status,
-    not_kept,
-    out_of_domain,
-    over_budget,
 )
 from uhr_seg_ros.ros.frame_processor import FrameProcessor
 from uhr_seg_ros.ros.messages.images import encode_image
@@ -53,10 +53,11 @@ class Reporter:
     ) -> None:
         self._node, self._cameras, self._worker, self._path = node, cameras, worker, path
         self._lasting = Lasting()
-        overrides = {'qos_overriding_options': output_overrides()}
-        self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', 10, **overrides)
+        self._diagnostics = node.create_publisher(
+            DiagnosticArray, '/diagnostics', 10, qos_overriding_options=output_overrides()
+        )
         self._dashboard = node.create_publisher(
-            Image, '~/diagnostics_image', output_qos(), **overrides
+            Image, '~/diagnostics_image', output_qos(), qos_overriding_options=output_overrides()
         )
 
     def publish(self, state: str, failure: str, settings: Settings) -> None:
@@ -97,23 +98,23 @@ class Reporter:
         last = partial(self._lasting, now=now, hold_s=hold_s)
         budget_ms, refine_ms = settings.latency_budget_ms, settings.refine_budget_ms
         limit_c = settings.diagnostics_gpu_temperature_limit
-        late = over_budget([latency for latency, _ in recent], budget_ms)
-        short = cut_short([share for _, share in recent], refine_ms)
-        warm = hot(path.gpu_temperature_c, limit_c)
+        late = check_latency([latency for latency, _ in recent], budget_ms)
+        short = check_refinement_budget([share for _, share in recent], refine_ms)
+        warm = check_temperature(path.gpu_temperature_c, limit_c)
         node = node_status(
             name,
             state,
             counts.values(),
             values,
-            failed(failure),
+            check_failure(failure),
             *dict.fromkeys(stalls.values()),
             check_duplicate_name(name, self._namesakes()),
             last('budget', budget_ms, late),
             last('refining', refine_ms, short),
             last('temperature', limit_c, warm),
-            fallen_back(path.fallback),
-            not_kept(path.rebuild_reason),
-            out_of_domain(path.misfit(settings)),
+            check_fallback(path.fallback),
+            check_cache(path.rebuild_reason),
+            check_domain(path.misfit(settings)),
         )
         return [*cameras, node]
 

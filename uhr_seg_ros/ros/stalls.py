@@ -120,7 +120,7 @@ def find_stalls(
     max_rate_hz: float,
 ) -> dict[str, Problem | None]:
     """
-    Tell for every camera why its masks do not come, if they do not.
+    Return for every camera why its masks do not come, if they do not.
 
     Args:
         worker: of the node.

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import torch
@@ -47,7 +47,7 @@ def build_dataloaders(
     recolored = _by_id(data.recolor, 'data.recolor', dataset)
     scenes = _scenes(data, dataset, dist)
 
-    def sampler(images: list[Sample]) -> CropSampler:
+    def sampler(images: Sequence[Sample]) -> CropSampler:
         return CropSampler(images, config.training.crop, augmentation, recolored)
 
     batches = Batches(
@@ -62,7 +62,7 @@ def build_dataloaders(
 
 def _split_together(
     config: Config, dataset: Dataset, dist: DistContext
-) -> tuple[list[Sample], list[Sample]]:
+) -> tuple[Sequence[Sample], Sequence[Sample]]:
     """Split the data set; where one process cannot, none goes on to wait for it."""
     try:
         found = _split(config, dataset, dist)
@@ -77,7 +77,7 @@ def _split_together(
 
 def _split(
     config: Config, dataset: Dataset, dist: DistContext
-) -> tuple[list[Sample], list[Sample]]:
+) -> tuple[Sequence[Sample], Sequence[Sample]]:
     data = config.data
     splits = [data.train] if data.validation is None else [data.train, data.validation]
     if dist.writes:
@@ -85,13 +85,12 @@ def _split(
     else:  # the first process looks and speaks for all
         opened, warnings = {split: dataset.open_images(split)[0] for split in splits}, []
     images = opened[data.train]
-    trained = _without_noisy_labels(images, data, dataset)
+    training: Sequence[Sample] = _without_noisy_labels(images, data, dataset)
+    validating: Sequence[Sample] = opened[splits[-1]]
     if data.hold_out is not None:
         # What is validated on keeps all of its labels.
-        training, _ = hold_out(trained, data.hold_out)
+        training, _ = hold_out(training, data.hold_out)
         validating = [hold_out(images, data.hold_out)[1]]
-    else:
-        training, validating = trained, opened[splits[-1]]
     if dist.writes:
         _log_labels(config, dataset, training, validating, warnings)
     return training, validating
@@ -100,8 +99,8 @@ def _split(
 def _log_labels(
     config: Config,
     dataset: Dataset,
-    training: list[Sample],
-    validating: list[Sample],
+    training: Sequence[Sample],
+    validating: Sequence[Sample],
     warnings: list[str],
 ) -> None:
     """
@@ -135,7 +134,9 @@ def _log_labels(
     warn(warnings)
 
 
-def _without_noisy_labels(images: list[Sample], data: Data, dataset: Dataset) -> list[Sample]:
+def _without_noisy_labels(
+    images: Sequence[Sample], data: Data, dataset: Dataset
+) -> Sequence[Sample]:
     if data.ignore_noisy_labels and not dataset.doubts:
         expected = f'false: no labels of {dataset.name} are known to be wrong'
         raise field_error('data.ignore_noisy_labels', data.ignore_noisy_labels, expected)

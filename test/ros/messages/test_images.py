@@ -197,6 +197,9 @@ def broken(**changes: object) -> Image:
         (broken(step=0), 'step 0 is smaller than'),
         (broken(data=b'short'), "truncated: 5 bytes, but 8 x 6 'bgr8' with step 24 needs 144"),
         (broken(height=7), 'truncated: 144 bytes'),
+        (broken(encoding='nv12', step=8, data=bytes(71)), 'truncated: 71 bytes'),
+        (broken(encoding='nv24', step=8, data=bytes(143)), 'with step 8 needs 144'),
+        (broken(encoding='nv24', step=8, data=bytes(72)), 'truncated: 72 bytes'),
         (broken(encoding='bgr9'), "encoding 'bgr9' is not one of"),
         (broken(encoding=''), "encoding '' is not one of"),
         (broken(encoding='nv12', width=7), 'has an odd side'),
@@ -231,8 +234,10 @@ def test_compressed(suffix: str) -> None:
 
 
 def test_gray_compressed_becomes_bgr() -> None:
-    _, data = cv2.imencode('.png', random_array(4, 4))
-    assert decode_compressed(CompressedImage(format='png', data=data.tobytes())).shape == (4, 4, 3)
+    array = random_array(4, 4)
+    _, data = cv2.imencode('.png', array)
+    found = decode_compressed(CompressedImage(format='png', data=data.tobytes()))
+    np.testing.assert_array_equal(found, np.dstack([array] * 3))
 
 
 def jpeg() -> bytes:

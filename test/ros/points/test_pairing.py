@@ -210,6 +210,14 @@ def test_what_is_from_before_a_jump_is_given_up(desk: Desk) -> None:
     assert desk.cloud(9000, 'much later') is None
 
 
+def test_a_clock_that_is_set_back_is_seen_first_by_a_mask(desk: Desk) -> None:
+    assert desk.cloud(100_000) is None
+    assert desk.mask(100_000) is not None
+    assert desk.mask(1000, 'after') is None
+    assert desk.cloud(1000, 'after') == Pair('after', 'after', 0)
+    assert desk.account() == (2, 2, 0, 0)
+
+
 def test_sensors_out_of_order(desk: Desk) -> None:
     desk.mask(900, 'first')
     desk.mask(1000, 'second')

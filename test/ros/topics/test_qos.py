@@ -111,7 +111,7 @@ def test_following_after_the_end_subscribes_nothing(context: Context) -> None:
         return found
 
     subscription.publishers = closed_meanwhile
-    subscription.follow()
+    subscription.update_qos()
     assert not [each for each in node.subscriptions if each.topic_name == '/image']
     node.destroy_node()
 

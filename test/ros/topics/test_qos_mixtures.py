@@ -68,7 +68,7 @@ class Field:
         """Spin and follow until a condition holds."""
 
         def step() -> object:
-            self.subscription.follow()
+            self.subscription.update_qos()
             self.executor.spin_once(timeout_sec=0.01)
             return condition()
 
@@ -227,7 +227,7 @@ def test_a_subscription_that_becomes_a_latched_one_loses_and_repeats_nothing(
 ) -> None:
     field = make_field()
     with monkeypatch.context() as patch:  # until it is seen what the publisher offers
-        patch.setattr(field.subscription, 'follow', lambda: None)
+        patch.setattr(field.subscription, 'update_qos', lambda: None)
         camera = field.publisher('camera', 'latched')
         field.until(camera.get_subscription_count, 'a connection')
         for number in range(1, 5):
@@ -235,7 +235,7 @@ def test_a_subscription_that_becomes_a_latched_one_loses_and_repeats_nothing(
         field.until(lambda: 4 in field.got, 'the first frames')
     for number in range(5, 9):
         camera.publish(image(number))
-        field.subscription.follow()
+        field.subscription.update_qos()
     field.until(lambda: field.subscription.offers == offers('latched'), 'the latched one alone')
     camera.publish(image(9))
     field.until(lambda: 9 in field.got, 'the last frame')

@@ -61,7 +61,7 @@ def ask(contexts: list[Context]) -> Iterator[Ask]:
             wait_until(lambda other=other: node.count_publishers(other), other)
         known = [('driver', '/'), ('robot', '/')]
         wait_until(lambda: set(known) <= set(node.get_node_names_and_namespaces()), 'the driver')
-        subscription.follow()
+        subscription.update_qos()
         return why_silent(node, subscription, name)
 
     yield make

@@ -19,7 +19,7 @@ _QUANTIZED_LAYERS = ('CONVOLUTION', 'ACTIVATION')
 
 
 class Built(NamedTuple):
-    """A serialised engine, and the timing cache that makes the next build faster."""
+    """A serialized engine, and the timing cache that makes the next build faster."""
 
     plan: bytes
     timing_cache: bytes

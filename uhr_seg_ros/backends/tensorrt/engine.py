@@ -41,7 +41,7 @@ class Execution:
 
     Args:
         tensorrt: what built it.
-        engine: deserialised.
+        engine: deserialized.
         label: graph and size, for errors.
 
     Attributes:

@@ -48,7 +48,7 @@ __device__ bool is_aligned(const void* address, int size) {
   return reinterpret_cast<unsigned long long>(address) % size == 0;
 }
 
-// Neighbouring bytes in registers, read as words where that is aligned.
+// Neighboring bytes in registers, read as words where that is aligned.
 template <int COUNT>
 struct Bytes {
   unsigned words[COUNT / 4];
@@ -180,7 +180,7 @@ struct SemiPlanar {
 };
 
 // A mosaic whose first column holds red in the rows of this parity, interpolated bilinearly. The
-// outermost pixels repeat their neighbours inside.
+// outermost pixels repeat their neighbors inside.
 template <int RED_ROW>
 struct Bayer {
   enum { MARGIN = 4 };
@@ -189,7 +189,7 @@ struct Bayer {
   template <class Source>
   __device__ Pixel unpack(const Source& above, const Source& here, const Source& below, int i,
                           bool red_row, bool red_column) const {
-    // The first of the two colours is that of this row, the second that of the other rows.
+    // The first of the two colors is that of this row, the second that of the other rows.
     const bool reversed = red_row == blue_for_red;
     if (red_row != red_column) {
       return ordered(reversed, (here[i - 1] + here[i + 1] + 1) >> 1, here[i],
@@ -239,7 +239,7 @@ struct Window {
   int top, left, rows, columns;
 };
 
-struct Normalisation {
+struct Normalization {
   float scale[3], bias[3];
 
   __device__ float apply(int channel, float value) const {
@@ -294,7 +294,7 @@ struct Border {
 template <class T>
 struct Prepare {
   Frame frame;
-  Normalisation norm;
+  Normalization norm;
   Inputs<T> inputs;
   int y, x, row, column;
 
@@ -336,7 +336,7 @@ struct Prepare {
 
 template <class T>
 __device__ void prepare(const Frame& frame, int format, const Window& window,
-                        const Normalisation& norm, T* image, T* low_res) {
+                        const Normalization& norm, T* image, T* low_res) {
   const int column = 4 * thread_column(), row = 4 * thread_row();
   if (column >= window.columns || row >= window.rows) return;
   const Inputs<T> inputs = {image, low_res, window.rows, window.columns};
@@ -361,7 +361,7 @@ struct Strides {
   }
 };
 
-// Neighbouring threads take neighbouring elements: of a row, or of the channels where these come
+// Neighboring threads take neighboring elements: of a row, or of the channels where these come
 // last. The grid has enough threads for either order.
 __device__ Place thread_place(bool channels_last, int channels, int columns) {
   if (!channels_last) {
@@ -401,14 +401,14 @@ __device__ void enlarge(float before, float here, float after, float* values) {
   values[3] = here + 0.375f * after;
 }
 
-// A 3x3 neighbourhood in every class; beyond the borders these are repeated.
+// A 3x3 neighborhood in every class; beyond the borders these are repeated.
 template <class T>
-struct Neighbourhood {
+struct Neighborhood {
   const T* plane;
   long long size;
   int rows[3], columns[3];
 
-  __device__ Neighbourhood(const T* quarter, int height, int width, int y, int x)
+  __device__ Neighborhood(const T* quarter, int height, int width, int y, int x)
       : plane(quarter), size(static_cast<long long>(height) * width),
         rows{max(y - 1, 0) * width, y * width, min(y + 1, height - 1) * width},
         columns{max(x - 1, 0), x, min(x + 1, width - 1)} {}
@@ -468,7 +468,7 @@ struct Best {
   int ids[16];
 
   template <class T>
-  __device__ Best(Neighbourhood<T> quarter, int classes) {
+  __device__ Best(Neighborhood<T> quarter, int classes) {
 #pragma unroll
     for (int i = 0; i < 16; ++i) {
       values[i] = -3.402823466e38f;
@@ -496,7 +496,7 @@ struct Best {
 // The largest softmax probability is one over the sum of exponentials relative to the largest
 // logit. A second pass, since the sums would take too many registers in the first one.
 template <class T>
-__device__ void store_confidence(Neighbourhood<T> quarter, int classes, const Target& target,
+__device__ void store_confidence(Neighborhood<T> quarter, int classes, const Target& target,
                                  const float (&largest)[16], uint8* confidence) {
   float sums[16];
 #pragma unroll
@@ -513,7 +513,7 @@ __device__ void store_confidence(Neighbourhood<T> quarter, int classes, const Ta
 }
 
 template <class T>
-__device__ void store_logits(Neighbourhood<T> quarter, int classes, const Target& target,
+__device__ void store_logits(Neighborhood<T> quarter, int classes, const Target& target,
                              float* logits) {
   for (int id = 0; id < classes; ++id) {
     float block[16];
@@ -529,20 +529,20 @@ __device__ void finish(const T* quarter, int classes, int quarter_height, int qu
                        float* logits) {
   const int x = thread_column(), y = thread_row();
   if (x >= quarter_width || y >= quarter_height) return;
-  const Neighbourhood<T> neighbourhood(quarter, quarter_height, quarter_width, y, x);
+  const Neighborhood<T> neighborhood(quarter, quarter_height, quarter_width, y, x);
   const Target target = {height, width, 4 * y, 4 * x};
-  const Best best(neighbourhood, classes);
+  const Best best(neighborhood, classes);
   if (mask_bytes == 1) {
     target.store_block(static_cast<uint8*>(mask), best.ids);
   } else {
     target.store_block(static_cast<uint16*>(mask), best.ids);
   }
-  if (confidence) store_confidence(neighbourhood, classes, target, best.values, confidence);
-  if (logits) store_logits(neighbourhood, classes, target, logits);
+  if (confidence) store_confidence(neighborhood, classes, target, best.values, confidence);
+  if (logits) store_logits(neighborhood, classes, target, logits);
 }
 
 // ---------------------------------------------------------------------------------------------
-// paint: overlay and colour mask; one thread per pixel of the pictures
+// paint: overlay and color mask; one thread per pixel of the pictures
 // ---------------------------------------------------------------------------------------------
 
 // The place that cv2.INTER_NEAREST takes. OpenCV's factor is a double that was rounded twice;
@@ -593,7 +593,7 @@ struct AreaMean {
   }
 };
 
-// The colour of a class; none for an id without a class.
+// The color of a class; none for an id without a class.
 struct Label {
   bool known;
   const uint8* bgr;
@@ -685,7 +685,7 @@ KERNEL finish_f16(const Half* quarter, int classes, int quarter_height, int quar
          confidence, logits);
 }
 
-// Ids from `classes` on have no class: the overlay shows the image there, the colour mask black.
+// Ids from `classes` on have no class: the overlay shows the image there, the color mask black.
 // `overlay` and `color_mask` are (out_height, out_width, 3) BGR and may be null.
 KERNEL paint(const uint8* frame, int step, int height, int width, int format, const void* mask,
              int mask_bytes, const uint8* palette, int classes, int out_height, int out_width,

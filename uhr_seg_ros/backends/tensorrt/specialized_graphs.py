@@ -60,7 +60,7 @@ class SpecializedGraphs:
         self, graph: Graph, shapes: Shapes, feeds: Iterable[Mapping[str, np.ndarray]]
     ) -> None:
         """
-        Quantise a graph to int8 and keep it.
+        Quantize a graph to int8, and write it to the cache.
 
         Args:
             graph: of the bundle.

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-#: Rows and columns to the neighbours a walker steps to.
+#: Rows and columns to the neighbors a walker steps to.
 STRIDES = ((-1, 0), (0, -1), (0, 1), (1, 0))
 #: Those of them that meet every edge once.
 FORWARD = slice(2, 4)
@@ -86,8 +86,8 @@ class _Graph(NamedTuple):
     pixels: np.ndarray  # (N,) counted row by row
     own: np.ndarray  # (N,) class before
     weights: np.ndarray  # (4, N) 0 where the array ends
-    ends: np.ndarray  # (4, N) number of the neighbour in the band, else -1
-    seeds: np.ndarray  # (4, N) class of the neighbour
+    ends: np.ndarray  # (4, N) number of the neighbor in the band, else -1
+    seeds: np.ndarray  # (4, N) class of the neighbor
     to_seed: np.ndarray  # (4, N) bool
 
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-#: Rows and columns to the neighbours of a pixel, clockwise from the one above.
+#: Rows and columns to the neighbors of a pixel, clockwise from the one above.
 NEIGHBORS = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
 Element = tuple[tuple[int, ...], tuple[int, ...]]
-"""Numbers of the neighbours that have to be of the pixel's class, and of those that must not."""
+"""Numbers of the neighbors that have to be of the pixel's class, and of those that must not."""
 
 
 def _turned(element: Element, turn: int) -> Element:
@@ -30,7 +30,7 @@ def _turned(element: Element, turn: int) -> Element:
 #: Thinning takes a pixel with a row of its class on one side and none of it on the other.
 THINNING = tuple(_turned(((3, 4, 5), (7, 0, 1)), turn) for turn in range(8))
 #: That leaves a line from what is left to every corner there was. Pruning takes the ends of lines:
-#: pixels with a neighbour on one side only.
+#: pixels with a neighbor on one side only.
 PRUNING = tuple(
     _turned(((0,), (1, 2, 3, 4, 5, 6, 7) if turn % 2 else (2, 3, 4, 5, 6)), turn)
     for turn in range(8)
@@ -55,7 +55,7 @@ def thinned_band(mask: np.ndarray, passes: int) -> np.ndarray:
 
     """
     width = mask.shape[1]
-    # For each neighbour: whether it is of the pixel's class and left, and whether it is another.
+    # For each neighbor: whether it is of the pixel's class and left, and whether it is another.
     around = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     same = [_packed(_equals_neighbor(around, *offset)) for offset in NEIGHBORS]
     other = [_has_neighbor(mask.shape, *offset) for offset in NEIGHBORS]
@@ -78,19 +78,19 @@ def _hit(same: list[np.ndarray], other: list[np.ndarray], element: Element) -> n
 
 
 def _nearest(size: int, step: int) -> np.ndarray:
-    """Return neighbours of the indices from 0 to `size`, those beyond the ends moved inside."""
+    """Return neighbors of the indices from 0 to `size`, those beyond the ends moved inside."""
     return np.clip(np.arange(size) + step, 0, size - 1)
 
 
 def _equals_neighbor(around: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Tell for each pixel (H, W) of (H + 2, W + 2) values whether the neighbour has its value."""
+    """Return for each pixel (H, W) of (H + 2, W + 2) values whether the neighbor has its value."""
     height, width = (side - 2 for side in around.shape)
     neighbors = around[1 + rows : 1 + rows + height, 1 + columns : 1 + columns + width]
     return around[1:-1, 1:-1] == neighbors
 
 
 def _has_neighbor(size: tuple[int, int], rows: int, columns: int) -> np.ndarray:
-    """Tell, packed, for which pixels a neighbour that is moved inside is not the pixel itself."""
+    """Return, packed, for which pixels a neighbor that is moved inside is not the pixel itself."""
     height, width = size
     above_or_below = _nearest(height, rows) != np.arange(height)
     beside = _packed((_nearest(width, columns) != np.arange(width))[None])
@@ -114,7 +114,7 @@ def _unpacked(words: np.ndarray, width: int) -> np.ndarray:
 
 
 def _at_neighbor(words: np.ndarray, rows: int, columns: int, width: int) -> np.ndarray:
-    """Return for each pixel the bit of its neighbour, see `_nearest`; `width` in pixels."""
+    """Return for each pixel the bit of its neighbor, see `_nearest`; `width` in pixels."""
     there = words[_nearest(len(words), rows)]
     if columns == 0:
         return there

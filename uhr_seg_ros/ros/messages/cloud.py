@@ -22,29 +22,35 @@ except ImportError:  # not among the PyPI wheels
 if TYPE_CHECKING:
     from std_msgs.msg import Header
 
-# PCL and rviz read a colour from a float32 field `rgb` whose bits are 0x00RRGGBB; PCL would not
+# PCL and rviz read a color from a float32 field `rgb` whose bits are 0x00RRGGBB; PCL would not
 # match a uint32 field of that name to its PointXYZRGB.
-_LAYOUT = np.dtype(
-    [('x', 'f4'), ('y', 'f4'), ('z', 'f4'), ('rgb', 'f4'), ('label', 'u1'), ('confidence', 'u1')]
-)
+_COLUMNS = {'x': 'f4', 'y': 'f4', 'z': 'f4', 'rgb': 'f4', 'label': 'u1', 'confidence': 'u1'}
+_LAYOUT = np.dtype(list(_COLUMNS.items()))
 _TYPES = {'f4': PointField.FLOAT32, 'u1': PointField.UINT8}
-FIELDS = [
-    PointField(name=name, offset=offset, datatype=_TYPES[dtype.str[1:]], count=1)
-    for name, (dtype, offset) in _LAYOUT.fields.items()
-]
-"""Fields of a labelled cloud; a point has 18 bytes, without padding."""
+
+
+def _fields() -> list[PointField]:
+    fields, offset = [], 0
+    for name, code in _COLUMNS.items():
+        fields.append(PointField(name=name, offset=offset, datatype=_TYPES[code], count=1))
+        offset += np.dtype(code).itemsize
+    return fields
+
+
+FIELDS = _fields()
+"""Fields of a labeled cloud; a point has 18 bytes, without padding."""
 
 
 def encode_cloud(labeled: LabeledPoints, header: Header, height: int, width: int) -> PointCloud2:
     """
-    Return a labelled cloud.
+    Return a labeled cloud.
 
     Args:
         labeled: N points.
         header: stamp and frame of the cloud that the points came from; taken over untouched.
         height: of the cloud that the points came from.
         width: of that cloud. Where height * width is not N, as points were left out, the message
-            is unorganised.
+            is unorganized.
 
     """
     records = _records(labeled)
@@ -74,7 +80,7 @@ def pack_records(header: Header, fields: list[PointField], records: np.ndarray) 
     cloud.row_step = cloud.point_step * len(records)
     # An array.array is the one type that every distribution takes over as it is.
     cloud.data = array.array('B')
-    cloud.data.frombytes(memoryview(records.view(np.uint8)))
+    cloud.data.frombytes(records.view(np.uint8).data)
     return cloud
 
 
@@ -83,7 +89,7 @@ def _records(labeled: LabeledPoints) -> np.ndarray:
     records = np.empty(len(labeled.points), _LAYOUT)
     for axis, name in enumerate('xyz'):
         records[name] = labeled.points[:, axis]
-    # As bits: a float32 conversion of the number would be another colour.
+    # As bits: a float32 conversion of the number would be another color.
     records['rgb'] = labeled.color.view(np.float32)
     records['label'] = labeled.label
     records['confidence'] = labeled.confidence

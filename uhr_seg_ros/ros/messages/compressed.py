@@ -10,8 +10,8 @@ What a publisher writes into `format`, and what it does:
 |---|---|---|
 | `rgb8; jpeg compressed bgr8`, `rgb16; png compressed bgr16` | image_transport | a true picture |
 | `rgb8; jpeg compressed rgb8` | scripts, telephones | a true picture, whatever the order says |
-| `yuv422; jpeg compressed mono8` | image_transport | grey: it drops colours that are not RGB |
-| `bayer_rggb8; jpeg compressed mono8` | image_transport | grey, from the mosaic |
+| `yuv422; jpeg compressed mono8` | image_transport | gray: it drops colors that are not RGB |
+| `bayer_rggb8; jpeg compressed mono8` | image_transport | gray, from the mosaic |
 | `bayer_rggb8; jpeg compressed `, `...; png compressed ` | image_transport | the mosaic: refused |
 | `rgb8; tiff compressed ` | image_transport | as sent: red and blue in the other's place |
 | `bgr8; tiff compressed `, `mono16; tiff compressed ` | image_transport | a true picture |
@@ -71,7 +71,7 @@ class Format(NamedTuple):
 
     @property
     def is_of_color_camera(self) -> bool:
-        """Whether the image had colours before it was compressed."""
+        """Whether the image had colors before it was compressed."""
         return self.encoding.startswith(_COLORS)
 
 
@@ -80,8 +80,8 @@ def parse_format(text: str) -> Format:
     encoding, separator, rest = text[:_MAX_FORMAT].strip().lower().partition(';')
     if not separator:
         return Format('', encoding, '')
-    codec, *others = (*rest.split(), '', '')
-    return Format(encoding.strip(), codec, others[1] if others[0] == 'compressed' else '')
+    codec, word, target = [*rest.split(), '', '', ''][:3]
+    return Format(encoding.strip(), codec, target if word == 'compressed' else '')
 
 
 def decode_compressed(
@@ -127,8 +127,8 @@ def decode_compressed(
         image = cv2.convertScaleAbs(image, alpha=255.0 / 65535.0)
     if is_gray and form.is_of_color_camera:
         remark(
-            f'compressed image format {shown(message.format)} holds a grey picture of a '
-            'colour camera: its publisher drops the colours; take the raw topic, or let the '
+            f'compressed image format {shown(message.format)} holds a gray picture of a '
+            'color camera: its publisher drops the colors; take the raw topic, or let the '
             'camera give rgb8'
         )
     if image.ndim == 2:
@@ -141,7 +141,7 @@ def decode_compressed(
 def _check_kind(text: str, form: Format) -> None:
     """Refuse what the format says to be no picture."""
     if 'compressedDepth' in text[:_MAX_FORMAT] or form.encoding == '32fc1':
-        msg = f'compressed image format {shown(text)} is depth: choose a colour topic'
+        msg = f'compressed image format {shown(text)} is depth: choose a color topic'
         raise ImageError(msg)
     if form.is_mosaic:
         msg = (

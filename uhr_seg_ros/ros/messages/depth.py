@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-From depth image messages to metres.
+From depth image messages to meters.
 
 Nothing of ROS is imported: messages that a recording gave without it have the same fields.
 """

@@ -80,8 +80,8 @@ def view_image(
     own data. Deeper pixels are scaled to 8 bit as cv_bridge does (65535 becomes 255).
 
     Args:
-        message: `sensor_msgs/Image` in any encoding of `image_encodings.hpp` that holds colour or
-            grey pixels; others go through cv_bridge where it is installed.
+        message: `sensor_msgs/Image` in any encoding of `image_encodings.hpp` that holds color or
+            gray pixels; others go through cv_bridge where it is installed.
         remark: told what is odd, yet can be read.
         limit: what is larger is refused.
 
@@ -143,7 +143,7 @@ def _view_packed(message: Image, packed: _Packed, remark: Remark) -> RawFrame:
 
 
 def _check_channels(message: Image, row_bytes: int, remark: Remark) -> None:
-    """Refuse colours that are called grey: rows that are three or four times as long."""
+    """Refuse colors that are called gray: rows that are three or four times as long."""
     times, rest = divmod(message.step, row_bytes)
     if message.height == 1 or rest or times not in (2, 3, 4):
         return
@@ -243,5 +243,5 @@ def encode_image(array: np.ndarray, encoding: str, header: Header) -> Image:
     message.step = int(np.prod(array.shape[1:])) * array.itemsize
     # Filling the array that the message already owns is the one way that costs a single copy on
     # every distribution: setters check or copy again, element by element for an ndarray.
-    message.data.frombytes(memoryview(np.ascontiguousarray(array)).cast('B'))
+    message.data.frombytes(np.ascontiguousarray(array).data.cast('B'))
     return message

@@ -31,7 +31,7 @@ _ALIGNMENTS = (2, 4, 8, 16, 32, 64)
 """Rows that the planes of cameras and video decoders are aligned to."""
 
 _BYTES_EACH = (1, 1.5, 2, 3, 4)
-"""Bytes per pixel of encodings: mono, NV12, YUYV, colours, colours with alpha."""
+"""Bytes per pixel of encodings: mono, NV12, YUYV, colors, colors with alpha."""
 
 _OTHER_ENCODINGS = ((5, 4), (4, 3))
 """How much more data another encoding of the same size has: raw10; bgra8, nv16."""

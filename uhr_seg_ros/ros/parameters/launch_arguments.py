@@ -52,7 +52,7 @@ def street_text() -> str:
     return (
         'To make one for streets: (1) with the weights that were published for Cityscapes, '
         f'`{command} convert WEIGHTS.pth --network hlrc_cityscapes --output city`, then '
-        f'bundle:=city; (2) with labelled images, `{command} train --config '
+        f'bundle:=city; (2) with labeled images, `{command} train --config '
         f'{next(found, recipe)} --root IMAGES --output run`, then bundle:=run/bundle '
         '(docs/training.md; with your own images: a copy of that file with `dataset: folder`)'
     )

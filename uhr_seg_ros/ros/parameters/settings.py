@@ -159,7 +159,7 @@ class Settings:
     )
     overlay_alpha: float = row(
         0.5,
-        'Share of the class colour in ~/overlay, 0..1.',
+        'Share of the class color in ~/overlay, 0..1.',
         name='overlay.alpha',
         limits=(0.0, 1.0),
     )

@@ -1,7 +1,7 @@
 # Copyright 2026 uhr_seg_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The way of a cloud through the node: wait for its mask, be labelled, be published."""
+"""The way of a cloud through the node: wait for its mask, be labeled, be published."""
 
 from __future__ import annotations
 
@@ -14,26 +14,19 @@ import time
 from typing import Any, NamedTuple
 
 from diagnostic_msgs.msg import DiagnosticStatus
-import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
 from uhr_seg_ros.core.classes import ClassSet
-from uhr_seg_ros.core.errors import MessageError
-from uhr_seg_ros.core.text import one_line, shown
-from uhr_seg_ros.geometry.depth import depth_points
-from uhr_seg_ros.geometry.labeling import PointLabeler
+from uhr_seg_ros.core.text import one_line
 from uhr_seg_ros.geometry.transform import Transform
-from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.pipelines.segmenter import Segmentation
-from uhr_seg_ros.ros.messages.camera_info import camera_of, CameraInfoCache, second_of_pair
-from uhr_seg_ros.ros.messages.cloud import encode_cloud
-from uhr_seg_ros.ros.messages.cloud_reading import read_points
-from uhr_seg_ros.ros.messages.depth import DEPTH_BYTES, read_depth
+from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache
 from uhr_seg_ros.ros.messages.headers import message_bytes
 from uhr_seg_ros.ros.parameters.settings import Settings
+from uhr_seg_ros.ros.points.cloud_projection import CloudProjector, SeenMask
 from uhr_seg_ros.ros.points.pairing import Pair, Pairing
 from uhr_seg_ros.ros.points.transform_waiting import Search, TransformWaiting
 from uhr_seg_ros.ros.points.transforms import TransformFinder
@@ -52,27 +45,6 @@ READY = 4
 """So many clouds may wait for the worker: one transform that comes late makes several ready."""
 
 
-class SeenMask(NamedTuple):
-    """
-    What a camera saw.
-
-    Attributes:
-        header: of the frame.
-        mask: (H, W) uint8 or uint16.
-        confidence: (H, W) uint8, or None.
-
-    """
-
-    header: Header
-    mask: np.ndarray
-    confidence: np.ndarray | None
-
-    @property
-    def size(self) -> int:
-        """Bytes of mask and confidence."""
-        return sum(each.nbytes for each in self[1:] if each is not None)
-
-
 class CloudHooks(NamedTuple):
     """
     What the points of a camera need from the node.
@@ -84,7 +56,7 @@ class CloudHooks(NamedTuple):
         jumps: tells when time was set back, and looks at the stamps of clouds.
         remark: gets what is odd about a cloud that is read all the same.
         on_error: gets why a cloud was rejected.
-        on_time: gets what labelling and publishing one took, ms.
+        on_time: gets what labeling and publishing one took, ms.
 
     """
 
@@ -102,20 +74,20 @@ class CloudLabeler:
     Labels the points of one camera and publishes them; announced while the node is configured.
 
     The executor hands clouds in, the worker hands masks in. A cloud with a mask is ready as soon
-    as its pose is known, which may have to be waited for; the worker does everything else, between
-    frames.
+    as its transform is known, which may have to be waited for; the worker does everything else,
+    between frames.
 
     Args:
         node: owner of the topics.
         camera: name of the camera; empty for the one without a name.
         classes: what the masks' ids mean.
         calibrations: of the camera.
-        poses: where points lie as the camera sees them.
+        transforms: where points lie as the camera sees them.
         hooks: see `CloudHooks`.
 
     Attributes:
         topic_name: of the points, resolved.
-        rejected: clouds that had a mask, but could not be labelled.
+        rejected: clouds that had a mask, but could not be labeled.
         dropped: clouds that had a mask, but newer ones came before the worker took them, or time
             was set back.
 
@@ -127,13 +99,16 @@ class CloudLabeler:
         camera: str,
         classes: ClassSet,
         calibrations: CameraInfoCache,
-        poses: TransformFinder,
+        transforms: TransformFinder,
         hooks: CloudHooks,
     ) -> None:
-        self._node, self._camera, self._classes = node, camera, classes
+        self._node, self._camera = node, camera
         self._prefix = f'{camera}/' if camera else ''
-        self._calibrations, self._poses, self._hooks = calibrations, poses, hooks
+        self._transforms, self._hooks = transforms, hooks
         self._depth_calibrations = CameraInfoCache(hooks.on_error)
+        self._projector = CloudProjector(
+            classes, calibrations, self._depth_calibrations, hooks.remark
+        )
         settings = hooks.settings()
         self._is_depth = settings.cloud_source == 'depth'
         self._topic = f'{self._prefix}{settings.cloud_source}'
@@ -169,7 +144,7 @@ class CloudLabeler:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether someone subscribes to the labelled points."""
+        """Whether someone subscribes to the labeled points."""
         return self._publisher.get_subscription_count() > 0
 
     def values(self) -> dict[str, str]:
@@ -234,10 +209,10 @@ class CloudLabeler:
             infos = camera_info_topic(self._node, self._topic, f'{self._topic}/camera_info')
             self._subscribe(CameraInfo, infos, self._depth_calibrations.add)
 
-    def follow(self) -> None:
+    def update_qos(self) -> None:
         """Let the subscriptions follow their publishers."""
         for subscription in tuple(self._subscriptions):
-            subscription.follow()
+            subscription.update_qos()
 
     def close_input(self) -> None:
         """Unsubscribe, and give up what waits, whatever one of the subscriptions raises."""
@@ -275,14 +250,14 @@ class CloudLabeler:
         self._place(self._pairing.put_cloud(stamp, message, message_bytes(message)))
 
     def _on_jump(self, now_ns: int) -> None:
-        """Return up what is from before time was set back."""
+        """Give up what is from before time was set back."""
         self._pairing.forget_after(now_ns + JUMP_NS)
         self._give_up_after(now_ns + JUMP_NS)
         self._depth_calibrations.forget_stamps()
         self._masks_alone = 0
 
     def _give_up_after(self, after_ns: int | None) -> None:
-        """Return up the pairs that are from after a time, ns; None: all."""
+        """Give up the pairs that are from after a time, ns; None: all."""
         count = self._waiting.forget_after(after_ns)
         with self._lock:
             kept = [
@@ -294,7 +269,7 @@ class CloudLabeler:
             self._ready = deque(kept)
 
     def _place(self, pair: Pair | None) -> None:
-        """Find the pose of a pair, now or soon; then it is ready."""
+        """Find the transform of a pair, now or soon; then it is ready."""
         if pair is None:
             return
         self._masks_alone = 0
@@ -305,7 +280,7 @@ class CloudLabeler:
         settings = self._hooks.settings()
         header = pair.cloud.header
         find = partial(
-            self._poses.find,
+            self._transforms.find,
             pair.mask.header,
             header,
             settings.extrinsics[self._camera],
@@ -315,9 +290,9 @@ class CloudLabeler:
         search = Search(pair, frames, stamp_ns(header), message_bytes(pair.cloud), find)
         self._waiting.find(search, settings.cloud_transform_timeout)
 
-    def _on_found(self, search: Search, pose: Transform) -> None:
+    def _on_found(self, search: Search, transform: Transform) -> None:
         with self._lock:
-            self._ready.append((search.pair, pose))
+            self._ready.append((search.pair, transform))
             while len(self._ready) > (READY if self._is_open else 0):
                 self._ready.popleft()
                 self.dropped += 1
@@ -331,55 +306,21 @@ class CloudLabeler:
 
     def _serve_ready(self) -> None:
         """Label what is ready; on the worker."""
-        while (pair_and_pose := self._next_ready()) is not None:
-            self._serve(*pair_and_pose)
+        while (ready := self._next_ready()) is not None:
+            self._serve(*ready)
 
     def _next_ready(self) -> tuple[Pair, Transform] | None:
         with self._lock:
             return self._ready.popleft() if self._ready else None
 
-    def _serve(self, pair: Pair, pose: Transform) -> None:
+    def _serve(self, pair: Pair, transform: Transform) -> None:
         start = time.perf_counter()
         try:
-            self._publisher.publish(self._label(pair.cloud, pair.mask, pose))
+            labeled = self._projector.label(
+                pair.cloud, pair.mask, transform, self._hooks.settings()
+            )
+            self._publisher.publish(labeled)
         except Exception as error:  # no cloud may end the worker, or take its mask with it
             self._reject(error)
         else:
             self._hooks.on_time((time.perf_counter() - start) * 1e3)
-
-    def _label(self, message: PointCloud2 | Image, seen: SeenMask, pose: Transform) -> PointCloud2:
-        settings = self._hooks.settings()
-        info = self._calibrations.find(seen.header)
-        if info is None:
-            msg = (
-                f'no camera_info has come for frames of {shown(seen.header.frame_id)}, so '
-                f'points of {shown(message.header.frame_id)} cannot be projected: publish it'
-            )
-            raise MessageError(msg)
-        height, width = seen.mask.shape
-        camera = camera_of(info, height, width, rectified=settings.cloud_rectified)
-        if settings.cloud_rectified:
-            pose = second_of_pair(info) @ pose
-        points, size = self._read(message, rectified=settings.cloud_rectified)
-        labeler = PointLabeler(self._classes, settings.z_buffer, settings.cloud_keep_unseen)
-        labeled = labeler.label(points, camera, pose, seen.mask, seen.confidence)
-        return encode_cloud(labeled, message.header, *size)
-
-    def _read(
-        self, message: PointCloud2 | Image, *, rectified: bool
-    ) -> tuple[np.ndarray, tuple[int, int]]:
-        """Return points (N, 3) and height and width of the cloud that they are."""
-        if not self._is_depth:
-            return read_points(message, self._hooks.remark), (message.height, message.width)
-        info = self._depth_calibrations.find(message.header)
-        if info is None:
-            msg = (
-                'no camera_info has come for the depth images of '
-                f'{shown(message.header.frame_id)}: publish it beside them'
-            )
-            raise MessageError(msg)
-        camera = camera_of(info, message.height, message.width, rectified=rectified)
-        settings = self._hooks.settings()
-        limit = FrameLimit(settings.max_pixels, settings.memory_limit_mb, DEPTH_BYTES)
-        points = depth_points(read_depth(message, limit, self._hooks.remark), camera)
-        return points, (1, len(points))

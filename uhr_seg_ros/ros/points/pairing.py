@@ -137,7 +137,7 @@ class Pairing:
             return Pair(cloud.content, mask, stamp_ns - cloud.stamp_ns)
 
     def forget_after(self, stamp_ns: int) -> None:
-        """Return up what is from after a time, such as one that was set back; ns."""
+        """Give up what is from after a time, such as one that was set back; ns."""
         with self._lock:
             self._clouds = [each for each in self._clouds if each.stamp_ns <= stamp_ns]
             self._masks = [each for each in self._masks if each.stamp_ns <= stamp_ns]
@@ -145,7 +145,7 @@ class Pairing:
             self._cloud_stamps.clear()
 
     def clear(self) -> None:
-        """Return up what waits, such as when the node is deactivated."""
+        """Give up what waits, such as when the node is deactivated."""
         with self._lock:
             self._clouds.clear()
             self._masks.clear()
@@ -180,7 +180,7 @@ class Pairing:
         self._clouds = [each for each in self._clouds if each.stamp_ns > stamp_ns]
 
     def _tidy_clouds(self) -> None:
-        """Return up the clouds for which no mask will come, and what is over a limit."""
+        """Give up the clouds for which no mask will come, and what is over a limit."""
         frames = list(self._frames())
         newest = frames[-1] if frames else self._newest_mask_ns
         now = self._now()

@@ -110,7 +110,7 @@ class TransformWaiting:
             self._look()
 
     def forget_after(self, stamp_ns: int | None = None) -> int:
-        """Return up what is from after a time, ns, or everything; return how many that are."""
+        """Give up what is from after a time, ns, or everything; return how many that are."""
         with self._lock:
             before = len(self._waiting)
             self._waiting = [

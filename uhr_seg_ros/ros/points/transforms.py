@@ -171,12 +171,12 @@ class TransformFinder:
                 lag_ns = self._lag(frames, camera, points, fixed_frame)
                 if lag_ns is None or lag_ns > 0:
                     raise _Unknown(one_line(err).rstrip('.'), lag_ns, may_come=True) from None
-                # It came meanwhile, or is from before what tf2 remembers.
+            try:  # it came meanwhile, or is from before what tf2 remembers
                 return self._look_up(frames, camera, points, fixed_frame)
-        except tf2_ros.TransformException as err:
-            # The first stamps after time was set back come before that is noticed.
-            may_come = lag_ns < -JUMP_NS
-            raise _Unknown(one_line(err).rstrip('.'), lag_ns, may_come=may_come) from None
+            except tf2_ros.TransformException as err:
+                # The first stamps after time was set back come before that is noticed.
+                may_come = lag_ns < -JUMP_NS
+                raise _Unknown(one_line(err).rstrip('.'), lag_ns, may_come=may_come) from None
         except (ValueError, OverflowError) as err:  # a stamp below zero
             raise _Unknown(str(err)) from None
 

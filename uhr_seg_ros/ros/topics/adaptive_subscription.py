@@ -58,7 +58,7 @@ class _Link:
     One subscription of those that a topic has at a moment.
 
     Attributes:
-        subscription: None until it is made, and from when it is closed.
+        subscription: None until it is made.
         repeats: so many of its messages may still be taken for ones that another one had.
 
     """
@@ -104,7 +104,7 @@ class AdaptiveQosSubscription:
     """
     A subscription that takes the quality of service its publishers offer.
 
-    That cannot change on a living subscription, so `follow` opens others; call it now and then.
+    That cannot change on a living subscription, so `update_qos` opens others; call it often.
     Where publishers offer different ones, all are asked for until messages come by one, then those
     that are weaker are closed, and opened again when no more come: a publisher that sends nothing
     takes nothing from one that does. By Fast DDS defaults a best-effort subscription receives no
@@ -150,7 +150,7 @@ class AdaptiveQosSubscription:
         self._throttle = Throttle(_TELL_PERIOD_S)
         self.topic_name = node.resolve_topic_name(topic)
         self.type_name = f'{message_type.__module__.partition(".")[0]}/msg/{message_type.__name__}'
-        self.follow()
+        self.update_qos()
         if not self._links:
             self._open(Offer(reliable=self.fixed is not False, latched=False))
 
@@ -163,7 +163,7 @@ class AdaptiveQosSubscription:
         """Return who publishes on the topic, of whatever type."""
         return self._node.get_publishers_info_by_topic(self._topic)
 
-    def follow(self) -> None:
+    def update_qos(self) -> None:
         """Open and close subscriptions as the publishers ask for, and as they deliver."""
         publishers = [each for each in self.publishers() if each.topic_type == self.type_name]
         opened: list[Offer] = []
@@ -269,7 +269,8 @@ class AdaptiveQosSubscription:
         return link
 
     def _close(self, offer: Offer) -> None:
-        withdraw(self._node, self._links.pop(offer).subscription)
+        if (subscription := self._links.pop(offer).subscription) is not None:
+            withdraw(self._node, subscription)
 
     def _take(self, link: _Link, message: Any, info: Mapping[str, Any]) -> None:
         link.note()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rclpy.lifecycle import LifecycleNode
 from rclpy.lifecycle import Publisher as LifecyclePublisher
@@ -42,23 +42,25 @@ def close_all(things: list[T], close: Callable[[T], object]) -> None:
             steps.callback(close_one, thing)
 
 
-def withdraw(node: LifecycleNode, topic: Publisher | Subscription) -> None:
+def withdraw(node: Node, topic: Publisher[Any] | Subscription[Any]) -> None:
     """
     Destroy a publisher or a subscription of a node.
 
     If that raises, what lies below is tried before it is passed on: else the successor would be
     the second one of its topic.
     """
-    if isinstance(topic, Subscription):
-        usual, below = node.destroy_subscription, Node.destroy_subscription
-    elif isinstance(topic, LifecyclePublisher):
-        usual, below = node.destroy_lifecycle_publisher, Node.destroy_publisher
-    else:
-        usual, below = node.destroy_publisher, Node.destroy_publisher
     try:
-        usual(topic)
+        if isinstance(topic, Subscription):
+            node.destroy_subscription(topic)
+        elif isinstance(topic, LifecyclePublisher) and isinstance(node, LifecycleNode):
+            node.destroy_lifecycle_publisher(topic)
+        else:
+            node.destroy_publisher(topic)
     except Exception:
         # Not `topic.destroy`: what the node still knows of it would stop the executor.
         with suppress(Exception):
-            below(node, topic)
+            if isinstance(topic, Subscription):
+                Node.destroy_subscription(node, topic)
+            else:
+                Node.destroy_publisher(node, topic)
         raise

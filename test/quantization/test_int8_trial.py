@@ -9,7 +9,7 @@ from collections import Counter
 
 import numpy as np
 
-from uhr_seg_ros.quantization.tile_sample import sample_tiles, tiles_of
+from uhr_seg_ros.quantization.int8_trial import sample_tiles, tiles_of
 
 
 def numbered(height: int, width: int) -> np.ndarray:

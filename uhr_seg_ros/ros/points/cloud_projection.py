@@ -1,0 +1,124 @@
+# Copyright 2026 uhr_seg_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""A cloud, the mask of its time and a transform: the labeled cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import Header
+
+from uhr_seg_ros.core.classes import ClassSet
+from uhr_seg_ros.core.errors import MessageError
+from uhr_seg_ros.core.text import shown
+from uhr_seg_ros.geometry.depth import depth_points
+from uhr_seg_ros.geometry.labeling import PointLabeler
+from uhr_seg_ros.geometry.transform import Transform
+from uhr_seg_ros.image_io.limits import FrameLimit
+from uhr_seg_ros.ros.messages.camera_info import camera_of, CameraInfoCache, second_of_pair
+from uhr_seg_ros.ros.messages.cloud import encode_cloud
+from uhr_seg_ros.ros.messages.cloud_reading import read_points
+from uhr_seg_ros.ros.messages.depth import DEPTH_BYTES, read_depth
+from uhr_seg_ros.ros.parameters.settings import Settings
+
+
+class SeenMask(NamedTuple):
+    """
+    What a camera saw.
+
+    Attributes:
+        header: of the frame.
+        mask: (H, W) uint8 or uint16.
+        confidence: (H, W) uint8, or None.
+
+    """
+
+    header: Header
+    mask: np.ndarray
+    confidence: np.ndarray | None
+
+    @property
+    def size(self) -> int:
+        """Bytes of mask and confidence."""
+        return sum(each.nbytes for each in self[1:] if each is not None)
+
+
+class CloudProjector:
+    """
+    Labels points by the mask that they are projected into.
+
+    Args:
+        classes: what the masks' ids mean.
+        calibrations: of the camera.
+        depth_calibrations: of the depth camera, for depth images.
+        remark: gets what is odd about a cloud that is read all the same.
+
+    """
+
+    def __init__(
+        self,
+        classes: ClassSet,
+        calibrations: CameraInfoCache,
+        depth_calibrations: CameraInfoCache,
+        remark: Callable[[str], None],
+    ) -> None:
+        self._classes, self._calibrations = classes, calibrations
+        self._depth_calibrations, self._remark = depth_calibrations, remark
+
+    def label(
+        self,
+        message: PointCloud2 | Image,
+        seen: SeenMask,
+        transform: Transform,
+        settings: Settings,
+    ) -> PointCloud2:
+        """
+        Return the labeled cloud of a cloud or of a depth image.
+
+        Args:
+            message: where the points are.
+            seen: the mask.
+            transform: from the frame of the points to that of the camera.
+            settings: how to project, and which points to keep.
+
+        Raises:
+            UhrSegError: no calibration has come, or the points cannot be read.
+
+        """
+        info = self._calibrations.find(seen.header)
+        if info is None:
+            msg = (
+                f'no camera_info has come for frames of {shown(seen.header.frame_id)}, so '
+                f'points of {shown(message.header.frame_id)} cannot be projected: publish it'
+            )
+            raise MessageError(msg)
+        height, width = seen.mask.shape
+        camera = camera_of(info, height, width, rectified=settings.cloud_rectified)
+        if settings.cloud_rectified:
+            transform = second_of_pair(info) @ transform
+        points, size = self._read(message, settings)
+        labeler = PointLabeler(self._classes, settings.z_buffer, settings.cloud_keep_unseen)
+        labeled = labeler.label(points, camera, transform, seen.mask, seen.confidence)
+        return encode_cloud(labeled, message.header, *size)
+
+    def _read(
+        self, message: PointCloud2 | Image, settings: Settings
+    ) -> tuple[np.ndarray, tuple[int, int]]:
+        """Return points (N, 3) and height and width of the cloud that they are."""
+        if settings.cloud_source == 'points':
+            return read_points(message, self._remark), (message.height, message.width)
+        info = self._depth_calibrations.find(message.header)
+        if info is None:
+            msg = (
+                'no camera_info has come for the depth images of '
+                f'{shown(message.header.frame_id)}: publish it beside them'
+            )
+            raise MessageError(msg)
+        camera = camera_of(info, message.height, message.width, rectified=settings.cloud_rectified)
+        limit = FrameLimit(settings.max_pixels, settings.memory_limit_mb, DEPTH_BYTES)
+        points = depth_points(read_depth(message, limit, self._remark), camera)
+        return points, (1, len(points))
