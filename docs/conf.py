@@ -126,7 +126,9 @@ def plain_text(
         if line.startswith('|') != is_table:
             is_table = not is_table
             text += ['::', ''] if is_table else ['']
-        escaped = re.sub(r'(`[^`]*`)|([*|])', lambda found: found[1] or f'\\{found[2]}', line)
+        escaped = re.sub(
+            r'(^ *[*] |`[^`]*`)|([*|])', lambda found: found[1] or f'\\{found[2]}', line
+        )
         text.append(f'    {line}' if is_table else escaped)
     if what in ('attribute', 'data', 'property'):
         text[:0] = ['..', '']  # napoleon would take what stands before a colon for a type
