@@ -71,7 +71,7 @@ def test_the_cloud_is_one_of_a_lidar() -> None:
 def test_most_points_are_inside_the_image(size: tuple[int, int]) -> None:
     points = read_points(received_cloud(100_000))
     seen = find_seen(points, benchmark_camera(size), benchmark_pose())
-    assert 0.6 < len(seen.index) / len(points) < 1
+    assert 0.6 < len(seen.indices) / len(points) < 1
     # All over the image.
     height, width = size
     assert np.ptp(seen.column) > 0.9 * width

@@ -348,7 +348,7 @@ def without(tensors: Tensors, part: str) -> Tensors:
             r'patch_embed\.norm\.bias is int64, expected float32',
         ),
         (lambda t: without(t, 'stages.'), r'missing: (\S+, ){11}\S+ and \d+ more'),
-        (lambda t: without(t, 'patch_embed.'), 'is no known pre-trained file'),
+        (lambda t: without(t, 'patch_embed.'), 'is not a known pre-trained file'),
     ],
 )
 def test_a_file_that_does_not_fit(

@@ -54,7 +54,7 @@ class PipelineEntry(NamedTuple):
     precisions: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BundleKind:
     """
     What one kind of bundle is; `str()` of it is its name.

@@ -61,6 +61,14 @@ def ask(contexts: list[Context]) -> Iterator[Ask]:
             wait_until(lambda other=other: node.count_publishers(other), other)
         known = [('driver', '/'), ('robot', '/')]
         wait_until(lambda: set(known) <= set(node.get_node_names_and_namespaces()), 'the driver')
+        for other, *_ in published:  # their names come last
+            wait_until(
+                lambda other=other: all(
+                    offer.node_name == 'driver'
+                    for offer in node.get_publishers_info_by_topic(other)
+                ),
+                other,
+            )
         subscription.update_qos()
         return why_silent(node, subscription, name)
 
