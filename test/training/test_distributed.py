@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import os
 from pathlib import Path
 import subprocess
@@ -25,9 +26,10 @@ if not torch.distributed.is_available():
     pytest.skip('this PyTorch is built without distributed training', allow_module_level=True)
 
 
-def launch(output: Path, *launcher: str) -> Path:
+def launch(output: Path, cases: Sequence[str], *launcher: str) -> Path:
     output.mkdir()
-    command = [sys.executable, *launcher, str(HERE / 'two_processes.py'), str(output), str(STEPS)]
+    script = str(HERE / 'two_processes.py')
+    command = [sys.executable, *launcher, script, str(output), str(STEPS), *cases]
     folders = (HERE.parent / 'support', HERE.parents[1])
     paths = os.pathsep.join((*map(str, folders), os.environ.get('PYTHONPATH', '')))
     environment = {**os.environ, 'PYTHONPATH': paths, 'OMP_NUM_THREADS': '1'}
@@ -42,7 +44,16 @@ def launch(output: Path, *launcher: str) -> Path:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Return the folders of one process and of two."""
     folder = tmp_path_factory.mktemp('processes')
-    return launch(folder / 'one'), launch(folder / 'two', *TORCHRUN)
+    return launch(folder / 'one', ['whole']), launch(
+        folder / 'two', ['whole', 'broken'], *TORCHRUN
+    )
+
+
+@pytest.fixture(scope='module')
+def more_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return the folders of one process and of two, of cases that are seldom run."""
+    folder, cases = tmp_path_factory.mktemp('processes'), ['unused', 'accumulated']
+    return launch(folder / 'one', cases), launch(folder / 'two', cases, *TORCHRUN)
 
 
 def error(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
@@ -57,9 +68,19 @@ def in_room(tensors: dict[str, torch.Tensor], room: str) -> dict[str, torch.Tens
     return {name: value for name, value in tensors.items() if name.startswith(f'{room}.')}
 
 
-@pytest.mark.parametrize('case', ['whole', 'unused', 'accumulated'])
-def test_same_gradients_and_weights(runs: tuple[Path, Path], case: str) -> None:
-    one, two = (torch.load(folder / f'{case}.pth', weights_only=True) for folder in runs)
+@pytest.mark.parametrize(
+    ('case', 'fixture'),
+    [
+        ('whole', 'runs'),
+        pytest.param('unused', 'more_runs', marks=pytest.mark.slow),
+        pytest.param('accumulated', 'more_runs', marks=pytest.mark.slow),
+    ],
+)
+def test_same_gradients_and_weights(
+    request: pytest.FixtureRequest, case: str, fixture: str
+) -> None:
+    folders = request.getfixturevalue(fixture)
+    one, two = (torch.load(folder / f'{case}.pth', weights_only=True) for folder in folders)
     assert len(one['gradients']) > 100
     # Rounding may move a value across the kink of its ReLU, most often in the deep backbone;
     # norms that each process has for itself make an error of about one.

@@ -4,8 +4,8 @@
 """
 Train for real on the processes that torchrun started, or on this one alone.
 
-Usage: two_processes.py OUTPUT STEPS. Writes OUTPUT/CASE.pth for each of `CASES`: the gradients of
-the last step and the weights after it, and for the first case the counts of a validation.
+Usage: two_processes.py OUTPUT STEPS CASE... Writes OUTPUT/CASE.pth for each case: the gradients of
+the last step and the weights after it, and for the case `whole` the counts of a validation.
 """
 
 from __future__ import annotations
@@ -64,5 +64,5 @@ def train(dist: DistContext, output: Path, steps: int, case: str) -> None:
 if __name__ == '__main__':
     torch.set_num_threads(1)
     with process_group('cpu') as together:
-        for name in CASES:
+        for name in sys.argv[3:]:
             train(together, Path(sys.argv[1]), int(sys.argv[2]), name)
