@@ -50,6 +50,7 @@ def write_set_with_classes(root: Path) -> Path:
     return root
 
 
+@pytest.mark.slow  # test_trainer.py compares a resumed run with one in a piece always
 def test_pieces_make_the_same_run_and_a_bundle(mosaics: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / 'r.yaml')
     whole, parts = tmp_path / 'whole', tmp_path / 'parts'

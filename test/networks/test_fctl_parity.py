@@ -152,6 +152,7 @@ def test_every_tensor_and_the_mask(name: str) -> None:
     assert (mask == fixture(name).arrays['argmax_u8']).mean() >= AGREEMENT
 
 
+@pytest.mark.slow  # test_patches.py compares bundles with their networks always
 @torch.no_grad()
 def test_the_exported_form_gives_the_same() -> None:
     name = 'fctl_deepglobe_mode4_7c_508'

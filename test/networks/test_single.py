@@ -51,7 +51,7 @@ def picture(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
 
 
-@pytest.mark.parametrize('name', SINGLE)
+@pytest.mark.parametrize('name', [*SINGLE[:2], pytest.param(SINGLE[2], marks=pytest.mark.slow)])
 def test_bundle_gives_what_the_network_gives(
     name: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

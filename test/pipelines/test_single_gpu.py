@@ -20,7 +20,7 @@ from uhr_seg_ros.backends.tensorrt.engine import HostEngine
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import BundleError, ConfigError, EngineError
 from uhr_seg_ros.export.bundle_writing import write_bundle
-from uhr_seg_ros.pipelines.pipeline import MAX_SIZES, TilingOptions
+from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
@@ -85,13 +85,16 @@ def test_the_mask_of_the_cpu_path(stand_in: StandIn, bundle: Bundle, tile: int |
     assert not stand_in.cuda.blocks
 
 
-def test_sizes_that_were_not_used_for_long_are_closed(stand_in: StandIn, bundle: Bundle) -> None:
+def test_sizes_that_were_not_used_for_long_are_closed(
+    stand_in: StandIn, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('uhr_seg_ros.pipelines.pipeline.MAX_SIZES', 2)
     with on_gpu(bundle) as segmenter:
         segmenter(scene(64, 64))
         blocks = len(stand_in.cuda.blocks)
-        for width in range(1, 2 * MAX_SIZES):
+        for width in range(1, 4):
             segmenter(scene(64, 64 + 32 * width))
-        assert len(stand_in.cuda.blocks) == MAX_SIZES * blocks
+        assert len(stand_in.cuda.blocks) == 2 * blocks
 
 
 def test_fp16_is_usual(stand_in: StandIn, bundle: Bundle) -> None:

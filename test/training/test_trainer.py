@@ -47,8 +47,14 @@ def saved(folder: Path, name: str = 'last.pth') -> dict:
 
 @pytest.mark.parametrize(
     'fields',
-    [{}, {'precision': 'fp16', 'network': 'fast_scnn', 'options': {}}],
-    ids=['fp32', 'fp16'],
+    [
+        pytest.param({}, id='fp32'),
+        pytest.param(
+            {'precision': 'fp16', 'network': 'fast_scnn', 'options': {}},
+            id='fp16',
+            marks=pytest.mark.slow,
+        ),
+    ],
 )
 def test_resumed_equals_uninterrupted(fields: dict[str, Any], tmp_path: Path) -> None:
     config = config_with(validate_every=2, **fields)
