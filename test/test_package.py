@@ -1,5 +1,16 @@
 # Copyright 2026 uhr_seg_ros contributors
-# SPDX-License-Identifier: Apache-2.0
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
 
 """The package as colcon, pip and a stranger find it."""
 
@@ -184,15 +195,15 @@ def test_no_file_knows_a_registry_or_a_machine() -> None:
     assert not found
 
 
-def test_every_source_file_has_the_licence_header() -> None:
+def test_every_source_file_has_the_license_header() -> None:
+    """The form that ament_copyright accepts, which this file has."""
+    header = Path(__file__).read_text(encoding='utf-8').partition('\n\n')[0].splitlines()
+    assert header[2] == '# Licensed under the Apache License, Version 2.0 (the "License");'
     headless = []
     for file in own_files():
         if file.suffix == '.py':
-            lines = file.read_text(encoding='utf-8').splitlines()[:2]
-            if lines != [
-                '# Copyright 2026 uhr_seg_ros contributors',
-                '# SPDX-License-Identifier: Apache-2.0',
-            ]:
+            lines = file.read_text(encoding='utf-8').splitlines()[: len(header)]
+            if lines != header:
                 headless.append(str(file.relative_to(ROOT)))
     assert not headless
 
