@@ -116,6 +116,7 @@ def test_killed_and_resumed_equals_uninterrupted(mosaics: Path, tmp_path: Path) 
     assert runs[0]['best'] == runs[1]['best']
 
 
+@pytest.mark.slow  # that the best is kept, test_trainer.py shows always
 def test_the_best_can_be_exported(
     mosaics: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -225,6 +226,7 @@ def test_a_set_without_known_doubts_cannot_ignore_them(
     assert 'data.ignore_noisy_labels is True, expected false' in capsys.readouterr().err
 
 
+@pytest.mark.slow  # test_patch_network.py and test_patches.py do the parts always
 def test_patches_are_trained_exported_and_evaluated(
     mosaics: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,7 +64,7 @@ def seen_something(network: nn.Module) -> SegmentationNetwork:
     [
         ('learned', 'semantic_s'),
         ('learned', 'fast_scnn'),
-        ('learned', 'hlrc_s'),
+        pytest.param('learned', 'hlrc_s', marks=pytest.mark.slow),
         ('uniform', 'semantic_s'),
         pytest.param('uniform', 'fast_scnn', marks=pytest.mark.slow),
         pytest.param('uniform', 'hlrc_s', marks=pytest.mark.slow),

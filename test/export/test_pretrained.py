@@ -234,7 +234,9 @@ def test_names_and_shapes_are_the_published_ones(swin: Swin, trunk: EfficientViT
     assert {n: s for n, s in ours.items() if '.stages.3.' not in n and 'head' not in n} == expected
 
 
-@pytest.mark.parametrize('preset', ['hlrc_s', 'fast_scnn', 'segformer_b0'])
+@pytest.mark.parametrize(
+    'preset', ['hlrc_s', 'fast_scnn', pytest.param('segformer_b0', marks=pytest.mark.slow)]
+)
 def test_the_whole_network(tmp_path: Path, preset: str) -> None:
     if preset.startswith('segformer'):
         pytest.importorskip('transformers', reason='SegFormer needs transformers')

@@ -95,6 +95,7 @@ def test_a_section_without_a_form_is_shown_as_it_is(tmp_path: Path) -> None:
     assert '## power' in page and '"watts": 41.5' in page
 
 
+@pytest.mark.slow
 def test_overlap_is_drawn(stand_in: StandIn, tmp_path: Path) -> None:
     times, spans = measure(load_bundle('hlrc_s_aerial'), (96, 160), tmp_path / 'cache')
     assert times['ratio'] == 1.0

@@ -171,7 +171,7 @@ def test_without_average_the_weights_are_the_exported_ones(tmp_path: Path) -> No
         assert torch.equal(value, expected[name])
 
 
-@pytest.mark.parametrize('precision', ['bf16', 'fp16'])
+@pytest.mark.parametrize('precision', ['bf16', pytest.param('fp16', marks=pytest.mark.slow)])
 def test_mixed_precision_stays_close(precision: str, tmp_path: Path) -> None:
     logs = {}
     for name in ('fp32', precision):
