@@ -107,6 +107,7 @@ def test_images_become_masks_overlays_clouds_and_a_report(
     check_clouds(report, output, tiny_bundle)
 
 
+@pytest.mark.slow  # test_bag_benchmark.py has a rate that is too fast always
 def test_recording_that_is_too_fast_loses_frames_and_says_so(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:

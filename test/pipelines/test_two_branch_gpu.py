@@ -85,7 +85,7 @@ def on_cpu(bundle: str, limits: TilingOptions | None = None) -> Segmenter:
     [
         (True, 'lazy'),
         (True, 'hasty'),
-        (True, 'eager'),
+        pytest.param(True, 'eager', marks=pytest.mark.slow),
         (False, 'lazy'),
         pytest.param(False, 'hasty', marks=pytest.mark.slow),
         pytest.param(False, 'eager', marks=pytest.mark.slow),
@@ -125,7 +125,8 @@ def test_every_version(
         assert (segmenter(scene()).mask == reference(scene()).mask).mean() > 0.9999
 
 
-@pytest.mark.parametrize('order', ['lazy', 'hasty', 'eager'])
+# Eager is the plain order, in which a missing wait does no harm.
+@pytest.mark.parametrize('order', ['lazy', 'hasty', pytest.param('eager', marks=pytest.mark.slow)])
 def test_tiles(stand_in: StandIn, bundle: str, order: str) -> None:
     stand_in.order = order
     limits = TilingOptions(tile=192)
