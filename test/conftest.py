@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 import os
 from pathlib import Path
 import subprocess
@@ -88,6 +89,16 @@ def hostile_folder(
     monkeypatch.chdir(folder)
     yield folder
     assert not [file.name for file in folder.glob('*.ran')]
+
+
+@pytest.fixture(scope='session', autouse=True)
+def _verification_scene_is_generated_once() -> Iterator[None]:
+    """Let engines be compared on the same scene each time, which takes a third of a second."""
+    from uhr_seg_ros.pipelines import verification
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verification, 'generate_scene', lru_cache(verification.generate_scene))
+        yield
 
 
 @pytest.fixture(scope='session')
