@@ -115,7 +115,7 @@ def test_segmenting_opens_no_socket_and_leaves_no_file(
     assert not rooms.left()
 
 
-@pytest.mark.parametrize('module', ['engines.folding', 'engines.watching'])
+@pytest.mark.parametrize('module', ['onnx_graphs.folding', 'onnx_graphs.calibration'])
 def test_nor_does_what_else_imports_onnxruntime(module: str, rooms: Rooms) -> None:
     pytest.importorskip('onnx', reason='the package onnx is not installed')
     rooms.run([sys.executable, '-c', f'import uhr_seg_ros.{module}'])
