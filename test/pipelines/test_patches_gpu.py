@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,8 @@ def test_every_version(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bundle: Bundle, version: str
 ) -> None:
     StandIn(monkeypatch, tmp_path, version)
+    # Random weights leave many pixels undecided, which half precision then decides otherwise.
+    bundle = replace(bundle, agreement={'fp16': 0.98})
     with on_gpu(bundle, 'fp16') as segmenter, Segmenter(bundle, 'onnxruntime') as reference:
         assert (segmenter(scene()).mask == reference(scene()).mask).mean() > 0.98
 

@@ -40,7 +40,7 @@ CONTEXTS = {
 
 def patch_network(contexts: str) -> PatchNetwork:
     """Build a small network with weights that make contexts and places matter."""
-    torch.manual_seed(3)  # of those tried, the one whose classes fp16 leaves alone most
+    torch.manual_seed(0)
     network = build_network('fctl_s', side=SIDE, **CONTEXTS[contexts]).eval()
     with torch.no_grad():
         for parameter in network.parameters():
