@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+import gc
 import os
 from pathlib import Path
 import subprocess
@@ -37,6 +38,16 @@ settings.register_profile('default', max_examples=100, derandomize=True, **usual
 settings.register_profile('all', max_examples=300, derandomize=True, **usual)  # scripts/test --all
 settings.register_profile('long', max_examples=40_000, **usual)
 settings.load_profile('default')
+
+
+def pytest_collection_finish() -> None:
+    """
+    Take what was imported and collected out of every later search for garbage.
+
+    These are some million objects that live to the end, and tests with a node search each time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

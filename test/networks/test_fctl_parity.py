@@ -17,8 +17,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from parity import DATA, Fixture, SHARED, weight
@@ -26,12 +27,13 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='the networks need torch')
 
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from uhr_seg_ros.core.errors import CheckpointError
 from uhr_seg_ros.core.patch_grid import PatchGrid
 from uhr_seg_ros.export.fctl_checkpoints import load_released, released_names
-from uhr_seg_ros.networks.backbones.normalization import normalized, unit_range
+from uhr_seg_ros.networks.backbones.normalization import normalized
 from uhr_seg_ros.networks.fctl.decoders import bilinear_kernel, enlarge
 from uhr_seg_ros.networks.fctl.released import (
     fctl_deepglobe,
@@ -110,9 +112,18 @@ def contexts_of(name: str) -> dict[str, torch.Tensor]:
 def tensors_of(name: str) -> dict[str, np.ndarray]:
     """Run the network on the patch of a fixture: every stored tensor by its name there."""
     network, patch, contexts = network_of(name), inputs_of(name)['patch'], contexts_of(name)
-    pool3, pool4, pool5 = network.backbone(unit_range(patch))
-    fused = network.fusion(pool5, contexts)
-    head = network.head
+    parts = {'backbone': network.backbone, 'fusion': network.fusion, **network.fusion.attend}
+    seen: dict[str, Any] = {}
+
+    def record(part: str, _: nn.Module, __: object, output: Any) -> None:
+        seen[part] = output
+
+    hooks = [each.register_forward_hook(partial(record, part)) for part, each in parts.items()]
+    logits = network.segment(patch, contexts, torch.zeros(1, 4))
+    for hook in hooks:
+        hook.remove()
+    pool3, pool4, pool5 = seen['backbone']
+    fused, head = seen['fusion'], network.head
     found = {
         'pool3': pool3,
         'pool4': pool4,
@@ -126,12 +137,9 @@ def tensors_of(name: str) -> dict[str, np.ndarray]:
         'score_pool5': head.classify(fused),
         'score_pool4': head.score_pool4(0.01 * pool4),
         'score_pool3': head.score_pool3(0.0001 * pool3),
-        'logits': network.segment(patch, contexts, torch.zeros(1, 4)),
+        'logits': logits,
     }
-    found |= {
-        f'attention_{source}': attend(pool5, {'local': pool5, **contexts}[source])
-        for source, attend in network.fusion.attend.items()
-    }
+    found |= {f'attention_{source}': seen[source] for source in network.fusion.attend}
     found['up_output'] = enlarge(found['score_pool5'], 2)
     half = found['up_output'] + found['score_pool4'][..., 5:41, 5:41]
     found['up_pool4_out'] = enlarge(half, 2)
