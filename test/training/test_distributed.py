@@ -22,9 +22,12 @@ from pathlib import Path
 import subprocess
 import sys
 
+from built_once import built_once
 import pytest
 
 torch = pytest.importorskip('torch', reason='training needs torch')
+
+import two_processes
 
 from uhr_seg_ros.core.errors import TrainingError
 from uhr_seg_ros.training.distributed import process_group
@@ -37,10 +40,21 @@ if not torch.distributed.is_available():
     pytest.skip('this PyTorch is built without distributed training', allow_module_level=True)
 
 
-def launch(output: Path, cases: Sequence[str], *launcher: str) -> Path:
+def train_alone(output: Path, cases: Sequence[str]) -> Path:
+    output.mkdir()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with process_group('cpu') as alone:
+        for case in cases:
+            two_processes.train(alone, output, STEPS, case)
+    torch.set_num_threads(threads)
+    return output
+
+
+def train_together(output: Path, cases: Sequence[str]) -> Path:
     output.mkdir()
     script = str(HERE / 'two_processes.py')
-    command = [sys.executable, *launcher, script, str(output), str(STEPS), *cases]
+    command = [sys.executable, *TORCHRUN, script, str(output), str(STEPS), *cases]
     folders = (HERE.parent / 'support', HERE.parents[1])
     paths = os.pathsep.join((*map(str, folders), os.environ.get('PYTHONPATH', '')))
     environment = {**os.environ, 'PYTHONPATH': paths, 'OMP_NUM_THREADS': '1'}
@@ -54,17 +68,20 @@ def launch(output: Path, cases: Sequence[str], *launcher: str) -> Path:
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Return the folders of one process and of two."""
-    folder = tmp_path_factory.mktemp('processes')
-    return launch(folder / 'one', ['whole']), launch(
-        folder / 'two', ['whole', 'broken'], *TORCHRUN
-    )
+
+    def build(folder: Path) -> None:
+        train_alone(folder / 'one', ['whole'])
+        train_together(folder / 'two', ['whole', 'broken'])
+
+    folder = built_once(tmp_path_factory, 'processes', build)
+    return folder / 'one', folder / 'two'
 
 
 @pytest.fixture(scope='module')
 def more_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Return the folders of one process and of two, of cases that are seldom run."""
     folder, cases = tmp_path_factory.mktemp('processes'), ['unused', 'accumulated']
-    return launch(folder / 'one', cases), launch(folder / 'two', cases, *TORCHRUN)
+    return train_alone(folder / 'one', cases), train_together(folder / 'two', cases)
 
 
 def error(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
