@@ -78,6 +78,22 @@ def _memory_is_not_measured() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope='session', autouse=True)
+def _engines_have_one_thread() -> Iterator[None]:
+    """
+    Open engines in this process with one thread, as OMP_NUM_THREADS does for everything else.
+
+    Threads of ONNX Runtime spin while they wait, which takes the cores away from other workers.
+    The processes that tests start have as many as a user's.
+    """
+    from uhr_seg_ros.backends import onnxruntime, registry
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (onnxruntime, registry):
+            patch.setattr(module, 'available_cores', lambda: 1)
+        yield
+
+
 @pytest.fixture
 def hostile_folder(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch

@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 import ctypes
 from enum import Enum
+from functools import lru_cache
 import json
 from pathlib import Path
 import pickle
@@ -330,7 +331,7 @@ class Engine(ApiObject):
     real = 'ICudaEngine'
 
     def __init__(self, model: bytes, shapes: dict[str, tuple[int, ...]]) -> None:
-        self._session = ort.InferenceSession(model, providers=['CPUExecutionProvider'])
+        self._session = _session(model)
         feeds = {
             each.name: np.zeros(shapes[each.name], _numpy_type(each.type))
             for each in self._session.get_inputs()
@@ -399,6 +400,14 @@ class Context(ApiObject):
 
         HostStream.known[stream_handle].add(run)
         return True
+
+
+@lru_cache(maxsize=12)
+def _session(model: bytes) -> ort.InferenceSession:
+    """Open a graph, once for tests that build the same engines; a run changes nothing in it."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    return ort.InferenceSession(model, options, providers=['CPUExecutionProvider'])
 
 
 def _makes_bytes(node: onnx.NodeProto) -> bool:
