@@ -158,6 +158,38 @@ def test_the_frame_crosses_the_bus_once(stand_in: StandIn, tiny_bundle: Path) ->
         assert stand_in.cuda.uploaded - before == 200 * 300 * 3
 
 
+@pytest.mark.parametrize('order', ['lazy', 'hasty'])
+def test_integrated_gpu_works_in_the_memory_of_the_host(
+    stand_in: StandIn, tiny_bundle: Path, order: str
+) -> None:
+    stand_in.is_integrated, stand_in.order = True, order
+    pictures = OverlayOptions(True, True, 0.5, 0.5)
+    with on_gpu(tiny_bundle) as segmenter, on_cpu(tiny_bundle) as reference:
+        segmenter(scene())
+        uploaded, downloaded = stand_in.cuda.uploaded, stand_in.cuda.downloaded
+        for seed in range(6):
+            image = scene(seed=seed)
+            found = segmenter(image, confidence=True, overlay=pictures)
+            expected = reference(image, confidence=True, overlay=pictures)
+            assert (found.mask == expected.mask).mean() > 0.9999
+            assert (found.color_mask == expected.color_mask).mean() > 0.999
+        assert stand_in.cuda.uploaded == uploaded
+        assert stand_in.cuda.downloaded == downloaded
+    assert not stand_in.cuda.blocks
+
+
+def test_copies_run_beside_the_work(stand_in: StandIn, tiny_bundle: Path) -> None:
+    stand_in.graphs = False
+    with on_gpu(tiny_bundle) as segmenter:
+        segmenter(scene())
+        for streams in stand_in.cuda.used.values():
+            streams.clear()
+        segmenter(scene(), confidence=True)
+        used = stand_in.cuda.used
+        assert [len(used[what]) for what in ('upload', 'kernel', 'download')] == [1, 2, 1]
+        assert len(set().union(*used.values())) == 4
+
+
 def test_pictures(stand_in: StandIn, bundle: str) -> None:
     pictures = OverlayOptions(True, True, 0.3, 0.4)
     with on_gpu(bundle) as segmenter:
@@ -330,36 +362,48 @@ class _Wrong:
 
 
 class _Spoiling:
-    """A session that puts each of some values into its results once."""
+    """A session that puts a value into one of its results while it is asked to."""
 
-    def __init__(self, session: object, values: list[float]) -> None:
-        self._session, self._values = session, values
+    def __init__(self, session: object, to_spoil: dict[str, float]) -> None:
+        self._session, self._to_spoil = session, to_spoil
 
     def run(self, names: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
         results = self._session.run(names, feeds)
-        if self._values:
-            results[0][..., 3, 3] = self._values.pop()
+        for name, values in zip(names, results, strict=True):
+            if name in self._to_spoil:
+                values.flat[-1] = self._to_spoil[name]
+            elif name == 'quarter_logits' and self._to_spoil:
+                values[...] = 1  # as if a rectifier had made a number of it
         return results
 
 
-def test_logits_that_are_not_finite_are_refused(
-    stand_in: StandIn, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize('tile', [None, 128])
+def test_what_is_not_finite_is_refused_as_on_the_cpu(
+    stand_in: StandIn, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, tile: int | None
 ) -> None:
-    real, values = stand_in.trt._Engine.create_execution_context, []
+    real, to_spoil = stand_in.trt._Engine.create_execution_context, {}
 
     def spoiling(self: object) -> object:
-        if 'quarter_logits' in self._outputs:
-            self._session = _Spoiling(self._session, values)
+        self._session = _Spoiling(self._session, to_spoil)
         return real(self)
 
     monkeypatch.setattr(stand_in.trt._Engine, 'create_execution_context', spoiling)
-    with on_gpu(tiny_bundle) as segmenter:
-        segmenter.warm_up((64, 64))
-        values += [np.nan, np.inf]
-        for _ in range(2):
-            with pytest.raises(EngineError, match='graph quarter gives .* not finite'):
-                segmenter(scene(64, 64))
-        assert segmenter(scene(64, 64)).mask.max() < 3
+    limits, image = TilingOptions(tile=tile), scene(64, 208)
+    with Segmenter(tiny_bundle, 'tensorrt', limits, options=options()) as segmenter:
+        right = segmenter(image).mask
+        for name, graph in {
+            'tokens': 'semantic',
+            'affinity': 'detail',
+            'local': 'detail',
+            'quarter_logits': 'quarter',
+        }.items():
+            for value in (np.nan, np.inf, -np.inf):
+                to_spoil[name] = value
+                text = f'graph {graph} gives {name} that are not finite: use precision fp32'
+                with pytest.raises(EngineError, match=text):
+                    segmenter(image)
+                to_spoil.clear()
+                np.testing.assert_array_equal(segmenter(image).mask, right)
 
 
 def test_engine_of_a_failed_size_is_compared_when_it_is_used(

@@ -66,7 +66,7 @@ struct module { char *image; };
 struct function { char name[64]; };
 
 /* What tests set and look at. */
-static int device_count = 1, capability[2] = {8, 7}, fail_code, live[KINDS];
+static int device_count = 1, capability[2] = {8, 7}, integrated, fail_code, live[KINDS];
 static char fail_function[64];
 static struct launch launches[64];
 static int launch_count;
@@ -101,6 +101,7 @@ void standin_devices(int count, int major, int minor)
 {
     device_count = count, capability[0] = major, capability[1] = minor;
 }
+void standin_integrated(int is_integrated) { integrated = is_integrated; }
 void standin_forget(void) { memset(live, 0, sizeof live); launch_count = 0; memory_used = 0; }
 int standin_live(int kind) { return kind < KINDS ? live[kind] : depth; }
 int standin_launch_count(void) { return launch_count; }
@@ -145,6 +146,7 @@ int cuDeviceComputeCapability(int *major, int *minor, int device)
 int cuDeviceGetAttribute(int *value, int attribute, int device)
 {
     ENTER;
+    if (attribute == 18) return *value = integrated, 0;
     if (attribute != 75 && attribute != 76) return INVALID_VALUE;
     return *value = capability[attribute - 75], 0;
 }
@@ -196,6 +198,11 @@ int cuMemHostAlloc(void **block, size_t size, unsigned flags)
 {
     UNSAFE;
     return *block = take(size, 4096, PINNED), 0;
+}
+int cuMemHostGetDevicePointer_v2(uint64_t *address, void *block, unsigned flags)
+{
+    NEEDS_CONTEXT;
+    return *address = (uint64_t)block, 0;
 }
 int cuMemFreeHost(void *block) { UNSAFE; GIVE_BACK(PINNED, (char *)block - 4096); }
 

@@ -76,6 +76,7 @@ class Cuda:
     Attributes:
         name: of the GPU.
         capability: compute capability, such as (8, 7).
+        is_integrated: whether the GPU has no memory but the host's, as on a Jetson.
 
     Raises:
         EngineError: pycuda is missing, or there is no GPU; see `core.gpu.find_gpu`.
@@ -86,6 +87,7 @@ class Cuda:
         self._context = Context(ordinal)
         self._pycuda = self._context.pycuda
         self.name, self.capability = self._context.name, self._context.capability
+        self.is_integrated = self._context.is_integrated
         # pycuda ends the process when a thread ends in a context, the main one too.
         self._close = finalize(self, self._context.close)
         finalize(_sentinel_of_thread(), self._close)
@@ -124,9 +126,20 @@ class Cuda:
             (size,) uint8; free when nothing refers to it, and not to be touched after `close`.
 
         """
-        array = self._pycuda.pagelocked_empty(size, np.uint8)
+        mapped = self._pycuda.host_alloc_flags.DEVICEMAP
+        array = self._pycuda.pagelocked_empty(size, np.uint8, mem_flags=mapped)
         self._context.pinned.add(array.base)
         return array
+
+    @_guarded
+    def mapped(self, pinned: np.ndarray) -> int:
+        """
+        Return the address by which kernels read and write what `pinned` gave.
+
+        An integrated GPU does so without a copy, at its full speed where every byte is touched
+        once; any other one goes over the bus each time.
+        """
+        return int(pinned.base.get_device_pointer())
 
     @_guarded
     def stream(self) -> Stream:

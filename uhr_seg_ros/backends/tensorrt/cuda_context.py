@@ -137,6 +137,7 @@ class Context:
         driver: the driver itself.
         name: of the GPU.
         capability: compute capability.
+        is_integrated: whether the GPU works in the host's memory.
         allocations: address -> device memory.
         pinned: page-locked memory that is in use.
 
@@ -156,6 +157,9 @@ class Context:
             device = self.pycuda.Device(ordinal)
             self.name: str = device.name()
             self.capability: tuple[int, int] = device.compute_capability()
+            # Every integrated GPU since compute capability 7.2 can map the host's memory.
+            integrated = self.pycuda.device_attribute.INTEGRATED
+            self.is_integrated = bool(device.get_attribute(integrated))
             self._context = device.retain_primary_context()
             self._context.push()
         except self.pycuda.Error as err:
