@@ -24,6 +24,7 @@ import pytest
 onnx = pytest.importorskip('onnx', reason='the bundle is made with onnx')
 from onnx import helper, numpy_helper, TensorProto
 from standin_backend import StandIn
+from standin_tensorrt import first_becomes
 from tiny_bundle import TINY_CLASSES
 
 from uhr_seg_ros.backends.options import EngineOptions
@@ -147,3 +148,14 @@ def test_getting_ready_builds_the_engine(stand_in: StandIn, bundle: Bundle) -> N
         assert stand_in.trt.notes.built == 1
         segmenter(scene(1200, 2000))
         assert stand_in.trt.notes.built == 1
+
+
+@pytest.mark.parametrize('value', [np.nan, -np.inf])
+def test_what_is_not_finite_is_refused(stand_in: StandIn, bundle: Bundle, value: float) -> None:
+    with on_gpu(bundle) as segmenter:
+        right = segmenter(scene()).mask
+        stand_in.trt.notes.spoil = first_becomes(value, 'logits')
+        with pytest.raises(EngineError, match=r'gives \w+ that are not finite'):
+            segmenter(scene())
+        stand_in.trt.notes.spoil = {}
+        np.testing.assert_array_equal(segmenter(scene()).mask, right)
