@@ -145,7 +145,9 @@ def test_check_sees_every_place(kernels: HostKernels, output: Output, dtype: typ
         threads = (columns, 8, 1)
         kernels.run(f'check_{SUFFIXES[dtype]}', threads, *arguments)
         assert not flag
-        for value, place in zip((np.nan, np.inf, -np.inf), (0, count // 2, count - 1), strict=True):
+        for value, place in zip(
+            (np.nan, np.inf, -np.inf), (0, count // 2, count - 1), strict=True
+        ):
             good, values[place] = values[place], value
             kernels.run(f'check_{SUFFIXES[dtype]}', threads, *arguments)
             assert flag, (count, place)

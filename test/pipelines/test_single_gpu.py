@@ -30,6 +30,7 @@ from tiny_bundle import TINY_CLASSES
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.tensorrt.engine import HostEngine
 from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.cuda_driver import GpuLostError
 from uhr_seg_ros.core.errors import BundleError, ConfigError, EngineError
 from uhr_seg_ros.export.bundle_writing import write_bundle
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
@@ -159,3 +160,13 @@ def test_what_is_not_finite_is_refused(stand_in: StandIn, bundle: Bundle, value:
             segmenter(scene())
         stand_in.trt.notes.spoil = {}
         np.testing.assert_array_equal(segmenter(scene()).mask, right)
+
+
+def test_gpu_that_is_lost(stand_in: StandIn, bundle: Bundle) -> None:
+    with on_gpu(bundle) as segmenter:
+        segmenter(scene())
+        stand_in.cuda.lose()
+        for _ in range(2):
+            with pytest.raises(GpuLostError, match='only a new process can use the GPU again'):
+                segmenter(scene())
+    assert not stand_in.cuda.blocks

@@ -37,6 +37,7 @@ from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.tensorrt.backend import TensorRTBackend
 from uhr_seg_ros.backends.tensorrt.cache import EngineCache
 from uhr_seg_ros.core.bundle import load_bundle
+from uhr_seg_ros.core.cuda_driver import GpuLostError
 from uhr_seg_ros.core.errors import BundleError, EngineError
 from uhr_seg_ros.core.raw_frame import FORMATS, memory_shape, RawFrame
 from uhr_seg_ros.core.timing import StageClock
@@ -442,3 +443,43 @@ def test_a_graph_that_was_replaced_after_loading(
             backend.execution(loaded.graphs['quarter'], {'tokens': (1, 3, 4, 4)})
     finally:
         backend.close()
+
+
+@pytest.mark.parametrize('backend', ['auto', 'tensorrt'])
+def test_gpu_that_is_lost(stand_in: StandIn, tiny_bundle: Path, backend: str) -> None:
+    with (
+        Segmenter(tiny_bundle, backend, input_size=(64, 96), options=options()) as segmenter,
+        on_cpu(tiny_bundle) as reference,
+    ):
+        image = scene(64, 96)
+        pending = [segmenter.submit(image) for _ in range(2)]
+        stand_in.cuda.lose()
+        with pytest.raises(GpuLostError, match='illegal memory access .*only a new process'):
+            pending[0].result()
+        if backend == 'tensorrt':
+            for use in (pending[1].result, lambda: segmenter(image), lambda: segmenter(image)):
+                with pytest.raises(GpuLostError):
+                    use()
+            assert not segmenter.fallback
+            return
+        with pytest.raises(EngineError, match='was in work when tensorrt is not used any more'):
+            pending[1].result()
+        np.testing.assert_array_equal(segmenter(image).mask, reference(image).mask)
+        assert segmenter.backend == segmenter.provenance['backend'] == 'onnxruntime'
+        assert 'illegal memory access' in segmenter.fallback
+    assert not stand_in.cuda.blocks
+
+
+def test_gpu_that_is_lost_while_it_is_opened(stand_in: StandIn, tiny_bundle: Path) -> None:
+    real = stand_in.trt.Runtime.deserialize_cuda_engine
+
+    def lose(self: object, plan: bytes) -> object:
+        stand_in.cuda.lose()
+        return real(self, plan)
+
+    stand_in.trt.Runtime.deserialize_cuda_engine = lose
+    with pytest.raises(GpuLostError):
+        Segmenter(tiny_bundle, 'tensorrt', input_size=(64, 96), options=options())
+    with Segmenter(tiny_bundle, input_size=(64, 96), options=options()) as segmenter:
+        assert segmenter.backend == 'onnxruntime'
+        assert 'illegal memory access' in segmenter.fallback

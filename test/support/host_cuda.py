@@ -31,8 +31,29 @@ from host_kernels import compile_host_kernels
 import numpy as np
 
 from uhr_seg_ros.backends.tensorrt.cuda import GraphCaptureError
+from uhr_seg_ros.core.cuda_driver import GpuLostError
 
 Work = Callable[[], None]
+
+#: What a lost GPU refuses; it frees nothing either, but says no more than a line about that.
+_FAILING = (
+    'allocate',
+    'pinned',
+    'mapped',
+    'stream',
+    'event',
+    'upload',
+    'download',
+    'clear',
+    'record',
+    'wait',
+    'elapsed_ms',
+    'finish',
+    'synchronize',
+    'load',
+    'launch',
+    'capture',
+)
 
 
 class HostStream:
@@ -88,6 +109,7 @@ class HostGraph:
 
     def launch(self, stream: HostStream) -> None:
         """Put the whole graph on one stream; inside it, only events give an order."""
+        stream.cuda.check_alive()
         self.launches += 1
         stream.add(lambda: self._run(stream))
 
@@ -128,7 +150,24 @@ class HostCuda:
         self.kernels = compile_host_kernels()
         self.captured: list[HostGraph] = []
         self.uploaded = self.downloaded = 0
-        self.used: dict[str, set[HostStream]] = {'upload': set(), 'kernel': set(), 'download': set()}
+        self.used: dict[str, set[HostStream]] = {
+            'upload': set(),
+            'kernel': set(),
+            'download': set(),
+        }
+
+    def lose(self) -> None:
+        """Let all that waits and all to come fail, as after a fault of the GPU."""
+        self.check_alive = self._fail
+        for name in _FAILING:
+            setattr(self, name, self._fail)
+
+    def check_alive(self) -> None:
+        """Do nothing, until the GPU is lost."""
+
+    def _fail(self, *arguments: object) -> None:
+        text = 'CUDA: cuEventSynchronize failed: an illegal memory access was encountered'
+        raise GpuLostError(text, 700)
 
     def memory(self) -> tuple[int, int]:
         """Return free and total memory, bytes."""

@@ -29,13 +29,20 @@
     X(OUT_OF_MEMORY, 2, "out of memory") \
     X(NOT_INITIALIZED, 3, "initialization error") \
     X(STUB_LIBRARY, 34, "CUDA driver is a stub library") \
+    X(DEVICE_UNAVAILABLE, 46, "CUDA-capable device(s) is/are busy or unavailable") \
     X(NO_DEVICE, 100, "no CUDA-capable device is detected") \
     X(INVALID_DEVICE, 101, "invalid device ordinal") \
     X(INVALID_CONTEXT, 201, "invalid device context") \
     X(NO_BINARY_FOR_GPU, 209, "no kernel image is available for execution on the device") \
+    X(ECC_UNCORRECTABLE, 214, "uncorrectable ECC error encountered") \
     X(INVALID_HANDLE, 400, "invalid resource handle") \
     X(NOT_FOUND, 500, "named symbol not found") \
     X(ILLEGAL_ADDRESS, 700, "an illegal memory access was encountered") \
+    X(LAUNCH_OUT_OF_RESOURCES, 701, "too many resources requested for launch") \
+    X(LAUNCH_TIMEOUT, 702, "the launch timed out and was terminated") \
+    X(CONTEXT_IS_DESTROYED, 709, "context is destroyed") \
+    X(MISALIGNED_ADDRESS, 716, "misaligned address") \
+    X(LAUNCH_FAILED, 719, "unspecified launch failure") \
     X(SYSTEM_DRIVER_MISMATCH, 803, "system has unsupported display driver / cuda driver") \
     X(STREAM_CAPTURE_UNSUPPORTED, 900, "operation not permitted when stream is capturing") \
     X(STREAM_CAPTURE_INVALIDATED, 901, "operation failed due to a previous error during capture") \

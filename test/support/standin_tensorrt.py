@@ -85,7 +85,9 @@ def make_tensorrt(version: str) -> SimpleNamespace:
     trt.ILogger = trt._Log
     if 'IProgressMonitor' in api:
         trt.IProgressMonitor = type('IProgressMonitor', (), {})
-    trt.notes = SimpleNamespace(flags=set(), creation=None, built=0, workspace=0, refuses='', spoil={})
+    trt.notes = SimpleNamespace(
+        flags=set(), creation=None, built=0, workspace=0, refuses='', spoil={}
+    )
     return trt
 
 

@@ -36,7 +36,6 @@ from uhr_seg_ros.pipelines.two_branch_maps import (
     STRIDES,
 )
 
-
 #: What is looked through for NaN and infinity, and the graph that gives it: the outputs that the
 #: CPU path checks, since a rectifier makes a number of NaN and the mask would not show it.
 CHECKED = {

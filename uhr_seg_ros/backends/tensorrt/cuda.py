@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 import struct
 from threading import local
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import finalize
 
 import numpy as np
@@ -32,7 +32,6 @@ from uhr_seg_ros.backends.tensorrt.cuda_context import (
     GraphCaptureError,
     Handle,
     Stream,
-    translated,
 )
 from uhr_seg_ros.core.errors import EngineError
 
@@ -57,7 +56,7 @@ def _guarded(
         try:
             return method(self, *args, **kwargs)
         except self._pycuda.Error as err:
-            raise translated(err) from err
+            raise self._context.translated(err) from err
 
     return guarded
 
@@ -68,7 +67,7 @@ class Cuda:
 
     It closes when nothing refers to it, when its thread ends and at exit, if nobody did so
     before. Every method raises EngineError when CUDA refuses something, on another thread, and
-    after `close`.
+    after `close`; GpuLostError of these when nothing can succeed any more.
 
     Args:
         ordinal: which GPU, in CUDA's order.
@@ -139,7 +138,8 @@ class Cuda:
         An integrated GPU does so without a copy, at its full speed where every byte is touched
         once; any other one goes over the bus each time.
         """
-        return int(pinned.base.get_device_pointer())
+        memory: Any = pinned.base
+        return int(memory.get_device_pointer())
 
     @_guarded
     def stream(self) -> Stream:
@@ -241,6 +241,7 @@ class Cuda:
 
         Raises:
             GraphCaptureError: something in it cannot be captured; the streams can be used again.
+            GpuLostError: nothing can be done any more.
 
         """
         return self._context.hold(Graph.capture(self._context.driver, stream, work))
