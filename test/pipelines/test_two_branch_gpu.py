@@ -483,3 +483,47 @@ def test_gpu_that_is_lost_while_it_is_opened(stand_in: StandIn, tiny_bundle: Pat
     with Segmenter(tiny_bundle, input_size=(64, 96), options=options()) as segmenter:
         assert segmenter.backend == 'onnxruntime'
         assert 'illegal memory access' in segmenter.fallback
+
+
+def detail_sizes(stand_in: StandIn) -> set[str]:
+    """Return the inputs that engines of `detail` were built for."""
+    return {path.name.split('-')[3] for path in stand_in.cache.glob('**/tiny-detail-*.engine')}
+
+
+@pytest.mark.parametrize(
+    ('limit_mb', 'bytes_per_value', 'sizes'),
+    [
+        (6, 0, {'1x3x256x320'}),
+        (6, 25, {'1x3x256x320', '1x3x256x256'}),  # found to be too large, and built in tiles
+        (768, 1000, {'1x3x256x320'}),  # the GPU has memory of its own
+        (0, 1000, {'1x3x256x320'}),
+    ],
+)
+def test_tiles_are_as_large_as_engines_of_the_gpu_allow(
+    stand_in: StandIn,
+    tiny_bundle: Path,
+    tmp_path: Path,
+    limit_mb: int,
+    bytes_per_value: int,
+    sizes: set[str],
+) -> None:
+    folder = Path(shutil.copytree(tiny_bundle, tmp_path / 'tiny'))
+    with edited_model(folder) as model:
+        model['memory']['detail_bytes_per_pixel'] = 90.0  # of a CPU: 6 MB are 258 x 258 px
+    stand_in.trt.notes.memory_per_value = bytes_per_value
+    image, built = scene(256, 320), []
+    for _ in range(2):  # what was found decides at every start
+        with Segmenter(
+            folder,
+            'tensorrt',
+            TilingOptions(limit_mb),
+            input_size=(256, 320),
+            options=options(report=(lines := []).append),
+        ) as segmenter:
+            mask = segmenter(image).mask
+        built.append(stand_in.trt.notes.built)
+        assert detail_sizes(stand_in) == sizes
+        with on_cpu(folder, TilingOptions(tile=256 if len(sizes) > 1 else None)) as reference:
+            assert (mask == reference(image).mask).mean() > 0.9999
+    assert built[0] == built[1]
+    assert not any('other tiles' in line for line in lines)

@@ -86,7 +86,7 @@ def make_tensorrt(version: str) -> SimpleNamespace:
     if 'IProgressMonitor' in api:
         trt.IProgressMonitor = type('IProgressMonitor', (), {})
     trt.notes = SimpleNamespace(
-        flags=set(), creation=None, built=0, workspace=0, refuses='', spoil={}
+        flags=set(), creation=None, built=0, workspace=0, refuses='', spoil={}, memory_per_value=4
     )
     return trt
 
@@ -364,6 +364,17 @@ class Engine(ApiObject):
         found = {**self._inputs, **self._outputs}[name].dtype
         label = next(label for label, dtype in _DTYPES.items() if dtype == found)
         return getattr(self._trt.DataType, label)
+
+    @property
+    def device_memory_size(self) -> int:
+        """What it takes beside its inputs and outputs, bytes."""
+        pixels = max(each.size for each in self._inputs.values())
+        return self._trt.notes.memory_per_value * pixels
+
+    @property
+    def device_memory_size_v2(self) -> int:
+        """The same, as newer versions name it."""
+        return Engine.device_memory_size.fget(self)
 
     def create_execution_context(self) -> Any:
         """Make a context."""

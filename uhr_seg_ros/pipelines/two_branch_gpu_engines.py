@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -166,6 +167,10 @@ class FrameProgram:
         self._cuda.download(logits, self._at[name], self._main)
         self._cuda.synchronize(self._main)
         return logits[0].astype(np.float32)
+
+    def detail_memory(self) -> tuple[int, int]:
+        """Return what the detail branch takes, bytes, and for how many pixels."""
+        return self._detail.memory_bytes, math.prod(self._detail.inputs['image'].shape[2:])
 
     def close(self) -> None:
         """Free the memory."""
