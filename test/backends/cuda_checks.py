@@ -68,6 +68,24 @@ def test_copies_there_and_back(cuda: Cuda) -> None:
     cuda.free(address)
 
 
+def test_kernels_work_in_host_memory(cuda: Cuda) -> None:
+    stream, host = cuda.stream(), cuda.pinned(1000)
+    host[:] = np.arange(1000) % 256
+    address = cuda.mapped(host)
+    assert address % 256 == 0
+    cuda.clear(address, 999, stream)
+    cuda.synchronize(stream)
+    assert host.tolist() == [0] * 999 + [231]
+
+
+def test_tells_if_memory_is_shared(standin: StandIn) -> None:
+    for is_integrated in (False, True):
+        standin.integrated(is_integrated)
+        cuda = Cuda()
+        assert cuda.is_integrated is is_integrated
+        cuda.close()
+
+
 def test_refuses_what_is_not_in_one_piece(cuda: Cuda) -> None:
     stream, address = cuda.stream(), cuda.allocate(64)
     columns = np.zeros((8, 8), np.uint8)[:, ::2]
@@ -152,6 +170,7 @@ def uses(cuda: Cuda) -> dict[str, Callable[[], object]]:
         'cuMemGetInfo': cuda.memory,
         'cuMemAlloc': lambda: cuda.allocate(64),
         'cuMemHostAlloc': lambda: cuda.pinned(64),
+        'cuMemHostGetDevicePointer': lambda: cuda.mapped(host),
         'cuStreamCreate': cuda.stream,
         'cuEventCreate': cuda.event,
         'cuMemcpyHtoDAsync': lambda: cuda.upload(address, host, stream),

@@ -26,6 +26,7 @@ import pytest
 from standin_libcuda import StandIn
 
 from uhr_seg_ros.backends.tensorrt.cuda import Cuda, GraphCaptureError
+from uhr_seg_ros.core.cuda_driver import GpuLostError
 from uhr_seg_ros.core.errors import EngineError
 
 pytest_plugins = ['cuda_fixtures']
@@ -145,6 +146,38 @@ def test_opens_again_and_beside_another(standin: StandIn) -> None:
         taken[1][0].check(taken[1][0].whole, 10)
         second.close()
         assert standin.live() == {}
+
+
+LOST, GOES_ON = (46, 214, 700, 702, 709, 716, 719, 999), (1, 2, 400, 701)
+
+
+@pytest.mark.parametrize('code', [*LOST, *GOES_ON])
+def test_errors_that_end_the_context(
+    cuda: Cuda, standin: StandIn, capfd: pytest.CaptureFixture[str], code: int
+) -> None:
+    two = TwoStreams(cuda)
+    graph = cuda.capture(two.main, two.whole)
+    work = {
+        'cuStreamSynchronize': lambda: cuda.synchronize(two.main),
+        'cuGraphLaunch': lambda: graph.launch(two.main),
+        'cuStreamBeginCapture_v2': lambda: cuda.capture(two.main, two.whole),
+    }
+    for function, use in work.items():
+        standin.fail('*', code)
+        with pytest.raises(EngineError, match=f'{function} failed: ') as caught:
+            use()
+        standin.fail('', 0)
+        assert isinstance(caught.value, GpuLostError) is (code in LOST)
+        if code in LOST:
+            assert caught.value.code == code
+            assert 'only a new process can use the GPU again' in str(caught.value)
+
+
+def test_no_context_is_not_a_lost_one(standin: StandIn) -> None:
+    standin.fail('cuDevicePrimaryCtxRetain', 46)  # another process has the GPU for itself
+    with pytest.raises(EngineError, match='cuDevicePrimaryCtxRetain failed: .*busy') as caught:
+        Cuda()
+    assert not isinstance(caught.value, GpuLostError)
 
 
 def test_leaves_the_context_after_the_gpu_failed(

@@ -36,7 +36,7 @@ from standin_libcuda import build_standin, StandIn
 
 from uhr_seg_ros.backends.tensorrt.cuda import Cuda, Graph, GraphCaptureError, Stream
 from uhr_seg_ros.core import cuda_driver as driver_module
-from uhr_seg_ros.core.cuda_driver import Driver
+from uhr_seg_ros.core.cuda_driver import Driver, GpuLostError
 from uhr_seg_ros.core.errors import EngineError
 
 HERE = Path(__file__).parent
@@ -204,11 +204,32 @@ def test_mistake_in_captured_work_is_not_hidden(bench: Bench) -> None:
     assert bench.done()
 
 
-def test_launch_that_fails_says_why(bench: Bench, standin: StandIn) -> None:
+@pytest.mark.parametrize('has_context', [True, False])
+def test_launch_that_fails_says_why(bench: Bench, standin: StandIn, has_context: bool) -> None:
     graph = bench.capture(bench.whole)
-    standin.fail('cuGraphLaunch', 700)
-    with pytest.raises(EngineError, match=r'cuGraphLaunch failed: CUDA_ERROR_ILLEGAL_ADDRESS \('):
-        graph.launch(bench.main)
+    bench.driver.has_context = has_context
+    for function, use in {
+        'cuGraphLaunch': lambda: graph.launch(bench.main),
+        'cuStreamBeginCapture_v2': lambda: bench.capture(bench.whole),
+    }.items():
+        standin.fail(function, 700)
+        text = rf'{function} failed: CUDA_ERROR_ILLEGAL_ADDRESS \('
+        with pytest.raises(EngineError, match=text) as caught:
+            use()
+        assert isinstance(caught.value, GpuLostError) is has_context
+        standin.fail('', 0)
+    graph.close()
+
+
+def test_errors_that_pycuda_tells_by_their_text(bench: Bench) -> None:
+    bench.driver.has_context = True
+    text = 'cuMemcpyHtoDAsync failed: an illegal memory access was encountered'
+    lost = bench.driver.error_of(text)
+    assert isinstance(lost, GpuLostError)
+    assert lost.code == 700
+    assert str(lost).startswith(text)
+    for text in ('cuMemAlloc failed: out of memory', 'cuLaunchKernel failed: too many resources'):
+        assert not isinstance(bench.driver.error_of(text), GpuLostError)
 
 
 def test_another_thread_is_refused(bench: Bench) -> None:

@@ -38,6 +38,7 @@ from uhr_seg_ros.backends.registry import (
     select_backend,
 )
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
+from uhr_seg_ros.core.cuda_driver import GpuLostError
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
@@ -199,3 +200,19 @@ def test_every_back_end_has_its_door() -> None:
     assert list(BACKENDS) == ['tensorrt', 'onnxruntime']
     for entry in BACKENDS.values():
         assert callable(import_module(entry.module).open_backend)
+
+
+@pytest.mark.parametrize(('code', 'is_lost'), [(700, True), (719, True), (2, False)])
+def test_error_that_ends_the_context_of_a_gpu(bundle: Bundle, code: int, is_lost: bool) -> None:
+    engine = OnnxRuntimeEngine(bundle.graphs['semantic'], threads=1)
+
+    class Failing:
+        def run(self, *arguments: object) -> None:
+            # As onnxruntime-gpu words it.
+            msg = f'CUDA failure {code}: whatever it is ; GPU=0 ; expr=cudaStreamSynchronize'
+            raise RuntimeError(msg)
+
+    engine._session = Failing()
+    with pytest.raises(EngineError, match=f'failed on low_res.*CUDA failure {code}') as caught:
+        engine.run({'low_res': np.zeros((1, 3, 16, 16), np.float32)}, ['tokens'])
+    assert isinstance(caught.value, GpuLostError) is is_lost

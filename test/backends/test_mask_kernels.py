@@ -69,14 +69,15 @@ def finish(
     mask: np.ndarray,
     confidence: np.ndarray | None = None,
     logits: np.ndarray | None = None,
+    flag: np.ndarray | None = None,
 ) -> None:
-    """Fill mask (H, W) and, where they are not None, confidence and logits."""
+    """Fill mask (H, W) and, where they are not None, confidence, logits and a flag."""
     classes, rows, columns = quarter.shape
     kernels.run(
         f'finish_{SUFFIXES[quarter.dtype.type]}',
         (columns, rows, 1),
         *(quarter, classes, rows, columns, *mask.shape),
-        *(mask, mask.itemsize, confidence, logits),
+        *(mask, mask.itemsize, confidence, logits, flag),
     )
 
 
@@ -117,21 +118,40 @@ def test_finish_takes_the_first_of_equals(kernels: HostKernels, output: Output) 
 
 @both_types
 @pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_gets_no_class(
+def test_what_is_not_finite_sets_the_flag(
     kernels: HostKernels, output: Output, value: float, dtype: type
 ) -> None:
     quarter = np.random.default_rng(0).normal(size=(3, 8, 8)).astype(dtype)
-    right, mask = output((32, 32), np.uint8), output((32, 32), np.uint8)
-    finish(kernels, quarter, right)
-    quarter[1, 3, 5] = value
-    finish(kernels, quarter, mask)
-    assert (mask[12:16, 20:24] == UNLABELED).all()
-    far = np.ones(mask.shape, bool)
-    far[8:20, 16:28] = False  # the neighbors are interpolated with it
-    assert (mask[far] == right[far]).all()
-    deep = output((32, 32), np.uint16)
-    finish(kernels, quarter, deep)
-    assert (deep[12:16, 20:24] == 65535).all()
+    quarter[0, 0, 0] = np.finfo(dtype).max
+    mask, flag = output((31, 29), np.uint8), np.zeros(1, np.uint32)
+    finish(kernels, quarter, mask, flag=flag)
+    assert not flag
+    finish(kernels, np.full_like(quarter, value), mask)  # and nobody asks
+    # Also beyond the end of the mask, which the CPU path looks at too.
+    for place in ((1, 3, 5), (0, 0, 0), (2, 7, 7)):
+        broken, flag = quarter.copy(), np.zeros(1, np.uint32)
+        broken[place] = value
+        finish(kernels, broken, mask, flag=flag)
+        assert flag, place
+
+
+@both_types
+def test_check_sees_every_place(kernels: HostKernels, output: Output, dtype: type) -> None:
+    for count, columns in ((1, 1), (3, 32), (4, 32), (1027, 32), (9001, 40)):
+        values, flag = output((count,), dtype), np.zeros(1, np.uint32)
+        values[...] = np.random.default_rng(0).normal(size=count)
+        values[0] = np.finfo(dtype).max
+        arguments = values, np.int64(count), flag
+        threads = (columns, 8, 1)
+        kernels.run(f'check_{SUFFIXES[dtype]}', threads, *arguments)
+        assert not flag
+        for value, place in zip(
+            (np.nan, np.inf, -np.inf), (0, count // 2, count - 1), strict=True
+        ):
+            good, values[place] = values[place], value
+            kernels.run(f'check_{SUFFIXES[dtype]}', threads, *arguments)
+            assert flag, (count, place)
+            flag[0], values[place] = 0, good
 
 
 def test_finish_is_the_tail_of_the_shipped_fusion(kernels: HostKernels, output: Output) -> None:

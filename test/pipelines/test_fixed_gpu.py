@@ -26,6 +26,7 @@ pytest.importorskip('onnx', reason='engines are built with onnx')
 
 from deformed_bundles import deformed_bundle
 from standin_backend import StandIn
+from standin_tensorrt import first_becomes
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.tensorrt.engine import HostEngine
@@ -111,3 +112,14 @@ def test_other_precisions_are_refused(stand_in: StandIn, bundle: Bundle, precisi
         EngineError, match=f"precision '{precision}' of bundle {bundle.name}: .* in fp32"
     ):
         on_gpu(bundle, precision)
+
+
+@pytest.mark.parametrize('value', [np.nan, -np.inf])
+def test_what_is_not_finite_is_refused(stand_in: StandIn, bundle: Bundle, value: float) -> None:
+    with on_gpu(bundle) as segmenter:
+        right = segmenter(scene()).mask
+        stand_in.trt.notes.spoil = first_becomes(value, 'logits', 'probabilities')
+        with pytest.raises(EngineError, match=r'gives \w+ that are not finite'):
+            segmenter(scene())
+        stand_in.trt.notes.spoil = {}
+        np.testing.assert_array_equal(segmenter(scene()).mask, right)

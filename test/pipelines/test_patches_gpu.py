@@ -27,7 +27,7 @@ pytest.importorskip('onnx', reason='engines are built with onnx')
 
 from patch_bundles import patch_bundle
 from standin_backend import StandIn
-from standin_tensorrt import VERSIONS
+from standin_tensorrt import first_becomes, VERSIONS
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.tensorrt.engine import HostEngine
@@ -146,3 +146,14 @@ def test_an_input_that_does_not_fit(stand_in: StandIn, bundle: Bundle) -> None:
 def test_int8_is_refused(stand_in: StandIn, bundle: Bundle) -> None:
     with pytest.raises(EngineError, match="precision 'int8' of bundle p: .* in fp32 or fp16"):
         on_gpu(bundle, 'int8')
+
+
+@pytest.mark.parametrize('value', [np.nan, -np.inf])
+def test_what_is_not_finite_is_refused(stand_in: StandIn, bundle: Bundle, value: float) -> None:
+    with on_gpu(bundle) as segmenter:
+        right = segmenter(scene()).mask
+        stand_in.trt.notes.spoil = first_becomes(value, 'logits')
+        with pytest.raises(EngineError, match=r'gives \w+ that are not finite'):
+            segmenter(scene())
+        stand_in.trt.notes.spoil = {}
+        np.testing.assert_array_equal(segmenter(scene()).mask, right)

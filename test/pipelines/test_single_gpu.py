@@ -24,11 +24,13 @@ import pytest
 onnx = pytest.importorskip('onnx', reason='the bundle is made with onnx')
 from onnx import helper, numpy_helper, TensorProto
 from standin_backend import StandIn
+from standin_tensorrt import first_becomes
 from tiny_bundle import TINY_CLASSES
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.tensorrt.engine import HostEngine
 from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.cuda_driver import GpuLostError
 from uhr_seg_ros.core.errors import BundleError, ConfigError, EngineError
 from uhr_seg_ros.export.bundle_writing import write_bundle
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
@@ -147,3 +149,24 @@ def test_getting_ready_builds_the_engine(stand_in: StandIn, bundle: Bundle) -> N
         assert stand_in.trt.notes.built == 1
         segmenter(scene(1200, 2000))
         assert stand_in.trt.notes.built == 1
+
+
+@pytest.mark.parametrize('value', [np.nan, -np.inf])
+def test_what_is_not_finite_is_refused(stand_in: StandIn, bundle: Bundle, value: float) -> None:
+    with on_gpu(bundle) as segmenter:
+        right = segmenter(scene()).mask
+        stand_in.trt.notes.spoil = first_becomes(value, 'logits')
+        with pytest.raises(EngineError, match=r'gives \w+ that are not finite'):
+            segmenter(scene())
+        stand_in.trt.notes.spoil = {}
+        np.testing.assert_array_equal(segmenter(scene()).mask, right)
+
+
+def test_gpu_that_is_lost(stand_in: StandIn, bundle: Bundle) -> None:
+    with on_gpu(bundle) as segmenter:
+        segmenter(scene())
+        stand_in.cuda.lose()
+        for _ in range(2):
+            with pytest.raises(GpuLostError, match='only a new process can use the GPU again'):
+                segmenter(scene())
+    assert not stand_in.cuda.blocks

@@ -30,13 +30,14 @@ import pytest
 pytest.importorskip('onnx', reason='engines are built with onnx')
 
 from standin_backend import StandIn
-from standin_tensorrt import VERSIONS
+from standin_tensorrt import first_becomes, VERSIONS
 from tiny_bundle import edited_model
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.tensorrt.backend import TensorRTBackend
 from uhr_seg_ros.backends.tensorrt.cache import EngineCache
 from uhr_seg_ros.core.bundle import load_bundle
+from uhr_seg_ros.core.cuda_driver import GpuLostError
 from uhr_seg_ros.core.errors import BundleError, EngineError
 from uhr_seg_ros.core.raw_frame import FORMATS, memory_shape, RawFrame
 from uhr_seg_ros.core.timing import StageClock
@@ -156,6 +157,38 @@ def test_the_frame_crosses_the_bus_once(stand_in: StandIn, tiny_bundle: Path) ->
         before = stand_in.cuda.uploaded
         segmenter(scene(), confidence=True, overlay=OverlayOptions(True, True, 0.5, 0.5))
         assert stand_in.cuda.uploaded - before == 200 * 300 * 3
+
+
+@pytest.mark.parametrize('order', ['lazy', 'hasty'])
+def test_integrated_gpu_works_in_the_memory_of_the_host(
+    stand_in: StandIn, tiny_bundle: Path, order: str
+) -> None:
+    stand_in.is_integrated, stand_in.order = True, order
+    pictures = OverlayOptions(True, True, 0.5, 0.5)
+    with on_gpu(tiny_bundle) as segmenter, on_cpu(tiny_bundle) as reference:
+        segmenter(scene())
+        uploaded, downloaded = stand_in.cuda.uploaded, stand_in.cuda.downloaded
+        for seed in range(6):
+            image = scene(seed=seed)
+            found = segmenter(image, confidence=True, overlay=pictures)
+            expected = reference(image, confidence=True, overlay=pictures)
+            assert (found.mask == expected.mask).mean() > 0.9999
+            assert (found.color_mask == expected.color_mask).mean() > 0.999
+        assert stand_in.cuda.uploaded == uploaded
+        assert stand_in.cuda.downloaded == downloaded
+    assert not stand_in.cuda.blocks
+
+
+def test_copies_run_beside_the_work(stand_in: StandIn, tiny_bundle: Path) -> None:
+    stand_in.graphs = False
+    with on_gpu(tiny_bundle) as segmenter:
+        segmenter(scene())
+        for streams in stand_in.cuda.used.values():
+            streams.clear()
+        segmenter(scene(), confidence=True)
+        used = stand_in.cuda.used
+        assert [len(used[what]) for what in ('upload', 'kernel', 'download')] == [1, 2, 1]
+        assert len(set().union(*used.values())) == 4
 
 
 def test_pictures(stand_in: StandIn, bundle: str) -> None:
@@ -329,37 +362,28 @@ class _Wrong:
         return [-values for values in self._session.run(names, feeds)]
 
 
-class _Spoiling:
-    """A session that puts each of some values into its results once."""
-
-    def __init__(self, session: object, values: list[float]) -> None:
-        self._session, self._values = session, values
-
-    def run(self, names: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-        results = self._session.run(names, feeds)
-        if self._values:
-            results[0][..., 3, 3] = self._values.pop()
-        return results
-
-
-def test_logits_that_are_not_finite_are_refused(
-    stand_in: StandIn, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize('tile', [None, 128])
+def test_what_is_not_finite_is_refused_as_on_the_cpu(
+    stand_in: StandIn, tiny_bundle: Path, tile: int | None
 ) -> None:
-    real, values = stand_in.trt._Engine.create_execution_context, []
-
-    def spoiling(self: object) -> object:
-        if 'quarter_logits' in self._outputs:
-            self._session = _Spoiling(self._session, values)
-        return real(self)
-
-    monkeypatch.setattr(stand_in.trt._Engine, 'create_execution_context', spoiling)
-    with on_gpu(tiny_bundle) as segmenter:
-        segmenter.warm_up((64, 64))
-        values += [np.nan, np.inf]
-        for _ in range(2):
-            with pytest.raises(EngineError, match='graph quarter gives .* not finite'):
-                segmenter(scene(64, 64))
-        assert segmenter(scene(64, 64)).mask.max() < 3
+    # As if a rectifier had made a number of what is none.
+    mended = {'quarter_logits': lambda values: values.fill(1)}
+    limits, image = TilingOptions(tile=tile), scene(64, 208)
+    with Segmenter(tiny_bundle, 'tensorrt', limits, options=options()) as segmenter:
+        right = segmenter(image).mask
+        for name, graph in {
+            'tokens': 'semantic',
+            'affinity': 'detail',
+            'local': 'detail',
+            'quarter_logits': 'quarter',
+        }.items():
+            for value in (np.nan, np.inf, -np.inf):
+                stand_in.trt.notes.spoil = {**mended, **first_becomes(value, name)}
+                text = f'graph {graph} gives {name} that are not finite: use precision fp32'
+                with pytest.raises(EngineError, match=text):
+                    segmenter(image)
+                stand_in.trt.notes.spoil = {}
+                np.testing.assert_array_equal(segmenter(image).mask, right)
 
 
 def test_engine_of_a_failed_size_is_compared_when_it_is_used(
@@ -419,3 +443,87 @@ def test_a_graph_that_was_replaced_after_loading(
             backend.execution(loaded.graphs['quarter'], {'tokens': (1, 3, 4, 4)})
     finally:
         backend.close()
+
+
+@pytest.mark.parametrize('backend', ['auto', 'tensorrt'])
+def test_gpu_that_is_lost(stand_in: StandIn, tiny_bundle: Path, backend: str) -> None:
+    with (
+        Segmenter(tiny_bundle, backend, input_size=(64, 96), options=options()) as segmenter,
+        on_cpu(tiny_bundle) as reference,
+    ):
+        image = scene(64, 96)
+        pending = [segmenter.submit(image) for _ in range(2)]
+        stand_in.cuda.lose()
+        with pytest.raises(GpuLostError, match='illegal memory access .*only a new process'):
+            pending[0].result()
+        if backend == 'tensorrt':
+            for use in (pending[1].result, lambda: segmenter(image), lambda: segmenter(image)):
+                with pytest.raises(GpuLostError):
+                    use()
+            assert not segmenter.fallback
+            return
+        with pytest.raises(EngineError, match='was in work when tensorrt is not used any more'):
+            pending[1].result()
+        np.testing.assert_array_equal(segmenter(image).mask, reference(image).mask)
+        assert segmenter.backend == segmenter.provenance['backend'] == 'onnxruntime'
+        assert 'illegal memory access' in segmenter.fallback
+    assert not stand_in.cuda.blocks
+
+
+def test_gpu_that_is_lost_while_it_is_opened(stand_in: StandIn, tiny_bundle: Path) -> None:
+    real = stand_in.trt.Runtime.deserialize_cuda_engine
+
+    def lose(self: object, plan: bytes) -> object:
+        stand_in.cuda.lose()
+        return real(self, plan)
+
+    stand_in.trt.Runtime.deserialize_cuda_engine = lose
+    with pytest.raises(GpuLostError):
+        Segmenter(tiny_bundle, 'tensorrt', input_size=(64, 96), options=options())
+    with Segmenter(tiny_bundle, input_size=(64, 96), options=options()) as segmenter:
+        assert segmenter.backend == 'onnxruntime'
+        assert 'illegal memory access' in segmenter.fallback
+
+
+def detail_sizes(stand_in: StandIn) -> set[str]:
+    """Return the inputs that engines of `detail` were built for."""
+    return {path.name.split('-')[3] for path in stand_in.cache.glob('**/tiny-detail-*.engine')}
+
+
+@pytest.mark.parametrize(
+    ('limit_mb', 'bytes_per_value', 'sizes'),
+    [
+        (6, 0, {'1x3x256x320'}),
+        (6, 25, {'1x3x256x320', '1x3x256x256'}),  # found to be too large, and built in tiles
+        (768, 1000, {'1x3x256x320'}),  # the GPU has memory of its own
+        (0, 1000, {'1x3x256x320'}),
+    ],
+)
+def test_tiles_are_as_large_as_engines_of_the_gpu_allow(
+    stand_in: StandIn,
+    tiny_bundle: Path,
+    tmp_path: Path,
+    limit_mb: int,
+    bytes_per_value: int,
+    sizes: set[str],
+) -> None:
+    folder = Path(shutil.copytree(tiny_bundle, tmp_path / 'tiny'))
+    with edited_model(folder) as model:
+        model['memory']['detail_bytes_per_pixel'] = 90.0  # of a CPU: 6 MB are 258 x 258 px
+    stand_in.trt.notes.memory_per_value = bytes_per_value
+    image, built = scene(256, 320), []
+    for _ in range(2):  # what was found decides at every start
+        with Segmenter(
+            folder,
+            'tensorrt',
+            TilingOptions(limit_mb),
+            input_size=(256, 320),
+            options=options(report=(lines := []).append),
+        ) as segmenter:
+            mask = segmenter(image).mask
+        built.append(stand_in.trt.notes.built)
+        assert detail_sizes(stand_in) == sizes
+        with on_cpu(folder, TilingOptions(tile=256 if len(sizes) > 1 else None)) as reference:
+            assert (mask == reference(image).mask).mean() > 0.9999
+    assert built[0] == built[1]
+    assert not any('other tiles' in line for line in lines)

@@ -16,7 +16,7 @@
 The node with engines that hang as soon as there is a file named by HANGS_WITH.
 
 The environment variable HANGS says how: `free` lets other Python threads run, as ONNX Runtime and
-TensorRT do; `locked` holds the interpreter's lock.
+TensorRT do; `locked` holds the interpreter's lock; `lost` does not hang but has lost its GPU.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ import numpy as np
 from uhr_seg_ros.backends.engine import Engine, Shapes
 from uhr_seg_ros.backends.onnxruntime import OnnxRuntimeBackend
 from uhr_seg_ros.core.bundle import Graph
+from uhr_seg_ros.core.cuda_driver import GpuLostError
 from uhr_seg_ros.ros.node import main
 
-_LIBRARY = {'free': ctypes.CDLL, 'locked': ctypes.PyDLL}[os.environ['HANGS']](None)
+_HOW = os.environ['HANGS']
+_LIBRARY = (ctypes.PyDLL if _HOW == 'locked' else ctypes.CDLL)(None)
 _HOUR_S = 3600
 _FILE = Path(os.environ['HANGS_WITH'])
 
@@ -54,6 +56,9 @@ class _HangingEngine:
     ) -> dict[str, np.ndarray]:
         if _FILE.exists():
             print('an engine hangs', flush=True)
+            if _HOW == 'lost':
+                text = 'cuEventSynchronize failed: unspecified launch failure'
+                raise GpuLostError(text, 719)
             _LIBRARY.sleep(_HOUR_S)
         return self._run(feeds, outputs)
 

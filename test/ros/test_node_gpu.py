@@ -30,6 +30,7 @@ import pytest
 pytest.importorskip('onnx', reason='engines are built with onnx')
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.publisher import Publisher
 from small_disk import SmallDisk
 from stage import example_mask, frame, pixels, Stage, wait_until
 from standin_backend import StandIn
@@ -189,3 +190,43 @@ def test_disk_that_has_room_again(
     assert len(list(folder.glob('*.engine'))) == built
     stage.camera().publish(frame(paint(example_mask()), 1))
     stage.wait_for_count(received=1, processed=1)
+
+
+def lose(stage: Stage, stand_in: StandIn) -> Publisher:
+    """Segment a frame, lose the GPU, and send another one; gives the camera."""
+    camera = stage.camera()
+    camera.publish(frame(paint(example_mask()), 1))
+    stage.wait_for_count(received=1, processed=1)
+    stand_in.cuda.lose()
+    camera.publish(frame(paint(example_mask()), 2))
+    stage.wait_for_count(received=2, processed=1, rejected=1)
+    return camera
+
+
+def test_lost_gpu_ends_the_process(make_stage: MakeStage, stand_in: StandIn) -> None:
+    stage = make_gpu_stage(make_stage)
+    lose(stage, stand_in)
+    assert 'illegal memory access' in stage.node.fatal
+    status = wait_until(
+        lambda: (found := stage.status(NODE)).level == DiagnosticStatus.ERROR and found, 'an error'
+    )
+    assert 'cannot go on: CUDA: cuEventSynchronize failed: an illegal' in status.message
+
+
+def test_auto_goes_on_with_the_cpu_when_the_gpu_is_lost(
+    make_stage: MakeStage, stand_in: StandIn
+) -> None:
+    stage = make_gpu_stage(make_stage, backend='auto')
+    (masks,) = stage.outputs('mask')
+    camera = lose(stage, stand_in)
+    camera.publish(frame(paint(example_mask()), 3))
+    stage.wait_for_count(received=3, processed=2, rejected=1)
+    wait_until(lambda: len(masks) == 2, 'a mask')
+    np.testing.assert_array_equal(pixels(masks[-1]), example_mask())
+    assert not stage.node.fatal
+    status = wait_until(
+        lambda: (found := stage.status(NODE)).level == DiagnosticStatus.WARN and found, 'a warning'
+    )
+    assert 'tensorrt is not used any more: CUDA: cuEventSynchronize failed' in status.message
+    assert stage.values(NODE)['backend'] == 'onnxruntime'
+    stage.wait_for_log('tensorrt is not used any more', 'illegal memory access')

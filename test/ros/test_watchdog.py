@@ -130,6 +130,18 @@ def test_process_ends_though_the_engine_holds_the_interpreter(
     assert seconds > LIMIT_S
 
 
+def test_process_ends_when_the_gpu_is_lost(
+    start: Callable[[str, float], Hanging], context: Context
+) -> None:
+    process = start('lost', 0.0)
+    process.hang(context)
+    code, _ = process.wait_for_end()
+    assert code == 1
+    reason = 'the GPU is lost: cuEventSynchronize failed: unspecified launch failure: dmesg'
+    assert reason in process.text
+    assert 'use the GPU again: the process ends with code 1' in process.text
+
+
 @pytest.mark.slow
 def test_without_a_limit_a_signal_ends_it_and_nothing_else(
     start: Callable[[str, float], Hanging], context: Context

@@ -31,8 +31,29 @@ from host_kernels import compile_host_kernels
 import numpy as np
 
 from uhr_seg_ros.backends.tensorrt.cuda import GraphCaptureError
+from uhr_seg_ros.core.cuda_driver import GpuLostError
 
 Work = Callable[[], None]
+
+#: What a lost GPU refuses; it frees nothing either, but says no more than a line about that.
+_FAILING = (
+    'allocate',
+    'pinned',
+    'mapped',
+    'stream',
+    'event',
+    'upload',
+    'download',
+    'clear',
+    'record',
+    'wait',
+    'elapsed_ms',
+    'finish',
+    'synchronize',
+    'load',
+    'launch',
+    'capture',
+)
 
 
 class HostStream:
@@ -88,6 +109,7 @@ class HostGraph:
 
     def launch(self, stream: HostStream) -> None:
         """Put the whole graph on one stream; inside it, only events give an order."""
+        stream.cuda.check_alive()
         self.launches += 1
         stream.add(lambda: self._run(stream))
 
@@ -102,9 +124,13 @@ class HostGraph:
             step.owner.queue.append(step.work)
             if stream.cuda.order == 'eager':
                 step.owner.drain()
+        ended: list[bool] = []
+        stream.queue.append(lambda: ended.append(True))
+        stream.queue.extend(behind)
+        # Another stream may wait for what lies behind, and do all of it.
         stream.cuda.do_others_first(stream)
-        stream.drain()
-        stream.queue = behind
+        while not ended:
+            stream.queue.popleft()()
 
 
 class HostCuda:
@@ -113,14 +139,35 @@ class HostCuda:
     name = 'host stand-in'
     capability = (8, 7)
 
-    def __init__(self, *, order: str = 'lazy', graphs: bool = True) -> None:
-        self.order, self.graphs = order, graphs
+    def __init__(
+        self, *, order: str = 'lazy', graphs: bool = True, is_integrated: bool = False
+    ) -> None:
+        self.order, self.graphs, self.is_integrated = order, graphs, is_integrated
         self.streams: list[HostStream] = []
         self.recording: list[Step] | None = None
         self.blocks: dict[int, np.ndarray] = {}
+        self.host_blocks: dict[int, int] = {}
         self.kernels = compile_host_kernels()
         self.captured: list[HostGraph] = []
-        self.uploaded = 0
+        self.uploaded = self.downloaded = 0
+        self.used: dict[str, set[HostStream]] = {
+            'upload': set(),
+            'kernel': set(),
+            'download': set(),
+        }
+
+    def lose(self) -> None:
+        """Let all that waits and all to come fail, as after a fault of the GPU."""
+        self.check_alive = self._fail
+        for name in _FAILING:
+            setattr(self, name, self._fail)
+
+    def check_alive(self) -> None:
+        """Do nothing, until the GPU is lost."""
+
+    def _fail(self, *arguments: object) -> None:
+        text = 'CUDA: cuEventSynchronize failed: an illegal memory access was encountered'
+        raise GpuLostError(text, 700)
 
     def memory(self) -> tuple[int, int]:
         """Return free and total memory, bytes."""
@@ -138,8 +185,16 @@ class HostCuda:
         del self.blocks[address]
 
     def pinned(self, size: int) -> np.ndarray:
-        """Take host memory."""
-        return np.empty(size, np.uint8)
+        """Take host memory, from an address on as the driver gives."""
+        block = np.full(size + 256, 0xFF, np.uint8)
+        start = -block.ctypes.data % 256
+        return block[start : start + size]
+
+    def mapped(self, pinned: np.ndarray) -> int:
+        """Return the address of host memory, which has to stay; kernels can use it."""
+        assert self.is_integrated
+        self.host_blocks[pinned.ctypes.data] = pinned.nbytes
+        return pinned.ctypes.data
 
     def stream(self) -> HostStream:
         """Make a stream."""
@@ -153,18 +208,22 @@ class HostCuda:
         """Copy to the device, later: the array must not change until then."""
         assert array.flags.c_contiguous
         self.uploaded += array.nbytes
+        self.used['upload'].add(stream)
         self._check(address, array.nbytes)
         stream.add(lambda: ctypes.memmove(address, array.ctypes.data, array.nbytes))
 
     def download(self, array: np.ndarray, address: int, stream: HostStream) -> None:
         """Copy from the device, later."""
         assert array.flags.c_contiguous
+        self.downloaded += array.nbytes
+        self.used['download'].add(stream)
         self._check(address, array.nbytes)
         stream.add(lambda: ctypes.memmove(array.ctypes.data, address, array.nbytes))
 
     def clear(self, address: int, size: int, stream: HostStream) -> None:
         """Fill with zeros, later."""
-        self._check(address, size)
+        if address not in self.host_blocks:
+            self._check(address, size)
         stream.add(lambda: ctypes.memset(address, 0, size))
 
     def record(self, event: HostEvent, stream: HostStream) -> None:
@@ -232,6 +291,7 @@ class HostCuda:
     ) -> None:
         """Run a kernel on the host, later."""
         values = list(args)
+        self.used['kernel'].add(stream)
         stream.add(lambda: self.kernels.launch(function, grid, block, values))
 
     def capture(self, stream: HostStream, work: Work) -> HostGraph:

@@ -45,7 +45,7 @@ class StandIn:
         self.trt: SimpleNamespace = make_tensorrt(version)
         self.gpu = ORIN
         self.cuda: HostCuda | None = None
-        self.order, self.graphs = 'lazy', True
+        self.order, self.graphs, self.is_integrated = 'lazy', True, False
         self.cache = cache
         monkeypatch.setenv('XDG_CACHE_HOME', str(cache))
         monkeypatch.setattr(backend, 'find_gpu', lambda: self.gpu)
@@ -54,5 +54,7 @@ class StandIn:
         monkeypatch.setattr(backend, 'compile_kernels', lambda capability: b'\x7fELF')
 
     def _make_cuda(self) -> HostCuda:
-        self.cuda = HostCuda(order=self.order, graphs=self.graphs)
+        self.cuda = HostCuda(
+            order=self.order, graphs=self.graphs, is_integrated=self.is_integrated
+        )
         return self.cuda

@@ -29,13 +29,20 @@
     X(OUT_OF_MEMORY, 2, "out of memory") \
     X(NOT_INITIALIZED, 3, "initialization error") \
     X(STUB_LIBRARY, 34, "CUDA driver is a stub library") \
+    X(DEVICE_UNAVAILABLE, 46, "CUDA-capable device(s) is/are busy or unavailable") \
     X(NO_DEVICE, 100, "no CUDA-capable device is detected") \
     X(INVALID_DEVICE, 101, "invalid device ordinal") \
     X(INVALID_CONTEXT, 201, "invalid device context") \
     X(NO_BINARY_FOR_GPU, 209, "no kernel image is available for execution on the device") \
+    X(ECC_UNCORRECTABLE, 214, "uncorrectable ECC error encountered") \
     X(INVALID_HANDLE, 400, "invalid resource handle") \
     X(NOT_FOUND, 500, "named symbol not found") \
     X(ILLEGAL_ADDRESS, 700, "an illegal memory access was encountered") \
+    X(LAUNCH_OUT_OF_RESOURCES, 701, "too many resources requested for launch") \
+    X(LAUNCH_TIMEOUT, 702, "the launch timed out and was terminated") \
+    X(CONTEXT_IS_DESTROYED, 709, "context is destroyed") \
+    X(MISALIGNED_ADDRESS, 716, "misaligned address") \
+    X(LAUNCH_FAILED, 719, "unspecified launch failure") \
     X(SYSTEM_DRIVER_MISMATCH, 803, "system has unsupported display driver / cuda driver") \
     X(STREAM_CAPTURE_UNSUPPORTED, 900, "operation not permitted when stream is capturing") \
     X(STREAM_CAPTURE_INVALIDATED, 901, "operation failed due to a previous error during capture") \
@@ -66,7 +73,7 @@ struct module { char *image; };
 struct function { char name[64]; };
 
 /* What tests set and look at. */
-static int device_count = 1, capability[2] = {8, 7}, fail_code, live[KINDS];
+static int device_count = 1, capability[2] = {8, 7}, integrated, fail_code, live[KINDS];
 static char fail_function[64];
 static struct launch launches[64];
 static int launch_count;
@@ -101,6 +108,7 @@ void standin_devices(int count, int major, int minor)
 {
     device_count = count, capability[0] = major, capability[1] = minor;
 }
+void standin_integrated(int is_integrated) { integrated = is_integrated; }
 void standin_forget(void) { memset(live, 0, sizeof live); launch_count = 0; memory_used = 0; }
 int standin_live(int kind) { return kind < KINDS ? live[kind] : depth; }
 int standin_launch_count(void) { return launch_count; }
@@ -145,6 +153,7 @@ int cuDeviceComputeCapability(int *major, int *minor, int device)
 int cuDeviceGetAttribute(int *value, int attribute, int device)
 {
     ENTER;
+    if (attribute == 18) return *value = integrated, 0;
     if (attribute != 75 && attribute != 76) return INVALID_VALUE;
     return *value = capability[attribute - 75], 0;
 }
@@ -196,6 +205,11 @@ int cuMemHostAlloc(void **block, size_t size, unsigned flags)
 {
     UNSAFE;
     return *block = take(size, 4096, PINNED), 0;
+}
+int cuMemHostGetDevicePointer_v2(uint64_t *address, void *block, unsigned flags)
+{
+    NEEDS_CONTEXT;
+    return *address = (uint64_t)block, 0;
 }
 int cuMemFreeHost(void *block) { UNSAFE; GIVE_BACK(PINNED, (char *)block - 4096); }
 

@@ -88,6 +88,10 @@ class StandIn:
         """Have so many GPUs."""
         self._library.standin_devices(count, *capability)
 
+    def integrated(self, is_integrated: bool) -> None:
+        """Have a GPU without memory of its own, or one with it."""
+        self._library.standin_integrated(is_integrated)
+
     def live(self) -> dict[str, int]:
         """Count what was not given back."""
         counts = {kind: self._library.standin_live(index) for index, kind in enumerate(KINDS)}
@@ -102,4 +106,5 @@ class StandIn:
         """Behave again, and forget what was done and not given back."""
         self.fail('', 0)
         self.devices(1)
+        self.integrated(False)
         self._library.standin_forget()

@@ -30,6 +30,7 @@ from uhr_seg_ros.backends.engine import Shape, Shapes
 from uhr_seg_ros.backends.options import DEFAULT_PROVIDER, EngineOptions, PRECISIONS, WIDTHS
 from uhr_seg_ros.backends.tensor_forms import check_tensors
 from uhr_seg_ros.core.bundle import Bundle, Graph
+from uhr_seg_ros.core.cuda_driver import error_of_runtime
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.resources import available_cores, has_exact_int8
 from uhr_seg_ros.core.text import one_line
@@ -179,7 +180,7 @@ class OnnxRuntimeEngine:
         except Exception as err:  # the classes of ONNX Runtime have no common base
             shapes = ', '.join(f'{name} {array.shape}' for name, array in feeds.items())
             msg = f'graph {self._graph.path} failed on {shapes}: {one_line(err)}'
-            raise EngineError(msg) from err
+            raise error_of_runtime(msg) from err
         return dict(zip(outputs, arrays, strict=True))
 
     def close(self) -> None:

@@ -50,11 +50,14 @@ class TilingOptions:
         memory_limit_mb: memory of the detail branch in MB, above which the frame is tiled; 0
             for no limit.
         tile: largest side of a tile in px; None for the whole frame where memory allows.
+        bytes_per_pixel: memory of the detail branch per px of a frame; None for what the bundle
+            tells of ONNX Runtime and a CPU.
 
     """
 
     memory_limit_mb: int = DEFAULT_MEMORY_LIMIT_MB
     tile: int | None = None
+    bytes_per_pixel: float | None = None
 
 
 @dataclass(frozen=True)

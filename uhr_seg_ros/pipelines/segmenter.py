@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +30,8 @@ from uhr_seg_ros.backends.registry import BACKENDS, REFERENCE
 from uhr_seg_ros.core.bundle import Bundle, Graph, load_bundle
 from uhr_seg_ros.core.bundle_kinds import SEGMENTER_STAGES
 from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
-from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.core.cuda_driver import GpuLostError
+from uhr_seg_ros.core.errors import ConfigError, EngineError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import OverlayOptions
@@ -89,7 +92,8 @@ class Segmenter:
 
     Args:
         bundle: a loaded bundle, or a path or name for `load_bundle`.
-        backend: `tensorrt`, `onnxruntime`, or `auto` for the fastest one that runs here.
+        backend: `tensorrt`, `onnxruntime`, or `auto` for the fastest one that runs here; where the
+            GPU is lost while frames are in work, `auto` goes on with the slowest one.
         tiling: how large a piece of a frame the detail branch gets at a time.
         input_size: height and width of the frames to come, px: back ends that build for a size
             do so at once. None leaves it to the first frame.
@@ -98,7 +102,7 @@ class Segmenter:
     Attributes:
         bundle: the loaded bundle.
         backend: name of the back end in use.
-        fallback: why `auto` did not take a faster back end, and what to do; empty if it did.
+        fallback: why `auto` did not take a faster back end, or left it; empty if neither is so.
         provenance: bundle name, network, back end, its version, device and precision, hashes of
             the graphs.
 
@@ -118,25 +122,19 @@ class Segmenter:
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
         self.fallback = ''
-        self._threads = options.threads
+        self._tiling, self._options = tiling, options
         self._pipeline: InferencePipeline | None = None
         # The last one runs everywhere: its errors are the user's.
-        faster = list(BACKENDS)[:-1] if backend == 'auto' else []
+        self._has_choice = backend == 'auto'
+        faster = list(BACKENDS)[:-1] if self._has_choice else []
         for name in faster:
             try:
-                self._open(name, tiling, options, input_size)
+                self._open(name, input_size)
                 break
             except Exception as err:  # whatever it is, there is another back end
                 self.fallback = f'{name} is not used: {err or type(err).__name__}'
         else:
-            chosen = list(BACKENDS)[-1] if backend == 'auto' else backend
-            self._open(chosen, tiling, options, input_size)
-        self.provenance: dict[str, Any] = {
-            'bundle': self.bundle.name,
-            'network': self.bundle.network,
-            **self._running.provenance,
-            'sha256': {name: graph.sha256 for name, graph in self._graphs().items()},
-        }
+            self._open(list(BACKENDS)[-1] if self._has_choice else backend, input_size)
 
     def __call__(
         self,
@@ -210,10 +208,13 @@ class Segmenter:
         clock = StageClock()
         # What is painted shows the refined mask.
         at_once = overlay if refinement is None else OverlayOptions()
-        pending = self._running.submit(frame, OutputRequest(outputs, at_once), clock)
+        pipeline = self._running
+        with self._leaving_lost(pipeline):
+            pending = pipeline.submit(frame, OutputRequest(outputs, at_once), clock)
 
         def finish() -> Segmentation:
-            results: dict[str, Any] = dict(pending.result())
+            with self._leaving_lost(pipeline):
+                results: dict[str, Any] = dict(pending.result())
             if refinement is not None:
                 results.update(self._refined(frame, results['mask'], refinement, overlay, clock))
             return Segmentation(**results, stage_times=clock.times)
@@ -319,14 +320,8 @@ class Segmenter:
     ) -> None:
         self.close()
 
-    def _open(
-        self,
-        backend: str,
-        tiling: TilingOptions,
-        options: EngineOptions,
-        input_size: tuple[int, int] | None,
-    ) -> None:
-        pipeline = open_pipeline(self.bundle, backend, tiling, options)
+    def _open(self, backend: str, input_size: tuple[int, int] | None) -> None:
+        pipeline = open_pipeline(self.bundle, backend, self._tiling, self._options)
         try:
             if input_size is not None:
                 pipeline.prepare(input_size)
@@ -334,6 +329,41 @@ class Segmenter:
             pipeline.close()
             raise
         self.backend, self._pipeline = backend, pipeline
+        self.provenance: dict[str, Any] = {
+            'bundle': self.bundle.name,
+            'network': self.bundle.network,
+            **pipeline.provenance,
+            'sha256': {name: graph.sha256 for name, graph in self._graphs().items()},
+        }
+
+    @contextmanager
+    def _leaving_lost(self, pipeline: InferencePipeline) -> Iterator[None]:
+        """
+        Work with a pipeline; where its GPU is lost and the user left the choice, leave it too.
+
+        Raises:
+            GpuLostError: the frame goes with the GPU; `fallback` tells if the next ones do not.
+            EngineError: the pipeline was left before.
+
+        """
+        if self.fallback and pipeline is not self._pipeline:
+            msg = f'the frame was in work when {self.fallback}'
+            raise EngineError(msg)
+        try:
+            yield
+        except GpuLostError as err:
+            if self._has_choice:
+                self._leave(pipeline, err)
+            raise
+
+    def _leave(self, lost: InferencePipeline, reason: GpuLostError) -> None:
+        """Go on with the back end that runs everywhere; if even that cannot, with none."""
+        name, self._pipeline = self.backend, None
+        with suppress(Exception):  # whatever it is, there is nothing left to be freed
+            lost.close()
+        with suppress(Exception):  # the reason is what matters, and is raised
+            self._open(list(BACKENDS)[-1], None)
+            self.fallback = f'{name} is not used any more: {reason}'
 
     def _refined(
         self,
@@ -346,7 +376,7 @@ class Segmenter:
         """Return what refining changes of the results."""
         with clock.stage('refine'):
             image = frame.bgr
-            refined = refine(mask, image, refinement, self._threads)
+            refined = refine(mask, image, refinement, self._options.threads)
         results: dict[str, Any] = {'mask': refined.mask, 'refined_share': refined.share}
         if overlay.any:
             with clock.stage('overlay'):

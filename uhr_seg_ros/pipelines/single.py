@@ -227,4 +227,4 @@ def no_semantic_branch(bundle: Bundle) -> BundleError:
 
 
 def _tile_limit(bundle: Bundle, limits: TilingOptions) -> TileLimit:
-    return TileLimit(bundle, limits.memory_limit_mb or None, limits.tile)
+    return TileLimit(bundle, limits.memory_limit_mb or None, limits.tile, limits.bytes_per_pixel)

@@ -17,13 +17,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+import math
 
 import numpy as np
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.registry import as_reference
 from uhr_seg_ros.backends.tensorrt.backend import TensorRTBackend
+from uhr_seg_ros.backends.tensorrt.engine import HostEngine
 from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.pipeline import (
@@ -63,9 +67,9 @@ class SingleGpu:
         limits: TilingOptions,
         options: EngineOptions,
     ) -> None:
-        SingleBranch.input_size(bundle, limits, (bundle.multiple, bundle.multiple))  # or refuses
         self._bundle, self._backend = bundle, backend
         self._limits, self._options = limits, options
+        self._tiling((bundle.multiple, bundle.multiple))  # or refuses
         self._pipelines = PipelinesBySize(self._open)
         self.provenance = backend.provenance()
 
@@ -118,15 +122,13 @@ class SingleGpu:
         self._backend.close()
 
     def _open(self, size: tuple[int, int]) -> SingleBranch:
-        self._backend.begin_size()
-        shape = 1, 3, *SingleBranch.input_size(self._bundle, self._limits, size)
-        engine = self._backend.open(self._bundle.graphs['network'], {'image': shape})
+        engine, limits = self._open_engine(size)
         try:
-            pipeline = SingleBranch(self._bundle, {'network': engine}, self._limits)
+            pipeline = SingleBranch(self._bundle, {'network': engine}, limits)
             verify_engines(
                 self._backend,
                 pipeline,
-                lambda: SingleBranch.open(self._bundle, self._limits, as_reference(self._options)),
+                lambda: SingleBranch.open(self._bundle, limits, as_reference(self._options)),
                 self._bundle,
                 self._options,
                 size,
@@ -136,3 +138,37 @@ class SingleGpu:
             engine.close()
             raise
         return pipeline
+
+    def _open_engine(self, size: tuple[int, int]) -> tuple[HostEngine, TilingOptions]:
+        """Open the engine, again in other tiles where it takes other memory than expected."""
+        backend, network = self._backend, self._bundle.graphs['network']
+        limits, shape = self._tiling(size)
+        backend.begin_size()
+        engine = backend.open(network, {'image': shape})
+        backend.memory.note(network, engine.memory_bytes, math.prod(shape[2:]))
+        try:
+            found, fitting = self._tiling(size)
+        except ConfigError:  # the limit is too small for what was found
+            engine.close()
+            raise
+        if fitting == shape:
+            return engine, found
+        engine.close()
+        backend.report(
+            f'the network takes {found.bytes_per_pixel:.0f} bytes per px, where '
+            f'{limits.bytes_per_pixel:.0f} were expected: building it for other tiles'
+        )
+        backend.begin_size()
+        return backend.open(network, {'image': fitting}), found
+
+    def _tiling(self, size: tuple[int, int]) -> tuple[TilingOptions, tuple[int, ...]]:
+        """Return the limits, with what engines take here, and the shape of input they give."""
+        bundle, limits, memory = self._bundle, self._limits, self._backend.memory
+        if limits.memory_limit_mb:
+            per_pixel = memory.per_pixel(bundle.graphs['network'])
+            limits = replace(
+                limits,
+                memory_limit_mb=memory.limit_mb(limits.memory_limit_mb),
+                bytes_per_pixel=per_pixel / bundle.low_res_factor**2,
+            )
+        return limits, (1, 3, *SingleBranch.input_size(bundle, limits, size))

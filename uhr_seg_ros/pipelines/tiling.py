@@ -49,13 +49,20 @@ class TileLimit:
         bundle: tells what a pixel costs.
         memory_limit_mb: limit for the detail branch in MB; None for no limit.
         tile: largest side of a tile in px; None for the whole frame where memory allows.
+        bytes_per_pixel: what a pixel costs where that is known better than the bundle tells.
 
     Raises:
         ConfigError: `tile` or `memory_limit_mb` is too small, or there is nothing to tile.
 
     """
 
-    def __init__(self, bundle: Bundle, memory_limit_mb: int | None, tile: int | None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        memory_limit_mb: int | None,
+        tile: int | None,
+        bytes_per_pixel: float | None = None,
+    ) -> None:
         fixed = bundle.kind.is_fixed_size
         if fixed and tile is not None:
             msg = f'a tile of {tile} px: {bundle.name} sees every frame as a whole, in small'
@@ -63,7 +70,7 @@ class TileLimit:
         self._multiple = bundle.multiple
         self._most_pixels = None
         if memory_limit_mb is not None and not fixed:
-            per_pixel = bundle.detail_bytes_per_pixel or DEFAULT_BYTES_PER_PIXEL
+            per_pixel = bytes_per_pixel or bundle.detail_bytes_per_pixel or DEFAULT_BYTES_PER_PIXEL
             self._most_pixels = pixels_for_memory(per_pixel, memory_limit_mb)
         self._tile = None if tile is None else checked_tile(tile, bundle.multiple)
 

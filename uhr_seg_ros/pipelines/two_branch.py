@@ -93,7 +93,9 @@ class TwoBranch(SynchronousPipeline):
         self._bundle = bundle
         self._graphs = CheckedGraphs(bundle, engines)
         self.provenance = engines['detail'].provenance()
-        self._limit = TileLimit(bundle, limits.memory_limit_mb or None, limits.tile)
+        self._limit = TileLimit(
+            bundle, limits.memory_limit_mb or None, limits.tile, limits.bytes_per_pixel
+        )
         self._preprocessor = Preprocessor(bundle)
         self._fusion_checked = False
         self._map_bytes = 0.0

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.registry import as_reference
 from uhr_seg_ros.backends.tensorrt.backend import TensorRTBackend
 from uhr_seg_ros.core.bundle import Bundle
-from uhr_seg_ros.core.errors import BundleError
+from uhr_seg_ros.core.errors import BundleError, ConfigError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.masks import enlarged_arg_max
@@ -87,7 +88,7 @@ class TwoBranchGpu:
             raise BundleError(msg)
         self._bundle, self._backend = bundle, backend
         self._limits, self._options = limits, options
-        self._limit = TileLimit(bundle, limits.memory_limit_mb or None, limits.tile)
+        self._tiling((0, 0))  # or refuses
         self._module = backend.load_kernels()
         self._pipelines = PipelinesBySize(self._open)
         self.provenance = backend.provenance()
@@ -148,9 +149,7 @@ class TwoBranchGpu:
         self._backend.close()
 
     def _open(self, size: tuple[int, int]) -> FramePipeline:
-        self._backend.begin_size()
-        tile = self._limit.side_for(*padded_size(size, self._bundle.multiple))
-        program = FrameProgram(self._bundle, self._backend, size, tile)
+        program, limits = self._open_program(size)
         pipeline = FramePipeline(
             program,
             self._backend.cuda,
@@ -163,9 +162,7 @@ class TwoBranchGpu:
             verify_engines(
                 self._backend,
                 pipeline,
-                lambda: TwoBranchReference.open(
-                    self._bundle, self._limits, as_reference(self._options)
-                ),
+                lambda: TwoBranchReference.open(self._bundle, limits, as_reference(self._options)),
                 self._bundle,
                 self._options,
                 size,
@@ -176,3 +173,39 @@ class TwoBranchGpu:
             pipeline.close()
             raise
         return pipeline
+
+    def _open_program(self, size: tuple[int, int]) -> tuple[FrameProgram, TilingOptions]:
+        """Open the engines, again in other tiles where they take other memory than expected."""
+        backend, detail = self._backend, self._bundle.graphs['detail']
+        limits, tile = self._tiling(size)
+        backend.begin_size()
+        program = FrameProgram(self._bundle, backend, size, tile)
+        backend.memory.note(detail, *program.detail_memory())
+        try:
+            found, fitting = self._tiling(size)
+        except ConfigError:  # the limit is too small for what was found
+            program.close()
+            raise
+        if fitting == tile:
+            return program, found
+        program.close()
+        backend.report(
+            f'the detail branch takes {found.bytes_per_pixel:.0f} bytes per px, where '
+            f'{limits.bytes_per_pixel:.0f} were expected: building it for other tiles'
+        )
+        backend.begin_size()
+        return FrameProgram(self._bundle, backend, size, fitting), found
+
+    def _tiling(self, size: tuple[int, int]) -> tuple[TilingOptions, int | None]:
+        """Return the limits, with what engines take here, and the side of tiles that they give."""
+        limits, memory = self._limits, self._backend.memory
+        if limits.memory_limit_mb:
+            limits = replace(
+                limits,
+                memory_limit_mb=memory.limit_mb(limits.memory_limit_mb),
+                bytes_per_pixel=memory.per_pixel(self._bundle.graphs['detail']),
+            )
+        limit = TileLimit(
+            self._bundle, limits.memory_limit_mb or None, limits.tile, limits.bytes_per_pixel
+        )
+        return limits, limit.side_for(*padded_size(size, self._bundle.multiple))

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -36,10 +37,26 @@ from uhr_seg_ros.pipelines.two_branch_maps import (
     STRIDES,
 )
 
+#: What is looked through for NaN and infinity, and the graph that gives it: the outputs that the
+#: CPU path checks, since a rectifier makes a number of NaN and the mask would not show it.
+CHECKED = {
+    'tokens': 'semantic',
+    'affinity': 'detail',
+    'local': 'detail',
+    'quarter_logits': 'quarter',
+}
+
+_FLAG_BYTES = 4
+
 
 class Targets(NamedTuple):
-    """Where results go, as device addresses; 0 for what is not wanted."""
+    """
+    Where results go, as device addresses; 0 for what is not wanted.
 
+    `flags` is (len(CHECKED),) uint32: 1 for what is not finite, 0 for the others.
+    """
+
+    flags: int
     mask: int
     mask_bytes: int
     confidence: int
@@ -101,20 +118,32 @@ class FrameProgram:
         whole = len(self._rows) == len(self._columns) == 1
         image = self._at['image'] if whole else 0
         window = (0, 0, *self._padded)
+        self._cuda.clear(targets.flags, _FLAG_BYTES * len(CHECKED), self._main)
         kernels.prepare(frame, window, self._scale_bias, image, self._at['low_res'], self._main)
         self._cuda.record(self._prepared, self._main)
         self._cuda.wait(self._side, self._prepared)
         self._semantic.enqueue(self._main)
+        self._check(kernels, 'tokens', targets, self._main)
         if whole:
             self._detail.enqueue(self._side)
         else:
             self._enqueue_tiles(kernels, frame)
+        for name in DETAIL_MAPS:
+            self._check(kernels, name, targets, self._side)
         self._cuda.record(self._detailed, self._side)
         self._cuda.wait(self._main, self._detailed)
         self._quarter.enqueue(self._main)
         quarter = self._map('quarter_logits', self._quarter.outputs['quarter_logits'].shape)
         mask = targets.mask, targets.mask_bytes
-        kernels.finish(quarter, self._size, mask, targets.confidence, targets.logits, self._main)
+        kernels.finish(
+            quarter,
+            self._size,
+            mask,
+            targets.confidence,
+            targets.logits,
+            self._main,
+            _flag_of('quarter_logits', targets),
+        )
 
     def upload(self, values: np.ndarray) -> int:
         """Put an array into device memory for as long as this lives, and return its address."""
@@ -138,6 +167,10 @@ class FrameProgram:
         self._cuda.download(logits, self._at[name], self._main)
         self._cuda.synchronize(self._main)
         return logits[0].astype(np.float32)
+
+    def detail_memory(self) -> tuple[int, int]:
+        """Return what the detail branch takes, bytes, and for how many pixels."""
+        return self._detail.memory_bytes, math.prod(self._detail.inputs['image'].shape[2:])
 
     def close(self) -> None:
         """Free the memory."""
@@ -235,6 +268,12 @@ class FrameProgram:
                 for name in DETAIL_MAPS:
                     self._blend(kernels, name, row, column)
 
+    def _check(self, kernels: Kernels, name: str, targets: Targets, stream: Stream) -> None:
+        """Look through a map of the whole frame."""
+        address = self._total_at.get(name, self._at[name])
+        count = int(np.prod(self._quarter.inputs[name].shape))
+        kernels.check(address, count, _flag_of(name, targets), stream)
+
     def _blend(self, kernels: Kernels, name: str, row: int, column: int) -> None:
         row_axis, column_axis = self._axes[name]
         tile = self._map(name, self._detail.outputs[name].shape)
@@ -250,6 +289,10 @@ class FrameProgram:
         address = self._cuda.allocate(size)
         self._memory.append(address)
         return address
+
+
+def _flag_of(name: str, targets: Targets) -> int:
+    return targets.flags + _FLAG_BYTES * list(CHECKED).index(name)
 
 
 def _shapes(execution: Execution) -> dict[str, tuple[int, ...]]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -33,7 +34,7 @@ from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import OverlayOptions, scaled_size
 from uhr_seg_ros.pipelines.outputs import OutputCheck
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, PendingResult, Results
-from uhr_seg_ros.pipelines.two_branch_gpu_engines import FrameProgram, Targets
+from uhr_seg_ros.pipelines.two_branch_gpu_engines import CHECKED, FrameProgram, Targets
 
 #: Frames in work at a time: one is computed while the next one is uploaded.
 SLOTS = 2
@@ -46,10 +47,15 @@ MAX_BUFFERS = 12
 
 
 class Buffer(NamedTuple):
-    """A result in device memory, and the host memory that it is copied to."""
+    """
+    A frame or a result in device memory, and the host memory that it is copied from or to.
+
+    Where `is_shared`, both are the same memory, and nothing is copied.
+    """
 
     address: int
     host: np.ndarray
+    is_shared: bool
 
 
 class Slot:
@@ -77,24 +83,34 @@ class Slot:
         key = name, shape, np.dtype(dtype)
         if key not in self._buffers:
             while len(self._buffers) >= MAX_BUFFERS:
-                self._cuda.free(self._buffers.popitem(last=False)[1].address)
+                self._free(self._buffers.popitem(last=False)[1])
             size = int(np.prod(shape)) * key[2].itemsize
             # Logits are too large to be locked in memory.
-            host = np.empty(size, np.uint8) if name == 'logits' else self._cuda.pinned(size)
-            address = self._cuda.allocate(size)
-            self._buffers[key] = Buffer(address, host.view(key[2]).reshape(shape))
+            is_locked = name != 'logits'
+            is_shared = self._cuda.is_integrated and is_locked
+            host = self._cuda.pinned(size) if is_locked else np.empty(size, np.uint8)
+            address = self._cuda.mapped(host) if is_shared else self._cuda.allocate(size)
+            self._buffers[key] = Buffer(address, host.view(key[2]).reshape(shape), is_shared)
         self._buffers.move_to_end(key)
         return self._buffers[key]
 
     def close(self) -> None:
         """Free the memory."""
         while self._buffers:
-            self._cuda.free(self._buffers.popitem()[1].address)
+            self._free(self._buffers.popitem()[1])
+
+    def _free(self, buffer: Buffer) -> None:
+        # Host memory goes by itself when nothing refers to it.
+        if not buffer.is_shared:
+            self._cuda.free(buffer.address)
 
 
 class FramePipeline:
     """
     Frames of one size, at most `SLOTS` of them in work.
+
+    Three streams: while one frame is computed, the next one is uploaded and the results of the
+    one before are downloaded. A GPU that shares the host's memory works there, without copies.
 
     Args:
         program: the engines.
@@ -121,7 +137,7 @@ class FramePipeline:
         self._check = OutputCheck(bundle)
         self._classes = len(bundle.classes)
         self._palette = program.upload(bundle.classes.palette_bgr())
-        self._copying = cuda.stream()
+        self._uploads, self._downloads = cuda.stream(), cuda.stream()
         self._slots = [Slot(cuda) for _ in range(SLOTS)]
         self._next = 0
         self._graphs: dict[tuple, Graph | None] = {}
@@ -162,9 +178,11 @@ class FramePipeline:
         self._cuda.record(slot.started, stream)
         self._compute(on_device, buffers, request.overlay)
         self._cuda.record(slot.computed, stream)
+        self._cuda.wait(self._downloads, slot.computed)
         for buffer in buffers.values():
-            self._cuda.download(buffer.host, buffer.address, stream)
-        self._cuda.record(slot.done, stream)
+            if not buffer.is_shared:
+                self._cuda.download(buffer.host, buffer.address, self._downloads)
+        self._cuda.record(slot.done, self._downloads)
         slot.busy = True
         self._next = (self._next + 1) % SLOTS
         return PendingResult(partial(self._collect, slot, buffers, request, clock))
@@ -180,7 +198,9 @@ class FramePipeline:
 
     def close(self) -> None:
         """Wait for what is in work and free the memory."""
-        self._cuda.synchronize(self._program.stream)
+        with suppress(EngineError):  # after an error of the GPU nothing is in work
+            for stream in (self._uploads, self._program.stream, self._downloads):
+                self._cuda.synchronize(stream)
         for graph in self._graphs.values():
             if graph is not None:
                 graph.close()
@@ -192,21 +212,23 @@ class FramePipeline:
         rows, step = frame.data.shape
         buffer = slot.buffer('frame', (rows, step), np.dtype(np.uint8))
         np.copyto(buffer.host, frame.data)
-        self._cuda.upload(buffer.address, buffer.host, self._copying)
-        self._cuda.record(slot.uploaded, self._copying)
+        if not buffer.is_shared:
+            self._cuda.upload(buffer.address, buffer.host, self._uploads)
+        self._cuda.record(slot.uploaded, self._uploads)
         return DeviceFrame(
             buffer.address, step, frame.height, frame.width, FORMATS.index(frame.format)
         )
 
     def _wanted(self, request: OutputRequest) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-        """Return shape and type of every wanted result; a mask is always made."""
+        """Return shape and type of every wanted result; flags and a mask are always made."""
         small = self._classes <= MAX_UINT8_CLASSES
         known = {
+            'flags': ((len(CHECKED),), np.dtype(np.uint32)),
             'mask': (self._size, np.dtype(np.uint8 if small else np.uint16)),
             'confidence': (self._size, np.dtype(np.uint8)),
             'logits': ((self._classes, *self._size), np.dtype(np.float32)),
         }
-        names = {'mask', *request.outputs}
+        names = {'flags', 'mask', *request.outputs}
         wanted = {name: known[name] for name in known if name in names}
         if request.overlay.any:
             shape = (*scaled_size(self._size, request.overlay.scale), 3)
@@ -250,7 +272,7 @@ class FramePipeline:
     ) -> None:
         at = {name: buffer.address for name, buffer in buffers.items()}
         mask = at['mask'], buffers['mask'].host.itemsize
-        targets = Targets(*mask, at.get('confidence', 0), at.get('logits', 0))
+        targets = Targets(at['flags'], *mask, at.get('confidence', 0), at.get('logits', 0))
         self._program.enqueue(self._kernels, frame, targets)
         if overlay.any:
             self._kernels.paint(
@@ -275,9 +297,9 @@ class FramePipeline:
         with clock.stage('download'):
             # The host memory is used again for the next frame but one.
             results = {name: buffer.host.copy() for name, buffer in buffers.items()}
-            # The kernel gives pixels whose logits are not finite an id that no class has.
-            if results['mask'].max() >= self._classes:
-                raise self._check.not_finite('quarter', 'quarter_logits')
+        for flag, (name, graph) in zip(results.pop('flags'), CHECKED.items(), strict=True):
+            if flag:
+                raise self._check.not_finite(graph, name)
         if 'quarter_logits' in request.outputs:
             results['quarter_logits'] = self._program.logits('quarter_logits')
         return results

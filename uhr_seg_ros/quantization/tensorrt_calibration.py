@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -51,6 +52,9 @@ def calibrate(
         frames: (h, w, 3) uint8 BGR; cut, or continued by mirroring, to that size.
 
     """
+    if limits.memory_limit_mb:  # the tiles that the engines will have
+        per_pixel = graphs.expected_bytes_per_pixel(bundle.graphs['detail'])
+        limits = replace(limits, bytes_per_pixel=per_pixel)
     fitted = [mirrored(frame, size) for frame in frames]
     feeds = _Feeds(bundle, limits, size)
     sources: dict[str, Callable[[np.ndarray], Feeds]] = {
@@ -72,7 +76,9 @@ class _Feeds:
         self._bundle, self._limits = bundle, limits
         self._preprocessor = Preprocessor(bundle)
         height, width = padded_size(size, bundle.multiple)
-        limit = TileLimit(bundle, limits.memory_limit_mb or None, limits.tile)
+        limit = TileLimit(
+            bundle, limits.memory_limit_mb or None, limits.tile, limits.bytes_per_pixel
+        )
         tile = limit.side_for(height, width)
         self._rows: list[Span] = tile_spans(height, tile or height, bundle.multiple)
         self._columns: list[Span] = tile_spans(width, tile or width, bundle.multiple)

@@ -209,6 +209,16 @@ class FrameProcessor:
         if segmenter is not None:
             segmenter.close()
 
+    def survives_loss(self) -> bool:
+        """Take note that the GPU is lost, and tell if the segmenter goes on without it."""
+        segmenter = self._segmenter
+        if segmenter is None or not segmenter.fallback:
+            return False
+        self._stages, self._probe = StageWindows(), None
+        self._facts = _facts(segmenter)
+        self._logger.warning(segmenter.fallback)
+        return True
+
     def min_interval(self) -> float:
         """Return the least time between two frames of a camera that are processed, s."""
         return self._parameters.settings.min_interval_s

@@ -31,6 +31,7 @@ from rclpy.lifecycle import TransitionCallbackReturn as Return
 from rclpy.node import Node
 
 from uhr_seg_ros.core.classes import ClassSet
+from uhr_seg_ros.core.cuda_driver import GpuLostError
 from uhr_seg_ros.core.memory import trim_heap, tune_malloc
 from uhr_seg_ros.ros.camera import Camera
 from uhr_seg_ros.ros.frame_processor import FrameProcessor
@@ -126,6 +127,7 @@ class SegmentationNode(StoppableNode):
             self._open(self._declared.settled())
         except Exception as error:
             self.failures.add('cannot be configured', error)
+            self._note_loss(error)
             failure = self.failures.text
             self._close(waits=not isinstance(error, WorkerTimeoutError))
             return Return.FAILURE if self.failures.text == failure else Return.ERROR
@@ -319,8 +321,17 @@ class SegmentationNode(StoppableNode):
             last_sign=lambda: self._processor.last_sign,
         )
 
+    def _note_loss(self, error: Exception) -> None:
+        """Let the process end if the GPU is lost and nothing else runs in its place."""
+        if not isinstance(error, GpuLostError) or self._processor.survives_loss():
+            return
+        if not self.fatal:
+            self.fatal = f'the GPU is lost: {error}'
+            self.failures.add('cannot go on', error)
+
     def _on_rejected(self, name: str, error: Exception) -> None:
         camera = self._cameras[name]
+        self._note_loss(error)
         if self._stopping.is_set() or not self.context.ok():
             return  # the topics went away under the frame in work
         if camera.output is None:  # they did, as a transition did not wait for it

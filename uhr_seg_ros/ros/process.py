@@ -35,6 +35,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
 
+from uhr_seg_ros.core.errors import ProcessError
 from uhr_seg_ros.core.program import LOGGER
 from uhr_seg_ros.ros.parameters.declaration import explained
 from uhr_seg_ros.ros.watchdog import Watchdog
@@ -54,6 +55,9 @@ WORKER_GRACE_S = 0.5
 
 
 # A descriptor: `sys.stderr` may have none.
+REPORT_S = 1.5
+"""How long a node that has to end lives on, so that its diagnostics tell why."""
+
 _STDERR = 2
 
 
@@ -63,10 +67,12 @@ class StoppableNode(LifecycleNode):
 
     Attributes:
         watchdog: looks at them.
+        fatal: why nothing works any more but in a new process; empty as long as that is not so.
 
     """
 
     watchdog: Watchdog
+    fatal: str = ''
 
     def stop(self, timeout: float) -> bool:
         """Begin nothing more; tell whether the threads have ended within `timeout` s."""
@@ -112,7 +118,9 @@ def ros_logging(logger: RcutilsLogger) -> Iterator[None]:
 
 def run(make_node: Callable[[], StoppableNode], args: list[str] | None = None) -> int:
     """
-    Spin a node until SIGINT, SIGTERM, SIGHUP, a failure or its watchdog; return the exit code.
+    Spin a node until a signal, a failure, its watchdog or its own word; return the exit code.
+
+    The signals are SIGINT, SIGTERM and SIGHUP.
 
     The executor runs on a thread of its own and the signals are taken here, on the main thread:
     so a signal interrupts no callback, the context outlives the node's last publication, and
@@ -145,9 +153,12 @@ def _spin_until_the_end(node: StoppableNode, stop: Event, numbers: list[signal.S
     node.watchdog.end_process()
     while not stop.wait(WATCH_PERIOD_S):
         if overdue := node.watchdog.overdue():
-            node.get_logger().error(f'{overdue}: the process ends with code 1')
             faulthandler.dump_traceback(file=_STDERR)  # where it hangs
-            failures.append(TimeoutError(overdue))
+        if reason := overdue or node.fatal:
+            node.get_logger().error(f'{reason}: the process ends with code 1')
+            failures.append(ProcessError(reason))
+            if node.fatal:
+                stop.wait(REPORT_S)
             break
     for number in numbers:  # the end has begun, and takes care of itself
         signal.signal(number, signal.SIG_IGN)
@@ -161,16 +172,17 @@ def _spin_until_the_end(node: StoppableNode, stop: Event, numbers: list[signal.S
         failures.append(error)
         traceback.print_exc()
     code = 1 if failures else 0
-    if not has_ended:
+    if node.fatal or not has_ended:
         _exit_at_once(node, code)
     return code
 
 
 def _exit_at_once(node: StoppableNode, code: int) -> None:
     """
-    End the process although a thread is inside an engine.
+    End the process although a thread is inside an engine, or engines cannot be closed any more.
 
-    That thread cannot be ended, and the interpreter could abort when it comes back to it.
+    That thread cannot be ended, and the interpreter could abort when it comes back to it. What a
+    lost GPU has left is the driver's to clear away.
     """
     # rclpy leaves a node's state machine to the garbage collector, and with it the DDS
     # participant and its shared memory; no transition is under way any more.

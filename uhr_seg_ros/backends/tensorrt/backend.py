@@ -28,6 +28,7 @@ from uhr_seg_ros.backends.tensorrt.cache import CacheError, EngineCache, Key
 from uhr_seg_ros.backends.tensorrt.compiling import compile_kernels, source_sha256
 from uhr_seg_ros.backends.tensorrt.cuda import Cuda
 from uhr_seg_ros.backends.tensorrt.engine import Execution, HostEngine
+from uhr_seg_ros.backends.tensorrt.engine_memory import EngineMemory
 from uhr_seg_ros.core.bundle import Bundle, Graph
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.gpu import find_gpu, Gpu
@@ -62,6 +63,7 @@ class TensorRTBackend:
         cuda: the GPU's context.
         gpu: what the driver says about it.
         cache: where engines are kept.
+        memory: what a pixel of a frame costs its engines.
 
     Raises:
         EngineError: no GPU, no TensorRT, no pycuda or an unknown precision; says which and
@@ -84,6 +86,10 @@ class TensorRTBackend:
         self._unverified: list[Key] = []
         self._warned = ''
         self.cuda = Cuda()
+        own_bytes = 0 if self.cuda.is_integrated else self.gpu.memory
+        self.memory = EngineMemory(
+            self._graphs, self.cache, self._keep, self._platform(), own_bytes
+        )
         try:
             self._runtime = self.tensorrt.make('Runtime')
         except TensorRTError:

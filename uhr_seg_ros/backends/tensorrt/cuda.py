@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 import struct
 from threading import local
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import finalize
 
 import numpy as np
@@ -32,7 +32,6 @@ from uhr_seg_ros.backends.tensorrt.cuda_context import (
     GraphCaptureError,
     Handle,
     Stream,
-    translated,
 )
 from uhr_seg_ros.core.errors import EngineError
 
@@ -57,7 +56,7 @@ def _guarded(
         try:
             return method(self, *args, **kwargs)
         except self._pycuda.Error as err:
-            raise translated(err) from err
+            raise self._context.translated(err) from err
 
     return guarded
 
@@ -68,7 +67,7 @@ class Cuda:
 
     It closes when nothing refers to it, when its thread ends and at exit, if nobody did so
     before. Every method raises EngineError when CUDA refuses something, on another thread, and
-    after `close`.
+    after `close`; GpuLostError of these when nothing can succeed any more.
 
     Args:
         ordinal: which GPU, in CUDA's order.
@@ -76,6 +75,7 @@ class Cuda:
     Attributes:
         name: of the GPU.
         capability: compute capability, such as (8, 7).
+        is_integrated: whether the GPU has no memory but the host's, as on a Jetson.
 
     Raises:
         EngineError: pycuda is missing, or there is no GPU; see `core.gpu.find_gpu`.
@@ -86,6 +86,7 @@ class Cuda:
         self._context = Context(ordinal)
         self._pycuda = self._context.pycuda
         self.name, self.capability = self._context.name, self._context.capability
+        self.is_integrated = self._context.is_integrated
         # pycuda ends the process when a thread ends in a context, the main one too.
         self._close = finalize(self, self._context.close)
         finalize(_sentinel_of_thread(), self._close)
@@ -124,9 +125,21 @@ class Cuda:
             (size,) uint8; free when nothing refers to it, and not to be touched after `close`.
 
         """
-        array = self._pycuda.pagelocked_empty(size, np.uint8)
+        mapped = self._pycuda.host_alloc_flags.DEVICEMAP
+        array = self._pycuda.pagelocked_empty(size, np.uint8, mem_flags=mapped)
         self._context.pinned.add(array.base)
         return array
+
+    @_guarded
+    def mapped(self, pinned: np.ndarray) -> int:
+        """
+        Return the address by which kernels read and write what `pinned` gave.
+
+        An integrated GPU does so without a copy, at its full speed where every byte is touched
+        once; any other one goes over the bus each time.
+        """
+        memory: Any = pinned.base
+        return int(memory.get_device_pointer())
 
     @_guarded
     def stream(self) -> Stream:
@@ -228,6 +241,7 @@ class Cuda:
 
         Raises:
             GraphCaptureError: something in it cannot be captured; the streams can be used again.
+            GpuLostError: nothing can be done any more.
 
         """
         return self._context.hold(Graph.capture(self._context.driver, stream, work))

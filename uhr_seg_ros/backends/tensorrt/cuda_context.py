@@ -27,7 +27,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 from weakref import finalize, WeakSet
 
-from uhr_seg_ros.core.cuda_driver import Driver
+from uhr_seg_ros.core.cuda_driver import Driver, GpuLostError
 from uhr_seg_ros.core.errors import EngineError
 
 _CAPTURE_THREAD_LOCAL = 1  # CUstreamCaptureMode
@@ -83,6 +83,8 @@ class Graph(Handle):
                 driver.call(instantiate, ctypes.byref(executable), captured, flags)
             finally:
                 driver.call('cuGraphDestroy', captured)
+        except GpuLostError:
+            raise
         except EngineError as err:
             msg = f'the work cannot be captured as a CUDA graph: {err}'
             raise GraphCaptureError(msg) from err
@@ -137,6 +139,7 @@ class Context:
         driver: the driver itself.
         name: of the GPU.
         capability: compute capability.
+        is_integrated: whether the GPU works in the host's memory.
         allocations: address -> device memory.
         pinned: page-locked memory that is in use.
 
@@ -156,10 +159,18 @@ class Context:
             device = self.pycuda.Device(ordinal)
             self.name: str = device.name()
             self.capability: tuple[int, int] = device.compute_capability()
+            # Every integrated GPU since compute capability 7.2 can map the host's memory.
+            integrated = self.pycuda.device_attribute.INTEGRATED
+            self.is_integrated = bool(device.get_attribute(integrated))
             self._context = device.retain_primary_context()
             self._context.push()
         except self.pycuda.Error as err:
-            raise translated(err) from err
+            raise self.translated(err) from err
+        self.driver.has_context = True
+
+    def translated(self, err: Exception) -> EngineError:
+        """Make an error of ours that repeats pycuda's: function and text."""
+        return self.driver.error_of(f'CUDA: {_one_line(err)}')
 
     def hold(self, handle: _Held) -> _Held:
         """Register a handle that is released when this is closed."""
@@ -187,11 +198,6 @@ class Context:
             handle.close()
         for memory in (*self.allocations.values(), *self.pinned):
             memory.free()
-
-
-def translated(err: Exception) -> EngineError:
-    """Make an error of ours that repeats pycuda's: function and text."""
-    return EngineError(f'CUDA: {_one_line(err)}')
 
 
 def _import_pycuda() -> Any:

@@ -74,6 +74,14 @@ class Execution:
         self.inputs = {name: self._tensor(name) for name in inputs}
         self.outputs = {name: self._tensor(name) for name in names if name not in inputs}
 
+    @property
+    def memory_bytes(self) -> int:
+        """What it takes of the GPU while it runs, inputs and outputs too, without weights."""
+        # The old name is gone from TensorRT 11, the new one came with 10.
+        names = ('device_memory_size_v2', 'device_memory_size')
+        maps = next(getattr(self._engine, name) for name in names if hasattr(self._engine, name))
+        return maps + sum(spec.size for spec in (*self.inputs.values(), *self.outputs.values()))
+
     def bind(self, addresses: Mapping[str, int]) -> None:
         """Set the addresses of all tensors, inputs and outputs."""
         for name in (*self.inputs, *self.outputs):
@@ -139,6 +147,11 @@ class HostEngine:
     def output_shapes(self) -> dict[str, Shape]:
         """TensorSpec name -> shape."""
         return {name: spec.shape for name, spec in self._execution.outputs.items()}
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it takes of the GPU, see `Execution.memory_bytes`."""
+        return self._execution.memory_bytes
 
     def provenance(self) -> dict[str, str]:
         """Return what runs the graph; see `Engine.provenance`."""

@@ -2,8 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What runs on the GPU around the engines: camera bytes to network inputs (prepare), tiles to
-// maps (accumulate), logits to a mask (finish), a mask to pictures (paint). kernels.py launches
-// them with one thread per column and row of what each kernel names, and one layer per channel.
+// maps (accumulate), NaN and infinity in maps (check), logits to a mask (finish), a mask to
+// pictures (paint). kernels.py launches them with one thread per column and row of what each
+// kernel names, and one layer per channel.
 //
 // No header and nothing newer than C++14, so that nvcc and NVRTC compile it from CUDA 11.4 on,
 // and g++ with test/support/host_shim.h.
@@ -44,6 +45,16 @@ __device__ int clamp(int value, int least, int most) { return min(max(value, lea
 __device__ int thread_column() { return blockIdx.x * blockDim.x + threadIdx.x; }
 __device__ int thread_row() { return blockIdx.y * blockDim.y + threadIdx.y; }
 
+// The place of a thread among all of the grid, and how many these are.
+__device__ unsigned thread_number() {
+  const unsigned block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+  return block * (blockDim.x * blockDim.y) + threadIdx.y * blockDim.x + threadIdx.x;
+}
+
+__device__ unsigned thread_count() {
+  return gridDim.x * gridDim.y * gridDim.z * (blockDim.x * blockDim.y);
+}
+
 __device__ bool is_aligned(const void* address, int size) {
   return reinterpret_cast<unsigned long long>(address) % size == 0;
 }
@@ -67,10 +78,14 @@ struct Bytes {
   __device__ int operator[](int i) const { return words[i / 4] >> 8 * (i % 4) & 255; }
 };
 
-// Four values that are written at once.
+// Four values that are read or written at once.
 template <class V>
 struct alignas(4 * sizeof(V)) Four {
   V values[4];
+
+  __device__ static const Four& at(const V* aligned) {
+    return *reinterpret_cast<const Four<V>*>(aligned);
+  }
 
   __device__ void store(V* aligned) const { *reinterpret_cast<Four<V>*>(aligned) = *this; }
 };
@@ -367,9 +382,7 @@ __device__ Place thread_place(bool channels_last, int channels, int columns) {
   if (!channels_last) {
     return {static_cast<int>(blockIdx.z), thread_row(), thread_column()};
   }
-  const unsigned block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
-  const unsigned thread = threadIdx.y * blockDim.x + threadIdx.x;
-  const unsigned element = block * (blockDim.x * blockDim.y) + thread;
+  const unsigned element = thread_number();
   const unsigned pixel = element / channels;
   return {static_cast<int>(element % channels), static_cast<int>(pixel / columns),
           static_cast<int>(pixel % columns)};
@@ -384,6 +397,36 @@ __device__ void accumulate(const T* tile, const Strides& from, T* total, const S
   const float weight = row_weights[at.row] * column_weights[at.column];
   T& target = total[to.offset(at)];
   assign(target, to_float(target) + weight * to_float(tile[from.offset(at)]));
+}
+
+// ---------------------------------------------------------------------------------------------
+// check: whether a map has NaN or infinity; any number of threads
+// ---------------------------------------------------------------------------------------------
+
+// Collects whether numbers are finite: zero times one is zero, times NaN or infinity it is NaN.
+struct Finite {
+  float nothing = 0.0f;
+
+  __device__ void add(float value) { nothing += 0.0f * value; }
+
+  // A flag is a word that is zero before. Whoever sets it writes the same, in any order.
+  __device__ void tell(unsigned* flag) const {
+    if (flag && nothing != 0.0f) *flag = 1;
+  }
+};
+
+template <class T>
+__device__ void check(const T* values, long long count, unsigned* flag) {
+  const long long quads = count / 4, thread = thread_number(), step = thread_count();
+  Finite finite;
+#pragma unroll 4
+  for (long long quad = thread; quad < quads; quad += step) {
+    const Four<T> four = Four<T>::at(values + 4 * quad);
+#pragma unroll
+    for (int k = 0; k < 4; ++k) finite.add(to_float(four.values[k]));
+  }
+  if (thread < count % 4) finite.add(to_float(values[4 * quads + thread]));
+  finite.tell(flag);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -459,13 +502,12 @@ struct Target {
   }
 };
 
-// The best class of each of 4x4 pixels, of equals the first one, and its logit. Where a logit is
-// not finite, there is none: NaN is never larger, and would leave class 0.
+// The best class of each of 4x4 pixels, of equals the first one, and its logit. Where logits are
+// not finite, that means nothing: NaN is never larger, and leaves class 0.
 struct Best {
-  static constexpr int none = 65535;  // 255 in a mask of bytes: no class has either
-
   float values[16];
   int ids[16];
+  Finite finite;
 
   template <class T>
   __device__ Best(Neighborhood<T> quarter, int classes) {
@@ -474,22 +516,18 @@ struct Best {
       values[i] = -3.402823466e38f;
       ids[i] = 0;
     }
-    float nothing = 0.0f;  // times a number; NaN times what is none
     for (int id = 0; id < classes; ++id) {
       float block[16];
       quarter.next(block);
 #pragma unroll
       for (int i = 0; i < 16; ++i) {
-        nothing += 0.0f * block[i];
+        finite.add(block[i]);
         if (block[i] > values[i]) {
           values[i] = block[i];
           ids[i] = id;
         }
       }
     }
-    if (nothing == 0.0f) return;
-#pragma unroll
-    for (int i = 0; i < 16; ++i) ids[i] = none;
   }
 };
 
@@ -526,12 +564,13 @@ __device__ void store_logits(Neighborhood<T> quarter, int classes, const Target&
 template <class T>
 __device__ void finish(const T* quarter, int classes, int quarter_height, int quarter_width,
                        int height, int width, void* mask, int mask_bytes, uint8* confidence,
-                       float* logits) {
+                       float* logits, unsigned* flag) {
   const int x = thread_column(), y = thread_row();
   if (x >= quarter_width || y >= quarter_height) return;
   const Neighborhood<T> neighborhood(quarter, quarter_height, quarter_width, y, x);
   const Target target = {height, width, 4 * y, 4 * x};
   const Best best(neighborhood, classes);
+  best.finite.tell(flag);
   if (mask_bytes == 1) {
     target.store_block(static_cast<uint8*>(mask), best.ids);
   } else {
@@ -669,20 +708,30 @@ KERNEL accumulate_f16(const Half* tile, Half* total, int channels, int rows, int
              columns, row_weights, column_weights);
 }
 
+// `flag` becomes 1 where one of `count` values is not finite, else it stays as it is.
+KERNEL check_f32(const float* values, long long count, unsigned* flag) {
+  check(values, count, flag);
+}
+
+KERNEL check_f16(const Half* values, long long count, unsigned* flag) {
+  check(values, count, flag);
+}
+
 // `quarter` (classes, quarter_height, quarter_width) may be larger than a quarter of the mask
-// (height, width); `confidence` (height, width) and `logits` (classes, height, width) may be null.
+// (height, width); `confidence` (height, width), `logits` (classes, height, width) and `flag` may
+// be null. `flag` becomes 1 where `quarter` is not finite, else it stays as it is.
 KERNEL finish_f32(const float* quarter, int classes, int quarter_height, int quarter_width,
                   int height, int width, void* mask, int mask_bytes, uint8* confidence,
-                  float* logits) {
+                  float* logits, unsigned* flag) {
   finish(quarter, classes, quarter_height, quarter_width, height, width, mask, mask_bytes,
-         confidence, logits);
+         confidence, logits, flag);
 }
 
 KERNEL finish_f16(const Half* quarter, int classes, int quarter_height, int quarter_width,
                   int height, int width, void* mask, int mask_bytes, uint8* confidence,
-                  float* logits) {
+                  float* logits, unsigned* flag) {
   finish(quarter, classes, quarter_height, quarter_width, height, width, mask, mask_bytes,
-         confidence, logits);
+         confidence, logits, flag);
 }
 
 // Ids from `classes` on have no class: the overlay shows the image there, the color mask black.

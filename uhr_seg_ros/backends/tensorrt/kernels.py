@@ -26,6 +26,9 @@ from uhr_seg_ros.backends.tensorrt.cuda import Cuda, Stream
 #: Threads of a block along x and y: a warp works on neighboring pixels of a row.
 BLOCK = (32, 8, 1)
 
+#: Columns of threads that look through a map at most: some for every multiprocessor there is.
+MAX_CHECK_COLUMNS = 1 << 16
+
 _SUFFIXES = {np.dtype(np.float32): 'f32', np.dtype(np.float16): 'f16'}
 
 
@@ -78,6 +81,7 @@ class Kernels:
         self._cuda = cuda
         self._prepare = cuda.function(module, f'prepare_{suffix}')
         self._accumulate = cuda.function(module, f'accumulate_{suffix}')
+        self._check = cuda.function(module, f'check_{suffix}')
         self._finish = cuda.function(module, f'finish_{suffix}')
         self._paint = cuda.function(module, 'paint')
 
@@ -142,6 +146,21 @@ class Kernels:
         ]
         self._launch(self._accumulate, tile.columns, tile.rows, arguments, stream, tile.channels)
 
+    def check(self, address: int, count: int, flag: int, stream: Stream) -> None:
+        """
+        Set a flag where a map has NaN or infinity.
+
+        Args:
+            address: of the map, a multiple of 16.
+            count: elements of it.
+            flag: address of a uint32, which becomes 1 then, and else stays as it is.
+            stream: to run on.
+
+        """
+        columns = min(-(-count // (4 * BLOCK[1])), MAX_CHECK_COLUMNS)
+        arguments: list[np.generic] = [np.uint64(address), np.int64(count), np.uint64(flag)]
+        self._launch(self._check, columns, BLOCK[1], arguments, stream)
+
     def finish(
         self,
         quarter: DeviceMap,
@@ -150,6 +169,7 @@ class Kernels:
         confidence: int,
         logits: int,
         stream: Stream,
+        flag: int = 0,
     ) -> None:
         """
         Upsample by four and take the arg max.
@@ -161,6 +181,7 @@ class Kernels:
             confidence: address of (H, W) uint8, or 0.
             logits: address of (C, H, W) float32, or 0.
             stream: to run on.
+            flag: address of a uint32, or 0; see `check`.
 
         """
         arguments: list[np.generic] = [
@@ -170,6 +191,7 @@ class Kernels:
             *_ints(mask[1]),
             np.uint64(confidence),
             np.uint64(logits),
+            np.uint64(flag),
         ]
         self._launch(self._finish, quarter.columns, quarter.rows, arguments, stream)
 

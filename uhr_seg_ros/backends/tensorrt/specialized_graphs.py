@@ -26,6 +26,7 @@ from uhr_seg_ros.backends.tensorrt.cache import EngineCache, Key
 from uhr_seg_ros.core.bundle import Graph
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.onnx_graphs.folding import fix_shapes, split_layer_norms
+from uhr_seg_ros.onnx_graphs.live_memory import memory_bytes
 from uhr_seg_ros.onnx_graphs.precision import (
     CONVERSION,
     float32_tensors,
@@ -34,6 +35,9 @@ from uhr_seg_ros.onnx_graphs.precision import (
 from uhr_seg_ros.onnx_graphs.qdq import quantize
 
 Shapes = Mapping[str, tuple[int, ...]]
+
+#: Height and width, px, at which memory is counted; it grows with the pixels.
+_COUNTED_SIZE = (512, 1024)
 
 
 class SpecializedGraphs:
@@ -108,6 +112,32 @@ class SpecializedGraphs:
     def float32_tensors(self, model: onnx.ModelProto) -> set[str]:
         """Name the tensors of a converted model that are float32."""
         return float32_tensors(model)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether graphs have to be calibrated before they are converted."""
+        return self._precision == 'int8'
+
+    def expected_bytes_per_pixel(self, graph: Graph) -> float:
+        """
+        Return what a pixel of the input `image` costs an engine of the graph, see `memory_bytes`.
+
+        In int8 it is as much as in fp16: a part of the maps stays there.
+        """
+        precision = 'fp16' if self.is_calibrated else self._precision
+        height, width = _COUNTED_SIZE
+        model = SpecializedGraphs(self._bundle, precision, self._cache).load(
+            graph, {'image': (1, 3, height, width)}, plain_norms=False
+        )
+        return memory_bytes(model) / (height * width)
+
+    def fields_of_memory(self, graph: Graph) -> dict[str, str]:
+        """Return what the memory of a graph's engines depends on."""
+        return {
+            'graph': graph.sha256,
+            'precision': self._precision,
+            'conversion': CONVERSION,
+        }
 
     def _key(self, graph: Graph, shapes: Shapes) -> Key:
         fields = {'graph': graph.sha256, 'conversion': CONVERSION, 'shapes': str(dict(shapes))}
