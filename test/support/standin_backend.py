@@ -27,7 +27,7 @@ from uhr_seg_ros.backends.tensorrt import backend
 from uhr_seg_ros.backends.tensorrt.api import describe
 from uhr_seg_ros.core.gpu import Gpu
 
-ORIN = Gpu('Orin', (8, 7), 30 << 30, (12, 6), 'R36.4.0')
+ORIN = Gpu('Orin', (8, 7), 30 << 30, (12, 6), 'R36.4.0', 16)
 
 
 class StandIn:

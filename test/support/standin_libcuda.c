@@ -145,6 +145,7 @@ int cuDeviceComputeCapability(int *major, int *minor, int device)
 int cuDeviceGetAttribute(int *value, int attribute, int device)
 {
     ENTER;
+    if (attribute == 16) return *value = 16, 0; /* multiprocessors */
     if (attribute != 75 && attribute != 76) return INVALID_VALUE;
     return *value = capability[attribute - 75], 0;
 }

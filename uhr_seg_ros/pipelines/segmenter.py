@@ -16,31 +16,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
+from weakref import ref
 
 import numpy as np
 
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.backends.registry import BACKENDS, REFERENCE
+from uhr_seg_ros.backends.registry import REFERENCE
 from uhr_seg_ros.core.bundle import Bundle, Graph, load_bundle
 from uhr_seg_ros.core.bundle_kinds import SEGMENTER_STAGES
 from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
-from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.core.errors import ConfigError, UhrSegError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import OverlayOptions
+from uhr_seg_ros.pipelines.choosing import Chooser
 from uhr_seg_ros.pipelines.pipeline import (
     GridSampler,
     InferencePipeline,
     OutputRequest,
     PendingResult,
+    Results,
     TilingOptions,
 )
 from uhr_seg_ros.pipelines.refinement.refine import refine, Refinement
-from uhr_seg_ros.pipelines.registry import open_pipeline, pipeline_entry
+from uhr_seg_ros.pipelines.registry import pipeline_entry
+from uhr_seg_ros.pipelines.verification import RefusedError
+
+_Result = TypeVar('_Result')
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,9 @@ class Segmenter:
     Attributes:
         bundle: the loaded bundle.
         backend: name of the back end in use.
-        fallback: why `auto` did not take a faster back end, and what to do; empty if it did.
+        fallback: why `auto` took no faster back end or precision, and what to do; empty if it
+            did. It changes, as `backend` and `provenance` do, where the engines for a new size of
+            frames are refused.
         provenance: bundle name, network, back end, its version, device and precision, hashes of
             the graphs.
 
@@ -117,26 +127,11 @@ class Segmenter:
         options: EngineOptions = EngineOptions(),  # noqa: B008 - it cannot change
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
-        self.fallback = ''
         self._threads = options.threads
+        self._in_work: Callable[[], PendingResult[Results] | None] = lambda: None
+        self._chooser = Chooser(self.bundle, backend, tiling, options, input_size)
         self._pipeline: InferencePipeline | None = None
-        # The last one runs everywhere: its errors are the user's.
-        faster = list(BACKENDS)[:-1] if backend == 'auto' else []
-        for name in faster:
-            try:
-                self._open(name, tiling, options, input_size)
-                break
-            except Exception as err:  # whatever it is, there is another back end
-                self.fallback = f'{name} is not used: {err or type(err).__name__}'
-        else:
-            chosen = list(BACKENDS)[-1] if backend == 'auto' else backend
-            self._open(chosen, tiling, options, input_size)
-        self.provenance: dict[str, Any] = {
-            'bundle': self.bundle.name,
-            'network': self.bundle.network,
-            **self._running.provenance,
-            'sha256': {name: graph.sha256 for name, graph in self._graphs().items()},
-        }
+        self._open()
 
     def __call__(
         self,
@@ -210,7 +205,9 @@ class Segmenter:
         clock = StageClock()
         # What is painted shows the refined mask.
         at_once = overlay if refinement is None else OverlayOptions()
-        pending = self._running.submit(frame, OutputRequest(outputs, at_once), clock)
+        request = OutputRequest(outputs, at_once)
+        pending = self._accepted(lambda pipeline: pipeline.submit(frame, request, clock))
+        self._in_work = ref(pending)
 
         def finish() -> Segmentation:
             results: dict[str, Any] = dict(pending.result())
@@ -234,7 +231,8 @@ class Segmenter:
             ConfigError: not an image of this form.
 
         """
-        return self._running.semantic_mask(self._checked(image))
+        frame = self._checked(image)
+        return self._accepted(lambda pipeline: pipeline.semantic_mask(frame))
 
     def sampling_grid(self, image: np.ndarray | RawFrame) -> np.ndarray:
         """
@@ -300,7 +298,7 @@ class Segmenter:
 
     def warm_up(self, size: tuple[int, int]) -> None:
         """Get ready for frames of (height, width), so that the first one is fast."""
-        self._running.prepare(size)
+        self._accepted(lambda pipeline: pipeline.prepare(size))
 
     def close(self) -> None:
         """Free the memory; calling it again does nothing."""
@@ -319,21 +317,29 @@ class Segmenter:
     ) -> None:
         self.close()
 
-    def _open(
-        self,
-        backend: str,
-        tiling: TilingOptions,
-        options: EngineOptions,
-        input_size: tuple[int, int] | None,
-    ) -> None:
-        pipeline = open_pipeline(self.bundle, backend, tiling, options)
-        try:
-            if input_size is not None:
-                pipeline.prepare(input_size)
-        except Exception:
-            pipeline.close()
-            raise
-        self.backend, self._pipeline = backend, pipeline
+    def _open(self) -> None:
+        self._pipeline = self._chooser.open()
+        self.backend, self.fallback = self._chooser.chosen.backend, self._chooser.fallback
+        self.provenance: dict[str, Any] = {
+            'bundle': self.bundle.name,
+            'network': self.bundle.network,
+            **self._pipeline.provenance,
+            'sha256': {name: graph.sha256 for name, graph in self._graphs().items()},
+        }
+
+    def _accepted(self, work: Callable[[InferencePipeline], _Result]) -> _Result:
+        """Do what may open engines for a new size; where they are refused, on the next choice."""
+        while True:
+            try:
+                return work(self._running)
+            except RefusedError as err:
+                self._chooser.pass_over(err)
+            # The memory of a frame in work goes with its engines.
+            if (pending := self._in_work()) is not None:
+                with suppress(UhrSegError):  # who asks for the result gets the error
+                    pending.result()
+            self.close()
+            self._open()
 
     def _refined(
         self,

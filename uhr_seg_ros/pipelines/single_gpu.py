@@ -34,7 +34,7 @@ from uhr_seg_ros.pipelines.pipeline import (
     TilingOptions,
 )
 from uhr_seg_ros.pipelines.single import no_semantic_branch, SingleBranch
-from uhr_seg_ros.pipelines.verification import verify_engines
+from uhr_seg_ros.pipelines.verification import Verification
 
 
 class SingleGpu:
@@ -120,17 +120,21 @@ class SingleGpu:
     def _open(self, size: tuple[int, int]) -> SingleBranch:
         self._backend.begin_size()
         shape = 1, 3, *SingleBranch.input_size(self._bundle, self._limits, size)
+        verification = Verification(
+            self._backend,
+            self._bundle,
+            self._options,
+            size,
+            shape,
+            of_size=f' for {size[1]}x{size[0]}',
+        )
+        verification.refuse_again()
         engine = self._backend.open(self._bundle.graphs['network'], {'image': shape})
         try:
             pipeline = SingleBranch(self._bundle, {'network': engine}, self._limits)
-            verify_engines(
-                self._backend,
+            verification.run(
                 pipeline,
                 lambda: SingleBranch.open(self._bundle, self._limits, as_reference(self._options)),
-                self._bundle,
-                self._options,
-                size,
-                of_size=f' for {size[1]}x{size[0]}',
             )
         except Exception:
             engine.close()

@@ -40,7 +40,7 @@ from uhr_seg_ros.pipelines.two_branch import TwoBranchReference
 from uhr_seg_ros.pipelines.two_branch_gpu_engines import FrameProgram
 from uhr_seg_ros.pipelines.two_branch_gpu_frames import FramePipeline, SLOTS
 from uhr_seg_ros.pipelines.two_branch_maps import check_sizes
-from uhr_seg_ros.pipelines.verification import verify_engines
+from uhr_seg_ros.pipelines.verification import Verification
 
 #: So many frames until every slot has its CUDA graph.
 WARM_UP_FRAMES = 2 * SLOTS
@@ -150,6 +150,16 @@ class TwoBranchGpu:
     def _open(self, size: tuple[int, int]) -> FramePipeline:
         self._backend.begin_size()
         tile = self._limit.side_for(*padded_size(size, self._bundle.multiple))
+        verification = Verification(
+            self._backend,
+            self._bundle,
+            self._options,
+            size,
+            tile,
+            logits='quarter_logits',
+            of_size=f' for {size[1]}x{size[0]}',
+        )
+        verification.refuse_again()
         program = FrameProgram(self._bundle, self._backend, size, tile)
         pipeline = FramePipeline(
             program,
@@ -160,17 +170,11 @@ class TwoBranchGpu:
             self._backend.report,
         )
         try:
-            verify_engines(
-                self._backend,
+            verification.run(
                 pipeline,
                 lambda: TwoBranchReference.open(
                     self._bundle, self._limits, as_reference(self._options)
                 ),
-                self._bundle,
-                self._options,
-                size,
-                logits='quarter_logits',
-                of_size=f' for {size[1]}x{size[0]}',
             )
         except Exception:
             pipeline.close()

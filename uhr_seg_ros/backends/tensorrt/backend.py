@@ -28,6 +28,7 @@ from uhr_seg_ros.backends.tensorrt.cache import CacheError, EngineCache, Key
 from uhr_seg_ros.backends.tensorrt.compiling import compile_kernels, source_sha256
 from uhr_seg_ros.backends.tensorrt.cuda import Cuda
 from uhr_seg_ros.backends.tensorrt.engine import Execution, HostEngine
+from uhr_seg_ros.backends.tensorrt.verdicts import read_refusal, write_refusal
 from uhr_seg_ros.core.bundle import Bundle, Graph
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.gpu import find_gpu, Gpu
@@ -79,7 +80,7 @@ class TensorRTBackend:
         self.gpu: Gpu = find_gpu()
         self.tensorrt = load_tensorrt()
         self.cache = EngineCache(options.cache)
-        self._options = options
+        self._bundle, self._options = bundle, options
         self._graphs = _specialized_graphs(bundle, options.precision, self.cache)
         self._unverified: list[Key] = []
         self._warned = ''
@@ -162,10 +163,26 @@ class TensorRTBackend:
         self._unverified.clear()
 
     def discard_engines(self) -> None:
-        """Remove the unverified engines from the cache, because they compute something wrong."""
+        """Remove the unverified engines from the cache, because they could not be compared."""
         for key in self._unverified:
             self._keep(self.cache.discard, key)
         self._unverified.clear()
+
+    def refuse_engines(
+        self, case: Mapping[str, str], reason: str, facts: Mapping[str, float]
+    ) -> str:
+        """Remove the unverified engines from the cache, and keep why in their place."""
+        self.discard_engines()
+        key = self._verdict_key(case)
+        self._keep(write_refusal, self.cache, key, reason, facts)
+        return read_refusal(self.cache, key) or reason
+
+    def refusal(self, case: Mapping[str, str]) -> str:
+        """Return why engines of this case were refused earlier; empty if they are to be tried."""
+        key = self._verdict_key(case)
+        if self._options.retry_refused:
+            self._keep(self.cache.discard, key)
+        return read_refusal(self.cache, key)
 
     def close(self) -> None:
         """Free the memory of the GPU; calling it again does nothing."""
@@ -198,11 +215,22 @@ class TensorRTBackend:
         }
         return Key('engine', self._graphs.name(graph, shapes), fields)
 
+    def _verdict_key(self, case: Mapping[str, str]) -> Key:
+        fields = {
+            **self._graphs.common_fields(),
+            'workspace_mb': str(self._options.workspace_mb),
+            'kernels': source_sha256(),
+            **self._platform(),
+            **case,
+        }
+        return Key('verdict', f'{self._bundle}-{self._options.precision}-{case["size"]}', fields)
+
     def _platform(self) -> dict[str, str]:
         return {
             'tensorrt': str(self.tensorrt),
             'gpu': self.gpu.name,
             'capability': '.'.join(map(str, self.gpu.capability)),
+            'multiprocessors': str(self.gpu.multiprocessors),
             'l4t': self.gpu.l4t or 'none',
         }
 
