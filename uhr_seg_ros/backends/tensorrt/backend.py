@@ -25,9 +25,10 @@ from uhr_seg_ros.backends.options import EngineOptions, PRECISIONS
 from uhr_seg_ros.backends.tensorrt.api import load_tensorrt, TensorRTError
 from uhr_seg_ros.backends.tensorrt.builder import build_plan
 from uhr_seg_ros.backends.tensorrt.cache import CacheError, EngineCache, Key
-from uhr_seg_ros.backends.tensorrt.compiling import compile_kernels, source_sha256
+from uhr_seg_ros.backends.tensorrt.compiling import source_sha256
 from uhr_seg_ros.backends.tensorrt.cuda import Cuda
 from uhr_seg_ros.backends.tensorrt.engine import Execution, HostEngine
+from uhr_seg_ros.backends.tensorrt.kernel_loading import load_kernels
 from uhr_seg_ros.backends.tensorrt.verdicts import read_refusal, write_refusal
 from uhr_seg_ros.core.bundle import Bundle, Graph
 from uhr_seg_ros.core.errors import EngineError
@@ -138,14 +139,7 @@ class TensorRTBackend:
 
     def load_kernels(self) -> Any:
         """Load our kernels, compiled for this GPU now or earlier."""
-        capability = self.gpu.capability
-        key = Key('kernels', 'kernels-sm{}{}'.format(*capability), {'source': source_sha256()})
-        found = self.cache.read(key)
-        if found is None:
-            self._options.report(f'compiling kernels for {self.gpu.name}')
-            found = compile_kernels(capability), {}
-            self._keep(self.cache.write, key, found[0])
-        return self.cuda.load(found[0])
+        return load_kernels(self.gpu, self.cuda.load, self.cache, self._keep, self.report)
 
     def begin_size(self) -> None:
         """Forget engines of a size that could not be opened whole: nothing compares them now."""

@@ -157,6 +157,17 @@ class EngineCache:
                 found.append(Entry(path, status.st_size, status.st_mtime, read_facts(path)))
         return sorted(found, key=lambda entry: entry.used, reverse=True)
 
+    def matching(self, key: Key) -> list[Key]:
+        """List the keys of a kind and name with at least these fields, the one used last first."""
+        return [
+            Key(key.kind, key.name, fields)
+            for entry in self.entries()
+            if entry.facts.get('kind') == key.kind
+            and entry.facts.get('name') == key.name
+            and isinstance(fields := entry.facts.get('fields'), dict)
+            and key.fields.items() <= fields.items()
+        ]
+
     def prune(self, keep_mb: float = 0.0) -> list[Entry]:
         """
         Remove what was not used for longest, until at most `keep_mb` MB are left.
