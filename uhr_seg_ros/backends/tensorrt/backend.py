@@ -85,6 +85,7 @@ class TensorRTBackend:
         self._graphs = _specialized_graphs(bundle, options.precision, self.cache)
         self._unverified: list[Key] = []
         self._warned = ''
+        self._told: set[str] = set()
         self.cuda = Cuda()
         try:
             self._runtime = self.tensorrt.make('Runtime')
@@ -128,14 +129,17 @@ class TensorRTBackend:
 
         """
         key = self._engine_key(graph, shapes)
-        engine = self._load(key)
-        if engine is None:
-            with self._lock(key):
-                # Another process may have built it while this one waited.
-                engine = self._load(key) or self._build(graph, shapes, key)
-        if 'agreement' not in self.cache.facts(key):
-            self._unverified.append(key)
-        return Execution(self.tensorrt, engine, key.name)
+        try:
+            engine = self._load(key)
+            if engine is None:
+                with self._lock(key):
+                    # Another process may have built it while this one waited.
+                    engine = self._load(key) or self._build(graph, shapes, key)
+            if 'agreement' not in self.cache.facts(key):
+                self._unverified.append(key)
+            return Execution(self.tensorrt, engine, key.name)
+        finally:
+            self._report_warnings()
 
     def load_kernels(self) -> Any:
         """Load our kernels, compiled for this GPU now or earlier."""
@@ -182,6 +186,15 @@ class TensorRTBackend:
         """Free the memory of the GPU; calling it again does nothing."""
         self._runtime = None
         self.cuda.close()
+
+    def _report_warnings(self) -> None:
+        """Repeat what TensorRT warned of, each text once."""
+        warnings = self.tensorrt.log.warnings
+        while warnings:
+            text = warnings.popleft()
+            if text not in self._told:
+                self._told.add(text)
+                self._options.report(f'TensorRT warns: {text}')
 
     def _keep(self, change: Callable[..., object], *arguments: Any) -> None:
         """Change the cache; where that fails, warn once for each reason, or raise if asked to."""
