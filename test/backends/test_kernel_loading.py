@@ -28,10 +28,10 @@ from uhr_seg_ros.backends.tensorrt.cache import EngineCache
 from uhr_seg_ros.backends.tensorrt.compiling import (
     CompilationError,
     find_compilers,
-    for_driver,
     Nvcc,
     Nvrtc,
 )
+from uhr_seg_ros.backends.tensorrt.kernel_loading import for_driver
 from uhr_seg_ros.core.errors import EngineError
 
 

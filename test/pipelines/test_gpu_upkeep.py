@@ -139,7 +139,7 @@ def test_warnings_of_tensorrt_are_told_once(
 
     def warning_build(self: object, *arguments: object) -> bytes:
         # As TensorRT does, from a thread of its own.
-        thread = Thread(target=self._log.log, args=('WARNING', 'tactics were  skipped\nfor memory'))
+        thread = Thread(target=self._log.log, args=('WARNING', 'tactics  were\nskipped'))
         thread.start()
         thread.join()
         return build(self, *arguments)
@@ -155,7 +155,7 @@ def test_warnings_of_tensorrt_are_told_once(
     opened(tiny_bundle, lines).close()
     told = [line for line in lines if 'warns' in line]
     assert told == [
-        'TensorRT warns: tactics were skipped for memory',
+        'TensorRT warns: tactics were skipped',
         'TensorRT warns: an engine of another board',
     ]
     stand_in.trt.notes.refuses = 'no implementation for node X'

@@ -42,7 +42,7 @@ from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.pipelines.verification import RefusedError
 
 SIZE = 64, 96
-AGAIN = r'refused: .*, at least 99\.900% is needed: .*\.verdict: remove it, or run .* to try again\)'
+AGAIN = r'refused: .*, at least 99\.900% is needed: .*\.verdict: remove it, or .* to try again\)'
 
 
 @pytest.fixture
@@ -119,8 +119,13 @@ def test_fp32_on_the_gpu_comes_before_the_cpu(
     assert (first.built, first.compared) == (6, 2)
     assert (second.built, second.compared) == (0, 0)
     assert second.fallback == first.fallback
-    (verdict,) = (entry for entry in EngineCache().entries() if entry.path.suffix == '.verdict')
-    assert verdict.facts['name'] == 'tiny-fp16-96x64' and verdict.facts['agreement'] < 0.999
+    entries = {entry.path.suffix: entry.facts for entry in EngineCache().entries()}
+    verdict, engine = entries['.verdict'], entries['.engine']
+    assert verdict['name'] == 'tiny-fp16-96x64' and verdict['agreement'] < 0.999
+    # What engines of all graphs depend on decides about a refusal, too.
+    of_graph = ('graph', 'shapes', 'formats')
+    common = {name: value for name, value in engine['fields'].items() if name not in of_graph}
+    assert {**common, 'precision': 'fp16'}.items() <= verdict['fields'].items()
 
 
 def test_the_cpu_comes_last(stand_in: StandIn, spoil: Spoil, tiny_bundle: Path) -> None:
@@ -145,9 +150,7 @@ def test_who_chose_both_gets_an_error(stand_in: StandIn, spoil: Spoil, tiny_bund
     assert Start(stand_in, tiny_bundle, precision='fp16').precision == 'fp32'
 
 
-def test_not_a_number_is_a_refusal_too(
-    stand_in: StandIn, spoil: Spoil, tiny_bundle: Path
-) -> None:
+def test_not_a_number_is_a_refusal_too(stand_in: StandIn, spoil: Spoil, tiny_bundle: Path) -> None:
     """As fp16 gives where something overflows."""
     spoil(np.float16, factor=np.nan)
     first, second = Start(stand_in, tiny_bundle), Start(stand_in, tiny_bundle)

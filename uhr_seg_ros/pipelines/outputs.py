@@ -145,7 +145,9 @@ class OutputCheck:
         )
         raise EngineError(msg)
 
-    def not_finite(self, graph: str, name: str, values: np.ndarray | None = None) -> NotFiniteError:
+    def not_finite(
+        self, graph: str, name: str, values: np.ndarray | None = None
+    ) -> NotFiniteError:
         """Return the error for NaN or infinity."""
         where = ''
         if values is not None:

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Files that take minutes to make: engines, timing caches, calibrated graphs, verdicts, kernels."""
+"""Files that take minutes to make: engines, timing caches, graphs, verdicts, kernels."""
 
 from __future__ import annotations
 

@@ -131,44 +131,6 @@ def no_kernels(capability: tuple[int, int], reasons: Sequence[str]) -> Compilati
     )
 
 
-def for_driver(
-    driver: tuple[int, int], compilers: Iterable[Compiler], reasons: list[str]
-) -> dict[Compiler, str]:
-    """
-    Choose the compilers whose code a driver may load, the surest ones first.
-
-    A driver loads what compilers up to its own CUDA make and, on most machines, what newer ones
-    of the same major version make.
-
-    Args:
-        driver: the newest CUDA that it knows, such as (12, 6).
-        compilers: what there is.
-        reasons: gets a line for each that is left out.
-
-    Returns:
-        Compiler -> its name and version.
-
-    """
-    older, newer = {}, {}
-    for compiler in compilers:
-        try:
-            version = compiler.version()
-        except CompilationError as err:
-            reasons.append(str(err))
-            continue
-        label = f'{compiler.name} {_dotted(version)}'
-        if version <= driver:
-            older[compiler] = label
-        elif version[0] == driver[0]:
-            newer[compiler] = label
-        else:
-            reasons.append(
-                f'{compiler} is of CUDA {_dotted(version)}, newer than the driver, which knows '
-                f'{_dotted(driver)}'
-            )
-    return {**older, **newer}
-
-
 def source_sha256() -> str:
     """Return a digest of everything that decides what is compiled, for cache keys."""
     return hashlib.sha256(SOURCE.read_bytes() + ' '.join(_OPTIONS).encode()).hexdigest()
@@ -304,10 +266,6 @@ def _glob(roots: Sequence[str | Path], folder: str) -> list[str]:
 
 def _version(path: str) -> list[int]:
     return [int(number) for number in re.findall(r'\d+', Path(path).name)]
-
-
-def _dotted(version: tuple[int, int]) -> str:
-    return '.'.join(map(str, version))
 
 
 def _shorten(log: str) -> str:

@@ -21,9 +21,10 @@ from typing import Any
 
 from uhr_seg_ros.backends.tensorrt.cache import EngineCache, Key
 from uhr_seg_ros.backends.tensorrt.compiling import (
+    CompilationError,
+    Compiler,
     cubins,
     find_compilers,
-    for_driver,
     no_kernels,
     source_sha256,
 )
@@ -79,6 +80,44 @@ def load_kernels(
     raise no_kernels(gpu.capability, reasons)
 
 
+def for_driver(
+    driver: tuple[int, int], compilers: Iterable[Compiler], reasons: list[str]
+) -> dict[Compiler, str]:
+    """
+    Choose the compilers whose code a driver may load, the surest ones first.
+
+    A driver loads what compilers up to its own CUDA make and, on most machines, what newer ones
+    of the same major version make.
+
+    Args:
+        driver: the newest CUDA that it knows, such as (12, 6).
+        compilers: what there is.
+        reasons: gets a line for each that is left out.
+
+    Returns:
+        Compiler -> its name and version.
+
+    """
+    older, newer = {}, {}
+    for compiler in compilers:
+        try:
+            version = compiler.version()
+        except CompilationError as err:
+            reasons.append(str(err))
+            continue
+        label = f'{compiler.name} {_dotted(version)}'
+        if version <= driver:
+            older[compiler] = label
+        elif version[0] == driver[0]:
+            newer[compiler] = label
+        else:
+            reasons.append(
+                f'{compiler} is of CUDA {_dotted(version)}, newer than the driver, which knows '
+                f'{_dotted(driver)}'
+            )
+    return {**older, **newer}
+
+
 def _load_kept(
     keys: Iterable[Key],
     load: Callable[[bytes], Any],
@@ -96,3 +135,7 @@ def _load_kept(
             report(f'{key.name} by {key.fields["compiler"]} is compiled again: {err}')
             keep(cache.discard, key)
     return None
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return '.'.join(map(str, version))
