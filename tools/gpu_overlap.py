@@ -93,7 +93,7 @@ def _spans(
     segmenter = TwoBranchGpu.open(bundle, TilingOptions(0), options)
     pipeline = segmenter._pipelines[size]
     program, cuda = pipeline._program, pipeline._cuda
-    pipeline._captures = False
+    pipeline._pause = 1000  # frames without a capture
     events: dict[str, tuple[Event, Event]] = {}
     for name in _COLORS:
         events[name] = cuda.event(), cuda.event()

@@ -90,7 +90,7 @@ def test_finds_a_gpu_and_takes_nothing(
     standin: StandIn, capfd: pytest.CaptureFixture[str]
 ) -> None:
     standin.devices(2)
-    assert find_gpu(1) == Gpu('Stand-in 1', (8, 7), 64 << 20, (12, 6), None)
+    assert find_gpu(1) == Gpu('Stand-in 1', (8, 7), 64 << 20, (12, 6), None, 16)
     assert standin.live() == {}
     assert capfd.readouterr() == ('', '')
 

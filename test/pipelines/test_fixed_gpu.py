@@ -102,7 +102,10 @@ def test_engines_that_compute_something_else(
         with pytest.raises(EngineError, match=f'the fp32 engines of {bundle.name} are refused'):
             on_gpu(bundle)
     assert not stand_in.cuda.blocks
-    on_gpu(bundle).close()
+    with pytest.raises(EngineError, match='refused: same class .* to try again'):
+        on_gpu(bundle)
+    assert stand_in.trt.notes.built == GRAPHS[bundle.kind.name]
+    on_gpu(bundle, retry_refused=True).close()
     assert stand_in.trt.notes.built == 2 * GRAPHS[bundle.kind.name]  # the wrong ones were not kept
 
 

@@ -123,7 +123,10 @@ def test_engines_that_compute_something_else(
         patch.setattr(HostEngine, 'run', wrong)
         with pytest.raises(EngineError, match='the fp32 engines of p are refused'):
             on_gpu(bundle)
-    on_gpu(bundle).close()
+    with pytest.raises(EngineError, match='refused: same class .* to try again'):
+        on_gpu(bundle)
+    assert stand_in.trt.notes.built == 3
+    on_gpu(bundle, retry_refused=True).close()
     assert stand_in.trt.notes.built == 6  # the wrong ones were not kept
 
 

@@ -130,6 +130,10 @@ def test_engines_that_compute_something_else(
             with pytest.raises(EngineError, match='the fp32 engines of s are refused'):
                 segmenter(scene())
         assert not stand_in.cuda.blocks
+        with pytest.raises(EngineError, match='refused: same class .* to try again'):
+            segmenter(scene())
+    assert stand_in.trt.notes.built == 1
+    with on_gpu(bundle, retry_refused=True) as segmenter:
         segmenter(scene())
     assert stand_in.trt.notes.built == 2  # the wrong one was not kept
 

@@ -462,7 +462,7 @@ def test_gpu_that_is_lost(stand_in: StandIn, tiny_bundle: Path, backend: str) ->
                     use()
             assert not segmenter.fallback
             return
-        with pytest.raises(EngineError, match='was in work when tensorrt is not used any more'):
+        with pytest.raises(EngineError, match='was in work when the GPU was lost: tensorrt is'):
             pending[1].result()
         np.testing.assert_array_equal(segmenter(image).mask, reference(image).mask)
         assert segmenter.backend == segmenter.provenance['backend'] == 'onnxruntime'

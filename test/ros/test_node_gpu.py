@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -111,6 +112,37 @@ def test_auto_goes_on_with_the_cpu(make_stage: MakeStage, stand_in: StandIn) -> 
         'a warning',
     )
     assert 'no implementation for node X' in stage.status(NODE).message
+
+
+def test_engines_of_another_size_are_refused(
+    make_stage: MakeStage, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node goes on in fp32, and says so as it does when it starts."""
+    stage = make_gpu_stage(make_stage, backend='auto', precision='auto', input_size=[64, 64])
+    wait_until(lambda: stage.values(NODE).get('precision') == 'fp16', 'an open model')
+    real = stand_in.trt._Engine.create_execution_context
+
+    def spoiled(engine: object) -> object:
+        for name, values in engine._outputs.items():
+            if name == 'quarter_logits' and values.dtype == np.float16:
+                engine._session = SimpleNamespace(
+                    run=lambda names, feeds: [-each.copy() for each in engine._outputs.values()]
+                )
+        return real(engine)
+
+    monkeypatch.setattr(stand_in.trt._Engine, 'create_execution_context', spoiled)
+    camera = stage.camera()
+    (masks,) = stage.outputs('mask')
+    camera.publish(frame(paint(example_mask()), 1))
+    wait_until(lambda: masks, 'a mask')
+    np.testing.assert_array_equal(pixels(masks[0]), example_mask())
+    status = wait_until(
+        lambda: (found := stage.status(NODE)).level == DiagnosticStatus.WARN and found, 'a warning'
+    )
+    assert status.message.startswith('tensorrt computes in fp32: the fp16 engines of tiny are ')
+    wait_until(lambda: stage.values(NODE)['precision'] == 'fp32', 'what runs now')
+    lines = [line for line in stage.log_lines() if line.startswith('tensorrt computes in fp32: ')]
+    assert lines == [status.message]
 
 
 def test_services_are_answered_during_a_build(
@@ -227,6 +259,6 @@ def test_auto_goes_on_with_the_cpu_when_the_gpu_is_lost(
     status = wait_until(
         lambda: (found := stage.status(NODE)).level == DiagnosticStatus.WARN and found, 'a warning'
     )
-    assert 'tensorrt is not used any more: CUDA: cuEventSynchronize failed' in status.message
+    assert 'tensorrt is not used: CUDA: cuEventSynchronize failed' in status.message
     assert stage.values(NODE)['backend'] == 'onnxruntime'
-    stage.wait_for_log('tensorrt is not used any more', 'illegal memory access')
+    stage.wait_for_log('tensorrt is not used', 'illegal memory access')

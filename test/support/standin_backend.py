@@ -23,11 +23,29 @@ from host_cuda import HostCuda
 import pytest
 from standin_tensorrt import make_tensorrt
 
-from uhr_seg_ros.backends.tensorrt import backend
+from uhr_seg_ros.backends.tensorrt import backend, kernel_loading
 from uhr_seg_ros.backends.tensorrt.api import describe
 from uhr_seg_ros.core.gpu import Gpu
 
-ORIN = Gpu('Orin', (8, 7), 30 << 30, (12, 6), 'R36.4.0')
+ORIN = Gpu('Orin', (8, 7), 30 << 30, (12, 6), 'R36.4.0', 16)
+
+
+class HostCompiler:
+    """Stands for nvcc: the kernels are those of the host."""
+
+    name = 'stand-in'
+
+    def version(self) -> tuple[int, int]:
+        """Return the CUDA of JetPack 6.0."""
+        return 12, 2
+
+    def architectures(self) -> list[int]:
+        """Know the GPUs of the stand-ins."""
+        return [87, 89]
+
+    def compile(self, architecture: int) -> bytes:
+        """Return what `HostCuda.load` takes."""
+        return b'\x7fELF'
 
 
 class StandIn:
@@ -51,7 +69,7 @@ class StandIn:
         monkeypatch.setattr(backend, 'find_gpu', lambda: self.gpu)
         monkeypatch.setattr(backend, 'load_tensorrt', lambda: describe(self.trt))
         monkeypatch.setattr(backend, 'Cuda', self._make_cuda)
-        monkeypatch.setattr(backend, 'compile_kernels', lambda capability: b'\x7fELF')
+        monkeypatch.setattr(kernel_loading, 'find_compilers', lambda: [HostCompiler()])
 
     def _make_cuda(self) -> HostCuda:
         self.cuda = HostCuda(

@@ -154,6 +154,7 @@ int cuDeviceGetAttribute(int *value, int attribute, int device)
 {
     ENTER;
     if (attribute == 18) return *value = integrated, 0;
+    if (attribute == 16) return *value = 16, 0; /* multiprocessors */
     if (attribute != 75 && attribute != 76) return INVALID_VALUE;
     return *value = capability[attribute - 75], 0;
 }

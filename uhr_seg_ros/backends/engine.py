@@ -124,7 +124,28 @@ class Backend(Protocol):
         ...
 
     def discard_engines(self) -> None:
-        """Forget the unverified engines, because they compute something else."""
+        """Forget the unverified engines, because they could not be compared."""
+        ...
+
+    def refuse_engines(
+        self, case: Mapping[str, str], reason: str, facts: Mapping[str, float]
+    ) -> str:
+        """
+        Forget the unverified engines, because they compute something else, but not why.
+
+        Args:
+            case: what the comparison depends on beside the back end itself.
+            reason: one line.
+            facts: what was measured.
+
+        Returns:
+            The reason, and how to have them tried again where it is kept for the next start.
+
+        """
+        ...
+
+    def refusal(self, case: Mapping[str, str]) -> str:
+        """Return what `refuse_engines` returned at an earlier start; empty if it did not."""
         ...
 
     def close(self) -> None:

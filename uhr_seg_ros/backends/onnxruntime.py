@@ -117,6 +117,16 @@ class OnnxRuntimeBackend:
     def discard_engines(self) -> None:
         """Do nothing: see `unverified`."""
 
+    def refuse_engines(
+        self, case: Mapping[str, str], reason: str, facts: Mapping[str, float]
+    ) -> str:
+        """Return the reason: see `unverified`."""
+        return reason
+
+    def refusal(self, case: Mapping[str, str]) -> str:
+        """Return nothing: see `unverified`."""
+        return ''
+
     def close(self) -> None:
         """Do nothing: engines share nothing."""
 

@@ -56,6 +56,8 @@ class EngineOptions:
             ONNX Runtime on the CPU; None for a generated scene.
         require_cache: whether it is an error that an engine cannot be written to the cache; if
             not, it runs all the same, and `warn` gets the reason (TensorRT).
+        retry_refused: whether engines that were refused at an earlier start are built and
+            compared once more (TensorRT).
         report: gets one line whenever something takes long, and why.
         warn: gets one line about what works, but should be mended.
         on_progress: gets the progress of a build, where TensorRT tells it.
@@ -70,6 +72,7 @@ class EngineOptions:
     cache: str = ''
     verification_image: np.ndarray | None = None
     require_cache: bool = False
+    retry_refused: bool = False
     report: Callable[[str], None] = _silent
     warn: Callable[[str], None] = _silent
     on_progress: Progress | None = None

@@ -89,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
             cache=args.cache,
             verification_image=frames[0] if frames else None,
             require_cache=True,
+            retry_refused=True,
             report=console.print,
             on_progress=show,
         )

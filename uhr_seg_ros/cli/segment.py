@@ -80,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
 def _segment_all(args: argparse.Namespace, segmenter: Segmenter, results: Results) -> int:
     count = len(args.images)
     segmented = unreadable = failed = 0
+    told = segmenter.fallback
     with note_progress(lambda: f'{segmented} of {count} images segmented: {args.output}'):
         for index, path in enumerate(args.images, start=1):
             try:
@@ -95,6 +96,9 @@ def _segment_all(args: argparse.Namespace, segmenter: Segmenter, results: Result
                 failed += 1
                 continue
             segmented += 1
+            if segmenter.fallback != told:  # engines for the size of this image were refused
+                told = segmenter.fallback
+                print(f'uhr_seg: {told}', file=sys.stderr)
             size = f'{image.shape[1]}x{image.shape[0]}'
             print(f'[{index}/{count}] {path.name}  {size}  {elapsed:.0f} ms', flush=True)
     print(segmenter.bundle.domain_line)

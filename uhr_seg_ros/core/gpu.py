@@ -36,7 +36,7 @@ MIN_CAPABILITY = (7, 2)
 #: On a Jetson the release of its Linux stands here.
 TEGRA_RELEASE = Path('/etc/nv_tegra_release')
 
-_CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76  # CUdevice_attribute
+_MULTIPROCESSORS, _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 16, 75, 76  # CUdevice_attribute
 _NO_DEVICE = 100  # CUresult
 
 _CONTAINER = 'in a container: start it with --gpus all, on a Jetson with --runtime nvidia'
@@ -80,6 +80,7 @@ class Gpu:
         memory: bytes; on a Jetson those of the whole board.
         driver_version: the newest CUDA that the driver knows, such as (12, 6).
         l4t: release of a Jetson's Linux, such as `R36.4.0`; None elsewhere.
+        multiprocessors: how many; tells the modules of a Jetson apart, which have one name.
 
     """
 
@@ -88,6 +89,7 @@ class Gpu:
     memory: int
     driver_version: tuple[int, int]
     l4t: str | None
+    multiprocessors: int
 
 
 def find_gpu(ordinal: int = 0) -> Gpu:
@@ -156,11 +158,12 @@ def _remedy_of_no_gpu() -> str:
 
 def _describe(driver: Driver, device: ctypes.c_int) -> Gpu:
     name, memory = ctypes.create_string_buffer(256), ctypes.c_size_t()
-    major, minor, version = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+    major, minor, count, version = (ctypes.c_int() for _ in range(4))
     driver.call('cuDeviceGetName', name, ctypes.c_int(len(name)), device)
     driver.call('cuDeviceTotalMem_v2', ctypes.byref(memory), device)
     driver.call('cuDeviceGetAttribute', ctypes.byref(major), _CAPABILITY_MAJOR, device)
     driver.call('cuDeviceGetAttribute', ctypes.byref(minor), _CAPABILITY_MINOR, device)
+    driver.call('cuDeviceGetAttribute', ctypes.byref(count), _MULTIPROCESSORS, device)
     driver.call('cuDriverGetVersion', ctypes.byref(version))
     return Gpu(
         name=name.value.decode(errors='replace'),
@@ -168,6 +171,7 @@ def _describe(driver: Driver, device: ctypes.c_int) -> Gpu:
         memory=memory.value,
         driver_version=(version.value // 1000, version.value % 1000 // 10),
         l4t=_l4t(),
+        multiprocessors=count.value,
     )
 
 

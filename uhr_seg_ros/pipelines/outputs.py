@@ -54,6 +54,10 @@ _TYPES = {'mask': ('uint8', 'int32'), 'confidence': ('uint8',)}
 _REEXPORT_HINT = 'export the model again'
 
 
+class NotFiniteError(EngineError):
+    """A graph gave NaN or infinity."""
+
+
 class OutputCheck:
     """
     Checks the outputs of a bundle's graphs.
@@ -141,13 +145,15 @@ class OutputCheck:
         )
         raise EngineError(msg)
 
-    def not_finite(self, graph: str, name: str, values: np.ndarray | None = None) -> EngineError:
+    def not_finite(
+        self, graph: str, name: str, values: np.ndarray | None = None
+    ) -> NotFiniteError:
         """Return the error for NaN or infinity."""
         where = ''
         if values is not None:
             bad = values[~np.isfinite(values)]
             where = f' ({bad[0]} and the like in {bad.size} of {values.size})'
-        return EngineError(
+        return NotFiniteError(
             f'bundle {self._bundle.path}: graph {graph} gives {name} that are not '
             f'finite{where}: use precision fp32; if that does not help, the weights are broken: '
             'export another checkpoint'

@@ -16,34 +16,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
+from weakref import ref
 
 import numpy as np
 
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.backends.registry import BACKENDS, REFERENCE
+from uhr_seg_ros.backends.registry import REFERENCE
 from uhr_seg_ros.core.bundle import Bundle, Graph, load_bundle
 from uhr_seg_ros.core.bundle_kinds import SEGMENTER_STAGES
 from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.core.cuda_driver import GpuLostError
-from uhr_seg_ros.core.errors import ConfigError, EngineError
+from uhr_seg_ros.core.errors import ConfigError, EngineError, UhrSegError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import OverlayOptions
+from uhr_seg_ros.pipelines.choosing import Chooser
 from uhr_seg_ros.pipelines.pipeline import (
     GridSampler,
     InferencePipeline,
     OutputRequest,
     PendingResult,
+    Results,
     TilingOptions,
 )
 from uhr_seg_ros.pipelines.refinement.refine import refine, Refinement
-from uhr_seg_ros.pipelines.registry import open_pipeline, pipeline_entry
+from uhr_seg_ros.pipelines.registry import pipeline_entry
+from uhr_seg_ros.pipelines.verification import RefusedError
+
+_Result = TypeVar('_Result')
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,9 @@ class Segmenter:
     Attributes:
         bundle: the loaded bundle.
         backend: name of the back end in use.
-        fallback: why `auto` did not take a faster back end, or left it; empty if neither is so.
+        fallback: why `auto` took no faster back end or precision, and what to do; empty if it
+            did. It changes, as `backend` and `provenance` do, where the engines for a new size of
+            frames are refused, and where the GPU is lost.
         provenance: bundle name, network, back end, its version, device and precision, hashes of
             the graphs.
 
@@ -121,20 +129,12 @@ class Segmenter:
         options: EngineOptions = EngineOptions(),  # noqa: B008 - it cannot change
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
-        self.fallback = ''
-        self._tiling, self._options = tiling, options
+        self._threads = options.threads
+        self._in_work: Callable[[], PendingResult[Results] | None] = lambda: None
+        self._chooser = Chooser(self.bundle, backend, tiling, options, input_size)
         self._pipeline: InferencePipeline | None = None
-        # The last one runs everywhere: its errors are the user's.
-        self._has_choice = backend == 'auto'
-        faster = list(BACKENDS)[:-1] if self._has_choice else []
-        for name in faster:
-            try:
-                self._open(name, input_size)
-                break
-            except Exception as err:  # whatever it is, there is another back end
-                self.fallback = f'{name} is not used: {err or type(err).__name__}'
-        else:
-            self._open(list(BACKENDS)[-1] if self._has_choice else backend, input_size)
+        self._lost: InferencePipeline | None = None
+        self._open()
 
     def __call__(
         self,
@@ -208,9 +208,9 @@ class Segmenter:
         clock = StageClock()
         # What is painted shows the refined mask.
         at_once = overlay if refinement is None else OverlayOptions()
-        pipeline = self._running
-        with self._leaving_lost(pipeline):
-            pending = pipeline.submit(frame, OutputRequest(outputs, at_once), clock)
+        request = OutputRequest(outputs, at_once)
+        pending = self._accepted(lambda pipeline: pipeline.submit(frame, request, clock))
+        pipeline, self._in_work = self._running, ref(pending)
 
         def finish() -> Segmentation:
             with self._leaving_lost(pipeline):
@@ -235,7 +235,8 @@ class Segmenter:
             ConfigError: not an image of this form.
 
         """
-        return self._running.semantic_mask(self._checked(image))
+        frame = self._checked(image)
+        return self._accepted(lambda pipeline: pipeline.semantic_mask(frame))
 
     def sampling_grid(self, image: np.ndarray | RawFrame) -> np.ndarray:
         """
@@ -301,7 +302,7 @@ class Segmenter:
 
     def warm_up(self, size: tuple[int, int]) -> None:
         """Get ready for frames of (height, width), so that the first one is fast."""
-        self._running.prepare(size)
+        self._accepted(lambda pipeline: pipeline.prepare(size))
 
     def close(self) -> None:
         """Free the memory; calling it again does nothing."""
@@ -320,21 +321,20 @@ class Segmenter:
     ) -> None:
         self.close()
 
-    def _open(self, backend: str, input_size: tuple[int, int] | None) -> None:
-        pipeline = open_pipeline(self.bundle, backend, self._tiling, self._options)
-        try:
-            if input_size is not None:
-                pipeline.prepare(input_size)
-        except Exception:
-            pipeline.close()
-            raise
-        self.backend, self._pipeline = backend, pipeline
+    def _open(self) -> None:
+        self._pipeline = self._chooser.open()
+        self.backend, self.fallback = self._chooser.chosen.backend, self._chooser.fallback
         self.provenance: dict[str, Any] = {
             'bundle': self.bundle.name,
             'network': self.bundle.network,
-            **pipeline.provenance,
+            **self._pipeline.provenance,
             'sha256': {name: graph.sha256 for name, graph in self._graphs().items()},
         }
+
+    @property
+    def has_left_gpu(self) -> bool:
+        """Whether the GPU was lost and frames go on without it."""
+        return self._lost is not None and self._pipeline is not None
 
     @contextmanager
     def _leaving_lost(self, pipeline: InferencePipeline) -> Iterator[None]:
@@ -342,28 +342,43 @@ class Segmenter:
         Work with a pipeline; where its GPU is lost and the user left the choice, leave it too.
 
         Raises:
-            GpuLostError: the frame goes with the GPU; `fallback` tells if the next ones do not.
+            GpuLostError: the frame goes with the GPU; `has_left_gpu` tells if others do not.
             EngineError: the pipeline was left before.
 
         """
-        if self.fallback and pipeline is not self._pipeline:
-            msg = f'the frame was in work when {self.fallback}'
+        if pipeline is self._lost:
+            msg = f'the frame was in work when the GPU was lost: {self.fallback}'
             raise EngineError(msg)
         try:
             yield
         except GpuLostError as err:
-            if self._has_choice:
+            if self._chooser.has_other_backend:
                 self._leave(pipeline, err)
             raise
 
     def _leave(self, lost: InferencePipeline, reason: GpuLostError) -> None:
-        """Go on with the back end that runs everywhere; if even that cannot, with none."""
-        name, self._pipeline = self.backend, None
+        """Go on with another back end; if even that cannot be opened, with none."""
+        self._lost, self._pipeline = lost, None
         with suppress(Exception):  # whatever it is, there is nothing left to be freed
             lost.close()
         with suppress(Exception):  # the reason is what matters, and is raised
-            self._open(list(BACKENDS)[-1], None)
-            self.fallback = f'{name} is not used any more: {reason}'
+            self._chooser.pass_over(reason)
+            self._open()
+
+    def _accepted(self, work: Callable[[InferencePipeline], _Result]) -> _Result:
+        """Do what may open engines for a new size; where they are refused, on the next choice."""
+        while True:
+            try:
+                with self._leaving_lost(self._running):
+                    return work(self._running)
+            except RefusedError as err:
+                self._chooser.pass_over(err)
+            # The memory of a frame in work goes with its engines.
+            if (pending := self._in_work()) is not None:
+                with suppress(UhrSegError):  # who asks for the result gets the error
+                    pending.result()
+            self.close()
+            self._open()
 
     def _refined(
         self,
@@ -376,7 +391,7 @@ class Segmenter:
         """Return what refining changes of the results."""
         with clock.stage('refine'):
             image = frame.bgr
-            refined = refine(mask, image, refinement, self._options.threads)
+            refined = refine(mask, image, refinement, self._threads)
         results: dict[str, Any] = {'mask': refined.mask, 'refined_share': refined.share}
         if overlay.any:
             with clock.stage('overlay'):

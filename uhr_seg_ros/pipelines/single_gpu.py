@@ -38,7 +38,7 @@ from uhr_seg_ros.pipelines.pipeline import (
     TilingOptions,
 )
 from uhr_seg_ros.pipelines.single import no_semantic_branch, SingleBranch
-from uhr_seg_ros.pipelines.verification import verify_engines
+from uhr_seg_ros.pipelines.verification import Verification
 
 
 class SingleGpu:
@@ -122,27 +122,41 @@ class SingleGpu:
         self._backend.close()
 
     def _open(self, size: tuple[int, int]) -> SingleBranch:
-        engine, limits = self._open_engine(size)
+        engine, limits, shape = self._open_engine(size)
         try:
             pipeline = SingleBranch(self._bundle, {'network': engine}, limits)
-            verify_engines(
-                self._backend,
+            self._verification(size, shape).run(
                 pipeline,
                 lambda: SingleBranch.open(self._bundle, limits, as_reference(self._options)),
-                self._bundle,
-                self._options,
-                size,
-                of_size=f' for {size[1]}x{size[0]}',
             )
         except Exception:
             engine.close()
             raise
         return pipeline
 
-    def _open_engine(self, size: tuple[int, int]) -> tuple[HostEngine, TilingOptions]:
-        """Open the engine, again in other tiles where it takes other memory than expected."""
+    def _verification(self, size: tuple[int, int], shape: tuple[int, ...]) -> Verification:
+        return Verification(
+            self._backend,
+            self._bundle,
+            self._options,
+            size,
+            shape,
+            of_size=f' for {size[1]}x{size[0]}',
+        )
+
+    def _open_engine(
+        self, size: tuple[int, int]
+    ) -> tuple[HostEngine, TilingOptions, tuple[int, ...]]:
+        """
+        Open the engine, again in other tiles where it takes other memory than expected.
+
+        Returns:
+            The engine, the limits, and the shape of its input.
+
+        """
         backend, network = self._backend, self._bundle.graphs['network']
         limits, shape = self._tiling(size)
+        self._verification(size, shape).refuse_again()
         backend.begin_size()
         engine = backend.open(network, {'image': shape})
         backend.memory.note(network, engine.memory_bytes, math.prod(shape[2:]))
@@ -152,14 +166,15 @@ class SingleGpu:
             engine.close()
             raise
         if fitting == shape:
-            return engine, found
+            return engine, found, shape
         engine.close()
         backend.report(
             f'the network takes {found.bytes_per_pixel:.0f} bytes per px, where '
             f'{limits.bytes_per_pixel:.0f} were expected: building it for other tiles'
         )
+        self._verification(size, fitting).refuse_again()
         backend.begin_size()
-        return backend.open(network, {'image': fitting}), found
+        return backend.open(network, {'image': fitting}), found, fitting
 
     def _tiling(self, size: tuple[int, int]) -> tuple[TilingOptions, tuple[int, ...]]:
         """Return the limits, with what engines take here, and the shape of input they give."""

@@ -37,7 +37,7 @@ from uhr_seg_ros.pipelines.pipeline import (
     TilingOptions,
     warm_up_frame,
 )
-from uhr_seg_ros.pipelines.verification import verify_engines
+from uhr_seg_ros.pipelines.verification import Verification
 
 P = TypeVar('P', bound='SynchronousPipeline')
 
@@ -90,18 +90,14 @@ class SynchronousPipeline(ABC):
 
         """
         backend = open_backend(bundle, options)
+        size = cls.verification_size(bundle)
+        verification = Verification(backend, bundle, options, size, limits)
         try:
+            verification.refuse_again()
             engines = cls.open_graphs(bundle, backend, limits, options)
             pipeline = cls(bundle, engines, limits, options)
             pipeline._backend = backend
-            verify_engines(
-                backend,
-                pipeline,
-                lambda: cls.open(bundle, limits, as_reference(options)),
-                bundle,
-                options,
-                cls.verification_size(bundle),
-            )
+            verification.run(pipeline, lambda: cls.open(bundle, limits, as_reference(options)))
         except Exception:
             backend.close()
             raise

@@ -41,7 +41,7 @@ from uhr_seg_ros.pipelines.two_branch import TwoBranchReference
 from uhr_seg_ros.pipelines.two_branch_gpu_engines import FrameProgram
 from uhr_seg_ros.pipelines.two_branch_gpu_frames import FramePipeline, SLOTS
 from uhr_seg_ros.pipelines.two_branch_maps import check_sizes
-from uhr_seg_ros.pipelines.verification import verify_engines
+from uhr_seg_ros.pipelines.verification import Verification
 
 #: So many frames until every slot has its CUDA graph.
 WARM_UP_FRAMES = 2 * SLOTS
@@ -149,7 +149,7 @@ class TwoBranchGpu:
         self._backend.close()
 
     def _open(self, size: tuple[int, int]) -> FramePipeline:
-        program, limits = self._open_program(size)
+        program, limits, tile = self._open_program(size)
         pipeline = FramePipeline(
             program,
             self._backend.cuda,
@@ -159,25 +159,39 @@ class TwoBranchGpu:
             self._backend.report,
         )
         try:
-            verify_engines(
-                self._backend,
+            self._verification(size, tile).run(
                 pipeline,
                 lambda: TwoBranchReference.open(self._bundle, limits, as_reference(self._options)),
-                self._bundle,
-                self._options,
-                size,
-                logits='quarter_logits',
-                of_size=f' for {size[1]}x{size[0]}',
             )
         except Exception:
             pipeline.close()
             raise
         return pipeline
 
-    def _open_program(self, size: tuple[int, int]) -> tuple[FrameProgram, TilingOptions]:
-        """Open the engines, again in other tiles where they take other memory than expected."""
+    def _verification(self, size: tuple[int, int], tile: int | None) -> Verification:
+        return Verification(
+            self._backend,
+            self._bundle,
+            self._options,
+            size,
+            tile,
+            logits='quarter_logits',
+            of_size=f' for {size[1]}x{size[0]}',
+        )
+
+    def _open_program(
+        self, size: tuple[int, int]
+    ) -> tuple[FrameProgram, TilingOptions, int | None]:
+        """
+        Open the engines, again in other tiles where they take other memory than expected.
+
+        Returns:
+            The engines, the limits, and the side of the tiles.
+
+        """
         backend, detail = self._backend, self._bundle.graphs['detail']
         limits, tile = self._tiling(size)
+        self._verification(size, tile).refuse_again()
         backend.begin_size()
         program = FrameProgram(self._bundle, backend, size, tile)
         backend.memory.note(detail, *program.detail_memory())
@@ -187,14 +201,15 @@ class TwoBranchGpu:
             program.close()
             raise
         if fitting == tile:
-            return program, found
+            return program, found, tile
         program.close()
         backend.report(
             f'the detail branch takes {found.bytes_per_pixel:.0f} bytes per px, where '
             f'{limits.bytes_per_pixel:.0f} were expected: building it for other tiles'
         )
+        self._verification(size, fitting).refuse_again()
         backend.begin_size()
-        return FrameProgram(self._bundle, backend, size, fitting), found
+        return FrameProgram(self._bundle, backend, size, fitting), found, fitting
 
     def _tiling(self, size: tuple[int, int]) -> tuple[TilingOptions, int | None]:
         """Return the limits, with what engines take here, and the side of tiles that they give."""

@@ -39,8 +39,11 @@ from uhr_seg_ros.pipelines.two_branch_gpu_engines import CHECKED, FrameProgram, 
 #: Frames in work at a time: one is computed while the next one is uploaded.
 SLOTS = 2
 
-#: Graphs are captured per slot, pixel format and wanted results; the oldest one goes.
+#: Graphs are captured per slot, pixel format and wanted results; those used last stay.
 MAX_GRAPHS = 16
+
+#: Frames after which a capture that failed again and again is tried once more.
+MAX_PAUSE = 1024
 
 #: More than the frame and all results; the ones used last stay.
 MAX_BUFFERS = 12
@@ -141,7 +144,7 @@ class FramePipeline:
         self._slots = [Slot(cuda) for _ in range(SLOTS)]
         self._next = 0
         self._graphs: dict[tuple, Graph | None] = {}
-        self._captures = True
+        self._failed_captures = self._pause = 0
 
     def submit(
         self,
@@ -244,28 +247,42 @@ class FramePipeline:
         work = partial(self._enqueue, frame, buffers, overlay)
         addresses = tuple((name, buffer.address) for name, buffer in buffers.items())
         key = frame, overlay, addresses
-        if self._captures and key in self._graphs and self._graphs[key] is None:
-            self._graphs[key] = self._capture(work)
-        if (graph := self._graphs.setdefault(key, None)) is None:
+        is_first = key not in self._graphs
+        graph = self._graphs.pop(key, None)
+        if graph is None and not is_first:
+            graph = self._capture(work)
+        self._graphs[key] = graph  # the last one now
+        if graph is None:
             work()
         else:
             graph.launch(self._program.stream)
         if len(self._graphs) > MAX_GRAPHS:
-            self._drop_oldest_graph()
+            self._drop_unused_graph()
 
-    def _drop_oldest_graph(self) -> None:
+    def _drop_unused_graph(self) -> None:
+        """Drop the one that was not used for longest."""
         oldest = self._graphs.pop(next(iter(self._graphs)))
         if oldest is not None:
             self._cuda.synchronize(self._program.stream)
             oldest.close()
 
     def _capture(self, work: Callable[[], None]) -> Graph | None:
-        try:
-            return self._cuda.capture(self._program.stream, work)
-        except GraphCaptureError as err:
-            self._captures = False
-            self._report(f'frames run without CUDA graphs: {err}')
+        """Capture, if it is time to: what fails once may succeed later, with more memory, say."""
+        if self._pause:
+            self._pause -= 1
             return None
+        try:
+            graph = self._cuda.capture(self._program.stream, work)
+        except GraphCaptureError as err:
+            if not self._failed_captures:
+                self._report(f'frames run without CUDA graphs, for now: {err}')
+            self._failed_captures += 1
+            self._pause = min(2**self._failed_captures, MAX_PAUSE)
+            return None
+        if self._failed_captures:
+            self._report('frames run as CUDA graphs again')
+        self._failed_captures = 0
+        return graph
 
     def _enqueue(
         self, frame: DeviceFrame, buffers: dict[str, Buffer], overlay: OverlayOptions

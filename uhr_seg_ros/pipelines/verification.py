@@ -16,19 +16,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 import math
 
 import numpy as np
 
+from uhr_seg_ros import __version__
 from uhr_seg_ros.backends.engine import Backend
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
+from uhr_seg_ros.pipelines.outputs import NotFiniteError
 from uhr_seg_ros.pipelines.pipeline import FrameSegmenter, InferencePipeline, OutputRequest
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
@@ -37,6 +39,20 @@ AGREEMENT = {'fp32': 0.9995, 'fp16': 0.999, 'int8': 0.99}
 
 #: Seed and side (px) of the generated scene on which engines are compared.
 _SCENE = (21, 1024)
+
+
+class RefusedError(EngineError):
+    """
+    Engines compute something else than ONNX Runtime does on the CPU.
+
+    Attributes:
+        facts: what was measured.
+
+    """
+
+    def __init__(self, text: str, facts: Mapping[str, float] | None = None) -> None:
+        super().__init__(text)
+        self.facts = dict(facts or {})
 
 
 @dataclass(frozen=True)
@@ -64,50 +80,100 @@ class Agreement:
         )
 
 
-def verify_engines(
-    backend: Backend,
-    candidate: FrameSegmenter,
-    open_reference: Callable[[], InferencePipeline],
-    bundle: Bundle,
-    options: EngineOptions,
-    size: tuple[int, int],
-    *,
-    logits: str = 'logits',
-    of_size: str = '',
-) -> None:
+@dataclass(frozen=True)
+class Verification:
     """
-    Compare engines that never were verified with the reference, and commit or discard them.
+    How the engines for frames of one size are compared with the reference, once.
 
-    Args:
-        backend: opened the engines, and keeps them from one start to the next if it can.
-        candidate: runs the engines.
-        open_reference: opens what runs the same bundle on ONNX Runtime in fp32; closed here.
+    Attributes:
+        backend: opens the engines, and keeps them from one start to the next if it can.
         bundle: its limits count.
-        options: of the candidate.
+        options: of the engines.
         size: height and width, px, of the frame that both segment.
+        pieces: what the shapes of the engines depend on beside the size, such as a tile.
         logits: name of the output that is compared beside the mask.
         of_size: what else to call the engines in the line that says so, such as ` for 64x48`.
 
-    Raises:
-        EngineError: they compute something else; names what was found, the limit, and the way
-            out.
-
     """
-    if not backend.unverified:
-        return
-    options.report(f'comparing the engines{of_size} with ONNX Runtime')
-    frame = RawFrame.of_bgr(verification_frame(size, options.verification_image))
-    request = OutputRequest(('mask', logits))
-    try:
+
+    backend: Backend
+    bundle: Bundle
+    options: EngineOptions
+    size: tuple[int, int]
+    pieces: object
+    logits: str = 'logits'
+    of_size: str = ''
+
+    def refuse_again(self) -> None:
+        """
+        Refuse engines that were refused at an earlier start, before they are built again.
+
+        Raises:
+            RefusedError: says why, and how to have them tried again.
+
+        """
+        if reason := self.backend.refusal(self._case()):
+            raise RefusedError(reason)
+
+    def run(
+        self, candidate: FrameSegmenter, open_reference: Callable[[], InferencePipeline]
+    ) -> None:
+        """
+        Compare engines that never were compared, and commit, refuse or discard them.
+
+        Args:
+            candidate: runs the engines.
+            open_reference: opens what runs the same bundle on ONNX Runtime in fp32; closed here.
+
+        Raises:
+            RefusedError: they compute something else; names what was found, the limit, and the
+                way out.
+            EngineError: one of both cannot run.
+
+        """
+        if not self.backend.unverified:
+            return
+        self.options.report(f'comparing the engines{self.of_size} with ONNX Runtime')
+        try:
+            agreement = self._compare(candidate, open_reference)
+        except RefusedError as err:
+            reason = self.backend.refuse_engines(self._case(), str(err), err.facts)
+            raise RefusedError(reason, err.facts) from err
+        except Exception:
+            self.backend.discard_engines()
+            raise
+        self.backend.commit_engines(agreement.facts())
+
+    def _compare(
+        self, candidate: FrameSegmenter, open_reference: Callable[[], InferencePipeline]
+    ) -> Agreement:
+        image = verification_frame(self.size, self.options.verification_image)
+        frame, request = RawFrame.of_bgr(image), OutputRequest(('mask', self.logits))
         with closing(open_reference()) as reference:
             expected = reference.segment(frame, request, StageClock())
-        agreement = compare(expected, candidate.segment(frame, request, StageClock()), logits)
-        options.report(str(agreement))
-        check(agreement, bundle, backend.provenance()['precision'])
-    except Exception:
-        backend.discard_engines()
-        raise
-    backend.commit_engines(agreement.facts())
+        precision = self.backend.provenance()['precision']
+        try:
+            found = candidate.segment(frame, request, StageClock())
+        except NotFiniteError as err:
+            msg = f'the {precision} engines of {self.bundle.name} are refused: {err}'
+            raise RefusedError(msg) from err
+        agreement = compare(expected, found, self.logits)
+        self.options.report(str(agreement))
+        check(agreement, self.bundle, precision)
+        return agreement
+
+    def _case(self) -> dict[str, str]:
+        """Return what a refusal depends on, beside the back end and its options."""
+        # Not on the frame: engines that disagree on any frame are wrong.
+        height, width = self.size
+        precision = self.backend.provenance()['precision']
+        return {
+            'bundle': self.bundle.sha256,
+            'size': f'{width}x{height}',
+            'pieces': str(self.pieces),
+            'limit': str(_least(self.bundle, precision)),
+            'uhr_seg_ros': __version__,
+        }
 
 
 def compare(
@@ -135,10 +201,10 @@ def check(agreement: Agreement, bundle: Bundle, precision: str) -> None:
     Refuse engines that disagree.
 
     Raises:
-        EngineError: names what was found, the limit, and the way out.
+        RefusedError: names what was found, the limit, and the way out.
 
     """
-    least = bundle.agreement.get(precision, AGREEMENT[precision])
+    least = _least(bundle, precision)
     if not agreement.agreement >= least or not math.isfinite(agreement.logit_error):
         wider = 'fp16' if precision == 'int8' else 'fp32'
         remedy = f'choose precision {wider}, or' if precision != 'fp32' else 'please'
@@ -146,7 +212,11 @@ def check(agreement: Agreement, bundle: Bundle, precision: str) -> None:
             f'the {precision} engines of {bundle.name} are refused: {agreement}, '
             f'at least {least:.3%} is needed: {remedy} report it'
         )
-        raise EngineError(msg)
+        raise RefusedError(msg, agreement.facts())
+
+
+def _least(bundle: Bundle, precision: str) -> float:
+    return bundle.agreement.get(precision, AGREEMENT[precision])
 
 
 def verification_frame(size: tuple[int, int], image: np.ndarray | None = None) -> np.ndarray:

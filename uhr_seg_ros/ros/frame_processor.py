@@ -191,12 +191,11 @@ class FrameProcessor:
             ),
         )
         self._stages = StageWindows()
-        self._facts = _facts(self._segmenter)
+        self._note_engines(self._segmenter)
         line = self._segmenter.bundle.domain_line
         self._logger.info(f'{line}; camera_view is {settings.camera_view}')
         if misfit := self.misfit(settings):
             self._logger.warning(misfit)
-        self._probe = open_probe() if self._segmenter.backend == 'tensorrt' else None
         return self._segmenter.bundle.classes
 
     def unload(self) -> None:
@@ -212,10 +211,10 @@ class FrameProcessor:
     def survives_loss(self) -> bool:
         """Take note that the GPU is lost, and tell if the segmenter goes on without it."""
         segmenter = self._segmenter
-        if segmenter is None or not segmenter.fallback:
+        if segmenter is None or not segmenter.has_left_gpu:
             return False
-        self._stages, self._probe = StageWindows(), None
-        self._facts = _facts(segmenter)
+        self._stages = StageWindows()
+        self._note_engines(segmenter)
         self._logger.warning(segmenter.fallback)
         return True
 
@@ -265,6 +264,9 @@ class FrameProcessor:
         pending = segmenter.submit(
             image, confidence=confidence, overlay=overlay, refinement=settings.refinement
         )
+        if segmenter.fallback != self.fallback:  # engines for a new size were refused
+            self._note_engines(segmenter)
+            self._logger.warning(self.fallback)
         sampling = partial(_sampling_picture, segmenter, image, settings.overlay_scale)
         work = _Work(camera, output, frame, pending, asked, sampling, start, convert_ms)
         if segmenter.is_async:
@@ -312,6 +314,10 @@ class FrameProcessor:
     def take_recent(self) -> list[tuple[float, float | None]]:
         """Return latency, ms, and refined share of the frames since the last call."""
         return self._stages.take_recent()
+
+    def _note_engines(self, segmenter: Segmenter) -> None:
+        self._facts = _facts(segmenter)
+        self._probe = open_probe() if segmenter.backend == 'tensorrt' else None
 
     def _note_rebuild(self, text: str) -> None:
         self.rebuild_reason = text

@@ -33,6 +33,9 @@ PRODUCTS = {'tensorrt': 'TensorRT', 'tensorrt_rtx': 'TensorRT-RTX'}
 #: Lines of the log that an error repeats.
 LOG_LINES = 6
 
+#: Newest warnings that wait to be reported.
+WARNINGS = 20
+
 _REMEDY = (
     'on a Jetson: sudo apt install python3-libnvinfer; elsewhere: pip install tensorrt, '
     'or tensorrt-rtx for GeForce RTX and RTX PRO'
@@ -154,16 +157,21 @@ def describe(module: Any) -> TensorRT:
 
 
 def _make_log(trt: Any) -> Any:
-    """Make a logger that keeps the newest errors; its base class exists only at run time."""
+    """Make a logger that keeps errors and warnings; its base class exists only at run time."""
     errors = (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR)
 
     class Log(trt.ILogger):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.lines: deque[str] = deque(maxlen=LOG_LINES)
+            self.warnings: deque[str] = deque(maxlen=WARNINGS)
 
+        # Lines of every severity come here, from any thread: the logger of the bindings, which
+        # drops some before Python, prints the others to stdout, where no log of ours gets them.
         def log(self, severity: Any, msg: str) -> None:
             if severity in errors:
                 self.lines.append(' '.join(msg.split()))
+            elif severity == trt.ILogger.WARNING:
+                self.warnings.append(' '.join(msg.split()))
 
     return Log()

@@ -25,10 +25,12 @@ from uhr_seg_ros.backends.options import EngineOptions, PRECISIONS
 from uhr_seg_ros.backends.tensorrt.api import load_tensorrt, TensorRTError
 from uhr_seg_ros.backends.tensorrt.builder import build_plan
 from uhr_seg_ros.backends.tensorrt.cache import CacheError, EngineCache, Key
-from uhr_seg_ros.backends.tensorrt.compiling import compile_kernels, source_sha256
+from uhr_seg_ros.backends.tensorrt.compiling import source_sha256
 from uhr_seg_ros.backends.tensorrt.cuda import Cuda
 from uhr_seg_ros.backends.tensorrt.engine import Execution, HostEngine
 from uhr_seg_ros.backends.tensorrt.engine_memory import EngineMemory
+from uhr_seg_ros.backends.tensorrt.kernel_loading import load_kernels
+from uhr_seg_ros.backends.tensorrt.verdicts import read_refusal, write_refusal
 from uhr_seg_ros.core.bundle import Bundle, Graph
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.gpu import find_gpu, Gpu
@@ -81,10 +83,11 @@ class TensorRTBackend:
         self.gpu: Gpu = find_gpu()
         self.tensorrt = load_tensorrt()
         self.cache = EngineCache(options.cache)
-        self._options = options
+        self._bundle, self._options = bundle, options
         self._graphs = _specialized_graphs(bundle, options.precision, self.cache)
         self._unverified: list[Key] = []
         self._warned = ''
+        self._told: set[str] = set()
         self.cuda = Cuda()
         own_bytes = 0 if self.cuda.is_integrated else self.gpu.memory
         self.memory = EngineMemory(
@@ -132,25 +135,21 @@ class TensorRTBackend:
 
         """
         key = self._engine_key(graph, shapes)
-        engine = self._load(key)
-        if engine is None:
-            with self._lock(key):
-                # Another process may have built it while this one waited.
-                engine = self._load(key) or self._build(graph, shapes, key)
-        if 'agreement' not in self.cache.facts(key):
-            self._unverified.append(key)
-        return Execution(self.tensorrt, engine, key.name)
+        try:
+            engine = self._load(key)
+            if engine is None:
+                with self._lock(key):
+                    # Another process may have built it while this one waited.
+                    engine = self._load(key) or self._build(graph, shapes, key)
+            if 'agreement' not in self.cache.facts(key):
+                self._unverified.append(key)
+            return Execution(self.tensorrt, engine, key.name)
+        finally:
+            self._report_warnings()
 
     def load_kernels(self) -> Any:
         """Load our kernels, compiled for this GPU now or earlier."""
-        capability = self.gpu.capability
-        key = Key('kernels', 'kernels-sm{}{}'.format(*capability), {'source': source_sha256()})
-        found = self.cache.read(key)
-        if found is None:
-            self._options.report(f'compiling kernels for {self.gpu.name}')
-            found = compile_kernels(capability), {}
-            self._keep(self.cache.write, key, found[0])
-        return self.cuda.load(found[0])
+        return load_kernels(self.gpu, self.cuda.load, self.cache, self._keep, self.report)
 
     def begin_size(self) -> None:
         """Forget engines of a size that could not be opened whole: nothing compares them now."""
@@ -168,15 +167,40 @@ class TensorRTBackend:
         self._unverified.clear()
 
     def discard_engines(self) -> None:
-        """Remove the unverified engines from the cache, because they compute something wrong."""
+        """Remove the unverified engines from the cache, because they could not be compared."""
         for key in self._unverified:
             self._keep(self.cache.discard, key)
         self._unverified.clear()
+
+    def refuse_engines(
+        self, case: Mapping[str, str], reason: str, facts: Mapping[str, float]
+    ) -> str:
+        """Remove the unverified engines from the cache, and keep why in their place."""
+        self.discard_engines()
+        key = self._verdict_key(case)
+        self._keep(write_refusal, self.cache, key, reason, facts)
+        return read_refusal(self.cache, key) or reason
+
+    def refusal(self, case: Mapping[str, str]) -> str:
+        """Return why engines of this case were refused earlier; empty if they are to be tried."""
+        key = self._verdict_key(case)
+        if self._options.retry_refused:
+            self._keep(self.cache.discard, key)
+        return read_refusal(self.cache, key)
 
     def close(self) -> None:
         """Free the memory of the GPU; calling it again does nothing."""
         self._runtime = None
         self.cuda.close()
+
+    def _report_warnings(self) -> None:
+        """Repeat what TensorRT warned of, each text once."""
+        warnings = self.tensorrt.log.warnings
+        while warnings:
+            text = warnings.popleft()
+            if text not in self._told:
+                self._told.add(text)
+                self._options.report(f'TensorRT warns: {text}')
 
     def _keep(self, change: Callable[..., object], *arguments: Any) -> None:
         """Change the cache; where that fails, warn once for each reason, or raise if asked to."""
@@ -204,11 +228,22 @@ class TensorRTBackend:
         }
         return Key('engine', self._graphs.name(graph, shapes), fields)
 
+    def _verdict_key(self, case: Mapping[str, str]) -> Key:
+        fields = {
+            **self._graphs.common_fields(),
+            'workspace_mb': str(self._options.workspace_mb),
+            'kernels': source_sha256(),
+            **self._platform(),
+            **case,
+        }
+        return Key('verdict', f'{self._bundle}-{self._options.precision}-{case["size"]}', fields)
+
     def _platform(self) -> dict[str, str]:
         return {
             'tensorrt': str(self.tensorrt),
             'gpu': self.gpu.name,
             'capability': '.'.join(map(str, self.gpu.capability)),
+            'multiprocessors': str(self.gpu.multiprocessors),
             'l4t': self.gpu.l4t or 'none',
         }
 

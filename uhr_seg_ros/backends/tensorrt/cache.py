@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Files that take minutes to make: engines, timing caches, calibrated graphs, kernels."""
+"""Files that take minutes to make: engines, timing caches, graphs, verdicts, kernels."""
 
 from __future__ import annotations
 
@@ -68,12 +68,16 @@ class EngineCache:
         if fault:
             return None
         with suppress(OSError):  # such as a cache that is mounted read-only
-            os.utime(self._path(key))
+            os.utime(self.path(key))
         return content, facts
+
+    def path(self, key: Key) -> Path:
+        """Return where an entry lies, whether it is there or not."""
+        return self.directory / f'{key.stem}.{key.kind}'
 
     def facts(self, key: Key) -> dict[str, Any]:
         """Return what was noted about an entry, without reading it; empty if it is not there."""
-        return read_facts(self._path(key))
+        return read_facts(self.path(key))
 
     def fault(self, key: Key) -> str:
         """Say in a few words why there is no usable entry; empty if there is one."""
@@ -92,7 +96,7 @@ class EngineCache:
             CacheError: the folder cannot be written.
 
         """
-        path = self._path(key)
+        path = self.path(key)
         sidecar = {
             'kind': key.kind,
             'name': key.name,
@@ -116,7 +120,7 @@ class EngineCache:
             CacheError: the folder cannot be written.
 
         """
-        path = self._path(key)
+        path = self.path(key)
         if not path.is_file():
             return
         text = json.dumps({**read_facts(path), **facts}, indent=2) + '\n'
@@ -132,7 +136,7 @@ class EngineCache:
 
         """
         with self._writing():
-            remove_entry(self._path(key))
+            remove_entry(self.path(key))
 
     @contextmanager
     def lock(self, key: Key) -> Iterator[None]:
@@ -152,6 +156,17 @@ class EngineCache:
                 status = path.stat()
                 found.append(Entry(path, status.st_size, status.st_mtime, read_facts(path)))
         return sorted(found, key=lambda entry: entry.used, reverse=True)
+
+    def matching(self, key: Key) -> list[Key]:
+        """List the keys of a kind and name with at least these fields, the one used last first."""
+        return [
+            Key(key.kind, key.name, fields)
+            for entry in self.entries()
+            if entry.facts.get('kind') == key.kind
+            and entry.facts.get('name') == key.name
+            and isinstance(fields := entry.facts.get('fields'), dict)
+            and key.fields.items() <= fields.items()
+        ]
 
     def prune(self, keep_mb: float = 0.0) -> list[Entry]:
         """
@@ -180,7 +195,7 @@ class EngineCache:
 
     def _examine(self, key: Key) -> tuple[bytes, dict[str, Any], str]:
         """Return content, facts, and what is wrong with them."""
-        path = self._path(key)
+        path = self.path(key)
         try:
             with open_regular(path) as file:
                 status, content = os.fstat(file.fileno()), file.read()
@@ -194,9 +209,6 @@ class EngineCache:
         if facts.get('sha256') != hashlib.sha256(content).hexdigest():
             return b'', {}, f'{path} is damaged'
         return content, facts, ''
-
-    def _path(self, key: Key) -> Path:
-        return self.directory / f'{key.stem}.{key.kind}'
 
     def _nearest_difference(self, key: Key) -> str:
         """Return what changed since an entry of the same name was made."""

@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 import ctypes
 from ctypes.util import find_library
 import hashlib
@@ -44,8 +44,9 @@ CUDA = Path('/usr/local/cuda')
 _LOG_LENGTH = 2000
 
 _REMEDY = (
-    'install one, on a Jetson: sudo apt install nvidia-cuda-dev; elsewhere: pip install '
-    'nvidia-cuda-nvrtc-cu12, or nvidia-cuda-nvrtc for 11.0 and beyond 12.1'
+    'install one that is not newer than the driver, on a Jetson: sudo apt install '
+    'nvidia-cuda-dev; elsewhere: pip install nvidia-cuda-nvrtc-cu12, or nvidia-cuda-nvrtc for '
+    'CUDA 13 (compute capability 11.0 and beyond 12.1 need it)'
 )
 
 
@@ -54,7 +55,19 @@ class CompilationError(EngineError):
 
 
 class Compiler(Protocol):
-    """What makes cubins."""
+    """
+    What makes cubins.
+
+    Attributes:
+        name: of the product.
+
+    """
+
+    name: str
+
+    def version(self) -> tuple[int, int]:
+        """Return the CUDA that it belongs to, such as (12, 6)."""
+        ...
 
     def architectures(self) -> list[int]:
         """Return the architectures that it knows, such as 87 for compute capability 8.7."""
@@ -79,22 +92,43 @@ def compile_kernels(capability: tuple[int, int]) -> bytes:
         CompilationError: no compiler is found, none knows the GPU, or all of them failed.
 
     """
+    reasons: list[str] = []
+    for _, cubin in cubins(capability, find_compilers(), reasons):
+        return cubin
+    raise no_kernels(capability, reasons)
+
+
+def cubins(
+    capability: tuple[int, int], compilers: Iterable[Compiler], reasons: list[str]
+) -> Iterator[tuple[Compiler, bytes]]:
+    """
+    Compile our kernels with one compiler after the other, each when the one before will not do.
+
+    Args:
+        capability: compute capability, major and minor.
+        compilers: what to try.
+        reasons: gets a line for each that fails.
+
+    """
     architecture = 10 * capability[0] + capability[1]
-    reasons = []
-    for compiler in find_compilers():
+    for compiler in compilers:
         try:
             known = compiler.architectures()
             if architecture in known:
-                return compiler.compile(architecture)
+                yield compiler, compiler.compile(architecture)
+                continue
             numbers = ', '.join(f'{each / 10}' for each in known)
             reasons.append(f'{compiler} knows {numbers} only')
         except CompilationError as err:
             reasons.append(str(err))
-    msg = (
+
+
+def no_kernels(capability: tuple[int, int], reasons: Sequence[str]) -> CompilationError:
+    """Make the error for a GPU that there are no kernels for."""
+    return CompilationError(
         f'no compiler makes CUDA kernels for compute capability {capability[0]}.{capability[1]}: '
         f'{"; ".join(reasons) or "neither nvcc nor NVRTC is found"}: {_REMEDY}'
     )
-    raise CompilationError(msg)
 
 
 def source_sha256() -> str:
@@ -116,11 +150,22 @@ def find_compilers() -> list[Compiler]:
 class Nvcc:
     """The compiler of the CUDA toolkit; needs g++ beside it."""
 
+    name = 'nvcc'
+
     def __init__(self, path: str) -> None:
         self._path = path
 
     def __str__(self) -> str:
         return f'nvcc ({self._path})'
+
+    def version(self) -> tuple[int, int]:
+        """Ask nvcc."""
+        text = self._run('--version')
+        found = re.search(r'release (\d+)\.(\d+)', text)
+        if found is None:
+            msg = f'{self} does not tell its version: {_shorten(text)}'
+            raise CompilationError(msg)
+        return int(found[1]), int(found[2])
 
     def architectures(self) -> list[int]:
         """Ask nvcc."""
@@ -149,11 +194,19 @@ class Nvcc:
 class Nvrtc:
     """The compiler as a library; needs nothing beside it."""
 
+    name = 'NVRTC'
+
     def __init__(self, path: str) -> None:
         self._path = path
 
     def __str__(self) -> str:
         return f'NVRTC ({self._path})'
+
+    def version(self) -> tuple[int, int]:
+        """Ask NVRTC."""
+        major, minor = ctypes.c_int(), ctypes.c_int()
+        self._call('nvrtcVersion', ctypes.byref(major), ctypes.byref(minor))
+        return major.value, minor.value
 
     def architectures(self) -> list[int]:
         """Ask NVRTC."""

@@ -59,6 +59,15 @@ class SpecializedGraphs:
         sizes = '_'.join('x'.join(map(str, shape)) for shape in shapes.values())
         return f'{self._bundle}-{graph.name}-{self._precision}-{sizes}'
 
+    def common_fields(self) -> dict[str, str]:
+        """Return what engines of all graphs depend on, those that were calibrated among it."""
+        fields = {'precision': self._precision, 'conversion': CONVERSION}
+        if self._precision == 'int8':
+            calibrated = (each.facts for each in self._cache.entries())
+            hashes = (str(facts.get('sha256')) for facts in calibrated if self._is_own(facts))
+            fields['calibrations'] = hashlib.sha256(' '.join(sorted(hashes)).encode()).hexdigest()
+        return fields
+
     def fields(self, graph: Graph, shapes: Shapes) -> dict[str, str]:
         """Return what an engine of the graph depends on."""
         fields = {
@@ -138,6 +147,11 @@ class SpecializedGraphs:
             'precision': self._precision,
             'conversion': CONVERSION,
         }
+    def _is_own(self, facts: Mapping[str, object]) -> bool:
+        """Tell if an entry of the cache is a calibrated graph of the bundle."""
+        return facts.get('kind') == 'graph' and str(facts.get('name')).startswith(
+            f'{self._bundle}-'
+        )
 
     def _key(self, graph: Graph, shapes: Shapes) -> Key:
         fields = {'graph': graph.sha256, 'conversion': CONVERSION, 'shapes': str(dict(shapes))}
