@@ -122,4 +122,6 @@ def test_preset_builds_in_half(folder: Path, name: str) -> None:
     assert {node.op_type for node in plain.graph.node} <= OPERATORS_OF_8_5
     model = to_half(fixed)
     content = model.SerializeToString()
-    assert build_plan(real, content, shapes, precision='fp16', workspace_mb=1024).plan
+    assert build_plan(
+        real, content, shapes, capability=(8, 9), precision='fp16', workspace_mb=1024
+    ).plan

@@ -28,6 +28,7 @@ from uhr_seg_ros.backends.tensorrt.api import describe
 from uhr_seg_ros.core.gpu import Gpu
 
 ORIN = Gpu('Orin', (8, 7), 30 << 30, (12, 6), 'R36.4.0')
+ADA = Gpu('NVIDIA GeForce RTX 4070', (8, 9), 12 << 30, (13, 0), None)
 
 
 class StandIn:
@@ -43,15 +44,19 @@ class StandIn:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, cache: Path, version: str) -> None:
         self.trt: SimpleNamespace = make_tensorrt(version)
-        self.gpu = ORIN
+        self.gpu = ADA if version.startswith('rtx') else ORIN
         self.cuda: HostCuda | None = None
         self.order, self.graphs = 'lazy', True
         self.cache = cache
         monkeypatch.setenv('XDG_CACHE_HOME', str(cache))
-        monkeypatch.setattr(backend, 'find_gpu', lambda: self.gpu)
+        monkeypatch.setattr(backend, 'find_gpu', self._find_gpu)
         monkeypatch.setattr(backend, 'load_tensorrt', lambda: describe(self.trt))
         monkeypatch.setattr(backend, 'Cuda', self._make_cuda)
         monkeypatch.setattr(backend, 'compile_kernels', lambda capability: b'\x7fELF')
+
+    def _find_gpu(self) -> Gpu:
+        self.trt.notes.capability = 'SM{}{}'.format(*self.gpu.capability)
+        return self.gpu
 
     def _make_cuda(self) -> HostCuda:
         self.cuda = HostCuda(order=self.order, graphs=self.graphs)

@@ -116,6 +116,21 @@ class FrameProgram:
         mask = targets.mask, targets.mask_bytes
         kernels.finish(quarter, self._size, mask, targets.confidence, targets.logits, self._main)
 
+    def check_capture(self) -> None:
+        """
+        Refuse to be captured where an engine does, before that is tried.
+
+        Raises:
+            GraphCaptureError: names the engine.
+
+        """
+        for engine, stream in (
+            (self._semantic, self._main),
+            (self._detail, self._side),
+            (self._quarter, self._main),
+        ):
+            engine.check_capture(stream)
+
     def upload(self, values: np.ndarray) -> int:
         """Put an array into device memory for as long as this lives, and return its address."""
         values = np.ascontiguousarray(values)

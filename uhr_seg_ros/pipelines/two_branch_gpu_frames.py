@@ -239,6 +239,7 @@ class FramePipeline:
 
     def _capture(self, work: Callable[[], None]) -> Graph | None:
         try:
+            self._program.check_capture()
             return self._cuda.capture(self._program.stream, work)
         except GraphCaptureError as err:
             self._captures = False
