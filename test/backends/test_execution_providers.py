@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
+from standin_backend import ADA
 
 from uhr_seg_ros.backends import execution_providers, onnxruntime
 from uhr_seg_ros.backends.execution_providers import Provider
@@ -43,7 +44,7 @@ from uhr_seg_ros.backends.registry import (
 from uhr_seg_ros.core import cuda_driver
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.errors import EngineError
-from uhr_seg_ros.core.gpu import Gpu, GpuUnavailableError
+from uhr_seg_ros.core.gpu import GpuUnavailableError
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 
@@ -51,9 +52,6 @@ from uhr_seg_ros.pipelines.segmenter import Segmenter
 def bundle(tiny_bundle: Path) -> Bundle:
     """Return the tiny bundle."""
     return load_bundle(tiny_bundle)
-
-
-ADA = Gpu('NVIDIA GeForce RTX 4070', (8, 9), 12 << 30, (13, 0), None)
 
 
 @pytest.fixture

@@ -24,11 +24,13 @@ import pytest
 
 pytest.importorskip('onnx', reason='engines are built with onnx')
 
+from real_networks import real_rtx
 from standin_backend import ADA, ORIN, StandIn
 from standin_tensorrt import make_tensorrt
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.tensorrt.api import describe, TensorRT, TensorRTError
+from uhr_seg_ros.backends.tensorrt.backend import TensorRTBackend
 from uhr_seg_ros.backends.tensorrt.builder import build_plan
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.gpu import Gpu
@@ -56,11 +58,6 @@ def rtx(request: pytest.FixtureRequest) -> TensorRT:
     if request.param == 'stand-in':
         return describe(make_tensorrt('rtx1.7.1'))
     return real_rtx()
-
-
-def real_rtx() -> TensorRT:
-    """Return TensorRT for RTX, whose builder needs no GPU."""
-    return describe(pytest.importorskip('tensorrt_rtx', reason='tensorrt-rtx is not installed'))
 
 
 def run(bundle: Path, frames: int = 1, **options: Any) -> list[str]:
@@ -112,7 +109,9 @@ def test_it_is_refused_before_anything_is_built(stand_in: StandIn, tiny_bundle: 
 def test_it_builds_for_the_gpu_at_hand(stand_in: StandIn, tiny_bundle: Path) -> None:
     """By itself it would not build for Turing."""
     stand_in.gpu = TURING
-    run(tiny_bundle)
+    backend = TensorRTBackend('tiny', EngineOptions(precision='fp32'))
+    backend.execution(load_bundle(tiny_bundle).graphs['detail'], {'image': (1, 3, 64, 96)})
+    backend.close()
     assert stand_in.trt.notes.targets == ['SM75']
 
 

@@ -16,8 +16,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 pytest.importorskip('onnx', reason='graphs are made with onnx')
@@ -25,6 +23,7 @@ pytest.importorskip('onnx', reason='graphs are made with onnx')
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto
+from real_networks import layers_of_type, real_network
 from standin_tensorrt import make_tensorrt
 
 from uhr_seg_ros.backends.tensorrt.api import describe
@@ -35,9 +34,6 @@ from uhr_seg_ros.onnx_graphs.folding import fix_shapes, split_layer_norms
 from uhr_seg_ros.onnx_graphs.precision import float32_tensors, to_half
 
 IMAGE = {'image': (1, 3, 64, 96)}
-#: What the file or the constants around them decide, and what is no number.
-FLOATS = {'FLOAT', 'HALF'}
-UNTYPED = ('CONSTANT', 'SHAPE', 'CAST', 'IDENTITY')
 
 
 @pytest.fixture(scope='module')
@@ -82,28 +78,6 @@ def test_a_softmax_is_held_and_not_only_its_name(half: onnx.ModelProto) -> None:
 @pytest.mark.parametrize('version', ['10.3.0', '11.4.0.106'])
 def test_strong_typing_holds_nothing(half: onnx.ModelProto, version: str) -> None:
     assert build(version, half, 'fp16') == {}
-
-
-def real_network(model: onnx.ModelProto) -> tuple[Any, ...]:
-    """Parse a graph for real, strongly typed: its tensors have the types of the file."""
-    real = describe(pytest.importorskip('tensorrt_rtx', reason='tensorrt-rtx is not installed'))
-    builder = real.make('Builder')
-    network = builder.create_network(real.creation_flags())
-    parser = real.module.OnnxParser(network, real.log)
-    assert parser.parse(model.SerializeToString())
-    return network, parser, builder
-
-
-def layers_of_type(network: Any, kind: str) -> set[str]:
-    """Name the layers of a strongly typed network that give or compare numbers of a type."""
-    found = set()
-    for layer in (network.get_layer(index) for index in range(network.num_layers)):
-        types = {layer.get_output(0).dtype.name}
-        if types.isdisjoint(FLOATS):
-            types = {layer.get_input(place).dtype.name for place in range(layer.num_inputs)}
-        if kind in types and layer.type.name not in UNTYPED:
-            found.add(layer.name)
-    return found
 
 
 @pytest.mark.parametrize('name', ['semantic', 'detail', 'quarter'])

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,7 +29,14 @@ from uhr_seg_ros.backends.tensorrt.api import describe
 from uhr_seg_ros.core.gpu import Gpu
 
 ORIN = Gpu('Orin', (8, 7), 30 << 30, (12, 6), 'R36.4.0')
-ADA = Gpu('NVIDIA GeForce RTX 4070', (8, 9), 12 << 30, (13, 0), None)
+ADA = replace(
+    ORIN,
+    name='NVIDIA GeForce RTX 4070',
+    capability=(8, 9),
+    memory=12 << 30,
+    driver_version=(13, 0),
+    l4t=None,
+)
 
 
 class StandIn:
