@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -26,7 +27,13 @@ pytest.importorskip('onnx', reason='graphs to build are made with onnx')
 import onnx
 from standin_tensorrt import API, make_tensorrt, public_names, VERSIONS
 
-from uhr_seg_ros.backends.tensorrt.api import describe, TensorRT, TensorRTError
+from uhr_seg_ros.backends.tensorrt.api import (
+    describe,
+    load_tensorrt,
+    PRODUCTS,
+    TensorRT,
+    TensorRTError,
+)
 from uhr_seg_ros.backends.tensorrt.builder import build_plan, Built
 from uhr_seg_ros.core.bundle import load_bundle
 
@@ -157,6 +164,13 @@ def test_libraries_that_give_nothing(newest: TensorRT, model: bytes) -> None:
     text = r'TensorRT makes no Builder \(TensorRT 11.*\): CUDA initialization failure'
     with pytest.raises(TensorRTError, match=text):
         build(newest, model)
+
+
+def test_none_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PRODUCTS:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(TensorRTError, match=r'cannot be imported .*onnxruntime:cuda'):
+        load_tensorrt()
 
 
 def test_too_old() -> None:
