@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -26,7 +27,13 @@ pytest.importorskip('onnx', reason='graphs to build are made with onnx')
 import onnx
 from standin_tensorrt import API, make_tensorrt, public_names, VERSIONS
 
-from uhr_seg_ros.backends.tensorrt.api import describe, TensorRT, TensorRTError
+from uhr_seg_ros.backends.tensorrt.api import (
+    describe,
+    load_tensorrt,
+    PRODUCTS,
+    TensorRT,
+    TensorRTError,
+)
 from uhr_seg_ros.backends.tensorrt.builder import build_plan, Built
 from uhr_seg_ros.core.bundle import load_bundle
 
@@ -51,10 +58,15 @@ def model(tiny_bundle: Path) -> bytes:
     return load_bundle(tiny_bundle).graphs['detail'].path.read_bytes()
 
 
-def build(tensorrt: TensorRT, model: bytes, **changes: object) -> Built:
+def build(
+    tensorrt: TensorRT,
+    model: bytes,
+    shapes: dict[str, tuple[int, ...]] = SHAPES,
+    **changes: object,
+) -> Built:
     """Build with usual options."""
-    options = {'precision': 'fp16', 'workspace_mb': 512, **changes}
-    return build_plan(tensorrt, model, SHAPES, **options)
+    options = {'capability': (8, 9), 'precision': 'fp16', 'workspace_mb': 512, **changes}
+    return build_plan(tensorrt, model, shapes, **options)
 
 
 def test_stand_in_has_only_real_names() -> None:
@@ -73,11 +85,11 @@ def test_builds_in_every_version(tensorrt: TensorRT, model: bytes) -> None:
     assert built.plan
     assert notes.workspace == 512 << 20
     assert 'TF32' not in notes.flags
-    before_10 = tensorrt.version < (10,) and tensorrt.product == 'TensorRT'
+    before_10 = tensorrt.version < (10,) and not tensorrt.is_rtx
     assert ('FP16' in notes.flags) == before_10
     assert ('OBEY_PRECISION_CONSTRAINTS' in notes.flags) == before_10
     assert 'INT8' not in notes.flags
-    is_10 = tensorrt.product == 'TensorRT' and tensorrt.version[0] == 10
+    is_10 = not tensorrt.is_rtx and tensorrt.version[0] == 10
     assert notes.creation == (
         {'EXPLICIT_BATCH'} if before_10 else {'STRONGLY_TYPED'} if is_10 else set()
     )
@@ -85,7 +97,8 @@ def test_builds_in_every_version(tensorrt: TensorRT, model: bytes) -> None:
 
 def test_float32_never_gets_the_half_flag(tensorrt: TensorRT, model: bytes) -> None:
     build(tensorrt, model, precision='fp32')
-    assert not tensorrt.module.notes.flags
+    assert tensorrt.module.notes.flags <= {'REQUIRE_USER_ALLOCATION'}
+    assert not tensorrt.module.notes.held
 
 
 def test_int8_needs_its_flag_before_10(model: bytes) -> None:
@@ -129,7 +142,7 @@ def test_bytes_inside_a_graph_are_refused(newest: TensorRT, tiny_bundle: Path) -
 
 def test_input_without_a_shape(newest: TensorRT, model: bytes) -> None:
     with pytest.raises(TensorRTError, match='input image that no shape is known of'):
-        build_plan(newest, model, {}, precision='fp32', workspace_mb=64)
+        build(newest, model, {})
 
 
 def test_failed_build_repeats_the_log(newest: TensorRT, model: bytes) -> None:
@@ -151,6 +164,13 @@ def test_libraries_that_give_nothing(newest: TensorRT, model: bytes) -> None:
     text = r'TensorRT makes no Builder \(TensorRT 11.*\): CUDA initialization failure'
     with pytest.raises(TensorRTError, match=text):
         build(newest, model)
+
+
+def test_none_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PRODUCTS:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(TensorRTError, match=r'cannot be imported .*onnxruntime:cuda'):
+        load_tensorrt()
 
 
 def test_too_old() -> None:
@@ -181,7 +201,7 @@ def test_really_refuses(real: TensorRT, model: bytes) -> None:
     with pytest.raises(TensorRTError, match='cannot read the graph'):
         build(real, model[:200])
     with pytest.raises(TensorRTError, match=r'cannot build the graph for image \(1, 4, 64, 96\)'):
-        build_plan(real, model, {'image': (1, 4, 64, 96)}, precision='fp32', workspace_mb=64)
+        build(real, model, {'image': (1, 4, 64, 96)}, precision='fp32')
 
 
 def test_really_refuses_an_unknown_operator(real: TensorRT, model: bytes) -> None:

@@ -17,7 +17,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+import os
 from pathlib import Path
+import re
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -25,9 +27,11 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
+from standin_backend import ADA
 
-from uhr_seg_ros.backends import onnxruntime
-from uhr_seg_ros.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeEngine, Provider
+from uhr_seg_ros.backends import execution_providers, onnxruntime
+from uhr_seg_ros.backends.execution_providers import Provider
+from uhr_seg_ros.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeEngine
 from uhr_seg_ros.backends.options import EngineOptions, PROVIDERS
 from uhr_seg_ros.backends.registry import (
     as_reference,
@@ -37,9 +41,11 @@ from uhr_seg_ros.backends.registry import (
     open_backend,
     select_backend,
 )
+from uhr_seg_ros.core import cuda_driver
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.cuda_driver import GpuLostError
 from uhr_seg_ros.core.errors import EngineError
+from uhr_seg_ros.core.gpu import GpuUnavailableError
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 
@@ -50,13 +56,19 @@ def bundle(tiny_bundle: Path) -> Bundle:
 
 
 @pytest.fixture
+def with_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let there be a GPU."""
+    monkeypatch.setattr(execution_providers, 'find_gpu', lambda: ADA)
+
+
+@pytest.fixture
 def remote(monkeypatch: pytest.MonkeyPatch) -> Provider:
     """
     Let `openvino` mean a provider that every ONNX Runtime has beside the CPU.
 
     It takes no node of ours, so the CPU computes what a graph gives.
     """
-    provider = Provider('AzureExecutionProvider', 'onnxruntime', {})
+    provider = Provider('AzureExecutionProvider', 'onnxruntime')
     if provider.name not in ort.get_available_providers():
         pytest.skip('this ONNX Runtime has no provider beside the CPU')
     monkeypatch.setitem(onnxruntime.PROVIDERS, 'openvino', provider)
@@ -107,23 +119,75 @@ def test_a_provider_that_is_not_installed(bundle: Bundle, provider: str) -> None
     known = onnxruntime.PROVIDERS[provider]
     if known.name in ort.get_available_providers():
         pytest.skip(f'{known.name} is installed here')
-    reason = (
-        rf'{provider} is not in .* {ort.__version__}, which has cpu: pip install {known.package} '
-    )
+    package = re.escape(known.package)
+    reason = rf'{provider} is not in .* {ort.__version__}, which has cpu: pip install {package} '
     with pytest.raises(EngineError, match=f'{reason}.*choose the back end onnxruntime'):
         open_backend(bundle, EngineOptions(provider=provider))
 
 
-@pytest.mark.filterwarnings('ignore:Specified provider')
-def test_a_provider_that_does_not_start(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its library may be missing: ONNX Runtime goes on with the CPU, we do not."""
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let ONNX Runtime say that it has CUDA, as onnxruntime-gpu does on every machine."""
     name = onnxruntime.PROVIDERS['cuda'].name
     if name in ort.get_available_providers():
         pytest.skip(f'{name} is installed here')
     monkeypatch.setattr(ort, 'get_available_providers', lambda: [name, 'CPUExecutionProvider'])
+    execution_providers._load_cuda.cache_clear()
+    return name
+
+
+@pytest.mark.filterwarnings('ignore:Specified provider')
+@pytest.mark.usefixtures('with_gpu')
+@pytest.mark.parametrize('said', ['', 'Failed to load libcudnn.so.9: no such file'])
+def test_a_provider_that_does_not_start(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, installed: str, said: str
+) -> None:
+    """Its library may be missing: ONNX Runtime goes on with the CPU, we do not."""
+    monkeypatch.setattr(ort, 'preload_dlls', lambda: print(said))
     backend = open_backend(bundle, EngineOptions(provider='cuda'))
-    with pytest.raises(EngineError, match=f'did not start {name} for graph .*detail.onnx'):
+    reason = said or 'the terminal says why'
+    text = rf'did not start {installed} for graph .*detail.onnx \({reason}\): pip install onnx'
+    with pytest.raises(EngineError, match=text):
         backend.open(bundle.graphs['detail'])
+
+
+def test_a_gpu_is_looked_for_first(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, installed: str
+) -> None:
+    """ONNX Runtime has the provider without a driver too, and goes on with the CPU."""
+    monkeypatch.setattr(cuda_driver, 'LIBRARY', 'libcuda_that_is_not_there.so')
+    with pytest.raises(GpuUnavailableError, match='libcuda_that_.*: install the NVIDIA driver'):
+        open_backend(bundle, EngineOptions(provider='cuda'))
+
+
+@pytest.mark.usefixtures('with_gpu')
+def test_the_gpu_and_the_first_frame_are_told(
+    bundle: Bundle, remote: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = onnxruntime.PROVIDERS['cuda']._replace(name=remote.name, options={})
+    monkeypatch.setitem(onnxruntime.PROVIDERS, 'cuda', own)
+    lines: list[str] = []
+    backend = open_backend(bundle, EngineOptions(provider='cuda', report=lines.append))
+    assert lines == [f'the first frame of each size {own.first_frame}']
+    engine = backend.open(bundle.graphs['detail'])
+    assert engine.provenance() == backend.provenance()
+    assert engine.provenance()['device'] == f'{ADA.name} ({remote.name})'
+    engine.close()
+
+
+@pytest.mark.usefixtures('with_gpu')
+def test_what_computes_in_float32_stays_float32(
+    bundle: Bundle, remote: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself, ONNX Runtime lets TensorRT take TF32, and has no option against it."""
+    assert onnxruntime.PROVIDERS['cuda'].options == {'use_tf32': '0'}
+    monkeypatch.delenv('NVIDIA_TF32_OVERRIDE', raising=False)
+    own = onnxruntime.PROVIDERS['tensorrt']._replace(name=remote.name)
+    monkeypatch.setitem(onnxruntime.PROVIDERS, 'tensorrt', own)
+    open_backend(bundle, EngineOptions()).open(bundle.graphs['detail']).close()
+    assert 'NVIDIA_TF32_OVERRIDE' not in os.environ
+    open_backend(bundle, EngineOptions(provider='tensorrt')).open(bundle.graphs['detail']).close()
+    assert os.environ['NVIDIA_TF32_OVERRIDE'] == '0'
 
 
 def test_another_provider_runs_and_is_told(bundle: Bundle, remote: Provider) -> None:

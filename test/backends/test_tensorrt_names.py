@@ -26,7 +26,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 API = json.loads((ROOT / 'test/data/tensorrt_api.json').read_text())
 
-FILES = ('api.py', 'backend.py', 'builder.py', 'engine.py')
+FILES = ('api.py', 'backend.py', 'builder.py', 'engine.py', 'runtime_cache.py', 'weak_typing.py')
 
 #: What the variables of our code hold. A new one has to be named here, see the last test.
 CLASSES = {
@@ -37,19 +37,32 @@ CLASSES = {
     'config': 'IBuilderConfig',
     'layer': 'ILayer',
     'tensor': 'ITensor',
+    'result': 'ITensor',
     'runtime': 'Runtime',
     '_runtime': 'Runtime',
     'engine': 'ICudaEngine',
     '_engine': 'ICudaEngine',
     'context': 'IExecutionContext',
     '_context': 'IExecutionContext',
+    'configuration': 'IRuntimeConfig',
+    'compiled': 'IRuntimeCache',
+    '_compiled': 'IRuntimeCache',
     'flags': 'NetworkDefinitionCreationFlag',
 }
-ENUMS = ('DataType', 'BuilderFlag', 'MemoryPoolType', 'TensorIOMode', 'ILogger', 'LayerType')
+ENUMS = (
+    'DataType',
+    'BuilderFlag',
+    'MemoryPoolType',
+    'TensorIOMode',
+    'ILogger',
+    'LayerType',
+    'ComputeCapability',
+)
 
 BEFORE_10 = ('8.5.3.1', '8.6.0')
 ONLY_10 = ('10.3.0', '10.13.3.9.post1', '10.16.1.11')
 NOT_BEFORE_10 = tuple(version for version in API if version not in BEFORE_10)
+ONLY_RTX = tuple(version for version in API if version.startswith('rtx'))
 
 #: Names that are used behind a test of the version, and the versions that get there.
 GUARDED = {
@@ -64,6 +77,16 @@ GUARDED = {
     ('ParserError', 'node_operator'): NOT_BEFORE_10,
     ('IBuilderConfig', 'progress_monitor'): NOT_BEFORE_10,
     ('module', 'IProgressMonitor'): NOT_BEFORE_10,
+    ('module', 'ComputeCapability'): ONLY_RTX,
+    ('IBuilderConfig', 'num_compute_capabilities'): ONLY_RTX,
+    ('IBuilderConfig', 'set_compute_capability'): ONLY_RTX,
+    ('BuilderFlag', 'REQUIRE_USER_ALLOCATION'): ONLY_RTX,
+    ('ICudaEngine', 'create_runtime_config'): ONLY_RTX,
+    ('IRuntimeConfig', 'create_runtime_cache'): ONLY_RTX,
+    ('IRuntimeConfig', 'set_runtime_cache'): ONLY_RTX,
+    ('IRuntimeCache', 'deserialize'): ONLY_RTX,
+    ('IRuntimeCache', 'serialize'): ONLY_RTX,
+    ('IExecutionContext', 'is_stream_capturable'): ONLY_RTX,
 }
 
 

@@ -152,10 +152,10 @@ def test_ordinal_that_is_not_there(standin: StandIn, ordinal: int) -> None:
 def test_old_gpu(standin: StandIn) -> None:
     standin.devices(1, (6, 1))
     error = refusal()
-    assert error.reason == ('GPU Stand-in 0 has compute capability 6.1, 7.2 or newer is needed')
+    assert error.reason == ('GPU Stand-in 0 has compute capability 6.1, 7.5 or newer is needed')
     assert 'onnxruntime' in error.remedy
-    standin.devices(1, (7, 2))
-    assert find_gpu().capability == (7, 2)
+    standin.devices(1, (7, 5))
+    assert find_gpu().capability == (7, 5)
 
 
 @pytest.mark.parametrize(

@@ -16,21 +16,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip('torch', reason='networks are PyTorch')
 
+from deformed_bundles import deformed_bundle
 import onnx
+from real_networks import layers_of_type, real_network, real_rtx
 import torch
 
-from uhr_seg_ros.backends.tensorrt.api import describe
 from uhr_seg_ros.backends.tensorrt.builder import build_plan
+from uhr_seg_ros.backends.tensorrt.cache import EngineCache
+from uhr_seg_ros.backends.tensorrt.specialized_graphs import SpecializedGraphs
+from uhr_seg_ros.backends.tensorrt.weak_typing import float32_layers
+from uhr_seg_ros.core.bundle import Graph
+from uhr_seg_ros.core.bundle_kinds import BUNDLE_KINDS
 from uhr_seg_ros.export.export import write_graphs
 from uhr_seg_ros.networks.presets import build_network, NETWORKS
-from uhr_seg_ros.onnx_graphs.folding import fix_shapes, split_layer_norms
-from uhr_seg_ros.onnx_graphs.precision import to_half
 
 HEIGHT, WIDTH = 192, 320
 
@@ -70,56 +75,84 @@ OPERATORS_OF_8_5 = {
 }
 
 
-#: Networks of one branch have no strategy for TensorRT.
-TWO_BRANCH = sorted(name for name in NETWORKS if name.startswith('hlrc'))
-
-
-#: The published networks, which are twenty times as large, are built with `--all`.
-SLOW = ('hlrc_cityscapes', 'hlrc_inria', 'hlrc_deepglobe')
-PARAMS = [
-    pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in TWO_BRANCH
+#: Made of bytes, which no TensorRT has inside a graph: the GPU path has `quarter` in their place.
+BYTES = ('fusion', 'scores')
+#: FCtL as released has 700 MB of graphs, whose operators are those of `fctl_s`.
+NEVER = ('fctl_inria', 'fctl_deepglobe')
+ALWAYS = 'hlrc_s'
+#: Minutes: the published networks are twenty times as large, and each is built several times.
+SLOW = [
+    pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS if name not in (ALWAYS, *NEVER)
 ]
-
-
-@pytest.fixture(scope='module', params=PARAMS)
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Export a preset with random weights."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp(request.param)
-    with torch.no_grad():
-        write_graphs(build_network(request.param).eval(), path)
-    return path
+SIZES = {
+    'low_height': HEIGHT // 4,
+    'low_width': WIDTH // 4,
+    'height': HEIGHT,
+    'width': WIDTH,
+    'rows': HEIGHT // 16,
+    'columns': WIDTH // 16,
+    'quarter_height': HEIGHT // 4,
+    'quarter_width': WIDTH // 4,
+    'patches': 2,
+    'mediums': 2,
+    'larges': 2,
+}
 
 
 def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
     """Return the input shapes of a graph for one frame size."""
-    sizes = {
-        'low_height': HEIGHT // 4,
-        'low_width': WIDTH // 4,
-        'height': HEIGHT,
-        'width': WIDTH,
-        'rows': HEIGHT // 16,
-        'columns': WIDTH // 16,
-        'quarter_height': HEIGHT // 4,
-        'quarter_width': WIDTH // 4,
-    }
     return {
         each.name: tuple(
-            sizes.get(dimension.dim_param) or dimension.dim_value
+            SIZES.get(dimension.dim_param) or dimension.dim_value
             for dimension in each.type.tensor_type.shape.dim
         )
         for each in onnx.load(path, load_external_data=False).graph.input
     }
 
 
-@pytest.mark.parametrize('name', ['semantic', 'detail', 'quarter'])
-def test_preset_builds_in_half(folder: Path, name: str) -> None:
-    real = describe(pytest.importorskip('tensorrt_rtx', reason='tensorrt-rtx is not installed'))
-    path = folder / f'{name}.onnx'
-    shapes = shapes_of(path)
-    fixed = fix_shapes(path.read_bytes(), shapes, path)
-    plain = split_layer_norms(fixed)
-    assert {node.op_type for node in plain.graph.node} <= OPERATORS_OF_8_5
-    model = to_half(fixed)
-    content = model.SerializeToString()
-    assert build_plan(real, content, shapes, precision='fp16', workspace_mb=1024).plan
+def build_all(folder: Path, kind: str, precision: str) -> int:
+    """Build all graphs of a kind that the GPU path opens; returns how many there are."""
+    real = real_rtx()
+    names = [name for name in BUNDLE_KINDS[kind].graphs if name not in BYTES]
+    for name in names:
+        path = folder / f'{name}.onnx'
+        shapes = shapes_of(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        graph = Graph(name, path, digest, tuple(shapes), ())
+        graphs = SpecializedGraphs(kind, precision, EngineCache(folder / 'cache'))
+        plain = graphs.load(graph, shapes, plain_norms=True)
+        if kind == 'two_branch':
+            assert {node.op_type for node in plain.graph.node} <= OPERATORS_OF_8_5
+        if precision != 'fp32':
+            network, *_alive = real_network(plain)
+            held = {layer.name for layer in float32_layers(network, graphs.float32_tensors(plain))}
+            assert held == layers_of_type(network, 'FLOAT'), name
+        content = graphs.load(graph, shapes, plain_norms=False).SerializeToString()
+        options = {'capability': (8, 9), 'precision': precision, 'workspace_mb': 1024}
+        assert len(build_plan(real, content, shapes, **options).plan) > 10_000
+    return len(names)
+
+
+@pytest.fixture(scope='module', params=[ALWAYS, *SLOW])
+def exported(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """Export a preset with random weights; returns the folder and the kind of its bundles."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp(request.param)
+    network = build_network(request.param).eval()
+    with torch.no_grad():
+        write_graphs(network, path)
+    return path, network.kind
+
+
+@pytest.mark.parametrize('precision', ['fp16', pytest.param('fp32', marks=pytest.mark.slow)])
+def test_presets(exported: tuple[Path, str], precision: str) -> None:
+    """`test_precision.py` builds the shipped bundle, which is `hlrc_s`, in the others always."""
+    assert build_all(*exported, precision) >= 1
+
+
+def test_learned_downsampling(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The smallest one, which other tests run as well."""
+    bundle = deformed_bundle(tmp_path_factory, 'deformed')
+    assert build_all(bundle.path, 'deformed', 'fp32') == 2

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,6 +29,15 @@ from uhr_seg_ros.backends.tensorrt.api import describe
 from uhr_seg_ros.core.gpu import Gpu
 
 ORIN = Gpu('Orin', (8, 7), 30 << 30, (12, 6), 'R36.4.0', 16)
+ADA = replace(
+    ORIN,
+    name='NVIDIA GeForce RTX 4070',
+    capability=(8, 9),
+    memory=12 << 30,
+    driver_version=(13, 0),
+    l4t=None,
+    multiprocessors=46,
+)
 
 
 class HostCompiler:
@@ -61,15 +71,19 @@ class StandIn:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, cache: Path, version: str) -> None:
         self.trt: SimpleNamespace = make_tensorrt(version)
-        self.gpu = ORIN
+        self.gpu = ADA if version.startswith('rtx') else ORIN
         self.cuda: HostCuda | None = None
         self.order, self.graphs, self.is_integrated = 'lazy', True, False
         self.cache = cache
         monkeypatch.setenv('XDG_CACHE_HOME', str(cache))
-        monkeypatch.setattr(backend, 'find_gpu', lambda: self.gpu)
+        monkeypatch.setattr(backend, 'find_gpu', self._find_gpu)
         monkeypatch.setattr(backend, 'load_tensorrt', lambda: describe(self.trt))
         monkeypatch.setattr(backend, 'Cuda', self._make_cuda)
         monkeypatch.setattr(kernel_loading, 'find_compilers', lambda: [HostCompiler()])
+
+    def _find_gpu(self) -> Gpu:
+        self.trt.notes.capability = 'SM{}{}'.format(*self.gpu.capability)
+        return self.gpu
 
     def _make_cuda(self) -> HostCuda:
         self.cuda = HostCuda(

@@ -44,6 +44,39 @@ VERSIONS = tuple(API)
 
 _DTYPES = {'FLOAT': np.float32, 'HALF': np.float16, 'INT32': np.int32}
 
+#: Operator -> type of the layer that the parser makes of it.
+_LAYERS = {
+    'AveragePool': 'POOLING',
+    'Cast': 'IDENTITY',  # in 8.5; CAST in 8.6
+    'Concat': 'CONCATENATION',
+    'Conv': 'CONVOLUTION',
+    'DepthToSpace': 'SHUFFLE',
+    'DequantizeLinear': 'DEQUANTIZE',
+    'Gemm': 'MATRIX_MULTIPLY',
+    'HardSigmoid': 'ACTIVATION',
+    'MatMul': 'MATRIX_MULTIPLY',
+    'Pad': 'SLICE',
+    'QuantizeLinear': 'QUANTIZE',
+    'ReduceMean': 'REDUCE',
+    'ReduceSum': 'REDUCE',
+    'Relu': 'ACTIVATION',
+    'Reshape': 'SHUFFLE',
+    'Resize': 'RESIZE',
+    'Slice': 'SLICE',
+    'Softmax': 'SOFTMAX',
+    'Split': 'SLICE',
+    'Sqrt': 'UNARY',
+    'Squeeze': 'SHUFFLE',
+    'TopK': 'TOPK',
+    'Transpose': 'SHUFFLE',
+    'Unsqueeze': 'SHUFFLE',
+    'Where': 'SELECT',
+}
+
+
+#: Members of `ComputeCapability` that TensorRT for RTX does not build for unless it is told to.
+_NOT_BY_ITSELF = ('NONE', 'CURRENT', 'SM75')
+
 
 class ApiObject:
     """Base of the stand-in's classes: shows only what the real class of the version has."""
@@ -77,17 +110,42 @@ def make_tensorrt(version: str) -> SimpleNamespace:
         'LayerType',
         'NetworkDefinitionCreationFlag',
         'ErrorCode',
+        'ComputeCapability',
     ):
-        setattr(trt, name, _enum(name, api[name]))
-    for base in (Log, Network, Input, Config, TimingCache, ParserError, Engine, Context):
-        setattr(trt, f'_{base.__name__}', _bound(base, trt, api[base.real]))
+        if name in api:
+            setattr(trt, name, _enum(name, api[name]))
+    for base in (
+        Log,
+        Network,
+        Layer,
+        Tensor,
+        Config,
+        TimingCache,
+        ParserError,
+        Engine,
+        Context,
+        RuntimeConfig,
+        RuntimeCache,
+    ):
+        setattr(trt, f'_{base.__name__}', _bound(base, trt, api.get(base.real, [])))
     for base in (Builder, Parser, Runtime):
         setattr(trt, base.real, _bound(base, trt, api[base.real]))
     trt.ILogger = trt._Log
     if 'IProgressMonitor' in api:
         trt.IProgressMonitor = type('IProgressMonitor', (), {})
     trt.notes = SimpleNamespace(
-        flags=set(), creation=None, built=0, workspace=0, refuses='', spoil={}, memory_per_value=4
+        flags=set(),
+        creation=None,
+        built=0,
+        workspace=0,
+        refuses='',
+        held={},  # layers that were told a type, and which
+        targets=[],  # names of the GPUs that TensorRT for RTX built for
+        capability=None,  # of the GPU that is there
+        driver='12.6',
+        spoil={},
+        memory_per_value=4,
+        compiled=0,  # how often TensorRT for RTX compiled kernels of an engine
     )
     return trt
 
@@ -139,14 +197,61 @@ class ParserError(ApiObject):
         return self._text
 
 
-class Input(ApiObject):
-    """A network input."""
+class Tensor(ApiObject):
+    """A tensor of a network."""
 
     real = 'ITensor'
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, dtype: str = 'FLOAT') -> None:
         self.name = name
         self.shape = ()
+        self.dtype = getattr(self._trt.DataType, dtype)
+
+
+class Layer(ApiObject):
+    """A layer of a network."""
+
+    real = 'ILayer'
+
+    def __init__(self, kind: str, name: str, inputs: list[Any], outputs: list[Any]) -> None:
+        kinds = self._trt.LayerType
+        self.name = name
+        self.type = getattr(
+            kinds, 'CAST' if kind == 'IDENTITY' and hasattr(kinds, 'CAST') else kind
+        )
+        self._inputs, self._outputs = inputs, outputs
+
+    @property
+    def num_inputs(self) -> int:
+        """Count the inputs."""
+        return len(self._inputs)
+
+    @property
+    def num_outputs(self) -> int:
+        """Count the outputs."""
+        return len(self._outputs)
+
+    def get_input(self, index: int) -> Any | None:
+        """Return an input; None where it was left out."""
+        return self._inputs[index]
+
+    def get_output(self, index: int) -> Any:
+        """Return an output."""
+        return self._outputs[index]
+
+    @property
+    def precision(self) -> Any:
+        """In which type it computes."""
+        return self._trt.notes.held[self.name]
+
+    @precision.setter
+    def precision(self, dtype: Any) -> None:
+        self._trt.notes.held[self.name] = [dtype.name]
+
+    def set_output_type(self, index: int, dtype: Any) -> None:
+        """Note the type of an output; the real one, too, has none without the precision."""
+        assert self._outputs[index].dtype.name in ('FLOAT', 'HALF')
+        self._trt.notes.held[self.name].append(dtype.name)
 
 
 class Network(ApiObject):
@@ -157,6 +262,7 @@ class Network(ApiObject):
     def __init__(self) -> None:
         self._model: bytes = b''
         self._inputs: list[Any] = []
+        self._layers: list[Any] | None = None
 
     @property
     def num_inputs(self) -> int:
@@ -165,8 +271,15 @@ class Network(ApiObject):
 
     @property
     def num_layers(self) -> int:
-        """Count the layers; the stand-in has none to hold."""
-        return 0
+        """Count the layers, which are made when somebody asks for them."""
+        if self._layers is None:
+            self._layers = list(_layers(self._trt, onnx.load_model_from_string(self._model)))
+        return len(self._layers)
+
+    def get_layer(self, index: int) -> Any:
+        """Return a layer; they are in the order of computation."""
+        assert self._layers is not None
+        return self._layers[index]
 
     def get_input(self, index: int) -> Any:
         """Return an input."""
@@ -194,6 +307,8 @@ class Config(ApiObject):
     def __init__(self) -> None:
         self._timing: Any = None
         self._monitor: Any = None
+        # As the real one has it, and Turing is not among what it then builds for.
+        self._capabilities: list[Any] = []
 
     def set_memory_pool_limit(self, pool: Any, size: int) -> None:
         """Limit the workspace."""
@@ -221,6 +336,22 @@ class Config(ApiObject):
     def get_timing_cache(self) -> Any:
         """Return the cache."""
         return self._timing
+
+    @property
+    def num_compute_capabilities(self) -> int:
+        """Count the kinds of GPU that are built for."""
+        return len(self._capabilities)
+
+    @num_compute_capabilities.setter
+    def num_compute_capabilities(self, count: int) -> None:
+        none = self._trt.ComputeCapability.NONE
+        object.__setattr__(self, '_capabilities', [none] * count)
+
+    def set_compute_capability(self, compute_capability: Any, index: int) -> bool:
+        """Choose a kind of GPU."""
+        assert compute_capability in self._trt.ComputeCapability
+        self._capabilities[index] = compute_capability
+        return True
 
     @property
     def progress_monitor(self) -> Any:
@@ -269,7 +400,11 @@ class Builder(ApiObject):
                 return None
         self._trt.notes.built += 1
         shapes = {tensor.name: tuple(tensor.shape) for tensor in network._inputs}
-        return pickle.dumps((self._trt.__version__, network._model, shapes))
+        if hasattr(self._trt, 'ComputeCapability'):
+            self._trt.notes.targets = _targets(self._trt, config)
+        captured = 'REQUIRE_USER_ALLOCATION' in self._trt.notes.flags
+        targets = self._trt.notes.targets
+        return pickle.dumps((self._trt.__version__, network._model, shapes, targets, captured))
 
 
 class Parser(ApiObject):
@@ -293,7 +428,7 @@ class Parser(ApiObject):
             self._errors.append(self._trt._ParserError('no UINT8 for intermediate tensors'))
             return False
         self._network._model = model
-        self._network._inputs = [self._trt._Input(each.name) for each in found.graph.input]
+        self._network._inputs = [self._trt._Tensor(each.name) for each in found.graph.input]
         return True
 
     @property
@@ -317,14 +452,17 @@ class Runtime(ApiObject):
     def deserialize_cuda_engine(self, plan: bytes) -> Any | None:
         """Load a plan of this version; None and a line in the log for any other bytes."""
         try:
-            version, model, shapes = pickle.loads(plan)
+            version, model, shapes, targets, captured = pickle.loads(plan)
         except Exception:
             version = None
+        capability = self._trt.notes.capability
+        if version == self._trt.__version__ and targets and capability:
+            version = version if capability in targets else 'of another GPU'
         if version != self._trt.__version__:
             text = 'header.magicTag == kEXPECTED_MAGIC_TAG failed'
             self._log.log(self._trt.ILogger.ERROR, text)
             return None
-        return self._trt._Engine(model, shapes)
+        return self._trt._Engine(model, shapes, captured)
 
 
 class Engine(ApiObject):
@@ -332,7 +470,10 @@ class Engine(ApiObject):
 
     real = 'ICudaEngine'
 
-    def __init__(self, model: bytes, shapes: dict[str, tuple[int, ...]]) -> None:
+    def __init__(
+        self, model: bytes, shapes: dict[str, tuple[int, ...]], captured: bool = True
+    ) -> None:
+        self._captured = captured
         self._session = _session(model)
         feeds = {
             each.name: np.zeros(shapes[each.name], _numpy_type(each.type))
@@ -366,6 +507,10 @@ class Engine(ApiObject):
         label = next(label for label, dtype in _DTYPES.items() if dtype == found)
         return getattr(self._trt.DataType, label)
 
+    def create_runtime_config(self) -> Any:
+        """Make what TensorRT for RTX takes for a context."""
+        return self._trt._RuntimeConfig()
+
     @property
     def device_memory_size(self) -> int:
         """What it takes beside its inputs and outputs, bytes."""
@@ -377,9 +522,55 @@ class Engine(ApiObject):
         """The same, as newer versions name it."""
         return Engine.device_memory_size.fget(self)
 
-    def create_execution_context(self) -> Any:
+    def create_execution_context(self, runtime_config: Any = None) -> Any:
         """Make a context."""
-        return self._trt._Context(self)
+        return self._trt._Context(self, runtime_config)
+
+
+class RuntimeCache(ApiObject):
+    """Compiled kernels."""
+
+    real = 'IRuntimeCache'
+
+    def __init__(self) -> None:
+        self._content = b''
+
+    def deserialize(self, blob: bytes) -> bool:
+        """Take kernels of this GPU, driver and version, and no others."""
+        is_ours = blob == self._kernels()
+        self._content = blob if is_ours else self._content
+        return is_ours
+
+    def serialize(self) -> bytes:
+        """Return what was compiled."""
+        return self._content
+
+    def _compile(self) -> None:
+        if not self._content:
+            self._trt.notes.compiled += 1
+            self._content = self._kernels()
+
+    def _kernels(self) -> bytes:
+        notes = self._trt.notes
+        return f'kernels of {self._trt.__version__}, {notes.capability}, {notes.driver}'.encode()
+
+
+class RuntimeConfig(ApiObject):
+    """What a context is made with."""
+
+    real = 'IRuntimeConfig'
+
+    def __init__(self) -> None:
+        self._cache = self._trt._RuntimeCache()
+
+    def create_runtime_cache(self) -> Any:
+        """Make an empty cache."""
+        return self._trt._RuntimeCache()
+
+    def set_runtime_cache(self, cache: Any) -> bool:
+        """Take a cache."""
+        self._cache = cache
+        return True
 
 
 class Context(ApiObject):
@@ -387,8 +578,9 @@ class Context(ApiObject):
 
     real = 'IExecutionContext'
 
-    def __init__(self, engine: Any) -> None:
+    def __init__(self, engine: Any, config: Any) -> None:
         self._engine = engine
+        self._cache = config._cache if config else self._trt._RuntimeCache()
         self._addresses: dict[str, int] = {}
 
     def set_tensor_address(self, name: str, address: int) -> bool:
@@ -400,6 +592,7 @@ class Context(ApiObject):
     def execute_async_v3(self, stream_handle: int) -> bool:
         """Run once, in the order of the stream."""
         engine = self._engine
+        self._cache._compile()
         assert set(self._addresses) == {*engine._inputs, *engine._outputs}
         places = dict(self._addresses)
 
@@ -414,6 +607,48 @@ class Context(ApiObject):
 
         HostStream.known[stream_handle].add(run)
         return True
+
+    def is_stream_capturable(self, stream: int) -> bool:
+        """Tell if a CUDA graph can hold the engine."""
+        assert stream in HostStream.known
+        return self._engine._captured
+
+
+def _targets(trt: SimpleNamespace, config: Any) -> list[str]:
+    """Name the GPUs that TensorRT for RTX builds for: by itself for all from Ampere on."""
+    assert trt.ComputeCapability.NONE not in config._capabilities
+    by_itself = [each for each in trt.ComputeCapability if each.name not in _NOT_BY_ITSELF]
+    return [each.name for each in config._capabilities or by_itself]
+
+
+def _layers(trt: SimpleNamespace, model: onnx.ModelProto) -> Iterator[Any]:
+    """
+    Make the layers of a graph as the parsers do.
+
+    Constants are layers; a softmax along another axis than the last is two, of which the second
+    has the name of the file.
+    """
+    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    types = {each.name: each.data_type for each in graph.initializer}
+    for each in (*graph.input, *graph.value_info, *graph.output):
+        types[each.name] = each.type.tensor_type.elem_type
+    names = {onnx.TensorProto.FLOAT: 'FLOAT', onnx.TensorProto.FLOAT16: 'HALF'}
+
+    def tensor(name: str) -> Any:
+        return trt._Tensor(name, names.get(types[name], 'INT32'))
+
+    for each in graph.initializer:
+        yield trt._Layer('CONSTANT', each.name, [], [tensor(each.name)])
+    for place, node in enumerate(graph.node):
+        inputs = [tensor(name) if name else None for name in node.input]
+        outputs = [tensor(name) for name in node.output if name]
+        if node.op_type == 'Softmax':
+            made = trt._Tensor(f'(Unnamed Layer* {place}) [Softmax]_output', 'FLOAT')
+            yield trt._Layer('SOFTMAX', node.name, inputs, [made])
+            yield trt._Layer('SHUFFLE', f'(Unnamed Layer* {place})', [made], outputs)
+        else:
+            kind = _LAYERS.get(node.op_type, 'ELEMENTWISE')
+            yield trt._Layer(kind, node.name or f'layer {place}', inputs, outputs)
 
 
 @lru_cache(maxsize=12)
@@ -451,12 +686,15 @@ def public_names() -> Iterator[tuple[str, str]]:
     """List (class, name) of everything that the stand-in offers."""
     for base in (
         Network,
-        Input,
+        Layer,
+        Tensor,
         Config,
         TimingCache,
         ParserError,
         Engine,
         Context,
+        RuntimeConfig,
+        RuntimeCache,
         Builder,
         Parser,
         Runtime,

@@ -22,11 +22,21 @@ not there as a whole is an error: ONNX Runtime itself would take the CPU and say
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from uhr_seg_ros.backends.engine import Shape, Shapes
+from uhr_seg_ros.backends.execution_providers import (
+    check_provider,
+    CPU,
+    name_with,
+    ort,
+    prepare,
+    provenance,
+    Provider,
+    PROVIDERS,
+)
 from uhr_seg_ros.backends.options import DEFAULT_PROVIDER, EngineOptions, PRECISIONS, WIDTHS
 from uhr_seg_ros.backends.tensor_forms import check_tensors
 from uhr_seg_ros.core.bundle import Bundle, Graph
@@ -34,42 +44,6 @@ from uhr_seg_ros.core.cuda_driver import error_of_runtime
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.resources import available_cores, has_exact_int8
 from uhr_seg_ros.core.text import one_line
-
-try:
-    import onnxruntime as ort
-except ImportError as err:
-    msg = f'ONNX Runtime cannot be imported ({err}): pip install onnxruntime'
-    raise EngineError(msg) from err
-
-NAME = 'onnxruntime'
-
-
-class Provider(NamedTuple):
-    """
-    One execution provider.
-
-    Attributes:
-        name: as ONNX Runtime has it.
-        package: of PyPI, whose ONNX Runtime has it.
-        options: of the provider; what computes in float32 is to stay float32.
-
-    """
-
-    name: str
-    package: str
-    options: Mapping[str, str]
-
-
-_CPU = Provider('CPUExecutionProvider', 'onnxruntime', {})
-
-#: `options.PROVIDERS` -> what ONNX Runtime knows it as.
-PROVIDERS = {
-    'cpu': _CPU,
-    # TF32 is float32 with the mantissa of float16.
-    'cuda': Provider('CUDAExecutionProvider', 'onnxruntime-gpu', {'use_tf32': '0'}),
-    'tensorrt': Provider('TensorrtExecutionProvider', 'onnxruntime-gpu', {}),
-    'openvino': Provider('OpenVINOExecutionProvider', 'onnxruntime-openvino', {}),
-}
 
 
 class OnnxRuntimeBackend:
@@ -85,14 +59,16 @@ class OnnxRuntimeBackend:
         options: `provider`, `threads`, `precision` and `report` count.
 
     Raises:
-        EngineError: the execution provider is not there, or the bundle has no graphs in this
-            precision.
+        EngineError: the execution provider is not there, or has no GPU, or the bundle has no
+            graphs in this precision.
 
     """
 
     def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
         check_provider(options.provider)
-        self.name = _name_with(options.provider)
+        if first_frame := PROVIDERS[options.provider].first_frame:
+            options.report(f'the first frame of each size {first_frame}')
+        self.name = name_with(options.provider)
         self._provider, self._threads = options.provider, options.threads or available_cores()
         self._precision = choose_precision(bundle, options)
         self._graphs = bundle.graphs_in(self._precision)
@@ -104,7 +80,7 @@ class OnnxRuntimeBackend:
 
     def provenance(self) -> dict[str, str]:
         """Return what runs the graphs: `backend`, `version`, `device`, `precision`."""
-        return _provenance(self._provider, self._precision)
+        return provenance(self._provider, self._precision)
 
     @property
     def unverified(self) -> bool:
@@ -167,8 +143,8 @@ class OnnxRuntimeEngine:
         precision: str = 'fp32',
         provider: str = DEFAULT_PROVIDER,
     ) -> None:
-        self.name = _name_with(provider)
-        self._graph, self._precision, self._provider = graph, precision, provider
+        self.name = name_with(provider)
+        self._graph, self._provenance = graph, provenance(provider, precision)
         self.keeps_memory = True
         self._session = _open_session(graph, threads, PROVIDERS[provider])
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
@@ -178,7 +154,7 @@ class OnnxRuntimeEngine:
 
     def provenance(self) -> dict[str, str]:
         """Return what runs the graph: `backend`, `version`, `device`, `precision`."""
-        return _provenance(self._provider, self._precision)
+        return dict(self._provenance)
 
     def run(
         self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str]
@@ -196,29 +172,6 @@ class OnnxRuntimeEngine:
     def close(self) -> None:
         """Free the memory of the session."""
         del self._session
-
-
-def check_provider(name: str) -> None:
-    """
-    Refuse an execution provider that the installed ONNX Runtime does not have.
-
-    Args:
-        name: a key of `PROVIDERS`.
-
-    Raises:
-        EngineError: names those that it has, and the way out.
-
-    """
-    there = ort.get_available_providers()
-    if PROVIDERS[name].name not in there:
-        known = [key for key, provider in PROVIDERS.items() if provider.name in there]
-        package = PROVIDERS[name].package
-        msg = (
-            f'execution provider {name} is not in the installed ONNX Runtime {ort.__version__}, '
-            f'which has {", ".join(known)}: pip install {package} in place of onnxruntime, or '
-            f'choose the back end onnxruntime'
-        )
-        raise EngineError(msg)
 
 
 def choose_precision(bundle: Bundle, options: EngineOptions) -> str:
@@ -253,26 +206,13 @@ def choose_precision(bundle: Bundle, options: EngineOptions) -> str:
     return precision
 
 
-def _name_with(provider: str) -> str:
-    return NAME if provider == DEFAULT_PROVIDER else f'{NAME}:{provider}'
-
-
-def _provenance(provider: str, precision: str) -> dict[str, str]:
-    name = PROVIDERS[provider].name
-    return {
-        'backend': _name_with(provider),
-        'version': ort.__version__,
-        'device': provider if provider == DEFAULT_PROVIDER else f'{provider} ({name})',
-        'precision': precision,
-    }
-
-
 def _open_session(graph: Graph, threads: int, provider: Provider) -> ort.InferenceSession:
     """Open a session on a provider, with the CPU for the nodes that it does not have."""
     content = graph.read()
+    said = prepare(provider)
     providers: list[Any] = [(provider.name, dict(provider.options))]
-    if provider is not _CPU:
-        providers.append(_CPU.name)
+    if provider is not CPU:
+        providers.append(CPU.name)
     try:
         session = ort.InferenceSession(
             content, _session_options(threads), providers=providers, enable_fallback=0
@@ -284,8 +224,8 @@ def _open_session(graph: Graph, threads: int, provider: Provider) -> ort.Inferen
     if provider.name not in session.get_providers():
         msg = (
             f'ONNX Runtime {ort.__version__} did not start {provider.name} for graph '
-            f'{graph.path}: install the libraries that it names on the terminal, or choose the '
-            'back end onnxruntime'
+            f'{graph.path} ({said or "the terminal says why"}): pip install {provider.package}, '
+            'or choose the back end onnxruntime'
         )
         raise EngineError(msg)
     # Kept by the package to open the session again elsewhere: as large as the file.

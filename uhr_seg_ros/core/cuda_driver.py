@@ -135,7 +135,7 @@ class Driver:
         except AttributeError as err:
             msg = (
                 f'the CUDA driver has no {name}: update it to one for CUDA 11.4 or newer '
-                '(JetPack 5.1 or newer on a Jetson)'
+                '(JetPack 6 or newer on a Jetson)'
             )
             raise EngineError(msg) from err
 

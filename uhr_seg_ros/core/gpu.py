@@ -30,8 +30,8 @@ import re
 from uhr_seg_ros.core.cuda_driver import Driver, DriverCallError, DriverMissingError
 from uhr_seg_ros.core.errors import EngineError
 
-#: Xavier, the oldest Jetson that TensorRT 8.5 runs on.
-MIN_CAPABILITY = (7, 2)
+#: Turing; the oldest Jetson that is claimed, Orin, has 8.7.
+MIN_CAPABILITY = (7, 5)
 
 #: On a Jetson the release of its Linux stands here.
 TEGRA_RELEASE = Path('/etc/nv_tegra_release')

@@ -145,6 +145,21 @@ class FrameProgram:
             _flag_of('quarter_logits', targets),
         )
 
+    def check_capture(self) -> None:
+        """
+        Refuse to be captured where an engine does, before that is tried.
+
+        Raises:
+            GraphCaptureError: names the engine.
+
+        """
+        for engine, stream in (
+            (self._semantic, self._main),
+            (self._detail, self._side),
+            (self._quarter, self._main),
+        ):
+            engine.check_capture(stream)
+
     def upload(self, values: np.ndarray) -> int:
         """Put an array into device memory for as long as this lives, and return its address."""
         values = np.ascontiguousarray(values)

@@ -272,6 +272,7 @@ class FramePipeline:
             self._pause -= 1
             return None
         try:
+            self._program.check_capture()
             graph = self._cuda.capture(self._program.stream, work)
         except GraphCaptureError as err:
             if not self._failed_captures:

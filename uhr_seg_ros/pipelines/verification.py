@@ -133,7 +133,7 @@ class Verification:
         """
         if not self.backend.unverified:
             return
-        self.options.report(f'comparing the engines{self.of_size} with ONNX Runtime')
+        self.options.report(f'comparing the engines{self.of_size} with ONNX Runtime on the CPU')
         try:
             agreement = self._compare(candidate, open_reference)
         except RefusedError as err:

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The installed TensorRT: which one it is, and in which of three ways it builds networks."""
+"""The installed TensorRT: which one it is, for which GPUs, and how it builds networks."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ import re
 from typing import Any
 
 from uhr_seg_ros.core.errors import EngineError
-
-#: The first TensorRT with the name-based tensor API (JetPack 5.1).
-OLDEST = (8, 5)
+from uhr_seg_ros.core.gpu import Gpu
 
 #: Python module -> product. TensorRT for RTX has the same API and comes from PyPI alone.
 PRODUCTS = {'tensorrt': 'TensorRT', 'tensorrt_rtx': 'TensorRT-RTX'}
+
+#: Product -> the first version with the name-based tensor API, and the first one on PyPI.
+OLDEST = {'TensorRT': (8, 5), 'TensorRT-RTX': (1, 4)}
 
 #: Lines of the log that an error repeats.
 LOG_LINES = 6
@@ -38,8 +39,21 @@ WARNINGS = 20
 
 _REMEDY = (
     'on a Jetson: sudo apt install python3-libnvinfer; elsewhere: pip install tensorrt, '
-    'or tensorrt-rtx for GeForce RTX and RTX PRO'
+    'or tensorrt-rtx for GeForce RTX and RTX PRO; or choose the back end onnxruntime:cuda'
 )
+
+_OTHERS = (
+    'install TensorRT itself, which a Jetson has from JetPack, or choose the back end '
+    'onnxruntime:cuda or onnxruntime'
+)
+
+#: What TensorRT says -> what it means, and what to do.
+_ADVICE = {
+    'FP32 GEMM is not supported': (
+        'TensorRT for RTX has no float32 matrix products on Turing, which the graph needs in '
+        f'every precision: {_OTHERS}'
+    ),
+}
 
 
 class TensorRTError(EngineError):
@@ -68,14 +82,19 @@ class TensorRT:
         return f'{self.product} {self.module.__version__}'
 
     @property
+    def is_rtx(self) -> bool:
+        """Whether this is TensorRT for RTX, which compiles its kernels when engines are run."""
+        return self.product == 'TensorRT-RTX'
+
+    @property
     def strongly_typed(self) -> bool:
         """Whether tensors keep the types that the ONNX file gives them (from TensorRT 10 on)."""
-        return self.product == 'TensorRT-RTX' or self.version >= (10,)
+        return self.is_rtx or self.version >= (10,)
 
     @property
     def has_timing_cache(self) -> bool:
         """Whether builds are timed on the GPU at all; TensorRT for RTX does so when it runs."""
-        return self.product == 'TensorRT'
+        return not self.is_rtx
 
     @property
     def has_layer_norm(self) -> bool:
@@ -92,9 +111,45 @@ class TensorRT:
         flags = self.module.NetworkDefinitionCreationFlag
         if not self.strongly_typed:
             return 1 << int(flags.EXPLICIT_BATCH)
-        if self.product == 'TensorRT' and self.version < (11,):
+        if not self.is_rtx and self.version < (11,):
             return 1 << int(flags.STRONGLY_TYPED)
         return 0
+
+    def check_gpu(self, gpu: Gpu) -> None:
+        """
+        Refuse a GPU that TensorRT for RTX does not know; engines would be built, but not run.
+
+        Raises:
+            TensorRTError: names the GPUs that it knows, and the way out.
+
+        """
+        if self.is_rtx and not hasattr(self.module.ComputeCapability, _sm(gpu.capability)):
+            members = self.module.ComputeCapability.__members__
+            numbers = sorted(int(name[2:]) for name in members if name.startswith('SM'))
+            msg = (
+                f'{self} does not run on {gpu.name} (compute capability '
+                f'{".".join(map(str, gpu.capability))}), only on '
+                f'{", ".join(str(number / 10) for number in numbers)}: {_OTHERS}'
+            )
+            raise TensorRTError(msg)
+
+    def aim(self, config: Any, capability: tuple[int, int]) -> None:
+        """
+        Let TensorRT for RTX build for one kind of GPU, and so that CUDA graphs hold the engine.
+
+        By itself it builds for all kinds from Ampere on, not for Turing; and engines may take
+        memory while they run, which cannot be captured.
+
+        Args:
+            config: of the build.
+            capability: compute capability that `check_gpu` took.
+
+        """
+        if self.is_rtx:
+            config.num_compute_capabilities = 1
+            target = getattr(self.module.ComputeCapability, _sm(capability))
+            config.set_compute_capability(target, 0)
+            config.set_flag(self.module.BuilderFlag.REQUIRE_USER_ALLOCATION)
 
     def make(self, kind: str) -> Any:
         """
@@ -113,7 +168,8 @@ class TensorRT:
         """Make an error that ends with what TensorRT said last, and forget that."""
         said = '; '.join(dict.fromkeys(self.log.lines))
         self.log.lines.clear()
-        return TensorRTError(f'{text} ({self}): {said or "it gives no reason"}')
+        advice = ''.join(f': {way_out}' for cause, way_out in _ADVICE.items() if cause in said)
+        return TensorRTError(f'{text} ({self}): {said or "it gives no reason"}{advice}')
 
 
 def load_tensorrt() -> TensorRT:
@@ -124,7 +180,7 @@ def load_tensorrt() -> TensorRT:
 
     Raises:
         TensorRTError: none can be imported; the text says how to install one.
-        TensorRTError: it is older than 8.5.
+        TensorRTError: it is older than `OLDEST`.
 
     """
     reasons = []
@@ -147,13 +203,19 @@ def describe(module: Any) -> TensorRT:
     """
     product = PRODUCTS.get(module.__name__, 'TensorRT')
     version = tuple(int(part) for part in re.findall(r'\d+', module.__version__)[:3])
-    if product == 'TensorRT' and version < OLDEST:
+    oldest = OLDEST[product]
+    if version < oldest:
         msg = (
-            f'TensorRT {module.__version__} is too old: 8.5 or newer is needed '
-            '(JetPack 5.1 or newer on a Jetson)'
+            f'{product} {module.__version__} is too old: {".".join(map(str, oldest))} or newer is '
+            'needed (on a Jetson: JetPack 6 or newer)'
         )
         raise TensorRTError(msg)
     return TensorRT(module, product, version, _make_log(module))
+
+
+def _sm(capability: tuple[int, int]) -> str:
+    """Name a compute capability as TensorRT for RTX does, such as `SM89`."""
+    return 'SM{}{}'.format(*capability)
 
 
 def _make_log(trt: Any) -> Any:

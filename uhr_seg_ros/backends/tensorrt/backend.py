@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, ExitStack
+from functools import partial
 from typing import Any, TYPE_CHECKING
 
 from uhr_seg_ros.backends.engine import Shapes
@@ -31,6 +32,7 @@ from uhr_seg_ros.backends.tensorrt.engine import Execution, HostEngine
 from uhr_seg_ros.backends.tensorrt.engine_memory import EngineMemory
 from uhr_seg_ros.backends.tensorrt.kernel_loading import load_kernels
 from uhr_seg_ros.backends.tensorrt.verdicts import read_refusal, write_refusal
+from uhr_seg_ros.backends.tensorrt.runtime_cache import RuntimeCache
 from uhr_seg_ros.core.bundle import Bundle, Graph
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.gpu import find_gpu, Gpu
@@ -68,8 +70,8 @@ class TensorRTBackend:
         memory: what a pixel of a frame costs its engines.
 
     Raises:
-        EngineError: no GPU, no TensorRT, no pycuda or an unknown precision; says which and
-            what to do.
+        EngineError: no GPU, no TensorRT or none for this GPU, no pycuda or an unknown precision;
+            says which and what to do.
 
     """
 
@@ -82,6 +84,7 @@ class TensorRTBackend:
         # In this order: without a driver, some versions of TensorRT end the process.
         self.gpu: Gpu = find_gpu()
         self.tensorrt = load_tensorrt()
+        self.tensorrt.check_gpu(self.gpu)
         self.cache = EngineCache(options.cache)
         self._bundle, self._options = bundle, options
         self._graphs = _specialized_graphs(bundle, options.precision, self.cache)
@@ -143,7 +146,7 @@ class TensorRTBackend:
                     engine = self._load(key) or self._build(graph, shapes, key)
             if 'agreement' not in self.cache.facts(key):
                 self._unverified.append(key)
-            return Execution(self.tensorrt, engine, key.name)
+            return Execution(self.tensorrt, engine, key.name, self._runtime_cache(engine, key))
         finally:
             self._report_warnings()
 
@@ -258,6 +261,16 @@ class TensorRTBackend:
             self._keep(self.cache.discard, key)
         return engine
 
+    def _runtime_cache(self, engine: Any, key: Key) -> RuntimeCache | None:
+        """Give TensorRT for RTX what it compiled for this engine at an earlier start."""
+        if not self.tensorrt.is_rtx:
+            return None
+        # Its sidecar lies beside that of the engine.
+        kept = Key('runtime', f'{key.name}-runtime', key.fields)
+        found = self.cache.read(kept)
+        keep = partial(self._keep, self.cache.write, kept)
+        return RuntimeCache(engine, found[0] if found else b'', keep)
+
     def _build(self, graph: Graph, shapes: Shapes, key: Key) -> Any:
         options = self._options
         options.report(f'building engine {key.name}: {self.cache.fault(key)}')
@@ -269,6 +282,7 @@ class TensorRTBackend:
             self.tensorrt,
             model.SerializeToString(),
             shapes,
+            capability=self.gpu.capability,
             precision=options.precision,
             workspace_mb=options.workspace_mb,
             float32_tensors=self._graphs.float32_tensors(model),

@@ -21,12 +21,8 @@ from typing import Any, NamedTuple
 
 from uhr_seg_ros.backends.options import Progress
 from uhr_seg_ros.backends.tensorrt.api import TensorRT, TensorRTError
+from uhr_seg_ros.backends.tensorrt.weak_typing import constrain_types
 from uhr_seg_ros.core.text import one_line
-
-#: Layers of a weakly typed network whose type the constants around them decide.
-_UNTYPED_LAYERS = ('CONSTANT', 'SHAPE', 'QUANTIZE', 'DEQUANTIZE')
-#: With Q/DQ around them, these run in int8 and must not be held in float32.
-_QUANTIZED_LAYERS = ('CONVOLUTION', 'ACTIVATION')
 
 
 class Built(NamedTuple):
@@ -41,6 +37,7 @@ def build_plan(
     model: bytes,
     shapes: Mapping[str, tuple[int, ...]],
     *,
+    capability: tuple[int, int],
     precision: str,
     workspace_mb: int,
     float32_tensors: Collection[str] = (),
@@ -57,6 +54,8 @@ def build_plan(
         tensorrt: from `load_tensorrt`.
         model: ONNX file, as `SpecializedGraphs.load` gives it.
         shapes: input name -> shape.
+        capability: compute capability of the GPU that the engine is for, which TensorRT for RTX
+            does not look at; TensorRT itself builds for the one that is there.
         precision: `fp32`, `fp16` or `int8`, as the model was converted.
         workspace_mb: limit for the scratch memory of the engine and of the build, MB.
         float32_tensors: names of the tensors that are float32 in the model; weakly typed
@@ -80,8 +79,9 @@ def build_plan(
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_mb << 20)
     # TF32 is float32 with the mantissa of float16.
     config.clear_flag(trt.BuilderFlag.TF32)
+    tensorrt.aim(config, capability)
     if not tensorrt.strongly_typed:
-        _constrain_types(trt, network, config, precision, float32_tensors)
+        constrain_types(trt, network, config, precision, float32_tensors)
     if tensorrt.has_timing_cache:
         _use_timing_cache(config, timing_cache)
     monitor = _watch(trt, config, on_progress)
@@ -131,27 +131,6 @@ def _fix_shapes(network: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
             msg = f'the graph has an input {tensor.name} that no shape is known of'
             raise TensorRTError(msg)
         tensor.shape = shapes[tensor.name]
-
-
-def _constrain_types(
-    trt: Any, network: Any, config: Any, precision: str, float32_tensors: Collection[str]
-) -> None:
-    """Hold the layers of a weakly typed network that are to compute in float32."""
-    if precision == 'fp32':
-        return
-    config.set_flag(trt.BuilderFlag.FP16)
-    config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
-    free: tuple[str, ...] = _UNTYPED_LAYERS
-    if precision == 'int8':
-        config.set_flag(trt.BuilderFlag.INT8)
-        free += _QUANTIZED_LAYERS
-    for index in range(network.num_layers):
-        layer = network.get_layer(index)
-        tensor = layer.get_output(0)
-        # The parser names tensors as the ONNX file does.
-        if tensor.name in float32_tensors and layer.type.name not in free:
-            layer.precision = trt.DataType.FLOAT
-            layer.set_output_type(0, trt.DataType.FLOAT)
 
 
 def _watch(trt: Any, config: Any, on_progress: Progress | None) -> Any | None:

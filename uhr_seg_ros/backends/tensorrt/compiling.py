@@ -30,8 +30,8 @@ from typing import Any, Protocol
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.subprocesses import find_tool
 
-#: Ten times the compute capabilities that we claim to run on: 7.2 Xavier, 8.7 Orin, 11.0 Thor.
-ARCHITECTURES = (72, 75, 80, 86, 87, 89, 90, 100, 103, 110, 120, 121)
+#: Ten times the compute capabilities that we claim to run on: 7.5 Turing, 8.7 Orin, 11.0 Thor.
+ARCHITECTURES = (75, 80, 86, 87, 89, 90, 100, 103, 110, 120, 121)
 
 SOURCE = Path(__file__).with_name('kernels.cu')
 

@@ -23,7 +23,8 @@ import numpy as np
 
 from uhr_seg_ros.backends.engine import Shape, Shapes
 from uhr_seg_ros.backends.tensorrt.api import TensorRT, TensorRTError
-from uhr_seg_ros.backends.tensorrt.cuda import Stream
+from uhr_seg_ros.backends.tensorrt.cuda import GraphCaptureError, Stream
+from uhr_seg_ros.backends.tensorrt.runtime_cache import RuntimeCache
 from uhr_seg_ros.core.bundle import Graph
 from uhr_seg_ros.core.errors import EngineError
 
@@ -54,6 +55,7 @@ class Execution:
         tensorrt: what built it.
         engine: deserialized.
         label: graph and size, for errors.
+        runtime_cache: of the engine, where TensorRT has any.
 
     Attributes:
         inputs: name -> tensor.
@@ -61,11 +63,18 @@ class Execution:
 
     """
 
-    def __init__(self, tensorrt: TensorRT, engine: Any, label: str) -> None:
+    def __init__(
+        self,
+        tensorrt: TensorRT,
+        engine: Any,
+        label: str,
+        runtime_cache: RuntimeCache | None = None,
+    ) -> None:
         self._tensorrt, self._label = tensorrt, label
-        # The context uses the engine without holding it.
-        self._engine = engine
-        self._context = engine.create_execution_context()
+        # The context uses both without holding them.
+        self._engine, self._runtime_cache = engine, runtime_cache
+        configuration = [runtime_cache.config] if runtime_cache else []
+        self._context = engine.create_execution_context(*configuration)
         if self._context is None:
             raise tensorrt.error(f'engine {label} gets no memory to run in')
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
@@ -97,6 +106,23 @@ class Execution:
         """
         if not self._context.execute_async_v3(stream.handle):
             raise self._tensorrt.error(f'engine {self._label} failed')
+        if self._runtime_cache is not None:
+            self._runtime_cache.after_run()
+
+    def check_capture(self, stream: Stream) -> None:
+        """
+        Refuse to be captured, as TensorRT for RTX may: the engine takes memory while it runs.
+
+        Args:
+            stream: that is to be captured, and is not yet.
+
+        Raises:
+            GraphCaptureError: a CUDA graph cannot hold the engine's work.
+
+        """
+        if self._tensorrt.is_rtx and not self._context.is_stream_capturable(stream.handle):
+            msg = f'engine {self._label} cannot be captured, says {self._tensorrt}'
+            raise GraphCaptureError(msg)
 
     def _tensor(self, name: str) -> TensorSpec:
         kind = self._engine.get_tensor_dtype(name).name

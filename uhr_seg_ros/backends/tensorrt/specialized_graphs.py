@@ -147,6 +147,7 @@ class SpecializedGraphs:
             'precision': self._precision,
             'conversion': CONVERSION,
         }
+
     def _is_own(self, facts: Mapping[str, object]) -> bool:
         """Tell if an entry of the cache is a calibrated graph of the bundle."""
         return facts.get('kind') == 'graph' and str(facts.get('name')).startswith(
