@@ -22,6 +22,7 @@ The largest half is 65504; below 6.1e-5 halves lose digits (subnormals), below 6
 from __future__ import annotations
 
 from collections.abc import Mapping
+import math
 
 import numpy as np
 import onnx
@@ -82,8 +83,14 @@ FUSED_OPERATORS = frozenset({'Relu', 'HardSigmoid', 'Mul', 'Add', 'Clip'})
 #: Operators that a constant shifts, scales or limits the numbers of.
 _ELEMENTWISE = frozenset({'Add', 'Clip', 'Div', 'Max', 'Min', 'Mul', 'Sub'})
 
+#: Operators that sum what depends on the image; so does `MatMul` of two such maps.
+_SUMS = frozenset({'ReduceL1', 'ReduceSum', 'ReduceSumSquare'})
+
 #: What may stand between sums and the quotient that normalizes them.
-_LINEAR_OPERATORS = EXACT_OPERATORS | {'Add', 'Cast', 'Div', 'MatMul', 'Mul', 'ReduceSum', 'Sub'}
+_LINEAR_OPERATORS = EXACT_OPERATORS | {'Add', 'Cast', 'Div', 'MatMul', 'Mul', 'Sub'}
+
+#: Smaller factors are such as make a mean of a sum.
+_SMALLEST_SCALE = 1 / 64
 
 #: Softmax over more places than this gives subnormals: the share of most is below one in 16384.
 _MOST_SHARES = 1024
@@ -127,7 +134,7 @@ class _Choice:
                 kept.add(place)
             if node.op_type in FLOAT32_OPERATORS or self._has_constant_out_of_range(node):
                 kept.add(place)
-            if self._scales_a_sum(node):
+            if self._is_square(node) or self._scales_a_sum(node):
                 kept.add(place)
             if self._is_quotient(node) or self._sums_shares(node):
                 starts.append(place)
@@ -151,11 +158,12 @@ class _Choice:
         return kept
 
     def _summed_nodes(self) -> set[int]:
-        """Find sums, and what is made of them before they are normalized."""
+        """Find sums and numbers scaled down for one, and what becomes of both until a quotient."""
         found: set[int] = set()
         for place, node in enumerate(self._nodes):
             makers = {self._makers[name] for name in node.input if name in self._makers}
-            if self._is_sum(node) or (self._is_linear(node) and makers & found):
+            begins = self._is_sum(node) or self._scales_down(node)
+            if begins or (self._is_linear(node) and makers & found):
                 found.add(place)
         return found
 
@@ -167,15 +175,22 @@ class _Choice:
     def _is_sum(self, node: onnx.NodeProto) -> bool:
         """Tell if a node sums what depends on the image; products with weights are like Conv."""
         weighted = self._constants.keys() & set(node.input)
-        return node.op_type == 'ReduceSum' or (node.op_type == 'MatMul' and not weighted)
+        return node.op_type in _SUMS or (node.op_type == 'MatMul' and not weighted)
 
     def _is_linear(self, node: onnx.NodeProto) -> bool:
-        if node.op_type == 'MatMul':
-            return self._is_sum(node)
-        return node.op_type in _LINEAR_OPERATORS and not self._is_quotient(node)
+        products = node.op_type != 'MatMul' or self._is_sum(node)
+        return node.op_type in _LINEAR_OPERATORS and products and not self._is_quotient(node)
 
     def _is_scaling(self, node: onnx.NodeProto) -> bool:
         return node.op_type in ('Div', 'Mul') and node.input[1] in self._constants
+
+    def _scales_down(self, node: onnx.NodeProto) -> bool:
+        """Tell if a node makes numbers so much smaller that half may have no digits for them."""
+        constant = self._constants.get(node.input[1]) if self._is_scaling(node) else None
+        if constant is None or math.prod(constant.dims) != 1:
+            return False
+        factor = abs(float(numpy_helper.to_array(constant).item()))
+        return factor > 1 / _SMALLEST_SCALE if node.op_type == 'Div' else factor < _SMALLEST_SCALE
 
     def _is_quotient(self, node: onnx.NodeProto) -> bool:
         if node.op_type == 'Reciprocal':
@@ -194,7 +209,11 @@ class _Choice:
     def _scales_a_sum(self, node: onnx.NodeProto) -> bool:
         """Tell if a node makes a mean of a sum: the sum itself may be too large for half."""
         source = self._source(node.input[0]) if self._is_scaling(node) else None
-        return source is not None and source.op_type == 'ReduceSum'
+        return source is not None and source.op_type in _SUMS
+
+    def _is_square(self, node: onnx.NodeProto) -> bool:
+        """Tell if a node squares, as norms do before they sum: 256 is enough to overflow."""
+        return node.op_type == 'Mul' and node.input[0] == node.input[1]
 
     def _sums_shares(self, node: onnx.NodeProto) -> bool:
         """Tell if a node multiplies with the softmax over many places."""

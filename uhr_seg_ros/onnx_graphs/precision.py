@@ -168,7 +168,9 @@ class _Halving:
         name = node.output[index]
         node.output[index] = f'{name}_as_float'
         self._nodes.append(
-            helper.make_node('Cast', [node.output[index]], [name], name, to=TensorProto.FLOAT16)
+            helper.make_node(
+                'Cast', [node.output[index]], [name], f'{name}_as_float16', to=TensorProto.FLOAT16
+            )
         )
         self._copies[name, TensorProto.FLOAT] = node.output[index]
         self._now[name] = TensorProto.FLOAT16
