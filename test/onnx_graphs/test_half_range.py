@@ -210,10 +210,10 @@ NUMBERS = {
         lambda x: x,
     ),
     # It is zero in half.
-    'epsilon': (
-        [node('Mul', 'x x', 's'), node('Add', 's c', 'p'), node('Div', 'x p', 'y')],
+    'floor': (
+        [node('Max', 'x c', 'm'), node('Div', 'x m', 'y')],
         {'c': 1e-12},
-        lambda x: x / (x * x + 1e-12),
+        np.sign,
     ),
     'mean': (
         [node('ReduceSum', 'x axes', 's', keepdims=0), node('Div', 's c', 'y')],
@@ -240,15 +240,6 @@ NUMBERS = {
         {'c': 1 / 8100},
         lambda x: x / np.sqrt((x * x).mean(1, keepdims=True)),
     ),
-    'global_pool': (
-        [
-            node('Unsqueeze', 'x axes', 'u'),
-            node('GlobalAveragePool', 'u', 'p'),
-            node('Squeeze', 'p axes', 'y'),
-        ],
-        {'axes': [0]},
-        lambda x: x.mean(1, keepdims=True),
-    ),
 }
 
 
@@ -262,6 +253,14 @@ def test_numbers_out_of_range(kind: str, flush: bool) -> None:
     model = to_half(made(copies(nodes), {'x': [4, 8100]}, constants))
     (found,) = run_half(model, {'x': x}, flush=flush).values()
     np.testing.assert_allclose(found, function(x), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize('operator', ['GlobalAveragePool', 'ReduceL2', 'ReduceSumSquare'])
+def test_sums_inside_operators(operator: str) -> None:
+    model = to_half(
+        made([node(operator, 'x', 's'), node('Relu', 's', 'y')], {'x': [1, 2, 9, 9]}, {})
+    )
+    assert 's' in float32_tensors(model)
 
 
 @pytest.mark.parametrize('flush', [False, True])
