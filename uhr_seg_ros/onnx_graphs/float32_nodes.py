@@ -92,8 +92,8 @@ _LINEAR_OPERATORS = EXACT_OPERATORS | {'Add', 'Cast', 'Div', 'MatMul', 'Mul', 'S
 #: Smaller factors are such as make a mean of a sum.
 _SMALLEST_SCALE = 1 / 64
 
-#: Softmax over more places than this gives subnormals: the share of most is below one in 16384.
-_MOST_SHARES = 1024
+#: Softmax over more places gives most of them less than the smallest half with all digits.
+_MOST_SHARES = 1 << 14
 
 _HALF = np.finfo(np.float16)
 #: Constants above stand for infinity, such as the least float in a mask.
