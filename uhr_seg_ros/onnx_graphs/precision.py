@@ -25,51 +25,12 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto
 
+from uhr_seg_ros.onnx_graphs.float32_nodes import EXACT_OPERATORS, find_float32_nodes, types_of
 from uhr_seg_ros.onnx_graphs.folding import replace_nodes
+from uhr_seg_ros.onnx_graphs.long_sums import shorten_sums
 
 #: Another value of this builds all engines anew: raise it with every change of the results.
-CONVERSION = '2'
-
-#: Operators that lose too much in float16: exponentials, and means and sums of many values.
-FLOAT32_OPERATORS = frozenset(
-    {
-        'Softmax',
-        'LayerNormalization',
-        'BatchNormalization',
-        'ReduceMean',
-        'ReduceSum',
-        'Pow',
-        'Sqrt',
-        'Exp',
-        'Log',
-        'TopK',
-        'QuantizeLinear',
-        'DequantizeLinear',
-    }
-)
-
-#: What TensorRT computes as the end of the convolution before it.
-FUSED_OPERATORS = frozenset({'Relu', 'HardSigmoid', 'Mul', 'Add', 'Clip'})
-
-#: What may stand between products and the quotient that normalizes them.
-_LINEAR_OPERATORS = frozenset(
-    {
-        'MatMul',
-        'Add',
-        'Mul',
-        'Cast',
-        'Concat',
-        'Pad',
-        'Reciprocal',
-        'ReduceSum',
-        'Reshape',
-        'Slice',
-        'Split',
-        'Squeeze',
-        'Transpose',
-        'Unsqueeze',
-    }
-)
+CONVERSION = '3'
 
 #: Operator -> inputs that are float32 in every precision.
 _ALWAYS_FLOAT32 = {'Resize': (1, 2)}
@@ -81,20 +42,22 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     Compute in float16 wherever that is good enough.
 
-    Inputs and outputs become float16 too. `FLOAT32_OPERATORS` stay float32, and so do sums that
-    are normalized later; a convolution between Q/DQ nodes stays with them.
+    Inputs and outputs become float16 too. What `find_float32_nodes` names stays float32, with
+    casts right before it: what only moves numbers moves halves. TensorRT takes a product of two
+    casts for one of halves with sums in float32, which no product of halves is sure to be.
 
     Args:
         model: as `fix_shapes` gives it, with or without Q/DQ nodes.
 
     """
-    return _Halving(model).run()
+    typed = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    return _Halving(shorten_sums(typed)).run()
 
 
 def float32_tensors(model: onnx.ModelProto) -> set[str]:
     """Name the tensors of a converted model that are float32."""
     typed = onnx.shape_inference.infer_shapes(model, strict_mode=True)
-    return {name for name, kind in _types(typed).items() if kind == TensorProto.FLOAT}
+    return {name for name, kind in types_of(typed).items() if kind == TensorProto.FLOAT}
 
 
 def summed_axes(operator: str, place: int) -> tuple[int, ...]:
@@ -139,9 +102,9 @@ class _Halving:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self._model = model
-        self._types = _types(onnx.shape_inference.infer_shapes(model, strict_mode=True))
+        self._types = types_of(model)
         self._constants = {each.name: each for each in model.graph.initializer}
-        self._kept = self._float32_nodes()
+        self._kept = find_float32_nodes(model, self._types)
         self._nodes: list[onnx.NodeProto] = []
         #: float tensor -> its type in the new graph, and (tensor, type) -> name of a copy.
         self._now = {name: TensorProto.FLOAT for name in self._constants}
@@ -155,7 +118,7 @@ class _Halving:
         self._now |= {tensor.name: TensorProto.FLOAT16 for tensor in graph.input}
         outputs = {tensor.name for tensor in graph.output}
         for place, node in enumerate(graph.node):
-            kind = TensorProto.FLOAT if place in self._kept else TensorProto.FLOAT16
+            kind = self._kind(place, node)
             self._convert(node, kind)
             self._nodes.append(node)
             for index, name in enumerate(node.output):
@@ -165,52 +128,13 @@ class _Halving:
                         self._cast_output(node, index)
         return replace_nodes(self._model, self._nodes)
 
-    def _float32_nodes(self) -> set[int]:
-        """Choose the nodes that compute in float32."""
-        kept = self._unnormalized_nodes()
-        quantized: set[str] = set()
-        for place, node in enumerate(self._model.graph.node):
-            if self._is_quantized(node, quantized):
-                quantized.update(node.output)
-                kept.add(place)
-            if node.op_type in FLOAT32_OPERATORS:
-                kept.add(place)
-        return kept
-
-    def _unnormalized_nodes(self) -> set[int]:
-        """
-        Find sums that are divided only afterwards, such as those of linear attention.
-
-        They sum over all pixels, and 65504 is the largest half.
-        """
-        nodes = self._model.graph.node
-        makers = {name: place for place, node in enumerate(nodes) for name in node.output}
-        kept: set[int] = set()
-        waiting = [
-            place
-            for place, node in enumerate(nodes)
-            if node.op_type == 'Div' and node.input[1] not in self._constants
-        ]
-        while waiting:
-            place = waiting.pop()
-            kept.add(place)
-            for name in nodes[place].input:
-                maker = makers.get(name)
-                if maker is not None and maker not in kept and self._is_linear(nodes[maker]):
-                    waiting.append(maker)
-        return kept
-
-    def _is_linear(self, node: onnx.NodeProto) -> bool:
-        """Tell if a node hands on sums; a product with weights makes new numbers."""
-        weighted = node.op_type == 'MatMul' and self._constants.keys() & set(node.input)
-        return node.op_type in _LINEAR_OPERATORS and not weighted
-
-    def _is_quantized(self, node: onnx.NodeProto, quantized: set[str]) -> bool:
-        """Tell if a node runs in int8, or can be fused with one that does."""
-        if any(name.endswith('_DequantizeLinear_Output') for name in node.input):
-            return True
-        variables = [name for name in node.input if name not in self._constants]
-        return node.op_type in FUSED_OPERATORS and all(name in quantized for name in variables)
+    def _kind(self, place: int, node: onnx.NodeProto) -> int:
+        """Choose what a node computes in; halves that are only moved stay halves."""
+        if place not in self._kept:
+            return TensorProto.FLOAT16
+        types = {self._now[name] for name in node.input if self._is_float(name)}
+        exact = node.op_type in EXACT_OPERATORS and types == {TensorProto.FLOAT16}
+        return TensorProto.FLOAT16 if exact else TensorProto.FLOAT
 
     def _convert(self, node: onnx.NodeProto, kind: int) -> None:
         exempt = _ALWAYS_FLOAT32.get(node.op_type, ())
@@ -244,18 +168,12 @@ class _Halving:
         name = node.output[index]
         node.output[index] = f'{name}_as_float'
         self._nodes.append(
-            helper.make_node('Cast', [node.output[index]], [name], name, to=TensorProto.FLOAT16)
+            helper.make_node(
+                'Cast', [node.output[index]], [name], f'{name}_as_float16', to=TensorProto.FLOAT16
+            )
         )
         self._copies[name, TensorProto.FLOAT] = node.output[index]
         self._now[name] = TensorProto.FLOAT16
 
     def _is_float(self, name: str) -> bool:
         return self._types.get(name) == TensorProto.FLOAT
-
-
-def _types(model: onnx.ModelProto) -> dict[str, int]:
-    graph = model.graph
-    types = {each.name: each.data_type for each in graph.initializer}
-    for tensor in (*graph.input, *graph.value_info, *graph.output):
-        types[tensor.name] = tensor.type.tensor_type.elem_type
-    return types
