@@ -31,8 +31,8 @@ from uhr_seg_ros.backends.tensorrt.cuda import Cuda
 from uhr_seg_ros.backends.tensorrt.engine import Execution, HostEngine
 from uhr_seg_ros.backends.tensorrt.engine_memory import EngineMemory
 from uhr_seg_ros.backends.tensorrt.kernel_loading import load_kernels
-from uhr_seg_ros.backends.tensorrt.verdicts import read_refusal, write_refusal
 from uhr_seg_ros.backends.tensorrt.runtime_cache import RuntimeCache
+from uhr_seg_ros.backends.tensorrt.verdicts import read_refusal, write_refusal
 from uhr_seg_ros.core.bundle import Bundle, Graph
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.gpu import find_gpu, Gpu
