@@ -19,6 +19,7 @@ A network of large frames is bound by bandwidth, so its bytes tell more than its
 a compiler fuses operators is modeled, simply: what acts value by value joins the operator before
 it, views cost nothing, and everything else is a kernel of its own that reads its inputs and writes
 its outputs once. Kernels that only move values are counted one by one; compilers merge some.
+`tools/engine_traffic.py` counts the kernels that TensorRT for RTX really makes of a graph.
 """
 
 from __future__ import annotations
@@ -199,10 +200,24 @@ class _Fusion:
                         size = min(size, self._size(node.output[0]))
                     read[name] = max(read.get(name, 0), size)
         written = sum(self._size(name) for name in inside if self._leaves(name, place))
-        names = tuple(node.name or node.output[0] for node in nodes)
-        macs = self._macs(nodes[0])
-        precision = self._precision(nodes[0])
-        return Kernel(nodes[0].op_type, names, sum(read.values()), written, macs, precision)
+        first, copied = nodes[0], self._lengthened(nodes[0])
+        return Kernel(
+            first.op_type,
+            tuple(node.name or node.output[0] for node in nodes),
+            sum(read.values()) + copied,
+            written + copied,
+            self._macs(first),
+            self._precision(first),
+        )
+
+    def _lengthened(self, node: NodeProto) -> int:
+        """Count bytes of factors that are copied since tensor cores take halves in pairs."""
+        if node.op_type != 'MatMul' or self._precision(node) != 'fp16':
+            return 0
+        if self._view.shape(node.input[0])[-1] % 2 == 0:
+            return 0
+        sources = map(self._source, node.input)
+        return sum(self._size(name) for name in sources if name not in self._constant)
 
     def _leaves(self, name: str, place: int) -> bool:
         """Tell if a tensor, or a view of it, is read by another kernel or is an output."""

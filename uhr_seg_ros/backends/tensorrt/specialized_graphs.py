@@ -26,6 +26,7 @@ from uhr_seg_ros.backends.tensorrt.cache import EngineCache, Key
 from uhr_seg_ros.core.bundle import Graph
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.onnx_graphs.folding import fix_shapes, split_layer_norms
+from uhr_seg_ros.onnx_graphs.gpu_rewrites import rewrite_for_gpu, REWRITING
 from uhr_seg_ros.onnx_graphs.precision import (
     CONVERSION,
     float32_tensors,
@@ -34,6 +35,28 @@ from uhr_seg_ros.onnx_graphs.precision import (
 from uhr_seg_ros.onnx_graphs.qdq import quantize
 
 Shapes = Mapping[str, tuple[int, ...]]
+
+
+def convert(
+    model: onnx.ModelProto, precision: str, *, plain_norms: bool, rewrites: bool = True
+) -> onnx.ModelProto:
+    """
+    Turn a graph of fixed shapes into the one that an engine is built of.
+
+    Args:
+        model: as `fix_shapes` gives it; with Q/DQ nodes for int8.
+        precision: `fp32`, `fp16` or `int8`.
+        plain_norms: without LayerNormalization, which TensorRT 8.5 does not have.
+        rewrites: whether it may be rewritten for a GPU, see `rewrite_for_gpu`.
+
+    """
+    half = precision != 'fp32'
+    if rewrites:
+        model = rewrite_for_gpu(model, half=half)
+    if half:
+        model = to_half(model)
+    # Last, so that all parts of a norm are float32 as the norm is: squares overflow in half.
+    return split_layer_norms(model) if plain_norms else model
 
 
 class SpecializedGraphs:
@@ -60,7 +83,7 @@ class SpecializedGraphs:
         fields = {
             'graph': graph.sha256,
             'precision': self._precision,
-            'conversion': CONVERSION,
+            'conversion': f'{CONVERSION}, rewriting {REWRITING}',
             'shapes': '; '.join(f'{name} {tuple(shape)}' for name, shape in shapes.items()),
         }
         if self._precision == 'int8':
@@ -100,10 +123,7 @@ class SpecializedGraphs:
             model = onnx.load_model_from_string(self._calibrated(graph, shapes))
         else:
             model = fix_shapes(graph.read(), shapes, graph.path)
-        if self._precision != 'fp32':
-            model = to_half(model)
-        # Last, so that all parts of a norm are float32 as the norm is: squares overflow in half.
-        return split_layer_norms(model) if plain_norms else model
+        return convert(model, self._precision, plain_norms=plain_norms)
 
     def float32_tensors(self, model: onnx.ModelProto) -> set[str]:
         """Name the tensors of a converted model that are float32."""
