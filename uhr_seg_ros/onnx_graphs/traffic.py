@@ -33,9 +33,7 @@ from onnx import helper, NodeProto, TensorProto
 from uhr_seg_ros.onnx_graphs.graph_view import attributes, GraphView
 
 #: They give what they read, under another shape. A product of int8 reads what was quantized.
-VIEWS = frozenset(
-    {'DequantizeLinear', 'Flatten', 'Identity', 'Reshape', 'Squeeze', 'Unsqueeze'}
-)
+VIEWS = frozenset({'DequantizeLinear', 'Flatten', 'Identity', 'Reshape', 'Squeeze', 'Unsqueeze'})
 
 #: They act value by value.
 POINTWISE = frozenset(
