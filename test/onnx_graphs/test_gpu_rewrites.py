@@ -128,8 +128,7 @@ def test_nine_shifted_slices_become_one_convolution(published_quarter: onnx.Mode
 
 def test_engines_of_the_published_fusion_move_half(published_quarter: onnx.ModelProto) -> None:
     plain, rewritten = (
-        convert(copied(published_quarter), 'fp16', plain_norms=False, rewrites=rewrites)
-        for rewrites in (False, True)
+        convert(copied(published_quarter), 'fp16', rewrites=rewrites) for rewrites in (False, True)
     )
     assert moved(rewritten) < 0.6 * moved(plain)
     for expected, found in zip(run(plain), run(rewritten), strict=True):
@@ -152,8 +151,7 @@ def test_shipped_graphs(shipped: dict[str, onnx.ModelProto], name: str, half: bo
     assert_same(shipped[name], rewritten)
     precision = 'fp16' if half else 'fp32'
     plain, ready = (
-        convert(copied(shipped[name]), precision, plain_norms=False, rewrites=rewrites)
-        for rewrites in (False, True)
+        convert(copied(shipped[name]), precision, rewrites=rewrites) for rewrites in (False, True)
     )
     assert moved(ready) < moved(plain) or (name == 'quarter' and not half)
 

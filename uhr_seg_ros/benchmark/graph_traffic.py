@@ -40,6 +40,8 @@ def measure_traffic(
     """
     Count what the engines of a bundle move for one frame that is not cut into tiles.
 
+    They are those of TensorRT 10 or newer, or as the bundle has them.
+
     Args:
         bundle: of any kind; of patches and contexts, one of each is counted.
         size: height and width of the frame, px.
@@ -100,7 +102,7 @@ def engine_graphs(
         model = fix_shapes(content, shapes, graph.path)
         if precision == 'int8':
             model = _with_qdq(model)
-        yield name, convert(model, precision, plain_norms=False, rewrites=rewrites)
+        yield name, convert(model, precision, half_scales=rewrites, rewrites=rewrites)
 
 
 def _is_float(tensor: onnx.ValueInfoProto) -> bool:

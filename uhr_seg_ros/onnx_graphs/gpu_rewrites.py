@@ -29,7 +29,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from uhr_seg_ros.onnx_graphs.folding import replace_nodes
-from uhr_seg_ros.onnx_graphs.graph_view import attributes, GraphView
+from uhr_seg_ros.onnx_graphs.graph_view import attributes, GraphView, rebuilt
 from uhr_seg_ros.onnx_graphs.shifted_sums import shifted_sums_to_convolutions
 
 #: Another value of this builds all engines anew: raise it with every change of the rewritings.
@@ -102,12 +102,12 @@ def pooled_means_to_convolutions(model: onnx.ModelProto) -> onnx.ModelProto:
     The map between them, which a half network would turn to float32 and back, goes.
     """
     view = GraphView(model)
-    replaced: dict[str, onnx.NodeProto] = {}
-    dropped: set[str] = set()
     constants = []
-    for pool in view.nodes:
-        mean = view.only_reader(pool.output[0])
-        if mean is None or not _is_plain_pool(pool) or not _is_channel_mean(mean):
+    nodes = []
+    for mean in view.nodes:
+        pool = view.makers.get(mean.input[0]) if _is_channel_mean(mean) else None
+        if pool is None or not _is_plain_pool(pool):
+            nodes.append(mean)
             continue
         details = attributes(pool)
         size = details['kernel_shape']
@@ -115,16 +115,17 @@ def pooled_means_to_convolutions(model: onnx.ModelProto) -> onnx.ModelProto:
         name = f'{mean.output[0]}_weight'
         weight = np.full((1, channels, *size), 1.0 / (channels * math.prod(size)), np.float32)
         constants.append(numpy_helper.from_array(weight, name))
-        replaced[mean.output[0]] = helper.make_node(
-            'Conv',
-            [pool.input[0], name],
-            [mean.output[0]],
-            mean.name,
-            kernel_shape=size,
-            strides=details.get('strides', [1, 1]),
+        nodes.append(
+            helper.make_node(
+                'Conv',
+                [pool.input[0], name],
+                [mean.output[0]],
+                mean.name,
+                kernel_shape=size,
+                strides=details.get('strides', [1, 1]),
+            )
         )
-        dropped.add(pool.output[0])
-    return _replaced(model, replaced, dropped, constants)
+    return rebuilt(model, nodes, constants) if constants else model
 
 
 def _is_plain_pool(node: onnx.NodeProto) -> bool:
@@ -156,32 +157,22 @@ def even_products(model: onnx.ModelProto) -> onnx.ModelProto:
     the concatenation writes one row more instead, the first one again.
     """
     view = GraphView(model)
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    nodes = []
-    lengthened: dict[str, onnx.NodeProto] = {}
-    for node in changed.graph.node:
+    constants, nodes = [], []
+    made: dict[str, onnx.NodeProto] = {}
+    for original in view.nodes:
+        node = onnx.NodeProto.FromString(original.SerializeToString())
+        made[node.output[0]] = node
         rows = view.makers.get(node.input[1]) if node.op_type == 'MatMul' else None
-        if rows is None or not _is_odd_concat(view, rows):
-            nodes.append(node)
-            continue
-        weights, pads = node.input[0], [0] * (2 * len(view.shape(node.input[0])))
-        pads[-1] = 1
-        changed.graph.initializer.append(
-            numpy_helper.from_array(np.array(pads, np.int64), f'{weights}_pads')
-        )
-        nodes.append(
-            helper.make_node('Pad', [weights, f'{weights}_pads'], [f'{weights}_even'], weights)
-        )
-        node.input[0] = f'{weights}_even'
+        if rows is not None and _is_odd_concat(view, rows):
+            weights, pads = node.input[0], [0] * (2 * len(view.shape(node.input[0])))
+            pads[-1] = 1
+            constants.append(numpy_helper.from_array(np.array(pads), f'{weights}_pads'))
+            inputs, node.input[0] = [weights, f'{weights}_pads'], f'{weights}_even'
+            nodes.append(helper.make_node('Pad', inputs, [node.input[0]], node.input[0]))
+            stacked = made[rows.output[0]].input
+            stacked.append(stacked[0])
         nodes.append(node)
-        lengthened[rows.output[0]] = rows
-    if not lengthened:
-        return model
-    for node in nodes:
-        if node.output[0] in lengthened:
-            node.input.append(node.input[0])
-    return replace_nodes(changed, nodes)
+    return rebuilt(model, nodes, constants) if constants else model
 
 
 def _is_odd_concat(view: GraphView, node: onnx.NodeProto) -> bool:
@@ -194,25 +185,3 @@ def _is_odd_concat(view: GraphView, node: onnx.NodeProto) -> bool:
         and all(view.shape(name)[-2] == 1 for name in node.input)
         and view.only_reader(node.output[0]) is not None
     )
-
-
-def _replaced(
-    model: onnx.ModelProto,
-    replaced: dict[str, onnx.NodeProto],
-    dropped: set[str],
-    constants: list[onnx.TensorProto],
-) -> onnx.ModelProto:
-    """Put other nodes in the places of those that make these tensors."""
-    if not replaced:
-        return model
-    nodes = []
-    for node in model.graph.node:
-        result = node.output[0]
-        if result in replaced:
-            nodes.append(replaced[result])
-        elif result not in dropped:
-            nodes.append(node)
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    changed.graph.initializer.extend(constants)
-    return replace_nodes(changed, nodes)

@@ -16,11 +16,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
+
+from uhr_seg_ros.onnx_graphs.folding import replace_nodes
 
 
 class GraphView:
@@ -77,3 +80,27 @@ class GraphView:
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
     """Return the attributes of a node that are written out."""
     return {each.name: helper.get_attribute_value(each) for each in node.attribute}
+
+
+def rebuilt(
+    model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], constants: Iterable[onnx.TensorProto]
+) -> onnx.ModelProto:
+    """
+    Return a model with other nodes and more constants, without what no output needs.
+
+    Args:
+        model: stays as it is.
+        nodes: in an order in which they can run.
+        constants: of these nodes, beside those of the model.
+
+    """
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    changed.graph.initializer.extend(constants)
+    needed = {tensor.name for tensor in model.graph.output}
+    kept = []
+    for node in reversed(nodes):
+        if needed & set(node.output):
+            needed.update(node.input)
+            kept.append(node)
+    return replace_nodes(changed, kept[::-1])

@@ -23,15 +23,13 @@ slices were reads it once. On tensor cores its multiply-adds with zeros cost les
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from uhr_seg_ros.onnx_graphs.folding import replace_nodes
-from uhr_seg_ros.onnx_graphs.graph_view import attributes, GraphView
+from uhr_seg_ros.onnx_graphs.graph_view import attributes, GraphView, rebuilt
 
 #: A sum of fewer slices stays as it is.
 MIN_SLICES = 3
@@ -69,12 +67,7 @@ def shifted_sums_to_convolutions(model: onnx.ModelProto) -> onnx.ModelProto:
         else:
             nodes.append(convolution[0])
             constants.append(convolution[1])
-    if not constants:
-        return model
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    changed.graph.initializer.extend(constants)
-    return replace_nodes(changed, list(_used(nodes, view.outputs)))
+    return rebuilt(model, nodes, constants) if constants else model
 
 
 def _terms(
@@ -157,14 +150,3 @@ def _convolution(
         pads=[*before, *after],
     )
     return convolution, numpy_helper.from_array(weight, f'{result}_taps')
-
-
-def _used(nodes: list[onnx.NodeProto], outputs: set[str]) -> Iterator[onnx.NodeProto]:
-    """Leave out the nodes that nothing reads any more."""
-    needed = set(outputs)
-    kept = []
-    for node in reversed(nodes):
-        if needed & set(node.output):
-            needed.update(node.input)
-            kept.append(node)
-    return reversed(kept)

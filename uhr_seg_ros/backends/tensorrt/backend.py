@@ -220,8 +220,12 @@ class TensorRTBackend:
     def _build(self, graph: Graph, shapes: Shapes, key: Key) -> Any:
         options = self._options
         options.report(f'building engine {key.name}: {self.cache.fault(key)}')
-        plain_norms = not self.tensorrt.has_layer_norm
-        model = self._graphs.load(graph, shapes, plain_norms=plain_norms)
+        model = self._graphs.load(
+            graph,
+            shapes,
+            plain_norms=not self.tensorrt.has_layer_norm,
+            half_scales=self.tensorrt.strongly_typed,
+        )
         timing = Key('timing', 'timing', self._platform())
         earlier = self.cache.read(timing)
         built = build_plan(

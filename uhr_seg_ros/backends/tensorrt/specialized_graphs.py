@@ -27,6 +27,7 @@ from uhr_seg_ros.core.bundle import Graph
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.onnx_graphs.folding import fix_shapes, split_layer_norms
 from uhr_seg_ros.onnx_graphs.gpu_rewrites import rewrite_for_gpu, REWRITING
+from uhr_seg_ros.onnx_graphs.half_scales import halve_scales
 from uhr_seg_ros.onnx_graphs.precision import (
     CONVERSION,
     float32_tensors,
@@ -36,9 +37,17 @@ from uhr_seg_ros.onnx_graphs.qdq import quantize
 
 Shapes = Mapping[str, tuple[int, ...]]
 
+#: What engines depend on; calibrated graphs are older than the rewriting.
+ENGINE_CONVERSION = f'{CONVERSION}, rewriting {REWRITING}'
+
 
 def convert(
-    model: onnx.ModelProto, precision: str, *, plain_norms: bool, rewrites: bool = True
+    model: onnx.ModelProto,
+    precision: str,
+    *,
+    plain_norms: bool = False,
+    half_scales: bool = True,
+    rewrites: bool = True,
 ) -> onnx.ModelProto:
     """
     Turn a graph of fixed shapes into the one that an engine is built of.
@@ -47,6 +56,7 @@ def convert(
         model: as `fix_shapes` gives it; with Q/DQ nodes for int8.
         precision: `fp32`, `fp16` or `int8`.
         plain_norms: without LayerNormalization, which TensorRT 8.5 does not have.
+        half_scales: with Q/DQ nodes of opset 19, which TensorRT has from 10 on.
         rewrites: whether it may be rewritten for a GPU, see `rewrite_for_gpu`.
 
     """
@@ -55,6 +65,8 @@ def convert(
         model = rewrite_for_gpu(model, half=half)
     if half:
         model = to_half(model)
+    if half_scales and precision == 'int8':
+        model = halve_scales(model)
     # Last, so that all parts of a norm are float32 as the norm is: squares overflow in half.
     return split_layer_norms(model) if plain_norms else model
 
@@ -83,7 +95,7 @@ class SpecializedGraphs:
         fields = {
             'graph': graph.sha256,
             'precision': self._precision,
-            'conversion': f'{CONVERSION}, rewriting {REWRITING}',
+            'conversion': ENGINE_CONVERSION,
             'shapes': '; '.join(f'{name} {tuple(shape)}' for name, shape in shapes.items()),
         }
         if self._precision == 'int8':
@@ -105,14 +117,17 @@ class SpecializedGraphs:
         model = quantize(fix_shapes(graph.read(), shapes, graph.path), feeds)
         self._cache.write(self._key(graph, shapes), model.SerializeToString())
 
-    def load(self, graph: Graph, shapes: Shapes, *, plain_norms: bool) -> onnx.ModelProto:
+    def load(
+        self, graph: Graph, shapes: Shapes, *, plain_norms: bool, half_scales: bool = False
+    ) -> onnx.ModelProto:
         """
         Convert a graph.
 
         Args:
             graph: of the bundle.
             shapes: input name -> shape.
-            plain_norms: without LayerNormalization, which TensorRT 8.5 does not have.
+            plain_norms: as of `convert`.
+            half_scales: as of `convert`.
 
         Raises:
             BundleError: the file is not the one that was hashed.
@@ -123,7 +138,7 @@ class SpecializedGraphs:
             model = onnx.load_model_from_string(self._calibrated(graph, shapes))
         else:
             model = fix_shapes(graph.read(), shapes, graph.path)
-        return convert(model, self._precision, plain_norms=plain_norms)
+        return convert(model, self._precision, plain_norms=plain_norms, half_scales=half_scales)
 
     def float32_tensors(self, model: onnx.ModelProto) -> set[str]:
         """Name the tensors of a converted model that are float32."""
