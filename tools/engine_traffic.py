@@ -26,16 +26,19 @@ TensorRT may fuse otherwise; `uhr_seg benchmark graphs` has a model of fusion th
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from importlib import import_module
 import math
 from pathlib import Path
 import re
 from typing import Any, NamedTuple
 
+from uhr_seg_ros.backends.tensorrt.formats import set_formats
 from uhr_seg_ros.benchmark.graph_traffic import engine_graphs
 from uhr_seg_ros.cli.arguments import DEFAULT_BUNDLE, parse_size
 from uhr_seg_ros.core.atomic_io import check_writable, write_json
 from uhr_seg_ros.core.bundle import load_bundle
+from uhr_seg_ros.pipelines.two_branch_gpu_engines import IMAGE_FORMAT, MAP_FORMATS
 
 #: Type of a tensor in the log -> its bytes.
 ITEMSIZES = {
@@ -62,7 +65,7 @@ class Layer(NamedTuple):
     written: int
 
 
-def compiled_layers(model: bytes) -> list[Layer]:
+def compiled_layers(model: bytes, formats: Mapping[str, str]) -> list[Layer]:
     """
     Compile a graph and return its kernels in their order.
 
@@ -71,6 +74,7 @@ def compiled_layers(model: bytes) -> list[Layer]:
 
     Args:
         model: ONNX file of fixed shapes.
+        formats: of its inputs and outputs, see `set_formats`.
 
     """
     trt = import_module('tensorrt_rtx')
@@ -90,6 +94,7 @@ def compiled_layers(model: bytes) -> list[Layer]:
     if not parser.parse(model):
         msg = f'TensorRT for RTX cannot read the graph: {parser.get_error(0).desc()}'
         raise RuntimeError(msg)
+    set_formats(trt, network, formats)
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     config.clear_flag(trt.BuilderFlag.TF32)
@@ -125,7 +130,9 @@ def main() -> None:
     parser.add_argument('bundle', nargs='?', default=DEFAULT_BUNDLE)
     parser.add_argument('--size', type=parse_size, default=(2160, 3840), metavar='WxH')
     parser.add_argument('--precision', choices=('fp32', 'fp16', 'int8'), default='fp16')
-    parser.add_argument('--as-exported', action='store_true', help='without our rewritings')
+    parser.add_argument(
+        '--as-exported', action='store_true', help='without our rewritings and formats'
+    )
     parser.add_argument('--json', type=Path, metavar='FILE')
     arguments = parser.parse_args()
     check_writable(arguments.json)
@@ -136,8 +143,11 @@ def main() -> None:
         arguments.precision,
         rewrites=not arguments.as_exported,
     )
+    plain = arguments.as_exported or arguments.precision == 'fp32'
+    formats = {} if plain else {**IMAGE_FORMAT, **MAP_FORMATS}
     for name, model in graphs:
-        layers = [each for each in compiled_layers(model.SerializeToString()) if each.read]
+        content = model.SerializeToString()
+        layers = [each for each in compiled_layers(content, formats) if each.read]
         moved = sum(each.read + each.written for each in layers) / 1e6
         print(f'{name}: {len(layers)} kernels, {moved:.0f} MB')
         report[name] = {

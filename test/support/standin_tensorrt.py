@@ -43,6 +43,9 @@ VERSIONS = tuple(API)
 
 _DTYPES = {'FLOAT': np.float32, 'HALF': np.float16, 'INT32': np.int32}
 
+#: Formats that the code under test may ask for -> channels that lie side by side.
+_CHANNELS = {'CHW4': 4, 'HWC8': 8}
+
 
 class ApiObject:
     """Base of the stand-in's classes: shows only what the real class of the version has."""
@@ -76,6 +79,7 @@ def make_tensorrt(version: str) -> SimpleNamespace:
         'LayerType',
         'NetworkDefinitionCreationFlag',
         'ErrorCode',
+        'TensorFormat',
     ):
         setattr(trt, name, _enum(name, api[name]))
     for base in (Log, Network, Input, Config, TimingCache, ParserError, Engine, Context):
@@ -137,13 +141,14 @@ class ParserError(ApiObject):
 
 
 class Input(ApiObject):
-    """A network input."""
+    """A network input or output."""
 
     real = 'ITensor'
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, shape: tuple[int, ...] = ()) -> None:
         self.name = name
-        self.shape = ()
+        self.shape = shape
+        self.allowed_formats = 0
 
 
 class Network(ApiObject):
@@ -154,6 +159,16 @@ class Network(ApiObject):
     def __init__(self) -> None:
         self._model: bytes = b''
         self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+
+    @property
+    def num_outputs(self) -> int:
+        """Count the outputs."""
+        return len(self._outputs)
+
+    def get_output(self, index: int) -> Any:
+        """Return an output."""
+        return self._outputs[index]
 
     @property
     def num_inputs(self) -> int:
@@ -266,7 +281,13 @@ class Builder(ApiObject):
                 return None
         self._trt.notes.built += 1
         shapes = {tensor.name: tuple(tensor.shape) for tensor in network._inputs}
-        return pickle.dumps((self._trt.__version__, network._model, shapes))
+        formats = {
+            tensor.name: kind.name
+            for tensor in (*network._inputs, *network._outputs)
+            for kind in self._trt.TensorFormat
+            if tensor.allowed_formats == 1 << int(kind)
+        }
+        return pickle.dumps((self._trt.__version__, network._model, shapes, formats))
 
 
 class Parser(ApiObject):
@@ -291,6 +312,9 @@ class Parser(ApiObject):
             return False
         self._network._model = model
         self._network._inputs = [self._trt._Input(each.name) for each in found.graph.input]
+        self._network._outputs = [
+            self._trt._Input(each.name, _fixed_shape(each)) for each in found.graph.output
+        ]
         return True
 
     @property
@@ -314,14 +338,14 @@ class Runtime(ApiObject):
     def deserialize_cuda_engine(self, plan: bytes) -> Any | None:
         """Load a plan of this version; None and a line in the log for any other bytes."""
         try:
-            version, model, shapes = pickle.loads(plan)
+            version, model, shapes, formats = pickle.loads(plan)
         except Exception:
             version = None
         if version != self._trt.__version__:
             text = 'header.magicTag == kEXPECTED_MAGIC_TAG failed'
             self._log.log(self._trt.ILogger.ERROR, text)
             return None
-        return self._trt._Engine(model, shapes)
+        return self._trt._Engine(model, shapes, formats)
 
 
 class Engine(ApiObject):
@@ -329,7 +353,10 @@ class Engine(ApiObject):
 
     real = 'ICudaEngine'
 
-    def __init__(self, model: bytes, shapes: dict[str, tuple[int, ...]]) -> None:
+    def __init__(
+        self, model: bytes, shapes: dict[str, tuple[int, ...]], formats: dict[str, str]
+    ) -> None:
+        self._formats = formats
         self._session = ort.InferenceSession(model, providers=['CPUExecutionProvider'])
         feeds = {
             each.name: np.zeros(shapes[each.name], _numpy_type(each.type))
@@ -363,6 +390,10 @@ class Engine(ApiObject):
         label = next(label for label, dtype in _DTYPES.items() if dtype == found)
         return getattr(self._trt.DataType, label)
 
+    def get_tensor_components_per_element(self, name: str) -> int:
+        """Count the channels that lie side by side; -1 for a tensor that lies row by row."""
+        return _CHANNELS.get(self._formats.get(name, ''), -1)
+
     def create_execution_context(self) -> Any:
         """Make a context."""
         return self._trt._Context(self)
@@ -391,11 +422,12 @@ class Context(ApiObject):
 
         def run() -> None:
             feeds = {
-                name: _view(places[name], like).copy() for name, like in engine._inputs.items()
+                name: _view(places[name], like, engine._formats.get(name)).copy()
+                for name, like in engine._inputs.items()
             }
             results = engine._session.run(list(engine._outputs), feeds)
             for name, values in zip(engine._outputs, results, strict=True):
-                _view(places[name], values)[...] = values
+                _view(places[name], values, engine._formats.get(name))[...] = values
 
         HostStream.known[stream_handle].add(run)
         return True
@@ -410,9 +442,26 @@ def _numpy_type(name: str) -> type:
     return {'tensor(float)': np.float32, 'tensor(float16)': np.float16}[name]
 
 
-def _view(address: int, like: np.ndarray) -> np.ndarray:
-    memory = (ctypes.c_uint8 * like.nbytes).from_address(address)
-    return np.frombuffer(memory, like.dtype).reshape(like.shape)
+def _view(address: int, like: np.ndarray, layout: str | None) -> np.ndarray:
+    """See memory as an array of a shape, whichever way its channels lie there."""
+    if layout is None:
+        memory = (ctypes.c_uint8 * like.nbytes).from_address(address)
+        return np.frombuffer(memory, like.dtype).reshape(like.shape)
+    assert like.dtype == np.float16
+    count, channels, height, width = like.shape
+    assert count == 1
+    # Of CHW4, maps of more than four channels would have several planes.
+    lanes = channels + -channels % _CHANNELS[layout]
+    assert lanes == 4 or layout == 'HWC8'
+    memory = (ctypes.c_uint8 * (2 * lanes * height * width)).from_address(address)
+    values = np.frombuffer(memory, like.dtype).reshape(1, height, width, lanes)
+    # What convolutions multiply by zero: it must not be NaN.
+    assert not values[..., channels:].any()
+    return values[..., :channels].transpose(0, 3, 1, 2)
+
+
+def _fixed_shape(tensor: onnx.ValueInfoProto) -> tuple[int, ...]:
+    return tuple(each.dim_value for each in tensor.type.tensor_type.shape.dim)
 
 
 def public_names() -> Iterator[tuple[str, str]]:

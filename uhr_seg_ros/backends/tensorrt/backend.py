@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, ExitStack
+from types import MappingProxyType
 from typing import Any, TYPE_CHECKING
 
 from uhr_seg_ros.backends.engine import Shapes
@@ -113,24 +114,34 @@ class TensorRTBackend:
         """
         return HostEngine(self, graph, shapes)
 
-    def execution(self, graph: Graph, shapes: Shapes) -> Execution:
+    def execution(
+        self, graph: Graph, shapes: Shapes, formats: Mapping[str, str] = MappingProxyType({})
+    ) -> Execution:
         """
         Open a graph at fixed shapes; the first time, this builds its engine (minutes).
 
         It reads and writes device memory: engines that hand maps to each other and to kernels,
         as those of two branches do, take no detour over the host, and run within CUDA graphs.
 
+        Args:
+            graph: of the bundle.
+            shapes: input name -> shape.
+            formats: of inputs and outputs where they are half precision, see `set_formats`; how
+                each of them lies in memory, the engine says.
+
         Raises:
             EngineError: it cannot be built, run, or written to a cache that is required; says
                 why.
 
         """
-        key = self._engine_key(graph, shapes)
+        if self._options.precision == 'fp32':
+            formats = {}
+        key = self._engine_key(graph, shapes, formats)
         engine = self._load(key)
         if engine is None:
             with self._lock(key):
                 # Another process may have built it while this one waited.
-                engine = self._load(key) or self._build(graph, shapes, key)
+                engine = self._load(key) or self._build(graph, shapes, formats, key)
         if 'agreement' not in self.cache.facts(key):
             self._unverified.append(key)
         return Execution(self.tensorrt, engine, key.name)
@@ -190,9 +201,10 @@ class TensorRTBackend:
             self._keep(held.enter_context, self.cache.lock(key))
             yield
 
-    def _engine_key(self, graph: Graph, shapes: Shapes) -> Key:
+    def _engine_key(self, graph: Graph, shapes: Shapes, formats: Mapping[str, str]) -> Key:
         fields = {
             **self._graphs.fields(graph, shapes),
+            'formats': '; '.join(f'{name} {kind}' for name, kind in sorted(formats.items())),
             'workspace_mb': str(self._options.workspace_mb),
             **self._platform(),
         }
@@ -217,7 +229,7 @@ class TensorRTBackend:
             self._keep(self.cache.discard, key)
         return engine
 
-    def _build(self, graph: Graph, shapes: Shapes, key: Key) -> Any:
+    def _build(self, graph: Graph, shapes: Shapes, formats: Mapping[str, str], key: Key) -> Any:
         options = self._options
         options.report(f'building engine {key.name}: {self.cache.fault(key)}')
         model = self._graphs.load(
@@ -235,6 +247,7 @@ class TensorRTBackend:
             precision=options.precision,
             workspace_mb=options.workspace_mb,
             float32_tensors=self._graphs.float32_tensors(model),
+            formats=formats,
             timing_cache=earlier[0] if earlier else b'',
             on_progress=options.on_progress,
         )
