@@ -56,11 +56,15 @@ def prepare(
     image: np.ndarray | None,
     low_res: np.ndarray | None,
     norm: Sequence[float] = IDENTITY,
+    *,
+    interleaved: bool = False,
 ) -> None:
     """Fill the outputs, those that are not None."""
     name = f'prepare_{SUFFIXES[(low_res if image is None else image).dtype.type]}'
     threads = window[3] // 4, window[2] // 4, 1
-    kernels.run(name, threads, *frame_arguments(frame), *window, *norm, image, low_res)
+    kernels.run(
+        name, threads, *frame_arguments(frame), *window, *norm, image, low_res, interleaved
+    )
 
 
 def planes_of(image: np.ndarray) -> np.ndarray:
@@ -130,6 +134,24 @@ def test_prepare_normalizes_as_the_preprocessor(
     for index, wanted in enumerate((planes, means)):
         assert np.abs(exact[index] - wanted).max() < 1e-5
         assert (half[index] == exact[index].astype(np.float16)).all()
+
+
+@both_types
+@pytest.mark.parametrize('pixel_format', ['bgr8', 'nv12'])
+def test_prepare_interleaved(
+    kernels: HostKernels, output: Output, pixel_format: str, dtype: type
+) -> None:
+    """Four values a pixel, as `TensorFormat.CHW4` has them: the last is a zero."""
+    frame = random_frame(pixel_format, (74, 94), 2)
+    wanted = planes_of(frame.bgr)
+    for top, left, rows, columns in ((0, 0, *wanted.shape[1:]), (32, 48, 48, 48), (4, 12, 16, 20)):
+        part = wanted[:, top : top + rows, left : left + columns]
+        image = output((rows, columns, 4), dtype)
+        low_res = output(means_of(part).shape, dtype)
+        prepare(kernels, frame, (top, left, rows, columns), image, low_res, interleaved=True)
+        assert (image[..., :3].transpose(2, 0, 1) == part).all()
+        assert not image[..., 3].any()
+        assert (low_res == means_of(part).astype(dtype)).all()
 
 
 @pytest.mark.parametrize('pixel_format', ['bgr8', 'yuyv', 'nv21', 'bayer_grbg8'])

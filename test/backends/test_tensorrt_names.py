@@ -26,7 +26,15 @@ import pytest
 ROOT = Path(__file__).parents[2]
 API = json.loads((ROOT / 'test/data/tensorrt_api.json').read_text())
 
-FILES = ('api.py', 'backend.py', 'builder.py', 'engine.py', 'runtime_cache.py', 'weak_typing.py')
+FILES = (
+    'api.py',
+    'backend.py',
+    'builder.py',
+    'engine.py',
+    'formats.py',
+    'runtime_cache.py',
+    'weak_typing.py',
+)
 
 #: What the variables of our code hold. A new one has to be named here, see the last test.
 CLASSES = {

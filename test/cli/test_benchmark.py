@@ -81,6 +81,24 @@ def test_export_against_torch(tmp_path: Path) -> None:
     assert result['ratio'] > 0
 
 
+def test_bytes_of_graphs(
+    tmp_path: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip('onnx', reason='graphs are read with onnx')
+    reports = [
+        benchmark(tmp_path, 'graphs', tiny_bundle, '--size', '640x320', *more)
+        for more in ([], ['--as-exported'], ['--precision', 'fp32'])
+    ]
+    assert [(each['precision'], each['rewritten']) for each in reports] == [
+        ('fp16', True),
+        ('fp16', False),
+        ('fp32', True),
+    ]
+    half, _, full = (each['graphs']['detail'] for each in reports)
+    assert 0 < half['read_mb'] < full['read_mb']
+    assert 'AGX Orin' in capsys.readouterr().out
+
+
 def test_bad_sizes_and_bundles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(['benchmark', 'stages', '--size', '3840'])

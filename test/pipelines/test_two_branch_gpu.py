@@ -45,6 +45,7 @@ from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.pipelines.two_branch_gpu import TwoBranchGpu
+from uhr_seg_ros.pipelines.two_branch_gpu_engines import FrameProgram
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
 
@@ -115,6 +116,54 @@ def test_half_precision(stand_in: StandIn, bundle: str) -> None:
         assert segmenter.provenance['precision'] == 'fp16'
     with on_cpu(bundle) as reference:
         assert (found.mask == reference(scene()).mask).mean() > 0.998
+
+
+@pytest.mark.parametrize(
+    ('precision', 'tile', 'channels'),
+    [('fp16', None, (4, 8)), ('fp16', 96, (4, 1)), ('fp32', None, (1, 1))],
+)
+def test_maps_lie_as_convolutions_want_them(
+    stand_in: StandIn, bundle: str, precision: str, tile: int | None, channels: tuple[int, int]
+) -> None:
+    """What only engines and `prepare` touch: channels innermost; tiles are blended row by row."""
+    loaded = load_bundle(bundle)
+    backend = TensorRTBackend(loaded.name, options(precision=precision))
+    try:
+        program = FrameProgram(loaded, backend, (128, 192), tile)
+        specs = program._detail.inputs['image'], program._detail.outputs['local']
+        assert tuple(each.channels for each in specs) == channels
+        assert program._quarter.inputs['local'].channels == channels[1]
+        assert specs[0].size == np.prod(specs[0].shape) * specs[0].dtype.itemsize * (
+            4 / 3 if channels[0] == 4 else 1
+        )
+        program.close()
+    finally:
+        backend.close()
+    assert not stand_in.cuda.blocks
+
+
+def test_channels_that_do_not_fill_a_format_stay_row_by_row(
+    stand_in: StandIn, tiny_bundle: Path
+) -> None:
+    """Three channels of `local` would be followed by five that nobody writes."""
+    loaded = load_bundle(tiny_bundle)
+    backend = TensorRTBackend(loaded.name, options(precision='fp16'))
+    try:
+        formats = {'image': 'CHW4', 'local': 'HWC8'}
+        detail = backend.execution(loaded.graphs['detail'], {'image': (1, 3, 32, 48)}, formats)
+        assert detail.inputs['image'].channels == 4
+        assert detail.outputs['local'].channels == 1
+    finally:
+        backend.close()
+
+
+def test_tiles_in_half_precision(stand_in: StandIn, bundle: str) -> None:
+    limits, image = TilingOptions(tile=192), scene(250, 300)
+    with on_cpu(bundle, limits) as reference:
+        expected = reference(image).mask
+    half = options(precision='fp16')
+    with Segmenter(bundle, 'tensorrt', limits, options=half) as segmenter:
+        assert (segmenter(image).mask == expected).mean() > 0.998
 
 
 @pytest.mark.parametrize('version', VERSIONS)

@@ -76,6 +76,8 @@ _LAYERS = {
 
 #: Members of `ComputeCapability` that TensorRT for RTX does not build for unless it is told to.
 _NOT_BY_ITSELF = ('NONE', 'CURRENT', 'SM75')
+#: Formats that the code under test may ask for -> channels that lie side by side.
+_CHANNELS = {'CHW4': 4, 'HWC8': 8}
 
 
 class ApiObject:
@@ -111,6 +113,7 @@ def make_tensorrt(version: str) -> SimpleNamespace:
         'NetworkDefinitionCreationFlag',
         'ErrorCode',
         'ComputeCapability',
+        'TensorFormat',
     ):
         if name in api:
             setattr(trt, name, _enum(name, api[name]))
@@ -202,9 +205,10 @@ class Tensor(ApiObject):
 
     real = 'ITensor'
 
-    def __init__(self, name: str, dtype: str = 'FLOAT') -> None:
+    def __init__(self, name: str, dtype: str = 'FLOAT', shape: tuple[int, ...] = ()) -> None:
         self.name = name
-        self.shape = ()
+        self.shape = shape
+        self.allowed_formats = 0
         self.dtype = getattr(self._trt.DataType, dtype)
 
 
@@ -263,6 +267,16 @@ class Network(ApiObject):
         self._model: bytes = b''
         self._inputs: list[Any] = []
         self._layers: list[Any] | None = None
+        self._outputs: list[Any] = []
+
+    @property
+    def num_outputs(self) -> int:
+        """Count the outputs."""
+        return len(self._outputs)
+
+    def get_output(self, index: int) -> Any:
+        """Return an output."""
+        return self._outputs[index]
 
     @property
     def num_inputs(self) -> int:
@@ -404,7 +418,14 @@ class Builder(ApiObject):
             self._trt.notes.targets = _targets(self._trt, config)
         captured = 'REQUIRE_USER_ALLOCATION' in self._trt.notes.flags
         targets = self._trt.notes.targets
-        return pickle.dumps((self._trt.__version__, network._model, shapes, targets, captured))
+        formats = {
+            tensor.name: kind.name
+            for tensor in (*network._inputs, *network._outputs)
+            for kind in self._trt.TensorFormat
+            if tensor.allowed_formats == 1 << int(kind)
+        }
+        plan = self._trt.__version__, network._model, shapes, formats, targets, captured
+        return pickle.dumps(plan)
 
 
 class Parser(ApiObject):
@@ -429,6 +450,9 @@ class Parser(ApiObject):
             return False
         self._network._model = model
         self._network._inputs = [self._trt._Tensor(each.name) for each in found.graph.input]
+        self._network._outputs = [
+            self._trt._Tensor(each.name, shape=_fixed_shape(each)) for each in found.graph.output
+        ]
         return True
 
     @property
@@ -452,7 +476,7 @@ class Runtime(ApiObject):
     def deserialize_cuda_engine(self, plan: bytes) -> Any | None:
         """Load a plan of this version; None and a line in the log for any other bytes."""
         try:
-            version, model, shapes, targets, captured = pickle.loads(plan)
+            version, model, shapes, formats, targets, captured = pickle.loads(plan)
         except Exception:
             version = None
         capability = self._trt.notes.capability
@@ -462,7 +486,7 @@ class Runtime(ApiObject):
             text = 'header.magicTag == kEXPECTED_MAGIC_TAG failed'
             self._log.log(self._trt.ILogger.ERROR, text)
             return None
-        return self._trt._Engine(model, shapes, captured)
+        return self._trt._Engine(model, shapes, formats, captured)
 
 
 class Engine(ApiObject):
@@ -471,9 +495,13 @@ class Engine(ApiObject):
     real = 'ICudaEngine'
 
     def __init__(
-        self, model: bytes, shapes: dict[str, tuple[int, ...]], captured: bool = True
+        self,
+        model: bytes,
+        shapes: dict[str, tuple[int, ...]],
+        formats: dict[str, str],
+        captured: bool = True,
     ) -> None:
-        self._captured = captured
+        self._formats, self._captured = formats, captured
         self._session = _session(model)
         feeds = {
             each.name: np.zeros(shapes[each.name], _numpy_type(each.type))
@@ -506,6 +534,10 @@ class Engine(ApiObject):
         found = {**self._inputs, **self._outputs}[name].dtype
         label = next(label for label, dtype in _DTYPES.items() if dtype == found)
         return getattr(self._trt.DataType, label)
+
+    def get_tensor_components_per_element(self, name: str) -> int:
+        """Count the channels that lie side by side; -1 for a tensor that lies row by row."""
+        return _CHANNELS.get(self._formats.get(name, ''), -1)
 
     def create_runtime_config(self) -> Any:
         """Make what TensorRT for RTX takes for a context."""
@@ -598,12 +630,13 @@ class Context(ApiObject):
 
         def run() -> None:
             feeds = {
-                name: _view(places[name], like).copy() for name, like in engine._inputs.items()
+                name: _view(places[name], like, engine._formats.get(name)).copy()
+                for name, like in engine._inputs.items()
             }
             results = engine._session.run(list(engine._outputs), feeds)
             for name, values in zip(engine._outputs, results, strict=True):
                 self._trt.notes.spoil.get(name, lambda values: None)(values)
-                _view(places[name], values)[...] = values
+                _view(places[name], values, engine._formats.get(name))[...] = values
 
         HostStream.known[stream_handle].add(run)
         return True
@@ -668,9 +701,26 @@ def _numpy_type(name: str) -> type:
     return {'tensor(float)': np.float32, 'tensor(float16)': np.float16}[name]
 
 
-def _view(address: int, like: np.ndarray) -> np.ndarray:
-    memory = (ctypes.c_uint8 * like.nbytes).from_address(address)
-    return np.frombuffer(memory, like.dtype).reshape(like.shape)
+def _view(address: int, like: np.ndarray, layout: str | None) -> np.ndarray:
+    """See memory as an array of a shape, whichever way its channels lie there."""
+    if layout is None:
+        memory = (ctypes.c_uint8 * like.nbytes).from_address(address)
+        return np.frombuffer(memory, like.dtype).reshape(like.shape)
+    assert like.dtype == np.float16
+    count, channels, height, width = like.shape
+    assert count == 1
+    # Of CHW4, maps of more than four channels would have several planes.
+    lanes = channels + -channels % _CHANNELS[layout]
+    assert lanes == 4 or layout == 'HWC8'
+    memory = (ctypes.c_uint8 * (2 * lanes * height * width)).from_address(address)
+    values = np.frombuffer(memory, like.dtype).reshape(1, height, width, lanes)
+    # What convolutions multiply by zero: it must not be NaN.
+    assert not values[..., channels:].any()
+    return values[..., :channels].transpose(0, 3, 1, 2)
+
+
+def _fixed_shape(tensor: onnx.ValueInfoProto) -> tuple[int, ...]:
+    return tuple(each.dim_value for each in tensor.type.tensor_type.shape.dim)
 
 
 def first_becomes(value: float, *names: str) -> dict[str, Callable[[np.ndarray], None]]:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from uhr_seg_ros.backends.options import PRECISIONS
 from uhr_seg_ros.benchmark.figures import segmenter_stages
 from uhr_seg_ros.benchmark.host import machine
 from uhr_seg_ros.benchmark.stages import measure, StageOptions
@@ -40,6 +41,7 @@ from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.reports.benchmark_console import (
     print_against_torch,
     print_cloud,
+    print_graphs,
     print_node,
     print_stages,
     print_transport,
@@ -155,6 +157,35 @@ def _add_torch(parser: argparse.ArgumentParser) -> None:
     _add_frames(parser)
 
 
+def _add_graphs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        'bundle',
+        nargs='?',
+        default=DEFAULT_BUNDLE,
+        metavar='BUNDLE',
+        help=f'folder or name of a model bundle (default: {DEFAULT_BUNDLE})',
+    )
+    parser.add_argument(
+        '--size',
+        type=parse_size,
+        default=DEFAULT_SIZES[-1],
+        metavar='WxH',
+        help='frame size (default: 3840x2160)',
+    )
+    parser.add_argument(
+        '--precision',
+        choices=[each for each in PRECISIONS if each != 'auto'],
+        default='fp16',
+        help='of the engines (default: fp16)',
+    )
+    parser.add_argument(
+        '--as-exported',
+        action='store_true',
+        help='count the graphs before they are rewritten for a GPU',
+    )
+    _add_json(parser)
+
+
 def _run_stages(arguments: argparse.Namespace) -> int:
     return _finish(arguments, _measure_stages(arguments))
 
@@ -233,6 +264,22 @@ def _run_torch(arguments: argparse.Namespace) -> int:
     return _finish(arguments, {'machine': machine(), 'against_torch': results})
 
 
+def _run_graphs(arguments: argparse.Namespace) -> int:
+    check_writable(arguments.json)
+    # Only here: it needs onnx.
+    from uhr_seg_ros.benchmark.graph_traffic import measure_traffic
+    from uhr_seg_ros.onnx_graphs.traffic import DEVICES
+
+    report = measure_traffic(
+        load_bundle(arguments.bundle),
+        arguments.size,
+        arguments.precision,
+        rewrites=not arguments.as_exported,
+    )
+    print_graphs(report, {name: device.title for name, device in DEVICES.items()})
+    return _finish(arguments, report)
+
+
 def _sizes(arguments: argparse.Namespace) -> Sequence[tuple[int, int]]:
     return arguments.sizes or DEFAULT_SIZES
 
@@ -266,6 +313,11 @@ KINDS = {
         _run_cloud,
     ),
     'torch': Kind('time a network in PyTorch eager against its export', _add_torch, _run_torch),
+    'graphs': Kind(
+        'count the bytes that a GPU moves for the graphs of a bundle, and a time on paper',
+        _add_graphs,
+        _run_graphs,
+    ),
     'bag': Kind('play a recording to the node', recordings.add_bag, recordings.run_bag),
     'offline': Kind(
         'without ROS: write a copy of a recording with masks and overlays added',

@@ -23,7 +23,7 @@ accuracy, and a small convolution beside a large one is left in float32.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 import onnx
@@ -59,7 +59,7 @@ def quantize(model: onnx.ModelProto, feeds: Iterable[Feeds]) -> onnx.ModelProto:
     if not places:
         return model
     names = sorted({model.graph.node[place].input[0] for place in places})
-    return _insert(model, set(places), _ranges(model, names, feeds))
+    return insert_qdq(model, places, _ranges(model, names, feeds))
 
 
 def quantized_convolutions(model: onnx.ModelProto) -> list[int]:
@@ -94,9 +94,18 @@ def _ranges(model: onnx.ModelProto, names: list[str], feeds: Iterable[Feeds]) ->
     return found
 
 
-def _insert(
-    model: onnx.ModelProto, places: set[int], ends: Mapping[str, float]
+def insert_qdq(
+    model: onnx.ModelProto, places: Collection[int], ends: Mapping[str, float]
 ) -> onnx.ModelProto:
+    """
+    Write Q/DQ nodes around convolutions.
+
+    Args:
+        model: float32.
+        places: of the convolutions, as `quantized_convolutions` gives them.
+        ends: largest magnitude that each tensor that they read is to represent.
+
+    """
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     writer = QdqWriter()
     nodes = []

@@ -24,6 +24,7 @@ import numpy as np
 from uhr_seg_ros.backends.tensorrt.backend import TensorRTBackend
 from uhr_seg_ros.backends.tensorrt.cuda import Stream
 from uhr_seg_ros.backends.tensorrt.engine import Execution
+from uhr_seg_ros.backends.tensorrt.formats import CHANNELS
 from uhr_seg_ros.backends.tensorrt.kernels import DeviceFrame, DeviceMap, Kernels
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import EngineError
@@ -47,6 +48,9 @@ CHECKED = {
 }
 
 _FLAG_BYTES = 4
+#: How what no one else reads lies in memory, for the sake of the convolutions.
+IMAGE_FORMAT = {'image': 'CHW4'}
+MAP_FORMATS = {'local': 'HWC8'}
 
 
 class Targets(NamedTuple):
@@ -92,6 +96,7 @@ class FrameProgram:
         self._padded = height, width = padded_size(size, bundle.multiple)
         self._rows = tile_spans(height, tile or height, bundle.multiple)
         self._columns = tile_spans(width, tile or width, bundle.multiple)
+        self._is_tiled = len(self._rows) * len(self._columns) > 1
         self._main, self._side = self._cuda.stream(), self._cuda.stream()
         self._prepared, self._detailed = self._cuda.event(), self._cuda.event()
         try:
@@ -115,19 +120,18 @@ class FrameProgram:
             targets: where the results go.
 
         """
-        whole = len(self._rows) == len(self._columns) == 1
-        image = self._at['image'] if whole else 0
+        image = 0 if self._is_tiled else self._at['image']
         window = (0, 0, *self._padded)
         self._cuda.clear(targets.flags, _FLAG_BYTES * len(CHECKED), self._main)
-        kernels.prepare(frame, window, self._scale_bias, image, self._at['low_res'], self._main)
+        self._prepare(kernels, frame, window, (image, self._at['low_res']), self._main)
         self._cuda.record(self._prepared, self._main)
         self._cuda.wait(self._side, self._prepared)
         self._semantic.enqueue(self._main)
         self._check(kernels, 'tokens', targets, self._main)
-        if whole:
-            self._detail.enqueue(self._side)
-        else:
+        if self._is_tiled:
             self._enqueue_tiles(kernels, frame)
+        else:
+            self._detail.enqueue(self._side)
         for name in DETAIL_MAPS:
             self._check(kernels, name, targets, self._side)
         self._cuda.record(self._detailed, self._side)
@@ -200,7 +204,10 @@ class FrameProgram:
         (top, bottom), (left, right) = self._rows[0], self._columns[0]
         self._semantic = backend.execution(graphs['semantic'], {'low_res': low_res})
         image = (1, 3, bottom - top, right - left)
-        self._detail = backend.execution(graphs['detail'], {'image': image})
+        # Blending tiles takes maps that lie row by row.
+        formats = IMAGE_FORMAT if self._is_tiled else {**IMAGE_FORMAT, **MAP_FORMATS}
+        self._detail = backend.execution(graphs['detail'], {'image': image}, formats)
+        self._is_interleaved = self._detail.inputs['image'].channels == CHANNELS['CHW4']
         check = OutputCheck(bundle)
         check.declared(
             'semantic',
@@ -217,7 +224,8 @@ class FrameProgram:
         tiles = {name: self._detail.outputs[name].shape for name in DETAIL_MAPS}
         self._totals = {name: map_shape(name, tiles[name], height, width) for name in tiles}
         meeting = {'tokens': self._semantic.outputs['tokens'].shape, **self._totals}
-        self._quarter = backend.execution(graphs['quarter'], meeting)
+        formats = {} if self._is_tiled else MAP_FORMATS
+        self._quarter = backend.execution(graphs['quarter'], meeting, formats)
         check.declared(
             'quarter',
             _shapes(self._quarter),
@@ -251,7 +259,7 @@ class FrameProgram:
         }
         addresses = {name: self._take(size) for name, size in sizes.items()}
         self._total_at: dict[str, int] = {}
-        if len(self._rows) * len(self._columns) > 1:
+        if self._is_tiled:
             self._prepare_tiles()
         return addresses
 
@@ -278,7 +286,7 @@ class FrameProgram:
         for row, (top, bottom) in enumerate(self._rows):
             for column, (left, right) in enumerate(self._columns):
                 window = top, left, bottom - top, right - left
-                kernels.prepare(frame, window, self._scale_bias, self._at['image'], 0, self._side)
+                self._prepare(kernels, frame, window, (self._at['image'], 0), self._side)
                 self._detail.enqueue(self._side)
                 for name in DETAIL_MAPS:
                     self._blend(kernels, name, row, column)
@@ -296,6 +304,18 @@ class FrameProgram:
         place = row_axis.spans[row][0], column_axis.spans[column][0]
         weights = self._weights[name][0][row], self._weights[name][1][column]
         kernels.accumulate(tile, total, place, weights, self._side)
+
+    def _prepare(
+        self,
+        kernels: Kernels,
+        frame: DeviceFrame,
+        window: tuple[int, int, int, int],
+        inputs: tuple[int, int],
+        stream: Stream,
+    ) -> None:
+        kernels.prepare(
+            frame, window, self._scale_bias, *inputs, stream, interleaved=self._is_interleaved
+        )
 
     def _map(self, name: str, shape: tuple[int, ...]) -> DeviceMap:
         return DeviceMap.over(self._at[name], shape, ROW_AXES.get(name, 2))

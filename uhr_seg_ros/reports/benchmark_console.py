@@ -123,6 +123,46 @@ def print_cloud(result: Mapping[str, Any]) -> None:
     print_table(title, ['', *header], rows)
 
 
+def print_graphs(report: Mapping[str, Any], devices: Mapping[str, str]) -> None:
+    """
+    Print what `benchmark.graph_traffic.measure_traffic` returns.
+
+    Args:
+        report: of the measurement.
+        devices: those that a time on paper is printed for -> their names.
+
+    """
+    header = ['', 'kernels', 'read MB', 'written MB', 'GMAC']
+    keys = ('kernels', 'read_mb', 'written_mb', 'gmac')
+    graphs: Mapping[str, Any] = report['graphs']
+    for name, graph in graphs.items():
+        rows = [
+            [operator, *(f'{sums[key]:,}' for key in keys)]
+            for operator, sums in graph['operators'].items()
+        ]
+        print_table(f'Graph {name}', header, rows)
+    rows = [
+        [
+            name,
+            f'{sum(each["kernels"] for each in part)}',
+            f'{sum(each["read_mb"] + each["written_mb"] for each in part):,.0f}',
+            f'{sum(each["gmac"] for each in part):.1f}',
+        ]
+        for name, part in (
+            *((name, [graph]) for name, graph in graphs.items()),
+            ('total', graphs.values()),
+        )
+    ]
+    for device in devices:
+        times = [graph['paper_ms'][device] for graph in graphs.values()]
+        times.append([sum(time) for time in zip(*times, strict=True)])
+        for row, (shortest, longest) in zip(rows, times, strict=True):
+            row.append(f'{shortest:.2f} to {longest:.2f}')
+    title = f'{report["bundle"]} at {format_size(report["size"])} in {report["precision"]}'
+    header = ['', 'kernels', 'MB', 'GMAC', *(f'{name} ms' for name in devices.values())]
+    print_table(title, header, rows)
+
+
 def print_against_torch(result: Mapping[str, Any]) -> None:
     """Print what `export.against_torch.compare_speed` returns."""
     rows = [

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, ExitStack
 from functools import partial
+from types import MappingProxyType
 from typing import Any, TYPE_CHECKING
 
 from uhr_seg_ros.backends.engine import Shapes
@@ -125,25 +126,35 @@ class TensorRTBackend:
         """
         return HostEngine(self, graph, shapes)
 
-    def execution(self, graph: Graph, shapes: Shapes) -> Execution:
+    def execution(
+        self, graph: Graph, shapes: Shapes, formats: Mapping[str, str] = MappingProxyType({})
+    ) -> Execution:
         """
         Open a graph at fixed shapes; the first time, this builds its engine (minutes).
 
         It reads and writes device memory: engines that hand maps to each other and to kernels,
         as those of two branches do, take no detour over the host, and run within CUDA graphs.
 
+        Args:
+            graph: of the bundle.
+            shapes: input name -> shape.
+            formats: of inputs and outputs where they are half precision, see `set_formats`; how
+                each of them lies in memory, the engine says.
+
         Raises:
             EngineError: it cannot be built, run, or written to a cache that is required; says
                 why.
 
         """
-        key = self._engine_key(graph, shapes)
+        if self._options.precision == 'fp32':
+            formats = {}
+        key = self._engine_key(graph, shapes, formats)
         try:
             engine = self._load(key)
             if engine is None:
                 with self._lock(key):
                     # Another process may have built it while this one waited.
-                    engine = self._load(key) or self._build(graph, shapes, key)
+                    engine = self._load(key) or self._build(graph, shapes, formats, key)
             if 'agreement' not in self.cache.facts(key):
                 self._unverified.append(key)
             return Execution(self.tensorrt, engine, key.name, self._runtime_cache(engine, key))
@@ -223,9 +234,10 @@ class TensorRTBackend:
             self._keep(held.enter_context, self.cache.lock(key))
             yield
 
-    def _engine_key(self, graph: Graph, shapes: Shapes) -> Key:
+    def _engine_key(self, graph: Graph, shapes: Shapes, formats: Mapping[str, str]) -> Key:
         fields = {
             **self._graphs.fields(graph, shapes),
+            'formats': '; '.join(f'{name} {kind}' for name, kind in sorted(formats.items())),
             'workspace_mb': str(self._options.workspace_mb),
             **self._platform(),
         }
@@ -271,11 +283,15 @@ class TensorRTBackend:
         keep = partial(self._keep, self.cache.write, kept)
         return RuntimeCache(engine, found[0] if found else b'', keep)
 
-    def _build(self, graph: Graph, shapes: Shapes, key: Key) -> Any:
+    def _build(self, graph: Graph, shapes: Shapes, formats: Mapping[str, str], key: Key) -> Any:
         options = self._options
         options.report(f'building engine {key.name}: {self.cache.fault(key)}')
-        plain_norms = not self.tensorrt.has_layer_norm
-        model = self._graphs.load(graph, shapes, plain_norms=plain_norms)
+        model = self._graphs.load(
+            graph,
+            shapes,
+            plain_norms=not self.tensorrt.has_layer_norm,
+            half_scales=self.tensorrt.strongly_typed,
+        )
         timing = Key('timing', 'timing', self._platform())
         earlier = self.cache.read(timing)
         built = build_plan(
@@ -286,6 +302,7 @@ class TensorRTBackend:
             precision=options.precision,
             workspace_mb=options.workspace_mb,
             float32_tensors=self._graphs.float32_tensors(model),
+            formats=formats,
             timing_cache=earlier[0] if earlier else b'',
             on_progress=options.on_progress,
         )

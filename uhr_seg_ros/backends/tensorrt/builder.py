@@ -17,10 +17,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from uhr_seg_ros.backends.options import Progress
 from uhr_seg_ros.backends.tensorrt.api import TensorRT, TensorRTError
+from uhr_seg_ros.backends.tensorrt.formats import set_formats
 from uhr_seg_ros.backends.tensorrt.weak_typing import constrain_types
 from uhr_seg_ros.core.text import one_line
 
@@ -41,6 +43,7 @@ def build_plan(
     precision: str,
     workspace_mb: int,
     float32_tensors: Collection[str] = (),
+    formats: Mapping[str, str] = MappingProxyType({}),
     timing_cache: bytes = b'',
     on_progress: Progress | None = None,
 ) -> Built:
@@ -60,6 +63,7 @@ def build_plan(
         workspace_mb: limit for the scratch memory of the engine and of the build, MB.
         float32_tensors: names of the tensors that are float32 in the model; weakly typed
             networks are held to them.
+        formats: of inputs and outputs that are not row by row; see `set_formats`.
         timing_cache: of an earlier build on this GPU, or empty.
         on_progress: called during the build where TensorRT tells (from 10 on); what it raises
             cancels the build.
@@ -75,6 +79,7 @@ def build_plan(
     # Kept in a variable until the build is over: the network uses the parser's weights.
     parser = _parse(tensorrt, network, model)
     _fix_shapes(network, shapes)
+    set_formats(trt, network, formats)
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_mb << 20)
     # TF32 is float32 with the mantissa of float16.

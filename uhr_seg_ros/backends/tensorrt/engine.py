@@ -36,15 +36,27 @@ _DTYPES = {'FLOAT': np.float32, 'HALF': np.float16}
 
 
 class TensorSpec(NamedTuple):
-    """What one input or output of an engine holds."""
+    """
+    What one input or output of an engine holds.
+
+    Attributes:
+        shape: of its values.
+        dtype: of its values.
+        channels: that lie side by side, filled up with zeros; 1 where it lies row by row.
+
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype
+    channels: int = 1
 
     @property
     def size(self) -> int:
         """Bytes."""
-        return int(np.prod(self.shape)) * self.dtype.itemsize
+        shape = list(self.shape)
+        if self.channels > 1:
+            shape[1] += -shape[1] % self.channels
+        return int(np.prod(shape)) * self.dtype.itemsize
 
 
 class Execution:
@@ -130,7 +142,9 @@ class Execution:
             msg = f'engine {self._label}: tensor {name} is {kind}, expected {", ".join(_DTYPES)}'
             raise TensorRTError(msg)
         shape = tuple(self._engine.get_tensor_shape(name))
-        return TensorSpec(shape, np.dtype(_DTYPES[kind]))
+        # -1 for one that lies row by row.
+        channels = max(self._engine.get_tensor_components_per_element(name), 1)
+        return TensorSpec(shape, np.dtype(_DTYPES[kind]), channels)
 
 
 class HostEngine:

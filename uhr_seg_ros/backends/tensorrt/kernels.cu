@@ -263,15 +263,35 @@ struct Normalization {
 };
 
 // Where the inputs of the networks go; either may be null. Rows are multiples of four long, so
-// that all writes of four values are aligned.
+// that all writes of four values are aligned. Interleaved, a pixel has a fourth value, a zero.
 template <class T>
 struct Inputs {
   T *image, *low_res;
   int rows, columns;
+  bool interleaved;
 
-  __device__ void store_row(int row, int column, int channel, const Four<T>& values) const {
-    const long long line = static_cast<long long>(channel) * rows + row;
-    if (image) values.store(image + line * columns + column);
+  // Four pixels of a row, by channel.
+  __device__ void store_row(int row, int column, const Four<T>* channels) const {
+    if (!image) return;
+    const long long place = static_cast<long long>(row) * columns + column;
+    if (!interleaved) {
+#pragma unroll
+      for (int channel = 0; channel < 3; ++channel) {
+        const long long plane = static_cast<long long>(channel) * rows * columns;
+        channels[channel].store(image + plane + place);
+      }
+      return;
+    }
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      Four<T> pixel;
+      assign(pixel.values[3], 0.0f);
+#pragma unroll
+      for (int channel = 0; channel < 3; ++channel) {
+        pixel.values[channel] = channels[channel].values[k];
+      }
+      pixel.store(image + 4 * (place + k));
+    }
   }
 
   __device__ void store_mean(int row, int column, int channel, float value) const {
@@ -330,16 +350,16 @@ struct Prepare {
       Pixel pixels[4];
       // Below its end the frame continues with its last row.
       part.fetch(frame, min(y + i, frame.height - 1), x, pixels);
+      Four<T> channels[3];
 #pragma unroll
       for (int channel = 0; channel < 3; ++channel) {
-        Four<T> four;
 #pragma unroll
         for (int k = 0; k < 4; ++k) {
           sums[channel] += pixels[k].rgb[channel];
-          assign(four.values[k], norm.apply(channel, pixels[k].rgb[channel]));
+          assign(channels[channel].values[k], norm.apply(channel, pixels[k].rgb[channel]));
         }
-        inputs.store_row(row + i, column, channel, four);
       }
+      inputs.store_row(row + i, column, channels);
     }
 #pragma unroll
     for (int channel = 0; channel < 3; ++channel) {
@@ -351,10 +371,10 @@ struct Prepare {
 
 template <class T>
 __device__ void prepare(const Frame& frame, int format, const Window& window,
-                        const Normalization& norm, T* image, T* low_res) {
+                        const Normalization& norm, T* image, T* low_res, bool interleaved) {
   const int column = 4 * thread_column(), row = 4 * thread_row();
   if (column >= window.columns || row >= window.rows) return;
-  const Inputs<T> inputs = {image, low_res, window.rows, window.columns};
+  const Inputs<T> inputs = {image, low_res, window.rows, window.columns, interleaved};
   const int y = window.top + row, x = window.left + column;
   with_format(format, Prepare<T>{frame, norm, inputs, y, x, row, column});
 }
@@ -670,19 +690,24 @@ struct Pictures {
 #define KERNEL extern "C" __global__ void __launch_bounds__(256)
 
 // `image` (3, rows, columns) and `low_res` (3, rows / 4, columns / 4) are RGB, byte * scale +
-// bias; either may be null. All numbers of the window are multiples of four.
+// bias; either may be null. All numbers of the window are multiples of four. Interleaved, `image`
+// is (rows, columns, 4), the last a zero.
 KERNEL prepare_f32(const uint8* frame, int step, int height, int width, int format, int top,
                    int left, int rows, int columns, float scale_r, float scale_g, float scale_b,
-                   float bias_r, float bias_g, float bias_b, float* image, float* low_res) {
+                   float bias_r, float bias_g, float bias_b, float* image, float* low_res,
+                   int interleaved) {
   prepare({frame, step, height, width}, format, {top, left, rows, columns},
-          {{scale_r, scale_g, scale_b}, {bias_r, bias_g, bias_b}}, image, low_res);
+          {{scale_r, scale_g, scale_b}, {bias_r, bias_g, bias_b}}, image, low_res,
+          interleaved != 0);
 }
 
 KERNEL prepare_f16(const uint8* frame, int step, int height, int width, int format, int top,
                    int left, int rows, int columns, float scale_r, float scale_g, float scale_b,
-                   float bias_r, float bias_g, float bias_b, Half* image, Half* low_res) {
+                   float bias_r, float bias_g, float bias_b, Half* image, Half* low_res,
+                   int interleaved) {
   prepare({frame, step, height, width}, format, {top, left, rows, columns},
-          {{scale_r, scale_g, scale_b}, {bias_r, bias_g, bias_b}}, image, low_res);
+          {{scale_r, scale_g, scale_b}, {bias_r, bias_g, bias_b}}, image, low_res,
+          interleaved != 0);
 }
 
 // Strides and the offset count elements.

@@ -93,6 +93,8 @@ class Kernels:
         image: int,
         low_res: int,
         stream: Stream,
+        *,
+        interleaved: bool = False,
     ) -> None:
         """
         Make the inputs of the branches.
@@ -101,9 +103,10 @@ class Kernels:
             frame: the camera's bytes.
             window: top, left, rows, columns of the padded frame, px, multiples of 4.
             scale_bias: of red, green, blue: three factors and three summands.
-            image: address of (3, rows, columns), or 0.
+            image: address of (3, rows, columns), or 0; (rows, columns, 4) where interleaved.
             low_res: address of (3, rows / 4, columns / 4), or 0.
             stream: to run on.
+            interleaved: whether red, green, blue and a zero of a pixel lie side by side.
 
         """
         arguments: list[np.generic] = [
@@ -112,6 +115,7 @@ class Kernels:
             *map(np.float32, scale_bias),
             np.uint64(image),
             np.uint64(low_res),
+            *_ints(interleaved),
         ]
         _, _, rows, columns = window
         self._launch(self._prepare, columns // 4, rows // 4, arguments, stream)

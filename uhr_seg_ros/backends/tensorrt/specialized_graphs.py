@@ -26,6 +26,8 @@ from uhr_seg_ros.backends.tensorrt.cache import EngineCache, Key
 from uhr_seg_ros.core.bundle import Graph
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.onnx_graphs.folding import fix_shapes, split_layer_norms
+from uhr_seg_ros.onnx_graphs.gpu_rewrites import rewrite_for_gpu, REWRITING
+from uhr_seg_ros.onnx_graphs.half_scales import halve_scales
 from uhr_seg_ros.onnx_graphs.live_memory import memory_bytes
 from uhr_seg_ros.onnx_graphs.precision import (
     CONVERSION,
@@ -38,6 +40,39 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 #: Height and width, px, at which memory is counted; it grows with the pixels.
 _COUNTED_SIZE = (512, 1024)
+
+#: What engines depend on; calibrated graphs are older than the rewriting.
+ENGINE_CONVERSION = f'{CONVERSION}, rewriting {REWRITING}'
+
+
+def convert(
+    model: onnx.ModelProto,
+    precision: str,
+    *,
+    plain_norms: bool = False,
+    half_scales: bool = True,
+    rewrites: bool = True,
+) -> onnx.ModelProto:
+    """
+    Turn a graph of fixed shapes into the one that an engine is built of.
+
+    Args:
+        model: as `fix_shapes` gives it; with Q/DQ nodes for int8.
+        precision: `fp32`, `fp16` or `int8`.
+        plain_norms: without LayerNormalization, which TensorRT 8.5 does not have.
+        half_scales: with Q/DQ nodes of opset 19, which TensorRT has from 10 on.
+        rewrites: whether it may be rewritten for a GPU, see `rewrite_for_gpu`.
+
+    """
+    half = precision != 'fp32'
+    if rewrites:
+        model = rewrite_for_gpu(model, half=half)
+    if half:
+        model = to_half(model)
+    if half_scales and precision == 'int8':
+        model = halve_scales(model)
+    # Last, so that all parts of a norm are float32 as the norm is: squares overflow in half.
+    return split_layer_norms(model) if plain_norms else model
 
 
 class SpecializedGraphs:
@@ -61,7 +96,7 @@ class SpecializedGraphs:
 
     def common_fields(self) -> dict[str, str]:
         """Return what engines of all graphs depend on, those that were calibrated among it."""
-        fields = {'precision': self._precision, 'conversion': CONVERSION}
+        fields = {'precision': self._precision, 'conversion': ENGINE_CONVERSION}
         if self._precision == 'int8':
             calibrated = (each.facts for each in self._cache.entries())
             hashes = (str(facts.get('sha256')) for facts in calibrated if self._is_own(facts))
@@ -73,7 +108,7 @@ class SpecializedGraphs:
         fields = {
             'graph': graph.sha256,
             'precision': self._precision,
-            'conversion': CONVERSION,
+            'conversion': ENGINE_CONVERSION,
             'shapes': '; '.join(f'{name} {tuple(shape)}' for name, shape in shapes.items()),
         }
         if self._precision == 'int8':
@@ -95,14 +130,17 @@ class SpecializedGraphs:
         model = quantize(fix_shapes(graph.read(), shapes, graph.path), feeds)
         self._cache.write(self._key(graph, shapes), model.SerializeToString())
 
-    def load(self, graph: Graph, shapes: Shapes, *, plain_norms: bool) -> onnx.ModelProto:
+    def load(
+        self, graph: Graph, shapes: Shapes, *, plain_norms: bool, half_scales: bool = False
+    ) -> onnx.ModelProto:
         """
         Convert a graph.
 
         Args:
             graph: of the bundle.
             shapes: input name -> shape.
-            plain_norms: without LayerNormalization, which TensorRT 8.5 does not have.
+            plain_norms: as of `convert`.
+            half_scales: as of `convert`.
 
         Raises:
             BundleError: the file is not the one that was hashed.
@@ -113,10 +151,7 @@ class SpecializedGraphs:
             model = onnx.load_model_from_string(self._calibrated(graph, shapes))
         else:
             model = fix_shapes(graph.read(), shapes, graph.path)
-        if self._precision != 'fp32':
-            model = to_half(model)
-        # Last, so that all parts of a norm are float32 as the norm is: squares overflow in half.
-        return split_layer_norms(model) if plain_norms else model
+        return convert(model, self._precision, plain_norms=plain_norms, half_scales=half_scales)
 
     def float32_tensors(self, model: onnx.ModelProto) -> set[str]:
         """Name the tensors of a converted model that are float32."""
@@ -145,7 +180,7 @@ class SpecializedGraphs:
         return {
             'graph': graph.sha256,
             'precision': self._precision,
-            'conversion': CONVERSION,
+            'conversion': ENGINE_CONVERSION,
         }
 
     def _is_own(self, facts: Mapping[str, object]) -> bool:
