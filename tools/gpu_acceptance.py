@@ -30,6 +30,7 @@ import tarfile
 from time import monotonic
 
 from tools.gpu_cases import FULL, PRETEND
+from tools.gpu_expectations import rows_of
 from tools.gpu_kit import prepare
 from tools.gpu_process import Record, run_apart, run_cases
 from tools.gpu_report import write_report
@@ -57,9 +58,7 @@ def main() -> int:
     )
     add = parser.add_argument
     add('command', choices=('run', 'prepare'), nargs='?', default='run')
-    add(
-        '--kit', type=Path, default=_KIT, metavar='DIR', help=f'what is prepared (default: {_KIT})'
-    )
+    add('--kit', type=Path, default=_KIT, metavar='DIR', help=f'prepared (default: {_KIT})')
     add('--wheels', type=Path, metavar='DIR', help='wheels that the kit takes along')
     add('--capability', default='9.0', help='of the GPU to prepare for (default: 9.0)')
     add('--output', type=Path, default=Path('docs/results/gpu'), metavar='DIR')
@@ -89,6 +88,16 @@ def publish(setup: Setup) -> None:
     write_report(results, setup.output / 'README.md', setup.files)
 
 
+def table(setup: Setup) -> str:
+    """Write what was expected and measured in short lines, for whoever sees only the end."""
+    rows = rows_of(json.loads((setup.output / 'results.json').read_text(encoding='utf-8')))
+    return '\n'.join(
+        f'{row.what:45} {row.low:9.4g} to {row.high:9.4g} {row.unit:8}'
+        f'{"" if row.measured is None else f"{row.measured:10.4g}"} {row.verdict}'
+        for row in rows
+    )
+
+
 def _prepare(args: argparse.Namespace) -> int:
     major, _, minor = args.capability.partition('.')
     if args.wheels is not None and not list(args.wheels.glob('*.whl')):
@@ -102,6 +111,12 @@ def _prepare(args: argparse.Namespace) -> int:
 def _run_all(args: argparse.Namespace) -> int:
     start = monotonic()
     setup = _setup(args)
+    for name in args.only or SECTIONS:
+        record = Record(setup.work, name)
+        if args.again:
+            record.path.unlink(missing_ok=True)
+        elif record.path.is_file():
+            record.forget_failures()
     # Asked first, so that a machine without a GPU says so at once.
     run_apart('environment', setup, SECTIONS['environment'].seconds)
     publish(setup)
@@ -125,6 +140,7 @@ def _run_all(args: argparse.Namespace) -> int:
         run_apart(name, setup, seconds)
         publish(setup)
     _archive(setup)
+    _say(table(setup))
     _say(f'{setup.output}: README.md, results.json, results.tar.gz; {monotonic() - start:.0f} s')
     return 0 if all(Record(setup.work, name).done for name in args.only or SECTIONS) else 1
 
@@ -135,9 +151,6 @@ def _setup(args: argparse.Namespace) -> Setup:
     if not (args.kit / 'kit.json').is_file():
         msg = f'{args.kit} holds no kit: run scripts/gpu_acceptance prepare --kit {args.kit}'
         raise ConfigError(msg)
-    if args.again and not args.section:
-        for name in args.only or SECTIONS:
-            (args.work / 'sections' / f'{name}.json').unlink(missing_ok=True)
     setup = open_setup(args.kit, args.work, args.output, pretended=args.pretend)
     if setup.kit.facts['sizes'] != json.loads(json.dumps(setup.scale.sizes)):
         msg = f'kit {args.kit} is for frames of {setup.kit.facts["sizes"]}: prepare it again'

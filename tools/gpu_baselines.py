@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
@@ -68,7 +69,13 @@ class _Network:
     """The paper's network with seeded weights, in one form at a time."""
 
     def __init__(self, setup: Setup) -> None:
+        import torch
+
+        from uhr_seg_ros.networks.presets import build_network
+
         self._bench, self._scale = setup.machine.torch_bench(), setup.scale
+        torch.manual_seed(0)
+        self._built: Any = build_network(setup.scale.network).eval()
 
     def fp32(self, *, tf32: bool = False) -> Result:
         """Time float32, with products in TF32 or without."""
@@ -90,13 +97,7 @@ class _Network:
 
     def compiled(self, mode: str) -> Result:
         """Time half precision after `torch.compile`."""
-        import torch
-
-        options = {'mode': mode} if self._bench.compiler == 'inductor' else {}
-
-        def transform(network: Any) -> Any:
-            return torch.compile(network, backend=self._bench.compiler, **options)
-
+        transform = partial(self._bench.compiled, mode=mode)
         return self._timed(self._work(self._bench.half, last=True, transform=transform))
 
     def _work(
@@ -108,13 +109,9 @@ class _Network:
     ) -> Callable[[], object]:
         import torch
 
-        from uhr_seg_ros.networks.presets import build_network
-
-        torch.manual_seed(0)
         form = torch.channels_last if last else torch.contiguous_format
         place = {'device': self._bench.device, 'dtype': dtype, 'memory_format': form}
-        built: Any = build_network(self._scale.network).eval()
-        network = transform(built.to(**place))
+        network = transform(deepcopy(self._built).to(**place))
         image = torch.randn(1, 3, *self._scale.paper_size).to(**place)
         return lambda: network(image).argmax(1).byte()
 

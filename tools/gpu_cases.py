@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -45,7 +45,7 @@ class Scale:
         network: preset that PyTorch runs.
         check_size: of the frame on which kernels are compared with the CPU, px.
         frames: that are timed per case.
-        warm_up: frames before them.
+        warm_up: frames before them: until every slot has its CUDA graph.
         launches: of a kernel in one timed CUDA graph.
         copied: size of a copy that is timed, bytes.
         product: rows and columns of a matrix product.
@@ -57,7 +57,7 @@ class Scale:
     network: str = 'hlrc_cityscapes'
     check_size: tuple[int, int] = (540, 960)
     frames: int = 40
-    warm_up: int = 3
+    warm_up: int = 4
     launches: int = 60
     copied: int = 256 << 20
     product: int = 8192

@@ -98,7 +98,7 @@ class KernelBench:
         return {'largest_difference': float(np.abs(found - expected).max())}
 
     def copies(self) -> Iterator[tuple[str, Callable[[], Result]]]:
-        """Time copies: each way from locked memory, both at once, from pageable memory, filling."""
+        """Time copies: each way, both at once, from pageable memory, filling."""
         for name in ('pinned upload', 'pinned download', 'both at once', 'pageable upload'):
             yield name, partial(self._copy, name)
         yield 'fill', self._fill

@@ -47,6 +47,7 @@ from uhr_seg_ros.core.image_writing import write_image
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.image_io.files import read_ids, read_image
+from uhr_seg_ros.onnx_graphs.precision import CONVERSION
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, Results, TilingOptions
 from uhr_seg_ros.pipelines.tiling import padded_size
 from uhr_seg_ros.pipelines.two_branch import TwoBranchReference
@@ -80,9 +81,10 @@ class Kit:
         return compile_kernels(capability)
 
     def graph(self, graph: Graph, shapes: Shapes) -> onnx.ModelProto:
-        """Return a graph in half precision; one of other shapes, or changed since, is made here."""
+        """Return a graph in half precision; one of other shapes or changed is made here."""
         path = self.folder / 'graphs' / f'{_name(graph, shapes)}.onnx'
-        if self.facts['graphs'].get(graph.name) == graph.sha256 and path.is_file():
+        current = self.facts['conversion'] == CONVERSION
+        if current and self.facts['graphs'].get(graph.name) == graph.sha256 and path.is_file():
             return onnx.load(path)
         return _half(graph, shapes)
 
@@ -134,6 +136,7 @@ def prepare(
     facts: dict[str, Any] = {
         'capability': capability,
         'kernels': source_sha256(),
+        'conversion': CONVERSION,
         'graphs': {name: graph.sha256 for name, graph in bundle.graphs.items()},
         'sizes': scale.sizes,
         'steps': {},

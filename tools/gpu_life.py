@@ -94,7 +94,7 @@ def _checks(report: Path) -> Result:
         raise EngineError(_last_line(done.stdout + done.stderr))
     cases = list(ElementTree.parse(report).iter('testcase'))
     bad = {
-        f'{case.get("classname")}.{case.get("name")}': str(fault.get('message'))[:300]
+        f'{case.get("classname")}.{case.get("name")}': _last_line(fault.text or '')[:300]
         for case in cases
         for fault in (*case.findall('failure'), *case.findall('error'))
     }

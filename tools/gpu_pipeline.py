@@ -26,7 +26,7 @@ from typing import Any, cast
 import cv2
 import numpy as np
 
-from tools.gpu_cases import BUNDLE, Result, spread, wall_times
+from tools.gpu_cases import BUNDLE, Result, Scale, spread, wall_times
 from tools.gpu_setup import Setup
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.tensorrt.cuda import Cuda, Event, GraphCaptureError, Stream
@@ -87,7 +87,7 @@ def measure(
         segmenter.prepare((frame.height, frame.width))
         result: Result = {'ready_s': round(perf_counter() - start, 1)}
         result.update(_agreement(setup, segmenter, frame, size_name, precision))
-        result.update(_times(segmenter, frame, setup.scale.frames))
+        result.update(_times(segmenter, frame, setup.scale))
         result['memory_mb'] = round((free - backend.cuda.memory()[0]) / 1e6)
         result['provenance'] = segmenter.provenance
     result['said'] = list(getattr(backend, 'said', []))
@@ -107,13 +107,14 @@ def overlap(setup: Setup, size_name: str, picture: Path) -> Result:
     result: Result = {}
     for name, wrap in (('two_streams', _plain), ('one_stream', _OneStream)):
         with _wrapped(setup, wrap) as segmenter:
-            segmenter.prepare((frame.height, frame.width))
+            for _ in range(setup.scale.warm_up):
+                _engines_ms(segmenter, frame)
             times = [_engines_ms(segmenter, frame) for _ in range(setup.scale.frames)]
         result[name] = spread(times)
     result['ratio'] = result['two_streams']['median_ms'] / result['one_stream']['median_ms']
     timed: dict[str, _Timed] = {}
     with _wrapped(setup, _WithoutGraphs, timed) as segmenter:
-        for _ in range(4):
+        for _ in range(setup.scale.warm_up + 1):
             _engines_ms(segmenter, frame)
         result['spans_ms'] = _spans(timed)
     draw_timeline(result['spans_ms'], picture, f'{BUNDLE} {size_name}')
@@ -162,22 +163,26 @@ def _agreement(
     return {**agreement.facts(), 'verdict': verdict}
 
 
-def _times(segmenter: TwoBranchGpu, frame: RawFrame, count: int) -> Result:
-    clocks = []
+def _times(segmenter: TwoBranchGpu, frame: RawFrame, scale: Scale) -> Result:
+    clocks: list[StageClock] = []
 
     def one() -> None:
         clocks.append(StageClock())
         segmenter.segment(frame, OutputRequest(), clocks[-1])
 
-    walls = wall_times(one, count)
+    walls = wall_times(one, scale.frames)
     pictures = OutputRequest(overlay=OverlayOptions(True, True, 0.5, 0.5))
-    painted = wall_times(lambda: segmenter.segment(frame, pictures, StageClock()), count)
-    stages = {name: [clock.times[name] for clock in clocks[3:]] for name in clocks[0].times}
+
+    def painted() -> None:
+        segmenter.segment(frame, pictures, StageClock())
+
+    wall_times(painted, scale.warm_up)
+    stages = {name: [clock.times[name] for clock in clocks] for name in clocks[0].times}
     return {
         **{name: spread(times) for name, times in stages.items()},
         'end to end': spread(walls),
-        'end to end with pictures': spread(painted),
-        'two in work': _throughput(segmenter, frame, count),
+        'end to end with pictures': spread(wall_times(painted, scale.frames)),
+        'two in work': _throughput(segmenter, frame, scale.frames),
     }
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from importlib import metadata
 import os
@@ -27,7 +28,7 @@ from time import sleep
 from typing import NamedTuple
 
 from tools.gpu_baselines import compiled, eager
-from tools.gpu_cases import BUNDLE, Cases, Result, spread, wall_times
+from tools.gpu_cases import BUNDLE, Cases, PRETEND, Result, spread, wall_times
 from tools.gpu_kernels import KernelBench
 from tools.gpu_life import broken_context, life
 from tools.gpu_pipeline import measure, overlap, TILED, torch_backend
@@ -44,9 +45,9 @@ from uhr_seg_ros.pipelines.segmenter import Segmenter
 PACKAGES = ('tensorrt', 'tensorrt-rtx', 'pycuda', 'nvidia-ml-py', 'torch', 'triton')
 PACKAGES += ('onnx', 'onnxruntime', 'numpy', 'opencv-python-headless', 'pytest')
 
-_SMI_FIELDS = (
-    'driver_version,clocks.sm,clocks.mem,power.limit,pcie.link.gen.max,pcie.link.width.max'
-)
+_SMI_FIELDS = 'driver_version,clocks.sm,clocks.mem,power.limit,pcie.link.gen.max'
+
+_TOOLS = ('nvcc', 'compute-sanitizer', 'ncu')
 
 #: What compute-sanitizer looks for; our kernels share no memory between threads.
 _SANITIZERS = ('memcheck', 'initcheck')
@@ -65,10 +66,7 @@ def environment(setup: Setup) -> Cases:
     yield 'gpu', lambda: _gpu(setup)
     yield 'nvidia-smi', _nvidia_smi
     yield 'health', _health
-    yield (
-        'tools',
-        lambda: {name: _tool(name) or 'missing' for name in ('nvcc', 'compute-sanitizer')},
-    )
+    yield 'tools', lambda: {name: _tool(name) or 'missing' for name in _TOOLS}
     yield 'host', lambda: {'cpus': len(os.sched_getaffinity(0)), 'kernel': os.uname().release}
 
 
@@ -98,7 +96,8 @@ def kernels(setup: Setup) -> Cases:
 def small_kernels(setup: Setup) -> Result:
     """Run every kernel once on small frames, for compute-sanitizer."""
     cubin = setup.kit.cubin(setup.machine.gpu().capability)
-    with closing(KernelBench(setup.machine, cubin, setup.scale)) as bench:
+    scale = replace(setup.scale, check_size=PRETEND.check_size)
+    with closing(KernelBench(setup.machine, cubin, scale)) as bench:
         return bench.all_once()
 
 
@@ -200,7 +199,9 @@ def _sanitized(setup: Setup, tool: str) -> Result:
     if program is None:
         raise EngineError('compute-sanitizer is in no folder of PATH')
     child = section_command('small_kernels', setup)
-    child['args'] = [program, '--tool', tool, '--error-exitcode', '9', *child['args']]
+    python, starter, _, _, *arguments = child['args']  # without --end-with: its parent is another
+    check = [program, '--tool', tool, '--error-exitcode', '9']
+    child['args'] = [*check, python, starter, *arguments]
     done = subprocess.run(**child, capture_output=True, text=True, check=False)
     lines = (done.stdout + done.stderr).strip().splitlines()
     said = [line for line in lines if line.startswith('=====')]
@@ -210,4 +211,5 @@ def _sanitized(setup: Setup, tool: str) -> Result:
 def _cpu_path(setup: Setup, size: str) -> Result:
     frame = setup.kit.frame(setup.scale.sizes[size])
     with Segmenter(BUNDLE, 'onnxruntime') as segmenter:
+        segmenter(frame.bgr)
         return spread(wall_times(lambda: segmenter(frame.bgr), 5))

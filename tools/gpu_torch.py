@@ -63,6 +63,8 @@ class CudaDevice:
     name = 'cuda'
 
     def __init__(self) -> None:
+        # Pools are made of an allocator that has begun.
+        torch.cuda.init()
         # Captured work goes on using its memory, so other work must not get it.
         self._pool = torch.cuda.MemPool()
         self._streams: dict[int, Any] = {}
@@ -153,10 +155,11 @@ class TorchGraph:
 
 
 def _tensor(values: np.ndarray, device: str, channels_last: bool) -> Any:
-    tensor = torch.from_numpy(np.array(values)).to(device)
+    tensor = torch.from_numpy(np.array(values))
     if channels_last and tensor.dim() == 4:
-        return tensor.contiguous(memory_format=torch.channels_last)
-    return tensor
+        tensor = tensor.contiguous(memory_format=torch.channels_last)
+    # From memory that is not locked: the copy is done when this returns, for every stream.
+    return tensor.to(device)
 
 
 class TorchExecution:
