@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Callable
 import json
 from pathlib import Path
-import sys
 from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
@@ -45,13 +44,19 @@ class PretendedMachine(Machine):
     pretended = True
 
     def __init__(self, work: Path) -> None:
-        sys.path.insert(0, str(SUPPORT))
         import pytest
+
+        self._patches = pytest.MonkeyPatch()
+        self._patches.syspath_prepend(SUPPORT)
         from standin_backend import StandIn
 
-        self._stand_in = StandIn(pytest.MonkeyPatch(), work / 'cache', '11.4.0.106')
+        self._stand_in = StandIn(self._patches, work / 'cache', '11.4.0.106')
         self._stand_in.gpu = GPU
         _add_inspector(self._stand_in.trt)
+
+    def close(self) -> None:
+        """Take the stand-ins away again; a process that ends need not."""
+        self._patches.undo()
 
     def gpu(self) -> Gpu:
         """Return the GPU that is pretended."""
