@@ -12,17 +12,15 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The kernels and copies on a real GPU: right, and how close to the memory's bandwidth."""
+"""The kernels on a real GPU: right, and how close to the memory's bandwidth."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import numpy as np
 
+from tools.gpu_bench import Bench, speed
 from tools.gpu_cases import random_frame, Result, Scale
 from tools.gpu_machine import Machine
 from uhr_seg_ros.backends.tensorrt.kernels import DeviceFrame, DeviceMap, Kernels
@@ -30,18 +28,14 @@ from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.core.raw_frame import FORMATS, RawFrame
 from uhr_seg_ros.core.visualization import OverlayOptions, scaled_size
 
+_CLASSES = CLASS_SETS['cityscapes']
+
 _BYTES_AS_THEY_ARE = (1.0, 1.0, 1.0, 0.0, 0.0, 0.0)
 
-#: More buffers than this are no larger than the cache for other reasons.
-_MOST_SETS = 64
 
-
-class KernelBench:
+class KernelBench(Bench):
     """
     Launches kernels, checks what they write and times them.
-
-    A timed kernel goes through so many buffers that none is in the cache when its turn comes
-    again, and its launches are one CUDA graph, so that Python is not what is timed.
 
     Args:
         machine: the GPU.
@@ -51,11 +45,8 @@ class KernelBench:
     """
 
     def __init__(self, machine: Machine, cubin: bytes, scale: Scale) -> None:
-        self._scale, self._l2 = scale, machine.l2_bytes()
-        self._cuda = machine.cuda()
+        super().__init__(machine, scale)
         self._kernels = Kernels(self._cuda, self._cuda.load(cubin), np.dtype(np.float16))
-        self._stream = self._cuda.stream()
-        self._taken: list[int] = []
 
     def prepare(self, name: str) -> Result:
         """Convert a frame; colors have to be OpenCV's, bit for bit."""
@@ -67,18 +58,7 @@ class KernelBench:
 
     def paint(self, scale: float) -> Result:
         """Paint both pictures; they have to be those of the CPU path within one level."""
-        size, classes = self._scale.check_size, CLASS_SETS['cityscapes']
-        frame = random_frame('bgr8', size)
-        mask = np.random.default_rng(1).integers(0, len(classes), size, np.uint8)
-        expected = OverlayOptions(True, True, 0.5, scale).paint(frame.bgr, mask, classes)
-        small = scaled_size(size, scale)
-        with self._memory():
-            pictures = self._painted(frame, mask, small)
-            found = [self._get(each, (*small, 3), np.uint8).astype(int) for each in pictures]
-        return {
-            'largest_difference': int(np.abs(found[0] - expected['overlay']).max()),
-            'wrong_colors': int((found[1] != expected['color_mask']).sum()),
-        }
+        return {**self._pictured(scale), **self._speed_of_paint(scale)}
 
     def accumulate(self) -> Result:
         """Add a weighted tile twice; sums have to be those of float32 within half's rounding."""
@@ -97,21 +77,11 @@ class KernelBench:
         expected = 2 * tile.astype(np.float32) * weights[0][:, None] * weights[1]
         return {'largest_difference': float(np.abs(found - expected).max())}
 
-    def copies(self) -> Iterator[tuple[str, Callable[[], Result]]]:
-        """Time copies: each way, both at once, from pageable memory, filling."""
-        for name in ('pinned upload', 'pinned download', 'both at once', 'pageable upload'):
-            yield name, partial(self._copy, name)
-        yield 'fill', self._fill
-
     def all_once(self) -> Result:
         """Run every kernel on small frames, and compare with the CPU."""
         found = {name: self._converted(name) for name in FORMATS}
-        found |= {'finish': self._finished(5), **self.paint(0.5), **self.accumulate()}
+        found |= {'finish': self._finished(5), **self._pictured(0.5), **self.accumulate()}
         return found
-
-    def close(self) -> None:
-        """Free everything."""
-        self._cuda.close()
 
     def _converted(self, name: str) -> int:
         """Count the values of a converted frame that are not OpenCV's."""
@@ -132,38 +102,20 @@ class KernelBench:
         expected = upsampled(quarter[0].astype(np.float64)).argmax(0)
         return float((found == expected).mean())
 
-    def _copy(self, name: str) -> Result:
-        size, other = self._scale.copied, self._cuda.stream()
+    def _pictured(self, scale: float) -> Result:
+        """Compare both pictures with those of the CPU path."""
+        size = self._scale.check_size
+        frame, mask = random_frame('bgr8', size), _random_mask(size)
+        expected = OverlayOptions(True, True, 0.5, scale).paint(frame.bgr, mask, _CLASSES)
+        small = scaled_size(size, scale)
         with self._memory():
-            up, down = (self._cuda.pinned(size) for _ in range(2))
-            if name == 'pageable upload':
-                up = np.ones(size, np.uint8)
-            up[:], down[:] = 1, 0
-            there, here = self._take(size), self._take(size)
-            forked, joined = self._cuda.event(), self._cuda.event()
-
-            def work() -> None:
-                if 'download' in name or 'both' in name:
-                    self._cuda.record(forked, self._stream)
-                    self._cuda.wait(other, forked)
-                    self._cuda.download(down, here, other)
-                    self._cuda.record(joined, other)
-                if 'upload' in name or 'both' in name:
-                    self._cuda.upload(there, up, self._stream)
-                if 'download' in name or 'both' in name:
-                    self._cuda.wait(self._stream, joined)
-
-            milliseconds = self._time(work, 8)
-        moved = size * (2 if 'both' in name else 1)
-        return _speed(milliseconds, moved)
-
-    def _fill(self) -> Result:
-        size = max(self._scale.copied, 4 * self._l2)
-        with self._memory():
-            address = self._take(size)
-            return _speed(
-                self._time(lambda: self._cuda.clear(address, size, self._stream), 16), size
-            )
+            pictures = self._take(3 * small[0] * small[1]), self._take(3 * small[0] * small[1])
+            self._paint(self._put(frame), self._upload(mask), self._palette(), small, pictures)
+            found = [self._get(each, (*small, 3), np.uint8).astype(int) for each in pictures]
+        return {
+            'largest_difference': int(np.abs(found[0] - expected['overlay']).max()),
+            'wrong_colors': int((found[1] != expected['color_mask']).sum()),
+        }
 
     def _speed_of_prepare(self, name: str) -> Result:
         size = self._scale.sizes['4K']
@@ -174,7 +126,7 @@ class KernelBench:
             for _ in range(self._sets(moved)):
                 source, targets = self._put(frame), self._inputs(size)
                 works.append(partial(self._launch_prepare, source, size, *targets))
-            return _speed(self._per_launch(works), moved)
+            return speed(self._per_launch(works), moved)
 
     def _speed_of_finish(self, classes: int) -> Result:
         size = self._scale.sizes['4K']
@@ -185,7 +137,22 @@ class KernelBench:
             for _ in range(self._sets(moved)):
                 source, mask = self._upload(quarter), self._take(size[0] * size[1])
                 works.append(partial(self._finish, source, quarter.shape, size, mask))
-            return _speed(self._per_launch(works), moved)
+            return speed(self._per_launch(works), moved)
+
+    def _speed_of_paint(self, scale: float) -> Result:
+        size = self._scale.sizes['4K']
+        frame, mask = random_frame('bgr8', size), _random_mask(size)
+        small = scaled_size(size, scale)
+        pixels = small[0] * small[1]
+        # Smaller pictures skip pixels of the frame: 3 + 1 bytes are read for 6 that are written.
+        moved = 10 * pixels
+        with self._memory():
+            works, palette = [], self._palette()
+            for _ in range(self._sets(moved)):
+                pictures = self._take(3 * pixels), self._take(3 * pixels)
+                source, classes = self._put(frame), self._upload(mask)
+                works.append(partial(self._paint, source, classes, palette, small, pictures))
+            return speed(self._per_launch(works), moved)
 
     def _inputs(self, size: tuple[int, int]) -> tuple[int, int]:
         pixels = size[0] * size[1]
@@ -203,74 +170,23 @@ class KernelBench:
         quarter = DeviceMap.over(source, shape, 2)
         self._kernels.finish(quarter, size, (mask, 1), 0, 0, self._stream)
 
-    def _painted(
-        self, frame: RawFrame, mask: np.ndarray, small: tuple[int, int]
-    ) -> tuple[int, int]:
-        classes = CLASS_SETS['cityscapes']
-        palette = self._upload(np.ascontiguousarray(classes.palette_bgr())), len(classes)
-        pictures = self._take(3 * small[0] * small[1]), self._take(3 * small[0] * small[1])
-        at = self._upload(mask), 1
-        self._kernels.paint(self._put(frame), at, palette, small, 0.5, *pictures, self._stream)
-        return pictures
+    def _paint(
+        self,
+        frame: DeviceFrame,
+        mask: int,
+        palette: int,
+        size: tuple[int, int],
+        pictures: tuple[int, int],
+    ) -> None:
+        colors = palette, len(_CLASSES)
+        self._kernels.paint(frame, (mask, 1), colors, size, 0.5, *pictures, self._stream)
+
+    def _palette(self) -> int:
+        return self._upload(np.ascontiguousarray(_CLASSES.palette_bgr()))
 
     def _put(self, frame: RawFrame) -> DeviceFrame:
         address, step = self._upload(frame.data), frame.data.shape[1]
         return DeviceFrame(address, step, frame.height, frame.width, FORMATS.index(frame.format))
-
-    def _upload(self, values: np.ndarray) -> int:
-        address = self._take(values.nbytes)
-        self._cuda.upload(address, values, self._stream)
-        self._cuda.synchronize(self._stream)
-        return address
-
-    def _get(self, address: int, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-        values: np.ndarray = np.empty(shape, dtype)
-        self._cuda.download(values, address, self._stream)
-        self._cuda.synchronize(self._stream)
-        return values
-
-    def _take(self, size: int) -> int:
-        self._taken.append(self._cuda.allocate(size))
-        return self._taken[-1]
-
-    @contextmanager
-    def _memory(self) -> Iterator[None]:
-        """Free what the block takes."""
-        first = len(self._taken)
-        try:
-            yield
-        finally:
-            while len(self._taken) > first:
-                self._cuda.free(self._taken.pop())
-
-    def _sets(self, moved: int) -> int:
-        """Count the sets of buffers that are four times the cache together."""
-        return min(max(2, -(-4 * self._l2 // moved)), _MOST_SETS)
-
-    def _per_launch(self, works: list[Callable[[], Any]]) -> float:
-        """Return the time of one launch, ms: the sets in turn, captured as one graph."""
-        launches = max(self._scale.launches, len(works))
-
-        def all_of_them() -> None:
-            for place in range(launches):
-                works[place % len(works)]()
-
-        graph = self._cuda.capture(self._stream, all_of_them)
-        milliseconds = self._time(lambda: graph.launch(self._stream), 3)
-        graph.close()
-        return milliseconds / launches
-
-    def _time(self, work: Callable[[], None], count: int) -> float:
-        """Return the time of one call among many, ms."""
-        for _ in range(2):
-            work()
-        start, end = self._cuda.event(), self._cuda.event()
-        self._cuda.record(start, self._stream)
-        for _ in range(count):
-            work()
-        self._cuda.record(end, self._stream)
-        self._cuda.finish(end)
-        return self._cuda.elapsed_ms(start, end) / count
 
 
 def upsampled(values: np.ndarray) -> np.ndarray:
@@ -290,5 +206,5 @@ def _logits(classes: int, size: tuple[int, int]) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(shape).astype(np.float16)
 
 
-def _speed(milliseconds: float, moved: int) -> Result:
-    return {'ms': round(milliseconds, 4), 'gb_per_s': round(moved / milliseconds / 1e6, 1)}
+def _random_mask(size: tuple[int, int]) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, len(_CLASSES), size, np.uint8)
