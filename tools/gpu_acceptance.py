@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+import faulthandler
 import json
 from pathlib import Path
 import sys
@@ -60,6 +61,7 @@ def main() -> int:
     add('command', choices=('run', 'prepare'), nargs='?', default='run')
     add('--kit', type=Path, default=_KIT, metavar='DIR', help=f'prepared (default: {_KIT})')
     add('--wheels', type=Path, metavar='DIR', help='wheels that the kit takes along')
+    add('--paper', action='store_true', help="also export the paper's network, some 300 MB")
     add('--capability', default='9.0', help='of the GPU to prepare for (default: 9.0)')
     add('--output', type=Path, default=Path('docs/results/gpu'), metavar='DIR')
     add('--work', type=Path, default=_WORK, metavar='DIR', help=f'default: {_WORK}')
@@ -104,7 +106,8 @@ def _prepare(args: argparse.Namespace) -> int:
         msg = f'--wheels {args.wheels}: no *.whl in it'
         raise ConfigError(msg)
     capability = int(major), int(minor or 0)
-    prepare(args.kit, args.wheels, capability, PRETEND if args.pretend else FULL, _say)
+    scale = PRETEND if args.pretend else FULL
+    prepare(args.kit, args.wheels, capability, scale, _say, paper=args.paper)
     return 0
 
 
@@ -159,6 +162,8 @@ def _setup(args: argparse.Namespace) -> Setup:
 
 
 def _child(name: str, setup: Setup) -> int:
+    # A crash is to leave its place in the log.
+    faulthandler.enable()
     if name in PARTS:
         print(PARTS[name](setup))
         return 0

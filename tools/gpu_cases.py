@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,21 @@ Cases = Iterator[tuple[str, Callable[[], Result]]]
 #: What is segmented; its files travel with the repository.
 BUNDLE = 'hlrc_s_aerial'
 
+#: The paper's network with random weights, which are too large to travel everywhere.
+PAPER = 'hlrc_cityscapes'
+
+
+class Case(NamedTuple):
+    """A bundle, the name of a frame's size, and what its engines compute in."""
+
+    bundle: str
+    size: str
+    precision: str
+
+    def __str__(self) -> str:
+        start = '' if self.bundle == BUNDLE else f'{self.bundle} '
+        return f'{start}{self.size} {self.precision}'
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -42,7 +57,8 @@ class Scale:
     Attributes:
         sizes: name -> height and width of frames, px.
         paper_size: of the frame that the paper's network sees, px.
-        network: preset that PyTorch runs.
+        network: preset of the paper's network.
+        tile: largest side of a tile, where frames are tiled, px.
         check_size: of the frame on which kernels are compared with the CPU, px.
         frames: that are timed per case.
         warm_up: frames before them: until every slot has its CUDA graph.
@@ -54,13 +70,18 @@ class Scale:
 
     sizes: dict[str, tuple[int, int]]
     paper_size: tuple[int, int] = (1024, 2048)
-    network: str = 'hlrc_cityscapes'
+    network: str = PAPER
+    tile: int = 1024
     check_size: tuple[int, int] = (540, 960)
     frames: int = 40
     warm_up: int = 4
     launches: int = 60
     copied: int = 256 << 20
     product: int = 8192
+
+    def size(self, name: str) -> tuple[int, int]:
+        """Return height and width of a frame; `paper` is that of the paper's network."""
+        return self.paper_size if name == 'paper' else self.sizes[name]
 
 
 FULL = Scale({'1080p': (1080, 1920), '4K': (2160, 3840), '8K': (4320, 7680)})
@@ -70,6 +91,7 @@ PRETEND = Scale(
     {'1080p': (64, 96), '4K': (96, 128), '8K': (96, 160)},
     paper_size=(64, 128),
     network='fast_scnn',
+    tile=64,
     check_size=(64, 96),
     frames=2,
     warm_up=0,

@@ -35,12 +35,12 @@ _SHARE = 0.75, 0.8
 #: Range of a copy between host and GPU from locked memory, GB/s: PCIe 5 x16; within one DRAM.
 _COPY = {'H200': (45.0, 57.0), 'Orin': (25.0, 60.0)}
 
-_PAPER_SIZE = 'hlrc_s, 4K, fp16, TensorRT'
+_SHIPPED, _PAPER = 'hlrc_s, 4K, fp16', 'hlrc_cityscapes, 1024x2048, fp16'
 
 #: Milliseconds of the engines on paper: bytes of the fused graphs over 75 to 80 % of bandwidth.
 PAPER = {
-    _PAPER_SIZE: {'H200': (1.1, 3.0), 'Orin': (22.0, 31.0)},
-    'hlrc_cityscapes, 1024x2048, fp16': {'H200': (2.4, 6.2), 'Orin': (50.0, 75.0)},
+    _SHIPPED: {'H200': (1.1, 3.0), 'Orin': (22.0, 31.0)},
+    _PAPER: {'H200': (2.4, 6.2), 'Orin': (50.0, 75.0)},
 }
 
 #: Best form of the paper's network in PyTorch, as there is no engine without TensorRT.
@@ -145,12 +145,12 @@ def _memory(found: _Found, gpu: str) -> Iterator[Row]:
 
 def _frames(found: _Found, gpu: str) -> Iterator[Row]:
     paper = 'bytes of the fused graphs, 75 to 80 % of bandwidth'
-    engines = found('tensorrt', '4K fp16', 'engines', 'median_ms')
-    yield Row(_PAPER_SIZE, 'ms', *PAPER[_PAPER_SIZE][gpu], paper, engines)
-    torch = 'hlrc_cityscapes, 1024x2048, fp16'
+    for what, case in ((_SHIPPED, '4K fp16'), (_PAPER, 'hlrc_cityscapes paper fp16')):
+        engines = found('tensorrt', case, 'engines', 'median_ms')
+        yield Row(f'{what}, TensorRT', 'ms', *PAPER[what][gpu], paper, engines)
     times = [found('pytorch', form, 'median_ms') for form in _FORMS]
     best = min((each for each in times if each is not None), default=None)
-    yield Row(f'{torch}, PyTorch', 'ms', *PAPER[torch][gpu], f'{paper}, TensorRT', best)
+    yield Row(f'{_PAPER}, PyTorch', 'ms', *PAPER[_PAPER][gpu], f'{paper}, as TensorRT', best)
     for size, moved in found.results['kit']['traffic'].items():
         low, high = (moved / BANDWIDTH[gpu] / share / 1e6 for share in (0.8, 0.4))
         measured = found('pipeline', f'{size} fp16', 'engines', 'median_ms')

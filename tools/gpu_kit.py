@@ -23,10 +23,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 import json
 from pathlib import Path
 import shutil
-from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 import zipfile
@@ -34,20 +34,20 @@ import zipfile
 import numpy as np
 import onnx
 
-from tools.gpu_cases import BUNDLE, Scale
+from tools.gpu_cases import BUNDLE, PAPER, Scale
 from tools.gpu_traffic import traffic
-from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.backends.options import EngineOptions, WIDTHS
 from uhr_seg_ros.backends.registry import as_reference
 from uhr_seg_ros.backends.tensorrt.cache import EngineCache
 from uhr_seg_ros.backends.tensorrt.compiling import compile_kernels, source_sha256
 from uhr_seg_ros.backends.tensorrt.specialized_graphs import SpecializedGraphs
 from uhr_seg_ros.core.atomic_io import write_bytes, write_json
 from uhr_seg_ros.core.bundle import Bundle, Graph, load_bundle
+from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.core.image_writing import write_image
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.image_io.files import read_ids, read_image
-from uhr_seg_ros.onnx_graphs.precision import CONVERSION
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, Results, TilingOptions
 from uhr_seg_ros.pipelines.tiling import padded_size
 from uhr_seg_ros.pipelines.two_branch import TwoBranchReference
@@ -83,23 +83,37 @@ class Kit:
     def graph(self, graph: Graph, shapes: Shapes) -> onnx.ModelProto:
         """Return a graph in half precision; one of other shapes or changed is made here."""
         path = self.folder / 'graphs' / f'{_name(graph, shapes)}.onnx'
-        current = self.facts['conversion'] == CONVERSION
-        if current and self.facts['graphs'].get(graph.name) == graph.sha256 and path.is_file():
+        graphs = _specialized()
+        if self.facts['graphs'].get(path.name) == graphs.fields(graph, shapes):
             return onnx.load(path)
-        return _half(graph, shapes)
+        return graphs.load(graph, shapes, plain_norms=False)
+
+    def bundle(self, name: str) -> Bundle:
+        """
+        Read a bundle: that of the paper's network from here, another one as everywhere.
+
+        Raises:
+            BundleError: it is not there.
+
+        """
+        if name != PAPER:
+            return load_bundle(name)
+        # Random weights leave many pixels between two classes, which a rounding decides.
+        return replace(load_bundle(self.folder / PAPER), agreement=dict.fromkeys(WIDTHS, 0.9))
 
     def frame(self, size: tuple[int, int]) -> RawFrame:
         """Return the frame of a size that the reference was computed on."""
         return RawFrame.of_bgr(mirrored(read_image(self.folder / 'scene.png'), size))
 
-    def reference(self, name: str) -> tuple[Results, int]:
+    def reference(self, bundle: str, size: str) -> tuple[Results, int]:
         """
-        Return what ONNX Runtime computes in float32 on the CPU for a size.
+        Return what ONNX Runtime computes in float32 on the CPU for a bundle and size.
 
         Returns:
             `mask` and `quarter_logits`, of which every n-th row and column is kept; and n.
 
         """
+        name = f'{bundle}_{size}'
         logits = np.load(self.folder / f'logits_{name}.npy').astype(np.float32)
         mask = read_ids(self.folder / f'mask_{name}.png')
         return {'mask': mask, 'quarter_logits': logits}, self.facts['steps'][name]
@@ -112,7 +126,13 @@ class Kit:
 
 
 def prepare(
-    folder: Path, wheels: Path | None, capability: tuple[int, int], scale: Scale, say: Say
+    folder: Path,
+    wheels: Path | None,
+    capability: tuple[int, int],
+    scale: Scale,
+    say: Say,
+    *,
+    paper: bool = False,
 ) -> None:
     """
     Make the folder that `Kit` reads; takes minutes.
@@ -123,6 +143,7 @@ def prepare(
         capability: compute capability of the GPU.
         scale: how much will be measured.
         say: gets a line per step.
+        paper: whether to export the paper's network, some 300 MB.
 
     """
     shutil.rmtree(folder, ignore_errors=True)
@@ -136,8 +157,7 @@ def prepare(
     facts: dict[str, Any] = {
         'capability': capability,
         'kernels': source_sha256(),
-        'conversion': CONVERSION,
-        'graphs': {name: graph.sha256 for name, graph in bundle.graphs.items()},
+        'graphs': {},
         'sizes': scale.sizes,
         'steps': {},
         'traffic': {},
@@ -146,10 +166,17 @@ def prepare(
         start = perf_counter()
         facts['traffic'][name] = 0
         for graph, shapes, model in half_graphs(bundle, size):
-            onnx.save(model, folder / 'graphs' / f'{_name(graph, shapes)}.onnx')
+            path = folder / 'graphs' / f'{_name(graph, shapes)}.onnx'
+            onnx.save(model, path)
+            facts['graphs'][path.name] = _specialized().fields(graph, shapes)
             facts['traffic'][name] += traffic(model)
-        facts['steps'][name] = _write_reference(folder, name, size, bundle)
+        facts['steps'][f'{BUNDLE}_{name}'] = _write_reference(folder, name, size, bundle)
         say(f'{name}: graphs and reference after {perf_counter() - start:.0f} s')
+    if paper:
+        exported = _export_paper(folder, scale.network)
+        step = _write_reference(folder, 'paper', scale.paper_size, exported)
+        facts['steps'][f'{PAPER}_paper'] = step
+        say(f'{PAPER}: exported')
     write_json(folder / 'kit.json', facts)
     megabytes = sum(path.stat().st_size for path in folder.rglob('*') if path.is_file()) / 1e6
     say(f'{folder}: {megabytes:.1f} MB')
@@ -168,7 +195,7 @@ def half_graphs(
     for name in ('semantic', 'detail', 'quarter'):
         graph = bundle.graphs[name]
         shapes = {tensor: known[tensor] for tensor in graph.inputs}
-        model = _half(graph, shapes)
+        model = _specialized().load(graph, shapes, plain_norms=False)
         typed = onnx.shape_inference.infer_shapes(model, strict_mode=True)
         for tensor in typed.graph.output:
             sides = tensor.type.tensor_type.shape.dim
@@ -184,15 +211,27 @@ def _write_reference(folder: Path, name: str, size: tuple[int, int], bundle: Bun
         expected = reference.segment(frame, request, StageClock())
     logits = expected['quarter_logits']
     step = -(-max(logits.shape[1:]) // _LOGIT_SIDE)
+    name = f'{bundle.name}_{name}'
     write_image(folder / f'mask_{name}.png', expected['mask'])
     np.save(folder / f'logits_{name}.npy', logits[:, ::step, ::step].astype(np.float16))
     return step
 
 
-def _half(graph: Graph, shapes: Shapes) -> onnx.ModelProto:
-    with TemporaryDirectory(prefix='uhr_seg_') as folder:
-        graphs = SpecializedGraphs(BUNDLE, 'fp16', EngineCache(folder))
-        return graphs.load(graph, shapes, plain_norms=False)
+def _export_paper(folder: Path, preset: str) -> Bundle:
+    import torch
+
+    from uhr_seg_ros.export.export import export_bundle
+    from uhr_seg_ros.networks.presets import build_network, find_preset
+
+    torch.manual_seed(0)
+    network, classes = build_network(preset).eval(), CLASS_SETS[find_preset(preset).classes]
+    export_bundle(network, folder / PAPER, name=PAPER, preset=preset, classes=classes)
+    return load_bundle(folder / PAPER)
+
+
+def _specialized() -> SpecializedGraphs:
+    # Only int8 takes something from the cache.
+    return SpecializedGraphs(BUNDLE, 'fp16', EngineCache(''))
 
 
 def _name(graph: Graph, shapes: Shapes) -> str:

@@ -85,6 +85,10 @@ class Unjudged(TensorRTBackend):
         """Whether to compare engines before they run: never."""
         return False
 
+    def refusal(self, case: object) -> str:
+        """Return why engines must not run: what was found earlier is measured again."""
+        return ''
+
 
 class TorchBench:
     """Times PyTorch on the GPU, ms."""

@@ -26,7 +26,7 @@ from typing import Any, cast
 import cv2
 import numpy as np
 
-from tools.gpu_cases import BUNDLE, Result, Scale, spread, wall_times
+from tools.gpu_cases import BUNDLE, Case, Result, Scale, spread, wall_times
 from tools.gpu_setup import Setup
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.tensorrt.cuda import Cuda, Event, GraphCaptureError, Stream
@@ -45,9 +45,8 @@ from uhr_seg_ros.pipelines.verification import check, compare
 Spans = dict[str, tuple[float, float]]
 
 _COLORS = {'semantic': (200, 120, 40), 'detail': (60, 160, 60), 'quarter': (60, 60, 200)}
-_NO_TILES = TilingOptions(0)
-#: Tiles of the detail branch, as under a memory limit.
-TILED = TilingOptions(0, tile=1024)
+#: Whole frames, whatever memory they take.
+NO_TILES = TilingOptions(0)
 
 
 def torch_backend(setup: Setup, *, channels_last: bool = False) -> Any:
@@ -65,28 +64,25 @@ def torch_backend(setup: Setup, *, channels_last: bool = False) -> Any:
     )
 
 
-def measure(
-    setup: Setup, backend: Any, size_name: str, precision: str, limits: TilingOptions = _NO_TILES
-) -> Result:
+def measure(setup: Setup, backend: Any, case: Case, limits: TilingOptions = NO_TILES) -> Result:
     """
     Segment frames of a size and time it; what computes something else is timed all the same.
 
     Args:
         setup: kit and machine.
         backend: opens the engines; closed here.
-        size_name: of the frame, a key of `Scale.sizes`.
-        precision: whose agreement is required.
+        case: what is segmented, and whose agreement is required.
         limits: of tiles.
 
     """
-    bundle, frame = load_bundle(BUNDLE), setup.kit.frame(setup.scale.sizes[size_name])
+    bundle, frame = setup.kit.bundle(case.bundle), setup.kit.frame(setup.scale.size(case.size))
     start = perf_counter()
-    options = EngineOptions(precision=precision)
+    options = EngineOptions(precision=case.precision)
     free = backend.cuda.memory()[0]
     with closing(_opened(bundle, backend, limits, options)) as segmenter:
         segmenter.prepare((frame.height, frame.width))
         result: Result = {'ready_s': round(perf_counter() - start, 1)}
-        result.update(_agreement(setup, segmenter, frame, size_name, precision))
+        result.update(_agreement(setup, segmenter, frame, case))
         result.update(_times(segmenter, frame, setup.scale))
         result['memory_mb'] = round((free - backend.cuda.memory()[0]) / 1e6)
         result['provenance'] = segmenter.provenance
@@ -146,18 +142,16 @@ def _opened(bundle: Any, backend: Any, limits: TilingOptions, options: EngineOpt
         raise
 
 
-def _agreement(
-    setup: Setup, segmenter: TwoBranchGpu, frame: RawFrame, size_name: str, precision: str
-) -> Result:
+def _agreement(setup: Setup, segmenter: TwoBranchGpu, frame: RawFrame, case: Case) -> Result:
     """Compare with the reference; a refusal is a result."""
-    expected, step = setup.kit.reference(size_name)
+    expected, step = setup.kit.reference(case.bundle, case.size)
     request = OutputRequest(('mask', 'quarter_logits'))
     found = segmenter.segment(frame, request, StageClock())
     found['quarter_logits'] = found['quarter_logits'][:, ::step, ::step]
     agreement = compare(expected, found, 'quarter_logits')
     verdict = 'accepted'
     try:
-        check(agreement, load_bundle(BUNDLE), precision)
+        check(agreement, setup.kit.bundle(case.bundle), case.precision)
     except EngineError as err:
         verdict = str(err)
     return {**agreement.facts(), 'verdict': verdict}
@@ -215,7 +209,7 @@ def _wrapped(
     backend.cuda = wrap(backend.cuda)
     if timed is not None:
         backend = _TimedBackend(backend, timed)
-    with closing(_opened(load_bundle(BUNDLE), backend, _NO_TILES, EngineOptions())) as segmenter:
+    with closing(_opened(load_bundle(BUNDLE), backend, NO_TILES, EngineOptions())) as segmenter:
         yield segmenter
 
 
@@ -264,8 +258,8 @@ class _TimedBackend(_Wrapper):
         super().__init__(backend)
         self._timed = timed
 
-    def execution(self, graph: Any, shapes: Any) -> Execution:
-        opened = self._wrapped.execution(graph, shapes)
+    def execution(self, graph: Any, *others: Any) -> Execution:
+        opened = self._wrapped.execution(graph, *others)
         self._timed[graph.name] = _Timed(opened, self._wrapped.cuda)
         return cast(Execution, self._timed[graph.name])
 

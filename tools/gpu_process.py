@@ -22,6 +22,7 @@ import os
 from pathlib import Path
 import subprocess
 from time import monotonic
+import traceback
 from typing import Any
 
 from tools.gpu_setup import Setup
@@ -123,8 +124,9 @@ def run_cases(name: str, setup: Setup, publish: Publish) -> int:
         try:
             result = work()
         except Exception as err:  # the next case may work
-            result = {'missing': one_line(err, 400)}
-            lost = 'CUDA' in str(err) and 'out of memory' not in str(err)
+            result = {'missing': _describe(err)}
+            lost = 'CUDA' in result['missing'] and 'out of memory' not in str(err)
+            traceback.print_exc()
         record.put(case, result, monotonic() - start)
         print(f'  {case}: {summary(result)}', flush=True)
         publish()
@@ -196,6 +198,13 @@ def summary(result: dict[str, Any]) -> str:
             share = result.get('agreement')
             return f'{name} {result[name]["median_ms"]} ms, agreement {share:.3%}'
     return one_line(', '.join(f'{key} {value}' for key, value in result.items()), 110)
+
+
+def _describe(err: Exception) -> str:
+    """Say what failed, and in which work, if closing failed afterwards too."""
+    first = err.__context__ if err.__cause__ is None else None
+    before = f' (after: {one_line(first, 300)})' if first is not None else ''
+    return one_line(err, 400) + before
 
 
 def _log(name: str, setup: Setup) -> Path:

@@ -28,19 +28,25 @@ from time import sleep
 from typing import NamedTuple
 
 from tools.gpu_baselines import compiled, eager
-from tools.gpu_cases import BUNDLE, Cases, PRETEND, Result, spread, wall_times
+from tools.gpu_cases import BUNDLE, Case, Cases, PAPER, PRETEND, Result, spread, wall_times
 from tools.gpu_kernels import KernelBench
 from tools.gpu_life import broken_context, life
-from tools.gpu_pipeline import measure, overlap, TILED, torch_backend
+from tools.gpu_pipeline import measure, NO_TILES, overlap, torch_backend
 from tools.gpu_process import section_command
 from tools.gpu_setup import Setup
 from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.backends.tensorrt.cache import EngineCache
 from uhr_seg_ros.backends.tensorrt.compiling import CUDA
+from uhr_seg_ros.backends.tensorrt.specialized_graphs import SpecializedGraphs
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.gpu_health import open_probe
 from uhr_seg_ros.core.raw_frame import FORMATS
 from uhr_seg_ros.core.subprocesses import find_tool
+from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.pipelines.verification import mirrored
+from uhr_seg_ros.quantization.tensorrt_calibration import calibrate
+from uhr_seg_ros.synthetic.scenes import generate_scene
 
 PACKAGES = ('tensorrt', 'tensorrt-rtx', 'pycuda', 'nvidia-ml-py', 'torch', 'triton')
 PACKAGES += ('onnx', 'onnxruntime', 'numpy', 'opencv-python-headless', 'pytest')
@@ -48,6 +54,17 @@ PACKAGES += ('onnx', 'onnxruntime', 'numpy', 'opencv-python-headless', 'pytest')
 _SMI_FIELDS = 'driver_version,clocks.sm,clocks.mem,power.limit,pcie.link.gen.max'
 
 _TOOLS = ('nvcc', 'compute-sanitizer', 'ncu')
+
+#: What TensorRT builds, the most important first; the paper's network if the kit has it.
+_ENGINES = (
+    Case(BUNDLE, '1080p', 'fp16'),
+    Case(BUNDLE, '4K', 'fp16'),
+    Case(PAPER, 'paper', 'fp16'),
+    Case(BUNDLE, '8K', 'fp16'),
+    Case(BUNDLE, '4K', 'fp32'),
+    Case(BUNDLE, '4K', 'int8'),
+    Case(PAPER, 'paper', 'fp32'),
+)
 
 #: What compute-sanitizer looks for; our kernels share no memory between threads.
 _SANITIZERS = ('memcheck', 'initcheck')
@@ -72,8 +89,8 @@ def environment(setup: Setup) -> Cases:
 
 def tensorrt(setup: Setup) -> Cases:
     """Build and time the engines, which are inspected; says at once if TensorRT is missing."""
-    for size, precision in (('1080p', 'fp16'), ('4K', 'fp16'), ('8K', 'fp16'), ('4K', 'fp32')):
-        yield f'{size} {precision}', partial(_engines, setup, size, precision)
+    for case in _ENGINES:
+        yield str(case), partial(_engines, setup, case)
 
 
 def kernels(setup: Setup) -> Cases:
@@ -104,9 +121,12 @@ def small_kernels(setup: Setup) -> Result:
 def pipeline(setup: Setup) -> Cases:
     """Segment frames with the half-precision graphs in PyTorch in the place of TensorRT."""
     for size in ('1080p', '4K', '8K'):
-        yield f'{size} fp16', lambda size=size: _torch_frames(setup, size)
-    yield '4K fp16, channels last', lambda: _torch_frames(setup, '4K', channels_last=True)
-    yield '4K fp16, tiles', lambda: measure(setup, torch_backend(setup), '4K', 'fp16', TILED)
+        case = Case(BUNDLE, size, 'fp16')
+        yield str(case), partial(_torch_frames, setup, case)
+    case = Case(BUNDLE, '4K', 'fp16')
+    yield f'{case}, channels last', partial(_torch_frames, setup, case, channels_last=True)
+    tiles = TilingOptions(0, tile=setup.scale.tile)
+    yield f'{case}, tiles', lambda: measure(setup, torch_backend(setup), case, tiles)
     yield 'overlap 4K', lambda: overlap(setup, '4K', setup.files / 'overlap_4K.png')
 
 
@@ -179,18 +199,22 @@ def _health() -> Result:
     return probe()._asdict()
 
 
-def _engines(setup: Setup, size: str, precision: str) -> Result:
-    said: list[str] = []
-    options = EngineOptions(
-        precision=precision, cache=str(setup.work / 'cache'), report=said.append
-    )
-    dumps = setup.files / f'engines_{size}_{precision}'
-    backend = setup.machine.tensorrt(BUNDLE, options, dumps)
-    return {**measure(setup, backend, size, precision), 'said': said}
+def _engines(setup: Setup, case: Case) -> Result:
+    bundle, said, cache = setup.kit.bundle(case.bundle), [], setup.work / 'cache'
+    options = EngineOptions(precision=case.precision, cache=str(cache), report=said.append)
+    dumps = setup.files / f'engines_{case}'.replace(' ', '_')
+    backend = setup.machine.tensorrt(bundle.name, options, dumps)
+    if case.precision == 'int8':
+        size = setup.scale.size(case.size)
+        graphs = SpecializedGraphs(bundle.name, 'int8', EngineCache(cache))
+        side = min(1024, *size)
+        frames = [mirrored(generate_scene(seed, side, side)[0], size) for seed in range(4)]
+        calibrate(bundle, graphs, NO_TILES, size, frames)
+    return {**measure(setup, backend, case), 'said': said}
 
 
-def _torch_frames(setup: Setup, size: str, *, channels_last: bool = False) -> Result:
-    return measure(setup, torch_backend(setup, channels_last=channels_last), size, 'fp16')
+def _torch_frames(setup: Setup, case: Case, *, channels_last: bool = False) -> Result:
+    return measure(setup, torch_backend(setup, channels_last=channels_last), case)
 
 
 def _sanitized(setup: Setup, tool: str) -> Result:

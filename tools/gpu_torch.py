@@ -190,9 +190,17 @@ class TorchExecution:
         for name, spec in {**self.inputs, **self.outputs}.items():
             self._bound[name] = self._device.view(addresses[name], spec)
 
+    @property
+    def memory_bytes(self) -> int:
+        """What inputs and outputs take; PyTorch does not say beforehand what the rest does."""
+        return sum(spec.size for spec in (*self.inputs.values(), *self.outputs.values()))
+
     def enqueue(self, stream: Stream) -> None:
         """Run once on a stream, behind what is on it."""
         self._device.run(stream, self._compute)
+
+    def check_capture(self, stream: Stream) -> None:
+        """Let it be captured: its memory is that of a pool."""
 
     @torch.inference_mode()
     def _compute(self) -> None:
@@ -208,6 +216,13 @@ def _spec(tensor: onnx.ValueInfoProto) -> TensorSpec:
     kind = tensor.type.tensor_type
     shape = tuple(dimension.dim_value for dimension in kind.shape.dim)
     return TensorSpec(shape, np.dtype(_NUMPY[kind.elem_type]))
+
+
+class _NoMemory:
+    """Learns nothing about the memory of graphs, since frames are tiled as they are told to be."""
+
+    def note(self, *figures: object) -> None:
+        """Forget it."""
 
 
 class TorchBackend:
@@ -242,13 +257,16 @@ class TorchBackend:
         self._make_device, self._load_graph = make_device, load_graph
         self._cubin, self._channels_last = cubin, channels_last
         self.said: list[str] = []
+        self.memory = _NoMemory()
         # Sums in float32, as TensorRT's.
         torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
 
-    def execution(self, graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> TorchExecution:
-        """Open a graph at fixed shapes."""
+    def execution(
+        self, graph: Graph, shapes: Mapping[str, tuple[int, ...]], formats: object = None
+    ) -> TorchExecution:
+        """Open a graph at fixed shapes; all its tensors lie row by row, whatever is offered."""
         model = self._load_graph(graph, shapes)
         return TorchExecution(model, self._make_device(), channels_last=self._channels_last)
 
@@ -263,10 +281,20 @@ class TorchBackend:
     def provenance(self) -> dict[str, str]:
         """Return what runs the graphs."""
         device = self.gpu.name
-        return {'backend': self.name, 'version': torch.__version__, 'device': device}
+        version = str(torch.__version__)
+        return {
+            'backend': self.name,
+            'version': version,
+            'device': device,
+            'precision': 'fp16',
+        }
 
     def begin_size(self) -> None:
         """Do nothing: there is no cache."""
+
+    def refusal(self, case: object) -> str:
+        """Refuse nothing."""
+        return ''
 
     def close(self) -> None:
         """Free the memory of the GPU."""

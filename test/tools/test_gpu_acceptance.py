@@ -39,7 +39,7 @@ import onnxruntime as ort
 
 from tools import gpu_kit, gpu_process, gpu_sections
 from tools.gpu_acceptance import main, publish
-from tools.gpu_cases import BUNDLE, Cases, PRETEND
+from tools.gpu_cases import BUNDLE, Case, Cases, PAPER, PRETEND
 from tools.gpu_expectations import draw, rows_of
 from tools.gpu_inspector import Inspected
 from tools.gpu_kernels import KernelBench
@@ -55,11 +55,13 @@ from uhr_seg_ros.backends.tensorrt.api import describe
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.raw_frame import FORMATS
+from uhr_seg_ros.pipelines.pipeline import TilingOptions
 
 ROOT = Path(__file__).parents[2]
 
 #: One size only, for speed.
-SCALE = replace(PRETEND, sizes={'4K': (64, 96)})
+SCALE = replace(PRETEND, sizes={'4K': (64, 96)}, network='hlrc_s')
+FP16 = Case(BUNDLE, '4K', 'fp16')
 
 
 @pytest.fixture(scope='module')
@@ -113,12 +115,13 @@ def test_stale_graphs_of_a_kit_are_made_again(kit: Kit, tmp_path: Path) -> None:
     for path in (tmp_path / 'kit/graphs').glob('semantic-*.onnx'):
         path.write_bytes(b'old')
     stale = Kit(tmp_path / 'kit')
-    stale.facts['conversion'] = 'earlier'
+    for fields in stale.facts['graphs'].values():
+        fields['conversion'] = 'earlier'
     assert stale.graph(graph, shapes).graph.node == model.graph.node
 
 
 def test_frames_run_with_graphs_in_pytorch(setup: Setup) -> None:
-    found = measure(setup, torch_backend(setup), '4K', 'fp16')
+    found = measure(setup, torch_backend(setup), FP16)
     assert found['agreement'] > 0.999
     assert found['verdict'] == 'accepted'
     assert found['engines'] == {'median_ms': 1.0, 'p95_ms': 1.0, 'runs': SCALE.frames}
@@ -131,12 +134,12 @@ def test_frames_run_with_graphs_in_pytorch(setup: Setup) -> None:
 
 def test_refused_agreement_keeps_its_times(setup: Setup, tmp_path: Path) -> None:
     shutil.copytree(setup.kit.folder, tmp_path / 'kit')
-    expected, _ = setup.kit.reference('4K')
-    cv2.imwrite(str(tmp_path / 'kit/mask_4K.png'), (expected['mask'] + 1) % 5)
+    expected, _ = setup.kit.reference(BUNDLE, '4K')
+    cv2.imwrite(str(tmp_path / 'kit/mask_hlrc_s_aerial_4K.png'), (expected['mask'] + 1) % 5)
     setup = replace(setup, kit=Kit(tmp_path / 'kit'))
     options = EngineOptions(precision='fp16', cache=str(tmp_path / 'cache'))
     backend = setup.machine.tensorrt(BUNDLE, options, tmp_path / 'dumps')
-    found = measure(setup, backend, '4K', 'fp16')
+    found = measure(setup, backend, FP16)
     assert found['verdict'].startswith('the fp16 engines of hlrc_s_aerial are refused: same class')
     assert found['agreement'] == 0.0
     assert found['end to end']['median_ms'] > 0
@@ -167,6 +170,24 @@ def test_kernels_are_checked_and_timed_beyond_the_cache(setup: Setup) -> None:
     assert dict(bench.copies())['both at once']()['gb_per_s'] > 0
     assert not setup.machine._stand_in.cuda.blocks
     bench.close()
+
+
+def test_frames_run_in_tiles_with_graphs_in_pytorch(setup: Setup) -> None:
+    setup = replace(setup, scale=replace(SCALE, frames=1))
+    found = measure(setup, torch_backend(setup), FP16, TilingOptions(0, tile=64))
+    assert found['agreement'] > 0.99
+
+
+@pytest.mark.slow
+def test_paper_network_travels_with_the_kit(setup: Setup, tmp_path: Path) -> None:
+    """Export a network and build its engines, which most tests of exports do."""
+    gpu_kit.prepare(tmp_path / 'kit', None, (9, 0), SCALE, lambda text: None, paper=True)
+    setup = replace(setup, kit=Kit(tmp_path / 'kit'))
+    options = EngineOptions(precision='fp16', cache=str(tmp_path / 'cache'))
+    backend = setup.machine.tensorrt(PAPER, options, tmp_path / 'dumps')
+    found = measure(setup, backend, Case(PAPER, 'paper', 'fp16'))
+    assert found['agreement'] > 0.9
+    assert found['verdict'] == 'accepted'
 
 
 @pytest.mark.slow
