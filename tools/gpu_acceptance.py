@@ -15,134 +15,173 @@
 """
 What needs a GPU, in order of importance, within a time limit, resumable: `scripts/gpu_acceptance`.
 
-Every section runs in a process of its own and leaves a JSON file; one that is there is not run
-again. The report says what is missing, and why.
+`prepare` makes the kit where there is time; `run` takes it to the GPU. Every section runs in a
+process of its own, and every result is written when it is there.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+import faulthandler
 import json
-import os
 from pathlib import Path
-import subprocess
 import sys
+import tarfile
 from time import monotonic
-from typing import Any
 
+from tools.gpu_cases import FULL, PRETEND
+from tools.gpu_expectations import rows_of
+from tools.gpu_kit import prepare
+from tools.gpu_process import Record, run_apart, run_cases
 from tools.gpu_report import write_report
-from tools.gpu_sections import SECTIONS
-from uhr_seg_ros.core.atomic_io import write_bytes, write_text
+from tools.gpu_sections import PARTS, SECTIONS
+from tools.gpu_setup import open_setup, Setup
+from uhr_seg_ros.core.atomic_io import atomic_write, write_json
+from uhr_seg_ros.core.errors import ConfigError, EngineError
 from uhr_seg_ros.core.program import guarded
-from uhr_seg_ros.core.subprocesses import python_child
-
-ROOT = Path(__file__).resolve().parents[1]
 
 #: Less time than this is not worth starting a section, s.
-_MIN_S = 20.0
+_MIN_S = 5.0
+
+#: For the report and the archive at the end, s.
+_END_S = 5.0
+
+_KIT, _WORK = Path('out/gpu_kit'), Path('out/gpu_acceptance')
 
 
 def main() -> int:
-    """Run the sections that are not done, and write the report; 1 if one is not done then."""
-    parser = argparse.ArgumentParser(prog='gpu_acceptance', description=__doc__)
-    parser.add_argument('--output', type=Path, default=Path('docs/results/gpu'), metavar='DIR')
-    parser.add_argument(
-        '--work',
-        type=Path,
-        default=Path('out/gpu_acceptance'),
-        metavar='DIR',
-        help='for engines and exported models, some GB (default: out/gpu_acceptance)',
+    """Prepare, or run the sections that are not done; 1 if one is not done then."""
+    parser = argparse.ArgumentParser(
+        prog='gpu_acceptance',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('--minutes', type=float, default=25.0, help='time limit (default: 25)')
-    parser.add_argument('--only', choices=SECTIONS, nargs='*', help='sections to run')
-    parser.add_argument('--again', action='store_true', help='also what was done before')
-    parser.add_argument('--section', choices=SECTIONS, help=argparse.SUPPRESS)
+    add = parser.add_argument
+    add('command', choices=('run', 'prepare'), nargs='?', default='run')
+    add('--kit', type=Path, default=_KIT, metavar='DIR', help=f'prepared (default: {_KIT})')
+    add('--wheels', type=Path, metavar='DIR', help='wheels that the kit takes along')
+    add('--paper', action='store_true', help="also export the paper's network, some 300 MB")
+    add('--capability', default='9.0', help='of the GPU to prepare for (default: 9.0)')
+    add('--output', type=Path, default=Path('docs/results/gpu'), metavar='DIR')
+    add('--work', type=Path, default=_WORK, metavar='DIR', help=f'default: {_WORK}')
+    add('--seconds', type=float, default=300.0, help='time limit of run (default: 300)')
+    add('--only', choices=SECTIONS, nargs='*', help='sections to run')
+    add('--again', action='store_true', help='also what was done before')
+    add('--pretend', action='store_true', help='on stand-ins and at small sizes: no GPU needed')
+    add('--section', choices=[*SECTIONS, *PARTS], help=argparse.SUPPRESS)
     args = parser.parse_args()
-    for folder in (args.output, args.work):
-        folder.mkdir(parents=True, exist_ok=True)
     if args.section:
-        run_section(args.section, args.output, args.work)
-        return 0
-    return guarded(lambda: _run_all(args), 'gpu_acceptance')
+        return _child(args.section, _setup(args))
+    steps: dict[str, Callable[[argparse.Namespace], int]] = {'prepare': _prepare, 'run': _run_all}
+    return guarded(lambda: steps[args.command](args), 'gpu_acceptance')
+
+
+def publish(setup: Setup) -> None:
+    """Write what is known so far: one file of results and one page."""
+    found = {}
+    for name in SECTIONS:
+        record = Record(setup.work, name)
+        if record.path.is_file():
+            found[name] = record.content
+    results = {'pretended': setup.machine.pretended, 'kit': setup.kit.facts, 'sections': found}
+    setup.output.mkdir(parents=True, exist_ok=True)
+    write_json(setup.output / 'results.json', json.loads(json.dumps(results, default=str)))
+    write_report(results, setup.output / 'README.md', setup.files)
+
+
+def table(setup: Setup) -> str:
+    """Write what was expected and measured in short lines, for whoever sees only the end."""
+    rows = rows_of(json.loads((setup.output / 'results.json').read_text(encoding='utf-8')))
+    return '\n'.join(
+        f'{row.what:45} {row.low:9.4g} to {row.high:9.4g} {row.unit:8}'
+        f'{"" if row.measured is None else f"{row.measured:10.4g}"} {row.verdict}'
+        for row in rows
+    )
+
+
+def _prepare(args: argparse.Namespace) -> int:
+    major, _, minor = args.capability.partition('.')
+    if args.wheels is not None and not list(args.wheels.glob('*.whl')):
+        msg = f'--wheels {args.wheels}: no *.whl in it'
+        raise ConfigError(msg)
+    capability = int(major), int(minor or 0)
+    scale = PRETEND if args.pretend else FULL
+    prepare(args.kit, args.wheels, capability, scale, _say, paper=args.paper)
+    return 0
 
 
 def _run_all(args: argparse.Namespace) -> int:
-    deadline = monotonic() + 60.0 * args.minutes
+    start = monotonic()
+    setup = _setup(args)
     for name in args.only or SECTIONS:
-        path = args.output / f'{name}.json'
+        record = Record(setup.work, name)
         if args.again:
-            path.unlink(missing_ok=True)
-        if not _is_done(path):
-            _run_apart(name, args.output, args.work, deadline - monotonic())
-    write_report(args.output)
-    print(f'report: {args.output / "README.md"}')
-    return 0 if all(_is_done(args.output / f'{name}.json') for name in SECTIONS) else 1
-
-
-def run_section(name: str, output: Path, work: Path) -> None:
-    """
-    Run one section here and write its results; cases are written as they finish.
-
-    Args:
-        name: key of `SECTIONS`.
-        output: folder of the results.
-        work: folder of what they were made with.
-
-    """
-    path = output / f'{name}.json'
-    if name != 'engines':
-        result = SECTIONS[name](work)
-        for picture in work.glob('*.png'):
-            write_bytes(output / picture.name, picture.read_bytes())
-        _write(path, {'done': True, 'result': result})
-        return
-    found = read_section(path).get('result', {})
-    # What failed before is tried again.
-    found = {case: each for case, each in found.items() if 'missing' not in each}
-    for case, result in SECTIONS[name](work, found):
-        found[case] = result
-        print(f'  {case}: {result.get("end to end", result)}', flush=True)
-        _write(path, {'done': False, 'result': found})
-    complete = not any('missing' in each for each in found.values())
-    _write(path, {'done': complete, 'result': found})
-
-
-def read_section(path: Path) -> dict[str, Any]:
-    """Read the results of a section; nothing if there are none."""
+            record.path.unlink(missing_ok=True)
+        elif record.path.is_file():
+            record.forget_failures()
+    # Asked first, so that a machine without a GPU says so at once.
+    run_apart('environment', setup, SECTIONS['environment'].seconds)
+    publish(setup)
     try:
-        return json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError):
-        return {}
+        gpu = setup.machine.gpu()
+    except EngineError as err:
+        Record(setup.work, 'life').give_up(str(err))
+        publish(setup)
+        raise
+    _say(f'{gpu.name}: {args.seconds:.0f} s from now on')
+    setup.kit.unpack_wheels(setup.work / 'site')
+    for name in args.only or SECTIONS:
+        left = start + args.seconds - _END_S - monotonic()
+        if Record(setup.work, name).done:
+            continue
+        if left < _MIN_S:
+            _say(f'{name}: no time left')
+            continue
+        seconds = min(left, SECTIONS[name].seconds)
+        _say(f'{name}, at most {seconds:.0f} s, after {monotonic() - start:.0f} s')
+        run_apart(name, setup, seconds)
+        publish(setup)
+    _archive(setup)
+    _say(table(setup))
+    _say(f'{setup.output}: README.md, results.json, results.tar.gz; {monotonic() - start:.0f} s')
+    return 0 if all(Record(setup.work, name).done for name in args.only or SECTIONS) else 1
 
 
-def _run_apart(name: str, output: Path, work: Path, seconds: float) -> None:
-    """Run a section in a process of its own, since a GPU error spoils the whole process."""
-    if seconds < _MIN_S:
-        print(f'{name}: no time left', flush=True)
-        return
-    print(f'{name} ...', flush=True)
-    arguments = ('--section', name, '--output', output, '--work', work)
-    # Children find modules of the package only; the tools lie beside it.
-    folders = filter(None, (str(ROOT), os.environ.get('PYTHONPATH')))
-    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(folders)}
-    child = python_child('tools.gpu_acceptance', *arguments, env=environment)
-    try:
-        done = subprocess.run(**child, timeout=seconds, stderr=subprocess.PIPE, text=True)
-    except subprocess.TimeoutExpired:
-        print(f'{name}: stopped after {seconds:.0f} s, run again to go on', flush=True)
-        return
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f'exit code {done.returncode}'])[-1]
-        print(f'{name}: {last}', flush=True)
-        _write(output / f'{name}.json', {'done': False, 'missing': last})
+def _setup(args: argparse.Namespace) -> Setup:
+    if args.pretend and not args.section and not (args.kit / 'kit.json').is_file():
+        _prepare(args)
+    if not (args.kit / 'kit.json').is_file():
+        msg = f'{args.kit} holds no kit: run scripts/gpu_acceptance prepare --kit {args.kit}'
+        raise ConfigError(msg)
+    setup = open_setup(args.kit, args.work, args.output, pretended=args.pretend)
+    if setup.kit.facts['sizes'] != json.loads(json.dumps(setup.scale.sizes)):
+        msg = f'kit {args.kit} is for frames of {setup.kit.facts["sizes"]}: prepare it again'
+        raise ConfigError(msg)
+    return setup
 
 
-def _is_done(path: Path) -> bool:
-    return bool(read_section(path).get('done'))
+def _child(name: str, setup: Setup) -> int:
+    # A crash is to leave its place in the log.
+    faulthandler.enable()
+    if name in PARTS:
+        print(PARTS[name](setup))
+        return 0
+    return run_cases(name, setup, lambda: publish(setup))
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
-    write_text(path, json.dumps(content, indent=1, default=str) + '\n')
+def _archive(setup: Setup) -> None:
+    """Put the page, the results, pictures, logs and dumps into one file."""
+    pages = [setup.output / name for name in ('README.md', 'results.json')]
+    with atomic_write(setup.output / 'results.tar.gz') as path:
+        with tarfile.open(path, 'w:gz') as archive:
+            for file in pages:
+                archive.add(file, file.name)
+            archive.add(setup.files, '.')
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 if __name__ == '__main__':

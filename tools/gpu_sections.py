@@ -12,218 +12,228 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What `scripts/gpu_acceptance` measures, each section in a process of its own."""
+"""What `scripts/gpu_acceptance` measures, in the order in which it does, and how long at most."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from importlib import import_module
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from importlib import metadata
+import os
 import subprocess
-from time import perf_counter
-from typing import Any
+import sys
+from time import sleep
+from typing import NamedTuple
 
-import numpy as np
-
-from tools.gpu_cases import (
-    CASES,
-    FRAMES,
-    paper_bundle,
-    PAPER_NETWORK,
-    paper_network,
-    PAPER_SIZE,
-    size_of,
-    spread,
-)
+from tools.gpu_baselines import compiled, eager
+from tools.gpu_cases import BUNDLE, Case, Cases, PAPER, PRETEND, Result, spread, wall_times
 from tools.gpu_kernels import KernelBench
-from tools.gpu_overlap import draw_timeline, measure
+from tools.gpu_life import broken_context, life
+from tools.gpu_pipeline import measure, NO_TILES, overlap, torch_backend
+from tools.gpu_process import section_command
+from tools.gpu_setup import Setup
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.benchmark.stages import benchmark_image
-from uhr_seg_ros.core.bundle import Bundle
-from uhr_seg_ros.core.gpu import find_gpu
+from uhr_seg_ros.backends.tensorrt.cache import EngineCache
+from uhr_seg_ros.backends.tensorrt.compiling import CUDA
+from uhr_seg_ros.backends.tensorrt.specialized_graphs import SpecializedGraphs
+from uhr_seg_ros.core.errors import EngineError
+from uhr_seg_ros.core.gpu_health import open_probe
 from uhr_seg_ros.core.raw_frame import FORMATS
 from uhr_seg_ros.core.subprocesses import find_tool
-from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.pipelines.verification import mirrored
+from uhr_seg_ros.quantization.tensorrt_calibration import calibrate
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
-Result = dict[str, Any]
+PACKAGES = ('tensorrt', 'tensorrt-rtx', 'pycuda', 'nvidia-ml-py', 'torch', 'triton')
+PACKAGES += ('onnx', 'onnxruntime', 'numpy', 'opencv-python-headless', 'pytest')
+
+_SMI_FIELDS = 'driver_version,clocks.sm,clocks.mem,power.limit,pcie.link.gen.max'
+
+_TOOLS = ('nvcc', 'compute-sanitizer', 'ncu')
+
+#: What TensorRT builds, the most important first; the paper's network if the kit has it.
+_ENGINES = (
+    Case(BUNDLE, '1080p', 'fp16'),
+    Case(BUNDLE, '4K', 'fp16'),
+    Case(PAPER, 'paper', 'fp16'),
+    Case(BUNDLE, '8K', 'fp16'),
+    Case(BUNDLE, '4K', 'fp32'),
+    Case(BUNDLE, '4K', 'int8'),
+    Case(PAPER, 'paper', 'fp32'),
+)
+
+#: What compute-sanitizer looks for; our kernels share no memory between threads.
+_SANITIZERS = ('memcheck', 'initcheck')
 
 
-def environment(work: Path) -> Result:
-    """Return what is there, and why what is not there is missing."""
-    found: Result = {}
-    for package in ('tensorrt', 'tensorrt_rtx', 'pycuda.driver', 'torch', 'onnxruntime'):
-        try:
-            module = import_module(package)
-            found[package] = getattr(module, '__version__', 'there')
-        except Exception as err:  # the reason is the result
-            found[package] = f'missing: {" ".join(str(err).split())}'
-    try:
-        gpu = find_gpu()
-        found['gpu'] = {
-            'name': gpu.name,
-            'capability': gpu.capability,
-            'memory': gpu.memory,
-            'cuda_of_the_driver': gpu.driver_version,
-        }
-    except Exception as err:
-        found['gpu'] = f'missing: {err}'
-    query = [
-        '--query-gpu=name,driver_version,clocks.sm,clocks.mem,power.limit',
-        '--format=csv,noheader',
-    ]
-    if tool := find_tool('nvidia-smi'):
-        done = subprocess.run([tool, *query], capture_output=True, text=True, check=False)
-        found['nvidia_smi'] = done.stdout.strip()
-    else:
-        found['nvidia_smi'] = 'missing: it is in no folder of PATH'
-    return found
+class Section(NamedTuple):
+    """Cases that run one after the other in a process of its own; limit in s."""
+
+    cases: Callable[[Setup], Cases]
+    seconds: float
 
 
-def kernels(work: Path) -> Result:
-    """Run every kernel on the GPU, against the CPU and against the memory's bandwidth."""
-    bench = KernelBench()
-    result: Result = {'write_gb_per_s': bench.write_bandwidth(), 'prepare': {}}
-    for name in FORMATS:
-        result['prepare'][name] = bench.prepare(name, (2160, 3840))
-    result['finish'] = {
-        f'{classes} classes': bench.finish(classes, (2160, 3840)) for classes in (5, 19)
-    }
-    result['paint'] = {
-        f'scale {scale}': bench.paint((2160, 3840), scale) for scale in (1.0, 0.5, 0.25)
-    }
-    bench.close()
-    return result
+def environment(setup: Setup) -> Cases:
+    """Tell what is there; nothing is imported, which takes seconds."""
+    yield 'packages', lambda: {'python': sys.version.split()[0], **_versions()}
+    yield 'gpu', lambda: _gpu(setup)
+    yield 'nvidia-smi', _nvidia_smi
+    yield 'health', _health
+    yield 'tools', lambda: {name: _tool(name) or 'missing' for name in _TOOLS}
+    yield 'host', lambda: {'cpus': len(os.sched_getaffinity(0)), 'kernel': os.uname().release}
 
 
-def engines(work: Path, done: Mapping[str, Any]) -> Iterator[tuple[str, Result]]:
-    """Build and time every case that is not in `done`; one after the other, as they finish."""
-    for name, size, precision in CASES:
-        case = f'{name} {size} {precision}'
-        if case in done:
-            continue
-        try:
-            yield case, _engine_case(paper_bundle(work, name), size_of(size), precision, work)
-        except Exception as err:  # the next case may work
-            yield case, {'missing': ' '.join(str(err).split())}
+def tensorrt(setup: Setup) -> Cases:
+    """Build and time the engines, which are inspected; says at once if TensorRT is missing."""
+    for case in _ENGINES:
+        yield str(case), partial(_engines, setup, case)
 
 
-def overlap(work: Path) -> Result:
-    """Time both branches on two streams and on one, and draw when each of them works."""
-    result: Result = {}
-    for name, size in (('hlrc_s_aerial', '4K'), (PAPER_NETWORK, '2048x1024')):
-        bundle = paper_bundle(work, name)
-        times, spans = measure(bundle, size_of(size), work / 'cache')
-        picture = work / f'overlap_{name}.png'
-        draw_timeline(spans, picture, f'{name} {size}')
-        result[f'{name} {size}'] = {**times, 'spans_ms': spans, 'picture': picture.name}
-    return result
+def kernels(setup: Setup) -> Cases:
+    """Run every kernel against the CPU and against the memory's bandwidth, and copies."""
+    cubin = setup.kit.cubin(setup.machine.gpu().capability)
+    with closing(KernelBench(setup.machine, cubin, setup.scale)) as bench:
+        for classes in (5, 19):
+            yield f'finish {classes} classes', partial(bench.finish, classes)
+        for name in FORMATS:
+            yield f'prepare {name}', partial(bench.prepare, name)
+        for scale in (1.0, 0.5, 0.25):
+            yield f'paint {scale}', partial(bench.paint, scale)
+        yield 'accumulate', bench.accumulate
+        for name, work in bench.copies():
+            yield name, work
+    for tool in _SANITIZERS:
+        yield tool, partial(_sanitized, setup, tool)
 
 
-def pytorch(work: Path) -> Result:
-    """Time the same network and weights in PyTorch: eager float32 and float16, and compiled."""
-    import torch
-
-    from uhr_seg_ros.networks.backbones.normalization import normalized
-
-    network = paper_network().cuda()
-    bundle = paper_bundle(work, PAPER_NETWORK)
-    picture = normalized(benchmark_image(PAPER_SIZE)[None], bundle.mean, bundle.std).cuda()
-    forms: dict[str, tuple[Any, Any]] = {'eager fp32': (network, picture)}
-    half = paper_network().cuda().half()
-    forms['eager fp16'] = half, picture.half()
-    forms['compiled fp16'] = torch.compile(half, mode='max-autotune'), picture.half()
-    result: Result = {}
-    # As PyTorch is by default: no TF32 in products.
-    for name, (form, image) in forms.items():
-        try:
-            result[name] = spread(_torch_times(form, image))
-        except Exception as err:  # such as a compiler that is missing
-            result[name] = {'missing': ' '.join(str(err).split())[:300]}
-    return result
+def small_kernels(setup: Setup) -> Result:
+    """Run every kernel once on small frames, for compute-sanitizer."""
+    cubin = setup.kit.cubin(setup.machine.gpu().capability)
+    scale = replace(setup.scale, check_size=PRETEND.check_size)
+    with closing(KernelBench(setup.machine, cubin, scale)) as bench:
+        return bench.all_once()
 
 
-def onnxruntime(work: Path) -> Result:
+def pipeline(setup: Setup) -> Cases:
+    """Segment frames with the half-precision graphs in PyTorch in the place of TensorRT."""
+    for size in ('1080p', '4K', '8K'):
+        case = Case(BUNDLE, size, 'fp16')
+        yield str(case), partial(_torch_frames, setup, case)
+    case = Case(BUNDLE, '4K', 'fp16')
+    yield f'{case}, channels last', partial(_torch_frames, setup, case, channels_last=True)
+    tiles = TilingOptions(0, tile=setup.scale.tile)
+    yield f'{case}, tiles', lambda: measure(setup, torch_backend(setup), case, tiles)
+    yield 'overlap 4K', lambda: overlap(setup, '4K', setup.files / 'overlap_4K.png')
+
+
+def onnxruntime(setup: Setup) -> Cases:
     """Time the CPU path of this machine."""
-    result: Result = {}
-    for size in ('1080p', '4K'):
-        with Segmenter('hlrc_s_aerial', 'onnxruntime') as segmenter:
-            result[size] = spread(_wall_times(segmenter, benchmark_image(size_of(size)), 8))
-    return result
-
-
-def _engine_case(bundle: Bundle, size: tuple[int, int], precision: str, work: Path) -> Result:
-    lines: list[str] = []
-    options = EngineOptions(precision=precision, cache=str(work / 'cache'), report=lines.append)
-    if precision == 'int8':
-        _calibrate(bundle, size, work)
-    start = perf_counter()
-    frame = benchmark_image(size)
-    with Segmenter(
-        bundle, 'tensorrt', TilingOptions(0), input_size=size, options=options
-    ) as segmenter:
-        ready_s = perf_counter() - start
-        stages = [segmenter(frame).stage_times for _ in range(FRAMES)][3:]
-        walls = _wall_times(segmenter, frame, FRAMES)
-        pictures = OverlayOptions(True, True, 0.5, 0.5)
-        painted = _wall_times(lambda image: segmenter(image, overlay=pictures), frame, FRAMES)
-        result = {
-            'engines': spread([times['engines'] for times in stages]),
-            'upload': spread([times['upload'] for times in stages]),
-            'download': spread([times['download'] for times in stages]),
-            'end to end': spread(walls),
-            'end to end with pictures': spread(painted),
-            'provenance': segmenter.provenance,
-        }
-    agreement = [line for line in lines if line.startswith('same class')]
-    return {**result, 'ready_s': round(ready_s, 1), 'agreement': agreement, 'said': lines}
-
-
-def _calibrate(bundle: Bundle, size: tuple[int, int], work: Path) -> None:
-    from uhr_seg_ros.backends.tensorrt.cache import EngineCache
-    from uhr_seg_ros.backends.tensorrt.specialized_graphs import SpecializedGraphs
-    from uhr_seg_ros.quantization.tensorrt_calibration import calibrate
-
-    graphs = SpecializedGraphs(bundle.name, 'int8', EngineCache(work / 'cache'))
-    frames = [generate_scene(seed, *size)[0] for seed in range(4)]
-    calibrate(bundle, graphs, TilingOptions(0), size, frames)
-
-
-def _wall_times(
-    call: Callable[[np.ndarray], object], frame: np.ndarray, count: int
-) -> list[float]:
-    """Time calls, ms; three more warm up."""
-    times = []
-    for _ in range(count + 3):
-        start = perf_counter()
-        call(frame)
-        times.append((perf_counter() - start) * 1e3)
-    return times[3:]
-
-
-def _torch_times(network: Any, image: Any) -> list[float]:
-    import torch
-
-    times = []
-    with torch.inference_mode():
-        for _ in range(FRAMES + 8):
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            start.record()
-            network(image).argmax(1).byte()
-            end.record()
-            end.synchronize()
-            times.append(start.elapsed_time(end))
-    return times[8:]
+    for name in ('1080p', '4K'):
+        yield name, partial(_cpu_path, setup, name)
 
 
 #: In order of importance.
-SECTIONS: dict[str, Callable[..., Any]] = {
-    'environment': environment,
-    'kernels': kernels,
-    'engines': engines,
-    'pytorch': pytorch,
-    'overlap': overlap,
-    'onnxruntime': onnxruntime,
+SECTIONS = {
+    'environment': Section(environment, 15),
+    'life': Section(life, 40),
+    'tensorrt': Section(tensorrt, 120),
+    'kernels': Section(kernels, 50),
+    'pipeline': Section(pipeline, 80),
+    'pytorch': Section(eager, 45),
+    'onnxruntime': Section(onnxruntime, 20),
+    'compiled': Section(compiled, 90),
 }
+
+#: What sections run in processes of their own.
+PARTS: dict[str, Callable[[Setup], Result]] = {
+    'broken_context': broken_context,
+    'small_kernels': small_kernels,
+}
+
+
+def _versions() -> Result:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = 'missing'
+    return found
+
+
+def _gpu(setup: Setup) -> Result:
+    gpu = setup.machine.gpu()
+    return {
+        'name': gpu.name,
+        'capability': gpu.capability,
+        'memory_gb': round(gpu.memory / 1e9, 1),
+        'cuda_of_the_driver': gpu.driver_version,
+        'l2_mb': round(setup.machine.l2_bytes() / 1e6, 1),
+    }
+
+
+def _tool(name: str) -> str | None:
+    return find_tool(name, CUDA / 'bin')
+
+
+def _nvidia_smi() -> Result:
+    tool = _tool('nvidia-smi')
+    if tool is None:
+        raise EngineError('nvidia-smi is in no folder of PATH')
+    query = [f'--query-gpu={_SMI_FIELDS}', '--format=csv,noheader']
+    done = subprocess.run([tool, *query], capture_output=True, text=True, check=False)
+    values = done.stdout.strip().splitlines()[:1]
+    return dict(zip(_SMI_FIELDS.split(','), ''.join(values).split(', '), strict=False))
+
+
+def _health() -> Result:
+    """Ask for what /diagnostics shows."""
+    probe = open_probe()
+    if probe is None:
+        raise EngineError('neither NVML with nvidia-ml-py nor a Jetson tells it')
+    sleep(0.1)
+    return probe()._asdict()
+
+
+def _engines(setup: Setup, case: Case) -> Result:
+    bundle, said, cache = setup.kit.bundle(case.bundle), [], setup.work / 'cache'
+    options = EngineOptions(precision=case.precision, cache=str(cache), report=said.append)
+    dumps = setup.files / f'engines_{case}'.replace(' ', '_')
+    backend = setup.machine.tensorrt(bundle.name, options, dumps)
+    if case.precision == 'int8':
+        size = setup.scale.size(case.size)
+        graphs = SpecializedGraphs(bundle.name, 'int8', EngineCache(cache))
+        side = min(1024, *size)
+        frames = [mirrored(generate_scene(seed, side, side)[0], size) for seed in range(4)]
+        calibrate(bundle, graphs, NO_TILES, size, frames)
+    return {**measure(setup, backend, case), 'said': said}
+
+
+def _torch_frames(setup: Setup, case: Case, *, channels_last: bool = False) -> Result:
+    return measure(setup, torch_backend(setup, channels_last=channels_last), case)
+
+
+def _sanitized(setup: Setup, tool: str) -> Result:
+    """Run the kernels under compute-sanitizer."""
+    program = _tool('compute-sanitizer')
+    if program is None:
+        raise EngineError('compute-sanitizer is in no folder of PATH')
+    child = section_command('small_kernels', setup)
+    python, starter, _, _, *arguments = child['args']  # without --end-with: its parent is another
+    check = [program, '--tool', tool, '--error-exitcode', '9']
+    child['args'] = [*check, python, starter, *arguments]
+    done = subprocess.run(**child, capture_output=True, text=True, check=False)
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    said = [line for line in lines if line.startswith('=====')]
+    return {'exit_code': done.returncode, 'said': ' '.join(said[-4:])[:600]}
+
+
+def _cpu_path(setup: Setup, size: str) -> Result:
+    frame = setup.kit.frame(setup.scale.sizes[size])
+    with Segmenter(BUNDLE, 'onnxruntime') as segmenter:
+        segmenter(frame.bgr)
+        return spread(wall_times(lambda: segmenter(frame.bgr), 5))
