@@ -27,7 +27,6 @@ from uhr_seg_ros.backends.registry import as_reference
 from uhr_seg_ros.backends.tensorrt.backend import TensorRTBackend
 from uhr_seg_ros.backends.tensorrt.engine import HostEngine
 from uhr_seg_ros.core.bundle import Bundle
-from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.pipeline import (
@@ -122,10 +121,24 @@ class SingleGpu:
         self._backend.close()
 
     def _open(self, size: tuple[int, int]) -> SingleBranch:
-        engine, limits, shape = self._open_engine(size)
+        self._backend.begin_size()
+        limits, shape = self._tiling(size)
+        verification = Verification(
+            self._backend,
+            self._bundle,
+            self._options,
+            size,
+            shape,
+            of_size=f' for {size[1]}x{size[0]}',
+        )
+        verification.refuse_again()
+        engine = self._backend.open(self._bundle.graphs['network'], {'image': shape})
         try:
+            if self._finds_other_tiles(engine, limits, size, shape):
+                engine.close()
+                return self._open(size)
             pipeline = SingleBranch(self._bundle, {'network': engine}, limits)
-            self._verification(size, shape).run(
+            verification.run(
                 pipeline,
                 lambda: SingleBranch.open(self._bundle, limits, as_reference(self._options)),
             )
@@ -134,47 +147,24 @@ class SingleGpu:
             raise
         return pipeline
 
-    def _verification(self, size: tuple[int, int], shape: tuple[int, ...]) -> Verification:
-        return Verification(
-            self._backend,
-            self._bundle,
-            self._options,
-            size,
-            shape,
-            of_size=f' for {size[1]}x{size[0]}',
-        )
-
-    def _open_engine(
-        self, size: tuple[int, int]
-    ) -> tuple[HostEngine, TilingOptions, tuple[int, ...]]:
-        """
-        Open the engine, again in other tiles where it takes other memory than expected.
-
-        Returns:
-            The engine, the limits, and the shape of its input.
-
-        """
-        backend, network = self._backend, self._bundle.graphs['network']
-        limits, shape = self._tiling(size)
-        self._verification(size, shape).refuse_again()
-        backend.begin_size()
-        engine = backend.open(network, {'image': shape})
-        backend.memory.note(network, engine.memory_bytes, math.prod(shape[2:]))
-        try:
-            found, fitting = self._tiling(size)
-        except ConfigError:  # the limit is too small for what was found
-            engine.close()
-            raise
+    def _finds_other_tiles(
+        self,
+        engine: HostEngine,
+        limits: TilingOptions,
+        size: tuple[int, int],
+        shape: tuple[int, ...],
+    ) -> bool:
+        """Note what the first engine takes; tell if that gives other tiles than was expected."""
+        pixels = math.prod(shape[2:])
+        self._backend.memory.note(self._bundle.graphs['network'], engine.memory_bytes, pixels)
+        found, fitting = self._tiling(size)
         if fitting == shape:
-            return engine, found, shape
-        engine.close()
-        backend.report(
+            return False
+        self._backend.report(
             f'the network takes {found.bytes_per_pixel:.0f} bytes per px, where '
             f'{limits.bytes_per_pixel:.0f} were expected: building it for other tiles'
         )
-        self._verification(size, fitting).refuse_again()
-        backend.begin_size()
-        return backend.open(network, {'image': fitting}), found, fitting
+        return True
 
     def _tiling(self, size: tuple[int, int]) -> tuple[TilingOptions, tuple[int, ...]]:
         """Return the limits, with what engines take here, and the shape of input they give."""

@@ -25,7 +25,7 @@ from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.registry import as_reference
 from uhr_seg_ros.backends.tensorrt.backend import TensorRTBackend
 from uhr_seg_ros.core.bundle import Bundle
-from uhr_seg_ros.core.errors import BundleError, ConfigError
+from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.masks import enlarged_arg_max
@@ -149,7 +149,19 @@ class TwoBranchGpu:
         self._backend.close()
 
     def _open(self, size: tuple[int, int]) -> FramePipeline:
-        program, limits, tile = self._open_program(size)
+        self._backend.begin_size()
+        limits, tile = self._tiling(size)
+        verification = Verification(
+            self._backend,
+            self._bundle,
+            self._options,
+            size,
+            tile,
+            logits='quarter_logits',
+            of_size=f' for {size[1]}x{size[0]}',
+        )
+        verification.refuse_again()
+        program = FrameProgram(self._bundle, self._backend, size, tile)
         pipeline = FramePipeline(
             program,
             self._backend.cuda,
@@ -159,7 +171,10 @@ class TwoBranchGpu:
             self._backend.report,
         )
         try:
-            self._verification(size, tile).run(
+            if self._finds_other_tiles(program, limits, size, tile):
+                pipeline.close()
+                return self._open(size)
+            verification.run(
                 pipeline,
                 lambda: TwoBranchReference.open(self._bundle, limits, as_reference(self._options)),
             )
@@ -168,48 +183,19 @@ class TwoBranchGpu:
             raise
         return pipeline
 
-    def _verification(self, size: tuple[int, int], tile: int | None) -> Verification:
-        return Verification(
-            self._backend,
-            self._bundle,
-            self._options,
-            size,
-            tile,
-            logits='quarter_logits',
-            of_size=f' for {size[1]}x{size[0]}',
-        )
-
-    def _open_program(
-        self, size: tuple[int, int]
-    ) -> tuple[FrameProgram, TilingOptions, int | None]:
-        """
-        Open the engines, again in other tiles where they take other memory than expected.
-
-        Returns:
-            The engines, the limits, and the side of the tiles.
-
-        """
-        backend, detail = self._backend, self._bundle.graphs['detail']
-        limits, tile = self._tiling(size)
-        self._verification(size, tile).refuse_again()
-        backend.begin_size()
-        program = FrameProgram(self._bundle, backend, size, tile)
-        backend.memory.note(detail, *program.detail_memory())
-        try:
-            found, fitting = self._tiling(size)
-        except ConfigError:  # the limit is too small for what was found
-            program.close()
-            raise
+    def _finds_other_tiles(
+        self, program: FrameProgram, limits: TilingOptions, size: tuple[int, int], tile: int | None
+    ) -> bool:
+        """Note what the first engine takes; tell if that gives other tiles than was expected."""
+        self._backend.memory.note(self._bundle.graphs['detail'], *program.detail_memory())
+        found, fitting = self._tiling(size)
         if fitting == tile:
-            return program, found, tile
-        program.close()
-        backend.report(
+            return False
+        self._backend.report(
             f'the detail branch takes {found.bytes_per_pixel:.0f} bytes per px, where '
             f'{limits.bytes_per_pixel:.0f} were expected: building it for other tiles'
         )
-        self._verification(size, fitting).refuse_again()
-        backend.begin_size()
-        return FrameProgram(self._bundle, backend, size, fitting), found, fitting
+        return True
 
     def _tiling(self, size: tuple[int, int]) -> tuple[TilingOptions, int | None]:
         """Return the limits, with what engines take here, and the side of tiles that they give."""

@@ -30,7 +30,7 @@ from uhr_seg_ros.core.config_reader import read_json
 from uhr_seg_ros.core.errors import EngineError
 
 #: What entries are; also the suffix of their files.
-KINDS = ('engine', 'timing', 'runtime', 'graph', 'kernels', 'verdict')
+KINDS = ('engine', 'timing', 'runtime', 'graph', 'kernels', 'memory', 'verdict')
 
 #: How much of a key's digest its file name shows, hexadecimal digits.
 _DIGITS = 16

@@ -104,4 +104,4 @@ class EngineMemory:
 
     def _key(self, graph: Graph) -> Key:
         fields = {**self._graphs.fields_of_memory(graph), **self._fields}
-        return Key('graph', f'{self._graphs.name(graph, {})}memory', fields)
+        return Key('memory', f'{self._graphs.name(graph, {})}memory', fields)
