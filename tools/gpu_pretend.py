@@ -29,7 +29,7 @@ from uhr_seg_ros.core.gpu import Gpu
 SUPPORT = Path(__file__).resolve().parents[1] / 'test/support'
 
 #: Whose figures the report expects; the driver's CUDA is that of the machine in docs/gpu.md.
-GPU = Gpu('NVIDIA H200, pretended', (9, 0), 141 << 30, (13, 0), None)
+GPU = Gpu('NVIDIA H200, pretended', (9, 0), 141 << 30, (13, 0), None, 132)
 
 
 class PretendedMachine(Machine):

@@ -28,6 +28,7 @@ from uhr_seg_ros.backends.tensorrt.compiling import (
     no_kernels,
     source_sha256,
 )
+from uhr_seg_ros.core.cuda_driver import GpuLostError
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.gpu import Gpu
 
@@ -72,6 +73,8 @@ def load_kernels(
     for compiler, cubin in cubins(gpu.capability, compilers, reasons):
         try:
             module = load(cubin)
+        except GpuLostError:
+            raise
         except EngineError as err:
             reasons.append(f'the driver does not load what {compiler} makes: {err}')
         else:
@@ -131,6 +134,8 @@ def _load_kept(
             continue
         try:
             return load(found[0])
+        except GpuLostError:
+            raise
         except EngineError as err:
             report(f'{key.name} by {key.fields["compiler"]} is compiled again: {err}')
             keep(cache.discard, key)
