@@ -103,6 +103,7 @@ class Segmenter:
         bundle: the loaded bundle.
         backend: name of the back end in use.
         fallback: why `auto` did not take a faster back end, or left it; empty if neither is so.
+        is_lost: whether the GPU was lost and nothing in this process takes its place.
         provenance: bundle name, network, back end, its version, device and precision, hashes of
             the graphs.
 
@@ -123,6 +124,7 @@ class Segmenter:
         self.bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
         self.fallback = ''
         self._tiling, self._options = tiling, options
+        self.is_lost = False
         self._pipeline: InferencePipeline | None = None
         # The last one runs everywhere: its errors are the user's.
         self._has_choice = backend == 'auto'
@@ -342,7 +344,7 @@ class Segmenter:
         Work with a pipeline; where its GPU is lost and the user left the choice, leave it too.
 
         Raises:
-            GpuLostError: the frame goes with the GPU; `fallback` tells if the next ones do not.
+            GpuLostError: the frame goes with the GPU; `is_lost` tells if the next ones do, too.
             EngineError: the pipeline was left before.
 
         """
@@ -352,18 +354,18 @@ class Segmenter:
         try:
             yield
         except GpuLostError as err:
-            if self._has_choice:
-                self._leave(pipeline, err)
+            self.is_lost = not (self._has_choice and self._leave(pipeline, err))
             raise
 
-    def _leave(self, lost: InferencePipeline, reason: GpuLostError) -> None:
-        """Go on with the back end that runs everywhere; if even that cannot, with none."""
+    def _leave(self, lost: InferencePipeline, reason: GpuLostError) -> bool:
+        """Go on with the back end that runs everywhere, and tell if it does."""
         name, self._pipeline = self.backend, None
         with suppress(Exception):  # whatever it is, there is nothing left to be freed
             lost.close()
         with suppress(Exception):  # the reason is what matters, and is raised
             self._open(list(BACKENDS)[-1], None)
             self.fallback = f'{name} is not used any more: {reason}'
+        return self._pipeline is not None
 
     def _refined(
         self,
