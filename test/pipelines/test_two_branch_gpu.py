@@ -509,8 +509,9 @@ def test_gpu_that_is_lost(stand_in: StandIn, tiny_bundle: Path, backend: str) ->
             for use in (pending[1].result, lambda: segmenter(image), lambda: segmenter(image)):
                 with pytest.raises(GpuLostError):
                     use()
-            assert not segmenter.fallback
+            assert segmenter.is_lost
             return
+        assert not segmenter.is_lost
         with pytest.raises(EngineError, match='was in work when the GPU was lost: tensorrt is'):
             pending[1].result()
         np.testing.assert_array_equal(segmenter(image).mask, reference(image).mask)
@@ -543,7 +544,7 @@ def detail_sizes(stand_in: StandIn) -> set[str]:
     ('limit_mb', 'bytes_per_value', 'sizes'),
     [
         (6, 0, {'1x3x256x320'}),
-        (6, 25, {'1x3x256x320', '1x3x256x256'}),  # found to be too large, and built in tiles
+        (6, 25, {'1x3x256x320', '1x3x256x192'}),  # found to be too large, and built in tiles
         (768, 1000, {'1x3x256x320'}),  # the GPU has memory of its own
         (0, 1000, {'1x3x256x320'}),
     ],

@@ -111,6 +111,7 @@ class Segmenter:
         fallback: why `auto` took no faster back end or precision, and what to do; empty if it
             did. It changes, as `backend` and `provenance` do, where the engines for a new size of
             frames are refused, and where the GPU is lost.
+        is_lost: whether the GPU was lost and nothing in this process takes its place.
         provenance: bundle name, network, back end, its version, device and precision, hashes of
             the graphs.
 
@@ -134,6 +135,7 @@ class Segmenter:
         self._chooser = Chooser(self.bundle, backend, tiling, options, input_size)
         self._pipeline: InferencePipeline | None = None
         self._lost: InferencePipeline | None = None
+        self.is_lost = False
         self._open()
 
     def __call__(
@@ -331,18 +333,13 @@ class Segmenter:
             'sha256': {name: graph.sha256 for name, graph in self._graphs().items()},
         }
 
-    @property
-    def has_left_gpu(self) -> bool:
-        """Whether the GPU was lost and frames go on without it."""
-        return self._lost is not None and self._pipeline is not None
-
     @contextmanager
     def _leaving_lost(self, pipeline: InferencePipeline) -> Iterator[None]:
         """
         Work with a pipeline; where its GPU is lost and the user left the choice, leave it too.
 
         Raises:
-            GpuLostError: the frame goes with the GPU; `has_left_gpu` tells if others do not.
+            GpuLostError: the frame goes with the GPU; `is_lost` tells if the next ones do, too.
             EngineError: the pipeline was left before.
 
         """
@@ -352,18 +349,18 @@ class Segmenter:
         try:
             yield
         except GpuLostError as err:
-            if self._chooser.has_other_backend:
-                self._leave(pipeline, err)
+            self.is_lost = not (self._chooser.has_other_backend and self._leave(pipeline, err))
             raise
 
-    def _leave(self, lost: InferencePipeline, reason: GpuLostError) -> None:
-        """Go on with another back end; if even that cannot be opened, with none."""
+    def _leave(self, lost: InferencePipeline, reason: GpuLostError) -> bool:
+        """Go on with another back end, and tell if that can be opened."""
         self._lost, self._pipeline = lost, None
         with suppress(Exception):  # whatever it is, there is nothing left to be freed
             lost.close()
         with suppress(Exception):  # the reason is what matters, and is raised
             self._chooser.pass_over(reason)
             self._open()
+        return self._pipeline is not None
 
     def _accepted(self, work: Callable[[InferencePipeline], _Result]) -> _Result:
         """Do what may open engines for a new size; where they are refused, on the next choice."""

@@ -211,7 +211,7 @@ class FrameProcessor:
     def survives_loss(self) -> bool:
         """Take note that the GPU is lost, and tell if the segmenter goes on without it."""
         segmenter = self._segmenter
-        if segmenter is None or not segmenter.has_left_gpu:
+        if segmenter is None or segmenter.is_lost:
             return False
         self._stages = StageWindows()
         self._note_engines(segmenter)
