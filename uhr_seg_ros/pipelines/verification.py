@@ -95,7 +95,7 @@ def verify_engines(
     """
     if not backend.unverified:
         return
-    options.report(f'comparing the engines{of_size} with ONNX Runtime on the CPU')
+    options.report(f'comparing the engines{of_size} with ONNX Runtime')
     frame = RawFrame.of_bgr(verification_frame(size, options.verification_image))
     request = OutputRequest(('mask', logits))
     try:
