@@ -121,7 +121,7 @@ def make_tensorrt(version: str) -> SimpleNamespace:
         Log,
         Network,
         Layer,
-        Tensor,
+        Input,
         Config,
         TimingCache,
         ParserError,
@@ -200,12 +200,12 @@ class ParserError(ApiObject):
         return self._text
 
 
-class Tensor(ApiObject):
-    """A tensor of a network."""
+class Input(ApiObject):
+    """A network input, or another tensor."""
 
     real = 'ITensor'
 
-    def __init__(self, name: str, dtype: str = 'FLOAT', shape: tuple[int, ...] = ()) -> None:
+    def __init__(self, name: str, shape: tuple[int, ...] = (), dtype: str = 'FLOAT') -> None:
         self.name = name
         self.shape = shape
         self.allowed_formats = 0
@@ -449,9 +449,9 @@ class Parser(ApiObject):
             self._errors.append(self._trt._ParserError('no UINT8 for intermediate tensors'))
             return False
         self._network._model = model
-        self._network._inputs = [self._trt._Tensor(each.name) for each in found.graph.input]
+        self._network._inputs = [self._trt._Input(each.name) for each in found.graph.input]
         self._network._outputs = [
-            self._trt._Tensor(each.name, shape=_fixed_shape(each)) for each in found.graph.output
+            self._trt._Input(each.name, shape=_fixed_shape(each)) for each in found.graph.output
         ]
         return True
 
@@ -668,7 +668,7 @@ def _layers(trt: SimpleNamespace, model: onnx.ModelProto) -> Iterator[Any]:
     names = {onnx.TensorProto.FLOAT: 'FLOAT', onnx.TensorProto.FLOAT16: 'HALF'}
 
     def tensor(name: str) -> Any:
-        return trt._Tensor(name, names.get(types[name], 'INT32'))
+        return trt._Input(name, dtype=names.get(types[name], 'INT32'))
 
     for each in graph.initializer:
         yield trt._Layer('CONSTANT', each.name, [], [tensor(each.name)])
@@ -676,7 +676,7 @@ def _layers(trt: SimpleNamespace, model: onnx.ModelProto) -> Iterator[Any]:
         inputs = [tensor(name) if name else None for name in node.input]
         outputs = [tensor(name) for name in node.output if name]
         if node.op_type == 'Softmax':
-            made = trt._Tensor(f'(Unnamed Layer* {place}) [Softmax]_output', 'FLOAT')
+            made = trt._Input(f'(Unnamed Layer* {place}) [Softmax]_output')
             yield trt._Layer('SOFTMAX', node.name, inputs, [made])
             yield trt._Layer('SHUFFLE', f'(Unnamed Layer* {place})', [made], outputs)
         else:
@@ -737,7 +737,7 @@ def public_names() -> Iterator[tuple[str, str]]:
     for base in (
         Network,
         Layer,
-        Tensor,
+        Input,
         Config,
         TimingCache,
         ParserError,
