@@ -21,6 +21,7 @@ Linear attention divides by the number of places at stride 16: 8160 at 1080p, 12
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -39,57 +40,96 @@ from uhr_seg_ros.onnx_graphs.precision import to_half
 from uhr_seg_ros.pipelines.preprocessing import Preprocessor
 from uhr_seg_ros.pipelines.verification import AGREEMENT, verification_frame
 
-GRAPHS = ('semantic', 'detail', 'quarter')
+Arrays = dict[str, np.ndarray]
+
 #: Height and width, multiples of 16.
 SIZES = {'1080p': (1088, 1920), '4K': (2160, 3840), '8K': (4320, 7680)}
 SMALL = (384, 512)
 PUBLISHED = ('hlrc_inria', 'hlrc_deepglobe', 'hlrc_cityscapes')
 
 
-def shapes_of(path: Path, size: tuple[int, int]) -> dict[str, tuple[int, ...]]:
+class Network:
+    """
+    The graphs of a network at one size, on the frame of the verification.
+
+    Args:
+        paths: graph name -> file.
+        size: height and width.
+
+    """
+
+    def __init__(self, paths: Mapping[str, Path], size: tuple[int, int]) -> None:
+        self._paths, self._size = paths, size
+        # All networks here have mean and deviation of ImageNet.
+        frame = verification_frame(size)
+        planes, low_res = Preprocessor(load_bundle('hlrc_s_aerial')).whole(frame)
+        self._inputs = {'image': planes.copy(), 'low_res': low_res.copy()}
+        self._tokens: dict[bool | None, Arrays] = {}
+
+    def logits(self, *, flush: bool | None = None, places: int = 0) -> np.ndarray:
+        """
+        Compute the logits at a quarter of the size.
+
+        Args:
+            flush: of `run_half`; None: in float32.
+            places: by which linear attention divides in place of its own.
+
+        """
+        if flush not in self._tokens:
+            self._tokens[flush] = self._run('semantic', self._inputs, flush)
+        found = self._tokens[flush] | self._run('detail', self._inputs, flush, places)
+        return self._run('quarter', found, flush)['quarter_logits'][0]
+
+    def _run(self, name: str, found: Arrays, flush: bool | None, places: int = 0) -> Arrays:
+        content = self._paths[name].read_bytes()
+        shapes = shapes_of(onnx.load_model_from_string(content), self._size)
+        model = fix_shapes(content, shapes, name)
+        if places:
+            divide_by(model, self._size[0] * self._size[1] // 256, places)
+        feeds = {each: found[each] for each in shapes}
+        if flush is None:
+            return run_graph(model, feeds)
+        return run_half(to_half(model), feeds, flush=flush)
+
+
+def shapes_of(model: onnx.ModelProto, size: tuple[int, int]) -> dict[str, tuple[int, ...]]:
     """Return the input shapes of a graph for a frame of height and width."""
-    height, width = size
-    names = {'low_height': 4, 'height': 1, 'rows': 16, 'quarter_height': 4}
-    sizes = {name: height // factor for name, factor in names.items()}
-    names = {'low_width': 4, 'width': 1, 'columns': 16, 'quarter_width': 4}
-    sizes |= {name: width // factor for name, factor in names.items()}
+    names = [
+        ('low_height', 'low_width', 4),
+        ('height', 'width', 1),
+        ('rows', 'columns', 16),
+        ('quarter_height', 'quarter_width', 4),
+    ]
+    sizes = {
+        name: length // factor
+        for *pair, factor in names
+        for name, length in zip(pair, size, strict=True)
+    }
     return {
         each.name: tuple(
             sizes.get(dimension.dim_param) or dimension.dim_value
             for dimension in each.type.tensor_type.shape.dim
         )
-        for each in onnx.load(path, load_external_data=False).graph.input
+        for each in model.graph.input
     }
 
 
-def fixed(path: Path, size: tuple[int, int], places: int = 0) -> onnx.ModelProto:
-    """Fix a graph to a size; divide by this number of places, if any, instead of its own."""
-    model = fix_shapes(path.read_bytes(), shapes_of(path, size), path)
-    own = (size[0] // 16) * (size[1] // 16)
+def divide_by(model: onnx.ModelProto, own: int, places: int) -> None:
+    """Divide by a number of places other than the model's own."""
+    count = 0
     for constant in model.graph.initializer:
         scalar = constant.data_type == onnx.TensorProto.FLOAT and np.prod(constant.dims) == 1
-        if places and scalar and numpy_helper.to_array(constant).item() == own:
+        if scalar and numpy_helper.to_array(constant).item() == own:
             values = np.full(tuple(constant.dims), places, np.float32)
             constant.CopyFrom(numpy_helper.from_array(values, constant.name))
-    return model
+            count += 1
+    assert count
 
 
-def logits_of(
-    paths: dict[str, Path], size: tuple[int, int], *, flush: bool | None = None, places: int = 0
-) -> np.ndarray:
-    """Run the graphs on the frame of the verification; float32 where `flush` is None."""
-    image = verification_frame(size)
-    # Mean and deviation of ImageNet, as all networks here have them.
-    planes, low_res = Preprocessor(load_bundle('hlrc_s_aerial')).whole(image)
-    found = {'image': planes.copy(), 'low_res': low_res.copy()}
-    for name in GRAPHS:
-        model = fixed(paths[name], size, places)
-        feeds = {each: found.pop(each) for each in shapes_of(paths[name], size)}
-        if flush is None:
-            found |= run_graph(model, feeds)
-        else:
-            found |= run_half(to_half(model), feeds, flush=flush)
-    return found['quarter_logits'][0]
+def compare(expected: np.ndarray, found: np.ndarray, size: tuple[int, int]) -> tuple[float, float]:
+    """Return the share of pixels of the same class, and the largest relative logit error."""
+    error = np.abs(found - expected).max() / np.abs(expected).max()
+    return float((mask_of(expected, size) == mask_of(found, size)).mean()), float(error)
 
 
 def mask_of(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -103,24 +143,23 @@ def mask_of(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('flush', [False, True])
 @pytest.mark.parametrize('name', SIZES)
-def test_shipped_model_on_whole_frames(name: str, flush: bool) -> None:
+def test_shipped_model_on_whole_frames(name: str) -> None:
     """Slow: whole frames of up to 33 megapixels on the CPU, 10 GB and minutes for the largest."""
-    paths = {name: graph.path for name, graph in load_bundle('hlrc_s_aerial').graphs.items()}
-    size = SIZES[name]
-    expected = mask_of(logits_of(paths, size), size)
-    found = mask_of(logits_of(paths, size, flush=flush), size)
-    agreement = (found == expected).mean()
-    print(f'\nhlrc_s_aerial {name} flush={flush}: {agreement:.4%}')  # noqa: T201 - for the docs
-    assert agreement > AGREEMENT['fp16']
+    graphs = load_bundle('hlrc_s_aerial').graphs
+    network = Network({each: graph.path for each, graph in graphs.items()}, SIZES[name])
+    expected = network.logits()
+    for flush in (False, True):
+        agreement, error = compare(expected, network.logits(flush=flush), SIZES[name])
+        print(f'\n{name} flush={flush}: {agreement:.4%}, {error:.1e}')  # noqa: T201 - for the docs
+        assert agreement > AGREEMENT['fp16']
 
 
 @pytest.fixture(scope='module', params=PUBLISHED)
 def published(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str, dict[str, Path], np.ndarray]:
-    """Export a published network with random weights; its graphs, and its logits in float32."""
+) -> dict[str, Path]:
+    """Export a published network with random weights."""
     torch = pytest.importorskip('torch', reason='networks are PyTorch')
     from networks_seen import see
 
@@ -136,24 +175,24 @@ def published(
     folder = tmp_path_factory.mktemp(request.param)
     with torch.no_grad():
         write_graphs(network, folder)
-    paths = {name: folder / f'{name}.onnx' for name in GRAPHS}
-    return request.param, paths, logits_of(paths, SMALL)
+    return {path.stem: path for path in folder.glob('*.onnx')}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('flush', [False, True])
-@pytest.mark.parametrize('name', SIZES)
-def test_published_networks(
-    published: tuple[str, dict[str, Path], np.ndarray], name: str, flush: bool
-) -> None:
-    """Slow: networks of 66 million parameters; on a small frame with the divisors of large ones."""
-    preset, paths, expected = published
-    height, width = SIZES[name]
-    found = logits_of(paths, SMALL, flush=flush, places=(height // 16) * (width // 16))
-    # As if training had balanced the classes, since one of random weights wins everywhere.
+def test_published_networks(published: dict[str, Path]) -> None:
+    """
+    Slow: 66 million parameters each; a small frame with the divisors of large ones.
+
+    Random weights decide by tiny margins: rounding alone changes half a percent of the pixels.
+    """
+    network = Network(published, SMALL)
+    expected = network.logits()
+    # As if training had balanced the classes: with random weights one wins everywhere.
     usual = expected.mean((1, 2), keepdims=True)
-    masks = [mask_of(logits - usual, SMALL) for logits in (expected, found)]
-    agreement = (masks[0] == masks[1]).mean()
-    error = np.abs(found - expected).max() / np.abs(expected).max()
-    print(f'\n{preset} {name} flush={flush}: {agreement:.4%}, error {error:.1e}')  # noqa: T201
-    assert error < ERROR
+    for flush in (False, True):
+        for name, (height, width) in SIZES.items():
+            found = network.logits(flush=flush, places=height * width // 256)
+            agreement, error = compare(expected - usual, found - usual, SMALL)
+            print(f'\n{name} flush={flush}: {agreement:.4%}, {error:.1e}')  # noqa: T201
+            assert agreement > 0.98
+            assert error < 0.05
