@@ -27,6 +27,8 @@ import onnx
 from onnx import helper, numpy_helper, TensorProto
 from onnx.utils import Extractor
 
+from uhr_seg_ros.backends.tensorrt.api import describe
+from uhr_seg_ros.backends.tensorrt.builder import build_plan
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.onnx_graphs.folding import fix_shapes
 from uhr_seg_ros.onnx_graphs.long_sums import BLOCK, shorten_sums
@@ -146,6 +148,14 @@ def test_attention_moves_halves(detail: Extractor) -> None:
     products = [each for each in model.graph.node if each.op_type == 'MatMul']
     long = [shapes[each.input[0]] for each in products if shapes[each.input[0]][-1] > BLOCK // 2]
     assert long == [[1, 6, 16, 32, 2025]]
+
+
+def test_tensorrt_builds_split_sums(detail: Extractor) -> None:
+    real = describe(pytest.importorskip('tensorrt_rtx', reason='tensorrt-rtx is not installed'))
+    shapes = {FED: (1, 96, *PLACES['4K'])}
+    content = detail.extract_model([FED], [QUOTIENT]).SerializeToString()
+    content = to_half(fix_shapes(content, shapes, 'attention')).SerializeToString()
+    assert build_plan(real, content, shapes, precision='fp16', workspace_mb=1024).plan
 
 
 def test_shorter_sums_are_the_same(detail: Extractor, seen: np.ndarray) -> None:
