@@ -17,9 +17,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 import json
 import os
 from pathlib import Path
+import signal
 import subprocess
 from time import monotonic
 import traceback
@@ -188,7 +190,27 @@ def start_section(
     if options:
         return subprocess.run(**child, **options, timeout=timeout, check=False)
     with _log(name, setup).open('a', encoding='utf-8') as log:
-        return subprocess.run(**child, stderr=log, text=True, timeout=timeout, check=False)
+        return run_with_all(child, timeout, stderr=log)
+
+
+def run_with_all(
+    child: dict[str, Any], timeout: float | None, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """
+    Run a process; one that takes too long ends with all that it has started.
+
+    Raises:
+        subprocess.TimeoutExpired: it was ended.
+
+    """
+    with subprocess.Popen(**child, **options, start_new_session=True) as process:
+        try:
+            process.wait(timeout)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(process.args, process.returncode)
 
 
 def summary(result: dict[str, Any]) -> str:
