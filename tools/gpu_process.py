@@ -161,7 +161,7 @@ def run_apart(name: str, setup: Setup, seconds: float) -> None:
         if record.done:
             return
         if code != CONTEXT_LOST:
-            record.give_up(f'exit code {code}: {_last_line(_log(name, setup))}')
+            record.give_up(f'exit code {code}: {last_words(_log(name, setup).read_text())}')
         # Once more only if that gives a case that was not there before.
         if len(Record(setup.work, name).content['result']) == before:
             return
@@ -233,6 +233,8 @@ def _log(name: str, setup: Setup) -> Path:
     return setup.files / f'{name}.log'
 
 
-def _last_line(path: Path) -> str:
-    lines = path.read_text(encoding='utf-8').strip().splitlines()
-    return one_line(lines[-1] if lines else 'it says nothing', 300)
+def last_words(text: str) -> str:
+    """Return the line that says why a process ended: the last one, but where it crashed."""
+    lines = text.strip().splitlines() or ['it says nothing']
+    crashes = [line for line in lines if line.startswith('Fatal Python error')]
+    return one_line((crashes or lines)[-1], 300)
