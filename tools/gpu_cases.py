@@ -88,10 +88,10 @@ FULL = Scale({'1080p': (1080, 1920), '4K': (2160, 3840), '8K': (4320, 7680)})
 
 #: For `--pretend`: stand-ins on a CPU are a million times slower.
 PRETEND = Scale(
-    {'1080p': (64, 96), '4K': (96, 128), '8K': (96, 160)},
+    {'1080p': (64, 96), '4K': (64, 160), '8K': (96, 160)},
     paper_size=(64, 128),
     network='fast_scnn',
-    tile=64,
+    tile=128,
     check_size=(64, 96),
     frames=2,
     warm_up=0,

@@ -25,7 +25,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from tools.gpu_cases import Cases, Result
-from tools.gpu_process import start_section
+from tools.gpu_process import last_words, start_section
 from tools.gpu_setup import Setup
 from uhr_seg_ros.backends.tensorrt.kernels import DeviceMap, Kernels
 from uhr_seg_ros.core.errors import EngineError
@@ -91,10 +91,10 @@ def _checks(report: Path) -> Result:
         check=False,
     )
     if not report.is_file():
-        raise EngineError(_last_line(done.stdout + done.stderr))
+        raise EngineError(last_words(done.stdout + done.stderr))
     cases = list(ElementTree.parse(report).iter('testcase'))
     bad = {
-        f'{case.get("classname")}.{case.get("name")}': _last_line(fault.text or '')[:300]
+        f'{case.get("classname")}.{case.get("name")}': last_words(fault.text or '')[:300]
         for case in cases
         for fault in (*case.findall('failure'), *case.findall('error'))
     }
@@ -105,10 +105,5 @@ def _checks(report: Path) -> Result:
 def _in_a_process(section: str, setup: Setup) -> Result:
     done = start_section(section, setup, capture_output=True, text=True)
     if done.returncode:
-        text = _last_line(done.stderr) if done.stderr else ''
-        return {'exit_code': done.returncode, 'said': text}
-    return {'exit_code': 0, 'said': _last_line(done.stdout)}
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ['nothing'])[-1]
+        return {'exit_code': done.returncode, 'said': last_words(done.stderr)}
+    return {'exit_code': 0, 'said': last_words(done.stdout)}

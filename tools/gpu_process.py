@@ -17,9 +17,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 import json
 import os
 from pathlib import Path
+import signal
 import subprocess
 from time import monotonic
 import traceback
@@ -159,7 +161,7 @@ def run_apart(name: str, setup: Setup, seconds: float) -> None:
         if record.done:
             return
         if code != CONTEXT_LOST:
-            record.give_up(f'exit code {code}: {_last_line(_log(name, setup))}')
+            record.give_up(f'exit code {code}: {last_words(_log(name, setup).read_text())}')
         # Once more only if that gives a case that was not there before.
         if len(Record(setup.work, name).content['result']) == before:
             return
@@ -188,7 +190,27 @@ def start_section(
     if options:
         return subprocess.run(**child, **options, timeout=timeout, check=False)
     with _log(name, setup).open('a', encoding='utf-8') as log:
-        return subprocess.run(**child, stderr=log, text=True, timeout=timeout, check=False)
+        return run_with_all(child, timeout, stderr=log)
+
+
+def run_with_all(
+    child: dict[str, Any], timeout: float | None, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """
+    Run a process; one that takes too long ends with all that it has started.
+
+    Raises:
+        subprocess.TimeoutExpired: it was ended.
+
+    """
+    with subprocess.Popen(**child, **options, start_new_session=True) as process:
+        try:
+            process.wait(timeout)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(process.args, process.returncode)
 
 
 def summary(result: dict[str, Any]) -> str:
@@ -211,6 +233,8 @@ def _log(name: str, setup: Setup) -> Path:
     return setup.files / f'{name}.log'
 
 
-def _last_line(path: Path) -> str:
-    lines = path.read_text(encoding='utf-8').strip().splitlines()
-    return one_line(lines[-1] if lines else 'it says nothing', 300)
+def last_words(text: str) -> str:
+    """Return the line that says why a process ended: the last one, but where it crashed."""
+    lines = text.strip().splitlines() or ['it says nothing']
+    crashes = [line for line in lines if line.startswith('Fatal Python error')]
+    return one_line((crashes or lines)[-1], 300)

@@ -141,7 +141,7 @@ SECTIONS = {
     'environment': Section(environment, 15),
     'life': Section(life, 40),
     'tensorrt': Section(tensorrt, 120),
-    'kernels': Section(kernels, 50),
+    'kernels': Section(kernels, 60),
     'pipeline': Section(pipeline, 80),
     'pytorch': Section(eager, 45),
     'onnxruntime': Section(onnxruntime, 20),
