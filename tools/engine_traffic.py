@@ -80,7 +80,7 @@ def compiled_layers(model: bytes, formats: Mapping[str, str]) -> list[Layer]:
     trt = import_module('tensorrt_rtx')
     lines: list[str] = []
 
-    class Log(trt.ILogger):  # type: ignore[name-defined, misc]
+    class Log(trt.ILogger):  # type: ignore[name-defined]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 
