@@ -186,6 +186,7 @@ def linear_attention(*scaling: onnx.NodeProto, places: int = COUNT) -> onnx.Mode
 SCALINGS = {
     'divided': [node('Relu', 'k', 'r'), node('Div', 'r count', 'scaled')],
     'multiplied': [node('Relu', 'k', 'r'), node('Mul', 'r share', 'scaled')],
+    'commuted': [node('Relu', 'k', 'r'), node('Mul', 'share r', 'scaled')],
     'then_relu': [node('Div', 'k count', 'd'), node('Relu', 'd', 'scaled')],
     'then_sum': [node('Div', 'k count', 'd'), node('Add', 'd d', 'scaled')],
 }

@@ -28,6 +28,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto
 
+from uhr_seg_ros.onnx_graphs.folding import shapes_of
+
 #: Operators that lose too much in float16: exponentials, and means and sums of many values.
 FLOAT32_OPERATORS = frozenset(
     {
@@ -170,7 +172,8 @@ class _Choice:
     def _hands_on(self, place: int, summed: set[int]) -> bool:
         """Tell if a node has sums, or what is moved or scaled to be summed."""
         node = self._nodes[place]
-        return place in summed or node.op_type in EXACT_OPERATORS or self._is_scaling(node)
+        scaled = self._scale(node) is not None
+        return place in summed or scaled or node.op_type in EXACT_OPERATORS
 
     def _is_sum(self, node: onnx.NodeProto) -> bool:
         """Tell if a node sums what depends on the image; products with weights are like Conv."""
@@ -181,21 +184,23 @@ class _Choice:
         products = node.op_type != 'MatMul' or self._is_sum(node)
         return node.op_type in _LINEAR_OPERATORS and products and not self._is_quotient(node)
 
-    def _is_scaling(self, node: onnx.NodeProto) -> bool:
-        return node.op_type in ('Div', 'Mul') and node.input[1] in self._constants
+    def _scale(self, node: onnx.NodeProto) -> onnx.TensorProto | None:
+        """Return the constant that a node multiplies with or divides by."""
+        places = {'Mul': (0, 1), 'Div': (1,)}.get(node.op_type, ())
+        constants = [self._constants.get(node.input[place]) for place in places]
+        return next(filter(None, constants), None)
 
     def _scales_down(self, node: onnx.NodeProto) -> bool:
         """Tell if a node makes numbers so much smaller that half may have no digits for them."""
-        constant = self._constants.get(node.input[1]) if self._is_scaling(node) else None
+        constant = self._scale(node)
         if constant is None or math.prod(constant.dims) != 1:
             return False
         factor = abs(float(numpy_helper.to_array(constant).item()))
         return factor > 1 / _SMALLEST_SCALE if node.op_type == 'Div' else factor < _SMALLEST_SCALE
 
     def _is_quotient(self, node: onnx.NodeProto) -> bool:
-        if node.op_type == 'Reciprocal':
-            return True
-        return node.op_type == 'Div' and node.input[1] not in self._constants
+        by_sum = node.op_type == 'Div' and node.input[1] not in self._constants
+        return by_sum or node.op_type == 'Reciprocal'
 
     def _has_constant_out_of_range(self, node: onnx.NodeProto) -> bool:
         """Tell if a count, an epsilon or a factor is not to be had in half."""
@@ -208,8 +213,8 @@ class _Choice:
 
     def _scales_a_sum(self, node: onnx.NodeProto) -> bool:
         """Tell if a node makes a mean of a sum: the sum itself may be too large for half."""
-        source = self._source(node.input[0]) if self._is_scaling(node) else None
-        return source is not None and source.op_type in _SUMS
+        makers = map(self._source, node.input if self._scale(node) is not None else ())
+        return any(maker is not None and maker.op_type in _SUMS for maker in makers)
 
     def _is_square(self, node: onnx.NodeProto) -> bool:
         """Tell if a node squares, as norms do before they sum: 256 is enough to overflow."""
@@ -217,9 +222,7 @@ class _Choice:
 
     def _sums_shares(self, node: onnx.NodeProto) -> bool:
         """Tell if a node multiplies with the softmax over many places."""
-        if node.op_type != 'MatMul':
-            return False
-        makers = [self._source(name) for name in node.input]
+        makers = map(self._source, node.input if node.op_type == 'MatMul' else ())
         return any(
             maker is not None and maker.op_type == 'Softmax' and self._shares(maker) > _MOST_SHARES
             for maker in makers
@@ -251,22 +254,3 @@ def _is_out_of_range(constant: onnx.TensorProto) -> bool:
     sizes = np.abs(numpy_helper.to_array(constant))
     finite = sizes[(sizes > 0) & (sizes < _INFINITE)]
     return finite.size > 0 and bool(finite.max() > _HALF.max or finite.max() < _HALF.tiny)
-
-
-def shapes_of(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the tensors of a graph of fixed shapes, as far as it states them."""
-    graph = model.graph
-    shapes = {each.name: tuple(each.dims) for each in graph.initializer}
-    for tensor in (*graph.input, *graph.value_info, *graph.output):
-        dimensions = tensor.type.tensor_type.shape.dim
-        shapes[tensor.name] = tuple(dimension.dim_value for dimension in dimensions)
-    return shapes
-
-
-def types_of(model: onnx.ModelProto) -> dict[str, int]:
-    """Return the ONNX types of the tensors of a graph, as far as it states them."""
-    graph = model.graph
-    types = {each.name: each.data_type for each in graph.initializer}
-    for tensor in (*graph.input, *graph.value_info, *graph.output):
-        types[tensor.name] = tensor.type.tensor_type.elem_type
-    return types

@@ -180,6 +180,25 @@ def replace_nodes(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> onnx.M
     return result
 
 
+def shapes_of(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the tensors of a graph of fixed shapes, as far as it states them."""
+    graph = model.graph
+    shapes = {each.name: tuple(each.dims) for each in graph.initializer}
+    for tensor in (*graph.input, *graph.value_info, *graph.output):
+        dimensions = tensor.type.tensor_type.shape.dim
+        shapes[tensor.name] = tuple(dimension.dim_value for dimension in dimensions)
+    return shapes
+
+
+def types_of(model: onnx.ModelProto) -> dict[str, int]:
+    """Return the ONNX types of the tensors of a graph, as far as it states them."""
+    graph = model.graph
+    types = {each.name: each.data_type for each in graph.initializer}
+    for tensor in (*graph.input, *graph.value_info, *graph.output):
+        types[tensor.name] = tensor.type.tensor_type.elem_type
+    return types
+
+
 def _check_opset(model: onnx.ModelProto, path: object) -> None:
     for opset in model.opset_import:
         if opset.domain not in ('', 'ai.onnx') or opset.version > NEWEST_OPSET:

@@ -29,8 +29,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from uhr_seg_ros.onnx_graphs.float32_nodes import find_float32_nodes, shapes_of, types_of
-from uhr_seg_ros.onnx_graphs.folding import replace_nodes
+from uhr_seg_ros.onnx_graphs.float32_nodes import find_float32_nodes
+from uhr_seg_ros.onnx_graphs.folding import replace_nodes, shapes_of, types_of
 
 #: Places that one product sums over.
 BLOCK = 2048

@@ -25,8 +25,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto
 
-from uhr_seg_ros.onnx_graphs.float32_nodes import EXACT_OPERATORS, find_float32_nodes, types_of
-from uhr_seg_ros.onnx_graphs.folding import replace_nodes
+from uhr_seg_ros.onnx_graphs.float32_nodes import EXACT_OPERATORS, find_float32_nodes
+from uhr_seg_ros.onnx_graphs.folding import replace_nodes, types_of
 from uhr_seg_ros.onnx_graphs.long_sums import shorten_sums
 
 #: Another value of this builds all engines anew: raise it with every change of the results.
