@@ -125,6 +125,7 @@ class Segmenter:
         self.fallback = ''
         self._tiling, self._options = tiling, options
         self.is_lost = False
+        self._left: InferencePipeline | None = None
         self._pipeline: InferencePipeline | None = None
         # The last one runs everywhere: its errors are the user's.
         self._has_choice = backend == 'auto'
@@ -345,16 +346,17 @@ class Segmenter:
 
         Raises:
             GpuLostError: the frame goes with the GPU; `is_lost` tells if the next ones do, too.
-            EngineError: the pipeline was left before.
+            EngineError: it was left while the frame was in work.
 
         """
-        if self.fallback and pipeline is not self._pipeline:
-            msg = f'the frame was in work when {self.fallback}'
-            raise EngineError(msg)
         try:
             yield
-        except GpuLostError as err:
-            self.is_lost = not (self._has_choice and self._leave(pipeline, err))
+        except EngineError as err:
+            if pipeline is self._left:
+                msg = f'the frame was in work when {self.fallback}'
+                raise EngineError(msg) from err
+            if isinstance(err, GpuLostError):
+                self.is_lost = not (self._has_choice and self._leave(pipeline, err))
             raise
 
     def _leave(self, lost: InferencePipeline, reason: GpuLostError) -> bool:
@@ -365,6 +367,7 @@ class Segmenter:
         with suppress(Exception):  # the reason is what matters, and is raised
             self._open(list(BACKENDS)[-1], None)
             self.fallback = f'{name} is not used any more: {reason}'
+            self._left = lost
         return self._pipeline is not None
 
     def _refined(
