@@ -82,7 +82,7 @@ def test_list_and_prune(
     assert 'TensorRT 10.13.3.9.post1, Orin' in said
     assert '100.000%' in said
     assert main(['cache', 'prune']) == 0
-    assert 'removed 5 entries' in capsys.readouterr().out
+    assert 'removed 6 entries' in capsys.readouterr().out
     assert not list(stand_in.cache.glob('**/*.engine'))
 
 

@@ -340,26 +340,28 @@ class Segmenter:
 
         Raises:
             GpuLostError: the frame goes with the GPU; `is_lost` tells if the next ones do, too.
-            EngineError: the pipeline was left before.
+            EngineError: it was left while the frame was in work.
 
         """
-        if pipeline is self._lost:
-            msg = f'the frame was in work when the GPU was lost: {self.fallback}'
-            raise EngineError(msg)
         try:
             yield
-        except GpuLostError as err:
-            self.is_lost = not (self._chooser.has_other_backend and self._leave(pipeline, err))
+        except EngineError as err:
+            if pipeline is self._lost:
+                msg = f'the frame was in work when the GPU was lost: {self.fallback}'
+                raise EngineError(msg) from err
+            if isinstance(err, GpuLostError):
+                self.is_lost = not (self._chooser.has_other_backend and self._leave(pipeline, err))
             raise
 
     def _leave(self, lost: InferencePipeline, reason: GpuLostError) -> bool:
         """Go on with another back end, and tell if that can be opened."""
-        self._lost, self._pipeline = lost, None
+        self._pipeline = None
         with suppress(Exception):  # whatever it is, there is nothing left to be freed
             lost.close()
         with suppress(Exception):  # the reason is what matters, and is raised
             self._chooser.pass_over(reason)
             self._open()
+            self._lost = lost
         return self._pipeline is not None
 
     def _accepted(self, work: Callable[[InferencePipeline], _Result]) -> _Result:
