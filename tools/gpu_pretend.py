@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 import json
 from pathlib import Path
 from time import perf_counter
@@ -48,9 +49,8 @@ class PretendedMachine(Machine):
 
         self._patches = pytest.MonkeyPatch()
         self._patches.syspath_prepend(SUPPORT)
-        from standin_backend import StandIn
-
-        self._stand_in = StandIn(self._patches, work / 'cache', '11.4.0.106')
+        make = import_module('standin_backend').StandIn
+        self._stand_in = make(self._patches, work / 'cache', '11.4.0.106')
         self._stand_in.gpu = GPU
         _add_inspector(self._stand_in.trt)
 
