@@ -394,6 +394,7 @@ def test_says_how_to_prepare_a_kit(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # a minute of CPU time, in processes one after the other
 def test_dry_run_writes_every_file(tmp_path: Path) -> None:
     """Run every section in its process, which takes a minute; their parts are tested above."""
     folders = ['--kit', tmp_path / 'kit', '--work', tmp_path / 'work']
