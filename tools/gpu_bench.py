@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -122,7 +122,7 @@ class Bench:
         """Count the sets of buffers that are four times the cache together."""
         return min(max(2, -(-4 * self._l2 // moved)), _MOST_SETS)
 
-    def _per_launch(self, works: list[Callable[[], Any]]) -> float:
+    def _per_launch(self, works: Sequence[Callable[[], Any]]) -> float:
         """Return the time of one launch, ms: the sets in turn, captured as one graph."""
         launches = max(self._scale.launches, len(works))
 

@@ -79,7 +79,7 @@ class KernelBench(Bench):
 
     def all_once(self) -> Result:
         """Run every kernel on small frames, and compare with the CPU."""
-        found = {name: self._converted(name) for name in FORMATS}
+        found: Result = {name: self._converted(name) for name in FORMATS}
         found |= {'finish': self._finished(5), **self._pictured(0.5), **self.accumulate()}
         return found
 

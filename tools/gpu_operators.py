@@ -101,7 +101,8 @@ class Node:
 
 
 def _convolution(node: Node) -> Compute:
-    strides, dilations, groups = node.get('strides'), node.get('dilations'), node.get('group', 1)
+    strides, dilations = node.get('strides', [1, 1]), node.get('dilations', [1, 1])
+    groups = node.get('group', 1)
     top, left, bottom, right = node.get('pads', [0, 0, 0, 0])
     even = (top, left) == (bottom, right)
 
@@ -212,7 +213,7 @@ def _depth_to_space(node: Node) -> Compute:
 
 def _average_pool(node: Node) -> Compute:
     top, left, *others = node.get('pads', [0, 0, 0, 0])
-    kernel, strides = node.get('kernel_shape'), node.get('strides')
+    kernel, strides = node.get('kernel_shape'), node.get('strides', [1, 1])
     counts, ceils = bool(node.get('count_include_pad', 0)), bool(node.get('ceil_mode', 0))
     if [top, left] != others:
         msg = f'AveragePool pads {[top, left, *others]}, known: the same on both sides'

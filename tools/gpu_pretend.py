@@ -17,6 +17,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
 import json
 from pathlib import Path
 from time import perf_counter
@@ -28,8 +30,13 @@ from uhr_seg_ros.core.gpu import Gpu
 
 SUPPORT = Path(__file__).resolve().parents[1] / 'test/support'
 
-#: Whose figures the report expects; the driver's CUDA is that of the machine in docs/gpu.md.
-GPU = Gpu('NVIDIA H200, pretended', (9, 0), 141 << 30, (13, 0), None, 132)
+#: Whose figures the report expects; kernels are those of the stand-ins' own GPU.
+_GPU = {
+    'name': 'NVIDIA H200, pretended',
+    'memory': 141 << 30,
+    'driver_version': (13, 0),
+    'l4t': None,
+}
 
 
 class PretendedMachine(Machine):
@@ -48,10 +55,9 @@ class PretendedMachine(Machine):
 
         self._patches = pytest.MonkeyPatch()
         self._patches.syspath_prepend(SUPPORT)
-        from standin_backend import StandIn
-
-        self._stand_in = StandIn(self._patches, work / 'cache', '11.4.0.106')
-        self._stand_in.gpu = GPU
+        make = import_module('standin_backend').StandIn
+        self._stand_in = make(self._patches, work / 'cache', '11.4.0.106')
+        self._stand_in.gpu = replace(self._stand_in.gpu, **_GPU)
         _add_inspector(self._stand_in.trt)
 
     def close(self) -> None:
@@ -60,7 +66,7 @@ class PretendedMachine(Machine):
 
     def gpu(self) -> Gpu:
         """Return the GPU that is pretended."""
-        return GPU
+        return self._stand_in.gpu
 
     def l2_bytes(self) -> int:
         """Return a size that needs several buffers at the small sizes, too."""

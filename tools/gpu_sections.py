@@ -48,8 +48,19 @@ from uhr_seg_ros.pipelines.verification import mirrored
 from uhr_seg_ros.quantization.tensorrt_calibration import calibrate
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
-PACKAGES = ('tensorrt', 'tensorrt-rtx', 'pycuda', 'nvidia-ml-py', 'torch', 'triton')
-PACKAGES += ('onnx', 'onnxruntime', 'numpy', 'opencv-python-headless', 'pytest')
+PACKAGES = (
+    'tensorrt',
+    'tensorrt-rtx',
+    'pycuda',
+    'nvidia-ml-py',
+    'torch',
+    'triton',
+    'onnx',
+    'onnxruntime',
+    'numpy',
+    'opencv-python-headless',
+    'pytest',
+)
 
 _SMI_FIELDS = 'driver_version,clocks.sm,clocks.mem,power.limit,pcie.link.gen.max'
 
@@ -200,7 +211,8 @@ def _health() -> Result:
 
 
 def _engines(setup: Setup, case: Case) -> Result:
-    bundle, said, cache = setup.kit.bundle(case.bundle), [], setup.work / 'cache'
+    said: list[str] = []
+    bundle, cache = setup.kit.bundle(case.bundle), setup.work / 'cache'
     options = EngineOptions(precision=case.precision, cache=str(cache), report=said.append)
     dumps = setup.files / f'engines_{case}'.replace(' ', '_')
     backend = setup.machine.tensorrt(bundle.name, options, dumps)

@@ -38,7 +38,7 @@ from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.gpu import Gpu
 
 _TORCH = {np.dtype(np.float16): torch.float16, np.dtype(np.float32): torch.float32}
-_NUMPY = {onnx.TensorProto.FLOAT16: np.float16, onnx.TensorProto.FLOAT: np.float32}
+_NUMPY: dict[int, Any] = {onnx.TensorProto.FLOAT16: np.float16, onnx.TensorProto.FLOAT: np.float32}
 
 LoadGraph = Callable[[Graph, Mapping[str, tuple[int, ...]]], onnx.ModelProto]
 

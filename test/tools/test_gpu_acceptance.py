@@ -77,7 +77,7 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Kit:
     def build(folder: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(gpu_kit, 'compile_kernels', lambda capability: b'\x7fELF')
-            gpu_kit.prepare(folder, None, (9, 0), SCALE, lambda text: None)
+            gpu_kit.prepare(folder, None, (8, 7), SCALE, lambda text: None)
 
     return Kit(built_once(tmp_path_factory, 'gpu_kit', build))
 
@@ -181,7 +181,7 @@ def test_kernels_are_checked_and_timed_beyond_the_cache(setup: Setup) -> None:
 @pytest.mark.slow
 def test_paper_network_travels_with_the_kit(setup: Setup, tmp_path: Path) -> None:
     """Export a network and build its engines, which most tests of exports do."""
-    gpu_kit.prepare(tmp_path / 'kit', None, (9, 0), SCALE, lambda text: None, paper=True)
+    gpu_kit.prepare(tmp_path / 'kit', None, (8, 7), SCALE, lambda text: None, paper=True)
     setup = replace(setup, kit=Kit(tmp_path / 'kit'))
     options = EngineOptions(precision='fp16', cache=str(tmp_path / 'cache'))
     backend = setup.machine.tensorrt(PAPER, options, tmp_path / 'dumps')
@@ -394,6 +394,7 @@ def test_says_how_to_prepare_a_kit(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # a minute of CPU time, in processes one after the other
 def test_dry_run_writes_every_file(tmp_path: Path) -> None:
     """Run every section in its process, which takes a minute; their parts are tested above."""
     folders = ['--kit', tmp_path / 'kit', '--work', tmp_path / 'work']
