@@ -189,7 +189,7 @@ def test_engines_that_cannot_be_captured(
     monkeypatch.setattr(TensorRT, 'aim', lambda *_: None)
     lines = run(tiny_bundle, frames=4)
     text = 'engine tiny-semantic-fp32-1x3x16x24 cannot be captured, says TensorRT-RTX 1.7.1'
-    assert f'frames run without CUDA graphs: {text}' in lines
+    assert f'frames run without CUDA graphs, for now: {text}' in lines
     assert stand_in.cuda.captured == []
 
 

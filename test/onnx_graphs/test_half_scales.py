@@ -184,4 +184,6 @@ def test_engines_before_tensorrt_10_get_opset_17(tmp_path: Path, network: onnx.M
 def test_a_real_compiler_takes_it(halved: onnx.ModelProto) -> None:
     real = describe(pytest.importorskip('tensorrt_rtx', reason='tensorrt-rtx is not installed'))
     content = halved.SerializeToString()
-    assert build_plan(real, content, {'x': SHAPE}, precision='int8', workspace_mb=256).plan
+    assert build_plan(
+        real, content, {'x': SHAPE}, precision='int8', workspace_mb=256, capability=(8, 9)
+    ).plan

@@ -47,7 +47,7 @@ def lines_of(bundle: Path, backend: str) -> list[str]:
 @pytest.mark.usefixtures('cuda')
 def test_a_provider_is_compared_with_the_cpu(tiny_bundle: Path) -> None:
     lines = lines_of(tiny_bundle, 'onnxruntime:cuda')
-    assert lines[0] == 'comparing the engines with ONNX Runtime'
+    assert lines[0] == 'comparing the engines with ONNX Runtime on the CPU'
     assert lines[1].startswith('same class as ONNX Runtime on 100.000% of the pixels')
     assert lines_of(tiny_bundle, 'onnxruntime') == []
 
