@@ -117,11 +117,10 @@ def test_other_precisions_are_refused(stand_in: StandIn, bundle: Bundle, precisi
         on_gpu(bundle, precision)
 
 
-@pytest.mark.parametrize('value', [np.nan, -np.inf])
-def test_what_is_not_finite_is_refused(stand_in: StandIn, bundle: Bundle, value: float) -> None:
+def test_what_is_not_finite_is_refused(stand_in: StandIn, bundle: Bundle) -> None:
     with on_gpu(bundle) as segmenter:
         right = segmenter(scene()).mask
-        stand_in.trt.notes.spoil = first_becomes(value, 'logits', 'probabilities')
+        stand_in.trt.notes.spoil = first_becomes(np.nan, 'logits', 'probabilities')
         with pytest.raises(EngineError, match=r'gives \w+ that are not finite'):
             segmenter(scene())
         stand_in.trt.notes.spoil = {}

@@ -151,11 +151,10 @@ def test_int8_is_refused(stand_in: StandIn, bundle: Bundle) -> None:
         on_gpu(bundle, 'int8')
 
 
-@pytest.mark.parametrize('value', [np.nan, -np.inf])
-def test_what_is_not_finite_is_refused(stand_in: StandIn, bundle: Bundle, value: float) -> None:
+def test_what_is_not_finite_is_refused(stand_in: StandIn, bundle: Bundle) -> None:
     with on_gpu(bundle) as segmenter:
         right = segmenter(scene()).mask
-        stand_in.trt.notes.spoil = first_becomes(value, 'logits')
+        stand_in.trt.notes.spoil = first_becomes(np.nan, 'logits')
         with pytest.raises(EngineError, match=r'gives \w+ that are not finite'):
             segmenter(scene())
         stand_in.trt.notes.spoil = {}
