@@ -116,4 +116,4 @@ class _Network:
         return lambda: network(image).argmax(1).byte()
 
     def _timed(self, work: Callable[[], object]) -> Result:
-        return spread(self._bench.times(work, self._scale.frames // 2))
+        return spread(self._bench.times(work, max(self._scale.frames // 2, 1)))

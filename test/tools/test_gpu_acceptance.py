@@ -66,7 +66,7 @@ from uhr_seg_ros.core.raw_frame import FORMATS
 ROOT = Path(__file__).parents[2]
 
 #: One size only, for speed.
-SCALE = replace(PRETEND, sizes={'4K': (64, 96)}, network='hlrc_s', frames=1)
+SCALE = replace(PRETEND, sizes={'4K': (64, 96)}, network='hlrc_s')
 FP16 = Case(BUNDLE, '4K', 'fp16')
 
 
