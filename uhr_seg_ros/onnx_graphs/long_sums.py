@@ -24,6 +24,7 @@ is small and whose sum is long keeps few cores of a GPU busy; several shorter on
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import onnx
@@ -164,7 +165,7 @@ def _split(
         model.graph.initializer.append(array)
     # (..., M, blocks, block) -> (..., blocks, M, block)
     order = [*range(rank - 2), rank - 1, rank - 2, rank]
-    steps: list[tuple[str, list[str], str, dict[str, object]]] = [
+    steps: list[tuple[str, list[str], str, dict[str, Any]]] = [
         ('Reshape', [node.input[0], f'{name}_left_shape'], f'{name}_rows', {}),
         ('Transpose', [f'{name}_rows'], f'{name}_left', {'perm': order}),
         ('Reshape', [node.input[1], f'{name}_right_shape'], f'{name}_right', {}),

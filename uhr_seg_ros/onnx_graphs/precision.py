@@ -107,7 +107,7 @@ class _Halving:
         self._kept = find_float32_nodes(model, self._types)
         self._nodes: list[onnx.NodeProto] = []
         #: float tensor -> its type in the new graph, and (tensor, type) -> name of a copy.
-        self._now = {name: TensorProto.FLOAT for name in self._constants}
+        self._now: dict[str, int] = dict.fromkeys(self._constants, TensorProto.FLOAT)
         self._copies: dict[tuple[str, int], str] = {}
 
     def run(self) -> onnx.ModelProto:
