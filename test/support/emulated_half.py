@@ -23,6 +23,8 @@ tensor cores.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto
@@ -50,7 +52,10 @@ def emulate_half(model: onnx.ModelProto, *, flush: bool) -> onnx.ModelProto:
     nodes: list[onnx.NodeProto] = []
 
     def round_to(name: str, source: str) -> None:
-        steps = [('Cast', {'to': TensorProto.FLOAT16}), ('Cast', {'to': TensorProto.FLOAT})]
+        steps: list[tuple[str, dict[str, Any]]] = [
+            ('Cast', {'to': TensorProto.FLOAT16}),
+            ('Cast', {'to': TensorProto.FLOAT}),
+        ]
         if flush:
             steps.append(('Shrink', {'lambd': LARGEST_SUBNORMAL, 'bias': 0.0}))
         for count, (operator, attributes) in enumerate(steps, 1):
