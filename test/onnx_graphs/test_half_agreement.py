@@ -143,6 +143,7 @@ def mask_of(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize('name', SIZES)
 def test_shipped_model_on_whole_frames(name: str) -> None:
     """Slow: whole frames of up to 33 megapixels on the CPU, 10 GB and minutes for the largest."""
@@ -179,20 +180,22 @@ def published(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_published_networks(published: dict[str, Path]) -> None:
     """
     Slow: 66 million parameters each; a small frame with the divisors of large ones.
 
-    Random weights decide by tiny margins: rounding alone changes half a percent of the pixels.
+    Flushed, as what is too small shows there first, and once not. Random weights decide by tiny
+    margins: rounding alone changes half a percent of the pixels.
     """
     network = Network(published, SMALL)
     expected = network.logits()
     # As if training had balanced the classes: with random weights one wins everywhere.
     usual = expected.mean((1, 2), keepdims=True)
-    for flush in (False, True):
-        for name, (height, width) in SIZES.items():
-            found = network.logits(flush=flush, places=height * width // 256)
-            agreement, error = compare(expected - usual, found - usual, SMALL)
-            print(f'\n{name} flush={flush}: {agreement:.4%}, {error:.1e}')  # noqa: T201
-            assert agreement > 0.98
-            assert error < 0.05
+    for name, flush in (*((name, True) for name in SIZES), ('8K', False)):
+        height, width = SIZES[name]
+        found = network.logits(flush=flush, places=height * width // 256)
+        agreement, error = compare(expected - usual, found - usual, SMALL)
+        print(f'\n{name} flush={flush}: {agreement:.4%}, {error:.1e}')  # noqa: T201
+        assert agreement > 0.98
+        assert error < 0.05
