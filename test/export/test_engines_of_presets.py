@@ -79,11 +79,7 @@ OPERATORS_OF_8_5 = {
 BYTES = ('fusion', 'scores')
 #: FCtL as released has 700 MB of graphs, whose operators are those of `fctl_s`.
 NEVER = ('fctl_inria', 'fctl_deepglobe')
-ALWAYS = 'hlrc_s'
-#: Minutes: the published networks are twenty times as large, and each is built several times.
-SLOW = [
-    pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS if name not in (ALWAYS, *NEVER)
-]
+PRESETS = [name for name in NETWORKS if name not in NEVER]
 SIZES = {
     'low_height': HEIGHT // 4,
     'low_width': WIDTH // 4,
@@ -133,7 +129,7 @@ def build_all(folder: Path, kind: str, precision: str) -> int:
     return len(names)
 
 
-@pytest.fixture(scope='module', params=[ALWAYS, *SLOW])
+@pytest.fixture(scope='module', params=PRESETS)
 def exported(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, str]:
@@ -146,9 +142,10 @@ def exported(
     return path, network.kind
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_presets(exported: tuple[Path, str]) -> None:
-    """`test_precision.py` builds the shipped bundle, which is `hlrc_s`, in the others, too."""
+    """Slow: minutes each; `test_precision.py` builds the shipped bundle, an `hlrc_s`, always."""
     assert build_all(*exported, 'fp16') >= 1
 
 

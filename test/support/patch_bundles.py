@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from built_once import built_once
@@ -38,6 +39,7 @@ CONTEXTS = {
 }
 
 
+@lru_cache
 def patch_network(contexts: str) -> PatchNetwork:
     """Build a small network with weights that make contexts and places matter."""
     torch.manual_seed(0)
