@@ -223,7 +223,7 @@ def test_more_classes_than_a_byte_holds(tmp_path: Path, monkeypatch: pytest.Monk
     names = tuple(f'class {index}' for index in range(count))
     colors = tuple((index % 256, index // 256, 0) for index in range(count))
     bundle = export_bundle(
-        lively('hlrc_s', count, side=128),
+        lively('hlrc_s', count, side=64),
         tmp_path,
         name='many',
         preset='hlrc_s',

@@ -215,6 +215,7 @@ def test_backbones_of_the_extended_network(
     assert bundle.patches == Patches(64, {'medium': 2, 'large': WHOLE})
 
 
+@pytest.mark.slow  # it only counts; mit_b2 is built always
 def test_mit_b5_is_deeper() -> None:
     pytest.importorskip('transformers', reason='MiT needs transformers')
     with torch.device('meta'):

@@ -148,6 +148,7 @@ def test_half_scales_make_int8_move_less() -> None:
     assert written[1] < 0.8 * written[0]
 
 
+@pytest.mark.slow  # it compiles three graphs; sums made by hand are compared always
 def test_close_to_what_a_real_compiler_makes(tmp_path: Path) -> None:
     """TensorRT for RTX describes its kernels without a GPU; in a process with its own logger."""
     pytest.importorskip('tensorrt_rtx', reason='tensorrt-rtx is not installed')

@@ -21,11 +21,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from host_cuda import HostCuda
+import onnx
 import pytest
 from standin_tensorrt import make_tensorrt
 
 from uhr_seg_ros.backends.tensorrt import backend, kernel_loading
 from uhr_seg_ros.backends.tensorrt.api import describe
+from uhr_seg_ros.backends.tensorrt.specialized_graphs import Shapes, SpecializedGraphs
+from uhr_seg_ros.core.bundle import Graph
 from uhr_seg_ros.core.gpu import Gpu
 
 ORIN = Gpu('Orin', (8, 7), 30 << 30, (12, 6), 'R36.4.0', 16)
@@ -77,6 +80,7 @@ class StandIn:
         self.cache = cache
         monkeypatch.setenv('XDG_CACHE_HOME', str(cache))
         monkeypatch.setattr(backend, 'find_gpu', self._find_gpu)
+        monkeypatch.setattr(SpecializedGraphs, 'load', _load_once)
         monkeypatch.setattr(backend, 'load_tensorrt', lambda: describe(self.trt))
         monkeypatch.setattr(backend, 'Cuda', self._make_cuda)
         monkeypatch.setattr(kernel_loading, 'find_compilers', lambda: [HostCompiler()])
@@ -90,3 +94,24 @@ class StandIn:
             order=self.order, graphs=self.graphs, is_integrated=self.is_integrated
         )
         return self.cuda
+
+
+_load = SpecializedGraphs.load
+_loaded: dict[tuple, onnx.ModelProto] = {}
+
+
+def _load_once(
+    self: SpecializedGraphs, graph: Graph, shapes: Shapes, **options: bool
+) -> onnx.ModelProto:
+    """Convert a graph, once for tests that build the same engines; int8 depends on the cache."""
+    if self._precision == 'int8':
+        return _load(self, graph, shapes, **options)
+    graph.read()  # or refuse what is not the file that was hashed
+    key = graph.sha256, *shapes.items(), self._precision, *sorted(options.items())
+    if key not in _loaded:
+        if len(_loaded) > 40:
+            _loaded.clear()
+        _loaded[key] = _load(self, graph, shapes, **options)
+    model = onnx.ModelProto()
+    model.CopyFrom(_loaded[key])
+    return model
