@@ -53,11 +53,10 @@ WATCH_PERIOD_S = 0.5
 WORKER_GRACE_S = 0.5
 """How long the end of the process waits for the frame in work."""
 
-
-# A descriptor: `sys.stderr` may have none.
 REPORT_S = 1.5
 """How long a node that has to end lives on, so that its diagnostics tell why."""
 
+# A descriptor: `sys.stderr` may have none.
 _STDERR = 2
 
 
