@@ -12,14 +12,15 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Two real processes, started by torchrun, against one with the whole batch."""
+"""Two real processes against one with the whole batch; `--all` starts two by torchrun."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 import os
 from pathlib import Path
-import subprocess
+import socket
+from subprocess import DEVNULL, PIPE, Popen
 import sys
 
 from built_once import built_once
@@ -34,7 +35,7 @@ from uhr_seg_ros.training.distributed import process_group
 
 HERE = Path(__file__).resolve().parent
 STEPS = 2
-TORCHRUN = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
+TORCHRUN = ('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2')
 
 if not torch.distributed.is_available():
     pytest.skip('this PyTorch is built without distributed training', allow_module_level=True)
@@ -51,17 +52,41 @@ def train_alone(output: Path, cases: Sequence[str]) -> Path:
     return output
 
 
-def train_together(output: Path, cases: Sequence[str]) -> Path:
-    output.mkdir()
-    script = str(HERE / 'two_processes.py')
-    command = [sys.executable, *TORCHRUN, script, str(output), str(STEPS), *cases]
+def start(words: Sequence[str], output: Path, cases: Sequence[str], **more: str) -> Popen[str]:
+    command = [sys.executable, *words, str(HERE / 'two_processes.py'), str(output), str(STEPS)]
     folders = (HERE.parent / 'support', HERE.parents[1])
     paths = os.pathsep.join((*map(str, folders), os.environ.get('PYTHONPATH', '')))
-    environment = {**os.environ, 'PYTHONPATH': paths, 'OMP_NUM_THREADS': '1'}
-    result = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=240, check=False
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
+    environment = {**os.environ, 'PYTHONPATH': paths, 'OMP_NUM_THREADS': '1', **more}
+    return Popen([*command, *cases], env=environment, stderr=PIPE, stdout=DEVNULL, text=True)
+
+
+def ended_well(process: Popen[str]) -> None:
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors[-3000:]
+
+
+def train_by_torchrun(output: Path, cases: Sequence[str]) -> Path:
+    output.mkdir()
+    ended_well(start(TORCHRUN, output, cases))
+    return output
+
+
+def train_together(output: Path, cases: Sequence[str]) -> Path:
+    """Start two processes with the variables that torchrun sets, without a third one."""
+    output.mkdir()
+    with socket.create_server(('127.0.0.1', 0)) as listener:
+        port = listener.getsockname()[1]
+    world = {'WORLD_SIZE': '2', 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port)}
+    processes = [
+        start((), output, cases, RANK=rank, LOCAL_RANK=rank, LOCAL_WORLD_SIZE='2', **world)
+        for rank in ('0', '1')
+    ]
+    try:
+        for process in processes:
+            ended_well(process)
+    finally:
+        for process in processes:
+            process.kill()
     return output
 
 
@@ -81,7 +106,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def more_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Return the folders of one process and of two, of cases that are seldom run."""
     folder, cases = tmp_path_factory.mktemp('processes'), ['unused', 'accumulated']
-    return train_alone(folder / 'one', cases), train_together(folder / 'two', cases)
+    return train_alone(folder / 'one', cases), train_by_torchrun(folder / 'two', cases)
 
 
 def error(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
