@@ -37,6 +37,11 @@ MAX_UINT8_CLASSES = 255
 MAX_CLASSES = 65535
 
 
+def mask_dtype(classes: int) -> np.dtype:
+    """Return the type of a mask of so many classes: uint8, or uint16 above 255."""
+    return np.dtype(np.uint8 if classes <= MAX_UINT8_CLASSES else np.uint16)
+
+
 @dataclass(frozen=True)
 class ClassSet:
     """

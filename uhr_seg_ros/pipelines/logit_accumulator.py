@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
+from uhr_seg_ros.core.classes import mask_dtype
 from uhr_seg_ros.core.patch_grid import PatchGrid
 from uhr_seg_ros.pipelines.masks import arg_max, confidence_of
 
@@ -56,7 +56,7 @@ class LogitAccumulator:
         axes = zip((grid.rows, grid.columns), grid.size, strict=True)
         self._counts = [_counts(starts, side, length) for starts, length in axes]
         dtypes = {
-            'mask': np.uint8 if classes <= MAX_UINT8_CLASSES else np.uint16,
+            'mask': mask_dtype(classes),
             'confidence': np.uint8,
             'logits': np.float32,
         }

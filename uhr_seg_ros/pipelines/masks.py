@@ -19,12 +19,15 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
+from uhr_seg_ros.core.classes import mask_dtype
 from uhr_seg_ros.pipelines.tiling import padded_size
+from uhr_seg_ros.pipelines.upsampling import RunningArgMax, upsampled_arg_max
 
-#: What `enlarged_arg_max` takes per pixel beside its result: the best logit, the next one, and
-#: where that is larger, twice.
+#: What `enlarged_arg_max` takes per pixel beside its result, at most: the best logit, the next
+#: one, where that is larger, and its id.
 ARG_MAX_BYTES = 11
+#: Scores of a class that are compared at a time: they stay in the cache of a core.
+_BAND_SCORES = 32768
 
 
 def enlarged_arg_max(logits: np.ndarray, size: tuple[int, int], multiple: int) -> np.ndarray:
@@ -41,14 +44,14 @@ def enlarged_arg_max(logits: np.ndarray, size: tuple[int, int], multiple: int) -
 
     """
     rows, columns = padded_size(size, multiple)
-    best = np.full((rows, columns), -np.inf, np.float32)
-    small = len(logits) <= MAX_UINT8_CLASSES
-    mask = np.zeros((rows, columns), np.uint8 if small else np.uint16)
-    for index, plane in enumerate(logits):
-        large = cv2.resize(plane, (columns, rows), interpolation=cv2.INTER_LINEAR)
-        mask[large > best] = index
-        np.maximum(best, large, out=best)
-    return mask[: size[0], : size[1]].copy()
+    height, width = logits.shape[1:]
+    factor = rows // height
+    if (factor * height, factor * width) == (rows, columns):
+        return upsampled_arg_max(logits, factor, size)
+    found = RunningArgMax(enlarged(logits[0], size, (rows, columns)), len(logits))
+    for number in range(1, len(logits)):
+        found.add(number, enlarged(logits[number], size, (rows, columns)))
+    return found.ids
 
 
 def enlarged_confidence(
@@ -97,11 +100,12 @@ def arg_max(scores: np.ndarray) -> np.ndarray:
         (h, w) uint8, or uint16 above 255 classes.
 
     """
-    best = scores[0].copy()
-    small = len(scores) <= MAX_UINT8_CLASSES
-    mask = np.zeros(best.shape, np.uint8 if small else np.uint16)
-    for index in range(1, len(scores)):
-        better = scores[index] > best
-        mask[better] = index
-        np.copyto(best, scores[index], where=better)
+    mask = np.empty(scores.shape[1:], mask_dtype(len(scores)))
+    rows = max(_BAND_SCORES // mask.shape[1], 1)
+    for top in range(0, len(mask), rows):
+        band = scores[:, top : top + rows]
+        found = RunningArgMax(band[0], len(band))
+        for number in range(1, len(band)):
+            found.add(number, band[number])
+        mask[top : top + rows] = found.ids
     return mask
