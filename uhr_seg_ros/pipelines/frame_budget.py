@@ -33,7 +33,7 @@ from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.pipelines.frame_budget_tiles import TileMemory
 
 #: So many of the newest times are asked how long the next one will take.
-_RECENT = 31
+_RECENT = 15
 
 
 class FrameBudget:
@@ -104,12 +104,13 @@ class FrameBudget:
             memory: makes a new one.
 
         """
-        if self.memory is None or self._owner != owner:
-            self.memory, self._owner = memory(), owner
-        return self.memory
+        known = self.memory  # another thread may forget it
+        if known is None or self._owner != owner:
+            self.memory, self._owner = known, _ = memory(), owner
+        return known
 
     def takes_one_more(self) -> bool:
-        """Tell if there is time to look at one more tile; from any thread, for the first always."""
+        """Tell if there is time to look at one more tile, for the first always; for any thread."""
         with self._lock:
             needed = sum(median(times) for times in (self._looks, self._rests) if times)
             spent = self._clock() - self._start

@@ -98,9 +98,8 @@ class FramesWithinBudget:
             memory.see(low_res[0])
             wanted = self._wanted(request, size, cells)
             order = rank_tiles(memory, self._gain(maps['tokens'], logits), wanted)
-            found = self._look(
-                image, maps['tokens'], [memory.tiles[each] for each in order], budget
-            )
+            tiles = [memory.tiles[index] for index in order]
+            found = self._look(image, maps['tokens'], tiles, budget)
             for index, tile_logits in zip(order, found, strict=False):
                 memory.keep(index, tile_logits, low_res[0])
             budget.end_looking()
@@ -211,7 +210,7 @@ class FramesWithinBudget:
 
 
 def bytes_per_pixel(bundle: Bundle) -> float:
-    """Return what a pixel takes: logits, new and remembered, and the picture, new and remembered."""
+    """Return what a pixel takes: logits and the picture, new and remembered, bytes."""
     fine = (TOKEN_STRIDE // FINE) ** 2
     return 4.0 * (2 * len(bundle.classes) + 2 * 3) / fine
 

@@ -27,7 +27,7 @@ from uhr_seg_ros.pipelines.two_branch_maps import STRIDES, TOKEN_STRIDE
 
 #: Largest side of a tile, px, and what is computed around it and thrown away: the local part of
 #: the network and the fusion look so far, or little farther. Measured on ...
-SIDE, HALO = 192, 32
+SIDE, HALO = 224, 16
 
 #: px of the quarter-resolution logits, and of the low-resolution picture, per cell.
 FINE = TOKEN_STRIDE // STRIDES['local']

@@ -46,6 +46,7 @@ from uhr_seg_ros.pipelines.pipeline import (
     PendingResult,
     Results,
     TilingOptions,
+    warm_up_frame,
 )
 from uhr_seg_ros.pipelines.refinement.refine import refine, Refinement
 from uhr_seg_ros.pipelines.region_of_interest import RegionOfInterest
@@ -345,9 +346,11 @@ class Segmenter:
         results = 2 * sum(each.values()) + 3 * painted
         return results + pipeline.bytes_per_pixel(tuple(each))
 
-    def warm_up(self, size: tuple[int, int]) -> None:
-        """Get ready for frames of (height, width), so that the first one is fast."""
+    def warm_up(self, size: tuple[int, int], budget: FrameBudget | None = None) -> None:
+        """Get ready for frames of (height, width), with a budget too, so that they are fast."""
         self._accepted(lambda pipeline: pipeline.prepare(size))
+        if budget is not None:
+            self(warm_up_frame(size), budget=budget)
 
     def close(self) -> None:
         """Free the memory; calling it again does nothing."""
