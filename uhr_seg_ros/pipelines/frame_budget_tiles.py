@@ -177,7 +177,8 @@ class TileMemory:
         for top, bottom in zip(rows[:-1], rows[1:], strict=True):
             columns = np.flatnonzero(np.diff(near[top:bottom].any(0), prepend=0, append=0))
             for left, right in columns.reshape(-1, 2).tolist():
-                yield (top, bottom), (left, right)
+                used = np.flatnonzero(near[top:bottom, left:right].any(1)).tolist()
+                yield (top + used[0], top + used[-1] + 1), (left, right)
 
     @property
     def _starts(self) -> tuple[list[int], list[int]]:
