@@ -40,8 +40,10 @@ if TYPE_CHECKING:
     from uhr_seg_ros.core.bundle import Bundle, load_bundle
     from uhr_seg_ros.core.errors import UhrSegError
     from uhr_seg_ros.core.visualization import OverlayOptions
+    from uhr_seg_ros.pipelines.frame_budget import FrameBudget
     from uhr_seg_ros.pipelines.pipeline import PendingResult, TilingOptions
     from uhr_seg_ros.pipelines.refinement.refine import Refinement
+    from uhr_seg_ros.pipelines.region_of_interest import RegionOfInterest
     from uhr_seg_ros.pipelines.segmenter import Segmentation, Segmenter
 
 __version__ = '0.1.0'
@@ -49,9 +51,11 @@ __version__ = '0.1.0'
 __all__ = [
     'Bundle',
     'EngineOptions',
+    'FrameBudget',
     'OverlayOptions',
     'PendingResult',
     'Refinement',
+    'RegionOfInterest',
     'Segmentation',
     'Segmenter',
     'TilingOptions',
@@ -63,9 +67,11 @@ __all__ = [
 _MODULES = {
     'Bundle': 'core.bundle',
     'EngineOptions': 'backends.options',
+    'FrameBudget': 'pipelines.frame_budget',
     'OverlayOptions': 'core.visualization',
     'PendingResult': 'pipelines.pipeline',
     'Refinement': 'pipelines.refinement.refine',
+    'RegionOfInterest': 'pipelines.region_of_interest',
     'Segmentation': 'pipelines.segmenter',
     'Segmenter': 'pipelines.segmenter',
     'TilingOptions': 'pipelines.pipeline',

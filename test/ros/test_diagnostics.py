@@ -34,6 +34,7 @@ from uhr_seg_ros.ros.diagnostics import (
     check_refinement_budget,
     check_temperature,
     node_status,
+    Recent,
     StageWindows,
 )
 from uhr_seg_ros.ros.frame_rates import Rhythm
@@ -383,6 +384,7 @@ def test_stage_windows() -> None:
         *(f'detail_{key}_ms' for key in ('p50', 'p95', 'p99')),
         *(f'total_{key}_ms' for key in ('p50', 'p95', 'p99')),
         *(f'latency_{key}_ms' for key in ('p50', 'p95', 'p99', 'max')),
+        'detail_share',
     ]
 
 
@@ -461,7 +463,7 @@ def test_latencies_are_taken_once() -> None:
     stages = StageWindows()
     stages.add({}, 5.0)
     stages.add({}, 6.0, 0.5)
-    assert stages.take_recent() == [(5.0, None), (6.0, 0.5)]
+    assert stages.take_recent() == [Recent(5.0), Recent(6.0, refined_share=0.5)]
     assert stages.take_recent() == []
 
 

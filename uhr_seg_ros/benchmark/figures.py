@@ -42,7 +42,7 @@ SUSTAINED = 0.95
 
 
 # What changes from one report to the next.
-_MEASURED = re.compile('state|frames_.*|gpu_.*|.*_m?s')
+_MEASURED = re.compile('state|frames_.*|gpu_.*|detail_share|.*_m?s')
 
 
 def engine_facts(diagnostics: Mapping[str, str]) -> dict[str, str]:

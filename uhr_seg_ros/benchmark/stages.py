@@ -32,6 +32,7 @@ from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.core.errors import ProcessError, UhrSegError
 from uhr_seg_ros.core.memory import peak_resident_bytes, tune_malloc
 from uhr_seg_ros.core.subprocesses import python_child
+from uhr_seg_ros.pipelines.frame_budget import FrameBudget
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.synthetic.scenes import generate_scene
@@ -55,6 +56,7 @@ class StageOptions:
         precision: of the engines; see `EngineOptions`.
         threads: of the engines, 0 = one per core.
         memory_limit_mb: 0 = none.
+        budget_ms: what a frame may take, as if nothing were known of earlier ones; 0 = no limit.
 
     """
 
@@ -65,6 +67,7 @@ class StageOptions:
     precision: str = 'auto'
     threads: int = 0
     memory_limit_mb: int = DEFAULT_MEMORY_LIMIT_MB
+    budget_ms: float = 0.0
 
 
 def measure(options: StageOptions) -> dict[str, Any]:
@@ -74,7 +77,7 @@ def measure(options: StageOptions) -> dict[str, Any]:
     Returns:
         `first_ms`: the first frame; `stage_ms`: stage -> min, median, max of the others, with
         `total`; `peak_mb`: peak resident memory; `start_mb`: the same before the bundle is
-        loaded; `provenance` of the segmenter.
+        loaded; `provenance` of the segmenter; `detail_share`: median of the others.
 
     Raises:
         ProcessError: the child failed.
@@ -95,6 +98,7 @@ def measure_here(options: StageOptions) -> dict[str, Any]:
     image = benchmark_image(options.size)
     start_mb = _peak_mb()
     runs: list[dict[str, float]] = []
+    shares: list[float] = []
     with Segmenter(
         options.bundle,
         options.backend,
@@ -102,9 +106,14 @@ def measure_here(options: StageOptions) -> dict[str, Any]:
         input_size=options.size,
         options=EngineOptions(threads=options.threads, precision=options.precision),
     ) as segmenter:
+        budget = FrameBudget(options.budget_ms) if options.budget_ms else None
         for _ in range(options.repeat + 1):
-            times = segmenter(image).stage_times
+            if budget is not None:
+                budget.forget()  # the same frame over and over would need no looking
+            result = segmenter(image, budget=budget)
+            times = result.stage_times
             runs.append({**times, 'total': sum(times.values())})
+            shares.append(result.detail_share)
         provenance = {**segmenter.provenance, 'fallback': segmenter.fallback}
     return {
         'size': list(options.size),
@@ -113,6 +122,7 @@ def measure_here(options: StageOptions) -> dict[str, Any]:
         'peak_mb': _peak_mb(),
         'start_mb': start_mb,
         'provenance': provenance,
+        'detail_share': round(median(shares[1:]), 4),
     }
 
 

@@ -22,6 +22,7 @@ import re
 
 from uhr_seg_ros.backends.options import PRECISIONS
 from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
+from uhr_seg_ros.core.errors import ConfigError
 
 #: The bundle of commands that need not be given one.
 DEFAULT_BUNDLE = 'hlrc_s_aerial'
@@ -30,6 +31,7 @@ DEFAULT_BUNDLE = 'hlrc_s_aerial'
 MIN_RATE_HZ = 1e-4
 MAX_RATE_HZ = 1000.0
 MAX_DURATION_S = 604_800.0
+MAX_BUDGET_MS = 600_000.0
 
 #: Ways to play a recording that are not a rate.
 PACES = ('realtime', 'max', 'peak')
@@ -143,6 +145,48 @@ def add_engines(parser: argparse.ArgumentParser) -> None:
     add_precision(parser)
     parser.add_argument('--threads', type=int, default=0, help='of the engines; 0: one per core')
     add_memory_limit(parser)
+
+
+def add_detail(parser: argparse.ArgumentParser) -> None:
+    """Declare `--detail` and `--budget-ms`; see `budget_ms`."""
+    parser.add_argument(
+        '--detail',
+        choices=('whole', 'budget'),
+        default='whole',
+        help='what the detail branch sees: the whole frame (default), or the tiles that gain most '
+        'by it, as many as --budget-ms allows',
+    )
+    parser.add_argument(
+        '--budget-ms',
+        type=_parse_budget,
+        metavar='MS',
+        help='what segmenting a frame may take, with --detail budget',
+    )
+
+
+def budget_ms(arguments: argparse.Namespace) -> float:
+    """
+    Return what a frame may take, ms, 0 for no limit.
+
+    Raises:
+        ConfigError: `--detail budget` and `--budget-ms` come without each other.
+
+    """
+    if arguments.detail == 'budget' and arguments.budget_ms is None:
+        msg = '--detail budget needs --budget-ms, what segmenting a frame may take'
+        raise ConfigError(msg)
+    if arguments.detail == 'whole' and arguments.budget_ms is not None:
+        msg = '--budget-ms has no effect without --detail budget'
+        raise ConfigError(msg)
+    return arguments.budget_ms or 0.0
+
+
+def _parse_budget(text: str) -> float:
+    value = _parse_number(text, MAX_BUDGET_MS, 'budget', 'ms')
+    if not value:
+        msg = f'{text!r} is not a budget: expected ms above 0, to {MAX_BUDGET_MS:.0f}'
+        raise argparse.ArgumentTypeError(msg)
+    return value
 
 
 def add_frames(parser: argparse.ArgumentParser, *, required: bool, note: str) -> None:

@@ -28,7 +28,9 @@ from uhr_seg_ros.benchmark.stages import measure, StageOptions
 from uhr_seg_ros.cli import benchmark_recordings as recordings
 from uhr_seg_ros.cli.arguments import (
     add_bundle,
+    add_detail,
     add_engines,
+    budget_ms,
     DEFAULT_BUNDLE,
     parse_count,
     parse_positive_rate,
@@ -126,6 +128,7 @@ def _add_rate(parser: argparse.ArgumentParser, default: float) -> None:
 def _add_stages(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser, default=DEFAULT_BUNDLE)
     add_engines(parser)
+    add_detail(parser)
     _add_frames(parser)
 
 
@@ -214,6 +217,7 @@ def _measure_stages(arguments: argparse.Namespace) -> dict[str, Any]:
                 precision=arguments.precision,
                 threads=arguments.threads,
                 memory_limit_mb=arguments.memory_limit_mb,
+                budget_ms=budget_ms(arguments),
             )
             result = measure(options)
             if reason := result['provenance']['fallback']:

@@ -24,11 +24,18 @@ from time import perf_counter
 import cv2
 import numpy as np
 
-from uhr_seg_ros.cli.arguments import add_backend, add_bundle, add_memory_limit
-from uhr_seg_ros.core.errors import RecordingError, UhrSegError
+from uhr_seg_ros.cli.arguments import (
+    add_backend,
+    add_bundle,
+    add_detail,
+    add_memory_limit,
+    budget_ms,
+)
+from uhr_seg_ros.core.errors import ConfigError, RecordingError, UhrSegError
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.visualization import draw_density, OverlayOptions
 from uhr_seg_ros.core.work_folders import lock_folder
+from uhr_seg_ros.pipelines.frame_budget import FrameBudget
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.refinement.refine import METHODS, Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmenter
@@ -58,12 +65,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--tile', type=int, metavar='PX', help='largest side of a tile; default: by memory'
     )
+    add_detail(parser)
     add_backend(parser)
     add_memory_limit(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Segment every image; returns 1 when one of them could not be, else 0."""
+    milliseconds = budget_ms(args)
     results = Results(args.output, args.color_mask, args.save_logits, args.show_sampling)
     with lock_folder(args.output):
         check_names(args.images, results)
@@ -74,10 +83,15 @@ def run(args: argparse.Namespace) -> int:
                 print(f'uhr_seg: {segmenter.fallback}', file=sys.stderr)
             if args.show_sampling:
                 _check_kind(segmenter)
-            return _segment_all(args, segmenter, results)
+            budget = FrameBudget(milliseconds) if milliseconds else None
+            if budget is not None and segmenter.why_whole:
+                raise ConfigError(segmenter.why_whole)
+            return _segment_all(args, segmenter, results, budget)
 
 
-def _segment_all(args: argparse.Namespace, segmenter: Segmenter, results: Results) -> int:
+def _segment_all(
+    args: argparse.Namespace, segmenter: Segmenter, results: Results, budget: FrameBudget | None
+) -> int:
     count = len(args.images)
     segmented = unreadable = failed = 0
     told = segmenter.fallback
@@ -85,7 +99,7 @@ def _segment_all(args: argparse.Namespace, segmenter: Segmenter, results: Result
         for index, path in enumerate(args.images, start=1):
             try:
                 image = read_image(path)
-                elapsed = _segment(path, image, args, segmenter, results)
+                elapsed = _segment(path, image, args, segmenter, results, budget)
             except RecordingError as err:
                 print(f'uhr_seg: error: {err}', file=sys.stderr)
                 unreadable += 1
@@ -108,7 +122,12 @@ def _segment_all(args: argparse.Namespace, segmenter: Segmenter, results: Result
 
 
 def _segment(
-    path: Path, image: np.ndarray, args: argparse.Namespace, segmenter: Segmenter, results: Results
+    path: Path,
+    image: np.ndarray,
+    args: argparse.Namespace,
+    segmenter: Segmenter,
+    results: Results,
+    budget: FrameBudget | None,
 ) -> float:
     """Segment an image and write what comes out; returns the ms that segmenting took."""
     files = results.files(path.stem, image.shape[:2])
@@ -116,8 +135,16 @@ def _segment(
         print(f'uhr_seg: {path}: {note}', file=sys.stderr)
     refinement = Refinement() if args.refine == 'random_walker' else None
     pictures = OverlayOptions(overlay=True, color_mask=args.color_mask)
+    if budget is not None:
+        budget.forget()  # the images are not frames of one camera
     start = perf_counter()
-    result = segmenter(image, logits=args.save_logits, overlay=pictures, refinement=refinement)
+    result = segmenter(
+        image,
+        logits=args.save_logits,
+        overlay=pictures,
+        refinement=refinement,
+        budget=budget,
+    )
     elapsed = (perf_counter() - start) * 1e3
     sampling = None
     if args.show_sampling:

@@ -197,7 +197,11 @@ def read_bundle(path: Path, content: bytes) -> Bundle:
     kind = BUNDLE_KINDS[name]
     memory = 'memory.detail_bytes_per_pixel'
     patches = _read_patches(fields, kind) if kind.has_patches else None
-    graphs = graphs_of(kind, patches)
+    graphs = {
+        name: tensors
+        for name, tensors in graphs_of(kind, patches).items()
+        if name not in kind.optional or fields.has(f'graphs.{name}')
+    }
     precisions = _read_precisions(fields, graphs)
     return Bundle(
         path=path,
@@ -222,7 +226,7 @@ def read_bundle(path: Path, content: bytes) -> Bundle:
 
 
 def graphs_of(kind: BundleKind, patches: Patches | None = None) -> dict[str, GraphTensors]:
-    """Return the graphs of a bundle by name, without those of contexts that it has not."""
+    """Return the graphs that a bundle may have, without those of contexts that it has not."""
     return kind.graphs_with(patches.contexts) if patches else dict(kind.graphs)
 
 

@@ -81,6 +81,7 @@ class BundleKind:
         dynamic_axes: tensor -> axis -> name of its length, where that depends on the frame.
         is_fixed_size: whether its graphs see as many px of every frame: nothing to tile.
         sees_reduced_frame: whether `image` is the frame reduced by `low_res_factor`.
+        optional: graphs that a bundle may lack.
         contexts: graphs that a bundle has only if `patches.contexts` of its model.yaml has them;
             without any, there is no such section.
         has_sampling_grid: whether it chooses where it samples a frame.
@@ -96,6 +97,7 @@ class BundleKind:
     dynamic_axes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     is_fixed_size: bool = False
     sees_reduced_frame: bool = False
+    optional: tuple[str, ...] = ()
     contexts: tuple[str, ...] = ()
     has_sampling_grid: bool = False
     is_quantizable: bool = False
@@ -185,6 +187,8 @@ _KINDS = (
             ),
             # For a back end that upsamples by itself: TensorRT has no uint8 inside a graph.
             'quarter': GraphTensors(('tokens', 'affinity', 'local'), ('quarter_logits',)),
+            # A guess, per token, of what share of its pixels the detail branch mends.
+            'detail_gain': GraphTensors(('tokens',), ('detail_gain',)),
         },
         pipelines={
             'tensorrt': PipelineEntry(
@@ -210,7 +214,9 @@ _KINDS = (
             'mask': {1: 'height', 2: 'width'},
             'confidence': {1: 'height', 2: 'width'},
             'logits': _FRAME,
+            'detail_gain': _ROWS,
         },
+        optional=('detail_gain',),
         is_quantizable=True,
     ),
     # One network on the frame reduced by `low_res_factor`; logits of any stride.

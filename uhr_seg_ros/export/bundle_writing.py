@@ -63,9 +63,9 @@ def write_bundle(
     """
     Write model.yaml beside graph files that are already in `directory`.
 
-    The graphs are `<graph name>.onnx` for every graph of `graphs_of`; their hashes
-    are taken here. Tensors that a graph keeps in other files are brought inside. model.yaml
-    appears complete and right or not at all.
+    The graphs are `<graph name>.onnx` for every graph of `graphs_of`, but for optional ones
+    that are not there; their hashes are taken here. Tensors that a graph keeps in other files are
+    brought inside. model.yaml appears complete and right or not at all.
 
     Returns:
         The bundle as `load_bundle` reads it back.
@@ -93,6 +93,7 @@ def write_bundle(
         'graphs': {
             graph: _graph_entry(path, graph, *tensors)
             for graph, tensors in graphs_of(BUNDLE_KINDS[kind], patches).items()
+            if graph not in BUNDLE_KINDS[kind].optional or (path / f'{graph}.onnx').is_file()
         },
     }
     if plain := domain.plain():

@@ -46,6 +46,7 @@ _AXES: dict[str, tuple[int | str, ...]] = {
     'mask': (1, *_PLANES),
     'confidence': (1, *_PLANES),
     'grid': (1, *_PLANES, 2),
+    'detail_gain': (1, 1, *_PLANES),
     **dict.fromkeys(('semantic_logits', 'logits', 'quarter_logits', 'probabilities'), _CLASSES),
 }
 

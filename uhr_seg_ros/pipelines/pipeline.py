@@ -28,6 +28,8 @@ from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import OverlayOptions
+from uhr_seg_ros.pipelines.frame_budget import FrameBudget
+from uhr_seg_ros.pipelines.region_of_interest import RegionOfInterest
 
 T = TypeVar('T')
 
@@ -68,11 +70,15 @@ class OutputRequest:
     Attributes:
         outputs: of `mask`, `confidence`, `logits` and `quarter_logits`.
         overlay: which pictures to render.
+        budget: how long the frame may take, for an `AttentivePipeline`; None: no matter how long.
+        roi: which pixels are worth the time; None: all of them.
 
     """
 
     outputs: Sequence[str] = ('mask',)
     overlay: OverlayOptions = field(default_factory=OverlayOptions)
+    budget: FrameBudget | None = None
+    roi: RegionOfInterest | None = None
 
 
 def warm_up_frame(size: tuple[int, int]) -> RawFrame:
@@ -183,6 +189,13 @@ class GridSampler(Protocol):
     def sampling_grid(self, frame: RawFrame) -> np.ndarray:
         """Return where it samples: (h, w, 2) float32, x first, in -1..1 over the frame."""
         ...
+
+
+@runtime_checkable
+class AttentivePipeline(Protocol):
+    """A pipeline that looks closely at parts of a frame only, where the request has a budget."""
+
+    takes_budgets: bool
 
 
 class Closable(Protocol):

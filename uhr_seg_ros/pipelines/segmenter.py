@@ -37,15 +37,19 @@ from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.pipelines.choosing import Chooser
+from uhr_seg_ros.pipelines.frame_budget import FrameBudget
 from uhr_seg_ros.pipelines.pipeline import (
+    AttentivePipeline,
     GridSampler,
     InferencePipeline,
     OutputRequest,
     PendingResult,
     Results,
     TilingOptions,
+    warm_up_frame,
 )
 from uhr_seg_ros.pipelines.refinement.refine import refine, Refinement
+from uhr_seg_ros.pipelines.region_of_interest import RegionOfInterest
 from uhr_seg_ros.pipelines.registry import pipeline_entry
 from uhr_seg_ros.pipelines.verification import RefusedError
 
@@ -66,6 +70,8 @@ class Segmentation:
         color_mask: (h, w, 3) uint8 BGR, or None if not requested.
         refined_share: how much of the boundaries was refined, or None if not requested; below 1
             the time budget ended before.
+        detail_share: share of the pixels, of those that are looked at at all, that were seen at
+            full resolution; below 1 only with a `FrameBudget`.
 
     """
 
@@ -76,6 +82,7 @@ class Segmentation:
     overlay: np.ndarray | None = None
     color_mask: np.ndarray | None = None
     refined_share: float | None = None
+    detail_share: float = 1.0
 
 
 class Segmenter:
@@ -146,6 +153,8 @@ class Segmenter:
         logits: bool = False,
         overlay: OverlayOptions = OverlayOptions(),  # noqa: B008 - it cannot change
         refinement: Refinement | None = None,
+        budget: FrameBudget | None = None,
+        roi: RegionOfInterest | None = None,
     ) -> Segmentation:
         """
         Segment one image of any size.
@@ -157,6 +166,10 @@ class Segmenter:
             logits: whether to return the logits too.
             overlay: whether to return an overlay or a color mask too, and how they look.
             refinement: how a random walker refines the boundaries of the mask; None leaves them.
+            budget: of the camera that the image comes from: how long it may take; the detail
+                branch then sees what gains most by it. None: it sees the whole image.
+            roi: which pixels are wanted: the others have no class, and cost less with a budget.
+                None: all of them. Logits are as they are.
 
         Returns:
             The mask in the size of the image and what was requested; the arrays belong to
@@ -164,6 +177,8 @@ class Segmenter:
 
         Raises:
             ConfigError: not an image of this form.
+            ConfigError: a budget that cannot be kept here, see `why_whole`, or a region of
+                interest of another size.
             UhrSegError: a frame that cannot be converted, or a back end that failed.
 
         """
@@ -173,6 +188,8 @@ class Segmenter:
             logits=logits,
             overlay=overlay,
             refinement=refinement,
+            budget=budget,
+            roi=roi,
         )
         return pending.result()
 
@@ -181,6 +198,21 @@ class Segmenter:
         """The stages that a frame may have, in the order in which they run."""
         own = pipeline_entry(self.bundle, self.backend).stages
         return (*(stage for stage in own if stage not in SEGMENTER_STAGES), *SEGMENTER_STAGES)
+
+    @property
+    def why_whole(self) -> str:
+        """Why a budget cannot be kept here; empty if it can."""
+        if isinstance(self._running, AttentivePipeline):
+            return ''
+        if 'detail' not in self.bundle.graphs:
+            return (
+                f'no frame budget for bundle {self.bundle.name}: kind {self.bundle.kind} has no '
+                'detail branch that could see less: leave detail at whole'
+            )
+        return (
+            f'no frame budget on {self.backend}, whose engines see the whole frame in one go: '
+            'leave detail at whole, or choose the back end onnxruntime'
+        )
 
     @property
     def is_async(self) -> bool:
@@ -195,6 +227,8 @@ class Segmenter:
         logits: bool = False,
         overlay: OverlayOptions = OverlayOptions(),  # noqa: B008 - it cannot change
         refinement: Refinement | None = None,
+        budget: FrameBudget | None = None,
+        roi: RegionOfInterest | None = None,
     ) -> PendingResult[Segmentation]:
         """
         Start one image; see `__call__`.
@@ -208,18 +242,28 @@ class Segmenter:
         wanted = {'mask': True, 'confidence': confidence, 'logits': logits}
         outputs = tuple(name for name, asked in wanted.items() if asked)
         clock = StageClock()
-        # What is painted shows the refined mask.
-        at_once = overlay if refinement is None else OverlayOptions()
-        request = OutputRequest(outputs, at_once)
+        # What is painted shows the mask as it is handed on.
+        at_once = overlay if refinement is None and roi is None else OverlayOptions()
+        request = OutputRequest(outputs, at_once, budget, roi)
+        if budget is not None and (reason := self.why_whole):
+            raise ConfigError(reason)
+        if roi is not None:
+            roi.pixels((frame.height, frame.width))  # or refuses
         pending = self._accepted(lambda pipeline: pipeline.submit(frame, request, clock))
+        detail_share = 1.0 if budget is None else budget.detail_share
         pipeline, self._in_work = self._running, ref(pending)
 
         def finish() -> Segmentation:
             with self._leaving_lost(pipeline):
                 results: dict[str, Any] = dict(pending.result())
             if refinement is not None:
-                results.update(self._refined(frame, results['mask'], refinement, overlay, clock))
-            return Segmentation(**results, stage_times=clock.times)
+                results.update(self._refined(frame, results['mask'], refinement, clock))
+            if roi is not None:
+                results.update(roi.leave_out(results['mask'], results.get('confidence')))
+            if overlay.any and at_once != overlay:
+                with clock.stage('overlay'):
+                    results.update(overlay.paint(frame.bgr, results['mask'], self.bundle.classes))
+            return Segmentation(**results, stage_times=clock.times, detail_share=detail_share)
 
         return PendingResult(finish)
 
@@ -302,9 +346,11 @@ class Segmenter:
         results = 2 * sum(each.values()) + 3 * painted
         return results + pipeline.bytes_per_pixel(tuple(each))
 
-    def warm_up(self, size: tuple[int, int]) -> None:
-        """Get ready for frames of (height, width), so that the first one is fast."""
+    def warm_up(self, size: tuple[int, int], budget: FrameBudget | None = None) -> None:
+        """Get ready for frames of (height, width), with a budget too, so that they are fast."""
         self._accepted(lambda pipeline: pipeline.prepare(size))
+        if budget is not None:
+            self(warm_up_frame(size), budget=budget)
 
     def close(self) -> None:
         """Free the memory; calling it again does nothing."""
@@ -384,18 +430,12 @@ class Segmenter:
         frame: RawFrame,
         mask: np.ndarray,
         refinement: Refinement,
-        overlay: OverlayOptions,
         clock: StageClock,
     ) -> dict[str, Any]:
         """Return what refining changes of the results."""
         with clock.stage('refine'):
-            image = frame.bgr
-            refined = refine(mask, image, refinement, self._threads)
-        results: dict[str, Any] = {'mask': refined.mask, 'refined_share': refined.share}
-        if overlay.any:
-            with clock.stage('overlay'):
-                results.update(overlay.paint(image, refined.mask, self.bundle.classes))
-        return results
+            refined = refine(mask, frame.bgr, refinement, self._threads)
+        return {'mask': refined.mask, 'refined_share': refined.share}
 
     def _graphs(self) -> dict[str, Graph]:
         """Return the graphs that run: TensorRT makes its own precisions of those in float32."""

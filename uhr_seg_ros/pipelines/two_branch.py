@@ -27,6 +27,8 @@ from uhr_seg_ros.core.bundle import Bundle, FUSION_REACH
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
+from uhr_seg_ros.pipelines.frame_budget import FrameBudget
+from uhr_seg_ros.pipelines.frame_budget_frames import bytes_per_pixel, FramesWithinBudget, GAIN
 from uhr_seg_ros.pipelines.masks import enlarged_arg_max
 from uhr_seg_ros.pipelines.outputs import CheckedGraphs, lengths
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, Results, TilingOptions
@@ -79,6 +81,8 @@ class TwoBranch(SynchronousPipeline):
 
     """
 
+    takes_budgets = True
+
     #: The graphs that frames need.
     GRAPHS: tuple[str, ...] = ('semantic', 'detail', 'fusion', 'scores')
 
@@ -97,6 +101,8 @@ class TwoBranch(SynchronousPipeline):
             bundle, limits.memory_limit_mb or None, limits.tile, limits.bytes_per_pixel
         )
         self._preprocessor = Preprocessor(bundle)
+        self._options = options
+        self._within_budget: FramesWithinBudget | None = None
         self._fusion_checked = False
         self._map_bytes = 0.0
 
@@ -104,8 +110,9 @@ class TwoBranch(SynchronousPipeline):
     def open_graphs(
         cls, bundle: Bundle, backend: Backend, limits: TilingOptions, options: EngineOptions
     ) -> dict[str, Engine]:
-        """Open `GRAPHS`."""
-        return {name: backend.open(bundle.graphs[name], {}) for name in cls.GRAPHS}
+        """Open `GRAPHS`, and what guesses where details matter."""
+        names = (*cls.GRAPHS, *(name for name in (GAIN,) if name in bundle.graphs))
+        return {name: backend.open(bundle.graphs[name], {}) for name in names}
 
     def segment(self, frame: RawFrame, request: OutputRequest, clock: StageClock) -> Results:
         """
@@ -113,6 +120,8 @@ class TwoBranch(SynchronousPipeline):
 
         The stages are `convert`, `preprocess`, `semantic`, `detail`, `fusion` and `overlay`.
         """
+        if request.budget is not None:
+            return self._segment_within(request.budget, frame, request, clock)
         with clock.stage('convert'):
             image = frame.bgr
         maps = self.maps(image, clock)
@@ -130,11 +139,7 @@ class TwoBranch(SynchronousPipeline):
             size = map_sizes('local', *self._preprocessor.padded_size(image))
             quarter = self._graphs.run('quarter', maps, {'quarter_logits': size})
             results['quarter_logits'] = quarter['quarter_logits'][0]
-        if request.overlay.any:
-            with clock.stage('overlay'):
-                painted = request.overlay.paint(image, results['mask'], self._bundle.classes)
-            results |= painted
-        return results
+        return self._painted(image, results, request, clock)
 
     def bytes_per_pixel(self, outputs: Sequence[str]) -> float:
         """Count the maps, as large as they were last, and the input of the semantic branch."""
@@ -145,6 +150,18 @@ class TwoBranch(SynchronousPipeline):
         low_res = self._preprocessor.low_res(frame.bgr)
         logits = self._semantic(low_res, 'semantic_logits', StageClock())
         return enlarged_arg_max(logits[0], (frame.height, frame.width), self._bundle.multiple)
+
+    def keep_memory(self, keeps: bool) -> None:
+        """Tell all engines; see `InferencePipeline.keep_memory`."""
+        super().keep_memory(keeps)
+        if self._within_budget is not None:
+            self._within_budget.keep_memory(keeps)
+
+    def close(self) -> None:
+        """Free the memory of the engines."""
+        if self._within_budget is not None:
+            self._within_budget.close()
+        super().close()
 
     def maps(self, image: np.ndarray, clock: StageClock) -> dict[str, np.ndarray]:
         """
@@ -168,6 +185,33 @@ class TwoBranch(SynchronousPipeline):
             low_res = self._preprocessor.low_res(image)
         tokens = self._semantic(low_res, 'tokens', clock)
         return {'tokens': tokens, **self._tiled_detail(image, tile, clock)}
+
+    def _segment_within(
+        self, budget: FrameBudget, frame: RawFrame, request: OutputRequest, clock: StageClock
+    ) -> Results:
+        """Segment one frame within a budget; what that needs is opened with the first one."""
+        budget.begin()
+        if self._within_budget is None:
+            self._within_budget = FramesWithinBudget(self._bundle, self._graphs, self._options)
+            self._within_budget.keep_memory(self._keeps_memory)
+        with clock.stage('convert'):
+            image = frame.bgr
+        results = self._within_budget.segment(image, budget, request, clock)
+        self._map_bytes = bytes_per_pixel(self._bundle)
+        if not self._keeps_memory:
+            self._within_budget.forget()
+        results = self._painted(image, results, request, clock)
+        budget.end()
+        return results
+
+    def _painted(
+        self, image: np.ndarray, results: Results, request: OutputRequest, clock: StageClock
+    ) -> Results:
+        if not request.overlay.any:
+            return results
+        with clock.stage('overlay'):
+            painted = request.overlay.paint(image, results['mask'], self._bundle.classes)
+        return {**results, **painted}
 
     def _semantic(self, low_res: np.ndarray, output: str, clock: StageClock) -> np.ndarray:
         size = {}

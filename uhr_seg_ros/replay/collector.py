@@ -227,7 +227,11 @@ class Collector:
 
     def _on_latency(self, array: DiagnosticArray) -> None:
         values = array.status[0].values
-        times = {each.key.removesuffix('_ms'): float(each.value) for each in values}
+        times = {
+            each.key.removesuffix('_ms'): float(each.value)
+            for each in values
+            if each.key.endswith('_ms')
+        }
         with self._lock:
             self._stages[_stamp_ns(array)] = times
 

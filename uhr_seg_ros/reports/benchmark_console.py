@@ -63,6 +63,8 @@ def print_stages(result: Mapping[str, Any]) -> None:
         f'{format_size(result["size"])}: peak memory {result["peak_mb"]} MB, first frame '
         f'{result["first_ms"]:.0f} ms'
     )
+    if result['detail_share'] < 1.0:
+        title += f', {result["detail_share"]:.0%} of it in detail'
     _print_ms(title, ('min', 'median', 'max'), result['stage_ms'])
 
 

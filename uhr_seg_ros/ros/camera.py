@@ -28,6 +28,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import MessageError
 from uhr_seg_ros.core.text import MAX_SHOWN, one_line, shortened
+from uhr_seg_ros.ros.attention import Attention
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
 from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache
 from uhr_seg_ros.ros.outputs import CameraOutput
@@ -151,6 +152,7 @@ class Camera:
 
     Attributes:
         monitor: what `/diagnostics` tells about the frames.
+        attention: how closely they are looked at; another one with every bundle.
         output: the publications, None while unconfigured.
         clouds: labels points, None while unconfigured or where that is not enabled.
 
@@ -170,6 +172,8 @@ class Camera:
         self._jumps = jumps
         self._calibrations = CameraInfoCache(on_error)
         jumps.listen(lambda _: self._calibrations.forget_stamps())
+        self.attention = Attention()
+        jumps.listen(lambda _: self.attention.forget())
         self._input: CameraInput | None = None
         self._put: Callable[[str, Frame], None]
         self._unclosed: list[CameraInput | CameraOutput | CloudLabeler] = []
@@ -227,6 +231,7 @@ class Camera:
     def open_output(self, classes: ClassSet, *, samples: bool) -> None:
         """Announce the masks and their classes, and where frames are sampled if that varies."""
         self.monitor.pace.forget()
+        self.attention = Attention()
         self.close_output()  # what an end that failed has left
         self.output = CameraOutput(
             self._node, self._prefix, classes, self._calibrations, samples=samples

@@ -36,10 +36,11 @@ from uhr_seg_ros.core.memory import trim_heap
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.visualization import draw_density, OverlayOptions, scaled_size
 from uhr_seg_ros.image_io.limits import FrameLimit
-from uhr_seg_ros.pipelines.pipeline import PendingResult, TilingOptions
+from uhr_seg_ros.pipelines.frame_budget import FrameBudget
+from uhr_seg_ros.pipelines.pipeline import PendingResult, TilingOptions, WARM_UP_SIZE
 from uhr_seg_ros.pipelines.segmenter import Segmentation, Segmenter
 from uhr_seg_ros.ros.camera import Camera, Frame
-from uhr_seg_ros.ros.diagnostics import StageWindows
+from uhr_seg_ros.ros.diagnostics import Recent, StageWindows
 from uhr_seg_ros.ros.messages.images import read_frame
 from uhr_seg_ros.ros.outputs import CameraOutput, FrameResult
 from uhr_seg_ros.ros.parameters.node_parameters import Parameters
@@ -165,16 +166,28 @@ class FrameProcessor:
             return ''
         return segmenter.bundle.domain.misfit(segmenter.bundle.name, settings.camera_view)
 
+    def why_whole(self, settings: Settings) -> str:
+        """Return why a frame budget that is asked for is not kept, and what to do; or empty."""
+        segmenter = self._segmenter
+        if segmenter is None or settings.detail != 'budget':
+            return ''
+        if not settings.latency_budget_ms:
+            return 'latency.budget_ms is 0: set it to what a frame may take, ms'
+        return segmenter.why_whole
+
     def load(self, settings: Settings) -> ClassSet:
         """
         Open the engines of the bundle and return its classes.
 
         Raises:
-            UhrSegError: the bundle, the back end or the memory limit is not usable.
+            UhrSegError: the bundle, the back end, the memory limit or a region of interest is not
+                usable.
 
         """
         self.rebuild_reason = ''
         FrameLimit(settings.max_pixels).check('input_size', *settings.input_size[::-1])
+        for region in settings.regions.values():
+            region.open()  # or raises
         self._segmenter = Segmenter(
             settings.bundle,
             settings.backend,
@@ -190,6 +203,8 @@ class FrameProcessor:
                 on_progress=self._on_progress,
             ),
         )
+        if settings.frame_budget_ms and not self.why_whole(settings):
+            self._segmenter.warm_up(WARM_UP_SIZE, FrameBudget(settings.frame_budget_ms))
         self._stages = StageWindows()
         self._note_engines(self._segmenter)
         line = self._segmenter.bundle.domain_line
@@ -261,8 +276,14 @@ class FrameProcessor:
         segmenter.keep_memory(not outgrows)
         if outgrows:
             self._run_later(trim_heap)  # when the frame is done and gone
+        budget_ms = 0.0 if self.why_whole(settings) else settings.frame_budget_ms
         pending = segmenter.submit(
-            image, confidence=confidence, overlay=overlay, refinement=settings.refinement
+            image,
+            confidence=confidence,
+            overlay=overlay,
+            refinement=settings.refinement,
+            budget=camera.attention.budget(budget_ms, convert_ms),
+            roi=camera.attention.roi(settings.regions[name]),
         )
         if segmenter.fallback != self.fallback:  # engines for a new size were refused
             self._note_engines(segmenter)
@@ -286,7 +307,7 @@ class FrameProcessor:
         times = {'convert': work.convert_ms + stages.pop('convert', 0.0), **stages}
         times |= {'publish': 1e3 * (now - done), 'total': 1e3 * (now - work.start)}
         latency_ms = 1e3 * (now - work.frame.arrival)
-        self._stages.add(times, latency_ms, result.refined_share)
+        self._stages.add(times, latency_ms, result.refined_share, result.detail_share)
         height, width = result.mask.shape
         work.camera.monitor.note_mask(now, (height, width), now - work.start)
         waited_ms = 1e3 * (work.start - work.frame.arrival)
@@ -311,8 +332,8 @@ class FrameProcessor:
         }
         return {**self._stages.values(), **self._facts, **gpu}
 
-    def take_recent(self) -> list[tuple[float, float | None]]:
-        """Return latency, ms, and refined share of the frames since the last call."""
+    def take_recent(self) -> list[Recent]:
+        """Return what is judged of the frames since the last call."""
         return self._stages.take_recent()
 
     def _note_engines(self, segmenter: Segmenter) -> None:

@@ -110,6 +110,7 @@ def _sampling(output: CameraOutput, frame: FrameResult) -> Image | None:
 
 def _times(output: CameraOutput, frame: FrameResult) -> DiagnosticArray:
     values = {f'{stage}_ms': f'{value:.3f}' for stage, value in frame.times_ms.items()}
+    values['detail_share'] = f'{frame.result.detail_share:.4f}'
     topic, node = output.topic_name('latency'), output.node.get_fully_qualified_name()
     status = make_status(topic, DiagnosticStatus.OK, '', node, values)
     return DiagnosticArray(header=frame.header, status=[status])

@@ -29,10 +29,12 @@ from uhr_seg_ros.ros.camera import Camera
 from uhr_seg_ros.ros.dashboard import draw_dashboard
 from uhr_seg_ros.ros.diagnostics import (
     check_cache,
+    check_detail,
     check_domain,
     check_duplicate_name,
     check_failure,
     check_fallback,
+    check_frame_budget,
     check_latency,
     check_refinement_budget,
     check_temperature,
@@ -109,8 +111,12 @@ class Reporter:
         last = partial(self._lasting, now=now, hold_s=hold_s)
         budget_ms, refine_ms = settings.latency_budget_ms, settings.refine_budget_ms
         limit_c = settings.diagnostics_gpu_temperature_limit
-        late = check_latency([latency for latency, _ in recent], budget_ms)
-        short = check_refinement_budget([share for _, share in recent], refine_ms)
+        whole = path.why_whole(settings)
+        if settings.frame_budget_ms and not whole:
+            late = check_frame_budget([each.total_ms for each in recent], budget_ms)
+        else:
+            late = check_latency([each.latency_ms for each in recent], budget_ms)
+        short = check_refinement_budget([each.refined_share for each in recent], refine_ms)
         warm = check_temperature(path.gpu_temperature_c, limit_c)
         node = node_status(
             name,
@@ -124,6 +130,7 @@ class Reporter:
             last('refining', refine_ms, short),
             last('temperature', limit_c, warm),
             check_fallback(path.fallback),
+            check_detail(whole),
             check_cache(path.rebuild_reason),
             check_domain(path.misfit(settings)),
         )

@@ -28,6 +28,7 @@ from rclpy.parameter import Parameter
 
 from uhr_seg_ros.ros.parameters.declaration import accept_whole_numbers, declare
 from uhr_seg_ros.ros.parameters.extrinsics import extrinsic_specs, Extrinsics
+from uhr_seg_ros.ros.parameters.regions import Region, region_specs
 from uhr_seg_ros.ros.parameters.settings import Settings, SPECS
 from uhr_seg_ros.ros.parameters.spec import ParameterSpec
 
@@ -61,7 +62,7 @@ class Parameters:
         accept_whole_numbers(node)
         self._declare(SPECS)
         for camera in self._cameras:
-            self._declare(extrinsic_specs(camera))
+            self._declare((*extrinsic_specs(camera), *region_specs(camera)))
         self.settings = self._snapshot()
         self._is_declared = True
 
@@ -96,7 +97,12 @@ class Parameters:
         poses = {
             camera: Extrinsics(**self._fields(extrinsic_specs(camera))) for camera in self._cameras
         }
-        return Settings(**values, extrinsics=MappingProxyType(poses))
+        regions = {
+            camera: Region(**self._fields(region_specs(camera))) for camera in self._cameras
+        }
+        return Settings(
+            **values, extrinsics=MappingProxyType(poses), regions=MappingProxyType(regions)
+        )
 
     def _fields(self, specs: Iterable[ParameterSpec]) -> dict[str, Any]:
         return {spec.field: self._values[spec.name] for spec in specs}

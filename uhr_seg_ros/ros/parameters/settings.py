@@ -34,6 +34,7 @@ from uhr_seg_ros.image_io.limits import DEFAULT_FRAME_PIXELS, MAX_FRAME_PIXELS
 from uhr_seg_ros.pipelines.refinement.refine import METHODS, missing_library, Refinement
 from uhr_seg_ros.ros.parameters.extrinsics import Extrinsics
 from uhr_seg_ros.ros.parameters.launch_arguments import camera_fault
+from uhr_seg_ros.ros.parameters.regions import Region
 from uhr_seg_ros.ros.parameters.spec import row, specs_of
 
 MIN_SIDE, MAX_SIDE = 16, 16384
@@ -57,7 +58,7 @@ class Settings:
     """
     The node's parameters at one moment; it cannot change.
 
-    `extrinsics` has the declared pose of every camera.
+    `extrinsics` has the declared pose of every camera, `regions` what is looked at of it.
     """
 
     bundle: str = row(
@@ -158,6 +159,13 @@ class Settings:
         'file that starts it anew (respawn).',
         limits=(0.0, 86400.0),
         least=1.0,
+    )
+    detail: str = row(
+        'whole',
+        'whole: the detail branch sees every frame as a whole. budget: it sees the tiles that '
+        'gain most by it, as many as latency.budget_ms allows; on ONNX Runtime, for bundles with '
+        'a detail branch.',
+        choices=('whole', 'budget'),
     )
     max_rate_hz: float = row(
         0.0,
@@ -274,12 +282,20 @@ class Settings:
     )
     latency_budget_ms: float = row(
         0.0,
-        'Warn when more than 5 % of the frames take longer from arrival to publication, ms; '
-        '0 = never.',
+        'With detail budget, what processing a frame may take, ms; above 0. With detail whole, '
+        'warn when more than 5 % of the frames take longer from arrival to publication; 0 = '
+        'never.',
         name='latency.budget_ms',
         limits=(0.0, 600000.0),
     )
     extrinsics: Mapping[str, Extrinsics] = field(default_factory=lambda: MappingProxyType({}))
+
+    regions: Mapping[str, Region] = field(default_factory=lambda: MappingProxyType({}))
+
+    @cached_property
+    def frame_budget_ms(self) -> float:
+        """What processing a frame may take, ms; 0 where it takes as long as it takes."""
+        return self.latency_budget_ms if self.detail == 'budget' else 0.0
 
     @cached_property
     def refinement(self) -> Refinement | None:
