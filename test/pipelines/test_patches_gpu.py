@@ -141,7 +141,7 @@ def test_memory_is_given_back(stand_in: StandIn, bundle: Bundle) -> None:
 
 def test_an_input_that_does_not_fit(stand_in: StandIn, bundle: Bundle) -> None:
     with on_gpu(bundle) as segmenter:
-        engine = segmenter._pipeline._graphs['medium']
+        engine = segmenter._chosen.pipeline._graphs['medium']
         with pytest.raises(EngineError, match='graph medium: image has shape'):
             engine.run({'image': np.zeros((1, 3, 32, 32), np.float32)}, ['medium'])
 
