@@ -156,7 +156,7 @@ def test_failed_build_repeats_the_log(newest: TensorRT, model: bytes) -> None:
 
 def test_libraries_that_give_nothing(newest: TensorRT, model: bytes) -> None:
     def nothing(log: object) -> None:
-        log.log('ERROR', 'CUDA initialization failure with error: 35')
+        log.log(log.ERROR, 'CUDA initialization failure with error: 35')
         msg = 'pybind11::init(): factory function returned nullptr'
         raise TypeError(msg)
 

@@ -88,6 +88,24 @@ def test_every_batch_size(stand_in: StandIn, bundle: Bundle) -> None:
         assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
+def test_as_many_at_a_time_as_engines_allow(stand_in: StandIn, bundle: Bundle) -> None:
+    """What a pixel costs is expected of the graphs, then found of the first engines, once."""
+    stand_in.trt.notes.memory_per_value = 1000
+    bundle = replace(bundle, detail_bytes_per_pixel=1e6)  # of a CPU: one patch at a time
+    # A context that is the whole frame does not grow with the patches.
+    is_whole = 'whole' in bundle.patches.contexts.values()
+    limits, lines = TilingOptions(memory_limit_mb=130), []
+    options = EngineOptions(precision='fp32', report=lines.append)
+    for _ in range(2):
+        with Segmenter(bundle, 'tensorrt', limits, options=options) as segmenter:
+            shape = segmenter._chosen.pipeline._graphs['patch'].input_shapes['image']
+            assert shape[0] == (5 if is_whole else 3)
+            assert segmenter(scene()).mask.shape == (90, 130)
+        assert stand_in.trt.notes.built == 3 + (2 if is_whole else 3)
+    (told,) = [line for line in lines if 'were expected' in line]
+    assert f'building for {shape[0]} at a time, not 8' in told
+
+
 @pytest.mark.parametrize(
     'version',
     [each if each in ALWAYS else pytest.param(each, marks=pytest.mark.slow) for each in VERSIONS],
@@ -141,7 +159,7 @@ def test_memory_is_given_back(stand_in: StandIn, bundle: Bundle) -> None:
 
 def test_an_input_that_does_not_fit(stand_in: StandIn, bundle: Bundle) -> None:
     with on_gpu(bundle) as segmenter:
-        engine = segmenter._pipeline._graphs['medium']
+        engine = segmenter._chosen.pipeline._graphs['medium']
         with pytest.raises(EngineError, match='graph medium: image has shape'):
             engine.run({'image': np.zeros((1, 3, 32, 32), np.float32)}, ['medium'])
 

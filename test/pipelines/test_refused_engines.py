@@ -37,6 +37,7 @@ from tiny_bundle import edited_model
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.tensorrt import backend
 from uhr_seg_ros.backends.tensorrt.cache import EngineCache
+from uhr_seg_ros.core.cuda_driver import GpuLostError
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.pipelines.verification import RefusedError
@@ -229,6 +230,33 @@ def test_a_comparison_that_could_not_run_is_no_refusal(
     assert failed.built == 3  # fp32 would fail in the same way
     assert 'tensorrt is not used: engine tiny-' in failed.fallback
     assert Start(stand_in, tiny_bundle).precision == 'fp16'
+
+
+@pytest.mark.parametrize(('times', 'built'), [(1, 0), (2, 3)])
+def test_gpu_that_is_lost_while_engines_are_compared(
+    stand_in: StandIn,
+    tiny_bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    times: int,
+    built: int,
+) -> None:
+    """The next start compares what was built, not more; what loses it twice is built anew."""
+
+    def lose(self: object, handle: int) -> bool:
+        stand_in.cuda.lose()
+        return False
+
+    chosen = {'backend': 'tensorrt', 'precision': 'fp32'}
+    with monkeypatch.context() as patch:
+        patch.setattr(stand_in.trt._Context, 'execute_async_v3', lose)
+        for _ in range(times):
+            with pytest.raises(GpuLostError, match='illegal memory access'):
+                Start(stand_in, tiny_bundle, **chosen)
+    assert stand_in.trt.notes.built == 3
+    found = Start(stand_in, tiny_bundle, **chosen)
+    assert (found.built, found.compared) == (built, 1)
+    later = Start(stand_in, tiny_bundle, **chosen)
+    assert (later.built, later.compared) == (0, 0)
 
 
 def scene(height: int, width: int) -> np.ndarray:

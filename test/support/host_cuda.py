@@ -37,6 +37,7 @@ Work = Callable[[], None]
 
 #: What a lost GPU refuses; it frees nothing either, but says no more than a line about that.
 _FAILING = (
+    'memory',
     'allocate',
     'pinned',
     'mapped',

@@ -168,7 +168,7 @@ class Log:
     """ILogger; the code under test derives from it, so its own names are allowed."""
 
     real = 'ILogger'
-    INTERNAL_ERROR, ERROR, WARNING = 'INTERNAL_ERROR', 'ERROR', 'WARNING'
+    INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
 
 
 class ParserError(ApiObject):

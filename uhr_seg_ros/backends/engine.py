@@ -123,8 +123,8 @@ class Backend(Protocol):
         """Keep the unverified engines, and how well they agree, if the back end keeps any."""
         ...
 
-    def discard_engines(self) -> None:
-        """Forget the unverified engines, because they could not be compared."""
+    def discard_engines(self, reason: Exception) -> None:
+        """Forget the unverified engines, which could not be compared for this reason."""
         ...
 
     def refuse_engines(

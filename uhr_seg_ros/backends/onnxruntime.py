@@ -90,7 +90,7 @@ class OnnxRuntimeBackend:
     def commit_engines(self, facts: Mapping[str, float]) -> None:
         """Do nothing: see `unverified`."""
 
-    def discard_engines(self) -> None:
+    def discard_engines(self, reason: Exception) -> None:
         """Do nothing: see `unverified`."""
 
     def refuse_engines(

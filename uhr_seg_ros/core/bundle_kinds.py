@@ -158,7 +158,6 @@ _FRAME, _ROWS = {2: 'height', 3: 'width'}, {2: 'rows', 3: 'columns'}
 _QUARTER = {2: 'quarter_height', 3: 'quarter_width'}
 
 # They run on every back end alike.
-_PATCHES = 'uhr_seg_ros.pipelines.patches:PatchesWithContexts'
 _DEFORMED = 'uhr_seg_ros.pipelines.deformed:Deformed'
 _UNIFORM = 'uhr_seg_ros.pipelines.single:Uniform'
 
@@ -246,8 +245,12 @@ _KINDS = (
         },
         pipelines={
             # Nobody has calibrated them for int8.
-            'tensorrt': PipelineEntry(_PATCHES, _PATCH_STAGES, ('fp16', 'fp32')),
-            'onnxruntime': PipelineEntry(_PATCHES, _PATCH_STAGES),
+            'tensorrt': PipelineEntry(
+                'uhr_seg_ros.pipelines.patches_gpu:PatchesGpu', _PATCH_STAGES, ('fp16', 'fp32')
+            ),
+            'onnxruntime': PipelineEntry(
+                'uhr_seg_ros.pipelines.patches:PatchesWithContexts', _PATCH_STAGES
+            ),
         },
         exporter='uhr_seg_ros.export.patches:EXPORTER',
         compare_sizes=_of_patches,

@@ -255,7 +255,7 @@ def batch_size(bundle: Bundle, limits: TilingOptions) -> int:
     """Return how many patches fit into the memory limit, at least one."""
     if not limits.memory_limit_mb:
         return MAX_BATCH
-    per_pixel = bundle.detail_bytes_per_pixel or DEFAULT_BYTES_PER_PIXEL
+    per_pixel = limits.bytes_per_pixel or bundle.detail_bytes_per_pixel or DEFAULT_BYTES_PER_PIXEL
     fitting = int(limits.memory_limit_mb * 1e6 / (per_pixel * patches_of(bundle).side ** 2))
     return min(max(fitting, 1), MAX_BATCH)
 

@@ -16,44 +16,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
-from weakref import ref
+from typing import Any
 
 import numpy as np
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.registry import REFERENCE
-from uhr_seg_ros.core.bundle import Bundle, Graph, load_bundle
+from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.bundle_kinds import SEGMENTER_STAGES
 from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
-from uhr_seg_ros.core.cuda_driver import GpuLostError
-from uhr_seg_ros.core.errors import ConfigError, EngineError, UhrSegError
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.pipelines.choosing import Chooser
 from uhr_seg_ros.pipelines.frame_budget import FrameBudget
+from uhr_seg_ros.pipelines.failover import Failover
 from uhr_seg_ros.pipelines.pipeline import (
     AttentivePipeline,
     GridSampler,
-    InferencePipeline,
     OutputRequest,
     PendingResult,
-    Results,
     TilingOptions,
     warm_up_frame,
 )
 from uhr_seg_ros.pipelines.refinement.refine import refine, Refinement
 from uhr_seg_ros.pipelines.region_of_interest import RegionOfInterest
 from uhr_seg_ros.pipelines.registry import pipeline_entry
-from uhr_seg_ros.pipelines.verification import RefusedError
-
-_Result = TypeVar('_Result')
 
 
 @dataclass(frozen=True)
@@ -114,13 +106,6 @@ class Segmenter:
 
     Attributes:
         bundle: the loaded bundle.
-        backend: name of the back end in use.
-        fallback: why `auto` took no faster back end or precision, and what to do; empty if it
-            did. It changes, as `backend` and `provenance` do, where the engines for a new size of
-            frames are refused, and where the GPU is lost.
-        is_lost: whether the GPU was lost and nothing in this process takes its place.
-        provenance: bundle name, network, back end, its version, device and precision, hashes of
-            the graphs.
 
     Raises:
         UhrSegError: the bundle, the back end, a graph or a limit is not usable.
@@ -138,12 +123,8 @@ class Segmenter:
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
         self._threads = options.threads
-        self._in_work: Callable[[], PendingResult[Results] | None] = lambda: None
-        self._chooser = Chooser(self.bundle, backend, tiling, options, input_size)
-        self._pipeline: InferencePipeline | None = None
-        self._lost: InferencePipeline | None = None
-        self.is_lost = False
-        self._open()
+        chooser = Chooser(self.bundle, backend, tiling, options, input_size)
+        self._chosen = Failover(chooser)
 
     def __call__(
         self,
@@ -194,6 +175,40 @@ class Segmenter:
         return pending.result()
 
     @property
+    def backend(self) -> str:
+        """Name of the back end in use."""
+        return self._chosen.backend
+
+    @property
+    def fallback(self) -> str:
+        """
+        Why `auto` took no faster back end or precision, and what to do; empty if it did.
+
+        It changes, as `backend` and `provenance` do, where the engines for a new size of frames
+        are refused, and where the GPU is lost.
+        """
+        return self._chosen.fallback
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the GPU was lost and nothing in this process takes its place."""
+        return self._chosen.is_lost
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Bundle name, network, back end, its version, device and precision, graphs' hashes."""
+        of_pipeline = self._chosen.provenance
+        # TensorRT makes its own precisions of the graphs in float32.
+        as_they_are = self.backend.partition(':')[0] == REFERENCE
+        graphs = self.bundle.graphs_in(of_pipeline['precision'] if as_they_are else 'fp32')
+        return {
+            'bundle': self.bundle.name,
+            'network': self.bundle.network,
+            **of_pipeline,
+            'sha256': {name: graph.sha256 for name, graph in graphs.items()},
+        }
+
+    @property
     def stages(self) -> tuple[str, ...]:
         """The stages that a frame may have, in the order in which they run."""
         own = pipeline_entry(self.bundle, self.backend).stages
@@ -202,7 +217,7 @@ class Segmenter:
     @property
     def why_whole(self) -> str:
         """Why a budget cannot be kept here; empty if it can."""
-        if isinstance(self._running, AttentivePipeline):
+        if isinstance(self._chosen.pipeline, AttentivePipeline):
             return ''
         if 'detail' not in self.bundle.graphs:
             return (
@@ -217,7 +232,7 @@ class Segmenter:
     @property
     def is_async(self) -> bool:
         """Whether `submit` returns before the work is done, as it does on a GPU."""
-        return self._running.is_async
+        return self._chosen.pipeline.is_async
 
     def submit(
         self,
@@ -249,13 +264,11 @@ class Segmenter:
             raise ConfigError(reason)
         if roi is not None:
             roi.pixels((frame.height, frame.width))  # or refuses
-        pending = self._accepted(lambda pipeline: pipeline.submit(frame, request, clock))
+        pending = self._chosen.submit(frame, request, clock)
         detail_share = 1.0 if budget is None else budget.detail_share
-        pipeline, self._in_work = self._running, ref(pending)
 
         def finish() -> Segmentation:
-            with self._leaving_lost(pipeline):
-                results: dict[str, Any] = dict(pending.result())
+            results: dict[str, Any] = dict(pending.result())
             if refinement is not None:
                 results.update(self._refined(frame, results['mask'], refinement, clock))
             if roi is not None:
@@ -282,7 +295,7 @@ class Segmenter:
 
         """
         frame = self._checked(image)
-        return self._accepted(lambda pipeline: pipeline.semantic_mask(frame))
+        return self._chosen.run(lambda pipeline: pipeline.semantic_mask(frame))
 
     def sampling_grid(self, image: np.ndarray | RawFrame) -> np.ndarray:
         """
@@ -299,7 +312,7 @@ class Segmenter:
 
         """
         frame = self._checked(image)
-        pipeline = self._running
+        pipeline = self._chosen.pipeline
         if not isinstance(pipeline, GridSampler):
             msg = (
                 f'bundle {self.bundle.name} is of kind {self.bundle.kind}, which does not choose '
@@ -315,7 +328,7 @@ class Segmenter:
         That makes the next frame faster. Otherwise the memory goes back to the C library as they
         are done, which may still keep it: see `core.memory.trim_heap`.
         """
-        self._running.keep_memory(keeps)
+        self._chosen.pipeline.keep_memory(keeps)
 
     def bytes_per_pixel(
         self,
@@ -336,7 +349,7 @@ class Segmenter:
             overlay: as of `__call__`.
 
         """
-        pipeline = self._running
+        pipeline = self._chosen.pipeline
         classes = len(self.bundle.classes)
         each = {'mask': 1 if classes <= MAX_UINT8_CLASSES else 2}
         each |= {'confidence': 1} if confidence else {}
@@ -348,15 +361,13 @@ class Segmenter:
 
     def warm_up(self, size: tuple[int, int], budget: FrameBudget | None = None) -> None:
         """Get ready for frames of (height, width), with a budget too, so that they are fast."""
-        self._accepted(lambda pipeline: pipeline.prepare(size))
+        self._chosen.run(lambda pipeline: pipeline.prepare(size))
         if budget is not None:
             self(warm_up_frame(size), budget=budget)
 
     def close(self) -> None:
         """Free the memory; calling it again does nothing."""
-        pipeline, self._pipeline = self._pipeline, None
-        if pipeline is not None:
-            pipeline.close()
+        self._chosen.close()
 
     def __enter__(self) -> Segmenter:
         return self
@@ -368,62 +379,6 @@ class Segmenter:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _open(self) -> None:
-        self._pipeline = self._chooser.open()
-        self.backend, self.fallback = self._chooser.chosen.backend, self._chooser.fallback
-        self.provenance: dict[str, Any] = {
-            'bundle': self.bundle.name,
-            'network': self.bundle.network,
-            **self._pipeline.provenance,
-            'sha256': {name: graph.sha256 for name, graph in self._graphs().items()},
-        }
-
-    @contextmanager
-    def _leaving_lost(self, pipeline: InferencePipeline) -> Iterator[None]:
-        """
-        Work with a pipeline; where its GPU is lost and the user left the choice, leave it too.
-
-        Raises:
-            GpuLostError: the frame goes with the GPU; `is_lost` tells if the next ones do, too.
-            EngineError: it was left while the frame was in work.
-
-        """
-        try:
-            yield
-        except EngineError as err:
-            if pipeline is self._lost:
-                msg = f'the frame was in work when the GPU was lost: {self.fallback}'
-                raise EngineError(msg) from err
-            if isinstance(err, GpuLostError):
-                self.is_lost = not (self._chooser.has_other_backend and self._leave(pipeline, err))
-            raise
-
-    def _leave(self, lost: InferencePipeline, reason: GpuLostError) -> bool:
-        """Go on with another back end, and tell if that can be opened."""
-        self._pipeline = None
-        with suppress(Exception):  # whatever it is, there is nothing left to be freed
-            lost.close()
-        with suppress(Exception):  # the reason is what matters, and is raised
-            self._chooser.pass_over(reason)
-            self._open()
-            self._lost = lost
-        return self._pipeline is not None
-
-    def _accepted(self, work: Callable[[InferencePipeline], _Result]) -> _Result:
-        """Do what may open engines for a new size; where they are refused, on the next choice."""
-        while True:
-            try:
-                with self._leaving_lost(self._running):
-                    return work(self._running)
-            except RefusedError as err:
-                self._chooser.pass_over(err)
-            # The memory of a frame in work goes with its engines.
-            if (pending := self._in_work()) is not None:
-                with suppress(UhrSegError):  # who asks for the result gets the error
-                    pending.result()
-            self.close()
-            self._open()
 
     def _refined(
         self,
@@ -437,21 +392,8 @@ class Segmenter:
             refined = refine(mask, frame.bgr, refinement, self._threads)
         return {'mask': refined.mask, 'refined_share': refined.share}
 
-    def _graphs(self) -> dict[str, Graph]:
-        """Return the graphs that run: TensorRT makes its own precisions of those in float32."""
-        as_they_are = self.backend.partition(':')[0] == REFERENCE
-        precision = self._running.provenance['precision'] if as_they_are else 'fp32'
-        return self.bundle.graphs_in(precision)
-
-    @property
-    def _running(self) -> InferencePipeline:
-        if self._pipeline is None:
-            msg = 'the segmenter was closed: make a new one'
-            raise ConfigError(msg)
-        return self._pipeline
-
     def _checked(self, image: np.ndarray | RawFrame) -> RawFrame:
-        _ = self._running  # closed is the first thing to say
+        _ = self._chosen.pipeline  # closed is the first thing to say
         if isinstance(image, RawFrame):
             return image
         if not isinstance(image, np.ndarray):

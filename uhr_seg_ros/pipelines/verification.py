@@ -139,8 +139,8 @@ class Verification:
         except RefusedError as err:
             reason = self.backend.refuse_engines(self._case(), str(err), err.facts)
             raise RefusedError(reason, err.facts) from err
-        except Exception:
-            self.backend.discard_engines()
+        except Exception as err:
+            self.backend.discard_engines(err)
             raise
         self.backend.commit_engines(agreement.facts())
 

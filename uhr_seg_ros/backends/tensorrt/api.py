@@ -220,20 +220,24 @@ def _sm(capability: tuple[int, int]) -> str:
 
 def _make_log(trt: Any) -> Any:
     """Make a logger that keeps errors and warnings; its base class exists only at run time."""
-    errors = (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR)
 
     class Log(trt.ILogger):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.lines: deque[str] = deque(maxlen=LOG_LINES)
             self.warnings: deque[str] = deque(maxlen=WARNINGS)
+            self._kept = {
+                int(trt.ILogger.INTERNAL_ERROR): self.lines,
+                int(trt.ILogger.ERROR): self.lines,
+                int(trt.ILogger.WARNING): self.warnings,
+            }
 
         # Lines of every severity come here, from any thread: the logger of the bindings, which
         # drops some before Python, prints the others to stdout, where no log of ours gets them.
         def log(self, severity: Any, msg: str) -> None:
-            if severity in errors:
-                self.lines.append(' '.join(msg.split()))
-            elif severity == trt.ILogger.WARNING:
-                self.warnings.append(' '.join(msg.split()))
+            # To compare members of their enumeration takes ten times as long.
+            kept = self._kept.get(int(severity))
+            if kept is not None:
+                kept.append(' '.join(msg.split()))
 
     return Log()

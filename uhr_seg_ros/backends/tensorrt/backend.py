@@ -35,11 +35,15 @@ from uhr_seg_ros.backends.tensorrt.kernel_loading import load_kernels
 from uhr_seg_ros.backends.tensorrt.runtime_cache import RuntimeCache
 from uhr_seg_ros.backends.tensorrt.verdicts import read_refusal, write_refusal
 from uhr_seg_ros.core.bundle import Bundle, Graph
+from uhr_seg_ros.core.cuda_driver import GpuLostError
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.core.gpu import find_gpu, Gpu
 
 if TYPE_CHECKING:
     from uhr_seg_ros.backends.tensorrt.specialized_graphs import SpecializedGraphs
+
+#: What is noted of an engine when the GPU was lost while it was compared.
+_LOST = 'lost_while_compared'
 
 
 def _specialized_graphs(bundle: str, precision: str, cache: EngineCache) -> SpecializedGraphs:
@@ -157,7 +161,8 @@ class TensorRTBackend:
                     engine = self._load(key) or self._build(graph, shapes, formats, key)
             if 'agreement' not in self.cache.facts(key):
                 self._unverified.append(key)
-            return Execution(self.tensorrt, engine, key.name, self._runtime_cache(engine, key))
+            compiled = self._runtime_cache(engine, key)
+            return Execution(self.tensorrt, engine, key.name, compiled, self.cuda)
         finally:
             self._report_warnings()
 
@@ -180,17 +185,27 @@ class TensorRTBackend:
             self._keep(self.cache.note, key, facts)
         self._unverified.clear()
 
-    def discard_engines(self) -> None:
-        """Remove the unverified engines from the cache, because they could not be compared."""
+    def discard_engines(self, reason: Exception) -> None:
+        """
+        Remove the unverified engines from the cache, because they could not be compared.
+
+        Where the GPU was lost meanwhile, for the first time, they stay to be compared at the next
+        start, which then need not build them; at the second time they may be why.
+        """
         for key in self._unverified:
-            self._keep(self.cache.discard, key)
+            if isinstance(reason, GpuLostError) and not self.cache.facts(key).get(_LOST):
+                self._keep(self.cache.note, key, {_LOST: 1})
+            else:
+                self._keep(self.cache.discard, key)
         self._unverified.clear()
 
     def refuse_engines(
         self, case: Mapping[str, str], reason: str, facts: Mapping[str, float]
     ) -> str:
         """Remove the unverified engines from the cache, and keep why in their place."""
-        self.discard_engines()
+        for unverified in self._unverified:
+            self._keep(self.cache.discard, unverified)
+        self._unverified.clear()
         key = self._verdict_key(case)
         self._keep(write_refusal, self.cache, key, reason, facts)
         return read_refusal(self.cache, key) or reason

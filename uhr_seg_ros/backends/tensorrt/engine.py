@@ -23,9 +23,10 @@ import numpy as np
 
 from uhr_seg_ros.backends.engine import Shape, Shapes
 from uhr_seg_ros.backends.tensorrt.api import TensorRT, TensorRTError
-from uhr_seg_ros.backends.tensorrt.cuda import GraphCaptureError, Stream
+from uhr_seg_ros.backends.tensorrt.cuda import Cuda, GraphCaptureError, Stream
 from uhr_seg_ros.backends.tensorrt.runtime_cache import RuntimeCache
 from uhr_seg_ros.core.bundle import Graph
+from uhr_seg_ros.core.cuda_driver import GpuLostError
 from uhr_seg_ros.core.errors import EngineError
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Execution:
         engine: deserialized.
         label: graph and size, for errors.
         runtime_cache: of the engine, where TensorRT has any.
+        cuda: what it runs in, to tell a lost GPU from an engine that fails.
 
     Attributes:
         inputs: name -> tensor.
@@ -81,8 +83,9 @@ class Execution:
         engine: Any,
         label: str,
         runtime_cache: RuntimeCache | None = None,
+        cuda: Cuda | None = None,
     ) -> None:
-        self._tensorrt, self._label = tensorrt, label
+        self._tensorrt, self._label, self._cuda = tensorrt, label, cuda
         # The context uses both without holding them.
         self._engine, self._runtime_cache = engine, runtime_cache
         configuration = [runtime_cache.config] if runtime_cache else []
@@ -114,10 +117,14 @@ class Execution:
 
         Raises:
             TensorRTError: TensorRT refuses.
+            GpuLostError: and why it does is that nothing can be done on the GPU any more.
 
         """
         if not self._context.execute_async_v3(stream.handle):
-            raise self._tensorrt.error(f'engine {self._label} failed')
+            error = self._tensorrt.error(f'engine {self._label} failed')
+            if self._cuda is not None:
+                self._ask(self._cuda, error)
+            raise error
         if self._runtime_cache is not None:
             self._runtime_cache.after_run()
 
@@ -135,6 +142,14 @@ class Execution:
         if self._tensorrt.is_rtx and not self._context.is_stream_capturable(stream.handle):
             msg = f'engine {self._label} cannot be captured, says {self._tensorrt}'
             raise GraphCaptureError(msg)
+
+    @staticmethod
+    def _ask(cuda: Cuda, error: TensorRTError) -> None:
+        """Let the driver, which refuses everything then, tell that the GPU is lost."""
+        try:
+            cuda.memory()
+        except GpuLostError as lost:
+            raise lost from error
 
     def _tensor(self, name: str) -> TensorSpec:
         kind = self._engine.get_tensor_dtype(name).name

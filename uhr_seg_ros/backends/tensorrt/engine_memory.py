@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from uhr_seg_ros.backends.tensorrt.specialized_graphs import SpecializedGraphs
 
 
+#: Shape of an image at which memory is counted, where a graph takes any size.
+COUNTED_IMAGE = (1, 3, 512, 1024)
+
 #: How much of a GPU's own memory the largest branch may take where nobody says.
 _SHARE = 0.25
 
@@ -64,9 +67,13 @@ class EngineMemory:
             return limit_mb
         return max(limit_mb, int(_SHARE * self._own_bytes / 1e6))
 
-    def per_pixel(self, graph: Graph) -> float:
+    def per_pixel(self, graph: Graph, image: tuple[int, ...] = COUNTED_IMAGE) -> float:
         """
         Return what a pixel of a graph's input `image` takes, bytes.
+
+        Args:
+            graph: of the bundle.
+            image: shape of that input at which it is expected; memory grows with its pixels.
 
         Raises:
             BundleError: the file is not the one that was hashed.
@@ -75,7 +82,7 @@ class EngineMemory:
         """
         found = self._known(graph)
         if found is None:
-            found = self._graphs.expected_bytes_per_pixel(graph)
+            found = self._graphs.expected_bytes_per_pixel(graph, image)
             if self._graphs.is_calibrated:
                 self._note(graph, found)
         return found

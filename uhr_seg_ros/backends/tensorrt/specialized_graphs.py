@@ -23,6 +23,7 @@ import numpy as np
 import onnx
 
 from uhr_seg_ros.backends.tensorrt.cache import EngineCache, Key
+from uhr_seg_ros.backends.tensorrt.engine_memory import COUNTED_IMAGE
 from uhr_seg_ros.core.bundle import Graph
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.onnx_graphs.folding import fix_shapes, split_layer_norms
@@ -37,9 +38,6 @@ from uhr_seg_ros.onnx_graphs.precision import (
 from uhr_seg_ros.onnx_graphs.qdq import quantize
 
 Shapes = Mapping[str, tuple[int, ...]]
-
-#: Height and width, px, at which memory is counted; it grows with the pixels.
-_COUNTED_SIZE = (512, 1024)
 
 #: What engines depend on; calibrated graphs are older than the rewriting.
 ENGINE_CONVERSION = f'{CONVERSION}, rewriting {REWRITING}'
@@ -162,18 +160,32 @@ class SpecializedGraphs:
         """Whether graphs have to be calibrated before they are converted."""
         return self._precision == 'int8'
 
-    def expected_bytes_per_pixel(self, graph: Graph) -> float:
+    def expected_bytes_per_pixel(
+        self, graph: Graph, image: tuple[int, ...] = COUNTED_IMAGE
+    ) -> float:
         """
         Return what a pixel of the input `image` costs an engine of the graph, see `memory_bytes`.
 
         In int8 it is as much as in fp16: a part of the maps stays there.
+
+        Args:
+            graph: of the bundle; of what other inputs have any length of, there is one.
+            image: shape of that input, at which memory is counted.
+
         """
         precision = 'fp16' if self.is_calibrated else self._precision
-        height, width = _COUNTED_SIZE
+        inputs = onnx.load_model_from_string(graph.read()).graph.input
+        shapes = {
+            each.name: tuple(
+                dimension.dim_value or 1 for dimension in each.type.tensor_type.shape.dim
+            )
+            for each in inputs
+        }
         model = SpecializedGraphs(self._bundle, precision, self._cache).load(
-            graph, {'image': (1, 3, height, width)}, plain_norms=False
+            graph, {**shapes, 'image': image}, plain_norms=False
         )
-        return memory_bytes(model) / (height * width)
+        batch, _, height, width = image
+        return memory_bytes(model) / (batch * height * width)
 
     def fields_of_memory(self, graph: Graph) -> dict[str, str]:
         """Return what the memory of a graph's engines depends on."""
