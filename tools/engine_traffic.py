@@ -35,8 +35,9 @@ from typing import Any, NamedTuple
 
 from uhr_seg_ros.backends.tensorrt.formats import set_formats
 from uhr_seg_ros.benchmark.graph_traffic import engine_graphs
+from uhr_seg_ros.benchmark.host import write_results
 from uhr_seg_ros.cli.arguments import DEFAULT_BUNDLE, parse_size
-from uhr_seg_ros.core.atomic_io import check_writable, write_json
+from uhr_seg_ros.core.atomic_io import check_writable
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.pipelines.two_branch_gpu_engines import IMAGE_FORMAT, MAP_FORMATS
 
@@ -158,7 +159,7 @@ def main() -> None:
             ],
         }
     if arguments.json:
-        write_json(arguments.json, report)
+        write_results(arguments.json, {'graphs': report})
 
 
 if __name__ == '__main__':

@@ -25,7 +25,6 @@ import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-import json
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -36,7 +35,8 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from uhr_seg_ros.core.atomic_io import check_writable, write_text
+from uhr_seg_ros.benchmark.host import write_results
+from uhr_seg_ros.core.atomic_io import check_writable
 from uhr_seg_ros.core.classes import ClassSet, UNLABELED
 from uhr_seg_ros.core.image_writing import check_format, write_image
 from uhr_seg_ros.core.visualization import colorize
@@ -98,8 +98,8 @@ def main() -> None:
                 painted = panels(samples[0], segmenter.bundle.classes)
                 write_image(arguments.picture, painted)
     if arguments.output:
-        content = {'bundle': arguments.bundle, **found}
-        write_text(arguments.output, json.dumps(content, indent=1) + '\n')
+        content = {'bundle': segmenter.bundle.name, **found}
+        write_results(arguments.output, content)
 
 
 def real(root: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:

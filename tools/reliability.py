@@ -37,9 +37,8 @@ import numpy as np
 import psutil
 
 from uhr_seg_ros.benchmark.figures import figures, spread
-from uhr_seg_ros.benchmark.host import describe_host
+from uhr_seg_ros.benchmark.host import write_results
 from uhr_seg_ros.benchmark.sources import prepare_bag
-from uhr_seg_ros.core.atomic_io import write_json
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.command_line import CommandParser, Mode, refuse_without_effect
 from uhr_seg_ros.core.errors import ConfigError
@@ -287,7 +286,7 @@ def _run(name: str, options: Options, path: Path) -> None:
     print(f'{name} ...', flush=True)
     with TemporaryDirectory(prefix='uhr_seg_') as folder:
         result = SECTIONS[name](options, Path(folder))
-    write_json(path, {'machine': describe_host(), **result})
+    write_results(path, result)
     print(json.dumps(result, indent=1), flush=True)
 
 

@@ -33,6 +33,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='rclpy is not installed')
 
+from results_files import check_provenance
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_typestore, Stores
 from tiny_bundle import paint
@@ -135,6 +136,7 @@ def check_accounts(frames: dict[str, int]) -> None:
 
 def test_lock_step_loses_nothing(measured: Path) -> None:
     result = report(measured)
+    check_provenance(result)
     figures = result['figures']
     check_accounts(figures['frames'])
     # The recording has 10 frames: it was repeated.
@@ -319,14 +321,14 @@ def test_comparison(measured: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     second = copy.deepcopy(first)
     second['figures']['latency_ms']['p50'] = 2 * first['figures']['latency_ms']['p50']
     second['node']['parameters']['threads'] = 1
-    second['machine']['host'] = 'other'
+    second['machine']['cpu'] = 'other'
     second['node']['unheard of'] = 'new'
     figures = paired_figures(first, second)
     assert figures['latency p50, ms'][1] == 2 * figures['latency p50, ms'][0]
     assert differences(first, first) == {}
     assert differences(first, second) == {
         'parameters': ({'threads': 0}, {'threads': 1}),
-        'machine': (first['machine']['host'], 'other'),
+        'processor': (first['machine']['cpu'], 'other'),
         'node: unheard of': (None, 'new'),
     }
     (tmp_path / 'other.json').write_text(json.dumps(second), encoding='utf-8')

@@ -23,6 +23,7 @@ import sys
 
 import numpy as np
 import pytest
+from results_files import check_provenance
 
 pytest.importorskip('rclpy', reason='rclpy is not installed')
 
@@ -46,6 +47,7 @@ def test_stages_of_every_count(tmp_path: Path, capsys: pytest.CaptureFixture[str
     options = ['cloud', '--points', '12800', '1', '--size', '320x192', '--repeat', '3']
     assert main(['benchmark', *options, '--json', str(file)]) == 0
     report = json.loads(file.read_text())
+    check_provenance(report)
     assert report['repeat'] == 3
     assert [cloud['points'] for cloud in report['clouds']] == [12800, BEAMS]
     for cloud in report['clouds']:

@@ -31,6 +31,7 @@ from image_bags import image, record
 import numpy as np
 import psutil
 import pytest
+from results_files import check_provenance
 from tiny_bundle import paint, TINY_CLASSES
 
 pytest.importorskip('rclpy', reason='rclpy is not installed')
@@ -97,6 +98,7 @@ def test_images_become_masks_overlays_clouds_and_a_report(
     assert len(list((output / 'overlays').glob('*_overlay.jpg'))) == 3
     assert cv2.imread(str(output / 'overview.jpg')) is not None
     report = json.loads((output / 'report.json').read_text())
+    check_provenance(report)
     assert report['frames_played'] == report['frames_received'] == 3
     assert report['frames_processed'] == report['masks_saved'] == 3
     assert report['frames_dropped'] == report['frames_rejected'] == report['node_exit_code'] == 0

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 import subprocess
 import sys
@@ -24,6 +25,7 @@ import cv2
 from image_bags import image, record
 import numpy as np
 import pytest
+from results_files import check_provenance
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import get_typestore, Stores
 from small_disk import SmallDisk
@@ -240,7 +242,7 @@ def test_command_needs_no_ros(tiny_bundle: Path, tmp_path: Path) -> None:
     assert result.returncode == 1, result.stderr  # one frame was left out
     assert '2 frames segmented, 1 left out' in result.stdout
     assert len(messages(tmp_path / 'out')['/segmentation/mask']) == 2
-    assert (tmp_path / 'figures.json').is_file()
+    check_provenance(json.loads((tmp_path / 'figures.json').read_text('utf-8')))
 
 
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])

@@ -22,31 +22,37 @@ import json
 from pathlib import Path
 
 import pytest
+from results_files import check_provenance
 from small_disk import SmallDisk
 
 from uhr_seg_ros.cli import benchmark as benchmark_command
 from uhr_seg_ros.cli.benchmark import KINDS
 from uhr_seg_ros.cli.main import main
 
-SMALL = ('--size', '64x64', '--repeat', '1')
+SMALL = ('--size', '64x64', '--repeat', '1', '--processes', '1')
 
 
 def benchmark(tmp_path: Path, *arguments: object) -> dict:
     report = tmp_path / 'deep/report.json'
     assert main(['benchmark', *map(str, arguments), '--json', str(report)]) == 0
-    return json.loads(report.read_text(encoding='utf-8'))
+    content = json.loads(report.read_text(encoding='utf-8'))
+    check_provenance(content)
+    return content
 
 
 @pytest.mark.usefixtures('hostile_folder')
 def test_stages_of_every_size(tmp_path: Path, tiny_bundle: Path) -> None:
     sizes = ['--size', '320x192', '--size', '100x50']
-    report = benchmark(tmp_path, 'stages', '--bundle', tiny_bundle, *sizes, '--repeat', 2)
+    counts = ['--repeat', 2, '--processes', 2]
+    report = benchmark(tmp_path, 'stages', '--bundle', tiny_bundle, *sizes, *counts)
+    assert report['bundle'] == 'tiny'
     assert [result['size'] for result in report['sizes']] == [[192, 320], [50, 100]]
     for result in report['sizes']:
         stages = ['convert', 'preprocess', 'semantic', 'detail', 'fusion', 'total']
         assert list(result['stage_ms']) == stages
         total = result['stage_ms']['total']
-        assert 0 < total['min'] <= total['median'] <= total['max']
+        assert 0 < total['min'] <= total['low'] < total['median'] < total['high'] <= total['max']
+        assert result['interval']['processes'] == 2
         assert result['peak_mb'] >= result['start_mb'] > 0
 
 
@@ -55,7 +61,7 @@ def test_cost_of_the_node(
     tmp_path: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip('rclpy', reason='rclpy is not installed')
-    options = ['--size', '320x192', '--repeat', 3, '--rate', 5]
+    options = ['--size', '320x192', '--repeat', 3, '--rate', 5, '--processes', 1]
     node = benchmark(tmp_path, 'node', '--bundle', tiny_bundle, *options)['node']
     # A frame may be dropped for a newer one on a busy machine.
     assert 0 < node['frames_processed'] <= node['frames_played'] == 3
@@ -75,10 +81,11 @@ def test_cost_of_the_node(
 @pytest.mark.slow
 def test_export_against_torch(tmp_path: Path) -> None:
     pytest.importorskip('torch', reason='PyTorch is not installed')
-    report = benchmark(tmp_path, 'torch', 'hlrc_s', '--size', '128x64', '--repeat', 2)
+    counts = ['--repeat', 2, '--processes', 2]
+    report = benchmark(tmp_path, 'torch', 'hlrc_s', '--size', '128x64', *counts)
     (result,) = report['against_torch']
-    assert len(result['eager_ms']) == len(result['exported_ms']) == 2
-    assert result['ratio'] > 0
+    assert len(result['eager_ms']) == len(result['exported_ms']) == 4
+    assert 0 < result['ratio_low'] <= result['ratio'] <= result['ratio_high']
 
 
 def test_bytes_of_graphs(

@@ -18,13 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from uhr_seg_ros import __version__
 from uhr_seg_ros.benchmark.figures import (
     engine_facts,
     figures,
@@ -32,7 +30,7 @@ from uhr_seg_ros.benchmark.figures import (
     series,
     without_extremes,
 )
-from uhr_seg_ros.benchmark.host import describe_host
+from uhr_seg_ros.benchmark.host import describe_run
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.errors import ProcessError
 from uhr_seg_ros.replay.bags import describe_bag, ImageTopic
@@ -101,8 +99,8 @@ def benchmark_bag(
         on_mask: called with number and stamp of every mask.
 
     Returns:
-        `mode`, `figures`, `series`, `trials` (for a search), `machine`, `bag`, `node`, `dds`,
-        `date`, `version`; see docs/benchmark.md.
+        `mode`, `figures`, `series`, `trials` (for a search), `bag`, `node`, `dds`, and what
+        `describe_run` gives; see docs/benchmark.md.
 
     Raises:
         UhrSegError: no such recording or bundle, a node that failed, or no answer at all.
@@ -123,13 +121,13 @@ def benchmark_bag(
             pacing = Pacing(lockstep=True, every=every, live=True)
             session.play(options.bag, pacing, topic, pictures=pictures)
             described = session.describe()
+    run = describe_run()
     return {
         'benchmark': 'bag',
-        'version': __version__,
-        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        **run,
         'mode': {'rate': options.rate, 'duration_s': options.duration_s},
         **measured,
-        'machine': {**describe_host(), 'idle_percent': idle},
+        'machine': {**run['machine'], 'idle_percent': idle},
         'bag': describe_bag(options.bag, topic),
         'node': {
             **engine_facts(described['diagnostics']),

@@ -26,9 +26,8 @@ import numpy as np
 
 from uhr_seg_ros.benchmark.demo_cloud import cloud_figures, draw_saved_cloud
 from uhr_seg_ros.benchmark.figures import percentiles, stage_percentiles
-from uhr_seg_ros.benchmark.host import machine
+from uhr_seg_ros.benchmark.host import write_results
 from uhr_seg_ros.benchmark.sources import prepare_bag
-from uhr_seg_ros.core.atomic_io import write_json
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.image_writing import write_image
 from uhr_seg_ros.core.interruption import note_progress
@@ -129,19 +128,18 @@ def _run(options: DemoOptions, bundle: Bundle) -> dict[str, Any]:
     report = {
         'bundle': bundle.name,
         'domain': str(bundle.domain),
-        'recording': str(bag),
+        'recording': bag.name,
         'topic': topic.name,
         **_figures(result),
         'node_exit_code': exit_code,
         'masks_saved': len(_masks(output)),
         'files_not_saved': list(result.unsaved),
-        'machine': machine(),
     }
     if options.cloud:
         delay_ns = cloud_delay_ns(flight_rate)
         report['clouds'] = cloud_figures(result, output, bundle.classes, delay_ns)
         draw_saved_cloud(output, bundle.classes)
-    write_json(output / 'report.json', report)
+    write_results(output / 'report.json', report)
     draw_overview(output)
     return report
 

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Time per stage and peak memory of the segmenter at one size, in a fresh process."""
+"""Time per stage and peak memory of the segmenter at one size, in fresh processes."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.benchmark.intervals import describe_interval, join_spreads
 from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.core.errors import ProcessError, UhrSegError
 from uhr_seg_ros.core.memory import peak_resident_bytes, tune_malloc
@@ -90,6 +91,29 @@ def measure(options: StageOptions) -> dict[str, Any]:
         msg = f'measuring {options.size[1]}x{options.size[0]} failed: {last}'
         raise ProcessError(msg)
     return json.loads(child.stdout)
+
+
+def measure_processes(options: StageOptions, processes: int) -> dict[str, Any]:
+    """
+    Measure in so many processes, one after the other.
+
+    Returns:
+        What `measure` gives, where `first_ms` is a median, the memory the largest, and `stage_ms`
+        has `low` and `high` around each median, see `join_spreads`; `interval`: what they are.
+
+    Raises:
+        ProcessError: a child failed.
+
+    """
+    results = [measure(options) for _ in range(processes)]
+    return {
+        **results[0],
+        'first_ms': median(result['first_ms'] for result in results),
+        'stage_ms': join_spreads([result['stage_ms'] for result in results]),
+        'interval': describe_interval(processes),
+        'peak_mb': max(result['peak_mb'] for result in results),
+        'start_mb': max(result['start_mb'] for result in results),
+    }
 
 
 def measure_here(options: StageOptions) -> dict[str, Any]:

@@ -23,8 +23,9 @@ from typing import Any, NamedTuple
 
 from uhr_seg_ros.backends.options import PRECISIONS
 from uhr_seg_ros.benchmark.figures import segmenter_stages
-from uhr_seg_ros.benchmark.host import machine
-from uhr_seg_ros.benchmark.stages import measure, StageOptions
+from uhr_seg_ros.benchmark.host import write_results
+from uhr_seg_ros.benchmark.intervals import join_against_torch, join_medians, PROCESSES
+from uhr_seg_ros.benchmark.stages import measure_processes, StageOptions
 from uhr_seg_ros.cli import benchmark_recordings as recordings
 from uhr_seg_ros.cli.arguments import (
     add_bundle,
@@ -37,7 +38,7 @@ from uhr_seg_ros.cli.arguments import (
     parse_size,
 )
 from uhr_seg_ros.cli.benchmark_old_form import to_subcommand
-from uhr_seg_ros.core.atomic_io import check_writable, write_json
+from uhr_seg_ros.core.atomic_io import check_writable
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.reports.benchmark_console import (
@@ -106,9 +107,21 @@ def _add_frames(parser: argparse.ArgumentParser) -> None:
         type=parse_count,
         default=REPEAT,
         metavar='N',
-        help=f'frames that count (default: {REPEAT})',
+        help=f'frames that count, in each process (default: {REPEAT})',
     )
     _add_json(parser)
+
+
+def _add_processes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--processes',
+        type=parse_count,
+        default=PROCESSES,
+        metavar='N',
+        help='fresh processes that measure one after the other: printed are the median of theirs '
+        f'and the 95 %% interval around it, which takes {PROCESSES} at least (default: '
+        f'{PROCESSES})',
+    )
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
@@ -130,6 +143,7 @@ def _add_stages(parser: argparse.ArgumentParser) -> None:
     add_engines(parser)
     add_detail(parser)
     _add_frames(parser)
+    _add_processes(parser)
 
 
 def _add_node(parser: argparse.ArgumentParser) -> None:
@@ -158,6 +172,7 @@ def _add_cloud(parser: argparse.ArgumentParser) -> None:
 def _add_torch(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('network', metavar='NETWORK', help='such as hlrc_cityscapes')
     _add_frames(parser)
+    _add_processes(parser)
 
 
 def _add_graphs(parser: argparse.ArgumentParser) -> None:
@@ -198,7 +213,14 @@ def _run_node(arguments: argparse.Namespace) -> int:
     # Only here: the segmenter is measured without a ROS installation, too.
     from uhr_seg_ros.benchmark.node_cost import measure_node
 
-    result = measure_node(arguments.bundle, _largest(arguments), arguments.repeat, arguments.rate)
+    measured = []
+    with note_progress(lambda: f'{len(measured)} of {arguments.processes} nodes measured'):
+        for _ in range(arguments.processes):
+            largest = _largest(arguments)
+            measured.append(
+                measure_node(arguments.bundle, largest, arguments.repeat, arguments.rate)
+            )
+    result = join_medians(measured)
     print_node(result, segmenter_stages(result['stage_ms'], load_bundle(arguments.bundle).kind))
     return _finish(arguments, {**report, 'node': result})
 
@@ -219,12 +241,12 @@ def _measure_stages(arguments: argparse.Namespace) -> dict[str, Any]:
                 memory_limit_mb=arguments.memory_limit_mb,
                 budget_ms=budget_ms(arguments),
             )
-            result = measure(options)
+            result = measure_processes(options, arguments.processes)
             if reason := result['provenance']['fallback']:
                 print(reason)
             results.append(result)
             print_stages(result)
-    return {'bundle': arguments.bundle, 'machine': machine(), 'sizes': results}
+    return {'bundle': load_bundle(arguments.bundle).name, 'sizes': results}
 
 
 def _run_transport(arguments: argparse.Namespace) -> int:
@@ -237,8 +259,7 @@ def _run_transport(arguments: argparse.Namespace) -> int:
         print(f'sending {arguments.repeat} frames: {setting.name}')
         results.append(measure_transport(setting, largest, arguments.repeat, arguments.rate))
     print_transport(largest, results)
-    report = {'machine': machine(), 'size': list(largest), 'transport': results}
-    return _finish(arguments, report)
+    return _finish(arguments, {'size': list(largest), 'transport': results})
 
 
 def _run_cloud(arguments: argparse.Namespace) -> int:
@@ -251,8 +272,7 @@ def _run_cloud(arguments: argparse.Namespace) -> int:
         result = measure_cloud(CloudOptions(points, _largest(arguments), arguments.repeat))
         print_cloud(result)
         results.append(result)
-    report = {'machine': machine(), 'repeat': arguments.repeat, 'clouds': results}
-    return _finish(arguments, report)
+    return _finish(arguments, {'repeat': arguments.repeat, 'clouds': results})
 
 
 def _run_torch(arguments: argparse.Namespace) -> int:
@@ -260,12 +280,15 @@ def _run_torch(arguments: argparse.Namespace) -> int:
     # Only here: everything else runs without PyTorch.
     from uhr_seg_ros.export.against_torch import compare_speed
 
-    results = [
-        compare_speed(arguments.network, *size, arguments.repeat) for size in _sizes(arguments)
-    ]
-    for result in results:
-        print_against_torch(result)
-    return _finish(arguments, {'machine': machine(), 'against_torch': results})
+    results = []
+    for height, width in _sizes(arguments):
+        runs = compare_speed(
+            arguments.network, height, width, arguments.repeat, arguments.processes
+        )
+        size = f'{width}x{height}'
+        results.append({'network': arguments.network, 'size': size, **join_against_torch(runs)})
+        print_against_torch(results[-1])
+    return _finish(arguments, {'against_torch': results})
 
 
 def _run_graphs(arguments: argparse.Namespace) -> int:
@@ -294,7 +317,7 @@ def _largest(arguments: argparse.Namespace) -> tuple[int, int]:
 
 def _finish(arguments: argparse.Namespace, report: dict[str, Any]) -> int:
     if arguments.json:
-        write_json(arguments.json, report)
+        write_results(arguments.json, report)
     return 0
 
 

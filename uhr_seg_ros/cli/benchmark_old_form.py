@@ -41,6 +41,7 @@ _OTHERS = (
     '--points',
     '--precision',
     '--prefix',
+    '--processes',
     '--rate',
     '--repeat',
     '--report',

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.benchmark.figures import spread
-from uhr_seg_ros.benchmark.host import machine
+from uhr_seg_ros.benchmark.host import write_results
 from uhr_seg_ros.cli.arguments import (
     add_bundle,
     add_engines,
@@ -32,7 +32,7 @@ from uhr_seg_ros.cli.arguments import (
     parse_duration,
     parse_pace,
 )
-from uhr_seg_ros.core.atomic_io import check_writable, write_json, write_text
+from uhr_seg_ros.core.atomic_io import check_writable, write_text
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
@@ -122,7 +122,7 @@ def run_bag(arguments: argparse.Namespace) -> int:
             overlays = sorted(pictures.glob('overlays/*.jpg'))
             write_text(arguments.report, build(report, overlays))
     if arguments.json:
-        write_json(arguments.json, report)
+        write_results(arguments.json, report)
     return 0
 
 
@@ -162,9 +162,8 @@ def run_offline(arguments: argparse.Namespace) -> int:
             'seconds': round(result.seconds, 3),
             'provenance': provenance,
             'bag': describe_bag(recording, topic),
-            'machine': machine(),
         }
-        write_json(arguments.json, report)
+        write_results(arguments.json, report)
     return 1 if result.rejected or result.lost else 0
 
 

@@ -20,18 +20,14 @@ import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-import json
 from pathlib import Path
-import platform
 import resource
 from typing import Any
 
-import cv2
-import numpy as np
 from tqdm import tqdm
 
-from uhr_seg_ros import __version__
 from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.benchmark.host import describe_run, write_results
 from uhr_seg_ros.cli.arguments import add_backend, add_bundle, add_precision
 from uhr_seg_ros.core.atomic_io import check_writable, write_text
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
@@ -156,10 +152,11 @@ def run(args: argparse.Namespace) -> int:
         'ignored': [bundle.classes.names[index] for index in dataset.ignored],
         'settings': asdict(settings),
         **figures,
+        **describe_run(),
     }
     show(content)
     if args.json:
-        write_text(args.json, json.dumps(content, indent=2) + '\n')
+        write_results(args.json, content)
     if gallery is not None:
         write_text(args.report, evaluation_report.build(content, bundle.classes, gallery))
     return 0
@@ -185,7 +182,7 @@ def evaluate(
         gallery: Gets pictures.
 
     Returns:
-        The figures, and `provenance`, `versions`, `seconds` and `peak_memory_mb`.
+        The figures, and `provenance`, `seconds` and `peak_memory_mb`.
 
     Raises:
         UhrSegError: An image cannot be read or segmented.
@@ -209,7 +206,6 @@ def evaluate(
             measured += 1
     return {
         'provenance': segmenter.provenance,
-        'versions': _versions(),
         'seconds': {name: round(time / 1e3, 3) for name, time in clock.times.items()},
         'peak_memory_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         **Figures(bundle.classes.names, dataset.ignored, dataset.reported).of(results),
@@ -249,13 +245,3 @@ def _check_classes(bundle: Bundle, dataset: Dataset) -> None:
         'be the same in the same order; take a bundle that was trained on this data set'
     )
     raise ConfigError(msg)
-
-
-def _versions() -> dict[str, str]:
-    """Name what the figures depend on beside the back end, which the provenance names."""
-    return {
-        'uhr_seg_ros': __version__,
-        'python': platform.python_version(),
-        'numpy': np.__version__,
-        'opencv': cv2.__version__,
-    }

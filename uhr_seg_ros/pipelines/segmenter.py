@@ -33,8 +33,8 @@ from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.pipelines.choosing import Chooser
-from uhr_seg_ros.pipelines.frame_budget import FrameBudget
 from uhr_seg_ros.pipelines.failover import Failover
+from uhr_seg_ros.pipelines.frame_budget import FrameBudget
 from uhr_seg_ros.pipelines.pipeline import (
     AttentivePipeline,
     GridSampler,

@@ -192,8 +192,8 @@ def _thumbnail(path: Path) -> str:
 
 
 def _settings(report: Mapping[str, Any]) -> str:
-    groups = ('mode', 'bag', 'node', 'dds', 'machine')
-    return settings(dict(pair for group in groups for pair in _flat(group, report[group])))
+    groups = ('mode', 'bag', 'node', 'dds', 'commit', 'versions', 'machine')
+    return settings(dict(pair for group in groups for pair in _flat(group, report.get(group))))
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -65,7 +65,9 @@ def print_stages(result: Mapping[str, Any]) -> None:
     )
     if result['detail_share'] < 1.0:
         title += f', {result["detail_share"]:.0%} of it in detail'
-    _print_ms(title, ('min', 'median', 'max'), result['stage_ms'])
+    if result['interval']['processes'] > 1:
+        title += f'; median and interval of {_interval(result["interval"])}'
+    _print_ms(title, ('min', 'median', 'low', 'high', 'max'), result['stage_ms'])
 
 
 def print_node(result: Mapping[str, Any], stages: Mapping[str, float]) -> None:
@@ -175,6 +177,11 @@ def print_against_torch(result: Mapping[str, Any]) -> None:
         )
     ]
     title = f'{result["network"]} at {result["size"]}: {result["ratio"]:.2f} times faster'
+    if result['interval']['processes'] > 1:
+        title += (
+            f', {result["ratio_low"]:.2f} to {result["ratio_high"]:.2f} by '
+            f'{_interval(result["interval"])}'
+        )
     print_table(title, ['', 'min ms', 'median ms', 'max ms'], rows)
 
 
@@ -244,6 +251,10 @@ def _print_clouds(clouds: Mapping[str, Any]) -> None:
 def _print_ms(title: str, keys: Sequence[str], rows: Mapping[str, Mapping[str, float]]) -> None:
     lines = [[name, *(_cell(row.get(key)) for key in keys)] for name, row in rows.items()]
     print_table(title, ['', *(f'{key} ms' for key in keys)], lines)
+
+
+def _interval(interval: Mapping[str, Any]) -> str:
+    return f'{interval["processes"]} processes, {interval["confidence"]:.1%} sure'
 
 
 def _cell(value: float | None) -> str:

@@ -34,7 +34,7 @@ _COLORS = (
 )
 
 #: What is a figure of its own in the JSON and not a setting of the run.
-_SETTINGS = ('settings', 'provenance', 'versions', 'seconds')
+_SETTINGS = ('settings', 'provenance', 'versions', 'machine', 'seconds')
 
 
 def build(report: Mapping[str, Any], classes: ClassSet, gallery: Gallery) -> str:
@@ -231,6 +231,7 @@ def _image_table(report: Mapping[str, Any]) -> str:
 
 def _settings(report: Mapping[str, Any]) -> str:
     lines = {'bundle': report['bundle'], 'data set': report['dataset'], 'split': report['split']}
+    lines |= {name: report[name] for name in ('commit', 'rmw', 'date') if name in report}
     for group in _SETTINGS:
-        lines |= {f'{group}: {name}': value for name, value in report[group].items()}
+        lines |= {f'{group}: {name}': value for name, value in report.get(group, {}).items()}
     return settings(lines)
