@@ -26,7 +26,10 @@ import onnx
 from onnx import helper, numpy_helper
 
 from uhr_seg_ros.onnx_graphs.folding import fix_shapes, replace_nodes
-from uhr_seg_ros.onnx_graphs.gpu_rewrites import drop_identities
+from uhr_seg_ros.onnx_graphs.gpu_rewrites import (
+    drop_identities,
+    pooled_means_to_convolutions,
+)
 from uhr_seg_ros.onnx_graphs.graph_view import attributes, GraphView, rebuilt
 
 #: Height and width by which a graph is looked at, px: multiples of every `input.multiple`, and
@@ -60,7 +63,14 @@ def rewrite_for_cpu(content: bytes, name: object) -> onnx.ModelProto:
         raise UnknownGraph(msg)
     channels = inputs[0].type.tensor_type.shape.dim[1].dim_value
     model = fix_shapes(content, {inputs[0].name: (1, channels, *PROBE)}, name)
-    for step in (drop_identities, plain_products, parted_attention, joined_fields):
+    steps = (
+        drop_identities,
+        pooled_means_to_convolutions,
+        plain_products,
+        parted_attention,
+        joined_fields,
+    )
+    for step in steps:
         model = step(model)
     return onnx.shape_inference.infer_shapes(model, strict_mode=True)
 
