@@ -15,13 +15,14 @@
 """
 Bundles of kind ``two_branch``, HLRC: semantic, detail, and the fusion in three forms.
 
-Semantic and detail know nothing of each other and can run side by side. Three identities, exact
+Semantic and detail know nothing of each other and can run side by side. Four identities, exact
 in real arithmetic, save work against the network as published:
 
 * The decoder's first convolution is linear, so tokens are projected by its kernel before they
   are assigned: the assignment then moves ``taps x hidden`` channels instead of 512, and the
   convolution over the assigned map becomes a sum of shifted slices.
 * Batch norm is folded into that convolution.
+* Coarse maps of the semantic branch are multiplied before they are enlarged (``pyramid``).
 * Upsampling by four and arg max run on the sixteen sub-pixel phases of the quarter-resolution
   logits, and only the uint8 result is shuffled to full size.
 """
@@ -34,7 +35,9 @@ from torch.nn import functional
 
 from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.export.exporter import Exporter, Graphs, Size
-from uhr_seg_ros.networks.backbones.layers import ConvNorm, phase_kernels, resize_like
+from uhr_seg_ros.export.folded import folded
+from uhr_seg_ros.export.pyramid import MIN_CHANNELS, Pyramid
+from uhr_seg_ros.networks.backbones.layers import phase_kernels, resize_like
 from uhr_seg_ros.networks.hlrc.assignment import assign
 from uhr_seg_ros.networks.hlrc.local_perception import LocalPerception, NoLocalPerception
 from uhr_seg_ros.networks.hlrc.network import HLRC
@@ -44,15 +47,6 @@ from uhr_seg_ros.networks.hlrc.semantic import SemanticBranch
 UPSAMPLING = 4
 #: Height and width of the image that is traced, px.
 TRACE_SIZE = (192, 256)
-
-
-def folded(block: ConvNorm) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weight and bias of a convolution with its batch norm (running statistics) folded in."""
-    norm = block.norm
-    assert isinstance(norm, nn.BatchNorm2d)
-    assert norm.running_mean is not None and norm.running_var is not None
-    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-    return block.conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
 
 
 class SemanticGraph(nn.Module):
@@ -66,6 +60,9 @@ class SemanticGraph(nn.Module):
     def __init__(self, network: HLRC) -> None:
         super().__init__()
         self.semantic: SemanticBranch = network.semantic
+        head = network.semantic.decoder
+        wide = head.fpn_bottleneck.conv.out_channels >= MIN_CHANNELS
+        self.decoder = Pyramid(head) if wide else head
         weight = folded(network.decoder.fuse)[0][:, : network.decoder.region]
         hidden, channels = weight.shape[:2]
         taps = weight.permute(2, 3, 0, 1).reshape(-1, channels, 1, 1)
@@ -73,7 +70,7 @@ class SemanticGraph(nn.Module):
         self.hidden = hidden
 
     def forward(self, low_res: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        _, feature = self.semantic(low_res)
+        feature = self.decoder(self.semantic.backbone(low_res))
         return functional.conv2d(feature, self.project), self.semantic.classify(feature)
 
 

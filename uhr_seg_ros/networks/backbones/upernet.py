@@ -82,12 +82,16 @@ class UPerHead(nn.Module):
         ]
         return self.bottleneck(torch.cat([top, *pooled], 1))
 
-    def forward(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
+    def levels(self, maps: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Compute the maps of the pyramid, finest first, each at its own size."""
         levels = [conv(x) for conv, x in zip(self.laterals, maps[:-1], strict=True)]
         levels.append(self.pyramid_pool(maps[-1]))
         for index in range(len(levels) - 1, 0, -1):
             levels[index - 1] = levels[index - 1] + resize_like(levels[index], levels[index - 1])
         outputs = [conv(x) for conv, x in zip(self.fpn, levels[:-1], strict=True)]
-        outputs.append(levels[-1])
+        return [*outputs, levels[-1]]
+
+    def forward(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
+        outputs = self.levels(maps)
         outputs = [outputs[0]] + [resize_like(x, outputs[0]) for x in outputs[1:]]
         return self.fpn_bottleneck(torch.cat(outputs, 1))
