@@ -90,7 +90,7 @@ def test_the_first_of_equal_classes() -> None:
 
 def test_a_third_class_between_two() -> None:
     """It wins at no corner, and in the middle by a little."""
-    logits = np.array([[[4, 0]] * 2, [[0, 4]] * 2, [[2.25, 2.25]] * 2], np.float32)
+    logits = np.array([[[4, 0]] * 2, [[0, 4]] * 2, [[2.75, 2.75]] * 2], np.float32)
     mask = upsampled_arg_max(logits, 4, (8, 8))
     assert np.array_equal(mask[0], [0, 0, 0, 2, 2, 1, 1, 1])
     logits[2] = 1.75
