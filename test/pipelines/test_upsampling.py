@@ -79,9 +79,10 @@ def test_padding_is_left_out() -> None:
     )
 
 
-def test_the_first_of_equal_classes() -> None:
+@pytest.mark.parametrize('classes', [2, 6])
+def test_the_first_of_equal_classes(classes: int) -> None:
     """Weights are multiples of an eighth, so that equal sums are exactly equal."""
-    logits = np.random.default_rng(0).integers(0, 3, (6, 40, 40)).astype(np.float32)
+    logits = np.random.default_rng(0).integers(0, 3, (classes, 40, 40)).astype(np.float32)
     expected = upsampled(logits, 4)
     two = np.partition(expected, -2, axis=0)[-2:]
     assert (two[0] == two[1]).mean() > 0.02
