@@ -318,11 +318,11 @@ def shift_ids(model: onnx.ModelProto) -> None:
     ('name', 'edit', 'text'),
     [
         ('scores', spoil('score', np.nan), 'logits that are not finite'),
-        ('fusion', spoil('score', np.nan), 'fusion and scores give different masks'),
+        ('quarter', spoil('score', np.nan), 'quarter_logits that are not finite'),
         ('semantic', spoil('score', np.nan), 'tokens that are not finite'),
         ('detail', spoil('to_rgb', np.inf), 'that are not finite'),
-        ('fusion', swap, 'fusion and scores give different masks'),
-        ('fusion', shift_ids, 'its graph fusion gives ids from 1 to 3 as uint8'),
+        ('quarter', swap, 'quarter and scores give different masks'),
+        ('scores', shift_ids, 'its graph scores gives ids from 1 to 3 as uint8'),
     ],
 )
 def test_two_branches(

@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import math
 
 import numpy as np
@@ -43,15 +43,21 @@ from uhr_seg_ros.pipelines.two_branch_maps import (
     STRIDES,
     TOKEN_STRIDE,
 )
+from uhr_seg_ros.pipelines.upsampling import MaskUpsampler, upsampled_arg_max
 
+#: px of the frame per row and column of the quarter-resolution logits.
+UPSAMPLING = STRIDES['local']
+#: Rows of the outputs of a graph per row of cells.
+OUTPUT_ROWS = {'quarter': TOKEN_STRIDE // UPSAMPLING, 'scores': TOKEN_STRIDE}
 #: Rows of cells that the fusion needs above and below its output: a cell looks at its neighbors,
 #: and four quarter-resolution px further are another cell; the upsampling looks at one more px.
-HALO = 1 + -(-(FUSION_REACH + 1) // 4)
+HALO = 1 + -(-(FUSION_REACH + 1) // UPSAMPLING)
 
-#: Full-size float32 logits that one strip of the fusion may take, bytes ...
-STRIP_BYTES = 32e6
+#: The widest map of one strip of the fusion that is known from outside, bytes: it and what is made
+#: of it stay in the cache that all cores share ...
+STRIP_BYTES = 8e6
 #: ... but never fewer rows of cells than this, or the halo dominates.
-MIN_STRIP_CELLS = 8
+MIN_STRIP_CELLS = 16
 
 #: Two classes are not nearly equal if their logits differ by this part of the largest one ...
 CLEAR_MARGIN = 0.05
@@ -61,12 +67,13 @@ MAX_DIFFERING = 0.01
 
 class TwoBranch(SynchronousPipeline):
     """
-    Run the graphs of one bundle: `semantic`, `detail`, and `fusion` or `scores`.
+    Run the graphs of one bundle: `semantic`, `detail`, and `quarter` or `scores`.
 
     The semantic branch always sees the whole frame. Where a memory limit or a tile size asks
     for it, the detail branch runs in overlapping tiles whose maps are blended linearly. The
-    fusion is local and runs in horizontal strips, with the same result as in one piece; the
-    graph `scores` is the fusion that gives confidence and logits too.
+    fusion is local and runs in horizontal strips, with the same result as in one piece: `quarter`
+    up to a quarter of the size, from where the mask is upsampled; the graph `scores` is the
+    fusion that gives confidence and logits too.
 
     Args:
         bundle: a bundle of kind `two_branch`.
@@ -84,7 +91,7 @@ class TwoBranch(SynchronousPipeline):
     takes_budgets = True
 
     #: The graphs that frames need.
-    GRAPHS: tuple[str, ...] = ('semantic', 'detail', 'fusion', 'scores')
+    GRAPHS: tuple[str, ...] = ('semantic', 'detail', 'quarter', 'scores')
 
     def __init__(
         self,
@@ -249,41 +256,63 @@ class TwoBranch(SynchronousPipeline):
     def _fuse(
         self, maps: dict[str, np.ndarray], size: tuple[int, int], outputs: Sequence[str]
     ) -> dict[str, np.ndarray]:
-        """Run the fusion strip by strip; every strip has the same shape and enough halo."""
+        """Run the fusion strip by strip; for the mask alone up to a quarter of the size."""
+        if list(outputs) == ['mask']:
+            shape = len(self._bundle.classes), *maps['local'].shape[2:]
+            upsampler = MaskUpsampler(shape, UPSAMPLING, size)
+            for _, strip in self._strips(maps, 'quarter', ['quarter_logits']):
+                upsampler.add(strip['quarter_logits'])
+            return {'mask': upsampler.mask}
         height, width = size
-        cells, columns = maps['tokens'].shape[2:]
-        row_bytes = 4 * len(self._bundle.classes) * TOKEN_STRIDE * TOKEN_STRIDE * columns
-        strips = strip_spans(cells, max(MIN_STRIP_CELLS, int(STRIP_BYTES / row_bytes)))
-        tallest = min(cells, max(stop - start for start, stop in strips) + 2 * HALO)
         whole: dict[str, np.ndarray] = {}
-        for start, stop in strips:
-            first = min(max(start - HALO, 0), cells - tallest)
-            strip = self._fuse_rows(maps, (first, first + tallest), outputs)
-            top, bottom = start * TOKEN_STRIDE, min(stop * TOKEN_STRIDE, height)
+        for top, strip in self._strips(maps, 'scores', outputs):
             for name, values in strip.items():
                 if name not in whole:
                     # Above 255 classes a graph gives its mask as int32.
                     dtype = np.uint16 if values.dtype == np.int32 else values.dtype
                     whole[name] = np.empty((*values.shape[:-2], height, width), dtype)
-                part = slice(top - first * TOKEN_STRIDE, bottom - first * TOKEN_STRIDE)
-                whole[name][..., top:bottom, :] = values[..., part, :width]
+                place = whole[name][..., top : top + values.shape[-2], :]
+                place[:] = values[..., : place.shape[-2], :width]
         return whole
 
+    def _strips(
+        self, maps: dict[str, np.ndarray], graph: str, outputs: Sequence[str]
+    ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        """
+        Run a graph of the fusion in strips of one height, with enough halo.
+
+        Yields:
+            First row of the strip, px of the outputs, and outputs without batch axis and halo.
+
+        """
+        cells, columns = maps['tokens'].shape[2:]
+        stride = OUTPUT_ROWS[graph]
+        mixed = max(maps['tokens'].shape[1], maps['local'].shape[1]) * OUTPUT_ROWS['quarter'] ** 2
+        row_bytes = 4 * columns * max(mixed, len(self._bundle.classes) * stride**2)
+        strips = strip_spans(cells, max(MIN_STRIP_CELLS, int(STRIP_BYTES / row_bytes)))
+        tallest = min(cells, max(stop - start for start, stop in strips) + 2 * HALO)
+        for start, stop in strips:
+            first = min(max(start - HALO, 0), cells - tallest)
+            values = self._fuse_rows(maps, (first, first + tallest), graph, outputs)
+            rows = slice((start - first) * stride, (stop - first) * stride)
+            yield start * stride, {name: each[..., rows, :] for name, each in values.items()}
+
     def _fuse_rows(
-        self, maps: dict[str, np.ndarray], rows: Span, outputs: Sequence[str]
+        self, maps: dict[str, np.ndarray], rows: Span, graph: str, outputs: Sequence[str]
     ) -> dict[str, np.ndarray]:
-        """Run the fusion on a span of rows of cells; outputs come without the batch axis."""
+        """Run a graph on a span of rows of cells; outputs come without the batch axis."""
         feeds = {name: _rows_of(name, values, rows) for name, values in maps.items()}
-        graph = 'fusion' if list(outputs) == ['mask'] else 'scores'
-        size = lengths(TOKEN_STRIDE * (rows[1] - rows[0]), TOKEN_STRIDE * maps['tokens'].shape[3])
+        count, columns = rows[1] - rows[0], maps['tokens'].shape[3]
+        size = lengths(OUTPUT_ROWS[graph] * count, OUTPUT_ROWS[graph] * columns)
         results = self._graphs.run(graph, feeds, dict.fromkeys(outputs, size))
         return {name: values[0] for name, values in results.items()}
 
     def _check_fusion(self, maps: dict[str, np.ndarray]) -> None:
         """Compare, once and on a few rows, the graph of masks with the graph that tells more."""
         rows = 0, min(maps['tokens'].shape[2], 2)
-        mask = self._fuse_rows(maps, rows, ['mask'])['mask']
-        logits = self._fuse_rows(maps, rows, ['mask', 'logits'])['logits']
+        quarter = self._fuse_rows(maps, rows, 'quarter', ['quarter_logits'])['quarter_logits']
+        logits = self._fuse_rows(maps, rows, 'scores', ['mask', 'logits'])['logits']
+        mask = upsampled_arg_max(quarter, UPSAMPLING, logits.shape[1:])
         if len(logits) < 2:
             return
         second, first = np.partition(logits, -2, axis=0)[-2:]
@@ -292,7 +321,7 @@ class TwoBranch(SynchronousPipeline):
         differing = (mask != logits.argmax(0)) & decided
         if differing.sum() > MAX_DIFFERING * decided.sum():
             msg = (
-                f'bundle {self._bundle.path}: its graphs fusion and scores give different masks, '
+                f'bundle {self._bundle.path}: its graphs quarter and scores give different masks, '
                 f'on {differing.sum() / decided.sum():.0%} of the pixels: export the model again'
             )
             raise BundleError(msg)

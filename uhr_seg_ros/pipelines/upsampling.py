@@ -57,16 +57,55 @@ def upsampled_arg_max(logits: np.ndarray, factor: int, size: tuple[int, int]) ->
         (H, W) uint8, or uint16 above 255 classes.
 
     """
-    height, width = size
-    mask = np.empty(size, mask_dtype(len(logits)))
-    # The first row and column of cells lie half outside.
-    outside = factor - factor // 2
-    for first, corners in _bands(logits):
-        cells = _masks_of_cells(corners, factor)
-        top = first * factor - outside
-        start, stop = max(top, 0), min(top + len(cells), height)
-        mask[start:stop] = cells[start - top : stop - top, outside : outside + width]
-    return mask
+    upsampler = MaskUpsampler(logits.shape, factor, size)
+    upsampler.add(logits)
+    return upsampler.mask
+
+
+class MaskUpsampler:
+    """
+    The same of logits that come in strips of rows, from top to bottom.
+
+    Args:
+        shape: (C, h, w) of all logits.
+        factor: as of `upsampled_arg_max`.
+        size: as of `upsampled_arg_max`.
+
+    Attributes:
+        mask: (H, W); complete when all rows were added.
+
+    """
+
+    def __init__(self, shape: Sequence[int], factor: int, size: tuple[int, int]) -> None:
+        self._shape, self._factor = shape, factor
+        self.mask = np.empty(size, mask_dtype(shape[0]))
+        self._rows = 0
+        self._last = np.empty((shape[0], 0, shape[2]), np.float32)
+
+    def add(self, logits: np.ndarray) -> None:
+        """Add the next rows of logits, (C, n, w) float32."""
+        count = max(BAND_CELLS // logits.shape[2], 1)
+        for top in range(0, logits.shape[1], count):
+            self._add(logits[:, top : top + count])
+
+    def _add(self, logits: np.ndarray) -> None:
+        """Fill the rows of cells that end with these rows of logits, and the last one of all."""
+        classes, height, width = self._shape
+        first, self._rows = self._rows, self._rows + logits.shape[1]
+        # The outermost px count twice, so that there are cells around them.
+        above = self._last if first else logits[:, :1]
+        below = logits[:, -1:] if self._rows == height else logits[:, :0]
+        corners = np.empty((classes, 1 + logits.shape[1] + below.shape[1], width + 2), np.float32)
+        np.concatenate((above, logits, below), 1, out=corners[..., 1:-1])
+        corners[..., 0], corners[..., -1] = corners[..., 1], corners[..., -2]
+        self._last = logits[:, -1:].copy()
+        cells = _masks_of_cells(corners, self._factor)
+        # The first row and column of cells lie half outside of the mask.
+        outside = self._factor - self._factor // 2
+        top = first * self._factor - outside
+        start, stop = max(top, 0), min(top + len(cells), self.mask.shape[0])
+        place = slice(outside, outside + self.mask.shape[1])
+        self.mask[start:stop] = cells[start - top : stop - top, place]
 
 
 class RunningArgMax:
@@ -95,25 +134,6 @@ class RunningArgMax:
         np.multiply(self._above.view(np.uint8), self.ids.dtype.type(number), out=self._more)
         np.maximum(self.ids, self._more, out=self.ids)
         np.maximum(self.best, values, out=self.best)
-
-
-def _bands(logits: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """
-    Cut logits into bands of rows of cells.
-
-    Yields:
-        The first row of cells, and the logits at the corners of cells, (C, rows + 1, w + 2)
-        float32: the outermost px count twice, so that there are cells around them.
-
-    """
-    classes, height, width = logits.shape
-    count = max(BAND_CELLS // (width + 2), 1)
-    for first in range(0, height + 1, count):
-        stop = min(first + count, height + 1)
-        corners = np.empty((classes, stop - first + 1, width + 2), np.float32)
-        corners[..., 1:-1] = logits[:, np.arange(first - 1, stop).clip(0, height - 1)]
-        corners[..., 0], corners[..., -1] = corners[..., 1], corners[..., -2]
-        yield first, corners
 
 
 def _masks_of_cells(corners: np.ndarray, factor: int) -> np.ndarray:
