@@ -163,9 +163,12 @@ def _semantic(classes: ClassSet) -> onnx.GraphProto:
 def _gain(count: int) -> onnx.GraphProto:
     first = np.eye(1, count, dtype=np.float32)[:, :, None, None]
     return helper.make_graph(
-        [helper.make_node('Conv', ['tokens', 'first'], ['detail_gain'])],
+        [
+            helper.make_node('Max', ['tokens', 'semantic_logits'], ['best']),  # they are equal
+            helper.make_node('Conv', ['best', 'first'], ['detail_gain']),
+        ],
         'detail_gain',
-        [_tensor('tokens', count, 'h16', 'w16')],
+        [_tensor(name, count, 'h16', 'w16') for name in ('tokens', 'semantic_logits')],
         [_tensor('detail_gain', 1, 'h16', 'w16')],
         [numpy_helper.from_array(first, 'first')],
     )
