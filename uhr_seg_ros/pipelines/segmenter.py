@@ -146,6 +146,7 @@ class Segmenter:
         logits: bool = False,
         overlay: OverlayOptions = OverlayOptions(),  # noqa: B008 - it cannot change
         refinement: Refinement | None = None,
+        smoothing: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> Segmentation:
         """
         Segment one image of any size.
@@ -157,6 +158,8 @@ class Segmenter:
             logits: whether to return the logits too.
             overlay: whether to return an overlay or a color mask too, and how they look.
             refinement: how a random walker refines the boundaries of the mask; None leaves them.
+            smoothing: the filter over time of this camera, a `MaskSmoother`, through which the
+                mask goes last; confidence and logits stay those of the frame. None for none.
 
         Returns:
             The mask in the size of the image and what was requested; the arrays belong to
@@ -173,6 +176,7 @@ class Segmenter:
             logits=logits,
             overlay=overlay,
             refinement=refinement,
+            smoothing=smoothing,
         )
         return pending.result()
 
@@ -195,6 +199,7 @@ class Segmenter:
         logits: bool = False,
         overlay: OverlayOptions = OverlayOptions(),  # noqa: B008 - it cannot change
         refinement: Refinement | None = None,
+        smoothing: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> PendingResult[Segmentation]:
         """
         Start one image; see `__call__`.
@@ -208,8 +213,8 @@ class Segmenter:
         wanted = {'mask': True, 'confidence': confidence, 'logits': logits}
         outputs = tuple(name for name, asked in wanted.items() if asked)
         clock = StageClock()
-        # What is painted shows the refined mask.
-        at_once = overlay if refinement is None else OverlayOptions()
+        # What is painted shows the mask that is returned.
+        at_once = overlay if refinement is None and smoothing is None else OverlayOptions()
         request = OutputRequest(outputs, at_once)
         pending = self._accepted(lambda pipeline: pipeline.submit(frame, request, clock))
         pipeline, self._in_work = self._running, ref(pending)
@@ -218,7 +223,14 @@ class Segmenter:
             with self._leaving_lost(pipeline):
                 results: dict[str, Any] = dict(pending.result())
             if refinement is not None:
-                results.update(self._refined(frame, results['mask'], refinement, overlay, clock))
+                results.update(self._refined(frame, results['mask'], refinement, clock))
+            if smoothing is not None:
+                with clock.stage('smooth'):
+                    results['mask'] = smoothing(results['mask'])
+            if overlay.any and at_once is not overlay:
+                with clock.stage('overlay'):
+                    painted = overlay.paint(frame.bgr, results['mask'], self.bundle.classes)
+                    results.update(painted)
             return Segmentation(**results, stage_times=clock.times)
 
         return PendingResult(finish)
@@ -384,18 +396,12 @@ class Segmenter:
         frame: RawFrame,
         mask: np.ndarray,
         refinement: Refinement,
-        overlay: OverlayOptions,
         clock: StageClock,
     ) -> dict[str, Any]:
         """Return what refining changes of the results."""
         with clock.stage('refine'):
-            image = frame.bgr
-            refined = refine(mask, image, refinement, self._threads)
-        results: dict[str, Any] = {'mask': refined.mask, 'refined_share': refined.share}
-        if overlay.any:
-            with clock.stage('overlay'):
-                results.update(overlay.paint(image, refined.mask, self.bundle.classes))
-        return results
+            refined = refine(mask, frame.bgr, refinement, self._threads)
+        return {'mask': refined.mask, 'refined_share': refined.share}
 
     def _graphs(self) -> dict[str, Graph]:
         """Return the graphs that run: TensorRT makes its own precisions of those in float32."""

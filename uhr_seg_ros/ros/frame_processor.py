@@ -38,6 +38,7 @@ from uhr_seg_ros.core.visualization import draw_density, OverlayOptions, scaled_
 from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.pipelines.pipeline import PendingResult, TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmentation, Segmenter
+from uhr_seg_ros.pipelines.smoothing import BYTES_PER_PIXEL, MaskSmoother
 from uhr_seg_ros.ros.camera import Camera, Frame
 from uhr_seg_ros.ros.diagnostics import StageWindows
 from uhr_seg_ros.ros.messages.images import read_frame
@@ -138,6 +139,7 @@ class FrameProcessor:
         self.sign: Sign | None = None
         self._next_progress_s = 0.0
         self._segmenter: Segmenter | None = None
+        self._smoothers: dict[str, MaskSmoother] = {}
         self._facts: dict[str, str] = {}
         self._stages = StageWindows()
         self._probe: Probe | None = None
@@ -201,6 +203,7 @@ class FrameProcessor:
     def unload(self) -> None:
         """Close the engines, if there are any."""
         segmenter, self._segmenter = self._segmenter, None
+        self._smoothers = {}
         self._facts = {}
         self.rebuild_reason = ''
         self._probe = None
@@ -252,7 +255,9 @@ class FrameProcessor:
         if self._message_sizes.outgrows(max(len(frame.message.data), SMALL_MESSAGE)):
             self._run_later(trim_heap)
         begun = time.monotonic()
+        smoother = self._smoother(name, settings.smoothing)
         each = segmenter.bytes_per_pixel(confidence=confidence, overlay=overlay)
+        each += BYTES_PER_PIXEL if smoother else 0
         limit = FrameLimit(settings.max_pixels, settings.memory_limit_mb, each)
         image = read_frame(frame.message, camera.remark, limit)
         convert_ms = 1e3 * (time.monotonic() - begun)
@@ -262,7 +267,11 @@ class FrameProcessor:
         if outgrows:
             self._run_later(trim_heap)  # when the frame is done and gone
         pending = segmenter.submit(
-            image, confidence=confidence, overlay=overlay, refinement=settings.refinement
+            image,
+            confidence=confidence,
+            overlay=overlay,
+            refinement=settings.refinement,
+            smoothing=smoother and partial(smoother, stamp_ns=frame.stamp_ns),
         )
         if segmenter.fallback != self.fallback:  # engines for a new size were refused
             self._note_engines(segmenter)
@@ -273,6 +282,16 @@ class FrameProcessor:
             return partial(self._finish, work)
         self._finish(work)
         return None
+
+    def _smoother(self, name: str, frames: int) -> MaskSmoother | None:
+        """Return the filter over time of a camera, a new one where the parameter changed."""
+        smoother = self._smoothers.get(name)
+        if frames <= 1:
+            self._smoothers.pop(name, None)
+            return None
+        if smoother is None or smoother.frames != frames:
+            smoother = self._smoothers[name] = MaskSmoother(frames)
+        return smoother
 
     def _finish(self, work: _Work) -> None:
         """Wait for the result of a frame, publish it, and note what that took."""
