@@ -339,6 +339,32 @@ def test_budget_is_watched_live(make_stage: MakeStage, monkeypatch: pytest.Monke
     wait_until(lambda: level() == DiagnosticStatus.OK, 'no warning')
 
 
+def test_smoothing_is_switched_live(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    camera = stage.camera()
+    masks, color = stage.outputs('mask', 'color_mask')
+    still = np.zeros((128, 128), np.uint8)
+    other = still.copy()
+    other[:16, :16] = 2  # less than what counts as motion
+
+    def segmented(mask: np.ndarray, stamp: int) -> tuple[np.ndarray, np.ndarray]:
+        camera.publish(frame(paint(mask), stamp))
+        wait_until(lambda: len(masks) == len(color) == stamp, 'mask and colors')
+        return pixels(masks[-1]), pixels(color[-1])
+
+    def shows(found: tuple[np.ndarray, np.ndarray]) -> list[bool]:
+        return [bool((each[:8, :8] != each[-1, -1]).all(axis=(0, 1)).any()) for each in found]
+
+    assert stage.set_parameter('smoothing', 2).successful
+    seen = [shows(segmented(mask, stamp)) for stamp, mask in enumerate((still, other, other), 1)]
+    assert seen == [[False] * 2, [False] * 2, [True] * 2]
+    assert stage.set_parameter('smoothing', 0).successful
+    assert [shows(segmented(mask, stamp))[0] for stamp, mask in ((4, still), (5, other))] == [
+        False,
+        True,
+    ]
+
+
 def test_refining_is_switched_live(make_stage: MakeStage) -> None:
     stage = make_stage()
     camera = stage.camera()

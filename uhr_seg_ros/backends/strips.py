@@ -52,9 +52,7 @@ class StripRunner:
 
     """
 
-    def __init__(
-        self, phases: Sequence[Phase], open_session: OpenSession, threads: int
-    ) -> None:
+    def __init__(self, phases: Sequence[Phase], open_session: OpenSession, threads: int) -> None:
         self._phases = phases
         self._sessions = [open_session(phase.model.SerializeToString(), 1) for phase in phases]
         self._threads = threads

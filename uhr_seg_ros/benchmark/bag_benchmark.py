@@ -31,6 +31,7 @@ from uhr_seg_ros.benchmark.figures import (
     without_extremes,
 )
 from uhr_seg_ros.benchmark.host import describe_run
+from uhr_seg_ros.benchmark.label_accuracy import label_accuracy
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.errors import ProcessError
 from uhr_seg_ros.replay.bags import describe_bag, ImageTopic
@@ -99,7 +100,8 @@ def benchmark_bag(
         on_mask: called with number and stamp of every mask.
 
     Returns:
-        `mode`, `figures`, `series`, `trials` (for a search), `bag`, `node`, `dds`, and what
+        `mode`, `figures`, `series`, `trials` (for a search), `accuracy` (see `label_accuracy`),
+        `bag`, `node`, `dds`, and what
         `describe_run` gives; see docs/benchmark.md.
 
     Raises:
@@ -119,14 +121,17 @@ def benchmark_bag(
             _LOG.info('taking pictures')
             every = max(1, topic.count // PICTURES)
             pacing = Pacing(lockstep=True, every=every, live=True)
-            session.play(options.bag, pacing, topic, pictures=pictures)
+            shown = session.play(options.bag, pacing, topic, pictures=pictures)
             described = session.describe()
+    stamps = [stamp for stamp, *_ in shown.played]
+    accuracy = label_accuracy(options.bag, topic, bundle.classes, stamps, every, pictures)
     run = describe_run()
     return {
         'benchmark': 'bag',
         **run,
         'mode': {'rate': options.rate, 'duration_s': options.duration_s},
         **measured,
+        'accuracy': accuracy,
         'machine': {**run['machine'], 'idle_percent': idle},
         'bag': describe_bag(options.bag, topic),
         'node': {

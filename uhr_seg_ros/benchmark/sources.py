@@ -128,7 +128,7 @@ def prepare_bag(
             f'{_MAX_S} s: choose fewer, or a higher --rate'
         )
         raise ConfigError(msg)
-    _check_room(folder, count * size[0] * size[1] * 3)
+    check_room(folder, count * size[0] * size[1] * 3)
     mosaic, labels = (read_image(paths[0]), None) if paths else _generated(size)
     flight = _fly(mosaic, labels, count, size)
     _record(flight, folder, rate_hz, count, cloud)
@@ -195,12 +195,19 @@ def _generated(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     return generate_scene(SCENE_SEED, height, width)
 
 
-def _check_room(folder: Path, needed: int) -> None:
+def check_room(folder: Path, needed: int) -> None:
+    """
+    Check that a recording of so many bytes fits on the disk of a folder, whose parent is made.
+
+    Raises:
+        ConfigError: it does not.
+
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder.parent).free
     if free < needed + (100 << 20):
         msg = (
             f'{folder.parent} has {free >> 20} MB free, the recording takes {needed >> 20} MB: '
-            'make room or choose --output on another disk'
+            'make room or choose a folder on another disk'
         )
         raise ConfigError(msg)

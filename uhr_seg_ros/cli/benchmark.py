@@ -351,6 +351,11 @@ KINDS = {
         recordings.add_offline,
         recordings.run_offline,
     ),
+    'make-bag': Kind(
+        'make a recording of a generated flight with exact labels',
+        recordings.add_make_bag,
+        recordings.run_make_bag,
+    ),
     'compare': Kind(
         'two files that `benchmark bag --json` wrote, side by side',
         recordings.add_compare,

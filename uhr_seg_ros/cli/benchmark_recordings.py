@@ -31,6 +31,8 @@ from uhr_seg_ros.cli.arguments import (
     DEFAULT_BUNDLE,
     parse_duration,
     parse_pace,
+    parse_positive_rate,
+    parse_size,
 )
 from uhr_seg_ros.core.atomic_io import check_writable, write_text
 from uhr_seg_ros.core.interruption import note_progress
@@ -70,6 +72,32 @@ def add_offline(parser: argparse.ArgumentParser) -> None:
         '--prefix', metavar='NAME', help='of the topics that are added (default: /segmentation)'
     )
     parser.add_argument('--json', type=Path, metavar='FILE', help='file for the figures')
+
+
+def add_make_bag(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `benchmark make-bag`."""
+    parser.add_argument('output', type=Path, metavar='OUTPUT', help='folder to make')
+    parser.add_argument(
+        '--size',
+        type=parse_size,
+        default=(2160, 3840),
+        metavar='WxH',
+        help='of the frames (default: 3840x2160)',
+    )
+    parser.add_argument(
+        '--rate', type=parse_positive_rate, default=10.0, metavar='HZ', help='default: 10'
+    )
+    parser.add_argument(
+        '--seconds', type=parse_duration, default=30.0, metavar='S', help='default: 30'
+    )
+    parser.add_argument(
+        '--seed', type=int, default=0, help='the same seed gives the same messages (default: 0)'
+    )
+    parser.add_argument(
+        '--compressed',
+        action='store_true',
+        help='frames as JPEG and labels as PNG: a twentieth of the size, but other frames',
+    )
 
 
 def add_compare(parser: argparse.ArgumentParser) -> None:
@@ -165,6 +193,23 @@ def run_offline(arguments: argparse.Namespace) -> int:
         }
         write_results(arguments.json, report)
     return 1 if result.rejected or result.lost else 0
+
+
+def run_make_bag(arguments: argparse.Namespace) -> int:
+    """Record a generated flight with exact labels; the exit code is 0."""
+    from uhr_seg_ros.benchmark.labeled_flight import FlightOptions, record_labeled_flight
+
+    options = FlightOptions(
+        arguments.size,
+        arguments.rate,
+        arguments.seconds,
+        arguments.seed,
+        arguments.compressed,
+    )
+    with tqdm(total=options.frames, unit=' frames') as bar:
+        record_labeled_flight(arguments.output, options, bar.update)
+    print(f'{options.frames} frames with labels: {arguments.output}')
+    return 0
 
 
 def run_compare(arguments: argparse.Namespace) -> int:

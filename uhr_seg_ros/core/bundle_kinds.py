@@ -38,7 +38,7 @@ from typing import NamedTuple
 Size = tuple[int, int]
 
 #: Stages of the segmenter itself, after those of its pipeline.
-SEGMENTER_STAGES = ('refine', 'overlay')
+SEGMENTER_STAGES = ('refine', 'smooth', 'overlay')
 
 
 class GraphTensors(NamedTuple):

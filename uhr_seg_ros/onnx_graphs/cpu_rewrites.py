@@ -257,9 +257,7 @@ def joined_fields(model: onnx.ModelProto) -> onnx.ModelProto:
     return rebuilt(model, nodes, constants) if constants else model
 
 
-def _joined(
-    view: GraphView, norm: onnx.NodeProto
-) -> tuple[str, np.ndarray, np.ndarray] | None:
+def _joined(view: GraphView, norm: onnx.NodeProto) -> tuple[str, np.ndarray, np.ndarray] | None:
     """Return source, kernel and bias of one convolution for a norm of concatenated ones."""
     concat = view.makers.get(norm.input[0])
     if concat is None or concat.op_type != 'Concat' or attributes(concat)['axis'] != 1:

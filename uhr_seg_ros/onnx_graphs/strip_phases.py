@@ -33,7 +33,7 @@ from onnx import helper, numpy_helper
 
 from uhr_seg_ros.onnx_graphs.cpu_rewrites import any_size, PROBE
 from uhr_seg_ros.onnx_graphs.folding import replace_nodes
-from uhr_seg_ros.onnx_graphs.graph_view import attributes, GraphView
+from uhr_seg_ros.onnx_graphs.graph_view import GraphView
 from uhr_seg_ros.onnx_graphs.row_reach import (
     layouts,
     map_rows,
@@ -133,7 +133,9 @@ class _Rows:
         if maps and node.output[0] not in self.layouts:
             self.sums += node.output
             level += 1
-        near = [self._passed[x] for x in maps if self._levels.get(x, 0) == level and x in self._passed]
+        near = [
+            self._passed[x] for x in maps if self._levels.get(x, 0) == level and x in self._passed
+        ]
         common = frozenset.intersection(*near) if near else frozenset()
         for name in node.output:
             self._levels[name] = level
@@ -239,7 +241,9 @@ class _Rows:
         }
         touched = {name for node in nodes for name in (*node.input, *node.output)}
         unit = max(PROBE[0] // self.rows[name] for name in touched & set(self.layouts))
-        sizes = [sum(self.bytes(x) for x in {*n.input, *n.output} & set(self.layouts)) for n in nodes]
+        sizes = [
+            sum(self.bytes(x) for x in {*n.input, *n.output} & set(self.layouts)) for n in nodes
+        ]
         up = max((-(-reach[name][0] * strides[name] // unit) for name in reach), default=0)
         down = max((-(-reach[name][1] * strides[name] // unit) for name in reach), default=0)
         return Phase(
@@ -302,9 +306,9 @@ def _free(tensor: onnx.ValueInfoProto, layout: str | None) -> None:
     """Let the height and width of an input be any."""
     if layout in ROW_AXES:
         for axis, name in ((0, 'rows'), (1, 'columns')):
-            tensor.type.tensor_type.shape.dim[ROW_AXES[layout] + axis].dim_param = (
-                f'{tensor.name}_{name}'
-            )
+            tensor.type.tensor_type.shape.dim[
+                ROW_AXES[layout] + axis
+            ].dim_param = f'{tensor.name}_{name}'
 
 
 def _summed_inside(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -319,7 +323,5 @@ def _summed_inside(model: onnx.ModelProto) -> onnx.ModelProto:
         nodes.append(node)
     parts = [helper.make_node('Split', [INTERIOR], cut[1:3], INTERIOR, axis=0)]
     model.graph.initializer.append(numpy_helper.from_array(np.array([2]), cut[3]))
-    model.graph.input.append(
-        helper.make_tensor_value_info(INTERIOR, onnx.TensorProto.INT64, [2])
-    )
+    model.graph.input.append(helper.make_tensor_value_info(INTERIOR, onnx.TensorProto.INT64, [2]))
     return replace_nodes(model, parts + nodes)

@@ -136,6 +136,7 @@ class Segmenter:
         refinement: Refinement | None = None,
         budget: FrameBudget | None = None,
         roi: RegionOfInterest | None = None,
+        smoothing: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> Segmentation:
         """
         Segment one image of any size.
@@ -151,6 +152,8 @@ class Segmenter:
                 branch then sees what gains most by it. None: it sees the whole image.
             roi: which pixels are wanted: the others have no class, and cost less with a budget.
                 None: all of them. Logits are as they are.
+            smoothing: the filter over time of this camera, a `MaskSmoother`, through which the
+                mask goes last; confidence and logits stay those of the frame. None for none.
 
         Returns:
             The mask in the size of the image and what was requested; the arrays belong to
@@ -171,6 +174,7 @@ class Segmenter:
             refinement=refinement,
             budget=budget,
             roi=roi,
+            smoothing=smoothing,
         )
         return pending.result()
 
@@ -244,6 +248,7 @@ class Segmenter:
         refinement: Refinement | None = None,
         budget: FrameBudget | None = None,
         roi: RegionOfInterest | None = None,
+        smoothing: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> PendingResult[Segmentation]:
         """
         Start one image; see `__call__`.
@@ -258,7 +263,8 @@ class Segmenter:
         outputs = tuple(name for name, asked in wanted.items() if asked)
         clock = StageClock()
         # What is painted shows the mask as it is handed on.
-        at_once = overlay if refinement is None and roi is None else OverlayOptions()
+        as_it_is = refinement is None and smoothing is None and roi is None
+        at_once = overlay if as_it_is else OverlayOptions()
         request = OutputRequest(outputs, at_once, budget, roi)
         if budget is not None and (reason := self.why_whole):
             raise ConfigError(reason)
@@ -271,6 +277,9 @@ class Segmenter:
             results: dict[str, Any] = dict(pending.result())
             if refinement is not None:
                 results.update(self._refined(frame, results['mask'], refinement, clock))
+            if smoothing is not None:
+                with clock.stage('smooth'):
+                    results['mask'] = smoothing(results['mask'])
             if roi is not None:
                 results.update(roi.leave_out(results['mask'], results.get('confidence')))
             if overlay.any and at_once != overlay:

@@ -30,13 +30,21 @@ from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 
 from uhr_seg_ros.core.errors import RecordingError
 from uhr_seg_ros.geometry.camera import Camera
-from uhr_seg_ros.replay.bags import CAMERA_INFO, full_type, IMAGE, POINT_CLOUD
+from uhr_seg_ros.replay.bags import (
+    CAMERA_INFO,
+    COMPRESSED_IMAGE,
+    full_type,
+    IMAGE,
+    POINT_CLOUD,
+)
 from uhr_seg_ros.replay.partial import PartialFolder
 
 STORAGES = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
 
 # The newest metadata version that Humble reads too.
 _METADATA_VERSION: Final = 8
+
+_STRING, _TF = 'std_msgs/msg/String', 'tf2_msgs/msg/TFMessage'
 
 # Of sensor_msgs/PointField.
 _FLOAT32 = 7
@@ -102,8 +110,62 @@ class BagWriter:
 
     def write(self, frame: np.ndarray, stamp_ns: int) -> None:
         """Add a frame (H, W, 3) uint8 BGR, recorded at its stamp in ns."""
-        header = self._header(stamp_ns, self._frame_id)
-        self.write_image(self._topic, frame, 'bgr8', header, stamp_ns)
+        self.write_picture(self._topic, frame, 'bgr8', stamp_ns)
+
+    def write_picture(self, topic: str, array: np.ndarray, encoding: str, stamp_ns: int) -> None:
+        """Add an image of the camera of `write`, recorded at its stamp; see `write_image`."""
+        self.write_image(topic, array, encoding, self._header(stamp_ns, self._frame_id), stamp_ns)
+
+    def write_compressed(
+        self, topic: str, data: np.ndarray, encoding: str, suffix: str, stamp_ns: int
+    ) -> None:
+        """
+        Add a compressed image of the camera of `write`, recorded at its stamp.
+
+        Args:
+            topic: its topic.
+            data: (N,) uint8, a file of it.
+            encoding: of its pixels, such as `mono8`.
+            suffix: of the file, `.jpg` or `.png`.
+            stamp_ns: ns.
+
+        """
+        kind = {'.jpg': 'jpeg', '.png': 'png'}[suffix]
+        message = self._make(
+            COMPRESSED_IMAGE,
+            header=self._header(stamp_ns, self._frame_id),
+            format=f'{encoding}; {kind} compressed {encoding}',
+            data=np.asarray(data, np.uint8).reshape(-1),
+        )
+        self._add(topic, COMPRESSED_IMAGE, message, stamp_ns)
+
+    def write_text(self, topic: str, text: str, time_ns: int) -> None:
+        """Add a std_msgs/String, recorded at a time."""
+        self._add(topic, _STRING, self._make(_STRING, data=text), time_ns)
+
+    def write_transform(
+        self,
+        topic: str,
+        frames: tuple[str, str],
+        translation: tuple[float, float, float],
+        quaternion: tuple[float, float, float, float],
+        stamp_ns: int,
+    ) -> None:
+        """Add the pose, m and x, y, z, w, of the second of two frames in the first one."""
+        x, y, z = translation
+        qx, qy, qz, qw = quaternion
+        geometry = 'geometry_msgs/msg'
+        transform = self._make(
+            f'{geometry}/TransformStamped',
+            header=self._header(stamp_ns, frames[0]),
+            child_frame_id=frames[1],
+            transform=self._make(
+                f'{geometry}/Transform',
+                translation=self._make(f'{geometry}/Vector3', x=x, y=y, z=z),
+                rotation=self._make(f'{geometry}/Quaternion', x=qx, y=qy, z=qz, w=qw),
+            ),
+        )
+        self._add(topic, _TF, self._make(_TF, transforms=[transform]), stamp_ns)
 
     def write_image(
         self, topic: str, array: np.ndarray, encoding: str, header: Any, time_ns: int

@@ -194,7 +194,7 @@ class Collector:
         if self._output is not None:
             pixel = np.uint8 if message.encoding == 'mono8' else np.uint16
             mask = np.frombuffer(message.data, pixel).reshape(message.height, message.width)
-            self._save('masks', f'{_stem(message)}_mask.png', mask)
+            self._files.put((mask_file(self._output, _stamp_ns(message)), mask))
 
     def _on_overlay(self, message: Image) -> None:
         self._save('overlays', f'{_stem(message)}_overlay.jpg', view_image(message).bgr)
@@ -248,6 +248,12 @@ class Collector:
             except (OSError, UhrSegError) as err:  # the others are taken all the same
                 with self._lock:
                     self._unsaved.append(_named(err))
+
+
+def mask_file(output: Path, stamp_ns: int) -> Path:
+    """Return where the mask of a stamp is saved, below the folder of a `Collector`."""
+    seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
+    return output / 'masks' / f'{seconds:010d}.{nanoseconds:09d}_mask.png'
 
 
 def _save(path: Path, content: np.ndarray) -> None:

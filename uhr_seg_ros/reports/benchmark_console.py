@@ -204,6 +204,18 @@ def print_bag(report: Mapping[str, Any]) -> None:
     print(f'sent {figures["sent_hz"]} Hz, masks {figures["throughput_hz"]} Hz')
     if figures['skipped']:
         print(f'messages that were skipped, as they are not whole: {figures["skipped"]:.0f}')
+    if report['accuracy'] is not None:
+        print_accuracy(report['accuracy'])
+
+
+def print_accuracy(accuracy: Mapping[str, Any]) -> None:
+    """Print what `benchmark.label_accuracy.label_accuracy` returns."""
+    rows = [
+        [name, '' if value is None else f'{value:.3f}']
+        for name, value in {'mean': accuracy['mean_iou'], **accuracy['iou']}.items()
+    ]
+    title = f'Masks of {accuracy["frames"]} frames against the labels in the recording'
+    print_table(title, ['', 'IoU'], rows)
 
 
 def print_spreads(title: str, rows: Mapping[str, Mapping[str, float]]) -> None:

@@ -39,6 +39,7 @@ from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.pipelines.frame_budget import FrameBudget
 from uhr_seg_ros.pipelines.pipeline import PendingResult, TilingOptions, WARM_UP_SIZE
 from uhr_seg_ros.pipelines.segmenter import Segmentation, Segmenter
+from uhr_seg_ros.pipelines.smoothing import BYTES_PER_PIXEL, MaskSmoother
 from uhr_seg_ros.ros.camera import Camera, Frame
 from uhr_seg_ros.ros.diagnostics import Recent, StageWindows
 from uhr_seg_ros.ros.messages.images import read_frame
@@ -139,6 +140,7 @@ class FrameProcessor:
         self.sign: Sign | None = None
         self._next_progress_s = 0.0
         self._segmenter: Segmenter | None = None
+        self._smoothers: dict[str, MaskSmoother] = {}
         self._facts: dict[str, str] = {}
         self._stages = StageWindows()
         self._probe: Probe | None = None
@@ -216,6 +218,7 @@ class FrameProcessor:
     def unload(self) -> None:
         """Close the engines, if there are any."""
         segmenter, self._segmenter = self._segmenter, None
+        self._smoothers = {}
         self._facts = {}
         self.rebuild_reason = ''
         self._probe = None
@@ -267,7 +270,9 @@ class FrameProcessor:
         if self._message_sizes.outgrows(max(len(frame.message.data), SMALL_MESSAGE)):
             self._run_later(trim_heap)
         begun = time.monotonic()
+        smoother = self._smoother(name, settings.smoothing)
         each = segmenter.bytes_per_pixel(confidence=confidence, overlay=overlay)
+        each += BYTES_PER_PIXEL if smoother else 0
         limit = FrameLimit(settings.max_pixels, settings.memory_limit_mb, each)
         image = read_frame(frame.message, camera.remark, limit)
         convert_ms = 1e3 * (time.monotonic() - begun)
@@ -284,6 +289,7 @@ class FrameProcessor:
             refinement=settings.refinement,
             budget=camera.attention.budget(budget_ms, convert_ms),
             roi=camera.attention.roi(settings.regions[name]),
+            smoothing=smoother and partial(smoother, stamp_ns=frame.stamp_ns),
         )
         if segmenter.fallback != self.fallback:  # engines for a new size were refused
             self._note_engines(segmenter)
@@ -294,6 +300,16 @@ class FrameProcessor:
             return partial(self._finish, work)
         self._finish(work)
         return None
+
+    def _smoother(self, name: str, frames: int) -> MaskSmoother | None:
+        """Return the filter over time of a camera, a new one where the parameter changed."""
+        smoother = self._smoothers.get(name)
+        if frames <= 1:
+            self._smoothers.pop(name, None)
+            return None
+        if smoother is None or smoother.frames != frames:
+            smoother = self._smoothers[name] = MaskSmoother(frames)
+        return smoother
 
     def _finish(self, work: _Work) -> None:
         """Wait for the result of a frame, publish it, and note what that took."""

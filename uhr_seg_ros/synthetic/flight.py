@@ -87,8 +87,25 @@ def flight_path(
     return poses
 
 
-def cut_frame(mosaic: np.ndarray, pose: Pose, size: tuple[int, int]) -> np.ndarray:
-    """Cut one frame (height, width, 3) around a pose, turned by its heading."""
+def cut_frame(
+    mosaic: np.ndarray,
+    pose: Pose,
+    size: tuple[int, int],
+    interpolation: int = cv2.INTER_LINEAR,
+) -> np.ndarray:
+    """
+    Cut one frame around a pose, turned by its heading.
+
+    Args:
+        mosaic: (H, W, 3) uint8, or labels (H, W) uint8.
+        pose: of the frame; the frame lies inside.
+        size: height and width of the frame.
+        interpolation: of OpenCV; for labels the nearest.
+
+    Returns:
+        (height, width, 3) or (height, width) uint8.
+
+    """
     height, width = size
     # Only the surroundings: OpenCV takes no source beyond 32767 px.
     top, bottom = _around(pose.y, turned_size(size)[0], mosaic.shape[0])
@@ -99,7 +116,7 @@ def cut_frame(mosaic: np.ndarray, pose: Pose, size: tuple[int, int]) -> np.ndarr
         mosaic[top:bottom, left:right],
         to_mosaic,
         (width, height),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        flags=interpolation | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REFLECT_101,
     )
 

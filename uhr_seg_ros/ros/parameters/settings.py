@@ -32,6 +32,7 @@ from uhr_seg_ros.core.domain import ANY, CAMERA_VIEWS
 from uhr_seg_ros.geometry.visibility import ZBuffer
 from uhr_seg_ros.image_io.limits import DEFAULT_FRAME_PIXELS, MAX_FRAME_PIXELS
 from uhr_seg_ros.pipelines.refinement.refine import METHODS, missing_library, Refinement
+from uhr_seg_ros.pipelines.smoothing import MAX_FRAMES
 from uhr_seg_ros.ros.parameters.extrinsics import Extrinsics
 from uhr_seg_ros.ros.parameters.launch_arguments import camera_fault
 from uhr_seg_ros.ros.parameters.regions import Region
@@ -198,6 +199,12 @@ class Settings:
         0.0,
         'Time after which the rest of the boundaries stays as it is, ms; 0 = none.',
         limits=(0.0, 600000.0),
+    )
+    smoothing: int = row(
+        0,
+        'A pixel of the mask takes another class when so many frames in a row have it there, for '
+        'what flickers while the camera stands still; 0 or 1 = at once.',
+        limits=(0, MAX_FRAMES),
     )
     cloud_enabled: bool = row(
         False,
