@@ -39,6 +39,7 @@ _FORMS: dict[str, tuple[int, tuple[str, ...]]] = {
             'affinity',
             'local',
             'semantic_logits',
+            'detail_gain',
             'logits',
             'quarter_logits',
             'grid',

@@ -140,8 +140,9 @@ class FramesWithinBudget:
     def _gain(self, tokens: np.ndarray, logits: np.ndarray) -> np.ndarray:
         if GAIN not in self._bundle.graphs:
             return expected_gain(logits)
+        feeds = {'tokens': tokens, 'semantic_logits': logits[None]}
         axes = lengths(*tokens.shape[2:])
-        return self._graphs.run(GAIN, {'tokens': tokens}, {GAIN: axes})[GAIN][0, 0]
+        return self._graphs.run(GAIN, feeds, {GAIN: axes})[GAIN][0, 0]
 
     def _look(
         self, image: np.ndarray, tokens: np.ndarray, tiles: list[Tile], budget: FrameBudget
