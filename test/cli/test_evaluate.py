@@ -220,3 +220,12 @@ def test_file_that_cannot_be_written_is_told_before_the_work(
     options = ['--bundle', str(tiny_bundle), '--root', str(root), '--split', 'none_such']
     assert main(['evaluate', *options, '--dataset', 'folder', option, str(tmp_path)]) == 2
     assert f'{tmp_path}: Is a directory' in capsys.readouterr().err
+
+
+def test_a_share_of_the_tiles(evaluate: Evaluate, root: Path) -> None:
+    whole, semantic = evaluate(root), evaluate(root, '--branch', 'semantic')
+    every = evaluate(root, '--detail-share', '1', '--against-whole')
+    none = evaluate(root, '--detail-share', '0')
+    assert every['confusion'] == whole['confusion']
+    assert none['confusion'] == semantic['confusion']
+    assert every['seams']['disagreement_near'] == 0.0

@@ -40,7 +40,7 @@ from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.reports.budget_chart import check_chart, draw_chart
 
 #: Shares of the tiles.
-SHARES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+SHARES = (0.0, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 #: Frames of a recording for flicker, and their size.
 FRAMES, FRAME_SIZE = 12, (1080, 1920)
 SHARE = 0.2

@@ -188,9 +188,7 @@ _KINDS = (
             # For a back end that upsamples by itself: TensorRT has no uint8 inside a graph.
             'quarter': GraphTensors(('tokens', 'affinity', 'local'), ('quarter_logits',)),
             # A guess, per cell of 16 px, of what share of its pixels the detail branch changes.
-            'detail_gain': GraphTensors(
-                ('tokens', 'semantic_logits'), ('detail_gain',)
-            ),
+            'detail_gain': GraphTensors(('tokens', 'semantic_logits'), ('detail_gain',)),
         },
         pipelines={
             'tensorrt': PipelineEntry(

@@ -22,7 +22,7 @@ tiles is worth is measured on all shares at once, and a guess of what a tile gai
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -127,7 +127,7 @@ class BothBranches:
 
     Args:
         bundle: of kind `two_branch`.
-        options: of the engines; the precision counts.
+        options: of the engines; of one thread each, as within a budget.
 
     Raises:
         BundleError: a bundle of another kind.
@@ -142,7 +142,7 @@ class BothBranches:
             )
             raise BundleError(msg)
         self._bundle = bundle
-        backend = open_backend(bundle, options)
+        backend = open_backend(bundle, replace(options, threads=1))
         self.provenance = backend.provenance()
         self._engines: dict[str, Engine] = {
             name: backend.open(bundle.graphs[name], {}) for name in _GRAPHS

@@ -67,6 +67,11 @@ class AccuracyCounter:
         self._matrix.add(labels, mask)
         self._boundaries.add(Block.whole(labels, mask))
 
+    def merge(self, other: AccuracyCounter) -> None:
+        """Count what another one has counted."""
+        self._matrix.counts += other._matrix.counts
+        self._boundaries.counts += other._boundaries.counts
+
     @property
     def accuracy(self) -> Accuracy:
         """What was added so far."""
@@ -124,7 +129,7 @@ class BudgetCurve:
     def __init__(
         self, classes: int, rankings: Mapping[str, Ranking], shares: Sequence[float]
     ) -> None:
-        self._rankings, self._shares = rankings, shares
+        self._rankings, self._shares, self._classes = rankings, shares, classes
         self._whole = AccuracyCounter(classes)
         self._counters = {name: [AccuracyCounter(classes) for _ in shares] for name in rankings}
         self.tiles = 0
@@ -141,10 +146,16 @@ class BudgetCurve:
         """
         self.tiles += len(looks.tiles)
         self._whole.add(labels, whole)
+        # Nothing and everything come once per ranking, and are the same.
+        found: dict[bytes, AccuracyCounter] = {}
         for name, ranking in self._rankings.items():
             worth = looks.sums(ranking(looks, labels))
             for share, counter in zip(self._shares, self._counters[name], strict=True):
-                counter.add(labels, looks.mask(looks.looked(worth, share)))
+                looked = looks.looked(worth, share)
+                if (key := looked.tobytes()) not in found:
+                    found[key] = AccuracyCounter(self._classes)
+                    found[key].add(labels, looks.mask(looked))
+                counter.merge(found[key])
 
     def figures(self) -> dict[str, Any]:
         """Return plain numbers: `whole`, and by ranking what each share has and loses, points."""

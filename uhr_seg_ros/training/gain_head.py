@@ -23,7 +23,8 @@ the detail branch sees a tile or does not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,6 +94,18 @@ def seen(tokens: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     return torch.cat([tokens, probabilities, probabilities * (1 - probabilities)], 1)
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Work on one core: steps are so small that a second one would mostly wait."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@_one_thread()
 def fit_gain(
     examples: Sequence[Example],
     seed: int,
