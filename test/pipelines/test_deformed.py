@@ -40,6 +40,7 @@ from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import draw_density, OverlayOptions
 from uhr_seg_ros.pipelines.deformed import Deformed
+from uhr_seg_ros.pipelines.frame_budget import FrameBudget
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
@@ -100,6 +101,11 @@ def test_bytes_of_a_camera(bundles: dict[str, Bundle]) -> None:
 def test_what_there_is_not(bundles: dict[str, Bundle], kind: str) -> None:
     with pytest.raises(ConfigError, match=f'a tile of 512 px: {kind} sees every frame as a whole'):
         Segmenter(bundles[kind], 'onnxruntime', TilingOptions(tile=512))
+    with (
+        Segmenter(bundles[kind], 'onnxruntime') as segmenter,
+        pytest.raises(ConfigError, match=f'kind {kind} has no detail branch'),
+    ):
+        segmenter(picture(64, 64), budget=FrameBudget(100.0))
     with (
         Segmenter(bundles[kind], 'onnxruntime') as segmenter,
         pytest.raises((BundleError, BundleError), match='no semantic'),

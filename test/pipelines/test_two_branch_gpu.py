@@ -38,11 +38,13 @@ from uhr_seg_ros.backends.tensorrt.backend import TensorRTBackend
 from uhr_seg_ros.backends.tensorrt.cache import EngineCache
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.cuda_driver import GpuLostError
-from uhr_seg_ros.core.errors import BundleError, EngineError
+from uhr_seg_ros.core.errors import BundleError, ConfigError, EngineError
 from uhr_seg_ros.core.raw_frame import FORMATS, memory_shape, RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import OverlayOptions
+from uhr_seg_ros.pipelines.frame_budget import FrameBudget
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, TilingOptions
+from uhr_seg_ros.pipelines.region_of_interest import RegionOfInterest
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.pipelines.two_branch_gpu import TwoBranchGpu
 from uhr_seg_ros.pipelines.two_branch_gpu_engines import FrameProgram
@@ -335,6 +337,19 @@ def test_a_frame_after_the_warm_up_captures_nothing(stand_in: StandIn, tiny_bund
         for _ in range(2):
             segmenter(scene(64, 64))
         assert len(stand_in.cuda.captured) == captured
+
+
+def test_the_whole_frame_or_nothing(stand_in: StandIn, tiny_bundle: Path) -> None:
+    region, image = RegionOfInterest([(0, 16, 40, 0)]), scene(64, 96)
+    with on_gpu(str(tiny_bundle)) as segmenter:
+        assert 'no frame budget on tensorrt' in segmenter.why_whole
+        with pytest.raises(ConfigError, match='or choose the back end onnxruntime'):
+            segmenter(image, budget=FrameBudget(100.0))
+        plain, found = segmenter(image), segmenter(image, confidence=True, roi=region)
+    assert found.detail_share == 1.0
+    np.testing.assert_array_equal(found.mask[16:, :40], plain.mask[16:, :40])
+    assert set(np.unique(found.mask[:, 40:])) == set(np.unique(found.mask[:16])) == {255}
+    assert not found.confidence[:16].any()
 
 
 def test_built_for_the_size_to_come(stand_in: StandIn, tiny_bundle: Path) -> None:

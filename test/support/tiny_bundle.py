@@ -44,6 +44,7 @@ def make_tiny_bundle(
     name: str = 'tiny',
     detail_bytes_per_pixel: float | None = 40.0,
     sees_whole_tile: bool = False,
+    guesses_gain: bool = False,
 ) -> Path:
     """
     Write a bundle that gives every pixel the class with the nearest colour.
@@ -63,6 +64,7 @@ def make_tiny_bundle(
         detail_bytes_per_pixel: what model.yaml says.
         sees_whole_tile: adds the mean colour of the whole input of the detail branch to
             `local`, so that tiles differ from the whole frame.
+        guesses_gain: adds the graph `detail_gain`, which takes the score of the first class.
 
     Returns:
         The folder.
@@ -76,6 +78,8 @@ def make_tiny_bundle(
     outputs = ['mask', 'confidence', 'logits']
     _save(_fusion(classes, outputs), directory / 'scores.onnx')
     _save(_fusion(classes, ['quarter_logits']), directory / 'quarter.onnx')
+    if guesses_gain:
+        _save(_gain(len(classes)), directory / 'detail_gain.onnx')
     write_bundle(
         directory,
         name=name,
@@ -153,6 +157,17 @@ def _semantic(classes: ClassSet) -> onnx.GraphProto:
         [_tensor('low_res', 3, 'h4', 'w4')],
         [_tensor('tokens', count, 'h16', 'w16'), _tensor('semantic_logits', count, 'h16', 'w16')],
         [*_to_rgb(), *_score(classes)],
+    )
+
+
+def _gain(count: int) -> onnx.GraphProto:
+    first = np.eye(1, count, dtype=np.float32)[:, :, None, None]
+    return helper.make_graph(
+        [helper.make_node('Conv', ['tokens', 'first'], ['detail_gain'])],
+        'detail_gain',
+        [_tensor('tokens', count, 'h16', 'w16')],
+        [_tensor('detail_gain', 1, 'h16', 'w16')],
+        [numpy_helper.from_array(first, 'first')],
     )
 
 

@@ -190,18 +190,13 @@ class FramesWithinBudget:
         request: OutputRequest,
     ) -> Results:
         """Let the tiles fade into what the semantic branch says of the rest."""
-        mask = enlarged_arg_max(logits, size, self._bundle.multiple)
-        columns, rows = memory.logits.shape[:0:-1]
-        fine = np.stack([cv2.resize(plane, (columns, rows)) for plane in logits])
+        rows, columns = memory.logits.shape[1:]
         weight = cv2.resize(memory.valid.astype(np.float32), (columns, rows))
-        parts = list(memory.parts())
-        for part in parts:
-            place = tuple(_scaled(span, FINE) for span in part)
-            here = fine[(slice(None), *place)]
-            here += weight[place] * (memory.logits[(slice(None), *place)] - here)
-        for part in parts:
-            _write_arg_max(fine, part, mask)
-        results = {'mask': mask}
+        fine = np.empty_like(memory.logits)
+        for coarse, detailed, plane in zip(logits, memory.logits, fine, strict=True):
+            cv2.resize(coarse, (columns, rows), dst=plane)
+            cv2.blendLinear(detailed, plane, weight, 1.0 - weight, dst=plane)
+        results = {'mask': enlarged_arg_max(fine, size, self._bundle.multiple)}
         padded = TOKEN_STRIDE // FINE * rows, TOKEN_STRIDE // FINE * columns
         if 'confidence' in request.outputs:
             results['confidence'] = enlarged(confidence_of(fine), size, padded)
@@ -214,30 +209,6 @@ def bytes_per_pixel(bundle: Bundle) -> float:
     """Return what a pixel takes: logits and the picture, new and remembered, bytes."""
     fine = (TOKEN_STRIDE // FINE) ** 2
     return 4.0 * (2 * len(bundle.classes) + 2 * 3) / fine
-
-
-def _write_arg_max(fine: np.ndarray, part: tuple[Span, Span], mask: np.ndarray) -> None:
-    """Enlarge a part of quarter-resolution logits, with the px beside it, into a mask."""
-    step = TOKEN_STRIDE // FINE
-    spans = [(FINE * start, FINE * stop) for start, stop in part]
-    wider = [
-        (max(start - 1, 0), min(stop + 1, most))
-        for (start, stop), most in zip(spans, fine.shape[1:], strict=True)
-    ]
-    around = fine[(slice(None), *(slice(*span) for span in wider))]
-    large = enlarged_arg_max(around, (step * around.shape[1], step * around.shape[2]), step)
-    (top, bottom), (left, right) = (
-        (step * start, min(step * stop, most))
-        for (start, stop), most in zip(spans, mask.shape, strict=True)
-    )
-    first_row, first_column = (step * start for start, _ in wider)
-    mask[top:bottom, left:right] = large[
-        top - first_row : bottom - first_row, left - first_column : right - first_column
-    ]
-
-
-def _scaled(cells: Span, step: int) -> slice:
-    return slice(step * cells[0], step * cells[1])
 
 
 def _pixels(cells: Span) -> Span:

@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import cv2
@@ -169,15 +168,6 @@ class TileMemory:
         """Add up values of cells, (h, w) float32, per tile: (tiles,) float32."""
         rows, columns = self._starts
         return np.add.reduceat(np.add.reduceat(values, rows, 0), columns, 1).reshape(-1)
-
-    def parts(self) -> Iterator[tuple[Span, Span]]:
-        """Return rows and columns, in cells, of rectangles around what holds."""
-        near = cv2.dilate(self.valid.view(np.uint8), np.ones((3, 3), np.uint8))
-        rows = [*self._starts[0], len(near)]
-        for top, bottom in zip(rows[:-1], rows[1:], strict=True):
-            columns = np.flatnonzero(np.diff(near[top:bottom].any(0), prepend=0, append=0))
-            for left, right in columns.reshape(-1, 2).tolist():
-                yield (top, bottom), (left, right)
 
     @property
     def _starts(self) -> tuple[list[int], list[int]]:
