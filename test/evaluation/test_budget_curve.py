@@ -102,7 +102,7 @@ def test_a_curve(bundle: Path, looks: Looks, labels: np.ndarray) -> None:
         assert points[0]['mean_iou_lost'] > 5.0
         assert points[-1]['mean_iou_lost'] == pytest.approx(0.0)
     # All that detail changes lies in one tile.
-    assert figures['rankings']['changes'][1]['mean_iou_lost'] < 0.1
+    assert figures['rankings']['changes'][1]['mean_iou_lost'] < 0.3
     assert figures['rankings']['changes'][1]['boundary_f_lost'] < 1.0
 
 
