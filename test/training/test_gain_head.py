@@ -122,3 +122,9 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     found = json.loads(figures.read_text(encoding='utf-8'))
     assert found['still']['budget']['detail_shares'][0] <= 1.0
     assert '% inside of areas' in capsys.readouterr().out
+
+    command = ['budget', 'time', '--bundle', str(bundle), '--image', str(picture)]
+    assert main([*command, '--size', '96x64', '--repeat', '2', '--json', str(figures)]) == 0
+    times = json.loads(figures.read_text(encoding='utf-8'))['ms']
+    assert list(times) == ['whole', '0.0', '0.1', '0.2', '0.3', '0.4', '0.5']
+    assert {len(taken) for taken in times.values()} == {2}

@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.cli import budget_measures as measures
+from uhr_seg_ros.cli import budget_time
 from uhr_seg_ros.cli.arguments import add_bundle, add_frames, add_precision, parse_count
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.interruption import note_progress, signals_held
@@ -130,5 +131,10 @@ PARTS: dict[str, Part] = {
         'measure what changes from frame to frame, with and without a budget',
         measures.add_flicker,
         measures.flicker,
+    ),
+    'time': Part(
+        'measure the time of a frame over the share of it that is seen in detail',
+        budget_time.add_time,
+        budget_time.time,
     ),
 }
