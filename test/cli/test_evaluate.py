@@ -34,6 +34,7 @@ from tiny_sets import confusion, disagreement, SIZE, slid, write_set
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.evaluation import figures as figures_module
 from uhr_seg_ros.evaluation import seams as seams_module
+from uhr_seg_ros.pipelines import frame_budget_tiles
 
 Evaluate = Callable[..., dict[str, Any]]
 
@@ -221,3 +222,24 @@ def test_file_that_cannot_be_written_is_told_before_the_work(
     options = ['--bundle', str(tiny_bundle), '--root', str(root), '--split', 'none_such']
     assert main(['evaluate', *options, '--dataset', 'folder', option, str(tmp_path)]) == 2
     assert f'{tmp_path}: Is a directory' in capsys.readouterr().err
+
+
+def test_a_share_of_the_tiles(evaluate: Evaluate, root: Path) -> None:
+    whole, semantic = evaluate(root), evaluate(root, '--branch', 'semantic')
+    every = evaluate(root, '--detail-share', '1')
+    none = evaluate(root, '--detail-share', '0')
+    assert every['confusion'] == whole['confusion']
+    # Enlarged in two steps instead of one.
+    assert none['confusion'] == pytest.approx(np.array(semantic['confusion']), abs=200)
+    assert none['mean_iou'] < whole['mean_iou'] - 0.2
+
+
+def test_seams_between_tiles_of_a_budget(
+    evaluate: Evaluate, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frame_budget_tiles, 'SIDE', 96)
+    seams = evaluate(root, '--detail-share', '0.5', '--against-whole')['seams']
+    assert 0.0 < seams['disagreement_near'] < 0.5
+    assert (
+        evaluate(root, '--detail-share', '1', '--against-whole')['seams']['disagreement_near'] == 0
+    )

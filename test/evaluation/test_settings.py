@@ -60,3 +60,12 @@ def test_what_is_chosen_counts() -> None:
 def test_what_does_not_fit(chosen: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         settings_for('aerial', chosen)
+
+
+def test_a_detail_share_is_for_whole_frames() -> None:
+    settings = EvaluationSettings(detail_share=0.3, against_whole=True)
+    assert settings.detail_share == 0.3
+    with pytest.raises(ConfigError, match='a detail share of 1.5: expected 0 to 1'):
+        EvaluationSettings(detail_share=1.5)
+    with pytest.raises(ConfigError, match='without a tile size'):
+        EvaluationSettings(detail_share=0.3, tile=512)

@@ -62,6 +62,7 @@ REFINING = (
     Mode('', '--refine'),
 )
 TILES = (
+    Mode('--detail-share', '--against-whole', lambda given: given.detail_share is not None),
     Mode('--tile', '--against-whole', lambda given: given.tile is not None),
     Mode('', ''),
 )
@@ -108,6 +109,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--tile', type=int, metavar='PX', help='run the detail branch in tiles of this size'
     )
     how.add_argument(
+        '--detail-share',
+        type=float,
+        metavar='SHARE',
+        help='run the detail branch on this share of the tiles of a frame budget, 0 to 1',
+    )
+    how.add_argument(
         '--refine', choices=METHODS, help='let the image decide the boundaries of the mask'
     )
     how.add_argument('--passes', type=int, metavar='N', help='refining: half the band, px')
@@ -115,7 +122,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         '--against-whole',
         action='store_true',
-        help='with --tile: count what tiles change; takes the memory of the image in one piece',
+        help='with --tile or --detail-share: count what tiles change; takes the memory of the '
+        'image in one piece',
     )
     add_backend(
         parser, default='onnxruntime', note=', the reference; TensorRT builds for every size'

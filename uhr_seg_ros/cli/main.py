@@ -58,6 +58,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         'uhr_seg_ros.cli.evaluate',
         'measure the accuracy of a bundle on a data set',
     ),
+    'budget': (
+        'uhr_seg_ros.cli.budget',
+        'train and measure what a frame budget looks at closely',
+    ),
     'compare': (
         'uhr_seg_ros.cli.compare',
         'train and measure several networks alike',

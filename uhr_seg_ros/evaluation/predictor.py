@@ -23,15 +23,18 @@ import numpy as np
 
 from uhr_seg_ros.data.sample import Sample
 from uhr_seg_ros.evaluation.block import MemmapMask, Window
+from uhr_seg_ros.evaluation.fixed_share import FixedShare
 from uhr_seg_ros.evaluation.resize import resized_rows, ROWS, ScaledImage
 from uhr_seg_ros.evaluation.seams import Grid, Seams
 from uhr_seg_ros.evaluation.settings import EvaluationSettings
 from uhr_seg_ros.evaluation.sliding_window import arg_max, slide
 from uhr_seg_ros.evaluation.tta import averaged, VIEWS
+from uhr_seg_ros.pipelines.frame_budget_tiles import lay_tiles
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.refinement.refine import refine
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.pipelines.tiling import padded_size, tile_spans, TileLimit
+from uhr_seg_ros.pipelines.two_branch_maps import TOKEN_STRIDE
 
 
 class Predictor:
@@ -86,7 +89,10 @@ class Predictor:
         if self._settings.branch == 'semantic':
             found = self._segmenter.semantic_only(image)
         else:
-            found = self._segmenter(image).mask
+            share = self._settings.detail_share
+            # Of every image alone: nothing is kept of the one before.
+            budget = None if share is None else FixedShare(share)
+            found = self._segmenter(image, budget=budget).mask
         if self._settings.refinement is not None:
             found = refine(found, image, self._settings.refinement).mask
         mask.append(found)
@@ -130,10 +136,21 @@ class Predictor:
             return None
         multiple = self._segmenter.bundle.multiple
         padded = padded_size(size, multiple)
+        if self._settings.detail_share is not None:
+            return _if_cut(_budget_grid(size, padded))
         tile = self._limit.side_for(*padded)
         if tile is None or self._settings.branch == 'semantic':
             return None
         return _if_cut(Grid.of_spans(size, *(tile_spans(side, tile, multiple) for side in padded)))
+
+
+def _budget_grid(size: tuple[int, int], padded: tuple[int, int]) -> Grid:
+    tiles = lay_tiles((padded[0] // TOKEN_STRIDE, padded[1] // TOKEN_STRIDE))
+    rows, columns = (
+        [(TOKEN_STRIDE * start, TOKEN_STRIDE * stop) for start, stop in sorted(set(spans))]
+        for spans in ((tile.rows for tile in tiles), (tile.columns for tile in tiles))
+    )
+    return Grid.of_spans(size, rows, columns)
 
 
 def _if_cut(grid: Grid) -> Grid | None:

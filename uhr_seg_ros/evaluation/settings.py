@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.evaluation.fixed_share import FixedShare
 from uhr_seg_ros.evaluation.tta import VIEWS
 from uhr_seg_ros.pipelines.refinement.refine import METHODS, Refinement
 
@@ -45,6 +46,7 @@ class EvaluationSettings:
         tta: Test-time augmentation, a key of `VIEWS`.
         branch: `fused`, or `semantic` for the low-resolution branch alone.
         tile: Largest side of a tile of the detail branch, px; None as memory allows.
+        detail_share: Share of the tiles that a frame budget leaves time for; None for the whole.
         against_whole: Also segment every image in one piece, to see what tiles change.
         refine: What boundaries are refined by, of `METHODS`.
         passes: Of `Refinement`.
@@ -58,6 +60,7 @@ class EvaluationSettings:
     tta: str = 'none'
     branch: str = 'fused'
     tile: int | None = None
+    detail_share: float | None = None
     against_whole: bool = False
     refine: str = 'none'
     passes: int = Refinement.passes
@@ -83,6 +86,7 @@ class EvaluationSettings:
             raise ConfigError(msg)
         self._check_branch()
         self._check_tile()
+        self._check_share()
         self._check_refinement()
 
     @property
@@ -96,7 +100,8 @@ class EvaluationSettings:
         return None if self.refine == 'none' else Refinement(self.passes, self.beta)
 
     def _check_branch(self) -> None:
-        if self.branch == 'semantic' and (self.needs_logits or self.tile):
+        cut = self.tile or self.detail_share is not None
+        if self.branch == 'semantic' and (self.needs_logits or cut):
             msg = (
                 'the semantic branch alone gives a mask of the whole image: evaluate it with '
                 'mode whole, scale 1, without test-time augmentation and without tiles'
@@ -110,10 +115,22 @@ class EvaluationSettings:
                 'image, windows cut the image; take one of them'
             )
             raise ConfigError(msg)
-        if self.against_whole and (not self.tile or self.needs_logits):
+        cut = self.tile or self.detail_share is not None
+        if self.against_whole and (not cut or self.needs_logits):
             msg = (
                 'a comparison against the image in one piece is for tiles: mode whole with a '
-                'tile, scale 1, without test-time augmentation'
+                'tile or a detail share, scale 1, without test-time augmentation'
+            )
+            raise ConfigError(msg)
+
+    def _check_share(self) -> None:
+        if self.detail_share is None:
+            return
+        FixedShare(self.detail_share)  # or refuses
+        if self.needs_logits or self.tile:
+            msg = (
+                f'a detail share of {self.detail_share:g} is for whole frames: evaluate it with '
+                'mode whole, scale 1, without test-time augmentation and without a tile size'
             )
             raise ConfigError(msg)
 

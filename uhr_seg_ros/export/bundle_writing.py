@@ -19,11 +19,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 import json
 from pathlib import Path
+import shutil
 from typing import Any
 
 import yaml
 
-from uhr_seg_ros.core.atomic_io import write_text
+from uhr_seg_ros.core.atomic_io import atomic_write, write_text
 from uhr_seg_ros.core.bundle import (
     Bundle,
     FORMAT,
@@ -143,6 +144,54 @@ def add_precision(
     if default:
         content['cpu_precision'] = precision
     return _write_model(path, content)
+
+
+def add_graph(
+    directory: str | Path, name: str, source: str | Path, provenance: Mapping[str, Any]
+) -> Bundle:
+    """
+    Put an optional graph into a bundle, in place of an earlier one.
+
+    The file is called by its hash, so that model.yaml, which is replaced as a whole, always names
+    a file that is there; the earlier one goes last.
+
+    Args:
+        directory: folder of a bundle.
+        name: of `BundleKind.optional` of its kind.
+        source: the graph, `.onnx`; it is copied.
+        provenance: how it was made, beside that of the bundle.
+
+    Returns:
+        The bundle as `load_bundle` reads it back.
+
+    Raises:
+        BundleError: the kind knows no such graph, or the file is no graph.
+
+    """
+    path = Path(directory)
+    content = read_mapping(path / MODEL_FILE, BundleError, REEXPORT_HINT)
+    kind = read_bundle(path, (path / MODEL_FILE).read_bytes()).kind
+    if name not in kind.optional:
+        known = ', '.join(kind.optional) or 'none'
+        msg = f'bundle {path} of kind {kind} takes no graph {name}, only: {known}'
+        raise BundleError(msg)
+    sha256 = hash_graph(Path(source))
+    target = path / f'{name}_{sha256[:8]}.onnx'
+    with atomic_write(target) as unfinished:
+        shutil.copyfile(source, unfinished)
+    earlier = content['graphs'].get(name, {}).get('file')
+    inputs, outputs = kind.graphs[name]
+    content['graphs'][name] = {
+        'file': target.name,
+        'sha256': sha256,
+        'inputs': list(inputs),
+        'outputs': list(outputs),
+    }
+    content.setdefault('provenance', {})[name] = json.loads(json.dumps(dict(provenance)))
+    bundle = _write_model(path, content)
+    if earlier and earlier != target.name:
+        (path / earlier).unlink(missing_ok=True)
+    return bundle
 
 
 def _write_model(path: Path, content: Mapping[str, Any]) -> Bundle:

@@ -82,6 +82,8 @@ def _subtitle(report: Mapping[str, Any]) -> str:
         how += f' at scale {settings["scale"]:g}'
     if settings['tile']:
         how += f', tiles of {settings["tile"]} px'
+    if settings['detail_share'] is not None:
+        how += f', {settings["detail_share"]:.0%} of the tiles in detail'
     if settings['tta'] != 'none':
         how += f', test-time augmentation: {settings["tta"]}'
     count = len(report['images'])

@@ -1,0 +1,173 @@
+# Copyright 2026 uhr_seg_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What ``uhr_seg budget`` measures: accuracy over the share of tiles, and flicker."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from uhr_seg_ros import __version__
+from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.benchmark.host import describe_host
+from uhr_seg_ros.cli.arguments import add_bundle, add_precision, parse_count, parse_size
+from uhr_seg_ros.core.atomic_io import check_writable, write_json
+from uhr_seg_ros.core.bundle import Bundle, load_bundle
+from uhr_seg_ros.data.datasets import DATASET_HELP, open_dataset
+from uhr_seg_ros.evaluation.both_branches import BothBranches
+from uhr_seg_ros.evaluation.budget_curve import BudgetCurve, rankings
+from uhr_seg_ros.evaluation.fixed_share import FixedShare
+from uhr_seg_ros.evaluation.flicker import Flicker, recording
+from uhr_seg_ros.evaluation.labels import evaluated_images, IgnoreClasses
+from uhr_seg_ros.image_io.files import read_image
+from uhr_seg_ros.pipelines.pipeline import TilingOptions
+from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.reports.budget_chart import check_chart, draw_chart
+
+#: Shares of the tiles.
+SHARES = (0.0, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
+#: Frames of a recording for flicker, and their size.
+FRAMES, FRAME_SIZE = 12, (1080, 1920)
+SHARE = 0.2
+
+
+def add_curve(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `curve`."""
+    add_bundle(parser)
+    parser.add_argument('--dataset', default='aerial', metavar='NAME', help=DATASET_HELP)
+    parser.add_argument('--root', required=True, type=Path, help='folder of the data set')
+    parser.add_argument('--split', default='test', help='(default: test)')
+    add_precision(parser)
+    parser.add_argument('--json', type=Path, help='also write the figures to this file')
+    parser.add_argument('--chart', type=Path, help='draw what is lost into this .svg or .png file')
+
+
+def curve(args: argparse.Namespace) -> int:
+    """Run both branches on every tile once, and mix the masks for every ranking and share."""
+    check_writable(args.json, args.chart)
+    if args.chart:
+        check_chart(args.chart)
+    bundle = load_bundle(args.bundle)
+    dataset = open_dataset(args.dataset, args.root)
+    images = evaluated_images(dataset, args.split)
+    options = EngineOptions(precision=args.precision)
+    whole = Segmenter(bundle, 'onnxruntime', TilingOptions(memory_limit_mb=0), options=options)
+    branches = BothBranches(bundle, options)
+    counted = BudgetCurve(len(bundle.classes), rankings(bundle), SHARES)
+    for each in tqdm(images, desc='measuring', unit='image'):
+        image, labels = IgnoreClasses(each, dataset.ignored).read()
+        counted.add(branches.look(image), labels, whole(image).mask)
+    figures = {
+        **_origin(bundle),
+        'dataset': args.dataset,
+        'split': args.split,
+        'images': [image.name for image in images],
+        **branches.provenance,
+        **counted.figures(),
+    }
+    branches.close()
+    whole.close()
+    _print_curve(figures)
+    if args.json:
+        write_json(args.json, figures)
+    if args.chart:
+        draw_chart(figures, args.chart)
+    return 0
+
+
+def add_flicker(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `flicker`."""
+    add_bundle(parser)
+    parser.add_argument(
+        '--image', required=True, type=Path, help='picture of the ground, which is flown over'
+    )
+    parser.add_argument(
+        '--size', type=parse_size, default=FRAME_SIZE, help='of the frames (default: 1920x1080)'
+    )
+    parser.add_argument('--frames', type=parse_count, default=FRAMES, metavar='N')
+    parser.add_argument(
+        '--share', type=float, default=SHARE, help='of the tiles, per frame (default: 0.2)'
+    )
+    add_precision(parser)
+    parser.add_argument('--json', type=Path, help='also write the figures to this file')
+
+
+def flicker(args: argparse.Namespace) -> int:
+    """Segment a still and a moving recording, whole, by the semantic branch and by a budget."""
+    check_writable(args.json)
+    FixedShare(args.share)  # or refuses
+    bundle, mosaic = load_bundle(args.bundle), read_image(args.image)
+    figures: dict[str, Any] = {
+        **_origin(bundle),
+        'image': args.image.name,
+        'size': list(args.size),
+        'frames': args.frames,
+        'share': args.share,
+    }
+    options = EngineOptions(precision=args.precision)
+    with Segmenter(bundle, 'onnxruntime', options=options) as segmenter:
+        for name, moves in (('still', False), ('moving', True)):
+            figures[name] = _flicker(segmenter, mosaic, args, moves)
+    for name in ('still', 'moving'):
+        for how, found in figures[name].items():
+            print(
+                f'{name:7} {how:9} {100 * found["changed"]:6.3f} % of the pixels change, '
+                f'{100 * found["changed_inside"]:6.3f} % inside of areas'
+            )
+    if args.json:
+        write_json(args.json, figures)
+    return 0
+
+
+def _flicker(
+    segmenter: Segmenter, mosaic: Any, args: argparse.Namespace, moves: bool
+) -> dict[str, Any]:
+    counters = {name: Flicker() for name in ('whole', 'semantic', 'budget')}
+    budget, shares = FixedShare(args.share), []
+    frames = recording(mosaic, args.frames, args.size, moves=moves)
+    text = 'moving' if moves else 'still'
+    for frame, to_ground in tqdm(frames, total=args.frames, desc=text, unit='frame'):
+        counters['whole'].add(segmenter(frame).mask, to_ground)
+        counters['semantic'].add(segmenter.semantic_only(frame), to_ground)
+        found = segmenter(frame, budget=budget)
+        counters['budget'].add(found.mask, to_ground)
+        shares.append(round(found.detail_share, 4))
+    figures: dict[str, Any] = {name: each.figures() for name, each in counters.items()}
+    figures['budget']['detail_shares'] = shares
+    return figures
+
+
+def _origin(bundle: Bundle) -> dict[str, Any]:
+    return {
+        'bundle': bundle.name,
+        'sha256': {name: graph.sha256 for name, graph in bundle.graphs.items()},
+        'version': __version__,
+        'machine': describe_host(),
+    }
+
+
+def _print_curve(figures: dict[str, Any]) -> None:
+    whole = figures['whole']
+    print(
+        f'whole: mIoU {100 * whole["mean_iou"]:.1f}, boundary F {100 * whole["boundary_f"]:.1f}; '
+        'points lost of mIoU / boundary F:'
+    )
+    print(' ' * 8 + ''.join(f'{100 * share:>11.0f} %' for share in SHARES))
+    for name, points in figures['rankings'].items():
+        lost = (f'{p["mean_iou_lost"]:6.2f}/{p["boundary_f_lost"]:5.2f}' for p in points)
+        print(f'{name:8}' + ' '.join(lost))

@@ -1,0 +1,90 @@
+# Copyright 2026 uhr_seg_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""``uhr_seg budget time``: what a frame takes by the share of it that is seen in detail."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.benchmark.host import describe_host
+from uhr_seg_ros.cli.arguments import add_bundle, add_precision, parse_count, parse_size
+from uhr_seg_ros.core.atomic_io import check_writable, write_json
+from uhr_seg_ros.core.bundle import load_bundle
+from uhr_seg_ros.evaluation.fixed_share import FixedShare
+from uhr_seg_ros.evaluation.flicker import recording
+from uhr_seg_ros.image_io.files import read_image
+from uhr_seg_ros.pipelines.segmenter import Segmenter
+
+SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+SIZE, REPEAT = (2160, 3840), 7
+
+
+def add_time(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add_bundle(parser)
+    parser.add_argument(
+        '--image', required=True, type=Path, help='picture of the ground, which is flown over'
+    )
+    parser.add_argument(
+        '--size', type=parse_size, default=SIZE, help='of the frames (default: 3840x2160)'
+    )
+    parser.add_argument('--repeat', type=parse_count, default=REPEAT, metavar='N')
+    add_precision(parser)
+    parser.add_argument('--threads', type=int, default=0, help='of the engines; 0: one per core')
+    parser.add_argument('--json', type=Path, help='also write the figures to this file')
+
+
+def time(args: argparse.Namespace) -> int:
+    """Time whole frames and shares in turn; of earlier frames nothing is kept."""
+    check_writable(args.json)
+    bundle, mosaic = load_bundle(args.bundle), read_image(args.image)
+    frame, _ = next(recording(mosaic, 1, args.size, moves=False))
+    times: dict[str, list[float]] = {name: [] for name in ('whole', *map(str, SHARES))}
+    options = EngineOptions(threads=args.threads, precision=args.precision)
+    with Segmenter(bundle, 'onnxruntime', options=options) as segmenter:
+        for index in tqdm(range(args.repeat + 1), desc='timing', unit='round'):
+            for name, taken in times.items():
+                milliseconds = _milliseconds(segmenter, frame, name)
+                if index:  # the first round puts memory in place
+                    taken.append(milliseconds)
+        provenance = segmenter.provenance
+    figures: dict[str, Any] = {
+        'machine': describe_host(),
+        **{key: provenance[key] for key in ('bundle', 'backend', 'version', 'precision')},
+        'size': list(args.size),
+        'repeat': args.repeat,
+        'ms': {name: [round(value, 1) for value in taken] for name, taken in times.items()},
+    }
+    for name, taken in times.items():
+        label = name if name == 'whole' else f'{float(name):.0%}'
+        print(f'{label:>6} {min(taken):7.0f} ms at least, {median(taken):7.0f} in the middle')
+    if args.json:
+        write_json(args.json, figures)
+    return 0
+
+
+def _milliseconds(segmenter: Segmenter, frame: np.ndarray, name: str) -> float:
+    budget = None if name == 'whole' else FixedShare(float(name))
+    start = perf_counter()
+    segmenter(frame, budget=budget)
+    return (perf_counter() - start) * 1e3
