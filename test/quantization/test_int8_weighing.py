@@ -17,14 +17,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip('onnx', reason='graphs are quantized with onnx')
 
-import onnx
 from wide_bundle import branch_graph
 
 from uhr_seg_ros.onnx_graphs.quantization import Quantizer
@@ -32,10 +30,10 @@ from uhr_seg_ros.quantization.int8_weighing import weigh
 
 
 @pytest.fixture
-def quantizer(tmp_path: Path) -> Quantizer:
+def quantizer() -> Quantizer:
     """Return a graph whose stem_relu is read by first_conv -> depth_conv and by skip_conv."""
-    onnx.save(branch_graph('image', ['affinity', 'local'], np.random.default_rng(3)), tmp_path / 'd')
-    return Quantizer((tmp_path / 'd').read_bytes(), 'd')
+    model = branch_graph('image', ['affinity', 'local'], np.random.default_rng(3))
+    return Quantizer(model.SerializeToString(), 'detail')
 
 
 class Clock:

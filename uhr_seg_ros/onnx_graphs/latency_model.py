@@ -18,8 +18,8 @@ What int8 saves on a CPU, and what the conversions around it cost.
 The figures are ms of one core of a Xeon with AVX512-VNNI and AMX under ONNX Runtime 1.31, per
 million values or per thousand million multiply-adds. Only their ratios matter: from half to twice
 the speed of a conversion, and from two thirds to one and a half times the gain of a convolution,
-the same nodes are chosen. Where int8 is exact, what is chosen so is then measured, run by run, with
-its borders (`quantization/int8_weighing.py`).
+the same nodes are chosen. Where int8 is exact, what is chosen so is then measured, run by run,
+with its borders (`quantization/int8_weighing.py`).
 """
 
 from __future__ import annotations

@@ -177,8 +177,8 @@ def print_roofline(report: Mapping[str, Any]) -> None:
         for graph in report['graphs']
     ]
     title = (
-        f'{report["bundle"]} at {format_size(report["size"])}, {report["threads"]} threads; peaks: '
-        f'{reached} G operations/s, copies {peaks["copy_gb_s"]:.1f} GB/s; times in ms'
+        f'{report["bundle"]} at {format_size(report["size"])}, {report["threads"]} threads; '
+        f'peaks: {reached} G operations/s, copies {peaks["copy_gb_s"]:.1f} GB/s; times in ms'
     )
     header = ['', 'GFLOP', 'MB', 'compute', 'memory', 'bound', 'found', 'ratio']
     print_table(title, header, rows)
