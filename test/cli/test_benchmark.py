@@ -106,6 +106,34 @@ def test_bytes_of_graphs(
     assert 'AGX Orin' in capsys.readouterr().out
 
 
+def test_graphs_against_the_machine(
+    tmp_path: Path,
+    tiny_bundle: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip('onnx', reason='graphs are read with onnx')
+    pytest.importorskip('matplotlib', reason='it draws')
+    from uhr_seg_ros.benchmark import machine_peaks
+
+    monkeypatch.setattr(machine_peaks, 'SIDE', 64)
+    monkeypatch.setattr(machine_peaks, 'COPIED', 1 << 16)
+    image = tmp_path / 'roof.svg'
+    report = benchmark(
+        tmp_path, 'roofline', tiny_bundle, '--size', '640x320', '--repeat', 1, '--image', image
+    )
+    assert '<svg' in image.read_text(encoding='utf-8')
+    assert 'bound' in capsys.readouterr().out
+    assert min(*report['peaks']['gflops'].values(), report['peaks']['copy_gb_s']) > 0
+    assert [each['name'] for each in report['graphs']] == ['semantic', 'detail', 'quarter']
+    for each in report['graphs']:
+        # Each kernel waits for the slower of the two.
+        slower = max(each['compute_ms'], each['memory_ms'])
+        assert slower <= each['bound_ms'] + 0.01
+        assert each['bound_ms'] <= each['compute_ms'] + each['memory_ms'] + 0.01
+        assert 0 < each['min_ms'] <= each['median_ms']
+
+
 def test_bad_sizes_and_bundles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(['benchmark', 'stages', '--size', '3840'])

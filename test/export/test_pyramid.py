@@ -46,9 +46,7 @@ def head() -> UPerHead:
 def maps(height: int, width: int) -> list[torch.Tensor]:
     """Make a map per level, each half as large as the one before, rounded up."""
     sizes = [(-(-height // 2**level), -(-width // 2**level)) for level in range(len(WIDTHS))]
-    return [
-        torch.randn(1, channels, *size) for channels, size in zip(WIDTHS, sizes, strict=True)
-    ]
+    return [torch.randn(1, channels, *size) for channels, size in zip(WIDTHS, sizes, strict=True)]
 
 
 @pytest.mark.parametrize('size', [(16, 24), (9, 13)])
@@ -58,7 +56,9 @@ def test_same_feature(head: UPerHead, size: tuple[int, int]) -> None:
     torch.testing.assert_close(Pyramid(head)(levels), head(levels), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(('small', 'large'), [((3, 4), (6, 8)), ((3, 5), (8, 7)), ((1, 1), (4, 2))])
+@pytest.mark.parametrize(
+    ('small', 'large'), [((3, 4), (6, 8)), ((3, 5), (8, 7)), ((1, 1), (4, 2))]
+)
 def test_convolution_of_an_enlarged_map(small: tuple[int, int], large: tuple[int, int]) -> None:
     torch.manual_seed(1)
     x, weight, like = torch.randn(1, 6, *small), torch.randn(5, 6, 3, 3), torch.zeros(1, 5, *large)

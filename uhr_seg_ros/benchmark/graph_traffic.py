@@ -22,7 +22,7 @@ from typing import Any
 import onnx
 
 from uhr_seg_ros.backends.tensorrt.specialized_graphs import convert
-from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.bundle import Bundle, Graph
 from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.onnx_graphs.folding import fix_shapes, parse
 from uhr_seg_ros.onnx_graphs.graph_view import GraphView
@@ -79,6 +79,28 @@ def engine_graphs(
 
     Those in int8 have made-up ranges: they are good for counting only. See `measure_traffic`.
     """
+    for name, model in fixed_graphs(bundle, bundle.graphs, size):
+        if precision == 'int8':
+            model = _with_qdq(model)
+        yield name, convert(model, precision, half_scales=rewrites, rewrites=rewrites)
+
+
+def fixed_graphs(
+    bundle: Bundle, graphs: Mapping[str, Graph], size: tuple[int, int]
+) -> Iterator[tuple[str, onnx.ModelProto]]:
+    """
+    Fix the graphs that give floats to a frame size, one after the other.
+
+    Args:
+        bundle: of any kind.
+        graphs: its graphs by name, in any precision.
+        size: height and width of the frame, px.
+
+    Raises:
+        BundleError: a file is not the one that the bundle names.
+        EngineError: a graph cannot be fixed to this size.
+
+    """
     height, width = padded_size(size, bundle.multiple)
     factor = bundle.low_res_factor
     low = {'low_height': height // factor, 'low_width': width // factor}
@@ -93,16 +115,13 @@ def engine_graphs(
         'quarter_height': height // 4,
         'quarter_width': width // 4,
     }
-    for name, graph in bundle.graphs.items():
+    for name, graph in graphs.items():
         content = graph.read()
         description = parse(content, graph.path).graph
         if not all(_is_float(tensor) for tensor in description.output):
             continue
         shapes = {tensor.name: _shape(bundle, tensor, lengths) for tensor in description.input}
-        model = fix_shapes(content, shapes, graph.path)
-        if precision == 'int8':
-            model = _with_qdq(model)
-        yield name, convert(model, precision, half_scales=rewrites, rewrites=rewrites)
+        yield name, fix_shapes(content, shapes, graph.path)
 
 
 def _is_float(tensor: onnx.ValueInfoProto) -> bool:

@@ -38,6 +38,7 @@ from uhr_seg_ros.cli.arguments import (
     parse_size,
 )
 from uhr_seg_ros.cli.benchmark_old_form import to_subcommand
+from uhr_seg_ros.cli.benchmark_roofline import add_roofline, run_roofline
 from uhr_seg_ros.core.atomic_io import check_writable
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.interruption import note_progress
@@ -344,6 +345,11 @@ KINDS = {
         'count the bytes that a GPU moves for the graphs of a bundle, and a time on paper',
         _add_graphs,
         _run_graphs,
+    ),
+    'roofline': Kind(
+        'time the graphs of a bundle against the peaks of this machine',
+        add_roofline,
+        run_roofline,
     ),
     'bag': Kind('play a recording to the node', recordings.add_bag, recordings.run_bag),
     'offline': Kind(

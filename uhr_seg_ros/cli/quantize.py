@@ -33,6 +33,7 @@ from uhr_seg_ros.core.atomic_io import atomic_write
 from uhr_seg_ros.core.bundle import Bundle, GraphSet, load_bundle, MODEL_FILE
 from uhr_seg_ros.core.errors import BundleError, EngineError
 from uhr_seg_ros.core.interruption import note_progress, signals_held
+from uhr_seg_ros.core.resources import has_exact_int8
 from uhr_seg_ros.core.work_folders import draft_folder, lock_folder
 from uhr_seg_ros.export.bundle_writing import add_precision
 from uhr_seg_ros.pipelines.segmenter import Segmenter
@@ -107,6 +108,10 @@ def _quantize(args: argparse.Namespace, bundle: Bundle, output: Path) -> int:
     layers.calibrate(calibrating)
     trial = Trial(bundle, choosing)
     choice = layers.choose(trial, args.agreement, kept)
+    if has_exact_int8():
+        choice = layers.weigh(choice, trial, args.agreement, kept)
+    else:
+        print('this CPU has no VNNI: which layers pay is estimated; quantize on one that has it')
     _print(choice)
     with draft_folder(output, '.int8_') as draft:
         paths = layers.write(choice.int8, draft)

@@ -18,7 +18,8 @@ What int8 saves on a CPU, and what the conversions around it cost.
 The figures are ms of one core of a Xeon with AVX512-VNNI and AMX under ONNX Runtime 1.31, per
 million values or per thousand million multiply-adds. Only their ratios matter: from half to twice
 the speed of a conversion, and from two thirds to one and a half times the gain of a convolution,
-the same nodes are chosen.
+the same nodes are chosen. Where int8 is exact, what is chosen so is then measured, run by run,
+with its borders (`quantization/int8_weighing.py`).
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class LatencyModel:
         return sum(map(self._saved, chosen)) - converted - LEAVING * self._millions(leaving)
 
     def best_of(self, names: Collection[str]) -> set[str]:
-        """Take single nodes or whole islands out of a choice as long as that gains."""
+        """Take single nodes or whole runs out of a choice as long as that gains."""
         best = self._nodes.joined(names)
         most = self.gain(best)
         while smaller := max(self._smaller(best), key=self.gain, default=set()):
@@ -70,26 +71,26 @@ class LatencyModel:
     def _smaller(self, chosen: set[str]) -> Iterator[set[str]]:
         for name in sorted(chosen):
             yield self._nodes.joined(chosen - {name})
-        for island in self._islands(chosen):
-            yield self._nodes.joined(chosen - island)
+        for run in self.runs(chosen):
+            yield self._nodes.joined(chosen - run)
 
-    def _islands(self, chosen: set[str]) -> Iterator[set[str]]:
-        """Split a choice into parts that have float32 between them."""
+    def runs(self, chosen: Collection[str]) -> Iterator[set[str]]:
+        """Split a choice into runs of nodes that hand values to each other."""
         left = set(chosen)
         while left:
-            island: set[str] = set()
+            run: set[str] = set()
             more = {min(left)}
             while more:
-                island |= more
+                run |= more
                 left -= more
-                more = set(filter(self._touches(island), left))
-            yield island
+                more = set(filter(self._touches(run), left))
+            yield run
 
-    def _touches(self, island: Collection[str]) -> Callable[[str], bool]:
-        """Return a test: whether a node reads the island, or is read by it."""
+    def _touches(self, run: Collection[str]) -> Callable[[str], bool]:
+        """Return a test: whether a node reads a run, or is read by it."""
         nodes = self._nodes
-        given = nodes.results(island)
-        read = {tensor for name in island for tensor in nodes.inputs(name)}
+        given = nodes.results(run)
+        read = {tensor for name in run for tensor in nodes.inputs(name)}
         return lambda name: nodes.result(name) in read or not given.isdisjoint(nodes.inputs(name))
 
     def _saved(self, name: str) -> float:

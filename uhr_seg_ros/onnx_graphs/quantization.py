@@ -108,6 +108,14 @@ class Quantizer:
         chosen = self._latency.best_of(names)
         return [name for name in self.candidates if name in chosen]
 
+    def runs(self, names: Collection[str]) -> list[set[str]]:
+        """Split candidates into runs that hand values to each other: borders are between them."""
+        return list(self._latency.runs(names))
+
+    def joined(self, names: Collection[str]) -> set[str]:
+        """Leave out sums and the like that would read or write float32 only."""
+        return self._nodes.joined(names)
+
     def write(self, names: Collection[str], path: Path) -> None:
         """Write the graph with some of the candidates in int8; see `quantize`."""
         onnx.save(self.quantize(names), path)

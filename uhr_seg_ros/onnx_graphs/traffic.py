@@ -13,7 +13,7 @@
 # limitations under the License.
 
 """
-The memory that a GPU reads and writes for a graph, and the time that it takes on paper.
+The memory that a processor reads and writes for a graph, and the time that it takes on paper.
 
 A network of large frames is bound by bandwidth, so its bytes tell more than its multiply-adds. How
 a compiler fuses operators is modeled, simply: what acts value by value joins the operator before
@@ -71,6 +71,13 @@ POINTWISE = frozenset(
 #: Sums of products; they write the type that they compute in.
 PRODUCTS = frozenset({'Conv', 'ConvTranspose', 'Gemm', 'MatMul'})
 
+#: Element type of what a product reads first -> precision of its multiply-adds.
+_PRECISIONS = {
+    TensorProto.FLOAT16: 'fp16',
+    TensorProto.INT8: 'int8',
+    TensorProto.UINT8: 'int8',
+}
+
 #: They read no more of their first input than they give.
 _PICKING = frozenset({'Gather', 'Slice'})
 
@@ -104,7 +111,7 @@ class Kernel(NamedTuple):
 
 class Device(NamedTuple):
     """
-    What a GPU can do at most, by its data sheet.
+    What a processor can do at most: of a GPU by its data sheet.
 
     Attributes:
         title: its name.
@@ -242,7 +249,7 @@ class _Fusion:
 
     def _precision(self, node: NodeProto) -> str:
         kind = self._view.types[self._source(node.input[0])]
-        return {TensorProto.FLOAT16: 'fp16', TensorProto.INT8: 'int8'}.get(kind, 'fp32')
+        return _PRECISIONS.get(kind, 'fp32')
 
     def _source(self, name: str) -> str:
         return self._sources.get(name, name)

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,6 +28,7 @@ from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.onnx_graphs.quantization import Quantizer
 from uhr_seg_ros.quantization.int8_trial import BRANCHES, feeds, Loss, Trial
+from uhr_seg_ros.quantization.int8_weighing import weigh
 
 #: Shows the progress over something.
 Show = Callable[[Sequence[Any], str], Iterable[Any]]
@@ -129,6 +130,60 @@ class Int8Choice:
             )
             raise BundleError(msg)
         return Choice(layers, worst[:low], ranking, found[low])
+
+    def weigh(
+        self, choice: Choice, trial: Trial, least: float, keep: Collection[Layer] = ()
+    ) -> Choice:
+        """
+        Measure, on this machine, which runs of layers pay with their borders; see `weigh`.
+
+        Args:
+            choice: what `choose` gave.
+            trial: as for `choose`.
+            least: as for `choose`.
+            keep: layers that stay float32 in any case.
+
+        Raises:
+            BundleError: none pays.
+
+        """
+        layers = list(choice.int8)
+        for graph in self._show(list(self._quantizers), 'timing runs of layers'):
+            others = [layer for layer in layers if layer.graph != graph]
+            layers = [*others, *self._weighed(graph, layers, others, (choice, trial, least, keep))]
+        if not layers:
+            msg = (
+                f'no layer of bundle {self._bundle.path} is faster in int8 on this machine, the '
+                'conversions at its borders counted: leave it in fp32'
+            )
+            raise BundleError(msg)
+        return replace(choice, int8=layers, loss=self._loss(layers, trial))
+
+    def _weighed(
+        self,
+        graph: str,
+        layers: Collection[Layer],
+        others: Collection[Layer],
+        given: tuple[Choice, Trial, float, Collection[Layer]],
+    ) -> list[Layer]:
+        choice, trial, least, keep = given
+        quantizer = self._quantizers[graph]
+        fixed = {each.node for each in (*choice.kept, *keep) if each.graph == graph}
+
+        def gain(before: Collection[str], after: Collection[str]) -> float:
+            with TemporaryDirectory(prefix='uhr_seg_') as folder:
+                paths = [Path(folder, f'{place}.onnx') for place in ('before', 'after')]
+                for names, path in zip((before, after), paths, strict=True):
+                    quantizer.write(names, path)
+                return trial.gain(graph, *paths)
+
+        def agrees(names: Collection[str]) -> bool:
+            found = [*others, *(Layer(graph, name) for name in names)]
+            return self._loss(found, trial).agreement >= least
+
+        chosen = [each.node for each in layers if each.graph == graph]
+        free = [name for name in quantizer.candidates if name not in fixed]
+        return [Layer(graph, name) for name in weigh(quantizer, chosen, free, gain, agrees)]
 
     def write(self, layers: Iterable[Layer], directory: Path) -> dict[str, Path]:
         """Write the graphs with int8 layers as `<graph>_int8.onnx`; return their paths."""

@@ -167,6 +167,27 @@ def print_graphs(report: Mapping[str, Any], devices: Mapping[str, str]) -> None:
     print_table(title, header, rows)
 
 
+def print_roofline(report: Mapping[str, Any]) -> None:
+    """Print what `benchmark.roofline.measure_roofline` returns."""
+    peaks = report['peaks']
+    reached = ', '.join(f'{name} {value:.0f}' for name, value in peaks['gflops'].items())
+    keys = ('gflop', 'mb', 'compute_ms', 'memory_ms', 'bound_ms', 'min_ms')
+    rows = [
+        [
+            f'{graph["name"]} {graph["precision"]}',
+            *(f'{graph[key]:,.1f}' for key in keys),
+            f'{graph["min_ms"] / graph["bound_ms"]:.1f}',
+        ]
+        for graph in report['graphs']
+    ]
+    title = (
+        f'{report["bundle"]} at {format_size(report["size"])}, {report["threads"]} threads; '
+        f'peaks: {reached} G operations/s, copies {peaks["copy_gb_s"]:.1f} GB/s; times in ms'
+    )
+    header = ['', 'GFLOP', 'MB', 'compute', 'memory', 'bound', 'found', 'ratio']
+    print_table(title, header, rows)
+
+
 def print_against_torch(result: Mapping[str, Any]) -> None:
     """Print what `export.against_torch.compare_speed` returns."""
     rows = [
