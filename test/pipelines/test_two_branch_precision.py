@@ -140,9 +140,7 @@ def test_other_back_ends_are_compared_with_fp32(bundle: Path) -> None:
         content['cpu_precision'] = 'int8'
     options = EngineOptions(precision='int8')
     loaded, frame = load_bundle(bundle), RawFrame.of_bgr(FRAME)
-    with closing(
-        TwoBranch.open(loaded, TilingOptions(), as_reference(options))
-    ) as reference:
+    with closing(TwoBranch.open(loaded, TilingOptions(), as_reference(options))) as reference:
         found = reference.segment(frame, OutputRequest(('mask', 'quarter_logits')), StageClock())
     assert found['quarter_logits'].ndim == 3
     with Segmenter(bundle, 'onnxruntime', options=EngineOptions(precision='fp32')) as segmenter:
