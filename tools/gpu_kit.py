@@ -50,7 +50,7 @@ from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.image_io.files import read_ids, read_image
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, Results, TilingOptions
 from uhr_seg_ros.pipelines.tiling import padded_size
-from uhr_seg_ros.pipelines.two_branch import TwoBranchReference
+from uhr_seg_ros.pipelines.two_branch import TwoBranch
 from uhr_seg_ros.pipelines.verification import mirrored, verification_frame
 
 #: Logits of a reference take this many values per row and column at most; larger maps are sampled.
@@ -207,7 +207,7 @@ def _write_reference(folder: Path, name: str, size: tuple[int, int], bundle: Bun
     frame = RawFrame.of_bgr(mirrored(read_image(folder / 'scene.png'), size))
     options = as_reference(EngineOptions())
     request = OutputRequest(('mask', 'quarter_logits'))
-    with closing(TwoBranchReference.open(bundle, TilingOptions(0), options)) as reference:
+    with closing(TwoBranch.open(bundle, TilingOptions(0), options)) as reference:
         expected = reference.segment(frame, request, StageClock())
     logits = expected['quarter_logits']
     step = -(-max(logits.shape[1:]) // _LOGIT_SIDE)

@@ -40,7 +40,7 @@ from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.export.bundle_writing import add_precision
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
-from uhr_seg_ros.pipelines.two_branch import TwoBranchReference
+from uhr_seg_ros.pipelines.two_branch import TwoBranch
 from uhr_seg_ros.quantization.int8_choice import Int8Choice, Layer, matching
 from uhr_seg_ros.quantization.int8_trial import Loss, LossCounter, Trial
 from uhr_seg_ros.quantization.tensorrt_calibration import _Feeds
@@ -140,9 +140,7 @@ def test_other_back_ends_are_compared_with_fp32(bundle: Path) -> None:
         content['cpu_precision'] = 'int8'
     options = EngineOptions(precision='int8')
     loaded, frame = load_bundle(bundle), RawFrame.of_bgr(FRAME)
-    with closing(
-        TwoBranchReference.open(loaded, TilingOptions(), as_reference(options))
-    ) as reference:
+    with closing(TwoBranch.open(loaded, TilingOptions(), as_reference(options))) as reference:
         found = reference.segment(frame, OutputRequest(('mask', 'quarter_logits')), StageClock())
     assert found['quarter_logits'].ndim == 3
     with Segmenter(bundle, 'onnxruntime', options=EngineOptions(precision='fp32')) as segmenter:

@@ -327,12 +327,6 @@ class TwoBranch(SynchronousPipeline):
             raise BundleError(msg)
 
 
-class TwoBranchReference(TwoBranch):
-    """The same with the output `quarter_logits`, which other back ends are compared by."""
-
-    GRAPHS = (*TwoBranch.GRAPHS, 'quarter')
-
-
 def _rows_of(name: str, values: np.ndarray, cells: Span) -> np.ndarray:
     """Cut the rows of a map that belong to a span of rows of cells."""
     fine = TOKEN_STRIDE // STRIDES[name]

@@ -37,7 +37,7 @@ from uhr_seg_ros.pipelines.pipeline import (
     TilingOptions,
 )
 from uhr_seg_ros.pipelines.tiling import padded_size, TileLimit
-from uhr_seg_ros.pipelines.two_branch import TwoBranchReference
+from uhr_seg_ros.pipelines.two_branch import TwoBranch
 from uhr_seg_ros.pipelines.two_branch_gpu_engines import FrameProgram
 from uhr_seg_ros.pipelines.two_branch_gpu_frames import FramePipeline, SLOTS
 from uhr_seg_ros.pipelines.two_branch_maps import check_sizes
@@ -176,7 +176,7 @@ class TwoBranchGpu:
                 return self._open(size)
             verification.run(
                 pipeline,
-                lambda: TwoBranchReference.open(self._bundle, limits, as_reference(self._options)),
+                lambda: TwoBranch.open(self._bundle, limits, as_reference(self._options)),
             )
         except Exception:
             pipeline.close()
