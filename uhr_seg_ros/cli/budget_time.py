@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -59,32 +59,44 @@ def time(args: argparse.Namespace) -> int:
     check_writable(args.json)
     bundle, mosaic = load_bundle(args.bundle), read_image(args.image)
     frame, _ = next(recording(mosaic, 1, args.size, moves=False))
-    times: dict[str, list[float]] = {name: [] for name in ('whole', *map(str, SHARES))}
+    names = 'whole', *map(str, SHARES)
+    times: dict[str, list[float]] = {name: [] for name in names}
+    cores: dict[str, list[float]] = {name: [] for name in names}
     options = EngineOptions(threads=args.threads, precision=args.precision)
     with Segmenter(bundle, 'onnxruntime', options=options) as segmenter:
         for index in tqdm(range(args.repeat + 1), desc='timing', unit='round'):
-            for name, taken in times.items():
-                milliseconds = _milliseconds(segmenter, frame, name)
+            for name in names:
+                taken, of_cores = _milliseconds(segmenter, frame, name)
                 if index:  # the first round puts memory in place
-                    taken.append(milliseconds)
+                    times[name].append(taken)
+                    cores[name].append(of_cores)
         provenance = segmenter.provenance
     figures: dict[str, Any] = {
         'machine': describe_host(),
         **{key: provenance[key] for key in ('bundle', 'backend', 'version', 'precision')},
         'size': list(args.size),
         'repeat': args.repeat,
-        'ms': {name: [round(value, 1) for value in taken] for name, taken in times.items()},
+        'ms': _rounded(times),
+        'core_ms': _rounded(cores),
     }
     for name, taken in times.items():
         label = name if name == 'whole' else f'{float(name):.0%}'
-        print(f'{label:>6} {min(taken):7.0f} ms at least, {median(taken):7.0f} in the middle')
+        print(
+            f'{label:>6} {min(taken):7.0f} ms at least, {median(taken):7.0f} in the middle, '
+            f'{min(cores[name]):7.0f} of the cores'
+        )
     if args.json:
         write_json(args.json, figures)
     return 0
 
 
-def _milliseconds(segmenter: Segmenter, frame: np.ndarray, name: str) -> float:
+def _milliseconds(segmenter: Segmenter, frame: np.ndarray, name: str) -> tuple[float, float]:
+    """Return what a frame takes, and what all cores together work for it."""
     budget = None if name == 'whole' else FixedShare(float(name))
-    start = perf_counter()
+    start, work = perf_counter(), process_time()
     segmenter(frame, budget=budget)
-    return (perf_counter() - start) * 1e3
+    return (perf_counter() - start) * 1e3, (process_time() - work) * 1e3
+
+
+def _rounded(times: dict[str, list[float]]) -> dict[str, list[float]]:
+    return {name: [round(value, 1) for value in taken] for name, taken in times.items()}
