@@ -105,10 +105,11 @@ def machines(reports: Iterable[Mapping[str, Any]]) -> list[str]:
     for report in reports:
         machine, versions = report['machine'], report['versions']
         flags = ', '.join(machine['flags']) or 'unknown'
-        commit = report['commit'] or f'version {versions["uhr_seg_ros"]}'
+        sha, *changed = (report['commit'] or '').split('-')
+        commit = '-'.join((sha[:12], *changed)) or f'version {versions["uhr_seg_ros"]}'
         lines.append(
             f'{machine["cpu"]}, {machine["cpus"]} cores ({flags}; governor '
-            f'{machine["governor"]}), {commit[:12]}, {report["date"][:10]}, ONNX Runtime '
+            f'{machine["governor"]}), {commit}, {report["date"][:10]}, ONNX Runtime '
             f'{versions["onnxruntime"]}, {report["rmw"]}.'
         )
     return list(dict.fromkeys(lines))
