@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from uhr_seg_ros.benchmark.labeled_flight import COMPRESSED, LABEL_INFO_TOPIC, LABEL_TOPIC
 from uhr_seg_ros.core.classes import ClassSet
@@ -82,7 +83,7 @@ def label_accuracy(
     for stamp, truth in zip(stamps, islice(_labels(bag, labels), 0, None, every), strict=False):
         file = mask_file(folder, stamp)
         if file.is_file():  # a mask may have been lost
-            confusion.add(truth(), cv2.imread(str(file), cv2.IMREAD_UNCHANGED))
+            confusion.add(truth(), np.asarray(cv2.imread(str(file), cv2.IMREAD_UNCHANGED)))
             frames += 1
     return {
         'frames': frames,

@@ -214,7 +214,7 @@ def _run_node(arguments: argparse.Namespace) -> int:
     # Only here: the segmenter is measured without a ROS installation, too.
     from uhr_seg_ros.benchmark.node_cost import measure_node
 
-    measured = []
+    measured: list[dict[str, Any]] = []
     with note_progress(lambda: f'{len(measured)} of {arguments.processes} nodes measured'):
         for _ in range(arguments.processes):
             largest = _largest(arguments)

@@ -23,6 +23,8 @@ present: after a jump of stamps, with another size, and when a large share of th
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -95,12 +97,16 @@ class MaskSmoother:
 
     def _smooth(self, mask: np.ndarray, rows: slice) -> None:
         """Smooth some rows, whose class is that of one frame ago where `_same` is 255."""
-        new, last, run = mask[rows], self._last[rows], self._run[rows]
+        new, last = mask[rows], self._last[rows]
+        run = self._run[rows]
         np.copyto(last, new)
         # How many frames before this one had the class in a row; sums of bytes end at 255.
-        cv2.add(run, 1, dst=run)
+        # The types of OpenCV know no numbers beside arrays.
+        one: Any = 1
+        before: Any = self.frames - 1
+        cv2.add(run, one, dst=run)
         cv2.bitwise_and(run, self._same[rows], dst=run)
-        agreed = cv2.compare(run, self.frames - 1, cv2.CMP_GE)
+        agreed = cv2.compare(run, before, cv2.CMP_GE)
         shown = self._shown[rows]
         cv2.copyTo(new, agreed, shown)
         np.copyto(new, shown)
