@@ -30,6 +30,7 @@ from uhr_seg_ros.core.errors import ConfigError, EngineError
 from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.pipelines.frame_budget import FrameBudget
 from uhr_seg_ros.pipelines.frame_budget_frames import FramesWithinBudget
+from uhr_seg_ros.pipelines.frame_budget_looks import TileLooker
 from uhr_seg_ros.pipelines.frame_budget_ranking import expected_gain
 from uhr_seg_ros.pipelines.frame_budget_tiles import lay_tiles, TileMemory
 from uhr_seg_ros.pipelines.region_of_interest import RegionOfInterest
@@ -62,20 +63,18 @@ class Looks:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
         self.tiles: list[Any] = []
-        look_at, gain, fuse = (
-            getattr(FramesWithinBudget, name) for name in ('_look_at', '_gain', '_fuse')
-        )
+        look, gain, fuse = TileLooker.look, FramesWithinBudget._gain, FramesWithinBudget._fuse
 
-        def looked(frames: FramesWithinBudget, *arguments: Any) -> np.ndarray:
+        def looked(looker: TileLooker, *arguments: Any) -> np.ndarray:
             self.now += LOOK_S
             self.tiles.append(arguments[2])
-            return look_at(frames, *arguments)
+            return look(looker, *arguments)
 
         def after(seconds: float, method: Any, *arguments: Any) -> Any:
             self.now += seconds
             return method(*arguments)
 
-        monkeypatch.setattr(FramesWithinBudget, '_look_at', looked)
+        monkeypatch.setattr(TileLooker, 'look', looked)
         monkeypatch.setattr(
             FramesWithinBudget, '_gain', lambda *each: after(SEMANTIC_S, gain, *each)
         )
@@ -293,7 +292,7 @@ def test_errors_in_tiles_are_raised_and_nothing_stays_of_them(
         raise EngineError('broken')
 
     with monkeypatch.context() as patch:
-        patch.setattr(FramesWithinBudget, '_look_at', broken)
+        patch.setattr(TileLooker, 'look', broken)
         with pytest.raises(EngineError, match='broken'):
             segmenter(image, budget=budget)
     found = segmenter(image, budget=budget)
