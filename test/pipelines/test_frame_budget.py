@@ -358,6 +358,6 @@ def test_region_from_a_picture_and_rectangles() -> None:
         RegionOfInterest([(40, 0, 10, 10)]).pixels((20, 30))
     for wrong in ((1, 2, 3), (0, 0, -1, 5)):
         with pytest.raises(ConfigError, match='expected left, top, width and height'):
-            RegionOfInterest([wrong])  # type: ignore[list-item]
+            RegionOfInterest([wrong])
     with pytest.raises(ConfigError, match='no pixel to look at'):
         RegionOfInterest(mask=np.zeros((4, 4), np.uint8))

@@ -111,8 +111,9 @@ class FramesWithinBudget:
 
     def forget(self) -> None:
         """Free the memory of the last frame."""
-        for each in (self._preprocessor, *self._lookers):
-            each.forget()
+        self._preprocessor.forget()
+        for looker in self._lookers:
+            looker.forget()
 
     def close(self) -> None:
         """Free the memory of the engines."""

@@ -45,7 +45,8 @@ class TileLooker:
     def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
         self._preprocessor = Preprocessor(bundle)
         self._backend = open_backend(bundle, replace(options, threads=1, report=lambda text: None))
-        engines = {name: self._backend.open(bundle.graphs[name]) for name in ('detail', 'quarter')}
+        names = ('detail', 'quarter')
+        engines = {name: self._backend.open(bundle.graphs[name], {}) for name in names}
         self._graphs = CheckedGraphs(bundle, engines)
 
     def look(self, image: np.ndarray, tokens: np.ndarray, tile: Tile) -> np.ndarray:
