@@ -23,7 +23,13 @@ from pathlib import Path
 import pytest
 
 from uhr_seg_ros.benchmark.figures import percentiles, segmenter_stages, stage_percentiles
-from uhr_seg_ros.benchmark.stages import benchmark_image, measure, spread, StageOptions
+from uhr_seg_ros.benchmark.stages import (
+    benchmark_image,
+    measure,
+    measure_here,
+    spread,
+    StageOptions,
+)
 from uhr_seg_ros.cli.arguments import parse_size
 from uhr_seg_ros.core.atomic_io import write_json
 from uhr_seg_ros.core.bundle_kinds import BUNDLE_KINDS
@@ -94,7 +100,10 @@ def test_benchmark_image_has_any_size() -> None:
 
 
 def test_measure_runs_in_a_process_of_its_own(tiny_bundle: Path) -> None:
+    options = StageOptions(str(tiny_bundle), (500, 500), 2, 'onnxruntime', budget_ms=0.1)
+    assert 0.0 < measure_here(options)['detail_share'] < 0.5  # each frame is a first one
     result = measure(StageOptions(str(tiny_bundle), (64, 96), repeat=2))
+    assert result['detail_share'] == 1.0
     assert {'preprocess', 'semantic', 'detail', 'fusion', 'total'} <= set(result['stage_ms'])
     times = result['stage_ms']['total']
     assert 0 < times['min'] <= times['median'] <= times['max']

@@ -48,6 +48,23 @@ def picture(path: Path, height: int = 16, width: int = 16) -> Path:
     return path
 
 
+def test_budget_on_the_command_line(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = picture(tmp_path / 'one.png', 500, 500), picture(tmp_path / 'two.png', 500, 500)
+    output, words = tmp_path / 'out', ('--detail', 'budget')
+    assert segment(tiny_bundle, output, *images, *words, '--budget-ms', 1) == 0
+    assert (cv2.imread(str(output / 'two_mask.png')) == 1).all()
+    capsys.readouterr()
+    assert segment(tiny_bundle, output, *images, *words) == 2
+    assert '--detail budget needs --budget-ms' in capsys.readouterr().err
+    assert segment(tiny_bundle, output, *images, '--budget-ms', 1) == 2
+    assert '--budget-ms has no effect without --detail budget' in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        segment(tiny_bundle, output, *images, *words, '--budget-ms', 0)
+    assert "'0' is not a budget" in capsys.readouterr().err
+
+
 def test_overlay_that_does_not_fit_into_jpeg(
     tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

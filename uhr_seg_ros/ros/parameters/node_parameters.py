@@ -100,8 +100,9 @@ class Parameters:
         regions = {
             camera: Region(**self._fields(region_specs(camera))) for camera in self._cameras
         }
+        parts = {camera: region for camera, region in regions.items() if region.is_part}
         return Settings(
-            **values, extrinsics=MappingProxyType(poses), regions=MappingProxyType(regions)
+            **values, extrinsics=MappingProxyType(poses), regions=MappingProxyType(parts)
         )
 
     def _fields(self, specs: Iterable[ParameterSpec]) -> dict[str, Any]:

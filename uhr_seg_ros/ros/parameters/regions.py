@@ -62,16 +62,19 @@ class Region:
         'no picture.',
     )
 
-    def open(self) -> RegionOfInterest | None:
+    @property
+    def is_part(self) -> bool:
+        """Whether anything is left out."""
+        return list(self.rectangles) != _WHOLE or bool(self.mask)
+
+    def open(self) -> RegionOfInterest:
         """
-        Return the region, None for all of the frame.
+        Return the region.
 
         Raises:
             UhrSegError: the picture cannot be read, or has nothing to look at.
 
         """
-        if list(self.rectangles) == _WHOLE and not self.mask:
-            return None
         mask = read_ids(Path(self.mask).expanduser()) if self.mask else None
         return RegionOfInterest(_in_fours(self.rectangles), mask)
 

@@ -59,7 +59,8 @@ class Settings:
     """
     The node's parameters at one moment; it cannot change.
 
-    `extrinsics` has the declared pose of every camera, `regions` what is looked at of it.
+    `extrinsics` has the declared pose of every camera, `regions` what is looked at of those of
+    which something is left out.
     """
 
     bundle: str = row(
