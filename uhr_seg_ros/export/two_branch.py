@@ -62,7 +62,7 @@ class SemanticGraph(nn.Module):
         self.semantic: SemanticBranch = network.semantic
         head = network.semantic.decoder
         wide = head.fpn_bottleneck.conv.out_channels >= MIN_CHANNELS
-        self.decoder = Pyramid(head) if wide else head
+        self.pyramid = Pyramid(head) if wide else None
         weight = folded(network.decoder.fuse)[0][:, : network.decoder.region]
         hidden, channels = weight.shape[:2]
         taps = weight.permute(2, 3, 0, 1).reshape(-1, channels, 1, 1)
@@ -70,7 +70,10 @@ class SemanticGraph(nn.Module):
         self.hidden = hidden
 
     def forward(self, low_res: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        feature = self.decoder(self.semantic.backbone(low_res))
+        if self.pyramid is None:
+            _, feature = self.semantic(low_res)
+        else:
+            feature = self.pyramid(self.semantic.backbone(low_res))
         return functional.conv2d(feature, self.project), self.semantic.classify(feature)
 
 
