@@ -34,6 +34,7 @@ from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.core.resources import has_exact_int8
 from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.quantization.int8_trial import Trial
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
 DOMAIN = Domain(('oblique',), (0.02, 0.1), 'hills', {'season': 'winter'})
@@ -56,6 +57,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(made: Path, tmp_path: Path) -> Path:
     """Return copies that a test may change."""
     return Path(shutil.copytree(made, tmp_path / 'made'))
+
+
+@pytest.fixture(autouse=True)
+def estimated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do as a CPU whose clock is not asked: what is chosen does not depend on the machine."""
+    monkeypatch.setattr('uhr_seg_ros.cli.quantize.has_exact_int8', lambda: False)
 
 
 def quantize(folder: Path, *more: object) -> int:
@@ -87,6 +94,22 @@ def test_makes_int8_in_place(folder: Path, capsys: pytest.CaptureFixture[str]) -
     with Segmenter(bundle, 'onnxruntime', options=EngineOptions(precision='int8')) as segmenter:
         assert segmenter.provenance['precision'] == 'int8'
         assert segmenter(generate_scene(7, 50, 70)[0]).mask.shape == (50, 70)
+
+
+def test_what_the_clock_says_against_goes_back(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('uhr_seg_ros.cli.quantize.has_exact_int8', lambda: True)
+    # What is timed: the graph as it was chosen, then without one of its runs.
+    clock = {'semantic': 1.0, 'detail': 0.5}
+    monkeypatch.setattr(Trial, 'gain', lambda _self, name, _before, _after: clock[name])
+    assert quantize(folder) == 0
+    bundle = load_bundle(folder / 'wide')
+    assert list(bundle.precisions['int8'].graphs) == ['detail']
+    clock['detail'] = 1.0
+    assert quantize(folder) != 0
+    assert 'faster in int8 on this machine' in capsys.readouterr().err
+    assert load_bundle(folder / 'wide') == bundle
 
 
 def test_makes_a_new_bundle_and_its_default(folder: Path) -> None:

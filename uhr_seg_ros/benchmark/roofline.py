@@ -82,7 +82,7 @@ def measure_roofline(
         'bundle': bundle.name,
         'size': list(size),
         'threads': threads,
-        'machine': describe_host(),
+        'machine': {key: value for key, value in describe_host().items() if key != 'host'},
         'peaks': {
             'gflops': {name: round(value, 1) for name, value in peaks.gflops.items()},
             'copy_gb_s': round(peaks.copy_gb_s, 1),

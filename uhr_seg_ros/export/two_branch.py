@@ -15,7 +15,7 @@
 """
 Bundles of kind ``two_branch``, HLRC: semantic, detail, and the fusion in three forms.
 
-Semantic and detail know nothing of each other and can run side by side. Five identities, exact
+Semantic and detail know nothing of each other and can run side by side. Four identities, exact
 in real arithmetic, save work against the network as published:
 
 * The decoder's first convolution is linear, so tokens are projected by its kernel before they
@@ -23,14 +23,11 @@ in real arithmetic, save work against the network as published:
   convolution over the assigned map becomes a sum of shifted slices.
 * Batch norm is folded into that convolution.
 * Coarse maps of the semantic branch are multiplied before they are enlarged (``pyramid``).
-* The published trunk sees residuals at half the size (``residual_stem``).
 * Upsampling by four and arg max run on the sixteen sub-pixel phases of the quarter-resolution
   logits, and only the uint8 result is shuffled to full size.
 """
 
 from __future__ import annotations
-
-from copy import deepcopy
 
 import torch
 from torch import nn
@@ -40,8 +37,7 @@ from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
 from uhr_seg_ros.export.exporter import Exporter, Graphs, Size
 from uhr_seg_ros.export.folded import folded
 from uhr_seg_ros.export.pyramid import MIN_CHANNELS, Pyramid
-from uhr_seg_ros.export.residual_stem import ResidualStem
-from uhr_seg_ros.networks.backbones.layers import ConvNorm, phase_kernels, resize_like
+from uhr_seg_ros.networks.backbones.layers import phase_kernels, resize_like
 from uhr_seg_ros.networks.hlrc.assignment import assign
 from uhr_seg_ros.networks.hlrc.local_perception import LocalPerception, NoLocalPerception
 from uhr_seg_ros.networks.hlrc.network import HLRC
@@ -66,7 +62,7 @@ class SemanticGraph(nn.Module):
         self.semantic: SemanticBranch = network.semantic
         head = network.semantic.decoder
         wide = head.fpn_bottleneck.conv.out_channels >= MIN_CHANNELS
-        self.decoder = Pyramid(head) if wide else head
+        self.pyramid = Pyramid(head) if wide else None
         weight = folded(network.decoder.fuse)[0][:, : network.decoder.region]
         hidden, channels = weight.shape[:2]
         taps = weight.permute(2, 3, 0, 1).reshape(-1, channels, 1, 1)
@@ -74,7 +70,10 @@ class SemanticGraph(nn.Module):
         self.hidden = hidden
 
     def forward(self, low_res: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        feature = self.decoder(self.semantic.backbone(low_res))
+        if self.pyramid is None:
+            _, feature = self.semantic(low_res)
+        else:
+            feature = self.pyramid(self.semantic.backbone(low_res))
         return functional.conv2d(feature, self.project), self.semantic.classify(feature)
 
 
@@ -87,7 +86,7 @@ class DetailGraph(nn.Module):
 
     def __init__(self, network: HLRC) -> None:
         super().__init__()
-        self.region: RegionPartition = with_residual_stem(network.region)
+        self.region: RegionPartition = network.region
         self.local: LocalPerception | NoLocalPerception = network.local
         weight, bias = folded(network.decoder.fuse)
         self.weight = nn.Parameter(weight[:, network.decoder.region :].contiguous())
@@ -115,18 +114,6 @@ class DetailGraph(nn.Module):
         for feature, weight in zip(features, parts, strict=True):
             local = local + resize_like(functional.conv2d(feature, weight), maps[0])
         return local
-
-
-def with_residual_stem(region: RegionPartition) -> RegionPartition:
-    """Return a region partition for export, whose trunk sees the image alone."""
-    if region.residuals is None:
-        return region
-    changed = deepcopy(region)
-    changed.residuals, residuals = None, region.residuals
-    first = region.trunk.stem[0]
-    assert isinstance(first, ConvNorm)
-    changed.trunk.stem[0] = ResidualStem(residuals, first)
-    return changed
 
 
 class QuarterGraph(nn.Module):

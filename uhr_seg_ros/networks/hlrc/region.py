@@ -81,14 +81,11 @@ class LaplacianResiduals(nn.Module):
 
     def up(self, x: torch.Tensor) -> torch.Tensor:
         """Double the size: four 3x3 phases instead of a blur of inserted zeros, bit for bit."""
-        return functional.pixel_shuffle(self.up_phases(x), 2)
-
-    def up_phases(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the four phases of each channel of twice the size: (N, 4 C, h, w)."""
         # The reflection of the zero-inserted map mirrors at the top and left and, its last row
         # and column being zeros, repeats the last real pixel at the bottom and right.
         x = functional.pad(functional.pad(x, (1, 0, 1, 0), 'reflect'), (0, 1, 0, 1), 'replicate')
-        return functional.conv2d(x, self.phases, groups=self.channels)
+        x = functional.conv2d(x, self.phases, groups=self.channels)
+        return functional.pixel_shuffle(x, 2)
 
     def residual(self, x: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
         """``x - u(half)``; for odd sizes ``u`` is resized to x by nearest neighbor."""
