@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 import math
+from sys import getrefcount
 from threading import Lock
 
 import numpy as np
@@ -34,9 +35,12 @@ import onnxruntime as ort
 from uhr_seg_ros.onnx_graphs.strip_phases import INTERIOR, Phase
 
 #: What the largest step of a strip may read and write, bytes: a few MB of cache for each core.
-STRIP_BYTES = 4e6
+STRIP_BYTES = 6e6
 #: A strip is at least this many times as high as what it shares with its neighbors.
-MIN_HEIGHT = 5
+MIN_HEIGHT = 8
+
+#: Count of references to an array that nobody holds but the variable that is asked about.
+UNUSED = 2
 
 OpenSession = Callable[[bytes, int], ort.InferenceSession]
 
@@ -85,7 +89,7 @@ class StripRunner:
             work = _PhaseRun(phase, session, maps, image.shape[2:], options, self._buffers)
             strips = _spans(phase, image.shape[2:], self._threads)
             list(self._pool.map(work.strip, range(len(strips)), strips))
-            maps |= work.finish(self._last_use)
+            maps |= work.finish()
             for name in phase.inputs:
                 if self._last_use[name] == place:
                     del maps[name]
@@ -137,14 +141,13 @@ class _PhaseRun:
             place = (slice(None),) * axis
             target[(*place, rows)] = values[(*place, inside)]
 
-    def finish(self, read_later: Mapping[str, int]) -> dict[str, np.ndarray]:
+    def finish(self) -> dict[str, np.ndarray]:
         """Return the outputs of the phase."""
         if self._phase.sums:
             ordered = [self._parts[index] for index in sorted(self._parts)]
             sums = [sum(parts[1:], parts[0]) for parts in zip(*ordered, strict=True)]
             return dict(zip(self._phase.outputs, sums, strict=True))
-        # What is read by a later phase is overwritten by the next frame.
-        self._buffers |= {n: each for n, each in self._whole.items() if n in read_later}
+        self._buffers |= self._whole
         return self._whole
 
     def _rows(self, name: str, first: int, end: int) -> np.ndarray:
@@ -162,9 +165,10 @@ class _PhaseRun:
             if name not in self._whole:
                 shape = list(values.shape)
                 shape[self._phase.row_axes[name]] = rows
-                kept = self._buffers.get(name)
+                kept = self._buffers.pop(name, None)
+                free = kept is not None and getrefcount(kept) <= UNUSED
                 same = kept is not None and kept.shape == tuple(shape)
-                self._whole[name] = kept if same else np.empty(shape, values.dtype)
+                self._whole[name] = kept if free and same else np.empty(shape, values.dtype)
             return self._whole[name]
 
 
