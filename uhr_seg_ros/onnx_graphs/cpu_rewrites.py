@@ -25,7 +25,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from uhr_seg_ros.onnx_graphs.folding import fix_shapes, replace_nodes
+from uhr_seg_ros.onnx_graphs.folding import fix_shapes, parse, replace_nodes
 from uhr_seg_ros.onnx_graphs.gpu_rewrites import (
     drop_identities,
     pooled_means_to_convolutions,
@@ -65,7 +65,7 @@ def rewrite_for_cpu(content: bytes, name: object) -> onnx.ModelProto:
 
 def _rewritten(content: bytes, name: object, size: tuple[int, int]) -> onnx.ModelProto:
     """Rewrite a graph for frames of one size."""
-    inputs = onnx.load_model_from_string(content).graph.input
+    inputs = parse(content, name).graph.input
     if len(inputs) != 1 or len(inputs[0].type.tensor_type.shape.dim) != 4:
         msg = f'graph {name} does not take one image'
         raise UnknownGraph(msg)
@@ -268,9 +268,7 @@ def joined_fields(model: onnx.ModelProto) -> onnx.ModelProto:
     return rebuilt(model, nodes, constants) if constants else model
 
 
-def _joined(
-    view: GraphView, norm: onnx.NodeProto
-) -> tuple[str, np.ndarray, np.ndarray] | None:
+def _joined(view: GraphView, norm: onnx.NodeProto) -> tuple[str, np.ndarray, np.ndarray] | None:
     """Return source, kernel and bias of one convolution for a norm of concatenated ones."""
     concat = view.makers.get(norm.input[0])
     if concat is None or concat.op_type != 'Concat' or attributes(concat)['axis'] != 1:
