@@ -25,16 +25,17 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from uhr_seg_ros.onnx_graphs.folding import fix_shapes, replace_nodes
+from uhr_seg_ros.onnx_graphs.folding import fix_shapes, parse, replace_nodes
 from uhr_seg_ros.onnx_graphs.gpu_rewrites import (
     drop_identities,
     pooled_means_to_convolutions,
 )
 from uhr_seg_ros.onnx_graphs.graph_view import attributes, GraphView, rebuilt
+from uhr_seg_ros.onnx_graphs.late_resizes import late_resizes
 
-#: Height and width by which a graph is looked at, px: multiples of every `input.multiple`, and
+#: Heights and widths by which a graph is looked at, px: multiples of every `input.multiple`, and
 #: not alike, so that rows and columns are told apart.
-PROBE = (192, 320)
+PROBE, SECOND_PROBE = (192, 320), (320, 448)
 
 
 class UnknownGraph(ValueError):
@@ -49,26 +50,34 @@ def rewrite_for_cpu(content: bytes, name: object) -> onnx.ModelProto:
         content: of an ONNX file with one input (1, channels, H, W).
         name: of the file, for errors.
 
-    Returns:
-        the graph at `PROBE`; `any_size` frees it of that size.
-
     Raises:
-        UnknownGraph: it takes something else.
+        UnknownGraph: it takes something else, or depends on the size in a way not known here.
         EngineError: it is no ONNX graph of opset 17 or older.
 
     """
-    inputs = onnx.load_model_from_string(content).graph.input
+    first, second = (any_size(_rewritten(content, name, size)) for size in (PROBE, SECOND_PROBE))
+    # What depends on the size, and was folded at one, would differ.
+    if first.graph != second.graph:
+        msg = f'graph {name} depends on the size of its image'
+        raise UnknownGraph(msg)
+    return first
+
+
+def _rewritten(content: bytes, name: object, size: tuple[int, int]) -> onnx.ModelProto:
+    """Rewrite a graph for frames of one size."""
+    inputs = parse(content, name).graph.input
     if len(inputs) != 1 or len(inputs[0].type.tensor_type.shape.dim) != 4:
         msg = f'graph {name} does not take one image'
         raise UnknownGraph(msg)
     channels = inputs[0].type.tensor_type.shape.dim[1].dim_value
-    model = fix_shapes(content, {inputs[0].name: (1, channels, *PROBE)}, name)
+    model = fix_shapes(content, {inputs[0].name: (1, channels, *size)}, name)
     steps = (
         drop_identities,
         pooled_means_to_convolutions,
         plain_products,
         parted_attention,
         joined_fields,
+        late_resizes,
     )
     for step in steps:
         model = step(model)
@@ -211,7 +220,9 @@ def _unscale(
             continue
         if node.op_type == 'Add' and (small := view.values(node.input[1])) is not None:
             name = f'{node.output[0]}_epsilon'
-            constants.append(numpy_helper.from_array(small * factor, name))
+            # Their product was rounded twice; it is the same at every size.
+            epsilon = np.array(float(f'{(small * factor).item():.5g}'), np.float32)
+            constants.append(numpy_helper.from_array(epsilon.reshape(small.shape), name))
             changed = onnx.NodeProto.FromString(node.SerializeToString())
             changed.input[1] = name
             replaced[node.output[0]] = [changed]
@@ -316,7 +327,7 @@ def _is_same_depthwise(view: GraphView, node: onnx.NodeProto) -> bool:
 
 def any_size(model: onnx.ModelProto) -> onnx.ModelProto:
     """
-    Free a graph of fixed shapes, as `rewrite_for_cpu` gives it, of its height and width.
+    Free a graph of fixed shapes of its height and width.
 
     Raises:
         UnknownGraph: a node has the size in a form that is not known here.
