@@ -94,6 +94,14 @@ def _engines_have_one_thread() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope='session', autouse=True)
+def _kernels_are_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let workers of pytest-xdist, and processes of tests, share kernels compiled for the CPU."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if 'PYTEST_XDIST_WORKER' in os.environ else root
+    os.environ['UHR_SEG_TEST_KERNELS'] = str(root / 'host_kernels')
+
+
 @pytest.fixture
 def hostile_folder(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch

@@ -29,6 +29,7 @@ from pathlib import Path
 import sys
 import tarfile
 from time import monotonic
+from typing import Any
 
 from tools.gpu_cases import FULL, PRETEND
 from tools.gpu_expectations import rows_of
@@ -110,7 +111,10 @@ def _prepare(args: argparse.Namespace) -> int:
     major, _, minor = (_PRETENDED if args.pretend else args.capability).partition('.')
     capability = int(major), int(minor or 0)
     scale = PRETEND if args.pretend else FULL
-    prepare(args.kit, args.wheels, capability, scale, _say, paper=args.paper)
+    options: dict[str, Any] = {'paper': args.paper}
+    if args.pretend:  # the stand-ins have kernels of their own
+        options['compile_cubin'] = lambda capability: b'\x7fELF'
+    prepare(args.kit, args.wheels, capability, scale, _say, **options)
     return 0
 
 

@@ -175,6 +175,6 @@ def _frames(found: _Found, gpu: str) -> Iterator[Row]:
 
 def _kernels(found: _Found, gpu: str) -> Iterator[Row]:
     low, high = (share * BANDWIDTH[gpu] for share in _SHARE)
-    for case in ('prepare bgr8', 'prepare nv12', 'finish 5 classes', 'finish 19 classes'):
+    for case in ('prepare bgr8', 'prepare nv12', 'finish 5 classes', 'finish 19 classes', 'check'):
         speed = found('kernels', case, 'gb_per_s')
         yield Row(f'{case}, 4K', 'GB/s', low, high, '75 to 80 % of bandwidth', speed)

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from functools import partial
+import math
 
 import numpy as np
 
@@ -29,6 +30,9 @@ from uhr_seg_ros.core.raw_frame import FORMATS, RawFrame
 from uhr_seg_ros.core.visualization import OverlayOptions, scaled_size
 
 _CLASSES = CLASS_SETS['cityscapes']
+
+#: Channels of `local` of the shipped bundle.
+_LOCAL_CHANNELS = 32
 
 _BYTES_AS_THEY_ARE = (1.0, 1.0, 1.0, 0.0, 0.0, 0.0)
 
@@ -77,11 +81,15 @@ class KernelBench(Bench):
         expected = 2 * tile.astype(np.float32) * weights[0][:, None] * weights[1]
         return {'largest_difference': float(np.abs(found - expected).max())}
 
+    def check(self) -> Result:
+        """Look for what is not finite; the flag has to be up for any such value, else down."""
+        return {'wrong_flags': self._wrong_flags(), **self._speed_of_check()}
+
     def all_once(self) -> Result:
         """Run every kernel on small frames, and compare with the CPU."""
         found: Result = {name: self._converted(name) for name in FORMATS}
         found |= {'finish': self._finished(5), **self._pictured(0.5), **self.accumulate()}
-        return found
+        return found | {'wrong_flags': self._wrong_flags()}
 
     def _converted(self, name: str) -> int:
         """Count the values of a converted frame that are not OpenCV's."""
@@ -101,6 +109,27 @@ class KernelBench(Bench):
             found = self._get(mask, size, np.uint8)
         expected = upsampled(quarter[0].astype(np.float64)).argmax(0)
         return float((found == expected).mean())
+
+    def _wrong_flags(self) -> int:
+        """Count the maps, one right and others wrong in one value, whose flags are wrong."""
+        # The last values are no full vector of the kernel.
+        values = np.zeros(
+            _LOCAL_CHANNELS * math.prod(self._scale.check_size) // 16 + 3, np.float16
+        )
+        values[::3], values[1::3] = np.finfo(np.float16).max, np.finfo(np.float16).tiny
+        faults = [None, (0, np.nan), (len(values) // 2, -np.inf), (len(values) - 1, np.inf)]
+        wrong = 0
+        for fault in faults:
+            spoiled = values.copy()
+            if fault is not None:
+                spoiled[fault[0]] = fault[1]
+            with self._memory():
+                flag = self._take(4)
+                self._cuda.clear(flag, 4, self._stream)
+                address = self._upload(spoiled)
+                self._kernels.check(address, len(spoiled), flag, self._stream)
+                wrong += int(self._get(flag, (1,), np.uint32)[0] != (fault is not None))
+        return wrong
 
     def _pictured(self, scale: float) -> Result:
         """Compare both pictures with those of the CPU path."""
@@ -153,6 +182,17 @@ class KernelBench(Bench):
                 source, classes = self._put(frame), self._upload(mask)
                 works.append(partial(self._paint, source, classes, palette, small, pictures))
             return speed(self._per_launch(works), moved)
+
+    def _speed_of_check(self) -> Result:
+        """Time it on the largest map that it looks through, `local`."""
+        height, width = self._scale.sizes['4K']
+        values = _logits(_LOCAL_CHANNELS, (height, width))
+        with self._memory():
+            works, flag = [], self._take(4)
+            for _ in range(self._sets(values.nbytes)):
+                source = self._upload(values)
+                works.append(partial(self._kernels.check, source, values.size, flag, self._stream))
+            return speed(self._per_launch(works), values.nbytes)
 
     def _inputs(self, size: tuple[int, int]) -> tuple[int, int]:
         pixels = size[0] * size[1]

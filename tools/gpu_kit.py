@@ -22,7 +22,6 @@ reads it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import replace
 import json
 from pathlib import Path
@@ -133,6 +132,7 @@ def prepare(
     say: Say,
     *,
     paper: bool = False,
+    compile_cubin: Callable[[tuple[int, int]], bytes] = compile_kernels,
 ) -> None:
     """
     Make the folder that `Kit` reads; takes minutes.
@@ -144,6 +144,7 @@ def prepare(
         scale: how much will be measured.
         say: gets a line per step.
         paper: whether to export the paper's network, some 300 MB.
+        compile_cubin: gets the capability; another one for a dry run, which loads no cubin.
 
     """
     shutil.rmtree(folder, ignore_errors=True)
@@ -152,7 +153,7 @@ def prepare(
     for wheel in sorted(wheels.glob('*.whl')) if wheels else ():
         shutil.copy(wheel, folder / 'wheels')
     bundle = load_bundle(BUNDLE)
-    write_bytes(folder / 'kernels.cubin', compile_kernels(capability))
+    write_bytes(folder / 'kernels.cubin', compile_cubin(capability))
     write_image(folder / 'scene.png', verification_frame((1024, 1024)))
     facts: dict[str, Any] = {
         'capability': capability,
@@ -162,6 +163,7 @@ def prepare(
         'steps': {},
         'traffic': {},
     }
+    opened = _open_reference(bundle)  # once: it takes frames of any size
     for name, size in scale.sizes.items():
         start = perf_counter()
         facts['traffic'][name] = 0
@@ -170,12 +172,16 @@ def prepare(
             onnx.save(model, path)
             facts['graphs'][path.name] = _specialized().fields(graph, shapes)
             facts['traffic'][name] += traffic(model)
-        facts['steps'][f'{BUNDLE}_{name}'] = _write_reference(folder, name, size, bundle)
+        frame = f'{BUNDLE}_{name}'
+        facts['steps'][frame] = _write_reference(folder, frame, size, opened)
         say(f'{name}: graphs and reference after {perf_counter() - start:.0f} s')
+    opened.close()
     if paper:
-        exported = _export_paper(folder, scale.network)
-        step = _write_reference(folder, 'paper', scale.paper_size, exported)
-        facts['steps'][f'{PAPER}_paper'] = step
+        opened = _open_reference(_export_paper(folder, scale.network))
+        frame = f'{PAPER}_paper'
+        step = _write_reference(folder, frame, scale.paper_size, opened)
+        facts['steps'][frame] = step
+        opened.close()
         say(f'{PAPER}: exported')
     write_json(folder / 'kit.json', facts)
     megabytes = sum(path.stat().st_size for path in folder.rglob('*') if path.is_file()) / 1e6
@@ -203,15 +209,18 @@ def half_graphs(
         yield graph, shapes, model
 
 
-def _write_reference(folder: Path, name: str, size: tuple[int, int], bundle: Bundle) -> int:
+def _open_reference(bundle: Bundle) -> TwoBranch:
+    return TwoBranch.open(bundle, TilingOptions(0), as_reference(EngineOptions()))
+
+
+def _write_reference(
+    folder: Path, name: str, size: tuple[int, int], reference: TwoBranch
+) -> int:
     frame = RawFrame.of_bgr(mirrored(read_image(folder / 'scene.png'), size))
-    options = as_reference(EngineOptions())
     request = OutputRequest(('mask', 'quarter_logits'))
-    with closing(TwoBranch.open(bundle, TilingOptions(0), options)) as reference:
-        expected = reference.segment(frame, request, StageClock())
+    expected = reference.segment(frame, request, StageClock())
     logits = expected['quarter_logits']
     step = -(-max(logits.shape[1:]) // _LOGIT_SIDE)
-    name = f'{bundle.name}_{name}'
     write_image(folder / f'mask_{name}.png', expected['mask'])
     np.save(folder / f'logits_{name}.npy', logits[:, ::step, ::step].astype(np.float16))
     return step

@@ -178,7 +178,9 @@ def section_command(name: str, setup: Setup) -> dict[str, Any]:
     environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, folders))}
     if setup.machine.pretended:
         # Frames are so small that threads wait for each other, and compiling takes longest.
+        kernels = setup.work / 'host_kernels'  # of test/support/host_kernels.py
         environment |= {'OMP_NUM_THREADS': '1', 'CXXFLAGS': '-O0'}
+        environment['UHR_SEG_TEST_KERNELS'] = str(kernels)
     return python_child('tools.gpu_acceptance', *arguments, env=environment)
 
 

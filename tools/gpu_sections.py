@@ -115,6 +115,7 @@ def kernels(setup: Setup) -> Cases:
         for scale in (1.0, 0.5, 0.25):
             yield f'paint {scale}', partial(bench.paint, scale)
         yield 'accumulate', bench.accumulate
+        yield 'check', bench.check
         for name, work in bench.copies():
             yield name, work
     for tool in _SANITIZERS:

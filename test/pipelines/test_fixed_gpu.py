@@ -16,8 +16,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -41,12 +39,6 @@ GRAPHS = {'deformed': 2, 'uniform': 1}
 @pytest.fixture(scope='module', params=GRAPHS)
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return deformed_bundle(tmp_path_factory, request.param)
-
-
-@pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StandIn:
-    """Put stand-ins in the place of driver, CUDA and TensorRT."""
-    return StandIn(monkeypatch, tmp_path / 'cache', '10.3.0')
 
 
 def scene(height: int = 150, width: int = 270) -> np.ndarray:

@@ -41,12 +41,6 @@ from uhr_seg_ros.pipelines.segmenter import Segmenter
 SIZE = 64, 96
 
 
-@pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StandIn:
-    """Put stand-ins in the place of driver, CUDA and TensorRT."""
-    return StandIn(monkeypatch, tmp_path / 'cache', '10.3.0')
-
-
 def opened(bundle: Path, lines: list[str]) -> Segmenter:
     options = EngineOptions(precision='fp32', report=lines.append)
     return Segmenter(bundle, 'tensorrt', input_size=SIZE, options=options)
@@ -139,14 +133,14 @@ def test_warnings_of_tensorrt_are_told_once(
 
     def warning_build(self: object, *arguments: object) -> bytes:
         # As TensorRT does, from a thread of its own.
-        thread = Thread(target=self._log.log, args=('WARNING', 'tactics  were\nskipped'))
+        thread = Thread(target=self._log.log, args=(self._log.WARNING, 'tactics  were\nskipped'))
         thread.start()
         thread.join()
         return build(self, *arguments)
 
     def warning_load(self: object, plan: bytes) -> object:
-        self._log.log('WARNING', 'an engine of another board')
-        self._log.log('INFO', 'loaded engine size: 5 MiB')
+        self._log.log(self._log.WARNING, 'an engine of another board')
+        self._log.log(self._log.INFO, 'loaded engine size: 5 MiB')
         return load(self, plan)
 
     monkeypatch.setattr(stand_in.trt.Builder, 'build_serialized_network', warning_build)

@@ -22,6 +22,7 @@ import shutil
 import numpy as np
 import onnx
 import pytest
+from shared_sessions import share_sessions
 from tiny_bundle import edited_model
 
 torch = pytest.importorskip('torch', reason='the bundles are exported')
@@ -36,6 +37,11 @@ from uhr_seg_ros.networks.fctl.patch_network import PatchNetwork
 from uhr_seg_ros.pipelines import patches
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
+
+
+@pytest.fixture(autouse=True)
+def _sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    share_sessions(monkeypatch)
 
 
 @pytest.fixture(scope='module', params=CONTEXTS)
@@ -112,11 +118,11 @@ def test_memory_does_not_grow_with_the_height(
     monkeypatch.setattr(patches, 'LogitAccumulator', Watched)
     monkeypatch.setattr(patches.PatchesWithContexts, '_patches', watched)
     with Segmenter(bundle) as segmenter:
-        segmenter(picture(320, 600))
+        segmenter(picture(140, 600))
     (band,) = bands
     assert band[:2] == (5, SIDE)
     assert max(batches) <= patches.MAX_BATCH
-    assert sum(batches) >= (320 // SIDE) * (600 // SIDE)
+    assert sum(batches) >= (140 // SIDE) * (600 // SIDE)
 
 
 def test_slow_frames_tell_how_far_they_are(

@@ -47,12 +47,6 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return patch_bundle(tmp_path_factory, request.param)
 
 
-@pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StandIn:
-    """Put stand-ins in the place of driver, CUDA and TensorRT."""
-    return StandIn(monkeypatch, tmp_path / 'cache', '10.3.0')
-
-
 def scene(height: int = 90, width: int = 130) -> np.ndarray:
     return generate_scene(5, height, width)[0]
 

@@ -46,12 +46,6 @@ SIZE = 64, 96
 AGAIN = r'refused: .*, at least 99\.900% is needed: .*\.verdict: remove it, or .* to try again\)'
 
 
-@pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StandIn:
-    """Put stand-ins in the place of driver, CUDA and TensorRT."""
-    return StandIn(monkeypatch, tmp_path / 'cache', '10.3.0')
-
-
 Spoil = Callable[..., None]
 
 

@@ -16,8 +16,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -55,12 +53,6 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return write_bundle(
         folder, name='s', network='s', kind='single', classes=TINY_CLASSES, low_res_factor=2
     )
-
-
-@pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StandIn:
-    """Put stand-ins in the place of driver, CUDA and TensorRT."""
-    return StandIn(monkeypatch, tmp_path / 'cache', '10.3.0')
 
 
 def scene(height: int = 150, width: int = 270) -> np.ndarray:

@@ -26,7 +26,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import ctypes
+import fcntl
 from functools import lru_cache
+import hashlib
 import os
 from pathlib import Path
 import re
@@ -43,6 +45,9 @@ from uhr_seg_ros.backends.tensorrt.kernels import BLOCK
 
 HERE = Path(__file__).parent
 FLAGS = ['-std=c++14', '-O2', '-fno-strict-aliasing', '-Wall', '-Wextra', '-Wno-unknown-pragmas']
+
+#: Environment variable: folder in which processes leave the compiled kernels to each other.
+KEPT = 'UHR_SEG_TEST_KERNELS'
 
 
 class _Index3(ctypes.Structure):
@@ -130,19 +135,38 @@ def _scalar(argument: np.ndarray | np.generic | float | None) -> np.generic:
 
 @lru_cache(maxsize=1)
 def compile_host_kernels() -> HostKernels:
-    """Compile once per process; skips the test where there is no g++."""
+    """
+    Compile once per process, or once for all that share a folder; skips the test without a g++.
+
+    The folder is named by the environment variable `KEPT`.
+    """
     compiler = os.environ.get('CXX', 'g++')
     if shutil.which(compiler) is None:
         pytest.skip(f'{compiler} is not installed: sudo apt install g++')
     names = re.findall(r'^KERNEL (\w+)', compiling.SOURCE.read_text(), re.MULTILINE)
     exports = ''.join(f'EXPORT({name})\n' for name in names)
-    with TemporaryDirectory(prefix='uhr_seg_kernels_') as folder:
-        source, target = Path(folder) / 'kernels.cpp', Path(folder) / 'kernels.so'
-        includes = f'#include "host_shim.h"\n#include "{compiling.SOURCE}"\n'
-        source.write_text(includes + exports)
-        flags = [*FLAGS, *shlex.split(os.environ.get('CXXFLAGS', ''))]
-        command = [compiler, *flags, '-shared', '-fPIC', f'-I{HERE}', source, '-o', target]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        # A loaded library outlives its file.
-        return HostKernels(target, names)
+    source = f'#include "host_shim.h"\n#include "{compiling.SOURCE}"\n{exports}'
+    flags = [*FLAGS, *shlex.split(os.environ.get('CXXFLAGS', ''))]
+    command = [compiler, *flags, '-shared', '-fPIC', f'-I{HERE}']
+    if KEPT not in os.environ:
+        with TemporaryDirectory(prefix='uhr_seg_kernels_') as folder:
+            # A loaded library outlives its file.
+            return HostKernels(_compiled(command, source, Path(folder) / 'kernels'), names)
+    folder = Path(os.environ[KEPT])
+    parts = (*command, source, compiling.SOURCE.read_text(), (HERE / 'host_shim.h').read_text())
+    digest = hashlib.sha256('\0'.join(map(str, parts)).encode()).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f'{digest}.lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = folder / f'{digest}.so'
+        if not made.is_file():
+            _compiled(command, source, folder / f'{digest}_draft').rename(made)
+    return HostKernels(made, names)
+
+
+def _compiled(command: Sequence[str], source: str, stem: Path) -> Path:
+    file, target = stem.with_suffix('.cpp'), stem.with_suffix('.so')
+    file.write_text(source)
+    done = subprocess.run([*command, file, '-o', target], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return target

@@ -23,6 +23,7 @@ from types import SimpleNamespace
 from host_cuda import HostCuda
 import onnx
 import pytest
+from shared_sessions import share_sessions
 from standin_tensorrt import make_tensorrt
 
 from uhr_seg_ros.backends.tensorrt import backend, kernel_loading
@@ -80,6 +81,7 @@ class StandIn:
         self.cache = cache
         monkeypatch.setenv('XDG_CACHE_HOME', str(cache))
         monkeypatch.setattr(backend, 'find_gpu', self._find_gpu)
+        share_sessions(monkeypatch)
         monkeypatch.setattr(SpecializedGraphs, 'load', _load_once)
         monkeypatch.setattr(backend, 'load_tensorrt', lambda: describe(self.trt))
         monkeypatch.setattr(backend, 'Cuda', self._make_cuda)

@@ -76,9 +76,8 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Kit:
     """Prepare a kit without compiling kernels, which test_compiling.py does."""
 
     def build(folder: Path) -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(gpu_kit, 'compile_kernels', lambda capability: b'\x7fELF')
-            gpu_kit.prepare(folder, None, (8, 7), SCALE, lambda text: None)
+        none = {'compile_cubin': lambda capability: b'\x7fELF'}
+        gpu_kit.prepare(folder, None, (8, 7), SCALE, lambda text: None, **none)
 
     return Kit(built_once(tmp_path_factory, 'gpu_kit', build))
 
@@ -173,6 +172,8 @@ def test_kernels_are_checked_and_timed_beyond_the_cache(setup: Setup) -> None:
     checks = bench.all_once()
     assert [checks[name] for name in FORMATS] == [0] * len(FORMATS)
     assert checks['finish'] > 0.999
+    assert checks['wrong_flags'] == 0
+    assert bench.check()['ms'] > 0
     assert (checks['largest_difference'] < 0.01, checks['wrong_colors']) == (True, 0)
     assert dict(bench.copies())['both at once']()['gb_per_s'] > 0
     assert not setup.machine._stand_in.cuda.blocks
