@@ -37,6 +37,7 @@ from uhr_seg_ros.pipelines.pipeline import PendingResult, TilingOptions
 from uhr_seg_ros.pipelines.preprocessing import Preprocessor
 from uhr_seg_ros.pipelines.refinement.refine import refine, Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.pipelines.smoothing import MaskSmoother
 from uhr_seg_ros.pipelines.two_branch import TwoBranch
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
@@ -78,7 +79,7 @@ def test_refined_boundaries(segmenter: Segmenter) -> None:
         overlay=pictures,
         logits=True,
         refinement=Refinement(2, 130.0),
-        smoothing=lambda mask: mask,
+        smoothing=MaskSmoother(2),  # which leaves the first mask as it is
     )
     assert (found.mask == wanted.mask).all()
     assert found.refined_share == 1.0
@@ -321,7 +322,7 @@ def test_takes_a_loaded_bundle_and_warms_up(
     with monkeypatch.context() as patch:
         patch.setattr(CheckedGraphs, 'run', watched)
         segmenter.warm_up((20, 30))
-    assert {'semantic', 'detail', 'quarter'} <= set(ran)
+    assert {'semantic', 'detail', 'fusion'} <= set(ran)
     segmenter.close()
     segmenter.close()
     with pytest.raises(ConfigError, match='was closed'):
