@@ -28,7 +28,7 @@ from tiny_bundle import expected_logits, make_tiny_bundle, paint
 
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.evaluation.both_branches import BothBranches, Looks
-from uhr_seg_ros.evaluation.budget_curve import BudgetCurve, changed, least_share, mended, rankings
+from uhr_seg_ros.evaluation.budget_curve import BudgetCurve, changed, mended, rankings
 from uhr_seg_ros.evaluation.fixed_share import FixedShare
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
@@ -104,12 +104,3 @@ def test_a_curve(bundle: Path, looks: Looks, labels: np.ndarray) -> None:
     # All that detail changes lies in one tile.
     assert figures['rankings']['changes'][1]['mean_iou_lost'] < 0.3
     assert figures['rankings']['changes'][1]['boundary_f_lost'] < 1.0
-
-
-def test_the_least_share() -> None:
-    losses = ((0.1, 3.0), (0.2, 1.0), (0.3, 1.6), (0.5, 1.0), (1.0, 0.0))
-    points = [
-        {'share': share, 'mean_iou_lost': lost, 'boundary_f_lost': 2.0} for share, lost in losses
-    ]
-    assert least_share(points, 1.5, 3.0) == 0.5
-    assert np.isnan(least_share(points, 1.5, 1.0))

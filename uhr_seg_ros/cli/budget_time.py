@@ -79,10 +79,10 @@ def time(args: argparse.Namespace) -> int:
         'ms': _rounded(times),
         'core_ms': _rounded(cores),
     }
-    for name, taken in times.items():
+    for name, each in times.items():
         label = name if name == 'whole' else f'{float(name):.0%}'
         print(
-            f'{label:>6} {min(taken):7.0f} ms at least, {median(taken):7.0f} in the middle, '
+            f'{label:>6} {min(each):7.0f} ms at least, {median(each):7.0f} in the middle, '
             f'{min(cores[name]):7.0f} of the cores'
         )
     if args.json:

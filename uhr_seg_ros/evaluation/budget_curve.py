@@ -22,7 +22,7 @@ mends by the labels (`mends`). They bound what a better guess could gain.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,7 @@ from uhr_seg_ros.core.classes import UNLABELED
 from uhr_seg_ros.evaluation.block import Block
 from uhr_seg_ros.evaluation.both_branches import Looks
 from uhr_seg_ros.evaluation.boundary_metrics import BoundaryF
-from uhr_seg_ros.evaluation.metrics import ConfusionMatrix, mean
+from uhr_seg_ros.evaluation.metrics import ConfusionMatrix
 from uhr_seg_ros.pipelines.frame_budget_frames import GAIN
 from uhr_seg_ros.pipelines.frame_budget_ranking import expected_gain
 
@@ -179,29 +179,3 @@ class BudgetCurve:
                 for name, counters in self._counters.items()
             },
         }
-
-
-def least_share(points: Iterable[Mapping[str, float]], iou: float, boundary_f: float) -> float:
-    """
-    Return the smallest share from which on no more is lost.
-
-    Args:
-        points: of one ranking, of `BudgetCurve.figures`.
-        iou: points of mIoU that may be lost.
-        boundary_f: points of boundary F that may be lost.
-
-    Returns:
-        A share of `points`; nan if the largest one loses more.
-
-    """
-    enough = float('nan')
-    for point in sorted(points, key=lambda each: -each['share']):
-        if point['mean_iou_lost'] > iou or point['boundary_f_lost'] > boundary_f:
-            break
-        enough = point['share']
-    return enough
-
-
-def mean_loss(points: Sequence[Mapping[str, float]]) -> float:
-    """Average the points of mIoU that are lost where a part is seen, neither all nor nothing."""
-    return mean(np.array([p['mean_iou_lost'] for p in points if 0.0 < p['share'] < 1.0]))

@@ -85,10 +85,9 @@ class Flicker:
 
     def figures(self) -> dict[str, float]:
         """Return the shares of what was compared; nan before the second frame."""
-        return {
-            'changed': float(ratio(self.changed, self.compared)),
-            'changed_inside': float(ratio(self.changed_inside, self.compared)),
-        }
+        pixels = np.array([self.changed, self.changed_inside])
+        changed, inside = ratio(pixels, np.full(2, self.compared)).tolist()
+        return {'changed': changed, 'changed_inside': inside}
 
 
 def moved(mask: np.ndarray, before: np.ndarray, now: np.ndarray) -> np.ndarray:
