@@ -199,3 +199,18 @@ def test_published_networks(published: dict[str, Path]) -> None:
         print(f'\n{name} flush={flush}: {agreement:.4%}, {error:.1e}')  # noqa: T201
         assert agreement > 0.98
         assert error < 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_published_networks_on_whole_frames(published: dict[str, Path]) -> None:
+    """Slow: 1080p, 5 GB and 140 s of CPU for each network; 4K would be four times as much."""
+    size = SIZES['1080p']
+    network = Network(published, size)
+    expected = network.logits()
+    usual = expected.mean((1, 2), keepdims=True)  # as in `test_published_networks`
+    for flush in (False, True):
+        agreement, error = compare(expected - usual, network.logits(flush=flush) - usual, size)
+        print(f'\n1080p flush={flush}: {agreement:.4%}, {error:.1e}')  # noqa: T201
+        assert agreement > 0.98
+        assert error < 0.05

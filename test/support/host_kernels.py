@@ -152,15 +152,15 @@ def compile_host_kernels() -> HostKernels:
         with TemporaryDirectory(prefix='uhr_seg_kernels_') as folder:
             # A loaded library outlives its file.
             return HostKernels(_compiled(command, source, Path(folder) / 'kernels'), names)
-    folder = Path(os.environ[KEPT])
+    shared = Path(os.environ[KEPT])
     parts = (*command, source, compiling.SOURCE.read_text(), (HERE / 'host_shim.h').read_text())
     digest = hashlib.sha256('\0'.join(map(str, parts)).encode()).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f'{digest}.lock').open('w') as lock:
+    shared.mkdir(parents=True, exist_ok=True)
+    with (shared / f'{digest}.lock').open('w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        made = folder / f'{digest}.so'
+        made = shared / f'{digest}.so'
         if not made.is_file():
-            _compiled(command, source, folder / f'{digest}_draft').rename(made)
+            _compiled(command, source, shared / f'{digest}_draft').rename(made)
     return HostKernels(made, names)
 
 

@@ -17,7 +17,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-import math
 from typing import cast
 
 from uhr_seg_ros.backends.options import EngineOptions
@@ -95,13 +94,12 @@ def _finds_other_batch(
     engines: _Engines,
 ) -> bool:
     """Note what the first engines take; tell if fewer or more patches fit than was expected."""
+    before = batch_size(bundle, here)
+    pixels = before * patches_of(bundle).side ** 2
     for name in _in_batches(bundle):
-        count, _, *sides = engines[name].input_shapes['image']
-        backend.memory.note(
-            bundle.graphs[name], engines[name].memory_bytes, math.prod((count, *sides))
-        )
+        backend.memory.note(bundle.graphs[name], engines[name].memory_bytes, pixels)
     found = _limits_on(backend, bundle, limits)
-    before, after = batch_size(bundle, here), batch_size(bundle, found)
+    after = batch_size(bundle, found)
     if before == after:
         return False
     backend.report(
