@@ -213,9 +213,7 @@ def _open_reference(bundle: Bundle) -> TwoBranch:
     return TwoBranch.open(bundle, TilingOptions(0), as_reference(EngineOptions()))
 
 
-def _write_reference(
-    folder: Path, name: str, size: tuple[int, int], reference: TwoBranch
-) -> int:
+def _write_reference(folder: Path, name: str, size: tuple[int, int], reference: TwoBranch) -> int:
     frame = RawFrame.of_bgr(mirrored(read_image(folder / 'scene.png'), size))
     request = OutputRequest(('mask', 'quarter_logits'))
     expected = reference.segment(frame, request, StageClock())

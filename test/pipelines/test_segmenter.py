@@ -322,7 +322,7 @@ def test_takes_a_loaded_bundle_and_warms_up(
     with monkeypatch.context() as patch:
         patch.setattr(CheckedGraphs, 'run', watched)
         segmenter.warm_up((20, 30))
-    assert {'semantic', 'detail', 'fusion'} <= set(ran)
+    assert {'semantic', 'detail', 'quarter'} <= set(ran)
     segmenter.close()
     segmenter.close()
     with pytest.raises(ConfigError, match='was closed'):
