@@ -92,8 +92,15 @@ def plain_products(model: onnx.ModelProto) -> onnx.ModelProto:
     nodes = []
     for node in view.nodes:
         product = view.makers.get(node.input[0]) if node.op_type == 'Reshape' else None
-        flat = view.makers.get(product.input[0]) if _is_plain_gemm(product) else None
-        if flat is None or flat.op_type != 'Reshape' or len(view.shape(node.output[0])) != 4:
+        flat = None
+        if product is not None and _is_plain_gemm(product):
+            flat = view.makers.get(product.input[0])
+        if (
+            product is None
+            or flat is None
+            or flat.op_type != 'Reshape'
+            or len(view.shape(node.output[0])) != 4
+        ):
             nodes.append(node)
             continue
         between = f'{node.output[0]}_product'
@@ -104,8 +111,8 @@ def plain_products(model: onnx.ModelProto) -> onnx.ModelProto:
     return rebuilt(model, nodes, [])
 
 
-def _is_plain_gemm(node: onnx.NodeProto | None) -> bool:
-    if node is None or node.op_type != 'Gemm' or len(node.input) != 3:
+def _is_plain_gemm(node: onnx.NodeProto) -> bool:
+    if node.op_type != 'Gemm' or len(node.input) != 3:
         return False
     plain = {'alpha': 1.0, 'beta': 1.0, 'transA': 0, 'transB': 0}
     return all(attributes(node).get(name, value) == value for name, value in plain.items())

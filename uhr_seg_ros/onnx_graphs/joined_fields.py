@@ -63,7 +63,10 @@ def _joined(view: GraphView, norm: onnx.NodeProto) -> tuple[str, np.ndarray, np.
     concat = view.makers.get(norm.input[0])
     if concat is None or concat.op_type != 'Concat' or attributes(concat)['axis'] != 1:
         return None
-    kernels, biases, sources, place = [], [], set(), 0
+    kernels: list[np.ndarray] = []
+    biases: list[np.ndarray] = []
+    sources: set[str] = set()
+    source, place = '', 0
     for name in concat.input:
         conv = view.makers.get(name)
         if conv is None or not _is_same_depthwise(view, conv):
@@ -76,11 +79,11 @@ def _joined(view: GraphView, norm: onnx.NodeProto) -> tuple[str, np.ndarray, np.
         starts, axes = view.values(part.input[1]), view.values(part.input[3])
         if starts is None or axes is None or [*starts, *axes] != [place, 1]:
             return None
-        sources.add(_before_pairs(view, part.input[0]))
-        kernels.append(view.values(conv.input[1]))
-        biases.append(view.values(conv.input[2]))
+        source = part.input[0]
+        sources.add(_before_pairs(view, source))
+        kernels.append(view.constant(conv.input[1]))
+        biases.append(view.constant(conv.input[2]))
         place += len(kernels[-1])
-    source = part.input[0]
     if len(sources) != 1 or view.shape(source)[1] != place:
         return None
     size = max(each.shape[2] for each in kernels)
@@ -88,7 +91,7 @@ def _joined(view: GraphView, norm: onnx.NodeProto) -> tuple[str, np.ndarray, np.
         np.pad(each, [(0, 0), (0, 0), *[((size - each.shape[2]) // 2,) * 2] * 2])
         for each in kernels
     ]
-    weight, shift, mean, variance = (view.values(name) for name in norm.input[1:])
+    weight, shift, mean, variance = (view.constant(name) for name in norm.input[1:])
     scale = weight / np.sqrt(variance + attributes(norm).get('epsilon', 1e-5))
     kernel = np.concatenate(wide) * scale[:, None, None, None]
     return source, kernel, (np.concatenate(biases) - mean) * scale + shift

@@ -44,7 +44,7 @@ def parted_attention(model: onnx.ModelProto) -> onnx.ModelProto:
         for scaled in view.nodes:
             if scaled.op_type == 'Div' and _is_scaled_key(view, scaled, split.output[1]):
                 renamed[scaled.output[0]] = scaled.input[0]
-                factor = view.values(scaled.input[1])
+                factor = view.constant(scaled.input[1])
                 _unscale(view, scaled, factor, replaced, constants)
     if not replaced:
         return model
@@ -64,13 +64,14 @@ def _attention_inputs(view: GraphView, split: onnx.NodeProto) -> list[onnx.NodeP
     concat = view.makers.get(reshape.input[0]) if reshape is not None else None
     if concat is None or concat.op_type != 'Concat' or len(concat.input) != 2:
         return None
-    plain, mixed = (view.makers.get(name) for name in concat.input)
-    if mixed is None or mixed.op_type != 'Conv':
+    chain = [each for each in map(view.makers.get, concat.input) if each is not None]
+    spread = view.makers.get(chain[1].input[0]) if len(chain) == 2 else None
+    if spread is None:
         return None
-    spread = view.makers.get(mixed.input[0])
-    chain = [plain, spread, mixed]
-    if any(each is None or each.op_type != 'Conv' or len(each.input) != 2 for each in chain):
+    chain.insert(1, spread)
+    if any(each.op_type != 'Conv' or len(each.input) != 2 for each in chain):
         return None
+    plain = chain[0]
     channels = view.shape(plain.output[0])[1]
     dimension = view.shape(split.output[0])[2]
     groups = [attributes(each).get('group', 1) for each in chain]
@@ -97,7 +98,7 @@ def _parts(
         made = []
         for place, conv in enumerate(chain):
             weight, out = f'{result}_weight_{place}', f'{result}_conv_{place}'
-            kernel = view.values(conv.input[1])[channels[:, part].ravel()]
+            kernel = view.constant(conv.input[1])[channels[:, part].ravel()]
             constants.append(numpy_helper.from_array(kernel, weight))
             copy = onnx.NodeProto.FromString(conv.SerializeToString())
             copy.name, copy.input[:], copy.output[:] = out, [source, weight], [out]
