@@ -71,6 +71,10 @@ class GraphView:
         tensor = self.constants.get(name)
         return None if tensor is None else numpy_helper.to_array(tensor)
 
+    def constant(self, name: str) -> np.ndarray:
+        """Return the values of a constant that is known to be one."""
+        return numpy_helper.to_array(self.constants[name])
+
     def only_reader(self, name: str) -> onnx.NodeProto | None:
         """Return the node that alone reads a tensor which is no output of the graph."""
         readers = self.readers.get(name, [])

@@ -50,11 +50,11 @@ def bias_before_resize(model: onnx.ModelProto) -> onnx.ModelProto:
     constants: list[onnx.TensorProto] = []
     for add in view.nodes:
         resize = view.makers.get(add.input[1]) if add.op_type == 'Add' else None
-        bias = view.values(add.input[0]) if resize is not None else None
-        if bias is None or resize.op_type != 'Resize' or not _alone(view, add.input[1]):
+        if resize is None or resize.op_type != 'Resize' or not _alone(view, add.input[1]):
             continue
+        bias = view.values(add.input[0])
         conv = view.makers.get(resize.input[0])
-        if conv is None or conv.op_type != 'Conv' or len(conv.input) != 2:
+        if bias is None or conv is None or conv.op_type != 'Conv' or len(conv.input) != 2:
             continue
         channels = view.shape(conv.output[0])[1]
         if bias.shape != (channels, 1, 1) or not _alone(view, conv.output[0]):
@@ -82,10 +82,10 @@ def joined_projections(model: onnx.ModelProto) -> onnx.ModelProto:
             continue
         if first.output[0] in changes or len(first.input) != 3:
             continue
-        weight, wide = (weights(view, each.input[1])[..., 0, 0] for each in (second, first))
-        bias = weight @ weights(view, first.input[2])
+        weight, wide = (_known(view, each.input[1])[..., 0, 0] for each in (second, first))
+        bias = weight @ _known(view, first.input[2])
         if len(second.input) == 3:
-            bias = bias + weights(view, second.input[2])
+            bias = bias + _known(view, second.input[2])
         joined = _projection(first.input[0], weight @ wide, bias, second.output[0], constants)
         changes[second.output[0]] = [joined]
     return _changed(model, view, changes, constants)
@@ -118,8 +118,10 @@ def _parts(
     constants: list[onnx.TensorProto],
 ) -> list[onnx.NodeProto]:
     """Return the nodes that convolve each part of a concatenation and add them up."""
-    weight = weights(view, conv.input[1])[..., 0, 0]
-    bias = weights(view, conv.input[2]) if len(conv.input) == 3 else np.zeros(len(weight), 'f4')
+    weight = _known(view, conv.input[1])[..., 0, 0]
+    bias = np.zeros(len(weight), np.float32)
+    if len(conv.input) == 3:
+        bias = _known(view, conv.input[2])
     nodes: list[onnx.NodeProto] = []
     total, place = '', 0
     for index, (name, maker) in enumerate(zip(concat.input, made, strict=True)):
@@ -153,12 +155,18 @@ def weights(view: GraphView, name: str) -> np.ndarray | None:
     maker = view.makers.get(name)
     if maker is None or maker.op_type != 'DequantizeLinear':
         return view.values(name)
-    values, scale, *zero = (view.values(each) for each in maker.input)
-    if values is None or scale is None:
+    if any(each not in view.constants for each in maker.input):
         return None
+    values, scale, *zero = (view.constant(each) for each in maker.input)
     axes = (-1, *[1] * (values.ndim - 1)) if scale.size > 1 else ()
     offset = zero[0].reshape(axes).astype(np.int64) if zero else 0
     return ((values.astype(np.int64) - offset) * scale.reshape(axes)).astype(np.float32)
+
+
+def _known(view: GraphView, name: str) -> np.ndarray:
+    values = weights(view, name)
+    assert values is not None
+    return values
 
 
 def _is_projection(view: GraphView, node: onnx.NodeProto) -> bool:
@@ -168,7 +176,8 @@ def _is_projection(view: GraphView, node: onnx.NodeProto) -> bool:
     details = attributes(node)
     kernels = [weights(view, name) for name in node.input[1:]]
     return (
-        all(each is not None for each in kernels)
+        kernels[0] is not None
+        and all(each is not None for each in kernels)
         and kernels[0].shape[2:] == (1, 1)
         and details.get('group', 1) == 1
         and set(details.get('strides', [1])) == {1}
