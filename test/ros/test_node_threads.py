@@ -162,8 +162,8 @@ def with_nan(values: np.ndarray) -> np.ndarray:
         ('local', lambda values: np.full_like(values, np.inf), 'gives local that are not finite'),
         ('affinity', lambda values: values[:, 1:], 'gives affinity of shape (1, '),
         ('local', lambda values: values[0], 'gives local of shape ('),
-        ('mask', lambda values: values[..., 1:], 'gives mask of shape (1, '),
-        ('mask', lambda values: values + 200, 'gives ids from 200 to '),
+        ('quarter_logits', lambda values: values[..., 1:], 'gives quarter_logits of shape (1, '),
+        ('quarter_logits', with_nan, 'gives quarter_logits that are not finite'),
     ],
 )
 def test_back_end_that_gives_nonsense_costs_one_frame(

@@ -35,7 +35,6 @@ import onnx
 from uhr_seg_ros.backends.onnxruntime import OnnxRuntimeBackend
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.benchmark.graph_traffic import fixed_graphs
-from uhr_seg_ros.benchmark.host import describe_host
 from uhr_seg_ros.benchmark.machine_peaks import measure_peaks, Peaks
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.resources import available_cores
@@ -57,7 +56,7 @@ def measure_roofline(
         threads: of ONNX Runtime, 0 = one per core.
 
     Returns:
-        `bundle`, `size`, `threads`, `machine`; `peaks`: `gflops` (precision -> value) and
+        `bundle`, `size`, `threads`; `peaks`: `gflops` (precision -> value) and
         `copy_gb_s`; `graphs`: a list of `name`, `precision`, `gflop`, `mb` moved, `compute_ms`
         and `memory_ms` alone, `bound_ms`, and measured `min_ms`, `median_ms`, `max_ms`.
 
@@ -82,7 +81,6 @@ def measure_roofline(
         'bundle': bundle.name,
         'size': list(size),
         'threads': threads,
-        'machine': {key: value for key, value in describe_host().items() if key != 'host'},
         'peaks': {
             'gflops': {name: round(value, 1) for name, value in peaks.gflops.items()},
             'copy_gb_s': round(peaks.copy_gb_s, 1),

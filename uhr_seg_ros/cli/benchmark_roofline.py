@@ -19,8 +19,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from uhr_seg_ros.benchmark.host import write_results
 from uhr_seg_ros.cli.arguments import DEFAULT_BUNDLE, parse_count, parse_size
-from uhr_seg_ros.core.atomic_io import check_writable, write_json
+from uhr_seg_ros.core.atomic_io import check_writable
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.reports.benchmark_console import print_roofline
 
@@ -78,7 +79,7 @@ def run_roofline(arguments: argparse.Namespace) -> int:
     report = measure_roofline(bundle, arguments.size, precisions, arguments.repeat)
     print_roofline(report)
     if arguments.json:
-        write_json(arguments.json, report)
+        write_results(arguments.json, report)
     if arguments.image:
         from uhr_seg_ros.reports.roofline_chart import draw_roofline
 

@@ -24,9 +24,9 @@ from tqdm import tqdm
 
 from uhr_seg_ros import __version__
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.benchmark.host import describe_host
+from uhr_seg_ros.benchmark.host import write_results
 from uhr_seg_ros.cli.arguments import add_bundle, add_precision, parse_count, parse_size
-from uhr_seg_ros.core.atomic_io import check_writable, write_json
+from uhr_seg_ros.core.atomic_io import check_writable
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.data.datasets import DATASET_HELP, open_dataset
 from uhr_seg_ros.evaluation.both_branches import BothBranches
@@ -84,7 +84,7 @@ def curve(args: argparse.Namespace) -> int:
     whole.close()
     _print_curve(figures)
     if args.json:
-        write_json(args.json, figures)
+        write_results(args.json, figures)
     if args.chart:
         draw_chart(figures, args.chart)
     return 0
@@ -130,7 +130,7 @@ def flicker(args: argparse.Namespace) -> int:
                 f'{100 * found["changed_inside"]:6.3f} % inside of areas'
             )
     if args.json:
-        write_json(args.json, figures)
+        write_results(args.json, figures)
     return 0
 
 
@@ -157,7 +157,6 @@ def _origin(bundle: Bundle) -> dict[str, Any]:
         'bundle': bundle.name,
         'sha256': {name: graph.sha256 for name, graph in bundle.graphs.items()},
         'version': __version__,
-        'machine': describe_host(),
     }
 
 

@@ -26,9 +26,9 @@ import numpy as np
 from tqdm import tqdm
 
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.benchmark.host import describe_host
+from uhr_seg_ros.benchmark.host import write_results
 from uhr_seg_ros.cli.arguments import add_bundle, add_precision, parse_count, parse_size
-from uhr_seg_ros.core.atomic_io import check_writable, write_json
+from uhr_seg_ros.core.atomic_io import check_writable
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.evaluation.fixed_share import FixedShare
 from uhr_seg_ros.evaluation.flicker import recording
@@ -72,7 +72,6 @@ def time(args: argparse.Namespace) -> int:
                     cores[name].append(of_cores)
         provenance = segmenter.provenance
     figures: dict[str, Any] = {
-        'machine': describe_host(),
         **{key: provenance[key] for key in ('bundle', 'backend', 'version', 'precision')},
         'size': list(args.size),
         'repeat': args.repeat,
@@ -86,7 +85,7 @@ def time(args: argparse.Namespace) -> int:
             f'{min(cores[name]):7.0f} of the cores'
         )
     if args.json:
-        write_json(args.json, figures)
+        write_results(args.json, figures)
     return 0
 
 
