@@ -32,11 +32,18 @@ PACKAGE = Path(__file__).resolve().parents[2] / 'uhr_seg_ros'
 #: What puts content under a final name at once, and where that is right.
 DIRECT = {'imwrite', 'imencode', 'savefig', 'savez', 'savetxt', 'write_bytes', 'write_text'}
 ALLOWED = {
-    'imencode': {'image_writing.py'},
+    'imencode': {'image_writing.py', 'labeled_flight.py'},  # the latter into a message
     'write_bytes': {'atomic_io.py', 'result_files.py'},  # each renames
     # A file of the kernel; its own rules; a message of a recording.
     'write_text': {'memory_profile.py', 'run_folder.py', 'labeled_flight.py'},
-    'savefig': {'bag_charts.py', 'chart.py', 'training_curves.py'},  # into memory; into `written`
+    # Into memory; into a file that is renamed.
+    'savefig': {
+        'bag_charts.py',
+        'budget_chart.py',
+        'chart.py',
+        'roofline_chart.py',
+        'training_curves.py',
+    },
     'savez': {'result_files.py'},
     'open': {'storage_probe.py'},  # a recording that is unpacked into a temporary folder
 }

@@ -193,6 +193,24 @@ def test_a_second_set_of_graphs(with_int8: Path) -> None:
     assert bundle.graphs['detail'].path.name == 'detail.onnx'
 
 
+def test_graphs_in_float32_for_a_cpu(with_int8: Path) -> None:
+    """In int8 they stand in for what int8 does not have; other back ends never see them."""
+    for name in ('detail', 'quarter'):
+        shutil.copy(with_int8 / f'{name}.onnx', with_int8 / f'{name}_cpu.onnx')
+    files = {'detail': 'detail_cpu.onnx', 'quarter': 'quarter_cpu.onnx'}
+    bundle = add_precision(with_int8, 'fp32', files, {})
+    assert bundle.cpu_precision == 'fp32'
+    named = [
+        {name: graph.path.name for name, graph in graphs.items() if name in files}
+        for graphs in (bundle.graphs, bundle.graphs_in('fp32'), bundle.graphs_in('int8'))
+    ]
+    assert named == [
+        {'detail': 'detail.onnx', 'quarter': 'quarter.onnx'},
+        files,
+        {'detail': 'detail_int8.onnx', 'quarter': 'quarter_cpu.onnx'},
+    ]
+
+
 def test_the_default_stays_until_another_one_is_asked_for(with_int8: Path) -> None:
     files = {'detail': 'detail_int8.onnx'}
     assert add_precision(with_int8, 'int8', files, {}, default=True).cpu_precision == 'int8'
@@ -210,7 +228,7 @@ def test_changed_int8_graph(with_int8: Path) -> None:
     ('key', 'value', 'text'),
     [
         ('precisions', [], r'field precisions is \[\], expected a mapping'),
-        ('precisions', {'int4': {}}, "field precisions has 'int4', known: int8"),
+        ('precisions', {'int4': {}}, "field precisions has 'int4', known: fp32, int8"),
         ('precisions.int8.graphs', None, r'field precisions\.int8\.graphs is missing'),
         ('precisions.int8.graphs', {'depth': {}}, "graphs has 'depth', a graph is one of sem"),
         ('precisions.int8.graphs.detail.file', '../x.onnx', 'expected a file name in the bundle'),

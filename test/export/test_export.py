@@ -254,9 +254,11 @@ def test_a_script_without_guard_can_export(tmp_path: Path) -> None:
     assert float(done.stdout.removeprefix('bytes ')) > 10
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == [
         'detail.onnx',
+        'detail_cpu.onnx',
         'fusion.onnx',
         'model.yaml',
         'quarter.onnx',
+        'quarter_cpu.onnx',
         'scores.onnx',
         'semantic.onnx',
     ]

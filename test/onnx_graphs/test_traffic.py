@@ -126,7 +126,7 @@ def test_report_of_the_shipped_model() -> None:
     bundle = load_bundle('hlrc_s_aerial')
     report = measure_traffic(bundle, (250, 380), 'fp16')
     assert report['size'] == [250, 380]
-    assert list(report['graphs']) == ['semantic', 'detail', 'quarter', 'detail_gain']
+    assert list(report['graphs']) == ['semantic', 'detail', 'quarter']
     for graph in report['graphs'].values():
         for key in ('kernels', 'read_mb', 'written_mb', 'gmac'):
             parts = [operator[key] for operator in graph['operators'].values()]

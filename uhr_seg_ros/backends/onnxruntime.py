@@ -22,7 +22,6 @@ not there as a whole is an error: ONNX Runtime itself would take the CPU and say
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -72,7 +71,8 @@ class OnnxRuntimeBackend:
         self.name = name_with(options.provider)
         self._provider, self._threads = options.provider, options.threads or available_cores()
         self._precision = choose_precision(bundle, options)
-        self._graphs = bundle.graphs_in(self._precision)
+        on_cpu = options.provider == DEFAULT_PROVIDER
+        self._graphs = bundle.graphs_in(self._precision) if on_cpu else bundle.graphs
 
     def open(self, graph: Graph, shapes: Shapes | None = None) -> OnnxRuntimeEngine:
         """Open a graph, which takes every size at run time; see `Backend.open`."""
@@ -210,8 +210,6 @@ def choose_precision(bundle: Bundle, options: EngineOptions) -> str:
 def _open_session(graph: Graph, threads: int, provider: Provider) -> ort.InferenceSession:
     """Open a session on a provider, with the CPU for the nodes that it does not have."""
     content = graph.read()
-    if provider is CPU and graph.name == 'detail':
-        content = _rewritten(content, graph.path.name)
     said = prepare(provider)
     providers: list[Any] = [(provider.name, dict(provider.options))]
     if provider is not CPU:
@@ -234,21 +232,6 @@ def _open_session(graph: Graph, threads: int, provider: Provider) -> ort.Inferen
     # Kept by the package to open the session again elsewhere: as large as the file.
     session._model_bytes = None
     return session
-
-
-@lru_cache(maxsize=4)
-def _rewritten(content: bytes, name: str) -> bytes:
-    """Return a graph as it is best run on a CPU; as it is where that is not known."""
-    try:
-        from onnx.shape_inference import InferenceError
-
-        from uhr_seg_ros.onnx_graphs.cpu_rewrites import rewrite_for_cpu, UnknownGraph
-    except ImportError:  # the package onnx is optional, and so is this
-        return content
-    try:
-        return rewrite_for_cpu(content, name).SerializeToString()
-    except (EngineError, InferenceError, UnknownGraph):
-        return content
 
 
 def _shrinking() -> ort.RunOptions:

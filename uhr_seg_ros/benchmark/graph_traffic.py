@@ -79,7 +79,9 @@ def engine_graphs(
 
     Those in int8 have made-up ranges: they are good for counting only. See `measure_traffic`.
     """
-    for name, model in fixed_graphs(bundle, bundle.graphs, size):
+    # What ranks tiles runs on a CPU only.
+    graphs = {n: each for n, each in bundle.graphs.items() if n not in bundle.kind.optional}
+    for name, model in fixed_graphs(bundle, graphs, size):
         if precision == 'int8':
             model = _with_qdq(model)
         yield name, convert(model, precision, half_scales=rewrites, rewrites=rewrites)

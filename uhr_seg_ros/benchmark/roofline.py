@@ -70,7 +70,9 @@ def measure_roofline(
     found: list[tuple[str, str, list[Kernel], list[float]]] = []
     for precision in precisions:
         backend = OnnxRuntimeBackend(bundle, EngineOptions(precision=precision, threads=threads))
-        graphs = bundle.graphs if precision == 'fp32' else bundle.precisions[precision].graphs
+        every = bundle.graphs_in(precision)
+        own = every if precision == 'fp32' else bundle.precisions[precision].graphs
+        graphs = {name: every[name] for name in own}
         for name, model in fixed_graphs(bundle, graphs, size):
             engine = backend.open(bundle.graphs[name])
             times = _times(engine.run, _feeds(model), list(engine.output_shapes), repeat)

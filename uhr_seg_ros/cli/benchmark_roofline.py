@@ -75,7 +75,10 @@ def run_roofline(arguments: argparse.Namespace) -> int:
     from uhr_seg_ros.benchmark.roofline import measure_roofline
 
     bundle = load_bundle(arguments.bundle)
-    precisions = arguments.precision or ['fp32', *(['int8'] if bundle.precisions else [])]
+    precisions = arguments.precision or [
+        'fp32',
+        *(['int8'] if 'int8' in bundle.precisions else []),
+    ]
     report = measure_roofline(bundle, arguments.size, precisions, arguments.repeat)
     print_roofline(report)
     if arguments.json:

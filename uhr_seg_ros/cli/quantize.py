@@ -36,6 +36,7 @@ from uhr_seg_ros.core.interruption import note_progress, signals_held
 from uhr_seg_ros.core.resources import has_exact_int8
 from uhr_seg_ros.core.work_folders import draft_folder, lock_folder
 from uhr_seg_ros.export.bundle_writing import add_precision
+from uhr_seg_ros.export.cpu_graphs import rewrite_in_place
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.pipelines.verification import AGREEMENT
 from uhr_seg_ros.quantization.int8_choice import Choice, Int8Choice, matching
@@ -115,6 +116,7 @@ def _quantize(args: argparse.Namespace, bundle: Bundle, output: Path) -> int:
     _print(choice)
     with draft_folder(output, '.int8_') as draft:
         paths = layers.write(choice.int8, draft)
+        rewrite_in_place(paths)
         speed = {name: round(trial.speed(name, path), 2) for name, path in paths.items()}
         loss = _checked(bundle, paths, checking)
         facts = {
@@ -164,7 +166,7 @@ def _print(choice: Choice) -> None:
 def _checked(bundle: Bundle, paths: dict[str, Path], tiles: Sequence[np.ndarray]) -> Loss:
     """Compare the whole model in int8 and in float32, as it will run."""
     graphs = {name: bundle.graphs[name].with_file(path) for name, path in paths.items()}
-    draft = replace(bundle, precisions={'int8': GraphSet(graphs)})
+    draft = replace(bundle, precisions={**bundle.precisions, 'int8': GraphSet(graphs)})
     counter = LossCounter()
     with (
         Segmenter(draft, 'onnxruntime', options=EngineOptions(precision='fp32')) as reference,

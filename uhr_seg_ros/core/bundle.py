@@ -53,7 +53,7 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 FUSION_REACH = 7
 
 #: Precisions that a bundle may hold graphs for ONNX Runtime in, beside float32.
-CPU_PRECISIONS = ('int8',)
+CPU_PRECISIONS = ('fp32', 'int8')
 
 #: Upper bounds of `input.multiple`, px, and of `input.low_res_factor` and `patches.side`, px: what
 #: is larger would pad, reduce or cut every frame beyond use.
@@ -120,7 +120,8 @@ class Bundle:
         provenance: where the weights come from, free form.
         agreement: precision -> smallest share of pixels on which an engine has to give the same
             class as ONNX Runtime, where the model needs another one than usual.
-        precisions: precision -> graphs that ONNX Runtime takes for it, of `CPU_PRECISIONS`.
+        precisions: precision -> graphs that ONNX Runtime takes for it on a CPU, of
+            `CPU_PRECISIONS`; those in fp32 are `graphs` rewritten, with the same results.
         cpu_precision: what ONNX Runtime takes when nobody asks for something else.
         patches: how frames are cut, for kind `patches`.
         sha256: of model.yaml, as it was read.
@@ -152,9 +153,11 @@ class Bundle:
         return f'{self.name} is for: {self.domain}'
 
     def graphs_in(self, precision: str) -> dict[str, Graph]:
-        """Return every graph, in a precision where it has one: `fp32` or of `precisions`."""
-        others = self.precisions[precision].graphs if precision in self.precisions else {}
-        return {**self.graphs, **others}
+        """Return every graph as ONNX Runtime runs it on a CPU, in a precision if it has one."""
+        sets = [
+            self.precisions[name].graphs for name in ('fp32', precision) if name in self.precisions
+        ]
+        return {name: graph for graphs in (self.graphs, *sets) for name, graph in graphs.items()}
 
 
 def load_bundle(path_or_name: str | Path) -> Bundle:
@@ -344,7 +347,7 @@ def _read_graph_set(
 
 
 def _read_cpu_precision(fields: Fields, precisions: Mapping[str, GraphSet]) -> str:
-    known = ('fp32', *precisions)
+    known = tuple(dict.fromkeys(('fp32', *precisions)))
     chosen = fields.get('cpu_precision', str) if fields.has('cpu_precision') else 'fp32'
     if chosen not in known:
         text = f'field cpu_precision is {shown(chosen)}, the bundle has {", ".join(known)}'

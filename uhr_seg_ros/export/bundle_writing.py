@@ -60,13 +60,15 @@ def write_bundle(
     patches: Patches | None = None,
     domain: Domain = Domain(),  # noqa: B008 - it cannot change
     provenance: Mapping[str, Any] | None = None,
+    cpu_graphs: Mapping[str, str] | None = None,
 ) -> Bundle:
     """
     Write model.yaml beside graph files that are already in `directory`.
 
     The graphs are `<graph name>.onnx` for every graph of `graphs_of`, but for optional ones
     that are not there; their hashes are taken here. Tensors that a graph keeps in other files are
-    brought inside. model.yaml appears complete and right or not at all.
+    brought inside. model.yaml appears complete and right or not at all. `cpu_graphs` (graph name
+    -> file name) are what ONNX Runtime takes on a CPU instead.
 
     Returns:
         The bundle as `load_bundle` reads it back.
@@ -103,6 +105,8 @@ def write_bundle(
         content['patches'] = {'side': patches.side, 'contexts': dict(patches.contexts)}
     if detail_bytes_per_pixel is not None:
         content['memory'] = {'detail_bytes_per_pixel': float(detail_bytes_per_pixel)}
+    if cpu_graphs:
+        content['precisions'] = {'fp32': {'graphs': _hashed(path, cpu_graphs)}}
     # Through JSON, so that paths, tuples and the like become what plain YAML can hold.
     content['provenance'] = json.loads(json.dumps(dict(provenance or {}), default=str))
     return _write_model(path, content)
@@ -136,14 +140,18 @@ def add_precision(
     """
     path = Path(directory)
     content = read_mapping(path / MODEL_FILE, BundleError, REEXPORT_HINT)
-    graphs = {
-        name: {'file': file, 'sha256': hash_graph(path / file)} for name, file in files.items()
-    }
+    graphs = _hashed(path, files)
     plain = json.loads(json.dumps(dict(provenance), default=str))
     content.setdefault('precisions', {})[precision] = {'graphs': graphs, 'provenance': plain}
     if default:
         content['cpu_precision'] = precision
     return _write_model(path, content)
+
+
+def _hashed(path: Path, files: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    return {
+        name: {'file': file, 'sha256': hash_graph(path / file)} for name, file in files.items()
+    }
 
 
 def add_graph(

@@ -33,6 +33,7 @@ from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.work_folders import draft_folder
 from uhr_seg_ros.export.bundle_writing import write_bundle
+from uhr_seg_ros.export.cpu_graphs import write_cpu_graphs
 from uhr_seg_ros.export.exporter import Exporter, OPSET, Size, write_graph
 from uhr_seg_ros.networks.presets import SegmentationNetwork
 
@@ -73,6 +74,8 @@ def export_bundle(
     directory.mkdir(parents=True, exist_ok=True)
     network.eval()
 
+    cpu_graphs: dict[str, str] = {}
+
     def write(memory: float | None = None) -> Bundle:
         return write_bundle(
             draft,
@@ -85,19 +88,22 @@ def export_bundle(
             low_res_factor=network.low_res_factor,
             detail_bytes_per_pixel=memory,
             provenance={'torch': torch.__version__, 'opset': OPSET, **(provenance or {})},
+            cpu_graphs=cpu_graphs,
             **exporter.fields(network),
         )
 
     # A bundle that is there stays until the new one is verified.
     with draft_folder(directory, '.export_') as draft, torch.no_grad():
         write_graphs(network, draft)
+        cpu_graphs.update(write_cpu_graphs(draft))
         bundle = write()
         for size in BUNDLE_KINDS[network.kind].compare_sizes(*exporter.seen_size(network)):
             compare(network, bundle, size)
         write(detail_bytes_per_pixel(bundle))
         # model.yaml last: in between it does not fit to the graphs, and with it come the hashes of
         # what was verified, whoever else writes into the folder.
-        for path in (*(graph.path for graph in bundle.graphs.values()), draft / MODEL_FILE):
+        graphs = *bundle.graphs.values(), *bundle.graphs_in('fp32').values()
+        for path in (*{graph.path for graph in graphs}, draft / MODEL_FILE):
             path.replace(directory / path.name)
     return load_bundle(directory)
 

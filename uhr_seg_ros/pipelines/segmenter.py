@@ -204,8 +204,9 @@ class Segmenter:
         """Bundle name, network, back end, its version, device and precision, graphs' hashes."""
         of_pipeline = self._chosen.provenance
         # TensorRT makes its own precisions of the graphs in float32.
-        as_they_are = self.backend.partition(':')[0] == REFERENCE
-        graphs = self.bundle.graphs_in(of_pipeline['precision'] if as_they_are else 'fp32')
+        graphs = self.bundle.graphs
+        if self.backend == REFERENCE:
+            graphs = self.bundle.graphs_in(of_pipeline['precision'])
         return {
             'bundle': self.bundle.name,
             'network': self.bundle.network,

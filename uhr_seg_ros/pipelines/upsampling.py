@@ -104,6 +104,8 @@ class MaskUpsampler:
         outside = self._factor - self._factor // 2
         top = first * self._factor - outside
         start, stop = max(top, 0), min(top + len(cells), self.mask.shape[0])
+        if start >= stop:  # rows of the padding
+            return
         place = slice(outside, outside + self.mask.shape[1])
         self.mask[start:stop] = cells[start - top : stop - top, place]
 
