@@ -72,7 +72,10 @@ class OnnxRuntimeBackend:
         self._provider, self._threads = options.provider, options.threads or available_cores()
         self._precision = choose_precision(bundle, options)
         on_cpu = options.provider == DEFAULT_PROVIDER
-        self._graphs = bundle.graphs_in(self._precision) if on_cpu else bundle.graphs
+        self._graphs = bundle.graphs_in(self._precision)
+        if not on_cpu:  # graphs in fp32 that were rewritten are for a CPU
+            others = bundle.precisions['int8'].graphs if self._precision == 'int8' else {}
+            self._graphs = {**bundle.graphs, **others}
 
     def open(self, graph: Graph, shapes: Shapes | None = None) -> OnnxRuntimeEngine:
         """Open a graph, which takes every size at run time; see `Backend.open`."""

@@ -27,6 +27,7 @@ from pathlib import Path
 from onnx.shape_inference import InferenceError
 
 from uhr_seg_ros.core.atomic_io import write_bytes
+from uhr_seg_ros.core.errors import EngineError
 from uhr_seg_ros.onnx_graphs.blocked_layout import stay_blocked
 from uhr_seg_ros.onnx_graphs.cpu_rewrites import rewrite_for_cpu, UnknownGraph
 
@@ -65,6 +66,6 @@ def rewrite_in_place(paths: Mapping[str, Path]) -> None:
 def _write(name: str, source: Path, target: Path) -> bool:
     try:
         write_bytes(target, _REWRITES[name](source.read_bytes(), source.name))
-    except (InferenceError, UnknownGraph):
+    except (EngineError, InferenceError, UnknownGraph):  # it runs as it is
         return False
     return True
