@@ -16,7 +16,8 @@
 Graphs rewritten for ONNX Runtime on a CPU: fewer copies and reorders, and pieces of any size.
 
 They are files of a bundle beside those of other back ends. What is rewritten here is exact in
-real arithmetic; sums may run in another order. The result takes every height and width that the graph itself takes.
+real arithmetic; sums may run in another order. The result takes every height and width that the
+graph itself takes.
 """
 
 from __future__ import annotations
