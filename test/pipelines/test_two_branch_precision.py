@@ -113,6 +113,22 @@ def test_int8_runs_when_it_is_asked_for(bundle: Path) -> None:
     assert 0 < counter.loss.logit_error < 0.2
 
 
+def test_graphs_in_float32_for_a_cpu_are_what_runs(bundle: Path) -> None:
+    """Another graph in their place changes the result; a changed one is refused."""
+    plain, facts, _ = segment(bundle, 'fp32')
+    other = load_bundle(bundle).precisions['int8'].graphs['detail'].path
+    own = Path(shutil.copy(other, bundle / 'detail_cpu.onnx'))
+    loaded = add_precision(bundle, 'fp32', {'detail': own.name}, {})
+    found, changed, _ = segment(bundle, 'fp32')
+    assert (found != plain).any()
+    assert changed['sha256'] == facts['sha256'] | {
+        'detail': loaded.precisions['fp32'].graphs['detail'].sha256
+    }
+    own.write_bytes(own.read_bytes() + b' ')
+    with pytest.raises(BundleError, match='detail_cpu.onnx'):
+        load_bundle(bundle)
+
+
 def test_the_bundle_says_what_auto_is(bundle: Path, exact: bool) -> None:
     with edited_model(bundle) as content:
         content['cpu_precision'] = 'int8'

@@ -124,7 +124,7 @@ class Trial:
 
     def speed(self, name: str, path: Path) -> float:
         """Return how many times faster a graph is in int8, by the time of one core."""
-        return self.gain(name, self._bundle.graphs[name].path, path)
+        return self.gain(name, self._bundle.graphs_in('fp32')[name].path, path)
 
     def gain(self, name: str, before: Path, after: Path) -> float:
         """Return how many times faster one file of a graph is than another; as `speed`."""
