@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 import gc
+import logging
 import os
 from pathlib import Path
 import subprocess
@@ -48,6 +49,11 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+    # PyTorch has some fifty loggers that keep to themselves: pytest attaches to each of them for
+    # each phase of each test.
+    for name, logger in logging.Logger.manager.loggerDict.items():
+        if name.partition('.')[0] == 'torch' and isinstance(logger, logging.Logger):
+            logger.propagate = True
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,7 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return deformed_bundle(tmp_path_factory, request.param)
 
 
+@cache
 def scene(height: int = 150, width: int = 270) -> np.ndarray:
     return generate_scene(5, height, width)[0]
 

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,7 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return patch_bundle(tmp_path_factory, request.param)
 
 
+@cache
 def scene(height: int = 90, width: int = 130) -> np.ndarray:
     return generate_scene(5, height, width)[0]
 

@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -55,6 +57,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     )
 
 
+@cache
 def scene(height: int = 150, width: int = 270) -> np.ndarray:
     return generate_scene(5, height, width)[0]
 

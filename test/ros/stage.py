@@ -94,6 +94,9 @@ class Stage:
         overrides = [
             Parameter(name.replace('__', '.'), value=value) for name, value in parameters.items()
         ]
+        # What is there before belongs to none of this stage's nodes, and to search it for garbage
+        # once they are gone takes a third of a second.
+        gc.freeze()
         self._begin_ns = time.time_ns()
         self.watcher = Node('watcher', context=context, use_global_arguments=False)
         self._clients: dict[str, Client] = {}

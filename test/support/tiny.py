@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 import json
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def config_with(**fields: Any) -> Config:
     return replace(CONFIG, training=replace(RECIPE, **fields))
 
 
+@cache
 def scene(seed: int = 0, side: int = 256) -> ArraySample:
     return ArraySample('scene', *generate_scene(seed, side, side))
 
