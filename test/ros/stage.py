@@ -21,6 +21,7 @@ import gc
 from threading import Event, Thread
 import time
 from typing import Any
+from weakref import ref
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.srv import ChangeState, GetState
@@ -94,9 +95,7 @@ class Stage:
         overrides = [
             Parameter(name.replace('__', '.'), value=value) for name, value in parameters.items()
         ]
-        # What is there before belongs to none of this stage's nodes, and to search it for garbage
-        # once they are gone takes a third of a second.
-        gc.freeze()
+        gc.disable()  # so that what is made from now on stays young, see `_collect`
         self._begin_ns = time.time_ns()
         self.watcher = Node('watcher', context=context, use_global_arguments=False)
         self._clients: dict[str, Client] = {}
@@ -130,13 +129,24 @@ class Stage:
             thread.join(5.0)
         self.node.destroy_node()
         self.watcher.destroy_node()
-        # A lifecycle node lives on in rcl until it is collected, and as long as it does, the next
-        # one of its name cannot write to /rosout.
-        del self.node, self._executors
-        gc.collect()
+        self._collect()
         assert not self._open_accounts, self._open_accounts
         if ended:  # else a frame is still inside an engine
             assert not any(each.pending for each in counts), counts
+
+    def _collect(self) -> None:
+        """
+        Collect the node, which is a circle.
+
+        A lifecycle node lives on in rcl until then, and as long as it does, the next one of its
+        name cannot write to /rosout. To search all objects takes a third of a second.
+        """
+        node = ref(self.node)
+        del self.node, self._executors
+        gc.collect(0)
+        if node() is not None:  # it had grown old
+            gc.collect()
+        gc.enable()
 
     def _note(self, array: DiagnosticArray) -> None:
         for status in array.status:
