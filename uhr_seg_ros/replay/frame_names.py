@@ -74,7 +74,7 @@ def _told_apart(stem: str, group: Sequence[Path]) -> dict[Path, str]:
 
 
 def _numbered(paths: Sequence[Path], stems: dict[Path, str]) -> dict[Path, str]:
-    """Number what is still alike, such as `a/b_c.jpg` and `a_b/c.jpg`."""
+    """Add a number to what is still alike, such as `a/b_c.jpg` and `a_b/c.jpg`."""
     counts = Counter(stems.values())
     taken = {stem for stem, count in counts.items() if count == 1}
     for path in paths:
