@@ -145,7 +145,8 @@ class AreaSummary:
             pixels = np.array(row.pixels)
             area = pixels * row.m2_per_pixel if row.m2_per_pixel else None
             cells = [row.name, row.source, row.width, row.height]
-            cells += [_number(row.m2_per_pixel)] if total is not None else []
+            if total is not None:
+                cells.append(_number(row.m2_per_pixel) if row.m2_per_pixel else '')
             writer.writerow(cells + _cells(pixels, area, total is not None))
         cells = ['total', f'{len(self.rows)} images', '', '']
         cells += [''] if total is not None else []
@@ -181,5 +182,5 @@ def _cells(pixels: np.ndarray, m2: np.ndarray | None, has_m2: bool) -> list[Any]
 
 
 def _number(value: float) -> str:
-    """Write a number to ten digits; none where it is 0 because it is not known."""
+    """Write a number to ten digits."""
     return f'{value:.10g}'
