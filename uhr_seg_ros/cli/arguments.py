@@ -212,7 +212,8 @@ INPUT_HELP = (
 def add_inputs(parser: argparse.ArgumentParser) -> None:
     """Declare the inputs themselves, as `inputs`, and `--topic` and `--every`."""
     parser.add_argument('inputs', nargs='+', type=Path, metavar='INPUT', help=INPUT_HELP)
-    _add_topic_and_every(parser, '')
+    add_topic(parser)
+    add_every(parser)
 
 
 def add_frames(parser: argparse.ArgumentParser, *, required: bool, note: str) -> None:
@@ -225,21 +226,28 @@ def add_frames(parser: argparse.ArgumentParser, *, required: bool, note: str) ->
         metavar='INPUT',
         help=f'{INPUT_HELP}{note}',
     )
-    _add_topic_and_every(parser, 'of --frames: ')
+    add_topic(parser)
+    add_every(parser)
 
 
-def _add_topic_and_every(parser: argparse.ArgumentParser, what: str) -> None:
+def add_topic(parser: argparse.ArgumentParser) -> None:
+    """Declare `--topic`."""
     parser.add_argument(
         '--topic',
         default='',
-        help=f'{what}image topic of recordings (default: the only likely one of each)',
+        metavar='TOPIC',
+        help='image topic of a recording (default: the only likely one)',
     )
+
+
+def add_every(parser: argparse.ArgumentParser) -> None:
+    """Declare `--every`."""
     parser.add_argument(
         '--every',
         type=parse_count,
         default=1,
         metavar='N',
-        help=f'{what}take every Nth frame of a recording, video or row of images (default: 1)',
+        help='take every Nth frame of a recording, a video or images in a row (default: 1)',
     )
 
 
