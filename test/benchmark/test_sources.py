@@ -24,11 +24,12 @@ import numpy as np
 import pytest
 
 from uhr_seg_ros.benchmark import sources
-from uhr_seg_ros.benchmark.sources import prepare_bag
+from uhr_seg_ros.benchmark.sources import prepare_bag, recording_of
 from uhr_seg_ros.cli.arguments import parse_rate
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.interruption import progress_note
 from uhr_seg_ros.replay.bags import read_messages
+from uhr_seg_ros.replay.image_source import read_frames
 
 SIZE = (24, 40)
 
@@ -71,3 +72,22 @@ def test_rates_whose_stamps_cannot_be_stored(tmp_path: Path, mosaic: Path) -> No
         parse_rate('1e-9')
     with pytest.raises(ConfigError, match='stamps go to 2000000000 s'):
         prepare_bag([mosaic], tmp_path / 'flight', count=300_000, rate_hz=1e-4, size=SIZE)
+
+
+def test_other_inputs_are_recorded_frame_by_frame(tmp_path: Path) -> None:
+    """A folder becomes a recording, a recording stays one, and every second frame is taken."""
+    for index in range(5):
+        path = tmp_path / f'in/{index}.png'
+        path.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(path), np.full((24, 40, 3), index, np.uint8))
+    folder = prepare_bag([tmp_path / 'in'], tmp_path / 'bag', count=12, rate_hz=2.0, every=2)
+    stamps = [time_ns for time_ns, _ in read_messages(folder, '/image_raw')]
+    assert [stamp - stamps[0] for stamp in stamps] == [0, 500_000_000, 1_000_000_000]
+    with recording_of([folder], '/image_raw', 3) as found:
+        assert found == (folder, '/image_raw', 3)
+    with recording_of([tmp_path / 'in/*.png'], '', 1) as (made, topic, every):
+        assert [frame[0, 0, 0] for frame in read_frames(made, topic, 2)] == [0, 2, 4]
+        assert every == 1
+    assert not made.exists()
+    with pytest.raises(ConfigError, match='no such file: nowhere'):
+        prepare_bag([Path('nowhere')], tmp_path / 'flight', count=1, rate_hz=1.0)

@@ -48,6 +48,12 @@ def picture(path: Path, height: int = 16, width: int = 16) -> Path:
     return path
 
 
+def results_in(folder: Path) -> list[str]:
+    """List the files of images."""
+    beside = {'summary.csv', '.uhr_seg_segment.jsonl'}
+    return sorted({*os.listdir(folder)} - beside)
+
+
 def test_budget_on_the_command_line(
     tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,7 +77,7 @@ def test_overlay_that_does_not_fit_into_jpeg(
     images = picture(tmp_path / 'wide.png', 4, 66_000), picture(tmp_path / 'small.png')
     output = tmp_path / 'out'
     assert segment(tiny_bundle, output, *images, '--tile', 1024) == 0
-    assert sorted(os.listdir(output)) == [
+    assert results_in(output) == [
         'small_mask.png',
         'small_overlay.jpg',
         'wide_mask.png',
@@ -99,7 +105,7 @@ def test_names_of_images(tiny_bundle: Path, tmp_path: Path, name: str) -> None:
     image = picture(tmp_path / name)
     assert segment(tiny_bundle, tmp_path / 'out', image) == 0
     stem = name.removesuffix('.png')
-    assert sorted(os.listdir(tmp_path / 'out')) == [f'{stem}_mask.png', f'{stem}_overlay.jpg']
+    assert results_in(tmp_path / 'out') == [f'{stem}_mask.png', f'{stem}_overlay.jpg']
 
 
 @pytest.mark.parametrize(
@@ -182,5 +188,5 @@ def test_image_that_fails_does_not_lose_the_others(
     assert line.startswith(f'uhr_seg: error: image {images[1]} is left out: ')
     assert captured.out.splitlines()[-2] == 'tiny is for: unknown'
     assert captured.out.splitlines()[-1].startswith('2 segmented, 0 unreadable, 1 failed: ')
-    written = sorted(os.listdir(tmp_path / 'out'))
+    written = results_in(tmp_path / 'out')
     assert written == ['a_mask.png', 'a_overlay.jpg', 'c_mask.png', 'c_overlay.jpg']

@@ -103,8 +103,12 @@ def test_segment_is_told_to_end(
     name = 'Ctrl-C' if number == signal.SIGINT else signal.Signals(number).name
     found = re.fullmatch(rf'uhr_seg: ended by {name}; (\d+) of 400 images segmented: (.*)', line)
     assert found, errors
-    assert found[2] == str(output)
-    left = sorted(os.listdir(output))
+    assert found[2] == f'{output} (--resume goes on)'
+    rows = (output / 'summary.csv').read_text().splitlines()
+    assert len(rows) - int(found[1]) in (2, 3)  # with head and totals
+    left = [
+        name for name in sorted(os.listdir(output)) if name[0] != '.' and name != 'summary.csv'
+    ]
     masks = [name for name in left if name.endswith('_mask.png')]
     # Of an image, either all files are there or none; and the count says how many images.
     assert 0 < len(masks) < 400
@@ -145,8 +149,10 @@ def test_full_disk_between_two_masks(
     assert cli.main(['segment', *images, *options]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f'{output}/b_' in line
-    assert line.endswith(f': No space left on device; 1 of 3 images segmented: {output}')
-    assert sorted(os.listdir(output)) == ['a_mask.png', 'a_overlay.jpg']
+    assert line.endswith(
+        f': No space left on device; 1 of 3 images segmented: {output} (--resume goes on)'
+    )
+    assert sorted(output.glob('[!.]*[gl]')) == [output / 'a_mask.png', output / 'a_overlay.jpg']
     assert cv2.imread(str(output / 'a_mask.png')).shape == (16, 16, 3)
 
 

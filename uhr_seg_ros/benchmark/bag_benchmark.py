@@ -73,6 +73,7 @@ class BagOptions:
         duration_s: how long, repeating the recording; 0: the recording once; for `peak` how long
             a rate is tried, 0: 5 s.
         parameters: of the node.
+        every: 2 for every second frame.
 
     """
 
@@ -81,11 +82,12 @@ class BagOptions:
     topic: str = ''
     duration_s: float = 0.0
     parameters: dict[str, Any] = field(default_factory=dict)
+    every: int = 1
 
     def pacing(self) -> Pacing:
         """Return how the recording is played, for any `rate` but `peak`."""
         rate = self.rate if isinstance(self.rate, float) else 0.0
-        return Pacing(rate, self.rate == MAX, self.duration_s, live=True)
+        return Pacing(rate, self.rate == MAX, self.duration_s, every=self.every, live=True)
 
 
 def benchmark_bag(
@@ -119,7 +121,7 @@ def benchmark_bag(
         ) as session:
             measured = _measure(session, options, topic)
             _LOG.info('taking pictures')
-            every = max(1, topic.count // PICTURES)
+            every = options.every * max(1, topic.count // options.every // PICTURES)
             pacing = Pacing(lockstep=True, every=every, live=True)
             shown = session.play(options.bag, pacing, topic, pictures=pictures)
             described = session.describe()
@@ -156,7 +158,8 @@ def _measure_peak(session: Session, options: BagOptions, topic: ImageTopic) -> d
 
     def play(rate_hz: float) -> Replay:
         seconds = max(options.duration_s or TRIAL_S, TRIAL_FRAMES / rate_hz)
-        return session.play(options.bag, Pacing(rate_hz, duration_s=seconds, live=True), topic)
+        pacing = Pacing(rate_hz, duration_s=seconds, every=options.every, live=True)
+        return session.play(options.bag, pacing, topic)
 
     def keeps_up(rate_hz: float) -> bool:
         _LOG.info('trying %.2f Hz', rate_hz)
@@ -165,7 +168,7 @@ def _measure_peak(session: Session, options: BagOptions, topic: ImageTopic) -> d
         return is_sustained(result, rate_hz)
 
     _LOG.info('estimating the peak')
-    pacing = Pacing(lockstep=True, duration_s=_ESTIMATE_S, live=True)
+    pacing = Pacing(lockstep=True, duration_s=_ESTIMATE_S, every=options.every, live=True)
     first = session.play(options.bag, pacing, topic)
     _check(first)
     estimate = 1e3 / figures(first)['latency_ms']['p50']

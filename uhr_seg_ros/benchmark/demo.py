@@ -63,6 +63,7 @@ class DemoOptions:
         size: height and width of the frames of a flight.
         cloud: whether a LiDAR flies along, whose points are labeled.
         topic: of a recording; empty: the only likely one, see `choose_topic`.
+        every: 2 for every second frame of a recording or of other inputs.
 
     """
 
@@ -74,6 +75,7 @@ class DemoOptions:
     size: tuple[int, int] = FRAME_SIZE
     cloud: bool = False
     topic: str = ''
+    every: int = 1
 
 
 def run_demo(options: DemoOptions) -> dict[str, Any]:
@@ -107,11 +109,13 @@ def _run(options: DemoOptions, bundle: Bundle) -> dict[str, Any]:
         size=options.size,
         cloud=options.cloud,
         topic=options.topic,
+        every=options.every,
     )
     is_given = bag in options.paths
+    name = options.topic if is_given else ''
     if options.paths:  # a flight is over a scene that the default model knows
         print(bundle.domain_line)
-    topic = choose_topic(bag, options.topic, log_level=logging.INFO if is_given else logging.DEBUG)
+    topic = choose_topic(bag, name, log_level=logging.INFO if is_given else logging.DEBUG)
     _remove_results(output)
     parameters = {'bundle': str(bundle.path.resolve())}
     if options.cloud:
@@ -121,6 +125,7 @@ def _run(options: DemoOptions, bundle: Bundle) -> dict[str, Any]:
         parameters,
         output,
         rate_hz=options.rate_hz,
+        every=options.every if is_given else 1,
         topic=topic,
         clouds=options.cloud,
         extra_topics=(INFO_TOPIC, POINTS_TOPIC) if options.cloud else (),

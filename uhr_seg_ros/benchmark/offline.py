@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
 import logging
 from pathlib import Path
 import re
@@ -80,6 +81,7 @@ def segment_recording(
     *,
     prefix: str = PREFIX,
     pictures: OverlayOptions = OverlayOptions(True, True, scale=0.5),  # noqa: B008 - it cannot change
+    every: int = 1,
     on_frame: Callable[[], object] = lambda: None,
 ) -> OfflineRun:
     """
@@ -95,7 +97,8 @@ def segment_recording(
         segmenter: for the frames.
         prefix: of the topics that are added.
         pictures: which are added beside the mask, and how they look.
-        on_frame: called after every frame.
+        every: 2 for masks of every second frame; all are copied.
+        on_frame: called after every frame that is segmented.
 
     Raises:
         RecordingError: the folder exists, or the recording is damaged.
@@ -106,16 +109,20 @@ def segment_recording(
     prefix = check_offline(source, output, prefix)
     run = OfflineRun()
     start = perf_counter()
+    frames = count()
 
     def done() -> str:
-        count = len(run.total_ms) + run.rejected
-        return f'{count} of {topic.count} frames were done, {output} was not made' if count else ''
+        number = len(run.total_ms) + run.rejected
+        total = -(-topic.count // every)
+        return f'{number} of {total} frames were done, {output} was not made' if number else ''
 
     with note_progress(done), BagWriter(output) as bag:
         for connection, time_ns, message in read_all(source):
             if not _copy(bag, connection, time_ns, message, run):
                 continue
             if (connection.topic, full_type(connection.msgtype)) != (topic.name, topic.type):
+                continue
+            if next(frames) % every:
                 continue
             try:
                 header, result = _segment(message, topic.type, segmenter, pictures, run)

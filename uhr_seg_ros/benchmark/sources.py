@@ -17,9 +17,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+import glob
+from itertools import chain
 import logging
 from pathlib import Path
 import shutil
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +32,9 @@ from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.bags import is_bag
-from uhr_seg_ros.replay.image_source import read_image
+from uhr_seg_ros.replay.image_source import read_frames, read_image
+from uhr_seg_ros.replay.inputs import open_inputs
+from uhr_seg_ros.replay.video import is_video
 from uhr_seg_ros.synthetic.flight import (
     enlarged,
     flight_path,
@@ -78,28 +84,30 @@ def prepare_bag(
     size: tuple[int, int] = FRAME_SIZE,
     cloud: bool = False,
     topic: str = '',
+    every: int = 1,
 ) -> Path:
     """
     Return a recording to play, and make it if there is none.
 
     Args:
         paths: nothing for a flight over a generated scene; one recording; one mosaic to fly
-            over; or several images, each a frame.
+            over; or other inputs, see `open_inputs`, such as several images or a video.
         folder: where a recording is made; replaced if it exists.
         count: frames of a flight.
         rate_hz: frames per second of a flight.
         size: height and width of the frames of a flight.
         cloud: record a calibration and a cloud beside every frame; see `flight_cloud`.
         topic: one of a recording that is meant; for a recording only.
+        every: 2 for every second frame of other inputs; who plays a recording leaves out its own.
 
     Raises:
-        FramesError: a path is none of these.
+        RecordingError: a path is none of these.
         ConfigError: a path is not there, the folder is somebody's, the disk is full, clouds are
             required beside a recording, or a topic is given without one.
         RecordingError: the recording cannot be made.
 
     """
-    if missing := [str(path) for path in paths if not path.exists()]:
+    if missing := [str(path) for path in paths if _is_missing(path)]:
         msg = f'no such file: {", ".join(missing)}'
         raise ConfigError(msg)
     if len(paths) == 1 and is_bag(paths[0]):
@@ -111,7 +119,8 @@ def prepare_bag(
             )
             raise ConfigError(msg)
         return paths[0]
-    if topic:
+    is_flight = not paths or (len(paths) == 1 and _is_image(paths[0]))
+    if topic and is_flight:
         msg = f'--topic {topic}: only with a recording'
         raise ConfigError(msg)
     if folder.exists():
@@ -119,9 +128,8 @@ def prepare_bag(
             msg = f'{folder} is there already and not made by the demo: choose another --output'
             raise ConfigError(msg)
         shutil.rmtree(folder)
-    if len(paths) > 1:
-        _record(_images(paths), folder, rate_hz, len(paths), cloud)
-        return folder
+    if not is_flight:
+        return record_inputs(paths, folder, rate_hz, topic=topic, every=every, cloud=cloud)
     if count / rate_hz > _MAX_S:
         msg = (
             f'{count} frames at {rate_hz:g} Hz take {count / rate_hz:.0f} s, and stamps go to '
@@ -133,6 +141,71 @@ def prepare_bag(
     flight = _fly(mosaic, labels, count, size)
     _record(flight, folder, rate_hz, count, cloud)
     return folder
+
+
+def record_inputs(
+    paths: Sequence[Path],
+    folder: Path,
+    rate_hz: float,
+    *,
+    topic: str = '',
+    every: int = 1,
+    cloud: bool = False,
+) -> Path:
+    """
+    Record the frames of inputs one after the other; see `prepare_bag` and `read_frames`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        RecordingError: an input has no frames, or the recording cannot be made.
+        ConfigError: the disk has no room for them.
+
+    """
+    count = open_inputs(paths, topic, every).count
+    frames = read_frames(paths, topic, every)
+    first = next(frames)
+    check_room(folder, count * first.nbytes)
+    _record(_side_by_side(chain([first], frames)), folder, rate_hz, count, cloud)
+    return folder
+
+
+@contextmanager
+def recording_of(
+    paths: Sequence[Path], topic: str, every: int, rate_hz: float = 1.0
+) -> Iterator[tuple[Path, str, int]]:
+    """
+    Give a recording of inputs: one that they are already, or a temporary one of their frames.
+
+    Args:
+        paths: see `open_inputs`.
+        topic: of recordings.
+        every: 2 for every second frame.
+        rate_hz: frames per second of what is no recording.
+
+    Yields:
+        The recording, its topic, and which frames of it are meant: every n-th.
+
+    Raises:
+        RecordingError: an input has no frames, or the recording cannot be made.
+        ConfigError: the disk has no room for it.
+
+    """
+    if len(paths) == 1 and not _is_missing(paths[0]) and is_bag(paths[0]):
+        yield paths[0], topic, every
+        return
+    with TemporaryDirectory(prefix='uhr_seg_') as name:
+        folder = Path(name) / 'frames'
+        yield record_inputs(paths, folder, rate_hz, topic=topic, every=every), '', 1
+
+
+def _is_missing(path: Path) -> bool:
+    return not path.exists() and not glob.has_magic(str(path))
+
+
+def _is_image(path: Path) -> bool:
+    return path.is_file() and not is_video(path) and not is_bag(path)
 
 
 class _View(NamedTuple):
@@ -153,9 +226,9 @@ def _fly(
         yield _View(frame, pose, ground)
 
 
-def _images(paths: Sequence[Path]) -> Iterator[_View]:
-    """Yield images as frames, side by side: nobody knows where they were taken."""
-    for index, frame in enumerate(map(read_image, paths)):
+def _side_by_side(frames: Iterable[np.ndarray]) -> Iterator[_View]:
+    """Yield frames with places side by side: nobody knows where they were taken."""
+    for index, frame in enumerate(frames):
         height, width = frame.shape[:2]
         pose = Pose(x=(index + 0.5) * width, y=0.5 * height, heading=0.0)
         yield _View(frame, pose, Ground(width))

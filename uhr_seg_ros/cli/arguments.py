@@ -32,6 +32,7 @@ MIN_RATE_HZ = 1e-4
 MAX_RATE_HZ = 1000.0
 MAX_DURATION_S = 604_800.0
 MAX_BUDGET_MS = 600_000.0
+MAX_GROUND_RESOLUTION = 10_000.0
 
 #: Ways to play a recording that are not a rate.
 PACES = ('realtime', 'max', 'peak')
@@ -81,6 +82,18 @@ def parse_pace(text: str) -> str | float:
         msg = f'{text!r} is not a rate: expected {", ".join(PACES)}, or Hz above 0'
         raise argparse.ArgumentTypeError(msg)
     return rate
+
+
+def parse_ground_resolution(text: str) -> float:
+    """Turn text into meters per pixel above 0."""
+    value = _parse_number(text, MAX_GROUND_RESOLUTION, 'ground resolution', 'm per pixel')
+    if not value:
+        msg = (
+            f'{text!r} is not a ground resolution: expected m per pixel above 0, to '
+            f'{MAX_GROUND_RESOLUTION:.0f}'
+        )
+        raise argparse.ArgumentTypeError(msg)
+    return value
 
 
 def parse_duration(text: str) -> float:
@@ -189,17 +202,52 @@ def _parse_budget(text: str) -> float:
     return value
 
 
+#: What every command takes that takes pictures.
+INPUT_HELP = (
+    'image, folder of images, recording (rosbag2: its folder, or an mcap or db3 file), video, or '
+    "pattern such as 'flights/**/*.jpg'"
+)
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Declare the inputs themselves, as `inputs`, and `--topic` and `--every`."""
+    parser.add_argument('inputs', nargs='+', type=Path, metavar='INPUT', help=INPUT_HELP)
+    add_topic(parser)
+    add_every(parser)
+
+
 def add_frames(parser: argparse.ArgumentParser, *, required: bool, note: str) -> None:
-    """Declare `--frames` and the `--topic` of a recording; the note tells what they are for."""
+    """Declare `--frames`, `--topic` and `--every`; the note tells what frames are for."""
     parser.add_argument(
         '--frames',
         required=required,
         type=Path,
-        metavar='PATH',
-        help=f'folder of images, image, or recording{note}',
+        nargs='+',
+        metavar='INPUT',
+        help=f'{INPUT_HELP}{note}',
     )
+    add_topic(parser)
+    add_every(parser)
+
+
+def add_topic(parser: argparse.ArgumentParser) -> None:
+    """Declare `--topic`."""
     parser.add_argument(
-        '--topic', default='', help='of --frames, a recording; default: the only likely one'
+        '--topic',
+        default='',
+        metavar='TOPIC',
+        help='image topic of a recording (default: the only likely one)',
+    )
+
+
+def add_every(parser: argparse.ArgumentParser) -> None:
+    """Declare `--every`."""
+    parser.add_argument(
+        '--every',
+        type=parse_count,
+        default=1,
+        metavar='N',
+        help='take every Nth frame of a recording, a video or images in a row (default: 1)',
     )
 
 

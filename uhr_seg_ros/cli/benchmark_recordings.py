@@ -28,7 +28,10 @@ from uhr_seg_ros.benchmark.host import write_results
 from uhr_seg_ros.cli.arguments import (
     add_bundle,
     add_engines,
+    add_every,
+    add_topic,
     DEFAULT_BUNDLE,
+    INPUT_HELP,
     parse_duration,
     parse_pace,
     parse_positive_rate,
@@ -44,7 +47,7 @@ from uhr_seg_ros.reports.benchmark_console import print_bag, print_spreads
 
 def add_bag(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `benchmark bag`."""
-    _add_recording(parser)
+    _add_recording(parser, '+')
     parser.add_argument(
         '--rate',
         type=parse_pace,
@@ -66,7 +69,7 @@ def add_bag(parser: argparse.ArgumentParser) -> None:
 
 def add_offline(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `benchmark offline`."""
-    _add_recording(parser)
+    _add_recording(parser, 1)
     parser.add_argument('output', type=Path, metavar='OUTPUT', help='folder of the copy to write')
     parser.add_argument(
         '--prefix', metavar='NAME', help='of the topics that are added (default: /segmentation)'
@@ -106,11 +109,10 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(name, type=Path, metavar=name.upper(), help='file of figures')
 
 
-def _add_recording(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('recording', type=Path, metavar='RECORDING', help='rosbag2 recording')
-    parser.add_argument(
-        '--topic', default='', help='image topic in it; default: the only likely one'
-    )
+def _add_recording(parser: argparse.ArgumentParser, count: int | str) -> None:
+    parser.add_argument('recording', type=Path, nargs=count, metavar='INPUT', help=INPUT_HELP)
+    add_topic(parser)
+    add_every(parser)
     add_bundle(parser, default=DEFAULT_BUNDLE)
     add_engines(parser)
 
@@ -118,13 +120,22 @@ def _add_recording(parser: argparse.ArgumentParser) -> None:
 def run_bag(arguments: argparse.Namespace) -> int:
     """Measure the node on a recording; the exit code is 0."""
     check_writable(arguments.json, arguments.report)
+    from uhr_seg_ros.benchmark.sources import recording_of
+
+    inputs = arguments.recording, arguments.topic, arguments.every
+    with recording_of(*inputs) as (recording, topic, every):
+        return _run_bag(arguments, recording, topic, every)
+
+
+def _run_bag(arguments: argparse.Namespace, recording: Path, topic: str, every: int) -> int:
     # Only here: what does not play to the node runs without ROS.
     from uhr_seg_ros.benchmark.bag_benchmark import BagOptions, benchmark_bag
 
     options = BagOptions(
-        bag=arguments.recording,
+        bag=recording,
         rate=arguments.rate,
-        topic=arguments.topic,
+        topic=topic,
+        every=every,
         duration_s=arguments.duration,
         parameters={
             'bundle': arguments.bundle,
@@ -157,21 +168,29 @@ def run_bag(arguments: argparse.Namespace) -> int:
 def run_offline(arguments: argparse.Namespace) -> int:
     """Segment a recording without ROS; the exit code is 1 if a frame was left out."""
     check_writable(arguments.json)
+    from uhr_seg_ros.benchmark.sources import recording_of
+
+    inputs = arguments.recording, arguments.topic, arguments.every
+    with recording_of(*inputs) as (recording, topic, every):
+        return _run_offline(arguments, recording, topic, every)
+
+
+def _run_offline(arguments: argparse.Namespace, recording: Path, name: str, every: int) -> int:
     from uhr_seg_ros.benchmark.offline import check_offline, PREFIX, segment_recording
     from uhr_seg_ros.replay.bags import describe_bag
     from uhr_seg_ros.replay.topics import choose_topic
 
-    recording, output = arguments.recording, arguments.output
+    output = arguments.output
     prefix = check_offline(recording, output, arguments.prefix or PREFIX)
-    topic = choose_topic(recording, arguments.topic)
+    topic = choose_topic(recording, name)
     options = EngineOptions(threads=arguments.threads, precision=arguments.precision)
     limits = TilingOptions(arguments.memory_limit_mb)
     with (
         Segmenter(arguments.bundle, arguments.backend, limits, options=options) as segmenter,
-        tqdm(total=topic.count, unit=' frames') as bar,
+        tqdm(total=-(-topic.count // every), unit=' frames') as bar,
     ):
         result = segment_recording(
-            recording, topic, output, segmenter, prefix=prefix, on_frame=bar.update
+            recording, topic, output, segmenter, prefix=prefix, every=every, on_frame=bar.update
         )
         provenance = segmenter.provenance
     total, stages = spread(result.total_ms), {k: spread(v) for k, v in result.stage_ms.items()}

@@ -31,6 +31,7 @@ from uhr_seg_ros.cli import budget_time
 from uhr_seg_ros.cli.arguments import add_bundle, add_frames, add_precision, parse_count
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.interruption import note_progress, signals_held
+from uhr_seg_ros.core.text import listed
 from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.evaluation.both_branches import BothBranches
 from uhr_seg_ros.evaluation.budget_curve import changed
@@ -93,7 +94,7 @@ def _fit(args: argparse.Namespace) -> int:
         path = Path(folder) / f'{GAIN}.onnx'
         write_gain(head, bundle.kind.dynamic_axes, path)
         facts = {
-            'frames': args.frames.name,
+            'frames': listed(path.name for path in args.frames),
             'images': len(examples),
             'changed_share': round(float(np.mean([each.gain.mean() for each in examples])), 6),
             'steps': steps,
@@ -112,7 +113,7 @@ def _looked_at(
     branches = BothBranches(bundle, EngineOptions(precision=args.precision))
     found = []
     with tqdm(desc='looking', unit='tile') as bar:
-        for image in read_frames(args.frames, args.topic):
+        for image in read_frames(args.frames, args.topic, args.every):
             looks = branches.look(image, bar.update)
             found.append((looks.tokens, looks.semantic_logits, changed(looks)))
     branches.close()

@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         raise RecordingError(msg)
     bundle = load_bundle(args.bundle)
     limits = TilingOptions(args.memory_limit_mb)
-    source = read_frames(args.frames, args.topic) if args.frames else iter(())
+    source = read_frames(args.frames, args.topic, args.every) if args.frames else iter(())
     frames = list(islice(source, CALIBRATION_FRAMES))
     if args.precision == 'int8':
         _calibrate(console, args, bundle, limits, frames)

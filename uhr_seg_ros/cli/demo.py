@@ -23,13 +23,16 @@ from pathlib import Path
 from uhr_seg_ros.benchmark.demo import DemoOptions, run_demo
 from uhr_seg_ros.cli.arguments import (
     add_bundle,
+    add_every,
     DEFAULT_BUNDLE,
+    INPUT_HELP,
     parse_count,
     parse_rate,
     parse_size,
 )
 from uhr_seg_ros.core.command_line import Mode, refuse_without_effect
 from uhr_seg_ros.replay.bags import is_bag
+from uhr_seg_ros.replay.video import is_video
 from uhr_seg_ros.reports.benchmark_console import print_demo
 
 _DEFAULT = '--bundle --output --rate'
@@ -37,8 +40,16 @@ _DEFAULT = '--bundle --output --rate'
 #: What is flown over, and the options that count then; clouds beside a recording are refused with
 #: more words later on.
 MODES = (
-    Mode('a recording', f'{_DEFAULT} --topic --cloud', lambda given: _is_recording(given.paths)),
-    Mode('several images', f'{_DEFAULT} --cloud', lambda given: len(given.paths) > 1),
+    Mode(
+        'a recording',
+        f'{_DEFAULT} --topic --every --cloud',
+        lambda given: _is_recording(given.paths),
+    ),
+    Mode(
+        'several images',
+        f'{_DEFAULT} --topic --every --cloud',
+        lambda given: len(given.paths) > 1 or _holds_several(given.paths),
+    ),
     Mode('', f'{_DEFAULT} --cloud --frames --size'),
 )
 
@@ -49,15 +60,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'paths',
         type=Path,
         nargs='*',
-        metavar='BAG | IMAGES | MOSAIC',
-        help='a rosbag2 recording, several images, or one mosaic to fly over; '
-        'nothing: a flight over a generated scene',
+        metavar='INPUT',
+        help=f'{INPUT_HELP}; one image is a mosaic to fly over, nothing a flight over a generated '
+        'scene',
     )
     add_bundle(parser, default=DEFAULT_BUNDLE)
     parser.add_argument('--output', type=Path, default=Path('out/demo'), help='folder to write')
     parser.add_argument(
         '--topic', default='', help='image topic of a recording; default: the only likely one'
     )
+    add_every(parser)
     parser.add_argument('--frames', type=parse_count, default=12, help='frames of a flight')
     parser.add_argument(
         '--rate', type=parse_rate, default=0.0, help='Hz; 0: as recorded, flights 1 Hz'
@@ -84,6 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
         size=arguments.size,
         cloud=arguments.cloud,
         topic=arguments.topic,
+        every=arguments.every,
     )
     report = run_demo(options)
     print_demo(report)
@@ -106,3 +119,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _is_recording(paths: Sequence[Path]) -> bool:
     return len(paths) == 1 and paths[0].exists() and is_bag(paths[0])
+
+
+def _holds_several(paths: Sequence[Path]) -> bool:
+    """Tell if a path is a folder of images, a pattern or a video."""
+    return len(paths) == 1 and (not paths[0].is_file() or is_video(paths[0]))

@@ -34,6 +34,7 @@ from uhr_seg_ros.core.bundle import Bundle, GraphSet, load_bundle, MODEL_FILE
 from uhr_seg_ros.core.errors import BundleError, EngineError
 from uhr_seg_ros.core.interruption import note_progress, signals_held
 from uhr_seg_ros.core.resources import has_exact_int8
+from uhr_seg_ros.core.text import listed
 from uhr_seg_ros.core.work_folders import draft_folder, lock_folder
 from uhr_seg_ros.export.bundle_writing import add_precision
 from uhr_seg_ros.export.cpu_graphs import rewrite_in_place
@@ -95,12 +96,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _quantize(args: argparse.Namespace, bundle: Bundle, output: Path) -> int:
-    frames = tqdm(read_frames(args.frames, args.topic), desc='reading', unit='frame')
+    frames = tqdm(read_frames(args.frames, args.topic, args.every), desc='reading', unit='frame')
     tiles = sample_tiles(frames, args.tile, TILES, SEED)
     if len(tiles) < MIN_TILES:
         msg = (
-            f'{args.frames} gives {len(tiles)} tiles of {args.tile} px, at least {MIN_TILES} '
-            'are needed: give more or larger frames, or a smaller --tile'
+            f'{listed(args.frames)} gives {len(tiles)} tiles of {args.tile} px, at least '
+            f'{MIN_TILES} are needed: give more or larger frames, or a smaller --tile'
         )
         raise BundleError(msg)
     calibrating, choosing, checking = tiles[::2], tiles[1::4], tiles[3::4]
@@ -120,7 +121,7 @@ def _quantize(args: argparse.Namespace, bundle: Bundle, output: Path) -> int:
         speed = {name: round(trial.speed(name, path), 2) for name, path in paths.items()}
         loss = _checked(bundle, paths, checking)
         facts = {
-            'frames': args.frames.name,
+            'frames': listed(path.name for path in args.frames),
             'tiles': [len(calibrating), len(choosing), len(checking)],
             'tile': args.tile,
             'least_agreement': args.agreement,

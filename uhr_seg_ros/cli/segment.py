@@ -12,58 +12,86 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""`uhr_seg segment`: image files in, masks and overlays out."""
+"""`uhr_seg segment`: pictures in, masks, overlays and the areas of classes out."""
 
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 import sys
-from time import perf_counter
 
-import cv2
 import numpy as np
 
 from uhr_seg_ros.cli.arguments import (
     add_backend,
     add_bundle,
     add_detail,
+    add_inputs,
     add_memory_limit,
     budget_ms,
+    parse_ground_resolution,
 )
-from uhr_seg_ros.core.errors import ConfigError, RecordingError, UhrSegError
+from uhr_seg_ros.cli.segment_frames import complain, FrameWork, settings_of
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.interruption import note_progress
-from uhr_seg_ros.core.visualization import draw_density, OverlayOptions
 from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.pipelines.frame_budget import FrameBudget
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.refinement.refine import METHODS, Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmenter
-from uhr_seg_ros.replay.image_source import read_image
-from uhr_seg_ros.reports.result_files import check_names, Results
+from uhr_seg_ros.replay.inputs import Inputs, open_inputs
+from uhr_seg_ros.reports.class_areas import check_summary
+from uhr_seg_ros.reports.result_files import check_names, FORMATS, Results
+from uhr_seg_ros.reports.segment_journal import Journal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    parser.add_argument('images', nargs='+', type=Path, metavar='IMAGE', help='image file')
+    add_inputs(parser)
     add_bundle(parser)
     parser.add_argument('--output', required=True, type=Path, metavar='DIR', help='made if absent')
     parser.add_argument(
-        '--save-logits', action='store_true', help='write <stem>_logits.npz with logits (C, H, W)'
+        '--resume',
+        action='store_true',
+        help='go on with an earlier run into this folder: only what is new, has changed or failed '
+        'is segmented',
     )
     parser.add_argument(
-        '--color-mask', action='store_true', help='write <stem>_color.png, the classes as colors'
+        '--ground-resolution',
+        type=parse_ground_resolution,
+        metavar='M',
+        help='meters of the ground under the side of a pixel, for square meters in summary.csv '
+        '(default: what a GeoTIFF says)',
+    )
+    parser.add_argument(
+        '--format',
+        choices=FORMATS,
+        default=FORMATS[0],
+        help=f'of masks and classes as colors (default: {FORMATS[0]})',
+    )
+    parser.add_argument(
+        '--no-overlay', action='store_true', help='do not write <name>_overlay.jpg'
+    )
+    parser.add_argument(
+        '--save-logits', action='store_true', help='write <name>_logits.npz with logits (C, H, W)'
+    )
+    parser.add_argument(
+        '--color-mask', action='store_true', help='write <name>_color.png, the classes as colors'
     )
     parser.add_argument(
         '--show-sampling',
         action='store_true',
-        help='write <stem>_sampling.jpg, where a bundle of kind deformed looks closely',
+        help='write <name>_sampling.jpg, where a bundle of kind deformed looks closely',
     )
     parser.add_argument(
-        '--refine', choices=METHODS, default='none', help='let the image decide the boundaries'
+        '--refine',
+        choices=METHODS,
+        default='none',
+        help='let the image decide the boundaries (default: none)',
     )
     parser.add_argument(
-        '--tile', type=int, metavar='PX', help='largest side of a tile; default: by memory'
+        '--tile', type=int, metavar='PX', help='largest side of a tile (default: by memory)'
     )
     add_detail(parser)
     add_backend(parser)
@@ -71,11 +99,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Segment every image; returns 1 when one of them could not be, else 0."""
+    """Segment every frame; returns 1 when one of them could not be, else 0."""
     milliseconds = budget_ms(args)
-    results = Results(args.output, args.color_mask, args.save_logits, args.show_sampling)
+    results = Results(
+        args.output,
+        args.color_mask,
+        args.save_logits,
+        args.show_sampling,
+        not args.no_overlay,
+        args.format,
+    )
+    inputs = _opened(args)
     with lock_folder(args.output):
-        check_names(args.images, results)
+        check_names((each for source in inputs.sources for each in source.named), results)
+        check_summary(args.output)
         with Segmenter(
             args.bundle, args.backend, TilingOptions(args.memory_limit_mb, args.tile)
         ) as segmenter:
@@ -86,71 +123,69 @@ def run(args: argparse.Namespace) -> int:
             budget = FrameBudget(milliseconds) if milliseconds else None
             if budget is not None and segmenter.why_whole:
                 raise ConfigError(segmenter.why_whole)
-            return _segment_all(args, segmenter, results, budget)
+            return _segment_all(args, segmenter, inputs, results, budget)
+
+
+def _opened(args: argparse.Namespace) -> Inputs:
+    """Open the inputs, and tell which cannot be; if that is all of them, the last is raised."""
+    inputs = open_inputs(args.inputs, args.topic, args.every, args.output)
+    if not inputs.sources:
+        *others, last = inputs.errors
+        for error in others:
+            complain(str(error))
+        raise last
+    for error in inputs.errors:
+        complain(str(error))
+    return inputs
 
 
 def _segment_all(
-    args: argparse.Namespace, segmenter: Segmenter, results: Results, budget: FrameBudget | None
-) -> int:
-    count = len(args.images)
-    segmented = unreadable = failed = 0
-    told = segmenter.fallback
-    with note_progress(lambda: f'{segmented} of {count} images segmented: {args.output}'):
-        for index, path in enumerate(args.images, start=1):
-            try:
-                image = read_image(path)
-                elapsed = _segment(path, image, args, segmenter, results, budget)
-            except RecordingError as err:
-                print(f'uhr_seg: error: {err}', file=sys.stderr)
-                unreadable += 1
-                continue
-            except (UhrSegError, MemoryError, cv2.error) as err:
-                reason = str(err).strip() or 'out of memory'
-                print(f'uhr_seg: error: image {path} is left out: {reason}', file=sys.stderr)
-                failed += 1
-                continue
-            segmented += 1
-            if segmenter.fallback != told:  # engines for the size of this image were refused
-                told = segmenter.fallback
-                print(f'uhr_seg: {told}', file=sys.stderr)
-            size = f'{image.shape[1]}x{image.shape[0]}'
-            print(f'[{index}/{count}] {path.name}  {size}  {elapsed:.0f} ms', flush=True)
-    print(segmenter.bundle.domain_line)
-    left_out = f', {failed} failed' if failed else ''
-    print(f'{segmented} segmented, {unreadable} unreadable{left_out}: {args.output}')
-    return 1 if unreadable or failed else 0
-
-
-def _segment(
-    path: Path,
-    image: np.ndarray,
     args: argparse.Namespace,
     segmenter: Segmenter,
+    inputs: Inputs,
     results: Results,
     budget: FrameBudget | None,
-) -> float:
-    """Segment an image and write what comes out; returns the ms that segmenting took."""
-    files = results.files(path.stem, image.shape[:2])
-    for note in files.notes:
-        print(f'uhr_seg: {path}: {note}', file=sys.stderr)
-    refinement = Refinement() if args.refine == 'random_walker' else None
-    pictures = OverlayOptions(overlay=True, color_mask=args.color_mask)
-    if budget is not None:
-        budget.forget()  # the images are not frames of one camera
-    start = perf_counter()
-    result = segmenter(
-        image,
-        logits=args.save_logits,
-        overlay=pictures,
-        refinement=refinement,
-        budget=budget,
-    )
-    elapsed = (perf_counter() - start) * 1e3
-    sampling = None
-    if args.show_sampling:
-        sampling = draw_density(image, segmenter.sampling_grid(image))
-    files.write(result.mask, result.overlay, result.color_mask, sampling, result.logits)
-    return elapsed
+) -> int:
+    options = {
+        '--refine': args.refine,
+        '--tile': args.tile,
+        '--detail': [args.detail, args.budget_ms],
+        '--ground-resolution': args.ground_resolution,
+    }
+    settings = settings_of(segmenter, results, options)
+    with Journal(args.output, settings, args.resume) as journal:
+        work = FrameWork(
+            segmenter,
+            results,
+            journal,
+            inputs.count,
+            m2_per_pixel=(args.ground_resolution or 0.0) ** 2,
+            refinement=Refinement() if args.refine == 'random_walker' else None,
+            budget=budget,
+        )
+        counts, total = work.counts, inputs.count
+
+        def done() -> str:
+            images = counts.segmented + counts.earlier
+            return f'{images} of {total} images segmented: {args.output} (--resume goes on)'
+
+        try:
+            with note_progress(done):
+                work.run(inputs.sources)
+        except BaseException:
+            with suppress(OSError):  # a full disk may be what ends the run
+                work.summary.write(args.output)
+            raise
+        work.summary.write(args.output)
+    for line in work.summary.lines():
+        print(line)
+    print(segmenter.bundle.domain_line)
+    unreadable = counts.unreadable + len(inputs.errors)
+    texts = [f'{counts.segmented} segmented', f'{unreadable} unreadable']
+    texts += [f'{counts.failed} failed'] if counts.failed else []
+    texts += [f'{counts.earlier} done before'] if counts.earlier else []
+    print(f'{", ".join(texts)}: {args.output}')
+    return 1 if unreadable or counts.failed else 0
 
 
 def _check_kind(segmenter: Segmenter) -> None:

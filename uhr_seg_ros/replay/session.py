@@ -243,6 +243,7 @@ def replay(
     folder: Path,
     *,
     rate_hz: float = 0.0,
+    every: int = 1,
     topic: ImageTopic | None = None,
     save: bool = True,
     extra_topics: tuple[str, ...] = (),
@@ -267,7 +268,8 @@ def replay(
         clouds=clouds,
         on_mask=on_mask,
     ) as session:
-        result = session.play(bag, Pacing(rate_hz=rate_hz, extra_topics=extra_topics), topic)
+        pacing = Pacing(rate_hz=rate_hz, every=every, extra_topics=extra_topics)
+        result = session.play(bag, pacing, topic)
         code = session.close()
         return replace(result, unsaved=session.unsaved), code
 

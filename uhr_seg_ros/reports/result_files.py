@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 import os
@@ -27,9 +27,16 @@ import numpy as np
 from uhr_seg_ros.core.atomic_io import atomic_write
 from uhr_seg_ros.core.errors import WriteError
 from uhr_seg_ros.core.image_writing import encode_image, fits, MAX_SIDES
+from uhr_seg_ros.image_io.headers import SUFFIXES
 
 #: What a photograph becomes that is too large for JPEG.
 _LARGE = '.png'
+
+#: Formats of masks: none changes a value.
+FORMATS = ('png', 'tif')
+
+# The longest of what comes after the name of a recording in that of a frame: a stamp, a number.
+_LONGEST_FRAME = f'_{"9" * 10}.{"9" * 9}_{"9" * 6}'
 
 
 @dataclass
@@ -38,9 +45,9 @@ class Files:
     What is written for one image.
 
     Attributes:
-        mask: <stem>_mask.png.
+        mask: <stem>_mask.png, or .tif.
         overlay: <stem>_overlay.jpg, or .png where the image is too large for JPEG.
-        color: <stem>_color.png.
+        color: <stem>_color.png, or .tif.
         sampling: <stem>_sampling.jpg, or .png.
         logits: <stem>_logits.npz.
         notes: what differs from what is usual, a line each.
@@ -95,6 +102,8 @@ class Results:
         color_mask: whether the classes as colors are.
         logits: whether the logits are.
         sampling: whether a picture of where is sampled is.
+        overlay: whether the classes over the image are.
+        mask_format: one of `FORMATS`, of masks and classes as colors.
 
     """
 
@@ -102,6 +111,8 @@ class Results:
     color_mask: bool = False
     logits: bool = False
     sampling: bool = False
+    overlay: bool = True
+    mask_format: str = FORMATS[0]
 
     def files(self, stem: str, size: tuple[int, int]) -> Files:
         """
@@ -115,7 +126,7 @@ class Results:
             WriteError: no format holds a mask of this size.
 
         """
-        if not fits('.png', size):
+        if not fits(f'.{self.mask_format}', size):
             msg = (
                 f'a mask of {size[1]}x{size[0]} px does not fit into PNG, whose sides end at '
                 f'{MAX_SIDES[".png"]:,} px: cut the image'
@@ -123,16 +134,16 @@ class Results:
             raise WriteError(msg)
         photograph = '.jpg' if fits('.jpg', size) else _LARGE
         notes = []
-        if photograph == _LARGE:
-            names = ['overlay', *(['sampling'] if self.sampling else [])]
+        names = ['overlay'] * self.overlay + ['sampling'] * self.sampling
+        if photograph == _LARGE and names:
             notes.append(
                 f'{" and ".join(names)} of {size[1]}x{size[0]} px does not fit into JPEG, whose '
                 f'sides end at {MAX_SIDES[".jpg"]:,} px: written as PNG'
             )
         return Files(
-            self._path(stem, 'mask.png'),
+            self.mask(stem),
             self._path(stem, f'overlay{photograph}'),
-            self._path(stem, 'color.png'),
+            self._path(stem, f'color.{self.mask_format}'),
             self._path(stem, f'sampling{photograph}'),
             self._path(stem, 'logits.npz'),
             notes,
@@ -140,34 +151,39 @@ class Results:
 
     def possible(self, stem: str) -> list[Path]:
         """List every file that may be written for an image, whatever its size."""
-        names = ['mask.png', 'overlay.jpg', 'overlay.png']
-        names += ['color.png'] * self.color_mask + ['logits.npz'] * self.logits
+        names = ['overlay.jpg', 'overlay.png'] * self.overlay
+        names += [f'color.{self.mask_format}'] * self.color_mask + ['logits.npz'] * self.logits
         names += ['sampling.jpg', 'sampling.png'] * self.sampling
-        return [self._path(stem, name) for name in names]
+        return [self.mask(stem), *(self._path(stem, name) for name in names)]
+
+    def mask(self, stem: str) -> Path:
+        """Return the file of the mask of an image."""
+        return self._path(stem, f'mask.{self.mask_format}')
 
     def _path(self, stem: str, name: str) -> Path:
         return self.folder / f'{stem}_{name}'
 
 
-def check_names(images: Sequence[Path], results: Results) -> None:
+def check_names(named: Iterable[tuple[Path, str]], results: Results) -> None:
     """
     Check the names of all results before the work.
 
+    Args:
+        named: every image, recording or video, and what the names of its results begin with.
+        results: what is written.
+
     Raises:
-        WriteError: results would overwrite each other or an image, or a name is too long for
-            the file system.
+        WriteError: results would overwrite an image, or a name is too long for the file system.
 
     """
+    named = list(named)
     longest = os.pathconf(results.folder, 'PC_NAME_MAX')
-    inputs = {identity: path for path in images if (identity := _identity(path))}
-    seen: dict[str, Path] = {}
-    for path in images:
-        if other := seen.get(path.stem):
-            msg = f'{other} and {path} would both write {path.stem}_mask.png: rename one of them'
-            raise WriteError(msg)
-        seen[path.stem] = path
-        for result in results.possible(path.stem):
+    inputs = {identity: path for path, _ in named if (identity := _identity(path))}
+    for path, stem in named:
+        for result in results.possible(stem):
             length = len(os.fsencode(result.name))
+            if path.suffix.lower() not in SUFFIXES:  # a recording or a video, of many frames
+                length += len(_LONGEST_FRAME)
             if length > longest:
                 msg = (
                     f'the name {result.name} has {length} bytes, {results.folder} takes '

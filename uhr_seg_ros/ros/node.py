@@ -52,6 +52,7 @@ from uhr_seg_ros.ros.transitions import (
     WorkerBusyError,
     WorkerTimeoutError,
 )
+from uhr_seg_ros.ros.usage import answer
 from uhr_seg_ros.ros.watchdog import Watchdog
 from uhr_seg_ros.ros.worker import Worker
 
@@ -362,7 +363,10 @@ def _of(camera: str) -> str:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the executable `segmentation_node`."""
+    """Run the executable `segmentation_node`, or say how it is called and exit."""
+    if text := answer(sys.argv[1:] if args is None else args):
+        print(text)
+        return
     tune_malloc()
     sys.exit(run(SegmentationNode, args))
 
