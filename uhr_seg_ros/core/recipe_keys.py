@@ -31,6 +31,13 @@ RENAMED_FIELDS = {
 RENAMED_DATA = {'ignore_doubtful': 'ignore_noisy_labels', 'recolour': 'recolor'}
 #: The same of options of the networks of this package; a user's network has its own.
 RENAMED_OPTIONS = {'bent': 'warped_size', 'framed': 'ignore_image_border'}
+#: Fields that recipes have since checkpoints were written without them -> what was done then.
+LATER_FIELDS: Mapping[str, Any] = {
+    'milestones': [],
+    'focal_gamma': 3.0,
+    'mean_over': 'all',
+    'low_res_saliency_steps': 0,
+}
 
 
 def with_current_keys(recipe: Mapping[str, Any], network: object = None) -> dict[str, Any]:
