@@ -169,12 +169,25 @@ _PUBLISHED = Augmentation(
     published_order=True,
 )
 
-#: Presets by name: three as HLRC was trained, and two for views from above. ``aerial`` is what
-#: `Augmentation` gives by itself.
+#: Neither sizes nor colors change.
+_GEOMETRIC = Augmentation(
+    scale=(1.0, 1.0),
+    max_share=1.0,
+    shuffled=True,
+    brightness=0.0,
+    contrast=(1.0, 1.0),
+    saturation=(1.0, 1.0),
+    hue=0,
+)
+
+#: Presets by name: three as HLRC was trained, one each as FCtL and learned downsampling were, and
+#: two for views from above. ``aerial`` is what `Augmentation` gives by itself.
 AUGMENTATIONS: dict[str, Augmentation] = {
     'cityscapes': replace(_PUBLISHED, fit=(2048, 1024), scale=(0.5, 2.0)),
     'inria': replace(_PUBLISHED, fit=(4000, 4000), rotation=0.5),
     'deepglobe': replace(_PUBLISHED, fit=(2448, 2448), rotation=0.5),
+    'fctl': _GEOMETRIC,
+    'deform': replace(_GEOMETRIC, symmetries=False, flip=0.5),
     'aerial': Augmentation(),
     'aerial_strong': Augmentation(
         balanced=0.3,

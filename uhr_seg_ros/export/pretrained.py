@@ -42,7 +42,7 @@ PARTS = {
     'semantic': ('semantic.backbone', 'body.branch.backbone', 'inner.body.branch.backbone'),
     'detail': ('region.trunk', 'local.trunk'),
     'encoder': ('inner.body.0',),
-    'patches': ('backbone', 'extractors.medium', 'extractors.large'),
+    'patches': ('backbone', 'extractors.local', 'extractors.medium', 'extractors.large'),
     WHOLE: (),
 }
 

@@ -242,6 +242,14 @@ class Data:
         check_fields(self, {chosen: TEXT}, 'data.')
         read_augmentation(self.augmentation)
 
+    @property
+    def measured_on(self) -> str:
+        """What the figures of validations are measured on, in words."""
+        if self.validation is None:
+            return f'{self.dataset}, bottom third of {self.hold_out}, held out of {self.train}'
+        seen = ', which was trained on' if self.validation == self.train else ''
+        return f'{self.dataset}, split {self.validation}{seen}'
+
 
 @dataclass(frozen=True)
 class Config:

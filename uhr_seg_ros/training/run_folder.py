@@ -32,7 +32,7 @@ from typing import Any, TextIO
 import torch
 
 from uhr_seg_ros.core.errors import TrainingError
-from uhr_seg_ros.core.recipe_keys import LATER_FIELDS, with_current_facts
+from uhr_seg_ros.core.recipe_keys import with_current_facts
 from uhr_seg_ros.export.checkpoint_files import load_plain
 from uhr_seg_ros.export.description import Description, other_classes, read_description
 from uhr_seg_ros.export.state_dicts import plain_tensors
@@ -137,7 +137,7 @@ def load_last(
     if not isinstance(theirs, dict):
         msg = f'{path} is not a checkpoint of this version: start again in another folder'
         raise TrainingError(msg)
-    theirs = LATER_FIELDS | with_current_facts(theirs)
+    theirs = with_current_facts(theirs)
     changed = [
         f'{name} was {theirs.get(name)!r} and is {value!r}'
         for name, value in decisive.items()
