@@ -78,7 +78,7 @@ def test_pieces_make_the_same_run_and_a_bundle(mosaics: Path, tmp_path: Path) ->
     provenance = bundles[0].provenance
     assert (provenance['steps'], provenance['weights']) == (6, 'last')
     last = log_of(whole, 'validation.jsonl')[-1]
-    assert provenance['validation_mean_iou'] == pytest.approx(last['mean_iou'], abs=1e-4)
+    assert provenance['validation']['mean_iou'] == pytest.approx(last['mean_iou'], abs=1e-4)
     hashes = [{name: graph.sha256 for name, graph in b.graphs.items()} for b in bundles]
     assert hashes[0] == hashes[1]
 
@@ -125,7 +125,7 @@ def test_the_best_can_be_exported(
     best = max(entry['mean_iou'] for entry in log_of(tmp_path / 'run', 'validation.jsonl'))
     provenance = load_bundle(tmp_path / 'run/bundle').provenance
     assert provenance['weights'] == 'best'
-    assert provenance['validation_mean_iou'] == pytest.approx(best, abs=1e-4)
+    assert provenance['validation']['mean_iou'] == pytest.approx(best, abs=1e-4)
     assert f'validation mIoU {best:.3f}' in ' '.join(capsys.readouterr().out.split())
     state = torch.load(tmp_path / 'run/best.pth', weights_only=True)
     for value in state['state_dict'].values():

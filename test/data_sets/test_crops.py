@@ -275,3 +275,31 @@ def test_the_default_is_what_the_aerial_model_was_trained_with() -> None:
         labels = np.rot90(labels, int(rng.integers(4)))
         labels = labels[:, ::-1] if rng.random() < 0.5 else labels
         assert np.array_equal(sampler.draw(np.random.default_rng(seed))[1], labels)
+
+
+@pytest.mark.parametrize('preset', ['aerial_strong', 'cityscapes', 'deform'])
+def test_crops_that_are_wider_than_high(preset: str) -> None:
+    labels = ids(0, 300, 420, 5)
+    mosaic = ArraySample('m', np.stack([labels * 50] * 3, 2), labels)
+    still = replace(
+        AUGMENTATIONS[preset], fit=None, scale=(1.0, 1.0), shade=0.0, gamma=(1.0, 1.0), blur=0.0,
+        noise=0.0, brightness=0.0, contrast=(1.0, 1.0), saturation=(1.0, 1.0), hue=0, rotation=0.0,
+    )  # fmt: skip
+    for image, crop in _crops(CropSampler([mosaic], (48, 120), still), 12):
+        assert image.shape == (48, 120, 3) and crop.shape == (48, 120)
+        assert (crop < 5).all()
+        assert np.array_equal(image[..., 0], crop * 50)
+    turned = CropSampler([mosaic], (48, 120), AUGMENTATIONS['aerial_strong'])
+    assert all((crop < 5).all() for _, crop in _crops(turned, 12))
+
+
+def test_a_crop_of_the_image_whose_turn_it_is() -> None:
+    images = [ArraySample(str(i), *_uniform(i)) for i in range(3)]
+    sampler = CropSampler(images, 16, AUGMENTATIONS['deform'])
+    for number in (2, 0, 1):
+        _, labels = sampler.draw(np.random.default_rng(0), number)
+        assert (labels == number).all()
+
+
+def _uniform(value: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.full((20, 20, 3), value, np.uint8), np.full((20, 20), value, np.uint8)

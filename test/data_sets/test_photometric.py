@@ -92,7 +92,7 @@ def _one(seed: int, ranges: Augmentation, image: np.ndarray) -> np.ndarray:
                 image = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
             if coin():
                 hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
-                turn = int(rng.integers(-ranges.hue, ranges.hue + 1))
+                turn = int(rng.integers(-ranges.hue, ranges.hue))  # without its upper end
                 hsv[..., 0] = (hsv[..., 0].astype(int) + turn) % 180
                 image = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
         if last == contrast_last and coin():

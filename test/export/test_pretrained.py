@@ -33,11 +33,14 @@ from uhr_seg_ros.core.errors import CheckpointError
 from uhr_seg_ros.export.description import Description, KEY
 from uhr_seg_ros.export.hlrc_checkpoints import published_name
 from uhr_seg_ros.export.pretrained import load_pretrained
-from uhr_seg_ros.networks.backbones import efficientnet_lite
+from uhr_seg_ros.networks.backbones import efficientnet_lite, hrnet, mit
 from uhr_seg_ros.networks.backbones.efficientnet_lite import EfficientNetLite
 from uhr_seg_ros.networks.backbones.efficientvit import EfficientViTTrunk
+from uhr_seg_ros.networks.backbones.hrnet import HRNet, hrnet_segmenter
 from uhr_seg_ros.networks.backbones.swin import Swin
 from uhr_seg_ros.networks.backbones.vgg import VGG16
+from uhr_seg_ros.networks.baselines.single import SingleNetwork
+from uhr_seg_ros.networks.deformation.network import DeformedNetwork
 from uhr_seg_ros.networks.hlrc.network import HLRC
 from uhr_seg_ros.networks.presets import build_network, options_of
 
@@ -187,6 +190,88 @@ def test_efficientnet_lite(tmp_path: Path) -> None:
         load_pretrained(network, 'semantic', path)
         found = network.get_submodule(place).groups[2][1].block.depth.conv.weight
         assert torch.equal(found, given.groups[2][1].block.depth.conv.weight)
+
+
+def test_hrnet(tmp_path: Path) -> None:
+    """The names of its authors, with what a classifier has on top of it."""
+    torch.manual_seed(0)
+    narrow = SingleNetwork(hrnet_segmenter(3, 4), 3, factor=1, stride=1)
+    network = DeformedNetwork(narrow, size=(8, 8), warped_size=(8, 8), radius=2)
+    donor = randomised(HRNet(4))
+    tensors = {hrnet.published_name(name): value for name, value in donor.state_dict().items()}
+    assert {
+        'conv1.weight',
+        'bn2.running_var',
+        'layer1.0.downsample.1.weight',
+        'transition1.0.0.weight',
+        'transition3.3.0.1.bias',
+        'stage2.0.branches.1.3.bn2.weight',
+        'stage3.3.fuse_layers.2.0.0.0.weight',
+        'stage4.2.fuse_layers.0.3.1.bias',
+    } <= set(tensors)
+    others = ('incre_modules.0.0.conv1.weight', 'final_layer.0.bias', 'classifier.weight')
+    path = tmp_path / 'hrnet.pth'
+    torch.save(tensors | {name: torch.ones(2) for name in others}, path)
+    load_pretrained(network, 'encoder', path)
+    found, image = network.inner.body[0].eval(), torch.randn(1, 3, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(found(image), donor(image))
+    with pytest.raises(CheckpointError, match='the encoder part, which this network does not'):
+        load_pretrained(build_network('fast_scnn'), 'encoder', path)
+
+
+#: Of a stage: the name in transformers, and that in the authors' file.
+MIT_NAMES = {
+    'patch_embeddings.1.proj.weight': 'patch_embed2.proj.weight',
+    'patch_embeddings.1.layer_norm.bias': 'patch_embed2.norm.bias',
+    'block.1.0.layer_norm_1.weight': 'block2.0.norm1.weight',
+    'block.1.0.attention.self.query.bias': 'block2.0.attn.q.bias',
+    'block.1.0.attention.self.key.weight': 'block2.0.attn.kv.weight',
+    'block.1.0.attention.self.value.weight': 'block2.0.attn.kv.weight',
+    'block.1.0.attention.self.sr.weight': 'block2.0.attn.sr.weight',
+    'block.1.0.attention.self.layer_norm.weight': 'block2.0.attn.norm.weight',
+    'block.1.0.attention.output.dense.weight': 'block2.0.attn.proj.weight',
+    'block.1.0.layer_norm_2.weight': 'block2.0.norm2.weight',
+    'block.1.0.mlp.dense1.weight': 'block2.0.mlp.fc1.weight',
+    'block.1.0.mlp.dwconv.dwconv.weight': 'block2.0.mlp.dwconv.dwconv.weight',
+    'block.1.0.mlp.dense2.weight': 'block2.0.mlp.fc2.weight',
+    'layer_norm.1.weight': 'norm2.weight',
+}
+
+
+@pytest.mark.parametrize(('ours', 'authors'), MIT_NAMES.items())
+def test_names_of_mit(ours: str, authors: str) -> None:
+    assert mit.authors_name(f'encoder.encoder.{ours}') == authors
+    assert mit.published_name(f'encoder.encoder.{ours}') == f'segformer.encoder.{ours}'
+
+
+@pytest.mark.slow  # transformers takes seconds to import
+def test_mit_in_both_namings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip('transformers', reason='MiT needs transformers')
+    monkeypatch.setattr(mit, 'DEPTHS', {'mit_b2': (1, 1, 2, 1)})
+    monkeypatch.setattr(mit, 'WIDTHS', (8, 16, 40, 64))
+    torch.manual_seed(0)
+    donor = randomised(mit.MixTransformer('mit_b2'))
+    state = donor.state_dict()
+    authors = {}
+    for name, value in state.items():
+        there = mit.authors_name(name)
+        # Keys come before values in the module.
+        authors[there] = torch.cat([authors[there], value]) if there in authors else value
+    files = {
+        'authors.pth': authors | {'head.weight': torch.ones(1000, 64)},
+        'transformers.bin': {mit.published_name(name): value for name, value in state.items()}
+        | {'classifier.bias': torch.ones(1000)},
+    }
+    image = torch.randn(1, 3, 64, 64)
+    for file, tensors in files.items():
+        torch.save(tensors, tmp_path / file)
+        network = torch.nn.Module()
+        network.backbone = mit.MixTransformer('mit_b2').eval()
+        load_pretrained(network, 'patches', tmp_path / file)
+        with torch.no_grad():
+            for found, expected in zip(network.backbone(image), donor(image), strict=True):
+                assert torch.equal(found, expected)
 
 
 def test_vgg(tmp_path: Path) -> None:

@@ -136,3 +136,28 @@ def test_saliency_learns_from_the_segmentation() -> None:
 def test_options_that_cannot_be_built(options: dict[str, object], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         build_network('deform_s', 5, **options)
+
+
+def test_training_may_look_at_a_lower_resolution() -> None:
+    """As released for the first epochs: averaged to a random square, and resized back."""
+    network = build_network('deform_s', 5, inner='fast_scnn', **SMALL).eval()
+    image = torch.randn(1, 3, 90, 120)
+    seen, sides = [], set()
+    network.saliency.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        network.forward_train(image)
+        small = seen.pop()
+        for seed in range(30):
+            torch.manual_seed(seed)
+            network.low_res_saliency = True
+            network.forward_train(image)
+            torch.manual_seed(seed)
+            side = int(torch.randint(16 // 3, 16 + 1, ()))
+            sides.add(side)
+            coarse = functional.adaptive_avg_pool2d(small, side)
+            expected = functional.interpolate(coarse, size=(16, 24), mode='bilinear')
+            assert torch.equal(seen.pop(), expected)
+        # What is seen outside of training stays as it is.
+        network.look(image)
+        assert torch.equal(seen.pop(), small)
+    assert min(sides) == 5 and max(sides) == 16

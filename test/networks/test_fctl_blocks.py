@@ -28,6 +28,7 @@ from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.networks.fctl.local_enhancement import (
     AlternatingLocalEnhancement,
     crop,
+    local_enhancement,
     LocalFeatureInteraction,
     ROUNDS,
 )
@@ -214,6 +215,48 @@ def test_structures_of_figure_13(structure: str, blocks: int) -> None:
     found = block(patch, {'medium': medium, 'large': large})
     other = block(patch, {'medium': medium, 'large': large + 1})
     assert torch.equal(found, other) == (structure in 'ab')  # one reference: the first
+
+
+@pytest.mark.parametrize('structure', ['a', 'b'])
+@torch.no_grad()
+def test_the_one_reference_may_be_the_large_context(structure: str) -> None:
+    patch, medium, large = (random_map() for _ in range(3))
+    block = local_enhancement(CHANNELS, ['medium', 'large'], structure, 'large')
+    found = block(patch, {'medium': medium, 'large': large})
+    assert torch.equal(found, block(patch, {'medium': medium + 1, 'large': large}))
+    assert not torch.equal(found, block(patch, {'medium': medium, 'large': large + 1}))
+
+
+@torch.no_grad()
+def test_concatenation_in_place_of_ale() -> None:
+    patch, medium, large = (random_map() for _ in range(3))
+    block = local_enhancement(CHANNELS, ['medium', 'large'], 'concat')
+    found = block(patch, {'large': large, 'medium': medium})
+    place = (2, 3)
+    joined = np.concatenate([at(each, place) for each in (patch, medium, large)])
+    weight = block.mix.weight[:, :, 0, 0].double().numpy()
+    expected = weight @ joined + block.mix.bias.double().numpy()
+    np.testing.assert_allclose(at(found, place), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('structure', 'reference'), [('d', 'large'), ('a', 'small'), ('concat', 'large')]
+)
+def test_a_reference_that_has_no_use(structure: str, reference: str) -> None:
+    with pytest.raises(ValueError, match=f"reference '{reference}' with structure '{structure}'"):
+        local_enhancement(CHANNELS, ['medium', 'large'], structure, reference)
+
+
+def test_a_local_context_wider_than_the_patch() -> None:
+    """Of table 5: it has an encoder of its own, and ALE leaves it alone."""
+    with torch.device('meta'):
+        network = build_network('fctl_s', 5, side=64, local=1.5)
+    assert list(network.contexts) == ['local', 'medium', 'large']
+    assert network.lcf.correlate['local'].spacing == 1.5
+    assert set(network.extractors) == {'local', 'medium', 'large'}
+    assert network.ale.contexts == ('medium', 'large')
+    with pytest.raises(ConfigError, match='context local is used neither by'):
+        build_network('fctl_s', 5, side=64, local=1.5, sources=['medium', 'large'])
 
 
 def test_unknown_structure() -> None:

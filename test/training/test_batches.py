@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip('torch', reason='training needs torch')
@@ -23,7 +24,9 @@ torch = pytest.importorskip('torch', reason='training needs torch')
 from tiny import batches_of, config_with, scene
 
 from uhr_seg_ros.core.errors import TrainingError
+from uhr_seg_ros.data.augmentation import AUGMENTATIONS
 from uhr_seg_ros.data.crops import CropSampler
+from uhr_seg_ros.data.sample import ArraySample
 from uhr_seg_ros.training.batches import Batches
 from uhr_seg_ros.training.distributed import DistContext
 
@@ -71,3 +74,20 @@ def test_without_scenes_only_real_crops_are_drawn() -> None:
     ]
     assert alone.make(0)[0].image.shape == (2, 3, 64, 64)
     assert not all(same)
+
+
+def test_images_take_turns() -> None:
+    """As published: every image once in a round of whole batches, in another order each."""
+    images_of = [ArraySample(str(i), *2 * [np.full((40, 40), i, np.uint8)]) for i in range(7)]
+    sampler = CropSampler(images_of, 64, AUGMENTATIONS['deform'])
+    config = config_with(batch=2).training
+    batches = Batches(sampler, None, 0.0, config)
+    rounds = [
+        [batches._turn(step, number) for step in range(3 * lap, 3 * lap + 3) for number in (0, 1)]
+        for lap in range(20)
+    ]
+    assert all(len(set(each)) == 6 for each in rounds)
+    assert len(set(map(tuple, rounds))) > 15 and set(sum(rounds, [])) == set(range(7))
+    # Fewer images than a batch has crops.
+    several = Batches(sampler, None, 0.0, config_with(batch=14).training)
+    assert sorted(several._turn(5, number) for number in range(14)) == sorted([*range(7)] * 2)

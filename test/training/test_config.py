@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ pytest.importorskip('torch', reason='training needs torch')
 
 from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.core.errors import TrainingError, UhrSegError
-from uhr_seg_ros.training.config import read_config
+from uhr_seg_ros.core.recipe_keys import LATER_FACTS
+from uhr_seg_ros.training.config import Data, read_config
+from uhr_seg_ros.training.train_step import learning_rate
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'config' / 'train'
 CONFIG = CONFIGS / 'compare_aerial.yaml'
@@ -52,7 +55,62 @@ def changed(folder: Path, **fields: Any) -> Path:
 def test_a_shipped_recipe_reads(path: Path) -> None:
     config = read_config(path)
     assert path.stem.startswith(config.training.network) or path.stem == 'compare_aerial'
-    assert config.data.dataset == path.stem.rpartition('_')[2]
+    stage = config.training.options.get('stage')
+    dataset, last = path.stem.split('_')[-2:]
+    assert config.data.dataset == (dataset if stage else last)
+    assert stage in (None, last)
+    crop, network = config.training.crop, config.training.network
+    height, width = config.training.crop_size
+    assert crop == height == width or (network, crop) == ('deform_cityscapes', [1024, 2048])
+
+
+#: Steps of an epoch, rates of the first, the 100th and the last step of the last epoch.
+DEFORMED = {
+    'cityscapes': (744, 125, (1e-4, 1e-5, 1e-5)),
+    'deepglobe': (114, 200, (1e-4, 1e-5, 1e-6)),
+}
+
+
+@pytest.mark.parametrize(('name', 'expected'), DEFORMED.items())
+def test_published_settings_of_learned_downsampling(
+    name: str, expected: tuple[int, int, tuple[float, ...]]
+) -> None:
+    config = read_config(CONFIGS / f'deform_{name}.yaml')
+    recipe, (epoch, epochs, rates) = config.training, expected
+    assert recipe.steps == epochs * epoch and recipe.low_res_saliency_steps == 100 * epoch
+    rate = partial(
+        learning_rate,
+        base=recipe.learning_rate,
+        steps=recipe.steps,
+        warmup=recipe.warmup,
+        power=recipe.power,
+        milestones=recipe.milestones,
+    )
+    assert rate(99 * epoch - 1) == rate(0)
+    found = [rate(step) for step in (0, 99 * epoch, recipe.steps - 1)]
+    assert found == pytest.approx(rates)
+    assert (recipe.optimizer, recipe.weight_decay, recipe.mean_over) == ('adam', 1e-4, 'labeled')
+    if name == 'deepglobe':
+        assert recipe.loss_weights['focal'] == 1 and recipe.focal_gamma == 6
+        assert recipe.class_weights[0] == recipe.loss_weights['refine'] == 0
+    assert config.data.augmentation == 'deform'
+
+
+@pytest.mark.parametrize(
+    ('data', 'expected'),
+    [
+        ({'validation': 'val'}, 'aerial, split val'),
+        ({'validation': 'train'}, 'aerial, split train, which was trained on'),
+        ({'hold_out': 'tile6'}, 'aerial, bottom third of tile6, held out of train'),
+    ],
+)
+def test_what_validations_are_measured_on(data: dict[str, str], expected: str) -> None:
+    assert Data('aerial', 'aerial', **data).measured_on == expected
+
+
+def test_what_checkpoints_did_not_tell_of_is_as_it_was() -> None:
+    defaults = read_config(CONFIG).decisive()
+    assert {name: defaults[name] for name in LATER_FACTS} == LATER_FACTS
 
 
 def test_former_names_of_fields_are_read(tmp_path: Path) -> None:
@@ -103,6 +161,12 @@ def test_published_settings(name: str, expected: tuple[int, ...]) -> None:
         ('batch', 1),
         ('grad_accumulation_steps', 0),
         ('crop', 16),
+        ('crop', [64]),
+        ('crop', [64, 16]),
+        ('milestones', [0]),
+        ('focal_gamma', -1),
+        ('mean_over', 'some'),
+        ('low_res_saliency_steps', 1.5),
         ('checkpoint_every', 0),
         ('validate_every', 0),
         ('learning_rate', '1e-3'),

@@ -154,7 +154,7 @@ def test_validation_over_one_class(tmp_path: Path, capsys: pytest.CaptureFixture
     assert entry['mean_iou'] is None
     assert entry['classes_without_labels'] == ['ground', 'water']
     assert 'NaN' not in (tmp_path / 'run/validation.jsonl').read_text()
-    assert load_bundle(tmp_path / 'run/bundle').provenance['validation_mean_iou'] is None
+    assert load_bundle(tmp_path / 'run/bundle').provenance['validation']['mean_iou'] is None
     # What has no figure is never the best.
     assert not (tmp_path / 'run/best.pth').exists()
     events = pytest.importorskip(

@@ -200,3 +200,26 @@ def test_focal_leaves_out_what_has_no_label() -> None:
     weights = torch.tensor([2.0, 2.0, 2.0])
     doubled = focal(logits, labels, weights)
     assert float(doubled) == pytest.approx(float(upper), rel=1e-6)
+
+
+def test_focal_with_another_exponent() -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(1, 3, 4, 4), torch.randint(0, 3, (1, 4, 4))
+    p = logits.softmax(1).gather(1, labels[:, None])
+    expected = -((1 - p) ** 6 * p.log()).mean()
+    weights = WEIGHTS | {'focal': 1, 'refine': 0}
+    found = losses({'refine': logits}, labels, weights, gamma=6)
+    assert float(found['focal']) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_a_mean_over_what_is_labeled_and_counts() -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(1, 3, 8, 8), torch.randint(0, 3, (1, 8, 8))
+    labels[:, :2] = 255
+    by_class = torch.tensor([0.0, 1.0, 2.0])
+    counted = labels[(labels != 255) & (labels != 0)].numel()
+    whole = losses({'refine': logits}, labels, class_weights=by_class)['refine']
+    found = losses({'refine': logits}, labels, class_weights=by_class, mean_over='labeled')
+    assert float(found['refine']) == pytest.approx(float(whole) * 64 / counted, rel=1e-5)
+    nothing = losses({'refine': logits}, torch.full_like(labels, 255), mean_over='labeled')
+    assert float(nothing['refine']) == 0

@@ -17,17 +17,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 torch = pytest.importorskip('torch', reason='training needs torch')
 
-from tiny import batches_of, config_with
+from tiny import batches_of, CLASSES, config_with
 
+from uhr_seg_ros.core.errors import TrainingError
 from uhr_seg_ros.networks.presets import build_network
 from uhr_seg_ros.training.batches import MicroBatch
 from uhr_seg_ros.training.distributed import DistContext
 from uhr_seg_ros.training.train_step import TrainStep
+from uhr_seg_ros.training.trainer import Trainer
 
 
 @pytest.fixture(scope='module')
@@ -83,3 +86,22 @@ def test_a_loss_left_out_leaves_its_head_alone(
     without, published = (gradients(weights, whole, **losses) for losses in ({'auxiliary': 0}, {}))
     assert not any(name.startswith('auxiliary') for name in without)
     assert any(name.startswith('auxiliary') for name in published)
+
+
+def test_low_resolution_ends_after_its_steps() -> None:
+    options = {'inner': 'fast_scnn', 'warped_size': [32, 32], 'size': [16, 16], 'radius': 2}
+    config = config_with(network='deform_s', options=options, low_res_saliency_steps=2)
+    network, ema = (build_network('deform_s', 5, **options) for _ in range(2))
+    step = TrainStep(network, ema, config.training, DistContext())
+    batch = batches_of(config).make(0)
+    found = []
+    for number in range(3):
+        step.step(number, batch)
+        found.append(network.low_res_saliency)
+    assert found == [True, True, False]
+
+
+def test_only_learned_downsampling_looks_at_a_low_resolution(tmp_path: Path) -> None:
+    config = config_with(low_res_saliency_steps=2)
+    with pytest.raises(TrainingError, match='low_res_saliency_steps is 2, expected 0: hlrc_s has'):
+        Trainer(config, CLASSES, tmp_path)

@@ -173,7 +173,10 @@ def _export(
             'steps': config.training.steps,
             'seed': config.training.seed,
             'weights': config.export,
-            'validation_mean_iou': None if figure is None else round(figure, 4),
+            'validation': {
+                'measured_on': config.data.measured_on,
+                'mean_iou': None if figure is None else round(figure, 4),
+            },
         },
     )
     console.print(f'bundle: {bundle.path}, validation {format_figures(figures)}', markup=False)

@@ -239,9 +239,10 @@ _KINDS = (
     BundleKind(
         'patches',
         graphs={
+            'local': GraphTensors(('image',), ('local',)),
             'medium': GraphTensors(('image',), ('medium',)),
             'large': GraphTensors(('image',), ('large',)),
-            'patch': GraphTensors(('image', 'medium', 'large'), ('logits',)),
+            'patch': GraphTensors(('image', 'local', 'medium', 'large'), ('logits',)),
         },
         pipelines={
             # Nobody has calibrated them for int8.
@@ -257,12 +258,13 @@ _KINDS = (
         # The whole frame as a context comes once for all patches, hence names of their own.
         dynamic_axes={
             'image': {0: 'patches'},
+            'local': {0: 'locals'},
             'medium': {0: 'mediums'},
             'large': {0: 'larges'},
             'place': {0: 'patches'},
             'logits': {0: 'patches'},
         },
-        contexts=('medium', 'large'),
+        contexts=('local', 'medium', 'large'),
     ),
     # Of fixed sizes; in between, the frame is sampled along the grid.
     BundleKind(

@@ -72,6 +72,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
             'scale_uniform',
             'antialias',
             'keep_image',
+            'shuffled',
             'symmetries',
             'fill_corners',
             'published_order',
@@ -97,6 +98,8 @@ class Augmentation:
         antialias: Shrink by averaging; otherwise bilinearly, as published.
         max_share: A crop shows at most this share of one class, unless 10 tries do not find one.
         keep_image: Further tries stay in the same image, as published.
+        shuffled: Every image is shown once before any is again, as published; otherwise images
+            are drawn in proportion to their area.
         balanced: Probability that the best of 10 places for one class is taken, all classes
             alike, in place of `max_share`.
         symmetries: Take one of the 8 symmetries of the square: from above, no direction is
@@ -113,7 +116,8 @@ class Augmentation:
         saturation: Range of the factor of the saturation.
         hue: Largest turn of the hue in units of 2 degrees.
         published_order: Change the contrast before or after the colours, by chance, each step
-            rounded down to 8 bits; otherwise all at once, which takes half of the time.
+            rounded down to 8 bits, and never turn the hue up by all of `hue`; otherwise all at
+            once, which takes half of the time.
         blur: Largest standard deviation in px.
         noise: Largest standard deviation in grey levels.
 
@@ -127,6 +131,7 @@ class Augmentation:
     antialias: bool = True
     max_share: float = 0.75
     keep_image: bool = False
+    shuffled: bool = False
     balanced: float = 0.0
     symmetries: bool = True
     flip: float = 0.0
@@ -158,17 +163,31 @@ _PUBLISHED = Augmentation(
     scale_uniform=True,
     antialias=False,
     keep_image=True,
+    shuffled=True,
     symmetries=False,
     flip=0.5,
     published_order=True,
 )
 
-#: Presets by name: three as HLRC was trained, and two for views from above. ``aerial`` is what
-#: `Augmentation` gives by itself.
+#: Neither sizes nor colors change.
+_GEOMETRIC = Augmentation(
+    scale=(1.0, 1.0),
+    max_share=1.0,
+    shuffled=True,
+    brightness=0.0,
+    contrast=(1.0, 1.0),
+    saturation=(1.0, 1.0),
+    hue=0,
+)
+
+#: Presets by name: three as HLRC was trained, one each as FCtL and learned downsampling were, and
+#: two for views from above. ``aerial`` is what `Augmentation` gives by itself.
 AUGMENTATIONS: dict[str, Augmentation] = {
     'cityscapes': replace(_PUBLISHED, fit=(2048, 1024), scale=(0.5, 2.0)),
     'inria': replace(_PUBLISHED, fit=(4000, 4000), rotation=0.5),
     'deepglobe': replace(_PUBLISHED, fit=(2448, 2448), rotation=0.5),
+    'fctl': _GEOMETRIC,
+    'deform': replace(_GEOMETRIC, symmetries=False, flip=0.5),
     'aerial': Augmentation(),
     'aerial_strong': Augmentation(
         balanced=0.3,

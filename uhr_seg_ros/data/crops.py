@@ -89,13 +89,13 @@ class View:
 
 class CropSampler:
     """
-    Draw augmented crops, images in proportion to their area.
+    Draw augmented crops, images in proportion to their area or each once in a round.
 
     Safe to share between threads; each draws with a generator of its own.
 
     Args:
         images: Labelled images, on disk or in memory.
-        size: Side of a crop in px.
+        size: Side of a crop in px, or its height and width.
         augmentation: What is random; default: `Augmentation()`.
         recoloured: Class id -> share of the crops in which it takes other colours and textures.
 
@@ -106,7 +106,7 @@ class CropSampler:
     def __init__(
         self,
         images: Sequence[Sample],
-        size: int,
+        size: int | tuple[int, int],
         augmentation: Augmentation | None = None,
         recoloured: Mapping[int, float] | None = None,
     ) -> None:
@@ -114,42 +114,48 @@ class CropSampler:
             msg = 'no images to draw crops from'
             raise DataError(msg)
         self.images = images
-        self.size = size
+        self.size = (size, size) if isinstance(size, int) else size
         self.augmentation = augmentation or Augmentation()
         self.recoloured = recoloured or {}
         areas = np.array([np.prod(image.size) for image in images], np.float64)
         self._probability = areas / areas.sum()
 
-    def draw(self, rng: np.random.Generator) -> Pair:
+    def draw(self, rng: np.random.Generator, image: int | None = None) -> Pair:
         """
         Return one crop.
 
+        Args:
+            rng: Source of chance.
+            image: Number of the image that it is of; None: one is drawn.
+
         Returns:
-            Image (size, size, 3) uint8 BGR and labels (size, size) uint8. Where the image ends,
+            Image (*size, 3) uint8 BGR and labels (*size) uint8. Where the image ends,
             the crop is padded on the right and below with the mean colour, which normalisation
             makes 0 but for rounding to 8 bits, and with 255.
         """
         choices = self.augmentation
-        view = self._choose(rng)
-        image, labels = view.read(antialias=choices.antialias)
+        whole = None if image is None else self.images[image]
+        view = self._choose(rng, whole)
+        pixels, labels = view.read(antialias=choices.antialias)
         if choices.symmetries:
-            image, labels = take_symmetry(image, labels, rng)
+            square = self.size[0] == self.size[1]
+            pixels, labels = take_symmetry(pixels, labels, rng, square=square)
         if choices.flip and rng.random() < choices.flip:
-            image, labels = mirror(image, labels)
+            pixels, labels = mirror(pixels, labels)
         if view.angle:
             height, width = labels.shape
-            kept = min(self.size, height), min(self.size, width)
-            image, labels = rotate(image, labels, view.angle, kept)
+            kept = min(self.size[0], height), min(self.size[1], width)
+            pixels, labels = rotate(pixels, labels, view.angle, kept)
         for class_id, share in self.recoloured.items():
             if rng.random() < share and (region := labels == class_id).any():
-                image = recolour(image, region, rng)
-        return pad(distort(image, choices, rng), np.array(labels, order='C'), self.size)
+                pixels = recolour(pixels, region, rng)
+        return pad(distort(pixels, choices, rng), np.array(labels, order='C'), self.size)
 
-    def _choose(self, rng: np.random.Generator) -> View:
+    def _choose(self, rng: np.random.Generator, image: Sample | None) -> View:
         choices = self.augmentation
         if choices.balanced and rng.random() < choices.balanced:
             return self._richest(rng)
-        view = self._view(rng)
+        view = self._view(rng, image)
         for _ in range(TRIES - 1):
             if view.largest_share() <= choices.max_share:
                 break
@@ -166,9 +172,10 @@ class CropSampler:
         shown = np.flatnonzero(counts.sum(0))
         return views[counts[:, rng.choice(shown)].argmax()] if shown.size else views[0]
 
-    def _view(self, rng: np.random.Generator) -> View:
+    def _view(self, rng: np.random.Generator, image: Sample | None = None) -> View:
         choices = self.augmentation
-        image = self.images[rng.choice(len(self.images), p=self._probability)]
+        if image is None:
+            image = self.images[rng.choice(len(self.images), p=self._probability)]
         if choices.scale_uniform:
             scale = rng.uniform(*choices.scale)
         else:
@@ -183,16 +190,25 @@ class CropSampler:
 
     def _place(self, image: Sample, scale: float, angle: float, rng: np.random.Generator) -> View:
         """Put a crop somewhere in an image of which scale and rotation are known."""
-        extent = float(self.size)
-        if self.augmentation.fill_corners:
-            radians = np.deg2rad(angle)
-            extent = np.ceil(extent * (abs(np.cos(radians)) + abs(np.sin(radians))))
-        side = max(round(extent / scale), 1)
-        height, width = (min(side, whole) for whole in image.size)
+        extents = self._extents(angle)
+        sides = [max(round(extent / scale), 1) for extent in extents]
+        height, width = (min(side, whole) for side, whole in zip(sides, image.size, strict=True))
         top = int(rng.integers(image.size[0] - height + 1))
         left = int(rng.integers(image.size[1] - width + 1))
         rows, columns = (
-            int(extent) if part == side else min(int(extent), max(round(part * scale), 1))
-            for part in (height, width)
+            extent if part == side else min(extent, max(round(part * scale), 1))
+            for extent, side, part in zip(extents, sides, (height, width), strict=True)
         )
         return View(image, scale, angle, (top, left, height, width), (rows, columns))
+
+    def _extents(self, angle: float) -> tuple[int, int]:
+        """Return height and width of what is read for a crop, px of the crop."""
+        if not self.augmentation.fill_corners:
+            return self.size
+        radians = np.deg2rad(angle)
+        along, across = abs(np.cos(radians)), abs(np.sin(radians))
+        height, width = self.size
+        return (
+            int(np.ceil(height * along + width * across)),
+            int(np.ceil(width * along + height * across)),
+        )

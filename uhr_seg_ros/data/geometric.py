@@ -27,9 +27,11 @@ PAD = (104, 116, 124)
 Pair = tuple[np.ndarray, np.ndarray]
 
 
-def take_symmetry(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> Pair:
-    """One of the eight symmetries of the square."""
-    quarters = int(rng.integers(4))
+def take_symmetry(
+    image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, *, square: bool = True
+) -> Pair:
+    """One of the eight symmetries of the square, or of the four of a rectangle."""
+    quarters = int(rng.integers(4)) if square else 2 * int(rng.integers(2))
     image, labels = np.rot90(image, quarters), np.rot90(labels, quarters)
     return mirror(image, labels) if rng.random() < 0.5 else (image, labels)
 
@@ -65,9 +67,9 @@ def rotate(image: np.ndarray, labels: np.ndarray, angle: float, size: tuple[int,
     )
 
 
-def pad(image: np.ndarray, labels: np.ndarray, side: int) -> Pair:
-    """Extend a crop to the right and below with `PAD` and 255 to a square."""
-    edges = (0, side - labels.shape[0], 0, side - labels.shape[1])
+def pad(image: np.ndarray, labels: np.ndarray, size: tuple[int, int]) -> Pair:
+    """Extend a crop to the right and below with `PAD` and 255 to a height and width."""
+    edges = (0, size[0] - labels.shape[0], 0, size[1] - labels.shape[1])
     if any(edges):
         image = cv2.copyMakeBorder(image, *edges, cv2.BORDER_CONSTANT, value=PAD)
         labels = cv2.copyMakeBorder(labels, *edges, cv2.BORDER_CONSTANT, value=UNLABELED)

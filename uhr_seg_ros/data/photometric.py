@@ -72,7 +72,7 @@ def _distort_at_once(
         factor = rng.uniform(*ranges.saturation)
         hsv[..., 1] = cv2.LUT(hsv[..., 1], _bytes(factor * _RAMP))
     if turn:
-        hsv[..., 0] = cv2.LUT(hsv[..., 0], _hue_table(ranges, rng))
+        hsv[..., 0] = cv2.LUT(hsv[..., 0], _hue_table(ranges.hue, ranges.hue, rng))
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
 
 
@@ -94,7 +94,9 @@ def _distort_in_published_order(
         table = _clipped(rng.uniform(*ranges.saturation) * _RAMP)
         image = _change_hsv(image, 1, table)
     if _half(rng):
-        image = _change_hsv(image, 0, _hue_table(ranges, rng))
+        # As published the upper end is never drawn.
+        highest = max(ranges.hue - 1, 0)
+        image = _change_hsv(image, 0, _hue_table(ranges.hue, highest, rng))
     return _contrast(image, ranges, rng) if contrast_last else image
 
 
@@ -110,9 +112,9 @@ def _change_hsv(image: np.ndarray, channel: int, table: np.ndarray) -> np.ndarra
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
 
 
-def _hue_table(ranges: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """OpenCV keeps a hue in 8 bits, as 0 to 179."""
-    hue = int(rng.integers(-ranges.hue, ranges.hue + 1))
+def _hue_table(down: int, up: int, rng: np.random.Generator) -> np.ndarray:
+    """Turn hues by a whole number from -down to up; OpenCV keeps a hue as 0 to 179."""
+    hue = int(rng.integers(-down, up + 1))
     return ((np.arange(256) + hue) % 180).astype(np.uint8)
 
 

@@ -31,9 +31,11 @@ from torch import nn
 from uhr_seg_ros.core.errors import CheckpointError
 from uhr_seg_ros.export.checkpoints import value_fault
 from uhr_seg_ros.export.hlrc_checkpoints import published_name
-from uhr_seg_ros.networks.backbones import efficientnet_lite, vgg
+from uhr_seg_ros.networks.backbones import efficientnet_lite, hrnet, mit, vgg
 from uhr_seg_ros.networks.backbones.efficientnet_lite import EfficientNetLite
 from uhr_seg_ros.networks.backbones.efficientvit import EfficientViTTrunk
+from uhr_seg_ros.networks.backbones.hrnet import HRNet
+from uhr_seg_ros.networks.backbones.mit import MixTransformer
 from uhr_seg_ros.networks.backbones.swin import Swin
 from uhr_seg_ros.networks.backbones.vgg import VGG16
 
@@ -215,6 +217,31 @@ FORMATS = (
         VGG16,
         vgg.published_name,
         _renamed(vgg.published_name),
+        re.compile(r'classifier\.'),
+    ),
+    # Also the encoder that learned downsampling was released with.
+    Format(
+        'HRNetV2-W48',
+        'transition1.1.0.0.weight',
+        HRNet,
+        hrnet.published_name,
+        _renamed(hrnet.published_name),
+        re.compile(r'(incre_modules|downsamp_modules|final_layer|classifier)\.|.*\._tmp|.*_iter$'),
+    ),
+    Format(
+        'MiT of its authors',
+        'patch_embed1.proj.weight',
+        MixTransformer,
+        mit.authors_name,
+        mit.from_authors,
+        re.compile(r'head\.'),
+    ),
+    Format(
+        'MiT of transformers',
+        'segformer.encoder.patch_embeddings.0.proj.weight',
+        MixTransformer,
+        mit.published_name,
+        _renamed(mit.published_name),
         re.compile(r'classifier\.'),
     ),
 )

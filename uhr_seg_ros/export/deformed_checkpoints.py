@@ -27,6 +27,7 @@ import re
 import torch
 
 from uhr_seg_ros.export.checkpoints import load_state, state_of_parts
+from uhr_seg_ros.networks.backbones import hrnet
 from uhr_seg_ros.networks.deformation.network import DeformedNetwork
 
 #: What the released batch norm of several GPUs keeps beside its statistics.
@@ -40,7 +41,8 @@ ROOMS = {
     'decoder': 'inner.body.1.',
 }
 
-#: What is left of our name -> released name, first match of each rule in turn.
+#: What is left of our name -> released name, first match of each rule in turn; ``encoder`` has the
+#: names that HRNet has everywhere.
 RULES = {
     'saliency': (
         (r'^2\.conv\.', 'fov_squeeze_1.'),
@@ -51,28 +53,6 @@ RULES = {
         (r'^2\.norm\.', 'norm3.'),
     ),
     'compress': ((r'^', 'conv_last.'),),
-    'encoder': (
-        (r'^first\.', 'layer1.'),
-        (r'^stages\.0\.enter\.0\.', 'transition1.0.'),
-        # What a stage adds is listed after what it takes over, and is nested once more.
-        (r'^stages\.0\.add\.', 'transition1.1.0.'),
-        (r'^stages\.1\.add\.', 'transition2.2.0.'),
-        (r'^stages\.2\.add\.', 'transition3.3.0.'),
-        (r'^stages\.0\.exchanges\.', 'stage2.'),
-        (r'^stages\.1\.exchanges\.', 'stage3.'),
-        (r'^stages\.2\.exchanges\.', 'stage4.'),
-        (r'\.paths\.', '.fuse_layers.'),
-        # Layers in a row are numbered from zero, those of a residual unit from one.
-        (r'\.shortcut\.', '.downsample.'),
-        (r'(stem|body)\.0\.conv\.', 'conv1.'),
-        (r'(stem|body)\.1\.conv\.', 'conv2.'),
-        (r'(stem|body)\.2\.conv\.', 'conv3.'),
-        (r'(stem|body)\.0\.norm\.', 'bn1.'),
-        (r'(stem|body)\.1\.norm\.', 'bn2.'),
-        (r'(stem|body)\.2\.norm\.', 'bn3.'),
-        (r'\.conv\.', '.0.'),
-        (r'\.norm\.', '.1.'),
-    ),
     'decoder': (
         (r'^hidden\.conv\.', 'cbr.0.'),
         (r'^hidden\.norm\.', 'cbr.1.'),
@@ -115,8 +95,13 @@ def released_names(network: DeformedNetwork) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {part: {} for part in ROOMS}
     for name in network.state_dict():
         part = next(part for part, room in ROOMS.items() if name.startswith(room))
-        released = name.removeprefix(ROOMS[part])
-        for pattern, replacement in RULES[part]:
-            released = re.sub(pattern, replacement, released, count=1)
-        found[part][name] = released
+        found[part][name] = _released_name(part, name.removeprefix(ROOMS[part]))
     return found
+
+
+def _released_name(part: str, name: str) -> str:
+    if part == 'encoder':
+        return hrnet.published_name(name)
+    for pattern, replacement in RULES[part]:
+        name = re.sub(pattern, replacement, name, count=1)
+    return name

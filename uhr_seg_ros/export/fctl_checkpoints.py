@@ -28,8 +28,9 @@ import torch
 
 from uhr_seg_ros.core.errors import CheckpointError
 from uhr_seg_ros.export.checkpoints import load_state, state_of_parts
+from uhr_seg_ros.networks.fctl.context_attention import SOURCES
 from uhr_seg_ros.networks.fctl.decoders import bilinear_kernel
-from uhr_seg_ros.networks.fctl.released import ReleasedFCtL, SOURCES
+from uhr_seg_ros.networks.fctl.released import ReleasedFCtL
 
 #: Layers of each of the first two stages of VGG16.
 FIRST_LAYERS = 5

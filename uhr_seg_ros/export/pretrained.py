@@ -28,6 +28,7 @@ from uhr_seg_ros.export.classifiers import FORMATS, load_classifier, some_of
 from uhr_seg_ros.export.description import Description, other_classes, other_options
 from uhr_seg_ros.export.hlrc_checkpoints import published_name
 from uhr_seg_ros.export.released import load_checkpoint
+from uhr_seg_ros.export.stages import load_stage
 from uhr_seg_ros.export.state_dicts import renamed
 from uhr_seg_ros.networks.presets import SegmentationNetwork
 
@@ -40,9 +41,15 @@ WHOLE = 'network'
 PARTS = {
     'semantic': ('semantic.backbone', 'body.branch.backbone', 'inner.body.branch.backbone'),
     'detail': ('region.trunk', 'local.trunk'),
-    'patches': ('backbone', 'extractors.medium', 'extractors.large'),
+    'encoder': ('inner.body.0',),
+    'patches': ('backbone', 'extractors.local', 'extractors.medium', 'extractors.large'),
     WHOLE: (),
 }
+
+#: Parts of FCtL that start from a checkpoint of what was trained before it: the network but for
+#: the extractors of its contexts, and each of these, for which the encoder of the patch is taken.
+STAGE_PARTS = ('patch', 'local', 'medium', 'large')
+PARTS |= {part: () for part in STAGE_PARTS}
 
 #: Layers that another number of classes gives another shape.
 CLASSIFIERS = re.compile(r'(^|\.)(classif(y|ier)|scores|score_pool[34])\.')
@@ -57,9 +64,10 @@ def load_pretrained(
     Args:
         network: The whole network; only the part changes.
         part: Key of ``PARTS``.
-        path: A published ImageNet classifier of the part's backbone; for ``WHOLE`` a checkpoint
-            of this network, as training writes it or as published. If that has other classes,
-            the last layers keep their random weights.
+        path: A published ImageNet classifier of the part's backbone; for ``STAGE_PARTS`` a
+            checkpoint of a network with the same encoder; for ``WHOLE`` a checkpoint of this one,
+            as training writes it or as published. If that has other classes, the last layers
+            keep their random weights.
         ours: What the network is for; None: only the number of classes is compared.
 
     Raises:
@@ -68,6 +76,9 @@ def load_pretrained(
     """
     if part == WHOLE:
         _load_whole(network, path, ours)
+        return
+    if part in STAGE_PARTS:
+        load_stage(network, part, path)
         return
     tensors = renamed(read_checkpoint(path), lambda name: name.removeprefix('backbone.'), path)
     form = next((form for form in FORMATS if form.sign in tensors), None)

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +41,7 @@ THREADS = {'cpu': 1, 'cuda': 8}
 
 
 class MicroBatch(NamedTuple):
-    """Images (N, 3, S, S) float32, normalized RGB, and labels (N, S, S) int64."""
+    """Images (N, 3, H, W) float32, normalized RGB, and labels (N, H, W) int64."""
 
     image: torch.Tensor
     labels: torch.Tensor
@@ -70,6 +71,7 @@ class Batches:
         dist: DistContext = DistContext(),  # noqa: B008 - it cannot change
     ) -> None:
         self.real, self.scenes, self.generated = real, scenes, generated
+        self.batch = config.batch
         self.seed, self.threads = config.seed, THREADS[dist.device.type]
         size = config.share(dist.size)
         # A micro-batch has the same crops whatever the number of processes that share it.
@@ -79,11 +81,22 @@ class Batches:
         self.numbers = [range(first, first + size) for first in firsts]
 
     def draw(self, step: int, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return one crop: (S, S, 3) uint8 BGR and labels (S, S) uint8."""
+        """Return one crop: (H, W, 3) uint8 BGR and labels (H, W) uint8."""
         rng = np.random.default_rng((self.seed, step, number))
         if self.scenes is not None and rng.random() < self.generated:
             return self.scenes.draw(rng)
-        return self.real.draw(rng)
+        image = self._turn(step, number) if self.real.augmentation.shuffled else None
+        return self.real.draw(rng, image)
+
+    def _turn(self, step: int, number: int) -> int:
+        """
+        Return which image is next where all of them take turns, in an order of every round.
+
+        A round has whole batches only, as published; so some images wait for another one.
+        """
+        count = len(self.real.images)
+        lap, place = divmod(step, max(count // self.batch, 1))
+        return int(_order(self.seed, lap, count)[(place * self.batch + number) % count])
 
     def make(self, step: int) -> list[MicroBatch]:
         """Return the micro-batches of a step."""
@@ -109,6 +122,12 @@ class Batches:
             [pool.submit(self.draw, step, number) for number in numbers]
             for numbers in self.numbers
         ]
+
+
+@lru_cache(maxsize=8)
+def _order(seed: int, lap: int, count: int) -> np.ndarray:
+    """Shuffle the numbers of the images for one round."""
+    return np.random.default_rng((seed, lap)).permutation(count)
 
 
 def _stacked(crops: list[tuple[np.ndarray, np.ndarray]]) -> MicroBatch:

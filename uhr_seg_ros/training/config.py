@@ -44,12 +44,22 @@ from uhr_seg_ros.training.checks import (
     TRUTH,
     whole,
 )
-from uhr_seg_ros.training.losses import WEIGHTS
+from uhr_seg_ros.training.losses import FOCAL_GAMMA, MEANS, WEIGHTS
 
 PRECISIONS = ('fp32', 'bf16', 'fp16')
 EXPORTS = ('last', 'best')
 OPTIMIZERS = ('adamw', 'adam')
 NETWORK = Check(is_network_name, f'one of {", ".join(NETWORKS)}, or module:attribute of your own')
+
+_SIDE = whole(32)
+#: Side, or height and width, of a crop, px.
+CROP = Check(
+    lambda value: (
+        _SIDE.passes(value)
+        or (isinstance(value, list) and len(value) == 2 and all(map(_SIDE.passes, value)))
+    ),
+    f'{_SIDE.expected}, or a list of two: height and width',
+)
 
 #: What ``dataset`` may be: known, or ``module:attribute`` of a user.
 DATASET = Check(is_dataset_name, DATASET_HELP)
@@ -67,10 +77,11 @@ class TrainingConfig:
         batch: Crops per step, over all processes and micro-batches.
         grad_accumulation_steps: Micro-batches that a process works through one after the other in
             a step.
-        crop: Side of a crop, px, a multiple of the network's stride.
+        crop: Side of a crop, or its height and width, px, multiples of the network's stride.
         learning_rate: Rate after the warm-up.
         warmup: Steps of linear warm-up.
         power: Exponent of the decay of the rate.
+        milestones: Steps from which on the rate is a tenth of what it was, each time.
         optimizer: One of ``OPTIMIZERS``.
         weight_decay: Of the optimizer, on all parameters.
         ema_decay: Decay of the running mean of the weights, which is what is validated and
@@ -79,6 +90,10 @@ class TrainingConfig:
         losses: Loss -> weight, for those that differ from ``losses.WEIGHTS``; 0 leaves one out.
         class_weights: What a pixel of each class counts in the cross entropies, in the order of
             the classes; empty: all the same, as published.
+        focal_gamma: Exponent of the focal loss.
+        mean_over: What losses of pixels are means over, one of ``MEANS``.
+        low_res_saliency_steps: Steps in which learned downsampling looks at an image of random
+            lower resolution to decide where to sample.
         validate_every: Steps between validations.
         checkpoint_every: Steps between checkpoints.
         seed: Of everything random.
@@ -90,7 +105,7 @@ class TrainingConfig:
     network: str
     steps: int
     batch: int
-    crop: int
+    crop: int | list[int]
     learning_rate: float
     validate_every: int
     checkpoint_every: int
@@ -98,12 +113,16 @@ class TrainingConfig:
     grad_accumulation_steps: int = 1
     warmup: int = 0
     power: float = 1.0
+    milestones: list[int] = field(default_factory=list)
     optimizer: str = 'adamw'
     weight_decay: float = 0.01
     ema_decay: float = 0.0
     precision: str = 'fp32'
     losses: dict[str, float] = field(default_factory=dict)
     class_weights: list[float] = field(default_factory=list)
+    focal_gamma: float = FOCAL_GAMMA
+    mean_over: str = 'all'
+    low_res_saliency_steps: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -115,16 +134,20 @@ class TrainingConfig:
                 'steps': whole(1),
                 'batch': whole(2),
                 'grad_accumulation_steps': whole(1),
-                'crop': whole(32),
+                'crop': CROP,
                 'learning_rate': number(0, 1),
                 'warmup': whole(0),
                 'power': number(0, 10),
+                'milestones': list_of(whole(1)),
                 'optimizer': one_of(OPTIMIZERS),
                 'weight_decay': number(0, 1),
                 'ema_decay': number(0, 1),
                 'precision': one_of(PRECISIONS),
                 'losses': mapping_of(number(0, 1000), WEIGHTS),
                 'class_weights': list_of(number(0, 1000)),
+                'focal_gamma': number(0, 10),
+                'mean_over': one_of(MEANS),
+                'low_res_saliency_steps': whole(0),
                 'validate_every': whole(1),
                 'checkpoint_every': whole(1),
                 'seed': whole(0),
@@ -149,6 +172,14 @@ class TrainingConfig:
             )
             raise field_error('batch', self.batch, expected)
         return self.batch // parts
+
+    @property
+    def crop_size(self) -> tuple[int, int]:
+        """Height and width of a crop, px."""
+        if isinstance(self.crop, int):
+            return self.crop, self.crop
+        height, width = self.crop
+        return height, width
 
     @property
     def loss_weights(self) -> Mapping[str, float]:
@@ -210,6 +241,14 @@ class Data:
         chosen = 'hold_out' if self.validation is None else 'validation'
         check_fields(self, {chosen: TEXT}, 'data.')
         read_augmentation(self.augmentation)
+
+    @property
+    def measured_on(self) -> str:
+        """What the figures of validations are measured on, in words."""
+        if self.validation is None:
+            return f'{self.dataset}, bottom third of {self.hold_out}, held out of {self.train}'
+        seen = ', which was trained on' if self.validation == self.train else ''
+        return f'{self.dataset}, split {self.validation}{seen}'
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from uhr_seg_ros.training.batches import Batches
 from uhr_seg_ros.training.checks import field_error
 from uhr_seg_ros.training.config import Config, Data
 from uhr_seg_ros.training.distributed import DistContext
-from uhr_seg_ros.training.validation import Validation
+from uhr_seg_ros.training.validation import Validation, WINDOW
 
 SCENE_SIZE = (1536, 1536)
 
@@ -59,7 +59,7 @@ def build_dataloaders(
     scenes = _scenes(data, dataset, dist)
 
     def sampler(images: Sequence[Sample]) -> CropSampler:
-        return CropSampler(images, config.training.crop, augmentation, recolored)
+        return CropSampler(images, config.training.crop_size, augmentation, recolored)
 
     batches = Batches(
         sampler(training),
@@ -68,7 +68,9 @@ def build_dataloaders(
         config.training,
         dist,
     )
-    return batches, Validation(validating, dataset.classes, dataset.ignored)
+    # What was trained on whole images is to see whole images.
+    height, width = (max(WINDOW, side) for side in config.training.crop_size)
+    return batches, Validation(validating, dataset.classes, dataset.ignored, (height, width))
 
 
 def _split_together(

@@ -29,6 +29,7 @@ Nor is the edge loss: every process stretches the saliency of each of its micro-
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch.nn import functional
@@ -51,8 +52,15 @@ WEIGHTS = {
     'edge': 100.0,
 }
 EPSILON = 1e-10
-#: Focal loss as published for FCtL: its exponent, and how far probabilities stay off 0 and 1.
-FOCUS, PROBABILITY_EPSILON = 3, 1e-7
+#: Exponent of the focal loss as published for FCtL.
+FOCAL_GAMMA = 3.0
+#: How far its probabilities stay off 0 and 1, as published for FCtL.
+PROBABILITY_EPSILON = 1e-7
+#: Pixels that losses of pixels are means over: all, ignored ones counting as zero, as published
+#: for HLRC and FCtL; or those with a label whose class counts, as for learned downsampling.
+MEANS = ('all', 'labeled')
+#: Losses of pixels.
+OF_PIXELS = ('refine', 'focal', 'decode', 'auxiliary')
 NORM_EPSILON = 1e-6
 
 
@@ -77,12 +85,15 @@ def cross_entropy(
 
 
 def focal(
-    logits: torch.Tensor, labels: torch.Tensor, class_weights: torch.Tensor | None = None
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    class_weights: torch.Tensor | None = None,
+    gamma: float = FOCAL_GAMMA,
 ) -> torch.Tensor:
     """
     Focal loss of resized logits: what the network is sure of counts little.
 
-    The mean of -(1 - p)^3 log p over all pixels, ignored ones counting as zero; p is the
+    The mean of -(1 - p)^gamma log p over all pixels, ignored ones counting as zero; p is the
     probability of the label. Source: Lin et al., "Focal Loss for Dense Object Detection", ICCV
     2017.
 
@@ -90,6 +101,7 @@ def focal(
         logits: As of ``cross_entropy``.
         labels: As of ``cross_entropy``.
         class_weights: As of ``cross_entropy``.
+        gamma: How little.
     """
     logits = functional.interpolate(logits.contiguous(), size=labels.shape[1:], mode='bilinear')
     inside = (labels != UNLABELED).to(logits.dtype)
@@ -98,7 +110,7 @@ def focal(
     probability = probability.clamp(PROBABILITY_EPSILON, 1 - PROBABILITY_EPSILON)
     if class_weights is not None:
         inside = inside * class_weights[named]
-    return -(inside * (1 - probability) ** FOCUS * probability.log()).mean()
+    return -(inside * (1 - probability) ** gamma * probability.log()).mean()
 
 
 def expert_balance(probabilities: torch.Tensor) -> torch.Tensor:
@@ -170,6 +182,9 @@ def losses(
     labels: torch.Tensor,
     weights: Mapping[str, float] = WEIGHTS,
     class_weights: torch.Tensor | None = None,
+    *,
+    gamma: float = FOCAL_GAMMA,
+    mean_over: str = 'all',
 ) -> dict[str, torch.Tensor]:
     """
     Weighted losses of what ``forward_train`` returned, by name; their sum is minimized.
@@ -179,11 +194,27 @@ def losses(
         labels: (N, H, W) int64 class ids, 255 ignored.
         weights: Loss -> weight; a loss of weight zero is left out.
         class_weights: As of ``cross_entropy``.
+        gamma: Of the focal loss.
+        mean_over: One of ``MEANS``.
     """
+    functions = {'focal': partial(focal, gamma=gamma)}
+    share = _counted_share(labels, class_weights) if mean_over == 'labeled' else None
     outputs = {name: value.float() for name, value in outputs.items()}
     terms = {}
     for name, (inputs, function) in LOSSES.items():
         if weights[name] and all(key in outputs for key in inputs):
             arguments = [outputs[key] for key in inputs]
+            function = functions.get(name, function)
             terms[name] = weights[name] * function(*arguments, labels, class_weights)
+            if share is not None and name in OF_PIXELS:
+                terms[name] = terms[name] / share
     return terms
+
+
+def _counted_share(labels: torch.Tensor, class_weights: torch.Tensor | None) -> torch.Tensor:
+    """Return the share of the pixels that count; 1 where none does, whose loss is 0."""
+    counted = labels != UNLABELED
+    if class_weights is not None:
+        counted &= class_weights[labels.where(counted, 0)] > 0
+    share = counted.float().mean()
+    return share.where(share > 0, 1)

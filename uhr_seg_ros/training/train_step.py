@@ -34,6 +34,8 @@ from uhr_seg_ros.training.distributed import DistContext, synchronized
 from uhr_seg_ros.training.losses import losses
 
 BETAS = (0.9, 0.999)
+#: What the rate is multiplied by at a milestone.
+MILESTONE = 0.1
 #: ``adam`` adds the decay to the gradient, ``adamw`` to the step.
 OPTIMIZERS = {'adamw': torch.optim.AdamW, 'adam': torch.optim.Adam}
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
@@ -51,7 +53,7 @@ class Objective(nn.Module):
     """
     A network and its losses, one module because DistributedDataParallel wraps one.
 
-    ``forward``: image (N, 3, S, S) and labels (N, S, S) -> weighted losses by name, in float32.
+    ``forward``: image (N, 3, H, W) and labels (N, H, W) -> weighted losses by name, in float32.
     """
 
     def __init__(self, network: SegmentationNetwork, config: TrainingConfig) -> None:
@@ -63,6 +65,7 @@ class Objective(nn.Module):
             device = next(network.parameters()).device
             self.class_weights = torch.tensor(config.class_weights, device=device).float()
         self.dtype = DTYPES[config.precision]
+        self.means = {'gamma': config.focal_gamma, 'mean_over': config.mean_over}
 
     def forward(self, image: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         mixed = self.dtype != torch.float32
@@ -72,7 +75,7 @@ class Objective(nn.Module):
         if (saliency := outputs.get('saliency')) is not None:
             outputs['edges'] = self._edges(saliency, labels)
         labels = self.network.visible_labels(labels, found)
-        return losses(outputs, labels, self.weights, self.class_weights)
+        return losses(outputs, labels, self.weights, self.class_weights, **self.means)
 
     def _edges(self, saliency: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return what the saliency is to show."""
@@ -108,7 +111,7 @@ class TrainStep:
         objective = Objective(self.network, config)
         self.objective: Objective | DistributedDataParallel = objective
         if dist.size > 1:
-            unused = _leaves_unused(objective, config.crop, dist.device)
+            unused = _leaves_unused(objective, config.crop_size, dist.device)
             self.objective = DistributedDataParallel(objective, find_unused_parameters=unused)
         self.optimizer = OPTIMIZERS[config.optimizer](
             [weight for weight in self.network.parameters() if weight.requires_grad],
@@ -137,6 +140,9 @@ class TrainStep:
             NotFiniteError: In every process, if a loss or gradient of any is not finite.
         """
         rate = self._set_rate(step)
+        if self.config.low_res_saliency_steps:
+            low_res = step < self.config.low_res_saliency_steps
+            self.network.low_res_saliency = low_res  # type: ignore[assignment]
         self.optimizer.zero_grad()
         terms = self._gradients(step, batch)
         names, values = list(terms), torch.stack([*terms.values()])
@@ -177,6 +183,7 @@ class TrainStep:
             steps=config.steps,
             warmup=config.warmup,
             power=config.power,
+            milestones=config.milestones,
         )
         for group in self.optimizer.param_groups:
             group['lr'] = rate
@@ -220,10 +227,19 @@ class TrainStep:
 
 
 def learning_rate(
-    step: int, *, base: float, steps: int, warmup: int, power: float = 1.0, start: float = 1e-6
+    step: int,
+    *,
+    base: float,
+    steps: int,
+    warmup: int,
+    power: float = 1.0,
+    milestones: Sequence[int] = (),
+    start: float = 1e-6,
 ) -> float:
     """
     Rate at a step: ``base (1 - step/steps)^power``, scaled up linearly during warm-up.
+
+    From each milestone on it is a tenth.
 
     Args:
         step: 0 to steps - 1.
@@ -231,19 +247,21 @@ def learning_rate(
         steps: Length of the training.
         warmup: Steps during which the factor rises from ``start`` to 1.
         power: Exponent of the decay, 1 as published.
+        milestones: Steps.
         start: Factor at step 0.
     """
     rate = base * (1 - step / steps) ** power
+    rate *= MILESTONE ** sum(step >= milestone for milestone in milestones)
     if step < warmup:
         rate *= 1 - (1 - step / warmup) * (1 - start)
     return rate
 
 
-def _leaves_unused(objective: Objective, crop: int, device: torch.device) -> bool:
+def _leaves_unused(objective: Objective, crop: tuple[int, int], device: torch.device) -> bool:
     """Tell if no loss reaches some parameter, as where a loss has weight zero."""
     objective.eval()
-    image = torch.zeros(1, 3, crop, crop, device=device)
-    labels = torch.zeros(1, crop, crop, dtype=torch.int64, device=device)
+    image = torch.zeros(1, 3, *crop, device=device)
+    labels = torch.zeros(1, *crop, dtype=torch.int64, device=device)
     total = sum(objective(image, labels).values())
     weights = [weight for weight in objective.parameters() if weight.requires_grad]
     gradients = torch.autograd.grad(total, weights, allow_unused=True)

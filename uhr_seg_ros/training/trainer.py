@@ -235,13 +235,16 @@ def _built(config: Config, classes: int) -> SegmentationNetwork:
             f'field options is {training.options!r}, which {training.network} does not take: {err}'
         )
         raise TrainingError(msg) from err
-    if training.crop % network.stride:
+    if any(side % network.stride for side in training.crop_size):
         expected = f'a multiple of {network.stride}, the stride of {training.network}'
         raise field_error('crop', training.crop, expected)
-    if (side := getattr(network, 'side', 1)) > training.crop:
+    if (side := getattr(network, 'side', 1)) > min(training.crop_size):
         raise field_error(
             'crop', training.crop, f'at least {side} px, a patch of {training.network}'
         )
+    if training.low_res_saliency_steps and not hasattr(network, 'low_res_saliency'):
+        expected = f'0: {training.network} has no saliency network'
+        raise field_error('low_res_saliency_steps', training.low_res_saliency_steps, expected)
     if training.class_weights and len(training.class_weights) != classes:
         raise field_error(
             'class_weights', training.class_weights, f'one for each of {classes} classes'

@@ -34,7 +34,8 @@ from uhr_seg_ros.networks.backbones.normalization import normalized
 from uhr_seg_ros.networks.presets import SegmentationNetwork
 from uhr_seg_ros.training.distributed import DistContext
 
-#: Largest side of a window, px: enough for context, small enough for any memory.
+#: Largest side of a window, px, unless crops are larger: enough for context, small enough for any
+#: memory.
 WINDOW = 1024
 #: How many windows are shown, and their height, px.
 PICTURES, PICTURE_HEIGHT = 3, 256
@@ -81,13 +82,20 @@ class Validation:
         images: Labeled images.
         classes: Names and colors.
         ignored: Class ids that are not counted where they are labeled.
+        window: Largest height and width of what is segmented at a time, px.
     """
 
     def __init__(
-        self, images: Sequence[Sample], classes: ClassSet, ignored: Sequence[int] = ()
+        self,
+        images: Sequence[Sample],
+        classes: ClassSet,
+        ignored: Sequence[int] = (),
+        window: tuple[int, int] = (WINDOW, WINDOW),
     ) -> None:
         self.images, self.classes, self.ignored = images, classes, ignored
-        self.windows = [(image, window) for image in images for window in _windows(*image.size)]
+        self.windows = [
+            (image, place) for image in images for place in _windows(image.size, window)
+        ]
 
     @torch.no_grad()
     def score(self, network: SegmentationNetwork, dist: DistContext, dtype: torch.dtype) -> Score:
@@ -132,15 +140,15 @@ def format_figures(figures: Mapping[str, Any]) -> str:
     return f'mIoU {value:.3f}{note}'
 
 
-def _windows(height: int, width: int) -> Iterator[Window]:
+def _windows(size: tuple[int, int], largest: tuple[int, int]) -> Iterator[Window]:
     """Cut an image into windows of nearly one size that meet without overlap."""
-    for top, rows in _parts(height):
-        for left, columns in _parts(width):
+    for top, rows in _parts(size[0], largest[0]):
+        for left, columns in _parts(size[1], largest[1]):
             yield top, left, rows, columns
 
 
-def _parts(size: int) -> Iterator[tuple[int, int]]:
-    count = -(-size // WINDOW)
+def _parts(size: int, largest: int) -> Iterator[tuple[int, int]]:
+    count = -(-size // largest)
     edges = [size * index // count for index in range(count + 1)]
     for start, stop in zip(edges[:-1], edges[1:], strict=True):
         yield start, stop - start

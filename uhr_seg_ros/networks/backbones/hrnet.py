@@ -22,6 +22,7 @@ Source: Wang et al., "Deep High-Resolution Representation Learning for Visual Re
 from __future__ import annotations
 
 from collections.abc import Sequence
+import re
 
 import torch
 from torch import nn
@@ -181,3 +182,35 @@ def _path(widths: Sequence[int], source: int, target: int) -> nn.Module:
         *(ConvNorm(width, width, 3, stride=2) for _ in range(steps - 1)),
         ConvNorm(width, widths[target], 3, stride=2, act='none'),
     )
+
+
+#: Our name -> published name, first match of each rule in turn.
+_RULES = (
+    (r'^first\.', 'layer1.'),
+    (r'^stages\.0\.enter\.0\.', 'transition1.0.'),
+    # What a stage adds is listed after what it takes over, and is nested once more.
+    (r'^stages\.0\.add\.', 'transition1.1.0.'),
+    (r'^stages\.1\.add\.', 'transition2.2.0.'),
+    (r'^stages\.2\.add\.', 'transition3.3.0.'),
+    (r'^stages\.0\.exchanges\.', 'stage2.'),
+    (r'^stages\.1\.exchanges\.', 'stage3.'),
+    (r'^stages\.2\.exchanges\.', 'stage4.'),
+    (r'\.paths\.', '.fuse_layers.'),
+    # Layers in a row are numbered from zero, those of a residual unit from one.
+    (r'\.shortcut\.', '.downsample.'),
+    (r'(stem|body)\.0\.conv\.', 'conv1.'),
+    (r'(stem|body)\.1\.conv\.', 'conv2.'),
+    (r'(stem|body)\.2\.conv\.', 'conv3.'),
+    (r'(stem|body)\.0\.norm\.', 'bn1.'),
+    (r'(stem|body)\.1\.norm\.', 'bn2.'),
+    (r'(stem|body)\.2\.norm\.', 'bn3.'),
+    (r'\.conv\.', '.0.'),
+    (r'\.norm\.', '.1.'),
+)
+
+
+def published_name(name: str) -> str:
+    """Translate one of ``HRNet``'s state-dict names into that of its authors' checkpoints."""
+    for pattern, replacement in _RULES:
+        name = re.sub(pattern, replacement, name, count=1)
+    return name

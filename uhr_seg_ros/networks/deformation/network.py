@@ -35,7 +35,12 @@ from uhr_seg_ros.networks.backbones.normalization import unit_range
 from uhr_seg_ros.networks.baselines.single import SingleNetwork
 from uhr_seg_ros.networks.deformation.grid import Deformation, sample_image, sample_labels
 from uhr_seg_ros.networks.deformation.inverse import inverse_grid, whole_inverse_grid
-from uhr_seg_ros.networks.deformation.saliency import reduced, saliency_map, SaliencyNetwork
+from uhr_seg_ros.networks.deformation.saliency import (
+    coarsened,
+    reduced,
+    saliency_map,
+    SaliencyNetwork,
+)
 
 #: Mean and standard deviation of the images of DeepGlobe, RGB in 0..1, as released.
 DEEPGLOBE_STATISTICS = ((0.282, 0.379, 0.408), (0.089, 0.101, 0.127))
@@ -60,6 +65,8 @@ class DeformedNetwork(SegmentationNetwork):
     """
 
     kind = 'deformed'
+    #: Whether training shows the saliency network images of random lower resolution.
+    low_res_saliency = False
 
     def __init__(
         self,
@@ -96,8 +103,10 @@ class DeformedNetwork(SegmentationNetwork):
         Returns:
             Saliency map (N, 1, h, w), which adds up to one, and sampling grid (N, h', w', 2).
         """
-        logits = self.saliency(reduced(image, self.deformation.size))
-        saliency = saliency_map(logits.float())
+        return self._decide(reduced(image, self.deformation.size))
+
+    def _decide(self, small: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        saliency = saliency_map(self.saliency(small).float())
         return saliency, self.deformation(saliency)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -118,7 +127,8 @@ class DeformedNetwork(SegmentationNetwork):
             labels are sampled; ``saliency`` (N, 1, h, w): what the edge loss looks at.
         """
         image = self.normalize(image)
-        saliency, grid = self.look(image)
+        small = reduced(image, self.deformation.size)
+        saliency, grid = self._decide(coarsened(small) if self.low_res_saliency else small)
         outputs = self.inner.forward_train(sample_image(image, grid))
         return {**outputs, 'grid': grid, 'saliency': saliency}
 

@@ -67,3 +67,21 @@ def reduced(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         (N, C, *size).
     """
     return functional.interpolate(image, size=size, mode='bilinear', align_corners=False)
+
+
+def coarsened(image: torch.Tensor) -> torch.Tensor:
+    """
+    Take a random part of the resolution away, as the released training does at first.
+
+    The image is averaged to a square whose side is drawn from a third of the image's short side
+    up to all of it, and resized back.
+
+    Args:
+        image: (N, C, h, w) of ``reduced``.
+
+    Returns:
+        The same shape.
+    """
+    size = (image.shape[2], image.shape[3])
+    side = int(torch.randint(max(min(size) // 3, 1), min(size) + 1, ()))
+    return reduced(functional.adaptive_avg_pool2d(image, side), size)

@@ -32,6 +32,8 @@ WINDOWS = (3, 5, 7, 9)
 ROUNDS = {'a': 0, 'b': 1, 'c': 0, 'd': 1, 'e': 2}
 #: Those with one reference in place of two.
 ONE_REFERENCE = ('a', 'b')
+#: What stands in its place for comparison, in table 7.
+CONCAT = 'concat'
 
 
 class LocalFeatureInteraction(nn.Module):
@@ -82,17 +84,24 @@ class AlternatingLocalEnhancement(nn.Module):
     Args:
         channels: C.
         contexts: Names of the contexts.
-        structure: Of figure 13: ``a`` and ``b`` use the first of the contexts alone, the others
-            all; they enhance everything 0, 1, 0, 1 and 2 times before the patch is enhanced once
+        structure: Of figure 13: ``a`` and ``b`` use one of the contexts alone, the others all;
+            they enhance everything 0, 1, 0, 1 and 2 times before the patch is enhanced once
             more. ``d`` is algorithm 1.
+        reference: The one context of ``a`` and ``b``; None: the first.
     """
 
-    def __init__(self, channels: int, contexts: Sequence[str], structure: str = 'd') -> None:
+    def __init__(
+        self,
+        channels: int,
+        contexts: Sequence[str],
+        structure: str = 'd',
+        reference: str | None = None,
+    ) -> None:
         super().__init__()
         if structure not in ROUNDS:
-            msg = f'structure {structure!r} is unknown, known: {", ".join(ROUNDS)}'
+            msg = f'structure {structure!r} is unknown, known: {", ".join((*ROUNDS, CONCAT))}'
             raise ValueError(msg)
-        self.contexts = tuple(contexts[:1] if structure in ONE_REFERENCE else contexts)
+        self.contexts = _references(contexts, structure, reference)
         names = ('local', *self.contexts)
         others = len(names) - 1
         self.rounds = nn.ModuleList(
@@ -117,6 +126,56 @@ class AlternatingLocalEnhancement(nn.Module):
                 for name, block in blocks.items()
             }
         return self.last(maps['local'], [maps[name] for name in self.contexts])
+
+
+class Concatenation(nn.Module):
+    """
+    The patch map beside the cropped context maps, mixed by a 1x1 convolution: "Concat" of table 7.
+
+    Args:
+        channels: C.
+        contexts: Names of the contexts.
+    """
+
+    def __init__(self, channels: int, contexts: Sequence[str]) -> None:
+        super().__init__()
+        self.contexts = tuple(contexts)
+        self.mix = nn.Conv2d((1 + len(contexts)) * channels, channels, 1)
+
+    def forward(self, patch: torch.Tensor, cropped: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Mix maps, as ``AlternatingLocalEnhancement``."""
+        return self.mix(torch.cat([patch, *(cropped[name] for name in self.contexts)], 1))
+
+
+def local_enhancement(
+    channels: int, contexts: Sequence[str], structure: str, reference: str | None = None
+) -> AlternatingLocalEnhancement | Concatenation:
+    """
+    Build ALE, or what it is compared with.
+
+    Args:
+        channels: C.
+        contexts: Names of the contexts.
+        structure: Of ``AlternatingLocalEnhancement``, or ``CONCAT``.
+        reference: Of ``AlternatingLocalEnhancement``.
+    """
+    if structure == CONCAT:
+        _references(contexts, structure, reference)
+        return Concatenation(channels, contexts)
+    return AlternatingLocalEnhancement(channels, contexts, structure, reference)
+
+
+def _references(contexts: Sequence[str], structure: str, reference: str | None) -> tuple[str, ...]:
+    if reference is None:
+        return tuple(contexts[:1] if structure in ONE_REFERENCE else contexts)
+    if structure not in ONE_REFERENCE or reference not in contexts:
+        msg = (
+            f'reference {reference!r} with structure {structure!r}: only '
+            f'{" and ".join(ONE_REFERENCE)} have one, which is one of the contexts: '
+            f'{", ".join(contexts)}'
+        )
+        raise ValueError(msg)
+    return (reference,)
 
 
 def crop(context: torch.Tensor, place: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

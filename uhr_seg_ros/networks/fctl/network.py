@@ -36,11 +36,12 @@ from uhr_seg_ros.networks.backbones.efficientnet_lite import EfficientNetLite
 from uhr_seg_ros.networks.backbones.layers import Encoder
 from uhr_seg_ros.networks.backbones.mit import DEPTHS, MixTransformer
 from uhr_seg_ros.networks.backbones.vgg import VGG16
+from uhr_seg_ros.networks.fctl.context_attention import SOURCES
 from uhr_seg_ros.networks.fctl.decoders import HIDDEN, SkipDecoder, UPerDecoder
-from uhr_seg_ros.networks.fctl.local_enhancement import AlternatingLocalEnhancement, crop
+from uhr_seg_ros.networks.fctl.local_enhancement import crop, local_enhancement
 from uhr_seg_ros.networks.fctl.locality_aware import LocalityAwareFusion
 from uhr_seg_ros.networks.fctl.patch_network import PatchNetwork
-from uhr_seg_ros.networks.fctl.released import PATCH, SOURCES
+from uhr_seg_ros.networks.fctl.stages import PATCH
 
 #: The same of the small network: a multiple of its coarsest stride.
 SMALL_PATCH = 384
@@ -53,11 +54,13 @@ class FCtL(PatchNetwork):
     Args:
         classes: Number of classes.
         side: Of a patch, px.
-        contexts: Name -> factor, in the order of ``SOURCES``.
+        contexts: Name -> factor, in the order of ``SOURCES``; without ``local`` the local context
+            is the patch itself.
         backbone: Makes the encoder of the patch, and another one for every context.
         decoder: Maps' channels and classes -> decoder of the patch's maps.
         sources: What LCF correlates the patch with, of ``SOURCES``; none: no LCF.
-        structure: Of ALE, see there; empty: no ALE.
+        structure: Of ``local_enhancement``; empty: no ALE.
+        reference: Of ``local_enhancement``.
         positions: Of LCF.
         fusion: Of LCF.
     """
@@ -72,6 +75,7 @@ class FCtL(PatchNetwork):
         *,
         sources: Sequence[str] = SOURCES,
         structure: str = 'd',
+        reference: str | None = None,
         positions: bool = True,
         fusion: str = 'adaptive',
     ) -> None:
@@ -90,9 +94,10 @@ class FCtL(PatchNetwork):
             if spacings
             else None
         )
+        wider = [name for name in contexts if name != 'local']
         self.ale = (
-            AlternatingLocalEnhancement(channels, list(contexts), structure)
-            if structure and contexts
+            local_enhancement(channels, wider, structure, reference)
+            if structure and wider
             else None
         )
         self.decoder = decoder(self.backbone.widths, classes)
@@ -121,6 +126,7 @@ class FCtL(PatchNetwork):
             cropped = {
                 name: crop(found, self._inside(name, place), coarse.shape[2:])
                 for name, found in maps.items()
+                if name in self.ale.contexts
             }
             total = total + self.ale(coarse, cropped)
         logits = self.decoder([*fine, total])
@@ -141,10 +147,12 @@ def fctl(
     *,
     backbone: str = 'vgg16',
     side: int = PATCH,
+    local: float = 1,
     medium: float | str | None = 2,
     large: float | str | None = 3,
     sources: Sequence[str] = SOURCES,
     structure: str = 'd',
+    reference: str | None = None,
     positions: bool = True,
     fusion: str = 'adaptive',
 ) -> FCtL:
@@ -155,11 +163,13 @@ def fctl(
         classes: Number of classes.
         backbone: ``vgg16``, ``mit_b2`` or ``mit_b5``.
         side: Of a patch, px.
+        local: Factor of the local context; 1: it is the patch itself.
         medium: Factor of the medium context; None: there is none. Published: 2 for Inria, 3 for
             DeepGlobe.
         large: The same of the large one; published: 3, and ``whole``.
         sources: Of ``FCtL``.
         structure: Of ``FCtL``.
+        reference: Of ``FCtL``.
         positions: Of ``FCtL``.
         fusion: Of ``FCtL``.
     """
@@ -174,11 +184,12 @@ def fctl(
     return FCtL(
         classes,
         side,
-        _contexts(medium, large),
+        _contexts(local, medium, large),
         encoders[backbone],
         lambda widths, count: SkipDecoder(widths, count, hidden),
         sources=sources,
         structure=structure,
+        reference=reference,
         positions=positions,
         fusion=fusion,
     )
@@ -188,10 +199,12 @@ def fctl_s(
     classes: int,
     *,
     side: int = SMALL_PATCH,
+    local: float = 1,
     medium: float | str | None = 2,
     large: float | str | None = 3,
     sources: Sequence[str] = SOURCES,
     structure: str = 'd',
+    reference: str | None = None,
     positions: bool = True,
     fusion: str = 'adaptive',
 ) -> FCtL:
@@ -203,16 +216,19 @@ def fctl_s(
     return FCtL(
         classes,
         side,
-        _contexts(medium, large),
+        _contexts(local, medium, large),
         EfficientNetLite,
         UPerDecoder,
         sources=sources,
         structure=structure,
+        reference=reference,
         positions=positions,
         fusion=fusion,
     )
 
 
-def _contexts(medium: float | str | None, large: float | str | None) -> dict[str, float | str]:
-    both = {'medium': medium, 'large': large}
-    return {name: factor for name, factor in both.items() if factor is not None}
+def _contexts(
+    local: float, medium: float | str | None, large: float | str | None
+) -> dict[str, float | str]:
+    every = {'local': None if local == 1 else local, 'medium': medium, 'large': large}
+    return {name: factor for name, factor in every.items() if factor is not None}

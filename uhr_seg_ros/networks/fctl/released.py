@@ -24,7 +24,6 @@ Locality-aware Contextual Correlation", ICCV 2021.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 
 import torch
 from torch import nn
@@ -32,71 +31,17 @@ from torch import nn
 from uhr_seg_ros.core.patch_grid import WHOLE
 from uhr_seg_ros.networks.backbones.normalization import unit_range
 from uhr_seg_ros.networks.backbones.vgg import VGG16
+from uhr_seg_ros.networks.fctl.context_attention import ContextFusion
 from uhr_seg_ros.networks.fctl.decoders import FCN8Head
 from uhr_seg_ros.networks.fctl.patch_network import PatchNetwork
-from uhr_seg_ros.networks.fctl.vgg_windowed import WindowedVGG16
-
-#: Side of a patch as published, px.
-PATCH = 508
-#: What a patch looks at: itself and two contexts; all fusions are in this order.
-SOURCES = ('local', 'medium', 'large')
-
-
-class ContextAttention(nn.Module):
-    """
-    Patch map (N, C, h, w), source map (N or 1, C, h, w) -> what the patch finds there.
-
-    Args:
-        channels: C.
-        centered: Take the mean over places off queries and keys, so that what all places have in
-            common does not decide.
-    """
-
-    def __init__(self, channels: int, *, centered: bool = False) -> None:
-        super().__init__()
-        self.centered = centered
-        self.query = nn.Conv2d(channels, channels, 1)
-        self.key = nn.Conv2d(channels, channels, 1)
-        self.value = nn.Conv2d(channels, channels, 1, bias=False)
-        self.gamma = nn.Parameter(torch.zeros(1))
-
-    def forward(self, patch: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-        query = self.query(patch).flatten(2)
-        key = self.key(source).flatten(2)
-        if self.centered:
-            query, key = (each - each.mean(2, keepdim=True) for each in (query, key))
-        attention = (query.transpose(1, 2) @ key).softmax(2)
-        found = self.value(source).flatten(2) @ attention.transpose(1, 2)
-        return self.gamma * found.reshape(patch.shape)
-
-
-class ContextFusion(nn.Module):
-    """
-    Patch map (N, C, h, w) and the maps of its contexts -> the patch map with what it found.
-
-    What is found in every source is weighed per channel and place; the weights add up to one.
-
-    Args:
-        channels: C.
-        centered: Of ``ContextAttention``.
-    """
-
-    def __init__(self, channels: int, *, centered: bool = False) -> None:
-        super().__init__()
-        self.attend = nn.ModuleDict(
-            {name: ContextAttention(channels, centered=centered) for name in SOURCES}
-        )
-        self.enter = nn.ModuleDict({name: nn.Conv2d(channels, channels, 1) for name in SOURCES})
-        self.mix = nn.Conv2d(len(SOURCES) * channels, len(SOURCES) * channels, 1)
-        self.leave = nn.ModuleDict({name: nn.Conv2d(channels, channels, 1) for name in SOURCES})
-
-    def forward(self, patch: torch.Tensor, contexts: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        sources = {'local': patch, **contexts}
-        found = {name: self.attend[name](patch, sources[name]) for name in SOURCES}
-        mixed = self.mix(torch.cat([self.enter[name](found[name]) for name in SOURCES], 1))
-        parts = zip(SOURCES, mixed.chunk(len(SOURCES), 1), strict=True)
-        weights = torch.stack([self.leave[name](part).sigmoid() for name, part in parts])
-        return patch + (weights.softmax(0) * torch.stack([*found.values()])).sum(0)
+from uhr_seg_ros.networks.fctl.stages import (
+    FCNStage,
+    FULL,
+    PATCH,
+    stage_network,
+    WholeImageFCN,
+)
+from uhr_seg_ros.networks.fctl.vgg_windowed import windowed_copy, WindowedVGG16
 
 
 class ReleasedFCtL(PatchNetwork):
@@ -139,26 +84,37 @@ class ReleasedFCtL(PatchNetwork):
 
     def exported(self) -> ReleasedFCtL:
         """Return a network with the same weights that saves what borders of zeros cost."""
-        network = copy(self)
-        network._modules = dict(self._modules)
-        network.backbone = self._windowed(self.backbone)
-        network.extractors = nn.ModuleDict(
-            {name: self._windowed(each) for name, each in self.extractors.items()}
-        )
-        return network
-
-    def _windowed(self, encoder: nn.Module) -> WindowedVGG16:
-        if isinstance(encoder, WindowedVGG16):
-            return encoder
-        assert isinstance(encoder, VGG16)
-        return WindowedVGG16(encoder, self.side)
+        return windowed_copy(self)
 
 
-def fctl_inria(classes: int, *, side: int = PATCH) -> ReleasedFCtL:
-    """Build the released network of the Inria data set: contexts of 2 and 3 patches."""
-    return ReleasedFCtL(classes, {'medium': 2, 'large': 3}, centered=False, side=side)
+def fctl_inria(
+    classes: int, *, side: int = PATCH, stage: str = FULL
+) -> ReleasedFCtL | FCNStage | WholeImageFCN:
+    """
+    Build the released network of the Inria data set: contexts of 2 and 3 patches.
+
+    Args:
+        classes: Number of classes.
+        side: Of a patch, px.
+        stage: One of ``STAGES``: what is trained, in this order.
+    """
+    return _released(classes, {'medium': 2, 'large': 3}, side, stage, centered=False)
 
 
-def fctl_deepglobe(classes: int, *, side: int = PATCH) -> ReleasedFCtL:
-    """Build the released network of DeepGlobe: contexts of 3 patches and of the whole image."""
-    return ReleasedFCtL(classes, {'medium': 3, 'large': WHOLE}, centered=True, side=side)
+def fctl_deepglobe(
+    classes: int, *, side: int = PATCH, stage: str = FULL
+) -> ReleasedFCtL | FCNStage | WholeImageFCN:
+    """
+    Build the released network of DeepGlobe: contexts of 3 patches and of the whole image.
+
+    Args: as of ``fctl_inria``.
+    """
+    return _released(classes, {'medium': 3, 'large': WHOLE}, side, stage, centered=True)
+
+
+def _released(
+    classes: int, contexts: Mapping[str, float | str], side: int, stage: str, *, centered: bool
+) -> ReleasedFCtL | FCNStage | WholeImageFCN:
+    if stage == FULL:
+        return ReleasedFCtL(classes, contexts, centered=centered, side=side)
+    return stage_network(classes, contexts, stage, centered=centered, side=side)

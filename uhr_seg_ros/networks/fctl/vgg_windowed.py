@@ -23,12 +23,17 @@ window; and the maps are completed with those of a black image.
 
 from __future__ import annotations
 
+from copy import copy
+from typing import Any, TypeVar
+
 import torch
 from torch import nn
 from torch.nn import functional
 
 from uhr_seg_ros.networks.backbones.vgg import BORDER, VGG16
 
+#: A network of patches with a ``backbone``, and perhaps ``extractors``, of type ``VGG16``.
+Patches = TypeVar('Patches', bound=Any)
 #: Stages that run on a window; the map of the next one is reached by the image as a whole.
 WINDOWED = 4
 #: How far a map of a black image may be off the constant where it has to be constant, relative
@@ -105,6 +110,25 @@ class WindowedVGG16(nn.Module):
         if start < 0 or not error <= TOLERANCE:
             msg = f'the map of a black image is not constant from {start} to {stop}: {error:.1e}'
             raise ValueError(msg)
+
+
+def windowed_copy(network: Patches) -> Patches:
+    """Return a network with the same weights whose encoders save what borders of zeros cost."""
+    found = copy(network)
+    found._modules = dict(network._modules)
+    found.backbone = _windowed(found.backbone, network.side)
+    if 'extractors' in found._modules:
+        found.extractors = nn.ModuleDict(
+            {name: _windowed(each, network.side) for name, each in found.extractors.items()}
+        )
+    return found
+
+
+def _windowed(encoder: nn.Module, side: int) -> WindowedVGG16:
+    if isinstance(encoder, WindowedVGG16):
+        return encoder
+    assert isinstance(encoder, VGG16)
+    return WindowedVGG16(encoder, side)
 
 
 class Difference(nn.Module):
