@@ -38,6 +38,7 @@ import warnings
 if TYPE_CHECKING:
     from uhr_seg_ros.backends.options import EngineOptions
     from uhr_seg_ros.core.bundle import Bundle, load_bundle
+    from uhr_seg_ros.core.domain import Domain
     from uhr_seg_ros.core.errors import UhrSegError
     from uhr_seg_ros.core.visualization import OverlayOptions
     from uhr_seg_ros.pipelines.frame_budget import FrameBudget
@@ -50,6 +51,7 @@ __version__ = '0.1.0'
 
 __all__ = [
     'Bundle',
+    'Domain',
     'EngineOptions',
     'FrameBudget',
     'OverlayOptions',
@@ -66,6 +68,7 @@ __all__ = [
 #: Public name -> the module that has it.
 _MODULES = {
     'Bundle': 'core.bundle',
+    'Domain': 'core.domain',
     'EngineOptions': 'backends.options',
     'FrameBudget': 'pipelines.frame_budget',
     'OverlayOptions': 'core.visualization',

@@ -37,7 +37,7 @@ from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.quantization.int8_trial import Trial
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
-DOMAIN = Domain(('oblique',), (0.02, 0.1), 'hills', {'season': 'winter'})
+DOMAIN = Domain(('oblique',), (0.02, 0.1), 'hills', season='winter', never_shown=('sea',))
 
 
 @pytest.fixture(scope='module')

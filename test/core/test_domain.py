@@ -30,7 +30,9 @@ from uhr_seg_ros.core.domain import Domain, DOMAINS, read_domain, VIEWS
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.export.bundle_writing import add_precision, write_bundle
 
-NADIR = Domain(('nadir',), (0.3, 1.0), 'mosaics', {'season': 'summer', 'year': 2026})
+NADIR = Domain(
+    ('nadir',), (0.3, 1.0), 'mosaics', 'Leeds', 'May', ('night', 'snow'), {'year': 2026}
+)
 
 
 def read(domain: Any) -> Domain:
@@ -52,9 +54,15 @@ def read(domain: Any) -> Domain:
         (
             NADIR.plain(),
             NADIR,
-            'nadir, 0.3 to 1 m/px, trained on mosaics, season: summer, year: 2026',
+            'nadir, 0.3 to 1 m/px, trained on mosaics, region Leeds, season May, '
+            'never shown night or snow, year: 2026',
         ),
-        ({'view': None, 'ground_resolution': None, 'trained_on': None}, Domain(), 'unknown'),
+        (dict.fromkeys(set(NADIR.plain()) - {'year'}), Domain(), 'unknown'),
+        (
+            {'season': 5, 'never_shown': 'fog'},
+            Domain(season='5', never_shown=('fog',)),
+            'view unknown, season 5, never shown fog',
+        ),
     ],
 )
 def test_reads_keys_and_shows_a_line(content: Any, domain: Domain, line: str) -> None:
@@ -85,6 +93,14 @@ def test_reads_keys_and_shows_a_line(content: Any, domain: Domain, line: str) ->
         ({'trained_on': 'a\nb'}, 'control characters'),
         ({'trained_on': 'a' * 201}, 'at most 200 characters'),
         ({'season': ['summer']}, "domain.season is ['summer'], expected a text"),
+        ({'region': ''}, "domain.region is '', expected a text that is not empty"),
+        ({'region': 'a\nb'}, 'without control characters'),
+        ({'never_shown': []}, 'domain.never_shown is [], expected a text, or a list of up to 16'),
+        ({'never_shown': ['night', 7]}, "domain.never_shown is ['night', 7]"),
+        ({'never_shown': ['a'] * 17}, 'up to 16'),
+        ({'seson': 'May'}, "field domain has the key 'seson': season is what is read"),
+        ({'ground_resolutions': 1}, 'ground_resolution is what is read'),
+        ({'year': ['2026']}, "domain.year is ['2026'], expected a text"),
         ({'season': datetime.date(2026, 5, 1)}, 'put it in quotes'),
         ({'season': True}, 'in quotes'),
         ({'season': ''}, 'a text that is not empty'),
@@ -157,4 +173,4 @@ def test_shipped_model_says_what_it_is_for() -> None:
     domain = peek_domain(installed_bundles()['hlrc_s_aerial'])
     assert (domain.views, domain.ground_resolution) == (('nadir',), (0.3, 1.0))
     # As training with the recipe of the model would write it.
-    assert domain.trained_on == f'{DOMAINS["aerial"].trained_on}, generated scenes'
+    assert domain == DOMAINS['aerial'].with_scenes()

@@ -219,7 +219,7 @@ def test_published_weights(make: Any, network: str) -> None:
     )
 
 
-HERE = Domain(('forward',), trained_on='our yard', notes={'season': 'summer'})
+HERE = Domain(('forward',), trained_on='our yard', season='summer', notes={'crop': 'a'})
 
 
 def test_a_domain_is_read_back_and_completed(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_domain_is_read_back_and_completed(tmp_path: Path) -> None:
     assert told(own(description=said), ConversionRequest(domain=HERE))[0] == said
     more = Domain(('forward',), notes={'camera': 'wide'})
     found = told(own(description=said), ConversionRequest(domain=more))[0].domain
-    assert found == replace(HERE, notes={'season': 'summer', 'camera': 'wide'})
+    assert found == replace(HERE, notes={'crop': 'a', 'camera': 'wide'})
     with pytest.raises(CheckpointError, match=r"is for view 'forward', --domain says 'nadir'"):
         told(own(description=said), ConversionRequest(domain=Domain(('nadir',))))
     torch.save({KEY: BENT.plain() | {'domain': {'view': 'up'}}, 'a': torch.zeros(1)}, path)
@@ -309,7 +309,7 @@ def test_domain_of_a_name_texts_or_a_file(tmp_path: Path) -> None:
     assert parse_domain([]) == Domain()
     assert parse_domain(['cityscapes']) == DOMAINS['cityscapes']
     texts = ['view=[nadir, oblique]', 'ground_resolution=[0.1,0.2]', 'trained_on=a farm', 'crop=a']
-    expected = Domain(('nadir', 'oblique'), (0.1, 0.2), 'a farm', {'crop': 'a'})
+    expected = Domain(('nadir', 'oblique'), (0.1, 0.2), 'a farm', notes={'crop': 'a'})
     assert parse_domain(texts) == expected
     file = tmp_path / 'domain.yaml'
     file.write_text(yaml.safe_dump(expected.plain()))

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any
 
 from uhr_seg_ros.core.config_reader import Fields, is_finite, MAX_NAME, name_fault, quoting_hint
@@ -35,7 +36,7 @@ CAMERA_VIEWS = (ANY, *VIEWS)
 #: Coarsest ground resolution that is taken, m per px.
 COARSEST = 10_000.0
 
-#: So many keys of one's own a domain may have.
+#: So many keys of one's own a domain may have, and so many things may be named as never shown.
 MAX_NOTES = 16
 
 #: Longest line about a domain, characters.
@@ -44,7 +45,10 @@ MAX_LINE = 500
 #: What generated scenes are called among the images of a training.
 SCENES = 'generated scenes'
 
-_FIELDS = ('view', 'ground_resolution', 'trained_on')
+_FIELDS = ('view', 'ground_resolution', 'trained_on', 'region', 'season', 'never_shown')
+
+#: A key of one's own that is as alike as this to one of `_FIELDS` is taken for a misspelled one.
+_ALIKE = 0.8
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,9 @@ class Domain:
         ground_resolution: finest and coarsest size of a pixel on the ground, m; None where it is
             unknown, or differs from pixel to pixel.
         trained_on: images that it was trained on, in words.
+        region: where on Earth these were taken, in words.
+        season: when in the year, in words.
+        never_shown: what was not among them, such as `night` and `snow`.
         notes: what else is worth telling, by keys of the one who tells it.
 
     """
@@ -64,6 +71,9 @@ class Domain:
     views: tuple[str, ...] = ()
     ground_resolution: tuple[float, float] | None = None
     trained_on: str = ''
+    region: str = ''
+    season: str = ''
+    never_shown: tuple[str, ...] = ()
     notes: dict[str, str | float] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -77,6 +87,13 @@ class Domain:
             parts.append(f'{finest:g}{upto} m/px')
         if self.trained_on:
             parts.append(f'trained on {self.trained_on}')
+        parts += [
+            f'{key} {value}'
+            for key, value in (('region', self.region), ('season', self.season))
+            if value
+        ]
+        if self.never_shown:
+            parts.append(f'never shown {" or ".join(self.never_shown)}')
         parts += [f'{key}: {value}' for key, value in self.notes.items()]
         return shortened(', '.join(parts), MAX_LINE)
 
@@ -84,12 +101,14 @@ class Domain:
         """Return plain values as model.yaml has them; empty where nothing is known."""
         found: dict[str, Any] = {}
         if self.views:
-            found['view'] = self.views[0] if len(self.views) == 1 else list(self.views)
+            found['view'] = _one_or_list(self.views)
         if self.ground_resolution:
             finest, coarsest = self.ground_resolution
             found['ground_resolution'] = finest if finest == coarsest else [finest, coarsest]
-        if self.trained_on:
-            found['trained_on'] = self.trained_on
+        texts = {'trained_on': self.trained_on, 'region': self.region, 'season': self.season}
+        found |= {key: text for key, text in texts.items() if text}
+        if self.never_shown:
+            found['never_shown'] = _one_or_list(self.never_shown)
         return found | self.notes
 
     @property
@@ -124,17 +143,40 @@ class Domain:
         )
 
 
-#: Data set -> its domain, as its publishers describe it.
+#: Data set -> its domain, as its publishers describe it, or as looking at it shows.
 DOMAINS = {
     'cityscapes': Domain(
-        ('forward',), trained_on='Cityscapes, streets of German and nearby cities from a car'
+        ('forward',),
+        trained_on='Cityscapes, streets of German and nearby cities from a car',
+        region='Germany, Zurich, Strasbourg',
+        season='spring to autumn',
+        never_shown=('night', 'heavy rain', 'snow'),
     ),
-    'inria': Domain(('nadir',), (0.3, 0.3), 'Inria Aerial, towns in the USA and Austria'),
+    'inria': Domain(
+        ('nadir',),
+        (0.3, 0.3),
+        'Inria Aerial, towns in the USA and Austria',
+        region='Austin, Chicago, Kitsap County, Vienna, Tyrol',
+    ),
     'deepglobe': Domain(
-        ('nadir',), (0.5, 0.5), 'DeepGlobe, satellite images of rural Thailand, Indonesia, India'
+        ('nadir',),
+        (0.5, 0.5),
+        'DeepGlobe, satellite images of rural Thailand, Indonesia, India',
+        region='Thailand, Indonesia, India',
     ),
-    'aerial': Domain(('nadir',), (0.3, 1.0), 'mosaics of Dubai (MBRSC, Humans in the Loop)'),
-    'street': Domain(('forward',), trained_on='CamVid, streets of Cambridge from a car'),
+    'aerial': Domain(
+        ('nadir',),
+        (0.3, 1.0),
+        'mosaics of Dubai (MBRSC, Humans in the Loop)',
+        region='Dubai, coast and desert',
+        never_shown=('farmland', 'night', 'snow', 'oblique views'),
+    ),
+    'street': Domain(
+        ('forward',),
+        trained_on='CamVid, streets of Cambridge from a car',
+        region='Cambridge, England',
+        never_shown=('night', 'snow'),
+    ),
 }
 
 
@@ -156,11 +198,13 @@ def read_domain(fields: Fields) -> Domain:
     if not isinstance(content, dict):
         text = f'field domain is {shown(content)}, expected a mapping, such as {{view: nadir}}'
         raise fields.error(text)
-    text = 'domain.trained_on'
     return Domain(
         _read_views(fields, content.get('view')),
         _read_resolution(fields, content.get('ground_resolution')),
-        fields.name(text) if fields.has(text) else '',
+        fields.name('domain.trained_on') if fields.has('domain.trained_on') else '',
+        _read_text(fields, 'region', content.get('region')),
+        _read_text(fields, 'season', content.get('season')),
+        _read_never_shown(fields, content.get('never_shown')),
         _read_notes(fields, {key: content[key] for key in content if key not in _FIELDS}),
     )
 
@@ -191,6 +235,28 @@ def _read_resolution(fields: Fields, value: Any) -> tuple[float, float] | None:
     return float(both[0]), float(both[1])
 
 
+def _read_text(fields: Fields, key: str, value: Any) -> str:
+    if value is None:
+        return ''
+    if is_finite(value):  # a month, or a year
+        return f'{value:g}'
+    if fault := _text_fault(value):
+        raise fields.error(f'field domain.{key} is {shown(value)}, expected {fault}')
+    return str(value)
+
+
+def _read_never_shown(fields: Fields, value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    found = value if isinstance(value, list) else [value]
+    if not 0 < len(found) <= MAX_NOTES or any(_text_fault(each) for each in found):
+        raise fields.error(
+            f'field domain.never_shown is {shown(value)}, expected a text, or a list of up to '
+            f'{MAX_NOTES}, such as [night, snow]'
+        )
+    return tuple(found)
+
+
 def _read_notes(fields: Fields, notes: dict[Any, Any]) -> dict[str, str | float]:
     if len(notes) > MAX_NOTES:
         text = f'field domain has {len(notes)} keys of its own, expected at most {MAX_NOTES}'
@@ -198,6 +264,9 @@ def _read_notes(fields: Fields, notes: dict[Any, Any]) -> dict[str, str | float]
     for key, value in notes.items():
         if fault := _text_fault(key):
             raise fields.error(f'field domain has the key {shown(key)}, expected {fault}')
+        if meant := get_close_matches(key, _FIELDS, 1, _ALIKE):
+            text = f'field domain has the key {shown(key)}: {meant[0]} is what is read; a key of '
+            raise fields.error(text + 'your own has a name that is less alike')
         fault = '' if is_finite(value) else _text_fault(value)
         if fault:
             raise fields.error(f'field domain.{key} is {shown(value)}, expected {fault}')
@@ -208,3 +277,7 @@ def _text_fault(value: object) -> str:
     if isinstance(value, str):
         return name_fault(value)
     return f'a text{quoting_hint(value)}'
+
+
+def _one_or_list(values: tuple[str, ...]) -> str | list[str]:
+    return values[0] if len(values) == 1 else list(values)
