@@ -228,13 +228,15 @@ class Camera:
             camera = f'camera {self._name}: ' if self._name else ''
             self._node.get_logger().warning(f'{camera}{shortened(text, _MAX_TEXT)}')
 
-    def open_output(self, classes: ClassSet, *, samples: bool) -> None:
+    def open_output(
+        self, classes: ClassSet, on_error: Callable[[Exception], None], *, samples: bool
+    ) -> None:
         """Announce the masks and their classes, and where frames are sampled if that varies."""
         self.monitor.pace.forget()
         self.attention = Attention()
         self.close_output()  # what an end that failed has left
         self.output = CameraOutput(
-            self._node, self._prefix, classes, self._calibrations, samples=samples
+            self._node, self._prefix, classes, self._calibrations, on_error, samples=samples
         )
 
     def open_clouds(self, classes: ClassSet, poses: TransformFinder, hooks: CloudHooks) -> None:

@@ -245,8 +245,9 @@ class SegmentationNode(StoppableNode):
             f'loading bundle {settings.bundle}',
             Limit('configure_timeout', lambda: self._declared.settings.configure_timeout),
         )
-        for camera in self._cameras.values():
-            camera.open_output(classes, samples=self._processor.samples)
+        for name, camera in self._cameras.items():
+            warn = partial(self._warn, name, 'compressed output')
+            camera.open_output(classes, warn, samples=self._processor.samples)
         if settings.cloud_enabled:
             self._open_clouds(classes)
         if self._processor.fallback:

@@ -31,6 +31,7 @@ from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.core.domain import ANY, CAMERA_VIEWS
 from uhr_seg_ros.geometry.visibility import ZBuffer
 from uhr_seg_ros.image_io.limits import DEFAULT_FRAME_PIXELS, MAX_FRAME_PIXELS
+from uhr_seg_ros.pipelines.mask_size import MaskSize
 from uhr_seg_ros.pipelines.refinement.refine import METHODS, missing_library, Refinement
 from uhr_seg_ros.pipelines.smoothing import MAX_FRAMES
 from uhr_seg_ros.ros.parameters.extrinsics import Extrinsics
@@ -47,6 +48,15 @@ def _check_size(size: list[int]) -> str:
         return ''
     return (
         f'input_size is {list(size)}: expected width and height, each {MIN_SIDE} to {MAX_SIDE} px'
+    )
+
+
+def _check_mask_size(size: list[int]) -> str:
+    is_size = len(size) == 2 and all(0 <= side <= MAX_SIDE for side in size)
+    if is_size and all(size) == any(size):
+        return ''
+    return (
+        f'mask.size is {list(size)}: expected width and height, each 1 to {MAX_SIDE} px, or 0, 0'
     )
 
 
@@ -175,8 +185,29 @@ class Settings:
         limits=(0.0, 1000.0),
         least=0.001,
     )
+    mask_scale: float = row(
+        1.0,
+        'Size of ~/mask and ~/confidence relative to the frame; ~/camera_info fits them.',
+        name='mask.scale',
+        limits=(0.01, 1.0),
+    )
+    mask_sides: tuple[int, int] = row(
+        [0, 0],
+        'Width and height of ~/mask and ~/confidence, px, such as those of a point cloud that has '
+        'a point for every pixel; in place of mask.scale. 0, 0: mask.scale counts.',
+        name='mask.size',
+        validator=_check_mask_size,
+    )
     confidence_enabled: bool = row(
-        False, 'Compute and publish ~/confidence.', name='confidence.enabled'
+        True,
+        'Compute ~/confidence for whoever subscribes; false: for nobody.',
+        name='confidence.enabled',
+    )
+    jpeg_quality: int = row(
+        80,
+        'Quality of ~/overlay/compressed and ~/color_mask/compressed, 1 to 100.',
+        name='compressed.jpeg_quality',
+        limits=(1, 100),
     )
     overlay_alpha: float = row(
         0.5,
@@ -299,6 +330,12 @@ class Settings:
     extrinsics: Mapping[str, Extrinsics] = field(default_factory=lambda: MappingProxyType({}))
 
     regions: Mapping[str, Region] = field(default_factory=lambda: MappingProxyType({}))
+
+    @cached_property
+    def mask_size(self) -> MaskSize:
+        """The size that masks are published in."""
+        width, height = self.mask_sides
+        return MaskSize(self.mask_scale, (height, width))
 
     @cached_property
     def frame_budget_ms(self) -> float:
