@@ -17,7 +17,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import enumerate as enumerate_threads, Event
+from threading import enumerate as enumerate_threads
+from threading import Event
 
 import cv2
 import numpy as np
@@ -75,9 +76,7 @@ def test_mask_is_lossless_and_pictures_are_jpeg(make_stage: MakeStage) -> None:
         assert np.abs(decoded(messages[0]).astype(int) - picture).mean() < 5
 
 
-def test_encoding_holds_up_no_mask(
-    make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_encoding_holds_up_no_mask(make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
     inside, may_go_on = Event(), Event()
 
     def encode(*args: object) -> CompressedImage:

@@ -28,9 +28,7 @@ MAX_ERROR_PX = 0.1
 """So far from its pixel a ray may be projected: beyond it no ray belongs to the pixel."""
 
 
-def depth_points(
-    depth: np.ndarray, camera: Camera, *, keep_unknown: bool = False
-) -> np.ndarray:
+def depth_points(depth: np.ndarray, camera: Camera, *, keep_unknown: bool = False) -> np.ndarray:
     """
     Return the points of a depth image.
 

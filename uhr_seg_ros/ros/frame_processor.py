@@ -338,6 +338,8 @@ class FrameProcessor:
         work.output.publish_times(replace(published, times_ms=times))
         if work.camera.clouds is not None:
             work.camera.clouds.put_mask(header, result)
+        if work.camera.ground is not None:
+            work.camera.ground.put_mask(header, result)
 
     def note_cloud(self, milliseconds: float) -> None:
         """Note what labeling and publishing the points of a camera took."""

@@ -28,7 +28,7 @@ from uhr_seg_ros.geometry.camera import Camera
 from uhr_seg_ros.geometry.labeling import LabeledPoints, PointLabeler
 from uhr_seg_ros.geometry.transform import OPTICAL_FROM_BODY
 from uhr_seg_ros.ros.messages import cloud as cloud_module
-from uhr_seg_ros.ros.messages.cloud import encode_cloud, FIELDS, pack_records
+from uhr_seg_ros.ros.messages.cloud import encode_cloud, pack_records
 from uhr_seg_ros.ros.messages.cloud_reading import read_points
 
 

@@ -304,6 +304,50 @@ class Settings:
         name='cloud.transform_timeout',
         limits=(0.0, 10.0),
     )
+    ground_frame: str = row(
+        '',
+        'Frame, z up, on whose plane the mask is put: base_footprint of a vehicle, or one that '
+        'stands still, such as map, below a drone. Outputs ~/ground_grid and ~/landing_sites; '
+        'empty: none.',
+        name='ground_grid.frame',
+        change='unconfigured',
+    )
+    ground_free: tuple[str, ...] = row(
+        [''],
+        'Names of the classes that are free ground, such as [road, pavement].',
+        name='ground_grid.free_classes',
+        change='unconfigured',
+    )
+    ground_occupied: tuple[str, ...] = row(
+        [''],
+        'Names of the classes that are obstacles; those in neither list are unknown.',
+        name='ground_grid.occupied_classes',
+        change='unconfigured',
+    )
+    ground_resolution: float = row(
+        0.1, 'Side of a cell, m.', name='ground_grid.resolution', limits=(0.001, 1000.0)
+    )
+    ground_range: float = row(
+        10.0,
+        'How far the grid reaches from the point below the camera, m; beyond it all is unknown.',
+        name='ground_grid.range',
+        limits=(0.01, 10000.0),
+    )
+    ground_z: float = row(
+        0.0,
+        'Height of the ground in that frame, m.',
+        name='ground_grid.z',
+        limits=(-10000.0, 10000.0),
+    )
+    landing_min_radius: float = row(
+        2.0,
+        'Radius of free ground that a landing site has at least, m.',
+        name='landing_sites.min_radius',
+        limits=(0.01, 1000.0),
+    )
+    landing_count: int = row(
+        5, 'Landing sites at most.', name='landing_sites.count', limits=(1, 100)
+    )
     no_frame_warning_s: float = row(
         5.0, 'Warn after this many seconds without a frame; 0 = never.', limits=(0.0, 86400.0)
     )
