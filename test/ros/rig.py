@@ -43,7 +43,12 @@ DECLARED = {
     'cloud.quaternion': [0.5, -0.5, 0.5, 0.5],
 }
 LABELED = np.dtype(
-    [('x', 'f4'), ('y', 'f4'), ('z', 'f4'), ('rgb', 'u4'), ('label', 'u1'), ('confidence', 'u1')]
+    {
+        'names': ['x', 'y', 'z', 'rgb', 'label', 'confidence'],
+        'formats': ['f4', 'f4', 'f4', 'u4', 'u1', 'u1'],
+        'offsets': [0, 4, 8, 12, 16, 17],
+        'itemsize': 20,
+    }
 )
 
 

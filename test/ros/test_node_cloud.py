@@ -131,10 +131,13 @@ def test_depth_image(make_stage: MakeStage, encoding: str) -> None:
     rig.lidar.publish(message)
     labeled = rig.labeled()
     assert labeled.header == message.header
-    assert (labeled.height, labeled.width) == (1, (HEIGHT - 10) * WIDTH)
-    found = values(labeled)
-    np.testing.assert_array_equal(found['label'], example_mask()[10:].reshape(-1))
-    np.testing.assert_allclose(found['z'], DISTANCE)
+    assert (labeled.height, labeled.width) == (HEIGHT, WIDTH)
+    found = values(labeled).reshape(HEIGHT, WIDTH)
+    np.testing.assert_array_equal(found['label'][10:], example_mask()[10:])
+    np.testing.assert_allclose(found['z'][10:], DISTANCE)
+    assert np.isnan(found['z'][:10]).all()
+    assert (found['label'][:10] == 255).all()
+    assert not labeled.is_dense
 
 
 def test_depth_without_its_calibration(make_stage: MakeStage) -> None:

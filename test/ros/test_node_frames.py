@@ -149,8 +149,10 @@ def test_style_changes_live(make_stage: MakeStage) -> None:
     assert 'overlay.scale' in refused.reason
 
 
-def test_confidence_is_off_until_it_is_enabled(make_stage: MakeStage, tiny_bundle: Path) -> None:
-    stage = make_stage()
+def test_confidence_is_for_whoever_subscribes_unless_forbidden(
+    make_stage: MakeStage, tiny_bundle: Path
+) -> None:
+    stage = make_stage(confidence__enabled=False)
     camera = stage.camera()
     masks, confidences = stage.outputs('mask', 'confidence')
     image = paint(example_mask())
@@ -255,7 +257,7 @@ def test_more_than_255_classes_make_mono16(make_stage: MakeStage) -> None:
     classes = ClassSet(tuple(f'class {index}' for index in range(count)), colors)
     mask = np.arange(20 * 30, dtype=np.uint16).reshape(20, 30) % count
     stage = make_stage(autostart=False)
-    output = CameraOutput(stage.node, 'many/', classes, CameraInfoCache())
+    output = CameraOutput(stage.node, 'many/', classes, CameraInfoCache(), print)
     assert stage.change('configure')
     assert stage.change('activate')
     masks, color_masks = stage.outputs('many/mask', 'many/color_mask')

@@ -31,6 +31,10 @@ SOMETIMES = {
         '/segmentation/label_info',
         '/segmentation/label_info_json',
         '/segmentation/points',
+        '/segmentation/ground_grid',
+        '/segmentation/landing_sites',
+        '/segmentation/mask_aligned',
+        '/segmentation/confidence_aligned',
         '/segmentation/sampling',
     },
     'subscribe': {

@@ -28,7 +28,7 @@ MAX_ERROR_PX = 0.1
 """So far from its pixel a ray may be projected: beyond it no ray belongs to the pixel."""
 
 
-def depth_points(depth: np.ndarray, camera: Camera) -> np.ndarray:
+def depth_points(depth: np.ndarray, camera: Camera, *, keep_unknown: bool = False) -> np.ndarray:
     """
     Return the points of a depth image.
 
@@ -36,9 +36,11 @@ def depth_points(depth: np.ndarray, camera: Camera) -> np.ndarray:
         depth: (H, W) float32, m along the optical axis (REP-118); 0, negative and not finite
             values are no points.
         camera: of the depth image.
+        keep_unknown: whether what is no point keeps its place, as NaN.
 
     Returns:
-        (N, 3) float32 in the camera's optical frame (REP-103), m, in the order of the pixels.
+        (N, 3) float32 in the camera's optical frame (REP-103), m, in the order of the pixels; N is
+        H * W with `keep_unknown`.
 
     Raises:
         ConfigError: the calibration is of another size.
@@ -53,6 +55,9 @@ def depth_points(depth: np.ndarray, camera: Camera) -> np.ndarray:
     rays = pixel_rays(camera)
     with np.errstate(invalid='ignore'):
         known = (depth > 0) & (depth < np.inf) & np.isfinite(rays[0])
+    if keep_unknown:
+        z = np.where(known, depth, np.float32(np.nan))
+        return np.stack((rays[0] * z, rays[1] * z, z), axis=-1).reshape(-1, 3)
     known = np.flatnonzero(known)
     z = depth.reshape(-1).take(known)
     points = np.empty((len(known), 3), np.float32)

@@ -37,6 +37,7 @@ class LabeledPoints(NamedTuple):
             a uint16 mask that a byte does not hold.
         confidence: (N,) uint8, 255 = sure; 0 where unseen.
         color: (N,) uint32, 0x00RRGGBB of the class; 0 where unseen.
+        indices: (N,) which of the points that were given these are; None: all of them.
 
     """
 
@@ -44,6 +45,23 @@ class LabeledPoints(NamedTuple):
     label: np.ndarray
     confidence: np.ndarray
     color: np.ndarray
+    indices: np.ndarray | None = None
+
+    def spread(self, values: np.ndarray, unseen: int, shape: tuple[int, int]) -> np.ndarray:
+        """
+        Return values of these points as a picture with a pixel for each point that was given.
+
+        Args:
+            values: (N,), such as the labels.
+            unseen: value of the points that were left out.
+            shape: height and width of the points that were given.
+
+        """
+        if self.indices is None:
+            return values.reshape(shape)
+        picture = np.full(shape, unseen, values.dtype)
+        picture.reshape(-1)[self.indices] = values
+        return picture
 
 
 class PointLabeler:
@@ -100,7 +118,7 @@ class PointLabeler:
         values = (label, sure, self._colors.take(ids))
         if self._keep_unseen:
             return LabeledPoints(points, *_spread(seen, len(points), *values))
-        return LabeledPoints(points[seen.indices], *values)
+        return LabeledPoints(points[seen.indices], *values, indices=seen.indices)
 
 
 def _spread(

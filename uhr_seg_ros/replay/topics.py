@@ -39,8 +39,11 @@ from uhr_seg_ros.replay.topic_probe import (
 _LOG = logging.getLogger(__name__)
 
 #: Image topics that the node publishes, below its own name or that and the name of a camera.
-PUBLISHED = ('mask', 'confidence', 'overlay', 'color_mask', 'sampling', 'diagnostics_image')
-_IDS = ('mask', 'confidence')
+PUBLISHED = (
+    *('mask', 'confidence', 'overlay', 'color_mask', 'sampling', 'diagnostics_image'),
+    *('mask_aligned', 'confidence_aligned'),
+)
+_IDS = ('mask', 'confidence', 'mask_aligned', 'confidence_aligned')
 _NODE_NAME = 'segmentation'
 
 # What the last two parts of a name may contain, in lower case.

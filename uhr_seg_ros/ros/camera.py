@@ -30,6 +30,7 @@ from uhr_seg_ros.core.errors import MessageError
 from uhr_seg_ros.core.text import MAX_SHOWN, one_line, shortened
 from uhr_seg_ros.ros.attention import Attention
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
+from uhr_seg_ros.ros.ground.ground_mapper import GroundMapper
 from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache
 from uhr_seg_ros.ros.outputs import CameraOutput
 from uhr_seg_ros.ros.parameters.settings import Settings
@@ -155,6 +156,7 @@ class Camera:
         attention: how closely they are looked at; another one with every bundle.
         output: the publications, None while unconfigured.
         clouds: labels points, None while unconfigured or where that is not enabled.
+        ground: puts masks on the ground, None likewise.
 
     """
 
@@ -176,12 +178,13 @@ class Camera:
         jumps.listen(lambda _: self.attention.forget())
         self._input: CameraInput | None = None
         self._put: Callable[[str, Frame], None]
-        self._unclosed: list[CameraInput | CameraOutput | CloudLabeler] = []
+        self._unclosed: list[CameraInput | CameraOutput | CloudLabeler | GroundMapper] = []
         self._topic = image_topic(node, self._prefix, transport)
         self.monitor = CameraMonitor(self._topic, node.get_fully_qualified_name())
         self._had_publisher = False
         self.output: CameraOutput | None = None
         self.clouds: CloudLabeler | None = None
+        self.ground: GroundMapper | None = None
 
     @property
     def wants_points(self) -> bool:
@@ -200,9 +203,10 @@ class Camera:
         # Another thread may close them.
         if (camera_input := self._input) is not None and (text := camera_input.problem()):
             problems.append((DiagnosticStatus.WARN, text))
-        if (clouds := self.clouds) is not None:
-            more |= clouds.values()
-            problems.append(clouds.problem())
+        for part in (self.clouds, self.ground):
+            if part is not None:
+                more |= part.values()
+                problems.append(part.problem())
         problem = worst(*problems) if any(problems) else None
         return self.monitor.status(
             counts,
@@ -228,18 +232,26 @@ class Camera:
             camera = f'camera {self._name}: ' if self._name else ''
             self._node.get_logger().warning(f'{camera}{shortened(text, _MAX_TEXT)}')
 
-    def open_output(self, classes: ClassSet, *, samples: bool) -> None:
+    def open_output(
+        self, classes: ClassSet, on_error: Callable[[Exception], None], *, samples: bool
+    ) -> None:
         """Announce the masks and their classes, and where frames are sampled if that varies."""
         self.monitor.pace.forget()
         self.attention = Attention()
         self.close_output()  # what an end that failed has left
         self.output = CameraOutput(
-            self._node, self._prefix, classes, self._calibrations, samples=samples
+            self._node, self._prefix, classes, self._calibrations, on_error, samples=samples
         )
 
     def open_clouds(self, classes: ClassSet, poses: TransformFinder, hooks: CloudHooks) -> None:
         """Announce labeled points."""
         self.clouds = CloudLabeler(
+            self._node, self._name, classes, self._calibrations, poses, hooks
+        )
+
+    def open_ground(self, classes: ClassSet, poses: TransformFinder, hooks: CloudHooks) -> None:
+        """Announce what the mask says about the ground."""
+        self.ground = GroundMapper(
             self._node, self._name, classes, self._calibrations, poses, hooks
         )
 
@@ -276,8 +288,9 @@ class Camera:
         """Unsubscribe, if subscribed; what fails at that is tried again by the next call."""
         camera_input, self._input = self._input, None
         try:
-            if self.clouds is not None:
-                self.clouds.close_input()
+            for part in (self.clouds, self.ground):
+                if part is not None:
+                    part.close_input()
         finally:
             self._close(camera_input)
 
@@ -285,9 +298,12 @@ class Camera:
         """Withdraw the publications, if there are any, likewise."""
         output, self.output = self.output, None
         clouds, self.clouds = self.clouds, None
-        self._close(output, clouds)
+        ground, self.ground = self.ground, None
+        self._close(output, clouds, ground)
 
-    def _close(self, *used: CameraInput | CameraOutput | CloudLabeler | None) -> None:
+    def _close(
+        self, *used: CameraInput | CameraOutput | CloudLabeler | GroundMapper | None
+    ) -> None:
         # Nobody uses them any more from here on, whether they can be closed or not.
         self._unclosed += filter(None, used)
         close_all(self._unclosed, lambda each: each.close())

@@ -97,6 +97,7 @@ class _Work(NamedTuple):
     frame: Frame
     pending: PendingResult[Segmentation]
     asked: frozenset[str]
+    settings: Settings
     sampling: Callable[[], np.ndarray]
     start: float
     convert_ms: float
@@ -299,7 +300,7 @@ class FrameProcessor:
             self._note_engines(segmenter)
             self._logger.warning(self.fallback)
         sampling = partial(_sampling_picture, segmenter, image, settings.overlay_scale)
-        work = _Work(camera, output, frame, pending, asked, sampling, start, convert_ms)
+        work = _Work(camera, output, frame, pending, asked, settings, sampling, start, convert_ms)
         if segmenter.is_async:
             return partial(self._finish, work)
         self._finish(work)
@@ -319,7 +320,9 @@ class FrameProcessor:
         """Wait for the result of a frame, publish it, and note what that took."""
         header, result = work.frame.message.header, work.pending.result()
         done = time.monotonic()
-        published = FrameResult(header, result, work.asked, work.sampling)
+        settings = work.settings
+        shown = settings.mask_size.fit(result)
+        published = FrameResult(header, shown, work.asked, work.sampling, settings)
         work.output.publish(published)
         now = time.monotonic()
         stages = dict(result.stage_times)
@@ -335,6 +338,8 @@ class FrameProcessor:
         work.output.publish_times(replace(published, times_ms=times))
         if work.camera.clouds is not None:
             work.camera.clouds.put_mask(header, result)
+        if work.camera.ground is not None:
+            work.camera.ground.put_mask(header, result)
 
     def note_cloud(self, milliseconds: float) -> None:
         """Note what labeling and publishing the points of a camera took."""

@@ -246,16 +246,19 @@ class SegmentationNode(StoppableNode):
             f'loading bundle {settings.bundle}',
             Limit('configure_timeout', lambda: self._declared.settings.configure_timeout),
         )
-        for camera in self._cameras.values():
-            camera.open_output(classes, samples=self._processor.samples)
-        if settings.cloud_enabled:
-            self._open_clouds(classes)
+        for name, camera in self._cameras.items():
+            warn = partial(self._warn, name, 'compressed output')
+            camera.open_output(classes, warn, samples=self._processor.samples)
+        self._open_transformed(settings, classes)
         if self._processor.fallback:
             self.get_logger().warning(self._processor.fallback)
         seconds = time.monotonic() - start
         self.get_logger().info(f'{self._processor.name} is ready after {seconds:.1f} s')
 
-    def _open_clouds(self, classes: ClassSet) -> None:
+    def _open_transformed(self, settings: Settings, classes: ClassSet) -> None:
+        """Announce what needs to know where things are: labeled points, the ground."""
+        if not settings.cloud_enabled and not settings.ground_frame:
+            return
         # Transforms are remembered from here on, across transitions.
         self._transforms = self._transforms or TransformFinder(self, self._jumps)
         for name, camera in self._cameras.items():
@@ -268,7 +271,11 @@ class SegmentationNode(StoppableNode):
                 on_error=partial(self._warn, name, 'cloud'),
                 on_time=self._processor.note_cloud,
             )
-            camera.open_clouds(classes, self._transforms, hooks)
+            if settings.cloud_enabled:
+                camera.open_clouds(classes, self._transforms, hooks)
+            if settings.ground_frame:
+                hooks = hooks._replace(on_error=partial(self._warn, name, 'ground grid'))
+                camera.open_ground(classes, self._transforms, hooks)
 
     def _close_inputs(self) -> None:
         self._worker.pause()

@@ -27,13 +27,15 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode
 from rclpy.lifecycle import Publisher as LifecyclePublisher
 from rclpy.publisher import Publisher
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.pipelines.segmenter import Segmentation
 from uhr_seg_ros.ros.labels import publish_labels
+from uhr_seg_ros.ros.latest_jobs import LatestJobs
 from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache, fit_camera_info
+from uhr_seg_ros.ros.messages.compressing import encode_jpeg, encode_png
 from uhr_seg_ros.ros.messages.images import encode_image
 from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.topics.closing import close_all, withdraw
@@ -53,6 +55,7 @@ class FrameResult:
         result: of the segmenter.
         asked: what was asked for, see `OutputSpec.needs`.
         sampling: paints where the frame was sampled, (h, w, 3) uint8 BGR.
+        settings: that the frame is published with.
         times_ms: what the frame took, by stage; empty until it is published.
 
     """
@@ -61,6 +64,7 @@ class FrameResult:
     result: Segmentation
     asked: frozenset[str] = frozenset()
     sampling: Callable[[], np.ndarray] | None = None
+    settings: Settings = field(default_factory=Settings)
     times_ms: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -77,6 +81,8 @@ class OutputSpec(Generic[M]):
             the topic is announced for those only; `times_ms` for what is known at last.
         encode: makes the message; None for none.
         is_enabled: whether the parameters let it be asked for.
+        may_lag: whether it is made beside the worker, and skipped where a newer one is due: what
+            takes long to encode holds up no mask.
 
     """
 
@@ -85,6 +91,7 @@ class OutputSpec(Generic[M]):
     needs: str
     encode: Callable[[CameraOutput, FrameResult], M | None]
     is_enabled: Callable[[Settings], bool] = lambda settings: True
+    may_lag: bool = False
 
 
 def _picture(name: str, encoding: str) -> Callable[[CameraOutput, FrameResult], Image]:
@@ -92,9 +99,23 @@ def _picture(name: str, encoding: str) -> Callable[[CameraOutput, FrameResult], 
     return lambda output, frame: encode_image(getattr(frame.result, name), encoding, frame.header)
 
 
+def _jpeg(name: str) -> Callable[[CameraOutput, FrameResult], CompressedImage]:
+    """Return what compresses a picture of the segmenter's result."""
+    return lambda output, frame: encode_jpeg(
+        getattr(frame.result, name), frame.settings.jpeg_quality, frame.header
+    )
+
+
 def _mask(output: CameraOutput, frame: FrameResult) -> Image:
-    mask = frame.result.mask
-    return encode_image(mask, 'mono8' if mask.dtype == np.uint8 else 'mono16', frame.header)
+    return encode_image(frame.result.mask, _mask_encoding(frame), frame.header)
+
+
+def _mask_png(output: CameraOutput, frame: FrameResult) -> CompressedImage:
+    return encode_png(frame.result.mask, _mask_encoding(frame), frame.header)
+
+
+def _mask_encoding(frame: FrameResult) -> str:
+    return 'mono8' if frame.result.mask.dtype == np.uint8 else 'mono16'
 
 
 def _calibration(output: CameraOutput, frame: FrameResult) -> CameraInfo | None:
@@ -130,6 +151,11 @@ OUTPUTS: tuple[OutputSpec[Any], ...] = (
     OutputSpec('camera_info', CameraInfo, '', _calibration),
     OutputSpec('sampling', Image, 'sampling', _sampling),
     OutputSpec('latency', DiagnosticArray, 'times_ms', _times),
+    OutputSpec('mask/compressed', CompressedImage, '', _mask_png, may_lag=True),
+    OutputSpec('overlay/compressed', CompressedImage, 'overlay', _jpeg('overlay'), may_lag=True),
+    OutputSpec(
+        'color_mask/compressed', CompressedImage, 'color_mask', _jpeg('color_mask'), may_lag=True
+    ),
 )
 """Every topic of a camera that has a message for each frame."""
 
@@ -143,6 +169,7 @@ class CameraOutput:
         prefix: `front/` for the camera `front`, empty for the one without a name.
         classes: what the mask's ids mean.
         calibrations: where the mask's camera_info comes from.
+        on_error: gets why an output that may lag could not be made.
         samples: whether to announce pictures of where frames are sampled, too.
 
     Attributes:
@@ -157,10 +184,12 @@ class CameraOutput:
         prefix: str,
         classes: ClassSet,
         calibrations: CameraInfoCache,
+        on_error: Callable[[Exception], None],
         *,
         samples: bool = False,
     ) -> None:
         self.node, self.calibrations = node, calibrations
+        self._encoding = LatestJobs('encoding', on_error)
         # Goes with the publishers; the node's own group would keep a reference to each for ever.
         self._group = MutuallyExclusiveCallbackGroup()
         self._open: list[Publisher[Any]] = []
@@ -190,8 +219,13 @@ class CameraOutput:
         """Publish what became of a frame, all of it under its own header."""
         for spec, publisher in self._topics:
             is_there = not spec.needs or spec.needs in frame.asked
-            if is_there and spec.needs != 'times_ms' and publisher.get_subscription_count():
-                self._send(spec, publisher, frame)
+            if not is_there or spec.needs == 'times_ms' or not publisher.get_subscription_count():
+                continue
+            send = partial(self._send, spec, publisher, frame)
+            if spec.may_lag:
+                self._encoding.put(spec.name, send)
+            else:
+                send()
 
     def publish_times(self, frame: FrameResult) -> None:
         """Publish what a frame took, in ms per stage, under the frame's own header."""
@@ -201,6 +235,7 @@ class CameraOutput:
 
     def close(self) -> None:
         """Withdraw the topics; what fails at that is tried again by the next call."""
+        self._encoding.close()
         close_all(self._open, partial(withdraw, self.node))
 
     def _send(

@@ -28,7 +28,7 @@ from uhr_seg_ros.geometry.camera import Camera
 from uhr_seg_ros.geometry.labeling import LabeledPoints, PointLabeler
 from uhr_seg_ros.geometry.transform import OPTICAL_FROM_BODY
 from uhr_seg_ros.ros.messages import cloud as cloud_module
-from uhr_seg_ros.ros.messages.cloud import encode_cloud, FIELDS, pack_records
+from uhr_seg_ros.ros.messages.cloud import encode_cloud, pack_records
 from uhr_seg_ros.ros.messages.cloud_reading import read_points
 
 
@@ -59,7 +59,7 @@ def test_every_value_is_where_its_field_says(packer: str, dtype: type) -> None:
     header.stamp.sec = 12
     cloud = encode_cloud(points, header, 1, 6)
     assert cloud.header == header
-    assert (cloud.height, cloud.width, cloud.point_step, cloud.row_step) == (1, 6, 18, 108)
+    assert (cloud.height, cloud.width, cloud.point_step, cloud.row_step) == (1, 6, 20, 120)
     assert not cloud.is_bigendian
     assert cloud.is_dense
     assert [(each.name, each.offset, each.datatype, each.count) for each in cloud.fields] == [
@@ -70,7 +70,7 @@ def test_every_value_is_where_its_field_says(packer: str, dtype: type) -> None:
         ('label', 16, PointField.UINT8, 1),
         ('confidence', 17, PointField.UINT8, 1),
     ]
-    for index, packed in enumerate(struct.iter_unpack('<fffIBB', cloud.data.tobytes())):
+    for index, packed in enumerate(struct.iter_unpack('<fffIBBxx', cloud.data.tobytes())):
         assert packed[:3] == tuple(points.points[index].astype(np.float32).tolist())
         assert packed[3:] == (points.color[index], points.label[index], points.confidence[index])
 
@@ -79,14 +79,14 @@ def test_an_organised_cloud_stays_organised(packer: str) -> None:
     points = labeled()
     points.points[1] = np.nan
     cloud = encode_cloud(points, Header(), 2, 3)
-    assert (cloud.height, cloud.width, cloud.row_step) == (2, 3, 54)
+    assert (cloud.height, cloud.width, cloud.row_step) == (2, 3, 60)
     assert not cloud.is_dense
     np.testing.assert_array_equal(read_points(cloud), points.points)
 
 
 def test_a_cloud_with_points_left_out_is_not_organised(packer: str) -> None:
     cloud = encode_cloud(labeled(4), Header(), 2, 3)
-    assert (cloud.height, cloud.width, cloud.row_step) == (1, 4, 72)
+    assert (cloud.height, cloud.width, cloud.row_step) == (1, 4, 80)
 
 
 def test_no_points(packer: str) -> None:
@@ -99,7 +99,8 @@ def test_own_packing_is_that_of_sensor_msgs_py() -> None:
     records = cloud_module._records(labeled())
     header = Header(frame_id='lidar')
     ours, expected = (
-        make(header, FIELDS, records) for make in (pack_records, theirs.create_cloud)
+        make(header, cloud_module._ALL_FIELDS, records)
+        for make in (pack_records, theirs.create_cloud)
     )
     for name in PointCloud2.get_fields_and_field_types():
         assert getattr(ours, name) == getattr(expected, name), name
@@ -143,7 +144,7 @@ def test_from_message_to_message(packer: str) -> None:
     )
     cloud = encode_cloud(result, message.header, message.height, message.width)
     assert (cloud.height, cloud.width) == (2, 2)
-    packed = list(struct.iter_unpack('<fffIBB', cloud.data.tobytes()))
+    packed = list(struct.iter_unpack('<fffIBBxx', cloud.data.tobytes()))
     assert [each[3:] for each in packed] == [
         (0x010203, 0, 255),
         (0x040506, 1, 255),

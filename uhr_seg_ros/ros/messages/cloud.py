@@ -36,20 +36,25 @@ if TYPE_CHECKING:
 # PCL and rviz read a color from a float32 field `rgb` whose bits are 0x00RRGGBB; PCL would not
 # match a uint32 field of that name to its PointXYZRGB.
 _COLUMNS = {'x': 'f4', 'y': 'f4', 'z': 'f4', 'rgb': 'f4', 'label': 'u1', 'confidence': 'u1'}
-_LAYOUT = np.dtype(list(_COLUMNS.items()))
-_TYPES = {'f4': PointField.FLOAT32, 'u1': PointField.UINT8}
+# With two bytes at the end the floats of every point are aligned, as iterators in C++ read them.
+_PADDING = {'padding': 'u2'}
+_LAYOUT = np.dtype([*_COLUMNS.items(), *_PADDING.items()])
+_TYPES = {'f4': PointField.FLOAT32, 'u1': PointField.UINT8, 'u2': PointField.UINT16}
 
 
-def _fields() -> list[PointField]:
+def _fields(columns: dict[str, str]) -> list[PointField]:
     fields, offset = [], 0
-    for name, code in _COLUMNS.items():
+    for name, code in columns.items():
         fields.append(PointField(name=name, offset=offset, datatype=_TYPES[code], count=1))
         offset += np.dtype(code).itemsize
     return fields
 
 
-FIELDS = _fields()
-"""Fields of a labeled cloud; a point has 18 bytes, without padding."""
+FIELDS = _fields(_COLUMNS)
+"""Fields of a labeled cloud; a point has 20 bytes, the last two of which are padding."""
+
+# sensor_msgs_py takes an array only where fields name all of its bytes.
+_ALL_FIELDS = _fields({**_COLUMNS, **_PADDING})
 
 
 def encode_cloud(labeled: LabeledPoints, header: Header, height: int, width: int) -> PointCloud2:
@@ -67,7 +72,8 @@ def encode_cloud(labeled: LabeledPoints, header: Header, height: int, width: int
     records = _records(labeled)
     # create_cloud of some distributions cannot cast an empty array.
     create = pack_records if create_cloud is None or not len(records) else create_cloud
-    cloud = create(header, FIELDS, records)
+    cloud = create(header, _ALL_FIELDS, records)
+    cloud.fields = FIELDS
     if len(records) == height * width:
         cloud.height, cloud.width = height, width
         cloud.row_step = width * cloud.point_step
@@ -97,7 +103,7 @@ def pack_records(header: Header, fields: list[PointField], records: np.ndarray) 
 
 def _records(labeled: LabeledPoints) -> np.ndarray:
     """Return (N,) structured."""
-    records = np.empty(len(labeled.points), _LAYOUT)
+    records = np.zeros(len(labeled.points), _LAYOUT)
     for axis, name in enumerate('xyz'):
         records[name] = labeled.points[:, axis]
     # As bits: a float32 conversion of the number would be another color.

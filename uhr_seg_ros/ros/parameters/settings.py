@@ -31,6 +31,7 @@ from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.core.domain import ANY, CAMERA_VIEWS
 from uhr_seg_ros.geometry.visibility import ZBuffer
 from uhr_seg_ros.image_io.limits import DEFAULT_FRAME_PIXELS, MAX_FRAME_PIXELS
+from uhr_seg_ros.pipelines.mask_size import MaskSize
 from uhr_seg_ros.pipelines.refinement.refine import METHODS, missing_library, Refinement
 from uhr_seg_ros.pipelines.smoothing import MAX_FRAMES
 from uhr_seg_ros.ros.parameters.extrinsics import Extrinsics
@@ -47,6 +48,15 @@ def _check_size(size: list[int]) -> str:
         return ''
     return (
         f'input_size is {list(size)}: expected width and height, each {MIN_SIDE} to {MAX_SIDE} px'
+    )
+
+
+def _check_mask_size(size: list[int]) -> str:
+    is_size = len(size) == 2 and all(0 <= side <= MAX_SIDE for side in size)
+    if is_size and all(size) == any(size):
+        return ''
+    return (
+        f'mask.size is {list(size)}: expected width and height, each 1 to {MAX_SIDE} px, or 0, 0'
     )
 
 
@@ -175,8 +185,29 @@ class Settings:
         limits=(0.0, 1000.0),
         least=0.001,
     )
+    mask_scale: float = row(
+        1.0,
+        'Size of ~/mask and ~/confidence relative to the frame; ~/camera_info fits them.',
+        name='mask.scale',
+        limits=(0.01, 1.0),
+    )
+    mask_sides: tuple[int, int] = row(
+        [0, 0],
+        'Width and height of ~/mask and ~/confidence, px, such as those of a point cloud that has '
+        'a point for every pixel; in place of mask.scale. 0, 0: mask.scale counts.',
+        name='mask.size',
+        validator=_check_mask_size,
+    )
     confidence_enabled: bool = row(
-        False, 'Compute and publish ~/confidence.', name='confidence.enabled'
+        True,
+        'Compute ~/confidence for whoever subscribes; false: for nobody.',
+        name='confidence.enabled',
+    )
+    jpeg_quality: int = row(
+        80,
+        'Quality of ~/overlay/compressed and ~/color_mask/compressed, 1 to 100.',
+        name='compressed.jpeg_quality',
+        limits=(1, 100),
     )
     overlay_alpha: float = row(
         0.5,
@@ -273,6 +304,50 @@ class Settings:
         name='cloud.transform_timeout',
         limits=(0.0, 10.0),
     )
+    ground_frame: str = row(
+        '',
+        'Frame, z up, on whose plane the mask is put: base_footprint of a vehicle, or one that '
+        'stands still, such as map, below a drone. Outputs ~/ground_grid and ~/landing_sites; '
+        'empty: none.',
+        name='ground_grid.frame',
+        change='unconfigured',
+    )
+    ground_free: tuple[str, ...] = row(
+        [''],
+        'Names of the classes that are free ground, such as [road, pavement].',
+        name='ground_grid.free_classes',
+        change='unconfigured',
+    )
+    ground_occupied: tuple[str, ...] = row(
+        [''],
+        'Names of the classes that are obstacles; those in neither list are unknown.',
+        name='ground_grid.occupied_classes',
+        change='unconfigured',
+    )
+    ground_resolution: float = row(
+        0.1, 'Side of a cell, m.', name='ground_grid.resolution', limits=(0.001, 1000.0)
+    )
+    ground_range: float = row(
+        10.0,
+        'How far the grid reaches from the point below the camera, m; beyond it all is unknown.',
+        name='ground_grid.range',
+        limits=(0.01, 10000.0),
+    )
+    ground_z: float = row(
+        0.0,
+        'Height of the ground in that frame, m.',
+        name='ground_grid.z',
+        limits=(-10000.0, 10000.0),
+    )
+    landing_min_radius: float = row(
+        2.0,
+        'Radius of free ground that a landing site has at least, m.',
+        name='landing_sites.min_radius',
+        limits=(0.01, 1000.0),
+    )
+    landing_count: int = row(
+        5, 'Landing sites at most.', name='landing_sites.count', limits=(1, 100)
+    )
     no_frame_warning_s: float = row(
         5.0, 'Warn after this many seconds without a frame; 0 = never.', limits=(0.0, 86400.0)
     )
@@ -299,6 +374,12 @@ class Settings:
     extrinsics: Mapping[str, Extrinsics] = field(default_factory=lambda: MappingProxyType({}))
 
     regions: Mapping[str, Region] = field(default_factory=lambda: MappingProxyType({}))
+
+    @cached_property
+    def mask_size(self) -> MaskSize:
+        """The size that masks are published in."""
+        width, height = self.mask_sides
+        return MaskSize(self.mask_scale, (height, width))
 
     @cached_property
     def frame_budget_ms(self) -> float:

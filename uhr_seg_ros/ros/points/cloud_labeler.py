@@ -25,7 +25,6 @@ import time
 from typing import Any, NamedTuple
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
@@ -37,14 +36,14 @@ from uhr_seg_ros.pipelines.segmenter import Segmentation
 from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache
 from uhr_seg_ros.ros.messages.headers import message_bytes
 from uhr_seg_ros.ros.parameters.settings import Settings
+from uhr_seg_ros.ros.points.cloud_outputs import CloudOutputs
 from uhr_seg_ros.ros.points.cloud_projection import CloudProjector, SeenMask
 from uhr_seg_ros.ros.points.pairing import Pair, Pairing
 from uhr_seg_ros.ros.points.transform_waiting import Search, TransformWaiting
 from uhr_seg_ros.ros.points.transforms import TransformFinder
 from uhr_seg_ros.ros.topics.adaptive_subscription import AdaptiveQosSubscription
-from uhr_seg_ros.ros.topics.closing import close_all, withdraw
+from uhr_seg_ros.ros.topics.closing import close_all
 from uhr_seg_ros.ros.topics.names import camera_info_topic
-from uhr_seg_ros.ros.topics.qos import output_overrides, output_qos
 from uhr_seg_ros.ros.topics.silence import why_silent
 from uhr_seg_ros.ros.topics.status import Problem
 from uhr_seg_ros.ros.topics.time_jumps import JUMP_NS, stamp_ns, TimeJumps
@@ -145,18 +144,12 @@ class CloudLabeler:
         self.rejected = 0
         self.dropped = 0
         self._end_listening = hooks.jumps.listen(self._on_jump)
-        self._publisher = node.create_lifecycle_publisher(
-            PointCloud2,
-            f'~/{self._prefix}points',
-            output_qos(),
-            callback_group=MutuallyExclusiveCallbackGroup(),
-            qos_overriding_options=output_overrides(),
-        )
+        self._outputs = CloudOutputs(node, self._prefix)
 
     @property
     def is_wanted(self) -> bool:
-        """Whether someone subscribes to the labeled points."""
-        return self._publisher.get_subscription_count() > 0
+        """Whether someone subscribes to the labeled points, or to what is made of them."""
+        return self._outputs.is_wanted
 
     def values(self) -> dict[str, str]:
         """Return the counters; received = paired + unpaired + waiting."""
@@ -242,7 +235,7 @@ class CloudLabeler:
         try:
             self.close_input()
         finally:
-            withdraw(self._node, self._publisher)
+            self._outputs.close()
 
     def put_mask(self, header: Header, result: Segmentation) -> None:
         """Label the cloud that waits for this mask, if one does; else keep it for one to come."""
@@ -330,7 +323,7 @@ class CloudLabeler:
             labeled = self._projector.label(
                 pair.cloud, pair.mask, transform, self._hooks.settings()
             )
-            self._publisher.publish(labeled)
+            self._outputs.publish(labeled)
         except Exception as error:  # no cloud may end the worker, or take its mask with it
             self._reject(error)
         else:

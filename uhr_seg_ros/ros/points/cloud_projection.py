@@ -27,11 +27,10 @@ from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import MessageError
 from uhr_seg_ros.core.text import shown
 from uhr_seg_ros.geometry.depth import depth_points
-from uhr_seg_ros.geometry.labeling import PointLabeler
+from uhr_seg_ros.geometry.labeling import LabeledPoints, PointLabeler
 from uhr_seg_ros.geometry.transform import Transform
 from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.ros.messages.camera_info import camera_of, CameraInfoCache, second_of_pair
-from uhr_seg_ros.ros.messages.cloud import encode_cloud
 from uhr_seg_ros.ros.messages.cloud_reading import read_points
 from uhr_seg_ros.ros.messages.depth import DEPTH_BYTES, read_depth
 from uhr_seg_ros.ros.parameters.settings import Settings
@@ -56,6 +55,22 @@ class SeenMask(NamedTuple):
     def size(self) -> int:
         """Bytes of mask and confidence."""
         return sum(each.nbytes for each in self[1:] if each is not None)
+
+
+class LabeledCloud(NamedTuple):
+    """
+    A cloud or a depth image whose points have classes.
+
+    Attributes:
+        header: of the points.
+        labeled: what they are.
+        shape: height and width of the cloud or the depth image that they came from.
+
+    """
+
+    header: Header
+    labeled: LabeledPoints
+    shape: tuple[int, int]
 
 
 class CloudProjector:
@@ -86,9 +101,9 @@ class CloudProjector:
         seen: SeenMask,
         transform: Transform,
         settings: Settings,
-    ) -> PointCloud2:
+    ) -> LabeledCloud:
         """
-        Return the labeled cloud of a cloud or of a depth image.
+        Label the points of a cloud or of a depth image.
 
         Args:
             message: where the points are.
@@ -111,17 +126,15 @@ class CloudProjector:
         camera = camera_of(info, height, width, rectified=settings.cloud_rectified)
         if settings.cloud_rectified:
             transform = second_of_pair(info) @ transform
-        points, size = self._read(message, settings)
+        points = self._read(message, settings)
         labeler = PointLabeler(self._classes, settings.z_buffer, settings.cloud_keep_unseen)
         labeled = labeler.label(points, camera, transform, seen.mask, seen.confidence)
-        return encode_cloud(labeled, message.header, *size)
+        return LabeledCloud(message.header, labeled, (message.height, message.width))
 
-    def _read(
-        self, message: PointCloud2 | Image, settings: Settings
-    ) -> tuple[np.ndarray, tuple[int, int]]:
-        """Return points (N, 3) and height and width of the cloud that they are."""
+    def _read(self, message: PointCloud2 | Image, settings: Settings) -> np.ndarray:
+        """Return points (N, 3), one for each of the cloud or the depth image."""
         if settings.cloud_source == 'points':
-            return read_points(message, self._remark), (message.height, message.width)
+            return read_points(message, self._remark)
         info = self._depth_calibrations.find(message.header)
         if info is None:
             msg = (
@@ -131,5 +144,5 @@ class CloudProjector:
             raise MessageError(msg)
         camera = camera_of(info, message.height, message.width, rectified=settings.cloud_rectified)
         limit = FrameLimit(settings.max_pixels, settings.memory_limit_mb, DEPTH_BYTES)
-        points = depth_points(read_depth(message, limit, self._remark), camera)
-        return points, (1, len(points))
+        # All of them, as `PointLabeler` leaves out what is not wanted.
+        return depth_points(read_depth(message, limit, self._remark), camera, keep_unknown=True)
