@@ -88,6 +88,11 @@ def parse_duration(text: str) -> float:
     return _parse_number(text, MAX_DURATION_S, 'duration', 's')
 
 
+def parse_minutes(text: str) -> float:
+    """Turn text into minutes, from 0 to a week."""
+    return _parse_number(text, MAX_DURATION_S / 60, 'time', 'min')
+
+
 def _parse_number(text: str, highest: float, what: str, unit: str) -> float:
     try:
         value = float(text)
