@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import logging
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,7 @@ class DemoOptions:
         size: height and width of the frames of a flight.
         cloud: whether a LiDAR flies along, whose points are labeled.
         topic: of a recording; empty: the only likely one, see `choose_topic`.
+        parameters: of the node, beside the bundle.
 
     """
 
@@ -74,6 +75,7 @@ class DemoOptions:
     size: tuple[int, int] = FRAME_SIZE
     cloud: bool = False
     topic: str = ''
+    parameters: dict[str, Any] = field(default_factory=dict)
 
 
 def run_demo(options: DemoOptions) -> dict[str, Any]:
@@ -113,7 +115,7 @@ def _run(options: DemoOptions, bundle: Bundle) -> dict[str, Any]:
         print(bundle.domain_line)
     topic = choose_topic(bag, options.topic, log_level=logging.INFO if is_given else logging.DEBUG)
     _remove_results(output)
-    parameters = {'bundle': str(bundle.path.resolve())}
+    parameters = {**options.parameters, 'bundle': str(bundle.path.resolve())}
     if options.cloud:
         parameters |= node_parameters()
     result, exit_code = replay(

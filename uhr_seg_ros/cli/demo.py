@@ -23,12 +23,16 @@ from pathlib import Path
 from uhr_seg_ros.benchmark.demo import DemoOptions, run_demo
 from uhr_seg_ros.cli.arguments import (
     add_bundle,
+    add_engines,
+    add_refine,
+    add_topic,
     DEFAULT_BUNDLE,
+    node_parameters,
     parse_count,
     parse_rate,
     parse_size,
 )
-from uhr_seg_ros.core.command_line import Mode, refuse_without_effect
+from uhr_seg_ros.core.command_line import CommandParser, Mode, refuse_without_effect
 from uhr_seg_ros.replay.bags import is_bag
 from uhr_seg_ros.reports.benchmark_console import print_demo
 
@@ -39,11 +43,11 @@ _DEFAULT = '--bundle --output --rate'
 MODES = (
     Mode('a recording', f'{_DEFAULT} --topic --cloud', lambda given: _is_recording(given.paths)),
     Mode('several images', f'{_DEFAULT} --cloud', lambda given: len(given.paths) > 1),
-    Mode('', f'{_DEFAULT} --cloud --frames --size'),
+    Mode('', f'{_DEFAULT} --cloud --count --size'),
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: CommandParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
         'paths',
@@ -54,16 +58,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'nothing: a flight over a generated scene',
     )
     add_bundle(parser, default=DEFAULT_BUNDLE)
-    parser.add_argument('--output', type=Path, default=Path('out/demo'), help='folder to write')
+    add_engines(parser)
+    add_refine(parser)
     parser.add_argument(
-        '--topic', default='', help='image topic of a recording; default: the only likely one'
+        '--output', type=Path, default=Path('out/demo'), metavar='DIR', help='folder to write'
     )
-    parser.add_argument('--frames', type=parse_count, default=12, help='frames of a flight')
+    add_topic(parser)
     parser.add_argument(
-        '--rate', type=parse_rate, default=0.0, help='Hz; 0: as recorded, flights 1 Hz'
+        '--count', type=parse_count, default=12, metavar='N', help='frames of the flight'
+    )
+    parser.keep_old_name('--frames', '--count')
+    parser.add_argument(
+        '--rate',
+        type=parse_rate,
+        default=0.0,
+        metavar='HZ',
+        help='frames per second; 0: as recorded, flights 1 Hz',
     )
     parser.add_argument(
-        '--size', type=parse_size, default=DemoOptions.size, help='frames of a flight, 3840x2160'
+        '--size', type=parse_size, default=DemoOptions.size, metavar='WxH', help='of the frames'
     )
     parser.add_argument(
         '--cloud',
@@ -79,11 +92,12 @@ def run(arguments: argparse.Namespace) -> int:
         paths=tuple(arguments.paths),
         bundle=arguments.bundle,
         output=arguments.output,
-        frames=arguments.frames,
+        frames=arguments.count,
         rate_hz=arguments.rate,
         size=arguments.size,
         cloud=arguments.cloud,
         topic=arguments.topic,
+        parameters=node_parameters(arguments),
     )
     report = run_demo(options)
     print_demo(report)

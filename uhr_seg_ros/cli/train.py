@@ -24,7 +24,7 @@ from pathlib import Path
 import signal
 from time import monotonic
 
-from uhr_seg_ros.cli.arguments import parse_minutes
+from uhr_seg_ros.cli.arguments import add_root, parse_minutes
 from uhr_seg_ros.cli.train_ending import Ending
 from uhr_seg_ros.core.command_line import CommandParser, Mode, refuse_without_effect
 from uhr_seg_ros.core.domain import Domain
@@ -54,9 +54,13 @@ RESUMING = (
 
 def add_arguments(parser: CommandParser) -> None:
     """Declare the options."""
-    parser.add_argument('--config', required=True, type=Path, help='YAML file with the recipe')
-    parser.add_argument('--root', required=True, type=Path, help='folder of the data set')
-    parser.add_argument('--output', required=True, type=Path, help='folder of the run')
+    parser.add_argument(
+        '--config', required=True, type=Path, metavar='FILE', help='YAML file with the recipe'
+    )
+    add_root(parser)
+    parser.add_argument(
+        '--output', required=True, type=Path, metavar='DIR', help='folder of the run'
+    )
     parser.add_argument('--resume', action='store_true', help='go on from the last checkpoint')
     parser.add_argument(
         '--minutes',
@@ -84,7 +88,7 @@ def add_arguments(parser: CommandParser) -> None:
         help='of the model, in the bundle, logs and diagnostics (default: that of the folder of '
         'the run, or of --output-bundle)',
     )
-    parser.add_argument('--device', choices=DEVICES, default='auto')
+    parser.add_argument('--device', choices=DEVICES, default='auto', help='what computes')
     parser.add_argument(
         '--start',
         action='append',

@@ -27,7 +27,7 @@ class DefaultsFormatter(HelpFormatter):
 
     def _get_help_string(self, action: Action) -> str | None:
         text = action.help
-        if not text or not shows_default(action) or '(default' in text:
+        if not text or not shows_default(action) or 'default: ' in text:
             return text
         return f'{text} (default: {format_default(action.default)})'.replace('%)', '%%)')
 
