@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 import json
 import os
 from pathlib import Path
@@ -35,7 +36,9 @@ from tiny import log_of, write_mosaics, write_recipe
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.bundle import load_bundle, Patches
 from uhr_seg_ros.core.domain import Domain, DOMAINS
+from uhr_seg_ros.core.interruption import ENDING
 from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.training.run_logger import FileRunLogger
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,12 +71,16 @@ def test_pieces_make_the_same_run_and_a_bundle(mosaics: Path, tmp_path: Path) ->
     assert main(command(recipe, mosaics, whole)) == 0
     assert main(command(recipe, mosaics, parts, '--minutes', '0')) == 1
     assert len(log_of(parts)) == 1
-    assert not (parts / 'bundle').exists()
+    stopped = load_bundle(parts / 'bundle').provenance
+    assert (stopped['unfinished'], stopped['validation']['mean_iou']) == ('1 of 6', None)
+    assert main(command(recipe, mosaics, parts, '--resume', '--stop-after-checkpoint')) == 1
+    assert len(log_of(parts)) == 2
     target = tmp_path / 'model'
-    assert main(command(recipe, mosaics, parts, '--resume', '--bundle', str(target))) == 0
+    more = ['--resume', '--bundle', str(target), '--name', 'trees']
+    assert main(command(recipe, mosaics, parts, *more)) == 0
     assert log_of(parts) == log_of(whole)
     bundles = [load_bundle(folder) for folder in (whole / 'bundle', target)]
-    assert bundles[1].name == 'model'
+    assert [bundle.name for bundle in bundles] == ['whole', 'trees']
     assert {str(bundle.domain) for bundle in bundles} == {str(DOMAINS['aerial'])}
     provenance = bundles[0].provenance
     assert (provenance['steps'], provenance['weights']) == (6, 'last')
@@ -81,6 +88,61 @@ def test_pieces_make_the_same_run_and_a_bundle(mosaics: Path, tmp_path: Path) ->
     assert provenance['validation']['mean_iou'] == pytest.approx(last['mean_iou'], abs=1e-4)
     hashes = [{name: graph.sha256 for name, graph in b.graphs.items()} for b in bundles]
     assert hashes[0] == hashes[1]
+
+
+@pytest.fixture
+def send_after_two_steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Return what has a signal sent to this process in its second step."""
+    log = FileRunLogger.step
+    earlier = {number: signal.signal(number, usual) for number, usual in ENDING.items()}
+
+    def send(number: int) -> None:
+        def step(self: FileRunLogger, step: int, *values: object) -> None:
+            log(self, step, *values)
+            if step == 1:
+                os.kill(os.getpid(), number)
+
+        monkeypatch.setattr(FileRunLogger, 'step', step)
+
+    yield send
+    for number, handler in earlier.items():
+        signal.signal(number, handler)
+
+
+def test_ctrl_c_leaves_a_bundle(
+    mosaics: Path,
+    tmp_path: Path,
+    send_after_two_steps: Callable[[int], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run, recipe = tmp_path / 'orchard', tmp_path / 'r.yaml'
+    send_after_two_steps(signal.SIGINT)
+    write_recipe(recipe, checkpoint_every=100, export='best')
+    assert main(command(recipe, mosaics, run)) == 130
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert 'ended by Ctrl-C; 3 of 6 steps trained' in error
+    assert error.endswith(f'--resume; bundle: {run / "bundle"}')
+    bundle = load_bundle(run / 'bundle')
+    assert bundle.name == 'orchard'
+    provenance = bundle.provenance
+    assert (provenance['steps'], provenance['unfinished']) == (3, '3 of 6')
+    # There is no best one before the first validation.
+    assert (provenance['weights'], provenance['validation']['mean_iou']) == ('last', None)
+
+
+def test_sigterm_names_the_command_that_makes_a_bundle(
+    mosaics: Path,
+    tmp_path: Path,
+    send_after_two_steps: Callable[[int], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = tmp_path / 'run'
+    send_after_two_steps(signal.SIGTERM)
+    assert main(command(write_recipe(tmp_path / 'r.yaml'), mosaics, run)) == 143
+    said = f'uhr_seg convert {run}/last.pth --output {run}/bundle --name run'
+    assert capsys.readouterr().err.rstrip().endswith(said)
+    assert torch.load(run / 'last.pth', weights_only=True)['step'] == 3
+    assert not (run / 'bundle').exists()
 
 
 @pytest.mark.slow

@@ -92,7 +92,7 @@ def test_a_run_of_another_plan_is_not_taken_for_this_one(tmp_path: Path) -> None
     folder = tmp_path / 'out/a/0'
     write_config(before.variants[0], 0, folder / 'config.yaml')
     (folder / 'bundle').mkdir()
-    (folder / 'bundle/model.yaml').touch()
+    (folder / 'bundle/model.yaml').write_text('provenance: {steps: 2}')
     same, other = (
         Comparison(plan, tmp_path, 'test', tmp_path / 'out', math.inf) for plan in (before, now)
     )

@@ -98,6 +98,18 @@ def test_another_run_is_not_overwritten(batches: Batches, tmp_path: Path) -> Non
     assert (tmp_path / 'last.pth').read_bytes() == before
 
 
+def test_a_recipe_with_fewer_steps_ends_there(batches: Batches, tmp_path: Path) -> None:
+    assert trainer(tmp_path, config_with(steps=6)).run(batches, until=2) is False
+    shorter = trainer(tmp_path, config_with(steps=1), resume=True)
+    assert shorter.run(batches) is True
+    assert shorter.step == 2
+    shorter = trainer(tmp_path, config_with(steps=3), resume=True)
+    assert shorter.run(batches) is True
+    assert [entry['step'] for entry in log_of(tmp_path)] == [0, 1, 2]
+    with pytest.raises(TrainingError, match='steps was 3 and is 6'):
+        trainer(tmp_path, config_with(steps=6), resume=True)
+
+
 def test_another_recipe_does_not_resume(batches: Batches, tmp_path: Path) -> None:
     trainer(tmp_path).run(batches, until=1)
     other = replace(config_with(learning_rate=2e-3), data=replace(CONFIG.data, hold_out='another'))

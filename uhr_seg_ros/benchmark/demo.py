@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import logging
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ class DemoOptions:
         cloud: whether a LiDAR flies along, whose points are labeled.
         topic: of a recording; empty: the only likely one, see `choose_topic`.
         every: 2 for every second frame of a recording or of other inputs.
+        parameters: of the node, beside the bundle.
 
     """
 
@@ -76,6 +77,7 @@ class DemoOptions:
     cloud: bool = False
     topic: str = ''
     every: int = 1
+    parameters: dict[str, Any] = field(default_factory=dict)
 
 
 def run_demo(options: DemoOptions) -> dict[str, Any]:
@@ -117,7 +119,7 @@ def _run(options: DemoOptions, bundle: Bundle) -> dict[str, Any]:
         print(bundle.domain_line)
     topic = choose_topic(bag, name, log_level=logging.INFO if is_given else logging.DEBUG)
     _remove_results(output)
-    parameters = {'bundle': str(bundle.path.resolve())}
+    parameters = {**options.parameters, 'bundle': str(bundle.path.resolve())}
     if options.cloud:
         parameters |= node_parameters()
     result, exit_code = replay(

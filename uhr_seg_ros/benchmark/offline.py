@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 import logging
 from pathlib import Path
@@ -30,6 +31,7 @@ import numpy as np
 from uhr_seg_ros.core.errors import RecordingError, UhrSegError
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.visualization import OverlayOptions
+from uhr_seg_ros.pipelines.refinement.refine import Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmentation, Segmenter
 from uhr_seg_ros.replay.bag_writing import BagTimeError, BagWriter
 from uhr_seg_ros.replay.bags import (
@@ -80,6 +82,7 @@ def segment_recording(
     segmenter: Segmenter,
     *,
     prefix: str = PREFIX,
+    refinement: Refinement | None = None,
     pictures: OverlayOptions = OverlayOptions(True, True, scale=0.5),  # noqa: B008 - it cannot change
     every: int = 1,
     on_frame: Callable[[], object] = lambda: None,
@@ -96,6 +99,7 @@ def segment_recording(
         output: folder to make; it must not exist, nor lie in the recording.
         segmenter: for the frames.
         prefix: of the topics that are added.
+        refinement: of boundaries.
         pictures: which are added beside the mask, and how they look.
         every: 2 for masks of every second frame; all are copied.
         on_frame: called after every frame that is segmented.
@@ -108,6 +112,7 @@ def segment_recording(
     """
     prefix = check_offline(source, output, prefix)
     run = OfflineRun()
+    segment = partial(segmenter, overlay=pictures, refinement=refinement)
     start = perf_counter()
     frames = count()
 
@@ -125,7 +130,7 @@ def segment_recording(
             if next(frames) % every:
                 continue
             try:
-                header, result = _segment(message, topic.type, segmenter, pictures, run)
+                header, result = _segment(message, topic.type, segment, run)
             except UhrSegError as err:
                 run.rejected += 1
                 _LOG.warning('frame left out: %s', err)
@@ -192,12 +197,12 @@ def _copy(
 
 
 def _segment(
-    message: bytes, kind: str, segmenter: Segmenter, pictures: OverlayOptions, run: OfflineRun
+    message: bytes, kind: str, segment: Callable[..., Segmentation], run: OfflineRun
 ) -> tuple[Any, Segmentation]:
     start = perf_counter()
     header, frame = read_frame(message, kind)
     converted = perf_counter()
-    result = segmenter(frame, overlay=pictures)
+    result = segment(frame)
     run.total_ms.append((perf_counter() - start) * 1e3)
     times = dict(result.stage_times)  # on the CPU the segmenter converts the frame too
     times = {'convert': times.pop('convert', 0.0) + (converted - start) * 1e3, **times}

@@ -35,6 +35,7 @@ from uhr_seg_ros.core.memory import peak_resident_bytes, tune_malloc
 from uhr_seg_ros.core.subprocesses import python_child
 from uhr_seg_ros.pipelines.frame_budget import FrameBudget
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
+from uhr_seg_ros.pipelines.refinement.refine import Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
@@ -58,6 +59,7 @@ class StageOptions:
         threads: of the engines, 0 = one per core.
         memory_limit_mb: 0 = none.
         budget_ms: what a frame may take, as if nothing were known of earlier ones; 0 = no limit.
+        refine: what boundaries are refined by, of `METHODS`.
 
     """
 
@@ -69,6 +71,7 @@ class StageOptions:
     threads: int = 0
     memory_limit_mb: int = DEFAULT_MEMORY_LIMIT_MB
     budget_ms: float = 0.0
+    refine: str = 'none'
 
 
 def measure(options: StageOptions) -> dict[str, Any]:
@@ -131,10 +134,11 @@ def measure_here(options: StageOptions) -> dict[str, Any]:
         options=EngineOptions(threads=options.threads, precision=options.precision),
     ) as segmenter:
         budget = FrameBudget(options.budget_ms) if options.budget_ms else None
+        refinement = None if options.refine == 'none' else Refinement()
         for _ in range(options.repeat + 1):
             if budget is not None:
                 budget.forget()  # the same frame over and over would need no looking
-            result = segmenter(image, budget=budget)
+            result = segmenter(image, budget=budget, refinement=refinement)
             times = result.stage_times
             runs.append({**times, 'total': sum(times.values())})
             shares.append(result.detail_share)

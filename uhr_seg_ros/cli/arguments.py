@@ -19,10 +19,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 import re
+from typing import Any
 
 from uhr_seg_ros.backends.options import PRECISIONS
 from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
 from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.pipelines.refinement.refine import METHODS
 
 #: The bundle of commands that need not be given one.
 DEFAULT_BUNDLE = 'hlrc_s_aerial'
@@ -101,6 +103,11 @@ def parse_duration(text: str) -> float:
     return _parse_number(text, MAX_DURATION_S, 'duration', 's')
 
 
+def parse_minutes(text: str) -> float:
+    """Turn text into minutes, from 0 to a week."""
+    return _parse_number(text, MAX_DURATION_S / 60, 'time', 'min')
+
+
 def _parse_number(text: str, highest: float, what: str, unit: str) -> float:
     try:
         value = float(text)
@@ -114,19 +121,23 @@ def _parse_number(text: str, highest: float, what: str, unit: str) -> float:
 
 def add_bundle(parser: argparse.ArgumentParser, *, default: str | None = None) -> None:
     """Declare `--bundle`, which is required unless there is a default."""
-    usual = f' (default: {default})' if default else ''
     parser.add_argument(
         '--bundle',
         required=default is None,
         default=default,
-        help=f'folder or name of a model bundle{usual}',
+        metavar='BUNDLE',
+        help='folder or name of the model bundle to read',
     )
 
 
 def add_backend(parser: argparse.ArgumentParser, *, default: str = 'auto', note: str = '') -> None:
     """Declare `--backend`; the note follows the default in its help."""
     parser.add_argument(
-        '--backend', default=default, help=f'back end of the engines (default: {default}{note})'
+        '--backend',
+        default=default,
+        metavar='NAME',
+        help='back end of the engines: tensorrt (NVIDIA GPU), onnxruntime (CPU), an execution '
+        f'provider such as onnxruntime:openvino, or auto (default: {default}{note})',
     )
 
 
@@ -136,7 +147,8 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
         '--precision',
         choices=PRECISIONS,
         default='auto',
-        help='of the engines (default: fp16 with TensorRT, what the bundle says on a CPU)',
+        help='of the engines (default: auto, which is fp16 with TensorRT and what the bundle says '
+        'on a CPU)',
     )
 
 
@@ -148,7 +160,65 @@ def add_memory_limit(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_MEMORY_LIMIT_MB,
         metavar='MB',
         help='memory for the detail branch, which runs in tiles where a frame needs more; 0: no '
-        f'limit (default: {DEFAULT_MEMORY_LIMIT_MB})',
+        'limit',
+    )
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """Declare `--threads`."""
+    parser.add_argument(
+        '--threads', type=int, default=0, metavar='N', help='of the engines; 0: one per core'
+    )
+
+
+def add_refine(parser: argparse.ArgumentParser, *, default: str | None = 'none') -> None:
+    """Declare `--refine`."""
+    parser.add_argument(
+        '--refine',
+        choices=METHODS,
+        default=default,
+        help='let the image decide the boundaries of the mask',
+    )
+
+
+def add_verbose(parser: argparse.ArgumentParser) -> None:
+    """Declare `-v`."""
+    parser.add_argument(
+        '-v',
+        '--verbose',
+        action='store_true',
+        help='say at length why the first choice of a back end is not taken',
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Declare `--json`."""
+    parser.add_argument(
+        '--json', type=Path, metavar='FILE', help='also write the figures to this file'
+    )
+
+
+def add_root(parser: argparse.ArgumentParser) -> None:
+    """Declare `--root`."""
+    parser.add_argument(
+        '--root', required=True, type=Path, metavar='DIR', help='folder of the data set'
+    )
+
+
+def add_split(parser: argparse.ArgumentParser) -> None:
+    """Declare `--split`."""
+    parser.add_argument(
+        '--split', default='test', metavar='NAME', help='which images of the data set'
+    )
+
+
+def add_topic(parser: argparse.ArgumentParser) -> None:
+    """Declare `--topic`."""
+    parser.add_argument(
+        '--topic',
+        default='',
+        metavar='TOPIC',
+        help='image topic of a recording (default: the only likely one)',
     )
 
 
@@ -156,8 +226,14 @@ def add_engines(parser: argparse.ArgumentParser) -> None:
     """Declare what is chosen about engines: back end, precision, threads and memory."""
     add_backend(parser)
     add_precision(parser)
-    parser.add_argument('--threads', type=int, default=0, help='of the engines; 0: one per core')
+    add_threads(parser)
     add_memory_limit(parser)
+
+
+def node_parameters(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what was chosen about engines and boundaries as parameters of the node."""
+    names = 'backend', 'precision', 'threads', 'memory_limit_mb', 'refine'
+    return {name: getattr(arguments, name) for name in names}
 
 
 def add_detail(parser: argparse.ArgumentParser) -> None:
@@ -166,8 +242,8 @@ def add_detail(parser: argparse.ArgumentParser) -> None:
         '--detail',
         choices=('whole', 'budget'),
         default='whole',
-        help='what the detail branch sees: the whole frame (default), or the tiles that gain most '
-        'by it, as many as --budget-ms allows',
+        help='what the detail branch sees: the whole frame, or the tiles that gain most by it, as '
+        'many as --budget-ms allows',
     )
     parser.add_argument(
         '--budget-ms',
@@ -230,16 +306,6 @@ def add_frames(parser: argparse.ArgumentParser, *, required: bool, note: str) ->
     add_every(parser)
 
 
-def add_topic(parser: argparse.ArgumentParser) -> None:
-    """Declare `--topic`."""
-    parser.add_argument(
-        '--topic',
-        default='',
-        metavar='TOPIC',
-        help='image topic of a recording (default: the only likely one)',
-    )
-
-
 def add_every(parser: argparse.ArgumentParser) -> None:
     """Declare `--every`."""
     parser.add_argument(
@@ -253,4 +319,9 @@ def add_every(parser: argparse.ArgumentParser) -> None:
 
 def add_cache(parser: argparse.ArgumentParser) -> None:
     """Declare `--cache`."""
-    parser.add_argument('--cache', default='', metavar='DIR', help='folder of built engines')
+    parser.add_argument(
+        '--cache',
+        default='',
+        metavar='DIR',
+        help="folder of built engines (default: that of the user's cache)",
+    )

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from uhr_seg_ros.backends.options import PRECISIONS
@@ -31,16 +30,21 @@ from uhr_seg_ros.cli.arguments import (
     add_bundle,
     add_detail,
     add_engines,
+    add_json,
+    add_refine,
+    add_verbose,
     budget_ms,
     DEFAULT_BUNDLE,
     parse_count,
     parse_positive_rate,
     parse_size,
 )
+from uhr_seg_ros.cli.backend_line import show_backend
 from uhr_seg_ros.cli.benchmark_old_form import to_subcommand
 from uhr_seg_ros.cli.benchmark_roofline import add_roofline, run_roofline
 from uhr_seg_ros.core.atomic_io import check_writable
 from uhr_seg_ros.core.bundle import load_bundle
+from uhr_seg_ros.core.command_line import CommandParser
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.reports.benchmark_console import (
     print_against_torch,
@@ -71,11 +75,11 @@ class Kind(NamedTuple):
     """
 
     summary: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
+    add_arguments: Callable[[CommandParser], None]
     run: Callable[[argparse.Namespace], int]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: CommandParser) -> None:
     """Declare the subcommands, each with arguments of its own."""
     kinds = parser.add_subparsers(dest='kind', metavar='KIND', required=True)
     for name, kind in KINDS.items():
@@ -94,70 +98,68 @@ def update_words(words: Sequence[str]) -> Sequence[str]:
     return to_subcommand(words, KINDS)
 
 
-def _add_frames(parser: argparse.ArgumentParser) -> None:
+def _add_frames(parser: CommandParser) -> None:
     parser.add_argument(
         '--size',
         type=parse_size,
         action='append',
         dest='sizes',
         metavar='WxH',
-        help='frame size, such as 7680x4320; may be repeated (default: 1920x1080 and 3840x2160)',
+        help='of the frames, such as 7680x4320; may be repeated (default: 1920x1080 and '
+        '3840x2160)',
     )
     parser.add_argument(
         '--repeat',
         type=parse_count,
         default=REPEAT,
         metavar='N',
-        help=f'frames that count, in each process (default: {REPEAT})',
+        help='measurements that count',
     )
-    _add_json(parser)
+    add_json(parser)
 
 
-def _add_processes(parser: argparse.ArgumentParser) -> None:
+def _add_processes(parser: CommandParser) -> None:
     parser.add_argument(
         '--processes',
         type=parse_count,
         default=PROCESSES,
         metavar='N',
         help='fresh processes that measure one after the other: printed are the median of theirs '
-        f'and the 95 %% interval around it, which takes {PROCESSES} at least (default: '
-        f'{PROCESSES})',
+        f'and the 95 %% interval around it, which takes {PROCESSES} at least',
     )
 
 
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--json', type=Path, metavar='FILE', help='file for the figures')
-
-
-def _add_rate(parser: argparse.ArgumentParser, default: float) -> None:
+def _add_rate(parser: CommandParser, default: float) -> None:
     parser.add_argument(
         '--rate',
         type=parse_positive_rate,
         default=default,
         metavar='HZ',
-        help=f'frames per second (default: {default})',
+        help='frames per second',
     )
 
 
-def _add_stages(parser: argparse.ArgumentParser) -> None:
+def _add_stages(parser: CommandParser) -> None:
     add_bundle(parser, default=DEFAULT_BUNDLE)
     add_engines(parser)
+    add_refine(parser)
     add_detail(parser)
+    add_verbose(parser)
     _add_frames(parser)
     _add_processes(parser)
 
 
-def _add_node(parser: argparse.ArgumentParser) -> None:
+def _add_node(parser: CommandParser) -> None:
     _add_stages(parser)
     _add_rate(parser, NODE_RATE_HZ)
 
 
-def _add_transport(parser: argparse.ArgumentParser) -> None:
+def _add_transport(parser: CommandParser) -> None:
     _add_frames(parser)
     _add_rate(parser, TRANSPORT_RATE_HZ)
 
 
-def _add_cloud(parser: argparse.ArgumentParser) -> None:
+def _add_cloud(parser: CommandParser) -> None:
     _add_frames(parser)
     parser.set_defaults(repeat=CLOUD_REPEAT)
     parser.add_argument(
@@ -166,43 +168,41 @@ def _add_cloud(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         default=DEFAULT_POINTS,
         metavar='N',
-        help='points of a cloud (default: 130000 and 1000000)',
+        help='points of a cloud',
     )
 
 
-def _add_torch(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('network', metavar='NETWORK', help='such as hlrc_cityscapes')
+def _add_torch(parser: CommandParser) -> None:
+    parser.add_argument(
+        '--network', required=True, metavar='NETWORK', help='what is trained: hlrc_s, fctl, ...'
+    )
+    parser.keep_old_place('--network')
     _add_frames(parser)
     _add_processes(parser)
 
 
-def _add_graphs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        'bundle',
-        nargs='?',
-        default=DEFAULT_BUNDLE,
-        metavar='BUNDLE',
-        help=f'folder or name of a model bundle (default: {DEFAULT_BUNDLE})',
-    )
+def _add_graphs(parser: CommandParser) -> None:
+    add_bundle(parser, default=DEFAULT_BUNDLE)
+    parser.keep_old_place('--bundle')
     parser.add_argument(
         '--size',
         type=parse_size,
         default=DEFAULT_SIZES[-1],
         metavar='WxH',
-        help='frame size (default: 3840x2160)',
+        help='of the frames',
     )
     parser.add_argument(
         '--precision',
         choices=[each for each in PRECISIONS if each != 'auto'],
         default='fp16',
-        help='of the engines (default: fp16)',
+        help='of the engines',
     )
     parser.add_argument(
         '--as-exported',
         action='store_true',
         help='count the graphs before they are rewritten for a GPU',
     )
-    _add_json(parser)
+    add_json(parser)
 
 
 def _run_stages(arguments: argparse.Namespace) -> int:
@@ -241,10 +241,11 @@ def _measure_stages(arguments: argparse.Namespace) -> dict[str, Any]:
                 threads=arguments.threads,
                 memory_limit_mb=arguments.memory_limit_mb,
                 budget_ms=budget_ms(arguments),
+                refine=arguments.refine,
             )
             result = measure_processes(options, arguments.processes)
-            if reason := result['provenance']['fallback']:
-                print(reason)
+            provenance = result['provenance']
+            show_backend(provenance, provenance['fallback'], verbose=arguments.verbose)
             results.append(result)
             print_stages(result)
     return {'bundle': load_bundle(arguments.bundle).name, 'sizes': results}

@@ -78,7 +78,11 @@ def to_subcommand(words: Sequence[str], kinds: Container[str]) -> Sequence[str]:
     kind = chosen.removeprefix('--') or 'stages'
     if OFFLINE in flags:
         kind = 'offline'
-    values = [value for flag in (chosen, OFFLINE) for value in flags.get(flag, [])]
+    values = list(flags.get(chosen, []))
+    if chosen == '--torch':
+        values = ['--network', *values]
+    if OFFLINE in flags:
+        values += ['--output', *flags[OFFLINE]]
     updated = [kind, *values, *rest]
     _LOG.warning(
         'uhr_seg: `benchmark` without a subcommand goes with the next release, use: '

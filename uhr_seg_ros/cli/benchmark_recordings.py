@@ -29,17 +29,22 @@ from uhr_seg_ros.cli.arguments import (
     add_bundle,
     add_engines,
     add_every,
+    add_json,
+    add_refine,
     add_topic,
     DEFAULT_BUNDLE,
     INPUT_HELP,
+    node_parameters,
     parse_duration,
     parse_pace,
     parse_positive_rate,
     parse_size,
 )
 from uhr_seg_ros.core.atomic_io import check_writable, write_text
+from uhr_seg_ros.core.command_line import CommandParser
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
+from uhr_seg_ros.pipelines.refinement.refine import Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.reports.bag_compare import compare_files
 from uhr_seg_ros.reports.benchmark_console import print_bag, print_spreads
@@ -53,48 +58,63 @@ def add_bag(parser: argparse.ArgumentParser) -> None:
         type=parse_pace,
         default='realtime',
         metavar='HZ|realtime|max|peak',
-        help='frames per second; realtime: as recorded (default); max: each frame when the one '
-        'before was answered; peak: search the highest rate that is kept up with',
+        help='frames per second; realtime: as recorded; max: each frame when the one before was '
+        'answered; peak: search the highest rate that is kept up with',
     )
     parser.add_argument(
         '--duration',
         type=parse_duration,
         default=0.0,
         metavar='S',
-        help='play so long, repeating the recording; default: the recording once',
+        help='play so long, repeating the recording (default: the recording once)',
     )
-    parser.add_argument('--report', type=Path, metavar='HTML', help='file for a page with charts')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='file for the figures')
+    parser.add_argument(
+        '--report', type=Path, metavar='FILE', help='also write an HTML page with pictures'
+    )
+    add_json(parser)
 
 
-def add_offline(parser: argparse.ArgumentParser) -> None:
+def add_offline(parser: CommandParser) -> None:
     """Declare the arguments of `benchmark offline`."""
     _add_recording(parser, 1)
-    parser.add_argument('output', type=Path, metavar='OUTPUT', help='folder of the copy to write')
+    _add_output(parser, 'folder of the copy to write')
     parser.add_argument(
         '--prefix', metavar='NAME', help='of the topics that are added (default: /segmentation)'
     )
-    parser.add_argument('--json', type=Path, metavar='FILE', help='file for the figures')
+    add_json(parser)
 
 
-def add_make_bag(parser: argparse.ArgumentParser) -> None:
+def add_make_bag(parser: CommandParser) -> None:
     """Declare the arguments of `benchmark make-bag`."""
-    parser.add_argument('output', type=Path, metavar='OUTPUT', help='folder to make')
+    _add_output(parser, 'folder to make')
     parser.add_argument(
         '--size',
         type=parse_size,
         default=(2160, 3840),
         metavar='WxH',
-        help='of the frames (default: 3840x2160)',
+        help='of the frames',
     )
     parser.add_argument(
-        '--rate', type=parse_positive_rate, default=10.0, metavar='HZ', help='default: 10'
+        '--rate',
+        type=parse_positive_rate,
+        default=10.0,
+        metavar='HZ',
+        help='frames per second',
     )
     parser.add_argument(
-        '--seconds', type=parse_duration, default=30.0, metavar='S', help='default: 30'
+        '--duration',
+        type=parse_duration,
+        default=30.0,
+        metavar='S',
+        help='of the flight',
     )
+    parser.keep_old_name('--seconds', '--duration')
     parser.add_argument(
-        '--seed', type=int, default=0, help='the same seed gives the same messages (default: 0)'
+        '--seed',
+        type=int,
+        default=0,
+        metavar='N',
+        help='of what is random: the same seed gives the same messages',
     )
     parser.add_argument(
         '--compressed',
@@ -109,12 +129,18 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(name, type=Path, metavar=name.upper(), help='file of figures')
 
 
-def _add_recording(parser: argparse.ArgumentParser, count: int | str) -> None:
+def _add_recording(parser: CommandParser, count: int | str) -> None:
     parser.add_argument('recording', type=Path, nargs=count, metavar='INPUT', help=INPUT_HELP)
     add_topic(parser)
     add_every(parser)
     add_bundle(parser, default=DEFAULT_BUNDLE)
     add_engines(parser)
+    add_refine(parser)
+
+
+def _add_output(parser: CommandParser, what: str) -> None:
+    parser.add_argument('--output', required=True, type=Path, metavar='DIR', help=what)
+    parser.keep_old_place('--output', type=Path)
 
 
 def run_bag(arguments: argparse.Namespace) -> int:
@@ -137,13 +163,7 @@ def _run_bag(arguments: argparse.Namespace, recording: Path, topic: str, every: 
         topic=topic,
         every=every,
         duration_s=arguments.duration,
-        parameters={
-            'bundle': arguments.bundle,
-            'backend': arguments.backend,
-            'precision': arguments.precision,
-            'threads': arguments.threads,
-            'memory_limit_mb': arguments.memory_limit_mb,
-        },
+        parameters={'bundle': arguments.bundle, **node_parameters(arguments)},
     )
     with (
         TemporaryDirectory(prefix='uhr_seg_') as name,
@@ -185,12 +205,20 @@ def _run_offline(arguments: argparse.Namespace, recording: Path, name: str, ever
     topic = choose_topic(recording, name)
     options = EngineOptions(threads=arguments.threads, precision=arguments.precision)
     limits = TilingOptions(arguments.memory_limit_mb)
+    refinement = None if arguments.refine == 'none' else Refinement()
     with (
         Segmenter(arguments.bundle, arguments.backend, limits, options=options) as segmenter,
         tqdm(total=-(-topic.count // every), unit=' frames') as bar,
     ):
         result = segment_recording(
-            recording, topic, output, segmenter, prefix=prefix, every=every, on_frame=bar.update
+            recording,
+            topic,
+            output,
+            segmenter,
+            prefix=prefix,
+            refinement=refinement,
+            every=every,
+            on_frame=bar.update,
         )
         provenance = segmenter.provenance
     total, stages = spread(result.total_ms), {k: spread(v) for k, v in result.stage_ms.items()}
@@ -221,7 +249,7 @@ def run_make_bag(arguments: argparse.Namespace) -> int:
     options = FlightOptions(
         arguments.size,
         arguments.rate,
-        arguments.seconds,
+        arguments.duration,
         arguments.seed,
         arguments.compressed,
     )

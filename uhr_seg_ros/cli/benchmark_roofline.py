@@ -20,57 +20,63 @@ import argparse
 from pathlib import Path
 
 from uhr_seg_ros.benchmark.host import write_results
-from uhr_seg_ros.cli.arguments import DEFAULT_BUNDLE, parse_count, parse_size
+from uhr_seg_ros.cli.arguments import (
+    add_bundle,
+    add_json,
+    DEFAULT_BUNDLE,
+    parse_count,
+    parse_size,
+)
 from uhr_seg_ros.core.atomic_io import check_writable
 from uhr_seg_ros.core.bundle import load_bundle
+from uhr_seg_ros.core.command_line import CommandParser
 from uhr_seg_ros.reports.benchmark_console import print_roofline
 
 REPEAT = 7
 
 
-def add_roofline(parser: argparse.ArgumentParser) -> None:
+def add_roofline(parser: CommandParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
-        'bundle',
-        nargs='?',
-        default=DEFAULT_BUNDLE,
-        metavar='BUNDLE',
-        help=f'folder or name of a model bundle (default: {DEFAULT_BUNDLE})',
-    )
+    add_bundle(parser, default=DEFAULT_BUNDLE)
+    parser.keep_old_place('--bundle')
     parser.add_argument(
         '--size',
         type=parse_size,
         default=(2160, 3840),
         metavar='WxH',
-        help='frame size (default: 3840x2160)',
+        help='of the frames',
     )
     parser.add_argument(
         '--precision',
         choices=('fp32', 'int8'),
         nargs='+',
-        help='of the graphs (default: all that the bundle has)',
+        help='of the engines (default: all that the bundle has)',
     )
     parser.add_argument(
         '--repeat',
         type=parse_count,
         default=REPEAT,
         metavar='N',
-        help=f'runs of each graph that count (default: {REPEAT})',
+        help='measurements that count',
     )
-    parser.add_argument('--json', type=Path, metavar='FILE', help='file for the figures')
+    add_json(parser)
     parser.add_argument(
-        '--image', type=Path, metavar='FILE', help='.svg or .png: the graphs under the roof'
+        '--chart',
+        type=Path,
+        metavar='FILE',
+        help='draw the graphs under the roof into this .svg or .png file',
     )
+    parser.keep_old_name('--image', '--chart')
 
 
 def run_roofline(arguments: argparse.Namespace) -> int:
     """Measure, print, and write what was asked for."""
     check_writable(arguments.json)
-    if arguments.image:
+    if arguments.chart:
         # Only here: it draws with matplotlib.
         from uhr_seg_ros.comparison.chart import check_chart
 
-        check_chart(arguments.image)
+        check_chart(arguments.chart)
     # Only here: it needs onnx.
     from uhr_seg_ros.benchmark.roofline import measure_roofline
 
@@ -83,8 +89,8 @@ def run_roofline(arguments: argparse.Namespace) -> int:
     print_roofline(report)
     if arguments.json:
         write_results(arguments.json, report)
-    if arguments.image:
+    if arguments.chart:
         from uhr_seg_ros.reports.roofline_chart import draw_roofline
 
-        draw_roofline(report, arguments.image)
+        draw_roofline(report, arguments.chart)
     return 0

@@ -65,9 +65,9 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser)
     add_frames(parser, required=True, note=', like what the model was trained on; no labels')
     add_precision(parser)
-    parser.add_argument('--seed', type=int, default=0, help='of the training (default: 0)')
+    parser.add_argument('--seed', type=int, default=0, metavar='N', help='of what is random')
     parser.add_argument(
-        '--steps', type=parse_count, metavar='N', help='of the training; default: enough'
+        '--steps', type=parse_count, metavar='N', help='of the training (default: enough)'
     )
 
 

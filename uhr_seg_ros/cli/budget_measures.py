@@ -25,10 +25,20 @@ from tqdm import tqdm
 from uhr_seg_ros import __version__
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.benchmark.host import write_results
-from uhr_seg_ros.cli.arguments import add_bundle, add_precision, parse_count, parse_size
+from uhr_seg_ros.cli.arguments import (
+    add_bundle,
+    add_json,
+    add_precision,
+    add_root,
+    add_split,
+    add_threads,
+    parse_count,
+    parse_size,
+)
+from uhr_seg_ros.cli.dataset_argument import add_dataset, given_split, open_given
 from uhr_seg_ros.core.atomic_io import check_writable
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
-from uhr_seg_ros.data.datasets import DATASET_HELP, open_dataset
+from uhr_seg_ros.core.command_line import CommandParser
 from uhr_seg_ros.evaluation.both_branches import BothBranches
 from uhr_seg_ros.evaluation.budget_curve import BudgetCurve, rankings
 from uhr_seg_ros.evaluation.fixed_share import FixedShare
@@ -49,12 +59,15 @@ SHARE = 0.2
 def add_curve(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `curve`."""
     add_bundle(parser)
-    parser.add_argument('--dataset', default='aerial', metavar='NAME', help=DATASET_HELP)
-    parser.add_argument('--root', required=True, type=Path, help='folder of the data set')
-    parser.add_argument('--split', default='test', help='(default: test)')
+    add_dataset(parser)
+    add_root(parser)
+    add_split(parser)
     add_precision(parser)
-    parser.add_argument('--json', type=Path, help='also write the figures to this file')
-    parser.add_argument('--chart', type=Path, help='draw what is lost into this .svg or .png file')
+    add_threads(parser)
+    add_json(parser)
+    parser.add_argument(
+        '--chart', type=Path, metavar='FILE', help='draw what is lost into this .svg or .png file'
+    )
 
 
 def curve(args: argparse.Namespace) -> int:
@@ -63,9 +76,10 @@ def curve(args: argparse.Namespace) -> int:
     if args.chart:
         check_chart(args.chart)
     bundle = load_bundle(args.bundle)
-    dataset = open_dataset(args.dataset, args.root)
-    images = evaluated_images(dataset, args.split)
-    options = EngineOptions(precision=args.precision)
+    name, dataset = open_given(args)
+    split = given_split(args, dataset)
+    images = evaluated_images(dataset, split)
+    options = EngineOptions(threads=args.threads, precision=args.precision)
     whole = Segmenter(bundle, 'onnxruntime', TilingOptions(memory_limit_mb=0), options=options)
     branches = BothBranches(bundle, options)
     counted = BudgetCurve(len(bundle.classes), rankings(bundle), SHARES)
@@ -74,8 +88,8 @@ def curve(args: argparse.Namespace) -> int:
         counted.add(branches.look(image), labels, whole(image).mask)
     figures = {
         **_origin(bundle),
-        'dataset': args.dataset,
-        'split': args.split,
+        'dataset': name,
+        'split': split,
         'images': [image.name for image in images],
         **branches.provenance,
         **counted.figures(),
@@ -90,36 +104,49 @@ def curve(args: argparse.Namespace) -> int:
     return 0
 
 
-def add_flicker(parser: argparse.ArgumentParser) -> None:
+def add_flicker(parser: CommandParser) -> None:
     """Declare the arguments of `flicker`."""
     add_bundle(parser)
     parser.add_argument(
-        '--image', required=True, type=Path, help='picture of the ground, which is flown over'
+        '--image',
+        required=True,
+        type=Path,
+        metavar='IMAGE',
+        help='picture of the ground, which is flown over',
     )
     parser.add_argument(
-        '--size', type=parse_size, default=FRAME_SIZE, help='of the frames (default: 1920x1080)'
+        '--size', type=parse_size, default=FRAME_SIZE, metavar='WxH', help='of the frames'
     )
-    parser.add_argument('--frames', type=parse_count, default=FRAMES, metavar='N')
     parser.add_argument(
-        '--share', type=float, default=SHARE, help='of the tiles, per frame (default: 0.2)'
+        '--count', type=parse_count, default=FRAMES, metavar='N', help='frames of the flight'
     )
+    parser.keep_old_name('--frames', '--count')
+    parser.add_argument(
+        '--detail-share',
+        type=float,
+        default=SHARE,
+        metavar='SHARE',
+        help='run the detail branch on this share of the tiles, 0 to 1',
+    )
+    parser.keep_old_name('--share', '--detail-share')
     add_precision(parser)
-    parser.add_argument('--json', type=Path, help='also write the figures to this file')
+    add_threads(parser)
+    add_json(parser)
 
 
 def flicker(args: argparse.Namespace) -> int:
     """Segment a still and a moving recording, whole, by the semantic branch and by a budget."""
     check_writable(args.json)
-    FixedShare(args.share)  # or refuses
+    FixedShare(args.detail_share)  # or refuses
     bundle, mosaic = load_bundle(args.bundle), read_image(args.image)
     figures: dict[str, Any] = {
         **_origin(bundle),
         'image': args.image.name,
         'size': list(args.size),
-        'frames': args.frames,
-        'share': args.share,
+        'frames': args.count,
+        'share': args.detail_share,
     }
-    options = EngineOptions(precision=args.precision)
+    options = EngineOptions(threads=args.threads, precision=args.precision)
     with Segmenter(bundle, 'onnxruntime', options=options) as segmenter:
         for name, moves in (('still', False), ('moving', True)):
             figures[name] = _flicker(segmenter, mosaic, args, moves)
@@ -138,10 +165,10 @@ def _flicker(
     segmenter: Segmenter, mosaic: Any, args: argparse.Namespace, moves: bool
 ) -> dict[str, Any]:
     counters = {name: Flicker() for name in ('whole', 'semantic', 'budget')}
-    budget, shares = FixedShare(args.share), []
-    frames = recording(mosaic, args.frames, args.size, moves=moves)
+    budget, shares = FixedShare(args.detail_share), []
+    frames = recording(mosaic, args.count, args.size, moves=moves)
     text = 'moving' if moves else 'still'
-    for frame, to_ground in tqdm(frames, total=args.frames, desc=text, unit='frame'):
+    for frame, to_ground in tqdm(frames, total=args.count, desc=text, unit='frame'):
         counters['whole'].add(segmenter(frame).mask, to_ground)
         counters['semantic'].add(segmenter.semantic_only(frame), to_ground)
         found = segmenter(frame, budget=budget)

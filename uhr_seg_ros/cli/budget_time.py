@@ -27,7 +27,14 @@ from tqdm import tqdm
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.benchmark.host import write_results
-from uhr_seg_ros.cli.arguments import add_bundle, add_precision, parse_count, parse_size
+from uhr_seg_ros.cli.arguments import (
+    add_bundle,
+    add_json,
+    add_precision,
+    add_threads,
+    parse_count,
+    parse_size,
+)
 from uhr_seg_ros.core.atomic_io import check_writable
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.evaluation.fixed_share import FixedShare
@@ -43,15 +50,21 @@ def add_time(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_bundle(parser)
     parser.add_argument(
-        '--image', required=True, type=Path, help='picture of the ground, which is flown over'
+        '--image',
+        required=True,
+        type=Path,
+        metavar='IMAGE',
+        help='picture of the ground, which is flown over',
     )
     parser.add_argument(
-        '--size', type=parse_size, default=SIZE, help='of the frames (default: 3840x2160)'
+        '--size', type=parse_size, default=SIZE, metavar='WxH', help='of the frames'
     )
-    parser.add_argument('--repeat', type=parse_count, default=REPEAT, metavar='N')
+    parser.add_argument(
+        '--repeat', type=parse_count, default=REPEAT, metavar='N', help='measurements that count'
+    )
     add_precision(parser)
-    parser.add_argument('--threads', type=int, default=0, help='of the engines; 0: one per core')
-    parser.add_argument('--json', type=Path, help='also write the figures to this file')
+    add_threads(parser)
+    add_json(parser)
 
 
 def time(args: argparse.Namespace) -> int:

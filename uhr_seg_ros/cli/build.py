@@ -32,6 +32,7 @@ from uhr_seg_ros.cli.arguments import (
     parse_size,
 )
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
+from uhr_seg_ros.core.command_line import CommandParser
 from uhr_seg_ros.core.errors import RecordingError
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
@@ -41,24 +42,26 @@ from uhr_seg_ros.replay.image_source import read_frames
 CALIBRATION_FRAMES = 32
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: CommandParser) -> None:
     """Declare the arguments of the command."""
     add_bundle(parser)
-    parser.add_argument('--precision', choices=WIDTHS, default='fp16')
+    parser.add_argument('--precision', choices=WIDTHS, default='fp16', help='of the engines')
     parser.add_argument(
-        '--input',
+        '--size',
         type=parse_size,
         default=(2160, 3840),
         metavar='WxH',
-        help='size of the frames to come (default: 3840x2160)',
+        help='of the frames to come',
     )
+    parser.keep_old_name('--input', '--size')
     parser.add_argument(
-        '--workspace',
+        '--workspace-mb',
         type=int,
         default=DEFAULT_WORKSPACE_MB,
         metavar='MB',
-        help=f'scratch memory of an engine and of its build (default: {DEFAULT_WORKSPACE_MB})',
+        help='scratch memory of an engine and of its build',
     )
+    parser.keep_old_name('--workspace', '--workspace-mb')
     add_memory_limit(parser)
     add_frames(parser, required=False, note=': to compare on, and to calibrate int8 with')
     add_cache(parser)
@@ -85,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
         options = EngineOptions(
             precision=args.precision,
-            workspace_mb=args.workspace,
+            workspace_mb=args.workspace_mb,
             cache=args.cache,
             verification_image=frames[0] if frames else None,
             require_cache=True,
@@ -94,10 +97,10 @@ def run(args: argparse.Namespace) -> int:
             on_progress=show,
         )
         with Segmenter(
-            bundle, 'tensorrt', limits, input_size=args.input, options=options
+            bundle, 'tensorrt', limits, input_size=args.size, options=options
         ) as segmenter:
             provenance = segmenter.provenance
-    width, height = args.input[::-1]
+    width, height = args.size[::-1]
     console.print(f'ready: {bundle.name} for {width}x{height} in {args.precision}')
     console.print(f'{provenance["version"]} on {provenance["device"]}')
     return 0
@@ -119,4 +122,4 @@ def _calibrate(
 
     graphs = SpecializedGraphs(bundle.name, args.precision, EngineCache(args.cache))
     console.print(f'calibrating int8 with {len(frames)} frames')
-    calibrate(bundle, graphs, limits, args.input, frames)
+    calibrate(bundle, graphs, limits, args.size, frames)

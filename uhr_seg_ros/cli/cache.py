@@ -25,16 +25,16 @@ from rich.table import Table
 
 from uhr_seg_ros.backends.tensorrt.cache import EngineCache, Entry
 from uhr_seg_ros.cli.arguments import add_cache
+from uhr_seg_ros.core.command_line import CommandParser
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: CommandParser) -> None:
     """Declare the arguments of the command."""
     actions = parser.add_subparsers(dest='action', metavar='ACTION', required=True)
     listing = actions.add_parser('list', help='show what was built, the last used first')
     pruning = actions.add_parser('prune', help='remove what was not used for longest')
-    pruning.add_argument(
-        '--keep', type=float, default=0.0, metavar='MB', help='keep this much (default: 0)'
-    )
+    pruning.add_argument('--keep-mb', type=float, default=0.0, metavar='MB', help='keep this much')
+    pruning.keep_old_name('--keep', '--keep-mb')
     for action in (listing, pruning):
         add_cache(action)
 
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         total = sum(entry.size for entry in entries) / 1e6
         console.print(f'{len(entries)} entries, {total:.0f} MB: {cache.directory}', soft_wrap=True)
         return 0
-    removed = cache.prune(args.keep)
+    removed = cache.prune(args.keep_mb)
     total = sum(entry.size for entry in removed) / 1e6
     console.print(
         f'removed {len(removed)} entries, {total:.0f} MB: {cache.directory}', soft_wrap=True

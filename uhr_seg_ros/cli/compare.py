@@ -21,6 +21,7 @@ import math
 from pathlib import Path
 from time import monotonic
 
+from uhr_seg_ros.cli.arguments import add_root, add_split, parse_minutes
 from uhr_seg_ros.comparison.chart import check_chart, draw_chart
 from uhr_seg_ros.comparison.pictures import check_pictures, draw_pictures
 from uhr_seg_ros.comparison.plan import Plan, read_plan, Variant
@@ -43,14 +44,19 @@ FINISHED, UNFINISHED = 0, 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument('--plan', required=True, type=Path, help='YAML file with the variants')
-    parser.add_argument('--root', required=True, type=Path, help='folder of the data set')
-    parser.add_argument('--split', default='test', help='what is evaluated')
-    parser.add_argument('--output', required=True, type=Path, help='folder of all runs')
+    parser.add_argument(
+        '--plan', required=True, type=Path, metavar='FILE', help='YAML file with the variants'
+    )
+    add_root(parser)
+    add_split(parser)
+    parser.add_argument(
+        '--output', required=True, type=Path, metavar='DIR', help='folder of all runs'
+    )
     parser.add_argument(
         '--minutes',
-        type=float,
+        type=parse_minutes,
         default=math.inf,
+        metavar='MIN',
         help='stop after this time, with exit code 1; the same command goes on later',
     )
     parser.add_argument(
@@ -59,14 +65,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=range(1, 65),
         metavar='N',
         default=1,
-        help='train N runs side by side, each with its share of the cores (default: 1)',
-    )
-    parser.add_argument('--table', type=Path, help='also write the table to this file')
-    parser.add_argument(
-        '--chart', type=Path, help='draw accuracy over time into this .svg or .png file'
+        help='train N runs side by side, each with its share of the cores',
     )
     parser.add_argument(
-        '--pictures', type=Path, help='draw masks of all variants into this .jpg or .png file'
+        '--table', type=Path, metavar='FILE', help='also write the table to this file'
+    )
+    parser.add_argument(
+        '--chart',
+        type=Path,
+        metavar='FILE',
+        help='draw accuracy over time into this .svg or .png file',
+    )
+    parser.add_argument(
+        '--pictures',
+        type=Path,
+        metavar='FILE',
+        help='draw masks of all variants into this .jpg or .png file',
     )
 
 

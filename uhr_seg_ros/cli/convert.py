@@ -48,7 +48,11 @@ from uhr_seg_ros.networks.presets import is_network_name, NETWORKS, Segmentation
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        'checkpoint', nargs='?', type=Path, help='weights in one file: a PyTorch .pth file'
+        'checkpoint',
+        nargs='?',
+        type=Path,
+        metavar='CHECKPOINT',
+        help='weights in one file: a PyTorch .pth file',
     )
     parser.add_argument(
         '--network',
@@ -57,7 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='what the checkpoint was trained as; those of `uhr_seg train` say it themselves: '
         f'{", ".join(sorted(NETWORKS))}, or module:attribute of your own',
     )
-    parser.add_argument('--output', required=True, type=Path, help='folder of the bundle')
+    parser.add_argument(
+        '--output', required=True, type=Path, metavar='DIR', help='folder of the bundle'
+    )
     parser.add_argument(
         '--classes',
         metavar='FILE|NAME',
@@ -89,7 +95,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='in place of the one file: every part of released FCtL (patch, medium, large) or '
         'released learned downsampling (saliency, compress, encoder, decoder)',
     )
-    parser.add_argument('--name', help='name of the model; default: name of the output folder')
+    parser.add_argument(
+        '--name',
+        metavar='NAME',
+        help='of the model, in the bundle, logs and diagnostics (default: that of the folder)',
+    )
 
 
 def _network(text: str) -> str:

@@ -23,14 +23,18 @@ from pathlib import Path
 from uhr_seg_ros.benchmark.demo import DemoOptions, run_demo
 from uhr_seg_ros.cli.arguments import (
     add_bundle,
+    add_engines,
     add_every,
+    add_refine,
+    add_topic,
     DEFAULT_BUNDLE,
     INPUT_HELP,
+    node_parameters,
     parse_count,
     parse_rate,
     parse_size,
 )
-from uhr_seg_ros.core.command_line import Mode, refuse_without_effect
+from uhr_seg_ros.core.command_line import CommandParser, Mode, refuse_without_effect
 from uhr_seg_ros.replay.bags import is_bag
 from uhr_seg_ros.replay.video import is_video
 from uhr_seg_ros.reports.benchmark_console import print_demo
@@ -50,11 +54,11 @@ MODES = (
         f'{_DEFAULT} --topic --every --cloud',
         lambda given: len(given.paths) > 1 or _holds_several(given.paths),
     ),
-    Mode('', f'{_DEFAULT} --cloud --frames --size'),
+    Mode('', f'{_DEFAULT} --cloud --count --size'),
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: CommandParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
         'paths',
@@ -65,17 +69,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'scene',
     )
     add_bundle(parser, default=DEFAULT_BUNDLE)
-    parser.add_argument('--output', type=Path, default=Path('out/demo'), help='folder to write')
+    add_engines(parser)
+    add_refine(parser)
     parser.add_argument(
-        '--topic', default='', help='image topic of a recording; default: the only likely one'
+        '--output', type=Path, default=Path('out/demo'), metavar='DIR', help='folder to write'
     )
+    add_topic(parser)
     add_every(parser)
-    parser.add_argument('--frames', type=parse_count, default=12, help='frames of a flight')
     parser.add_argument(
-        '--rate', type=parse_rate, default=0.0, help='Hz; 0: as recorded, flights 1 Hz'
+        '--count', type=parse_count, default=12, metavar='N', help='frames of the flight'
+    )
+    parser.keep_old_name('--frames', '--count')
+    parser.add_argument(
+        '--rate',
+        type=parse_rate,
+        default=0.0,
+        metavar='HZ',
+        help='frames per second; 0: as recorded, flights 1 Hz',
     )
     parser.add_argument(
-        '--size', type=parse_size, default=DemoOptions.size, help='frames of a flight, 3840x2160'
+        '--size', type=parse_size, default=DemoOptions.size, metavar='WxH', help='of the frames'
     )
     parser.add_argument(
         '--cloud',
@@ -91,12 +104,13 @@ def run(arguments: argparse.Namespace) -> int:
         paths=tuple(arguments.paths),
         bundle=arguments.bundle,
         output=arguments.output,
-        frames=arguments.frames,
+        frames=arguments.count,
         rate_hz=arguments.rate,
         size=arguments.size,
         cloud=arguments.cloud,
         topic=arguments.topic,
         every=arguments.every,
+        parameters=node_parameters(arguments),
     )
     report = run_demo(options)
     print_demo(report)

@@ -28,7 +28,19 @@ from tqdm import tqdm
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.benchmark.host import describe_run, write_results
-from uhr_seg_ros.cli.arguments import add_backend, add_bundle, add_precision
+from uhr_seg_ros.cli.arguments import (
+    add_backend,
+    add_bundle,
+    add_json,
+    add_precision,
+    add_refine,
+    add_root,
+    add_split,
+    add_threads,
+    add_verbose,
+)
+from uhr_seg_ros.cli.backend_line import show_backend
+from uhr_seg_ros.cli.dataset_argument import add_dataset, given_split, open_given
 from uhr_seg_ros.core.atomic_io import check_writable, write_text
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.command_line import Mode, refuse_without_effect
@@ -36,7 +48,7 @@ from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.data import image_io
-from uhr_seg_ros.data.datasets import Dataset, DATASET_HELP, is_dataset_name, open_dataset
+from uhr_seg_ros.data.dataset import Dataset
 from uhr_seg_ros.data.sample import Sample
 from uhr_seg_ros.evaluation.block import MemmapMask
 from uhr_seg_ros.evaluation.evaluator import Evaluator
@@ -47,10 +59,13 @@ from uhr_seg_ros.evaluation.predictor import Predictor
 from uhr_seg_ros.evaluation.settings import BRANCHES, EvaluationSettings, MODES, settings_for
 from uhr_seg_ros.evaluation.tta import VIEWS
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
-from uhr_seg_ros.pipelines.refinement.refine import METHODS
+from uhr_seg_ros.pipelines.refinement.refine import Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.reports import evaluation_report
 from uhr_seg_ros.reports.evaluation_console import show
+
+#: Where the data set decides.
+PUBLISHED_DEFAULT = '(default: as published for the data set)'
 
 #: Options that count with another one only.
 REFINING = (
@@ -70,29 +85,41 @@ TILES = (
 
 @dataclass(frozen=True)
 class Engines:
-    """Back end and precision, as `Segmenter` takes them."""
+    """Back end, precision and threads, as `Segmenter` takes them; verbose: see `show_backend`."""
 
     backend: str = 'onnxruntime'
     precision: str = 'auto'
+    threads: int = 0
+    verbose: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_bundle(parser)
-    parser.add_argument(
-        '--dataset',
-        type=_dataset,
-        default='aerial',
-        metavar='NAME',
-        help=f'{DATASET_HELP} (default: aerial)',
+    add_dataset(parser)
+    add_root(parser)
+    add_split(parser)
+    how = parser.add_argument_group('how images are segmented')
+    how.add_argument(
+        '--mode',
+        choices=MODES,
+        help=f'the whole image, or sliding windows {PUBLISHED_DEFAULT}',
     )
-    parser.add_argument('--root', required=True, type=Path, help='folder of the data set')
-    parser.add_argument('--split', default='test')
-    how = parser.add_argument_group('how images are segmented (default: as published)')
-    how.add_argument('--mode', choices=MODES, help='the whole image, or sliding windows')
-    how.add_argument('--window', type=int, metavar='PX', help='side of a sliding window')
-    how.add_argument('--stride', type=int, metavar='PX', help='step between windows')
-    how.add_argument('--scale', type=float, help='resize images by this factor before')
+    how.add_argument(
+        '--window',
+        type=int,
+        metavar='PX',
+        help=f'side of a sliding window {PUBLISHED_DEFAULT}',
+    )
+    how.add_argument(
+        '--stride', type=int, metavar='PX', help=f'step between windows {PUBLISHED_DEFAULT}'
+    )
+    how.add_argument(
+        '--scale',
+        type=float,
+        metavar='FACTOR',
+        help=f'resize images by this factor before {PUBLISHED_DEFAULT}',
+    )
     how.add_argument(
         '--tta',
         nargs='?',
@@ -103,22 +130,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         '--branch',
         choices=BRANCHES,
-        help='semantic: the low-resolution branch alone, to see what the detail branch adds',
+        help='semantic: the low-resolution branch alone, to see what the detail branch adds '
+        '(default: fused)',
     )
     how.add_argument(
-        '--tile', type=int, metavar='PX', help='run the detail branch in tiles of this size'
+        '--tile',
+        type=int,
+        metavar='PX',
+        help='largest side of a tile of the detail branch (default: by memory)',
     )
     how.add_argument(
         '--detail-share',
         type=float,
         metavar='SHARE',
-        help='run the detail branch on this share of the tiles of a frame budget, 0 to 1',
+        help='run the detail branch on this share of the tiles, 0 to 1 (default: all of them)',
+    )
+    add_refine(how)
+    how.add_argument(
+        '--passes',
+        type=int,
+        metavar='N',
+        help=f'refining: half the band, px (default: {Refinement.passes})',
     )
     how.add_argument(
-        '--refine', choices=METHODS, help='let the image decide the boundaries of the mask'
+        '--beta',
+        type=float,
+        metavar='WEIGHT',
+        help=f'refining: weight of the differences of the image (default: {Refinement.beta:g})',
     )
-    how.add_argument('--passes', type=int, metavar='N', help='refining: half the band, px')
-    how.add_argument('--beta', type=float, help='refining: weight of the differences of the image')
     how.add_argument(
         '--against-whole',
         action='store_true',
@@ -129,8 +168,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser, default='onnxruntime', note=', the reference; TensorRT builds for every size'
     )
     add_precision(parser)
-    parser.add_argument('--json', type=Path, help='also write the figures to this file')
-    parser.add_argument('--report', type=Path, help='also write an HTML page with pictures')
+    add_threads(parser)
+    add_verbose(parser)
+    add_json(parser)
+    parser.add_argument(
+        '--report', type=Path, metavar='FILE', help='also write an HTML page with pictures'
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -138,24 +181,25 @@ def run(args: argparse.Namespace) -> int:
     refuse_without_effect(args, REFINING, TILES)
     chosen = {name: getattr(args, name) for name in EvaluationSettings.__dataclass_fields__}
     chosen['against_whole'] = args.against_whole or None
-    settings = settings_for(args.dataset, chosen)
-    check_writable(args.json, args.report)
     bundle = load_bundle(args.bundle)
-    dataset = open_dataset(args.dataset, args.root)
+    name, dataset = open_given(args)
+    settings = settings_for(name, chosen)
+    check_writable(args.json, args.report)
     _check_classes(bundle, dataset)
-    images = evaluated_images(dataset, args.split)
+    split = given_split(args, dataset)
+    images = evaluated_images(dataset, split)
     # Every image comes once: room for one with its labels, and no need to keep those before it.
     room = 4 * max(image.size[0] * image.size[1] for image in images)
     gallery = Gallery(bundle.classes) if args.report else None
-    engines = Engines(args.backend, args.precision)
+    engines = Engines(args.backend, args.precision, args.threads, args.verbose)
     with image_io.cache.limited(room):
         figures = evaluate(bundle, dataset, images, settings, engines, gallery)
     content = {
         'bundle': bundle.name,
         'sha256': {name: graph.sha256 for name, graph in bundle.graphs.items()},
         'backend': args.backend,
-        'dataset': args.dataset,
-        'split': args.split,
+        'dataset': name,
+        'split': split,
         'images': [image.name for image in images],
         'ignored': [bundle.classes.names[index] for index in dataset.ignored],
         'settings': asdict(settings),
@@ -220,20 +264,14 @@ def evaluate(
     }
 
 
-def _dataset(name: str) -> str:
-    if not is_dataset_name(name):
-        msg = f'{name!r} is not a data set: {DATASET_HELP}'
-        raise argparse.ArgumentTypeError(msg)
-    return name
-
-
 @contextmanager
 def _predictor(
     bundle: Bundle, settings: EvaluationSettings, engines: Engines
 ) -> Iterator[tuple[Predictor, Segmenter]]:
     limits = TilingOptions(tile=settings.tile)
-    options = EngineOptions(precision=engines.precision)
+    options = EngineOptions(threads=engines.threads, precision=engines.precision)
     with Segmenter(bundle, engines.backend, limits, options=options) as segmenter:
+        show_backend(segmenter.provenance, segmenter.fallback, verbose=engines.verbose)
         if not settings.against_whole:
             yield Predictor(segmenter, settings, limits), segmenter
             return

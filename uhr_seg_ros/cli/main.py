@@ -17,12 +17,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 import sys
 from types import ModuleType
 
 from uhr_seg_ros import __version__
+from uhr_seg_ros.cli.examples import examples_of
+from uhr_seg_ros.core.command_help import examples_text
 from uhr_seg_ros.core.command_line import CommandParser
 from uhr_seg_ros.core.program import guarded, OK
 
@@ -116,7 +118,29 @@ def _parser(called: str = '', module: ModuleType | None = None) -> argparse.Argu
         command = commands.add_parser(name, help=summary, description=f'{summary.capitalize()}.')
         if module is not None and name == called:
             module.add_arguments(command)
+            for each in leaves(command):
+                each.epilog = examples_text(examples_of(each.prog))
     return parser
+
+
+def command_parser(name: str) -> CommandParser:
+    """Return the parser of a command with all of its arguments."""
+    return next(iter(_subcommands(_parser(name, import_module(COMMANDS[name][0])), name)))
+
+
+def leaves(parser: argparse.ArgumentParser) -> Iterator[CommandParser]:
+    """Yield the parsers of what can be called: the command, or each of its subcommands."""
+    subcommands = list(_subcommands(parser))
+    for each in subcommands:
+        yield from leaves(each)
+    if not subcommands and isinstance(parser, CommandParser):
+        yield parser
+
+
+def _subcommands(parser: argparse.ArgumentParser, only: str = '') -> Iterator[CommandParser]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from (each for name, each in action.choices.items() if only in ('', name))
 
 
 if __name__ == '__main__':

@@ -31,6 +31,7 @@ from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.cli.arguments import add_bundle, add_frames
 from uhr_seg_ros.core.atomic_io import atomic_write
 from uhr_seg_ros.core.bundle import Bundle, GraphSet, load_bundle, MODEL_FILE
+from uhr_seg_ros.core.command_line import CommandParser
 from uhr_seg_ros.core.errors import BundleError, EngineError
 from uhr_seg_ros.core.interruption import note_progress, signals_held
 from uhr_seg_ros.core.resources import has_exact_int8
@@ -57,7 +58,7 @@ MIN_AGREEMENT = 0.995
 SHOWN = 10
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: CommandParser) -> None:
     """Declare the arguments of the command."""
     add_bundle(parser)
     add_frames(parser, required=True, note=', like what the model will see')
@@ -78,9 +79,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=MIN_AGREEMENT,
         metavar='SHARE',
         help='share of the pixels that have to keep their class; layers stay in fp32 until they '
-        f'do (default: {MIN_AGREEMENT})',
+        'do',
     )
-    parser.add_argument('--tile', type=int, default=TILE, metavar='PX', help='side of the tiles')
+    parser.add_argument(
+        '--crop',
+        type=int,
+        default=TILE,
+        metavar='PX',
+        help='side of the pieces of frames that are looked at',
+    )
+    parser.keep_old_name('--tile', '--crop')
     parser.add_argument(
         '--default', action='store_true', help='let the CPU take int8 when nobody chooses'
     )
@@ -97,11 +105,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _quantize(args: argparse.Namespace, bundle: Bundle, output: Path) -> int:
     frames = tqdm(read_frames(args.frames, args.topic, args.every), desc='reading', unit='frame')
-    tiles = sample_tiles(frames, args.tile, TILES, SEED)
+    tiles = sample_tiles(frames, args.crop, TILES, SEED)
     if len(tiles) < MIN_TILES:
         msg = (
-            f'{listed(args.frames)} gives {len(tiles)} tiles of {args.tile} px, at least '
-            f'{MIN_TILES} are needed: give more or larger frames, or a smaller --tile'
+            f'{listed(args.frames)} gives {len(tiles)} tiles of {args.crop} px, at least '
+            f'{MIN_TILES} are needed: give more or larger frames, or a smaller --crop'
         )
         raise BundleError(msg)
     calibrating, choosing, checking = tiles[::2], tiles[1::4], tiles[3::4]
@@ -123,7 +131,7 @@ def _quantize(args: argparse.Namespace, bundle: Bundle, output: Path) -> int:
         facts = {
             'frames': listed(path.name for path in args.frames),
             'tiles': [len(calibrating), len(choosing), len(checking)],
-            'tile': args.tile,
+            'tile': args.crop,
             'least_agreement': args.agreement,
             **loss.facts(),
             'times_faster': speed,
@@ -147,8 +155,8 @@ def _check(args: argparse.Namespace, bundle: Bundle) -> None:
     if not 0.0 <= args.agreement <= 1.0:
         msg = f'--agreement is {args.agreement:g}, expected a share of 0 to 1'
         raise BundleError(msg)
-    if args.tile < bundle.multiple:
-        msg = f'--tile is {args.tile} px, expected at least {bundle.multiple}'
+    if args.crop < bundle.multiple:
+        msg = f'--crop is {args.crop} px, expected at least {bundle.multiple}'
         raise BundleError(msg)
 
 

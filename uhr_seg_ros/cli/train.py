@@ -21,34 +21,29 @@ from contextlib import ExitStack
 from dataclasses import replace
 import math
 from pathlib import Path
+import signal
 from time import monotonic
 
-from rich.console import Console
-from torch import nn
-
-from uhr_seg_ros.core.command_line import Mode, refuse_without_effect
+from uhr_seg_ros.cli.arguments import add_root, parse_minutes
+from uhr_seg_ros.cli.train_ending import Ending
+from uhr_seg_ros.core.command_line import CommandParser, Mode, refuse_without_effect
 from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.core.errors import TrainingError
-from uhr_seg_ros.core.interruption import note_progress
+from uhr_seg_ros.core.interruption import first_signal_asks, note_progress
 from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.data.datasets import Dataset, open_dataset
-from uhr_seg_ros.export.checkpoints import open_checkpoint
-from uhr_seg_ros.export.description import Description
-from uhr_seg_ros.export.export import export_bundle
 from uhr_seg_ros.export.pretrained import PARTS
-from uhr_seg_ros.export.released import load_checkpoint
-from uhr_seg_ros.reports.training_curves import draw_curves
 from uhr_seg_ros.training.checks import field_error
 from uhr_seg_ros.training.config import Config, read_config
 from uhr_seg_ros.training.dataloaders import build_dataloaders
 from uhr_seg_ros.training.distributed import DEVICES, process_group
-from uhr_seg_ros.training.run_folder import BEST, LAST, LOG, read_log, VALIDATION
 from uhr_seg_ros.training.trainer import Trainer
-from uhr_seg_ros.training.validation import format_figures
 
-#: Exit codes: the recipe is finished; --minutes ran out before it was.
+#: Exit codes: the recipe is finished; it was stopped before it was.
 FINISHED, UNFINISHED = 0, 1
 
+#: What who presses Ctrl-C reads.
+ASKED = 'uhr_seg: ending after this step; once more to end at once'
 
 #: Weights to start with are those of the checkpoint where a run goes on.
 RESUMING = (
@@ -57,20 +52,43 @@ RESUMING = (
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: CommandParser) -> None:
     """Declare the options."""
-    parser.add_argument('--config', required=True, type=Path, help='YAML file with the recipe')
-    parser.add_argument('--root', required=True, type=Path, help='folder of the data set')
-    parser.add_argument('--output', required=True, type=Path, help='folder of the run')
+    parser.add_argument(
+        '--config', required=True, type=Path, metavar='FILE', help='YAML file with the recipe'
+    )
+    add_root(parser)
+    parser.add_argument(
+        '--output', required=True, type=Path, metavar='DIR', help='folder of the run'
+    )
     parser.add_argument('--resume', action='store_true', help='go on from the last checkpoint')
     parser.add_argument(
         '--minutes',
-        type=float,
+        type=parse_minutes,
         default=math.inf,
-        help='stop with a checkpoint after this time; the exit code is 1 until all steps are done',
+        metavar='MIN',
+        help='stop after this time with a checkpoint and a bundle; the exit code is 1 until all '
+        'steps are done (default: no limit)',
     )
-    parser.add_argument('--bundle', type=Path, help='bundle to write; default: OUTPUT/bundle')
-    parser.add_argument('--device', choices=DEVICES, default='auto')
+    parser.add_argument(
+        '--stop-after-checkpoint',
+        action='store_true',
+        help='stop after the next checkpoint, in the same way',
+    )
+    parser.add_argument(
+        '--output-bundle',
+        type=Path,
+        metavar='DIR',
+        help='folder of the bundle (default: bundle in that of the run)',
+    )
+    parser.keep_old_name('--bundle', '--output-bundle')
+    parser.add_argument(
+        '--name',
+        metavar='NAME',
+        help='of the model, in the bundle, logs and diagnostics (default: that of the folder of '
+        'the run, or of --output-bundle)',
+    )
+    parser.add_argument('--device', choices=DEVICES, default='auto', help='what computes')
     parser.add_argument(
         '--start',
         action='append',
@@ -86,11 +104,13 @@ def run(args: argparse.Namespace) -> int:
     refuse_without_effect(args, RESUMING)
     deadline = monotonic() + 60 * args.minutes
     config = _with_pretrained(read_config(args.config), args.start)
+    folder = args.output_bundle or args.output / 'bundle'
+    name = _name(args)
     dataset = open_dataset(config.data.dataset, args.root)
     with ExitStack() as locks:
         with process_group(args.device) as dist:
             if dist.writes:
-                _keep_others_out(locks, args.output, args.bundle)
+                _keep_others_out(locks, args.output, args.output_bundle)
             trainer = Trainer(
                 config,
                 dataset.classes,
@@ -100,35 +120,34 @@ def run(args: argparse.Namespace) -> int:
                 domain=_domain(config, dataset),
             )
             batches, validation = build_dataloaders(config, dataset, dist)
-            with note_progress(lambda: _so_far(trainer)):
-                finished = trainer.run(batches, validation, deadline=deadline)
+            ending = Ending(trainer, dataset, args.config.name, folder, name)
+            until = trainer.next_checkpoint if args.stop_after_checkpoint else None
+            locks.enter_context(note_progress(ending.so_far))
+            # At its end the first signal raises, after the bundle is written.
+            asked = locks.enter_context(first_signal_asks(ASKED))
+            finished = trainer.run(
+                batches, validation, until=until, deadline=deadline, stop=lambda: asked
+            )
         if not dist.writes:
             return FINISHED  # torchrun ends all processes when one fails: the first speaks for all
-        return _finish(trainer, finished, dataset, args)
+        # Who sends SIGTERM does not wait; the note says how to get a bundle then.
+        if asked.number in (0, signal.SIGINT):
+            ending.write(finished=finished)
+        return FINISHED if finished else UNFINISHED
+
+
+def _name(args: argparse.Namespace) -> str:
+    """Return the name of the model: as given, or that of the folder that is called so for it."""
+    name = (args.output_bundle or args.output).resolve().name if args.name is None else args.name
+    if not name:
+        msg = '--name is empty: leave it out for the name of the folder of the run'
+        raise TrainingError(msg)
+    return name
 
 
 def _keep_others_out(locks: ExitStack, *folders: Path | None) -> None:
     for folder in {each.resolve() for each in folders if each}:
         locks.enter_context(lock_folder(folder))
-
-
-def _so_far(trainer: Trainer) -> str:
-    text = f'{trainer.step} of {trainer.config.training.steps} steps trained'
-    has_checkpoint = (trainer.output / LAST).is_file()
-    return f'{text}, go on from the last checkpoint with --resume' if has_checkpoint else text
-
-
-def _finish(trainer: Trainer, finished: bool, dataset: Dataset, args: argparse.Namespace) -> int:
-    console = Console()
-    if not finished:
-        steps = trainer.config.training.steps
-        console.print(f'stopped after {trainer.step} of {steps} steps: go on with --resume')
-        return UNFINISHED
-    curves = args.output / 'curves.png'
-    if draw_curves(curves, read_log(args.output / LOG), read_log(args.output / VALIDATION)):
-        console.print(f'curves: {curves}')
-    _export(trainer, dataset, args, console)
-    return FINISHED
 
 
 def _domain(config: Config, dataset: Dataset) -> Domain:
@@ -146,47 +165,3 @@ def _with_pretrained(config: Config, given: list[str]) -> Config:
             raise field_error('--start', text, f'PART=FILE with PART one of {", ".join(PARTS)}')
         pretrained[part] = path
     return replace(config, pretrained=pretrained)
-
-
-def _export(
-    trainer: Trainer, dataset: Dataset, args: argparse.Namespace, console: Console
-) -> None:
-    config, network = trainer.config, trainer.ema.cpu()
-    if config.export == 'best':
-        _load_best(network, args.output / BEST, trainer.description)
-    folder = args.bundle or args.output / 'bundle'
-    figures = read_log(args.output / VALIDATION)[-1]
-    if config.export == 'best':
-        figures['mean_iou'] = trainer.best
-    figure = figures['mean_iou']
-    bundle = export_bundle(
-        network,
-        folder,
-        name=folder.resolve().name,
-        preset=config.training.network,
-        classes=dataset.classes,
-        domain=trainer.description.domain,
-        provenance={
-            'config': args.config.name,
-            'options': config.training.options,
-            'dataset': dataset.name,
-            'steps': config.training.steps,
-            'seed': config.training.seed,
-            'weights': config.export,
-            'validation': {
-                'measured_on': config.data.measured_on,
-                'mean_iou': None if figure is None else round(figure, 4),
-            },
-        },
-    )
-    console.print(f'bundle: {bundle.path}, validation {format_figures(figures)}', markup=False)
-    console.print(f'{bundle.domain_line}{bundle.domain.advice}', markup=False)
-
-
-def _load_best(network: nn.Module, path: Path, ours: Description) -> None:
-    best = open_checkpoint(path)
-    # None: written before an update and a resume.
-    if best.description is not None and not best.description.means(ours):
-        msg = f'{path} was trained as something else than this run: move it away and train again'
-        raise TrainingError(msg)
-    load_checkpoint(network, best.tensors)

@@ -34,7 +34,7 @@ from typing import Any
 
 from uhr_seg_ros.comparison.plan import check_config, Plan, Variant, write_config
 from uhr_seg_ros.core.bundle import MODEL_FILE
-from uhr_seg_ros.core.config_reader import read_json
+from uhr_seg_ros.core.config_reader import read_json, read_mapping
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.interruption import Terminated
 from uhr_seg_ros.core.resources import available_cores
@@ -153,9 +153,13 @@ class Comparison:
         """Train one variant with one seed, or go on with it."""
         folder = self.folder(variant, seed)
         config = folder / 'config.yaml'
-        if (folder / 'bundle' / MODEL_FILE).is_file():
+        model = folder / 'bundle' / MODEL_FILE
+        if model.is_file():
             check_config(variant, seed, config)
-            return
+            # A training that was stopped leaves a bundle, too.
+            provenance = read_mapping(model, ConfigError, REEXPORT_HINT).get('provenance')
+            if not (isinstance(provenance, dict) and 'unfinished' in provenance):
+                return
         write_config(variant, seed, config)
         run = folder / 'run'
         resume = ['--resume'] if (run / 'last.pth').is_file() else []
@@ -173,8 +177,10 @@ class Comparison:
                 self.root,
                 '--output',
                 run,
-                '--bundle',
+                '--output-bundle',
                 folder / 'bundle',
+                '--name',
+                f'{variant.folder}_{seed}',
                 '--minutes',
                 f'{minutes:.2f}',
                 *resume,

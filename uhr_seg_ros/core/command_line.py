@@ -12,16 +12,21 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Options of a command that have no effect beside other ones: refused, by one table each."""
+"""The parser of commands, and options without effect beside others: refused by a table each."""
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace, SUPPRESS
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+import logging
+import sys
 from typing import Any
 
+from uhr_seg_ros.core.command_help import DefaultsFormatter
 from uhr_seg_ros.core.errors import ConfigError
+
+_LOG = logging.getLogger(__name__)
 
 #: Attribute of the parsed arguments: the options that were given, such as ``--bag``, whatever
 #: their values.
@@ -29,23 +34,84 @@ GIVEN = 'given'
 
 
 class CommandParser(ArgumentParser):
-    """A parser that also tells which options were given, which their defaults hide."""
+    """
+    A parser of a command.
+
+    It tells which options were given, which their defaults hide, shows defaults in its help, and
+    takes names of the last release, with a line that names those of today.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault('formatter_class', DefaultsFormatter)
+        super().__init__(*args, **kwargs)
+        self.old_names: dict[str, str] = {}
+        self._old_places: dict[str, tuple[str, bool]] = {}
+        self._told: set[str] = set()
+
+    def keep_old_name(self, old: str, name: str) -> None:
+        """Take an option of this parser under the name of the last release too, for this one."""
+        self.old_names[old] = name
+
+    def keep_old_place(self, name: str, **options: Any) -> None:
+        """
+        Take the value of an option without its name too, as in the last release, for this one.
+
+        Args:
+            name: of the option, which was declared before.
+            options: of the argument, as `type`.
+        """
+        action = self._option_string_actions[name]
+        place = f'old_{action.dest}'
+        self._old_places[place] = (name, action.required)
+        action.required = False  # it is checked once both are known
+        self.add_argument(place, nargs='?', help=SUPPRESS, **options)
 
     def parse_known_args(  # type: ignore[override]  # overloads that nobody here needs
         self, args: Sequence[str] | None = None, namespace: Namespace | None = None
     ) -> tuple[Namespace, list[str]]:
         """Parse as usual, and note the names of what was given as ``given``."""
-        found, rest = super().parse_known_args(args, namespace)
+        words = [self._of_today(word) for word in (sys.argv[1:] if args is None else args)]
+        found, rest = super().parse_known_args(words, namespace)
         absent = _Absent()
         probe = Namespace(**{action.dest: absent for action in self._actions})
-        super().parse_known_args(args, probe)
+        super().parse_known_args(words, probe)
         given = {
             action.option_strings[-1]
             for action in self._actions
             if action.option_strings and getattr(probe, action.dest) is not absent
         }
+        given |= self._take_old_places(found)
         setattr(found, GIVEN, frozenset(given | getattr(found, GIVEN, frozenset())))
         return found, rest
+
+    def _of_today(self, word: str) -> str:
+        name, equals, value = word.partition('=')
+        if name not in self.old_names:
+            return word
+        self._tell(f'{name} goes with the next release, use {self.old_names[name]}')
+        return f'{self.old_names[name]}{equals}{value}'
+
+    def _take_old_places(self, found: Namespace) -> set[str]:
+        given = set()
+        for place, (name, required) in self._old_places.items():
+            value = vars(found).pop(place, None)
+            dest = self._option_string_actions[name].dest
+            if value is not None:
+                if getattr(found, dest) != self.get_default(dest):
+                    self.error(f'unrecognized arguments: {value}')
+                self._tell(
+                    f'{value} without {name} goes with the next release, use {name} {value}'
+                )
+                setattr(found, dest, value)
+                given.add(name)
+            elif required and getattr(found, dest) is None:
+                self.error(f'the following arguments are required: {name}')
+        return given
+
+    def _tell(self, text: str) -> None:
+        if text not in self._told:  # a command is parsed more than once
+            self._told.add(text)
+            _LOG.warning('uhr_seg: %s', text)
 
 
 class _Absent(list):

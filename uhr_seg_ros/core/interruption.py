@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 import os
 import signal
+import sys
 from threading import current_thread, main_thread
 from types import FrameType
 
@@ -56,6 +57,7 @@ class _Taker:
         self.count = 0
         self.held = 0
         self.waiting = 0
+        self.asked: Asked | None = None
 
     def take(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self.process:  # a forked child, such as a loader of data
@@ -65,12 +67,41 @@ class _Taker:
         self.count += 1
         if self.count >= _IMPATIENT:
             os._exit(128 + number)
+        if self.asked is not None and not self.held:
+            self._ask(self.asked, number)
+            return
         if self.count > 1:
             return
         if self.held:
             self.waiting = number
         else:
             _raise(number)
+
+    def _ask(self, asked: Asked, number: int) -> None:
+        if self.count > 1:
+            _raise(asked.number)
+        asked.number = number
+        # Not with print, which the signal may have interrupted.
+        os.write(sys.stderr.fileno() if _has_number(sys.stderr) else 2, asked.notice)
+
+
+class Asked:
+    """
+    Whether a signal has asked a block to come to its end.
+
+    Args:
+        notice: line for the user who sent it.
+
+    Attributes:
+        number: of the signal, 0 for none.
+    """
+
+    def __init__(self, notice: str = '') -> None:
+        self.number = 0
+        self.notice = f'\n{notice}\n'.encode() if notice else b''
+
+    def __bool__(self) -> bool:
+        return self.number != 0
 
 
 _taker = _Taker()
@@ -121,6 +152,33 @@ def signals_held() -> Iterator[None]:
 
 
 @contextmanager
+def first_signal_asks(notice: str) -> Iterator[Asked]:
+    """
+    Let the first signal only ask the block to come to its end, and the second one raise.
+
+    The exception of the first signal is raised after the block.
+
+    Args:
+        notice: line that is written to stderr when the first one comes.
+
+    Yields:
+        Truthy as soon as a signal has come. Never where others take the signals, such as torchrun.
+
+    """
+    asked, taker = Asked(notice), _taker
+    if current_thread() is not main_thread():
+        yield asked
+        return
+    taker.asked = asked
+    try:
+        yield asked
+    finally:
+        taker.asked = None
+    if asked:
+        _raise(asked.number)
+
+
+@contextmanager
 def note_progress(done: Callable[[], str]) -> Iterator[None]:
     """
     Note on whatever ends the block early what was done until then.
@@ -145,6 +203,14 @@ def progress_note(error: BaseException) -> str:
 def exit_code(error: BaseException) -> int:
     """Return what a shell expects of a process that a signal has ended."""
     return 128 + (error.number if isinstance(error, Terminated) else signal.SIGINT)
+
+
+def _has_number(stream: object) -> bool:
+    """Tell if a stream is a file of the system, which that of a test is not."""
+    try:
+        return isinstance(stream.fileno(), int)  # type: ignore[attr-defined]
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 def _raise(number: int) -> None:

@@ -31,6 +31,8 @@ from uhr_seg_ros.image_io.headers import SUFFIXES
 
 #: Formats that keep class ids as they are.
 LABEL_SUFFIXES = ('.png', '.tif', '.tiff')
+#: Says what the labels mean, and makes a folder a set.
+CLASSES_FILE = 'classes.yaml'
 #: The one split of a set that is not divided.
 ALL = 'all'
 
@@ -52,7 +54,7 @@ class Folder(Dataset):
 
     def __init__(self, root: str | Path) -> None:
         super().__init__(root)
-        path = self.root / 'classes.yaml'
+        path = self.root / CLASSES_FILE
         content = read_mapping(path, DataError, 'docs/data.md shows an example')
         self._fields = Fields(path, content, DataError)
         if unknown := [str(key) for key in content if key not in _FIELDS]:

@@ -125,7 +125,7 @@ def load_last(
 
     Raises:
         TrainingError: There is none, another version or another recipe wrote it, or it was for
-            other classes.
+            other classes. A recipe with fewer steps is the same one.
         CheckpointError: It is damaged, or its weights are none.
     """
     path = folder / LAST
@@ -138,6 +138,10 @@ def load_last(
         msg = f'{path} is not a checkpoint of this version: start again in another folder'
         raise TrainingError(msg)
     theirs = with_current_facts(theirs)
+    if ends_earlier(theirs.get('steps'), decisive.get('steps')):
+        text = '%s: the recipe had %s steps and has %s now, where this run ends'
+        logger.info(text, path, theirs['steps'], decisive['steps'])
+        theirs['steps'] = decisive['steps']
     changed = [
         f'{name} was {theirs.get(name)!r} and is {value!r}'
         for name, value in decisive.items()
@@ -160,6 +164,11 @@ def load_last(
         if isinstance(state.get(name), dict):
             plain_tensors(state[name], path)
     return state
+
+
+def ends_earlier(before: object, now: object) -> bool:
+    """Tell if a recipe has fewer steps than it had, which does not make it another one."""
+    return isinstance(before, int) and isinstance(now, int) and now < before
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ is no state of a generator to keep: a resumed training continues as the interrup
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 import math
 from pathlib import Path
@@ -127,6 +127,7 @@ class Trainer:
         *,
         until: int | None = None,
         deadline: float = math.inf,
+        stop: Callable[[], object] = lambda: False,
     ) -> bool:
         """
         Train up to a step or a time, with validations and checkpoints on the way.
@@ -136,6 +137,7 @@ class Trainer:
             validation: What to validate on.
             until: Step to stop before; the end of the recipe by default.
             deadline: Time of ``monotonic`` to stop after; a checkpoint is written.
+            stop: Asked in every step: whether to stop after it, likewise.
 
         Returns:
             Whether the recipe is finished.
@@ -152,7 +154,8 @@ class Trainer:
         ):
             started = monotonic()
             for step, batch in steps:
-                terms, late = self._update(step, batch, late=monotonic() > deadline)
+                late = monotonic() > deadline or bool(stop())
+                terms, late = self._update(step, batch, late=late)
                 self.step = step + 1
                 now = monotonic()
                 logger.step(step, terms, now - started)
@@ -163,7 +166,13 @@ class Trainer:
                 if late:
                     break
                 started = monotonic()
-        return self.step == training.steps
+        return self.step >= training.steps
+
+    @property
+    def next_checkpoint(self) -> int:
+        """The step before which the next checkpoint is written."""
+        every = self.config.training.checkpoint_every
+        return min((self.step // every + 1) * every, self.config.training.steps)
 
     def _open_logger(self) -> RunLogger:
         if not self.dist.writes:
