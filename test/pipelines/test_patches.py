@@ -185,7 +185,7 @@ def test_another_side_than_the_graphs(bundle: Bundle) -> None:
     ('field', 'value', 'text'),
     [
         ('side', 0, r'patches\.side is 0, expected a number above zero'),
-        ('contexts', {'huge': 2}, r"patches\.contexts has 'huge': 2, expected one of medium"),
+        ('contexts', {'huge': 2}, r"patches\.contexts has 'huge': 2, expected one of local"),
         ('contexts', {'medium': [2]}, r"patches\.contexts has 'medium': \[2\]"),
         ('contexts', 3, r'patches\.contexts is 3, expected a mapping'),
     ],
