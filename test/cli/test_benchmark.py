@@ -25,11 +25,41 @@ import pytest
 from results_files import check_provenance
 from small_disk import SmallDisk
 
+from uhr_seg_ros.benchmark.stages import measure_here, StageOptions
 from uhr_seg_ros.cli import benchmark as benchmark_command
 from uhr_seg_ros.cli.benchmark import KINDS
 from uhr_seg_ros.cli.main import main
+from uhr_seg_ros.core.command_line import CommandParser
 
 SMALL = ('--size', '64x64', '--repeat', '1', '--processes', '1')
+
+
+def test_an_interrupted_run_writes_what_it_measured(
+    tmp_path: Path,
+    tiny_bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    left = [measure_here, measure_here, measure_here]
+
+    def measure(options: StageOptions) -> dict:
+        if not left:
+            raise KeyboardInterrupt
+        return left.pop()(options)
+
+    monkeypatch.setattr(benchmark_command, 'measure', measure)
+    sizes = ['--size', '64x64', '--size', '96x64', '--repeat', '1', '--processes', '2']
+    report = tmp_path / 'report.json'
+    command = ['benchmark', 'stages', '--bundle', str(tiny_bundle), '--json', str(report)]
+    assert main([*command, *sizes]) == 130
+    said = capsys.readouterr()
+    assert 'ended by Ctrl-C; 1 of 2 sizes measured' in said.err
+    content = json.loads(report.read_text(encoding='utf-8'))
+    assert content['interrupted'] is True
+    measured = [(each['size'], each['interval']['processes']) for each in content['sizes']]
+    assert measured == [([64, 64], 2), ([64, 96], 1)]
+    assert 'backend: ONNX Runtime on the CPU' in said.out
+    assert 'rows: stages of the segmenter' in said.out
 
 
 def benchmark(tmp_path: Path, *arguments: object) -> dict:
