@@ -150,8 +150,10 @@ def _run_all(args: argparse.Namespace) -> int:
             recordings()[name][0] for name in wanted if name not in COMMANDS
         ):
             if not (folder / f'flight_{size}').is_dir():
-                words = ['--size', SIZES[size], '--seconds', f'{args.seconds:g}']
-                _call(['benchmark', 'make-bag', str(folder / f'flight_{size}'), *words])
+                words = ['--size', SIZES[size], '--duration', f'{args.seconds:g}']
+                _call(
+                    ['benchmark', 'make-bag', '--output', str(folder / f'flight_{size}'), *words]
+                )
         for name in wanted:
             _call(command(name, folder, args.output, args.seconds))
     paths = {name: args.output / f'{name}.json' for name in recordings()}

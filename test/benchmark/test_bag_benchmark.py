@@ -19,9 +19,11 @@ from __future__ import annotations
 import copy
 from functools import cache
 import json
+import os
 from pathlib import Path
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -240,6 +242,37 @@ def test_too_fast_a_rate_drops_frames_and_the_accounts_close(
     check_accounts(frames)
     assert frames['sent'] > 100
     assert 0 < frames['masks'] < frames['sent']
+    dropped = f'{frames["dropped"]} of {frames["sent"]} frames were dropped'
+    assert dropped in result.stdout and 'budget     detail: budget' in result.stdout
+
+
+@pytest.mark.slow  # a whole run of the node; reports of parts are tested with `stages` always
+def test_an_interrupted_run_reports_what_was_measured(
+    tiny_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from uhr_seg_ros.replay.session import Session
+
+    noted = Session._note_new
+
+    def note(self: Session) -> int:
+        if (count := noted(self)) >= 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return count
+
+    monkeypatch.setattr(Session, '_note_new', note)
+    options = ['--bundle', tiny_bundle, '--rate', '5', '--duration', '600']
+    files = ['--json', tmp_path / 'figures.json', '--report', tmp_path / 'page.html']
+    code, error = refusal(capsys, 'bag', recording(tmp_path), *options, *files)
+    assert code == 130
+    assert 'the figures of what was measured: ' in error.splitlines()[-1]
+    found = report(tmp_path)
+    assert found['interrupted'] is True and found['accuracy'] is None
+    assert 3 <= found['figures']['frames']['masks'] <= found['figures']['frames']['sent'] < 20
+    assert found['figures']['latency_ms']['p50'] > 0
+    assert '<html' in (tmp_path / 'page.html').read_text(encoding='utf-8')
 
 
 @pytest.mark.slow

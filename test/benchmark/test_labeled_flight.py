@@ -43,12 +43,12 @@ from uhr_seg_ros.synthetic.flight_cloud import ALTITUDE, flight_camera
 
 SIZE = (72, 128)
 FRAMES = 4
-OPTIONS = ['--size', '128x72', '--rate', '10', '--seconds', '0.4']
+OPTIONS = ['--size', '128x72', '--rate', '10', '--duration', '0.4']
 Messages = dict[str, list[tuple[int, str, bytes]]]
 
 
 def made(folder: Path, *more: str) -> Messages:
-    assert main(['benchmark', 'make-bag', str(folder), *OPTIONS, *more]) == 0
+    assert main(['benchmark', 'make-bag', '--output', str(folder), *OPTIONS, *more]) == 0
     found: Messages = {}
     for connection, time_ns, data in read_all(folder):
         found.setdefault(connection.topic, []).append((time_ns, connection.msgtype, bytes(data)))

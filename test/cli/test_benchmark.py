@@ -25,11 +25,41 @@ import pytest
 from results_files import check_provenance
 from small_disk import SmallDisk
 
+from uhr_seg_ros.benchmark.stages import measure_here, StageOptions
 from uhr_seg_ros.cli import benchmark as benchmark_command
 from uhr_seg_ros.cli.benchmark import KINDS
 from uhr_seg_ros.cli.main import main
+from uhr_seg_ros.core.command_line import CommandParser
 
 SMALL = ('--size', '64x64', '--repeat', '1', '--processes', '1')
+
+
+def test_an_interrupted_run_writes_what_it_measured(
+    tmp_path: Path,
+    tiny_bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    left = [measure_here, measure_here, measure_here]
+
+    def measure(options: StageOptions) -> dict:
+        if not left:
+            raise KeyboardInterrupt
+        return left.pop()(options)
+
+    monkeypatch.setattr(benchmark_command, 'measure', measure)
+    sizes = ['--size', '64x64', '--size', '96x64', '--repeat', '1', '--processes', '2']
+    report = tmp_path / 'report.json'
+    command = ['benchmark', 'stages', '--bundle', str(tiny_bundle), '--json', str(report)]
+    assert main([*command, *sizes]) == 130
+    said = capsys.readouterr()
+    assert 'ended by Ctrl-C; 1 of 2 sizes measured' in said.err
+    content = json.loads(report.read_text(encoding='utf-8'))
+    assert content['interrupted'] is True
+    measured = [(each['size'], each['interval']['processes']) for each in content['sizes']]
+    assert measured == [([64, 64], 2), ([64, 96], 1)]
+    assert 'backend: ONNX Runtime on the CPU' in said.out
+    assert 'rows: stages of the segmenter' in said.out
 
 
 def benchmark(tmp_path: Path, *arguments: object) -> dict:
@@ -82,7 +112,7 @@ def test_cost_of_the_node(
 def test_export_against_torch(tmp_path: Path) -> None:
     pytest.importorskip('torch', reason='PyTorch is not installed')
     counts = ['--repeat', 2, '--processes', 2]
-    report = benchmark(tmp_path, 'torch', 'hlrc_s', '--size', '128x64', *counts)
+    report = benchmark(tmp_path, 'torch', '--network', 'hlrc_s', '--size', '128x64', *counts)
     (result,) = report['against_torch']
     assert len(result['eager_ms']) == len(result['exported_ms']) == 4
     assert 0 < result['ratio_low'] <= result['ratio'] <= result['ratio_high']
@@ -93,7 +123,7 @@ def test_bytes_of_graphs(
 ) -> None:
     pytest.importorskip('onnx', reason='graphs are read with onnx')
     reports = [
-        benchmark(tmp_path, 'graphs', tiny_bundle, '--size', '640x320', *more)
+        benchmark(tmp_path, 'graphs', '--bundle', tiny_bundle, '--size', '640x320', *more)
         for more in ([], ['--as-exported'], ['--precision', 'fp32'])
     ]
     assert [(each['precision'], each['rewritten']) for each in reports] == [
@@ -120,7 +150,16 @@ def test_graphs_against_the_machine(
     monkeypatch.setattr(machine_peaks, 'COPIED', 1 << 16)
     image = tmp_path / 'roof.svg'
     report = benchmark(
-        tmp_path, 'roofline', tiny_bundle, '--size', '640x320', '--repeat', 1, '--image', image
+        tmp_path,
+        'roofline',
+        '--bundle',
+        tiny_bundle,
+        '--size',
+        '640x320',
+        '--repeat',
+        1,
+        '--chart',
+        image,
     )
     assert '<svg' in image.read_text(encoding='utf-8')
     assert 'bound' in capsys.readouterr().out
@@ -184,7 +223,7 @@ def test_report_on_a_full_disk(
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
+    parser = CommandParser()
     benchmark_command.add_arguments(parser)
     return parser.parse_args(words)
 
@@ -205,11 +244,14 @@ def test_every_kind_has_help(kind: str, capsys: pytest.CaptureFixture[str]) -> N
         ('--size 8x8 --node --rate 5', 'node --size 8x8 --rate 5'),
         ('--repeat 3 --transport', 'transport --repeat 3'),
         ('--cloud --points 10 20 --json j', 'cloud --points 10 20 --json j'),
-        ('--torch hlrc_s --size 8x8', 'torch hlrc_s --size 8x8'),
+        ('--torch hlrc_s --size 8x8', 'torch --network hlrc_s --size 8x8'),
         ('--bundle b --bag r --rate max --report p', 'bag r --bundle b --rate max --report p'),
         ('--bag=r --rate=peak', 'bag r --rate=peak'),
-        ('--bag r --bundle b --offline o --prefix p', 'offline r o --bundle b --prefix p'),
-        ('--offline=o --bag r', 'offline r o'),
+        (
+            '--bag r --bundle b --offline o --prefix p',
+            'offline r --output o --bundle b --prefix p',
+        ),
+        ('--offline=o --bag r', 'offline r --output o'),
         ('--compare a b', 'compare a b'),
         ('--comp a b', 'compare a b'),
     ],

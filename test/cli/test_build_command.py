@@ -53,7 +53,7 @@ def photos(tmp_path: Path) -> Path:
 
 def build(bundle: Path | str, *more: object) -> int:
     """Run `uhr_seg build` for a small size."""
-    return main(['build', '--bundle', str(bundle), '--input', '192x128', *map(str, more)])
+    return main(['build', '--bundle', str(bundle), '--size', '192x128', *map(str, more)])
 
 
 def test_builds_once_and_tells(
@@ -89,7 +89,7 @@ def test_list_and_prune(
 def test_int8_is_calibrated_and_then_runs(
     stand_in: StandIn, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ['--precision', 'int8', '--frames', photos, '--input', '512x384']
+    arguments = ['--precision', 'int8', '--frames', photos, '--size', '512x384']
     assert build('hlrc_s_aerial', *arguments) == 0
     assert 'calibrating int8 with 3 frames' in capsys.readouterr().out
     options = EngineOptions(precision='int8')

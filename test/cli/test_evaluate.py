@@ -185,7 +185,7 @@ def test_what_is_missing_is_named(
 ) -> None:
     bundle = ('--bundle', str(tiny_bundle), '--dataset', 'folder', '--root')
     assert 'is no folder' in fails(capsys, *bundle, str(tmp_path / 'none'))
-    assert "no split 'test'" in fails(capsys, *bundle, str(root))
+    assert "no split 'val'" in fails(capsys, *bundle, str(root), '--split', 'val')
     text = fails(capsys, *bundle, str(root), '--split', 'all', '--window', '512')
     assert 'window and stride are for mode slide' in text
 

@@ -67,7 +67,7 @@ def estimated(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def quantize(folder: Path, *more: object) -> int:
     paths = ['--bundle', folder / 'wide', '--frames', folder / 'frames']
-    options = ['--tile', 96, '--agreement', 0.9, *more]
+    options = ['--crop', 96, '--agreement', 0.9, *more]
     return main(['quantize', *map(str, paths), *map(str, options)])
 
 
@@ -142,8 +142,8 @@ def test_refuses_what_disagrees_and_leaves_the_bundle(
 @pytest.mark.parametrize(
     ('options', 'text'),
     [
-        (['--tile', '300'], 'gives 3 tiles of 300 px, at least 4 are needed'),
-        (['--tile', '8'], '--tile is 8 px, expected at least 16'),
+        (['--crop', '300'], 'gives 3 tiles of 300 px, at least 4 are needed'),
+        (['--crop', '8'], '--crop is 8 px, expected at least 16'),
         (['--agreement', '99'], '--agreement is 99, expected a share of 0 to 1'),
         (['--keep-fp32', 'detail/nothing'], "is called 'detail/nothing'"),
         (['--frames', 'nowhere'], 'no such file: nowhere'),

@@ -108,7 +108,7 @@ def test_values_are_those_of_a_plain_parser() -> None:
             '--mode slide',
         ),
         ('train --config c --root r --output o --resume --start a=b', '--start', '--resume'),
-        ('demo {bag} --frames 3', '--frames', 'a recording'),
+        ('demo {bag} --count 3', '--count', 'a recording'),
         ('demo {bag} --size 64x64', '--size', 'a recording'),
         ('demo a.png b.png --size 64x64', '--size', 'several images'),
     ],
@@ -147,7 +147,7 @@ def test_every_option_is_in_the_table() -> None:
     """One that is in no mode would be taken for one that counts always."""
     pytest.importorskip('rclpy', reason='rclpy is not installed')
     module = import_module(COMMANDS['demo'][0])
-    parser = ArgumentParser()
+    parser = CommandParser()
     module.add_arguments(parser)
     known = frozenset().union(*(mode.options for mode in module.MODES))
     options = {action.option_strings[-1] for action in parser._actions if action.option_strings}

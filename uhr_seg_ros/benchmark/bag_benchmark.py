@@ -32,8 +32,9 @@ from uhr_seg_ros.benchmark.figures import (
 )
 from uhr_seg_ros.benchmark.host import describe_run
 from uhr_seg_ros.benchmark.label_accuracy import label_accuracy
-from uhr_seg_ros.core.bundle import load_bundle
+from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.errors import ProcessError
+from uhr_seg_ros.core.interruption import Terminated
 from uhr_seg_ros.replay.bags import describe_bag, ImageTopic
 from uhr_seg_ros.replay.load import idle_percent
 from uhr_seg_ros.replay.player_process import Pacing
@@ -91,7 +92,10 @@ class BagOptions:
 
 
 def benchmark_bag(
-    options: BagOptions, pictures: Path, on_mask: Callable[[int, int], None]
+    options: BagOptions,
+    pictures: Path,
+    on_mask: Callable[[int, int], None],
+    on_interruption: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> dict[str, Any]:
     """
     Start the node, play to it, gather the figures.
@@ -100,6 +104,8 @@ def benchmark_bag(
         options: what to measure.
         pictures: folder for a few masks and overlays, made afterwards.
         on_mask: called with number and stamp of every mask.
+        on_interruption: called with what is returned else, of what was measured until a signal
+            came, if anything was; has `interrupted`, and no `accuracy`.
 
     Returns:
         `mode`, `figures`, `series`, `trials` (for a search), `accuracy` (see `label_accuracy`),
@@ -119,21 +125,43 @@ def benchmark_bag(
         with Session(
             parameters, Path(name), transport=transport_of(topic), on_mask=on_mask
         ) as session:
-            measured = _measure(session, options, topic)
-            _LOG.info('taking pictures')
-            every = options.every * max(1, topic.count // options.every // PICTURES)
-            pacing = Pacing(lockstep=True, every=every, live=True)
-            shown = session.play(options.bag, pacing, topic, pictures=pictures)
-            described = session.describe()
+            measured: dict[str, Any] = {}
+            described: dict[str, Any] = {'parameters': parameters, 'dds': {}, 'diagnostics': {}}
+            try:
+                described |= session.describe()
+                _measure(session, options, topic, measured)
+                described |= session.describe()
+                every = options.every * max(1, topic.count // options.every // PICTURES)
+                _LOG.info('taking pictures of %d frames', -(-topic.count // every))
+                pacing = Pacing(lockstep=True, every=every, live=True)
+                shown = session.play(options.bag, pacing, topic, pictures=pictures)
+            except (KeyboardInterrupt, Terminated):
+                if session.interrupted and session.interrupted.arrivals and not measured:
+                    measured |= _figures(session.interrupted)
+                if 'figures' in measured:
+                    about = _described(options, topic, bundle, described, idle)
+                    part = {**about, **measured, 'accuracy': None, 'interrupted': True}
+                    on_interruption(part)
+                raise
     stamps = [stamp for stamp, *_ in shown.played]
     accuracy = label_accuracy(options.bag, topic, bundle.classes, stamps, every, pictures)
+    about = _described(options, topic, bundle, described, idle)
+    return {**about, **measured, 'accuracy': accuracy}
+
+
+def _described(
+    options: BagOptions,
+    topic: ImageTopic,
+    bundle: Bundle,
+    described: dict[str, Any],
+    idle: float,
+) -> dict[str, Any]:
+    """Return what the figures depend on."""
     run = describe_run()
     return {
         'benchmark': 'bag',
         **run,
         'mode': {'rate': options.rate, 'duration_s': options.duration_s},
-        **measured,
-        'accuracy': accuracy,
         'machine': {**run['machine'], 'idle_percent': idle},
         'bag': describe_bag(options.bag, topic),
         'node': {
@@ -144,17 +172,28 @@ def benchmark_bag(
     }
 
 
-def _measure(session: Session, options: BagOptions, topic: ImageTopic) -> dict[str, Any]:
+def _measure(
+    session: Session, options: BagOptions, topic: ImageTopic, measured: dict[str, Any]
+) -> None:
+    """Measure, and note what is known as soon as it is."""
     if options.rate == PEAK:
-        return _measure_peak(session, options, topic)
+        _measure_peak(session, options, topic, measured)
+        return
     _LOG.info('playing %s of %s', topic.name, options.bag.name)
     replay = session.play(options.bag, options.pacing(), topic)
     _check(replay)
+    measured |= _figures(replay)
+
+
+def _figures(replay: Replay) -> dict[str, Any]:
     return {'figures': figures(replay), 'series': series(replay)}
 
 
-def _measure_peak(session: Session, options: BagOptions, topic: ImageTopic) -> dict[str, Any]:
+def _measure_peak(
+    session: Session, options: BagOptions, topic: ImageTopic, measured: dict[str, Any]
+) -> None:
     trials: list[dict[str, float]] = []
+    measured['trials'] = trials
 
     def play(rate_hz: float) -> Replay:
         seconds = max(options.duration_s or TRIAL_S, TRIAL_FRAMES / rate_hz)
@@ -171,6 +210,7 @@ def _measure_peak(session: Session, options: BagOptions, topic: ImageTopic) -> d
     pacing = Pacing(lockstep=True, duration_s=_ESTIMATE_S, every=options.every, live=True)
     first = session.play(options.bag, pacing, topic)
     _check(first)
+    measured |= _figures(first)
     estimate = 1e3 / figures(first)['latency_ms']['p50']
     peak = find_peak(keeps_up, estimate)
     if not peak:
@@ -180,9 +220,8 @@ def _measure_peak(session: Session, options: BagOptions, topic: ImageTopic) -> d
     for number in range(PEAK_RUNS):
         _LOG.info('run %d of %d at %.2f Hz', number + 1, PEAK_RUNS, peak)
         runs.append(play(peak))
-    return {
+    measured |= {
         'peak_hz': round(peak, 3),
-        'trials': trials,
         'figures': without_extremes([figures(replay) for replay in runs]),
         'series': series(runs[-1]),
     }

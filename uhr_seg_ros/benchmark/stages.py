@@ -108,12 +108,16 @@ def measure_processes(options: StageOptions, processes: int) -> dict[str, Any]:
         ProcessError: a child failed.
 
     """
-    results = [measure(options) for _ in range(processes)]
+    return join_processes([measure(options) for _ in range(processes)])
+
+
+def join_processes(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Join what `measure` gives for processes, at least one; see `measure_processes`."""
     return {
         **results[0],
         'first_ms': median(result['first_ms'] for result in results),
         'stage_ms': join_spreads([result['stage_ms'] for result in results]),
-        'interval': describe_interval(processes),
+        'interval': describe_interval(len(results)),
         'peak_mb': max(result['peak_mb'] for result in results),
         'start_mb': max(result['start_mb'] for result in results),
     }

@@ -29,6 +29,9 @@ from uhr_seg_ros.pipelines.refinement.refine import METHODS
 #: The bundle of commands that need not be given one.
 DEFAULT_BUNDLE = 'hlrc_s_aerial'
 
+#: The split that is measured on.
+SPLIT = 'test'
+
 #: A frame in 10,000 s.
 MIN_RATE_HZ = 1e-4
 MAX_RATE_HZ = 1000.0
@@ -208,7 +211,7 @@ def add_root(parser: argparse.ArgumentParser) -> None:
 def add_split(parser: argparse.ArgumentParser) -> None:
     """Declare `--split`."""
     parser.add_argument(
-        '--split', default='test', metavar='NAME', help='which images of the data set'
+        '--split', default=SPLIT, metavar='NAME', help='which images of the data set'
     )
 
 

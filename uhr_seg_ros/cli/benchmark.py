@@ -17,14 +17,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from uhr_seg_ros.backends.options import PRECISIONS
 from uhr_seg_ros.benchmark.figures import segmenter_stages
 from uhr_seg_ros.benchmark.host import write_results
 from uhr_seg_ros.benchmark.intervals import join_against_torch, join_medians, PROCESSES
-from uhr_seg_ros.benchmark.stages import measure_processes, StageOptions
+from uhr_seg_ros.benchmark.stages import join_processes, measure, StageOptions
 from uhr_seg_ros.cli import benchmark_recordings as recordings
 from uhr_seg_ros.cli.arguments import (
     add_bundle,
@@ -45,7 +46,10 @@ from uhr_seg_ros.cli.benchmark_roofline import add_roofline, run_roofline
 from uhr_seg_ros.core.atomic_io import check_writable
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.command_line import CommandParser
-from uhr_seg_ros.core.interruption import note_progress
+from uhr_seg_ros.core.interruption import note_progress, Terminated
+from uhr_seg_ros.core.progress import named_bar, named_steps
+from uhr_seg_ros.replay.load import idle_percent
+from uhr_seg_ros.reports.benchmark_advice import trust_warning
 from uhr_seg_ros.reports.benchmark_console import (
     print_against_torch,
     print_cloud,
@@ -215,8 +219,11 @@ def _run_node(arguments: argparse.Namespace) -> int:
     from uhr_seg_ros.benchmark.node_cost import measure_node
 
     measured: list[dict[str, Any]] = []
-    with note_progress(lambda: f'{len(measured)} of {arguments.processes} nodes measured'):
-        for _ in range(arguments.processes):
+    with (
+        note_progress(lambda: f'{len(measured)} of {arguments.processes} nodes measured'),
+        kept_results(arguments, lambda: {**report, **_joined(measured)}),
+    ):
+        for _ in named_steps(range(arguments.processes), 'measuring the node', unit='node'):
             largest = _largest(arguments)
             measured.append(
                 measure_node(arguments.bundle, largest, arguments.repeat, arguments.rate)
@@ -226,11 +233,28 @@ def _run_node(arguments: argparse.Namespace) -> int:
     return _finish(arguments, {**report, 'node': result})
 
 
+def _joined(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {'node': join_medians(measured)} if measured else {}
+
+
 def _measure_stages(arguments: argparse.Namespace) -> dict[str, Any]:
     check_writable(arguments.json)
     sizes = _sizes(arguments)
+    milliseconds = budget_ms(arguments)
+    bundle = load_bundle(arguments.bundle)
+    idle = idle_percent()
     results: list[dict[str, Any]] = []
-    with note_progress(lambda: f'{len(results)} of {len(sizes)} sizes measured'):
+    runs: list[dict[str, Any]] = []
+
+    def report() -> dict[str, Any]:
+        found = [*results, *([join_processes(runs)] if runs else [])]
+        return {'bundle': bundle.name, 'idle_percent': idle, 'sizes': found} if found else {}
+
+    with (
+        note_progress(lambda: f'{len(results)} of {len(sizes)} sizes measured'),
+        kept_results(arguments, report),
+        named_bar('measuring', len(sizes) * arguments.processes, unit='process') as bar,
+    ):
         for size in sizes:
             options = StageOptions(
                 arguments.bundle,
@@ -240,15 +264,36 @@ def _measure_stages(arguments: argparse.Namespace) -> dict[str, Any]:
                 precision=arguments.precision,
                 threads=arguments.threads,
                 memory_limit_mb=arguments.memory_limit_mb,
-                budget_ms=budget_ms(arguments),
+                budget_ms=milliseconds,
                 refine=arguments.refine,
             )
-            result = measure_processes(options, arguments.processes)
-            provenance = result['provenance']
-            show_backend(provenance, provenance['fallback'], verbose=arguments.verbose)
-            results.append(result)
-            print_stages(result)
-    return {'bundle': load_bundle(arguments.bundle).name, 'sizes': results}
+            for _ in range(arguments.processes):
+                runs.append(measure(options))
+                bar.update()
+                if bar.n == 1:
+                    provenance = runs[0]['provenance']
+                    show_backend(provenance, provenance['fallback'], verbose=arguments.verbose)
+            results.append(join_processes(runs))
+            runs.clear()
+            bar.clear()
+            print_stages(results[-1])
+    if warning := trust_warning(idle):
+        print(warning)
+    return report()
+
+
+@contextmanager
+def kept_results(
+    arguments: argparse.Namespace, report: Callable[[], dict[str, Any]]
+) -> Iterator[None]:
+    """Write what was measured until a signal came, marked `interrupted`, where that is asked."""
+    try:
+        yield
+    except (KeyboardInterrupt, Terminated):
+        found = report()
+        if found and arguments.json:
+            write_results(arguments.json, {**found, 'interrupted': True})
+        raise
 
 
 def _run_transport(arguments: argparse.Namespace) -> int:
@@ -256,12 +301,15 @@ def _run_transport(arguments: argparse.Namespace) -> int:
     # Only here: it needs ROS.
     from uhr_seg_ros.benchmark.transport import measure_transport, SETTINGS
 
-    largest, results = _largest(arguments), []
-    for setting in SETTINGS:
-        print(f'sending {arguments.repeat} frames: {setting.name}')
-        results.append(measure_transport(setting, largest, arguments.repeat, arguments.rate))
-    print_transport(largest, results)
-    return _finish(arguments, {'size': list(largest), 'transport': results})
+    largest = _largest(arguments)
+    report: dict[str, Any] = {'size': list(largest), 'transport': []}
+    with kept_results(arguments, lambda: report):
+        for setting in SETTINGS:
+            print(f'sending {arguments.repeat} frames: {setting.name}')
+            result = measure_transport(setting, largest, arguments.repeat, arguments.rate)
+            report['transport'].append(result)
+    print_transport(largest, report['transport'])
+    return _finish(arguments, report)
 
 
 def _run_cloud(arguments: argparse.Namespace) -> int:
@@ -269,12 +317,13 @@ def _run_cloud(arguments: argparse.Namespace) -> int:
     # Only here: it makes messages, which need ROS.
     from uhr_seg_ros.benchmark.cloud_stages import CloudOptions, measure_cloud
 
-    results = []
-    for points in arguments.points:
-        result = measure_cloud(CloudOptions(points, _largest(arguments), arguments.repeat))
-        print_cloud(result)
-        results.append(result)
-    return _finish(arguments, {'repeat': arguments.repeat, 'clouds': results})
+    report: dict[str, Any] = {'repeat': arguments.repeat, 'clouds': []}
+    with kept_results(arguments, lambda: report):
+        for points in arguments.points:
+            result = measure_cloud(CloudOptions(points, _largest(arguments), arguments.repeat))
+            print_cloud(result)
+            report['clouds'].append(result)
+    return _finish(arguments, report)
 
 
 def _run_torch(arguments: argparse.Namespace) -> int:
@@ -282,14 +331,15 @@ def _run_torch(arguments: argparse.Namespace) -> int:
     # Only here: everything else runs without PyTorch.
     from uhr_seg_ros.export.against_torch import compare_speed
 
-    results = []
-    for height, width in _sizes(arguments):
-        runs = compare_speed(
-            arguments.network, height, width, arguments.repeat, arguments.processes
-        )
-        size = f'{width}x{height}'
-        results.append({'network': arguments.network, 'size': size, **join_against_torch(runs)})
-        print_against_torch(results[-1])
+    results: list[dict[str, Any]] = []
+    with kept_results(arguments, lambda: {'against_torch': results}):
+        for height, width in _sizes(arguments):
+            runs = compare_speed(
+                arguments.network, height, width, arguments.repeat, arguments.processes
+            )
+            about = {'network': arguments.network, 'size': f'{width}x{height}'}
+            results.append({**about, **join_against_torch(runs)})
+            print_against_torch(results[-1])
     return _finish(arguments, {'against_torch': results})
 
 

@@ -17,10 +17,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-from tqdm import tqdm
+from typing import Any
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.benchmark.figures import spread
@@ -43,6 +43,7 @@ from uhr_seg_ros.cli.arguments import (
 from uhr_seg_ros.core.atomic_io import check_writable, write_text
 from uhr_seg_ros.core.command_line import CommandParser
 from uhr_seg_ros.core.interruption import note_progress
+from uhr_seg_ros.core.progress import named_bar
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.refinement.refine import Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmenter
@@ -167,22 +168,38 @@ def _run_bag(arguments: argparse.Namespace, recording: Path, topic: str, every: 
     )
     with (
         TemporaryDirectory(prefix='uhr_seg_') as name,
-        tqdm(unit=' masks') as bar,
-        note_progress(lambda: f'{bar.n} masks came, no figures were written'),
+        named_bar('masks', unit='mask') as bar,
+        note_progress(lambda: f'{bar.n} masks came, {_written(arguments, written)}'),
     ):
         pictures = Path(name)
-        report = benchmark_bag(options, pictures, lambda *_: bar.update())
-        bar.close()
-        print_bag(report)
-        if arguments.report:
-            # Only here: it draws with matplotlib.
-            from uhr_seg_ros.reports.bag_page import build
+        written: list[dict[str, Any]] = []
 
-            overlays = sorted(pictures.glob('overlays/*.jpg'))
-            write_text(arguments.report, build(report, overlays))
+        def finish(report: dict[str, Any]) -> None:
+            bar.close()
+            print_bag(report)
+            _write_bag(arguments, report, pictures)
+            written.append(report)
+
+        finish(benchmark_bag(options, pictures, lambda *_: bar.update(), finish))
+    return 0
+
+
+def _write_bag(arguments: argparse.Namespace, report: dict[str, Any], pictures: Path) -> None:
+    if arguments.report:
+        # Only here: it draws with matplotlib.
+        from uhr_seg_ros.reports.bag_page import build
+
+        overlays = sorted(pictures.glob('overlays/*.jpg'))
+        write_text(arguments.report, build(report, overlays))
     if arguments.json:
         write_results(arguments.json, report)
-    return 0
+
+
+def _written(arguments: argparse.Namespace, written: Sequence[object]) -> str:
+    files = [str(each) for each in (arguments.json, arguments.report) if each]
+    if not (written and files):
+        return 'no figures were written'
+    return f'the figures of what was measured: {", ".join(files)}'
 
 
 def run_offline(arguments: argparse.Namespace) -> int:
@@ -208,7 +225,7 @@ def _run_offline(arguments: argparse.Namespace, recording: Path, name: str, ever
     refinement = None if arguments.refine == 'none' else Refinement()
     with (
         Segmenter(arguments.bundle, arguments.backend, limits, options=options) as segmenter,
-        tqdm(total=-(-topic.count // every), unit=' frames') as bar,
+        named_bar('segmenting', -(-topic.count // every), unit='frame') as bar,
     ):
         result = segment_recording(
             recording,
@@ -253,7 +270,7 @@ def run_make_bag(arguments: argparse.Namespace) -> int:
         arguments.seed,
         arguments.compressed,
     )
-    with tqdm(total=options.frames, unit=' frames') as bar:
+    with named_bar('drawing', options.frames, unit='frame') as bar:
         record_labeled_flight(arguments.output, options, bar.update)
     print(f'{options.frames} frames with labels: {arguments.output}')
     return 0

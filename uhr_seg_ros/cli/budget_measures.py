@@ -35,7 +35,7 @@ from uhr_seg_ros.cli.arguments import (
     parse_count,
     parse_size,
 )
-from uhr_seg_ros.cli.dataset_argument import add_dataset, given_split, open_given
+from uhr_seg_ros.cli.dataset_argument import add_dataset, given_name, given_split, open_given
 from uhr_seg_ros.core.atomic_io import check_writable
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.command_line import CommandParser
@@ -76,7 +76,7 @@ def curve(args: argparse.Namespace) -> int:
     if args.chart:
         check_chart(args.chart)
     bundle = load_bundle(args.bundle)
-    name, dataset = open_given(args)
+    name, dataset = given_name(args), open_given(args)
     split = given_split(args, dataset)
     images = evaluated_images(dataset, split)
     options = EngineOptions(threads=args.threads, precision=args.precision)

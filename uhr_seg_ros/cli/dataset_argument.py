@@ -20,6 +20,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from uhr_seg_ros.cli.arguments import SPLIT
 from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.datasets import Dataset, DATASET_HELP, is_dataset_name, open_dataset
 from uhr_seg_ros.data.folder import ALL, CLASSES_FILE
@@ -42,31 +43,34 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_given(args: argparse.Namespace) -> tuple[str, Dataset]:
+def given_name(args: argparse.Namespace) -> str:
+    """Return the name that `--dataset` says, or else what lies in `--root`."""
+    if args.dataset:
+        return args.dataset
+    has_classes = (args.root / CLASSES_FILE).is_file()
+    return 'folder' if has_classes and not (args.root / _AERIAL_FILE).is_file() else USUAL
+
+
+def open_given(args: argparse.Namespace) -> Dataset:
     """
-    Open the data set that `--dataset` and `--root` say; returns its name, too.
+    Open the data set that `--dataset` and `--root` say.
 
     Raises:
         DataError: there is no such set; suggests `--dataset folder` where that may be meant.
     """
-    name = args.dataset or _name_of(args.root)
+    name = given_name(args)
     try:
-        return name, open_dataset(name, args.root)
+        return open_dataset(name, args.root)
     except DataError as err:
         raise DataError(f'{err}{_suggestion(name, args.root)}') from err
 
 
 def given_split(args: argparse.Namespace, dataset: Dataset) -> str:
     """Return the split that `--split` says; a set that is not divided has one only."""
-    if args.split != ALL and dataset.splits == (ALL,):
+    if args.split == SPLIT and dataset.splits == (ALL,):
         _LOG.info('%s is not divided: all of its images are taken', args.root)
         return ALL
     return args.split
-
-
-def _name_of(root: Path) -> str:
-    has_classes = (root / CLASSES_FILE).is_file()
-    return 'folder' if has_classes and not (root / _AERIAL_FILE).is_file() else USUAL
 
 
 def _suggestion(name: str, root: Path) -> str:

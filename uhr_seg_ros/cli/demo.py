@@ -39,7 +39,7 @@ from uhr_seg_ros.replay.bags import is_bag
 from uhr_seg_ros.replay.video import is_video
 from uhr_seg_ros.reports.benchmark_console import print_demo
 
-_DEFAULT = '--bundle --output --rate'
+_DEFAULT = '--bundle --output --rate --backend --precision --threads --memory-limit-mb --refine'
 
 #: What is flown over, and the options that count then; clouds beside a recording are refused with
 #: more words later on.

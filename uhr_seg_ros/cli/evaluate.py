@@ -40,7 +40,7 @@ from uhr_seg_ros.cli.arguments import (
     add_verbose,
 )
 from uhr_seg_ros.cli.backend_line import show_backend
-from uhr_seg_ros.cli.dataset_argument import add_dataset, given_split, open_given
+from uhr_seg_ros.cli.dataset_argument import add_dataset, given_name, given_split, open_given
 from uhr_seg_ros.core.atomic_io import check_writable, write_text
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.command_line import Mode, refuse_without_effect
@@ -181,10 +181,11 @@ def run(args: argparse.Namespace) -> int:
     refuse_without_effect(args, REFINING, TILES)
     chosen = {name: getattr(args, name) for name in EvaluationSettings.__dataclass_fields__}
     chosen['against_whole'] = args.against_whole or None
-    bundle = load_bundle(args.bundle)
-    name, dataset = open_given(args)
+    name = given_name(args)
     settings = settings_for(name, chosen)
     check_writable(args.json, args.report)
+    bundle = load_bundle(args.bundle)
+    dataset = open_given(args)
     _check_classes(bundle, dataset)
     split = given_split(args, dataset)
     images = evaluated_images(dataset, split)

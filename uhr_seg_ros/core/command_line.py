@@ -80,7 +80,7 @@ class CommandParser(ArgumentParser):
             for action in self._actions
             if action.option_strings and getattr(probe, action.dest) is not absent
         }
-        given |= self._take_old_places(found)
+        given |= self._take_old_places(found, rest)
         setattr(found, GIVEN, frozenset(given | getattr(found, GIVEN, frozenset())))
         return found, rest
 
@@ -91,11 +91,14 @@ class CommandParser(ArgumentParser):
         self._tell(f'{name} goes with the next release, use {self.old_names[name]}')
         return f'{self.old_names[name]}{equals}{value}'
 
-    def _take_old_places(self, found: Namespace) -> set[str]:
+    def _take_old_places(self, found: Namespace, rest: list[str]) -> set[str]:
         given = set()
         for place, (name, required) in self._old_places.items():
             value = vars(found).pop(place, None)
-            dest = self._option_string_actions[name].dest
+            action = self._option_string_actions[name]
+            dest = action.dest
+            if value is None and rest and rest[0][:1] != '-':  # it came behind options
+                value = self._get_value(action, rest.pop(0))
             if value is not None:
                 if getattr(found, dest) != self.get_default(dest):
                     self.error(f'unrecognized arguments: {value}')

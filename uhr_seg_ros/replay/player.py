@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 import json
 import logging
 import os
@@ -137,6 +138,8 @@ class Player:
         """
         Publish the recording; what lies beside the images comes between them, without a pace.
 
+        SIGINT ends it early, as if the recording ended there.
+
         Args:
             pace: when the next message is due.
             duration_s: how long, repeating the recording as often as that takes; 0: once.
@@ -150,6 +153,20 @@ class Player:
 
         """
         played: list[tuple[int, int, int]] = []
+        with suppress(KeyboardInterrupt):  # what was played until then counts
+            self._publish_all(played, pace, duration_s, live, every)
+        for publisher in (self._publisher, *self._others.values()):
+            _wait_until_acknowledged(publisher)
+        return played
+
+    def _publish_all(
+        self,
+        played: list[tuple[int, int, int]],
+        pace: Pace,
+        duration_s: float,
+        live: bool,
+        every: int,
+    ) -> None:
         start = None
         images = 0
         for elapsed_ns, recorded_ns, message, topic in read_ahead(
@@ -181,9 +198,6 @@ class Player:
                 message = with_stamp(message, max(time.time_ns() - age, last + 1))
             played.append((stamp_ns(message), time.monotonic_ns(), age))
             self._publisher.publish(message)
-        for publisher in (self._publisher, *self._others.values()):
-            _wait_until_acknowledged(publisher)
-        return played
 
     def _is_whole(self, topic: str, message: bytes) -> bool:
         return is_whole(message, self._types[topic])

@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 import json
 from pathlib import Path
+import signal
 import subprocess
 from typing import Any, BinaryIO, cast
 
@@ -104,6 +105,11 @@ class PlayerProcess:
         with suppress(BrokenPipeError):  # it has ended meanwhile
             self._input.write(b'.' * count)
             self._input.flush()
+
+    def interrupt(self) -> None:
+        """Let the player end early and note what it has played, as Ctrl-C does."""
+        if self.is_running():
+            self._process.send_signal(signal.SIGINT)
 
     def outcome(self) -> dict[str, Any]:
         """

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 import logging
 from pathlib import Path
@@ -27,8 +27,8 @@ from typing import Any, NamedTuple
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
-from uhr_seg_ros.core.errors import ProcessError
-from uhr_seg_ros.core.interruption import signals_held
+from uhr_seg_ros.core.errors import ProcessError, UhrSegError
+from uhr_seg_ros.core.interruption import signals_held, Terminated
 from uhr_seg_ros.core.memory import tune_malloc
 from uhr_seg_ros.replay.bags import COMPRESSED_IMAGE, ImageTopic
 from uhr_seg_ros.replay.collector import Collector, NodeReport
@@ -89,6 +89,7 @@ class Session:
         self._folder = folder
         self._on_mask = on_mask or _log_mask
         self._noted = 0
+        self.interrupted: Replay | None = None
         self._logged: set[str] = set()
         self._transport = transport
         isolate()
@@ -134,9 +135,24 @@ class Session:
                 if pictures is not None:
                     stack.enter_context(Collector(output=pictures, name='picture_collector'))
                 player = stack.enter_context(PlayerProcess(bag, topic, pacing, self._folder))
-            self._watch(player, start, pacing.lockstep)
-            outcome = player.outcome()
-            load = meter.stop(outcome['cpu_s'])
+            try:
+                self._watch(player, start, pacing.lockstep)
+            except (KeyboardInterrupt, Terminated):
+                # The node may be ending, too: nothing more is waited for.
+                player.interrupt()
+                with suppress(UhrSegError, OSError):
+                    self.interrupted = self._gather(player, meter, start)
+                raise
+            replay = self._gather(player, meter, start, bag)
+        return replay
+
+    def _gather(
+        self, player: PlayerProcess, meter: LoadMeter, start: _Start, bag: Path | None = None
+    ) -> Replay:
+        """Join what the player noted and what came; with the recording when all of it has."""
+        outcome = player.outcome()
+        load = meter.stop(outcome['cpu_s'])
+        if bag is not None:
             self._log_once(bag, outcome['findings'])
             self._wait_until_settled(start)
         report = self._collector.report

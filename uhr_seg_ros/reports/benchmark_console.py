@@ -23,8 +23,24 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from uhr_seg_ros.reports.benchmark_advice import drop_advice, trust_warning
+
 PERCENTILES = ('p50', 'p95', 'p99', 'max')
 SPREAD = ('mean', 'p50', 'p90', 'p95', 'p99', 'max')
+
+LATENCY_CAPTION = (
+    'rows: stages of the segmenter; wait: of a frame for its turn; latency: from the frame in the '
+    'node to its published mask; stamp to mask: since the camera stamped the frame; published to '
+    'mask: since the frame was sent, until who subscribes has the mask'
+)
+STAGES_CAPTION = (
+    'rows: stages of the segmenter, total: their sum for a frame; low and high: the interval '
+    'around the median'
+)
+FRAMES_CAPTION = (
+    'dropped: a newer frame took the place of one that waited; rejected: malformed; lost: in DDS, '
+    'before or after the node'
+)
 
 _NODE_PARTS = {
     'receive_ms': 'node: receive',
@@ -68,6 +84,7 @@ def print_stages(result: Mapping[str, Any]) -> None:
     if result['interval']['processes'] > 1:
         title += f'; median and interval of {_interval(result["interval"])}'
     _print_ms(title, ('min', 'median', 'low', 'high', 'max'), result['stage_ms'])
+    print(STAGES_CAPTION)
 
 
 def print_node(result: Mapping[str, Any], stages: Mapping[str, float]) -> None:
@@ -89,6 +106,9 @@ def print_node(result: Mapping[str, Any], stages: Mapping[str, float]) -> None:
         *([text, f'{result[key]:.1f}'] for key, text in _NODE_PARTS.items()),
     ]
     print_table(title, ['', 'median ms'], rows)
+    print(
+        'receive: out of DDS; outside: from the camera to DDS, and from the mask to who takes it'
+    )
 
 
 def print_transport(size: Sequence[int], results: Sequence[Mapping[str, Any]]) -> None:
@@ -219,14 +239,20 @@ def print_bag(report: Mapping[str, Any]) -> None:
             'published to mask': figures['latency_ms'],
         },
     )
+    print(LATENCY_CAPTION)
     frames = figures['frames']
     rows = [['frames', *(f'{value:.0f}' for value in frames.values())]]
     print_table('Frames', ['', *(name.replace('_', ' ') for name in frames)], rows)
+    print(FRAMES_CAPTION)
     print(f'sent {figures["sent_hz"]} Hz, masks {figures["throughput_hz"]} Hz')
     if figures['skipped']:
         print(f'messages that were skipped, as they are not whole: {figures["skipped"]:.0f}')
     if report['accuracy'] is not None:
         print_accuracy(report['accuracy'])
+    for line in drop_advice(report):
+        print(line)
+    if warning := trust_warning(report['machine'].get('idle_percent')):
+        print(warning)
 
 
 def print_accuracy(accuracy: Mapping[str, Any]) -> None:
@@ -249,6 +275,7 @@ def print_demo(report: Mapping[str, Any]) -> None:
     rows: dict[str, Any] = dict(report['stage_ms'])
     rows['frame published to mask received'] = report['latency_ms']
     print_percentiles('Latency', rows)
+    print(LATENCY_CAPTION)
     names = ('played', 'received', 'processed', 'dropped', 'rejected')
     print_table(
         'Frames', ['', *names], [['frames', *(str(report[f'frames_{name}']) for name in names)]]

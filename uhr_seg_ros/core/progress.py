@@ -1,0 +1,52 @@
+# Copyright 2026 uhr_seg_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Progress of long steps: each has a name, and where it is known a total and the time left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from tqdm import tqdm
+
+_Item = TypeVar('_Item')
+
+#: With a total, what is done of it and the time left; nothing changes where it is no terminal.
+_FORMAT = '{desc}: {n_fmt}/{total_fmt} {unit}s [{elapsed}, {remaining} left]{postfix}'
+
+
+def named_bar(step: str, total: int | None = None, *, unit: str) -> tqdm:
+    """
+    Return the progress of a step, which `update` moves.
+
+    Args:
+        step: such as `taking pictures`.
+        total: how much there is; None where nobody knows.
+        unit: of what is counted, one of it.
+    """
+    layout = _FORMAT if total is not None else None
+    return tqdm(desc=step, total=total, unit=unit if layout else f' {unit}s', bar_format=layout)
+
+
+def named_steps(
+    items: Iterable[_Item], step: str, total: int | None = None, *, unit: str
+) -> Iterable[_Item]:
+    """Return items whose passing is shown; arguments as of `named_bar`."""
+    if total is None and hasattr(items, '__len__'):
+        total = len(items)  # type: ignore[arg-type]
+    with named_bar(step, total, unit=unit) as bar:
+        for each in items:
+            yield each
+            bar.update()
