@@ -34,7 +34,7 @@ from uhr_seg_ros.core.program import guarded, OK
 COMMANDS: dict[str, tuple[str, str]] = {
     'segment': (
         'uhr_seg_ros.cli.segment',
-        'segment image files into masks and overlays',
+        'segment images, recordings and videos into masks and overlays',
     ),
     'convert': (
         'uhr_seg_ros.cli.convert',

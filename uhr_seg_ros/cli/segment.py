@@ -23,13 +23,14 @@ import sys
 
 import numpy as np
 
+from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.cli.arguments import (
-    add_backend,
     add_bundle,
     add_detail,
+    add_engines,
     add_inputs,
-    add_memory_limit,
     budget_ms,
+    DEFAULT_BUNDLE,
     parse_ground_resolution,
 )
 from uhr_seg_ros.cli.segment_frames import complain, FrameWork, settings_of
@@ -49,7 +50,7 @@ from uhr_seg_ros.reports.segment_journal import Journal
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     add_inputs(parser)
-    add_bundle(parser)
+    add_bundle(parser, default=DEFAULT_BUNDLE)
     parser.add_argument('--output', required=True, type=Path, metavar='DIR', help='made if absent')
     parser.add_argument(
         '--resume',
@@ -94,8 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--tile', type=int, metavar='PX', help='largest side of a tile (default: by memory)'
     )
     add_detail(parser)
-    add_backend(parser)
-    add_memory_limit(parser)
+    add_engines(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -113,9 +113,9 @@ def run(args: argparse.Namespace) -> int:
     with lock_folder(args.output):
         check_names((each for source in inputs.sources for each in source.named), results)
         check_summary(args.output)
-        with Segmenter(
-            args.bundle, args.backend, TilingOptions(args.memory_limit_mb, args.tile)
-        ) as segmenter:
+        limits = TilingOptions(args.memory_limit_mb, args.tile)
+        engines = EngineOptions(threads=args.threads, precision=args.precision)
+        with Segmenter(args.bundle, args.backend, limits, options=engines) as segmenter:
             if segmenter.fallback:
                 print(f'uhr_seg: {segmenter.fallback}', file=sys.stderr)
             if args.show_sampling:

@@ -223,7 +223,7 @@ def settings_of(segmenter: Segmenter, results: Results, options: dict[str, objec
     """Return what decides how results look, for `Journal`; its keys are read by people."""
     return {
         'model': {name: graph.sha256 for name, graph in segmenter.bundle.graphs.items()},
-        'back end': segmenter.backend,
+        'back end': [segmenter.backend, segmenter.provenance['precision']],
         'set of files': [
             results.mask_format,
             results.overlay,

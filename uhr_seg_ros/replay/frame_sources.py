@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -97,7 +98,7 @@ class ImageFiles:
     def frames(self) -> Iterator[Frame]:
         """Go through the images; none is opened here."""
         for path, stem in self.named:
-            yield Frame(path, '', stem, lambda path=path: read_image(path))
+            yield Frame(path, '', stem, partial(read_image, path))
 
 
 class RecordedTopic:
@@ -120,7 +121,7 @@ class RecordedTopic:
         from uhr_seg_ros.replay.topics import choose_topic
 
         self.path = path
-        self.named = ((path, stem),)
+        self.named: Sequence[tuple[Path, str]] = ((path, stem),)
         self._topic = choose_topic(path, topic)
         self._every = every
         self.count = -(-self._topic.count // every)
@@ -142,7 +143,7 @@ class RecordedTopic:
                 stem = names.name(index, 0)
             if index % self._every == 0:
                 place = f'{self.topic} message {index}'
-                yield Frame(self.path, place, stem, lambda message=message: self._read(message))
+                yield Frame(self.path, place, stem, partial(self._read, message))
 
     def _read(self, message: bytes) -> np.ndarray:
         from uhr_seg_ros.replay.bags import read_frame
@@ -168,7 +169,7 @@ class VideoFile:
 
     def __init__(self, path: Path, stem: str, every: int = 1) -> None:
         self.path = path
-        self.named = ((path, stem),)
+        self.named: Sequence[tuple[Path, str]] = ((path, stem),)
         self._video = Video(path)
         self._every = every
         self.count = -(-self._video.count // every)

@@ -80,11 +80,11 @@ def open_inputs(
     seen: set[str] = set()
     for path in paths:
         try:
-            files = _files(path, results)
+            kinds = _files(path, results)
         except RecordingError as err:
             inputs.errors.append(err)
             continue
-        for kind, file in files:
+        for kind, file in kinds:
             if (place := os.path.abspath(file)) in seen:
                 continue
             seen.add(place)

@@ -38,6 +38,7 @@ from uhr_seg_ros.ros.frame_processor import FrameProcessor
 from uhr_seg_ros.ros.messages.remarks import Throttle
 from uhr_seg_ros.ros.parameters.node_parameters import Parameters
 from uhr_seg_ros.ros.parameters.settings import Settings
+from uhr_seg_ros.ros.parameters.usage import answer
 from uhr_seg_ros.ros.points.cloud_labeler import CloudHooks
 from uhr_seg_ros.ros.points.transforms import TransformFinder
 from uhr_seg_ros.ros.process import RCLError, run, StoppableNode
@@ -52,7 +53,6 @@ from uhr_seg_ros.ros.transitions import (
     WorkerBusyError,
     WorkerTimeoutError,
 )
-from uhr_seg_ros.ros.usage import answer
 from uhr_seg_ros.ros.watchdog import Watchdog
 from uhr_seg_ros.ros.worker import Worker
 

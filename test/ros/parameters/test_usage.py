@@ -21,7 +21,7 @@ import pytest
 from uhr_seg_ros import __version__
 from uhr_seg_ros.ros import node
 from uhr_seg_ros.ros.parameters.settings import SPECS
-from uhr_seg_ros.ros.usage import answer
+from uhr_seg_ros.ros.parameters.usage import answer
 
 
 def test_help_is_printed_and_nothing_starts(
