@@ -246,7 +246,7 @@ class SegmentationNode(StoppableNode):
             Limit('configure_timeout', lambda: self._declared.settings.configure_timeout),
         )
         for camera in self._cameras.values():
-            camera.open_output(classes, samples=self._processor.samples)
+            camera.open_output(self._processor.bundle)
         if settings.cloud_enabled:
             self._open_clouds(classes)
         if self._processor.fallback:
