@@ -36,12 +36,14 @@ from tiny_bundle import edited_model
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.tensorrt.backend import TensorRTBackend
 from uhr_seg_ros.backends.tensorrt.cache import EngineCache
-from uhr_seg_ros.core.bundle import load_bundle
+from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.cuda_driver import GpuLostError
 from uhr_seg_ros.core.errors import BundleError, ConfigError, EngineError
 from uhr_seg_ros.core.raw_frame import FORMATS, memory_shape, RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import OverlayOptions
+from uhr_seg_ros.export.bundle_writing import add_graph
+from uhr_seg_ros.export.novelty import Known, write_known
 from uhr_seg_ros.pipelines.frame_budget import FrameBudget
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, TilingOptions
 from uhr_seg_ros.pipelines.region_of_interest import RegionOfInterest
@@ -68,12 +70,12 @@ def options(**changes: object) -> EngineOptions:
     return EngineOptions(**{'precision': 'fp32', **changes})
 
 
-def on_gpu(bundle: str, **changes: object) -> Segmenter:
+def on_gpu(bundle: str | Bundle, **changes: object) -> Segmenter:
     """Open a segmenter on the stand-ins."""
     return Segmenter(bundle, 'tensorrt', options=options(**changes))
 
 
-def on_cpu(bundle: str, limits: TilingOptions | None = None) -> Segmenter:
+def on_cpu(bundle: str | Bundle, limits: TilingOptions | None = None) -> Segmenter:
     """Open the reference, which by itself might take int8."""
     return Segmenter(bundle, 'onnxruntime', limits or TilingOptions(), options=options())
 
@@ -299,6 +301,23 @@ def test_semantic_branch_alone(stand_in: StandIn, bundle: str) -> None:
     with on_gpu(bundle) as segmenter, on_cpu(bundle) as reference:
         found, expected = (each.semantic_only(scene()) for each in (segmenter, reference))
         assert (found == expected).mean() > 0.999
+
+
+def test_novelty_is_that_of_its_own_frame(
+    stand_in: StandIn, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_bundle, tmp_path / 'bundle'))
+    count = len(load_bundle(folder).classes)
+    write_known(Known(np.zeros(count), np.eye(count), np.eye(count), 1.0), tmp_path / 'known.onnx')
+    bundle = add_graph(folder, 'novelty', tmp_path / 'known.onnx', {})
+    first, second = scene(seed=5), scene(seed=6) // 3
+    with on_gpu(bundle) as segmenter, on_cpu(bundle) as reference:
+        pending = segmenter.submit(first, novelty=True)
+        other = segmenter.submit(second)
+        expected = [reference(each, novelty=True).novelty for each in (first, second)]
+        assert pending.result().novelty == pytest.approx(expected[0], rel=1e-3)
+        assert other.result().novelty is None
+        assert abs(expected[0] - expected[1]) > 0.01
 
 
 def test_sizes_come_and_go(stand_in: StandIn, tiny_bundle: Path) -> None:

@@ -31,6 +31,7 @@ _FORMS: dict[str, tuple[int, tuple[str, ...]]] = {
     'mask': (3, (*_BYTE, 'tensor(int32)')),
     'confidence': (3, _BYTE),
     'place': (2, _FLOAT),
+    'novelty': (2, _FLOAT),
     **dict.fromkeys(
         (
             'low_res',

@@ -64,6 +64,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         'uhr_seg_ros.cli.budget',
         'train and measure what a frame budget looks at closely',
     ),
+    'novelty': (
+        'uhr_seg_ros.cli.novelty',
+        'calibrate which frames a bundle knows',
+    ),
     'compare': (
         'uhr_seg_ros.cli.compare',
         'train and measure several networks alike',

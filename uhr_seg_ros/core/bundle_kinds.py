@@ -188,6 +188,8 @@ _KINDS = (
             'quarter': GraphTensors(('tokens', 'affinity', 'local'), ('quarter_logits',)),
             # A guess, per cell of 16 px, of what share of its pixels the detail branch changes.
             'detail_gain': GraphTensors(('tokens', 'semantic_logits'), ('detail_gain',)),
+            # How far a frame is from those that the model knows; above 1 it is outside.
+            'novelty': GraphTensors(('tokens',), ('novelty',)),
         },
         pipelines={
             'tensorrt': PipelineEntry(
@@ -215,7 +217,7 @@ _KINDS = (
             'logits': _FRAME,
             'detail_gain': _ROWS,
         },
-        optional=('detail_gain',),
+        optional=('detail_gain', 'novelty'),
         is_quantizable=True,
     ),
     # One network on the frame reduced by `low_res_factor`; logits of any stride.

@@ -33,6 +33,9 @@ ANY = 'any'
 #: What may be told of a camera.
 CAMERA_VIEWS = (ANY, *VIEWS)
 
+#: So many times finer or coarser than what a model is for is plainly outside: an octave.
+PLAINLY = 2.0
+
 #: Coarsest ground resolution that is taken, m per px.
 COARSEST = 10_000.0
 
@@ -140,6 +143,29 @@ class Domain:
             f'camera_view is {camera_view}, and bundle {name} is for other views ({self}): do not '
             f'rely on its masks and labelled points. Give a bundle for {camera_view} views '
             f'(docs/bundle.md, Domain), or correct camera_view; {ANY} ends this warning'
+        )
+
+    def scale_misfit(self, name: str, ground_resolution: float) -> str:
+        """
+        Return why a bundle does not fit to how large a pixel is on the ground.
+
+        Args:
+            name: of the bundle.
+            ground_resolution: m per px.
+
+        Returns:
+            One line with both and the way out; empty where it fits or is not plainly outside.
+
+        """
+        if self.ground_resolution is None:
+            return ''
+        finest, coarsest = self.ground_resolution
+        if finest / PLAINLY <= ground_resolution <= coarsest * PLAINLY:
+            return ''
+        way = 'higher, or reduce' if ground_resolution < finest else 'lower, or enlarge'
+        return (
+            f'a pixel shows {ground_resolution:.3g} m of the ground, and bundle {name} is for '
+            f'{finest:g} to {coarsest:g} m: fly {way} the frames'
         )
 
 

@@ -31,6 +31,7 @@ from uhr_seg_ros.pipelines.frame_budget_looks import TileLooker
 from uhr_seg_ros.pipelines.frame_budget_ranking import expected_gain, rank_tiles
 from uhr_seg_ros.pipelines.frame_budget_tiles import FINE, Tile, TileMemory
 from uhr_seg_ros.pipelines.masks import confidence_of, enlarged, enlarged_arg_max
+from uhr_seg_ros.pipelines.novelty import NOVELTY, novelty_of
 from uhr_seg_ros.pipelines.outputs import CheckedGraphs, lengths
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, Results
 from uhr_seg_ros.pipelines.preprocessing import Preprocessor
@@ -49,7 +50,8 @@ class FramesWithinBudget:
 
     Args:
         bundle: a bundle of kind `two_branch`.
-        graphs: `semantic`, and `detail_gain` if the bundle has it; they stay the caller's.
+        graphs: `semantic`, and `detail_gain` and `novelty` if the bundle has them; they stay the
+            caller's.
         options: of the engines.
 
     """
@@ -101,6 +103,8 @@ class FramesWithinBudget:
             budget.end_looking()
         with clock.stage('fusion'):
             results = self._fuse(logits, memory, size, request)
+        if NOVELTY in request.outputs:
+            results[NOVELTY] = novelty_of(self._graphs, maps['tokens'])
         budget.detail_share = float((memory.valid * wanted).sum() / wanted.sum())
         return results
 

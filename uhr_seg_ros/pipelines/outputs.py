@@ -47,6 +47,7 @@ _AXES: dict[str, tuple[int | str, ...]] = {
     'confidence': (1, *_PLANES),
     'grid': (1, *_PLANES, 2),
     'detail_gain': (1, 1, *_PLANES),
+    'novelty': (1, 1),
     **dict.fromkeys(('semantic_logits', 'logits', 'quarter_logits', 'probabilities'), _CLASSES),
 }
 

@@ -68,7 +68,8 @@ class OutputRequest:
     What is wanted of a frame.
 
     Attributes:
-        outputs: of `mask`, `confidence`, `logits` and `quarter_logits`.
+        outputs: of `mask`, `confidence`, `logits` and `quarter_logits`, and `novelty` where the
+            bundle has that graph.
         overlay: which pictures to render.
         budget: how long the frame may take, for an `AttentivePipeline`; None: no matter how long.
         roi: which pixels are worth the time; None: all of them.
@@ -143,8 +144,9 @@ class InferencePipeline(FrameSegmenter, Protocol):
 
         Returns:
             mask (H, W) uint8, or uint16 above 255 classes; confidence (H, W) uint8; logits
-            (C, H, W) float32; quarter_logits (C, h, w) float32 of the padded frame; overlay and
-            color_mask (h, w, 3) uint8 BGR: those that are wanted, and the mask.
+            (C, H, W) float32; quarter_logits (C, h, w) float32 of the padded frame; novelty (1, 1)
+            float32; overlay and color_mask (h, w, 3) uint8 BGR: those that are wanted, and the
+            mask.
 
         """
         ...

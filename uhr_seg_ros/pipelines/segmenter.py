@@ -36,6 +36,7 @@ from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.pipelines.choosing import Chooser
 from uhr_seg_ros.pipelines.failover import Failover
 from uhr_seg_ros.pipelines.frame_budget import FrameBudget
+from uhr_seg_ros.pipelines.novelty import NOVELTY
 from uhr_seg_ros.pipelines.pipeline import (
     AttentivePipeline,
     GridSampler,
@@ -65,6 +66,8 @@ class Segmentation:
             the time budget ended before.
         detail_share: share of the pixels, of those that are looked at at all, that were seen at
             full resolution; below 1 only with a `FrameBudget`.
+        novelty: how far the frame is from those that the model knows; above 1 it is outside, and
+            its mask may be wrong anywhere. None if not requested, or the bundle cannot tell.
 
     """
 
@@ -76,6 +79,7 @@ class Segmentation:
     color_mask: np.ndarray | None = None
     refined_share: float | None = None
     detail_share: float = 1.0
+    novelty: float | None = None
 
 
 class Segmenter:
@@ -138,6 +142,7 @@ class Segmenter:
         budget: FrameBudget | None = None,
         roi: RegionOfInterest | None = None,
         smoothing: Callable[[np.ndarray], np.ndarray] | None = None,
+        novelty: bool = False,
     ) -> Segmentation:
         """
         Segment one image of any size.
@@ -155,6 +160,8 @@ class Segmenter:
                 None: all of them. Logits are as they are.
             smoothing: the filter over time of this camera, a `MaskSmoother`, through which the
                 mask goes last; confidence and logits stay those of the frame. None for none.
+            novelty: whether to return the novelty too, where the bundle can tell it; on a GPU
+                that waits for the frame.
 
         Returns:
             The mask in the size of the image and what was requested; the arrays belong to
@@ -176,6 +183,7 @@ class Segmenter:
             budget=budget,
             roi=roi,
             smoothing=smoothing,
+            novelty=novelty,
         )
         return pending.result()
 
@@ -251,6 +259,7 @@ class Segmenter:
         budget: FrameBudget | None = None,
         roi: RegionOfInterest | None = None,
         smoothing: Callable[[np.ndarray], np.ndarray] | None = None,
+        novelty: bool = False,
     ) -> PendingResult[Segmentation]:
         """
         Start one image; see `__call__`.
@@ -261,7 +270,12 @@ class Segmenter:
 
         """
         frame = self._checked(image)
-        wanted = {'mask': True, 'confidence': confidence, 'logits': logits}
+        wanted = {
+            'mask': True,
+            'confidence': confidence,
+            'logits': logits,
+            NOVELTY: novelty and NOVELTY in self.bundle.graphs,
+        }
         outputs = tuple(name for name, asked in wanted.items() if asked)
         clock = StageClock()
         # What is painted shows the mask as it is handed on.
@@ -277,6 +291,8 @@ class Segmenter:
 
         def finish() -> Segmentation:
             results: dict[str, Any] = dict(pending.result())
+            if NOVELTY in results:
+                results[NOVELTY] = results[NOVELTY].item()
             if refinement is not None:
                 results.update(self._refined(frame, results['mask'], refinement, clock))
             if smoothing is not None:

@@ -30,6 +30,7 @@ from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.frame_budget import FrameBudget
 from uhr_seg_ros.pipelines.frame_budget_frames import bytes_per_pixel, FramesWithinBudget, GAIN
 from uhr_seg_ros.pipelines.masks import enlarged_arg_max
+from uhr_seg_ros.pipelines.novelty import NOVELTY, novelty_of
 from uhr_seg_ros.pipelines.outputs import CheckedGraphs, lengths
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, Results, TilingOptions
 from uhr_seg_ros.pipelines.preprocessing import PLANES_BYTES, Preprocessor
@@ -117,8 +118,8 @@ class TwoBranch(SynchronousPipeline):
     def open_graphs(
         cls, bundle: Bundle, backend: Backend, limits: TilingOptions, options: EngineOptions
     ) -> dict[str, Engine]:
-        """Open `GRAPHS`, and what guesses where details matter."""
-        names = (*cls.GRAPHS, *(name for name in (GAIN,) if name in bundle.graphs))
+        """Open `GRAPHS`, what guesses where details matter, and what tells unknown frames."""
+        names = (*cls.GRAPHS, *(name for name in (GAIN, NOVELTY) if name in bundle.graphs))
         return {name: backend.open(bundle.graphs[name], {}) for name in names}
 
     def segment(self, frame: RawFrame, request: OutputRequest, clock: StageClock) -> Results:
@@ -132,7 +133,7 @@ class TwoBranch(SynchronousPipeline):
         with clock.stage('convert'):
             image = frame.bgr
         maps = self.maps(image, clock)
-        outputs = [name for name in request.outputs if name != 'quarter_logits']
+        outputs = [name for name in request.outputs if name not in ('quarter_logits', NOVELTY)]
         pixels = math.prod(self._preprocessor.padded_size(image))
         self._map_bytes = sum(each.nbytes for each in maps.values()) / pixels
         with clock.stage('fusion'):
@@ -142,7 +143,9 @@ class TwoBranch(SynchronousPipeline):
             results = self._fuse(maps, image.shape[:2], outputs)
         if not self._keeps_memory:
             self._preprocessor.forget()
-        if len(outputs) < len(request.outputs):
+        if NOVELTY in request.outputs:
+            results[NOVELTY] = novelty_of(self._graphs, maps['tokens'])
+        if 'quarter_logits' in request.outputs:
             size = map_sizes('local', *self._preprocessor.padded_size(image))
             quarter = self._graphs.run('quarter', maps, {'quarter_logits': size})
             results['quarter_logits'] = quarter['quarter_logits'][0]

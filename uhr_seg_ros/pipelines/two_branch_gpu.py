@@ -22,13 +22,15 @@ from dataclasses import replace
 import numpy as np
 
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.backends.registry import as_reference
+from uhr_seg_ros.backends.registry import as_reference, open_engine
 from uhr_seg_ros.backends.tensorrt.backend import TensorRTBackend
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.masks import enlarged_arg_max
+from uhr_seg_ros.pipelines.novelty import NOVELTY, novelty_of
+from uhr_seg_ros.pipelines.outputs import CheckedGraphs
 from uhr_seg_ros.pipelines.pipeline import (
     OutputRequest,
     PendingResult,
@@ -91,6 +93,7 @@ class TwoBranchGpu:
         self._tiling((0, 0))  # or refuses
         self._module = backend.load_kernels()
         self._pipelines = PipelinesBySize(self._open)
+        self._novelty: CheckedGraphs | None = None
         self.provenance = backend.provenance()
 
     @classmethod
@@ -127,8 +130,14 @@ class TwoBranchGpu:
     def submit(
         self, frame: RawFrame, request: OutputRequest, clock: StageClock
     ) -> PendingResult[Results]:
-        """Start a frame; see `FramePipeline.submit`."""
-        return self._pipelines[frame.height, frame.width].submit(frame, request, clock)
+        """Start a frame; see `FramePipeline.submit`. Its novelty is waited for, on the CPU."""
+        pipeline = self._pipelines[frame.height, frame.width]
+        pending = pipeline.submit(frame, request, clock)
+        if NOVELTY not in request.outputs:
+            return pending
+        # Now, since the next frame overwrites the tokens; it is seldom asked for.
+        novelty = novelty_of(self._novelty_graph(), pipeline.tokens()[None])
+        return PendingResult(lambda: {**pending.result(), NOVELTY: novelty})
 
     def semantic_mask(self, frame: RawFrame) -> np.ndarray:
         """Take the arg max of the bilinearly enlarged `semantic_logits`."""
@@ -145,8 +154,16 @@ class TwoBranchGpu:
 
     def close(self) -> None:
         """Free the memory."""
+        if self._novelty is not None:
+            self._novelty.close()
         self._pipelines.close()
         self._backend.close()
+
+    def _novelty_graph(self) -> CheckedGraphs:
+        if self._novelty is None:
+            engine = open_engine(self._bundle.graphs[NOVELTY], 1)
+            self._novelty = CheckedGraphs(self._bundle, {NOVELTY: engine})
+        return self._novelty
 
     def _open(self, size: tuple[int, int]) -> FramePipeline:
         self._backend.begin_size()

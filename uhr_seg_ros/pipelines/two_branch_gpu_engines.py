@@ -175,10 +175,10 @@ class FrameProgram:
 
     def logits(self, name: str) -> np.ndarray:
         """
-        Return logits of the last frame, (C, h, w) float32.
+        Return logits or tokens of the last frame, (C, h, w) float32.
 
         Args:
-            name: `semantic_logits` or `quarter_logits`.
+            name: `semantic_logits`, `quarter_logits` or `tokens`.
 
         """
         tensor = {**self._semantic.outputs, **self._quarter.outputs}[name]

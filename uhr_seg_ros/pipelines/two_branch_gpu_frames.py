@@ -199,6 +199,10 @@ class FramePipeline:
         self.submit(frame, OutputRequest(), StageClock()).result()
         return self._program.logits('semantic_logits')
 
+    def tokens(self) -> np.ndarray:
+        """Wait for the frame that was submitted last; return its tokens, (T, h, w) float32."""
+        return self._program.logits('tokens')
+
     def close(self) -> None:
         """Wait for what is in work and free the memory."""
         with suppress(EngineError):  # after an error of the GPU nothing is in work

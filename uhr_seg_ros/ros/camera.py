@@ -24,14 +24,19 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
 
+from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import MessageError
 from uhr_seg_ros.core.text import MAX_SHOWN, one_line, shortened
+from uhr_seg_ros.pipelines.segmenter import Segmentation
 from uhr_seg_ros.ros.attention import Attention
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
+from uhr_seg_ros.ros.domain_watch import DomainWatch
 from uhr_seg_ros.ros.ground.ground_mapper import GroundMapper
 from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache
+from uhr_seg_ros.ros.messages.remarks import Throttle
 from uhr_seg_ros.ros.outputs import CameraOutput
 from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.points.cloud_labeler import CloudHooks, CloudLabeler
@@ -46,6 +51,9 @@ from uhr_seg_ros.ros.worker import Counts
 
 FRESH_S = 1.0
 """So long after a frame, s, what the network loses is not why frames do not come."""
+
+DOMAIN_LOG_PERIOD_S = 600.0
+"""The log tells this often, s, that frames are not what the bundle is for."""
 
 _MAX_TEXT = 500
 
@@ -154,6 +162,7 @@ class Camera:
     Attributes:
         monitor: what `/diagnostics` tells about the frames.
         attention: how closely they are looked at; another one with every bundle.
+        watch: whether the frames are such as the bundle is for, None while unconfigured.
         output: the publications, None while unconfigured.
         clouds: labels points, None while unconfigured or where that is not enabled.
         ground: puts masks on the ground, None likewise.
@@ -171,6 +180,8 @@ class Camera:
         self._node = node
         self._name = name
         self._prefix = f'{name}/' if name else ''
+        self._shown = f'camera {name}: ' if name else ''
+        self._domain_throttle = Throttle(DOMAIN_LOG_PERIOD_S)
         self._jumps = jumps
         self._calibrations = CameraInfoCache(on_error)
         jumps.listen(lambda _: self._calibrations.forget_stamps())
@@ -182,6 +193,7 @@ class Camera:
         self._topic = image_topic(node, self._prefix, transport)
         self.monitor = CameraMonitor(self._topic, node.get_fully_qualified_name())
         self._had_publisher = False
+        self.watch: DomainWatch | None = None
         self.output: CameraOutput | None = None
         self.clouds: CloudLabeler | None = None
         self.ground: GroundMapper | None = None
@@ -201,6 +213,10 @@ class Camera:
         }
         problems: list[Problem | None] = []
         # Another thread may close them.
+        if (watch := self.watch) is not None:
+            more |= watch.values()
+            if text := watch.problem(settings):
+                problems.append((DiagnosticStatus.WARN, text))
         if (camera_input := self._input) is not None and (text := camera_input.problem()):
             problems.append((DiagnosticStatus.WARN, text))
         for part in (self.clouds, self.ground):
@@ -229,18 +245,34 @@ class Camera:
     def remark(self, text: str) -> None:
         """Log what is odd about a frame that is processed all the same, once."""
         if self.monitor.note_remark(text):
-            camera = f'camera {self._name}: ' if self._name else ''
-            self._node.get_logger().warning(f'{camera}{shortened(text, _MAX_TEXT)}')
+            self._node.get_logger().warning(f'{self._shown}{shortened(text, _MAX_TEXT)}')
 
-    def open_output(
-        self, classes: ClassSet, on_error: Callable[[Exception], None], *, samples: bool
-    ) -> None:
+    def is_watched(self, arrival: float, settings: Settings) -> bool:
+        """Tell whether to look if a frame is such as the bundle is for; it comes now, s."""
+        watch = self.watch
+        return settings.domain_warning and watch is not None and watch.is_due(arrival)
+
+    def look(self, header: Header, result: Segmentation, settings: Settings) -> None:
+        """Look at a frame that is watched, and log what is wrong, now and then."""
+        if (watch := self.watch) is None:  # a transition did not wait for the frame
+            return
+        watch.look(header, result, settings)
+        if (text := watch.problem(settings)) and self._domain_throttle.allows(text):
+            self._node.get_logger().warning(f'{self._shown}{text}')
+
+    def open_output(self, bundle: Bundle, on_error: Callable[[Exception], None]) -> None:
         """Announce the masks and their classes, and where frames are sampled if that varies."""
         self.monitor.pace.forget()
         self.attention = Attention()
         self.close_output()  # what an end that failed has left
+        self.watch = DomainWatch(bundle, self._calibrations)
         self.output = CameraOutput(
-            self._node, self._prefix, classes, self._calibrations, on_error, samples=samples
+            self._node,
+            self._prefix,
+            bundle.classes,
+            self._calibrations,
+            on_error,
+            samples=bundle.kind.has_sampling_grid,
         )
 
     def open_clouds(self, classes: ClassSet, poses: TransformFinder, hooks: CloudHooks) -> None:
@@ -296,7 +328,7 @@ class Camera:
 
     def close_output(self) -> None:
         """Withdraw the publications, if there are any, likewise."""
-        output, self.output = self.output, None
+        output, self.output, self.watch = self.output, None, None
         clouds, self.clouds = self.clouds, None
         ground, self.ground = self.ground, None
         self._close(output, clouds, ground)

@@ -29,6 +29,7 @@ import numpy as np
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.core.gpu_health import GpuSample, open_probe, Probe
@@ -101,6 +102,7 @@ class _Work(NamedTuple):
     sampling: Callable[[], np.ndarray]
     start: float
     convert_ms: float
+    is_watched: bool
 
 
 class FrameProcessor:
@@ -153,9 +155,10 @@ class FrameProcessor:
         return f'{self._facts.get("bundle")} on {self._facts.get("backend")}'
 
     @property
-    def samples(self) -> bool:
-        """Whether the bundle chooses where it samples a frame."""
-        return self._segmenter is not None and self._segmenter.bundle.kind.has_sampling_grid
+    def bundle(self) -> Bundle:
+        """The bundle that is loaded."""
+        assert self._segmenter is not None  # who asks has loaded it
+        return self._segmenter.bundle
 
     @property
     def fallback(self) -> str:
@@ -287,6 +290,7 @@ class FrameProcessor:
             budget = camera.attention.budget(settings.frame_budget_ms, convert_ms)
         if name in settings.regions:
             roi = camera.attention.roi(settings.regions[name])
+        is_watched = camera.is_watched(frame.arrival, settings)
         pending = segmenter.submit(
             image,
             confidence=confidence,
@@ -295,12 +299,24 @@ class FrameProcessor:
             budget=budget,
             roi=roi,
             smoothing=smoother and partial(smoother, stamp_ns=frame.stamp_ns),
+            novelty=is_watched,
         )
         if segmenter.fallback != self.fallback:  # engines for a new size were refused
             self._note_engines(segmenter)
             self._logger.warning(self.fallback)
         sampling = partial(_sampling_picture, segmenter, image, settings.overlay_scale)
-        work = _Work(camera, output, frame, pending, asked, settings, sampling, start, convert_ms)
+        work = _Work(
+            camera,
+            output,
+            frame,
+            pending,
+            asked,
+            settings,
+            sampling,
+            start,
+            convert_ms,
+            is_watched,
+        )
         if segmenter.is_async:
             return partial(self._finish, work)
         self._finish(work)
@@ -340,6 +356,8 @@ class FrameProcessor:
             work.camera.clouds.put_mask(header, result)
         if work.camera.ground is not None:
             work.camera.ground.put_mask(header, result)
+        if work.is_watched:
+            work.camera.look(header, result, self._parameters.settings)
 
     def note_cloud(self, milliseconds: float) -> None:
         """Note what labeling and publishing the points of a camera took."""

@@ -248,7 +248,7 @@ class SegmentationNode(StoppableNode):
         )
         for name, camera in self._cameras.items():
             warn = partial(self._warn, name, 'compressed output')
-            camera.open_output(classes, warn, samples=self._processor.samples)
+            camera.open_output(self._processor.bundle, warn)
         self._open_transformed(settings, classes)
         if self._processor.fallback:
             self.get_logger().warning(self._processor.fallback)

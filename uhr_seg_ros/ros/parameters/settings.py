@@ -84,6 +84,17 @@ class Settings:
         '(along the ground) or other; a bundle for other views is a warning. any: no one says.',
         choices=CAMERA_VIEWS,
     )
+    camera_height: float = row(
+        0.0,
+        'Height of the cameras above the ground, m, for the size of a pixel on it: one that the '
+        'bundle is plainly not for is a warning. 0: unknown.',
+        limits=(0.0, 1e6),
+    )
+    domain_warning: bool = row(
+        True,
+        'Warn where frames are plainly unlike those that the bundle is for, by their features or '
+        'the size of a pixel on the ground.',
+    )
     backend: str = row(
         'auto',
         'tensorrt (NVIDIA GPU), onnxruntime (CPU), or auto: the fastest one that runs here.',
