@@ -24,7 +24,7 @@ torch = pytest.importorskip('torch', reason='the networks need torch')
 
 from torch.nn import functional
 
-from uhr_seg_ros.core.errors import CheckpointError
+from uhr_seg_ros.core.errors import CheckpointError, ConfigError
 from uhr_seg_ros.export.pretrained import load_pretrained
 from uhr_seg_ros.networks.backbones.vgg import VGG16
 from uhr_seg_ros.networks.fctl import decoders

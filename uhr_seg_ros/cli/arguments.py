@@ -174,7 +174,7 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_refine(parser: argparse.ArgumentParser, *, default: str | None = 'none') -> None:
+def add_refine(parser: argparse._ActionsContainer, *, default: str | None = 'none') -> None:
     """Declare `--refine`."""
     parser.add_argument(
         '--refine',

@@ -51,7 +51,7 @@ from uhr_seg_ros.reports.bag_compare import compare_files
 from uhr_seg_ros.reports.benchmark_console import print_bag, print_spreads
 
 
-def add_bag(parser: argparse.ArgumentParser) -> None:
+def add_bag(parser: CommandParser) -> None:
     """Declare the arguments of `benchmark bag`."""
     _add_recording(parser, '+')
     parser.add_argument(

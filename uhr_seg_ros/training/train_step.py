@@ -65,7 +65,7 @@ class Objective(nn.Module):
             device = next(network.parameters()).device
             self.class_weights = torch.tensor(config.class_weights, device=device).float()
         self.dtype = DTYPES[config.precision]
-        self.means = {'gamma': config.focal_gamma, 'mean_over': config.mean_over}
+        self.means: dict[str, Any] = {'gamma': config.focal_gamma, 'mean_over': config.mean_over}
 
     def forward(self, image: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         mixed = self.dtype != torch.float32
