@@ -270,7 +270,7 @@ def test_the_earlier_form_works(
 ) -> None:
     report = benchmark(tmp_path, '--bundle', tiny_bundle, *SMALL)
     assert [result['size'] for result in report['sizes']] == [[64, 64]]
-    (line,) = capsys.readouterr().err.splitlines()
+    line, *_ = capsys.readouterr().err.splitlines()
     assert f'uhr_seg benchmark stages --bundle {tiny_bundle} --size 64x64' in line
 
 

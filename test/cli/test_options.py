@@ -157,7 +157,7 @@ def test_examples_are_two_of_every_command_and_parse(parsers: dict[str, CommandP
         ('benchmark graphs mine', {'bundle': 'mine'}),
         ('benchmark roofline mine --image a.svg', {'bundle': 'mine', 'chart': Path('a.svg')}),
         ('benchmark torch hlrc_s', {'network': 'hlrc_s'}),
-        ('benchmark offline bag there', {'recording': Path('bag'), 'output': Path('there')}),
+        ('benchmark offline bag there', {'recording': [Path('bag')], 'output': Path('there')}),
         ('benchmark offline bag --bundle b there', {'output': Path('there')}),
         ('benchmark make-bag there --seconds 2', {'output': Path('there'), 'duration': 2.0}),
         ('demo --frames 3', {'count': 3}),

@@ -32,7 +32,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / 'uhr_seg_ros'
 #: What puts content under a final name at once, and where that is right.
 DIRECT = {'imwrite', 'imencode', 'savefig', 'savez', 'savetxt', 'write_bytes', 'write_text'}
 ALLOWED = {
-    'imencode': {'image_writing.py', 'labeled_flight.py'},  # the latter into a message
+    'imencode': {'image_writing.py', 'labeled_flight.py', 'compressing.py'},  # into messages
     'write_bytes': {'atomic_io.py', 'result_files.py'},  # each renames
     # A file of the kernel; its own rules; a message of a recording.
     'write_text': {'memory_profile.py', 'run_folder.py', 'labeled_flight.py'},

@@ -20,7 +20,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import cast, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -54,7 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parts = parser.add_subparsers(dest='part', metavar='PART', required=True)
     for name, part in PARTS.items():
         described = f'{part.summary[0].upper()}{part.summary[1:]}.'
-        part.add_arguments(parts.add_parser(name, help=part.summary, description=described))
+        command = parts.add_parser(name, help=part.summary, description=described)
+        part.add_arguments(cast(CommandParser, command))
 
 
 def run(args: argparse.Namespace) -> int:

@@ -44,6 +44,14 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         '--bundle run/bundle --root my_images',
         '--bundle hlrc_cityscapes --dataset cityscapes --root CITYSCAPES --split val --tta',
     ),
+    'novelty fit': (
+        '--bundle run/bundle --frames photographs',
+        '--bundle run/bundle --frames photographs --held-out other_photographs',
+    ),
+    'novelty check': (
+        '--bundle hlrc_s_aerial --frames my_flight.mcap',
+        '--bundle run/bundle --frames photographs --parts 8',
+    ),
     'budget fit': (
         '--bundle run/bundle --frames photographs',
         '--bundle run/bundle --frames my_flight.mcap --steps 500',

@@ -82,9 +82,9 @@ def _add_parts(parser: argparse.ArgumentParser, default: int) -> None:
         type=parse_count,
         default=default,
         metavar='N',
-        help=f'parts of each picture that are looked at as frames, too (default: {default})',
+        help='parts of each picture that are looked at as frames, too',
     )
-    parser.add_argument('--seed', type=int, default=0, help='of their places (default: 0)')
+    parser.add_argument('--seed', type=int, default=0, metavar='N', help='of their places')
 
 
 def _fit(args: argparse.Namespace) -> int:
