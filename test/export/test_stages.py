@@ -24,7 +24,9 @@ torch = pytest.importorskip('torch', reason='the networks need torch')
 
 from torch.nn import functional
 
+from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import CheckpointError, ConfigError
+from uhr_seg_ros.export.export import export_bundle
 from uhr_seg_ros.export.pretrained import load_pretrained
 from uhr_seg_ros.networks.backbones.vgg import VGG16
 from uhr_seg_ros.networks.fctl import decoders
@@ -129,12 +131,12 @@ def test_whole_images_are_cut_where_their_patches_lie() -> None:
     network = stage('large', 'deepglobe').eval()
     for parameter in network.parameters():
         parameter.add_(0.05 * torch.randn_like(parameter))
-    image = torch.randn(1, 3, 150, 150)
+    image, patch = torch.randn(1, 3, 150, 150), torch.zeros(1, 3, SIDE, SIDE)
     outputs = network.forward_train(image)['refine']
-    found = network.segment(torch.zeros(1), {'large': outputs}, torch.tensor([[0, 0, 1.0, 1.0]]))
+    found = network.segment(patch, {'large': outputs}, torch.tensor([[0, 0, 1.0, 1.0]]))
     assert torch.allclose(found, outputs, atol=1e-5)
     window = torch.tensor([[0.25, 0.5, 0.5, 0.5]])
-    quarter = network.segment(torch.zeros(1), {'large': outputs}, window)
+    quarter = network.segment(patch, {'large': outputs}, window)
     part = outputs[..., SIDE // 4 : -SIDE // 4, SIDE // 2 :]
     enlarged = functional.interpolate(part, size=(SIDE, SIDE), mode='bilinear')
     assert torch.allclose(quarter[..., 1:-1, 1:], enlarged[..., 1:-1, 1:], atol=1e-5)
@@ -144,3 +146,16 @@ def test_an_unknown_stage() -> None:
     known = 'plain, medium, large, full'
     with pytest.raises(ConfigError, match=f"stage 'half' is unknown, known: {known}"):
         stage('half')
+
+
+@pytest.mark.slow  # an export takes seconds
+@pytest.mark.parametrize(('dataset', 'name'), [('inria', 'medium'), ('deepglobe', 'large')])
+def test_stages_become_bundles(tmp_path: Path, dataset: str, name: str) -> None:
+    """Export compares with torch."""
+    network = stage(name, dataset)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(0.3 * torch.randn_like(parameter) if parameter.ndim > 1 else 0.1)
+    classes = ClassSet(('a', 'b', 'c'), ((0, 0, 0),) * 3)
+    bundle = export_bundle(network, tmp_path, name='s', preset=f'fctl_{dataset}', classes=classes)
+    assert set(bundle.graphs) == {name, 'patch'}

@@ -114,7 +114,8 @@ class WholeImageFCN(PatchNetwork):
     def segment(
         self, patch: torch.Tensor, maps: Mapping[str, torch.Tensor], place: torch.Tensor
     ) -> torch.Tensor:
-        return crop(maps['large'], place, (self.side, self.side))
+        # A graph keeps only inputs that it uses, and every graph of patches takes the patch.
+        return crop(maps['large'], place, (self.side, self.side)) + 0 * patch[:, :1]
 
     def forward_train(self, image: torch.Tensor) -> dict[str, torch.Tensor | slice]:
         """Segment the image as a whole: ``refine`` (N, classes, side, side)."""
