@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from statistics import median
 import sys
 from time import perf_counter
 
@@ -36,6 +37,7 @@ from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.visualization import draw_density, OverlayOptions
 from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.pipelines.frame_budget import FrameBudget
+from uhr_seg_ros.pipelines.novelty import unknown_frames
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.refinement.refine import METHODS, Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmenter
@@ -95,11 +97,12 @@ def _segment_all(
     count = len(args.images)
     segmented = unreadable = failed = 0
     told = segmenter.fallback
+    novelties: list[float] = []
     with note_progress(lambda: f'{segmented} of {count} images segmented: {args.output}'):
         for index, path in enumerate(args.images, start=1):
             try:
                 image = read_image(path)
-                elapsed = _segment(path, image, args, segmenter, results, budget)
+                elapsed = _segment(path, image, args, segmenter, results, budget, novelties)
             except RecordingError as err:
                 print(f'uhr_seg: error: {err}', file=sys.stderr)
                 unreadable += 1
@@ -116,6 +119,8 @@ def _segment_all(
             size = f'{image.shape[1]}x{image.shape[0]}'
             print(f'[{index}/{count}] {path.name}  {size}  {elapsed:.0f} ms', flush=True)
     print(segmenter.bundle.domain_line)
+    if novelties and (novelty := median(novelties)) > 1:
+        print(f'uhr_seg: {unknown_frames(segmenter.bundle, novelty)}', file=sys.stderr)
     left_out = f', {failed} failed' if failed else ''
     print(f'{segmented} segmented, {unreadable} unreadable{left_out}: {args.output}')
     return 1 if unreadable or failed else 0
@@ -128,6 +133,7 @@ def _segment(
     segmenter: Segmenter,
     results: Results,
     budget: FrameBudget | None,
+    novelties: list[float],
 ) -> float:
     """Segment an image and write what comes out; returns the ms that segmenting took."""
     files = results.files(path.stem, image.shape[:2])
@@ -144,8 +150,11 @@ def _segment(
         overlay=pictures,
         refinement=refinement,
         budget=budget,
+        novelty=True,
     )
     elapsed = (perf_counter() - start) * 1e3
+    if result.novelty is not None:
+        novelties.append(result.novelty)
     sampling = None
     if args.show_sampling:
         sampling = draw_density(image, segmenter.sampling_grid(image))
