@@ -119,6 +119,11 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert '; 0% are above 1' in said
     assert main(['novelty', 'check', *to, '--frames', str(tmp_path / 'snow')]) == 0
     assert '; 100% are above 1' in capsys.readouterr().out
+    for name, is_told in (('fields', False), ('snow', True)):
+        pictures = sorted(map(str, (tmp_path / name).glob('*.png')))
+        assert main(['segment', *pictures, *to, '--output', str(tmp_path / 'out' / name)]) == 0
+        told = 'uhr_seg: the frames are unlike those that bundle tiny knows'
+        assert (told in capsys.readouterr().err) == is_told
 
 
 def raise_of(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,7 +36,7 @@ from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.export.bundle_writing import add_graph
 from uhr_seg_ros.export.novelty import Known, write_known
 from uhr_seg_ros.pipelines.segmenter import Segmentation
-from uhr_seg_ros.ros import domain_watch
+from uhr_seg_ros.ros import camera as camera_module
 from uhr_seg_ros.ros.domain_watch import DomainWatch
 from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache
 from uhr_seg_ros.ros.parameters.settings import Settings
@@ -84,14 +84,6 @@ def test_a_bundle_that_cannot_tell_says_nothing() -> None:
     assert watch.values() == {}
 
 
-def test_it_looks_once_a_second() -> None:
-    watch, _ = watch_of()
-    assert [watch.is_due(now) for now in (5.0, 5.5, 5.9, 6.1, 6.2)] == [True] + [False] * 2 + [
-        True,
-        False,
-    ]
-
-
 def test_the_size_of_a_pixel() -> None:
     watch, calibrations = watch_of(Domain(('nadir',), (0.3, 1.0)))
     assert not look(watch, None)
@@ -128,7 +120,7 @@ def strange_bundle(tiny_bundle: Path, tmp_path: Path) -> Bundle:
 def test_the_node_warns_until_it_is_told_not_to(
     make_stage: Callable[..., Stage], strange_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(domain_watch, 'PERIOD_S', 0.0)
+    monkeypatch.setattr(camera_module, 'LOOK_PERIOD_S', 0.0)
     stage = make_stage(bundle=str(strange_bundle.path), camera_height=9000.0)
     camera, infos = stage.camera(), stage.camera('camera_info', CameraInfo)
     (masks,) = stage.outputs('mask')
@@ -152,5 +144,9 @@ def test_the_node_warns_until_it_is_told_not_to(
     )
     assert float(stage.values('/image_raw')['novelty']) > 1
     assert float(stage.values('/image_raw')['ground_resolution']) > 2
+    monkeypatch.setattr(camera_module, 'LOOK_PERIOD_S', 1.0)
+    watched = stage.node._cameras['']
+    due = [watched.is_watched(now, SETTINGS) for now in (1e9, 1e9 + 0.5, 1e9 + 1.1, 1e9 + 1.2)]
+    assert due == [True, False, True, False]
     assert stage.set_parameter('domain_warning', False).successful
     wait_until(lambda: 'unlike' not in stage.status('/image_raw').message, 'the end of it')

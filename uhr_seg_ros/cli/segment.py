@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 from contextlib import suppress
 from pathlib import Path
+from statistics import median
 import sys
 
 import numpy as np
@@ -38,6 +39,7 @@ from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.pipelines.frame_budget import FrameBudget
+from uhr_seg_ros.pipelines.novelty import unknown_frames
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.refinement.refine import METHODS, Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmenter
@@ -180,6 +182,8 @@ def _segment_all(
     for line in work.summary.lines():
         print(line)
     print(segmenter.bundle.domain_line)
+    if work.novelties and (novelty := median(work.novelties)) > 1:
+        print(f'uhr_seg: {unknown_frames(segmenter.bundle, novelty)}', file=sys.stderr)
     unreadable = counts.unreadable + len(inputs.errors)
     texts = [f'{counts.segmented} segmented', f'{unreadable} unreadable']
     texts += [f'{counts.failed} failed'] if counts.failed else []

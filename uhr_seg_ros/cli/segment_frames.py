@@ -70,6 +70,7 @@ class FrameWork:
     Attributes:
         counts: of the frames so far.
         summary: of the masks so far, those of an earlier run among them.
+        novelties: how far outside of what the model knows each frame is that was segmented now.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class FrameWork:
         budget: FrameBudget | None = None,
     ) -> None:
         self.counts = Counts()
+        self.novelties: list[float] = []
         self.summary = AreaSummary(segmenter.bundle.classes.names)
         self._segmenter, self._results, self._journal = segmenter, results, journal
         self._total = total
@@ -148,7 +150,10 @@ class FrameWork:
             overlay=OverlayOptions(overlay=results.overlay, color_mask=results.color_mask),
             refinement=self._refinement,
             budget=self._budget,
+            novelty=True,
         )
+        if result.novelty is not None:
+            self.novelties.append(result.novelty)
         elapsed_ms = (perf_counter() - start) * 1e3
         sampling = None
         if results.sampling:

@@ -18,10 +18,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.pipelines.outputs import CheckedGraphs
 
 #: The graph that tells, and its output; not every bundle has it (`export/novelty.py` makes it).
 NOVELTY = 'novelty'
+
+
+def unknown_frames(bundle: Bundle, novelty: float) -> str:
+    """Return a line about frames that are outside of what a bundle knows."""
+    return (
+        f'the frames are unlike those that bundle {bundle.name} knows (novelty {novelty:.2f}, '
+        f'where 1 is the limit): its masks may be wrong anywhere. It is for: {bundle.domain}'
+    )
 
 
 def novelty_of(graphs: CheckedGraphs, tokens: np.ndarray) -> np.ndarray:

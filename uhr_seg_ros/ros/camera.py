@@ -52,6 +52,9 @@ from uhr_seg_ros.ros.worker import Counts
 FRESH_S = 1.0
 """So long after a frame, s, what the network loses is not why frames do not come."""
 
+LOOK_PERIOD_S = 1.0
+"""A frame is looked at this often, s: ground does not change faster, and a GPU has to wait."""
+
 DOMAIN_LOG_PERIOD_S = 600.0
 """The log tells this often, s, that frames are not what the bundle is for."""
 
@@ -181,6 +184,7 @@ class Camera:
         self._name = name
         self._prefix = f'{name}/' if name else ''
         self._shown = f'camera {name}: ' if name else ''
+        self._next_look_s = 0.0
         self._domain_throttle = Throttle(DOMAIN_LOG_PERIOD_S)
         self._jumps = jumps
         self._calibrations = CameraInfoCache(on_error)
@@ -248,9 +252,11 @@ class Camera:
             self._node.get_logger().warning(f'{self._shown}{shortened(text, _MAX_TEXT)}')
 
     def is_watched(self, arrival: float, settings: Settings) -> bool:
-        """Tell whether to look if a frame is such as the bundle is for; it comes now, s."""
-        watch = self.watch
-        return settings.domain_warning and watch is not None and watch.is_due(arrival)
+        """Tell whether to look if a frame that came then, s, is such as the bundle is for."""
+        if not settings.domain_warning or arrival < self._next_look_s:
+            return False
+        self._next_look_s = arrival + LOOK_PERIOD_S
+        return True
 
     def look(self, header: Header, result: Segmentation, settings: Settings) -> None:
         """Look at a frame that is watched, and log what is wrong, now and then."""

@@ -17,7 +17,6 @@
 from __future__ import annotations
 
 from collections import deque
-import math
 from statistics import median
 from threading import Lock
 
@@ -26,12 +25,10 @@ from std_msgs.msg import Header
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.domain import ANY
 from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.pipelines.novelty import unknown_frames
 from uhr_seg_ros.pipelines.segmenter import Segmentation
 from uhr_seg_ros.ros.messages.camera_info import camera_of, CameraInfoCache
 from uhr_seg_ros.ros.parameters.settings import Settings
-
-PERIOD_S = 1.0
-"""A frame is looked at this often, s: ground does not change faster, and a GPU has to wait."""
 
 _RECENT, _ENOUGH = 15, 5
 """The novelty is the median of so many frames at most, and of so many at least."""
@@ -57,17 +54,9 @@ class DomainWatch:
     def __init__(self, bundle: Bundle, calibrations: CameraInfoCache) -> None:
         self._bundle, self._calibrations = bundle, calibrations
         self._lock = Lock()
-        self._due_s = -math.inf
         self._novelties: deque[float] = deque(maxlen=_RECENT)
         self._is_unknown = False
         self._ground_resolution: float | None = None
-
-    def is_due(self, now: float) -> bool:
-        """Tell whether to look at a frame that came now (monotonic, s)."""
-        if now < self._due_s:
-            return False
-        self._due_s = now + PERIOD_S
-        return True
 
     def look(self, header: Header, result: Segmentation, settings: Settings) -> None:
         """Note how a frame looks, of which the novelty was asked for."""
@@ -95,17 +84,13 @@ class DomainWatch:
         """Return why the frames are plainly not what the bundle is for; or empty."""
         if not settings.domain_warning:
             return ''
-        name, domain = self._bundle.name, self._bundle.domain
         with self._lock:
             found = []
             if self._ground_resolution is not None:
-                found.append(domain.scale_misfit(name, self._ground_resolution))
+                domain = self._bundle.domain
+                found.append(domain.scale_misfit(self._bundle.name, self._ground_resolution))
             if self._is_unknown:
-                found.append(
-                    f'the frames are unlike those that bundle {name} knows (novelty '
-                    f'{median(self._novelties):.2f}, where 1 is the limit): its masks may be '
-                    f'wrong anywhere. It is for: {domain}'
-                )
+                found.append(unknown_frames(self._bundle, median(self._novelties)))
         found = [text for text in found if text]
         return f'{"; ".join(found)}. {_WAY_OUT}' if found else ''
 
