@@ -307,7 +307,7 @@ def test_peak(
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['bag', '{tmp}/nothing'], 'is not a rosbag2 recording'),
+        (['bag', '{tmp}/nothing'], 'no such file: '),
         (['bag', '{bag}', '--topic', '/left'], 'has no images on /left; its image topics: /cam'),
         (
             ['bag', '{bag}', '--rate', '0'],
