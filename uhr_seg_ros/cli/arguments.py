@@ -162,12 +162,12 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_refine(parser: argparse.ArgumentParser, *, default: str | None = 'none') -> None:
+def add_refine(parser: argparse._ActionsContainer) -> None:
     """Declare `--refine`."""
     parser.add_argument(
         '--refine',
         choices=METHODS,
-        default=default,
+        default='none',
         help='let the image decide the boundaries of the mask',
     )
 

@@ -30,6 +30,7 @@ from uhr_seg_ros.cli import budget_measures as measures
 from uhr_seg_ros.cli import budget_time
 from uhr_seg_ros.cli.arguments import add_bundle, add_frames, add_precision, parse_count
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
+from uhr_seg_ros.core.command_line import CommandParser
 from uhr_seg_ros.core.interruption import note_progress, signals_held
 from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.evaluation.both_branches import BothBranches
@@ -43,11 +44,11 @@ class Part(NamedTuple):
     """A subcommand: its line of help, its arguments and its work."""
 
     summary: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
+    add_arguments: Callable[[CommandParser], None]
     run: Callable[[argparse.Namespace], int]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: CommandParser) -> None:
     """Declare the subcommands."""
     parts = parser.add_subparsers(dest='part', metavar='PART', required=True)
     for name, part in PARTS.items():
