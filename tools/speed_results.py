@@ -51,7 +51,7 @@ COMMANDS = {
     'node': 'node --size 3840x2160 --repeat 20',
     'cloud': 'cloud',
     'transport': 'transport --size 3840x2160 --repeat 40',
-    'against_torch': 'torch hlrc_cityscapes --size 2048x1024',
+    'against_torch': 'torch --network hlrc_cityscapes --size 2048x1024',
 }
 
 

@@ -190,6 +190,22 @@ def test_what_is_missing_is_named(
     assert 'window and stride are for mode slide' in text
 
 
+def test_a_folder_is_known_by_its_classes(
+    tiny_bundle: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / 'figures.json'
+    bundle = ('--bundle', str(tiny_bundle))
+    assert main(['evaluate', *bundle, '--root', str(root), '--json', str(report)]) == 0
+    assert 'is not divided: all images are taken, those trained on too' in capsys.readouterr().out
+    figures = json.loads(report.read_text(encoding='utf-8'))
+    assert (figures['dataset'], figures['split']) == ('folder', 'all')
+    text = fails(capsys, *bundle, '--dataset', 'aerial', '--root', str(root))
+    assert text.rstrip().endswith('has a classes.yaml: --dataset folder reads it')
+    (tmp_path / 'photos/images').mkdir(parents=True)
+    text = fails(capsys, *bundle, '--root', str(tmp_path / 'photos'))
+    assert 'write' in text and 'classes.yaml' in text and '--dataset folder' in text
+
+
 def test_precision_is_that_of_the_segmenter(
     evaluate: Evaluate, root: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

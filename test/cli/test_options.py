@@ -195,4 +195,6 @@ def test_what_is_required_has_to_come_under_one_of_its_names(
 ) -> None:
     with pytest.raises(SystemExit):
         main(words.split())
-    assert error in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert error in said
+    assert 'make-bag [-h] --output DIR' in ' '.join(said.split())

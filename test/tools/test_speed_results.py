@@ -15,7 +15,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ import pytest
 
 from tools.speed_results import command, COMMANDS, recordings, table, update
 from uhr_seg_ros.cli import benchmark as benchmark_command
+from uhr_seg_ros.core.command_line import CommandParser
 from uhr_seg_ros.core.errors import ConfigError
 
 
@@ -30,7 +30,7 @@ from uhr_seg_ros.core.errors import ConfigError
 def test_commands_are_those_of_the_program(name: str, tmp_path: Path) -> None:
     first, *words = command(name, tmp_path, Path('out'), 30.0)
     assert first == 'benchmark'
-    parser = argparse.ArgumentParser()
+    parser = CommandParser()
     benchmark_command.add_arguments(parser)
     arguments = parser.parse_args(words)
     assert arguments.json == Path(f'out/{name}.json')

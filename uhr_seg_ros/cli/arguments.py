@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 import re
 from typing import Any
@@ -107,8 +108,8 @@ def parse_duration(text: str) -> float:
 
 
 def parse_minutes(text: str) -> float:
-    """Turn text into minutes, from 0 to a week."""
-    return _parse_number(text, MAX_DURATION_S / 60, 'time', 'min')
+    """Turn text into minutes, from 0 to a week, or infinity for no limit."""
+    return math.inf if text == 'inf' else _parse_number(text, MAX_DURATION_S / 60, 'time', 'min')
 
 
 def _parse_number(text: str, highest: float, what: str, unit: str) -> float:
@@ -174,12 +175,12 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_refine(parser: argparse._ActionsContainer, *, default: str | None = 'none') -> None:
+def add_refine(parser: argparse._ActionsContainer) -> None:
     """Declare `--refine`."""
     parser.add_argument(
         '--refine',
         choices=METHODS,
-        default=default,
+        default='none',
         help='let the image decide the boundaries of the mask',
     )
 

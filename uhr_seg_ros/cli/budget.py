@@ -49,7 +49,7 @@ class Part(NamedTuple):
     run: Callable[[argparse.Namespace], int]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: CommandParser) -> None:
     """Declare the subcommands."""
     parts = parser.add_subparsers(dest='part', metavar='PART', required=True)
     for name, part in PARTS.items():

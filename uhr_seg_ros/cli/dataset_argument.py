@@ -68,7 +68,7 @@ def open_given(args: argparse.Namespace) -> Dataset:
 def given_split(args: argparse.Namespace, dataset: Dataset) -> str:
     """Return the split that `--split` says; a set that is not divided has one only."""
     if args.split == SPLIT and dataset.splits == (ALL,):
-        _LOG.info('%s is not divided: all of its images are taken', args.root)
+        _LOG.info('%s is not divided: all images are taken, those trained on too', args.root)
         return ALL
     return args.split
 

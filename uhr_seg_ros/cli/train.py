@@ -37,6 +37,7 @@ from uhr_seg_ros.training.checks import field_error
 from uhr_seg_ros.training.config import Config, read_config
 from uhr_seg_ros.training.dataloaders import build_dataloaders
 from uhr_seg_ros.training.distributed import DEVICES, process_group
+from uhr_seg_ros.training.fitting import fitted
 from uhr_seg_ros.training.trainer import Trainer
 
 #: Exit codes: the recipe is finished; it was stopped before it was.
@@ -56,6 +57,13 @@ def add_arguments(parser: CommandParser) -> None:
     """Declare the options."""
     parser.add_argument(
         '--config', required=True, type=Path, metavar='FILE', help='YAML file with the recipe'
+    )
+    parser.add_argument(
+        '--effort',
+        default='',
+        metavar='NAME',
+        help='one of the efforts of the recipe, such as laptop, evening or gpu of folder.yaml '
+        '(default: what the recipe says itself)',
     )
     add_root(parser)
     parser.add_argument(
@@ -103,10 +111,11 @@ def run(args: argparse.Namespace) -> int:
     """Train and export; several processes where torchrun started them."""
     refuse_without_effect(args, RESUMING)
     deadline = monotonic() + 60 * args.minutes
-    config = _with_pretrained(read_config(args.config), args.start)
+    config = _with_pretrained(read_config(args.config, args.effort), args.start)
     folder = args.output_bundle or args.output / 'bundle'
     name = _name(args)
     dataset = open_dataset(config.data.dataset, args.root)
+    config = fitted(config, dataset)
     with ExitStack() as locks:
         with process_group(args.device) as dist:
             if dist.writes:

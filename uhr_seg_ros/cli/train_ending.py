@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+import logging
 from pathlib import Path
 import shlex
 from typing import Any
@@ -34,6 +35,8 @@ from uhr_seg_ros.reports.training_curves import draw_curves
 from uhr_seg_ros.training.run_folder import BEST, LAST, LOG, read_log, VALIDATION
 from uhr_seg_ros.training.trainer import Trainer
 from uhr_seg_ros.training.validation import format_figures
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -94,6 +97,7 @@ class Ending:
 
     def _export(self, finished: bool, validations: list[dict[str, Any]]) -> Bundle:
         trainer, training = self.trainer, self.trainer.config.training
+        _LOG.info('exporting, and comparing with torch')
         network = trainer.ema.cpu()
         best = trainer.output / BEST
         # There is none where a run was stopped before its first validation.

@@ -63,7 +63,6 @@ class CommandParser(ArgumentParser):
         action = self._option_string_actions[name]
         place = f'old_{action.dest}'
         self._old_places[place] = (name, action.required)
-        action.required = False  # it is checked once both are known
         self.add_argument(place, nargs='?', help=SUPPRESS, **options)
 
     def parse_known_args(  # type: ignore[override]  # overloads that nobody here needs
@@ -71,10 +70,12 @@ class CommandParser(ArgumentParser):
     ) -> tuple[Namespace, list[str]]:
         """Parse as usual, and note the names of what was given as ``given``."""
         words = [self._of_today(word) for word in (sys.argv[1:] if args is None else args)]
+        self._require_old_places(False)  # which is checked once both are known
         found, rest = super().parse_known_args(words, namespace)
         absent = _Absent()
         probe = Namespace(**{action.dest: absent for action in self._actions})
         super().parse_known_args(words, probe)
+        self._require_old_places(True)
         given = {
             action.option_strings[-1]
             for action in self._actions
@@ -83,6 +84,20 @@ class CommandParser(ArgumentParser):
         given |= self._take_old_places(found, rest)
         setattr(found, GIVEN, frozenset(given | getattr(found, GIVEN, frozenset())))
         return found, rest
+
+    def format_help(self) -> str:
+        """Show as required what is."""
+        self._require_old_places(True)
+        return super().format_help()
+
+    def format_usage(self) -> str:
+        """Show as required what is."""
+        self._require_old_places(True)
+        return super().format_usage()
+
+    def _require_old_places(self, required: bool) -> None:
+        for name, is_required in self._old_places.values():
+            self._option_string_actions[name].required = required and is_required
 
     def _of_today(self, word: str) -> str:
         name, equals, value = word.partition('=')

@@ -23,6 +23,9 @@ from tqdm import tqdm
 
 _Item = TypeVar('_Item')
 
+#: So much later a bar is drawn.
+DELAY_S = 1.0
+
 #: With a total, what is done of it and the time left; nothing changes where it is no terminal.
 _FORMAT = '{desc}: {n_fmt}/{total_fmt} {unit}s [{elapsed}, {remaining} left]{postfix}'
 
@@ -37,7 +40,9 @@ def named_bar(step: str, total: int | None = None, *, unit: str) -> tqdm:
         unit: of what is counted, one of it.
     """
     layout = _FORMAT if total is not None else None
-    return tqdm(desc=step, total=total, unit=unit if layout else f' {unit}s', bar_format=layout)
+    unit = unit if layout else f' {unit}s'
+    # Not at once, so that an error of the arguments stands alone.
+    return tqdm(desc=step, total=total, unit=unit, bar_format=layout, delay=DELAY_S)
 
 
 def named_steps(

@@ -83,6 +83,13 @@ def list_of(check: Check) -> Check:
     return Check(passes, f'a list, each {check.expected}')
 
 
+def either(name: str, check: Check) -> Check:
+    """Take a name, or values that pass a check."""
+    return Check(
+        lambda value: value == name or check.passes(value), f'{name}, or {check.expected}'
+    )
+
+
 TEXT = Check(lambda value: isinstance(value, str) and value != '', 'a text')
 TRUTH = Check(lambda value: isinstance(value, bool), 'true or false')
 

@@ -25,7 +25,7 @@ from uhr_seg_ros.core.config_reader import Fields, read_mapping
 from uhr_seg_ros.core.domain import Domain, read_domain
 from uhr_seg_ros.core.errors import TrainingError, UhrSegError
 from uhr_seg_ros.core.recipe_keys import with_current_keys
-from uhr_seg_ros.core.text import printable, shortened
+from uhr_seg_ros.core.text import listed, printable, shortened
 from uhr_seg_ros.data.augmentation import read_augmentation
 from uhr_seg_ros.data.datasets import DATASET_HELP, is_dataset_name
 from uhr_seg_ros.export.pretrained import PARTS
@@ -33,6 +33,7 @@ from uhr_seg_ros.networks.presets import is_network_name, NETWORKS
 from uhr_seg_ros.training.checks import (
     Check,
     check_fields,
+    either,
     field_error,
     from_fields,
     list_of,
@@ -47,6 +48,8 @@ from uhr_seg_ros.training.checks import (
 from uhr_seg_ros.training.losses import FOCAL_GAMMA, MEANS, WEIGHTS
 
 PRECISIONS = ('fp32', 'bf16', 'fp16')
+#: What a recipe leaves to the data set; see `fitting`.
+AUTO, BY_SHARE, BY_VIEW = 'auto', 'by_share', 'by_view'
 EXPORTS = ('last', 'best')
 OPTIMIZERS = ('adamw', 'adam')
 NETWORK = Check(is_network_name, f'one of {", ".join(NETWORKS)}, or module:attribute of your own')
@@ -89,7 +92,8 @@ class TrainingConfig:
         precision: One of ``PRECISIONS``; weights and losses stay in fp32.
         losses: Loss -> weight, for those that differ from ``losses.WEIGHTS``; 0 leaves one out.
         class_weights: What a pixel of each class counts in the cross entropies, in the order of
-            the classes; empty: all the same, as published.
+            the classes; empty: all the same, as published; `BY_SHARE`: by what is
+            labeled.
         focal_gamma: Exponent of the focal loss.
         mean_over: What losses of pixels are means over, one of ``MEANS``.
         low_res_saliency_steps: Steps in which learned downsampling looks at an image of random
@@ -119,7 +123,7 @@ class TrainingConfig:
     ema_decay: float = 0.0
     precision: str = 'fp32'
     losses: dict[str, float] = field(default_factory=dict)
-    class_weights: list[float] = field(default_factory=list)
+    class_weights: list[float] | str = field(default_factory=list)
     focal_gamma: float = FOCAL_GAMMA
     mean_over: str = 'all'
     low_res_saliency_steps: int = 0
@@ -144,7 +148,7 @@ class TrainingConfig:
                 'ema_decay': number(0, 1),
                 'precision': one_of(PRECISIONS),
                 'losses': mapping_of(number(0, 1000), WEIGHTS),
-                'class_weights': list_of(number(0, 1000)),
+                'class_weights': either(BY_SHARE, list_of(number(0, 1000))),
                 'focal_gamma': number(0, 10),
                 'mean_over': one_of(MEANS),
                 'low_res_saliency_steps': whole(0),
@@ -194,9 +198,11 @@ class Data:
 
     Attributes:
         dataset: Key of ``DATASETS``, or ``module:attribute`` of a user.
-        augmentation: What ``read_augmentation`` takes: a preset's name, or fields.
-        train: Split to train on.
-        validation: Split to validate on; this or ``hold_out`` is given.
+        augmentation: What ``read_augmentation`` takes: a preset's name, or fields; `BY_VIEW`: as
+            the data set says that cameras look.
+        train: Split to train on; `AUTO`: that with a usual name.
+        validation: Split to validate on; this or ``hold_out`` is given; `AUTO`: that with a usual
+            name, or else a part of a training image.
         hold_out: Training image of which a part is validated on instead.
         generated: Share of the crops that come from generated scenes.
         scenes: How many scenes are generated.
@@ -240,7 +246,8 @@ class Data:
             raise field_error('data', both, 'exactly one of validation and hold_out')
         chosen = 'hold_out' if self.validation is None else 'validation'
         check_fields(self, {chosen: TEXT}, 'data.')
-        read_augmentation(self.augmentation)
+        if self.augmentation != BY_VIEW:
+            read_augmentation(self.augmentation)
 
     @property
     def measured_on(self) -> str:
@@ -282,15 +289,20 @@ class Config:
         return asdict(self.training) | {f'data.{k}': v for k, v in asdict(self.data).items()}
 
 
-def read_config(path: Path) -> Config:
+def read_config(path: Path, effort: str = '') -> Config:
     """
     Read a YAML file, a recipe, with the fields of ``TrainingConfig`` and ``Config``.
+
+    Args:
+        path: The file.
+        effort: Which of its ``efforts`` replaces some of its fields; empty: none.
 
     Raises:
         TrainingError: The file cannot be read, a field is missing, unknown or wrong; the text
             names the file and the field.
     """
     content = read_mapping(path, TrainingError, 'see config/train/ for a recipe')
+    content = with_effort(content, effort, path)
     fields_of_file = Fields(path, content, TrainingError)
     domain = read_domain(fields_of_file) if fields_of_file.has('domain') else None
     try:
@@ -298,6 +310,22 @@ def read_config(path: Path) -> Config:
     except UhrSegError as err:
         msg = f'{path}: {shortened(printable(str(err)))}'
         raise TrainingError(msg) from err
+
+
+def with_effort(content: dict[str, Any], effort: str, path: Path) -> dict[str, Any]:
+    """
+    Replace fields of a recipe by those of one of its ``efforts``, which it names.
+
+    Raises:
+        TrainingError: It has no such effort; names those that it has.
+    """
+    efforts = content.pop('efforts', {})
+    if not isinstance(efforts, dict) or not all(isinstance(e, dict) for e in efforts.values()):
+        raise field_error(f'efforts of {path}', efforts, 'names of efforts, each with fields')
+    if effort and effort not in efforts:
+        msg = f'{path} has no effort {effort!r}: {listed(list(efforts)) or "it has none"}'
+        raise TrainingError(msg)
+    return {**content, **efforts.get(effort, {})}
 
 
 def _config(content: dict[str, Any]) -> Config:

@@ -66,7 +66,9 @@ class FileRunLogger(RunLogger):
         self._folder = RunFolder(output)
         self._folder.open(step)
         self._tensorboard = TensorBoardLogger(output, step)
-        self._progress = tqdm(total=steps, initial=step, unit='step', mininterval=5)
+        self._progress = tqdm(
+            desc='training', total=steps, initial=step, unit='step', mininterval=5
+        )
 
     def step(self, step: int, terms: Mapping[str, float], seconds: float) -> None:
         """Note losses and rate of a step, and what it took."""
