@@ -26,7 +26,6 @@ from tiny import CLASSES, scene
 from uhr_seg_ros.data.sample import ArraySample
 from uhr_seg_ros.evaluation.metrics import ConfusionMatrix
 from uhr_seg_ros.networks.backbones.normalization import normalized
-from uhr_seg_ros.training import validation
 from uhr_seg_ros.training.distributed import DistContext
 from uhr_seg_ros.training.validation import Validation
 
@@ -46,31 +45,34 @@ class ByColor(torch.nn.Module):
         return self.classify(image)
 
 
-def test_windows_count_every_pixel_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(validation, 'WINDOW', 64)
+def test_windows_count_every_pixel_once() -> None:
     image = ArraySample('part', *(array[:150, :199] for array in scene().read()))
     torch.manual_seed(0)
     network = ByColor()
-    score = Validation([image], CLASSES).score(network, DistContext(), torch.float32)
+    validation = Validation([image], CLASSES, window=(64, 112))
+    score = validation.score(network, DistContext(), torch.float32)
     whole = network(normalized(image.image[None])).argmax(1)[0].numpy()
     expected = ConfusionMatrix(len(CLASSES))
     expected.add(image.labels, whole.astype(np.uint8))
     assert (score.matrix.counts == expected.counts).all()
     assert len(np.unique(whole)) > 1
     sizes = network.seen[:-1]
-    assert len(sizes) == 3 * 4
-    assert all(side <= 64 and side % 16 == 0 for shape in sizes for side in shape[2:])
+    assert len(sizes) == 3 * 2
+    assert {tuple(shape[2:]) for shape in sizes} == {(64, 112)}
 
 
 def test_processes_share_the_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(validation, 'WINDOW', 100)
     network, images = ByColor(), [scene(0, 150), scene(1, 80)]
     parts = []
     for rank in range(2):
         dist = DistContext(rank=rank, size=2)
         monkeypatch.setattr(DistContext, 'sum', lambda self, values: values)
-        parts.append(Validation(images, CLASSES).score(network, dist, torch.float32))
-    whole = Validation(images, CLASSES).score(network, DistContext(), torch.float32)
+        parts.append(
+            Validation(images, CLASSES, window=(100, 100)).score(network, dist, torch.float32)
+        )
+    whole = Validation(images, CLASSES, window=(100, 100)).score(
+        network, DistContext(), torch.float32
+    )
     assert (sum(part.matrix.counts for part in parts) == whole.matrix.counts).all()
     assert all(part.matrix.counts.any() for part in parts)
     assert len(whole.pictures) == 3

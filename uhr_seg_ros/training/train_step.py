@@ -65,7 +65,7 @@ class Objective(nn.Module):
             device = next(network.parameters()).device
             self.class_weights = torch.tensor(config.class_weights, device=device).float()
         self.dtype = DTYPES[config.precision]
-        self.means: dict[str, Any] = {'gamma': config.focal_gamma, 'mean_over': config.mean_over}
+        self.gamma, self.mean_over = config.focal_gamma, config.mean_over
 
     def forward(self, image: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         mixed = self.dtype != torch.float32
@@ -75,7 +75,14 @@ class Objective(nn.Module):
         if (saliency := outputs.get('saliency')) is not None:
             outputs['edges'] = self._edges(saliency, labels)
         labels = self.network.visible_labels(labels, found)
-        return losses(outputs, labels, self.weights, self.class_weights, **self.means)
+        return losses(
+            outputs,
+            labels,
+            self.weights,
+            self.class_weights,
+            gamma=self.gamma,
+            mean_over=self.mean_over,
+        )
 
     def _edges(self, saliency: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return what the saliency is to show."""
