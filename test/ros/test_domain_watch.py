@@ -68,7 +68,7 @@ def test_one_strange_frame_is_no_news_and_many_are() -> None:
     watch, _ = watch_of(Domain(('nadir',)))
     assert not look(watch, 0.5, 3.0, 0.5, 3.0)
     assert 'unlike those that bundle tiny knows (novelty 3.00, where' in look(watch, 3.0)
-    assert 'It is for: nadir. domain_warning false' in watch.problem(SETTINGS)
+    assert 'wrong anywhere. domain_warning false ends' in watch.problem(SETTINGS)
     assert watch.values()['novelty'] == '3.00'
     # It stays while the novelty is just below the limit, and ends with familiar ground.
     assert look(watch, *[0.95] * 15)

@@ -29,7 +29,7 @@ def unknown_frames(bundle: Bundle, novelty: float) -> str:
     """Return a line about frames that are outside of what a bundle knows."""
     return (
         f'the frames are unlike those that bundle {bundle.name} knows (novelty {novelty:.2f}, '
-        f'where 1 is the limit): its masks may be wrong anywhere. It is for: {bundle.domain}'
+        f'where 1 is the limit): its masks may be wrong anywhere'
     )
 
 

@@ -29,7 +29,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.ros.parameters.declaration import explained
+from uhr_seg_ros.ros.parameters.declaration import explained, unknown_parameters
 from uhr_seg_ros.ros.parameters.node_parameters import Parameters
 
 MakeNode = Callable[..., Node]
@@ -309,3 +309,20 @@ def test_configuring_sees_what_was_accepted_before_it(make_node: MakeNode) -> No
     for thread in (setter, loader):
         thread.join(30)
     assert found == ['other']
+
+
+def test_a_misspelled_name_is_told_with_the_nearest_one(make_node: MakeNode) -> None:
+    given = ['overlay.alfa:=0.3', 'zzz:=1', 'overlay.scale:=0.25', 'use_sim_time:=true']
+    given.append('qos_overrides./mask.publisher.depth:=3')
+    node = make_node(*[word for each in given for word in ('-p', each)])
+    assert Parameters(node, lambda: True).settings.overlay_scale == 0.25
+    assert unknown_parameters(node) == (
+        "parameters that this node does not have are ignored: 'overlay.alfa' (is it "
+        "overlay.alpha?), 'zzz'"
+    )
+    many = make_node(**{f'zzz{index}': 1 for index in range(20)})
+    Parameters(many, lambda: True)
+    assert unknown_parameters(many).endswith(' and others')
+    fine = make_node(bundle='tiny')
+    Parameters(fine, lambda: True)
+    assert unknown_parameters(fine) == ''

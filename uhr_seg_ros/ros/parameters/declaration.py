@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any
 
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
@@ -42,6 +43,9 @@ _EXPECTED_IN_LISTS = {
     float: 'a list of numbers, such as [0.0, 0.5, 1.0]',
     str: 'a list of texts, such as [front, rear]',
 }
+_MOST_NAMED = 8
+"""So many unknown parameters are named: a file may be for many nodes."""
+
 _NAMES = {bool: 'a truth value', int: 'a whole number', float: 'a number', str: 'a text'}
 
 
@@ -90,6 +94,27 @@ def fitted(spec: ParameterSpec, value: Any) -> Any:
     if spec.choices:
         msg += f'; one of {", ".join(spec.choices)}'
     raise ConfigError(msg)
+
+
+def unknown_parameters(node: Node) -> str:
+    """
+    Return what was given from outside and nobody has declared, in one line; or empty.
+
+    Each name comes with the nearest one that there is: ROS itself ignores a misspelled parameter.
+    Those of the quality of service are declared later, with their topics.
+    """
+    given = getattr(node, '_parameter_overrides', {})  # rclpy has no other way to ask
+    names = [name for name in given if not name.startswith('qos_overrides.')]
+    unknown = sorted(name for name in names if not node.has_parameter(name))
+    if not unknown:
+        return ''
+    known = list(node._parameters)
+    parts = []
+    for name in unknown[:_MOST_NAMED]:
+        near = get_close_matches(name, known, 1)
+        parts.append(f'{shown(name)} (is it {near[0]}?)' if near else shown(name))
+    more = ' and others' if len(unknown) > _MOST_NAMED else ''
+    return f'parameters that this node does not have are ignored: {", ".join(parts)}{more}'
 
 
 def explained(error: Exception) -> str:

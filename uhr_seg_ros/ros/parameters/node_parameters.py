@@ -26,7 +26,11 @@ from rclpy.exceptions import ParameterUninitializedException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from uhr_seg_ros.ros.parameters.declaration import accept_whole_numbers, declare
+from uhr_seg_ros.ros.parameters.declaration import (
+    accept_whole_numbers,
+    declare,
+    unknown_parameters,
+)
 from uhr_seg_ros.ros.parameters.extrinsics import extrinsic_specs, Extrinsics
 from uhr_seg_ros.ros.parameters.regions import Region, region_specs
 from uhr_seg_ros.ros.parameters.settings import Settings, SPECS
@@ -65,6 +69,8 @@ class Parameters:
             self._declare((*extrinsic_specs(camera), *region_specs(camera)))
         self.settings = self._snapshot()
         self._is_declared = True
+        if unknown := unknown_parameters(node):
+            node.get_logger().warning(unknown)
 
     def settled(self) -> Settings:
         """Return the values that hold when a change that is being checked is over."""
