@@ -189,7 +189,15 @@ class Camera:
     @property
     def wants_points(self) -> bool:
         """Whether someone subscribes to labeled points."""
-        return self.clouds is not None and self.clouds.is_wanted
+        clouds = self.clouds  # another thread may close it
+        return clouds is not None and clouds.is_wanted
+
+    @property
+    def wants_transforms(self) -> bool:
+        """Whether someone subscribes to what needs to know where things are."""
+        ground = self.ground  # another thread may close it
+        is_active = self._input is not None
+        return is_active and (self.wants_points or (ground is not None and ground.is_wanted))
 
     def status(
         self, counts: Counts, now: float, settings: Settings, stall: Problem | None

@@ -148,6 +148,7 @@ class GroundMapper:
         """Put a mask on the ground, now or as soon as its pose is known."""
         if not self.is_wanted:
             return
+        self._transforms.listen(True)
         settings = self._hooks.settings()
         ground = Header(stamp=header.stamp, frame_id=self._frame)
         seen = SeenMask(header, result.mask, None)
