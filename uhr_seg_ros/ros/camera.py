@@ -30,11 +30,11 @@ from uhr_seg_ros.core.errors import MessageError
 from uhr_seg_ros.core.text import MAX_SHOWN, one_line, shortened
 from uhr_seg_ros.ros.attention import Attention
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
-from uhr_seg_ros.ros.ground.ground_mapper import GroundMapper
 from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache
 from uhr_seg_ros.ros.outputs import CameraOutput
 from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.points.cloud_labeler import CloudHooks, CloudLabeler
+from uhr_seg_ros.ros.points.ground_mapper import GroundMapper
 from uhr_seg_ros.ros.points.transforms import TransformFinder
 from uhr_seg_ros.ros.topics.adaptive_subscription import AdaptiveQosSubscription
 from uhr_seg_ros.ros.topics.closing import close_all

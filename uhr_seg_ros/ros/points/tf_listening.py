@@ -17,15 +17,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Event, Lock, Thread
+from contextlib import suppress
+from threading import Lock, Thread
 import time
 from typing import Any
 
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-
-from uhr_seg_ros.ros.process import spin
 
 CLOSE_S = 5.0
 """So long, s, a transform that is being taken may hold up closing."""
@@ -73,8 +72,9 @@ class TfListening:
             self._listener = listener
             self._executor = SingleThreadedExecutor(context=self._node.context)
             self._executor.add_node(self._listener)
-            spinning = (self._executor, Event(), [])
-            self._thread = Thread(target=spin, args=spinning, name='transforms', daemon=True)
+            self._thread = Thread(
+                target=_spin, args=(self._executor,), name='transforms', daemon=True
+            )
             self._thread.start()
             self._since_s = time.monotonic()
             return True
@@ -107,3 +107,9 @@ class TfListening:
             start_parameter_services=False,
             parameter_overrides=[Parameter('start_type_description_service', value=False)],
         )
+
+
+def _spin(executor: SingleThreadedExecutor) -> None:
+    """Spin until the executor, or the context, is shut down."""
+    with suppress(ExternalShutdownException):
+        executor.spin()
