@@ -30,9 +30,9 @@ from tiny_bundle import paint, TINY_CLASSES
 
 from uhr_seg_ros.core.visualization import colorize, OverlayPainter
 from uhr_seg_ros.ros import outputs
-from uhr_seg_ros.ros.latest_jobs import LatestJobs
 from uhr_seg_ros.ros.messages.compressed import parse_format
 from uhr_seg_ros.ros.messages.compressing import encode_jpeg, encode_png
+from uhr_seg_ros.ros.topics.latest_jobs import LatestJobs
 
 MakeStage = Callable[..., Stage]
 

@@ -29,9 +29,8 @@ from tiny_bundle import paint, TINY_CLASSES
 
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.ros.ground import ground_mapper
-from uhr_seg_ros.ros.ground.ground_classes import ground_values
-from uhr_seg_ros.ros.points import transforms
+from uhr_seg_ros.ros.points import ground_mapper, transforms
+from uhr_seg_ros.ros.points.ground_classes import ground_values
 
 MakeStage = Callable[..., Stage]
 

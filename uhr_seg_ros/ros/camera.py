@@ -34,12 +34,12 @@ from uhr_seg_ros.pipelines.segmenter import Segmentation
 from uhr_seg_ros.ros.attention import Attention
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
 from uhr_seg_ros.ros.domain_watch import DomainWatch
-from uhr_seg_ros.ros.ground.ground_mapper import GroundMapper
 from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache
 from uhr_seg_ros.ros.messages.remarks import Throttle
 from uhr_seg_ros.ros.outputs import CameraOutput
 from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.points.cloud_labeler import CloudHooks, CloudLabeler
+from uhr_seg_ros.ros.points.ground_mapper import GroundMapper
 from uhr_seg_ros.ros.points.transforms import TransformFinder
 from uhr_seg_ros.ros.topics.adaptive_subscription import AdaptiveQosSubscription
 from uhr_seg_ros.ros.topics.closing import close_all
@@ -205,7 +205,15 @@ class Camera:
     @property
     def wants_points(self) -> bool:
         """Whether someone subscribes to labeled points."""
-        return self.clouds is not None and self.clouds.is_wanted
+        clouds = self.clouds  # another thread may close it
+        return clouds is not None and clouds.is_wanted
+
+    @property
+    def wants_transforms(self) -> bool:
+        """Whether someone subscribes to what needs to know where things are."""
+        ground = self.ground  # another thread may close it
+        is_active = self._input is not None
+        return is_active and (self.wants_points or (ground is not None and ground.is_wanted))
 
     def status(
         self, counts: Counts, now: float, settings: Settings, stall: Problem | None

@@ -209,6 +209,9 @@ class SegmentationNode(StoppableNode):
     def destroy_node(self) -> None:
         """Stop and withdraw everything."""
         self.stop(1.0)
+        transforms: TransformFinder | None = getattr(self, '_transforms', None)
+        if transforms is not None:
+            transforms.listen(False)
         jumps: TimeJumps | None = getattr(self, '_jumps', None)
         if jumps is not None:
             jumps.close()
@@ -259,7 +262,6 @@ class SegmentationNode(StoppableNode):
         """Announce what needs to know where things are: labeled points, the ground."""
         if not settings.cloud_enabled and not settings.ground_frame:
             return
-        # Transforms are remembered from here on, across transitions.
         self._transforms = self._transforms or TransformFinder(self, self._jumps)
         for name, camera in self._cameras.items():
             hooks = CloudHooks(
@@ -355,6 +357,9 @@ class SegmentationNode(StoppableNode):
             self.get_logger().warning(f'{camera}{what} rejected: {describe(error)}')
 
     def _check_publishers(self) -> None:
+        if self._transforms is not None:
+            cameras = self._cameras.values()
+            self._transforms.listen(any(camera.wants_transforms for camera in cameras))
         warning_s = self._declared.settings.no_frame_warning_s
         for name, camera in self._cameras.items():
             try:

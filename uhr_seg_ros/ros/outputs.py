@@ -33,12 +33,12 @@ from std_msgs.msg import Header
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.pipelines.segmenter import Segmentation
 from uhr_seg_ros.ros.labels import publish_labels
-from uhr_seg_ros.ros.latest_jobs import LatestJobs
 from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache, fit_camera_info
 from uhr_seg_ros.ros.messages.compressing import encode_jpeg, encode_png
 from uhr_seg_ros.ros.messages.images import encode_image
 from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.topics.closing import close_all, withdraw
+from uhr_seg_ros.ros.topics.latest_jobs import LatestJobs
 from uhr_seg_ros.ros.topics.qos import output_overrides, output_qos
 from uhr_seg_ros.ros.topics.status import make_status
 

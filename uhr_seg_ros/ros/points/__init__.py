@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Labeled point clouds: reading, pairing with masks, transforms."""
+"""What the mask says about the world: labeled points, the ground, and the transforms to both."""

@@ -281,6 +281,7 @@ class CloudLabeler:
         self._difference_ms = pair.difference_ns / 1e6
         if not (self._is_open and self.is_wanted):
             return
+        self._transforms.listen(True)
         settings = self._hooks.settings()
         header = pair.cloud.header
         find = partial(

@@ -28,6 +28,7 @@ from uhr_seg_ros.core.text import MAX_SHOWN, one_line, shown
 from uhr_seg_ros.geometry.transform import IDENTITY, Transform
 from uhr_seg_ros.ros.messages.headers import plain_frame
 from uhr_seg_ros.ros.parameters.extrinsics import Extrinsics
+from uhr_seg_ros.ros.points.tf_listening import TfListening
 from uhr_seg_ros.ros.topics.time_jumps import JUMP_NS, stamp_ns, TimeJumps
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ MAX_FRAME = 1000
 
 RECENT = 1000
 """So many transforms of moving frames are at hand when time is set back."""
+
+YOUNG_S = 2.0
+"""So long, s, it is told that tf2 is listened to only now."""
 
 NEVER_NS = -(1 << 63)
 """Before any stamp."""
@@ -99,14 +103,14 @@ class _Unknown(Exception):
 
 class TransformFinder:
     """
-    Finds transforms; listens to tf2 where tf2_ros is installed.
+    Finds transforms; listens to tf2 where tf2_ros is installed, while somebody wants that.
 
     What tf2 knows is forgotten when time jumps back, static transforms excepted: it would refuse
     everything newer than the end of its memory. The buffer is not given the node: those of Humble
     would not listen to its clock, and some of Jazzy raise an exception when that jumps.
 
     Args:
-        node: subscribes to /tf and /tf_static, for as long as it lives.
+        node: whose names and remappings of /tf and /tf_static count.
         jumps: tells when time was set back, and looks at the stamps of transforms.
 
     """
@@ -116,8 +120,22 @@ class TransformFinder:
         if tf2_ros is not None:
             self._buffer = tf2_ros.Buffer()
             watched = _WatchedBuffer(self._buffer, jumps)
-            self._listener = tf2_ros.TransformListener(watched, node, spin_thread=False)
+            self._listening = TfListening(
+                node, lambda own: tf2_ros.TransformListener(watched, own, spin_thread=False)
+            )
             jumps.listen(watched.start_again)
+            self._has_listened = False
+
+    def listen(self, wanted: bool) -> None:
+        """Begin or end listening; what was known before a pause is forgotten."""
+        if self._buffer is None:
+            return
+        if not wanted:
+            self._listening.close()
+        elif self._listening.open():
+            if self._has_listened:  # tf2 would interpolate over the pause
+                self._buffer.clear()
+            self._has_listened = True
 
     def find(
         self, camera: Header, points: Header, declared: Extrinsics, fixed_frame: str = ''
@@ -163,10 +181,13 @@ class TransformFinder:
                 return declared.pose
             camera_frame, points_frame = (one_line(each, MAX_SHOWN) for each in frames)
             what = f'no transform from {points_frame} to {camera_frame}'
+            reason = str(unknown)
+            if self._buffer is not None and 0 < self._listening.age_s < YOUNG_S:
+                reason += '; tf2 is listened to only since somebody subscribes'
             way_out = _advice(declared, fixed_frame)
             if unknown.may_come:
-                raise TransformNotYetError(what, str(unknown), way_out, unknown.lag_ns) from None
-            msg = f'{what}: {unknown}. {way_out}'
+                raise TransformNotYetError(what, reason, way_out, unknown.lag_ns) from None
+            msg = f'{what}: {reason}. {way_out}'
             raise MessageError(msg) from None
 
     def _ask(

@@ -37,17 +37,17 @@ from uhr_seg_ros.geometry.ground_plane import ground_pixels, GroundGrid, occupan
 from uhr_seg_ros.geometry.landing_sites import LandingSites
 from uhr_seg_ros.geometry.transform import Transform
 from uhr_seg_ros.pipelines.segmenter import Segmentation
-from uhr_seg_ros.ros.ground.ground_classes import ground_values
-from uhr_seg_ros.ros.latest_jobs import LatestJobs
 from uhr_seg_ros.ros.messages.camera_info import camera_of, CameraInfoCache, second_of_pair
 from uhr_seg_ros.ros.messages.ground import encode_grid, encode_sites, OccupancyGrid
 from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.points.cloud_labeler import CloudHooks
 from uhr_seg_ros.ros.points.cloud_projection import SeenMask
+from uhr_seg_ros.ros.points.ground_classes import ground_values
 from uhr_seg_ros.ros.points.pairing import Pair
 from uhr_seg_ros.ros.points.transform_waiting import Search, TransformWaiting
 from uhr_seg_ros.ros.points.transforms import TransformFinder
 from uhr_seg_ros.ros.topics.closing import close_all, withdraw
+from uhr_seg_ros.ros.topics.latest_jobs import LatestJobs
 from uhr_seg_ros.ros.topics.qos import output_overrides, output_qos
 from uhr_seg_ros.ros.topics.status import Problem
 from uhr_seg_ros.ros.topics.time_jumps import JUMP_NS, stamp_ns
@@ -148,6 +148,7 @@ class GroundMapper:
         """Put a mask on the ground, now or as soon as its pose is known."""
         if not self.is_wanted:
             return
+        self._transforms.listen(True)
         settings = self._hooks.settings()
         ground = Header(stamp=header.stamp, frame_id=self._frame)
         seen = SeenMask(header, result.mask, None)
