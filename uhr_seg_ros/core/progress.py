@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -28,6 +28,25 @@ DELAY_S = 1.0
 
 #: With a total, what is done of it and the time left; nothing changes where it is no terminal.
 _FORMAT = '{desc}: {n_fmt}/{total_fmt} {unit}s [{elapsed}, {remaining} left]{postfix}'
+
+
+class _LateBar(tqdm):
+    """A bar that nothing draws before its delay is over, lines that are written neither."""
+
+    def refresh(self, *args: Any, **kwargs: Any) -> bool:
+        """Draw the bar; as `close`, not before one of its updates has drawn it."""
+        return self._is_pending or bool(super().refresh(*args, **kwargs))
+
+    def clear(self, *args: Any, **kwargs: Any) -> None:
+        """Wipe the bar, where it was drawn."""
+        if not self._is_pending:
+            super().clear(*args, **kwargs)
+
+    @property
+    def _is_pending(self) -> bool:
+        # Neither is known while the bar is being made.
+        drawn, start = getattr(self, 'last_print_t', 0.0), getattr(self, 'start_t', 0.0)
+        return self.delay > 0 and drawn < start + self.delay
 
 
 def named_bar(step: str, total: int | None = None, *, unit: str) -> tqdm:
@@ -42,7 +61,7 @@ def named_bar(step: str, total: int | None = None, *, unit: str) -> tqdm:
     layout = _FORMAT if total is not None else None
     unit = unit if layout else f' {unit}s'
     # Not at once, so that an error of the arguments stands alone.
-    return tqdm(desc=step, total=total, unit=unit, bar_format=layout, delay=DELAY_S)
+    return _LateBar(desc=step, total=total, unit=unit, bar_format=layout, delay=DELAY_S)
 
 
 def named_steps(
