@@ -77,7 +77,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar='PART=FILE',
         help='pre-trained weights of a part of the network, where a run begins: '
-        f'{", ".join(PARTS)}',
+        f'{", ".join(PARTS)}; for network a checkpoint, or a bundle by its folder or name',
+    )
+    parser.add_argument(
+        '--classes',
+        type=Path,
+        metavar='FILE',
+        help='YAML file with the classes of a folder of your own (default: its classes.yaml)',
     )
 
 
@@ -86,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     refuse_without_effect(args, RESUMING)
     deadline = monotonic() + 60 * args.minutes
     config = _with_pretrained(read_config(args.config), args.start)
-    dataset = open_dataset(config.data.dataset, args.root)
+    dataset = open_dataset(config.data.dataset, args.root, args.classes)
     with ExitStack() as locks:
         with process_group(args.device) as dist:
             if dist.writes:

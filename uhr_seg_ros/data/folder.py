@@ -44,15 +44,19 @@ class Folder(Dataset):
     Its splits are lists of names in ``classes.yaml``, or else sub-folders of ``images/`` and
     ``labels/``, or else one split named ``all``.
 
+    Args:
+        root: The folder.
+        classes: The file that says what the ids mean; None: ``classes.yaml`` in the folder.
+
     Raises:
         DataError: As `Dataset`; or ``classes.yaml`` is wrong.
     """
 
     name = 'folder'
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, classes: str | Path | None = None) -> None:
         super().__init__(root)
-        path = self.root / 'classes.yaml'
+        path = self.root / 'classes.yaml' if classes is None else Path(classes)
         content = read_mapping(path, DataError, 'docs/data.md shows an example')
         self._fields = Fields(path, content, DataError)
         if unknown := [str(key) for key in content if key not in _FIELDS]:
