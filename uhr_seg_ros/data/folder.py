@@ -37,6 +37,17 @@ ALL = 'all'
 _FIELDS = ('classes', 'ignored', 'reported', 'splits', 'domain')
 
 
+def read_class_file(path: Path) -> ClassSet:
+    """
+    Read names and colors of classes from a file as ``classes.yaml``.
+
+    Raises:
+        DataError: It cannot be read, or is wrong.
+    """
+    content = read_mapping(path, DataError, 'docs/data.md shows an example')
+    return read_classes(Fields(path, content, DataError))
+
+
 class Folder(Dataset):
     """
     A folder set: images and labels of the same names, and a file that says what the ids mean.
