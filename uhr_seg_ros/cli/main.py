@@ -44,6 +44,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
         'uhr_seg_ros.cli.train',
         'train a network on a data set',
     ),
+    'labels': (
+        'uhr_seg_ros.cli.labels',
+        'turn regions drawn in Labelme, CVAT or Label Studio into labels',
+    ),
+    'distill': (
+        'uhr_seg_ros.cli.distill',
+        'turn masks of a large model into labels',
+    ),
     'quantize': (
         'uhr_seg_ros.cli.quantize',
         'make int8 graphs of a bundle for the CPU',

@@ -103,7 +103,13 @@ def add_arguments(parser: CommandParser) -> None:
         default=[],
         metavar='PART=FILE',
         help='pre-trained weights of a part of the network, where a run begins: '
-        f'{", ".join(PARTS)}',
+        f'{", ".join(PARTS)}; for network a checkpoint, or a bundle by its folder or name',
+    )
+    parser.add_argument(
+        '--classes',
+        type=Path,
+        metavar='FILE',
+        help='YAML file with the classes of a folder of your own (default: its classes.yaml)',
     )
 
 
@@ -114,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
     config = _with_pretrained(read_config(args.config, args.effort), args.start)
     folder = args.output_bundle or args.output / 'bundle'
     name = _name(args)
-    dataset = open_dataset(config.data.dataset, args.root)
+    dataset = open_dataset(config.data.dataset, args.root, args.classes)
     config = fitted(config, dataset)
     with ExitStack() as locks:
         with process_group(args.device) as dist:

@@ -85,6 +85,14 @@ class GraphSet:
 
 
 @dataclass(frozen=True)
+class WeightsFile:
+    """Weights to start a training from; robots never open them, and may leave them out."""
+
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Patches:
     """
     How a bundle of kind `patches` sees a frame.
@@ -124,6 +132,7 @@ class Bundle:
             `CPU_PRECISIONS`; those in fp32 are `graphs` rewritten, with the same results.
         cpu_precision: what ONNX Runtime takes when nobody asks for something else.
         patches: how frames are cut, for kind `patches`.
+        weights: what a training may start from, if the bundle names it; not verified by loading.
         sha256: of model.yaml, as it was read.
 
     """
@@ -145,6 +154,7 @@ class Bundle:
     precisions: dict[str, GraphSet] = field(default_factory=dict)
     cpu_precision: str = 'fp32'
     patches: Patches | None = None
+    weights: WeightsFile | None = None
     sha256: str = ''
 
     @property
@@ -224,6 +234,7 @@ def read_bundle(path: Path, content: bytes) -> Bundle:
         precisions=precisions,
         cpu_precision=_read_cpu_precision(fields, precisions),
         patches=patches,
+        weights=WeightsFile(*_file_named(fields, 'weights')) if fields.has('weights') else None,
         sha256=hashlib.sha256(content).hexdigest(),
     )
 
@@ -367,6 +378,14 @@ def _read_graph(fields: Fields, name: str, inputs: Sequence[str], outputs: Seque
 
 def _read_file(fields: Fields, key: str) -> tuple[Path, str]:
     """Return path and sha256 of a graph file that is there and has it."""
+    path, expected = _file_named(fields, key)
+    # The names of the tensors do not matter here.
+    Graph(path.name, path, expected, (), ()).read()
+    return path, expected
+
+
+def _file_named(fields: Fields, key: str) -> tuple[Path, str]:
+    """Return path and sha256 of a file in the bundle, as they are written."""
     file, expected = fields.get(f'{key}.file', str), fields.get(f'{key}.sha256', str)
     other = os.path.basename(file) != file or not file.isprintable()
     if other or file in ('', '.', '..', MODEL_FILE):
@@ -375,7 +394,4 @@ def _read_file(fields: Fields, key: str) -> tuple[Path, str]:
     if not _SHA256.fullmatch(expected):
         text = f'field {key}.sha256 is {shown(expected)}, expected 64 hexadecimal digits'
         raise fields.error(text + quoting_hint(expected))
-    path = fields.path.parent / file
-    # The names of the tensors do not matter here.
-    Graph(file, path, expected, (), ()).read()
-    return path, expected
+    return fields.path.parent / file, expected

@@ -49,7 +49,7 @@ def is_dataset_name(name: object) -> bool:
     return isinstance(name, str) and (name in DATASETS or is_entry_point(name))
 
 
-def open_dataset(name: str, root: str | Path) -> Dataset:
+def open_dataset(name: str, root: str | Path, classes: str | Path | None = None) -> Dataset:
     """
     Open a data set.
 
@@ -57,11 +57,20 @@ def open_dataset(name: str, root: str | Path) -> Dataset:
         name: One of `DATASETS`, or ``module:attribute`` of a function or class of a user that
             takes the folder and returns a `Dataset`.
         root: Its folder; docs/data.md shows what has to be in it.
+        classes: Of the set ``folder``: the file to take instead of ``classes.yaml`` in it.
 
     Raises:
         DataError: The name is unknown, the folder does not hold such a set, or a user's function
             cannot be imported or returns something else.
     """
+    if name == Folder.name:
+        return Folder(root, classes)
+    if classes is not None:
+        msg = (
+            f'{shown(str(classes))} cannot name the classes of the data set {name}, which has its '
+            f'own: only those of {Folder.name} are yours'
+        )
+        raise DataError(msg)
     if is_entry_point(name):
         found = load_entry_point(name, _FIELD, DataError)(Path(root))
         # Of an abstract class, which `isinstance` takes.

@@ -39,6 +39,17 @@ ALL = 'all'
 _FIELDS = ('classes', 'ignored', 'reported', 'splits', 'domain')
 
 
+def read_class_file(path: Path) -> ClassSet:
+    """
+    Read names and colors of classes from a file as ``classes.yaml``.
+
+    Raises:
+        DataError: It cannot be read, or is wrong.
+    """
+    content = read_mapping(path, DataError, 'docs/data.md shows an example')
+    return read_classes(Fields(path, content, DataError))
+
+
 class Folder(Dataset):
     """
     A folder set: images and labels of the same names, and a file that says what the ids mean.
@@ -46,15 +57,19 @@ class Folder(Dataset):
     Its splits are lists of names in ``classes.yaml``, or else sub-folders of ``images/`` and
     ``labels/``, or else one split named ``all``.
 
+    Args:
+        root: The folder.
+        classes: The file that says what the ids mean; None: ``classes.yaml`` in the folder.
+
     Raises:
         DataError: As `Dataset`; or ``classes.yaml`` is wrong.
     """
 
     name = 'folder'
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, classes: str | Path | None = None) -> None:
         super().__init__(root)
-        path = self.root / CLASSES_FILE
+        path = self.root / CLASSES_FILE if classes is None else Path(classes)
         content = read_mapping(path, DataError, 'docs/data.md shows an example')
         self._fields = Fields(path, content, DataError)
         if unknown := [str(key) for key in content if key not in _FIELDS]:

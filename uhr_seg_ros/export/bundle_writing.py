@@ -42,6 +42,7 @@ from uhr_seg_ros.core.config_reader import read_mapping
 from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.graph_files import hash_graph
+from uhr_seg_ros.core.regular_files import file_sha256
 from uhr_seg_ros.onnx_graphs.external_data import embed_external_data
 
 
@@ -145,6 +146,24 @@ def add_precision(
     content.setdefault('precisions', {})[precision] = {'graphs': graphs, 'provenance': plain}
     if default:
         content['cpu_precision'] = precision
+    return _write_model(path, content)
+
+
+def name_weights(directory: str | Path, file: str) -> Bundle:
+    """
+    Tell model.yaml of weights that a training may start from, in place of earlier ones.
+
+    Args:
+        directory: folder of a bundle, with the file in it.
+        file: its name.
+
+    Returns:
+        The bundle as `load_bundle` reads it back.
+
+    """
+    path = Path(directory)
+    content = read_mapping(path / MODEL_FILE, BundleError, REEXPORT_HINT)
+    content['weights'] = {'file': file, 'sha256': file_sha256(path / file)}
     return _write_model(path, content)
 
 

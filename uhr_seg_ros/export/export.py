@@ -30,12 +30,14 @@ from uhr_seg_ros.core.bundle import Bundle, graphs_of, load_bundle, MODEL_FILE
 from uhr_seg_ros.core.bundle_kinds import BUNDLE_KINDS
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.domain import Domain
+from uhr_seg_ros.core.entry_points import is_entry_point
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.work_folders import draft_folder
-from uhr_seg_ros.export.bundle_writing import write_bundle
+from uhr_seg_ros.export.bundle_weights import write_weights
+from uhr_seg_ros.export.bundle_writing import name_weights, write_bundle
 from uhr_seg_ros.export.cpu_graphs import write_cpu_graphs
 from uhr_seg_ros.export.exporter import Exporter, OPSET, Size, write_graph
-from uhr_seg_ros.networks.presets import SegmentationNetwork
+from uhr_seg_ros.networks.presets import options_of, SegmentationNetwork
 
 
 def export_bundle(
@@ -99,13 +101,26 @@ def export_bundle(
         bundle = write()
         for size in BUNDLE_KINDS[network.kind].compare_sizes(*exporter.seen_size(network)):
             compare(network, bundle, size)
-        write(detail_bytes_per_pixel(bundle))
+        bundle = write(detail_bytes_per_pixel(bundle))
+        weights = _write_weights(network, bundle, preset, provenance or {})
         # model.yaml last: in between it does not fit to the graphs, and with it come the hashes of
         # what was verified, whoever else writes into the folder.
         graphs = *bundle.graphs.values(), *bundle.graphs_in('fp32').values()
-        for path in (*{graph.path for graph in graphs}, draft / MODEL_FILE):
+        files = {graph.path for graph in graphs}
+        for path in (*files, weights, draft / MODEL_FILE):
             path.replace(directory / path.name)
     return load_bundle(directory)
+
+
+def _write_weights(
+    network: SegmentationNetwork, bundle: Bundle, preset: str, provenance: Mapping[str, Any]
+) -> Path:
+    options = provenance.get('options', {})
+    if not is_entry_point(preset):
+        options = options_of(preset, options)
+    path = write_weights(bundle, network.state_dict(), preset, options, bundle.path)
+    name_weights(bundle.path, path.name)
+    return path
 
 
 def exporter_of(network: SegmentationNetwork) -> Exporter[Any]:

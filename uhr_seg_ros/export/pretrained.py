@@ -16,20 +16,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 import logging
 from pathlib import Path
-import re
 
+import torch
 from torch import nn
 
+from uhr_seg_ros.core.bundle import installed_bundles, load_bundle, MODEL_FILE
 from uhr_seg_ros.core.errors import CheckpointError
-from uhr_seg_ros.export.checkpoints import open_checkpoint, read_checkpoint
+from uhr_seg_ros.export.bundle_weights import read_weights, WEIGHTS_FILE
+from uhr_seg_ros.export.checkpoints import Checkpoint, COUNTER, open_checkpoint, read_checkpoint
 from uhr_seg_ros.export.classifiers import FORMATS, load_classifier, some_of
 from uhr_seg_ros.export.description import Description, other_classes, other_options
 from uhr_seg_ros.export.hlrc_checkpoints import published_name
-from uhr_seg_ros.export.released import load_checkpoint
+from uhr_seg_ros.export.released import build_checked, load_checkpoint
 from uhr_seg_ros.export.stages import load_stage
 from uhr_seg_ros.export.state_dicts import renamed
+from uhr_seg_ros.networks.backbones.base import classifier_layers
 from uhr_seg_ros.networks.presets import SegmentationNetwork
 
 logger = logging.getLogger(__name__)
@@ -51,9 +55,6 @@ PARTS = {
 STAGE_PARTS = ('patch', 'local', 'medium', 'large')
 PARTS |= {part: () for part in STAGE_PARTS}
 
-#: Layers that another number of classes gives another shape.
-CLASSIFIERS = re.compile(r'(^|\.)(classif(y|ier)|scores|score_pool[34])\.')
-
 
 def load_pretrained(
     network: SegmentationNetwork, part: str, path: str | Path, ours: Description | None = None
@@ -66,8 +67,8 @@ def load_pretrained(
         part: Key of ``PARTS``.
         path: A published ImageNet classifier of the part's backbone; for ``STAGE_PARTS`` a
             checkpoint of a network with the same encoder; for ``WHOLE`` a checkpoint of this one,
-            as training writes it or as published. If that has other classes, the last layers
-            keep their random weights.
+            as training writes it or as published, or a bundle. If that has other classes, the last
+            layers keep their random weights.
         ours: What the network is for; None: only the number of classes is compared.
 
     Raises:
@@ -98,20 +99,39 @@ def load_pretrained(
         load_classifier(module, form, tensors, path)
 
 
+def open_start(path: str | Path) -> Checkpoint:
+    """
+    Read what a whole network starts from.
+
+    Args:
+        path: A checkpoint; or a bundle, its folder or the name of an installed one.
+
+    Raises:
+        CheckpointError: As ``open_checkpoint`` and ``read_weights``.
+        BundleError: A file of the bundle is wrong.
+    """
+    folder = Path(path)
+    if (folder / MODEL_FILE).is_file() or (
+        not folder.exists() and str(path) in installed_bundles()
+    ):
+        return read_weights(load_bundle(path))
+    return open_checkpoint(path)
+
+
 def _load_whole(network: SegmentationNetwork, path: str | Path, ours: Description | None) -> None:
-    checkpoint = open_checkpoint(path)
+    checkpoint = open_start(path)
     tensors, theirs = dict(checkpoint.tensors), checkpoint.description
     differ = other_classes(theirs.classes, ours.classes) if theirs and ours else None
     own = network.state_dict()
-    redrawn, kept = False, False
-    for name in own:
-        if not CLASSIFIERS.search(name) or own[name].shape[:1] != (network.classes,):
-            continue
+    redrawn, kept = set[str](), False
+    for name in _classifier_tensors(network, ours):
         source = name if name in tensors else published_name(name)
         if source in tensors and (differ or tensors[source].shape[:1] != own[name].shape[:1]):
-            tensors[source], redrawn = own[name], True
+            tensors[source] = own[name]
+            redrawn.add(name.rpartition('.')[0])
         else:
             kept = True
+    left_out = _complete(tensors, own) if checkpoint.path.name == WEIGHTS_FILE else ()
     try:
         load_checkpoint(network, tensors)
     except CheckpointError as err:
@@ -122,9 +142,34 @@ def _load_whole(network: SegmentationNetwork, path: str | Path, ours: Descriptio
         _log_differences(theirs, ours, path)
     if redrawn:
         why = f'{differ[0]} there, {differ[1]} here' if differ else 'another number of classes'
-        logger.info('%s: the last layers start with new weights (%s)', path, why)
+        text = '%s: the last layers start with new weights (%s): %s; all others are loaded'
+        logger.info(text, path, why, ', '.join(sorted(redrawn)))
     elif kept and theirs is None:
         logger.info('%s does not name its classes: the last layers are taken as they are', path)
+    if left_out:
+        logger.info('%s has no weights of %s: new ones', path, ', '.join(left_out))
+
+
+def _classifier_tensors(network: SegmentationNetwork, ours: Description | None) -> list[str]:
+    """Name the tensors of the layers whose outputs are the classes."""
+    own = network.state_dict()
+    if layers := classifier_layers(network):
+        return [name for name in own if name.rpartition('.')[0] in layers]
+    if ours is None:
+        return []
+    # A network of a user: what has another shape where there is one class more.
+    wider = build_checked(ours.network, ours.options, network.classes + 1).state_dict()
+    return [name for name, value in own.items() if value.shape != wider[name].shape]
+
+
+def _complete(
+    tensors: dict[str, torch.Tensor], own: Mapping[str, torch.Tensor]
+) -> tuple[str, ...]:
+    """Add the tensors that a bundle lacks, those of layers that only training has; name these."""
+    missing = [name for name in own if name not in tensors]
+    tensors.update((name, own[name]) for name in missing)
+    layers = (name.partition('.')[0] for name in missing if not name.endswith(COUNTER))
+    return tuple(dict.fromkeys(layers))
 
 
 def _log_differences(theirs: Description, ours: Description, path: str | Path) -> None:

@@ -22,6 +22,20 @@ import torch
 from torch import nn
 
 
+def classifier_layers(network: nn.Module) -> tuple[str, ...]:
+    """
+    Name the layers whose outputs are the classes, for a start with other classes.
+
+    Every module with such layers among its children names them in its attribute ``classifiers``;
+    empty where none does, as in a network of a user.
+    """
+    return tuple(
+        f'{name}.{layer}' if name else layer
+        for name, module in network.named_modules()
+        for layer in getattr(module, 'classifiers', ())
+    )
+
+
 class SegmentationNetwork(nn.Module):
     """
     A network that can be trained and exported.

@@ -146,6 +146,7 @@ class ConvHead(nn.Module):
         self.hidden = ConvNorm(inputs, inputs // HIDDEN_SHARE, 3)
         self.hidden.norm.momentum = MOMENTUM
         self.classify = nn.Conv2d(inputs // HIDDEN_SHARE, classes, 1)
+        self.classifiers = ('classify',)
 
     def forward(self, feature: torch.Tensor) -> torch.Tensor:
         return self.classify(self.hidden(feature))

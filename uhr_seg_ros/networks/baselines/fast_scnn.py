@@ -95,6 +95,7 @@ class FastSCNN(nn.Module):
             nn.Dropout2d(0.1),
             nn.Conv2d(CHANNELS, classes, 1),
         )
+        self.classifiers = ('classify.3',)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         fine = self.downsample(image)

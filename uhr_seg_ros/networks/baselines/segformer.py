@@ -40,6 +40,7 @@ class SegFormer(nn.Module):
 
         # The defaults of the configuration are those of B0.
         self.network = SegformerForSemanticSegmentation(SegformerConfig(num_labels=classes))
+        self.classifiers = ('network.decode_head.classifier',)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return self.network(image).logits

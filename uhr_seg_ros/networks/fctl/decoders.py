@@ -62,6 +62,7 @@ class FCN8Head(nn.Module):
         )
         self.score_pool4 = nn.Conv2d(widths[1], classes, 1)
         self.score_pool3 = nn.Conv2d(widths[0], classes, 1)
+        self.classifiers = ('classify.6', 'score_pool4', 'score_pool3')
 
     def forward(self, maps: Sequence[torch.Tensor], size: Sequence[int]) -> torch.Tensor:
         """
@@ -133,6 +134,9 @@ class SkipDecoder(nn.Module):
                 nn.Dropout(),
                 nn.Conv2d(hidden, classes, 1),
             )
+        last = f'{len(widths) - 1}.6' if hidden else f'{len(widths) - 1}'
+        finer = (str(index) for index in range(len(widths) - 1))
+        self.classifiers = tuple(f'scores.{name}' for name in (*finer, last))
 
     def forward(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
         *finer, (score, x) = zip(self.scores, maps, strict=True)
@@ -150,6 +154,7 @@ class UPerDecoder(nn.Module):
         super().__init__()
         self.join = UPerHead(widths, SMALL_CHANNELS)
         self.classify = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(SMALL_CHANNELS, classes, 1))
+        self.classifiers = ('classify.1',)
 
     def forward(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
         return self.classify(self.join(maps))

@@ -101,6 +101,7 @@ class Decoder(nn.Module):
         self.fuse = ConvNorm(region + local, hidden, kernel)
         self.mixing = nn.Sequential(*(Residual(Mixing(hidden)) for _ in range(mixing)))
         self.classify = nn.Conv2d(hidden, classes, 1)
+        self.classifiers = ('classify',)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         return self.classify(self.mixing(self.fuse(features)))

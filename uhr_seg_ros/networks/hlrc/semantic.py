@@ -65,6 +65,7 @@ class SemanticBranch(nn.Module):
         self.decoder = UPerHead(backbone.widths, channels)
         self.dropout = nn.Dropout2d(0.1)
         self.classify = nn.Conv2d(channels, classes, 1)
+        self.classifiers = ('classify',)
 
     def forward(self, low_res: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
         maps = self.backbone(low_res)
@@ -94,6 +95,7 @@ class AuxiliaryHead(nn.Module):
         self.conv = ConvNorm(inputs, channels, 3)
         self.dropout = nn.Dropout2d(0.1)
         self.classify = nn.Conv2d(channels, classes, 1)
+        self.classifiers = ('classify',)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.classify(self.dropout(self.conv(x)))
