@@ -31,7 +31,7 @@ from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.core.errors import TrainingError
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.work_folders import lock_folder
-from uhr_seg_ros.data.datasets import Dataset, open_dataset
+from uhr_seg_ros.data.datasets import Dataset, open_dataset, read_roots
 from uhr_seg_ros.export.checkpoints import open_checkpoint
 from uhr_seg_ros.export.description import Description
 from uhr_seg_ros.export.export import export_bundle
@@ -72,6 +72,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--bundle', type=Path, help='bundle to write; default: OUTPUT/bundle')
     parser.add_argument('--device', choices=DEVICES, default='auto')
     parser.add_argument(
+        '--also',
+        action='append',
+        default=[],
+        metavar='NAME=FOLDER',
+        help='folder of a further data set that the recipe names',
+    )
+    parser.add_argument(
         '--start',
         action='append',
         default=[],
@@ -87,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
     deadline = monotonic() + 60 * args.minutes
     config = _with_pretrained(read_config(args.config), args.start)
     dataset = open_dataset(config.data.dataset, args.root)
+    also = read_roots(args.also)
     with ExitStack() as locks:
         with process_group(args.device) as dist:
             if dist.writes:
@@ -99,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
                 resume=args.resume,
                 domain=_domain(config, dataset),
             )
-            batches, validation = build_dataloaders(config, dataset, dist)
+            batches, validation = build_dataloaders(config, dataset, dist, also)
             with note_progress(lambda: _so_far(trainer)):
                 finished = trainer.run(batches, validation, deadline=deadline)
         if not dist.writes:

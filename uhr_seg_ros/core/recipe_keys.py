@@ -32,6 +32,14 @@ RENAMED_DATA = {'ignore_doubtful': 'ignore_noisy_labels', 'recolour': 'recolor'}
 #: The same of options of the networks of this package; a user's network has its own.
 RENAMED_OPTIONS = {'bent': 'warped_size', 'framed': 'ignore_image_border'}
 
+#: Fields that checkpoints of earlier versions do not tell of -> what their recipes meant.
+LATER_FACTS: dict[str, Any] = {
+    'data.also': {},
+    'data.ignore_blocks': {},
+    'data.recolor_from': 'any',
+    'data.scenery': 'desert',
+}
+
 
 def with_current_keys(recipe: Mapping[str, Any], network: object = None) -> dict[str, Any]:
     """
@@ -55,9 +63,9 @@ def with_current_keys(recipe: Mapping[str, Any], network: object = None) -> dict
 
 
 def with_current_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a checkpoint says of its recipe, ``data.FIELD`` for data, with current keys."""
+    """Return what a checkpoint says of its recipe, ``data.FIELD`` for data, by current keys."""
     of_data = {f'data.{former}': f'data.{name}' for former, name in RENAMED_DATA.items()}
-    return with_current_keys(rename_keys(facts, of_data))
+    return LATER_FACTS | with_current_keys(rename_keys(facts, of_data))
 
 
 def rename_keys(content: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

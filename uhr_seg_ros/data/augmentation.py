@@ -52,7 +52,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
     ),
     (('angle',), _is_range, 'two numbers, the smaller one first'),
     (
-        ('max_share', 'balanced', 'flip', 'rotation', 'shade'),
+        ('max_share', 'balanced', 'flip', 'rotation', 'shade', 'white_balance', 'haze'),
         lambda value: is_number(value) and 0 <= value <= 1,
         'a number from 0 to 1',
     ),
@@ -112,6 +112,8 @@ class Augmentation:
         contrast: Range of the factor of all values.
         saturation: Range of the factor of the saturation.
         hue: Largest turn of the hue in units of 2 degrees.
+        white_balance: Largest share by which the gain of each channel changes.
+        haze: Largest share of a pale veil over the image.
         published_order: Change the contrast before or after the colours, by chance, each step
             rounded down to 8 bits; otherwise all at once, which takes half of the time.
         blur: Largest standard deviation in px.
@@ -139,6 +141,8 @@ class Augmentation:
     contrast: Range = (0.5, 1.5)
     saturation: Range = (0.5, 1.5)
     hue: int = 18
+    white_balance: float = 0.0
+    haze: float = 0.0
     published_order: bool = False
     blur: float = 0.0
     noise: float = 0.0
@@ -163,23 +167,26 @@ _PUBLISHED = Augmentation(
     published_order=True,
 )
 
-#: Presets by name: three as HLRC was trained, and two for views from above. ``aerial`` is what
+_STRONG = Augmentation(
+    balanced=0.3,
+    rotation=0.5,
+    angle=(-45.0, 45.0),
+    fill_corners=True,
+    shade=0.4,
+    gamma=(0.7, 1.4),
+    blur=1.0,
+    noise=6.0,
+)
+
+#: Presets by name: three as HLRC was trained, and three for views from above. ``aerial`` is what
 #: `Augmentation` gives by itself.
 AUGMENTATIONS: dict[str, Augmentation] = {
     'cityscapes': replace(_PUBLISHED, fit=(2048, 1024), scale=(0.5, 2.0)),
     'inria': replace(_PUBLISHED, fit=(4000, 4000), rotation=0.5),
     'deepglobe': replace(_PUBLISHED, fit=(2448, 2448), rotation=0.5),
     'aerial': Augmentation(),
-    'aerial_strong': Augmentation(
-        balanced=0.3,
-        rotation=0.5,
-        angle=(-45.0, 45.0),
-        fill_corners=True,
-        shade=0.4,
-        gamma=(0.7, 1.4),
-        blur=1.0,
-        noise=6.0,
-    ),
+    'aerial_strong': _STRONG,
+    'aerial_any_light': replace(_STRONG, white_balance=0.2, haze=0.5),
 }
 
 

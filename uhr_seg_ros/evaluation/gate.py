@@ -158,3 +158,16 @@ def passes(rows: Sequence[Mapping[str, Any]]) -> bool:
     """Tell if every limit that was measured is kept, and at least one was."""
     measured = [row['passed'] for row in rows if row['passed'] is not None]
     return bool(measured) and all(measured)
+
+
+def describe(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say in one line each what was measured, the limit, and whether it is kept."""
+    texts = []
+    for row in rows:
+        bound, sign = (row['most'], '<=') if row['least'] is None else (row['least'], '>=')
+        if row['value'] is None:
+            texts.append(f'gate: {row["name"]}: not measured, the labels do not tell')
+            continue
+        verdict = 'kept' if row['passed'] else 'FAILED'
+        texts.append(f'gate: {row["name"]}: {row["value"]:.3f}, {verdict} ({sign} {bound:g})')
+    return texts
