@@ -35,6 +35,8 @@ OPEN_GROUND = ('land', 'vegetation', 'water')
 CLASSES = ('building', *OPEN_GROUND)
 #: So many roofs of a size give a recall.
 FEWEST_ROOFS = 20
+#: What differences of shares may be off by.
+ROUNDING = 1e-9
 
 Figures = Mapping[str, Any]
 
@@ -58,8 +60,8 @@ class Limit:
 
     def passes(self, value: float) -> bool:
         """Tell if a value is within the limit; one that equals it is."""
-        return (self.least is None or value >= self.least) and (
-            self.most is None or value <= self.most
+        return (self.least is None or value >= self.least - ROUNDING) and (
+            self.most is None or value <= self.most + ROUNDING
         )
 
 
