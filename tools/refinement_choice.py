@@ -20,8 +20,9 @@ Choose the defaults of refinement by leaving one ground out in turn.
 
 With a bundle, its own test mosaics are not looked at: the grounds are those of the training split.
 With the runs of ``uhr_seg compare`` on a plan with grounds, every ground is segmented by the
-network that was trained without it. The choice is the one with the fewest wrong pixels, each
-ground counting the same; what it is worth is measured on the ground that it was not chosen on.
+network that was trained without it. The choice is the one with the best boundary F among those
+that leave no more wrong pixels than no refining does, each ground counting the same; what it is
+worth is measured on the ground that it was not chosen on.
 """
 
 from __future__ import annotations
@@ -163,7 +164,9 @@ def choose(figures: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str
         return float(np.mean([figures[ground][name][key] for ground in grounds]))
 
     def best(grounds: Sequence[str]) -> str:
-        return min(names, key=lambda name: mean(grounds, name, 'wrong'))
+        limit = mean(grounds, NONE, 'wrong')
+        harmless = [name for name in names if mean(grounds, name, 'wrong') <= limit]
+        return max(harmless, key=lambda name: mean(grounds, name, 'boundary_f'))
 
     everywhere = list(figures)
     left_out = {}

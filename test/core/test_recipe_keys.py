@@ -50,6 +50,11 @@ def test_former_names_are_read() -> None:
 def test_what_a_checkpoint_says_of_its_recipe() -> None:
     facts = {'average': 0.9, 'data.recolour': {}, 'options': {'bent': [1, 1]}, 'classes': 5}
     assert with_current_facts(facts) == {
+        # What earlier versions did, in words that they did not have.
+        'data.also': {},
+        'data.ignore_blocks': {},
+        'data.recolor_from': 'any',
+        'data.scenery': 'desert',
         'ema_decay': 0.9,
         'data.recolor': {},
         'options': {'warped_size': [1, 1]},

@@ -32,6 +32,7 @@ from uhr_seg_ros.data.aerial import Aerial
 from uhr_seg_ros.data.crops import CropSampler
 from uhr_seg_ros.data.datasets import open_dataset
 from uhr_seg_ros.data.label_noise import NoisyRegion
+from uhr_seg_ros.training import dataloaders
 from uhr_seg_ros.training.config import Data
 from uhr_seg_ros.training.dataloaders import build_dataloaders
 from uhr_seg_ros.training.distributed import DistContext
@@ -62,7 +63,10 @@ def test_labels_are_left_out_of_training_alone(
         assert (validated.read_labels() == LAND).any()
 
 
-def test_scenes_are_recolored_as_real_images(tmp_path: Path) -> None:
+def test_scenes_are_recolored_as_real_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataloaders, 'SCENE_SIZE', (64, 64))
     dataset = open_dataset('aerial', write_mosaics(tmp_path / 'set'))
     data = replace(CONFIG.data, hold_out='one', recolor={'water': 0.5})
     batches, _ = build_dataloaders(replace(CONFIG, data=data), dataset, DistContext())
@@ -86,6 +90,7 @@ def test_a_further_set_has_its_share_and_scale(
 ) -> None:
     dataset = open_dataset('aerial', write_mosaics(tmp_path / 'set'))
     fields = write_fields(tmp_path / 'fields')
+    monkeypatch.setattr(dataloaders, 'SCENE_SIZE', (64, 64))
     data = replace(CONFIG.data, hold_out='one', generated=0.5, also=FURTHER)
     config = replace(CONFIG, data=data)
     batches, _ = build_dataloaders(config, dataset, DistContext(), {'fields': fields})
