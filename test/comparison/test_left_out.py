@@ -217,5 +217,5 @@ def test_a_table_of_runs_that_are_missing() -> None:
     runs = [{'ground': 'one', 'seed': 0, 'figures': {'mIoU': 0.5, 'x': None}}]
     variants = {'a': {'summary': {'mIoU': {}, 'x': {}}, 'runs': runs}}
     text = grounds_table({'grounds': {'one': '', 'two': ''}, 'variants': variants})
-    assert '| a | 50.0 | - |\n' in text
+    assert '| a | 1 | 50.0 | - |\n' in text
     assert text.endswith('| a | 50.0 | - |\n')

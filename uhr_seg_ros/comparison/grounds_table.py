@@ -61,13 +61,15 @@ def grounds_table(figures: Mapping[str, Any]) -> str:
     """
     Write two Markdown tables, in percent: the summary, and the mIoU of every ground.
 
+    Grounds differ more than variants: compare summaries of the same runs only.
+
     Args:
         figures: As ``grounds_figures`` returns them.
     """
     variants = figures['variants']
     names = dict.fromkeys(name for each in variants.values() for name in each['summary'])
     summary = [
-        [variant, *(_spread(each['runs'], name) for name in names)]
+        [variant, str(len(each['runs'])), *(_spread(each['runs'], name) for name in names)]
         for variant, each in variants.items()
     ]
     by_ground = [
@@ -75,7 +77,7 @@ def grounds_table(figures: Mapping[str, Any]) -> str:
         for variant, each in variants.items()
     ]
     head = ['mIoU without', *figures['grounds']]
-    return f'{markdown(["", *names], summary)}\n{markdown(head, by_ground)}'
+    return f'{markdown(["", "runs", *names], summary)}\n{markdown(head, by_ground)}'
 
 
 def _run(found: Mapping[str, Any]) -> dict[str, Any]:

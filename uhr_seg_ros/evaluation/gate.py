@@ -33,8 +33,8 @@ from uhr_seg_ros.core.errors import ConfigError
 OPEN_GROUND = ('land', 'vegetation', 'water')
 #: Classes that the gate is about.
 CLASSES = ('building', *OPEN_GROUND)
-#: So many roofs of a size give a recall.
-FEWEST_ROOFS = 20
+#: So many roofs of a size give a recall; large ones are few, and what the gate is about.
+FEWEST_ROOFS = 5
 #: What differences of shares may be off by.
 ROUNDING = 1e-9
 
