@@ -27,7 +27,7 @@ from uhr_seg_ros.synthetic.site import Site
 
 
 def site(resolution: float, side: int) -> Site:
-    shape, rng = (side, side), np.random.default_rng(3)
+    shape = (side, side)
     image = np.zeros((*shape, 3), np.float32)
     canvas = Canvas(
         np.random.default_rng(3),
