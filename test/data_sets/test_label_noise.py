@@ -18,7 +18,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from uhr_seg_ros.data.label_noise import larger_regions, MaskNoisyLabels, NoisyRegion
+from uhr_seg_ros.data.label_noise import (
+    blocks_of_buildings,
+    larger_regions,
+    MaskNoisyLabels,
+    NoisyRegion,
+)
 from uhr_seg_ros.data.sample import ArraySample, Crop
 
 HOUSE, LAND = 0, 1
@@ -78,3 +83,21 @@ def test_only_the_doubted_classes_are_ignored_in_a_window() -> None:
     both = MaskNoisyLabels(whole, {HOUSE: 599}, [NoisyRegion((0, 0, 10, 90), (HOUSE, LAND))])
     expected[20:40, 30:60] = expected[:10] = 255
     assert np.array_equal(both.read_labels(), expected)
+
+
+def test_blocks_are_told_from_roofs_by_what_is_inside() -> None:
+    """A hall of 80x80 px is plain but for ribs; a block of the same size is full of houses."""
+    labels = np.full((100, 300), LAND, np.uint8)
+    hall, block, hut = np.s_[10:90, 10:90], np.s_[10:90, 110:190], np.s_[40:60, 240:260]
+    image = np.full((100, 300, 3), 150, np.uint8)
+    for place in (hall, block, hut):
+        labels[place] = HOUSE
+    image[10:90, 10:90:26] = 190
+    yards = np.indices((80, 80)).sum(0) // 4 % 2 * 90 + 80
+    image[block] = yards[..., None]
+    image[hut] = yards[:20, :20, None]
+    found = blocks_of_buildings(image, labels == HOUSE, 1000)
+    assert found[block].all()
+    assert found.sum() == 80 * 80  # not the hall; the hut is too small to be one
+    ignored = MaskNoisyLabels(ArraySample('m', image, labels), {}, (), {HOUSE: 1000})
+    assert np.array_equal(ignored.read_labels() == 255, found)

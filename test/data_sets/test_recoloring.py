@@ -20,10 +20,15 @@ import numpy as np
 
 from uhr_seg_ros.data.augmentation import Augmentation
 from uhr_seg_ros.data.crops import CropSampler
+from uhr_seg_ros.data.palettes import palettes_of, Tones
 from uhr_seg_ros.data.photometric import recolour
 from uhr_seg_ros.data.sample import ArraySample
 
 WATER = 4
+#: Changes nothing by itself.
+STILL = Augmentation(
+    scale=(1.0, 1.0), brightness=0.0, contrast=(1.0, 1.0), saturation=(1.0, 1.0), hue=0
+)
 
 
 def mosaic() -> ArraySample:
@@ -56,12 +61,9 @@ def test_waves_are_rougher_than_the_image() -> None:
 
 
 def test_crops_are_recoloured_as_often_as_asked() -> None:
-    still = Augmentation(
-        scale=(1.0, 1.0), brightness=0.0, contrast=(1.0, 1.0), saturation=(1.0, 1.0), hue=0
-    )
-    plain = CropSampler([mosaic()], 64, still)
+    plain = CropSampler([mosaic()], 64, STILL)
     for share, low, high in ((0.0, 0, 0), (0.5, 20, 80), (1.0, 100, 100)):
-        sampler = CropSampler([mosaic()], 64, still, {WATER: share})
+        sampler = CropSampler([mosaic()], 64, STILL, {WATER: share})
         changed = shown = 0
         for seed in range(100):
             image, labels = sampler.draw(np.random.default_rng(seed))
@@ -72,3 +74,30 @@ def test_crops_are_recoloured_as_often_as_asked() -> None:
             changed += not np.array_equal(image, other)
         assert shown > 50
         assert low <= 100 * changed / shown <= high
+
+
+def test_colors_are_those_of_the_class() -> None:
+    """Natural water may be green, but never as red as tiles, nor vegetation blue."""
+    names = ('building', 'water', 'vegetation', 'car')
+    palettes = palettes_of(names, 'natural')
+    assert set(palettes) == {0, 1, 2}  # of a class without a palette, any
+    assert palettes_of(names, 'any') == {}
+    rng = np.random.default_rng(0)
+    for index, blue in ((1, True), (2, False)):
+        drawn = [family.draw(rng) for family in palettes[index] for _ in range(50)]
+        colored = [(hue, saturation) for hue, saturation, _ in drawn if saturation > 60]
+        assert any(85 <= hue <= 125 for hue, _ in colored) == blue
+        assert not any(130 <= hue <= 170 for hue, _ in colored)
+    image = np.full((64, 64, 3), 128, np.uint8)
+    red = [Tones((0, 0), (200, 200), (200, 200))]
+    found = recolour(image, np.ones((64, 64), bool), rng, red, waves=0.0)
+    assert found[..., 2].mean() > found[..., 0].mean() + 20
+
+
+def test_crops_take_the_palette_of_their_class() -> None:
+    red = {WATER: [Tones((0, 0), (255, 255), (220, 220))]}
+    sampler = CropSampler([mosaic()], 64, STILL, {WATER: 1.0}, red)
+    crops = [sampler.draw(np.random.default_rng(seed)) for seed in range(12)]
+    means = [image[labels == WATER].mean(0) for image, labels in crops if (labels == WATER).any()]
+    assert all(red >= blue - 2 for blue, _, red in means)
+    assert max(red - blue for blue, _, red in means) > 20

@@ -33,11 +33,12 @@ from uhr_seg_ros.pipelines.refinement.thinning import thinned_band
 def test_tiles_do_not_show() -> None:
     truth = regions(420, 450)
     mask, image = coarse(truth), picture(truth, texture=25.0)
-    band = thinned_band(mask, 3)
+    how = Refinement()
+    band = thinned_band(mask, how.passes)
     gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     labels = np.where(band, 0, mask.astype(int) + 1)
-    wanted = random_walker(gray / 255.0, labels, 500, mode='bf') - 1
-    found = refine(mask, image, Refinement())
+    wanted = random_walker(gray / 255.0, labels, how.beta, mode='bf') - 1
+    found = refine(mask, image, how)
     assert found.share == 1.0
     assert (found.mask == wanted)[band].mean() >= 0.999
     assert (found.mask == mask)[~band].all()

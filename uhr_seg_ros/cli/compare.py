@@ -17,22 +17,28 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Mapping
+from functools import partial
 import math
 from pathlib import Path
 from time import monotonic
 
+from uhr_seg_ros.benchmark.host import write_results
 from uhr_seg_ros.cli.arguments import add_root, add_split, parse_minutes
 from uhr_seg_ros.comparison.chart import check_chart, draw_chart
+from uhr_seg_ros.comparison.grounds import check_grounds, LeaveOneGroundOut
+from uhr_seg_ros.comparison.grounds_table import grounds_figures, grounds_table
 from uhr_seg_ros.comparison.pictures import check_pictures, draw_pictures
 from uhr_seg_ros.comparison.plan import Plan, read_plan, Variant
 from uhr_seg_ros.comparison.running import Comparison, OutOfTimeError
 from uhr_seg_ros.comparison.table import table
 from uhr_seg_ros.core.atomic_io import check_writable, write_text
 from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB, load_bundle
-from uhr_seg_ros.core.errors import DataError
+from uhr_seg_ros.core.command_line import Mode, refuse_without_effect
+from uhr_seg_ros.core.errors import ConfigError, DataError
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.work_folders import lock_folder
-from uhr_seg_ros.data.datasets import open_dataset
+from uhr_seg_ros.data.datasets import open_dataset, read_roots
 from uhr_seg_ros.evaluation.labels import evaluated_images
 from uhr_seg_ros.networks.cost import multiply_adds, parameters
 from uhr_seg_ros.networks.presets import build_network
@@ -40,6 +46,11 @@ from uhr_seg_ros.pipelines.tiling import padded_size, tile_spans, TileLimit
 
 #: Exit codes, as those of ``uhr_seg train``.
 FINISHED, UNFINISHED = 0, 1
+
+#: Options that count for plans with grounds, and for those without.
+SPLIT_OPTIONS = '--split --jobs --chart --pictures'
+BY_GROUNDS = (Mode('a plan with grounds', '--json'), Mode('', SPLIT_OPTIONS))
+BY_SPLIT = (Mode('a plan without grounds', SPLIT_OPTIONS), Mode('', '--json'))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +79,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='train N runs side by side, each with its share of the cores',
     )
     parser.add_argument(
+        '--also',
+        action='append',
+        default=[],
+        metavar='NAME=FOLDER',
+        help='folder of a further data set that the plan or its recipes name',
+    )
+    parser.add_argument(
+        '--json',
+        type=Path,
+        metavar='FILE',
+        help='also write all figures of a plan with grounds to this file',
+    )
+    parser.add_argument(
         '--table', type=Path, metavar='FILE', help='also write the table to this file'
     )
     parser.add_argument(
@@ -87,10 +111,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what is not done yet, then print the table."""
     plan = read_plan(args.plan)
+    refuse_without_effect(args, BY_GROUNDS if plan.grounds else BY_SPLIT)
+    also = read_roots(args.also)
+    _check_roots(plan, also)
     _check_places(args, plan)
-    _check_labels(plan, args)
     deadline = monotonic() + 60 * args.minutes
-    comparison = Comparison(plan, args.root, args.split, args.output, deadline, args.jobs)
+    if plan.grounds:
+        check_grounds(plan, open_dataset(plan.dataset, args.root))
+        left_out = LeaveOneGroundOut(plan, args.root, args.output, deadline, also)
+        return _work(args, left_out, partial(_finish_grounds, args, left_out))
+    _check_labels(plan, args)
+    comparison = Comparison(plan, args.root, args.split, args.output, deadline, args.jobs, also)
+    return _work(args, comparison, partial(_finish, args, comparison))
+
+
+def _work(
+    args: argparse.Namespace,
+    comparison: Comparison | LeaveOneGroundOut,
+    finish: Callable[[], int],
+) -> int:
     with lock_folder(args.output):
         try:
             with note_progress(comparison.done):
@@ -98,7 +137,25 @@ def run(args: argparse.Namespace) -> int:
         except OutOfTimeError as err:
             print(err)
             return UNFINISHED
-        return _finish(args, comparison)
+        return finish()
+
+
+def _finish_grounds(args: argparse.Namespace, left_out: LeaveOneGroundOut) -> int:
+    figures = grounds_figures(left_out)
+    text = grounds_table(figures)
+    print(text, end='')
+    if args.table:
+        write_text(args.table, text)
+    if args.json:
+        write_results(args.json, {'plan': args.plan.name, **figures})
+    return FINISHED
+
+
+def _check_roots(plan: Plan, also: Mapping[str, Path]) -> None:
+    """Refuse a plan whose further data sets have no folder."""
+    if missing := sorted(plan.further_datasets - set(also)):
+        msg = f'the plan names further data sets: add --also {missing[0]}=FOLDER'
+        raise ConfigError(msg)
 
 
 def _finish(args: argparse.Namespace, comparison: Comparison) -> int:
@@ -116,7 +173,7 @@ def _finish(args: argparse.Namespace, comparison: Comparison) -> int:
 
 def _check_places(args: argparse.Namespace, plan: Plan) -> None:
     """Refuse files that could not be written in the end, before days of training."""
-    check_writable(args.table, args.chart, args.pictures)
+    check_writable(args.table, args.json, args.chart, args.pictures)
     if args.chart:
         check_chart(args.chart)
     if args.pictures:

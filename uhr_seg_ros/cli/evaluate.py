@@ -54,6 +54,7 @@ from uhr_seg_ros.evaluation.block import MemmapMask
 from uhr_seg_ros.evaluation.evaluator import Evaluator
 from uhr_seg_ros.evaluation.figures import Figures
 from uhr_seg_ros.evaluation.gallery import Gallery
+from uhr_seg_ros.evaluation.gate import check_gate_classes, describe, gate, passes
 from uhr_seg_ros.evaluation.labels import evaluated_images, IgnoreClasses
 from uhr_seg_ros.evaluation.predictor import Predictor
 from uhr_seg_ros.evaluation.settings import BRANCHES, EvaluationSettings, MODES, settings_for
@@ -66,6 +67,9 @@ from uhr_seg_ros.reports.evaluation_console import show
 
 #: Where the data set decides.
 PUBLISHED_DEFAULT = '(default: as published for the data set)'
+
+#: Exit codes: every limit of --gate that the labels can tell of is kept, at least one; or not.
+PASSED, BROKEN = 0, 1
 
 #: Options that count with another one only.
 REFINING = (
@@ -168,6 +172,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser, default='onnxruntime', note=', the reference; TensorRT builds for every size'
     )
     add_precision(parser)
+    parser.add_argument(
+        '--gate',
+        action='store_true',
+        help='compare errors that are dangerous with their limits: exit code 1 if one is broken',
+    )
     add_threads(parser)
     add_verbose(parser)
     add_json(parser)
@@ -187,6 +196,8 @@ def run(args: argparse.Namespace) -> int:
     bundle = load_bundle(args.bundle)
     dataset = open_given(args)
     _check_classes(bundle, dataset)
+    if args.gate:
+        check_gate_classes(bundle.classes.names)
     split = given_split(args, dataset)
     images = evaluated_images(dataset, split)
     # Every image comes once: room for one with its labels, and no need to keep those before it.
@@ -207,12 +218,17 @@ def run(args: argparse.Namespace) -> int:
         **figures,
         **describe_run(),
     }
+    rows = gate(content) if args.gate else []
+    if args.gate:
+        content['gate'] = rows
     show(content)
+    for text in describe(rows):
+        print(text)
     if args.json:
         write_results(args.json, content)
     if gallery is not None:
         write_text(args.report, evaluation_report.build(content, bundle.classes, gallery))
-    return 0
+    return PASSED if not args.gate or passes(rows) else BROKEN
 
 
 def evaluate(

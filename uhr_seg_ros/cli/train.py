@@ -31,7 +31,7 @@ from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.core.errors import TrainingError
 from uhr_seg_ros.core.interruption import first_signal_asks, note_progress
 from uhr_seg_ros.core.work_folders import lock_folder
-from uhr_seg_ros.data.datasets import Dataset, open_dataset
+from uhr_seg_ros.data.datasets import Dataset, open_dataset, read_roots
 from uhr_seg_ros.export.pretrained import PARTS
 from uhr_seg_ros.training.checks import field_error
 from uhr_seg_ros.training.config import Config, read_config
@@ -98,6 +98,13 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument('--device', choices=DEVICES, default='auto', help='what computes')
     parser.add_argument(
+        '--also',
+        action='append',
+        default=[],
+        metavar='NAME=FOLDER',
+        help='folder of a further data set that the recipe names',
+    )
+    parser.add_argument(
         '--start',
         action='append',
         default=[],
@@ -122,6 +129,7 @@ def run(args: argparse.Namespace) -> int:
     name = _name(args)
     dataset = open_dataset(config.data.dataset, args.root, args.classes)
     config = fitted(config, dataset)
+    also = read_roots(args.also)
     with ExitStack() as locks:
         with process_group(args.device) as dist:
             if dist.writes:
@@ -134,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
                 resume=args.resume,
                 domain=_domain(config, dataset),
             )
-            batches, validation = build_dataloaders(config, dataset, dist)
+            batches, validation = build_dataloaders(config, dataset, dist, also)
             ending = Ending(trainer, dataset, args.config.name, folder, name)
             until = trainer.next_checkpoint if args.stop_after_checkpoint else None
             locks.enter_context(note_progress(ending.so_far))

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 import re
 import reprlib
@@ -30,11 +30,12 @@ from uhr_seg_ros.core.config_reader import Fields, MAX_WHOLE, read_mapping
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.recipe_keys import with_current_keys
 from uhr_seg_ros.core.text import listed, shown
+from uhr_seg_ros.data.dataset import OFF_GROUND, ON_GROUND, ONE_IMAGE
 
 #: Largest side of frames and tiles, px.
 MAX_SIDE = 1 << 16
 
-FIELDS = ('base', 'common', 'seeds', 'size', 'variants', 'window')
+FIELDS = ('also', 'base', 'common', 'grounds', 'seeds', 'size', 'variants', 'window')
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,30 @@ class Plan:
         size: Height and width of the frames whose time is taken, px.
         window: Side of the tiles into which images are cut before they are measured, px; 0: whole
             images are.
+        grounds: Each is left out in turn, ground -> what is measured in its place, as
+            `Dataset.open_images` takes it; empty: the data set's splits are used.
+        also: Another data set -> the split of it that every network is measured on too.
+        timed: Whether the time of a frame is taken.
     """
 
     variants: tuple[Variant, ...]
     seeds: tuple[int, ...]
     size: tuple[int, int]
     window: int = 0
+    grounds: dict[str, str] = field(default_factory=dict)
+    also: dict[str, str] = field(default_factory=dict)
+    timed: bool = True
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data set of all variants; of the first, where they differ."""
+        return self.variants[0].config['data']['dataset']
+
+    @property
+    def further_datasets(self) -> set[str]:
+        """Names of the other data sets that are measured, or that a variant is trained on."""
+        trained = (variant.config.get('data', {}).get('also') or () for variant in self.variants)
+        return {*self.also, *(name for names in trained for name in names)}
 
 
 def read_plan(path: Path) -> Plan:
@@ -82,7 +101,9 @@ def read_plan(path: Path) -> Plan:
     ``base`` names a training configuration beside the file, ``common`` is what differs from it
     in all variants, ``variants`` maps names to what differs in each (mappings are merged),
     ``seeds`` is a list, ``size`` is [width, height] of the frames whose time is taken, ``window``
-    the side of tiles that are measured instead of whole images.
+    the side of tiles that are measured instead of whole images. ``grounds`` maps a ground that is
+    left out to the one image of it that is measured, or to nothing for all of them; ``also`` maps
+    another data set to the split of it that is measured, too.
 
     Raises:
         ConfigError: The file, a field or the base is missing or wrong.
@@ -112,7 +133,20 @@ def read_plan(path: Path) -> Plan:
     if not all(1 <= side <= MAX_SIDE and side == int(side) for side in (width, height)):
         text = f'field size is {[width, height]}, expected whole numbers of px, 1 to {MAX_SIDE}'
         raise fields.error(text)
-    return Plan(variants, _seeds(fields), (int(height), int(width)), _window(fields))
+    return Plan(
+        variants,
+        _seeds(fields),
+        (int(height), int(width)),
+        _window(fields),
+        _grounds(fields),
+        _also(fields),
+    )
+
+
+def without_ground(variant: Variant, ground: str, measured: str) -> Variant:
+    """Leave a ground out of a variant's training, and validate on what is measured of it."""
+    data = {'train': f'{OFF_GROUND}{ground}', 'validation': measured, 'hold_out': None}
+    return replace(variant, config=merged(variant.config, {'data': data}))
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,3 +221,30 @@ def _window(fields: Fields) -> int:
     if not 0 <= window <= MAX_SIDE:
         raise fields.error(f'field window is {shown(window)}, expected px, or 0 for whole images')
     return window
+
+
+def _grounds(fields: Fields) -> dict[str, str]:
+    chosen = _texts(fields, 'grounds', optional=True)
+    if len(chosen) == 1:
+        raise fields.error(f'field grounds is {shown(chosen)}, expected at least two')
+    return {
+        ground: f'{ONE_IMAGE}{image}' if image else f'{ON_GROUND}{ground}'
+        for ground, image in chosen.items()
+    }
+
+
+def _also(fields: Fields) -> dict[str, str]:
+    also = _texts(fields, 'also')
+    if also and not fields.has('grounds'):
+        raise fields.error('field also is for plans with grounds')
+    return {name: str(split) for name, split in also.items()}
+
+
+def _texts(fields: Fields, key: str, *, optional: bool = False) -> dict[str, str | None]:
+    """Read a mapping of texts to texts, or to nothing where that is allowed; empty without it."""
+    found = fields.get(key, dict) if fields.has(key) else {}
+    for name, value in found.items():
+        right = isinstance(value, str) or (optional and value is None)
+        if not isinstance(name, str) or not right:
+            raise fields.error(f'field {key} has {shown(name)}: {shown(value)}, expected texts')
+    return found

@@ -21,7 +21,7 @@ file is there is not done again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 import os
@@ -100,6 +100,7 @@ class Comparison:
         deadline: Time of ``monotonic`` at which to stop; a training stops with a checkpoint.
         jobs: So many runs are trained side by side, each with its share of the cores; what they
             print goes to ``VARIANT/SEED/output.log``.
+        also: Other data sets that recipes and the plan name -> their folders.
     """
 
     plan: Plan
@@ -108,6 +109,7 @@ class Comparison:
     output: Path
     deadline: float
     jobs: int = 1
+    also: Mapping[str, Path] = field(default_factory=dict)
     _steps: Steps = field(default_factory=Steps, repr=False, compare=False)
 
     def run(self) -> None:
@@ -132,7 +134,7 @@ class Comparison:
             raise
         finally:
             pool.shutdown(cancel_futures=True)
-        for variant in self.plan.variants:
+        for variant in self.plan.variants if self.plan.timed else ():
             self.measure(variant)
 
     def done(self) -> str:
@@ -148,6 +150,8 @@ class Comparison:
     def _run_one(self, variant: Variant, seed: int) -> None:
         self.train(variant, seed)
         self.evaluate(variant, seed)
+        for name in self.plan.also:
+            self.evaluate_also(variant, seed, name)
 
     def train(self, variant: Variant, seed: int) -> None:
         """Train one variant with one seed, or go on with it."""
@@ -184,6 +188,7 @@ class Comparison:
                 '--minutes',
                 f'{minutes:.2f}',
                 *resume,
+                *self._roots_of(variant),
             )
         except ConfigError as err:
             # A training that --minutes stopped ends with 1, as does one that breaks.
@@ -212,6 +217,20 @@ class Comparison:
                 folder / 'figures.json',
                 *tiles,
             )
+
+    def evaluate_also(self, variant: Variant, seed: int, name: str) -> None:
+        """Measure the accuracy of one run on another data set of the plan."""
+        folder = self.folder(variant, seed)
+        path = folder / f'{name}.json'
+        if not path.is_file():
+            bundle, split = folder / 'bundle', self.plan.also[name]
+            data = '--dataset', name, '--root', self.also[name], '--split', split
+            self._call(folder, 'evaluate', '--bundle', bundle, *data, '--json', path)
+
+    def _roots_of(self, variant: Variant) -> list[str]:
+        """Return the option that tells the folders of further data sets of a recipe."""
+        names = variant.config['data'].get('also') or {}
+        return [word for name in names for word in ('--also', f'{name}={self.also[name]}')]
 
     def measure(self, variant: Variant) -> None:
         """Take the time of one variant."""

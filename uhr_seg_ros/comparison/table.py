@@ -61,7 +61,7 @@ def table(comparison: Comparison, costs: dict[str, tuple[int, int]]) -> str:
                 f'{megabytes} MB',
             ]
         )
-    return f'{_markdown(head, rows)}\n{_class_table(comparison)}{_notes(comparison)}'
+    return f'{markdown(head, rows)}\n{_class_table(comparison)}{_notes(comparison)}'
 
 
 def _class_table(comparison: Comparison) -> str:
@@ -71,7 +71,7 @@ def _class_table(comparison: Comparison) -> str:
     )
     takes = [lambda run, name=name: run['iou'].get(name) for name in names]
     rows = [[variant, *_scores(runs, takes)] for variant, runs in figures.items()]
-    return _markdown(['IoU', *names], rows)
+    return markdown(['IoU', *names], rows)
 
 
 def _notes(comparison: Comparison) -> str:
@@ -108,7 +108,8 @@ def spread(values: Sequence[float | None]) -> str:
     return f'{percent.mean():.1f} ± {percent.std(ddof=1):.1f}'
 
 
-def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table in Markdown."""
     return ''.join(f'{_row(cells)}\n' for cells in (head, ['---'] * len(head), *rows))
 
 

@@ -37,6 +37,10 @@ LATER_FACTS: dict[str, Any] = {
     'focal_gamma': 3.0,
     'mean_over': 'all',
     'low_res_saliency_steps': 0,
+    'data.also': {},
+    'data.ignore_blocks': {},
+    'data.recolor_from': 'any',
+    'data.scenery': 'desert',
 }
 
 

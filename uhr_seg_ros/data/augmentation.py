@@ -52,7 +52,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
     ),
     (('angle',), _is_range, 'two numbers, the smaller one first'),
     (
-        ('max_share', 'balanced', 'flip', 'rotation', 'shade'),
+        ('max_share', 'balanced', 'flip', 'rotation', 'shade', 'white_balance', 'haze'),
         lambda value: is_number(value) and 0 <= value <= 1,
         'a number from 0 to 1',
     ),
@@ -115,6 +115,8 @@ class Augmentation:
         contrast: Range of the factor of all values.
         saturation: Range of the factor of the saturation.
         hue: Largest turn of the hue in units of 2 degrees.
+        white_balance: Largest share by which the gain of each channel changes.
+        haze: Largest share of a pale veil over the image.
         published_order: Change the contrast before or after the colours, by chance, each step
             rounded down to 8 bits, and never turn the hue up by all of `hue`; otherwise all at
             once, which takes half of the time.
@@ -144,6 +146,8 @@ class Augmentation:
     contrast: Range = (0.5, 1.5)
     saturation: Range = (0.5, 1.5)
     hue: int = 18
+    white_balance: float = 0.0
+    haze: float = 0.0
     published_order: bool = False
     blur: float = 0.0
     noise: float = 0.0
@@ -169,6 +173,17 @@ _PUBLISHED = Augmentation(
     published_order=True,
 )
 
+_STRONG = Augmentation(
+    balanced=0.3,
+    rotation=0.5,
+    angle=(-45.0, 45.0),
+    fill_corners=True,
+    shade=0.4,
+    gamma=(0.7, 1.4),
+    blur=1.0,
+    noise=6.0,
+)
+
 #: Neither sizes nor colors change.
 _GEOMETRIC = Augmentation(
     scale=(1.0, 1.0),
@@ -189,16 +204,8 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     'fctl': _GEOMETRIC,
     'deform': replace(_GEOMETRIC, symmetries=False, flip=0.5),
     'aerial': Augmentation(),
-    'aerial_strong': Augmentation(
-        balanced=0.3,
-        rotation=0.5,
-        angle=(-45.0, 45.0),
-        fill_corners=True,
-        shade=0.4,
-        gamma=(0.7, 1.4),
-        blur=1.0,
-        noise=6.0,
-    ),
+    'aerial_strong': _STRONG,
+    'aerial_any_light': replace(_STRONG, white_balance=0.2, haze=0.5),
 }
 
 

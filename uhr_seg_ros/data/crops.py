@@ -27,6 +27,7 @@ from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.data.augmentation import Augmentation
 from uhr_seg_ros.data.geometric import mirror, pad, Pair, rotate, take_symmetry
 from uhr_seg_ros.data.image_io import Window
+from uhr_seg_ros.data.palettes import ANY, Tones
 from uhr_seg_ros.data.photometric import distort, recolour
 from uhr_seg_ros.data.sample import Sample
 
@@ -98,6 +99,7 @@ class CropSampler:
         size: Side of a crop in px, or its height and width.
         augmentation: What is random; default: `Augmentation()`.
         recoloured: Class id -> share of the crops in which it takes other colours and textures.
+        palettes: Class id -> families of the colours that it takes; of others, any.
 
     Raises:
         DataError: There are no images.
@@ -109,6 +111,7 @@ class CropSampler:
         size: int | tuple[int, int],
         augmentation: Augmentation | None = None,
         recoloured: Mapping[int, float] | None = None,
+        palettes: Mapping[int, Sequence[Tones]] | None = None,
     ) -> None:
         if not images:
             msg = 'no images to draw crops from'
@@ -116,7 +119,7 @@ class CropSampler:
         self.images = images
         self.size = (size, size) if isinstance(size, int) else size
         self.augmentation = augmentation or Augmentation()
-        self.recoloured = recoloured or {}
+        self.recoloured, self.palettes = recoloured or {}, palettes or {}
         areas = np.array([np.prod(image.size) for image in images], np.float64)
         self._probability = areas / areas.sum()
 
@@ -148,7 +151,7 @@ class CropSampler:
             pixels, labels = rotate(pixels, labels, view.angle, kept)
         for class_id, share in self.recoloured.items():
             if rng.random() < share and (region := labels == class_id).any():
-                pixels = recolour(pixels, region, rng)
+                pixels = recolour(pixels, region, rng, self.palettes.get(class_id, ANY))
         return pad(distort(pixels, choices, rng), np.array(labels, order='C'), self.size)
 
     def _choose(self, rng: np.random.Generator, image: Sample | None) -> View:

@@ -32,6 +32,11 @@ from uhr_seg_ros.data.sample import Crop, FileSample, Sample
 #: The usual names of splits, in their usual order.
 SPLITS = ('train', 'val', 'test')
 
+#: In place of the name of a split: before that of a ground, the images that show it, whatever
+#: their split, or all others; before that of an image, that one.
+ON_GROUND, OFF_GROUND, ONE_IMAGE = 'ground=', 'ground!=', 'image='
+CHOICES = (ON_GROUND, OFF_GROUND, ONE_IMAGE)
+
 
 class Dataset(ABC):
     """
@@ -91,9 +96,14 @@ class Dataset(ABC):
         Returns:
             The images that can be used, and what is wrong with each of the others.
 
+        Args:
+            split: Name of a split, or what begins with one of `CHOICES`.
+
         Raises:
-            DataError: There is no such split, it is empty, or a file is missing.
+            DataError: There is no such split or ground, it is empty, or a file is missing.
         """
+        if split.startswith(CHOICES) and split not in self.splits:
+            return self._open_chosen(split)
         if split not in self.splits:
             msg = f'{self.root} has no split {split!r}: {", ".join(self.splits)}'
             raise DataError(msg)
@@ -105,6 +115,36 @@ class Dataset(ABC):
             except DataError as err:
                 faults.append(str(err))
         return images, faults
+
+    def grounds(self) -> dict[str, list[str]]:
+        """
+        Return the grounds of all splits and the names of the images that show each.
+
+        Raises:
+            DataError: As `images`.
+        """
+        found: dict[str, list[str]] = {}
+        for split in self.splits:
+            for image in self.images(split):
+                found.setdefault(image.ground, []).append(image.name)
+        return found
+
+    def _open_chosen(self, choice: str) -> tuple[list[FileSample], list[str]]:
+        opened = [self.open_images(split) for split in self.splits]
+        images = [image for found, _ in opened for image in found]
+        name, by_name = choice.split('=', 1)[1], choice.startswith(ONE_IMAGE)
+        names = [image.name if by_name else image.ground for image in images]
+        if name not in names:
+            kind, known = choice.split('=')[0].rstrip('!'), named(list(dict.fromkeys(names)), 20)
+            msg = f'{self.root} has no {kind} {name!r} (split {choice!r}): {known}'
+            raise DataError(msg)
+        wanted = not choice.startswith(OFF_GROUND)
+        pairs = zip(images, names, strict=True)
+        chosen = [image for image, own in pairs if (own == name) == wanted]
+        if not chosen:
+            msg = f'split {choice!r} of {self.root} is empty: all images show {name}'
+            raise DataError(msg)
+        return chosen, [fault for _, faults in opened for fault in faults]
 
     @abstractmethod
     def files(self, split: str) -> Sequence[Files]:

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from uhr_seg_ros.core.classes import ClassSet, MAX_UINT8_CLASSES
@@ -24,6 +25,7 @@ from uhr_seg_ros.core.errors import DataError
 from uhr_seg_ros.core.text import shown
 from uhr_seg_ros.data.aerial import Aerial
 from uhr_seg_ros.data.dataset import Dataset, hold_out
+from uhr_seg_ros.data.fields import FarmFields
 from uhr_seg_ros.data.folder import Folder
 from uhr_seg_ros.data.layouts import Cityscapes, DeepGlobe, Inria, Street
 
@@ -34,10 +36,12 @@ __all__ = [
     'hold_out',
     'is_dataset_name',
     'open_dataset',
+    'read_roots',
 ]
 
 DATASETS: dict[str, type[Dataset]] = {
-    family.name: family for family in (Cityscapes, Inria, DeepGlobe, Aerial, Street, Folder)
+    family.name: family
+    for family in (Cityscapes, Inria, DeepGlobe, Aerial, FarmFields, Street, Folder)
 }
 
 #: What the name of a data set may be, for people.
@@ -81,6 +85,26 @@ def open_dataset(name: str, root: str | Path, classes: str | Path | None = None)
         msg = f'data set {name!r} is unknown, known: {", ".join(DATASETS)}'
         raise DataError(msg)
     return DATASETS[name](root)
+
+
+def read_roots(texts: Sequence[str]) -> dict[str, Path]:
+    """
+    Read which folder which further data set is in.
+
+    Args:
+        texts: ``NAME=FOLDER`` each.
+
+    Raises:
+        DataError: A text is something else, or names no data set, or one twice.
+    """
+    roots: dict[str, Path] = {}
+    for text in texts:
+        name, _, folder = text.partition('=')
+        if not is_dataset_name(name) or not folder or name in roots:
+            msg = f'--also is {text!r}, expected NAME=FOLDER once for a data set ({DATASET_HELP})'
+            raise DataError(msg)
+        roots[name] = Path(folder)
+    return roots
 
 
 def _check_users(dataset: Dataset, name: str) -> None:

@@ -22,10 +22,13 @@ vegetation to a network that has seen only those.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
 from uhr_seg_ros.data.augmentation import Augmentation, Range
+from uhr_seg_ros.data.palettes import ANY, Tones
 
 _RAMP = np.arange(256, dtype=np.float32)
 
@@ -49,6 +52,10 @@ def distort(image: np.ndarray, ranges: Augmentation, rng: np.random.Generator) -
         image = _gamma(image, ranges.gamma, rng)
     colors = _distort_in_published_order if ranges.published_order else _distort_at_once
     image = colors(image, ranges, rng)
+    if ranges.white_balance and _half(rng):
+        image = _white_balance(image, ranges.white_balance, rng)
+    if ranges.haze and _half(rng):
+        image = _haze(image, ranges.haze, rng)
     if ranges.blur and _half(rng):
         image = cv2.GaussianBlur(image, (0, 0), ranges.blur * (1 - rng.random()))
     if ranges.noise and _half(rng):
@@ -131,6 +138,22 @@ def _shade(image: np.ndarray, strongest: float, rng: np.random.Generator) -> np.
     return _bytes(image * light[..., None])
 
 
+def _white_balance(image: np.ndarray, strongest: float, rng: np.random.Generator) -> np.ndarray:
+    """Change the gain of each channel by itself, as the light of another hour does."""
+    gains = 1 + rng.uniform(-strongest, strongest, 3).astype(np.float32)
+    table = _bytes(_RAMP[:, None] * gains)[None]
+    return cv2.LUT(image, np.ascontiguousarray(table))
+
+
+def _haze(image: np.ndarray, thickest: float, rng: np.random.Generator) -> np.ndarray:
+    """Mix with a pale veil, thicker on one side."""
+    height, width = image.shape[:2]
+    coarse = rng.random((2, 2), np.float32) * np.float32(thickest * rng.random())
+    veil = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)[..., None]
+    pale = np.float32(rng.uniform(150, 230)) + rng.uniform(-15, 15, 3).astype(np.float32)
+    return _bytes(image * (1 - veil) + pale * veil)
+
+
 def _half(rng: np.random.Generator) -> bool:
     return rng.random() < 0.5
 
@@ -145,15 +168,19 @@ def _clipped(values: np.ndarray) -> np.ndarray:
 
 #: Patches per side of a crop, at least and below.
 PATCHES = (2, 7)
-#: Largest saturation, and range of the value, of the tint (OpenCV's HSV, 0 to 255).
-SATURATION, VALUE = 160, (10, 120)
 #: Range of the opacity of the tint, and largest deviation of waves in grey levels.
 OPACITY, WAVES = (0.2, 0.9), 20.0
 #: Range of the length of waves, px, and side of the filter that makes them.
 WAVE_LENGTH, WAVE_FILTER = (3.0, 14.0), 21
 
 
-def recolour(image: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def recolour(
+    image: np.ndarray,
+    region: np.ndarray,
+    rng: np.random.Generator,
+    palette: Sequence[Tones] = ANY,
+    waves: float = WAVES,
+) -> np.ndarray:
     """
     Lay waves and a tint over a region, each in soft patches; the texture of the image stays.
 
@@ -161,19 +188,22 @@ def recolour(image: np.ndarray, region: np.ndarray, rng: np.random.Generator) ->
         image: (H, W, 3) uint8 BGR.
         region: (H, W) bool.
         rng: Source of chance.
+        palette: Families that the color of the tint is drawn from.
+        waves: Largest deviation of the waves, grey levels.
 
     Returns:
         (H, W, 3) uint8 BGR, the same outside the region.
     """
     count = int(rng.integers(*PATCHES))
-    waves = _waves(rng, region.shape) * _patches(rng, count, region.shape)
-    hsv = [rng.integers(180), rng.integers(SATURATION), rng.integers(*VALUE)]
+    rippled = _waves(rng, region.shape, waves) * _patches(rng, count, region.shape)
+    family = palette[int(rng.integers(len(palette))) if len(palette) > 1 else 0]
+    hsv = family.draw(rng)
     tint = cv2.cvtColor(np.array([[hsv]], np.uint8), cv2.COLOR_HSV2BGR)[0, 0].astype(np.float32)
     opacity = _patches(rng, count, region.shape) * np.float32(rng.uniform(*OPACITY))
     # Softer towards the border of the region, where water is shallow.
     opacity *= cv2.blur(region.astype(np.float32), (5, 5))
     color = cv2.blur(image.astype(np.float32), (9, 9))
-    changed = image + waves[..., None] + opacity[..., None] * (tint - color)
+    changed = image + rippled[..., None] + opacity[..., None] * (tint - color)
     return np.where(region[..., None], np.clip(np.rint(changed), 0, 255), image).astype(np.uint8)
 
 
@@ -184,7 +214,7 @@ def _patches(rng: np.random.Generator, count: int, shape: tuple[int, int]) -> np
     return np.clip((smooth - rng.uniform(-0.2, 0.5)) * rng.uniform(1, 3), 0, 1).astype(np.float32)
 
 
-def _waves(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+def _waves(rng: np.random.Generator, shape: tuple[int, int], strongest: float) -> np.ndarray:
     """Noise of one direction and about one wave length, (H, W) float32."""
     length = rng.uniform(*WAVE_LENGTH)
     gabor = cv2.getGaborKernel(
@@ -197,4 +227,4 @@ def _waves(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
         ktype=cv2.CV_32F,
     )
     waves = cv2.filter2D(rng.standard_normal(shape, np.float32), -1, gabor - gabor.mean())
-    return waves * np.float32(WAVES * rng.random() / waves.std())
+    return waves * np.float32(strongest * rng.random() / waves.std())

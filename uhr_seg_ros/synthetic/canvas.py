@@ -100,20 +100,26 @@ def asphalt(rng: np.random.Generator) -> np.ndarray:
     return tone(rng, 62, 118)
 
 
-def fill(canvas: Canvas, quad: np.ndarray, label: int, color: np.ndarray, rise: float) -> None:
-    """Fill one polygon inside its bounding box; one that touches road or water is left out."""
+def fill(canvas: Canvas, quad: np.ndarray, label: int, color: np.ndarray, rise: float) -> bool:
+    """
+    Fill one polygon, (n, 2) int32 in 1/16 px, inside its bounding box.
+
+    Returns:
+        Whether it was; one that touches road or water, or is out of sight, is left out.
+    """
     height, width = canvas.labels.shape
     left, top = np.maximum(quad.min(0) // 16 - 1, 0)
     right, bottom = np.minimum(quad.max(0) // 16 + 2, (width, height))
     if left >= right or top >= bottom:
-        return
+        return False
     box = np.s_[top:bottom, left:right]
     region = np.zeros((bottom - top, right - left), np.uint8)
     cv2.fillConvexPoly(region, quad - 16 * np.array([left, top]), 1, cv2.LINE_8, 4)
     inside = region.astype(bool)
     if not inside.any() or np.isin(canvas.labels[box][inside], (ROAD, WATER)).any():
-        return
+        return False
     grain = canvas.rng.normal(0, 4, (int(inside.sum()), 1)).astype(np.float32)
     canvas.image[box][inside] = color + grain
     canvas.labels[box][inside] = label
     canvas.heights[box][inside] = rise
+    return True

@@ -58,10 +58,7 @@ def generate_scene(seed: int, height: int, width: int) -> tuple[np.ndarray, np.n
     Raises:
         ConfigError: A side is not within 1 to 20000 px.
     """
-    for name, size in (('height', height), ('width', width)):
-        if not 1 <= size <= MAX_SIDE:
-            msg = f'scene {name} is {size} px, expected 1 to {MAX_SIDE}'
-            raise ConfigError(msg)
+    check_size(height, width)
     rng = np.random.default_rng(seed)
     canvas = _land(rng, height, width)
     _water(canvas)
@@ -70,6 +67,19 @@ def generate_scene(seed: int, height: int, width: int) -> tuple[np.ndarray, np.n
     _highways(canvas)
     _trees(canvas)
     return _finish(canvas), canvas.labels
+
+
+def check_size(height: int, width: int) -> None:
+    """
+    Refuse sides, px, that a scene cannot have.
+
+    Raises:
+        ConfigError: Names the side and its value.
+    """
+    for name, size in (('height', height), ('width', width)):
+        if not 1 <= size <= MAX_SIDE:
+            msg = f'scene {name} is {size} px, expected 1 to {MAX_SIDE}'
+            raise ConfigError(msg)
 
 
 def _land(rng: np.random.Generator, height: int, width: int) -> Canvas:

@@ -21,7 +21,7 @@ would have seen, and so does one with another number of processes or micro-batch
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from typing import NamedTuple
@@ -57,6 +57,7 @@ class Batches:
         generated: Share of the crops that come from generated scenes.
         config: Gives batch size, micro-batches and seed.
         dist: Which of the processes this is; each makes its own share of a batch.
+        also: Crops of further data sets, and their share.
 
     Raises:
         TrainingError: The batch does not divide among the processes.
@@ -69,8 +70,10 @@ class Batches:
         generated: float,
         config: TrainingConfig,
         dist: DistContext = DistContext(),  # noqa: B008 - it cannot change
+        also: Sequence[tuple[CropSampler, float]] = (),
     ) -> None:
         self.real, self.scenes, self.generated = real, scenes, generated
+        self.others = [*([(scenes, generated)] if scenes is not None else []), *also]
         self.batch = config.batch
         self.seed, self.threads = config.seed, THREADS[dist.device.type]
         size = config.share(dist.size)
@@ -83,8 +86,11 @@ class Batches:
     def draw(self, step: int, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Return one crop: (H, W, 3) uint8 BGR and labels (H, W) uint8."""
         rng = np.random.default_rng((self.seed, step, number))
-        if self.scenes is not None and rng.random() < self.generated:
-            return self.scenes.draw(rng)
+        place = rng.random() if self.others else 0.0
+        for sampler, share in self.others:
+            if place < share:
+                return sampler.draw(rng)
+            place -= share
         image = self._turn(step, number) if self.real.augmentation.shuffled else None
         return self.real.draw(rng, image)
 

@@ -18,18 +18,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+import math
 from pathlib import Path
 from typing import Any
 
-from uhr_seg_ros.core.config_reader import Fields, read_mapping
+from uhr_seg_ros.core.config_reader import Fields, is_number, read_mapping
 from uhr_seg_ros.core.domain import Domain, read_domain
 from uhr_seg_ros.core.errors import TrainingError, UhrSegError
 from uhr_seg_ros.core.recipe_keys import with_current_keys
 from uhr_seg_ros.core.text import listed, printable, shortened
 from uhr_seg_ros.data.augmentation import read_augmentation
 from uhr_seg_ros.data.datasets import DATASET_HELP, is_dataset_name
+from uhr_seg_ros.data.palettes import COLORS
 from uhr_seg_ros.export.pretrained import PARTS
 from uhr_seg_ros.networks.presets import is_network_name, NETWORKS
+from uhr_seg_ros.synthetic.landscapes import SCENERIES
 from uhr_seg_ros.training.checks import (
     Check,
     check_fields,
@@ -66,6 +69,25 @@ CROP = Check(
 
 #: What ``dataset`` may be: known, or ``module:attribute`` of a user.
 DATASET = Check(is_dataset_name, DATASET_HELP)
+
+
+def _is_further(value: object) -> bool:
+    if not isinstance(value, dict) or not {'split', 'share'} <= set(value) <= _FURTHER_KEYS:
+        return False
+    scale = value.get('scale', [1, 1])
+    return (
+        isinstance(value['split'], str)
+        and is_number(value['share'])
+        and 0 < value['share'] <= 1
+        and isinstance(scale, list)
+        and len(scale) == 2
+        and all(is_number(each) for each in scale)
+        and 0 < scale[0] <= scale[1] < math.inf
+    )
+
+
+_FURTHER_KEYS = {'split', 'share', 'scale'}
+FURTHER = Check(_is_further, '{split: NAME, share: above 0 to 1, scale: [smallest, largest]}')
 
 
 @dataclass(frozen=True)
@@ -210,6 +232,12 @@ class Data:
             training, as an outline around many objects.
         ignore_noisy_labels: Do not train on labels that the data set knows to be wrong.
         recolor: Class name -> share of the crops in which it takes other colors and textures.
+        recolor_from: One of ``COLORS``: ``natural`` are those that the class has on other grounds.
+        scenery: One of ``SCENERIES``: what generated scenes show.
+        ignore_blocks: Class name -> px from which a connected region of the class is looked into:
+            where it holds what lies between buildings, it is ignored, as an outline of a block.
+        also: Further data set -> ``split``, ``share`` of the crops, and ``scale``, the range of
+            the factor of their size; its classes are those of ``dataset``.
 
     Raises:
         TrainingError: Names the field, its value and what was expected.
@@ -226,6 +254,10 @@ class Data:
     ignore_larger: dict[str, int] = field(default_factory=dict)
     ignore_noisy_labels: bool = False
     recolor: dict[str, float] = field(default_factory=dict)
+    recolor_from: str = 'any'
+    scenery: str = 'desert'
+    ignore_blocks: dict[str, int] = field(default_factory=dict)
+    also: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_fields(
@@ -238,9 +270,18 @@ class Data:
                 'ignore_larger': mapping_of(whole(1)),
                 'ignore_noisy_labels': TRUTH,
                 'recolor': mapping_of(number(0, 1)),
+                'recolor_from': one_of(COLORS),
+                'scenery': one_of(SCENERIES),
+                'ignore_blocks': mapping_of(whole(1)),
+                'also': mapping_of(FURTHER),
             },
             'data.',
         )
+        if unknown := [name for name in self.also if not is_dataset_name(name)]:
+            raise field_error('data.also', unknown[0], DATASET.expected)
+        shares = self.generated + sum(each['share'] for each in self.also.values())
+        if shares > 1:
+            raise field_error('data', shares, 'shares of generated and also that add up to 1')
         if (self.validation is None) == (self.hold_out is None):
             both = {'validation': self.validation, 'hold_out': self.hold_out}
             raise field_error('data', both, 'exactly one of validation and hold_out')

@@ -17,7 +17,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import torch
 from tqdm import tqdm
@@ -26,11 +29,12 @@ from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.core.errors import DataError, TrainingError, UhrSegError
 from uhr_seg_ros.data.augmentation import read_augmentation
 from uhr_seg_ros.data.crops import CropSampler
-from uhr_seg_ros.data.datasets import Dataset, hold_out
+from uhr_seg_ros.data.datasets import Dataset, hold_out, open_dataset
 from uhr_seg_ros.data.label_check import checked_images, only, Share, show_shares, warn
 from uhr_seg_ros.data.label_noise import MaskNoisyLabels
+from uhr_seg_ros.data.palettes import palettes_of
 from uhr_seg_ros.data.sample import ArraySample, Sample
-from uhr_seg_ros.synthetic.scenes import generate_scene
+from uhr_seg_ros.synthetic.landscapes import SCENERIES
 from uhr_seg_ros.training.batches import Batches
 from uhr_seg_ros.training.checks import field_error
 from uhr_seg_ros.training.config import Config, Data
@@ -39,14 +43,23 @@ from uhr_seg_ros.training.validation import Validation, WINDOW
 
 SCENE_SIZE = (1536, 1536)
 
+#: No folders of further data sets.
+_NOWHERE: Mapping[str, Path] = MappingProxyType({})
+
 T = TypeVar('T')
 
 
 def build_dataloaders(
-    config: Config, dataset: Dataset, dist: DistContext
+    config: Config, dataset: Dataset, dist: DistContext, also: Mapping[str, Path] = _NOWHERE
 ) -> tuple[Batches, Validation]:
     """
     Open what is trained and validated on.
+
+    Args:
+        config: What to do.
+        dataset: Opened.
+        dist: The processes that train together.
+        also: Further data set of the recipe -> its folder.
 
     Raises:
         TrainingError: A field does not fit the data set; names it.
@@ -56,10 +69,13 @@ def build_dataloaders(
     training, validating = _split_together(config, dataset, dist)
     augmentation = read_augmentation(data.augmentation)
     recolored = _by_id(data.recolor, 'data.recolor', dataset)
+    palettes = palettes_of(dataset.classes.names, data.recolor_from)
     scenes = _scenes(data, dataset, dist)
 
-    def sampler(images: Sequence[Sample]) -> CropSampler:
-        return CropSampler(images, config.training.crop_size, augmentation, recolored)
+    def sampler(images: Sequence[Sample], scale: Sequence[float] = ()) -> CropSampler:
+        # Further data sets have a ground resolution, and so a scale, of their own.
+        ranges = replace(augmentation, scale=tuple(scale)) if scale else augmentation
+        return CropSampler(images, config.training.crop_size, ranges, recolored, palettes)
 
     batches = Batches(
         sampler(training),
@@ -67,10 +83,27 @@ def build_dataloaders(
         data.generated,
         config.training,
         dist,
+        [
+            (sampler(_further(name, each, dataset, also), each.get('scale', ())), each['share'])
+            for name, each in data.also.items()
+        ],
     )
     # What was trained on whole images is to see whole images.
     height, width = (max(WINDOW, side) for side in config.training.crop_size)
     return batches, Validation(validating, dataset.classes, dataset.ignored, (height, width))
+
+
+def _further(
+    name: str, choice: Mapping[str, Any], dataset: Dataset, also: Mapping[str, Path]
+) -> Sequence[Sample]:
+    """Open a further data set, whose ids have to mean the same."""
+    if name not in also:
+        raise field_error('data.also', name, f'its folder, by --also {name}=FOLDER')
+    further = open_dataset(name, also[name])
+    if further.classes.names != dataset.classes.names:
+        expected = f'the classes of {dataset.name}: {", ".join(dataset.classes.names)}'
+        raise field_error(f'classes of data.also.{name}', further.classes.names, expected)
+    return checked_images(further, [choice['split']], quiet=True)[0][choice['split']]
 
 
 def _split_together(
@@ -154,10 +187,11 @@ def _without_noisy_labels(
         expected = f'false: no labels of {dataset.name} are known to be wrong'
         raise field_error('data.ignore_noisy_labels', data.ignore_noisy_labels, expected)
     limits = _by_id(data.ignore_larger, 'data.ignore_larger', dataset)
+    blocks = _by_id(data.ignore_blocks, 'data.ignore_blocks', dataset)
     doubts = dataset.doubts if data.ignore_noisy_labels else {}
-    if not (limits or doubts):
+    if not (limits or blocks or doubts):
         return images
-    return [MaskNoisyLabels(image, limits, doubts.get(image.name, ())) for image in images]
+    return [MaskNoisyLabels(image, limits, doubts.get(image.name, ()), blocks) for image in images]
 
 
 def _by_id(values: Mapping[str, T], field: str, dataset: Dataset) -> dict[int, T]:
@@ -177,4 +211,5 @@ def _scenes(data: Data, dataset: Dataset, dist: DistContext) -> list[Sample]:
     numbers = tqdm(
         range(data.scenes), desc='generating scenes', unit='scene', disable=not dist.writes
     )
-    return [ArraySample(f'scene {seed}', *generate_scene(seed, *SCENE_SIZE)) for seed in numbers]
+    draw = SCENERIES[data.scenery]
+    return [ArraySample(f'scene {seed}', *draw(seed, *SCENE_SIZE)) for seed in numbers]
