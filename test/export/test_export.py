@@ -261,6 +261,7 @@ def test_a_script_without_guard_can_export(tmp_path: Path) -> None:
         'quarter_cpu.onnx',
         'scores.onnx',
         'semantic.onnx',
+        'weights.safetensors',
     ]
 
 
