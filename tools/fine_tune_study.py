@@ -79,7 +79,7 @@ def _cut(root: Path, folder: Path) -> list[str]:
     """Write images and labels, in an order drawn once; 5 are among 20 and 20 among 50."""
     image, labels = (_mosaic(root, 5)), _ids(root, 5)
     places = list(product(*(range(0, side - SIDE + 1, SIDE) for side in labels.shape)))
-    names = []
+    names: list[str] = []
     for index in np.random.default_rng(0).permutation(len(places))[: max(COUNTS)]:
         top, left = places[index]
         part = slice(top, top + SIDE), slice(left, left + SIDE)

@@ -20,7 +20,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -55,7 +55,7 @@ def add_arguments(parser: CommandParser) -> None:
     for name, part in PARTS.items():
         described = f'{part.summary[0].upper()}{part.summary[1:]}.'
         command = parts.add_parser(name, help=part.summary, description=described)
-        part.add_arguments(cast(CommandParser, command))
+        part.add_arguments(command)
 
 
 def run(args: argparse.Namespace) -> int:

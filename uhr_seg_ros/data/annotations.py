@@ -187,7 +187,7 @@ def _labelme(shape: Mapping[str, Any], path: Path) -> Shape:
     points = np.array(shape['points'], float).reshape(-1, 2)
     if kind == 'mask':
         content = np.frombuffer(base64.b64decode(shape['mask']), np.uint8)
-        mask = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) > 0
+        mask = np.asarray(cv2.imdecode(content, cv2.IMREAD_UNCHANGED)) > 0
         return Shape(label, (), mask, (round(points[0, 0]), round(points[0, 1])))
     makers: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         'polygon': lambda corners: corners,

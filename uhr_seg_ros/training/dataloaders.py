@@ -74,7 +74,7 @@ def build_dataloaders(
 
     def sampler(images: Sequence[Sample], scale: Sequence[float] = ()) -> CropSampler:
         # Further data sets have a ground resolution, and so a scale, of their own.
-        ranges = replace(augmentation, scale=tuple(scale)) if scale else augmentation
+        ranges = replace(augmentation, scale=(scale[0], scale[1])) if scale else augmentation
         return CropSampler(images, config.training.crop_size, ranges, recolored, palettes)
 
     batches = Batches(
