@@ -26,7 +26,7 @@ from uhr_seg_ros.comparison.table import COLUMNS, markdown, spread
 from uhr_seg_ros.evaluation.gate import gate_figures
 
 #: Figure of a run -> what it takes from what ``uhr_seg evaluate`` found on the ground left out.
-FIGURES: dict[str, Callable[[Mapping[str, Any]], float | None]] = {
+FIGURES: dict[str, Callable[[dict[str, Any]], float | None]] = {
     name: COLUMNS[name] for name in COLUMNS if name != 'boundary IoU'
 }
 
