@@ -20,9 +20,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from uhr_seg_ros.synthetic.canvas import Canvas, field
+
+#: Two numbers, m.
+Pair = Sequence[float] | np.ndarray
 
 
 @dataclass
@@ -81,8 +83,8 @@ class Site:
         Features finer than 2 px are 2 px wide; those wider than the place are as wide as it.
         """
         height, width = self.canvas.labels.shape
-        scale = float(np.clip(size / self.resolution, 2, max(height, width)))
-        return field(self.rng, height, width, scale)
+        pixels = float(np.clip(size / self.resolution, 2, max(height, width)))
+        return field(self.rng, height, width, pixels)
 
     def shade(self, region: np.ndarray, *grains: tuple[float, float]) -> None:
         """
@@ -96,12 +98,12 @@ class Site:
             if region.any() and size >= 1.5 * self.resolution:
                 self.canvas.image[region] += (strength * self.noise(size))[region, None]
 
-    def quad(self, center: ArrayLike, half: ArrayLike, angle: float) -> np.ndarray:
+    def quad(self, center: Pair, half: Pair, angle: float) -> np.ndarray:
         """Corners of a rectangle, center and half sides in m: (4, 2) int32 in 1/16 px."""
         cos, sin = np.cos(angle), np.sin(angle)
         local = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * np.asarray(half)
         turned = local @ np.array([[cos, sin], [-sin, cos]])
-        return np.rint(16 * (turned + np.asarray(center)) / self.resolution).astype(np.int32)
+        return np.rint(16 * (turned + center) / self.resolution).astype(np.int32)
 
 
 def colored(rng: np.random.Generator, palette: Sequence[tuple[int, int, int]]) -> np.ndarray:
