@@ -65,7 +65,7 @@ def test_every_field_is_checked(name: str, value: object) -> None:
 @pytest.mark.parametrize(
     ('value', 'text'),
     [
-        ('ade20k', "preset 'ade20k' is unknown, known: cityscapes, inria, deepglobe, aerial"),
+        ('ade20k', "preset 'ade20k' is unknown, known: cityscapes, inria, deepglobe, fctl"),
         ({'preset': 3}, 'preset 3 is unknown'),
         ({'sheer': 1}, "field 'sheer' is unknown, known: preset, fit, scale"),
         ({1: 1}, "field '1' is unknown"),

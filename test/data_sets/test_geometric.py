@@ -67,9 +67,9 @@ def test_the_centre_is_kept() -> None:
 
 def test_padding_is_zero_after_normalisation() -> None:
     assert tuple(round(mean) for mean in IMAGENET_MEAN[::-1]) == PAD
-    image, labels = pad(IMAGE[:40, :50], LABELS[:40, :50], 64)
+    image, labels = pad(IMAGE[:40, :50], LABELS[:40, :50], (64, 72))
     assert np.array_equal(image[:40, :50], IMAGE[:40, :50])
     assert np.array_equal(labels[:40, :50], LABELS[:40, :50])
     assert (image[40:] == PAD).all() and (image[:, 50:] == PAD).all()
     assert (labels[40:] == 255).all() and (labels[:, 50:] == 255).all()
-    assert labels.shape == (64, 64)
+    assert labels.shape == (64, 72)
