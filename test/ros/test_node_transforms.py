@@ -279,3 +279,21 @@ def test_points_of_another_clock(make_rig: Callable) -> None:
     rig.lidar.publish(cloud(wall(), stamp=3.0))
     rig.stage.wait_for_log('from lidar to camera within', '9000 ms older than what tf2 knows')
     rig.wait_for(paired=1, rejected=1, late_transform=1)
+
+
+def test_tf_is_listened_to_while_somebody_wants_points(make_rig: Callable) -> None:
+    """By a thread and a node of its own, which end with the last subscriber."""
+    rig, _ = make_rig()
+
+    def listens() -> bool:
+        return any(each.name == 'transforms' for each in threading.enumerate())
+
+    wait_until(listens, 'it to begin')
+    watcher = rig.stage.watcher
+    for each in [each for each in watcher.subscriptions if each.topic_name.endswith('/points')]:
+        watcher.destroy_subscription(each)
+    wait_until(lambda: not listens(), 'its end')
+    rig.stage.outputs('mask_aligned')
+    wait_until(listens, 'it to begin again')
+    assert rig.stage.change('deactivate')
+    wait_until(lambda: not listens(), 'its end')
