@@ -44,6 +44,14 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         '--bundle run/bundle --root my_images',
         '--bundle hlrc_cityscapes --dataset cityscapes --root CITYSCAPES --split val --tta',
     ),
+    'labels': (
+        'labelme_files --root my_images --classes classes.yaml',
+        'annotations.xml --root my_images --classes classes.yaml --background land',
+    ),
+    'distill': (
+        '--teacher-masks teacher --root my_images --classes classes.yaml',
+        '--teacher-masks teacher --root my_images --least-confidence 0.9',
+    ),
     'novelty fit': (
         '--bundle run/bundle --frames photographs',
         '--bundle run/bundle --frames photographs --held-out other_photographs',

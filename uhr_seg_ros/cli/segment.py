@@ -30,10 +30,12 @@ from uhr_seg_ros.cli.arguments import (
     add_detail,
     add_engines,
     add_inputs,
+    add_verbose,
     budget_ms,
     DEFAULT_BUNDLE,
     parse_ground_resolution,
 )
+from uhr_seg_ros.cli.backend_line import show_backend
 from uhr_seg_ros.cli.segment_frames import complain, FrameWork, settings_of
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.interruption import note_progress
@@ -98,6 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_detail(parser)
     add_engines(parser)
+    add_verbose(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -118,8 +121,7 @@ def run(args: argparse.Namespace) -> int:
         limits = TilingOptions(args.memory_limit_mb, args.tile)
         engines = EngineOptions(threads=args.threads, precision=args.precision)
         with Segmenter(args.bundle, args.backend, limits, options=engines) as segmenter:
-            if segmenter.fallback:
-                print(f'uhr_seg: {segmenter.fallback}', file=sys.stderr)
+            show_backend(segmenter.provenance, segmenter.fallback, verbose=args.verbose)
             if args.show_sampling:
                 _check_kind(segmenter)
             budget = FrameBudget(milliseconds) if milliseconds else None
