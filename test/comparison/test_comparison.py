@@ -39,8 +39,7 @@ torch = pytest.importorskip('torch', reason='training needs torch')
 
 from tiny import scene, write_recipe
 
-from uhr_seg_ros.benchmark.stages import measure_processes
-from uhr_seg_ros.cli import benchmark, compare
+from uhr_seg_ros.cli import compare
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.comparison import running
 from uhr_seg_ros.comparison.chart import draw_chart
@@ -116,7 +115,9 @@ class _AtOnce:
 
 def run_here(_: Steps, args: list[str], **__: object) -> int:
     """Do in this process what a step does in its own, which takes seconds to import torch."""
-    return main(args[args.index('uhr_seg_ros.cli') + 1 :])
+    words = args[args.index('uhr_seg_ros.cli') + 1 :]
+    # Of the processes that measure one after the other, one is as real.
+    return main([*words, '--processes', '1'] if words[0] == 'benchmark' else words)
 
 
 @pytest.mark.parametrize('jobs', [1, pytest.param(2, marks=pytest.mark.slow)])
@@ -131,10 +132,6 @@ def test_a_real_comparison(
     if jobs == 1:
         monkeypatch.setattr(running, 'ThreadPoolExecutor', _AtOnce)
         monkeypatch.setattr(Steps, 'run', run_here)
-        # Of five processes that measure one after the other, one is as real.
-        monkeypatch.setattr(
-            benchmark, 'measure_processes', lambda options, _: measure_processes(options, 1)
-        )
     table = tmp_path / 'table.md'
     args = argparse.Namespace(
         plan=write_plan(tmp_path, window=96),

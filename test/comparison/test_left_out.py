@@ -86,9 +86,9 @@ class Called:
         self.commands.append(words)
         told = dict(zip(words[1::2], words[2::2], strict=False))
         if words[0] == 'train':
-            bundle = Path(told['--bundle']) / 'model.yaml'
+            bundle = Path(told['--output-bundle']) / 'model.yaml'
             bundle.parent.mkdir()
-            bundle.touch()
+            bundle.write_text('provenance: {}\n')
             return 0
         pixels = 10 * len(self.commands)
         names = CLASS_SETS['aerial'].names

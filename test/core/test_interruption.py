@@ -94,6 +94,7 @@ def test_segment_is_told_to_end(
     environment = os.environ | {'TMPDIR': str(temporary)}
     options = ['--bundle', str(tiny_bundle), '--output', str(output), '--save-logits']
     with command('segment', *images, *options, env=environment) as process:
+        assert process.stdout.readline().startswith('backend: ')
         assert process.stdout.readline().startswith('[1/400]')
         process.send_signal(number)
         process.send_signal(number)  # does not disturb the clean-up
@@ -128,6 +129,7 @@ def test_nohup_stays_without_effect_of_hangup(
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     with command('segment', *images[:15], *options, preexec_fn=ignore_hangup) as process:
+        assert process.stdout.readline().startswith('backend: ')
         assert process.stdout.readline().startswith('[1/15]')
         process.send_signal(signal.SIGHUP)
         text, errors = process.communicate(timeout=60)

@@ -56,11 +56,13 @@ def test_a_shipped_recipe_reads(path: Path) -> None:
     config = read_config(path)
     assert path.stem.startswith(config.training.network) or path.stem in (
         'compare_aerial',
+        'fine_tune',
         'folder',
     )
     stage = config.training.options.get('stage')
-    dataset, last = path.stem.split('_')[-2:]
-    assert config.data.dataset == (dataset if stage else last)
+    dataset, last = ('_' + path.stem).split('_')[-2:]
+    is_folder = path.stem in ('fine_tune', 'folder')
+    assert config.data.dataset == ('folder' if is_folder else dataset if stage else last)
     assert stage in (None, last)
     crop, network = config.training.crop, config.training.network
     height, width = config.training.crop_size

@@ -95,7 +95,7 @@ def test_a_further_set_has_its_share_and_scale(
     config = replace(CONFIG, data=data)
     batches, _ = build_dataloaders(config, dataset, DistContext(), {'fields': fields})
     for number, sampler in enumerate((batches.real, batches.scenes, batches.others[1][0]), 1):
-        monkeypatch.setattr(sampler, 'draw', lambda _, number=number: number)
+        monkeypatch.setattr(sampler, 'draw', lambda *_, number=number: number)
     drawn = np.bincount([batches.draw(step, 0) for step in range(2000)], minlength=4)[1:] / 2000
     assert drawn == pytest.approx([0.25, 0.5, 0.25], abs=0.03)
     further = CropSampler.draw(batches.others[1][0], np.random.default_rng(0))[1]

@@ -96,23 +96,15 @@ def measure(options: StageOptions) -> dict[str, Any]:
     return json.loads(child.stdout)
 
 
-def measure_processes(options: StageOptions, processes: int) -> dict[str, Any]:
+def join_processes(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """
-    Measure in so many processes, one after the other.
+    Join what `measure` gives for processes that ran one after the other, at least one.
 
     Returns:
         What `measure` gives, where `first_ms` is a median, the memory the largest, and `stage_ms`
         has `low` and `high` around each median, see `join_spreads`; `interval`: what they are.
 
-    Raises:
-        ProcessError: a child failed.
-
     """
-    return join_processes([measure(options) for _ in range(processes)])
-
-
-def join_processes(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Join what `measure` gives for processes, at least one; see `measure_processes`."""
     return {
         **results[0],
         'first_ms': median(result['first_ms'] for result in results),

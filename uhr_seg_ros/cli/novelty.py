@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,6 +30,7 @@ from uhr_seg_ros.cli.arguments import add_bundle, add_frames, add_precision, par
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.interruption import note_progress, signals_held
+from uhr_seg_ros.core.text import listed
 from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.export.bundle_writing import add_graph
 from uhr_seg_ros.export.novelty import fit_known, FrameFeatures, views, WITHIN, write_known
@@ -54,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     fit.add_argument(
         '--held-out',
         type=Path,
-        metavar='PATH',
+        nargs='+',
+        metavar='INPUT',
         help='likewise, of other ground that it is good at and was not trained on: sets the limit '
         '(default: parts of --frames in turn)',
     )
@@ -92,8 +94,9 @@ def _fit(args: argparse.Namespace) -> int:
     generator = np.random.default_rng(args.seed)
     features = FrameFeatures(bundle, EngineOptions(precision=args.precision))
 
-    def look(path: Path, topic: str) -> Iterator[np.ndarray]:
-        for image in tqdm(read_frames(path, topic), desc=path.name, unit='picture'):
+    def look(paths: Sequence[Path], topic: str = '', every: int = 1) -> Iterator[np.ndarray]:
+        frames = read_frames(paths, topic, every)
+        for image in tqdm(frames, desc=_names(paths), unit='picture'):
             yield np.stack([features(view) for view in views(image, args.parts, generator)])
 
     with (
@@ -101,15 +104,15 @@ def _fit(args: argparse.Namespace) -> int:
         note_progress(lambda: f'nothing was changed in {bundle.path}'),
         TemporaryDirectory(prefix='uhr_seg_novelty_') as folder,
     ):
-        parts = list(look(args.frames, args.topic))
-        held_out = np.concatenate(list(look(args.held_out, ''))) if args.held_out else None
+        parts = list(look(args.frames, args.topic, args.every))
+        held_out = np.concatenate(list(look(args.held_out))) if args.held_out else None
         features.close()
         known = fit_known(parts, held_out)
         path = Path(folder) / f'{NOVELTY}.onnx'
         write_known(known, path)
         facts = {
-            'frames': args.frames.name,
-            'held_out': args.held_out.name if args.held_out else 'parts of the frames in turn',
+            'frames': _names(args.frames),
+            'held_out': _names(args.held_out) if args.held_out else 'parts of the frames in turn',
             'pictures': len(parts),
             'kept': len(known.frames),
             'within_limit': WITHIN,
@@ -124,6 +127,10 @@ def _fit(args: argparse.Namespace) -> int:
     return 0
 
 
+def _names(paths: Sequence[Path]) -> str:
+    return listed(path.name for path in paths)
+
+
 def _check(args: argparse.Namespace) -> int:
     bundle = load_bundle(args.bundle)
     if NOVELTY not in bundle.graphs:
@@ -135,7 +142,7 @@ def _check(args: argparse.Namespace) -> int:
     found = np.array(
         [
             novelty_of(graphs, features(view)[None, :, None, None]).item()
-            for image in tqdm(read_frames(args.frames, args.topic), unit='picture')
+            for image in tqdm(read_frames(args.frames, args.topic, args.every), unit='picture')
             for view in views(image, args.parts, generator)
         ]
     )

@@ -30,14 +30,13 @@ from uhr_seg_ros.core.bundle import Bundle, graphs_of, load_bundle, MODEL_FILE
 from uhr_seg_ros.core.bundle_kinds import BUNDLE_KINDS
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.domain import Domain
-from uhr_seg_ros.core.entry_points import is_entry_point
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.work_folders import draft_folder
 from uhr_seg_ros.export.bundle_weights import write_weights
 from uhr_seg_ros.export.bundle_writing import name_weights, write_bundle
 from uhr_seg_ros.export.cpu_graphs import write_cpu_graphs
 from uhr_seg_ros.export.exporter import Exporter, OPSET, Size, write_graph
-from uhr_seg_ros.networks.presets import options_of, SegmentationNetwork
+from uhr_seg_ros.networks.presets import NETWORKS, options_of, SegmentationNetwork
 
 
 def export_bundle(
@@ -116,7 +115,7 @@ def _write_weights(
     network: SegmentationNetwork, bundle: Bundle, preset: str, provenance: Mapping[str, Any]
 ) -> Path:
     options = provenance.get('options', {})
-    if not is_entry_point(preset):
+    if preset in NETWORKS:  # else it is a user's
         options = options_of(preset, options)
     path = write_weights(bundle, network.state_dict(), preset, options, bundle.path)
     name_weights(bundle.path, path.name)
