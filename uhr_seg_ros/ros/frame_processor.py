@@ -357,7 +357,7 @@ class FrameProcessor:
         if work.camera.ground is not None:
             work.camera.ground.put_mask(header, result)
         if work.is_watched:
-            work.camera.look(header, result, self._parameters.settings)
+            work.camera.look(header, result, settings)
 
     def note_cloud(self, milliseconds: float) -> None:
         """Note what labeling and publishing the points of a camera took."""
