@@ -59,10 +59,10 @@ def mapped_by_fast_dds(pid: int | str) -> set[Path]:
     return {path for path in paths if SHARED_MEMORY in path.parents}
 
 
-def mapped_by_anybody() -> set[Path]:
-    """Return the files in shared memory that some living process has mapped."""
+def mapped_by_anybody(but: int = 0) -> set[Path]:
+    """Return the files in shared memory that some living process has mapped, but for one."""
     pids = [path.name for path in Path('/proc').iterdir() if path.name.isdigit()]
-    return set().union(*map(mapped_by_fast_dds, pids))
+    return set().union(*(mapped_by_fast_dds(pid) for pid in pids if pid != str(but)))
 
 
 class Process:
@@ -104,7 +104,9 @@ class Process:
 
     def end(self, number: signal.Signals) -> float:
         """Send a signal, demand a clean end, and return how long it took, s."""
-        left = self.shared_memory()
+        # Ports are shared: of one that others have open too, they are the last that can remove it,
+        # and they may be killed by their tests.
+        left = self.shared_memory() - mapped_by_anybody(but=self.popen.pid)
         start = time.monotonic()
         self.popen.send_signal(number)
         code = self.popen.wait(30)
@@ -112,8 +114,6 @@ class Process:
         self._reader.join(10)
         assert code == 0, self.lines
         assert not [line for line in self.lines if 'Traceback' in line], self.lines
-        # A port stays as long as a peer has it open: the camera in this process, or a test of
-        # the other worker.
         assert not [path for path in left - mapped_by_anybody() if path.exists()]
         return duration
 
