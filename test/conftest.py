@@ -71,7 +71,7 @@ def _memory_is_not_measured() -> Iterator[None]:
     Let exports in this process take a fixed figure for the memory of a pixel.
 
     Measuring takes two processes and seconds, and there are dozens of exports. For real it is done
-    by `test_a_script_without_guard_can_export`.
+    by `test_a_script_without_guard_can_measure_memory`.
     """
     from uhr_seg_ros.backends import memory_profile
 

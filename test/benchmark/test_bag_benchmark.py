@@ -55,6 +55,13 @@ def benchmark(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
+def benchmark_here(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run the command in this process; return what it prints."""
+    capsys.readouterr()
+    assert main(['benchmark', *map(str, arguments)]) == 0
+    return capsys.readouterr().out
+
+
 @cache
 def recording(folder: Path) -> Path:
     """
@@ -208,42 +215,32 @@ def test_page_in_a_browser(measured: Path, tmp_path: Path) -> None:
     assert (shown[2000:] < 120).any(-1).sum() > 500
 
 
-def test_times_of_the_recording(tiny_bundle: Path, tmp_path: Path) -> None:
-    result = benchmark(
-        'bag', recording(tmp_path), '--bundle', tiny_bundle, '--json', tmp_path / 'figures.json'
-    )
-    assert result.returncode == 0, result.stderr
+def test_times_of_the_recording(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ['--bundle', tiny_bundle, '--json', tmp_path / 'figures.json']
+    printed = benchmark_here(capsys, 'bag', recording(tmp_path), *options)
     figures = report(tmp_path)['figures']
     check_accounts(figures['frames'])
     assert figures['frames']['sent'] == 10
     assert figures['skipped'] == 1
-    assert 'skipped, as they are not whole: 1' in result.stdout
+    assert 'skipped, as they are not whole: 1' in printed
     # Ten frames, nine intervals of 100 ms, as ros2_benchmark counts.
     assert figures['sent_hz'] == pytest.approx(10 / 0.9, rel=0.1)
 
 
 def test_too_fast_a_rate_drops_frames_and_the_accounts_close(
-    tiny_bundle: Path, tmp_path: Path
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result = benchmark(
-        'bag',
-        recording(tmp_path),
-        '--bundle',
-        tiny_bundle,
-        '--rate',
-        1000,
-        '--duration',
-        1,
-        '--json',
-        tmp_path / 'figures.json',
-    )
-    assert result.returncode == 0, result.stderr
+    options = ['--bundle', tiny_bundle, '--rate', 1000, '--duration', 1]
+    files = ['--json', tmp_path / 'figures.json']
+    printed = benchmark_here(capsys, 'bag', recording(tmp_path), *options, *files)
     frames = report(tmp_path)['figures']['frames']
     check_accounts(frames)
     assert frames['sent'] > 100
     assert 0 < frames['masks'] < frames['sent']
     dropped = f'{frames["dropped"]} of {frames["sent"]} frames were dropped'
-    assert dropped in result.stdout and 'budget     detail: budget' in result.stdout
+    assert dropped in printed and 'budget     detail: budget' in printed
 
 
 @pytest.mark.slow  # a whole run of the node; reports of parts are tested with `stages` always
@@ -332,7 +329,7 @@ def test_bad_options_end_in_one_line(
 
 
 def test_frames_that_the_node_rejects_are_no_endless_wait(
-    tiny_bundle: Path, tmp_path: Path
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     types = get_typestore(Stores.ROS2_HUMBLE)
     kind = 'sensor_msgs/msg/CompressedImage'
@@ -344,9 +341,10 @@ def test_frames_that_the_node_rejects_are_no_endless_wait(
             data = np.frombuffer(b'no picture', np.uint8)
             message = types.types[kind](header=header, format='jpeg', data=data)
             writer.write(connection, index, types.serialize_cdr(message, kind))
-    result = benchmark('bag', tmp_path / 'bag', '--bundle', tiny_bundle, '--rate', 'max')
-    assert result.returncode == 2
-    assert '2 frames were sent and no mask came; the node counts 2 received' in result.stderr
+    options = ['--bundle', tiny_bundle, '--rate', 'max']
+    code, text = refusal(capsys, 'bag', tmp_path / 'bag', *options)
+    assert code == 2
+    assert '2 frames were sent and no mask came; the node counts 2 received' in text
 
 
 def test_comparison(measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,7 +51,7 @@ from uhr_seg_ros.core.classes import CLASS_SETS
 from uhr_seg_ros.core.errors import ConfigError, DataError, WriteError
 from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.export.pretrained import PARTS
-from uhr_seg_ros.networks.presets import build_network
+from uhr_seg_ros.export.released import blank_network
 from uhr_seg_ros.training.config import read_config
 
 PLANS = Path(__file__).parents[2] / 'config/compare'
@@ -422,7 +422,7 @@ def test_plans_of_the_package(path: Path, tmp_path: Path) -> None:
         assert read.training.network == variant.config['network']
         if read.training.network.startswith('segformer'):
             pytest.importorskip('transformers', reason='SegFormer needs transformers')
-        network = build_network(read.training.network, 5, **read.training.options)
+        network = blank_network(read.training.network, read.training.options, 5)
         modules = dict(network.named_modules())
         for part in read.pretrained:
             assert modules.keys() & set(PARTS[part]), (variant.name, part)

@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from mask_pairs import CLASSES, measured, pair
 import numpy as np
 import pytest
@@ -29,11 +31,17 @@ from uhr_seg_ros.evaluation.figures import Figures
 NAMES = [f'class {index}' for index in range(CLASSES)]
 
 
+@cache
+def whole_image(grain: float) -> tuple[np.ndarray, np.ndarray, Evaluator]:
+    labels, mask = pair(3, (420, 631), grain)
+    return labels, mask, measured(labels, mask, 1000)
+
+
 @pytest.mark.parametrize('side', [37, 64, 200])
 @pytest.mark.parametrize('grain', [1.0, 12.0])
 def test_blocks_give_the_same_figures(side: int, grain: float) -> None:
-    labels, mask = pair(3, (420, 631), grain)
-    whole, blocks = (measured(labels, mask, each) for each in (1000, side))
+    labels, mask, whole = whole_image(grain)
+    blocks = measured(labels, mask, side)
     assert Figures(NAMES).of(whole) == Figures(NAMES).of(blocks)
     # The margins matter in these pictures: otherwise the test would prove nothing.
     assert whole.boundary_accuracy.margin(labels.shape) == 3

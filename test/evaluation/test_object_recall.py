@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from mask_pairs import CLASSES, measured, pair
 import numpy as np
 import pytest
@@ -36,6 +38,12 @@ def expected(labels: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return objects, found
 
 
+@cache
+def counted(grain: float, size: tuple[int, int]) -> tuple[np.ndarray, ...]:
+    labels, mask = pair(7, size, grain)
+    return labels, mask, *expected(labels, mask)
+
+
 @pytest.mark.parametrize('side', [5, 16, 33, 1000])
 @pytest.mark.parametrize(
     ('grain', 'size'),
@@ -46,8 +54,7 @@ def expected(labels: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarr
     ],
 )
 def test_equals_components(side: int, grain: float, size: tuple[int, int]) -> None:
-    labels, mask = pair(7, size, grain)
-    objects, found = expected(labels, mask)
+    labels, mask, objects, found = counted(grain, size)
     metric = measured(labels, mask, side).objects
     assert np.array_equal(metric.objects, objects)
     assert np.array_equal(metric.found, found)
