@@ -162,8 +162,19 @@ def test_peak_is_found_from_any_estimate(limit: float, estimate: float) -> None:
 
     peak = find_peak(keeps_up, estimate)
     assert peak <= limit
-    assert limit - peak <= 0.03 * estimate or peak == estimate * 2**8
+    assert limit - peak <= 0.03 * estimate
     assert len(tried) < 45
+
+
+@pytest.mark.parametrize('limit', [0.85, 0.97, 1.0, 1.04, 1.2])
+def test_few_trials_find_a_peak_near_the_estimate(limit: float) -> None:
+    tried: list[float] = []
+    find_peak(lambda rate_hz: tried.append(rate_hz) or rate_hz <= limit, 1.0)
+    assert len(tried) <= 7
+
+
+def test_all_rates_are_kept_up_with() -> None:
+    assert find_peak(lambda _: True, 4.0) > 1000
 
 
 def test_no_peak() -> None:

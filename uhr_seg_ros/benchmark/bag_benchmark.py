@@ -55,8 +55,9 @@ PEAK_RUNS = 5
 #: Search for the peak, in shares of the first estimate: where halving ends, and how large the
 #: steps are afterwards.
 NARROW, STEP = 0.1, 0.025
-# How often a bound is moved that does not hold.
-_MAX_DOUBLINGS = 8
+#: The second trial of the search is at this ratio to the first, and bounds are looked for up to
+#: about the other one.
+FIRST_FACTOR, MAX_RATIO = 1.25, 256
 #: Overlays on the page.
 PICTURES = 8
 
@@ -250,7 +251,8 @@ def find_peak(keeps_up: Callable[[float], bool], estimate_hz: float) -> float:
         estimate_hz: such as the rate when each frame waits for the answer to the one before.
 
     Returns:
-        The highest rate that was kept up with, Hz; 0 if none was, down to 1/256 of the estimate.
+        The highest rate that was kept up with, Hz; 0 if none was, down to a small share of the
+        estimate.
     """
     lower, upper = _bounds(keeps_up, estimate_hz)
     while lower and upper - lower > NARROW * estimate_hz:
@@ -266,17 +268,17 @@ def find_peak(keeps_up: Callable[[float], bool], estimate_hz: float) -> float:
 
 
 def _bounds(keeps_up: Callable[[float], bool], estimate_hz: float) -> tuple[float, float]:
-    """Return a rate that is kept up with, or 0, and one that is not."""
-    if keeps_up(estimate_hz):
-        rate = estimate_hz
-        for _ in range(_MAX_DOUBLINGS):
-            if not keeps_up(2 * rate):
-                break
-            rate *= 2
-        return rate, 2 * rate
-    rate = estimate_hz
-    for _ in range(_MAX_DOUBLINGS):
-        if keeps_up(rate / 2):
-            return rate / 2, rate
-        rate /= 2
-    return 0.0, rate
+    """
+    Return a rate that is kept up with, or 0, and one that is not.
+
+    The first bound is near the estimate, the next ones are further and further away: a trial of a
+    node that takes seconds for a frame takes half a minute.
+    """
+    is_kept = keeps_up(estimate_hz)
+    rate, factor = estimate_hz, FIRST_FACTOR if is_kept else 1 / FIRST_FACTOR
+    while estimate_hz / MAX_RATIO < rate < estimate_hz * MAX_RATIO:
+        tried = rate * factor
+        if keeps_up(tried) != is_kept:
+            return min(rate, tried), max(rate, tried)
+        rate, factor = tried, factor * factor
+    return (rate, rate) if is_kept else (0.0, rate)
