@@ -49,7 +49,7 @@ from uhr_seg_ros.pipelines.pipeline import OutputRequest, TilingOptions
 from uhr_seg_ros.pipelines.region_of_interest import RegionOfInterest
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.pipelines.two_branch_gpu import TwoBranchGpu
-from uhr_seg_ros.pipelines.two_branch_gpu_engines import FrameProgram
+from uhr_seg_ros.pipelines.two_branch_gpu_program import FrameProgram
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
 
@@ -128,9 +128,9 @@ def test_maps_lie_as_convolutions_want_them(
     backend = TensorRTBackend(loaded.name, options(precision=precision))
     try:
         program = FrameProgram(loaded, backend, (128, 192), tile)
-        specs = program._detail.inputs['image'], program._detail.outputs['local']
+        specs = program._engines.detail.inputs['image'], program._engines.detail.outputs['local']
         assert tuple(each.channels for each in specs) == channels
-        assert program._quarter.inputs['local'].channels == channels[1]
+        assert program._engines.quarter.inputs['local'].channels == channels[1]
         assert specs[0].size == np.prod(specs[0].shape) * specs[0].dtype.itemsize * (
             4 / 3 if channels[0] == 4 else 1
         )
