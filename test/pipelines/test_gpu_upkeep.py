@@ -34,7 +34,7 @@ from standin_backend import StandIn
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.core.visualization import OverlayOptions
-from uhr_seg_ros.pipelines import two_branch_gpu_frames
+from uhr_seg_ros.pipelines import two_branch_gpu_graphs
 from uhr_seg_ros.pipelines.pipeline import MAX_SIZES, PipelinesBySize
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
@@ -82,7 +82,7 @@ def test_a_capture_that_failed_is_tried_again(
 def test_graphs_that_were_used_last_stay(
     stand_in: StandIn, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(two_branch_gpu_frames, 'MAX_GRAPHS', 4)
+    monkeypatch.setattr(two_branch_gpu_graphs, 'MAX_GRAPHS', 4)
     with opened(tiny_bundle, []) as segmenter:
         for scale in (None, 0.25, None, 0.5):  # two graphs each
             run(segmenter, 4, scale)

@@ -40,8 +40,8 @@ from uhr_seg_ros.pipelines.pipeline import (
 )
 from uhr_seg_ros.pipelines.tiling import padded_size, TileLimit
 from uhr_seg_ros.pipelines.two_branch import TwoBranch
-from uhr_seg_ros.pipelines.two_branch_gpu_engines import FrameProgram
 from uhr_seg_ros.pipelines.two_branch_gpu_frames import FramePipeline, SLOTS
+from uhr_seg_ros.pipelines.two_branch_gpu_program import FrameProgram
 from uhr_seg_ros.pipelines.two_branch_maps import check_sizes
 from uhr_seg_ros.pipelines.verification import Verification
 

@@ -16,15 +16,14 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from uhr_seg_ros.backends.tensorrt.cuda import Cuda, Graph, GraphCaptureError
+from uhr_seg_ros.backends.tensorrt.cuda import Cuda
 from uhr_seg_ros.backends.tensorrt.kernels import DeviceFrame, Kernels
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
@@ -34,78 +33,12 @@ from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.core.visualization import OverlayOptions, scaled_size
 from uhr_seg_ros.pipelines.outputs import OutputCheck
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, PendingResult, Results
-from uhr_seg_ros.pipelines.two_branch_gpu_engines import CHECKED, FrameProgram, Targets
+from uhr_seg_ros.pipelines.two_branch_gpu_graphs import FrameGraphs
+from uhr_seg_ros.pipelines.two_branch_gpu_program import CHECKED, FrameProgram, Targets
+from uhr_seg_ros.pipelines.two_branch_gpu_slots import Buffer, Slot
 
 #: Frames in work at a time: one is computed while the next one is uploaded.
 SLOTS = 2
-
-#: Graphs are captured per slot, pixel format and wanted results; those used last stay.
-MAX_GRAPHS = 16
-
-#: Frames after which a capture that failed again and again is tried once more.
-MAX_PAUSE = 1024
-
-#: More than the frame and all results; the ones used last stay.
-MAX_BUFFERS = 12
-
-
-class Buffer(NamedTuple):
-    """
-    A frame or a result in device memory, and the host memory that it is copied from or to.
-
-    Where `is_shared`, both are the same memory, and nothing is copied.
-    """
-
-    address: int
-    host: np.ndarray
-    is_shared: bool
-
-
-class Slot:
-    """
-    What one frame in work occupies.
-
-    Args:
-        cuda: the context.
-
-    """
-
-    def __init__(self, cuda: Cuda) -> None:
-        self._cuda = cuda
-        self._buffers: OrderedDict[tuple, Buffer] = OrderedDict()
-        self.busy = False
-        self.uploaded, self.started = cuda.event(), cuda.event()
-        self.computed, self.done = cuda.event(), cuda.event()
-
-    def buffer(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> Buffer:
-        """
-        Return the memory of a result or of the frame itself, the same for as long as it is used.
-
-        A scale of the pictures that changes again and again leaves no more than `MAX_BUFFERS`.
-        """
-        key = name, shape, np.dtype(dtype)
-        if key not in self._buffers:
-            while len(self._buffers) >= MAX_BUFFERS:
-                self._free(self._buffers.popitem(last=False)[1])
-            size = int(np.prod(shape)) * key[2].itemsize
-            # Logits are too large to be locked in memory.
-            is_locked = name != 'logits'
-            is_shared = self._cuda.is_integrated and is_locked
-            host = self._cuda.pinned(size) if is_locked else np.empty(size, np.uint8)
-            address = self._cuda.mapped(host) if is_shared else self._cuda.allocate(size)
-            self._buffers[key] = Buffer(address, host.view(key[2]).reshape(shape), is_shared)
-        self._buffers.move_to_end(key)
-        return self._buffers[key]
-
-    def close(self) -> None:
-        """Free the memory."""
-        while self._buffers:
-            self._free(self._buffers.popitem()[1])
-
-    def _free(self, buffer: Buffer) -> None:
-        # Host memory goes by itself when nothing refers to it.
-        if not buffer.is_shared:
-            self._cuda.free(buffer.address)
 
 
 class FramePipeline:
@@ -136,15 +69,13 @@ class FramePipeline:
     ) -> None:
         self._program, self._cuda, self._size = program, cuda, size
         self._kernels = Kernels(cuda, module, program.dtype)
-        self._report = report
         self._check = OutputCheck(bundle)
         self._classes = len(bundle.classes)
         self._palette = program.upload(bundle.classes.palette_bgr())
         self._uploads, self._downloads = cuda.stream(), cuda.stream()
         self._slots = [Slot(cuda) for _ in range(SLOTS)]
         self._next = 0
-        self._graphs: dict[tuple, Graph | None] = {}
-        self._failed_captures = self._pause = 0
+        self._graphs = FrameGraphs(program, cuda, report)
 
     def submit(
         self,
@@ -208,9 +139,7 @@ class FramePipeline:
         with suppress(EngineError):  # after an error of the GPU nothing is in work
             for stream in (self._uploads, self._program.stream, self._downloads):
                 self._cuda.synchronize(stream)
-        for graph in self._graphs.values():
-            if graph is not None:
-                graph.close()
+        self._graphs.close()
         for slot in self._slots:
             slot.close()
         self._program.close()
@@ -247,47 +176,10 @@ class FramePipeline:
     def _compute(
         self, frame: DeviceFrame, buffers: dict[str, Buffer], overlay: OverlayOptions
     ) -> None:
-        """Launch the graph of this kind of frame; the first one runs without, as TensorRT asks."""
-        work = partial(self._enqueue, frame, buffers, overlay)
         addresses = tuple((name, buffer.address) for name, buffer in buffers.items())
-        key = frame, overlay, addresses
-        is_first = key not in self._graphs
-        graph = self._graphs.pop(key, None)
-        if graph is None and not is_first:
-            graph = self._capture(work)
-        self._graphs[key] = graph  # the last one now
-        if graph is None:
-            work()
-        else:
-            graph.launch(self._program.stream)
-        if len(self._graphs) > MAX_GRAPHS:
-            self._drop_unused_graph()
-
-    def _drop_unused_graph(self) -> None:
-        """Drop the one that was not used for longest."""
-        oldest = self._graphs.pop(next(iter(self._graphs)))
-        if oldest is not None:
-            self._cuda.synchronize(self._program.stream)
-            oldest.close()
-
-    def _capture(self, work: Callable[[], None]) -> Graph | None:
-        """Capture, if it is time to: what fails once may succeed later, with more memory, say."""
-        if self._pause:
-            self._pause -= 1
-            return None
-        try:
-            self._program.check_capture()
-            graph = self._cuda.capture(self._program.stream, work)
-        except GraphCaptureError as err:
-            if not self._failed_captures:
-                self._report(f'frames run without CUDA graphs, for now: {err}')
-            self._failed_captures += 1
-            self._pause = min(2**self._failed_captures, MAX_PAUSE)
-            return None
-        if self._failed_captures:
-            self._report('frames run as CUDA graphs again')
-        self._failed_captures = 0
-        return graph
+        self._graphs.run(
+            (frame, overlay, addresses), partial(self._enqueue, frame, buffers, overlay)
+        )
 
     def _enqueue(
         self, frame: DeviceFrame, buffers: dict[str, Buffer], overlay: OverlayOptions
