@@ -129,6 +129,12 @@ def test_recording_that_is_too_fast_loses_frames_and_says_so(
     assert report['masks_saved'] <= report['frames_processed']
 
 
+def as_in_the_background() -> None:
+    """Ignore SIGINT, as what a shell runs in the background, and not SIGHUP, as behind nohup."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(
     ('number', 'to_all'),
     [(signal.SIGTERM, False), pytest.param(signal.SIGHUP, True, marks=pytest.mark.slow)],
@@ -179,8 +185,7 @@ def test_demo_that_is_told_to_end(
         text=True,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
-        # Tests may run behind nohup, which children would inherit.
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+        preexec_fn=as_in_the_background,
     ) as process:
         try:
             while 'mask 1 arrived' not in (line := process.stdout.readline()):

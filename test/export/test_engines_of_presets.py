@@ -106,7 +106,11 @@ def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
 def build_all(folder: Path, kind: str, precision: str) -> int:
     """Build all graphs of a kind that the GPU path opens; returns how many there are."""
     real = real_rtx()
-    names = [name for name in BUNDLE_KINDS[kind].graphs if name not in BYTES]
+    names = [
+        name
+        for name in BUNDLE_KINDS[kind].graphs
+        if name not in BYTES and (folder / f'{name}.onnx').is_file()  # some are optional
+    ]
     for name in names:
         path = folder / f'{name}.onnx'
         shapes = shapes_of(path)

@@ -31,6 +31,9 @@ ENDING: dict[signal.Signals, Callable[[int, FrameType | None], None] | signal.Ha
     signal.SIGHUP: signal.SIG_DFL,
 }
 
+#: What asks a child for its early end: SIGINT is ignored by what a shell runs in the background.
+END_EARLY = signal.SIGUSR1
+
 #: So many signals end the process at once; the second one lets the first finish its clean-up.
 _IMPATIENT = 3
 
@@ -108,7 +111,7 @@ _taker = _Taker()
 
 
 @contextmanager
-def signals_end_the_block() -> Iterator[None]:
+def signals_end_the_block(*also: signal.Signals) -> Iterator[None]:
     """
     Let SIGINT, SIGTERM and SIGHUP raise in the main thread while the block runs.
 
@@ -116,13 +119,18 @@ def signals_end_the_block() -> Iterator[None]:
     it does not disturb the clean-up; the third one ends the process. A signal that is ignored, as
     by nohup, or that somebody else takes, stays so. Not in processes that torchrun started: their
     peers may be gone, and a clean-up that talks to them would hang.
+
+    Args:
+        also: further signals, which raise `KeyboardInterrupt`.
+
     """
     global _taker
     has_peers = os.environ.get('WORLD_SIZE', '').strip() not in ('', '0', '1')
     if has_peers or current_thread() is not main_thread():
         yield
         return
-    taken = [each for each, usual in ENDING.items() if signal.getsignal(each) == usual]
+    ending = {**dict.fromkeys(also, signal.SIG_DFL), **ENDING}
+    taken = [each for each, usual in ending.items() if signal.getsignal(each) == usual]
     earlier, _taker = _taker, _Taker()
     try:
         for each in taken:
@@ -130,7 +138,7 @@ def signals_end_the_block() -> Iterator[None]:
         yield
     finally:
         for each in taken:
-            signal.signal(each, ENDING[each])
+            signal.signal(each, ending[each])
         _taker = earlier
 
 
@@ -214,6 +222,6 @@ def _has_number(stream: object) -> bool:
 
 
 def _raise(number: int) -> None:
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt
-    raise Terminated(number)
+    if number in (signal.SIGTERM, signal.SIGHUP):
+        raise Terminated(number)
+    raise KeyboardInterrupt

@@ -37,7 +37,12 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from uhr_seg_ros.core.atomic_io import write_text
 from uhr_seg_ros.core.errors import ProcessError, UhrSegError
-from uhr_seg_ros.core.interruption import exit_code, signals_end_the_block, Terminated
+from uhr_seg_ros.core.interruption import (
+    END_EARLY,
+    exit_code,
+    signals_end_the_block,
+    Terminated,
+)
 from uhr_seg_ros.core.memory import tune_malloc
 from uhr_seg_ros.core.program import terminal_logging
 from uhr_seg_ros.replay.bags import (
@@ -138,7 +143,7 @@ class Player:
         """
         Publish the recording; what lies beside the images comes between them, without a pace.
 
-        SIGINT ends it early, as if the recording ended there.
+        SIGINT and `END_EARLY` end it early, as if the recording ended there.
 
         Args:
             pace: when the next message is due.
@@ -243,7 +248,7 @@ def recorded_age(recorded_ns: int, stamp: int) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Play a recording; the exit code is 0 if every message was published."""
     try:
-        with signals_end_the_block(), terminal_logging():
+        with signals_end_the_block(END_EARLY), terminal_logging():
             return _main(arguments)
     except (KeyboardInterrupt, Terminated) as err:
         return exit_code(err)

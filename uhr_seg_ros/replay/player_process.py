@@ -20,12 +20,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 import json
 from pathlib import Path
-import signal
 import subprocess
 from typing import Any, BinaryIO, cast
 
 from uhr_seg_ros.core.errors import ProcessError
-from uhr_seg_ros.core.interruption import signals_held
+from uhr_seg_ros.core.interruption import END_EARLY, signals_held
 from uhr_seg_ros.core.subprocesses import python_child
 from uhr_seg_ros.replay.bags import ImageTopic
 
@@ -109,7 +108,7 @@ class PlayerProcess:
     def interrupt(self) -> None:
         """Let the player end early and note what it has played, as Ctrl-C does."""
         if self.is_running():
-            self._process.send_signal(signal.SIGINT)
+            self._process.send_signal(END_EARLY)
 
     def outcome(self) -> dict[str, Any]:
         """

@@ -266,3 +266,13 @@ def test_threads_lose_nothing() -> None:
     assert counts.paired == len(pairs) == len({pair.cloud for pair in pairs})
     assert counts.received == counts.paired + counts.unpaired + counts.waiting
     assert all(abs(pair.difference_ns) <= LIMIT for pair in pairs)
+
+
+def test_a_mask_that_is_being_replaced_is_waited_for(desk: Desk) -> None:
+    desk.mask(100, 'of the first turn')
+    desk.mask(1100, 'of the first turn')
+    desk.frames = [100]  # the recording has begun again, and the worker is at its first frame
+    assert desk.cloud(110) is None
+    assert desk.mask(100, 'of the second turn') == Pair('cloud', 'of the second turn', -10 * MS)
+    desk.frames = []
+    assert desk.cloud(120).mask == 'of the second turn'

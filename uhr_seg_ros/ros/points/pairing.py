@@ -65,9 +65,10 @@ class Pairing:
     """
     Finds the mask of each cloud by their stamps; may be used from several threads.
 
-    A cloud is paired once: with the nearest mask that is there when it comes, else with one that
-    comes while it waits. A mask takes the nearest of the clouds that wait for it, and what is
-    older than a paired cloud is given up: newest wins, as for frames.
+    A cloud is paired once: with the nearest mask that is there when it comes, else, or where a
+    frame in work will replace that mask, with one that comes while it waits. A mask takes the
+    nearest of the clouds that wait for it, and what is older than a paired cloud is given up:
+    newest wins, as for frames.
 
     A cloud waits as long as a mask near enough can come, however long the network takes: while
     such a frame waits or is in work. Where there is none yet, it waits `TRANSPORT_S` for one that
@@ -115,7 +116,8 @@ class Pairing:
             self._tidy_masks()
             self._cloud_stamps.append(stamp_ns)
             mask = self._nearest(self._masks, stamp_ns)
-            if mask is not None:
+            # A frame in work with the stamp of a mask is that of a recording that begins again.
+            if mask is not None and mask.stamp_ns not in self._frames():
                 self._give_up_until(stamp_ns)
                 self._paired += 1
                 return Pair(cloud, mask.content, mask.stamp_ns - stamp_ns)
