@@ -41,6 +41,13 @@ settings.register_profile('long', max_examples=40_000, **usual)
 settings.load_profile('default')
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give slow tests half an hour: several of them may share a busy machine."""
+    for item in items:
+        if item.get_closest_marker('slow') and not item.get_closest_marker('timeout'):
+            item.add_marker(pytest.mark.timeout(1800))
+
+
 def pytest_collection_finish() -> None:
     """
     Take what was imported and collected out of every later search for garbage.
