@@ -338,7 +338,7 @@ def _run_torch(arguments: argparse.Namespace) -> int:
 
     results: list[dict[str, Any]] = []
     with kept_results(arguments, lambda: {'against_torch': results}):
-        for height, width in _sizes(arguments):
+        for height, width in named_steps(_sizes(arguments), 'timing', unit='size'):
             runs = compare_speed(
                 arguments.network, height, width, arguments.repeat, arguments.processes
             )

@@ -32,6 +32,7 @@ from uhr_seg_ros.cli.arguments import (
     add_json,
     add_refine,
     add_topic,
+    add_verbose,
     DEFAULT_BUNDLE,
     INPUT_HELP,
     node_parameters,
@@ -40,6 +41,7 @@ from uhr_seg_ros.cli.arguments import (
     parse_positive_rate,
     parse_size,
 )
+from uhr_seg_ros.cli.backend_line import show_backend
 from uhr_seg_ros.cli.benchmark_results import finish, kept_results
 from uhr_seg_ros.core.atomic_io import check_writable, write_text
 from uhr_seg_ros.core.command_line import CommandParser
@@ -82,6 +84,7 @@ def add_bag(parser: CommandParser) -> None:
 def add_offline(parser: CommandParser) -> None:
     """Declare the arguments of `benchmark offline`."""
     _add_recording(parser, 1)
+    add_verbose(parser)
     _add_output(parser, 'folder of the copy to write')
     parser.add_argument(
         '--prefix', metavar='NAME', help='of the topics that are added (default: /segmentation)'
@@ -237,6 +240,7 @@ def _run_offline(arguments: argparse.Namespace, recording: Path, name: str, ever
         kept_results(arguments, report),
         named_bar('segmenting', -(-topic.count // every), unit='frame') as bar,
     ):
+        show_backend(segmenter.provenance, segmenter.fallback, verbose=arguments.verbose)
 
         def on_frame(run: OfflineRun) -> None:
             runs[:] = [run]
