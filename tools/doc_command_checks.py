@@ -13,7 +13,7 @@
 # limitations under the License.
 
 """
-Check a command of a document against what would take it: parsers, recipes, launch files, parameters.
+Check a command of a document against what would take it: parsers, recipes, launch files.
 
 Nothing is run. Programs that are not of this package are in `OF_OTHERS`, each with its reason; one
 that is in no table is a fault, so that none is left out unnoticed.
@@ -28,7 +28,6 @@ from functools import cache
 from importlib import import_module
 import io
 import logging
-from pathlib import Path
 import re
 import sys
 from unittest.mock import patch

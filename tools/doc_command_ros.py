@@ -43,7 +43,7 @@ _OTHER_TOPICS = ('label_info', 'label_info_json', 'ground_grid', 'landing_sites'
 
 
 def check_launch(words: Sequence[str]) -> str:
-    """Check a launch file and the arguments given to it: names, and values where few are allowed."""
+    """Check a launch file and the arguments given to it: names, and values of which few are."""
     name, *given = words
     if not (ROOT / 'launch' / name).is_file():
         return f'no launch file {name}'

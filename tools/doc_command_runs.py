@@ -56,8 +56,8 @@ NOT_RUN = {
     r'uhr_seg compare': 'trains a dozen networks (test/comparison)',
     r'uhr_seg segment TILE --bundle runs': 'takes what `uhr_seg compare` trained',
     r'uhr_seg benchmark stages --bundle runs': 'takes what `uhr_seg compare` trained',
-    r'ros2 (launch|run) uhr_seg_ros \w+(\.launch\.py)?': 'runs until it is stopped (test_launch.py, '
-    'test/ros)',
+    r'ros2 (launch|run) uhr_seg_ros \w+(\.launch\.py)?': 'runs until it is stopped '
+    '(test/test_launch.py, test/ros)',
     r'segmentation_node': 'a process of its own (test/ros/test_process.py)',
     r'ros2 (param|topic)': 'asks a node that runs (test/ros)',
     r'bash (\.ci|src|scripts)': 'makes the environment, or measures for minutes to hours',
@@ -163,7 +163,8 @@ def _run(words: Sequence[str]) -> str:
 def _matches(words: Sequence[str]) -> Iterator[str]:
     """Put files in the place of patterns, as a shell does; code is left alone."""
     for word in words:
-        yield from sorted(map(str, Path().glob(word))) if re.fullmatch(r'\w\S*\*\S*', word) else [word]
+        is_pattern = re.fullmatch(r'\w\S*\*\S*', word)
+        yield from sorted(map(str, Path().glob(word))) if is_pattern else [word]
 
 
 def _make_room(words: Sequence[str]) -> None:

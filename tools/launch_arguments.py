@@ -15,8 +15,8 @@
 """
 Read the arguments that a launch file declares, without the package `launch`, which ROS brings.
 
-The file is executed with stand-ins for `launch` and `launch_ros` that only keep what they are called
-with. test/test_launch.py compares the names with what the real package makes of the files.
+The file is executed with stand-ins for `launch` and `launch_ros` that only keep what they are
+called with. test/test_launch.py compares the names with what the real package makes of the files.
 """
 
 from __future__ import annotations

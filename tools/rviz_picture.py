@@ -34,13 +34,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image as Picture
 import rclpy
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 import yaml
 
+from tools.small_png import write_small_png
 from uhr_seg_ros.core.errors import ProcessError
 from uhr_seg_ros.replay.environment import isolate
 from uhr_seg_ros.replay.node_process import NodeProcess
@@ -58,8 +58,6 @@ MASKS = 4
 #: Of the picture, px.
 WIDTH, HEIGHT, LIST, BAR, GAP = 1280, 720, 200, 24, 6
 _DARK, _LIGHT, _INK = (48, 48, 48), (62, 62, 62), (230, 230, 230)
-#: Colors of the PNG.
-COLORS = 128
 
 
 def displays(layout: Path = LAYOUT) -> dict[str, dict[str, Any]]:
@@ -161,8 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description='Draw what config/drone.rviz shows.')
     parser.add_argument('file', type=Path, metavar='FILE')
     file = parser.parse_args(arguments).file
-    window = cv2.cvtColor(compose(collect()), cv2.COLOR_BGR2RGB)
-    Picture.fromarray(window).quantize(COLORS, dither=Picture.Dither.NONE).save(file, optimize=True)
+    write_small_png(compose(collect()), file)
     return 0
 
 
