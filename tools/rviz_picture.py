@@ -50,8 +50,8 @@ from uhr_seg_ros.synthetic.scenes import generate_scene
 ROOT = Path(__file__).resolve().parents[1]
 LAYOUT = ROOT / 'config/drone.rviz'
 
-#: Height and width of the frames, px; seconds between them, and until the node is given up.
-FRAME, PERIOD_S, PATIENCE_S = (1080, 1920), 3.0, 180.0
+#: Height and width of the frames, px; seconds until one is sent again, and until all is given up.
+FRAME, AGAIN_S, PATIENCE_S = (1080, 1920), 20.0, 300.0
 #: So many masks come before the picture is drawn, so that the diagnostics have figures.
 MASKS = 4
 
@@ -101,13 +101,13 @@ def collect() -> dict[str, np.ndarray]:
     frame = encode_image(scene, 'bgr8', Header(frame_id='camera_optical_frame'))
     try:
         with TemporaryDirectory(prefix='uhr_seg_') as folder, NodeProcess({}, Path(folder)) as run:
-            end, due = time.monotonic() + PATIENCE_S, 0.0
+            end, due, answered = time.monotonic() + PATIENCE_S, 0.0, 0
             while len(masks) < MASKS or len(seen) < len(displays()):
                 if time.monotonic() > end or not run.is_running():
                     msg = f'images of {", ".join(seen) or "no display"} came:\n{run.last_lines()}'
                     raise ProcessError(msg)
-                if time.monotonic() > due:
-                    due = time.monotonic() + PERIOD_S
+                if time.monotonic() > due or len(masks) > answered:
+                    due, answered = time.monotonic() + AGAIN_S, len(masks)
                     frame.header.stamp = node.get_clock().now().to_msg()
                     camera.publish(frame)
                 rclpy.spin_once(node, timeout_sec=0.1)
@@ -159,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description='Draw what config/drone.rviz shows.')
     parser.add_argument('file', type=Path, metavar='FILE')
     file = parser.parse_args(arguments).file
-    write_small_png(compose(collect()), file)
+    write_small_png(compose(collect()), file, colors=80)
     return 0
 
 
