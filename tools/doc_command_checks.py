@@ -207,7 +207,7 @@ def _only_parsing() -> Iterator[None]:
     real = argparse.ArgumentParser.parse_args
 
     def parse(self: argparse.ArgumentParser, *args: object, **kwargs: object) -> None:
-        real(self, *args, **kwargs)  # type: ignore[call-overload]  # handed on as it comes
+        real(self, *args, **kwargs)
         raise _Parsed
 
     with patch.object(argparse.ArgumentParser, 'parse_args', parse):

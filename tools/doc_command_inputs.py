@@ -127,7 +127,7 @@ def _record(folder: Path) -> None:
 
 
 def _write_video(path: Path) -> None:
-    codec = cv2.VideoWriter_fourcc(*'mp4v')
+    codec = cv2.VideoWriter.fourcc(*'mp4v')
     video = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, 5, SIDE[::-1])
     for seed in range(11):
         video.write(generate_scene(seed, *SIDE)[0])
@@ -137,7 +137,7 @@ def _write_video(path: Path) -> None:
 def _write_map(path: Path) -> None:
     """Write a GeoTIFF of half a meter per pixel, in UTM zone 32N."""
     keys = (1, 1, 0, 2, 1024, 0, 1, 1, 3072, 0, 1, 32632)
-    tags = [
+    tags: list[Any] = [
         (33550, 'd', 3, (0.5, 0.5, 0.0)),
         (33922, 'd', 6, (0.0, 0.0, 0.0, 5e5, 5e6, 0.0)),
         (34735, 'H', len(keys), keys),

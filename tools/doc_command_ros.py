@@ -39,7 +39,7 @@ from uhr_seg_ros.ros.points.cloud_outputs import CLOUD_OUTPUTS
 INPUTS = ('image_raw', 'camera_info', 'points', 'depth')
 
 #: Topics of the node, below its name, that are no rows of a table.
-_OTHER_TOPICS = ('label_info', 'label_info_json', 'ground_grid', 'landing_sites')
+_OTHER_TOPICS = {'label_info', 'label_info_json', 'ground_grid', 'landing_sites'}
 
 
 def check_launch(words: Sequence[str]) -> str:
@@ -132,7 +132,7 @@ def _specs() -> Mapping[str, ParameterSpec]:
 
 def check_topics(words: Sequence[str]) -> str:
     """Check names of topics of the node among words."""
-    known = {*(spec.name for spec in (*OUTPUTS, *CLOUD_OUTPUTS)), *_OTHER_TOPICS}
+    known = {each.name for each in OUTPUTS} | {each.name for each in CLOUD_OUTPUTS} | _OTHER_TOPICS
     names = (re.fullmatch(r'/segmentation/(.+)', word) for word in words)
     unknown = [found[1] for found in names if found and found[1] not in known]
     return f'the node has no topic ~/{", ~/".join(unknown)}' if unknown else ''

@@ -140,7 +140,7 @@ def _is_open(text: str) -> bool:
 def _read(page: str, line: int, text: str, *, whole: bool) -> Iterator[Command]:
     """Yield the commands of a line, which `&&` may join."""
     for pattern, filled in _FILLED.items():
-        text = re.sub(pattern, lambda _, filled=filled: filled, text)
+        text = re.sub(pattern, filled.replace('\\', r'\\'), text)
     words = shlex.split(text.replace('\\\n', ' '), comments=True)
     for part in _parts(words):
         count = next((i for i, word in enumerate(part) if not re.match(r'[A-Z_]+=', word)), 0)

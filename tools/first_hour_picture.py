@@ -30,6 +30,7 @@ import numpy as np
 
 from tools.first_hour_inputs import CLASSES, LABELED_IMAGES
 from tools.small_png import write_small_png
+from uhr_seg_ros.image_io.files import read_ids, read_image
 
 #: Of the test images, which no training sees, those at the end.
 SHOWN = 2
@@ -48,15 +49,17 @@ def compose(folder: Path) -> np.ndarray:
 
 
 def _row(folder: Path, name: str) -> np.ndarray:
-    image = cv2.imread(str(folder / f'my_images/images/{name}.png'))
+    image = read_image(folder / f'my_images/images/{name}.png')
     parts = [image]
     for path in (f'my_images/labels/{name}.png', f'masks/{name}_mask.png'):
-        ids = cv2.imread(str(folder / path), cv2.IMREAD_GRAYSCALE)
-        parts.append(_PALETTE[ids])
+        parts.append(_PALETTE[read_ids(folder / path)])
     height = WIDTH * image.shape[0] // image.shape[1]
     small = [cv2.resize(each, (WIDTH, height), interpolation=cv2.INTER_AREA) for each in parts]
-    white = {'borderType': cv2.BORDER_CONSTANT, 'value': (255, 255, 255)}
-    return cv2.hconcat([cv2.copyMakeBorder(each, 0, GAP, 0, GAP, **white) for each in small])
+    row = np.full((height + GAP, 3 * (WIDTH + GAP), 3), 255, np.uint8)
+    for place, each in enumerate(small):
+        left = place * (WIDTH + GAP)
+        row[:height, left : left + WIDTH] = each
+    return row
 
 
 def _title(text: str, width: int) -> np.ndarray:

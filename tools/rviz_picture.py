@@ -52,6 +52,8 @@ LAYOUT = ROOT / 'config/drone.rviz'
 
 #: Height and width of the frames, px; seconds until one is sent again, and until all is given up.
 FRAME, AGAIN_S, PATIENCE_S = (1080, 1920), 20.0, 300.0
+#: Parameters of the node: on a CPU without the warning that it is one.
+NODE = {'backend': 'onnxruntime'}
 #: So many masks come before the picture is drawn, so that the diagnostics have figures.
 MASKS = 4
 
@@ -100,7 +102,10 @@ def collect() -> dict[str, np.ndarray]:
     scene, _ = generate_scene(7, *FRAME)
     frame = encode_image(scene, 'bgr8', Header(frame_id='camera_optical_frame'))
     try:
-        with TemporaryDirectory(prefix='uhr_seg_') as folder, NodeProcess({}, Path(folder)) as run:
+        with (
+            TemporaryDirectory(prefix='uhr_seg_') as folder,
+            NodeProcess(NODE, Path(folder)) as run,
+        ):
             end, due, answered = time.monotonic() + PATIENCE_S, 0.0, 0
             while len(masks) < MASKS or len(seen) < len(displays()):
                 if time.monotonic() > end or not run.is_running():
