@@ -31,7 +31,7 @@ from rosbags.typesys import get_typestore, Stores
 from small_disk import SmallDisk
 from tiny_bundle import paint
 
-from uhr_seg_ros.benchmark.offline import segment_recording
+from uhr_seg_ros.benchmark.offline import OfflineRun, segment_recording
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.errors import RecordingError
 from uhr_seg_ros.core.interruption import progress_note
@@ -138,8 +138,9 @@ def test_what_ends_it_early_leaves_nothing_and_says_how_far_it_came(
     bag = record(tmp_path / 'in', {'/cam': [image('bgr8')] * 5})
     frames = iter(range(3))
 
-    def on_frame() -> None:
-        if next(frames) == 2:
+    def on_frame(run: OfflineRun) -> None:
+        assert len(run.total_ms) == next(frames) + 1
+        if len(run.total_ms) == 3:
             raise KeyboardInterrupt
 
     with Segmenter(tiny_bundle) as segmenter, pytest.raises(KeyboardInterrupt) as info:

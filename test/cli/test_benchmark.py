@@ -62,6 +62,77 @@ def test_an_interrupted_run_writes_what_it_measured(
     assert 'rows: stages of the segmenter' in said.out
 
 
+@pytest.mark.parametrize(
+    ('words', 'replaced', 'kept'),
+    [
+        ('graphs --size 64x64', 'uhr_seg_ros.benchmark.graph_traffic._traffic', 'graphs'),
+        (
+            'roofline --size 64x64 --repeat 1 --precision fp32',
+            'uhr_seg_ros.benchmark.roofline._times',
+            'graphs',
+        ),
+        ('cloud --points 10 20 30', 'uhr_seg_ros.benchmark.cloud_stages.measure_cloud', 'clouds'),
+    ],
+)
+def test_every_measurement_is_kept_when_a_signal_comes(
+    words: str,
+    replaced: str,
+    kept: str,
+    tmp_path: Path,
+    tiny_bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip('onnx', reason='graphs are read with onnx')
+    from uhr_seg_ros.benchmark import machine_peaks, roofline
+
+    peaks = machine_peaks.Peaks({'fp32': 1.0, 'int8': 1.0}, 1.0)
+    monkeypatch.setattr(roofline, 'measure_peaks', lambda threads: peaks)
+    answers = {'_times': [1.0, 2.0], 'measure_cloud': {'points': 10}}
+    left = [answers.get(replaced.rpartition('.')[2], {'kernels': 1})] * 2
+    monkeypatch.setattr(replaced, lambda *_: left.pop() if left else interrupt())
+    monkeypatch.setattr(benchmark_command, 'print_cloud', lambda result: None)
+    report = tmp_path / 'report.json'
+    kind, *more = words.split()
+    bundle = [] if kind == 'cloud' else ['--bundle', str(tiny_bundle)]
+    assert main(['benchmark', kind, *bundle, *more, '--json', str(report)]) == 130
+    assert f'ended by Ctrl-C; 2 of 3 {kept} ' in capsys.readouterr().err
+    content = json.loads(report.read_text(encoding='utf-8'))
+    assert content['interrupted'] is True
+    assert len(content[kept]) == 2
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def test_the_node_segments_as_the_stages_were_measured(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip('rclpy', reason='rclpy is not installed')
+    from uhr_seg_ros.benchmark import node_cost
+
+    chosen: list[dict] = []
+    monkeypatch.setattr(benchmark_command, '_measure_stages', lambda arguments: {})
+    monkeypatch.setattr(node_cost, 'measure_node', lambda *given: chosen.append(given[-1]) or {})
+    monkeypatch.setattr(benchmark_command, 'join_medians', lambda runs: {'stage_ms': {}})
+    monkeypatch.setattr(benchmark_command, 'print_node', lambda *_: None)
+    words = '--backend onnxruntime --precision int8 --threads 1 --memory-limit-mb 99'
+    words += ' --detail budget --budget-ms 50 --processes 1'
+    assert main(['benchmark', 'node', '--bundle', str(tiny_bundle), *words.split()]) == 0
+    assert chosen == [
+        {
+            'backend': 'onnxruntime',
+            'precision': 'int8',
+            'threads': 1,
+            'memory_limit_mb': 99,
+            'refine': 'none',
+            'detail': 'budget',
+            'latency.budget_ms': 50.0,
+        }
+    ]
+
+
 def benchmark(tmp_path: Path, *arguments: object) -> dict:
     report = tmp_path / 'deep/report.json'
     assert main(['benchmark', *map(str, arguments), '--json', str(report)]) == 0

@@ -43,7 +43,7 @@ def make_inputs(frame: np.ndarray) -> None:
     for name in ('a.jpg', 'b.jpg', 'north/b.jpg'):
         Path('photos', name).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(f'photos/{name}', frame)
-    record(Path('flight_bag'), {'/camera/image_raw': [image('bgr8', frame, 10**9)] * 2})
+    record(Path('flight_bag'), {'/image_raw': [image('bgr8', frame, 10**9)] * 2})
     codec = cv2.VideoWriter_fourcc(*'MJPG')
     video = cv2.VideoWriter('clip.mp4', cv2.CAP_FFMPEG, codec, 5, frame.shape[1::-1])
     if not video.isOpened():

@@ -45,6 +45,13 @@ def test_advice_follows_from_figures_and_parameters() -> None:
     assert '9 of 40 frames were dropped' in text
     assert 'a frame takes 400 ms: play or record 2 Hz' in text
     assert 'latency.budget_ms: 160' in text
+    assert [line.split()[0] for line in text.splitlines()[1:]] == [
+        'rate',
+        'budget',
+        'roi',
+        'scale',
+        'precision',
+    ]
     assert 'int8' in text and 'threads' not in text
     text = '\n'.join(drop_advice(report(9, precision='int8', threads=2, detail='budget')))
     assert 'threads    0, all cores, in place of 2' in text

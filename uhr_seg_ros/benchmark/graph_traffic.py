@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -35,7 +35,12 @@ _FLOAT_TYPES = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
 
 
 def measure_traffic(
-    bundle: Bundle, size: tuple[int, int], precision: str, *, rewrites: bool = True
+    bundle: Bundle,
+    size: tuple[int, int],
+    precision: str,
+    *,
+    rewrites: bool = True,
+    on_graph: Callable[[dict[str, Any], int], object] = lambda report, total: None,
 ) -> dict[str, Any]:
     """
     Count what the engines of a bundle move for one frame that is not cut into tiles.
@@ -47,6 +52,8 @@ def measure_traffic(
         size: height and width of the frame, px.
         precision: `fp32`, `fp16` or `int8`.
         rewrites: whether the graphs are rewritten for a GPU, as they are for engines.
+        on_graph: called after each graph with what is returned, as far as it is known, and the
+            number of all graphs.
 
     Returns:
         `bundle`, `size`, `precision`, `rewritten`, and `graphs`: name -> `kernels`, `read_mb`,
@@ -58,17 +65,19 @@ def measure_traffic(
         EngineError: a graph cannot be fixed to this size.
 
     """
-    graphs = {
-        name: _traffic(kernels_of(GraphView(model)))
-        for name, model in engine_graphs(bundle, size, precision, rewrites=rewrites)
-    }
-    return {
+    graphs: dict[str, Any] = {}
+    report = {
         'bundle': bundle.name,
         'size': list(size),
         'precision': precision,
         'rewritten': rewrites,
         'graphs': graphs,
     }
+    total = sum(gives_floats(each) for each in _engine_graphs(bundle).values())
+    for name, model in engine_graphs(bundle, size, precision, rewrites=rewrites):
+        graphs[name] = _traffic(kernels_of(GraphView(model)))
+        on_graph(report, total)
+    return report
 
 
 def engine_graphs(
@@ -79,12 +88,15 @@ def engine_graphs(
 
     Those in int8 have made-up ranges: they are good for counting only. See `measure_traffic`.
     """
-    # What ranks tiles runs on a CPU only.
-    graphs = {n: each for n, each in bundle.graphs.items() if n not in bundle.kind.optional}
-    for name, model in fixed_graphs(bundle, graphs, size):
+    for name, model in fixed_graphs(bundle, _engine_graphs(bundle), size):
         if precision == 'int8':
             model = _with_qdq(model)
         yield name, convert(model, precision, half_scales=rewrites, rewrites=rewrites)
+
+
+def _engine_graphs(bundle: Bundle) -> dict[str, Graph]:
+    # What ranks tiles runs on a CPU only.
+    return {n: each for n, each in bundle.graphs.items() if n not in bundle.kind.optional}
 
 
 def fixed_graphs(
@@ -118,12 +130,17 @@ def fixed_graphs(
         'quarter_width': width // 4,
     }
     for name, graph in graphs.items():
+        if not gives_floats(graph):
+            continue
         content = graph.read()
         description = parse(content, graph.path).graph
-        if not all(_is_float(tensor) for tensor in description.output):
-            continue
         shapes = {tensor.name: _shape(bundle, tensor, lengths) for tensor in description.input}
         yield name, fix_shapes(content, shapes, graph.path)
+
+
+def gives_floats(graph: Graph) -> bool:
+    """Tell whether a graph is one for engines: a mask is made by kernels of this package."""
+    return all(_is_float(each) for each in parse(graph.read(), graph.path).graph.output)
 
 
 def _is_float(tensor: onnx.ValueInfoProto) -> bool:

@@ -16,9 +16,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 from uhr_seg_ros.benchmark.figures import percentiles, segmenter_stages, stage_percentiles
@@ -32,7 +34,13 @@ from uhr_seg_ros.replay.topics import choose_topic
 TRANSPORT_RATE_HZ = 5.0
 
 
-def measure_node(bundle: str, size: tuple[int, int], count: int, rate_hz: float) -> dict[str, Any]:
+def measure_node(
+    bundle: str,
+    size: tuple[int, int],
+    count: int,
+    rate_hz: float,
+    chosen: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
     """
     Play frames to the real node, slowly enough that none waits, and take the times apart.
 
@@ -41,6 +49,7 @@ def measure_node(bundle: str, size: tuple[int, int], count: int, rate_hz: float)
         size: height and width of the frames.
         count: number of frames.
         rate_hz: frames per second, below what the model can do.
+        chosen: parameters of the node, such as `backend`.
 
     Returns:
         `latency_ms`: publication of the frame to arrival of its mask in another process;
@@ -54,6 +63,7 @@ def measure_node(bundle: str, size: tuple[int, int], count: int, rate_hz: float)
     parameters = {
         'bundle': str(loaded.path.resolve()),
         'input_size': list(size[::-1]),
+        **chosen,
     }
     image = benchmark_image(size)
     with TemporaryDirectory(prefix='uhr_seg_') as name:

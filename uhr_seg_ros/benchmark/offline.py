@@ -85,7 +85,7 @@ def segment_recording(
     refinement: Refinement | None = None,
     pictures: OverlayOptions = OverlayOptions(True, True, scale=0.5),  # noqa: B008 - it cannot change
     every: int = 1,
-    on_frame: Callable[[], object] = lambda: None,
+    on_frame: Callable[[OfflineRun], object] = lambda run: None,
 ) -> OfflineRun:
     """
     Copy a recording message by message and add mask, color mask and overlay of every frame.
@@ -102,7 +102,7 @@ def segment_recording(
         refinement: of boundaries.
         pictures: which are added beside the mask, and how they look.
         every: 2 for masks of every second frame; all are copied.
-        on_frame: called after every frame that is segmented.
+        on_frame: called after every frame that is segmented, with what became of them until then.
 
     Raises:
         RecordingError: the folder exists, or the recording is damaged.
@@ -136,7 +136,8 @@ def segment_recording(
                 _LOG.warning('frame left out: %s', err)
             else:
                 _add(bag, prefix, header, result, time_ns)
-            on_frame()
+            run.seconds = perf_counter() - start
+            on_frame(run)
     run.seconds = perf_counter() - start
     return run
 

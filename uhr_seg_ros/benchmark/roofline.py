@@ -34,16 +34,21 @@ import onnx
 
 from uhr_seg_ros.backends.onnxruntime import OnnxRuntimeBackend
 from uhr_seg_ros.backends.options import EngineOptions
-from uhr_seg_ros.benchmark.graph_traffic import fixed_graphs
+from uhr_seg_ros.benchmark.graph_traffic import fixed_graphs, gives_floats
 from uhr_seg_ros.benchmark.machine_peaks import measure_peaks, Peaks
-from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.bundle import Bundle, Graph
 from uhr_seg_ros.core.resources import available_cores
 from uhr_seg_ros.onnx_graphs.graph_view import GraphView
 from uhr_seg_ros.onnx_graphs.traffic import Device, Kernel, kernels_of, paper_ms
 
 
 def measure_roofline(
-    bundle: Bundle, size: tuple[int, int], precisions: Sequence[str], repeat: int, threads: int = 0
+    bundle: Bundle,
+    size: tuple[int, int],
+    precisions: Sequence[str],
+    repeat: int,
+    threads: int = 0,
+    on_graph: Callable[[dict[str, Any], int], object] = lambda report, total: None,
 ) -> dict[str, Any]:
     """
     Measure the graphs that give floats, on a frame that is not cut into tiles.
@@ -54,6 +59,8 @@ def measure_roofline(
         precisions: `fp32` and `int8`.
         repeat: runs of each graph that count; one more comes before them.
         threads: of ONNX Runtime, 0 = one per core.
+        on_graph: called after each graph with what is returned, as far as it is known, and the
+            number of all graphs.
 
     Returns:
         `bundle`, `size`, `threads`; `peaks`: `gflops` (precision -> value) and
@@ -68,27 +75,38 @@ def measure_roofline(
     threads = threads or available_cores()
     peaks = measure_peaks(threads)
     found: list[tuple[str, str, list[Kernel], list[float]]] = []
-    for precision in precisions:
+
+    def report() -> dict[str, Any]:
+        return {
+            'bundle': bundle.name,
+            'size': list(size),
+            'threads': threads,
+            'peaks': {
+                'gflops': {name: round(value, 1) for name, value in peaks.gflops.items()},
+                'copy_gb_s': round(peaks.copy_gb_s, 1),
+            },
+            'graphs': [_figures(*each, peaks) for each in found],
+        }
+
+    graphs_in = {precision: _graphs(bundle, precision) for precision in precisions}
+    total = sum(gives_floats(each) for graphs in graphs_in.values() for each in graphs.values())
+    for precision, graphs in graphs_in.items():
         backend = OnnxRuntimeBackend(bundle, EngineOptions(precision=precision, threads=threads))
-        every = bundle.graphs_in(precision)
-        own = every if precision == 'fp32' else bundle.precisions[precision].graphs
-        graphs = {name: every[name] for name in own}
         for name, model in fixed_graphs(bundle, graphs, size):
             engine = backend.open(bundle.graphs[name])
             times = _times(engine.run, _feeds(model), list(engine.output_shapes), repeat)
             engine.close()
             peaks = peaks.best(measure_peaks(threads))
             found.append((name, precision, kernels_of(GraphView(model)), times))
-    return {
-        'bundle': bundle.name,
-        'size': list(size),
-        'threads': threads,
-        'peaks': {
-            'gflops': {name: round(value, 1) for name, value in peaks.gflops.items()},
-            'copy_gb_s': round(peaks.copy_gb_s, 1),
-        },
-        'graphs': [_figures(*each, peaks) for each in found],
-    }
+            on_graph(report(), total)
+    return report()
+
+
+def _graphs(bundle: Bundle, precision: str) -> dict[str, Graph]:
+    """Return the graphs of a precision that are not those of fp32 as well."""
+    every = bundle.graphs_in(precision)
+    own = every if precision == 'fp32' else bundle.precisions[precision].graphs
+    return {name: every[name] for name in own}
 
 
 def _feeds(model: onnx.ModelProto) -> dict[str, np.ndarray]:

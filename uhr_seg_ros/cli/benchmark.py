@@ -17,13 +17,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from uhr_seg_ros.backends.options import PRECISIONS
 from uhr_seg_ros.benchmark.figures import segmenter_stages
-from uhr_seg_ros.benchmark.host import write_results
 from uhr_seg_ros.benchmark.intervals import join_against_torch, join_medians, PROCESSES
 from uhr_seg_ros.benchmark.stages import join_processes, measure, StageOptions
 from uhr_seg_ros.cli import benchmark_recordings as recordings
@@ -36,17 +34,19 @@ from uhr_seg_ros.cli.arguments import (
     add_verbose,
     budget_ms,
     DEFAULT_BUNDLE,
+    node_parameters,
     parse_count,
     parse_positive_rate,
     parse_size,
 )
 from uhr_seg_ros.cli.backend_line import show_backend
 from uhr_seg_ros.cli.benchmark_old_form import to_subcommand
+from uhr_seg_ros.cli.benchmark_results import counted_graphs, finish, kept_results
 from uhr_seg_ros.cli.benchmark_roofline import add_roofline, run_roofline
 from uhr_seg_ros.core.atomic_io import check_writable
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.command_line import CommandParser
-from uhr_seg_ros.core.interruption import note_progress, Terminated
+from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.progress import named_bar, named_steps
 from uhr_seg_ros.replay.load import idle_percent
 from uhr_seg_ros.reports.benchmark_advice import trust_warning
@@ -210,7 +210,7 @@ def _add_graphs(parser: CommandParser) -> None:
 
 
 def _run_stages(arguments: argparse.Namespace) -> int:
-    return _finish(arguments, _measure_stages(arguments))
+    return finish(arguments, _measure_stages(arguments))
 
 
 def _run_node(arguments: argparse.Namespace) -> int:
@@ -224,13 +224,25 @@ def _run_node(arguments: argparse.Namespace) -> int:
         kept_results(arguments, lambda: {**report, **_joined(measured)}),
     ):
         for _ in named_steps(range(arguments.processes), 'measuring the node', unit='node'):
-            largest = _largest(arguments)
             measured.append(
-                measure_node(arguments.bundle, largest, arguments.repeat, arguments.rate)
+                measure_node(
+                    arguments.bundle,
+                    _largest(arguments),
+                    arguments.repeat,
+                    arguments.rate,
+                    _node_parameters(arguments),
+                )
             )
     result = join_medians(measured)
     print_node(result, segmenter_stages(result['stage_ms'], load_bundle(arguments.bundle).kind))
-    return _finish(arguments, {**report, 'node': result})
+    return finish(arguments, {**report, 'node': result})
+
+
+def _node_parameters(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Let the node segment as the stages were measured."""
+    milliseconds = budget_ms(arguments)
+    budget = {'detail': 'budget', 'latency.budget_ms': milliseconds} if milliseconds else {}
+    return {**node_parameters(arguments), **budget}
 
 
 def _joined(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -282,20 +294,6 @@ def _measure_stages(arguments: argparse.Namespace) -> dict[str, Any]:
     return report()
 
 
-@contextmanager
-def kept_results(
-    arguments: argparse.Namespace, report: Callable[[], dict[str, Any]]
-) -> Iterator[None]:
-    """Write what was measured until a signal came, marked `interrupted`, where that is asked."""
-    try:
-        yield
-    except (KeyboardInterrupt, Terminated):
-        found = report()
-        if found and arguments.json:
-            write_results(arguments.json, {**found, 'interrupted': True})
-        raise
-
-
 def _run_transport(arguments: argparse.Namespace) -> int:
     check_writable(arguments.json)
     # Only here: it needs ROS.
@@ -309,7 +307,7 @@ def _run_transport(arguments: argparse.Namespace) -> int:
             result = measure_transport(setting, largest, arguments.repeat, arguments.rate)
             report['transport'].append(result)
     print_transport(largest, report['transport'])
-    return _finish(arguments, report)
+    return finish(arguments, report)
 
 
 def _run_cloud(arguments: argparse.Namespace) -> int:
@@ -318,12 +316,19 @@ def _run_cloud(arguments: argparse.Namespace) -> int:
     from uhr_seg_ros.benchmark.cloud_stages import CloudOptions, measure_cloud
 
     report: dict[str, Any] = {'repeat': arguments.repeat, 'clouds': []}
-    with kept_results(arguments, lambda: report):
+    clouds = report['clouds']
+    with (
+        note_progress(lambda: f'{len(clouds)} of {len(arguments.points)} clouds measured'),
+        kept_results(arguments, lambda: report if clouds else {}),
+        named_bar('labeling', len(arguments.points), unit='cloud') as bar,
+    ):
         for points in arguments.points:
             result = measure_cloud(CloudOptions(points, _largest(arguments), arguments.repeat))
+            clouds.append(result)
+            bar.update()
+            bar.clear()
             print_cloud(result)
-            report['clouds'].append(result)
-    return _finish(arguments, report)
+    return finish(arguments, report)
 
 
 def _run_torch(arguments: argparse.Namespace) -> int:
@@ -333,14 +338,14 @@ def _run_torch(arguments: argparse.Namespace) -> int:
 
     results: list[dict[str, Any]] = []
     with kept_results(arguments, lambda: {'against_torch': results}):
-        for height, width in _sizes(arguments):
+        for height, width in named_steps(_sizes(arguments), 'timing', unit='size'):
             runs = compare_speed(
                 arguments.network, height, width, arguments.repeat, arguments.processes
             )
             about = {'network': arguments.network, 'size': f'{width}x{height}'}
             results.append({**about, **join_against_torch(runs)})
             print_against_torch(results[-1])
-    return _finish(arguments, {'against_torch': results})
+    return finish(arguments, {'against_torch': results})
 
 
 def _run_graphs(arguments: argparse.Namespace) -> int:
@@ -349,14 +354,16 @@ def _run_graphs(arguments: argparse.Namespace) -> int:
     from uhr_seg_ros.benchmark.graph_traffic import measure_traffic
     from uhr_seg_ros.onnx_graphs.traffic import DEVICES
 
-    report = measure_traffic(
-        load_bundle(arguments.bundle),
-        arguments.size,
-        arguments.precision,
-        rewrites=not arguments.as_exported,
-    )
+    with counted_graphs(arguments, 'counting') as on_graph:
+        report = measure_traffic(
+            load_bundle(arguments.bundle),
+            arguments.size,
+            arguments.precision,
+            rewrites=not arguments.as_exported,
+            on_graph=on_graph,
+        )
     print_graphs(report, {name: device.title for name, device in DEVICES.items()})
-    return _finish(arguments, report)
+    return finish(arguments, report)
 
 
 def _sizes(arguments: argparse.Namespace) -> Sequence[tuple[int, int]]:
@@ -365,12 +372,6 @@ def _sizes(arguments: argparse.Namespace) -> Sequence[tuple[int, int]]:
 
 def _largest(arguments: argparse.Namespace) -> tuple[int, int]:
     return max(_sizes(arguments), key=lambda size: size[0] * size[1])
-
-
-def _finish(arguments: argparse.Namespace, report: dict[str, Any]) -> int:
-    if arguments.json:
-        write_results(arguments.json, report)
-    return 0
 
 
 #: Subcommand -> what it does.

@@ -20,7 +20,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.benchmark.figures import spread
@@ -32,6 +32,7 @@ from uhr_seg_ros.cli.arguments import (
     add_json,
     add_refine,
     add_topic,
+    add_verbose,
     DEFAULT_BUNDLE,
     INPUT_HELP,
     node_parameters,
@@ -40,6 +41,8 @@ from uhr_seg_ros.cli.arguments import (
     parse_positive_rate,
     parse_size,
 )
+from uhr_seg_ros.cli.backend_line import show_backend
+from uhr_seg_ros.cli.benchmark_results import finish, kept_results
 from uhr_seg_ros.core.atomic_io import check_writable, write_text
 from uhr_seg_ros.core.command_line import CommandParser
 from uhr_seg_ros.core.interruption import note_progress
@@ -49,6 +52,9 @@ from uhr_seg_ros.pipelines.refinement.refine import Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.reports.bag_compare import compare_files
 from uhr_seg_ros.reports.benchmark_console import print_bag, print_spreads
+
+if TYPE_CHECKING:  # it needs rosbags, which what is measured without a recording does not
+    from uhr_seg_ros.benchmark.offline import OfflineRun
 
 
 def add_bag(parser: CommandParser) -> None:
@@ -78,6 +84,7 @@ def add_bag(parser: CommandParser) -> None:
 def add_offline(parser: CommandParser) -> None:
     """Declare the arguments of `benchmark offline`."""
     _add_recording(parser, 1)
+    add_verbose(parser)
     _add_output(parser, 'folder of the copy to write')
     parser.add_argument(
         '--prefix', metavar='NAME', help='of the topics that are added (default: /segmentation)'
@@ -223,10 +230,22 @@ def _run_offline(arguments: argparse.Namespace, recording: Path, name: str, ever
     options = EngineOptions(threads=arguments.threads, precision=arguments.precision)
     limits = TilingOptions(arguments.memory_limit_mb)
     refinement = None if arguments.refine == 'none' else Refinement()
+    runs: list[OfflineRun] = []
+
+    def report() -> dict[str, Any]:
+        return _offline_report(runs[-1], segmenter, describe_bag(recording, topic)) if runs else {}
+
     with (
         Segmenter(arguments.bundle, arguments.backend, limits, options=options) as segmenter,
+        kept_results(arguments, report),
         named_bar('segmenting', -(-topic.count // every), unit='frame') as bar,
     ):
+        show_backend(segmenter.provenance, segmenter.fallback, verbose=arguments.verbose)
+
+        def on_frame(run: OfflineRun) -> None:
+            runs[:] = [run]
+            bar.update()
+
         result = segment_recording(
             recording,
             topic,
@@ -235,28 +254,31 @@ def _run_offline(arguments: argparse.Namespace, recording: Path, name: str, ever
             prefix=prefix,
             refinement=refinement,
             every=every,
-            on_frame=bar.update,
+            on_frame=on_frame,
         )
-        provenance = segmenter.provenance
-    total, stages = spread(result.total_ms), {k: spread(v) for k, v in result.stage_ms.items()}
-    print_spreads('Per frame', {**stages, 'total': total})
+        figures = _offline_report(result, segmenter, describe_bag(recording, topic))
+    print_spreads('Per frame', {**figures['stage_ms'], 'total': figures['total_ms']})
     print(segmenter.bundle.domain_line)
     print(f'{len(result.total_ms)} frames segmented, {result.rejected} left out: {output}')
     if result.lost:
         print(f'{result.lost} messages could not be copied')
-    if arguments.json:
-        report = {
-            'benchmark': 'offline',
-            'total_ms': total,
-            'stage_ms': stages,
-            'rejected': result.rejected,
-            'lost': result.lost,
-            'seconds': round(result.seconds, 3),
-            'provenance': provenance,
-            'bag': describe_bag(recording, topic),
-        }
-        write_results(arguments.json, report)
+    finish(arguments, figures)
     return 1 if result.rejected or result.lost else 0
+
+
+def _offline_report(
+    run: OfflineRun, segmenter: Segmenter, recording: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        'benchmark': 'offline',
+        'total_ms': spread(run.total_ms),
+        'stage_ms': {stage: spread(times) for stage, times in run.stage_ms.items()},
+        'rejected': run.rejected,
+        'lost': run.lost,
+        'seconds': round(run.seconds, 3),
+        'provenance': segmenter.provenance,
+        'bag': recording,
+    }
 
 
 def run_make_bag(arguments: argparse.Namespace) -> int:

@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from uhr_seg_ros.benchmark.host import write_results
 from uhr_seg_ros.cli.arguments import (
     add_bundle,
     add_json,
@@ -27,6 +26,7 @@ from uhr_seg_ros.cli.arguments import (
     parse_count,
     parse_size,
 )
+from uhr_seg_ros.cli.benchmark_results import counted_graphs, finish
 from uhr_seg_ros.core.atomic_io import check_writable
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.command_line import CommandParser
@@ -85,10 +85,12 @@ def run_roofline(arguments: argparse.Namespace) -> int:
         'fp32',
         *(['int8'] if 'int8' in bundle.precisions else []),
     ]
-    report = measure_roofline(bundle, arguments.size, precisions, arguments.repeat)
+    with counted_graphs(arguments, 'timing') as on_graph:
+        report = measure_roofline(
+            bundle, arguments.size, precisions, arguments.repeat, on_graph=on_graph
+        )
     print_roofline(report)
-    if arguments.json:
-        write_results(arguments.json, report)
+    finish(arguments, report)
     if arguments.chart:
         from uhr_seg_ros.reports.roofline_chart import draw_roofline
 

@@ -47,7 +47,8 @@ def drop_advice(report: Mapping[str, Any]) -> list[str]:
         if parameters.get('detail', 'whole') == 'whole':
             budget = ROOM * 1e3 / figures['sent_hz'] if figures['sent_hz'] else taken / 2
             lines.append(f'  budget     detail: budget, latency.budget_ms: {budget:.0f}')
-    lines.append('  roi, scale send a part of the frame, or half its size, as image_proc does')
+    lines.append('  roi        roi.rectangles: look at a part of the frame only')
+    lines.append('  scale      send half its size, as image_proc does')
     if parameters.get('precision', 'auto') in ('auto', 'fp32'):
         lines.append('  precision  int8 on a CPU (uhr_seg quantize), fp16 with TensorRT')
     if parameters.get('threads'):

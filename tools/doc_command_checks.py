@@ -1,0 +1,280 @@
+# Copyright 2026 uhr_seg_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Check a command of a document against what would take it: parsers, recipes, launch files.
+
+Nothing is run. Programs that are not of this package are in `OF_OTHERS`, each with its reason; one
+that is in no table is a fault, so that none is left out unnoticed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import cache
+from importlib import import_module
+import io
+import logging
+import re
+import sys
+from unittest.mock import patch
+
+from tools.doc_command_ros import check_launch, check_node, check_parameter, check_topics
+from tools.doc_commands import Command, ROOT
+from uhr_seg_ros.cli.main import command_parser, COMMANDS, leaves
+from uhr_seg_ros.comparison.plan import read_plan
+from uhr_seg_ros.core.command_line import CommandParser
+from uhr_seg_ros.core.errors import UhrSegError
+from uhr_seg_ros.networks.presets import NETWORKS
+from uhr_seg_ros.training.config import read_config
+
+#: First words of commands of others -> why they are not checked.
+OF_OTHERS = {
+    'cd': 'the shell',
+    'colcon': 'colcon builds a workspace of ROS 2',
+    'export': 'the shell',
+    'git': 'git',
+    'pip': 'pip: what is installed changes the environment',
+    'pipx': 'pipx',
+    'pre-commit': 'pre-commit',
+    'python3 -m venv': 'Python',
+    'ros2 bag': 'ros2 bag, whose topics are checked',
+    'ros2 param describe': 'ros2 param',
+    'ros2 pkg': 'ros2 pkg',
+    'ros2 run tf2_ros': 'tf2_ros',
+    'ros2 security': 'ros2 security (test/ros/test_security.py)',
+    'rosdep': 'rosdep',
+    'source': 'the shell',
+    'sysctl': 'the kernel',
+    'trtexec': 'TensorRT, on a GPU',
+}
+
+
+class _Parsed(Exception):
+    """The words were taken, and nothing is to be done with them."""
+
+
+def fault(command: Command) -> str:
+    """Return what is wrong with a command in one line, or an empty string."""
+    for beginning, check in CHECKS.items():
+        if re.match(rf'{beginning}(?=\s|$)', command.text):
+            return check(command)
+    if other(command):
+        return check_topics(command.words) if command.words[:2] == ('ros2', 'bag') else ''
+    return f'neither a check nor an entry of OF_OTHERS for `{command.words[0]}`'
+
+
+def other(command: Command) -> str:
+    """Return why a command of another program is not checked, or an empty string."""
+    found = [why for name, why in OF_OTHERS.items() if f'{command.text} '.startswith(f'{name} ')]
+    return found[0] if found else ''
+
+
+def uhr_seg_words(command: Command) -> tuple[str, ...]:
+    """Return what follows `uhr_seg`, however the document calls it; nothing for other programs."""
+    words = command.words
+    if 'uhr_seg_ros.cli' in words:
+        return words[words.index('uhr_seg_ros.cli') + 1 :]
+    if words[:2] == ('bash', 'scripts/demo'):
+        return ('demo', *words[2:])
+    if words[:4] == ('ros2', 'run', 'uhr_seg_ros', 'uhr_seg'):
+        return words[4:]
+    return words[1:] if words[0].rpartition('/')[2] == 'uhr_seg' else ()
+
+
+def _check_uhr_seg(command: Command) -> str:
+    name, *words = uhr_seg_words(command) or ('',)
+    if name not in COMMANDS:
+        return f'`uhr_seg {name}` is no command' if name else ''
+    module = import_module(COMMANDS[name][0])
+    warnings = _Warnings()
+    logging.getLogger('uhr_seg_ros').addHandler(warnings)
+    try:
+        if hasattr(module, 'update_words') and words:
+            words = list(module.update_words(words))
+        found, text = _parse(_parser(name, command.whole), words)
+    finally:
+        logging.getLogger('uhr_seg_ros').removeHandler(warnings)
+    if found is None:
+        return text
+    return '; '.join(warnings.texts) or _check_files(found)
+
+
+@cache
+def _parser(name: str, whole: bool) -> CommandParser:
+    """Return the parser of a command; that of a part of one requires nothing."""
+    parser = command_parser(name)
+    if not whole:
+        for each in (parser, *leaves(parser)):
+            each._old_places.clear()
+            for action in each._actions:
+                action.required = False
+    return parser
+
+
+def _parse(
+    parser: argparse.ArgumentParser, words: Sequence[str]
+) -> tuple[argparse.Namespace | None, str]:
+    """Return what a parser makes of words, or None with its complaint."""
+    said = io.StringIO()
+    with redirect_stderr(said):
+        try:
+            return parser.parse_args(words), ''
+        except SystemExit:
+            return None, said.getvalue().strip().splitlines()[-1]
+
+
+def _check_files(arguments: argparse.Namespace) -> str:
+    """Read recipe and plan, and look up the network, as the command would do first."""
+    try:
+        for name, read in (('config', _read_recipe), ('plan', read_plan)):
+            path = getattr(arguments, name, None)
+            if path and str(path).startswith('config/'):
+                read(ROOT / path, *([arguments.effort] if name == 'config' else []))
+    except UhrSegError as err:
+        return str(err)
+    network = getattr(arguments, 'network', None) or ''
+    unknown = network and ':' not in network and network not in NETWORKS
+    return f'--network {network} is none of networks/presets.py' if unknown else ''
+
+
+_read_recipe = cache(read_config)
+
+
+class _Warnings(logging.Handler):
+    """Keeps what is said of names of the last release."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
+
+
+def _check_module(command: Command) -> str:
+    """Check `python -m ...`."""
+    name, *words = command.words[command.words.index('-m') + 1 :]
+    path = ROOT / f'{name.replace(".", "/")}.py'
+    if not path.is_file():
+        return f'no module {name}'
+    return _check_main(name, words) if name.startswith('tools.') and command.whole else ''
+
+
+def _check_python(command: Command) -> str:
+    """Check `python -c ...` and `python scripts/...`."""
+    if '-c' in command.words:
+        try:
+            compile(command.words[command.words.index('-c') + 1], command.place, 'exec')
+        except SyntaxError as err:
+            return f'no Python: {err}'
+        return ''
+    script, *words = command.words[1:]
+    if script == 'scripts/fuzz_codec':  # libFuzzer's own options
+        return ''
+    return _check_main(script.replace('scripts/', 'tools.'), words)
+
+
+def _check_main(module: str, words: Sequence[str]) -> str:
+    """Call `main` of a module of tools up to where its arguments are parsed."""
+    said = io.StringIO()
+    with _only_parsing(), redirect_stderr(said), redirect_stdout(said):
+        try:
+            with patch.object(sys, 'argv', [module, *words]):
+                import_module(module).main()
+        except _Parsed:
+            return ''
+        except SystemExit:
+            return said.getvalue().strip().splitlines()[-1]
+    return f'{module} does not parse its arguments'
+
+
+@contextmanager
+def _only_parsing() -> Iterator[None]:
+    real = argparse.ArgumentParser.parse_args
+
+    def parse(self: argparse.ArgumentParser, *args: object, **kwargs: object) -> None:
+        real(self, *args, **kwargs)
+        raise _Parsed
+
+    with patch.object(argparse.ArgumentParser, 'parse_args', parse):
+        yield
+
+
+def _check_script(command: Command) -> str:
+    """Check `bash scripts/...`: that the script is there, and that it takes its options."""
+    path = ROOT / command.words[1].replace('src/uhr_seg_ros/', '')
+    if not path.is_file():
+        return f'no script {command.words[1]}'
+    name, words = path.name, command.words[2:]
+    if name in ('gpu_acceptance', 'reliability'):
+        return _check_main(f'tools.{name}', words)
+    if name == 'train_on_gpu':
+        return _check_training_piece(words)
+    if name == 'test':
+        return _check_tests(words, path.read_text(encoding='utf-8'))
+    text = path.read_text(encoding='utf-8')
+    unknown = [word for word in words if word not in text]
+    return f'{command.words[1]} does not know {", ".join(unknown)}' if unknown else ''
+
+
+def _check_training_piece(words: Sequence[str]) -> str:
+    """Check `scripts/train_on_gpu`, which has options of its own and hands on the others."""
+    options = dict(zip(words[::2], words[1::2], strict=True))
+    handed_on = {
+        name: value
+        for name, value in options.items()
+        if name not in ('--from', '--run', '--part-mib')
+    }
+    words = [word for pair in handed_on.items() for word in pair]
+    return _check_uhr_seg(Command('', 0, ('uhr_seg', 'train', '--output', 'run', *words)))
+
+
+def _check_tests(words: Sequence[str], script: str) -> str:
+    for word in words:
+        if word.startswith('--hypothesis-profile='):
+            profiles = (ROOT / 'test/conftest.py').read_text(encoding='utf-8')
+            known = f"register_profile('{word.partition('=')[2]}'" in profiles
+        elif word.startswith('test/'):
+            known = (ROOT / word.partition('::')[0]).exists()
+        else:
+            known = not word.startswith('--') or word in script
+        if not known:
+            return f'scripts/test does not know {word}'
+    return ''
+
+
+def _check_bash_other(command: Command) -> str:
+    return '' if (ROOT / command.words[1]).is_file() else f'no script {command.words[1]}'
+
+
+#: Beginning of a command, a regular expression -> what checks it. The first one that fits does.
+CHECKS: dict[str, Callable[[Command], str]] = {
+    r'(\.venv/bin/)?uhr_seg': _check_uhr_seg,
+    'ros2 run uhr_seg_ros uhr_seg': _check_uhr_seg,
+    'bash scripts/demo': _check_uhr_seg,
+    r'torchrun .*-m uhr_seg_ros\.cli': _check_uhr_seg,
+    r'python3? -m uhr_seg_ros\.cli': _check_uhr_seg,
+    r'bash (src/uhr_seg_ros/)?scripts/\w+': _check_script,
+    r'bash \.ci/run': _check_bash_other,
+    r'(\.venv/bin/)?python3? -m (tools|uhr_seg_ros)\.\w+\S*': _check_module,
+    r'(\.venv/bin/)?python3? (-c|scripts/\w+)': _check_python,
+    'ros2 launch uhr_seg_ros': lambda command: check_launch(command.words[3:]),
+    'ros2 run uhr_seg_ros segmentation_node': lambda command: check_node(command.words[4:]),
+    'segmentation_node': lambda command: check_node(command.words[1:]),
+    'ros2 param set': lambda command: check_parameter(command.words[4:]),
+    'ros2 topic (echo|hz|info)': lambda command: check_topics(command.words),
+}
