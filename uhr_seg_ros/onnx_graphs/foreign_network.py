@@ -176,8 +176,10 @@ def _tensor(value: onnx.ValueInfoProto) -> Tensor:
 
 
 def _length(axis: onnx.TensorShapeProto.Dimension) -> Length:
-    # Some exporters write 0 or -1 for what is open.
-    return axis.dim_value if axis.dim_value > 0 else axis.dim_param or None
+    # Some exporters write 0 or -1 for what is open, and inferring shapes makes names up.
+    if axis.dim_value > 0:
+        return axis.dim_value
+    return None if axis.dim_param.startswith('unk__') else axis.dim_param or None
 
 
 def _check_opset(model: onnx.ModelProto, path: Path) -> None:

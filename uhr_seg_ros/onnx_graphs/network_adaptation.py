@@ -41,6 +41,9 @@ LEAST_PROBABILITY = 1e-6
 #: Score of the class of a mask, where the others have 0: whose softmax says that nothing is known.
 MASK_SCORE = 1e-3
 
+# The version of files that came with opset 17.
+_IR_VERSION = 8
+
 # Keeps names of the network apart from `image` and `logits`.
 _PREFIX = 'network/'
 
@@ -72,6 +75,9 @@ class Form:
         kind: `LOGITS`, `PROBABILITIES` or `MASK`.
         classes: how many there are; two where there is one score per pixel.
         is_binary: whether there is one score per pixel, that of the second class.
+        is_cast: whether the network casts its pixels to floats first, so that it takes floats too.
+        rescaling: factor and offset of each channel, RGB, that bring pixels of 0 to 255 into what
+            the network expects, where no bundle can say that; else None.
         fitting: height and width that scores are enlarged to, where no stride divides; else None.
 
     """
@@ -86,6 +92,8 @@ class Form:
     kind: str
     classes: int
     is_binary: bool = False
+    is_cast: bool = False
+    rescaling: tuple[Sequence[float], Sequence[float]] | None = None
     fitting: tuple[int, int] | None = None
 
 
@@ -123,7 +131,8 @@ def adapt(model: onnx.ModelProto, form: Form) -> onnx.ModelProto:
         sparse_initializer=inner.graph.sparse_initializer,
     )
     wrapped = helper.make_model(graph, opset_imports=[helper.make_opsetid('', pixels.opset)])
-    wrapped.ir_version = inner.ir_version
+    # As old as the opset allows: runtimes of robots may be.
+    wrapped.ir_version = min(inner.ir_version, _IR_VERSION) if pixels.opset <= 17 else inner.ir_version
     return wrapped
 
 
@@ -207,11 +216,14 @@ class _Chain:
 
 def _add_pixels(chain: _Chain, form: Form) -> None:
     """Bring (1, 3, H, W) float32 RGB into what the network takes."""
+    if form.rescaling is not None:
+        chain.add('Mul', _of_channels(form.rescaling[0]))
+        chain.add('Add', _of_channels(form.rescaling[1]))
     if form.channel_order == 'bgr':
         chain.add('Gather', np.array([2, 1, 0]), axis=1)
     if form.layout == 'NHWC':
         chain.add('Transpose', perm=[0, 2, 3, 1])
-    if form.dtype != 'float32':
+    if form.dtype != 'float32' and not form.is_cast:  # no TensorRT has bytes inside a graph
         chain.add('Cast', to=_DTYPES[form.dtype])
 
 
@@ -226,22 +238,22 @@ def _add_scores(chain: _Chain, form: Form) -> None:
     if axes != 'NCHW':
         chain.add('Transpose', perm=[axes.index(letter) for letter in 'NCHW'])
     if form.kind == MASK:
-        chain.add('Equal', _of_classes(range(form.classes)))
+        chain.add('Equal', _of_channels(range(form.classes)))
         chain.add('Cast', to=TensorProto.FLOAT)
         chain.add('Mul', np.float32(MASK_SCORE))
     elif form.kind == PROBABILITIES:
         if form.is_binary:
-            chain.add('Mul', _of_classes((-1, 1)))
-            chain.add('Add', _of_classes((1, 0)))
+            chain.add('Mul', _of_channels((-1, 1)))
+            chain.add('Add', _of_channels((1, 0)))
         chain.add('Max', np.float32(LEAST_PROBABILITY))
         chain.add('Log')
     elif form.is_binary:  # their difference counts
-        chain.add('Mul', _of_classes((-0.5, 0.5)))
+        chain.add('Mul', _of_channels((-0.5, 0.5)))
     if form.fitting is not None:
         sizes = np.array([1, form.classes, *form.fitting])
         chain.add('Resize', None, None, sizes, mode='linear')
 
 
-def _of_classes(values: Iterable[float]) -> np.ndarray:
-    """Return one value per class, (1, C, 1, 1) float32."""
+def _of_channels(values: Iterable[float]) -> np.ndarray:
+    """Return one value per channel or class, (1, C, 1, 1) float32."""
     return np.array(list(values), np.float32).reshape(1, -1, 1, 1)

@@ -24,6 +24,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto
 
+from uhr_seg_ros.onnx_graphs.foreign_network import opset_of
+
 # Operators that hand on values as they are.
 _PASSING = ('Identity', 'Cast', 'Dropout')
 _RESHAPING = ('Squeeze', 'Unsqueeze', 'Reshape', 'Transpose', 'Flatten')
@@ -135,17 +137,18 @@ def tail_of(model: onnx.ModelProto, output: str) -> Tail:
 
     """
     makers = {name: node for node in model.graph.node for name in node.output}
+    found = Tail(output)
     choice = _maker_behind(makers, output, (*_PASSING, *_RESHAPING))
-    cut: tuple[str, ...] = ()
-    tensor, axis = output, None
     if choice is not None and choice.op_type == 'ArgMax':
-        tensor, axis, cut = choice.input[0], _attributes(choice).get('axis', 0), ('ArgMax',)
-    activation = _maker_behind(makers, tensor, _PASSING)
+        found = Tail(choice.input[0], ('ArgMax',), _attributes(choice).get('axis', 0))
+    # Exporters turn the classes to the last axis for it, and back.
+    activation = _maker_behind(makers, found.tensor, (*_PASSING, 'Transpose'))
     if activation is not None and activation.op_type in _ACTIVATIONS:
-        tensor, cut = activation.input[0], (activation.op_type, *cut)
-        if axis is None and activation.op_type == 'Softmax':
-            axis = _attributes(activation).get('axis', -1)
-    return Tail(tensor, cut, axis)
+        axis = None
+        if activation.op_type == 'Softmax':
+            axis = _attributes(activation).get('axis', -1 if opset_of(model) >= 13 else 1)
+        found = Tail(activation.input[0], (activation.op_type, *found.cut), axis)
+    return found
 
 
 def total_stride(model: onnx.ModelProto, name: str) -> int:
