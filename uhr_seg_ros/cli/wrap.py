@@ -159,6 +159,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     name = args.output.resolve().name if args.name is None else args.name
     with lock_folder(args.output):
+        print('comparing with the network as it was, and measuring memory ...', flush=True)
         bundle = wrap_network(
             args.onnx_file, inspection, args.output, name=name, classes=classes, domain=domain
         )

@@ -80,7 +80,7 @@ def _shares(mask: np.ndarray, bundle: Bundle) -> np.ndarray:
 
 
 def _warning(bundle: Bundle, shares: Sequence[float], what: str) -> str:
-    order = np.argsort(shares)[::-1][:_SHOWN]
+    order = [number for number in np.argsort(shares)[::-1][:_SHOWN] if shares[number] > 0]
     wide = max(len(bundle.classes.names[number]) for number in order)
     lines = [
         f'uhr_seg: warning: nearly all of every {what} is one class, as where the normalization '

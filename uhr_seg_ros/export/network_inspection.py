@@ -209,13 +209,15 @@ def _layout(image: Tensor, said: Said, head: Head, where: str) -> tuple[str, str
     """Return the layout and where it is from."""
     assert image.shape is not None
     lengths = {layout: image.shape[_CHANNELS[layout]] for layout in LAYOUTS}
+    wanted = said.layout or head.layout
+    if wanted and isinstance(lengths[wanted], int) and lengths[wanted] != 3:
+        msg = f'{where} takes {image}: {lengths[wanted]} channels in layout {wanted}, cameras '
+        way = 'give another --layout' if said.layout else 'export a network of color images'
+        raise BundleError(f'{msg}give 3: {way}')
+    if said.layout:
+        return said.layout, 'given'
     possible = [layout for layout in LAYOUTS if lengths[layout] == 3]
     possible = possible or [name for name in LAYOUTS if not isinstance(lengths[name], int)]
-    if said.layout is not None:
-        if isinstance(lengths[said.layout], int) and lengths[said.layout] != 3:
-            msg = f'{where} takes {image}: {lengths[said.layout]} channels in layout {said.layout}'
-            raise BundleError(f'{msg}, cameras give 3: give another --layout')
-        return said.layout, 'given'
     if not possible:
         msg = f'{where} takes {image}: no axis of 3 channels, as cameras give them'
         raise BundleError(f'{msg}: export a network of color images')
