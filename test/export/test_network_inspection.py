@@ -36,6 +36,9 @@ TO_LAST, TO_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 MASKS = (('out', INT64),)
 
+#: What exporters write around Softmax: height and width change places.
+TURNED = step('Transpose', perm=[0, 3, 2, 1])
+
 #: Keeps probabilities away from 0 and 1.
 WEAK = step('Mul', np.float32(0.1))
 
@@ -76,6 +79,7 @@ def test_logits_of_any_opset_come_in_the_one_of_all_back_ends(tmp_path: Path, op
         ((conv(), step('Sigmoid')), 'logits'),
         ((conv(), step('Transpose', perm=TO_LAST), step('Softmax', axis=-1)), 'logits'),
         ((conv(), step('Transpose', perm=TO_LAST)), 'logits'),
+        ((conv(), TURNED, step('Softmax', axis=3), TURNED), 'logits'),
         ((conv(), step('Squeeze', np.array([0]))), 'logits'),
         ((WEAK, conv(), step('Softmax', axis=1), step('Mul', np.float32(1))), 'probabilities'),
     ],
@@ -89,6 +93,26 @@ def test_scores_of_every_form_become_logits(
     differ = wrapped(found, image_of()) - weak * scores(image_of())
     # Probabilities say logits but for a constant.
     assert np.allclose(differ, differ.mean(0), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    'last',
+    [
+        step('Gelu'),
+        step('Pad', np.zeros(8, np.int64)),
+        step('Split', np.array([3]), axis=1),
+        step('ReduceMax', np.array([0]), keepdims=1),
+    ],
+    ids=lambda each: each[0],
+)
+def test_operators_that_are_newer_than_the_opset_of_all_back_ends(
+    tmp_path: Path, last: Step
+) -> None:
+    found = inspected(tmp_path, Said(), conv(), last, opset=20)
+    model = adapt(found.model, found.form)
+    assert opset_of(model) == 17
+    expected = Trial(found.model, found.form, ['out'], '').run(image_of())[0][0]
+    assert np.allclose(wrapped(found, image_of()), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,12 @@ OLDEST_OPSET, NEWEST_FOREIGN_OPSET = 11, 21
 #: Domains of operators that every runtime has, as files write them.
 _STANDARD = ('', 'ai.onnx')
 
+# Operators of newer opsets that the standard itself explains by older ones.
+_WRITTEN_OUT = ('Gelu', 'GroupNormalization', 'Mish')
+
+# What is of this domain is not converted; Pad has its axes as its last input since opset 18.
+_HIDDEN, _PAD_INPUTS = 'uhr_seg.hidden', 4
+
 #: Length of an axis: a number, a name, or None where the file says nothing.
 Length = int | str | None
 
@@ -120,11 +126,36 @@ def in_common_opset(model: onnx.ModelProto) -> onnx.ModelProto | None:
     if opset_of(model) == NEWEST_OPSET:
         return model
     try:
-        converted = version_converter.convert_version(model, NEWEST_OPSET)
+        if opset_of(model) > NEWEST_OPSET:
+            model = inliner.inline_selected_functions(
+                model, [('', name) for name in _WRITTEN_OUT], inline_schema_functions=True
+            )
+        converted = version_converter.convert_version(_with_hidden(model), NEWEST_OPSET)
+        for node in converted.graph.node:
+            node.domain = node.domain.removesuffix(_HIDDEN)
+        opsets = [each for each in converted.opset_import if each.domain != _HIDDEN]
+        del converted.opset_import[:]
+        converted.opset_import.extend(opsets)
+        converted = onnx.shape_inference.infer_shapes(converted)
         onnx.checker.check_model(converted)
     except Exception:  # noqa: BLE001 - of the package onnx, which has no class for it
         return None
     return converted
+
+
+def _with_hidden(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a network whose operators that mean the same in both opsets are not converted."""
+    hidden = onnx.ModelProto()
+    hidden.CopyFrom(model)
+    if opset_of(model) <= NEWEST_OPSET:
+        return hidden
+    for node in hidden.graph.node:
+        # Neither the axes of Pad nor a last part of Split that is smaller were there before.
+        is_pad = node.op_type == 'Pad' and len(node.input) < _PAD_INPUTS
+        if is_pad or (node.op_type == 'Split' and len(node.input) == 2):
+            node.domain = _HIDDEN
+    hidden.opset_import.append(onnx.helper.make_opsetid(_HIDDEN, 1))
+    return hidden
 
 
 def opset_of(model: onnx.ModelProto) -> int:

@@ -141,14 +141,47 @@ def tail_of(model: onnx.ModelProto, output: str) -> Tail:
     choice = _maker_behind(makers, output, (*_PASSING, *_RESHAPING))
     if choice is not None and choice.op_type == 'ArgMax':
         found = Tail(choice.input[0], ('ArgMax',), _attributes(choice).get('axis', 0))
-    # Exporters turn the classes to the last axis for it, and back.
-    activation = _maker_behind(makers, found.tensor, (*_PASSING, 'Transpose'))
-    if activation is not None and activation.op_type in _ACTIVATIONS:
-        axis = None
-        if activation.op_type == 'Softmax':
-            axis = _attributes(activation).get('axis', -1 if opset_of(model) >= 13 else 1)
-        found = Tail(activation.input[0], (activation.op_type, *found.cut), axis)
-    return found
+    activation = _maker_behind(makers, found.tensor, _PASSING)
+    turned = _Turned(activation, makers)
+    if turned.activation is None:
+        return found
+    cut = (turned.activation.op_type, *found.cut)
+    if turned.activation.op_type != 'Softmax':
+        return Tail(turned.tensor, cut, None if turned.order else found.axis)
+    axis = _attributes(turned.activation).get('axis', -1 if opset_of(model) >= 13 else 1)
+    return Tail(turned.tensor, cut, turned.order[axis] if turned.order else axis)
+
+
+class _Turned:
+    """
+    An activation, also between two transpositions that cancel out, as exporters write Softmax.
+
+    Args:
+        node: the activation, or the second transposition.
+        makers: tensor -> the node that makes it.
+
+    Attributes:
+        activation: None where it is something else.
+        tensor: what it is of, in front of the first transposition.
+        order: axes of that tensor in the order in which the activation sees them; empty where
+            nothing is turned.
+
+    """
+
+    def __init__(self, node: onnx.NodeProto | None, makers: dict[str, onnx.NodeProto]) -> None:
+        self.activation, self.tensor, self.order = None, '', ()
+        if node is None:
+            return
+        if node.op_type in _ACTIVATIONS:
+            self.activation, self.tensor = node, node.input[0]
+        elif node.op_type == 'Transpose':
+            inner = makers.get(node.input[0])
+            first = makers.get(inner.input[0]) if inner and inner.op_type in _ACTIVATIONS else None
+            if first is None or first.op_type != 'Transpose':
+                return
+            order, back = (tuple(_attributes(each).get('perm', ())) for each in (first, node))
+            if order and [order[place] for place in back] == list(range(len(order))):
+                self.activation, self.tensor, self.order = inner, first.input[0], order
 
 
 def total_stride(model: onnx.ModelProto, name: str) -> int:
