@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Networks of others wrapped by the command, from inspecting to masks of whole frames and tiles."""
+"""Networks of others wrapped by the command, and masks of whole frames and of tiles by them."""
 
 from __future__ import annotations
 

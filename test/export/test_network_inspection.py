@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 onnx = pytest.importorskip('onnx', reason='networks are read with onnx')
-from foreign_networks import conv, step, Step, write_foreign
+from foreign_networks import conv, Step, step, write_foreign
 from onnx import helper, TensorProto
 
 from uhr_seg_ros.core.errors import BundleError
@@ -254,7 +254,7 @@ STRINGS = (('out', TensorProto.STRING),)
             Said(classes=2),
             (conv(1), step('Ceil'), step('Abs'), step('Cast', to=INT64)),
             {'outputs': MASKS},
-            'expected the numbers of classes, from 0 to 1',
+            'expected the numbers of classes, 0 to 1',
         ),
         (
             Said(),

@@ -65,7 +65,7 @@ def write_foreign(
     last, nodes, constants = 'pixels', [], []
     for place, (operator, values, attributes) in enumerate(steps):
         names = [f'c{place}_{number}' for number in range(len(values))]
-        constants += [numpy_helper.from_array(np.asarray(v), n) for v, n in zip(values, names)]
+        constants += map(numpy_helper.from_array, map(np.asarray, values), names)
         made = outputs[0][0] if place == len(steps) - 1 else f't{place}'
         where = domain if place == len(steps) - 1 else ''
         nodes.append(

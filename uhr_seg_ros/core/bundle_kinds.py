@@ -80,8 +80,8 @@ class BundleKind:
             export is compared with torch, neither of them the traced one.
         dynamic_axes: tensor -> axis -> name of its length, where that depends on the frame.
         is_fixed_size: whether its graphs see as many px of every frame: nothing to tile.
-        may_have_one_size: whether a bundle may have `input.size`: its network takes that size only,
-            of frames that are resized or of tiles.
+        may_have_one_size: whether a bundle may have `input.size`: its network takes that only, of
+            frames that are resized or of tiles.
         sees_reduced_frame: whether `image` is the frame reduced by `low_res_factor`.
         optional: graphs that a bundle may lack.
         contexts: graphs that a bundle has only if `patches.contexts` of its model.yaml has them;

@@ -45,7 +45,7 @@ from uhr_seg_ros.onnx_graphs.foreign_network import (
     with_shapes,
 )
 from uhr_seg_ros.onnx_graphs.network_adaptation import Form, LAYOUTS, LOGITS, MASK, PIXEL_TYPES
-from uhr_seg_ros.onnx_graphs.network_ends import Head, head_of, tail_of, Tail, total_stride
+from uhr_seg_ros.onnx_graphs.network_ends import Head, head_of, Tail, tail_of, total_stride
 
 #: Where lengths of an axis are, by the layout of an image.
 _CHANNELS = {'NCHW': 1, 'NHWC': 3}
@@ -190,15 +190,24 @@ def inspect_network(path: Path, said: Said) -> Inspection:
 def _image(inputs: Sequence[Tensor], where: str) -> Tensor:
     """Return the one input, which has to be an image."""
     if len(inputs) != 1:
-        msg = f'{where} takes {len(inputs)} inputs ({listed(inputs)}), expected one image'
-        raise BundleError(f'{msg}: export it with the image alone')
+        msg = (
+            f'{where} takes {len(inputs)} inputs ({listed(inputs)}), expected one image'
+            ': export it with the image alone'
+        )
+        raise BundleError(msg)
     image = inputs[0]
     if image.dtype not in PIXEL_TYPES:
-        msg = f'{where} takes {image}, expected pixels of {", ".join(PIXEL_TYPES)}'
-        raise BundleError(f'{msg}: export it with another input')
+        msg = (
+            f'{where} takes {image}, expected pixels of {", ".join(PIXEL_TYPES)}'
+            ': export it with another input'
+        )
+        raise BundleError(msg)
     if image.shape is None or len(image.shape) != 4:
-        msg = f'{where} takes {image}, expected four axes: (1, 3, height, width) or (1, height, '
-        raise BundleError(f'{msg}width, 3): export it with such an input')
+        msg = (
+            f'{where} takes {image}, expected four axes: (1, 3, height, width) or (1, height, '
+            'width, 3): export it with such an input'
+        )
+        raise BundleError(msg)
     if isinstance(image.shape[0], int) and image.shape[0] != 1:
         msg = f'{where} takes {image}, {image.shape[0]} images at a time: export it for one'
         raise BundleError(msg)
@@ -211,22 +220,30 @@ def _layout(image: Tensor, said: Said, head: Head, where: str) -> tuple[str, str
     lengths = {layout: image.shape[_CHANNELS[layout]] for layout in LAYOUTS}
     wanted = said.layout or head.layout
     if wanted and isinstance(lengths[wanted], int) and lengths[wanted] != 3:
-        msg = f'{where} takes {image}: {lengths[wanted]} channels in layout {wanted}, cameras '
-        way = 'give another --layout' if said.layout else 'export a network of color images'
-        raise BundleError(f'{msg}give 3: {way}')
+        msg = (
+            f'{where} takes {image}: {lengths[wanted]} channels in layout {wanted}, cameras '
+            'give 3: give another --layout, or a network of color images'
+        )
+        raise BundleError(msg)
     if said.layout:
         return said.layout, 'given'
     possible = [layout for layout in LAYOUTS if lengths[layout] == 3]
     possible = possible or [name for name in LAYOUTS if not isinstance(lengths[name], int)]
     if not possible:
-        msg = f'{where} takes {image}: no axis of 3 channels, as cameras give them'
-        raise BundleError(f'{msg}: export a network of color images')
+        msg = (
+            f'{where} takes {image}: no axis of 3 channels, as cameras give them'
+            ': export a network of color images'
+        )
+        raise BundleError(msg)
     if len(possible) == 1:
         return possible[0], 'guessed by the axis of 3 channels'
     if head.layout in possible:
         return head.layout, 'guessed by the first convolution'
-    msg = f'{where} takes {image}, and which axis has the channels cannot be told'
-    raise BundleError(f'{msg}: give --layout, {" or ".join(LAYOUTS)}')
+    msg = (
+        f'{where} takes {image}, and which axis has the channels cannot be told'
+        f': give --layout, {" or ".join(LAYOUTS)}'
+    )
+    raise BundleError(msg)
 
 
 def _size(image: Tensor, layout: str, where: str) -> tuple[int, int] | None:
@@ -236,8 +253,11 @@ def _size(image: Tensor, layout: str, where: str) -> tuple[int, int] | None:
     if height and width:
         return height, width
     if height or width:
-        msg = f'{where} takes {image}: one of height and width is fixed and the other one is not'
-        raise BundleError(f'{msg}: export it with both open, or both fixed')
+        msg = (
+            f'{where} takes {image}: one of height and width is fixed and the other one is not'
+            ': export it with both open, or both fixed'
+        )
+        raise BundleError(msg)
     return None
 
 
@@ -252,8 +272,11 @@ def _output(outputs: Sequence[Tensor], said: Said, where: str) -> Tensor:
         msg = f'{where} has no output {said.output!r}, it gives {listed(outputs)}'
         raise BundleError(msg)
     if said.output is None and len(named) != 1:
-        msg = f'{where} gives {len(named)} outputs ({listed(outputs)}): name the one with the '
-        raise BundleError(f'{msg}scores of the classes by --output-name')
+        msg = (
+            f'{where} gives {len(named)} outputs ({listed(outputs)}): name the one with the '
+            'scores of the classes by --output-name'
+        )
+        raise BundleError(msg)
     output = named[said.output] if said.output is not None else outputs[0]
     if output.dtype in ('string', 'sequence', 'optional', 'sparse_tensor', 'map'):
         msg = f'{where} gives {output}, expected numbers: scores or classes of pixels'
@@ -295,13 +318,19 @@ class _Trials:
         """Run it at the one size that it takes; return what it gives and the stride."""
         given = self._said.stride
         if given is not None and any(side % given for side in size):
-            msg = f'{self._where} takes {size[1]}x{size[0]} px, no multiples of --stride {given}'
-            raise BundleError(f'{msg}: give one that divides both, or none')
+            msg = (
+                f'{self._where} takes {size[1]}x{size[0]} px, no multiples of --stride {given}'
+                ': give one that divides both, or none'
+            )
+            raise BundleError(msg)
         try:
             scores = self._scores(size)
         except DoesNotRunError as err:
-            msg = f'{self._where} does not run on a picture of {size[1]}x{size[0]} px: {err}'
-            raise BundleError(f'{msg}: export it again') from err
+            msg = (
+                f'{self._where} does not run on a picture of {size[1]}x{size[0]} px: {err}'
+                ': export it again'
+            )
+            raise BundleError(msg) from err
         return scores, math.lcm(given or 1, scores.step or 1)
 
     def any_size(self) -> tuple[Scores, int]:
@@ -328,9 +357,7 @@ class _Trials:
     def _scores(self, size: tuple[int, int]) -> Scores:
         values = self._trial.run(noise(size, self._mean, self._std))[0]
         said, layout = self._said, self._form.layout
-        return read_scores(
-            values, size, self._tail, layout, said.kind, said.classes, self._where
-        )
+        return read_scores(values, size, self._tail, layout, said.kind, said.classes, self._where)
 
 
 def _doubled(first: int) -> Iterator[int]:
@@ -355,7 +382,9 @@ def _size_finding(form: Form, stride: int, said: Said) -> Finding:
 def _normalization_finding(found: Normalization | None) -> Finding:
     if found is None:
         return Finding('normalization', 'MUST BE GIVEN', 'by --mean and --std, or --scale')
-    return Finding('normalization', f'mean {_shown(found.mean)}, std {_shown(found.std)}', found.source)
+    return Finding(
+        'normalization', f'mean {_shown(found.mean)}, std {_shown(found.std)}', found.source
+    )
 
 
 def _shown(values: Sequence[float]) -> str:

@@ -100,7 +100,9 @@ class Trial:
                 content, options, providers=['CPUExecutionProvider']
             )
         except Exception as err:  # the classes of ONNX Runtime have no common base
-            msg = f'{where} cannot be opened by ONNX Runtime: {one_line(err, 300)}: export it again'
+            msg = (
+                f'{where} cannot be opened by ONNX Runtime: {one_line(err, 300)}: export it again'
+            )
             raise BundleError(msg) from err
 
     def run(self, planes: np.ndarray) -> list[np.ndarray]:
@@ -128,9 +130,7 @@ class Trial:
         return np.ascontiguousarray(planes, dtype=self._form.dtype)
 
 
-def noise(
-    size: Size, mean: Sequence[float], std: Sequence[float]
-) -> np.ndarray:
+def noise(size: Size, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     """Return seeded noise of whole pixels, normalized, (1, 3, H, W) float32 RGB."""
     pixels = np.random.default_rng(0).integers(0, 256, (1, 3, *size)).astype(np.float32)
     low, wide = (np.array(each, np.float32).reshape(1, 3, 1, 1) for each in (mean, std))
@@ -214,8 +214,9 @@ def _mask(
         raise BundleError(msg)
     least, most = float(values.min()), float(values.max())
     if least < 0 or most != int(most) or (classes is not None and most >= classes):
-        msg = f'{what}, from {least:g} to {most:g}, expected the numbers of classes, from 0'
-        raise BundleError(f'{msg} to {classes - 1}' if classes is not None else msg)
+        last = 'number of classes' if classes is None else classes - 1
+        msg = f'{what}, from {least:g} to {most:g}, expected the numbers of classes, 0 to {last}'
+        raise BundleError(msg)
     source = 'given' if kind else 'guessed: whole numbers, one per pixel'
     step = _step(size, sides)
     return Scores(values.shape, axes, MASK, source, classes or int(most) + 1, False, step)
@@ -247,8 +248,11 @@ def _score_kind(
         return LOGITS, f'of the graph: in front of {" and ".join(tail.cut)}, left out'
     bounded = bool(values.min() >= 0 and values.max() <= 1)
     if kind == PROBABILITIES and not bounded:
-        msg = f'{what}, from {values.min():g} to {values.max():g}: no probabilities'
-        raise BundleError(f'{msg}: give --output-kind logits')
+        msg = (
+            f'{what}, from {values.min():g} to {values.max():g}: no probabilities'
+            ': give --output-kind logits'
+        )
+        raise BundleError(msg)
     if kind is not None:
         return kind, 'given'
     if values.shape[axis] == 1:

@@ -124,8 +124,11 @@ def wrap_network(
         )
         raise BundleError(msg)
     if len(classes) != form.classes:
-        msg = f'network {path} gives {form.classes} classes, the list of classes has '
-        raise BundleError(f'{msg}{len(classes)}: give another --classes')
+        msg = (
+            f'network {path} gives {form.classes} classes, the list of classes has '
+            f'{len(classes)}: give another --classes'
+        )
+        raise BundleError(msg)
     form, mean, std = _rescaled(form, normalization)
     model = adapt(inspection.model, form)
     agreement = _agreement(inspection.model, form, inspection.stride, normalization, path)
@@ -167,7 +170,7 @@ def notes_of(inspection: Inspection) -> list[str]:
     if opset_of(model) > NEWEST_OPSET:
         notes.append(
             f'it has operators that opset {NEWEST_OPSET} lacks, so it stays in opset '
-            f'{opset_of(model)}: it runs on ONNX Runtime, but not on TensorRT, which would need an '
+            f'{opset_of(model)}: it runs on ONNX Runtime, but not on TensorRT, which needs an '
             f'export with opset {NEWEST_OPSET}'
         )
     if form.kind == MASK:

@@ -160,7 +160,9 @@ def _with_hidden(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def opset_of(model: onnx.ModelProto) -> int:
     """Return the version of the standard operators."""
-    return max((each.version for each in model.opset_import if each.domain in _STANDARD), default=1)
+    return max(
+        (each.version for each in model.opset_import if each.domain in _STANDARD), default=1
+    )
 
 
 def inputs_of(model: onnx.ModelProto) -> list[Tensor]:

@@ -132,7 +132,9 @@ def adapt(model: onnx.ModelProto, form: Form) -> onnx.ModelProto:
     )
     wrapped = helper.make_model(graph, opset_imports=[helper.make_opsetid('', pixels.opset)])
     # As old as the opset allows: runtimes of robots may be.
-    wrapped.ir_version = min(inner.ir_version, _IR_VERSION) if pixels.opset <= 17 else inner.ir_version
+    wrapped.ir_version = (
+        min(inner.ir_version, _IR_VERSION) if pixels.opset <= 17 else inner.ir_version
+    )
     return wrapped
 
 

@@ -139,9 +139,7 @@ class SingleBranch(SynchronousPipeline):
         assert blender is not None  # there is a tile
         return blender.total[0]
 
-    def _run(
-        self, image: np.ndarray, rows: Span, columns: Span, clock: StageClock
-    ) -> np.ndarray:
+    def _run(self, image: np.ndarray, rows: Span, columns: Span, clock: StageClock) -> np.ndarray:
         with clock.stage('preprocess'):
             planes = self._view.planes(image, rows, columns)
         return self._run_network(planes, clock)

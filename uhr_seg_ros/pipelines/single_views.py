@@ -39,7 +39,7 @@ class View(Protocol):
         ...
 
     def spans(self, size: Size) -> tuple[list[Span], list[Span]]:
-        """Return the tiles of a frame along its rows and its columns, px; one of each: no tiles."""
+        """Return the tiles of a frame along rows and columns, px; one of each: no tiles."""
         ...
 
     def input_size(self, size: Size) -> Size:
