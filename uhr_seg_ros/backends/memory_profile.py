@@ -48,9 +48,9 @@ def detail_bytes_per_pixel(bundle: Bundle) -> float | None:
     Raises:
         EngineError: The graph does not run at one of the sizes.
     """
-    if bundle.kind.is_fixed_size or peak_resident_bytes() is None:
+    if bundle.kind.is_fixed_size or bundle.input_size or peak_resident_bytes() is None:
         return None
-    sizes = SIZES
+    sizes = tuple(_multiples(bundle, *size) for size in SIZES)
     if bundle.patches:
         side = bundle.patches.side
         more = max(2, MORE_PATCHES_PX // side**2)
@@ -59,6 +59,11 @@ def detail_bytes_per_pixel(bundle: Bundle) -> float | None:
     pixels = [height * width for height, width in sizes]
     growth = (peaks[1] - peaks[0]) / (pixels[1] - pixels[0])
     return growth if growth > 0 else None
+
+
+def _multiples(bundle: Bundle, height: int, width: int) -> tuple[int, int]:
+    rows, columns = (-(-side // bundle.multiple) * bundle.multiple for side in (height, width))
+    return rows, columns
 
 
 def _in_new_process(bundle: Bundle, height: int, width: int) -> int:

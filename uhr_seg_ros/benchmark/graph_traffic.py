@@ -118,7 +118,9 @@ def fixed_graphs(
     height, width = padded_size(size, bundle.multiple)
     factor = bundle.low_res_factor
     low = {'low_height': height // factor, 'low_width': width // factor}
-    if bundle.kind.sees_reduced_frame:
+    if bundle.input_size is not None:
+        height, width = bundle.input_size
+    elif bundle.kind.sees_reduced_frame:
         height, width = low.values()
     lengths = {
         'height': height,

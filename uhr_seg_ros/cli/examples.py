@@ -26,6 +26,11 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         'run/last.pth --output model',
         'hlrc.pth --network hlrc_cityscapes --output model --classes cityscapes',
     ),
+    'wrap': (
+        'unet.onnx --inspect',
+        'unet.onnx --classes classes.yaml --mean 0.485 0.456 0.406 --std 0.229 0.224 0.225 '
+        '--image IMG_0001.JPG --output model',
+    ),
     'train': (
         '--config config/train/folder.yaml --root my_images --output run',
         '--config config/train/folder.yaml --root my_images --output run --resume --minutes 50',

@@ -40,6 +40,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         'uhr_seg_ros.cli.convert',
         'turn a published or trained checkpoint into a bundle',
     ),
+    'wrap': (
+        'uhr_seg_ros.cli.wrap',
+        'turn an ONNX network of others into a bundle',
+    ),
     'train': (
         'uhr_seg_ros.cli.train',
         'train a network on a data set',

@@ -123,6 +123,8 @@ class Bundle:
         multiple: height and width of the network input are multiples of this, px.
         low_res_factor: the semantic branch sees the image reduced by this factor.
         graphs: graph name -> graph.
+        input_size: height and width of all that the network takes, px, for kind `single`; None
+            for any size.
         detail_bytes_per_pixel: peak memory of the detail branch per input pixel, if measured.
         domain: what frames the model is for; empty where model.yaml does not say it.
         provenance: where the weights come from, free form.
@@ -147,6 +149,7 @@ class Bundle:
     multiple: int
     low_res_factor: int
     graphs: dict[str, Graph]
+    input_size: tuple[int, int] | None = None
     detail_bytes_per_pixel: float | None = None
     domain: Domain = Domain()  # noqa: RUF009 - it cannot change
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -227,6 +230,7 @@ def read_bundle(path: Path, content: bytes) -> Bundle:
         multiple=fields.positive_int('input.multiple', MAX_MULTIPLE),
         low_res_factor=fields.positive_int('input.low_res_factor', MAX_FACTOR),
         graphs={name: _read_graph(fields, name, *names) for name, names in graphs.items()},
+        input_size=_read_input_size(fields, kind),
         detail_bytes_per_pixel=fields.positive_number(memory) if fields.has(memory) else None,
         domain=read_domain(fields),
         provenance=fields.get('provenance', dict) if fields.has('provenance') else {},
@@ -305,6 +309,25 @@ def _read_rgb(fields: Fields, key: str, lowest: float) -> tuple[float, float, fl
     if not all(lowest <= value <= 255.0 for value in (red, green, blue)):
         raise fields.error(f'field {key} is {[red, green, blue]}, expected {lowest} to 255')
     return red, green, blue
+
+
+def _read_input_size(fields: Fields, kind: BundleKind) -> tuple[int, int] | None:
+    key = 'input.size'
+    if not kind.may_have_one_size or not fields.has(key):
+        return None
+    multiple, factor = fields.get('input.multiple', int), fields.get('input.low_res_factor', int)
+    sides = fields.get(key, list)
+    whole = all(isinstance(side, int) and not isinstance(side, bool) for side in sides)
+    if not whole or len(sides) != 2 or not all(1 <= side <= MAX_SIDE for side in sides):
+        text = f'field {key} is {shown(sides)}, expected height and width, 1 to {MAX_SIDE} px'
+        raise fields.error(text)
+    if factor != 1 or any(side % multiple for side in sides):
+        text = (
+            f'field {key} is {shown(sides)}, expected multiples of input.multiple {multiple}, '
+            f'and an input.low_res_factor of 1 instead of {factor}'
+        )
+        raise fields.error(text)
+    return sides[0], sides[1]
 
 
 def _read_agreement(fields: Fields) -> dict[str, float]:

@@ -80,6 +80,8 @@ class BundleKind:
             export is compared with torch, neither of them the traced one.
         dynamic_axes: tensor -> axis -> name of its length, where that depends on the frame.
         is_fixed_size: whether its graphs see as many px of every frame: nothing to tile.
+        may_have_one_size: whether a bundle may have `input.size`: its network takes that only, of
+            frames that are resized or of tiles.
         sees_reduced_frame: whether `image` is the frame reduced by `low_res_factor`.
         optional: graphs that a bundle may lack.
         contexts: graphs that a bundle has only if `patches.contexts` of its model.yaml has them;
@@ -96,6 +98,7 @@ class BundleKind:
     compare_sizes: Callable[[int, int], tuple[Size, ...]]
     dynamic_axes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     is_fixed_size: bool = False
+    may_have_one_size: bool = False
     sees_reduced_frame: bool = False
     optional: tuple[str, ...] = ()
     contexts: tuple[str, ...] = ()
@@ -235,6 +238,7 @@ _KINDS = (
         exporter='uhr_seg_ros.export.single:EXPORTER',
         compare_sizes=_of_strides,
         dynamic_axes={'image': _FRAME, 'logits': _ROWS},
+        may_have_one_size=True,
         sees_reduced_frame=True,
     ),
     # Patches with the help of contexts, see `core.bundle.Patches`.

@@ -57,6 +57,7 @@ def write_bundle(
     std: Sequence[float] = IMAGENET_STD,
     multiple: int = 16,
     low_res_factor: int = 4,
+    input_size: tuple[int, int] | None = None,
     detail_bytes_per_pixel: float | None = None,
     patches: Patches | None = None,
     domain: Domain = Domain(),  # noqa: B008 - it cannot change
@@ -100,6 +101,8 @@ def write_bundle(
             if graph not in BUNDLE_KINDS[kind].optional or (path / f'{graph}.onnx').is_file()
         },
     }
+    if input_size is not None:
+        content['input']['size'] = list(input_size)
     if plain := domain.plain():
         content['domain'] = plain
     if patches is not None:

@@ -47,11 +47,22 @@ def embed_external_data(path: Path) -> bool:
         return False
     if outside is None:
         return False
-    write_bytes(path, _embedded(path, outside))
+    write_bytes(path, embedded(path, outside))
     return True
 
 
-def _embedded(path: Path, outside: Outside) -> bytes:
+def embedded(path: Path, outside: Outside) -> bytes:
+    """
+    Return an ONNX file with the tensors that it keeps in other files.
+
+    Args:
+        path: ONNX file.
+        outside: the first such tensor, as `first_outside` finds it.
+
+    Raises:
+        BundleError: as `embed_external_data`.
+
+    """
     where = f'graph file {path}: {describe(outside)}'
     try:
         import onnx

@@ -43,7 +43,22 @@ def enlarged_arg_max(logits: np.ndarray, size: tuple[int, int], multiple: int) -
         (H, W) uint8, or uint16 above 255 classes.
 
     """
-    rows, columns = padded_size(size, multiple)
+    return padded_arg_max(logits, size, padded_size(size, multiple))
+
+
+def padded_arg_max(
+    logits: np.ndarray, size: tuple[int, int], padded: tuple[int, int]
+) -> np.ndarray:
+    """
+    Enlarge logits as `enlarged_arg_max` does, which cover any size.
+
+    Args:
+        logits: (C, h, w) float32.
+        size: height and width of the frame, px.
+        padded: height and width that the logits cover, px.
+
+    """
+    rows, columns = padded
     height, width = logits.shape[1:]
     factor = rows // height
     if (factor * height, factor * width) == (rows, columns):

@@ -30,24 +30,24 @@ from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.masks import (
     ARG_MAX_BYTES,
     enlarged,
-    enlarged_arg_max,
     enlarged_confidence,
+    padded_arg_max,
 )
 from uhr_seg_ros.pipelines.outputs import CheckedGraphs
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, Results, TilingOptions
-from uhr_seg_ros.pipelines.preprocessing import Preprocessor
 from uhr_seg_ros.pipelines.sampling import Sampler
+from uhr_seg_ros.pipelines.single_views import view_of
 from uhr_seg_ros.pipelines.synchronous import fixed_size, open_fixed, SynchronousPipeline
-from uhr_seg_ros.pipelines.tiling import padded_size, tile_spans, TileBlender, TileLimit
+from uhr_seg_ros.pipelines.tiling import Span, TileBlender
 
 
 class SingleBranch(SynchronousPipeline):
     """
     Run the graph `network` of one bundle of kind `single`.
 
-    The graph sees the frame reduced by `low_res_factor`; its logits are enlarged bilinearly to
-    the frame. Where a memory limit or a tile size asks for it, the network runs in overlapping
-    tiles whose logits are blended linearly.
+    The graph sees the frame reduced by `low_res_factor`, or resized where it takes one size only;
+    its logits are enlarged bilinearly to the frame. Where a memory limit or a tile size asks for
+    it, the network runs in overlapping tiles whose logits are blended linearly.
 
     Args:
         bundle: a bundle of kind `single`.
@@ -71,8 +71,7 @@ class SingleBranch(SynchronousPipeline):
         self._bundle = bundle
         self._graphs = CheckedGraphs(bundle, engines)
         self.provenance = engines['network'].provenance()
-        self._limit = _tile_limit(bundle, limits)
-        self._preprocessor = Preprocessor(bundle)
+        self._view = view_of(bundle, limits)
         self._logit_bytes = 0.0
 
     @staticmethod
@@ -88,13 +87,7 @@ class SingleBranch(SynchronousPipeline):
             size: height and width of the frame, px.
 
         """
-        height, width = padded_size(size, bundle.multiple)
-        tile = _tile_limit(bundle, limits).side_for(height, width)
-        if tile is not None:
-            height, width = (
-                tile_spans(side, tile, bundle.multiple)[0][1] for side in (height, width)
-            )
-        return height // bundle.low_res_factor, width // bundle.low_res_factor
+        return view_of(bundle, limits).input_size(size)
 
     def segment(self, frame: RawFrame, request: OutputRequest, clock: StageClock) -> Results:
         """
@@ -105,18 +98,17 @@ class SingleBranch(SynchronousPipeline):
         with clock.stage('convert'):
             image = frame.bgr
         logits = self._logits(image, clock)
-        pixels = math.prod(self._preprocessor.padded_size(image))
-        self._logit_bytes = logits.nbytes / pixels
+        size = frame.height, frame.width
+        extent = self._view.extent(size)
+        self._logit_bytes = logits.nbytes / math.prod(extent)
         if not self._keeps_memory:
-            self._preprocessor.forget()
+            self._view.forget()
         with clock.stage('enlarge'):
-            size = frame.height, frame.width
-            results = {'mask': enlarged_arg_max(logits, size, self._bundle.multiple)}
-            padded = self._preprocessor.padded_size(image)
+            results = {'mask': padded_arg_max(logits, size, extent)}
             if 'confidence' in request.outputs:
-                results['confidence'] = enlarged_confidence(logits, size, padded)
+                results['confidence'] = enlarged_confidence(logits, size, extent)
             if 'logits' in request.outputs:
-                results['logits'] = np.stack([enlarged(each, size, padded) for each in logits])
+                results['logits'] = np.stack([enlarged(each, size, extent) for each in logits])
         if request.overlay.any:
             with clock.stage('overlay'):
                 classes = self._bundle.classes
@@ -132,17 +124,14 @@ class SingleBranch(SynchronousPipeline):
         return self._logit_bytes + ARG_MAX_BYTES + (8 if 'confidence' in outputs else 0)
 
     def _logits(self, image: np.ndarray, clock: StageClock) -> np.ndarray:
-        """Return the logits of the padded frame, (C, h, w) float32."""
-        height, width = self._preprocessor.padded_size(image)
-        tile = self._limit.side_for(height, width)
-        if tile is None:
-            return self._run(image, clock)[0]
-        rows = tile_spans(height, tile, self._bundle.multiple)
-        columns = tile_spans(width, tile, self._bundle.multiple)
+        """Return the logits of the extent of the frame, (C, h, w) float32."""
+        rows, columns = self._view.spans(image.shape[:2])
+        if len(rows) == len(columns) == 1:
+            return self._run(image, rows[0], columns[0], clock)[0]
         blender: TileBlender | None = None
         for row, row_span in enumerate(rows):
             for column, column_span in enumerate(columns):
-                logits = self._run(image[slice(*row_span), slice(*column_span)], clock)
+                logits = self._run(image, row_span, column_span, clock)
                 sides = row_span[1] - row_span[0], column_span[1] - column_span[0]
                 if blender is None:
                     blender = TileBlender(rows, columns, self._step(logits, sides))
@@ -150,9 +139,9 @@ class SingleBranch(SynchronousPipeline):
         assert blender is not None  # there is a tile
         return blender.total[0]
 
-    def _run(self, image: np.ndarray, clock: StageClock) -> np.ndarray:
+    def _run(self, image: np.ndarray, rows: Span, columns: Span, clock: StageClock) -> np.ndarray:
         with clock.stage('preprocess'):
-            planes = self._preprocessor.low_res(image)
+            planes = self._view.planes(image, rows, columns)
         return self._run_network(planes, clock)
 
     def _run_network(self, planes: np.ndarray, clock: StageClock) -> np.ndarray:
@@ -224,7 +213,3 @@ class Uniform(SingleBranch):
 def no_semantic_branch(bundle: Bundle) -> BundleError:
     """Return the error for asking what a semantic branch alone says."""
     return BundleError(f'bundle {bundle.name} has one branch, no semantic one to run alone')
-
-
-def _tile_limit(bundle: Bundle, limits: TilingOptions) -> TileLimit:
-    return TileLimit(bundle, limits.memory_limit_mb or None, limits.tile, limits.bytes_per_pixel)

@@ -113,6 +113,26 @@ def tile_spans(size: int, tile: int, multiple: int) -> list[Span]:
     return [(start, start + side) for start in starts]
 
 
+def spans_of_side(size: int, side: int, multiple: int) -> list[Span]:
+    """
+    Cover an axis with tiles of one given side, evenly spread, the last one flush with the end.
+
+    Args:
+        size: length of the axis, px, a multiple of `multiple`, at least `side`.
+        side: of every tile, px, a multiple of `multiple`.
+        multiple: starts and stops are multiples of this.
+
+    Returns:
+        Spans in rising order; neighbors share what `overlap_of` says, or half of a small tile.
+
+    """
+    step = max(side - min(overlap_of(side, multiple), side // 2), multiple)
+    count = 1 + -(-(size - side) // step)
+    last = max(count - 1, 1)
+    starts = [index * (size - side) // last // multiple * multiple for index in range(count)]
+    return [(start, start + side) for start in starts]
+
+
 def blend_weights(spans: Sequence[Span], size: int) -> list[np.ndarray]:
     """
     Weigh tiles so that they fade linearly into each other.

@@ -197,7 +197,7 @@ class FrameProcessor:
         self._segmenter = Segmenter(
             settings.bundle,
             settings.backend,
-            TilingOptions(settings.memory_limit_mb),
+            TilingOptions(settings.memory_limit_mb, settings.tile_size or None),
             input_size=settings.input_size[::-1],
             options=EngineOptions(
                 threads=settings.threads,

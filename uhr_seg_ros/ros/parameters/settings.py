@@ -132,6 +132,13 @@ class Settings:
         limits=(0, 1 << 20),
         change='unconfigured',
     )
+    tile_size: int = row(
+        0,
+        'Largest side of the tiles of a frame, px. 0 = whole frames where memory_limit_mb allows; '
+        'a network that takes one size only then sees frames resized to it.',
+        limits=(0, MAX_SIDE),
+        change='unconfigured',
+    )
     max_pixels: int = row(
         DEFAULT_FRAME_PIXELS,
         'Largest frame, width x height, px: what is larger, also a depth image, is rejected by '
