@@ -38,12 +38,7 @@ from std_msgs.msg import Header
 
 from uhr_seg_ros.ros.messages.remarks import Throttle
 from uhr_seg_ros.ros.topics.closing import withdraw
-from uhr_seg_ros.ros.topics.qos import INPUT_DEPTH, named, Offer, offer_of
-
-try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
+from uhr_seg_ros.ros.topics.qos import INPUT_DEPTH, named, no_events, Offer, offer_of
 
 
 PATIENCE_S = 3.0
@@ -273,7 +268,7 @@ class AdaptiveQosSubscription:
             offer.profile(INPUT_DEPTH),
             callback_group=self._group,
             # Those of rclpy say that nothing will come, though another subscription may get it.
-            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+            event_callbacks=no_events(),
             qos_overriding_options=QoSOverridingOptions([QoSPolicyKind.DEPTH]),
         )
         self._links[offer] = link

@@ -30,6 +30,11 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from uhr_seg_ros.core.text import listed
 
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
 # Old frames are of no use here, but a reliable 4K frame arrives in hundreds of fragments: with
 # a depth of one, the next frame could throw it out before it is complete.
 INPUT_DEPTH = 5
@@ -57,6 +62,11 @@ def latched_qos() -> QoSProfile:
 def output_overrides() -> QoSOverridingOptions:
     """Let parameters `qos_overrides.<topic>.publisher.*` change a publication."""
     return QoSOverridingOptions.with_default_policies()
+
+
+def no_events() -> SubscriptionEventCallbacks:
+    """Leave out the warnings of rclpy, which every waking of an executor would look for."""
+    return SubscriptionEventCallbacks(use_default_callbacks=False)
 
 
 MAX_NAMED = 5
