@@ -144,7 +144,7 @@ class SegmentationNode(SimClockNode, StoppableNode):
         self._worker.resume()
         try:
             for camera in self._cameras.values():
-                camera.open_input(settings, self._worker.put)
+                camera.open_input(settings, self._worker)
         except Exception as error:  # such as an override of a QoS that does not exist
             self.failures.add('cannot be activated', error)
             failure = self.failures.text

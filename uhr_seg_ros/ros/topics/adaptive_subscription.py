@@ -38,6 +38,7 @@ from std_msgs.msg import Header
 
 from uhr_seg_ros.ros.messages.remarks import Throttle
 from uhr_seg_ros.ros.topics.closing import withdraw
+from uhr_seg_ros.ros.topics.header_only import spare, Sparing
 from uhr_seg_ros.ros.topics.qos import INPUT_DEPTH, named, no_events, Offer, offer_of
 
 
@@ -126,6 +127,7 @@ class AdaptiveQosSubscription:
         topic: relative name, remapped by the node.
         callback: gets each message.
         reliability: `auto` to follow, or `reliable` or `best_effort` to keep one.
+        sparing: which messages are taken without their data, None for none.
 
     Attributes:
         topic_name: resolved name, which starts with `/`.
@@ -141,11 +143,12 @@ class AdaptiveQosSubscription:
         topic: str,
         callback: Callable[[Any], None],
         reliability: str = 'auto',
+        sparing: Sparing | None = None,
     ) -> None:
         self._node = node
         self._message_type = message_type
         self._topic = topic
-        self._callback = callback
+        self._callback, self._sparing = callback, sparing
         self.fixed = None if reliability == 'auto' else reliability == 'reliable'
         self._group = MutuallyExclusiveCallbackGroup()
         self._lock = Lock()  # closing comes from another thread than following
@@ -271,6 +274,8 @@ class AdaptiveQosSubscription:
             event_callbacks=no_events(),
             qos_overriding_options=QoSOverridingOptions([QoSPolicyKind.DEPTH]),
         )
+        if self._sparing is not None:
+            spare(link.subscription, self._sparing.is_wanted)
         self._links[offer] = link
         return link
 
@@ -280,8 +285,13 @@ class AdaptiveQosSubscription:
 
     def _take(self, link: _Link, message: Any, info: Mapping[str, Any]) -> None:
         link.note()
-        if not self._is_repeated(link, message.header, info.get('source_timestamp') or 0):
-            self._sources.note((info.get('publisher_gid') or {}).get('data', b''))
+        header = message if isinstance(message, Header) else message.header
+        if self._is_repeated(link, header, info.get('source_timestamp') or 0):
+            return
+        self._sources.note((info.get('publisher_gid') or {}).get('data', b''))
+        if header is message and self._sparing is not None:
+            self._sparing.skip(header)
+        else:
             self._callback(message)
 
     def _is_repeated(self, link: _Link, header: Header, sent_ns: int) -> bool:
