@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import pairwise
 import math
@@ -39,7 +39,16 @@ from std_msgs.msg import Header
 from uhr_seg_ros.ros.messages.remarks import Throttle
 from uhr_seg_ros.ros.topics.closing import withdraw
 from uhr_seg_ros.ros.topics.header_only import spare, Sparing
-from uhr_seg_ros.ros.topics.qos import INPUT_DEPTH, named, no_events, Offer, offer_of
+from uhr_seg_ros.ros.topics.qos import (
+    INPUT_DEPTH,
+    matched_events,
+    named,
+    no_events,
+    Offer,
+    offer_of,
+    SubscriptionEventCallbacks,
+    UnsupportedEventTypeError,
+)
 
 
 PATIENCE_S = 3.0
@@ -114,7 +123,10 @@ class AdaptiveQosSubscription:
     That cannot change on a living subscription, so `update_qos` opens others; call it often.
     Where publishers offer different ones, all are asked for until messages come by one, then those
     that are weaker are closed, and opened again when no more come: a publisher that sends nothing
-    takes nothing from one that does. By Fast DDS defaults a best-effort subscription receives no
+    takes nothing from one that does. As long as nobody publishes, the weakest is asked for, which
+    connects to every publisher, and the first one that does is followed at once: the best effort
+    camera that is started later would log that somebody requests what it does not offer.
+    `BEST_AVAILABLE` of rclpy looks once: without a publisher it is the strongest. By Fast DDS defaults a best-effort subscription receives no
     frame above half a megabyte, a reliable one never connects to a best-effort publisher, and one
     that wants what was sent before it came never connects to a publisher that does not keep it.
 
@@ -159,9 +171,12 @@ class AdaptiveQosSubscription:
         self._throttle = Throttle(_TELL_PERIOD_S)
         self.topic_name = node.resolve_topic_name(topic)
         self.type_name = f'{message_type.__module__.partition(".")[0]}/msg/{message_type.__name__}'
+        self._is_alone = False
         self.update_qos()
-        if not self._links:
-            self._open(Offer(reliable=self.fixed is not False, latched=False))
+        with self._lock:
+            if not self._links:
+                self._is_alone = True
+                self._open(Offer(self.fixed is True, False), matched_events(self._on_matched))
 
     @property
     def offers(self) -> list[Offer]:
@@ -179,10 +194,11 @@ class AdaptiveQosSubscription:
         with self._lock:
             if self._is_closed:
                 return
-            is_first = not self._links
+            is_first = not self._links or self._is_alone
             # What is open stays while nobody publishes.
             if wanted := self.suited(publishers):
                 opened = self._climb(sorted(wanted, reverse=True))
+                self._is_alone = False
         for offer in opened if not is_first else ():
             if self._throttle.allows(f'opened {offer}'):
                 self._node.get_logger().info(
@@ -260,20 +276,29 @@ class AdaptiveQosSubscription:
         if self._throttle.allows(kind):
             self._node.get_logger().warning(f'{self.topic_name}: {text}')
 
-    def _open(self, offer: Offer) -> _Link:
+    def _on_matched(self, _: Any) -> None:
+        """Follow the first publisher at once."""
+        with suppress(Exception):  # the next call of `update_qos` raises it where that is told
+            self.update_qos()
+
+    def _open(self, offer: Offer, events: SubscriptionEventCallbacks | None = None) -> _Link:
         link = _Link()
         # rclpy of Humble calls back with the message alone.
         take = partial(self._take, link)
-        link.subscription = self._node.create_subscription(
+        subscribe = partial(
+            self._node.create_subscription,
             self._message_type,
             self._topic,
             take if _TELLS_SENDER else partial(take, info={}),
             offer.profile(INPUT_DEPTH),
             callback_group=self._group,
-            # Those of rclpy say that nothing will come, though another subscription may get it.
-            event_callbacks=no_events(),
             qos_overriding_options=QoSOverridingOptions([QoSPolicyKind.DEPTH]),
         )
+        try:
+            # Those of rclpy say that nothing will come, though another subscription may get it.
+            link.subscription = subscribe(event_callbacks=events or no_events())
+        except UnsupportedEventTypeError:  # of a middleware that does not tell
+            link.subscription = subscribe(event_callbacks=no_events())
         if self._sparing is not None:
             spare(link.subscription, self._sparing.is_wanted)
         self._links[offer] = link

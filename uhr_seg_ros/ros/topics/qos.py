@@ -16,8 +16,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from rclpy.qos import (
     DurabilityPolicy,
@@ -31,9 +31,9 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from uhr_seg_ros.core.text import listed
 
 try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
+    from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
 except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
+    from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 # Old frames are of no use here, but a reliable 4K frame arrives in hundreds of fragments: with
 # a depth of one, the next frame could throw it out before it is complete.
@@ -67,6 +67,14 @@ def output_overrides() -> QoSOverridingOptions:
 def no_events() -> SubscriptionEventCallbacks:
     """Leave out the warnings of rclpy, which every waking of an executor would look for."""
     return SubscriptionEventCallbacks(use_default_callbacks=False)
+
+
+def matched_events(callback: Callable[[Any], None]) -> SubscriptionEventCallbacks:
+    """Have a function called when publishers connect, or disconnect; never by older rclpy."""
+    try:
+        return SubscriptionEventCallbacks(matched=callback, use_default_callbacks=False)
+    except TypeError:  # Humble
+        return no_events()
 
 
 MAX_NAMED = 5
