@@ -19,8 +19,9 @@ What topics cost the node that it has no use for: frames that are thrown away, /
 Two nodes take turns, in processes of their own: the node as it is, and one that subscribes in the
 way of rclpy, which takes every frame whole and hears /clock by its own executor. Neither segments
 more than a frame in 1000 s, so what is left is what it costs to be subscribed. The time of the
-processor is that of the whole process, its threads of DDS included, and counts per message that was
-sent: on a busy machine the sender cannot keep the rate.
+processor is that of the whole process, its threads of DDS included, and counts per message that
+was sent: on a busy machine the sender cannot keep the rate. Before, frames are taken in this
+process: as messages, in their serialized form, and as their headers.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ from uhr_seg_ros.core.program import guarded
 from uhr_seg_ros.replay.environment import isolate
 from uhr_seg_ros.replay.node_process import NodeProcess
 from uhr_seg_ros.ros.messages.images import encode_image
+from uhr_seg_ros.ros.topics.header_only import header_type
 
 #: Module that is run as the node -> what it is.
 NODES = {'uhr_seg_ros.ros.node': 'node', 'tools.plain_node': 'as rclpy does'}
@@ -88,7 +90,7 @@ class Sender:
         self.frames: Publisher = self._node.create_publisher(Image, 'image_raw', profile)
         self._clock = self._node.create_publisher(Clock, '/clock', 10)
         header = Header(frame_id='camera')
-        self._frame = serialize_message(encode_image(benchmark_image(size), 'bgr8', header))
+        self.frame = serialize_message(encode_image(benchmark_image(size), 'bgr8', header))
 
     def wait_for(self, node: NodeProcess) -> None:
         """Wait until a node subscribes to frames."""
@@ -106,7 +108,7 @@ class Sender:
             if sent < now * rate:
                 sent += 1
                 if load.frames:
-                    self.frames.publish(self._frame)
+                    self.frames.publish(self.frame)
                 else:
                     message = Clock()
                     message.clock.sec, message.clock.nanosec = int(now), int(now % 1 * 1e9)
@@ -132,6 +134,38 @@ def measure(sender: Sender, node: NodeProcess, load: Load, seconds: float) -> di
     sent = sender.send(load, seconds)
     took_s = sum(process.cpu_times()[:2]) - before
     return {'busy_ms': 1e3 * took_s / (time.monotonic() - start), 'sent': sent / seconds}
+
+
+def measure_takes(size: tuple[int, int], count: int = 20) -> dict[str, float]:
+    """Return what taking a frame costs the thread that does it, and all others of Python, ms."""
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        sender, node = Sender(size), rclpy.create_node('taker')
+        profile = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+        subscription = node.create_subscription(Image, 'image_raw', print, profile)
+        ways = {
+            'message': (Image, False),
+            'raw': (Image, True),
+            'header': (header_type(Image), False),
+        }
+        took: dict[str, list[float]] = {way: [] for way in ways}
+        while not sender.frames.get_subscription_count():
+            time.sleep(0.05)
+        for _ in range(count):
+            for way, form in ways.items():
+                sender.frames.publish(sender.frame)
+                taken = None
+                while taken is None:
+                    before = time.thread_time()
+                    with subscription.handle:
+                        taken = subscription.handle.take_message(*form)
+                    took[way].append(1e3 * (time.thread_time() - before))
+                    if taken is None:
+                        took[way].pop()
+                        time.sleep(0.001)
+        return {way: round(median(each), 2) for way, each in took.items()}
+    finally:
+        rclpy.try_shutdown()
 
 
 def measure_node(module: str, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -209,6 +243,8 @@ def compare(arguments: argparse.Namespace) -> int:
     os.environ['PYTHONPATH'] = os.pathsep.join([ROOT, os.environ.get('PYTHONPATH', '')])
     isolate()
     tune_malloc()
+    takes = measure_takes(arguments.size)
+    print(', '.join(f'taken as {way}: {ms:.1f} ms' for way, ms in takes.items()), flush=True)
     runs: dict[str, list[dict[str, Any]]] = {module: [] for module in NODES}
     for _ in range(arguments.repeat):
         for module, found in runs.items():
@@ -216,7 +252,9 @@ def compare(arguments: argparse.Namespace) -> int:
     result = {NODES[module]: joined(found) for module, found in runs.items()}
     show(result)
     if arguments.json:
-        write_results(arguments.json, {'size': list(arguments.size), 'nodes': result})
+        write_results(
+            arguments.json, {'size': list(arguments.size), 'take_ms': takes, 'nodes': result}
+        )
     return 0
 
 

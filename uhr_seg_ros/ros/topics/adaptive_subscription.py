@@ -41,15 +41,12 @@ from uhr_seg_ros.ros.topics.closing import withdraw
 from uhr_seg_ros.ros.topics.header_only import spare, Sparing
 from uhr_seg_ros.ros.topics.qos import (
     INPUT_DEPTH,
-    matched_events,
     named,
     no_events,
     Offer,
     offer_of,
-    SubscriptionEventCallbacks,
-    UnsupportedEventTypeError,
+    subscribe_watching,
 )
-
 
 PATIENCE_S = 3.0
 """After so long without a message, s, publishers that offer less are listened to as well."""
@@ -123,12 +120,14 @@ class AdaptiveQosSubscription:
     That cannot change on a living subscription, so `update_qos` opens others; call it often.
     Where publishers offer different ones, all are asked for until messages come by one, then those
     that are weaker are closed, and opened again when no more come: a publisher that sends nothing
-    takes nothing from one that does. As long as nobody publishes, the weakest is asked for, which
-    connects to every publisher, and the first one that does is followed at once: the best effort
-    camera that is started later would log that somebody requests what it does not offer.
-    `BEST_AVAILABLE` of rclpy looks once: without a publisher it is the strongest. By Fast DDS defaults a best-effort subscription receives no
+    takes nothing from one that does. By Fast DDS defaults a best-effort subscription receives no
     frame above half a megabyte, a reliable one never connects to a best-effort publisher, and one
     that wants what was sent before it came never connects to a publisher that does not keep it.
+
+    As long as nobody publishes, the weakest is asked for, which connects to every publisher, and
+    the first one is followed as soon as it connects. A best-effort camera that comes later would
+    log that somebody requests what it does not offer. `BEST_AVAILABLE` of rclpy does not help: it
+    looks once, and where it finds no publisher it is the strongest.
 
     Messages come one after the other, in a callback group of their own: taking a 4K frame holds
     up nothing else of the node. None comes twice.
@@ -176,7 +175,7 @@ class AdaptiveQosSubscription:
         with self._lock:
             if not self._links:
                 self._is_alone = True
-                self._open(Offer(self.fixed is True, False), matched_events(self._on_matched))
+                self._open(Offer(self.fixed is True, False), self._on_matched)
 
     @property
     def offers(self) -> list[Offer]:
@@ -281,7 +280,7 @@ class AdaptiveQosSubscription:
         with suppress(Exception):  # the next call of `update_qos` raises it where that is told
             self.update_qos()
 
-    def _open(self, offer: Offer, events: SubscriptionEventCallbacks | None = None) -> _Link:
+    def _open(self, offer: Offer, on_matched: Callable[[Any], None] | None = None) -> _Link:
         link = _Link()
         # rclpy of Humble calls back with the message alone.
         take = partial(self._take, link)
@@ -294,11 +293,12 @@ class AdaptiveQosSubscription:
             callback_group=self._group,
             qos_overriding_options=QoSOverridingOptions([QoSPolicyKind.DEPTH]),
         )
-        try:
-            # Those of rclpy say that nothing will come, though another subscription may get it.
-            link.subscription = subscribe(event_callbacks=events or no_events())
-        except UnsupportedEventTypeError:  # of a middleware that does not tell
-            link.subscription = subscribe(event_callbacks=no_events())
+        # The events of rclpy say that nothing will come, though another subscription may get it.
+        link.subscription = (
+            subscribe_watching(subscribe, on_matched)
+            if on_matched is not None
+            else subscribe(event_callbacks=no_events())
+        )
         if self._sparing is not None:
             spare(link.subscription, self._sparing.is_wanted)
         self._links[offer] = link

@@ -48,7 +48,7 @@ class SparingSubscription(Subscription):
     _is_wanted: Callable[[], bool]
 
     @property
-    def msg_type(self) -> type:
+    def msg_type(self) -> type:  # type: ignore[override]
         """The class of the next message."""
         whole: type = self.__dict__['msg_type']
         return whole if self._is_wanted() else header_type(whole) or whole
@@ -67,8 +67,9 @@ def spare(subscription: Subscription[Any], is_wanted: Callable[[], bool]) -> Non
         is_wanted: asked before each message is taken.
 
     """
+    # In this order: an executor may take from it already.
+    subscription.__dict__['_is_wanted'] = is_wanted
     subscription.__class__ = SparingSubscription
-    subscription._is_wanted = is_wanted
 
 
 @cache

@@ -26,6 +26,7 @@ from rclpy.qos import (
     ReliabilityPolicy,
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from uhr_seg_ros.core.text import listed
@@ -69,12 +70,22 @@ def no_events() -> SubscriptionEventCallbacks:
     return SubscriptionEventCallbacks(use_default_callbacks=False)
 
 
-def matched_events(callback: Callable[[Any], None]) -> SubscriptionEventCallbacks:
-    """Have a function called when publishers connect, or disconnect; never by older rclpy."""
+def subscribe_watching(
+    subscribe: Callable[..., Subscription[Any]], on_matched: Callable[[Any], None]
+) -> Subscription[Any]:
+    """
+    Subscribe, and have a function called whenever a publisher connects or disconnects.
+
+    Args:
+        subscribe: makes the subscription, given `event_callbacks`.
+        on_matched: never called by Humble, nor by middleware that does not tell.
+
+    """
     try:
-        return SubscriptionEventCallbacks(matched=callback, use_default_callbacks=False)
-    except TypeError:  # Humble
-        return no_events()
+        events = SubscriptionEventCallbacks(matched=on_matched, use_default_callbacks=False)
+        return subscribe(event_callbacks=events)
+    except (TypeError, UnsupportedEventTypeError):
+        return subscribe(event_callbacks=no_events())
 
 
 MAX_NAMED = 5

@@ -26,7 +26,7 @@ from uhr_seg_ros.ros.topics.qos import no_events
 from uhr_seg_ros.ros.topics.side_node import SideNode
 
 PAUSE_S = 0.02
-"""How old the node's time may get, s: simulators publish /clock up to a thousand times a second."""
+"""How old the node's time may get, s: simulators publish it up to a thousand times a second."""
 
 
 class SimClockNode(Node):
