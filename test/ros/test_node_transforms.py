@@ -286,7 +286,7 @@ def test_tf_is_listened_to_while_somebody_wants_points(make_rig: Callable) -> No
     rig, _ = make_rig()
 
     def listens() -> bool:
-        return any(each.name == 'transforms' for each in threading.enumerate())
+        return any(each.name == 'tf_executor' for each in threading.enumerate())
 
     wait_until(listens, 'it to begin')
     watcher = rig.stage.watcher

@@ -84,6 +84,21 @@ def test_newest_frame_wins(desk: Desk) -> None:
     assert desk.worker.counts('front') == Counts(6, 2, 4, 0, 0)
 
 
+def test_how_long_a_frame_waits_at_least(desk: Desk) -> None:
+    desk.worker._durations.extend([100.0, 400.0])
+    desk.occupy('front')
+    assert desk.worker.time_to_turn('front') == 0.0  # none waits yet
+    desk.worker.put('front', 'waiting')
+    desk.worker.put('left', 'waiting')
+    assert 0.0 < 75.0 - desk.worker.time_to_turn('front') < TIMEOUT_S
+    assert 0.0 < 75.0 - desk.worker.time_to_turn('left') < TIMEOUT_S
+    desk.worker.skip('left')
+    assert desk.worker.counts('left') == Counts(2, 0, 1, 0, 1)
+    desk.finish()
+    assert min(desk.worker._durations) < TIMEOUT_S
+    assert desk.worker.time_to_turn('front') == 0.0
+
+
 def test_cameras_are_served_in_turn(desk: Desk) -> None:
     desk.occupy('front')
     for camera in ('front', 'left', 'right'):

@@ -36,18 +36,21 @@ class NodeProcess:
     Args:
         parameters: name -> value.
         folder: where its parameter file and its log go.
+        module: that is run, one that does what the node does.
 
     Attributes:
         log: what the node prints.
 
     """
 
-    def __init__(self, parameters: Mapping[str, object], folder: Path) -> None:
+    def __init__(
+        self, parameters: Mapping[str, object], folder: Path, module: str = 'uhr_seg_ros.ros.node'
+    ) -> None:
         self.log = folder / 'node.log'
         file = folder / 'node.yaml'
         content = {'/**': {'ros__parameters': dict(parameters)}}
         write_text(file, yaml.safe_dump(content))
-        node = python_child('uhr_seg_ros.ros.node', '--ros-args', '--params-file', file)
+        node = python_child(module, '--ros-args', '--params-file', file)
         with self.log.open('wb') as log:
             self._process = subprocess.Popen(
                 **node,

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import math
 import time
 from typing import NamedTuple
 
@@ -43,14 +44,21 @@ from uhr_seg_ros.ros.points.ground_mapper import GroundMapper
 from uhr_seg_ros.ros.points.transforms import TransformFinder
 from uhr_seg_ros.ros.topics.adaptive_subscription import AdaptiveQosSubscription
 from uhr_seg_ros.ros.topics.closing import close_all
+from uhr_seg_ros.ros.topics.header_only import Sparing
 from uhr_seg_ros.ros.topics.names import camera_info_topic, image_topic
 from uhr_seg_ros.ros.topics.silence import failed_reassemblies, reassembly_advice, why_silent
 from uhr_seg_ros.ros.topics.status import Problem, worst
 from uhr_seg_ros.ros.topics.time_jumps import stamp_ns, TimeJumps
-from uhr_seg_ros.ros.worker import Counts
+from uhr_seg_ros.ros.worker import Counts, Worker
 
 FRESH_S = 1.0
 """So long after a frame, s, what the network loses is not why frames do not come."""
+
+LEAD_S = 0.1
+"""Frames that come so long, s, before the worker may take one are taken with their pixels."""
+
+REFRESH_S = 1.0
+"""The frame that waits is replaced at least this often, s, however long it is to wait."""
 
 LOOK_PERIOD_S = 1.0
 """A frame is looked at this often, s: ground does not change faster, and a GPU has to wait."""
@@ -78,7 +86,8 @@ class CameraInput:
         prefix: `front/` for the camera `front`, empty for the one without a name.
         settings: transport and reliability.
         calibrations: gets every camera_info.
-        receive: gets every frame.
+        receive: gets frames.
+        sparing: which of them are dropped without being read.
 
     """
 
@@ -89,12 +98,17 @@ class CameraInput:
         settings: Settings,
         calibrations: CameraInfoCache,
         receive: Callable[[Frame], None],
+        sparing: Sparing,
     ) -> None:
         self._node = node
         self._name = f'{prefix}image_raw'
-        self._receive = receive
+        self._receive, self._skip = receive, sparing.skip
         self._images = AdaptiveQosSubscription(
-            node, *_source(node, prefix, settings), self._on_image, settings.image_qos
+            node,
+            *_source(node, prefix, settings),
+            self._on_image,
+            settings.image_qos,
+            sparing._replace(skip=self._on_skipped),
         )
         try:
             self._infos = AdaptiveQosSubscription(
@@ -140,9 +154,16 @@ class CameraInput:
         close_all([self._images, self._infos], AdaptiveQosSubscription.close)
 
     def _on_image(self, message: Image | CompressedImage) -> None:
+        self._note_frame()
+        self._receive(Frame(message, self._last_frame, stamp_ns(message.header)))
+
+    def _on_skipped(self, header: Header) -> None:
+        self._note_frame()
+        self._skip(header)
+
+    def _note_frame(self) -> None:
         self._last_frame = time.monotonic()
         self._next_warning_s = 0.0
-        self._receive(Frame(message, self._last_frame, stamp_ns(message.header)))
 
 
 def _source(node: Node, prefix: str, settings: Settings) -> tuple[type, str]:
@@ -192,7 +213,8 @@ class Camera:
         self.attention = Attention()
         jumps.listen(lambda _: self.attention.forget())
         self._input: CameraInput | None = None
-        self._put: Callable[[str, Frame], None]
+        self._worker: Worker
+        self._newest = -math.inf
         self._unclosed: list[CameraInput | CameraOutput | CloudLabeler | GroundMapper] = []
         self._topic = image_topic(node, self._prefix, transport)
         self.monitor = CameraMonitor(self._topic, node.get_fully_qualified_name())
@@ -301,13 +323,14 @@ class Camera:
             self._node, self._name, classes, self._calibrations, poses, hooks
         )
 
-    def open_input(self, settings: Settings, put: Callable[[str, Frame], None]) -> None:
-        """Subscribe; every frame is noted by the monitor and handed on."""
-        self._put = put
+    def open_input(self, settings: Settings, worker: Worker) -> None:
+        """Subscribe; every frame is noted by the monitor, and handed on if it may be taken."""
+        self._worker = worker
         self.monitor.restart()
         self.close_input()  # what an end that failed has left
+        sparing = Sparing(self._is_wanted, self._skip)
         self._input = CameraInput(
-            self._node, self._prefix, settings, self._calibrations, self._receive
+            self._node, self._prefix, settings, self._calibrations, self._receive, sparing
         )
         if self.clouds is not None:
             self.clouds.open_input()
@@ -317,10 +340,24 @@ class Camera:
         encoding = message.format if isinstance(message, CompressedImage) else message.encoding
         if len(encoding) > MAX_SHOWN:
             encoding = one_line(encoding, MAX_SHOWN)
-        self._jumps.note(self._topic, frame.stamp_ns)
+        self._note(frame.arrival, frame.stamp_ns, encoding)
+        self._newest = frame.arrival
+        self._worker.put(self._name, frame)
+
+    def _skip(self, header: Header) -> None:
+        self._note(time.monotonic(), stamp_ns(header), None)
+        self._worker.skip(self._name)
+
+    def _note(self, arrival: float, stamp: int, encoding: str | None) -> None:
+        self._jumps.note(self._topic, stamp)
         now_ns = self._node.get_clock().now().nanoseconds
-        self.monitor.note(frame.arrival, frame.stamp_ns, now_ns, encoding)
-        self._put(self._name, frame)
+        self.monitor.note(arrival, stamp, now_ns, encoding)
+
+    def _is_wanted(self) -> bool:
+        """Return whether a frame that comes now may be the one that the worker will take."""
+        lead = max(LEAD_S, 2 * self.monitor.usual_interval)  # one may be lost
+        waits = self._worker.time_to_turn(self._name)
+        return waits <= lead or time.monotonic() - self._newest >= REFRESH_S
 
     def check_publishers(self, warning_s: float) -> None:
         """Adapt the subscriptions to their publishers; see `CameraInput.check_publishers`."""

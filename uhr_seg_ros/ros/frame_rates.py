@@ -87,6 +87,11 @@ class Rhythm:
         return [later - earlier for earlier, later in pairwise(self.times)]
 
     @property
+    def usual_interval(self) -> float:
+        """The longest interval that is usual, infinite as long as none is known, s."""
+        return longest_usual(self._usual) if self._usual else math.inf
+
+    @property
     def usual_silence(self) -> float:
         """The silence beyond which it is unusual, 0 as long as no interval is known, s."""
         return self.silence_limit() if self._usual else 0.0
@@ -253,11 +258,12 @@ class FrameLog:
         self._encoding = ''
         self._reason = ''
 
-    def note(self, arrival: float, stamp_ns: int, now_ns: int, encoding: str) -> None:
-        """Note a frame that arrived; see `ArrivalWindow.add_frame`."""
+    def note(self, arrival: float, stamp_ns: int, now_ns: int, encoding: str | None) -> None:
+        """Note a frame that arrived, None: of unknown encoding; see `ArrivalWindow.add_frame`."""
         with self._lock:
             self._arrivals.add_frame(arrival, stamp_ns, now_ns)
-            self._encoding = encoding
+            if encoding is not None:
+                self._encoding = encoding
             if self._waiting_since is None:
                 self._waiting_since = arrival
 
@@ -279,6 +285,12 @@ class FrameLog:
         """Which silence is usual for this camera, s; 0 as long as no interval is known."""
         with self._lock:
             return self._arrivals.usual_silence
+
+    @property
+    def usual_interval(self) -> float:
+        """The longest interval between frames that is usual, infinite while unknown, s."""
+        with self._lock:
+            return self._arrivals.usual_interval
 
     def waited(self, now: float) -> float:
         """Return for how long frames have come of which none was finished, s."""

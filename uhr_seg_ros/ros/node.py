@@ -43,6 +43,7 @@ from uhr_seg_ros.ros.points.cloud_labeler import CloudHooks
 from uhr_seg_ros.ros.points.transforms import TransformFinder
 from uhr_seg_ros.ros.process import RCLError, run, StoppableNode
 from uhr_seg_ros.ros.reporting import Reporter
+from uhr_seg_ros.ros.topics.sim_clock import SimClockNode
 from uhr_seg_ros.ros.topics.time_jumps import TimeJumps
 from uhr_seg_ros.ros.transitions import (
     describe,
@@ -60,7 +61,7 @@ DIAGNOSTICS_PERIOD_S = 1.0
 QOS_PERIOD_S = 0.5
 
 
-class SegmentationNode(StoppableNode):
+class SegmentationNode(SimClockNode, StoppableNode):
     """
     Turns camera frames into masks.
 
@@ -143,7 +144,7 @@ class SegmentationNode(StoppableNode):
         self._worker.resume()
         try:
             for camera in self._cameras.values():
-                camera.open_input(settings, self._worker.put)
+                camera.open_input(settings, self._worker)
         except Exception as error:  # such as an override of a QoS that does not exist
             self.failures.add('cannot be activated', error)
             failure = self.failures.text

@@ -25,6 +25,10 @@ from threading import Condition, Thread
 import time
 from typing import Any, NamedTuple
 
+_REMEMBERED = 8
+_EARLY = 0.75
+"""A frame may be done after this share of what the quickest of the last ones took."""
+
 # A frame that is held back is looked at again at least this often, so that a changed limit counts.
 _MAX_WAIT_S = 0.5
 
@@ -118,6 +122,7 @@ class Worker:
         self._changed = Condition()
         self._unfinished: deque[tuple[str, Callable[[], None]]] = deque()
         self._begun: deque[tuple[InWork, int | None]] = deque()  # with the frame's stamp
+        self._durations: deque[float] = deque(maxlen=_REMEMBERED)
         self._paused = False
         self._stopping = False
         # A daemon: an inference that takes seconds must not hold up the end of the process.
@@ -134,6 +139,23 @@ class Worker:
             if self._paused:
                 slot.empty()
             self._changed.notify()
+
+    def skip(self, camera: str) -> None:
+        """Count a frame that was dropped before it came here, as `time_to_turn` was too long."""
+        with self._changed:
+            self._slots[camera].received += 1
+            self._slots[camera].dropped += 1
+
+    def time_to_turn(self, camera: str) -> float:
+        """Return how long, s, at least the frame in the camera's slot will wait; 0 for none."""
+        with self._changed:
+            slot = self._slots[camera]
+            if slot.frame is None:
+                return 0.0
+            turn = slot.last_taken + self._min_interval()
+            if self._begun and self._durations:
+                turn = max(turn, self._begun[0][0].since + _EARLY * min(self._durations))
+            return max(turn - time.monotonic(), 0.0)
 
     def call(self, job: Callable[[], Any], what: str = 'a job') -> Future:
         """
@@ -291,14 +313,17 @@ class Worker:
             self._unfinished.append((camera, rest))
             return
         with self._changed:  # an earlier one may wait for its end
-            self._begun.pop()
+            self._note_duration(self._begun.pop()[0])
         self._note_inside(self.in_work())
 
     def _finish_oldest(self) -> None:
         self._guarded(*self._unfinished.popleft())
         with self._changed:
-            self._begun.popleft()
+            self._note_duration(self._begun.popleft()[0])
         self._note_inside(self.in_work())
+
+    def _note_duration(self, ended: InWork) -> None:
+        self._durations.append(time.monotonic() - ended.since)
 
     def _guarded(
         self, camera: str, work: Callable[[], Callable[[], None] | None]

@@ -28,7 +28,7 @@ from uhr_seg_ros.core.text import MAX_SHOWN, one_line, shown
 from uhr_seg_ros.geometry.transform import IDENTITY, Transform
 from uhr_seg_ros.ros.messages.headers import plain_frame
 from uhr_seg_ros.ros.parameters.extrinsics import Extrinsics
-from uhr_seg_ros.ros.points.tf_listening import TfListening
+from uhr_seg_ros.ros.topics.side_node import SideNode
 from uhr_seg_ros.ros.topics.time_jumps import JUMP_NS, stamp_ns, TimeJumps
 
 if TYPE_CHECKING:
@@ -120,8 +120,11 @@ class TransformFinder:
         if tf2_ros is not None:
             self._buffer = tf2_ros.Buffer()
             watched = _WatchedBuffer(self._buffer, jumps)
-            self._listening = TfListening(
-                node, lambda own: tf2_ros.TransformListener(watched, own, spin_thread=False)
+            self._listening = SideNode(
+                node,
+                'tf',
+                ('/tf', '/tf_static'),
+                lambda own: tf2_ros.TransformListener(watched, own, spin_thread=False),
             )
             jumps.listen(watched.start_again)
             self._has_listened = False

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import pairwise
 import math
@@ -38,13 +38,15 @@ from std_msgs.msg import Header
 
 from uhr_seg_ros.ros.messages.remarks import Throttle
 from uhr_seg_ros.ros.topics.closing import withdraw
-from uhr_seg_ros.ros.topics.qos import INPUT_DEPTH, named, Offer, offer_of
-
-try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
-
+from uhr_seg_ros.ros.topics.header_only import spare, Sparing
+from uhr_seg_ros.ros.topics.qos import (
+    INPUT_DEPTH,
+    named,
+    no_events,
+    Offer,
+    offer_of,
+    subscribe_watching,
+)
 
 PATIENCE_S = 3.0
 """After so long without a message, s, publishers that offer less are listened to as well."""
@@ -122,6 +124,11 @@ class AdaptiveQosSubscription:
     frame above half a megabyte, a reliable one never connects to a best-effort publisher, and one
     that wants what was sent before it came never connects to a publisher that does not keep it.
 
+    As long as nobody publishes, the weakest is asked for, which connects to every publisher, and
+    the first one is followed as soon as it connects. A best-effort camera that comes later would
+    log that somebody requests what it does not offer. `BEST_AVAILABLE` of rclpy does not help: it
+    looks once, and where it finds no publisher it is the strongest.
+
     Messages come one after the other, in a callback group of their own: taking a 4K frame holds
     up nothing else of the node. None comes twice.
 
@@ -131,6 +138,7 @@ class AdaptiveQosSubscription:
         topic: relative name, remapped by the node.
         callback: gets each message.
         reliability: `auto` to follow, or `reliable` or `best_effort` to keep one.
+        sparing: which messages are taken without their data, None for none.
 
     Attributes:
         topic_name: resolved name, which starts with `/`.
@@ -146,11 +154,12 @@ class AdaptiveQosSubscription:
         topic: str,
         callback: Callable[[Any], None],
         reliability: str = 'auto',
+        sparing: Sparing | None = None,
     ) -> None:
         self._node = node
         self._message_type = message_type
         self._topic = topic
-        self._callback = callback
+        self._callback, self._sparing = callback, sparing
         self.fixed = None if reliability == 'auto' else reliability == 'reliable'
         self._group = MutuallyExclusiveCallbackGroup()
         self._lock = Lock()  # closing comes from another thread than following
@@ -161,9 +170,12 @@ class AdaptiveQosSubscription:
         self._throttle = Throttle(_TELL_PERIOD_S)
         self.topic_name = node.resolve_topic_name(topic)
         self.type_name = f'{message_type.__module__.partition(".")[0]}/msg/{message_type.__name__}'
+        self._is_alone = False
         self.update_qos()
-        if not self._links:
-            self._open(Offer(reliable=self.fixed is not False, latched=False))
+        with self._lock:
+            if not self._links:
+                self._is_alone = True
+                self._open(Offer(self.fixed is True, False), self._on_matched)
 
     @property
     def offers(self) -> list[Offer]:
@@ -181,10 +193,11 @@ class AdaptiveQosSubscription:
         with self._lock:
             if self._is_closed:
                 return
-            is_first = not self._links
+            is_first = not self._links or self._is_alone
             # What is open stays while nobody publishes.
             if wanted := self.suited(publishers):
                 opened = self._climb(sorted(wanted, reverse=True))
+                self._is_alone = False
         for offer in opened if not is_first else ():
             if self._throttle.allows(f'opened {offer}'):
                 self._node.get_logger().info(
@@ -262,20 +275,32 @@ class AdaptiveQosSubscription:
         if self._throttle.allows(kind):
             self._node.get_logger().warning(f'{self.topic_name}: {text}')
 
-    def _open(self, offer: Offer) -> _Link:
+    def _on_matched(self, _: Any) -> None:
+        """Follow the first publisher at once."""
+        with suppress(Exception):  # the next call of `update_qos` raises it where that is told
+            self.update_qos()
+
+    def _open(self, offer: Offer, on_matched: Callable[[Any], None] | None = None) -> _Link:
         link = _Link()
         # rclpy of Humble calls back with the message alone.
         take = partial(self._take, link)
-        link.subscription = self._node.create_subscription(
+        subscribe = partial(
+            self._node.create_subscription,
             self._message_type,
             self._topic,
             take if _TELLS_SENDER else partial(take, info={}),
             offer.profile(INPUT_DEPTH),
             callback_group=self._group,
-            # Those of rclpy say that nothing will come, though another subscription may get it.
-            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
             qos_overriding_options=QoSOverridingOptions([QoSPolicyKind.DEPTH]),
         )
+        # The events of rclpy say that nothing will come, though another subscription may get it.
+        link.subscription = (
+            subscribe_watching(subscribe, on_matched)
+            if on_matched is not None
+            else subscribe(event_callbacks=no_events())
+        )
+        if self._sparing is not None:
+            spare(link.subscription, self._sparing.is_wanted)
         self._links[offer] = link
         return link
 
@@ -285,8 +310,13 @@ class AdaptiveQosSubscription:
 
     def _take(self, link: _Link, message: Any, info: Mapping[str, Any]) -> None:
         link.note()
-        if not self._is_repeated(link, message.header, info.get('source_timestamp') or 0):
-            self._sources.note((info.get('publisher_gid') or {}).get('data', b''))
+        header = message if isinstance(message, Header) else message.header
+        if self._is_repeated(link, header, info.get('source_timestamp') or 0):
+            return
+        self._sources.note((info.get('publisher_gid') or {}).get('data', b''))
+        if header is message and self._sparing is not None:
+            self._sparing.skip(header)
+        else:
             self._callback(message)
 
     def _is_repeated(self, link: _Link, header: Header, sent_ns: int) -> bool:

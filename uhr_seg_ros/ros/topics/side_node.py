@@ -12,13 +12,13 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Listening to /tf while somebody wants what it tells, on a thread of its own."""
+"""A node beside the node, for topics whose messages come hundreds of times a second."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 import time
 from typing import Any
 
@@ -27,53 +27,68 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 CLOSE_S = 5.0
-"""So long, s, a transform that is being taken may hold up closing."""
+"""So long, s, a message that is being taken may hold up closing."""
 
 
-class TfListening:
+class SideNode:
     """
-    Subscribes to /tf and /tf_static, and ends that; may be used from several threads.
+    Subscribes to some topics, and ends that; may be used from several threads.
 
-    Transforms come hundreds of times a second, and each of them would wake the executor of the
-    node with all that it waits for. So they have a node of their own, `<node>_tf`, with an
-    executor that waits for nothing else.
+    Each message wakes an executor with all that it waits for, so what comes hundreds of times a
+    second has a node of its own, `<node>_<name>`, whose executor waits for nothing else.
 
     Args:
         node: whose names and remappings count.
+        name: of what is listened to, such as `tf`.
+        topics: absolute, such as `/tf`.
         subscribe: makes the subscriptions on a node, and returns what has to be kept for them.
+        pause_s: after each message it looks away for so long, s; for topics of which only the
+            newest message counts.
 
     """
 
-    def __init__(self, node: Node, subscribe: Callable[[Node], Any]) -> None:
-        self._node, self._subscribe = node, subscribe
+    def __init__(
+        self,
+        node: Node,
+        name: str,
+        topics: Sequence[str],
+        subscribe: Callable[[Node], Any],
+        pause_s: float = 0.0,
+    ) -> None:
+        self._node, self._name, self._topics = node, name, tuple(topics)
+        self._subscribe, self._pause_s = subscribe, pause_s
         self._lock = Lock()
-        self._listener: Node | None = None
-        self._subscriptions: Any = None
+        self._own: Node | None = None
         self._executor: SingleThreadedExecutor | None = None
         self._thread: Thread | None = None
+        self._end = Event()
         self._since_s = 0.0
+        self.subscriptions: Any = None
 
     @property
     def age_s(self) -> float:
         """Since when it listens, s; 0 while it does not."""
-        return time.monotonic() - self._since_s if self._listener is not None else 0.0
+        return time.monotonic() - self._since_s if self._own is not None else 0.0
 
     def open(self) -> bool:
         """Begin; return whether it did not listen before."""
         with self._lock:
-            if self._listener is not None:
+            if self._own is not None:
                 return False
-            listener = self._make_node()
+            own = self._make_node()
             try:
-                self._subscriptions = self._subscribe(listener)
+                self.subscriptions = self._subscribe(own)
             except Exception:
-                listener.destroy_node()
+                own.destroy_node()
                 raise
-            self._listener = listener
+            self._own, self._end = own, Event()
             self._executor = SingleThreadedExecutor(context=self._node.context)
-            self._executor.add_node(self._listener)
+            self._executor.add_node(own)
             self._thread = Thread(
-                target=_spin, args=(self._executor,), name='transforms', daemon=True
+                target=_spin,
+                args=(self._executor, self._end, self._pause_s),
+                name=f'{self._name}_executor',
+                daemon=True,
             )
             self._thread.start()
             self._since_s = time.monotonic()
@@ -82,23 +97,24 @@ class TfListening:
     def close(self) -> None:
         """End; does nothing while it does not listen."""
         with self._lock:
-            if self._listener is None or self._executor is None or self._thread is None:
+            if self._own is None or self._executor is None or self._thread is None:
                 return
+            self._end.set()
             self._executor.shutdown()
             self._thread.join(CLOSE_S)
-            listener, self._listener, self._subscriptions = self._listener, None, None
-            listener.destroy_node()
+            own, self._own, self.subscriptions = self._own, None, None
+            own.destroy_node()
 
     def _make_node(self) -> Node:
         # Neither the arguments of the command line, which may rename the node, nor what tools
-        # look for in a node: this one is for two subscriptions.
+        # look for in a node: this one is for its subscriptions.
         remapped = [
             each
-            for topic in ('/tf', '/tf_static')
+            for topic in self._topics
             for each in ('-r', f'{topic}:={self._node.resolve_topic_name(topic)}')
         ]
         return Node(
-            f'{self._node.get_name()}_tf',
+            f'{self._node.get_name()}_{self._name}',
             context=self._node.context,
             namespace=self._node.get_namespace(),
             cli_args=['--ros-args', *remapped],
@@ -109,7 +125,10 @@ class TfListening:
         )
 
 
-def _spin(executor: SingleThreadedExecutor) -> None:
-    """Spin until the executor, or the context, is shut down."""
+def _spin(executor: SingleThreadedExecutor, end: Event, pause_s: float) -> None:
+    """Spin until that is to end, or the context is shut down."""
     with suppress(ExternalShutdownException):
-        executor.spin()
+        while not end.is_set() and executor.context.ok():
+            executor.spin_once()
+            if pause_s:
+                end.wait(pause_s)
