@@ -158,7 +158,6 @@ class Camera:
     Args:
         node: owner of the topics.
         name: namespace of the topics; empty for the camera without a name.
-        transport: `raw` or `compressed`.
         jumps: looks at the stamps of the frames.
         on_error: called for a calibration that is rejected.
 
@@ -194,8 +193,8 @@ class Camera:
         self._input: CameraInput | None = None
         self._put: Callable[[str, Frame], None]
         self._unclosed: list[CameraInput | CameraOutput | CloudLabeler | GroundMapper] = []
-        self._topic = image_topic(node, self._prefix, transport)
-        self.monitor = CameraMonitor(self._topic, node.get_fully_qualified_name())
+        self.monitor = CameraMonitor('', node.get_fully_qualified_name())
+        self.choose_transport(transport)
         self._had_publisher = False
         self.watch: DomainWatch | None = None
         self.output: CameraOutput | None = None
@@ -274,6 +273,10 @@ class Camera:
         if (text := watch.problem(settings)) and self._domain_throttle.allows(text):
             self._node.get_logger().warning(f'{self._shown}{text}')
 
+    def choose_transport(self, transport: str) -> None:
+        """Take frames as `raw` or `compressed` images, from the next activation on."""
+        self.monitor.topic_name = image_topic(self._node, self._prefix, transport)
+
     def open_output(self, bundle: Bundle, on_error: Callable[[Exception], None]) -> None:
         """Announce the masks and their classes, and where frames are sampled if that varies."""
         self.monitor.pace.forget()
@@ -317,7 +320,7 @@ class Camera:
         encoding = message.format if isinstance(message, CompressedImage) else message.encoding
         if len(encoding) > MAX_SHOWN:
             encoding = one_line(encoding, MAX_SHOWN)
-        self._jumps.note(self._topic, frame.stamp_ns)
+        self._jumps.note(self.monitor.topic_name, frame.stamp_ns)
         now_ns = self._node.get_clock().now().nanoseconds
         self.monitor.note(frame.arrival, frame.stamp_ns, now_ns, encoding)
         self._put(self._name, frame)
