@@ -31,9 +31,11 @@ from launch.actions import (
     DeclareLaunchArgument,
     ExecuteProcess,
     OpaqueFunction,
+    RegisterEventHandler,
     SetEnvironmentVariable,
     Shutdown,
 )
+from launch.event_handlers import OnShutdown
 from launch.events.process import ProcessExited
 from launch.logging import get_logger
 from launch.substitutions import EnvironmentVariable, SubstitutionFailure
@@ -168,20 +170,29 @@ def _processes(
     if given.get('rviz') == 'true':
         others.append(_viewer(f'{share}/config/{file.rviz}', plan, given, context))
     if file.manager:
-        others.append(_manager(plan, context))
+        others += _manager(plan, context)
     if given['bag']:
         others.append(_bag_player(given['bag']))
-    return [_node(plan, given['log_level'], is_asked_for), *others]
+    parameters = _until_the_end(plan.parameters, others)
+    return [_node(plan, parameters, given['log_level'], is_asked_for), *others]
 
 
-def _node(plan: NodePlan, log_level: str, is_asked_for: bool) -> Node:
+def _until_the_end(values: Mapping[str, Any], entities: list[LaunchDescriptionEntity]) -> str:
+    """Write a file of parameters that wins, and let the end of the launch remove it."""
+    file = write_parameters(values)
+    remove = OnShutdown(on_shutdown=lambda *_: file.unlink(missing_ok=True))
+    entities.append(RegisterEventHandler(remove))
+    return str(file)
+
+
+def _node(plan: NodePlan, parameters: str, log_level: str, is_asked_for: bool) -> Node:
     respawns = plan.respawn_delay_s is not None
     return Node(
         package=PACKAGE,
         executable='segmentation_node',
         name=plan.name,
         namespace=plan.namespace,
-        parameters=[str(plan.params_file), str(write_parameters(plan.parameters))],
+        parameters=[str(plan.params_file), parameters],
         remappings=list(plan.remappings),
         ros_arguments=['--log-level', log_level],
         respawn=respawns,
@@ -208,21 +219,22 @@ def _viewer(
     )
 
 
-def _manager(plan: NodePlan, context: LaunchContext) -> Node:
+def _manager(plan: NodePlan, context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Let Nav2's lifecycle manager configure and activate the node."""
     install = 'sudo apt install ros-$ROS_DISTRO-nav2-lifecycle-manager'
     program('nav2_lifecycle_manager', 'lifecycle_manager', install, context)
-    return Node(
+    # The node forms no bond; with a timeout, the manager would take that for a failure.
+    parameters = {'autostart': True, 'node_names': [plan.name], 'bond_timeout': 0.0}
+    found: list[LaunchDescriptionEntity] = []
+    manager = Node(
         package='nav2_lifecycle_manager',
         executable='lifecycle_manager',
         name=f'lifecycle_manager_{plan.name}',
         namespace=plan.namespace,
-        parameters=[
-            # The node forms no bond; with a timeout, the manager would take that for a failure.
-            {'autostart': True, 'node_names': [plan.name], 'bond_timeout': 0.0}
-        ],
+        parameters=[_until_the_end(parameters, found)],
         output='screen',
     )
+    return [manager, *found]
 
 
 def _bag_player(bag: str) -> ExecuteProcess:
