@@ -29,7 +29,9 @@ from uhr_seg_ros.core.errors import ConfigError
 ROOT = Path(__file__).resolve().parents[1]
 
 launch = pytest.importorskip('launch', reason='launch is not installed: it comes with ROS 2')
-launch_ros = pytest.importorskip('launch_ros', reason='launch_ros is not installed: it comes with ROS 2')
+launch_ros = pytest.importorskip(
+    'launch_ros', reason='launch_ros is not installed: it comes with ROS 2'
+)
 
 CORE = {
     'image_topic',

@@ -50,7 +50,6 @@ from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.reports.bag_compare import compare_files
 from uhr_seg_ros.reports.benchmark_console import print_bag, print_spreads
 
-
 NODE = '/segmentation'
 """The node that is measured."""
 
@@ -212,7 +211,9 @@ def _node_parameters(arguments: argparse.Namespace) -> dict[str, Any]:
         if file.remark:  # figures of another node than was meant are worse than none
             raise ConfigError(file.remark)
         parameters |= file.values
-    parameters |= {name: value for name in OF_NODE if (value := getattr(arguments, name)) is not None}
+    parameters |= {
+        name: value for name in OF_NODE if (value := getattr(arguments, name)) is not None
+    }
     return {name: value for name, value in parameters.items() if name not in SET_BY_BENCHMARK}
 
 

@@ -26,7 +26,6 @@ import sys
 from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import (
     DeclareLaunchArgument,
     ExecuteProcess,
@@ -37,6 +36,9 @@ from launch.actions import (
 )
 from launch.event_handlers import OnShutdown
 from launch.events.process import ProcessExited
+from launch.launch_context import LaunchContext
+from launch.launch_description import LaunchDescription
+from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.logging import get_logger
 from launch.substitutions import EnvironmentVariable, SubstitutionFailure
 from launch_ros.actions import Node
@@ -141,9 +143,7 @@ def _exit(code: int) -> None:
 
 def _declared(row: Argument) -> DeclareLaunchArgument:
     more = {'choices': list(row.choices)} if row.choices else {}
-    return DeclareLaunchArgument(
-        row.name, default_value=row.default, description=row.text, **more
-    )
+    return DeclareLaunchArgument(row.name, default_value=row.default, description=row.text, **more)
 
 
 def _large_images(share: str) -> SetEnvironmentVariable:

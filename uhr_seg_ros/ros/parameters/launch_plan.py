@@ -82,7 +82,7 @@ class NodePlan:
 
 def plan_node(file: LaunchFile, given: Mapping[str, str], around: str = '') -> NodePlan:
     """
-    Decide how the node is started: an argument wins over the parameter file, and that over defaults.
+    Decide how the node is started: an argument wins over the file, and that over defaults.
 
     Args:
         file: whose defaults count.
