@@ -253,3 +253,10 @@ def test_arguments_that_a_launch_file_does_not_have() -> None:
         check_known(['mask_scale:=1', 'zzz:=2'], names, 'drone.launch.py')
     assert "no argument 'mask_scale' (is it mask.scale?), 'zzz': see them" in str(error.value)
     assert 'ros2 launch uhr_seg_ros drone.launch.py --show-args' in str(error.value)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_the_page_has_every_argument(name: str) -> None:
+    page = (ROOT / 'docs/launch.md').read_text(encoding='utf-8')
+    assert f'`{name}.launch.py`' in page
+    assert not [e.name for e in arguments(FILES[name], str(ROOT)) if f'`{e.name}`' not in page]
