@@ -19,6 +19,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 import os
 from pathlib import Path
+import re
+import shutil
+import signal
+import subprocess
 import sys
 from typing import Any
 
@@ -83,6 +87,15 @@ OWN = {**OF_NODE, 'benchmark': BENCHMARK}
 REQUIRED = {('benchmark', 'bag'), ('vehicle', 'bundle')}
 """Arguments for which nothing can be guessed, by launch file."""
 
+START = """\
+#!{python}
+import sys
+sys.path.insert(0, '{root}')
+from uhr_seg_ros.ros.node import main
+main()
+"""
+"""A program that starts the node of this tree."""
+
 PROFILES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
 
 
@@ -99,7 +112,8 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
         for folder in (index, program.parent):
             folder.mkdir(parents=True, exist_ok=True)
         (index / package).touch()
-        program.touch(mode=0o755)
+        program.write_text(START.format(python=sys.executable, root=ROOT))
+        program.chmod(0o755)
     (tmp_path / 'share/uhr_seg_ros').symlink_to(ROOT)
     present = os.environ.get('AMENT_PREFIX_PATH')
     monkeypatch.setenv('AMENT_PREFIX_PATH', ':'.join(filter(None, [str(tmp_path), present])))
@@ -226,6 +240,30 @@ def test_arguments_that_nothing_can_start_with(
 def test_without_rviz_nothing_is_started(name: str) -> None:
     with pytest.raises(ConfigError, match='package rviz2 is not installed, or has no rviz2'):
         included(name, bundle='city', rviz='true')
+
+
+def test_a_killed_node_ends_the_launch_with_its_code(tiny_bundle: Path) -> None:
+    ros2 = shutil.which('ros2')
+    if ros2 is None:
+        pytest.skip('ros2 is not installed')
+    path = str(ROOT / 'launch/segmentation.launch.py')
+    with subprocess.Popen(
+        [ros2, 'launch', path, f'bundle:={tiny_bundle}', 'camera_topics:={front: /f/image}'],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        said = ''
+        for line in process.stdout:
+            said += line
+            if 'is ready' in line:
+                break
+        assert 'is ready' in said, said
+        (pid,) = re.findall(r'process started with pid \[(\d+)\]', said)
+        os.kill(int(pid), signal.SIGKILL)
+        process.stdout.read()
+        assert process.wait(60) == 128 + signal.SIGKILL
 
 
 @pytest.mark.parametrize('name', list(OWN))
