@@ -116,7 +116,7 @@ def test_other_parameter_files_are_told_or_left_to_the_node(tmp_path: Path) -> N
         assert not remark(file)
 
 
-SECTIONS = '/**', 'a/segmentation', '/*/segmentation'
+SECTIONS = '/**', '/a/segmentation', '/*/segmentation'
 
 
 def test_of_several_sections_the_last_counts_and_what_is_written_wins(
