@@ -16,12 +16,14 @@
 
 from __future__ import annotations
 
-from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.substitutions import FindPackagePrefix
+from collections.abc import Mapping
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import ExecuteProcess
 
 from uhr_seg_ros.ros.parameters.launch_arguments import bundles_text
+from uhr_seg_ros.ros.parameters.launch_description import describe, ends_the_launch, program
+from uhr_seg_ros.ros.parameters.launch_table import Argument
 
 # Argument -> option of the command; an empty value leaves the option out. The recording, `bag`, is
 # its first argument.
@@ -29,6 +31,7 @@ OPTIONS = {
     'topic': '--topic',
     'rate': '--rate',
     'duration': '--duration',
+    'params_file': '--params-file',
     'bundle': '--bundle',
     'backend': '--backend',
     'precision': '--precision',
@@ -36,48 +39,54 @@ OPTIONS = {
     'json': '--json',
 }
 
+ARGUMENTS = [
+    Argument('bag', 'The rosbag2 recording to play.', None),
+    Argument('topic', 'Image topic in the recording; empty: the only likely one.'),
+    Argument(
+        'rate',
+        'Hz, realtime (as recorded), max (each frame when the one before was answered) or peak '
+        '(search the highest rate that is kept up with).',
+        'realtime',
+    ),
+    Argument('duration', 'Seconds, repeating the recording; empty: the recording once.'),
+    Argument(
+        'params_file',
+        'YAML file with the parameters of the node; arguments that are given win. Empty: none.',
+    ),
+    Argument(
+        'bundle',
+        'Model bundle: a folder, or the name of an installed model, which are: '
+        f'{bundles_text()}. Empty: as params_file says, else hlrc_s_aerial.',
+    ),
+    Argument(
+        'backend',
+        'Engine back end: auto, tensorrt or onnxruntime. Empty: as params_file says, else auto.',
+    ),
+    Argument(
+        'precision',
+        'Precision of the engines: auto, fp32, fp16 or int8. Empty: as params_file says, else '
+        'auto.',
+    ),
+    Argument('report', 'File for an HTML page with charts; empty: none.'),
+    Argument('json', 'File for the figures; empty: none.'),
+]
 
-def arguments() -> list[DeclareLaunchArgument]:
-    """Declare the launch arguments."""
-    texts = {
-        'topic': ('', 'Image topic in the recording; empty: the only likely one.'),
-        'rate': (
-            'realtime',
-            'Hz, realtime (as recorded), max (each frame when the one before was answered) or '
-            'peak (search the highest rate that is kept up with).',
-        ),
-        'duration': ('', 'Seconds, repeating the recording; empty: the recording once.'),
-        'bundle': (
-            'hlrc_s_aerial',
-            'Model bundle: a folder, or the name of an installed model, which are: '
-            f'{bundles_text()}.',
-        ),
-        'backend': ('auto', 'Engine back end: auto, tensorrt or onnxruntime.'),
-        'precision': ('auto', 'Precision of the engines: auto, fp32, fp16 or int8.'),
-        'report': ('', 'File for an HTML page with charts; empty: none.'),
-        'json': ('', 'File for the figures; empty: none.'),
-    }
-    return [
-        DeclareLaunchArgument('bag', description='The rosbag2 recording to play.'),
-        *(
-            DeclareLaunchArgument(name, default_value=value, description=text)
-            for name, (value, text) in texts.items()
-        ),
-    ]
 
-
-def command(context: LaunchContext) -> list[ExecuteProcess]:
+def command(
+    context: LaunchContext, given: Mapping[str, str], is_asked_for: bool
+) -> list[LaunchDescriptionEntity]:
     """Start the command, which starts the node and the player in processes of their own."""
-    program = PathJoinSubstitution([FindPackagePrefix('uhr_seg_ros'), 'lib/uhr_seg_ros/uhr_seg'])
-    options = []
-    for name, option in OPTIONS.items():
-        if value := LaunchConfiguration(name).perform(context):
-            options += [option, value]
-    recording = LaunchConfiguration('bag').perform(context)
-    command_line = [program, 'benchmark', 'bag', recording, *options]
-    return [ExecuteProcess(cmd=command_line, output='screen')]
+    options = [word for name in OPTIONS if given[name] for word in (OPTIONS[name], given[name])]
+    uhr_seg = program('uhr_seg_ros', 'uhr_seg', 'build the package again', context)
+    return [
+        ExecuteProcess(
+            cmd=[uhr_seg, 'benchmark', 'bag', given['bag'], *options],
+            on_exit=ends_the_launch(is_asked_for),
+            output='screen',
+        )
+    ]
 
 
 def generate_launch_description() -> LaunchDescription:
     """Describe arguments and process."""
-    return LaunchDescription([*arguments(), OpaqueFunction(function=command)])
+    return describe('benchmark.launch.py', ARGUMENTS, command)

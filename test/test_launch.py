@@ -19,28 +19,45 @@ from __future__ import annotations
 from collections.abc import Iterator
 import os
 from pathlib import Path
+import re
+import shutil
+import signal
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.ros.parameters.launch_arguments import camera_names
 
 ROOT = Path(__file__).resolve().parents[1]
 
 launch = pytest.importorskip('launch', reason='launch is not installed: it comes with ROS 2')
-pytest.importorskip('launch_ros', reason='launch_ros is not installed: it comes with ROS 2')
+launch_ros = pytest.importorskip(
+    'launch_ros', reason='launch_ros is not installed: it comes with ROS 2'
+)
 
 CORE = {
     'image_topic',
     'camera_info_topic',
     'cameras',
+    'camera_topics',
     'points_topic',
     'depth_topic',
+    'tf_in_namespace',
     'bundle',
     'camera_view',
     'backend',
+    'precision',
+    'input_size',
+    'image_transport',
+    'max_rate_hz',
+    'detail',
+    'latency.budget_ms',
+    'mask.scale',
+    'autostart',
     'namespace',
+    'node_name',
     'params_file',
     'bag',
     'respawn',
@@ -48,58 +65,55 @@ CORE = {
     'use_sim_time',
     'log_level',
 }
+OF_NODE = {
+    'segmentation': CORE,
+    'drone': {*CORE, 'rviz'},
+    'vehicle': {*CORE, 'rviz'},
+    'managed': CORE,
+}
 BENCHMARK = {
     'bag',
     'topic',
     'rate',
     'duration',
+    'params_file',
     'bundle',
     'backend',
     'precision',
     'report',
     'json',
 }
-OWN = {
-    'segmentation': CORE,
-    'drone': {*CORE, 'rviz'},
-    'vehicle': {*CORE, 'rviz'},
-    'benchmark': BENCHMARK,
-}
-DEFAULTS = {
-    'image_topic': 'image_raw',
-    'depth_topic': 'depth',
-    'bundle': 'hlrc_s_aerial',
-    'backend': 'auto',
-    'namespace': '',
-    'bag': '',
-    'use_sim_time': 'false',
-    'log_level': 'info',
-    'rviz': 'false',
-    'respawn': 'false',
-    'respawn_delay': '2.0',
-}
+OWN = {**OF_NODE, 'benchmark': BENCHMARK}
 REQUIRED = {('benchmark', 'bag'), ('vehicle', 'bundle')}
 """Arguments for which nothing can be guessed, by launch file."""
 
-VIEWS = {'segmentation': 'any', 'drone': 'nadir', 'vehicle': 'forward'}
-"""By launch file: how the cameras look, if nobody says it."""
-
-OF_CAMERAS = {
-    'segmentation': ("['']", ''),
-    'drone': ("['']", ''),
-    'vehicle': ('[front, rear]', 'points'),
-}
-"""By launch file: the default cameras, and the default topic of the points to label."""
+START = """\
+#!{python}
+import sys
+sys.path.insert(0, '{root}')
+from uhr_seg_ros.ros.node import main
+main()
+"""
+"""A program that starts the node of this tree."""
 
 PROFILES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
 
 
 @pytest.fixture(autouse=True)
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Let the package be found, as if this tree were installed."""
-    index = tmp_path / 'share/ament_index/resource_index/packages'
-    index.mkdir(parents=True)
-    (index / 'uhr_seg_ros').touch()
+    """Let the package be found, as if this tree were installed, and Nav2's manager, not rviz."""
+    for package, executable in (
+        ('uhr_seg_ros', 'uhr_seg'),
+        ('uhr_seg_ros', 'segmentation_node'),
+        ('nav2_lifecycle_manager', 'lifecycle_manager'),
+    ):
+        index = tmp_path / 'share/ament_index/resource_index/packages'
+        program = tmp_path / 'lib' / package / executable
+        for folder in (index, program.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        (index / package).touch()
+        program.write_text(START.format(python=sys.executable, root=ROOT))
+        program.chmod(0o755)
     (tmp_path / 'share/uhr_seg_ros').symlink_to(ROOT)
     present = os.environ.get('AMENT_PREFIX_PATH')
     monkeypatch.setenv('AMENT_PREFIX_PATH', ':'.join(filter(None, [str(tmp_path), present])))
@@ -116,52 +130,24 @@ def description(name: str) -> Any:
     return load(str(ROOT / f'launch/{name}.launch.py'))
 
 
-def plain(context: Any, substitutions: Any) -> str:
-    return launch.utilities.perform_substitutions(context, list(substitutions))
-
-
-@pytest.mark.parametrize('name', list(OWN))
-def test_arguments_are_described_and_have_defaults(name: str) -> None:
-    arguments = {argument.name: argument for argument in description(name).get_launch_arguments()}
-    assert set(arguments) == OWN[name]
-    context = launch.LaunchContext()
-    for key, argument in arguments.items():
-        assert len(argument.description) > 20
-        if (name, key) in REQUIRED:
-            assert argument.default_value is None
-            continue
-        assert argument.default_value is not None
-        if key in DEFAULTS:
-            assert plain(context, argument.default_value) == DEFAULTS[key]
-
-
-@pytest.mark.parametrize('name', list(OWN))
-def test_bundles_are_listed_with_what_they_are_for(name: str) -> None:
-    (text,) = {
-        argument.description
-        for argument in description(name).get_launch_arguments()
-        if argument.name == 'bundle'
-    }
-    assert 'hlrc_s_aerial (nadir, 0.3 to 1 m/px, trained on mosaics of Dubai' in text
-
-
 def included(name: str, **arguments: str) -> list[Any]:
-    """Include a launch file as `ros2 launch` does, and perform what comes before the nodes."""
+    """Include a launch file as `ros2 launch` does; return its processes, which are not started."""
     source = launch.launch_description_sources.PythonLaunchDescriptionSource(
         str(ROOT / f'launch/{name}.launch.py')
     )
-    context = launch.LaunchContext()
-    waiting = [launch.actions.IncludeLaunchDescription(source, launch_arguments=arguments.items())]
-    nodes = []
+    words = {key.replace('__', '.'): value for key, value in arguments.items()}
+    context = launch.LaunchContext(argv=[f'{key}:={value}' for key, value in words.items()])
+    waiting = [launch.actions.IncludeLaunchDescription(source, launch_arguments=words.items())]
+    processes = []
     while waiting:
         entity = waiting.pop(0)
         if isinstance(entity, launch.actions.ExecuteProcess):
-            if entity.condition is None or entity.condition.evaluate(context):
-                nodes.append(entity)
+            processes.append(entity)
+            if isinstance(entity, launch_ros.actions.Node):
                 entity._perform_substitutions(context)
             continue
         waiting = [*(entity.visit(context) or ()), *waiting]
-    return nodes
+    return processes
 
 
 def parameters_of(node: Any) -> dict[str, Any]:
@@ -176,6 +162,18 @@ def parameters_of(node: Any) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.parametrize('name', list(OWN))
+def test_arguments_are_described(name: str) -> None:
+    arguments = {argument.name: argument for argument in description(name).get_launch_arguments()}
+    assert set(arguments) == OWN[name]
+    for key, argument in arguments.items():
+        assert len(argument.description) > 20
+        assert (argument.default_value is None) == ((name, key) in REQUIRED)
+    if 'bundle' in arguments:
+        said = arguments['bundle'].description
+        assert 'hlrc_s_aerial (nadir, 0.3 to 1 m/px, trained on mosaics of Dubai' in said
+
+
 def test_a_vehicle_needs_a_bundle_and_is_told_which_there_are() -> None:
     with pytest.raises(RuntimeError, match="missing required argument 'bundle'") as error:
         included('vehicle')
@@ -185,37 +183,49 @@ def test_a_vehicle_needs_a_bundle_and_is_told_which_there_are() -> None:
     assert f'uhr_seg train --config {ROOT}/config/train/hlrc_s_street.yaml --root' in said
 
 
-@pytest.mark.parametrize('name', list(VIEWS))
-def test_the_node_learns_how_the_cameras_look(name: str, tmp_path: Path) -> None:
-    (node,) = included(name, bundle='city')
-    parameters = parameters_of(node)
-    assert (parameters['bundle'], parameters['camera_view']) == ('city', VIEWS[name])
-    (node,) = included(name, bundle='city', camera_view='oblique')
-    assert parameters_of(node)['camera_view'] == 'oblique'
-    file = tmp_path / 'own.yaml'
-    file.write_text('/**: {ros__parameters: {camera_view: forward}}')
-    (node,) = included(name, bundle='city', params_file=str(file), camera_view='oblique')
-    assert parameters_of(node)['camera_view'] == 'forward'
-
-
-@pytest.mark.parametrize('name', list(VIEWS))
-def test_the_node_starts_again_only_if_wanted(name: str) -> None:
-    (node,) = included(name, bundle='city')
+@pytest.mark.parametrize('name', list(OF_NODE))
+def test_what_the_node_is_started_with(name: str) -> None:
+    arguments = {
+        'bundle': 'city',
+        'camera_view': 'other',
+        'mask__scale': '0.5',
+        'input_size': '[640, 480]',
+        'node_name': 'seg',
+        'namespace': 'robot',
+        'camera_topics': '{left: /l/image}',
+        'respawn': 'true',
+        'respawn_delay': '0.5',
+    }
+    node, *others = included(name, **arguments)
+    assert len(others) == (name == 'managed')
+    found = parameters_of(node)
+    assert (found['bundle'], found['camera_view']) == ('city', 'other')
+    assert (found['mask.scale'], found['input_size']) == (0.5, [640, 480])
+    assert found['cameras'] == ['left']
+    assert found['autostart'] is (name != 'managed')
+    assert node.node_name == '/robot/seg'
+    assert ('left/image_raw', '/l/image') in node.expanded_remapping_rules
+    assert ('/tf', 'tf') in node.expanded_remapping_rules
     respawn = '_ExecuteLocal__respawn', '_ExecuteLocal__respawn_delay'
-    assert [getattr(node, field) for field in respawn] == [False, 2.0]
-    (node,) = included(name, bundle='city', respawn='true', respawn_delay='0.5')
     assert [getattr(node, field) for field in respawn] == [True, 0.5]
 
 
-@pytest.mark.parametrize('name', list(VIEWS))
+def test_the_manager_knows_the_node() -> None:
+    _, manager = included('managed', node_name='seg', namespace='robot')
+    found = parameters_of(manager)
+    assert (found['autostart'], list(found['node_names'])) == (True, ['seg'])
+    assert found['bond_timeout'] == 0.0
+    assert manager.node_name == '/robot/lifecycle_manager_seg'
+
+
+@pytest.mark.parametrize('name', list(OF_NODE))
 @pytest.mark.parametrize(
     ('argument', 'value', 'said'),
     [
         ('cameras', '[front, rear', "launch argument cameras is '[front, rear' (expected ','"),
-        ('cameras', 'front', "expected a list, for one camera cameras:='[front]'"),
         ('params_file', 'nowhere.yaml', "nowhere.yaml', which is not there: give a YAML file"),
-        ('respawn_delay', 'soon', "launch argument respawn_delay is 'soon': expected seconds"),
         ('camera_view', 'down', '"camera_view" provided value "down" is not valid'),
+        ('bag', 'nowhere', "nowhere', which is not there"),
     ],
 )
 def test_arguments_that_nothing_can_start_with(
@@ -226,92 +236,46 @@ def test_arguments_that_nothing_can_start_with(
     assert said in str(error.value)
 
 
-@pytest.mark.parametrize('name', list(OF_CAMERAS))
-def test_default_cameras_and_points(name: str) -> None:
-    context = launch.LaunchContext()
-    values = {
-        argument.name: plain(context, argument.default_value)
-        for argument in description(name).get_launch_arguments()
-        if argument.name in ('cameras', 'points_topic')
-    }
-    assert (values['cameras'], values['points_topic']) == OF_CAMERAS[name]
-
-
-@pytest.mark.parametrize(
-    ('cameras', 'topic', 'points'),
-    [
-        ("['']", '', []),
-        ("['']", '/lidar/points', [('points', '/lidar/points')]),
-        ('[]', 'points', [('points', 'points')]),
-        ('', 'points', [('points', 'points')]),
-        ("['no']", 'points', [('no/points', 'points')]),
-        ('[front, rear]', '', []),
-        ('[front, rear]', 'points', [('front/points', 'points'), ('rear/points', 'points')]),
-    ],
-)
-def test_points_of_every_camera(cameras: str, topic: str, points: list) -> None:
-    context = launch.LaunchContext()
-    for argument in description('segmentation').get_launch_arguments():
-        context.launch_configurations[argument.name] = plain(context, argument.default_value)
-    context.launch_configurations.update({'cameras': cameras, 'points_topic': topic})
-    (action,) = (
-        entity
-        for entity in description('segmentation').entities
-        if isinstance(entity, launch.actions.OpaqueFunction)
-    )
-    (node,) = action.execute(context)
-    node._perform_substitutions(context)
-    others = [('image_raw', 'image_raw'), ('camera_info', 'camera_info'), ('depth', 'depth')]
-    assert node.expanded_remapping_rules == [*others, *points]
-    names = [rule.rpartition('/')[0] for rule, _ in points] or camera_names(cameras)
-    assert parameters_of(node)['cameras'] == names
-
-
-def test_vehicle_hands_its_cameras_and_points_on() -> None:
-    (core,) = (
-        entity
-        for entity in description('vehicle').entities
-        if isinstance(entity, launch.actions.IncludeLaunchDescription)
-    )
-    context = launch.LaunchContext()
-    values = {
-        'bundle': 'city',
-        'camera_view': 'any',
-        'cameras': '[left]',
-        'points_topic': '',
-        'params_file': 'a',
-    }
-    context.launch_configurations.update(values)
-    assert values == {name: plain(context, [value]) for name, value in core.launch_arguments}
-
-
 @pytest.mark.parametrize('name', ['drone', 'vehicle'])
-def test_rviz_starts_only_if_wanted(name: str, installed: Path) -> None:
-    import launch_ros
-
-    (viewer,) = (
-        entity
-        for entity in description(name).entities
-        if isinstance(entity, launch_ros.actions.Node)
-    )
-    context = launch.LaunchContext()
-    context.launch_configurations['rviz'] = 'false'
-    assert not viewer.condition.evaluate(context)
-    context.launch_configurations['rviz'] = 'true'
-    assert viewer.condition.evaluate(context)
-    assert (installed / f'config/{name}.rviz').is_file()
+def test_without_rviz_nothing_is_started(name: str) -> None:
+    with pytest.raises(ConfigError, match='package rviz2 is not installed, or has no rviz2'):
+        included(name, bundle='city', rviz='true')
 
 
-@pytest.mark.parametrize('name', ['drone', 'vehicle'])
-def test_parameter_file_of_each_vehicle_exists(name: str) -> None:
-    (argument,) = (
-        each
-        for each in description(name).get_launch_arguments()
-        if each.name == 'params_file' and 'segmentation' not in str(each)
-    )
-    path = Path(plain(launch.LaunchContext(), argument.default_value))
-    assert path.name == f'{name}.yaml'
-    assert path.is_file()
+def test_a_killed_node_ends_the_launch_with_its_code(tiny_bundle: Path) -> None:
+    ros2 = shutil.which('ros2')
+    if ros2 is None:
+        pytest.skip('ros2 is not installed')
+    path = str(ROOT / 'launch/segmentation.launch.py')
+    with subprocess.Popen(
+        [ros2, 'launch', path, f'bundle:={tiny_bundle}', 'camera_topics:={front: /f/image}'],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        said = ''
+        for line in process.stdout:
+            said += line
+            if 'is ready' in line:
+                break
+        assert 'is ready' in said, said
+        (pid,) = re.findall(r'process started with pid \[(\d+)\]', said)
+        os.kill(int(pid), signal.SIGKILL)
+        process.stdout.read()
+        assert process.wait(60) == 128 + signal.SIGKILL
+
+
+@pytest.mark.parametrize('name', list(OWN))
+def test_unknown_arguments_are_refused_by_the_file_that_was_asked_for(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = {'bundle': 'city', 'bag': str(ROOT), 'backends': 'auto'}
+    monkeypatch.setattr(sys, 'argv', ['ros2', 'launch', 'robot', 'bringup.launch.py'])
+    included(name, **arguments)  # the word may be for the launch file around
+    monkeypatch.setattr(sys, 'argv', ['ros2', 'launch', 'uhr_seg_ros', f'{name}.launch.py'])
+    with pytest.raises(ConfigError, match=r"has no argument 'backends' \(is it backend\?\)"):
+        included(name, **arguments)
 
 
 def profile_after(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
@@ -341,45 +305,34 @@ def test_profile_of_the_user_stays(name: str, monkeypatch: pytest.MonkeyPatch) -
     assert set(result.values()) == {'/etc/own.xml'}
 
 
+def plain(substitutions: Any) -> str:
+    return launch.utilities.perform_substitutions(launch.LaunchContext(), list(substitutions))
+
+
 def test_bag_is_played_only_if_one_is_given() -> None:
-    (player,) = (
-        entity
-        for entity in description('segmentation').entities
-        if type(entity) is launch.actions.ExecuteProcess
-    )
-    context = launch.LaunchContext()
-    context.launch_configurations['bag'] = ''
-    assert not player.condition.evaluate(context)
-    context.launch_configurations['bag'] = 'flight'
-    assert player.condition.evaluate(context)
-    assert [plain(context, part) for part in player.cmd][:4] == ['ros2', 'bag', 'play', 'flight']
+    assert len(included('segmentation')) == 1
+    _, player = included('segmentation', bag=str(ROOT))
+    assert [plain(part) for part in player.cmd][:4] == ['ros2', 'bag', 'play', str(ROOT)]
 
 
 def test_benchmark_hands_its_arguments_to_the_command() -> None:
-    context = launch.LaunchContext()
-    values = dict.fromkeys(BENCHMARK, '') | {'bag': 'flight', 'rate': 'peak', 'json': 'a.json'}
-    context.launch_configurations.update(values)
-    (action,) = (
-        entity
-        for entity in description('benchmark').entities
-        if isinstance(entity, launch.actions.OpaqueFunction)
-    )
-    (process,) = action.execute(context)
-    program, *arguments = [plain(context, part) for part in process.cmd]
+    (process,) = included('benchmark', bag='flight', rate='peak', json='a.json', params_file='p')
+    program, *arguments = [plain(part) for part in process.cmd]
     assert program.endswith('lib/uhr_seg_ros/uhr_seg')
-    assert arguments == ['benchmark', 'bag', 'flight', '--rate', 'peak', '--json', 'a.json']
+    assert arguments[:5] == ['benchmark', 'bag', 'flight', '--rate', 'peak']
+    assert arguments[5:] == ['--params-file', 'p', '--json', 'a.json']
 
 
 def test_options_of_the_benchmark_are_those_of_the_command() -> None:
-    from argparse import ArgumentParser
     from importlib.util import module_from_spec, spec_from_file_location
 
     from uhr_seg_ros.cli.benchmark import KINDS
+    from uhr_seg_ros.core.command_line import CommandParser
 
     spec = spec_from_file_location('benchmark_launch', ROOT / 'launch/benchmark.launch.py')
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    parser = ArgumentParser()
+    parser = CommandParser()
     KINDS['bag'].add_arguments(parser)
     assert set(module.OPTIONS.values()) <= set(parser.format_help().replace(',', ' ').split())
     assert {'bag', *module.OPTIONS} == BENCHMARK

@@ -35,6 +35,7 @@ from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.geometry.transform import Transform
+from uhr_seg_ros.pipelines.mask_size import nearest
 from uhr_seg_ros.replay.bags import read_all, read_frame, stamp_ns
 from uhr_seg_ros.replay.collector import mask_file
 from uhr_seg_ros.replay.topics import choose_topic
@@ -151,6 +152,13 @@ def test_accuracy_of_masks(bag: Path, tmp_path: Path, caplog: pytest.LogCaptureF
     assert found['frames'] == 2
     assert found['accuracy'] == pytest.approx(0.75)
     assert 0 < found['mean_iou'] < 0.75
+    # A node with mask.scale and roi: compared by the pixels that its masks have.
+    for stamp, mask in zip(stamps, (labels[0], labels[2]), strict=True):
+        half = nearest(mask, (mask.shape[0] // 2, mask.shape[1] // 2))
+        half[0] = 255
+        cv2.imwrite(str(mask_file(tmp_path, stamp)), half)
+    found = label_accuracy(bag, topic, CLASSES, stamps, 2, tmp_path)
+    assert (found or {})['accuracy'] == 1.0
     others = ClassSet(('a', 'b'), ((0, 0, 0), (1, 1, 1)))
     caplog.clear()
     assert label_accuracy(bag, topic, others, stamps, 2, tmp_path) is None

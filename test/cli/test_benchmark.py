@@ -28,8 +28,10 @@ from small_disk import SmallDisk
 from uhr_seg_ros.benchmark.stages import measure_here, StageOptions
 from uhr_seg_ros.cli import benchmark as benchmark_command
 from uhr_seg_ros.cli.benchmark import KINDS
+from uhr_seg_ros.cli.benchmark_recordings import _node_parameters, add_bag
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.command_line import CommandParser
+from uhr_seg_ros.core.errors import ConfigError
 
 SMALL = ('--size', '64x64', '--repeat', '1', '--processes', '1')
 
@@ -389,3 +391,27 @@ def test_a_kind_has_only_its_own_options(words: str, capsys: pytest.CaptureFixtu
         main(['benchmark', *words.split()])
     assert ended.value.code == 2
     assert 'error: ' in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_parameters_of_the_measured_node(tmp_path: Path) -> None:
+    file = tmp_path / 'own.yaml'
+    file.write_text(
+        '/**: {ros__parameters: {bundle: own, precision: int8, mask: {scale: 0.5}, cameras: [a]}}'
+    )
+    parser = CommandParser()
+    add_bag(parser)
+
+    def parameters(*words: str) -> dict:
+        return _node_parameters(parser.parse_args(['flight', *words]))
+
+    assert parameters() == {'bundle': 'hlrc_s_aerial'}
+    options = ['--params-file', str(file)]
+    own = {'bundle': 'own', 'precision': 'int8', 'mask.scale': 0.5}
+    assert parameters(*options) == own  # the recording decides about cameras
+    assert parameters(*options, '--precision', 'auto') == {**own, 'precision': 'auto'}
+    assert parameters(*options, '--threads', '2') == {**own, 'threads': 2}
+    file.write_text('/other: {ros__parameters: {bundle: own}}')
+    with pytest.raises(ConfigError, match='none for /segmentation'):
+        parameters(*options)
+    with pytest.raises(ConfigError, match="^argument --params-file is '.*', which is not there"):
+        parameters('--params-file', 'nowhere.yaml')

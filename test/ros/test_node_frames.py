@@ -86,7 +86,12 @@ def test_encoding_makes_no_difference_to_the_segmenter(
 
 
 def test_compressed_transport(make_stage: MakeStage) -> None:
-    stage = make_stage(image_transport='compressed')
+    stage = make_stage(autostart=False)
+    assert stage.set_parameter('image_transport', 'compressed').successful
+    assert stage.change('configure')
+    refused = stage.set_parameter('image_transport', 'raw')
+    assert 'can change only while the node is unconfigured' in refused.reason
+    assert stage.change('activate')
     camera = stage.camera('image_raw/compressed', CompressedImage)
     (masks,) = stage.outputs('mask')
     mask = example_mask()
@@ -210,8 +215,10 @@ def test_labels_reach_a_late_subscriber(make_stage: MakeStage) -> None:
 
 
 def test_two_cameras_have_topics_of_their_own(make_stage: MakeStage) -> None:
-    stage = make_stage(cameras=['front', 'left'])
-    outputs = dict(zip(('front', 'left'), stage.outputs('front/mask', 'left/mask'), strict=True))
+    cameras = 'front', 'robot/left'
+    stage = make_stage(cameras=list(cameras))
+    assert stage.node.has_parameter('roi.robot/left.rectangles')
+    outputs = dict(zip(cameras, stage.outputs(*(f'{name}/mask' for name in cameras)), strict=True))
     for seed, (name, masks) in enumerate(outputs.items()):
         mask = example_mask(seed=seed)
         stage.camera(f'{name}/image_raw').publish(frame(paint(mask)))

@@ -26,8 +26,9 @@ import cv2
 import numpy as np
 
 from uhr_seg_ros.benchmark.labeled_flight import COMPRESSED, LABEL_INFO_TOPIC, LABEL_TOPIC
-from uhr_seg_ros.core.classes import ClassSet
+from uhr_seg_ros.core.classes import ClassSet, UNLABELED
 from uhr_seg_ros.evaluation.metrics import ConfusionMatrix, number
+from uhr_seg_ros.pipelines.mask_size import nearest
 from uhr_seg_ros.replay.bags import (
     image_topics,
     ImageTopic,
@@ -83,7 +84,8 @@ def label_accuracy(
     for stamp, truth in zip(stamps, islice(_labels(bag, labels), 0, None, every), strict=False):
         file = mask_file(folder, stamp)
         if file.is_file():  # a mask may have been lost
-            confusion.add(truth(), np.asarray(cv2.imread(str(file), cv2.IMREAD_UNCHANGED)))
+            mask = np.asarray(cv2.imread(str(file), cv2.IMREAD_UNCHANGED))
+            confusion.add(_seen(truth(), mask), mask)
             frames += 1
     return {
         'frames': frames,
@@ -91,6 +93,13 @@ def label_accuracy(
         'accuracy': number(confusion.accuracy()),
         'iou': dict(zip(classes.names, map(number, confusion.iou()), strict=True)),
     }
+
+
+def _seen(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return labels in the size of the mask, 255 where the node did not look (`roi`)."""
+    if labels.shape != mask.shape:
+        labels = nearest(labels, mask.shape)  # as the node has made the mask (`mask.scale`)
+    return np.where(mask == UNLABELED, UNLABELED, labels)
 
 
 def _labels(bag: Path, topic: ImageTopic) -> Iterator[Any]:

@@ -35,7 +35,6 @@ from uhr_seg_ros.cli.arguments import (
     add_verbose,
     DEFAULT_BUNDLE,
     INPUT_HELP,
-    node_parameters,
     parse_duration,
     parse_pace,
     parse_positive_rate,
@@ -45,6 +44,7 @@ from uhr_seg_ros.cli.backend_line import show_backend
 from uhr_seg_ros.cli.benchmark_results import finish, kept_results
 from uhr_seg_ros.core.atomic_io import check_writable, write_text
 from uhr_seg_ros.core.command_line import CommandParser
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.progress import named_bar
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
@@ -55,6 +55,15 @@ from uhr_seg_ros.reports.benchmark_console import print_bag, print_spreads
 
 if TYPE_CHECKING:  # it needs rosbags, which what is measured without a recording does not
     from uhr_seg_ros.benchmark.offline import OfflineRun
+
+NODE = '/segmentation'
+"""The node that is measured."""
+
+OF_NODE = 'bundle', 'backend', 'precision', 'threads', 'memory_limit_mb', 'refine'
+"""Options that set a parameter of the node."""
+
+SET_BY_BENCHMARK = 'cameras', 'image_transport', 'autostart', 'use_sim_time'
+"""What the recording and its player decide, whatever a parameter file says."""
 
 
 def add_bag(parser: CommandParser) -> None:
@@ -78,6 +87,13 @@ def add_bag(parser: CommandParser) -> None:
     parser.add_argument(
         '--report', type=Path, metavar='FILE', help='also write an HTML page with pictures'
     )
+    parser.add_argument(
+        '--params-file',
+        metavar='FILE',
+        help='parameters of the node, as config/drone.yaml has them; options that are given win',
+    )
+    # None where an option is not given: the file has the next word, then the node's own default.
+    parser.set_defaults(**dict.fromkeys(OF_NODE))
     add_json(parser)
 
 
@@ -171,7 +187,7 @@ def _run_bag(arguments: argparse.Namespace, recording: Path, topic: str, every: 
         topic=topic,
         every=every,
         duration_s=arguments.duration,
-        parameters={'bundle': arguments.bundle, **node_parameters(arguments)},
+        parameters=_node_parameters(arguments),
     )
     with (
         TemporaryDirectory(prefix='uhr_seg_') as name,
@@ -189,6 +205,23 @@ def _run_bag(arguments: argparse.Namespace, recording: Path, topic: str, every: 
 
         finish(benchmark_bag(options, pictures, lambda *_: bar.update(), finish))
     return 0
+
+
+def _node_parameters(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return parameters of the node: options that are given, else the file's, else defaults."""
+    from uhr_seg_ros.ros.parameters.parameter_files import FileParameters, parameter_file
+
+    parameters: dict[str, Any] = {'bundle': DEFAULT_BUNDLE}
+    if arguments.params_file:
+        path = parameter_file(arguments.params_file, 'argument --params-file')
+        file = FileParameters(path, NODE)
+        if file.remark:  # figures of another node than was meant are worse than none
+            raise ConfigError(file.remark)
+        parameters |= file.values
+    parameters |= {
+        name: value for name in OF_NODE if (value := getattr(arguments, name)) is not None
+    }
+    return {name: value for name, value in parameters.items() if name not in SET_BY_BENCHMARK}
 
 
 def _write_bag(arguments: argparse.Namespace, report: dict[str, Any], pictures: Path) -> None:

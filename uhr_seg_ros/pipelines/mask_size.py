@@ -53,12 +53,18 @@ class MaskSize:
         confidence = result.confidence
         return replace(
             result,
-            mask=_resize(result.mask, size),
-            confidence=None if confidence is None else _resize(confidence, size),
+            mask=nearest(result.mask, size),
+            confidence=None if confidence is None else nearest(confidence, size),
         )
 
 
-def _resize(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Take the pixel whose center is nearest: between two classes there is no third one."""
+def nearest(array: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """
+    Resize a mask by the pixel whose center is nearest: between two classes there is no third one.
+
+    Args:
+        array: (H, W).
+        size: height and width, px.
+    """
     # Not INTER_NEAREST, which takes the upper left one and shifts masks by up to half a pixel.
     return cv2.resize(array, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)

@@ -179,7 +179,6 @@ class Camera:
     Args:
         node: owner of the topics.
         name: namespace of the topics; empty for the camera without a name.
-        transport: `raw` or `compressed`.
         jumps: looks at the stamps of the frames.
         on_error: called for a calibration that is rejected.
 
@@ -216,8 +215,8 @@ class Camera:
         self._worker: Worker
         self._newest = -math.inf
         self._unclosed: list[CameraInput | CameraOutput | CloudLabeler | GroundMapper] = []
-        self._topic = image_topic(node, self._prefix, transport)
-        self.monitor = CameraMonitor(self._topic, node.get_fully_qualified_name())
+        self.monitor = CameraMonitor('', node.get_fully_qualified_name())
+        self.choose_transport(transport)
         self._had_publisher = False
         self.watch: DomainWatch | None = None
         self.output: CameraOutput | None = None
@@ -296,6 +295,10 @@ class Camera:
         if (text := watch.problem(settings)) and self._domain_throttle.allows(text):
             self._node.get_logger().warning(f'{self._shown}{text}')
 
+    def choose_transport(self, transport: str) -> None:
+        """Take frames as `raw` or `compressed` images, from the next activation on."""
+        self.monitor.topic_name = image_topic(self._node, self._prefix, transport)
+
     def open_output(self, bundle: Bundle, on_error: Callable[[Exception], None]) -> None:
         """Announce the masks and their classes, and where frames are sampled if that varies."""
         self.monitor.pace.forget()
@@ -349,7 +352,7 @@ class Camera:
         self._worker.skip(self._name)
 
     def _note(self, arrival: float, stamp: int, encoding: str | None) -> None:
-        self._jumps.note(self._topic, stamp)
+        self._jumps.note(self.monitor.topic_name, stamp)
         now_ns = self._node.get_clock().now().nanoseconds
         self.monitor.note(arrival, stamp, now_ns, encoding)
 

@@ -252,6 +252,7 @@ class SegmentationNode(SimClockNode, StoppableNode):
         )
         for name, camera in self._cameras.items():
             warn = partial(self._warn, name, 'compressed output')
+            camera.choose_transport(settings.image_transport)
             camera.open_output(self._processor.bundle, warn)
         self._open_transformed(settings, classes)
         if self._processor.fallback:

@@ -16,13 +16,10 @@
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 import shutil
 
 import pytest
-from rclpy.context import Context
-from rclpy.node import Node
 from tiny_bundle import edited_model
 import yaml
 
@@ -30,13 +27,12 @@ from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.ros.parameters.launch_arguments import (
     bundles_text,
     camera_names,
-    file_remark,
-    parameter_file,
+    camera_topics,
+    CameraTopics,
+    node_name,
     respawn_delay_s,
     street_text,
 )
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -94,6 +90,7 @@ def test_commands_for_streets_exist() -> None:
         ('[front, rear]', ['front', 'rear']),
         ('[\'front\', "rear"]', ['front', 'rear']),
         ('- front\n- rear', ['front', 'rear']),
+        ('[robot/front, rear]', ['robot/front', 'rear']),
     ],
 )
 def test_names_of_cameras(text: str, names: list[str]) -> None:
@@ -117,6 +114,8 @@ def test_names_of_cameras(text: str, names: list[str]) -> None:
         ("[front, '']", "cameras has ''"),
         ('[a b]', "cameras has 'a b': a name is letters"),
         ('[/front]', "cameras has '/front'"),
+        ('[front/]', "cameras has 'front/'"),
+        ('[a/1]', 'parts of it may be joined by /'),
         ('!!python/object:os.system []', 'expected a list of names'),
         ('[front]\0', 'expected a list of names'),
         (f'[{"a" * 5000}', 'expected a list of names'),
@@ -129,83 +128,6 @@ def test_what_is_no_list_of_names(text: str, said: str) -> None:
     assert len(str(error.value)) < 500
 
 
-@pytest.mark.parametrize(
-    ('text', 'said'),
-    [
-        ('nowhere.yaml', 'which is not there'),
-        ('.', 'which is a folder'),
-        ('', 'which is a folder'),
-        ('~nobody/a.yaml', 'which is not there'),
-        ('a\0', 'which is not there'),
-        ('a' * 5000, 'which is not there'),
-    ],
-)
-def test_parameter_files_that_are_not_there(text: str, said: str) -> None:
-    with pytest.raises(ConfigError, match='^launch argument params_file ') as error:
-        parameter_file(text)
-    assert said in str(error.value)
-    assert len(str(error.value)) < 600
-
-
-def test_parameter_file_in_the_home_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv('HOME', str(tmp_path))
-    (tmp_path / 'own.yaml').touch()
-    assert parameter_file('~/own.yaml') == tmp_path / 'own.yaml'
-
-
-@pytest.mark.parametrize(
-    ('top', 'namespace', 'applies'),
-    [
-        ('/**', '', True),
-        ('/**', '/robot', True),
-        ('segmentation', '', True),
-        ('/segmentation', '', True),
-        ('/segmentation', '/', True),
-        ('segmentation', 'robot', False),
-        ('/robot/segmentation', 'robot', True),
-        ('/*/segmentation', '/robot', True),
-        ('/*/segmentation', '', False),
-        ('/**/segmentation', '/a/b', True),
-        ('/*', '', True),
-        ('/*', 'robot', False),
-        ('segmentation_node', '', False),
-        ('/robot/**', '/robot', True),
-        ('uhr_seg_ros', '', False),
-    ],
-)
-def test_parameters_of_other_nodes_are_told(
-    context: Context, tmp_path: Path, top: str, namespace: str, applies: bool
-) -> None:
-    file = tmp_path / 'own.yaml'
-    file.write_text(yaml.safe_dump({top: {'ros__parameters': {'threads': 1}}}))
-    node = Node(
-        'segmentation',
-        namespace=namespace,
-        context=context,
-        use_global_arguments=False,
-        cli_args=['--ros-args', '--params-file', str(file)],
-    )
-    assert node.declare_parameter('threads', 0).value == int(applies)  # so does ROS
-    node.destroy_node()
-    said = file_remark(file, namespace)
-    assert (not said) == applies
-    assert applies or f'has parameters of {("/" + top.strip("/"))!r}, and none for /' in said
-
-
-def test_other_parameter_files_are_told_or_left_to_the_node(tmp_path: Path) -> None:
-    file = tmp_path / 'own.yaml'
-    for content in ('', 'threads: 1', '[1]', '/**: {parameters: {threads: 1}}'):
-        file.write_text(content)
-        assert 'has no ros__parameters, and none for /segmentation' in file_remark(file, '')
-    file.write_text('robot: {segmentation: {ros__parameters: {threads: 1}}}')
-    assert not file_remark(file, '/robot')
-    for broken in (b'a: [', b'\x80', b'\0'):
-        file.write_bytes(broken)  # rcl names the line
-        assert not file_remark(file, '')
-
-
 @pytest.mark.parametrize('text', ['soon', '-1', 'nan', 'inf', '1e9', ''])
 def test_delays_that_are_none(text: str) -> None:
     with pytest.raises(ConfigError, match='^launch argument respawn_delay is '):
@@ -213,18 +135,52 @@ def test_delays_that_are_none(text: str) -> None:
     assert respawn_delay_s('0.5') == 0.5
 
 
-def test_no_model_is_chosen_for_a_vehicle() -> None:
-    tree = ast.parse((ROOT / 'launch/vehicle.launch.py').read_text())
-    (bundle,) = (
-        call
-        for call in ast.walk(tree)
-        if isinstance(call, ast.Call)
-        and ast.unparse(call.func) == 'DeclareLaunchArgument'
-        and call.args
-        and ast.unparse(call.args[0]) == "'bundle'"
-    )
-    assert {keyword.arg for keyword in bundle.keywords} == {'description'}
-    for name in ('vehicle', 'drone'):
-        content = yaml.safe_load((ROOT / f'config/{name}.yaml').read_text())
-        assert not {'bundle', 'camera_view'} & set(content['/**']['ros__parameters'])
-    assert 'aerial' not in (ROOT / 'config/vehicle.yaml').read_text()
+@pytest.mark.parametrize(
+    ('text', 'topics'),
+    [
+        ('', {}),
+        ('{}', {}),
+        ('{front: /a/image}', {'front': CameraTopics('/a/image')}),
+        ('{a/b: image, c: ~/image}', {'a/b': CameraTopics('image'), 'c': CameraTopics('~/image')}),
+        (
+            '{front: {image: /a, camera_info: /b, depth: /c, points: /d}}',
+            {'front': CameraTopics('/a', '/b', '/c', '/d')},
+        ),
+        ('{front: {depth: /c}}', {'front': CameraTopics(depth='/c')}),
+    ],
+)
+def test_topics_of_cameras(text: str, topics: dict[str, CameraTopics]) -> None:
+    assert camera_topics(text) == topics
+
+
+@pytest.mark.parametrize(
+    ('text', 'said'),
+    [
+        ('{front: /a', "(expected ',' or '}'"),
+        ('[front]', 'expected a topic for each camera'),
+        ('front', 'expected a topic for each camera'),
+        ('{no: /a}', 'False is no name of a camera'),
+        ('{/front: /a}', "'/front' is no name of a camera"),
+        ("{'': /a}", "'' is no name of a camera"),
+        ('{front: 1}', '1 is no topic of front'),
+        ('{front: /a b}', "'/a b' is no topic of front"),
+        ('{front: /a/}', "'/a/' is no topic of front"),
+        ('{front: {image: [a]}}', 'is no topic of front'),
+        ('{front: {info: /a}}', "'info' is none of image, camera_info, depth, points"),
+        ('{front:}', 'None is no topic of front'),
+        ('!!python/object:os.system {}', 'expected a topic for each camera'),
+        (f'{{{"a" * 5000}: 1', 'expected a topic for each camera'),
+    ],
+)
+def test_what_is_no_topic_of_a_camera(text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match='^launch argument camera_topics is ') as error:
+        camera_topics(text)
+    assert said in str(error.value)
+    assert len(str(error.value)) < 700
+
+
+@pytest.mark.parametrize('text', ['', '1a', 'a/b', 'a b', 'a-b', '/a'])
+def test_names_that_no_node_has(text: str) -> None:
+    with pytest.raises(ConfigError, match='^launch argument node_name is '):
+        node_name(text)
+    assert node_name('_left_2') == '_left_2'

@@ -73,7 +73,7 @@ def test_every_parameter_is_described(make_node: MakeNode) -> None:
             assert descriptor.floating_point_range, name
     assert node.describe_parameter('cameras').read_only
     assert node.describe_parameter('image_transport').additional_constraints == (
-        'one of: raw, compressed'
+        'one of: raw, compressed; can change only while the node is unconfigured'
     )
 
 
@@ -82,7 +82,7 @@ def test_every_parameter_is_described(make_node: MakeNode) -> None:
     [
         ((), ('',)),
         (('-p', 'cameras:=[]'), ('',)),
-        (('-p', 'cameras:=[front, left]'), ('front', 'left')),
+        (('-p', 'cameras:=[front, robot/left]'), ('front', 'robot/left')),
     ],
 )
 def test_cameras(make_node: MakeNode, arguments: tuple, cameras: tuple) -> None:
@@ -105,6 +105,7 @@ def test_parameter_file(make_node: MakeNode, tmp_path: Path) -> None:
         ({'cameras': ['front', 'front']}, 'names a camera twice'),
         ({'cameras': ['front', '']}, "cameras has ''"),
         ({'cameras': ['/front']}, "cameras has '/front'"),
+        ({'cameras': ['front//left']}, "cameras has 'front//left'"),
         ({'image_transport': 'theora'}, 'expected one of raw, compressed'),
         ({'image_qos': 'sensor'}, 'expected one of auto, reliable, best_effort'),
         ({'overlay__alpha': 1.5}, 'overlay.alpha'),

@@ -12,14 +12,14 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What the launch files say and check before the node starts; needs neither launch nor rclpy."""
+"""What the arguments of the launch files say, and what is wrong with what they are given."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 import re
-from typing import Any
+from typing import NamedTuple
 
 import yaml
 
@@ -29,16 +29,29 @@ from uhr_seg_ros.core.errors import ConfigError, UhrSegError
 from uhr_seg_ros.core.resources import share_folders
 from uhr_seg_ros.core.text import one_line, printable, shortened, shown
 
-#: The fixed name of the node.
-NODE = 'segmentation'
-
 #: Longest list of bundles, characters.
 MAX_TEXT = 2000
 
 #: Longest delay before the node starts again, s.
 MAX_DELAY_S = 3600.0
 
-_CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
+_CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*(?:/[A-Za-z][A-Za-z0-9_]*)*')
+_NODE_NAME = re.compile(r'[A-Za-z_][A-Za-z0-9_]*')
+_TOPIC = re.compile(r'(?:/|~/)?[A-Za-z_][A-Za-z0-9_]*(?:/[A-Za-z_][A-Za-z0-9_]*)*')
+
+_TOPICS_HELP = (
+    "expected a topic for each camera, such as camera_topics:='{front: /front/image_rect}', or "
+    "several: '{front: {image: /front/image_rect, camera_info: /front/info}}'"
+)
+
+
+class CameraTopics(NamedTuple):
+    """The topics of one camera under their real names; empty: the usual one, `<camera>/...`."""
+
+    image: str = ''
+    camera_info: str = ''
+    depth: str = ''
+    points: str = ''
 
 
 def bundles_text() -> str:
@@ -74,7 +87,10 @@ def camera_fault(names: Sequence[str]) -> str:
     if list(names) in ([], ['']):
         return ''
     if bad := [name for name in names if not _CAMERA_NAME.fullmatch(name)]:
-        return f'cameras has {shown(bad[0])}: a name is letters, digits and _, a letter first'
+        return (
+            f'cameras has {shown(bad[0])}: a name is letters, digits and _, a letter first; parts '
+            'of it may be joined by /'
+        )
     if len(set(names)) < len(names):
         return f'cameras {shown(list(names))} names a camera twice'
     return ''
@@ -119,77 +135,68 @@ def camera_names(text: str) -> list[str]:
     return names
 
 
-def parameter_file(text: str) -> Path:
+def camera_topics(text: str) -> dict[str, CameraTopics]:
     """
-    Check the launch argument `params_file`; `launch_ros` starts nodes without what is missing.
+    Read the launch argument `camera_topics`.
 
     Args:
-        text: path; `~` is the home folder.
+        text: a mapping in YAML from names of cameras to their image topics, or to mappings with
+            the keys of `CameraTopics`.
 
     Raises:
-        ConfigError: there is no such file.
+        ConfigError: it is none, or a name or topic is none.
 
     """
+    said = f'launch argument camera_topics is {shown(text)}'
     try:
-        path = Path(text).expanduser()
-        is_file, is_folder = path.is_file(), path.is_dir()
-    except (OSError, ValueError, RuntimeError):  # too long; a NUL; the home of nobody
-        path, is_file, is_folder = Path(text), False, False
-    if is_file:
-        return path
-    what = 'is a folder' if is_folder else 'is not there'
-    msg = (
-        f'launch argument params_file is {shown(str(path.absolute()), 300)}, which {what}: give a '
-        'YAML file of parameters, such as a copy of config/drone.yaml or config/vehicle.yaml'
-    )
-    raise ConfigError(msg)
+        content = yaml.safe_load(text) or {}
+    except (yaml.YAMLError, ValueError) as err:
+        problem = one_line(getattr(err, 'problem', None) or err, 100)
+        msg = f'{said} ({problem}): {_TOPICS_HELP}'
+        raise ConfigError(msg) from err
+    if not isinstance(content, dict):
+        msg = f'{said}: {_TOPICS_HELP}'
+        raise ConfigError(msg)
+    topics = {}
+    for name, value in content.items():
+        given = value if isinstance(value, dict) else {'image': value}
+        if not isinstance(name, str) or camera_fault([name]) or not name:
+            msg = f'{said}, {shown(name)} is no name of a camera: {_TOPICS_HELP}'
+            raise ConfigError(msg)
+        if unknown := set(map(str, given)) - set(CameraTopics._fields):
+            keys = ', '.join(CameraTopics._fields)
+            msg = f'{said}: {shown(min(unknown))} is none of {keys}'
+            raise ConfigError(msg)
+        for topic in given.values():
+            if not isinstance(topic, str) or topic_fault(topic):
+                msg = f'{said}, {shown(topic)} is no topic of {name}: {_TOPICS_HELP}'
+                raise ConfigError(msg)
+        topics[name] = CameraTopics(**given)
+    return topics
 
 
-def file_remark(path: Path, namespace: str) -> str:
-    """
-    Say if nothing in a parameter file is for the node; ROS passes over that without a word.
-
-    Args:
-        path: the file; what cannot be read is left to the node, which says why.
-        namespace: of the node.
-
-    Returns:
-        One line; empty where something is for the node.
-
-    """
-    try:
-        content = yaml.safe_load(path.read_bytes())
-    except (OSError, ValueError, yaml.YAMLError):
+def topic_fault(text: str) -> str:
+    """Return what is wrong with the name of a topic, or return an empty text."""
+    if _TOPIC.fullmatch(text):
         return ''
-    names = list(_nodes(content))
-    node = '/'.join(['', *filter(None, namespace.split('/')), NODE])
-    if any(_pattern(name).fullmatch(node) for name in names):
-        return ''
-    found = (
-        f'has parameters of {", ".join(map(shown, names[:5]))}'
-        if names
-        else ('has no ros__parameters')
-    )
-    return (
-        f'params_file {shown(str(path), 300)} {found}, and none for {node}: the node runs with '
-        f'its defaults. Begin the file with /**: or {node}:, and ros__parameters: below it'
-    )
+    return 'a topic has parts of letters, digits and _, joined by /, such as /camera/image_raw'
 
 
-def _nodes(content: Any, name: str = '') -> Iterator[str]:
-    """Name the nodes that a parameter file is for, such as `/**`."""
-    for key, value in content.items() if isinstance(content, dict) else ():
-        if key == 'ros__parameters':
-            yield name
-        elif isinstance(key, str):
-            yield from _nodes(value, f'{name}/{key.strip("/")}')
+def node_name(text: str) -> str:
+    """
+    Check the launch argument `node_name`.
 
+    Raises:
+        ConfigError: no node can have that name.
 
-def _pattern(name: str) -> re.Pattern[str]:
-    """Turn the name of a node with wildcards into what it stands for, as rcl does."""
-    wild = {'**': r'(?:/\w+)*', '*': r'/\w+'}
-    parts = name.split('/')[1:]
-    return re.compile(''.join(wild.get(part, f'/{re.escape(part)}') for part in parts))
+    """
+    if not _NODE_NAME.fullmatch(text):
+        msg = (
+            f'launch argument node_name is {shown(text)}: a name is letters, digits and _, no '
+            'digit first; what is before it is the namespace'
+        )
+        raise ConfigError(msg)
+    return text
 
 
 def respawn_delay_s(text: str) -> float:
@@ -197,7 +204,7 @@ def respawn_delay_s(text: str) -> float:
     Read the launch argument `respawn_delay`, s.
 
     Raises:
-        ConfigError: it is no number from 0 to `MOST_DELAY_S`.
+        ConfigError: it is no number from 0 to `MAX_DELAY_S`.
 
     """
     try:

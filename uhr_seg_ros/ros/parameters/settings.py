@@ -160,7 +160,7 @@ class Settings:
         'raw',
         'raw takes image_raw, compressed takes image_raw/compressed.',
         choices=('raw', 'compressed'),
-        change='never',
+        change='unconfigured',
     )
     image_qos: str = row(
         'auto',

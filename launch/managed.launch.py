@@ -1,0 +1,28 @@
+# Copyright 2026 uhr_seg_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The segmentation node under Nav2's lifecycle manager, which configures and activates it."""
+
+from __future__ import annotations
+
+from launch import LaunchDescription
+
+from uhr_seg_ros.ros.parameters.launch_description import describe_node
+from uhr_seg_ros.ros.parameters.launch_table import LaunchFile
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Describe arguments and processes."""
+    file = LaunchFile('managed.launch.py', forced={'autostart': 'false'}, manager=True)
+    return describe_node(file)
