@@ -22,6 +22,9 @@ from threading import Condition
 import time
 from typing import Protocol
 
+#: So often signals are looked at, s: one that comes when a sleep is about to begin does not end it.
+SIGNALS_S = 0.2
+
 #: How long a frame is waited for that nobody answers, s.
 ANSWER_TIMEOUT_S = 10.0
 
@@ -110,7 +113,9 @@ class _Clock:
         now = time.monotonic()
         if self._start is None:
             self._start = now - due_s
-        time.sleep(max(0.0, self._start + due_s - now))
+        due = self._start + due_s
+        while (left := due - time.monotonic()) > 0:
+            time.sleep(min(left, SIGNALS_S))
 
 
 #: A pause between two images that is longer than the first is played as the second, s.

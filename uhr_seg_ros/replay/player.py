@@ -54,7 +54,7 @@ from uhr_seg_ros.replay.bags import (
     stamp_ns,
     topic_types,
 )
-from uhr_seg_ros.replay.pacing import AsRecorded, AtRate, Lockstep, Pace
+from uhr_seg_ros.replay.pacing import AsRecorded, AtRate, Lockstep, Pace, SIGNALS_S
 from uhr_seg_ros.replay.prefetch import read_ahead, with_stamp
 from uhr_seg_ros.replay.topic_probe import is_whole
 from uhr_seg_ros.replay.topics import choose_topic
@@ -77,9 +77,8 @@ _OLDEST_NS = 10_000_000_000
 # A subscription that stays best effort is waited for no longer.
 _RELIABLE_S = 2.0
 
-# How long the last messages may be under way, and how often signals are looked at meanwhile.
+# How long the last messages may be under way.
 _ACKNOWLEDGED_S = 10.0
-_SIGNALS_S = 0.2
 
 
 class Player:
@@ -240,7 +239,7 @@ class Player:
 def _wait_until_acknowledged(publisher: Publisher) -> None:
     deadline = time.monotonic() + _ACKNOWLEDGED_S
     while time.monotonic() < deadline:
-        if publisher.wait_for_all_acked(Duration(seconds=_SIGNALS_S)):
+        if publisher.wait_for_all_acked(Duration(seconds=SIGNALS_S)):
             return
 
 
