@@ -271,11 +271,12 @@ def test_unknown_arguments_are_refused_by_the_file_that_was_asked_for(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = {'bundle': 'city', 'bag': str(ROOT), 'backends': 'auto'}
-    monkeypatch.setattr(sys, 'argv', ['ros2', 'launch', 'robot', 'bringup.launch.py'])
+    monkeypatch.setattr(sys, 'argv', ['ros2', 'launch', 'robot', f'{name}.launch.py'])
     included(name, **arguments)  # the word may be for the launch file around
-    monkeypatch.setattr(sys, 'argv', ['ros2', 'launch', 'uhr_seg_ros', f'{name}.launch.py'])
-    with pytest.raises(ConfigError, match=r"has no argument 'backends' \(is it backend\?\)"):
-        included(name, **arguments)
+    for words in (['uhr_seg_ros', f'{name}.launch.py'], [str(ROOT / f'launch/{name}.launch.py')]):
+        monkeypatch.setattr(sys, 'argv', ['ros2', 'launch', *words])
+        with pytest.raises(ConfigError, match=r"no argument 'backends' \(is it backend\?\)"):
+            included(name, **arguments)
 
 
 def profile_after(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:

@@ -86,12 +86,19 @@ def describe(
 
     def checked(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         given = {row.name: context.launch_configurations[row.name] for row in rows}
-        is_asked_for = any(Path(word).name == name for word in sys.argv)
+        is_asked_for = _is_asked_for(name, context)
         if is_asked_for:  # else the words are those of the launch file that includes this one
             check_known(context.argv, list(given), name)
         return start(context, given, is_asked_for)
 
     return LaunchDescription([*map(_declared, rows), *before, OpaqueFunction(function=checked)])
+
+
+def _is_asked_for(name: str, context: LaunchContext) -> bool:
+    """Tell whether the command line names this launch file, by its package or by its path."""
+    path = context.get_locals_as_dict().get('current_launch_file_path')
+    named = (PACKAGE, name) in zip(sys.argv, sys.argv[1:], strict=False)
+    return named or any(os.path.abspath(word) == path for word in sys.argv)
 
 
 def program(package: str, executable: str, advice: str, context: LaunchContext) -> str:
@@ -173,8 +180,10 @@ def _processes(
         others += _manager(plan, context)
     if given['bag']:
         others.append(_bag_player(given['bag']))
-    parameters = _until_the_end(plan.parameters, others)
-    return [_node(plan, parameters, given['log_level'], is_asked_for), *others]
+    files = [str(plan.params_file)]
+    if plan.parameters:
+        files.append(_until_the_end(plan.parameters, others))
+    return [_node(plan, files, given['log_level'], is_asked_for), *others]
 
 
 def _until_the_end(values: Mapping[str, Any], entities: list[LaunchDescriptionEntity]) -> str:
@@ -185,14 +194,14 @@ def _until_the_end(values: Mapping[str, Any], entities: list[LaunchDescriptionEn
     return str(file)
 
 
-def _node(plan: NodePlan, parameters: str, log_level: str, is_asked_for: bool) -> Node:
+def _node(plan: NodePlan, files: list[str], log_level: str, is_asked_for: bool) -> Node:
     respawns = plan.respawn_delay_s is not None
     return Node(
         package=PACKAGE,
         executable='segmentation_node',
         name=plan.name,
         namespace=plan.namespace,
-        parameters=[str(plan.params_file), parameters],
+        parameters=files,
         remappings=list(plan.remappings),
         ros_arguments=['--log-level', log_level],
         respawn=respawns,
