@@ -24,6 +24,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from typing import Any
 
 import pytest
@@ -119,6 +120,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     monkeypatch.setenv('AMENT_PREFIX_PATH', ':'.join(filter(None, [str(tmp_path), present])))
     for name in PROFILES:
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
     return tmp_path / 'share/uhr_seg_ros'
 
 
