@@ -21,9 +21,9 @@ from collections.abc import Mapping
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import ExecuteProcess
 
-from uhr_seg_ros.ros.parameters.launch_arguments import bundles_text
 from uhr_seg_ros.ros.parameters.launch_description import describe, ends_the_launch, program
 from uhr_seg_ros.ros.parameters.launch_table import Argument
+from uhr_seg_ros.ros.parameters.launch_texts import bundles_text
 
 # Argument -> option of the command; an empty value leaves the option out. The recording, `bag`, is
 # its first argument.

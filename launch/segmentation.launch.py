@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from launch import LaunchDescription
 
-from uhr_seg_ros.ros.parameters.launch_description import describe_node
+from uhr_seg_ros.ros.parameters.launch_node import describe_node
 from uhr_seg_ros.ros.parameters.launch_table import LaunchFile
 
 

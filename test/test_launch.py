@@ -24,6 +24,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from typing import Any
 
 import pytest
@@ -119,6 +120,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     monkeypatch.setenv('AMENT_PREFIX_PATH', ':'.join(filter(None, [str(tmp_path), present])))
     for name in PROFILES:
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
     return tmp_path / 'share/uhr_seg_ros'
 
 
@@ -271,11 +273,12 @@ def test_unknown_arguments_are_refused_by_the_file_that_was_asked_for(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = {'bundle': 'city', 'bag': str(ROOT), 'backends': 'auto'}
-    monkeypatch.setattr(sys, 'argv', ['ros2', 'launch', 'robot', 'bringup.launch.py'])
+    monkeypatch.setattr(sys, 'argv', ['ros2', 'launch', 'robot', f'{name}.launch.py'])
     included(name, **arguments)  # the word may be for the launch file around
-    monkeypatch.setattr(sys, 'argv', ['ros2', 'launch', 'uhr_seg_ros', f'{name}.launch.py'])
-    with pytest.raises(ConfigError, match=r"has no argument 'backends' \(is it backend\?\)"):
-        included(name, **arguments)
+    for words in (['uhr_seg_ros', f'{name}.launch.py'], [str(ROOT / f'launch/{name}.launch.py')]):
+        monkeypatch.setattr(sys, 'argv', ['ros2', 'launch', *words])
+        with pytest.raises(ConfigError, match=r"no argument 'backends' \(is it backend\?\)"):
+            included(name, **arguments)
 
 
 def profile_after(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:

@@ -25,14 +25,13 @@ import yaml
 
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.ros.parameters.launch_arguments import (
-    bundles_text,
     camera_names,
     camera_topics,
     CameraTopics,
     node_name,
     respawn_delay_s,
-    street_text,
 )
+from uhr_seg_ros.ros.parameters.launch_texts import bundles_text, street_text
 
 
 @pytest.fixture

@@ -24,10 +24,10 @@ import pytest
 import yaml
 
 from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.ros.parameters.launch_arguments import check_known
 from uhr_seg_ros.ros.parameters.launch_plan import NodePlan, plan_node, rviz_remappings
 from uhr_seg_ros.ros.parameters.launch_table import (
     arguments,
-    check_known,
     LaunchFile,
     SET_BY_ARGUMENT,
 )

@@ -16,24 +16,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 import re
 from typing import NamedTuple
 
 import yaml
 
-from uhr_seg_ros.core.bundle import installed_bundles, peek_domain
 from uhr_seg_ros.core.config_reader import quoting_hint
-from uhr_seg_ros.core.errors import ConfigError, UhrSegError
-from uhr_seg_ros.core.resources import share_folders
-from uhr_seg_ros.core.text import one_line, printable, shortened, shown
-
-#: Longest list of bundles, characters.
-MAX_TEXT = 2000
+from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.core.text import one_line, shown
 
 #: Longest delay before the node starts again, s.
 MAX_DELAY_S = 3600.0
+
+OF_LAUNCH = ('launch-prefix', 'launch-prefix-filter', 'sigterm_timeout', 'sigkill_timeout')
+"""Arguments that `launch` itself reads, whatever a launch file declares."""
 
 _CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*(?:/[A-Za-z][A-Za-z0-9_]*)*')
 _NODE_NAME = re.compile(r'[A-Za-z_][A-Za-z0-9_]*')
@@ -52,34 +50,6 @@ class CameraTopics(NamedTuple):
     camera_info: str = ''
     depth: str = ''
     points: str = ''
-
-
-def bundles_text() -> str:
-    """Return the installed bundles in one line, each with what it is for."""
-    text = '; '.join(map(_bundle_text, installed_bundles().items())) or 'none'
-    return shortened(printable(text), MAX_TEXT)
-
-
-def _bundle_text(bundle: tuple[str, Path]) -> str:
-    name, path = bundle
-    try:
-        return f'{name} ({peek_domain(path)})'
-    except UhrSegError as err:  # a launch file lists what there is, whatever state it is in
-        return f'{name} (not usable: {one_line(err, 200)})'
-
-
-def street_text() -> str:
-    """Return the two commands that make a bundle for forward views."""
-    command = 'ros2 run uhr_seg_ros uhr_seg'
-    recipe = 'config/train/hlrc_s_street.yaml'
-    found = (share / recipe for share in share_folders() if (share / recipe).is_file())
-    return (
-        'To make one for streets: (1) with the weights that were published for Cityscapes, '
-        f'`{command} convert WEIGHTS.pth --network hlrc_cityscapes --output city`, then '
-        f'bundle:=city; (2) with labeled images, `{command} train --config '
-        f'{next(found, recipe)} --root IMAGES --output run`, then bundle:=run/bundle '
-        '(docs/training.md; with your own images: a copy of that file with `dataset: folder`)'
-    )
 
 
 def camera_fault(names: Sequence[str]) -> str:
@@ -197,6 +167,34 @@ def node_name(text: str) -> str:
         )
         raise ConfigError(msg)
     return text
+
+
+def check_known(words: Iterable[str], names: Sequence[str], file: str) -> None:
+    """
+    Refuse arguments that a launch file does not have; `ros2 launch` passes over them.
+
+    Args:
+        words: as they were typed, such as `bundle:=city`.
+        names: of all arguments.
+        file: name of the launch file.
+
+    Raises:
+        ConfigError: there is an unknown one.
+
+    """
+    given = [word.partition(':=')[0] for word in words]
+    unknown = [name for name in given if name not in (*names, *OF_LAUNCH)]
+    if not unknown:
+        return
+    parts = []
+    for name in unknown:
+        near = get_close_matches(name, names, 1)
+        parts.append(f'{shown(name)} (is it {near[0]}?)' if near else shown(name))
+    msg = (
+        f'{file} has no argument {", ".join(parts)}: see them with ros2 launch uhr_seg_ros '
+        f'{file} --show-args; every other parameter of the node goes into a file, params_file:='
+    )
+    raise ConfigError(msg)
 
 
 def respawn_delay_s(text: str) -> float:

@@ -16,9 +16,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 import json
 from typing import Any
 
@@ -27,13 +26,10 @@ import yaml
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.text import one_line, shown
 from uhr_seg_ros.ros.parameters.declaration import fitted
-from uhr_seg_ros.ros.parameters.launch_arguments import bundles_text, street_text
+from uhr_seg_ros.ros.parameters.launch_texts import bundles_text, street_text
 from uhr_seg_ros.ros.parameters.settings import SPECS
 
 BOOL = ('true', 'false')
-
-OF_LAUNCH = ('launch-prefix', 'launch-prefix-filter', 'sigterm_timeout', 'sigkill_timeout')
-"""Arguments that `launch` itself reads, whatever a launch file declares."""
 
 SET_BY_ARGUMENT = (
     'bundle',
@@ -194,34 +190,6 @@ def arguments(file: LaunchFile, share: str) -> list[Argument]:
             )
         )
     return rows
-
-
-def check_known(words: Iterable[str], names: Sequence[str], file: str) -> None:
-    """
-    Refuse arguments that a launch file does not have; `ros2 launch` passes over them.
-
-    Args:
-        words: as they were typed, such as `bundle:=city`.
-        names: of all arguments.
-        file: name of the launch file.
-
-    Raises:
-        ConfigError: there is an unknown one.
-
-    """
-    given = [word.partition(':=')[0] for word in words]
-    unknown = [name for name in given if name not in (*names, *OF_LAUNCH)]
-    if not unknown:
-        return
-    parts = []
-    for name in unknown:
-        near = get_close_matches(name, names, 1)
-        parts.append(f'{shown(name)} (is it {near[0]}?)' if near else shown(name))
-    msg = (
-        f'{file} has no argument {", ".join(parts)}: see them with ros2 launch uhr_seg_ros '
-        f'{file} --show-args; every other parameter of the node goes into a file, params_file:='
-    )
-    raise ConfigError(msg)
 
 
 def parameter_value(name: str, text: str) -> Any:
