@@ -38,7 +38,8 @@ class Clock:
         return self.now
 
     def sleep(self, seconds: float) -> None:
-        assert seconds >= 0
+        # A signal that comes when a sleep is about to begin is taken at its end.
+        assert 0 <= seconds <= pacing.SIGNALS_S
         self.now += seconds
 
 
