@@ -22,7 +22,7 @@ from threading import Condition
 import time
 from typing import Protocol
 
-#: So often signals are looked at, s: one that comes when a sleep is about to begin does not end it.
+#: So often signals are looked at, s: one that comes when a sleep begins does not end it.
 SIGNALS_S = 0.2
 
 #: How long a frame is waited for that nobody answers, s.
