@@ -44,7 +44,7 @@ def test_ten_labeled_images_of_three_classes(researcher: Path) -> None:
     assert dataset.classes.names == ('ground', 'plants', 'house')
     counts = {split: len(dataset.files(split)) for split in ('train', 'validation', 'test')}
     assert counts == {'train': 6, 'validation': 2, 'test': 2}
-    labels = [read_ids(each.labels) for each in dataset.files('train')]
+    labels = [read_ids(each.label) for each in dataset.files('train')]
     assert np.unique(labels).tolist() == [0, 1, 2]
 
 
