@@ -31,6 +31,7 @@ SCRIPTS = [
     'scripts/setup',
     'scripts/demo',
     'scripts/docs',
+    'scripts/first_hour',
     'scripts/test',
     'scripts/train_on_gpu',
     'scripts/reliability',

@@ -82,7 +82,7 @@ def make_inputs(folder: Path) -> None:
     _record(folder)
     shutil.copytree(ROOT / 'models/hlrc_s_aerial', folder / 'hlrc_s_aerial')
     shutil.copy(folder / 'hlrc_s_aerial/semantic.onnx', folder / 'old.onnx')
-    for name in ('run/hlrc_s_aerial', 'run/bundle'):
+    for name in ('run/hlrc_s_aerial', 'run/bundle', 'large'):
         shutil.copytree(folder / 'hlrc_s_aerial', folder / name)
     for path in sorted((ROOT / 'config/train').glob('*.yaml')):
         _shorten(path, folder / 'config/train' / path.name)
@@ -177,13 +177,9 @@ def _write_sets(folder: Path) -> None:
         for number in range(2):
             labels = write_picture(folder / f'CAMVID/{split}/images/{number}.jpg', number)
             write_labels(folder / f'CAMVID/{split}/labels/{number}.png', labels)
-    for name, classes in (('my_images', 'aerial'), ('flights', 'aerial')):
-        _write_folder_set(folder / name, CLASS_SETS[classes])
-    shutil.copytree(folder / 'flights/labels', folder / 'teacher')
-    for path in (folder / 'teacher').iterdir():
-        path.rename(path.with_name(f'{path.stem}.png'))
-    (folder / 'flights/classes.yaml').unlink()
-    shutil.rmtree(folder / 'flights/labels')
+    _write_folder_set(folder / 'my_images', CLASS_SETS['aerial'])
+    for number in range(6):
+        write_picture(folder / f'flights/images/a{number:02}.png', number)
     _draw_regions(folder / 'drawn', folder / 'flights/images')
     _write_orchard(folder / 'orchard')
     _write_foreign_masks(folder)

@@ -205,7 +205,9 @@ def test_bytes_of_graphs(
     ]
     half, _, full = (each['graphs']['detail'] for each in reports)
     assert 0 < half['read_mb'] < full['read_mb']
-    assert 'AGX Orin' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert 'AGX Orin' in said
+    assert 'rows: graphs of the bundle' in said
 
 
 def test_graphs_against_the_machine(
@@ -234,7 +236,7 @@ def test_graphs_against_the_machine(
         image,
     )
     assert '<svg' in image.read_text(encoding='utf-8')
-    assert 'bound' in capsys.readouterr().out
+    assert 'bound: the longer of both' in capsys.readouterr().out
     assert min(*report['peaks']['gflops'].values(), report['peaks']['copy_gb_s']) > 0
     assert [each['name'] for each in report['graphs']] == ['semantic', 'detail', 'quarter']
     for each in report['graphs']:

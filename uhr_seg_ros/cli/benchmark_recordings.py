@@ -291,6 +291,7 @@ def _run_offline(arguments: argparse.Namespace, recording: Path, name: str, ever
         )
         figures = _offline_report(result, segmenter, describe_bag(recording, topic))
     print_spreads('Per frame', {**figures['stage_ms'], 'total': figures['total_ms']})
+    print('rows: stages of the segmenter; total: from the message to mask and pictures')
     print(segmenter.bundle.domain_line)
     print(f'{len(result.total_ms)} frames segmented, {result.rejected} left out: {output}')
     if result.lost:

@@ -123,6 +123,7 @@ def print_transport(size: Sequence[int], results: Sequence[Mapping[str, Any]]) -
     ]
     header = ['', 'received', *(f'{name} ms' for name in PERCENTILES)]
     print_table(f'{format_size(size)} bgr8 from one process to another', header, rows)
+    print('rows: profiles of the middleware; ms: from the publication to who subscribes')
 
 
 def print_cloud(result: Mapping[str, Any]) -> None:
@@ -145,6 +146,10 @@ def print_cloud(result: Mapping[str, Any]) -> None:
     ]
     header = [f'{key} ms' for key in keys] + [f'processor {key} ms' for key in keys]
     print_table(title, ['', *header], rows)
+    print(
+        'rows: read: message to coordinates; label: project, hide, look up; encode: message with '
+        'labels; processor: without what the core did for others'
+    )
 
 
 def print_graphs(report: Mapping[str, Any], devices: Mapping[str, str]) -> None:
@@ -185,6 +190,10 @@ def print_graphs(report: Mapping[str, Any], devices: Mapping[str, str]) -> None:
     title = f'{report["bundle"]} at {format_size(report["size"])} in {report["precision"]}'
     header = ['', 'kernels', 'MB', 'GMAC', *(f'{name} ms' for name in devices.values())]
     print_table(title, header, rows)
+    print(
+        'rows: graphs of the bundle; MB: read and written; GMAC: 10^9 multiply-adds; ms: on '
+        'paper, at 80 to 75 % of the peaks of the device'
+    )
 
 
 def print_roofline(report: Mapping[str, Any]) -> None:
@@ -206,6 +215,10 @@ def print_roofline(report: Mapping[str, Any]) -> None:
     )
     header = ['', 'GFLOP', 'MB', 'compute', 'memory', 'bound', 'found', 'ratio']
     print_table(title, header, rows)
+    print(
+        'compute, memory: at one of the peaks alone; bound: the longer of both, kernel by kernel; '
+        'found: the fastest run; ratio: found to bound'
+    )
 
 
 def print_against_torch(result: Mapping[str, Any]) -> None:
@@ -224,6 +237,7 @@ def print_against_torch(result: Mapping[str, Any]) -> None:
             f'{_interval(result["interval"])}'
         )
     print_table(title, ['', 'min ms', 'median ms', 'max ms'], rows)
+    print('rows: the network in PyTorch without a compiler; the graphs of its export')
 
 
 def print_bag(report: Mapping[str, Any]) -> None:
