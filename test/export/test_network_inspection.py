@@ -26,7 +26,8 @@ from foreign_networks import conv, Step, step, write_foreign
 from onnx import helper, TensorProto
 
 from uhr_seg_ros.core.errors import BundleError
-from uhr_seg_ros.export.network_inspection import inspect_network, Inspection, Said
+from uhr_seg_ros.export.network_input import Said
+from uhr_seg_ros.export.network_inspection import inspect_network, Inspection
 from uhr_seg_ros.export.network_trial import Trial
 from uhr_seg_ros.export.wrapping import normalization_of
 from uhr_seg_ros.onnx_graphs.foreign_network import opset_of
