@@ -48,7 +48,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope='module')
 def of_one_size(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The same convolution on 96x160 px only."""
+    """Make the same convolution take 96x160 px only."""
     size = (96, 160)
     more = {'input_size': size, 'multiple': 4, 'low_res_factor': 1}
     return single_bundle(tmp_path_factory, 'one_size', size, **more)

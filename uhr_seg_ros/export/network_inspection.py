@@ -44,7 +44,7 @@ from uhr_seg_ros.onnx_graphs.foreign_network import (
     with_shapes,
 )
 from uhr_seg_ros.onnx_graphs.network_adaptation import Form, LOGITS, MASK
-from uhr_seg_ros.onnx_graphs.network_ends import Head, head_of, tail_of
+from uhr_seg_ros.onnx_graphs.network_ends import before_enlargement, Head, head_of, Tail, tail_of
 
 
 class Finding(NamedTuple):
@@ -112,10 +112,13 @@ def inspect_network(path: Path, said: Said) -> Inspection:
         classes=said.classes or 2,
         is_cast=head.casts,
     )
-    trial = SizeTrials(model, form, normalization, tail, said, where)
-    scores, stride = trial.fixed(size) if size else trial.any_size()
+    scores, stride = SizeTrials(model, form, normalization, tail, said, where).run()
+    small = _before_enlargement(model, form, normalization, tail, scores, stride, where)
+    if small is not None:
+        tail, scores = small
     form = replace(
         form,
+        scores=tail.tensor,
         axes=scores.axes,
         kind=scores.kind,
         classes=scores.classes,
@@ -129,9 +132,31 @@ def inspect_network(path: Path, said: Said) -> Inspection:
         _size_finding(form, stride, said),
         _normalization_finding(normalization),
         Finding('output', str(output), 'given' if said.output else 'of the graph'),
-        *_score_findings(scores, form),
+        *_score_findings(scores, form, tail),
     )
     return Inspection(model, form, stride, normalization, tail.cut, findings)
+
+
+def _before_enlargement(
+    model: onnx.ModelProto,
+    form: Form,
+    normalization: Normalization | None,
+    tail: Tail,
+    scores: Scores,
+    stride: int,
+    where: str,
+) -> tuple[Tail, Scores] | None:
+    """Return the smaller logits that a network enlarges to its input at its end, if it does."""
+    inner = before_enlargement(model, tail.tensor)
+    if inner is None or scores.kind != LOGITS or scores.step != 1:
+        return None
+    smaller = Tail(inner, tail.cut, tail.axis)
+    said = Said(stride=stride, kind=LOGITS)
+    found, _ = SizeTrials(model, form, normalization, smaller, said, where).run()
+    if found.step is None or (found.axes, found.classes) != (scores.axes, scores.classes):
+        return None
+    cut = replace(smaller, cut=('Resize', *tail.cut))
+    return cut, replace(found, source=scores.source)
 
 
 def _output(outputs: Sequence[Tensor], said: Said, where: str) -> Tensor:
@@ -184,7 +209,7 @@ def _shown(values: Sequence[float]) -> str:
     return ' '.join(f'{value:.6g}' for value in values)
 
 
-def _score_findings(scores: Scores, form: Form) -> Iterator[Finding]:
+def _score_findings(scores: Scores, form: Form, tail: Tail) -> Iterator[Finding]:
     yield Finding('output kind', form.kind, scores.source)
     count = f'{form.classes}, by one score' if form.is_binary else f'{form.classes}'
     if form.kind == MASK:
@@ -192,4 +217,5 @@ def _score_findings(scores: Scores, form: Form) -> Iterator[Finding]:
     else:
         yield Finding('classes', count, 'found by running it')
     step = 'no whole number of px' if scores.step is None else f'{scores.step} px'
-    yield Finding('one score per', step, 'found by running it')
+    enlarged = ', before the graph enlarges them' if 'Resize' in tail.cut else ''
+    yield Finding('one score per', step, f'found by running it{enlarged}')

@@ -124,8 +124,18 @@ class SizeTrials:
         found = normalization or Normalization(IMAGENET_MEAN, IMAGENET_STD, '')
         self._mean, self._std = found.mean, found.std
 
-    def fixed(self, size: tuple[int, int]) -> tuple[Scores, int]:
-        """Run it at the one size that it takes; return what it gives and the stride."""
+    def run(self) -> tuple[Scores, int]:
+        """
+        Return what the network gives, and what height and width are multiples of, px.
+
+        Raises:
+            BundleError: it does not run, or gives nothing that makes a mask.
+
+        """
+        return self._fixed(self._form.size) if self._form.size else self._any_size()
+
+    def _fixed(self, size: Size) -> tuple[Scores, int]:
+        """Run it at the one size that it takes."""
         given = self._said.stride
         if given is not None and any(side % given for side in size):
             msg = (
@@ -143,8 +153,8 @@ class SizeTrials:
             raise BundleError(msg) from err
         return scores, math.lcm(given or 1, scores.step or 1)
 
-    def any_size(self) -> tuple[Scores, int]:
-        """Run it at multiples of possible strides; return what it gives and the stride."""
+    def _any_size(self) -> tuple[Scores, int]:
+        """Run it at multiples of possible strides."""
         given, first = self._said.stride, total_stride(self._model, self._form.image)
         strides = [given] if given else list(_doubled(min(first, MAX_STRIDE)))
         reason = ''
