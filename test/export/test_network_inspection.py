@@ -26,7 +26,8 @@ from foreign_networks import conv, Step, step, write_foreign
 from onnx import helper, TensorProto
 
 from uhr_seg_ros.core.errors import BundleError
-from uhr_seg_ros.export.network_inspection import inspect_network, Inspection, Said
+from uhr_seg_ros.export.network_input import Said
+from uhr_seg_ros.export.network_inspection import inspect_network, Inspection
 from uhr_seg_ros.export.network_trial import Trial
 from uhr_seg_ros.export.wrapping import normalization_of
 from uhr_seg_ros.onnx_graphs.foreign_network import opset_of
@@ -152,11 +153,27 @@ def test_scores_of_no_whole_number_of_px_are_enlarged(tmp_path: Path) -> None:
     assert found.stride == 1
 
 
-def test_the_stride_is_that_of_all_layers_where_scores_are_enlarged(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ('how', 'side'), [('half_pixel', 3), ('pytorch_half_pixel', 3), ('align_corners', 12)]
+)
+def test_scores_that_are_enlarged_at_the_end_stay_small(
+    tmp_path: Path, how: str, side: int
+) -> None:
+    """Pipelines enlarge them just so; other ways of it stay, and so does the stride."""
     scales = np.array([1, 1, 4, 4], np.float32)
-    steps = (conv(), step('Resize', np.array([], np.float32), scales, mode='linear'))
-    found = inspected(tmp_path, Said(), *steps)
+    options = {'mode': 'linear', 'coordinate_transformation_mode': how}
+    resize = step('Resize', np.array([], np.float32), scales, **options)
+    found = inspected(tmp_path, Said(classes=3), conv(), resize, step('Softmax', axis=1))
     assert found.stride == 4
+    assert found.form.kind == 'logits'
+    logits = wrapped(found, image_of())
+    assert len(logits[0]) == side
+    if side == 3:
+        assert np.allclose(logits, scores(image_of()), atol=1e-4)
+    # Probabilities are not the softmax of what is enlarged.
+    steps = (WEAK, conv(), step('Softmax', axis=1), resize)
+    found = inspected(tmp_path, Said(classes=3), *steps)
+    assert found.form.kind == 'probabilities'
     assert wrapped(found, image_of()).shape == (3, 12, 20)
 
 

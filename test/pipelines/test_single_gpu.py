@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,26 +36,39 @@ from uhr_seg_ros.core.errors import BundleError, ConfigError, EngineError
 from uhr_seg_ros.export.bundle_writing import write_bundle
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.pipelines.single import SingleBranch
 from uhr_seg_ros.synthetic.scenes import generate_scene
 
 
 @pytest.fixture(scope='module')
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """One convolution of stride 4 on the frame reduced by 2."""
+    return single_bundle(tmp_path_factory, 'single', ('h', 'w'), low_res_factor=2)
+
+
+@pytest.fixture(scope='module')
+def of_one_size(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Make the same convolution take 96x160 px only."""
+    size = (96, 160)
+    more = {'input_size': size, 'multiple': 4, 'low_res_factor': 1}
+    return single_bundle(tmp_path_factory, 'one_size', size, **more)
+
+
+def single_bundle(
+    factory: pytest.TempPathFactory, name: str, size: tuple[int | str, ...], **more: Any
+) -> Bundle:
     weights = np.random.default_rng(0).normal(size=(3, 3, 4, 4)).astype(np.float32)
     graph = helper.make_graph(
         [helper.make_node('Conv', ['image', 'weights'], ['logits'], strides=[4, 4])],
         'network',
-        [helper.make_tensor_value_info('image', TensorProto.FLOAT, [1, 3, 'h', 'w'])],
+        [helper.make_tensor_value_info('image', TensorProto.FLOAT, [1, 3, *size])],
         [helper.make_tensor_value_info('logits', TensorProto.FLOAT, [1, 3, 'a', 'b'])],
         [numpy_helper.from_array(weights, 'weights')],
     )
-    folder = tmp_path_factory.mktemp('single')
+    folder = factory.mktemp(name)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8)
     onnx.save(model, folder / 'network.onnx')
-    return write_bundle(
-        folder, name='s', network='s', kind='single', classes=TINY_CLASSES, low_res_factor=2
-    )
+    return write_bundle(folder, name='s', network='s', kind='single', classes=TINY_CLASSES, **more)
 
 
 @cache
@@ -168,3 +182,16 @@ def test_gpu_that_is_lost(stand_in: StandIn, bundle: Bundle) -> None:
             with pytest.raises(GpuLostError, match='only a new process can use the GPU again'):
                 segmenter(scene())
     assert not stand_in.cuda.blocks
+
+
+@pytest.mark.parametrize('tile', [None, 160])
+def test_a_network_of_one_size(stand_in: StandIn, of_one_size: Bundle, tile: int | None) -> None:
+    """Frames are resized to it, or it sees tiles of it: every engine is of this size."""
+    assert SingleBranch.input_size(of_one_size, TilingOptions(tile=tile), (150, 270)) == (96, 160)
+    with (
+        on_gpu(of_one_size, tile=tile) as segmenter,
+        Segmenter(of_one_size, 'onnxruntime', TilingOptions(tile=tile)) as reference,
+    ):
+        for size in ((150, 270), (64, 400)):
+            image = scene(*size)
+            assert np.array_equal(segmenter(image).mask, reference(image).mask)

@@ -18,25 +18,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-import math
 from pathlib import Path
 from typing import NamedTuple
 
 import onnx
 
-from uhr_seg_ros.core.bundle import IMAGENET_MEAN, IMAGENET_STD
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.text import listed
-from uhr_seg_ros.export.network_trial import (
-    DoesNotRunError,
-    noise,
-    read_scores,
-    Scores,
-    Trial,
+from uhr_seg_ros.export.network_input import (
+    fixed_size_of,
+    image_input,
+    layout_of,
+    Normalization,
+    Said,
 )
+from uhr_seg_ros.export.network_scores import Scores
+from uhr_seg_ros.export.network_trial import SizeTrials
 from uhr_seg_ros.onnx_graphs.foreign_network import (
     inputs_of,
-    Length,
     opset_of,
     outputs_of,
     parameter_count,
@@ -44,60 +43,8 @@ from uhr_seg_ros.onnx_graphs.foreign_network import (
     Tensor,
     with_shapes,
 )
-from uhr_seg_ros.onnx_graphs.network_adaptation import Form, LAYOUTS, LOGITS, MASK, PIXEL_TYPES
-from uhr_seg_ros.onnx_graphs.network_ends import Head, head_of, Tail, tail_of, total_stride
-
-#: Where lengths of an axis are, by the layout of an image.
-_CHANNELS = {'NCHW': 1, 'NHWC': 3}
-_SIDES = {'NCHW': (2, 3), 'NHWC': (1, 2)}
-
-#: The largest stride that is tried, px.
-MAX_STRIDE = 128
-
-# Height and width of trials, about, px.
-_TRIAL_SIDE = 256
-
-
-@dataclass(frozen=True)
-class Normalization:
-    """
-    What a network expects of pixels: `(pixel - mean) / std`.
-
-    Attributes:
-        mean: RGB, in 0..255.
-        std: RGB, in 0..255.
-        source: where that is from, in a few words.
-
-    """
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    source: str
-
-
-@dataclass(frozen=True)
-class Said:
-    """
-    What the caller says of a network; what is None is found out.
-
-    Attributes:
-        normalization: of its input.
-        layout: of its input, one of `LAYOUTS`.
-        channel_order: of its input.
-        stride: what height and width have to be multiples of, px.
-        kind: of its output: `LOGITS`, `PROBABILITIES` or `MASK`.
-        output: name of the output with the scores or classes.
-        classes: how many there are.
-
-    """
-
-    normalization: Normalization | None = None
-    layout: str | None = None
-    channel_order: str = 'rgb'
-    stride: int | None = None
-    kind: str | None = None
-    output: str | None = None
-    classes: int | None = None
+from uhr_seg_ros.onnx_graphs.network_adaptation import Form, LOGITS, MASK
+from uhr_seg_ros.onnx_graphs.network_ends import before_enlargement, Head, head_of, Tail, tail_of
 
 
 class Finding(NamedTuple):
@@ -146,10 +93,10 @@ def inspect_network(path: Path, said: Said) -> Inspection:
     """
     model = with_shapes(read_network(path))
     where = f'network {path}'
-    image = _image(inputs_of(model), where)
+    image = image_input(inputs_of(model), where)
     head = head_of(model, image.name)
-    layout, by_layout = _layout(image, said, head, where)
-    size = _size(image, layout, where)
+    layout, by_layout = layout_of(image, said, head, where)
+    size = fixed_size_of(image, layout, where)
     output = _output(outputs_of(model), said, where)
     tail = tail_of(model, output.name)
     normalization = _normalization(said, image, head)
@@ -165,10 +112,13 @@ def inspect_network(path: Path, said: Said) -> Inspection:
         classes=said.classes or 2,
         is_cast=head.casts,
     )
-    trial = _Trials(model, form, normalization, tail, said, where)
-    scores, stride = trial.fixed(size) if size else trial.any_size()
+    scores, stride = SizeTrials(model, form, normalization, tail, said, where).run()
+    small = _before_enlargement(model, form, normalization, tail, scores, stride, where)
+    if small is not None:
+        tail, scores = small
     form = replace(
         form,
+        scores=tail.tensor,
         axes=scores.axes,
         kind=scores.kind,
         classes=scores.classes,
@@ -182,87 +132,31 @@ def inspect_network(path: Path, said: Said) -> Inspection:
         _size_finding(form, stride, said),
         _normalization_finding(normalization),
         Finding('output', str(output), 'given' if said.output else 'of the graph'),
-        *_score_findings(scores, form),
+        *_score_findings(scores, form, tail),
     )
     return Inspection(model, form, stride, normalization, tail.cut, findings)
 
 
-def _image(inputs: Sequence[Tensor], where: str) -> Tensor:
-    """Return the one input, which has to be an image."""
-    if len(inputs) != 1:
-        msg = (
-            f'{where} takes {len(inputs)} inputs ({listed(inputs)}), expected one image'
-            ': export it with the image alone'
-        )
-        raise BundleError(msg)
-    image = inputs[0]
-    if image.dtype not in PIXEL_TYPES:
-        msg = (
-            f'{where} takes {image}, expected pixels of {", ".join(PIXEL_TYPES)}'
-            ': export it with another input'
-        )
-        raise BundleError(msg)
-    if image.shape is None or len(image.shape) != 4:
-        msg = (
-            f'{where} takes {image}, expected four axes: (1, 3, height, width) or (1, height, '
-            'width, 3): export it with such an input'
-        )
-        raise BundleError(msg)
-    if isinstance(image.shape[0], int) and image.shape[0] != 1:
-        msg = f'{where} takes {image}, {image.shape[0]} images at a time: export it for one'
-        raise BundleError(msg)
-    return image
-
-
-def _layout(image: Tensor, said: Said, head: Head, where: str) -> tuple[str, str]:
-    """Return the layout and where it is from."""
-    assert image.shape is not None
-    lengths = {layout: image.shape[_CHANNELS[layout]] for layout in LAYOUTS}
-    wanted = said.layout or head.layout
-    if wanted and isinstance(lengths[wanted], int) and lengths[wanted] != 3:
-        msg = (
-            f'{where} takes {image}: {lengths[wanted]} channels in layout {wanted}, cameras '
-            'give 3: give another --layout, or a network of color images'
-        )
-        raise BundleError(msg)
-    if said.layout:
-        return said.layout, 'given'
-    possible = [layout for layout in LAYOUTS if lengths[layout] == 3]
-    possible = possible or [name for name in LAYOUTS if not isinstance(lengths[name], int)]
-    if not possible:
-        msg = (
-            f'{where} takes {image}: no axis of 3 channels, as cameras give them'
-            ': export a network of color images'
-        )
-        raise BundleError(msg)
-    if len(possible) == 1:
-        return possible[0], 'guessed by the axis of 3 channels'
-    if head.layout in possible:
-        return head.layout, 'guessed by the first convolution'
-    msg = (
-        f'{where} takes {image}, and which axis has the channels cannot be told'
-        f': give --layout, {" or ".join(LAYOUTS)}'
-    )
-    raise BundleError(msg)
-
-
-def _size(image: Tensor, layout: str, where: str) -> tuple[int, int] | None:
-    """Return the fixed height and width; None where both are open."""
-    assert image.shape is not None
-    height, width = (_fixed(image.shape[axis]) for axis in _SIDES[layout])
-    if height and width:
-        return height, width
-    if height or width:
-        msg = (
-            f'{where} takes {image}: one of height and width is fixed and the other one is not'
-            ': export it with both open, or both fixed'
-        )
-        raise BundleError(msg)
-    return None
-
-
-def _fixed(length: Length) -> int | None:
-    return length if isinstance(length, int) else None
+def _before_enlargement(
+    model: onnx.ModelProto,
+    form: Form,
+    normalization: Normalization | None,
+    tail: Tail,
+    scores: Scores,
+    stride: int,
+    where: str,
+) -> tuple[Tail, Scores] | None:
+    """Return the smaller logits that a network enlarges to its input at its end, if it does."""
+    inner = before_enlargement(model, tail.tensor)
+    if inner is None or scores.kind != LOGITS or scores.step != 1:
+        return None
+    smaller = Tail(inner, tail.cut, tail.axis)
+    said = Said(stride=stride, kind=LOGITS)
+    found, _ = SizeTrials(model, form, normalization, smaller, said, where).run()
+    if found.step is None or (found.axes, found.classes) != (scores.axes, scores.classes):
+        return None
+    cut = replace(smaller, cut=('Resize', *tail.cut))
+    return cut, replace(found, source=scores.source)
 
 
 def _output(outputs: Sequence[Tensor], said: Said, where: str) -> Tensor:
@@ -296,82 +190,6 @@ def _normalization(said: Said, image: Tensor, head: Head) -> Normalization | Non
     return None
 
 
-class _Trials:
-    """Runs a network at sizes, to find out what it gives."""
-
-    def __init__(
-        self,
-        model: onnx.ModelProto,
-        form: Form,
-        normalization: Normalization | None,
-        tail: Tail,
-        said: Said,
-        where: str,
-    ) -> None:
-        self._model, self._form, self._tail, self._said = model, form, tail, said
-        self._where = where
-        self._trial = Trial(model, form, [tail.tensor], where)
-        found = normalization or Normalization(IMAGENET_MEAN, IMAGENET_STD, '')
-        self._mean, self._std = found.mean, found.std
-
-    def fixed(self, size: tuple[int, int]) -> tuple[Scores, int]:
-        """Run it at the one size that it takes; return what it gives and the stride."""
-        given = self._said.stride
-        if given is not None and any(side % given for side in size):
-            msg = (
-                f'{self._where} takes {size[1]}x{size[0]} px, no multiples of --stride {given}'
-                ': give one that divides both, or none'
-            )
-            raise BundleError(msg)
-        try:
-            scores = self._scores(size)
-        except DoesNotRunError as err:
-            msg = (
-                f'{self._where} does not run on a picture of {size[1]}x{size[0]} px: {err}'
-                ': export it again'
-            )
-            raise BundleError(msg) from err
-        return scores, math.lcm(given or 1, scores.step or 1)
-
-    def any_size(self) -> tuple[Scores, int]:
-        """Run it at multiples of possible strides; return what it gives and the stride."""
-        given, first = self._said.stride, total_stride(self._model, self._form.image)
-        strides = [given] if given else list(_doubled(min(first, MAX_STRIDE)))
-        reason = ''
-        for stride in strides:
-            size = _odd_multiples(stride)
-            try:
-                scores = self._scores(size)
-            except DoesNotRunError as err:
-                reason = reason or str(err)
-                continue
-            if scores.step is not None and stride % scores.step == 0:
-                return scores, stride
-            reason = reason or f'it gives {scores.shape} for {size[1]}x{size[0]} px'
-        msg = (
-            f'{self._where} takes any size, but none that is a multiple of '
-            f'{listed(strides)} px ({reason}): give its --stride, or export it for one size'
-        )
-        raise BundleError(msg)
-
-    def _scores(self, size: tuple[int, int]) -> Scores:
-        values = self._trial.run(noise(size, self._mean, self._std))[0]
-        said, layout = self._said, self._form.layout
-        return read_scores(values, size, self._tail, layout, said.kind, said.classes, self._where)
-
-
-def _doubled(first: int) -> Iterator[int]:
-    while first <= MAX_STRIDE:
-        yield first
-        first *= 2
-
-
-def _odd_multiples(stride: int) -> tuple[int, int]:
-    """Return a height and a width that are no multiples of twice the stride, px."""
-    count = _TRIAL_SIDE // stride
-    return (count | 1) * stride, ((count + 2) | 1) * stride
-
-
 def _size_finding(form: Form, stride: int, said: Said) -> Finding:
     if form.size is None:
         source = 'given, and found by running it' if said.stride else 'found by running it'
@@ -391,7 +209,7 @@ def _shown(values: Sequence[float]) -> str:
     return ' '.join(f'{value:.6g}' for value in values)
 
 
-def _score_findings(scores: Scores, form: Form) -> Iterator[Finding]:
+def _score_findings(scores: Scores, form: Form, tail: Tail) -> Iterator[Finding]:
     yield Finding('output kind', form.kind, scores.source)
     count = f'{form.classes}, by one score' if form.is_binary else f'{form.classes}'
     if form.kind == MASK:
@@ -399,4 +217,5 @@ def _score_findings(scores: Scores, form: Form) -> Iterator[Finding]:
     else:
         yield Finding('classes', count, 'found by running it')
     step = 'no whole number of px' if scores.step is None else f'{scores.step} px'
-    yield Finding('one score per', step, 'found by running it')
+    enlarged = ', before the graph enlarges them' if 'Resize' in tail.cut else ''
+    yield Finding('one score per', step, f'found by running it{enlarged}')

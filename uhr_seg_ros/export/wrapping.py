@@ -33,7 +33,8 @@ from uhr_seg_ros.core.errors import BundleError, EngineError
 from uhr_seg_ros.core.regular_files import file_sha256
 from uhr_seg_ros.core.work_folders import draft_folder
 from uhr_seg_ros.export.bundle_writing import write_bundle
-from uhr_seg_ros.export.network_inspection import Inspection, Normalization
+from uhr_seg_ros.export.network_input import Normalization
+from uhr_seg_ros.export.network_inspection import Inspection
 from uhr_seg_ros.export.network_trial import noise, Trial
 from uhr_seg_ros.onnx_graphs.folding import NEWEST_OPSET
 from uhr_seg_ros.onnx_graphs.foreign_network import opset_of

@@ -24,6 +24,7 @@ import numpy as np
 import onnx
 from onnx import compose, helper, numpy_helper, TensorProto
 
+from uhr_seg_ros.onnx_graphs.folding import NEWEST_OPSET
 from uhr_seg_ros.onnx_graphs.foreign_network import all_nodes, in_common_opset, opset_of
 
 #: What scores a network gives.
@@ -118,9 +119,9 @@ def adapt(model: onnx.ModelProto, form: Form) -> onnx.ModelProto:
     scores = _Chain(_PREFIX + form.scores, 'scores', opset_of(inner))
     _add_scores(scores, form)
     scores.end('logits')
-    height, width = form.size or ('height', 'width')
-    image = helper.make_tensor_value_info('image', TensorProto.FLOAT, [1, 3, height, width])
-    shape = [1, form.classes, 'rows', 'columns']
+    sides: tuple[int | str, ...] = form.size or ('height', 'width')
+    image = helper.make_tensor_value_info('image', TensorProto.FLOAT, (1, 3, *sides))
+    shape = (1, form.classes, 'rows', 'columns')
     logits = helper.make_tensor_value_info('logits', TensorProto.FLOAT, shape)
     graph = helper.make_graph(
         [*pixels.nodes, *inner.graph.node, *scores.nodes],
@@ -131,10 +132,9 @@ def adapt(model: onnx.ModelProto, form: Form) -> onnx.ModelProto:
         sparse_initializer=inner.graph.sparse_initializer,
     )
     wrapped = helper.make_model(graph, opset_imports=[helper.make_opsetid('', pixels.opset)])
-    # As old as the opset allows: runtimes of robots may be.
-    wrapped.ir_version = (
-        min(inner.ir_version, _IR_VERSION) if pixels.opset <= 17 else inner.ir_version
-    )
+    wrapped.ir_version = inner.ir_version
+    if pixels.opset <= NEWEST_OPSET:  # as old as that allows: runtimes of robots may be
+        wrapped.ir_version = min(inner.ir_version, _IR_VERSION)
     return wrapped
 
 
@@ -198,7 +198,7 @@ class _Chain:
         for place, other in enumerate(others):
             inputs.append('' if other is None else f'{name}_{place}')
             if other is not None:
-                self.constants.append(numpy_helper.from_array(np.asarray(other), inputs[-1]))
+                self.constants.append(numpy_helper.from_array(other, inputs[-1]))
         self.nodes.append(helper.make_node(operator, inputs, [name], name, **attributes))
         self._last = name
 
@@ -242,12 +242,12 @@ def _add_scores(chain: _Chain, form: Form) -> None:
     if form.kind == MASK:
         chain.add('Equal', _of_channels(range(form.classes)))
         chain.add('Cast', to=TensorProto.FLOAT)
-        chain.add('Mul', np.float32(MASK_SCORE))
+        chain.add('Mul', np.array(MASK_SCORE, np.float32))
     elif form.kind == PROBABILITIES:
         if form.is_binary:
             chain.add('Mul', _of_channels((-1, 1)))
             chain.add('Add', _of_channels((1, 0)))
-        chain.add('Max', np.float32(LEAST_PROBABILITY))
+        chain.add('Max', np.array(LEAST_PROBABILITY, np.float32))
         chain.add('Log')
     elif form.is_binary:  # their difference counts
         chain.add('Mul', _of_channels((-0.5, 0.5)))

@@ -33,6 +33,10 @@ _ACTIVATIONS = ('Softmax', 'Sigmoid')
 
 _TO_CHANNELS_FIRST = [0, 3, 1, 2]
 
+# How pipelines enlarge, and attributes of Resize beside which it does just that.
+_HALF_PIXEL = (b'half_pixel', b'pytorch_half_pixel')
+_PLAIN_RESIZE = {'mode', 'coordinate_transformation_mode', 'nearest_mode', 'cubic_coeff_a'}
+
 # Pools over more than this average over regions, as those of a pyramid, and are scaled up again.
 _LARGEST_POOL_STRIDE = 3
 
@@ -182,6 +186,25 @@ class _Turned:
             order, back = (tuple(_attributes(each).get('perm', ())) for each in (first, node))
             if order and [order[place] for place in back] == list(range(len(order))):
                 self.activation, self.tensor, self.order = inner, first.input[0], order
+
+
+def before_enlargement(model: onnx.ModelProto, tensor: str) -> str | None:
+    """
+    Return what a tensor is enlarged from bilinearly, as pipelines enlarge logits themselves.
+
+    Args:
+        model: the network.
+        tensor: in it, such as its scores.
+
+    """
+    makers = {name: node for node in model.graph.node for name in node.output}
+    node = _maker_behind(makers, tensor, ('Identity',))
+    if node is None or node.op_type != 'Resize':
+        return None
+    known = _attributes(node)
+    how = known.get('coordinate_transformation_mode', b'half_pixel')
+    plain = known.keys() <= _PLAIN_RESIZE and known.get('mode') == b'linear'
+    return node.input[0] if plain and how in _HALF_PIXEL else None
 
 
 def total_stride(model: onnx.ModelProto, name: str) -> int:
