@@ -57,6 +57,8 @@ def test_the_clock_is_heard_beside_the_node(make_stage: MakeStage) -> None:
     publisher = stage.watcher.create_publisher(Clock, '/simulator/clock', BEST_EFFORT)
     reach(stage, publisher, 50)
     assert '/simulator/clock' not in [each.topic_name for each in stage.node.subscriptions]
+    (heard,) = stage.watcher.get_subscriptions_info_by_topic('/simulator/clock')
+    assert heard.node_name == '_segmentation_clock'  # hidden, and no stranger in warnings
     reach(stage, publisher, 2)
     stage.wait_for_log('the clock was set back')
     assert stage.set_parameter('use_sim_time', False).successful

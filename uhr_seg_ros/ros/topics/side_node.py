@@ -35,7 +35,8 @@ class SideNode:
     Subscribes to some topics, and ends that; may be used from several threads.
 
     Each message wakes an executor with all that it waits for, so what comes hundreds of times a
-    second has a node of its own, `<node>_<name>`, whose executor waits for nothing else.
+    second has a node of its own, whose executor waits for nothing else. It is called
+    `_<node>_<name>`: names that begin so are hidden from lists of nodes.
 
     Args:
         node: whose names and remappings count.
@@ -114,7 +115,7 @@ class SideNode:
             for each in ('-r', f'{topic}:={self._node.resolve_topic_name(topic)}')
         ]
         return Node(
-            f'{self._node.get_name()}_{self._name}',
+            f'_{self._node.get_name()}_{self._name}',
             context=self._node.context,
             namespace=self._node.get_namespace(),
             cli_args=['--ros-args', *remapped],
