@@ -39,6 +39,9 @@ REFINEMENT = ['scipy', 'threadpoolctl']
 # Recordings: rosbags, and what it brings that is called directly, too.
 RECORDINGS = ['rosbags', 'apsw', 'backports.zstd; python_version < "3.14"', 'lz4']
 
+# Rasters of any size, with their place on the map, and polygons of them.
+RASTERS = ['rasterio', 'pyogrio', 'shapely']
+
 # What builds engines and kernels without a GPU, for the tests (x86-64 only).
 BUILDERS = [
     'nvidia-cuda-nvrtc-cu12; platform_machine == "x86_64"',
@@ -107,6 +110,7 @@ setup(
             'torch',
             'tqdm',
         ],
+        'rasters': RASTERS,
         # Networks of others, to compare with.
         'baselines': ['transformers'],
         # Tests of what runs on a robot: no torch, and no builders.
