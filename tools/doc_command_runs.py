@@ -51,6 +51,7 @@ NOT_RUN = {
     r'.*onnxruntime:cuda': 'needs an NVIDIA GPU',
     r'uhr_seg convert.* --network \w+_(cityscapes|inria|deepglobe)': 'takes published weights, '
     'which are not part of this repository (test/export/test_checkpoints.py)',
+    r'uhr_seg convert last\.pth': 'takes what days of a GPU trained',
     r'.*(train|torchrun).* config/train/\w+_(cityscapes|inria|deepglobe)\w*\.yaml': 'trains a '
     'published network on published data (test/training)',
     r'uhr_seg compare': 'trains a dozen networks (test/comparison)',
