@@ -160,6 +160,8 @@ def _run(words: Sequence[str]) -> str:
             done = subprocess.run(line, check=False, capture_output=True, text=True)
             code = done.returncode
             said.write(done.stderr)
+    if code > 128:  # a signal, which is meant for all of them
+        sys.exit(code)
     fine = next((codes for option, codes in FINDINGS.items() if option in words), (0,))
     return '' if code in fine else f'exit code {code}: {said.getvalue()[-2000:]}'
 
