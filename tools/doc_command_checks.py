@@ -22,17 +22,16 @@ that is in no table is a fault, so that none is left out unnoticed.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from functools import cache
 from importlib import import_module
 import io
 import logging
 import re
-import sys
-from unittest.mock import patch
 
 from tools.doc_command_ros import check_launch, check_node, check_parameter, check_topics
+from tools.doc_command_scripts import check_module, check_python, check_script
 from tools.doc_commands import Command, ROOT
 from uhr_seg_ros.cli.main import command_parser, COMMANDS, leaves
 from uhr_seg_ros.comparison.plan import read_plan
@@ -61,10 +60,6 @@ OF_OTHERS = {
     'sysctl': 'the kernel',
     'trtexec': 'TensorRT, on a GPU',
 }
-
-
-class _Parsed(Exception):
-    """The words were taken, and nothing is to be done with them."""
 
 
 def fault(command: Command) -> str:
@@ -165,100 +160,8 @@ class _Warnings(logging.Handler):
         self.texts.append(record.getMessage())
 
 
-def _check_module(command: Command) -> str:
-    """Check `python -m ...`."""
-    name, *words = command.words[command.words.index('-m') + 1 :]
-    path = ROOT / f'{name.replace(".", "/")}.py'
-    if not path.is_file():
-        return f'no module {name}'
-    return _check_main(name, words) if name.startswith('tools.') and command.whole else ''
-
-
-def _check_python(command: Command) -> str:
-    """Check `python -c ...` and `python scripts/...`."""
-    if '-c' in command.words:
-        try:
-            compile(command.words[command.words.index('-c') + 1], command.place, 'exec')
-        except SyntaxError as err:
-            return f'no Python: {err}'
-        return ''
-    script, *words = command.words[1:]
-    if script == 'scripts/fuzz_codec':  # libFuzzer's own options
-        return ''
-    return _check_main(script.replace('scripts/', 'tools.'), words)
-
-
-def _check_main(module: str, words: Sequence[str]) -> str:
-    """Call `main` of a module of tools up to where its arguments are parsed."""
-    said = io.StringIO()
-    with _only_parsing(), redirect_stderr(said), redirect_stdout(said):
-        try:
-            with patch.object(sys, 'argv', [module, *words]):
-                import_module(module).main()
-        except _Parsed:
-            return ''
-        except SystemExit:
-            return said.getvalue().strip().splitlines()[-1]
-    return f'{module} does not parse its arguments'
-
-
-@contextmanager
-def _only_parsing() -> Iterator[None]:
-    real = argparse.ArgumentParser.parse_args
-
-    def parse(self: argparse.ArgumentParser, *args: object, **kwargs: object) -> None:
-        real(self, *args, **kwargs)
-        raise _Parsed
-
-    with patch.object(argparse.ArgumentParser, 'parse_args', parse):
-        yield
-
-
 def _check_script(command: Command) -> str:
-    """Check `bash scripts/...`: that the script is there, and that it takes its options."""
-    path = ROOT / command.words[1].replace('src/uhr_seg_ros/', '')
-    if not path.is_file():
-        return f'no script {command.words[1]}'
-    name, words = path.name, command.words[2:]
-    if name in ('gpu_acceptance', 'reliability'):
-        return _check_main(f'tools.{name}', words)
-    if name == 'train_on_gpu':
-        return _check_training_piece(words)
-    if name == 'test':
-        return _check_tests(words, path.read_text(encoding='utf-8'))
-    text = path.read_text(encoding='utf-8')
-    unknown = [word for word in words if word not in text]
-    return f'{command.words[1]} does not know {", ".join(unknown)}' if unknown else ''
-
-
-def _check_training_piece(words: Sequence[str]) -> str:
-    """Check `scripts/train_on_gpu`, which has options of its own and hands on the others."""
-    options = dict(zip(words[::2], words[1::2], strict=True))
-    handed_on = {
-        name: value
-        for name, value in options.items()
-        if name not in ('--from', '--run', '--part-mib')
-    }
-    words = [word for pair in handed_on.items() for word in pair]
-    return _check_uhr_seg(Command('', 0, ('uhr_seg', 'train', '--output', 'run', *words)))
-
-
-def _check_tests(words: Sequence[str], script: str) -> str:
-    for word in words:
-        if word.startswith('--hypothesis-profile='):
-            profiles = (ROOT / 'test/conftest.py').read_text(encoding='utf-8')
-            known = f"register_profile('{word.partition('=')[2]}'" in profiles
-        elif word.startswith('test/'):
-            known = (ROOT / word.partition('::')[0]).exists()
-        else:
-            known = not word.startswith('--') or word in script
-        if not known:
-            return f'scripts/test does not know {word}'
-    return ''
-
-
-def _check_bash_other(command: Command) -> str:
-    return '' if (ROOT / command.words[1]).is_file() else f'no script {command.words[1]}'
+    return check_script(command, _check_uhr_seg)
 
 
 #: Beginning of a command, a regular expression -> what checks it. The first one that fits does.
@@ -268,10 +171,9 @@ CHECKS: dict[str, Callable[[Command], str]] = {
     'bash scripts/demo': _check_uhr_seg,
     r'torchrun .*-m uhr_seg_ros\.cli': _check_uhr_seg,
     r'python3? -m uhr_seg_ros\.cli': _check_uhr_seg,
-    r'bash (src/uhr_seg_ros/)?scripts/\w+': _check_script,
-    r'bash \.ci/run': _check_bash_other,
-    r'(\.venv/bin/)?python3? -m (tools|uhr_seg_ros)\.\w+\S*': _check_module,
-    r'(\.venv/bin/)?python3? (-c|scripts/\w+)': _check_python,
+    r'bash (src/uhr_seg_ros/scripts/\w+|scripts/\w+|\.ci/run)': _check_script,
+    r'(\.venv/bin/)?python3? -m (tools|uhr_seg_ros)\.\w+\S*': check_module,
+    r'(\.venv/bin/)?python3? (-c|scripts/\w+)': check_python,
     'ros2 launch uhr_seg_ros': lambda command: check_launch(command.words[3:]),
     'ros2 run uhr_seg_ros segmentation_node': lambda command: check_node(command.words[4:]),
     'segmentation_node': lambda command: check_node(command.words[1:]),

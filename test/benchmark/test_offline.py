@@ -31,6 +31,7 @@ from rosbags.typesys import get_typestore, Stores
 from small_disk import SmallDisk
 from tiny_bundle import paint
 
+from uhr_seg_ros.benchmark import offline
 from uhr_seg_ros.benchmark.offline import OfflineRun, segment_recording
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.errors import RecordingError
@@ -147,6 +148,31 @@ def test_what_ends_it_early_leaves_nothing_and_says_how_far_it_came(
         segment_recording(bag, choose_topic(bag), tmp_path / 'out', segmenter, on_frame=on_frame)
     assert progress_note(info.value).startswith('3 of 5 frames were done')
     assert [each.name for each in tmp_path.iterdir()] == ['in']
+
+
+def test_figures_until_a_signal_comes_are_kept(
+    tiny_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bag = record(tmp_path / 'in', {'/cam': [image('bgr8')] * 5})
+    added = iter(range(3))
+
+    def end_at_the_third(*_: object) -> None:
+        if next(added) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(offline, '_add', end_at_the_third)
+    report = tmp_path / 'report.json'
+    command = ['benchmark', 'offline', str(bag), '--output', str(tmp_path / 'out')]
+    assert main([*command, '--bundle', str(tiny_bundle), '--json', str(report)]) == 130
+    content = json.loads(report.read_text(encoding='utf-8'))
+    assert content['interrupted'] is True
+    assert content['total_ms']['p50'] > 0
+    said = capsys.readouterr()
+    assert '3 of 5 frames were done' in said.err
+    assert 'backend: ONNX Runtime on the CPU' in said.out
 
 
 def test_messages_that_are_not_whole_are_copied_and_counted(
