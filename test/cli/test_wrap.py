@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import cv2
@@ -27,6 +28,7 @@ from built_once import built_once
 from foreign_networks import conv, step, write_foreign
 from onnx import TensorProto
 
+import uhr_seg_ros
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.errors import ConfigError
@@ -71,7 +73,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             outputs=(('out', TensorProto.INT32),),
         )
         scale = ('--scale', '0.00392157')
-        assert wrapped(where, 'any', '--image', str(where / 'scene.png')) == 0
+        with pytest.MonkeyPatch.context() as patch:
+            # Processes that measure memory are dear, and those of other tests measure the same.
+            patch.setattr('uhr_seg_ros.backends.memory_profile.peak_resident_bytes', lambda: None)
+            assert wrapped(where, 'any', '--image', str(where / 'scene.png')) == 0
         assert wrapped(where, 'one', *scale) == 0
         assert wrapped(where, 'mask', *scale) == 0
 
@@ -189,3 +194,22 @@ def test_options_that_do_nothing_or_are_missing(
     ):
         assert main(['wrap', network, *words]) == 2
         assert text in capsys.readouterr().err
+
+
+def test_no_torch_is_needed() -> None:
+    """Followed through the modules of the package, by what each imports when it is imported."""
+    package = Path(uhr_seg_ros.__file__).parent
+    waiting, seen = ['uhr_seg_ros.cli.wrap'], set()
+    while waiting:
+        name = waiting.pop()
+        file = package.joinpath(*name.split('.')[1:]).with_suffix('.py')
+        if name in seen or not file.is_file():
+            continue
+        seen.add(name)
+        for node in ast.parse(file.read_text(encoding='utf-8')).body:
+            if isinstance(node, ast.ImportFrom) and node.module:
+                waiting.append(node.module)
+                assert node.module.split('.')[0] != 'torch', name
+            elif isinstance(node, ast.Import):
+                assert 'torch' not in {each.name.split('.')[0] for each in node.names}, name
+    assert 'uhr_seg_ros.export.bundle_writing' in seen

@@ -36,12 +36,10 @@ from uhr_seg_ros.export.description import (
     ConversionRequest,
     Description,
     KEY,
-    parse_classes,
-    parse_domain,
-    parse_options,
     read_description,
 )
 from uhr_seg_ros.export.hlrc_checkpoints import published_shapes
+from uhr_seg_ros.export.option_values import parse_classes, parse_domain, parse_options
 from uhr_seg_ros.export.released import blank_network, RELEASED
 from uhr_seg_ros.networks.backbones.base import classifier_layers
 from uhr_seg_ros.networks.presets import NETWORKS, options_of

@@ -183,6 +183,11 @@ def test_an_input_size_of_which_no_frame_would_be_taken(make_stage: MakeStage) -
     stage.wait_for_log('cannot be configured', 'input_size is 16384 x 8192 px', 'max_pixels')
 
 
+def test_tiles_of_a_size_that_there_is_not(make_stage: MakeStage) -> None:
+    stage = make_stage(tile_size=100)
+    stage.wait_for_log('cannot be configured', 'a tile of 100 px is too small')
+
+
 def test_the_node_tells_what_a_frame_needs(make_stage: MakeStage) -> None:
     stage = make_stage(memory_limit_mb=4)
     camera = stage.camera()

@@ -30,11 +30,9 @@ from uhr_seg_ros.export.convert import resolve_description
 from uhr_seg_ros.export.description import (
     ConversionRequest,
     Description,
-    parse_classes,
-    parse_domain,
-    parse_options,
 )
 from uhr_seg_ros.export.export import export_bundle
+from uhr_seg_ros.export.option_values import parse_classes, parse_domain, parse_options
 from uhr_seg_ros.export.released import (
     blank_network,
     build_checked,

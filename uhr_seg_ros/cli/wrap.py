@@ -24,9 +24,9 @@ from uhr_seg_ros.cli.wrap_pictures import TEST_FOLDER, try_pictures
 from uhr_seg_ros.core.command_line import Mode, refuse_without_effect
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.work_folders import lock_folder
-from uhr_seg_ros.export.description import parse_classes, parse_domain
 from uhr_seg_ros.export.network_input import Said
 from uhr_seg_ros.export.network_inspection import inspect_network, Inspection
+from uhr_seg_ros.export.option_values import parse_classes, parse_domain
 from uhr_seg_ros.export.wrapping import normalization_of, notes_of, wrap_network
 from uhr_seg_ros.image_io.files import read_image
 from uhr_seg_ros.onnx_graphs.network_adaptation import (

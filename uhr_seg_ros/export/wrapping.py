@@ -38,10 +38,20 @@ from uhr_seg_ros.export.network_inspection import Inspection
 from uhr_seg_ros.export.network_trial import noise, Trial
 from uhr_seg_ros.onnx_graphs.folding import NEWEST_OPSET
 from uhr_seg_ros.onnx_graphs.foreign_network import opset_of
-from uhr_seg_ros.onnx_graphs.network_adaptation import adapt, Form, MASK, PROBABILITIES
+from uhr_seg_ros.onnx_graphs.network_adaptation import (
+    adapt,
+    Form,
+    LEAST_PROBABILITY,
+    MASK,
+    MASK_SCORE,
+    PROBABILITIES,
+)
 
 #: Smallest share of the pixels of noise that get the same class as by the network as it was.
 NOISE_AGREEMENT = 0.999
+
+#: Largest error of a score there, relative to the largest score.
+NOISE_TOLERANCE = 1e-2
 
 #: Smallest std of a channel that a bundle may have, of pixels of 0 to 255.
 LEAST_STD = 1e-3
@@ -225,24 +235,32 @@ def _agreement(
         planes = noise(size, (0.0,) * 3, (1.0,) * 3)
     plain = Form('image', 'NCHW', 'float32', 'rgb', size, 'logits', 'NCHW', '', form.classes)
     after = Trial(adapt(model, form), plain, ['logits'], where).run(planes)[0]
-    share = float((_classes(before, form) == after[0].argmax(0)).mean())
-    if share < NOISE_AGREEMENT:
+    expected, found = _logits(before, form), after[0]
+    share = float((expected.argmax(0) == found.argmax(0)).mean())
+    largest = max(float(np.abs(expected).max()), float(np.finfo(np.float32).tiny))
+    error = float(np.abs(expected - found).max()) / largest
+    if share < NOISE_AGREEMENT or not error <= NOISE_TOLERANCE:
         msg = (
             f'{where} gives the same class on {share:.2%} of the pixels of noise once it is '
-            f'wrapped, expected {NOISE_AGREEMENT:.1%}: export it with opset {NEWEST_OPSET}'
+            f'wrapped, expected {NOISE_AGREEMENT:.1%}, and scores that differ by {error:.1e} of '
+            f'the largest, expected {NOISE_TOLERANCE:g}: export it with opset {NEWEST_OPSET}'
         )
         raise BundleError(msg)
     return share
 
 
-def _classes(values: np.ndarray, form: Form) -> np.ndarray:
-    """Return the class of each px by the output of the network as it was."""
+def _logits(values: np.ndarray, form: Form) -> np.ndarray:
+    """Return what the wrapped network should say, (C, h, w), by its output as it was."""
     letters = form.axes
     if 'N' in letters:
         values, letters = values.take(0, letters.index('N')), letters.replace('N', '')
     planes = values.transpose([letters.index(each) for each in 'CHW' if each in letters])
     if form.kind == MASK:
-        return planes.reshape(planes.shape[-2:]).astype(np.int64)
-    if form.is_binary:
-        return (planes[0] > (0.5 if form.kind == PROBABILITIES else 0.0)).astype(np.int64)
-    return planes.argmax(0)
+        ids = planes.reshape(planes.shape[-2:])
+        return MASK_SCORE * (ids == np.arange(form.classes)[:, None, None])
+    planes = planes.astype(np.float32)
+    if form.kind == PROBABILITIES:
+        if form.is_binary:
+            planes = np.concatenate([1 - planes, planes])
+        return np.log(np.maximum(planes, LEAST_PROBABILITY))
+    return np.concatenate([-planes / 2, planes / 2]) if form.is_binary else planes
