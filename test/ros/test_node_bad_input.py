@@ -189,7 +189,7 @@ def test_image_smaller_than_one_stride(make_stage: MakeStage, size: tuple[int, i
 
 def test_no_camera_at_all(make_stage: MakeStage) -> None:
     stage = make_stage(no_frame_warning_s=0.5)
-    stage.wait_for_log('no frame on /image_raw for', 'publishers: none', 'subscribed best_effort')
+    stage.wait_for_log('no frame on /image_raw for', 'publishers: none', 'subscribed reliable')
     status = wait_until(lambda: stage.status('/image_raw'), 'diagnostics of the topic')
     assert status.level == DiagnosticStatus.STALE
     stage.wait_for_count(received=0)

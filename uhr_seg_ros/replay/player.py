@@ -74,9 +74,6 @@ _DEPTH = 2
 # A frame that is older than this when it was recorded has a stamp of another clock.
 _OLDEST_NS = 10_000_000_000
 
-# A subscription that stays best effort is waited for no longer.
-_RELIABLE_S = 2.0
-
 # How long the last messages may be under way.
 _ACKNOWLEDGED_S = 10.0
 
@@ -125,7 +122,7 @@ class Player:
 
     def wait_for_subscriber(self, timeout_s: float) -> None:
         """
-        Wait until somebody subscribes to each topic, and, some seconds, until that is reliable.
+        Wait until somebody subscribes to each topic.
 
         Raises:
             ProcessError: nobody did in time.
@@ -138,19 +135,6 @@ class Player:
                     msg = f'nobody subscribed to {publisher.topic_name} within {timeout_s:.0f} s'
                     raise ProcessError(msg)
                 time.sleep(0.05)
-        # The node listens best effort until it has seen what is offered, and loses large frames.
-        deadline = time.monotonic() + _RELIABLE_S
-        while not self._is_heard_reliably() and time.monotonic() < deadline:
-            time.sleep(0.05)
-
-    def _is_heard_reliably(self) -> bool:
-        return all(
-            any(
-                each.qos_profile.reliability == ReliabilityPolicy.RELIABLE
-                for each in self._node.get_subscriptions_info_by_topic(publisher.topic_name)
-            )
-            for publisher in (self._publisher, *self._others.values())
-        )
 
     def play(
         self, pace: Pace, duration_s: float, *, live: bool, every: int = 1

@@ -284,26 +284,7 @@ def test_a_publisher_of_another_type_counts_for_nothing(
     field.nodes.append(node)
     node.create_publisher(CameraInfo, 'image', BEST_EFFORT)
     field.until(lambda: field.subscription.publishers(), 'the publisher')
-    assert field.subscription.offers == offers('best_effort')
-
-
-@pytest.mark.parametrize('kind', ['reliable', 'latched'])
-def test_the_first_publisher_is_followed_as_soon_as_it_connects(
-    make_field: Callable[..., Field], kind: str
-) -> None:
-    field = make_field()
-    assert field.subscription.offers == offers('best_effort')
-    node = Node('camera', context=field._others, use_global_arguments=False)
-    field.nodes.append(node)
-    camera = node.create_publisher(Image, 'image', PROFILES[kind])
-
-    def is_followed() -> bool:  # without a call of `update_qos`
-        field.executor.spin_once(timeout_sec=0.01)
-        return offers(kind)[0] in field.subscription.offers
-
-    wait_until(is_followed, 'the stronger subscription')
-    field.send(camera, 1, LARGE)
-    field.until(lambda: field.subscription.offers == offers(kind), 'it alone')
+    assert field.subscription.offers == offers('reliable')
 
 
 @pytest.mark.parametrize(('fixed', 'expected'), [('reliable', True), ('best_effort', False)])

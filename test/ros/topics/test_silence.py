@@ -234,7 +234,7 @@ def test_nobody_else(context: Context) -> None:
     answer = why_silent(
         node, AdaptiveQosSubscription(node, Image, 'image_raw', print), 'image_raw'
     )
-    assert 'publishers: none; subscribed best_effort. No other node is seen' in answer
+    assert 'publishers: none; subscribed reliable. No other node is seen' in answer
     assert f'ROS_DOMAIN_ID {context.get_domain_id()}' in answer
     assert 'ROS_AUTOMATIC_DISCOVERY_RANGE is LOCALHOST' in answer
     node.destroy_node()

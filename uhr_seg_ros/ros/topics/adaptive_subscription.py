@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from itertools import pairwise
 import math
@@ -45,7 +45,6 @@ from uhr_seg_ros.ros.topics.qos import (
     no_events,
     Offer,
     offer_of,
-    subscribe_watching,
 )
 
 PATIENCE_S = 3.0
@@ -124,10 +123,10 @@ class AdaptiveQosSubscription:
     frame above half a megabyte, a reliable one never connects to a best-effort publisher, and one
     that wants what was sent before it came never connects to a publisher that does not keep it.
 
-    As long as nobody publishes, the weakest is asked for, which connects to every publisher, and
-    the first one is followed as soon as it connects. A best-effort camera that comes later would
-    log that somebody requests what it does not offer. `BEST_AVAILABLE` of rclpy does not help: it
-    looks once, and where it finds no publisher it is the strongest.
+    As long as nobody publishes, a reliable one is asked for: a single frame that somebody sends
+    as soon as he is connected would be lost by one that is best effort. A best-effort camera that
+    comes later logs that once. `BEST_AVAILABLE` of rclpy is no way around it: it looks once, and
+    where it finds no publisher it asks for reliable and transient local.
 
     Messages come one after the other, in a callback group of their own: taking a 4K frame holds
     up nothing else of the node. None comes twice.
@@ -170,12 +169,9 @@ class AdaptiveQosSubscription:
         self._throttle = Throttle(_TELL_PERIOD_S)
         self.topic_name = node.resolve_topic_name(topic)
         self.type_name = f'{message_type.__module__.partition(".")[0]}/msg/{message_type.__name__}'
-        self._is_alone = False
         self.update_qos()
-        with self._lock:
-            if not self._links:
-                self._is_alone = True
-                self._open(Offer(self.fixed is True, False), self._on_matched)
+        if not self._links:
+            self._open(Offer(reliable=self.fixed is not False, latched=False))
 
     @property
     def offers(self) -> list[Offer]:
@@ -193,11 +189,10 @@ class AdaptiveQosSubscription:
         with self._lock:
             if self._is_closed:
                 return
-            is_first = not self._links or self._is_alone
+            is_first = not self._links
             # What is open stays while nobody publishes.
             if wanted := self.suited(publishers):
                 opened = self._climb(sorted(wanted, reverse=True))
-                self._is_alone = False
         for offer in opened if not is_first else ():
             if self._throttle.allows(f'opened {offer}'):
                 self._node.get_logger().info(
@@ -275,29 +270,19 @@ class AdaptiveQosSubscription:
         if self._throttle.allows(kind):
             self._node.get_logger().warning(f'{self.topic_name}: {text}')
 
-    def _on_matched(self, _: Any) -> None:
-        """Follow the first publisher at once."""
-        with suppress(Exception):  # the next call of `update_qos` raises it where that is told
-            self.update_qos()
-
-    def _open(self, offer: Offer, on_matched: Callable[[Any], None] | None = None) -> _Link:
+    def _open(self, offer: Offer) -> _Link:
         link = _Link()
         # rclpy of Humble calls back with the message alone.
         take = partial(self._take, link)
-        subscribe = partial(
-            self._node.create_subscription,
+        link.subscription = self._node.create_subscription(
             self._message_type,
             self._topic,
             take if _TELLS_SENDER else partial(take, info={}),
             offer.profile(INPUT_DEPTH),
             callback_group=self._group,
+            # Those of rclpy say that nothing will come, though another subscription may get it.
+            event_callbacks=no_events(),
             qos_overriding_options=QoSOverridingOptions([QoSPolicyKind.DEPTH]),
-        )
-        # The events of rclpy say that nothing will come, though another subscription may get it.
-        link.subscription = (
-            subscribe_watching(subscribe, on_matched)
-            if on_matched is not None
-            else subscribe(event_callbacks=no_events())
         )
         if self._sparing is not None:
             spare(link.subscription, self._sparing.is_wanted)

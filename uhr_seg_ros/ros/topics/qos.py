@@ -16,8 +16,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from rclpy.qos import (
     DurabilityPolicy,
@@ -26,15 +26,14 @@ from rclpy.qos import (
     ReliabilityPolicy,
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from uhr_seg_ros.core.text import listed
 
 try:
-    from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
+    from rclpy.event_handler import SubscriptionEventCallbacks
 except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
+    from rclpy.qos_event import SubscriptionEventCallbacks
 
 # Old frames are of no use here, but a reliable 4K frame arrives in hundreds of fragments: with
 # a depth of one, the next frame could throw it out before it is complete.
@@ -68,24 +67,6 @@ def output_overrides() -> QoSOverridingOptions:
 def no_events() -> SubscriptionEventCallbacks:
     """Leave out the warnings of rclpy, which every waking of an executor would look for."""
     return SubscriptionEventCallbacks(use_default_callbacks=False)
-
-
-def subscribe_watching(
-    subscribe: Callable[..., Subscription[Any]], on_matched: Callable[[Any], None]
-) -> Subscription[Any]:
-    """
-    Subscribe, and have a function called whenever a publisher connects or disconnects.
-
-    Args:
-        subscribe: makes the subscription, given `event_callbacks`.
-        on_matched: never called by Humble, nor by middleware that does not tell.
-
-    """
-    try:
-        events = SubscriptionEventCallbacks(matched=on_matched, use_default_callbacks=False)
-        return subscribe(event_callbacks=events)
-    except (TypeError, UnsupportedEventTypeError):
-        return subscribe(event_callbacks=no_events())
 
 
 MAX_NAMED = 5
