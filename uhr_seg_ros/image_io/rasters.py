@@ -222,7 +222,7 @@ class Raster:
             return GroundPixel(reason='its georeference names no coordinate system')
         height, width = self.size
         area = abs(transform.determinant)
-        _, northing = transform * (width / 2, height / 2)
+        northing = transform.d * width / 2 + transform.e * height / 2 + transform.f
         if crs.is_geographic:
             if abs(northing) > 90:
                 return GroundPixel(reason='its georeference is geographic, but not in degrees')

@@ -38,7 +38,7 @@ from uhr_seg_ros.pipelines.tiling import DEFAULT_BYTES_PER_PIXEL, padded_size, S
 #: Memory of the process, MB, with everything in it.
 DEFAULT_RASTER_MEMORY_MB = 2000
 #: Of it, what does not grow with a window: interpreter, libraries, weights, GDAL's blocks, MB.
-FIXED_MB = 560
+FIXED_MB = 450
 #: A window as it is read: pixels, validity, and what reading takes beside them, bytes per px.
 WINDOW_BYTES = 12
 #: Smallest window, px; below it margins cost more than what is kept.

@@ -44,8 +44,10 @@ from uhr_seg_ros.pipelines.two_branch_maps import DETAIL_MAPS, ROW_AXES, STRIDES
 #: Around what is fused this much is thrown away, px.
 _HALO = HALO * TOKEN_STRIDE
 #: Memory of the semantic branch per px of its input over that of the detail branch per px of its
-#: own, measured at hlrc_s with some room.
-SEMANTIC_RATIO = 8.0
+#: own, 5.4 as measured at hlrc_s.
+SEMANTIC_RATIO = 6.0
+#: Smallest tile, px: a block then needs no more than the four tiles that meet in its corner.
+MIN_TILE = 512
 #: Rows that are read at a time for the semantic branch.
 _BAND = 1024
 _TOKENS = 'tokens.npy'
@@ -161,7 +163,7 @@ class TwoBranchBlocks:
         pipeline: of the bundle.
         bundle: of it.
         size: height and width of the raster, px.
-        tile: largest side of a tile, px, at least `2 * _HALO` more than two overlaps.
+        tile: largest side of a tile, px; below `MIN_TILE` that is taken.
         tokens: of the raster.
         folder: of the work.
         read: reads from the raster.
@@ -184,7 +186,7 @@ class TwoBranchBlocks:
         self._size, self._classes, self._confidence = size, len(bundle.classes), confidence
         self._padded = padded_size(size, bundle.multiple)
         self._rows, self._columns = (
-            tile_spans(length, tile, bundle.multiple) for length in self._padded
+            tile_spans(length, max(tile, MIN_TILE), bundle.multiple) for length in self._padded
         )
         self._blends = {
             name: (BlendAxis(self._rows, stride), BlendAxis(self._columns, stride))
