@@ -29,6 +29,7 @@ from tiny_bundle import make_tiny_bundle, paint, TINY_CLASSES
 
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.cli.segment_rasters import RasterSegmentation
+from uhr_seg_ros.image_io import raster_polygons
 from uhr_seg_ros.image_io.raster_writing import WorkMap
 from uhr_seg_ros.pipelines import raster_two_branch
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
@@ -301,3 +302,52 @@ def test_photographs_stay_on_their_path(
     cv2.imwrite(str(tmp_path / 'a.png'), paint(stripes(16, 80)))
     cv2.imwrite(str(tmp_path / 'b.tif'), paint(stripes(16, 80)))
     assert segment(tiny_bundle, tmp_path / 'out', tmp_path / 'a.png', tmp_path / 'b.tif') == 0
+
+
+def test_polygons_and_confidence_of_them(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies in several parts is one polygon; layers are rasters, and runs give one file."""
+    shapely = pytest.importorskip('shapely', reason='polygons are made with shapely')
+    pyogrio = pytest.importorskip('pyogrio', reason='polygons are written by pyogrio')
+    monkeypatch.setattr(raster_polygons, 'PART', 64)
+    mask = np.zeros((160, 200), np.uint8)
+    mask[20:140, 40:160] = 1
+    mask[60:100, 80:120] = 2
+    paths = [
+        write_raster(tmp_path / f'{name}.tif', bands_of(paint(mask)), nodata=77)
+        for name in ('north', 'south')
+    ]
+    for output in ('a', 'b'):
+        words = '--polygons', tmp_path / f'{output}.gpkg'
+        assert segment(tiny_bundle, tmp_path / output, *paths, *words) == 0
+    assert (tmp_path / 'a.gpkg').read_bytes() == (tmp_path / 'b.gpkg').read_bytes()
+    assert pyogrio.list_layers(tmp_path / 'a.gpkg')[:, 0].tolist() == ['north', 'south']
+    meta, _, shapes, (names, areas, means) = pyogrio.raw.read(tmp_path / 'a.gpkg', layer='south')
+    assert 'UTM zone 32N' in str(meta['crs']) or '32632' in str(meta['crs'])
+    found = read_map(tmp_path / 'a' / 'north_mask.tif')
+    for index, name in enumerate(('red', 'green', 'blue')):
+        (number,) = np.flatnonzero(names == name)
+        assert areas[number] == pytest.approx((found == index).sum() * PIXEL**2)
+        assert 0.3 < means[number] <= 1
+    hole = shapely.from_wkb(shapes[list(names).index('blue')])
+    assert shapely.area(hole) == pytest.approx((found == 2).sum() * PIXEL**2, rel=0.06)
+    assert hole.centroid.x == pytest.approx(CORNER[0] + 100 * PIXEL, abs=0.01)
+    assert not (tmp_path / 'a' / 'north_confidence.tif').exists()
+
+
+def test_seen_at_another_resolution(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask = stripes(300, 402)
+    path = write_raster(tmp_path / 'ortho.tif', bands_of(paint(mask)))
+    for meters in (1, 0.25, 1.3):
+        out = tmp_path / str(meters)
+        assert segment(tiny_bundle, out, path, '--target-resolution', meters) == 0
+        found = read_map(out / 'ortho_mask.tif')
+        assert found.shape == mask.shape
+        assert (found != mask).mean() < 0.05
+    photo = tmp_path / 'photo.png'
+    cv2.imwrite(str(photo), paint(mask))
+    assert segment(tiny_bundle, tmp_path / 'b', photo, '--target-resolution', 1) == 1
+    assert '--target-resolution needs the size of its pixels' in capsys.readouterr().err

@@ -166,17 +166,21 @@ def _segment_all(
         '--ground-resolution': args.ground_resolution,
         '--bands': args.bands,
         '--scale': args.scale,
+        '--target-resolution': args.target_resolution,
         '--confidence': args.confidence or None,
+        '--polygons': args.polygons and str(args.polygons.absolute()),
     }
     settings = settings_of(segmenter, results, options)
     refinement = Refinement() if args.refine == 'random_walker' else None
     rasters = RasterOptions(
         args.output,
         raster_rules(args),
-        BlockOptions(args.confidence, refinement, budget),
+        BlockOptions(args.confidence or args.polygons is not None, refinement, budget),
         args.raster_memory_mb,
         args.memory_limit_mb,
         results.overlay,
+        args.confidence,
+        args.polygons,
         _of_frames_only(results),
         args.resume,
         settings,

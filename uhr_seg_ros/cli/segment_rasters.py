@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from uhr_seg_ros.cli.arguments import parse_ground_resolution
 from uhr_seg_ros.core.atomic_io import write_bytes
 from uhr_seg_ros.core.classes import mask_dtype
 from uhr_seg_ros.core.errors import ConfigError, ImageError
@@ -34,6 +35,7 @@ from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.image_io.georeference import GroundPixel, is_georeferenced
 from uhr_seg_ros.image_io.headers import image_size
 from uhr_seg_ros.image_io.limits import available_memory
+from uhr_seg_ros.image_io.raster_polygons import check_polygons, write_polygons
 from uhr_seg_ros.image_io.raster_writing import MapForm, WorkMap
 from uhr_seg_ros.image_io.rasters import (
     BandRules,
@@ -53,13 +55,13 @@ from uhr_seg_ros.pipelines.raster_blocks import (
 from uhr_seg_ros.pipelines.raster_two_branch import RasterTokens, TwoBranchBlocks
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.pipelines.two_branch import TwoBranch
-from uhr_seg_ros.reports.class_areas import ImageAreas
+from uhr_seg_ros.reports.class_areas import count_pixels, ImageAreas
 from uhr_seg_ros.reports.raster_work import Preview, RasterWork
 
 #: A picture of more pixels than OpenCV decodes.
 _MOST_PIXELS = 1 << 30
 #: Options that only rasters have.
-_OWN = ('bands', 'scale', 'confidence')
+_OWN = ('bands', 'scale', 'target_resolution', 'confidence', 'polygons')
 
 
 def add_raster_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,6 +79,19 @@ def add_raster_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='RULE',
         help='how values of more than 8 bits become bytes: percentile (2 and 98 %% of each band '
         'become black and white), or MIN,MAX (default: only bytes are read)',
+    )
+    parser.add_argument(
+        '--target-resolution',
+        type=parse_ground_resolution,
+        metavar='M',
+        help='resample a raster to pixels of so many meters, such as the bundle was trained on, '
+        'and its mask back (default: the pixels of the file)',
+    )
+    parser.add_argument(
+        '--polygons',
+        type=Path,
+        metavar='GPKG',
+        help='write the areas of classes as polygons, a layer of this GeoPackage for each raster',
     )
     parser.add_argument(
         '--confidence',
@@ -102,8 +117,10 @@ def raster_rules(args: argparse.Namespace) -> BandRules:
     """
     for name in _OWN:
         if getattr(args, name):
-            rasterio_or_error(f'--{name}')
-    return BandRules(args.bands, args.scale)
+            rasterio_or_error(f'--{name.replace("_", "-")}')
+    if args.polygons is not None:
+        check_polygons(args.polygons)
+    return BandRules(args.bands, args.scale, args.target_resolution)
 
 
 @dataclass(frozen=True)
@@ -118,6 +135,8 @@ class RasterOptions:
         memory_mb: of the process, MB.
         detail_mb: of the detail branch, MB; 0: no limit.
         overlay: whether an overlay is written.
+        confidence: whether the confidence is written.
+        polygons: GeoPackage of the polygons; None for none.
         frames_only: an option that only frames have, as it is written; empty: none.
         resume: go on with an earlier run.
         settings: what decides how results look, see `Journal`.
@@ -130,6 +149,8 @@ class RasterOptions:
     memory_mb: int
     detail_mb: int
     overlay: bool
+    confidence: bool
+    polygons: Path | None
     frames_only: str
     resume: bool
     settings: dict[str, Any]
@@ -219,13 +240,13 @@ class RasterSegmentation:
             work = RasterWork(folder, settings, options.resume)
             if work.is_other:
                 self._say(f'{path}: what an earlier run began had other options: begun anew')
-            self._run(path, stem, raster, engine, prepare, work)
             ground = GroundPixel(m2_per_pixel) if m2_per_pixel else raster.ground_pixel()
             if ground.reason:
                 self._say(
                     f'{path}: {ground.reason}: no square meters; --ground-resolution gives them'
                 )
-            height, width = raster.size
+            self._run(stem, raster, engine, prepare, work, ground.m2)
+            height, width = raster.file_size
             pixels = work.pixels(len(segmenter.bundle.classes))
             areas = ImageAreas(stem, str(path), width, height, pixels, ground.m2)
             found = SegmentedRaster(areas, len(work.damaged), work.novelties)
@@ -234,14 +255,14 @@ class RasterSegmentation:
 
     def _run(
         self,
-        path: Path,
         stem: str,
         raster: Raster,
         engine: BlockEngine,
         prepare: Callable[[Callable[[], object]], None],
         work: RasterWork,
+        m2_per_pixel: float,
     ) -> None:
-        classes, size = self._segmenter.bundle.classes, raster.size
+        classes, size = self._segmenter.bundle.classes, raster.file_size
         dtype = mask_dtype(len(classes))
         placed = {'crs': raster.crs, 'transform': raster.transform}
         named = {f'CLASS_{index}': name for index, name in enumerate(classes.names)}
@@ -254,19 +275,22 @@ class RasterSegmentation:
         if self._options.blocks.confidence:
             shade = MapForm(size, 'uint8', None, tags=tags, resampling='AVERAGE', **placed)
             confidence = WorkMap(work.folder / 'confidence.tif', shade, resume)
-        preview = Preview(work.folder, size, dtype) if self._options.overlay else None
-        with named_bar(path.name, len(engine.blocks), unit='block') as bar:
+        preview = Preview(work.folder, raster.size, dtype) if self._options.overlay else None
+        with named_bar(raster.path.name, len(engine.blocks), unit='block') as bar:
             prepare(bar.refresh)
             for block in engine.blocks:
                 if block not in work:
                     before = set(raster.damaged)
                     result = engine.run(block)
-                    mask.write(result.mask, block.rows, block.columns)
+                    ids = raster.enlarged(result.mask, block.rows, block.columns)
+                    mask.write(*ids)
                     if confidence is not None and result.confidence is not None:
-                        confidence.write(result.confidence, block.rows, block.columns)
+                        values = raster.enlarged(result.confidence, block.rows, block.columns)
+                        confidence.write(*values)
                     if preview is not None:
                         preview.add(block, result)
-                    work.add(block, result, len(classes), raster.damaged - before)
+                    pixels = count_pixels(ids[0], len(classes))
+                    work.add(block, pixels, result.novelty, raster.damaged - before)
                 engine.done(block)
                 bar.update()
         if preview is not None:
@@ -274,7 +298,10 @@ class RasterSegmentation:
             painted = paint.paint(preview.image, preview.mask, classes)['overlay']
             target = self._options.folder / f'{stem}_overlay.jpg'
             write_bytes(target, encode_image('.jpg', painted))
-        if confidence is not None:
+        if self._options.polygons is not None:
+            sure = confidence and confidence.path
+            write_polygons(mask.path, sure, self._options.polygons, stem, classes, m2_per_pixel)
+        if confidence is not None and self._options.confidence:
             confidence.finish(self._options.folder / f'{stem}_confidence.tif')
         mask.finish(self.mask(stem))
 

@@ -76,20 +76,22 @@ _OPTIONS = {
 @dataclass(frozen=True)
 class BandRules:
     """
-    Which bands of a raster become red, green and blue, and how their values become bytes.
+    Which bands of a raster become red, green and blue, how their values bytes, and how large.
 
     Attributes:
         bands: numbers of three bands, or of one for gray, from 1; None: those that the file
             calls red, green and blue, else the first three, or the only one.
         scale: `PERCENTILE`, or what becomes black and white; None: values are bytes already.
+        resolution: side of the pixels that are seen, m of the ground; None: those of the file.
 
     """
 
     bands: tuple[int, ...] | None = None
     scale: str | tuple[float, float] | None = None
+    resolution: float | None = None
 
     def __bool__(self) -> bool:
-        return self.bands is not None or self.scale is not None
+        return self != BandRules()
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,8 @@ class Raster:
         rules: for its bands.
 
     Attributes:
-        size: height and width, px.
+        size: height and width as it is seen, px; see `BandRules.resolution`.
+        file_size: height and width of the file, px.
         damaged: blocks of the file, by row and column, that could not be read so far.
 
     Raises:
@@ -180,13 +183,42 @@ class Raster:
             msg = f'{self.path} cannot be read as a raster: {err}'
             raise ImageError(msg) from err
         self._file = self._stack.enter_context(opened)
-        self.size: tuple[int, int] = (self._file.height, self._file.width)
+        self.file_size: tuple[int, int] = (self._file.height, self._file.width)
+        self.size = self._seen_size(rules.resolution)
         self._bands = self._chosen(rules.bands)
         self._palette = self._palette_of(self._bands)
         self._is_masked = any(
             flag.name != 'all_valid' for flags in self._file.mask_flag_enums for flag in flags
         )
         self._limits = self._limits_of(rules.scale)
+
+    def enlarged(
+        self, values: np.ndarray, rows: tuple[int, int], columns: tuple[int, int]
+    ) -> tuple[np.ndarray, tuple[int, int], tuple[int, int]]:
+        """
+        Bring a window of results to the size of the file, by the nearest of its pixels.
+
+        Args:
+            values: (h, w).
+            rows: of the window, px as of `size`.
+            columns: of the window, px as of `size`.
+
+        Returns:
+            The values, and their rows and columns in the file.
+
+        """
+        if self.size == self.file_size:
+            return values, rows, columns
+        spans, places = [], []
+        for (start, stop), seen, length in zip(
+            (rows, columns), self.size, self.file_size, strict=True
+        ):
+            # A pixel of the file takes the one that its center lies in.
+            edges = [-(-(2 * edge * length - seen) // (2 * seen)) for edge in (start, stop)]
+            centers = 2 * np.arange(*edges) + 1
+            spans.append((edges[0], edges[1]))
+            places.append(centers * seen // (2 * length) - start)
+        return values[np.ix_(*places)], spans[0], spans[1]
 
     @property
     def crs(self) -> Any:
@@ -220,7 +252,7 @@ class Raster:
             return GroundPixel()
         if crs is None:
             return GroundPixel(reason='its georeference names no coordinate system')
-        height, width = self.size
+        height, width = self.file_size
         area = abs(transform.determinant)
         northing = transform.d * width / 2 + transform.e * height / 2 + transform.f
         if crs.is_geographic:
@@ -250,11 +282,19 @@ class Raster:
         self._stack.close()
 
     def _read(self, rows: tuple[int, int], columns: tuple[int, int]) -> RasterWindow:
-        window = rows, columns
-        values = self._file.read(list(self._bands), window=window)
-        shape = values.shape[1:]
+        shape = rows[1] - rows[0], columns[1] - columns[0]
+        window = self._window(rows, columns)
+        seen: dict[str, Any] = {}
+        if self.size != self.file_size:
+            is_smaller = self.size[0] < self.file_size[0]
+            resampling = self._rasterio.enums.Resampling
+            kind = resampling.average if is_smaller and self._palette is None else None
+            kind = resampling.nearest if self._palette is not None else kind
+            seen = {'resampling': kind or resampling.bilinear}
+        bands = list(self._bands)
+        values = self._file.read(bands, window=window, out_shape=(len(bands), *shape), **seen)
         if self._is_masked:
-            valid = self._file.dataset_mask(window=window) > 0
+            valid = self._file.dataset_mask(window=window, out_shape=shape) > 0
         else:
             valid = np.ones(shape, bool)
         if values.dtype.kind == 'f':
@@ -268,11 +308,43 @@ class Raster:
             image[..., channel] = self._in_bytes(values[band], band)
         return RasterWindow(image, valid)
 
+    def _window(self, rows: tuple[int, int], columns: tuple[int, int]) -> Any:
+        """Return a window of what is seen as one of the file."""
+        (top, bottom), (left, right) = (
+            (start * length / seen, stop * length / seen)
+            for (start, stop), seen, length in zip(
+                (rows, columns), self.size, self.file_size, strict=True
+            )
+        )
+        return self._rasterio.windows.Window(left, top, right - left, bottom - top)
+
+    def _seen_size(self, resolution: float | None) -> tuple[int, int]:
+        height, width = self.file_size
+        if resolution is None:
+            return height, width
+        ground = self.ground_pixel()
+        if not ground.m2:
+            msg = (
+                f'{self.path}: --target-resolution needs the size of its pixels on the ground: '
+                f'{ground.reason or "it has no coordinates"}'
+            )
+            raise ConfigError(msg)
+        factor = ground.m2**0.5 / resolution
+        return max(1, round(height * factor)), max(1, round(width * factor))
+
     def _read_what_can_be(self, rows: tuple[int, int], columns: tuple[int, int]) -> RasterWindow:
         """Read block by block of the file and leave out those that cannot be read."""
         shape = rows[1] - rows[0], columns[1] - columns[0]
         whole = RasterWindow(np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool))
-        high, wide = self._file.block_shapes[self._bands[0] - 1]
+        high, wide = (
+            max(1, side * seen // length)
+            for side, seen, length in zip(
+                self._file.block_shapes[self._bands[0] - 1],
+                self.size,
+                self.file_size,
+                strict=True,
+            )
+        )
         for row in range(rows[0] // high, -(-rows[1] // high)):
             for column in range(columns[0] // wide, -(-columns[1] // wide)):
                 part = (

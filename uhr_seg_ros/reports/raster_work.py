@@ -26,7 +26,6 @@ import numpy as np
 
 from uhr_seg_ros.core.atomic_io import write_text
 from uhr_seg_ros.pipelines.raster_blocks import Block, BlockResult
-from uhr_seg_ros.reports.class_areas import count_pixels
 
 #: Longest side of the overlay of a raster, px.
 PREVIEW = 4096
@@ -85,14 +84,18 @@ class RasterWork:
         return sum(counts, np.zeros(classes, np.int64)).tolist()
 
     def add(
-        self, block: Block, result: BlockResult, classes: int, damaged: Iterable[Sequence[int]]
+        self,
+        block: Block,
+        pixels: Sequence[int],
+        novelty: float | None,
+        damaged: Iterable[Sequence[int]],
     ) -> None:
-        """Note that a block is in its files."""
+        """Note that a block is in its files, with the pixels of every class."""
         line = {
             'block': block.index,
-            'pixels': count_pixels(result.mask, classes),
+            'pixels': list(pixels),
             'damaged': sorted(map(list, damaged)),
-            'novelty': result.novelty,
+            'novelty': novelty,
         }
         self._lines[block.index] = line
         with self._path.open('a', encoding='utf-8') as file:
