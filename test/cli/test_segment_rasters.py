@@ -241,16 +241,16 @@ def test_bands_and_values_by_rules(
     red, green, blue = bands_of(paint(mask)).astype(np.uint16) * 16 + 5
     path = write_raster(tmp_path / 'deep.tif', np.stack((blue, green, red, red // 3)))
     assert segment(tiny_bundle, tmp_path / 'a', path, '--bands', '3,2,1') == 1
-    assert 'its bands are uint16, expected uint8: --scale percentile' in capsys.readouterr().err
-    for scale in ('percentile', '5,4085'):
-        words = '--bands', '3,2,1', '--scale', scale
-        assert segment(tiny_bundle, tmp_path / scale, path, *words) == 0
-        assert (read_map(tmp_path / scale / 'deep_mask.tif') == mask).all()
+    assert 'its bands are uint16, expected uint8: --stretch percentile' in capsys.readouterr().err
+    for stretch in ('percentile', '5,4085'):
+        words = '--bands', '3,2,1', '--stretch', stretch
+        assert segment(tiny_bundle, tmp_path / stretch, path, *words) == 0
+        assert (read_map(tmp_path / stretch / 'deep_mask.tif') == mask).all()
     assert segment(tiny_bundle, tmp_path / 'b', path, '--bands', '5') == 1
     assert 'deep.tif has 4 bands, --bands wants 5' in capsys.readouterr().err
     for words, text in (
         (('--bands', '1,2'), "'1,2' names no bands"),
-        (('--scale', '9,9'), "'9,9' is no rule"),
+        (('--stretch', '9,9'), "'9,9' is no rule"),
     ):
         with pytest.raises(SystemExit):
             segment(tiny_bundle, tmp_path / 'b', path, *words)

@@ -46,6 +46,7 @@ from uhr_seg_ros.cli.segment_rasters import (
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.work_folders import lock_folder
+from uhr_seg_ros.image_io.rasters import GDAL_SUFFIXES
 from uhr_seg_ros.pipelines.frame_budget import FrameBudget
 from uhr_seg_ros.pipelines.novelty import unknown_frames
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
@@ -141,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _opened(args: argparse.Namespace) -> Inputs:
     """Open the inputs, and tell which cannot be; if that is all of them, the last is raised."""
-    inputs = open_inputs(args.inputs, args.topic, args.every, args.output)
+    inputs = open_inputs(args.inputs, args.topic, args.every, args.output, GDAL_SUFFIXES)
     if not inputs.sources:
         *others, last = inputs.errors
         for error in others:
@@ -165,7 +166,7 @@ def _segment_all(
         '--detail': [args.detail, args.budget_ms],
         '--ground-resolution': args.ground_resolution,
         '--bands': args.bands,
-        '--scale': args.scale,
+        '--stretch': args.stretch,
         '--target-resolution': args.target_resolution,
         '--confidence': args.confidence or None,
         '--polygons': args.polygons and str(args.polygons.absolute()),

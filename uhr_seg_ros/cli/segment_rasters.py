@@ -61,7 +61,7 @@ from uhr_seg_ros.reports.raster_work import Preview, RasterWork
 #: A picture of more pixels than OpenCV decodes.
 _MOST_PIXELS = 1 << 30
 #: Options that only rasters have.
-_OWN = ('bands', 'scale', 'target_resolution', 'confidence', 'polygons')
+_OWN = ('bands', 'stretch', 'target_resolution', 'confidence', 'polygons')
 
 
 def add_raster_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,8 +74,8 @@ def add_raster_arguments(parser: argparse.ArgumentParser) -> None:
         'the file calls so, else the first three)',
     )
     parser.add_argument(
-        '--scale',
-        type=_parse_scale,
+        '--stretch',
+        type=_parse_stretch,
         metavar='RULE',
         help='how values of more than 8 bits become bytes: percentile (2 and 98 %% of each band '
         'become black and white), or MIN,MAX (default: only bytes are read)',
@@ -120,7 +120,7 @@ def raster_rules(args: argparse.Namespace) -> BandRules:
             rasterio_or_error(f'--{name.replace("_", "-")}')
     if args.polygons is not None:
         check_polygons(args.polygons)
-    return BandRules(args.bands, args.scale, args.target_resolution)
+    return BandRules(args.bands, args.stretch, args.target_resolution)
 
 
 @dataclass(frozen=True)
@@ -370,7 +370,7 @@ def _parse_bands(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def _parse_scale(text: str) -> str | tuple[float, float]:
+def _parse_stretch(text: str) -> str | tuple[float, float]:
     if text == PERCENTILE:
         return text
     try:

@@ -81,13 +81,13 @@ class BandRules:
     Attributes:
         bands: numbers of three bands, or of one for gray, from 1; None: those that the file
             calls red, green and blue, else the first three, or the only one.
-        scale: `PERCENTILE`, or what becomes black and white; None: values are bytes already.
+        stretch: `PERCENTILE`, or what becomes black and white; None: values are bytes already.
         resolution: side of the pixels that are seen, m of the ground; None: those of the file.
 
     """
 
     bands: tuple[int, ...] | None = None
-    scale: str | tuple[float, float] | None = None
+    stretch: str | tuple[float, float] | None = None
     resolution: float | None = None
 
     def __bool__(self) -> bool:
@@ -190,7 +190,7 @@ class Raster:
         self._is_masked = any(
             flag.name != 'all_valid' for flags in self._file.mask_flag_enums for flag in flags
         )
-        self._limits = self._limits_of(rules.scale)
+        self._limits = self._limits_of(rules.stretch)
 
     def enlarged(
         self, values: np.ndarray, rows: tuple[int, int], columns: tuple[int, int]
@@ -390,21 +390,21 @@ class Raster:
             palette[index] = color[2::-1]
         return palette
 
-    def _limits_of(self, scale: str | tuple[float, float] | None) -> np.ndarray | None:
+    def _limits_of(self, stretch: str | tuple[float, float] | None) -> np.ndarray | None:
         """Return what becomes black and white of every band, (bands, 2); None for bytes."""
         if self._palette is not None:
             return None
-        if scale is None:
+        if stretch is None:
             kinds = {self._file.dtypes[band - 1] for band in self._bands}
             if kinds != {'uint8'}:
                 msg = (
                     f'{self.path}: its bands are {", ".join(sorted(kinds))}, expected uint8: '
-                    '--scale percentile, or --scale MIN,MAX with what becomes black and white'
+                    '--stretch percentile, or --stretch MIN,MAX with what becomes black and white'
                 )
                 raise ConfigError(msg)
             return None
-        if isinstance(scale, tuple):
-            return np.tile(np.float64(scale), (len(self._bands), 1))
+        if isinstance(stretch, tuple):
+            return np.tile(np.float64(stretch), (len(self._bands), 1))
         step = max(1.0, (self.size[0] * self.size[1] / _SAMPLES) ** 0.5)
         small = tuple(max(1, int(side / step)) for side in self.size)
         try:
@@ -413,8 +413,8 @@ class Raster:
             )
         except self._rasterio.errors.RasterioIOError as err:
             msg = (
-                f'{self.path}: --scale percentile reads all of it, and it is damaged ({err}): '
-                'give --scale MIN,MAX'
+                f'{self.path}: --stretch percentile reads all of it, and it is damaged ({err}): '
+                'give --stretch MIN,MAX'
             )
             raise ImageError(msg) from err
         limits = []
