@@ -245,6 +245,7 @@ class RasterSegmentation:
                 self._say(
                     f'{path}: {ground.reason}: no square meters; --ground-resolution gives them'
                 )
+            self._tell_misfit(path, raster, ground.m2)
             self._run(stem, raster, engine, prepare, work, ground.m2)
             height, width = raster.file_size
             pixels = work.pixels(len(segmenter.bundle.classes))
@@ -331,6 +332,17 @@ class RasterSegmentation:
             pipeline, bundle, size, tile, tokens, folder, raster.read, options.blocks.confidence
         )
         return blocks, tokens.compute
+
+    def _tell_misfit(self, path: Path, raster: Raster, m2_per_pixel: float) -> None:
+        """Say where pixels, as they are seen, show more or less ground than the model knows."""
+        bundle = self._segmenter.bundle
+        known = bundle.domain.ground_resolution
+        if not (m2_per_pixel and known):
+            return
+        side = m2_per_pixel**0.5 * raster.file_size[0] / raster.size[0]
+        if misfit := bundle.domain.scale_misfit(bundle.name, side):
+            nearest = known[0] if side < known[0] else known[1]
+            self._say(f'{path}: {misfit}; --target-resolution {nearest:g} does so')
 
     def _needs_windows(self, path: Path, driver: str) -> bool:
         """Tell if a file can be segmented in no other way."""
