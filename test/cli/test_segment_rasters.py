@@ -31,7 +31,7 @@ from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.cli.segment_rasters import RasterSegmentation
 from uhr_seg_ros.image_io import raster_polygons
 from uhr_seg_ros.image_io.raster_writing import WorkMap
-from uhr_seg_ros.pipelines import raster_two_branch
+from uhr_seg_ros.pipelines import raster_tokens
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.raster_two_branch import TwoBranchBlocks
 from uhr_seg_ros.pipelines.segmenter import Segmenter
@@ -112,12 +112,12 @@ def test_semantic_windows_where_memory_ends(
     """The tokens of the tiny bundle are local, so windows of them give what the whole gives."""
     image = colored(1100, 1250)
     path = write_raster(tmp_path / 'ortho.tif', bands_of(image))
-    monkeypatch.setattr(raster_two_branch, 'SEMANTIC_RATIO', 1e5)
-    monkeypatch.setattr(raster_two_branch, '_BAND', 256)
+    monkeypatch.setattr(raster_tokens, 'SEMANTIC_RATIO', 1e5)
+    monkeypatch.setattr(raster_tokens, '_BAND', 256)
     seen = []
-    tokens = raster_two_branch.TwoBranch.tokens_of
+    tokens = raster_tokens.TwoBranch.tokens_of
     monkeypatch.setattr(
-        raster_two_branch.TwoBranch,
+        raster_tokens.TwoBranch,
         'tokens_of',
         lambda self, low_res: seen.append(low_res.shape) or tokens(self, low_res),
     )

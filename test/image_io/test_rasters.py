@@ -24,7 +24,9 @@ from rasters import bands_of, colored, write_raster
 
 from uhr_seg_ros.core.errors import ConfigError, ImageError
 from uhr_seg_ros.image_io.georeference import ground_pixel, is_georeferenced
-from uhr_seg_ros.image_io.rasters import BandRules, Raster, raster_driver
+from uhr_seg_ros.image_io.raster_bands import BandRules
+from uhr_seg_ros.image_io.raster_files import raster_driver
+from uhr_seg_ros.image_io.rasters import Raster
 
 rasterio = pytest.importorskip('rasterio', reason='rasters are read by rasterio')
 

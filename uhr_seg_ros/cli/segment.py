@@ -37,16 +37,12 @@ from uhr_seg_ros.cli.arguments import (
 )
 from uhr_seg_ros.cli.backend_line import show_backend
 from uhr_seg_ros.cli.segment_frames import complain, FrameWork, settings_of
-from uhr_seg_ros.cli.segment_rasters import (
-    add_raster_arguments,
-    raster_rules,
-    RasterOptions,
-    RasterSegmentation,
-)
+from uhr_seg_ros.cli.segment_raster_arguments import add_raster_arguments, raster_rules
+from uhr_seg_ros.cli.segment_rasters import RasterOptions, RasterSegmentation
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.work_folders import lock_folder
-from uhr_seg_ros.image_io.rasters import GDAL_SUFFIXES
+from uhr_seg_ros.image_io.raster_files import GDAL_SUFFIXES
 from uhr_seg_ros.pipelines.frame_budget import FrameBudget
 from uhr_seg_ros.pipelines.novelty import unknown_frames
 from uhr_seg_ros.pipelines.pipeline import TilingOptions

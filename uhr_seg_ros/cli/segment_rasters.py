@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,6 @@ from typing import Any
 
 import numpy as np
 
-from uhr_seg_ros.cli.arguments import parse_ground_resolution
 from uhr_seg_ros.core.atomic_io import write_bytes
 from uhr_seg_ros.core.classes import mask_dtype
 from uhr_seg_ros.core.errors import ConfigError, ImageError
@@ -35,24 +33,20 @@ from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.image_io.georeference import GroundPixel, is_georeferenced
 from uhr_seg_ros.image_io.headers import image_size
 from uhr_seg_ros.image_io.limits import available_memory
-from uhr_seg_ros.image_io.raster_polygons import check_polygons, write_polygons
+from uhr_seg_ros.image_io.raster_bands import BandRules
+from uhr_seg_ros.image_io.raster_files import raster_driver, rasterio_or_error
+from uhr_seg_ros.image_io.raster_polygons import write_polygons
 from uhr_seg_ros.image_io.raster_writing import MapForm, WorkMap
-from uhr_seg_ros.image_io.rasters import (
-    BandRules,
-    PERCENTILE,
-    Raster,
-    raster_driver,
-    rasterio_or_error,
-)
+from uhr_seg_ros.image_io.rasters import Raster
 from uhr_seg_ros.pipelines.raster_blocks import (
     BlockEngine,
     BlockOptions,
-    DEFAULT_RASTER_MEMORY_MB,
     FIXED_MB,
     window_side,
     WindowBlocks,
 )
-from uhr_seg_ros.pipelines.raster_two_branch import RasterTokens, TwoBranchBlocks
+from uhr_seg_ros.pipelines.raster_tokens import RasterTokens
+from uhr_seg_ros.pipelines.raster_two_branch import TwoBranchBlocks
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.pipelines.two_branch import TwoBranch
 from uhr_seg_ros.reports.class_areas import count_pixels, ImageAreas
@@ -60,67 +54,6 @@ from uhr_seg_ros.reports.raster_work import Preview, RasterWork
 
 #: A picture of more pixels than OpenCV decodes.
 _MOST_PIXELS = 1 << 30
-#: Options that only rasters have.
-_OWN = ('bands', 'stretch', 'target_resolution', 'confidence', 'polygons')
-
-
-def add_raster_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what is chosen about rasters."""
-    parser.add_argument(
-        '--bands',
-        type=_parse_bands,
-        metavar='R,G,B',
-        help='bands of a raster that are red, green and blue, from 1; one for gray (default: what '
-        'the file calls so, else the first three)',
-    )
-    parser.add_argument(
-        '--stretch',
-        type=_parse_stretch,
-        metavar='RULE',
-        help='how values of more than 8 bits become bytes: percentile (2 and 98 %% of each band '
-        'become black and white), or MIN,MAX (default: only bytes are read)',
-    )
-    parser.add_argument(
-        '--target-resolution',
-        type=parse_ground_resolution,
-        metavar='M',
-        help='resample a raster to pixels of so many meters, such as the bundle was trained on, '
-        'and its mask back (default: the pixels of the file)',
-    )
-    parser.add_argument(
-        '--polygons',
-        type=Path,
-        metavar='GPKG',
-        help='write the areas of classes as polygons, a layer of this GeoPackage for each raster',
-    )
-    parser.add_argument(
-        '--confidence',
-        action='store_true',
-        help='write <name>_confidence.tif beside the mask of a raster, 0 to 255',
-    )
-    parser.add_argument(
-        '--raster-memory-mb',
-        type=int,
-        default=DEFAULT_RASTER_MEMORY_MB,
-        metavar='MB',
-        help='of the process while a raster is segmented, whatever the size of that',
-    )
-
-
-def raster_rules(args: argparse.Namespace) -> BandRules:
-    """
-    Return what was chosen about bands.
-
-    Raises:
-        ConfigError: an option of rasters, without the library that reads them.
-
-    """
-    for name in _OWN:
-        if getattr(args, name):
-            rasterio_or_error(f'--{name.replace("_", "-")}')
-    if args.polygons is not None:
-        check_polygons(args.polygons)
-    return BandRules(args.bands, args.stretch, args.target_resolution)
 
 
 @dataclass(frozen=True)
@@ -372,24 +305,3 @@ def _state(path: Path) -> list[Any]:
     """Tell a raster from what it is after somebody has written to it."""
     status = path.stat()
     return [str(path.absolute()), status.st_mtime_ns, status.st_size]
-
-
-def _parse_bands(text: str) -> tuple[int, ...]:
-    parts = text.split(',')
-    if len(parts) not in (1, 3) or not all(part.isdecimal() and int(part) for part in parts):
-        msg = f'{text!r} names no bands: expected three numbers from 1 such as 4,3,2, or one'
-        raise argparse.ArgumentTypeError(msg)
-    return tuple(map(int, parts))
-
-
-def _parse_stretch(text: str) -> str | tuple[float, float]:
-    if text == PERCENTILE:
-        return text
-    try:
-        low, high = map(float, text.split(','))
-    except ValueError:
-        low = high = 0.0
-    if not (low < high and np.isfinite([low, high]).all()):
-        msg = f'{text!r} is no rule: expected {PERCENTILE}, or two numbers MIN,MAX such as 0,4095'
-        raise argparse.ArgumentTypeError(msg)
-    return low, high

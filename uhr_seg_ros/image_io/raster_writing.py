@@ -26,7 +26,7 @@ import numpy as np
 
 from uhr_seg_ros.core.atomic_io import atomic_write
 from uhr_seg_ros.core.errors import WriteError
-from uhr_seg_ros.image_io.rasters import CACHE_MB, rasterio_or_error
+from uhr_seg_ros.image_io.raster_files import CACHE_MB, rasterio_or_error
 
 #: Side of a block of the files, px.
 BLOCK = 512

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from math import cosh, isfinite
 import os
 from pathlib import Path
-import re
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 
@@ -34,64 +34,13 @@ from uhr_seg_ros.image_io.georeference import (
     RADIUS,
     WEB_MERCATOR,
 )
-
-#: What GDAL keeps of decoded blocks, MB; by default it would be 5 % of the machine's memory.
-CACHE_MB = 96
-
-#: Share of the values that lie below and above what `percentile` makes black and white, percent.
-PERCENTILES = (2.0, 98.0)
-PERCENTILE = 'percentile'
-# Values per band that percentiles are taken of.
-_SAMPLES = 1 << 20
-
-#: How files begin -> format of GDAL. Others of its 150 may ask the network, or run programs.
-_DRIVERS = {
-    b'II*\0': 'GTiff',
-    b'MM\0*': 'GTiff',
-    b'II+\0': 'GTiff',
-    b'MM\0+': 'GTiff',
-    b'<VRTDataset': 'VRT',
-    b'\0\0\0\x0cjP  \r\n': 'JP2OpenJPEG',
-    b'\xff\x4f\xff\x51': 'JP2OpenJPEG',
-    b'\x89PNG': 'PNG',
-    b'\xff\xd8\xff': 'JPEG',
-    b'BM': 'BMP',
-}
-#: Names that files have which GDAL alone reads.
-GDAL_SUFFIXES = ('.vrt', '.jp2', '.j2k')
-
-# What in a VRT leads to the network.
-_NETWORK = re.compile(
-    r'(/vsi(?:curl|s3|gs|az|adls|oss|swift|webhdfs|hdfs)\w*/|(?:https?|ftp|s3|gs)://|\bWM[ST]S?:)'
-    r'[^<"]*'
+from uhr_seg_ros.image_io.raster_bands import BandRules, Bands
+from uhr_seg_ros.image_io.raster_files import (
+    check_local,
+    raster_driver,
+    rasterio_or_error,
+    READ_OPTIONS,
 )
-_OPTIONS = {
-    'GDAL_CACHEMAX': CACHE_MB,
-    # A second net below `_check_local`: no file of the network ends like this.
-    'CPL_VSIL_CURL_ALLOWED_EXTENSIONS': '.none',
-    'GDAL_HTTP_MAX_RETRY': 0,
-}
-
-
-@dataclass(frozen=True)
-class BandRules:
-    """
-    Which bands of a raster become red, green and blue, how their values bytes, and how large.
-
-    Attributes:
-        bands: numbers of three bands, or of one for gray, from 1; None: those that the file
-            calls red, green and blue, else the first three, or the only one.
-        stretch: `PERCENTILE`, or what becomes black and white; None: values are bytes already.
-        resolution: side of the pixels that are seen, m of the ground; None: those of the file.
-
-    """
-
-    bands: tuple[int, ...] | None = None
-    stretch: str | tuple[float, float] | None = None
-    resolution: float | None = None
-
-    def __bool__(self) -> bool:
-        return self != BandRules()
 
 
 @dataclass(frozen=True)
@@ -107,36 +56,6 @@ class RasterWindow:
 
     image: np.ndarray
     valid: np.ndarray
-
-
-def rasterio_or_error(what: str) -> ModuleType:
-    """
-    Import rasterio.
-
-    Args:
-        what: begins the text of the error.
-
-    Raises:
-        ConfigError: it is missing; says how to get it.
-
-    """
-    try:
-        import rasterio
-    except ImportError as err:
-        msg = f"{what} needs rasterio ({err}): pip install 'uhr_seg_ros[rasters]'"
-        raise ConfigError(msg) from err
-    return rasterio
-
-
-def raster_driver(path: Path) -> str:
-    """Return which format of GDAL a file has by its content; empty: none that is read."""
-    try:
-        with path.open('rb') as file:
-            head = file.read(64).lstrip(b'\xef\xbb\xbf \r\n\t')
-    except OSError as err:
-        msg = f'{path} cannot be read: {err.strerror}'
-        raise ImageError(msg) from err
-    return next((name for magic, name in _DRIVERS.items() if head.startswith(magic)), '')
 
 
 class Raster:
@@ -173,24 +92,23 @@ class Raster:
         if not raster_driver(self.path):
             msg = f'{self.path} is none of GeoTIFF, VRT, JPEG 2000, PNG, JPEG and BMP'
             raise ImageError(msg)
-        _check_local(self.path)
-        self._stack.enter_context(self._rasterio.Env(**_OPTIONS))
+        check_local(self.path)
+        self._stack.enter_context(self._rasterio.Env(**READ_OPTIONS))
         try:
-            opened = self._rasterio.open(
-                os.path.abspath(self.path), driver=raster_driver(self.path)
-            )
+            with catch_warnings():  # what lacks coordinates is told by who needs them
+                simplefilter('ignore', self._rasterio.errors.NotGeoreferencedWarning)
+                place = os.path.abspath(self.path)
+                opened = self._rasterio.open(place, driver=raster_driver(self.path))
         except (self._rasterio.errors.RasterioError, ValueError) as err:
             msg = f'{self.path} cannot be read as a raster: {err}'
             raise ImageError(msg) from err
         self._file = self._stack.enter_context(opened)
         self.file_size: tuple[int, int] = (self._file.height, self._file.width)
         self.size = self._seen_size(rules.resolution)
-        self._bands = self._chosen(rules.bands)
-        self._palette = self._palette_of(self._bands)
         self._is_masked = any(
             flag.name != 'all_valid' for flags in self._file.mask_flag_enums for flag in flags
         )
-        self._limits = self._limits_of(rules.stretch)
+        self._bands = Bands(self.path, self._file, rules)
 
     def enlarged(
         self, values: np.ndarray, rows: tuple[int, int], columns: tuple[int, int]
@@ -286,12 +204,8 @@ class Raster:
         window = self._window(rows, columns)
         seen: dict[str, Any] = {}
         if self.size != self.file_size:
-            is_smaller = self.size[0] < self.file_size[0]
-            resampling = self._rasterio.enums.Resampling
-            kind = resampling.average if is_smaller and self._palette is None else None
-            kind = resampling.nearest if self._palette is not None else kind
-            seen = {'resampling': kind or resampling.bilinear}
-        bands = list(self._bands)
+            seen = {'resampling': self._rasterio.enums.Resampling[self._resampling]}
+        bands = list(self._bands.numbers)
         values = self._file.read(bands, window=window, out_shape=(len(bands), *shape), **seen)
         if self._is_masked:
             valid = self._file.dataset_mask(window=window, out_shape=shape) > 0
@@ -299,14 +213,13 @@ class Raster:
             valid = np.ones(shape, bool)
         if values.dtype.kind == 'f':
             valid &= np.isfinite(values).any(0)
-        image = np.empty((*shape, 3), np.uint8)
-        if self._palette is not None:
-            image[:] = self._palette[values[0]]
-            return RasterWindow(image, valid)
-        for channel in range(3):
-            band = 2 - channel if len(values) > 1 else 0
-            image[..., channel] = self._in_bytes(values[band], band)
-        return RasterWindow(image, valid)
+        return RasterWindow(self._bands.image_of(values), valid)
+
+    @property
+    def _resampling(self) -> str:
+        if self._bands.has_palette:
+            return 'nearest'
+        return 'average' if self.size[0] < self.file_size[0] else 'bilinear'
 
     def _window(self, rows: tuple[int, int], columns: tuple[int, int]) -> Any:
         """Return a window of what is seen as one of the file."""
@@ -339,7 +252,7 @@ class Raster:
         high, wide = (
             max(1, side * seen // length)
             for side, seen, length in zip(
-                self._file.block_shapes[self._bands[0] - 1],
+                self._file.block_shapes[self._bands.numbers[0] - 1],
                 self.size,
                 self.file_size,
                 strict=True,
@@ -362,93 +275,3 @@ class Raster:
                 )
                 whole.image[place], whole.valid[place] = found.image, found.valid
         return whole
-
-    def _chosen(self, wanted: tuple[int, ...] | None) -> tuple[int, ...]:
-        count = self._file.count
-        if wanted is not None:
-            if max(wanted) > count:
-                msg = (
-                    f'{self.path} has {count} bands, --bands wants {max(wanted)}: name bands from '
-                    f'1 to {count}'
-                )
-                raise ConfigError(msg)
-            return wanted
-        colors = [each.name for each in self._file.colorinterp]
-        if all(name in colors for name in ('red', 'green', 'blue')):
-            return tuple(colors.index(name) + 1 for name in ('red', 'green', 'blue'))
-        if count >= 3:
-            return 1, 2, 3
-        return (1,)
-
-    def _palette_of(self, bands: tuple[int, ...]) -> np.ndarray | None:
-        """Return the colors of a band of indices, (256 or 65536, 3) uint8 BGR."""
-        kind = self._file.colorinterp[bands[0] - 1].name
-        if len(bands) > 1 or kind != 'palette':
-            return None
-        palette = np.zeros((1 << 16, 3), np.uint8)
-        for index, color in self._file.colormap(bands[0]).items():
-            palette[index] = color[2::-1]
-        return palette
-
-    def _limits_of(self, stretch: str | tuple[float, float] | None) -> np.ndarray | None:
-        """Return what becomes black and white of every band, (bands, 2); None for bytes."""
-        if self._palette is not None:
-            return None
-        if stretch is None:
-            kinds = {self._file.dtypes[band - 1] for band in self._bands}
-            if kinds != {'uint8'}:
-                msg = (
-                    f'{self.path}: its bands are {", ".join(sorted(kinds))}, expected uint8: '
-                    '--stretch percentile, or --stretch MIN,MAX with what becomes black and white'
-                )
-                raise ConfigError(msg)
-            return None
-        if isinstance(stretch, tuple):
-            return np.tile(np.float64(stretch), (len(self._bands), 1))
-        step = max(1.0, (self.size[0] * self.size[1] / _SAMPLES) ** 0.5)
-        small = tuple(max(1, int(side / step)) for side in self.size)
-        try:
-            sample = self._file.read(
-                list(self._bands), out_shape=(len(self._bands), *small), masked=True
-            )
-        except self._rasterio.errors.RasterioIOError as err:
-            msg = (
-                f'{self.path}: --stretch percentile reads all of it, and it is damaged ({err}): '
-                'give --stretch MIN,MAX'
-            )
-            raise ImageError(msg) from err
-        limits = []
-        for band in np.ma.masked_invalid(sample):
-            values = band.compressed()
-            low, high = np.percentile(values, PERCENTILES) if values.size else (0.0, 1.0)
-            limits.append((low, high if high > low else low + 1))
-        return np.array(limits)
-
-    def _in_bytes(self, values: np.ndarray, band: int) -> np.ndarray:
-        if self._limits is None:
-            return values
-        low, high = self._limits[band]
-        scaled = (values.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
-        return np.nan_to_num(np.clip(np.rint(scaled), 0, 255), nan=0).astype(np.uint8)
-
-
-def _check_local(path: Path, seen: frozenset[str] = frozenset()) -> None:
-    """Refuse a VRT that leads to the network, by way of other ones too."""
-    place = os.path.abspath(path)
-    if place in seen or raster_driver(path) != 'VRT':
-        return
-    try:
-        text = Path(place).read_text(encoding='utf-8', errors='replace')
-    except OSError as err:
-        msg = f'{path} cannot be read: {err.strerror}'
-        raise ImageError(msg) from err
-    if found := _NETWORK.search(text):
-        msg = (
-            f'{path} leads to {found[0]!r}, and nothing is fetched from the network here: '
-            'download it, and let the VRT name the local file'
-        )
-        raise ImageError(msg)
-    for source in re.findall(r'<SourceFilename[^>]*>([^<]+)<', text):
-        inner = Path(os.path.join(os.path.dirname(place), source.strip()))
-        if inner.is_file():
-            _check_local(inner, seen | {place})

@@ -28,7 +28,7 @@ from uhr_seg_ros.core.atomic_io import atomic_write
 from uhr_seg_ros.core.errors import WriteError
 from uhr_seg_ros.core.image_writing import encode_image, fits, MAX_SIDES
 from uhr_seg_ros.image_io.headers import SUFFIXES
-from uhr_seg_ros.image_io.rasters import GDAL_SUFFIXES
+from uhr_seg_ros.image_io.raster_files import GDAL_SUFFIXES
 
 #: What a photograph becomes that is too large for JPEG.
 _LARGE = '.png'
