@@ -233,7 +233,7 @@ class RasterSegmentation:
             target = self._options.folder / f'{stem}_overlay.jpg'
             write_bytes(target, encode_image('.jpg', painted))
         if self._options.polygons is not None:
-            sure = confidence and confidence.path
+            sure = None if confidence is None else confidence.path
             write_polygons(mask.path, sure, self._options.polygons, stem, classes, m2_per_pixel)
         if confidence is not None and self._options.confidence:
             confidence.finish(self._options.folder / f'{stem}_confidence.tif')

@@ -132,7 +132,7 @@ class Bands:
                 raise ConfigError(msg)
             return None
         if isinstance(stretch, tuple):
-            return np.tile(np.float64(stretch), (len(self.numbers), 1))
+            return np.tile(np.array(stretch), (len(self.numbers), 1))
         step = max(1.0, (self._file.height * self._file.width / _SAMPLES) ** 0.5)
         small = tuple(max(1, int(side / step)) for side in self._file.shape)
         try:

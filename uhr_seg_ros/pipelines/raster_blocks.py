@@ -81,7 +81,11 @@ class BlockResult:
 class BlockEngine(Protocol):
     """What segments a raster block by block; the same blocks in every run."""
 
-    blocks: Sequence[Block]
+    @property
+    def blocks(self) -> Sequence[Block]:
+        """All of them, in the order in which they are run."""
+        ...
+
     #: What decides how the blocks look, beside the model and the file; JSON.
     form: dict[str, object]
 

@@ -132,8 +132,11 @@ class RasterTokens:
         with atomic_write(self._path, durable=False) as unfinished:
             for index, part in enumerate(parts):
                 tokens = np.load(part)
-                mode, form = ('r+', {}) if index else ('w+', {'shape': (len(tokens), *sides)})
-                whole = np.lib.format.open_memmap(unfinished, mode, np.dtype(np.float32), **form)
+                if index:
+                    whole = np.lib.format.open_memmap(unfinished, 'r+')
+                else:
+                    shape = len(tokens), *sides
+                    whole = np.lib.format.open_memmap(unfinished, 'w+', np.float32, shape)
                 row, column = divmod(index, len(self._columns))
                 whole[:, slice(*spans[0][row]), slice(*spans[1][column])] += tokens
                 whole.flush()

@@ -182,11 +182,11 @@ class TwoBranchBlocks:
                 _add(name, blended[name], region, values, place)
         outputs = ['mask', 'confidence'] if self._confidence else ['mask']
         blended['tokens'] = self._tokens.of(*region)
-        size = tuple(
+        height, width = (
             min(stop, length) - start
             for (start, stop), length in zip(region, self._size, strict=True)
         )
-        results = self._pipeline.fused(blended, size, outputs)
+        results = self._pipeline.fused(blended, (height, width), outputs)
         block = self.blocks[row * len(self._columns) + column]
         core = _within((block.rows, block.columns), region)
         return {name: values[core] for name, values in results.items()}
