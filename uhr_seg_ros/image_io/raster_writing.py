@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 
@@ -98,6 +99,19 @@ class WorkMap:
         if not (resume and path.exists()):
             with self._opened('w'):
                 pass
+            self._check_room()
+
+    def _check_room(self) -> None:
+        """Refuse a file that is shorter than its blocks: GDAL does not tell of a full disk."""
+        height, width = self._form.size
+        needed = height * width * np.dtype(self._form.dtype).itemsize
+        if self.path.stat().st_size < needed:
+            self.path.unlink()
+            msg = (
+                f'{self.path} cannot be written: the disk has no room for the {needed >> 20} MiB '
+                'that it takes until the end'
+            )
+            raise WriteError(msg)
 
     def write(self, values: np.ndarray, rows: Span, columns: Span) -> None:
         """Write a block, (h, w); it is in the file when this returns."""
@@ -146,8 +160,12 @@ class WorkMap:
 
     @contextmanager
     def _told(self, path: Path) -> Iterator[None]:
+        from rasterio._err import CPLE_BaseError  # what `rasterio.shutil` raises of GDAL
+
         try:
-            yield
-        except self._rasterio.errors.RasterioError as err:
+            with catch_warnings():  # who has no coordinates was told
+                simplefilter('ignore', self._rasterio.errors.NotGeoreferencedWarning)
+                yield
+        except (self._rasterio.errors.RasterioError, CPLE_BaseError) as err:
             msg = f'{path} cannot be written: {err}'
             raise WriteError(msg) from err
