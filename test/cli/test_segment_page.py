@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Every command of docs/segment.md, run in the order of the page on small files of its names."""
+"""Every command of docs/segment.md and rasters.md, in their order on small files of the names."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ import pytest
 from uhr_seg_ros.cli import segment
 from uhr_seg_ros.cli.main import main
 
-PAGE = Path(__file__).resolve().parents[2] / 'docs/segment.md'
+DOCS = Path(__file__).resolve().parents[2] / 'docs'
 
 
-def commands() -> list[list[str]]:
-    """Return the words of the commands on the page."""
-    blocks = re.findall(r'^```bash\n(.*?)^```', PAGE.read_text(encoding='utf-8'), re.M | re.S)
+def commands(page: str) -> list[list[str]]:
+    """Return the words of the commands on a page."""
+    text = (DOCS / page).read_text(encoding='utf-8')
+    blocks = re.findall(r'^```bash\n(.*?)^```', text, re.M | re.S)
     return [shlex.split(line) for block in blocks for line in block.splitlines()]
 
 
@@ -68,7 +69,7 @@ def test_commands_of_the_page(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(segment, 'DEFAULT_BUNDLE', str(tiny_bundle))
     make_inputs(np.full((32, 48, 3), 90, np.uint8))
-    found = commands()
+    found = commands('segment.md')
     assert len(found) > 7
     for program, *words in found:
         assert program == 'uhr_seg'
@@ -83,3 +84,21 @@ def test_commands_of_the_page(
         images = 1 if folder == 'out_ortho' else 2
         areas = [float(cell) for cell in total.split(',')[-3:]]
         assert sum(areas) == pytest.approx(images * 32 * 48 * side**2)
+
+
+def test_commands_of_the_page_of_rasters(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ('rasterio', 'pyogrio', 'shapely'):
+        pytest.importorskip(name, reason='of the extra rasters')
+    from rasters import bands_of, write_raster
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(segment, 'DEFAULT_BUNDLE', str(tiny_bundle))
+    values = bands_of(np.full((32, 48, 3), 90, np.uint8))
+    write_raster(Path('ortho.tif'), values)
+    write_raster(Path('deep.tif'), values.astype(np.uint16) * 16)
+    for _, *words in commands('rasters.md'):
+        assert main(words) == 0, words
+    assert len(list(tmp_path.glob('out*/*_mask.tif'))) == 6
+    assert Path('areas.gpkg').is_file()

@@ -37,12 +37,16 @@ from uhr_seg_ros.cli.arguments import (
 )
 from uhr_seg_ros.cli.backend_line import show_backend
 from uhr_seg_ros.cli.segment_frames import complain, FrameWork, settings_of
+from uhr_seg_ros.cli.segment_raster_arguments import add_raster_arguments, raster_rules
+from uhr_seg_ros.cli.segment_rasters import RasterOptions, RasterSegmentation
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.work_folders import lock_folder
+from uhr_seg_ros.image_io.raster_files import GDAL_SUFFIXES
 from uhr_seg_ros.pipelines.frame_budget import FrameBudget
 from uhr_seg_ros.pipelines.novelty import unknown_frames
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
+from uhr_seg_ros.pipelines.raster_blocks import BlockOptions
 from uhr_seg_ros.pipelines.refinement.refine import METHODS, Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.replay.inputs import Inputs, open_inputs
@@ -99,6 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--tile', type=int, metavar='PX', help='largest side of a tile (default: by memory)'
     )
     add_detail(parser)
+    add_raster_arguments(parser)
     add_engines(parser)
     add_verbose(parser)
 
@@ -114,6 +119,7 @@ def run(args: argparse.Namespace) -> int:
         not args.no_overlay,
         args.format,
     )
+    raster_rules(args)  # or refuses, before anything is read
     inputs = _opened(args)
     with lock_folder(args.output):
         check_names((each for source in inputs.sources for each in source.named), results)
@@ -132,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _opened(args: argparse.Namespace) -> Inputs:
     """Open the inputs, and tell which cannot be; if that is all of them, the last is raised."""
-    inputs = open_inputs(args.inputs, args.topic, args.every, args.output)
+    inputs = open_inputs(args.inputs, args.topic, args.every, args.output, GDAL_SUFFIXES)
     if not inputs.sources:
         *others, last = inputs.errors
         for error in others:
@@ -155,8 +161,27 @@ def _segment_all(
         '--tile': args.tile,
         '--detail': [args.detail, args.budget_ms],
         '--ground-resolution': args.ground_resolution,
+        '--bands': args.bands,
+        '--stretch': args.stretch,
+        '--target-resolution': args.target_resolution,
+        '--confidence': args.confidence or None,
+        '--polygons': args.polygons and str(args.polygons.absolute()),
     }
     settings = settings_of(segmenter, results, options)
+    refinement = Refinement() if args.refine == 'random_walker' else None
+    rasters = RasterOptions(
+        args.output,
+        raster_rules(args),
+        BlockOptions(args.confidence or args.polygons is not None, refinement, budget),
+        args.raster_memory_mb,
+        args.memory_limit_mb,
+        results.overlay,
+        args.confidence,
+        args.polygons,
+        _of_frames_only(results),
+        args.resume,
+        settings,
+    )
     with Journal(args.output, settings, args.resume) as journal:
         work = FrameWork(
             segmenter,
@@ -164,8 +189,9 @@ def _segment_all(
             journal,
             inputs.count,
             m2_per_pixel=(args.ground_resolution or 0.0) ** 2,
-            refinement=Refinement() if args.refine == 'random_walker' else None,
+            refinement=refinement,
             budget=budget,
+            rasters=RasterSegmentation(segmenter, rasters),
         )
         counts, total = work.counts, inputs.count
 
@@ -189,9 +215,16 @@ def _segment_all(
     unreadable = counts.unreadable + len(inputs.errors)
     texts = [f'{counts.segmented} segmented', f'{unreadable} unreadable']
     texts += [f'{counts.failed} failed'] if counts.failed else []
+    texts += [f'{counts.damaged} with damaged blocks'] if counts.damaged else []
     texts += [f'{counts.earlier} done before'] if counts.earlier else []
     print(f'{", ".join(texts)}: {args.output}')
-    return 1 if unreadable or counts.failed else 0
+    return 1 if unreadable or counts.failed or counts.damaged else 0
+
+
+def _of_frames_only(results: Results) -> str:
+    """Return the option that makes files of whole frames alone; empty if there is none."""
+    wanted = {'--save-logits': results.logits, '--show-sampling': results.sampling}
+    return next((name for name, given in wanted.items() if given), '')
 
 
 def _check_kind(segmenter: Segmenter) -> None:

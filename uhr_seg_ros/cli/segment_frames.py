@@ -24,6 +24,7 @@ from time import perf_counter
 import cv2
 import numpy as np
 
+from uhr_seg_ros.cli.segment_rasters import RasterSegmentation
 from uhr_seg_ros.core.errors import RecordingError, UhrSegError
 from uhr_seg_ros.core.visualization import draw_density, OverlayOptions
 from uhr_seg_ros.image_io.georeference import ground_pixel
@@ -47,6 +48,8 @@ class Counts:
     earlier: int = 0
     unreadable: int = 0
     failed: int = 0
+    #: Of those that are segmented, rasters of which parts could not be read.
+    damaged: int = 0
 
     @property
     def handled(self) -> int:
@@ -66,6 +69,7 @@ class FrameWork:
         m2_per_pixel: ground under a pixel; 0: what the images themselves say.
         refinement: of boundaries; None leaves them.
         budget: of a frame; None for the whole frame.
+        rasters: segments maps, and what is too large for memory.
 
     Attributes:
         counts: of the frames so far.
@@ -83,6 +87,7 @@ class FrameWork:
         m2_per_pixel: float = 0.0,
         refinement: Refinement | None = None,
         budget: FrameBudget | None = None,
+        rasters: RasterSegmentation,
     ) -> None:
         self.counts = Counts()
         self.novelties: list[float] = []
@@ -91,6 +96,7 @@ class FrameWork:
         self._total = total
         self._m2_per_pixel = m2_per_pixel
         self._refinement, self._budget = refinement, budget
+        self._rasters = rasters
         self._told = segmenter.fallback
         self._time_left = TimeLeft()
         self._reasons: set[str] = set()
@@ -113,11 +119,15 @@ class FrameWork:
 
     def _attempt(self, frame: Frame) -> str:
         """Segment a frame, or leave it to the earlier run; return why that was not possible."""
+        is_raster = not frame.place and self._rasters.takes(frame.path)
+        mask = (self._rasters if is_raster else self._results).mask(frame.stem)
         earlier = self._journal.find(frame.path, frame.place, frame.stem)
-        if earlier is not None and self._results.mask(frame.stem).is_file():
+        if earlier is not None and mask.is_file():
             self.summary.rows.append(earlier)
             self.counts.earlier += 1
             return ''
+        if is_raster:
+            return self._attempt_raster(frame)
         try:
             image = frame.read()
         except RecordingError as err:
@@ -131,8 +141,30 @@ class FrameWork:
             kind = '' if frame.place else 'image '
             return f'{kind}{frame} is left out: {reason}'
         self.counts.segmented += 1
-        self._tell(frame, image, elapsed_ms)
+        self._tell(frame, image.shape[1], image.shape[0], elapsed_ms)
         return ''
+
+    def _attempt_raster(self, frame: Frame) -> str:
+        """Segment a raster block by block; return why that was not possible."""
+        start = perf_counter()
+        try:
+            found = self._rasters.segment(frame.path, frame.stem, self._m2_per_pixel)
+        except (UhrSegError, MemoryError, cv2.error) as err:
+            self.counts.failed += 1
+            return f'raster {frame} is left out: {str(err).strip() or "out of memory"}'
+        self._note(frame, found.areas)
+        self.novelties += found.novelties
+        self.counts.segmented += 1
+        if found.damaged:
+            self.counts.damaged += 1
+            text = f'{found.damaged} blocks of {frame} cannot be read: they have no class'
+            complain(text)
+        self._tell(frame, found.areas.width, found.areas.height, (perf_counter() - start) * 1e3)
+        return ''
+
+    def _note(self, frame: Frame, areas: ImageAreas) -> None:
+        self.summary.rows.append(areas)
+        self._journal.add(frame.path, frame.place, areas)
 
     def _segment(self, frame: Frame, image: np.ndarray) -> float:
         """Segment an image, write its files and note them; return the ms of segmenting."""
@@ -162,8 +194,7 @@ class FrameWork:
         pixels = count_pixels(result.mask, len(self._segmenter.bundle.classes))
         ground = self._m2_per_pixel or self._ground_of(frame)
         areas = ImageAreas(frame.stem, str(frame), width, height, pixels, ground)
-        self.summary.rows.append(areas)
-        self._journal.add(frame.path, frame.place, areas)
+        self._note(frame, areas)
         return elapsed_ms
 
     def _ground_of(self, frame: Frame) -> float:
@@ -177,7 +208,7 @@ class FrameWork:
             print(f'uhr_seg: {frame}: {text}', file=sys.stderr)
         return found.m2
 
-    def _tell(self, frame: Frame, image: np.ndarray, elapsed_ms: float) -> None:
+    def _tell(self, frame: Frame, width: int, height: int, elapsed_ms: float) -> None:
         if self._segmenter.fallback != self._told:
             # Engines for the size of this image were refused.
             self._told = self._segmenter.fallback
@@ -186,8 +217,9 @@ class FrameWork:
         total = max(self._total, number)  # a container may have promised less
         left = self._time_left.after_frame(total - number)
         name = frame.stem if frame.place else frame.path.name
-        size = f'{image.shape[1]}x{image.shape[0]}'
-        print(f'[{number}/{total}] {name}  {size}  {elapsed_ms:.0f} ms{left}', flush=True)
+        print(
+            f'[{number}/{total}] {name}  {width}x{height}  {elapsed_ms:.0f} ms{left}', flush=True
+        )
 
 
 class TimeLeft:

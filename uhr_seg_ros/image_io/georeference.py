@@ -38,13 +38,13 @@ _DEGREE = 9102
 #: Code of a linear unit -> m.
 _METERS = {9001: 1.0, 9002: 0.3048, 9003: 1200 / 3937}
 
-# The map of the web enlarges areas by 1 / cos(latitude)^2.
-_WEB_MERCATOR = (3785, 3857)
+#: The map of the web enlarges areas by 1 / cos(latitude)^2.
+WEB_MERCATOR = (3785, 3857)
 # UTM of WGS 84, north and south, and of ETRS89: some writers name no unit beside these.
-_IN_METERS = (*range(32601, 32661), *range(32701, 32761), *range(25828, 25839), *_WEB_MERCATOR)
+_IN_METERS = (*range(32601, 32661), *range(32701, 32761), *range(25828, 25839), *WEB_MERCATOR)
 
-# Ellipsoid WGS 84: semi-major axis, m, and the square of the eccentricity.
-_RADIUS, _ECCENTRICITY2 = 6_378_137.0, 6.694379990141e-3
+#: Ellipsoid WGS 84: semi-major axis, m, and the square of the eccentricity.
+RADIUS, _ECCENTRICITY2 = 6_378_137.0, 6.694379990141e-3
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,21 @@ def ground_pixel(path: Path) -> GroundPixel:
         return GroundPixel(reason=f'its georeference cannot be read: {err}')
 
 
+def is_georeferenced(path: Path) -> bool:
+    """
+    Tell if a picture file has a place on a map, whether or not that can be understood.
+
+    Raises:
+        ImageError: The file is missing, or its header is damaged.
+    """
+    with opened(path) as file:
+        if kind(file) != TIFF:
+            return False
+        directory = first_page(file, bytes_of(file)).page.directory
+        tags = _PIXEL_SCALE, _TRANSFORMATION, _KEY_DIRECTORY
+        return any(directory.values(tag) is not None for tag in tags)
+
+
 def _of_page(directory: Directory, height: int, width: int) -> GroundPixel:
     placed = _affine(directory)
     if placed is None:
@@ -93,7 +108,7 @@ def _of_page(directory: Directory, height: int, width: int) -> GroundPixel:
     if model == _IS_GEOGRAPHIC:
         if keys.get(_ANGULAR_UNIT, _DEGREE) != _DEGREE or abs(northing) > 90:
             return GroundPixel(reason='its georeference is geographic, but not in degrees')
-        return _checked(area * _m2_per_square_degree(northing))
+        return _checked(area * m2_per_square_degree(northing))
     if model != _IS_PROJECTED:
         return GroundPixel(reason='its georeference names no coordinate system')
     projected = int(keys.get(_PROJECTED, 0))
@@ -103,8 +118,8 @@ def _of_page(directory: Directory, height: int, width: int) -> GroundPixel:
     if unit is None:
         return GroundPixel(reason='its georeference names no unit of length that is known')
     area *= unit**2
-    if projected in _WEB_MERCATOR:
-        area /= cosh(northing * unit / _RADIUS) ** 2
+    if projected in WEB_MERCATOR:
+        area /= cosh(northing * unit / RADIUS) ** 2
     return _checked(area)
 
 
@@ -142,10 +157,10 @@ def _keys(directory: Directory) -> dict[int, float]:
     return found
 
 
-def _m2_per_square_degree(latitude: float) -> float:
+def m2_per_square_degree(latitude: float) -> float:
     """Return the area of 1 x 1 degrees as at a latitude, in degrees."""
     sine = sin(radians(latitude))
     bend = 1 - _ECCENTRICITY2 * sine**2
     # Radii of curvature along the meridian and across it.
-    meridian, prime = _RADIUS * (1 - _ECCENTRICITY2) / bend**1.5, _RADIUS / bend**0.5
+    meridian, prime = RADIUS * (1 - _ECCENTRICITY2) / bend**1.5, RADIUS / bend**0.5
     return meridian * prime * cos(radians(latitude)) * (pi / 180) ** 2

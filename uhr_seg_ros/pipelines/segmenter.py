@@ -40,6 +40,7 @@ from uhr_seg_ros.pipelines.novelty import NOVELTY
 from uhr_seg_ros.pipelines.pipeline import (
     AttentivePipeline,
     GridSampler,
+    InferencePipeline,
     OutputRequest,
     PendingResult,
     TilingOptions,
@@ -221,6 +222,11 @@ class Segmenter:
             **of_pipeline,
             'sha256': {name: graph.sha256 for name, graph in graphs.items()},
         }
+
+    @property
+    def pipeline(self) -> InferencePipeline:
+        """What runs the frames, for those who know its kind and feed it in parts."""
+        return self._chosen.pipeline
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -35,7 +35,14 @@ from uhr_seg_ros.pipelines.outputs import CheckedGraphs, lengths
 from uhr_seg_ros.pipelines.pipeline import OutputRequest, Results, TilingOptions
 from uhr_seg_ros.pipelines.preprocessing import PLANES_BYTES, Preprocessor
 from uhr_seg_ros.pipelines.synchronous import SynchronousPipeline
-from uhr_seg_ros.pipelines.tiling import Span, strip_spans, tile_spans, TileBlender, TileLimit
+from uhr_seg_ros.pipelines.tiling import (
+    padded_size,
+    Span,
+    strip_spans,
+    tile_spans,
+    TileBlender,
+    TileLimit,
+)
 from uhr_seg_ros.pipelines.two_branch_maps import (
     check_sizes,
     DETAIL_MAPS,
@@ -195,6 +202,42 @@ class TwoBranch(SynchronousPipeline):
             low_res = self._preprocessor.low_res(image)
         tokens = self._semantic(low_res, 'tokens', clock)
         return {'tokens': tokens, **self._tiled_detail(image, tile, clock)}
+
+    def tile_side(self, size: tuple[int, int]) -> int | None:
+        """Return the side of the tiles of a frame of (height, width), px; None without tiles."""
+        return self._limit.side_for(*padded_size(size, self._bundle.multiple))
+
+    def low_res(self, image: np.ndarray) -> np.ndarray:
+        """Make the input of `tokens_of` from (H, W, 3) uint8 BGR: (1, 3, h, w) float32, a copy."""
+        return self._preprocessor.low_res(image).copy()
+
+    def tokens_of(self, low_res: np.ndarray) -> np.ndarray:
+        """Run the semantic branch: (1, 3, h, w) float32 -> tokens."""
+        return self._semantic(low_res, 'tokens', StageClock())
+
+    def detail_of(self, image: np.ndarray, size: tuple[int, int]) -> dict[str, np.ndarray]:
+        """Run the detail branch on a part of a frame that is padded to (height, width), px."""
+        height, width = size
+        planes = self._preprocessor.window(image, (0, height), (0, width))
+        return self._detail(planes, StageClock())
+
+    def fused(
+        self, maps: dict[str, np.ndarray], size: tuple[int, int], outputs: Sequence[str]
+    ) -> Results:
+        """
+        Fuse the maps of a part of a frame.
+
+        Args:
+            maps: as of `maps`, of that part.
+            size: height and width of the part, px.
+            outputs: of `mask` and `confidence`; right but for `HALO` cells along the borders
+                at which the frame goes on.
+
+        """
+        if not self._fusion_checked:
+            self._check_fusion(maps)
+            self._fusion_checked = True
+        return self._fuse(maps, size, outputs)
 
     def _segment_within(
         self, budget: FrameBudget, frame: RawFrame, request: OutputRequest, clock: StageClock

@@ -57,7 +57,11 @@ class Inputs:
 
 
 def open_inputs(
-    paths: Iterable[Path], topic: str = '', every: int = 1, results: Path | None = None
+    paths: Iterable[Path],
+    topic: str = '',
+    every: int = 1,
+    results: Path | None = None,
+    others: Sequence[str] = (),
 ) -> Inputs:
     """
     Find the frames of inputs; recordings and videos are opened, images are not.
@@ -71,6 +75,7 @@ def open_inputs(
         every: 1 for all frames, 2 for every second one: of each recording and video, and of
             images that come one after the other.
         results: a folder that patterns do not lead into: what an earlier run wrote is no input.
+        others: suffixes of images that folders and patterns lead to beside the usual ones.
 
     Returns:
         The sources, and why inputs are none.
@@ -80,7 +85,7 @@ def open_inputs(
     seen: set[str] = set()
     for path in paths:
         try:
-            kinds = _files(path, results)
+            kinds = _files(path, results, (*SUFFIXES, *others))
         except RecordingError as err:
             inputs.errors.append(err)
             continue
@@ -115,7 +120,7 @@ def _opened(
     return RecordedTopic(file, stems[file], topic, every)
 
 
-def _files(path: Path, results: Path | None) -> list[tuple[str, Path]]:
+def _files(path: Path, results: Path | None, suffixes: Sequence[str]) -> list[tuple[str, Path]]:
     """
     Return what a path of a user stands for, file by file, each with its kind.
 
@@ -123,13 +128,15 @@ def _files(path: Path, results: Path | None) -> list[tuple[str, Path]]:
         RecordingError: there is no such file, or nothing in it is an input.
     """
     if os.path.isdir(path):
-        return _of_folder(path)
+        return _of_folder(path, suffixes)
     if os.path.exists(path) or not glob.has_magic(str(path)):
         return [(_kind_of_file(path), path)]
-    return _of_pattern(path, results)
+    return _of_pattern(path, results, suffixes)
 
 
-def _of_pattern(pattern: Path, results: Path | None) -> list[tuple[str, Path]]:
+def _of_pattern(
+    pattern: Path, results: Path | None, suffixes: Sequence[str]
+) -> list[tuple[str, Path]]:
     matches = _in_order(map(Path, glob.glob(str(pattern), recursive=True)))
     recordings = {match for match in matches if match.is_dir() and _is_recording(match)}
     found = []
@@ -138,7 +145,9 @@ def _of_pattern(pattern: Path, results: Path | None) -> list[tuple[str, Path]]:
             continue
         if match in recordings:
             found.append((_RECORDING, match))
-        elif _is_picture(match) or (is_storage(match) and match.parent not in recordings):
+        elif _is_picture(match, suffixes) or (
+            is_storage(match) and match.parent not in recordings
+        ):
             found.append((_kind_of_file(match), match))
     if not found:
         others = f', only {len(matches)} other files' if matches else ''
@@ -147,13 +156,13 @@ def _of_pattern(pattern: Path, results: Path | None) -> list[tuple[str, Path]]:
     return found
 
 
-def _of_folder(path: Path) -> list[tuple[str, Path]]:
+def _of_folder(path: Path, suffixes: Sequence[str]) -> list[tuple[str, Path]]:
     try:
         files = _in_order(path.iterdir())
     except OSError as err:
         msg = f'{path} cannot be read: {err.strerror}'
         raise RecordingError(msg) from err
-    pictures = list(filter(_is_picture, files))
+    pictures = [file for file in files if _is_picture(file, suffixes)]
     storages = list(filter(is_storage, files))
     if pictures and storages:
         msg = (
@@ -199,8 +208,8 @@ def _in_order(paths: Iterable[Path]) -> list[Path]:
     return sorted(shown, key=lambda path: natural_order(str(path)))
 
 
-def _is_picture(path: Path) -> bool:
-    return (is_video(path) or path.suffix.lower() in SUFFIXES) and not path.is_dir()
+def _is_picture(path: Path, suffixes: Sequence[str]) -> bool:
+    return (is_video(path) or path.suffix.lower() in suffixes) and not path.is_dir()
 
 
 def _is_recording(folder: Path) -> bool:

@@ -28,12 +28,16 @@ from uhr_seg_ros.core.atomic_io import atomic_write
 from uhr_seg_ros.core.errors import WriteError
 from uhr_seg_ros.core.image_writing import encode_image, fits, MAX_SIDES
 from uhr_seg_ros.image_io.headers import SUFFIXES
+from uhr_seg_ros.image_io.raster_files import GDAL_SUFFIXES
 
 #: What a photograph becomes that is too large for JPEG.
 _LARGE = '.png'
 
 #: Formats of masks: none changes a value.
 FORMATS = ('png', 'tif')
+
+# What may be a raster with a place on a map.
+_MAPS = ('.tif', '.tiff', *GDAL_SUFFIXES)
 
 # The longest of what comes after the name of a recording in that of a frame: a stamp, a number.
 _LONGEST_FRAME = f'_{"9" * 10}.{"9" * 9}_{"9" * 6}'
@@ -156,6 +160,10 @@ class Results:
         names += ['sampling.jpg', 'sampling.png'] * self.sampling
         return [self.mask(stem), *(self._path(stem, name) for name in names)]
 
+    def possible_maps(self, stem: str) -> list[Path]:
+        """List what may be written beside for a raster."""
+        return [self._path(stem, name) for name in ('mask.tif', 'confidence.tif')]
+
     def mask(self, stem: str) -> Path:
         """Return the file of the mask of an image."""
         return self._path(stem, f'mask.{self.mask_format}')
@@ -180,9 +188,13 @@ def check_names(named: Iterable[tuple[Path, str]], results: Results) -> None:
     longest = os.pathconf(results.folder, 'PC_NAME_MAX')
     inputs = {identity: path for path, _ in named if (identity := _identity(path))}
     for path, stem in named:
-        for result in results.possible(stem):
+        as_map = [] if path.suffix.lower() not in _MAPS else results.possible_maps(stem)
+        for result in (*results.possible(stem), *as_map):
             length = len(os.fsencode(result.name))
-            if path.suffix.lower() not in SUFFIXES:  # a recording or a video, of many frames
+            if path.suffix.lower() not in (
+                *SUFFIXES,
+                *_MAPS,
+            ):  # a recording or a video, of many frames
                 length += len(_LONGEST_FRAME)
             if length > longest:
                 msg = (

@@ -1,0 +1,86 @@
+# Copyright 2026 uhr_seg_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Windows of rasters for any kind of bundle: cut where margins meet, within the memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rasters import colored
+
+from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.image_io.rasters import RasterWindow
+from uhr_seg_ros.pipelines.raster_blocks import (
+    BlockOptions,
+    DEFAULT_RASTER_MEMORY_MB,
+    window_side,
+    WindowBlocks,
+)
+from uhr_seg_ros.pipelines.segmenter import Segmenter
+
+
+class Watched:
+    """A segmenter that notes the sizes of its frames."""
+
+    def __init__(self, segmenter: Segmenter, sizes: set[tuple[int, ...]]) -> None:
+        self.bundle, self._segmenter, self._sizes = segmenter.bundle, segmenter, sizes
+
+    def __call__(self, image: np.ndarray, **options: object) -> object:
+        self._sizes.add(image.shape)
+        return self._segmenter(image, **options)
+
+
+def test_windows_are_cut_without_a_seam(tiny_bundle: Path) -> None:
+    image = colored(333, 410)
+    sizes: set[tuple[int, ...]] = set()
+
+    def read(rows: tuple[int, int], columns: tuple[int, int]) -> RasterWindow:
+        part = image[slice(*rows), slice(*columns)]
+        valid = np.ones(part.shape[:2], bool)
+        if rows[0] == 0 and columns[0] == 0:
+            valid[:] = False
+        return RasterWindow(part, valid)
+
+    with Segmenter(tiny_bundle, 'onnxruntime') as segmenter:
+        whole = segmenter(image, confidence=True)
+        blocks = WindowBlocks(segmenter, (333, 410), 176, read, BlockOptions(confidence=True))
+        blocks._segmenter = Watched(segmenter, sizes)
+        covered = np.zeros(image.shape[:2], int)
+        for block in blocks.blocks:
+            place = slice(*block.rows), slice(*block.columns)
+            covered[place] += 1
+            result = blocks.run(block)
+            if block.index == 0:
+                assert (result.mask == 255).all() and not result.confidence.any()
+                continue
+            assert (result.mask == whole.mask[place]).all()
+            assert np.abs(result.confidence.astype(int) - whole.confidence[place]).max() <= 1
+            assert (result.image == image[place]).all()
+    assert (covered == 1).all()
+    assert len(sizes) == 1, 'engines of a GPU are built for each size'
+
+
+def test_sides_of_windows_by_memory(tiny_bundle: Path) -> None:
+    with Segmenter(tiny_bundle, 'onnxruntime') as segmenter:
+        limit = DEFAULT_RASTER_MEMORY_MB
+        assert window_side(segmenter, (2160, 3840), limit, 768) is None
+        large = window_side(segmenter, (40_000, 40_000), limit, 768)
+        assert large is not None and large**2 * 40 <= 768e6 < (large + 16) ** 2 * 40
+        assert window_side(segmenter, (40_000, 40_000), 600, 768) < large
+        assert window_side(segmenter, (40_000, 400_000), limit, 768) == large
+        with pytest.raises(ConfigError, match='windows of 512 px need 46'):
+            window_side(segmenter, (40_000, 40_000), 100, 768)

@@ -1,0 +1,171 @@
+# Copyright 2026 uhr_seg_ros contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Maps of any size, written block by block and closed as cloud-optimized GeoTIFF (COG)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from warnings import catch_warnings, simplefilter
+
+import numpy as np
+
+from uhr_seg_ros.core.atomic_io import atomic_write
+from uhr_seg_ros.core.errors import WriteError
+from uhr_seg_ros.image_io.raster_files import CACHE_MB, rasterio_or_error
+
+#: Side of a block of the files, px.
+BLOCK = 512
+_WORK = {
+    'driver': 'GTiff',
+    'count': 1,
+    'tiled': True,
+    'blockxsize': BLOCK,
+    'blockysize': BLOCK,
+    'BIGTIFF': 'IF_SAFER',
+}
+_FINAL = {
+    'driver': 'COG',
+    'COMPRESS': 'DEFLATE',
+    'BLOCKSIZE': BLOCK,
+    'BIGTIFF': 'IF_SAFER',
+}
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class MapForm:
+    """
+    What a map is beside its values.
+
+    Attributes:
+        size: height and width, px.
+        dtype: of the values, `uint8` or `uint16`.
+        nodata: value of pixels without one; None: all have one.
+        crs: as of rasterio, or None.
+        transform: as of affine, or None.
+        colors: (N, 3) RGB of the values from 0; empty: no color table.
+        tags: metadata.
+        resampling: how overviews are made.
+
+    """
+
+    size: tuple[int, int]
+    dtype: str
+    nodata: int | None = None
+    crs: Any = None
+    transform: Any = None
+    colors: Sequence[Sequence[int]] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    resampling: str = 'MODE'
+
+
+class WorkMap:
+    """
+    A map in the making: a plain GeoTIFF in which every block has its place from the beginning.
+
+    So a block that was written stays readable whatever ends the process, and any order of blocks
+    gives the same file.
+
+    Args:
+        path: of the file.
+        form: of the map.
+        resume: go on with the file if it is there.
+
+    Raises:
+        WriteError: it cannot be written.
+
+    """
+
+    def __init__(self, path: Path, form: MapForm, resume: bool) -> None:
+        self.path, self._form = path, form
+        self._rasterio = rasterio_or_error(f'{path}: writing it')
+        if not (resume and path.exists()):
+            with self._opened('w'):
+                pass
+            self._check_room()
+
+    def _check_room(self) -> None:
+        """Refuse a file that is shorter than its blocks: GDAL does not tell of a full disk."""
+        height, width = self._form.size
+        needed = height * width * np.dtype(self._form.dtype).itemsize
+        if self.path.stat().st_size < needed:
+            self.path.unlink()
+            msg = (
+                f'{self.path} cannot be written: the disk has no room for the {needed >> 20} MiB '
+                'that it takes until the end'
+            )
+            raise WriteError(msg)
+
+    def write(self, values: np.ndarray, rows: Span, columns: Span) -> None:
+        """Write a block, (h, w); it is in the file when this returns."""
+        with self._opened('r+') as file:
+            file.write(values, 1, window=(rows, columns))
+
+    def thumbnail(self, size: tuple[int, int]) -> np.ndarray:
+        """Read the map in small, (h, w), by the nearest pixels."""
+        with self._opened('r') as file:
+            return file.read(1, out_shape=size)
+
+    def finish(self, path: Path) -> None:
+        """
+        Write the map as COG, with overviews, under its final name.
+
+        Raises:
+            WriteError: it cannot be written.
+
+        """
+        from rasterio import shutil
+
+        with atomic_write(path) as unfinished, self._opened('r'):
+            options = {**_FINAL, 'OVERVIEW_RESAMPLING': self._form.resampling}
+            with self._told(path):
+                shutil.copy(str(self.path), str(unfinished), **options)
+
+    @contextmanager
+    def _opened(self, mode: str) -> Iterator[Any]:
+        with self._told(self.path), self._rasterio.Env(GDAL_CACHEMAX=CACHE_MB):
+            if mode != 'w':
+                with self._rasterio.open(self.path, mode) as file:
+                    yield file
+                return
+            form = self._form
+            placed = {'crs': form.crs, 'transform': form.transform, 'nodata': form.nodata}
+            height, width = form.size
+            with self._rasterio.open(
+                self.path, 'w', height=height, width=width, dtype=form.dtype, **_WORK, **placed
+            ) as file:
+                if len(form.colors):
+                    file.write_colormap(
+                        1, {index: tuple(color) for index, color in enumerate(form.colors)}
+                    )
+                file.update_tags(**form.tags)
+                yield file
+
+    @contextmanager
+    def _told(self, path: Path) -> Iterator[None]:
+        from rasterio._err import CPLE_BaseError  # what `rasterio.shutil` raises of GDAL
+
+        try:
+            with catch_warnings():  # who has no coordinates was told
+                simplefilter('ignore', self._rasterio.errors.NotGeoreferencedWarning)
+                yield
+        except (self._rasterio.errors.RasterioError, CPLE_BaseError) as err:
+            msg = f'{path} cannot be written: {err}'
+            raise WriteError(msg) from err
