@@ -94,6 +94,7 @@ ADDED = {
     r'demo(?! [\w.]+\.mcap| \S+\.jpg \S+\.jpg)': '--count 2 --size 128x96 --rate 2',
     'quantize': '--crop 64 --keep-fp32 detail',
     'budget fit': '--steps 2',
+    'budget time': '--size 128x96 --repeat 1',
 }
 
 
