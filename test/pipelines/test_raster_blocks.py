@@ -30,6 +30,7 @@ from uhr_seg_ros.pipelines.raster_blocks import (
     window_side,
     WindowBlocks,
 )
+from uhr_seg_ros.pipelines.raster_two_branch import LogitBlocks
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 
@@ -72,6 +73,29 @@ def test_windows_are_cut_without_a_seam(tiny_bundle: Path) -> None:
             assert (result.image == image[place]).all()
     assert (covered == 1).all()
     assert len(sizes) == 1, 'engines of a GPU are built for each size'
+
+
+def test_logits_of_windows_are_blended(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Of a network that is local, windows give what the frame in one piece gives."""
+    image = colored(700, 1000)
+
+    def read(rows: tuple[int, int], columns: tuple[int, int]) -> RasterWindow:
+        part = image[slice(*rows), slice(*columns)]
+        return RasterWindow(part, np.ones(part.shape[:2], bool))
+
+    with Segmenter(tiny_bundle, 'onnxruntime') as segmenter:
+        whole = segmenter(image, confidence=True)
+        sizes: set[tuple[int, ...]] = set()
+        blocks = LogitBlocks(segmenter, image.shape[:2], 512, tmp_path, read, confidence=True)
+        blocks._segmenter = Watched(segmenter, sizes)
+        for block in blocks.blocks:
+            result = blocks.run(block)
+            place = slice(*block.rows), slice(*block.columns)
+            assert (result.mask != whole.mask[place]).mean() < 1e-4  # equal but for rounding
+            assert np.abs(result.confidence.astype(int) - whole.confidence[place]).max() <= 2
+            blocks.done(block)
+    assert len(blocks.blocks) == 6 and len(sizes) == 1
+    assert not list(tmp_path.glob('below_0*')), 'what no block needs any more is removed'
 
 
 def test_sides_of_windows_by_memory(tiny_bundle: Path) -> None:

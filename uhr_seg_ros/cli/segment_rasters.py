@@ -46,7 +46,7 @@ from uhr_seg_ros.pipelines.raster_blocks import (
     WindowBlocks,
 )
 from uhr_seg_ros.pipelines.raster_tokens import RasterTokens
-from uhr_seg_ros.pipelines.raster_two_branch import TwoBranchBlocks
+from uhr_seg_ros.pipelines.raster_two_branch import LogitBlocks, TwoBranchBlocks
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.pipelines.two_branch import TwoBranch
 from uhr_seg_ros.reports.class_areas import count_pixels, ImageAreas
@@ -254,16 +254,18 @@ class RasterSegmentation:
             options.memory_mb,
             options.detail_mb,
             confidence=options.blocks.confidence,
+            logits=not isinstance(pipeline, TwoBranch),
         )
         plain = options.blocks.refinement is None and options.blocks.budget is None
-        if side is None or not (plain and isinstance(pipeline, TwoBranch)):
+        if side is None or not plain:
             return WindowBlocks(segmenter, size, side, raster.read, options.blocks), _nothing
+        sure = options.blocks.confidence
+        if not isinstance(pipeline, TwoBranch):
+            return LogitBlocks(segmenter, size, side, folder, raster.read, sure), _nothing
         tile = min(side, pipeline.tile_side(size) or side)
         memory = options.memory_mb - FIXED_MB
         tokens = RasterTokens(pipeline, bundle, size, folder, memory, raster.read)
-        blocks = TwoBranchBlocks(
-            pipeline, bundle, size, tile, tokens, folder, raster.read, options.blocks.confidence
-        )
+        blocks = TwoBranchBlocks(pipeline, bundle, size, tile, tokens, folder, raster.read, sure)
         return blocks, tokens.compute
 
     def _tell_misfit(self, path: Path, raster: Raster, m2_per_pixel: float) -> None:

@@ -13,9 +13,10 @@
 # limitations under the License.
 
 """
-Rasters that are larger than memory, block by block: overlapping windows whose margins are cut.
+Rasters that are larger than memory, block by block, and overlapping windows that are cut.
 
-It works with every kind of bundle; `raster_two_branch` is closer to the whole frame.
+Cutting shows seams where a network looks further than the margin: it is for what changes masks
+afterwards; `raster_two_branch` blends.
 """
 
 from __future__ import annotations
@@ -219,6 +220,7 @@ def window_side(
     detail_mb: int,
     *,
     confidence: bool = False,
+    logits: bool = False,
 ) -> int | None:
     """
     Choose the side of windows so that the process stays within its memory.
@@ -229,6 +231,7 @@ def window_side(
         memory_mb: of the process, MB.
         detail_mb: of the detail branch, MB, within which a window is one tile; 0: no limit.
         confidence: whether it is wanted too.
+        logits: whether those of neighboring windows are blended.
 
     Returns:
         px, or None where the raster is one window.
@@ -241,7 +244,9 @@ def window_side(
     detail, fixed = bundle.detail_bytes_per_pixel or DEFAULT_BYTES_PER_PIXEL, float(FIXED_MB)
     if bundle.patches or bundle.kind.is_fixed_size:  # the network does not grow with the window
         detail, fixed = 0.0, fixed + detail_mb
-    kept = WINDOW_BYTES + segmenter.bytes_per_pixel(confidence=confidence)
+    kept = WINDOW_BYTES + segmenter.bytes_per_pixel(confidence=confidence, logits=logits)
+    if logits:  # those that are blended, beside those of the window
+        kept += 4 * len(bundle.classes)
     pixels = int(1e6 * (memory_mb - fixed) / (kept + detail))
     if pixels < MIN_WINDOW**2:
         needed = int(fixed + MIN_WINDOW**2 * (kept + detail) / 1e6) + 1
