@@ -49,7 +49,7 @@ BUILDERS = [
 ]
 
 # Independent implementations that metrics and readers are checked against.
-JUDGES = ['scikit-image', 'scikit-learn', 'tifffile']
+JUDGES = ['pillow', 'scikit-image', 'scikit-learn', 'tifffile']
 
 # What runs the tests, and checks style and layers without importing anything.
 RUNNERS = [
