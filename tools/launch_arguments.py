@@ -15,13 +15,12 @@
 """
 Read the arguments that a launch file declares, without the package `launch`, which ROS brings.
 
-The file is executed with stand-ins for `launch` and `launch_ros` that only keep what they are
-called with. test/test_launch.py compares the names with what the real package makes of the files.
+The file is executed with stand-ins for what imports `launch`. test/test_launch.py compares the
+names with what the real package makes of the files.
 """
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -31,55 +30,30 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from uhr_seg_ros.ros.parameters.launch_table import arguments, LaunchFile
 
-class _Kept:
-    """Takes any call and any attribute; tells what it was made with."""
-
-    def __init__(self, *values: Any, **named: Any) -> None:
-        self.values, self.named = values, named
-
-    def __getattr__(self, name: str) -> Any:
-        return _Kept
-
-    def __call__(self, *values: Any, **named: Any) -> Any:
-        return _Kept(*values, **named)
+_ROOM = 'uhr_seg_ros.ros.parameters'
+_STANDING_IN = ('launch', 'launch.actions', f'{_ROOM}.launch_description', f'{_ROOM}.launch_node')
 
 
 @cache
 def launch_arguments(path: Path) -> Mapping[str, Sequence[str]]:
     """
-    Return the arguments of a launch file, with those of the files that it includes.
+    Return the arguments of a launch file.
 
     Args:
-        path: of the file; what it includes lies beside it.
+        path: of the file, in the folder `launch` of the package.
 
     Returns:
         Name -> values that are allowed; empty where any is.
 
     """
-    declared: dict[str, Sequence[str]] = {}
-    included: list[str] = []
-
-    class Argument(_Kept):
-        """An argument."""
-
-        def __init__(self, name: str, *values: Any, **named: Any) -> None:
-            super().__init__(name, *values, **named)
-            declared[name] = named.get('choices') or ()
-
-    class Joined(_Kept):
-        """A path, maybe of another launch file."""
-
-        def __init__(self, parts: Sequence[Any]) -> None:
-            super().__init__(parts)
-            included.extend(each for each in parts[-1:] if str(each).endswith('.launch.py'))
-
-    kinds = {'DeclareLaunchArgument': Argument, 'PathJoinSubstitution': Joined}
-    with _standing_in({name: _module(name, kinds) for name in _imported(path)}):
-        runpy.run_path(str(path))['generate_launch_description']()
-    for name in included:
-        declared = {**launch_arguments(path.with_name(name)), **declared}
-    return declared
+    described: list[LaunchFile] = []
+    with _standing_in({name: _module(name, described.append) for name in _STANDING_IN}):
+        names = runpy.run_path(str(path))
+        names['generate_launch_description']()
+    rows = names['ARGUMENTS'] if not described else arguments(described[0], str(path.parents[1]))
+    return {row.name: row.choices for row in rows}
 
 
 @contextmanager
@@ -97,21 +71,11 @@ def _standing_in(modules: Mapping[str, ModuleType]) -> Iterator[None]:
                 sys.modules[name] = module
 
 
-def _module(name: str, kinds: Mapping[str, type]) -> ModuleType:
+def _module(name: str, describe_node: Any) -> ModuleType:
     class Module(ModuleType):
-        """Every name of it is a class."""
+        """Every name of it is a function that does nothing, but for the one that is given."""
 
         def __getattr__(self, name: str) -> Any:
-            return kinds.get(name) or type(name, (_Kept,), {})
+            return describe_node if name == 'describe_node' else lambda *_, **__: None
 
     return Module(name)
-
-
-def _imported(path: Path) -> set[str]:
-    """Return the modules of ROS that a launch file imports."""
-    tree = ast.parse(path.read_text(encoding='utf-8'))
-    names = {node.module or '' for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    names |= {
-        each.name for node in ast.walk(tree) if isinstance(node, ast.Import) for each in node.names
-    }
-    return {name for name in names if name.partition('.')[0] in ('launch', 'launch_ros')}

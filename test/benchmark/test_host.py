@@ -94,7 +94,7 @@ def test_nobody_writes_results_otherwise() -> None:
     }
     assert {name for name, called in writers.items() if 'write_results' in called} >= {
         'uhr_seg_ros/benchmark/demo.py',
-        'uhr_seg_ros/cli/benchmark.py',
+        'uhr_seg_ros/cli/benchmark_results.py',
         'uhr_seg_ros/cli/benchmark_recordings.py',
         'uhr_seg_ros/cli/evaluate.py',
         'tools/reliability.py',

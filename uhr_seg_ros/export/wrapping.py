@@ -235,10 +235,10 @@ def _agreement(
         planes = noise(size, (0.0,) * 3, (1.0,) * 3)
     plain = Form('image', 'NCHW', 'float32', 'rgb', size, 'logits', 'NCHW', '', form.classes)
     after = Trial(adapt(model, form), plain, ['logits'], where).run(planes)[0]
-    expected, found = _logits(before, form), after[0]
-    share = float((expected.argmax(0) == found.argmax(0)).mean())
+    expected, wrapped = _logits(before, form), after[0]
+    share = float((expected.argmax(0) == wrapped.argmax(0)).mean())
     largest = max(float(np.abs(expected).max()), float(np.finfo(np.float32).tiny))
-    error = float(np.abs(expected - found).max()) / largest
+    error = float(np.abs(expected - wrapped).max()) / largest
     if share < NOISE_AGREEMENT or not error <= NOISE_TOLERANCE:
         msg = (
             f'{where} gives the same class on {share:.2%} of the pixels of noise once it is '

@@ -20,7 +20,6 @@ from collections.abc import Mapping
 from functools import partial
 import os
 from pathlib import Path
-import shutil
 from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
@@ -34,6 +33,7 @@ from launch.substitutions import EnvironmentVariable
 from launch_ros.actions import Node
 
 from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.core.subprocesses import find_tool
 from uhr_seg_ros.core.text import shown
 from uhr_seg_ros.ros.parameters.launch_description import (
     describe,
@@ -160,7 +160,7 @@ def _bag_player(bag: str) -> ExecuteProcess:
     if not path.exists():
         msg = f'launch argument bag is {shown(str(path.absolute()), 300)}, which is not there'
         raise ConfigError(msg)
-    if not shutil.which('ros2'):
+    if not find_tool('ros2'):
         msg = 'bag is played by ros2 bag play, and there is no ros2 in PATH: source ROS 2 first'
         raise ConfigError(msg)
     options = ['--clock', '100', '--read-ahead-queue-size', '8', '--delay', '5']
