@@ -72,7 +72,7 @@ def rasterio_or_error(what: str) -> ModuleType:
     try:
         import rasterio
     except ImportError as err:
-        msg = f"{what} needs rasterio ({err}): pip install 'uhr_seg_ros[rasters]'"
+        msg = f'{what} needs rasterio ({err}): pip install rasterio'
         raise ConfigError(msg) from err
     return rasterio
 

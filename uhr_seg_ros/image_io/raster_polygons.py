@@ -56,8 +56,7 @@ def check_polygons(path: Path) -> None:
     """
     missing = [name for name in ('pyogrio', 'shapely') if find_spec(name) is None]
     if missing:
-        needed = ' and '.join(missing)
-        msg = f"--polygons needs {needed}: pip install 'uhr_seg_ros[rasters]'"
+        msg = f'--polygons needs {" and ".join(missing)}: pip install {" ".join(missing)}'
         raise ConfigError(msg)
     if path.suffix.lower() != '.gpkg':
         msg = f'{path} is no name of a GeoPackage: let it end in .gpkg'
