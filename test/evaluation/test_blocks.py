@@ -37,7 +37,7 @@ def whole_image(grain: float) -> tuple[np.ndarray, np.ndarray, Evaluator]:
     return labels, mask, measured(labels, mask, 1000)
 
 
-@pytest.mark.parametrize('side', [37, 64, 200])
+@pytest.mark.parametrize('side', [37, pytest.param(64, marks=pytest.mark.slow), 200])
 @pytest.mark.parametrize('grain', [1.0, 12.0])
 def test_blocks_give_the_same_figures(side: int, grain: float) -> None:
     labels, mask, whole = whole_image(grain)
