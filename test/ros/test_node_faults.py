@@ -100,7 +100,11 @@ def test_second_node_of_the_same_name(make_stage: MakeStage, context: Any) -> No
         stage.wait_for_count(received=1, processed=1)
     finally:
         second.destroy_node()
-    wait_until(lambda: stage.status(NODE).level == DiagnosticStatus.OK, 'it is alone again')
+    wait_until(
+        lambda: stage.status(NODE).level == DiagnosticStatus.OK,
+        'it is alone again',
+        last=lambda: stage.status(NODE).message,
+    )
 
 
 @pytest.mark.parametrize('encoding', ['rgb8', 'mono8', 'bgra8'])
