@@ -147,6 +147,7 @@ class Stage:
         if node() is not None:  # it had grown old
             gc.collect()
         gc.enable()
+        assert node() is None, f'the node lives on, for later tests: {gc.get_referrers(node())}'
 
     def _note(self, array: DiagnosticArray) -> None:
         for status in array.status:

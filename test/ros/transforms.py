@@ -22,8 +22,10 @@ need in the words of its interface: trees, 10 s of memory, no extrapolation.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+from weakref import ref
 
 from geometry_msgs.msg import TransformStamped
 import numpy as np
@@ -129,12 +131,16 @@ class StandInBuffer:
         return Transform(found.rotation, found.translation + share * step)
 
 
-def stand_in(listeners: list[Any]) -> SimpleNamespace:
-    """Return what is in the place of tf2_ros; the buffers of its listeners are put in the list."""
+def stand_in(listeners: list[Callable[[], Any]]) -> SimpleNamespace:
+    """
+    Return what is in the place of tf2_ros; the buffers of its listeners are put in the list.
+
+    Weakly: they hold the node, which has to go with its stage.
+    """
     return SimpleNamespace(
         Buffer=StandInBuffer,
         TransformException=StandInError,
-        TransformListener=lambda buffer, node, *, spin_thread: listeners.append(buffer),
+        TransformListener=lambda buffer, node, *, spin_thread: listeners.append(ref(buffer)),
     )
 
 
@@ -148,7 +154,7 @@ class Transforms:
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._listeners: list[Any] = []
+        self._listeners: list[Callable[[], Any]] = []
         self._publishers: dict[str, Any] = {}
         if tf2_ros is None:
             monkeypatch.setattr(poses, 'tf2_ros', stand_in(self._listeners))
@@ -186,7 +192,7 @@ class Transforms:
         if self._publishers:
             self._publishers[topic].publish(TFMessage(transforms=[transform]))
             return
-        (buffer,) = self._listeners
+        (buffer,) = [listener() for listener in self._listeners]
         put = buffer.set_transform_static if stamp is None else buffer.set_transform
         put(transform, 'test')
 
