@@ -111,6 +111,10 @@ setup(
             'tqdm',
         ],
         'rasters': RASTERS,
+        # H.264 and H.265: cameras, recordings, video files.
+        'video': ['av'],
+        # Many recordings, rasters and folders on several machines: uhr_seg batch --on ray.
+        'fleet': ['fsspec', 'pyarrow', 'ray'],
         # Networks of others, to compare with.
         'baselines': ['transformers'],
         # Tests of what runs on a robot: no torch, and no builders.
