@@ -267,7 +267,9 @@ def test_an_interrupted_run_reports_what_was_measured(
     assert 'the figures of what was measured: ' in error.splitlines()[-1]
     found = report(tmp_path)
     assert found['interrupted'] is True and found['accuracy'] is None
-    assert 3 <= found['figures']['frames']['masks'] <= found['figures']['frames']['sent'] < 20
+    frames = found['figures']['frames']
+    # Ended long before the 3000 frames of its duration, however busy the machine is.
+    assert 3 <= frames['masks'] <= frames['sent'] < 1500
     assert found['figures']['latency_ms']['p50'] > 0
     assert '<html' in (tmp_path / 'page.html').read_text(encoding='utf-8')
 
