@@ -47,7 +47,11 @@ SOMETIMES = {
         '/tf',
         '/tf_static',
     },
-    'reply': {'/segmentation/get_type_description'},
+    'reply': {
+        '/segmentation/get_type_description',
+        '/segmentation/enable',
+        '/segmentation/save_sample',
+    },
 }
 
 

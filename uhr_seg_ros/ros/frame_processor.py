@@ -47,6 +47,7 @@ from uhr_seg_ros.ros.messages.images import read_frame
 from uhr_seg_ros.ros.outputs import CameraOutput, FrameResult
 from uhr_seg_ros.ros.parameters.node_parameters import Parameters
 from uhr_seg_ros.ros.parameters.settings import Settings
+from uhr_seg_ros.ros.samples import Sample, SampleRequests
 from uhr_seg_ros.ros.stalls import Sign
 
 PROGRESS_PERIOD_S = 5.0
@@ -103,6 +104,7 @@ class _Work(NamedTuple):
     start: float
     convert_ms: float
     is_watched: bool
+    sampled: RawFrame | None
 
 
 class FrameProcessor:
@@ -125,6 +127,7 @@ class FrameProcessor:
         gpu_temperature_c: what `values` has found last, None without a GPU.
         last_sign: when a build has shown progress last, s (`time.monotonic`).
         sign: what was told last by something that takes long, None for nothing.
+        samples: who waits for a frame with all that became of it.
 
     """
 
@@ -148,6 +151,7 @@ class FrameProcessor:
         self._stages = StageWindows()
         self._probe: Probe | None = None
         self.gpu_temperature_c: float | None = None
+        self.samples = SampleRequests()
 
     @property
     def name(self) -> str:
@@ -263,9 +267,10 @@ class FrameProcessor:
             msg = 'the node was closed while the frame was in work'
             raise UhrSegError(msg)
         asked = output.wanted(settings)
+        is_sampled = name in self.samples.wanted
         confidence = 'confidence' in asked or camera.wants_points
         overlay = OverlayOptions(
-            overlay='overlay' in asked,
+            overlay='overlay' in asked or is_sampled,
             color_mask='color_mask' in asked,
             alpha=settings.overlay_alpha,
             scale=settings.overlay_scale,
@@ -316,6 +321,7 @@ class FrameProcessor:
             start,
             convert_ms,
             is_watched,
+            image if is_sampled else None,
         )
         if segmenter.is_async:
             return partial(self._finish, work)
@@ -352,12 +358,23 @@ class FrameProcessor:
         waited_ms = 1e3 * (work.start - work.frame.arrival)
         times = {'wait': waited_ms, **times, 'latency': latency_ms}
         work.output.publish_times(replace(published, times_ms=times))
+        if work.sampled is not None:
+            self._hand_in(work, work.sampled, result, times)
         if work.camera.clouds is not None:
             work.camera.clouds.put_mask(header, result)
         if work.camera.ground is not None:
             work.camera.ground.put_mask(header, result)
         if work.is_watched:
             work.camera.look(header, result, settings)
+
+    def _hand_in(
+        self, work: _Work, image: RawFrame, result: Segmentation, times_ms: Mapping[str, float]
+    ) -> None:
+        """Hand a frame and what became of it to whoever waits for a sample."""
+        camera, header = work.camera, work.frame.message.header
+        topic, classes = camera.monitor.topic_name, self.bundle.classes
+        sample = Sample(header, topic, image, result, classes, times_ms, dict(self._facts))
+        self.samples.put(camera.name, sample)
 
     def note_cloud(self, milliseconds: float) -> None:
         """Note what labeling and publishing the points of a camera took."""

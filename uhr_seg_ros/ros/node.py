@@ -43,6 +43,7 @@ from uhr_seg_ros.ros.points.cloud_labeler import CloudHooks
 from uhr_seg_ros.ros.points.transforms import TransformFinder
 from uhr_seg_ros.ros.process import RCLError, run, StoppableNode
 from uhr_seg_ros.ros.reporting import Reporter
+from uhr_seg_ros.ros.services import Services
 from uhr_seg_ros.ros.topics.sim_clock import SimClockNode
 from uhr_seg_ros.ros.topics.time_jumps import TimeJumps
 from uhr_seg_ros.ros.transitions import (
@@ -113,6 +114,13 @@ class SegmentationNode(SimClockNode, StoppableNode):
             self._on_rejected,
             self._processor.min_interval,
             self.watchdog.note,
+        )
+        self._services = Services(
+            self,
+            self._worker,
+            self._processor.samples,
+            lambda: self._declared.settings,
+            lambda: self._state,
         )
         self._start_timers(settings)
 
@@ -283,6 +291,7 @@ class SegmentationNode(SimClockNode, StoppableNode):
 
     def _close_inputs(self) -> None:
         self._worker.pause()
+        self._processor.samples.give_up()
         for name, camera in self._cameras.items():
             with self.failures.step(f'closing the inputs{_of(name)}'):
                 camera.close_input()

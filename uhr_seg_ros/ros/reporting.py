@@ -32,6 +32,7 @@ from uhr_seg_ros.ros.diagnostics import (
     check_detail,
     check_domain,
     check_duplicate_name,
+    check_enabled,
     check_failure,
     check_fallback,
     check_frame_budget,
@@ -102,8 +103,9 @@ class Reporter:
         counts = {camera: self._worker.counts(camera) for camera in self._cameras}
         monitors = {each: camera.monitor for each, camera in self._cameras.items()}
         stalls = find_stalls(self._worker, monitors, now, path.sign, settings.max_rate_hz)
+        idle = check_enabled(self._worker.ignores)
         cameras = [
-            camera.status(counts[each], now, settings, stalls[each])
+            camera.status(counts[each], now, settings, stalls[each], idle)
             for each, camera in self._cameras.items()
         ]
         values, recent = path.values(), path.take_recent()
@@ -133,6 +135,7 @@ class Reporter:
             check_detail(whole),
             check_cache(path.rebuild_reason),
             check_domain(path.misfit(settings)),
+            idle,
         )
         return [*cameras, node]
 

@@ -366,6 +366,11 @@ class Settings:
     landing_count: int = row(
         5, 'Landing sites at most.', name='landing_sites.count', limits=(1, 100)
     )
+    save_sample_folder: str = row(
+        '',
+        'Folder that ~/save_sample writes numbered samples into; empty: the service refuses.',
+        name='save_sample.folder',
+    )
     no_frame_warning_s: float = row(
         5.0, 'Warn after this many seconds without a frame; 0 = never.', limits=(0.0, 86400.0)
     )
