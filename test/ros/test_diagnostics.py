@@ -128,6 +128,7 @@ def test_steady_camera(monitor: CameraMonitor) -> None:
         'frames_dropped': '1',
         'frames_rejected': '0',
         'frames_pending': '1',
+        'frames_ignored': '0',
         'encoding': 'rgb8',
     }
 

@@ -127,7 +127,7 @@ def test_samples_hold_what_became_of_a_frame(
 def sample(height: int = 4) -> Sample:
     mask = np.zeros((height, 6), np.uint8)
     image = RawFrame.of_bgr(np.random.default_rng(1).integers(0, 255, (height, 6, 3), np.uint8))
-    return Sample(Header(), '/image_raw', image, Segmentation(mask, {}), TINY_CLASSES, {}, {})
+    return Sample(Header(), '/image_raw', image, Segmentation(mask, {}), {}, {})
 
 
 def test_no_sample_takes_the_place_of_another(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import MessageError
 from uhr_seg_ros.core.text import MAX_SHOWN, one_line, shortened
+from uhr_seg_ros.pipelines.relabeling import Relabeling
 from uhr_seg_ros.pipelines.segmenter import Segmentation
 from uhr_seg_ros.ros.attention import Attention
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
@@ -305,7 +306,9 @@ class Camera:
         """Take frames as `raw` or `compressed` images, from the next activation on."""
         self.monitor.topic_name = image_topic(self._node, self._prefix, transport)
 
-    def open_output(self, bundle: Bundle, on_error: Callable[[Exception], None]) -> None:
+    def open_output(
+        self, bundle: Bundle, labels: Relabeling, on_error: Callable[[Exception], None]
+    ) -> None:
         """Announce the masks and their classes, and where frames are sampled if that varies."""
         self.monitor.pace.forget()
         self.attention = Attention()
@@ -314,17 +317,23 @@ class Camera:
         self.output = CameraOutput(
             self._node,
             self._prefix,
-            bundle.classes,
+            labels,
             self._calibrations,
             on_error,
             samples=bundle.kind.has_sampling_grid,
         )
 
-    def open_clouds(self, classes: ClassSet, poses: TransformFinder, hooks: CloudHooks) -> None:
+    def adopt(self, bundle: Bundle, labels: Relabeling) -> None:
+        """Go on with another bundle; nothing if the outputs were withdrawn."""
+        self.monitor.pace.forget()
+        self.attention = Attention()
+        if self.output is not None:
+            self.watch = DomainWatch(bundle, self._calibrations)
+            self.output.adopt(labels, samples=bundle.kind.has_sampling_grid)
+
+    def open_clouds(self, poses: TransformFinder, hooks: CloudHooks) -> None:
         """Announce labeled points."""
-        self.clouds = CloudLabeler(
-            self._node, self.name, classes, self._calibrations, poses, hooks
-        )
+        self.clouds = CloudLabeler(self._node, self.name, self._calibrations, poses, hooks)
 
     def open_ground(self, classes: ClassSet, poses: TransformFinder, hooks: CloudHooks) -> None:
         """Announce what the mask says about the ground."""

@@ -30,7 +30,6 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.core.bundle import Bundle
-from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.core.gpu_health import GpuSample, open_probe, Probe
 from uhr_seg_ros.core.memory import trim_heap
@@ -39,6 +38,7 @@ from uhr_seg_ros.core.visualization import draw_density, OverlayOptions, scaled_
 from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.pipelines.frame_budget import FrameBudget
 from uhr_seg_ros.pipelines.pipeline import PendingResult, TilingOptions, WARM_UP_SIZE
+from uhr_seg_ros.pipelines.relabeling import Relabeling
 from uhr_seg_ros.pipelines.segmenter import Segmentation, Segmenter
 from uhr_seg_ros.pipelines.smoothing import BYTES_PER_PIXEL, MaskSmoother
 from uhr_seg_ros.ros.camera import Camera, Frame
@@ -111,8 +111,8 @@ class FrameProcessor:
     """
     Owns the segmenter, turns frames into messages, and knows how long that takes.
 
-    `load`, `unload` and `process` are for the worker's thread alone: an engine may belong to the
-    thread that opened it, as those of CUDA do.
+    `load`, `adopt`, `relabel`, `unload` and `process` are for the worker's thread alone: an engine
+    may belong to the thread that opened it, as those of CUDA do.
 
     Args:
         cameras: by their names.
@@ -128,6 +128,7 @@ class FrameProcessor:
         last_sign: when a build has shown progress last, s (`time.monotonic`).
         sign: what was told last by something that takes long, None for nothing.
         samples: who waits for a frame with all that became of it.
+        applied: the settings that bundle and classes are those of.
 
     """
 
@@ -152,6 +153,8 @@ class FrameProcessor:
         self._probe: Probe | None = None
         self.gpu_temperature_c: float | None = None
         self.samples = SampleRequests()
+        self.applied = parameters.settings
+        self._labels: Relabeling | None = None
 
     @property
     def name(self) -> str:
@@ -163,6 +166,21 @@ class FrameProcessor:
         """The bundle that is loaded."""
         assert self._segmenter is not None  # who asks has loaded it
         return self._segmenter.bundle
+
+    @property
+    def labels(self) -> Relabeling:
+        """What the ids of the masks mean."""
+        assert self._labels is not None  # who asks has loaded a bundle
+        return self._labels
+
+    def runs(self, segmenter: Segmenter) -> bool:
+        """Tell whether frames run on these engines."""
+        return self._segmenter is segmenter
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether a bundle is loaded."""
+        return self._segmenter is not None
 
     @property
     def fallback(self) -> str:
@@ -178,27 +196,40 @@ class FrameProcessor:
 
     def why_whole(self, settings: Settings) -> str:
         """Return why a frame budget that is asked for is not kept, and what to do; or empty."""
-        segmenter = self._segmenter
-        if segmenter is None or settings.detail != 'budget':
-            return ''
-        if not settings.latency_budget_ms:
-            return 'latency.budget_ms is 0: set it to what a frame may take, ms'
-        return segmenter.why_whole
+        return _why_whole(self._segmenter, settings)
 
-    def load(self, settings: Settings) -> ClassSet:
+    def load(self, settings: Settings) -> None:
         """
-        Open the engines of the bundle and return its classes.
+        Open the engines of the bundle.
 
         Raises:
-            UhrSegError: the bundle, the back end, the memory limit or a region of interest is not
-                usable.
+            UhrSegError: the bundle, the back end, the memory limit, a region of interest or a name
+                of a class is not usable.
 
         """
         self.rebuild_reason = ''
+        segmenter = self.open(settings)
+        try:
+            self._begin(segmenter, settings)
+        except UhrSegError:  # such as a class that the bundle does not have
+            segmenter.close()
+            raise
+
+    def open(self, settings: Settings) -> Segmenter:
+        """
+        Open the engines of a bundle beside those that run, if any.
+
+        That may be done on another thread than the worker's where they do not belong to it, see
+        `needs_one_thread`.
+
+        Raises:
+            UhrSegError: as `load`, but for names of classes.
+
+        """
         FrameLimit(settings.max_pixels).check('input_size', *settings.input_size[::-1])
         for region in settings.regions.values():
             region.open()  # or raises
-        self._segmenter = Segmenter(
+        segmenter = Segmenter(
             settings.bundle,
             settings.backend,
             TilingOptions(settings.memory_limit_mb, settings.tile_size or None),
@@ -213,15 +244,52 @@ class FrameProcessor:
                 on_progress=self._on_progress,
             ),
         )
-        if settings.frame_budget_ms and not self.why_whole(settings):
-            self._segmenter.warm_up(WARM_UP_SIZE, FrameBudget(settings.frame_budget_ms))
+        if settings.frame_budget_ms and not _why_whole(segmenter, settings):
+            segmenter.warm_up(WARM_UP_SIZE, FrameBudget(settings.frame_budget_ms))
+        return segmenter
+
+    def adopt(self, segmenter: Segmenter, settings: Settings) -> None:
+        """
+        Let the next frames run on other engines, and close those before.
+
+        Raises:
+            ConfigError: a class that the bundle does not have; everything is as it was.
+
+        """
+        before = self._segmenter
+        self._begin(segmenter, settings)
+        for camera in self._cameras.values():
+            camera.adopt(segmenter.bundle, self.labels)
+        if before is not None:
+            before.close()
+        self._run_later(trim_heap)
+
+    def relabel(self, settings: Settings) -> None:
+        """
+        Let classes of the next frames be as they are wanted.
+
+        Raises:
+            ConfigError: a class that the bundle does not have; everything is as it was.
+
+        """
+        if self._segmenter is None:
+            return
+        self._labels = _labels(self._segmenter, settings)
+        self.applied = settings
+        for camera in self._cameras.values():
+            if camera.output is not None:
+                camera.output.publish_labels(self._labels)
+
+    def _begin(self, segmenter: Segmenter, settings: Settings) -> None:
+        self._labels = _labels(segmenter, settings)
+        self._segmenter, self.applied = segmenter, settings
+        self._smoothers = {}
         self._stages = StageWindows()
-        self._note_engines(self._segmenter)
-        line = self._segmenter.bundle.domain_line
+        self._note_engines(segmenter)
+        line = segmenter.bundle.domain_line
         self._logger.info(f'{line}; camera_view is {settings.camera_view}')
         if misfit := self.misfit(settings):
             self._logger.warning(misfit)
-        return self._segmenter.bundle.classes
 
     def unload(self) -> None:
         """Close the engines, if there are any."""
@@ -268,7 +336,9 @@ class FrameProcessor:
             raise UhrSegError(msg)
         asked = output.wanted(settings)
         is_sampled = name in self.samples.wanted
+        labels = self.labels if self.labels.changes else None
         confidence = 'confidence' in asked or camera.wants_points
+        confidence |= labels is not None and labels.threshold > 0
         overlay = OverlayOptions(
             overlay='overlay' in asked or is_sampled,
             color_mask='color_mask' in asked,
@@ -305,6 +375,7 @@ class FrameProcessor:
             roi=roi,
             smoothing=smoother and partial(smoother, stamp_ns=frame.stamp_ns),
             novelty=is_watched,
+            relabeling=labels,
         )
         if segmenter.fallback != self.fallback:  # engines for a new size were refused
             self._note_engines(segmenter)
@@ -372,8 +443,8 @@ class FrameProcessor:
     ) -> None:
         """Hand a frame and what became of it to whoever waits for a sample."""
         camera, header = work.camera, work.frame.message.header
-        topic, classes = camera.monitor.topic_name, self.bundle.classes
-        sample = Sample(header, topic, image, result, classes, times_ms, dict(self._facts))
+        topic = camera.monitor.topic_name
+        sample = Sample(header, topic, image, result, times_ms, dict(self._facts))
         self.samples.put(camera.name, sample)
 
     def note_cloud(self, milliseconds: float) -> None:
@@ -428,6 +499,19 @@ def _sampling_picture(segmenter: Segmenter, image: RawFrame, scale: float) -> np
     height, width = scaled_size((image.height, image.width), scale)
     small = cv2.resize(image.bgr, (width, height), interpolation=cv2.INTER_AREA)
     return draw_density(small, segmenter.sampling_grid(image))
+
+
+def _labels(segmenter: Segmenter, settings: Settings) -> Relabeling:
+    threshold = settings.confidence_threshold
+    return Relabeling(segmenter.bundle.classes, settings.class_edits, threshold)
+
+
+def _why_whole(segmenter: Segmenter | None, settings: Settings) -> str:
+    if segmenter is None or settings.detail != 'budget':
+        return ''
+    if not settings.latency_budget_ms:
+        return 'latency.budget_ms is 0: set it to what a frame may take, ms'
+    return segmenter.why_whole
 
 
 def _facts(segmenter: Segmenter) -> dict[str, str]:

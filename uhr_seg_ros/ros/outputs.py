@@ -30,9 +30,9 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from uhr_seg_ros.core.classes import ClassSet
+from uhr_seg_ros.pipelines.relabeling import Relabeling
 from uhr_seg_ros.pipelines.segmenter import Segmentation
-from uhr_seg_ros.ros.labels import publish_labels
+from uhr_seg_ros.ros.labels import LabelTopic
 from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache, fit_camera_info
 from uhr_seg_ros.ros.messages.compressing import encode_jpeg, encode_png
 from uhr_seg_ros.ros.messages.images import encode_image
@@ -167,7 +167,7 @@ class CameraOutput:
     Args:
         node: owner of the publishers.
         prefix: `front/` for the camera `front`, empty for the one without a name.
-        classes: what the mask's ids mean.
+        labels: what the mask's ids mean at first.
         calibrations: where the mask's camera_info comes from.
         on_error: gets why an output that may lag could not be made.
         samples: whether to announce pictures of where frames are sampled, too.
@@ -182,13 +182,14 @@ class CameraOutput:
         self,
         node: LifecycleNode,
         prefix: str,
-        classes: ClassSet,
+        labels: Relabeling,
         calibrations: CameraInfoCache,
         on_error: Callable[[Exception], None],
         *,
         samples: bool = False,
     ) -> None:
         self.node, self.calibrations = node, calibrations
+        self._prefix = f'~/{prefix}'
         self._encoding = LatestJobs('encoding', on_error)
         # Goes with the publishers; the node's own group would keep a reference to each for ever.
         self._group = MutuallyExclusiveCallbackGroup()
@@ -197,8 +198,10 @@ class CameraOutput:
         try:
             for spec in OUTPUTS:
                 if samples or spec.needs != 'sampling':
-                    self._topics.append((spec, self._publisher(spec, f'~/{prefix}{spec.name}')))
-            self._open.append(publish_labels(node, f'~/{prefix}', classes, self._group))
+                    self._announce(spec)
+            self._labels = LabelTopic(node, f'~/{prefix}', self._group)
+            self._open.append(self._labels.publisher)
+            self._labels.publish(labels.classes, labels.threshold)
         except Exception:  # such as an override of a QoS that does not exist
             self.close()
             raise
@@ -206,6 +209,25 @@ class CameraOutput:
     def topic_name(self, name: str) -> str:
         """Return the resolved topic of an output."""
         return next(topic.topic_name for spec, topic in self._topics if spec.name == name)
+
+    def adopt(self, labels: Relabeling, *, samples: bool) -> None:
+        """Go on with the masks of another bundle; for the worker, which publishes."""
+        self.publish_labels(labels)
+        for spec in OUTPUTS if samples else ():
+            if spec.needs == 'sampling' and not any(spec is each for each, _ in self._topics):
+                is_active = self._topics[0][1].is_activated
+                self._announce(spec)
+                if is_active:  # it came too late for the transition
+                    self._topics[-1][1].on_activate(None)
+        for spec, publisher in () if samples else tuple(self._topics):
+            if spec.needs == 'sampling':
+                self._topics.remove((spec, publisher))
+                self._open.remove(publisher)
+                withdraw(self.node, publisher)
+
+    def publish_labels(self, labels: Relabeling) -> None:
+        """Publish what the ids of the masks from now on mean."""
+        self._labels.publish(labels.classes, labels.threshold)
 
     def wanted(self, settings: Settings) -> frozenset[str]:
         """Return what to ask for, as somebody subscribes to it; see `OutputSpec.needs`."""
@@ -244,6 +266,9 @@ class CameraOutput:
         message = spec.encode(self, frame)
         if message is not None:
             publisher.publish(message)
+
+    def _announce(self, spec: OutputSpec[Any]) -> None:
+        self._topics.append((spec, self._publisher(spec, self._prefix + spec.name)))
 
     def _publisher(self, spec: OutputSpec[Any], topic: str) -> LifecyclePublisher[Any]:
         publisher: LifecyclePublisher[Any] = self.node.create_lifecycle_publisher(

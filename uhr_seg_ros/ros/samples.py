@@ -27,7 +27,6 @@ from typing import Any
 from std_msgs.msg import Header
 
 from uhr_seg_ros.core.atomic_io import write_json
-from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.image_writing import write_image
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.work_folders import draft_folder
@@ -52,7 +51,6 @@ class Sample:
         topic: that it came from.
         image: the frame.
         result: with the overlay; the mask has the size of the frame.
-        classes: what the ids of the mask mean.
         times_ms: what the frame took, by stage, as `~/latency` tells it.
         facts: what made it: bundle, back end and the like.
 
@@ -62,14 +60,13 @@ class Sample:
     topic: str
     image: RawFrame
     result: Segmentation
-    classes: ClassSet
     times_ms: Mapping[str, float]
     facts: Mapping[str, str]
 
     def describe(self) -> dict[str, Any]:
         """Return what is no picture, for a JSON file."""
         stamp = self.header.stamp
-        classes = zip(self.classes.names, self.classes.colors, strict=True)
+        classes = self.result.classes
         return {
             'topic': self.topic,
             'stamp': {'sec': stamp.sec, 'nanosec': stamp.nanosec},
@@ -78,9 +75,11 @@ class Sample:
             'times_ms': {name: round(value, 3) for name, value in self.times_ms.items()},
             'detail_share': round(self.result.detail_share, 4),
             'classes': [
-                {'id': number, 'name': name, 'color': [int(part) for part in color]}
-                for number, (name, color) in enumerate(classes)
-            ],
+                {'id': number, 'name': name, 'color': list(map(int, classes.colors[number]))}
+                for name, number in classes.ids.items()
+            ]
+            if classes
+            else [],
             'made_by': dict(self.facts),
         }
 

@@ -28,6 +28,7 @@ from types import MappingProxyType
 
 from uhr_seg_ros.backends.options import DEFAULT_WORKSPACE_MB, PRECISIONS
 from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
+from uhr_seg_ros.core.class_edits import ClassEdits, syntax_fault
 from uhr_seg_ros.core.domain import ANY, CAMERA_VIEWS
 from uhr_seg_ros.geometry.visibility import ZBuffer
 from uhr_seg_ros.image_io.limits import DEFAULT_FRAME_PIXELS, MAX_FRAME_PIXELS
@@ -75,8 +76,8 @@ class Settings:
 
     bundle: str = row(
         'hlrc_s_aerial',
-        'Model bundle: a folder, or the name of a folder under models/.',
-        change='unconfigured',
+        'Model bundle: a folder, or the name of a folder under models/. While the node is '
+        'configured another one is loaded beside it, and takes its place between two frames.',
     )
     camera_view: str = row(
         ANY,
@@ -220,6 +221,32 @@ class Settings:
         True,
         'Compute ~/confidence for whoever subscribes; false: for nobody.',
         name='confidence.enabled',
+    )
+    confidence_threshold: float = row(
+        0.0,
+        'Pixels with less confidence are unlabeled, 0 to 1; 0: none is, and confidence is '
+        'computed for its subscribers only.',
+        name='confidence.threshold',
+        limits=(0.0, 1.0),
+    )
+    classes_merge: tuple[str, ...] = row(
+        [''],
+        'Classes that become one, each as new=a+b, such as vehicle=car+truck; its id is the '
+        'smallest of theirs.',
+        name='classes.merge',
+        validator=syntax_fault('merge'),
+    )
+    classes_hide: tuple[str, ...] = row(
+        [''],
+        'Names of classes, after merging, whose pixels are unlabeled.',
+        name='classes.hide',
+        validator=syntax_fault('hide'),
+    )
+    classes_colors: tuple[str, ...] = row(
+        [''],
+        'Colors of classes, after merging, each as name=#rrggbb, such as road=#804080.',
+        name='classes.colors',
+        validator=syntax_fault('colors'),
     )
     jpeg_quality: int = row(
         80,
@@ -397,6 +424,11 @@ class Settings:
     extrinsics: Mapping[str, Extrinsics] = field(default_factory=lambda: MappingProxyType({}))
 
     regions: Mapping[str, Region] = field(default_factory=lambda: MappingProxyType({}))
+
+    @cached_property
+    def class_edits(self) -> ClassEdits:
+        """What becomes of the classes of the bundle."""
+        return ClassEdits(self.classes_merge, self.classes_hide, self.classes_colors)
 
     @cached_property
     def mask_size(self) -> MaskSize:
