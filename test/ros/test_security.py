@@ -36,6 +36,7 @@ SOMETIMES = {
         '/segmentation/mask_aligned',
         '/segmentation/confidence_aligned',
         '/segmentation/sampling',
+        '/segmentation/objects',
     },
     'subscribe': {
         '/image_raw/compressed',

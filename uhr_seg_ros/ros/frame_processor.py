@@ -338,7 +338,7 @@ class FrameProcessor:
         is_sampled = name in self.samples.wanted
         labels = self.labels if self.labels.changes else None
         confidence = 'confidence' in asked or camera.wants_points
-        confidence |= labels is not None and labels.threshold > 0
+        confidence |= 'objects' in asked or (labels is not None and labels.threshold > 0)
         overlay = OverlayOptions(
             overlay='overlay' in asked or is_sampled,
             color_mask='color_mask' in asked,

@@ -36,6 +36,7 @@ from uhr_seg_ros.ros.labels import LabelTopic
 from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache, fit_camera_info
 from uhr_seg_ros.ros.messages.compressing import encode_jpeg, encode_png
 from uhr_seg_ros.ros.messages.images import encode_image
+from uhr_seg_ros.ros.messages.objects import Detection2DArray, encode_objects
 from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.topics.closing import close_all, withdraw
 from uhr_seg_ros.ros.topics.latest_jobs import LatestJobs
@@ -77,8 +78,9 @@ class OutputSpec(Generic[M]):
         name: of the topic, below the camera's.
         type: of the messages.
         needs: what has to be asked for where somebody subscribes: `confidence`, `overlay` or
-            `color_mask` of the segmenter; `sampling` where bundles choose where they sample, and
-            the topic is announced for those only; `times_ms` for what is known at last.
+            `color_mask` of the segmenter; `objects`, which have a confidence; `sampling` where
+            bundles choose where they sample, and the topic is announced for those only;
+            `times_ms` for what is known at last.
         encode: makes the message; None for none.
         is_enabled: whether the parameters let it be asked for.
         may_lag: whether it is made beside the worker, and skipped where a newer one is due: what
@@ -129,6 +131,10 @@ def _sampling(output: CameraOutput, frame: FrameResult) -> Image | None:
     return None if picture is None else encode_image(picture, 'bgr8', frame.header)
 
 
+def _objects(output: CameraOutput, frame: FrameResult) -> Any:
+    return encode_objects(frame.result, frame.settings.objects_min_area, frame.header)
+
+
 def _times(output: CameraOutput, frame: FrameResult) -> DiagnosticArray:
     values = {f'{stage}_ms': f'{value:.3f}' for stage, value in frame.times_ms.items()}
     values['detail_share'] = f'{frame.result.detail_share:.4f}'
@@ -157,6 +163,17 @@ OUTPUTS: tuple[OutputSpec[Any], ...] = (
         'color_mask/compressed', CompressedImage, 'color_mask', _jpeg('color_mask'), may_lag=True
     ),
 )
+if Detection2DArray is not None:
+    OUTPUTS += (
+        OutputSpec(
+            'objects',
+            Detection2DArray,
+            'objects',
+            _objects,
+            lambda settings: settings.objects_enabled,
+            may_lag=True,
+        ),
+    )
 """Every topic of a camera that has a message for each frame."""
 
 

@@ -35,6 +35,7 @@ from uhr_seg_ros.image_io.limits import DEFAULT_FRAME_PIXELS, MAX_FRAME_PIXELS
 from uhr_seg_ros.pipelines.mask_size import MaskSize
 from uhr_seg_ros.pipelines.refinement.refine import METHODS, missing_library, Refinement
 from uhr_seg_ros.pipelines.smoothing import MAX_FRAMES
+from uhr_seg_ros.ros.messages.objects import check_objects
 from uhr_seg_ros.ros.parameters.extrinsics import Extrinsics
 from uhr_seg_ros.ros.parameters.launch_arguments import camera_fault
 from uhr_seg_ros.ros.parameters.regions import Region
@@ -247,6 +248,18 @@ class Settings:
         'Colors of classes, after merging, each as name=#rrggbb, such as road=#804080.',
         name='classes.colors',
         validator=syntax_fault('colors'),
+    )
+    objects_enabled: bool = row(
+        False,
+        'Publish ~/objects for whoever subscribes: pixels of one class that touch each other.',
+        name='objects.enabled',
+        validator=check_objects,
+    )
+    objects_min_area: int = row(
+        100,
+        'Objects of fewer pixels of the mask are left out.',
+        name='objects.min_area_px',
+        limits=(1, 1 << 30),
     )
     jpeg_quality: int = row(
         80,
