@@ -27,6 +27,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from rclpy.impl.rcutils_logger import RcutilsLogger
+from sensor_msgs.msg import CompressedImage, Image
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.core.bundle import Bundle
@@ -356,10 +357,7 @@ class FrameProcessor:
         image = read_frame(frame.message, camera.remark, limit)
         convert_ms = 1e3 * (time.monotonic() - begun)
         camera.monitor.pace.begin((image.height, image.width))
-        outgrows = self._frame_sizes.outgrows(image.height * image.width)
-        segmenter.keep_memory(not outgrows)
-        if outgrows:
-            self._run_later(trim_heap)  # when the frame is done and gone
+        self._keep_memory(segmenter, image)
         budget = roi = None
         if settings.detail == 'budget' and not self.why_whole(settings):
             budget = camera.attention.budget(settings.frame_budget_ms, convert_ms)
@@ -437,6 +435,32 @@ class FrameProcessor:
             work.camera.ground.put_mask(header, result)
         if work.is_watched:
             work.camera.look(header, result, settings)
+
+    def segment(self, message: Image | CompressedImage) -> Segmentation:
+        """
+        Segment an image that belongs to no camera; its mask has its size.
+
+        Raises:
+            UhrSegError: it cannot be read or segmented, or nothing is loaded.
+
+        """
+        segmenter, settings = self._segmenter, self._parameters.settings
+        if segmenter is None:
+            msg = 'no bundle is loaded: configure the node'
+            raise UhrSegError(msg)
+        labels = self.labels if self.labels.changes else None
+        each = segmenter.bytes_per_pixel(confidence=labels is not None and labels.threshold > 0)
+        limit = FrameLimit(settings.max_pixels, settings.memory_limit_mb, each)
+        image = read_frame(message, lambda remark: None, limit)
+        self._keep_memory(segmenter, image)
+        return segmenter(image, refinement=settings.refinement, relabeling=labels)
+
+    def _keep_memory(self, segmenter: Segmenter, image: RawFrame) -> None:
+        """Let memory go behind an image that is larger than usual."""
+        outgrows = self._frame_sizes.outgrows(image.height * image.width)
+        segmenter.keep_memory(not outgrows)
+        if outgrows:
+            self._run_later(trim_heap)  # when it is done and gone
 
     def _hand_in(
         self, work: _Work, image: RawFrame, result: Segmentation, times_ms: Mapping[str, float]

@@ -44,6 +44,7 @@ from uhr_seg_ros.ros.points.cloud_labeler import CloudHooks
 from uhr_seg_ros.ros.points.transforms import TransformFinder
 from uhr_seg_ros.ros.process import RCLError, run, StoppableNode
 from uhr_seg_ros.ros.reporting import Reporter
+from uhr_seg_ros.ros.segment_requests import SegmentRequests
 from uhr_seg_ros.ros.services import Services
 from uhr_seg_ros.ros.topics.sim_clock import SimClockNode
 from uhr_seg_ros.ros.topics.time_jumps import TimeJumps
@@ -124,6 +125,9 @@ class SegmentationNode(SimClockNode, StoppableNode):
         about = (lambda: self._declared.settings), (lambda: self._state)
         self._live = LiveBundle(self, self._processor, self._worker, *about)
         self._on_request = Services(self, self._worker, self._processor.samples, *about)
+        self._requests = SegmentRequests(
+            self, self._processor.segment, self._run_later, self._on_refused
+        )
         self._start_timers(settings)
 
     @property
@@ -155,6 +159,7 @@ class SegmentationNode(SimClockNode, StoppableNode):
         try:
             for camera in self._cameras.values():
                 camera.open_input(settings, self._worker)
+            self._requests.open_input()
         except Exception as error:  # such as an override of a QoS that does not exist
             self.failures.add('cannot be activated', error)
             failure = self.failures.text
@@ -268,6 +273,7 @@ class SegmentationNode(SimClockNode, StoppableNode):
             warn = partial(self._warn, name, 'compressed output')
             camera.choose_transport(settings.image_transport)
             camera.open_output(self._processor.bundle, self._processor.labels, warn)
+        self._requests.open_output()
         self._open_transformed(settings, self._processor.labels.classes)
         if self._processor.fallback:
             self.get_logger().warning(self._processor.fallback)
@@ -302,6 +308,9 @@ class SegmentationNode(SimClockNode, StoppableNode):
             with self.failures.step(f'closing the inputs{_of(name)}'):
                 camera.close_input()
 
+        with self.failures.step('closing the input of requests'):
+            self._requests.close_input()
+
     def _close(self, *, waits: bool) -> None:
         """
         Close what is open; a step that fails is told, and the others are taken all the same.
@@ -324,6 +333,8 @@ class SegmentationNode(SimClockNode, StoppableNode):
         for name, camera in self._cameras.items():
             with self.failures.step(f'withdrawing the outputs{_of(name)}'):
                 camera.close_output()
+        with self.failures.step('withdrawing the answers to requests'):
+            self._requests.close_output()
         with self.failures.step('giving back memory'):
             trim_heap()
 
@@ -367,6 +378,10 @@ class SegmentationNode(SimClockNode, StoppableNode):
             return
         camera.monitor.note_rejected(describe(error))
         self._warn(name, 'frame', error)
+
+    def _on_refused(self, error: Exception) -> None:
+        self._note_loss(error)
+        self._warn('', 'segment request', error)
 
     def _warn(self, name: str, what: str, error: Exception) -> None:
         """Log what was rejected, now and then."""
