@@ -52,6 +52,7 @@ class Watch:
 
     def __init__(self, make_stage: MakeStage, **parameters: Any) -> None:
         self.stage = make_stage(**parameters)
+        self.stage.wait_for_state('active')
         self.camera = self.stage.camera()
         (self.masks,) = self.stage.outputs('mask')
         if labels_module.LabelInfo is None:

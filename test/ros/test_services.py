@@ -50,6 +50,7 @@ def test_a_disabled_node_counts_frames_and_computes_nothing(
     make_stage: MakeStage, std_srvs: Any
 ) -> None:
     stage = make_stage()
+    stage.wait_for_state('active')
     enable = std_srvs.SetBool, 'enable'
     camera = stage.camera()
     (masks,) = stage.outputs('mask')
@@ -84,6 +85,7 @@ def test_samples_hold_what_became_of_a_frame(
     stage = make_stage(
         cameras=['front', 'robot/left'], **{'save_sample.folder': str(tmp_path / 'samples')}
     )
+    stage.wait_for_state('active')
     cameras = [stage.camera(f'{name}/image_raw') for name in ('front', 'robot/left')]
     mask = example_mask()
     for count in (1, 2):

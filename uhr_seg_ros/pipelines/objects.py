@@ -82,12 +82,13 @@ def _objects_of(
     areas = stats[1:, cv2.CC_STAT_AREA]
     largest = np.argsort(areas)[::-1][:MAX_OBJECTS]
     objects = []
-    for label in 1 + largest[areas[largest] >= min_area]:
+    label: Any
+    for label in (1 + largest[areas[largest] >= min_area]).tolist():
         x, y, wide, high, area = (int(value) for value in stats[label])
         score = 1.0
         if confidence is not None:
             part = np.s_[y : y + high, x : x + wide]
-            own = cv2.compare(labels[part], int(label), cv2.CMP_EQ)
+            own = cv2.compare(labels[part], label, cv2.CMP_EQ)
             score = cv2.mean(confidence[inside][part], mask=own)[0] / 255
         center_x, center_y = centroids[label] + (left + 0.5, top + 0.5)
         box = (left + x, top + y, wide, high)

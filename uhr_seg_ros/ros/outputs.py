@@ -235,7 +235,8 @@ class CameraOutput:
                 is_active = self._topics[0][1].is_activated
                 self._announce(spec)
                 if is_active:  # it came too late for the transition
-                    self._topics[-1][1].on_activate(None)
+                    state: Any = None  # which is not looked at
+                    self._topics[-1][1].on_activate(state)
         for spec, publisher in () if samples else tuple(self._topics):
             if spec.needs == 'sampling':
                 self._topics.remove((spec, publisher))
