@@ -58,6 +58,7 @@ OF_OTHERS = {
     'ros2 run diagnostic_aggregator': 'diagnostic_aggregator',
     'ros2 run plotjuggler': 'PlotJuggler',
     'ros2 run tf2_ros': 'tf2_ros',
+    'ros2 service': 'ros2 service (test/ros/test_services.py)',
     'ros2 security': 'ros2 security (test/ros/test_security.py)',
     'rosdep': 'rosdep',
     'source': 'the shell',

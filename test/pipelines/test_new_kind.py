@@ -111,7 +111,7 @@ def test_everything_knows_the_new_kind(bundle: Bundle) -> None:
     with Segmenter(bundle, 'onnxruntime', input_size=(40, 60)) as segmenter:
         found = segmenter(image, logits=True, overlay=OverlayOptions(overlay=True))
         assert (found.mask == image[..., ::-1].argmax(-1)).all()
-        assert segmenter.stages == ('color', 'refine', 'smooth', 'overlay')
+        assert segmenter.stages == ('color', 'refine', 'smooth', 'relabel', 'overlay')
         assert list(found.stage_times) == ['color', 'overlay']
         with pytest.raises(ConfigError, match='of kind pixelwise, which does not choose'):
             segmenter.sampling_grid(image)

@@ -84,8 +84,8 @@ class Stage:
         parameters: of the node under test; a dot in a name may be written as two underscores.
         cli_args: command line of the node under test.
 
-    As a context manager it also demands that the accounts of every camera close: received =
-    processed + dropped + rejected + pending in every report, and nothing pending at the end.
+    As a context manager it also demands that the accounts of every camera close: received is the
+    sum of all other counters in every report, and nothing is pending at the end.
 
     """
 
@@ -155,7 +155,7 @@ class Stage:
             self._statuses[status.name] = status
             self._statuses[status.name.removeprefix(f'{status.hardware_id}: ')] = status
             values = self.values(status.name)
-            parts = ('processed', 'dropped', 'rejected', 'pending')
+            parts = ('processed', 'dropped', 'rejected', 'pending', 'ignored')
             if int(values['frames_received']) != sum(int(values[f'frames_{p}']) for p in parts):
                 self._open_accounts.append(values)
 

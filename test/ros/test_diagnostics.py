@@ -128,6 +128,7 @@ def test_steady_camera(monitor: CameraMonitor) -> None:
         'frames_dropped': '1',
         'frames_rejected': '0',
         'frames_pending': '1',
+        'frames_ignored': '0',
         'encoding': 'rgb8',
     }
 
@@ -410,7 +411,7 @@ def test_node_status_sums_the_cameras() -> None:
     status = node_status('/segmentation', 'active', counts, {'backend': 'onnxruntime'})
     assert (status.name, status.level) == ('/segmentation: segmentation', DiagnosticStatus.OK)
     told = values(status)
-    assert [told[f'frames_{name}'] for name in Counts._fields] == ['7', '4', '1', '1', '1']
+    assert [told[f'frames_{name}'] for name in Counts._fields] == ['7', '4', '1', '1', '1', '0']
     assert told['backend'] == 'onnxruntime'
     broken = node_status('/segmentation', 'unconfigured', [], {}, check_failure('no bundle'))
     assert (broken.level, broken.message) == (DiagnosticStatus.ERROR, 'no bundle')

@@ -35,6 +35,7 @@ from uhr_seg_ros.benchmark.figures import stage_percentiles
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.visualization import colorize, OverlayPainter
 from uhr_seg_ros.pipelines.refinement.refine import refine, Refinement
+from uhr_seg_ros.pipelines.relabeling import Relabeling
 from uhr_seg_ros.pipelines.segmenter import Segmentation, Segmenter
 from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache
 from uhr_seg_ros.ros.outputs import CameraOutput, FrameResult
@@ -264,7 +265,7 @@ def test_more_than_255_classes_make_mono16(make_stage: MakeStage) -> None:
     classes = ClassSet(tuple(f'class {index}' for index in range(count)), colors)
     mask = np.arange(20 * 30, dtype=np.uint16).reshape(20, 30) % count
     stage = make_stage(autostart=False)
-    output = CameraOutput(stage.node, 'many/', classes, CameraInfoCache(), print)
+    output = CameraOutput(stage.node, 'many/', Relabeling(classes), CameraInfoCache(), print)
     assert stage.change('configure')
     assert stage.change('activate')
     masks, color_masks = stage.outputs('many/mask', 'many/color_mask')

@@ -35,7 +35,9 @@ from rclpy.publisher import Publisher
 from small_disk import SmallDisk
 from stage import example_mask, frame, pixels, Stage, wait_until
 from standin_backend import StandIn
-from tiny_bundle import paint
+from tiny_bundle import make_tiny_bundle, paint
+
+from uhr_seg_ros.core.classes import ClassSet
 
 MakeStage = Callable[..., Stage]
 NODE = '/segmentation: segmentation'
@@ -85,6 +87,23 @@ def test_another_size_is_built_when_it_comes(make_stage: MakeStage, stand_in: St
     wait_until(lambda: masks, 'a mask')
     np.testing.assert_array_equal(pixels(masks[0]), example_mask())
     assert stand_in.trt.notes.built == 6
+
+
+def test_another_bundle_is_loaded_by_the_worker(
+    make_stage: MakeStage, stand_in: StandIn, tmp_path: Path
+) -> None:
+    """What is of CUDA belongs to the thread that opens it, and both are open for a moment."""
+    names, colors = ('leaf', 'lake', 'roof'), ((0, 255, 0), (0, 0, 255), (255, 0, 0))
+    other = make_tiny_bundle(tmp_path / 'other', ClassSet(names, colors), name='other')
+    stage = make_gpu_stage(make_stage)
+    stage.wait_for_state('active')
+    camera = stage.camera()
+    (masks,) = stage.outputs('mask')
+    assert stage.set_parameter('bundle', str(other)).successful
+    stage.wait_for_log('other on tensorrt runs in the place of')
+    camera.publish(frame(paint(example_mask()), 1))
+    wait_until(lambda: masks, 'a mask', last=stage.log_lines)
+    np.testing.assert_array_equal(pixels(masks[0]), np.array([2, 0, 1])[example_mask()])
 
 
 def test_explicit_tensorrt_fails_to_configure(make_stage: MakeStage, stand_in: StandIn) -> None:

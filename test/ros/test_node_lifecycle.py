@@ -78,14 +78,15 @@ def test_autostart_makes_it_active(make_stage: MakeStage) -> None:
     stage.wait_for_log('tiny on onnxruntime is ready')
 
 
-def test_bundle_changes_only_while_unconfigured(make_stage: MakeStage, bundle: Path) -> None:
+def test_engines_change_only_while_unconfigured(make_stage: MakeStage, bundle: Path) -> None:
     stage = make_stage()
     stage.wait_for_state('active')
-    refused = stage.set_parameter('bundle', str(bundle))
+    refused = stage.set_parameter('precision', 'fp16')
     assert not refused.successful
     assert 'only while the node is unconfigured' in refused.reason
     assert stage.change('deactivate')
     assert stage.change('cleanup')
+    assert stage.set_parameter('precision', 'fp16').successful
     assert stage.set_parameter('bundle', str(bundle)).successful
     assert stage.change('configure')
     stage.wait_for_log('loading bundle', str(bundle))

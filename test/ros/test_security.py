@@ -36,6 +36,7 @@ SOMETIMES = {
         '/segmentation/mask_aligned',
         '/segmentation/confidence_aligned',
         '/segmentation/sampling',
+        '/segmentation/objects',
     },
     'subscribe': {
         '/image_raw/compressed',
@@ -47,7 +48,11 @@ SOMETIMES = {
         '/tf',
         '/tf_static',
     },
-    'reply': {'/segmentation/get_type_description'},
+    'reply': {
+        '/segmentation/get_type_description',
+        '/segmentation/enable',
+        '/segmentation/save_sample',
+    },
 }
 
 

@@ -38,7 +38,7 @@ from typing import NamedTuple
 Size = tuple[int, int]
 
 #: Stages of the segmenter itself, after those of its pipeline.
-SEGMENTER_STAGES = ('refine', 'smooth', 'overlay')
+SEGMENTER_STAGES = ('refine', 'smooth', 'relabel', 'overlay')
 
 
 class GraphTensors(NamedTuple):

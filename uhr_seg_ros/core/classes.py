@@ -50,6 +50,7 @@ class ClassSet:
     Attributes:
         names: one name per class, unique.
         colors: one RGB colour per class, components 0..255.
+        unused: ids that no mask has, as their classes were merged into others or hidden.
 
     Raises:
         BundleError: no class, too many classes, a name that is empty, repeated or no text, or a
@@ -59,6 +60,7 @@ class ClassSet:
 
     names: tuple[str, ...]
     colors: tuple[tuple[int, int, int], ...]
+    unused: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.names) <= MAX_CLASSES:
@@ -88,6 +90,13 @@ class ClassSet:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def ids(self) -> dict[str, int]:
+        """The ids that a mask may have, by the names of their classes."""
+        return {
+            name: number for number, name in enumerate(self.names) if number not in self.unused
+        }
 
     def palette_bgr(self) -> np.ndarray:
         """

@@ -24,11 +24,23 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from uhr_seg_ros.backends.options import EngineOptions, WIDTHS
-from uhr_seg_ros.backends.registry import BACKENDS, select_backend
+from uhr_seg_ros.backends.registry import BACKENDS, REFERENCE, select_backend
 from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.core.cuda_driver import Driver, DriverMissingError
 from uhr_seg_ros.pipelines.pipeline import InferencePipeline, TilingOptions
 from uhr_seg_ros.pipelines.registry import open_pipeline
 from uhr_seg_ros.pipelines.verification import RefusedError
+
+
+def needs_one_thread(backend: str) -> bool:
+    """Tell if what may be chosen belongs to the thread that opens it, as all of CUDA does."""
+    if backend != 'auto':
+        return select_backend(backend, EngineOptions())[0] != REFERENCE
+    try:
+        Driver()
+    except DriverMissingError:  # so `auto` will not choose a GPU
+        return False
+    return True
 
 
 class Choice(NamedTuple):

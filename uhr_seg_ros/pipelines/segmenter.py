@@ -28,7 +28,7 @@ from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.backends.registry import REFERENCE
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.bundle_kinds import SEGMENTER_STAGES
-from uhr_seg_ros.core.classes import MAX_UINT8_CLASSES
+from uhr_seg_ros.core.classes import ClassSet, MAX_UINT8_CLASSES
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.timing import StageClock
@@ -49,6 +49,7 @@ from uhr_seg_ros.pipelines.pipeline import (
 from uhr_seg_ros.pipelines.refinement.refine import refine, Refinement
 from uhr_seg_ros.pipelines.region_of_interest import RegionOfInterest
 from uhr_seg_ros.pipelines.registry import pipeline_entry
+from uhr_seg_ros.pipelines.relabeling import Relabeling
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Segmentation:
             full resolution; below 1 only with a `FrameBudget`.
         novelty: how far the frame is from those that the model knows; above 1 it is outside, and
             its mask may be wrong anywhere. None if not requested, or the bundle cannot tell.
+        classes: what the ids of the mask mean; None where nobody says.
 
     """
 
@@ -81,6 +83,7 @@ class Segmentation:
     refined_share: float | None = None
     detail_share: float = 1.0
     novelty: float | None = None
+    classes: ClassSet | None = None
 
 
 class Segmenter:
@@ -144,6 +147,7 @@ class Segmenter:
         roi: RegionOfInterest | None = None,
         smoothing: Callable[[np.ndarray], np.ndarray] | None = None,
         novelty: bool = False,
+        relabeling: Relabeling | None = None,
     ) -> Segmentation:
         """
         Segment one image of any size.
@@ -163,6 +167,8 @@ class Segmenter:
                 mask goes last; confidence and logits stay those of the frame. None for none.
             novelty: whether to return the novelty too, where the bundle can tell it; on a GPU
                 that waits for the frame.
+            relabeling: which ids the classes of the bundle get, made of `bundle.classes`; pictures
+                show those. None leaves them as they are.
 
         Returns:
             The mask in the size of the image and what was requested; the arrays belong to
@@ -185,6 +191,7 @@ class Segmenter:
             roi=roi,
             smoothing=smoothing,
             novelty=novelty,
+            relabeling=relabeling,
         )
         return pending.result()
 
@@ -266,6 +273,7 @@ class Segmenter:
         roi: RegionOfInterest | None = None,
         smoothing: Callable[[np.ndarray], np.ndarray] | None = None,
         novelty: bool = False,
+        relabeling: Relabeling | None = None,
     ) -> PendingResult[Segmentation]:
         """
         Start one image; see `__call__`.
@@ -278,14 +286,14 @@ class Segmenter:
         frame = self._checked(image)
         wanted = {
             'mask': True,
-            'confidence': confidence,
+            'confidence': confidence or (relabeling is not None and relabeling.threshold > 0),
             'logits': logits,
             NOVELTY: novelty and NOVELTY in self.bundle.graphs,
         }
         outputs = tuple(name for name, asked in wanted.items() if asked)
         clock = StageClock()
         # What is painted shows the mask as it is handed on.
-        as_it_is = refinement is None and smoothing is None and roi is None
+        as_it_is = refinement is smoothing is roi is relabeling is None
         at_once = overlay if as_it_is else OverlayOptions()
         request = OutputRequest(outputs, at_once, budget, roi)
         if budget is not None and (reason := self.why_whole):
@@ -306,10 +314,19 @@ class Segmenter:
                     results['mask'] = smoothing(results['mask'])
             if roi is not None:
                 results.update(roi.leave_out(results['mask'], results.get('confidence')))
+            classes = self.bundle.classes
+            if relabeling is not None:
+                classes = relabeling.classes
+                with clock.stage('relabel'):
+                    results['mask'] = relabeling.apply(results['mask'], results.get('confidence'))
+                if not confidence:
+                    results.pop('confidence', None)
             if overlay.any and at_once != overlay:
                 with clock.stage('overlay'):
-                    results.update(overlay.paint(frame.bgr, results['mask'], self.bundle.classes))
-            return Segmentation(**results, stage_times=clock.times, detail_share=detail_share)
+                    results.update(overlay.paint(frame.bgr, results['mask'], classes))
+            return Segmentation(
+                **results, stage_times=clock.times, detail_share=detail_share, classes=classes
+            )
 
         return PendingResult(finish)
 

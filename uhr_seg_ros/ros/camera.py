@@ -31,6 +31,7 @@ from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import MessageError
 from uhr_seg_ros.core.text import MAX_SHOWN, one_line, shortened
+from uhr_seg_ros.pipelines.relabeling import Relabeling
 from uhr_seg_ros.pipelines.segmenter import Segmentation
 from uhr_seg_ros.ros.attention import Attention
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
@@ -183,6 +184,7 @@ class Camera:
         on_error: called for a calibration that is rejected.
 
     Attributes:
+        name: as given.
         monitor: what `/diagnostics` tells about the frames.
         attention: how closely they are looked at; another one with every bundle.
         watch: whether the frames are such as the bundle is for, None while unconfigured.
@@ -201,7 +203,7 @@ class Camera:
         on_error: Callable[[MessageError], None],
     ) -> None:
         self._node = node
-        self._name = name
+        self.name = name
         self._prefix = f'{name}/' if name else ''
         self._shown = f'camera {name}: ' if name else ''
         self._next_look_s = 0.0
@@ -237,14 +239,19 @@ class Camera:
         return is_active and (self.wants_points or (ground is not None and ground.is_wanted))
 
     def status(
-        self, counts: Counts, now: float, settings: Settings, stall: Problem | None
+        self,
+        counts: Counts,
+        now: float,
+        settings: Settings,
+        stall: Problem | None,
+        idle: Problem | None = None,
     ) -> DiagnosticStatus:
         """Return the status of the input topic; see `CameraMonitor.status`."""
         more = {
             'camera_info_received': str(self._calibrations.received),
             'camera_info_rejected': str(self._calibrations.rejected),
         }
-        problems: list[Problem | None] = []
+        problems: list[Problem | None] = [idle]
         # Another thread may close them.
         if (watch := self.watch) is not None:
             more |= watch.values()
@@ -299,7 +306,9 @@ class Camera:
         """Take frames as `raw` or `compressed` images, from the next activation on."""
         self.monitor.topic_name = image_topic(self._node, self._prefix, transport)
 
-    def open_output(self, bundle: Bundle, on_error: Callable[[Exception], None]) -> None:
+    def open_output(
+        self, bundle: Bundle, labels: Relabeling, on_error: Callable[[Exception], None]
+    ) -> None:
         """Announce the masks and their classes, and where frames are sampled if that varies."""
         self.monitor.pace.forget()
         self.attention = Attention()
@@ -308,22 +317,28 @@ class Camera:
         self.output = CameraOutput(
             self._node,
             self._prefix,
-            bundle.classes,
+            labels,
             self._calibrations,
             on_error,
             samples=bundle.kind.has_sampling_grid,
         )
 
-    def open_clouds(self, classes: ClassSet, poses: TransformFinder, hooks: CloudHooks) -> None:
+    def adopt(self, bundle: Bundle, labels: Relabeling) -> None:
+        """Go on with another bundle; nothing if the outputs were withdrawn."""
+        self.monitor.pace.forget()
+        self.attention = Attention()
+        if self.output is not None:
+            self.watch = DomainWatch(bundle, self._calibrations)
+            self.output.adopt(labels, samples=bundle.kind.has_sampling_grid)
+
+    def open_clouds(self, poses: TransformFinder, hooks: CloudHooks) -> None:
         """Announce labeled points."""
-        self.clouds = CloudLabeler(
-            self._node, self._name, classes, self._calibrations, poses, hooks
-        )
+        self.clouds = CloudLabeler(self._node, self.name, self._calibrations, poses, hooks)
 
     def open_ground(self, classes: ClassSet, poses: TransformFinder, hooks: CloudHooks) -> None:
         """Announce what the mask says about the ground."""
         self.ground = GroundMapper(
-            self._node, self._name, classes, self._calibrations, poses, hooks
+            self._node, self.name, classes, self._calibrations, poses, hooks
         )
 
     def open_input(self, settings: Settings, worker: Worker) -> None:
@@ -345,11 +360,11 @@ class Camera:
             encoding = one_line(encoding, MAX_SHOWN)
         self._note(frame.arrival, frame.stamp_ns, encoding)
         self._newest = frame.arrival
-        self._worker.put(self._name, frame)
+        self._worker.put(self.name, frame)
 
     def _skip(self, header: Header) -> None:
         self._note(time.monotonic(), stamp_ns(header), None)
-        self._worker.skip(self._name)
+        self._worker.skip(self.name)
 
     def _note(self, arrival: float, stamp: int, encoding: str | None) -> None:
         self._jumps.note(self.monitor.topic_name, stamp)
@@ -358,8 +373,10 @@ class Camera:
 
     def _is_wanted(self) -> bool:
         """Return whether a frame that comes now may be the one that the worker will take."""
+        if self._worker.ignores:
+            return False
         lead = max(LEAD_S, 2 * self.monitor.usual_interval)  # one may be lost
-        waits = self._worker.time_to_turn(self._name)
+        waits = self._worker.time_to_turn(self.name)
         return waits <= lead or time.monotonic() - self._newest >= REFRESH_S
 
     def check_publishers(self, warning_s: float) -> None:

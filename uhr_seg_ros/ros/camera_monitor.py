@@ -109,6 +109,8 @@ class CameraMonitor(FrameLog):
             timing = self._arrivals.values(now, expected_frequency)
             timing['output_frequency'] = f'{self._masks.frequency(now):.3f}'
             self._counts.add(now, counts, max_rate_hz)
+            if not counts.pending:
+                self._waiting_since = None
             if stall is not None:  # what is dropped meanwhile is no matter of rates
                 self._counts.restart(now)
             level, message = worst(

@@ -83,7 +83,10 @@ class CountWindow:
         if not self._steps or max_rate_hz != self._limit:
             self.restart(now - _STEP_S)
         self._limit = max_rate_hz
+        ignored = counts.ignored - self._counts.ignored
         self._counts = counts
+        if ignored:  # on purpose, so what came meanwhile says nothing about this machine
+            self.restart(now)
         if now - self._seen_at < _STEP_S:
             return
         if counts == self._seen:  # nothing comes

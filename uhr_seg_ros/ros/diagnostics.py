@@ -165,6 +165,14 @@ def check_failure(failure: str) -> Problem | None:
     return (DiagnosticStatus.ERROR, failure) if failure else None
 
 
+IGNORES = 'frames are ignored, as ~/enable was called with false'
+
+
+def check_enabled(ignores: bool) -> Problem | None:
+    """Judge a node that ignores its frames: that is intended, but has to be said."""
+    return (DiagnosticStatus.OK, IGNORES) if ignores else None
+
+
 def check_domain(misfit: str) -> Problem | None:
     """Judge a bundle that is for other cameras than these, for this reason."""
     return (DiagnosticStatus.WARN, misfit) if misfit else None
@@ -245,7 +253,7 @@ def check_temperature(temperature_c: float | None, limit_c: float) -> Problem | 
 
 
 def count_values(counts: Iterable[Counts]) -> dict[str, str]:
-    """Return the counters, summed; received = processed + dropped + rejected + pending."""
+    """Return the counters, summed; `frames_received` is the sum of the others."""
     counts = list(counts)
     return {
         f'frames_{field}': str(sum(getattr(count, field) for count in counts))

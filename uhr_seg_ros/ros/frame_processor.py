@@ -27,10 +27,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from rclpy.impl.rcutils_logger import RcutilsLogger
+from sensor_msgs.msg import CompressedImage, Image
 
 from uhr_seg_ros.backends.options import EngineOptions
 from uhr_seg_ros.core.bundle import Bundle
-from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.core.gpu_health import GpuSample, open_probe, Probe
 from uhr_seg_ros.core.memory import trim_heap
@@ -39,6 +39,7 @@ from uhr_seg_ros.core.visualization import draw_density, OverlayOptions, scaled_
 from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.pipelines.frame_budget import FrameBudget
 from uhr_seg_ros.pipelines.pipeline import PendingResult, TilingOptions, WARM_UP_SIZE
+from uhr_seg_ros.pipelines.relabeling import Relabeling
 from uhr_seg_ros.pipelines.segmenter import Segmentation, Segmenter
 from uhr_seg_ros.pipelines.smoothing import BYTES_PER_PIXEL, MaskSmoother
 from uhr_seg_ros.ros.camera import Camera, Frame
@@ -47,6 +48,7 @@ from uhr_seg_ros.ros.messages.images import read_frame
 from uhr_seg_ros.ros.outputs import CameraOutput, FrameResult
 from uhr_seg_ros.ros.parameters.node_parameters import Parameters
 from uhr_seg_ros.ros.parameters.settings import Settings
+from uhr_seg_ros.ros.samples import Sample, SampleRequests
 from uhr_seg_ros.ros.stalls import Sign
 
 PROGRESS_PERIOD_S = 5.0
@@ -103,14 +105,15 @@ class _Work(NamedTuple):
     start: float
     convert_ms: float
     is_watched: bool
+    sampled: RawFrame | None
 
 
 class FrameProcessor:
     """
     Owns the segmenter, turns frames into messages, and knows how long that takes.
 
-    `load`, `unload` and `process` are for the worker's thread alone: an engine may belong to the
-    thread that opened it, as those of CUDA do.
+    `load`, `adopt`, `relabel`, `unload` and `process` are for the worker's thread alone: an engine
+    may belong to the thread that opened it, as those of CUDA do.
 
     Args:
         cameras: by their names.
@@ -125,6 +128,8 @@ class FrameProcessor:
         gpu_temperature_c: what `values` has found last, None without a GPU.
         last_sign: when a build has shown progress last, s (`time.monotonic`).
         sign: what was told last by something that takes long, None for nothing.
+        samples: who waits for a frame with all that became of it.
+        applied: the settings that bundle and classes are those of.
 
     """
 
@@ -148,6 +153,9 @@ class FrameProcessor:
         self._stages = StageWindows()
         self._probe: Probe | None = None
         self.gpu_temperature_c: float | None = None
+        self.samples = SampleRequests()
+        self.applied = parameters.settings
+        self._labels: Relabeling | None = None
 
     @property
     def name(self) -> str:
@@ -159,6 +167,21 @@ class FrameProcessor:
         """The bundle that is loaded."""
         assert self._segmenter is not None  # who asks has loaded it
         return self._segmenter.bundle
+
+    @property
+    def labels(self) -> Relabeling:
+        """What the ids of the masks mean."""
+        assert self._labels is not None  # who asks has loaded a bundle
+        return self._labels
+
+    def runs(self, segmenter: Segmenter) -> bool:
+        """Tell whether frames run on these engines."""
+        return self._segmenter is segmenter
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether a bundle is loaded."""
+        return self._segmenter is not None
 
     @property
     def fallback(self) -> str:
@@ -174,27 +197,40 @@ class FrameProcessor:
 
     def why_whole(self, settings: Settings) -> str:
         """Return why a frame budget that is asked for is not kept, and what to do; or empty."""
-        segmenter = self._segmenter
-        if segmenter is None or settings.detail != 'budget':
-            return ''
-        if not settings.latency_budget_ms:
-            return 'latency.budget_ms is 0: set it to what a frame may take, ms'
-        return segmenter.why_whole
+        return _why_whole(self._segmenter, settings)
 
-    def load(self, settings: Settings) -> ClassSet:
+    def load(self, settings: Settings) -> None:
         """
-        Open the engines of the bundle and return its classes.
+        Open the engines of the bundle.
 
         Raises:
-            UhrSegError: the bundle, the back end, the memory limit or a region of interest is not
-                usable.
+            UhrSegError: the bundle, the back end, the memory limit, a region of interest or a name
+                of a class is not usable.
 
         """
         self.rebuild_reason = ''
+        segmenter = self.open(settings)
+        try:
+            self._begin(segmenter, settings)
+        except UhrSegError:  # such as a class that the bundle does not have
+            segmenter.close()
+            raise
+
+    def open(self, settings: Settings) -> Segmenter:
+        """
+        Open the engines of a bundle beside those that run, if any.
+
+        That may be done on another thread than the worker's where they do not belong to it, see
+        `needs_one_thread`.
+
+        Raises:
+            UhrSegError: as `load`, but for names of classes.
+
+        """
         FrameLimit(settings.max_pixels).check('input_size', *settings.input_size[::-1])
         for region in settings.regions.values():
             region.open()  # or raises
-        self._segmenter = Segmenter(
+        segmenter = Segmenter(
             settings.bundle,
             settings.backend,
             TilingOptions(settings.memory_limit_mb, settings.tile_size or None),
@@ -209,15 +245,52 @@ class FrameProcessor:
                 on_progress=self._on_progress,
             ),
         )
-        if settings.frame_budget_ms and not self.why_whole(settings):
-            self._segmenter.warm_up(WARM_UP_SIZE, FrameBudget(settings.frame_budget_ms))
+        if settings.frame_budget_ms and not _why_whole(segmenter, settings):
+            segmenter.warm_up(WARM_UP_SIZE, FrameBudget(settings.frame_budget_ms))
+        return segmenter
+
+    def adopt(self, segmenter: Segmenter, settings: Settings) -> None:
+        """
+        Let the next frames run on other engines, and close those before.
+
+        Raises:
+            ConfigError: a class that the bundle does not have; everything is as it was.
+
+        """
+        before = self._segmenter
+        self._begin(segmenter, settings)
+        for camera in self._cameras.values():
+            camera.adopt(segmenter.bundle, self.labels)
+        if before is not None:
+            before.close()
+        self._run_later(trim_heap)
+
+    def relabel(self, settings: Settings) -> None:
+        """
+        Let classes of the next frames be as they are wanted.
+
+        Raises:
+            ConfigError: a class that the bundle does not have; everything is as it was.
+
+        """
+        if self._segmenter is None:
+            return
+        self._labels = _labels(self._segmenter, settings)
+        self.applied = settings
+        for camera in self._cameras.values():
+            if camera.output is not None:
+                camera.output.publish_labels(self._labels)
+
+    def _begin(self, segmenter: Segmenter, settings: Settings) -> None:
+        self._labels = _labels(segmenter, settings)
+        self._segmenter, self.applied = segmenter, settings
+        self._smoothers = {}
         self._stages = StageWindows()
-        self._note_engines(self._segmenter)
-        line = self._segmenter.bundle.domain_line
+        self._note_engines(segmenter)
+        line = segmenter.bundle.domain_line
         self._logger.info(f'{line}; camera_view is {settings.camera_view}')
         if misfit := self.misfit(settings):
             self._logger.warning(misfit)
-        return self._segmenter.bundle.classes
 
     def unload(self) -> None:
         """Close the engines, if there are any."""
@@ -263,9 +336,12 @@ class FrameProcessor:
             msg = 'the node was closed while the frame was in work'
             raise UhrSegError(msg)
         asked = output.wanted(settings)
+        is_sampled = name in self.samples.wanted
+        labels = self.labels if self.labels.changes else None
         confidence = 'confidence' in asked or camera.wants_points
+        confidence |= 'objects' in asked or (labels is not None and labels.threshold > 0)
         overlay = OverlayOptions(
-            overlay='overlay' in asked,
+            overlay='overlay' in asked or is_sampled,
             color_mask='color_mask' in asked,
             alpha=settings.overlay_alpha,
             scale=settings.overlay_scale,
@@ -281,10 +357,7 @@ class FrameProcessor:
         image = read_frame(frame.message, camera.remark, limit)
         convert_ms = 1e3 * (time.monotonic() - begun)
         camera.monitor.pace.begin((image.height, image.width))
-        outgrows = self._frame_sizes.outgrows(image.height * image.width)
-        segmenter.keep_memory(not outgrows)
-        if outgrows:
-            self._run_later(trim_heap)  # when the frame is done and gone
+        self._keep_memory(segmenter, image)
         budget = roi = None
         if settings.detail == 'budget' and not self.why_whole(settings):
             budget = camera.attention.budget(settings.frame_budget_ms, convert_ms)
@@ -300,6 +373,7 @@ class FrameProcessor:
             roi=roi,
             smoothing=smoother and partial(smoother, stamp_ns=frame.stamp_ns),
             novelty=is_watched,
+            relabeling=labels,
         )
         if segmenter.fallback != self.fallback:  # engines for a new size were refused
             self._note_engines(segmenter)
@@ -316,6 +390,7 @@ class FrameProcessor:
             start,
             convert_ms,
             is_watched,
+            image if is_sampled else None,
         )
         if segmenter.is_async:
             return partial(self._finish, work)
@@ -352,12 +427,49 @@ class FrameProcessor:
         waited_ms = 1e3 * (work.start - work.frame.arrival)
         times = {'wait': waited_ms, **times, 'latency': latency_ms}
         work.output.publish_times(replace(published, times_ms=times))
+        if work.sampled is not None:
+            self._hand_in(work, work.sampled, result, times)
         if work.camera.clouds is not None:
             work.camera.clouds.put_mask(header, result)
         if work.camera.ground is not None:
             work.camera.ground.put_mask(header, result)
         if work.is_watched:
             work.camera.look(header, result, settings)
+
+    def segment(self, message: Image | CompressedImage) -> Segmentation:
+        """
+        Segment an image that belongs to no camera; its mask has its size.
+
+        Raises:
+            UhrSegError: it cannot be read or segmented, or nothing is loaded.
+
+        """
+        segmenter, settings = self._segmenter, self._parameters.settings
+        if segmenter is None:
+            msg = 'no bundle is loaded: configure the node'
+            raise UhrSegError(msg)
+        labels = self.labels if self.labels.changes else None
+        each = segmenter.bytes_per_pixel(confidence=labels is not None and labels.threshold > 0)
+        limit = FrameLimit(settings.max_pixels, settings.memory_limit_mb, each)
+        image = read_frame(message, lambda remark: None, limit)
+        self._keep_memory(segmenter, image)
+        return segmenter(image, refinement=settings.refinement, relabeling=labels)
+
+    def _keep_memory(self, segmenter: Segmenter, image: RawFrame) -> None:
+        """Let memory go behind an image that is larger than usual."""
+        outgrows = self._frame_sizes.outgrows(image.height * image.width)
+        segmenter.keep_memory(not outgrows)
+        if outgrows:
+            self._run_later(trim_heap)  # when it is done and gone
+
+    def _hand_in(
+        self, work: _Work, image: RawFrame, result: Segmentation, times_ms: Mapping[str, float]
+    ) -> None:
+        """Hand a frame and what became of it to whoever waits for a sample."""
+        camera, header = work.camera, work.frame.message.header
+        topic = camera.monitor.topic_name
+        sample = Sample(header, topic, image, result, times_ms, dict(self._facts))
+        self.samples.put(camera.name, sample)
 
     def note_cloud(self, milliseconds: float) -> None:
         """Note what labeling and publishing the points of a camera took."""
@@ -411,6 +523,19 @@ def _sampling_picture(segmenter: Segmenter, image: RawFrame, scale: float) -> np
     height, width = scaled_size((image.height, image.width), scale)
     small = cv2.resize(image.bgr, (width, height), interpolation=cv2.INTER_AREA)
     return draw_density(small, segmenter.sampling_grid(image))
+
+
+def _labels(segmenter: Segmenter, settings: Settings) -> Relabeling:
+    threshold = settings.confidence_threshold
+    return Relabeling(segmenter.bundle.classes, settings.class_edits, threshold)
+
+
+def _why_whole(segmenter: Segmenter | None, settings: Settings) -> str:
+    if segmenter is None or settings.detail != 'budget':
+        return ''
+    if not settings.latency_budget_ms:
+        return 'latency.budget_ms is 0: set it to what a frame may take, ms'
+    return segmenter.why_whole
 
 
 def _facts(segmenter: Segmenter) -> dict[str, str]:

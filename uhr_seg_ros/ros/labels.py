@@ -36,11 +36,9 @@ if TYPE_CHECKING:
     from builtin_interfaces.msg import Time
 
 
-def publish_labels(
-    node: Node, prefix: str, classes: ClassSet, group: CallbackGroup | None = None
-) -> Publisher:
+class LabelTopic:
     """
-    Publish the classes once, latched, as the vision_msgs convention asks for.
+    The classes on a latched topic, as the vision_msgs convention asks for.
 
     `<prefix>label_info` (vision_msgs/LabelInfo), or where vision_msgs is absent
     `<prefix>label_info_json` (std_msgs/String) with the same content.
@@ -48,57 +46,63 @@ def publish_labels(
     Args:
         node: owner of the publisher.
         prefix: namespace of the mask, such as `~/` or `~/front/`.
-        classes: position is the id in the mask.
         group: of the publisher's events; None: the node's own.
 
-    Returns:
-        The publisher; the message lives as long as it does.
+    Attributes:
+        publisher: the message lives as long as it does.
 
     """
-    stamp = node.get_clock().now().to_msg()
-    if LabelInfo is not None:
-        return _publish(node, f'{prefix}label_info', _label_info(classes, stamp), group)
-    message = String(data=json.dumps(_content(classes, stamp)))
-    publisher = _publish(node, f'{prefix}label_info_json', message, group)
-    node.get_logger().info(
-        f'vision_msgs is not installed: class names are on {publisher.topic_name} as JSON'
-    )
-    return publisher
+
+    def __init__(self, node: Node, prefix: str, group: CallbackGroup | None = None) -> None:
+        self._node = node
+        kind, name = (
+            (String, 'label_info_json') if LabelInfo is None else (LabelInfo, 'label_info')
+        )
+        self.publisher: Publisher[Any] = node.create_publisher(
+            kind,
+            prefix + name,
+            latched_qos(),
+            callback_group=group,
+            qos_overriding_options=output_overrides(),
+        )
+        if LabelInfo is None:
+            node.get_logger().info(
+                'vision_msgs is not installed: class names are on '
+                f'{self.publisher.topic_name} as JSON'
+            )
+
+    def publish(self, classes: ClassSet, threshold: float) -> None:
+        """
+        Publish what the ids of the masks from now on mean.
+
+        Args:
+            classes: those that are unused are left out.
+            threshold: confidence, 0 to 1, below which pixels are unlabeled.
+
+        """
+        stamp = self._node.get_clock().now().to_msg()
+        if LabelInfo is None:
+            content = _content(classes, threshold, stamp)
+            self.publisher.publish(String(data=json.dumps(content)))
+        else:
+            self.publisher.publish(_label_info(classes, threshold, stamp))
 
 
-def _publish(node: Node, topic: str, message: Any, group: CallbackGroup | None) -> Publisher:
-    publisher = node.create_publisher(
-        type(message),
-        topic,
-        latched_qos(),
-        callback_group=group,
-        qos_overriding_options=output_overrides(),
-    )
-    try:
-        publisher.publish(message)
-    except Exception:
-        node.destroy_publisher(publisher)
-        raise
-    return publisher
-
-
-def _content(classes: ClassSet, stamp: Time) -> dict[str, Any]:
+def _content(classes: ClassSet, threshold: float, stamp: Time) -> dict[str, Any]:
     """Return the fields of vision_msgs/LabelInfo."""
     return {
         'header': {'stamp': {'sec': stamp.sec, 'nanosec': stamp.nanosec}, 'frame_id': ''},
         'class_map': [
-            {'class_id': class_id, 'class_name': name}
-            for class_id, name in enumerate(classes.names)
+            {'class_id': class_id, 'class_name': name} for name, class_id in classes.ids.items()
         ],
-        'threshold': 0.0,
+        'threshold': threshold,
     }
 
 
-def _label_info(classes: ClassSet, stamp: Time) -> Any:
-    message = LabelInfo()
+def _label_info(classes: ClassSet, threshold: float, stamp: Time) -> Any:
+    message = LabelInfo(threshold=threshold)
     message.header.stamp = stamp
     message.class_map = [
-        VisionClass(class_id=class_id, class_name=name)
-        for class_id, name in enumerate(classes.names)
+        VisionClass(class_id=class_id, class_name=name) for name, class_id in classes.ids.items()
     ]
     return message

@@ -35,6 +35,7 @@ from uhr_seg_ros.core.cuda_driver import GpuLostError
 from uhr_seg_ros.core.memory import trim_heap, tune_malloc
 from uhr_seg_ros.ros.camera import Camera
 from uhr_seg_ros.ros.frame_processor import FrameProcessor
+from uhr_seg_ros.ros.live_bundle import LiveBundle
 from uhr_seg_ros.ros.messages.remarks import Throttle
 from uhr_seg_ros.ros.parameters.node_parameters import Parameters
 from uhr_seg_ros.ros.parameters.settings import Settings
@@ -43,6 +44,8 @@ from uhr_seg_ros.ros.points.cloud_labeler import CloudHooks
 from uhr_seg_ros.ros.points.transforms import TransformFinder
 from uhr_seg_ros.ros.process import RCLError, run, StoppableNode
 from uhr_seg_ros.ros.reporting import Reporter
+from uhr_seg_ros.ros.segment_requests import SegmentRequests
+from uhr_seg_ros.ros.services import Services
 from uhr_seg_ros.ros.topics.sim_clock import SimClockNode
 from uhr_seg_ros.ros.topics.time_jumps import TimeJumps
 from uhr_seg_ros.ros.transitions import (
@@ -86,7 +89,12 @@ class SegmentationNode(SimClockNode, StoppableNode):
         self.failures = Failures(self.get_logger())
         self._is_final = False
         self._stopping = Event()
-        self._declared = Parameters(self, lambda: self._state == 'unconfigured')
+        self._declared = Parameters(
+            self,
+            lambda: self._state == 'unconfigured',
+            lambda new: self._live.review(new),
+            lambda old, new: self._live.follow(old, new),
+        )
         settings = self._declared.settings
         self._throttle = Throttle()
         self._jumps = TimeJumps(self)
@@ -113,6 +121,12 @@ class SegmentationNode(SimClockNode, StoppableNode):
             self._on_rejected,
             self._processor.min_interval,
             self.watchdog.note,
+        )
+        about = (lambda: self._declared.settings), (lambda: self._state)
+        self._live = LiveBundle(self, self._processor, self._worker, *about)
+        self._on_request = Services(self, self._worker, self._processor.samples, *about)
+        self._requests = SegmentRequests(
+            self, self._processor.segment, self._run_later, self._on_refused
         )
         self._start_timers(settings)
 
@@ -145,6 +159,7 @@ class SegmentationNode(SimClockNode, StoppableNode):
         try:
             for camera in self._cameras.values():
                 camera.open_input(settings, self._worker)
+            self._requests.open_input()
         except Exception as error:  # such as an override of a QoS that does not exist
             self.failures.add('cannot be activated', error)
             failure = self.failures.text
@@ -200,12 +215,16 @@ class SegmentationNode(SimClockNode, StoppableNode):
             timeout: s.
 
         Returns:
-            Whether the worker has ended; if not, it is inside an engine.
+            Whether the worker has ended; if not, it is inside an engine, or another thread is.
 
         """
         self._stopping.set()
         worker: Worker | None = getattr(self, '_worker', None)  # none after a refused parameter
-        return worker is None or worker.stop(timeout)
+        if worker is None:
+            return True
+        self._processor.samples.give_up()
+        self._live.cancel()
+        return worker.stop(timeout) and not self._live.is_busy
 
     def destroy_node(self) -> None:
         """Stop and withdraw everything."""
@@ -219,7 +238,7 @@ class SegmentationNode(SimClockNode, StoppableNode):
         super().destroy_node()
 
     def _start_timers(self, settings: Settings) -> None:
-        reporter = Reporter(self, self._cameras, self._worker, self._processor)
+        reporter = Reporter(self, self._cameras, self._worker, self._processor, self._live)
         # The node's own clock stands still with use_sim_time while no simulation runs.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(
@@ -245,7 +264,7 @@ class SegmentationNode(SimClockNode, StoppableNode):
     def _open(self, settings: Settings) -> None:
         start = time.monotonic()
         self.get_logger().info(f'loading bundle {settings.bundle}')
-        classes = self._on_worker(
+        self._on_worker(
             partial(self._processor.load, settings),
             f'loading bundle {settings.bundle}',
             Limit('configure_timeout', lambda: self._declared.settings.configure_timeout),
@@ -253,8 +272,9 @@ class SegmentationNode(SimClockNode, StoppableNode):
         for name, camera in self._cameras.items():
             warn = partial(self._warn, name, 'compressed output')
             camera.choose_transport(settings.image_transport)
-            camera.open_output(self._processor.bundle, warn)
-        self._open_transformed(settings, classes)
+            camera.open_output(self._processor.bundle, self._processor.labels, warn)
+        self._requests.open_output()
+        self._open_transformed(settings, self._processor.labels.classes)
         if self._processor.fallback:
             self.get_logger().warning(self._processor.fallback)
         seconds = time.monotonic() - start
@@ -276,16 +296,20 @@ class SegmentationNode(SimClockNode, StoppableNode):
                 on_time=self._processor.note_cloud,
             )
             if settings.cloud_enabled:
-                camera.open_clouds(classes, self._transforms, hooks)
+                camera.open_clouds(self._transforms, hooks)
             if settings.ground_frame:
                 hooks = hooks._replace(on_error=partial(self._warn, name, 'ground grid'))
                 camera.open_ground(classes, self._transforms, hooks)
 
     def _close_inputs(self) -> None:
         self._worker.pause()
+        self._processor.samples.give_up()
         for name, camera in self._cameras.items():
             with self.failures.step(f'closing the inputs{_of(name)}'):
                 camera.close_input()
+
+        with self.failures.step('closing the input of requests'):
+            self._requests.close_input()
 
     def _close(self, *, waits: bool) -> None:
         """
@@ -299,6 +323,7 @@ class SegmentationNode(SimClockNode, StoppableNode):
 
         """
         self._close_inputs()
+        self._live.cancel()
         if waits:
             # Behind the frame in work: afterwards nobody publishes.
             with self.failures.step('unloading the models'):
@@ -308,6 +333,8 @@ class SegmentationNode(SimClockNode, StoppableNode):
         for name, camera in self._cameras.items():
             with self.failures.step(f'withdrawing the outputs{_of(name)}'):
                 camera.close_output()
+        with self.failures.step('withdrawing the answers to requests'):
+            self._requests.close_output()
         with self.failures.step('giving back memory'):
             trim_heap()
 
@@ -351,6 +378,10 @@ class SegmentationNode(SimClockNode, StoppableNode):
             return
         camera.monitor.note_rejected(describe(error))
         self._warn(name, 'frame', error)
+
+    def _on_refused(self, error: Exception) -> None:
+        self._note_loss(error)
+        self._warn('', 'segment request', error)
 
     def _warn(self, name: str, what: str, error: Exception) -> None:
         """Log what was rejected, now and then."""

@@ -30,12 +30,13 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from uhr_seg_ros.core.classes import ClassSet
+from uhr_seg_ros.pipelines.relabeling import Relabeling
 from uhr_seg_ros.pipelines.segmenter import Segmentation
-from uhr_seg_ros.ros.labels import publish_labels
+from uhr_seg_ros.ros.labels import LabelTopic
 from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache, fit_camera_info
 from uhr_seg_ros.ros.messages.compressing import encode_jpeg, encode_png
 from uhr_seg_ros.ros.messages.images import encode_image
+from uhr_seg_ros.ros.messages.objects import Detection2DArray, encode_objects
 from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.topics.closing import close_all, withdraw
 from uhr_seg_ros.ros.topics.latest_jobs import LatestJobs
@@ -77,8 +78,9 @@ class OutputSpec(Generic[M]):
         name: of the topic, below the camera's.
         type: of the messages.
         needs: what has to be asked for where somebody subscribes: `confidence`, `overlay` or
-            `color_mask` of the segmenter; `sampling` where bundles choose where they sample, and
-            the topic is announced for those only; `times_ms` for what is known at last.
+            `color_mask` of the segmenter; `objects`, which have a confidence; `sampling` where
+            bundles choose where they sample, and the topic is announced for those only;
+            `times_ms` for what is known at last.
         encode: makes the message; None for none.
         is_enabled: whether the parameters let it be asked for.
         may_lag: whether it is made beside the worker, and skipped where a newer one is due: what
@@ -129,6 +131,10 @@ def _sampling(output: CameraOutput, frame: FrameResult) -> Image | None:
     return None if picture is None else encode_image(picture, 'bgr8', frame.header)
 
 
+def _objects(output: CameraOutput, frame: FrameResult) -> Any:
+    return encode_objects(frame.result, frame.settings.objects_min_area, frame.header)
+
+
 def _times(output: CameraOutput, frame: FrameResult) -> DiagnosticArray:
     values = {f'{stage}_ms': f'{value:.3f}' for stage, value in frame.times_ms.items()}
     values['detail_share'] = f'{frame.result.detail_share:.4f}'
@@ -157,6 +163,17 @@ OUTPUTS: tuple[OutputSpec[Any], ...] = (
         'color_mask/compressed', CompressedImage, 'color_mask', _jpeg('color_mask'), may_lag=True
     ),
 )
+if Detection2DArray is not None:
+    OUTPUTS += (
+        OutputSpec(
+            'objects',
+            Detection2DArray,
+            'objects',
+            _objects,
+            lambda settings: settings.objects_enabled,
+            may_lag=True,
+        ),
+    )
 """Every topic of a camera that has a message for each frame."""
 
 
@@ -167,7 +184,7 @@ class CameraOutput:
     Args:
         node: owner of the publishers.
         prefix: `front/` for the camera `front`, empty for the one without a name.
-        classes: what the mask's ids mean.
+        labels: what the mask's ids mean at first.
         calibrations: where the mask's camera_info comes from.
         on_error: gets why an output that may lag could not be made.
         samples: whether to announce pictures of where frames are sampled, too.
@@ -182,13 +199,14 @@ class CameraOutput:
         self,
         node: LifecycleNode,
         prefix: str,
-        classes: ClassSet,
+        labels: Relabeling,
         calibrations: CameraInfoCache,
         on_error: Callable[[Exception], None],
         *,
         samples: bool = False,
     ) -> None:
         self.node, self.calibrations = node, calibrations
+        self._prefix = f'~/{prefix}'
         self._encoding = LatestJobs('encoding', on_error)
         # Goes with the publishers; the node's own group would keep a reference to each for ever.
         self._group = MutuallyExclusiveCallbackGroup()
@@ -197,8 +215,10 @@ class CameraOutput:
         try:
             for spec in OUTPUTS:
                 if samples or spec.needs != 'sampling':
-                    self._topics.append((spec, self._publisher(spec, f'~/{prefix}{spec.name}')))
-            self._open.append(publish_labels(node, f'~/{prefix}', classes, self._group))
+                    self._announce(spec)
+            self._labels = LabelTopic(node, f'~/{prefix}', self._group)
+            self._open.append(self._labels.publisher)
+            self._labels.publish(labels.classes, labels.threshold)
         except Exception:  # such as an override of a QoS that does not exist
             self.close()
             raise
@@ -206,6 +226,26 @@ class CameraOutput:
     def topic_name(self, name: str) -> str:
         """Return the resolved topic of an output."""
         return next(topic.topic_name for spec, topic in self._topics if spec.name == name)
+
+    def adopt(self, labels: Relabeling, *, samples: bool) -> None:
+        """Go on with the masks of another bundle; for the worker, which publishes."""
+        self.publish_labels(labels)
+        for spec in OUTPUTS if samples else ():
+            if spec.needs == 'sampling' and not any(spec is each for each, _ in self._topics):
+                is_active = self._topics[0][1].is_activated
+                self._announce(spec)
+                if is_active:  # it came too late for the transition
+                    state: Any = None  # which is not looked at
+                    self._topics[-1][1].on_activate(state)
+        for spec, publisher in () if samples else tuple(self._topics):
+            if spec.needs == 'sampling':
+                self._topics.remove((spec, publisher))
+                self._open.remove(publisher)
+                withdraw(self.node, publisher)
+
+    def publish_labels(self, labels: Relabeling) -> None:
+        """Publish what the ids of the masks from now on mean."""
+        self._labels.publish(labels.classes, labels.threshold)
 
     def wanted(self, settings: Settings) -> frozenset[str]:
         """Return what to ask for, as somebody subscribes to it; see `OutputSpec.needs`."""
@@ -244,6 +284,9 @@ class CameraOutput:
         message = spec.encode(self, frame)
         if message is not None:
             publisher.publish(message)
+
+    def _announce(self, spec: OutputSpec[Any]) -> None:
+        self._topics.append((spec, self._publisher(spec, self._prefix + spec.name)))
 
     def _publisher(self, spec: OutputSpec[Any], topic: str) -> LifecyclePublisher[Any]:
         publisher: LifecyclePublisher[Any] = self.node.create_lifecycle_publisher(

@@ -32,6 +32,7 @@ from uhr_seg_ros.ros.diagnostics import (
     check_detail,
     check_domain,
     check_duplicate_name,
+    check_enabled,
     check_failure,
     check_fallback,
     check_frame_budget,
@@ -41,6 +42,7 @@ from uhr_seg_ros.ros.diagnostics import (
     node_status,
 )
 from uhr_seg_ros.ros.frame_processor import FrameProcessor
+from uhr_seg_ros.ros.live_bundle import LiveBundle
 from uhr_seg_ros.ros.messages.images import encode_image
 from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.stalls import find_stalls
@@ -58,13 +60,20 @@ class Reporter:
         cameras: name -> camera.
         worker: what it counts and is inside of.
         path: what runs, and how long its stages take.
+        live: what is to run instead.
 
     """
 
     def __init__(
-        self, node: Node, cameras: Mapping[str, Camera], worker: Worker, path: FrameProcessor
+        self,
+        node: Node,
+        cameras: Mapping[str, Camera],
+        worker: Worker,
+        path: FrameProcessor,
+        live: LiveBundle,
     ) -> None:
         self._node, self._cameras, self._worker, self._path = node, cameras, worker, path
+        self._live = live
         self._lasting = Lasting()
         self._diagnostics = node.create_publisher(
             DiagnosticArray, '/diagnostics', 10, qos_overriding_options=output_overrides()
@@ -102,11 +111,14 @@ class Reporter:
         counts = {camera: self._worker.counts(camera) for camera in self._cameras}
         monitors = {each: camera.monitor for each, camera in self._cameras.items()}
         stalls = find_stalls(self._worker, monitors, now, path.sign, settings.max_rate_hz)
+        idle = check_enabled(self._worker.ignores)
         cameras = [
-            camera.status(counts[each], now, settings, stalls[each])
+            camera.status(counts[each], now, settings, stalls[each], idle)
             for each, camera in self._cameras.items()
         ]
         values, recent = path.values(), path.take_recent()
+        if loading := self._live.loading:
+            values['bundle_loading'] = loading
         hold_s = max(HOLD_S, *(each.usual_silence for each in monitors.values()))
         last = partial(self._lasting, now=now, hold_s=hold_s)
         budget_ms, refine_ms = settings.latency_budget_ms, settings.refine_budget_ms
@@ -133,6 +145,8 @@ class Reporter:
             check_detail(whole),
             check_cache(path.rebuild_reason),
             check_domain(path.misfit(settings)),
+            self._live.problem(),
+            idle,
         )
         return [*cameras, node]
 

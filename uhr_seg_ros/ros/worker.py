@@ -41,6 +41,7 @@ class Counts(NamedTuple):
     dropped: int
     rejected: int
     pending: int
+    ignored: int = 0
 
 
 class InWork(NamedTuple):
@@ -65,13 +66,15 @@ class _Slot:
     processed: int = 0
     dropped: int = 0
     rejected: int = 0
+    ignored: int = 0
     last_taken: float = -math.inf
     last_processed: float | None = None
 
     def counts(self) -> Counts:
-        done = self.processed + self.dropped + self.rejected
+        done = self.processed + self.dropped + self.rejected + self.ignored
+        pending = self.received - done
         return Counts(
-            self.received, self.processed, self.dropped, self.rejected, self.received - done
+            self.received, self.processed, self.dropped, self.rejected, pending, self.ignored
         )
 
     def empty(self) -> None:
@@ -124,6 +127,7 @@ class Worker:
         self._begun: deque[tuple[InWork, int | None]] = deque()  # with the frame's stamp
         self._durations: deque[float] = deque(maxlen=_REMEMBERED)
         self._paused = False
+        self._ignores = False
         self._stopping = False
         # A daemon: an inference that takes seconds must not hold up the end of the process.
         self._thread = Thread(target=self._run, name='segmentation_worker', daemon=True)
@@ -134,6 +138,9 @@ class Worker:
         with self._changed:
             slot = self._slots[camera]
             slot.received += 1
+            if self._ignores:
+                slot.ignored += 1
+                return
             slot.empty()
             slot.frame = frame
             if self._paused:
@@ -141,10 +148,14 @@ class Worker:
             self._changed.notify()
 
     def skip(self, camera: str) -> None:
-        """Count a frame that was dropped before it came here, as `time_to_turn` was too long."""
+        """Count a frame that did not come here, as `time_to_turn` was too long."""
         with self._changed:
-            self._slots[camera].received += 1
-            self._slots[camera].dropped += 1
+            slot = self._slots[camera]
+            slot.received += 1
+            if self._ignores:
+                slot.ignored += 1
+            else:
+                slot.dropped += 1
 
     def time_to_turn(self, camera: str) -> float:
         """Return how long, s, at least the frame in the camera's slot will wait; 0 for none."""
@@ -189,6 +200,19 @@ class Worker:
         """Take frames again."""
         with self._changed:
             self._paused = False
+
+    def ignore(self, ignores: bool) -> None:
+        """Count the frames to come, and those that wait, as ignored; False: take them again."""
+        with self._changed:
+            self._ignores = ignores
+            for slot in self._slots.values() if ignores else ():
+                slot.ignored += slot.frame is not None
+                slot.frame = None
+
+    @property
+    def ignores(self) -> bool:
+        """Whether frames are counted and nothing else."""
+        return self._ignores
 
     def counts(self, camera: str) -> Counts:
         """Return the camera's counters, taken in one moment."""

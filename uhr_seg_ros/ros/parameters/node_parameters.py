@@ -46,6 +46,9 @@ class Parameters:
     Args:
         node: where they are declared; those it has already are left as they are.
         is_unconfigured: tells whether structural parameters may change now.
+        review: gets the settings that a change would make; returns why it is refused, or an empty
+            string.
+        on_change: gets the settings before and after a change that was accepted.
 
     Attributes:
         settings: the values of this moment; another object after each change.
@@ -54,8 +57,14 @@ class Parameters:
 
     settings: Settings
 
-    def __init__(self, node: Node, is_unconfigured: Callable[[], bool]) -> None:
-        self._node = node
+    def __init__(
+        self,
+        node: Node,
+        is_unconfigured: Callable[[], bool],
+        review: Callable[[Settings], str] = lambda new: '',
+        on_change: Callable[[Settings, Settings], object] = lambda old, new: None,
+    ) -> None:
+        self._node, self._review, self._on_change = node, review, on_change
         self._is_unconfigured = is_unconfigured
         self._specs: dict[str, ParameterSpec] = {}
         self._values: dict[str, Any] = {}
@@ -127,10 +136,17 @@ class Parameters:
             for parameter in ours:
                 if reason := self._objection(self._specs[parameter.name], parameter.value):
                     return SetParametersResult(successful=False, reason=reason)
-            if self._is_declared:
-                for parameter in ours:
-                    self._note(self._specs[parameter.name], parameter.value)
-                self.settings = self._snapshot()
+            if not self._is_declared:
+                return SetParametersResult(successful=True)
+            before, old = dict(self._values), self.settings
+            for parameter in ours:
+                self._note(self._specs[parameter.name], parameter.value)
+            new = self._snapshot()
+            if reason := self._review(new):
+                self._values = before
+                return SetParametersResult(successful=False, reason=reason)
+            self.settings = new
+        self._on_change(old, new)
         return SetParametersResult(successful=True)
 
     def _objection(self, spec: ParameterSpec, value: Any) -> str:

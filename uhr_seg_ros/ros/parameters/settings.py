@@ -28,12 +28,14 @@ from types import MappingProxyType
 
 from uhr_seg_ros.backends.options import DEFAULT_WORKSPACE_MB, PRECISIONS
 from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB
+from uhr_seg_ros.core.class_edits import ClassEdits, syntax_fault
 from uhr_seg_ros.core.domain import ANY, CAMERA_VIEWS
 from uhr_seg_ros.geometry.visibility import ZBuffer
 from uhr_seg_ros.image_io.limits import DEFAULT_FRAME_PIXELS, MAX_FRAME_PIXELS
 from uhr_seg_ros.pipelines.mask_size import MaskSize
 from uhr_seg_ros.pipelines.refinement.refine import METHODS, missing_library, Refinement
 from uhr_seg_ros.pipelines.smoothing import MAX_FRAMES
+from uhr_seg_ros.ros.messages.objects import check_objects
 from uhr_seg_ros.ros.parameters.extrinsics import Extrinsics
 from uhr_seg_ros.ros.parameters.launch_arguments import camera_fault
 from uhr_seg_ros.ros.parameters.regions import Region
@@ -75,8 +77,8 @@ class Settings:
 
     bundle: str = row(
         'hlrc_s_aerial',
-        'Model bundle: a folder, or the name of a folder under models/.',
-        change='unconfigured',
+        'Model bundle: a folder, or the name of a folder under models/. While the node is '
+        'configured another one is loaded beside it, and takes its place between two frames.',
     )
     camera_view: str = row(
         ANY,
@@ -220,6 +222,44 @@ class Settings:
         True,
         'Compute ~/confidence for whoever subscribes; false: for nobody.',
         name='confidence.enabled',
+    )
+    confidence_threshold: float = row(
+        0.0,
+        'Pixels with less confidence are unlabeled, 0 to 1; 0: none is, and confidence is '
+        'computed for its subscribers only.',
+        name='confidence.threshold',
+        limits=(0.0, 1.0),
+    )
+    classes_merge: tuple[str, ...] = row(
+        [''],
+        'Classes that become one, each as new=a+b, such as vehicle=car+truck; its id is the '
+        'smallest of theirs.',
+        name='classes.merge',
+        validator=syntax_fault('merge'),
+    )
+    classes_hide: tuple[str, ...] = row(
+        [''],
+        'Names of classes, after merging, whose pixels are unlabeled.',
+        name='classes.hide',
+        validator=syntax_fault('hide'),
+    )
+    classes_colors: tuple[str, ...] = row(
+        [''],
+        'Colors of classes, after merging, each as name=#rrggbb, such as road=#804080.',
+        name='classes.colors',
+        validator=syntax_fault('colors'),
+    )
+    objects_enabled: bool = row(
+        False,
+        'Publish ~/objects for whoever subscribes: pixels of one class that touch each other.',
+        name='objects.enabled',
+        validator=check_objects,
+    )
+    objects_min_area: int = row(
+        100,
+        'Objects of fewer pixels of the mask are left out.',
+        name='objects.min_area_px',
+        limits=(1, 1 << 30),
     )
     jpeg_quality: int = row(
         80,
@@ -366,6 +406,11 @@ class Settings:
     landing_count: int = row(
         5, 'Landing sites at most.', name='landing_sites.count', limits=(1, 100)
     )
+    save_sample_folder: str = row(
+        '',
+        'Folder that ~/save_sample writes numbered samples into; empty: the service refuses.',
+        name='save_sample.folder',
+    )
     no_frame_warning_s: float = row(
         5.0, 'Warn after this many seconds without a frame; 0 = never.', limits=(0.0, 86400.0)
     )
@@ -392,6 +437,11 @@ class Settings:
     extrinsics: Mapping[str, Extrinsics] = field(default_factory=lambda: MappingProxyType({}))
 
     regions: Mapping[str, Region] = field(default_factory=lambda: MappingProxyType({}))
+
+    @cached_property
+    def class_edits(self) -> ClassEdits:
+        """What becomes of the classes of the bundle."""
+        return ClassEdits(self.classes_merge, self.classes_hide, self.classes_colors)
 
     @cached_property
     def mask_size(self) -> MaskSize:

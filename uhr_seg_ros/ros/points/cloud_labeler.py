@@ -29,7 +29,6 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
-from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.text import one_line
 from uhr_seg_ros.geometry.transform import Transform
 from uhr_seg_ros.pipelines.segmenter import Segmentation
@@ -90,7 +89,6 @@ class CloudLabeler:
     Args:
         node: owner of the topics.
         camera: name of the camera; empty for the one without a name.
-        classes: what the masks' ids mean.
         calibrations: of the camera.
         transforms: where points lie as the camera sees them.
         hooks: see `CloudHooks`.
@@ -107,7 +105,6 @@ class CloudLabeler:
         self,
         node: LifecycleNode,
         camera: str,
-        classes: ClassSet,
         calibrations: CameraInfoCache,
         transforms: TransformFinder,
         hooks: CloudHooks,
@@ -116,9 +113,7 @@ class CloudLabeler:
         self._prefix = f'{camera}/' if camera else ''
         self._transforms, self._hooks = transforms, hooks
         self._depth_calibrations = CameraInfoCache(hooks.on_error)
-        self._projector = CloudProjector(
-            classes, calibrations, self._depth_calibrations, hooks.remark
-        )
+        self._projector = CloudProjector(calibrations, self._depth_calibrations, hooks.remark)
         settings = hooks.settings()
         self._is_depth = settings.cloud_source == 'depth'
         self._topic = f'{self._prefix}{settings.cloud_source}'
@@ -239,7 +234,7 @@ class CloudLabeler:
 
     def put_mask(self, header: Header, result: Segmentation) -> None:
         """Label the cloud that waits for this mask, if one does; else keep it for one to come."""
-        seen = SeenMask(header, result.mask, result.confidence)
+        seen = SeenMask.of(header, result)
         self._masks_alone += 1
         self._place(self._pairing.put_mask(stamp_ns(header), seen, seen.size))
         self._serve_ready()

@@ -30,6 +30,7 @@ from uhr_seg_ros.geometry.depth import depth_points
 from uhr_seg_ros.geometry.labeling import LabeledPoints, PointLabeler
 from uhr_seg_ros.geometry.transform import Transform
 from uhr_seg_ros.image_io.limits import FrameLimit
+from uhr_seg_ros.pipelines.segmenter import Segmentation
 from uhr_seg_ros.ros.messages.camera_info import camera_of, CameraInfoCache, second_of_pair
 from uhr_seg_ros.ros.messages.cloud_reading import read_points
 from uhr_seg_ros.ros.messages.depth import DEPTH_BYTES, read_depth
@@ -44,17 +45,25 @@ class SeenMask(NamedTuple):
         header: of the frame.
         mask: (H, W) uint8 or uint16.
         confidence: (H, W) uint8, or None.
+        classes: what the ids of the mask mean.
 
     """
 
     header: Header
     mask: np.ndarray
     confidence: np.ndarray | None
+    classes: ClassSet
+
+    @classmethod
+    def of(cls, header: Header, result: Segmentation) -> SeenMask:
+        """Return what a frame became."""
+        assert result.classes is not None  # the segmenter says them
+        return cls(header, result.mask, result.confidence, result.classes)
 
     @property
     def size(self) -> int:
         """Bytes of mask and confidence."""
-        return sum(each.nbytes for each in self[1:] if each is not None)
+        return self.mask.nbytes + (0 if self.confidence is None else self.confidence.nbytes)
 
 
 class LabeledCloud(NamedTuple):
@@ -78,7 +87,6 @@ class CloudProjector:
     Labels points by the mask that they are projected into.
 
     Args:
-        classes: what the masks' ids mean.
         calibrations: of the camera.
         depth_calibrations: of the depth camera, for depth images.
         remark: gets what is odd about a cloud that is read all the same.
@@ -87,12 +95,11 @@ class CloudProjector:
 
     def __init__(
         self,
-        classes: ClassSet,
         calibrations: CameraInfoCache,
         depth_calibrations: CameraInfoCache,
         remark: Callable[[str], None],
     ) -> None:
-        self._classes, self._calibrations = classes, calibrations
+        self._calibrations = calibrations
         self._depth_calibrations, self._remark = depth_calibrations, remark
 
     def label(
@@ -127,7 +134,7 @@ class CloudProjector:
         if settings.cloud_rectified:
             transform = second_of_pair(info) @ transform
         points = self._read(message, settings)
-        labeler = PointLabeler(self._classes, settings.z_buffer, settings.cloud_keep_unseen)
+        labeler = PointLabeler(seen.classes, settings.z_buffer, settings.cloud_keep_unseen)
         labeled = labeler.label(points, camera, transform, seen.mask, seen.confidence)
         return LabeledCloud(message.header, labeled, (message.height, message.width))
 

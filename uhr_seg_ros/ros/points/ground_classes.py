@@ -20,9 +20,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from uhr_seg_ros.core.class_edits import unknown_class
 from uhr_seg_ros.core.classes import ClassSet, mask_dtype
 from uhr_seg_ros.core.errors import ConfigError
-from uhr_seg_ros.core.text import listed, shown
+from uhr_seg_ros.core.text import listed
 from uhr_seg_ros.geometry.ground_plane import FREE, OCCUPIED, UNKNOWN
 
 
@@ -43,17 +44,17 @@ def ground_values(classes: ClassSet, free: Sequence[str], occupied: Sequence[str
 
     """
     kinds = {'free': tuple(filter(None, free)), 'occupied': tuple(filter(None, occupied))}
-    names = listed(classes.names)
+    ids = classes.ids
+    names = listed(ids)
     if not any(kinds.values()):
         msg = f'ground_grid.free_classes and occupied_classes are empty: the bundle has {names}'
         raise ConfigError(msg)
     values = np.full(np.iinfo(mask_dtype(len(classes))).max + 1, UNKNOWN, np.int8)
     for kind, value in (('free', FREE), ('occupied', OCCUPIED)):
         for name in kinds[kind]:
-            if name not in classes.names:
-                msg = f'ground_grid.{kind}_classes has {shown(name)}: the bundle has {names}'
-                raise ConfigError(msg)
-            values[classes.names.index(name)] = value
+            if name not in ids:
+                raise unknown_class(f'ground_grid.{kind}_classes', name, ids)
+            values[ids[name]] = value
     if both := set(kinds['free']) & set(kinds['occupied']):
         msg = f'ground_grid.free_classes and occupied_classes both have {listed(sorted(both))}'
         raise ConfigError(msg)

@@ -66,7 +66,7 @@ class GroundMapper:
     Args:
         node: owner of the topics.
         camera: name of the camera; empty for the one without a name.
-        classes: what the masks' ids mean.
+        classes: what the masks' ids mean; those of a mask count.
         calibrations: of the camera.
         transforms: where the ground lies as the camera sees it.
         hooks: what the node has for it; `call` and `frames` are not used.
@@ -90,6 +90,7 @@ class GroundMapper:
         hooks: CloudHooks,
     ) -> None:
         settings = hooks.settings()
+        self._known = classes
         self._values = ground_values(classes, settings.ground_free, settings.ground_occupied)
         self._node, self._camera = node, camera
         self._prefix = f'{camera}/' if camera else ''
@@ -151,7 +152,7 @@ class GroundMapper:
         self._transforms.listen(True)
         settings = self._hooks.settings()
         ground = Header(stamp=header.stamp, frame_id=self._frame)
-        seen = SeenMask(header, result.mask, None)
+        seen = SeenMask.of(header, result)._replace(confidence=None)
         # Where the ground lies for the camera at the time of the frame.
         find = partial(self._transforms.find, header, ground, settings.extrinsics[self._camera])
         frames = hash((header.frame_id, self._frame))
@@ -189,7 +190,8 @@ class GroundMapper:
         x, y, _ = transform.inverse().translation
         z, reach = settings.ground_z, settings.ground_range
         grid = GroundGrid.around((float(x), float(y)), z, reach, settings.ground_resolution)
-        cells = occupancy(self._pixels_of(grid, camera, transform, reach), seen.mask, self._values)
+        values = self._values_of(seen.classes, settings)
+        cells = occupancy(self._pixels_of(grid, camera, transform, reach), seen.mask, values)
         if self._grids is not None and self._grids.get_subscription_count():
             self._grids.publish(encode_grid(cells, grid, ground))
         if self._landing.get_subscription_count():
@@ -198,6 +200,14 @@ class GroundMapper:
             )
             self._landing.publish(encode_sites(sites, z, ground))
         self.published += 1
+
+    def _values_of(self, classes: ClassSet, settings: Settings) -> np.ndarray:
+        """Return what the ids of a mask mean on the ground; they stay while the classes do."""
+        if classes != self._known:
+            self._values = ground_values(classes, settings.ground_free, settings.ground_occupied)
+            self._known = classes
+            self._sites.forget()
+        return self._values
 
     def _view(
         self, seen: SeenMask, transform: Transform, settings: Settings
