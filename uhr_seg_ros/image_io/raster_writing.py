@@ -22,10 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, simplefilter
+from xml.etree import ElementTree
 
 import numpy as np
 
-from uhr_seg_ros.core.atomic_io import atomic_write
+from uhr_seg_ros.core.atomic_io import atomic_write, write_bytes
 from uhr_seg_ros.core.errors import WriteError
 from uhr_seg_ros.image_io.raster_files import CACHE_MB, rasterio_or_error
 
@@ -62,6 +63,7 @@ class MapForm:
         transform: as of affine, or None.
         colors: (N, 3) RGB of the values from 0; empty: no color table.
         tags: metadata.
+        names: of the values from 0, GDAL's category names; empty: none.
         resampling: how overviews are made.
 
     """
@@ -73,6 +75,7 @@ class MapForm:
     transform: Any = None
     colors: Sequence[Sequence[int]] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
+    names: Sequence[str] = ()
     resampling: str = 'MODE'
 
 
@@ -127,16 +130,41 @@ class WorkMap:
         """
         Write the map as COG, with overviews, under its final name.
 
+        A TIFF has no place for names of values: GDAL keeps them in a file beside it, `.aux.xml`.
+
         Raises:
             WriteError: it cannot be written.
 
         """
         from rasterio import shutil
 
+        beside = _beside(path)
         with atomic_write(path) as unfinished, self._opened('r'):
             options = {**_FINAL, 'OVERVIEW_RESAMPLING': self._form.resampling}
-            with self._told(path):
-                shutil.copy(str(self.path), str(unfinished), **options)
+            try:
+                with self._told(path):
+                    shutil.copy(str(self._named()), str(unfinished), **options)
+                beside.unlink(missing_ok=True)  # of an earlier map
+                if self._form.names:
+                    write_bytes(beside, _beside(unfinished).read_bytes())
+            finally:
+                _beside(unfinished).unlink(missing_ok=True)
+
+    def _named(self) -> Path:
+        """Return a file that GDAL reads as the map with the names of its values."""
+        from rasterio import shutil
+
+        if not self._form.names:
+            return self.path
+        path = self.path.with_suffix('.vrt')
+        # Of rasterio, nothing writes names; a VRT may have them.
+        shutil.copy(str(self.path), str(path), driver='VRT')
+        tree = ElementTree.parse(path)
+        names = ElementTree.SubElement(tree.find('VRTRasterBand'), 'CategoryNames')
+        for name in self._form.names:
+            ElementTree.SubElement(names, 'Category').text = name
+        tree.write(path, encoding='unicode')
+        return path
 
     @contextmanager
     def _opened(self, mode: str) -> Iterator[Any]:
@@ -169,3 +197,8 @@ class WorkMap:
         except (self._rasterio.errors.RasterioError, CPLE_BaseError) as err:
             msg = f'{path} cannot be written: {err}'
             raise WriteError(msg) from err
+
+
+def _beside(path: Path) -> Path:
+    """Return where GDAL keeps what a file of its format has no place for."""
+    return path.with_name(f'{path.name}.aux.xml')
