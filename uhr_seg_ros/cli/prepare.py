@@ -34,7 +34,7 @@ from uhr_seg_ros.data.sample import FileSample
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument('dataset', choices=PUBLISHED, help='which one')
+    parser.add_argument('published', choices=PUBLISHED, metavar='NAME', help=', '.join(PUBLISHED))
     parser.add_argument(
         'sources',
         nargs='+',
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'nothing is changed in them',
     )
     parser.add_argument(
-        'root',
+        'prepared',
         type=Path,
         metavar='ROOT',
         help='folder to make, for --root of train; what is there already stays',
@@ -53,16 +53,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prepare, look at all of it and say what is missing."""
-    published: PublishedSet = PUBLISHED[args.dataset]
+    published: PublishedSet = PUBLISHED[args.published]
     done = Preparation()
     with (
-        lock_folder(args.root),
-        note_progress(lambda: f'{done.summary}: {args.root} (the same command goes on)'),
+        lock_folder(args.prepared),
+        note_progress(lambda: f'{done.summary}: {args.prepared} (the same command goes on)'),
     ):
-        prepare(published, args.sources, args.root, done)
-        missing = missing_of(published, args.root)
+        prepare(published, args.sources, args.prepared, done)
+        missing = missing_of(published, args.prepared)
         if not missing and not done.faults:
-            _check(published, args.root)
+            _check(published, args.prepared)
     warn(list(done.faults.values()))
     for split, text in missing.items():
         warn([f'split {split}: {text}'])
@@ -71,11 +71,11 @@ def run(args: argparse.Namespace) -> int:
         print(f'{published.name} is not complete ({counts} are published): {done.summary}')
         print(f'expected: {published.expected}. The same command goes on')
         return INCOMPLETE
-    print(f'{published.name}: {counts} images: {args.root} ({done.summary})')
+    print(f'{published.name}: {counts} images: {args.prepared} ({done.summary})')
     if published.left_out:
         print(f'left out: {published.left_out}')
     print(
-        f'next: uhr_seg train --config config/train/{published.config} --root {args.root} '
+        f'next: uhr_seg train --config config/train/{published.config} --root {args.prepared} '
         '--output run'
     )
     return OK
