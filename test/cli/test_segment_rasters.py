@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+import shutil
 import sys
 from xml.etree import ElementTree
 
@@ -27,6 +28,7 @@ import numpy as np
 import pytest
 from rasters import bands_of, colored, CORNER, PIXEL, read_map, write_raster
 from tiny_bundle import make_tiny_bundle, paint, TINY_CLASSES
+import yaml
 
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.cli.segment_rasters import RasterSegmentation
@@ -288,6 +290,12 @@ def test_bands_and_values_by_rules(
         words = '--bands', '3,2,1', '--stretch', stretch
         assert segment(tiny_bundle, tmp_path / stretch, path, *words) == 0
         assert (read_map(tmp_path / stretch / 'deep_mask.tif') == mask).all()
+    trained = shutil.copytree(tiny_bundle, tmp_path / 'trained')
+    content = yaml.safe_load((trained / 'model.yaml').read_text())
+    content['provenance'] = {'bands': [3, 2, 1], 'stretch': [5, 4085]}
+    (trained / 'model.yaml').write_text(yaml.safe_dump(content))
+    assert segment(trained, tmp_path / 'c', path) == 0
+    assert (read_map(tmp_path / 'c' / 'deep_mask.tif') == mask).all()
     assert segment(tiny_bundle, tmp_path / 'b', path, '--bands', '5') == 1
     assert 'deep.tif has 4 bands, --bands wants 5' in capsys.readouterr().err
     for words, text in (

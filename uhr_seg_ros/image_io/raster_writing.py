@@ -160,9 +160,10 @@ class WorkMap:
         # Of rasterio, nothing writes names; a VRT may have them.
         shutil.copy(str(self.path), str(path), driver='VRT')
         tree = ElementTree.parse(path)
-        names = ElementTree.SubElement(tree.find('VRTRasterBand'), 'CategoryNames')
-        for name in self._form.names:
-            ElementTree.SubElement(names, 'Category').text = name
+        for band in tree.iter('VRTRasterBand'):
+            names = ElementTree.SubElement(band, 'CategoryNames')
+            for name in self._form.names:
+                ElementTree.SubElement(names, 'Category').text = name
         tree.write(path, encoding='unicode')
         return path
 
