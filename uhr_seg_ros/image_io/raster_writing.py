@@ -29,6 +29,10 @@ import numpy as np
 from uhr_seg_ros.core.atomic_io import atomic_write, write_bytes
 from uhr_seg_ros.core.errors import WriteError
 from uhr_seg_ros.image_io.raster_files import CACHE_MB, rasterio_or_error
+from uhr_seg_ros.image_io.raster_overviews import write_overviews
+
+#: Of GDAL while a map is written.
+_GDAL = {'GDAL_CACHEMAX': CACHE_MB, 'GDAL_NUM_THREADS': 'ALL_CPUS'}
 
 #: Side of a block of the files, px.
 BLOCK = 512
@@ -45,9 +49,13 @@ _FINAL = {
     'COMPRESS': 'DEFLATE',
     'BLOCKSIZE': BLOCK,
     'BIGTIFF': 'IF_SAFER',
+    'NUM_THREADS': 'ALL_CPUS',
 }
 
 Span = tuple[int, int]
+
+#: How overviews of classes are made.
+MODE = 'MODE'
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,7 @@ class MapForm:
     colors: Sequence[Sequence[int]] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     names: Sequence[str] = ()
-    resampling: str = 'MODE'
+    resampling: str = MODE
 
 
 class WorkMap:
@@ -143,33 +151,36 @@ class WorkMap:
             options = {**_FINAL, 'OVERVIEW_RESAMPLING': self._form.resampling}
             try:
                 with self._told(path):
-                    shutil.copy(str(self._named()), str(unfinished), **options)
+                    shutil.copy(str(self._described()), str(unfinished), **options)
                 beside.unlink(missing_ok=True)  # of an earlier map
                 if self._form.names:
                     write_bytes(beside, _beside(unfinished).read_bytes())
             finally:
                 _beside(unfinished).unlink(missing_ok=True)
 
-    def _named(self) -> Path:
-        """Return a file that GDAL reads as the map with the names of its values."""
+    def _described(self) -> Path:
+        """Return a VRT of the map with the names of its values, and with overviews of classes."""
         from rasterio import shutil
 
-        if not self._form.names:
-            return self.path
         path = self.path.with_suffix('.vrt')
-        # Of rasterio, nothing writes names; a VRT may have them.
         shutil.copy(str(self.path), str(path), driver='VRT')
         tree = ElementTree.parse(path)
         for band in tree.iter('VRTRasterBand'):
+            # Of rasterio, nothing writes names; a VRT may have them.
             names = ElementTree.SubElement(band, 'CategoryNames')
             for name in self._form.names:
                 ElementTree.SubElement(names, 'Category').text = name
+            if self._form.resampling == MODE:
+                for small in write_overviews(self.path, BLOCK, _WORK):
+                    overview = ElementTree.SubElement(band, 'Overview')
+                    ElementTree.SubElement(overview, 'SourceFilename').text = str(small)
+                    ElementTree.SubElement(overview, 'SourceBand').text = '1'
         tree.write(path, encoding='unicode')
         return path
 
     @contextmanager
     def _opened(self, mode: str) -> Iterator[Any]:
-        with self._told(self.path), self._rasterio.Env(GDAL_CACHEMAX=CACHE_MB):
+        with self._told(self.path), self._rasterio.Env(**_GDAL):
             if mode != 'w':
                 with self._rasterio.open(self.path, mode) as file:
                     yield file
