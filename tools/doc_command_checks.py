@@ -42,6 +42,7 @@ from uhr_seg_ros.training.config import read_config
 
 #: First words of commands of others -> why they are not checked.
 OF_OTHERS = {
+    '7z': '7-Zip',
     'cd': 'the shell',
     'colcon': 'colcon builds a workspace of ROS 2',
     'export': 'the shell',

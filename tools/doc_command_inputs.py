@@ -23,6 +23,7 @@ from pathlib import Path
 import re
 import shutil
 from typing import Any
+import zipfile
 
 import cv2
 import numpy as np
@@ -195,7 +196,7 @@ def _write_sets(folder: Path) -> None:
         write_picture(folder / f'flights/images/a{number:02}.png', number)
     _draw_regions(folder / 'drawn', folder / 'flights/images')
     _write_orchard(folder / 'orchard')
-    _write_foreign_masks(folder)
+    _write_published(folder)
 
 
 def _write_folder_set(folder: Path, classes: ClassSet) -> None:
@@ -240,9 +241,29 @@ def _write_orchard(folder: Path) -> None:
     (folder / 'test.txt').write_text('c\n', encoding='utf-8')
 
 
-def _write_foreign_masks(folder: Path) -> None:
-    """Write masks that hold no ids, which a command of docs/data.md turns into ids."""
-    labels = _scene(0)[1]
-    write_labels(folder / 'InriaAerial/labels/train/a_mask.png', (labels == 0) * np.uint8(255))
-    palette = CLASS_SETS['deepglobe'].palette_bgr()
-    write_labels(folder / 'DeepGlobe/rgb2id/train/a_mask.png', palette[labels])
+def _write_published(folder: Path) -> None:
+    """Write a file or two of each published archive, and masks that hold no ids (docs/data.md)."""
+    image, labels = _scene(0)
+    write_labels(folder / 'my_masks/a.png', (labels == 0) * np.uint8(255))
+    palette, street = CLASS_SETS['deepglobe'].palette_bgr(), 'train/ulm/ulm_000000_000019'
+    _zip(
+        folder / 'NEW2-AerialImageDataset.zip',
+        {
+            'AerialImageDataset/train/images/austin2.tif': image,
+            'AerialImageDataset/train/gt/austin2.tif': (labels == 0) * np.uint8(255),
+        },
+    )
+    _zip(
+        folder / 'land-train.zip',
+        {'land-train/119_sat.jpg': image, 'land-train/119_mask.png': palette[labels]},
+    )
+    for kind, content in (('leftImg8bit', image), ('gtFine', labels)):
+        end = kind if kind == 'leftImg8bit' else 'gtFine_labelIds'
+        name = f'{kind}/{street}_{end}.png'
+        _zip(folder / f'{kind}_trainvaltest.zip', {name: content})
+
+
+def _zip(path: Path, images: Mapping[str, np.ndarray]) -> None:
+    with zipfile.ZipFile(path, 'w') as archive:
+        for name, image in images.items():
+            archive.writestr(name, cv2.imencode(Path(name).suffix, image)[1].tobytes())

@@ -98,8 +98,8 @@ ADDED = {
 }
 
 
-#: Options of commands that say by their exit code what they found -> codes that are no failure.
-FINDINGS = {'--gate': (0, 1)}
+#: Words of commands that say by their exit code what they found -> codes that are no failure.
+FINDINGS = {'--gate': (0, 1), 'prepare': (0, 1)}
 
 
 def reason_not_to_run(command: Command) -> str:
@@ -163,7 +163,7 @@ def _run(words: Sequence[str]) -> str:
             said.write(done.stderr)
     if code > 128:  # a signal, which is meant for all of them
         sys.exit(code)
-    fine = next((codes for option, codes in FINDINGS.items() if option in words), (0,))
+    fine = next((codes for word, codes in FINDINGS.items() if word in words), (0,))
     return '' if code in fine else f'exit code {code}: {said.getvalue()[-2000:]}'
 
 

@@ -19,14 +19,17 @@ from __future__ import annotations
 from collections.abc import Callable
 import json
 from pathlib import Path
+import shutil
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip('onnx', reason='the tiny bundle is made with onnx')
 
+from rasters import write_raster
 from results_files import check_provenance
 from tiny_bundle import expected_logits, make_tiny_bundle
 from tiny_sets import confusion, disagreement, SIZE, slid, write_set
@@ -259,3 +262,37 @@ def test_seams_between_tiles_of_a_budget(
     assert (
         evaluate(root, '--detail-share', '1', '--against-whole')['seams']['disagreement_near'] == 0
     )
+
+
+def test_images_of_more_bands_and_bits(
+    tiny_bundle: Path,
+    evaluate: Evaluate,
+    root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The same pictures with 16 bits and their bands in another order give the same figures."""
+    pytest.importorskip('rasterio', reason='bands are chosen by rasterio')
+    deep = shutil.copytree(root, tmp_path / 'deep')
+    for path in (deep / 'images').iterdir():
+        image = cv2.imread(str(path)).astype(np.uint16) * 16 + 5
+        path.unlink()
+        write_raster(
+            path.with_suffix('.tif'), np.stack((image[..., 1], *image.transpose(2, 0, 1)))
+        )
+    rules = '--bands', '4,3,2', '--stretch', '5,4085'
+    expected = evaluate(root)
+    figures = evaluate(deep, *rules)
+    assert figures['confusion'] == expected['confusion']
+    assert (figures['bands'], figures['stretch']) == ([4, 3, 2], [5.0, 4085.0])
+    # Without them, those that the bundle was trained with.
+    trained = shutil.copytree(tiny_bundle, tmp_path / 'trained')
+    content = yaml.safe_load((trained / 'model.yaml').read_text())
+    content['provenance'] = {'bands': [4, 3, 2], 'stretch': [5, 4085]}
+    (trained / 'model.yaml').write_text(yaml.safe_dump(content))
+    capsys.readouterr()
+    assert evaluate(deep, '--bundle', str(trained))['confusion'] == expected['confusion']
+    assert 'was trained with --bands 4,3,2 --stretch 5,4085: taken here' in capsys.readouterr().out
+    words = '--dataset', 'folder', '--root', str(deep), '--split', 'all', '--bands', '5'
+    assert main(['evaluate', '--bundle', str(tiny_bundle), *words]) == 2
+    assert 'a.tif has 4 bands, --bands wants 5' in capsys.readouterr().err

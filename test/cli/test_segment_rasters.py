@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+import shutil
 import sys
+from xml.etree import ElementTree
 
 from built_once import built_once
 import cv2
@@ -26,6 +28,7 @@ import numpy as np
 import pytest
 from rasters import bands_of, colored, CORNER, PIXEL, read_map, write_raster
 from tiny_bundle import make_tiny_bundle, paint, TINY_CLASSES
+import yaml
 
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.cli.segment_rasters import RasterSegmentation
@@ -37,6 +40,7 @@ from uhr_seg_ros.pipelines.raster_two_branch import TwoBranchBlocks
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 
 rasterio = pytest.importorskip('rasterio', reason='rasters are read by rasterio')
+pytest.importorskip('rasterio.shutil', reason='files are copied by rasterio')
 
 #: Of the detail branch of the tiny bundle, so that its tiles are 512 px.
 SMALL_MB = 11
@@ -69,6 +73,7 @@ def test_a_map_goes_in_and_a_map_comes_out(tiny_bundle: Path, tmp_path: Path) ->
     beside = {'summary.csv', '.uhr_seg_segment.jsonl'}
     assert {*os.listdir(tmp_path / 'out')} - beside == {
         'ortho_mask.tif',
+        'ortho_mask.tif.aux.xml',
         'ortho_confidence.tif',
         'ortho_overlay.jpg',
     }
@@ -80,6 +85,10 @@ def test_a_map_goes_in_and_a_map_comes_out(tiny_bundle: Path, tmp_path: Path) ->
         assert found.colormap(1)[1][:3] == TINY_CLASSES.colors[1]
         assert found.tags()['CLASS_2'] == 'blue'
         assert (found.read(1) == mask).all()
+    # What GDAL hands on to a copy, it has read.
+    rasterio.shutil.copy(tmp_path / 'out' / 'ortho_mask.tif', tmp_path / 'copy.tif')
+    copied = ElementTree.parse(tmp_path / 'copy.tif.aux.xml').iter('Category')
+    assert [each.text for each in copied] == list(TINY_CLASSES.names)
     assert read_map(tmp_path / 'out' / 'ortho_confidence.tif').min() > 100
     assert cv2.imread(str(tmp_path / 'out' / 'ortho_overlay.jpg')).shape == (600, 700, 3)
     rows = (tmp_path / 'out' / 'summary.csv').read_text().splitlines()
@@ -208,11 +217,46 @@ def test_a_truncated_file_is_left_out(
     tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = write_raster(tmp_path / 'b.tif', bands_of(paint(stripes(300, 300))))
-    cut = tmp_path / 'a.vrt'
-    cut.write_text('<VRTDataset rasterXSize="3"')
-    assert segment(tiny_bundle, tmp_path / 'out', cut, whole) == 1
-    assert 'a.vrt cannot be read as a raster' in capsys.readouterr().err
-    assert {'b_mask.tif'} == {each.name for each in (tmp_path / 'out').glob('*_mask.*')}
+    cut = tmp_path / 'a.vrt', tmp_path / 'c.tif'
+    cut[0].write_text('<VRTDataset rasterXSize="3"')
+    cut[1].write_bytes(whole.read_bytes()[:100])  # not even its header
+    assert segment(tiny_bundle, tmp_path / 'out', *cut, whole) == 1
+    err = capsys.readouterr().err
+    assert all(f'{path} cannot be read as a raster' in err for path in cut)
+    assert {'b_mask.tif'} == {each.name for each in (tmp_path / 'out').glob('*_mask.tif')}
+
+
+def test_what_is_left_of_a_truncated_file(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask = stripes(600, 700)
+    image = paint(mask) // 2 + np.random.default_rng(0).integers(0, 9, (600, 700, 1), np.uint8)
+    path = write_raster(tmp_path / 'ortho.tif', bands_of(image), interleave='pixel')
+    with rasterio.open(path) as file:
+        place = int(file.get_tag_item('BLOCK_OFFSET_0_2', 'TIFF', bidx=1))
+    path.write_bytes(path.read_bytes()[:place])
+    assert segment(tiny_bundle, tmp_path / 'out', path) == 1
+    assert '3 blocks of ' in capsys.readouterr().err
+    found = read_map(tmp_path / 'out' / 'ortho_mask.tif')
+    assert (found[512:] == 255).all()
+    assert (found == mask)[:448].all()  # black borders on what follows
+
+
+def test_bigtiff_and_jpeg_2000(tiny_bundle: Path, tmp_path: Path) -> None:
+    mask = stripes(300, 320)
+    big = write_raster(tmp_path / 'big.tif', bands_of(paint(mask)), BIGTIFF='YES')
+    assert big.read_bytes()[:4] == b'II+\0'
+    with rasterio.Env() as env:
+        has_jpeg_2000 = 'JP2OpenJPEG' in env.drivers()
+    paths = [big]
+    if has_jpeg_2000:
+        paths.append(tmp_path / 'wave.jp2')
+        rasterio.shutil.copy(big, paths[-1], driver='JP2OpenJPEG', QUALITY='100', REVERSIBLE='YES')
+    assert segment(tiny_bundle, tmp_path / 'out', *paths) == 0
+    for path in paths:
+        with rasterio.open(tmp_path / 'out' / f'{path.stem}_mask.tif') as found:
+            assert found.crs == 'EPSG:32632' and found.transform.a == PIXEL
+            assert (found.read(1) == mask).all()
 
 
 def test_turned_and_without_coordinates(
@@ -246,6 +290,12 @@ def test_bands_and_values_by_rules(
         words = '--bands', '3,2,1', '--stretch', stretch
         assert segment(tiny_bundle, tmp_path / stretch, path, *words) == 0
         assert (read_map(tmp_path / stretch / 'deep_mask.tif') == mask).all()
+    trained = shutil.copytree(tiny_bundle, tmp_path / 'trained')
+    content = yaml.safe_load((trained / 'model.yaml').read_text())
+    content['provenance'] = {'bands': [3, 2, 1], 'stretch': [5, 4085]}
+    (trained / 'model.yaml').write_text(yaml.safe_dump(content))
+    assert segment(trained, tmp_path / 'c', path) == 0
+    assert (read_map(tmp_path / 'c' / 'deep_mask.tif') == mask).all()
     assert segment(tiny_bundle, tmp_path / 'b', path, '--bands', '5') == 1
     assert 'deep.tif has 4 bands, --bands wants 5' in capsys.readouterr().err
     for words, text in (

@@ -28,6 +28,7 @@ pytest.importorskip('torch', reason='training needs torch')
 from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.core.errors import TrainingError, UhrSegError
 from uhr_seg_ros.core.recipe_keys import LATER_FACTS
+from uhr_seg_ros.image_io.raster_bands import BandRules
 from uhr_seg_ros.training.config import Data, read_config
 from uhr_seg_ros.training.train_step import learning_rate
 
@@ -116,6 +117,21 @@ def test_what_validations_are_measured_on(data: dict[str, str], expected: str) -
 def test_what_checkpoints_did_not_tell_of_is_as_it_was() -> None:
     defaults = read_config(CONFIG).decisive()
     assert {name: defaults[name] for name in LATER_FACTS} == LATER_FACTS
+
+
+def test_bands_are_those_of_the_commands(tmp_path: Path) -> None:
+    for bands, stretch in (([4, 3, 2], [0, 4095]), ('4,3,2', '0,4095')):
+        path = changed(tmp_path, data={'bands': bands, 'stretch': stretch})
+        assert read_config(path).data.rules == BandRules((4, 3, 2), (0.0, 4095.0))
+    assert not read_config(CONFIG).data.rules
+    for field, value, expected in (
+        ('bands', [4, 3], 'three numbers of bands from 1'),
+        ('bands', [0], 'three numbers of bands from 1'),
+        ('stretch', 'most', 'percentile, or'),
+        ('stretch', [5, 5], 'percentile, or'),
+    ):
+        with pytest.raises(TrainingError, match=f'field data.{field} is .* expected {expected}'):
+            read_config(changed(tmp_path, data={field: value}))
 
 
 def test_former_names_of_fields_are_read(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ from uhr_seg_ros.evaluation.fixed_share import FixedShare
 from uhr_seg_ros.evaluation.flicker import Flicker, recording
 from uhr_seg_ros.evaluation.labels import evaluated_images, IgnoreClasses
 from uhr_seg_ros.image_io.files import read_image
+from uhr_seg_ros.image_io.raster_bands import BandRules
 from uhr_seg_ros.pipelines.pipeline import TilingOptions
 from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.reports.budget_chart import check_chart, draw_chart
@@ -77,6 +78,7 @@ def curve(args: argparse.Namespace) -> int:
         check_chart(args.chart)
     bundle = load_bundle(args.bundle)
     name, dataset = given_name(args), open_given(args)
+    dataset.rules = BandRules.of(bundle.provenance)
     split = given_split(args, dataset)
     images = evaluated_images(dataset, split)
     options = EngineOptions(threads=args.threads, precision=args.precision)

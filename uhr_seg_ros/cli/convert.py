@@ -40,6 +40,7 @@ from uhr_seg_ros.export.released import (
     part_names,
     Weights,
 )
+from uhr_seg_ros.image_io.raster_bands import BandRules
 from uhr_seg_ros.networks.presets import is_network_name, NETWORKS, SegmentationNetwork
 
 
@@ -130,6 +131,7 @@ def run(args: argparse.Namespace) -> int:
         **files_of(weights),
         'options': said.options,
         'classes_from': resolved.classes_from,
+        **_trained_bands(weights),
     }
     with lock_folder(args.output):
         bundle = _exported(network, args.output, name, said, provenance)
@@ -139,6 +141,13 @@ def run(args: argparse.Namespace) -> int:
     )
     print(f'{bundle.domain_line}{bundle.domain.advice}')
     return 0
+
+
+def _trained_bands(weights: object) -> dict[str, Any]:
+    """Return which bands of its images a training saw, and how; empty where none were chosen."""
+    decisive = (weights.decisive or {}) if isinstance(weights, Checkpoint) else {}
+    said = {name: decisive.get(f'data.{name}') for name in ('bands', 'stretch')}
+    return BandRules.of(said).fields()
 
 
 def _exported(

@@ -40,6 +40,7 @@ from uhr_seg_ros.cli.arguments import (
     add_verbose,
 )
 from uhr_seg_ros.cli.backend_line import show_backend
+from uhr_seg_ros.cli.band_arguments import add_band_arguments, chosen_bands
 from uhr_seg_ros.cli.dataset_argument import add_dataset, given_name, given_split, open_given
 from uhr_seg_ros.core.atomic_io import check_writable, write_text
 from uhr_seg_ros.core.bundle import Bundle, load_bundle
@@ -103,6 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_dataset(parser)
     add_root(parser)
     add_split(parser)
+    add_band_arguments(parser)
     how = parser.add_argument_group('how images are segmented')
     how.add_argument(
         '--mode',
@@ -195,6 +197,7 @@ def run(args: argparse.Namespace) -> int:
     check_writable(args.json, args.report)
     bundle = load_bundle(args.bundle)
     dataset = open_given(args)
+    dataset.rules = chosen_bands(args, bundle)
     _check_classes(bundle, dataset)
     if args.gate:
         check_gate_classes(bundle.classes.names)
@@ -213,6 +216,7 @@ def run(args: argparse.Namespace) -> int:
         'dataset': name,
         'split': split,
         'images': [image.name for image in images],
+        **dataset.rules.fields(),
         'ignored': [bundle.classes.names[index] for index in dataset.ignored],
         'settings': asdict(settings),
         **figures,

@@ -49,6 +49,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         '--bundle run/bundle --root my_images',
         '--bundle hlrc_cityscapes --dataset cityscapes --root CITYSCAPES --split val --tta',
     ),
+    'prepare': (
+        'inria NEW2-AerialImageDataset.zip InriaAerial',
+        'cityscapes leftImg8bit_trainvaltest.zip gtFine_trainvaltest.zip CITYSCAPES',
+    ),
     'labels': (
         'labelme_files --root my_images --classes classes.yaml',
         'annotations.xml --root my_images --classes classes.yaml --background land',

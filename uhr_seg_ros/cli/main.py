@@ -48,6 +48,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         'uhr_seg_ros.cli.train',
         'train a network on a data set',
     ),
+    'prepare': (
+        'uhr_seg_ros.cli.prepare',
+        'turn a published data set into the folder that trainings read',
+    ),
     'labels': (
         'uhr_seg_ros.cli.labels',
         'turn regions drawn in Labelme, CVAT or Label Studio into labels',

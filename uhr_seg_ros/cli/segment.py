@@ -37,7 +37,11 @@ from uhr_seg_ros.cli.arguments import (
 )
 from uhr_seg_ros.cli.backend_line import show_backend
 from uhr_seg_ros.cli.segment_frames import complain, FrameWork, settings_of
-from uhr_seg_ros.cli.segment_raster_arguments import add_raster_arguments, raster_rules
+from uhr_seg_ros.cli.segment_raster_arguments import (
+    add_raster_arguments,
+    check_raster_arguments,
+    raster_rules,
+)
 from uhr_seg_ros.cli.segment_rasters import RasterOptions, RasterSegmentation
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.interruption import note_progress
@@ -119,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
         not args.no_overlay,
         args.format,
     )
-    raster_rules(args)  # or refuses, before anything is read
+    check_raster_arguments(args)
     inputs = _opened(args)
     with lock_folder(args.output):
         check_names((each for source in inputs.sources for each in source.named), results)
@@ -156,14 +160,15 @@ def _segment_all(
     results: Results,
     budget: FrameBudget | None,
 ) -> int:
+    rules = raster_rules(args, segmenter.bundle)
     options = {
         '--refine': args.refine,
         '--tile': args.tile,
         '--detail': [args.detail, args.budget_ms],
         '--ground-resolution': args.ground_resolution,
-        '--bands': args.bands,
-        '--stretch': args.stretch,
-        '--target-resolution': args.target_resolution,
+        '--bands': rules.bands,
+        '--stretch': rules.stretch,
+        '--target-resolution': rules.resolution,
         '--confidence': args.confidence or None,
         '--polygons': args.polygons and str(args.polygons.absolute()),
     }
@@ -171,7 +176,7 @@ def _segment_all(
     refinement = Refinement() if args.refine == 'random_walker' else None
     rasters = RasterOptions(
         args.output,
-        raster_rules(args),
+        rules,
         BlockOptions(args.confidence or args.polygons is not None, refinement, budget),
         args.raster_memory_mb,
         args.memory_limit_mb,

@@ -17,11 +17,13 @@
 from __future__ import annotations
 
 import argparse
-import math
+from dataclasses import replace
 from pathlib import Path
 
 from uhr_seg_ros.cli.arguments import parse_ground_resolution
-from uhr_seg_ros.image_io.raster_bands import BandRules, PERCENTILE
+from uhr_seg_ros.cli.band_arguments import add_band_arguments, chosen_bands
+from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.image_io.raster_bands import BandRules
 from uhr_seg_ros.image_io.raster_files import rasterio_or_error
 from uhr_seg_ros.image_io.raster_polygons import check_polygons
 from uhr_seg_ros.pipelines.raster_blocks import DEFAULT_RASTER_MEMORY_MB
@@ -32,20 +34,7 @@ _OWN = ('bands', 'stretch', 'target_resolution', 'confidence', 'polygons')
 
 def add_raster_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what is chosen about rasters."""
-    parser.add_argument(
-        '--bands',
-        type=_parse_bands,
-        metavar='R,G,B',
-        help='bands of a raster that are red, green and blue, from 1; one for gray (default: what '
-        'the file calls so, else the first three)',
-    )
-    parser.add_argument(
-        '--stretch',
-        type=_parse_stretch,
-        metavar='RULE',
-        help='how values of more than 8 bits become bytes: percentile (2 and 98 %% of each band '
-        'become black and white), or MIN,MAX (default: only bytes are read)',
-    )
+    add_band_arguments(parser)
     parser.add_argument(
         '--target-resolution',
         type=parse_ground_resolution,
@@ -73,9 +62,9 @@ def add_raster_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def raster_rules(args: argparse.Namespace) -> BandRules:
+def check_raster_arguments(args: argparse.Namespace) -> None:
     """
-    Return what was chosen about bands.
+    Refuse what cannot be done, before anything is read.
 
     Raises:
         ConfigError: an option of rasters, without the library that reads them.
@@ -86,25 +75,14 @@ def raster_rules(args: argparse.Namespace) -> BandRules:
             rasterio_or_error(f'--{name.replace("_", "-")}')
     if args.polygons is not None:
         check_polygons(args.polygons)
-    return BandRules(args.bands, args.stretch, args.target_resolution)
 
 
-def _parse_bands(text: str) -> tuple[int, ...]:
-    parts = text.split(',')
-    if len(parts) not in (1, 3) or not all(part.isdecimal() and int(part) for part in parts):
-        msg = f'{text!r} names no bands: expected three numbers from 1 such as 4,3,2, or one'
-        raise argparse.ArgumentTypeError(msg)
-    return tuple(map(int, parts))
+def raster_rules(args: argparse.Namespace, bundle: Bundle) -> BandRules:
+    """
+    Return what was chosen about bands, or trained on, and about resolution.
 
+    Raises:
+        ConfigError: as `chosen_bands`.
 
-def _parse_stretch(text: str) -> str | tuple[float, float]:
-    if text == PERCENTILE:
-        return text
-    try:
-        low, high = map(float, text.split(','))
-    except ValueError:
-        low = high = 0.0
-    if not (low < high and math.isfinite(high - low)):
-        msg = f'{text!r} is no rule: expected {PERCENTILE}, or two numbers MIN,MAX such as 0,4095'
-        raise argparse.ArgumentTypeError(msg)
-    return low, high
+    """
+    return replace(chosen_bands(args, bundle), resolution=args.target_resolution)

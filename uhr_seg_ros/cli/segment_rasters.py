@@ -199,10 +199,11 @@ class RasterSegmentation:
         classes, size = self._segmenter.bundle.classes, raster.file_size
         dtype = mask_dtype(len(classes))
         placed = {'crs': raster.crs, 'transform': raster.transform}
-        named = {f'CLASS_{index}': name for index, name in enumerate(classes.names)}
-        tags = {**named, 'MODEL': self._segmenter.bundle.name}
+        tags = {f'CLASS_{index}': name for index, name in enumerate(classes.names)}
+        tags['MODEL'] = self._segmenter.bundle.name
         nobody = int(np.iinfo(dtype).max)
-        form = MapForm(size, dtype.name, nobody, colors=classes.colors, tags=tags, **placed)
+        colors, names = classes.colors, classes.names
+        form = MapForm(size, dtype.name, nobody, colors=colors, tags=tags, names=names, **placed)
         resume = not work.is_new
         mask = WorkMap(work.folder / 'mask.tif', form, resume)
         confidence = None

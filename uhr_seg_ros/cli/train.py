@@ -128,6 +128,7 @@ def run(args: argparse.Namespace) -> int:
     folder = args.output_bundle or args.output / 'bundle'
     name = _name(args)
     dataset = open_dataset(config.data.dataset, args.root, args.classes)
+    dataset.rules = config.data.rules
     config = fitted(config, dataset)
     also = read_roots(args.also)
     with ExitStack() as locks:

@@ -118,6 +118,7 @@ class Ending:
                 'config': self.config,
                 'options': training.options,
                 'dataset': self.dataset.name,
+                **self.dataset.rules.fields(),
                 'steps': trainer.step,
                 **({} if finished else {'unfinished': f'{trainer.step} of {training.steps}'}),
                 'seed': training.seed,

@@ -38,6 +38,8 @@ LATER_FACTS: dict[str, Any] = {
     'mean_over': 'all',
     'low_res_saliency_steps': 0,
     'data.also': {},
+    'data.bands': None,
+    'data.stretch': None,
     'data.ignore_blocks': {},
     'data.recolor_from': 'any',
     'data.scenery': 'desert',

@@ -24,6 +24,7 @@ from types import MappingProxyType
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.domain import Domain
 from uhr_seg_ros.core.errors import DataError
+from uhr_seg_ros.data.image_io import BandRules
 from uhr_seg_ros.data.label_map import LabelMap
 from uhr_seg_ros.data.label_noise import NoisyRegion
 from uhr_seg_ros.data.pairing import Files
@@ -54,6 +55,8 @@ class Dataset(ABC):
         ignored: Class ids that are trained as classes; evaluation leaves out the pixels that
             are labelled so.
         reported: The class whose IoU the literature reports in place of the mean, if it does.
+        rules: Which bands of images are seen, and how their values become bytes; whoever opens
+            the set may choose them before its images are opened.
         doubts: Name of an image -> where its labels are plainly wrong, for training to ignore.
 
     Raises:
@@ -66,6 +69,7 @@ class Dataset(ABC):
     splits: tuple[str, ...]
     ignored: tuple[int, ...] = ()
     reported: str | None = None
+    rules: BandRules = BandRules()
     doubts: Mapping[str, Sequence[NoisyRegion]] = MappingProxyType({})
 
     def __init__(self, root: str | Path) -> None:
@@ -111,7 +115,10 @@ class Dataset(ABC):
         images, faults = [], []
         for files in self.files(split):
             try:
-                images.append(self.open_sample(files, encoding))
+                image = self.open_sample(files, encoding)
+                if self.rules:
+                    image.choose_bands(self.rules)
+                images.append(image)
             except DataError as err:
                 faults.append(str(err))
         return images, faults

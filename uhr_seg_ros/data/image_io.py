@@ -21,17 +21,21 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from uhr_seg_ros.core.errors import DataError, ImageError
-from uhr_seg_ros.image_io import files, headers, ifd
+from uhr_seg_ros.core.errors import ConfigError, DataError, ImageError
+from uhr_seg_ros.image_io import banded, files, headers, ifd
 from uhr_seg_ros.image_io.files import cache
+from uhr_seg_ros.image_io.raster_bands import BandRules
 from uhr_seg_ros.image_io.tiff_segments import Window
 
 __all__ = [
+    'BandRules',
     'cache',
+    'check_banded',
     'check_upright',
     'image_size',
     'is_read_by_window',
     'orientation',
+    'read_banded',
     'read_ids',
     'read_image',
     'Window',
@@ -43,7 +47,7 @@ def _of_data(function: Callable) -> Callable:
     def call(*arguments: Any) -> Any:
         try:
             return function(*arguments)
-        except ImageError as err:
+        except (ImageError, ConfigError) as err:
             raise DataError(str(err)) from err
 
     return call
@@ -54,6 +58,8 @@ orientation = _of_data(headers.orientation)
 is_read_by_window = _of_data(headers.is_read_by_window)
 read_image = _of_data(files.read_image)
 read_ids = _of_data(files.read_ids)
+read_banded = _of_data(banded.read_banded)
+check_banded = _of_data(banded.check_banded)
 
 
 def check_upright(path: Path, other: str) -> None:

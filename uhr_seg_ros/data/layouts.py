@@ -85,6 +85,13 @@ LABEL_IDS = (*range(34), UNLABELED)
 #: ... of which these are evaluated; their order is that of the 19 classes.
 TRAINED_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 
+
+def label_ids() -> LabelMap:
+    """Tell what the values of ``labelIds`` files mean: 19 are classes, the rest is ignored."""
+    ids = dict.fromkeys(LABEL_IDS, UNLABELED)
+    return LabelMap(ids | {value: index for index, value in enumerate(TRAINED_IDS)})
+
+
 _IMAGES = ('leftImg8bit/{split}', '_leftImg8bit.png', 'gtFine/{split}')
 _TRAIN_IDS = Layout(*_IMAGES, '_gtFine_labelTrainIds.png')
 _LABEL_IDS = Layout(*_IMAGES, '_gtFine_labelIds.png')
@@ -109,8 +116,7 @@ class Cityscapes(SplitFolders):
     def label_map(self, split: str) -> LabelMap:
         if self._layout_of(split) is _TRAIN_IDS:
             return super().label_map(split)
-        ids = dict.fromkeys(LABEL_IDS, UNLABELED)
-        return LabelMap(ids | {value: index for index, value in enumerate(TRAINED_IDS)})
+        return label_ids()
 
     def _layout_of(self, split: str) -> Layout:
         folder = self.root / _TRAIN_IDS.labels.format(split=split)

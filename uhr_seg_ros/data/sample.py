@@ -24,7 +24,16 @@ from pathlib import Path
 import numpy as np
 
 from uhr_seg_ros.core.errors import DataError
-from uhr_seg_ros.data.image_io import check_upright, image_size, read_ids, read_image, Window
+from uhr_seg_ros.data.image_io import (
+    BandRules,
+    check_banded,
+    check_upright,
+    image_size,
+    read_banded,
+    read_ids,
+    read_image,
+    Window,
+)
 from uhr_seg_ros.data.label_map import LabelMap
 
 
@@ -177,6 +186,9 @@ class FileSample(Sample):
         encoding: What its values mean.
         ground: What the image shows, where other images show the same.
 
+    Attributes:
+        rules: For the bands of the image; without any it is read as a picture.
+
     Raises:
         DataError: A file is missing or has no header, the sizes differ, or a file is to be turned
             before it is shown.
@@ -193,6 +205,7 @@ class FileSample(Sample):
         self.name = name
         self.image_path, self.label_path = image_path, label_path
         self.encoding = encoding
+        self.rules = BandRules()
         self._ground = ground or name
         check_upright(image_path, f'its labels {label_path}')
         check_upright(label_path, f'its image {image_path}')
@@ -226,7 +239,19 @@ class FileSample(Sample):
         """
         return read_ids(self.label_path, self._inside(window))
 
+    def choose_bands(self, rules: BandRules) -> None:
+        """
+        Read the image by rules from now on.
+
+        Raises:
+            DataError: Its bands are not those of the rules.
+        """
+        check_banded(self.image_path, rules)
+        self.rules = rules
+
     def _image(self, window: Window) -> np.ndarray:
+        if self.rules:
+            return read_banded(self.image_path, window, self.rules)
         return read_image(self.image_path, window)
 
     def _labels(self, window: Window) -> np.ndarray:

@@ -16,7 +16,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+import math
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,88 @@ class BandRules:
     def __bool__(self) -> bool:
         return self != BandRules()
 
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> BandRules:
+        """
+        Return the rules that the fields ``bands`` and ``stretch`` of a file say, if it has them.
+
+        Raises:
+            ConfigError: one of them is none.
+
+        """
+        bands, stretch = content.get('bands'), content.get('stretch')
+        return cls(
+            None if bands is None else read_bands(bands),
+            None if stretch is None else read_stretch(stretch),
+        )
+
+    def fields(self) -> dict[str, Any]:
+        """Return what `of` reads."""
+        stretch = list(self.stretch) if isinstance(self.stretch, tuple) else self.stretch
+        fields = {'bands': self.bands and list(self.bands), 'stretch': stretch}
+        return {name: value for name, value in fields.items() if value is not None}
+
+    @property
+    def options(self) -> str:
+        """Return the rules as options of commands."""
+        words = []
+        for name, value in self.fields().items():
+            text = ','.join(f'{each:g}' for each in value) if isinstance(value, list) else value
+            words.append(f'--{name} {text}')
+        return ' '.join(words)
+
+
+def read_bands(value: object) -> tuple[int, ...]:
+    """
+    Read which bands are red, green and blue, or the one that is gray.
+
+    Args:
+        value: a text such as ``4,3,2``, or a list of numbers from 1.
+
+    Raises:
+        ConfigError: it is something else.
+
+    """
+    numbers = _numbers(value)
+    if len(numbers) in (1, 3) and all(each == int(each) and each >= 1 for each in numbers):
+        return tuple(map(int, numbers))
+    msg = f'{value!r} names no bands: expected three numbers from 1 such as 4,3,2, or one'
+    raise ConfigError(msg)
+
+
+def read_stretch(value: object) -> str | tuple[float, float]:
+    """
+    Read how values become bytes.
+
+    Args:
+        value: `PERCENTILE`; or what becomes black and white, a text such as ``0,4095`` or a list.
+
+    Raises:
+        ConfigError: it is something else.
+
+    """
+    if value == PERCENTILE:
+        return PERCENTILE
+    numbers = _numbers(value)
+    if len(numbers) == 2 and numbers[0] < numbers[1]:
+        return numbers[0], numbers[1]
+    msg = f'{value!r} is no rule: expected {PERCENTILE}, or two numbers MIN,MAX such as 0,4095'
+    raise ConfigError(msg)
+
+
+def _numbers(value: object) -> list[float]:
+    """Return finite numbers; none where something else is among them."""
+    parts = value.split(',') if isinstance(value, str) else value
+    if isinstance(parts, int | float):
+        parts = [parts]
+    if not isinstance(parts, list) or any(isinstance(each, bool) for each in parts):
+        return []
+    try:
+        numbers = [float(each) for each in parts]
+    except (TypeError, ValueError):
+        return []
+    return numbers if all(map(math.isfinite, numbers)) else []
+
 
 class Bands:
     """
@@ -60,10 +144,12 @@ class Bands:
         path: of the file, for errors.
         file: opened by rasterio.
         rules: for its bands.
+        limits: what `limits` was when the file was opened before; None: not known.
 
     Attributes:
         numbers: of the bands that are to be read, from 1.
         has_palette: whether their values are indices of colors.
+        limits: what becomes black and white of every band, (bands, 2); None for bytes.
 
     Raises:
         ConfigError: the rules do not fit the bands.
@@ -71,12 +157,14 @@ class Bands:
 
     """
 
-    def __init__(self, path: Path, file: Any, rules: BandRules) -> None:
+    def __init__(
+        self, path: Path, file: Any, rules: BandRules, limits: np.ndarray | None = None
+    ) -> None:
         self._path, self._file = path, file
         self.numbers = self._chosen(rules.bands)
         self._palette = self._palette_of(self.numbers)
         self.has_palette = self._palette is not None
-        self._limits = self._limits_of(rules.stretch)
+        self.limits = self._limits_of(rules.stretch) if limits is None else limits
 
     def image_of(self, values: np.ndarray) -> np.ndarray:
         """Turn what was read, (bands, h, w), into (h, w, 3) uint8 BGR."""
@@ -153,8 +241,8 @@ class Bands:
         return np.array(limits)
 
     def _in_bytes(self, values: np.ndarray, band: int) -> np.ndarray:
-        if self._limits is None:
+        if self.limits is None:
             return values
-        low, high = self._limits[band]
+        low, high = self.limits[band]
         scaled = (values.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
         return np.nan_to_num(np.clip(np.rint(scaled), 0, 255), nan=0).astype(np.uint8)

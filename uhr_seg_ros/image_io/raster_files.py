@@ -50,6 +50,8 @@ _NETWORK = re.compile(
 #: Of GDAL while a raster is read.
 READ_OPTIONS = {
     'GDAL_CACHEMAX': CACHE_MB,
+    # Blocks are decoded side by side.
+    'GDAL_NUM_THREADS': 'ALL_CPUS',
     # A second net below `check_local`: no file of the network ends like this.
     'CPL_VSIL_CURL_ALLOWED_EXTENSIONS': '.none',
     'GDAL_HTTP_MAX_RETRY': 0,

@@ -22,12 +22,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, simplefilter
+from xml.etree import ElementTree
 
 import numpy as np
 
-from uhr_seg_ros.core.atomic_io import atomic_write
+from uhr_seg_ros.core.atomic_io import atomic_write, write_bytes
 from uhr_seg_ros.core.errors import WriteError
 from uhr_seg_ros.image_io.raster_files import CACHE_MB, rasterio_or_error
+from uhr_seg_ros.image_io.raster_overviews import write_overviews
+
+#: Of GDAL while a map is written.
+_GDAL = {'GDAL_CACHEMAX': CACHE_MB, 'GDAL_NUM_THREADS': 'ALL_CPUS'}
 
 #: Side of a block of the files, px.
 BLOCK = 512
@@ -44,9 +49,13 @@ _FINAL = {
     'COMPRESS': 'DEFLATE',
     'BLOCKSIZE': BLOCK,
     'BIGTIFF': 'IF_SAFER',
+    'NUM_THREADS': 'ALL_CPUS',
 }
 
 Span = tuple[int, int]
+
+#: How overviews of classes are made.
+MODE = 'MODE'
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,7 @@ class MapForm:
         transform: as of affine, or None.
         colors: (N, 3) RGB of the values from 0; empty: no color table.
         tags: metadata.
+        names: of the values from 0, GDAL's category names; empty: none.
         resampling: how overviews are made.
 
     """
@@ -73,7 +83,8 @@ class MapForm:
     transform: Any = None
     colors: Sequence[Sequence[int]] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
-    resampling: str = 'MODE'
+    names: Sequence[str] = ()
+    resampling: str = MODE
 
 
 class WorkMap:
@@ -127,20 +138,49 @@ class WorkMap:
         """
         Write the map as COG, with overviews, under its final name.
 
+        A TIFF has no place for names of values: GDAL keeps them in a file beside it, `.aux.xml`.
+
         Raises:
             WriteError: it cannot be written.
 
         """
         from rasterio import shutil
 
+        beside = _beside(path)
         with atomic_write(path) as unfinished, self._opened('r'):
             options = {**_FINAL, 'OVERVIEW_RESAMPLING': self._form.resampling}
-            with self._told(path):
-                shutil.copy(str(self.path), str(unfinished), **options)
+            try:
+                with self._told(path):
+                    shutil.copy(str(self._described()), str(unfinished), **options)
+                beside.unlink(missing_ok=True)  # of an earlier map
+                if self._form.names:
+                    write_bytes(beside, _beside(unfinished).read_bytes())
+            finally:
+                _beside(unfinished).unlink(missing_ok=True)
+
+    def _described(self) -> Path:
+        """Return a VRT of the map with the names of its values, and with overviews of classes."""
+        from rasterio import shutil
+
+        path = self.path.with_suffix('.vrt')
+        shutil.copy(str(self.path), str(path), driver='VRT')
+        tree = ElementTree.parse(path)
+        for band in tree.iter('VRTRasterBand'):
+            # Of rasterio, nothing writes names; a VRT may have them.
+            names = ElementTree.SubElement(band, 'CategoryNames')
+            for name in self._form.names:
+                ElementTree.SubElement(names, 'Category').text = name
+            if self._form.resampling == MODE:
+                for small in write_overviews(self.path, BLOCK, _WORK):
+                    overview = ElementTree.SubElement(band, 'Overview')
+                    ElementTree.SubElement(overview, 'SourceFilename').text = str(small)
+                    ElementTree.SubElement(overview, 'SourceBand').text = '1'
+        tree.write(path, encoding='unicode')
+        return path
 
     @contextmanager
     def _opened(self, mode: str) -> Iterator[Any]:
-        with self._told(self.path), self._rasterio.Env(GDAL_CACHEMAX=CACHE_MB):
+        with self._told(self.path), self._rasterio.Env(**_GDAL):
             if mode != 'w':
                 with self._rasterio.open(self.path, mode) as file:
                     yield file
@@ -169,3 +209,8 @@ class WorkMap:
         except (self._rasterio.errors.RasterioError, CPLE_BaseError) as err:
             msg = f'{path} cannot be written: {err}'
             raise WriteError(msg) from err
+
+
+def _beside(path: Path) -> Path:
+    """Return where GDAL keeps what a file of its format has no place for."""
+    return path.with_name(f'{path.name}.aux.xml')

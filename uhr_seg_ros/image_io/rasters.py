@@ -65,6 +65,8 @@ class Raster:
     Args:
         path: a local file. Nothing of the network is read, not even by way of a VRT.
         rules: for its bands.
+        limits: what `limits` was when the same file was opened before by these rules; None: it is
+            not known, and percentiles are looked for.
 
     Attributes:
         size: height and width as it is seen, px; see `BandRules.resolution`.
@@ -77,18 +79,23 @@ class Raster:
 
     """
 
-    def __init__(self, path: Path, rules: BandRules = BandRules()) -> None:  # noqa: B008
+    def __init__(
+        self,
+        path: Path,
+        rules: BandRules = BandRules(),  # noqa: B008 - it cannot change
+        limits: np.ndarray | None = None,
+    ) -> None:
         self.path = path
         self._rasterio = rasterio_or_error(f'{path}: reading it by windows')
         self.damaged: set[tuple[int, int]] = set()
         self._stack = ExitStack()
         try:
-            self._open(rules)
+            self._open(rules, limits)
         except BaseException:
             self._stack.close()
             raise
 
-    def _open(self, rules: BandRules) -> None:
+    def _open(self, rules: BandRules, limits: np.ndarray | None) -> None:
         if not raster_driver(self.path):
             msg = f'{self.path} is none of GeoTIFF, VRT, JPEG 2000, PNG, JPEG and BMP'
             raise ImageError(msg)
@@ -108,7 +115,7 @@ class Raster:
         self._is_masked = any(
             flag.name != 'all_valid' for flags in self._file.mask_flag_enums for flag in flags
         )
-        self._bands = Bands(self.path, self._file, rules)
+        self._bands = Bands(self.path, self._file, rules, limits)
 
     def enlarged(
         self, values: np.ndarray, rows: tuple[int, int], columns: tuple[int, int]
@@ -137,6 +144,11 @@ class Raster:
             spans.append((edges[0], edges[1]))
             places.append(centers * seen // (2 * length) - start)
         return values[np.ix_(*places)], spans[0], spans[1]
+
+    @property
+    def limits(self) -> np.ndarray | None:
+        """What becomes black and white of every band, (bands, 2); None for bytes."""
+        return self._bands.limits
 
     @property
     def crs(self) -> Any:

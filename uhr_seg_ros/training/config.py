@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 import math
 from pathlib import Path
@@ -24,13 +24,14 @@ from typing import Any
 
 from uhr_seg_ros.core.config_reader import Fields, is_number, read_mapping
 from uhr_seg_ros.core.domain import Domain, read_domain
-from uhr_seg_ros.core.errors import TrainingError, UhrSegError
+from uhr_seg_ros.core.errors import ConfigError, TrainingError, UhrSegError
 from uhr_seg_ros.core.recipe_keys import with_current_keys
 from uhr_seg_ros.core.text import listed, printable, shortened
 from uhr_seg_ros.data.augmentation import read_augmentation
 from uhr_seg_ros.data.datasets import DATASET_HELP, is_dataset_name
 from uhr_seg_ros.data.palettes import COLORS
 from uhr_seg_ros.export.pretrained import PARTS
+from uhr_seg_ros.image_io.raster_bands import BandRules, PERCENTILE
 from uhr_seg_ros.networks.presets import is_network_name, NETWORKS
 from uhr_seg_ros.synthetic.landscapes import SCENERIES
 from uhr_seg_ros.training.checks import (
@@ -66,6 +67,21 @@ CROP = Check(
     ),
     f'{_SIDE.expected}, or a list of two: height and width',
 )
+
+
+def _reads(field: str) -> Callable[[object], bool]:
+    def passes(value: object) -> bool:
+        try:
+            BandRules.of({field: value})
+        except ConfigError:
+            return False
+        return True
+
+    return passes
+
+
+BANDS = Check(_reads('bands'), 'three numbers of bands from 1 such as [4, 3, 2], or one')
+STRETCH = Check(_reads('stretch'), f'{PERCENTILE}, or [MIN, MAX] such as [0, 4095]')
 
 #: What ``dataset`` may be: known, or ``module:attribute`` of a user.
 DATASET = Check(is_dataset_name, DATASET_HELP)
@@ -238,6 +254,9 @@ class Data:
             where it holds what lies between buildings, it is ignored, as an outline of a block.
         also: Further data set -> ``split``, ``share`` of the crops, and ``scale``, the range of
             the factor of their size; its classes are those of ``dataset``.
+        bands: Which bands of the images of ``dataset`` are red, green and blue, or the one that
+            is gray, from 1; None: as pictures are read.
+        stretch: How their values become bytes: ``percentile``, or what becomes black and white.
 
     Raises:
         TrainingError: Names the field, its value and what was expected.
@@ -258,6 +277,8 @@ class Data:
     scenery: str = 'desert'
     ignore_blocks: dict[str, int] = field(default_factory=dict)
     also: dict[str, dict[str, Any]] = field(default_factory=dict)
+    bands: list[int] | str | None = None
+    stretch: list[float] | str | None = None
 
     def __post_init__(self) -> None:
         check_fields(
@@ -274,6 +295,8 @@ class Data:
                 'scenery': one_of(SCENERIES),
                 'ignore_blocks': mapping_of(whole(1)),
                 'also': mapping_of(FURTHER),
+                'bands': BANDS,
+                'stretch': STRETCH,
             },
             'data.',
         )
@@ -289,6 +312,11 @@ class Data:
         check_fields(self, {chosen: TEXT}, 'data.')
         if self.augmentation != BY_VIEW:
             read_augmentation(self.augmentation)
+
+    @property
+    def rules(self) -> BandRules:
+        """Which bands of images are seen, and how."""
+        return BandRules.of({'bands': self.bands, 'stretch': self.stretch})
 
     @property
     def measured_on(self) -> str:
