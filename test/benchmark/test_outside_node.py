@@ -21,6 +21,7 @@ import json
 from pathlib import Path
 import signal
 import sys
+from threading import Thread
 from typing import Any
 
 from built_once import built_once
@@ -28,12 +29,12 @@ import numpy as np
 import onnx
 import psutil
 import pytest
-import yaml
 
 pytest.importorskip('rclpy', reason='rclpy is not installed')
 
 import rclpy
 from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from results_files import check_provenance
 from sensor_msgs.msg import Image
@@ -42,16 +43,21 @@ from tiny_bundle import paint, TINY_CLASSES
 
 from tools.shrinking_node import ShrinkingNode
 from tools.shrunk_network import whole_network
+from uhr_seg_ros.benchmark.figures import figures
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.errors import ProcessError, UhrSegError
+from uhr_seg_ros.export.bundle_writing import write_bundle
+from uhr_seg_ros.replay import command_process
 from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.bags import ImageTopic
 from uhr_seg_ros.replay.command_process import command_words, CommandProcess
 from uhr_seg_ros.replay.mask_collector import ids_of
 from uhr_seg_ros.replay.outside_session import match, OutsideSession, Wiring
+from uhr_seg_ros.replay.player_process import Pacing
 from uhr_seg_ros.reports import bag_page
 from uhr_seg_ros.reports.bag_compare import compare_files
+from uhr_seg_ros.ros.messages.images import encode_image
 
 #: Of the network, and twice that of the frames, px.
 SIZE = (64, 96)
@@ -69,19 +75,11 @@ def shrunk(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a bundle of kind `single` of all of the tiny network, which sees half of a frame."""
 
     def build(folder: Path) -> None:
-        bundle = load_bundle(tiny_bundle)
-        onnx.save(whole_network(bundle, SIZE), folder / 'whole.onnx')
-        classes = [
-            {'name': name, 'color': list(color)}
-            for name, color in zip(TINY_CLASSES.names, TINY_CLASSES.colors, strict=True)
-        ]
-        (folder / 'classes.yaml').write_text(yaml.safe_dump({'classes': classes}))
-        mean, std = (map(str, values) for values in (bundle.mean, bundle.std))
-        words = ['--mean', *mean, '--std', *std, '--scale', '1', '--output', f'{folder}/bundle']
-        files = [f'{folder}/whole.onnx', '--classes', f'{folder}/classes.yaml']
-        assert main(['wrap', *files, *words]) == 0
+        onnx.save(whole_network(load_bundle(tiny_bundle), SIZE), folder / 'network.onnx')
+        about = {'name': 'shrunk', 'network': 'tiny', 'kind': 'single', 'input_size': SIZE}
+        write_bundle(folder, classes=TINY_CLASSES, low_res_factor=1, **about)
 
-    return built_once(tmp_path_factory, 'shrunk', build) / 'bundle'
+    return built_once(tmp_path_factory, 'shrunk', build)
 
 
 @pytest.fixture(scope='module')
@@ -102,6 +100,7 @@ def test_the_reference_node_gives_the_mask_of_the_shrunk_frame(shrunk: Path) -> 
         rclpy.try_shutdown()
 
 
+@pytest.mark.slow  # four processes; the next one and those below run always
 def test_a_node_of_anyone_is_measured_as_ours(
     shrunk: Path,
     recording: Path,
@@ -125,7 +124,7 @@ def test_a_node_of_anyone_is_measured_as_ours(
     # One more of the frame that the node was warmed up with.
     forms = [{'encoding': 'mono8', 'size': list(SIZE), 'count': FRAMES + 1}]
     assert node['masks'] == forms and node['mask_topic'] == '/peer/mask'
-    assert str(shrunk.parent) not in json.dumps(report) and 'bundle:=bundle' in node['command']
+    assert str(shrunk.parent) not in json.dumps(report) and 'bundle:=shrunk' in node['command']
     assert report['accuracy'] is None and not report['figures']['stage_ms']
     printed = ' '.join(capsys.readouterr().out.split())
     assert 'masks: mono8 96x64 for frames of 192x128' in printed
@@ -159,6 +158,40 @@ def opened(wiring: Wiring, folder: Path) -> None:
     """Start a session, and end it."""
     with OutsideSession(wiring, TOPIC, folder):
         pass
+
+
+def test_frames_are_accounted_for_by_the_stamps_of_masks(
+    recording: Path, tmp_path: Path, peer: Any
+) -> None:
+    """The first frame gets its mask, the second one two, the third a stamp of another clock."""
+    masks, frames = peer.create_publisher(Image, '/peer/mask', 5), []
+
+    def answer(frame: Image) -> None:
+        frames.append(frame)
+        mask = encode_image(np.zeros(SIZE, np.uint8), 'mono8', frame.header)
+        if len(frames) == 3:
+            mask.header.stamp.sec += 60
+        for _ in range((1, 2, 1, 0)[len(frames) - 1]):
+            masks.publish(mask)
+
+    peer.create_subscription(Image, '/frames', answer, 5)
+    executor = SingleThreadedExecutor(context=peer.context)
+    executor.add_node(peer)
+    spinning = Thread(target=executor.spin)
+    spinning.start()
+    try:
+        with OutsideSession(Wiring(IDLE, '/frames', '/peer/mask'), TOPIC, tmp_path) as session:
+            replay = session.play(recording, Pacing(lockstep=True, live=True), TOPIC)
+            described = session.describe()
+    finally:
+        executor.shutdown()
+        spinning.join()
+    found = figures(replay)
+    assert found['frames'] == {'sent': FRAMES, 'masks': 2, 'unanswered': 2}
+    assert found['odd_masks'] == {'unknown_stamp': 1, 'repeated': 1}
+    assert found['answered'] == 0.5 and len(replay.latencies()) == 2
+    assert described['masks'] == [{'encoding': 'mono8', 'size': list(SIZE), 'count': 4}]
+    assert described['dds']['mask_qos'].startswith('reliable')
 
 
 def test_a_node_that_listens_to_another_topic_is_told_of_ours(tmp_path: Path, peer: Any) -> None:
@@ -201,8 +234,15 @@ def test_masks_belong_to_frames_by_their_stamps() -> None:
     )
 
 
-def test_what_a_command_started_ends_with_it(tmp_path: Path) -> None:
-    """The child is in the group, its own child in another; both ignore what they can."""
+def test_what_a_command_started_ends_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One child is in the group, one in another; all ignore the first signal."""
+    patience = [
+        (number, min(seconds, 0.2 if number == signal.SIGINT else seconds))
+        for number, seconds in command_process.ENDING
+    ]
+    monkeypatch.setattr(command_process, 'ENDING', patience)
     inner = 'import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(600)'
     outer = (
         'import signal, subprocess, sys, time; signal.signal(signal.SIGINT, signal.SIG_IGN); '

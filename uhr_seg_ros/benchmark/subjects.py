@@ -31,7 +31,7 @@ from uhr_seg_ros.core.bundle import Bundle, load_bundle
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.replay.bags import CAMERA_INFO, COMPRESSED_IMAGE, ImageTopic, topic_types
-from uhr_seg_ros.replay.command_process import command_words, uses
+from uhr_seg_ros.replay.command_process import command_words, split_command, uses
 from uhr_seg_ros.replay.outside_session import OutsideSession, Wiring
 from uhr_seg_ros.replay.playing import PlayingSession
 from uhr_seg_ros.replay.session import Session, transport_of
@@ -148,7 +148,7 @@ class OutsideNode:
     @property
     def name(self) -> str:
         """The command without the folders of this machine, its placeholders as they are."""
-        return shlex.join(map(_without_folders, shlex.split(self.command)))
+        return shlex.join(map(_without_folders, split_command(self.command)))
 
     def wiring(self, bag: Path, topic: ImageTopic) -> Wiring:
         """

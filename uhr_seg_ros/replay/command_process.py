@@ -56,6 +56,17 @@ def command_words(command: str, values: Mapping[str, str]) -> list[str]:
         ConfigError: it is empty, has an open quote, or a placeholder that is not known.
 
     """
+    return [_filled(word, values) for word in split_command(command)]
+
+
+def split_command(command: str) -> list[str]:
+    """
+    Split a command as a shell does; its placeholders stay.
+
+    Raises:
+        ConfigError: it is empty, or has an open quote.
+
+    """
     try:
         words = shlex.split(command)
     except ValueError as err:
@@ -64,7 +75,7 @@ def command_words(command: str, values: Mapping[str, str]) -> list[str]:
     if not words:
         msg = '--command is empty: give the program of the node and its arguments'
         raise ConfigError(msg)
-    return [_filled(word, values) for word in words]
+    return words
 
 
 def _filled(word: str, values: Mapping[str, str]) -> str:
