@@ -43,10 +43,10 @@ class ShrinkingNode(Node):
     def __init__(self, **options: Any) -> None:
         super().__init__('shrinking_node', **options)
         bundle = load_bundle(self.declare_parameter('bundle', '').value)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self.declare_parameter('threads', 0).value
+        engine = ort.SessionOptions()
+        engine.intra_op_num_threads = self.declare_parameter('threads', 0).value
         path = bundle.graphs['network'].path
-        self._session = ort.InferenceSession(path, options, ['CPUExecutionProvider'])
+        self._session = ort.InferenceSession(path, engine, ['CPUExecutionProvider'])
         self._size = tuple(self._session.get_inputs()[0].shape[2:])
         self._mean, self._std = (np.array(each, np.float32) for each in (bundle.mean, bundle.std))
         self._masks = self.create_publisher(Image, 'mask', 2)

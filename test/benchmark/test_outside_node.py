@@ -44,6 +44,7 @@ from tiny_bundle import paint, TINY_CLASSES
 from tools.shrinking_node import ShrinkingNode
 from tools.shrunk_network import whole_network
 from uhr_seg_ros.benchmark.figures import figures
+from uhr_seg_ros.benchmark.subjects import OutsideNode
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.errors import ProcessError, UhrSegError
@@ -56,7 +57,8 @@ from uhr_seg_ros.replay.mask_collector import ids_of
 from uhr_seg_ros.replay.outside_session import match, OutsideSession, Wiring
 from uhr_seg_ros.replay.player_process import Pacing
 from uhr_seg_ros.reports import bag_page
-from uhr_seg_ros.reports.bag_compare import compare_files
+from uhr_seg_ros.reports.bag_compare import compare_files, print_comparison
+from uhr_seg_ros.reports.benchmark_console import print_bag
 from uhr_seg_ros.ros.messages.images import encode_image
 
 #: Of the network, and twice that of the frames, px.
@@ -161,10 +163,10 @@ def opened(wiring: Wiring, folder: Path) -> None:
 
 
 def test_frames_are_accounted_for_by_the_stamps_of_masks(
-    recording: Path, tmp_path: Path, peer: Any
+    recording: Path, tmp_path: Path, peer: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The first frame gets its mask, the second one two, the third a stamp of another clock."""
-    masks, frames = peer.create_publisher(Image, '/peer/mask', 5), []
+    publisher, frames = peer.create_publisher(Image, '/peer/mask', 5), []
 
     def answer(frame: Image) -> None:
         frames.append(frame)
@@ -172,7 +174,7 @@ def test_frames_are_accounted_for_by_the_stamps_of_masks(
         if len(frames) == 3:
             mask.header.stamp.sec += 60
         for _ in range((1, 2, 1, 0)[len(frames) - 1]):
-            masks.publish(mask)
+            publisher.publish(mask)
 
     peer.create_subscription(Image, '/frames', answer, 5)
     executor = SingleThreadedExecutor(context=peer.context)
@@ -182,7 +184,7 @@ def test_frames_are_accounted_for_by_the_stamps_of_masks(
     try:
         with OutsideSession(Wiring(IDLE, '/frames', '/peer/mask'), TOPIC, tmp_path) as session:
             replay = session.play(recording, Pacing(lockstep=True, live=True), TOPIC)
-            described = session.describe()
+            described = OutsideNode('peer run', '/peer/mask').describe(session)
     finally:
         executor.shutdown()
         spinning.join()
@@ -190,8 +192,23 @@ def test_frames_are_accounted_for_by_the_stamps_of_masks(
     assert found['frames'] == {'sent': FRAMES, 'masks': 2, 'unanswered': 2}
     assert found['odd_masks'] == {'unknown_stamp': 1, 'repeated': 1}
     assert found['answered'] == 0.5 and len(replay.latencies()) == 2
-    assert described['masks'] == [{'encoding': 'mono8', 'size': list(SIZE), 'count': 4}]
+    masks = described['node']['masks']
+    assert masks == [{'encoding': 'mono8', 'size': list(SIZE), 'count': 4}]
     assert described['dds']['mask_qos'].startswith('reliable')
+    about = {'bag': {'frame_size': [128, 192]}, 'machine': {'idle_percent': 100.0}}
+    report = {**about, **described, 'figures': found, 'accuracy': None}
+    print_bag(report)
+    print_comparison({'ours': report, 'theirs': report})
+    printed = ' '.join(capsys.readouterr().out.split())
+    for text in (
+        'masks: mono8 96x64 for frames of 192x128, 4 of them',
+        'with a stamp that no frame has, which count nowhere: 1',
+        'beyond the first one of a frame, which count nowhere: 1',
+        '2 of 4 frames have no mask',
+        'Not known from the outside',
+        'measured from the outside only: ours, theirs',
+    ):
+        assert text in printed
 
 
 def test_a_node_that_listens_to_another_topic_is_told_of_ours(tmp_path: Path, peer: Any) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import logging
 from pathlib import Path
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import Image
@@ -167,8 +167,7 @@ class OutsideSession(PlayingSession[OutsideCollector]):
                 has another type.
 
         """
-        timeout_s = self._wiring.start_timeout_s
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + self._wiring.start_timeout_s
         pacing = Pacing(lockstep=True, every=max(topic.count, 1), live=True)
         sent = 0
         while True:
@@ -178,7 +177,7 @@ class OutsideSession(PlayingSession[OutsideCollector]):
             if replay.arrivals:
                 return
             if time.monotonic() > deadline:
-                raise ProcessError(self._no_mask(sent, timeout_s))
+                self._refuse_silence(sent)
 
     def describe(self) -> dict[str, Any]:
         """Return `masks`, what they are, as `mask_forms` gives it, and `dds`."""
@@ -202,7 +201,7 @@ class OutsideSession(PlayingSession[OutsideCollector]):
             self._check_alive()
             self._check_type()
             if time.monotonic() > deadline:
-                raise ProcessError(self._no_listener())
+                self._refuse_deafness()
             time.sleep(POLL_S)
         if not any(each.topic_type == self._type for each in found):
             types = listed(sorted({each.topic_type for each in found}))
@@ -241,7 +240,7 @@ class OutsideSession(PlayingSession[OutsideCollector]):
         answers, odd = match(played, arrivals, self._earlier)
         self._earlier.update(stamp for stamp, *_ in played)
         if odd['unknown_stamp'] and not answers:
-            raise ProcessError(self._foreign_stamps(played, arrivals))
+            refuse_stamps(played, arrivals)
         replay = Replay(
             played,
             answers,
@@ -265,23 +264,25 @@ class OutsideSession(PlayingSession[OutsideCollector]):
             )
             raise ProcessError(msg)
 
-    def _no_listener(self) -> str:
-        return (
+    def _refuse_deafness(self) -> NoReturn:
+        msg = (
             f'nobody subscribed to {self._frames}, where the frames are sent, within '
             f'{self._wiring.start_timeout_s:.0f} s{self._others(published=False)}: name the topic '
             'that the node listens to with --image-topic, or remap it to {image_topic} in '
             f'--command; its log closes with:\n{self.node.last_lines()}'
         )
+        raise ProcessError(msg)
 
-    def _no_mask(self, sent: int, timeout_s: float) -> str:
+    def _refuse_silence(self, sent: int) -> NoReturn:
         topic = self._wiring.mask_topic
         has = 'no mask came on' if self._collector.publishers() else 'nobody publishes on'
-        return (
-            f'{sent} frames were sent, and {has} {topic} within {timeout_s:.0f} s'
-            f'{self._others(published=True)}: name the topic of the masks with --mask-topic, '
-            'or give the node longer with --start-timeout; its log closes with:\n'
-            f'{self.node.last_lines()}'
+        msg = (
+            f'{sent} frames were sent, and {has} {topic} within '
+            f'{self._wiring.start_timeout_s:.0f} s{self._others(published=True)}: name the topic '
+            'of the masks with --mask-topic, or give the node longer with --start-timeout; its '
+            f'log closes with:\n{self.node.last_lines()}'
         )
+        raise ProcessError(msg)
 
     def _others(self, *, published: bool) -> str:
         """Return a part of a sentence that names the topics of images that there are."""
@@ -294,17 +295,30 @@ class OutsideSession(PlayingSession[OutsideCollector]):
         what = 'images are published on' if published else 'images are listened to on'
         return f' ({what} {listed(topics)})' if topics else ''
 
-    def _foreign_stamps(
-        self, played: Sequence[tuple[int, int, int]], arrivals: Sequence[tuple[int, int]]
-    ) -> str:
-        stamp = arrivals[-1][0]
-        away = (stamp - played[-1][0]) / 1e9 if played else 0.0
-        return (
-            f'{len(arrivals)} masks came, none with the stamp of a frame: the last one is '
-            f'stamped {stamp / 1e9:.3f} s, {abs(away):.3f} s {"after" if away > 0 else "before"} '
-            'the last frame. A mask has to carry the header of its frame: a node that stamps by '
-            'its own clock cannot be measured frame by frame'
-        )
+
+def refuse_stamps(
+    played: Sequence[tuple[int, int, int]], arrivals: Sequence[tuple[int, int]]
+) -> NoReturn:
+    """
+    Refuse masks that no frame has the stamps of.
+
+    Args:
+        played: as of `Replay`.
+        arrivals: stamp of each mask and when it came, ns.
+
+    Raises:
+        ProcessError: always.
+
+    """
+    stamp = arrivals[-1][0]
+    away = (stamp - played[-1][0]) / 1e9 if played else 0.0
+    msg = (
+        f'{len(arrivals)} masks came, none with the stamp of a frame: the last one is stamped '
+        f'{stamp / 1e9:.3f} s, {abs(away):.3f} s {"after" if away > 0 else "before"} the last '
+        'frame. A mask has to carry the header of its frame: a node that stamps by its own clock '
+        'cannot be measured frame by frame'
+    )
+    raise ProcessError(msg)
 
 
 def match(
