@@ -54,7 +54,7 @@ from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.bags import ImageTopic
 from uhr_seg_ros.replay.command_process import command_words, CommandProcess
 from uhr_seg_ros.replay.mask_collector import ids_of
-from uhr_seg_ros.replay.outside_session import match, OutsideSession, Wiring
+from uhr_seg_ros.replay.outside_session import match, OutsideSession, refuse_stamps, Wiring
 from uhr_seg_ros.replay.player_process import Pacing
 from uhr_seg_ros.reports import bag_page
 from uhr_seg_ros.reports.bag_compare import compare_files, print_comparison
@@ -244,11 +244,12 @@ def test_masks_belong_to_frames_by_their_stamps() -> None:
     answers, odd = match(played, arrivals, earlier={5})
     assert answers == [(10, 1), (20, 3)]
     assert odd == {'unknown_stamp': 1, 'repeated': 1}
-    assert OutsideSession._foreign_stamps(  # type: ignore[arg-type]  # it needs no session
-        None, [(2 * 10**9, 0, 0)], [(5 * 10**9, 1)]
-    ).startswith(
-        '1 masks came, none with the stamp of a frame: the last one is stamped 5.000 s, 3'
-    )
+
+
+def test_masks_by_another_clock_are_refused() -> None:
+    expected = '1 masks came, none with the stamp of a frame: .* 5.000 s, 3.000 s after the last'
+    with pytest.raises(ProcessError, match=expected):
+        refuse_stamps([(2 * 10**9, 0, 0)], [(5 * 10**9, 1)])
 
 
 def test_what_a_command_started_ends_with_it(
