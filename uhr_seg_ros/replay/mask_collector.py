@@ -38,7 +38,7 @@ from uhr_seg_ros.replay.ply import write_ply
 _WAITING_FILES = 4
 
 #: Encoding of a mask of class ids -> type of its pixels.
-ID_ENCODINGS = {
+ID_ENCODINGS: dict[str, np.dtype[Any]] = {
     'mono8': np.dtype(np.uint8),
     '8UC1': np.dtype(np.uint8),
     'mono16': np.dtype(np.uint16),
