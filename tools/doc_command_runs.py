@@ -59,6 +59,8 @@ NOT_RUN = {
     r'uhr_seg benchmark stages --bundle runs': 'takes what `uhr_seg compare` trained',
     r'ros2 (launch|run) uhr_seg_ros \w+(\.launch\.py)?': 'runs until it is stopped '
     '(test/test_launch.py, test/ros)',
+    r'uhr_seg benchmark node .*--command': 'starts a node of others '
+    '(test/benchmark/test_outside_node.py)',
     r'segmentation_node': 'a process of its own (test/ros/test_process.py)',
     r'ros2 (param|topic)': 'asks a node that runs (test/ros)',
     r'bash (\.ci|src|scripts)': 'makes the environment, or measures for minutes to hours',

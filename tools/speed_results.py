@@ -115,12 +115,12 @@ def machines(reports: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def update(page: Path, text: str) -> None:
+def update(page: Path, text: str, mark: str = MARK) -> None:
     """Replace what is between the marks of a page."""
-    before, start, rest = page.read_text('utf-8').partition(f'<!-- {MARK} -->\n')
-    _, end, after = rest.partition(f'<!-- end of {MARK} -->')
+    before, start, rest = page.read_text('utf-8').partition(f'<!-- {mark} -->\n')
+    _, end, after = rest.partition(f'<!-- end of {mark} -->')
     if not start or not end:
-        msg = f'{page} has no marks: expected <!-- {MARK} --> and <!-- end of {MARK} -->'
+        msg = f'{page} has no marks: expected <!-- {mark} --> and <!-- end of {mark} -->'
         raise ConfigError(msg)
     write_text(page, f'{before}{start}{text}{end}{after}')
 
@@ -151,11 +151,9 @@ def _run_all(args: argparse.Namespace) -> int:
         ):
             if not (folder / f'flight_{size}').is_dir():
                 words = ['--size', SIZES[size], '--duration', f'{args.seconds:g}']
-                _call(
-                    ['benchmark', 'make-bag', '--output', str(folder / f'flight_{size}'), *words]
-                )
+                call(['benchmark', 'make-bag', '--output', str(folder / f'flight_{size}'), *words])
         for name in wanted:
-            _call(command(name, folder, args.output, args.seconds))
+            call(command(name, folder, args.output, args.seconds))
     paths = {name: args.output / f'{name}.json' for name in recordings()}
     found = {
         name: read_json(path, ConfigError, 'make it anew with --only')
@@ -166,7 +164,8 @@ def _run_all(args: argparse.Namespace) -> int:
     return 0
 
 
-def _call(words: list[str]) -> None:
+def call(words: list[str]) -> None:
+    """Run a command of `uhr_seg`, printed before."""
     print(f'uhr_seg {shlex.join(words)}', flush=True)
     if code := subprocess.run(**python_child('uhr_seg_ros.cli', *words), check=False).returncode:
         msg = f'this failed with exit code {code}: uhr_seg {shlex.join(words)}'

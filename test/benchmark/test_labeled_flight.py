@@ -37,7 +37,7 @@ from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.geometry.transform import Transform
 from uhr_seg_ros.pipelines.mask_size import nearest
 from uhr_seg_ros.replay.bags import read_all, read_frame, stamp_ns
-from uhr_seg_ros.replay.collector import mask_file
+from uhr_seg_ros.replay.mask_collector import mask_file
 from uhr_seg_ros.replay.topics import choose_topic
 from uhr_seg_ros.synthetic.flight import frame_to_mosaic, Pose
 from uhr_seg_ros.synthetic.flight_cloud import ALTITUDE, flight_camera
@@ -159,6 +159,12 @@ def test_accuracy_of_masks(bag: Path, tmp_path: Path, caplog: pytest.LogCaptureF
         cv2.imwrite(str(mask_file(tmp_path, stamp)), half)
     found = label_accuracy(bag, topic, CLASSES, stamps, 2, tmp_path)
     assert (found or {})['accuracy'] == 1.0
+    # A node of others: its masks count in the size of the frames.
+    found = label_accuracy(bag, topic, CLASSES, stamps, 2, tmp_path, at_frame_size=True)
+    assert 0.9 < (found or {})['accuracy'] < 1.0
+    cv2.imwrite(str(mask_file(tmp_path, stamps[0])), labels[0] + 1)
+    assert label_accuracy(bag, topic, CLASSES, stamps, 2, tmp_path) is None
+    assert 'masks have the id 5, and the classes are 5' in caplog.text
     others = ClassSet(('a', 'b'), ((0, 0, 0), (1, 1, 1)))
     caplog.clear()
     assert label_accuracy(bag, topic, others, stamps, 2, tmp_path) is None

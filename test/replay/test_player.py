@@ -19,17 +19,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 import os
 from pathlib import Path
+import time
 
 from image_bags import image, record
+import numpy as np
 import pytest
 
 rclpy = pytest.importorskip('rclpy', reason='rclpy is not installed')
 
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo
+
+from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.bags import stamp_ns
 from uhr_seg_ros.replay.environment import reserve_domain
+from uhr_seg_ros.replay.mask_collector import stamp_of
 from uhr_seg_ros.replay.pacing import AtRate
 from uhr_seg_ros.replay.player import Player
 from uhr_seg_ros.replay.topics import choose_topic
+from uhr_seg_ros.synthetic.flight_cloud import flight_camera
 
 YEARS_NS = 50 * 365 * 86400 * 10**9
 
@@ -52,6 +60,33 @@ def test_broken_messages_are_skipped_and_stamps_of_another_clock_are_told(tmp_pa
     assert stamps[1] > stamps[0] > YEARS_NS and ages == (0, 0)
     (text,) = player.findings
     assert text.startswith(f'stamps are {YEARS_NS // 10**9} s away from the times of recording')
+
+
+def test_a_calibration_goes_with_every_image_under_its_stamp(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / 'bag', topic='/cam/image') as writer:
+        writer.write_calibration('/cam/camera_info', flight_camera((4, 6)), 3, 3)
+        for index in range(2):
+            writer.write(np.zeros((4, 6, 3), np.uint8), 10**9 + index)
+    bag = tmp_path / 'bag'
+    calibration = '/cam/camera_info', '/peer/camera_info'
+    player = Player(bag, choose_topic(bag), 'image_raw', (), calibration)
+    node, found = rclpy.create_node('listener'), []
+    profile = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+    node.create_subscription(CameraInfo, calibration[1], found.append, profile)
+    deadline = time.monotonic() + 30
+    while (
+        not node.count_publishers(calibration[1])
+        or not player._calibrations.get_subscription_count()
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    played = player.play(AtRate(1000.0), 0.0, live=True)
+    while len(found) < 2:
+        assert time.monotonic() < deadline
+        rclpy.spin_once(node, timeout_sec=0.1)
+    node.destroy_node()
+    assert [stamp_of(each) for each in found] == [stamp for stamp, *_ in played]
+    assert {each.width for each in found} == {6}
 
 
 def test_stamps_of_the_recording_stay(tmp_path: Path) -> None:

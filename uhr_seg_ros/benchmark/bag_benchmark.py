@@ -24,7 +24,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from uhr_seg_ros.benchmark.figures import (
-    engine_facts,
     figures,
     is_sustained,
     series,
@@ -32,14 +31,16 @@ from uhr_seg_ros.benchmark.figures import (
 )
 from uhr_seg_ros.benchmark.host import describe_run
 from uhr_seg_ros.benchmark.label_accuracy import label_accuracy
-from uhr_seg_ros.core.bundle import Bundle, load_bundle
+from uhr_seg_ros.benchmark.outside_pictures import draw_overlays
+from uhr_seg_ros.benchmark.subjects import OutsideNode, OwnNode, Subject
 from uhr_seg_ros.core.errors import ProcessError
 from uhr_seg_ros.core.interruption import Terminated
 from uhr_seg_ros.replay.bags import describe_bag, ImageTopic
 from uhr_seg_ros.replay.load import idle_percent
 from uhr_seg_ros.replay.player_process import Pacing
+from uhr_seg_ros.replay.playing import PlayingSession
 from uhr_seg_ros.replay.results import Replay
-from uhr_seg_ros.replay.session import Session, transport_of
+from uhr_seg_ros.replay.topic_probe import probe_topics
 from uhr_seg_ros.replay.topics import choose_topic
 
 _LOG = logging.getLogger(__name__)
@@ -74,8 +75,9 @@ class BagOptions:
         topic: of the recording; empty: the only likely one, see `choose_topic`.
         duration_s: how long, repeating the recording; 0: the recording once; for `peak` how long
             a rate is tried, 0: 5 s.
-        parameters: of the node.
+        parameters: of our node.
         every: 2 for every second frame.
+        outside: the node to measure instead of ours.
 
     """
 
@@ -85,6 +87,7 @@ class BagOptions:
     duration_s: float = 0.0
     parameters: dict[str, Any] = field(default_factory=dict)
     every: int = 1
+    outside: OutsideNode | None = None
 
     def pacing(self) -> Pacing:
         """Return how the recording is played, for any `rate` but `peak`."""
@@ -118,63 +121,68 @@ def benchmark_bag(
 
     """
     topic = choose_topic(options.bag, options.topic)
-    bundle = load_bundle(options.parameters['bundle'])
-    _LOG.info(bundle.domain_line)
-    parameters = {**options.parameters, 'bundle': str(bundle.path.resolve())}
+    subject: Subject = options.outside or OwnNode(options.parameters)
     idle = idle_percent()
+    measured: dict[str, Any] = {}
     with TemporaryDirectory(prefix='uhr_seg_') as name:
-        with Session(
-            parameters, Path(name), transport=transport_of(topic), on_mask=on_mask
-        ) as session:
-            measured: dict[str, Any] = {}
-            described: dict[str, Any] = {'parameters': parameters, 'dds': {}, 'diagnostics': {}}
+        described = subject.describe(None)
+        with subject.open(options.bag, topic, Path(name), on_mask) as session:
             try:
-                described |= session.describe()
+                subject.prepare(session, options.bag, topic)
+                described = subject.describe(session)
                 _measure(session, options, topic, measured)
-                described |= session.describe()
+                described = subject.describe(session)
                 every = options.every * max(1, topic.count // options.every // PICTURES)
-                _LOG.info('taking pictures of %d frames', -(-topic.count // every))
-                pacing = Pacing(lockstep=True, every=every, live=True)
-                shown = session.play(options.bag, pacing, topic, pictures=pictures)
+                stamps: list[int] = []
+                if subject.classes is not None:
+                    _LOG.info('taking pictures of %d frames', -(-topic.count // every))
+                    pacing = Pacing(lockstep=True, every=every, live=True)
+                    shown = session.play(options.bag, pacing, topic, pictures=pictures)
+                    stamps = [stamp for stamp, *_ in shown.played]
             except (KeyboardInterrupt, Terminated):
                 if session.interrupted and session.interrupted.arrivals and not measured:
                     measured |= _figures(session.interrupted)
                 if 'figures' in measured:
-                    about = _described(options, topic, bundle, described, idle)
-                    part = {**about, **measured, 'accuracy': None, 'interrupted': True}
-                    on_interruption(part)
+                    about = _about(options, topic, idle)
+                    part = {**about, **described, **measured}
+                    on_interruption({**part, 'accuracy': None, 'interrupted': True})
                 raise
-    stamps = [stamp for stamp, *_ in shown.played]
-    accuracy = label_accuracy(options.bag, topic, bundle.classes, stamps, every, pictures)
-    about = _described(options, topic, bundle, described, idle)
-    return {**about, **measured, 'accuracy': accuracy}
+    accuracy = None
+    if subject.classes is not None:
+        accuracy = label_accuracy(
+            options.bag,
+            topic,
+            subject.classes,
+            stamps,
+            every,
+            pictures,
+            at_frame_size=subject.at_frame_size,
+        )
+        if options.outside:
+            draw_overlays(options.bag, topic, subject.classes, stamps, every, pictures)
+    return {**_about(options, topic, idle), **described, **measured, 'accuracy': accuracy}
 
 
-def _described(
-    options: BagOptions,
-    topic: ImageTopic,
-    bundle: Bundle,
-    described: dict[str, Any],
-    idle: float,
-) -> dict[str, Any]:
-    """Return what the figures depend on."""
+def _about(options: BagOptions, topic: ImageTopic, idle: float) -> dict[str, Any]:
+    """Return what the figures depend on beside the node."""
     run = describe_run()
     return {
         'benchmark': 'bag',
         **run,
         'mode': {'rate': options.rate, 'duration_s': options.duration_s},
         'machine': {**run['machine'], 'idle_percent': idle},
-        'bag': describe_bag(options.bag, topic),
-        'node': {
-            **engine_facts(described['diagnostics']),
-            'parameters': {**described['parameters'], 'bundle': bundle.name},
-        },
-        'dds': described['dds'],
+        'bag': {**describe_bag(options.bag, topic), 'frame_size': _frame_size(options.bag, topic)},
     }
 
 
+def _frame_size(bag: Path, topic: ImageTopic) -> list[int] | None:
+    """Return height and width of the first frame, px; None where its message does not tell."""
+    info = probe_topics(bag, {topic.name: topic.type}).get(topic.name)
+    return [info.height, info.width] if info and info.width else None
+
+
 def _measure(
-    session: Session, options: BagOptions, topic: ImageTopic, measured: dict[str, Any]
+    session: PlayingSession[Any], options: BagOptions, topic: ImageTopic, measured: dict[str, Any]
 ) -> None:
     """Measure, and note what is known as soon as it is."""
     if options.rate == PEAK:
@@ -191,7 +199,7 @@ def _figures(replay: Replay) -> dict[str, Any]:
 
 
 def _measure_peak(
-    session: Session, options: BagOptions, topic: ImageTopic, measured: dict[str, Any]
+    session: PlayingSession[Any], options: BagOptions, topic: ImageTopic, measured: dict[str, Any]
 ) -> None:
     trials: list[dict[str, float]] = []
     measured['trials'] = trials
@@ -231,8 +239,9 @@ def _measure_peak(
 def _check(replay: Replay) -> None:
     if not replay.arrivals:
         counts = ', '.join(f'{count} {name}' for name, count in replay.counts.items())
+        told = f'; the node counts {counts}' if counts else ''
         msg = (
-            f'{len(replay.played)} frames were sent and no mask came; the node counts {counts}. '
+            f'{len(replay.played)} frames were sent and no mask came{told}. '
             'Play slower, or look at what `uhr_seg demo` says about the recording'
         )
         raise ProcessError(msg)

@@ -57,7 +57,8 @@ def figures(replay: Replay) -> dict[str, Any]:
     Returns:
         `frames`: `sent`, `masks`, and what became of the others: `dropped` (a newer frame took
         the place of one that waited), `rejected` (malformed), `lost_before_node` and
-        `lost_after_node` (in DDS); `sent_hz`, `throughput_hz`: number / (last - first);
+        `lost_after_node` (in DDS), or, of a node that does not tell, `unanswered`; `odd_masks` of
+        such a node: see `Replay`; `sent_hz`, `throughput_hz`: number / (last - first);
         `skipped`: messages that are not whole and were not sent;
         `answered`: masks / sent; `latency_ms` and `stamp_to_mask_ms`: see `spread`;
         `first_ms`, `last_ms`: latency of the first and of the last mask; `jitter_ms`: mean, max
@@ -66,16 +67,9 @@ def figures(replay: Replay) -> dict[str, Any]:
     """
     latencies = replay.latencies()
     arrivals = [arrival for _, arrival in replay.arrivals]
-    sent, masks, counts = len(replay.played), len(arrivals), replay.counts
+    sent, masks = len(replay.played), len(arrivals)
     return {
-        'frames': {
-            'sent': sent,
-            'masks': masks,
-            'dropped': counts['dropped'],
-            'rejected': counts['rejected'],
-            'lost_before_node': sent - counts['received'],
-            'lost_after_node': counts['processed'] - masks,
-        },
+        'frames': {'sent': sent, 'masks': masks, **_others(replay, sent, masks)},
         'skipped': replay.skipped,
         'sent_hz': frame_rate([when for _, when, _ in replay.played]),
         'throughput_hz': frame_rate(arrivals),
@@ -87,6 +81,20 @@ def figures(replay: Replay) -> dict[str, Any]:
         'jitter_ms': jitter(arrivals),
         'stage_ms': stage_spread(list(replay.stages.values())),
         'load': _load(replay),
+        **({'odd_masks': dict(replay.odd_masks)} if replay.odd_masks else {}),
+    }
+
+
+def _others(replay: Replay, sent: int, masks: int) -> dict[str, int]:
+    """Return what became of the frames that have no mask."""
+    counts = replay.counts
+    if not counts:
+        return {'unanswered': sent - masks}
+    return {
+        'dropped': counts['dropped'],
+        'rejected': counts['rejected'],
+        'lost_before_node': sent - counts['received'],
+        'lost_after_node': counts['processed'] - masks,
     }
 
 

@@ -37,7 +37,7 @@ from uhr_seg_ros.replay.bags import (
     read_topics,
     topic_types,
 )
-from uhr_seg_ros.replay.collector import mask_file
+from uhr_seg_ros.replay.mask_collector import mask_file
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,6 +49,8 @@ def label_accuracy(
     stamps: Sequence[int],
     every: int,
     folder: Path,
+    *,
+    at_frame_size: bool = False,
 ) -> dict[str, Any] | None:
     """
     Compare masks with the labels of a recording that `benchmark make-bag` has made.
@@ -60,10 +62,13 @@ def label_accuracy(
         stamps: those of the frames that were played, in their order, ns.
         every: each `every`-th frame of the recording was played.
         folder: with `masks/`, as a `Collector` writes it.
+        at_frame_size: enlarge masks of another size to that of the labels; else the labels get
+            the size of the mask, as our node makes a mask that was asked for smaller.
 
     Returns:
         `frames` that have a mask; `mean_iou`, `accuracy`, and `iou` of each class, None for one
-        that does not occur. None without labels, or with labels of other classes.
+        that does not occur. None without labels, with labels of other classes, without masks, or
+        with masks of ids beyond the classes. Pixels that a mask has as 255 do not count.
 
     """
     counts = {each.name: each for each in image_topics(bag)}
@@ -85,8 +90,23 @@ def label_accuracy(
         file = mask_file(folder, stamp)
         if file.is_file():  # a mask may have been lost
             mask = np.asarray(cv2.imread(str(file), cv2.IMREAD_UNCHANGED))
-            confusion.add(_seen(truth(), mask), mask)
+            labels_there = truth()
+            if at_frame_size and mask.shape != labels_there.shape:
+                mask = nearest(mask, labels_there.shape)
+            seen = _seen(labels_there, mask)
+            if (highest := int(mask[seen != UNLABELED].max(initial=0))) >= len(classes):
+                _LOG.warning(
+                    '%s: masks have the id %d, and the classes are %d: masks are not compared',
+                    bag.name,
+                    highest,
+                    len(classes),
+                )
+                return None
+            confusion.add(seen, mask)
             frames += 1
+    if not frames:
+        _LOG.warning('%s: no mask of class ids came that labels could be compared with', bag.name)
+        return None
     return {
         'frames': frames,
         'mean_iou': number(confusion.mean_iou()),

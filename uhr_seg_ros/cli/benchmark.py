@@ -36,16 +36,19 @@ from uhr_seg_ros.cli.arguments import (
     DEFAULT_BUNDLE,
     node_parameters,
     parse_count,
+    parse_pace,
     parse_positive_rate,
     parse_size,
 )
 from uhr_seg_ros.cli.backend_line import show_backend
+from uhr_seg_ros.cli.benchmark_command import add_command, check_modes, run_command
 from uhr_seg_ros.cli.benchmark_old_form import to_subcommand
 from uhr_seg_ros.cli.benchmark_results import counted_graphs, finish, kept_results
 from uhr_seg_ros.cli.benchmark_roofline import add_roofline, run_roofline
 from uhr_seg_ros.core.atomic_io import check_writable
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.command_line import CommandParser
+from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.progress import named_bar, named_steps
 from uhr_seg_ros.replay.load import idle_percent
@@ -64,6 +67,7 @@ DEFAULT_POINTS = (130_000, 1_000_000)
 REPEAT = 5
 CLOUD_REPEAT = 100
 NODE_RATE_HZ = 0.5
+REALTIME = 'realtime'
 TRANSPORT_RATE_HZ = 5.0
 
 
@@ -155,7 +159,14 @@ def _add_stages(parser: CommandParser) -> None:
 
 def _add_node(parser: CommandParser) -> None:
     _add_stages(parser)
-    _add_rate(parser, NODE_RATE_HZ)
+    parser.add_argument(
+        '--rate',
+        type=parse_pace,
+        metavar='HZ|realtime|max|peak',
+        help='frames per second; the words are for --command, as of `benchmark bag` '
+        f'(default: {NODE_RATE_HZ:g}; realtime for --command)',
+    )
+    add_command(parser)
 
 
 def _add_transport(parser: CommandParser) -> None:
@@ -214,6 +225,14 @@ def _run_stages(arguments: argparse.Namespace) -> int:
 
 
 def _run_node(arguments: argparse.Namespace) -> int:
+    check_modes(arguments)
+    if arguments.command is not None:
+        arguments.rate = arguments.rate or REALTIME
+        return run_command(arguments)
+    rate_hz = NODE_RATE_HZ if arguments.rate is None else arguments.rate
+    if isinstance(rate_hz, str):
+        msg = f'{rate_hz!r} is not a rate of generated frames: expected Hz; it is for --command'
+        raise ConfigError(msg)
     report = _measure_stages(arguments)
     # Only here: the segmenter is measured without a ROS installation, too.
     from uhr_seg_ros.benchmark.node_cost import measure_node
@@ -229,7 +248,7 @@ def _run_node(arguments: argparse.Namespace) -> int:
                     arguments.bundle,
                     _largest(arguments),
                     arguments.repeat,
-                    arguments.rate,
+                    rate_hz,
                     _node_parameters(arguments),
                 )
             )
@@ -378,7 +397,8 @@ def _largest(arguments: argparse.Namespace) -> tuple[int, int]:
 KINDS = {
     'stages': Kind('time per stage and memory of a bundle', _add_stages, _run_stages),
     'node': Kind(
-        'the same, and what the node costs beside it, over DDS at the largest size',
+        'the same, and what the node costs beside it, over DDS at the largest size; with '
+        '--command any other node, on a recording',
         _add_node,
         _run_node,
     ),
@@ -415,7 +435,7 @@ KINDS = {
         recordings.run_make_bag,
     ),
     'compare': Kind(
-        'two files that `benchmark bag --json` wrote, side by side',
+        'files that `benchmark bag` or `node --command` wrote with --json, side by side',
         recordings.add_compare,
         recordings.run_compare,
     ),

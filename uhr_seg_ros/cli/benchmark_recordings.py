@@ -53,8 +53,10 @@ from uhr_seg_ros.pipelines.segmenter import Segmenter
 from uhr_seg_ros.reports.bag_compare import compare_files
 from uhr_seg_ros.reports.benchmark_console import print_bag, print_spreads
 
-if TYPE_CHECKING:  # it needs rosbags, which what is measured without a recording does not
+if TYPE_CHECKING:  # they need rosbags or ROS, which what is measured without a recording does not
+    from uhr_seg_ros.benchmark.bag_benchmark import BagOptions
     from uhr_seg_ros.benchmark.offline import OfflineRun
+    from uhr_seg_ros.benchmark.subjects import OutsideNode
 
 NODE = '/segmentation'
 """The node that is measured."""
@@ -151,6 +153,7 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `benchmark compare`."""
     for name in ('first', 'second'):
         parser.add_argument(name, type=Path, metavar=name.upper(), help='file of figures')
+    parser.add_argument('more', type=Path, nargs='*', metavar='MORE', help='more of them')
 
 
 def _add_recording(parser: CommandParser, count: int | str) -> None:
@@ -170,25 +173,46 @@ def _add_output(parser: CommandParser, what: str) -> None:
 def run_bag(arguments: argparse.Namespace) -> int:
     """Measure the node on a recording; the exit code is 0."""
     check_writable(arguments.json, arguments.report)
+    measure_recording(arguments)
+    return 0
+
+
+def measure_recording(
+    arguments: argparse.Namespace, outside: OutsideNode | None = None
+) -> dict[str, Any]:
+    """
+    Measure a node on inputs, print the figures and write what is asked for.
+
+    Args:
+        arguments: `recording`, `topic`, `every`, `rate`, `duration`, `json` and `report`, and for
+            our node those of `add_bag`.
+        outside: the node; None for ours.
+
+    Returns:
+        As `benchmark_bag`.
+
+    """
+    # Only here: what does not play to the node runs without ROS.
+    from uhr_seg_ros.benchmark.bag_benchmark import BagOptions
     from uhr_seg_ros.benchmark.sources import recording_of
 
     inputs = arguments.recording, arguments.topic, arguments.every
     with recording_of(*inputs) as (recording, topic, every):
-        return _run_bag(arguments, recording, topic, every)
+        options = BagOptions(
+            bag=recording,
+            rate=arguments.rate,
+            topic=topic,
+            every=every,
+            duration_s=arguments.duration,
+            parameters={} if outside else _node_parameters(arguments),
+            outside=outside,
+        )
+        return _measure(arguments, options)
 
 
-def _run_bag(arguments: argparse.Namespace, recording: Path, topic: str, every: int) -> int:
-    # Only here: what does not play to the node runs without ROS.
-    from uhr_seg_ros.benchmark.bag_benchmark import BagOptions, benchmark_bag
+def _measure(arguments: argparse.Namespace, options: BagOptions) -> dict[str, Any]:
+    from uhr_seg_ros.benchmark.bag_benchmark import benchmark_bag
 
-    options = BagOptions(
-        bag=recording,
-        rate=arguments.rate,
-        topic=topic,
-        every=every,
-        duration_s=arguments.duration,
-        parameters=_node_parameters(arguments),
-    )
     with (
         TemporaryDirectory(prefix='uhr_seg_') as name,
         named_bar('masks', unit='mask') as bar,
@@ -204,7 +228,7 @@ def _run_bag(arguments: argparse.Namespace, recording: Path, topic: str, every: 
             written.append(report)
 
         finish(benchmark_bag(options, pictures, lambda *_: bar.update(), finish))
-    return 0
+    return written[-1]
 
 
 def _node_parameters(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -333,6 +357,6 @@ def run_make_bag(arguments: argparse.Namespace) -> int:
 
 
 def run_compare(arguments: argparse.Namespace) -> int:
-    """Print two files of figures side by side; the exit code is 0."""
-    compare_files(arguments.first, arguments.second)
+    """Print files of figures side by side; the exit code is 0."""
+    compare_files(arguments.first, arguments.second, *arguments.more)
     return 0

@@ -90,7 +90,11 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         '--plan config/compare/aerial.yaml --root MOSAICS --output comparison --minutes 60',
     ),
     'benchmark stages': ('', '--size 7680x4320 --precision int8 --threads 4 --json stages.json'),
-    'benchmark node': ('', '--bundle run/bundle --size 1920x1080 --rate 2'),
+    'benchmark node': (
+        '--bundle run/bundle --size 1920x1080 --rate 2',
+        "my_flight.mcap --command 'ros2 run their_pkg node --ros-args -r image:={image_topic}' "
+        '--mask-topic /their_node/mask --rate peak --json theirs.json --compare ours.json',
+    ),
     'benchmark transport': ('', '--size 7680x4320 --rate 2 --repeat 20'),
     'benchmark cloud': ('', '--points 130000 --size 3840x2160'),
     'benchmark torch': (
@@ -111,7 +115,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         '--output flight',
         '--output flight --size 1920x1080 --rate 5 --duration 10 --compressed',
     ),
-    'benchmark compare': ('before.json after.json', 'cpu.json gpu.json'),
+    'benchmark compare': ('before.json after.json', 'ours.json theirs.json another.json'),
     'demo': ('', 'mosaic.jpg --count 24 --output out/mosaic'),
 }
 

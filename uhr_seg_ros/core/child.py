@@ -16,10 +16,12 @@
 Run a module of this package, as `python -m` does, without the modules of the current folder.
 
     python uhr_seg_ros/core/child.py [--end-with PID] MODULE [ARGUMENTS]
+    python uhr_seg_ros/core/child.py [--end-with PID] --exec PROGRAM [ARGUMENTS]
 
 `python -m` imports from the current folder first, which may be one of downloaded recordings with
 a `yaml.py` in it, and Python 3.10 has no option against that. This file is run by its path, and
-takes the package that it lies in. With `--end-with` the process ends when its parent does.
+takes the package that it lies in. With `--end-with` the process ends when its parent does; with
+`--exec` it becomes another program, which then ends so, too.
 """
 
 import sys
@@ -63,6 +65,8 @@ def main() -> None:
         end_with(int(sys.argv[2]))
         del sys.argv[1:3]
     del sys.argv[0]
+    if sys.argv[0] == '--exec':
+        os.execv(sys.argv[1], sys.argv[1:])
     folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     spec = importlib.util.spec_from_file_location(
         _PACKAGE, f'{folder}/__init__.py', submodule_search_locations=[folder]

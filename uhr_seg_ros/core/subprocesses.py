@@ -51,13 +51,28 @@ def python_child(
         `args` and `env`.
 
     """
-    starter = [sys.executable, str(_STARTER), '--end-with', str(os.getpid())]
     environment = dict(os.environ if env is None else env)
     for name in _LISTS:
         if name in environment:
             folders = environment[name].split(os.pathsep)
             environment[name] = os.pathsep.join(filter(None, folders))
-    return {'args': [*starter, module, *map(str, arguments)], 'env': environment}
+    return {'args': [*_starter(), module, *map(str, arguments)], 'env': environment}
+
+
+def program_child(program: str, *arguments: str) -> list[str]:
+    """
+    Return the arguments of a process that runs a program, and ends as `python_child` says.
+
+    Args:
+        program: its path; nothing is searched.
+        arguments: of the program.
+
+    """
+    return [*_starter(), '--exec', program, *arguments]
+
+
+def _starter() -> list[str]:
+    return [sys.executable, str(_STARTER), '--end-with', str(os.getpid())]
 
 
 def find_tool(name: str, *more: Path) -> str | None:

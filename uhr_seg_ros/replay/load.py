@@ -23,6 +23,7 @@ import re
 import subprocess
 from threading import Event, Thread
 import time
+from typing import Any
 
 import psutil
 
@@ -41,10 +42,11 @@ class Load:
 
     Attributes:
         seconds: while frames were played.
-        cpu_percent: process -> share of one core, 100 for a core in full use.
+        cpu_percent: process -> share of one core, 100 for a core in full use; the node with all
+            that it started.
         memory_mb: resident memory of the node before and after.
         memory_series: time since the start, s, and resident memory of the node, MB.
-        peak_mb: the most it ever was.
+        peak_mb: the most it ever was; of several processes the sum of their peaks.
         gpu: figure -> mean and max; see `GpuSample`.
 
     """
@@ -57,6 +59,40 @@ class Load:
     gpu: dict[str, dict[str, float]]
 
 
+class ProcessTree:
+    """
+    A process and all that it started, which are more than one for `ros2 run` and launch files.
+
+    Args:
+        pid: of the process at the root.
+
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._root = psutil.Process(pid)
+
+    def cpu_s(self) -> float:
+        """Return the time of the processor that all have used, those that have ended included."""
+        # What a child used is its parent's (`children_...`) from when it has ended.
+        return sum(sum(times[:4]) for times in self._each(psutil.Process.cpu_times))
+
+    def resident_bytes(self) -> int:
+        """Return their resident memory; what they share counts for each."""
+        return sum(memory.rss for memory in self._each(psutil.Process.memory_info))
+
+    def peak_bytes(self) -> int:
+        """Return the sum of the largest resident memory that each ever had; 0 outside Linux."""
+        return sum(self._each(lambda process: peak_resident_bytes(process.pid) or 0))
+
+    def _each(self, ask: Callable[[psutil.Process], Any]) -> list[Any]:
+        """Ask all; the root has to be there, the others may have ended meanwhile."""
+        found = [ask(self._root)]
+        for process in self._root.children(recursive=True):
+            with suppress(psutil.Error):
+                found.append(ask(process))
+        return found
+
+
 class LoadMeter:
     """
     Measures from its construction on.
@@ -67,10 +103,10 @@ class LoadMeter:
     """
 
     def __init__(self, node_pid: int) -> None:
-        self._node = psutil.Process(node_pid)
+        self._node = ProcessTree(node_pid)
         self._start = time.monotonic()
         self._cpu_s = self._used()
-        self._memory = self._node.memory_info().rss
+        self._memory = self._node.resident_bytes()
         self._gpu = GpuWatch()
         self._series: list[tuple[float, float]] = []
         self._ended = Event()
@@ -82,13 +118,13 @@ class LoadMeter:
         self._ended.set()
         used = {name: now - self._cpu_s[name] for name, now in self._used().items()}
         used['player'] = player_cpu_s
-        memory = self._node.memory_info().rss
+        memory = self._node.resident_bytes()
         return Load(
             round(seconds, 3),
             {name: round(100 * cpu_s / seconds, 1) for name, cpu_s in used.items()},
             (self._memory >> 20, memory >> 20),
             self._series,
-            (peak_resident_bytes(self._node.pid) or 0) >> 20,
+            self._node.peak_bytes() >> 20,
             self._gpu.stop(),
         )
 
@@ -102,13 +138,12 @@ class LoadMeter:
         with suppress(psutil.Error):  # the node has ended
             while True:
                 seconds = round(time.monotonic() - self._start, 1)
-                self._series.append((seconds, round(self._node.memory_info().rss / 2**20, 1)))
+                self._series.append((seconds, round(self._node.resident_bytes() / 2**20, 1)))
                 if self._ended.wait(SAMPLE_PERIOD_S):
                     return
 
     def _used(self) -> dict[str, float]:
-        node = self._node.cpu_times()
-        return {'node': node.user + node.system, 'collector': time.process_time()}
+        return {'node': self._node.cpu_s(), 'collector': time.process_time()}
 
 
 def idle_percent(seconds: float = 1.0) -> float:

@@ -70,8 +70,7 @@ class NodeProcess:
 
     def last_lines(self, count: int = 10) -> str:
         """Return the end of the log."""
-        text = self.log.read_text(encoding='utf-8', errors='replace')
-        return '\n'.join(text.splitlines()[-count:])
+        return end_of_log(self.log, count)
 
     def stop(self) -> int:
         """
@@ -96,6 +95,12 @@ class NodeProcess:
 
     def __exit__(self, *error: object) -> None:
         self.stop()
+
+
+def end_of_log(log: Path, count: int) -> str:
+    """Return the last lines of what a process has printed."""
+    text = log.read_text(encoding='utf-8', errors='replace')
+    return '\n'.join(text.splitlines()[-count:])
 
 
 def clean_shared_memory() -> None:

@@ -51,6 +51,7 @@ from uhr_seg_ros.replay.bags import (
     IMAGE,
     ImageTopic,
     POINT_CLOUD,
+    read_topics,
     stamp_ns,
     topic_types,
 )
@@ -87,6 +88,8 @@ class Player:
         recorded: which of its topics.
         topic: where to publish; compressed images go to `<topic>/compressed`.
         extra_topics: its topics of calibrations and clouds, published under their own names.
+        calibration: a topic of calibrations in it, and where to publish the first one of them
+            with every image, under the stamp of that; None: nowhere.
 
     Attributes:
         extra_counts: how many messages of these were published.
@@ -100,7 +103,12 @@ class Player:
     """
 
     def __init__(
-        self, bag: Path, recorded: ImageTopic, topic: str, extra_topics: Sequence[str] = ()
+        self,
+        bag: Path,
+        recorded: ImageTopic,
+        topic: str,
+        extra_topics: Sequence[str] = (),
+        calibration: tuple[str, str] | None = None,
     ) -> None:
         self._bag = bag
         self._recorded = recorded
@@ -111,6 +119,8 @@ class Player:
         self._types = {name: _type_of(bag, name) for name in extra_topics}
         self._others = {name: self._publish_on(name, kind) for name, kind in self._types.items()}
         self._types[recorded.name] = recorded.type
+        self._calibration = _first_calibration(bag, calibration[0]) if calibration else b''
+        self._calibrations = self._publish_on(calibration[1], CAMERA_INFO) if calibration else None
         self.extra_counts = Counter(dict.fromkeys(extra_topics, 0))
         self.skipped = 0
         self.findings: list[str] = []
@@ -200,6 +210,9 @@ class Player:
                 age = self._age(recorded_ns, stamp_ns(message))
                 last = played[-1][0] if played else 0
                 message = with_stamp(message, max(time.time_ns() - age, last + 1))
+            if self._calibrations is not None:
+                stamped = with_stamp(self._calibration, stamp_ns(message))
+                self._calibrations.publish(stamped)
             played.append((stamp_ns(message), time.monotonic_ns(), age))
             self._publisher.publish(message)
 
@@ -225,6 +238,15 @@ def _wait_until_acknowledged(publisher: Publisher) -> None:
     while time.monotonic() < deadline:
         if publisher.wait_for_all_acked(Duration(seconds=SIGNALS_S)):
             return
+
+
+def _first_calibration(bag: Path, topic: str) -> bytes:
+    """Return the first whole calibration of a recording, in CDR."""
+    for _, _, message in read_topics(bag, '', (topic,)):
+        if is_whole(message, CAMERA_INFO):
+            return message
+    msg = f'{bag} has no whole {CAMERA_INFO} on {topic}'
+    raise ProcessError(msg)
 
 
 def _type_of(bag: Path, topic: str) -> str:
@@ -265,7 +287,9 @@ def _main(arguments: Sequence[str] | None) -> int:
         recorded = ImageTopic(options.recorded_topic, options.recorded_type, 0)
         if not options.recorded_type:
             recorded = choose_topic(options.bag, options.recorded_topic)
-        player = Player(options.bag, recorded, options.topic, options.extra_topics)
+        player = Player(
+            options.bag, recorded, options.topic, options.extra_topics, options.calibration
+        )
         player.wait_for_subscriber(options.wait)
         before = time.process_time()
         played = player.play(
@@ -321,6 +345,12 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar='TOPIC',
         help='play the calibrations or clouds of this topic too; may be repeated',
+    )
+    parser.add_argument(
+        '--calibration',
+        nargs=2,
+        metavar=('RECORDED', 'TOPIC'),
+        help='publish the first calibration of a topic in the bag with every image',
     )
     parser.add_argument('--rate', type=float, default=0.0, help='Hz; 0: as recorded')
     parser.add_argument(

@@ -76,10 +76,21 @@ class PlayerProcess:
         topic: its images.
         pacing: when which frame goes.
         folder: where its log and what it noted go.
+        published: topic of the frames; empty: `image_raw`. Compressed ones go to one below it.
+        calibration: topic of calibrations in the recording, and topic to send the first one of
+            them on with every frame, under the frame's stamp; None: none is sent.
 
     """
 
-    def __init__(self, bag: Path, topic: ImageTopic, pacing: Pacing, folder: Path) -> None:
+    def __init__(
+        self,
+        bag: Path,
+        topic: ImageTopic,
+        pacing: Pacing,
+        folder: Path,
+        published: str = '',
+        calibration: tuple[str, str] | None = None,
+    ) -> None:
         self._log = folder / 'player.log'
         self._outcome = folder / 'played.json'
         self._outcome.unlink(missing_ok=True)
@@ -88,6 +99,8 @@ class PlayerProcess:
             *('--log', str(self._outcome)),
             *('--recorded-topic', topic.name),
             *('--recorded-type', topic.type),
+            *(['--topic', published] if published else []),
+            *(['--calibration', *calibration] if calibration else []),
         ]
         player = python_child('uhr_seg_ros.replay.player', bag, *options)
         with signals_held(), self._log.open('wb') as file:

@@ -36,12 +36,15 @@ class Replay:
         played: stamps, times of publication, and age of the stamps at that time, ns.
         arrivals: stamps of the masks and times of arrival, ns.
         report: the node's last diagnostics.
-        counts: what the node counted meanwhile, a number for each of `COUNTERS`.
+        counts: what the node counted meanwhile, a number for each of `COUNTERS`; empty for a node
+            that does not tell.
         stages: stamp of a frame -> ms per stage, as the node published them.
         load: what the processes took meanwhile.
         extra_counts: topic -> how many messages were played beside the frames.
         skipped: messages that were not played, because they are not whole.
         unsaved: why files could not be written, a line for each.
+        odd_masks: `unknown_stamp`: masks with a stamp that no frame has; `repeated`: masks beyond
+            the first one of a frame; neither is among the arrivals. Empty for our own node.
 
     """
 
@@ -54,6 +57,7 @@ class Replay:
     extra_counts: Mapping[str, int] = field(default_factory=dict)
     skipped: int = 0
     unsaved: tuple[str, ...] = ()
+    odd_masks: Mapping[str, int] = field(default_factory=dict)
 
     def latencies(self) -> list[tuple[int, float, float]]:
         """

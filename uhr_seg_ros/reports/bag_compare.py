@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Two measurements on recordings, side by side."""
+"""Measurements on recordings, side by side."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ SETTINGS = (
     ('recording', ('bag', 'sha256')),
     ('topic', ('bag', 'topic')),
     ('mode', ('mode',)),
+    ('command', ('node', 'command')),
     ('bundle', ('node', 'bundle_sha256')),
     ('back end', ('node', 'backend')),
     ('engines', ('node', 'engine_sha256')),
@@ -45,28 +46,48 @@ SETTINGS = (
 )
 
 
-# They differ from run to run, or say what a hash says.
-_MOMENTS = {('machine', 'idle_percent'), ('node', 'bundle')}
+# They differ from run to run, or say what a hash says, or hold for every node of others.
+_MOMENTS = {
+    ('machine', 'idle_percent'),
+    ('node', 'bundle'),
+    ('node', 'missing'),
+    ('node', 'measured'),
+}
 
 
-def compare_files(first: Path, second: Path) -> None:
+def compare_files(*files: Path) -> None:
     """
-    Print the figures of two files, the second one also relative to the first.
+    Print the figures of files, those after the first one also relative to it.
 
     Raises:
         ConfigError: a file is missing or holds something else.
 
     """
-    reports = read_report(first), read_report(second)
-    header = ['', first.stem, second.stem, 'ratio']
-    rows = [
-        [name, *(_text(value) for value in values), _ratio(*values)]
-        for name, values in paired_figures(*reports).items()
-    ]
+    reports = [read_report(file) for file in files]
+    names = [file.stem for file in files]
+    if len(set(names)) < len(names):
+        names = [str(file) for file in files]
+    print_comparison(dict(zip(names, reports, strict=True)))
+
+
+def print_comparison(reports: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print the figures of named reports, those after the first one also relative to it."""
+    names, found = list(reports), list(reports.values())
+    header = ['', names[0]]
+    for name in names[1:]:
+        header += [name, 'ratio']
+    rows = []
+    for figure, values in paired_figures(*found).items():
+        row = [figure, _text(values[0])]
+        for value in values[1:]:
+            row += [_text(value), _ratio(values[0], value)]
+        rows.append(row)
     print_table('Figures', header, rows)
-    if changes := differences(*reports):
+    if unknown := [name for name, each in reports.items() if 'missing' in each['node']]:
+        print(f'–: not known; measured from the outside only: {", ".join(unknown)}')
+    if changes := differences(*found):
         rows = [[name, *map(_text, values)] for name, values in changes.items()]
-        print_table('These differ, too', header[:3], rows)
+        print_table('These differ, too', ['', *names], rows)
 
 
 def read_report(path: Path) -> dict[str, Any]:
@@ -90,30 +111,28 @@ def read_report(path: Path) -> dict[str, Any]:
     raise ConfigError(msg)
 
 
-def paired_figures(
-    first: Mapping[str, Any], second: Mapping[str, Any]
-) -> dict[str, tuple[Any, Any]]:
-    """Return every figure that either report has, with its value in both or None."""
-    columns = [_flat(report) for report in (first, second)]
+def paired_figures(*reports: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """Return every figure that one of the reports has, with its value in each or None."""
+    columns = [_flat(report) for report in reports]
     names = dict.fromkeys(name for column in columns for name in column)
-    return {name: (columns[0].get(name), columns[1].get(name)) for name in names}
+    return {name: tuple(column.get(name) for column in columns) for name in names}
 
 
-def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the `SETTINGS` that differ, and what else of node and machine, with both values."""
+def differences(*reports: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """Return the `SETTINGS` that differ, and what else of node and machine, with all values."""
     found = {}
     named = {keys for _, keys in SETTINGS} | _MOMENTS
     others = dict.fromkeys(
         (group, key)
         for group in ('node', 'machine')
-        for report in (first, second)
+        for report in reports
         for key in _mapping(report.get(group))
     )
     more = [(f'{keys[0]}: {keys[1]}', keys) for keys in others if keys not in named]
     for name, keys in (*SETTINGS, *more):
-        values = tuple(_at(report, keys) for report in (first, second))
-        if values[0] != values[1]:
-            found[name] = _differing(*values)
+        values = tuple(_at(report, keys) for report in reports)
+        if any(value != values[0] for value in values):
+            found[name] = _differing(values)
     return found
 
 
@@ -136,6 +155,8 @@ def _flat(report: Mapping[str, Any]) -> dict[str, Any]:
     for name, seen in load.get('gpu', {}).items():
         named[f'GPU {name}, mean'] = seen['mean']
     named['peak memory, MB'] = load.get('peak_mb')
+    if accuracy := report.get('accuracy'):
+        named['mean IoU'] = accuracy['mean_iou']
     return named
 
 
@@ -150,12 +171,13 @@ def _at(report: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
     return value
 
 
-def _differing(first: Any, second: Any) -> tuple[Any, Any]:
-    """Leave out of two mappings what is the same."""
-    if not isinstance(first, Mapping) or not isinstance(second, Mapping):
-        return first, second
-    names = [key for key in {**first, **second} if first.get(key) != second.get(key)]
-    return {key: first.get(key) for key in names}, {key: second.get(key) for key in names}
+def _differing(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Leave out of mappings what is the same in all."""
+    if not all(isinstance(value, Mapping) for value in values):
+        return values
+    keys = dict.fromkeys(key for value in values for key in value)
+    names = [key for key in keys if any(each.get(key) != values[0].get(key) for each in values)]
+    return tuple({key: value.get(key) for key in names} for value in values)
 
 
 def _text(value: Any) -> str:

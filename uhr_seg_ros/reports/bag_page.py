@@ -32,6 +32,7 @@ from uhr_seg_ros.reports.bag_charts import (
     memory_over_time,
     stage_stack,
 )
+from uhr_seg_ros.reports.benchmark_console import mask_notes
 from uhr_seg_ros.reports.html import cards, page, panel, section, settings, table
 
 _COLUMNS = ('mean', 'p50', 'p90', 'p95', 'p99', 'max')
@@ -46,6 +47,7 @@ _FRAMES = {
     'rejected': 'rejected by the node: malformed',
     'lost_before_node': 'lost on the way to the node',
     'lost_after_node': 'masks lost on the way from the node',
+    'unanswered': 'without a mask: dropped, rejected or lost',
 }
 _SPREADS = {
     'latency_ms': 'frame published to mask received',
@@ -61,7 +63,7 @@ def build(report: Mapping[str, Any], overlays: Sequence[Path]) -> str:
         report: what `benchmark_bag` gives.
         overlays: pictures to show.
     """
-    title = f'{report["node"]["bundle"]} on {report["bag"]["name"]}'
+    title = f'{subject_name(report)} on {report["bag"]["name"]}'
     figures, series = report['figures'], report['series']
     parts = [
         f'<h1>{escape(title)}</h1>',
@@ -75,7 +77,8 @@ def build(report: Mapping[str, Any], overlays: Sequence[Path]) -> str:
         _trials(report),
         section('Load', '', panel(memory_over_time(series['memory']))),
         panel(_load(figures['load'], report['machine'])),
-        section('Overlays', '', _pictures(overlays)),
+        section('Overlays', '', _pictures(overlays)) if overlays else '',
+        _missing(report),
         section('Settings', '', panel(_settings(report))),
     ]
     return page(title, '\n'.join(parts))
@@ -97,12 +100,20 @@ def mode_text(mode: Mapping[str, Any]) -> str:
     return f'{text}, {mode["duration_s"]:g} s' if mode['duration_s'] else text
 
 
+def subject_name(report: Mapping[str, Any]) -> str:
+    """Return what was measured: a bundle in our node, or the command of another one."""
+    node = report['node']
+    return str(node['command'] if 'command' in node else node['bundle'])
+
+
 def _subtitle(report: Mapping[str, Any]) -> str:
     node, machine = report['node'], report['machine']
-    return (
-        f'{mode_text(report["mode"])}; {node["backend"]} {node["backend_version"]} on '
-        f'{machine["gpu"] or machine["cpu"]}, {node["precision"]}; {report["date"]}'
-    )
+    where = machine['gpu'] or machine['cpu']
+    if 'command' in node:
+        how = f'measured from the outside, on {where}'
+    else:
+        how = f'{node["backend"]} {node["backend_version"]} on {where}, {node["precision"]}'
+    return f'{mode_text(report["mode"])}; {how}; {report["date"]}'
 
 
 def _cards(report: Mapping[str, Any]) -> str:
@@ -136,9 +147,17 @@ def _spread_table(rows: Mapping[str, Mapping[str, float]]) -> str:
     return table(['ms', *_COLUMNS], cells)
 
 
+def _missing(report: Mapping[str, Any]) -> str:
+    missing = report['node'].get('missing')
+    if not missing:
+        return ''
+    rows = [[escape(name), escape(why)] for name, why in missing.items()]
+    notes = ' '.join(f'{line}.' for line in mask_notes(report))
+    return section('Not known from the outside', notes, panel(table(['', ''], rows)))
+
+
 def _frames(frames: Mapping[str, float]) -> str:
-    texts = {**_FRAMES, **{key: escape(key) for key in frames if key not in _FRAMES}}
-    rows = [[text, _number(frames[key], 0)] for key, text in texts.items()]
+    rows = [[_FRAMES.get(key, escape(key)), _number(count, 0)] for key, count in frames.items()]
     return table(['', 'frames'], rows)
 
 
@@ -193,7 +212,9 @@ def _thumbnail(path: Path) -> str:
 
 def _settings(report: Mapping[str, Any]) -> str:
     groups = ('mode', 'bag', 'node', 'dds', 'commit', 'versions', 'machine')
-    return settings(dict(pair for group in groups for pair in _flat(group, report.get(group))))
+    shown = {group: report.get(group) for group in groups}
+    shown['node'] = {key: value for key, value in report['node'].items() if key != 'missing'}
+    return settings(dict(pair for group in groups for pair in _flat(group, shown[group])))
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -33,7 +33,13 @@ def drop_advice(report: Mapping[str, Any]) -> list[str]:
         report: as `benchmark.bag_benchmark.benchmark_bag` returns it.
     """
     figures = report['figures']
-    dropped = figures['frames']['dropped']
+    frames = figures['frames']
+    if frames.get('unanswered'):
+        return [
+            f'{frames["unanswered"]:.0f} of {frames["sent"]:.0f} frames have no mask: dropped, '
+            'rejected or lost, which cannot be told from outside of the node'
+        ]
+    dropped = frames.get('dropped')
     if not dropped:
         return []
     parameters = report['node'].get('parameters', {})

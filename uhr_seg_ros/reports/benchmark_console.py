@@ -257,16 +257,52 @@ def print_bag(report: Mapping[str, Any]) -> None:
     frames = figures['frames']
     rows = [['frames', *(f'{value:.0f}' for value in frames.values())]]
     print_table('Frames', ['', *(name.replace('_', ' ') for name in frames)], rows)
-    print(FRAMES_CAPTION)
+    if 'dropped' in frames:
+        print(FRAMES_CAPTION)
     print(f'sent {figures["sent_hz"]} Hz, masks {figures["throughput_hz"]} Hz')
     if figures['skipped']:
         print(f'messages that were skipped, as they are not whole: {figures["skipped"]:.0f}')
+    for line in mask_notes(report):
+        print(line)
+    _print_load(figures['load'])
     if report['accuracy'] is not None:
         print_accuracy(report['accuracy'])
     for line in drop_advice(report):
         print(line)
+    print_missing(report)
     if warning := trust_warning(report['machine'].get('idle_percent')):
         print(warning)
+
+
+def mask_notes(report: Mapping[str, Any]) -> list[str]:
+    """Say what masks of a node that is measured from the outside are, and which are odd."""
+    node, odd = report['node'], report['figures'].get('odd_masks', {})
+    frames = report['bag'].get('frame_size')
+    lines = []
+    for each in node.get('masks', []):
+        other = frames is not None and list(each['size']) != list(frames)
+        lines.append(
+            f'masks: {each["encoding"]} {format_size(each["size"])}'
+            f'{f" for frames of {format_size(frames)}" if other else ""}, '
+            f'{each["count"]:.0f} of them'
+        )
+    if count := odd.get('unknown_stamp'):
+        lines.append(f'masks with a stamp that no frame has, which count nowhere: {count:.0f}')
+    if count := odd.get('repeated'):
+        lines.append(f'masks beyond the first one of a frame, which count nowhere: {count:.0f}')
+    return lines
+
+
+def print_missing(report: Mapping[str, Any]) -> None:
+    """Print which figures a node that is measured from the outside does not give, and why."""
+    if missing := report['node'].get('missing'):
+        print_table('Not known from the outside', ['', 'because'], list(missing.items()))
+
+
+def _print_load(load: Mapping[str, Any] | None) -> None:
+    if load is not None:
+        used = ', '.join(f'{name} {value:.0f} %' for name, value in load['cpu_percent'].items())
+        print(f'processor, of one core: {used}; peak memory of the node {load["peak_mb"]:.0f} MB')
 
 
 def print_accuracy(accuracy: Mapping[str, Any]) -> None:
