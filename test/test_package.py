@@ -134,7 +134,7 @@ def test_messages_that_the_node_imports_are_dependencies(manifest: ElementTree.E
 
 def test_every_data_file_is_installed(recipe: dict[str, Any]) -> None:
     installed = {name for _, names in recipe['data_files'] for name in names}
-    expected = {'package.xml', 'resource/uhr_seg_ros'}
+    expected = {'LICENSE', 'package.xml', 'resource/uhr_seg_ros'}
     for folder in ('config', 'launch', 'models'):
         files = (ROOT / folder).rglob('*')
         expected |= {
