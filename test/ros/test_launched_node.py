@@ -40,7 +40,11 @@ if 'launch_pytest.plugin' not in sys.modules:
 from ament_index_python.packages import get_package_share_directory
 from installed_tree import install_tree
 import launch
-from launch.actions import IncludeLaunchDescription, RegisterEventHandler
+from launch.actions import (
+    IncludeLaunchDescription,
+    RegisterEventHandler,
+    SetLaunchConfiguration,
+)
 from launch.event_handlers import OnProcessExit
 import launch_pytest
 
@@ -67,6 +71,8 @@ def robot(
     return launch.LaunchDescription(
         [
             RegisterEventHandler(note),
+            # However busy the machine is, nothing stronger than SIGINT is sent.
+            SetLaunchConfiguration('sigterm_timeout', '60'),
             IncludeLaunchDescription(str(file), launch_arguments=arguments.items()),
             launch_pytest.actions.ReadyToTest(),
         ]
