@@ -44,7 +44,9 @@ from uhr_seg_ros.training.config import read_config
 OF_OTHERS = {
     'cd': 'the shell',
     'colcon': 'colcon builds a workspace of ROS 2',
+    'docker': 'Docker (test/test_platforms.py reads the compose file)',
     'export': 'the shell',
+    'hadolint': 'hadolint',
     'git': 'git',
     'pip': 'pip: what is installed changes the environment',
     'pipx': 'pipx',
