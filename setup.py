@@ -80,7 +80,7 @@ setup(
     package_data={PACKAGE: ['py.typed'], f'{PACKAGE}.backends.tensorrt': ['kernels.cu']},
     data_files=[
         ('share/ament_index/resource_index/packages', [os.path.join('resource', PACKAGE)]),
-        (SHARE, ['package.xml']),
+        (SHARE, ['LICENSE', 'package.xml']),
         *installed_tree('config'),
         *installed_tree('launch'),
         *installed_tree('models'),

@@ -27,6 +27,7 @@ import sys
 import tempfile
 from typing import Any
 
+from installed_tree import install_tree
 import pytest
 
 from uhr_seg_ros.core.errors import ConfigError
@@ -88,36 +89,14 @@ OWN = {**OF_NODE, 'benchmark': BENCHMARK}
 REQUIRED = {('benchmark', 'bag'), ('vehicle', 'bundle')}
 """Arguments for which nothing can be guessed, by launch file."""
 
-START = """\
-#!{python}
-import sys
-sys.path.insert(0, '{root}')
-from uhr_seg_ros.ros.node import main
-main()
-"""
-"""A program that starts the node of this tree."""
-
 PROFILES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
 
 
 @pytest.fixture(autouse=True)
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Let the package be found, as if this tree were installed, and Nav2's manager, not rviz."""
-    for package, executable in (
-        ('uhr_seg_ros', 'uhr_seg'),
-        ('uhr_seg_ros', 'segmentation_node'),
-        ('nav2_lifecycle_manager', 'lifecycle_manager'),
-    ):
-        index = tmp_path / 'share/ament_index/resource_index/packages'
-        program = tmp_path / 'lib' / package / executable
-        for folder in (index, program.parent):
-            folder.mkdir(parents=True, exist_ok=True)
-        (index / package).touch()
-        program.write_text(START.format(python=sys.executable, root=ROOT))
-        program.chmod(0o755)
-    (tmp_path / 'share/uhr_seg_ros').symlink_to(ROOT)
-    present = os.environ.get('AMENT_PREFIX_PATH')
-    monkeypatch.setenv('AMENT_PREFIX_PATH', ':'.join(filter(None, [str(tmp_path), present])))
+    prefixes = install_tree(tmp_path, ('nav2_lifecycle_manager', 'lifecycle_manager'))
+    monkeypatch.setenv('AMENT_PREFIX_PATH', prefixes)
     for name in PROFILES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))

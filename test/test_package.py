@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 from pathlib import Path
 import re
@@ -117,6 +118,13 @@ def test_manifest_names_rosdep_keys(manifest: ElementTree.Element) -> None:
     keys = [element.text for element in manifest if element.tag in kinds]
     assert len(keys) == len(set(keys))
     assert all(re.fullmatch('[a-z][a-z0-9_-]*', key) for key in keys)
+    # What the public database had for each distribution when a key was added.
+    known = json.loads((ROOT / 'test/data/rosdep_keys.json').read_text())
+    for key in keys:
+        assert known['keys'][key] == ['humble', 'jazzy', 'kilted', 'lyrical', 'rolling'], key
+    # Where rosdep would call pip, only who asks for it gets that, and bloom never does.
+    asked = {element.text for element in manifest if element.get('condition')}
+    assert asked == set(known['from pip']) & set(keys)
     # The names of the wheels are no rosdep keys.
     assert not {'opencv-python', 'opencv-python-headless', 'numpy', 'pyyaml'} & set(keys)
 
@@ -134,7 +142,7 @@ def test_messages_that_the_node_imports_are_dependencies(manifest: ElementTree.E
 
 def test_every_data_file_is_installed(recipe: dict[str, Any]) -> None:
     installed = {name for _, names in recipe['data_files'] for name in names}
-    expected = {'package.xml', 'resource/uhr_seg_ros'}
+    expected = {'LICENSE', 'package.xml', 'resource/uhr_seg_ros'}
     for folder in ('config', 'launch', 'models'):
         files = (ROOT / folder).rglob('*')
         expected |= {

@@ -21,20 +21,21 @@ from pathlib import Path
 import re
 
 import pytest
+import yaml
 
 from uhr_seg_ros.backends.tensorrt.api import OLDEST
 from uhr_seg_ros.core.gpu import MIN_CAPABILITY
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / 'docs/tensorrt.md'
-COLUMNS = ['machine', 'Ubuntu', 'Python', 'ROS 2', 'TensorRT', 'CUDA']
+PAGE = ROOT / 'docs/platforms.md'
+COLUMNS = ['machine', 'Ubuntu', 'Python', 'ROS 2', 'TensorRT', 'CUDA', 'run there']
 #: Versions whose real bindings `test_tensorrt_names.py` compares the code with.
 KNOWN = json.loads((ROOT / 'test/data/tensorrt_api.json').read_text())
 
 
 @pytest.fixture(scope='module')
 def rows() -> list[dict[str, str]]:
-    """Return the table of docs/tensorrt.md."""
+    """Return the table of docs/platforms.md."""
     lines = [line for line in PAGE.read_text().splitlines() if line.startswith('|')]
     cells = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
     start = cells.index(COLUMNS)
@@ -68,8 +69,33 @@ def test_every_tensorrt_is_one_whose_names_are_known(rows: list[dict[str, str]])
 
 
 def test_the_oldest_gpu(rows: list[dict[str, str]]) -> None:
-    assert 'Compute capability {}.{} '.format(*MIN_CAPABILITY) in PAGE.read_text()
+    said = (ROOT / 'docs/tensorrt.md').read_text()
+    assert 'Compute capability {}.{} '.format(*MIN_CAPABILITY) in said
     assert len(rows) >= 6
+
+
+def test_containers_have_the_ros_of_their_machine(rows: list[dict[str, str]]) -> None:
+    services = yaml.safe_load((ROOT / 'docker/compose.yaml').read_text())['services']
+    ros = {row['machine']: row['ROS 2'] for row in rows}
+    for version in '67':
+        (expected,) = {ros[name] for name in ros if name.startswith(f'JetPack {version}.')}
+        arguments = services[f'jetpack{version}']['build']['args']
+        assert arguments['ROS_DISTRO'] == expected.lower()
+        assert arguments['FLAVOR'] == 'nvidia'
+    for name, service in services.items():
+        assert (ROOT / 'docker' / service['build']['context'] / 'package.xml').is_file(), name
+        assert name == 'foxglove' or service['profiles'] == [name]
+
+
+def test_workflow_tests_the_distributions_of_the_table(rows: list[dict[str, str]]) -> None:
+    jobs = yaml.safe_load((ROOT / '.github/workflows/ci.yaml').read_text())['jobs']
+    tested = set(jobs['ros']['strategy']['matrix']['distribution'])
+    claimed = {name.lower() for row in rows for name in row['ROS 2'].split(', ')}
+    assert tested == claimed - {'as wheels'}
+    pythons = {each['python'] for each in jobs['wheels']['strategy']['matrix']['include']}
+    (wheels,) = (row for row in rows if row['ROS 2'] == 'as wheels')
+    oldest, newest = re.findall(r'3\.\d+', wheels['Python'])
+    assert {oldest, newest} == {min(pythons), max(pythons)}
 
 
 def test_nothing_else_claims_a_jetpack() -> None:

@@ -83,7 +83,7 @@ def test_python_that_is_too_old(clone: Path) -> None:
     program(clone, 'old', 'case "$*" in --version) echo "Python 3.8.10" ;; *) exit 1 ;; esac')
     result = setup(clone, 'run', PYTHON='old')
     assert result.returncode == 1
-    assert 'Python 3.10 to 3.13 is needed, found: Python 3.8.10' in result.stderr
+    assert 'Python 3.10 to 3.14 is needed, found: Python 3.8.10' in result.stderr
     assert f'{clone}/programs/old' in result.stderr
 
 
@@ -94,9 +94,9 @@ def test_no_python_at_all(clone: Path) -> None:
 
 
 def test_environment_keeps_its_interpreter(clone: Path) -> None:
-    for name in ('python3', 'python3.10', 'python3.11', 'python3.12', 'python3.13'):
+    for name in ('python3', 'python3.10', 'python3.11', 'python3.12', 'python3.13', 'python3.14'):
         program(clone, name, 'exit 1')
-    assert 'Python 3.10 to 3.13 is needed' in setup(clone, 'run').stderr
+    assert 'Python 3.10 to 3.14 is needed' in setup(clone, 'run').stderr
     subprocess.run([sys.executable, '-m', 'venv', '--without-pip', clone / '.venv'], check=True)
     program(clone, 'uname', 'echo aarch64')  # the next thing that it looks at
     assert 'for aarch64 there are no wheels of ROS 2' in setup(clone, 'run').stderr

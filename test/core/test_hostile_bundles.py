@@ -24,13 +24,15 @@ from pathlib import Path
 import shutil
 from typing import Any
 
-from hypothesis import given, settings, strategies
 import numpy as np
 import pytest
 from tiny_bundle import edited_model, TINY_CLASSES
 import yaml
 
+pytest.importorskip('hypothesis', reason='hypothesis makes the input')
 onnx = pytest.importorskip('onnx', reason='the bundles are made with onnx')
+from hypothesis import given, settings, strategies
+
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.work_folders import draft_folder

@@ -18,10 +18,12 @@ from __future__ import annotations
 
 import warnings
 
-from hypothesis import given
-from hypothesis import strategies as st
 import numpy as np
 import pytest
+
+pytest.importorskip('hypothesis', reason='hypothesis makes the input')
+from hypothesis import given
+from hypothesis import strategies as st
 
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import DataError

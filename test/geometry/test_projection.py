@@ -20,10 +20,12 @@ import math
 import warnings
 
 import cv2
-from hypothesis import given
-from hypothesis import strategies as st
 import numpy as np
 import pytest
+
+pytest.importorskip('hypothesis', reason='hypothesis makes the input')
+from hypothesis import given
+from hypothesis import strategies as st
 
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.geometry.camera import Camera, Projection

@@ -17,12 +17,14 @@
 from __future__ import annotations
 
 import cv2
-from hypothesis import given
-from hypothesis import strategies as some
 import numpy as np
 from pictures import regions
 import pytest
 from scipy import ndimage
+
+pytest.importorskip('hypothesis', reason='hypothesis makes the input')
+from hypothesis import given
+from hypothesis import strategies as some
 
 from uhr_seg_ros.pipelines.refinement.thinning import thinned_band
 

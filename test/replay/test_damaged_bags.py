@@ -25,7 +25,6 @@ import struct
 import tempfile
 from zlib import crc32
 
-from backports import zstd
 import lz4.frame
 import pytest
 from recordings import alone, contents, killed_recorder, record, times, TOPIC
@@ -45,6 +44,7 @@ from uhr_seg_ros.replay.bags import (
 )
 from uhr_seg_ros.replay.mcap_records import CHUNK, HEAD
 from uhr_seg_ros.replay.storage import Damaged, unpack_lz4, unpack_zstd
+from uhr_seg_ros.replay.zstd import zstd
 
 
 def records_of(file: Path) -> list[tuple[int, int, int]]:

@@ -20,7 +20,6 @@ from collections.abc import Callable
 from pathlib import Path
 import shutil
 
-from backports import zstd
 import pytest
 from recordings import alone, record, times
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
@@ -40,6 +39,7 @@ from uhr_seg_ros.replay.bags import (
     topic_types,
 )
 from uhr_seg_ros.replay.recording_files import natural_order
+from uhr_seg_ros.replay.zstd import zstd
 
 TYPES = get_typestore(Stores.ROS2_HUMBLE)
 ANY = ImageTopic('/image_raw', IMAGE, 1)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from importlib.util import find_spec
 import os
 from pathlib import Path
 from typing import Any
@@ -27,26 +26,10 @@ import pytest
 
 from uhr_seg_ros.replay.environment import reserve_domain
 
-HAS_ROS = find_spec('rclpy') is not None
-
 # Every test process talks on a domain of its own, and nobody talks to the network.
 os.environ['ROS_DOMAIN_ID'] = str(reserve_domain())
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 os.environ['ROS_LOCALHOST_ONLY'] = '1'  # the name that Humble knows
-
-
-class _WithoutRos(pytest.Module):
-    """A test module that cannot even be imported here."""
-
-    def collect(self) -> list[pytest.Item]:
-        pytest.skip('rclpy is not installed', allow_module_level=True)
-
-
-def pytest_pycollect_makemodule(
-    module_path: Path, parent: pytest.Collector
-) -> pytest.Module | None:
-    """Skip the modules of this folder, with a reason, where there is no ROS 2."""
-    return None if HAS_ROS else _WithoutRos.from_parent(parent, path=module_path)
 
 
 @pytest.fixture(scope='session', autouse=True)

@@ -27,14 +27,16 @@ import math
 from typing import Any
 
 import cv2
-from hypothesis import given, seed, settings
-from hypothesis import strategies as st
 import numpy as np
 import psutil
 import pytest
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from stage import example_mask, frame, Stage, wait_until
 from tiny_bundle import paint
+
+pytest.importorskip('hypothesis', reason='hypothesis makes the input')
+from hypothesis import given, seed, settings
+from hypothesis import strategies as st
 
 from uhr_seg_ros.ros.worker import Counts
 

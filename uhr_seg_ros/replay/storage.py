@@ -108,7 +108,7 @@ def unpack_zstd(data: bytes | memoryview, largest: int = LARGEST, *, cut: bool =
         Damaged: it is not such a frame, it is cut, or it would give more.
 
     """
-    from backports import zstd  # comes with rosbags
+    from uhr_seg_ros.replay.zstd import zstd  # rosbags may not be installed
 
     try:
         declared = zstd.get_frame_info(data).decompressed_size or 0

@@ -104,7 +104,7 @@ def _open_unpacked(path: Path) -> Storage:
 
 def _unpack(path: Path, unpacked: Path) -> str:
     """Unpack as much as there is; say why that is not all."""
-    from backports import zstd  # comes with rosbags
+    from uhr_seg_ros.replay.zstd import zstd  # rosbags may not be installed
 
     most = max(_ALWAYS_ACCEPTED, _RATIO * path.stat().st_size)
     with path.open('rb') as stream:

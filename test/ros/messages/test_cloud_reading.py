@@ -18,11 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hypothesis import given
-from hypothesis import strategies as st
 import numpy as np
 import pytest
 from sensor_msgs.msg import PointCloud2, PointField
+
+pytest.importorskip('hypothesis', reason='hypothesis makes the input')
+from hypothesis import given
+from hypothesis import strategies as st
 
 from uhr_seg_ros.core.errors import MessageError
 from uhr_seg_ros.ros.messages.cloud_reading import MAX_POINTS, read_points
