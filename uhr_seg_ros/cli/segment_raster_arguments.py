@@ -34,14 +34,14 @@ def add_raster_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what is chosen about rasters."""
     parser.add_argument(
         '--bands',
-        type=_parse_bands,
+        type=parse_bands,
         metavar='R,G,B',
         help='bands of a raster that are red, green and blue, from 1; one for gray (default: what '
         'the file calls so, else the first three)',
     )
     parser.add_argument(
         '--stretch',
-        type=_parse_stretch,
+        type=parse_stretch,
         metavar='RULE',
         help='how values of more than 8 bits become bytes: percentile (2 and 98 %% of each band '
         'become black and white), or MIN,MAX (default: only bytes are read)',
@@ -89,7 +89,8 @@ def raster_rules(args: argparse.Namespace) -> BandRules:
     return BandRules(args.bands, args.stretch, args.target_resolution)
 
 
-def _parse_bands(text: str) -> tuple[int, ...]:
+def parse_bands(text: str) -> tuple[int, ...]:
+    """Turn text such as `4,3,2` into numbers of bands."""
     parts = text.split(',')
     if len(parts) not in (1, 3) or not all(part.isdecimal() and int(part) for part in parts):
         msg = f'{text!r} names no bands: expected three numbers from 1 such as 4,3,2, or one'
@@ -97,7 +98,8 @@ def _parse_bands(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def _parse_stretch(text: str) -> str | tuple[float, float]:
+def parse_stretch(text: str) -> str | tuple[float, float]:
+    """Turn text into a rule for values of more than 8 bits."""
     if text == PERCENTILE:
         return text
     try:

@@ -139,6 +139,11 @@ class Raster:
         return values[np.ix_(*places)], spans[0], spans[1]
 
     @property
+    def files(self) -> list[Path]:
+        """The files that it is made of: its own, those beside it, those that a VRT joins."""
+        return [Path(each) for each in self._file.files]
+
+    @property
     def crs(self) -> Any:
         """The coordinate reference system as of rasterio; None without one."""
         return self._file.crs
