@@ -110,3 +110,77 @@ def test_what_is_done_is_known_by_content_and_options(
     assert last() == '1 done, 1 done before'
     assert last('--format', 'tif') == '2 done'
     assert last('--format', 'tif') == '0 done, 2 done before'
+
+
+def test_a_recording_in_chunks_is_the_one_in_one_piece(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Byte for byte that of `benchmark offline`, whose frames are not cut into chunks."""
+    pytest.importorskip('rosbags', reason='recordings are read with rosbags')
+    from image_bags import image, record
+
+    messages = [
+        image('bgr8', paint(np.full((16, 32), index % 3, np.uint8)), index + 1)
+        for index in range(7)
+    ]
+    messages[3] = messages[3][:70]
+    bag = record(tmp_path / 'bag', {'/cam': messages, '/other': [image('16UC1')] * 9})
+    whole, out = tmp_path / 'whole' / 'bag', tmp_path / 'out'
+    options = '--bundle', str(tiny_bundle), '--backend', 'onnxruntime'
+    assert main(['benchmark', 'offline', str(bag), '--output', str(whole), *options]) == 1
+    assert batch(tiny_bundle, out, bag, '--unit-frames', 2, '--topic', '/cam') == 1
+    assert (
+        capsys.readouterr().out.splitlines()[-1] == f'1 done, 1 frames or blocks left out: {out}'
+    )
+    for path in whole.iterdir():
+        assert (out / 'bag' / path.name).read_bytes() == path.read_bytes(), path.name
+    units = [each for each in records(out) if each['kind'] == 'frames']
+    assert [each['frames'] for each in units] == [2, 1, 2, 1]
+    assert not list((out / '.uhr_seg_batch' / 'work').iterdir())
+    assert batch(tiny_bundle, out, bag, '--unit-frames', 2, '--topic', '/cam') == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f'0 done, 1 done before: {out}'
+    # What somebody else has put there stays.
+    (out / 'bag' / '.uhr_seg_batch').unlink()
+    assert batch(tiny_bundle, out, bag, '--unit-frames', 3, '--topic', '/cam') == 1
+    assert 'exists already' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('times', 'expected'),
+    [
+        ([], []),
+        ([5], [(0, (5, 6))]),
+        ([1, 2, 3, 4, 5], [(0, (1, 3)), (2, (3, 5)), (4, (5, 6))]),
+        ([1, 2, 2, 2, 3], [(0, (1, 2)), (1, (2, 3)), (4, (3, 4))]),
+        ([7, 7, 7], [(0, (7, 8))]),
+        ([3, 1, 2], [(0, (1, 3)), (2, (3, 4))]),
+    ],
+)
+def test_cutting_by_time(times: list[int], expected: list) -> None:
+    pytest.importorskip('rosbags', reason='recordings are read with rosbags')
+    from uhr_seg_ros.fleet.bag_units import cut_by_time
+
+    assert cut_by_time(times, 2) == expected
+
+
+def test_a_video_in_chunks(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / 'clip.avi'
+    video = cv2.VideoWriter(
+        str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*'MJPG'), 5, (64, 16)
+    )
+    if not video.isOpened():
+        pytest.skip('this OpenCV has no FFmpeg')
+    for index in range(10):
+        video.write(paint(np.full((16, 64), index % 2, np.uint8)))
+    video.release()
+    out, cut = tmp_path / 'out', tmp_path / 'cut.avi'
+    cut.write_bytes(b'00dc'.join(path.read_bytes().split(b'00dc')[:5]))  # head, four frames
+    words = '--every', 3, '--unit-frames', 2, '--no-overlay'
+    assert batch(tiny_bundle, out, path, cut, *words) == 1
+    assert 'of 10 frames: it is cut short or damaged' in capsys.readouterr().err
+    names = [f'{name}_mask.png' for name in ('clip_000000', 'clip_000003', 'clip_000006')]
+    assert {*names, 'clip_000009_mask.png', 'cut_000000_mask.png'} <= set(os.listdir(out))
+    done = {each['place']: each['frames'] for each in records(out) if each['name'] == 'clip'}
+    assert done == {'': 0, 'from frame 0 to 3': 2, 'from frame 6': 2}

@@ -28,6 +28,7 @@ import shutil
 from typing import Any
 
 import cv2
+
 from uhr_seg_ros.core.atomic_io import write_text
 from uhr_seg_ros.core.errors import RecordingError, UhrSegError
 from uhr_seg_ros.core.image_writing import write_image

@@ -122,6 +122,8 @@ def run_batch(
                 counts.done += 1
                 counts.left_out += record.left_out
                 counts.frames += record.frames
+                if record.reason:
+                    complain(f'{record} is incomplete: {record.reason}')
 
         def done() -> str:
             finished = counts.done + counts.earlier + planner.earlier

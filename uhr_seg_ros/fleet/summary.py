@@ -101,7 +101,7 @@ def add_up(manifest: Manifest, classes: ClassSet) -> Totals:
             totals.systems[record.crs or 'none'] += 1
         entry = record.seconds, next(numbers), record
         (heapq.heappush if len(heap) < SLOWEST else heapq.heappushpop)(heap, entry)
-        totals.areas.rows.append(_areas(record))
+        totals.areas.rows.append(_areas(record, classes))
     totals.slowest = [record for _, _, record in sorted(heap, reverse=True)]
     totals.areas.rows.sort(key=lambda row: (row.name, row.source))
     return totals
@@ -158,8 +158,9 @@ def _columns(classes: ClassSet) -> Iterable[str]:
     return list(_row(Record('', '', ''), classes))
 
 
-def _areas(record: Record) -> ImageAreas:
+def _areas(record: Record, classes: ClassSet) -> ImageAreas:
     source = f'{record.input} {record.place}' if record.place else record.input
     name = f'{record.name}_{record.place.rpartition(" ")[2]}' if record.place else record.name
     size = record.width, record.height
-    return ImageAreas(name, source, *size, record.pixels, record.m2_per_pixel)
+    pixels = record.pixels or [0] * len(classes)
+    return ImageAreas(name, source, *size, pixels, record.m2_per_pixel)
