@@ -22,6 +22,7 @@ from itertools import groupby
 import json
 import logging
 from pathlib import Path
+import secrets
 import shutil
 from typing import Any
 
@@ -137,8 +138,8 @@ def segment_rows(tools: Tools, unit: Unit) -> Outcome:
     options, number = tools.options, unit.work['number']
     record = Record.of(unit)
     folder = _folder(tools, unit)
-    own = folder / f'blocks_{number}'
-    shutil.rmtree(own, ignore_errors=True)  # of a worker that was killed
+    # Of this try alone: the worker of a driver that was killed may still be at the same rows.
+    own = folder / f'blocks_{number}_{secrets.token_hex(4)}'
     own.mkdir(parents=True)
     classes = len(tools.segmenter.bundle.classes)
     with (

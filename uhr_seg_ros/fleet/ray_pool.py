@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 import logging
 import os
+from pathlib import Path
 import signal
 from time import monotonic
 from types import ModuleType, TracebackType
@@ -187,6 +188,9 @@ def import_ray() -> ModuleType:
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    if (Path.home() / '.ray' / 'auth_token').is_file():
+        # As `ray start` does: from 2.60 on a cluster lets in who has its token.
+        os.environ.setdefault('RAY_AUTH_MODE', 'token')
     try:
         import ray
     except ImportError as err:
@@ -206,24 +210,25 @@ def _connect(ray: ModuleType, address: str) -> None:
         'address': 'local',
         'include_dashboard': False,
         'object_store_memory': _OBJECT_STORE_MB << 20,
-        '_node_ip_address': '127.0.0.1',
     }
     there = {'address': address} if address else own
-    handler = signal.getsignal(signal.SIGTERM)
+    handler = signal.getsignal(signal.SIGTERM)  # Ray takes it where it may
     try:
         ray.init(**there, **quiet)
-    except (ConnectionError, TimeoutError, OSError) as err:
-        place = address or 'this machine'
+    except (ConnectionError, TimeoutError) as err:
         msg = (
-            f'no Ray cluster answers at {place} ({_last_line(err)}): `ray start --head` starts '
-            'one, and prints its address; without --address one of its own is started'
+            f'no Ray cluster answers at {address or "this machine"} ({_last_line(err)}): `ray start --head` starts '
+            'one, and prints its address; all of its machines need the same ~/.ray/auth_token'
         )
         raise ConfigError(msg) from err
-    except (RuntimeError, ValueError) as err:  # another release of Ray or of Python, for example
-        msg = f'the Ray cluster at {address or "this machine"} cannot be joined: {_text(err)}'
+    except Exception as err:  # another release of Ray or of Python; a node that did not start
+        what = f'the Ray cluster at {address} cannot be joined'
+        what = what if address else 'a Ray cluster on this machine cannot be started'
+        msg = f'{what}: {" ".join(str(err).split())}'
         raise ConfigError(msg) from err
     finally:
-        signal.signal(signal.SIGTERM, handler)  # Ray takes it
+        if signal.getsignal(signal.SIGTERM) is not handler:
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _room(ray: ModuleType, cpus: int, gpus: float) -> int:
@@ -246,7 +251,3 @@ def _room(ray: ModuleType, cpus: int, gpus: float) -> int:
 def _last_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[-1].strip() if lines else type(error).__name__
-
-
-def _text(error: BaseException) -> str:
-    return ' '.join(str(error).split())

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 import os
 from pathlib import Path
 import socket
-from time import perf_counter
+from time import perf_counter, time
 
 from uhr_seg_ros.fleet.options import BatchOptions
 from uhr_seg_ros.fleet.units import Record
@@ -59,4 +59,5 @@ class Tools:
         start = perf_counter()
         yield record
         record.seconds = round(perf_counter() - start, 4)
+        record.finished = round(time(), 3)
         record.worker, record.backend = self.worker, self.segmenter.backend
