@@ -31,6 +31,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 import hashlib
 import json
+import os
 from pathlib import Path
 import shutil
 import subprocess
@@ -356,9 +357,16 @@ class Cluster:
         first = PORT + 10 * (1 + len(self._nodes))
         for index, name in enumerate(_PORTS):
             fixed += [f'--{name}', str(first + index)]
+        environment = dict(os.environ)
+        if (Path.home() / '.ray' / 'auth_token').is_file():  # a second node does not look for it
+            environment.setdefault('RAY_AUTH_MODE', 'token')
         with (self._trial.folder / 'ray.log').open('ab') as log:
             node = subprocess.Popen(
-                [*command, *fixed], stdout=log, stderr=log, start_new_session=True
+                [*command, *fixed],
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
             )
         self._nodes.append(node)
         time.sleep(8.0)

@@ -244,6 +244,7 @@ def _add(record: Record, part: Record) -> None:
     record.left_out += part.left_out
     record.unknown += part.unknown
     record.seconds = round(record.seconds + part.seconds, 4)
+    record.cpu_seconds = round(record.cpu_seconds + part.cpu_seconds, 4)
 
 
 def _write_thumbnail(options: BatchOptions, slot: str, overlay: Any) -> None:

@@ -208,6 +208,7 @@ def join_raster(tools: Tools, unit: Unit) -> Outcome:
         record.pixels = [a + b for a, b in zip(record.pixels, part.pixels, strict=True)]
         record.unknown += part.unknown
         record.seconds = round(record.seconds + part.seconds, 4)
+        record.cpu_seconds = round(record.cpu_seconds + part.cpu_seconds, 4)
     record.frames = 1
     record.left_out = len({tuple(each) for note in notes for each in note['damaged']})
     if record.left_out:

@@ -51,6 +51,7 @@ class Totals:
         left_out: frames, or blocks of rasters, that could not be read.
         unknown: frames, or blocks, outside of what the model knows.
         seconds: of workers, in all.
+        cpu_seconds: likewise, of processors.
         failures: the first of those that failed, and of what is incomplete.
         slowest: by time of the worker, the slowest first.
         pictures: records spread evenly over those that are there.
@@ -67,6 +68,7 @@ class Totals:
     left_out: int = 0
     unknown: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     failures: list[Record] = field(default_factory=list)
     slowest: list[Record] = field(default_factory=list)
     pictures: list[Record] = field(default_factory=list)
@@ -96,6 +98,7 @@ def add_up(manifest: Manifest, classes: ClassSet) -> Totals:
         totals.left_out += record.left_out
         totals.unknown += record.unknown
         totals.seconds += record.seconds
+        totals.cpu_seconds += record.cpu_seconds
         totals.backends[record.backend] += 1
         if record.kind == 'raster':
             totals.systems[record.crs or 'none'] += 1

@@ -48,13 +48,14 @@ def build(totals: Totals, options: BatchOptions, classes: ClassSet, run: dict[st
 
     """
     title = f'{options.folder.name}: {totals.done:,} results'
+    megapixels = max(1e-6, totals.areas.pixels.sum() / 1e6)
     figures = {
         'results': f'{totals.done:,}',
         'failed': f'{totals.failed:,}',
         'frames': f'{totals.frames:,}',
+        'gigapixels': f'{megapixels / 1e3:,.2f}',
         'hours of workers': f'{totals.seconds / 3600:,.2f}',
-        'seconds per frame': f'{totals.seconds / max(1, totals.frames):.2f}',
-        'gigapixels': f'{totals.areas.pixels.sum() / 1e9:,.2f}',
+        'seconds of a core per megapixel': f'{totals.cpu_seconds / megapixels:.2f}',
         'left out': f'{totals.left_out:,}',
         'outside of what the model knows': f'{totals.unknown:,}',
     }

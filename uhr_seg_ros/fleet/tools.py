@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 import os
 from pathlib import Path
 import socket
-from time import perf_counter, time
+from time import perf_counter, process_time, time
 
 from uhr_seg_ros.fleet.options import BatchOptions
 from uhr_seg_ros.fleet.units import Record
@@ -56,8 +56,9 @@ class Tools:
     @contextmanager
     def timed(self, record: Record) -> Iterator[Record]:
         """Note in a record who did it, on what, and how long the block took."""
-        start = perf_counter()
+        start, start_cpu = perf_counter(), process_time()
         yield record
+        record.cpu_seconds = round(process_time() - start_cpu, 4)
         record.seconds = round(perf_counter() - start, 4)
         record.finished = round(time(), 3)
         record.worker, record.backend = self.worker, self.segmenter.backend

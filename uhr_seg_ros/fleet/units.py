@@ -95,6 +95,7 @@ class Record:
         crs: coordinate reference system of a raster; empty without one.
         unknown: frames, or blocks, outside of what the model knows.
         seconds: that it took.
+        cpu_seconds: that all threads of the worker were at work meanwhile.
         finished: when, in seconds from 1970.
         attempts: after so many it was done or given up.
         worker: who did it.
@@ -122,6 +123,7 @@ class Record:
     crs: str = ''
     unknown: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     finished: float = 0.0
     attempts: int = 1
     worker: str = ''
