@@ -163,7 +163,7 @@ def test_figures_until_a_signal_comes_are_kept(
         if next(added) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(offline, '_add', end_at_the_third)
+    monkeypatch.setattr(offline, 'add_masks', end_at_the_third)
     report = tmp_path / 'report.json'
     command = ['benchmark', 'offline', str(bag), '--output', str(tmp_path / 'out')]
     assert main([*command, '--bundle', str(tiny_bundle), '--json', str(report)]) == 130

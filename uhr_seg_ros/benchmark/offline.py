@@ -22,13 +22,10 @@ from functools import partial
 from itertools import count
 import logging
 from pathlib import Path
-import re
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
-from uhr_seg_ros.core.errors import RecordingError, UhrSegError
+from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.pipelines.refinement.refine import Refinement
@@ -39,19 +36,10 @@ from uhr_seg_ros.replay.bags import (
     ImageTopic,
     read_all,
     read_frame,
-    topic_types,
 )
-from uhr_seg_ros.replay.partial import check_absent
+from uhr_seg_ros.replay.mask_topics import add_masks, check_offline, PREFIX
 
 _LOG = logging.getLogger(__name__)
-
-#: What the node would have published, below a prefix that is its name by default.
-MASK, COLOR_MASK, OVERLAY = 'mask', 'color_mask', 'overlay'
-PREFIX = '/segmentation'
-
-# What ROS 2 takes for a topic, as long as a middleware takes it with what is put before it.
-_NAME = re.compile(r'(/[A-Za-z_][A-Za-z0-9_]*)+')
-_MAX_NAME = 247
 
 
 @dataclass
@@ -135,50 +123,11 @@ def segment_recording(
                 run.rejected += 1
                 _LOG.warning('frame left out: %s', err)
             else:
-                _add(bag, prefix, header, result, time_ns)
+                add_masks(bag, prefix, header, result, time_ns)
             run.seconds = perf_counter() - start
             on_frame(run)
     run.seconds = perf_counter() - start
     return run
-
-
-def check_offline(source: Path, output: Path, prefix: str = PREFIX) -> str:
-    """
-    Check that masks can be added to a recording, before a model is loaded for them.
-
-    Returns:
-        The prefix with a slash in front and none at its end.
-
-    Raises:
-        RecordingError: it is not a recording, or the folder exists.
-        RecordingError: see `segment_recording`.
-
-    """
-    name = f'/{prefix.strip("/")}'
-    if not _NAME.fullmatch(name) or '__' in name or len(f'{name}/{COLOR_MASK}') > _MAX_NAME:
-        msg = (
-            f'{prefix!r} is not a prefix of topics: expected names of letters, digits and single '
-            f'underscores with slashes between them, such as {PREFIX}_2, of at most '
-            f'{_MAX_NAME - len(COLOR_MASK) - 1} characters'
-        )
-        raise RecordingError(msg)
-    target, recording = output.resolve(), source.resolve()
-    if (recording.parent / 'metadata.yaml').is_file():  # a file of a recording
-        recording = recording.parent
-    if recording in (target, *target.parents):
-        msg = f'{output} lies in the recording {source}: choose a folder outside'
-        raise RecordingError(msg)
-    check_absent(output)
-    there = [
-        topic for topic in topic_types(source) if f'/{topic.strip("/")}/'.startswith(f'{name}/')
-    ]
-    if there:
-        msg = (
-            f'{source} has {", ".join(there)} already, and new masks are not mixed with those: '
-            f'give the new ones another name, such as --prefix {name}_2'
-        )
-        raise RecordingError(msg)
-    return name
 
 
 def _copy(
@@ -210,11 +159,3 @@ def _segment(
     for stage, milliseconds in times.items():
         run.stage_ms.setdefault(stage, []).append(milliseconds)
     return header, result
-
-
-def _add(bag: BagWriter, prefix: str, header: Any, result: Segmentation, time_ns: int) -> None:
-    mask_encoding = 'mono8' if result.mask.dtype == np.uint8 else 'mono16'
-    bag.write_image(f'{prefix}/{MASK}', result.mask, mask_encoding, header, time_ns)
-    for name, picture in ((COLOR_MASK, result.color_mask), (OVERLAY, result.overlay)):
-        if picture is not None:
-            bag.write_image(f'{prefix}/{name}', picture, 'bgr8', header, time_ns)

@@ -22,6 +22,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         'IMG_0001.JPG IMG_0002.JPG --bundle hlrc_s_aerial --output out',
         'IMG_0001.JPG --bundle run/bundle --output out --refine random_walker',
     ),
+    'batch': (
+        "'flights/**/*.jpg' --output masks",
+        'flights.txt s3://bucket/mosaics/*.tif --output /mnt/shared/masks --on ray --address auto',
+    ),
     'convert': (
         'run/last.pth --output model',
         'hlrc.pth --network hlrc_cityscapes --output model --classes cityscapes',

@@ -36,6 +36,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         'uhr_seg_ros.cli.segment',
         'segment images, recordings and videos into masks and overlays',
     ),
+    'batch': (
+        'uhr_seg_ros.cli.batch',
+        'segment fleets of inputs in units, on all cores or on a Ray cluster',
+    ),
     'convert': (
         'uhr_seg_ros.cli.convert',
         'turn a published or trained checkpoint into a bundle',

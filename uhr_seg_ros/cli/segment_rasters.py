@@ -22,8 +22,6 @@ from pathlib import Path
 import sys
 from typing import Any
 
-import numpy as np
-
 from uhr_seg_ros.core.atomic_io import write_bytes
 from uhr_seg_ros.core.classes import mask_dtype
 from uhr_seg_ros.core.errors import ConfigError, ImageError
@@ -38,17 +36,9 @@ from uhr_seg_ros.image_io.raster_files import raster_driver, rasterio_or_error
 from uhr_seg_ros.image_io.raster_polygons import write_polygons
 from uhr_seg_ros.image_io.raster_writing import MapForm, WorkMap
 from uhr_seg_ros.image_io.rasters import Raster
-from uhr_seg_ros.pipelines.raster_blocks import (
-    BlockEngine,
-    BlockOptions,
-    FIXED_MB,
-    window_side,
-    WindowBlocks,
-)
-from uhr_seg_ros.pipelines.raster_tokens import RasterTokens
-from uhr_seg_ros.pipelines.raster_two_branch import LogitBlocks, TwoBranchBlocks
+from uhr_seg_ros.pipelines.raster_blocks import BlockEngine, BlockOptions
+from uhr_seg_ros.pipelines.raster_engine import choose_engine, mask_form
 from uhr_seg_ros.pipelines.segmenter import Segmenter
-from uhr_seg_ros.pipelines.two_branch import TwoBranch
 from uhr_seg_ros.reports.class_areas import count_pixels, ImageAreas
 from uhr_seg_ros.reports.raster_work import Preview, RasterWork
 
@@ -198,17 +188,13 @@ class RasterSegmentation:
     ) -> None:
         classes, size = self._segmenter.bundle.classes, raster.file_size
         dtype = mask_dtype(len(classes))
-        placed = {'crs': raster.crs, 'transform': raster.transform}
-        tags = {f'CLASS_{index}': name for index, name in enumerate(classes.names)}
-        tags['MODEL'] = self._segmenter.bundle.name
-        nobody = int(np.iinfo(dtype).max)
-        colors, names = classes.colors, classes.names
-        form = MapForm(size, dtype.name, nobody, colors=colors, tags=tags, names=names, **placed)
+        form = mask_form(self._segmenter.bundle, raster)
         resume = not work.is_new
         mask = WorkMap(work.folder / 'mask.tif', form, resume)
         confidence = None
         if self._options.blocks.confidence:
-            shade = MapForm(size, 'uint8', None, tags=tags, resampling='AVERAGE', **placed)
+            placed = {'crs': raster.crs, 'transform': raster.transform, 'tags': form.tags}
+            shade = MapForm(size, 'uint8', None, resampling='AVERAGE', **placed)
             confidence = WorkMap(work.folder / 'confidence.tif', shade, resume)
         preview = Preview(work.folder, raster.size, dtype) if self._options.overlay else None
         with named_bar(raster.path.name, len(engine.blocks), unit='block') as bar:
@@ -244,30 +230,17 @@ class RasterSegmentation:
         self, raster: Raster, folder: Path
     ) -> tuple[BlockEngine, Callable[[Callable[[], object]], None]]:
         """Choose how a raster is segmented; also return what is to be done before its blocks."""
-        segmenter, options = self._segmenter, self._options
-        bundle, size = segmenter.bundle, raster.size
-        pipeline = segmenter.pipeline
-        if not segmenter.is_async:
-            segmenter.warm_up(size)  # tells what a pixel takes
-        side = window_side(
-            segmenter,
-            size,
-            options.memory_mb,
-            options.detail_mb,
-            confidence=options.blocks.confidence,
-            logits=not isinstance(pipeline, TwoBranch),
+        options = self._options
+        engine, tokens = choose_engine(
+            self._segmenter,
+            raster.size,
+            raster.read,
+            folder,
+            options.blocks,
+            memory_mb=options.memory_mb,
+            detail_mb=options.detail_mb,
         )
-        plain = options.blocks.refinement is None and options.blocks.budget is None
-        if side is None or not plain:
-            return WindowBlocks(segmenter, size, side, raster.read, options.blocks), _nothing
-        sure = options.blocks.confidence
-        if not isinstance(pipeline, TwoBranch):
-            return LogitBlocks(segmenter, size, side, folder, raster.read, sure), _nothing
-        tile = min(side, pipeline.tile_side(size) or side)
-        memory = options.memory_mb - FIXED_MB
-        tokens = RasterTokens(pipeline, bundle, size, folder, memory, raster.read)
-        blocks = TwoBranchBlocks(pipeline, bundle, size, tile, tokens, folder, raster.read, sure)
-        return blocks, tokens.compute
+        return engine, _nothing if tokens is None else tokens.compute
 
     def _tell_misfit(self, path: Path, raster: Raster, m2_per_pixel: float) -> None:
         """Say where pixels, as they are seen, show more or less ground than the model knows."""

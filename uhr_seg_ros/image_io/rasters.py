@@ -151,6 +151,11 @@ class Raster:
         return self._bands.limits
 
     @property
+    def files(self) -> list[Path]:
+        """The files that it is made of: its own, those beside it, those that a VRT joins."""
+        return [Path(each) for each in self._file.files]
+
+    @property
     def crs(self) -> Any:
         """The coordinate reference system as of rasterio; None without one."""
         return self._file.crs

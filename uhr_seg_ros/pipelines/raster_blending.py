@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from uhr_seg_ros.core.bundle import Bundle
+from uhr_seg_ros.image_io.rasters import RasterWindow
 from uhr_seg_ros.pipelines.raster_blocks import Block, BlockResult, masked, nothing, Reader
 from uhr_seg_ros.pipelines.raster_tokens import save
 from uhr_seg_ros.pipelines.tiling import BlendAxis, padded_size, Span, tile_spans
@@ -115,6 +116,15 @@ class BlendedBlocks(ABC):
     def run(self, block: Block) -> BlockResult:
         """Segment a block; the tiles before it left what it needs."""
         row, column = self._place(block)
+        read, own = self._new_tile(block)
+        if own is None:
+            return nothing(read.image, self._classes, self._confidence)
+        results = self._fused(row, column, own)
+        return masked(results['mask'], read.image, read.valid, results.get('confidence'))
+
+    def _new_tile(self, block: Block) -> tuple[RasterWindow, dict[str, np.ndarray] | None]:
+        """Read a block and compute the maps of its new tile; None where there is no data."""
+        row, column = self._place(block)
         reach = [
             (min(span[index][0], place[0]), min(span[index][1], length))
             for span, index, place, length in zip(
@@ -127,15 +137,13 @@ class BlendedBlocks(ABC):
         ]
         read = self._read(*reach)
         core = _within((block.rows, block.columns), reach)
-        image, valid = read.image[core], read.valid[core]
+        window = RasterWindow(read.image[core], read.valid[core])
         if not read.valid.any():
             for edge in ('below', 'right'):
                 save(self._file(row, column, edge), *(np.empty(0, np.float32),) * len(self._forms))
-            return nothing(image, self._classes, self._confidence)
+            return window, None
         first = self._rows[row][0] - reach[0][0], self._columns[column][0] - reach[1][0]
-        own = self._tile(row, column, read.image[first[0] :, first[1] :])
-        results = self._fused(row, column, own)
-        return masked(results['mask'], image, valid, results.get('confidence'))
+        return window, self._tile(row, column, read.image[first[0] :, first[1] :])
 
     def done(self, block: Block) -> None:
         """Remove what no later block needs."""
@@ -222,19 +230,13 @@ class BlendedBlocks(ABC):
         yield (self._rows[row], self._columns[column]), own
 
     def _kept(self, row: int, column: int, edge: str) -> dict[str, np.ndarray]:
-        """Load the end of a tile; make it again where a loss of power has taken it."""
+        """Load the end of a tile; make it where no block has, or a loss of power has taken it."""
         path = self._file(row, column, edge)
         try:
             with np.load(path) as file:
                 values = [file[f'arr_{index}'] for index in range(len(self._forms))]
         except (OSError, ValueError, EOFError, KeyError):
-            rows, columns = (
-                (span[0], min(span[1], length))
-                for span, length in zip(
-                    (self._rows[row], self._columns[column]), self._size, strict=True
-                )
-            )
-            self._tile(row, column, self._read(rows, columns).image)
+            self._new_tile(self.blocks[row * len(self._columns) + column])
             return self._kept(row, column, edge)
         found = dict(zip(self._forms, values, strict=True))
         return {name: each for name, each in found.items() if each.size}

@@ -86,17 +86,22 @@ class RasterTokens:
         """Run the branch where no earlier run has; `step` is called after every window."""
         if self._path.is_file():
             return
-        axes = BlendAxis(self._rows, TOKEN_STRIDE), BlendAxis(self._columns, TOKEN_STRIDE)
-        for index, (rows, columns) in enumerate(self.windows):
-            part = self._folder / f'tokens_{index}.npy'
-            if not part.is_file():
-                tokens = self._pipeline.tokens_of(self._low_res(rows, columns))
-                row, column = divmod(index, len(self._columns))
-                if len(self.windows) > 1:
-                    tokens *= axes[0].weights[row][:, None] * axes[1].weights[column]
-                save(part, tokens[0])
+        for index in range(len(self.windows)):
+            self.compute_window(index)
             step()
-        self._join([axis.spans for axis in axes])
+        self._join([axis.spans for axis in self._axes()])
+
+    def compute_window(self, index: int) -> None:
+        """Run the branch on one of the windows, in any order, where no earlier run has."""
+        part = self._folder / f'tokens_{index}.npy'
+        if part.is_file():
+            return
+        tokens = self._pipeline.tokens_of(self._low_res(*self.windows[index]))
+        if len(self.windows) > 1:
+            row, column = divmod(index, len(self._columns))
+            along, across = self._axes()
+            tokens *= along.weights[row][:, None] * across.weights[column]
+        save(part, tokens[0])
 
     def of(self, rows: Span, columns: Span) -> np.ndarray:
         """Return tokens (1, C, h, w) of a part of the padded raster, px."""
@@ -109,6 +114,9 @@ class RasterTokens:
     @property
     def _path(self) -> Path:
         return self._folder / _TOKENS
+
+    def _axes(self) -> tuple[BlendAxis, BlendAxis]:
+        return BlendAxis(self._rows, TOKEN_STRIDE), BlendAxis(self._columns, TOKEN_STRIDE)
 
     def _low_res(self, rows: Span, columns: Span) -> np.ndarray:
         """Reduce a part of the padded raster, band by band."""

@@ -32,6 +32,7 @@ from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.replay.recording import connections_of, is_bag, read_recording, storage_files
 from uhr_seg_ros.replay.recording_files import storage_suffix
 from uhr_seg_ros.replay.sqlite_files import side_files
+from uhr_seg_ros.replay.storage import Span
 from uhr_seg_ros.ros.messages.compressed import decode_compressed
 from uhr_seg_ros.ros.messages.images import view_image
 
@@ -122,9 +123,16 @@ def describe_bag(path: Path, topic: ImageTopic) -> dict[str, Any]:
     }
 
 
-def read_messages(path: Path, topic: str) -> Generator[tuple[int, bytes], None, None]:
+def read_messages(
+    path: Path, topic: str, span: Span | None = None
+) -> Generator[tuple[int, bytes], None, None]:
     """
     Read one topic of a recording, message by message.
+
+    Args:
+        path: of the recording.
+        topic: of it.
+        span: nothing outside of these times of recording is read; None: all is.
 
     Yields:
         Time of recording in ns, and the message in CDR.
@@ -133,12 +141,12 @@ def read_messages(path: Path, topic: str) -> Generator[tuple[int, bytes], None, 
         RecordingError: a damaged recording.
 
     """
-    for _, time_ns, data in read_topics(path, topic, ()):
+    for _, time_ns, data in read_topics(path, topic, (), span):
         yield time_ns, data
 
 
 def read_topics(
-    path: Path, topic: str, others: Collection[str]
+    path: Path, topic: str, others: Collection[str], span: Span | None = None
 ) -> Generator[tuple[str, int, bytes], None, None]:
     """
     Read an image topic and others of any type, in the order of recording.
@@ -154,7 +162,7 @@ def read_topics(
     def is_wanted(connection: Connection) -> bool:
         return connection.topic in others or (connection.topic == topic and _is_image(connection))
 
-    for connection, time_ns, data in read_recording(path, is_wanted):
+    for connection, time_ns, data in read_recording(path, is_wanted, span):
         yield connection.topic, time_ns, data
 
 

@@ -34,7 +34,8 @@ from uhr_seg_ros.replay.frame_sources import FrameSource, ImageFiles, RecordedTo
 from uhr_seg_ros.replay.recording_files import is_storage, METADATA, natural_order
 from uhr_seg_ros.replay.video import is_video
 
-_IMAGE, _RECORDING, _VIDEO = 'image', 'recording', 'video'
+#: What inputs are.
+IMAGE, RECORDING, VIDEO = 'image', 'recording', 'video'
 
 
 @dataclass
@@ -81,22 +82,13 @@ def open_inputs(
         The sources, and why inputs are none.
     """
     inputs = Inputs()
+    files_of_kinds, inputs.errors = find_files(paths, results, others)
     found: list[tuple[str, list[Path]]] = []  # kind, and images in a row or one other path
-    seen: set[str] = set()
-    for path in paths:
-        try:
-            kinds = _files(path, results, (*SUFFIXES, *others))
-        except RecordingError as err:
-            inputs.errors.append(err)
-            continue
-        for kind, file in kinds:
-            if (place := os.path.abspath(file)) in seen:
-                continue
-            seen.add(place)
-            if kind != _IMAGE or not found or found[-1][0] != _IMAGE:
-                found.append((kind, []))
-            found[-1][1].append(file)
-    if topic and found and all(kind != _RECORDING for kind, _ in found):
+    for kind, file in files_of_kinds:
+        if kind != IMAGE or not found or found[-1][0] != IMAGE:
+            found.append((kind, []))
+        found[-1][1].append(file)
+    if topic and found and all(kind != RECORDING for kind, _ in found):
         msg = f'{found[0][1][0]} is no recording, and a topic ({topic}) is one of a recording'
         inputs.errors.append(RecordingError(msg))
         return inputs
@@ -109,13 +101,33 @@ def open_inputs(
     return inputs
 
 
+def find_files(
+    paths: Iterable[Path], results: Path | None = None, others: Sequence[str] = ()
+) -> tuple[list[tuple[str, Path]], list[RecordingError]]:
+    """
+    Find what inputs stand for without opening any of it; arguments as of `open_inputs`.
+
+    Returns:
+        Kind and path of each, no path twice, and why inputs are none.
+    """
+    found: dict[str, tuple[str, Path]] = {}
+    errors: list[RecordingError] = []
+    for path in paths:
+        try:
+            for kind, file in _files(path, results, (*SUFFIXES, *others)):
+                found.setdefault(os.path.abspath(file), (kind, file))
+        except RecordingError as err:
+            errors.append(err)
+    return list(found.values()), errors
+
+
 def _opened(
     kind: str, files: Sequence[Path], stems: dict[Path, str], topic: str, every: int
 ) -> FrameSource:
-    if kind == _IMAGE:
+    if kind == IMAGE:
         return ImageFiles([(file, stems[file]) for file in files[::every]])
     (file,) = files
-    if kind == _VIDEO:
+    if kind == VIDEO:
         return VideoFile(file, stems[file], every)
     return RecordedTopic(file, stems[file], topic, every)
 
@@ -144,7 +156,7 @@ def _of_pattern(
         if results is not None and _is_within(match, results):
             continue
         if match in recordings:
-            found.append((_RECORDING, match))
+            found.append((RECORDING, match))
         elif _is_picture(match, suffixes) or (
             is_storage(match) and match.parent not in recordings
         ):
@@ -171,9 +183,9 @@ def _of_folder(path: Path, suffixes: Sequence[str]) -> list[tuple[str, Path]]:
         )
         raise RecordingError(msg)
     if pictures:
-        return [(_VIDEO if is_video(file) else _IMAGE, file) for file in pictures]
+        return [(VIDEO if is_video(file) else IMAGE, file) for file in pictures]
     if _is_recording(path):
-        return [(_RECORDING, path)]
+        return [(RECORDING, path)]
     inside = any(file.is_dir() for file in files)
     hint = f"; for those of folders in it, give a pattern: '{path}/**/*.jpg'" if inside else ''
     msg = f'{path} is neither an image nor a recording, and has no images in it{hint}'
@@ -191,14 +203,14 @@ def _kind_of_file(path: Path) -> str:
         msg = f'no such file: {path}'
         raise RecordingError(msg)
     if is_storage(path):
-        return _RECORDING
+        return RECORDING
     if path.suffix.lower() == '.bag':
         msg = (
             f'{path} is a recording of ROS 1, which is not read: `rosbags-convert --src '
             f'{path.name} --dst {path.stem}` makes one of ROS 2'
         )
         raise RecordingError(msg)
-    return _VIDEO if is_video(path) else _IMAGE
+    return VIDEO if is_video(path) else IMAGE
 
 
 def _in_order(paths: Iterable[Path]) -> list[Path]:

@@ -98,12 +98,13 @@ def _read_summary(section: bytes, end: int) -> Index | None:
         fields = Fields(content)
         index.topics.add(opcode, content)
         if opcode == CHUNK_INDEX:
-            first, _, offset, length = fields.numbers('QQQQ')
+            first, last, offset, length = fields.numbers('QQQQ')
             if offset < len(MAGIC) or offset + length > end:
                 msg = f'a chunk would be at bytes {offset} to {offset + length}'
                 raise Damaged(msg)
             counts = _count_indexed(fields, offset + length)
-            index.chunks.append(Chunk(first, offset, length, frozenset(counts)))
+            chunk = Chunk(first, offset, length, frozenset(counts), stop_ns=last)
+            index.chunks.append(chunk)
             complete = complete and bool(counts)
             indexed.update(counts)
         elif opcode == STATISTICS:

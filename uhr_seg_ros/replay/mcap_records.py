@@ -105,6 +105,7 @@ class Chunk:
         channels: of the messages; empty if that is not known.
         bare: whether these are messages without a chunk around them.
         cut: whether the end is missing.
+        stop_ns: time of the last message, if the index tells.
 
     """
 
@@ -114,6 +115,7 @@ class Chunk:
     channels: frozenset[int] = frozenset()
     bare: bool = False
     cut: bool = False
+    stop_ns: int | None = None
 
 
 @dataclass

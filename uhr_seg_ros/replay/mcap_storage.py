@@ -34,7 +34,7 @@ from uhr_seg_ros.replay.mcap_records import (
     records,
     unpack_chunk,
 )
-from uhr_seg_ros.replay.storage import Damaged, LARGEST, Losses, warn_once
+from uhr_seg_ros.replay.storage import Damaged, LARGEST, Losses, Span, warn_once
 
 # Time in ns, number in the order of the file, channel and message.
 _Message = tuple[int, int, int, memoryview]
@@ -70,12 +70,16 @@ class McapStorage:
         for topic, encoding in index.topics.foreign.values():
             warn_once(path, f'has {topic} in {encoding!r} instead of cdr: it is left out')
 
-    def messages(self, wanted: Collection[int]) -> Iterator[tuple[int, int, bytes]]:
-        """Yield the id of the connection, time in ns and message, in the order of time."""
+    def messages(
+        self, wanted: Collection[int], span: Span | None = None
+    ) -> Iterator[tuple[int, int, bytes]]:
+        """Yield messages, as `Storage.messages`; chunks outside of the span are not read."""
         given = 0
-        for time_ns, _, channel, message in self._ordered(frozenset(wanted)):
+        for time_ns, _, channel, message in self._ordered(frozenset(wanted), span):
             yield channel, time_ns, bytes(message)
             given += 1
+        if span is not None:
+            return
         expected = sum(each.msgcount for each in self.connections if each.id in wanted)
         if given < expected:
             self.losses.messages = expected - given
@@ -90,13 +94,15 @@ class McapStorage:
         self._stream.seek(offset)
         return self._stream.read(size)
 
-    def _ordered(self, wanted: frozenset[int]) -> Iterator[_Message]:
+    def _ordered(self, wanted: frozenset[int], span: Span | None) -> Iterator[_Message]:
         """Merge chunks that overlap in time, as long as their messages fit into memory."""
         held: list[_Message] = []
         size = 0
         numbers = count()
         for chunk in self._chunks:
             if chunk.channels and not chunk.channels & wanted:
+                continue
+            if span is not None and _is_outside(chunk, span):
                 continue
             while held and (held[0][0] < chunk.start_ns or size > LARGEST):
                 size -= len(held[0][3])
@@ -138,3 +144,8 @@ class McapStorage:
             msg = 'no chunk is where one should be'
             raise Damaged(msg)
         return unpack_chunk(memoryview(data)[HEAD.size :], cut=chunk.cut)
+
+
+def _is_outside(chunk: Chunk, span: Span) -> bool:
+    is_before = chunk.stop_ns is not None and chunk.stop_ns < span[0]
+    return is_before or chunk.start_ns >= span[1]

@@ -32,7 +32,14 @@ from uhr_seg_ros.replay.recording_files import (
     storage_suffix,
     SUFFIXES,
 )
-from uhr_seg_ros.replay.storage import Damaged, Storage, unpack_zstd, warn_once, ZSTD_MAGIC
+from uhr_seg_ros.replay.storage import (
+    Damaged,
+    Span,
+    Storage,
+    unpack_zstd,
+    warn_once,
+    ZSTD_MAGIC,
+)
 from uhr_seg_ros.replay.storage_probe import open_storage, reason_of
 
 
@@ -124,12 +131,17 @@ def _storages(path: Path) -> Iterator[tuple[Path, Storage]]:
 
 
 def read_recording(
-    path: Path, is_wanted: Callable[[Connection], bool]
+    path: Path, is_wanted: Callable[[Connection], bool], span: Span | None = None
 ) -> Iterator[tuple[Connection, int, bytes]]:
     """
     Read the messages of topics, file by file, in each in the order of time.
 
     What is damaged is left out, with one warning.
+
+    Args:
+        path: of the recording.
+        is_wanted: tells the topics.
+        span: nothing outside of it is given, nor read where an index tells; None: all is.
 
     Yields:
         Its connection, time of recording in ns, and the message in CDR.
@@ -146,8 +158,10 @@ def read_recording(
             for each in storage.connections
             if is_wanted(each)
         }
-        for number, time_ns, message in _messages(storage, wanted) if wanted else ():
+        for number, time_ns, message in _messages(storage, wanted, span) if wanted else ():
             given = True
+            if span is not None and not span[0] <= time_ns < span[1]:
+                continue
             yield wanted[number], time_ns, message
         if storage.losses.places:
             lost = lost or f'{file}: {storage.losses}'
@@ -157,9 +171,11 @@ def read_recording(
         raise RecordingError(msg)
 
 
-def _messages(storage: Storage, wanted: Collection[int]) -> Iterator[tuple[int, int, bytes]]:
+def _messages(
+    storage: Storage, wanted: Collection[int], span: Span | None
+) -> Iterator[tuple[int, int, bytes]]:
     """Yield the messages that can be read and unpacked; count the others."""
-    messages = storage.messages(wanted)
+    messages = storage.messages(wanted, span)
     while True:
         try:
             number, time_ns, message = next(messages)

@@ -31,7 +31,7 @@ from rosbags.interfaces import (
 )
 
 from uhr_seg_ros.replay.sqlite_files import LOG, lost_bytes, open_sqlite, pages_in_log, side_files
-from uhr_seg_ros.replay.storage import Damaged, Losses, parse_profiles, warn_once
+from uhr_seg_ros.replay.storage import Damaged, Losses, parse_profiles, Span, warn_once
 
 _FIRST, _LAST = -(1 << 63), (1 << 63) - 1
 
@@ -74,13 +74,17 @@ class SqliteStorage:
         if unknown := counts.total():
             warn_once(name, f'has {unknown} messages of topics that it does not name')
 
-    def messages(self, wanted: Collection[int]) -> Iterator[tuple[int, int, bytes]]:
-        """Yield the id of the connection, time in ns and message, in the order of time."""
+    def messages(
+        self, wanted: Collection[int], span: Span | None = None
+    ) -> Iterator[tuple[int, int, bytes]]:
+        """Yield messages, as `Storage.messages`."""
         self.losses = Losses()
         table = self._find(frozenset(wanted))
         times, rows, topics = np.asarray(table, np.int64).reshape(-1, 3).T
         for index in np.argsort(times, kind='stable'):
             row, time_ns = int(rows[index]), int(times[index])
+            if span is not None and not span[0] <= time_ns < span[1]:
+                continue
             try:
                 (found,) = self._database.execute(
                     'SELECT data FROM messages WHERE rowid = ?', (row,)

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from rosbags.interfaces import Connection, Qos
 
+#: Times of recording in ns: the first, and the one after the last.
+Span = tuple[int, int]
+
 #: Bytes of the largest message, chunk and index that are taken into memory.
 LARGEST = 1 << 30
 
@@ -81,8 +84,17 @@ class Storage(Protocol):
     connections: list[Connection]
     losses: Losses
 
-    def messages(self, wanted: Collection[int]) -> Iterator[tuple[int, int, bytes]]:
-        """Yield the id of the connection, time in ns and message, in the order of time."""
+    def messages(
+        self, wanted: Collection[int], span: Span | None = None
+    ) -> Iterator[tuple[int, int, bytes]]:
+        """
+        Yield the id of the connection, time in ns and message, in the order of time.
+
+        Args:
+            wanted: ids of connections.
+            span: what lies outside of it need not be yielded; None: all is.
+
+        """
 
     def close(self) -> None:
         """Close the file."""
