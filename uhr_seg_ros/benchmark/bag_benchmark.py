@@ -60,6 +60,8 @@ NARROW, STEP = 0.1, 0.025
 FIRST_FACTOR, MAX_RATIO = 1.25, 256
 #: Overlays on the page.
 PICTURES = 8
+#: Of a stream, which is played from its beginning, pictures are taken for so long, s.
+PICTURES_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,8 @@ def benchmark_bag(
                 described |= session.describe()
                 _measure(session, options, topic, measured)
                 described |= session.describe()
-                every = options.every * max(1, topic.count // options.every // PICTURES)
+                every, pacing = _pictures(options, topic)
                 _LOG.info('taking pictures of %d frames', -(-topic.count // every))
-                pacing = Pacing(lockstep=True, every=every, live=True)
                 shown = session.play(options.bag, pacing, topic, pictures=pictures)
             except (KeyboardInterrupt, Terminated):
                 if session.interrupted and session.interrupted.arrivals and not measured:
@@ -148,6 +149,14 @@ def benchmark_bag(
     accuracy = label_accuracy(options.bag, topic, bundle.classes, stamps, every, pictures)
     about = _described(options, topic, bundle, described, idle)
     return {**about, **measured, 'accuracy': accuracy}
+
+
+def _pictures(options: BagOptions, topic: ImageTopic) -> tuple[int, Pacing]:
+    """Return which frames pictures are taken of, every n-th, and how they are played."""
+    if topic.codec:  # none of a stream can be left out
+        return 1, Pacing(lockstep=True, duration_s=PICTURES_S, live=True)
+    every = options.every * max(1, topic.count // options.every // PICTURES)
+    return every, Pacing(lockstep=True, every=every, live=True)
 
 
 def _described(

@@ -27,10 +27,10 @@ from typing import Any, NamedTuple
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
-from uhr_seg_ros.core.errors import ProcessError, UhrSegError
+from uhr_seg_ros.core.errors import ProcessError, RecordingError, UhrSegError
 from uhr_seg_ros.core.interruption import signals_held, Terminated
 from uhr_seg_ros.core.memory import tune_malloc
-from uhr_seg_ros.replay.bags import COMPRESSED_IMAGE, ImageTopic
+from uhr_seg_ros.replay.bags import IMAGE, ImageTopic
 from uhr_seg_ros.replay.collector import Collector, NodeReport
 from uhr_seg_ros.replay.environment import isolate, shared_memory_complaint
 from uhr_seg_ros.replay.load import LoadMeter
@@ -125,8 +125,15 @@ class Session:
 
         Raises:
             ProcessError: the node or the player failed.
+            RecordingError: frames of a stream are to be left out.
 
         """
+        if pacing.every > 1 and topic.codec:
+            msg = (
+                f'{topic.name} is a stream, whose pictures need each other: it is played whole; '
+                'leave out --every, and let --rate or max_rate_hz spare the node'
+            )
+            raise RecordingError(msg)
         start = _Start(self._collector.count, self._collector.report)
         with ExitStack() as stack:
             with signals_held():
@@ -292,7 +299,7 @@ def replay(
 
 def transport_of(topic: ImageTopic) -> str:
     """Return the `image_transport` that fits a topic of a recording."""
-    return 'compressed' if topic.type == COMPRESSED_IMAGE else 'raw'
+    return 'raw' if topic.type == IMAGE else 'compressed'
 
 
 def _wait_until_active(node: NodeProcess, collector: Collector) -> None:

@@ -17,9 +17,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 import math
 import time
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.lifecycle import LifecycleNode
@@ -29,26 +30,29 @@ from std_msgs.msg import Header
 
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.classes import ClassSet
-from uhr_seg_ros.core.errors import MessageError
+from uhr_seg_ros.core.errors import ImageError, MessageError
 from uhr_seg_ros.core.text import MAX_SHOWN, one_line, shortened
+from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.pipelines.segmenter import Segmentation
 from uhr_seg_ros.ros.attention import Attention
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
 from uhr_seg_ros.ros.domain_watch import DomainWatch
 from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache
+from uhr_seg_ros.ros.messages.encoded import codec_of, DecodedMessage, format_of
 from uhr_seg_ros.ros.messages.remarks import Throttle
 from uhr_seg_ros.ros.outputs import CameraOutput
 from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.points.cloud_labeler import CloudHooks, CloudLabeler
 from uhr_seg_ros.ros.points.ground_mapper import GroundMapper
 from uhr_seg_ros.ros.points.transforms import TransformFinder
-from uhr_seg_ros.ros.topics.adaptive_subscription import AdaptiveQosSubscription
+from uhr_seg_ros.ros.topics.adaptive_subscription import AdaptiveQosSubscription, stamp_of
 from uhr_seg_ros.ros.topics.closing import close_all
 from uhr_seg_ros.ros.topics.header_only import Sparing
-from uhr_seg_ros.ros.topics.names import camera_info_topic, image_topic
+from uhr_seg_ros.ros.topics.names import camera_info_topic, image_topic, message_class
+from uhr_seg_ros.ros.topics.packet_stream import PacketStream, StreamHooks
 from uhr_seg_ros.ros.topics.silence import failed_reassemblies, reassembly_advice, why_silent
 from uhr_seg_ros.ros.topics.status import Problem, worst
-from uhr_seg_ros.ros.topics.time_jumps import stamp_ns, TimeJumps
+from uhr_seg_ros.ros.topics.time_jumps import stamp_ns, time_ns, TimeJumps
 from uhr_seg_ros.ros.worker import Counts, Worker
 
 FRESH_S = 1.0
@@ -69,10 +73,14 @@ DOMAIN_LOG_PERIOD_S = 600.0
 _MAX_TEXT = 500
 
 
+FrameMessage: TypeAlias = Image | CompressedImage | DecodedMessage
+"""A frame as it came, or the picture of a packet; packets of other types have the same fields."""
+
+
 class Frame(NamedTuple):
     """A message on its way through the node, when it arrived (monotonic, s), and its stamp, ns."""
 
-    message: Image | CompressedImage
+    message: FrameMessage
     arrival: float
     stamp_ns: int
 
@@ -153,9 +161,9 @@ class CameraInput:
         """Unsubscribe from both, whatever one of them raises."""
         close_all([self._images, self._infos], AdaptiveQosSubscription.close)
 
-    def _on_image(self, message: Image | CompressedImage) -> None:
+    def _on_image(self, message: FrameMessage) -> None:
         self._note_frame()
-        self._receive(Frame(message, self._last_frame, stamp_ns(message.header)))
+        self._receive(Frame(message, self._last_frame, time_ns(stamp_of(message))))
 
     def _on_skipped(self, header: Header) -> None:
         self._note_frame()
@@ -167,9 +175,10 @@ class CameraInput:
 
 
 def _source(node: Node, prefix: str, settings: Settings) -> tuple[type, str]:
-    if settings.image_transport == 'raw':
+    transport = settings.image_transport
+    if transport == 'raw':
         return Image, f'{prefix}image_raw'
-    return CompressedImage, image_topic(node, prefix, 'compressed')
+    return message_class(transport), image_topic(node, prefix, transport)
 
 
 class Camera:
@@ -212,7 +221,10 @@ class Camera:
         self.attention = Attention()
         jumps.listen(lambda _: self.attention.forget())
         self._input: CameraInput | None = None
+        self._stream: PacketStream | None = None
+        self._takes_packets = False
         self._worker: Worker
+        self._settings: Settings
         self._newest = -math.inf
         self._unclosed: list[CameraInput | CameraOutput | CloudLabeler | GroundMapper] = []
         self.monitor = CameraMonitor('', node.get_fully_qualified_name())
@@ -252,7 +264,7 @@ class Camera:
                 problems.append((DiagnosticStatus.WARN, text))
         if (camera_input := self._input) is not None and (text := camera_input.problem()):
             problems.append((DiagnosticStatus.WARN, text))
-        for part in (self.clouds, self.ground):
+        for part in (self._stream, self.clouds, self.ground):
             if part is not None:
                 more |= part.values()
                 problems.append(part.problem())
@@ -296,7 +308,7 @@ class Camera:
             self._node.get_logger().warning(f'{self._shown}{text}')
 
     def choose_transport(self, transport: str) -> None:
-        """Take frames as `raw` or `compressed` images, from the next activation on."""
+        """Take frames as one of `TRANSPORTS`, from the next activation on."""
         self.monitor.topic_name = image_topic(self._node, self._prefix, transport)
 
     def open_output(self, bundle: Bundle, on_error: Callable[[Exception], None]) -> None:
@@ -328,7 +340,8 @@ class Camera:
 
     def open_input(self, settings: Settings, worker: Worker) -> None:
         """Subscribe; every frame is noted by the monitor, and handed on if it may be taken."""
-        self._worker = worker
+        self._worker, self._settings = worker, settings
+        self._takes_packets = True
         self.monitor.restart()
         self.close_input()  # what an end that failed has left
         sparing = Sparing(self._is_wanted, self._skip)
@@ -340,12 +353,41 @@ class Camera:
 
     def _receive(self, frame: Frame) -> None:
         message = frame.message
-        encoding = message.format if isinstance(message, CompressedImage) else message.encoding
+        is_raw = isinstance(message, Image)
+        encoding = message.encoding if is_raw else format_of(message)
         if len(encoding) > MAX_SHOWN:
             encoding = one_line(encoding, MAX_SHOWN)
         self._note(frame.arrival, frame.stamp_ns, encoding)
+        if is_raw or not self._decodes(frame):
+            self._put(frame)
+
+    def _put(self, frame: Frame) -> None:
         self._newest = frame.arrival
         self._worker.put(self._name, frame)
+
+    def _decodes(self, frame: Frame) -> bool:
+        """Hand a packet of a stream to its decoder; tell if the message holds one."""
+        try:
+            codec = codec_of(frame.message)
+        except ImageError as error:
+            self._worker.reject(self._name, error)
+            return True
+        if not codec:
+            return False
+        if (stream := self._stream) is None:
+            if not self._takes_packets:  # the last one of a subscription that was closed
+                self._worker.skip(self._name)
+                return True
+            hooks = StreamHooks(
+                put=self._put,
+                skip=partial(self._worker.skip, self._name),
+                reject=partial(self._worker.reject, self._name),
+                is_wanted=self._may_be_taken,
+            )
+            limit = FrameLimit(self._settings.max_pixels)
+            stream = self._stream = PacketStream(limit, self._settings.decoder, hooks)
+        stream.put(frame, codec)
+        return True
 
     def _skip(self, header: Header) -> None:
         self._note(time.monotonic(), stamp_ns(header), None)
@@ -357,6 +399,10 @@ class Camera:
         self.monitor.note(arrival, stamp, now_ns, encoding)
 
     def _is_wanted(self) -> bool:
+        """Return whether a message that comes now is of use: in a stream, pictures need others."""
+        return self._stream is not None or self._may_be_taken()
+
+    def _may_be_taken(self) -> bool:
         """Return whether a frame that comes now may be the one that the worker will take."""
         lead = max(LEAD_S, 2 * self.monitor.usual_interval)  # one may be lost
         waits = self._worker.time_to_turn(self._name)
@@ -378,7 +424,11 @@ class Camera:
                 if part is not None:
                     part.close_input()
         finally:
+            self._takes_packets = False
             self._close(camera_input)
+            if (stream := self._stream) is not None:
+                self._stream = None
+                stream.close()
 
     def close_output(self) -> None:
         """Withdraw the publications, if there are any, likewise."""

@@ -43,6 +43,7 @@ from uhr_seg_ros.ros.points.cloud_labeler import CloudHooks
 from uhr_seg_ros.ros.points.transforms import TransformFinder
 from uhr_seg_ros.ros.process import RCLError, run, StoppableNode
 from uhr_seg_ros.ros.reporting import Reporter
+from uhr_seg_ros.ros.topics.names import message_class
 from uhr_seg_ros.ros.topics.sim_clock import SimClockNode
 from uhr_seg_ros.ros.topics.time_jumps import TimeJumps
 from uhr_seg_ros.ros.transitions import (
@@ -244,6 +245,7 @@ class SegmentationNode(SimClockNode, StoppableNode):
 
     def _open(self, settings: Settings) -> None:
         start = time.monotonic()
+        message_class(settings.image_transport)  # or raises
         self.get_logger().info(f'loading bundle {settings.bundle}')
         classes = self._on_worker(
             partial(self._processor.load, settings),

@@ -26,6 +26,7 @@ from threading import Lock
 import time
 from typing import Any
 
+from builtin_interfaces.msg import Time
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import (
@@ -295,18 +296,17 @@ class AdaptiveQosSubscription:
 
     def _take(self, link: _Link, message: Any, info: Mapping[str, Any]) -> None:
         link.note()
-        header = message if isinstance(message, Header) else message.header
-        if self._is_repeated(link, header, info.get('source_timestamp') or 0):
+        if self._is_repeated(link, stamp_of(message), info.get('source_timestamp') or 0):
             return
         self._sources.note((info.get('publisher_gid') or {}).get('data', b''))
-        if header is message and self._sparing is not None:
-            self._sparing.skip(header)
+        if isinstance(message, Header) and self._sparing is not None:
+            self._sparing.skip(message)
         else:
             self._callback(message)
 
-    def _is_repeated(self, link: _Link, header: Header, sent_ns: int) -> bool:
+    def _is_repeated(self, link: _Link, stamp: Time, sent_ns: int) -> bool:
         """Return whether another subscription, or this one, has had a message before."""
-        key = sent_ns, header.stamp.sec, header.stamp.nanosec
+        key = sent_ns, stamp.sec, stamp.nanosec
         if any(key):
             # Without the time of sending, a stamp that stands still must not end everything.
             found = any(key == each and (sent_ns or link is not by) for by, each in self._recent)
@@ -315,6 +315,14 @@ class AdaptiveQosSubscription:
                 return True
         self._recent.append((link, key))
         return False
+
+
+def stamp_of(message: Any) -> Time:
+    """Return the stamp of a message, or of the header that was taken in its place."""
+    if isinstance(message, Header):
+        return message.stamp
+    # That of foxglove_msgs/CompressedVideo has no header.
+    return message.header.stamp if hasattr(message, 'header') else message.timestamp
 
 
 _WINDOW = 32

@@ -1,0 +1,105 @@
+"""H.264 and H.265 streams whose pictures tell which one they are, made by PyAV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+av = pytest.importorskip('av', reason='PyAV (av) is not installed')
+
+ENCODERS = {'h264': 'libx264', 'hevc': 'libx265'}
+
+_BITS = 8
+_SIDE = 32
+
+
+class Packet(NamedTuple):
+    """A packet, and the number of the picture in it, from 0 in the order of display."""
+
+    number: int
+    data: bytes
+    is_key: bool
+
+
+def picture(number: int, height: int = 64, width: int = 256) -> np.ndarray:
+    """Return (H, W, 3) uint8 BGR that shows a number as noisy bits, fields in a row."""
+    fields = [40 + 170 * (number >> bit & 1) for bit in range(_BITS)]
+    row = np.array(fields, np.uint8).repeat(_SIDE)[:width]
+    gray = np.tile(np.pad(row, (0, width - row.size)), (height, 1))
+    noise = np.random.default_rng(number).integers(-20, 20, gray.shape)
+    return np.dstack([(gray + noise).astype(np.uint8)] * 3)
+
+
+def number_of(image: np.ndarray) -> int:
+    """Return the number that a picture shows."""
+    fields = image[: image.shape[0] // 2].mean((0, 2))[_SIDE // 2 :: _SIDE][:_BITS]
+    return sum(int(value > 125) << bit for bit, value in enumerate(fields))
+
+
+def encode(
+    codec: str,
+    count: int,
+    *,
+    size: tuple[int, int] = (64, 256),
+    first: int = 0,
+    options: dict[str, str] | None = None,
+) -> list[Packet]:
+    """
+    Encode pictures, a key picture every 8 of them and without B-frames unless options differ.
+
+    Returns:
+        The packets in the order of decoding.
+    """
+    return list(_encode(codec, count, size, first, tuple(sorted((options or {}).items()))))
+
+
+@lru_cache
+def _encode(
+    codec: str,
+    count: int,
+    size: tuple[int, int],
+    first: int,
+    options: Sequence[tuple[str, str]],
+) -> tuple[Packet, ...]:
+    height, width = size
+    given = dict(options)
+    keyint, bframes = given.pop('g', '8'), given.pop('bf', '0')
+    context: Any = av.CodecContext.create(ENCODERS[codec], 'w')
+    context.width, context.height, context.pix_fmt = width, height, 'yuv420p'
+    context.time_base = Fraction(1, 30)
+    context.thread_count = 1
+    common = f'keyint={keyint}:min-keyint={keyint}:scenecut=0:bframes={bframes}'
+    params = 'x264-params' if codec == 'h264' else 'x265-params'
+    more = given.pop('params', '')
+    quiet = '' if codec == 'h264' else ':log-level=none:pools=1:frame-threads=1'
+    context.options = {
+        'preset': 'ultrafast',
+        params: ':'.join(filter(None, (common + quiet, more))),
+        **given,
+    }
+    packets = []
+    for number in range(count):
+        frame = av.VideoFrame.from_ndarray(picture(first + number, height, width), format='bgr24')
+        frame.pts = number
+        packets += context.encode(frame)
+    packets += context.encode(None)
+    return tuple(Packet(first + each.pts, bytes(each), each.is_keyframe) for each in packets)
+
+
+def encode_color(codec: str, image: np.ndarray, matrix: str) -> list[bytes]:
+    """Encode a picture (H, W, 3) uint8 BGR by a matrix of colors that the stream names."""
+    number = {'bt709': 1, 'smpte170m': 6}[matrix]
+    height, width = image.shape[:2]
+    context: Any = av.CodecContext.create(ENCODERS[codec], 'w')
+    context.width, context.height, context.pix_fmt = width, height, 'yuv420p'
+    context.time_base = Fraction(1, 30)
+    context.options = {'preset': 'ultrafast', 'x264-params': f'crf=5:colormatrix={matrix}'}
+    frame = av.VideoFrame.from_ndarray(image, format='bgr24').reformat(
+        format='yuv420p', dst_colorspace='ITU709' if number == 1 else 'ITU601'
+    )
+    return [bytes(each) for each in (*context.encode(frame), *context.encode(None))]
