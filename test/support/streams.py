@@ -13,6 +13,7 @@ import pytest
 av = pytest.importorskip('av', reason='PyAV (av) is not installed')
 
 ENCODERS = {'h264': 'libx264', 'hevc': 'libx265'}
+_PARAMS = {'h264': 'x264-params', 'hevc': 'x265-params'}
 
 _BITS = 8
 _SIDE = 32
@@ -55,40 +56,51 @@ def encode(
     Returns:
         The packets in the order of decoding.
     """
-    return list(_encode(codec, count, size, first, tuple(sorted((options or {}).items()))))
+    given = tuple(sorted((options or {}).items()))
+    return _encode_numbers(codec, count, size, first, given)
 
 
-@lru_cache
-def _encode(
+def encode_images(
     codec: str,
-    count: int,
-    size: tuple[int, int],
-    first: int,
-    options: Sequence[tuple[str, str]],
-) -> tuple[Packet, ...]:
-    height, width = size
-    given = dict(options)
+    images: Sequence[np.ndarray],
+    *,
+    first: int = 0,
+    options: dict[str, str] | None = None,
+) -> list[Packet]:
+    """Encode images (H, W, 3) uint8 BGR, which are numbered from the first; see `encode`."""
+    given = dict(options or {})
+    height, width = images[0].shape[:2]
     keyint, bframes = given.pop('g', '8'), given.pop('bf', '0')
     context: Any = av.CodecContext.create(ENCODERS[codec], 'w')
     context.width, context.height, context.pix_fmt = width, height, 'yuv420p'
     context.time_base = Fraction(1, 30)
     context.thread_count = 1
     common = f'keyint={keyint}:min-keyint={keyint}:scenecut=0:bframes={bframes}'
-    params = 'x264-params' if codec == 'h264' else 'x265-params'
-    more = given.pop('params', '')
     quiet = '' if codec == 'h264' else ':log-level=none:pools=1:frame-threads=1'
+    more = given.pop('params', '')
     context.options = {
         'preset': 'ultrafast',
-        params: ':'.join(filter(None, (common + quiet, more))),
-        **given,
+        _PARAMS[codec]: ':'.join(filter(None, (common + quiet, more))),
     }
     packets = []
-    for number in range(count):
-        frame = av.VideoFrame.from_ndarray(picture(first + number, height, width), format='bgr24')
+    for number, image in enumerate(images):
+        frame = av.VideoFrame.from_ndarray(image, format='bgr24')
         frame.pts = number
         packets += context.encode(frame)
     packets += context.encode(None)
-    return tuple(Packet(first + each.pts, bytes(each), each.is_keyframe) for each in packets)
+    return [Packet(first + each.pts, bytes(each), each.is_keyframe) for each in packets]
+
+
+@lru_cache
+def _encode_numbers(
+    codec: str,
+    count: int,
+    size: tuple[int, int],
+    first: int,
+    options: tuple[tuple[str, str], ...],
+) -> list[Packet]:
+    images = [picture(first + number, *size) for number in range(count)]
+    return encode_images(codec, images, first=first, options=dict(options))
 
 
 def encode_color(codec: str, image: np.ndarray, matrix: str) -> list[bytes]:

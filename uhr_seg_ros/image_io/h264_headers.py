@@ -19,7 +19,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from uhr_seg_ros.core.errors import ImageError
-from uhr_seg_ros.image_io.nal_units import Access, Bits, BitsError, SEVERAL, SLICE_HEAD, START, units
+from uhr_seg_ros.image_io.nal_units import (
+    Access,
+    Bits,
+    BitsError,
+    SEVERAL,
+    SLICE_HEAD,
+    START,
+    units,
+)
 
 _SLICE, _PARTITION, _KEY_SLICE, _REMARK, _SEQUENCE, _PICTURE = 1, 2, 5, 6, 7, 8
 
@@ -97,7 +105,9 @@ class H264Headers:
     def _read_slice(self, head: bytes, is_idr: bool, access: Access) -> Access:
         bits = Bits(head[1:])
         if bits.ue():  # not the first slice of its picture, which should have come before
-            return access._replace(has_picture=True, is_lost=access.is_lost or not access.has_picture)
+            return access._replace(
+                has_picture=True, is_lost=access.is_lost or not access.has_picture
+            )
         bits.ue()
         sequence = self._sequences.get(self._pictures.get(bits.ue(), -1))
         if sequence is None:

@@ -20,7 +20,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from uhr_seg_ros.core.errors import ImageError
-from uhr_seg_ros.image_io.nal_units import Access, Bits, BitsError, SEVERAL, SLICE_HEAD, START, units
+from uhr_seg_ros.image_io.nal_units import (
+    Access,
+    Bits,
+    BitsError,
+    SEVERAL,
+    SLICE_HEAD,
+    START,
+    units,
+)
 
 _RADL, _RASL = (6, 7), (8, 9)
 _KEYS, _BROKEN, _IDR = range(16, 24), (16, 17, 18), (19, 20)
@@ -109,7 +117,9 @@ class H265Headers:
     def _read_slice(self, head: bytes, kind: int, access: Access) -> Access:
         bits = Bits(head[2:])
         if not bits.u(1):  # not the first of its picture, which should have come before
-            return access._replace(has_picture=True, is_lost=access.is_lost or not access.has_picture)
+            return access._replace(
+                has_picture=True, is_lost=access.is_lost or not access.has_picture
+            )
         if access.has_picture:
             raise ImageError(SEVERAL)
         is_key = kind in _KEYS

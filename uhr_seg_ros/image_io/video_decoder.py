@@ -173,7 +173,9 @@ class VideoDecoder:
             self._begin_again()
             self._needs_sets = True
             self.reason = one_line(err)
-            msg = f'{TITLES[self.codec]} packet ({len(data)} bytes) cannot be decoded: {self.reason}'
+            msg = (
+                f'{TITLES[self.codec]} packet ({len(data)} bytes) cannot be decoded: {self.reason}'
+            )
             raise ImageError(msg) from err
 
     def finish(self) -> list[Picture]:
@@ -253,7 +255,9 @@ def _av(codec: str) -> ModuleType:
     try:
         import av
     except ImportError as err:
-        msg = f'{TITLES[codec]} is decoded by PyAV, which cannot be imported ({err}): pip install av'
+        msg = (
+            f'{TITLES[codec]} is decoded by PyAV, which cannot be imported ({err}): pip install av'
+        )
         raise ImageError(msg) from err
     return av
 

@@ -259,4 +259,3 @@ def _has_ids(image: _Fields) -> bool:
     rows = np.ndarray((height, width), np.uint8, image.data, strides=(step, 1))
     values = np.unique(rows[:: max(1, height // _ROWS)])
     return values.size > 1 and bool(np.all((values < _HIGHEST_ID) | (values == _NO_LABEL)))
-

@@ -27,8 +27,8 @@ import re
 from uhr_seg_ros.core.errors import RecordingError
 from uhr_seg_ros.replay.bags import (
     IMAGE,
-    IMAGE_TYPES,
     image_topics,
+    IMAGE_TYPES,
     ImageTopic,
     topic_types,
 )
@@ -209,11 +209,7 @@ def _published(name: str, names: Collection[str]) -> str:
 def _base(topic: ImageTopic) -> str:
     """Return the name without that of the transport."""
     name = _normal(topic.name)
-    return (
-        posixpath.dirname(name)
-        if topic.type != IMAGE and name.endswith(_TRANSPORTS)
-        else name
-    )
+    return posixpath.dirname(name) if topic.type != IMAGE and name.endswith(_TRANSPORTS) else name
 
 
 def _without_transports(candidates: list[_Candidate]) -> list[_Candidate]:

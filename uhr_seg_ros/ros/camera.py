@@ -50,6 +50,7 @@ from uhr_seg_ros.ros.topics.closing import close_all
 from uhr_seg_ros.ros.topics.header_only import Sparing
 from uhr_seg_ros.ros.topics.names import camera_info_topic, image_topic, message_class
 from uhr_seg_ros.ros.topics.packet_stream import PacketStream, StreamHooks
+from uhr_seg_ros.ros.topics.qos import INPUT_DEPTH, STREAM_DEPTH
 from uhr_seg_ros.ros.topics.silence import failed_reassemblies, reassembly_advice, why_silent
 from uhr_seg_ros.ros.topics.status import Problem, worst
 from uhr_seg_ros.ros.topics.time_jumps import stamp_ns, time_ns, TimeJumps
@@ -117,6 +118,7 @@ class CameraInput:
             self._on_image,
             settings.image_qos,
             sparing._replace(skip=self._on_skipped),
+            INPUT_DEPTH if settings.image_transport == 'raw' else STREAM_DEPTH,
         )
         try:
             self._infos = AdaptiveQosSubscription(
@@ -341,9 +343,9 @@ class Camera:
     def open_input(self, settings: Settings, worker: Worker) -> None:
         """Subscribe; every frame is noted by the monitor, and handed on if it may be taken."""
         self._worker, self._settings = worker, settings
-        self._takes_packets = True
         self.monitor.restart()
         self.close_input()  # what an end that failed has left
+        self._takes_packets = True
         sparing = Sparing(self._is_wanted, self._skip)
         self._input = CameraInput(
             self._node, self._prefix, settings, self._calibrations, self._receive, sparing
@@ -424,11 +426,14 @@ class Camera:
                 if part is not None:
                     part.close_input()
         finally:
-            self._takes_packets = False
+            self.close_stream()
             self._close(camera_input)
-            if (stream := self._stream) is not None:
-                self._stream = None
-                stream.close()
+
+    def close_stream(self) -> None:
+        """Decode no more packets."""
+        stream, self._stream, self._takes_packets = self._stream, None, False
+        if stream is not None:
+            stream.close()
 
     def close_output(self) -> None:
         """Withdraw the publications, if there are any, likewise."""

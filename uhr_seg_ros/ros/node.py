@@ -211,6 +211,9 @@ class SegmentationNode(SimClockNode, StoppableNode):
     def destroy_node(self) -> None:
         """Stop and withdraw everything."""
         self.stop(1.0)
+        cameras: dict[str, Camera] = getattr(self, '_cameras', {})
+        for camera in cameras.values():
+            camera.close_stream()
         transforms: TransformFinder | None = getattr(self, '_transforms', None)
         if transforms is not None:
             transforms.listen(False)

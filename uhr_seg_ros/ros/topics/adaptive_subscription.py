@@ -139,6 +139,7 @@ class AdaptiveQosSubscription:
         callback: gets each message.
         reliability: `auto` to follow, or `reliable` or `best_effort` to keep one.
         sparing: which messages are taken without their data, None for none.
+        depth: messages that may wait to be taken, unless a parameter overrides it.
 
     Attributes:
         topic_name: resolved name, which starts with `/`.
@@ -155,8 +156,10 @@ class AdaptiveQosSubscription:
         callback: Callable[[Any], None],
         reliability: str = 'auto',
         sparing: Sparing | None = None,
+        depth: int = INPUT_DEPTH,
     ) -> None:
         self._node = node
+        self._depth = depth
         self._message_type = message_type
         self._topic = topic
         self._callback, self._sparing = callback, sparing
@@ -279,7 +282,7 @@ class AdaptiveQosSubscription:
             self._message_type,
             self._topic,
             take if _TELLS_SENDER else partial(take, info={}),
-            offer.profile(INPUT_DEPTH),
+            offer.profile(self._depth),
             callback_group=self._group,
             # Those of rclpy say that nothing will come, though another subscription may get it.
             event_callbacks=no_events(),
