@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Streams with everything that goes wrong with them: each picture has its own tag, or there is none."""
+"""Streams and what goes wrong with them: a picture has its own tag, or there is none."""
 
 from __future__ import annotations
 

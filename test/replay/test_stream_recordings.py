@@ -50,7 +50,7 @@ FORMATS = {
 
 
 def message(kind: str, form: str, packet: Packet) -> bytes:
-    """Return a packet as a message, whose stamp is the number of its picture, in ms, and a second."""
+    """Return a packet as a message; its stamp is a second, and the picture's number in ms."""
     head, data = header(stamp_of(packet.number)), np.frombuffer(packet.data, np.uint8)
     if kind == FFMPEG_PACKET:
         content = TYPES.types[kind](

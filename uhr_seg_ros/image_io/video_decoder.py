@@ -272,7 +272,8 @@ def _open(av: ModuleType, codec: str, device: str) -> Any:
             more['hwaccel'] = HWAccel(device, allow_software_fallback=True)
         context = av.CodecContext.create(codec, 'r', **more)
     except (av.FFmpegError, ImportError, ValueError, TypeError) as err:
-        msg = f'{TITLES[codec]} cannot be decoded on {device} by PyAV {av.__version__}: {one_line(err)}'
+        what = f'{TITLES[codec]} cannot be decoded on {device} by PyAV {av.__version__}'
+        msg = f'{what}: {one_line(err)}'
         raise ImageError(msg) from err
     # Threads for slices hold back nothing; those for pictures one picture each, and its errors.
     context.thread_type = 'SLICE'

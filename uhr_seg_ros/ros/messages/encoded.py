@@ -17,7 +17,7 @@ Messages that carry a stream: each holds a packet of H.264 or H.265, and most pi
 
 | message | codec | stamp |
 |---|---|---|
-| `ffmpeg_image_transport_msgs/FFMPEGPacket` | `encoding`: `h264;yuv420p;...` or `libx264` | `header` |
+| `ffmpeg_image_transport_msgs/FFMPEGPacket` | `encoding`: `h264;...` or `libx264` | `header` |
 | `foxglove_msgs/CompressedVideo` | `format`: `h264`, `h265` | `timestamp`, `frame_id` |
 | `sensor_msgs/CompressedImage` | `format`: `h264`, `h265`, `hevc` | `header` |
 
