@@ -91,3 +91,15 @@ def test_other_inputs_are_recorded_frame_by_frame(tmp_path: Path) -> None:
     assert not made.exists()
     with pytest.raises(ConfigError, match='no such file: nowhere'):
         prepare_bag([Path('nowhere')], tmp_path / 'flight', count=1, rate_hz=1.0)
+
+
+def test_a_video_is_played_at_its_own_rate(tmp_path: Path) -> None:
+    path, codec = tmp_path / 'flight.avi', cv2.VideoWriter_fourcc(*'MJPG')
+    video = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, 5, (64, 48))
+    for value in range(4):
+        video.write(np.full((48, 64, 3), 60 * value, np.uint8))
+    video.release()
+    for every, step in ((1, 200_000_000), (2, 400_000_000)):
+        with recording_of([path], '', every) as (made, topic, _):
+            stamps = [time_ns for time_ns, _ in read_messages(made, topic or '/image_raw')]
+        assert np.diff(stamps).tolist() == [step] * (4 // every - 1)

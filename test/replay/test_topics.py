@@ -139,7 +139,7 @@ CHOSEN = {
         {'/cam/image_raw/compressed': [JPEG], '/cam/image_raw': [image('i420')]},
         '/cam/image_raw/compressed',
     ),
-    'video': ({'/cam/compressed': [compressed('h264')] * 3, '/other': [COLOR]}, '/other'),
+    'video': ({'/cam/compressed': [compressed('av1')] * 3, '/other': [COLOR]}, '/other'),
     'bayer beside grey': ({'/a': [image('bayer_rggb8')], '/b': [GRAY] * 3}, '/a'),
     'a first message that is not whole': (
         {'/a': [b'', GRAY[:20], DEPTH], '/b': [b'\0' * 4, COLOR]},

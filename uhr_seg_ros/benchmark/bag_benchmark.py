@@ -61,6 +61,8 @@ NARROW, STEP = 0.1, 0.025
 FIRST_FACTOR, MAX_RATIO = 1.25, 256
 #: Overlays on the page.
 PICTURES = 8
+#: Of a stream, which is played from its beginning, pictures are taken for so long, s.
+PICTURES_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -132,11 +134,10 @@ def benchmark_bag(
                 described = subject.describe(session)
                 _measure(session, options, topic, measured)
                 described = subject.describe(session)
-                every = options.every * max(1, topic.count // options.every // PICTURES)
+                every, pacing = _pictures(options, topic)
                 stamps: list[int] = []
                 if subject.classes is not None:
                     _LOG.info('taking pictures of %d frames', -(-topic.count // every))
-                    pacing = Pacing(lockstep=True, every=every, live=True)
                     shown = session.play(options.bag, pacing, topic, pictures=pictures)
                     stamps = [stamp for stamp, *_ in shown.played]
             except (KeyboardInterrupt, Terminated):
@@ -161,6 +162,14 @@ def benchmark_bag(
         if options.outside:
             draw_overlays(options.bag, topic, subject.classes, stamps, every, pictures)
     return {**_about(options, topic, idle), **described, **measured, 'accuracy': accuracy}
+
+
+def _pictures(options: BagOptions, topic: ImageTopic) -> tuple[int, Pacing]:
+    """Return which frames pictures are taken of, every n-th, and how they are played."""
+    if topic.codec:  # none of a stream can be left out
+        return 1, Pacing(lockstep=True, duration_s=PICTURES_S, live=True)
+    every = options.every * max(1, topic.count // options.every // PICTURES)
+    return every, Pacing(lockstep=True, every=every, live=True)
 
 
 def _about(options: BagOptions, topic: ImageTopic, idle: float) -> dict[str, Any]:

@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -27,6 +27,7 @@ from typing import Any
 
 from uhr_seg_ros.core.errors import UhrSegError
 from uhr_seg_ros.core.interruption import note_progress
+from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.pipelines.refinement.refine import Refinement
 from uhr_seg_ros.pipelines.segmenter import Segmentation, Segmenter
@@ -35,9 +36,9 @@ from uhr_seg_ros.replay.bags import (
     full_type,
     ImageTopic,
     read_all,
-    read_frame,
 )
 from uhr_seg_ros.replay.mask_topics import add_masks, check_offline, PREFIX
+from uhr_seg_ros.replay.topic_pictures import Recorded, TopicPictures
 
 _LOG = logging.getLogger(__name__)
 
@@ -103,22 +104,19 @@ def segment_recording(
     segment = partial(segmenter, overlay=pictures, refinement=refinement)
     start = perf_counter()
     frames = count()
+    pictures_of = TopicPictures(source, topic)
 
     def done() -> str:
         number = len(run.total_ms) + run.rejected
         total = -(-topic.count // every)
         return f'{number} of {total} frames were done, {output} was not made' if number else ''
 
-    with note_progress(done), BagWriter(output) as bag:
-        for connection, time_ns, message in read_all(source):
-            if not _copy(bag, connection, time_ns, message, run):
-                continue
-            if (connection.topic, full_type(connection.msgtype)) != (topic.name, topic.type):
-                continue
+    def segment_all(bag: BagWriter, recorded: Iterable[Recorded]) -> None:
+        for time_ns, read in recorded:
             if next(frames) % every:
                 continue
             try:
-                header, result = _segment(message, topic.type, segment, run)
+                header, result = _segment(read, segment, run)
             except UhrSegError as err:
                 run.rejected += 1
                 _LOG.warning('frame left out: %s', err)
@@ -126,6 +124,15 @@ def segment_recording(
                 add_masks(bag, prefix, header, result, time_ns)
             run.seconds = perf_counter() - start
             on_frame(run)
+
+    with note_progress(done), BagWriter(output) as bag:
+        for connection, time_ns, message in read_all(source):
+            if not _copy(bag, connection, time_ns, message, run):
+                continue
+            if (connection.topic, full_type(connection.msgtype)) != (topic.name, topic.type):
+                continue
+            segment_all(bag, pictures_of.add(message, time_ns))
+        segment_all(bag, pictures_of.finish())
     run.seconds = perf_counter() - start
     return run
 
@@ -147,10 +154,12 @@ def _copy(
 
 
 def _segment(
-    message: bytes, kind: str, segment: Callable[..., Segmentation], run: OfflineRun
+    read: Callable[[], tuple[Any, RawFrame]],
+    segment: Callable[..., Segmentation],
+    run: OfflineRun,
 ) -> tuple[Any, Segmentation]:
     start = perf_counter()
-    header, frame = read_frame(message, kind)
+    header, frame = read()
     converted = perf_counter()
     result = segment(frame)
     run.total_ms.append((perf_counter() - start) * 1e3)

@@ -34,7 +34,7 @@ from uhr_seg_ros.replay.bag_writing import BagWriter
 from uhr_seg_ros.replay.bags import is_bag
 from uhr_seg_ros.replay.image_source import read_frames, read_image
 from uhr_seg_ros.replay.inputs import open_inputs
-from uhr_seg_ros.replay.video import is_video
+from uhr_seg_ros.replay.video import is_video, Video
 from uhr_seg_ros.synthetic.flight import (
     enlarged,
     flight_path,
@@ -173,7 +173,7 @@ def record_inputs(
 
 @contextmanager
 def recording_of(
-    paths: Sequence[Path], topic: str, every: int, rate_hz: float = 1.0
+    paths: Sequence[Path], topic: str, every: int, rate_hz: float = 0.0
 ) -> Iterator[tuple[Path, str, int]]:
     """
     Give a recording of inputs: one that they are already, or a temporary one of their frames.
@@ -182,7 +182,7 @@ def recording_of(
         paths: see `open_inputs`.
         topic: of recordings.
         every: 2 for every second frame.
-        rate_hz: frames per second of what is no recording.
+        rate_hz: frames per second of what is no recording; 0: those of a video, 1 of others.
 
     Yields:
         The recording, its topic, and which frames of it are meant: every n-th.
@@ -197,7 +197,14 @@ def recording_of(
         return
     with TemporaryDirectory(prefix='uhr_seg_') as name:
         folder = Path(name) / 'frames'
+        rate_hz = rate_hz or _rate_of(paths) / every or 1.0
         yield record_inputs(paths, folder, rate_hz, topic=topic, every=every), '', 1
+
+
+def _rate_of(paths: Sequence[Path]) -> float:
+    """Return the frames per second of a video, 0 for other inputs or where it does not say."""
+    is_one = len(paths) == 1 and is_video(paths[0]) and paths[0].is_file()
+    return Video(paths[0]).rate_hz if is_one else 0.0
 
 
 def _is_missing(path: Path) -> bool:

@@ -89,8 +89,8 @@ def decode_picture(
     if decode is None:
         what = 'it is empty' if not len(data) else 'it begins like no format that is read'
         msg = (
-            f'{what} (JPEG, PNG, TIFF, BMP or WebP; a video stream, such as h264, needs a node '
-            'that decodes it)'
+            f'{what} (JPEG, PNG, TIFF, BMP or WebP; a packet of a stream is decoded where its '
+            'format names it: h264 or h265)'
         )
         raise ImageError(msg)
     pixels = decode(bytes(data), limit)

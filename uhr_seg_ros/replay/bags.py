@@ -25,7 +25,7 @@ import struct
 from typing import Any, TYPE_CHECKING
 
 from rosbags.interfaces import Connection
-from rosbags.typesys import get_typestore, Stores
+from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 
 from uhr_seg_ros.core.errors import RecordingError
 from uhr_seg_ros.core.raw_frame import RawFrame
@@ -34,19 +34,23 @@ from uhr_seg_ros.replay.recording_files import storage_suffix
 from uhr_seg_ros.replay.sqlite_files import side_files
 from uhr_seg_ros.replay.storage import Span
 from uhr_seg_ros.ros.messages.compressed import decode_compressed
+from uhr_seg_ros.ros.messages.encoded import codec_of, header_of
 from uhr_seg_ros.ros.messages.images import view_image
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 
 __all__ = [
+    'as_compressed_image',
     'describe_bag',
     'full_type',
     'ImageTopic',
     'image_topics',
+    'image_typestore',
     'is_bag',
     'read_all',
     'read_frame',
+    'read_message',
     'read_messages',
     'read_topics',
     'stamp_ns',
@@ -58,6 +62,31 @@ IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
 CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
 POINT_CLOUD = 'sensor_msgs/msg/PointCloud2'
+FFMPEG_PACKET = 'ffmpeg_image_transport_msgs/msg/FFMPEGPacket'
+COMPRESSED_VIDEO = 'foxglove_msgs/msg/CompressedVideo'
+
+#: Types of images, and of packets of streams.
+IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE, FFMPEG_PACKET, COMPRESSED_VIDEO)
+
+# Fields of the types that rosbags does not know.
+_DEFINITIONS = {
+    FFMPEG_PACKET: """\
+std_msgs/Header header
+int32 width
+int32 height
+string encoding
+uint64 pts
+uint8 flags
+bool is_bigendian
+uint8[] data
+""",
+    COMPRESSED_VIDEO: """\
+builtin_interfaces/Time timestamp
+string frame_id
+uint8[] data
+string format
+""",
+}
 
 # Head of CDR, then seconds and nanoseconds.
 _STAMP_END = 12
@@ -65,11 +94,20 @@ _STAMP_END = 12
 
 @dataclass(frozen=True)
 class ImageTopic:
-    """A topic of a recording; `type` is `IMAGE` or `COMPRESSED_IMAGE`."""
+    """
+    A topic of a recording.
+
+    Attributes:
+        name: such as `/image_raw`.
+        type: one of `IMAGE_TYPES`.
+        count: of its messages.
+        codec: of the stream that it holds, as far as its first message was looked at; else empty.
+    """
 
     name: str
     type: str
     count: int
+    codec: str = ''
 
 
 def image_topics(path: Path) -> list[ImageTopic]:
@@ -208,14 +246,49 @@ def read_frame(message: bytes, kind: str) -> tuple[Any, RawFrame]:
         ImageError: its fields do not fit together, or the encoding is not known.
 
     """
-    try:
-        image: Any = _types().deserialize_cdr(message, kind)
-    except Exception as err:  # whatever the generated code runs into
-        msg = f'a message of {len(message)} bytes is not a {kind}: {err or type(err).__name__}'
-        raise RecordingError(msg) from err
+    image = read_message(message, kind)
     if kind == COMPRESSED_IMAGE:
         return image.header, RawFrame.of_bgr(decode_compressed(image))
     return image.header, view_image(image)
+
+
+def read_message(message: bytes, kind: str) -> Any:
+    """
+    Read a message in CDR of one of `IMAGE_TYPES` without ROS; its data is not looked at.
+
+    Raises:
+        RecordingError: it does not hold what its type says.
+
+    """
+    try:
+        return image_typestore().deserialize_cdr(message, kind)
+    except Exception as err:  # whatever the generated code runs into
+        msg = f'a message of {len(message)} bytes is not a {kind}: {err or type(err).__name__}'
+        raise RecordingError(msg) from err
+
+
+def as_compressed_image(message: bytes, kind: str) -> bytes:
+    """
+    Return a packet of a stream as a CompressedImage in CDR, whose type is always installed.
+
+    Args:
+        message: in CDR.
+        kind: of it; a CompressedImage stays as it is.
+
+    Raises:
+        RecordingError: it does not hold what its type says.
+        ImageError: the codec is not one that is decoded.
+
+    """
+    if kind not in _DEFINITIONS:
+        return message
+    packet, types = read_message(message, kind), image_typestore()
+    image = types.types[COMPRESSED_IMAGE](
+        header=header_of(packet, types.types['std_msgs/msg/Header']),
+        format=codec_of(packet),
+        data=packet.data,
+    )
+    return bytes(types.serialize_cdr(image, COMPRESSED_IMAGE))
 
 
 def stamp_ns(message: bytes) -> int:
@@ -247,12 +320,16 @@ def _beside(file: Path) -> list[Path]:
 
 
 @cache
-def _types() -> Typestore:
-    return get_typestore(Stores.ROS2_HUMBLE)
+def image_typestore() -> Typestore:
+    """Return a store that knows `IMAGE_TYPES`, installed or not."""
+    types = get_typestore(Stores.ROS2_HUMBLE)
+    for name, definition in _DEFINITIONS.items():
+        types.register(get_types_from_msg(definition, name))
+    return types
 
 
 def _is_image(connection: Connection) -> bool:
-    return full_type(connection.msgtype) in (IMAGE, COMPRESSED_IMAGE)
+    return full_type(connection.msgtype) in IMAGE_TYPES
 
 
 def full_type(name: str) -> str:

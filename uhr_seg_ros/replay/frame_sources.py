@@ -19,15 +19,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TYPE_CHECKING
 
 import numpy as np
 
 from uhr_seg_ros.core.errors import ImageError, RecordingError, UhrSegError
+from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.image_io import files
 from uhr_seg_ros.replay.frame_names import StampNames
 from uhr_seg_ros.replay.video import Video
+
+if TYPE_CHECKING:  # it needs rosbags
+    from uhr_seg_ros.replay.topic_pictures import Recorded
 
 
 @dataclass(frozen=True)
@@ -134,24 +139,29 @@ class RecordedTopic:
     def frames(self) -> Iterator[Frame]:
         """Go through the messages; what of the recording is damaged is logged and left out."""
         from uhr_seg_ros.replay.bags import read_messages, stamp_ns
+        from uhr_seg_ros.replay.topic_pictures import TopicPictures
 
         names = StampNames(self.named[0][1])
-        for index, (_, message) in enumerate(read_messages(self.path, self.topic)):
-            try:
-                stem = names.name(index, stamp_ns(message))
-            except RecordingError:  # reading it says what is wrong
-                stem = names.name(index, 0)
-            if index % self._every == 0:
-                place = f'{self.topic} message {index}'
-                yield Frame(self.path, place, stem, partial(self._read, message))
+        pictures = TopicPictures(self.path, self._topic)
 
-    def _read(self, message: bytes) -> np.ndarray:
-        from uhr_seg_ros.replay.bags import read_frame
+        def recorded() -> Iterator[Recorded]:
+            for index, (_, message) in enumerate(read_messages(self.path, self.topic)):
+                try:
+                    stem = names.name(index, stamp_ns(message))
+                except RecordingError:  # reading it says what is wrong
+                    stem = names.name(index, 0)
+                yield from pictures.add(message, (index, stem))
+            yield from pictures.finish()
 
-        try:
-            return read_frame(message, self._topic.type)[1].bgr
-        except UhrSegError as err:
-            raise RecordingError(str(err)) from err
+        for (index, stem), read in islice(recorded(), 0, None, self._every):
+            yield Frame(self.path, f'{self.topic} message {index}', stem, partial(_read, read))
+
+
+def _read(read: Callable[[], tuple[Any, RawFrame]]) -> np.ndarray:
+    try:
+        return read()[1].bgr
+    except UhrSegError as err:
+        raise RecordingError(str(err)) from err
 
 
 class VideoFile:

@@ -147,7 +147,7 @@ class OutsideSession(PlayingSession[OutsideCollector]):
     ) -> None:
         self._wiring = wiring
         self._type = topic.type
-        suffix = '/compressed' if topic.type == COMPRESSED_IMAGE else ''
+        suffix = '' if topic.type == IMAGE else '/compressed'
         self._frames = wiring.image_topic + suffix
         self._earlier: set[int] = set()
         self._longest_s = 0.0

@@ -46,9 +46,11 @@ from uhr_seg_ros.core.interruption import (
 from uhr_seg_ros.core.memory import tune_malloc
 from uhr_seg_ros.core.program import terminal_logging
 from uhr_seg_ros.replay.bags import (
+    as_compressed_image,
     CAMERA_INFO,
     COMPRESSED_IMAGE,
     IMAGE,
+    IMAGE_TYPES,
     ImageTopic,
     POINT_CLOUD,
     read_topics,
@@ -86,7 +88,8 @@ class Player:
     Args:
         bag: the recording.
         recorded: which of its topics.
-        topic: where to publish; compressed images go to `<topic>/compressed`.
+        topic: where to publish; compressed images and packets of streams, each as a
+            CompressedImage, go to `<topic>/compressed`.
         extra_topics: its topics of calibrations and clouds, published under their own names.
         calibration: a topic of calibrations in it, and where to publish the first one of them
             with every image, under the stamp of that; None: nowhere.
@@ -112,10 +115,11 @@ class Player:
     ) -> None:
         self._bag = bag
         self._recorded = recorded
-        if recorded.type == COMPRESSED_IMAGE:
+        published = IMAGE if recorded.type == IMAGE else COMPRESSED_IMAGE
+        if published != IMAGE:
             topic = f'{topic}/compressed'
         self._node = rclpy.create_node('bag_player')
-        self._publisher = self._publish_on(topic, recorded.type)
+        self._publisher = self._publish_on(topic, published)
         self._types = {name: _type_of(bag, name) for name in extra_topics}
         self._others = {name: self._publish_on(name, kind) for name, kind in self._types.items()}
         self._types[recorded.name] = recorded.type
@@ -202,6 +206,7 @@ class Player:
             images += 1
             if (images - 1) % every:
                 continue
+            message = as_compressed_image(message, self._recorded.type)
             pace.wait(len(played), elapsed_ns)
             if duration_s and time.monotonic() - start >= duration_s:
                 break
@@ -334,7 +339,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--recorded-topic', default='', help='topic in the bag')
     parser.add_argument(
         '--recorded-type',
-        choices=[IMAGE, COMPRESSED_IMAGE],
+        choices=IMAGE_TYPES,
         help='of it, where that and its name are known already',
     )
     parser.add_argument('--topic', default='image_raw', help='topic to publish')

@@ -25,7 +25,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
-from uhr_seg_ros.core.errors import ProcessError, UhrSegError
+from uhr_seg_ros.core.errors import ProcessError, RecordingError, UhrSegError
 from uhr_seg_ros.core.interruption import signals_held, Terminated
 from uhr_seg_ros.core.memory import tune_malloc
 from uhr_seg_ros.replay.bags import ImageTopic
@@ -146,8 +146,15 @@ class PlayingSession(Generic[AnyCollector]):
 
         Raises:
             ProcessError: the node or the player failed.
+            RecordingError: frames of a stream are to be left out.
 
         """
+        if pacing.every > 1 and topic.codec:
+            msg = (
+                f'{topic.name} is a stream, whose pictures need each other: it is played whole; '
+                'leave out --every, and let --rate or max_rate_hz spare the node'
+            )
+            raise RecordingError(msg)
         start = Start(self._collector.count, self._report())
         with ExitStack() as stack:
             with signals_held():

@@ -24,7 +24,7 @@ import time
 from typing import Any
 
 from uhr_seg_ros.core.errors import ProcessError
-from uhr_seg_ros.replay.bags import COMPRESSED_IMAGE, ImageTopic
+from uhr_seg_ros.replay.bags import IMAGE, ImageTopic
 from uhr_seg_ros.replay.collector import Collector, NodeReport
 from uhr_seg_ros.replay.load import Load
 from uhr_seg_ros.replay.node_process import NodeProcess
@@ -198,4 +198,4 @@ def replay(
 
 def transport_of(topic: ImageTopic) -> str:
     """Return the `image_transport` that fits a topic of a recording."""
-    return 'compressed' if topic.type == COMPRESSED_IMAGE else 'raw'
+    return 'raw' if topic.type == IMAGE else 'compressed'

@@ -18,20 +18,26 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cache
 from itertools import islice
 from pathlib import Path
 import re
 import struct
-from typing import NamedTuple, TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
-from rosbags.typesys import get_typestore, Stores
 
-from uhr_seg_ros.replay.bags import COMPRESSED_IMAGE, IMAGE, read_messages, read_topics
-
-if TYPE_CHECKING:
-    from rosbags.typesys.store import Typestore
+from uhr_seg_ros.core.errors import RecordingError
+from uhr_seg_ros.replay.bags import (
+    COMPRESSED_IMAGE,
+    COMPRESSED_VIDEO,
+    FFMPEG_PACKET,
+    IMAGE,
+    image_typestore,
+    read_message,
+    read_messages,
+    read_topics,
+)
+from uhr_seg_ros.ros.messages.encoded import codec_named
 
 COLOR, GRAY, DEEP, WIDE, VIDEO, UNKNOWN = (
     'color',
@@ -70,7 +76,7 @@ class ImageInfo:
         width: px; 0 where it is not known.
         height: px; 0 where it is not known.
         pixels: `COLOR`, `GRAY` (8 bit), `DEEP` (16 bit of one channel), `WIDE` (more bits, as of
-            distances), `VIDEO` (part of a stream), or `UNKNOWN`.
+            distances), `VIDEO` (part of a stream that is not decoded), or `UNKNOWN`.
         has_ids: all pixels of a gray one are small numbers or 255, as class ids are.
         is_readable: one of the messages was whole.
 
@@ -93,7 +99,7 @@ def probe_topics(path: Path, kinds: dict[str, str]) -> dict[str, ImageInfo]:
 
     Args:
         path: a recording.
-        kinds: image topic -> `IMAGE` or `COMPRESSED_IMAGE`.
+        kinds: image topic -> its type, one of `IMAGE_TYPES`.
 
     Returns:
         Topic -> what was seen; a topic without any message is left out.
@@ -126,9 +132,11 @@ def probe_image(message: bytes, kind: str) -> ImageInfo:
 
     Args:
         message: in CDR, whole or not.
-        kind: `IMAGE` or `COMPRESSED_IMAGE`.
+        kind: one of `IMAGE_TYPES`.
 
     """
+    if kind in (FFMPEG_PACKET, COMPRESSED_VIDEO):
+        return _probe_packet(message, kind)
     image = _fields_of(message, kind)
     if image is None:
         return ImageInfo(is_readable=False)
@@ -145,7 +153,7 @@ def is_whole(message: bytes, kind: str) -> bool:
     if kind in (IMAGE, COMPRESSED_IMAGE):
         return _fields_of(message, kind) is not None
     try:
-        _types().deserialize_cdr(message, kind)
+        image_typestore().deserialize_cdr(message, kind)
     except Exception:  # whatever the generated code runs into
         return False
     return True
@@ -203,11 +211,23 @@ def _probe_compressed(image: _Fields) -> ImageInfo:
     width, height, found = _header_of(image.data)
     if 'compresseddepth' in image.encoding.lower():
         return ImageInfo(image.encoding, width, height, WIDE)
+    if codec_named(image.encoding):
+        return ImageInfo(image.encoding, pixels=COLOR)
     if _VIDEO.match(image.encoding.lower()):
         return ImageInfo(image.encoding, pixels=VIDEO)
     # `mono8; png compressed ` names the pixels of the camera; `png` or nothing does not.
     named = _pixels(image.encoding.partition(';')[0].strip())
     return ImageInfo(image.encoding, width, height, found if named == UNKNOWN else named)
+
+
+def _probe_packet(message: bytes, kind: str) -> ImageInfo:
+    try:
+        packet = read_message(message, kind)
+    except RecordingError:
+        return ImageInfo(is_readable=False)
+    name = packet.encoding if kind == FFMPEG_PACKET else packet.format
+    sides = (packet.width, packet.height) if kind == FFMPEG_PACKET else (0, 0)
+    return ImageInfo(name, *sides, pixels=COLOR if codec_named(name) else VIDEO)
 
 
 def _header_of(data: memoryview) -> tuple[int, int, str]:
@@ -239,8 +259,3 @@ def _has_ids(image: _Fields) -> bool:
     rows = np.ndarray((height, width), np.uint8, image.data, strides=(step, 1))
     values = np.unique(rows[:: max(1, height // _ROWS)])
     return values.size > 1 and bool(np.all((values < _HIGHEST_ID) | (values == _NO_LABEL)))
-
-
-@cache
-def _types() -> Typestore:
-    return get_typestore(Stores.ROS2_HUMBLE)

@@ -25,7 +25,13 @@ import posixpath
 import re
 
 from uhr_seg_ros.core.errors import RecordingError
-from uhr_seg_ros.replay.bags import COMPRESSED_IMAGE, image_topics, ImageTopic, topic_types
+from uhr_seg_ros.replay.bags import (
+    IMAGE,
+    image_topics,
+    IMAGE_TYPES,
+    ImageTopic,
+    topic_types,
+)
 from uhr_seg_ros.replay.topic_probe import (
     DEEP,
     GRAY,
@@ -35,6 +41,7 @@ from uhr_seg_ros.replay.topic_probe import (
     VIDEO,
     WIDE,
 )
+from uhr_seg_ros.ros.messages.encoded import codec_named
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,6 +64,11 @@ _DRAWN_NAME = re.compile(
     r'|(^|[/_])(debug|detections?|viz|results?|matches|tracks)([/_]|$)'
 )
 _CAMERA_NAME = re.compile(r'(^|[/_])(image|cam|infra|ir|left|right|mono|gr[ae]y|thermal)')
+
+_NOT_DECODED = 'video of a codec that is not decoded: H.264 and H.265 are'
+
+# What transports append to the topic of a camera.
+_TRANSPORTS = '/compressed', '/compressedDepth', '/ffmpeg', '/foxglove'
 
 # From the likeliest on; what is beyond is taken only when it is named.
 _CAMERA, _GRAY, _DRAWN, _UNKNOWN, _NEVER = range(5)
@@ -83,7 +95,7 @@ class _Candidate:
     is_refused: bool = False
 
     def __str__(self) -> str:
-        kind = 'CompressedImage' if self.topic.type == COMPRESSED_IMAGE else 'Image'
+        kind = self.topic.type.rpartition('/')[2]
         size = f' {self.info.width}x{self.info.height}' if self.info.width else ''
         encoding = f' {self.info.encoding.strip()!r}' if self.info.encoding else ''
         return f'{self.topic.name} ({kind}{encoding}{size}, {self.topic.count} messages)'
@@ -150,6 +162,8 @@ def _candidates(path: Path, topics: Sequence[ImageTopic]) -> list[_Candidate]:
 
 def _judge(topic: ImageTopic, info: ImageInfo, names: Collection[str]) -> _Candidate:
     """Judge what a topic seems to be."""
+    if topic.type != IMAGE:
+        topic = replace(topic, codec=codec_named(info.encoding))
     base = _base(topic)
     published = _published(base, names)
     name = '/'.join(base.split('/')[-2:]).lower()
@@ -161,7 +175,7 @@ def _judge(topic: ImageTopic, info: ImageInfo, names: Collection[str]) -> _Candi
     if not info.is_readable:
         return _Candidate(topic, info, _UNKNOWN, 'none of its first messages is whole')
     if info.pixels == VIDEO:
-        return _Candidate(topic, info, _NEVER, 'video, which is not read', is_refused=True)
+        return _Candidate(topic, info, _NEVER, _NOT_DECODED, is_refused=True)
     if info.pixels == WIDE or (info.pixels == DEEP and is_depth):
         reason = 'labels, not a picture' if is_mask else 'is depth, not a picture'
         return _Candidate(topic, info, _NEVER, reason, is_refused=True)
@@ -175,7 +189,7 @@ def _judge(topic: ImageTopic, info: ImageInfo, names: Collection[str]) -> _Candi
         return _Candidate(topic, info, _DRAWN, 'not of a camera by its name')
     if info.pixels == GRAY:
         return _Candidate(topic, info, _GRAY, 'gray')
-    if info.pixels == UNKNOWN and topic.type != COMPRESSED_IMAGE:
+    if info.pixels == UNKNOWN and topic.type == IMAGE:
         return _Candidate(topic, info, _UNKNOWN, 'an encoding that is not known here')
     return _Candidate(topic, info, _CAMERA)
 
@@ -195,18 +209,14 @@ def _published(name: str, names: Collection[str]) -> str:
 def _base(topic: ImageTopic) -> str:
     """Return the name without that of the transport."""
     name = _normal(topic.name)
-    return (
-        posixpath.dirname(name)
-        if topic.type == COMPRESSED_IMAGE and name.endswith(('/compressed', '/compressedDepth'))
-        else name
-    )
+    return posixpath.dirname(name) if topic.type != IMAGE and name.endswith(_TRANSPORTS) else name
 
 
 def _without_transports(candidates: list[_Candidate]) -> list[_Candidate]:
     """Leave one of the topics of the same camera, raw and compressed."""
     left_out = {}
     for each in candidates:
-        raw = next((other for other in candidates if other.topic.name == _base(each.topic)), each)
+        raw = _plainest(each, candidates)
         # Where they are not equals, such as a raw one that cannot be read, the ranks decide.
         if (
             raw is each
@@ -224,6 +234,14 @@ def _without_transports(candidates: list[_Candidate]) -> list[_Candidate]:
         else each
         for each in candidates
     ]
+
+
+def _plainest(each: _Candidate, candidates: Sequence[_Candidate]) -> _Candidate:
+    """Return the topic of the same camera that is the easiest to read: raw, or else compressed."""
+    base = _base(each.topic)
+    names = (base, *(base + suffix for suffix in _TRANSPORTS))
+    same = [other for other in candidates if other.topic.name in names]
+    return min(same, key=lambda other: IMAGE_TYPES.index(other.topic.type), default=each)
 
 
 def _likeliest(path: Path, candidates: Sequence[_Candidate]) -> _Candidate:
@@ -279,6 +297,6 @@ def _not_read(path: Path) -> str:
     sounding = [
         f'{name} is {kind}'
         for name, kind in topic_types(path).items()
-        if re.search(r'Image|Video|Packet', kind)
+        if re.search(r'Image|Video|Packet', kind) and kind not in IMAGE_TYPES
     ]
     return f' ({", ".join(sounding)}, which is not read)' if sounding else ''

@@ -37,6 +37,8 @@ _MATROSKA, _PROGRAM_STREAM, _SYNC = b'\x1a\x45\xdf\xa3', b'\0\0\1\xba', 0x47
 # Lengths of the packets of a transport stream, and where the first one begins.
 _PACKETS = ((188, 0), (192, 4))
 
+_MAX_RATE_HZ = 1000.0
+
 # Containers estimate how many frames they hold: this share of them may be missing at the end.
 _MISSING = 0.02
 _ALWAYS_MISSING = 2
@@ -54,6 +56,7 @@ class Video:
 
     Attributes:
         count: of the frames, as the container says or estimates; 0 where it does not.
+        rate_hz: frames per second on average, as the container says; 0 where it does not.
 
     Raises:
         RecordingError: the file is no such video, damaged, or OpenCV has no FFmpeg.
@@ -64,6 +67,7 @@ class Video:
         _check_content(path)
         capture = _open(path)
         count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        rate = capture.get(cv2.CAP_PROP_FPS)
         height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         capture.release()
@@ -72,6 +76,8 @@ class Video:
         except ImageError as err:
             raise RecordingError(str(err)) from err
         self.count = max(0, count)
+        # Without one, some containers give that of their clock.
+        self.rate_hz = rate if 0 < rate <= _MAX_RATE_HZ else 0.0
 
     def grab(self) -> Iterator[VideoFrame]:
         """

@@ -17,9 +17,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 import math
 import time
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.lifecycle import LifecycleNode
@@ -29,27 +30,31 @@ from std_msgs.msg import Header
 
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.classes import ClassSet
-from uhr_seg_ros.core.errors import MessageError
+from uhr_seg_ros.core.errors import ImageError, MessageError
 from uhr_seg_ros.core.text import MAX_SHOWN, one_line, shortened
+from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.pipelines.relabeling import Relabeling
 from uhr_seg_ros.pipelines.segmenter import Segmentation
 from uhr_seg_ros.ros.attention import Attention
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
 from uhr_seg_ros.ros.domain_watch import DomainWatch
 from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache
+from uhr_seg_ros.ros.messages.encoded import codec_of, DecodedMessage, format_of
 from uhr_seg_ros.ros.messages.remarks import Throttle
 from uhr_seg_ros.ros.outputs import CameraOutput
 from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.points.cloud_labeler import CloudHooks, CloudLabeler
 from uhr_seg_ros.ros.points.ground_mapper import GroundMapper
 from uhr_seg_ros.ros.points.transforms import TransformFinder
-from uhr_seg_ros.ros.topics.adaptive_subscription import AdaptiveQosSubscription
+from uhr_seg_ros.ros.topics.adaptive_subscription import AdaptiveQosSubscription, stamp_of
 from uhr_seg_ros.ros.topics.closing import close_all
 from uhr_seg_ros.ros.topics.header_only import Sparing
-from uhr_seg_ros.ros.topics.names import camera_info_topic, image_topic
+from uhr_seg_ros.ros.topics.names import camera_info_topic, image_topic, message_class
+from uhr_seg_ros.ros.topics.packet_stream import PacketStream, StreamHooks
+from uhr_seg_ros.ros.topics.qos import INPUT_DEPTH, STREAM_DEPTH
 from uhr_seg_ros.ros.topics.silence import failed_reassemblies, reassembly_advice, why_silent
 from uhr_seg_ros.ros.topics.status import Problem, worst
-from uhr_seg_ros.ros.topics.time_jumps import stamp_ns, TimeJumps
+from uhr_seg_ros.ros.topics.time_jumps import stamp_ns, time_ns, TimeJumps
 from uhr_seg_ros.ros.worker import Counts, Worker
 
 FRESH_S = 1.0
@@ -70,10 +75,14 @@ DOMAIN_LOG_PERIOD_S = 600.0
 _MAX_TEXT = 500
 
 
+FrameMessage: TypeAlias = Image | CompressedImage | DecodedMessage
+"""A frame as it came, or the picture of a packet; packets of other types have the same fields."""
+
+
 class Frame(NamedTuple):
     """A message on its way through the node, when it arrived (monotonic, s), and its stamp, ns."""
 
-    message: Image | CompressedImage
+    message: FrameMessage
     arrival: float
     stamp_ns: int
 
@@ -102,7 +111,7 @@ class CameraInput:
         sparing: Sparing,
     ) -> None:
         self._node = node
-        self._name = f'{prefix}image_raw'
+        self.name = f'{prefix}image_raw'
         self._receive, self._skip = receive, sparing.skip
         self._images = AdaptiveQosSubscription(
             node,
@@ -110,12 +119,13 @@ class CameraInput:
             self._on_image,
             settings.image_qos,
             sparing._replace(skip=self._on_skipped),
+            INPUT_DEPTH if settings.image_transport == 'raw' else STREAM_DEPTH,
         )
         try:
             self._infos = AdaptiveQosSubscription(
                 node,
                 CameraInfo,
-                camera_info_topic(node, self._name, f'{prefix}camera_info'),
+                camera_info_topic(node, self.name, f'{prefix}camera_info'),
                 calibrations.add,
             )
         except Exception:  # such as an override of a QoS that does not exist
@@ -143,7 +153,7 @@ class CameraInput:
             lost = reassembly_advice(failed_reassemblies() - self._failed_reassemblies)
             self._node.get_logger().warning(
                 f'no frame on {self._images.topic_name} for {silence:.0f} s; '
-                f'{why_silent(self._node, self._images, self._name)}{f". {lost}" if lost else ""}'
+                f'{why_silent(self._node, self._images, self.name)}{f". {lost}" if lost else ""}'
             )
 
     def problem(self) -> str:
@@ -154,9 +164,9 @@ class CameraInput:
         """Unsubscribe from both, whatever one of them raises."""
         close_all([self._images, self._infos], AdaptiveQosSubscription.close)
 
-    def _on_image(self, message: Image | CompressedImage) -> None:
+    def _on_image(self, message: FrameMessage) -> None:
         self._note_frame()
-        self._receive(Frame(message, self._last_frame, stamp_ns(message.header)))
+        self._receive(Frame(message, self._last_frame, time_ns(stamp_of(message))))
 
     def _on_skipped(self, header: Header) -> None:
         self._note_frame()
@@ -168,9 +178,10 @@ class CameraInput:
 
 
 def _source(node: Node, prefix: str, settings: Settings) -> tuple[type, str]:
-    if settings.image_transport == 'raw':
+    transport = settings.image_transport
+    if transport == 'raw':
         return Image, f'{prefix}image_raw'
-    return CompressedImage, image_topic(node, prefix, 'compressed')
+    return message_class(transport), image_topic(node, prefix, transport)
 
 
 class Camera:
@@ -214,7 +225,10 @@ class Camera:
         self.attention = Attention()
         jumps.listen(lambda _: self.attention.forget())
         self._input: CameraInput | None = None
+        self._stream: PacketStream | None = None
+        self._takes_packets = False
         self._worker: Worker
+        self._settings: Settings
         self._newest = -math.inf
         self._unclosed: list[CameraInput | CameraOutput | CloudLabeler | GroundMapper] = []
         self.monitor = CameraMonitor('', node.get_fully_qualified_name())
@@ -259,7 +273,7 @@ class Camera:
                 problems.append((DiagnosticStatus.WARN, text))
         if (camera_input := self._input) is not None and (text := camera_input.problem()):
             problems.append((DiagnosticStatus.WARN, text))
-        for part in (self.clouds, self.ground):
+        for part in (self._stream, self.clouds, self.ground):
             if part is not None:
                 more |= part.values()
                 problems.append(part.problem())
@@ -303,7 +317,7 @@ class Camera:
             self._node.get_logger().warning(f'{self._shown}{text}')
 
     def choose_transport(self, transport: str) -> None:
-        """Take frames as `raw` or `compressed` images, from the next activation on."""
+        """Take frames as one of `TRANSPORTS`, from the next activation on."""
         self.monitor.topic_name = image_topic(self._node, self._prefix, transport)
 
     def open_output(
@@ -343,9 +357,10 @@ class Camera:
 
     def open_input(self, settings: Settings, worker: Worker) -> None:
         """Subscribe; every frame is noted by the monitor, and handed on if it may be taken."""
-        self._worker = worker
+        self._worker, self._settings = worker, settings
         self.monitor.restart()
         self.close_input()  # what an end that failed has left
+        self._takes_packets = True
         sparing = Sparing(self._is_wanted, self._skip)
         self._input = CameraInput(
             self._node, self._prefix, settings, self._calibrations, self._receive, sparing
@@ -355,12 +370,41 @@ class Camera:
 
     def _receive(self, frame: Frame) -> None:
         message = frame.message
-        encoding = message.format if isinstance(message, CompressedImage) else message.encoding
+        is_raw = isinstance(message, Image)
+        encoding = message.encoding if is_raw else format_of(message)
         if len(encoding) > MAX_SHOWN:
             encoding = one_line(encoding, MAX_SHOWN)
         self._note(frame.arrival, frame.stamp_ns, encoding)
+        if is_raw or not self._decodes(frame):
+            self._put(frame)
+
+    def _put(self, frame: Frame) -> None:
         self._newest = frame.arrival
         self._worker.put(self.name, frame)
+
+    def _decodes(self, frame: Frame) -> bool:
+        """Hand a packet of a stream to its decoder; tell if the message holds one."""
+        try:
+            codec = codec_of(frame.message)
+        except ImageError as error:
+            self._worker.reject(self.name, error)
+            return True
+        if not codec:
+            return False
+        if (stream := self._stream) is None:
+            if not self._takes_packets:  # the last one of a subscription that was closed
+                self._worker.skip(self.name)
+                return True
+            hooks = StreamHooks(
+                put=self._put,
+                skip=partial(self._worker.skip, self.name),
+                reject=partial(self._worker.reject, self.name),
+                is_wanted=self._may_be_taken,
+            )
+            limit = FrameLimit(self._settings.max_pixels)
+            stream = self._stream = PacketStream(limit, self._settings.decoder, hooks)
+        stream.put(frame, codec)
+        return True
 
     def _skip(self, header: Header) -> None:
         self._note(time.monotonic(), stamp_ns(header), None)
@@ -372,6 +416,10 @@ class Camera:
         self.monitor.note(arrival, stamp, now_ns, encoding)
 
     def _is_wanted(self) -> bool:
+        """Return whether a message that comes now is of use: in a stream, pictures need others."""
+        return self._stream is not None or self._may_be_taken()
+
+    def _may_be_taken(self) -> bool:
         """Return whether a frame that comes now may be the one that the worker will take."""
         if self._worker.ignores:
             return False
@@ -395,7 +443,14 @@ class Camera:
                 if part is not None:
                     part.close_input()
         finally:
+            self.close_stream()
             self._close(camera_input)
+
+    def close_stream(self) -> None:
+        """Decode no more packets."""
+        stream, self._stream, self._takes_packets = self._stream, None, False
+        if stream is not None:
+            stream.close()
 
     def close_output(self) -> None:
         """Withdraw the publications, if there are any, likewise."""

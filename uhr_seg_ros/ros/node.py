@@ -46,6 +46,7 @@ from uhr_seg_ros.ros.process import RCLError, run, StoppableNode
 from uhr_seg_ros.ros.reporting import Reporter
 from uhr_seg_ros.ros.segment_requests import SegmentRequests
 from uhr_seg_ros.ros.services import Services
+from uhr_seg_ros.ros.topics.names import message_class
 from uhr_seg_ros.ros.topics.sim_clock import SimClockNode
 from uhr_seg_ros.ros.topics.time_jumps import TimeJumps
 from uhr_seg_ros.ros.transitions import (
@@ -229,6 +230,9 @@ class SegmentationNode(SimClockNode, StoppableNode):
     def destroy_node(self) -> None:
         """Stop and withdraw everything."""
         self.stop(1.0)
+        cameras: dict[str, Camera] = getattr(self, '_cameras', {})
+        for camera in cameras.values():
+            camera.close_stream()
         transforms: TransformFinder | None = getattr(self, '_transforms', None)
         if transforms is not None:
             transforms.listen(False)
@@ -263,6 +267,7 @@ class SegmentationNode(SimClockNode, StoppableNode):
 
     def _open(self, settings: Settings) -> None:
         start = time.monotonic()
+        message_class(settings.image_transport)  # or raises
         self.get_logger().info(f'loading bundle {settings.bundle}')
         self._on_worker(
             partial(self._processor.load, settings),

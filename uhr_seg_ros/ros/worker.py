@@ -157,6 +157,13 @@ class Worker:
             else:
                 slot.dropped += 1
 
+    def reject(self, camera: str, error: Exception) -> None:
+        """Count a frame that was rejected before it came here, such as one not decoded."""
+        with self._changed:
+            self._slots[camera].received += 1
+            self._slots[camera].rejected += 1
+        self._on_error(camera, error)
+
     def time_to_turn(self, camera: str) -> float:
         """Return how long, s, at least the frame in the camera's slot will wait; 0 for none."""
         with self._changed:

@@ -73,7 +73,7 @@ def test_every_parameter_is_described(make_node: MakeNode) -> None:
             assert descriptor.floating_point_range, name
     assert node.describe_parameter('cameras').read_only
     assert node.describe_parameter('image_transport').additional_constraints == (
-        'one of: raw, compressed; can change only while the node is unconfigured'
+        'one of: raw, compressed, ffmpeg, foxglove; can change only while the node is unconfigured'
     )
 
 
@@ -106,7 +106,7 @@ def test_parameter_file(make_node: MakeNode, tmp_path: Path) -> None:
         ({'cameras': ['front', '']}, "cameras has ''"),
         ({'cameras': ['/front']}, "cameras has '/front'"),
         ({'cameras': ['front//left']}, "cameras has 'front//left'"),
-        ({'image_transport': 'theora'}, 'expected one of raw, compressed'),
+        ({'image_transport': 'theora'}, 'expected one of raw, compressed, ffmpeg, foxglove'),
         ({'image_qos': 'sensor'}, 'expected one of auto, reliable, best_effort'),
         ({'overlay__alpha': 1.5}, 'overlay.alpha'),
         ({'overlay__scale': 0.0}, 'overlay.scale'),

@@ -33,6 +33,7 @@ from uhr_seg_ros.core.text import one_line, shown
 from uhr_seg_ros.image_io.jpeg_structure import JpegError, read_header
 from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.ros.messages.compressed import decode_compressed
+from uhr_seg_ros.ros.messages.encoded import DecodedMessage
 from uhr_seg_ros.ros.messages.layout import check_data, check_size, describe, find_chroma
 from uhr_seg_ros.ros.messages.remarks import log_once, Remark
 
@@ -72,8 +73,12 @@ _PACKED = _packed_encodings()
 _PLANAR = ('nv12', 'nv21', 'nv24')
 
 
-def read_frame(message: Image | CompressedImage, remark: Remark, limit: FrameLimit) -> RawFrame:
+def read_frame(
+    message: Image | CompressedImage | DecodedMessage, remark: Remark, limit: FrameLimit
+) -> RawFrame:
     """Return the frame of a message; see `view_image` and `decode_compressed`."""
+    if isinstance(message, DecodedMessage):
+        return message.read(limit)
     if hasattr(message, 'format'):
         return RawFrame.of_bgr(decode_compressed(message, remark, limit))
     return view_image(message, remark, limit)

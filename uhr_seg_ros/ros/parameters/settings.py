@@ -160,8 +160,16 @@ class Settings:
     )
     image_transport: str = row(
         'raw',
-        'raw takes image_raw, compressed takes image_raw/compressed.',
-        choices=('raw', 'compressed'),
+        'raw takes image_raw, compressed takes image_raw/compressed; ffmpeg and foxglove take '
+        'the streams image_raw/ffmpeg and image_raw/foxglove.',
+        choices=('raw', 'compressed', 'ffmpeg', 'foxglove'),
+        change='unconfigured',
+    )
+    decoder: str = row(
+        'cpu',
+        'What decodes H.264 and H.265: cpu, or cuda, the decoder of an NVIDIA GPU, where PyAV '
+        'has it.',
+        choices=('cpu', 'cuda'),
         change='unconfigured',
     )
     image_qos: str = row(

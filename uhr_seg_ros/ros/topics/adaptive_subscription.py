@@ -26,6 +26,7 @@ from threading import Lock
 import time
 from typing import Any
 
+from builtin_interfaces.msg import Time
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import (
@@ -138,6 +139,7 @@ class AdaptiveQosSubscription:
         callback: gets each message.
         reliability: `auto` to follow, or `reliable` or `best_effort` to keep one.
         sparing: which messages are taken without their data, None for none.
+        depth: messages that may wait to be taken, unless a parameter overrides it.
 
     Attributes:
         topic_name: resolved name, which starts with `/`.
@@ -154,8 +156,10 @@ class AdaptiveQosSubscription:
         callback: Callable[[Any], None],
         reliability: str = 'auto',
         sparing: Sparing | None = None,
+        depth: int = INPUT_DEPTH,
     ) -> None:
         self._node = node
+        self._depth = depth
         self._message_type = message_type
         self._topic = topic
         self._callback, self._sparing = callback, sparing
@@ -278,7 +282,7 @@ class AdaptiveQosSubscription:
             self._message_type,
             self._topic,
             take if _TELLS_SENDER else partial(take, info={}),
-            offer.profile(INPUT_DEPTH),
+            offer.profile(self._depth),
             callback_group=self._group,
             # Those of rclpy say that nothing will come, though another subscription may get it.
             event_callbacks=no_events(),
@@ -295,18 +299,17 @@ class AdaptiveQosSubscription:
 
     def _take(self, link: _Link, message: Any, info: Mapping[str, Any]) -> None:
         link.note()
-        header = message if isinstance(message, Header) else message.header
-        if self._is_repeated(link, header, info.get('source_timestamp') or 0):
+        if self._is_repeated(link, stamp_of(message), info.get('source_timestamp') or 0):
             return
         self._sources.note((info.get('publisher_gid') or {}).get('data', b''))
-        if header is message and self._sparing is not None:
-            self._sparing.skip(header)
+        if isinstance(message, Header) and self._sparing is not None:
+            self._sparing.skip(message)
         else:
             self._callback(message)
 
-    def _is_repeated(self, link: _Link, header: Header, sent_ns: int) -> bool:
+    def _is_repeated(self, link: _Link, stamp: Time, sent_ns: int) -> bool:
         """Return whether another subscription, or this one, has had a message before."""
-        key = sent_ns, header.stamp.sec, header.stamp.nanosec
+        key = sent_ns, stamp.sec, stamp.nanosec
         if any(key):
             # Without the time of sending, a stamp that stands still must not end everything.
             found = any(key == each and (sent_ns or link is not by) for by, each in self._recent)
@@ -315,6 +318,14 @@ class AdaptiveQosSubscription:
                 return True
         self._recent.append((link, key))
         return False
+
+
+def stamp_of(message: Any) -> Time:
+    """Return the stamp of a message, or of the header that was taken in its place."""
+    if isinstance(message, Header):
+        return message.stamp
+    # That of foxglove_msgs/CompressedVideo has no header.
+    return message.header.stamp if hasattr(message, 'header') else message.timestamp
 
 
 _WINDOW = 32

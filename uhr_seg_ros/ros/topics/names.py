@@ -16,20 +16,83 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import NamedTuple
+
 from rclpy.node import Node
 
-SUFFIX = '/compressed'
-"""What image_transport appends to a topic for its compressed form."""
+from uhr_seg_ros.core.errors import ConfigError
+
+
+class Transport(NamedTuple):
+    """
+    A value of `image_transport`.
+
+    Attributes:
+        suffix: what it appends to the topic of a camera.
+        package: of its messages.
+        message: their class.
+        debian: name of the package that installs them, behind that of the distribution.
+    """
+
+    suffix: str
+    package: str
+    message: str
+    debian: str = ''
+
+    @property
+    def type_name(self) -> str:
+        """Name of its messages, such as `sensor_msgs/msg/Image`."""
+        return f'{self.package}/msg/{self.message}'
+
+
+TRANSPORTS = {
+    'raw': Transport('', 'sensor_msgs', 'Image'),
+    'compressed': Transport('/compressed', 'sensor_msgs', 'CompressedImage'),
+    'ffmpeg': Transport(
+        '/ffmpeg',
+        'ffmpeg_image_transport_msgs',
+        'FFMPEGPacket',
+        'ffmpeg-image-transport-msgs',
+    ),
+    'foxglove': Transport('/foxglove', 'foxglove_msgs', 'CompressedVideo', 'foxglove-msgs'),
+}
+
+_SUFFIXES = tuple(each.suffix for each in TRANSPORTS.values() if each.suffix)
+
+
+def message_class(transport: str) -> type:
+    """
+    Return the class of the messages of a transport.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    kind = TRANSPORTS[transport]
+    try:
+        found: type = getattr(import_module(f'{kind.package}.msg'), kind.message)
+    except (ImportError, AttributeError) as err:
+        msg = (
+            f'image_transport {transport} takes {kind.type_name}, which is not installed: '
+            f'apt install ros-$ROS_DISTRO-{kind.debian}'
+        )
+        raise ConfigError(msg) from err
+    return found
 
 
 def image_topic(node: Node, prefix: str, transport: str) -> str:
-    """Return the resolved topic of a camera's frames; `transport` is raw or compressed."""
+    """Return the resolved topic of a camera's frames; `transport` is one of `TRANSPORTS`."""
     # As image_transport does, the base topic is remapped first and the transport appended; many
     # give the whole name of the compressed topic instead.
     topic = node.resolve_topic_name(f'{prefix}image_raw')
-    if transport == 'raw' or topic.endswith(SUFFIX):
-        return topic
-    return node.resolve_topic_name(topic + SUFFIX)
+    suffix = TRANSPORTS[transport].suffix
+    return topic if topic.endswith(suffix) else node.resolve_topic_name(topic + suffix)
+
+
+def base_topic(topic: str) -> str:
+    """Return a topic without what a transport has appended."""
+    suffix = next((each for each in _SUFFIXES if topic.endswith(each)), '')
+    return topic.removesuffix(suffix)
 
 
 def camera_info_topic(node: Node, images: str, name: str) -> str:
@@ -37,5 +100,5 @@ def camera_info_topic(node: Node, images: str, name: str) -> str:
     resolved = node.resolve_topic_name(name)
     if resolved != node.resolve_topic_name(name, only_expand=True):
         return resolved
-    namespace = node.resolve_topic_name(images).removesuffix(SUFFIX).rpartition('/')[0]
+    namespace = base_topic(node.resolve_topic_name(images)).rpartition('/')[0]
     return f'{namespace}/camera_info'

@@ -39,6 +39,9 @@ except ImportError:  # Humble
 # a depth of one, the next frame could throw it out before it is complete.
 INPUT_DEPTH = 5
 
+# Packets of a stream are small, and one that is lost takes those after it along.
+STREAM_DEPTH = 30
+
 OUTPUT_DEPTH = 2
 
 

@@ -25,15 +25,13 @@ from rclpy.utilities import get_rmw_implementation_identifier
 
 from uhr_seg_ros.core.text import listed
 from uhr_seg_ros.ros.topics.adaptive_subscription import AdaptiveQosSubscription
-from uhr_seg_ros.ros.topics.names import SUFFIX
+from uhr_seg_ros.ros.topics.names import base_topic, TRANSPORTS
 from uhr_seg_ros.ros.topics.qos import MAX_NAMED, named
 
-IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
-
-_TRANSPORTS = {IMAGE: 'raw', COMPRESSED: 'compressed'}
+_TRANSPORTS = {each.type_name: name for name, each in TRANSPORTS.items()}
 """Type of images -> the value of image_transport that takes them."""
 
-_NOT_READ = ('theora', 'ffmpeg', 'zstd', 'compressedDepth', 'h264', 'foxglove')
+_NOT_READ = ('theora', 'zstd', 'compressedDepth', 'h264')
 """Last parts of topics of other transports."""
 
 _LIMITS = ('ROS_AUTOMATIC_DISCOVERY_RANGE', 'ROS_LOCALHOST_ONLY', 'ROS_STATIC_PEERS')
@@ -83,10 +81,11 @@ def _take_type(subscription: AdaptiveQosSubscription, name: str, types: list[str
     transport = next((_TRANSPORTS[each] for each in types if each in _TRANSPORTS), '')
     if not transport or not _has_transports(subscription, name):
         return f'remap {name} to a topic of that type'
-    if transport == 'raw' or topic.endswith(SUFFIX):
+    suffix = TRANSPORTS[transport].suffix
+    if topic.endswith(suffix):
         return f'set image_transport to {transport}'
     return (
-        f'set image_transport to compressed, and remap {name}{SUFFIX} to {topic} in the place '
+        f'set image_transport to {transport}, and remap {name}{suffix} to {topic} in the place '
         f'of {name}'
     )
 
@@ -96,11 +95,10 @@ def _nobody_publishes(node: Node, subscription: AdaptiveQosSubscription, name: s
     topic, type_name = subscription.topic_name, subscription.type_name
     published = _published(node)
     is_image = _has_transports(subscription, name)
-    base = topic.removesuffix(SUFFIX) if type_name == COMPRESSED else topic
-    if is_image and published.get(base) == IMAGE:
-        return f'{base} is published: set image_transport to raw'
-    if is_image and published.get(base + SUFFIX) == COMPRESSED:
-        return f'{base}{SUFFIX} is published: set image_transport to compressed'
+    base = base_topic(topic)
+    for transport, kind in TRANSPORTS.items() if is_image else ():
+        if published.get(base + kind.suffix) == kind.type_name:
+            return f'{base}{kind.suffix} is published: set image_transport to {transport}'
     others = [f'{base}/{each}' for each in _NOT_READ if f'{base}/{each}' in published]
     if is_image and others:
         return (

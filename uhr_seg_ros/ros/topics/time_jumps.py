@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from threading import Lock
 from weakref import WeakMethod
 
+from builtin_interfaces.msg import Time
 from rclpy.clock import JumpHandle, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -38,8 +39,13 @@ _MAX_SOURCES = 1024
 
 
 def stamp_ns(header: Header) -> int:
+    """Return the stamp of a header in ns; see `time_ns`."""
+    return time_ns(header.stamp)
+
+
+def time_ns(stamp: Time) -> int:
     """Return a stamp in ns, whatever it is: rclpy.time refuses what a camera may send."""
-    return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+    return stamp.sec * 1_000_000_000 + stamp.nanosec
 
 
 @dataclass
