@@ -138,7 +138,7 @@ def test_a_plan_that_takes_times(
     variants = {
         'plain': None,
         'started': {'pretrained': {'semantic': 'folder/imagenet.pth'}},
-        'others': {'elsewhere': True},
+        'theirs': {'elsewhere': True},
     }
     sizes = [[160, 96], [320, 192]]
     plan = write_plan(root, size=None, sizes=sizes, also={}, variants=variants)
@@ -157,7 +157,7 @@ def test_a_plan_that_takes_times(
         *of_ground[:2],
     ]
     said = capsys.readouterr().out
-    assert f'others, seed 0, is left out: no bundle in {root / "out/one/others/0/bundle"}' in said
+    assert f'theirs, seed 0, is left out: no bundle in {root / "out/one/theirs/0/bundle"}' in said
     # What only one variant has is not in the table yet.
     assert '| plain | 1 | 2.0 |' in said and 'call it again' in said
     assert main(args) == 0
@@ -166,19 +166,19 @@ def test_a_plan_that_takes_times(
         '| plain | random | 1.0 M | 2.0 G | 100 [90, 120] ms | 100 [90, 120] ms | 300 MB |' in said
     )
     assert '| started | semantic: imagenet.pth | 1.0 M |' in said
-    assert '| others | trained elsewhere | - | - | - | - | - |' in said
-    assert 'Missing: others.' in said and 'compared on 2 of the 6 runs' in said
+    assert '| theirs | trained elsewhere | - | - | - | - | - |' in said
+    assert 'Missing: theirs.' in said and 'compared on 2 of the 6 runs' in said
     content = json.loads((root / 'a.json').read_text())
     assert content['times']['plain']['320x192']['high'] == 120.0
     assert content['costs']['started'] == {'parameters': 1_000_000, 'multiply_adds': 2_000_000_000}
     assert [len(each['runs']) for each in content['variants'].values()] == [2, 2, 0]
     # A bundle that was laid there counts; what was taken of other sizes does not.
-    (root / 'out/one/others/0/bundle').mkdir()
+    (root / 'out/one/theirs/0/bundle').mkdir(parents=True)
     (root / 'out/one/plain/time.json').write_text('{"sizes": []}')
     assert main(args) != 0
     assert 'has no time of 160x96, 320x192' in capsys.readouterr().err
-    assert (root / 'out/one/others/0/figures.json').is_file()
-    assert (root / 'out/one/others/time.json').is_file()
+    assert (root / 'out/one/theirs/0/figures.json').is_file()
+    assert (root / 'out/one/theirs/time.json').is_file()
 
 
 def test_a_plan(

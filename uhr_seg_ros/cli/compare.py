@@ -223,13 +223,9 @@ def _check_labels(plan: Plan, args: argparse.Namespace) -> None:
 def _costs(comparison: Comparison) -> dict[str, FrameCost]:
     """Count what a frame costs, for every variant whose network is of this package or a user's."""
     seed, size = comparison.plan.seeds[0], comparison.plan.size
-    folders = {
-        each: comparison.folder(each, seed) / 'bundle'
-        for each in comparison.plan.variants
-        if not each.elsewhere
-    }
-    return {
-        variant.name: frame_cost(folder, variant.config.get('options', {}), size)
-        for variant, folder in folders.items()
-        if (folder / MODEL_FILE).is_file()
-    }
+    costs = {}
+    for variant in comparison.plan.variants:
+        folder = comparison.folder(variant, seed) / 'bundle'
+        if not variant.elsewhere and (folder / MODEL_FILE).is_file():
+            costs[variant.name] = frame_cost(folder, variant.config.get('options', {}), size)
+    return costs
