@@ -68,6 +68,7 @@ OF_OTHERS = {
     'sudo': 'the system',
     'sysctl': 'the kernel',
     'trtexec': 'TensorRT, on a GPU',
+    'yolo': 'YOLO26 of ultralytics, which is no dependency: AGPL',
 }
 
 

@@ -19,14 +19,8 @@ from itertools import product
 
 import pytest
 
-from uhr_seg_ros.benchmark.intervals import (
-    CONFIDENCE,
-    join_against_torch,
-    join_medians,
-    join_spreads,
-    median_interval,
-    PROCESSES,
-)
+from uhr_seg_ros.benchmark.intervals import join_against_torch, join_medians, join_spreads
+from uhr_seg_ros.core.intervals import CONFIDENCE, median_interval, PROCESSES
 
 
 @pytest.mark.parametrize('count', [1, 2, PROCESSES - 1, PROCESSES, 9, 11])

@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 import json
 import math
 from pathlib import Path
@@ -42,9 +43,11 @@ from tiny import scene, write_recipe
 from uhr_seg_ros.cli import compare
 from uhr_seg_ros.cli.main import main
 from uhr_seg_ros.comparison import running
-from uhr_seg_ros.comparison.chart import draw_chart
+from uhr_seg_ros.comparison.chart import chart_rows, draw_chart
+from uhr_seg_ros.comparison.frame_costs import FrameCost
 from uhr_seg_ros.comparison.pictures import busiest
-from uhr_seg_ros.comparison.plan import check_config, merged, read_plan, write_config
+from uhr_seg_ros.comparison.plan import merged, read_plan
+from uhr_seg_ros.comparison.run_configs import check_config, write_config
 from uhr_seg_ros.comparison.running import Comparison, Steps
 from uhr_seg_ros.comparison.table import spread, table
 from uhr_seg_ros.core.classes import CLASS_SETS
@@ -260,15 +263,16 @@ def test_chart(tmp_path: Path) -> None:
             figures = {'mean_iou': score, 'boundary_f': {'2 px': {'mean': score / 2}}}
             (folder / 'figures.json').write_text(json.dumps(figures))
         total = {'median': 100.0 + 900 * number}
-        stages = {'sizes': [{'stage_ms': {'total': total}, 'peak_mb': 300}]}
+        stages = {'sizes': [{'size': [96, 160], 'stage_ms': {'total': total}, 'peak_mb': 300}]}
         (tmp_path / 'out' / variant.folder / 'time.json').write_text(json.dumps(stages))
-    draw_chart(comparison, tmp_path / 'chart.svg')
+    rows = chart_rows(comparison)
+    draw_chart(rows, plan.size, tmp_path / 'chart.svg')
     text = (tmp_path / 'chart.svg').read_text()
     assert text.lstrip().startswith('<?xml') and 'Fast-SCNN' in text and '160x96' in text
-    draw_chart(comparison, tmp_path / 'chart.png')
+    draw_chart(rows, plan.size, tmp_path / 'chart.png')
     assert cv2.imread(str(tmp_path / 'chart.png')).std() > 5
     with pytest.raises(ConfigError, match='chart.doc cannot be drawn'):
-        draw_chart(comparison, tmp_path / 'chart.doc')
+        draw_chart(rows, plan.size, tmp_path / 'chart.doc')
 
 
 def test_what_the_labels_lack_is_told(tmp_path: Path) -> None:
@@ -291,13 +295,14 @@ def test_what_the_labels_lack_is_told(tmp_path: Path) -> None:
             folder = comparison.folder(variant, seed)
             folder.mkdir(parents=True)
             (folder / 'figures.json').write_text(json.dumps(figures))
-        stages = {'sizes': [{'stage_ms': {'total': {'median': 100.0}}, 'peak_mb': 300}]}
+        total = {'median': 100.0}
+        stages = {'sizes': [{'size': [96, 160], 'stage_ms': {'total': total}, 'peak_mb': 300}]}
         (tmp_path / 'out' / variant.folder / 'time.json').write_text(json.dumps(stages))
-    text = table(comparison, {variant.name: (1, 1) for variant in plan.variants})
+    text = table(comparison, {variant.name: FrameCost(1, 1) for variant in plan.variants})
     assert '| its branch | - | - | - | - | - |' in text
     assert 'No pixel of split test is labelled water, sand. Some network finds water all' in text
     assert '- stands for a figure that at least one seed does not have.' in text
-    draw_chart(comparison, tmp_path / 'chart.svg')
+    draw_chart(chart_rows(comparison), plan.size, tmp_path / 'chart.svg')
     assert 'its branch (no figure)' in (tmp_path / 'chart.svg').read_text()
 
 
@@ -400,6 +405,11 @@ def test_variants_change_the_base(tmp_path: Path) -> None:
         ({'colour': 1}, 'unknown colour'),
         ({'window': -1}, 'field window is -1'),
         ({'window': 'wide'}, 'field window'),
+        ({'sizes': [[160, 96]]}, 'size and sizes'),
+        ({'size': None, 'sizes': [160, 96]}, r'sizes is \[160, 96\], expected pairs'),
+        ({'size': None, 'sizes': []}, 'sizes is'),
+        ({'variants': {'a': {'elsewhere': 1}}}, 'elsewhere: 1, expected true alone'),
+        ({'variants': {'a': {'elsewhere': True, 'steps': 1}}}, 'expected true alone'),
     ],
 )
 def test_wrong_plan(tmp_path: Path, changes: dict[str, Any], text: str) -> None:
@@ -413,6 +423,15 @@ def test_spread() -> None:
     assert spread([0.5, None]) == '-'
 
 
+#: Network -> the package that it is built by.
+_NEEDS = {
+    'segformer_b0': 'transformers',
+    'segformer_b0_low': 'transformers',
+    'unet': 'segmentation_models_pytorch',
+    'deeplabv3plus': 'segmentation_models_pytorch',
+}
+
+
 @pytest.mark.parametrize('path', sorted(PLANS.glob('*.yaml')), ids=lambda path: path.stem)
 def test_plans_of_the_package(path: Path, tmp_path: Path) -> None:
     for number, variant in enumerate(read_plan(path).variants):
@@ -420,8 +439,8 @@ def test_plans_of_the_package(path: Path, tmp_path: Path) -> None:
         write_config(variant, 0, config)
         read = read_config(config)
         assert read.training.network == variant.config['network']
-        if read.training.network.startswith('segformer'):
-            pytest.importorskip('transformers', reason='SegFormer needs transformers')
+        if (needed := _NEEDS.get(read.training.network)) and find_spec(needed) is None:
+            continue
         network = blank_network(read.training.network, read.training.options, 5)
         modules = dict(network.named_modules())
         for part in read.pretrained:

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 import json
 import math
 from pathlib import Path
@@ -29,7 +30,10 @@ torch = pytest.importorskip('torch', reason='training needs torch')
 
 from tiny import scene, write_recipe
 
+from uhr_seg_ros.cli import compare
 from uhr_seg_ros.cli.main import main
+from uhr_seg_ros.comparison import running
+from uhr_seg_ros.comparison.frame_costs import FrameCost
 from uhr_seg_ros.comparison.grounds import check_grounds, LeaveOneGroundOut
 from uhr_seg_ros.comparison.grounds_table import grounds_table
 from uhr_seg_ros.comparison.plan import read_plan
@@ -90,6 +94,9 @@ class Called:
             bundle.parent.mkdir()
             bundle.write_text('provenance: {}\n')
             return 0
+        if words[0] == 'benchmark':
+            self._take_time(words)
+            return 0
         pixels = 10 * len(self.commands)
         names = CLASS_SETS['aerial'].names
         content = {
@@ -106,6 +113,72 @@ class Called:
         }
         Path(told['--json']).write_text(json.dumps(content))
         return 0
+
+    def _take_time(self, words: list[str]) -> None:
+        given = [word for before, word in pairwise(words) if before == '--size']
+        (path,) = (Path(word) for before, word in pairwise(words) if before == '--json')
+        total = {'median': 100.0, 'low': 90.0, 'high': 120.0}
+        sizes = [
+            {
+                'size': [int(side) for side in reversed(each.split('x'))],
+                'stage_ms': {'total': total},
+                'peak_mb': 300,
+            }
+            for each in given
+        ]
+        path.write_text(json.dumps({'sizes': sizes}))
+
+
+def test_a_plan_that_takes_times(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    called = Called()
+    monkeypatch.setattr(Steps, 'run', lambda _, **child: called.run(**child))
+    monkeypatch.setattr(compare, 'frame_cost', lambda *_: FrameCost(1_000_000, 2_000_000_000))
+    variants = {
+        'plain': None,
+        'started': {'pretrained': {'semantic': 'folder/imagenet.pth'}},
+        'theirs': {'elsewhere': True},
+    }
+    sizes = [[160, 96], [320, 192]]
+    plan = write_plan(root, size=None, sizes=sizes, also={}, variants=variants)
+    args = ['compare', '--plan', str(plan), '--root', str(root / 'set')]
+    args += ['--output', str(root / 'out'), '--minutes', '5', '--json', str(root / 'a.json')]
+    with monkeypatch.context() as late:
+        # The time is over when the first variant is trained without the second ground.
+        late.setattr(running, 'monotonic', lambda: np.inf if len(called.commands) > 7 else 0.0)
+        assert main(args) == 1
+    # All variants without one ground, then the times of these networks.
+    of_ground = ['train', 'evaluate'] * 2
+    assert [words[0] for words in called.commands] == [
+        *of_ground,
+        'benchmark',
+        'benchmark',
+        *of_ground[:2],
+    ]
+    said = capsys.readouterr().out
+    assert f'theirs, seed 0, is left out: no bundle in {root / "out/one/theirs/0/bundle"}' in said
+    # What only one variant has is not in the table yet.
+    assert '| plain | 1 | 2.0 |' in said and 'call it again' in said
+    assert main(args) == 0
+    said = capsys.readouterr().out
+    assert (
+        '| plain | random | 1.0 M | 2.0 G | 100 [90, 120] ms | 100 [90, 120] ms | 300 MB |' in said
+    )
+    assert '| started | semantic: imagenet.pth | 1.0 M |' in said
+    assert '| theirs | trained elsewhere | - | - | - | - | - |' in said
+    assert 'Missing: theirs.' in said and 'compared on 2 of the 6 runs' in said
+    content = json.loads((root / 'a.json').read_text())
+    assert content['times']['plain']['320x192']['high'] == 120.0
+    assert content['costs']['started'] == {'parameters': 1_000_000, 'multiply_adds': 2_000_000_000}
+    assert [len(each['runs']) for each in content['variants'].values()] == [2, 2, 0]
+    # A bundle that was laid there counts; what was taken of other sizes does not.
+    (root / 'out/one/theirs/0/bundle').mkdir(parents=True)
+    (root / 'out/one/plain/time.json').write_text('{"sizes": []}')
+    assert main(args) != 0
+    assert 'has no time of 160x96, 320x192' in capsys.readouterr().err
+    assert (root / 'out/one/theirs/0/figures.json').is_file()
+    assert (root / 'out/one/theirs/time.json').is_file()
 
 
 def test_a_plan(

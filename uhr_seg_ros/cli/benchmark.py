@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from uhr_seg_ros.backends.options import PRECISIONS
 from uhr_seg_ros.benchmark.figures import segmenter_stages
-from uhr_seg_ros.benchmark.intervals import join_against_torch, join_medians, PROCESSES
+from uhr_seg_ros.benchmark.intervals import join_against_torch, join_medians
 from uhr_seg_ros.benchmark.stages import join_processes, measure, StageOptions
 from uhr_seg_ros.cli import benchmark_recordings as recordings
 from uhr_seg_ros.cli.arguments import (
@@ -50,6 +50,7 @@ from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.command_line import CommandParser
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.interruption import note_progress
+from uhr_seg_ros.core.intervals import PROCESSES
 from uhr_seg_ros.core.progress import named_bar, named_steps
 from uhr_seg_ros.replay.load import idle_percent
 from uhr_seg_ros.reports.benchmark_advice import trust_warning

@@ -25,30 +25,35 @@ from time import monotonic
 
 from uhr_seg_ros.benchmark.host import write_results
 from uhr_seg_ros.cli.arguments import add_root, add_split, parse_minutes
-from uhr_seg_ros.comparison.chart import check_chart, draw_chart
+from uhr_seg_ros.comparison.against import against_first
+from uhr_seg_ros.comparison.chart import chart_rows, ChartRow, check_chart, draw_chart
+from uhr_seg_ros.comparison.frame_costs import frame_cost, FrameCost
+from uhr_seg_ros.comparison.frame_times import size_text
 from uhr_seg_ros.comparison.grounds import check_grounds, LeaveOneGroundOut
-from uhr_seg_ros.comparison.grounds_table import grounds_figures, grounds_table
+from uhr_seg_ros.comparison.grounds_table import (
+    cost_table,
+    FIGURES,
+    grounds_figures,
+    grounds_table,
+)
 from uhr_seg_ros.comparison.pictures import check_pictures, draw_pictures
-from uhr_seg_ros.comparison.plan import Plan, read_plan, Variant
+from uhr_seg_ros.comparison.plan import Plan, read_plan
 from uhr_seg_ros.comparison.running import Comparison, OutOfTimeError
 from uhr_seg_ros.comparison.table import table
 from uhr_seg_ros.core.atomic_io import check_writable, write_text
-from uhr_seg_ros.core.bundle import DEFAULT_MEMORY_LIMIT_MB, load_bundle
+from uhr_seg_ros.core.bundle import MODEL_FILE
 from uhr_seg_ros.core.command_line import Mode, refuse_without_effect
 from uhr_seg_ros.core.errors import ConfigError, DataError
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.work_folders import lock_folder
 from uhr_seg_ros.data.datasets import open_dataset, read_roots
 from uhr_seg_ros.evaluation.labels import evaluated_images
-from uhr_seg_ros.networks.cost import multiply_adds, parameters
-from uhr_seg_ros.networks.presets import build_network
-from uhr_seg_ros.pipelines.tiling import padded_size, tile_spans, TileLimit
 
 #: Exit codes, as those of ``uhr_seg train``.
 FINISHED, UNFINISHED = 0, 1
 
-#: Options that count for plans with grounds, and for those without.
-SPLIT_OPTIONS = '--split --jobs --chart --pictures'
+#: Options that count for plans without grounds, and for those with them.
+SPLIT_OPTIONS = '--split --jobs'
 BY_GROUNDS = (Mode('a plan with grounds', '--json'), Mode('', SPLIT_OPTIONS))
 BY_SPLIT = (Mode('a plan without grounds', SPLIT_OPTIONS), Mode('', '--json'))
 
@@ -98,7 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--chart',
         type=Path,
         metavar='FILE',
-        help='draw accuracy over time into this .svg or .png file',
+        help='draw accuracy over time, of the last of the sizes, into this .svg or .png file',
     )
     parser.add_argument(
         '--pictures',
@@ -135,19 +140,42 @@ def _work(
             with note_progress(comparison.done):
                 comparison.run()
         except OutOfTimeError as err:
+            if isinstance(comparison, LeaveOneGroundOut):
+                finish()
             print(err)
             return UNFINISHED
         return finish()
 
 
 def _finish_grounds(args: argparse.Namespace, left_out: LeaveOneGroundOut) -> int:
-    figures = grounds_figures(left_out)
-    text = grounds_table(figures)
+    """Print what is done so far, in the end all of it."""
+    plan, figures = left_out.plan, grounds_figures(left_out)
+    text, content = grounds_table(figures), {'plan': args.plan.name, **figures}
+    runs = {name: each['runs'] for name, each in figures['variants'].items()}
+    times = {each.name: left_out.times(each) for each in plan.variants}
+    if plan.timed:
+        costs = _costs(left_out.without(next(iter(plan.grounds))))
+        text += f'\n{cost_table(plan, costs, times)}\n'
+        text += against_first(runs, list(FIGURES), times)
+        content['costs'] = {name: cost._asdict() for name, cost in costs.items()}
+        content['times'] = {
+            name: {size_text(size): time._asdict() for size, time in each.items()}
+            for name, each in times.items()
+        }
     print(text, end='')
     if args.table:
         write_text(args.table, text)
     if args.json:
-        write_results(args.json, {'plan': args.plan.name, **figures})
+        write_results(args.json, content)
+    if args.chart:
+        rows = [
+            ChartRow(name, times[name][plan.size], [run['figures'] for run in runs[name]])
+            for name in runs
+            if times[name]
+        ]
+        draw_chart(rows, plan.size, args.chart)
+    if args.pictures:
+        draw_pictures(left_out.without(next(iter(plan.grounds))), args.pictures)
     return FINISHED
 
 
@@ -159,13 +187,12 @@ def _check_roots(plan: Plan, also: Mapping[str, Path]) -> None:
 
 
 def _finish(args: argparse.Namespace, comparison: Comparison) -> int:
-    costs = {variant.name: _cost(variant, comparison) for variant in comparison.plan.variants}
-    text = table(comparison, costs)
+    text = table(comparison, _costs(comparison))
     print(text, end='')
     if args.table:
         write_text(args.table, text)
     if args.chart:
-        draw_chart(comparison, args.chart)
+        draw_chart(chart_rows(comparison), comparison.plan.size, args.chart)
     if args.pictures:
         draw_pictures(comparison, args.pictures)
     return FINISHED
@@ -174,6 +201,9 @@ def _finish(args: argparse.Namespace, comparison: Comparison) -> int:
 def _check_places(args: argparse.Namespace, plan: Plan) -> None:
     """Refuse files that could not be written in the end, before days of training."""
     check_writable(args.table, args.json, args.chart, args.pictures)
+    if args.chart and not plan.timed:
+        msg = f'--chart draws over time, which {args.plan} does not take: add the field sizes'
+        raise ConfigError(msg)
     if args.chart:
         check_chart(args.chart)
     if args.pictures:
@@ -190,18 +220,12 @@ def _check_labels(plan: Plan, args: argparse.Namespace) -> None:
         evaluated_images(dataset, args.split)
 
 
-def _cost(variant: Variant, comparison: Comparison) -> tuple[int, int]:
-    """Count parameters, and the multiply-adds of a frame as it is run, in tiles or whole."""
-    plan = comparison.plan
-    bundle = load_bundle(comparison.folder(variant, plan.seeds[0]) / 'bundle')
-    options = variant.config.get('options', {})
-    network = build_network(bundle.network, len(bundle.classes), **options)
-    if bundle.patches:
-        return parameters(network), multiply_adds(network, *plan.size)
-    height, width = padded_size(plan.size, network.stride)
-    tile = TileLimit(bundle, DEFAULT_MEMORY_LIMIT_MB, None).side_for(height, width)
-    if tile is None:
-        return parameters(network), multiply_adds(network, height, width)
-    rows, columns = (tile_spans(side, tile, network.stride) for side in (height, width))
-    sides = (spans[0][1] - spans[0][0] for spans in (rows, columns))
-    return parameters(network), len(rows) * len(columns) * multiply_adds(network, *sides)
+def _costs(comparison: Comparison) -> dict[str, FrameCost]:
+    """Count what a frame costs, for every variant whose network is of this package or a user's."""
+    seed, size = comparison.plan.seeds[0], comparison.plan.size
+    costs = {}
+    for variant in comparison.plan.variants:
+        folder = comparison.folder(variant, seed) / 'bundle'
+        if not variant.elsewhere and (folder / MODEL_FILE).is_file():
+            costs[variant.name] = frame_cost(folder, variant.config.get('options', {}), size)
+    return costs

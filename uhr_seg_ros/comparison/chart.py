@@ -16,11 +16,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple, TYPE_CHECKING
 
 import numpy as np
 
+from uhr_seg_ros.comparison.frame_times import FrameTime, size_text
+from uhr_seg_ros.comparison.plan import Size
 from uhr_seg_ros.comparison.running import Comparison
 from uhr_seg_ros.comparison.table import COLUMNS
 from uhr_seg_ros.core.atomic_io import atomic_write
@@ -34,13 +37,47 @@ if TYPE_CHECKING:
 DRAWN = ('mIoU', 'boundary F 2 px')
 
 
-@plain_charts()
-def draw_chart(comparison: Comparison, path: Path) -> None:
+class ChartRow(NamedTuple):
     """
-    Draw one panel per column of ``DRAWN``: every seed as a dot, their mean as a disc.
+    A variant as it is drawn.
+
+    Attributes:
+        name: What the legend calls it.
+        time: Of the frame.
+        runs: Column -> figure, 0 to 1, of each run; None where it has none.
+    """
+
+    name: str
+    time: FrameTime
+    runs: Sequence[Mapping[str, float | None]]
+
+
+def chart_rows(comparison: Comparison) -> list[ChartRow]:
+    """Collect the rows of a comparison that is done; what is missing has none."""
+    return [
+        ChartRow(
+            variant.name,
+            times[comparison.plan.size],
+            [
+                {column: COLUMNS[column](figures) for column in DRAWN}
+                for figures in comparison.figures(variant)
+            ],
+        )
+        for variant in comparison.plan.variants
+        if (times := comparison.times(variant))
+    ]
+
+
+@plain_charts()
+def draw_chart(rows: Sequence[ChartRow], size: Size, path: Path) -> None:
+    """
+    Draw one panel per column of ``DRAWN``: every run as a dot, their mean as a disc.
+
+    A line through the disc is the interval of the time.
 
     Args:
-        comparison: A comparison that is done.
+        rows: The variants.
+        size: Height and width of the frame whose time was taken, px.
         path: A file whose ending tells the format: ``.svg`` or ``.png``.
 
     Raises:
@@ -49,9 +86,12 @@ def draw_chart(comparison: Comparison, path: Path) -> None:
     check_chart(path)
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4.2), layout='constrained')
-    for axes, column in zip(figure.subplots(1, len(DRAWN)), DRAWN, strict=True):
-        _panel(axes, comparison, column)
+    figure = Figure(figsize=(10, 4.8), layout='constrained')
+    panels = figure.subplots(1, len(DRAWN))
+    for axes, column in zip(panels, DRAWN, strict=True):
+        _panel(axes, rows, column)
+        axes.set(xlabel=f'ms per {size_text(size)} frame', ylabel=f'{column}, %')
+    figure.legend(*panels[0].get_legend_handles_labels(), loc='outside lower center', ncols=3)
     with atomic_write(path) as unfinished:
         figure.savefig(unfinished, dpi=110)
 
@@ -74,25 +114,22 @@ def check_chart(path: Path) -> None:
         raise ConfigError(msg)
 
 
-def _panel(axes: Axes, comparison: Comparison, column: str) -> None:
+def _panel(axes: Axes, rows: Sequence[ChartRow], column: str) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    height, width = comparison.plan.size
-    variants = comparison.plan.variants
-    for variant, color in zip(variants, series_colors(len(variants)), strict=True):
-        runs = comparison.figures(variant)
-        found = [COLUMNS[column](figures) for figures in runs]
+    for row, color in zip(rows, series_colors(len(rows)), strict=True):
+        found = [run[column] for run in row.runs]
         scores = [100 * score for score in found if score is not None]
-        time, _ = comparison.cost(variant)
-        axes.plot([time] * len(scores), scores, '.', color=color, alpha=0.5)
-        # As in the table: no mean where a seed has no figure.
-        whole = len(scores) == len(found)
-        label = variant.name if whole else f'{variant.name} (no figure)'
-        axes.plot(time, np.mean(scores) if whole else np.nan, 'o', color=color, label=label)
-    axes.set(xscale='log', xlabel=f'ms per {width}x{height} frame', ylabel=f'{column}, %')
+        time = row.time
+        axes.plot([time.median] * len(scores), scores, '.', color=color, alpha=0.5)
+        # As in the table: no mean where a run has no figure.
+        whole = bool(found) and len(scores) == len(found)
+        label = row.name if whole else f'{row.name} (no figure)'
+        mean = np.mean(scores) if whole else np.nan
+        axes.plot([time.low, time.high], [mean, mean], '-', color=color)
+        axes.plot(time.median, mean, 'o', color=color, label=label)
+    axes.set(xscale='log')
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.3)
-    if column == DRAWN[0]:
-        axes.legend(fontsize='small')

@@ -26,8 +26,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from uhr_seg_ros.comparison.plan import Plan, Variant, without_ground
-from uhr_seg_ros.comparison.running import Comparison, REEXPORT_HINT
+from uhr_seg_ros.comparison.frame_times import FrameTime, REEXPORT_HINT
+from uhr_seg_ros.comparison.plan import Plan, Size, Variant, without_ground
+from uhr_seg_ros.comparison.running import Comparison
 from uhr_seg_ros.core.config_reader import read_json
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.data.dataset import Dataset
@@ -54,28 +55,41 @@ class LeaveOneGroundOut:
 
     def run(self) -> None:
         """
-        Do whatever is not done yet: all grounds of a variant, all variants, then the next seed.
+        Do whatever is not done yet: all variants without a ground, then without the next one.
+
+        Whenever it stops, most runs are those of all variants. Times are taken after the first
+        ground, of the networks trained without it.
 
         Raises:
             OutOfTimeError: Call it again to go on.
             ConfigError: A command failed; names it.
         """
         for seed in self.plan.seeds:
-            for variant in self.plan.variants:
-                for ground in self.plan.grounds:
+            for ground in self.plan.grounds:
+                for variant in self.plan.variants:
                     self.of(ground, variant, seed).run()
+                if self.plan.timed:
+                    self.measure()
+
+    def measure(self) -> None:
+        """Take the time of every variant that has none yet."""
+        first = self.without(next(iter(self.plan.grounds)))
+        for variant in self.plan.variants:
+            first.measure(variant)
+
+    def without(self, ground: str) -> Comparison:
+        """Return the runs of all variants without a ground, as a comparison."""
+        measured = self.plan.grounds[ground]
+        variants = tuple(without_ground(each, ground, measured) for each in self.plan.variants)
+        run = replace(self.plan, variants=variants, timed=False)
+        folder = self.output / ground
+        return Comparison(run, self.root, measured, folder, self.deadline, also=self.also)
 
     def of(self, ground: str, variant: Variant, seed: int) -> Comparison:
         """Return the one run of a variant without a ground, as a comparison."""
-        measured = self.plan.grounds[ground]
-        run = replace(
-            self.plan,
-            variants=(without_ground(variant, ground, measured),),
-            seeds=(seed,),
-            timed=False,
-        )
-        folder = self.output / ground
-        return Comparison(run, self.root, measured, folder, self.deadline, also=self.also)
+        whole = self.without(ground)
+        variants = (without_ground(variant, ground, whole.split),)
+        return replace(whole, plan=replace(whole.plan, variants=variants, seeds=(seed,)))
 
     def runs(self, variant: Variant) -> Iterator[tuple[str, int, Path]]:
         """Yield ground, seed and folder of every run of a variant."""
@@ -104,11 +118,16 @@ class LeaveOneGroundOut:
             found.append({'ground': ground, 'seed': seed, 'figures': own, 'also': also})
         return found
 
+    def times(self, variant: Variant) -> dict[Size, FrameTime]:
+        """Read the time of a frame of each size; empty where none was taken yet."""
+        first = self.without(next(iter(self.plan.grounds)))
+        return first.times(variant) if self.plan.timed and first.is_timed(variant) else {}
+
     def done(self) -> str:
         """Return how much of the plan is done."""
         plan = self.plan
-        done = sum(len(self.figures(variant)) for variant in plan.variants)
-        total = len(plan.variants) * len(plan.seeds) * len(plan.grounds)
+        counts = [len(self.figures(variant)) for variant in plan.variants if not variant.elsewhere]
+        done, total = sum(counts), len(counts) * len(plan.seeds) * len(plan.grounds)
         return f'{done} of {total} runs are done, the same command goes on: {self.output}'
 
 

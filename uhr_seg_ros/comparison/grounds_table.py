@@ -21,9 +21,14 @@ from typing import Any
 
 import numpy as np
 
+from uhr_seg_ros.comparison.frame_costs import FrameCost
+from uhr_seg_ros.comparison.frame_times import FrameTime
 from uhr_seg_ros.comparison.grounds import LeaveOneGroundOut
-from uhr_seg_ros.comparison.table import COLUMNS, markdown, spread
+from uhr_seg_ros.comparison.plan import Plan, Size
+from uhr_seg_ros.comparison.table import COLUMNS, cost_cells, cost_head, markdown, spread
 from uhr_seg_ros.evaluation.gate import gate_figures
+
+Times = Mapping[Size, FrameTime]
 
 #: Figure of a run -> what it takes from what ``uhr_seg evaluate`` found on the ground left out.
 FIGURES: dict[str, Callable[[dict[str, Any]], float | None]] = {
@@ -36,16 +41,18 @@ def grounds_figures(left_out: LeaveOneGroundOut) -> dict[str, Any]:
     Collect what was measured.
 
     Returns:
-        ``grounds`` as the plan has them, and per variant ``runs`` (ground, seed, mIoU, boundary F
-        and so on, and what the gate measures on that ground and on every further data set), and
-        ``summary``: figure -> mean and standard deviation over the runs.
+        ``grounds`` as the plan has them, and per variant its ``start``, ``runs`` (ground, seed,
+        mIoU, boundary F and so on, and what the gate measures on that ground and on every further
+        data set), and ``summary``: figure -> mean and standard deviation over the runs. While a
+        plan is worked through, runs that not all variants have are left out.
     """
-    variants = {}
+    variants, done = {}, _done(left_out)
     for variant in left_out.plan.variants:
-        runs = [_run(each) for each in left_out.figures(variant)]
+        runs = [_run(each) for each in done[variant.name]]
         names = dict.fromkeys(name for run in runs for name in run['figures'])
         values = {name: [run['figures'].get(name) for run in runs] for name in names}
         variants[variant.name] = {
+            'start': variant.start,
             'summary': {name: _summary(each) for name, each in values.items()},
             'runs': runs,
         }
@@ -78,6 +85,33 @@ def grounds_table(figures: Mapping[str, Any]) -> str:
     ]
     head = ['mIoU without', *figures['grounds']]
     return f'{markdown(["", "runs", *names], summary)}\n{markdown(head, by_ground)}'
+
+
+def cost_table(plan: Plan, costs: Mapping[str, FrameCost], times: Mapping[str, Times]) -> str:
+    """
+    Write what each variant started from and what it costs.
+
+    Args:
+        plan: A plan with grounds.
+        costs: Name of a variant -> its cost, as far as it is known.
+        times: Name of a variant -> time of each size, as far as it was taken.
+    """
+    rows = [
+        [each.name, *cost_cells(each, costs.get(each.name), times[each.name], plan.sizes)]
+        for each in plan.variants
+    ]
+    return markdown(['', *cost_head(plan.sizes)], rows)
+
+
+def _done(left_out: LeaveOneGroundOut) -> dict[str, list[dict[str, Any]]]:
+    """Return the runs of every variant that all variants with runs have."""
+    found = {each.name: left_out.figures(each) for each in left_out.plan.variants}
+    keys = [{(run['ground'], run['seed']) for run in runs} for runs in found.values() if runs]
+    shared = set.intersection(*keys) if keys else set()
+    return {
+        name: [run for run in runs if (run['ground'], run['seed']) in shared]
+        for name, runs in found.items()
+    }
 
 
 def _run(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -118,6 +118,8 @@ def _found(
 ) -> Iterator[tuple[str, list[np.ndarray]]]:
     for variant in comparison.plan.variants:
         bundle = comparison.folder(variant, comparison.plan.seeds[0]) / 'bundle'
+        if not bundle.is_dir():  # made elsewhere and missing, or not trained yet
+            continue
         with Segmenter(bundle, 'onnxruntime') as segmenter:
             yield variant.name, [segmenter(image).mask for image in images]
 

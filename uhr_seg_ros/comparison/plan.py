@@ -20,13 +20,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 import re
-import reprlib
 from typing import Any
 
-import yaml
-
-from uhr_seg_ros.core.atomic_io import write_text
-from uhr_seg_ros.core.config_reader import Fields, MAX_WHOLE, read_mapping
+from uhr_seg_ros.core.config_reader import Fields, is_number, MAX_WHOLE, read_mapping
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.recipe_keys import with_current_keys
 from uhr_seg_ros.core.text import listed, shown
@@ -35,7 +31,22 @@ from uhr_seg_ros.data.dataset import OFF_GROUND, ON_GROUND, ONE_IMAGE
 #: Largest side of frames and tiles, px.
 MAX_SIDE = 1 << 16
 
-FIELDS = ('also', 'base', 'common', 'grounds', 'seeds', 'size', 'variants', 'window')
+FIELDS = (
+    'also',
+    'base',
+    'common',
+    'grounds',
+    'seeds',
+    'size',
+    'sizes',
+    'variants',
+    'window',
+)
+#: Field of a variant whose bundles are made by something else.
+ELSEWHERE = 'elsewhere'
+
+#: Height and width, px.
+Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -46,15 +57,26 @@ class Variant:
     Attributes:
         name: What the row is called.
         config: Its training configuration, without a seed.
+        elsewhere: Not trained here: whoever trains it lays the bundle of each run into the folder
+            of the run, and what has none is missing in the table.
     """
 
     name: str
     config: dict[str, Any]
+    elsewhere: bool = False
 
     @property
     def folder(self) -> str:
         """The name, as a folder can have it."""
         return re.sub(r'[^a-z0-9]+', '_', self.name.lower()).strip('_')
+
+    @property
+    def start(self) -> str:
+        """What its weights start from: the files that its recipe names, and nothing else."""
+        if self.elsewhere:
+            return 'trained elsewhere'
+        files = self.config.get('pretrained') or {}
+        return ', '.join(f'{part}: {Path(path).name}' for part, path in files.items()) or 'random'
 
 
 @dataclass(frozen=True)
@@ -63,9 +85,9 @@ class Plan:
     What is compared.
 
     Attributes:
-        variants: The rows.
+        variants: The rows; the first one is what the others are compared with.
         seeds: Each variant is trained once with each.
-        size: Height and width of the frames whose time is taken, px.
+        sizes: Height and width of the frames whose time is taken, px, at least one.
         window: Side of the tiles into which images are cut before they are measured, px; 0: whole
             images are.
         grounds: Each is left out in turn, ground -> what is measured in its place, as
@@ -76,11 +98,16 @@ class Plan:
 
     variants: tuple[Variant, ...]
     seeds: tuple[int, ...]
-    size: tuple[int, int]
+    sizes: tuple[Size, ...]
     window: int = 0
     grounds: dict[str, str] = field(default_factory=dict)
     also: dict[str, str] = field(default_factory=dict)
     timed: bool = True
+
+    @property
+    def size(self) -> Size:
+        """The last of the sizes: what is drawn."""
+        return self.sizes[-1]
 
     @property
     def dataset(self) -> str:
@@ -100,10 +127,11 @@ def read_plan(path: Path) -> Plan:
 
     ``base`` names a training configuration beside the file, ``common`` is what differs from it
     in all variants, ``variants`` maps names to what differs in each (mappings are merged),
-    ``seeds`` is a list, ``size`` is [width, height] of the frames whose time is taken, ``window``
-    the side of tiles that are measured instead of whole images. ``grounds`` maps a ground that is
-    left out to the one image of it that is measured, or to nothing for all of them; ``also`` maps
-    another data set to the split of it that is measured, too.
+    ``seeds`` is a list, ``size`` is [width, height] of the frames whose time is taken, ``sizes`` a
+    list of such, ``window`` the side of tiles that are measured instead of whole images.
+    ``grounds`` maps a ground that is left out to the one image of it that is measured, or to
+    nothing for all of them; time is taken then with ``sizes`` only. ``also`` maps another data set
+    to the split of it that is measured, too. A variant with ``elsewhere: true`` is not trained.
 
     Raises:
         ConfigError: The file, a field or the base is missing or wrong.
@@ -117,29 +145,25 @@ def read_plan(path: Path) -> Plan:
             path.parent / fields.get('base', str), ConfigError, 'base is a file of config/train/'
         )
     )
-    network = base.get('network')
     if fields.has('common'):
-        base = merged(base, with_current_keys(fields.get('common', dict), network))
+        common = with_current_keys(fields.get('common', dict), base.get('network'))
+        base = merged(base, common)
     variants = tuple(
-        Variant(
-            str(name), merged(base, with_current_keys(_mapping(fields, name, changes), network))
-        )
+        _variant(fields, base, name, changes)
         for name, changes in fields.get('variants', dict).items()
     )
     folders = [variant.folder for variant in variants]
     if not variants or len(set(folders)) < len(folders) or not all(folders):
         raise fields.error(f'field variants needs names that differ in letters: {shown(folders)}')
-    width, height = fields.numbers('size', 2)
-    if not all(1 <= side <= MAX_SIDE and side == int(side) for side in (width, height)):
-        text = f'field size is {[width, height]}, expected whole numbers of px, 1 to {MAX_SIDE}'
-        raise fields.error(text)
+    grounds = _grounds(fields)
     return Plan(
         variants,
         _seeds(fields),
-        (int(height), int(width)),
+        _sizes(fields),
         _window(fields),
-        _grounds(fields),
+        grounds,
         _also(fields),
+        timed=not grounds or fields.has('sizes'),
     )
 
 
@@ -160,48 +184,43 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-def write_config(variant: Variant, seed: int, path: Path) -> None:
-    """Write the training configuration of one run."""
-    text = yaml.safe_dump(variant.config | {'seed': seed}, sort_keys=False)
-    write_text(path, text)
-
-
-def check_config(variant: Variant, seed: int, path: Path) -> None:
-    """
-    Check that a finished run was trained by the configuration that the plan has now.
-
-    Args:
-        variant: Of the plan.
-        seed: Of the run.
-        path: What ``write_config`` wrote before the run; a run without it is taken as it is.
-
-    Raises:
-        ConfigError: Fields differ; names them with both values.
-    """
-    if not path.is_file():
-        return
-    trained = read_mapping(path, ConfigError, 'remove its folder to train it again')
-    trained = with_current_keys(trained)
-    planned = variant.config | {'seed': seed}
-    differ = [
-        f'{name} was {reprlib.repr(trained.get(name))} and is {reprlib.repr(planned.get(name))}'
-        for name in trained | planned
-        if trained.get(name) != planned.get(name)
-    ]
-    if differ:
-        msg = (
-            f'{path.parent} was trained by another plan: {"; ".join(differ)}; choose another '
-            '--output, or remove the folder to train it again'
-        )
-        raise ConfigError(msg)
-
-
 def _mapping(fields: Fields, name: object, changes: object) -> Mapping[str, Any]:
     if changes is None:
         return {}
     if not isinstance(changes, Mapping):
         raise fields.error(f'field variants.{name} is {shown(changes)}, expected a mapping')
     return changes
+
+
+def _variant(fields: Fields, base: Mapping[str, Any], name: object, changes: object) -> Variant:
+    given = dict(_mapping(fields, name, changes))
+    elsewhere = given.pop(ELSEWHERE, False)
+    if not isinstance(elsewhere, bool) or (elsewhere and given):
+        text = f'field variants.{name} has {ELSEWHERE}: {shown(elsewhere)}, expected true alone'
+        raise fields.error(text)
+    config = merged(base, with_current_keys(given, base.get('network')))
+    return Variant(str(name), config, elsewhere)
+
+
+def _sizes(fields: Fields) -> tuple[Size, ...]:
+    """Read ``size`` or ``sizes``, which are [width, height], as height and width."""
+    if fields.has('size') and fields.has('sizes'):
+        raise fields.error('fields size and sizes are there: one of them is enough')
+    key = 'sizes' if fields.has('sizes') else 'size'
+    given = fields.get('sizes', list) if key == 'sizes' else [list(fields.numbers('size', 2))]
+    right = given and all(
+        isinstance(size, list)
+        and len(size) == 2
+        and all(is_number(side) and 1 <= side <= MAX_SIDE and side == int(side) for side in size)
+        for size in given
+    )
+    if not right:
+        found = shown(given if key == 'sizes' else given[0])
+        pairs = 'pairs of ' if key == 'sizes' else ''
+        raise fields.error(
+            f'field {key} is {found}, expected {pairs}whole numbers of px, 1 to {MAX_SIDE}'
+        )
+    return tuple((int(height), int(width)) for width, height in given)
 
 
 def _seeds(fields: Fields) -> tuple[int, ...]:

@@ -32,7 +32,9 @@ from threading import Lock
 from time import monotonic
 from typing import Any
 
-from uhr_seg_ros.comparison.plan import check_config, Plan, Variant, write_config
+from uhr_seg_ros.comparison.frame_times import FrameTime, read_times, REEXPORT_HINT, size_text
+from uhr_seg_ros.comparison.plan import Plan, Size, Variant
+from uhr_seg_ros.comparison.run_configs import check_config, write_config
 from uhr_seg_ros.core.bundle import MODEL_FILE
 from uhr_seg_ros.core.config_reader import read_json, read_mapping
 from uhr_seg_ros.core.errors import ConfigError
@@ -42,9 +44,6 @@ from uhr_seg_ros.core.subprocesses import python_child
 
 #: Frames per measurement of time, after those that warm up.
 REPEAT = 7
-
-#: The way out of a file of a step that cannot be used.
-REEXPORT_HINT = 'move it away, and the next call makes it again'
 
 
 class OutOfTimeError(ConfigError):
@@ -147,8 +146,17 @@ class Comparison:
         """Return the folder of one run."""
         return self.output / variant.folder / str(seed)
 
+    def is_missing(self, variant: Variant, seed: int) -> bool:
+        """Tell if a run has no bundle because it is made elsewhere and was not laid here."""
+        return variant.elsewhere and not (self.folder(variant, seed) / 'bundle').is_dir()
+
     def _run_one(self, variant: Variant, seed: int) -> None:
-        self.train(variant, seed)
+        if self.is_missing(variant, seed):
+            place = self.folder(variant, seed) / 'bundle'
+            print(f'{variant.name}, seed {seed}, is left out: no bundle in {place}', flush=True)
+            return
+        if not variant.elsewhere:
+            self.train(variant, seed)
         self.evaluate(variant, seed)
         for name in self.plan.also:
             self.evaluate_also(variant, seed, name)
@@ -233,19 +241,21 @@ class Comparison:
         return [word for name in names for word in ('--also', f'{name}={self.also[name]}')]
 
     def measure(self, variant: Variant) -> None:
-        """Take the time of one variant."""
-        path = self.output / variant.folder / 'time.json'
-        if not path.is_file():
-            height, width = self.plan.size
-            bundle = self.folder(variant, self.plan.seeds[0]) / 'bundle'
+        """Take the time of one variant, of its first seed."""
+        path = self._time_file(variant)
+        seed = self.plan.seeds[0]
+        if not path.is_file() and not self.is_missing(variant, seed):
+            if monotonic() >= self.deadline:
+                raise OutOfTimeError
+            sizes = [word for size in self.plan.sizes for word in ('--size', size_text(size))]
+            bundle = self.folder(variant, seed) / 'bundle'
             self._call(
                 None,
                 'benchmark',
                 'stages',
                 '--bundle',
                 bundle,
-                '--size',
-                f'{width}x{height}',
+                *sizes,
                 '--repeat',
                 REPEAT,
                 '--backend',
@@ -255,20 +265,33 @@ class Comparison:
             )
 
     def figures(self, variant: Variant) -> list[dict[str, Any]]:
-        """Read what ``evaluate`` wrote for each seed."""
-        paths = [self.folder(variant, seed) / 'figures.json' for seed in self.plan.seeds]
+        """Read what ``evaluate`` wrote for each seed; empty for what is missing."""
+        seeds = [seed for seed in self.plan.seeds if not self.is_missing(variant, seed)]
+        paths = [self.folder(variant, seed) / 'figures.json' for seed in seeds]
         return [read_json(path, ConfigError, REEXPORT_HINT) for path in paths]
 
-    def cost(self, variant: Variant) -> tuple[float, int]:
-        """Read the median time of a frame, ms, and the peak memory of the process, MB."""
-        path = self.output / variant.folder / 'time.json'
-        report = read_json(path, ConfigError, REEXPORT_HINT)
-        try:
-            size = report['sizes'][0]
-            return size['stage_ms']['total']['median'], size['peak_mb']
-        except (IndexError, KeyError, TypeError) as err:
-            msg = f'{path} holds something else than `uhr_seg benchmark` writes: {REEXPORT_HINT}'
-            raise ConfigError(msg) from err
+    def times(self, variant: Variant) -> dict[Size, FrameTime]:
+        """
+        Read the time of a frame of each size; empty for what is missing.
+
+        Raises:
+            ConfigError: What was measured is no such file, or of other sizes.
+        """
+        if self.is_missing(variant, self.plan.seeds[0]):
+            return {}
+        path = self._time_file(variant)
+        found = read_times(path)
+        if missing := [size_text(size) for size in self.plan.sizes if size not in found]:
+            msg = f'{path} has no time of {", ".join(missing)}: {REEXPORT_HINT}'
+            raise ConfigError(msg)
+        return {size: found[size] for size in self.plan.sizes}
+
+    def is_timed(self, variant: Variant) -> bool:
+        """Tell if the time of a variant was taken."""
+        return self._time_file(variant).is_file()
+
+    def _time_file(self, variant: Variant) -> Path:
+        return self.output / variant.folder / 'time.json'
 
     def _call(self, folder: Path | None, *words: object) -> None:
         """Run a command; the folder is that of the run, None where it has the machine alone."""

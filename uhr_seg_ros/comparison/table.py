@@ -16,11 +16,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from uhr_seg_ros.comparison.frame_costs import FrameCost
+from uhr_seg_ros.comparison.frame_times import FrameTime, size_text
+from uhr_seg_ros.comparison.plan import Size, Variant
 from uhr_seg_ros.comparison.running import Comparison
 
 Figures = dict[str, Any]
@@ -35,33 +38,58 @@ COLUMNS: dict[str, Callable[[Figures], float | None]] = {
 }
 
 
-def table(comparison: Comparison, costs: dict[str, tuple[int, int]]) -> str:
+def table(comparison: Comparison, costs: Mapping[str, FrameCost]) -> str:
     """
-    Write one row per variant: accuracy as mean and spread over the seeds, cost, time, memory.
+    Write one row per variant: accuracy as mean and spread over the seeds, start, cost, time.
 
     A second table has the IoU of each class.
 
     Args:
         comparison: A comparison that is done.
-        costs: Name of a variant -> its parameters and multiply-adds of one frame.
+        costs: Name of a variant -> its cost, as far as it is known.
     """
-    height, width = comparison.plan.size
-    head = ['', *COLUMNS, 'parameters', f'multiply-adds {width}x{height}', 'time', 'memory']
-    rows = []
-    for variant in comparison.plan.variants:
-        weights, operations = costs[variant.name]
-        milliseconds, megabytes = comparison.cost(variant)
-        rows.append(
-            [
-                variant.name,
-                *_scores(comparison.figures(variant), COLUMNS.values()),
-                f'{weights / 1e6:.1f} M',
-                f'{operations / 1e9:.1f} G',
-                f'{milliseconds:.0f} ms',
-                f'{megabytes} MB',
-            ]
-        )
+    sizes = comparison.plan.sizes
+    rows = [
+        [
+            variant.name,
+            *_scores(comparison.figures(variant), COLUMNS.values()),
+            *cost_cells(variant, costs.get(variant.name), comparison.times(variant), sizes),
+        ]
+        for variant in comparison.plan.variants
+    ]
+    head = ['', *COLUMNS, *cost_head(sizes)]
     return f'{markdown(head, rows)}\n{_class_table(comparison)}{_notes(comparison)}'
+
+
+def cost_head(sizes: Sequence[Size]) -> list[str]:
+    """Name the columns of ``cost_cells``."""
+    times = [f'time {size_text(size)}' for size in sizes] if len(sizes) > 1 else ['time']
+    return ['start', 'parameters', f'multiply-adds {size_text(sizes[-1])}', *times, 'memory']
+
+
+def cost_cells(
+    variant: Variant,
+    cost: FrameCost | None,
+    times: Mapping[Size, FrameTime],
+    sizes: Sequence[Size],
+) -> list[str]:
+    """
+    Write what a variant started from and what it costs, a dash for what is not known.
+
+    Args:
+        variant: Of the plan.
+        cost: Of the largest frame.
+        times: Of each frame; the memory is that of the last one.
+        sizes: Those of the plan.
+    """
+    last = times.get(sizes[-1])
+    return [
+        variant.start,
+        f'{cost.parameters / 1e6:.1f} M' if cost else '-',
+        f'{cost.multiply_adds / 1e9:.1f} G' if cost else '-',
+        *(str(times[size]) if size in times else '-' for size in sizes),
+        f'{last.peak_mb} MB' if last else '-',
+    ]
 
 
 def _class_table(comparison: Comparison) -> str:
@@ -99,8 +127,8 @@ def _scores(runs: Sequence[Figures], takes: Iterable[Callable[[Figures], Any]]) 
 
 
 def spread(values: Sequence[float | None]) -> str:
-    """Return mean and standard deviation over the seeds, in percent."""
-    if any(value is None for value in values):
+    """Return mean and standard deviation over the seeds, in percent; a dash where one lacks."""
+    if not values or any(value is None for value in values):
         return '-'
     percent = 100 * np.array(values, np.float64)
     if len(percent) == 1:

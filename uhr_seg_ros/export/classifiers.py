@@ -31,11 +31,12 @@ from torch import nn
 from uhr_seg_ros.core.errors import CheckpointError
 from uhr_seg_ros.export.checkpoints import value_fault
 from uhr_seg_ros.export.hlrc_checkpoints import published_name
-from uhr_seg_ros.networks.backbones import efficientnet_lite, hrnet, mit, vgg
+from uhr_seg_ros.networks.backbones import efficientnet_lite, hrnet, mit, stdc, vgg
 from uhr_seg_ros.networks.backbones.efficientnet_lite import EfficientNetLite
 from uhr_seg_ros.networks.backbones.efficientvit import EfficientViTTrunk
 from uhr_seg_ros.networks.backbones.hrnet import HRNet
 from uhr_seg_ros.networks.backbones.mit import MixTransformer
+from uhr_seg_ros.networks.backbones.stdc import STDC1
 from uhr_seg_ros.networks.backbones.swin import Swin
 from uhr_seg_ros.networks.backbones.vgg import VGG16
 
@@ -53,7 +54,8 @@ class Format(NamedTuple):
     Attributes:
         title: What it is called in messages.
         sign: A tensor that every file of this kind has, and no other.
-        kind: The class of the modules that can start from it.
+        kind: The class of the modules that can start from it, or the name of a class of another
+            package.
         source: Our tensor's name -> its name in the file; '' where no such file has it.
         state: Module and tensors of the file -> state dict of the module.
         ignored: Tensors of the file that nothing here needs.
@@ -61,10 +63,16 @@ class Format(NamedTuple):
 
     title: str
     sign: str
-    kind: type[nn.Module]
+    kind: type[nn.Module] | str
     source: Callable[[str], str]
     state: Callable[[nn.Module, Tensors], dict[str, torch.Tensor]]
     ignored: re.Pattern[str]
+
+    def fits(self, module: nn.Module) -> bool:
+        """Tell if a module can start from such a file."""
+        if isinstance(self.kind, str):
+            return type(module).__name__ == self.kind
+        return isinstance(module, self.kind)
 
 
 def load_classifier(module: nn.Module, form: Format, tensors: Tensors, path: str | Path) -> None:
@@ -211,6 +219,31 @@ FORMATS = (
         lambda _module, tensors: efficientnet_lite.from_published(tensors),
         re.compile(r'_(blocks\.1[2-5]|conv_head|bn1|fc)\.'),
     ),
+    # The encoder of U-Net and DeepLabV3+, see ``networks.baselines.others``.
+    Format(
+        'EfficientNet-Lite0',
+        '_conv_stem.weight',
+        'TimmUniversalEncoder',
+        efficientnet_lite.timm_name,
+        efficientnet_lite.to_timm,
+        re.compile(r'_(conv_head|bn1|fc)\.'),
+    ),
+    Format(
+        'STDC1',
+        'features.2.conv_list.0.conv.weight',
+        STDC1,
+        stdc.authors_name,
+        _renamed(stdc.authors_name),
+        re.compile(r'(conv_last|fc|bn|linear)\.'),
+    ),
+    Format(
+        'ResNet of torchvision',
+        'layer4.1.bn2.weight',
+        'ResNetEncoder',
+        str,
+        _renamed(str),
+        re.compile(r'fc\.'),
+    ),
     Format(
         'VGG16',
         'features.28.weight',
@@ -242,6 +275,23 @@ FORMATS = (
         MixTransformer,
         mit.published_name,
         _renamed(mit.published_name),
+        re.compile(r'classifier\.'),
+    ),
+    # The encoder of SegFormer-B0 as the package transformers has it.
+    Format(
+        'MiT of its authors',
+        'patch_embed1.proj.weight',
+        'SegformerEncoder',
+        mit.authors_name,
+        mit.from_authors,
+        re.compile(r'head\.'),
+    ),
+    Format(
+        'MiT of transformers',
+        'segformer.encoder.patch_embeddings.0.proj.weight',
+        'SegformerEncoder',
+        'segformer.encoder.{}'.format,
+        _renamed('segformer.encoder.{}'.format),
         re.compile(r'classifier\.'),
     ),
 )

@@ -45,7 +45,12 @@ WHOLE = 'network'
 PARTS = {
     'semantic': ('semantic.backbone', 'body.branch.backbone', 'inner.body.branch.backbone'),
     'detail': ('region.trunk', 'local.trunk'),
-    'encoder': ('inner.body.0',),
+    'encoder': (
+        'inner.body.0',
+        'body.network.encoder',
+        'body.network.segformer.encoder',
+        'body.encoder',
+    ),
     'patches': ('backbone', 'extractors.local', 'extractors.medium', 'extractors.large'),
     WHOLE: (),
 }
@@ -82,18 +87,19 @@ def load_pretrained(
         load_stage(network, part, path)
         return
     tensors = renamed(read_checkpoint(path), lambda name: name.removeprefix('backbone.'), path)
-    form = next((form for form in FORMATS if form.sign in tensors), None)
-    if form is None:
-        known = ', '.join(form.title for form in FORMATS)
+    forms = [form for form in FORMATS if form.sign in tensors]
+    if not forms:
+        known = ', '.join(dict.fromkeys(form.title for form in FORMATS))
         msg = (
             f'{path} is not a known pre-trained file ({known}): it starts with {some_of(tensors)}'
         )
         raise CheckpointError(msg)
     for module in _modules(network, part, path):
-        if not isinstance(module, form.kind):
+        form = next((form for form in forms if form.fits(module)), None)
+        if form is None:
             msg = (
-                f'{path} holds weights of {form.title}, but the {part} part of this network is '
-                f'{type(module).__name__}'
+                f'{path} holds weights of {forms[0].title}, but the {part} part of this network '
+                f'is {type(module).__name__}'
             )
             raise CheckpointError(msg)
         load_classifier(module, form, tensors, path)

@@ -12,19 +12,26 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What a network costs."""
+"""What a network costs; of one that was built within ``shapes_only``, without computing."""
 
 from __future__ import annotations
+
+from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
+def shapes_only() -> AbstractContextManager[object]:
+    """Build networks within the block without values: counting takes neither time nor memory."""
+    return torch.device('meta')
+
+
 def parameters(network: nn.Module) -> int:
     """Count the weights that inference needs: those that the logits depend on."""
-    logits = network.eval()(torch.zeros(1, 3, 128, 128))
     weights = list(network.parameters())
+    logits = network.eval()(torch.zeros(1, 3, 128, 128, device=weights[0].device))
     gradients = torch.autograd.grad(logits.sum(), weights, allow_unused=True)
     return sum(
         weight.numel()
@@ -42,7 +49,8 @@ def multiply_adds(network: nn.Module, height: int, width: int) -> int:
         height: Of the image, px.
         width: Of the image, px.
     """
+    device = next(network.parameters()).device
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        network.eval()(torch.zeros(1, 3, height, width))
+        network.eval()(torch.zeros(1, 3, height, width, device=device))
     return counter.get_total_flops() // 2

@@ -18,7 +18,8 @@ The networks by name, and those of a user.
 ``hlrc_cityscapes``, ``hlrc_inria``, ``hlrc_deepglobe``: as published. ``hlrc_s``: the same design
 scaled for CPUs and small Jetsons. The others are what ``hlrc_s`` is compared with: its semantic
 branch alone, SegFormer-B0 on the frame reduced as the semantic branch's or at full resolution,
-and Fast-SCNN at full resolution.
+and at full resolution Fast-SCNN, PIDNet-S, PP-LiteSeg-T, and U-Net and DeepLabV3+ on the same
+encoder as ``hlrc_s`` or another one.
 
 ``fctl_inria``, ``fctl_deepglobe``: FCtL as released; ``fctl``: its extended form; ``fctl_s``: that
 for CPUs.
@@ -48,6 +49,9 @@ from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.recipe_keys import rename_keys, RENAMED_OPTIONS
 from uhr_seg_ros.networks.backbones.base import SegmentationNetwork
 from uhr_seg_ros.networks.baselines.fast_scnn import FastSCNN
+from uhr_seg_ros.networks.baselines.others import ENCODER, OthersNetwork
+from uhr_seg_ros.networks.baselines.pidnet import PIDNet
+from uhr_seg_ros.networks.baselines.pp_liteseg import PPLiteSeg
 from uhr_seg_ros.networks.baselines.segformer import SegFormer
 from uhr_seg_ros.networks.baselines.single import SingleNetwork
 from uhr_seg_ros.networks.deformation.network import (
@@ -76,6 +80,24 @@ def _semantic_s(classes: int) -> SingleNetwork:
 
 def _fast_scnn(classes: int) -> SingleNetwork:
     return SingleNetwork(FastSCNN(classes), classes, factor=1, stride=32)
+
+
+def _pidnet_s(classes: int) -> SingleNetwork:
+    return SingleNetwork(PIDNet(classes), classes, factor=1, stride=64)
+
+
+def _pp_liteseg(classes: int) -> SingleNetwork:
+    return SingleNetwork(PPLiteSeg(classes), classes, factor=1, stride=32)
+
+
+def _unet(classes: int, *, encoder: str = ENCODER) -> SingleNetwork:
+    body = OthersNetwork(classes, 'unet', encoder)
+    return SingleNetwork(body, classes, factor=1, stride=32)
+
+
+def _deeplabv3plus(classes: int, *, encoder: str = ENCODER) -> SingleNetwork:
+    body = OthersNetwork(classes, 'deeplabv3plus', encoder)
+    return SingleNetwork(body, classes, factor=1, stride=32)
 
 
 def deform_s(
@@ -152,6 +174,10 @@ NETWORKS = {
     'segformer_b0_low': Preset(partial(_segformer, factor=4, stride=64), 'aerial'),
     'segformer_b0': Preset(partial(_segformer, factor=1, stride=32), 'aerial'),
     'fast_scnn': Preset(_fast_scnn, 'aerial'),
+    'pidnet_s': Preset(_pidnet_s, 'aerial'),
+    'pp_liteseg': Preset(_pp_liteseg, 'aerial'),
+    'unet': Preset(_unet, 'aerial'),
+    'deeplabv3plus': Preset(_deeplabv3plus, 'aerial'),
     'fctl_inria': Preset(fctl_inria, 'inria'),
     'fctl_deepglobe': Preset(fctl_deepglobe, 'deepglobe'),
     'fctl': Preset(fctl, 'inria'),

@@ -18,7 +18,8 @@ The losses of all networks.
 Of HLRC: cross entropies of the fused, the semantic and the auxiliary logits, the balance of the
 experts and, where the network rebuilds the Laplacian residuals, the error of that and the affinity
 between the semantic feature and the rebuilt one. Of FCtL: the focal loss. Of learned downsampling:
-the edge loss, see ``boundaries``. Each is a plain number; the total is their sum.
+the edge loss, see ``boundaries``. Of PIDNet: those of ``boundary_losses``. Each is a plain
+number; the total is their sum.
 
 All but two are means over the images of a batch, so the gradient of a batch is the mean of those
 of its equal parts. The balance of the experts is not: it is a ratio of sums over all tokens.
@@ -37,10 +38,11 @@ from torch.nn import functional
 from uhr_seg_ros.core.classes import UNLABELED
 from uhr_seg_ros.networks.backbones.layers import resize_like
 from uhr_seg_ros.training.boundaries import edge_loss
+from uhr_seg_ros.training.boundary_losses import boundary, labels_at_boundaries
 from uhr_seg_ros.training.distributed import sum_over_processes
 
-#: What each loss counts in the total, as published for HLRC and, ``edge``, for learned
-#: downsampling; FCtL has ``focal`` in the place of ``refine``.
+#: What each loss counts in the total, as published for HLRC, for learned downsampling (``edge``)
+#: and for PIDNet (``boundary...``); FCtL has ``focal`` in the place of ``refine``.
 WEIGHTS = {
     'refine': 1.0,
     'focal': 0.0,
@@ -50,6 +52,8 @@ WEIGHTS = {
     'reconstruction': 0.1,
     'affinity': 1.0,
     'edge': 100.0,
+    'boundary': 20.0,
+    'boundary_awareness': 1.0,
 }
 EPSILON = 1e-10
 #: Exponent of the focal loss as published for FCtL.
@@ -60,7 +64,7 @@ PROBABILITY_EPSILON = 1e-7
 #: for HLRC and FCtL; or those with a label whose class counts, as for learned downsampling.
 MEANS = ('all', 'labeled')
 #: Losses of pixels.
-OF_PIXELS = ('refine', 'focal', 'decode', 'auxiliary')
+OF_PIXELS = ('refine', 'focal', 'decode', 'auxiliary', 'boundary_awareness')
 NORM_EPSILON = 1e-6
 
 
@@ -174,6 +178,13 @@ LOSSES: dict[str, tuple[tuple[str, ...], Callable[..., torch.Tensor]]] = {
         lambda reduced, rebuilt, *_: feature_affinity(reduced, rebuilt),
     ),
     'edge': (('saliency', 'edges'), lambda saliency, edges, *_: edge_loss(saliency, edges)),
+    'boundary': (('boundary',), lambda found, labels, *_: boundary(found, labels)),
+    'boundary_awareness': (
+        ('refine', 'boundary'),
+        lambda logits, found, labels, class_weights: cross_entropy(
+            logits, labels_at_boundaries(found, labels), class_weights
+        ),
+    ),
 }
 
 

@@ -99,6 +99,24 @@ class EfficientNetLite(Encoder):
         return maps
 
 
+#: Blocks per stage of the whole network, as the package timm counts them.
+_TIMM_STAGES = (1, 2, 2, 3, 3, 4, 1)
+#: Layers of a block there -> those of the published file; the first block has no expansion.
+_TIMM_FIRST = {
+    'conv_dw': '_depthwise_conv',
+    'bn1': '_bn1',
+    'conv_pw': '_project_conv',
+    'bn2': '_bn2',
+}
+_TIMM_BLOCK = {
+    'conv_pw': '_expand_conv',
+    'bn1': '_bn0',
+    'conv_dw': '_depthwise_conv',
+    'bn2': '_bn1',
+    'conv_pwl': '_project_conv',
+    'bn3': '_bn2',
+}
+
 _NORMS = {'inverted': '_bn0', 'depth': '_bn1', 'point': '_bn2'}
 _CONVOLUTIONS = {'inverted': '_expand_conv', 'depth': '_depthwise_conv', 'point': '_project_conv'}
 _FIRST_BLOCK = {'0': 'depth', '1': 'point'}
@@ -131,11 +149,38 @@ def from_published(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tenso
     Raises:
         KeyError: A tensor is missing.
     """
-    state = {name: tensors[published_name(name)] for name in EfficientNetLite().state_dict()}
+    names = EfficientNetLite().state_dict()
+    state = {name: tensors[published_name(name)] for name in names}
+    return _with_normalization(state, 'stem.0.conv.weight', 'stem.0.norm.running_mean')
+
+
+def timm_name(name: str) -> str:
+    """Translate a state-dict name of segmentation-models-pytorch, whose encoder is timm's."""
+    if match := re.match(r'model\.(conv_stem|bn1)\.(\w+)$', name):
+        return f'{"_conv_stem" if match[1] == "conv_stem" else "_bn0"}.{match[2]}'
+    match = re.match(r'model\.blocks\.(\d)\.(\d)\.(\w+)\.(\w+)$', name)
+    layers = _TIMM_FIRST if match and match[1] == '0' else _TIMM_BLOCK
+    if match is None or match[3] not in layers:
+        return name  # of another network, of which no file of this kind has it
+    block = sum(_TIMM_STAGES[: int(match[1])]) + int(match[2])
+    return f'_blocks.{block}.{layers[match[3]]}.{match[4]}'
+
+
+def to_timm(module: nn.Module, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors of a published checkpoint under timm's names, as ``from_published``."""
+    names = {name: timm_name(name) for name in module.state_dict()}
+    state = {name: tensors[theirs] for name, theirs in names.items() if theirs in tensors}
+    return _with_normalization(state, 'model.conv_stem.weight', 'model.bn1.running_mean')
+
+
+def _with_normalization(
+    state: dict[str, torch.Tensor], first: str, first_mean: str
+) -> dict[str, torch.Tensor]:
+    """Fold the normalization that the published weights expect into the first layer."""
     mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
-    weight = state['stem.0.conv.weight']
+    weight = state[first]
     offset = (mean - PUBLISHED_MEAN) / PUBLISHED_STD
     constant = torch.einsum('oihw,i->o', weight, offset)
-    state['stem.0.norm.running_mean'] = state['stem.0.norm.running_mean'] - constant
-    state['stem.0.conv.weight'] = weight * (std / PUBLISHED_STD)[:, None, None]
+    state[first_mean] = state[first_mean] - constant
+    state[first] = weight * (std / PUBLISHED_STD)[:, None, None]
     return state

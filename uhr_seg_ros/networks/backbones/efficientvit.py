@@ -27,7 +27,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from uhr_seg_ros.networks.backbones.layers import ConvNorm, Residual
+from uhr_seg_ros.networks.backbones.layers import ConvNorm, Residual, without_autocast
 
 EPSILON = 1e-15
 
@@ -87,7 +87,7 @@ class LinearAttention(nn.Module):
         qkv = self.qkv(x)
         qkv = torch.cat([qkv, self.aggregate(qkv)], 1)
         # The sums run over every position of a map: they need float32 under mixed precision.
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             heads = qkv.float().reshape(batch, -1, 3 * self.head_dim, height * width)
             attended = self.attend(heads)
         return self.proj(attended.reshape(batch, -1, height, width).to(x.dtype))

@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -85,6 +87,11 @@ class Residual(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.block(x)
+
+
+def without_autocast(x: torch.Tensor) -> AbstractContextManager[None]:
+    """Leave mixed precision within the block, on the device of ``x``; shapes alone have none."""
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
 def resize_like(x: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:

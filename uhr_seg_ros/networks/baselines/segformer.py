@@ -24,6 +24,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from uhr_seg_ros.core.errors import ConfigError
+
 
 class SegFormer(nn.Module):
     """
@@ -31,12 +33,19 @@ class SegFormer(nn.Module):
 
     Args:
         classes: Number of classes.
+
+    Raises:
+        ConfigError: The package is missing.
     """
 
     def __init__(self, classes: int) -> None:
         super().__init__()
         # Only who compares with it needs the package.
-        from transformers import SegformerConfig, SegformerForSemanticSegmentation
+        try:
+            from transformers import SegformerConfig, SegformerForSemanticSegmentation
+        except ImportError as err:
+            msg = 'SegFormer needs a package that is not installed: pip install transformers'
+            raise ConfigError(msg) from err
 
         # The defaults of the configuration are those of B0.
         self.network = SegformerForSemanticSegmentation(SegformerConfig(num_labels=classes))

@@ -55,5 +55,12 @@ class SingleNetwork(SegmentationNetwork):
         return functional.interpolate(logits, size=image.shape[2:], mode='bilinear')
 
     def forward_train(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return ``refine``, the logits before they are enlarged: what the losses look at."""
-        return {'refine': self.body(self.reduce(image))}
+        """
+        Return ``refine``, the logits before they are enlarged: what the losses look at.
+
+        A body with further heads for training has a ``forward_train`` of its own, which returns
+        them too.
+        """
+        train = getattr(self.body, 'forward_train', None)
+        reduced = self.reduce(image)
+        return {'refine': self.body(reduced)} if train is None else dict(train(reduced))

@@ -32,6 +32,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from uhr_seg_ros.networks.backbones.layers import without_autocast
+
 
 class Deformation(nn.Module):
     """
@@ -64,7 +66,7 @@ class Deformation(nn.Module):
 
     def forward(self, saliency: torch.Tensor) -> torch.Tensor:
         # Half precision has not enough digits for quotients of saliencies around 1 / (h w).
-        with torch.autocast(saliency.device.type, enabled=False):
+        with without_autocast(saliency):
             mass = self.padded(saliency.float())
             terms = torch.cat([mass * self.places, mass], 1)
             sums = functional.conv2d(terms.flatten(0, 1)[:, None], self.kernel[None, None])

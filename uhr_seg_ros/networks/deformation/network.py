@@ -31,6 +31,7 @@ from torch.nn import functional
 from uhr_seg_ros.core.classes import UNLABELED
 from uhr_seg_ros.networks.backbones.base import SegmentationNetwork
 from uhr_seg_ros.networks.backbones.hrnet import hrnet_segmenter
+from uhr_seg_ros.networks.backbones.layers import without_autocast
 from uhr_seg_ros.networks.backbones.normalization import unit_range
 from uhr_seg_ros.networks.baselines.single import SingleNetwork
 from uhr_seg_ros.networks.deformation.grid import Deformation, sample_image, sample_labels
@@ -163,7 +164,7 @@ class UniformNetwork(SegmentationNetwork):
 
     def forward_train(self, image: torch.Tensor) -> Mapping[str, torch.Tensor | slice]:
         same = torch.eye(2, 3, device=image.device).expand(len(image), -1, -1)
-        with torch.autocast(image.device.type, enabled=False):  # see ``Deformation``
+        with without_autocast(image):  # see ``Deformation``
             grid = functional.affine_grid(
                 same, [len(image), 3, *self.warped_size], align_corners=False
             )

@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from uhr_seg_ros.core.patch_grid import Context, PatchGrid, place_in, Reduction
 from uhr_seg_ros.networks.backbones.base import SegmentationNetwork
+from uhr_seg_ros.networks.backbones.layers import without_autocast
 from uhr_seg_ros.networks.backbones.normalization import normalized_planes, unit_range
 
 #: Share of the training patches that are made to lie at a border of their image, as many of the
@@ -156,7 +157,7 @@ class PatchNetwork(SegmentationNetwork):
         )
         gray = (255 * unit_range(image)).round()
         # Half precision has not enough digits for sums of gray levels.
-        with torch.autocast(image.device.type, enabled=False):
+        with without_autocast(image):
             reduced = rows @ gray @ columns.T
         return normalized_planes((reduced + 0.5).floor())
 
