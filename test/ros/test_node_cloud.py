@@ -48,7 +48,7 @@ from tiny_bundle import paint, TINY_CLASSES
 from uhr_seg_ros.geometry.transform import OPTICAL_FROM_BODY
 from uhr_seg_ros.ros.messages.cloud_reading import read_points
 from uhr_seg_ros.ros.messages.images import encode_image
-from uhr_seg_ros.ros.points import transforms
+from uhr_seg_ros.ros.points import cloud_labeler, transforms
 
 
 @pytest.mark.parametrize('cloud_first', [True, False])
@@ -327,14 +327,37 @@ def test_nothing_of_one_activation_is_left_in_the_next(make_stage: MakeStage) ->
     assert 'clouds_received' not in rig.stage.values('/image_raw')
 
 
-def test_points_cost_nothing_while_nobody_looks(make_stage: MakeStage) -> None:
+def test_points_cost_nothing_while_nobody_looks(
+    make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[PointCloud2] = []
+    measure = cloud_labeler.message_bytes
+    monkeypatch.setattr(
+        cloud_labeler, 'message_bytes', lambda each: taken.append(each) or measure(each)
+    )
     stage = make_stage(**DECLARED)
     camera, lidar = stage.camera(), stage.camera('points', PointCloud2)
+    infos = stage.camera('camera_info', CameraInfo)
     (masks,) = stage.outputs('mask')
     camera.publish(frame(paint(example_mask())))
     wait_until(lambda: masks, 'a mask')
     lidar.publish(cloud(wall()))  # without a calibration it would be rejected
     wait_until(lambda: stage.values('/image_raw').get('clouds_paired') == '1', 'a pair')
+    assert stage.values('/image_raw')['clouds_rejected'] == '0'
+    assert not taken  # only its header
+    # One that came before somebody looked cannot be labeled, those after it are.
+    lidar.publish(cloud(wall(), stamp=2.0))
+    wait_until(lambda: stage.values('/image_raw')['clouds_waiting'] == '1', 'a cloud')
+    infos.publish(calibration())
+    (clouds,) = stage.outputs('points', message_type=PointCloud2)
+    for stamp in (2, 3):
+        if stamp == 3:
+            lidar.publish(cloud(wall(), stamp=3.0))
+            wait_until(lambda: taken, 'a whole cloud')
+        camera.publish(frame(paint(example_mask()), stamp))
+        wait_until(lambda: len(masks) == stamp, 'a mask')  # noqa: B023 - it is called here
+    wait_until(lambda: clouds, 'labeled points')
+    assert [each.header.stamp.sec for each in clouds] == [3]
     assert stage.values('/image_raw')['clouds_rejected'] == '0'
 
 

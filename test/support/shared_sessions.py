@@ -21,6 +21,7 @@ import pytest
 
 from uhr_seg_ros.backends import onnxruntime
 from uhr_seg_ros.backends.execution_providers import Provider
+from uhr_seg_ros.backends.fixed_sizes import Sizes
 from uhr_seg_ros.core.bundle import Graph
 
 _open_session = onnxruntime._open_session
@@ -32,11 +33,13 @@ def share_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, '_open_session', _shared)
 
 
-def _shared(graph: Graph, threads: int, provider: Provider) -> ort.InferenceSession:
+def _shared(
+    graph: Graph, threads: int, provider: Provider, sizes: Sizes = {}
+) -> ort.InferenceSession:
     graph.read()  # or refuse what is not the file that was hashed
-    key = graph.sha256, threads, provider.name, str(provider.options)
+    key = graph.sha256, threads, provider.name, str(provider.options), str(sizes)
     if key not in _sessions:
-        if len(_sessions) >= 16:
+        if len(_sessions) >= 32:
             _sessions.pop(next(iter(_sessions)))
-        _sessions[key] = _open_session(graph, threads, provider)
+        _sessions[key] = _open_session(graph, threads, provider, sizes)
     return _sessions[key]

@@ -22,6 +22,7 @@ not there as a whole is an error: ONNX Runtime itself would take the CPU and say
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -37,11 +38,12 @@ from uhr_seg_ros.backends.execution_providers import (
     Provider,
     PROVIDERS,
 )
+from uhr_seg_ros.backends.fixed_sizes import FixedSizes, Sizes
 from uhr_seg_ros.backends.options import DEFAULT_PROVIDER, EngineOptions, PRECISIONS, WIDTHS
 from uhr_seg_ros.backends.tensor_forms import check_tensors
 from uhr_seg_ros.core.bundle import Bundle, Graph
 from uhr_seg_ros.core.cuda_driver import error_of_runtime
-from uhr_seg_ros.core.errors import EngineError
+from uhr_seg_ros.core.errors import BundleError, EngineError
 from uhr_seg_ros.core.resources import available_cores, has_exact_int8
 from uhr_seg_ros.core.text import one_line
 
@@ -120,6 +122,8 @@ class OnnxRuntimeEngine:
     """
     One graph in one ONNX Runtime session; see the protocol `Engine`.
 
+    On the CPU the session is opened anew for the size of frames that comes; see `FixedSizes`.
+
     Args:
         graph: graph of a bundle.
         threads: CPU threads of one operator.
@@ -150,11 +154,15 @@ class OnnxRuntimeEngine:
         self.name = name_with(provider)
         self._graph, self._provenance = graph, provenance(provider, precision)
         self.keeps_memory = True
-        self._session = _open_session(graph, threads, PROVIDERS[provider])
+        self._threads, self._provider = threads, PROVIDERS[provider]
+        self._session = _open_session(graph, threads, self._provider)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         self.input_shapes, self.output_shapes = _shapes(inputs), _shapes(outputs)
         types = {tensor.name: tensor.type for tensor in (*inputs, *outputs)}
         check_tensors(graph, self.input_shapes, self.output_shapes, types)
+        on_cpu = provider == DEFAULT_PROVIDER
+        self._sizes = FixedSizes({each.name: each.shape for each in inputs if on_cpu})
+        self._opened_for: Sizes = {}
 
     def provenance(self) -> dict[str, str]:
         """Return what runs the graph: `backend`, `version`, `device`, `precision`."""
@@ -165,6 +173,8 @@ class OnnxRuntimeEngine:
     ) -> dict[str, np.ndarray]:
         """Run the graph once; see `Engine.run`."""
         options = None if self.keeps_memory else _SHRINKING
+        if (sizes := self._sizes.choose(feeds)) != self._opened_for:
+            self._open_for(sizes)
         try:
             arrays = self._session.run(list(outputs), dict(feeds), options)
         except Exception as err:  # the classes of ONNX Runtime have no common base
@@ -176,6 +186,18 @@ class OnnxRuntimeEngine:
     def close(self) -> None:
         """Free the memory of the session."""
         del self._session
+
+    def _open_for(self, sizes: Sizes) -> None:
+        """Open the graph for some sizes; for all, from now on, where that cannot be."""
+        try:
+            session = _open_session(self._graph, self._threads, self._provider, sizes)
+        except (BundleError, EngineError):
+            self._sizes.give_up()
+            if not self._opened_for:
+                return
+            sizes = {}
+            session = _open_session(self._graph, self._threads, self._provider, sizes)
+        self._session, self._opened_for = session, sizes
 
 
 def choose_precision(bundle: Bundle, options: EngineOptions) -> str:
@@ -210,7 +232,9 @@ def choose_precision(bundle: Bundle, options: EngineOptions) -> str:
     return precision
 
 
-def _open_session(graph: Graph, threads: int, provider: Provider) -> ort.InferenceSession:
+def _open_session(
+    graph: Graph, threads: int, provider: Provider, sizes: Sizes = MappingProxyType({})
+) -> ort.InferenceSession:
     """Open a session on a provider, with the CPU for the nodes that it does not have."""
     content = graph.read()
     said = prepare(provider)
@@ -219,7 +243,7 @@ def _open_session(graph: Graph, threads: int, provider: Provider) -> ort.Inferen
         providers.append(CPU.name)
     try:
         session = ort.InferenceSession(
-            content, _session_options(threads), providers=providers, enable_fallback=0
+            content, _session_options(threads, sizes), providers=providers, enable_fallback=0
         )
     except Exception as err:  # the classes of ONNX Runtime have no common base
         msg = f'ONNX Runtime cannot open graph {graph.path}: {one_line(err)}'
@@ -247,8 +271,10 @@ def _shrinking() -> ort.RunOptions:
 _SHRINKING = _shrinking()
 
 
-def _session_options(threads: int) -> ort.SessionOptions:
+def _session_options(threads: int, sizes: Sizes) -> ort.SessionOptions:
     options = ort.SessionOptions()
+    for axis, length in sizes.items():
+        options.add_free_dimension_override_by_name(axis, length)
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL

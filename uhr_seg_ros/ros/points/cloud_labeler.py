@@ -42,6 +42,7 @@ from uhr_seg_ros.ros.points.transform_waiting import Search, TransformWaiting
 from uhr_seg_ros.ros.points.transforms import TransformFinder
 from uhr_seg_ros.ros.topics.adaptive_subscription import AdaptiveQosSubscription
 from uhr_seg_ros.ros.topics.closing import close_all
+from uhr_seg_ros.ros.topics.header_only import Sparing
 from uhr_seg_ros.ros.topics.names import camera_info_topic
 from uhr_seg_ros.ros.topics.silence import why_silent
 from uhr_seg_ros.ros.topics.status import Problem
@@ -203,7 +204,9 @@ class CloudLabeler:
     def open_input(self) -> None:
         """Subscribe."""
         self._is_open = True
-        self._subscribe(Image if self._is_depth else PointCloud2, self._topic, self._receive)
+        kind = Image if self._is_depth else PointCloud2
+        sparing = Sparing(lambda: self._is_open and self.is_wanted, self._skip)
+        self._subscribe(kind, self._topic, self._receive, sparing)
         if self._is_depth:
             infos = camera_info_topic(self._node, self._topic, f'{self._topic}/camera_info')
             self._subscribe(CameraInfo, infos, self._depth_calibrations.add)
@@ -239,14 +242,29 @@ class CloudLabeler:
         self._place(self._pairing.put_mask(stamp_ns(header), seen, seen.size))
         self._serve_ready()
 
-    def _subscribe(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
-        self._subscriptions.append(AdaptiveQosSubscription(self._node, kind, topic, callback))
+    def _subscribe(
+        self,
+        kind: type,
+        topic: str,
+        callback: Callable[[Any], None],
+        sparing: Sparing | None = None,
+    ) -> None:
+        self._subscriptions.append(
+            AdaptiveQosSubscription(self._node, kind, topic, callback, sparing=sparing)
+        )
 
     def _receive(self, message: PointCloud2 | Image) -> None:
-        stamp = stamp_ns(message.header)
+        self._put(message.header, message, message_bytes(message))
+
+    def _skip(self, header: Header) -> None:
+        """Count and pair a cloud that came while nobody subscribed: its points were not taken."""
+        self._put(header, None, 0)
+
+    def _put(self, header: Header, cloud: PointCloud2 | Image | None, size: int) -> None:
+        stamp = stamp_ns(header)
         self._hooks.jumps.note(self.topic_name, stamp)
         # A pair at once: its mask was faster.
-        self._place(self._pairing.put_cloud(stamp, message, message_bytes(message)))
+        self._place(self._pairing.put_cloud(stamp, cloud, size))
 
     def _on_jump(self, now_ns: int) -> None:
         """Give up what is from before time was set back."""
@@ -274,7 +292,7 @@ class CloudLabeler:
         self._masks_alone = 0
         self._over_memory_before = self._over_memory()
         self._difference_ms = pair.difference_ns / 1e6
-        if not (self._is_open and self.is_wanted):
+        if pair.cloud is None or not (self._is_open and self.is_wanted):
             return
         self._transforms.listen(True)
         settings = self._hooks.settings()
