@@ -70,6 +70,12 @@ def plan_bag(tools: Tools, unit: Unit) -> Outcome:
         is_own = (output / MARK).is_file()
         prefix = check_offline(path, options.work / unit.slot if is_own else output)
         topic = choose_topic(path, options.topic, log_level=logging.DEBUG)
+        if topic.codec:
+            msg = (
+                f'{unit.input}: {topic.name} is a stream, whose pictures need each other, and is '
+                'not cut into chunks: segment it whole by `uhr_seg benchmark offline`'
+            )
+            raise RecordingError(msg)
         named = {'topic': topic.name, 'type': topic.type, 'prefix': prefix}
         times = [time_ns for time_ns, _ in _frames(path, named)]
     chunks = cut_by_time(times, options.unit_frames * options.every)
