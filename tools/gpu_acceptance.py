@@ -128,7 +128,7 @@ def _run_all(args: argparse.Namespace) -> int:
         elif record.path.is_file():
             record.forget_failures()
     # Asked first, so that a machine without a GPU says so at once.
-    run_apart('environment', setup, SECTIONS['environment'].seconds)
+    run_apart('environment', setup, SECTIONS['environment'].seconds * setup.scale.patience)
     publish(setup)
     try:
         gpu = setup.machine.gpu()
@@ -145,7 +145,7 @@ def _run_all(args: argparse.Namespace) -> int:
         if left < _MIN_S:
             _say(f'{name}: no time left')
             continue
-        seconds = min(left, SECTIONS[name].seconds)
+        seconds = min(left, SECTIONS[name].seconds * setup.scale.patience)
         _say(f'{name}, at most {seconds:.0f} s, after {monotonic() - start:.0f} s')
         run_apart(name, setup, seconds)
         publish(setup)

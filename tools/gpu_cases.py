@@ -65,6 +65,7 @@ class Scale:
         launches: of a kernel in one timed CUDA graph.
         copied: size of a copy that is timed, bytes.
         product: rows and columns of a matrix product.
+        patience: factor of the time limits of sections, which are a GPU's.
 
     """
 
@@ -78,6 +79,7 @@ class Scale:
     launches: int = 60
     copied: int = 256 << 20
     product: int = 8192
+    patience: float = 1.0
 
     def size(self, name: str) -> tuple[int, int]:
         """Return height and width of a frame; `paper` is that of the paper's network."""
@@ -98,6 +100,7 @@ PRETEND = Scale(
     launches=2,
     copied=1 << 16,
     product=64,
+    patience=20.0,
 )
 
 
