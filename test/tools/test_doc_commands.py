@@ -133,7 +133,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3000)
 @pytest.mark.parametrize('page', pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_of_a_page_run(page: Path, inputs: Path, tmp_path: Path) -> None:
     """Takes minutes in all: trainings, exports, and nodes that play recordings."""
