@@ -53,6 +53,7 @@ OF_OTHERS = {
     'pipx': 'pipx',
     'pre-commit': 'pre-commit',
     'python3 -m venv': 'Python',
+    'ray start': 'Ray, which would stay',
     'ros2 bag': 'ros2 bag, whose topics are checked',
     'ros2 launch': 'launch files of others',
     'ros2 lifecycle': 'ros2 lifecycle',

@@ -165,9 +165,10 @@ class Driver:
         self.output = Path(str(words[words.index('--output') + 1]))
         fixed = ('--backend', 'onnxruntime', '--cpus-per-worker', 1)
         child = python_child('uhr_seg_ros.cli', 'batch', *words, *fixed)
-        self.process = subprocess.Popen(
-            **child, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
+        # Not a pipe: nobody would read it while the driver runs.
+        self._errors = self.output.with_suffix('.err')
+        with self._errors.open('wb') as errors:
+            self.process = subprocess.Popen(**child, stdout=subprocess.DEVNULL, stderr=errors)
         self.start = time.monotonic()
         self._manifest = self.output / '.uhr_seg_batch' / 'manifest.jsonl'
 
@@ -182,22 +183,21 @@ class Driver:
         """Wait until it has written so many records."""
         while self.done() < records:
             if self.process.poll() is not None:
-                msg = f'the driver ended before {records} records: {self.process.stderr.read()}'  # type: ignore[union-attr]
+                msg = f'the driver ended before {records} records: {self._errors}'
                 raise ProcessError(msg)
             time.sleep(0.1)
 
     def end(self, code: int = 0) -> float:
         """Wait for its end; return the seconds it took."""
-        _, errors = self.process.communicate()
-        if self.process.returncode != code:
-            msg = f'the driver ended with {self.process.returncode}, not {code}: {errors[-2000:]}'
+        if self.process.wait() != code:
+            msg = f'the driver ended with {self.process.returncode}, not {code}: {self._errors}'
             raise ProcessError(msg)
         return time.monotonic() - self.start
 
     def kill(self) -> None:
         """Kill it, and only it."""
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
 
 
 def undisturbed(trial: Trial) -> dict[str, Any]:

@@ -115,6 +115,18 @@ def test_a_full_disk_ends_the_batch(
     assert not [name for name in names if 'unfinished' in name or name.endswith('_mask.png')]
 
 
+def test_names_that_are_not_utf_8(tiny_bundle: Path, tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b'/in\xff'))
+    try:
+        odd.mkdir()
+    except OSError:
+        pytest.skip('this file system takes no such names')
+    picture(tmp_path / 'a.png', RED).rename(odd / 'a.png')
+    (odd / 'b.png').write_bytes(b'no picture')
+    assert batch(tiny_bundle, tmp_path / 'out', odd, '--retries', 0) == 1
+    assert '/b.png' in (tmp_path / 'out' / 'summary.html').read_text()
+
+
 def test_a_manifest_that_was_cut(tmp_path: Path) -> None:
     options = BatchOptions(str(tmp_path), 'tiny', 'hash')
     with Manifest(options) as manifest:

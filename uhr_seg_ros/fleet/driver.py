@@ -24,7 +24,7 @@ import logging
 from pathlib import Path
 from time import perf_counter
 
-from uhr_seg_ros.core.atomic_io import write_text
+from uhr_seg_ros.core.atomic_io import write_bytes
 from uhr_seg_ros.core.bundle import load_bundle
 from uhr_seg_ros.core.interruption import note_progress
 from uhr_seg_ros.core.progress import named_bar
@@ -32,12 +32,13 @@ from uhr_seg_ros.fleet.image_units import IMAGE
 from uhr_seg_ros.fleet.inputs import Input
 from uhr_seg_ros.fleet.manifest import Manifest
 from uhr_seg_ros.fleet.options import BatchOptions
-from uhr_seg_ros.fleet.planning import Planner
+from uhr_seg_ros.fleet.planning import may_be_raster, Planner
 from uhr_seg_ros.fleet.pools import Pool
 from uhr_seg_ros.fleet.scheduler import Scheduler
 from uhr_seg_ros.fleet.summary import add_up, Totals, write_table
 from uhr_seg_ros.fleet.summary_page import build
 from uhr_seg_ros.fleet.units import FAILED, KEPT, Record, RESULTS
+from uhr_seg_ros.replay import inputs as kinds
 
 _LOG = logging.getLogger(__name__)
 
@@ -134,7 +135,7 @@ def run_batch(
         if first is not None:
             with (
                 note_progress(done),
-                named_bar('batch', 1, unit='unit') as bar,
+                named_bar('batch', _least_units(options, inputs), unit='unit') as bar,
                 open_pool() as pool,
             ):
 
@@ -148,6 +149,13 @@ def run_batch(
         batch.seconds = perf_counter() - start
         batch.totals = _write_summary(manifest, options, batch)
     return batch
+
+
+def _least_units(options: BatchOptions, inputs: Sequence[Input]) -> int:
+    """Return how many units there are at least; workers find more in what they cut."""
+    images = sum(each.kind == kinds.IMAGE and not may_be_raster(each) for each in inputs)
+    shards = -(-images // (options.unit_frames * options.every))
+    return shards + len(inputs) - images
 
 
 def _write_summary(manifest: Manifest, options: BatchOptions, batch: Batch) -> Totals:
@@ -164,5 +172,7 @@ def _write_summary(manifest: Manifest, options: BatchOptions, batch: Batch) -> T
         'made before': f'{batch.counts.earlier:,}',
         'options': json.dumps(options.as_dict()),
     }
-    write_text(options.folder / PAGE, build(totals, options, classes, run))
+    page = build(totals, options, classes, run)
+    # Names of files need not be UTF-8.
+    write_bytes(options.folder / PAGE, page.encode('utf-8', 'replace'))
     return totals

@@ -97,7 +97,7 @@ class BatchOptions:
         """Those for bands of rasters."""
         stretch = tuple(self.stretch) if isinstance(self.stretch, list) else self.stretch
         bands = None if self.bands is None else tuple(self.bands)
-        return BandRules(bands, stretch, self.target_resolution)  # type: ignore[arg-type]
+        return BandRules(bands, stretch, self.target_resolution)
 
     @property
     def settings(self) -> str:

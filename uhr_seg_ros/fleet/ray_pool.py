@@ -83,8 +83,7 @@ class RayActors:
         self._last_seen = monotonic()
         _connect(self._ray, address)
         try:
-            room = _room(self._ray, cpus, gpus)
-            for _ in range(count or room):
+            for _ in range(count or _room(self._ray, cpus, gpus)):
                 self._start()
         except BaseException:
             self._end()
@@ -217,8 +216,9 @@ def _connect(ray: ModuleType, address: str) -> None:
         ray.init(**there, **quiet)
     except (ConnectionError, TimeoutError) as err:
         msg = (
-            f'no Ray cluster answers at {address or "this machine"} ({_last_line(err)}): `ray start --head` starts '
-            'one, and prints its address; all of its machines need the same ~/.ray/auth_token'
+            f'no Ray cluster answers at {address or "this machine"} ({_last_line(err)}): `ray '
+            'start --head` starts one, and prints its address; all of its machines need the same '
+            '~/.ray/auth_token'
         )
         raise ConfigError(msg) from err
     except Exception as err:  # another release of Ray or of Python; a node that did not start

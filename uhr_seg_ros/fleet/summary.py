@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 import csv
 from dataclasses import dataclass, field
 import heapq
@@ -151,13 +151,22 @@ def _write_parquet(path: Path, rows: Iterator[dict[str, Any]], classes: ClassSet
 
 
 def _row(record: Record, classes: ClassSet) -> dict[str, Any]:
-    values = record.as_dict()
+    values = {name: _shown(value) for name, value in record.as_dict().items()}
     pixels: Sequence[int] = values.pop('pixels') or [0] * len(classes)
     named = {f'{name}_px': each for name, each in zip(classes.names, pixels, strict=True)}
     return {'key': record.key, **values, **named}
 
 
-def _columns(classes: ClassSet) -> Iterable[str]:
+def _shown(value: Any) -> Any:
+    """Replace what of the name of a file is not UTF-8, which Parquet and pages have to be."""
+    if isinstance(value, list):
+        return [_shown(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    return value.encode('utf-8', 'surrogateescape').decode('utf-8', 'replace')
+
+
+def _columns(classes: ClassSet) -> list[str]:
     return list(_row(Record('', '', ''), classes))
 
 
