@@ -339,13 +339,8 @@ def test_bands_and_bits_are_trained_and_told(tmp_path: Path) -> None:
     for recipe, root in zip((plain, deep), roots, strict=True):
         assert main(command(recipe, root, tmp_path / f'run_{root.name}')) == 0
     assert log_of(tmp_path / 'run_deep') == log_of(tmp_path / 'run_plain')
-    words = [
-        'convert',
-        str(tmp_path / 'run_deep/last.pth'),
-        '--output',
-        str(tmp_path / 'converted'),
-    ]
-    assert main(words) == 0
+    checkpoint, converted = tmp_path / 'run_deep/last.pth', tmp_path / 'converted'
+    assert main(['convert', str(checkpoint), '--output', str(converted)]) == 0
     for bundle in (tmp_path / 'run_deep/bundle', converted):
         said = load_bundle(bundle).provenance
         assert (said['bands'], said['stretch']) == ([4, 3, 2], [5, 4085])
