@@ -25,12 +25,14 @@ import subprocess
 import sys
 import time
 
+import cv2
 import numpy as np
 import pytest
 
 torch = pytest.importorskip('torch', reason='training needs torch')
 pytest.importorskip('onnx', reason='the export needs onnx')
 
+from rasters import write_raster
 from tiny import log_of, write_mosaics, write_recipe
 
 from uhr_seg_ros.cli.main import main
@@ -314,3 +316,31 @@ def test_patches_are_trained_exported_and_evaluated(
     evaluated = main(['evaluate', '--bundle', str(bundle.path), *arguments, '--json', str(report)])
     assert evaluated == 0
     assert json.loads(report.read_text())['seams'] is None
+
+
+@pytest.mark.slow
+def test_bands_and_bits_are_trained_and_told(tmp_path: Path) -> None:
+    """Trains twice: the same pictures as they are, and with 16 bits and another order of bands."""
+    pytest.importorskip('rasterio', reason='bands are chosen by rasterio')
+    roots = [write_set_with_classes(tmp_path / name) for name in ('plain', 'deep')]
+    for root in roots:
+        for path in (root / 'images').iterdir():
+            image = cv2.imread(str(path)).astype(np.uint16)
+            path.unlink()
+            if root.name == 'plain':
+                cv2.imwrite(str(path.with_suffix('.png')), image.astype(np.uint8))
+            else:
+                bands = np.stack((image[..., 0] // 3, *image.transpose(2, 0, 1))) * 16 + 5
+                write_raster(path.with_suffix('.tif'), bands)
+    data = {'dataset': 'folder', 'train': 'all', 'hold_out': 'one', 'augmentation': 'aerial'}
+    plain = write_recipe(tmp_path / 'plain.yaml', data=data, steps=2)
+    data |= {'bands': [4, 3, 2], 'stretch': [5, 4085]}
+    deep = write_recipe(tmp_path / 'deep.yaml', data=data, steps=2)
+    for recipe, root in zip((plain, deep), roots, strict=True):
+        assert main(command(recipe, root, tmp_path / f'run_{root.name}')) == 0
+    assert log_of(tmp_path / 'run_deep') == log_of(tmp_path / 'run_plain')
+    checkpoint, converted = tmp_path / 'run_deep/last.pth', tmp_path / 'converted'
+    assert main(['convert', str(checkpoint), '--output', str(converted)]) == 0
+    for bundle in (tmp_path / 'run_deep/bundle', converted):
+        said = load_bundle(bundle).provenance
+        assert (said['bands'], said['stretch']) == ([4, 3, 2], [5, 4085])

@@ -17,9 +17,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 import logging
-from typing import TypeVar
 
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.errors import ConfigError
@@ -28,21 +26,19 @@ from uhr_seg_ros.image_io.raster_files import rasterio_or_error
 
 _LOG = logging.getLogger(__name__)
 
-T = TypeVar('T')
-
 
 def add_band_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Declare `--bands` and `--stretch`; `chosen_bands` reads them."""
     parser.add_argument(
         '--bands',
-        type=_parsed(read_bands),
+        type=parse_bands,
         metavar='R,G,B',
         help='bands of a raster that are red, green and blue, from 1; one for gray (default: what '
         'the bundle was trained on, or the file calls so, else the first three)',
     )
     parser.add_argument(
         '--stretch',
-        type=_parsed(read_stretch),
+        type=parse_stretch,
         metavar='RULE',
         help='how values of more than 8 bits become bytes: percentile (2 and 98 %% of each band '
         'become black and white), or MIN,MAX (default: what the bundle was trained on, else only '
@@ -62,7 +58,7 @@ def chosen_bands(args: argparse.Namespace, bundle: Bundle) -> BandRules:
     rules = BandRules(args.bands or trained.bands, args.stretch or trained.stretch)
     if not rules:
         return rules
-    rasterio_or_error(f'{rules.options}')
+    rasterio_or_error(rules.options)
     if rules != BandRules(args.bands, args.stretch):
         _LOG.info('%s was trained with %s: taken here, too', bundle.name, trained.options)
     elif trained and rules != trained:
@@ -72,11 +68,17 @@ def chosen_bands(args: argparse.Namespace, bundle: Bundle) -> BandRules:
     return rules
 
 
-def _parsed(read: Callable[[object], T]) -> Callable[[str], T]:
-    def parse(text: str) -> T:
-        try:
-            return read(text)
-        except ConfigError as err:
-            raise argparse.ArgumentTypeError(str(err)) from err
+def parse_bands(text: str) -> tuple[int, ...]:
+    """Turn text such as `4,3,2` into numbers of bands."""
+    try:
+        return read_bands(text)
+    except ConfigError as err:
+        raise argparse.ArgumentTypeError(str(err)) from err
 
-    return parse
+
+def parse_stretch(text: str) -> str | tuple[float, float]:
+    """Turn text into a rule for values of more than 8 bits."""
+    try:
+        return read_stretch(text)
+    except ConfigError as err:
+        raise argparse.ArgumentTypeError(str(err)) from err

@@ -48,7 +48,8 @@ cache = ArrayCache(1 << 30)
 
 _DEEP = (
     'it is uint16, expected 8 bits per channel (its largest value is {}): '
-    'gdal_translate -ot Byte -scale in.png out.png makes 8 bits of the values that are there'
+    '--stretch of segment and evaluate, and data: stretch of a recipe, read such values; or '
+    'gdal_translate -ot Byte -scale in.png out.png makes 8 bits of them'
 )
 
 

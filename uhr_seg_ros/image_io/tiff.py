@@ -170,7 +170,10 @@ def _check_depth(page: Page) -> None:
         raise _not_read(page, f'expected 8 bits per channel{_found(page)}: {_WAY_OUT}')
 
 
-_WAY_OUT = 'gdal_translate -ot Byte -scale in.tif out.tif makes 8 bits of the values in it'
+_WAY_OUT = (
+    '--stretch of segment and evaluate, and data: stretch of a recipe, read such values; or '
+    'gdal_translate -ot Byte -scale in.tif out.tif makes 8 bits of them'
+)
 
 
 def _not_read(page: Page, text: str) -> ImageError:
