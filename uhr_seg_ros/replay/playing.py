@@ -125,7 +125,8 @@ class PlayingSession(Generic[AnyCollector]):
             rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
             stack.callback(rclpy.try_shutdown)
             with signals_held():  # what is made is ended, too
-                self._collector = stack.enter_context(collector())
+                self._collector = collector()
+                stack.enter_context(self._collector)
             with signals_held():
                 self.node = stack.enter_context(node())
             _LOG.info('starting the node')
