@@ -149,6 +149,7 @@ class PlayingSession(Generic[AnyCollector]):
             ProcessError: the node or the player failed.
 
         """
+        self._check_alive()
         start = Start(self._collector.count, self._report())
         with ExitStack() as stack:
             with signals_held():
@@ -173,6 +174,8 @@ class PlayingSession(Generic[AnyCollector]):
     ) -> Replay:
         """Join what the player noted and what came; with the recording when all of it has."""
         outcome = player.outcome()
+        if bag is not None:
+            self._check_alive()
         load = meter.stop(outcome['cpu_s'])
         played = [tuple(entry) for entry in outcome['played']]
         if bag is not None:
