@@ -129,8 +129,8 @@ def benchmark_bag(
     with TemporaryDirectory(prefix='uhr_seg_') as name:
         described = subject.describe(None)
         with subject.open(options.bag, topic, Path(name), on_mask) as session:
+            subject.prepare(session, options.bag, topic)
             try:
-                subject.prepare(session, options.bag, topic)
                 described = subject.describe(session)
                 _measure(session, options, topic, measured)
                 described = subject.describe(session)

@@ -216,7 +216,7 @@ def add_split(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_topic(parser: argparse.ArgumentParser) -> None:
+def add_topic(parser: argparse._ActionsContainer) -> None:
     """Declare `--topic`."""
     parser.add_argument(
         '--topic',
@@ -310,7 +310,7 @@ def add_frames(parser: argparse.ArgumentParser, *, required: bool, note: str) ->
     add_every(parser)
 
 
-def add_every(parser: argparse.ArgumentParser) -> None:
+def add_every(parser: argparse._ActionsContainer) -> None:
     """Declare `--every`."""
     parser.add_argument(
         '--every',

@@ -125,7 +125,8 @@ class PlayingSession(Generic[AnyCollector]):
             rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
             stack.callback(rclpy.try_shutdown)
             with signals_held():  # what is made is ended, too
-                self._collector = stack.enter_context(collector())
+                self._collector = collector()
+                stack.enter_context(self._collector)
             with signals_held():
                 self.node = stack.enter_context(node())
             _LOG.info('starting the node')
@@ -155,6 +156,7 @@ class PlayingSession(Generic[AnyCollector]):
                 'leave out --every, and let --rate or max_rate_hz spare the node'
             )
             raise RecordingError(msg)
+        self._check_alive()
         start = Start(self._collector.count, self._report())
         with ExitStack() as stack:
             with signals_held():
@@ -179,6 +181,8 @@ class PlayingSession(Generic[AnyCollector]):
     ) -> Replay:
         """Join what the player noted and what came; with the recording when all of it has."""
         outcome = player.outcome()
+        if bag is not None:
+            self._check_alive()
         load = meter.stop(outcome['cpu_s'])
         played = [tuple(entry) for entry in outcome['played']]
         if bag is not None:

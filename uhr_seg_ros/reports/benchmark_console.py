@@ -54,11 +54,13 @@ def format_size(size: Sequence[int]) -> str:
     return f'{size[1]}x{size[0]}'
 
 
-def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a title and a table; the first column is text, the others are numbers."""
+def print_table(
+    title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, is_text: bool = False
+) -> None:
+    """Print a title and a table; the first column is text, the others are numbers, or text too."""
     table = Table()
     for index, name in enumerate(header):
-        table.add_column(name, justify='right' if index else 'left')
+        table.add_column(name, justify='left' if is_text or not index else 'right')
     for row in rows:
         table.add_row(*row)
     console = Console()
@@ -296,7 +298,8 @@ def mask_notes(report: Mapping[str, Any]) -> list[str]:
 def print_missing(report: Mapping[str, Any]) -> None:
     """Print which figures a node that is measured from the outside does not give, and why."""
     if missing := report['node'].get('missing'):
-        print_table('Not known from the outside', ['', 'because'], list(missing.items()))
+        rows = list(missing.items())
+        print_table('Not known from the outside', ['', 'because'], rows, is_text=True)
 
 
 def _print_load(load: Mapping[str, Any] | None) -> None:
