@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 from uhr_seg_ros.comparison.against import against_first, difference
-from uhr_seg_ros.comparison.frame_times import FrameTime
+from uhr_seg_ros.comparison.frame_times import FrameTime, join_times
 
 SIZE = (2160, 3840)
 
@@ -53,9 +53,9 @@ def test_it_is_said_plainly() -> None:
         'is missing': [],
     }
     times = {
-        'ours': {SIZE: FrameTime(600, 590, 620, 900)},
-        'wins': {SIZE: FrameTime(595, 580, 700, 900)},
-        'is faster': {SIZE: FrameTime(300, 290, 310, 900)},
+        'ours': {SIZE: FrameTime(600, 590, 620, 900, 6)},
+        'wins': {SIZE: FrameTime(595, 580, 700, 900, 6)},
+        'is faster': {SIZE: FrameTime(300, 290, 310, 900, 6)},
         'is missing': {},
     }
     text = against_first(variants, ['mIoU', 'small'], times)
@@ -69,3 +69,16 @@ def test_it_is_said_plainly() -> None:
     assert 'Wins against ours: is faster in time at 3840x2160.' in text
     assert 'Ahead, but not for sure: wins in mIoU.' in text
     assert 'compared on 3 of the 6 runs' in text
+    once = {name: {SIZE: each[SIZE]._replace(processes=5)} for name, each in times.items() if each}
+    text = against_first(short, ['mIoU', 'small'], once | {'is missing': {}})
+    assert 'Wins against ours: nobody.' in text
+
+
+def test_processes_are_joined() -> None:
+    medians = [300.0, 310.0, 290.0, 305.0, 299.0, 330.0]
+    found = [{SIZE: FrameTime(each, each, each, 800 + int(each), 1)} for each in medians]
+    (joined,) = join_times(found).values()
+    assert joined == FrameTime(302.5, 290.0, 330.0, 1130, 6) and joined.is_sure
+    assert str(joined) == '302 [290, 330] ms'
+    assert str(join_times(found[:5])[SIZE]) == '300 ms'
+    assert join_times([*found, {}]) == {}

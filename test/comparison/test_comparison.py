@@ -118,9 +118,7 @@ class _AtOnce:
 
 def run_here(_: Steps, args: list[str], **__: object) -> int:
     """Do in this process what a step does in its own, which takes seconds to import torch."""
-    words = args[args.index('uhr_seg_ros.cli') + 1 :]
-    # Of the processes that measure one after the other, one is as real.
-    return main([*words, '--processes', '1'] if words[0] == 'benchmark' else words)
+    return main(args[args.index('uhr_seg_ros.cli') + 1 :])
 
 
 @pytest.mark.parametrize('jobs', [1, pytest.param(2, marks=pytest.mark.slow)])
@@ -132,6 +130,8 @@ def test_a_real_comparison(
     jobs: int,
 ) -> None:
     monkeypatch.setenv('OMP_NUM_THREADS', '1')
+    # Of the processes that measure one after the other, one is as real.
+    monkeypatch.setattr(running, 'PROCESSES', 1)
     if jobs == 1:
         monkeypatch.setattr(running, 'ThreadPoolExecutor', _AtOnce)
         monkeypatch.setattr(Steps, 'run', run_here)

@@ -131,7 +131,7 @@ def against_first(
 
 def _is_faster(rival: FrameTime | None, first: FrameTime) -> bool:
     """Tell if the intervals of the times leave no doubt."""
-    return rival is not None and rival.high < first.low
+    return rival is not None and rival.is_sure and first.is_sure and rival.high < first.low
 
 
 def _points(found: Difference | None) -> str:

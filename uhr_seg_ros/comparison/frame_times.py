@@ -16,13 +16,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from uhr_seg_ros.comparison.plan import Size
 from uhr_seg_ros.core.config_reader import read_json
 from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.core.intervals import median_interval, PROCESSES
 
 #: The way out of a file of a step that cannot be used.
 REEXPORT_HINT = 'move it away, and the next call makes it again'
@@ -37,17 +38,43 @@ class FrameTime(NamedTuple):
         low: Lower end of the interval around it, ms; the median where one process measured.
         high: Upper end.
         peak_mb: Largest resident memory of a process.
+        processes: How many measured.
     """
 
     median: float
     low: float
     high: float
     peak_mb: int
+    processes: int
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether enough processes measured for an interval of 95 %."""
+        return self.processes >= PROCESSES
 
     def __str__(self) -> str:
-        if self.low == self.high:
+        if not self.is_sure:
             return f'{self.median:.0f} ms'
         return f'{self.median:.0f} [{self.low:.0f}, {self.high:.0f}] ms'
+
+
+def join_times(found: Sequence[Mapping[Size, FrameTime]]) -> dict[Size, FrameTime]:
+    """
+    Join what processes measured, a file each; of one file it is what that says.
+
+    Returns:
+        Height and width of the frame, px, of those that all have -> its time.
+    """
+    if len(found) == 1:
+        return dict(found[0])
+    joined = {}
+    for size in found[0]:
+        times = [each[size] for each in found if size in each]
+        if len(times) == len(found):
+            median, low, high, _ = median_interval(time.median for time in times)
+            peak = max(time.peak_mb for time in times)
+            joined[size] = FrameTime(median, low, high, peak, len(times))
+    return joined
 
 
 def read_times(path: Path) -> dict[Size, FrameTime]:
@@ -55,7 +82,7 @@ def read_times(path: Path) -> dict[Size, FrameTime]:
     Read the times of a variant.
 
     Args:
-        path: What ``uhr_seg benchmark stages --json`` wrote.
+        path: What ``uhr_seg benchmark stages --json`` wrote, of one process or several.
 
     Returns:
         Height and width of the frame, px -> its time.
@@ -76,7 +103,8 @@ def _time(found: Mapping[str, Any]) -> tuple[Size, FrameTime]:
     total = found['stage_ms']['total']
     median = total['median']
     low, high = total.get('low', median), total.get('high', median)
-    return (height, width), FrameTime(median, low, high, found['peak_mb'])
+    processes = found.get('interval', {}).get('processes', 1)
+    return (height, width), FrameTime(median, low, high, found['peak_mb'], processes)
 
 
 def size_text(size: Size) -> str:

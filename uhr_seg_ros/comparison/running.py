@@ -32,13 +32,20 @@ from threading import Lock
 from time import monotonic
 from typing import Any
 
-from uhr_seg_ros.comparison.frame_times import FrameTime, read_times, REEXPORT_HINT, size_text
+from uhr_seg_ros.comparison.frame_times import (
+    FrameTime,
+    join_times,
+    read_times,
+    REEXPORT_HINT,
+    size_text,
+)
 from uhr_seg_ros.comparison.plan import Plan, Size, Variant
 from uhr_seg_ros.comparison.run_configs import check_config, write_config
 from uhr_seg_ros.core.bundle import MODEL_FILE
 from uhr_seg_ros.core.config_reader import read_json, read_mapping
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.interruption import Terminated
+from uhr_seg_ros.core.intervals import PROCESSES
 from uhr_seg_ros.core.resources import available_cores
 from uhr_seg_ros.core.subprocesses import python_child
 
@@ -133,8 +140,8 @@ class Comparison:
             raise
         finally:
             pool.shutdown(cancel_futures=True)
-        for variant in self.plan.variants if self.plan.timed else ():
-            self.measure(variant)
+        if self.plan.timed:
+            self.measure()
 
     def done(self) -> str:
         """Return how much of the plan is done."""
@@ -240,29 +247,47 @@ class Comparison:
         names = variant.config['data'].get('also') or {}
         return [word for name in names for word in ('--also', f'{name}={self.also[name]}')]
 
-    def measure(self, variant: Variant) -> None:
-        """Take the time of one variant, of its first seed."""
-        path = self._time_file(variant)
-        seed = self.plan.seeds[0]
-        if not path.is_file() and not self.is_missing(variant, seed):
-            if monotonic() >= self.deadline:
-                raise OutOfTimeError
-            sizes = [word for size in self.plan.sizes for word in ('--size', size_text(size))]
-            bundle = self.folder(variant, seed) / 'bundle'
-            self._call(
-                None,
-                'benchmark',
-                'stages',
-                '--bundle',
-                bundle,
-                *sizes,
-                '--repeat',
-                REPEAT,
-                '--backend',
-                'onnxruntime',
-                '--json',
-                path,
-            )
+    def measure(self) -> None:
+        """
+        Take the times, in rounds: a fresh process of each variant, then the next one of each.
+
+        What slows the machine for a while slows all variants. The networks are those of the first
+        seed.
+
+        Raises:
+            OutOfTimeError: Call it again to go on.
+        """
+        for number in range(PROCESSES):
+            for variant in self.plan.variants:
+                self._measure_once(variant, number)
+
+    def _measure_once(self, variant: Variant, number: int) -> None:
+        path, seed = self._time_folder(variant) / f'{number}.json', self.plan.seeds[0]
+        if (
+            path.is_file()
+            or self._old_time_file(variant).is_file()
+            or self.is_missing(variant, seed)
+        ):
+            return
+        if monotonic() >= self.deadline:
+            raise OutOfTimeError
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._call(
+            None,
+            'benchmark',
+            'stages',
+            '--bundle',
+            self.folder(variant, seed) / 'bundle',
+            *(word for size in self.plan.sizes for word in ('--size', size_text(size))),
+            '--repeat',
+            REPEAT,
+            '--processes',
+            1,
+            '--backend',
+            'onnxruntime',
+            '--json',
+            path,
+        )
 
     def figures(self, variant: Variant) -> list[dict[str, Any]]:
         """Read what ``evaluate`` wrote for each seed; empty for what is missing."""
@@ -272,25 +297,27 @@ class Comparison:
 
     def times(self, variant: Variant) -> dict[Size, FrameTime]:
         """
-        Read the time of a frame of each size; empty for what is missing.
+        Read the time of a frame of each size; empty where none was taken.
 
         Raises:
             ConfigError: What was measured is no such file, or of other sizes.
         """
-        if self.is_missing(variant, self.plan.seeds[0]):
+        old, folder = self._old_time_file(variant), self._time_folder(variant)
+        paths = [old] if old.is_file() else sorted(folder.glob('*.json'))
+        if not paths:
             return {}
-        path = self._time_file(variant)
-        found = read_times(path)
+        found = join_times([read_times(path) for path in paths])
         if missing := [size_text(size) for size in self.plan.sizes if size not in found]:
-            msg = f'{path} has no time of {", ".join(missing)}: {REEXPORT_HINT}'
+            place = old if old.is_file() else folder
+            msg = f'{place} has no time of {", ".join(missing)}: {REEXPORT_HINT}'
             raise ConfigError(msg)
         return {size: found[size] for size in self.plan.sizes}
 
-    def is_timed(self, variant: Variant) -> bool:
-        """Tell if the time of a variant was taken."""
-        return self._time_file(variant).is_file()
+    def _time_folder(self, variant: Variant) -> Path:
+        return self.output / variant.folder / 'time'
 
-    def _time_file(self, variant: Variant) -> Path:
+    def _old_time_file(self, variant: Variant) -> Path:
+        """Return the file of earlier versions, which measured one variant after the other."""
         return self.output / variant.folder / 'time.json'
 
     def _call(self, folder: Path | None, *words: object) -> None:
