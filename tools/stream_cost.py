@@ -169,8 +169,6 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument('--frames', type=parse_count, default=24, metavar='N')
     parser.add_argument('--json', type=Path, metavar='FILE')
     options = parser.parse_args(words)
-    tune_malloc()
-    cv2.setNumThreads(1)
     height, width = turned_size(options.size)
     mosaic = enlarged(generate_scene(SCENE_SEED, height + 200, width + 300)[0], (height, width))
     frames = list(fly(mosaic, options.frames, options.size))
@@ -183,4 +181,6 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
+    tune_malloc()
+    cv2.setNumThreads(1)
     sys.exit(guarded(main, 'tools.stream_cost'))
