@@ -27,6 +27,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from statistics import median
 import sys
@@ -112,21 +113,21 @@ def measure(frames: Sequence[np.ndarray]) -> dict[str, list[Cost]]:
             step=3 * width,
             data=frame.tobytes(),
         )
-        viewed, decode_ms = timed(lambda raw=raw: view_image(raw))
-        _, bgr_ms = timed(lambda viewed=viewed: viewed.bgr)
+        viewed, decode_ms = timed(partial(view_image, raw))
+        _, bgr_ms = timed(partial(getattr, viewed, 'bgr'))
         costs['raw'].append(Cost(decode_ms, bgr_ms, frame.nbytes))
         data = cv2.imencode('.jpg', frame, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
         jpeg: Any = SimpleNamespace(format='bgr8; jpeg compressed bgr8', data=data)
-        _, decode_ms = timed(lambda jpeg=jpeg: decode_compressed(jpeg))
+        _, decode_ms = timed(partial(decode_compressed, jpeg))
         costs['JPEG'].append(Cost(decode_ms, 0.0, len(data)))
         for codec, (decoder, packets) in streams.items():
             packet = packets[number]
-            pictures, decode_ms = timed(lambda d=decoder, p=packet, n=number: d.decode(p, n))
+            pictures, decode_ms = timed(partial(decoder.decode, packet, number))
             (picture,) = pictures  # at once, and its own
             if picture.tag != number:
                 msg = f'packet {number} gave picture {picture.tag}'
                 raise ConfigError(msg)
-            _, bgr_ms = timed(lambda picture=picture: picture.bgr)
+            _, bgr_ms = timed(partial(getattr, picture, 'bgr'))
             costs[TITLES[codec]].append(Cost(decode_ms, bgr_ms, len(packet)))
     return costs
 
@@ -143,9 +144,9 @@ def summarized(costs: dict[str, list[Cost]]) -> dict[str, dict[str, float]]:
             'kb': round(sum(cost.size for cost in each) / len(each) / 1e3, 1),
         }
     jpeg = found['JPEG']
-    for each in found.values():
-        each['time_to_jpeg'] = round(each['total_ms'] / jpeg['total_ms'], 3)
-        each['bytes_to_jpeg'] = round(each['kb'] / jpeg['kb'], 4)
+    for figures in found.values():
+        figures['time_to_jpeg'] = round(figures['total_ms'] / jpeg['total_ms'], 3)
+        figures['bytes_to_jpeg'] = round(figures['kb'] / jpeg['kb'], 4)
     return found
 
 
@@ -168,8 +169,6 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument('--frames', type=parse_count, default=24, metavar='N')
     parser.add_argument('--json', type=Path, metavar='FILE')
     options = parser.parse_args(words)
-    tune_malloc()
-    cv2.setNumThreads(1)
     height, width = turned_size(options.size)
     mosaic = enlarged(generate_scene(SCENE_SEED, height + 200, width + 300)[0], (height, width))
     frames = list(fly(mosaic, options.frames, options.size))
@@ -182,4 +181,6 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
+    tune_malloc()
+    cv2.setNumThreads(1)
     sys.exit(guarded(main, 'tools.stream_cost'))

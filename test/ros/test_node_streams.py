@@ -28,6 +28,8 @@ from std_msgs.msg import Header
 from streams import encode_images, Packet
 from tiny_bundle import paint
 
+from uhr_seg_ros.ros.topics.names import message_class
+
 MakeStage = Callable[..., Stage]
 
 TOPIC = '/image_raw/compressed'
@@ -138,3 +140,34 @@ def test_a_type_that_is_not_installed_is_named(
     line = stage.wait_for_log('cannot be configured')
     assert f'image_transport {transport} takes {package}/msg/' in line
     assert 'apt install ros-$ROS_DISTRO-' in line
+
+
+@pytest.mark.parametrize(
+    ('transport', 'package', 'codec'),
+    [
+        ('ffmpeg', 'ffmpeg_image_transport_msgs', 'h264'),
+        ('foxglove', 'foxglove_msgs', 'hevc'),
+    ],
+)
+def test_packets_of_other_types(
+    make_stage: MakeStage, transport: str, package: str, codec: str
+) -> None:
+    if not find_spec(package):
+        pytest.skip(f'{package} is not installed')
+    kind = message_class(transport)
+    stage = make_stage(image_transport=transport)
+    camera = stage.camera(f'/image_raw/{transport}', kind)
+    (masks,) = stage.outputs('mask')
+    for count, packet in enumerate(flight(codec, 5), 1):
+        image = message(packet, codec)
+        if transport == 'ffmpeg':
+            sent = kind(header=image.header, encoding='libx264', pts=packet.number)
+        else:
+            stamp, frame_id = image.header.stamp, image.header.frame_id
+            sent = kind(timestamp=stamp, frame_id=frame_id, format=image.format)
+        sent.data = image.data
+        camera.publish(sent)
+        wait_until(lambda count=count: len(masks) == count, 'a mask')
+    assert check(masks) == list(range(5))
+    values = stage.wait_for_count(f'/image_raw/{transport}', processed=5)
+    assert values['encoding'] == ('libx264' if transport == 'ffmpeg' else 'h265')

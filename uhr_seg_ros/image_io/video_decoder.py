@@ -251,6 +251,16 @@ class VideoDecoder:
             self._size = self._headers.size
 
 
+def check_decoder() -> None:
+    """
+    Load PyAV, which takes a while.
+
+    Raises:
+        ImageError: it is not installed.
+    """
+    _av(H264)
+
+
 def _av(codec: str) -> ModuleType:
     try:
         import av

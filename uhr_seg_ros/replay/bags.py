@@ -246,6 +246,9 @@ def read_frame(message: bytes, kind: str) -> tuple[Any, RawFrame]:
         ImageError: its fields do not fit together, or the encoding is not known.
 
     """
+    if kind in _DEFINITIONS:
+        msg = f'a {kind} is one of a stream, and needs those before it: see TopicPictures'
+        raise RecordingError(msg)
     image = read_message(message, kind)
     if kind == COMPRESSED_IMAGE:
         return image.header, RawFrame.of_bgr(decode_compressed(image))

@@ -226,8 +226,8 @@ def _probe_packet(message: bytes, kind: str) -> ImageInfo:
     except RecordingError:
         return ImageInfo(is_readable=False)
     name = packet.encoding if kind == FFMPEG_PACKET else packet.format
-    sides = (packet.width, packet.height) if kind == FFMPEG_PACKET else (0, 0)
-    return ImageInfo(name, *sides, pixels=COLOR if codec_named(name) else VIDEO)
+    width, height = (packet.width, packet.height) if kind == FFMPEG_PACKET else (0, 0)
+    return ImageInfo(name, width, height, COLOR if codec_named(name) else VIDEO)
 
 
 def _header_of(data: memoryview) -> tuple[int, int, str]:

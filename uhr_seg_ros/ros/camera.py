@@ -20,7 +20,7 @@ from collections.abc import Callable
 from functools import partial
 import math
 import time
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.lifecycle import LifecycleNode
@@ -369,7 +369,7 @@ class Camera:
             self.clouds.open_input()
 
     def _receive(self, frame: Frame) -> None:
-        message = frame.message
+        message: Any = frame.message
         is_raw = isinstance(message, Image)
         encoding = message.encoding if is_raw else format_of(message)
         if len(encoding) > MAX_SHOWN:

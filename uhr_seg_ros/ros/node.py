@@ -33,6 +33,7 @@ from rclpy.node import Node
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.cuda_driver import GpuLostError
 from uhr_seg_ros.core.memory import trim_heap, tune_malloc
+from uhr_seg_ros.image_io.video_decoder import check_decoder
 from uhr_seg_ros.ros.camera import Camera
 from uhr_seg_ros.ros.frame_processor import FrameProcessor
 from uhr_seg_ros.ros.live_bundle import LiveBundle
@@ -46,7 +47,7 @@ from uhr_seg_ros.ros.process import RCLError, run, StoppableNode
 from uhr_seg_ros.ros.reporting import Reporter
 from uhr_seg_ros.ros.segment_requests import SegmentRequests
 from uhr_seg_ros.ros.services import Services
-from uhr_seg_ros.ros.topics.names import message_class
+from uhr_seg_ros.ros.topics.names import message_class, TRANSPORTS
 from uhr_seg_ros.ros.topics.sim_clock import SimClockNode
 from uhr_seg_ros.ros.topics.time_jumps import TimeJumps
 from uhr_seg_ros.ros.transitions import (
@@ -267,7 +268,9 @@ class SegmentationNode(SimClockNode, StoppableNode):
 
     def _open(self, settings: Settings) -> None:
         start = time.monotonic()
-        message_class(settings.image_transport)  # or raises
+        message_class(settings.image_transport)  # or raises, as the next one
+        if TRANSPORTS[settings.image_transport].is_stream:
+            check_decoder()
         self.get_logger().info(f'loading bundle {settings.bundle}')
         self._on_worker(
             partial(self._processor.load, settings),

@@ -33,12 +33,14 @@ class Transport(NamedTuple):
         package: of its messages.
         message: their class.
         debian: name of the package that installs them, behind that of the distribution.
+        is_stream: whether they are packets, which PyAV decodes.
     """
 
     suffix: str
     package: str
     message: str
     debian: str = ''
+    is_stream: bool = False
 
     @property
     def type_name(self) -> str:
@@ -54,8 +56,11 @@ TRANSPORTS = {
         'ffmpeg_image_transport_msgs',
         'FFMPEGPacket',
         'ffmpeg-image-transport-msgs',
+        is_stream=True,
     ),
-    'foxglove': Transport('/foxglove', 'foxglove_msgs', 'CompressedVideo', 'foxglove-msgs'),
+    'foxglove': Transport(
+        '/foxglove', 'foxglove_msgs', 'CompressedVideo', 'foxglove-msgs', is_stream=True
+    ),
 }
 
 _SUFFIXES = tuple(each.suffix for each in TRANSPORTS.values() if each.suffix)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+import math
 from threading import Condition, Thread
 import time
 from typing import Any, NamedTuple
@@ -74,6 +75,7 @@ class PacketStream:
         self._changed = Condition()
         self._is_closed = False
         self._last_picture_s = time.monotonic()
+        self._warm_s = math.inf  # when the first packet was done: FFmpeg is loaded for it
         self._late = 0
         self._thread = Thread(target=self._run, name='packet_stream', daemon=True)
         self._thread.start()
@@ -82,7 +84,8 @@ class PacketStream:
         """Take a frame, whose message holds a packet, and the codec of it; see `codec_of`."""
         with self._changed:
             late = 0
-            if self._queue and frame.arrival - self._queue[0][0].arrival > MAX_BEHIND_S:
+            since = max(self._queue[0][0].arrival, self._warm_s) if self._queue else math.inf
+            if frame.arrival - since > MAX_BEHIND_S:
                 late = len(self._queue)
                 self._queue.clear()  # the decoder notices the gap
                 self._late += late
@@ -124,6 +127,7 @@ class PacketStream:
         while (item := self._next()) is not None:
             self._decode(*item)
             del item  # or the packet would stay in memory until the next one comes
+            self._warm_s = min(self._warm_s, time.monotonic())
 
     def _next(self) -> tuple[Any, str] | None:
         with self._changed:
