@@ -39,7 +39,16 @@ from uhr_seg_ros.ros.points.cloud_outputs import CLOUD_OUTPUTS
 INPUTS = ('image_raw', 'camera_info', 'points', 'depth')
 
 #: Topics of the node, below its name, that are no rows of a table.
-_OTHER_TOPICS = {'label_info', 'label_info_json', 'ground_grid', 'landing_sites'}
+_OTHER_TOPICS = {
+    'label_info',
+    'label_info_json',
+    'ground_grid',
+    'landing_sites',
+    'landing_sites/detections',
+    'objects',
+    'segment/mask',
+    'segment/status',
+}
 
 
 def check_launch(words: Sequence[str]) -> str:

@@ -82,3 +82,20 @@ def test_others_do_not_announce_it(make_stage: Callable[..., Stage]) -> None:
     topics = {publisher.topic_name for publisher in stage.node.publishers}
     assert '/segmentation/mask' in topics
     assert '/segmentation/sampling' not in topics
+
+
+def test_where_frames_are_sampled_comes_and_goes_with_the_bundle(
+    make_stage: Callable[..., Stage], bundle: Path, tiny_bundle: Path
+) -> None:
+    stage = make_stage()
+    stage.wait_for_state('active')
+    camera = stage.camera()
+    assert stage.set_parameter('bundle', str(bundle)).successful
+    stage.wait_for_log('deformed', 'runs in the place of')
+    (pictures,) = stage.outputs('sampling')
+    camera.publish(frame(IMAGE))
+    wait_until(lambda: pictures, 'a picture')
+    assert stage.set_parameter('bundle', str(tiny_bundle)).successful
+    stage.wait_for_log('tiny on onnxruntime runs in the place of')
+    topics = {publisher.topic_name for publisher in stage.node.publishers}
+    assert '/segmentation/sampling' not in topics

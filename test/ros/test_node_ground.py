@@ -29,6 +29,7 @@ from tiny_bundle import paint, TINY_CLASSES
 
 from uhr_seg_ros.core.classes import ClassSet
 from uhr_seg_ros.core.errors import ConfigError
+from uhr_seg_ros.ros.messages import ground
 from uhr_seg_ros.ros.points import ground_mapper, transforms
 from uhr_seg_ros.ros.points.ground_classes import ground_values
 
@@ -88,6 +89,10 @@ def test_landing_sites(make_stage: MakeStage) -> None:
     drone.see()
     drone.wait_for(published=0, rejected=0)  # nobody subscribes
     (found,) = drone.stage.outputs('landing_sites', message_type=PoseArray)
+    scored: list[Any] = []
+    if (kind := ground.Detection3DArray) is not None:
+        topic = 'landing_sites/detections'
+        (scored,) = drone.stage.outputs(topic, message_type=kind)
     for count in range(1, 4):
         drone.see()
         wait_until(lambda count=count: len(found) == count, 'landing sites')
@@ -99,6 +104,14 @@ def test_landing_sites(make_stage: MakeStage) -> None:
     assert 15.5 < best.position.x < 16.5
     assert abs(best.position.y + 3) < 1.0
     assert best.orientation.w == 1.0
+    if scored:
+        wait_until(lambda: len(scored) == 3, 'the scores')
+        assert scored[2].header == found[2].header
+        site = scored[2].detections[0]
+        assert site.bbox.center == site.results[0].pose.pose == best
+        assert 2 * 3.5 < site.bbox.size.x == site.bbox.size.y < 2 * 4.1
+        assert site.results[0].hypothesis.class_id == 'landing_site'
+        assert site.results[0].hypothesis.score == pytest.approx(1 - 1.0 / (site.bbox.size.x / 2))
 
 
 def test_ground_grid(make_stage: MakeStage) -> None:

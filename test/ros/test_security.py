@@ -33,6 +33,7 @@ SOMETIMES = {
         '/segmentation/points',
         '/segmentation/ground_grid',
         '/segmentation/landing_sites',
+        '/segmentation/landing_sites/detections',
         '/segmentation/mask_aligned',
         '/segmentation/confidence_aligned',
         '/segmentation/sampling',

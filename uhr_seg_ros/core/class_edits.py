@@ -143,12 +143,20 @@ def syntax_fault(field: str) -> Callable[[Sequence[str]], str]:
     return fault
 
 
-def unknown_class(where: str, name: str, names: Iterable[str]) -> ConfigError:
-    """Return an error for a name that no class has, with the nearest one that there is."""
+def require_class(where: str, name: str, names: Iterable[str]) -> None:
+    """
+    Check that there is a class of a name.
+
+    Raises:
+        ConfigError: there is none; names the nearest one.
+
+    """
     names = list(names)
-    near = get_close_matches(name, names, 1)
-    meant = f' (is it {near[0]}?)' if near else ''
-    return ConfigError(f'{where} has {shown(name)}{meant}: the bundle has {listed(names)}')
+    if name not in names:
+        near = get_close_matches(name, names, 1)
+        meant = f' (is it {near[0]}?)' if near else ''
+        msg = f'{where} has {shown(name)}{meant}: the bundle has {listed(names)}'
+        raise ConfigError(msg)
 
 
 def _read_merge(text: str) -> tuple[str, tuple[str, ...]]:
@@ -179,18 +187,16 @@ def _check_once(where: str, names: Iterable[str]) -> None:
 
 
 def _id_of(where: str, name: str, names: Sequence[str]) -> int:
-    if name not in names:
-        raise unknown_class(where, name, names)
+    require_class(where, name, names)
     return names.index(name)
 
 
 def _known(where: str, name: str, known: Sequence[str], into: dict[str, str]) -> str:
     """Return a name of a class after merging, or raise ConfigError."""
-    if name in known:
-        return name
-    if name in into:
+    if name in into and name not in known:
         msg = (
             f'{where} has {shown(name)}, which classes.merge makes {shown(into[name])}: name that'
         )
         raise ConfigError(msg)
-    raise unknown_class(where, name, known)
+    require_class(where, name, known)
+    return name

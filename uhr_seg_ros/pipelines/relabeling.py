@@ -65,11 +65,12 @@ class Relabeling:
         Give the pixels of a mask their ids.
 
         Args:
-            mask: (H, W) uint8 or uint16; it is overwritten.
+            mask: (H, W) uint8 or uint16.
             confidence: (H, W) uint8, 255 times the largest softmax; needed with a threshold.
 
         Returns:
-            (H, W) of the same type; `UNLABELED` or 65535 where a class is hidden or doubtful.
+            Another array (H, W) of the same type; `UNLABELED` or 65535 where a class is hidden or
+            doubtful.
 
         """
         if self._table is not None:
@@ -78,12 +79,12 @@ class Relabeling:
             least: Any = round(255 * self.threshold)
             doubtful = cv2.compare(confidence, least, cv2.CMP_LT)
             if mask.dtype == np.uint8:
-                return cv2.bitwise_or(mask, doubtful, dst=mask)
-            mask[doubtful != 0] = self._nobody
+                return cv2.bitwise_or(mask, doubtful)
+            return np.where(doubtful, mask.dtype.type(self._nobody), mask)
         return mask
 
 
 def _look_up(mask: np.ndarray, table: np.ndarray) -> np.ndarray:
     if mask.dtype == np.uint8:
-        return cv2.LUT(mask, table, dst=mask)
+        return cv2.LUT(mask, table)
     return table.take(mask)

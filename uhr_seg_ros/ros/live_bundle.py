@@ -80,15 +80,15 @@ class LiveBundle:
         self._settings, self._state = settings, state
         self._lock = Lock()
         self._ticket = 0  # of the load that counts
-        self._thread: Thread | None = None
+        self._turn = Lock()  # one that nobody wants any more ends before the next one begins
+        self._threads: list[Thread] = []
         self._failure = ''
         self.loading = ''
 
     @property
     def is_busy(self) -> bool:
         """Whether a thread is inside loading a bundle, which nothing can end."""
-        thread = self._thread
-        return thread is not None and thread.is_alive()
+        return any(thread.is_alive() for thread in tuple(self._threads))
 
     def problem(self) -> Problem | None:
         """Judge whether what is wanted runs, or will."""
@@ -155,8 +155,9 @@ class LiveBundle:
             self._worker.call(partial(load, _now), f'loading bundle {settings.bundle}')
             return
         run = partial(load, partial(self._worker.call, what='swapping bundles'))
-        self._thread = Thread(target=run, name='bundle_loading', daemon=True)
-        self._thread.start()
+        thread = Thread(target=run, name='bundle_loading', daemon=True)
+        self._threads = [each for each in self._threads if each.is_alive()] + [thread]
+        thread.start()
 
     def _open(
         self,
@@ -165,11 +166,14 @@ class LiveBundle:
         start: float,
         on_worker: Callable[[Callable[[], None]], Any],
     ) -> None:
-        try:
-            segmenter = self._processor.open(settings)
-        except Exception as error:  # whatever it is, the old one runs on
-            self._fail(ticket, settings, error)
-        else:
+        with self._turn:
+            if ticket != self._ticket:
+                return
+            try:
+                segmenter = self._processor.open(settings)
+            except Exception as error:  # whatever it is, the old one runs on
+                self._fail(ticket, settings, error)
+                return
             on_worker(partial(self._adopt, ticket, segmenter, settings, start))
 
     def _adopt(self, ticket: int, segmenter: Segmenter, settings: Settings, start: float) -> None:

@@ -197,7 +197,7 @@ def test_live_change(make_node: MakeNode) -> None:
         ('max_rate_hz', float('inf'), 'max_rate_hz'),
         ('max_rate_hz', 1e-12, 'max_rate_hz is 1e-12: expected 0, or at least 0.001'),
         ('max_rate_hz', 'fast', 'type'),
-        ('bundle', 'other', 'bundle can change only while the node is unconfigured'),
+        ('backend', 'other', 'backend can change only while the node is unconfigured'),
         ('cameras', ['a'], 'read-only'),
         ('autostart', False, 'read-only'),
     ],
@@ -252,7 +252,7 @@ def test_set_of_which_one_is_refused_changes_nothing(make_node: MakeNode) -> Non
     parameters = Parameters(node, lambda: False)
     before = parameters.settings
     for refused in (
-        Parameter('bundle', value='other'),
+        Parameter('backend', value='other'),
         Parameter('max_rate_hz', value=-1.0),
         Parameter('cloud.quaternion', value=[0.0, 0.0, 0.0, 0.0]),
         Parameter('use_sim_time', value='yes'),
@@ -264,6 +264,25 @@ def test_set_of_which_one_is_refused_changes_nothing(make_node: MakeNode) -> Non
             assert not node.set_parameters_atomically(some).successful
     assert parameters.settings is before
     assert node.get_parameter('overlay.alpha').value == before.overlay_alpha
+
+
+def test_a_change_is_reviewed_as_a_whole_and_told(make_node: MakeNode) -> None:
+    node = make_node()
+    seen: list[tuple[str, str]] = []
+    parameters = Parameters(
+        node,
+        lambda: True,
+        lambda new: 'not both' if new.bundle == 'b' and new.classes_hide == ('c',) else '',
+        lambda old, new: seen.append((old.bundle, new.bundle)),
+    )
+    both = [Parameter('bundle', value='b'), Parameter('classes.hide', value=['c'])]
+    before = parameters.settings
+    assert node.set_parameters_atomically(both).reason == 'not both'
+    assert parameters.settings is before
+    assert node.set_parameters_atomically(both[:1]).successful
+    assert seen == [('hlrc_s_aerial', 'b')]
+    assert not node.set_parameters_atomically(both[1:]).successful  # the first one counts by now
+    assert parameters.settings.classes_hide == ('',)
 
 
 def test_settings_are_a_snapshot(make_node: MakeNode) -> None:
@@ -298,14 +317,14 @@ def test_configuring_sees_what_was_accepted_before_it(make_node: MakeNode) -> No
         return True
 
     parameters = Parameters(node, is_unconfigured)
-    change = Parameter('bundle', value='other')
+    change = Parameter('backend', value='other')
     setter = Thread(target=lambda: node.set_parameters([change]), daemon=True)
     setter.start()
     assert asked.wait(30)
     found: list[str] = []
-    loader = Thread(target=lambda: found.append(parameters.settled().bundle), daemon=True)
+    loader = Thread(target=lambda: found.append(parameters.settled().backend), daemon=True)
     loader.start()
-    assert parameters.settings.bundle == 'hlrc_s_aerial'  # not held up
+    assert parameters.settings.backend == 'auto'  # not held up
     configuring.set()
     for thread in (setter, loader):
         thread.join(30)

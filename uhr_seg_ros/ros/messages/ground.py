@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A grid on the ground and landing sites as messages; nav_msgs may be missing."""
+"""A grid on the ground and landing sites as messages; nav_msgs and vision_msgs may be missing."""
 
 from __future__ import annotations
 
@@ -31,6 +31,10 @@ try:
     from nav_msgs.msg import OccupancyGrid
 except ImportError:
     OccupancyGrid = None
+try:
+    from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithPose
+except ImportError:  # not among the PyPI wheels
+    Detection3DArray = None
 
 
 def encode_grid(cells: np.ndarray, grid: GroundGrid, header: Header) -> Any:
@@ -57,6 +61,33 @@ def encode_grid(cells: np.ndarray, grid: GroundGrid, header: Header) -> Any:
 def encode_sites(sites: Iterable[LandingSite], z: float, header: Header) -> PoseArray:
     """Return the centers of landing sites on the ground, z m high, the best first."""
     return PoseArray(header=header, poses=[_pose(each.x, each.y, z) for each in sites])
+
+
+def encode_site_detections(
+    sites: Iterable[LandingSite], z: float, min_radius: float, header: Header
+) -> Any:
+    """
+    Return landing sites as a vision_msgs/Detection3DArray, the best first.
+
+    Args:
+        sites: on the ground.
+        z: height of the ground, m.
+        min_radius: what a site has at least, m; the score is the share of the radius beyond it.
+        header: as of `encode_sites`.
+
+    """
+    message = Detection3DArray(header=header)
+    for site in sites:
+        found = Detection3D(header=header)
+        found.bbox.center = _pose(site.x, site.y, z)
+        found.bbox.size.x = found.bbox.size.y = 2 * site.radius
+        result = ObjectHypothesisWithPose()
+        result.hypothesis.class_id = 'landing_site'
+        result.hypothesis.score = max(0.0, 1 - min_radius / site.radius)
+        result.pose.pose = found.bbox.center
+        found.results = [result]
+        message.detections.append(found)
+    return message
 
 
 def _pose(x: float, y: float, z: float) -> Pose:

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from uhr_seg_ros.core.class_edits import unknown_class
+from uhr_seg_ros.core.class_edits import require_class
 from uhr_seg_ros.core.classes import ClassSet, mask_dtype
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.core.text import listed
@@ -52,8 +52,7 @@ def ground_values(classes: ClassSet, free: Sequence[str], occupied: Sequence[str
     values = np.full(np.iinfo(mask_dtype(len(classes))).max + 1, UNKNOWN, np.int8)
     for kind, value in (('free', FREE), ('occupied', OCCUPIED)):
         for name in kinds[kind]:
-            if name not in ids:
-                raise unknown_class(f'ground_grid.{kind}_classes', name, ids)
+            require_class(f'ground_grid.{kind}_classes', name, ids)
             values[ids[name]] = value
     if both := set(kinds['free']) & set(kinds['occupied']):
         msg = f'ground_grid.free_classes and occupied_classes both have {listed(sorted(both))}'

@@ -38,7 +38,13 @@ from uhr_seg_ros.geometry.landing_sites import LandingSites
 from uhr_seg_ros.geometry.transform import Transform
 from uhr_seg_ros.pipelines.segmenter import Segmentation
 from uhr_seg_ros.ros.messages.camera_info import camera_of, CameraInfoCache, second_of_pair
-from uhr_seg_ros.ros.messages.ground import encode_grid, encode_sites, OccupancyGrid
+from uhr_seg_ros.ros.messages.ground import (
+    Detection3DArray,
+    encode_grid,
+    encode_site_detections,
+    encode_sites,
+    OccupancyGrid,
+)
 from uhr_seg_ros.ros.parameters.settings import Settings
 from uhr_seg_ros.ros.points.cloud_labeler import CloudHooks
 from uhr_seg_ros.ros.points.cloud_projection import SeenMask
@@ -111,8 +117,12 @@ class GroundMapper:
         self._open: list[Publisher[Any]] = []
         self._end_listening = hooks.jumps.listen(self._on_jump)
         self._grids: LifecyclePublisher[Any] | None = None
+        self._detections: LifecyclePublisher[Any] | None = None
         try:
             self._landing = self._publisher(PoseArray, 'landing_sites')
+            if Detection3DArray is not None:
+                kind = Detection3DArray
+                self._detections = self._publisher(kind, 'landing_sites/detections')
             if OccupancyGrid is not None:
                 self._grids = self._publisher(OccupancyGrid, 'ground_grid')
         except Exception:  # such as an override of a QoS that does not exist
@@ -194,12 +204,22 @@ class GroundMapper:
         cells = occupancy(self._pixels_of(grid, camera, transform, reach), seen.mask, values)
         if self._grids is not None and self._grids.get_subscription_count():
             self._grids.publish(encode_grid(cells, grid, ground))
-        if self._landing.get_subscription_count():
-            sites = self._sites.update(
-                cells, grid, settings.landing_min_radius, settings.landing_count
-            )
-            self._landing.publish(encode_sites(sites, z, ground))
+        self._publish_sites(cells, grid, settings, ground)
         self.published += 1
+
+    def _publish_sites(
+        self, cells: np.ndarray, grid: GroundGrid, settings: Settings, ground: Header
+    ) -> None:
+        detections = self._detections
+        if detections is not None and not detections.get_subscription_count():
+            detections = None
+        if detections is None and not self._landing.get_subscription_count():
+            return
+        least = settings.landing_min_radius
+        sites = self._sites.update(cells, grid, least, settings.landing_count)
+        self._landing.publish(encode_sites(sites, grid.z, ground))
+        if detections is not None:
+            detections.publish(encode_site_detections(sites, grid.z, least, ground))
 
     def _values_of(self, classes: ClassSet, settings: Settings) -> np.ndarray:
         """Return what the ids of a mask mean on the ground; they stay while the classes do."""
