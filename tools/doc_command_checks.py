@@ -43,6 +43,7 @@ from uhr_seg_ros.training.config import read_config
 #: First words of commands of others -> why they are not checked.
 OF_OTHERS = {
     'cd': 'the shell',
+    'check-jsonschema': 'check-jsonschema',
     'colcon': 'colcon builds a workspace of ROS 2',
     'docker': 'Docker (test/test_platforms.py reads the compose file)',
     'export': 'the shell',
