@@ -52,8 +52,15 @@ if settings is not None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give slow tests half an hour: several of them may share a busy machine."""
+    """
+    Give slow tests half an hour: several of them may share a busy machine.
+
+    `colcon test` leaves them out, as `scripts/test` does.
+    """
+    left_out = pytest.mark.skip(reason='slow: with `bash scripts/test --all`')
     for item in items:
+        if item.get_closest_marker('slow') and os.environ.get('COLCON') == '1':
+            item.add_marker(left_out)
         if item.get_closest_marker('slow') and not item.get_closest_marker('timeout'):
             item.add_marker(pytest.mark.timeout(1800))
 

@@ -44,6 +44,7 @@ from uhr_seg_ros.training.config import read_config
 OF_OTHERS = {
     '7z': '7-Zip',
     'cd': 'the shell',
+    'check-jsonschema': 'check-jsonschema',
     'colcon': 'colcon builds a workspace of ROS 2',
     'docker': 'Docker (test/test_platforms.py reads the compose file)',
     'export': 'the shell',

@@ -98,7 +98,8 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
     report = outcome.get_result()
     if not report.failed:
         return
-    names = re.findall(r"ModuleNotFoundError: No module named '([\w.]+)'", str(report.longrepr))
+    said = r"ModuleNotFoundError: (?:No module named|import of) '?([\w.]+)"
+    names = re.findall(said, str(report.longrepr))
     if names and is_missing(names[-1]):
         _skip(report, (collector.nodeid, None, ''), names[-1].partition('.')[0])
 
