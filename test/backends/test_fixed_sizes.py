@@ -69,7 +69,8 @@ def test_sizes_that_alternate_are_not_opened_again_and_again() -> None:
     sizes = FixedSizes({'image': (1, 3, 'height', 'width')})
     first, second = of(1, 3, 160, 192), of(1, 3, 176, 192)
     assert sizes.choose(first) == {'height': 160, 'width': 192}
-    chosen = [bool(sizes.choose(each)) for each in (second, first) * 50]
+    assert sizes.choose(second) == {'height': 176, 'width': 192}
+    chosen = [bool(sizes.choose(each)) for each in (first, second) * 50]
     assert not any(chosen)
 
 
@@ -80,7 +81,7 @@ def test_a_new_size_that_stays_is_opened_and_each_time_later() -> None:
         frame = of(1, 3, height, 192)
         runs.append(next(n for n in range(1, 100) if sizes.choose(frame).get('height') == height))
         assert sizes.choose(frame) == {'height': height, 'width': 192}
-    assert runs == [1, 2, 4, 8]
+    assert runs == [1, 1, 2, 4]
 
 
 @pytest.mark.parametrize(

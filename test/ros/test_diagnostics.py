@@ -490,6 +490,18 @@ def test_dashboard_shows_the_camera_that_is_worse_than_the_node(monitor: CameraM
     assert draw_dashboard([camera, node]).shape == (HEIGHT, WIDTH, 3)
 
 
+def test_dashboard_breaks_a_long_message() -> None:
+    """In two lines of about one size, each as tall as a short one, and nothing is covered."""
+    status = node_status('/segmentation', 'active', [], {})
+    short = draw_dashboard([status])
+    status.message = 'the camera sends frames that are no images: ' * 3
+    long = draw_dashboard([status])
+    bar = (short == short[0, 0]).all(axis=2).any(axis=1).sum()
+    row = 24
+    assert (long[: bar + row] == short[0, 0]).all(axis=2).any(axis=1).all()
+    np.testing.assert_array_equal(long[bar + row :], short[bar:-row])
+
+
 def test_dashboard_draws_what_the_status_says() -> None:
     stages = StageWindows()
     stages.add({'semantic': 25.0, 'detail': 100.0}, latency_ms=100.0)

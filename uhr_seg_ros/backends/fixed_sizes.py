@@ -37,9 +37,10 @@ class FixedSizes:
     """
     Chooses the sizes that a graph is to be opened for, run by run.
 
-    The first inputs decide. Where others come, as with photographs of all sizes, the graph that
-    takes every size is better than to open one for each; those that come again and again decide
-    anew, and each time it takes twice as many, so that opening stays a small part of the work.
+    The first inputs decide, and the first of another size, as those of a camera after a warm-up.
+    Where more come, as with photographs of all sizes, the graph that takes every size is better
+    than to open one for each; those that come again and again decide anew, and each time it takes
+    twice as many, so that opening stays a small part of the work.
 
     Args:
         axes: input -> its axes, those that are only known at run time by their names, or None.
@@ -55,7 +56,7 @@ class FixedSizes:
         ]
         self._chosen: Sizes = {}
         self._last: Sizes = {}
-        self._repeats, self._needed = 0, 1
+        self._repeats, self._left = 0, 0
 
     def choose(self, feeds: Mapping[str, np.ndarray]) -> Sizes:
         """
@@ -71,9 +72,9 @@ class FixedSizes:
         if sizes == self._chosen:
             return sizes
         if self._chosen:
-            self._needed *= 2
+            self._left += 1
             self._chosen = {}
-        if self._repeats >= self._needed:
+        if self._repeats >= 2 ** (self._left - 1):
             self._chosen = sizes
         return self._chosen
 

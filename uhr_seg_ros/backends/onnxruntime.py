@@ -22,6 +22,7 @@ not there as a whole is an error: ONNX Runtime itself would take the CPU and say
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from threading import Lock
 from types import MappingProxyType
 from typing import Any
 
@@ -163,6 +164,7 @@ class OnnxRuntimeEngine:
         on_cpu = provider == DEFAULT_PROVIDER
         self._sizes = FixedSizes({each.name: each.shape for each in inputs if on_cpu})
         self._opened_for: Sizes = {}
+        self._lock = Lock()  # of the session: several threads may run it
 
     def provenance(self) -> dict[str, str]:
         """Return what runs the graph: `backend`, `version`, `device`, `precision`."""
@@ -173,10 +175,12 @@ class OnnxRuntimeEngine:
     ) -> dict[str, np.ndarray]:
         """Run the graph once; see `Engine.run`."""
         options = None if self.keeps_memory else _SHRINKING
-        if (sizes := self._sizes.choose(feeds)) != self._opened_for:
-            self._open_for(sizes)
+        with self._lock:
+            if (sizes := self._sizes.choose(feeds)) != self._opened_for:
+                self._open_for(sizes)
+            session = self._session
         try:
-            arrays = self._session.run(list(outputs), dict(feeds), options)
+            arrays = session.run(list(outputs), dict(feeds), options)
         except Exception as err:  # the classes of ONNX Runtime have no common base
             shapes = ', '.join(f'{name} {array.shape}' for name, array in feeds.items())
             msg = f'graph {self._graph.path} failed on {shapes}: {one_line(err)}'

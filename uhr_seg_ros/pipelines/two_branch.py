@@ -17,15 +17,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 import math
 
 import numpy as np
 
 from uhr_seg_ros.backends.engine import Backend, Engine
-from uhr_seg_ros.backends.options import EngineOptions
+from uhr_seg_ros.backends.options import DEFAULT_PROVIDER, EngineOptions
+from uhr_seg_ros.backends.registry import open_backend
 from uhr_seg_ros.core.bundle import Bundle, FUSION_REACH
 from uhr_seg_ros.core.errors import BundleError
 from uhr_seg_ros.core.raw_frame import RawFrame
+from uhr_seg_ros.core.resources import available_cores
 from uhr_seg_ros.core.timing import StageClock
 from uhr_seg_ros.pipelines.frame_budget import FrameBudget
 from uhr_seg_ros.pipelines.frame_budget_frames import bytes_per_pixel, FramesWithinBudget, GAIN
@@ -66,6 +70,9 @@ HALO = 1 + -(-(FUSION_REACH + 1) // UPSAMPLING)
 STRIP_BYTES = 8e6
 #: ... but never fewer rows of cells than this, or the halo dominates.
 MIN_STRIP_CELLS = 16
+#: Strips at the same time on a CPU, a core or more for each: no operator of one waits for the
+#: slowest part of it, and the mask of one is enlarged while the next ones are computed.
+MOST_STRIPS_AT_ONCE = 4
 
 #: Two classes are not nearly equal if their logits differ by this part of the largest one ...
 CLEAR_MARGIN = 0.05
@@ -120,6 +127,8 @@ class TwoBranch(SynchronousPipeline):
         self._within_budget: FramesWithinBudget | None = None
         self._fusion_checked = False
         self._map_bytes = 0.0
+        self._at_once, _ = _strips_at_once(options)
+        self._pool = ThreadPoolExecutor(self._at_once, 'strips')
 
     @classmethod
     def open_graphs(
@@ -127,7 +136,15 @@ class TwoBranch(SynchronousPipeline):
     ) -> dict[str, Engine]:
         """Open `GRAPHS`, what guesses where details matter, and what tells unknown frames."""
         names = (*cls.GRAPHS, *(name for name in (GAIN, NOVELTY) if name in bundle.graphs))
-        return {name: backend.open(bundle.graphs[name], {}) for name in names}
+        of_strips = backend
+        count, threads = _strips_at_once(options)
+        if count > 1:
+            quiet = replace(options, threads=threads, report=lambda text: None)
+            of_strips = open_backend(bundle, quiet)
+        return {
+            name: (of_strips if name in OUTPUT_ROWS else backend).open(bundle.graphs[name], {})
+            for name in names
+        }
 
     def segment(self, frame: RawFrame, request: OutputRequest, clock: StageClock) -> Results:
         """
@@ -176,6 +193,7 @@ class TwoBranch(SynchronousPipeline):
 
     def close(self) -> None:
         """Free the memory of the engines."""
+        self._pool.shutdown()
         if self._within_budget is not None:
             self._within_budget.close()
         super().close()
@@ -335,13 +353,17 @@ class TwoBranch(SynchronousPipeline):
         stride = OUTPUT_ROWS[graph]
         mixed = max(maps['tokens'].shape[1], maps['local'].shape[1]) * OUTPUT_ROWS['quarter'] ** 2
         row_bytes = 4 * columns * max(mixed, len(self._bundle.classes) * stride**2)
-        strips = strip_spans(cells, max(MIN_STRIP_CELLS, int(STRIP_BYTES / row_bytes)))
+        strips = _even_strips(cells, int(STRIP_BYTES / row_bytes), self._at_once)
         tallest = min(cells, max(stop - start for start, stop in strips) + 2 * HALO)
-        for start, stop in strips:
+
+        def run(span: Span) -> tuple[int, dict[str, np.ndarray]]:
+            start, stop = span
             first = min(max(start - HALO, 0), cells - tallest)
             values = self._fuse_rows(maps, (first, first + tallest), graph, outputs)
             rows = slice((start - first) * stride, (stop - first) * stride)
-            yield start * stride, {name: each[..., rows, :] for name, each in values.items()}
+            return start * stride, {name: each[..., rows, :] for name, each in values.items()}
+
+        yield from (self._pool.map if len(strips) > 1 < self._at_once else map)(run, strips)
 
     def _fuse_rows(
         self, maps: dict[str, np.ndarray], rows: Span, graph: str, outputs: Sequence[str]
@@ -371,6 +393,23 @@ class TwoBranch(SynchronousPipeline):
                 f'on {differing.sum() / decided.sum():.0%} of the pixels: export the model again'
             )
             raise BundleError(msg)
+
+
+def _strips_at_once(options: EngineOptions) -> tuple[int, int]:
+    """Return how many strips of the fusion run at a time, and the threads of each."""
+    cores = options.threads or available_cores()
+    on_cpu = (options.backend, options.provider) == ('onnxruntime', DEFAULT_PROVIDER)
+    count = min(cores, MOST_STRIPS_AT_ONCE) if on_cpu else 1
+    return count, cores // count
+
+
+def _even_strips(cells: int, tallest: int, at_once: int) -> list[Span]:
+    """Cut rows of cells into strips, so many that all threads end at about the same time."""
+    count = len(strip_spans(cells, max(MIN_STRIP_CELLS, tallest)))
+    even = -(-count // at_once) * at_once
+    if 2 * cells >= even * MIN_STRIP_CELLS:
+        count = even
+    return strip_spans(cells, -(-cells // count))
 
 
 def _rows_of(name: str, values: np.ndarray, cells: Span) -> np.ndarray:

@@ -33,6 +33,8 @@ _STAGES_TOP = 4 * _ROW
 # Of a row and of a letter, as long as one can read them.
 _MIN_ROW, _MIN_SCALE = 14, 0.3
 _MAX_TEXT = 200
+# Of a letter of the message, which goes on in a second line rather than become smaller.
+_MESSAGE_SCALE = 0.42
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LEVELS = {
     DiagnosticStatus.OK: (96, 174, 39),
@@ -47,6 +49,8 @@ P50_COLOR, _P95_COLOR = (219, 152, 52), (118, 92, 58)
 def draw_dashboard(statuses: Sequence[DiagnosticStatus]) -> np.ndarray:
     """
     Draw the worst status, the model, frame counters and the times of the stages.
+
+    The message takes two lines if it is long.
 
     A bar is the median of a stage, its paler end the 95th percentile; the longest bar is the
     latency from arrival to publication. Stages that do not fit are counted in the last row.
@@ -64,32 +68,44 @@ def draw_dashboard(statuses: Sequence[DiagnosticStatus]) -> np.ndarray:
     # The node's own, unless a camera is worse.
     worst = max(reversed(statuses), key=lambda status: SEVERITY.index(status.level))
     color = _LEVELS.get(worst.level, _FAINT)
-    cv2.rectangle(picture, (0, 0), (WIDTH, _ROW + _MARGIN // 2), color, cv2.FILLED)
     first_line = worst.message.partition('\n')[0]
     if worst is not node:
         first_line = f'{worst.name.rpartition(": ")[2]}: {first_line}'
-    _write(picture, first_line, _MARGIN, 0, width=WIDTH - 2 * _MARGIN)
+    lines = _in_two_lines(first_line[:_MAX_TEXT], WIDTH - 2 * _MARGIN)
+    below = (len(lines) - 1) * _ROW
+    cv2.rectangle(picture, (0, 0), (WIDTH, _ROW + _MARGIN // 2 + below), color, cv2.FILLED)
+    for row, line in enumerate(lines):
+        _write(picture, line, _MARGIN, row * _ROW, width=WIDTH - 2 * _MARGIN)
     model = f'{values.get("bundle", "-")} on {values.get("backend", "-")}'
-    _write(picture, model, _MARGIN, 1.4 * _ROW)
+    _write(picture, model, _MARGIN, 1.4 * _ROW + below)
     names = ('received', 'processed', 'dropped', 'rejected')
     counts = '   '.join(f'{name} {values.get(f"frames_{name}", "-")}' for name in names)
-    _write(picture, counts, _MARGIN, 2.4 * _ROW)
-    _draw_stages(picture, values)
+    _write(picture, counts, _MARGIN, 2.4 * _ROW + below)
+    _draw_stages(picture, values, _STAGES_TOP + below)
     return picture
 
 
-def _draw_stages(picture: np.ndarray, values: dict[str, str]) -> None:
+def _in_two_lines(text: str, width: int) -> list[str]:
+    """Break a text that does not fit between two words, so that the longer part is shortest."""
+    words = text.split(' ')
+    if _width(text, _MESSAGE_SCALE) <= width or len(words) < 2:
+        return [text]
+    parts = ([' '.join(words[:n]), ' '.join(words[n:])] for n in range(1, len(words)))
+    return min(parts, key=lambda lines: max(_width(line, _MESSAGE_SCALE) for line in lines))
+
+
+def _draw_stages(picture: np.ndarray, values: dict[str, str], first: int) -> None:
     times = {
         key.removesuffix('_p50_ms'): (float(value), float(values[key.replace('_p50_', '_p95_')]))
         for key, value in values.items()
         if key.endswith('_p50_ms')
     }
     longest = max((p95 for _, p95 in times.values()), default=0.0) or 1.0
-    height = max(_MIN_ROW, min(_ROW, (HEIGHT - _STAGES_TOP) // max(len(times), 1)))
-    rows = (HEIGHT - _STAGES_TOP) // height
+    height = max(_MIN_ROW, min(_ROW, (HEIGHT - first) // max(len(times), 1)))
+    rows = (HEIGHT - first) // height
     shown = list(times.items()) if len(times) <= rows else list(times.items())[: rows - 1]
     for row, (stage, (p50, p95)) in enumerate(shown):
-        top = _STAGES_TOP + row * height
+        top = first + row * height
         _write(picture, stage, _MARGIN, top, width=_BAR_LEFT - _MARGIN - 4, height=height)
         for milliseconds, color in ((p95, _P95_COLOR), (p50, P50_COLOR)):
             right = _BAR_LEFT + round((_BAR_RIGHT - _BAR_LEFT) * milliseconds / longest)
