@@ -31,6 +31,7 @@ ROS_WHEELS = [
     'ros-rcl-interfaces',
     'ros-sensor-msgs',
     'ros-std-msgs',
+    'ros-std-srvs',
 ]
 
 # Boundaries by random walk.
