@@ -63,6 +63,7 @@ _PORTS = (
     'metrics-export-port',
 )
 _PICTURES = 12
+_GROWTH = 60
 
 
 class Trial:
@@ -265,15 +266,18 @@ def ray_nodes(trial: Trial) -> dict[str, Any]:
 def growth(trial: Trial) -> dict[str, Any]:
     """Two actors of one core each against one, in turn: pictures per second."""
     rates: dict[int, list[float]] = {1: [], 2: []}
-    pictures = trial.inputs / 'pictures'
+    pictures = trial.folder / 'growth_inputs'
+    pictures.mkdir(exist_ok=True)
+    for index in range(_GROWTH):
+        shutil.copy(
+            trial.inputs / 'pictures' / f'{index % _PICTURES:04d}.png', pictures / f'{index}.png'
+        )
     for count in (1, 2, 2, 1, 1, 2):
         output = trial.output(f'growth_{count}')
         words = [pictures, '--output', output, '--unit-frames', 1, '--on', 'ray']
         driver = Driver(trial, [*words, '--workers', count])
         driver.end()
-        times = [json.loads(line)['finished'] for line in _lines(output)]
-        # From the first record on: what starts Ray and opens bundles is not the question.
-        rates[count].append((len(times) - 1) / (max(times) - min(times)))
+        rates[count].append(_rate([json.loads(line) for line in _lines(output)]))
         trial.say(f'{count} actors: {rates[count][-1]:.3f} pictures per second')
     ratio = np.median(rates[2]) / np.median(rates[1])
     return {'rates': {str(key): value for key, value in rates.items()}, 'ratio': round(ratio, 3)}
@@ -394,6 +398,16 @@ def _same(trial: Trial, output: Path, seconds: float) -> dict[str, Any]:
         msg = f'{output} has unfinished work: {left}'
         raise ProcessError(msg)
     return {'files_the_same': files, 'seconds': round(seconds, 1)}
+
+
+def _rate(records: list[dict[str, Any]]) -> float:
+    """Return records per second while all workers are at work: not while Ray and bundles open."""
+    firsts: dict[str, float] = {}
+    for record in records:
+        firsts.setdefault(record['worker'], record['finished'])
+    start = max(firsts.values())
+    times = [record['finished'] for record in records if record['finished'] > start]
+    return len(times) / (max(times) - start)
 
 
 def _lines(output: Path) -> Iterator[str]:

@@ -94,6 +94,16 @@ def test_options_that_contradict_each_other(
     assert not (tmp_path / 'out').exists()
 
 
+def test_a_cluster_that_does_not_answer(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Known at once, and before Ray is imported."""
+    image = picture(tmp_path / 'a.png', RED)
+    words = ['batch', str(image), '--bundle', str(tiny_bundle), '--output', str(tmp_path / 'out')]
+    assert main([*words, '--on', 'ray', '--address', '127.0.0.1:9']) == 2
+    assert 'no Ray cluster answers at 127.0.0.1:9 (' in capsys.readouterr().err
+
+
 def test_ray_that_is_missing_or_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'ray', None)
     with pytest.raises(ConfigError, match='--on ray needs the package ray'):

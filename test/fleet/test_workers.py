@@ -48,12 +48,3 @@ def test_two_workers_give_what_one_gives(where: str, words: list[str], tmp_path:
     output = tmp_path / where
     assert main([*words, '--output', str(output), '--on', where, '--workers', '2']) == 1
     assert contents(output) == contents(tmp_path / 'one')
-
-
-def test_a_cluster_that_does_not_answer(
-    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pytest.importorskip('ray', reason='ray is not installed')
-    address = ['--on', 'ray', '--address', '127.0.0.1:9']
-    assert main([*words, '--output', str(tmp_path / 'out'), *address]) == 2
-    assert 'no Ray cluster answers at 127.0.0.1:9' in capsys.readouterr().err

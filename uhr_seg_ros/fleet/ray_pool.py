@@ -28,6 +28,7 @@ import logging
 import os
 from pathlib import Path
 import signal
+import socket
 from time import monotonic
 from types import ModuleType, TracebackType
 from typing import Any
@@ -48,6 +49,8 @@ _QUIET = {'RAY_USAGE_STATS_ENABLED': '0'}
 _OBJECT_STORE_MB = 100
 #: After so long without any worker the driver says what it waits for, s.
 _PATIENCE_S = 60.0
+#: So long a cluster may take to accept a connection, s.
+_ANSWER_S = 10.0
 
 
 class RayActors:
@@ -76,6 +79,7 @@ class RayActors:
         cpus: int = 1,
         gpus: float = 0.0,
     ) -> None:
+        _check_address(address)
         self._ray, self._options, self._starts = import_ray(), dict(options), Starts()
         self._form = {'num_cpus': cpus, 'num_gpus': gpus, 'max_restarts': 0}
         self._answers: dict[Any, tuple[Any, int | None]] = {}  # promise -> actor, ticket
@@ -203,6 +207,24 @@ def import_ray() -> ModuleType:
     return ray
 
 
+def _check_address(address: str) -> None:
+    """Refuse an address at which nothing listens: Ray itself would try for five minutes."""
+    host, _, port = address.rpartition('://')[2].rpartition(':')
+    if not (host and port.isdecimal()):  # such as auto
+        return
+    try:
+        socket.create_connection((host, int(port)), _ANSWER_S).close()
+    except (OSError, OverflowError) as err:
+        raise ConfigError(_no_answer(address, getattr(err, 'strerror', None) or str(err))) from err
+
+
+def _no_answer(address: str, reason: str) -> str:
+    return (
+        f'no Ray cluster answers at {address or "this machine"} ({reason}): `ray start --head` '
+        'starts one, and prints its address; all of its machines need the same ~/.ray/auth_token'
+    )
+
+
 def _connect(ray: ModuleType, address: str) -> None:
     quiet = {'logging_level': logging.ERROR, 'log_to_driver': False}
     own = {
@@ -215,13 +237,11 @@ def _connect(ray: ModuleType, address: str) -> None:
     try:
         ray.init(**there, **quiet)
     except (ConnectionError, TimeoutError) as err:
-        msg = (
-            f'no Ray cluster answers at {address or "this machine"} ({_last_line(err)}): `ray '
-            'start --head` starts one, and prints its address; all of its machines need the same '
-            '~/.ray/auth_token'
-        )
-        raise ConfigError(msg) from err
-    except Exception as err:  # another release of Ray or of Python; a node that did not start
+        raise ConfigError(_no_answer(address, _last_line(err))) from err
+    except (
+        Exception,
+        SystemExit,
+    ) as err:  # another release of Ray or of Python; a node that did not start
         what = f'the Ray cluster at {address} cannot be joined'
         what = what if address else 'a Ray cluster on this machine cannot be started'
         msg = f'{what}: {" ".join(str(err).split())}'
