@@ -229,7 +229,10 @@ class TwoBranch(SynchronousPipeline):
         """Run the detail branch on a part of a frame that is padded to (height, width), px."""
         height, width = size
         planes = self._preprocessor.window(image, (0, height), (0, width))
-        return self._detail(planes, StageClock())
+        maps = self._detail(planes, StageClock())
+        if not self._keeps_memory:
+            self._preprocessor.forget()
+        return maps
 
     def fused(
         self, maps: dict[str, np.ndarray], size: tuple[int, int], outputs: Sequence[str]
