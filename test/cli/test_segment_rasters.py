@@ -130,8 +130,14 @@ def test_semantic_windows_where_memory_ends(
         'tokens_of',
         lambda self, low_res: seen.append(low_res.shape) or tokens(self, low_res),
     )
+    kept, keep = [], Segmenter.keep_memory
+    monkeypatch.setattr(
+        Segmenter, 'keep_memory', lambda self, keeps: kept.append(keeps) or keep(self, keeps)
+    )
     assert segment(tiny_bundle, tmp_path / 'out', path, '--memory-limit-mb', SMALL_MB) == 0
     assert len(seen) == 9
+    # The overlay and the COG have the memory of the tiles.
+    assert kept == [*[True] * (len(kept) - 2), False, True] and len(kept) > 4
     with Segmenter(tiny_bundle, 'onnxruntime') as segmenter:
         whole = segmenter(image).mask
     assert (read_map(tmp_path / 'out' / 'ortho_mask.tif') != whole).mean() < 1e-6

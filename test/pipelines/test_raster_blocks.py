@@ -24,6 +24,7 @@ from rasters import colored
 
 from uhr_seg_ros.core.errors import ConfigError
 from uhr_seg_ros.image_io.rasters import RasterWindow
+from uhr_seg_ros.pipelines.outputs import CheckedGraphs
 from uhr_seg_ros.pipelines.raster_blocks import (
     BlockOptions,
     DEFAULT_RASTER_MEMORY_MB,
@@ -32,6 +33,7 @@ from uhr_seg_ros.pipelines.raster_blocks import (
 )
 from uhr_seg_ros.pipelines.raster_two_branch import LogitBlocks
 from uhr_seg_ros.pipelines.segmenter import Segmenter
+from uhr_seg_ros.pipelines.two_branch import TwoBranch
 
 
 class Watched:
@@ -108,3 +110,23 @@ def test_sides_of_windows_by_memory(tiny_bundle: Path) -> None:
         assert window_side(segmenter, (40_000, 400_000), limit, 768) == large
         with pytest.raises(ConfigError, match='windows of 512 px need 46'):
             window_side(segmenter, (40_000, 40_000), 100, 768)
+
+
+def test_the_semantic_branch_leaves_its_memory_to_the_tiles(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, bool] = {}
+    run = CheckedGraphs.run
+
+    def noted(self: CheckedGraphs, graph: str, *words: object) -> dict[str, np.ndarray]:
+        seen[graph] = self._engines[graph].keeps_memory
+        return run(self, graph, *words)
+
+    monkeypatch.setattr(CheckedGraphs, 'run', noted)
+    image = colored(64, 96)
+    with Segmenter(tiny_bundle, 'onnxruntime') as segmenter:
+        pipeline = segmenter.pipeline
+        assert isinstance(pipeline, TwoBranch)
+        pipeline.tokens_of(pipeline.low_res(image))
+        pipeline.detail_of(image, (64, 96))
+    assert seen == {'semantic': False, 'detail': True}

@@ -26,6 +26,7 @@ from uhr_seg_ros.core.atomic_io import write_bytes
 from uhr_seg_ros.core.classes import mask_dtype
 from uhr_seg_ros.core.errors import ConfigError, ImageError
 from uhr_seg_ros.core.image_writing import encode_image
+from uhr_seg_ros.core.memory import trim_heap
 from uhr_seg_ros.core.progress import named_bar
 from uhr_seg_ros.core.visualization import OverlayOptions
 from uhr_seg_ros.image_io.georeference import GroundPixel, is_georeferenced
@@ -200,6 +201,8 @@ class RasterSegmentation:
         with named_bar(raster.path.name, len(engine.blocks), unit='block') as bar:
             prepare(bar.refresh)
             for block in engine.blocks:
+                # What follows the last one, the overlay and the COG, has its memory.
+                self._segmenter.keep_memory(block is not engine.blocks[-1])
                 if block not in work:
                     before = set(raster.damaged)
                     result = engine.run(block)
@@ -214,6 +217,8 @@ class RasterSegmentation:
                     work.add(block, pixels, result.novelty, raster.damaged - before)
                 engine.done(block)
                 bar.update()
+        self._segmenter.keep_memory(True)
+        trim_heap()
         if preview is not None:
             paint = OverlayOptions(overlay=True)
             painted = paint.paint(preview.image, preview.mask, classes)['overlay']

@@ -28,6 +28,7 @@ from uhr_seg_ros.backends.options import DEFAULT_PROVIDER, EngineOptions
 from uhr_seg_ros.backends.registry import open_backend
 from uhr_seg_ros.core.bundle import Bundle, FUSION_REACH
 from uhr_seg_ros.core.errors import BundleError
+from uhr_seg_ros.core.memory import trim_heap
 from uhr_seg_ros.core.raw_frame import RawFrame
 from uhr_seg_ros.core.resources import available_cores
 from uhr_seg_ros.core.timing import StageClock
@@ -230,14 +231,26 @@ class TwoBranch(SynchronousPipeline):
         return self._preprocessor.low_res(image).copy()
 
     def tokens_of(self, low_res: np.ndarray) -> np.ndarray:
-        """Run the semantic branch: (1, 3, h, w) float32 -> tokens."""
-        return self._semantic(low_res, 'tokens', StageClock())
+        """
+        Run the semantic branch of a part of a raster: (1, 3, h, w) float32 -> tokens.
+
+        Its memory is given back: the tiles that follow are sized for all that there is.
+        """
+        self._graphs.keep_memory(False)
+        try:
+            return self._semantic(low_res, 'tokens', StageClock())
+        finally:
+            self._graphs.keep_memory(self._keeps_memory)
+            trim_heap()
 
     def detail_of(self, image: np.ndarray, size: tuple[int, int]) -> dict[str, np.ndarray]:
         """Run the detail branch on a part of a frame that is padded to (height, width), px."""
         height, width = size
         planes = self._preprocessor.window(image, (0, height), (0, width))
-        return self._detail(planes, StageClock())
+        maps = self._detail(planes, StageClock())
+        if not self._keeps_memory:
+            self._preprocessor.forget()
+        return maps
 
     def fused(
         self, maps: dict[str, np.ndarray], size: tuple[int, int], outputs: Sequence[str]
