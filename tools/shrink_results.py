@@ -253,8 +253,8 @@ def _time(name: str, found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [
         VARIANTS[name][0],
         *(f'{latency[key]:.0f}' for key in ('p50', 'p95')),
-        f'{alone["figures"]["throughput_hz"]:.2f}',
-        f'{figures["throughput_hz"]:.2f}',
+        f'{alone["figures"]["throughput_hz"] or 0:.2f}',  # of a single mask there is no rate
+        f'{figures["throughput_hz"] or 0:.2f}',
         f'{figures["answered"]:.0%}',
         f'{load["cpu_percent"]["node"]:.0f}',
         f'{load["peak_mb"]:.0f}',

@@ -16,27 +16,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 import logging
 from pathlib import Path
 import time
 from typing import Any, NoReturn
 
-from rclpy.topic_endpoint_info import TopicEndpointInfo
-from sensor_msgs.msg import Image
-
 from uhr_seg_ros.core.errors import ProcessError
 from uhr_seg_ros.core.text import listed
 from uhr_seg_ros.replay.bags import COMPRESSED_IMAGE, IMAGE, ImageTopic
 from uhr_seg_ros.replay.command_process import CommandProcess
 from uhr_seg_ros.replay.load import Load
-from uhr_seg_ros.replay.mask_collector import Form, MaskCollector
-from uhr_seg_ros.replay.node_client import describe_dds
+from uhr_seg_ros.replay.outside_collector import mask_forms, OutsideCollector
 from uhr_seg_ros.replay.player_process import Pacing, PlayerProcess
 from uhr_seg_ros.replay.playing import PlayingSession, POLL_S, SILENCE_TIMEOUT_S, Start
 from uhr_seg_ros.replay.results import Replay
-from uhr_seg_ros.ros.topics.adaptive_subscription import AdaptiveQosSubscription
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,9 +39,6 @@ _LOG = logging.getLogger(__name__)
 # at least so long, s; and as long as none has come at all, since a node may load with its first
 # frame.
 _SILENCE_FACTOR, _MIN_SILENCE_S, _FIRST_SILENCE_S = 3.0, 2.0, 10.0
-
-# So often it is looked who publishes masks, s.
-_LOOK_PERIOD_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -68,55 +60,6 @@ class Wiring:
     mask_topic: str
     calibration: tuple[str, str] | None = None
     start_timeout_s: float = 120.0
-
-
-class OutsideCollector(MaskCollector):
-    """
-    Subscribes to masks with the quality of service that their publisher offers.
-
-    Args:
-        mask_topic: of `sensor_msgs/msg/Image`.
-        output: folder for `masks/`; None: take the times, save nothing.
-        name: of its own node.
-
-    """
-
-    def __init__(
-        self, mask_topic: str, output: Path | None = None, name: str = 'collector'
-    ) -> None:
-        self.mask_topic = mask_topic
-        super().__init__(name, output)
-
-    def _subscribe(self) -> None:
-        self._masks = AdaptiveQosSubscription(self._node, Image, self.mask_topic, self._on_mask)
-        self._node.create_timer(_LOOK_PERIOD_S, self._masks.update_qos)
-
-    def publishers(self) -> list[TopicEndpointInfo]:
-        """Return who publishes on the topic of masks, of whatever type."""
-        return self._masks.publishers()
-
-    def subscribers(self, topic: str) -> list[TopicEndpointInfo]:
-        """Return who subscribes to a topic."""
-        return self._node.get_subscriptions_info_by_topic(topic)
-
-    def image_topics(self, *, published: bool) -> list[str]:
-        """Return the topics of images that others publish, or subscribe to, with their types."""
-        ask = (
-            self._node.get_publishers_info_by_topic
-            if published
-            else self._node.get_subscriptions_info_by_topic
-        )
-        own = self._node.get_name()
-        return sorted(
-            f'{topic} ({", ".join(types)})'
-            for topic, types in self._node.get_topic_names_and_types()
-            if {IMAGE, COMPRESSED_IMAGE} & set(types)
-            and any(each.node_name != own for each in ask(topic))
-        )
-
-    def describe_dds(self, image_topic: str) -> dict[str, Any]:
-        """Return how frames and masks travel; see `node_client.describe_dds`."""
-        return describe_dds(self._node, image_topic, self.mask_topic)
 
 
 class OutsideSession(PlayingSession[OutsideCollector]):
@@ -349,11 +292,3 @@ def match(
         elif stamp not in earlier:
             odd['unknown_stamp'] += 1
     return list(answers.items()), odd
-
-
-def mask_forms(forms: Mapping[Form, int]) -> list[dict[str, Any]]:
-    """Return `encoding`, `size` (height, width) and `count` of each form, the commonest first."""
-    return [
-        {'encoding': form.encoding, 'size': [form.height, form.width], 'count': count}
-        for form, count in sorted(forms.items(), key=lambda item: -item[1])
-    ]
