@@ -94,7 +94,10 @@ def against_first(
     """
     first, *rivals = variants
     sizes = list(times[first])
-    rows, wins, ahead, fewest = [], [], [], PROCESSES
+    rows: list[list[str]] = []
+    wins: list[str] = []
+    ahead: list[str] = []
+    fewest = PROCESSES
     for name in rivals:
         found = {each: difference(variants[name], variants[first], each) for each in figures}
         rows.append(

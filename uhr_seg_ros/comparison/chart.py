@@ -125,7 +125,7 @@ def _panel(axes: Axes, rows: Sequence[ChartRow], column: str) -> None:
         # As in the table: no mean where a run has no figure.
         whole = bool(found) and len(scores) == len(found)
         label = row.name if whole else f'{row.name} (no figure)'
-        mean = np.mean(scores) if whole else np.nan
+        mean = float(np.mean(scores)) if whole else np.nan
         axes.plot([time.low, time.high], [mean, mean], '-', color=color)
         axes.plot(time.median, mean, 'o', color=color, label=label)
     axes.set(xscale='log')

@@ -22,6 +22,8 @@ Convolution for Semantic Image Segmentation", ECCV 2018, https://arxiv.org/abs/1
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import torch
 from torch import nn
 
@@ -53,7 +55,7 @@ class OthersNetwork(nn.Module):
         super().__init__()
         # Only who compares with it needs the package.
         try:
-            import segmentation_models_pytorch as others
+            others = import_module('segmentation_models_pytorch')
         except ImportError as err:
             msg = (
                 f'{architecture} needs a package that is not installed: '
