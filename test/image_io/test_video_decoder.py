@@ -204,7 +204,7 @@ def test_the_colors_are_those_that_the_stream_says() -> None:
         assert np.abs(picture.bgr.mean((0, 1)) - expected).max() < 4, matrix
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.binary(max_size=200), codec=st.sampled_from(CODECS), at=st.integers(0, 60))
 def test_any_bytes_are_refused_or_wait(data: bytes, codec: str, at: int) -> None:
     packets = encode(codec, 2)
