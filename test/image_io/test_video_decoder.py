@@ -144,6 +144,15 @@ def without_sets(codec: str, packets: Sequence[Packet]) -> tuple[bytes, list[Pac
 
 
 @pytest.mark.parametrize('codec', CODECS)
+def test_the_limit_is_of_the_size_that_is_shown(codec: str) -> None:
+    """Streams are coded in blocks of 16 px."""
+    packets = encode(codec, 2, size=(50, 258))
+    assert numbers(decode(VideoDecoder(codec, FrameLimit(max_pixels=50 * 258)), packets)) == [0, 1]
+    with pytest.raises(ImageError, match='stream is 258 x 50 px'):
+        VideoDecoder(codec, FrameLimit(max_pixels=50 * 258 - 1)).decode(packets[0].data, 0)
+
+
+@pytest.mark.parametrize('codec', CODECS)
 def test_the_size_may_change(codec: str) -> None:
     larger = encode(codec, 6, size=(96, 320), first=10)
     packets = [*encode(codec, 10), *larger, *encode(codec, 4, first=16)]
