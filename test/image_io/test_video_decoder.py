@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,7 +28,7 @@ from streams import encode, encode_color, number_of, Packet
 from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.image_io.nal_units import units
-from uhr_seg_ros.image_io.video_decoder import Picture, VideoDecoder
+from uhr_seg_ros.image_io.video_decoder import check_decoder, Picture, VideoDecoder
 
 CODECS = ('h264', 'hevc')
 REORDERED = {'bf': '2'}
@@ -224,3 +225,10 @@ def test_any_bytes_are_refused_or_wait(data: bytes, codec: str, at: int) -> None
         except ImageError:
             pass
         assert numbers(decode(decoder, packets))[-1:] in ([0], [1])
+
+
+@pytest.mark.skipif(Path('/dev/nvidiactl').exists(), reason='there is an NVIDIA GPU')
+def test_without_a_gpu_its_decoder_is_refused() -> None:
+    with pytest.raises(ImageError, match=r'H.264 cannot be decoded on cuda.*set decoder to cpu'):
+        check_decoder('cuda')
+    check_decoder('cpu')

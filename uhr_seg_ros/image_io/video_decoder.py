@@ -255,14 +255,14 @@ class VideoDecoder:
             self._size = self._headers.size
 
 
-def check_decoder() -> None:
+def check_decoder(device: str) -> None:
     """
-    Load PyAV, which takes a while.
+    Load PyAV, which takes a while, and open a device; see `VideoDecoder`.
 
     Raises:
-        ImageError: it is not installed.
+        ImageError: it is not installed, or the device cannot decode.
     """
-    _av(H264)
+    _open(_av(H264), H264, device)
 
 
 def _av(codec: str) -> ModuleType:
@@ -287,7 +287,8 @@ def _open(av: ModuleType, codec: str, device: str) -> Any:
         context = av.CodecContext.create(codec, 'r', **more)
     except (av.FFmpegError, ImportError, ValueError, TypeError) as err:
         what = f'{TITLES[codec]} cannot be decoded on {device} by PyAV {av.__version__}'
-        msg = f'{what}: {one_line(err)}'
+        way_out = '' if device == 'cpu' else '; set decoder to cpu'
+        msg = f'{what}: {one_line(err)}{way_out}'
         raise ImageError(msg) from err
     # Threads for slices hold back nothing; those for pictures one picture each, and its errors.
     context.thread_type = 'SLICE'
