@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,7 +28,7 @@ from streams import encode, encode_color, number_of, Packet
 from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.image_io.nal_units import units
-from uhr_seg_ros.image_io.video_decoder import Picture, VideoDecoder
+from uhr_seg_ros.image_io.video_decoder import check_decoder, Picture, VideoDecoder
 
 CODECS = ('h264', 'hevc')
 REORDERED = {'bf': '2'}
@@ -144,6 +145,15 @@ def without_sets(codec: str, packets: Sequence[Packet]) -> tuple[bytes, list[Pac
 
 
 @pytest.mark.parametrize('codec', CODECS)
+def test_the_limit_is_of_the_size_that_is_shown(codec: str) -> None:
+    """Streams are coded in blocks of 16 px."""
+    packets = encode(codec, 2, size=(50, 258))
+    assert numbers(decode(VideoDecoder(codec, FrameLimit(max_pixels=50 * 258)), packets)) == [0, 1]
+    with pytest.raises(ImageError, match='stream is 258 x 50 px'):
+        VideoDecoder(codec, FrameLimit(max_pixels=50 * 258 - 1)).decode(packets[0].data, 0)
+
+
+@pytest.mark.parametrize('codec', CODECS)
 def test_the_size_may_change(codec: str) -> None:
     larger = encode(codec, 6, size=(96, 320), first=10)
     packets = [*encode(codec, 10), *larger, *encode(codec, 4, first=16)]
@@ -204,7 +214,7 @@ def test_the_colors_are_those_that_the_stream_says() -> None:
         assert np.abs(picture.bgr.mean((0, 1)) - expected).max() < 4, matrix
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.binary(max_size=200), codec=st.sampled_from(CODECS), at=st.integers(0, 60))
 def test_any_bytes_are_refused_or_wait(data: bytes, codec: str, at: int) -> None:
     packets = encode(codec, 2)
@@ -215,3 +225,10 @@ def test_any_bytes_are_refused_or_wait(data: bytes, codec: str, at: int) -> None
         except ImageError:
             pass
         assert numbers(decode(decoder, packets))[-1:] in ([0], [1])
+
+
+@pytest.mark.skipif(Path('/dev/nvidiactl').exists(), reason='there is an NVIDIA GPU')
+def test_without_a_gpu_its_decoder_is_refused() -> None:
+    with pytest.raises(ImageError, match=r'H.264 cannot be decoded on cuda.*set decoder to cpu'):
+        check_decoder('cuda')
+    check_decoder('cpu')

@@ -41,6 +41,8 @@ SOMETIMES = {
     },
     'subscribe': {
         '/image_raw/compressed',
+        '/image_raw/ffmpeg',
+        '/image_raw/foxglove',
         '/image_raw',
         '/clock',
         '/parameter_events',

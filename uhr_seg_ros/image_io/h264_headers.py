@@ -155,6 +155,12 @@ class H264Headers:
             raise BitsError(msg)
         if not frames_only:
             height *= 2
+            bits.skip(1)
+        bits.skip(1)
+        if bits.u(1):
+            left, right, top, bottom = (bits.ue() for _ in range(4))
+            width -= (left + right) * (2 if chroma in (1, 2) else 1)
+            height -= (top + bottom) * (2 if chroma == 1 else 1) * (2 - frames_only)
         self.size = height, width
         self._sequences[number] = _Sequence(
             width, height, frame_number_bits, has_gaps, has_planes, frames_only

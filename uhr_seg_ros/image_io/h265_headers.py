@@ -101,17 +101,15 @@ class H265Headers:
         """
         access = Access()
         for begin, end in units(data):
+            if end - begin < 3 or data[begin] & 1 or data[begin + 1] & 0xF8:  # another layer
+                continue
             kind = data[begin] >> 1 & 63
             if kind in (_VIDEO, _SEQUENCE, _PICTURE):
-                self._sets[kind, self._add_set(kind, data[begin + 2 : end])] = (
-                    START + data[begin:end]
-                )
+                number = self._add_set(kind, data[begin + 2 : end])
+                self._sets[kind, number] = START + data[begin:end]
                 access = access._replace(has_sets=True)
-            elif kind in _SLICES and kind not in _RESERVED and end - begin > 2:
-                head = data[begin : min(begin + SLICE_HEAD, end)]
-                if data[begin] & 1 or data[begin + 1] & 0xF8:  # another layer
-                    continue
-                access = self._read_slice(head, kind, access)
+            elif kind in _SLICES and kind not in _RESERVED:
+                access = self._read_slice(data[begin : min(begin + SLICE_HEAD, end)], kind, access)
         return access
 
     def _read_slice(self, head: bytes, kind: int, access: Access) -> Access:
@@ -188,11 +186,13 @@ class H265Headers:
         bits.skip(1)
         _skip_profile(bits, layers)
         number = bits.ue()
-        has_planes = bits.ue() == 3 and bool(bits.u(1))
+        chroma = bits.ue()
+        has_planes = chroma == 3 and bool(bits.u(1))
         width, height = bits.ue(), bits.ue()
         if bits.u(1):
-            for _ in range(4):
-                bits.ue()
+            left, right, top, bottom = (bits.ue() for _ in range(4))
+            width -= (left + right) * (2 if chroma in (1, 2) else 1)
+            height -= (top + bottom) * (2 if chroma == 1 else 1)
         bits.ue()
         bits.ue()
         order_bits = bits.ue() + 4

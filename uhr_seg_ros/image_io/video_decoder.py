@@ -167,11 +167,7 @@ class VideoDecoder:
             self._check_size()
             return self._decode(data, tag, access, is_wanted)
         except (ImageError, BitsError, self._av.FFmpegError) as err:
-            self.counts.corrupt += 1
-            # FFmpeg leaves coefficients of a damaged block to the next one, flushed or not.
-            self._context, self._is_running = _open(self._av, self.codec, self._device), False
-            self._begin_again()
-            self._needs_sets = True
+            self._renew()
             self.reason = one_line(err)
             msg = (
                 f'{TITLES[self.codec]} packet ({len(data)} bytes) cannot be decoded: {self.reason}'
@@ -181,12 +177,12 @@ class VideoDecoder:
     def finish(self) -> list[Picture]:
         """Return the pictures that were held back when the stream ended, and begin anew."""
         try:
-            return self._pictures(None) if self._is_running else []
+            pictures = self._pictures(None) if self._is_running else []
         except (ImageError, self._av.FFmpegError):
-            self.counts.corrupt += 1
+            self._renew()
             return []
-        finally:
-            self._begin_again()
+        self._begin_again()
+        return pictures
 
     def _decode(self, data: bytes, tag: Any, access: Access, is_wanted: bool) -> list[Picture]:
         held: list[Picture] = []
@@ -244,6 +240,14 @@ class VideoDecoder:
         self._waits, self._is_running = True, False
         self.reason = 'no key picture has come yet'
 
+    def _renew(self) -> None:
+        """Note damage: FFmpeg leaves coefficients of a broken block to the next, even flushed."""
+        self.counts.corrupt += 1
+        self._is_running = False
+        self._begin_again()
+        self._needs_sets = True
+        self._context = _open(self._av, self.codec, self._device)
+
     def _check_size(self) -> None:
         """Refuse a stream that is too large, before FFmpeg takes memory for it."""
         if self._headers.size not in (None, self._size):
@@ -251,14 +255,14 @@ class VideoDecoder:
             self._size = self._headers.size
 
 
-def check_decoder() -> None:
+def check_decoder(device: str) -> None:
     """
-    Load PyAV, which takes a while.
+    Load PyAV, which takes a while, and open a device; see `VideoDecoder`.
 
     Raises:
-        ImageError: it is not installed.
+        ImageError: it is not installed, or the device cannot decode.
     """
-    _av(H264)
+    _open(_av(H264), H264, device)
 
 
 def _av(codec: str) -> ModuleType:
@@ -283,7 +287,8 @@ def _open(av: ModuleType, codec: str, device: str) -> Any:
         context = av.CodecContext.create(codec, 'r', **more)
     except (av.FFmpegError, ImportError, ValueError, TypeError) as err:
         what = f'{TITLES[codec]} cannot be decoded on {device} by PyAV {av.__version__}'
-        msg = f'{what}: {one_line(err)}'
+        way_out = '' if device == 'cpu' else '; set decoder to cpu'
+        msg = f'{what}: {one_line(err)}{way_out}'
         raise ImageError(msg) from err
     # Threads for slices hold back nothing; those for pictures one picture each, and its errors.
     context.thread_type = 'SLICE'

@@ -30,7 +30,7 @@ from std_msgs.msg import Header
 
 from uhr_seg_ros.core.bundle import Bundle
 from uhr_seg_ros.core.classes import ClassSet
-from uhr_seg_ros.core.errors import ImageError, MessageError
+from uhr_seg_ros.core.errors import MessageError
 from uhr_seg_ros.core.text import MAX_SHOWN, one_line, shortened
 from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.pipelines.relabeling import Relabeling
@@ -39,7 +39,7 @@ from uhr_seg_ros.ros.attention import Attention
 from uhr_seg_ros.ros.camera_monitor import CameraMonitor
 from uhr_seg_ros.ros.domain_watch import DomainWatch
 from uhr_seg_ros.ros.messages.camera_info import CameraInfoCache
-from uhr_seg_ros.ros.messages.encoded import codec_of, DecodedMessage, format_of
+from uhr_seg_ros.ros.messages.encoded import DecodedMessage, format_of
 from uhr_seg_ros.ros.messages.remarks import Throttle
 from uhr_seg_ros.ros.outputs import CameraOutput
 from uhr_seg_ros.ros.parameters.settings import Settings
@@ -226,9 +226,7 @@ class Camera:
         jumps.listen(lambda _: self.attention.forget())
         self._input: CameraInput | None = None
         self._stream: PacketStream | None = None
-        self._takes_packets = False
         self._worker: Worker
-        self._settings: Settings
         self._newest = -math.inf
         self._unclosed: list[CameraInput | CameraOutput | CloudLabeler | GroundMapper] = []
         self.monitor = CameraMonitor('', node.get_fully_qualified_name())
@@ -357,16 +355,26 @@ class Camera:
 
     def open_input(self, settings: Settings, worker: Worker) -> None:
         """Subscribe; every frame is noted by the monitor, and handed on if it may be taken."""
-        self._worker, self._settings = worker, settings
+        self._worker = worker
         self.monitor.restart()
         self.close_input()  # what an end that failed has left
-        self._takes_packets = True
+        if settings.image_transport != 'raw':
+            self._stream = self._open_stream(settings)
         sparing = Sparing(self._is_wanted, self._skip)
         self._input = CameraInput(
             self._node, self._prefix, settings, self._calibrations, self._receive, sparing
         )
         if self.clouds is not None:
             self.clouds.open_input()
+
+    def _open_stream(self, settings: Settings) -> PacketStream:
+        hooks = StreamHooks(
+            put=self._put,
+            skip=partial(self._worker.skip, self._name),
+            reject=partial(self._worker.reject, self._name),
+            is_wanted=self._may_be_taken,
+        )
+        return PacketStream(FrameLimit(settings.max_pixels), settings.decoder, hooks)
 
     def _receive(self, frame: Frame) -> None:
         message: Any = frame.message
@@ -375,13 +383,15 @@ class Camera:
         if len(encoding) > MAX_SHOWN:
             encoding = one_line(encoding, MAX_SHOWN)
         self._note(frame.arrival, frame.stamp_ns, encoding)
-        if is_raw or not self._decodes(frame):
+        stream = self._stream  # another thread may close it
+        if is_raw or stream is None or not stream.takes(frame):
             self._put(frame)
 
     def _put(self, frame: Frame) -> None:
         self._newest = frame.arrival
         self._worker.put(self.name, frame)
 
+<<<<<<< HEAD
     def _decodes(self, frame: Frame) -> bool:
         """Hand a packet of a stream to its decoder; tell if the message holds one."""
         try:
@@ -406,6 +416,8 @@ class Camera:
         stream.put(frame, codec)
         return True
 
+=======
+>>>>>>> wt-e
     def _skip(self, header: Header) -> None:
         self._note(time.monotonic(), stamp_ns(header), None)
         self._worker.skip(self.name)
@@ -417,7 +429,8 @@ class Camera:
 
     def _is_wanted(self) -> bool:
         """Return whether a message that comes now is of use: in a stream, pictures need others."""
-        return self._stream is not None or self._may_be_taken()
+        stream = self._stream
+        return (stream is not None and stream.is_used) or self._may_be_taken()
 
     def _may_be_taken(self) -> bool:
         """Return whether a frame that comes now may be the one that the worker will take."""
@@ -448,7 +461,7 @@ class Camera:
 
     def close_stream(self) -> None:
         """Decode no more packets."""
-        stream, self._stream, self._takes_packets = self._stream, None, False
+        stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()
 

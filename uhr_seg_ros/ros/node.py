@@ -270,7 +270,7 @@ class SegmentationNode(SimClockNode, StoppableNode):
         start = time.monotonic()
         message_class(settings.image_transport)  # or raises, as the next one
         if TRANSPORTS[settings.image_transport].is_stream:
-            check_decoder()
+            check_decoder(settings.decoder)
         self.get_logger().info(f'loading bundle {settings.bundle}')
         self._on_worker(
             partial(self._processor.load, settings),

@@ -26,9 +26,10 @@ from typing import Any, NamedTuple
 from diagnostic_msgs.msg import DiagnosticStatus
 from std_msgs.msg import Header
 
+from uhr_seg_ros.core.errors import ImageError
 from uhr_seg_ros.image_io.limits import FrameLimit
 from uhr_seg_ros.image_io.video_decoder import Picture
-from uhr_seg_ros.ros.messages.encoded import DecodedMessage, header_of, StreamDecoder
+from uhr_seg_ros.ros.messages.encoded import codec_of, DecodedMessage, header_of, StreamDecoder
 from uhr_seg_ros.ros.topics.status import Problem
 
 MAX_BEHIND_S = 1.0
@@ -60,12 +61,15 @@ class PacketStream:
     Decodes the packets of a camera, in order, on a thread of its own.
 
     Every picture that others refer to is decoded; which of them is segmented, and converted for
-    that, is the worker's choice.
+    that, is the worker's choice. A camera that sends pictures which stand alone has no thread.
 
     Args:
         limit: pictures that are larger are refused.
         device: what decodes, see `VideoDecoder`.
         hooks: what becomes of frames.
+
+    Attributes:
+        is_used: packets have come.
     """
 
     def __init__(self, limit: FrameLimit, device: str, hooks: StreamHooks) -> None:
@@ -77,25 +81,41 @@ class PacketStream:
         self._last_picture_s = time.monotonic()
         self._warm_s = math.inf  # when the first packet was done: FFmpeg is loaded for it
         self._late = 0
+        self.is_used = False
         self._thread = Thread(target=self._run, name='packet_stream', daemon=True)
-        self._thread.start()
 
-    def put(self, frame: Any, codec: str) -> None:
-        """Take a frame, whose message holds a packet, and the codec of it; see `codec_of`."""
+    def takes(self, frame: Any) -> bool:
+        """Take a frame if its message holds a packet; False for a picture that stands alone."""
+        try:
+            codec = codec_of(frame.message)
+        except ImageError as error:
+            self._hooks.reject(error)
+            return True
+        if codec:
+            self._put_packet(frame, codec)
+        return bool(codec)
+
+    def _put_packet(self, frame: Any, codec: str) -> None:
         with self._changed:
-            late = 0
+            late = int(self._is_closed)  # the last one of a subscription that was closed
+            if not self.is_used and not late:
+                self.is_used = True
+                self._thread.start()
             since = max(self._queue[0][0].arrival, self._warm_s) if self._queue else math.inf
             if frame.arrival - since > MAX_BEHIND_S:
                 late = len(self._queue)
                 self._queue.clear()  # the decoder notices the gap
                 self._late += late
-            self._queue.append((frame, codec))
+            if not self._is_closed:
+                self._queue.append((frame, codec))
             self._changed.notify()
         for _ in range(late):
             self._hooks.skip()
 
     def values(self) -> dict[str, str]:
         """Return counters for `/diagnostics`."""
+        if not self.is_used:
+            return {}
         counts = self._decoder.counts
         return {
             'packets_received': str(counts.packets + self._late),
@@ -121,7 +141,8 @@ class PacketStream:
             self._is_closed = True
             self._queue.clear()
             self._changed.notify()
-        self._thread.join(MAX_BEHIND_S)
+        if self.is_used:
+            self._thread.join(MAX_BEHIND_S)
 
     def _run(self) -> None:
         while (item := self._next()) is not None:
