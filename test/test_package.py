@@ -91,7 +91,8 @@ def own_files() -> list[Path]:
         PACKAGE.name,
     )
     inside = [file for folder in folders for file in (ROOT / folder).rglob('*') if file.is_file()]
-    return [*ROOT.glob('*.*'), *(file for file in inside if '__pycache__' not in file.parts)]
+    outside = [file for file in ROOT.glob('*.*') if file.is_file()]
+    return [*outside, *(file for file in inside if '__pycache__' not in file.parts)]
 
 
 def test_manifest_and_recipe_agree(manifest: ElementTree.Element, recipe: dict[str, Any]) -> None:

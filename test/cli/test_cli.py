@@ -67,6 +67,7 @@ def test_segment_writes_mask_and_overlay(
 
 
 def test_segment_refines_boundaries(tiny_bundle: Path, tmp_path: Path) -> None:
+    pytest.importorskip('threadpoolctl', reason='boundaries are refined with it')
     image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
     cv2.imwrite(str(tmp_path / 'noise.png'), image)
     found = {}

@@ -376,6 +376,7 @@ def test_smoothing_is_switched_live(make_stage: MakeStage) -> None:
 
 
 def test_refining_is_switched_live(make_stage: MakeStage) -> None:
+    pytest.importorskip('threadpoolctl', reason='boundaries are refined with it')
     stage = make_stage()
     camera = stage.camera()
     masks, color = stage.outputs('mask', 'color_mask')
