@@ -100,9 +100,10 @@ def _engines_have_one_thread() -> Iterator[None]:
     The processes that tests start have as many as a user's.
     """
     from uhr_seg_ros.backends import onnxruntime, registry
+    from uhr_seg_ros.pipelines import two_branch
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (onnxruntime, registry):
+        for module in (onnxruntime, registry, two_branch):
             patch.setattr(module, 'available_cores', lambda: 1)
         yield
 
